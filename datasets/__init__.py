@@ -1,0 +1,1 @@
+"""Image sets, splits and protocols; never imports torch."""

@@ -1,0 +1,83 @@
+"""The one shape in which every image set reaches the rest of hashkit."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.errors import DatasetError
+
+__all__ = ["ImageSet"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSet:
+    """A fixed, ordered collection of images with names and, if known, labels.
+
+    Attributes
+    ----------
+    name
+        What the set is called: ``digits``, ``cifar10``, or the folder's or list's name.
+    names
+        One name an image, in order, without repeats. For files, the path below ``root`` with
+        forward slashes; for images in memory, ``<set>/<number>``.
+    pixels
+        uint8 [n, H, W, 3] for sets that are held in memory; otherwise None.
+    root
+        The folder that file names are below; None for sets in memory.
+    labels
+        int64 [n] (one label an image, from 0), or uint8 [n, n_classes] (multi-hot), or None.
+    class_names
+        Names of the classes by label; empty without labels.
+    is_test
+        bool [n], the images of the official test part; None if there is no official split.
+    """
+
+    name: str
+    names: Sequence[str]
+    pixels: NDArray[np.uint8] | None = None
+    root: Path | None = None
+    labels: NDArray[Any] | None = None
+    class_names: tuple[str, ...] = ()
+    is_test: NDArray[np.bool_] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.pixels is None) == (self.root is None):
+            raise DatasetError(f"{self.name}: images must be either in memory or below a folder")
+        for field in ("pixels", "labels", "is_test"):
+            values = getattr(self, field)
+            if values is not None and len(values) != len(self.names):
+                raise DatasetError(
+                    f"{self.name}: expected {len(self.names)} {field}, found {len(values)}"
+                )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether an image may have several labels."""
+        return self.labels is not None and self.labels.ndim == 2
+
+    def source(self, row: int) -> Path | NDArray[np.uint8]:
+        """What `hashkit.preprocess.load` takes for image ``row``."""
+        if self.pixels is not None:
+            image: NDArray[np.uint8] = self.pixels[row]
+            return image
+        assert self.root is not None  # noqa: S101 - by __post_init__
+        return self.root / self.names[row]
+
+    def subset(self, rows: NDArray[np.integer[Any]]) -> ImageSet:
+        """The images of ``rows``, int [m], in that order."""
+        return dataclasses.replace(
+            self,
+            names=[self.names[row] for row in rows],
+            pixels=None if self.pixels is None else self.pixels[rows],
+            labels=None if self.labels is None else self.labels[rows],
+            is_test=None if self.is_test is None else self.is_test[rows],
+        )

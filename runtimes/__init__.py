@@ -1,0 +1,1 @@
+"""Running exported models: sessions, the encoder, the encode pipeline; never imports torch."""

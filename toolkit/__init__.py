@@ -1,0 +1,58 @@
+"""Learn binary codes for images, and find images by code.
+
+Importing this package is cheap: neither torch nor ONNX Runtime is imported, and each name
+below is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hashkit.bank import Bank, BankWriter
+    from hashkit.errors import HashkitError
+    from hashkit.evaluation import evaluate
+    from hashkit.index import Neighbours, Ranking, search
+    from hashkit.manifest import Manifest
+    from hashkit.runtimes.encoder import Encoder
+
+__all__ = [
+    "Bank",
+    "BankWriter",
+    "Encoder",
+    "HashkitError",
+    "Manifest",
+    "Neighbours",
+    "Ranking",
+    "__version__",
+    "evaluate",
+    "search",
+]
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Bank": "hashkit.bank",
+    "BankWriter": "hashkit.bank",
+    "Encoder": "hashkit.runtimes.encoder",
+    "HashkitError": "hashkit.errors",
+    "Manifest": "hashkit.manifest",
+    "Neighbours": "hashkit.index",
+    "Ranking": "hashkit.index",
+    "evaluate": "hashkit.evaluation",
+    "search": "hashkit.index",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'hashkit' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,136 @@
+"""The code convention: threshold, bit order, packing.
+
+A code of ``n_bits`` bits is ``ceil(n_bits / 8)`` bytes. Bit ``j`` is 1 where logit ``j`` is
+greater than 0 (a logit of exactly 0, or NaN, gives 0); it sits in byte ``j // 8``, most
+significant bit first; the unused low bits of the last byte are 0. This is the only place that
+decides any of it: the ONNX graph, the banks and the search are checked against it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.errors import CodesError
+
+__all__ = ["binarize", "check_codes", "code_size", "from_hex", "pack", "to_hex", "unpack"]
+
+MAX_BITS = 65_536
+
+
+def code_size(n_bits: int) -> int:
+    """Bytes that a code of ``n_bits`` bits takes.
+
+    Raises
+    ------
+    CodesError
+        If ``n_bits`` is not between 1 and 65,536.
+    """
+    if not 1 <= n_bits <= MAX_BITS:
+        raise CodesError(f"the number of bits must be between 1 and {MAX_BITS}, not {n_bits}")
+    return (n_bits + 7) // 8
+
+
+def binarize(logits: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """Packed codes of real-valued logits: bit = 1 where logit > 0.
+
+    Parameters
+    ----------
+    logits
+        float [n, n_bits], before any sigmoid.
+
+    Returns
+    -------
+    NDArray
+        uint8 [n, ceil(n_bits / 8)].
+    """
+    return pack(np.asarray(logits) > 0)
+
+
+def pack(bits: NDArray[Any]) -> NDArray[np.uint8]:
+    """Pack a matrix of bits into codes.
+
+    Parameters
+    ----------
+    bits
+        bool or integer [n, n_bits], values 0 and 1.
+
+    Returns
+    -------
+    NDArray
+        uint8 [n, ceil(n_bits / 8)].
+
+    Raises
+    ------
+    CodesError
+        If ``bits`` is not a matrix of 0 and 1 with at least one column.
+    """
+    bits = np.asarray(bits)
+    if bits.ndim != 2:
+        raise CodesError(f"bits must be a matrix [n, n_bits], not of shape {list(bits.shape)}")
+    code_size(bits.shape[1])
+    if bits.dtype != np.bool_:
+        if not np.issubdtype(bits.dtype, np.integer):
+            raise CodesError(f"bits must be boolean or integer, not {bits.dtype}")
+        if bits.size and (bits.min() < 0 or bits.max() > 1):
+            raise CodesError(f"bits must be 0 or 1; found {bits.min()} to {bits.max()}")
+    return np.packbits(bits, axis=1)
+
+
+def unpack(codes: NDArray[np.uint8], n_bits: int) -> NDArray[np.uint8]:
+    """Bits of packed codes: uint8 [n, n_bits] of 0 and 1, from uint8 [n, ceil(n_bits / 8)]."""
+    return np.unpackbits(check_codes(codes, n_bits), axis=1, count=n_bits)
+
+
+def check_codes(codes: NDArray[Any], n_bits: int, what: str = "codes") -> NDArray[np.uint8]:
+    """Return ``codes`` if they keep the convention for ``n_bits`` bits.
+
+    Parameters
+    ----------
+    codes
+        Expected: uint8 [n, ceil(n_bits / 8)] with zero padding.
+    what
+        What the codes are, as the message should call them.
+
+    Raises
+    ------
+    CodesError
+        If dtype, shape or padding differs.
+    """
+    codes = np.asanyarray(codes)
+    size = code_size(n_bits)
+    if codes.dtype != np.uint8 or codes.ndim != 2 or codes.shape[1] != size:
+        raise CodesError(
+            f"{what} of {n_bits} bits must be uint8 [n, {size}], "
+            f"not {codes.dtype} {list(codes.shape)}"
+        )
+    padding = size * 8 - n_bits
+    if padding and np.any(codes[:, -1] & ((1 << padding) - 1)):
+        raise CodesError(
+            f"{what} of {n_bits} bits must have zeros in the last {padding} bits of each row; "
+            "some are set, so they were made for another number of bits or bit order"
+        )
+    return codes
+
+
+def to_hex(code: NDArray[np.uint8]) -> str:
+    """Hexadecimal text of one packed code, uint8 [ceil(n_bits / 8)]."""
+    return np.asarray(code, dtype=np.uint8).tobytes().hex()
+
+
+def from_hex(text: str, n_bits: int) -> NDArray[np.uint8]:
+    """Packed code, uint8 [ceil(n_bits / 8)], of the text that `to_hex` gives.
+
+    Raises
+    ------
+    CodesError
+        If the text is not hexadecimal, or of another length or padding.
+    """
+    try:
+        code = np.frombuffer(bytes.fromhex(text), dtype=np.uint8)
+    except ValueError:
+        raise CodesError(f"a code must be hexadecimal digits, not {text!r}") from None
+    row: NDArray[np.uint8] = check_codes(code[None, :], n_bits, what="a hexadecimal code")[0]
+    return row

@@ -1,0 +1,159 @@
+"""What a model says of itself: the manifest carried by checkpoints, ONNX files and code banks.
+
+In an ONNX file each field is one entry of ``metadata_props``, named ``hashkit.<field>``, its
+value JSON. A model from elsewhere need not have any of them: bits and input size are read from
+the graph, and the other fields keep their defaults.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from hashkit.errors import ModelError
+
+__all__ = ["FORMAT_VERSION", "PREFIX", "RESIZE_RULES", "Manifest"]
+
+FORMAT_VERSION: Final = 1
+PREFIX: Final = "hashkit."
+
+RESIZE_RULES: Final = ("crop-bilinear", "stretch-bilinear", "crop-bicubic", "stretch-bicubic")
+"""How an image of another size is brought to the model's.
+
+``crop`` takes the largest centred region of the target's aspect ratio, ``stretch`` the whole
+image; both then resample with Pillow's antialiased filter of the second word.
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """A description of one model.
+
+    Attributes
+    ----------
+    n_bits
+        Bits of a code.
+    height, width
+        Input size in pixels.
+    resize
+        One of `RESIZE_RULES`.
+    network, loss, recipe
+        How the model was made; empty if unknown.
+    dataset, protocol
+        What it was trained on, and which split of it; empty if unknown.
+    class_names
+        Names of the classes seen in training, by label; empty if there were none.
+    seed
+        Seed of the training, if known.
+    weights_sha256
+        SHA-256 of the weights the model was made from, hexadecimal; empty if unknown.
+    versions
+        Versions of the libraries that made it.
+    format_version
+        Version of this description.
+
+    Raises
+    ------
+    ModelError
+        When a value is out of range or of an unknown format version.
+    """
+
+    n_bits: int
+    height: int
+    width: int
+    resize: str = "crop-bilinear"
+    network: str = ""
+    loss: str = ""
+    recipe: str = ""
+    dataset: str = ""
+    protocol: str = ""
+    class_names: tuple[str, ...] = ()
+    seed: int | None = None
+    weights_sha256: str = ""
+    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        if self.format_version != FORMAT_VERSION:
+            raise ModelError(
+                f"expected a manifest of format version {FORMAT_VERSION}, found "
+                f"{self.format_version}: use the hashkit release that wrote it, or export again"
+            )
+        for field in ("n_bits", "height", "width"):
+            value = getattr(self, field)
+            if not isinstance(value, int) or value < 1:
+                raise ModelError(f"manifest: {field} must be a positive integer, not {value!r}")
+        if self.resize not in RESIZE_RULES:
+            raise ModelError(
+                f"manifest: unknown resize rule {self.resize!r}; known: {', '.join(RESIZE_RULES)}"
+            )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Input size as (height, width), pixels."""
+        return self.height, self.width
+
+    def to_dict(self) -> dict[str, Any]:
+        """Fields as JSON-ready values."""
+        fields = dataclasses.asdict(self)
+        fields["class_names"] = list(self.class_names)
+        fields["versions"] = dict(self.versions)
+        return fields
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Manifest:
+        """Manifest of `to_dict`'s values; fields of later releases are ignored.
+
+        Raises
+        ------
+        ModelError
+            If a required field is missing or a value is wrong.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        values = {name: value for name, value in fields.items() if name in known}
+        missing = {"n_bits", "height", "width"} - values.keys()
+        if missing:
+            raise ModelError(f"manifest: missing {', '.join(sorted(missing))}")
+        values["class_names"] = tuple(values.get("class_names") or ())
+        return cls(**values)
+
+    def to_metadata(self) -> dict[str, str]:
+        """Entries for an ONNX file's ``metadata_props``."""
+        return {PREFIX + name: json.dumps(value) for name, value in self.to_dict().items()}
+
+    @classmethod
+    def from_metadata(
+        cls, metadata: Mapping[str, str], *, n_bits: int, height: int, width: int
+    ) -> Manifest:
+        """Manifest of an ONNX file.
+
+        Parameters
+        ----------
+        metadata
+            The file's ``metadata_props``.
+        n_bits, height, width
+            As the graph's own shapes say; metadata that contradicts them is an error.
+
+        Raises
+        ------
+        ModelError
+            If an entry is not JSON, or contradicts the graph.
+        """
+        fields: dict[str, Any] = {"n_bits": n_bits, "height": height, "width": width}
+        for key, text in metadata.items():
+            if not key.startswith(PREFIX):
+                continue
+            name = key.removeprefix(PREFIX)
+            try:
+                value = json.loads(text)
+            except json.JSONDecodeError:
+                raise ModelError(f"metadata {key} must be JSON, found {text!r}") from None
+            if name in fields and value != fields[name]:
+                raise ModelError(
+                    f"metadata says {name} = {value!r}, but the graph has {fields[name]}: "
+                    "export the model again"
+                )
+            fields[name] = value
+        return cls.from_dict(fields)

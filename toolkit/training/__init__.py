@@ -1,0 +1,1 @@
+"""Networks, losses, sampling and the training loop; needs the extra `train`."""
