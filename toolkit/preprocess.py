@@ -9,10 +9,10 @@ grey, palette, CMYK, YCbCr     converted to RGB
 transparent                    laid over white
 16-bit grey                    the high byte of each value
 animated, multi-page           the first frame
-EXIF orientation               applied
+EXIF orientation               applied; EXIF that cannot be read is ignored
 floating point, 32-bit         `ImageError`, ``unsupported``
 more than `MAX_PIXELS`         `ImageError`, ``too-large``, before any pixel is decoded
-cut off                        `ImageError`, ``truncated``
+cut off                        `ImageError`, ``truncated`` (``broken`` where it cannot be told)
 damaged, or not an image       `ImageError`, ``broken``
 not there, or not readable     `ImageError`, ``missing``
 =============================  =========================================================
@@ -20,9 +20,11 @@ not there, or not readable     `ImageError`, ``missing``
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -107,8 +109,9 @@ def decode(source: ImageSource) -> Image.Image:
     if isinstance(source, np.ndarray):
         return _to_rgb(_from_array(source), "the array")
     if isinstance(source, Image.Image):
-        _check_pixels(source, "the image")
-        return _to_rgb(source, "the image")
+        with _image_errors("the image"):  # one that Pillow opened may still have to be read
+            _check_pixels(source, "the image")
+            return _to_rgb(source, "the image")
     if isinstance(source, bytes):
         return _decode_file(io.BytesIO(source), "the image data")
     name = os.fspath(source)
@@ -116,20 +119,27 @@ def decode(source: ImageSource) -> Image.Image:
         data = Path(name).read_bytes()
     except FileNotFoundError:
         raise ImageError(f"{name}: there is no such file", "missing") from None
-    except OSError as error:
-        raise ImageError(f"{name}: cannot be read ({error.strerror})", "missing") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"{name}: cannot be read ({reason})", "missing") from None
     return _decode_file(io.BytesIO(data), name)
 
 
 def _decode_file(file: io.BytesIO, name: str) -> Image.Image:
     if not file.getbuffer().nbytes:
         raise ImageError(f"{name}: the file is empty", "truncated")
+    with _image_errors(name), Image.open(file) as image:
+        _check_pixels(image, name)
+        image.load()
+        return _to_rgb(image, name)
+
+
+@contextlib.contextmanager
+def _image_errors(name: str) -> Iterator[None]:
+    """Turn whatever a decoder raises into an `ImageError` that names the image."""
     try:
-        with Image.open(file) as image:
-            _check_pixels(image, name)
-            image.load()
-            return _to_rgb(image, name)
-    except ImageError:
+        yield
+    except (ImageError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(
@@ -137,8 +147,8 @@ def _decode_file(file: io.BytesIO, name: str) -> Image.Image:
         ) from None
     except UnidentifiedImageError:
         raise ImageError(f"{name}: not an image that can be read", "broken") from None
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error) as error:
-        text = str(error)
+    except Exception as error:  # on damaged data a decoder may raise anything, warnings included
+        text = " ".join(str(error).split()) or type(error).__name__
         if "truncated" in text.lower() or isinstance(error, EOFError):
             raise ImageError(f"{name}: the file is cut off ({text})", "truncated") from None
         raise ImageError(f"{name}: the file is damaged ({text})", "broken") from None
@@ -171,8 +181,8 @@ def _from_array(pixels: NDArray[Any]) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
-    image = ImageOps.exif_transpose(image)
-    if image.mode == "RGB":
+    image = _upright(image)
+    if image.mode == "RGB" and not image.has_transparency_data:
         return image
     if image.mode.startswith("I;16"):
         values = np.asarray(image).astype(np.uint16)
@@ -183,8 +193,23 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
             "have no fixed range; save the image with 8 or 16 bits a channel",
             "unsupported",
         )
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        paper = Image.new("RGBA", image.size, _WHITE)
-        return Image.alpha_composite(paper, image).convert("RGB")
-    return image.convert("RGB")
+    try:
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            paper = Image.new("RGBA", image.size, _WHITE)
+            return Image.alpha_composite(paper, image).convert("RGB")
+        return image.convert("RGB")
+    except ValueError:
+        raise ImageError(
+            f"{name}: {image.mode} pixels cannot be converted to RGB; save the image as RGB",
+            "unsupported",
+        ) from None
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation; damaged EXIF leaves pixels that may be whole as they are."""
+    image.load()
+    try:
+        return ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error, UserWarning):
+        return image

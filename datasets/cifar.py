@@ -1,0 +1,323 @@
+"""CIFAR-10 and CIFAR-100: the official python and binary archives, or folders of images.
+
+Source: Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.datasets.download import DownloadProgress, RemoteFile, fetch
+from hashkit.datasets.folders import open_image_folder
+from hashkit.datasets.imageset import ImageSet
+from hashkit.datasets.pickles import read_plain_pickle
+from hashkit.errors import DatasetError
+
+__all__ = ["CIFAR10", "CIFAR100", "CIFAR100_COARSE", "CifarSet", "open_cifar"]
+
+_SIDE: Final = 32
+_N_VALUES: Final = 3 * _SIDE * _SIDE
+_HOME: Final = "https://www.cs.toronto.edu/~kriz/"
+
+CIFAR10_CLASSES: Final = (
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class CifarSet:
+    """How one set of labels is stored in each published version.
+
+    Attributes
+    ----------
+    name
+        Name of the image set.
+    n_classes
+        Number of its classes.
+    python, binary
+        The archives; each unpacks to the folder that ``*_folder`` names.
+    train_files, test_files
+        Names of the parts in the python version; the binary version adds ``.bin``.
+    label_key, names_key
+        Entries of a part, and of the file of class names, in the python version.
+    label_bytes, label_byte
+        Bytes before the pixels of a record in the binary version, and which of them is the label.
+    python_names, binary_names
+        Files of the class names.
+    class_names
+        The class names, where folders of images must have exactly these; else empty.
+    """
+
+    name: str
+    n_classes: int
+    python: RemoteFile
+    binary: RemoteFile
+    python_folder: str
+    binary_folder: str
+    train_files: tuple[str, ...]
+    test_files: tuple[str, ...]
+    label_key: str
+    names_key: str
+    label_bytes: int
+    label_byte: int
+    python_names: str
+    binary_names: str
+    class_names: tuple[str, ...] = ()
+
+
+CIFAR10: Final = CifarSet(
+    name="cifar10",
+    n_classes=10,
+    python=RemoteFile(
+        "cifar-10-python.tar.gz",
+        _HOME + "cifar-10-python.tar.gz",
+        "md5:c58f30108f718f92721af3b95e74349a",
+    ),
+    binary=RemoteFile(
+        "cifar-10-binary.tar.gz",
+        _HOME + "cifar-10-binary.tar.gz",
+        "md5:c32a1d4ab5d03f1284b67883e8d87530",
+    ),
+    python_folder="cifar-10-batches-py",
+    binary_folder="cifar-10-batches-bin",
+    train_files=tuple(f"data_batch_{number}" for number in range(1, 6)),
+    test_files=("test_batch",),
+    label_key="labels",
+    names_key="label_names",
+    label_bytes=1,
+    label_byte=0,
+    python_names="batches.meta",
+    binary_names="batches.meta.txt",
+    class_names=CIFAR10_CLASSES,
+)
+
+CIFAR100: Final = CifarSet(
+    name="cifar100",
+    n_classes=100,
+    python=RemoteFile(
+        "cifar-100-python.tar.gz",
+        _HOME + "cifar-100-python.tar.gz",
+        "md5:eb9058c3a382ffc7106e4002c42a8d85",
+    ),
+    binary=RemoteFile(
+        "cifar-100-binary.tar.gz",
+        _HOME + "cifar-100-binary.tar.gz",
+        "md5:03b5dce01913d631647c71ecec9e9cb8",
+    ),
+    python_folder="cifar-100-python",
+    binary_folder="cifar-100-binary",
+    train_files=("train",),
+    test_files=("test",),
+    label_key="fine_labels",
+    names_key="fine_label_names",
+    label_bytes=2,
+    label_byte=1,
+    python_names="meta",
+    binary_names="fine_label_names.txt",
+)
+
+CIFAR100_COARSE: Final = dataclasses.replace(
+    CIFAR100,
+    name="cifar100-coarse",
+    n_classes=20,
+    label_key="coarse_labels",
+    names_key="coarse_label_names",
+    label_byte=0,
+    binary_names="coarse_label_names.txt",
+)
+
+
+def open_cifar(
+    cifar: CifarSet,
+    root: Path,
+    *,
+    download: bool = False,
+    progress: DownloadProgress | None = None,
+) -> ImageSet:
+    """Open a CIFAR set from whichever of its published versions ``root`` holds.
+
+    Looked for in this order: the unpacked folder of the python version, of the binary version
+    (below ``root``, or ``root`` itself), their archives, then folders of images
+    ``train/<class>/`` and ``test/<class>/``.
+
+    Parameters
+    ----------
+    root
+        The folder that holds the files.
+    download
+        Whether to fetch the python version into ``root`` if none is there.
+
+    Returns
+    -------
+    ImageSet
+        Archives: in memory, the training part first, named ``<set>/train/00000``. Folders of
+        images: file-backed. The labels are the official numbers in either case.
+
+    Raises
+    ------
+    DatasetError
+        If no version is there, or the one that is there is damaged.
+    """
+    version = _find_version(cifar, root)
+    if version is None and (root / "train").is_dir() and (root / "test").is_dir():
+        return _open_image_folder(cifar, root)
+    if version is None:
+        if not download:
+            raise DatasetError(
+                f"{cifar.name}: neither {cifar.python.name} nor {cifar.binary.name}, unpacked or "
+                f"not, nor folders train/ and test/ of images in {root}: download it "
+                f"(--download), or fetch {cifar.python.url} and save it there"
+            )
+        version = fetch(cifar.python, root, progress=progress), False
+    path, is_binary = version
+    return _read_version(cifar, path, is_binary)
+
+
+def _find_version(cifar: CifarSet, root: Path) -> tuple[Path, bool] | None:
+    """Path of a published version and whether it is the binary one; None if there is none."""
+    first = cifar.train_files[0]
+    for folder, file in ((cifar.python_folder, first), (cifar.binary_folder, f"{first}.bin")):
+        for path in (root / folder, root):
+            if (path / file).is_file():
+                return path, file.endswith(".bin")
+    for archive, is_binary in ((cifar.python.name, False), (cifar.binary.name, True)):
+        if (root / archive).is_file():
+            return root / archive, is_binary
+    return None
+
+
+def _open_image_folder(cifar: CifarSet, root: Path) -> ImageSet:
+    images = dataclasses.replace(open_image_folder(root), name=cifar.name)
+    # Both official orders are alphabetical, as the folder's is, so equal names are equal labels.
+    expected = cifar.class_names
+    if len(images.class_names) != cifar.n_classes or (expected and images.class_names != expected):
+        wanted = ", ".join(expected) if expected else f"{cifar.n_classes} of them"
+        raise DatasetError(
+            f"{cifar.name}: expected the class folders {wanted} in {root / 'train'}, found "
+            f"{len(images.class_names)}: {', '.join(images.class_names[:10])}; open the folder "
+            "by its path to take its own classes"
+        )
+    return images
+
+
+def _read_version(cifar: CifarSet, path: Path, is_binary: bool) -> ImageSet:
+    suffix = ".bin" if is_binary else ""
+    part_names = [name + suffix for name in (*cifar.train_files, *cifar.test_files)]
+    names_file = cifar.binary_names if is_binary else cifar.python_names
+    parse: _Parser = _parse_binary if is_binary else _parse_python
+    parts: dict[str, tuple[NDArray[np.uint8], NDArray[np.int64]]] = {}
+    class_names: tuple[str, ...] = ()
+    for name, data in _read_files(path, {*part_names, names_file}):
+        if name != names_file:
+            parts[name] = parse(cifar, data, f"{path}: {name}")
+        elif is_binary:
+            class_names = tuple(data.decode("ascii", "replace").split())
+        else:
+            class_names = _read_class_names(cifar, data, f"{path}: {name}")
+    missing = [name for name in part_names if name not in parts]
+    if missing or len(class_names) != cifar.n_classes:
+        what = ", ".join(missing) or f"{cifar.n_classes} class names in {names_file}"
+        raise DatasetError(f"{cifar.name}: {path} is incomplete: {what} not found; fetch it again")
+    n_test = sum(len(parts[name + suffix][0]) for name in cifar.test_files)
+    return _assemble(cifar, [parts[name] for name in part_names], n_test, class_names)
+
+
+def _assemble(
+    cifar: CifarSet,
+    parts: list[tuple[NDArray[np.uint8], NDArray[np.int64]]],
+    n_test: int,
+    class_names: tuple[str, ...],
+) -> ImageSet:
+    n_train = sum(len(pixels) for pixels, _ in parts) - n_test
+    names = [f"{cifar.name}/train/{row:05d}" for row in range(n_train)]
+    names += [f"{cifar.name}/test/{row:05d}" for row in range(n_test)]
+    return ImageSet(
+        name=cifar.name,
+        names=names,
+        pixels=np.concatenate([pixels for pixels, _ in parts]),
+        labels=np.concatenate([labels for _, labels in parts]),
+        class_names=class_names,
+        is_test=np.arange(n_train + n_test) >= n_train,
+    )
+
+
+def _read_files(path: Path, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of the wanted files of a folder or of a ``.tar.gz``."""
+    if path.is_dir():
+        for name in sorted(wanted):
+            if (path / name).is_file():
+                yield name, (path / name).read_bytes()
+        return
+    try:
+        with tarfile.open(path, "r:gz") as archive:
+            for member in archive:
+                name = PurePosixPath(member.name).name
+                stream = archive.extractfile(member) if name in wanted else None
+                if stream is not None:
+                    yield name, stream.read()
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise DatasetError(
+            f"{path}: the archive is damaged or cut off ({reason}); delete it and fetch it again"
+        ) from None
+
+
+_Parser = Callable[[CifarSet, bytes, str], tuple[NDArray[np.uint8], NDArray[np.int64]]]
+
+
+def _parse_python(
+    cifar: CifarSet, data: bytes, name: str
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    part = read_plain_pickle(data, name)
+    planes, labels = part.get("data"), part.get(cifar.label_key)
+    if not isinstance(planes, np.ndarray) or not isinstance(labels, list):
+        raise DatasetError(
+            f"{name}: expected entries data and {cifar.label_key}, found {', '.join(part)}"
+        )
+    if planes.ndim != 2 or planes.shape[1] != _N_VALUES or len(planes) != len(labels):
+        raise DatasetError(
+            f"{name}: expected {len(labels)} rows of {_N_VALUES} values, "
+            f"found {list(planes.shape)}; fetch it again"
+        )
+    return _to_images(planes), _check_labels(cifar, np.asarray(labels), name)
+
+
+def _parse_binary(
+    cifar: CifarSet, data: bytes, name: str
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    record_bytes = cifar.label_bytes + _N_VALUES
+    if not data or len(data) % record_bytes:
+        raise DatasetError(
+            f"{name}: expected a multiple of {record_bytes} bytes, found {len(data)}; "
+            "the file is cut off, so fetch it again"
+        )
+    records = np.frombuffer(data, dtype=np.uint8).reshape(-1, record_bytes)
+    labels = _check_labels(cifar, records[:, cifar.label_byte], name)
+    return _to_images(records[:, cifar.label_bytes :]), labels
+
+
+def _to_images(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Pixels [n, 32, 32, 3] of rows that hold all red, then all green, then all blue values."""
+    return np.ascontiguousarray(planes.reshape(-1, 3, _SIDE, _SIDE).transpose(0, 2, 3, 1))
+
+
+def _check_labels(cifar: CifarSet, labels: NDArray[np.generic], name: str) -> NDArray[np.int64]:
+    is_number = np.issubdtype(labels.dtype, np.integer)
+    if not is_number or labels.min() < 0 or labels.max() >= cifar.n_classes:
+        raise DatasetError(f"{name}: expected labels 0 to {cifar.n_classes - 1}; fetch it again")
+    return labels.astype(np.int64)
+
+
+def _read_class_names(cifar: CifarSet, data: bytes, name: str) -> tuple[str, ...]:
+    names = read_plain_pickle(data, name).get(cifar.names_key)
+    if not isinstance(names, list):
+        raise DatasetError(f"{name}: expected an entry {cifar.names_key}; fetch it again")
+    return tuple(text.decode() if isinstance(text, bytes) else str(text) for text in names)

@@ -1,0 +1,174 @@
+"""Looks for queries that are also in the training images or in the database.
+
+A split whose parts differ by row may still hold the same picture twice, under two names.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from hashkit.datasets.imageset import ImageSet
+from hashkit.datasets.split import Rows, Split
+from hashkit.errors import ProtocolError
+
+__all__ = ["DisjointReport", "Overlap", "check_disjoint"]
+
+_MAX_EXAMPLES: Final = 5
+_NOUNS: Final = {
+    "queries": "queries",
+    "training": "training images",
+    "database": "database images",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Overlap:
+    """Images of one part whose content is also in another part.
+
+    Attributes
+    ----------
+    part, other
+        Names of the two parts.
+    n_images
+        How many images of ``part`` occur in ``other``.
+    examples
+        Up to five pairs of names, from ``part`` and from ``other``.
+    """
+
+    part: str
+    other: str
+    n_images: int
+    examples: tuple[tuple[str, str], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class DisjointReport:
+    """What two parts share that should not.
+
+    Attributes
+    ----------
+    overlaps
+        Those that were found.
+    n_unreadable
+        Images whose files could not be read, which were left out.
+    """
+
+    overlaps: tuple[Overlap, ...]
+    n_unreadable: int
+
+    @property
+    def is_disjoint(self) -> bool:
+        """Whether nothing is shared."""
+        return not self.overlaps
+
+    def summary(self) -> str:
+        """One line for a person."""
+        if self.is_disjoint:
+            text = "no image is in two parts of the split"
+        else:
+            text = "; ".join(
+                f"{found.n_images} of the {_NOUNS[found.part]} are also {_NOUNS[found.other]} "
+                f"(for example {found.examples[0][0]} = {found.examples[0][1]})"
+                for found in self.overlaps
+            )
+        return text + (f"; {self.n_unreadable} unreadable" if self.n_unreadable else "")
+
+
+def check_disjoint(image_set: ImageSet, split: Split, *, strict: bool = False) -> DisjointReport:
+    """Check that no image is in two parts of a split, by row and by content.
+
+    Queries may be neither training images nor in the database; training images may be in the
+    database if the protocol says so. Content is compared by SHA-256: of the pixels for sets in
+    memory, of the file's bytes for files, which are only read where two have the same size.
+
+    Parameters
+    ----------
+    strict
+        Whether equal contents are an error; equal rows always are.
+
+    Raises
+    ------
+    ProtocolError
+        If parts share rows; with ``strict``, if they share contents.
+    """
+    pairs = [("queries", "training"), ("queries", "database")]
+    if not split.training_in_database:
+        pairs.append(("training", "database"))
+    rows = {"queries": split.queries, "training": split.training, "database": split.database}
+    for part, other in pairs:
+        _check_rows(image_set, split.protocol, (part, rows[part]), (other, rows[other]))
+    content, n_unreadable = _content_ids(image_set, split.part("all"))
+    found = (
+        _find_overlap(image_set, content, (part, rows[part]), (other, rows[other]))
+        for part, other in pairs
+    )
+    report = DisjointReport(tuple(one for one in found if one is not None), n_unreadable)
+    if strict and not report.is_disjoint:
+        raise ProtocolError(
+            f"{split.protocol}: {report.summary()}; remove the copies, or do without strict"
+        )
+    return report
+
+
+_Part = tuple[str, Rows]
+
+
+def _check_rows(image_set: ImageSet, protocol: str, part: _Part, other: _Part) -> None:
+    shared = np.intersect1d(part[1], other[1], assume_unique=True)
+    if shared.size:
+        raise ProtocolError(
+            f"{protocol}: expected no image in both {part[0]} and {other[0]}, found {shared.size} "
+            f"(for example {image_set.names[shared[0]]}); take them out of one of the two"
+        )
+
+
+def _find_overlap(
+    image_set: ImageSet, content: dict[int, bytes], part: _Part, other: _Part
+) -> Overlap | None:
+    row_of: dict[bytes, int] = {}
+    for row in other[1].tolist():
+        if row in content:
+            row_of.setdefault(content[row], row)
+    shared = [
+        (row, row_of[content[row]])
+        for row in part[1].tolist()
+        if row in content and content[row] in row_of
+    ]
+    if not shared:
+        return None
+    examples = tuple(
+        (image_set.names[row], image_set.names[other_row])
+        for row, other_row in shared[:_MAX_EXAMPLES]
+    )
+    return Overlap(part[0], other[0], len(shared), examples)
+
+
+def _content_ids(image_set: ImageSet, rows: Rows) -> tuple[dict[int, bytes], int]:
+    """Digest by row, without the rows that can have no copy; and how many were unreadable."""
+    if image_set.pixels is not None:
+        pixels = image_set.pixels
+        return {row: hashlib.sha256(pixels[row].tobytes()).digest() for row in rows.tolist()}, 0
+    rows_by_size: dict[int, list[int]] = {}
+    n_unreadable = 0
+    for row in rows.tolist():
+        try:
+            rows_by_size.setdefault(_path(image_set, row).stat().st_size, []).append(row)
+        except OSError:
+            n_unreadable += 1
+    content: dict[int, bytes] = {}
+    for same_size in rows_by_size.values():
+        for row in same_size if len(same_size) > 1 else ():
+            try:
+                content[row] = hashlib.sha256(_path(image_set, row).read_bytes()).digest()
+            except OSError:
+                n_unreadable += 1
+    return content, n_unreadable
+
+
+def _path(image_set: ImageSet, row: int) -> Path:
+    return (image_set.root or Path()) / image_set.names[row]

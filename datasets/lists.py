@@ -1,0 +1,274 @@
+"""List files: one image a line, with its labels, as published splits come."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.datasets.imageset import ImageSet
+from hashkit.datasets.split import Split
+from hashkit.errors import DatasetError
+
+__all__ = ["check_some_exist", "open_list", "open_list_split", "read_lines", "relative_name"]
+
+_MAX_CLASSES: Final = 1_000_000
+_N_PROBED: Final = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class _Listing:
+    """A parsed list: names, and labels int64 [n], uint8 [n, n_classes] or None."""
+
+    path: Path
+    names: list[str]
+    labels: NDArray[Any] | None
+
+    @property
+    def kind(self) -> str:
+        """The kind of the labels, in words."""
+        if self.labels is None:
+            return "no labels"
+        return "one label" if self.labels.ndim == 1 else f"{self.labels.shape[1]} columns of 0 or 1"
+
+
+def open_list(path: Path, root: Path | None = None) -> ImageSet:
+    """Open a list file as a file-backed image set, named after the file.
+
+    A line is ``path``, ``path 3`` (one label, from 0) or ``path 0 1 0 ...`` (two or more columns
+    of 0 or 1, one a class), all lines alike. The labels are the integers that end the line, so a
+    path may hold spaces. Blank lines, and lines that begin with ``#``, are skipped.
+
+    Parameters
+    ----------
+    path
+        The list, UTF-8 text.
+    root
+        The folder that relative paths are below; by default the list's own.
+
+    Raises
+    ------
+    DatasetError
+        If the list is missing, empty, malformed or mixed (with the line's number), repeats a
+        path, or names files of which none exists.
+    """
+    root = (path.parent if root is None else root).absolute()
+    listing = _parse_list(path, root)
+    check_some_exist(listing.names, root, path)
+    return ImageSet(
+        name=path.stem,
+        names=listing.names,
+        root=root,
+        labels=listing.labels,
+        class_names=_class_names(listing.labels),
+    )
+
+
+def open_list_split(
+    *, queries: Path, database: Path, training: Path | None = None, root: Path | None = None
+) -> tuple[ImageSet, Split]:
+    """Open the lists of a published split as one image set and the split of it.
+
+    Parameters
+    ----------
+    queries, database, training
+        Lists as `open_list` takes them, of one kind of labels. An image that is in several is one
+        image of the set. Without ``training``, the database is trained on.
+    root
+        The folder that relative paths are below; by default the database list's own.
+
+    Returns
+    -------
+    tuple
+        The set, named after the database list's folder, and a `Split` whose protocol is ``lists``.
+
+    Raises
+    ------
+    DatasetError
+        As `open_list`; and if the lists' kinds differ, or an image's labels do.
+    """
+    root = (database.parent if root is None else root).absolute()
+    paths = {"queries": queries, "database": database}
+    if training is not None:
+        paths["training"] = training
+    listings = {part: _parse_list(path, root) for part, path in paths.items()}
+    names, labels, rows = _merge(list(listings.values()))
+    check_some_exist(names, root, database)
+    images = ImageSet(
+        name=database.absolute().parent.name,
+        names=names,
+        root=root,
+        labels=labels,
+        class_names=_class_names(labels),
+    )
+    by_part = dict(zip(listings, rows, strict=True))
+    split = Split(
+        protocol="lists",
+        seed=0,
+        queries=by_part["queries"],
+        training=by_part.get("training", by_part["database"]),
+        database=by_part["database"],
+    )
+    return images, split
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Numbers, from 1, and stripped text of the lines that are neither blank nor comments.
+
+    Raises
+    ------
+    DatasetError
+        If the file is missing or is not UTF-8 text.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise DatasetError(
+            f"{path}: expected a list in UTF-8 text; an archive is opened by the set's name and "
+            "the folder that holds it"
+        ) from None
+    except OSError as error:
+        raise DatasetError(f"{path}: the list cannot be read ({error.strerror})") from None
+    for number, line in enumerate(text.split("\n"), start=1):
+        line = line.strip()
+        if line and not line.startswith("#"):
+            yield number, line
+
+
+def relative_name(listed: str, root: Path) -> str:
+    """Name of a listed path: below ``root`` if it lies there, otherwise as it is listed."""
+    path = Path(listed)
+    if path.is_absolute() and path.is_relative_to(root):
+        path = path.relative_to(root)
+    return path.as_posix()
+
+
+def check_some_exist(names: list[str], root: Path, path: Path) -> None:
+    """Find a wrong root before all images turn out to be missing.
+
+    Raises
+    ------
+    DatasetError
+        If the list is empty, or none of its first images is a file.
+    """
+    if not names:
+        raise DatasetError(f"{path}: expected one image a line, found no lines")
+    probed = names[:_N_PROBED]
+    if not any((root / name).is_file() for name in probed):
+        raise DatasetError(
+            f"{path}: none of the first {len(probed)} images is below {root} (for example "
+            f"{probed[0]}); give the folder that the paths start from as the root"
+        )
+
+
+def _parse_list(path: Path, root: Path) -> _Listing:
+    line_of: dict[str, int] = {}
+    columns: list[list[str]] = []
+    n_columns: int | None = None
+    for number, line in read_lines(path):
+        if n_columns is None:
+            n_columns = _count_trailing_integers(line)
+        listed, labels = _split_line(line, n_columns, f"{path}, line {number}")
+        name = relative_name(listed, root)
+        if name in line_of:
+            raise DatasetError(
+                f"{path}, line {number}: {name} is listed twice, first in line {line_of[name]}; "
+                "remove one of them"
+            )
+        line_of[name] = number
+        columns.append(labels)
+    labels_array = _to_labels(columns, n_columns or 0)
+    return _Listing(path, list(line_of), labels_array)
+
+
+def _count_trailing_integers(line: str) -> int:
+    tokens = line.split()
+    n_integers = 0
+    while n_integers < len(tokens) and _is_integer(tokens[-1 - n_integers]):
+        n_integers += 1
+    return n_integers
+
+
+def _split_line(line: str, n_columns: int, where: str) -> tuple[str, list[str]]:
+    path, *labels = line.rsplit(None, n_columns) if n_columns else [line]
+    fits = len(labels) == n_columns and not _is_integer(path.rsplit(None, 1)[-1])
+    if not fits or not all(map(_is_integer, labels)):
+        n_found = _count_trailing_integers(line)
+        if n_found == len(line.split()):
+            raise DatasetError(f"{where}: expected a path before the labels, found {line[:60]!r}")
+        raise DatasetError(
+            f"{where}: expected {n_columns} label columns, as in the lines before, found {n_found}"
+        )
+    _check_labels(labels, where)
+    return path, labels
+
+
+def _check_labels(labels: list[str], where: str) -> None:
+    if len(labels) == 1:
+        if not 0 <= int(labels[0]) < _MAX_CLASSES:
+            raise DatasetError(
+                f"{where}: expected a label from 0 to {_MAX_CLASSES - 1}, found {labels[0]}"
+            )
+    elif not set(labels) <= {"0", "1"}:
+        wrong = next(label for label in labels if label not in ("0", "1"))
+        raise DatasetError(
+            f"{where}: expected columns of 0 or 1, one a class, found {wrong}; "
+            "a list of single labels has one column"
+        )
+
+
+def _is_integer(token: str) -> bool:
+    return token.isascii() and token.removeprefix("-").isdigit()
+
+
+def _to_labels(columns: list[list[str]], n_columns: int) -> NDArray[Any] | None:
+    if n_columns == 0:
+        return None
+    if n_columns == 1:
+        return np.array([int(labels[0]) for labels in columns], dtype=np.int64)
+    # One conversion of all digits: a list of 100,000 images and 100 classes holds ten million.
+    digits = "".join(map("".join, columns)).encode()
+    bits = np.frombuffer(digits, dtype=np.uint8).reshape(-1, n_columns) - ord("0")
+    return bits.astype(np.uint8)
+
+
+def _class_names(labels: NDArray[Any] | None) -> tuple[str, ...]:
+    if labels is None:
+        return ()
+    n_classes = labels.shape[1] if labels.ndim == 2 else int(labels.max(initial=-1)) + 1
+    return tuple(str(label) for label in range(n_classes))
+
+
+def _merge(
+    listings: list[_Listing],
+) -> tuple[list[str], NDArray[Any] | None, list[NDArray[np.int64]]]:
+    """Union by name: names, labels, and for each list the sorted rows of its images."""
+    first = listings[0]
+    for listing in listings[1:]:
+        if listing.kind != first.kind:
+            raise DatasetError(
+                f"expected lists of one kind, found {first.kind} in {first.path} "
+                f"and {listing.kind} in {listing.path}"
+            )
+    row_of: dict[str, int] = {}
+    labels: list[Any] = []
+    for listing in listings:
+        for at, name in enumerate(listing.names):
+            row = row_of.setdefault(name, len(row_of))
+            label = None if listing.labels is None else listing.labels[at]
+            if row == len(labels):
+                labels.append(label)
+            elif listing.labels is not None and np.any(labels[row] != label):
+                raise DatasetError(
+                    f"{listing.path}: {name} has other labels than in another list of the split"
+                )
+    rows = [
+        np.array(sorted(row_of[name] for name in listing.names), dtype=np.int64)
+        for listing in listings
+    ]
+    merged = None if first.labels is None else np.array(labels, dtype=first.labels.dtype)
+    return list(row_of), merged, rows

@@ -1,0 +1,207 @@
+"""MNIST and Fashion-MNIST, from their idx files.
+
+Sources: LeCun, Cortes and Burges, *The MNIST database of handwritten digits*; Xiao, Rasul and
+Vollgraf, *Fashion-MNIST*, arXiv 1708.07747.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import math
+import zlib
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.datasets.download import DownloadProgress, RemoteFile, fetch
+from hashkit.datasets.imageset import ImageSet
+from hashkit.errors import DatasetError
+
+__all__ = ["FASHION_MNIST", "MNIST", "MnistSet", "open_mnist", "read_idx"]
+
+_SIDE: Final = 28
+_UINT8: Final = 0x08
+
+_PARTS: Final = ("train", "t10k")
+
+_CLOTHES: Final = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+    "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class MnistSet:
+    """A set that is published as four idx files.
+
+    Attributes
+    ----------
+    name
+        Name of the image set.
+    class_names
+        Names of its ten classes, by label.
+    home
+        Address that the file names are appended to.
+    md5
+        Published MD5 of each gzipped file, by stem: ``train-images``, ``train-labels`` ...
+    elsewhere
+        Folders where an operating system's packages put the files.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    home: str
+    md5: tuple[tuple[str, str], ...]
+    elsewhere: tuple[Path, ...] = ()
+
+    def remote_file(self, stem: str) -> RemoteFile:
+        """The published file that holds ``stem``."""
+        name = f"{_file_stems(stem)[0]}.gz"
+        return RemoteFile(name, self.home + name, f"md5:{dict(self.md5)[stem]}")
+
+
+MNIST: Final = MnistSet(
+    name="mnist",
+    class_names=tuple(str(digit) for digit in range(10)),
+    home="https://ossci-datasets.s3.amazonaws.com/mnist/",
+    md5=(
+        ("train-images", "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
+        ("train-labels", "d53e105ee54ea40749a09fcbcd1e9432"),
+        ("t10k-images", "9fb629c4189551a2d022fa330f9573f3"),
+        ("t10k-labels", "ec29112dd5afa0611ce80d1b7f02629c"),
+    ),
+)
+
+FASHION_MNIST: Final = MnistSet(
+    name="fashion-mnist",
+    class_names=_CLOTHES,
+    home="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    md5=(
+        ("train-images", "8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
+        ("train-labels", "25c81989df183df01b3e8a0aad5dffbe"),
+        ("t10k-images", "bef4ecab320f06d8554ea6380940ec79"),
+        ("t10k-labels", "bb300cfdad3c16e7a12a480ee83cd310"),
+    ),
+    elsewhere=(Path("/usr/share/datasets/fashion-mnist"),),
+)
+
+
+def open_mnist(
+    mnist: MnistSet,
+    root: Path,
+    *,
+    download: bool = False,
+    progress: DownloadProgress | None = None,
+) -> ImageSet:
+    """Open a set of idx files, plain or gzipped, named with dashes or with dots.
+
+    Parameters
+    ----------
+    root
+        The folder that holds the files.
+    download
+        Whether to fetch the files that are missing into ``root``.
+
+    Returns
+    -------
+    ImageSet
+        In memory, the grey values repeated to RGB; the training part first, named
+        ``<set>/train/00000``.
+
+    Raises
+    ------
+    DatasetError
+        If a file is missing or damaged, or images and labels differ in number.
+    """
+    images, labels = [], []
+    for part in _PARTS:
+        grey, digits = (
+            _read_part(mnist, f"{part}-{kind}", root, download, progress)
+            for kind in ("images", "labels")
+        )
+        _check_part(mnist, part, grey, digits)
+        images.append(np.repeat(grey[..., None], 3, axis=3))
+        labels.append(digits.astype(np.int64))
+    n_train, n_test = (len(part_labels) for part_labels in labels)
+    names = [f"{mnist.name}/train/{row:05d}" for row in range(n_train)]
+    names += [f"{mnist.name}/test/{row:05d}" for row in range(n_test)]
+    return ImageSet(
+        name=mnist.name,
+        names=names,
+        pixels=np.concatenate(images),
+        labels=np.concatenate(labels),
+        class_names=mnist.class_names,
+        is_test=np.arange(n_train + n_test) >= n_train,
+    )
+
+
+def read_idx(path: Path) -> NDArray[np.uint8]:
+    """Array of uint8 in an idx file, gzipped if the name ends in ``.gz``.
+
+    Raises
+    ------
+    DatasetError
+        If the file is not idx, holds another type, or has not the length its header says.
+    """
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (EOFError, OSError, zlib.error) as error:
+        raise DatasetError(
+            f"{path}: cannot be read or is cut off ({error}); fetch it again"
+        ) from None
+    if len(data) < 4 or data[:2] != b"\0\0" or data[2] != _UINT8:
+        raise DatasetError(
+            f"{path}: expected an idx file of bytes (000008..), found {data[:4].hex() or 'nothing'}"
+        )
+    n_dims = data[3]
+    header_bytes = 4 + 4 * n_dims
+    sizes = data[4:header_bytes]
+    shape = tuple(int.from_bytes(sizes[at : at + 4], "big") for at in range(0, len(sizes), 4))
+    n_expected = header_bytes + math.prod(shape)
+    if len(data) != n_expected:
+        raise DatasetError(
+            f"{path}: the header announces {n_expected} bytes, found {len(data)}; fetch it again"
+        )
+    return np.frombuffer(data, dtype=np.uint8, offset=header_bytes).reshape(shape)
+
+
+def _file_stems(stem: str) -> tuple[str, str]:
+    """Both published spellings: ``train-images-idx3-ubyte`` and ``train-images.idx3-ubyte``."""
+    n_dims = 3 if stem.endswith("images") else 1
+    return f"{stem}-idx{n_dims}-ubyte", f"{stem}.idx{n_dims}-ubyte"
+
+
+def _read_part(
+    mnist: MnistSet, stem: str, root: Path, download: bool, progress: DownloadProgress | None
+) -> NDArray[np.uint8]:
+    for spelling in _file_stems(stem):
+        for name in (spelling, f"{spelling}.gz"):
+            if (root / name).is_file():
+                return read_idx(root / name)
+    remote = mnist.remote_file(stem)
+    if not download:
+        raise DatasetError(
+            f"{mnist.name}: expected {remote.name} in {root}, found no such file: download the "
+            f"set (--download), or fetch {remote.url} and save it there"
+        )
+    return read_idx(fetch(remote, root, progress=progress))
+
+
+def _check_part(
+    mnist: MnistSet, part: str, grey: NDArray[np.uint8], digits: NDArray[np.uint8]
+) -> None:
+    if grey.ndim != 3 or grey.shape[1:] != (_SIDE, _SIDE) or digits.ndim != 1:
+        raise DatasetError(
+            f"{mnist.name}: expected {part} images [n, {_SIDE}, {_SIDE}] and labels [n], found "
+            f"{list(grey.shape)} and {list(digits.shape)}; the files may be interchanged"
+        )
+    if len(grey) != len(digits) or not len(grey):
+        raise DatasetError(
+            f"{mnist.name}: expected a label for each of the {len(grey)} {part} images, "
+            f"found {len(digits)}; fetch both files again"
+        )
+    if digits.max() >= len(mnist.class_names):
+        raise DatasetError(f"{mnist.name}: expected {part} labels 0 to 9, found {digits.max()}")

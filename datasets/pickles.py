@@ -1,0 +1,116 @@
+"""Reads the pickles in which CIFAR is published, without running anything they might hold.
+
+A pickle is a small program that may call whatever it can name. Here it can name four things:
+the two that build a numpy array, numpy's dtype, and the encoding of text. Each is replaced by a
+stand-in below that only keeps values, so no outside function is called, numpy's included.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.errors import DatasetError
+
+__all__ = ["read_plain_pickle"]
+
+
+def read_plain_pickle(data: bytes, name: str) -> dict[str, Any]:
+    """Values of a pickled dictionary made of numbers, text, lists and uint8 arrays.
+
+    Parameters
+    ----------
+    data
+        The pickle, of any protocol; Python 2's text comes back as ``bytes``.
+    name
+        What the file is called in messages.
+
+    Returns
+    -------
+    dict
+        By text key; arrays are uint8 `numpy.ndarray`.
+
+    Raises
+    ------
+    DatasetError
+        If the pickle is damaged, names anything else, or is not a dictionary.
+    """
+    try:
+        values = _PlainUnpickler(io.BytesIO(data), encoding="bytes").load()
+    except DatasetError as error:
+        raise DatasetError(f"{name}: {error}") from None
+    except Exception as error:  # a damaged pickle may raise anything
+        raise DatasetError(
+            f"{name}: the file is damaged or cut off ({type(error).__name__}); fetch it again"
+        ) from None
+    if not isinstance(values, dict):
+        raise DatasetError(f"{name}: expected a pickled dictionary, found {type(values).__name__}")
+    return {
+        key.decode() if isinstance(key, bytes) else str(key): (
+            _to_array(value, name) if isinstance(value, _Array) else value
+        )
+        for key, value in values.items()
+    }
+
+
+class _Dtype:
+    """Stands in for `numpy.dtype`; keeps the type's code, for example ``u1``."""
+
+    def __init__(self, code: bytes | str, *_: object) -> None:
+        self.code = code.decode() if isinstance(code, bytes) else code
+
+    def __setstate__(self, state: object) -> None:
+        pass  # byte order and the like, which single bytes do not have
+
+
+class _Array:
+    """Stands in for `numpy.ndarray`; keeps the state: version, shape, dtype, order, data."""
+
+    state: tuple[Any, ...] = ()
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.state = state
+
+
+def _reconstruct(*_: object) -> _Array:
+    return _Array()
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    return text.encode("ascii" if encoding == "ascii" else "latin1")
+
+
+_PERMITTED: dict[tuple[str, str], Any] = {
+    ("numpy", "dtype"): _Dtype,
+    ("numpy", "ndarray"): _Array,
+    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+    ("_codecs", "encode"): _encode,
+}
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return _PERMITTED[module, name]
+        except KeyError:
+            raise DatasetError(
+                f"refused, because this pickle wants to call {module}.{name}, which no image "
+                "set needs; fetch the file again from its official home"
+            ) from None
+
+
+def _to_array(array: _Array, name: str) -> NDArray[np.uint8]:
+    try:
+        _, shape, dtype, is_fortran, data = array.state
+        if dtype.code not in ("u1", "uint8") or len(data) != math.prod(shape):
+            raise ValueError
+        pixels = np.frombuffer(data, dtype=np.uint8)
+        return pixels.reshape(shape, order="F" if is_fortran else "C")
+    except (ValueError, TypeError, AttributeError):
+        raise DatasetError(f"{name}: expected uint8 arrays; the file is damaged") from None

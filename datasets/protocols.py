@@ -1,0 +1,143 @@
+"""Protocols by name: which images of a set are queries, trained on, and searched."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+import numpy as np
+
+from hashkit.datasets.draws import OfficialTest, PerClass, Protocol, RandomDraw, UnseenClasses
+from hashkit.datasets.imageset import ImageSet
+from hashkit.datasets.split import Split
+from hashkit.errors import ProtocolError
+
+__all__ = ["PROTOCOLS", "ProtocolOptions", "make_split"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ProtocolOptions:
+    """What may be changed in a protocol that is not fixed; None leaves it as it is.
+
+    Attributes
+    ----------
+    queries_per_class, training_per_class
+        Images a class.
+    training_in_database
+        Whether training images stay in the database.
+    n_queries, n_training
+        Images in all, for protocols that do not look at classes.
+    unseen_fraction
+        Share of the classes that are never trained on, between 0 and 1.
+    unseen_classes
+        Their names, in place of a draw.
+    """
+
+    queries_per_class: int | None = None
+    training_per_class: int | None = None
+    training_in_database: bool | None = None
+    n_queries: int | None = None
+    n_training: int | None = None
+    unseen_fraction: float | None = None
+    unseen_classes: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("queries_per_class", "training_per_class", "n_queries", "n_training"):
+            value = getattr(self, field)
+            if value is not None and value < 1:
+                raise ProtocolError(f"{field} must be at least 1, not {value}")
+        if self.unseen_fraction is not None and not 0 < self.unseen_fraction < 1:
+            raise ProtocolError(
+                f"unseen_fraction must be between 0 and 1, not {self.unseen_fraction}"
+            )
+
+    def changes(self) -> dict[str, object]:
+        """The options that are not None."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+PROTOCOLS: Final[dict[str, Protocol]] = {
+    "per-class": PerClass("some queries of each class; the other images are database and training"),
+    "random": RandomDraw(
+        "some queries, whatever their labels; for sets of several labels an image"
+    ),
+    "official": OfficialTest("the official test part queries the official training part"),
+    "unseen-classes": UnseenClasses("queries and database of classes that are never trained on"),
+    "cifar10-59k": PerClass(
+        "100 queries a class; the other 59,000 are the database, 500 a class of it training",
+        queries_per_class=100,
+        training_per_class=500,
+        n_classes=10,
+        is_fixed=True,
+    ),
+    "cifar10-54k": PerClass(
+        "100 queries and 500 training images a class; the other 54,000 are the database",
+        queries_per_class=100,
+        training_per_class=500,
+        training_in_database=False,
+        n_classes=10,
+        is_fixed=True,
+    ),
+    "cifar10-full": OfficialTest(
+        "the 10,000 test images query the 50,000 training images", n_classes=10
+    ),
+}
+"""Protocols by name; a new one is an entry here."""
+
+
+def make_split(
+    image_set: ImageSet,
+    protocol: str,
+    *,
+    seed: int = 0,
+    options: ProtocolOptions | None = None,
+) -> Split:
+    """Draw the parts of an image set by a protocol.
+
+    Parameters
+    ----------
+    protocol
+        A name of `PROTOCOLS`.
+    seed
+        0 or more; the same seed, options and labels give the same rows everywhere.
+    options
+        Changes of the protocol's numbers.
+
+    Raises
+    ------
+    ProtocolError
+        If there is no such protocol, it has no such option, or the set cannot give the split.
+    """
+    if protocol not in PROTOCOLS:
+        raise ProtocolError(f"unknown protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
+    kind = _with_options(protocol, options or ProtocolOptions())
+    try:
+        parts = kind.draw(image_set, seed)
+    except ProtocolError as error:
+        raise ProtocolError(f"{protocol}: {error}") from None
+    return Split(
+        protocol=protocol,
+        seed=seed,
+        queries=np.sort(parts.queries),
+        training=np.sort(parts.training),
+        database=np.sort(parts.database),
+        training_in_database=kind.training_in_database,
+    )
+
+
+def _with_options(protocol: str, options: ProtocolOptions) -> Protocol:
+    kind = PROTOCOLS[protocol]
+    changes = options.changes()
+    if changes and kind.is_fixed:
+        raise ProtocolError(
+            f"{protocol} is fixed and takes no {', '.join(changes)}; "
+            "use per-class or official for other numbers"
+        )
+    fields = {field.name for field in dataclasses.fields(kind)}
+    known = [field.name for field in dataclasses.fields(options) if field.name in fields]
+    for name in changes:
+        if name not in known:
+            raise ProtocolError(f"{protocol} takes no {name}; it takes {', '.join(known)}")
+    changed: Protocol = dataclasses.replace(kind, **changes)  # type: ignore[arg-type]
+    return changed

@@ -1,0 +1,149 @@
+"""Opens an image set by its name, or by the path of a folder or a list."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from hashkit.datasets.cifar import CIFAR10, CIFAR100, CIFAR100_COARSE, CifarSet, open_cifar
+from hashkit.datasets.digits import open_digits
+from hashkit.datasets.download import DownloadProgress
+from hashkit.datasets.folders import open_image_folder
+from hashkit.datasets.imageset import ImageSet
+from hashkit.datasets.lists import open_list
+from hashkit.datasets.mnist import FASHION_MNIST, MNIST, MnistSet, open_mnist
+from hashkit.errors import DatasetError
+
+__all__ = ["IMAGE_SETS", "KnownSet", "default_input_size", "default_root", "open_image_set"]
+
+_Opener: TypeAlias = Callable[[Path | None, bool, DownloadProgress | None], ImageSet]
+
+
+@dataclasses.dataclass(frozen=True)
+class KnownSet:
+    """An image set that has a name.
+
+    Attributes
+    ----------
+    summary
+        What it holds, in a few words.
+    input_size
+        (height, width) of its images, pixels.
+    open
+        Takes the folder that holds the files (None: the default), whether to download, and a
+        progress callback.
+    """
+
+    summary: str
+    input_size: tuple[int, int]
+    open: _Opener
+
+
+def open_image_set(
+    spec: str,
+    *,
+    root: Path | None = None,
+    download: bool = False,
+    progress: DownloadProgress | None = None,
+) -> ImageSet:
+    """Open an image set.
+
+    Parameters
+    ----------
+    spec
+        A name of `IMAGE_SETS`, or the path of a folder of images or of a list file. A name wins
+        over a path of the same spelling; write ``./digits`` for the folder.
+    root
+        For a name, the folder that holds its files (default: `default_root`). For a list, the
+        folder that its paths are relative to (default: the list's own). Not for a folder.
+    download
+        Whether the files of a named set are fetched if they are not there.
+    progress
+        Called with file name, bytes that are there, and bytes in all, while downloading.
+
+    Raises
+    ------
+    DatasetError
+        If there is no such set, or it cannot be opened.
+    """
+    known = IMAGE_SETS.get(spec)
+    if known is not None:
+        return known.open(root, download, progress)
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        if root is not None:
+            raise DatasetError(f"{spec}: a folder is its own root; leave the root {root} out")
+        return open_image_folder(path)
+    if path.exists():
+        return open_list(path, root)
+    raise DatasetError(
+        f"unknown image set {spec!r}; known: {', '.join(IMAGE_SETS)}; "
+        "or the path of an existing folder of images or list file"
+    )
+
+
+def default_root(name: str) -> Path:
+    """Where the files of a named set are: ``<name>`` in ``$HASHKIT_DATA`` or in the user's cache.
+
+    The cache is ``~/.cache/hashkit/datasets``.
+    """
+    base = os.environ.get("HASHKIT_DATA")
+    folder = Path(base).expanduser() if base else Path.home() / ".cache" / "hashkit" / "datasets"
+    return folder / name
+
+
+def default_input_size(image_set: ImageSet) -> tuple[int, int] | None:
+    """(height, width) that the images of a set have, pixels; None if they are files of any size."""
+    if image_set.pixels is not None:
+        height, width = image_set.pixels.shape[1:3]
+        return int(height), int(width)
+    known = IMAGE_SETS.get(image_set.name)
+    return None if known is None else known.input_size
+
+
+def _open_digits(root: Path | None, download: bool, progress: DownloadProgress | None) -> ImageSet:
+    del root, download, progress  # the images come with scikit-learn
+    return open_digits()
+
+
+def _cifar_opener(cifar: CifarSet, folder: str) -> _Opener:
+    def open_it(root: Path | None, download: bool, progress: DownloadProgress | None) -> ImageSet:
+        files = default_root(folder) if root is None else root
+        return open_cifar(cifar, files, download=download, progress=progress)
+
+    return open_it
+
+
+def _mnist_opener(mnist: MnistSet) -> _Opener:
+    def open_it(root: Path | None, download: bool, progress: DownloadProgress | None) -> ImageSet:
+        if root is None:
+            root = default_root(mnist.name)
+            if not root.exists():
+                root = next((path for path in mnist.elsewhere if path.is_dir()), root)
+        return open_mnist(mnist, root, download=download, progress=progress)
+
+    return open_it
+
+
+IMAGE_SETS: Final[dict[str, KnownSet]] = {
+    "digits": KnownSet("1,797 handwritten digits, 10 classes", (8, 8), _open_digits),
+    "cifar10": KnownSet(
+        "60,000 colour photographs, 10 classes", (32, 32), _cifar_opener(CIFAR10, "cifar10")
+    ),
+    "cifar100": KnownSet(
+        "60,000 colour photographs, 100 classes", (32, 32), _cifar_opener(CIFAR100, "cifar100")
+    ),
+    "cifar100-coarse": KnownSet(
+        "the same photographs, 20 superclasses",
+        (32, 32),
+        _cifar_opener(CIFAR100_COARSE, "cifar100"),
+    ),
+    "mnist": KnownSet("70,000 handwritten digits, 10 classes", (28, 28), _mnist_opener(MNIST)),
+    "fashion-mnist": KnownSet(
+        "70,000 articles of clothing, 10 classes", (28, 28), _mnist_opener(FASHION_MNIST)
+    ),
+}
+"""Image sets by name; a new one is an entry here."""

@@ -1,0 +1,131 @@
+"""A split: which images of a set are queries, which are trained on, which are searched."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.errors import ProtocolError
+
+__all__ = ["PartName", "Rows", "Split", "holdout", "shuffled"]
+
+Rows: TypeAlias = NDArray[np.int64]
+PartName: TypeAlias = Literal["queries", "training", "database", "all"]
+
+_HOLDOUT_STREAM = 1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """Rows of an image set by their part in an experiment.
+
+    Attributes
+    ----------
+    protocol
+        Name of the protocol that drew it.
+    seed
+        Seed of the draw.
+    queries, training, database
+        int64, sorted, without repeats.
+    training_in_database
+        Whether the protocol lets training images be in the database.
+    """
+
+    protocol: str
+    seed: int
+    queries: Rows
+    training: Rows
+    database: Rows
+    training_in_database: bool = True
+
+    def __post_init__(self) -> None:
+        for field in ("queries", "training", "database"):
+            rows = np.asarray(getattr(self, field), dtype=np.int64)
+            if rows.ndim != 1 or not rows.size or np.any(np.diff(rows) <= 0) or rows[0] < 0:
+                raise ProtocolError(
+                    f"{self.protocol}: {field} must be sorted rows without repeats, at least one"
+                )
+            object.__setattr__(self, field, rows)
+
+    def part(self, name: PartName) -> Rows:
+        """Rows of ``queries``, ``training`` or ``database``, or their union, ``all``.
+
+        Raises
+        ------
+        ProtocolError
+            If there is no such part.
+        """
+        if name not in get_args(PartName):
+            raise ProtocolError(f"unknown part {name!r}; known: {', '.join(get_args(PartName))}")
+        if name == "all":
+            return np.unique(np.concatenate([self.queries, self.training, self.database]))
+        rows: Rows = getattr(self, name)
+        return rows
+
+
+def shuffled(rows: Rows, seed: int, *stream: int) -> Rows:
+    """Rows in an order that depends on the seed, the stream and their number alone.
+
+    The order is that of raw 64-bit numbers of a PCG64 bit generator, which NumPy keeps the same
+    on every platform and in every release; its permutations, it does not.
+
+    Raises
+    ------
+    ProtocolError
+        If the seed is negative.
+    """
+    if seed < 0:
+        raise ProtocolError(f"a seed must be 0 or more, not {seed}")
+    keys = np.random.PCG64(np.random.SeedSequence((seed, *stream))).random_raw(len(rows))
+    return rows[np.argsort(keys, kind="stable")]
+
+
+def holdout(
+    labels: NDArray[Any] | None, rows: Rows, fraction: float, seed: int
+) -> tuple[Rows, Rows]:
+    """Divide training rows into rows to fit and rows to select a model on.
+
+    Parameters
+    ----------
+    labels
+        Labels of the whole set: int [n], which are divided class by class; uint8
+        [n, n_classes] or None, which are divided as one class.
+    rows
+        int64, the training rows.
+    fraction
+        Share of each class that is held out, rounded half up: at least one image, and at most
+        all but one, of a class of two or more.
+    seed
+        Seed of the draw; another stream than the protocols'.
+
+    Returns
+    -------
+    tuple
+        Rows to fit, and rows held out; int64, sorted.
+
+    Raises
+    ------
+    ProtocolError
+        If ``fraction`` is not between 0 and 1, or nothing could be held out.
+    """
+    if not 0 < fraction < 1:
+        raise ProtocolError(f"the share that is held out must be between 0 and 1, not {fraction}")
+    rows = np.sort(np.asarray(rows, dtype=np.int64))
+    row_labels = np.zeros(len(rows), dtype=np.int64)
+    if labels is not None and labels.ndim == 1:
+        row_labels = labels[rows]
+    held = []
+    for label in np.unique(row_labels):
+        members = rows[row_labels == label]
+        n_held = min(len(members) - 1, max(1, int(fraction * len(members) + 0.5)))
+        held.append(shuffled(members, seed, _HOLDOUT_STREAM, int(label))[:n_held])
+    held_rows = np.sort(np.concatenate(held)) if held else rows[:0]
+    if not held_rows.size:
+        raise ProtocolError(
+            f"expected a class of two or more training images to hold some out, found "
+            f"{len(rows)} images in {len(held)} classes"
+        )
+    return np.setdiff1d(rows, held_rows, assume_unique=True), held_rows

@@ -1,0 +1,62 @@
+"""Triplet lists: a query, a similar and a dissimilar image a line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.datasets.imageset import ImageSet
+from hashkit.datasets.lists import check_some_exist, read_lines, relative_name
+from hashkit.errors import DatasetError
+
+__all__ = ["read_triplets"]
+
+
+def read_triplets(path: Path, root: Path | None = None) -> tuple[ImageSet, NDArray[np.int64]]:
+    """Open a triplet list: an unlabelled image set, and the rows of each triplet.
+
+    A line is three paths: query, similar, dissimilar. They are separated by spaces, or by tabs
+    if the line has any, and then may hold spaces. Blank lines, and lines that begin with ``#``,
+    are skipped.
+
+    Parameters
+    ----------
+    path
+        The list, UTF-8 text.
+    root
+        The folder that relative paths are below; by default the list's own.
+
+    Returns
+    -------
+    tuple
+        The set, its images in the order of their first mention; and int64 [n_triplets, 3], rows
+        of query, similar and dissimilar image.
+
+    Raises
+    ------
+    DatasetError
+        If the list is missing, empty or malformed (with the line's number), if a query is its own
+        dissimilar image, or if none of the files exists.
+    """
+    root = (path.parent if root is None else root).absolute()
+    row_of: dict[str, int] = {}
+    triplets: list[tuple[int, ...]] = []
+    for number, line in read_lines(path):
+        listed = [text.strip() for text in line.split("\t")] if "\t" in line else line.split()
+        if len(listed) != 3 or not all(listed):
+            raise DatasetError(
+                f"{path}, line {number}: expected three paths (query, similar, dissimilar), "
+                f"found {len(listed)}; separate paths that hold spaces by tabs"
+            )
+        names = [relative_name(text, root) for text in listed]
+        if names[2] in names[:2]:
+            raise DatasetError(
+                f"{path}, line {number}: the dissimilar image {names[2]} is also the query or the "
+                "similar one"
+            )
+        triplets.append(tuple(row_of.setdefault(name, len(row_of)) for name in names))
+    check_some_exist(list(row_of), root, path)
+    images = ImageSet(name=path.stem, names=list(row_of), root=root)
+    return images, np.array(triplets, dtype=np.int64)

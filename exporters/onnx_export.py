@@ -1,0 +1,267 @@
+"""From a torch hash model to one ONNX file that keeps the contract, verified before it appears."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hashkit.codes import code_size
+from hashkit.errors import ConfigError, ModelError, ParityError
+from hashkit.exporters.parity import ABSOLUTE_TOLERANCE, BATCH_SIZES, ParityReport, verify
+from hashkit.manifest import Manifest
+from hashkit.runtimes.contract import PRECISION_KEY
+
+__all__ = ["OPSET", "ExportReport", "export_onnx"]
+
+OPSET: Final = 20
+"""Operator set of the files: read by ONNX Runtime 1.18 and later."""
+
+_PRODUCER: Final = "hashkit"
+_BIT_VALUES: Final = (128.0, 64.0, 32.0, 16.0, 8.0, 4.0, 2.0, 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportReport:
+    """What an export wrote.
+
+    Attributes
+    ----------
+    path
+        The ONNX file.
+    n_bytes
+        Its size.
+    model_sha256
+        SHA-256 of the file, hexadecimal: what code banks name their model by.
+    opset
+        Operator set of the graph.
+    seconds
+        Time that export and verification took.
+    parity
+        How far its answers are from torch's.
+    """
+
+    path: Path
+    n_bytes: int
+    model_sha256: str
+    opset: int
+    seconds: float
+    parity: ParityReport
+
+    def to_dict(self) -> dict[str, Any]:
+        """Fields as JSON-ready values."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return fields | {"path": str(self.path), "parity": self.parity.to_dict()}
+
+
+def export_onnx(
+    model: nn.Module,
+    manifest: Manifest,
+    path: str | Path,
+    *,
+    images: NDArray[np.uint8],
+    opset: int = OPSET,
+    tolerance: float = ABSOLUTE_TOLERANCE,
+    progress: Callable[[str], None] | None = None,
+) -> ExportReport:
+    """Write a model as ONNX, after proving that the file answers as the model does.
+
+    The file appears under its name only when it has passed; whatever was there before stays
+    until then. The model itself is left as it is: a copy is put in evaluation mode.
+
+    Parameters
+    ----------
+    model
+        uint8 [n, H, W, 3] -> logits float32 [n, n_bits], normalisation inside.
+    manifest
+        What the file is to say of itself; bits and size must be the model's.
+    path
+        Name of the file; missing folders are made.
+    images
+        uint8 [m, H, W, 3], m > 0: real images to verify with; 64 or more are best.
+    opset
+        Operator set of the graph.
+    tolerance
+        Largest logit difference for logits of scale 1; see `hashkit.exporters.parity`.
+    progress
+        Called with what is being done, a few words.
+
+    Raises
+    ------
+    ModelError
+        If the model does not fit its manifest, or cannot be expressed in ONNX.
+    ParityError
+        If the file answers differently; no file is left.
+    """
+    started = time.perf_counter()
+    say = progress or (lambda _: None)
+    target = Path(path)
+    source = copy.deepcopy(model).to("cpu").eval()
+    _check_fit(source, manifest, images)
+    _make_folder(target)  # first, for tracing a large network takes minutes
+    say("tracing the network")
+    graph = _trace(_Contract(source, manifest.n_bits), manifest, opset)
+    _describe(graph, manifest)
+    with _temporary_beside(target) as temporary:
+        say("checking the graph")
+        _save(graph, temporary)
+        say(f"comparing with torch on {max(len(images), *BATCH_SIZES)} images")
+        parity = verify(source, temporary, images, absolute_tolerance=tolerance)
+        if not parity.passed:
+            raise ParityError(
+                f"{target} was not written, for it answers differently from the model: "
+                f"{parity.summary()}"
+            )
+        data = temporary.read_bytes()
+        temporary.replace(target)
+    return ExportReport(
+        path=target,
+        n_bytes=len(data),
+        model_sha256=hashlib.sha256(data).hexdigest(),
+        opset=opset,
+        seconds=time.perf_counter() - started,
+        parity=parity,
+    )
+
+
+class _Contract(nn.Module):
+    """A model with threshold and packing behind it: image -> (code, logit)."""
+
+    def __init__(self, model: nn.Module, n_bits: int) -> None:
+        super().__init__()
+        self.model = model
+        self.size = code_size(n_bits)
+        self.n_padding = self.size * 8 - n_bits
+        # Not a buffer: the constant belongs to the contract, not to the model's weights.
+        self.bit_values = torch.tensor(_BIT_VALUES)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        logit = self.model(image)
+        # A product with 128 .. 1 is exact in every float format, and CUDA has no BitShift.
+        bits = nn.functional.pad((logit > 0).to(torch.float32), (0, self.n_padding))
+        code = bits.reshape(-1, self.size, 8) @ self.bit_values
+        return code.to(torch.uint8), logit
+
+
+def _check_fit(model: nn.Module, manifest: Manifest, images: NDArray[np.uint8]) -> None:
+    shape = (manifest.height, manifest.width, 3)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != shape or not len(images):
+        raise ConfigError(
+            f"images to verify with must be uint8 [m, {manifest.height}, {manifest.width}, 3] with "
+            f"m > 0, not {images.dtype} {list(images.shape)}"
+        )
+    with torch.inference_mode():
+        logits = model(torch.from_numpy(np.ascontiguousarray(images[:2])))
+    expected = (min(len(images), 2), manifest.n_bits)
+    if tuple(logits.shape) != expected or logits.dtype != torch.float32:
+        raise ModelError(
+            f"the manifest says {manifest.n_bits} bits, so {expected[0]} images must give logits "
+            f"float32 {list(expected)}, not {logits.dtype} {list(logits.shape)}"
+        )
+
+
+def _trace(model: nn.Module, manifest: Manifest, opset: int) -> onnx.ModelProto:
+    # A batch of 2: with 1, the exporter would take the batch for a constant.
+    example = torch.zeros((2, manifest.height, manifest.width, 3), dtype=torch.uint8)
+    with _quiet_exporter():
+        try:
+            program = torch.onnx.export(
+                model.eval(),
+                (example,),
+                dynamo=True,
+                verbose=False,
+                opset_version=opset,
+                input_names=["image"],
+                output_names=["code", "logit"],
+                dynamic_shapes={"image": {0: torch.export.Dim("N")}},
+                external_data=False,
+                optimize=True,
+            )
+        except Exception as error:
+            first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ModelError(
+                f"the network cannot be expressed in ONNX opset {opset}: {first_line}"
+            ) from error
+    if program is None:  # pragma: no cover - only with the exporter's older signature
+        raise ModelError("torch's exporter returned no graph; update torch to 2.8 or later")
+    return program.model_proto
+
+
+@contextlib.contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Silence what torch's exporter says of itself: missing torchvision, coming deprecations."""
+    chatter = logging.getLogger("torch.onnx")
+    level = chatter.level
+    chatter.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        chatter.setLevel(level)
+
+
+def _describe(graph: onnx.ModelProto, manifest: Manifest) -> None:
+    """Give a graph its metadata, and take out the exporter's: source lines, paths, names."""
+    graph.producer_name = _PRODUCER
+    graph.producer_version = ""
+    graph.doc_string = ""
+    for node in graph.graph.node:
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    for values in (graph.graph.value_info, graph.graph.input, graph.graph.output):
+        for value in values:
+            value.ClearField("metadata_props")
+    for initializer in graph.graph.initializer:
+        initializer.ClearField("metadata_props")
+    graph.graph.ClearField("metadata_props")
+    metadata = manifest.to_metadata() | {PRECISION_KEY: json.dumps("fp32")}
+    onnx.helper.set_model_props(graph, metadata)
+
+
+def _save(graph: onnx.ModelProto, path: Path) -> None:
+    try:
+        # The full check infers every shape in strict mode and compares it with the stated one.
+        onnx.checker.check_model(graph, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise ModelError(f"the exported graph is not valid ONNX: {first_line}") from error
+    onnx.save_model(graph, str(path))
+
+
+def _make_folder(target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(target, error) from None
+
+
+@contextlib.contextmanager
+def _temporary_beside(target: Path) -> Iterator[Path]:
+    """A name in the target's folder that `Path.replace` can move; gone if it was not moved."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+    except OSError as error:
+        raise _cannot_write(target, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _cannot_write(target: Path, error: OSError) -> ModelError:
+    return ModelError(f"{target}: the model cannot be written ({error.strerror})")

@@ -1,0 +1,223 @@
+"""The proof that an ONNX file answers as its torch source does, on real images."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from hashkit.codes import binarize
+from hashkit.errors import ConfigError
+from hashkit.runtimes.onnxruntime_session import OnnxRuntimeSession
+
+__all__ = [
+    "ABSOLUTE_TOLERANCE",
+    "BATCH_SIZES",
+    "RELATIVE_TOLERANCE",
+    "ParityReport",
+    "allowed_difference",
+    "verify",
+]
+
+BATCH_SIZES: Final = (1, 3, 64)
+"""One image, an odd batch, and a full one: they take different kernels in both libraries."""
+
+ABSOLUTE_TOLERANCE: Final = 1e-4
+RELATIVE_TOLERANCE: Final = 1e-5
+"""What reordering the 6,400 products of a 5x5x256 convolution can cost in float32."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ParityReport:
+    """How far an ONNX file is from its torch source.
+
+    Attributes
+    ----------
+    n_images, n_bits
+        Images compared, at every batch size; bits of a code.
+    batch_sizes
+        Batch sizes that ONNX Runtime was given.
+    largest_logit
+        Largest absolute logit of torch: the scale of the model's answers.
+    largest_difference
+        Largest absolute difference between a logit of torch and of ONNX Runtime.
+    largest_batch_difference
+        The same between ONNX Runtime's answers to one image in batches of different sizes.
+    tolerance
+        What both may be at most; `allowed_difference` of ``largest_logit``.
+    n_flipped_bits
+        Bits, over all images and batch sizes, that torch and ONNX Runtime disagree on.
+    largest_flipped_logit
+        Largest absolute torch logit among those: how near to 0 they all were. 0 without any.
+    n_packing_errors
+        Code bytes that are not `hashkit.codes.binarize` of the graph's own logits.
+    n_not_finite
+        Logits of either side that are NaN or infinite.
+    provider
+        Where ONNX Runtime ran.
+    """
+
+    n_images: int
+    n_bits: int
+    batch_sizes: tuple[int, ...]
+    largest_logit: float
+    largest_difference: float
+    largest_batch_difference: float
+    tolerance: float
+    n_flipped_bits: int
+    largest_flipped_logit: float
+    n_packing_errors: int
+    n_not_finite: int
+    provider: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether the file may be used in place of its source."""
+        return (
+            self.n_not_finite == 0
+            and self.n_packing_errors == 0
+            and self.largest_difference <= self.tolerance
+            and self.largest_batch_difference <= self.tolerance
+            and self.largest_flipped_logit <= self.tolerance
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Fields and ``passed`` as JSON-ready values; a logit that is not finite is None."""
+        fields = dataclasses.asdict(self) | {"passed": self.passed}
+        fields["batch_sizes"] = list(self.batch_sizes)
+        for name, value in fields.items():
+            if isinstance(value, float) and not np.isfinite(value):
+                fields[name] = None
+        return fields
+
+    def summary(self) -> str:
+        """One line for people."""
+        if self.n_not_finite:
+            return f"{self.n_not_finite} logits are NaN or infinite"
+        text = (
+            f"{self.n_images} images at batch {', '.join(map(str, self.batch_sizes))}: largest "
+            f"logit difference {max(self.largest_difference, self.largest_batch_difference):.1e} "
+            f"({self.tolerance:.1e} allowed), "
+            f"{self.n_flipped_bits} bits flipped"
+        )
+        if self.n_flipped_bits:
+            text += f" (all within {self.largest_flipped_logit:.1e} of 0)"
+        if self.n_packing_errors:
+            text += f", {self.n_packing_errors} code bytes that do not match the logits"
+        return text
+
+
+def allowed_difference(
+    largest_logit: float,
+    absolute: float = ABSOLUTE_TOLERANCE,
+    relative: float = RELATIVE_TOLERANCE,
+) -> float:
+    """Logit difference that may pass as rounding, for logits of up to ``largest_logit``.
+
+    ``absolute * min(1, largest_logit) + relative * largest_logit``. The error of a float32 sum
+    grows with the size of what is summed, not with the one logit that comes out, hence the
+    relative part on the largest. The absolute part shrinks for models whose logits are all
+    small: an untrained network answers within 1e-4 of 0, where a fixed 1e-4 would let any
+    other network pass for it.
+    """
+    return absolute * min(1.0, largest_logit) + relative * largest_logit
+
+
+def verify(
+    model: nn.Module,
+    onnx_path: Path,
+    images: NDArray[np.uint8],
+    batch_sizes: Sequence[int] = BATCH_SIZES,
+    *,
+    absolute_tolerance: float = ABSOLUTE_TOLERANCE,
+    relative_tolerance: float = RELATIVE_TOLERANCE,
+    device: str = "cpu",
+) -> ParityReport:
+    """Compare a torch model with its ONNX file on images.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode, on the CPU: uint8 [n, H, W, 3] -> logits float32 [n, n_bits].
+    onnx_path
+        A file that keeps the model contract.
+    images
+        uint8 [m, H, W, 3], m > 0: real ones, for noise leaves most of a network saturated.
+        Repeated in order if fewer than the largest batch.
+    batch_sizes
+        Every image is run at each of them.
+    absolute_tolerance, relative_tolerance
+        See `allowed_difference`.
+    device
+        Where ONNX Runtime runs.
+
+    Raises
+    ------
+    ConfigError
+        If there are no images or no batch sizes.
+    ModelError
+        If the file cannot be opened or breaks the contract. Different answers do not raise:
+        see `ParityReport.passed`.
+    """
+    if not len(images) or not batch_sizes or min(batch_sizes) < 1:
+        raise ConfigError(
+            f"verification needs images and positive batch sizes, found {len(images)} images and "
+            f"batch sizes {list(batch_sizes)}"
+        )
+    if len(images) < max(batch_sizes):
+        images = images[np.arange(max(batch_sizes)) % len(images)]
+    expected = _torch_logits(model, images, max(batch_sizes))
+    session = OnnxRuntimeSession(onnx_path, device)
+    answers = [_run(session, images, batch_size) for batch_size in batch_sizes]
+    logits = np.stack([logits for _, logits in answers])
+    flipped = (logits > 0) != (expected > 0)
+    with np.errstate(invalid="ignore"):  # infinities are counted below, not subtracted
+        differences = logits - expected
+        batch_differences = logits - logits[0]
+    largest_logit = _largest(expected)
+    return ParityReport(
+        n_images=len(images),
+        n_bits=session.manifest.n_bits,
+        batch_sizes=tuple(batch_sizes),
+        largest_logit=largest_logit,
+        largest_difference=_largest(differences),
+        largest_batch_difference=_largest(batch_differences),
+        tolerance=allowed_difference(largest_logit, absolute_tolerance, relative_tolerance),
+        n_flipped_bits=int(flipped.sum()),
+        largest_flipped_logit=_largest(np.broadcast_to(expected, flipped.shape)[flipped]),
+        n_packing_errors=sum(int((code != binarize(logit)).sum()) for code, logit in answers),
+        n_not_finite=int((~np.isfinite(logits)).sum() + (~np.isfinite(expected)).sum()),
+        provider=session.provider,
+    )
+
+
+def _torch_logits(
+    model: nn.Module, images: NDArray[np.uint8], batch_size: int
+) -> NDArray[np.float32]:
+    with torch.inference_mode():
+        parts = [model(torch.from_numpy(batch)).numpy() for batch in _batches(images, batch_size)]
+    return np.concatenate(parts)
+
+
+def _run(
+    session: OnnxRuntimeSession, images: NDArray[np.uint8], batch_size: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    parts = [session.run(batch) for batch in _batches(images, batch_size)]
+    return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+
+
+def _batches(images: NDArray[np.uint8], batch_size: int) -> Iterator[NDArray[np.uint8]]:
+    images = np.ascontiguousarray(images)
+    for start in range(0, len(images), batch_size):
+        yield images[start : start + batch_size]
+
+
+def _largest(values: NDArray[np.floating[Any]]) -> float:
+    """Largest absolute value; 0 of none, NaN if any is NaN."""
+    return float(np.abs(values).max()) if values.size else 0.0

@@ -1,0 +1,126 @@
+"""The model contract of docs/model-contract.md, as checks on a graph's inputs and outputs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+from hashkit.codes import code_size
+from hashkit.errors import ModelError
+
+__all__ = ["PRECISION_KEY", "Tensor", "check_contract", "read_precision"]
+
+PRECISION_KEY: Final = "hashkit.precision"
+"""Metadata entry for the network's arithmetic, a JSON string; absent means ``fp32``."""
+
+_TYPES: Final = {"image": "tensor(uint8)", "code": "tensor(uint8)", "logit": "tensor(float)"}
+_LAYOUTS: Final = {
+    "image": "uint8 [N, height, width, 3]",
+    "code": "uint8 [N, ceil(bits / 8)]",
+    "logit": "float32 [N, bits]",
+}
+
+
+class Tensor(Protocol):
+    """An input or output as ONNX Runtime describes it."""
+
+    @property
+    def name(self) -> str:
+        """Name in the graph."""
+        ...
+
+    @property
+    def type(self) -> str:
+        """For example ``tensor(uint8)``."""
+        ...
+
+    @property
+    def shape(self) -> Sequence[int | str | None]:
+        """Integers where fixed, a name or None where not."""
+        ...
+
+
+def check_contract(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[int, int, int]:
+    """Bits, height and width of a graph that keeps the contract.
+
+    Returns
+    -------
+    tuple
+        ``(n_bits, height, width)``, as the graph's shapes say.
+
+    Raises
+    ------
+    ModelError
+        If a tensor is missing or of another type or shape; names the first such difference.
+    """
+    names = [tensor.name for tensor in inputs]
+    if names != ["image"]:
+        raise ModelError(f"the model must have one input named image, found {_list(names)}")
+    found = {tensor.name: tensor for tensor in outputs}
+    for name in ("code", "logit"):
+        if name not in found:
+            raise ModelError(
+                f"the model must have an output {name}, {_LAYOUTS[name]}; found {_list(found)}"
+            )
+    image, code, logit = inputs[0], found["code"], found["logit"]
+    for tensor, rank in ((image, 4), (code, 2), (logit, 2)):
+        _check_tensor(tensor, rank)
+    _, height, width, channels = image.shape
+    if not isinstance(height, int) or not isinstance(width, int) or channels != 3:
+        raise _wrong_shape(image)
+    n_bits = logit.shape[1]
+    if not isinstance(n_bits, int):
+        raise ModelError(
+            f"output logit must have a fixed number of bits, found {_shape(logit)}: "
+            "reshape it to a constant width before export"
+        )
+    size = code_size(n_bits)
+    if isinstance(code.shape[1], int) and code.shape[1] != size:
+        raise ModelError(
+            f"output code must have {size} bytes for {n_bits} bits, found {code.shape[1]}"
+        )
+    return n_bits, height, width
+
+
+def read_precision(metadata: Mapping[str, str]) -> str:
+    """Arithmetic of the network as the model's metadata say; ``fp32`` if they do not."""
+    text = metadata.get(PRECISION_KEY, '"fp32"')
+    with contextlib.suppress(json.JSONDecodeError):
+        value = json.loads(text)
+        if isinstance(value, str):
+            return value
+    raise ModelError(f"metadata {PRECISION_KEY} must be a JSON string, found {text!r}")
+
+
+def _check_tensor(tensor: Tensor, rank: int) -> None:
+    if tensor.type != _TYPES[tensor.name]:
+        raise ModelError(
+            f"{_role(tensor)} must be {_LAYOUTS[tensor.name]}, but its type is {tensor.type}"
+        )
+    if len(tensor.shape) != rank:
+        raise _wrong_shape(tensor)
+    if isinstance(tensor.shape[0], int):
+        raise ModelError(
+            f"{_role(tensor)} has a fixed batch of {tensor.shape[0]}: "
+            "export the model with a dynamic first dimension"
+        )
+
+
+def _wrong_shape(tensor: Tensor) -> ModelError:
+    return ModelError(
+        f"{_role(tensor)} must be {_LAYOUTS[tensor.name]}, but its shape is {_shape(tensor)}"
+    )
+
+
+def _role(tensor: Tensor) -> str:
+    return f"{'input' if tensor.name == 'image' else 'output'} {tensor.name}"
+
+
+def _shape(tensor: Tensor) -> str:
+    return "[" + ", ".join("?" if size is None else str(size) for size in tensor.shape) + "]"
+
+
+def _list(names: Sequence[str] | Mapping[str, object]) -> str:
+    return ", ".join(names) or "none"

@@ -1,0 +1,195 @@
+"""Images in, codes out: the one object most programs need."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hashkit.codes import binarize, code_size
+from hashkit.errors import ConfigError, ModelError
+from hashkit.manifest import Manifest
+from hashkit.preprocess import ImageSource, load
+from hashkit.runtimes.protocol import RUNTIMES, Runtime
+
+__all__ = ["Encoder", "Images", "default_batch_size"]
+
+Images = ImageSource | Iterable[ImageSource]
+"""One image or many: what `Encoder.encode` takes."""
+
+_Value = TypeVar("_Value", np.uint8, np.float32)
+
+
+class Encoder:
+    """A model that turns images into codes.
+
+    Parameters
+    ----------
+    runtime
+        The loaded model. `Encoder.load` makes one from a file.
+
+    Raises
+    ------
+    ModelError
+        If the model's codes are not its own logits under the code convention.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        _check_packing(runtime)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        device: str = "auto",
+        *,
+        runtime: str = "onnxruntime",
+        n_threads: int | None = None,
+    ) -> Encoder:
+        """Encoder of an ONNX file that keeps the model contract.
+
+        Parameters
+        ----------
+        path
+            The model.
+        device
+            ``auto`` (CUDA if the model runs there, else the CPU), ``cpu`` or ``cuda``; `provider`
+            says which it became.
+        runtime
+            One of `hashkit.runtimes.protocol.RUNTIMES`.
+        n_threads
+            Threads on the CPU; None for the cores this process may use.
+
+        Raises
+        ------
+        ModelError
+            If the file is missing or breaks the contract.
+        DeviceError
+            If ``cuda`` was asked for and cannot be had.
+        ConfigError
+            If device or runtime is unknown.
+        """
+        if runtime not in RUNTIMES:
+            raise ConfigError(f"unknown runtime {runtime!r}; known: {', '.join(RUNTIMES)}")
+        opened = RUNTIMES[runtime](Path(path), device, n_threads)
+        try:
+            return cls(opened)
+        except ModelError as error:
+            raise ModelError(f"{path}: {error}") from None
+
+    @property
+    def n_bits(self) -> int:
+        """Bits of a code."""
+        return self.manifest.n_bits
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the model says of itself."""
+        return self._runtime.manifest
+
+    @property
+    def runtime(self) -> str:
+        """Name and version of what runs the model."""
+        return self._runtime.name
+
+    @property
+    def provider(self) -> str:
+        """What it really runs on: for example ``CPUExecutionProvider``."""
+        return self._runtime.provider
+
+    @property
+    def precision(self) -> str:
+        """Arithmetic of the network, for example ``fp32``."""
+        return self._runtime.precision
+
+    @property
+    def model_sha256(self) -> str:
+        """SHA-256 of the model's file, hexadecimal."""
+        return self._runtime.model_sha256
+
+    def encode(self, images: Images) -> NDArray[np.uint8]:
+        """Codes of images.
+
+        Parameters
+        ----------
+        images
+            One image or an iterable of images, each a path, the bytes of a file, a Pillow image
+            or a uint8 array [H, W], [H, W, 3] (RGB) or [H, W, 4]; or uint8 [n, H, W, 3]. Images
+            are brought to the model's size one batch at a time, so an iterable may be long.
+
+        Returns
+        -------
+        NDArray
+            uint8 [n, ceil(n_bits / 8)], in the order of ``images``; n is 1 for one image.
+
+        Raises
+        ------
+        ImageError
+            If an image cannot be used.
+        """
+        empty = np.empty((0, code_size(self.n_bits)), np.uint8)
+        return self._map(images, lambda pixels: self.run(pixels)[0], empty)
+
+    def logits(self, images: Images) -> NDArray[np.float32]:
+        """Logits of images, float32 [n, n_bits], before threshold; otherwise as `encode`."""
+        empty = np.empty((0, self.n_bits), np.float32)
+        return self._map(images, lambda pixels: self.run(pixels)[1], empty)
+
+    def prepare(self, image: ImageSource) -> NDArray[np.uint8]:
+        """Pixels of one image as the model takes them, uint8 [height, width, 3]."""
+        return load(image, self.manifest.size, self.manifest.resize)
+
+    def run(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Codes and logits of one batch of prepared pixels, uint8 [n, height, width, 3]."""
+        return self._runtime.run(pixels)
+
+    def _map(
+        self,
+        images: Images,
+        answer: Callable[[NDArray[np.uint8]], NDArray[_Value]],
+        empty: NDArray[_Value],
+    ) -> NDArray[_Value]:
+        sources = _each(images)
+        batch_size = default_batch_size(self)
+        parts = [empty]
+        while batch := [self.prepare(source) for source in islice(sources, batch_size)]:
+            parts.append(answer(np.stack(batch)))
+        return np.concatenate(parts)
+
+
+def default_batch_size(encoder: Encoder) -> int:
+    """Images in a batch: few on a CPU, whose caches are small; many on a GPU, to fill it.
+
+    Fewer for large inputs, as activations grow with the pixels.
+    """
+    manifest = encoder.manifest
+    most, pixels = (256, 2**24) if "CUDA" in encoder.provider else (32, 2**20)
+    return max(1, min(most, pixels // (manifest.height * manifest.width)))
+
+
+def _each(images: Images) -> Iterator[ImageSource]:
+    """Images one by one, whether there is one or many."""
+    is_one = isinstance(images, str | bytes | os.PathLike | Image.Image)
+    if is_one or (isinstance(images, np.ndarray) and images.ndim <= 3):
+        return iter([images])  # type: ignore[list-item]  # narrowed by the line above
+    return iter(images)  # type: ignore[arg-type]
+
+
+def _check_packing(runtime: Runtime) -> None:
+    """Compare codes with logits on noise, where all bits differ between images."""
+    manifest = runtime.manifest
+    shape = (8, manifest.height, manifest.width, 3)
+    noise: NDArray[Any] = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    codes, logits = runtime.run(noise)
+    if not np.array_equal(codes, binarize(logits)):
+        raise ModelError(
+            "output code must be output logit > 0, packed most significant bit first; "
+            "the model's codes differ from its logits, so it packs by another rule"
+        )

@@ -1,0 +1,104 @@
+"""The list of images that an encode run skipped, kept beside its bank."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from hashkit.datasets.screening import Fault, write_fault_report
+from hashkit.errors import BankError
+
+__all__ = ["FaultLog", "SkippedImage", "faults_path", "read_faults"]
+
+
+@dataclasses.dataclass(frozen=True)
+class SkippedImage(Fault):
+    """An image that gave no row in a bank.
+
+    Attributes
+    ----------
+    source
+        Which of the bank's image lists it is in, from 0; ``row`` is its place in that list.
+    """
+
+    source: int = 0
+
+
+def faults_path(bank_path: str | os.PathLike[str]) -> Path:
+    """File beside a bank that lists its skipped images, one JSON object a line."""
+    path = Path(bank_path)
+    return path.with_name(path.name + ".faults.jsonl")
+
+
+def read_faults(bank_path: str | os.PathLike[str]) -> list[SkippedImage]:
+    """Images that were skipped when a bank was made, in order; none if it has no such file.
+
+    A last line that a kill cut off is left out.
+
+    Raises
+    ------
+    BankError
+        If the file cannot be read, or another line is not such an object.
+    """
+    path = faults_path(bank_path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise BankError(f"{path}: the list of skipped images cannot be read ({error})") from None
+    whole = [line for line in lines if line.endswith("\n")]
+    try:
+        return [SkippedImage(**json.loads(line)) for line in whole]
+    except (json.JSONDecodeError, TypeError) as error:
+        raise BankError(
+            f"{path}: expected one skipped image a line, as JSON ({error}); "
+            "delete the file, or make the bank again with --overwrite"
+        ) from None
+
+
+class FaultLog:
+    """Appends to the list of a bank's skipped images, in step with what the bank has committed.
+
+    A fault is written before the bank commits the images around it. After a kill the list may
+    therefore be ahead of the bank, never behind; what is ahead is dropped here, for those images
+    are read again.
+
+    Parameters
+    ----------
+    bank_path
+        The bank; the list lies beside it, and exists only if an image was skipped.
+    source
+        Which of the bank's image lists is being encoded, from 0.
+    n_consumed
+        Images of that list that the bank has committed.
+    """
+
+    def __init__(self, bank_path: str | os.PathLike[str], source: int, n_consumed: int) -> None:
+        self.path = faults_path(bank_path)
+        self._source = source
+        listed = read_faults(bank_path)
+        kept = [f for f in listed if (f.source, f.row) < (source, n_consumed)]
+        self.n_skipped = sum(fault.source == source for fault in kept)
+        if self.path.exists():
+            self._rewrite(kept)
+
+    def add(self, faults: Sequence[Fault]) -> None:
+        """Append faults of the image list, and have them in the file before this returns."""
+        if not faults:
+            return
+        skipped = [SkippedImage(**vars(fault), source=self._source) for fault in faults]
+        with self.path.open("a", encoding="utf-8", newline="\n") as file:
+            file.writelines(image.to_json() + "\n" for image in skipped)
+        self.n_skipped += len(faults)
+
+    def _rewrite(self, faults: Sequence[SkippedImage]) -> None:
+        if not faults:
+            self.path.unlink()
+            return
+        temporary = self.path.with_name(self.path.name + ".tmp")
+        write_fault_report(faults, temporary)
+        temporary.replace(self.path)

@@ -1,0 +1,313 @@
+"""From an image set to a code bank: decode ahead, encode, write; stop and go on at any time."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
+
+from hashkit.bank import Bank, BankHeader, BankSource, BankWriter, LabelKind
+from hashkit.datasets.imageset import ImageSet
+from hashkit.errors import ConfigError, DatasetError, ImageError
+from hashkit.runtimes.decoding import Batch, decode_batches
+from hashkit.runtimes.encoder import Encoder, default_batch_size
+from hashkit.runtimes.faults import FaultLog
+from hashkit.runtimes.threads import check_threads
+
+__all__ = ["EncodeMode", "EncodeProgress", "EncodeReport", "bank_header", "encode_to_bank"]
+
+logger = logging.getLogger(__name__)
+
+EncodeMode: TypeAlias = Literal["resume", "append", "overwrite"]
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodeProgress:
+    """How far an encode run is.
+
+    Attributes
+    ----------
+    n_done, n_total
+        Images of the set that are behind, skipped ones included; images of the set.
+    n_resumed
+        Of ``n_done``, those that an earlier run did: a rate leaves them out.
+    n_skipped
+        Of ``n_done``, those that could not be used.
+    """
+
+    n_done: int
+    n_total: int
+    n_resumed: int
+    n_skipped: int
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodeReport:
+    """What an encode run did.
+
+    Attributes
+    ----------
+    path
+        The bank.
+    n_images
+        Images of the set.
+    n_rows
+        Rows of the bank, those of other image sets in it included.
+    n_encoded
+        Rows that this run added.
+    n_resumed
+        Images that an earlier run had done; all of them if there was nothing left to do.
+    n_skipped
+        Images of the set that could not be used, in all runs.
+    faults_path
+        The file that lists those; None if there are none.
+    was_complete
+        Whether the bank was complete before, so that this run changed nothing.
+    seconds
+        Time this run took.
+    batch_size
+        Images a batch.
+    runtime, provider, precision
+        What computed the codes.
+    """
+
+    path: Path
+    n_images: int
+    n_rows: int
+    n_encoded: int
+    n_resumed: int
+    n_skipped: int
+    faults_path: Path | None
+    was_complete: bool
+    seconds: float
+    batch_size: int
+    runtime: str
+    provider: str
+    precision: str
+
+    @property
+    def images_per_second(self) -> float:
+        """Images that this run did, skipped ones included, a second."""
+        return (self.n_images - self.n_resumed) / self.seconds if self.seconds > 0 else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Fields and the rate, as JSON-ready values."""
+        fields = dataclasses.asdict(self) | {"images_per_second": self.images_per_second}
+        fields["path"] = str(self.path)
+        fields["faults_path"] = None if self.faults_path is None else str(self.faults_path)
+        return fields
+
+
+def encode_to_bank(
+    encoder: Encoder,
+    image_set: ImageSet,
+    path: str | os.PathLike[str],
+    *,
+    source: BankSource,
+    batch_size: int | None = None,
+    n_workers: int | None = None,
+    strict: bool = False,
+    mode: EncodeMode = "resume",
+    allow_other_provider: bool = False,
+    progress: Callable[[EncodeProgress], None] | None = None,
+) -> EncodeReport:
+    """Encode all images of a set into a bank, in the set's order, in memory that does not grow.
+
+    Images that cannot be used are skipped and listed in ``<bank>.faults.jsonl``
+    (`hashkit.runtimes.faults`). Whatever ends the run early (an error, Ctrl-C, a kill), the
+    bank keeps what it has committed, and the same call goes on from there.
+
+    Parameters
+    ----------
+    encoder
+        The model.
+    image_set
+        The images.
+    path
+        The bank.
+    source
+        Where the set came from, as the bank is to remember it.
+    batch_size
+        Images a batch; None to choose by provider and input size.
+    n_workers
+        Threads that decode; None for the cores this process may use.
+    strict
+        Stop at the first image that cannot be used; the rows before it are kept.
+    mode
+        ``resume``: go on with the bank if it exists, else make it. ``append``: add the set to
+        it, and make it if it does not exist. ``overwrite``: make it anew.
+    allow_other_provider
+        Let a bank be continued by another runtime or provider than it was begun with.
+    progress
+        Called after every batch, and once at the start.
+
+    Raises
+    ------
+    ConfigError
+        If a setting makes no sense, or ``source`` is not of this set.
+    BankMismatchError
+        If an existing bank is of another model or image list.
+    BankError
+        If the bank cannot be written, or another process writes it.
+    ImageError
+        If ``strict`` and an image cannot be used.
+    DatasetError
+        If no image can be used.
+    KeyboardInterrupt
+        On Ctrl-C, after what was done has been committed.
+    """
+    started = time.perf_counter()
+    batch_size = default_batch_size(encoder) if batch_size is None else batch_size
+    n_workers = check_threads(n_workers, "n_workers")
+    _check_settings(image_set, source, batch_size, mode)
+    header = bank_header(encoder, image_set, source)
+    with _open_writer(Path(path), header, image_set, mode, allow_other_provider) as writer:
+        run = _Run(encoder, image_set, writer, strict, progress)
+        if run.was_complete:
+            logger.info("%s is complete: there is nothing to do", path)
+        else:
+            run.encode(batch_size, n_workers)
+            writer.complete()
+        n_rows = writer.n_committed
+    return EncodeReport(
+        path=Path(path),
+        n_images=len(image_set),
+        n_rows=n_rows,
+        n_encoded=n_rows - run.n_rows_before,
+        n_resumed=run.n_resumed,
+        n_skipped=run.faults.n_skipped,
+        faults_path=run.faults.path if run.faults.path.exists() else None,
+        was_complete=run.was_complete,
+        seconds=time.perf_counter() - started,
+        batch_size=batch_size,
+        runtime=encoder.runtime,
+        provider=encoder.provider,
+        precision=encoder.precision,
+    )
+
+
+def bank_header(encoder: Encoder, image_set: ImageSet, source: BankSource) -> BankHeader:
+    """What a bank of ``image_set`` by ``encoder`` says of itself."""
+    label_kind: LabelKind = "none"
+    if image_set.labels is not None:
+        label_kind = "multi" if image_set.is_multi_label else "single"
+    return BankHeader(
+        n_bits=encoder.n_bits,
+        manifest=encoder.manifest,
+        model_sha256=encoder.model_sha256,
+        runtime=encoder.runtime,
+        provider=encoder.provider,
+        precision=encoder.precision,
+        class_names=image_set.class_names,
+        label_kind=label_kind,
+        source=source,
+    )
+
+
+class _Run:
+    """One pass over what is left of an image set."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        image_set: ImageSet,
+        writer: BankWriter,
+        strict: bool,
+        progress: Callable[[EncodeProgress], None] | None,
+    ) -> None:
+        self.n_resumed = writer.n_consumed
+        self.n_rows_before = writer.n_committed
+        self.was_complete = writer.is_complete
+        n_sources = len(Bank.open(writer.path).sources)
+        self.faults = FaultLog(writer.path, n_sources - 1, writer.n_consumed)
+        self._encoder = encoder
+        self._image_set = image_set
+        self._writer = writer
+        self._strict = strict
+        self._progress = progress
+
+    def encode(self, batch_size: int, n_workers: int) -> None:
+        batches = decode_batches(
+            self._image_set,
+            self._encoder.prepare,
+            self._encoder.manifest.size,
+            start=self.n_resumed,
+            batch_size=batch_size,
+            n_workers=n_workers,
+        )
+        self._report(self.n_resumed)
+        # Closed here and not by the garbage collector: an exception's traceback would keep it.
+        with contextlib.closing(batches):
+            for batch in batches:
+                if self._strict and batch.faults:
+                    fault = batch.faults[0]
+                    self._write(batch.before(fault.row))
+                    raise ImageError(f"{fault.message} (image {fault.row})", fault.reason)
+                self._write(batch)
+                self._report(batch.stop)
+        n_images = len(self._image_set)
+        if n_images and self.faults.n_skipped == n_images:
+            raise DatasetError(
+                f"{self._image_set.name}: none of its {n_images} images can be used, "
+                f"see {self.faults.path}; mend them and make the bank again with --overwrite"
+            )
+
+    def _write(self, batch: Batch) -> None:
+        image_set = self._image_set
+        self.faults.add(batch.faults)
+        codes, _ = self._encoder.run(batch.pixels)
+        names = [image_set.names[row] for row in batch.rows]
+        labels = None if image_set.labels is None else image_set.labels[batch.rows]
+        self._writer.write(codes, names, labels, n_consumed=batch.stop)
+
+    def _report(self, n_done: int) -> None:
+        if self._progress is not None:
+            n_total, n_skipped = len(self._image_set), self.faults.n_skipped
+            self._progress(EncodeProgress(n_done, n_total, self.n_resumed, n_skipped))
+
+
+def _open_writer(
+    path: Path,
+    header: BankHeader,
+    image_set: ImageSet,
+    mode: EncodeMode,
+    allow_other_provider: bool,
+) -> BankWriter:
+    if mode == "resume" and path.exists():
+        return BankWriter.resume(path, header, allow_other_provider=allow_other_provider)
+    n_rows = len(image_set)
+    n_name_bytes = sum(len(name.encode(errors="surrogateescape")) for name in image_set.names)
+    if mode == "append" and path.exists():
+        return BankWriter.append(
+            path,
+            header,
+            n_rows=n_rows,
+            n_name_bytes=n_name_bytes,
+            allow_other_provider=allow_other_provider,
+        )
+    return BankWriter.create(
+        path,
+        header,
+        n_rows=n_rows,
+        n_name_bytes=n_name_bytes,
+        overwrite=mode == "overwrite",
+    )
+
+
+def _check_settings(
+    image_set: ImageSet, source: BankSource, batch_size: int, mode: EncodeMode
+) -> None:
+    if mode not in get_args(EncodeMode):
+        raise ConfigError(f"unknown mode {mode!r}; known: {', '.join(get_args(EncodeMode))}")
+    if batch_size < 1:
+        raise ConfigError(f"batch_size must be at least 1, not {batch_size}")
+    if source.n_images != len(image_set):
+        raise ConfigError(
+            f"the source must be of the {len(image_set)} images of {image_set.name}, "
+            f"found one of {source.n_images}"
+        )

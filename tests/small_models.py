@@ -1,0 +1,130 @@
+"""Small networks and ONNX graphs for the tests of export, runtimes and encoding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+from sklearn.datasets import load_sample_image
+from torch import Tensor, nn
+
+BIT_VALUES = [128, 64, 32, 16, 8, 4, 2, 1]
+
+
+class TinyHash(nn.Module):
+    """The layers that exporters get wrong: ceil-mode pools, grouped 1x1, dropout, batch norm.
+
+    Shapes: uint8 [N, H, W, 3] -> float32 [N, n_bits].
+    """
+
+    def __init__(self, n_bits: int, seed: int = 0) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.features = nn.Sequential(
+                nn.Conv2d(3, 8, 3, padding=1),
+                nn.BatchNorm2d(8),
+                nn.ReLU(),
+                nn.MaxPool2d(3, stride=2, ceil_mode=True),
+                nn.Dropout(0.5),
+                nn.AvgPool2d(3, stride=2, ceil_mode=True),
+                nn.Conv2d(8, 2 * n_bits, 1),
+                nn.AdaptiveAvgPool2d(1),
+                nn.Conv2d(2 * n_bits, n_bits, 1, groups=n_bits),
+                nn.Flatten(),
+            )
+            norm = self.features[1]
+            nn.init.uniform_(norm.running_mean, -0.5, 0.5)
+            nn.init.uniform_(norm.running_var, 0.5, 2.0)
+
+    def forward(self, images: Tensor) -> Tensor:
+        pixels = images.permute(0, 3, 1, 2).to(torch.float32)
+        logits: Tensor = self.features(pixels / 64 - 2)
+        return logits
+
+    def centre(self, images: NDArray[np.uint8]) -> TinyHash:
+        """Set the biases so that each logit of ``images`` is 0 in the mean: bits of both values."""
+        self.eval()
+        with torch.no_grad():
+            self.features[8].bias -= self(torch.from_numpy(images)).mean(dim=0)
+        return self
+
+
+def photographs(n_images: int, height: int, width: int) -> NDArray[np.uint8]:
+    """Crops of the two photographs that come with scikit-learn, uint8 [n, height, width, 3]."""
+    photos = [Image.fromarray(load_sample_image(name)) for name in ("china.jpg", "flower.jpg")]
+    rng = np.random.default_rng(0)
+    crops = []
+    for number in range(n_images):
+        photo = photos[number % 2]
+        side = int(rng.integers(48, 200))
+        left, top = rng.integers(0, photo.width - side), rng.integers(0, photo.height - side)
+        crop = photo.crop((left, top, left + side, top + side)).resize((width, height))
+        crops.append(np.asarray(crop))
+    return np.stack(crops)
+
+
+def linear_model(
+    path: Path,
+    *,
+    n_bits: int = 12,
+    height: int = 4,
+    width: int = 5,
+    seed: int = 0,
+    metadata: dict[str, str] | None = None,
+    bit_values: list[int] | None = None,
+) -> Path:
+    """Write a contract-keeping model made with onnx alone, as someone elsewhere would.
+
+    Its logits are a linear map of the pixels less 127.5, with weights drawn from ``seed``.
+    """
+    n_pixels, size = height * width * 3, (n_bits + 7) // 8
+    weights = linear_weights(n_pixels, n_bits, seed)
+    constants = {
+        "flat_shape": np.array([-1, n_pixels], np.int64),
+        "middle": np.float32(127.5),
+        "weights": weights,
+        "zero": np.float32(0),
+        "pads": np.array([0, 0, 0, size * 8 - n_bits], np.int64),
+        "byte_shape": np.array([-1, size, 8], np.int64),
+        "bit_values": np.array(bit_values or BIT_VALUES, np.float32),
+    }
+    nodes = [
+        helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Reshape", ["pixels", "flat_shape"], ["flat"]),
+        helper.make_node("Sub", ["flat", "middle"], ["centred"]),
+        helper.make_node("MatMul", ["centred", "weights"], ["logit"]),
+        helper.make_node("Greater", ["logit", "zero"], ["is_set"]),
+        helper.make_node("Cast", ["is_set"], ["bits"], to=TensorProto.FLOAT),
+        helper.make_node("Pad", ["bits", "pads"], ["padded"]),
+        helper.make_node("Reshape", ["padded", "byte_shape"], ["bytes"]),
+        helper.make_node("MatMul", ["bytes", "bit_values"], ["values"]),
+        helper.make_node("Cast", ["values"], ["code"], to=TensorProto.UINT8),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "linear",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", height, width, 3])],
+        [
+            helper.make_tensor_value_info("code", TensorProto.UINT8, ["N", size]),
+            helper.make_tensor_value_info("logit", TensorProto.FLOAT, ["N", n_bits]),
+        ],
+        [numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    if metadata:
+        helper.set_model_props(model, metadata)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save_model(model, str(path))
+    return path
+
+
+def linear_weights(n_pixels: int, n_bits: int, seed: int = 0) -> NDArray[np.float32]:
+    """Weights of `linear_model`, float32 [n_pixels, n_bits]: multiples of 1/64; sums are exact."""
+    values = np.random.default_rng(seed).integers(-64, 65, (n_pixels, n_bits))
+    return (values / 64).astype(np.float32)

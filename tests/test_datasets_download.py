@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import errno
+import hashlib
+import http.server
+import socket
+import threading
+from pathlib import Path
+
+import published_sets
+import pytest
+
+from hashkit.datasets import cifar, download, mnist
+from hashkit.datasets.download import RemoteFile, fetch, file_digest
+from hashkit.errors import DownloadError
+
+CONTENT = bytes(range(256)) * 5000
+MIB = 1 << 20
+
+
+class Server:
+    """A local web server whose faults are set by a test; `requests` keeps each Range header."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {"/file.bin": CONTENT}
+        self.has_ranges = True
+        self.has_length = True
+        self.cuts: list[int | None] = []  # bytes to send of each answer; None and after: all
+        self.statuses: list[int] = []
+        self.requests: list[str | None] = []
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.answer(self)
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def answer(self, handler: http.server.BaseHTTPRequestHandler) -> None:
+        wanted = handler.headers["Range"]
+        self.requests.append(wanted)
+        if self.statuses:
+            handler.send_error(self.statuses.pop(0))
+            return
+        body = self.files.get(handler.path)
+        if body is None:
+            handler.send_error(404)
+            return
+        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
+        if start and self.has_ranges:
+            if start >= len(body):
+                handler.send_error(416)
+                return
+            handler.send_response(206)
+            handler.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+            body = body[start:]
+        else:
+            handler.send_response(200)
+        if self.has_length:
+            handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        n_sent = self.cuts.pop(0) if self.cuts else None
+        handler.wfile.write(body[:n_sent])
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setattr(download, "_PAUSES_SECONDS", (0.0, 0.0))
+    server = Server()
+    yield server
+    server.server.shutdown()
+    server.server.server_close()
+
+
+def remote(server, content=CONTENT, name="file.bin"):
+    return RemoteFile(name, f"{server.url}/{name}", f"md5:{hashlib.md5(content).hexdigest()}")  # noqa: S324
+
+
+def test_a_file_is_fetched_once_with_progress(server, tmp_path):
+    calls = []
+    path = fetch(remote(server), tmp_path / "new", progress=lambda *call: calls.append(call))
+    assert path.read_bytes() == CONTENT
+    assert calls[-1] == ("file.bin", len(CONTENT), len(CONTENT))
+    assert [done for _, done, _ in calls] == sorted({done for _, done, _ in calls})
+    assert fetch(remote(server), tmp_path / "new") == path
+    assert server.requests == [None]
+    assert [entry.name for entry in path.parent.iterdir()] == ["file.bin"]
+
+
+def test_sha256_digests_are_understood(server, tmp_path):
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    good = RemoteFile("file.bin", f"{server.url}/file.bin", f"sha256:{digest}")
+    path = fetch(good, tmp_path)
+    assert file_digest(path, "sha256") == digest
+
+
+def test_a_cut_connection_is_resumed_where_it_stopped(server, tmp_path):
+    server.cuts = [300_000, 200_000]
+    path = fetch(remote(server), tmp_path)
+    assert path.read_bytes() == CONTENT
+    assert server.requests == [None, "bytes=300000-", "bytes=500000-"]
+
+
+def test_a_later_call_goes_on_from_what_was_kept(server, tmp_path):
+    server.cuts = [1000, 1000, 1000]
+    with pytest.raises(
+        DownloadError, match=r"cut after 3,000 of 1,280,000 bytes.*save it as"
+    ) as info:
+        fetch(remote(server), tmp_path)
+    assert "\n" not in str(info.value)
+    assert (tmp_path / "file.bin.part").read_bytes() == CONTENT[:3000]
+    assert not (tmp_path / "file.bin").exists()
+    assert fetch(remote(server), tmp_path).read_bytes() == CONTENT
+    assert server.requests[-1] == "bytes=3000-"
+
+
+def test_a_server_without_ranges_starts_again(server, tmp_path):
+    server.has_ranges = False
+    server.cuts = [300_000]
+    assert fetch(remote(server), tmp_path).read_bytes() == CONTENT
+    assert server.requests == [None, "bytes=300000-"]
+
+
+def test_a_server_that_does_not_say_the_length(server, tmp_path):
+    server.has_length = False
+    calls = []
+    path = fetch(remote(server), tmp_path, progress=lambda *call: calls.append(call))
+    assert path.read_bytes() == CONTENT
+    assert calls[-1] == ("file.bin", len(CONTENT), None)
+
+
+def test_a_part_that_is_complete_needs_no_more(server, tmp_path):
+    (tmp_path / "file.bin.part").write_bytes(CONTENT)
+    assert fetch(remote(server), tmp_path).read_bytes() == CONTENT
+
+
+def test_a_longer_part_leaves_nothing_behind(server, tmp_path):
+    server.has_ranges = False
+    (tmp_path / "file.bin.part").write_bytes(b"x" * (len(CONTENT) + 5))
+    assert fetch(remote(server), tmp_path).read_bytes() == CONTENT
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("n_bytes", [1000, len(CONTENT), len(CONTENT) + 5])
+def test_a_part_of_another_file_is_replaced(server, tmp_path, n_bytes):
+    (tmp_path / "file.bin.part").write_bytes(b"x" * n_bytes)
+    assert fetch(remote(server), tmp_path).read_bytes() == CONTENT
+    assert server.requests == [f"bytes={n_bytes}-", None]
+
+
+def test_a_wrong_digest_keeps_nothing(server, tmp_path):
+    with pytest.raises(DownloadError, match=r"does not have the published digest md5:.*save it as"):
+        fetch(remote(server, content=b"other"), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_server_errors_are_tried_again_and_refusals_are_not(server, tmp_path):
+    server.statuses = [503, 500]
+    assert fetch(remote(server), tmp_path).read_bytes() == CONTENT
+    server.requests.clear()
+    with pytest.raises(DownloadError, match=r"answered HTTP 404: fetch http.*gone.bin"):
+        fetch(remote(server, name="gone.bin"), tmp_path)
+    assert len(server.requests) == 1
+
+
+def test_offline_says_in_one_line_what_to_fetch_and_where_to_put_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "_PAUSES_SECONDS", (0.0, 0.0))
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/file.bin"
+        with pytest.raises(DownloadError) as info:
+            fetch(RemoteFile("file.bin", url, "md5:0"), tmp_path)
+    message = str(info.value)
+    assert "\n" not in message
+    assert f"fetch {url} elsewhere and save it as {tmp_path / 'file.bin'}" in message
+
+
+def test_a_full_disk_is_named_and_what_fitted_is_kept(server, tmp_path, monkeypatch):
+    opened = Path.open
+
+    class FullAfterOneMebibyte:
+        def __init__(self, stream):
+            self.stream = stream
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *args):
+            self.stream.close()
+
+        def __getattr__(self, name):
+            return getattr(self.stream, name)
+
+        def write(self, block):
+            if self.stream.tell() + len(block) > MIB:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return self.stream.write(block)
+
+    def open_almost_full(path, mode="r"):
+        stream = opened(path, mode)
+        return FullAfterOneMebibyte(stream) if path.suffix == ".part" and "x" in mode else stream
+
+    monkeypatch.setattr(Path, "open", open_almost_full)
+    with pytest.raises(DownloadError, match=r"disk of .* is full.*goes on where it stopped"):
+        fetch(remote(server), tmp_path)
+    assert not (tmp_path / "file.bin").exists()
+    monkeypatch.undo()
+    assert fetch(remote(server), tmp_path).read_bytes() == CONTENT
+    assert server.requests == [None, f"bytes={MIB}-"]
+
+
+def test_a_folder_that_cannot_be_made_is_named(server, tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(DownloadError, match=r"cannot be written into .*taken"):
+        fetch(remote(server), tmp_path / "taken")
+
+
+def test_cifar_is_downloaded_only_when_asked(server, tmp_path, monkeypatch):
+    files = published_sets.cifar10_python_files()
+    archive = published_sets.tar_gz("cifar-10-batches-py", files)
+    server.files["/cifar.tar.gz"] = archive
+    source = remote(server, archive, "cifar.tar.gz")
+    small = download.dataclasses.replace(cifar.CIFAR10, python=source)
+    assert len(cifar.open_cifar(small, tmp_path, download=True)) == 60
+    assert len(cifar.open_cifar(small, tmp_path)) == 60
+    assert server.requests == [None]
+
+
+def test_mnist_downloads_what_is_missing(server, tmp_path):
+    published_sets.write_mnist(tmp_path / "source")
+    digests = []
+    for stem in ("train-images", "train-labels", "t10k-images", "t10k-labels"):
+        (path,) = (tmp_path / "source").glob(f"{stem}*")
+        server.files[f"/{path.name}"] = path.read_bytes()
+        digests.append((stem, file_digest(path, "md5")))
+    small = download.dataclasses.replace(mnist.MNIST, home=f"{server.url}/", md5=tuple(digests))
+    target = tmp_path / "target"
+    assert len(mnist.open_mnist(small, target, download=True)) == 30
+    (target / "t10k-labels-idx1-ubyte.gz").unlink()
+    assert len(mnist.open_mnist(small, target, download=True)) == 30
+    assert len(server.requests) == 5

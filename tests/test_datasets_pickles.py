@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import os
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+from published_sets import python2_pickle
+
+from hashkit.datasets.pickles import read_plain_pickle
+from hashkit.errors import DatasetError
+
+PIXELS = np.arange(24, dtype=np.uint8).reshape(4, 6)
+
+
+@pytest.mark.parametrize("array", [PIXELS, np.asfortranarray(PIXELS)], ids=["C", "Fortran"])
+def test_python2_form_is_read_as_pickle_itself_reads_it(array):
+    data = python2_pickle({b"data": array, b"labels": [3, 1], b"batch_label": b"one"})
+    with warnings.catch_warnings():
+        # NumPy 2.4 deprecates how Python 2 wrote a dtype; our reader does not call it at all.
+        warnings.simplefilter("ignore")
+        genuine = pickle.loads(data, encoding="bytes")
+    ours = read_plain_pickle(data, "batch")
+    np.testing.assert_array_equal(genuine[b"data"], PIXELS)
+    np.testing.assert_array_equal(ours["data"], PIXELS)
+    assert ours["data"].dtype == np.uint8
+    assert ours["labels"] == genuine[b"labels"] == [3, 1]
+    assert ours["batch_label"] == b"one"
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4])
+def test_pickles_of_today_are_read(protocol):
+    ours = read_plain_pickle(pickle.dumps({"data": PIXELS, "labels": [1]}, protocol), "batch")
+    np.testing.assert_array_equal(ours["data"], PIXELS)
+
+
+class _Touch:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+def test_a_pickle_that_calls_something_is_refused_and_does_nothing(tmp_path):
+    target = tmp_path / "made"
+    data = pickle.dumps({"data": _Touch(str(target))})
+    with pytest.raises(DatasetError, match=r"batch: refused.*mkdir"):
+        read_plain_pickle(data, "batch")
+    assert not target.exists()
+    pickle.loads(data)
+    assert target.exists()  # the attack was a real one
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        b"cbuiltins\neval\n",
+        b"cnumpy\nload\n",
+        b"cnumpy.core.multiarray\nscalar\n",
+        b"cnumpy\n_core.multiarray._reconstruct\n",
+        b"\x8c\x08builtins\x8c\x04eval\x93",
+    ],
+)
+def test_only_what_an_array_needs_can_be_named(call):
+    with pytest.raises(DatasetError, match="refused"):
+        read_plain_pickle(b"\x80\x04" + call + b".", "batch")
+
+
+def test_every_cut_is_a_dataset_error():
+    data = python2_pickle({b"data": PIXELS, b"labels": [3, 1]})
+    for n_bytes in range(len(data)):
+        with pytest.raises(DatasetError):
+            read_plain_pickle(data[:n_bytes], "batch")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([1, 2], "expected a pickled dictionary"),
+        ({"data": np.zeros((2, 2), dtype=np.float32)}, "expected uint8 arrays"),
+    ],
+)
+def test_other_contents_are_refused(value, message):
+    with pytest.raises(DatasetError, match=message):
+        read_plain_pickle(pickle.dumps(value, 2), "batch")

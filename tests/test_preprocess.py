@@ -1,0 +1,410 @@
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import oracles_preprocess as oracle
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from hashkit.errors import ConfigError, ImageError
+from hashkit.manifest import RESIZE_RULES
+from hashkit.preprocess import IMAGE_SUFFIXES, MAX_PIXELS, decode, fit, load
+
+RNG = np.random.default_rng(7)
+COLOUR = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)
+GREY = RNG.integers(0, 256, (6, 9), dtype=np.uint8)
+ALPHA = RNG.integers(0, 256, (6, 9), dtype=np.uint8)
+SIZE = (4, 4)
+RULE = "crop-bilinear"
+
+
+def saved(image: Image.Image, suffix: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, Image.registered_extensions()[suffix], **options)
+    return buffer.getvalue()
+
+
+def pixels_of(data: bytes) -> np.ndarray:
+    image = decode(data)
+    assert image.mode == "RGB"
+    return np.asarray(image)
+
+
+def as_grey(values: np.ndarray) -> np.ndarray:
+    return np.repeat(np.asarray(values, dtype=np.uint8)[..., None], 3, axis=2)
+
+
+def reason_of(source: object) -> str:
+    with pytest.raises(ImageError) as info:
+        load(source, SIZE, RULE)
+    assert "\n" not in str(info.value)
+    return info.value.reason
+
+
+# --- kinds of pixels
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".ppm", ".tif", ".tiff"])
+def test_lossless_colour_comes_back_exactly(suffix, tmp_path):
+    path = tmp_path / f"image{suffix}"
+    path.write_bytes(saved(Image.fromarray(COLOUR), suffix))
+    for source in (path, str(path), path.read_bytes()):
+        np.testing.assert_array_equal(load(source, (6, 9), RULE), COLOUR)
+
+
+def test_webp_lossless_comes_back_exactly():
+    data = saved(Image.fromarray(COLOUR), ".webp", lossless=True)
+    np.testing.assert_array_equal(pixels_of(data), COLOUR)
+
+
+def test_every_suffix_is_one_that_pillow_reads():
+    readable = {
+        suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN
+    }
+    assert readable >= IMAGE_SUFFIXES
+
+
+@pytest.mark.parametrize("suffix", [".png", ".pgm", ".bmp", ".tif"])
+def test_grey(suffix):
+    np.testing.assert_array_equal(pixels_of(saved(Image.fromarray(GREY), suffix)), as_grey(GREY))
+
+
+def test_one_bit():
+    bits = GREY > 127
+    data = saved(Image.fromarray(bits), ".png")
+    assert Image.open(io.BytesIO(data)).mode == "1"
+    np.testing.assert_array_equal(pixels_of(data), as_grey(bits * 255))
+
+
+def palette_image() -> tuple[Image.Image, np.ndarray]:
+    palette = RNG.integers(0, 256, (16, 3), dtype=np.uint8)
+    indices = GREY % 16
+    image = Image.fromarray(indices, mode=None).convert("L")
+    image = Image.frombytes("P", (9, 6), indices.tobytes())
+    image.putpalette(palette.tobytes())
+    return image, palette[indices]
+
+
+def test_palette():
+    image, expected = palette_image()
+    np.testing.assert_array_equal(pixels_of(saved(image, ".png")), expected)
+    np.testing.assert_array_equal(pixels_of(saved(image, ".gif")), expected)
+
+
+def test_palette_with_one_transparent_colour():
+    image, expected = palette_image()
+    hole = GREY % 16 == 3
+    assert hole.any()
+    expected = np.where(hole[..., None], 255, expected)
+    np.testing.assert_array_equal(pixels_of(saved(image, ".png", transparency=3)), expected)
+
+
+def test_palette_with_an_opacity_for_each_colour():
+    image, expected = palette_image()
+    opacities = bytes(range(0, 256, 16))
+    data = saved(image, ".png", transparency=opacities)
+    alpha = np.frombuffer(opacities, np.uint8)[GREY % 16]
+    np.testing.assert_allclose(pixels_of(data), oracle.over_white(expected, alpha), atol=1)
+
+
+def test_rgba_is_laid_over_white():
+    data = saved(Image.fromarray(np.dstack([COLOUR, ALPHA])), ".png")
+    np.testing.assert_allclose(pixels_of(data), oracle.over_white(COLOUR, ALPHA), atol=1)
+
+
+def test_grey_with_alpha_is_laid_over_white():
+    image = Image.merge("LA", [Image.fromarray(GREY), Image.fromarray(ALPHA)])
+    data = saved(image, ".png")
+    assert Image.open(io.BytesIO(data)).mode == "LA"
+    np.testing.assert_allclose(pixels_of(data), oracle.over_white(as_grey(GREY), ALPHA), atol=1)
+
+
+def test_rgb_with_one_transparent_colour():
+    colour = COLOUR.copy()
+    colour[2, 3] = (1, 2, 3)
+    colour[4, 4] = (1, 2, 3)
+    data = saved(Image.fromarray(colour), ".png", transparency=(1, 2, 3))
+    colour[2, 3] = colour[4, 4] = 255
+    got = pixels_of(data)
+    np.testing.assert_array_equal(got, colour)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "CMYK", "L"])
+def test_jpeg_colour_spaces(mode):
+    colour = (200, 40, 90)
+    data = saved(Image.new("RGB", (16, 16), colour).convert(mode), ".jpg", quality=95)
+    assert Image.open(io.BytesIO(data)).mode == mode
+    expected = (
+        np.array(colour) if mode != "L" else np.full(3, 299 * 200 + 587 * 40 + 114 * 90) // 1000
+    )
+    assert np.abs(pixels_of(data).astype(int) - expected).max() <= 4
+
+
+WIDE = RNG.integers(0, 65_536, (6, 9)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_16_bit_grey_keeps_the_high_byte(suffix):
+    data = saved(Image.fromarray(WIDE), suffix)
+    assert Image.open(io.BytesIO(data)).mode.startswith("I;16")
+    np.testing.assert_array_equal(pixels_of(data), as_grey(WIDE >> 8))
+
+
+def tiff(values: np.ndarray, sample_format: int) -> bytes:
+    """An uncompressed grey TIFF in the byte order of ``values``."""
+    order = ">" if values.dtype.byteorder == ">" else "<"
+    data = values.tobytes()
+    tags = [
+        (256, 3, values.shape[1]), (257, 3, values.shape[0]), (258, 3, values.itemsize * 8),
+        (259, 3, 1), (262, 3, 1), (273, 4, 8), (277, 3, 1), (278, 3, values.shape[0]),
+        (279, 4, len(data)), (339, 3, sample_format),
+    ]  # fmt: skip
+    entries = b"".join(
+        struct.pack(f"{order}HHI", tag, kind, 1)
+        + struct.pack(
+            f"{order}HH" if kind == 3 else f"{order}I", *((value, 0) if kind == 3 else (value,))
+        )
+        for tag, kind, value in tags
+    )
+    magic = b"MM" if order == ">" else b"II"
+    header = magic + struct.pack(f"{order}HI", 42, 8 + len(data))
+    return header + data + struct.pack(f"{order}H", len(tags)) + entries + bytes(4)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_16_bit_tiff_of_either_byte_order(order):
+    data = tiff(WIDE.astype(f"{order}u2"), 1)
+    assert Image.open(io.BytesIO(data)).mode == {"<": "I;16", ">": "I;16B"}[order]
+    np.testing.assert_array_equal(pixels_of(data), as_grey(WIDE >> 8))
+
+
+@pytest.mark.parametrize(
+    ("values", "sample_format"),
+    [(GREY.astype("<f4"), 3), (GREY.astype("<i4"), 2)],
+    ids=["float", "32-bit"],
+)
+def test_pixels_without_a_range_are_unsupported(values, sample_format):
+    assert reason_of(tiff(values, sample_format)) == "unsupported"
+
+
+def test_a_mode_without_a_conversion_is_unsupported():
+    assert reason_of(Image.new("La", (8, 8))) == "unsupported"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options"), [(".gif", {}), (".webp", {"lossless": True}), (".png", {}), (".tif", {})]
+)
+def test_the_first_frame_of_several(suffix, options):
+    frames = [Image.new("RGB", (9, 6), colour) for colour in ("red", "lime", "blue")]
+    data = saved(frames[0], suffix, save_all=True, append_images=frames[1:], **options)
+    assert Image.open(io.BytesIO(data)).n_frames == 3
+    np.testing.assert_array_equal(pixels_of(data), np.full((6, 9, 3), [255, 0, 0]))
+
+
+# --- EXIF orientation
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
+def test_exif_orientation(orientation, suffix):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"lossless": True} if suffix == ".webp" else {}
+    data = saved(Image.fromarray(COLOUR), suffix, exif=exif, **options)
+    np.testing.assert_array_equal(pixels_of(data), oracle.upright(COLOUR, orientation))
+
+
+def test_exif_orientation_of_a_jpeg():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = np.zeros((16, 32, 3), np.uint8)
+    pixels[:, :16] = 255  # the left half is white; turned right, the upper one
+    data = saved(Image.fromarray(pixels), ".jpg", exif=exif, quality=95)
+    got = pixels_of(data)
+    assert got.shape == (32, 16, 3)
+    assert got[:14].min() > 240
+    assert got[18:].max() < 15
+
+
+@pytest.mark.parametrize("n_bytes", [8, 14, 17, 20])
+def test_damaged_exif_leaves_the_pixels(n_bytes):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010F] = "a maker's name that does not fit into four bytes"
+    data = saved(Image.fromarray(COLOUR), ".webp", lossless=True, exif=exif.tobytes()[:n_bytes])
+    np.testing.assert_array_equal(pixels_of(data), COLOUR)
+
+
+# --- files that cannot be used
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".gif", ".bmp", ".tif", ".webp", ".ppm"])
+def test_a_cut_file_is_an_image_error_at_every_cut(suffix):
+    data = saved(Image.fromarray(COLOUR), suffix)
+    whole = pixels_of(data)
+    reasons = []
+    for n_bytes in range(1, len(data)):
+        try:
+            got = decode(data[:n_bytes])
+        except ImageError as error:
+            reasons.append(error.reason)
+        else:  # only what follows the pixels was cut off
+            np.testing.assert_array_equal(np.asarray(got), whole)
+            assert n_bytes >= len(data) - 20
+    assert len(reasons) >= len(data) - 21
+    assert set(reasons) <= {"truncated", "broken"}
+    if suffix != ".webp":
+        assert reasons[-1] == "truncated"
+
+
+def test_an_empty_file_is_truncated(tmp_path):
+    (tmp_path / "a.png").touch()
+    assert reason_of(tmp_path / "a.png") == "truncated"
+    assert reason_of(b"") == "truncated"
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(min_size=1, max_size=200))
+def test_random_bytes_are_broken(data):
+    assert reason_of(data) in ("broken", "truncated")
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    suffix=st.sampled_from([".jpg", ".png", ".gif", ".bmp", ".tif", ".webp", ".ppm"]),
+    changes=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 255)), min_size=1, max_size=4),
+)
+def test_damaged_files_load_or_are_image_errors(suffix, changes):
+    data = bytearray(saved(Image.fromarray(COLOUR), suffix))
+    for at, value in changes:
+        data[at % len(data)] = value
+    message = ""
+    try:
+        assert load(bytes(data), SIZE, RULE).shape == (*SIZE, 3)
+    except ImageError as error:
+        message = str(error)
+    assert "\n" not in message
+
+
+def png_of_size(width: int, height: int) -> bytes:
+    """The beginning of a PNG that announces a size, and holds next to no pixels."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(100)))
+    return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("size", [(9460, 9460), (13_000, 13_000), (50_000, 50_000), (1, 2**31 - 1)])
+@pytest.mark.filterwarnings("error", "ignore::PIL.Image.DecompressionBombWarning")
+def test_too_many_pixels_are_refused_before_they_are_decoded(size):
+    assert size[0] * size[1] > MAX_PIXELS
+    assert reason_of(png_of_size(*size)) == "too-large"
+
+
+def test_too_many_pixels_are_refused_when_warnings_are_errors():
+    assert reason_of(png_of_size(9460, 9460)) == "too-large"
+
+
+def test_just_as_many_pixels_as_allowed_are_decoded():
+    width = 9459
+    assert width * width <= MAX_PIXELS
+    # Refused for its missing pixels, not for its size.
+    assert reason_of(png_of_size(width, width)) == "truncated"
+
+
+def test_arrays_of_too_many_pixels_are_refused():
+    assert reason_of(np.broadcast_to(np.uint8(0), (9460, 9460))) == "too-large"
+
+
+def test_what_is_not_there_is_missing(tmp_path):
+    assert reason_of(tmp_path / "nothing.png") == "missing"
+    assert reason_of(tmp_path) == "missing"
+    assert reason_of("nul\0.png") == "missing"
+
+
+def test_messages_name_the_file(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"x")
+    with pytest.raises(ImageError, match=r"a\.png: not an image that can be read"):
+        load(tmp_path / "a.png", SIZE, RULE)
+
+
+def test_a_pillow_image_that_is_cut_off_is_an_image_error():
+    data = saved(Image.fromarray(COLOUR), ".png")
+    assert reason_of(Image.open(io.BytesIO(data[:100]))) == "truncated"
+
+
+# --- arrays and Pillow images
+
+
+def test_arrays_of_each_shape():
+    np.testing.assert_array_equal(load(COLOUR, (6, 9), RULE), COLOUR)
+    np.testing.assert_array_equal(load(GREY, (6, 9), RULE), as_grey(GREY))
+    np.testing.assert_array_equal(load(GREY[..., None], (6, 9), RULE), as_grey(GREY))
+    rgba = np.dstack([COLOUR, ALPHA])
+    expected = oracle.over_white(COLOUR, ALPHA)
+    np.testing.assert_allclose(load(rgba, (6, 9), RULE), expected, atol=1)
+    assert load(np.asfortranarray(COLOUR), (6, 9), RULE).flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    "array",
+    [GREY.astype(np.float32), GREY.astype(np.int64), COLOUR[..., :2], COLOUR[None], COLOUR[:0]],
+    ids=["float", "int64", "2 channels", "4 dimensions", "empty"],
+)
+def test_other_arrays_are_unsupported(array):
+    assert reason_of(array) == "unsupported"
+
+
+def test_a_pillow_image_is_not_changed():
+    image = Image.fromarray(np.dstack([COLOUR, ALPHA]))
+    before = image.tobytes()
+    load(image, SIZE, RULE)
+    assert image.mode == "RGBA"
+    assert image.tobytes() == before
+
+
+# --- resize rules
+
+
+@pytest.mark.parametrize("rule", RESIZE_RULES)
+@pytest.mark.parametrize("size", [(4, 4), (13, 5), (5, 31), (6, 9), (24, 24)])
+@pytest.mark.parametrize("source_size", [(6, 9), (20, 8), (17, 17)])
+def test_resizing_agrees_with_its_definition(rule, size, source_size):
+    # Away from 0 and 255, where the bicubic kernel's overshoot would be cut between the passes.
+    pixels = RNG.integers(60, 196, (*source_size, 3), dtype=np.uint8)
+    got = load(pixels, size, rule)
+    assert got.dtype == np.uint8
+    assert got.flags.c_contiguous
+    # Both passes round to whole numbers; the second one's weights add up to 1.25 in size at most.
+    tolerance = 1.0 if rule.endswith("bilinear") else 0.5 * 1.25 + 0.5
+    np.testing.assert_allclose(got, oracle.resize(pixels, size, rule), atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize("rule", RESIZE_RULES)
+def test_an_image_of_the_right_size_is_not_touched(rule):
+    np.testing.assert_array_equal(fit(Image.fromarray(COLOUR), (6, 9), rule), COLOUR)
+
+
+@pytest.mark.parametrize("size", [(8, 24), (24, 8)], ids=["wide", "tall"])
+def test_a_crop_is_the_centre(size):
+    pixels = np.zeros((*size, 3), np.uint8)
+    center = (slice(None), slice(8, 16)) if size[1] == 24 else (slice(8, 16), slice(None))
+    pixels[center] = COLOUR[0, 0]
+    np.testing.assert_array_equal(load(pixels, (8, 8), "crop-bilinear"), pixels[center])
+    stretched = load(pixels, (8, 8), "stretch-bilinear")
+    assert (stretched == 0).any()
+
+
+def test_an_unknown_rule_lists_the_known_ones():
+    with pytest.raises(ConfigError, match="unknown resize rule 'pad'; known: crop-bilinear"):
+        load(COLOUR, SIZE, "pad")

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import oracles
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from hashkit.codesets import CodeSet
+from hashkit.errors import EvaluationError
+from hashkit.relevance import match_labels
+
+
+def labelled(labels: Any, *class_names: str) -> CodeSet:
+    labels = np.asarray(labels)
+    return CodeSet(np.zeros((len(labels), 1), np.uint8), 8, labels, class_names=class_names)
+
+
+def table(query: CodeSet, *databases: CodeSet) -> list[list[bool]]:
+    """Which row is relevant to which query."""
+    relevant = match_labels(query, databases).relevant_rows()
+    n_rows = sum(len(one) for one in databases)
+    return [relevant(q, 0, n_rows).tolist() for q in range(len(query))]
+
+
+def test_the_same_number_is_relevant_and_an_unlabelled_row_never() -> None:
+    found = table(labelled([3, 1]), labelled([1, 3, -1, 2, 3]))
+    assert found == [[False, True, False, False, True], [True, False, False, False, False]]
+
+
+def test_blocks_of_rows_are_parts_of_the_whole() -> None:
+    relevant = match_labels(labelled([2]), [labelled([1, 2, 2, 0])]).relevant_rows()
+    assert relevant(0, 1, 3).tolist() == [True, True]
+    assert relevant(0, 3, 4).tolist() == [False]
+
+
+@settings(deadline=None)
+@given(st.integers(1, 70), st.integers(0, 2**32 - 1))
+def test_multi_hot_rows_share_a_label_or_do_not(n_classes: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    query: NDArray[Any] = (rng.random((3, n_classes)) < 0.1).astype(np.uint8)
+    query[:, rng.integers(n_classes)] = 1
+    database = (rng.random((20, n_classes)) < 0.1).astype(np.uint8)
+    sets = [[{str(c) for c in np.flatnonzero(row)} for row in one] for one in (query, database)]
+    expected = [[oracles.is_relevant(a, b) for b in sets[1]] for a in sets[0]]
+    assert table(labelled(query), labelled(database)) == expected
+
+
+def test_classes_are_matched_by_name_whatever_their_order() -> None:
+    query = labelled([0, 1], "cat", "dog")
+    database = labelled([0, 1, 2, -1], "bird", "dog", "cat")
+    assert table(query, database) == [[False, False, True, False], [False, True, False, False]]
+    assert list(match_labels(query, [database]).query_groups()) == ["cat", "dog"]
+
+
+def test_multi_hot_columns_are_matched_by_name() -> None:
+    query = labelled([[1, 0], [0, 1]], "cat", "dog")
+    database = labelled([[0, 1, 1], [1, 0, 0], [0, 0, 0]], "bird", "dog", "cat")
+    assert table(query, database) == [[True, False, False], [True, False, False]]
+    assert table(labelled([1], "cat", "dog"), database) == [[True, False, False]]
+
+
+def test_several_databases_are_matched_each_by_its_own_names() -> None:
+    databases = [labelled([0, 1], "a", "b"), labelled([0, 1], "b", "a")]
+    assert table(labelled([0], "a"), *databases) == [[True, False, False, True]]
+
+
+def test_without_names_on_both_sides_numbers_decide_and_a_note_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert table(labelled([1], "cat", "dog"), labelled([0, 1])) == [[False, True]]
+    assert "matched by number" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        table(labelled([1]), labelled([0, 1]))
+    assert caplog.text == ""
+
+
+def test_query_groups_follow_the_labels() -> None:
+    single = match_labels(labelled([5, 2, 5]), [labelled([5])]).query_groups()
+    assert {name: rows.tolist() for name, rows in single.items()} == {"2": [1], "5": [0, 2]}
+    multi = match_labels(labelled([[1, 1], [0, 1]], "x", "y"), [labelled([[1, 0]], "x", "y")])
+    groups = {name: rows.tolist() for name, rows in multi.query_groups().items()}
+    assert groups == {"x": [0], "y": [0, 1]}
+
+
+def test_large_numbers_and_many_classes() -> None:
+    labels = np.arange(300) * 10**9
+    found = np.array(table(labelled(labels), labelled(labels[::-1])))
+    np.testing.assert_array_equal(found, np.eye(300, dtype=bool)[::-1])
+
+
+@pytest.mark.parametrize(
+    ("query", "database", "message"),
+    [
+        (labelled([0, -1, -1]), labelled([0]), "2 of 3 have none"),
+        (labelled([[0, 1], [0, 0]]), labelled([[1, 0]]), "1 of 2 have none"),
+        (labelled([[0, 1]]), labelled([[0, 1, 1]]), "2 and 3 columns"),
+        (labelled([4]), labelled([[0, 1, 1]]), "label 4 is beyond the 3 columns"),
+        (labelled([0], "a", "a"), labelled([0], "a"), "'a' names two classes"),
+        (labelled([1], "a"), labelled([0], "a"), "2 classes, found 1 names"),
+    ],
+)
+def test_labels_that_cannot_be_matched_are_refused(
+    query: CodeSet, database: CodeSet, message: str
+) -> None:
+    with pytest.raises(EvaluationError, match=message):
+        match_labels(query, [database])
+
+
+def test_a_set_without_labels_is_refused_by_name() -> None:
+    bare = CodeSet(np.zeros((2, 1), np.uint8), 8)
+    with pytest.raises(EvaluationError, match="labels for the queries, found none"):
+        match_labels(bare, [labelled([0])])
+    with pytest.raises(EvaluationError, match="labels for the database, found none"):
+        match_labels(labelled([0]), [bare])

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from small_models import linear_model, linear_weights, photographs
+
+import hashkit
+from hashkit.codes import binarize
+from hashkit.errors import ConfigError, ImageError, ModelError
+from hashkit.manifest import Manifest
+from hashkit.preprocess import load
+from hashkit.runtimes.encoder import Encoder, default_batch_size
+from hashkit.runtimes.protocol import RUNTIMES
+
+HEIGHT, WIDTH, N_BITS = 4, 5, 12
+
+
+@pytest.fixture
+def encoder(tmp_path: Path) -> Encoder:
+    metadata = Manifest(N_BITS, HEIGHT, WIDTH, resize="stretch-bilinear").to_metadata()
+    return Encoder.load(linear_model(tmp_path / "model.onnx", metadata=metadata), device="cpu")
+
+
+def test_every_kind_of_image_gives_the_same_code(encoder: Encoder, tmp_path: Path) -> None:
+    pixels = photographs(1, 40, 30)[0]
+    image, path, data = Image.fromarray(pixels), tmp_path / "image.png", io.BytesIO()
+    image.save(path)
+    image.save(data, "png")
+    prepared = load(pixels, (HEIGHT, WIDTH), "stretch-bilinear")
+    expected = (prepared.ravel() - 127.5) @ linear_weights(HEIGHT * WIDTH * 3, N_BITS)
+    code = binarize(expected[None])
+
+    for source in (pixels, image, path, str(path), data.getvalue()):
+        np.testing.assert_array_equal(encoder.encode(source), code)
+        np.testing.assert_array_equal(encoder.encode([source, source]), np.repeat(code, 2, 0))
+        np.testing.assert_array_equal(encoder.logits(source), expected[None])
+    np.testing.assert_array_equal(encoder.encode([pixels, image, path]), np.repeat(code, 3, 0))
+
+
+def test_many_images_keep_their_order_across_batches(encoder: Encoder) -> None:
+    images = photographs(2 * default_batch_size(encoder) + 3, HEIGHT, WIDTH)
+    flat = images.reshape(len(images), -1)
+    expected = binarize((flat - 127.5) @ linear_weights(HEIGHT * WIDTH * 3, N_BITS))
+    assert len(np.unique(expected, axis=0)) > 10, "the order could not be seen"
+
+    np.testing.assert_array_equal(encoder.encode(images), expected)
+    np.testing.assert_array_equal(encoder.encode(list(images)), expected)
+    np.testing.assert_array_equal(encoder.encode(image for image in images), expected)
+    np.testing.assert_array_equal(binarize(encoder.logits(images)), expected)
+
+
+def test_an_iterable_is_read_one_batch_at_a_time(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_size, image = default_batch_size(encoder), photographs(1, HEIGHT, WIDTH)[0]
+    run, n_read, read_before_run = encoder.run, 0, []
+
+    def recorded(pixels: NDArray[np.uint8]) -> object:
+        read_before_run.append(n_read)
+        return run(pixels)
+
+    def images() -> Iterator[NDArray[np.uint8]]:
+        nonlocal n_read
+        for n_read in range(1, 2 * batch_size + 4):  # noqa: B007 - seen by `recorded`
+            yield image
+
+    monkeypatch.setattr(encoder, "run", recorded)
+    assert len(encoder.encode(images())) == 2 * batch_size + 3
+    assert read_before_run == [batch_size, 2 * batch_size, 2 * batch_size + 3]
+
+
+def test_no_images_give_no_codes(encoder: Encoder) -> None:
+    assert encoder.encode([]).shape == (0, 2)
+    assert encoder.encode(np.empty((0, HEIGHT, WIDTH, 3), np.uint8)).shape == (0, 2)
+    assert encoder.logits([]).shape == (0, N_BITS)
+
+
+def test_a_bad_image_is_named(encoder: Encoder, tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"not a picture")
+    with pytest.raises(ImageError, match=r"bad\.jpg"):
+        encoder.encode([photographs(1, 8, 8)[0], tmp_path / "bad.jpg"])
+
+
+def test_grey_arrays_are_one_image(encoder: Encoder) -> None:
+    assert encoder.encode(np.zeros((9, 9), np.uint8)).shape == (1, 2)
+
+
+def test_properties_come_from_the_model(encoder: Encoder, tmp_path: Path) -> None:
+    assert hashkit.Encoder is Encoder
+    assert encoder.n_bits == N_BITS
+    assert encoder.manifest.resize == "stretch-bilinear"
+    assert encoder.provider == "CPUExecutionProvider"
+    assert encoder.precision == "fp32"
+    assert encoder.runtime.startswith("onnxruntime ")
+    assert len(encoder.model_sha256) == 64
+
+
+def test_a_model_that_packs_otherwise_is_refused(tmp_path: Path) -> None:
+    path = linear_model(tmp_path / "m.onnx", bit_values=[1, 2, 4, 8, 16, 32, 64, 128])
+    with pytest.raises(ModelError, match=r"m\.onnx: .*most significant bit first"):
+        Encoder.load(path, device="cpu")
+
+
+def test_unknown_runtimes_list_the_known(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown runtime 'tvm'; known: onnxruntime"):
+        Encoder.load(tmp_path / "m.onnx", runtime="tvm")
+    assert "onnxruntime" in RUNTIMES
+
+
+@pytest.mark.parametrize(
+    ("provider", "size", "expected"),
+    [
+        ("CPUExecutionProvider", (32, 32), 32),
+        ("CPUExecutionProvider", (224, 224), 20),
+        ("CPUExecutionProvider", (4000, 4000), 1),
+        ("CUDAExecutionProvider", (32, 32), 256),
+        ("CUDAExecutionProvider", (1024, 1024), 16),
+    ],
+)
+def test_batches_shrink_with_the_input(
+    encoder: Encoder, provider: str, size: tuple[int, int], expected: int
+) -> None:
+    class Described:
+        def __init__(self) -> None:
+            self.manifest = Manifest(N_BITS, *size)
+            self.provider = provider
+
+    assert default_batch_size(Described()) == expected  # type: ignore[arg-type]

@@ -1,0 +1,130 @@
+"""Names of a bank's rows: how they are stored, read without being loaded, and fingerprinted."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.errors import BankError
+
+__all__ = ["Names", "encode_names", "hash_names"]
+
+_BLOCK = 65_536
+
+
+def encode_names(names: Sequence[str]) -> tuple[bytes, NDArray[np.uint64]]:
+    """UTF-8 text of all names back to back, and where each ends in it, uint64 [n].
+
+    Raises
+    ------
+    BankError
+        If a name holds NUL, or is not Unicode text (a file name that is not UTF-8).
+    """
+    try:
+        encoded = [name.encode() for name in names]
+    except UnicodeEncodeError as error:
+        raise BankError(
+            f"names must be UTF-8 text, found {error.object!r}: rename the file"
+        ) from None
+    text = b"".join(encoded)
+    if b"\0" in text:
+        bad = next(name for name in names if "\0" in name)
+        raise BankError(f"names must not hold NUL, found {bad!r}")
+    lengths = np.fromiter(map(len, encoded), dtype=np.uint64, count=len(encoded))
+    return text, np.cumsum(lengths, dtype=np.uint64)
+
+
+def hash_names(names: Sequence[str], labels: NDArray[Any] | None) -> str:
+    """Fingerprint of an image list: the SHA-256, hexadecimal, of its names and labels in order.
+
+    Parameters
+    ----------
+    names
+        One name an image.
+    labels
+        int [n], or multi-hot [n, n_classes], or None.
+
+    Raises
+    ------
+    BankError
+        If a name cannot be stored in a bank, so that it is known before anything is encoded.
+    """
+    digest = hashlib.sha256()
+    for start in range(0, len(names), _BLOCK):
+        block = names[start : start + _BLOCK]
+        encode_names(block)
+        digest.update("".join(f"{name}\0" for name in block).encode())
+    if labels is None:
+        digest.update(b"\0none")
+    else:
+        values = np.ascontiguousarray(labels, dtype="<i8")
+        digest.update(f"\0labels {list(values.shape)}".encode())
+        digest.update(values.data if values.size else b"")
+    return digest.hexdigest()
+
+
+class Names(Sequence[str]):
+    """Names of a bank's rows, decoded when they are asked for.
+
+    Indexing by a slice gives a list; iteration decodes in blocks.
+
+    Parameters
+    ----------
+    text
+        uint8 [n_bytes], UTF-8 of all names back to back.
+    ends
+        uint64 [n], where each name ends in ``text``.
+    bank
+        What the bank is called in messages.
+    """
+
+    def __init__(self, text: NDArray[np.uint8], ends: NDArray[np.uint64], bank: str) -> None:
+        self._text = text
+        self._ends = ends
+        self._bank = bank
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            if step == 1:
+                return self._decode(start, max(start, stop))
+            return [self[row] for row in range(start, stop, step)]
+        row = range(len(self))[index]
+        return self._decode(row, row + 1)[0]
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), _BLOCK):
+            yield from self._decode(start, min(start + _BLOCK, len(self)))
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} names of {self._bank}>"
+
+    def _decode(self, start: int, stop: int) -> list[str]:
+        if start == stop:
+            return []
+        first = int(self._ends[start - 1]) if start else 0
+        bounds = [first, *self._ends[start:stop].tolist()]
+        lengths_ok = all(a <= b for a, b in itertools.pairwise(bounds))
+        if not lengths_ok or bounds[-1] > len(self._text):
+            raise BankError(
+                f"{self._bank}: damaged: name_ends of rows {start} to {stop - 1} do not ascend"
+            )
+        text = self._text[first : bounds[-1]].tobytes()
+        try:
+            return [text[a - first : b - first].decode() for a, b in itertools.pairwise(bounds)]
+        except UnicodeDecodeError:
+            raise BankError(
+                f"{self._bank}: damaged: a name of rows {start} to {stop - 1} is not UTF-8"
+            ) from None

@@ -1,0 +1,105 @@
+"""Codes in memory, with what is known of their images.
+
+`CodeDatabase` is all that search and evaluation ask of a code bank: a `CodeSet` and a bank both
+are one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.codes import check_codes
+from hashkit.errors import CodesError
+
+__all__ = ["CodeDatabase", "CodeSet", "check_labels"]
+
+
+class CodeDatabase(Protocol):
+    """Packed codes, and names and labels of the images they stand for."""
+
+    @property
+    def codes(self) -> NDArray[np.uint8]:
+        """uint8 [n, ceil(n_bits / 8)]; may be mapped from a file."""
+
+    @property
+    def n_bits(self) -> int:
+        """Bits of a code."""
+
+    @property
+    def labels(self) -> NDArray[Any] | None:
+        """Integer [n], negative where unknown; or 0/1 [n, n_classes] (multi-hot); or None."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Name or path of each image; empty if there are none."""
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """Names of the classes by label; empty if there are none."""
+
+    def __len__(self) -> int:
+        """Rows."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class CodeSet:
+    """Codes held in memory.
+
+    Attributes
+    ----------
+    codes
+        Packed codes, uint8 [n, ceil(n_bits / 8)].
+    n_bits
+        Bits of a code.
+    labels
+        Integer [n] (negative: unlabelled), or 0/1 [n, n_classes] (multi-hot), or None.
+    names
+        One name a row, or empty.
+    class_names
+        Names of the classes by label, or empty.
+
+    Raises
+    ------
+    CodesError
+        When made, if shapes, dtypes or padding contradict each other.
+    """
+
+    codes: NDArray[np.uint8]
+    n_bits: int
+    labels: NDArray[Any] | None = None
+    names: Sequence[str] = ()
+    class_names: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        check_codes(self.codes, self.n_bits)
+        n_rows = len(self.codes)
+        if len(self.names) not in (0, n_rows):
+            raise CodesError(f"expected a name for each of {n_rows} codes, found {len(self.names)}")
+        if self.labels is not None:
+            check_labels(self.labels, n_rows)
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+
+def check_labels(labels: NDArray[Any], n_rows: int) -> None:
+    """Raise `CodesError` unless ``labels`` are integer [n_rows] or 0/1 [n_rows, n_classes]."""
+    integral = np.issubdtype(labels.dtype, np.integer) or labels.dtype == np.bool_
+    if not integral or labels.ndim not in (1, 2):
+        raise CodesError(
+            "labels must be integers [n] or a 0/1 matrix [n, n_classes], "
+            f"not {labels.dtype} {list(labels.shape)}"
+        )
+    if len(labels) != n_rows:
+        raise CodesError(f"expected a label for each of {n_rows} codes, found {len(labels)}")
+    if labels.ndim == 2 and labels.size and not 0 <= labels.min() <= labels.max() <= 1:
+        raise CodesError(
+            "a label matrix must hold 0 and 1, one column a class; "
+            f"found {labels.min()} to {labels.max()}"
+        )

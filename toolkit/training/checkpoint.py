@@ -1,0 +1,193 @@
+"""Checkpoints: tensors in a safetensors file, everything else as JSON in its header.
+
+One file, written beside its final name and renamed, so that a checkpoint is there whole or not
+at all. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from hashkit.errors import CheckpointError, ConfigError, ModelError
+from hashkit.manifest import Manifest
+from hashkit.training.config import TrainConfig
+from hashkit.training.model import HashModel
+from hashkit.training.networks import NETWORKS
+
+__all__ = [
+    "Checkpoint",
+    "LoadedModel",
+    "library_versions",
+    "load_model",
+    "new_model",
+    "read_checkpoint",
+    "weights_sha256",
+    "write_checkpoint",
+]
+
+FORMAT_VERSION: Final = 1
+_HEADER_KEY: Final = "hashkit"
+_MODEL: Final = "model."
+_OPTIMISER: Final = "optimiser."
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A training state.
+
+    Attributes
+    ----------
+    step
+        Steps done.
+    config
+        Settings of the run.
+    manifest
+        What the model says of itself.
+    model
+        Weights and buffers of the `HashModel` by name.
+    optimiser
+        Momentum buffers by parameter name; empty for a checkpoint that is only exported.
+    state
+        Other JSON values that the trainer goes on with.
+    """
+
+    step: int
+    config: TrainConfig
+    manifest: Manifest
+    model: Mapping[str, Tensor]
+    optimiser: Mapping[str, Tensor]
+    state: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedModel:
+    """A model ready for inference on the CPU, and its manifest."""
+
+    model: HashModel
+    manifest: Manifest
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint, whole or not at all; its manifest gets the weights' SHA-256."""
+    manifest = dataclasses.replace(
+        checkpoint.manifest, weights_sha256=weights_sha256(checkpoint.model)
+    )
+    header = {
+        "format_version": FORMAT_VERSION,
+        "step": checkpoint.step,
+        "config": checkpoint.config.to_dict(),
+        "manifest": manifest.to_dict(),
+        "state": dict(checkpoint.state),
+    }
+    tensors = {_MODEL + name: value for name, value in checkpoint.model.items()}
+    tensors |= {_OPTIMISER + name: value for name, value in checkpoint.optimiser.items()}
+    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    part = path.with_name(path.name + ".part")
+    save_file(plain, part, metadata={_HEADER_KEY: json.dumps(header)})
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, damaged, or of another format version.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})[_HEADER_KEY])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if header["format_version"] != FORMAT_VERSION:
+            raise CheckpointError(
+                f"{path}: expected checkpoint format version {FORMAT_VERSION}, found "
+                f"{header['format_version']}"
+            )
+        return Checkpoint(
+            step=header["step"],
+            config=TrainConfig.from_dict(header["config"]),
+            manifest=Manifest.from_dict(header["manifest"]),
+            model=_with_prefix(tensors, _MODEL),
+            optimiser=_with_prefix(tensors, _OPTIMISER),
+            state=header["state"],
+        )
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: there is no such checkpoint") from None
+    except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise CheckpointError(
+            f"{path} is not a checkpoint of hashkit, or damaged: {error}"
+        ) from None
+    except (ConfigError, ModelError) as error:
+        raise CheckpointError(f"{path}: {error}") from None
+
+
+def new_model(config: TrainConfig, mean: Tensor, std: Tensor) -> HashModel:
+    """Model of the settings, with fresh weights from torch's global generator."""
+    network = NETWORKS[config.network].build(
+        config.n_bits, dropout=config.dropout, epsilon=config.epsilon
+    )
+    size = (config.height, config.width)
+    return HashModel(network, n_bits=config.n_bits, size=size, mean=mean, std=std)
+
+
+def load_model(path: Path) -> LoadedModel:
+    """Model of a checkpoint, in evaluation mode on the CPU.
+
+    Raises
+    ------
+    CheckpointError
+        If the file cannot be read, or its tensors do not fit its settings.
+    """
+    checkpoint = read_checkpoint(path)
+    try:
+        model = new_model(checkpoint.config, checkpoint.model["mean"], checkpoint.model["std"])
+        model.load_state_dict(dict(checkpoint.model))
+    except (KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{path}: the weights do not fit the network: {reason}") from None
+    return LoadedModel(model.eval(), checkpoint.manifest)
+
+
+def weights_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes of tensors, in the order of their names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        values: np.ndarray[Any, Any] = tensors[name].detach().cpu().contiguous().numpy()
+        digest.update(f"{name} {values.dtype.str} {list(values.shape)}\n".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of what makes a model."""
+    return {
+        "hashkit": version("hashkit-retrieval"),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+    }
+
+
+def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }

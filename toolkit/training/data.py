@@ -1,0 +1,171 @@
+"""Training images as the loop takes them: decoded once, or decoded ahead of the loop."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hashkit import preprocess
+from hashkit.datasets.imageset import ImageSet
+
+__all__ = [
+    "MEMORY_LIMIT_BYTES",
+    "MemoryPixels",
+    "Pixels",
+    "StreamedPixels",
+    "TrainingData",
+    "ahead",
+]
+
+MEMORY_LIMIT_BYTES: Final = 4 * 2**30
+"""Decoded training sets up to this size are held in memory."""
+
+
+class Pixels(Protocol):
+    """Decoded images by row."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+        ...
+
+    def prefetch(self, rows: NDArray[np.int64]) -> None:
+        """Announce rows that will be asked for soon."""
+        ...
+
+    def batch(self, rows: NDArray[np.int64]) -> Tensor:
+        """Images of rows: uint8 [n, H, W, 3]."""
+        ...
+
+    def sample(self, n_images: int) -> NDArray[np.uint8]:
+        """Up to ``n_images`` images, spread evenly: uint8 [m, H, W, 3]."""
+        ...
+
+
+class MemoryPixels:
+    """Images held in memory, uint8 [n, H, W, 3]."""
+
+    def __init__(self, pixels: NDArray[np.uint8]) -> None:
+        self._pixels = torch.from_numpy(np.ascontiguousarray(pixels))
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def prefetch(self, rows: NDArray[np.int64]) -> None:
+        """Do nothing: everything is there."""
+
+    def batch(self, rows: NDArray[np.int64]) -> Tensor:
+        """Images of rows."""
+        return self._pixels[torch.from_numpy(rows)]
+
+    def sample(self, n_images: int) -> NDArray[np.uint8]:
+        """Images spread evenly."""
+        pixels: NDArray[np.uint8] = self._pixels.numpy()
+        return pixels[_spread(len(self), n_images)]
+
+
+class StreamedPixels:
+    """Images decoded by threads while the network computes.
+
+    Parameters
+    ----------
+    images
+        Images that are known to decode.
+    size, resize
+        See `hashkit.preprocess.load`.
+    n_workers
+        Decoding threads.
+    """
+
+    def __init__(
+        self, images: ImageSet, size: tuple[int, int], resize: str, n_workers: int
+    ) -> None:
+        self._images = images
+        self._size = size
+        self._resize = resize
+        self._pool = ThreadPoolExecutor(n_workers, thread_name_prefix="decode")
+        self._pending: dict[bytes, list[Future[NDArray[np.uint8]]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def prefetch(self, rows: NDArray[np.int64]) -> None:
+        """Start decoding a batch."""
+        self._pending[rows.tobytes()] = [self._pool.submit(self._load, int(row)) for row in rows]
+
+    def batch(self, rows: NDArray[np.int64]) -> Tensor:
+        """Images of rows; waits for what is not decoded yet."""
+        if rows.tobytes() not in self._pending:
+            self.prefetch(rows)
+        futures = self._pending.pop(rows.tobytes())
+        return torch.from_numpy(np.stack([future.result() for future in futures]))
+
+    def sample(self, n_images: int) -> NDArray[np.uint8]:
+        """Images spread evenly."""
+        return self.batch(_spread(len(self), n_images)).numpy()
+
+    def _load(self, row: int) -> NDArray[np.uint8]:
+        return preprocess.load(self._images.source(row), self._size, self._resize)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingData:
+    """What a run learns from.
+
+    Attributes
+    ----------
+    pixels
+        The images.
+    labels
+        int64 [n] or uint8 [n, n_classes] multi-hot; None when triplets are given.
+    triplets
+        int64 [n_triplets, 3], rows: query, similar, dissimilar; None with labels.
+    fit_items, held_items
+        int64, the items that are learned from, and those that only select the checkpoint: rows
+        with labels, else rows of ``triplets``.
+    dataset, protocol
+        For the manifest.
+    class_names
+        Names by label.
+    """
+
+    pixels: Pixels
+    labels: NDArray[Any] | None
+    triplets: NDArray[np.int64] | None
+    fit_items: NDArray[np.int64]
+    held_items: NDArray[np.int64]
+    dataset: str = ""
+    protocol: str = ""
+    class_names: tuple[str, ...] = ()
+
+    def fit_labels(self) -> NDArray[np.int64] | None:
+        """Labels to group batches by: int64, one an item to fit; None if there are none."""
+        if self.labels is None or self.labels.ndim != 1:
+            return None
+        grouped: NDArray[np.int64] = self.labels[self.fit_items]
+        return grouped
+
+
+def ahead(
+    pixels: Pixels, batches: Sequence[NDArray[np.int64]], n_ahead: int = 2
+) -> Callable[[int], None]:
+    """A function that, told the batch now running, announces those that follow."""
+
+    def announce(index: int) -> None:
+        following = index + n_ahead
+        if following < len(batches):
+            pixels.prefetch(batches[following])
+
+    for rows in batches[:n_ahead]:
+        pixels.prefetch(rows)
+    return announce
+
+
+def _spread(n: int, n_wanted: int) -> NDArray[np.int64]:
+    return np.unique(np.linspace(0, n - 1, min(n, n_wanted)).round().astype(np.int64))

@@ -1,0 +1,151 @@
+"""From an image set and its split to what the loop learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.datasets.imageset import ImageSet
+from hashkit.datasets.screening import Fault, default_workers, load_pixels, screen
+from hashkit.datasets.split import holdout
+from hashkit.errors import ConfigError
+from hashkit.training.config import TrainConfig
+from hashkit.training.data import (
+    MEMORY_LIMIT_BYTES,
+    MemoryPixels,
+    Pixels,
+    StreamedPixels,
+    TrainingData,
+)
+
+__all__ = ["prepare_labelled", "prepare_triplets"]
+
+Progress = Callable[[int, int], None]
+
+
+def prepare_labelled(
+    images: ImageSet,
+    config: TrainConfig,
+    *,
+    protocol: str = "",
+    n_workers: int | None = None,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> tuple[TrainingData, list[Fault]]:
+    """Training data of labelled images.
+
+    Parameters
+    ----------
+    images
+        The training images.
+    protocol
+        Name of the split they come from, for the manifest.
+    n_workers
+        Decoding threads; None for one a processor.
+    strict
+        Stop at images that cannot be used instead of leaving them out.
+    progress
+        Called with images decoded and images in all.
+
+    Returns
+    -------
+    tuple
+        The data, and the images that were left out.
+
+    Raises
+    ------
+    ConfigError
+        If the images have no labels.
+    DatasetError
+        If ``strict`` and an image cannot be used, or none can.
+    """
+    if images.labels is None:
+        raise ConfigError(
+            f"{images.name} has no labels to learn from: sort the images into one folder a class, "
+            "or give triplets with --triplets"
+        )
+    pixels, rows, faults = _decode(images, config, n_workers, strict, progress)
+    labels: NDArray[Any] = images.labels[rows]
+    usable = np.arange(len(rows))
+    if labels.ndim == 1:
+        usable = np.flatnonzero(labels >= 0)
+    fit, held = _hold_out(labels, usable, config)
+    data = TrainingData(
+        pixels=pixels,
+        labels=labels,
+        triplets=None,
+        fit_items=fit,
+        held_items=held,
+        dataset=images.name,
+        protocol=protocol,
+        class_names=images.class_names,
+    )
+    return data, faults
+
+
+def prepare_triplets(
+    images: ImageSet,
+    triplets: NDArray[np.int64],
+    config: TrainConfig,
+    *,
+    n_workers: int | None = None,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> tuple[TrainingData, list[Fault]]:
+    """Training data of a triplet list; triplets of an image that cannot be used are left out.
+
+    Parameters
+    ----------
+    triplets
+        int64 [n_triplets, 3], rows of ``images``: query, similar, dissimilar.
+
+    The other parameters, results and errors are those of `prepare_labelled`.
+    """
+    pixels, rows, faults = _decode(images, config, n_workers, strict, progress)
+    usable = triplets[np.isin(triplets, rows).all(axis=1)]
+    if not len(usable):
+        raise ConfigError(f"{images.name}: no triplet is left whose three images can be used")
+    fit, held = _hold_out(None, np.arange(len(usable)), config)
+    data = TrainingData(
+        pixels=pixels,
+        labels=None,
+        triplets=np.searchsorted(rows, usable),
+        fit_items=fit,
+        held_items=held,
+        dataset=images.name,
+    )
+    return data, faults
+
+
+def _decode(
+    images: ImageSet,
+    config: TrainConfig,
+    n_workers: int | None,
+    strict: bool,
+    progress: Progress | None,
+) -> tuple[Pixels, NDArray[np.int64], list[Fault]]:
+    """Images that can be used, their rows (sorted), and what is wrong with the others."""
+    size = (config.height, config.width)
+    n_bytes = len(images) * config.height * config.width * 3
+    if n_bytes <= MEMORY_LIMIT_BYTES:
+        loaded = load_pixels(
+            images, size, config.resize, n_workers=n_workers, progress=progress, strict=strict
+        )
+        return MemoryPixels(loaded.pixels), loaded.rows, loaded.faults
+    screening = screen(
+        images, size, config.resize, n_workers=n_workers, progress=progress, strict=strict
+    )
+    good = images.subset(screening.good_rows)
+    streamed = StreamedPixels(good, size, config.resize, n_workers or default_workers())
+    return streamed, screening.good_rows, screening.faults
+
+
+def _hold_out(
+    labels: NDArray[Any] | None, items: NDArray[np.int64], config: TrainConfig
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    if not config.holdout:
+        return items, items[:0]
+    return holdout(labels, items, config.holdout, config.seed)

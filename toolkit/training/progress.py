@@ -1,0 +1,111 @@
+"""What a training run tells of itself while it runs, and at its end."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Final
+
+from torch import Tensor
+
+from hashkit.training.losses import TripletLoss
+
+__all__ = ["METRICS_FIELDS", "Meter", "StepReport", "TrainResult"]
+
+METRICS_FIELDS: Final = ("step", "epoch", "loss", "active", "learning_rate", "images_per_second")
+"""Fields of `StepReport` that a line of metrics.jsonl holds."""
+
+_REPORT_SECONDS: Final = 0.2
+
+
+@dataclasses.dataclass(frozen=True)
+class StepReport:
+    """Where a run is, as the progress line shows it.
+
+    Attributes
+    ----------
+    step, n_steps
+        Steps done and to be done.
+    epoch
+        Epoch now running, from 1.
+    loss, active
+        Mean loss, and share of triplets whose hinge is above 0, since the last line of
+        metrics.jsonl.
+    learning_rate
+        Of the step.
+    images_per_second
+        Since the last line of metrics.jsonl.
+    held_out
+        Latest score on held-out images; None before the first, or without.
+    """
+
+    step: int
+    n_steps: int
+    epoch: int
+    loss: float
+    active: float
+    learning_rate: float
+    images_per_second: float
+    held_out: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainResult:
+    """Outcome of `Trainer.fit`.
+
+    Attributes
+    ----------
+    step, n_steps
+        Steps done, and the run's length; fewer are done when it was asked to stop.
+    best_step, best_score
+        Step and score of the checkpoint that held-out images chose; None without.
+    seconds
+        Wall time of this call.
+    images_per_second
+        Mean over this call, held-out looks and snapshots included.
+    """
+
+    step: int
+    n_steps: int
+    best_step: int | None
+    best_score: float | None
+    seconds: float
+    images_per_second: float
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all steps are done."""
+        return self.step >= self.n_steps
+
+
+class Meter:
+    """Running sums between two lines of metrics.jsonl, kept on the device until they are read."""
+
+    def __init__(self) -> None:
+        self.start = time.perf_counter()
+        self.loss: Tensor | float = 0.0
+        self.active: Tensor | float = 0.0
+        self.n_steps = 0
+        self.n_images = 0
+        self._shown = self.start
+
+    def add(self, loss: TripletLoss, n_images: int) -> None:
+        """Count a step."""
+        self.loss = self.loss + loss.value.detach()
+        self.active = self.active + loss.n_active / loss.n_triplets.clamp(min=1)
+        self.n_steps += 1
+        self.n_images += n_images
+
+    def is_due(self) -> bool:
+        """Whether the last look is long enough ago for another."""
+        now = time.perf_counter()
+        if now - self._shown < _REPORT_SECONDS:
+            return False
+        self._shown = now
+        return True
+
+    def means(self) -> tuple[float, float, float]:
+        """Loss, active share, images a second."""
+        seconds = time.perf_counter() - self.start
+        n = max(1, self.n_steps)
+        return float(self.loss) / n, float(self.active) / n, self.n_images / max(seconds, 1e-9)
