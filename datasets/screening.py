@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -17,12 +16,12 @@ from numpy.typing import NDArray
 from hashkit.datasets.imageset import ImageSet
 from hashkit.errors import DatasetError, ImageError, ImageFault
 from hashkit.preprocess import load
+from hashkit.threads import check_threads
 
 __all__ = [
     "Fault",
     "LoadedPixels",
     "Screening",
-    "default_workers",
     "load_pixels",
     "screen",
     "write_fault_report",
@@ -154,13 +153,6 @@ def write_fault_report(faults: Iterable[Fault], path: Path) -> None:
         stream.writelines(fault.to_json() + "\n" for fault in faults)
 
 
-def default_workers() -> int:
-    """Processors that this process may use; a container's limit counts, as far as it is one."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 _Outcome: TypeAlias = tuple[int, NDArray[np.uint8]] | Fault
 
 
@@ -173,7 +165,7 @@ def _decode_all(
 ) -> Iterator[_Outcome]:
     """Outcome of each image, in order; no more than a few chunks are in memory at a time."""
     n_images = len(image_set)
-    n_workers = n_workers or default_workers()
+    n_workers = check_threads(n_workers, "n_workers")
     pool = ThreadPoolExecutor(n_workers, thread_name_prefix="hashkit-decode")
     pending: collections.deque[Future[list[_Outcome]]] = collections.deque()
     starts = iter(range(0, n_images, _CHUNK_IMAGES))

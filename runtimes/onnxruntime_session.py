@@ -16,7 +16,7 @@ from hashkit.errors import ConfigError, DeviceError, ModelError
 from hashkit.manifest import Manifest
 from hashkit.runtimes import cuda
 from hashkit.runtimes.contract import check_contract, read_precision
-from hashkit.runtimes.threads import check_threads
+from hashkit.threads import check_threads
 
 __all__ = ["DEVICES", "OnnxRuntimeSession"]
 

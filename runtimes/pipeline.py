@@ -17,7 +17,7 @@ from hashkit.errors import ConfigError, DatasetError, ImageError
 from hashkit.runtimes.decoding import Batch, decode_batches
 from hashkit.runtimes.encoder import Encoder, default_batch_size
 from hashkit.runtimes.faults import FaultLog
-from hashkit.runtimes.threads import check_threads
+from hashkit.threads import check_threads
 
 __all__ = ["EncodeMode", "EncodeProgress", "EncodeReport", "bank_header", "encode_to_bank"]
 

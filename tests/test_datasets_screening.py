@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 
 import numpy as np
@@ -117,9 +116,3 @@ def test_an_interruption_ends_the_workers(folder):
         screen(folder, SIZE, n_workers=2, progress=interrupt)
     names = [thread.name for thread in threading.enumerate()]
     assert not any(name.startswith("hashkit-decode") for name in names)
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="Linux alone has it")
-def test_workers_follow_the_processors_of_the_process(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5})
-    assert screening.default_workers() == 3

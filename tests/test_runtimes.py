@@ -22,7 +22,7 @@ from hashkit.manifest import Manifest
 from hashkit.runtimes import cuda
 from hashkit.runtimes.contract import check_contract
 from hashkit.runtimes.onnxruntime_session import OnnxRuntimeSession
-from hashkit.runtimes.threads import available_cpus, check_threads
+from hashkit.threads import available_cpus, check_threads
 
 HEIGHT, WIDTH, N_BITS = 4, 5, 12
 

@@ -108,8 +108,8 @@ class Run:
             run.path.mkdir(parents=True)
         except FileExistsError:
             raise RunError(
-                f"{run.path} is there already: go on with `hashkit train --resume {run.path}`, "
-                "or choose another --name"
+                f"{run.path} is there already: choose another --name, or go on with "
+                f"`hashkit train --resume --run {run.path}`"
             ) from None
         run.checkpoints_path.mkdir()
         created = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
@@ -185,7 +185,7 @@ class Run:
         snapshots = self.snapshots()
         if not snapshots:
             raise RunError(
-                f"{self.path} has no checkpoint yet: `hashkit train --resume {self.path}`"
+                f"{self.path} has no checkpoint yet: `hashkit train --resume --run {self.path}`"
             )
         return snapshots[-1][1]
 

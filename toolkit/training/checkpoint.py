@@ -130,12 +130,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
         )
     except FileNotFoundError:
         raise CheckpointError(f"{path}: there is no such checkpoint") from None
-    except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise CheckpointError(
-            f"{path} is not a checkpoint of hashkit, or damaged: {error}"
-        ) from None
     except (ConfigError, ModelError) as error:
         raise CheckpointError(f"{path}: {error}") from None
+    except (OSError, SafetensorError, AttributeError, LookupError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(
+            f"{path} is not a checkpoint of hashkit, or damaged: {reason}"
+        ) from None
 
 
 def new_model(config: TrainConfig, mean: Tensor, std: Tensor) -> HashModel:

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hashkit.codes import code_size
+from hashkit.codes import MAX_BITS
 from hashkit.errors import ConfigError
 from hashkit.manifest import RESIZE_RULES
 
@@ -59,9 +59,9 @@ class TrainConfig:
     images_per_class: int = _setting(
         0, "Images of a class that stay together in a batch; 0 chooses, 1 shuffles plainly."
     )
-    epochs: float = _setting(30.0, "Passes over the training images.")
+    epochs: float = _setting(20.0, "Passes over the training images.")
     steps: int | None = _setting(None, "Steps, in place of epochs.")
-    learning_rate: float = _setting(0.05, "Peak learning rate.")
+    learning_rate: float = _setting(0.03, "Peak learning rate.")
     schedule: str = _setting(
         "one-cycle", "Learning-rate policy: constant, multistep, cosine or one-cycle."
     )
@@ -89,9 +89,9 @@ class TrainConfig:
     seed: int = _setting(0, "Seed of everything that training draws.")
 
     def __post_init__(self) -> None:
-        code_size(self.n_bits)
         self._check_names()
         for field, low, high in (
+            ("n_bits", 1, MAX_BITS),
             ("height", MIN_INPUT_SIZE, 4096),
             ("width", MIN_INPUT_SIZE, 4096),
             ("dropout", 0, 0.99),

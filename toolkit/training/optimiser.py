@@ -49,14 +49,15 @@ def momentum_of(model: HashModel, optimiser: torch.optim.SGD) -> dict[str, Tenso
 def load_momentum(
     model: HashModel, optimiser: torch.optim.SGD, buffers: Mapping[str, Tensor]
 ) -> None:
-    """Put saved momentum buffers back.
+    """Put saved momentum buffers back; none at all are those of a run before its first update.
 
     Raises
     ------
     CheckpointError
         If a buffer is missing or of another shape.
     """
-    if not optimiser.defaults["momentum"]:
+    # In fp16 the first steps may all have been skipped, because their gradients overflowed.
+    if not buffers or not optimiser.defaults["momentum"]:
         return
     for name, parameter in model.named_parameters():
         saved = buffers.get(name)

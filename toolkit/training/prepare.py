@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.datasets.imageset import ImageSet
-from hashkit.datasets.screening import Fault, default_workers, load_pixels, screen
+from hashkit.datasets.screening import Fault, load_pixels, screen
 from hashkit.datasets.split import holdout
 from hashkit.errors import ConfigError
+from hashkit.threads import check_threads
 from hashkit.training.config import TrainConfig
 from hashkit.training.data import (
     MEMORY_LIMIT_BYTES,
@@ -58,7 +59,7 @@ def prepare_labelled(
     Raises
     ------
     ConfigError
-        If the images have no labels.
+        If the images have no labels, or none that can be used has one.
     DatasetError
         If ``strict`` and an image cannot be used, or none can.
     """
@@ -69,9 +70,10 @@ def prepare_labelled(
         )
     pixels, rows, faults = _decode(images, config, n_workers, strict, progress)
     labels: NDArray[Any] = images.labels[rows]
-    usable = np.arange(len(rows))
-    if labels.ndim == 1:
-        usable = np.flatnonzero(labels >= 0)
+    has_label = labels >= 0 if labels.ndim == 1 else labels.any(axis=1)
+    usable = np.flatnonzero(has_label)
+    if not len(usable):
+        raise ConfigError(f"{images.name}: no image that can be used has a label")
     fit, held = _hold_out(labels, usable, config)
     data = TrainingData(
         pixels=pixels,
@@ -139,7 +141,7 @@ def _decode(
         images, size, config.resize, n_workers=n_workers, progress=progress, strict=strict
     )
     good = images.subset(screening.good_rows)
-    streamed = StreamedPixels(good, size, config.resize, n_workers or default_workers())
+    streamed = StreamedPixels(good, size, config.resize, check_threads(n_workers, "n_workers"))
     return streamed, screening.good_rows, screening.faults
 
 

@@ -1,0 +1,43 @@
+# `make demo` and `make test` are all that a fresh machine with Python 3.11 or newer needs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+TYPES := .cache/types
+
+.PHONY: demo test test-all lint types format bench clean
+
+demo: $(STAMP)
+	PATH="$(abspath $(BIN)):$$PATH" sh tests/demo.sh demo
+
+test: $(STAMP)
+	$(BIN)/pytest
+
+test-all: $(STAMP)
+	$(BIN)/pytest -m "slow or gpu or not slow"
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# mypy cannot see folders that pyproject.toml maps to other names, so it reads an installed copy.
+types: $(STAMP)
+	rm -rf $(TYPES)
+	$(BIN)/pip install --quiet --no-deps --target $(TYPES) .
+	MYPYPATH=$(TYPES) $(BIN)/mypy -p hashkit
+
+bench: $(STAMP)
+	for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .cache build demo *.egg-info

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+
+from hashkit.errors import ConfigError
+from hashkit.training.config import MAX_BATCH_SIZE, MIN_INPUT_SIZE, TrainConfig
+
+
+def test_settings_come_back_from_json():
+    config = TrainConfig(
+        n_bits=24, milestones=(0.1, 0.3), learning_rate=1 / 3, steps=7, nesterov=True, seed=2**62
+    )
+    assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert TrainConfig.from_dict(json.loads(json.dumps(TrainConfig().to_dict()))) == TrainConfig()
+    assert TrainConfig.from_dict({}) == TrainConfig()
+
+
+@pytest.mark.parametrize(
+    ("field", "below", "lowest", "highest", "above"),
+    [
+        ("n_bits", 0, 1, 65_536, 65_537),
+        ("height", MIN_INPUT_SIZE - 1, MIN_INPUT_SIZE, 4096, 4097),
+        ("width", MIN_INPUT_SIZE - 1, MIN_INPUT_SIZE, 4096, 4097),
+        ("dropout", -0.01, 0, 0.99, 1.0),
+        ("epsilon", -0.01, 0, 0.5, 0.51),
+        ("batch_size", 2, 3, MAX_BATCH_SIZE, MAX_BATCH_SIZE + 1),
+        ("images_per_class", -1, 0, 100, 101),
+        ("steps", 0, 1, 10**12, 10**12 + 1),
+        ("momentum", -0.1, 0, 0.9999, 1.0),
+        ("holdout", -0.1, 0, 0.9, 0.91),
+        ("seed", -1, 0, 2**63 - 1, 2**63),
+    ],
+)
+def test_numbers_have_bounds(field, below, lowest, highest, above):
+    base = TrainConfig(batch_size=100)
+    for value in (lowest, highest):
+        assert getattr(dataclasses.replace(base, **{field: value}), field) == value
+    for value in (below, above):
+        with pytest.raises(ConfigError, match=f"^{field} must be between .* not {value}$"):
+            dataclasses.replace(base, **{field: value})
+
+
+@pytest.mark.parametrize("field", ["weight_decay", "clip_norm", "warmup_steps", "snapshot_steps"])
+def test_numbers_that_may_be_0_may_not_be_less(field):
+    TrainConfig(**{field: 0})
+    with pytest.raises(ConfigError, match=f"^{field} must be between 0"):
+        TrainConfig(**{field: -1})
+
+
+@pytest.mark.parametrize("field", ["margin", "learning_rate", "epochs", "gamma"])
+@pytest.mark.parametrize("value", [0, -1, float("nan")])
+def test_numbers_that_must_be_above_0(field, value):
+    with pytest.raises(ConfigError, match=f"^{field} must be above 0, not {value}$"):
+        TrainConfig(**{field: value})
+
+
+@pytest.mark.parametrize("field", ["dropout", "momentum", "holdout", "weight_decay"])
+def test_what_is_not_a_number_is_refused(field):
+    with pytest.raises(ConfigError, match=r"not nan$"):
+        TrainConfig(**{field: float("nan")})
+
+
+@pytest.mark.parametrize(
+    ("field", "known"),
+    [
+        ("network", "dnnh, dnnh-caffe"),
+        ("loss", "triplet"),
+        ("average", "active, valid"),
+        ("schedule", "constant, multistep, cosine, one-cycle"),
+        ("resize", "crop-bilinear, stretch-bilinear, crop-bicubic, stretch-bicubic"),
+        ("precision", "fp32, bf16, fp16"),
+        ("augmentation", "auto, none, shift, shift-flip"),
+    ],
+)
+def test_an_unknown_name_lists_the_known_ones(field, known):
+    with pytest.raises(ConfigError, match=f"^unknown {field} 'odd'; known: {known}"):
+        TrainConfig(**{field: "odd"})
+
+
+@pytest.mark.parametrize("milestones", [(0.0,), (0.5, 1.0), (-0.1,), (60,)])
+def test_milestones_are_shares_of_the_run(milestones):
+    with pytest.raises(ConfigError, match="milestones are shares of the run"):
+        TrainConfig(milestones=milestones)
+
+
+def test_nesterov_needs_momentum():
+    with pytest.raises(ConfigError, match="nesterov needs a momentum"):
+        TrainConfig(nesterov=True, momentum=0)
+
+
+def test_unknown_settings_are_refused_by_name():
+    with pytest.raises(ConfigError, match=r"^unknown settings: colour, depth$"):
+        TrainConfig.from_dict({"depth": 3, "n_bits": 12, "colour": 1})
+
+
+def test_every_setting_says_what_it_is():
+    for field in dataclasses.fields(TrainConfig):
+        text = field.metadata["help"]
+        assert text.endswith("."), field.name
+        assert text[0].isupper() or text.startswith("fp32"), field.name
+
+
+def test_importing_the_settings_does_not_import_torch():
+    code = (
+        "import sys, hashkit.training.config; print('torch' in sys.modules);"
+        "hashkit.training.config.TrainConfig(); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]

@@ -1,0 +1,110 @@
+"""A network of a few thousand weights, and small sets, on which training takes no time."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hashkit.datasets.digits import open_digits
+from hashkit.datasets.imageset import ImageSet
+from hashkit.runs import Run
+from hashkit.training.config import TrainConfig
+from hashkit.training.data import TrainingData
+from hashkit.training.networks import Network
+from hashkit.training.prepare import prepare_labelled, prepare_triplets
+from hashkit.training.trainer import Trainer
+
+CPU = torch.device("cpu")
+
+
+class TinyNetwork(Network):
+    """A convolution, a pool, dropout and two linear layers, for 8x8 images."""
+
+    def __init__(self, n_bits: int, dropout: float) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(3, stride=2, ceil_mode=True),
+            nn.Flatten(),
+            nn.Dropout(dropout),
+            nn.Linear(128, 64),
+            nn.ReLU(),
+            nn.Linear(64, n_bits),
+        )
+
+    @classmethod
+    def build(cls, n_bits: int, *, dropout: float, epsilon: float) -> Self:  # noqa: ARG003
+        return cls(n_bits, dropout)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images)
+
+
+def settings(**changes: Any) -> TrainConfig:
+    """Settings of a short run of the tiny network, in which everything that is drawn matters."""
+    values = {
+        "network": "tiny",
+        "n_bits": 12,
+        "height": 8,
+        "width": 8,
+        "dropout": 0.2,
+        "batch_size": 16,
+        "steps": 12,
+        "holdout": 0.2,
+        "validate_epochs": 1,
+        "snapshot_steps": 3,
+        "display_steps": 3,
+        **changes,
+    }
+    return TrainConfig(**values)
+
+
+def digits(n_images: int = 80) -> ImageSet:
+    """The first of the handwritten digits."""
+    return _all_digits().subset(np.arange(n_images))
+
+
+_all_digits = functools.cache(open_digits)
+
+
+def digit_data(config: TrainConfig, n_images: int = 80) -> TrainingData:
+    """Training data of the first digits."""
+    return prepare_labelled(digits(n_images), config)[0]
+
+
+def digit_triplets(n_images: int, n_triplets: int) -> tuple[ImageSet, NDArray[np.int64]]:
+    """Unlabelled digits, and triplets of them: query, the same digit, another digit."""
+    images = digits(n_images)
+    rng = np.random.default_rng(0)
+    rows = []
+    while len(rows) < n_triplets:
+        query, similar, dissimilar = (int(row) for row in rng.integers(0, n_images, 3))
+        labels = images.labels[[query, similar, dissimilar]]
+        if query != similar and labels[0] == labels[1] != labels[2]:
+            rows.append((query, similar, dissimilar))
+    unlabelled = ImageSet("triplets", images.names, pixels=images.pixels)
+    return unlabelled, np.array(rows, dtype=np.int64)
+
+
+def triplet_data(config: TrainConfig, n_images: int = 80, n_triplets: int = 200) -> TrainingData:
+    """Training data of a triplet list."""
+    return prepare_triplets(*digit_triplets(n_images, n_triplets), config)[0]
+
+
+def open_run(path: Path) -> Run:
+    """The run folder of a path, made if it is not there."""
+    if path.is_dir():
+        return Run.open(path)
+    return Run.create(path.parent, path.name, {})
+
+
+def trainer(config: TrainConfig, data: TrainingData, path: Path) -> Trainer:
+    """A trainer on the CPU, in a run folder that is made if it is not there."""
+    return Trainer(config, data, open_run(path), CPU)

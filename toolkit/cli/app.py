@@ -1,0 +1,61 @@
+"""The commands, and how their errors end."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+from hashkit.cli import encode, evaluate, export, search, train
+from hashkit.cli.console import note
+from hashkit.errors import HashkitError
+
+__all__ = ["app", "run"]
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="hashkit",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Learn binary codes for images, and find images by code.\n\n"
+    "In order: `hashkit train`, `hashkit export --onnx`, `hashkit search --query img.png`.",
+)
+app.command("train")(train.train)
+app.command("export")(export.export)
+app.command("encode")(encode.encode)
+app.command("search")(search.search)
+app.command("evaluate")(evaluate.evaluate)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+    ] = False,
+) -> None:
+    if version:
+        from hashkit import __version__
+
+        typer.echo(f"hashkit {__version__}")
+        raise typer.Exit
+
+
+def run() -> None:
+    """Run the command line: exit 0, 1 for an error that the user can mend, 2 for usage."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    try:
+        app()
+    except HashkitError as error:
+        note(f"error: {error}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        note("interrupted; what was done is kept, and the same command goes on from there")
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)

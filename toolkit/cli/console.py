@@ -1,0 +1,140 @@
+"""What commands say: notes and progress on standard error, results on standard output."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from hashkit.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+__all__ = ["ProgressBar", "emit_json", "note", "plural", "progress_bar", "require"]
+
+_LINE_SECONDS: Final = 5.0
+
+
+def note(text: str) -> None:
+    """Print a line on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def plural(count: int, noun: str) -> str:
+    """A count and its noun: ``1 image``, ``1,200 images``."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def emit_json(document: Mapping[str, Any]) -> None:
+    """Print one JSON document on standard output."""
+    print(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def require(package: str, extra: str, purpose: str) -> None:
+    """Stop with the command that installs an extra, if one of its packages is missing.
+
+    Raises
+    ------
+    MissingExtraError
+        If ``package`` cannot be found.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise MissingExtraError(package, extra, purpose)
+
+
+class ProgressBar(Protocol):
+    """Progress of one long task."""
+
+    def update(self, done: int, detail: str = "") -> None:
+        """Say how much is done, and what else there is to say."""
+        ...
+
+
+@contextlib.contextmanager
+def progress_bar(title: str, total: int, unit: str, start: int = 0) -> Iterator[ProgressBar]:
+    """Progress with rate and time left: a bar on a terminal, a line now and then elsewhere.
+
+    Parameters
+    ----------
+    start
+        What an earlier run had done; the rate leaves it out.
+    """
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]} {task.fields[detail]}"),
+        )
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            yield _TerminalBar(progress, title, total, unit, start)
+    else:
+        lines = _PlainLines(title, total, unit, start)
+        yield lines
+        lines.finish()
+
+
+class _Rate:
+    def __init__(self, start: int) -> None:
+        self._start = start
+        self._began = time.perf_counter()
+
+    def of(self, done: int) -> float:
+        return (done - self._start) / max(time.perf_counter() - self._began, 1e-9)
+
+    def text(self, done: int, total: int, unit: str) -> str:
+        rate = self.of(done)
+        if rate <= 0:
+            return ""
+        digits = 0 if rate >= 10 else 1
+        return f"{rate:,.{digits}f} {unit}/s, {_duration((total - done) / rate)} left"
+
+
+class _PlainLines:
+    """A line every few seconds, and one at the end."""
+
+    def __init__(self, title: str, total: int, unit: str, start: int) -> None:
+        self._title, self._total, self._unit = title, total, unit
+        self._rate = _Rate(start)
+        self._done, self._detail = start, ""
+        self._start = start
+        self._printed = time.perf_counter()
+
+    def update(self, done: int, detail: str = "") -> None:
+        self._done, self._detail = done, detail
+        if time.perf_counter() - self._printed >= _LINE_SECONDS and done < self._total:
+            self._print(self._rate.text(done, self._total, self._unit))
+
+    def finish(self) -> None:
+        if self._done > self._start:
+            self._print(f"{self._rate.of(self._done):,.0f} {self._unit}/s")
+
+    def _print(self, text: str) -> None:
+        parts = [f"{self._title}: {self._done:,} of {self._total:,} {self._unit}", text]
+        note(", ".join(part for part in [*parts, self._detail] if part))
+        self._printed = time.perf_counter()
+
+
+class _TerminalBar:
+    def __init__(self, progress: Progress, title: str, total: int, unit: str, start: int) -> None:
+        self._progress, self._total, self._unit = progress, total, unit
+        self._rate = _Rate(start)
+        self._task = progress.add_task(title, total=total, completed=start, rate="", detail="")
+
+    def update(self, done: int, detail: str = "") -> None:
+        rate = self._rate.text(done, self._total, self._unit)
+        self._progress.update(self._task, completed=done, rate=rate, detail=detail)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,144 @@
+"""``hashkit encode``: images to a code bank."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from hashkit.cli.console import emit_json
+from hashkit.cli.options import (
+    DataRootOption,
+    DeviceOption,
+    DownloadOption,
+    JsonOption,
+    ModelOption,
+    RunOption,
+    RunsOption,
+    StrictOption,
+    WorkersOption,
+)
+from hashkit.errors import ConfigError
+from hashkit.runs import DEFAULT_RUNS_DIR
+
+__all__ = ["encode"]
+
+
+def encode(
+    images: Annotated[
+        str | None,
+        typer.Argument(
+            help="Folder, list file or named set.", show_default="the run's queries and database"
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Bank to write (with IMAGES).")] = None,
+    model: ModelOption = None,
+    run: RunOption = None,
+    runs: RunsOption = DEFAULT_RUNS_DIR,
+    data_root: DataRootOption = None,
+    protocol: Annotated[
+        str, typer.Option("--protocol", help="Encode one part of a split of IMAGES.")
+    ] = "",
+    part: Annotated[
+        Literal["queries", "training", "database", "all"],
+        typer.Option("--part", help="queries, training, database or all."),
+    ] = "all",
+    split_seed: Annotated[int, typer.Option("--split-seed", help="Seed of the split.")] = 0,
+    download: DownloadOption = False,
+    device: DeviceOption = "auto",
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", min=1, help="Images a batch.", show_default="auto")
+    ] = None,
+    num_workers: WorkersOption = None,
+    strict: StrictOption = False,
+    append: Annotated[bool, typer.Option("--append", help="Add the images to the bank.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make the bank anew.")] = False,
+    allow_other_provider: Annotated[
+        bool,
+        typer.Option(
+            "--allow-other-provider", help="Go on with a bank begun on another device or runtime."
+        ),
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Encode images with an exported model into a code bank.
+
+    The same command goes on where an earlier one stopped. Images that cannot be used are skipped
+    and listed beside the bank.
+
+    Examples: `hashkit encode` (the newest run's queries and database),
+    `hashkit encode photos/ --model model.onnx --out photos.h5`
+    """
+    from hashkit.cli.encoding import EncodeOptions, encode_run_part, load_encoder
+    from hashkit.cli.locate import find_model, find_run, run_model
+
+    if append and overwrite:
+        raise ConfigError("--append keeps the bank's rows and --overwrite does not: choose one")
+    options = EncodeOptions(
+        batch_size=batch_size,
+        n_workers=num_workers,
+        strict=strict,
+        mode="append" if append else "overwrite" if overwrite else "resume",
+        allow_other_provider=allow_other_provider,
+    )
+    if images is None:
+        _refuse(out=out, model=model, append=append, protocol=protocol)
+        found = find_run(run, runs)
+        encoder = load_encoder(run_model(found), device)
+        reports = [
+            encode_run_part(found, name, encoder, options) for name in ("queries", "database")
+        ]
+    else:
+        if out is None:
+            raise ConfigError("--out is missing: which bank are the codes to be written to?")
+        encoder = load_encoder(find_model(model, run, runs), device)
+        reports = [
+            _encode_named(
+                images, data_root, protocol, part, split_seed, download, encoder, out, options
+            )
+        ]
+    if json:
+        emit_json({"banks": [report.to_dict() for report in reports]})
+
+
+def _refuse(**given: object) -> None:
+    names = [name for name, value in given.items() if value]
+    if names:
+        flags = ", ".join("--" + name for name in names)
+        raise ConfigError(f"{flags} goes with IMAGES: name a folder, a list file or a named set")
+
+
+def _encode_named(
+    data: str,
+    root: Path | None,
+    protocol: str,
+    part: Literal["queries", "training", "database", "all"],
+    seed: int,
+    download: bool,
+    encoder: Any,
+    out: Path,
+    options: Any,
+) -> Any:
+    from hashkit.cli.encoding import encode_set
+    from hashkit.datasets.sets import open_image_set
+    from hashkit.datasets.spec import DataSpec
+
+    spec = DataSpec(data, str(root) if root else None, protocol=protocol, seed=seed).absolute()
+    if protocol:
+        images, split = spec.open(download=download)
+        images = images.subset(split.part(part))
+    else:
+        if part != "all":
+            raise ConfigError(f"--part {part} is a part of a split: choose one with --protocol")
+        images = open_image_set(spec.data, root=root, download=download)
+    return encode_set(
+        encoder,
+        images,
+        out,
+        dataset=spec.data,
+        options=options,
+        protocol=protocol,
+        part=part,
+        seed=seed if protocol else None,
+    )

@@ -1,0 +1,91 @@
+"""``hashkit export``: a checkpoint to a model file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+
+from hashkit.cli.console import emit_json, note, require
+from hashkit.cli.options import JsonOption, RunOption, RunsOption
+from hashkit.errors import ConfigError
+from hashkit.runs import DEFAULT_RUNS_DIR, Run
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hashkit.datasets.imageset import ImageSet
+    from hashkit.manifest import Manifest
+
+__all__ = ["export"]
+
+N_VERIFY_IMAGES = 256
+"""Training images that torch and the exported model are compared on."""
+
+
+def export(
+    path: Annotated[
+        Path | None, typer.Argument(help="File to write.", show_default="the run's model.onnx")
+    ] = None,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Write an ONNX model.")] = False,
+    run: RunOption = None,
+    runs: RunsOption = DEFAULT_RUNS_DIR,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option("--checkpoint", help="Checkpoint.", show_default="the run's best, or last"),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Export a trained model, verified on real images before the file appears.
+
+    Example: `hashkit export --onnx`
+    """
+    from hashkit.cli.locate import find_run
+
+    if not onnx:
+        raise ConfigError("choose what to export to: hashkit export --onnx")
+    for package in ("torch", "onnx", "onnxscript", "safetensors"):
+        require(package, "train", "hashkit export --onnx")
+    from hashkit.exporters.onnx_export import export_onnx
+    from hashkit.training.checkpoint import load_model
+
+    found = find_run(run, runs)
+    checkpoint = checkpoint or found.checkpoint_path()
+    loaded = load_model(checkpoint)
+    note(f"exporting {checkpoint}")
+    report = export_onnx(
+        loaded.model,
+        loaded.manifest,
+        path or found.model_path,
+        images=_real_images(found, loaded.manifest),
+        progress=note,
+    )
+    note(f"verified: {report.parity.summary()}")
+    note(f"{report.path}: {report.n_bytes / 1e6:.1f} MB, opset {report.opset}")
+    if json:
+        emit_json(report.to_dict())
+
+
+def _real_images(run: Run, manifest: Manifest) -> NDArray[np.uint8]:
+    """Up to `N_VERIFY_IMAGES` images that the run was trained on, at the model's size."""
+    from hashkit.datasets.screening import load_pixels
+
+    images = _training_images(run)
+    rows = np.linspace(0, len(images) - 1, min(len(images), N_VERIFY_IMAGES)).round()
+    few = images.subset(np.unique(rows.astype(np.int64)))
+    return load_pixels(few, manifest.size, manifest.resize).pixels
+
+
+def _training_images(run: Run) -> ImageSet:
+    from hashkit.datasets.spec import DataSpec
+    from hashkit.datasets.triplets import read_triplets
+
+    config = run.read_config()
+    spec = DataSpec.from_dict(config["data"])
+    if config["triplets"]:
+        root = Path(spec.root) if spec.root else None
+        return read_triplets(Path(config["triplets"]), root)[0]
+    images, split = spec.open()
+    return images.subset(split.training)

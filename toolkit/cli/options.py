@@ -1,0 +1,104 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+from hashkit.errors import ConfigError
+
+__all__ = [
+    "BankOption",
+    "DataRootOption",
+    "DeviceOption",
+    "DownloadOption",
+    "JsonOption",
+    "ModelOption",
+    "RunOption",
+    "RunsOption",
+    "StrictOption",
+    "WorkersOption",
+    "parse_floats",
+    "parse_integers",
+    "parse_size",
+]
+
+RunOption: TypeAlias = Annotated[
+    Path | None, typer.Option("--run", help="Run folder.", show_default="the newest one")
+]
+RunsOption: TypeAlias = Annotated[
+    Path, typer.Option("--runs", help="Folder that holds the run folders.")
+]
+ModelOption: TypeAlias = Annotated[
+    Path | None, typer.Option("--model", help="ONNX model.", show_default="the run's model.onnx")
+]
+BankOption: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Option("--bank", help="Code bank; may be repeated.", show_default="the run's bank.h5"),
+]
+DeviceOption: TypeAlias = Annotated[
+    str, typer.Option("--device", help="auto, cpu or cuda; cuda fails rather than fall back.")
+]
+JsonOption: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on standard output.")
+]
+DataRootOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--data-root", help="Folder of a named set's files, or of a list's images."),
+]
+DownloadOption: TypeAlias = Annotated[
+    bool, typer.Option("--download", help="Fetch the files of a named set that are not there.")
+]
+StrictOption: TypeAlias = Annotated[
+    bool,
+    typer.Option("--strict", help="Stop at an image that cannot be used, instead of skipping."),
+]
+WorkersOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--num-workers", min=1, help="Decoding threads.", show_default="one a core"),
+]
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(height, width) of ``32`` or ``32x48``, pixels.
+
+    Raises
+    ------
+    ConfigError
+        If the text is neither.
+    """
+    parts = text.lower().split("x")
+    if len(parts) in (1, 2) and all(part.isascii() and part.isdigit() for part in parts):
+        return int(parts[0]), int(parts[-1])
+    raise ConfigError(f"--size must be pixels, as 32 or 48x64 (height x width), not {text!r}")
+
+
+def parse_floats(option: str, text: str) -> tuple[float, ...]:
+    """Numbers separated by commas.
+
+    Raises
+    ------
+    ConfigError
+        If one is not a number.
+    """
+    return _parse(option, text, float)
+
+
+def parse_integers(option: str, text: str) -> tuple[int, ...]:
+    """Whole numbers separated by commas.
+
+    Raises
+    ------
+    ConfigError
+        If one is not a whole number.
+    """
+    return _parse(option, text, int)
+
+
+def _parse(option: str, text: str, kind: type[Any]) -> tuple[Any, ...]:
+    try:
+        return tuple(kind(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise ConfigError(f"{option} must be numbers separated by commas, not {text!r}") from None

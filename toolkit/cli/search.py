@@ -1,0 +1,234 @@
+"""``hashkit search``: an image to the images whose codes are nearest."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hashkit.cli.console import emit_json, note, plural
+from hashkit.cli.options import (
+    BankOption,
+    DeviceOption,
+    JsonOption,
+    ModelOption,
+    RunOption,
+    RunsOption,
+)
+from hashkit.errors import BankMismatchError, DatasetError, ImageError
+from hashkit.runs import DEFAULT_RUNS_DIR, Run
+
+if TYPE_CHECKING:
+    from hashkit.bank import Bank
+    from hashkit.cli.results import Hit, Query
+    from hashkit.datasets.imageset import ImageSet
+    from hashkit.index import Neighbours, Ranking
+    from hashkit.preprocess import ImageSource
+    from hashkit.runtimes.encoder import Encoder
+
+__all__ = ["search"]
+
+
+def search(
+    query: Annotated[
+        list[str],
+        typer.Option("--query", help="Image file, or name of a query of the run; may be repeated."),
+    ],
+    top_k: Annotated[int, typer.Option("--k", min=1, help="Nearest images to show.")] = 10,
+    radius: Annotated[
+        int | None,
+        typer.Option("--radius", min=0, help="Show all images within this many bits instead."),
+    ] = None,
+    bank: BankOption = None,
+    model: ModelOption = None,
+    run: RunOption = None,
+    runs: RunsOption = DEFAULT_RUNS_DIR,
+    save_picture: Annotated[
+        Path | None, typer.Option("--save-picture", help="Draw queries and hits into this file.")
+    ] = None,
+    device: DeviceOption = "auto",
+    json: JsonOption = False,
+) -> None:
+    """Find the images of a bank that are nearest to an image.
+
+    A run's database is encoded first if it has no bank yet.
+
+    Examples: `hashkit search --query img.png`,
+    `hashkit search --query img.png --bank photos.h5 --model model.onnx --radius 8`
+    """
+    import numpy as np
+
+    from hashkit.cli.results import Result, draw_results, print_results
+    from hashkit.index import search as search_codes
+
+    place = _Place(bank, model, run, runs, device)
+    queries = [place.query(name) for name in query]
+    codes = np.stack([one.code for one in queries])
+    found: Ranking | Neighbours
+    if radius is None:
+        found = search_codes(codes, place.banks, top_k=top_k)
+    else:
+        found = search_codes(codes, place.banks, radius=radius)
+    results = [
+        Result(one, list(_hits(found, number, place.banks))) for number, one in enumerate(queries)
+    ]
+    if json:
+        emit_json({"queries": [result.to_dict() for result in results]})
+    else:
+        print_results(results)
+    if save_picture is not None:
+        n_missing = draw_results(results, place.image, save_picture)
+        lost = f" ({plural(n_missing, 'image')} not found)" if n_missing else ""
+        note(f"picture: {save_picture}{lost}")
+
+
+class _Place:
+    """Where a search takes place: banks, the model that made them, and their images.
+
+    Parameters
+    ----------
+    banks
+        Banks to search; None for the run's own, which is made if it is missing.
+    model, run, runs, device
+        As the flags.
+    """
+
+    def __init__(
+        self,
+        banks: list[Path] | None,
+        model: Path | None,
+        run: Path | None,
+        runs: Path,
+        device: str,
+    ) -> None:
+        from hashkit.bank import Bank
+        from hashkit.cli.encoding import run_bank
+        from hashkit.cli.locate import find_run
+
+        self._device = device
+        self._run: Run | None = None
+        if not banks or model is None:
+            self._run = find_run(run, runs)
+        self._model = model
+        if not banks:
+            assert self._run is not None  # noqa: S101 - by the condition above
+            banks = [run_bank(self._run, "database", device, self._encoder if model else None)]
+        self.banks = [Bank.open(path) for path in banks]
+
+    @functools.cached_property
+    def _encoder(self) -> Encoder:
+        from hashkit.cli.encoding import load_encoder
+        from hashkit.cli.locate import run_model
+
+        if self._model is not None:
+            return load_encoder(self._model, self._device)
+        assert self._run is not None  # noqa: S101 - by __init__
+        return load_encoder(run_model(self._run), self._device)
+
+    def query(self, name: str) -> Query:
+        """Query of an image file, or of a name in the run's queries.
+
+        Raises
+        ------
+        ImageError
+            If it is neither, or the file cannot be used.
+        BankMismatchError
+            If a bank was made by another model.
+        """
+        from hashkit.cli.results import Query
+
+        path = Path(name)
+        if not path.exists() and (known := self._known_query(name)) is not None:
+            return known
+        for bank in self.banks:
+            if bank.header.model_sha256 != self._encoder.model_sha256:
+                raise BankMismatchError(
+                    f"{bank.path} was made by another model: expected one of SHA-256 "
+                    f"{bank.header.model_sha256[:12]}, found {self._encoder.model_sha256[:12]}; "
+                    "give its --model, or encode the images again with --overwrite"
+                )
+        return Query(name, self._encoder.encode(path)[0], path)
+
+    def _known_query(self, name: str) -> Query | None:
+        from hashkit.bank import Bank
+        from hashkit.cli.encoding import run_bank
+        from hashkit.cli.results import Query, label_names
+
+        if self._run is None or self._images is None:
+            return None
+        queries = Bank.open(run_bank(self._run, "queries", self._device))
+        names = list(queries.names)
+        if name not in names:
+            raise ImageError(
+                f"{name}: there is no such file, nor is it the name of a query of {self._run.path} "
+                f"(for example {names[0]})",
+                "missing",
+            )
+        row = names.index(name)
+        labels = label_names(queries.labels, queries.class_names, row)
+        return Query(name, queries.codes[row], self.image(queries, row), labels)
+
+    @functools.cached_property
+    def _images(self) -> ImageSet | None:
+        """Image set of the run; None if it has none, or it is not to be had here."""
+        from hashkit.cli.encoding import run_spec
+        from hashkit.errors import HashkitError
+
+        if self._run is None:
+            return None
+        try:
+            return run_spec(self._run).open()[0]
+        except HashkitError:
+            return None
+
+    @functools.cached_property
+    def _row_of(self) -> dict[str, int]:
+        names = self._images.names if self._images is not None else ()
+        return {name: row for row, name in enumerate(names)}
+
+    def image(self, bank: Bank, row: int) -> ImageSource | None:
+        """Image of a bank's row: a file below the bank's folder, or one of the image set."""
+        from hashkit.datasets.sets import open_image_set
+
+        name = bank.names[row]
+        for source in bank.sources:
+            if source.root is not None and (path := Path(source.root) / name).is_file():
+                return path
+        if name in self._row_of and self._images is not None:
+            return self._images.source(self._row_of[name])
+        for source in bank.sources:
+            if source.root is None:
+                try:
+                    images = open_image_set(source.dataset)
+                except DatasetError:
+                    continue
+                if name in images.names:
+                    return images.source(list(images.names).index(name))
+        return None
+
+
+def _hits(found: Ranking | Neighbours, number: int, banks: Sequence[Bank]) -> Iterator[Hit]:
+    """Hits of query ``number``."""
+    from hashkit.cli.results import Hit, label_names
+    from hashkit.index import Ranking
+
+    if isinstance(found, Ranking):
+        own: Any = number
+    else:
+        own = slice(found.offsets[number], found.offsets[number + 1])
+    which, bank_rows = found.locate()
+    for bank_number, bank_row, global_row, distance in zip(
+        which[own], bank_rows[own], found.rows[own], found.distances[own], strict=True
+    ):
+        bank, row = banks[bank_number], int(bank_row)
+        yield Hit(
+            row=int(global_row),
+            distance=int(distance),
+            name=bank.names[row],
+            labels=label_names(bank.labels, bank.class_names, row),
+            bank=bank,
+            bank_row=row,
+        )

@@ -1,0 +1,405 @@
+"""``hashkit train``: images to a checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import inspect
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hashkit.cli.console import emit_json, note, plural, progress_bar, require
+from hashkit.cli.options import (
+    DataRootOption,
+    DownloadOption,
+    JsonOption,
+    RunsOption,
+    StrictOption,
+    WorkersOption,
+    parse_floats,
+    parse_size,
+)
+from hashkit.errors import ConfigError
+from hashkit.runs import DEFAULT_RUNS_DIR, Run, write_json
+from hashkit.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from hashkit.datasets.screening import Fault
+    from hashkit.datasets.spec import DataSpec
+    from hashkit.training.data import TrainingData
+    from hashkit.training.progress import StepReport, TrainResult
+    from hashkit.training.trainer import Trainer
+
+__all__ = ["train"]
+
+FLAGS: Mapping[str, str] = {"n_bits": "--bits", "learning_rate": "--lr"}
+"""Flags that are not their setting's name with dashes."""
+
+_DEFAULT_SIZE = 64
+"""Input size, pixels, for images that are files of any size."""
+
+
+def train(
+    data: Annotated[
+        str, typer.Option("--data", help="Named set, folder of class folders, or list file.")
+    ] = "digits",
+    data_root: DataRootOption = None,
+    protocol: Annotated[
+        str,
+        typer.Option(
+            "--protocol", help="How the set is split.", show_default="per-class, or random"
+        ),
+    ] = "",
+    split_seed: Annotated[int, typer.Option("--split-seed", help="Seed of the split.")] = 0,
+    queries_per_class: Annotated[
+        int | None, typer.Option("--queries-per-class", help="Queries of each class.")
+    ] = None,
+    training_per_class: Annotated[
+        int | None, typer.Option("--training-per-class", help="Training images of each class.")
+    ] = None,
+    query_list: Annotated[
+        Path | None, typer.Option("--query-list", help="Queries of a published split (list file).")
+    ] = None,
+    training_list: Annotated[
+        Path | None, typer.Option("--training-list", help="Its training images (list file).")
+    ] = None,
+    triplets: Annotated[
+        Path | None,
+        typer.Option("--triplets", help="Learn from a triplet list instead: three names a line."),
+    ] = None,
+    download: DownloadOption = False,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            "--size", help="Input size in pixels, H or HxW.", show_default="the images' own, or 64"
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the run.", show_default="date and data")
+    ] = None,
+    runs: RunsOption = DEFAULT_RUNS_DIR,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with --run, or with the newest run.")
+    ] = False,
+    run: Annotated[Path | None, typer.Option("--run", help="Run folder to resume.")] = None,
+    device: Annotated[
+        str, typer.Option("--device", help="auto, cpu, cuda or cuda:N; cuda never falls back.")
+    ] = "auto",
+    num_workers: WorkersOption = None,
+    strict: StrictOption = False,
+    json: JsonOption = False,
+    **given: Any,
+) -> None:
+    """Train a network to give similar images similar codes.
+
+    Without options it learns the digits that come with scikit-learn, in about a minute. Ctrl-C
+    saves the state; `hashkit train --resume` goes on, bit for bit as if it had not been stopped.
+
+    Examples: `hashkit train`,
+    `hashkit train --data photos/ --bits 64 --size 64 --epochs 50`
+    """
+    require("torch", "train", "hashkit train")
+    require("safetensors", "train", "hashkit train")
+    settings = {key: value for key, value in given.items() if value is not None}
+    if resume:
+        trainer = _resumed(run, runs, settings, device, num_workers, strict)
+    else:
+        if run is not None:
+            raise ConfigError("--run goes with --resume; a new run is named with --name")
+        spec = _spec(locals())
+        trainer = _begun(
+            spec, triplets, settings, size, name, runs, device, num_workers, strict, download
+        )
+    result = _fit(trainer)
+    _finish(trainer, result, json)
+
+
+def _spec(options: Mapping[str, Any]) -> DataSpec:
+    from hashkit.datasets.protocols import ProtocolOptions
+    from hashkit.datasets.spec import DataSpec
+
+    def text(path: Path | None) -> str | None:
+        return None if path is None else str(path)
+
+    return DataSpec(
+        data=options["data"],
+        root=text(options["data_root"]),
+        protocol=options["protocol"],
+        seed=options["split_seed"],
+        options=ProtocolOptions(
+            queries_per_class=options["queries_per_class"],
+            training_per_class=options["training_per_class"],
+        ),
+        query_list=text(options["query_list"]),
+        training_list=text(options["training_list"]),
+    ).absolute()
+
+
+def _begun(
+    spec: DataSpec,
+    triplets: Path | None,
+    settings: Mapping[str, Any],
+    size: str | None,
+    name: str | None,
+    runs: Path,
+    device: str,
+    n_workers: int | None,
+    strict: bool,
+    download: bool,
+) -> Trainer:
+    from hashkit.training.devices import choose_device
+
+    chosen = choose_device(device)
+    triplets = triplets.absolute() if triplets else None
+    config, data, faults = _load(spec, triplets, settings, size, n_workers, strict, download)
+    run = Run.create(
+        runs,
+        name or _default_name(data, config),
+        {
+            "data": spec.to_dict(),
+            "triplets": str(triplets) if triplets else None,
+            "training": config.to_dict(),
+            "device": str(chosen),
+        },
+    )
+    _report_faults(run, faults)
+    note(f"run {run.path}: {config.network}, {plural(config.n_bits, 'bit')}, on {chosen}")
+    return _trainer(config, data, run, chosen)
+
+
+def _resumed(
+    path: Path | None,
+    runs: Path,
+    settings: Mapping[str, Any],
+    device: str,
+    n_workers: int | None,
+    strict: bool,
+) -> Trainer:
+    from hashkit.cli.locate import find_run
+    from hashkit.datasets.spec import DataSpec
+    from hashkit.training.devices import choose_device
+
+    if settings:
+        raise ConfigError(
+            f"a resumed run keeps its settings: leave out {', '.join(map(_flag, settings))}"
+        )
+    run = find_run(path, runs)
+    saved = run.read_config()
+    spec = DataSpec.from_dict(saved["data"])
+    triplets = Path(saved["triplets"]) if saved["triplets"] else None
+    config, data, _ = _load(spec, triplets, saved["training"], None, n_workers, strict, False)
+    chosen = choose_device(saved["device"] if device == "auto" else device)
+    trainer = _trainer(config, data, run, chosen)
+    step = trainer.resume()
+    note(f"run {run.path}: going on after step {step:,} of {trainer.n_steps:,}, on {chosen}")
+    return trainer
+
+
+def _trainer(config: TrainConfig, data: TrainingData, run: Run, device: Any) -> Trainer:
+    from hashkit.training.trainer import Trainer
+
+    return Trainer(config, data, run, device)
+
+
+def _load(
+    spec: DataSpec,
+    triplets: Path | None,
+    settings: Mapping[str, Any],
+    size: str | None,
+    n_workers: int | None,
+    strict: bool,
+    download: bool,
+) -> tuple[TrainConfig, TrainingData, list[Fault]]:
+    """Open and decode the images; their size is the default input size."""
+    from hashkit.datasets.disjoint import check_disjoint
+    from hashkit.datasets.sets import default_input_size
+    from hashkit.datasets.triplets import read_triplets
+    from hashkit.training.prepare import prepare_labelled, prepare_triplets
+
+    if triplets is not None:
+        root = Path(spec.root) if spec.root else None
+        images, listed = read_triplets(triplets, root)
+        config = _config(settings, size, None)
+        with progress_bar("decoding", len(images), "images") as bar:
+            data, faults = prepare_triplets(
+                images,
+                listed,
+                config,
+                n_workers=n_workers,
+                strict=strict,
+                progress=lambda done, _: bar.update(done),
+            )
+        note(f"{images.name}: {plural(len(listed), 'triplet')} of {plural(len(images), 'image')}")
+        return config, data, faults
+    with _downloads() as shown:
+        images, split = spec.open(download=download, progress=shown)
+    config = _config(settings, size, default_input_size(images))
+    report = check_disjoint(images, split, strict=strict)
+    if not report.is_disjoint:
+        note(f"warning: {report.summary()}")
+    training = images.subset(split.training)
+    note(
+        f"{images.name}, {split.protocol}: {plural(len(training), 'training image')}, "
+        f"{len(split.queries):,} queries, {len(split.database):,} in the database"
+    )
+    with progress_bar("decoding", len(training), "images") as bar:
+        data, faults = prepare_labelled(
+            training,
+            config,
+            protocol=split.protocol,
+            n_workers=n_workers,
+            strict=strict,
+            progress=lambda done, _: bar.update(done),
+        )
+    return config, data, faults
+
+
+def _config(
+    settings: Mapping[str, Any], size: str | None, own_size: tuple[int, int] | None
+) -> TrainConfig:
+    values = dict(settings)
+    if isinstance(values.get("milestones"), str):
+        values["milestones"] = parse_floats("--milestones", values["milestones"])
+    if "height" not in values:
+        height, width = parse_size(size) if size else own_size or (_DEFAULT_SIZE, _DEFAULT_SIZE)
+        values |= {"height": height, "width": width}
+    return TrainConfig.from_dict(values)
+
+
+def _default_name(data: TrainingData, config: TrainConfig) -> str:
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
+    dataset = "".join(c if c.isalnum() or c in "-_" else "-" for c in data.dataset)
+    return f"{now}-{dataset}-{config.network}-{config.n_bits}"
+
+
+def _report_faults(run: Run, faults: list[Fault]) -> None:
+    from hashkit.datasets.screening import write_fault_report
+
+    if faults:
+        path = run.path / "faults.jsonl"
+        write_fault_report(faults, path)
+        note(f"{plural(len(faults), 'image')} could not be used, see {path}")
+
+
+@contextmanager
+def _downloads() -> Iterator[Callable[[str, int, int | None], None]]:
+    """Progress of downloads: a line for each new file and each tenth of it."""
+    seen: dict[str, int] = {}
+
+    def show(name: str, n_done: int, n_total: int | None) -> None:
+        tenth = 10 * n_done // n_total if n_total else n_done >> 26
+        if seen.get(name) != tenth:
+            seen[name] = tenth
+            of = f" of {n_total / 1e6:,.1f}" if n_total else ""
+            note(f"downloading {name}: {n_done / 1e6:,.1f}{of} MB")
+
+    yield show
+
+
+def _fit(trainer: Trainer) -> TrainResult:
+    with (
+        _stop_flag() as stop,
+        progress_bar("training", trainer.n_steps, "steps", start=trainer.step) as bar,
+    ):
+
+        def show(report: StepReport) -> None:
+            bar.update(report.step, _detail(report))
+
+        return trainer.fit(show, should_stop=lambda: bool(stop))
+
+
+def _detail(report: StepReport) -> str:
+    held_out = "" if report.held_out is None else f", held-out {report.held_out:.3f}"
+    return (
+        f"epoch {report.epoch}, loss {report.loss:.3f}, active {report.active:.0%}, "
+        f"lr {report.learning_rate:.2g}, {report.images_per_second:,.0f} images/s{held_out}"
+    )
+
+
+@contextmanager
+def _stop_flag() -> Iterator[list[int]]:
+    """A list that a first Ctrl-C or SIGTERM makes non-empty; a second one interrupts at once."""
+    stop: list[int] = []
+
+    def ask(number: int, _frame: object) -> None:
+        if stop:
+            raise KeyboardInterrupt
+        stop.append(number)
+        note("stopping after this step, and saving")
+
+    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _finish(trainer: Trainer, result: TrainResult, as_json: bool) -> None:
+    run = trainer.run
+    if not result.is_done:
+        note(
+            f"stopped after step {result.step:,} of {result.n_steps:,}; go on with\n"
+            f"    hashkit train --resume --run {run.path}"
+        )
+        raise typer.Exit(130)
+    checkpoint = run.checkpoint_path()
+    summary = dataclasses.asdict(result) | {"run": str(run.path), "checkpoint": str(checkpoint)}
+    write_json(run.summary_path, summary)
+    chosen = (
+        f"step {result.best_step:,}, held-out score {result.best_score:.4f}"
+        if result.best_step is not None
+        else "the last step; nothing was held out"
+    )
+    note(
+        f"trained {plural(result.n_steps, 'step')}; "
+        f"{result.images_per_second:,.0f} images/s, {result.seconds:,.0f} s\n"
+        f"checkpoint: {checkpoint} ({chosen})\n"
+        f"next: hashkit export --onnx --run {run.path}"
+    )
+    if as_json:
+        emit_json(summary)
+
+
+def _flag(setting: str) -> str:
+    return FLAGS.get(setting, "--" + setting.replace("_", "-"))
+
+
+def _setting_parameters() -> Iterator[inspect.Parameter]:
+    """One option for each field of `TrainConfig`; the size has an option of its own."""
+    kinds = {"str": str, "int": int, "float": float, "int | None": int}
+    for field in dataclasses.fields(TrainConfig):
+        if field.name in ("height", "width"):
+            continue
+        flag, default = _flag(field.name), field.default
+        if field.type == "bool":
+            kind: Any = bool
+            flag = f"{flag}/--no-{flag.removeprefix('--')}"
+        else:
+            kind = kinds.get(str(field.type), str)
+        if isinstance(default, tuple):
+            default = ",".join(map(str, default))
+        option = typer.Option(flag, help=field.metadata["help"], show_default=str(default))
+        yield inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[kind | None, option],
+        )
+
+
+def _with_settings(command: Callable[..., None]) -> None:
+    """Put the settings in place of ``**given``, so that their flags come from `TrainConfig`."""
+    signature = inspect.signature(command, eval_str=True)
+    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    settings = list(_setting_parameters())
+    command.__signature__ = signature.replace(parameters=[*own, *settings])  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in [*own, *settings]}
+
+
+_with_settings(train)
