@@ -30,7 +30,7 @@ def test_a_run_is_made_below_folders_that_are_not_there(tmp_path):
 
 def test_a_run_is_never_made_over_another(run, tmp_path):
     with pytest.raises(
-        RunError, match="there already: .* go on with `hashkit train --resume --run"
+        RunError, match=r"there already: .* go on with `hashkit train --resume --run"
     ):
         Run.create(tmp_path, "first", {"n_bits": 24})
     assert run.read_config()["n_bits"] == 12

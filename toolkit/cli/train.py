@@ -384,7 +384,12 @@ def _setting_parameters() -> Iterator[inspect.Parameter]:
             kind = kinds.get(str(field.type), str)
         if isinstance(default, tuple):
             default = ",".join(map(str, default))
-        option = typer.Option(flag, help=field.metadata["help"], show_default=str(default))
+        option = typer.Option(
+            flag,
+            help=field.metadata["help"],
+            show_default=str(default),
+            rich_help_panel=field.metadata["panel"],
+        )
         yield inspect.Parameter(
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
