@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-def n_shared(one, other) -> int:
+def n_shared(one: Any, other: Any) -> int:
     """Labels that two images share: numbers (negative: none), or rows of 0 and 1."""
     if np.ndim(one) == 0:
         return int(one == other and one >= 0)
@@ -20,7 +21,7 @@ def squared_distance(one: Sequence[float], other: Sequence[float]) -> float:
     return sum((float(a) - float(b)) ** 2 for a, b in zip(one, other, strict=True))
 
 
-def triplets_of(labels) -> list[tuple[int, int, int]]:
+def triplets_of(labels: Sequence[Any]) -> list[tuple[int, int, int]]:
     """Every (query, similar, dissimilar) of a batch: the query shares more labels with one."""
     rows = range(len(labels))
     return [
@@ -33,7 +34,12 @@ def triplets_of(labels) -> list[tuple[int, int, int]]:
     ]
 
 
-def triplet_loss(codes, triplets, margin: float, average: str) -> tuple[float, int, int]:
+def triplet_loss(
+    codes: Sequence[Sequence[float]],
+    triplets: Sequence[Sequence[int]],
+    margin: float,
+    average: str,
+) -> tuple[float, int, int]:
     """Mean hinge (Lai et al. 2015, equation 2), triplets, and triplets with a hinge above 0."""
     hinges = []
     for query, similar, dissimilar in triplets:

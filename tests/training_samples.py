@@ -44,7 +44,8 @@ class TinyNetwork(Network):
         return cls(n_bits, dropout)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.layers(images)
+        logits: Tensor = self.layers(images)
+        return logits
 
 
 def settings(**changes: Any) -> TrainConfig:
@@ -83,7 +84,8 @@ def digit_triplets(n_images: int, n_triplets: int) -> tuple[ImageSet, NDArray[np
     """Unlabelled digits, and triplets of them: query, the same digit, another digit."""
     images = digits(n_images)
     rng = np.random.default_rng(0)
-    rows = []
+    assert images.labels is not None
+    rows: list[tuple[int, int, int]] = []
     while len(rows) < n_triplets:
         query, similar, dissimilar = (int(row) for row in rng.integers(0, n_images, 3))
         labels = images.labels[[query, similar, dissimilar]]

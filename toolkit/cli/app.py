@@ -21,9 +21,10 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,
     help="Learn binary codes for images, and find images by code.\n\n"
-    "In order: `hashkit train`, `hashkit export --onnx`, `hashkit search --query img.png`.",
+    "\b\nIn this order:\n  hashkit train\n  hashkit export --onnx\n"
+    "  hashkit search --query img.png",
 )
 app.command("train")(train.train)
 app.command("export")(export.export)

@@ -67,9 +67,13 @@ def encode(
     The same command goes on where an earlier one stopped. Images that cannot be used are skipped
     and listed beside the bank.
 
-    Examples: `hashkit encode` (the newest run's queries and database),
-    `hashkit encode photos/ --model model.onnx --out photos.h5`
-    """
+    Without IMAGES it encodes the queries and the database of a run.
+
+    \b
+    Examples:
+      hashkit encode
+      hashkit encode photos/ --model model.onnx --out photos.h5
+    """  # noqa: D301
     from hashkit.cli.encoding import EncodeOptions, encode_run_part, load_encoder
     from hashkit.cli.locate import find_model, find_run, run_model
 

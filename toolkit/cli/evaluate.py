@@ -62,11 +62,16 @@ def evaluate(
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
-    """Rank a database by Hamming distance for every query, and measure the rankings.
+    """Measure how well Hamming rankings find what is relevant.
 
-    Examples: `hashkit evaluate` (the newest run), `hashkit evaluate queries.h5 bank.h5 --json`,
-    `hashkit evaluate q.txt db.txt --query-labels ql.txt --database-labels dl.txt`
-    """
+    Without arguments it takes the newest run's queries and database.
+
+    \b
+    Examples:
+      hashkit evaluate
+      hashkit evaluate queries.h5 bank.h5 --json
+      hashkit evaluate q.txt db.txt --query-labels ql.txt --database-labels dl.txt
+    """  # noqa: D301
     from hashkit.evaluation import evaluate as evaluate_codes
     from hashkit.evaluation import open_codes
 

@@ -38,10 +38,13 @@ def export(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Export a trained model, verified on real images before the file appears.
+    """Export a trained model to a file that is verified on real images.
 
-    Example: `hashkit export --onnx`
-    """
+    \b
+    Examples:
+      hashkit export --onnx
+      hashkit export --onnx model.onnx --run runs/photos
+    """  # noqa: D301
     from hashkit.cli.locate import find_run
 
     if not onnx:

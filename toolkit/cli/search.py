@@ -56,9 +56,11 @@ def search(
 
     A run's database is encoded first if it has no bank yet.
 
-    Examples: `hashkit search --query img.png`,
-    `hashkit search --query img.png --bank photos.h5 --model model.onnx --radius 8`
-    """
+    \b
+    Examples:
+      hashkit search --query img.png
+      hashkit search --query img.png --bank photos.h5 --model model.onnx --radius 8
+    """  # noqa: D301
     import numpy as np
 
     from hashkit.cli.results import Result, draw_results, print_results

@@ -62,6 +62,28 @@ def train(
     training_per_class: Annotated[
         int | None, typer.Option("--training-per-class", help="Training images of each class.")
     ] = None,
+    training_in_database: Annotated[
+        bool | None,
+        typer.Option(
+            "--training-in-database/--no-training-in-database",
+            help="Whether training images can be found.",
+            show_default="by protocol",
+        ),
+    ] = None,
+    n_queries: Annotated[
+        int | None, typer.Option("--n-queries", help="Queries in all (protocol random).")
+    ] = None,
+    n_training: Annotated[
+        int | None, typer.Option("--n-training", help="Training images in all (random).")
+    ] = None,
+    unseen_fraction: Annotated[
+        float | None,
+        typer.Option("--unseen-fraction", help="Share of classes kept unseen (unseen-classes)."),
+    ] = None,
+    unseen_classes: Annotated[
+        str | None,
+        typer.Option("--unseen-classes", help="Their names, separated by commas, in place of it."),
+    ] = None,
     query_list: Annotated[
         Path | None, typer.Option("--query-list", help="Queries of a published split (list file).")
     ] = None,
@@ -98,11 +120,13 @@ def train(
     """Train a network to give similar images similar codes.
 
     Without options it learns the digits that come with scikit-learn, in about a minute. Ctrl-C
-    saves the state; `hashkit train --resume` goes on, bit for bit as if it had not been stopped.
+    saves the state, and hashkit train --resume goes on, bit for bit as if it had not been stopped.
 
-    Examples: `hashkit train`,
-    `hashkit train --data photos/ --bits 64 --size 64 --epochs 50`
-    """
+    \b
+    Examples:
+      hashkit train
+      hashkit train --data photos/ --bits 64 --size 64 --epochs 50
+    """  # noqa: D301
     require("torch", "train", "hashkit train")
     require("safetensors", "train", "hashkit train")
     settings = {key: value for key, value in given.items() if value is not None}
@@ -134,10 +158,19 @@ def _spec(options: Mapping[str, Any]) -> DataSpec:
         options=ProtocolOptions(
             queries_per_class=options["queries_per_class"],
             training_per_class=options["training_per_class"],
+            training_in_database=options["training_in_database"],
+            n_queries=options["n_queries"],
+            n_training=options["n_training"],
+            unseen_fraction=options["unseen_fraction"],
+            unseen_classes=_names(options["unseen_classes"]),
         ),
         query_list=text(options["query_list"]),
         training_list=text(options["training_list"]),
     ).absolute()
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(name.strip() for name in text.split(","))
 
 
 def _begun(
@@ -387,8 +420,7 @@ def _setting_parameters() -> Iterator[inspect.Parameter]:
         option = typer.Option(
             flag,
             help=field.metadata["help"],
-            show_default=str(default),
-            rich_help_panel=field.metadata["panel"],
+            show_default=False if default is None else str(default),
         )
         yield inspect.Parameter(
             field.name,

@@ -26,12 +26,9 @@ MIN_INPUT_SIZE = 8
 """Smallest height and width, pixels: three pools of stride 2 must leave something."""
 
 
-_NETWORK, _LOSS, _SOLVER, _RUN = "Network", "Loss and batches", "Solver", "Selection and snapshots"
-
-
-def _setting(default: Any, panel: str, text: str) -> Any:
-    """A field with what ``--help`` says of it, and under which heading."""
-    return dataclasses.field(default=default, metadata={"panel": panel, "help": text})
+def _setting(default: Any, text: str) -> Any:
+    """A field with what ``--help`` says of it."""
+    return dataclasses.field(default=default, metadata={"help": text})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,60 +41,54 @@ class TrainConfig:
         When a value is out of range or of an unknown name.
     """
 
-    network: str = _setting(
-        "dnnh", _NETWORK, "Network: dnnh (the paper's) or dnnh-caffe (its Caffe form)."
-    )
-    n_bits: int = _setting(48, _NETWORK, "Bits of a code.")
-    height: int = _setting(32, _NETWORK, "Input height in pixels.")
-    width: int = _setting(32, _NETWORK, "Input width in pixels.")
-    resize: str = _setting("crop-bilinear", _NETWORK, f"Resize rule: {', '.join(RESIZE_RULES)}.")
-    dropout: float = _setting(0.0, _NETWORK, "Share of features dropped, after two of the pools.")
+    network: str = _setting("dnnh", "Network: dnnh (the paper's) or dnnh-caffe (its Caffe form).")
+    n_bits: int = _setting(48, "Bits of a code.")
+    height: int = _setting(32, "Input height in pixels.")
+    width: int = _setting(32, "Input width in pixels.")
+    resize: str = _setting("crop-bilinear", f"Resize rule: {', '.join(RESIZE_RULES)}.")
+    dropout: float = _setting(0.0, "Share of features dropped, after two of the pools.")
     epsilon: float = _setting(
         0.5,
-        _NETWORK,
         "Half-width of the piece-wise threshold's undecided zone (dnnh); 0.5 switches it off.",
     )
-    loss: str = _setting("triplet", _LOSS, "Loss: triplet (ranking hinge).")
-    margin: float = _setting(4.0, _LOSS, "Bits by which dissimilar must be farther than similar.")
+    loss: str = _setting("triplet", "Loss: triplet (ranking hinge).")
+    margin: float = _setting(4.0, "Bits by which dissimilar must be farther than similar.")
     average: str = _setting(
-        "active", _LOSS, "Mean of the hinge over: active triplets (above 0) or all valid ones."
+        "active", "Mean of the hinge over: active triplets (above 0) or all valid ones."
     )
-    batch_size: int = _setting(
-        100, _LOSS, "Images a step; triplets a step when they come from a list."
-    )
+    batch_size: int = _setting(100, "Images a step; triplets a step when they come from a list.")
     images_per_class: int = _setting(
-        0, _LOSS, "Images of a class that stay together in a batch; 0 chooses, 1 shuffles plainly."
+        0, "Images of a class that stay together in a batch; 0 chooses, 1 shuffles plainly."
     )
-    epochs: float = _setting(20.0, _SOLVER, "Passes over the training images.")
-    steps: int | None = _setting(None, _SOLVER, "Steps, in place of epochs.")
-    learning_rate: float = _setting(0.03, _SOLVER, "Peak learning rate.")
+    epochs: float = _setting(20.0, "Passes over the training images.")
+    steps: int | None = _setting(None, "Steps, in place of epochs.")
+    learning_rate: float = _setting(0.03, "Peak learning rate.")
     schedule: str = _setting(
-        "one-cycle", _SOLVER, "Learning-rate policy: constant, multistep, cosine or one-cycle."
+        "one-cycle", "Learning-rate policy: constant, multistep, cosine or one-cycle."
     )
     milestones: tuple[float, ...] = _setting(
-        (0.6, 0.7), _SOLVER, "Shares of the run after which multistep multiplies the rate by gamma."
+        (0.6, 0.7), "Shares of the run after which multistep multiplies the rate by gamma."
     )
-    gamma: float = _setting(0.1, _SOLVER, "Factor of multistep.")
-    warmup_steps: int = _setting(0, _SOLVER, "Steps over which the rate rises from 0.")
-    momentum: float = _setting(0.9, _SOLVER, "Momentum of gradient descent.")
-    nesterov: bool = _setting(False, _SOLVER, "Nesterov's form of momentum.")
-    weight_decay: float = _setting(5e-4, _SOLVER, "Weight decay; biases are left out.")
-    clip_norm: float = _setting(1.0, _SOLVER, "Largest norm of the gradient; 0 sets no limit.")
+    gamma: float = _setting(0.1, "Factor of multistep.")
+    warmup_steps: int = _setting(0, "Steps over which the rate rises from 0.")
+    momentum: float = _setting(0.9, "Momentum of gradient descent.")
+    nesterov: bool = _setting(False, "Nesterov's form of momentum.")
+    weight_decay: float = _setting(5e-4, "Weight decay; biases are left out.")
+    clip_norm: float = _setting(1.0, "Largest norm of the gradient; 0 sets no limit.")
     augmentation: str = _setting(
-        "auto", _LOSS, "Augmentation: auto (by image set), none, shift or shift-flip."
+        "auto", "Augmentation: auto (by image set), none, shift or shift-flip."
     )
     holdout: float = _setting(
         0.1,
-        _RUN,
         "Share of the training images held out to select the checkpoint; 0 keeps the last.",
     )
-    validate_epochs: int = _setting(5, _RUN, "Epochs between two looks at the held-out images.")
-    snapshot_steps: int = _setting(0, _RUN, "Steps between snapshots; 0 makes one an epoch.")
-    keep_snapshots: int = _setting(2, _RUN, "Snapshots that stay; 0 keeps all.")
-    display_steps: int = _setting(50, _RUN, "Steps between two lines of metrics.jsonl.")
-    precision: str = _setting("fp32", _SOLVER, "fp32, or mixed precision on a GPU: bf16 or fp16.")
-    channels_last: bool = _setting(True, _SOLVER, "Channels-last layout of the convolutions.")
-    seed: int = _setting(0, _SOLVER, "Seed of everything that training draws.")
+    validate_epochs: int = _setting(5, "Epochs between two looks at the held-out images.")
+    snapshot_steps: int = _setting(0, "Steps between snapshots; 0 makes one an epoch.")
+    keep_snapshots: int = _setting(2, "Snapshots that stay; 0 keeps all.")
+    display_steps: int = _setting(50, "Steps between two lines of metrics.jsonl.")
+    precision: str = _setting("fp32", "fp32, or mixed precision on a GPU: bf16 or fp16.")
+    channels_last: bool = _setting(True, "Channels-last layout of the convolutions.")
+    seed: int = _setting(0, "Seed of everything that training draws.")
 
     def __post_init__(self) -> None:
         self._check_names()
