@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import math
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from training_samples import (
 import hashkit.training.trainer as trainer_module
 from hashkit.datasets.digits import open_digits
 from hashkit.datasets.split import holdout
-from hashkit.errors import CheckpointError, ConfigError, DeviceError
+from hashkit.errors import CheckpointError, ConfigError, DeviceError, TrainingError
 from hashkit.runs import Run
 from hashkit.training.checkpoint import load_model, read_checkpoint
 from hashkit.training.data import StreamedPixels, TrainingData
@@ -474,6 +475,26 @@ def test_resuming_with_other_settings_is_refused(tmp_path, changes):
     with pytest.raises(CheckpointError, match=r"was made with other settings than .*config.json"):
         other.resume()
     assert other.step == 0
+
+
+@pytest.mark.parametrize("n_images", [79, 81])
+def test_resuming_with_other_images_is_refused(tmp_path, n_images):
+    config = settings()
+    trainer(config, digit_data(config), tmp_path / "run").fit()
+    other = trainer(config, digit_data(config, n_images), tmp_path / "run")
+    with pytest.raises(CheckpointError, match="was made from other training images"):
+        other.resume()
+
+
+def test_a_loss_that_is_no_number_stops_the_run_with_one_line(tmp_path):
+    config = settings(learning_rate=1e30, clip_norm=0.0, snapshot_steps=1, display_steps=1)
+    one = trainer(config, digit_data(config), tmp_path / "run")
+    with pytest.raises(
+        TrainingError, match=r"the loss is (nan|inf) at step \d+: lower --lr"
+    ) as found:
+        one.fit()
+    assert "\n" not in str(found.value)
+    assert all(math.isfinite(line["loss"]) for line in one.run.read_metrics() if "loss" in line)
 
 
 def test_momentum_that_does_not_fit_is_refused(tmp_path):

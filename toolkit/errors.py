@@ -12,6 +12,7 @@
     |   `-- ProtocolError      a split that the image set cannot give
     |-- ModelError             an ONNX file that breaks the model contract
     |   `-- ParityError        an exported model that answers differently from its source
+    |-- TrainingError          a training that cannot go on
     |-- CheckpointError        a checkpoint that cannot be read or does not fit
     |-- BankError              a code bank that cannot be read or written
     |   |-- BankMismatchError  ... because version, bits, model or images do not fit
@@ -46,6 +47,7 @@ __all__ = [
     "ParityError",
     "ProtocolError",
     "RunError",
+    "TrainingError",
 ]
 
 ImageFault = Literal["missing", "broken", "truncated", "too-large", "unsupported"]
@@ -101,6 +103,10 @@ class ModelError(HashkitError):
 
 class ParityError(ModelError):
     """An exported model that answers differently from its source."""
+
+
+class TrainingError(HashkitError):
+    """A training that cannot go on, because its loss is no longer a number."""
 
 
 class CheckpointError(HashkitError):

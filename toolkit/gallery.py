@@ -70,8 +70,9 @@ def save_gallery(rows: Sequence[GalleryRow], path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draw_gallery(rows).save(path)
-    except (OSError, ValueError) as error:
-        raise HashkitError(f"{path}: the picture cannot be written ({error})") from None
+    except (KeyError, OSError, ValueError) as error:  # Pillow: KeyError for read-only formats
+        reason = getattr(error, "strerror", None) or error
+        raise HashkitError(f"{path}: the picture cannot be written ({reason})") from None
 
 
 def draw_gallery(rows: Sequence[GalleryRow]) -> Image.Image:
@@ -138,6 +139,7 @@ def _thumbnail(source: ImageSource | None) -> Image.Image | None:
 
 def _fitted(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:
     """Text cut at the front, where a path says least, to the width of a tile."""
+    text = " ".join(text.split())
     if font.getlength(text) <= _SIDE - 4:
         return text
     while text and font.getlength("…" + text) > _SIDE - 4:

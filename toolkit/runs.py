@@ -4,6 +4,7 @@
 
     runs/<name>/
         config.json       settings, image set, split, device: what made the run
+        faults.jsonl      images that could not be used, if there were any
         metrics.jsonl     one line an interval: step, loss, rate; held-out results
         checkpoints/      step-0001234.safetensors (snapshots), best.safetensors
         summary.json      written when the training is done
@@ -14,6 +15,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -139,10 +141,14 @@ class Run:
         RunError
             If there is none.
         """
-        runs = [cls(path.parent) for path in parent.glob("*/config.json")]
+        runs = []
+        for path in parent.glob("*/config.json"):
+            with contextlib.suppress(RunError):  # a damaged run hides no other
+                created = str(cls(path.parent).read_config().get("created"))
+                runs.append((created, path.parent))
         if not runs:
             raise RunError(f"there is no run below {parent}{os.sep}: `hashkit train` makes one")
-        return max(runs, key=lambda run: (str(run.read_config().get("created")), run.path.name))
+        return cls(max(runs)[1])
 
     def read_config(self) -> dict[str, Any]:
         """Content of config.json.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from hashkit.cli import encode, evaluate, export, search, train
 from hashkit.cli.console import note
@@ -16,8 +17,34 @@ __all__ = ["app", "run"]
 
 INTERRUPTED = 130
 
+
+class _Commands(TyperGroup):
+    """All commands; an error that the user can mend ends in one line and exit code 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except HashkitError as error:
+            _fail(str(error))
+        except BrokenPipeError:
+            raise  # whoever read the output has seen enough; typer ends quietly
+        except OSError as error:  # a full disk, a folder that may not be written
+            if error.strerror is None:
+                raise
+            _fail(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+        except KeyboardInterrupt:
+            note("interrupted; what was done is kept, and the same command goes on from there")
+            raise typer.Exit(INTERRUPTED) from None
+
+
+def _fail(message: str) -> NoReturn:
+    note("error: " + message.replace("\n", " "))
+    raise typer.Exit(1) from None
+
+
 app = typer.Typer(
     name="hashkit",
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -49,14 +76,4 @@ def _root(
 def run() -> None:
     """Run the command line: exit 0, 1 for an error that the user can mend, 2 for usage."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    try:
-        app()
-    except HashkitError as error:
-        note(f"error: {error}")
-        sys.exit(1)
-    except KeyboardInterrupt:
-        note("interrupted; what was done is kept, and the same command goes on from there")
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)
+    app()

@@ -31,8 +31,11 @@ def plural(count: int, noun: str) -> str:
 
 
 def emit_json(document: Mapping[str, Any]) -> None:
-    """Print one JSON document on standard output."""
-    print(json.dumps(document, indent=2, ensure_ascii=False))
+    """Print one JSON document on standard output.
+
+    In ASCII, which every encoding of a pipe can carry, and names that are not UTF-8 too.
+    """
+    print(json.dumps(document, indent=2), flush=True)
 
 
 def require(package: str, extra: str, purpose: str) -> None:
@@ -43,7 +46,11 @@ def require(package: str, extra: str, purpose: str) -> None:
     MissingExtraError
         If ``package`` cannot be found.
     """
-    if importlib.util.find_spec(package) is None:
+    try:
+        is_there = importlib.util.find_spec(package) is not None
+    except ImportError:
+        is_there = False
+    if not is_there:
         raise MissingExtraError(package, extra, purpose)
 
 
@@ -90,12 +97,15 @@ class _Rate:
     def of(self, done: int) -> float:
         return (done - self._start) / max(time.perf_counter() - self._began, 1e-9)
 
-    def text(self, done: int, total: int, unit: str) -> str:
+    def text(self, done: int, unit: str) -> str:
+        rate = self.of(done)
+        return f"{rate:,.{0 if rate >= 10 else 1}f} {unit}/s"
+
+    def text_and_left(self, done: int, total: int, unit: str) -> str:
         rate = self.of(done)
         if rate <= 0:
             return ""
-        digits = 0 if rate >= 10 else 1
-        return f"{rate:,.{digits}f} {unit}/s, {_duration((total - done) / rate)} left"
+        return f"{self.text(done, unit)}, {_duration((total - done) / rate)} left"
 
 
 class _PlainLines:
@@ -111,11 +121,11 @@ class _PlainLines:
     def update(self, done: int, detail: str = "") -> None:
         self._done, self._detail = done, detail
         if time.perf_counter() - self._printed >= _LINE_SECONDS and done < self._total:
-            self._print(self._rate.text(done, self._total, self._unit))
+            self._print(self._rate.text_and_left(done, self._total, self._unit))
 
     def finish(self) -> None:
         if self._done > self._start:
-            self._print(f"{self._rate.of(self._done):,.0f} {self._unit}/s")
+            self._print(self._rate.text(self._done, self._unit))
 
     def _print(self, text: str) -> None:
         parts = [f"{self._title}: {self._done:,} of {self._total:,} {self._unit}", text]
@@ -130,7 +140,7 @@ class _TerminalBar:
         self._task = progress.add_task(title, total=total, completed=start, rate="", detail="")
 
     def update(self, done: int, detail: str = "") -> None:
-        rate = self._rate.text(done, self._total, self._unit)
+        rate = self._rate.text_and_left(done, self._total, self._unit)
         self._progress.update(self._task, completed=done, rate=rate, detail=detail)
 
 

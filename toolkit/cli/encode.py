@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -87,7 +88,18 @@ def encode(
         allow_other_provider=allow_other_provider,
     )
     if images is None:
-        _refuse(out=out, model=model, append=append, protocol=protocol)
+        _refuse(
+            {
+                "--out": out,
+                "--model": model,
+                "--data-root": data_root,
+                "--protocol": protocol,
+                "--part": part != "all",
+                "--split-seed": split_seed,
+                "--download": download,
+                "--append": append,
+            }
+        )
         found = find_run(run, runs)
         encoder = load_encoder(run_model(found), device)
         reports = [
@@ -96,6 +108,8 @@ def encode(
     else:
         if out is None:
             raise ConfigError("--out is missing: which bank are the codes to be written to?")
+        if part != "all" and not protocol:
+            raise ConfigError(f"--part {part} is a part of a split: choose one with --protocol")
         encoder = load_encoder(find_model(model, run, runs), device)
         reports = [
             _encode_named(
@@ -106,11 +120,12 @@ def encode(
         emit_json({"banks": [report.to_dict() for report in reports]})
 
 
-def _refuse(**given: object) -> None:
-    names = [name for name, value in given.items() if value]
-    if names:
-        flags = ", ".join("--" + name for name in names)
-        raise ConfigError(f"{flags} goes with IMAGES: name a folder, a list file or a named set")
+def _refuse(given: Mapping[str, object]) -> None:
+    flags = [flag for flag, value in given.items() if value]
+    if flags:
+        raise ConfigError(
+            f"{', '.join(flags)} goes with IMAGES: name a folder, a list file or a named set"
+        )
 
 
 def _encode_named(
@@ -133,8 +148,6 @@ def _encode_named(
         images, split = spec.open(download=download)
         images = images.subset(split.part(part))
     else:
-        if part != "all":
-            raise ConfigError(f"--part {part} is a part of a split: choose one with --protocol")
         images = open_image_set(spec.data, root=root, download=download)
     return encode_set(
         encoder,

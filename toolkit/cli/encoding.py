@@ -7,18 +7,15 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from hashkit.bank import Bank, BankSource, hash_names
+from hashkit.bank import BankSource, hash_names
+from hashkit.cli.banks import bank_path, run_spec
 from hashkit.cli.console import ProgressBar, note, plural, progress_bar
-from hashkit.cli.locate import run_model
 from hashkit.datasets.imageset import ImageSet
-from hashkit.datasets.spec import DataSpec
-from hashkit.datasets.split import PartName
-from hashkit.errors import RunError
 from hashkit.runs import Run
 from hashkit.runtimes.encoder import Encoder
 from hashkit.runtimes.pipeline import EncodeMode, EncodeProgress, EncodeReport, encode_to_bank
 
-__all__ = ["EncodeOptions", "encode_run_part", "encode_set", "load_encoder", "run_bank", "run_spec"]
+__all__ = ["EncodeOptions", "encode_run_part", "encode_set", "load_encoder"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,23 +34,6 @@ def load_encoder(model: Path, device: str) -> Encoder:
     encoder = Encoder.load(model, device)
     note(f"{model}: {plural(encoder.n_bits, 'bit')}, {encoder.runtime} on {encoder.provider}")
     return encoder
-
-
-def run_spec(run: Run) -> DataSpec:
-    """Image set and split of a run.
-
-    Raises
-    ------
-    RunError
-        If the run learned from a triplet list, which has neither queries nor database.
-    """
-    config = run.read_config()
-    if config.get("triplets") is not None:
-        raise RunError(
-            f"{run.path} learned from a triplet list, which has neither queries nor a database: "
-            "name the images, as in hashkit encode IMAGES --out bank.h5"
-        )
-    return DataSpec.from_dict(config["data"])
 
 
 def encode_set(
@@ -101,29 +81,13 @@ def encode_run_part(
     return encode_set(
         encoder,
         images.subset(split.part(part)),
-        _bank_path(run, part),
+        bank_path(run, part),
         dataset=spec.data,
         options=options,
         protocol=split.protocol,
         part=part,
         seed=split.seed,
     )
-
-
-def run_bank(
-    run: Run, part: Literal["queries", "database"], device: str, encoder: Encoder | None = None
-) -> Path:
-    """The bank of a run's queries or database, encoded first if it is missing or incomplete."""
-    path = _bank_path(run, part)
-    if path.is_file() and Bank.open(path).is_complete:
-        return path
-    encoder = encoder or load_encoder(run_model(run), device)
-    encode_run_part(run, part, encoder, EncodeOptions())
-    return path
-
-
-def _bank_path(run: Run, part: PartName) -> Path:
-    return run.queries_path if part == "queries" else run.bank_path
 
 
 class _EncodeBar(contextlib.ExitStack):

@@ -13,6 +13,7 @@ from hashkit.errors import ConfigError
 from hashkit.runs import DEFAULT_RUNS_DIR
 
 if TYPE_CHECKING:
+    from hashkit.codesets import CodeDatabase
     from hashkit.evaluation import Report, WithoutRelevant
 
 __all__ = ["evaluate"]
@@ -81,6 +82,7 @@ def evaluate(
         raise ConfigError("name the database beside the queries: hashkit evaluate QUERY DATABASE")
     queries = open_codes(query, query_labels)
     databases = [open_codes(path, database_labels) for path in database]
+    _warn_of_other_models(queries, databases)
     n_rows = sum(map(len, databases))
     with progress_bar("evaluating", 2 * n_rows, "rows") as bar:
         report = evaluate_codes(
@@ -100,18 +102,28 @@ def evaluate(
 
 def _run_banks(run: Path | None, runs: Path, device: str) -> tuple[Path, list[Path]]:
     """Queries and database of a run, encoded first if they are missing."""
-    from hashkit.cli.encoding import run_bank
+    from hashkit.cli.banks import run_bank
     from hashkit.cli.locate import find_run
 
     found = find_run(run, runs)
     return run_bank(found, "queries", device), [run_bank(found, "database", device)]
 
 
+def _warn_of_other_models(queries: CodeDatabase, databases: list[CodeDatabase]) -> None:
+    """Codes of two models may be compared on purpose, say of fp32 and int8; seldom otherwise."""
+    from hashkit.bank import Bank
+
+    banks = [bank for bank in [queries, *databases] if isinstance(bank, Bank)]
+    for bank in banks[1:]:
+        if bank.header.model_sha256 != banks[0].header.model_sha256:
+            note(f"warning: {banks[0].path} and {bank.path} were made by different models")
+
+
 def _print_report(report: Report) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(markup=False, emoji=False, highlight=False)  # names are names
     numbers = Table(
         title=f"{report.n_queries:,} queries, {report.n_database:,} in the database, "
         f"{report.bits} bits",

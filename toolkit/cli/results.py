@@ -130,10 +130,11 @@ def print_results(results: Sequence[Result]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    # Not a terminal: as wide as the names, so that a pipe loses nothing.
-    console = Console()
+    # Names are printed as they are, brackets and colons too.
+    console = Console(markup=False, emoji=False, highlight=False)
     if not console.is_terminal:
-        console = Console(width=max([100, *_line_lengths(results)]))
+        # As wide as the names, so that a pipe loses nothing.
+        console.width = max([100, *_line_lengths(results)])
     for result in results:
         known = f" ({_text(result.query.labels)})" if result.query.labels is not None else ""
         table = Table(

@@ -18,7 +18,7 @@ from hashkit.cli.options import (
     RunOption,
     RunsOption,
 )
-from hashkit.errors import BankMismatchError, DatasetError, ImageError
+from hashkit.errors import BankMismatchError, DatasetError, ImageError, RunError
 from hashkit.runs import DEFAULT_RUNS_DIR, Run
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class _Place:
         device: str,
     ) -> None:
         from hashkit.bank import Bank
-        from hashkit.cli.encoding import run_bank
+        from hashkit.cli.banks import run_bank
         from hashkit.cli.locate import find_run
 
         self._device = device
@@ -145,23 +145,29 @@ class _Place:
         path = Path(name)
         if not path.exists() and (known := self._known_query(name)) is not None:
             return known
+        self._check_model(self._encoder.model_sha256)
+        return Query(name, self._encoder.encode(path)[0], path)
+
+    def _check_model(self, model_sha256: str) -> None:
         for bank in self.banks:
-            if bank.header.model_sha256 != self._encoder.model_sha256:
+            if bank.header.model_sha256 != model_sha256:
                 raise BankMismatchError(
                     f"{bank.path} was made by another model: expected one of SHA-256 "
-                    f"{bank.header.model_sha256[:12]}, found {self._encoder.model_sha256[:12]}; "
+                    f"{bank.header.model_sha256[:12]}, found {model_sha256[:12]}; "
                     "give its --model, or encode the images again with --overwrite"
                 )
-        return Query(name, self._encoder.encode(path)[0], path)
 
     def _known_query(self, name: str) -> Query | None:
         from hashkit.bank import Bank
-        from hashkit.cli.encoding import run_bank
+        from hashkit.cli.banks import run_bank
         from hashkit.cli.results import Query, label_names
 
-        if self._run is None or self._images is None:
+        if self._run is None:
             return None
-        queries = Bank.open(run_bank(self._run, "queries", self._device))
+        try:
+            queries = Bank.open(run_bank(self._run, "queries", self._device))
+        except RunError:  # it learned from triplets, and has no queries
+            return None
         names = list(queries.names)
         if name not in names:
             raise ImageError(
@@ -169,6 +175,7 @@ class _Place:
                 f"(for example {names[0]})",
                 "missing",
             )
+        self._check_model(queries.header.model_sha256)
         row = names.index(name)
         labels = label_names(queries.labels, queries.class_names, row)
         return Query(name, queries.codes[row], self.image(queries, row), labels)
@@ -176,7 +183,7 @@ class _Place:
     @functools.cached_property
     def _images(self) -> ImageSet | None:
         """Image set of the run; None if it has none, or it is not to be had here."""
-        from hashkit.cli.encoding import run_spec
+        from hashkit.cli.banks import run_spec
         from hashkit.errors import HashkitError
 
         if self._run is None:

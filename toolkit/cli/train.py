@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import inspect
+import json
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -39,6 +40,9 @@ __all__ = ["train"]
 
 FLAGS: Mapping[str, str] = {"n_bits": "--bits", "learning_rate": "--lr"}
 """Flags that are not their setting's name with dashes."""
+
+_RESUME_TAKES = frozenset({"resume", "run", "runs", "device", "num_workers", "strict", "json"})
+"""Options that say where and how a resumed run goes on; the others made it what it is."""
 
 _DEFAULT_SIZE = 64
 """Input size, pixels, for images that are files of any size."""
@@ -131,16 +135,37 @@ def train(
     require("safetensors", "train", "hashkit train")
     settings = {key: value for key, value in given.items() if value is not None}
     if resume:
+        _refuse_changes(locals())
         trainer = _resumed(run, runs, settings, device, num_workers, strict)
     else:
         if run is not None:
             raise ConfigError("--run goes with --resume; a new run is named with --name")
+        _check_name(name, runs)
         spec = _spec(locals())
         trainer = _begun(
             spec, triplets, settings, size, name, runs, device, num_workers, strict, download
         )
-    result = _fit(trainer)
-    _finish(trainer, result, json)
+    if trainer.step >= trainer.n_steps and trainer.run.summary_path.is_file():
+        _tell_again(trainer.run, json)
+    else:
+        _finish(trainer, _fit(trainer), json)
+
+
+def _refuse_changes(options: Mapping[str, Any]) -> None:
+    """What a run is made from is in its config.json."""
+    defaults = inspect.signature(train).parameters
+    changed = [
+        option
+        for option in options.keys() & (defaults.keys() - _RESUME_TAKES)
+        if options[option] != defaults[option].default
+    ]
+    if changed:
+        raise ConfigError(f"a resumed run keeps its images and name: leave out {_flags(changed)}")
+
+
+def _check_name(name: str | None, runs: Path) -> None:
+    if name is not None and (Path(name).name != name or name in ("", "..")):
+        raise ConfigError(f"--name must name one folder below {runs}, not {name!r}")
 
 
 def _spec(options: Mapping[str, Any]) -> DataSpec:
@@ -218,9 +243,7 @@ def _resumed(
     from hashkit.training.devices import choose_device
 
     if settings:
-        raise ConfigError(
-            f"a resumed run keeps its settings: leave out {', '.join(map(_flag, settings))}"
-        )
+        raise ConfigError(f"a resumed run keeps its settings: leave out {_flags(settings)}")
     run = find_run(path, runs)
     saved = run.read_config()
     spec = DataSpec.from_dict(saved["data"])
@@ -373,6 +396,12 @@ def _stop_flag() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
+def _tell_again(run: Run, as_json: bool) -> None:
+    note(f"run {run.path} is trained already\nnext: hashkit export --onnx --run {run.path}")
+    if as_json:
+        emit_json(json.loads(run.summary_path.read_text(encoding="utf-8")))
+
+
 def _finish(trainer: Trainer, result: TrainResult, as_json: bool) -> None:
     run = trainer.run
     if not result.is_done:
@@ -397,6 +426,10 @@ def _finish(trainer: Trainer, result: TrainResult, as_json: bool) -> None:
     )
     if as_json:
         emit_json(summary)
+
+
+def _flags(settings: Iterable[str]) -> str:
+    return ", ".join(sorted(map(_flag, settings)))
 
 
 def _flag(setting: str) -> str:

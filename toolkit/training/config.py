@@ -60,9 +60,9 @@ class TrainConfig:
     images_per_class: int = _setting(
         0, "Images of a class that stay together in a batch; 0 chooses, 1 shuffles plainly."
     )
-    epochs: float = _setting(20.0, "Passes over the training images.")
+    epochs: float = _setting(12.0, "Passes over the training images.")
     steps: int | None = _setting(None, "Steps, in place of epochs.")
-    learning_rate: float = _setting(0.03, "Peak learning rate.")
+    learning_rate: float = _setting(0.02, "Peak learning rate.")
     schedule: str = _setting(
         "one-cycle", "Learning-rate policy: constant, multistep, cosine or one-cycle."
     )

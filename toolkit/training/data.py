@@ -129,6 +129,8 @@ class TrainingData:
     fit_items, held_items
         int64, the items that are learned from, and those that only select the checkpoint: rows
         with labels, else rows of ``triplets``.
+    names_sha256
+        SHA-256 over names and labels, by which a resumed run knows its images again.
     dataset, protocol
         For the manifest.
     class_names
@@ -140,6 +142,7 @@ class TrainingData:
     triplets: NDArray[np.int64] | None
     fit_items: NDArray[np.int64]
     held_items: NDArray[np.int64]
+    names_sha256: str = ""
     dataset: str = ""
     protocol: str = ""
     class_names: tuple[str, ...] = ()

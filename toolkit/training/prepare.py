@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hashkit.bank import hash_names
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.screening import Fault, load_pixels, screen
 from hashkit.datasets.split import holdout
@@ -81,6 +82,7 @@ def prepare_labelled(
         triplets=None,
         fit_items=fit,
         held_items=held,
+        names_sha256=hash_names([images.names[row] for row in rows], labels),
         dataset=images.name,
         protocol=protocol,
         class_names=images.class_names,
@@ -117,6 +119,7 @@ def prepare_triplets(
         triplets=np.searchsorted(rows, usable),
         fit_items=fit,
         held_items=held,
+        names_sha256=hash_names([images.names[row] for row in rows], usable),
         dataset=images.name,
     )
     return data, faults

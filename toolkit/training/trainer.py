@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hashkit.errors import CheckpointError, ConfigError
+from hashkit.errors import CheckpointError, ConfigError, TrainingError
 from hashkit.manifest import Manifest
 from hashkit.runs import Run
 from hashkit.training.augment import augment, choose_augmentation
@@ -138,7 +139,7 @@ class Trainer:
         Raises
         ------
         CheckpointError
-            If the snapshot was made with other settings.
+            If the snapshot was made with other settings or from other images.
         """
         snapshots = self.run.snapshots()
         if not snapshots:
@@ -149,6 +150,11 @@ class Trainer:
         if checkpoint.config != self.config:
             raise CheckpointError(
                 f"{path} was made with other settings than {self.run.config_path}"
+            )
+        if checkpoint.state["names_sha256"] != self.data.names_sha256:
+            raise CheckpointError(
+                f"{path} was made from other training images than there are now: bring back those "
+                "that were added, removed, renamed or damaged since, or train a new run"
             )
         self.model.load_state_dict(dict(checkpoint.model))
         load_momentum(self.model, self.optimiser, checkpoint.optimiser)
@@ -265,6 +271,11 @@ class Trainer:
         if not is_line and (on_step is None or not meter.is_due()):
             return meter
         loss, active, images_per_second = meter.means()
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss} at step {self.step}: lower --lr or set --clip-norm; "
+                f"snapshots up to step {self._last_snapshot()} are kept in {self.run.path}"
+            )
         report = StepReport(
             step=self.step,
             n_steps=self.n_steps,
@@ -293,6 +304,9 @@ class Trainer:
         if not is_last and self.step % (self.config.snapshot_steps or per_epoch) == 0:
             self._snapshot()
 
+    def _last_snapshot(self) -> int:
+        return max((step for step, _ in self.run.snapshots()), default=0)
+
     def _validate(self) -> None:
         self.held_out = held_out_score(self.model, self.data, self.device)
         self.run.append_metrics({"step": self.step, "held_out": self.held_out})
@@ -314,6 +328,7 @@ class Trainer:
             model=self.model.state_dict(),
             optimiser=momentum_of(self.model, self.optimiser) if with_momentum else {},
             state={
+                "names_sha256": self.data.names_sha256,
                 "scaler": self.scaler.state_dict(),
                 "best_step": self.best_step,
                 "best_score": self.best_score,

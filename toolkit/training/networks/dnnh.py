@@ -102,7 +102,9 @@ class Dnnh(Network):
         ) -> Tensor:
             others = [dim for dim in range(outputs.ndim) if dim != 1]
             mean = outputs.mean(others)
-            scale = outputs.std(others).clamp(min=1e-6)
+            deviation = outputs.std(others)
+            # A feature that is the same for all images has nothing to scale.
+            scale = torch.where(deviation > 1e-6, deviation, torch.ones_like(deviation))
             layer.weight /= scale.reshape(-1, *[1] * (layer.weight.ndim - 1))
             assert layer.bias is not None  # noqa: S101 - all layers here have one
             layer.bias.copy_((layer.bias - mean) / scale)

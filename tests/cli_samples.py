@@ -1,0 +1,145 @@
+"""The command line as tests call it, and small image sets for it to work on."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from hashkit.cli.app import app
+from hashkit.datasets.digits import open_digits
+
+ROOT = get_command(app)
+COMMANDS = ROOT.commands
+"""The commands by name, as the command line's own parser knows them."""
+
+QUICK = "--bits 12 --steps 3 --batch-size 12 --size 8"
+"""Settings of a training that takes a second."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a command ended, and what it said."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        """The one JSON document that standard output must be."""
+        return json.loads(self.stdout)
+
+
+def hashkit(command: str) -> Outcome:
+    """Run ``hashkit <command>`` in this process and folder, whatever its end."""
+    result = CliRunner().invoke(app, shlex.split(command))
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return Outcome(result.exit_code, result.stdout, result.stderr)
+
+
+def succeed(command: str) -> Outcome:
+    """Run a command that must end well."""
+    outcome = hashkit(command)
+    assert outcome.exit_code == 0, f"hashkit {command}\n{outcome.stderr}"
+    return outcome
+
+
+def fail(command: str) -> str:
+    """Run a command that must end in one error line; returns that line."""
+    outcome = hashkit(command)
+    assert outcome.exit_code == 1, f"hashkit {command}: exit {outcome.exit_code}\n{outcome.stderr}"
+    *notes, last = outcome.stderr.splitlines()
+    assert last.startswith("error: "), outcome.stderr
+    assert not any(line.startswith("error: ") for line in notes), outcome.stderr
+    assert "Traceback" not in outcome.stderr
+    assert outcome.stdout == ""
+    return last
+
+
+def start(command: str, folder: Path) -> subprocess.Popen[str]:
+    """Start ``hashkit <command>`` in a process of its own, on one thread."""
+    return subprocess.Popen(
+        [sys.executable, "-c", "from hashkit.cli import main; main()", *shlex.split(command)],
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def check_parses(line: str) -> None:
+    """Parse a line as a shell would, without running it: its command and options exist."""
+    words = shlex.split(line, comments=True)
+    assert words[0] == "hashkit"
+    name, *arguments = words[1:]
+    if name.startswith("--"):
+        assert name in ("--help", "--version")
+        return
+    assert name in COMMANDS, line
+    if "--help" in arguments:
+        assert arguments == ["--help"]
+        return
+    command = COMMANDS[name]
+    with command.make_context(name, arguments, parent=ROOT.context_class(ROOT)) as context:
+        assert not context.args
+
+
+def shell_lines(text: str) -> list[str]:
+    """Lines of a page's shell blocks, fenced or indented, that call hashkit; joined where broken."""
+    fenced = re.findall(r"^```(?:sh|bash|console)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    rest = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    indented = [line for line in rest.splitlines() if line.startswith("    ")]
+    lines = "\n".join([*fenced, *indented]).replace("\\\n", " ").splitlines()
+    stripped = [line.strip().removeprefix("$ ") for line in lines]
+    return [line for line in stripped if line.startswith("hashkit ")]
+
+
+def write_digit(row: int, path: Path) -> Path:
+    """Write one of the digits as an image file of its own size."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(open_digits().pixels[row]).save(path)
+    return path
+
+
+def write_class_folders(folder: Path, per_class: int = 6, suffix: str = ".jpg") -> list[str]:
+    """Write digits 0, 1 and 2 as one folder a class; returns their names, in order."""
+    digits = open_digits()
+    names = []
+    for label, name in enumerate(("nought", "one", "two")):
+        for row in np.flatnonzero(digits.labels == label)[:per_class]:
+            names.append(f"{name}/{row:04d}{suffix}")
+            write_digit(row, folder / names[-1])
+    return names
+
+
+def break_image(path: Path) -> None:
+    """Replace an image by bytes that are none."""
+    path.write_bytes(b"this is no image" * 20)
+
+
+def cut_image(path: Path) -> None:
+    """Cut an image's file off in the middle."""
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 2 // 3])
+
+
+def jpeg_bytes(pixels: np.ndarray) -> bytes:
+    """A JPEG file of pixels, uint8 [H, W, 3]."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG")
+    return file.getvalue()

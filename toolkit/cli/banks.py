@@ -1,0 +1,58 @@
+"""The banks of a run: where they are, and how they come to be.
+
+ONNX Runtime is imported only where something is to be encoded, so that a run whose banks are
+complete can be searched and evaluated without it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from hashkit.bank import Bank
+from hashkit.datasets.spec import DataSpec
+from hashkit.errors import RunError
+from hashkit.runs import Run
+
+if TYPE_CHECKING:
+    from hashkit.runtimes.encoder import Encoder
+
+__all__ = ["bank_path", "run_bank", "run_spec"]
+
+
+def run_spec(run: Run) -> DataSpec:
+    """Image set and split of a run.
+
+    Raises
+    ------
+    RunError
+        If the run learned from a triplet list, which has neither queries nor database.
+    """
+    config = run.read_config()
+    if config.get("triplets") is not None:
+        raise RunError(
+            f"{run.path} learned from a triplet list, which has neither queries nor a database: "
+            "name the images, as in hashkit encode IMAGES --out bank.h5"
+        )
+    return DataSpec.from_dict(config["data"])
+
+
+def run_bank(
+    run: Run, part: Literal["queries", "database"], device: str, encoder: Encoder | None = None
+) -> Path:
+    """The bank of a run's queries or database, encoded first if it is missing or incomplete."""
+    path = bank_path(run, part)
+    if path.is_file() and Bank.open(path).is_complete:
+        return path
+    from hashkit.cli.encoding import EncodeOptions, encode_run_part, load_encoder
+    from hashkit.cli.locate import run_model
+
+    run_spec(run)  # refuses a run without one before a model is loaded for nothing
+    encoder = encoder or load_encoder(run_model(run), device)
+    encode_run_part(run, part, encoder, EncodeOptions())
+    return path
+
+
+def bank_path(run: Run, part: Literal["queries", "database"]) -> Path:
+    """Where the bank of a run's queries or database lies."""
+    return run.queries_path if part == "queries" else run.bank_path
