@@ -27,7 +27,7 @@ format: $(STAMP)
 
 # mypy cannot see folders that pyproject.toml maps to other names, so it reads an installed copy.
 types: $(STAMP)
-	rm -rf $(TYPES)
+	rm -rf $(TYPES) build
 	$(BIN)/pip install --quiet --no-deps --target $(TYPES) .
 	MYPYPATH=$(TYPES) $(BIN)/mypy -p hashkit
 

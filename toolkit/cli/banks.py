@@ -6,12 +6,13 @@ complete can be searched and evaluated without it.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hashkit.bank import Bank
 from hashkit.datasets.spec import DataSpec
-from hashkit.errors import RunError
+from hashkit.errors import BankMismatchError, RunError
 from hashkit.runs import Run
 
 if TYPE_CHECKING:
@@ -40,9 +41,16 @@ def run_spec(run: Run) -> DataSpec:
 def run_bank(
     run: Run, part: Literal["queries", "database"], device: str, encoder: Encoder | None = None
 ) -> Path:
-    """The bank of a run's queries or database, encoded first if it is missing or incomplete."""
+    """The bank of a run's queries or database, encoded first if it is missing or incomplete.
+
+    Raises
+    ------
+    BankMismatchError
+        If it is complete, but the run's model was exported anew since.
+    """
     path = bank_path(run, part)
-    if path.is_file() and Bank.open(path).is_complete:
+    if path.is_file() and (bank := Bank.open(path)).is_complete:
+        _check_model(run, bank)
         return path
     from hashkit.cli.encoding import EncodeOptions, encode_run_part, load_encoder
     from hashkit.cli.locate import run_model
@@ -51,6 +59,18 @@ def run_bank(
     encoder = encoder or load_encoder(run_model(run), device)
     encode_run_part(run, part, encoder, EncodeOptions())
     return path
+
+
+def _check_model(run: Run, bank: Bank) -> None:
+    if not run.model_path.is_file():
+        return
+    with run.model_path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != bank.header.model_sha256:
+        raise BankMismatchError(
+            f"{bank.path} was made by another model than {run.model_path}: "
+            f"hashkit encode --overwrite --run {run.path}"
+        )
 
 
 def bank_path(run: Run, part: Literal["queries", "database"]) -> Path:

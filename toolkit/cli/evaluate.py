@@ -13,6 +13,7 @@ from hashkit.errors import ConfigError
 from hashkit.runs import DEFAULT_RUNS_DIR
 
 if TYPE_CHECKING:
+    from hashkit.bank import Bank
     from hashkit.codesets import CodeDatabase
     from hashkit.evaluation import Report, WithoutRelevant
 
@@ -111,9 +112,10 @@ def _run_banks(run: Path | None, runs: Path, device: str) -> tuple[Path, list[Pa
 
 def _warn_of_other_models(queries: CodeDatabase, databases: list[CodeDatabase]) -> None:
     """Codes of two models may be compared on purpose, say of fp32 and int8; seldom otherwise."""
-    from hashkit.bank import Bank
+    from hashkit.codesets import CodeSet
 
-    banks = [bank for bank in [queries, *databases] if isinstance(bank, Bank)]
+    opened = [queries, *databases]
+    banks = [cast("Bank", codes) for codes in opened if not isinstance(codes, CodeSet)]
     for bank in banks[1:]:
         if bank.header.model_sha256 != banks[0].header.model_sha256:
             note(f"warning: {banks[0].path} and {bank.path} were made by different models")

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.bank import Bank
+from hashkit.cli.console import plural
 from hashkit.codes import to_hex
 from hashkit.errors import HashkitError
 from hashkit.gallery import GalleryRow, Tile, save_gallery
@@ -171,7 +172,7 @@ def draw_results(results: Sequence[Result], find: ImageFinder, path: Path) -> in
             Tile(
                 source=find(hit.bank, hit.bank_row),
                 title=_text(hit.labels) or hit.name,
-                subtitle=f"{hit.distance} bits",
+                subtitle=plural(hit.distance, "bit"),
                 is_hit=hit.is_relevant_to(query),
             )
             for hit in result.hits[:PICTURE_HITS]

@@ -1,0 +1,82 @@
+"""The tree that errors.py draws is the tree there is."""
+
+from __future__ import annotations
+
+import builtins
+import inspect
+import re
+
+import pytest
+
+from hashkit import errors
+from hashkit.errors import HashkitError, ImageError, MissingExtraError
+
+CLASSES = {
+    name: value
+    for name, value in vars(errors).items()
+    if inspect.isclass(value) and issubclass(value, Exception)
+}
+
+
+def drawn_tree() -> dict[str, str]:
+    """Parent of each class as the module's docstring draws it."""
+    parents: dict[str, str] = {}
+    stack: list[tuple[int, str]] = []
+    for line in errors.__doc__.splitlines():
+        match = re.match(r"^ {4}([|` -]*)(\w+Error)\b", line)
+        if match is None:
+            continue
+        depth = len(match[1])
+        while stack and stack[-1][0] >= depth:
+            stack.pop()
+        parents[match[2]] = stack[-1][1] if stack else ""
+        stack.append((depth, match[2]))
+    return parents
+
+
+def test_the_tree_is_drawn_as_it_is():
+    expected = {
+        name: next((base.__name__ for base in kind.__bases__ if base.__name__ in CLASSES), "")
+        for name, kind in CLASSES.items()
+    }
+    assert drawn_tree() == expected
+    assert list(drawn_tree().values()).count("") == 1
+
+
+def test_the_drawing_is_read_and_not_guessed():
+    drawn = drawn_tree()
+    assert drawn["HashkitError"] == ""
+    assert drawn["ParityError"] == "ModelError"
+    assert drawn["BankLockedError"] == "BankError"
+    assert len(drawn) > 15
+
+
+def test_what_the_tree_says_is_also_another_error_is():
+    also = re.findall(r"(\w+Error) .*\(also an? (\w+)\)", errors.__doc__)
+    assert ("MissingExtraError", "ImportError") in also
+    for name, base in also:
+        assert issubclass(CLASSES[name], getattr(builtins, base))
+
+
+def test_every_name_is_public():
+    assert set(errors.__all__) == {*CLASSES, "ImageFault"}
+    assert errors.__all__ == sorted(errors.__all__)
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES))
+def test_all_are_caught_as_one_and_say_what_they_are(name):
+    assert issubclass(CLASSES[name], HashkitError)
+    assert CLASSES[name].__doc__
+
+
+def test_an_image_error_carries_its_reason():
+    error = ImageError("a.png: there is no such file", "missing")
+    assert (str(error), error.reason) == ("a.png: there is no such file", "missing")
+
+
+def test_a_missing_extra_is_an_import_error_that_installs_it():
+    error = MissingExtraError("torch", "train", "hashkit train")
+    assert isinstance(error, ImportError)
+    assert str(error) == (
+        "hashkit train needs torch, which is not installed: pip install 'hashkit-retrieval[train]'"
+    )

@@ -1,0 +1,239 @@
+"""Each stage runs where only its own dependencies are installed.
+
+The proof is a process in which an import of the others raises, and then the commands themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from cli_samples import succeed, write_class_folders
+from small_models import linear_model
+
+import hashkit
+
+TRAINING = ("torch", "onnx", "onnxscript", "safetensors", "sklearn")
+BLOCKER = '''
+import sys
+
+class Blocker:
+    """Stands before every other finder, and lets nobody find the blocked packages."""
+
+    def __init__(self, names):
+        self.names = frozenset(names)
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in self.names:
+            raise ModuleNotFoundError(f"No module named {name!r} (blocked)", name=name)
+        return None
+
+names = {names!r}
+assert not set(names) & set(sys.modules)
+sys.meta_path.insert(0, Blocker(names))
+'''
+
+
+def python(code: str, folder: Path, blocked: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
+    """Run Python code in a process in which ``blocked`` packages cannot be imported."""
+    before = BLOCKER.replace("{names!r}", repr(blocked)) if blocked else ""
+    return subprocess.run(
+        [sys.executable, "-c", before + code],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def command(line: str, folder: Path, blocked: tuple[str, ...]) -> subprocess.CompletedProcess:
+    """Run ``hashkit <line>`` in such a process."""
+    arguments = f"import sys; sys.argv = ['hashkit', *{line.split()!r}]\n"
+    return python(arguments + "from hashkit.cli import main; main()", folder, blocked)
+
+
+def answer(line: str, folder: Path, blocked: tuple[str, ...]) -> dict:
+    """The JSON of a command that must end well in such a process."""
+    ended = command(f"{line} --json", folder, blocked)
+    assert ended.returncode == 0, ended.stderr
+    document: dict = json.loads(ended.stdout)
+    return document
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory):
+    """A folder with a model, images in class folders, and their bank."""
+    folder = tmp_path_factory.mktemp("isolated")
+    write_class_folders(folder / "photos", per_class=4, suffix=".png")
+    linear_model(folder / "model.onnx", height=8, width=8)
+    succeed(f"encode {folder}/photos --model {folder}/model.onnx --out {folder}/made.h5")
+    return folder
+
+
+# Without anything that trains
+
+
+def test_encode_search_and_evaluate_run_without_torch(place, tmp_path):
+    out = tmp_path / "bank.h5"
+    made = answer(f"encode photos --model model.onnx --out {out}", place, TRAINING)
+    assert made["banks"][0]["n_rows"] == 12
+    assert (hashkit.Bank.open(out).codes == hashkit.Bank.open(place / "made.h5").codes).all()
+    image = "photos/two/0002.png"
+    line = f"search --query {image} --bank {out} --model model.onnx --save-picture {tmp_path}/a.png"
+    found = answer(line, place, TRAINING)["queries"][0]["hits"]
+    assert (found[0]["name"], found[0]["distance"]) == ("two/0002.png", 0)
+    assert (tmp_path / "a.png").exists()
+    report = answer(f"evaluate {out} {out}", place, TRAINING)
+    assert report["n_queries"] == 12
+
+
+def test_the_objects_of_the_package_work_without_torch(place):
+    ended = python(
+        "import hashkit\n"
+        "encoder = hashkit.Encoder.load('model.onnx', device='cpu')\n"
+        "codes = encoder.encode(['photos/two/0002.png'])\n"
+        "bank = hashkit.Bank.open('made.h5')\n"
+        "ranking = hashkit.search(codes, bank, top_k=3)\n"
+        "print(bank.names[ranking.rows[0, 0]], ranking.distances[0, 0])\n",
+        place,
+        TRAINING,
+    )
+    assert ended.stdout.split() == ["two/0002.png", "0"], ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "package"),
+    [
+        ("train", "torch"),
+        ("export --onnx", "torch"),
+        ("encode digits --model model.onnx --out digits.h5", "scikit-learn"),
+    ],
+)
+def test_what_needs_an_extra_says_how_to_install_it(place, line, package):
+    ended = command(line, place, TRAINING)
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert f"needs {package}, which is not installed" in last
+    assert last.endswith("pip install 'hashkit-retrieval[train]'")
+    assert "Traceback" not in ended.stderr
+
+
+def test_help_needs_nothing_that_trains_or_encodes(place):
+    for line in ("--help", "train --help", "search --help"):
+        ended = command(line, place, (*TRAINING, "onnxruntime", "h5py"))
+        assert ended.returncode == 0, ended.stderr
+        assert "Usage: hashkit" in ended.stdout
+
+
+# Without ONNX Runtime too
+
+SEARCHING = (*TRAINING, "onnxruntime")
+
+
+def test_search_by_codes_runs_without_onnx_runtime(place):
+    ended = python(
+        "import hashkit\n"
+        "bank = hashkit.Bank.open('made.h5')\n"
+        "ranking = hashkit.search(bank.codes[:2], bank, top_k=1)\n"
+        "near = hashkit.search(bank.codes[:2], [bank, bank], radius=0)\n"
+        "report = hashkit.evaluate(bank, bank)\n"
+        "print(ranking.rows[:, 0].tolist(), len(near.rows) >= 4, report.n_queries)\n",
+        place,
+        SEARCHING,
+    )
+    assert ended.stdout.strip() == "[0, 1] True 12", ended.stderr
+
+
+def test_evaluate_runs_without_onnx_runtime(place):
+    assert answer("evaluate made.h5 made.h5", place, SEARCHING) == json.loads(
+        succeed(f"evaluate {place}/made.h5 {place}/made.h5 --json").stdout
+    )
+
+
+def test_codes_made_elsewhere_are_evaluated_without_h5py(place):
+    (place / "codes.txt").write_text("0101\n0111\n1000\n")
+    (place / "labels.txt").write_text("3\n3\n5\n")
+    line = "evaluate codes.txt codes.txt --query-labels labels.txt --database-labels labels.txt"
+    assert answer(line, place, (*SEARCHING, "h5py", "PIL"))["bits"] == 4
+
+
+def test_a_run_whose_banks_are_complete_needs_no_onnx_runtime(place, tmp_path, monkeypatch):
+    from hashkit.datasets.spec import DataSpec
+    from hashkit.runs import Run
+
+    monkeypatch.chdir(tmp_path)
+    write_class_folders(tmp_path / "photos", per_class=6, suffix=".png")
+    spec = DataSpec(str(tmp_path / "photos"))
+    run = Run.create(tmp_path / "runs", "a", {"data": spec.to_dict(), "triplets": None})
+    linear_model(run.model_path, height=8, width=8)
+    succeed("encode")
+    assert answer("evaluate", tmp_path, SEARCHING) == succeed("evaluate --json").json
+    query = hashkit.Bank.open(run.queries_path).names[0]
+    line = f"search --query {query} --k 3"
+    assert answer(line, tmp_path, SEARCHING) == succeed(f"{line} --json").json
+
+
+# The proof can fail
+
+
+@pytest.mark.parametrize("package", SEARCHING)
+def test_the_blocked_cannot_be_imported(tmp_path, package):
+    ended = python(f"import {package}", tmp_path, SEARCHING)
+    assert ended.returncode == 1
+    assert f"No module named '{package}' (blocked)" in ended.stderr
+
+
+def test_an_import_of_torch_anywhere_below_would_be_noticed(tmp_path):
+    (tmp_path / "inner.py").write_text("import torch.nn\n")
+    (tmp_path / "outer.py").write_text("def use():\n    import inner\n")
+    ended = python("import outer; outer.use()", tmp_path, TRAINING)
+    assert "No module named 'torch' (blocked)" in ended.stderr
+    assert python("import hashkit.training.model", tmp_path, TRAINING).returncode == 1
+    assert python("import hashkit.runtimes.encoder", tmp_path, SEARCHING).returncode == 1
+
+
+# The import is cheap
+
+
+def test_importing_the_package_imports_nothing_heavy(tmp_path):
+    ended = python(
+        "import sys; before = set(sys.modules); import hashkit\n"
+        "print(' '.join(sorted({name.partition('.')[0] for name in set(sys.modules) - before})))",
+        tmp_path,
+    )
+    heavy = {*SEARCHING, "numpy", "h5py", "PIL", "typer", "rich", "scipy", "filelock"}
+    loaded = set(ended.stdout.split())
+    assert "hashkit" in loaded
+    assert not loaded & heavy
+
+
+def test_each_public_name_is_loaded_when_it_is_used(tmp_path):
+    ended = python(
+        "import sys, hashkit\n"
+        "hashkit.search\n"
+        "print('numpy' in sys.modules, 'torch' in sys.modules, 'onnxruntime' in sys.modules)\n"
+        "hashkit.Encoder\n"
+        "print('onnxruntime' in sys.modules, 'torch' in sys.modules)\n",
+        tmp_path,
+    )
+    assert ended.stdout.split() == ["True", "False", "False", "True", "False"], ended.stderr
+
+
+@pytest.mark.slow
+def test_importing_the_package_takes_a_fifth_of_a_second_at_most(tmp_path):
+    def seconds(code: str) -> float:
+        times = []
+        for _ in range(7):
+            start = time.perf_counter()
+            assert python(code, tmp_path).returncode == 0
+            times.append(time.perf_counter() - start)
+        return statistics.median(times)
+
+    assert seconds("import hashkit") - seconds("pass") <= 0.2

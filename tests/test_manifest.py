@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hashkit.errors import ModelError
+from hashkit.manifest import FORMAT_VERSION, PREFIX, RESIZE_RULES, Manifest
+
+TEXT = st.text(max_size=20)
+MANIFESTS = st.builds(
+    Manifest,
+    n_bits=st.integers(1, 4096),
+    height=st.integers(1, 4096),
+    width=st.integers(1, 4096),
+    resize=st.sampled_from(RESIZE_RULES),
+    network=TEXT,
+    loss=TEXT,
+    recipe=TEXT,
+    dataset=TEXT,
+    protocol=TEXT,
+    class_names=st.lists(TEXT, max_size=5).map(tuple),
+    seed=st.none() | st.integers(0, 2**63 - 1),
+    weights_sha256=TEXT,
+    versions=st.dictionaries(TEXT, TEXT, max_size=4),
+)
+
+
+def read(metadata: dict[str, str], n_bits=12, height=8, width=9) -> Manifest:
+    return Manifest.from_metadata(metadata, n_bits=n_bits, height=height, width=width)
+
+
+@given(MANIFESTS)
+def test_a_manifest_comes_back_from_json(manifest):
+    assert Manifest.from_dict(json.loads(json.dumps(manifest.to_dict()))) == manifest
+
+
+@given(MANIFESTS)
+def test_a_manifest_comes_back_from_metadata(manifest):
+    metadata = manifest.to_metadata()
+    assert all(isinstance(json.loads(text), object) for text in metadata.values())
+    assert all(key.startswith("hashkit.") for key in metadata)
+    size = {"n_bits": manifest.n_bits, "height": manifest.height, "width": manifest.width}
+    assert read(metadata, **size) == manifest
+
+
+def test_a_model_from_elsewhere_needs_no_metadata():
+    assert read({"producer": "someone", "recipe": "not JSON"}) == Manifest(12, 8, 9)
+    assert Manifest(12, 8, 9).resize == "crop-bilinear"
+
+
+def test_the_size_is_height_and_width():
+    assert Manifest(12, 8, 9).size == (8, 9)
+
+
+@pytest.mark.parametrize("field", ["n_bits", "height", "width"])
+def test_metadata_that_contradict_the_graph_are_refused(field):
+    metadata = Manifest(12, 8, 9).to_metadata() | {PREFIX + field: "77"}
+    with pytest.raises(ModelError, match=f"{field} = 77, but the graph has .*export"):
+        read(metadata)
+
+
+@pytest.mark.parametrize("text", ["", "{", "crop", "1 2"])
+def test_metadata_that_are_not_json_are_refused(text):
+    with pytest.raises(ModelError, match=re.escape(f"hashkit.resize must be JSON, found {text!r}")):
+        read({"hashkit.resize": text})
+
+
+def test_fields_of_later_releases_are_ignored():
+    assert read({"hashkit.colour": '"red"'}) == Manifest(12, 8, 9)
+    assert Manifest.from_dict(Manifest(12, 8, 9).to_dict() | {"colour": "red"}) == Manifest(
+        12, 8, 9
+    )
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None])
+def test_another_format_version_is_refused(version):
+    with pytest.raises(ModelError, match=f"format version {FORMAT_VERSION}, found {version}"):
+        Manifest.from_dict(Manifest(12, 8, 9).to_dict() | {"format_version": version})
+
+
+@pytest.mark.parametrize("field", ["n_bits", "height", "width"])
+@pytest.mark.parametrize("value", [0, -3, 1.5, "12", None])
+def test_numbers_that_make_no_sense_are_refused(field, value):
+    with pytest.raises(ModelError, match=f"{field} must be a positive integer, not {value!r}"):
+        Manifest.from_dict(Manifest(12, 8, 9).to_dict() | {field: value})
+
+
+def test_an_unknown_resize_rule_lists_the_known():
+    with pytest.raises(ModelError, match="'shrink'; known: crop-bilinear, stretch-bilinear"):
+        Manifest(12, 8, 9, resize="shrink")
+
+
+def test_what_is_missing_is_named():
+    with pytest.raises(ModelError, match="missing height, width"):
+        Manifest.from_dict({"n_bits": 12})
+
+
+def test_every_error_is_one_line():
+    for fields in ({}, {"n_bits": "a\nb", "height": 1, "width": 1}):
+        with pytest.raises(ModelError) as caught:
+            Manifest.from_dict(fields)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_manifest_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Manifest(12, 8, 9).n_bits = 24  # type: ignore[misc]
+
+
+def test_the_contract_lists_every_entry():
+    page = (Path(__file__).parent.parent / "docs" / "model-contract.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\| `hashkit\.(\w+)` \|", page, re.MULTILINE))
+    # The precision is not the manifest's: it is the file's own arithmetic.
+    assert listed == {field.name for field in dataclasses.fields(Manifest)} | {"precision"}
