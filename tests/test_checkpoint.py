@@ -95,7 +95,7 @@ def test_a_crash_while_writing_leaves_the_old_file(path, checkpoint, monkeypatch
         raise OSError("the disk is full")
 
     newer = dataclasses.replace(checkpoint, step=2000)
-    for where, name in (("hashkit.training.checkpoint", "save_file"), ("os", "fsync")):
+    for where, name in (("hashkit.training.checkpoint", "save"), ("os", "fsync")):
         with monkeypatch.context() as patch:
             patch.setattr(f"{where}.{name}", crash)
             with pytest.raises(OSError, match="the disk is full"):
@@ -299,3 +299,13 @@ def test_weights_that_do_not_fit_are_refused(path, checkpoint, fault):
     with pytest.raises(CheckpointError, match="the weights do not fit the network") as caught:
         load_model(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+def test_others_may_read_a_checkpoint_where_the_user_lets_them(path, checkpoint):
+    before = os.umask(0o022)
+    try:
+        write_checkpoint(path, checkpoint)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o644

@@ -116,8 +116,12 @@ class Manifest:
         missing = {"n_bits", "height", "width"} - values.keys()
         if missing:
             raise ModelError(f"manifest: missing {', '.join(sorted(missing))}")
-        values["class_names"] = tuple(values.get("class_names") or ())
-        return cls(**values)
+        names, versions = values.get("class_names") or (), values.get("versions") or {}
+        if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+            raise ModelError(f"manifest: class_names must be a list of texts, not {names!r}")
+        if not isinstance(versions, Mapping):
+            raise ModelError(f"manifest: versions must be versions by name, not {versions!r}")
+        return cls(**(values | {"class_names": tuple(names), "versions": dict(versions)}))
 
     def to_metadata(self) -> dict[str, str]:
         """Entries for an ONNX file's ``metadata_props``."""

@@ -105,18 +105,29 @@ class Run:
         RunError
             If a folder of that name is there already.
         """
+        cls.check_free(parent, name)
         run = cls(parent / name)
-        try:
-            run.path.mkdir(parents=True)
-        except FileExistsError:
-            raise RunError(
-                f"{run.path} is there already: choose another --name, or go on with "
-                f"`hashkit train --resume --run {run.path}`"
-            ) from None
+        run.path.mkdir(parents=True)
         run.checkpoints_path.mkdir()
         created = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
         write_json(run.config_path, {"created": created, **config})
         return run
+
+    @classmethod
+    def check_free(cls, parent: Path, name: str) -> None:
+        """Check that a run of that name can be made below ``parent``.
+
+        Raises
+        ------
+        RunError
+            If something of that name is there already.
+        """
+        path = parent / name
+        if path.exists():
+            raise RunError(
+                f"{path} is there already: choose another --name, or go on with "
+                f"`hashkit train --resume --run {path}`"
+            )
 
     @classmethod
     def open(cls, path: Path) -> Run:

@@ -32,6 +32,8 @@ class _Commands(TyperGroup):
             if error.strerror is None:
                 raise
             _fail(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+        except ModuleNotFoundError as error:
+            _fail(f"{error.name} is not installed: pip install hashkit-retrieval brings it")
         except KeyboardInterrupt:
             note("interrupted; what was done is kept, and the same command goes on from there")
             raise typer.Exit(INTERRUPTED) from None

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import inspect
 import json
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,30 +21,20 @@ from hashkit.cli.options import (
     RunsOption,
     StrictOption,
     WorkersOption,
-    parse_floats,
-    parse_size,
 )
+from hashkit.cli.train_settings import flags, with_settings
 from hashkit.errors import ConfigError
 from hashkit.runs import DEFAULT_RUNS_DIR, Run, write_json
-from hashkit.training.config import TrainConfig
 
 if TYPE_CHECKING:
-    from hashkit.datasets.screening import Fault
     from hashkit.datasets.spec import DataSpec
-    from hashkit.training.data import TrainingData
     from hashkit.training.progress import StepReport, TrainResult
     from hashkit.training.trainer import Trainer
 
 __all__ = ["train"]
 
-FLAGS: Mapping[str, str] = {"n_bits": "--bits", "learning_rate": "--lr"}
-"""Flags that are not their setting's name with dashes."""
-
 _RESUME_TAKES = frozenset({"resume", "run", "runs", "device", "num_workers", "strict", "json"})
 """Options that say where and how a resumed run goes on; the others made it what it is."""
-
-_DEFAULT_SIZE = 64
-"""Input size, pixels, for images that are files of any size."""
 
 
 def train(
@@ -133,17 +122,25 @@ def train(
     """  # noqa: D301
     require("torch", "train", "hashkit train")
     require("safetensors", "train", "hashkit train")
+    from hashkit.cli import trainers
+
+    reading = trainers.Reading(num_workers, strict, download)
     settings = {key: value for key, value in given.items() if value is not None}
     if resume:
         _refuse_changes(locals())
-        trainer = _resumed(run, runs, settings, device, num_workers, strict)
+        trainer = trainers.resume(run, runs, settings, device=device, reading=reading)
     else:
         if run is not None:
             raise ConfigError("--run goes with --resume; a new run is named with --name")
         _check_name(name, runs)
-        spec = _spec(locals())
-        trainer = _begun(
-            spec, triplets, settings, size, name, runs, device, num_workers, strict, download
+        trainer = trainers.begin(
+            trainers.Material(_spec(locals()), triplets.absolute() if triplets else None),
+            settings,
+            size=size,
+            runs=runs,
+            name=name,
+            device=device,
+            reading=reading,
         )
     if trainer.step >= trainer.n_steps and trainer.run.summary_path.is_file():
         _tell_again(trainer.run, json)
@@ -160,7 +157,7 @@ def _refuse_changes(options: Mapping[str, Any]) -> None:
         if options[option] != defaults[option].default
     ]
     if changed:
-        raise ConfigError(f"a resumed run keeps its images and name: leave out {_flags(changed)}")
+        raise ConfigError(f"a resumed run keeps its images and name: leave out {flags(changed)}")
 
 
 def _check_name(name: str | None, runs: Path) -> None:
@@ -196,165 +193,6 @@ def _spec(options: Mapping[str, Any]) -> DataSpec:
 
 def _names(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(name.strip() for name in text.split(","))
-
-
-def _begun(
-    spec: DataSpec,
-    triplets: Path | None,
-    settings: Mapping[str, Any],
-    size: str | None,
-    name: str | None,
-    runs: Path,
-    device: str,
-    n_workers: int | None,
-    strict: bool,
-    download: bool,
-) -> Trainer:
-    from hashkit.training.devices import choose_device
-
-    chosen = choose_device(device)
-    triplets = triplets.absolute() if triplets else None
-    config, data, faults = _load(spec, triplets, settings, size, n_workers, strict, download)
-    run = Run.create(
-        runs,
-        name or _default_name(data, config),
-        {
-            "data": spec.to_dict(),
-            "triplets": str(triplets) if triplets else None,
-            "training": config.to_dict(),
-            "device": str(chosen),
-        },
-    )
-    _report_faults(run, faults)
-    note(f"run {run.path}: {config.network}, {plural(config.n_bits, 'bit')}, on {chosen}")
-    return _trainer(config, data, run, chosen)
-
-
-def _resumed(
-    path: Path | None,
-    runs: Path,
-    settings: Mapping[str, Any],
-    device: str,
-    n_workers: int | None,
-    strict: bool,
-) -> Trainer:
-    from hashkit.cli.locate import find_run
-    from hashkit.datasets.spec import DataSpec
-    from hashkit.training.devices import choose_device
-
-    if settings:
-        raise ConfigError(f"a resumed run keeps its settings: leave out {_flags(settings)}")
-    run = find_run(path, runs)
-    saved = run.read_config()
-    spec = DataSpec.from_dict(saved["data"])
-    triplets = Path(saved["triplets"]) if saved["triplets"] else None
-    config, data, _ = _load(spec, triplets, saved["training"], None, n_workers, strict, False)
-    chosen = choose_device(saved["device"] if device == "auto" else device)
-    trainer = _trainer(config, data, run, chosen)
-    step = trainer.resume()
-    note(f"run {run.path}: going on after step {step:,} of {trainer.n_steps:,}, on {chosen}")
-    return trainer
-
-
-def _trainer(config: TrainConfig, data: TrainingData, run: Run, device: Any) -> Trainer:
-    from hashkit.training.trainer import Trainer
-
-    return Trainer(config, data, run, device)
-
-
-def _load(
-    spec: DataSpec,
-    triplets: Path | None,
-    settings: Mapping[str, Any],
-    size: str | None,
-    n_workers: int | None,
-    strict: bool,
-    download: bool,
-) -> tuple[TrainConfig, TrainingData, list[Fault]]:
-    """Open and decode the images; their size is the default input size."""
-    from hashkit.datasets.disjoint import check_disjoint
-    from hashkit.datasets.sets import default_input_size
-    from hashkit.datasets.triplets import read_triplets
-    from hashkit.training.prepare import prepare_labelled, prepare_triplets
-
-    if triplets is not None:
-        root = Path(spec.root) if spec.root else None
-        images, listed = read_triplets(triplets, root)
-        config = _config(settings, size, None)
-        with progress_bar("decoding", len(images), "images") as bar:
-            data, faults = prepare_triplets(
-                images,
-                listed,
-                config,
-                n_workers=n_workers,
-                strict=strict,
-                progress=lambda done, _: bar.update(done),
-            )
-        note(f"{images.name}: {plural(len(listed), 'triplet')} of {plural(len(images), 'image')}")
-        return config, data, faults
-    with _downloads() as shown:
-        images, split = spec.open(download=download, progress=shown)
-    config = _config(settings, size, default_input_size(images))
-    report = check_disjoint(images, split, strict=strict)
-    if not report.is_disjoint:
-        note(f"warning: {report.summary()}")
-    training = images.subset(split.training)
-    note(
-        f"{images.name}, {split.protocol}: {plural(len(training), 'training image')}, "
-        f"{len(split.queries):,} queries, {len(split.database):,} in the database"
-    )
-    with progress_bar("decoding", len(training), "images") as bar:
-        data, faults = prepare_labelled(
-            training,
-            config,
-            protocol=split.protocol,
-            n_workers=n_workers,
-            strict=strict,
-            progress=lambda done, _: bar.update(done),
-        )
-    return config, data, faults
-
-
-def _config(
-    settings: Mapping[str, Any], size: str | None, own_size: tuple[int, int] | None
-) -> TrainConfig:
-    values = dict(settings)
-    if isinstance(values.get("milestones"), str):
-        values["milestones"] = parse_floats("--milestones", values["milestones"])
-    if "height" not in values:
-        height, width = parse_size(size) if size else own_size or (_DEFAULT_SIZE, _DEFAULT_SIZE)
-        values |= {"height": height, "width": width}
-    return TrainConfig.from_dict(values)
-
-
-def _default_name(data: TrainingData, config: TrainConfig) -> str:
-    now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
-    dataset = "".join(c if c.isalnum() or c in "-_" else "-" for c in data.dataset)
-    return f"{now}-{dataset}-{config.network}-{config.n_bits}"
-
-
-def _report_faults(run: Run, faults: list[Fault]) -> None:
-    from hashkit.datasets.screening import write_fault_report
-
-    if faults:
-        path = run.path / "faults.jsonl"
-        write_fault_report(faults, path)
-        note(f"{plural(len(faults), 'image')} could not be used, see {path}")
-
-
-@contextmanager
-def _downloads() -> Iterator[Callable[[str, int, int | None], None]]:
-    """Progress of downloads: a line for each new file and each tenth of it."""
-    seen: dict[str, int] = {}
-
-    def show(name: str, n_done: int, n_total: int | None) -> None:
-        tenth = 10 * n_done // n_total if n_total else n_done >> 26
-        if seen.get(name) != tenth:
-            seen[name] = tenth
-            of = f" of {n_total / 1e6:,.1f}" if n_total else ""
-            note(f"downloading {name}: {n_done / 1e6:,.1f}{of} MB")
-
-    yield show
 
 
 def _fit(trainer: Trainer) -> TrainResult:
@@ -428,48 +266,4 @@ def _finish(trainer: Trainer, result: TrainResult, as_json: bool) -> None:
         emit_json(summary)
 
 
-def _flags(settings: Iterable[str]) -> str:
-    return ", ".join(sorted(map(_flag, settings)))
-
-
-def _flag(setting: str) -> str:
-    return FLAGS.get(setting, "--" + setting.replace("_", "-"))
-
-
-def _setting_parameters() -> Iterator[inspect.Parameter]:
-    """One option for each field of `TrainConfig`; the size has an option of its own."""
-    kinds = {"str": str, "int": int, "float": float, "int | None": int}
-    for field in dataclasses.fields(TrainConfig):
-        if field.name in ("height", "width"):
-            continue
-        flag, default = _flag(field.name), field.default
-        if field.type == "bool":
-            kind: Any = bool
-            flag = f"{flag}/--no-{flag.removeprefix('--')}"
-        else:
-            kind = kinds.get(str(field.type), str)
-        if isinstance(default, tuple):
-            default = ",".join(map(str, default))
-        option = typer.Option(
-            flag,
-            help=field.metadata["help"],
-            show_default=False if default is None else str(default),
-        )
-        yield inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None,
-            annotation=Annotated[kind | None, option],
-        )
-
-
-def _with_settings(command: Callable[..., None]) -> None:
-    """Put the settings in place of ``**given``, so that their flags come from `TrainConfig`."""
-    signature = inspect.signature(command, eval_str=True)
-    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    settings = list(_setting_parameters())
-    command.__signature__ = signature.replace(parameters=[*own, *settings])  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in [*own, *settings]}
-
-
-_with_settings(train)
+with_settings(train)

@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from hashkit.errors import CheckpointError, ConfigError, ModelError
@@ -97,8 +97,9 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     tensors |= {_OPTIMISER + name: value for name, value in checkpoint.optimiser.items()}
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     part = path.with_name(path.name + ".part")
-    save_file(plain, part, metadata={_HEADER_KEY: json.dumps(header)})
-    with part.open("rb+") as file:
+    with part.open("wb") as file:
+        file.write(save(plain, metadata={_HEADER_KEY: json.dumps(header)}))
+        file.flush()
         os.fsync(file.fileno())
     part.replace(path)
 

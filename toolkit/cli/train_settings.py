@@ -1,0 +1,94 @@
+"""Flags of the training settings, made from `TrainConfig`, and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from hashkit.cli.options import parse_floats, parse_size
+from hashkit.training.config import TrainConfig
+
+__all__ = ["FLAGS", "flags", "make_config", "with_settings"]
+
+FLAGS: Mapping[str, str] = {"n_bits": "--bits", "learning_rate": "--lr"}
+"""Flags that are not their setting's name with dashes."""
+
+_DEFAULT_SIZE = 64
+"""Input size, pixels, for images that are files of any size."""
+
+
+def flags(settings: Iterable[str]) -> str:
+    """The flags of settings, as a sentence lists them."""
+    return ", ".join(sorted(map(_flag, settings)))
+
+
+def _flag(setting: str) -> str:
+    return FLAGS.get(setting, "--" + setting.replace("_", "-"))
+
+
+def _setting_parameters() -> Iterator[inspect.Parameter]:
+    """One option for each field of `TrainConfig`; the size has an option of its own."""
+    kinds = {"str": str, "int": int, "float": float, "int | None": int}
+    for field in dataclasses.fields(TrainConfig):
+        if field.name in ("height", "width"):
+            continue
+        flag, default = _flag(field.name), field.default
+        if field.type == "bool":
+            kind: Any = bool
+            flag = f"{flag}/--no-{flag.removeprefix('--')}"
+        else:
+            kind = kinds.get(str(field.type), str)
+        if isinstance(default, tuple):
+            default = ",".join(map(str, default))
+        option = typer.Option(
+            flag,
+            help=field.metadata["help"],
+            show_default=False if default is None else str(default),
+        )
+        yield inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[kind | None, option],
+        )
+
+
+def with_settings(command: Callable[..., None]) -> None:
+    """Put the settings in place of ``**given``, so that their flags come from `TrainConfig`."""
+    signature = inspect.signature(command, eval_str=True)
+    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    settings = list(_setting_parameters())
+    command.__signature__ = signature.replace(parameters=[*own, *settings])  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in [*own, *settings]}
+
+
+def make_config(
+    settings: Mapping[str, Any], size: str | None, own_size: tuple[int, int] | None
+) -> TrainConfig:
+    """Settings of flags, or of a saved config.
+
+    Parameters
+    ----------
+    settings
+        Values by field of `TrainConfig`; milestones may be text.
+    size
+        What ``--size`` says; None for the images' own.
+    own_size
+        (height, width) that all images have, pixels; None if they have any.
+
+    Raises
+    ------
+    ConfigError
+        If a value is wrong.
+    """
+    values = dict(settings)
+    if isinstance(values.get("milestones"), str):
+        values["milestones"] = parse_floats("--milestones", values["milestones"])
+    if "height" not in values:
+        height, width = parse_size(size) if size else own_size or (_DEFAULT_SIZE, _DEFAULT_SIZE)
+        values |= {"height": height, "width": width}
+    return TrainConfig.from_dict(values)
