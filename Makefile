@@ -11,8 +11,9 @@ TYPES := .cache/types
 demo: $(STAMP)
 	PATH="$(abspath $(BIN)):$$PATH" sh tests/demo.sh demo
 
+# A file's tests stay in one process, where they share what is costly to make.
 test: $(STAMP)
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 test-all: $(STAMP)
 	$(BIN)/pytest -m "slow or gpu or not slow"

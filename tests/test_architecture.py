@@ -299,11 +299,13 @@ def test_the_public_names_are_these():
     assert hashkit.__all__ == [
         "Bank",
         "BankWriter",
+        "CodeSet",
         "Encoder",
         "HashkitError",
         "Manifest",
         "Neighbours",
         "Ranking",
+        "Report",
         "__version__",
         "evaluate",
         "search",

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hashkit.bank import Bank, BankWriter
+    from hashkit.codesets import CodeSet
     from hashkit.errors import HashkitError
-    from hashkit.evaluation import evaluate
+    from hashkit.evaluation import Report, evaluate
     from hashkit.index import Neighbours, Ranking, search
     from hashkit.manifest import Manifest
     from hashkit.runtimes.encoder import Encoder
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Bank",
     "BankWriter",
+    "CodeSet",
     "Encoder",
     "HashkitError",
     "Manifest",
     "Neighbours",
     "Ranking",
+    "Report",
     "__version__",
     "evaluate",
     "search",
@@ -35,11 +38,13 @@ __version__ = "0.1.0"
 _HOMES = {
     "Bank": "hashkit.bank",
     "BankWriter": "hashkit.bank",
+    "CodeSet": "hashkit.codesets",
     "Encoder": "hashkit.runtimes.encoder",
     "HashkitError": "hashkit.errors",
     "Manifest": "hashkit.manifest",
     "Neighbours": "hashkit.index",
     "Ranking": "hashkit.index",
+    "Report": "hashkit.evaluation",
     "evaluate": "hashkit.evaluation",
     "search": "hashkit.index",
 }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -75,7 +76,7 @@ def search(
     else:
         found = search_codes(codes, place.banks, radius=radius)
     results = [
-        Result(one, list(_hits(found, number, place.banks))) for number, one in enumerate(queries)
+        Result(one, hits) for one, hits in zip(queries, _hits(found, place.banks), strict=True)
     ]
     if json:
         emit_json({"queries": [result.to_dict() for result in results]})
@@ -219,25 +220,29 @@ class _Place:
         return None
 
 
-def _hits(found: Ranking | Neighbours, number: int, banks: Sequence[Bank]) -> Iterator[Hit]:
-    """Hits of query ``number``."""
-    from hashkit.cli.results import Hit, label_names
+def _hits(found: Ranking | Neighbours, banks: Sequence[Bank]) -> Iterator[list[Hit]]:
+    """Hits of each query."""
     from hashkit.index import Ranking
 
+    columns = (*found.locate(), found.rows, found.distances)
     if isinstance(found, Ranking):
-        own: Any = number
+        own: Iterable[Any] = range(len(found.rows))
     else:
-        own = slice(found.offsets[number], found.offsets[number + 1])
-    which, bank_rows = found.locate()
-    for bank_number, bank_row, global_row, distance in zip(
-        which[own], bank_rows[own], found.rows[own], found.distances[own], strict=True
-    ):
-        bank, row = banks[bank_number], int(bank_row)
-        yield Hit(
-            row=int(global_row),
-            distance=int(distance),
-            name=bank.names[row],
-            labels=label_names(bank.labels, bank.class_names, row),
-            bank=bank,
-            bank_row=row,
-        )
+        own = itertools.starmap(slice, itertools.pairwise(found.offsets))
+    for at in own:
+        places = zip(*(column[at] for column in columns), strict=True)
+        yield [_hit(banks[bank], *place) for bank, *place in places]
+
+
+def _hit(bank: Bank, bank_row: int, row: int, distance: int) -> Hit:
+    from hashkit.cli.results import Hit, label_names
+
+    bank_row = int(bank_row)
+    return Hit(
+        row=int(row),
+        distance=int(distance),
+        name=bank.names[bank_row],
+        labels=label_names(bank.labels, bank.class_names, bank_row),
+        bank=bank,
+        bank_row=bank_row,
+    )
