@@ -35,10 +35,12 @@ CAFFE_LAYERS = [
 CAFFE_STDS = [0.05, 0.05, 0.01, 0.05, 0.01, 0.05, 0.01, 0.05]
 
 
-def build(name, n_bits=2, seed=0, dropout=0.5, epsilon=0.5):
+def build(name, n_bits=2, seed=0, dropout=0.5, epsilon=0.5, standardise=False):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = NETWORKS[name].build(n_bits, dropout=dropout, epsilon=epsilon)
+        network = NETWORKS[name].build(
+            n_bits, dropout=dropout, epsilon=epsilon, standardise=standardise
+        )
     return network.eval()
 
 
@@ -236,6 +238,21 @@ def test_calibration_standardises_every_layer_over_the_images():
         values = output.transpose(0, 1).flatten(1)
         torch.testing.assert_close(values.mean(1), torch.zeros(len(values)), atol=1e-3, rtol=0)
         torch.testing.assert_close(values.var(1), torch.ones(len(values)), atol=1e-2, rtol=0)
+
+
+def test_standardised_logits_have_mean_0_and_variance_1_over_the_batch():
+    network = build("dnnh", n_bits=6, dropout=0.0, standardise=True).eval()
+    images = torch.randn(32, 3, 8, 8)
+    network.calibrate(images)
+    network.train()
+    logits = network(images)
+    torch.testing.assert_close(logits.mean(dim=0), torch.zeros(6), atol=1e-5, rtol=0)
+    torch.testing.assert_close(logits.var(dim=0, unbiased=False), torch.ones(6), atol=1e-2, rtol=0)
+    for _ in range(200):  # what is known of the training set settles on the batch's own numbers
+        network(images)
+    network.eval()
+    torch.testing.assert_close(network(images), logits, atol=0.05, rtol=0)
+    torch.testing.assert_close(network(images[:1]), network(images)[:1], atol=1e-5, rtol=1e-4)
 
 
 def test_calibration_leaves_the_caffe_network_as_it_is():

@@ -40,7 +40,14 @@ class TinyNetwork(Network):
         )
 
     @classmethod
-    def build(cls, n_bits: int, *, dropout: float, epsilon: float) -> Self:  # noqa: ARG003
+    def build(  # the other two settings are the real networks'
+        cls,
+        n_bits: int,
+        *,
+        dropout: float,
+        epsilon: float,  # noqa: ARG003
+        standardise: bool,  # noqa: ARG003
+    ) -> Self:
         return cls(n_bits, dropout)
 
     def forward(self, images: Tensor) -> Tensor:

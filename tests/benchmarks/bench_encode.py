@@ -128,7 +128,7 @@ def export_dnnh(path: Path, images: ImageSet) -> Path:
     from hashkit.training.networks import NETWORKS
 
     size, resize = (32, 32), "crop-bilinear"
-    network = NETWORKS["dnnh-caffe"].build(12, dropout=0.5, epsilon=0.0)
+    network = NETWORKS["dnnh-caffe"].build(12, dropout=0.5, epsilon=0.0, standardise=False)
     mean, std = torch.full((3, 1, 1), 120.0), torch.full((3, 1, 1), 1.0)
     model = HashModel(network, n_bits=12, size=size, mean=mean, std=std)
     manifest = Manifest(12, *size, resize=resize, network="dnnh-caffe")

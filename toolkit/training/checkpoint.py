@@ -143,7 +143,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
 def new_model(config: TrainConfig, mean: Tensor, std: Tensor) -> HashModel:
     """Model of the settings, with fresh weights from torch's global generator."""
     network = NETWORKS[config.network].build(
-        config.n_bits, dropout=config.dropout, epsilon=config.epsilon
+        config.n_bits,
+        dropout=config.dropout,
+        epsilon=config.epsilon,
+        standardise=config.standardise,
     )
     size = (config.height, config.width)
     return HashModel(network, n_bits=config.n_bits, size=size, mean=mean, std=std)

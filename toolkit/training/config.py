@@ -51,8 +51,11 @@ class TrainConfig:
         0.5,
         "Half-width of the piece-wise threshold's undecided zone (dnnh); 0.5 switches it off.",
     )
+    standardise: bool = _setting(
+        True, "Keep each logit at mean 0 and variance 1 over a batch (dnnh; not in the paper)."
+    )
     loss: str = _setting("triplet", "Loss: triplet (ranking hinge).")
-    margin: float = _setting(4.0, "Bits by which dissimilar must be farther than similar.")
+    margin: float = _setting(2.0, "Bits by which dissimilar must be farther than similar.")
     average: str = _setting(
         "active", "Mean of the hinge over: active triplets (above 0) or all valid ones."
     )

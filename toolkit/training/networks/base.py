@@ -45,7 +45,7 @@ class Network(nn.Module, abc.ABC):
 
     @classmethod
     @abc.abstractmethod
-    def build(cls, n_bits: int, *, dropout: float, epsilon: float) -> Self:
+    def build(cls, n_bits: int, *, dropout: float, epsilon: float, standardise: bool) -> Self:
         """Network with fresh weights, drawn from torch's global generator.
 
         Parameters
@@ -56,6 +56,8 @@ class Network(nn.Module, abc.ABC):
             Share of features dropped.
         epsilon
             Half-width of the threshold's undecided zone; ignored by networks without one.
+        standardise
+            Whether logits are standardised over the batch; ignored likewise.
         """
 
     def calibrate(self, images: Tensor) -> None:

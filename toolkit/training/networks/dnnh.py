@@ -50,9 +50,14 @@ class Dnnh(Network):
         Share of features dropped after the first and third pool.
     epsilon
         Half-width of the threshold's undecided zone, see `piecewise_threshold`.
+    standardise
+        Whether each logit is brought to mean 0 and variance 1 over the batch (over the training
+        set, once trained). The paper does not do it. Nothing in the ranking loss keeps logits
+        small or apart from one image to the next: in longer runs they drift into the flat ends of
+        the sigmoid together, and all images get the same few codes.
     """
 
-    def __init__(self, n_bits: int, *, dropout: float, epsilon: float) -> None:
+    def __init__(self, n_bits: int, *, dropout: float, epsilon: float, standardise: bool) -> None:
         super().__init__()
         self.epsilon = epsilon
         features = n_bits * SLICE_SIZE
@@ -69,6 +74,7 @@ class Dnnh(Network):
             nn.AdaptiveAvgPool2d(1),
         )
         self.encode = DivideAndEncode(n_bits, SLICE_SIZE)
+        self.standardise = nn.BatchNorm1d(n_bits, affine=False) if standardise else nn.Identity()
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 # The paper does not say how it starts; He et al. 2015 keeps the scale through
@@ -78,13 +84,13 @@ class Dnnh(Network):
         nn.init.normal_(self.encode.weight, std=SLICE_SIZE**-0.5)
 
     @classmethod
-    def build(cls, n_bits: int, *, dropout: float, epsilon: float) -> Self:
+    def build(cls, n_bits: int, *, dropout: float, epsilon: float, standardise: bool) -> Self:
         """Network with fresh weights."""
-        return cls(n_bits, dropout=dropout, epsilon=epsilon)
+        return cls(n_bits, dropout=dropout, epsilon=epsilon, standardise=standardise)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of normalised images."""
-        logits: Tensor = self.encode(self.features(images).flatten(1))
+        logits: Tensor = self.standardise(self.encode(self.features(images).flatten(1)))
         return logits
 
     @torch.no_grad()

@@ -64,8 +64,15 @@ class DnnhCaffe(Network):
         nn.init.normal_(self.encode.weight, std=_ENCODER_STD)
 
     @classmethod
-    def build(cls, n_bits: int, *, dropout: float, epsilon: float) -> Self:  # noqa: ARG003
-        """Network with fresh weights; it has no threshold, so ``epsilon`` is ignored."""
+    def build(
+        cls,
+        n_bits: int,
+        *,
+        dropout: float,
+        epsilon: float,  # noqa: ARG003
+        standardise: bool,  # noqa: ARG003
+    ) -> Self:
+        """Network with fresh weights; it has neither a threshold nor standardised logits."""
         return cls(n_bits, dropout=dropout)
 
     def forward(self, images: Tensor) -> Tensor:
