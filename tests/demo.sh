@@ -16,6 +16,6 @@ step hashkit train
 step hashkit export --onnx
 step hashkit encode
 step hashkit evaluate
-step hashkit search --query digits/0000 --query digits/0059 --query digits/0123 --k 8 \
+step hashkit search --query digits/0000 --query digits/0059 --query digits/0275 --k 8 \
     --save-picture search.png
 printf '\nThe queries beside their nearest images: %s/search.png\n' "$folder" >&2
