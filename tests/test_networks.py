@@ -242,7 +242,7 @@ def test_calibration_standardises_every_layer_over_the_images():
 
 def test_standardised_logits_have_mean_0_and_variance_1_over_the_batch():
     network = build("dnnh", n_bits=6, dropout=0.0, standardise=True).eval()
-    images = torch.randn(32, 3, 8, 8)
+    images = torch.randn(32, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     network.calibrate(images)
     network.train()
     logits = network(images)
@@ -251,7 +251,8 @@ def test_standardised_logits_have_mean_0_and_variance_1_over_the_batch():
     for _ in range(200):  # what is known of the training set settles on the batch's own numbers
         network(images)
     network.eval()
-    torch.testing.assert_close(network(images), logits, atol=0.05, rtol=0)
+    # Over the training set the variance is the unbiased one.
+    torch.testing.assert_close(network(images), logits * (31 / 32) ** 0.5, atol=1e-3, rtol=0)
     torch.testing.assert_close(network(images[:1]), network(images)[:1], atol=1e-5, rtol=1e-4)
 
 
