@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from hashkit.training.networks.base import Network
 from hashkit.training.networks.layers import DivideAndEncode, piecewise_threshold
 
-__all__ = ["SLICE_SIZE", "Dnnh", "mlp_convolution"]
+__all__ = ["SLICE_SIZE", "Dnnh", "nin_features"]
 
 SLICE_SIZE = 50
 """Features a bit, as in the paper."""
 
 
-def mlp_convolution(
+def _mlp_convolution(
     in_channels: int, channels: int, out_channels: int, kernel: int
 ) -> nn.Sequential:
     """Convolution, ReLU, 1x1 convolution, ReLU: one "mlpconv" of Lin et al. 2014.
@@ -34,6 +34,30 @@ def mlp_convolution(
         nn.ReLU(inplace=True),
         nn.Conv2d(channels, out_channels, 1),
         nn.ReLU(inplace=True),
+    )
+
+
+def nin_features(n_bits: int, *, dropout: float, third_kernel: int) -> nn.Sequential:
+    """The four mlpconv blocks and the pools between them, up to the average over the grid.
+
+    Shapes: float [N, 3, H, W] -> float [N, SLICE_SIZE * n_bits, 1, 1].
+
+    Parameters
+    ----------
+    third_kernel
+        Side of the third block's convolution: 3 in the paper, 1 in its Caffe implementation.
+    """
+    return nn.Sequential(
+        _mlp_convolution(3, 96, 96, kernel=5),
+        nn.MaxPool2d(3, stride=2, ceil_mode=True),
+        nn.Dropout(dropout),
+        _mlp_convolution(96, 256, 256, kernel=5),
+        nn.MaxPool2d(3, stride=2, ceil_mode=True),
+        _mlp_convolution(256, 384, 384, kernel=third_kernel),
+        nn.AvgPool2d(3, stride=2, ceil_mode=True),
+        nn.Dropout(dropout),
+        _mlp_convolution(384, 1024, n_bits * SLICE_SIZE, kernel=3),
+        nn.AdaptiveAvgPool2d(1),
     )
 
 
@@ -60,19 +84,7 @@ class Dnnh(Network):
     def __init__(self, n_bits: int, *, dropout: float, epsilon: float, standardise: bool) -> None:
         super().__init__()
         self.epsilon = epsilon
-        features = n_bits * SLICE_SIZE
-        self.features = nn.Sequential(
-            mlp_convolution(3, 96, 96, kernel=5),
-            nn.MaxPool2d(3, stride=2, ceil_mode=True),
-            nn.Dropout(dropout),
-            mlp_convolution(96, 256, 256, kernel=5),
-            nn.MaxPool2d(3, stride=2, ceil_mode=True),
-            mlp_convolution(256, 384, 384, kernel=3),
-            nn.AvgPool2d(3, stride=2, ceil_mode=True),
-            nn.Dropout(dropout),
-            mlp_convolution(384, 1024, features, kernel=3),
-            nn.AdaptiveAvgPool2d(1),
-        )
+        self.features = nin_features(n_bits, dropout=dropout, third_kernel=3)
         self.encode = DivideAndEncode(n_bits, SLICE_SIZE)
         self.standardise = nn.BatchNorm1d(n_bits, affine=False) if standardise else nn.Identity()
         for module in self.modules():

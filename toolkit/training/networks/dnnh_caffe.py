@@ -25,7 +25,7 @@ from typing import ClassVar, Self
 from torch import Tensor, nn
 
 from hashkit.training.networks.base import Network, ParameterGroup
-from hashkit.training.networks.dnnh import SLICE_SIZE, mlp_convolution
+from hashkit.training.networks.dnnh import SLICE_SIZE, nin_features
 from hashkit.training.networks.layers import DivideAndEncode
 
 __all__ = ["DnnhCaffe"]
@@ -44,18 +44,7 @@ class DnnhCaffe(Network):
 
     def __init__(self, n_bits: int, *, dropout: float) -> None:
         super().__init__()
-        self.features = nn.Sequential(
-            mlp_convolution(3, 96, 96, kernel=5),
-            nn.MaxPool2d(3, stride=2, ceil_mode=True),
-            nn.Dropout(dropout),
-            mlp_convolution(96, 256, 256, kernel=5),
-            nn.MaxPool2d(3, stride=2, ceil_mode=True),
-            mlp_convolution(256, 384, 384, kernel=1),
-            nn.AvgPool2d(3, stride=2, ceil_mode=True),
-            nn.Dropout(dropout),
-            mlp_convolution(384, 1024, n_bits * SLICE_SIZE, kernel=3),
-            nn.AdaptiveAvgPool2d(1),
-        )
+        self.features = nin_features(n_bits, dropout=dropout, third_kernel=1)
         self.encode = DivideAndEncode(n_bits, SLICE_SIZE)
         convolutions = [module for module in self.modules() if isinstance(module, nn.Conv2d)]
         for convolution, std in zip(convolutions, _STDS, strict=True):
