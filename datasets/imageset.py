@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hashkit.errors import DatasetError
 
-__all__ = ["ImageSet"]
+__all__ = ["ImageSet", "spread_rows"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,3 +81,8 @@ class ImageSet:
             labels=None if self.labels is None else self.labels[rows],
             is_test=None if self.is_test is None else self.is_test[rows],
         )
+
+
+def spread_rows(n_rows: int, n_wanted: int) -> NDArray[np.int64]:
+    """Up to ``n_wanted`` of ``n_rows`` rows, from the first to the last, evenly: int64, sorted."""
+    return np.unique(np.linspace(0, n_rows - 1, min(n_rows, n_wanted)).round().astype(np.int64))

@@ -73,11 +73,11 @@ def export(
 
 def _real_images(run: Run, manifest: Manifest) -> NDArray[np.uint8]:
     """Up to `N_VERIFY_IMAGES` images that the run was trained on, at the model's size."""
+    from hashkit.datasets.imageset import spread_rows
     from hashkit.datasets.screening import load_pixels
 
     images = _training_images(run)
-    rows = np.linspace(0, len(images) - 1, min(len(images), N_VERIFY_IMAGES)).round()
-    few = images.subset(np.unique(rows.astype(np.int64)))
+    few = images.subset(spread_rows(len(images), N_VERIFY_IMAGES))
     return load_pixels(few, manifest.size, manifest.resize).pixels
 
 

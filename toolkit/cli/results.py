@@ -137,11 +137,7 @@ def print_results(results: Sequence[Result]) -> None:
         # As wide as the names, so that a pipe loses nothing.
         console.width = max([100, *_line_lengths(results)])
     for result in results:
-        known = f" ({_text(result.query.labels)})" if result.query.labels is not None else ""
-        table = Table(
-            title=f"{result.query.name}{known}  code {to_hex(result.query.code)}",
-            title_justify="left",
-        )
+        table = Table(title=_title(result.query), title_justify="left")
         table.add_column("rank", justify="right")
         table.add_column("distance", justify="right")
         table.add_column("name", overflow="fold")
@@ -186,6 +182,11 @@ def draw_results(results: Sequence[Result], find: ImageFinder, path: Path) -> in
     return n_missing
 
 
+def _title(query: Query) -> str:
+    known = f" ({_text(query.labels)})" if query.labels is not None else ""
+    return f"{query.name}{known}  code {to_hex(query.code)}"
+
+
 def _text(labels: tuple[str, ...] | None) -> str:
     return ", ".join(labels or ())
 
@@ -198,6 +199,6 @@ def _json_label(labels: tuple[str, ...] | None) -> str | list[str] | None:
 
 def _line_lengths(results: Sequence[Result]) -> Iterator[int]:
     for result in results:
-        yield len(result.query.name) + len(_text(result.query.labels)) + 600 // 8
+        yield len(_title(result.query))
         for hit in result.hits:
             yield len(hit.name) + len(_text(hit.labels)) + 60

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hashkit import preprocess
-from hashkit.datasets.imageset import ImageSet
+from hashkit.datasets.imageset import ImageSet, spread_rows
 
 __all__ = [
     "MEMORY_LIMIT_BYTES",
@@ -67,7 +67,7 @@ class MemoryPixels:
     def sample(self, n_images: int) -> NDArray[np.uint8]:
         """Images spread evenly."""
         pixels: NDArray[np.uint8] = self._pixels.numpy()
-        return pixels[_spread(len(self), n_images)]
+        return pixels[spread_rows(len(self), n_images)]
 
 
 class StreamedPixels:
@@ -108,7 +108,7 @@ class StreamedPixels:
 
     def sample(self, n_images: int) -> NDArray[np.uint8]:
         """Images spread evenly."""
-        return self.batch(_spread(len(self), n_images)).numpy()
+        return self.batch(spread_rows(len(self), n_images)).numpy()
 
     def _load(self, row: int) -> NDArray[np.uint8]:
         return preprocess.load(self._images.source(row), self._size, self._resize)
@@ -168,7 +168,3 @@ def ahead(
     for rows in batches[:n_ahead]:
         pixels.prefetch(rows)
     return announce
-
-
-def _spread(n: int, n_wanted: int) -> NDArray[np.int64]:
-    return np.unique(np.linspace(0, n - 1, min(n, n_wanted)).round().astype(np.int64))

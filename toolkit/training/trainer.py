@@ -48,8 +48,8 @@ from hashkit.training.selection import held_out_score
 
 __all__ = ["Trainer"]
 
-STATISTICS_IMAGES = 50_000
-"""Images that mean and deviation are computed from."""
+STATISTICS_BYTES = 2**28
+"""Memory of the images that mean and deviation are computed from: 87,381 of 32x32."""
 
 CALIBRATION_IMAGES = 256
 """Images that fresh weights are adjusted to."""
@@ -101,8 +101,10 @@ class Trainer:
 
     def _build(self) -> None:
         config = self.config
+        n_images = max(1, STATISTICS_BYTES // (config.height * config.width * 3))
         mean, std = pixel_statistics(
-            self.data.pixels.sample(STATISTICS_IMAGES), mean_image=_wants_mean_image(config)
+            self.data.pixels.sample(n_images),
+            mean_image=NETWORKS[config.network].subtracts_mean_image,
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
@@ -345,7 +347,3 @@ def _group_size(config: TrainConfig, data: TrainingData) -> int:
     if config.images_per_class:
         return config.images_per_class
     return max(4, config.batch_size // max(1, len(np.unique(labels))))
-
-
-def _wants_mean_image(config: TrainConfig) -> bool:
-    return NETWORKS[config.network].subtracts_mean_image
