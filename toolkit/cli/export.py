@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
 from hashkit.cli.console import emit_json, note, require
@@ -14,6 +13,7 @@ from hashkit.errors import ConfigError
 from hashkit.runs import DEFAULT_RUNS_DIR, Run
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from hashkit.datasets.imageset import ImageSet
@@ -82,13 +82,10 @@ def _real_images(run: Run, manifest: Manifest) -> NDArray[np.uint8]:
 
 
 def _training_images(run: Run) -> ImageSet:
-    from hashkit.datasets.spec import DataSpec
-    from hashkit.datasets.triplets import read_triplets
+    from hashkit.cli.trainers import Material
 
-    config = run.read_config()
-    spec = DataSpec.from_dict(config["data"])
-    if config["triplets"]:
-        root = Path(spec.root) if spec.root else None
-        return read_triplets(Path(config["triplets"]), root)[0]
-    images, split = spec.open()
+    material = Material.of_run(run)
+    if material.triplets is not None:
+        return material.read_triplets()[0]
+    images, split = material.spec.open()
     return images.subset(split.training)

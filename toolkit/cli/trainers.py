@@ -8,10 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hashkit.cli.console import note, plural, progress_bar
 from hashkit.cli.locate import find_run
 from hashkit.cli.train_settings import flags, make_config
 from hashkit.datasets.disjoint import check_disjoint
+from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.screening import Fault, write_fault_report
 from hashkit.datasets.sets import default_input_size
 from hashkit.datasets.spec import DataSpec
@@ -60,6 +64,18 @@ class Material:
 
     spec: DataSpec
     triplets: Path | None = None
+
+    @classmethod
+    def of_run(cls, run: Run) -> Material:
+        """What a run learned from, as its config.json says."""
+        saved = run.read_config()
+        triplets = Path(saved["triplets"]) if saved["triplets"] else None
+        return cls(DataSpec.from_dict(saved["data"]), triplets)
+
+    def read_triplets(self) -> tuple[ImageSet, NDArray[np.int64]]:
+        """Images and rows of the triplet list, which there must be."""
+        assert self.triplets is not None  # noqa: S101 - the caller asked for it
+        return read_triplets(self.triplets, Path(self.spec.root) if self.spec.root else None)
 
 
 def begin(
@@ -123,9 +139,7 @@ def resume(
         raise ConfigError(f"a resumed run keeps its settings: leave out {flags(settings)}")
     run = find_run(path, runs)
     saved = run.read_config()
-    triplets = Path(saved["triplets"]) if saved["triplets"] else None
-    material = Material(DataSpec.from_dict(saved["data"]), triplets)
-    config, data, _ = _load(material, saved["training"], None, reading)
+    config, data, _ = _load(Material.of_run(run), saved["training"], None, reading)
     chosen = choose_device(saved["device"] if device == "auto" else device)
     trainer = Trainer(config, data, run, chosen)
     step = trainer.resume()
@@ -138,7 +152,7 @@ def _load(
 ) -> tuple[TrainConfig, TrainingData, list[Fault]]:
     """Open and decode the images; their size is the default input size."""
     if material.triplets is not None:
-        return _load_triplets(material.spec, material.triplets, settings, size, reading)
+        return _load_triplets(material, settings, size, reading)
     images, split = material.spec.open(download=reading.download, progress=_DownloadNotes())
     config = make_config(settings, size, default_input_size(images))
     report = check_disjoint(images, split, strict=reading.strict)
@@ -162,9 +176,9 @@ def _load(
 
 
 def _load_triplets(
-    spec: DataSpec, path: Path, settings: Mapping[str, Any], size: str | None, reading: Reading
+    material: Material, settings: Mapping[str, Any], size: str | None, reading: Reading
 ) -> tuple[TrainConfig, TrainingData, list[Fault]]:
-    images, triplets = read_triplets(path, Path(spec.root) if spec.root else None)
+    images, triplets = material.read_triplets()
     config = make_config(settings, size, None)
     note(f"{images.name}: {plural(len(triplets), 'triplet')} of {plural(len(images), 'image')}")
     with progress_bar("decoding", len(images), "images") as bar:
