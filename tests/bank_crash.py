@@ -1,8 +1,9 @@
-"""A process that runs `run_job` in children, and kills them: with SIGKILL, and on request.
+"""A process that runs jobs in children, and kills them: with SIGKILL, and on request.
 
 It reads one JSON object a line, ``{"path": ..., "step": n}`` (the child dies at its n-th step
 that touches the file system) or ``{"path": ..., "seconds": s}`` (it is killed after that time),
-and answers with ``{"killed": bool, "error": bool}``. Forking from one warm process makes a kill
+and answers with ``{"killed": bool, "error": bool}``. The job is `run_job`, or with ``"job":
+"deletions"`` it is `run_deletions`. Forking from one warm process makes a kill
 cost milliseconds instead of a start of Python.
 """
 
@@ -16,7 +17,7 @@ import time
 import traceback
 from pathlib import Path
 
-from bank_samples import run_job
+from bank_samples import run_deletions, run_job
 
 from hashkit import bank_files
 
@@ -37,7 +38,7 @@ class Fuse:
         def dying_write(file, offset, data):
             if self.burn():
                 # The commit record lies within one page: the kernel never leaves half of it.
-                if len(data) != 40:
+                if len(data) not in (40, 56):
                     write_at(file, offset, data[: len(data) // 2])
                 die()
             write_at(file, offset, data)
@@ -63,6 +64,9 @@ class Fuse:
         Path.replace = dying_replace
 
 
+JOBS = {"rows": run_job, "deletions": run_deletions}
+
+
 def do_nothing(handle: int) -> None:
     pass
 
@@ -77,7 +81,7 @@ def child(order: dict) -> None:
         os.fsync = do_nothing
         if "step" in order:
             Fuse(order["step"]).install()
-        run_job(Path(order["path"]))
+        JOBS[order.get("job", "rows")](Path(order["path"]))
     except BaseException:
         traceback.print_exc()
         os._exit(1)

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from pathlib import Path
 
 import numpy as np
 
-from hashkit.bank import Bank, BankHeader, BankSource, BankWriter, hash_names
+from hashkit.bank import (
+    Bank,
+    BankHeader,
+    BankSource,
+    BankWriter,
+    delete_rows,
+    hash_names,
+    restore_rows,
+)
 from hashkit.manifest import Manifest
 
 N_BITS = 20
@@ -96,6 +105,27 @@ def _encode(writer: BankWriter, images: range) -> None:
         batch = images[start : start + BATCH]
         writer.write(*rows_of(batch), n_consumed=start + len(batch))
     writer.complete()
+
+
+DELETIONS = ((), (0, 7), (0, 7, 8, 30), (7, 30), tuple(range(7, 31)))
+"""Deleted rows of a bank of `run_job` at the start, and after each step of `run_deletions`."""
+
+
+def run_deletions(path: Path) -> None:
+    """Bring the deleted rows of a bank from one of `DELETIONS` to the next, and so to the last."""
+    for before, after in itertools.pairwise(DELETIONS[deletions_done(path) :]):
+        if added := sorted({*after} - {*before}):
+            delete_rows(path, added)
+        else:
+            restore_rows(path, sorted({*before} - {*after}))
+
+
+def deletions_done(path: Path) -> int:
+    """How many steps of `run_deletions` a bank has behind it; fails if it is between two."""
+    with Bank.open(path) as bank:
+        deleted = () if bank.deleted is None else tuple(np.flatnonzero(bank.deleted).tolist())
+        assert bank.n_deleted == len(deleted)
+        return DELETIONS.index(deleted)
 
 
 def assert_is_prefix(bank: Bank) -> int:

@@ -13,10 +13,20 @@ import numpy as np
 import pytest
 from bank_samples import make_header, rows_of, run_job
 
-from hashkit.bank import Bank, BankHeader, BankSource, BankWriter, hash_names
+from hashkit.bank import (
+    FORMAT_VERSION,
+    Bank,
+    BankHeader,
+    BankSource,
+    BankWriter,
+    build_bank,
+    delete_rows,
+    hash_names,
+    restore_rows,
+)
 from hashkit.manifest import Manifest
 
-GOLDEN = Path(__file__).parent / "golden" / "bank-v1.h5"
+GOLDEN = {version: Path(__file__).parent / "golden" / f"bank-v{version}.h5" for version in (1, 2)}
 SPECIFICATION = Path(__file__).parents[1] / "docs" / "bank-format.md"
 
 CODES = np.array(
@@ -56,8 +66,20 @@ HEADER = BankHeader(
 )
 
 
-def test_the_golden_bank_reads_as_it_always_did():
-    with Bank.open(GOLDEN) as bank:
+def write_golden(path: Path) -> None:
+    """How the golden file of version 2 was made."""
+    blocks = [(CODES, NAMES, LABELS)]
+    n_name_bytes = len("".join(NAMES).encode())
+    build_bank(path, HEADER, SOURCES, blocks, n_rows=5, n_name_bytes=n_name_bytes, n_consumed=4)
+    delete_rows(path, [0, 3])
+    restore_rows(path, [0])
+    delete_rows(path, [4])
+
+
+@pytest.mark.parametrize("version", GOLDEN)
+def test_the_golden_bank_reads_as_it_always_did(version):
+    with Bank.open(GOLDEN[version]) as bank:
+        assert bank.format_version == version
         assert bank.header == HEADER
         assert bank.sources == SOURCES
         assert bank.is_complete
@@ -65,12 +87,28 @@ def test_the_golden_bank_reads_as_it_always_did():
         np.testing.assert_array_equal(bank.codes, CODES, strict=True)
         np.testing.assert_array_equal(bank.labels, LABELS, strict=True)
         assert list(bank.names) == NAMES
+        if version == 1:
+            assert bank.deleted is None
+        else:
+            assert bank.deleted is not None
+            assert bank.deleted.tolist() == [False, False, False, True, True]
         bank.verify()
 
 
-def test_the_golden_bank_is_what_the_specification_says():
+def test_a_bank_written_now_is_the_golden_bank_of_its_version(tmp_path):
+    write_golden(tmp_path / "bank.h5")
+    with h5py.File(tmp_path / "bank.h5") as made, h5py.File(GOLDEN[FORMAT_VERSION]) as golden:
+        assert set(made) == set(golden)
+        for name in golden:
+            np.testing.assert_array_equal(made[name][...], golden[name][...], strict=True)
+        assert {**made.attrs, "created_by": ""} == {**golden.attrs, "created_by": ""}
+
+
+@pytest.mark.parametrize("version", GOLDEN)
+def test_the_golden_bank_is_what_the_specification_says(version):
     text = "".join(NAMES).encode()
-    commit = np.array([5, len(text), 4, 1], dtype="<u8")
+    counts = [5, len(text), 4, 1] + [2, 3] * (version == 2)
+    commit = np.array(counts, dtype="<u8")
     expected = {
         "codes": CODES,
         "names": np.frombuffer(text, dtype=np.uint8),
@@ -78,7 +116,9 @@ def test_the_golden_bank_is_what_the_specification_says():
         "labels": LABELS,
         "commit": np.append(commit, np.uint64(zlib.crc32(commit.tobytes()))),
     }
-    with h5py.File(GOLDEN, "r") as file:
+    if version == 2:
+        expected["deleted"] = np.array([[0b00010000], [0b00011000]], dtype=np.uint8)
+    with h5py.File(GOLDEN[version], "r") as file:
         assert set(file) == set(expected)
         for name, values in expected.items():
             np.testing.assert_array_equal(file[name][...], values, strict=True)
@@ -89,7 +129,7 @@ def test_the_golden_bank_is_what_the_specification_says():
             attributes[name] = json.loads(attributes[name])
         assert attributes == {
             "format": "hashkit-bank",
-            "format_version": 1,
+            "format_version": version,
             "n_bits": 11,
             "manifest": {
                 "n_bits": 11,
@@ -156,7 +196,7 @@ def test_every_bank_has_the_structure(tmp_path, kind, n_rows):
 
 def test_what_a_reader_does_not_know_is_ignored(tmp_path):
     path = tmp_path / "bank.h5"
-    path.write_bytes(GOLDEN.read_bytes())
+    path.write_bytes(GOLDEN[FORMAT_VERSION].read_bytes())
     with h5py.File(path, "r+") as file:
         file.attrs["colour"] = "blue"
         file["thumbnails"] = np.zeros(3)
@@ -169,19 +209,23 @@ def test_what_a_reader_does_not_know_is_ignored(tmp_path):
         assert list(bank.names) == NAMES
 
 
-def run_the_documented_reader(path: Path) -> dict:
-    snippet = re.search(r"```python\n(.*?)```", SPECIFICATION.read_text("utf-8"), re.DOTALL)[1]
-    assert sum(bool(line.strip()) for line in snippet.splitlines()) == 6
+def run_the_documented_reader(path: Path, snippet: int = 0) -> dict:
+    snippets = re.findall(r"```python\n(.*?)```", SPECIFICATION.read_text("utf-8"), re.DOTALL)
+    assert [sum(bool(line.strip()) for line in one.splitlines()) for one in snippets] == [6, 5]
+    snippet = snippets[snippet]
     assert '"bank.h5"' in snippet
-    values = {}
+    values = {"h5py": h5py, "numpy": np}
     exec(snippet.replace('"bank.h5"', repr(str(path))), values)  # noqa: S102
     return values
 
 
 def test_the_documented_reader_reads_banks(tmp_path):
-    values = run_the_documented_reader(GOLDEN)
-    np.testing.assert_array_equal(values["codes"], CODES)
-    assert values["names"] == NAMES
+    for golden in GOLDEN.values():
+        values = run_the_documented_reader(golden)
+        np.testing.assert_array_equal(values["codes"], CODES)
+        assert values["names"] == NAMES
+    deleted = run_the_documented_reader(GOLDEN[2], snippet=1)["deleted"]
+    assert deleted.tolist() == [0, 0, 0, 1, 1]
 
     path = tmp_path / "bank.h5"
     run_job(path)

@@ -10,10 +10,19 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
-from bank_samples import LISTS, assert_is_prefix, run_job
+from bank_samples import (
+    DELETIONS,
+    LISTS,
+    assert_is_prefix,
+    deletions_done,
+    run_deletions,
+    run_job,
+)
 
-from hashkit.bank import Bank
+from hashkit import bank_layout
+from hashkit.bank import Bank, delete_rows
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
 
@@ -34,7 +43,7 @@ def crash():
         [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
 
-        def order(path: Path, **how: float) -> dict[str, bool]:
+        def order(path: Path, **how: float | str) -> dict[str, bool]:
             print(json.dumps({"path": str(path), **how}), file=process.stdin, flush=True)
             return json.loads(process.stdout.readline())
 
@@ -137,3 +146,48 @@ def test_kills_at_random_moments(tmp_path, crash, unkilled):
 @pytest.mark.slow
 def test_many_kills_at_random_moments(tmp_path, crash, unkilled):
     kill_at_random(tmp_path / "bank.h5", crash, unkilled, n_kills=1_000, seed=2)
+
+
+# Deleted rows
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_kill_at_any_step_leaves_a_whole_number_of_deletions(
+    tmp_path, crash, version, monkeypatch
+):
+    """Of version 1 too: its first deletion puts another file in its place."""
+    source, path = tmp_path / "source.h5", tmp_path / "bank.h5"
+    monkeypatch.setattr(bank_layout.create_file, "__defaults__", (version,))
+    run_job(source)
+    monkeypatch.undo()
+    least = 0
+    for step in range(1, 100):
+        path.write_bytes(source.read_bytes())
+        answer = crash(path, step=step, job="deletions")
+        done = deletions_done(path)
+        assert done >= least
+        least = done
+        check_survivor(path)
+        run_deletions(path)
+        assert deletions_done(path) == len(DELETIONS) - 1
+        assert check_survivor(path) == N_IMAGES
+        if not answer["killed"]:
+            break
+    assert not answer["error"]
+    assert step > 4 * (len(DELETIONS) - 1)
+
+
+def test_deletions_outlive_a_killed_writer(tmp_path, crash):
+    """A bank grows and is compacted while rows of it are deleted."""
+    path = tmp_path / "bank.h5"
+    for step in range(20, 400, 5):
+        path.unlink(missing_ok=True)
+        crash(path, step=20)
+        delete_rows(path, [0, 2])
+        crash(path, step=step - 19)
+        with Bank.open(path) as bank:
+            assert bank.deleted is not None
+            assert np.flatnonzero(bank.deleted).tolist() == [0, 2]
+        if bank.is_complete and len(bank.sources) == 2:
+            break
+    assert check_survivor(path) == N_IMAGES

@@ -141,7 +141,7 @@ def test_rows_reach_the_disk_before_their_commit(path, monkeypatch):
     write_at, replace = bank_files._write_at, Path.replace
 
     def noted_write(file, offset, data):
-        steps.append("commit" if len(data) == 40 else "rows")
+        steps.append("commit" if len(data) == 56 else "rows")
         write_at(file, offset, data)
 
     def noted_replace(path, target):

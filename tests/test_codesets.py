@@ -1,34 +1,16 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from hashkit.codefiles import load_codes, load_labels, pack_matrix
-from hashkit.codes import pack, unpack
+from hashkit.codes import pack
 from hashkit.codesets import CodeSet
 from hashkit.errors import CodesError
 
 BITS = np.random.default_rng(0).integers(0, 2, (7, 13)).astype(np.uint8)
 CODES = pack(BITS)
-
-
-def saved(folder: Path, **arrays: Any) -> Path:
-    np.savez(folder / "codes.npz", **arrays)
-    return folder / "codes.npz"
-
-
-def text(folder: Path, name: str, content: str) -> Path:
-    (folder / name).write_bytes(content.encode())
-    return folder / name
-
-
-# ---------------------------------------------------------------- code sets
 
 
 @pytest.mark.parametrize(
@@ -41,6 +23,8 @@ def text(folder: Path, name: str, content: str) -> Path:
         ({"labels": np.zeros(7)}, "not float64"),
         ({"labels": np.full((7, 2), 3)}, "found 3 to 3"),
         ({"labels": np.zeros((7, 2, 2), np.int64)}, "labels must be"),
+        ({"deleted": np.zeros(7, np.uint8)}, r"bool \[7\], not uint8"),
+        ({"deleted": np.zeros(6, np.bool_)}, r"bool \[7\], not bool \[6\]"),
     ],
 )
 def test_a_code_set_that_contradicts_itself_is_refused(
@@ -49,224 +33,3 @@ def test_a_code_set_that_contradicts_itself_is_refused(
     codes = CODES | 1 << 3 if changes.get("n_bits") == 12 else CODES
     with pytest.raises(CodesError, match=message):
         CodeSet(**{"codes": codes, "n_bits": 13, **changes})
-
-
-# ---------------------------------------------------------------- matrices
-
-
-@given(st.integers(1, 40), st.integers(0, 2**32 - 1), st.sampled_from("?bBhiqfdeu"))
-@settings(deadline=None)
-def test_signs_and_bits_of_any_type_pack_alike(n_bits: int, seed: int, kind: str) -> None:
-    bits = np.random.default_rng(seed).integers(0, 2, (5, n_bits))
-    dtype = np.dtype("u4" if kind == "u" else kind)
-    np.testing.assert_array_equal(pack_matrix(bits.astype(dtype)), pack(bits))
-    if dtype.kind in "if":
-        np.testing.assert_array_equal(pack_matrix((2 * bits - 1).astype(dtype)), pack(bits))
-
-
-@pytest.mark.parametrize(
-    ("matrix", "message"),
-    [
-        (np.array([[0.2, -1.4]]), r"threshold them first.*logits > 0"),
-        (np.array([[1.0, np.nan]]), "neither 0 and 1 nor -1 and 1"),
-        (np.array([[1, 0, -1]]), "1 zeros among -1 and 1"),
-        (np.array([[2, 0]]), "neither 0 and 1"),
-    ],
-)
-def test_values_that_are_not_bits_are_refused(matrix: NDArray[Any], message: str) -> None:
-    with pytest.raises(CodesError, match=message):
-        pack_matrix(matrix)
-
-
-# ---------------------------------------------------------------- archives
-
-
-@pytest.mark.parametrize(
-    "arrays",
-    [
-        {"codes": CODES, "bits": 13},
-        {"codes": CODES, "bits": np.array([13])},
-        {"codes": BITS},
-        {"codes": BITS, "bits": 13},
-        {"codes": BITS.astype(bool)},
-        {"codes": BITS.astype(np.float32) * 2 - 1},
-        {"codes": BITS.astype(np.int8) * 2 - 1, "bits": 13},
-    ],
-)
-def test_packed_codes_and_matrices_load_alike(tmp_path: Path, arrays: dict[str, Any]) -> None:
-    found = load_codes(saved(tmp_path, **arrays))
-    assert (found.n_bits, found.labels, list(found.names)) == (13, None, [])
-    np.testing.assert_array_equal(found.codes, CODES)
-
-
-def test_one_bit_is_read_right_packed_or_not(tmp_path: Path) -> None:
-    bits = np.array([[1], [0], [1]], np.uint8)
-    for codes in (bits, pack(bits)):
-        assert load_codes(saved(tmp_path, codes=codes, bits=1)).codes.tolist() == [
-            [128],
-            [0],
-            [128],
-        ]
-
-
-def test_eight_columns_of_eight_bits_are_a_matrix(tmp_path: Path) -> None:
-    bits = BITS[:, :8]
-    np.testing.assert_array_equal(load_codes(saved(tmp_path, codes=bits, bits=8)).codes, pack(bits))
-
-
-def test_labels_and_names_of_an_archive(tmp_path: Path) -> None:
-    labels, names = np.arange(7) % 3, [f"{i}.png" for i in range(7)]
-    path = saved(
-        tmp_path, codes=BITS, labels=labels, names=names, class_names=["cat", "dog", "emu"]
-    )
-    found = load_codes(path)
-    assert found.labels is not None
-    assert found.labels.tolist() == labels.tolist()
-    assert list(found.names) == names
-    assert list(found.class_names) == ["cat", "dog", "emu"]
-
-
-@pytest.mark.parametrize(
-    ("labels", "expected", "class_names"),
-    [
-        (np.arange(7.0), list(range(7)), []),
-        (np.arange(7)[:, None], list(range(7)), []),
-        (np.array(list("banbana")), [1, 0, 2, 1, 0, 2, 0], ["a", "b", "n"]),
-        (np.eye(7, 3), np.eye(7, 3).tolist(), []),
-        (np.eye(7, 3, dtype=bool), np.eye(7, 3).tolist(), []),
-    ],
-)
-def test_kinds_of_labels(
-    tmp_path: Path, labels: NDArray[Any], expected: list[Any], class_names: list[str]
-) -> None:
-    found = load_codes(saved(tmp_path, codes=BITS, labels=labels))
-    assert found.labels is not None
-    assert found.labels.tolist() == expected
-    assert list(found.class_names) == class_names
-
-
-@pytest.mark.parametrize(
-    ("arrays", "message"),
-    [
-        ({"code": BITS}, "array named codes, found code"),
-        ({"codes": CODES}, r"without bits: .*for example bits=16"),
-        ({"codes": CODES[:0]}, "without bits"),
-        ({"codes": CODES, "bits": 12}, "zeros in the last 4 bits"),
-        ({"codes": CODES, "bits": 24}, r"packed, \[n, 3\]"),
-        ({"codes": BITS * 2.0 - 1, "bits": 12}, "bits is 12, but codes have 13 columns"),
-        ({"codes": BITS[0]}, "must be a matrix"),
-        ({"codes": BITS, "bits": 13.0}, "one whole number"),
-        ({"codes": BITS - 0.5}, "threshold them first"),
-        ({"codes": CODES.astype(np.int64), "bits": 2}, "neither 0 and 1"),
-        ({"codes": BITS, "labels": np.zeros(6, np.int64)}, "7 codes, found 6"),
-        ({"codes": BITS, "labels": np.full(7, 0.5)}, "not float64"),
-        ({"codes": BITS, "labels": np.full((7, 2), 5)}, "found 5 to 5"),
-        ({"codes": BITS, "names": np.arange(7)}, "names must be text"),
-        ({"codes": BITS.astype(object)}, "without unpickling"),
-    ],
-)
-def test_archives_that_do_not_say_what_they_hold_are_refused(
-    tmp_path: Path, arrays: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(CodesError, match=message) as caught:
-        load_codes(saved(tmp_path, **arrays))
-    assert "codes.npz" in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("content", [b"", b"0101", b"PK\x03\x04 cut off", b"\x93NUMPY"])
-def test_files_that_are_no_archives_are_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "codes.npz").write_bytes(content)
-    with pytest.raises(CodesError, match=r"codes\.npz: expected an \.npz archive"):
-        load_codes(tmp_path / "codes.npz")
-
-
-def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
-    path = saved(tmp_path, codes=BITS)
-    content = bytearray(path.read_bytes())
-    content[180:200] = bytes(20)
-    path.write_bytes(content)
-    with pytest.raises(CodesError, match=r"codes\.npz: cannot be read"):
-        load_codes(path)
-
-
-def test_an_array_in_place_of_an_archive_is_refused(tmp_path: Path) -> None:
-    np.save(tmp_path / "array.npy", BITS)
-    (tmp_path / "array.npy").rename(tmp_path / "codes.npz")
-    with pytest.raises(CodesError, match=r"expected an \.npz archive"):
-        load_codes(tmp_path / "codes.npz")
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CodesError, match=r"none\.npz: there is no such file"):
-        load_codes(tmp_path / "none.npz")
-    with pytest.raises(CodesError, match=r"none\.txt: cannot be read"):
-        load_codes(tmp_path / "none.txt")
-
-
-# ---------------------------------------------------------------- text
-
-
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n"])
-def test_text_codes_are_the_same_bits(tmp_path: Path, end: str) -> None:
-    lines = ["".join(map(str, row)) for row in BITS]
-    newline = "\r\n" if end == "\r\n" else "\n"
-    found = load_codes(text(tmp_path, "pool.txt", newline.join(lines) + end))
-    assert found.n_bits == 13
-    np.testing.assert_array_equal(unpack(found.codes, 13), BITS)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("0101\n011\n", "line 2: expected 4 digits"),
-        ("0101\n0121\n", "line 2: expected 4 digits 0 or 1, as in the first line, found '0121'"),
-        ("0101\n\n0101\n", "line 2: is empty"),
-        ("cat\n", "line 1: expected 3 digits"),
-        ("", "has no codes"),
-        ("\xff", "line 1"),
-    ],
-)
-def test_text_that_is_not_codes_is_refused(tmp_path: Path, content: str, message: str) -> None:
-    with pytest.raises(CodesError, match=message):
-        load_codes(text(tmp_path, "pool.txt", content))
-
-
-def test_binary_data_is_not_taken_for_text(tmp_path: Path) -> None:
-    (tmp_path / "pool.bin").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(CodesError, match="found other data"):
-        load_codes(tmp_path / "pool.bin")
-
-
-@pytest.mark.parametrize(
-    ("content", "labels", "class_names"),
-    [
-        ("3\n0\n-1\n", [3, 0, -1], ()),
-        ("1\n0\n1\n", [1, 0, 1], ()),
-        ("10\n11\n10\n", [10, 11, 10], ()),
-        ("polar bear\ncat\ncat\n", [1, 0, 0], ("cat", "polar bear")),
-        ("0 1 1\n1 0 0\n0 0 0\n", [[0, 1, 1], [1, 0, 0], [0, 0, 0]], ()),
-        ("0,1\n1,0\n0,0\n", [[0, 1], [1, 0], [0, 0]], ()),
-        ("011\n100\n110\n", [[0, 1, 1], [1, 0, 0], [1, 1, 0]], ()),
-        ("007\n012\n007\n", [0, 1, 0], ("007", "012")),
-        ("\ufeff4\n5\n6", [4, 5, 6], ()),
-    ],
-)
-def test_label_lines(
-    tmp_path: Path, content: str, labels: list[Any], class_names: tuple[str, ...]
-) -> None:
-    found, found_names = load_labels(text(tmp_path, "labels.txt", content))
-    assert (found.tolist(), found_names) == (labels, class_names)
-    codes = text(tmp_path, "codes.txt", "01\n11\n00\n")
-    assert np.array_equal(load_codes(codes, tmp_path / "labels.txt").labels, found)  # type: ignore[arg-type]
-
-
-def test_labels_that_do_not_go_with_the_codes_are_refused(tmp_path: Path) -> None:
-    codes = text(tmp_path, "codes.txt", "01\n11\n")
-    with pytest.raises(CodesError, match=r"expected 2 labels in .*labels.txt.*found 3"):
-        load_codes(codes, text(tmp_path, "labels.txt", "1\n2\n3\n"))
-    with pytest.raises(CodesError, match="0 or 1 for the same classes"):
-        load_labels(text(tmp_path, "labels.txt", "0 1\n0 1 1\n"))
-    archive = saved(tmp_path, codes=BITS, labels=np.arange(7))
-    with pytest.raises(CodesError, match="labels of its own"):
-        load_codes(archive, tmp_path / "labels.txt")

@@ -2,6 +2,7 @@
 
 The format is described in docs/bank-format.md. `Bank` reads, `BankWriter` writes; a bank can be
 read while it is being written, and shows the rows that were committed when it was opened.
+`delete_rows` and `restore_rows` mark rows, whose numbers never change.
 """
 
 from __future__ import annotations
@@ -15,15 +16,11 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from hashkit.bank_build import build_bank
+from hashkit.bank_commit import Commit, read_commit, read_deleted
+from hashkit.bank_deletion import delete_rows, restore_rows, rows_named
 from hashkit.bank_header import BankHeader, BankSource, LabelKind
-from hashkit.bank_layout import (
-    FORMAT_VERSION,
-    Commit,
-    Layout,
-    read_commit,
-    read_layout,
-    row_widths,
-)
+from hashkit.bank_layout import FORMAT_VERSION, Layout, read_layout, row_widths
 from hashkit.bank_names import Names, encode_names, hash_names
 from hashkit.bank_writer import BankWriter
 from hashkit.codes import check_codes
@@ -37,11 +34,16 @@ __all__ = [
     "BankWriter",
     "LabelKind",
     "Names",
+    "build_bank",
+    "delete_rows",
     "encode_names",
     "hash_names",
+    "restore_rows",
+    "rows_named",
 ]
 
 _VERIFY_ROWS = 65_536
+_OPEN_TRIES = 50
 
 
 class Bank:
@@ -62,14 +64,28 @@ class Bank:
         Whether the job that writes it had finished.
     n_consumed
         Images that had been taken from the last source list, skipped ones included.
+    n_deleted
+        Rows that are deleted; `deleted` says which.
+    format_version
+        Version of the file's format.
     """
 
-    def __init__(self, path: Path, layout: Layout, commit: Commit, data: NDArray[np.uint8]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        layout: Layout,
+        commit: Commit,
+        data: NDArray[np.uint8],
+        deleted: NDArray[np.bool_] | None,
+    ) -> None:
         self.path = path
+        self.format_version = layout.format_version
         self.header = layout.header
         self.sources = layout.sources
         self.is_complete = commit.is_complete
         self.n_consumed = commit.n_consumed
+        self.n_deleted = commit.n_deleted
+        self._deleted = deleted
         self._layout = layout
         self._commit = commit
         self._data: NDArray[np.uint8] | None = data
@@ -77,6 +93,8 @@ class Bank:
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Bank:
         """Open a bank, complete or not, in time that does not depend on its size.
+
+        Of a bank with deleted rows, one bit a row is read.
 
         Raises
         ------
@@ -91,8 +109,8 @@ class Bank:
             # Unbuffered, so that the commit record is never an old copy of it.
             with path.open("rb", buffering=0) as file:
                 layout = read_layout(file, path)
-                commit = read_commit(file, layout, path)
-                return cls(path, layout, commit, _map(file))
+                commit, deleted = _read_state(file, layout, path)
+                return cls(path, layout, commit, _map(file), deleted)
         except FileNotFoundError:
             raise BankError(f"{path}: there is no such bank; `hashkit encode` makes one") from None
         except OSError as error:
@@ -154,6 +172,11 @@ class Bank:
         text = self._bytes("names", self._commit.n_name_bytes)
         return Names(text, self._column("name_ends").view("<u8"), str(self.path))
 
+    @property
+    def deleted(self) -> NDArray[np.bool_] | None:
+        """Which rows are deleted, bool [n]; None if none is."""
+        return self._deleted
+
     def verify(self) -> None:
         """Read every row, and check what `open` takes on trust: padding, names, labels.
 
@@ -191,6 +214,22 @@ class Bank:
             raise BankError(f"{self.path}: the bank is closed; open it again")
         offset = self._layout.offsets[name]
         return self._data[offset : offset + n_bytes]
+
+
+def _read_state(
+    file: BinaryIO, layout: Layout, path: Path
+) -> tuple[Commit, NDArray[np.bool_] | None]:
+    """Commit, and the rows that were deleted at that moment."""
+    for _ in range(_OPEN_TRIES):
+        commit = read_commit(file, layout, path)
+        if not commit.n_deleted:
+            return commit, None
+        bitmap = read_deleted(file, layout, commit, path)
+        if bitmap is not None:
+            deleted = np.unpackbits(bitmap, count=commit.n_rows).view(np.bool_)
+            deleted.setflags(write=False)
+            return commit, deleted
+    raise BankError(f"{path}: its deleted rows change all the time; open it again later")
 
 
 def _map(file: BinaryIO) -> NDArray[np.uint8]:

@@ -3,20 +3,44 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
 import filelock
+import numpy as np
+from numpy.typing import NDArray
 
+from hashkit.bank_commit import Commit, read_commit, read_deleted
 from hashkit.bank_header import BankHeader, BankSource
-from hashkit.bank_layout import Commit, create_file, read_commit, read_layout, row_widths
+from hashkit.bank_layout import bitmap_size, create_file, read_layout, row_widths
 from hashkit.errors import BankError, BankLockedError
 
-__all__ = ["BankFile", "create_bank", "locked", "writing"]
+__all__ = ["BankFile", "create_bank", "existing", "followed", "locked", "replacing", "writing"]
 
 _COPY_BYTES: Final = 4 << 20
+
+
+def followed(path: str | os.PathLike[str]) -> Path:
+    """The file behind a symbolic link, which a replacement would otherwise cut off."""
+    path = Path(path)
+    return path.resolve() if path.is_symlink() else path
+
+
+def existing(path: str | os.PathLike[str]) -> Path:
+    """The file of a bank that must be there.
+
+    Raises
+    ------
+    BankError
+        If it is not.
+    """
+    path = followed(path)
+    if not path.exists():
+        raise BankError(f"{path}: there is no such bank; `hashkit encode` makes one")
+    return path
 
 
 @contextlib.contextmanager
@@ -54,7 +78,7 @@ def create_bank(
     path: Path, header: BankHeader, sources: tuple[BankSource, ...], n_rows: int, n_name_bytes: int
 ) -> None:
     """Put an empty bank with room for ``n_rows`` rows at ``path``, atomically."""
-    with _replacing(path) as new:
+    with replacing(path) as new:
         create_file(new, header, sources, n_rows, n_name_bytes)
         with BankFile(new, is_new=True) as file:
             file.commit(Commit())
@@ -101,11 +125,41 @@ class BankFile:
 
     def commit(self, commit: Commit) -> None:
         """Make ``commit`` the valid one, after what it covers has reached the disk."""
+        record = commit.to_bytes(self.layout.format_version)
         with writing(self._path):
             os.fsync(self._file.fileno())
-            _write_at(self._file, self.layout.offsets["commit"], commit.to_bytes())
+            _write_at(self._file, self.layout.offsets["commit"], record)
             os.fsync(self._file.fileno())
         self.committed = commit
+
+    def read_deleted(self) -> NDArray[np.uint8]:
+        """Which of the committed rows are deleted: uint8 [ceil(n_rows / 8)], packed as codes are.
+
+        Raises
+        ------
+        BankError
+            If that is damaged.
+        """
+        with writing(self._path):
+            bitmap = read_deleted(self._file, self.layout, self.committed, self._path)
+        if bitmap is None:
+            raise BankError(f"{self._path}: the commit record is damaged; another program wrote it")
+        return bitmap
+
+    def commit_deleted(self, bitmap: NDArray[np.uint8]) -> None:
+        """Make ``bitmap``, of the form that `read_deleted` gives, the valid one, atomically.
+
+        It is written beside the one that holds, which takes a format version above 1.
+        """
+        commit = dataclasses.replace(
+            self.committed,
+            n_deleted=int(np.bitwise_count(bitmap).sum()),
+            generation=self.committed.generation + 1,
+        )
+        with writing(self._path):
+            offset = self.layout.deleted_offset(commit.deleted_slot)
+            _write_at(self._file, offset, bitmap.tobytes())
+        self.commit(commit)
 
     def rebuild(
         self,
@@ -114,11 +168,16 @@ class BankFile:
         n_rows: int,
         n_name_bytes: int,
         commit: Commit,
+        format_version: int | None = None,
     ) -> None:
-        """Put a file of another structure, with the committed rows, in the place of this one."""
+        """Put a file of another structure, with the committed rows, in the place of this one.
+
+        It keeps its format version unless another is given.
+        """
+        version = format_version or self.layout.format_version
         try:
-            with _replacing(self._path) as new:
-                create_file(new, header, sources, n_rows, n_name_bytes)
+            with replacing(self._path) as new:
+                create_file(new, header, sources, n_rows, n_name_bytes, version)
                 with BankFile(new, is_new=True) as successor:
                     self._copy_to(successor)
                     successor.commit(commit)
@@ -146,10 +205,14 @@ class BankFile:
         for name, n_bytes in sizes.items():
             source_at, target_at = self.layout.offsets[name], other.layout.offsets[name]
             _copy(self._file, source_at, other._file, target_at, n_bytes)
+        if self.committed.n_deleted:
+            slot, size = self.committed.deleted_slot, bitmap_size(self.committed.n_rows)
+            source_at, target_at = (file.layout.deleted_offset(slot) for file in (self, other))
+            _copy(self._file, source_at, other._file, target_at, size)
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """Give the path of a file to write, which then takes the place of ``path`` atomically."""
     new = _successor(path)
     try:

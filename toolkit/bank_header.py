@@ -61,12 +61,12 @@ class BankHeader:
     n_bits
         Bits of a code; the manifest's.
     manifest
-        What the model says of itself.
+        What the model says of itself; None if it is not known which one it was.
     model_sha256
-        SHA-256 of the model's file, hexadecimal.
+        SHA-256 of the model's file, hexadecimal; empty if unknown.
     runtime, provider, precision
         What computed the codes, for example ``onnxruntime 1.24``, ``CPUExecutionProvider`` and
-        ``fp32``.
+        ``fp32``; empty if unknown.
     class_names
         Names of the images' classes, by label; empty if unknown.
     label_kind
@@ -81,7 +81,7 @@ class BankHeader:
     """
 
     n_bits: int
-    manifest: Manifest
+    manifest: Manifest | None
     model_sha256: str
     runtime: str
     provider: str
@@ -92,7 +92,7 @@ class BankHeader:
 
     def __post_init__(self) -> None:
         code_size(self.n_bits)
-        if self.manifest.n_bits != self.n_bits:
+        if self.manifest is not None and self.manifest.n_bits != self.n_bits:
             raise BankError(
                 f"bank header: expected the manifest's {self.manifest.n_bits} bits, "
                 f"found {self.n_bits}"
@@ -110,7 +110,7 @@ def header_attributes(header: BankHeader, sources: tuple[BankSource, ...]) -> di
     """Attributes of a bank file that hold ``header`` and all its image lists."""
     return {
         "n_bits": header.n_bits,
-        "manifest": json.dumps(header.manifest.to_dict()),
+        "manifest": json.dumps(None if header.manifest is None else header.manifest.to_dict()),
         "model_sha256": header.model_sha256,
         "runtime": header.runtime,
         "provider": header.provider,
@@ -134,9 +134,10 @@ def header_of(attributes: Mapping[str, Any]) -> tuple[BankHeader, tuple[BankSour
         BankSource(**{name: value for name, value in fields.items() if name in known})
         for fields in json.loads(attributes["source"])
     )
+    manifest = json.loads(attributes["manifest"])
     header = BankHeader(
         n_bits=int(attributes["n_bits"]),
-        manifest=Manifest.from_dict(json.loads(attributes["manifest"])),
+        manifest=None if manifest is None else Manifest.from_dict(manifest),
         model_sha256=str(attributes["model_sha256"]),
         runtime=str(attributes["runtime"]),
         provider=str(attributes["provider"]),

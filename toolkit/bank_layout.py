@@ -7,9 +7,6 @@ metadata does not change while a bank is being written, and no kill can damage i
 from __future__ import annotations
 
 import dataclasses
-import struct
-import time
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -23,59 +20,30 @@ from hashkit.codes import code_size
 from hashkit.errors import BankError, BankMismatchError, HashkitError
 
 __all__ = [
+    "COMMIT_WORDS",
     "FORMAT",
     "FORMAT_VERSION",
-    "Commit",
+    "VERSIONS",
     "Layout",
+    "bitmap_size",
     "create_file",
-    "read_commit",
     "read_layout",
     "row_widths",
 ]
 
 FORMAT: Final = "hashkit-bank"
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+"""The version that new banks have."""
+
+VERSIONS: Final = (1, 2)
+"""The versions that are read and gone on with; version 1 has no deleted rows."""
+
+COMMIT_WORDS: Final = {1: 5, 2: 7}
+"""Numbers of the commit record, by format version."""
 
 # No dataset's start may let the commit record straddle a memory page or disk sector, as a kill
 # between two pages would tear it. 64 also keeps every column aligned for its element type.
 _ALIGNMENT: Final = 64
-_COMMIT: Final = struct.Struct("<5Q")
-_COMMIT_TRIES: Final = 50
-
-
-@dataclasses.dataclass(frozen=True)
-class Commit:
-    """How much of a bank is valid: the one part of the file that is written more than once.
-
-    Attributes
-    ----------
-    n_rows, n_name_bytes
-        Rows, and bytes of names, that are valid.
-    n_consumed
-        Images taken from the (last) source list, those that gave no row included.
-    is_complete
-        Whether the job that writes the bank has finished.
-    """
-
-    n_rows: int = 0
-    n_name_bytes: int = 0
-    n_consumed: int = 0
-    is_complete: bool = False
-
-    def to_bytes(self) -> bytes:
-        """The commit record: five little-endian uint64, the last a CRC-32 of the others."""
-        values = (self.n_rows, self.n_name_bytes, self.n_consumed, int(self.is_complete))
-        return _COMMIT.pack(*values, zlib.crc32(_COMMIT.pack(*values, 0)[:-8]))
-
-    @classmethod
-    def from_bytes(cls, record: bytes) -> Commit | None:
-        """Commit of a record; None if it is cut off or its checksum does not fit."""
-        if len(record) != _COMMIT.size:
-            return None
-        n_rows, n_name_bytes, n_consumed, complete, check = _COMMIT.unpack(record)
-        if check != zlib.crc32(record[:-8]):
-            return None
-        return cls(n_rows, n_name_bytes, n_consumed, bool(complete))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +52,8 @@ class Layout:
 
     Attributes
     ----------
+    format_version
+        One of `VERSIONS`.
     header, sources
         The header, and all image lists in the order in which they were added.
     n_rows, n_name_bytes
@@ -92,11 +62,21 @@ class Layout:
         Byte position in the file of each dataset, by name.
     """
 
+    format_version: int
     header: BankHeader
     sources: tuple[BankSource, ...]
     n_rows: int
     n_name_bytes: int
     offsets: Mapping[str, int]
+
+    def deleted_offset(self, slot: int) -> int:
+        """Byte position in the file of one of the two bitmaps of deleted rows."""
+        return self.offsets["deleted"] + slot * bitmap_size(self.n_rows)
+
+
+def bitmap_size(n_rows: int) -> int:
+    """Bytes of a bitmap with one bit a row."""
+    return (n_rows + 7) // 8
 
 
 def row_widths(header: BankHeader) -> dict[str, int]:
@@ -110,7 +90,12 @@ def row_widths(header: BankHeader) -> dict[str, int]:
 
 
 def create_file(
-    path: Path, header: BankHeader, sources: tuple[BankSource, ...], n_rows: int, n_name_bytes: int
+    path: Path,
+    header: BankHeader,
+    sources: tuple[BankSource, ...],
+    n_rows: int,
+    n_name_bytes: int,
+    format_version: int = FORMAT_VERSION,
 ) -> None:
     """Write an empty bank file with room for ``n_rows`` rows; what is there is overwritten.
 
@@ -126,10 +111,11 @@ def create_file(
         alignment_interval=_ALIGNMENT,
     ) as file:
         file.attrs["format"] = FORMAT
-        file.attrs["format_version"] = FORMAT_VERSION
+        file.attrs["format_version"] = format_version
         file.attrs["created_by"] = f"hashkit {hashkit.__version__}"
         file.attrs.update(header_attributes(header, sources))
-        for name, (dtype, shape) in _datasets(header, n_rows, n_name_bytes).items():
+        datasets = _datasets(header, n_rows, n_name_bytes, format_version)
+        for name, (dtype, shape) in datasets.items():
             _create_dataset(file, name, dtype, shape)
 
 
@@ -152,31 +138,12 @@ def read_layout(file: BinaryIO, path: Path) -> Layout:
         raise BankError(f"{path}: {_explain(error)}") from None
 
 
-def read_commit(file: BinaryIO, layout: Layout, path: Path) -> Commit:
-    """Read the commit record of an open bank file, and check it against the file's capacity.
-
-    Raises
-    ------
-    BankError
-        If the record is damaged, or contradicts the rest of the file.
-    """
-    for _ in range(_COMMIT_TRIES):
-        file.seek(layout.offsets["commit"])
-        commit = Commit.from_bytes(file.read(_COMMIT.size))
-        if commit is not None:
-            _check_commit(file, layout, commit, path)
-            return commit
-        # A reader can meet the writer half way through the record.
-        time.sleep(0.001)
-    raise BankError(f"{path}: the commit record is damaged; make the bank again with --overwrite")
-
-
 def _datasets(
-    header: BankHeader, n_rows: int, n_name_bytes: int
+    header: BankHeader, n_rows: int, n_name_bytes: int, format_version: int
 ) -> dict[str, tuple[str, tuple[int, ...]]]:
     n_rows, n_name_bytes = max(n_rows, 1), max(n_name_bytes, 1)  # an empty dataset has no place
     datasets: dict[str, tuple[str, tuple[int, ...]]] = {
-        "commit": ("<u8", (_COMMIT.size // 8,)),
+        "commit": ("<u8", (COMMIT_WORDS[format_version],)),
         "codes": ("|u1", (n_rows, code_size(header.n_bits))),
         "name_ends": ("<u8", (n_rows,)),
         "names": ("|u1", (n_name_bytes,)),
@@ -185,6 +152,8 @@ def _datasets(
         datasets["labels"] = ("<i4", (n_rows,))
     elif header.label_kind == "multi":
         datasets["labels"] = ("|u1", (n_rows, len(header.class_names)))
+    if format_version > 1:
+        datasets["deleted"] = ("|u1", (2, bitmap_size(n_rows)))
     return datasets
 
 
@@ -192,7 +161,9 @@ def _create_dataset(file: h5py.File, name: str, dtype: str, shape: tuple[int, ..
     plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     plan.set_layout(h5py.h5d.CONTIGUOUS)
     plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    # Room for rows may hold anything, but a row that comes must not find itself deleted.
+    is_bitmap = name == "deleted"
+    plan.set_fill_time(h5py.h5d.FILL_TIME_ALLOC if is_bitmap else h5py.h5d.FILL_TIME_NEVER)
     plan.set_obj_track_times(False)  # equal banks are equal files
     kind = h5py.h5t.py_create(np.dtype(dtype))
     h5py.h5d.create(file.id, name.encode(), kind, h5py.h5s.create_simple(shape), plan)
@@ -202,9 +173,9 @@ def _read_open(hdf5: h5py.File, path: Path) -> Layout:
     if hdf5.attrs.get("format") != FORMAT:
         raise BankError(f"{path}: an HDF5 file, but not a code bank (no format = {FORMAT!r})")
     version = int(hdf5.attrs["format_version"])
-    if version != FORMAT_VERSION:
+    if version not in VERSIONS:
         raise BankMismatchError(
-            f"{path}: expected a bank of format version {FORMAT_VERSION}, found {version}: "
+            f"{path}: expected a bank of format version {FORMAT_VERSION} or less, found {version}: "
             "use the hashkit release that wrote it, or make the bank again"
         )
     try:
@@ -213,7 +184,7 @@ def _read_open(hdf5: h5py.File, path: Path) -> Layout:
         raise BankError(f"{path}: damaged: {error}") from None
     n_rows, n_name_bytes = len(hdf5["codes"]), len(hdf5["names"])
     offsets: dict[str, int] = {}
-    for name, (dtype, shape) in _datasets(header, n_rows, n_name_bytes).items():
+    for name, (dtype, shape) in _datasets(header, n_rows, n_name_bytes, version).items():
         dataset = hdf5[name]
         if dataset.dtype.str != dtype or dataset.shape != shape:
             raise BankError(
@@ -227,24 +198,7 @@ def _read_open(hdf5: h5py.File, path: Path) -> Layout:
                 "the file was rewritten by another program"
             )
         offsets[name] = int(offset)
-    return Layout(header, sources, n_rows, n_name_bytes, offsets)
-
-
-def _check_commit(file: BinaryIO, layout: Layout, commit: Commit, path: Path) -> None:
-    if commit.n_rows > layout.n_rows or commit.n_name_bytes > layout.n_name_bytes:
-        raise BankError(
-            f"{path}: damaged: {commit.n_rows} rows and {commit.n_name_bytes} bytes of names are "
-            f"committed, with room for {layout.n_rows} and {layout.n_name_bytes}"
-        )
-    end = 0
-    if commit.n_rows:
-        file.seek(layout.offsets["name_ends"] + 8 * (commit.n_rows - 1))
-        end = int.from_bytes(file.read(8), "little")
-    if end != commit.n_name_bytes:
-        raise BankError(
-            f"{path}: damaged: the last name should end at byte {commit.n_name_bytes}, "
-            f"but name_ends says {end}"
-        )
+    return Layout(version, header, sources, n_rows, n_name_bytes, offsets)
 
 
 def _explain(error: Exception) -> str:

@@ -6,8 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Final
 
+from hashkit.bank_commit import Commit
 from hashkit.bank_header import BankHeader, BankSource
-from hashkit.bank_layout import Commit
 from hashkit.errors import BankError, BankMismatchError
 
 __all__ = ["check_appendable", "check_model", "check_source", "join_providers"]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hashkit.bank_commit import Commit
 from hashkit.bank_header import BankHeader
-from hashkit.bank_layout import Commit
 from hashkit.bank_names import encode_names
 from hashkit.codes import check_codes
 from hashkit.errors import BankError

@@ -21,9 +21,9 @@ import filelock
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.bank_files import BankFile, create_bank, locked, writing
+from hashkit.bank_commit import Commit
+from hashkit.bank_files import BankFile, create_bank, existing, followed, locked, writing
 from hashkit.bank_header import BankHeader
-from hashkit.bank_layout import Commit
 from hashkit.bank_match import check_appendable, check_model, check_source, join_providers
 from hashkit.bank_rows import encode_rows
 from hashkit.errors import BankError
@@ -85,7 +85,7 @@ class BankWriter:
         BankError
             If the file exists and ``overwrite`` is False, or it cannot be written.
         """
-        path = _followed(path)
+        path = followed(path)
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path) as (lock, keep):
@@ -129,7 +129,7 @@ class BankWriter:
         BankError
             If there is no such bank, or it cannot be read or written.
         """
-        path = _existing(path)
+        path = existing(path)
         with locked(path) as (lock, keep):
             writer = cls(path, lock, commit_seconds)
             keep.callback(writer._file.close)
@@ -168,7 +168,7 @@ class BankWriter:
         BankError
             If it is not complete, or cannot be read or written.
         """
-        path = _existing(path)
+        path = existing(path)
         with locked(path) as (lock, keep):
             writer = cls(path, lock, commit_seconds)
             keep.callback(writer._file.close)
@@ -247,7 +247,12 @@ class BankWriter:
         except BankError as error:
             raise BankError(f"{self.path}: {error}") from None
         n_name_bytes = before.n_name_bytes + len(columns["names"])
-        after = Commit(before.n_rows + len(codes), n_name_bytes, n_consumed)
+        after = dataclasses.replace(
+            before,
+            n_rows=before.n_rows + len(codes),
+            n_name_bytes=n_name_bytes,
+            n_consumed=n_consumed,
+        )
         self._check_progress(after)
         self._make_room(after)
         self._file.write(columns, before)
@@ -358,19 +363,6 @@ class BankWriter:
                 f"{self.path}: expected n_consumed to be at least {least}"
                 f"{'' if most is None else f' and at most {most}'}, found {after.n_consumed}"
             )
-
-
-def _followed(path: str | os.PathLike[str]) -> Path:
-    """The file behind a symbolic link, which a replacement would otherwise cut off."""
-    path = Path(path)
-    return path.resolve() if path.is_symlink() else path
-
-
-def _existing(path: str | os.PathLike[str]) -> Path:
-    path = _followed(path)
-    if not path.exists():
-        raise BankError(f"{path}: there is no such bank; `hashkit encode` makes one")
-    return path
 
 
 def _grown(capacity: int, needed: int) -> int:

@@ -42,8 +42,12 @@ class CodeDatabase(Protocol):
     def class_names(self) -> Sequence[str]:
         """Names of the classes by label; empty if there are none."""
 
+    @property
+    def deleted(self) -> NDArray[np.bool_] | None:
+        """Which rows are deleted, bool [n]; None if none is. They keep their row numbers."""
+
     def __len__(self) -> int:
-        """Rows."""
+        """Rows, the deleted ones included."""
         ...
 
 
@@ -63,6 +67,8 @@ class CodeSet:
         One name a row, or empty.
     class_names
         Names of the classes by label, or empty.
+    deleted
+        Which rows are deleted, bool [n], or None if none is.
 
     Raises
     ------
@@ -75,6 +81,7 @@ class CodeSet:
     labels: NDArray[Any] | None = None
     names: Sequence[str] = ()
     class_names: Sequence[str] = ()
+    deleted: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         check_codes(self.codes, self.n_bits)
@@ -83,6 +90,12 @@ class CodeSet:
             raise CodesError(f"expected a name for each of {n_rows} codes, found {len(self.names)}")
         if self.labels is not None:
             check_labels(self.labels, n_rows)
+        deleted = self.deleted
+        if deleted is not None and (deleted.dtype != np.bool_ or deleted.shape != (n_rows,)):
+            raise CodesError(
+                f"deleted rows must be marked as bool [{n_rows}], "
+                f"not {deleted.dtype} {list(deleted.shape)}"
+            )
 
     def __len__(self) -> int:
         return len(self.codes)

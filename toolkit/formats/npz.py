@@ -1,4 +1,4 @@
-"""Codes made by other programs: ``.npz`` archives and text files, read into a `CodeSet`.
+"""``.npz`` archives of codes, as NumPy programs keep them.
 
 An archive holds
 
@@ -11,145 +11,41 @@ An archive holds
 ``class_names``  optional: a name for each label number
 ===============  ============================================================================
 
-A text file has one code a line, ``0101...``. A labels file has one line a code: a whole number;
-or 0 and 1 for each class (``0 1 1``, ``0,1,1`` or ``011``); or else a class name. Numbers are
-written without leading zeros, so lines of 0 and 1 only, all of one length above 1, of which one
-begins with 0, are taken for a matrix.
+Archives are written with packed codes, and read by `numpy.load`.
 """
 
 from __future__ import annotations
 
-import os
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from hashkit.codes import check_codes, code_size, pack
-from hashkit.codesets import CodeSet, check_labels
+from hashkit.codesets import CodeDatabase, CodeSet, check_labels
 from hashkit.errors import CodesError
+from hashkit.formats.format import Format, Meter, WriteProgress, whole_file
+from hashkit.formats.labels import number_classes
+from hashkit.formats.rows import has_names, live_codes, live_labels, live_names, n_live_rows
 
-__all__ = ["load_codes", "load_labels", "pack_matrix"]
-
-
-def load_codes(
-    path: str | os.PathLike[str], labels_path: str | os.PathLike[str] | None = None
-) -> CodeSet:
-    """Read codes that another program wrote.
-
-    Parameters
-    ----------
-    path
-        An ``.npz`` archive, or a text file of one code a line.
-    labels_path
-        A file of one label a line, for codes that bring no labels.
-
-    Raises
-    ------
-    CodesError
-        If a file cannot be read, or does not say unambiguously what its codes and labels are.
-    """
-    path = Path(path)
-    codes = _load_archive(path) if path.suffix == ".npz" else _load_text(path)
-    if labels_path is None:
-        return codes
-    if codes.labels is not None:
-        raise CodesError(f"{path} has labels of its own: leave out {labels_path}")
-    labels, class_names = load_labels(labels_path)
-    if len(labels) != len(codes):
-        raise CodesError(
-            f"expected {len(codes)} labels in {labels_path}, one for each code of {path}, "
-            f"found {len(labels)}"
-        )
-    return CodeSet(codes.codes, codes.n_bits, labels, codes.names, class_names)
+__all__ = ["NPZ", "pack_matrix"]
 
 
-def load_labels(path: str | os.PathLike[str]) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Read a file of one label a line.
-
-    Returns
-    -------
-    tuple
-        (labels, class_names): int64 [n] or uint8 [n, n_classes], and the names by label where the
-        lines are names, which are numbered in alphabetical order.
-
-    Raises
-    ------
-    CodesError
-        If the file cannot be read or its lines differ in kind.
-    """
-    path = Path(path)
-    lines = [line.strip() for line in _lines(path)]
-    if all(_is_number(line) for line in lines):
-        return np.array([int(line) for line in lines], dtype=np.int64), ()
-    cells = [line.replace(",", " ").split() for line in lines]
-    if all(len(row) == 1 for row in cells):
-        cells = [list(row[0]) for row in cells]
-    if all(set(row) <= {"0", "1"} for row in cells):
-        widths = sorted({len(row) for row in cells})
-        if len(widths) > 1:
-            raise CodesError(
-                f"{path}: every line needs 0 or 1 for the same classes, "
-                f"but lines have {widths[0]} to {widths[-1]} of them"
-            )
-        return np.array(cells).astype(np.uint8), ()
-    return _numbered(lines)
-
-
-def _is_number(text: str) -> bool:
-    digits = text.removeprefix("-")
-    return digits.isascii() and digits.isdigit() and (digits == "0" or digits[0] != "0")
-
-
-def _numbered(
-    class_of_row: Sequence[str] | NDArray[np.str_],
-) -> tuple[NDArray[Any], tuple[str, ...]]:
-    class_names, labels = np.unique(np.asarray(class_of_row), return_inverse=True)
-    return labels.astype(np.int64), tuple(class_names.tolist())
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise CodesError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise CodesError(f"{path}: expected an .npz, .h5 or text file, found other data") from None
-    lines = text.rstrip().splitlines()
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            raise CodesError(f"{path}, line {number}: is empty; expected one line a code")
-    return lines
-
-
-def _load_text(path: Path) -> CodeSet:
-    lines = [line.strip() for line in _lines(path)]
-    if not lines:
-        raise CodesError(f"{path}: has no codes")
-    n_bits = len(lines[0])
-    for number, line in enumerate(lines, start=1):
-        if len(line) != n_bits or not set(line) <= {"0", "1"}:
-            found = line if len(line) <= 40 else f"{line[:40]}..."
-            raise CodesError(
-                f"{path}, line {number}: expected {n_bits} digits 0 or 1, as in the first line, "
-                f"found {found!r} ({len(line)} characters)"
-            )
-    digits = np.frombuffer("".join(lines).encode("ascii"), dtype=np.uint8)
-    return CodeSet(pack(digits.reshape(len(lines), n_bits) - ord("0")), n_bits)
-
-
-def _load_archive(path: Path) -> CodeSet:
+def _read(path: Path, n_bits: int | None) -> CodeSet:
     arrays = _read_arrays(path)
     if "codes" not in arrays:
         raise CodesError(
             f"{path}: expected an array named codes, found {', '.join(arrays) or 'no arrays'}"
         )
     try:
-        codes, n_bits = _packed(arrays["codes"], _bits(arrays.get("bits")))
+        stored_bits = _bits(arrays.get("bits"))
+        if n_bits is not None and stored_bits not in (None, n_bits):
+            raise CodesError(f"expected codes of {n_bits} bits, found bits = {stored_bits}")
+        codes, n_bits = _packed(arrays["codes"], n_bits if stored_bits is None else stored_bits)
         class_names = tuple(_texts(arrays, "class_names"))
         labels = arrays.get("labels")
         if labels is not None:
@@ -202,7 +98,9 @@ def _labels(
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Labels as integers, and the class names that go with them."""
     if labels.dtype.kind in "US" and labels.ndim == 1:
-        return _numbered(np.char.decode(labels, "utf-8") if labels.dtype.kind == "S" else labels)
+        return number_classes(
+            np.char.decode(labels, "utf-8") if labels.dtype.kind == "S" else labels
+        )
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]  # a column of numbers, as MATLAB saves them
     if np.issubdtype(labels.dtype, np.floating) and np.all(labels == np.floor(labels)):
@@ -264,3 +162,59 @@ def pack_matrix(matrix: NDArray[Any]) -> NDArray[np.uint8]:
         f"codes are {matrix.dtype} values that are neither 0 and 1 nor -1 and 1: save packed bits, "
         "or threshold them first, for example (logits > 0)"
     )
+
+
+def _write(
+    path: Path,
+    database: CodeDatabase,
+    *,
+    overwrite: bool = False,
+    progress: WriteProgress | None = None,
+) -> None:
+    n_rows, labels, is_named = n_live_rows(database), database.labels, has_names(database)
+    meter = Meter(n_rows * (1 + (labels is not None) + is_named), progress)
+    with whole_file(path, overwrite) as part:
+        with zipfile.ZipFile(part, "w") as archive:
+            shape = (n_rows, code_size(database.n_bits))
+            _write_array(archive, "codes", "|u1", shape, live_codes(database), meter)
+            _write_small(archive, "bits", np.array(database.n_bits))
+            if labels is not None:
+                shape = (n_rows, *labels.shape[1:])
+                pieces = (piece for piece in live_labels(database) if piece is not None)
+                _write_array(archive, "labels", labels.dtype, shape, pieces, meter)
+        # Texts are four bytes a character, most of them 0; codes do not compress.
+        with zipfile.ZipFile(part, "a", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            if is_named:
+                longest = max(max(map(len, names), default=1) for names in live_names(database))
+                kind = f"<U{max(longest, 1)}"
+                texts = (np.array(names, dtype=kind) for names in live_names(database))
+                _write_array(archive, "names", kind, (n_rows,), texts, meter)
+            if database.class_names:
+                class_names = np.array(list(database.class_names), dtype=np.str_)
+                _write_small(archive, "class_names", class_names)
+
+
+def _write_small(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
+    _write_array(archive, name, array.dtype, array.shape, [array], None)
+
+
+def _write_array(
+    archive: zipfile.ZipFile,
+    name: str,
+    dtype: DTypeLike,
+    shape: tuple[int, ...],
+    pieces: Iterable[NDArray[Any]],
+    meter: Meter | None,
+) -> None:
+    """Write an array of the archive piece by piece, so that it is never in memory whole."""
+    dtype = np.dtype(dtype)
+    header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for piece in pieces:
+            file.write(np.ascontiguousarray(piece, dtype=dtype).tobytes())
+            if meter is not None:
+                meter.add(len(piece))
+
+
+NPZ = Format("NumPy archive", _read, _write)

@@ -1,0 +1,195 @@
+"""What an ONNX file says of itself, read from the file: no runtime is started, no weight is read.
+
+An ONNX file is one protocol-buffers message; of its many parts only the few that describe the
+model are looked at (field numbers: onnx.proto3 of the ONNX specification).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from hashkit.errors import ModelError
+from hashkit.manifest import Manifest
+from hashkit.runtimes.contract import check_contract, read_precision
+
+__all__ = ["GraphTensor", "OnnxFile", "read_onnx_file"]
+
+_TYPES: Final = {
+    1: "float",
+    2: "uint8",
+    3: "int8",
+    4: "uint16",
+    5: "int16",
+    6: "int32",
+    7: "int64",
+    8: "string",
+    9: "bool",
+    10: "float16",
+    11: "double",
+    12: "uint32",
+    13: "uint64",
+    16: "bfloat16",
+}
+_VARINT, _LONG, _BYTES, _SHORT = 0, 1, 2, 5
+
+
+@dataclasses.dataclass(frozen=True)
+class GraphTensor:
+    """An input or output of the graph; ``type`` and ``shape`` as in ONNX Runtime."""
+
+    name: str
+    type: str
+    shape: tuple[int | str | None, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class OnnxFile:
+    """The description of a model that keeps the model contract.
+
+    Attributes
+    ----------
+    manifest
+        What the model says of itself; bits and size are the graph's.
+    precision
+        Arithmetic of the network, for example ``fp32``.
+    opset
+        Version of ONNX's own operators.
+    producer
+        The program that wrote the file, and its version; empty if unknown.
+    inputs, outputs
+        Inputs and outputs of the graph.
+    """
+
+    manifest: Manifest
+    precision: str
+    opset: int
+    producer: str
+    inputs: tuple[GraphTensor, ...]
+    outputs: tuple[GraphTensor, ...]
+
+
+def read_onnx_file(path: Path) -> OnnxFile:
+    """Read the description of an ONNX model.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, not an ONNX model, or breaks the contract.
+    """
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            model = _Message(data, 0, len(data))
+            graph = model.message(7)
+            inputs, outputs = (_tensors(graph, field) for field in (11, 12))
+            metadata = {entry.text(1): entry.text(2) for entry in model.messages(14)}
+            opsets = {entry.text(1): entry.number(2) for entry in model.messages(8)}
+            producer = f"{model.text(2)} {model.text(3)}".strip()
+    except FileNotFoundError:
+        raise ModelError(f"{path}: there is no such model") from None
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except ValueError:  # of this file's messages, of text that is no UTF-8, of an empty file
+        raise ModelError(f"{path}: expected an ONNX model, found other data") from None
+    try:
+        n_bits, height, width = check_contract(inputs, outputs)
+        manifest = Manifest.from_metadata(metadata, n_bits=n_bits, height=height, width=width)
+        precision = read_precision(metadata)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from None
+    return OnnxFile(manifest, precision, opsets.get("", 0), producer, inputs, outputs)
+
+
+class _Message:
+    """One protocol-buffers message: the bytes ``start`` to ``end`` of a file.
+
+    Raises
+    ------
+    ValueError
+        By every method, if the bytes are no message, or lack what is asked for.
+    """
+
+    def __init__(self, data: mmap.mmap, start: int, end: int) -> None:
+        self._data, self._start, self._end = data, start, end
+
+    def message(self, field: int) -> _Message:
+        """The message in a field that must be there."""
+        for message in self.messages(field):
+            return message
+        raise ValueError(f"no field {field}")
+
+    def messages(self, field: int) -> Iterator[_Message]:
+        """The messages in a field that may be repeated."""
+        for number, kind, start, end in self._fields():
+            if (number, kind) == (field, _BYTES):
+                yield _Message(self._data, start, end)
+
+    def text(self, field: int) -> str:
+        """The text of a field; empty if it is not there."""
+        for message in self.messages(field):
+            return self._data[message._start : message._end].decode()
+        return ""
+
+    def number(self, field: int) -> int:
+        """The integer of a field; 0 if it is not there."""
+        for number, kind, value, _ in self._fields():
+            if (number, kind) == (field, _VARINT):
+                return value
+        return 0
+
+    def has(self, field: int) -> bool:
+        """Whether there is such a field."""
+        return any(number == field for number, _, _, _ in self._fields())
+
+    def _fields(self) -> Iterator[tuple[int, int, int, int]]:
+        """(field, wire type, start, end) of each field; of an integer, its value and its end."""
+        at = self._start
+        while at < self._end:
+            key, at = self._varint(at)
+            kind = key & 7
+            if kind == _VARINT:
+                start, end = self._varint(at)
+                at = end
+            elif kind in (_LONG, _SHORT):
+                start, end = at, at + (8 if kind == _LONG else 4)
+                at = end
+            elif kind == _BYTES:
+                size, start = self._varint(at)
+                at = end = start + size
+            else:
+                raise ValueError(f"wire type {kind}")
+            if at > self._end:
+                raise ValueError("a field that ends behind its message")
+            yield key >> 3, kind, start, end
+
+    def _varint(self, at: int) -> tuple[int, int]:
+        """An integer of 7 bits a byte, least significant first, and where it ends."""
+        value = 0
+        for shift in range(0, 64, 7):
+            if at >= self._end:
+                break
+            byte = self._data[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value, at
+        raise ValueError("an integer that does not end")
+
+
+def _tensors(graph: _Message, field: int) -> tuple[GraphTensor, ...]:
+    tensors = []
+    for value in graph.messages(field):
+        tensor = value.message(2).message(1)
+        kind = _TYPES.get(tensor.number(1), "unknown")
+        shape = tuple(_size(dimension) for dimension in tensor.message(2).messages(1))
+        tensors.append(GraphTensor(value.text(1), f"tensor({kind})", shape))
+    return tuple(tensors)
+
+
+def _size(dimension: _Message) -> int | str | None:
+    if dimension.has(1):
+        return dimension.number(1)
+    return dimension.text(2) or None

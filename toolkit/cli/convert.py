@@ -1,0 +1,94 @@
+"""``hashkit convert``: codes from one kind of file to another."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hashkit.cli.console import emit_json, note, plural, progress_bar
+from hashkit.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    from hashkit.codesets import CodeDatabase
+
+__all__ = ["convert"]
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(help="Bank, or .npz, .parquet, .faiss or text file.")],
+    target: Annotated[Path, typer.Argument(help="File to write; its suffix says its format.")],
+    bits: Annotated[
+        int | None,
+        typer.Option(
+            "--bits",
+            min=1,
+            help="Bits of a code, where SOURCE does not say it.",
+            show_default="all bits of its bytes",
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="Labels of SOURCE, one a line.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace TARGET.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Write codes in another format, or a bank without its deleted rows.
+
+    TARGET appears when it is whole. Suffixes: .h5 .hdf5 .npz .parquet .faiss .index .txt
+
+    \b
+    Examples:
+      hashkit convert bank.h5 codes.parquet
+      hashkit convert index.faiss bank.h5 --bits 60 --labels labels.txt
+      hashkit convert bank.h5 bank.h5 --overwrite
+    """  # noqa: D301
+    from hashkit.formats import format_named, open_codes, save_codes
+    from hashkit.formats.rows import n_live_rows
+
+    kind = format_named(target)
+    database = open_codes(source, labels, n_bits=bits)
+    n_rows, n_deleted = n_live_rows(database), len(database) - n_live_rows(database)
+    started = time.perf_counter()
+    with progress_bar(f"writing {target.name}", n_rows, "rows") as bar:
+        save_codes(
+            target,
+            database,
+            overwrite=overwrite,
+            progress=lambda done, total: bar.update(done * n_rows // max(total, 1)),
+        )
+    left_out = _left_out(database, keeps_names=kind.keeps_names, keeps_labels=kind.keeps_labels)
+    dropped = f", without {plural(n_deleted, 'deleted row')}" if n_deleted else ""
+    note(f"{target}: {plural(n_rows, 'row')} of {plural(database.n_bits, 'bit')}{dropped}")
+    if left_out:
+        note(f"a {kind.name} holds codes alone: {' and '.join(left_out)} are not in it")
+    if not kind.keeps_bits and database.n_bits % 8:
+        note(f"nor does it say how many bits a code has: read it with --bits {database.n_bits}")
+    if json:
+        emit_json(
+            {
+                "source": str(source),
+                "target": str(target),
+                "format": kind.name,
+                "bits": database.n_bits,
+                "n_rows": n_rows,
+                "n_deleted": n_deleted,
+                "left_out": left_out,
+                "n_bytes": target.stat().st_size,
+                "seconds": time.perf_counter() - started,
+            }
+        )
+
+
+def _left_out(database: CodeDatabase, *, keeps_names: bool, keeps_labels: bool) -> list[str]:
+    """What the source has and the target cannot hold."""
+    from hashkit.formats.rows import has_names
+
+    left_out = []
+    if not keeps_names and has_names(database):
+        left_out.append("names")
+    if not keeps_labels and database.labels is not None:
+        left_out.append("labels")
+    return left_out

@@ -1,0 +1,110 @@
+"""``hashkit delete``: rows of a bank that are not to be found any more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hashkit.cli.console import emit_json, note, plural
+from hashkit.cli.options import JsonOption
+from hashkit.errors import BankError, ConfigError
+
+__all__ = ["delete"]
+
+
+def delete(
+    bank: Annotated[Path, typer.Argument(help="Code bank.")],
+    name: Annotated[
+        list[str] | None, typer.Option("--name", help="Name of an image; may be repeated.")
+    ] = None,
+    rows: Annotated[
+        str | None, typer.Option("--rows", help="Row numbers and ranges, as 3,7-9.")
+    ] = None,
+    restore: Annotated[
+        bool, typer.Option("--restore", help="Bring deleted rows back instead.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Delete rows of a bank: search and evaluation pass them over.
+
+    Nothing is rewritten, row numbers stay, and --restore undoes it. hashkit convert makes a bank
+    without the deleted rows.
+
+    \b
+    Examples:
+      hashkit delete bank.h5 --name cats/0012.jpg --name cats/0013.jpg
+      hashkit delete bank.h5 --rows 3,7-9
+      hashkit delete bank.h5 --rows 3,7-9 --restore
+    """  # noqa: D301
+    from hashkit.bank import Bank, delete_rows, restore_rows
+
+    if not name and rows is None:
+        raise ConfigError("say which rows: --name NAME, or --rows 3,7-9")
+    with Bank.open(bank) as opened:
+        wanted = set(_parse_rows(rows or "", len(opened)))
+        wanted.update(_rows_of(bank, opened.names, name or []))
+    change = restore_rows if restore else delete_rows
+    n_changed = change(bank, sorted(wanted))
+    with Bank.open(bank) as changed:
+        n_rows, n_deleted = len(changed), changed.n_deleted
+    _tell(bank, n_changed, len(wanted), n_rows, n_deleted, restore=restore)
+    if json:
+        emit_json(
+            {
+                "bank": str(bank),
+                "rows": sorted(wanted),
+                "n_changed": n_changed,
+                "n_rows": n_rows,
+                "n_deleted": n_deleted,
+            }
+        )
+
+
+def _tell(
+    bank: Path, n_changed: int, n_wanted: int, n_rows: int, n_deleted: int, *, restore: bool
+) -> None:
+    did, was = ("restored", "not deleted") if restore else ("deleted", "deleted already")
+    same = n_wanted - n_changed
+    rest = f" ({same:,} {'was' if same == 1 else 'were'} {was})" if same else ""
+    note(
+        f"{bank}: {did} {plural(n_changed, 'row')}{rest}; "
+        f"{n_deleted:,} of {plural(n_rows, 'row')} deleted now"
+    )
+
+
+def _rows_of(bank: Path, names: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Rows of names, all of which must be there."""
+    from hashkit.bank import rows_named
+
+    if not wanted:
+        return []
+    found = rows_named(names, wanted)
+    missing = [name for name, rows in found.items() if not rows]
+    if missing:
+        more = f" and {plural(len(missing) - 1, 'other name')}" if len(missing) > 1 else ""
+        raise BankError(f"{bank}: has no row named {missing[0]!r}{more}; nothing was changed")
+    return [row for rows in found.values() for row in rows]
+
+
+def _parse_rows(text: str, n_rows: int) -> list[int]:
+    """Row numbers of ``3,7-9``.
+
+    Raises
+    ------
+    ConfigError
+        If it is something else, or a row is not in the bank.
+    """
+    rows: list[int] = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        first, dash, last = part.partition("-")
+        ends = [first, last] if dash else [first, first]
+        if not all(end.isascii() and end.isdigit() for end in ends):
+            raise ConfigError(f"--rows must be row numbers and ranges, as 3,7-9, not {part!r}")
+        low, high = map(int, ends)
+        if low > high or high >= n_rows:
+            raise ConfigError(f"--rows: expected rows from 0 to {n_rows - 1}, found {part}")
+        rows.extend(range(low, high + 1))
+    return rows

@@ -1,0 +1,66 @@
+"""``hashkit info``: what a file or folder is, at a glance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hashkit.cli.console import emit_json
+from hashkit.cli.options import JsonOption
+from hashkit.errors import CodesError, HashkitError
+
+__all__ = ["info"]
+
+
+def info(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH...", help="Bank, ONNX model, run folder or file of codes."),
+    ],
+    json: JsonOption = False,
+) -> None:
+    """Show what is in a bank, a model, a run folder or a file of codes.
+
+    \b
+    Examples:
+      hashkit info bank.h5
+      hashkit info runs/first model.onnx codes.parquet
+      hashkit info bank.h5 --json
+    """  # noqa: D301
+    from hashkit.cli.info_tables import print_facts
+
+    found = [_facts(path) for path in paths]
+    if json:
+        emit_json({"paths": found})
+        return
+    for facts in found:
+        print_facts(facts)
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    from hashkit.cli.facts import bank_facts, codes_facts, model_facts
+    from hashkit.cli.run_facts import run_facts
+    from hashkit.formats import FORMATS, format_of
+    from hashkit.formats.bank import BANK
+
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise HashkitError(
+                f"{path}: a folder without config.json is no run; name a run folder, a bank, an "
+                "ONNX model or a file of codes"
+            )
+        return run_facts(path)
+    if path.suffix == ".onnx":
+        return model_facts(path)
+    if not path.exists():
+        raise HashkitError(f"{path}: there is no such file or folder")
+    try:
+        kind = format_of(path)
+    except CodesError:
+        raise HashkitError(
+            f"{path}: expected a run folder, an ONNX model (.onnx) or codes "
+            f"({' '.join(FORMATS)}), found something else"
+        ) from None
+    return bank_facts(path) if kind is BANK else codes_facts(path)

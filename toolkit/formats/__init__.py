@@ -1,0 +1,167 @@
+"""Codes in files of every kind: banks, and the formats of other programs.
+
+docs/formats.md describes them. `FORMATS` has an entry for each suffix; a file is opened by its
+content where that says what it is, so that a bank may have any name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from hashkit.codesets import CodeDatabase
+from hashkit.errors import CodesError
+from hashkit.formats.bank import BANK
+from hashkit.formats.faiss_index import FAISS
+from hashkit.formats.format import Format, WriteProgress
+from hashkit.formats.labels import load_labels
+from hashkit.formats.npz import NPZ
+from hashkit.formats.origin import StoredCodes, origin_of
+from hashkit.formats.parquet import PARQUET
+from hashkit.formats.text import TEXT
+
+__all__ = ["FORMATS", "format_named", "format_of", "open_codes", "save_codes"]
+
+FORMATS: Final[Mapping[str, Format]] = {
+    ".h5": BANK,
+    ".hdf5": BANK,
+    ".npz": NPZ,
+    ".parquet": PARQUET,
+    ".faiss": FAISS,
+    ".index": FAISS,
+    ".txt": TEXT,
+}
+"""The formats by the suffix of a file's name."""
+
+_SIGNATURES: Final = {b"\x89HDF\r\n\x1a\n": BANK, b"PAR1": PARQUET, b"PK\x03\x04": NPZ}
+_DIGITS: Final = b"01\xef"
+"""What a text file of codes begins with: a bit, or a byte order mark."""
+
+
+def format_named(path: str | os.PathLike[str]) -> Format:
+    """Format of a file that is to be written, by its suffix.
+
+    Raises
+    ------
+    CodesError
+        If the suffix is unknown.
+    """
+    suffix = Path(path).suffix
+    if suffix not in FORMATS:
+        raise CodesError(
+            f"{path}: unknown suffix {suffix!r} for codes; known: {', '.join(FORMATS)}"
+        )
+    return FORMATS[suffix]
+
+
+def format_of(path: str | os.PathLike[str]) -> Format:
+    """Format of a file that is there, by its content, else by its suffix.
+
+    Raises
+    ------
+    CodesError
+        If neither says what it is.
+    """
+    path = Path(path)
+    start = _start(path)
+    for signature, kind in _SIGNATURES.items():
+        if start.startswith(signature):
+            return kind
+    if path.suffix in FORMATS:
+        return FORMATS[path.suffix]
+    if not path.exists():
+        raise CodesError(f"{path}: there is no such file")
+    if start and start[0] in _DIGITS:
+        return TEXT
+    return format_named(path)
+
+
+def open_codes(
+    path: str | os.PathLike[str],
+    labels_path: str | os.PathLike[str] | None = None,
+    *,
+    n_bits: int | None = None,
+) -> CodeDatabase:
+    """Open codes of any kind: a bank, or a file that another program wrote.
+
+    Parameters
+    ----------
+    path
+        A file of one of `FORMATS`.
+    labels_path
+        Labels kept in a file of their own, one a line, for codes that bring none.
+    n_bits
+        Bits of a code, for files that do not say it: Faiss indexes, and archives without
+        ``bits``.
+
+    Raises
+    ------
+    BankError
+        If a bank cannot be opened.
+    CodesError
+        If the files cannot be read, do not say unambiguously what they hold, contradict
+        ``n_bits``, or a labels file is given for codes that have labels.
+    MissingExtraError
+        If the package that reads the format is not installed.
+    """
+    path = Path(path)
+    database = format_of(path).read(path, n_bits)
+    return database if labels_path is None else _labelled(database, path, Path(labels_path))
+
+
+def save_codes(
+    path: str | os.PathLike[str],
+    database: CodeDatabase,
+    *,
+    overwrite: bool = False,
+    progress: WriteProgress | None = None,
+) -> None:
+    """Write codes in the format of a file's suffix, whole or not at all; deleted rows are left out.
+
+    Parameters
+    ----------
+    path
+        A file with a suffix of `FORMATS`; it may be the one that ``database`` was opened from.
+    overwrite
+        Whether an existing file may be replaced.
+    progress
+        See `WriteProgress`.
+
+    Raises
+    ------
+    BankError, CodesError
+        If the suffix is unknown, the file exists, or the format cannot hold the codes.
+    MissingExtraError
+        If the package that writes the format is not installed.
+    """
+    format_named(path).write(Path(path), database, overwrite=overwrite, progress=progress)
+
+
+def _labelled(database: CodeDatabase, path: Path, labels_path: Path) -> StoredCodes:
+    if database.labels is not None:
+        raise CodesError(f"{path} has labels of its own: leave out {labels_path}")
+    labels, class_names = load_labels(labels_path)
+    if len(labels) != len(database):
+        raise CodesError(
+            f"expected {len(database)} labels in {labels_path}, one for each code of {path}, "
+            f"found {len(labels)}"
+        )
+    return StoredCodes(
+        codes=database.codes,
+        n_bits=database.n_bits,
+        labels=labels,
+        names=database.names,
+        class_names=class_names,
+        deleted=database.deleted,
+        origin=origin_of(database),
+    )
+
+
+def _start(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(8)
+    except OSError:
+        return b""  # whoever opens it says what is wrong

@@ -1,0 +1,66 @@
+"""Code banks as one of the formats: docs/bank-format.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hashkit.codesets import CodeDatabase
+from hashkit.errors import CodesError
+from hashkit.formats.format import Format, Meter, WriteProgress
+from hashkit.formats.origin import describe
+from hashkit.formats.rows import live_codes, live_labels, live_names, n_live_rows
+
+if TYPE_CHECKING:
+    from hashkit.bank_build import RowBlock
+
+__all__ = ["BANK"]
+
+
+def _read(path: Path, n_bits: int | None) -> CodeDatabase:
+    from hashkit.bank import Bank  # here, since codes made elsewhere need no h5py
+
+    bank: CodeDatabase = Bank.open(path)
+    if n_bits not in (None, bank.n_bits):
+        raise CodesError(f"{path}: expected codes of {n_bits} bits, found {bank.n_bits}")
+    return bank
+
+
+def _write(
+    path: Path,
+    database: CodeDatabase,
+    *,
+    overwrite: bool = False,
+    progress: WriteProgress | None = None,
+) -> None:
+    from hashkit.bank import build_bank, encode_names
+
+    origin = describe(database)
+    build_bank(
+        path,
+        origin.header,
+        origin.sources,
+        _blocks(database, Meter(n_live_rows(database), progress)),
+        n_rows=n_live_rows(database),
+        n_name_bytes=sum(len(encode_names(names)[0]) for names in live_names(database)),
+        n_consumed=origin.n_consumed,
+        is_complete=origin.is_complete,
+        overwrite=overwrite,
+    )
+
+
+def _blocks(database: CodeDatabase, meter: Meter) -> Iterator[RowBlock]:
+    columns = (live_codes(database), live_names(database), live_labels(database))
+    for codes, names, labels in zip(*columns, strict=True):
+        # A bank has one number for "not known"; elsewhere any negative one may mean it.
+        if labels is not None and labels.ndim == 1 and labels.dtype.kind == "i":
+            yield codes, names, np.maximum(labels, -1)
+        else:
+            yield codes, names, labels
+        meter.add(len(codes))
+
+
+BANK = Format("code bank", _read, _write)

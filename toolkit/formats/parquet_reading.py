@@ -1,0 +1,207 @@
+"""Reading codes from Parquet files, hashkit's own and those of other programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.bank_header import header_of
+from hashkit.codes import check_codes
+from hashkit.errors import CodesError, HashkitError, MissingExtraError
+from hashkit.formats.labels import number_classes
+from hashkit.formats.origin import Origin, StoredCodes
+
+__all__ = ["PREFIX", "ParquetNames", "load_pyarrow", "read_parquet"]
+
+PREFIX: Final = "hashkit."
+"""What the keys of hashkit's metadata begin with."""
+
+
+def load_pyarrow() -> Any:
+    """The module pyarrow, with its Parquet part loaded.
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not installed.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise MissingExtraError("pyarrow", "parquet", "a Parquet file") from None
+    return pyarrow
+
+
+def read_parquet(path: Path, n_bits: int | None) -> StoredCodes:
+    """Read codes and labels into memory; names stay in the file until they are asked for.
+
+    Parameters
+    ----------
+    n_bits
+        Bits of a code, for files that do not say it; by default all bits of their bytes.
+
+    Raises
+    ------
+    CodesError
+        If it cannot be read, or does not hold codes of ``n_bits`` bits.
+    MissingExtraError
+        If pyarrow is not installed.
+    """
+    pyarrow = load_pyarrow()
+    if not path.is_file():
+        raise CodesError(f"{path}: there is no such file")
+    try:
+        file = pyarrow.parquet.ParquetFile(path)
+        origin = _origin(file.schema_arrow.metadata or {})
+        return _codes(pyarrow, file, n_bits, origin)
+    except (pyarrow.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise CodesError(f"{path}: cannot be read as a Parquet file ({reason})") from None
+    except (HashkitError, KeyError, TypeError, ValueError) as error:
+        raise CodesError(f"{path}: {error}") from None
+
+
+class ParquetNames(Sequence[str]):
+    """Names of a file's rows, read a row group at a time when they are asked for."""
+
+    def __init__(self, file: Any) -> None:
+        sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+        self._file = file
+        self._starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+        self._group, self._names = -1, None
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            if step == 1:
+                return list(self._read(start, stop))
+            return [self[row] for row in range(start, stop, step)]
+        row = range(len(self))[index]
+        return next(self._read(row, row + 1))
+
+    def __iter__(self) -> Iterator[str]:
+        return self._read(0, len(self))
+
+    def _read(self, start: int, stop: int) -> Iterator[str]:
+        while start < stop:
+            group = int(np.searchsorted(self._starts, start, side="right")) - 1
+            first, end = int(self._starts[group]), min(stop, int(self._starts[group + 1]))
+            for name in self._names_of(group).slice(start - first, end - start).to_pylist():
+                yield "" if name is None else str(name)
+            start = end
+
+    def _names_of(self, group: int) -> Any:
+        if group != self._group:
+            self._names = self._file.read_row_group(group, columns=["name"])["name"]
+            self._group = group
+        return self._names
+
+
+def _codes(pyarrow: Any, file: Any, n_bits: int | None, origin: Origin | None) -> StoredCodes:
+    schema = file.schema_arrow
+    if "code" not in schema.names:
+        raise CodesError(f"expected a column named code, found {', '.join(schema.names) or 'none'}")
+    codes = _code_column(pyarrow, file)
+    stored_bits = None if origin is None else origin.header.n_bits
+    if n_bits is not None and stored_bits not in (None, n_bits):
+        raise CodesError(f"expected codes of {n_bits} bits, found {stored_bits}")
+    bits = stored_bits or n_bits or 8 * codes.shape[1]
+    class_names = () if origin is None else origin.header.class_names
+    labels: NDArray[Any] | None = None
+    if "label" in schema.names:
+        labels, class_names = _single(pyarrow, file, class_names)
+    elif "labels" in schema.names:
+        labels = _multi(pyarrow, file, len(class_names))
+    names = ParquetNames(file) if "name" in schema.names else ()
+    return StoredCodes(check_codes(codes, bits), bits, labels, names, class_names, None, origin)
+
+
+def _code_column(pyarrow: Any, file: Any) -> NDArray[np.uint8]:
+    """Codes uint8 [n, size], filled a row group at a time."""
+    kind, types = file.schema_arrow.field("code").type, pyarrow.types
+    is_fixed = types.is_fixed_size_binary(kind)
+    if not (is_fixed or types.is_binary(kind) or types.is_large_binary(kind)):
+        raise CodesError(f"expected codes in columns of bytes, found {kind}")
+    codes: NDArray[np.uint8] | None = None
+    done, size = 0, 0
+    for group in range(file.num_row_groups):
+        column = file.read_row_group(group, columns=["code"])["code"].combine_chunks()
+        if column.null_count:
+            raise CodesError(f"expected a code in each row, found {column.null_count} without")
+        if not len(column):
+            continue
+        if codes is None:
+            size = kind.byte_width if is_fixed else len(column[0].as_py())
+            codes = np.empty((file.metadata.num_rows, size), dtype=np.uint8)
+        column = column.cast(pyarrow.binary(size))  # refuses codes of several lengths
+        values = np.frombuffer(column.buffers()[1], dtype=np.uint8)[column.offset * size :]
+        codes[done : done + len(column)] = values[: len(column) * size].reshape(-1, size)
+        done += len(column)
+    if codes is None:
+        return np.empty((0, kind.byte_width if is_fixed else 1), dtype=np.uint8)
+    return codes
+
+
+def _single(
+    pyarrow: Any, file: Any, class_names: tuple[str, ...]
+) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Labels, -1 where null, and the names of their classes."""
+    column = file.read(columns=["label"])["label"].combine_chunks()
+    if pyarrow.types.is_integer(column.type):
+        is_long = column.type.bit_width == 64 or column.type == pyarrow.uint32()
+        column = column.cast(pyarrow.int64() if is_long else pyarrow.int32()).fill_null(-1)
+        return column.to_numpy(zero_copy_only=False), class_names
+    if pyarrow.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if not (pyarrow.types.is_string(column.type) or pyarrow.types.is_large_string(column.type)):
+        raise CodesError(f"expected labels that are integers or class names, found {column.type}")
+    named = column.is_valid().to_numpy(zero_copy_only=False)
+    labels = np.full(len(column), -1, dtype=np.int64)
+    labels[named], class_names = number_classes(column.drop_null().to_pylist())
+    return labels, class_names
+
+
+def _multi(pyarrow: Any, file: Any, n_classes: int) -> NDArray[np.uint8]:
+    """0/1 matrix [n, n_classes] of lists of class numbers."""
+    column = file.read(columns=["labels"])["labels"].combine_chunks()
+    types = pyarrow.types
+    is_list = types.is_list(column.type) or types.is_large_list(column.type)
+    if not is_list or not types.is_integer(column.type.value_type):
+        raise CodesError(f"expected labels that are lists of integers, found {column.type}")
+    classes = column.flatten().to_numpy(zero_copy_only=False)
+    counts = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    n_classes = n_classes or int(classes.max(initial=-1)) + 1
+    if classes.size and not 0 <= classes.min() <= classes.max() < n_classes:
+        raise CodesError(
+            f"expected class numbers from 0 to {n_classes - 1}, "
+            f"found {classes.min()} to {classes.max()}"
+        )
+    labels = np.zeros((len(column), n_classes), dtype=np.uint8)
+    labels[np.repeat(np.arange(len(column)), counts), classes] = 1
+    return labels
+
+
+def _origin(metadata: Mapping[bytes, bytes]) -> Origin | None:
+    texts = {
+        key.decode().removeprefix(PREFIX): value.decode()
+        for key, value in metadata.items()
+        if key.startswith(PREFIX.encode())
+    }
+    if "n_bits" not in texts:
+        return None
+    header, sources = header_of(texts)
+    n_consumed, is_complete = int(texts["n_consumed"]), json.loads(texts["is_complete"])
+    return Origin(header, sources, n_consumed, bool(is_complete))

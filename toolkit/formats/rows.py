@@ -1,0 +1,60 @@
+"""The rows of a database that are not deleted, column by column, in pieces of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import compress
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.codesets import CodeDatabase
+
+__all__ = ["has_names", "live_codes", "live_labels", "live_names", "n_live_rows"]
+
+BLOCK_ROWS: Final = 131_072
+"""Rows of a piece: some megabytes with names and labels, and a row group of a Parquet file."""
+
+
+def n_live_rows(database: CodeDatabase) -> int:
+    """Rows that are not deleted."""
+    deleted = database.deleted
+    return len(database) - (0 if deleted is None else int(np.count_nonzero(deleted)))
+
+
+def has_names(database: CodeDatabase) -> bool:
+    """Whether any row has a name that is not empty: a bank made of nameless codes has none."""
+    return any(database.names)
+
+
+def live_codes(database: CodeDatabase) -> Iterator[NDArray[np.uint8]]:
+    """Packed codes, uint8 [rows, ceil(n_bits / 8)] of each piece."""
+    codes = database.codes
+    for start, stop, kept in _pieces(database):
+        yield codes[start:stop] if kept is None else codes[start:stop][kept]
+
+
+def live_names(database: CodeDatabase) -> Iterator[list[str]]:
+    """Names of each piece; empty texts if the database has none."""
+    names = database.names
+    for start, stop, kept in _pieces(database):
+        piece = list(names[start:stop]) if len(names) else [""] * (stop - start)
+        yield piece if kept is None else list(compress(piece, kept))
+
+
+def live_labels(database: CodeDatabase) -> Iterator[NDArray[Any] | None]:
+    """Labels of each piece, integer [rows] or 0/1 [rows, n_classes]; None if there are none."""
+    labels = database.labels
+    for start, stop, kept in _pieces(database):
+        if labels is None:
+            yield None
+        else:
+            yield labels[start:stop] if kept is None else labels[start:stop][kept]
+
+
+def _pieces(database: CodeDatabase) -> Iterator[tuple[int, int, NDArray[np.bool_] | None]]:
+    deleted = database.deleted
+    for start in range(0, len(database), BLOCK_ROWS):
+        stop = min(start + BLOCK_ROWS, len(database))
+        yield start, stop, None if deleted is None else ~deleted[start:stop]
