@@ -7,6 +7,7 @@ line with the package.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import TypeAlias
@@ -86,6 +87,23 @@ def precision_at(relevant: Sequence[bool], k: int) -> Fraction:
 def recall_at(relevant: Sequence[bool], k: int) -> Fraction:
     """Relevant rows among the first k, over all relevant rows."""
     return Fraction(sum(relevant[:k]), sum(relevant)) if any(relevant) else Fraction(0)
+
+
+def dcg(gains: Sequence[float], k: int) -> float:
+    """Discounted cumulative gain of a ranking, given the gain at each rank."""
+    return math.fsum(gain / math.log2(1 + t) for t, gain in enumerate(gains[:k], start=1))
+
+
+def ndcg(grades: Sequence[int], k: int, gain: Callable[[int], int]) -> float:
+    """DCG of a ranking of grades over that of the best order; 0 where nothing is relevant."""
+    best = dcg([gain(grade) for grade in sorted(grades, reverse=True)], k)
+    return dcg([gain(grade) for grade in grades], k) / best if best else 0.0
+
+
+def graded_tie_orders(groups: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+    """Every ranking that ties allow, given the grades of the rows at each distance."""
+    for parts in itertools.product(*(itertools.permutations(group) for group in groups)):
+        yield list(itertools.chain.from_iterable(parts))
 
 
 def tie_orders(groups: Sequence[tuple[int, int]]) -> Iterator[list[bool]]:

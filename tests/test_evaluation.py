@@ -12,13 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from hashkit import evaluation, scoring
+from hashkit import scoring
 from hashkit.bank import Bank, BankHeader, BankWriter
 from hashkit.codes import pack, unpack
 from hashkit.codesets import CodeSet
 from hashkit.errors import BankError, CodesError, ConfigError, EvaluationError
-from hashkit.evaluation import evaluate, expected_map, open_codes
+from hashkit.evaluation import evaluate, expected_map
+from hashkit.formats import open_codes
+from hashkit.gain import GAINS, ndcg_at
 from hashkit.index import search
+from hashkit.intervals import bootstrap_interval
 from hashkit.manifest import Manifest
 from hashkit.metrics import CONVENTIONS
 
@@ -51,7 +54,7 @@ def mean(values: list[Any]) -> float:
     return float(sum(values) / len(values))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(list(CONVENTIONS)), st.integers(1, 16))
 def test_every_number_is_the_oracles(seed: int, convention: str, cutoff: int) -> None:
     query, database = code_set(seed, 3), code_set(seed + 1, 14)
@@ -74,6 +77,16 @@ def test_every_number_is_the_oracles(seed: int, convention: str, cutoff: int) ->
     for k in (2, 9):
         assert report.precision_at[k] == pytest.approx(over_ties(oracles.precision_at, k))
         assert report.recall_at[k] == pytest.approx(over_ties(oracles.recall_at, k))
+    for point in report.rank_curve[::4]:
+        k = int(point["k"])
+        assert point["precision"] == pytest.approx(over_ties(oracles.precision_at, k))
+        assert point["recall"] == pytest.approx(over_ties(oracles.recall_at, k))
+    each = [oracles.mean_over_ties(oracles.ap_all_relevant, one, 14) for one in groups]
+    assert report.average_precision.tolist() == pytest.approx([float(value) for value in each])
+    for distance in range(6):
+        relevant, rows = (sum(one[distance][i] for one in groups) for i in (0, 1))
+        assert report.distances["relevant"][distance] == relevant
+        assert report.distances["other"][distance] == rows - relevant
     balls = [[relevant for d, relevant in ranking if d <= 2] for ranking in rankings]
     assert report.precision_radius_2 == pytest.approx(
         mean([sum(ball) / len(ball) if ball else 0.0 for ball in balls])
@@ -103,8 +116,12 @@ def test_row_order_does_not_depend_on_blocks(seed: int, block_rows: int) -> None
 def test_query_blocks_do_not_change_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
     query, database = code_set(0, 23), code_set(1, 60)
     whole = evaluate(query, database)
-    monkeypatch.setattr(scoring, "_QUERY_BLOCK", 5)
-    assert evaluate(query, database).to_dict() == whole.to_dict()
+    calls: list[tuple[int, int]] = []
+    for name, value in (("_QUERY_BLOCK", 5), ("_HISTOGRAM_BYTES", 800), ("_CHUNK_QUERIES", 3)):
+        monkeypatch.setattr(scoring, name, value)
+        split = evaluate(query, database, progress=lambda *call: calls.append(call))
+        assert split.to_dict() == whole.to_dict()
+        assert calls[-1] == (120, 120)
 
 
 def test_shuffling_the_database_changes_only_the_row_order() -> None:
@@ -149,8 +166,12 @@ def test_the_report_is_json() -> None:
     assert set(fields) >= {
         "bits", "n_queries", "n_database", "map", "map_best", "map_worst", "map_index", "map_at",
         "convention", "precision_at", "recall_at", "precision_radius_2", "empty_radius_2",
-        "per_label", "pr_curve",
+        "per_label", "pr_curve", "n_without_relevant", "without_relevant", "map_interval",
+        "interval", "ndcg_at", "ndcg_gain", "per_label_queries", "per_label_interval", "rank_curve",
+        "distances", "bit_statistics",
     }  # fmt: skip
+    assert "average_precision" not in fields
+    assert fields["bit_statistics"]["n_rows"] == 120
     assert (fields["bits"], fields["n_queries"], fields["n_database"]) == (5, 5, 120)
     assert list(fields["precision_at"]) == ["1", "5", "10", "50", "100"]
     assert fields["map_at"] == {}
@@ -174,6 +195,77 @@ def test_per_label_averages_the_queries_of_each_class() -> None:
     assert report.per_label["2"] == pytest.approx(evaluate(only, database).map)
 
 
+def test_intervals_are_those_of_the_queries_that_count() -> None:
+    query, database = code_set(0, 30), code_set(1, 90)
+    assert query.labels is not None
+    report = evaluate(query, database)
+    assert report.map_interval == bootstrap_interval(report.average_precision)
+    assert report.map_interval is not None
+    assert report.map_interval[0] < report.map < report.map_interval[1]
+    assert report.interval["resamples"] == 2000
+    for label in range(3):
+        rows = query.labels == label
+        assert report.per_label_queries[str(label)] == rows.sum()
+        expected = bootstrap_interval(report.average_precision[rows])
+        assert report.per_label_interval[str(label)] == expected
+    one = CodeSet(query.codes[:1], 5, query.labels[:1])
+    assert evaluate(one, database).map_interval is None
+
+
+def test_ndcg_names_its_gain_and_grades_by_shared_labels() -> None:
+    rng = np.random.default_rng(0)
+    query = dataclasses.replace(code_set(0, 4), labels=rng.integers(0, 2, (4, 5)) | [1, 0, 0, 0, 0])
+    labels = rng.integers(0, 2, (30, 5))
+    database = dataclasses.replace(code_set(1, 30), labels=labels)
+    assert query.labels is not None
+    grades = query.labels @ labels.T
+    assert grades.max() > 2
+    distances = (unpack(query.codes, 5)[:, None] != unpack(database.codes, 5)).sum(axis=2)
+    rows = np.zeros((4, int(query.labels.sum(axis=1).max()) + 1, 6), np.int64)
+    np.add.at(rows, (np.arange(4)[:, None], grades, distances), 1)
+    for gain in GAINS:
+        report = evaluate(query, database, ks=[3, 10], ndcg_gain=gain)
+        assert report.ndcg_gain == gain
+        expected = ndcg_at(rows, [3, 10], gain).mean(axis=0)
+        assert list(report.ndcg_at.values()) == pytest.approx(expected.tolist())
+    assert evaluate(query, database).ndcg_gain == "exponential"
+
+
+@pytest.mark.parametrize("n_queries", [12, 70])
+def test_deleted_rows_are_left_out_on_both_sides(n_queries: int) -> None:
+    rng = np.random.default_rng(0)
+    query, database = code_set(0, n_queries), code_set(1, 300)
+    gone, lost = rng.random(n_queries) < 0.3, rng.random(300) < 0.3
+    assert query.labels is not None
+    assert database.labels is not None
+    report = evaluate(
+        dataclasses.replace(query, deleted=gone), dataclasses.replace(database, deleted=lost)
+    )
+    kept_query = CodeSet(query.codes[~gone], 5, query.labels[~gone])
+    kept = CodeSet(database.codes[~lost], 5, database.labels[~lost])
+    expected = evaluate(kept_query, kept)
+    assert report.to_dict() == expected.to_dict()
+    np.testing.assert_array_equal(report.average_precision, expected.average_precision)
+    assert (report.n_queries, report.n_database) == ((~gone).sum(), (~lost).sum())
+    assert expected_map(
+        dataclasses.replace(query, deleted=gone), dataclasses.replace(database, deleted=lost)
+    ) == pytest.approx(report.map, abs=1e-15)
+    with pytest.raises(EvaluationError, match=f"found {n_queries} and 0"):
+        evaluate(query, dataclasses.replace(database, deleted=np.ones(300, np.bool_)))
+
+
+def test_the_curve_by_rank_goes_from_the_first_to_the_last() -> None:
+    report = evaluate(code_set(0, 5), code_set(1, 1234))
+    ks = [point["k"] for point in report.rank_curve]
+    assert (ks[0], ks[-1]) == (1, 1234)
+    assert ks == sorted(set(ks))
+    assert 20 <= len(ks) <= 35
+    assert report.rank_curve[-1]["recall"] == pytest.approx(1)
+    by_k = {point["k"]: point for point in report.rank_curve}
+    assert by_k[10]["precision"] == pytest.approx(report.precision_at[10])
+    assert len(evaluate(code_set(0, 5), code_set(1, 1)).rank_curve) == 1
+
+
 def test_queries_without_relevant_rows_count_as_0_or_not_at_all() -> None:
     query, database = code_set(0, 10, n_classes=2), code_set(1, 50, n_classes=2)
     assert query.labels is not None
@@ -189,6 +281,13 @@ def test_queries_without_relevant_rows_count_as_0_or_not_at_all() -> None:
     assert zero.map == pytest.approx(expected.map * 6 / 10)
     assert zero.map_index == pytest.approx(expected.map_index * 6 / 10)
     assert zero.per_label["7"] == 0
+    assert dropped.ndcg_at == pytest.approx(expected.ndcg_at)
+    assert dropped.distances == expected.distances
+    assert dropped.rank_curve[3] == pytest.approx(expected.rank_curve[3])
+    assert dropped.pr_curve[3] == pytest.approx(expected.pr_curve[3])
+    assert dropped.map_interval == pytest.approx(expected.map_interval)
+    assert zero.ndcg_at[10] == pytest.approx(expected.ndcg_at[10] * 6 / 10)
+    assert dropped.average_precision[:4].tolist() == [0, 0, 0, 0]
     strangers = CodeSet(query.codes, 5, np.full(10, 7))
     assert evaluate(strangers, database).map == 0
     with pytest.raises(EvaluationError, match="no query has a relevant"):
@@ -232,6 +331,7 @@ def test_progress_counts_up_to_the_total() -> None:
     [
         ({"convention": "best"}, "known: all-relevant, min, hits, caffe-dnnh"),
         ({"without_relevant": "skip"}, "zero or drop"),
+        ({"ndcg_gain": "log"}, "known: exponential, linear"),
         ({"cutoffs": [0]}, "cut-off must be at least 1"),
         ({"ks": [5, -1]}, "k must be at least 1"),
     ],
@@ -262,7 +362,7 @@ def test_codes_are_opened_by_what_the_file_holds(tmp_path: Path) -> None:
     (tmp_path / "labels").write_text("\n".join(map(str, query.labels)) + "\n")  # type: ignore[arg-type]
     opened = open_codes(tmp_path / "a.txt", tmp_path / "labels")
     assert evaluate(opened, query).to_dict() == evaluate(query, query).to_dict()
-    (tmp_path / "not-a-bank").write_bytes(evaluation._HDF5_SIGNATURE + b"rest")
+    (tmp_path / "not-a-bank").write_bytes(b"\x89HDF\r\n\x1a\nrest")
     for name in ("not-a-bank", "missing.h5"):
         with pytest.raises(BankError):
             open_codes(tmp_path / name)

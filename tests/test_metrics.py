@@ -71,18 +71,6 @@ def test_best_and_worst_are_the_extremes_over_every_tie_order(some: Groups) -> N
 
 
 @settings(deadline=None)
-@given(some=groups, k=st.integers(1, 25))
-def test_precision_and_recall_at_k_are_means_over_every_tie_order(some: Groups, k: int) -> None:
-    relevant, total = histograms(some)
-    precision = oracles.mean_over_ties(oracles.precision_at, some, k)
-    recall = oracles.mean_over_ties(oracles.recall_at, some, k)
-    assert metrics.precision_at(relevant, total, k)[0] == pytest.approx(
-        float(precision), abs=TOLERANCE
-    )
-    assert metrics.recall_at(relevant, total, k)[0] == pytest.approx(float(recall), abs=TOLERANCE)
-
-
-@settings(deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=40))
 def test_without_ties_every_order_is_one(relevant_ranks: list[bool]) -> None:
     relevant, total = histograms([(int(r), 1) for r in relevant_ranks])
@@ -93,16 +81,6 @@ def test_without_ties_every_order_is_one(relevant_ranks: list[bool]) -> None:
         metrics.worst_average_precision,
     ):
         assert average(relevant, total)[0] == pytest.approx(expected, abs=TOLERANCE)
-
-
-def test_agrees_with_scikit_learn_where_nothing_is_tied() -> None:
-    sklearn_metrics = pytest.importorskip("sklearn.metrics")
-    rng = np.random.default_rng(0)
-    relevant = (rng.random((5, 300)) < 0.2).astype(np.int64)
-    found = metrics.average_precision(relevant, np.ones_like(relevant))
-    scores = -np.arange(300)
-    expected = [sklearn_metrics.average_precision_score(row, scores) for row in relevant]
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
 def test_the_example_that_tells_the_denominators_apart() -> None:
@@ -204,16 +182,7 @@ def test_a_query_without_relevant_rows_scores_0() -> None:
     relevant, total = histograms([(0, 3), (0, 2)])
     for name in metrics.CONVENTIONS:
         assert metrics.average_precision(relevant, total, cutoff=4, convention=name)[0] == 0
-    assert metrics.recall_at(relevant, total, 3)[0] == 0
     assert metrics.best_average_precision(relevant, total)[0] == 0
-
-
-def test_balls_by_radius() -> None:
-    relevant, total = histograms([(0, 0), (1, 2), (0, 0), (2, 3)])
-    precision, recall, is_empty = metrics.within_radius(relevant, total)
-    np.testing.assert_allclose(precision, [[0, 1 / 2, 1 / 2, 3 / 5]])
-    np.testing.assert_allclose(recall, [[0, 1 / 3, 1 / 3, 1]])
-    assert is_empty.tolist() == [[True, False, False, False]]
 
 
 def test_unknown_names_and_cutoffs_are_refused() -> None:
@@ -223,5 +192,3 @@ def test_unknown_names_and_cutoffs_are_refused() -> None:
     for cutoff in (0, -1):
         with pytest.raises(ConfigError, match="at least 1"):
             metrics.average_precision(relevant, total, cutoff=cutoff)
-        with pytest.raises(ConfigError, match="at least 1"):
-            metrics.precision_at(relevant, total, cutoff)

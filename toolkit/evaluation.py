@@ -7,23 +7,26 @@ that was asked for.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, get_args
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashkit import metrics
-from hashkit.codefiles import load_codes, load_labels
+from hashkit.bitstats import bit_statistics
 from hashkit.codes import check_codes
 from hashkit.codesets import CodeDatabase, CodeSet
-from hashkit.errors import CodesError, ConfigError, EvaluationError
-from hashkit.hamming import split_histogram
-from hashkit.index import Shards
+from hashkit.errors import ConfigError, EvaluationError
+from hashkit.evaluation_report import Report, WithoutRelevant
+from hashkit.gain import DEFAULT_GAIN, gain_named
+from hashkit.intervals import INTERVAL, bootstrap_interval
+from hashkit.ranks import within_radius
 from hashkit.relevance import match_labels
-from hashkit.scoring import Measures, Progress, QueryScores, score_queries
+from hashkit.scoring import Measures, Progress, QueryScores, average_precisions, score_queries
+from hashkit.shards import Shards
+from hashkit.threads import run_parallel
 
 __all__ = [
     "DEFAULT_CUTOFFS",
@@ -32,78 +35,17 @@ __all__ = [
     "WithoutRelevant",
     "evaluate",
     "expected_map",
-    "open_codes",
 ]
-
-WithoutRelevant: TypeAlias = Literal["zero", "drop"]
 
 DEFAULT_CUTOFFS: Final = (1000, 5000)
 """The R of ``map_at`` where none are given; the convention caffe-dnnh has 10,000 instead."""
 
 DEFAULT_KS: Final = (1, 5, 10, 50, 100, 500, 1000)
-"""The k of ``precision_at`` and ``recall_at`` where none are given."""
+"""The k of ``precision_at``, ``recall_at`` and ``ndcg_at`` where none are given."""
 
 _CAFFE_DNNH_CUTOFFS: Final = (10_000,)
-_HDF5_SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
-
-
-@dataclasses.dataclass(frozen=True)
-class Report:
-    """Numbers of one evaluation, means over queries; its fields are those of the JSON.
-
-    Attributes
-    ----------
-    bits
-        Bits of a code.
-    n_queries, n_database
-        Rows on either side.
-    n_without_relevant
-        Queries to which no database row is relevant.
-    without_relevant
-        ``zero``: they count as 0 in every mean; ``drop``: they count in none.
-    map
-        Mean average precision: whole ranking, mean over tie orders, over all relevant rows.
-    map_best, map_worst, map_index
-        The same with the relevant rows of each tie first, last, and with ties in row order.
-    convention
-        What ``map_at`` divides by; a name in `hashkit.metrics.CONVENTIONS`.
-    map_at
-        {R: mean average precision of the top R ranks}, mean over tie orders.
-    precision_at, recall_at
-        {k: value}, mean over tie orders.
-    precision_radius_2, empty_radius_2
-        Precision of the ball of radius 2 (0 where it is empty), and the share of empty ones.
-    per_label
-        {class: ``map`` over its queries}.
-    pr_curve
-        For each radius in bits: ``radius``, ``precision``, ``recall``, and ``empty``, the share
-        of empty balls.
-    """
-
-    bits: int
-    n_queries: int
-    n_database: int
-    n_without_relevant: int
-    without_relevant: WithoutRelevant
-    map: float
-    map_best: float
-    map_worst: float
-    map_index: float
-    convention: str
-    map_at: dict[int, float]
-    precision_at: dict[int, float]
-    recall_at: dict[int, float]
-    precision_radius_2: float
-    empty_radius_2: float
-    per_label: dict[str, float]
-    pr_curve: list[dict[str, float]]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Fields as JSON-ready values; the cut-offs become strings, as JSON's keys are."""
-        fields = dataclasses.asdict(self)
-        for name in ("map_at", "precision_at", "recall_at"):
-            fields[name] = {str(cutoff): value for cutoff, value in fields[name].items()}
-        return fields
+_CURVE_STEPS: Final = 10  # points of the curve by rank for each factor of ten
+_BALL_QUERIES: Final = 512  # queries whose balls are averaged at a time
 
 
 def evaluate(
@@ -113,10 +55,13 @@ def evaluate(
     convention: str = "all-relevant",
     cutoffs: Sequence[int] | None = None,
     ks: Sequence[int] | None = None,
+    ndcg_gain: str = DEFAULT_GAIN,
     without_relevant: WithoutRelevant = "zero",
     progress: Progress | None = None,
 ) -> Report:
     """Rank a database for every query and measure the rankings.
+
+    Deleted rows are left out on both sides.
 
     Parameters
     ----------
@@ -130,8 +75,10 @@ def evaluate(
         The R of ``map_at``; by default `DEFAULT_CUTOFFS` as far as the database reaches, and
         10,000 for the convention caffe-dnnh.
     ks
-        The k of ``precision_at`` and ``recall_at``; by default `DEFAULT_KS`, as far as the
-        database reaches.
+        The k of ``precision_at``, ``recall_at`` and ``ndcg_at``; by default `DEFAULT_KS`, as far
+        as the database reaches.
+    ndcg_gain
+        Gain by shared labels in ``ndcg_at``; a name in `hashkit.gain.GAINS`.
     without_relevant
         What queries without relevant rows do: ``zero`` or ``drop``.
     progress
@@ -142,35 +89,59 @@ def evaluate(
     CodesError
         If queries and database have different numbers of bits.
     ConfigError
-        If the convention, a cut-off or ``without_relevant`` makes no sense.
+        If the convention, the gain, a cut-off or ``without_relevant`` makes no sense.
     EvaluationError
         If labels are missing or cannot be matched, or no query is left to average over.
     """
     metrics.convention_named(convention)
+    gain_named(ndcg_gain)
     if without_relevant not in get_args(WithoutRelevant):
         raise ConfigError(f"without_relevant must be zero or drop, not {without_relevant!r}")
-    shards, databases = _shards(query, database)
+    query, databases, n_database = _live(query, database)
     labels = match_labels(query, databases)
     measures = Measures(
-        convention, _cutoffs(cutoffs, convention, len(shards)), _ks(ks, len(shards))
+        convention,
+        _cutoffs(cutoffs, convention, n_database),
+        _ks(ks, n_database),
+        ndcg_gain,
+        _curve_ks(n_database),
     )
-    codes = check_codes(query.codes, shards.n_bits, "query codes")
-    scores = score_queries(codes, shards, labels.relevant_rows(), measures, progress)
-    kept = scores.n_relevant > 0 if without_relevant == "drop" else np.ones(len(query), np.bool_)
+    codes = check_codes(query.codes, query.n_bits, "query codes")
+    scores = score_queries(codes, query.n_bits, databases, labels, measures, progress)
+    has_relevant = scores.relevant_histogram.sum(axis=1) > 0
+    kept: NDArray[np.bool_] = np.ones(len(query), np.bool_)
+    if without_relevant == "drop":
+        kept = has_relevant
     if not kept.any():
         raise EvaluationError(
             "no query has a relevant database row, and queries without are dropped: check that "
             "both sets number or name their classes alike"
         )
+    groups = {name: rows[kept[rows]] for name, rows in labels.query_groups().items()}
+    groups = {name: rows for name, rows in groups.items() if len(rows)}
+    tasks: list[Callable[[], Any]] = [
+        functools.partial(bit_statistics, databases),
+        functools.partial(bootstrap_interval, scores.expected[kept]),
+        *(functools.partial(bootstrap_interval, scores.expected[rows]) for rows in groups.values()),
+    ]
+    statistics, interval, *label_intervals = run_parallel(tasks)
     return Report(
-        bits=shards.n_bits,
+        bits=query.n_bits,
         n_queries=len(query),
-        n_database=len(shards),
-        n_without_relevant=int(np.count_nonzero(scores.n_relevant == 0)),
+        n_database=n_database,
+        n_without_relevant=int(np.count_nonzero(~has_relevant)),
         without_relevant=without_relevant,
+        map_interval=interval,
+        interval=dict(INTERVAL),
         convention=convention,
-        per_label=_per_label(scores, kept, labels.query_groups()),
+        ndcg_gain=ndcg_gain,
+        per_label={name: float(scores.expected[rows].mean()) for name, rows in groups.items()},
+        per_label_queries={name: len(rows) for name, rows in groups.items()},
+        per_label_interval=dict(zip(groups, label_intervals, strict=True)),
+        bit_statistics=statistics,
+        average_precision=scores.expected,
         **_means(scores, kept, measures),
+        **_by_distance(scores, kept),
     )
 
 
@@ -184,63 +155,31 @@ def expected_map(query: CodeDatabase, database: CodeDatabase | Sequence[CodeData
     EvaluationError
         If labels are missing or cannot be matched, or either side is empty.
     """
-    shards, databases = _shards(query, database)
-    relevant = match_labels(query, databases).relevant_rows()
-    codes = check_codes(query.codes, shards.n_bits, "query codes")
-    hits, rows = split_histogram(codes, shards.blocks(), shards.n_bits, relevant)
-    return float(metrics.average_precision(hits, rows).mean())
+    query, databases, _ = _live(query, database)
+    labels = match_labels(query, databases)
+    codes = check_codes(query.codes, query.n_bits, "query codes")
+    return float(average_precisions(codes, query.n_bits, databases, labels).mean())
 
 
-def open_codes(path: str | Path, labels_path: str | Path | None = None) -> CodeDatabase:
-    """Open codes of any kind that evaluation takes.
-
-    Parameters
-    ----------
-    path
-        A code bank (HDF5), or what `hashkit.codefiles.load_codes` reads.
-    labels_path
-        Labels kept in a file of their own, one a line.
-
-    Raises
-    ------
-    BankError
-        If a bank cannot be opened.
-    CodesError
-        If the files cannot be read, or a labels file is given for codes that have labels.
-    """
-    path = Path(path)
-    if not _is_hdf5(path):
-        return load_codes(path, labels_path)
-    from hashkit.bank import Bank  # here, since codes made elsewhere need no h5py
-
-    bank: CodeDatabase = Bank.open(path)
-    if labels_path is None:
-        return bank
-    if bank.labels is not None:
-        raise CodesError(f"{path} has labels of its own: leave out {labels_path}")
-    labels, class_names = load_labels(labels_path)
-    return CodeSet(bank.codes, bank.n_bits, labels, bank.names, class_names)
-
-
-def _is_hdf5(path: Path) -> bool:
-    if path.suffix in (".h5", ".hdf5"):
-        return True
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(len(_HDF5_SIGNATURE)) == _HDF5_SIGNATURE
-
-
-def _shards(
+def _live(
     query: CodeDatabase, database: CodeDatabase | Sequence[CodeDatabase]
-) -> tuple[Shards, list[CodeDatabase]]:
+) -> tuple[CodeDatabase, list[CodeDatabase], int]:
+    """Live queries; the databases, of as many bits; and how many live rows they have."""
     databases = list(database) if isinstance(database, Sequence) else [database]
-    shards = Shards.of(databases, query.n_bits)
-    if not len(query) or not len(shards):
+    Shards.of(databases, query.n_bits)  # refuses what does not fit
+    if query.deleted is not None:
+        live = ~query.deleted
+        labels = None if query.labels is None else query.labels[live]
+        query = CodeSet(query.codes[live], query.n_bits, labels, class_names=query.class_names)
+    n_database = sum(
+        len(one) - (0 if one.deleted is None else int(np.count_nonzero(one.deleted)))
+        for one in databases
+    )
+    if not len(query) or not n_database:
         raise EvaluationError(
-            f"expected queries and database rows, found {len(query)} and {len(shards)}"
+            f"expected queries and database rows, found {len(query)} and {n_database}"
         )
-    return shards, databases
+    return query, databases, n_database
 
 
 def _cutoffs(asked: Sequence[int] | None, convention: str, n_database: int) -> tuple[int, ...]:
@@ -264,19 +203,20 @@ def _positive(what: str, values: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted({int(value) for value in values}))
 
 
+def _curve_ks(n_database: int) -> tuple[int, ...]:
+    """Ranks from 1 to the last, at even steps of their logarithm."""
+    n_steps = int(np.ceil(np.log10(n_database) * _CURVE_STEPS))
+    ranks = np.rint(np.geomspace(1, n_database, n_steps + 1))
+    return tuple(sorted({int(rank) for rank in ranks}))
+
+
 def _means(scores: QueryScores, kept: NDArray[np.bool_], measures: Measures) -> dict[str, Any]:
-    """The fields of `Report` that are means over the queries."""
+    """The fields of `Report` that are means over the queries, ranks by ranks."""
 
     def mean(values: NDArray[Any]) -> Any:
         return values[kept].mean(axis=0).tolist()
 
-    curve = {
-        "precision": mean(scores.ball_precision),
-        "recall": mean(scores.ball_recall),
-        "empty": mean(scores.ball_is_empty),
-    }
-    n_radii = scores.ball_precision.shape[1]
-    radius_2 = min(2, n_radii - 1)  # a code of one bit has no greater distance than 1
+    curve = (measures.curve_ks, mean(scores.curve_precision), mean(scores.curve_recall))
     return {
         "map": mean(scores.expected),
         "map_best": mean(scores.best),
@@ -285,19 +225,39 @@ def _means(scores: QueryScores, kept: NDArray[np.bool_], measures: Measures) -> 
         "map_at": dict(zip(measures.cutoffs, mean(scores.at_cutoffs), strict=True)),
         "precision_at": dict(zip(measures.ks, mean(scores.precision_at), strict=True)),
         "recall_at": dict(zip(measures.ks, mean(scores.recall_at), strict=True)),
-        "precision_radius_2": curve["precision"][radius_2],
-        "empty_radius_2": curve["empty"][radius_2],
-        "pr_curve": [
-            {"radius": radius, **{name: values[radius] for name, values in curve.items()}}
-            for radius in range(n_radii)
+        "ndcg_at": dict(zip(measures.ks, mean(scores.ndcg_at), strict=True)),
+        "rank_curve": [
+            {"k": k, "precision": precision, "recall": recall}
+            for k, precision, recall in zip(*curve, strict=True)
         ],
     }
 
 
-def _per_label(
-    scores: QueryScores, kept: NDArray[np.bool_], groups: dict[str, NDArray[np.int64]]
-) -> dict[str, float]:
-    kept_groups = {name: rows[kept[rows]] for name, rows in groups.items()}
+def _by_distance(scores: QueryScores, kept: NDArray[np.bool_]) -> dict[str, Any]:
+    """The fields of `Report` that go by distance."""
+    relevant, total = scores.relevant_histogram[kept], scores.total_histogram[kept]
+    n_queries, n_distances = relevant.shape
+    precision, recall, empty = np.zeros((3, n_distances))
+    for start in range(0, n_queries, _BALL_QUERIES):
+        some = slice(start, start + _BALL_QUERIES)
+        ball_precision, ball_recall, is_empty = within_radius(relevant[some], total[some])
+        precision += ball_precision.sum(axis=0)
+        recall += ball_recall.sum(axis=0)
+        empty += is_empty.sum(axis=0)
+    curve = [
+        {"radius": radius, "precision": values[0], "recall": values[1], "empty": values[2]}
+        for radius, values in enumerate(
+            (np.stack([precision, recall, empty]) / n_queries).T.tolist()
+        )
+    ]
+    radius_2 = curve[min(2, n_distances - 1)]  # a code of one bit has no greater distance than 1
+    n_relevant = relevant.sum(axis=0)
     return {
-        name: float(scores.expected[rows].mean()) for name, rows in kept_groups.items() if len(rows)
+        "precision_radius_2": radius_2["precision"],
+        "empty_radius_2": radius_2["empty"],
+        "pr_curve": curve,
+        "distances": {
+            "relevant": n_relevant.tolist(),
+            "other": (total.sum(axis=0) - n_relevant).tolist(),
+        },
     }

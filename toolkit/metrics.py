@@ -1,4 +1,4 @@
-"""Retrieval metrics of Hamming rankings, from distance histograms alone.
+"""Average precision of Hamming rankings, from distance histograms alone.
 
 Conventions, named before anything is computed:
 
@@ -31,10 +31,7 @@ __all__ = [
     "average_precision",
     "best_average_precision",
     "convention_named",
-    "precision_at",
     "precision_sum",
-    "recall_at",
-    "within_radius",
     "worst_average_precision",
 ]
 
@@ -250,53 +247,6 @@ def _ordered_average_precision(ties: _Ties, start: Histogram) -> Scores:
     reciprocals = _sum_of_reciprocals(start, ties.relevant)
     sums = ties.relevant - (start - ties.relevant_before) * reciprocals
     return _divide(sums.sum(axis=1), ties.relevant.sum(axis=1))
-
-
-def precision_at(relevant_histogram: Histogram, total_histogram: Histogram, k: int) -> Scores:
-    """Share of relevant rows among the first ``k`` ranks, mean over tie orders.
-
-    The divisor is ``k`` even where the database has fewer rows.
-
-    Returns
-    -------
-    NDArray
-        float64 [q].
-    """
-    return _expected_hits(relevant_histogram, total_histogram, k) / k
-
-
-def recall_at(relevant_histogram: Histogram, total_histogram: Histogram, k: int) -> Scores:
-    """Share of all relevant rows that the first ``k`` ranks hold, mean over tie orders.
-
-    Returns
-    -------
-    NDArray
-        float64 [q], 0 for queries without relevant rows.
-    """
-    hits = _expected_hits(relevant_histogram, total_histogram, k)
-    return _divide(hits, relevant_histogram.sum(axis=1))
-
-
-def _expected_hits(relevant: Histogram, total: Histogram, k: int) -> Scores:
-    ties = _ties(relevant, total, k)
-    hits: Scores = (ties.relevant * (ties.ranked / np.maximum(ties.rows, 1))).sum(axis=1)
-    return hits
-
-
-def within_radius(
-    relevant_histogram: Histogram, total_histogram: Histogram
-) -> tuple[Scores, Scores, NDArray[np.bool_]]:
-    """Precision and recall of the ball of each radius around each query.
-
-    Returns
-    -------
-    tuple
-        (precision, recall, is_empty), float64, float64 and bool [q, n_bits + 1]; column d is the
-        ball of all rows at distance d or less. An empty ball has precision 0.
-    """
-    hits = np.cumsum(relevant_histogram, axis=1)
-    rows = np.cumsum(total_histogram, axis=1)
-    return _divide(hits, rows), _divide(hits, hits[:, -1:]), rows == 0
 
 
 def _divide(numerator: NDArray[Any], denominator: NDArray[Any]) -> Scores:

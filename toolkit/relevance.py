@@ -1,4 +1,4 @@
-"""Which database rows are relevant to which queries: the same label, or any shared label.
+"""How relevant database rows are to queries: by the labels that they share.
 
 Sets that all name their classes are matched by name, so that the same classes in another order,
 or a set that lacks some, compare rightly. Otherwise labels are matched by number. A negative
@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 
 from hashkit.codesets import CodeDatabase, check_labels
 from hashkit.errors import EvaluationError
-from hashkit.hamming import RelevantRows, planes
+from hashkit.label_blocks import (
+    LARGEST_ID,
+    DatabaseLabels,
+    LabelBlock,
+    LabelSets,
+    SingleLabels,
+    as_ids,
+    packed,
+    renumbered,
+)
 
 __all__ = ["MatchedLabels", "match_labels"]
 
@@ -28,33 +37,51 @@ Labels: TypeAlias = NDArray[Any]
 
 @dataclasses.dataclass(frozen=True)
 class MatchedLabels:
-    """Labels of queries and of a database under one numbering.
+    """Labels of queries and of databases under one numbering; made by `match_labels`.
 
     Attributes
     ----------
-    query, database
-        int64 [q] and [n], negative where there is no label; or bool [q, c] and [n, c].
+    query
+        int64 [q]; or bool [q, n_classes]. Every query has a label.
+    database
+        By number of the row, an int, negative where there is no label; or bool [n_classes].
     class_names
         Names by label number; a label beyond them goes by its number.
+    query_block
+        Labels of all queries, as compiled passes take them.
+    n_grades
+        One more than the most labels that a row can share with a query.
+    row_cells
+        Label cells of the widest database row: what reading a row's labels costs in memory.
     """
 
     query: Labels
-    database: Labels
+    database: DatabaseLabels
     class_names: tuple[str, ...]
+    query_block: LabelBlock
+    n_grades: int
+    row_cells: int
 
-    def relevant_rows(self) -> RelevantRows:
-        """The function that says which rows of the database are relevant to a query."""
-        if self.query.ndim == 1:
-            return _same_label(self.query, self.database)
-        return _any_shared_label(self.query, self.database)
+    def rows(self, database: int, first: int, last: int) -> LabelBlock:
+        """Labels of rows ``first`` to ``last`` (exclusive) of a database, given by its place.
+
+        Raises
+        ------
+        CodesError
+            If a label matrix holds anything but 0 and 1 there.
+        """
+        return self.database.parts[database].rows(first, last)
 
     def query_groups(self) -> dict[str, NDArray[np.int64]]:
         """Rows, int64, of the queries that have each label, by its name, in label order."""
-        if self.query.ndim == 1:
-            present = np.unique(self.query[self.query >= 0])
-            return {self._name(int(c)): np.flatnonzero(self.query == c) for c in present}
-        present = np.flatnonzero(self.query.any(axis=0))
-        return {self._name(int(c)): np.flatnonzero(self.query[:, c]) for c in present}
+        labels = self.query
+        if labels.ndim == 2:
+            present = np.flatnonzero(labels.any(axis=0))
+            return {self._name(int(c)): np.flatnonzero(labels[:, c]) for c in present}
+        order = np.argsort(labels, kind="stable")
+        present, starts = np.unique(labels[order], return_index=True)
+        groups = np.split(order, starts[1:])
+        return {self._name(int(c)): rows for c, rows in zip(present, groups, strict=True)}
 
     def _name(self, label: int) -> str:
         return self.class_names[label] if label < len(self.class_names) else str(label)
@@ -77,62 +104,69 @@ def match_labels(query: CodeDatabase, databases: Sequence[CodeDatabase]) -> Matc
     """
     sets = [query, *databases]
     labels = [_labels_of(one, "the queries" if one is query else "the database") for one in sets]
+    check_labels(labels[0], len(query))
     n_unlabelled = int(np.count_nonzero(_is_unlabelled(labels[0])))
     if n_unlabelled:
         raise EvaluationError(
             f"every query needs a label, but {n_unlabelled} of {len(labels[0])} have none: "
             "leave them out of the queries"
         )
-    is_multi_hot = any(one.ndim == 2 for one in labels)
-    named = [bool(len(one.class_names)) for one in sets]
-    if all(named):
-        names = list(dict.fromkeys(name for one in sets for name in one.class_names))
-        matched = [
-            _renumber(one, list(which.class_names), names, is_multi_hot)
-            for one, which in zip(labels, sets, strict=True)
-        ]
-    else:
-        if any(named):
-            logger.warning("labels are matched by number, since not every set names its classes")
-        names = next((list(one.class_names) for one in sets if len(one.class_names)), [])
-        matched = _by_number(labels) if is_multi_hot else labels
-    return MatchedLabels(matched[0], np.concatenate(matched[1:]), tuple(names))
+    names, numbers = _numbering(sets, labels)
+    if all(one.ndim == 1 for one in labels):
+        return _match_single(labels, numbers, names)
+    return _match_sets(labels, numbers, names)
 
 
 def _labels_of(one: CodeDatabase, what: str) -> Labels:
     if one.labels is None:
         raise EvaluationError(f"expected labels for {what}, found none: relevance is shared labels")
     labels = np.asarray(one.labels)
-    check_labels(labels, len(one))
-    return labels.astype(np.int64) if labels.ndim == 1 else labels.astype(np.bool_)
+    # Values of a database's label matrix are checked as they are read, a block at a time.
+    check_labels(labels[:0], 0)
+    if len(labels) != len(one):
+        raise EvaluationError(f"expected a label for each of {len(one)} rows, found {len(labels)}")
+    return labels
 
 
 def _is_unlabelled(labels: Labels) -> NDArray[np.bool_]:
     return np.less(labels, 0) if labels.ndim == 1 else ~np.any(labels, axis=1)
 
 
-def _renumber(labels: Labels, own_names: list[str], names: list[str], multi_hot: bool) -> Labels:
-    """Labels numbered by ``own_names``, numbered by ``names`` instead."""
-    if len(set(own_names)) < len(own_names):
-        twice = next(name for name in own_names if own_names.count(name) > 1)
+def _numbering(
+    sets: Sequence[CodeDatabase], labels: Sequence[Labels]
+) -> tuple[tuple[str, ...], list[NDArray[np.int64] | None]]:
+    """Names by common label number, and each set's common numbers by its own; None: the same."""
+    named = [bool(len(one.class_names)) for one in sets]
+    if not all(named):
+        if any(named):
+            logger.warning("labels are matched by number, since not every set names its classes")
+        _check_widths(labels)
+        names = next((tuple(one.class_names) for one in sets if len(one.class_names)), ())
+        return names, [None] * len(sets)
+    names = tuple(dict.fromkeys(name for one in sets for name in one.class_names))
+    position = {name: number for number, name in enumerate(names)}
+    numbers: list[NDArray[np.int64] | None] = []
+    for one, which in zip(labels, sets, strict=True):
+        own_names = list(which.class_names)
+        _check_names(one, own_names)
+        own = np.array([position[name] for name in own_names], dtype=np.int64)
+        numbers.append(None if np.array_equal(own, np.arange(len(own))) else own)
+    return names, numbers
+
+
+def _check_names(labels: Labels, names: list[str]) -> None:
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
         raise EvaluationError(f"class names must differ, but {twice!r} names two classes of a set")
     n_classes = labels.shape[1] if labels.ndim == 2 else int(labels.max(initial=-1)) + 1
-    if n_classes > len(own_names):
+    if n_classes > len(names):
         raise EvaluationError(
-            f"expected a name for each of {n_classes} classes, found {len(own_names)} names"
+            f"expected a name for each of {n_classes} classes, found {len(names)} names"
         )
-    position = {name: number for number, name in enumerate(names)}
-    numbers = np.array([position[name] for name in own_names], dtype=np.int64)
-    if labels.ndim == 1:
-        single = np.where(labels >= 0, numbers[labels], -1)
-        return _one_hot(single, len(names)) if multi_hot else single
-    result = np.zeros((len(labels), len(names)), dtype=np.bool_)
-    result[:, numbers[:n_classes]] = labels
-    return result
 
 
-def _by_number(labels: Sequence[Labels]) -> list[Labels]:
-    """All labels as bool [n, c], of one width."""
+def _check_widths(labels: Sequence[Labels]) -> None:
+    """Raise unless label matrices that are matched by number are of one width."""
     widths = sorted({one.shape[1] for one in labels if one.ndim == 2})
     if len(widths) > 1:
         raise EvaluationError(
@@ -140,46 +174,43 @@ def _by_number(labels: Sequence[Labels]) -> list[Labels]:
             "to match them by, all sets need the same"
         )
     largest = max((int(one.max(initial=-1)) for one in labels if one.ndim == 1), default=-1)
-    if largest >= widths[0]:
+    if widths and largest >= widths[0]:
         raise EvaluationError(
             f"label {largest} is beyond the {widths[0]} columns of the other set's label matrix"
         )
-    return [_one_hot(one, widths[0]) if one.ndim == 1 else one for one in labels]
 
 
-def _one_hot(labels: Labels, n_classes: int) -> NDArray[np.bool_]:
-    result = np.zeros((len(labels), n_classes), dtype=np.bool_)
-    rows = np.flatnonzero(labels >= 0)
-    result[rows, labels[rows]] = True
-    return result
+def _match_single(
+    labels: Sequence[Labels], numbers: Sequence[NDArray[np.int64] | None], names: tuple[str, ...]
+) -> MatchedLabels:
+    query = renumbered(labels[0], numbers[0])
+    # Numbers beyond 32 bits are rare; they are replaced by their place among the queries' own.
+    known = np.unique(query) if query.max(initial=-1) >= LARGEST_ID else None
+    databases = tuple(
+        SingleLabels(one, own, known) for one, own in zip(labels[1:], numbers[1:], strict=True)
+    )
+    block = LabelBlock(as_ids(query, known), np.empty((len(query), 0), np.uint64))
+    return MatchedLabels(query, DatabaseLabels(databases), names, block, n_grades=2, row_cells=1)
 
 
-def _same_label(query_labels: Labels, database_labels: Labels) -> RelevantRows:
-    # Numbered from 0 in the smallest type: this comparison is made for every query and row.
-    known, query_ids = np.unique(query_labels, return_inverse=True)
-    dtype = np.min_scalar_type(-max(1, len(known)))
-    positions = np.searchsorted(known, database_labels)
-    is_known = positions < len(known)
-    is_known[is_known] = known[positions[is_known]] == database_labels[is_known]
-    database_ids = np.where(is_known, positions, -1).astype(dtype)
-    query_ids = query_ids.astype(dtype)
-
-    def relevant(query: int, first: int, last: int) -> NDArray[np.bool_]:
-        mask: NDArray[np.bool_] = database_ids[first:last] == query_ids[query]
-        return mask
-
-    return relevant
-
-
-def _any_shared_label(query_labels: Labels, database_labels: Labels) -> RelevantRows:
-    query_words = planes(np.packbits(query_labels, axis=1))
-    database_words = planes(np.packbits(database_labels, axis=1))
-
-    def relevant(query: int, first: int, last: int) -> NDArray[np.bool_]:
-        shared = database_words[0, first:last] & query_words[0, query]
-        for word in range(1, len(database_words)):
-            shared |= database_words[word, first:last] & query_words[word, query]
-        mask: NDArray[np.bool_] = shared != 0
-        return mask
-
-    return relevant
+def _match_sets(
+    labels: Sequence[Labels], numbers: Sequence[NDArray[np.int64] | None], names: tuple[str, ...]
+) -> MatchedLabels:
+    n_classes = max(len(names), *(one.shape[1] for one in labels if one.ndim == 2))
+    query = LabelSets(labels[0], numbers[0], np.arange(n_classes), n_classes).matrix(
+        0, len(labels[0])
+    )
+    # Classes that no query has make nothing relevant: their columns are never packed.
+    used = np.flatnonzero(query.any(axis=0))
+    databases = tuple(
+        LabelSets(one, own, used, n_classes)
+        for one, own in zip(labels[1:], numbers[1:], strict=True)
+    )
+    return MatchedLabels(
+        query,
+        DatabaseLabels(databases),
+        names,
+        LabelBlock(np.empty(0, np.int32), packed(query[:, used])),
+        n_grades=int(query.sum(axis=1).max(initial=0)) + 1,
+        row_cells=max(one.shape[1] if one.ndim == 2 else len(used) for one in labels[1:]),
+    )

@@ -1,26 +1,36 @@
-"""Scores of every query of an evaluation, streamed over the database."""
+"""Scores of every query of an evaluation, from two passes over the database."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashkit import metrics
-from hashkit.hamming import Block, RelevantRows, split_histogram
-from hashkit.index import Shards
-from hashkit.roworder import row_order_average_precision
+from hashkit.codesets import CodeDatabase
+from hashkit.gain import ndcg_at
+from hashkit.passes import Passes
+from hashkit.ranks import expected_hits
+from hashkit.relevance import MatchedLabels
+from hashkit.threads import run_parallel
 
-__all__ = ["Measures", "Progress", "QueryScores", "score_queries"]
+__all__ = ["Measures", "Progress", "QueryScores", "average_precisions", "score_queries"]
 
 Progress: TypeAlias = Callable[[int, int], None]
 """``progress(done, total)``, counted in database rows passed over; ends with done == total."""
 
 _QUERY_BLOCK: Final = 4096
-"""Queries held at a time: at 64 bits their histograms take 4 MiB, whatever the database."""
+"""Queries held at a time, at most."""
+
+_HISTOGRAM_BYTES: Final = 2**26
+"""Bytes of their joint histograms, at most: one of 64 bits and one label takes 1,040."""
+
+_CHUNK_QUERIES: Final = 128
+"""Queries scored at a time: what lies between the steps stays in cache."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,12 +44,18 @@ class Measures:
     cutoffs
         The R of average precision of the top R.
     ks
-        The k of precision@k and recall@k.
+        The k of precision@k, recall@k and NDCG@k.
+    gain
+        A name in `hashkit.gain.GAINS`, for NDCG.
+    curve_ks
+        The k of the curve of precision and recall by rank.
     """
 
     convention: str
     cutoffs: tuple[int, ...]
     ks: tuple[int, ...]
+    gain: str
+    curve_ks: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,19 +64,20 @@ class QueryScores:
 
     Attributes
     ----------
-    n_relevant
-        int64 [q], relevant rows in the database.
+    relevant_histogram, total_histogram
+        int64 [q, n_bits + 1], relevant rows and rows at each distance.
     expected, best, worst, row_order
         float64 [q], average precision of the whole ranking by order of the ties.
     at_cutoffs
         float64 [q, n_cutoffs], average precision of the top R under the convention.
-    precision_at, recall_at
+    precision_at, recall_at, ndcg_at
         float64 [q, n_ks].
-    ball_precision, ball_recall, ball_is_empty
-        float64, float64 and bool [q, n_bits + 1], by radius.
+    curve_precision, curve_recall
+        float64 [q, n_curve_ks].
     """
 
-    n_relevant: NDArray[np.int64]
+    relevant_histogram: NDArray[np.int64]
+    total_histogram: NDArray[np.int64]
     expected: NDArray[np.float64]
     best: NDArray[np.float64]
     worst: NDArray[np.float64]
@@ -68,93 +85,117 @@ class QueryScores:
     at_cutoffs: NDArray[np.float64]
     precision_at: NDArray[np.float64]
     recall_at: NDArray[np.float64]
-    ball_precision: NDArray[np.float64]
-    ball_recall: NDArray[np.float64]
-    ball_is_empty: NDArray[np.bool_]
+    ndcg_at: NDArray[np.float64]
+    curve_precision: NDArray[np.float64]
+    curve_recall: NDArray[np.float64]
 
 
 def score_queries(
     query_codes: NDArray[np.uint8],
-    shards: Shards,
-    relevant: RelevantRows,
+    n_bits: int,
+    databases: Sequence[CodeDatabase],
+    labels: MatchedLabels,
     measures: Measures,
     progress: Progress | None = None,
 ) -> QueryScores:
     """Score every query against the whole database.
 
-    Memory is that of `_QUERY_BLOCK` queries' histograms and of the result; distances and ranks
-    are never held for more than one query and one block of rows.
+    Memory is that of the result, of `_HISTOGRAM_BYTES` of histograms a few times over, and of a
+    few segments of rows a core; it does not grow with the database.
 
     Parameters
     ----------
     query_codes
-        Packed codes, uint8 [q, size], q at least 1.
-    shards
-        The database.
-    relevant
-        Says which rows are relevant to a query.
+        Packed codes, uint8 [q, ceil(n_bits / 8)], q at least 1.
+    databases
+        The databases, their deleted rows left out.
+    labels
+        Labels of queries and databases.
     """
-    starts = range(0, len(query_codes), _QUERY_BLOCK)
-    counter = _RowCounter(progress, total=2 * len(starts) * len(shards))
-    parts = []
-    for start in starts:
-
-        def relevant_here(
-            query: int, first: int, last: int, start: int = start
-        ) -> NDArray[np.bool_]:
-            return relevant(start + query, first, last)
-
-        block = query_codes[start : start + _QUERY_BLOCK]
-        parts.append(_score_block(block, shards, relevant_here, measures, counter))
+    passes = Passes(query_codes, n_bits, databases, labels)
+    blocks = _query_blocks(len(query_codes), labels.n_grades * (n_bits + 1))
+    rows_done = _row_counter(progress, sum(map(len, databases)), len(blocks))
+    parts: list[QueryScores] = []
+    for block in blocks:
+        histograms = passes.histograms(block, rows_done)
+        row_order_sums = passes.row_order_sums(block, histograms, rows_done)
+        parts += run_parallel(
+            [
+                functools.partial(_scores, histograms[chunk], row_order_sums[chunk], measures)
+                for chunk in _slices(len(histograms), _CHUNK_QUERIES)
+            ]
+        )
     return _stacked(parts)
 
 
-class _RowCounter:
-    """Passes blocks through and reports how many rows have gone by."""
-
-    def __init__(self, progress: Progress | None, total: int) -> None:
-        self._progress = progress
-        self._done = 0
-        self._total = total
-
-    def counted(self, blocks: Iterator[Block]) -> Iterator[Block]:
-        for first, codes in blocks:
-            yield first, codes
-            self._done += len(codes)
-            if self._progress is not None:
-                self._progress(self._done, self._total)
-
-
-def _score_block(
+def average_precisions(
     query_codes: NDArray[np.uint8],
-    shards: Shards,
-    relevant: RelevantRows,
-    measures: Measures,
-    counter: _RowCounter,
+    n_bits: int,
+    databases: Sequence[CodeDatabase],
+    labels: MatchedLabels,
+) -> NDArray[np.float64]:
+    """Average precision of the whole ranking alone, mean over tie orders, float64 [q]: one pass."""
+    passes = Passes(query_codes, n_bits, databases, labels)
+    scores: list[NDArray[np.float64]] = []
+    for block in _query_blocks(len(query_codes), labels.n_grades * (n_bits + 1)):
+        histograms = passes.histograms(block, lambda _: None)
+        scores += [
+            _average_precision(histograms[chunk])
+            for chunk in _slices(len(histograms), _CHUNK_QUERIES)
+        ]
+    return np.concatenate(scores)
+
+
+def _average_precision(histograms: NDArray[np.int64]) -> NDArray[np.float64]:
+    return metrics.average_precision(histograms[:, 1:].sum(axis=1), histograms.sum(axis=1))
+
+
+def _scores(
+    histograms: NDArray[np.int64], row_order_sums: NDArray[np.float64], measures: Measures
 ) -> QueryScores:
-    hits, rows = split_histogram(
-        query_codes, counter.counted(shards.blocks()), shards.n_bits, relevant
-    )
-    row_order = row_order_average_precision(
-        query_codes, counter.counted(shards.blocks()), hits, rows, relevant
-    )
-    ball_precision, ball_recall, ball_is_empty = metrics.within_radius(hits, rows)
+    hits, rows = histograms[:, 1:].sum(axis=1), histograms.sum(axis=1)
+    n_relevant = np.maximum(hits.sum(axis=1), 1)
+    ks = np.array([*measures.ks, *measures.curve_ks])
+    found = expected_hits(hits, rows, ks.tolist())
+    precision, recall = found / ks, found / n_relevant[:, None]
+    n_ks = len(measures.ks)
     convention = metrics.convention_named(measures.convention)
     return QueryScores(
-        n_relevant=hits.sum(axis=1),
+        relevant_histogram=hits,
+        total_histogram=rows,
         expected=metrics.average_precision(hits, rows),
         best=metrics.best_average_precision(hits, rows),
         worst=metrics.worst_average_precision(hits, rows),
-        row_order=row_order,
+        row_order=row_order_sums / n_relevant,
         at_cutoffs=_columns([convention(hits, rows, R) for R in measures.cutoffs], len(hits)),
-        precision_at=_columns(
-            [metrics.precision_at(hits, rows, k) for k in measures.ks], len(hits)
-        ),
-        recall_at=_columns([metrics.recall_at(hits, rows, k) for k in measures.ks], len(hits)),
-        ball_precision=ball_precision,
-        ball_recall=ball_recall,
-        ball_is_empty=ball_is_empty,
+        precision_at=precision[:, :n_ks],
+        recall_at=recall[:, :n_ks],
+        ndcg_at=ndcg_at(histograms, measures.ks, measures.gain),
+        curve_precision=precision[:, n_ks:],
+        curve_recall=recall[:, n_ks:],
     )
+
+
+def _query_blocks(n_queries: int, n_cells: int) -> list[slice]:
+    """Queries whose joint histograms, of ``n_cells`` each, are held together."""
+    return _slices(n_queries, max(1, min(_QUERY_BLOCK, _HISTOGRAM_BYTES // (8 * n_cells))))
+
+
+def _slices(n_items: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, n_items)) for start in range(0, n_items, size)]
+
+
+def _row_counter(progress: Progress | None, n_rows: int, n_blocks: int) -> Callable[[int], None]:
+    """Progress in rows of two passes, however many blocks of queries make them."""
+    passed = 0
+
+    def rows_done(n_more: int) -> None:
+        nonlocal passed
+        passed += n_more
+        if progress is not None:
+            progress(passed // n_blocks, 2 * n_rows)
+
+    return rows_done
 
 
 def _columns(columns: list[NDArray[np.float64]], n_rows: int) -> NDArray[np.float64]:

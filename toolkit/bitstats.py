@@ -1,0 +1,185 @@
+"""What the bits of a database's codes carry: balance, correlation, and how many codes differ."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.codesets import CodeDatabase
+
+__all__ = ["BitStatistics", "bit_statistics"]
+
+_BLOCK_ROWS: Final = 65_536
+_BLOCK_BITS: Final = 2**28  # looked at at a time: 32 MiB
+_MOST_CORRELATED: Final = 2048
+_MOST_ROWS: Final = 2**24
+_MOST_PRODUCTS: Final = 2**36  # of two bits: about a second on two cores
+
+
+@dataclasses.dataclass(frozen=True)
+class BitStatistics:
+    """Statistics of the live codes of a database.
+
+    Attributes
+    ----------
+    n_rows, n_sampled
+        Rows, and how many were looked at: all up to a bound, evenly spaced ones beyond it. The
+        numbers below are of those; fewer rows have fewer duplicates.
+    share_of_ones
+        For each bit, the share of rows where it is 1.
+    mean_entropy
+        Mean over bits of the entropy of that share, in bits: 1 if all are balanced.
+    n_constant_bits
+        Bits that are the same in every row.
+    mean_absolute_correlation, max_absolute_correlation
+        Of Pearson's correlation between two bits, over all pairs of bits that are not constant;
+        0 where there is no pair. Of codes beyond 2,048 bits, evenly spaced bits are taken.
+    n_distinct_codes
+        Different codes.
+    largest_group
+        Rows of the most frequent code.
+    share_duplicated
+        Share of rows whose code another row has too.
+    """
+
+    n_rows: int
+    n_sampled: int
+    share_of_ones: list[float]
+    mean_entropy: float
+    n_constant_bits: int
+    mean_absolute_correlation: float
+    max_absolute_correlation: float
+    n_distinct_codes: int
+    largest_group: int
+    share_duplicated: float
+
+
+def bit_statistics(database: CodeDatabase | Sequence[CodeDatabase]) -> BitStatistics:
+    """Statistics of the codes of one or several databases, deleted rows left out.
+
+    Memory is that of the codes looked at, two or three times over: 384 MiB at most for codes of up
+    to 64 bits.
+
+    Parameters
+    ----------
+    database
+        With one live row at least, and codes of one number of bits.
+    """
+    databases = list(database) if isinstance(database, Sequence) else [database]
+    n_bits = databases[0].n_bits
+    paired = slice(None, None, -(-n_bits // _MOST_CORRELATED))
+    n_paired = len(range(n_bits)[paired])
+    ones = np.zeros(n_bits)
+    together = np.zeros((n_paired, n_paired))  # rows in which two bits are both 1
+    words = []
+    n_sampled = 0
+    for codes in _sampled(databases, n_bits):
+        planes = _planes(codes, n_bits)
+        ones += _counts(planes)
+        together += _counts_together(planes[paired])
+        words.append(_words(codes))
+        n_sampled += len(codes)
+    share = ones / n_sampled
+    correlations = _correlations(together, n_sampled)
+    groups = _group_sizes(np.concatenate(words))
+    return BitStatistics(
+        n_rows=sum(map(_n_live, databases)),
+        n_sampled=n_sampled,
+        share_of_ones=share.tolist(),
+        mean_entropy=float(_entropy(share).mean()),
+        n_constant_bits=int(np.count_nonzero((ones == 0) | (ones == n_sampled))),
+        mean_absolute_correlation=float(correlations.mean()) if len(correlations) else 0.0,
+        max_absolute_correlation=float(correlations.max(initial=0)),
+        n_distinct_codes=len(groups),
+        largest_group=int(groups.max()),
+        share_duplicated=float(groups[groups > 1].sum() / n_sampled),
+    )
+
+
+def _n_live(database: CodeDatabase) -> int:
+    deleted = database.deleted
+    return len(database) - (0 if deleted is None else int(np.count_nonzero(deleted)))
+
+
+def _sampled(databases: Sequence[CodeDatabase], n_bits: int) -> Iterator[NDArray[np.uint8]]:
+    """Live codes in blocks: all, or every so manyth row of more than are looked at."""
+    most = min(_MOST_ROWS, max(_BLOCK_ROWS, _MOST_PRODUCTS // n_bits**2))
+    block_rows = min(_BLOCK_ROWS, max(1, _BLOCK_BITS // n_bits))
+    step = -(-sum(map(len, databases)) // most)
+    for database in databases:
+        codes, deleted = database.codes, database.deleted
+        for first in range(0, len(codes), step * block_rows):
+            rows = slice(first, first + step * block_rows, step)
+            yield codes[rows] if deleted is None else codes[rows][~deleted[rows]]
+
+
+def _words(codes: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Codes as uint64 [n, w], equal where the codes are."""
+    padded = np.zeros((len(codes), -(-codes.shape[1] // 8) * 8), dtype=np.uint8)
+    padded[:, : codes.shape[1]] = codes
+    return padded.view(np.uint64)
+
+
+def _planes(codes: NDArray[np.uint8], n_bits: int) -> NDArray[np.uint64]:
+    """Each bit of all codes, uint64 [n_bits, w]: their counts need no more than and, and popcount.
+
+    A matrix product of the bits counts the same, but its threads wait for each other in ways that
+    cost up to 20 times the time where other processes keep the cores busy.
+    """
+    columns = np.ascontiguousarray(codes.T)
+    n_bytes = -(-len(codes) // 8)
+    planes = np.zeros((n_bits, -(-n_bytes // 8) * 8), dtype=np.uint8)
+    for bit in range(n_bits):
+        planes[bit, :n_bytes] = np.packbits(columns[bit // 8] & (128 >> bit % 8))
+    return planes.view(np.uint64)
+
+
+def _counts(planes: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """How many bits of each plane are 1, int64 [n_planes]."""
+    counts: NDArray[np.int64] = np.bitwise_count(planes).sum(axis=1, dtype=np.int64)
+    return counts
+
+
+def _counts_together(planes: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """How many bits of each two planes are both 1, int64 [n_planes, n_planes]."""
+    together = np.empty((len(planes), len(planes)), dtype=np.int64)
+    for index, plane in enumerate(planes):
+        counts = _counts(planes[index:] & plane)
+        together[index, index:] = together[index:, index] = counts
+    return together
+
+
+def _group_sizes(words: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """How many rows have each of the codes, int64 [n_distinct]; puts them in another order."""
+    if words.shape[1] == 1:
+        words[:, 0].sort()
+    else:
+        words = words[np.lexsort(words.T)]
+    is_new = np.concatenate([[True], np.any(words[1:] != words[:-1], axis=1)])
+    starts = np.append(np.flatnonzero(is_new), len(words))
+    return np.diff(starts)
+
+
+def _entropy(share: NDArray[np.float64]) -> NDArray[np.float64]:
+    both = np.stack([share, 1 - share])
+    logarithms = np.log2(np.where(both > 0, both, 1.0))
+    entropy: NDArray[np.float64] = -(both * logarithms).sum(axis=0)
+    return entropy
+
+
+def _correlations(together: NDArray[np.float64], n_rows: int) -> NDArray[np.float64]:
+    """Absolute correlation of each pair of bits that vary, float64 [n_pairs]."""
+    ones = np.diag(together)
+    varies = np.flatnonzero((ones > 0) & (ones < n_rows))
+    ones = ones[varies]
+    covariance = n_rows * together[np.ix_(varies, varies)] - np.outer(ones, ones)
+    deviation = np.sqrt(ones * (n_rows - ones))
+    pairs = np.triu_indices(len(varies), k=1)
+    correlations: NDArray[np.float64] = np.abs(
+        covariance[pairs] / np.outer(deviation, deviation)[pairs]
+    )
+    return correlations
