@@ -1,0 +1,125 @@
+"""Principal components of features, the largest first."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.baselines.model import Features
+from hashkit.codes import code_size
+from hashkit.errors import ConfigError
+
+__all__ = ["Components", "principal_components", "principal_components_per_bit"]
+
+_BLOCK_ROWS: Final = 4096
+_LEAST_SHARE: Final = 1e-10
+"""Share of the largest variance below which a direction holds rounding errors and nothing else."""
+
+_SMALL: Final = 512
+_MOST_STEPS: Final = 200
+_RESIDUAL: Final = 1e-11
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Components:
+    """Orthonormal directions of largest variance.
+
+    Attributes
+    ----------
+    mean
+        float64 [n_dimensions], of the training features.
+    directions
+        float64 [n_dimensions, n_components]; in each, the entry of largest size is positive, so
+        that it does not depend on the solver's choice of sign.
+    """
+
+    mean: NDArray[np.float64]
+    directions: NDArray[np.float64]
+
+    def project(self, features: Features) -> NDArray[np.float64]:
+        """Coordinates of features about the mean, float64 [n, n_components]."""
+        blocks = range(0, len(features), _BLOCK_ROWS)
+        parts = [(features[i : i + _BLOCK_ROWS] - self.mean) @ self.directions for i in blocks]
+        return np.concatenate(parts)
+
+
+def principal_components(features: Features, at_most: int) -> Components:
+    """Up to ``at_most`` components: those along which the features vary at all.
+
+    Raises
+    ------
+    ConfigError
+        If the features are all the same.
+    """
+    mean = features.mean(axis=0, dtype=np.float64)
+    n_dimensions = features.shape[1]
+    scatter = np.zeros((n_dimensions, n_dimensions))
+    for start in range(0, len(features), _BLOCK_ROWS):
+        block = features[start : start + _BLOCK_ROWS] - mean
+        scatter += block.T @ block
+    values, vectors = largest_eigenvectors(scatter, min(at_most, n_dimensions))
+    rounding = len(features) * (mean @ mean) * float(np.finfo(np.float32).eps) ** 2
+    varies = values > max(_LEAST_SHARE * values[0], rounding)
+    if not varies.any():
+        raise ConfigError("the training features are the same for every image: nothing to hash by")
+    vectors = vectors[:, varies]
+    peaks = vectors[np.abs(vectors).argmax(axis=0), np.arange(vectors.shape[1])]
+    return Components(mean, vectors * np.sign(peaks))
+
+
+def principal_components_per_bit(features: Features, n_bits: int) -> Components:
+    """Exactly one component a bit.
+
+    Raises
+    ------
+    ConfigError
+        If the features do not vary along so many directions.
+    """
+    code_size(n_bits)
+    components = principal_components(features, n_bits)
+    n_found = components.directions.shape[1]
+    if n_found < n_bits:
+        raise ConfigError(
+            f"one bit a principal component: expected {n_bits} at least, found {n_found} in "
+            f"{len(features)} training features of {features.shape[1]} dimensions; take fewer bits"
+        )
+    return components
+
+
+def largest_eigenvectors(
+    matrix: NDArray[np.float64], n_wanted: int
+) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    """Eigenvalues, the largest first, and eigenvectors (columns) of a positive matrix.
+
+    Few of a large matrix come from subspace iteration, to a residual of 1e-11 of the largest
+    eigenvalue: for 48 of 3,072 it takes a tenth of the time of the whole decomposition, which
+    remains the way out where eigenvalues lie so close that the iteration does not end.
+    """
+    n_dimensions = len(matrix)
+    block_size = 2 * n_wanted + 8
+    if n_dimensions > _SMALL and 4 * block_size < n_dimensions:
+        found = _subspace_iteration(matrix, n_wanted, block_size)
+        if found is not None:
+            return found
+    values, vectors = np.linalg.eigh(matrix)
+    return values[::-1][:n_wanted], vectors[:, ::-1][:, :n_wanted]
+
+
+def _subspace_iteration(
+    matrix: NDArray[np.float64], n_wanted: int, block_size: int
+) -> tuple[NDArray[np.float64], NDArray[Any]] | None:
+    start = np.random.default_rng(0).standard_normal((len(matrix), block_size))
+    basis = np.linalg.qr(start)[0]
+    for _ in range(_MOST_STEPS):
+        image = matrix @ basis
+        values, rotation = np.linalg.eigh(basis.T @ image)
+        values, rotation = values[::-1], rotation[:, ::-1]
+        vectors, image = basis @ rotation, image @ rotation
+        errors = image[:, :n_wanted] - vectors[:, :n_wanted] * values[:n_wanted]
+        if np.linalg.norm(errors, axis=0).max() <= _RESIDUAL * values[0]:
+            return values[:n_wanted], vectors[:, :n_wanted]
+        basis = np.linalg.qr(image)[0]
+    return None

@@ -1,0 +1,70 @@
+"""Codes of a baseline, kept in a file that knows what they were made from."""
+
+from __future__ import annotations
+
+import dataclasses
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.codes import check_codes
+from hashkit.errors import CodesError
+
+__all__ = ["BaselineCodes", "read_codes", "write_codes"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BaselineCodes:
+    """Codes of one baseline.
+
+    Attributes
+    ----------
+    n_bits
+        Bits of a code.
+    query_codes, database_codes
+        Packed codes, uint8 [n, ceil(n_bits / 8)].
+    accuracy
+        Share of the labelled queries whose class is predicted; None if it predicts none.
+    """
+
+    n_bits: int
+    query_codes: NDArray[np.uint8]
+    database_codes: NDArray[np.uint8]
+    accuracy: float | None = None
+
+
+def write_codes(path: Path, codes: BaselineCodes, fingerprint: str) -> None:
+    """Write an ``.npz`` whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        np.savez(
+            file,
+            fingerprint=np.array(fingerprint),
+            n_bits=np.array(codes.n_bits),
+            query_codes=codes.query_codes,
+            database_codes=codes.database_codes,
+            accuracy=np.array([] if codes.accuracy is None else [codes.accuracy]),
+        )
+    part.replace(path)
+
+
+def read_codes(path: Path, fingerprint: str) -> BaselineCodes | None:
+    """Codes that `write_codes` wrote with the same fingerprint; None if there are none.
+
+    A damaged file counts as none: what it held can be computed anew.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            if str(arrays["fingerprint"]) != fingerprint:
+                return None
+            n_bits = int(arrays["n_bits"])
+            return BaselineCodes(
+                n_bits,
+                check_codes(arrays["query_codes"], n_bits),
+                check_codes(arrays["database_codes"], n_bits),
+                next(iter(arrays["accuracy"].tolist()), None),
+            )
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, CodesError):
+        return None
