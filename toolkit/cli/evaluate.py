@@ -1,7 +1,9 @@
-"""``hashkit evaluate``: codes and labels to numbers."""
+"""``hashkit evaluate``: codes and labels to numbers, and to a page."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -10,12 +12,16 @@ import typer
 from hashkit.cli.console import emit_json, note, progress_bar
 from hashkit.cli.options import DeviceOption, JsonOption, RunOption, RunsOption, parse_integers
 from hashkit.errors import ConfigError
-from hashkit.runs import DEFAULT_RUNS_DIR
+from hashkit.runs import DEFAULT_RUNS_DIR, Run
 
 if TYPE_CHECKING:
-    from hashkit.bank import Bank
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from hashkit.cli.subject import Subject
     from hashkit.codesets import CodeDatabase
     from hashkit.evaluation import Report, WithoutRelevant
+    from hashkit.report.evaluations import Evaluation
 
 __all__ = ["evaluate"]
 
@@ -59,6 +65,19 @@ def evaluate(
             "--without-relevant", help="Queries without relevant images: zero, or drop them."
         ),
     ] = "zero",
+    page: Annotated[
+        Path | None, typer.Option("--report", help="Write a page of charts and images (HTML).")
+    ] = None,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--beside",
+            help="Evaluated run, or JSON of an evaluation, to show beside; may be repeated.",
+        ),
+    ] = None,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Measure simple codes of the run's images too.")
+    ] = False,
     run: RunOption = None,
     runs: RunsOption = DEFAULT_RUNS_DIR,
     device: DeviceOption = "auto",
@@ -66,100 +85,148 @@ def evaluate(
 ) -> None:
     """Measure how well Hamming rankings find what is relevant.
 
-    Without arguments it takes the newest run's queries and database.
+    Without arguments it takes the newest run's queries and database, and keeps the numbers in the
+    run's folder as evaluation.json.
 
     \b
     Examples:
       hashkit evaluate
+      hashkit evaluate --report page.html --baselines
+      hashkit evaluate --run runs/c48 --beside runs/c24 --beside runs/c12 --report page.html
       hashkit evaluate queries.h5 bank.h5 --json
       hashkit evaluate q.txt db.txt --query-labels ql.txt --database-labels dl.txt
     """  # noqa: D301
-    from hashkit.evaluation import evaluate as evaluate_codes
-    from hashkit.evaluation import open_codes
+    from hashkit.cli.evaluation_tables import print_evaluations
+    from hashkit.report.evaluations import differences, load_evaluation, renamed_apart
 
+    conventions = _Conventions(
+        convention,
+        None if cutoffs is None else parse_integers("--at", cutoffs),
+        None if ks is None else parse_integers("--k", ks),
+        cast("WithoutRelevant", without_relevant),
+    )
+    loaded = [load_evaluation(path) for path in beside or ()]
+    if baselines and query is not None:
+        raise ConfigError("--baselines are of a run's images: leave QUERY and DATABASE out")
     if query is None:
-        query, database = _run_banks(run, runs, device)
+        subject = _run_subject(run, runs, device)
+    else:
+        subject = _file_subject(query, database, query_labels, database_labels)
+    subject.warn_of_other_models()
+    report = conventions.measure(subject.queries, subject.databases)
+    own = subject.evaluation(report)
+    if subject.run is not None:
+        _keep(own, subject.run)
+    simple = _baselines(subject, conventions, device) if baselines else []
+    evaluations = renamed_apart([own, *loaded, *simple])
+    if json:
+        _emit(evaluations, with_beside=bool(loaded), with_baselines=baselines)
+    else:
+        print_evaluations(evaluations, is_multi_label=subject.is_multi_label)
+    for other in evaluations[1:]:
+        for line in differences(evaluations[0], other):
+            note(f"warning: not comparable: {line}")
+    if page is not None:
+        _save_page(page, evaluations, subject, report.average_precision)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Conventions:
+    """How everything is measured that one call measures; see `hashkit.evaluation.evaluate`."""
+
+    convention: str
+    cutoffs: tuple[int, ...] | None
+    ks: tuple[int, ...] | None
+    without_relevant: WithoutRelevant
+
+    def measure(self, queries: CodeDatabase, databases: Sequence[CodeDatabase]) -> Report:
+        """Evaluate, with progress."""
+        from hashkit.evaluation import evaluate as evaluate_codes
+
+        with progress_bar("evaluating", 2 * sum(map(len, databases)), "rows") as bar:
+            return evaluate_codes(
+                queries,
+                databases,
+                convention=self.convention,
+                cutoffs=self.cutoffs,
+                ks=self.ks,
+                without_relevant=self.without_relevant,
+                progress=lambda done, _: bar.update(done),
+            )
+
+
+def _run_subject(run: Path | None, runs: Path, device: str) -> Subject:
+    from hashkit.cli.locate import find_run
+    from hashkit.cli.subject import Subject
+
+    return Subject.of_run(find_run(run, runs), device)
+
+
+def _file_subject(
+    query: Path,
+    database: list[Path] | None,
+    query_labels: Path | None,
+    database_labels: Path | None,
+) -> Subject:
+    from hashkit.cli.subject import Subject
+    from hashkit.formats import open_codes
+
     if not database:
         raise ConfigError("name the database beside the queries: hashkit evaluate QUERY DATABASE")
+    name = f"{query.name} in {', '.join(path.name for path in database)}"
     queries = open_codes(query, query_labels)
     databases = [open_codes(path, database_labels) for path in database]
-    _warn_of_other_models(queries, databases)
-    n_rows = sum(map(len, databases))
-    with progress_bar("evaluating", 2 * n_rows, "rows") as bar:
-        report = evaluate_codes(
-            queries,
-            databases,
-            convention=convention,
-            cutoffs=None if cutoffs is None else parse_integers("--at", cutoffs),
-            ks=None if ks is None else parse_integers("--k", ks),
-            without_relevant=cast("WithoutRelevant", without_relevant),
-            progress=lambda done, _: bar.update(done),
-        )
-    if json:
-        emit_json(report.to_dict())
-    else:
-        _print_report(report)
+    return Subject(name, queries, databases)
 
 
-def _run_banks(run: Path | None, runs: Path, device: str) -> tuple[Path, list[Path]]:
-    """Queries and database of a run, encoded first if they are missing."""
-    from hashkit.cli.banks import run_bank
-    from hashkit.cli.locate import find_run
+def _keep(evaluation: Evaluation, run: Run) -> None:
+    """Write the numbers into the run's folder; one that may not be written loses nothing else."""
+    from hashkit.report.evaluations import FILE_NAME, save_evaluation
 
-    found = find_run(run, runs)
-    return run_bank(found, "queries", device), [run_bank(found, "database", device)]
-
-
-def _warn_of_other_models(queries: CodeDatabase, databases: list[CodeDatabase]) -> None:
-    """Codes of two models may be compared on purpose, say of fp32 and int8; seldom otherwise."""
-    from hashkit.codesets import CodeSet
-
-    opened = [queries, *databases]
-    banks = [cast("Bank", codes) for codes in opened if not isinstance(codes, CodeSet)]
-    for bank in banks[1:]:
-        if bank.header.model_sha256 != banks[0].header.model_sha256:
-            note(f"warning: {banks[0].path} and {bank.path} were made by different models")
+    try:
+        save_evaluation(evaluation, run.path / FILE_NAME)
+    except OSError as error:
+        note(f"warning: {run.path / FILE_NAME} cannot be written: {error.strerror or error}")
 
 
-def _print_report(report: Report) -> None:
-    from rich.console import Console
-    from rich.table import Table
+def _baselines(subject: Subject, conventions: _Conventions, device: str) -> list[Evaluation]:
+    from hashkit.cli.baselines import baseline_reports
+    from hashkit.report.evaluations import Evaluation
 
-    console = Console(markup=False, emoji=False, highlight=False)  # names are names
-    numbers = Table(
-        title=f"{report.n_queries:,} queries, {report.n_database:,} in the database, "
-        f"{report.bits} bits",
-        title_justify="left",
+    assert subject.run is not None  # noqa: S101 - by the check of --baselines
+    reports = baseline_reports(
+        subject.run,
+        lambda queries, database: conventions.measure(queries, [database]),
+        device=device,
     )
-    numbers.add_column("measure")
-    numbers.add_column("value", justify="right")
-    for name, value in _lines(report):
-        numbers.add_row(name, f"{value:.4f}")
-    console.print(numbers)
-    if report.per_label:
-        labels = Table(title="mAP by label", title_justify="left")
-        labels.add_column("label")
-        labels.add_column("mAP", justify="right")
-        for name, value in report.per_label.items():
-            labels.add_row(name, f"{value:.4f}")
-        console.print(labels)
-    if report.n_without_relevant:
-        does = {"zero": "count as 0", "drop": "are left out"}[report.without_relevant]
-        note(f"{report.n_without_relevant:,} queries have no relevant image; they {does}")
+    return [Evaluation(name, report.to_dict(), is_baseline=True) for name, report in reports]
 
 
-def _lines(report: Report) -> list[tuple[str, float]]:
-    lines = [
-        ("mAP (whole ranking, mean over tie orders, all relevant)", report.map),
-        ("mAP, ties in the best order", report.map_best),
-        ("mAP, ties in the worst order", report.map_worst),
-        ("mAP, ties in row order", report.map_index),
-    ]
-    lines += [(f"mAP@{r:,} ({report.convention})", value) for r, value in report.map_at.items()]
-    lines += [(f"precision@{k:,}", value) for k, value in report.precision_at.items()]
-    lines += [(f"recall@{k:,}", value) for k, value in report.recall_at.items()]
-    lines += [
-        ("precision within 2 bits (empty: 0)", report.precision_radius_2),
-        ("queries with nothing within 2 bits", report.empty_radius_2),
-    ]
-    return lines
+def _emit(evaluations: Sequence[Evaluation], *, with_beside: bool, with_baselines: bool) -> None:
+    own, *others = evaluations
+    document = dict(own.fields)
+    if with_beside:
+        document["beside"] = [one.to_dict() for one in others if not one.is_baseline]
+    if with_baselines:
+        document["baselines"] = [
+            {"name": one.name, **one.fields} for one in others if one.is_baseline
+        ]
+    emit_json(document)
+
+
+def _save_page(
+    path: Path,
+    evaluations: Sequence[Evaluation],
+    subject: Subject,
+    average_precision: NDArray[np.float64],
+) -> None:
+    from hashkit.cli.images import RowImages
+    from hashkit.report.examples import find_examples
+    from hashkit.report.page import PageContent, save_page
+
+    own, *others = evaluations
+    examples = find_examples(
+        subject.queries, subject.databases, average_precision, RowImages(subject.run)
+    )
+    save_page(PageContent(own, others, examples), path)
+    note(f"page: {path}")

@@ -1,0 +1,231 @@
+"""Queries worth looking at, with their nearest images: the best, the median and the worst."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.codesets import CodeDatabase
+from hashkit.errors import ImageError
+from hashkit.index import search
+from hashkit.preprocess import ImageSource, decode
+
+__all__ = ["Example", "ExampleGroup", "ImageFinder", "Picture", "choose_queries", "find_examples"]
+
+N_PER_GROUP: Final = 3
+N_NEAREST: Final = 10
+
+_SIDE: Final = 112
+_JPEG_QUALITY: Final = 85
+
+
+class ImageFinder(Protocol):
+    """Finds the image of a row of codes."""
+
+    def __call__(self, codes: CodeDatabase, row: int, /) -> ImageSource | None:
+        """What `hashkit.preprocess.decode` takes; None if the image is not to be had."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """An image of the page.
+
+    Attributes
+    ----------
+    name
+        Name of the image; empty if there is none.
+    labels
+        Names of its classes.
+    data
+        The image as a ``data:`` address; None if it could not be found.
+    distance
+        Hamming distance to the query, bits; None for the query itself.
+    is_relevant
+        Whether it is relevant to the query.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    data: str | None
+    distance: int | None = None
+    is_relevant: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """A query, its average precision, and its nearest images by (distance, row)."""
+
+    query: Picture
+    average_precision: float
+    nearest: tuple[Picture, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class ExampleGroup:
+    """Examples under one heading."""
+
+    title: str
+    examples: tuple[Example, ...]
+
+
+def choose_queries(
+    average_precision: NDArray[np.float64], labels: NDArray[Any], n_wanted: int = N_PER_GROUP
+) -> dict[str, list[int]]:
+    """Queries of the best, the median and the worst average precision.
+
+    Queries without relevant images (average precision 0) are left out. In each group labels
+    differ as far as there are queries left: three images of one class would say less. No query is
+    in two groups.
+
+    Parameters
+    ----------
+    average_precision
+        float64 [q].
+    labels
+        Integer [q], or 0/1 [q, n_classes].
+
+    Returns
+    -------
+    dict
+        Rows by group: ``best``, ``median``, ``worst``; the worst begins with the worst.
+    """
+    order = np.argsort(-average_precision, kind="stable")
+    order = order[average_precision[order] > 0]
+    middle = len(order) // 2
+    by_middle = order[np.argsort(np.abs(np.arange(len(order)) - middle), kind="stable")]
+    taken: set[int] = set()
+    groups = {}
+    for name, candidates in (("best", order), ("worst", order[::-1]), ("median", by_middle)):
+        rows = _of_different_labels(candidates.tolist(), labels, n_wanted, taken)
+        taken.update(rows)
+        groups[name] = rows
+    return {name: groups[name] for name in ("best", "median", "worst")}
+
+
+def _of_different_labels(
+    candidates: Sequence[int], labels: NDArray[Any], n_wanted: int, taken: set[int]
+) -> list[int]:
+    free = [row for row in candidates if row not in taken]
+    chosen: list[int] = []
+    seen: set[bytes] = set()
+    for row in free:
+        label = np.asarray(labels[row]).tobytes()
+        if len(chosen) < n_wanted and label not in seen:
+            seen.add(label)
+            chosen.append(row)
+    rest = [row for row in free if row not in chosen]
+    return chosen + rest[: n_wanted - len(chosen)]
+
+
+def find_examples(
+    query: CodeDatabase,
+    databases: Sequence[CodeDatabase],
+    average_precision: NDArray[np.float64],
+    find: ImageFinder,
+) -> list[ExampleGroup]:
+    """Queries with their nearest images, in groups by average precision.
+
+    Parameters
+    ----------
+    query, databases
+        What was evaluated.
+    average_precision
+        float64 [q], of each query that is not deleted.
+    find
+        Finds the images.
+    """
+    labels = _Labels([query, *databases])
+    live = np.arange(len(query)) if query.deleted is None else np.flatnonzero(~query.deleted)
+    chosen_of = choose_queries(average_precision, _labels_of(query)[live])
+    groups = {name: live[chosen].tolist() for name, chosen in chosen_of.items()}
+    precision_of = dict(zip(live.tolist(), average_precision.tolist(), strict=True))
+    rows = [row for chosen in groups.values() for row in chosen]
+    if not rows:
+        return []
+    ranking = search(query.codes[rows], databases, top_k=N_NEAREST)
+    which, own_rows = ranking.locate()
+    examples = {}
+    for number, row in enumerate(rows):
+        nearest = [
+            dataclasses.replace(
+                _picture(databases[database], own_row, labels, find),
+                distance=distance,
+                is_relevant=not labels.keys(query, row).isdisjoint(
+                    labels.keys(databases[database], own_row)
+                ),
+            )
+            for database, own_row, distance in zip(
+                which[number].tolist(),
+                own_rows[number].tolist(),
+                ranking.distances[number].tolist(),
+                strict=True,
+            )
+        ]
+        examples[row] = Example(
+            _picture(query, row, labels, find), precision_of[row], tuple(nearest)
+        )
+    titles = {"best": "Best", "median": "Median", "worst": "Worst"}
+    return [
+        ExampleGroup(titles[name], tuple(examples[row] for row in chosen))
+        for name, chosen in groups.items()
+        if chosen
+    ]
+
+
+class _Labels:
+    """Labels of single rows, matched as evaluation does: by name if all sets name their classes."""
+
+    def __init__(self, sets: Sequence[CodeDatabase]) -> None:
+        self._by_name = all(len(one.class_names) for one in sets)
+
+    def keys(self, codes: CodeDatabase, row: int) -> set[str]:
+        """What another row must have one of to be relevant."""
+        return set(self.names(codes, row) if self._by_name else map(str, _numbers(codes, row)))
+
+    def names(self, codes: CodeDatabase, row: int) -> tuple[str, ...]:
+        """Names of the classes of a row, or their numbers."""
+        known = codes.class_names
+        return tuple(
+            known[number] if number < len(known) else str(number) for number in _numbers(codes, row)
+        )
+
+
+def _labels_of(codes: CodeDatabase) -> NDArray[Any]:
+    return np.full(len(codes), -1) if codes.labels is None else codes.labels
+
+
+def _numbers(codes: CodeDatabase, row: int) -> list[int]:
+    label = _labels_of(codes)[row]
+    if np.ndim(label):
+        return [int(number) for number in np.flatnonzero(label)]
+    return [int(label)] if label >= 0 else []
+
+
+def _picture(codes: CodeDatabase, row: int, labels: _Labels, find: ImageFinder) -> Picture:
+    name = codes.names[row] if len(codes.names) else f"row {row}"
+    return Picture(name, labels.names(codes, row), _data_address(find(codes, row)))
+
+
+def _data_address(source: ImageSource | None) -> str | None:
+    """A small copy of an image as a ``data:`` address; None if it is not to be had."""
+    if source is None:
+        return None
+    try:
+        image = decode(source)
+    except ImageError:
+        return None
+    image.thumbnail((_SIDE, _SIDE))  # smaller ones stay as they are: the page enlarges them
+    files = []
+    for kind in ("PNG", "JPEG"):
+        file = io.BytesIO()
+        image.save(file, kind, quality=_JPEG_QUALITY, optimize=True)
+        files.append((len(file.getvalue()), kind.lower(), file.getvalue()))
+    _, kind, data = min(files)
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"

@@ -1,0 +1,67 @@
+"""A figure: a chart with its title, legend and numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from hashkit.report.charts import LineKind, Series, line_chart, swatch
+from hashkit.report.scales import Axis
+
+__all__ = ["Figure", "Table", "chart_figure", "largest", "share_text"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """The numbers behind a figure, as they are printed: names of the columns, and rows."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """A chart and all that stands around it.
+
+    Attributes
+    ----------
+    title, caption
+        What it shows, and how that is to be read.
+    svg
+        The chart, an ``svg`` element.
+    legend
+        (sample, name) of each series, the sample an ``svg`` element; empty where it is clear.
+    table
+        The numbers.
+    """
+
+    title: str
+    caption: str
+    svg: str
+    legend: tuple[tuple[str, str], ...]
+    table: Table
+
+
+def chart_figure(
+    title: str, caption: str, series: Sequence[Series], x_axis: Axis, y_axis: Axis, table: Table
+) -> Figure:
+    """A figure of series between two axes, with a legend where there are several."""
+    said = f"{y_axis.label} over {x_axis.label}: {', '.join(one.name for one in series)}"
+    legend = tuple((swatch(one.style, _sample_kind(one)), one.name) for one in series)
+    svg = line_chart(title, said, series, x_axis, y_axis)
+    return Figure(title, caption, svg, legend if len(series) > 1 else (), table)
+
+
+def _sample_kind(series: Series) -> LineKind:
+    """Dots that are joined look like a line."""
+    return "line" if series.kind == "dots" and len(series.points) > 1 else series.kind
+
+
+def largest(series: Sequence[Series]) -> float:
+    """The largest y of any point."""
+    return max(point.y for one in series for point in one.points)
+
+
+def share_text(value: float) -> str:
+    """A number between 0 and 1 as every table prints it."""
+    return f"{value:.4f}"

@@ -1,0 +1,126 @@
+"""The numbers of evaluations as lines of a table, each with its convention in its name."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+__all__ = ["CODES", "GRADED", "MISSING", "NumberRow", "number_rows"]
+
+GRADED: Final = "By shared labels"
+"""Group of the numbers that tell one relevant image from another."""
+
+CODES: Final = "Codes"
+"""Group of the numbers of the codes themselves."""
+
+MISSING: Final = "—"
+"""Stands where an evaluation does not have a number."""
+
+Fields = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class NumberRow:
+    """One number of each evaluation.
+
+    Attributes
+    ----------
+    group
+        Rows that belong together, in the words of a heading.
+    label
+        The number's name, with its convention.
+    values
+        The number of each evaluation as it is printed.
+    """
+
+    group: str
+    label: str
+    values: tuple[str, ...]
+
+
+def number_rows(evaluations: Sequence[Fields]) -> list[NumberRow]:
+    """All numbers of some evaluations that are single ones.
+
+    Parameters
+    ----------
+    evaluations
+        The fields of each, as of `hashkit.evaluation.Report.to_dict`.
+    """
+    columns = [
+        {(group, label): value for group, label, value in _cells(one)} for one in evaluations
+    ]
+    # In the order of the first that has them, rows that only others have beside their like.
+    keys: list[tuple[str, str]] = []
+    for column in columns:
+        last = -1
+        for key in column:
+            if key in keys:
+                last = keys.index(key)
+            else:
+                last += 1
+                keys.insert(last, key)
+    return [NumberRow(*key, tuple(column.get(key, MISSING) for column in columns)) for key in keys]
+
+
+def _cells(one: Fields) -> Iterator[tuple[str, str, str]]:
+    for group, cells in (
+        ("Mean average precision", _map_cells(one)),
+        ("Among the first k", _rank_cells(one)),
+        ("Within a radius", _radius_cells(one)),
+        (GRADED, _graded_cells(one)),
+        (CODES, _code_cells(one)),
+    ):
+        for label, value in cells:
+            yield group, label, value
+
+
+def _map_cells(one: Fields) -> Iterator[tuple[str, str]]:
+    yield "mAP (whole ranking, mean over tie orders, all relevant)", _share(one["map"])
+    if one.get("map_interval"):
+        low, high = one["map_interval"]
+        level = (one.get("interval") or {"level": 0.95})["level"]
+        yield f"its {level:.0%} interval (bootstrap over queries)", f"{low:.4f} to {high:.4f}"
+    yield "mAP, ties in the best order", _share(one["map_best"])
+    yield "mAP, ties in the worst order", _share(one["map_worst"])
+    yield "mAP, ties in row order", _share(one["map_index"])
+    for cutoff, value in one["map_at"].items():
+        yield f"mAP@{int(cutoff):,} ({one['convention']})", _share(value)
+
+
+def _rank_cells(one: Fields) -> Iterator[tuple[str, str]]:
+    for k, value in one["precision_at"].items():
+        yield f"precision@{int(k):,}", _share(value)
+    for k, value in one["recall_at"].items():
+        yield f"recall@{int(k):,}", _share(value)
+
+
+def _graded_cells(one: Fields) -> Iterator[tuple[str, str]]:
+    gain = f" ({one['ndcg_gain']} gain)" if one.get("ndcg_gain") else ""
+    for k, value in (one.get("ndcg_at") or {}).items():
+        yield f"NDCG@{int(k):,}{gain}", _share(value)
+
+
+def _radius_cells(one: Fields) -> Iterator[tuple[str, str]]:
+    yield "precision within 2 bits (empty: 0)", _share(one["precision_radius_2"])
+    yield "queries with nothing within 2 bits", _share(one["empty_radius_2"])
+
+
+def _code_cells(one: Fields) -> Iterator[tuple[str, str]]:
+    yield "bits", str(one["bits"])
+    statistics = one.get("bit_statistics") or {}
+    for field, label, form in (
+        ("n_distinct_codes", "different codes in the database", ",.0f"),
+        ("largest_group", "images of the most frequent code", ",.0f"),
+        ("share_duplicated", "images whose code another has too", ".4f"),
+        ("mean_entropy", "entropy of a bit, mean (at most 1)", ".4f"),
+        ("n_constant_bits", "bits that never change", ",.0f"),
+        ("mean_absolute_correlation", "correlation of two bits, mean of absolutes", ".4f"),
+        ("max_absolute_correlation", "correlation of two bits, largest absolute", ".4f"),
+    ):
+        if field in statistics:
+            yield label, format(statistics[field], form)
+
+
+def _share(value: float) -> str:
+    return f"{value:.4f}"

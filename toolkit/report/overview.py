@@ -1,0 +1,99 @@
+"""Figures of mean average precision: of each evaluation, and over the bits of a code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hashkit.report.charts import Point, Series
+from hashkit.report.evaluations import Evaluation
+from hashkit.report.figures import Figure, Table, chart_figure, largest, share_text
+from hashkit.report.intervals import Interval, interval_chart
+from hashkit.report.numbers import MISSING
+from hashkit.report.scales import chosen_axis, fitted_axis, share_axis
+
+__all__ = ["map_by_bits_figure", "map_figure"]
+
+
+def map_figure(evaluations: Sequence[Evaluation]) -> Figure:
+    """MAP of each evaluation, its confidence interval, and what the order of ties could make."""
+    rows = []
+    for style, one in enumerate(evaluations):
+        ends = one.fields.get("map_interval")
+        interval = (ends[0], ends[1]) if ends else None
+        outer = (one.fields["map_worst"], one.fields["map_best"])
+        rows.append(Interval(one.name, style, one.fields["map"], interval, outer))
+    drawn = [end for row in rows for pair in (row.interval, row.outer) if pair for end in pair]
+    title = "Mean average precision"
+    axis = fitted_axis("mAP", [*drawn, *(row.value for row in rows)])
+    return Figure(
+        title,
+        "Mark: mean over tie orders. Whisker: 95% interval, by bootstrap over queries. "
+        "Band: from the worst to the best order of ties.",
+        interval_chart(title, _said([(row.name, row.value) for row in rows]), rows, axis),
+        (),
+        Table(
+            ("", "mAP", "interval", "ties in the worst and best order"),
+            tuple(
+                (row.name, share_text(row.value), _pair(row.interval), _pair(row.outer))
+                for row in rows
+            ),
+        ),
+    )
+
+
+def map_by_bits_figure(evaluations: Sequence[Evaluation]) -> Figure | None:
+    """MAP over the bits of a code; None unless they differ in bits, baselines aside."""
+    if len({one.fields["bits"] for one in evaluations if not one.is_baseline}) < 2:
+        return None
+    series = [
+        Series(
+            members[0].title if len(members) > 1 else members[0].name,
+            style,
+            tuple(_bits_point(one) for one in members),
+            "dots",
+        )
+        for style, members in _joined_by_title(evaluations)
+    ]
+    values = [point for one in series for point in one.points]
+    return chart_figure(
+        "mAP over bits",
+        "Evaluations of one title are joined.",
+        series,
+        chosen_axis("bits of a code", [point.x for point in values]),
+        share_axis("mAP", largest(series)),
+        Table(
+            ("", "bits", "mAP"),
+            tuple(
+                (one.name, str(one.fields["bits"]), share_text(one.fields["map"]))
+                for one in evaluations
+            ),
+        ),
+    )
+
+
+def _joined_by_title(evaluations: Sequence[Evaluation]) -> list[tuple[int, list[Evaluation]]]:
+    """Evaluations of one title and different bits, ascending, with the style of the first."""
+    groups: dict[str, list[tuple[int, Evaluation]]] = {}
+    for style, one in enumerate(evaluations):
+        groups.setdefault(one.title or f"name {one.name}", []).append((style, one))
+    joined = []
+    for members in groups.values():
+        if len({one.fields["bits"] for _, one in members}) == len(members):
+            in_order = sorted((one for _, one in members), key=lambda one: one.fields["bits"])
+            joined.append((members[0][0], in_order))
+        else:
+            joined += [(style, [one]) for style, one in members]
+    return joined
+
+
+def _bits_point(one: Evaluation) -> Point:
+    bits, value = one.fields["bits"], one.fields["map"]
+    return Point(bits, value, f"{bits} bits: mAP {share_text(value)}")
+
+
+def _said(values: Sequence[tuple[str, float]]) -> str:
+    return ", ".join(f"{name} {share_text(value)}" for name, value in values)
+
+
+def _pair(ends: tuple[float, float] | None) -> str:
+    return MISSING if ends is None else f"{share_text(ends[0])} to {share_text(ends[1])}"

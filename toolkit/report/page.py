@@ -1,0 +1,213 @@
+"""The page: evaluations as one HTML file that needs no other file and no network."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import functools
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+import jinja2
+
+from hashkit.errors import HashkitError
+from hashkit.report.charts import swatch
+from hashkit.report.code_figures import distance_figure, ones_figure
+from hashkit.report.curves import radius_figures, rank_figures
+from hashkit.report.evaluations import (
+    Evaluation,
+    differences,
+    in_column_order,
+    renamed_apart,
+    write_whole,
+)
+from hashkit.report.examples import ExampleGroup
+from hashkit.report.figures import Figure
+from hashkit.report.numbers import NumberRow, number_rows
+from hashkit.report.overview import map_by_bits_figure, map_figure
+from hashkit.report.svg import style_class
+
+__all__ = ["PageContent", "render_page", "save_page"]
+
+_LABELS_IN_VIEW: Final = 25
+"""Labels up to which the table by label is shown whole."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PageContent:
+    """What a page is made of.
+
+    Attributes
+    ----------
+    evaluation
+        The one the page is about.
+    others
+        Those beside it; baselines among them say so themselves.
+    examples
+        Queries of `evaluation` with their nearest images.
+    """
+
+    evaluation: Evaluation
+    others: Sequence[Evaluation] = ()
+    examples: Sequence[ExampleGroup] = ()
+
+
+def save_page(content: PageContent, path: Path) -> None:
+    """Write a page, whole or not at all.
+
+    Raises
+    ------
+    HashkitError
+        If the file cannot be written.
+    """
+    page = render_page(content)
+    try:
+        write_whole(path, page)
+    except OSError as error:
+        raise HashkitError(
+            f"{path}: the page cannot be written ({error.strerror or error})"
+        ) from None
+
+
+def render_page(content: PageContent) -> str:
+    """HTML of a page."""
+    evaluation, *others = renamed_apart([content.evaluation, *content.others])
+    ordered = in_column_order([evaluation, *others])
+    # Styles go by this order, so the page's own evaluation has the first in every figure.
+    styled = [evaluation, *(one for one in ordered if one is not evaluation)]
+    style_of = {one.name: style for style, one in enumerate(styled)}
+    return _template().render(
+        style=_part("page.css"),
+        script=_part("page.js"),
+        evaluation=evaluation,
+        columns=[(one, swatch(style_of[one.name])) for one in ordered],
+        warnings=["; ".join(lines) for one in others if (lines := differences(evaluation, one))],
+        groups=_groups(number_rows([one.fields for one in ordered])),
+        labels=_label_rows(evaluation, ordered, style_of),
+        labels_in_view=_LABELS_IN_VIEW,
+        has_label_queries=bool(evaluation.fields.get("per_label_queries")),
+        has_label_intervals=any(one.fields.get("per_label_interval") for one in ordered),
+        map_figure=map_figure(styled),
+        figures=_figures(styled),
+        code_figures=_code_figures(styled),
+        examples=content.examples,
+        images_note=_images_note(content.examples),
+        n_without_relevant=evaluation.fields.get("n_without_relevant", 0),
+        made=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        version=_version(),
+    )
+
+
+def _figures(styled: Sequence[Evaluation]) -> list[Figure]:
+    by_bits = map_by_bits_figure(styled)
+    return [
+        *([by_bits] if by_bits is not None else []),
+        *rank_figures(styled),
+        *radius_figures(styled),
+    ]
+
+
+def _code_figures(styled: Sequence[Evaluation]) -> list[Figure]:
+    found = [
+        ones_figure(styled[0]),
+        *(distance_figure(one) for one in styled if not one.is_baseline),
+    ]
+    return [figure for figure in found if figure is not None]
+
+
+def _groups(rows: Sequence[NumberRow]) -> list[tuple[str, list[NumberRow]]]:
+    groups: dict[str, list[NumberRow]] = {}
+    for row in rows:
+        groups.setdefault(row.group, []).append(row)
+    return list(groups.items())
+
+
+@dataclasses.dataclass(frozen=True)
+class _LabelCell:
+    """MAP of one label in one evaluation: its interval, if known, and the class of its colour."""
+
+    value: float
+    interval: tuple[float, float] | None
+    css: str
+
+
+@dataclasses.dataclass(frozen=True)
+class _LabelRow:
+    """A label, its queries (None if not known), and a cell for each column that has it."""
+
+    name: str
+    n_queries: int | None
+    cells: tuple[_LabelCell | None, ...]
+
+
+def _label_rows(
+    evaluation: Evaluation, ordered: Sequence[Evaluation], style_of: dict[str, int]
+) -> list[_LabelRow]:
+    """Labels of all evaluations, the best of the page's own first."""
+    own = evaluation.fields["per_label"]
+    names = dict.fromkeys(sorted(own, key=lambda name: -own[name]))
+    names |= dict.fromkeys(name for one in ordered for name in one.fields["per_label"])
+    n_queries = evaluation.fields.get("per_label_queries") or {}
+    return [
+        _LabelRow(
+            name,
+            n_queries.get(name),
+            tuple(_label_cell(one, name, style_class(style_of[one.name])) for one in ordered),
+        )
+        for name in names
+    ]
+
+
+def _label_cell(one: Evaluation, label: str, css: str) -> _LabelCell | None:
+    value = one.fields["per_label"].get(label)
+    if value is None:
+        return None
+    ends = (one.fields.get("per_label_interval") or {}).get(label)
+    return _LabelCell(value, (ends[0], ends[1]) if ends else None, css)
+
+
+def _images_note(groups: Sequence[ExampleGroup]) -> str:
+    """What is to be said of images that could not be found."""
+    pictures = [
+        picture
+        for group in groups
+        for example in group.examples
+        for picture in (example.query, *example.nearest)
+    ]
+    n_missing = sum(picture.data is None for picture in pictures)
+    if not n_missing:
+        return ""
+    if n_missing == len(pictures):
+        return "The images could not be found where the page was made; their names are shown."
+    return (
+        f"{n_missing} of {len(pictures)} images could not be found where the page was made; "
+        "their names are shown."
+    )
+
+
+def _version() -> str:
+    from hashkit import __version__
+
+    return __version__
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_part),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["share"] = lambda value: f"{value:.4f}"
+    environment.filters["percent"] = lambda value: f"{100 * value:.2f}%"
+    environment.filters["count"] = lambda value: f"{value:,}"
+    return environment.get_template("page.html")
+
+
+def _part(name: str) -> str:
+    """One of the files of this package."""
+    return resources.files("hashkit.report").joinpath(name).read_text(encoding="utf-8")
