@@ -1,0 +1,284 @@
+"""Searching the tables of multi-index hashing (arXiv 1307.2982, sections 3 and 4).
+
+Why a search is exact, and reports each row once
+------------------------------------------------
+A search takes steps 0, 1, 2, ... Step ``i = t * m + j`` looks, in table j of m, into every bucket
+whose substring differs from the query's in t bits. Let a row's substrings differ in d_0, ...,
+d_{m-1} bits, whatever their lengths; its distance is their sum d. If no step up to i has met the
+row, then d_l > t for the tables l <= j and d_l >= t for the others, so
+``d >= (j + 1) * (t + 1) + (m - 1 - j) * t = t * m + j + 1 = i + 1``. Hence after step i every row
+with d <= i has been met: radius r takes steps 0 to r, and the k nearest rows are known after the
+first step i by which k rows with d <= i have been met. Table l meets the row at step
+``d_l * m + l``; where the smallest of these is the current step, the row is new, and otherwise it
+has been considered before. So no list of the rows seen is kept.
+
+Buckets are looked into by the lot (`bucket_probing`). Of the entries that their sketch lets pass,
+the rows are asked for and then the codes, before the first of them is read.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.kernels.bits import popcount
+from hashkit.kernels.bucket_probing import (
+    LOT,
+    PENDING,
+    choose_buckets,
+    compare_sketches,
+    open_buckets,
+    prefetch,
+)
+from hashkit.kernels.buckets import Tables, address_of, code_word, sketch, substring
+from hashkit.kernels.compiling import kernel
+
+__all__ = ["search_tables"]
+
+TRIAL = 16  # queries after which a batch that mostly gives up is given up as a whole
+DISTANCE_SHIFT = 48  # a key is distance << 48 | row
+
+# Places in the state of a query: the largest distance that matters; rows met within it; where
+# the keys of all queries end, and those of this one begin; what was spent, of what.
+BOUND, N_WITHIN, N_KEYS, FIRST_KEY, SPENT, BUDGET, TOP_K, DAMAGED, N_STATE = range(9)
+
+
+class Room(NamedTuple):
+    """Memory that queries use one after the other.
+
+    Attributes
+    ----------
+    words
+        uint64 [n_words], the query's code as `code_word` reads it.
+    counts
+        int64 [reach + 1], rows met at each distance.
+    lot
+        int64 [2, LOT], first and last entry of the buckets that are looked into together.
+    pending
+        int64 [PENDING], entries that passed their sketch, then their rows.
+    """
+
+    words: NDArray[np.uint64]
+    counts: NDArray[np.int64]
+    lot: NDArray[np.int64]
+    pending: NDArray[np.int64]
+
+
+@kernel
+def search_tables(
+    tables: Tables,
+    query_codes: NDArray[np.uint8],
+    alive: NDArray[np.uint8],
+    reach: int,
+    top_k: int,
+    budget: int,
+    costs: tuple[int, int, int],
+) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_], bool]:
+    """Answer queries one after the other.
+
+    Parameters
+    ----------
+    query_codes
+        uint8 [q, size].
+    alive
+        uint8 [n], 0 for rows to leave out; or empty.
+    reach, top_k
+        Largest distance and number of rows wanted, 0 or more and 1 or more.
+    budget
+        What a query may cost, in the unit of ``costs``.
+    costs
+        What a probe of a bucket costs, an entry of it, and an entry whose code is read.
+
+    Returns
+    -------
+    tuple
+        keys, uint64 [m], ``distance << 48 | row`` ascending within a query; ends, int64
+        [q + 1], where the keys of each query are; spent, int64 [q]; given_up, bool [q]: the
+        queries without an answer, because it would cost more than the budget, or because
+        most of the first ones did; and whether a table holds what no table can.
+    """
+    n_queries, size = query_codes.shape
+    keys = np.empty(64, np.uint64)
+    ends = np.zeros(n_queries + 1, np.int64)
+    spent = np.zeros(n_queries, np.int64)
+    given_up = np.zeros(n_queries, np.bool_)
+    state = np.zeros(N_STATE, np.int64)
+    state[TOP_K], state[BUDGET] = top_k, budget
+    room = Room(
+        np.empty(tables.masks.shape[1], np.uint64),
+        np.empty(reach + 1, np.int64),
+        np.empty((2, LOT), np.int64),
+        np.empty(PENDING, np.int64),
+    )
+    n_given_up = 0
+    for query in range(n_queries):
+        given_up[query] = query >= TRIAL and 2 * n_given_up > query
+        if not given_up[query]:
+            code = address_of(query_codes) + np.uint64(query * size)
+            keys = answer(tables, code, alive, costs, state, room, keys)
+            given_up[query] = state[SPENT] > budget
+            spent[query] = state[SPENT]
+        if given_up[query]:
+            n_given_up += 1
+            state[N_KEYS] = ends[query]
+        ends[query + 1] = state[N_KEYS]
+    return keys[: state[N_KEYS]], ends, spent, given_up, state[DAMAGED] != 0
+
+
+@kernel
+def answer(
+    tables: Tables,
+    code: Any,
+    alive: NDArray[np.uint8],
+    costs: tuple[int, int, int],
+    state: NDArray[np.int64],
+    room: Room,
+    keys: NDArray[np.uint64],
+) -> NDArray[np.uint64]:
+    """Append the keys of one query, in order; return where they are, which may be a new array."""
+    for word in range(len(room.words)):
+        room.words[word] = code_word(code, tables.codes.shape[1], word)
+    for distance in range(len(room.counts)):
+        room.counts[distance] = 0
+    state[BOUND], state[N_WITHIN], state[SPENT] = len(room.counts) - 1, 0, 0
+    state[FIRST_KEY] = state[N_KEYS]
+    step = np.int64(0)
+    while step <= state[BOUND] and state[SPENT] <= state[BUDGET]:
+        keys = take_step(tables, code, step, alive, costs, state, room, keys)
+        step += 1
+    if state[SPENT] <= state[BUDGET]:
+        drop_far_keys(keys, state)
+        keys[state[FIRST_KEY] : state[N_KEYS]].sort()
+        state[N_KEYS] = min(state[N_KEYS], state[FIRST_KEY] + state[TOP_K])
+    return keys
+
+
+@kernel
+def take_step(
+    tables: Tables,
+    code: Any,
+    step: Any,
+    alive: NDArray[np.uint8],
+    costs: tuple[int, int, int],
+    state: NDArray[np.int64],
+    room: Room,
+    keys: NDArray[np.uint64],
+) -> NDArray[np.uint64]:
+    """Look into all buckets of one table at one distance from the query's substring."""
+    distance, table = divmod(step, len(tables.lengths))
+    n_rows, size = tables.codes.shape
+    offsets = tables.offsets[tables.offset_starts[table] :]
+    sketches = tables.sketches[table * n_rows : (table + 1) * n_rows]
+    rows = tables.rows[table * n_rows : (table + 1) * n_rows]
+    bucket = substring(code, tables.first_bits[table], tables.lengths[table])
+    own_sketch = sketch(code, size, tables.masks[table])
+    end = np.int64(1) << tables.lengths[table]
+    flips = (np.int64(1) << distance) - 1  # the bits of the substring that differ
+    while flips < end:
+        flips, n_probes = choose_buckets(offsets, bucket, flips, end, room.lot)
+        n_entries = open_buckets(offsets, sketches, n_probes, room.lot)
+        state[DAMAGED] |= n_entries < 0
+        state[SPENT] += n_probes * costs[0] + n_entries * costs[1]
+        probe = 0
+        while probe < n_probes and state[SPENT] <= state[BUDGET] and not state[DAMAGED]:
+            allowed = state[BOUND] - distance
+            probe, n_pending = compare_sketches(
+                sketches, own_sketch, allowed, probe, n_probes, room.lot, room.pending
+            )
+            if n_pending:
+                state[SPENT] += n_pending * costs[2]
+                keys = compare_codes(tables, rows, step, n_pending, alive, state, room, keys)
+        if state[SPENT] > state[BUDGET] or state[DAMAGED]:
+            break
+    return keys
+
+
+@kernel
+def compare_codes(
+    tables: Tables,
+    rows: Any,
+    step: Any,
+    n_pending: Any,
+    alive: NDArray[np.uint8],
+    state: NDArray[np.int64],
+    room: Room,
+    keys: NDArray[np.uint64],
+) -> NDArray[np.uint64]:
+    """Keep the rows among the collected entries that are near, alive and new."""
+    n_rows, size = tables.codes.shape
+    address, rows_address = address_of(tables.codes), address_of(rows)
+    words, pending = room.words, room.pending
+    for index in range(n_pending):
+        prefetch(rows_address + np.uint64(pending[index] * rows.itemsize))
+    for index in range(n_pending):
+        row = np.int64(rows[pending[index]])
+        pending[index] = row
+        prefetch(address + np.uint64(row * size))
+    for index in range(n_pending):
+        row = pending[index]
+        if row < 0 or row >= n_rows:
+            state[DAMAGED] = 1
+            break
+        code = address + np.uint64(row * size)
+        distance = np.int64(0)
+        for word in range(len(words)):
+            distance += np.int64(popcount(code_word(code, size, word) ^ words[word]))
+        if distance > state[BOUND] or (len(alive) and not alive[row]):
+            continue
+        if first_step(tables, code, step, words) == step:
+            keys = keep(distance, row, state, room.counts, keys)
+    return keys
+
+
+@kernel
+def first_step(tables: Tables, code: Any, step: Any, words: NDArray[np.uint64]) -> Any:
+    """The first step that meets the code at an address, if that is before ``step``; else it."""
+    n_tables, size = len(tables.lengths), tables.codes.shape[1]
+    for table in range(n_tables):
+        first_bit = tables.first_bits[table]
+        distance = np.int64(0)
+        for word in range(first_bit >> 6, ((first_bit + tables.lengths[table] - 1) >> 6) + 1):
+            differing = code_word(code, size, word) ^ words[word]
+            distance += np.int64(popcount(differing & tables.masks[table, word]))
+        step = min(step, distance * n_tables + table)
+    return step
+
+
+@kernel
+def keep(
+    distance: Any,
+    row: Any,
+    state: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    keys: NDArray[np.uint64],
+) -> NDArray[np.uint64]:
+    """Append a key, and lower the bound to the distance of the k-th nearest row met so far."""
+    if state[N_KEYS] == len(keys):
+        drop_far_keys(keys, state)
+        if 2 * state[N_KEYS] > len(keys):
+            larger = np.empty(2 * len(keys), np.uint64)
+            for index in range(len(keys)):
+                larger[index] = keys[index]
+            keys = larger
+    keys[state[N_KEYS]] = (np.uint64(distance) << np.uint64(DISTANCE_SHIFT)) | np.uint64(row)
+    state[N_KEYS] += 1
+    counts[distance] += 1
+    state[N_WITHIN] += 1
+    while state[N_WITHIN] - counts[state[BOUND]] >= state[TOP_K]:
+        state[N_WITHIN] -= counts[state[BOUND]]
+        state[BOUND] -= 1
+    return keys
+
+
+@kernel
+def drop_far_keys(keys: NDArray[np.uint64], state: NDArray[np.int64]) -> None:
+    """Drop the query's keys that lie beyond its bound by now."""
+    beyond = np.uint64(state[BOUND] + 1) << np.uint64(DISTANCE_SHIFT)
+    n_keys = state[FIRST_KEY]
+    for index in range(state[FIRST_KEY], state[N_KEYS]):
+        if keys[index] < beyond:
+            keys[n_keys] = keys[index]
+            n_keys += 1
+    state[N_KEYS] = n_keys

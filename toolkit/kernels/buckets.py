@@ -1,0 +1,156 @@
+"""The tables of multi-index hashing: what they hold, and how they are filled.
+
+Norouzi, Punjani and Fleet, "Fast Exact Search in Hamming Space with Multi-Index Hashing",
+arXiv 1307.2982. A table lists the rows of the database by one substring of their codes. Beside
+its row number, an entry holds a *sketch*: 32 bits that are the exclusive-or of parts of the code
+outside the substring, and so differ in at most as many bits as those parts do. A search refuses
+most entries by it, and reads neither their row number nor their code, which lie elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from hashkit.kernels.bits import load_word
+from hashkit.kernels.compiling import kernel
+
+__all__ = ["Tables", "address_of", "code_word", "count_rows", "place_rows", "sketch", "substring"]
+
+
+class Tables(NamedTuple):
+    """The database and its tables; every array is read-only and contiguous.
+
+    Attributes
+    ----------
+    codes
+        uint8 [n, size].
+    offsets
+        uint32 or uint64 [sum(2 ** lengths + 1)], the tables one after the other: bucket b of a
+        table holds its entries ``offsets[b]`` to ``offsets[b + 1]``.
+    rows
+        uint32 or int64 [n_tables * n], row of each entry, ascending within a bucket.
+    sketches
+        uint32 [n_tables * n], sketch of each entry.
+    offset_starts
+        int64 [n_tables], where the offsets of a table begin.
+    first_bits, lengths
+        int64 [n_tables], the substring of a table, in bits of the code.
+    masks
+        uint64 [n_tables, n_words], the substring's bits in words as `code_word` reads them.
+    """
+
+    codes: NDArray[np.uint8]
+    offsets: NDArray[np.unsignedinteger[Any]]
+    rows: NDArray[np.integer[Any]]
+    sketches: NDArray[np.uint32]
+    offset_starts: NDArray[np.int64]
+    first_bits: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    masks: NDArray[np.uint64]
+
+
+@intrinsic
+def load_byte(typing_context: Any, address: Any) -> Any:
+    """The byte at an address, as a uint64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+        return builder.zext(builder.load(pointer), ir.IntType(64))
+
+    return types.uint64(types.uint64), generate
+
+
+@kernel
+def address_of(array: Any) -> Any:
+    """Address of an array's first element."""
+    return np.uint64(array.ctypes.data)
+
+
+# Scalars instead of the array: an array that is handed on has its references counted each time.
+@kernel
+def code_word(code: Any, size: int, word: int) -> Any:
+    """Bytes ``8 * word`` to ``8 * word + 7`` of the code at an address; 0 beyond its end.
+
+    The first byte is the lowest. Nothing outside of the ``size`` bytes of the code is read: it
+    may be the last one of a mapped file.
+    """
+    start = word * 8
+    missing = start + 8 - size
+    if missing <= 0:
+        return load_word(code + np.uint64(start))
+    if size >= 8:
+        return load_word(code + np.uint64(size - 8)) >> np.uint64(8 * missing)
+    value = np.uint64(0)
+    for byte in range(size):
+        value |= load_byte(code + np.uint64(byte)) << np.uint64(8 * byte)
+    return value
+
+
+@kernel
+def substring(code: Any, first_bit: Any, length: Any) -> Any:
+    """Bits ``first_bit`` to ``first_bit + length - 1`` of the code at an address, first highest."""
+    last_byte = (first_bit + length - 1) >> 3
+    value = np.uint64(0)
+    for byte in range(first_bit >> 3, last_byte + 1):
+        value = (value << np.uint64(8)) | load_byte(code + np.uint64(byte))
+    value >>= np.uint64((last_byte + 1) * 8 - (first_bit + length))
+    return np.int64(value & ((np.uint64(1) << np.uint64(length)) - np.uint64(1)))
+
+
+@kernel
+def sketch(code: Any, size: int, mask: NDArray[np.uint64]) -> Any:
+    """Exclusive-or of the 32-bit parts of the code at an address, without the bits of ``mask``."""
+    folded = np.uint64(0)
+    for word in range(len(mask)):
+        folded ^= code_word(code, size, word) & ~mask[word]
+    return np.uint32((folded ^ (folded >> np.uint64(32))) & np.uint64(0xFFFFFFFF))
+
+
+@kernel
+def count_rows(
+    codes: NDArray[np.uint8], first: int, last: int, first_bit: int, length: int, counts: Any
+) -> None:
+    """Add the rows ``first`` to ``last`` (exclusive) to the number of rows of each bucket."""
+    address, size = address_of(codes), codes.shape[1]
+    for row in range(first, last):
+        bucket = substring(address + np.uint64(row * size), first_bit, length)
+        counts[bucket] += counts.dtype.type(1)
+
+
+@kernel
+def place_rows(
+    codes: NDArray[np.uint8],
+    first: int,
+    last: int,
+    first_bit: int,
+    length: int,
+    mask: NDArray[np.uint64],
+    free: Any,
+    rows: Any,
+    sketches: NDArray[np.uint32],
+) -> None:
+    """Put the rows ``first`` to ``last`` into their buckets, whose next free entries move on.
+
+    Parameters
+    ----------
+    mask
+        uint64 [n_words], the table's.
+    free
+        uint32 or uint64 [2 ** length], the next free entry of each bucket; changed.
+    rows, sketches
+        The entries of the table, [n]; changed.
+    """
+    address, size = address_of(codes), codes.shape[1]
+    for row in range(first, last):
+        code = address + np.uint64(row * size)
+        bucket = substring(code, first_bit, length)
+        entry = free[bucket]
+        free[bucket] = entry + free.dtype.type(1)
+        rows[entry] = row
+        sketches[entry] = sketch(code, size, mask)
