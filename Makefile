@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TYPES := .cache/types
 
-.PHONY: demo test test-all lint types format bench clean
+.PHONY: demo test test-all lint types format bench clean clean-kernels
 
 demo: $(STAMP)
 	PATH="$(abspath $(BIN)):$$PATH" sh tests/demo.sh demo
@@ -39,6 +39,10 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,dev]'
 	touch $@
+
+# Compiled kernels are renewed when their own file changes, not when one that they call does.
+clean-kernels:
+	rm -f toolkit/kernels/__pycache__/*.nb?
 
 clean:
 	rm -rf $(VENV) .cache build demo *.egg-info

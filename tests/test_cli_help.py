@@ -46,7 +46,16 @@ def section(command: str) -> str:
 
 
 def test_the_commands_are_these():
-    assert list(COMMANDS) == ["train", "export", "encode", "search", "evaluate"]
+    assert list(COMMANDS) == [
+        "train",
+        "export",
+        "encode",
+        "search",
+        "evaluate",
+        "convert",
+        "delete",
+        "info",
+    ]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

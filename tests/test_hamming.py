@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hashkit.codes import code_size, pack
 from hashkit.errors import CodesError
-from hashkit.hamming import RowDistances, blocks, distances, histogram, planes, split_histogram
+from hashkit.hamming import RowDistances, blocks, distances, planes
 
 
 def random_codes(seed: int, n_rows: int, n_bits: int) -> NDArray[np.uint8]:
@@ -74,8 +74,6 @@ def test_empty_sides() -> None:
     codes = random_codes(0, 4, 24)
     assert distances(codes[:0], codes).shape == (0, 4)
     assert distances(codes, codes[:0]).shape == (4, 0)
-    assert histogram(codes, blocks(codes[:0]), 24).tolist() == [[0] * 25] * 4
-    assert histogram(codes[:0], blocks(codes), 24).shape == (0, 25)
 
 
 @pytest.mark.parametrize(
@@ -132,34 +130,6 @@ def test_blocks_cover_the_rows_once(block_rows: int) -> None:
 def test_blocks_of_no_rows_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         list(blocks(np.zeros((3, 1), np.uint8), 0))
-
-
-@settings(deadline=None)
-@given(st.integers(1, 70), st.integers(1, 40), st.integers(0, 2**32 - 1))
-def test_histograms_count_distances_whatever_the_blocks(
-    n_bits: int, block_rows: int, seed: int
-) -> None:
-    queries, database = random_codes(seed, 3, n_bits), random_codes(seed + 1, 33, n_bits)
-    relevant = np.random.default_rng(seed).random((3, 33)) < 0.4
-
-    def relevant_rows(query: int, first: int, last: int) -> NDArray[np.bool_]:
-        return relevant[query, first:last]
-
-    total = histogram(queries, blocks(database, block_rows), n_bits)
-    hits, rows = split_histogram(
-        queries,
-        blocks(database, block_rows),
-        n_bits,
-        lambda q, first, last: relevant[q, first:last],
-    )
-    table = oracle_distances(queries, database, n_bits)
-    expected = [[row.tolist().count(d) for d in range(n_bits + 1)] for row in table]
-    expected_hits = [
-        [row[mask].tolist().count(d) for d in range(n_bits + 1)]
-        for row, mask in zip(table, relevant, strict=True)
-    ]
-    assert total.tolist() == rows.tolist() == expected
-    assert hits.tolist() == expected_hits
 
 
 def test_codes_of_other_padding_bits_would_be_seen() -> None:

@@ -17,6 +17,7 @@
     |-- BankError              a code bank that cannot be read or written
     |   |-- BankMismatchError  ... because version, bits, model or images do not fit
     |   `-- BankLockedError    ... because another process is writing it
+    |-- IndexMismatchError     an index that is damaged, or was built of other codes
     |-- RunError               a run folder that is missing or incomplete
     |-- DeviceError            a device that was asked for and is not there
     `-- MissingExtraError      an optional dependency that is not installed (also an ImportError)
@@ -42,6 +43,7 @@ __all__ = [
     "HashkitError",
     "ImageError",
     "ImageFault",
+    "IndexMismatchError",
     "MissingExtraError",
     "ModelError",
     "ParityError",
@@ -123,6 +125,10 @@ class BankMismatchError(BankError):
 
 class BankLockedError(BankError):
     """A code bank that another process is writing."""
+
+
+class IndexMismatchError(HashkitError):
+    """An index that cannot be read, or was not built of the codes it is opened for."""
 
 
 class RunError(HashkitError):

@@ -8,7 +8,7 @@ last word are 0 on both sides and add nothing to a distance.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -19,26 +19,19 @@ from hashkit.errors import CodesError
 __all__ = [
     "BLOCK_ROWS",
     "Block",
-    "RelevantRows",
     "RowDistances",
     "blocks",
     "distances",
-    "histogram",
     "planes",
-    "split_histogram",
 ]
 
 BLOCK_ROWS: Final = 32_768
 """Database rows compared at a time: 256 KiB of 64-bit codes, which stay in a level-2 cache while
 every query passes over them. 8,192 to 65,536 rows measured within 10% of each other; the
-histograms and the sort of one block slow down above."""
+sort of one block slows down above."""
 
 Block: TypeAlias = tuple[int, NDArray[np.uint8]]
 """Row number of the first code, and packed codes uint8 [rows, size]."""
-
-RelevantRows: TypeAlias = Callable[[int, int, int], NDArray[np.bool_]]
-"""``relevant(query, first, last)``: bool [last - first], which of the database rows ``first`` to
-``last`` (exclusive) are relevant to row ``query`` of the queries."""
 
 
 def blocks(
@@ -180,77 +173,6 @@ def distances(
         for query in range(len(query_codes)):
             out[query, first : first + len(block)] = row_distances(query)
     return out
-
-
-def histogram(
-    query_codes: NDArray[np.uint8], database_blocks: Iterable[Block], n_bits: int
-) -> NDArray[np.int64]:
-    """How many database rows lie at each distance from each query.
-
-    Parameters
-    ----------
-    query_codes
-        Packed codes of ``n_bits`` bits, uint8 [q, size].
-    database_blocks
-        The database in pieces, as `blocks` gives them; memory does not grow with their number.
-
-    Returns
-    -------
-    NDArray
-        int64 [q, n_bits + 1]; each row sums to the number of database rows.
-
-    Raises
-    ------
-    CodesError
-        If the codes are not uint8 matrices of the same width.
-    """
-    row_distances = RowDistances(query_codes)
-    total = np.zeros((len(query_codes), n_bits + 1), dtype=np.int64)
-    for _, block in database_blocks:
-        row_distances.load(block)
-        for query in range(len(query_codes)):
-            total[query] += np.bincount(row_distances(query), minlength=n_bits + 1)
-    return total
-
-
-def split_histogram(
-    query_codes: NDArray[np.uint8],
-    database_blocks: Iterable[Block],
-    n_bits: int,
-    relevant: RelevantRows,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """How many relevant rows, and how many rows, lie at each distance from each query.
-
-    Parameters
-    ----------
-    query_codes
-        Packed codes of ``n_bits`` bits, uint8 [q, size].
-    database_blocks
-        The database in pieces, as `blocks` gives them.
-    relevant
-        Says which rows of a block are relevant to a query.
-
-    Returns
-    -------
-    tuple
-        (relevant_histogram, total_histogram), both int64 [q, n_bits + 1].
-
-    Raises
-    ------
-    CodesError
-        If the codes are not uint8 matrices of the same width.
-    """
-    row_distances = RowDistances(query_codes)
-    hits = np.zeros((len(query_codes), n_bits + 1), dtype=np.int64)
-    total = np.zeros_like(hits)
-    for first, block in database_blocks:
-        row_distances.load(block)
-        for query in range(len(query_codes)):
-            row = row_distances(query)
-            total[query] += np.bincount(row, minlength=n_bits + 1)
-            mask = relevant(query, first, first + len(block))
-            hits[query] += np.bincount(row[mask], minlength=n_bits + 1)
-    return hits, total
 
 
 def _width(codes: NDArray[np.uint8], what: str) -> int:

@@ -1,139 +1,32 @@
 """Exact search: the rows of one or several databases nearest to each query.
 
 Results are ordered by (distance, row) always: by distance, and rows at the same distance by row
-number, whatever the block size and however many databases hold the rows.
+number. Neither the engine, nor the number of threads, nor how many databases hold the rows makes
+a difference to them.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import Any, TypeAlias, overload
+from typing import Any, Literal, TypeAlias, get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.codes import check_codes
-from hashkit.codesets import CodeDatabase
-from hashkit.errors import CodesError, ConfigError
-from hashkit.hamming import BLOCK_ROWS, Block, RowDistances, blocks
+from hashkit.errors import ConfigError
+from hashkit.multi_index import MultiIndex
+from hashkit.neighbours import Neighbours, Ranking
+from hashkit.reranking import check_logits, rerank
+from hashkit.scanning import scan
+from hashkit.shards import Database, Shards
+from hashkit.threads import check_threads
 
-__all__ = ["Database", "Neighbours", "Ranking", "Shards", "search"]
+__all__ = ["Database", "Engine", "Neighbours", "Ranking", "search"]
 
-Database: TypeAlias = CodeDatabase | Sequence[CodeDatabase] | NDArray[np.uint8]
-"""A bank or code set, several of them, or packed codes uint8 [n, size] (with ``n_bits=``)."""
+Engine: TypeAlias = Literal["auto", "scan", "index"]
 
-
-@dataclasses.dataclass(frozen=True)
-class Shards:
-    """The codes of one or several databases, their rows numbered one after the other.
-
-    Attributes
-    ----------
-    codes
-        uint8 [n_i, ceil(n_bits / 8)] of each database.
-    n_bits
-        Bits of a code.
-    offsets
-        int64 [len(codes) + 1]: the rows of database i are ``offsets[i]`` to ``offsets[i + 1]``.
-    """
-
-    codes: tuple[NDArray[np.uint8], ...]
-    n_bits: int
-    offsets: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, database: Database, n_bits: int | None = None) -> Shards:
-        """Shards of a database.
-
-        Raises
-        ------
-        CodesError
-            If the codes are not of one number of bits, or that number is not known.
-        """
-        if isinstance(database, np.ndarray):
-            if n_bits is None:
-                raise CodesError("an array of codes does not say how many bits it has: pass n_bits")
-            return cls._joined([check_codes(database, n_bits, "database codes")], n_bits)
-        databases = database if isinstance(database, Sequence) else [database]
-        if not databases:
-            raise CodesError("expected at least one database, found none")
-        n_bits = databases[0].n_bits if n_bits is None else n_bits
-        for one in databases:
-            if one.n_bits != n_bits:
-                raise CodesError(f"expected a database of {n_bits} bits, found {one.n_bits} bits")
-            # Whoever made the database checked its padding; its pages are not read for it again.
-            check_codes(one.codes[:0], n_bits, "database codes")
-        return cls._joined([one.codes for one in databases], n_bits)
-
-    @classmethod
-    def _joined(cls, codes: Sequence[NDArray[np.uint8]], n_bits: int) -> Shards:
-        offsets = np.concatenate([[0], np.cumsum([len(one) for one in codes])]).astype(np.int64)
-        return cls(tuple(codes), n_bits, offsets)
-
-    def __len__(self) -> int:
-        return int(self.offsets[-1])
-
-    def blocks(self, block_rows: int = BLOCK_ROWS) -> Iterator[Block]:
-        """All rows in order, in pieces of at most ``block_rows``: (first row, codes)."""
-        for start, codes in zip(self.offsets, self.codes, strict=False):
-            yield from blocks(codes, block_rows, int(start))
-
-
-@dataclasses.dataclass(frozen=True)
-class Ranking:
-    """The nearest rows of each query, the same number for all.
-
-    Attributes
-    ----------
-    distances
-        uint16 [q, k], Hamming distances in bits, ascending.
-    rows
-        int64 [q, k], ascending among equal distances.
-    offsets
-        int64 [n_databases + 1], the first row of each database.
-    """
-
-    distances: NDArray[np.uint16]
-    rows: NDArray[np.int64]
-    offsets: NDArray[np.int64]
-
-    def locate(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where the rows are: (database, row in it), both int64 [q, k]."""
-        return _locate(self.rows, self.offsets)
-
-
-@dataclasses.dataclass(frozen=True)
-class Neighbours:
-    """The rows near each query, as many as there are.
-
-    Attributes
-    ----------
-    offsets
-        int64 [q + 1]: query i has entries ``offsets[i]`` to ``offsets[i + 1]``.
-    distances
-        uint16 [m], Hamming distances in bits, ascending within a query.
-    rows
-        int64 [m], ascending among equal distances of a query.
-    database_offsets
-        int64 [n_databases + 1], the first row of each database.
-    """
-
-    offsets: NDArray[np.int64]
-    distances: NDArray[np.uint16]
-    rows: NDArray[np.int64]
-    database_offsets: NDArray[np.int64]
-
-    def locate(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where the rows are: (database, row in it), both int64 [m]."""
-        return _locate(self.rows, self.database_offsets)
-
-
-def _locate(
-    rows: NDArray[np.int64], offsets: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    which = np.searchsorted(offsets, rows, side="right") - 1
-    return which, rows - offsets[which]
+_GATHER_SHARE = 16
+"""Where fewer than one row in this many counts, those rows are copied and searched alone."""
 
 
 @overload
@@ -144,20 +37,12 @@ def search(
     top_k: int,
     radius: None = None,
     n_bits: int | None = None,
-    block_rows: int = BLOCK_ROWS,
+    where: NDArray[Any] | None = None,
+    logits: NDArray[np.floating[Any]] | None = None,
+    engine: Engine = "auto",
+    index: MultiIndex | None = None,
+    n_threads: int | None = None,
 ) -> Ranking: ...
-
-
-@overload
-def search(
-    query_codes: NDArray[np.uint8],
-    database: Database,
-    *,
-    top_k: int | None = None,
-    radius: int,
-    n_bits: int | None = None,
-    block_rows: int = BLOCK_ROWS,
-) -> Neighbours: ...
 
 
 @overload
@@ -168,7 +53,11 @@ def search(
     top_k: int | None = None,
     radius: int | None = None,
     n_bits: int | None = None,
-    block_rows: int = BLOCK_ROWS,
+    where: NDArray[Any] | None = None,
+    logits: NDArray[np.floating[Any]] | None = None,
+    engine: Engine = "auto",
+    index: MultiIndex | None = None,
+    n_threads: int | None = None,
 ) -> Ranking | Neighbours: ...
 
 
@@ -179,7 +68,11 @@ def search(
     top_k: int | None = None,
     radius: int | None = None,
     n_bits: int | None = None,
-    block_rows: int = BLOCK_ROWS,
+    where: NDArray[Any] | None = None,
+    logits: NDArray[np.floating[Any]] | None = None,
+    engine: Engine = "auto",
+    index: MultiIndex | None = None,
+    n_threads: int | None = None,
 ) -> Ranking | Neighbours:
     """Find the nearest rows of each query: exactly, ordered by (distance, row).
 
@@ -189,112 +82,152 @@ def search(
         Packed codes, uint8 [q, ceil(n_bits / 8)].
     database
         A bank or code set; a sequence of them, whose rows are numbered in the order given; or
-        packed codes, uint8 [n, ceil(n_bits / 8)].
+        packed codes, uint8 [n, ceil(n_bits / 8)]. Rows that it has deleted are not found.
     top_k
         Rows wanted for each query, 0 or more; all of them where the database has fewer.
     radius
         Largest distance wanted, in bits, 0 or more.
     n_bits
         Bits of a code: needed for an array, checked against a bank.
-    block_rows
-        Database rows compared at a time. The result does not depend on it. Memory is that of
-        a block and of the result, so it does not grow with the database.
+    where
+        The rows that may be found: bool [n], or row numbers, integer [m] in any order.
+    logits
+        The queries' logits, floating [q, n_bits]: rows at the same Hamming distance are then
+        ordered by their asymmetric distance from the query, and by row where that is equal too
+        (see `hashkit.reranking`). Distances stay Hamming distances.
+    engine
+        ``scan`` compares every row; ``index`` uses the multi-index; ``auto`` uses it where its
+        cost model says that it is faster.
+    index
+        Multi-index of the database, if there is one.
+    n_threads
+        Threads to search with; by default one a CPU.
 
     Returns
     -------
     Ranking or Neighbours
         `Ranking` for ``top_k`` alone; `Neighbours` with ``radius``, at most ``top_k`` a query if
-        both are given.
+        both are given. Memory is that of the result and of some megabytes, so that it does not
+        grow with the database.
 
     Raises
     ------
     CodesError
-        If the codes of queries and database are not of one number of bits.
+        If the codes of queries and database are not of one number of bits, or the logits are
+        not those of the queries.
     ConfigError
-        If neither ``top_k`` nor ``radius`` is given, or one is negative.
+        If neither ``top_k`` nor ``radius`` is given, one is negative, ``where`` does not fit the
+        database, or the engine ``index`` is asked for without an index.
     """
     shards = Shards.of(database, n_bits)
     query_codes = check_codes(query_codes, shards.n_bits, "query codes")
+    _check_settings(top_k, radius, engine, index, len(shards))
+    n_threads = check_threads(n_threads, "n_threads")
+    if where is not None:
+        shards = shards.where(_chosen(where, len(shards)))
+    limit = min(shards.n_alive, len(shards) if top_k is None else top_k)
+    reach = shards.n_bits if radius is None else min(radius, shards.n_bits)
+    if logits is None:
+        found = _find(query_codes, shards, limit, reach, engine, index, n_threads)
+    else:
+        logits = check_logits(logits, query_codes, shards.n_bits)
+        reaches = np.full(len(query_codes), reach)
+        if limit < shards.n_alive:
+            # Whoever ties with the last one wanted may take its place.
+            nearest = _find(query_codes, shards, limit, reach, engine, index, n_threads)
+            reaches = _last_distances(nearest, limit, reach)
+        found = _scan(query_codes, shards, shards.n_alive, reaches, n_threads)
+        found = rerank(query_codes, logits, shards, found, limit)
+    if radius is not None:
+        return found
+    shape = (len(query_codes), limit)
+    return Ranking(found.distances.reshape(shape), found.rows.reshape(shape), shards.offsets)
+
+
+def _check_settings(
+    top_k: int | None, radius: int | None, engine: str, index: MultiIndex | None, n_rows: int
+) -> None:
     if top_k is None and radius is None:
         raise ConfigError("a search needs top_k or radius: neither was given")
     for name, value in (("top_k", top_k), ("radius", radius)):
         if value is not None and value < 0:
             raise ConfigError(f"{name} must be 0 or more, not {value}")
-    limit = len(shards) if top_k is None else min(top_k, len(shards))
-    reach = shards.n_bits if radius is None else min(radius, shards.n_bits)
-    nearest = [_Nearest(limit, reach) for _ in query_codes]
-    row_distances = RowDistances(query_codes)
-    for first, block in shards.blocks(block_rows) if limit else ():
-        row_distances.load(block)
-        for query, found in enumerate(nearest):
-            found.add(row_distances(query), first)
-    results = [found.result() for found in nearest]
-    distances = [distances for distances, _ in results]
-    rows = [rows for _, rows in results]
-    if radius is None:
-        shape = (len(results), limit)
-        return Ranking(
-            np.array(distances, dtype=np.uint16).reshape(shape),
-            np.array(rows, dtype=np.int64).reshape(shape),
-            shards.offsets,
+    if engine not in get_args(Engine):
+        raise ConfigError(f"engine must be one of {', '.join(get_args(Engine))}, not {engine!r}")
+    if engine == "index" and index is None:
+        raise ConfigError("the engine 'index' needs an index: build one with MultiIndex.build")
+    if index is not None and index.n_rows != n_rows:
+        raise ConfigError(
+            f"the index is of {index.n_rows} rows and the database has {n_rows}: build it anew"
         )
-    sizes = [len(one) for one in rows]
-    return Neighbours(
-        np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        np.concatenate([np.empty(0, np.uint16), *distances]),
-        np.concatenate([np.empty(0, np.int64), *rows]),
-        shards.offsets,
+
+
+def _chosen(where: NDArray[Any], n_rows: int) -> NDArray[np.bool_]:
+    """``where`` as bool [n_rows]."""
+    where = np.asarray(where)
+    if where.dtype == np.bool_ and where.shape == (n_rows,):
+        return where
+    if not np.issubdtype(where.dtype, np.integer) or where.ndim != 1:
+        raise ConfigError(
+            f"where must be bool [{n_rows}] or row numbers [m], "
+            f"not {where.dtype} {list(where.shape)}"
+        )
+    if len(where) and not 0 <= where.min() <= where.max() < n_rows:
+        raise ConfigError(
+            f"where must name rows 0 to {n_rows - 1}, found {where.min()} to {where.max()}"
+        )
+    chosen = np.zeros(n_rows, dtype=np.bool_)
+    chosen[where] = True
+    return chosen
+
+
+def _find(
+    query_codes: NDArray[np.uint8],
+    shards: Shards,
+    limit: int,
+    reach: int,
+    engine: Engine,
+    index: MultiIndex | None,
+    n_threads: int,
+) -> Neighbours:
+    reaches = np.full(len(query_codes), reach)
+    wanted = None if limit == shards.n_alive else limit
+    if engine == "scan" or index is None:
+        return _scan(query_codes, shards, limit, reaches, n_threads)
+    if engine == "auto" and not index.predicts_gain(
+        len(query_codes), radius=reach, top_k=wanted
+    ):
+        return _scan(query_codes, shards, limit, reaches, n_threads)
+    found = index.search(
+        query_codes, radius=reach, top_k=wanted, alive=shards.alive_mask(), n_threads=n_threads
     )
+    rows = Neighbours(found.offsets, found.distances, found.rows, shards.offsets)
+    again = np.flatnonzero(found.given_up)
+    if not len(again):
+        return rows
+    return rows.replaced(again, _scan(query_codes[again], shards, limit, reaches[again], n_threads))
 
 
-class _Nearest:
-    """The ``limit`` nearest rows of one query among those added so far.
+def _scan(
+    query_codes: NDArray[np.uint8],
+    shards: Shards,
+    limit: int,
+    reaches: NDArray[np.int64],
+    n_threads: int,
+) -> Neighbours:
+    if shards.n_alive * _GATHER_SHARE >= len(shards):
+        return scan(query_codes, shards, limit, reaches, n_threads)
+    rows = shards.alive_rows()
+    found = scan(
+        query_codes, Shards.of(shards.take(rows), shards.n_bits), limit, reaches, n_threads
+    )
+    return Neighbours(found.offsets, found.distances, rows[found.rows], shards.offsets)
 
-    Rows come in ascending order, so a row that ties with the last one held comes too late: only
-    rows below ``bound`` matter. Candidates gather until there are as many again as are wanted,
-    and are sorted then, so that each is sorted a bounded number of times. ``limit`` is 1 or more
-    where rows are added.
-    """
 
-    def __init__(self, limit: int, reach: int) -> None:
-        self._limit = limit
-        self._bound = reach + 1
-        self._distances: list[NDArray[Any]] = []
-        self._rows: list[NDArray[np.int64]] = []
-        self._n_gathered = 0
-
-    def add(self, distances: NDArray[Any], first: int) -> None:
-        """Consider rows ``first``, ``first + 1``, ... at ``distances``, uint8 or uint16 [rows]."""
-        rows = np.flatnonzero(distances < self._bound)
-        if not len(rows):
-            return
-        near = distances[rows]
-        if len(rows) > self._limit:
-            # Within this block alone, no row beyond the distance of the limit-th can remain.
-            counts = np.cumsum(np.bincount(near))
-            kept = near <= np.searchsorted(counts, self._limit)
-            rows, near = rows[kept], near[kept]
-        self._distances.append(near)
-        self._rows.append(rows + first)
-        self._n_gathered += len(rows)
-        if self._n_gathered >= self._limit:
-            self._settle()
-            self._bound = int(self._distances[0][-1])
-
-    def _settle(self) -> None:
-        distances, rows = self._joined()
-        order = np.argsort(distances, kind="stable")[: self._limit]
-        self._distances, self._rows = [distances[order]], [rows[order]]
-        self._n_gathered = 0
-
-    def _joined(self) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        # uint8 and uint16 candidates never mix; an empty result still has a type.
-        if not self._rows:
-            return np.empty(0, np.uint16), np.empty(0, np.int64)
-        return np.concatenate(self._distances), np.concatenate(self._rows)
-
-    def result(self) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
-        """Distances and rows of what was kept, ordered."""
-        self._settle()
-        distances, rows = self._joined()
-        return distances.astype(np.uint16), rows
+def _last_distances(nearest: Neighbours, limit: int, reach: int) -> NDArray[np.int64]:
+    """Distance of the last of ``limit`` rows of each query; ``reach`` where there are fewer."""
+    sizes = np.diff(nearest.offsets)
+    is_full = (sizes == limit) & (sizes > 0)
+    reaches = np.full(len(sizes), reach)
+    reaches[is_full] = nearest.distances[nearest.offsets[1:][is_full] - 1]
+    return reaches

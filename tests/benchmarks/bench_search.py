@@ -1,93 +1,258 @@
-"""Time exact search against two numpy loops; run as a script, prints ratios.
+"""Time exact search against Faiss, USearch and NumPy, on the same threads; prints ratios.
 
-python tests/benchmarks/bench_search.py [--rows 1000000] [--bits 64]
+python tests/benchmarks/bench_search.py [--rows 100000,1000000,10000000] [--bits 12,48,64]
+
+For every number of bits, rows, queries and k, on uniform codes and on clustered ones full of ties,
+each program searches the same codes for the same queries; the shortest of several runs counts. A
+ratio is the other's time over ours. The answers are compared as well: all distances, and the row
+numbers of every query that Faiss answers in the order (distance, row). Codes of 12 bits are padded
+to 16 for Faiss, which takes multiples of 8. USearch and NumPy, which take minutes where others take
+seconds, are timed on the smaller cells alone.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import dataclasses
+import json
+import math
 import platform
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import faiss
+import numba
 import numpy as np
 from numpy.typing import NDArray
+from usearch.index import MetricKind, search as usearch_exact
 
-from hashkit.codes import code_size
-from hashkit.index import search
+from hashkit.codes import code_size, pack
+from hashkit.index import Ranking, search
+from hashkit.threads import available_cpus, run_parallel
 
-
-def byte_loop(
-    queries: NDArray[np.uint8], database: NDArray[np.uint8], top_k: int
-) -> NDArray[np.int64]:
-    """What one writes in a notebook: xor, count and sort bytes, one query after the other."""
-    rows = []
-    for query in queries:
-        distances = np.bitwise_count(database ^ query).sum(axis=1)
-        rows.append(np.argsort(distances, kind="stable")[:top_k])
-    return np.array(rows)
+Codes = NDArray[np.uint8]
+SMALL_PAIRS = 20_000_000  # rows times queries up to which the slow programs are timed
+LONG_ENOUGH = 1.0  # seconds of one program in one cell, after which no more runs are made
 
 
-def word_loop(
-    queries: NDArray[np.uint8], database: NDArray[np.uint8], top_k: int
-) -> NDArray[np.int64]:
-    """The same with care: words of 8 bytes, and a radix sort of one byte a row."""
-    words = database.view(np.uint64)
-    rows = []
-    for query in queries.view(np.uint64):
-        distances = np.bitwise_count(words ^ query).sum(axis=1, dtype=np.uint8)
-        rows.append(np.argsort(distances, kind="stable")[:top_k])
-    return np.array(rows)
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One combination, the seconds that each program took, and whether the answers agree."""
+
+    bits: int
+    rows: int
+    queries: int
+    k: int
+    kind: str
+    seconds: dict[str, float]
+    n_compared: int
+
+    def ratio(self, other: str) -> float:
+        return self.seconds[other] / self.seconds["hashkit"]
 
 
-def seconds(task: Callable[[], Any], repeats: int) -> float:
-    """Shortest of several runs."""
-    times = []
+def codes_of(kind: str, n_rows: int, n_bits: int, seed: int) -> Codes:
+    """Random codes: ``uniform``, or ``clustered`` around 100 centres with one bit in 20 flipped."""
+    rng = np.random.default_rng(seed)
+    size = code_size(n_bits)
+    tail = np.uint8(0xFF << (-n_bits % 8) & 0xFF)
+    if kind == "uniform":
+        codes = rng.integers(0, 256, (n_rows, size), dtype=np.uint8)
+        codes[:, -1] &= tail
+        return codes
+    centres = pack(np.random.default_rng(0).integers(0, 2, (100, n_bits)))
+    codes = centres[rng.integers(0, 100, n_rows)]
+    # 4,096 patterns of flips are drawn from, which makes duplicates as real codes have them.
+    flips = pack((rng.random((4096, n_bits)) < 0.05).astype(np.uint8))
+    codes ^= flips[rng.integers(0, 4096, n_rows)]
+    return codes
+
+
+def shortest(tasks: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+    """Shortest of several runs of each task, taken in turns."""
+    best = dict.fromkeys(tasks, math.inf)
+    spent = dict.fromkeys(tasks, 0.0)
     for _ in range(repeats):
+        for name, task in tasks.items():
+            if spent[name] > LONG_ENOUGH:
+                continue
+            start = time.perf_counter()
+            task()
+            seconds = time.perf_counter() - start
+            best[name] = min(best[name], seconds)
+            spent[name] += seconds
+    return best
+
+
+def by_numpy(queries: Codes, database: Codes, k: int) -> NDArray[np.int64]:
+    """What one writes in a notebook with care: words, one query after the other, a stable sort."""
+    size = database.shape[1]
+    word = next(w for w in (8, 4, 2, 1) if size % w == 0)
+    words, rows = database.view(f"u{word}"), []
+    for query in queries.view(f"u{word}"):
+        distances = np.bitwise_count(words ^ query).sum(axis=1, dtype=np.uint16)
+        rows.append(np.argsort(distances, kind="stable")[:k])
+    return np.array(rows)
+
+
+def compare(found: Ranking, distances: NDArray[Any], rows: NDArray[Any]) -> int:
+    """Queries whose row numbers could be compared, all equal; anything else ends the benchmark."""
+    np.testing.assert_array_equal(found.distances, distances)
+    n_rows = 1 << 40
+    is_ordered = (np.diff(distances.astype(np.int64) * n_rows + rows, axis=1) > 0).all(axis=1)
+    np.testing.assert_array_equal(found.rows[is_ordered], rows[is_ordered])
+    return int(np.count_nonzero(is_ordered))
+
+
+def cells(options: argparse.Namespace) -> Iterator[Cell]:
+    n_most = max(options.queries)
+    for bits in options.bits:
+        for kind in options.kinds:
+            for n_rows in options.rows:
+                database = codes_of(kind, n_rows, bits, 1)
+                index = faiss.IndexBinaryFlat(8 * code_size(bits))
+                index.add(database)
+                all_queries = codes_of(kind, n_most, bits, 2)
+                for n_queries in options.queries:
+                    queries = all_queries[:n_queries]
+                    for k in options.ks:
+                        yield cell(queries, database, index, bits, k, kind, options.repeats)
+
+
+def cell(
+    queries: Codes, database: Codes, index: Any, bits: int, k: int, kind: str, repeats: int
+) -> Cell:
+    tasks: dict[str, Callable[[], Any]] = {
+        "hashkit": lambda: search(queries, database, top_k=k, n_bits=bits),
+        "faiss": lambda: index.search(queries, k),
+    }
+    n_compared = compare(tasks["hashkit"](), *tasks["faiss"]())
+    if len(queries) * len(database) <= SMALL_PAIRS:
+        tasks["numpy"] = lambda: by_numpy(queries, database, k)
+        tasks["usearch"] = lambda: usearch_exact(
+            database, queries, k, MetricKind.Hamming, exact=True, threads=available_cpus()
+        )
+    seconds = shortest(tasks, repeats)
+    return Cell(bits, len(database), len(queries), k, kind, seconds, n_compared)
+
+
+def geometric_mean(values: list[float]) -> float:
+    return math.exp(sum(map(math.log, values)) / len(values))
+
+
+# The machine's limits
+
+
+def words_per_second(n_threads: int) -> float:
+    """64-bit words whose bits all threads together can count, from a level-1 cache, by NumPy."""
+    words = [np.arange(2048, dtype=np.uint64) for _ in range(n_threads)]
+    out = [np.empty(2048, dtype=np.uint8) for _ in range(n_threads)]
+
+    def count(thread: int) -> None:
+        for _ in range(20_000):
+            np.bitwise_count(words[thread], out=out[thread])
+
+    start = time.perf_counter()
+    run_parallel([lambda thread=thread: count(thread) for thread in range(n_threads)])
+    return n_threads * 2048 * 20_000 / (time.perf_counter() - start)
+
+
+def bytes_per_second(n_threads: int) -> float:
+    """What all threads together read from memory: sums over 1 GiB."""
+    parts = np.array_split(np.ones(1 << 27, dtype=np.uint64), n_threads)
+    best = math.inf
+    for _ in range(3):
         start = time.perf_counter()
-        task()
-        times.append(time.perf_counter() - start)
-    return min(times)
+        run_parallel([lambda part=part: np.bitwise_or.reduce(part) for part in parts])
+        best = min(best, time.perf_counter() - start)
+    return (1 << 30) / best
+
+
+def limits(found: list[Cell], n_threads: int) -> None:
+    """What share of the machine's limits is reached, where each is the one that matters."""
+    bandwidth, counting = bytes_per_second(n_threads), words_per_second(n_threads)
+    print(f"\nmemory read: {bandwidth / 1e9:.1f} GB/s; ", end="")
+    print(f"population counts of 64-bit words in a level-1 cache: {counting / 1e9:.1f} G/s")
+    largest = max(one.rows for one in found)
+    for bits in sorted({one.bits for one in found}):
+        mine = [one for one in found if one.bits == bits and one.rows == largest]
+        single = [one.seconds["hashkit"] for one in mine if one.queries == 1]
+        if single:
+            share = largest * code_size(bits) / min(single) / bandwidth
+            print(f"  {bits:4} bits, one query: {share:4.0%} of memory's speed", end="")
+        most = max(one.queries for one in mine)
+        batch = [one.seconds["hashkit"] for one in mine if one.queries == most]
+        rate = most * largest * -(-bits // 64) / min(batch)
+        print(f"; {most} queries: {rate / counting:4.0%} of the population counts")
+
+
+def report(found: list[Cell]) -> None:
+    for other in ("faiss", "usearch", "numpy"):
+        ratios = [one.ratio(other) for one in found if other in one.seconds]
+        if ratios:
+            print(
+                f"{other}: {len(ratios)} cells, geometric mean {geometric_mean(ratios):.1f}, "
+                f"least {min(ratios):.2f}, most {max(ratios):.0f}"
+            )
+    queries = sorted({one.queries for one in found})
+    rows = sorted({one.rows for one in found})
+    print("\nFaiss's time over ours: geometric mean over k and kinds of codes (least)\n")
+    header = [f"{n:,} x {q}" for n in rows for q in queries]
+    print("| bits | " + " | ".join(header) + " |")
+    print("|---:" * (1 + len(header)) + "|")
+    for bits in sorted({one.bits for one in found}):
+        shown = []
+        for n in rows:
+            for q in queries:
+                own = [
+                    one.ratio("faiss")
+                    for one in found
+                    if (one.bits, one.rows, one.queries) == (bits, n, q)
+                ]
+                shown.append(f"{geometric_mean(own):.1f} ({min(own):.1f})")
+        print(f"| {bits} | " + " | ".join(shown) + " |")
+    compared = sum(one.n_compared for one in found)
+    total = sum(one.queries for one in found)
+    print(f"\nequal distances everywhere; row numbers equal for the {compared:,} of {total:,} ", end="")
+    print("answers that Faiss gives in the order (distance, row)")
+
+
+def numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--bits", type=int, default=64)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--bits", type=numbers, default=[12, 32, 48, 64, 128, 256])
+    parser.add_argument("--rows", type=numbers, default=[100_000, 1_000_000, 10_000_000])
+    parser.add_argument("--queries", type=numbers, default=[1, 16, 256])
+    parser.add_argument("--ks", type=numbers, default=[1, 10, 100, 1000])
+    parser.add_argument("--kinds", type=lambda text: text.split(","), default=["uniform", "clustered"])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="write every cell into this file")
     options = parser.parse_args()
-    if options.bits % 64 or options.bits > 192:
-        parser.error("--bits must be 64, 128 or 192: the word loop knows no others")
-    rng = np.random.default_rng(0)
-    size = code_size(options.bits)
-    database = rng.integers(0, 256, (options.rows, size), dtype=np.uint8)
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, ", end="")
-    print(f"numpy {np.__version__}; {options.rows:,} rows of {options.bits} bits")
-    for n_queries in (1, 64):
-        queries = rng.integers(0, 256, (n_queries, size), dtype=np.uint8)
-        for top_k in (10, 1000):
-            compare(queries, database, top_k, options.bits, options.repeats)
+    n_threads = available_cpus()
+    faiss.omp_set_num_threads(n_threads)
+    print(f"{platform.processor() or platform.machine()}, {n_threads} threads, ", end="")
+    print(f"Faiss {faiss.__version__}, numba {numba.__version__}, numpy {np.__version__}")
+    from hashkit import scanning_compiled  # noqa: F401  (loaded now, not in the first cell)
 
-
-def compare(
-    queries: NDArray[np.uint8], database: NDArray[np.uint8], top_k: int, n_bits: int, repeats: int
-) -> None:
-    """Check that all three agree, and print how long each takes for one query."""
-    sample = queries[:4]  # a loop takes as long for each query
-    expected = byte_loop(sample, database, top_k)
-    np.testing.assert_array_equal(word_loop(sample, database, top_k), expected)
-    found = search(queries, database, top_k=top_k, n_bits=n_bits)
-    np.testing.assert_array_equal(found.rows[:4], expected)
-    by_bytes = seconds(lambda: byte_loop(sample, database, top_k), repeats) / len(sample)
-    by_words = seconds(lambda: word_loop(sample, database, top_k), repeats) / len(sample)
-    each = seconds(lambda: search(queries, database, top_k=top_k, n_bits=n_bits), repeats)
-    each /= len(queries)
-    print(
-        f"{len(queries):3} queries, top {top_k:4}: {each * 1e3:6.2f} ms a query; as fast as the "
-        f"byte loop {by_bytes / each:5.1f} times, the word loop {by_words / each:5.1f} times"
-    )
+    found = []
+    for one in cells(options):
+        found.append(one)
+        times = ", ".join(f"{name} {1e3 * s:.3f}" for name, s in one.seconds.items())
+        print(
+            f"{one.bits:4} bits {one.rows:>10,} rows {one.queries:3} queries k {one.k:4} "
+            f"{one.kind:9} {one.ratio('faiss'):6.2f}  ms: {times}",
+            file=sys.stderr,
+        )
+    report(found)
+    limits(found, n_threads)
+    if options.json:
+        options.json.write_text(json.dumps([dataclasses.asdict(one) for one in found], indent=1))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hashkit.cli.console import emit_json, note, plural
+from hashkit.cli.images import RowImages
 from hashkit.cli.options import (
     BankOption,
     DeviceOption,
@@ -19,15 +20,13 @@ from hashkit.cli.options import (
     RunOption,
     RunsOption,
 )
-from hashkit.errors import BankMismatchError, DatasetError, ImageError, RunError
+from hashkit.errors import BankMismatchError, ImageError, RunError
 from hashkit.runs import DEFAULT_RUNS_DIR, Run
 
 if TYPE_CHECKING:
     from hashkit.bank import Bank
     from hashkit.cli.results import Hit, Query
-    from hashkit.datasets.imageset import ImageSet
     from hashkit.index import Neighbours, Ranking
-    from hashkit.preprocess import ImageSource
     from hashkit.runtimes.encoder import Encoder
 
 __all__ = ["search"]
@@ -115,6 +114,7 @@ class _Place:
         self._run: Run | None = None
         if not banks or model is None:
             self._run = find_run(run, runs)
+        self.image = RowImages(self._run)
         self._model = model
         if not banks:
             assert self._run is not None  # noqa: S101 - by the condition above
@@ -180,44 +180,6 @@ class _Place:
         row = names.index(name)
         labels = label_names(queries.labels, queries.class_names, row)
         return Query(name, queries.codes[row], self.image(queries, row), labels)
-
-    @functools.cached_property
-    def _images(self) -> ImageSet | None:
-        """Image set of the run; None if it has none, or it is not to be had here."""
-        from hashkit.cli.banks import run_spec
-        from hashkit.errors import HashkitError
-
-        if self._run is None:
-            return None
-        try:
-            return run_spec(self._run).open()[0]
-        except HashkitError:
-            return None
-
-    @functools.cached_property
-    def _row_of(self) -> dict[str, int]:
-        names = self._images.names if self._images is not None else ()
-        return {name: row for row, name in enumerate(names)}
-
-    def image(self, bank: Bank, row: int) -> ImageSource | None:
-        """Image of a bank's row: a file below the bank's folder, or one of the image set."""
-        from hashkit.datasets.sets import open_image_set
-
-        name = bank.names[row]
-        for source in bank.sources:
-            if source.root is not None and (path := Path(source.root) / name).is_file():
-                return path
-        if name in self._row_of and self._images is not None:
-            return self._images.source(self._row_of[name])
-        for source in bank.sources:
-            if source.root is None:
-                try:
-                    images = open_image_set(source.dataset)
-                except DatasetError:
-                    continue
-                if name in images.names:
-                    return images.source(list(images.names).index(name))
-        return None
 
 
 def _hits(found: Ranking | Neighbours, banks: Sequence[Bank]) -> Iterator[list[Hit]]:

@@ -1,0 +1,316 @@
+"""Linear search with compiled kernels, over any number of threads.
+
+Three kernels share the work. Few queries: rows are compared as they lie in memory
+(`hashkit.kernels.scan`). Several: blocks of rows are turned into bit planes that all of them pass
+over (`hashkit.kernels.sliced`). Answers that are a good part of the database: two passes that
+count and place (`hashkit.kernels.ranking`). The answer is the same, row by row.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.kernels.ranking import count_distances, place_rows
+from hashkit.kernels.scan import scan_rows, select_rows
+from hashkit.kernels.selection import order
+from hashkit.kernels.sliced import plane_bytes, plane_scanner, query_picks
+from hashkit.kernels.words import row_words
+from hashkit.neighbours import Neighbours
+from hashkit.shards import Shards, Span
+from hashkit.threads import run_parallel
+
+__all__ = ["scan_compiled"]
+
+PLANES_FROM_QUERIES: Final = 3
+"""Turning rows into bit planes pays from this many queries on."""
+
+_PARALLEL_BYTES: Final = 1 << 20
+"""Bytes of codes, counted once for each query, that are worth a thread of their own: 0.1 ms."""
+
+_PAIRS_PER_CALL: Final = 1 << 29
+"""Rows times queries that a kernel is given at a time: about a second until Ctrl-C is heard."""
+
+_CANDIDATE_BYTES: Final = 1 << 27
+"""Memory for candidates; more queries than fit are searched one group after another."""
+
+_PLACED_SHARE: Final = 32
+"""Answers of at least one row in this many are placed in two passes instead of selected."""
+
+_FIRST_ROOM: Final = 4096
+"""Rows within a radius that a query gets room for before it is known how many there are."""
+
+_ALL_ALIVE: Final = np.empty(0, dtype=np.bool_)
+
+
+def scan_compiled(
+    query_codes: NDArray[np.uint8],
+    shards: Shards,
+    top_k: int,
+    reaches: NDArray[np.int64],
+    n_threads: int,
+) -> Neighbours:
+    """Find the ``top_k`` nearest rows within each query's reach.
+
+    Parameters
+    ----------
+    query_codes
+        Packed codes, uint8 [q, size], C-contiguous.
+    shards
+        The database.
+    top_k
+        Rows wanted, 1 or more; at least the number of rows that count for all within reach.
+    reaches
+        int64 [q], the largest distance wanted by each query.
+    n_threads
+        Threads, 1 or more.
+    """
+    n_rows = len(shards)
+    if top_k * _PLACED_SHARE < n_rows:
+        return _select(query_codes, shards, top_k, reaches, n_threads)
+    if top_k < n_rows or int(reaches.max()) >= shards.n_bits:
+        return _place(query_codes, shards, top_k, reaches, n_threads)
+    # All rows within reach: mostly few, so one pass first; the queries it is too small for again.
+    room = min(n_rows, _FIRST_ROOM)
+    found = _select(query_codes, shards, room, reaches, n_threads)
+    sizes = np.diff(found.offsets)
+    again = np.flatnonzero(sizes == room)
+    if not len(again) or room == n_rows:
+        return found
+    placed = _place(query_codes[again], shards, top_k, reaches[again], n_threads)
+    return found.replaced(again, placed)
+
+
+def _select(
+    query_codes: NDArray[np.uint8],
+    shards: Shards,
+    top_k: int,
+    reaches: NDArray[np.int64],
+    n_threads: int,
+) -> Neighbours:
+    n_queries, size = query_codes.shape
+    worthwhile = 1 + n_queries * len(shards) * size // _PARALLEL_BYTES
+    n_threads = min(n_threads, worthwhile)
+    if n_threads == 1 and n_queries < PLANES_FROM_QUERIES and len(shards.codes) == 1:
+        return _select_small(query_codes, shards, top_k, reaches)
+    # Threads take queries of their own as long as each has some, and then rows of their own.
+    n_query_parts = min(n_threads, max(1, n_queries // (2 * PLANES_FROM_QUERIES)))
+    n_row_parts = n_threads // n_query_parts
+    candidates = n_queries * n_row_parts * _room(top_k) * 10
+    n_groups = -(-candidates // _CANDIDATE_BYTES)
+    found = []
+    for group in _slices(n_queries, n_groups):
+        own = _slices(group.stop - group.start, n_query_parts, group.start)
+        selections = [
+            _Selection(query_codes[part], shards, top_k, reaches[part], n_row_parts)
+            for part in own
+            if part.stop > part.start
+        ]
+        run_parallel([scan for one in selections for scan in one.scans()])
+        found += run_parallel([one.found for one in selections])
+    return _joined(found, shards)
+
+
+def _select_small(
+    query_codes: NDArray[np.uint8], shards: Shards, top_k: int, reaches: NDArray[np.int64]
+) -> Neighbours:
+    """What `_Selection` does, in one call."""
+    (span,) = shards.spans()
+    codes, alive = _read_only(span)
+    shape = (len(query_codes), top_k)
+    distances, rows = np.empty(shape, np.uint16), np.empty(shape, np.int64)
+    sizes = np.empty(len(query_codes), np.int64)
+    select_rows(
+        codes, 0, alive, query_codes, shards.n_bits, reaches, _room(top_k), distances, rows, sizes
+    )
+    return _compact(distances, rows, sizes, shards)
+
+
+def _room(top_k: int) -> int:
+    return 2 * top_k + 64
+
+
+class _Selection:
+    """The rows nearest to some queries, selected in one pass over the database.
+
+    Parameters
+    ----------
+    n_parts
+        Parts of the database that are scanned side by side.
+    """
+
+    def __init__(
+        self,
+        query_codes: NDArray[np.uint8],
+        shards: Shards,
+        top_k: int,
+        reaches: NDArray[np.int64],
+        n_parts: int,
+    ) -> None:
+        self._shards = shards
+        self._top_k = top_k
+        self._parts = _slices(len(shards), n_parts)
+        n_queries = len(query_codes)
+        self._counts = np.zeros((n_parts, n_queries, shards.n_bits + 1), dtype=np.int64)
+        self._bounds = np.empty((n_parts, n_queries), dtype=np.int64)
+        self._bounds[:] = np.minimum(reaches, shards.n_bits) + 1
+        self._n_below = np.zeros((n_parts, n_queries), dtype=np.int64)
+        self._n_held = np.zeros((n_parts, n_queries), dtype=np.int64)
+        self._distances = np.empty((n_parts, n_queries, _room(top_k)), dtype=np.uint16)
+        self._rows = np.empty((n_parts, n_queries, _room(top_k)), dtype=np.int64)
+        self._use_planes = n_queries >= PLANES_FROM_QUERIES
+        # What the kernel compares with, in the shape that it wants.
+        self._queries = (query_picks if self._use_planes else row_words)(query_codes)
+        self._size = query_codes.shape[1]
+        self._is_stopped = threading.Event()
+
+    def scans(self) -> list[Callable[[], None]]:
+        """What has to be run, side by side, before `found`."""
+        return [partial(self._scan, part) for part in range(len(self._parts))]
+
+    def _scan(self, part: int) -> None:
+        rows = self._parts[part]
+        state = (
+            self._counts[part],
+            self._bounds[part],
+            self._n_below[part],
+            self._n_held[part],
+            self._distances[part],
+            self._rows[part],
+        )
+        scan: Callable[..., None] = scan_rows
+        compared: tuple[NDArray[Any], ...] = (self._queries,)
+        if self._use_planes:
+            scan = plane_scanner(self._shards.n_bits)
+            compared = (self._queries, np.empty(plane_bytes(self._size), np.uint8))
+        rows_per_call = max(1, _PAIRS_PER_CALL // len(self._queries))
+        try:
+            for span in self._shards.spans(rows.start, rows.stop, rows_per_call):
+                if self._is_stopped.is_set():
+                    return
+                codes, alive = _read_only(span)
+                scan(codes, span.first, alive, *compared, self._top_k, *state)
+        except BaseException:
+            self._is_stopped.set()  # Ctrl-C arrives in one thread; the others need not go on
+            raise
+
+    def found(self) -> Neighbours:
+        """The answer."""
+        shape = (len(self._queries), self._top_k)
+        distances, rows = np.empty(shape, np.uint16), np.empty(shape, np.int64)
+        sizes = np.empty(len(self._queries), np.int64)
+        candidates = (self._n_held, self._distances, self._rows)
+        order(self._shards.n_bits, *candidates, distances, rows, sizes)
+        return _compact(distances, rows, sizes, self._shards)
+
+
+def _place(
+    query_codes: NDArray[np.uint8],
+    shards: Shards,
+    top_k: int,
+    reaches: NDArray[np.int64],
+    n_threads: int,
+) -> Neighbours:
+    """Two passes a query: count the rows at each distance, then put them in their places."""
+    words = row_words(query_codes)
+    queries = [(words[query], int(reach)) for query, reach in enumerate(reaches)]
+    if len(queries) >= n_threads:
+        found: list[tuple[NDArray[np.uint16], NDArray[np.int64]]] = []
+        for start in range(0, len(queries), n_threads):
+            tasks = [
+                partial(_place_query, one, reach, shards, top_k, 1)
+                for one, reach in queries[start : start + n_threads]
+            ]
+            found += run_parallel(tasks)
+    else:
+        found = [_place_query(one, reach, shards, top_k, n_threads) for one, reach in queries]
+    sizes = [len(rows) for _, rows in found]
+    return Neighbours(
+        np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        np.concatenate([distances for distances, _ in found]),
+        np.concatenate([rows for _, rows in found]),
+        shards.offsets,
+    )
+
+
+def _place_query(
+    words: NDArray[np.uint64], reach: int, shards: Shards, top_k: int, n_parts: int
+) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
+    parts = _slices(len(shards), n_parts)
+    counts = np.zeros((n_parts, shards.n_bits + 1), dtype=np.int64)
+
+    def count(part: int) -> None:
+        for span in shards.spans(parts[part].start, parts[part].stop, _PAIRS_PER_CALL):
+            codes, alive = _read_only(span)
+            count_distances(codes, alive, words, counts[part])
+
+    _for_each(count, n_parts)
+    counts[:, reach + 1 :] = 0
+    total = counts.sum(axis=0)
+    n_found = min(top_k, int(total.sum()))
+    # Each part's rows at a distance follow those of the parts before it.
+    places = np.cumsum(total) - total + np.cumsum(counts, axis=0) - counts
+    places[:, reach + 1 :] = n_found
+    distances, rows = np.empty(n_found, np.uint16), np.empty(n_found, np.int64)
+
+    def place(part: int) -> None:
+        for span in shards.spans(parts[part].start, parts[part].stop, _PAIRS_PER_CALL):
+            codes, alive = _read_only(span)
+            place_rows(codes, span.first, alive, words, places[part], distances, rows)
+
+    _for_each(place, n_parts)
+    return distances, rows
+
+
+def _for_each(task: Callable[[int], None], n_parts: int) -> None:
+    if n_parts == 1:
+        task(0)
+    else:
+        run_parallel([partial(task, part) for part in range(n_parts)])
+
+
+def _read_only(span: Span) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Codes and rows that count, of one array type whether mapped from a file or in memory.
+
+    Kernels are compiled for each type of array that they are called with.
+    """
+    codes = span.codes.view(np.ndarray)
+    alive = _ALL_ALIVE.view() if span.alive is None else span.alive.view(np.ndarray)
+    codes.flags.writeable = alive.flags.writeable = False
+    return codes, alive
+
+
+def _slices(length: int, n_parts: int, start: int = 0) -> list[slice]:
+    """``n_parts`` consecutive slices of about equal length, from ``start`` on."""
+    ends = [start + length * part // n_parts for part in range(n_parts + 1)]
+    return [slice(first, stop) for first, stop in zip(ends[:-1], ends[1:], strict=True)]
+
+
+def _compact(
+    distances: NDArray[np.uint16], rows: NDArray[np.int64], sizes: NDArray[Any], shards: Shards
+) -> Neighbours:
+    """The first ``sizes`` entries of each query, one after the other."""
+    top_k = distances.shape[1]
+    if sizes.min() == top_k:
+        offsets = np.arange(0, distances.size + 1, top_k)
+        return Neighbours(offsets, distances.reshape(-1), rows.reshape(-1), shards.offsets)
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    kept = np.arange(top_k) < sizes[:, None]
+    return Neighbours(offsets, distances[kept], rows[kept], shards.offsets)
+
+
+def _joined(parts: Sequence[Neighbours], shards: Shards) -> Neighbours:
+    if len(parts) == 1:
+        return parts[0]
+    sizes = np.concatenate([np.diff(part.offsets) for part in parts])
+    return Neighbours(
+        np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        np.concatenate([part.distances for part in parts]),
+        np.concatenate([part.rows for part in parts]),
+        shards.offsets,
+    )
