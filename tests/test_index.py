@@ -6,14 +6,24 @@ from typing import Any
 import numpy as np
 import oracles
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hashkit.codes import pack
 from hashkit.codesets import CodeSet
 from hashkit.errors import CodesError, ConfigError
-from hashkit.index import Neighbours, Ranking, Shards, search
+from hashkit.index import search
+from hashkit.neighbours import Neighbours, Ranking
+from hashkit.shards import Shards
+
+
+@pytest.fixture(autouse=True, params=["numpy", "compiled"])
+def scanner(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything holds for both ways of scanning."""
+    monkeypatch.setattr(
+        "hashkit.scanning._are_kernels_worthwhile", lambda _: request.param == "compiled"
+    )
 
 
 def random_codes(seed: int, n_rows: int, n_bits: int) -> NDArray[np.uint8]:
@@ -38,18 +48,18 @@ def pairs(found: Ranking | Neighbours, query: int) -> list[tuple[int, int]]:
 
 # Few bits and many rows: nearly every rank is tied.
 cases = st.tuples(
-    st.integers(1, 12), st.integers(0, 60), st.integers(1, 64), st.integers(0, 2**32 - 1)
+    st.integers(1, 12), st.integers(0, 60), st.integers(1, 3), st.integers(0, 2**32 - 1)
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cases, st.integers(0, 70))
 def test_top_k_is_the_head_of_the_sorted_database(
     case: tuple[int, int, int, int], top_k: int
 ) -> None:
-    n_bits, n_rows, block_rows, seed = case
+    n_bits, n_rows, n_threads, seed = case
     queries, database = random_codes(seed, 3, n_bits), random_codes(seed + 1, n_rows, n_bits)
-    found = search(queries, database, top_k=top_k, n_bits=n_bits, block_rows=block_rows)
+    found = search(queries, database, top_k=top_k, n_bits=n_bits, n_threads=n_threads)
     expected = oracle_rankings(queries, database, n_bits)
     assert found.rows.shape == found.distances.shape == (3, min(top_k, n_rows))
     assert found.rows.dtype == np.int64
@@ -58,15 +68,15 @@ def test_top_k_is_the_head_of_the_sorted_database(
         assert pairs(found, query) == expected[query][:top_k]
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cases, st.integers(0, 14), st.none() | st.integers(0, 20))
 def test_radius_is_the_part_of_the_ranking_that_is_near(
     case: tuple[int, int, int, int], radius: int, top_k: int | None
 ) -> None:
-    n_bits, n_rows, block_rows, seed = case
+    n_bits, n_rows, n_threads, seed = case
     queries, database = random_codes(seed, 3, n_bits), random_codes(seed + 1, n_rows, n_bits)
     found = search(
-        queries, database, radius=radius, top_k=top_k, n_bits=n_bits, block_rows=block_rows
+        queries, database, radius=radius, top_k=top_k, n_bits=n_bits, n_threads=n_threads
     )
     assert isinstance(found, Neighbours)
     assert found.offsets[-1] == len(found.rows) == len(found.distances)
@@ -78,7 +88,7 @@ def test_radius_is_the_part_of_the_ranking_that_is_near(
 @pytest.mark.parametrize("n_bits", [1, 7, 8, 16, 31, 48, 64, 65, 100, 128, 300])
 def test_every_word_size_ranks_alike(n_bits: int) -> None:
     queries, database = random_codes(n_bits, 2, n_bits), random_codes(n_bits + 1, 150, n_bits)
-    found = search(queries, database, top_k=40, n_bits=n_bits, block_rows=32)
+    found = search(queries, database, top_k=40, n_bits=n_bits)
     for query, ranking in enumerate(oracle_rankings(queries, database, n_bits)):
         assert pairs(found, query) == ranking[:40]
 
@@ -94,7 +104,7 @@ def test_default_blocks_of_a_larger_database() -> None:
 
 def test_the_whole_database_can_be_ranked() -> None:
     queries, database = random_codes(0, 2, 10), random_codes(1, 500, 10)
-    found = search(queries, database, top_k=10**9, n_bits=10, block_rows=64)
+    found = search(queries, database, top_k=10**9, n_bits=10)
     for query, ranking in enumerate(oracle_rankings(queries, database, 10)):
         assert pairs(found, query) == ranking
 
@@ -115,8 +125,8 @@ def test_a_smaller_k_is_a_prefix_and_a_larger_radius_a_superset() -> None:
 def test_several_databases_rank_as_one() -> None:
     queries, database = random_codes(0, 3, 24), random_codes(1, 90, 24)
     parts = [CodeSet(database[a:b], 24) for a, b in ((0, 40), (40, 40), (40, 90))]
-    whole = search(queries, CodeSet(database, 24), top_k=30, block_rows=7)
-    found = search(queries, parts, top_k=30, block_rows=7)
+    whole = search(queries, CodeSet(database, 24), top_k=30)
+    found = search(queries, parts, top_k=30)
     np.testing.assert_array_equal(found.rows, whole.rows)
     np.testing.assert_array_equal(found.distances, whole.distances)
     which, rows = found.locate()

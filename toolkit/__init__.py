@@ -10,12 +10,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hashkit.bank import Bank, BankWriter
+    from hashkit.bank import Bank, BankWriter, delete_rows, restore_rows
     from hashkit.codesets import CodeSet
     from hashkit.errors import HashkitError
     from hashkit.evaluation import Report, evaluate
-    from hashkit.index import Neighbours, Ranking, search
+    from hashkit.formats import open_codes, save_codes
+    from hashkit.index import search
     from hashkit.manifest import Manifest
+    from hashkit.multi_index import MultiIndex
+    from hashkit.neighbours import Neighbours, Ranking
     from hashkit.runtimes.encoder import Encoder
 
 __all__ = [
@@ -25,11 +28,16 @@ __all__ = [
     "Encoder",
     "HashkitError",
     "Manifest",
+    "MultiIndex",
     "Neighbours",
     "Ranking",
     "Report",
     "__version__",
+    "delete_rows",
     "evaluate",
+    "open_codes",
+    "restore_rows",
+    "save_codes",
     "search",
 ]
 
@@ -42,10 +50,15 @@ _HOMES = {
     "Encoder": "hashkit.runtimes.encoder",
     "HashkitError": "hashkit.errors",
     "Manifest": "hashkit.manifest",
-    "Neighbours": "hashkit.index",
-    "Ranking": "hashkit.index",
+    "MultiIndex": "hashkit.multi_index",
+    "Neighbours": "hashkit.neighbours",
+    "Ranking": "hashkit.neighbours",
     "Report": "hashkit.evaluation",
+    "delete_rows": "hashkit.bank",
     "evaluate": "hashkit.evaluation",
+    "open_codes": "hashkit.formats",
+    "restore_rows": "hashkit.bank",
+    "save_codes": "hashkit.formats",
     "search": "hashkit.index",
 }
 

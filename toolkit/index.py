@@ -21,7 +21,7 @@ from hashkit.scanning import scan
 from hashkit.shards import Database, Shards
 from hashkit.threads import check_threads
 
-__all__ = ["Database", "Engine", "Neighbours", "Ranking", "search"]
+__all__ = ["Engine", "search"]
 
 Engine: TypeAlias = Literal["auto", "scan", "index"]
 
@@ -43,6 +43,22 @@ def search(
     index: MultiIndex | None = None,
     n_threads: int | None = None,
 ) -> Ranking: ...
+
+
+@overload
+def search(
+    query_codes: NDArray[np.uint8],
+    database: Database,
+    *,
+    top_k: int | None = None,
+    radius: int,
+    n_bits: int | None = None,
+    where: NDArray[Any] | None = None,
+    logits: NDArray[np.floating[Any]] | None = None,
+    engine: Engine = "auto",
+    index: MultiIndex | None = None,
+    n_threads: int | None = None,
+) -> Neighbours: ...
 
 
 @overload
@@ -194,9 +210,7 @@ def _find(
     wanted = None if limit == shards.n_alive else limit
     if engine == "scan" or index is None:
         return _scan(query_codes, shards, limit, reaches, n_threads)
-    if engine == "auto" and not index.predicts_gain(
-        len(query_codes), radius=reach, top_k=wanted
-    ):
+    if engine == "auto" and not index.predicts_gain(len(query_codes), radius=reach, top_k=wanted):
         return _scan(query_codes, shards, limit, reaches, n_threads)
     found = index.search(
         query_codes, radius=reach, top_k=wanted, alive=shards.alive_mask(), n_threads=n_threads

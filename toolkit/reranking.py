@@ -2,9 +2,9 @@
 
 A code keeps only the signs of a network's logits. A query's own logits are at hand when it is
 encoded, and say how near each of its bits was to the other value: the *asymmetric distance* of a
-row is the sum of \\|logit\\| over the bits in which it differs from the query (Gordo, Perronnin,
-Gong & Lazebnik, "Asymmetric Distances for Binary Embeddings", PAMI 2014, for projections that are
-thresholded at 0). It costs nothing at encoding time and nothing in the bank.
+row is the sum of the logits' magnitudes over the bits in which it differs from the query (Gordo,
+Perronnin, Gong & Lazebnik, "Asymmetric Distances for Binary Embeddings", PAMI 2014, for projections
+that are thresholded at 0). It costs nothing at encoding time and nothing in the bank.
 """
 
 from __future__ import annotations

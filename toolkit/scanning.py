@@ -22,13 +22,19 @@ Numba and kernels compiled by an earlier process load in about 0.3 s, and NumPy 
 GB/s. A process that has only small jobs never loads them; one that has many soon does, and has
 then spent at most twice what it would have, had it known."""
 
-_COMPILED: Final = "hashkit.scanning_compiled"
-
 
 class _Ledger:
-    """What this process has left to do in NumPy before the kernels are worth loading."""
+    """What this process may still do in NumPy before the kernels are worth loading."""
 
     bytes_left = _LOADING_BYTES
+
+
+def _are_kernels_worthwhile(n_bytes: int) -> bool:
+    """Whether kernels are loaded, or a job of so many bytes makes it time to load them."""
+    if "hashkit.scanning_compiled" in sys.modules:
+        return True
+    _Ledger.bytes_left -= n_bytes
+    return _Ledger.bytes_left < 0
 
 
 def scan(
@@ -57,10 +63,8 @@ def scan(
     if not top_k or not len(query_codes):
         offsets = np.zeros(len(query_codes) + 1, np.int64)
         return Neighbours(offsets, np.empty(0, np.uint16), np.empty(0, np.int64), shards.offsets)
-    if _COMPILED not in sys.modules:
-        _Ledger.bytes_left -= len(query_codes) * len(shards) * query_codes.shape[1]
-        if _Ledger.bytes_left > 0:
-            return scan_numpy(query_codes, shards, top_k, reaches)
+    if not _are_kernels_worthwhile(query_codes.size * len(shards)):
+        return scan_numpy(query_codes, shards, top_k, reaches)
     from hashkit.scanning_compiled import scan_compiled
 
     n_threads = available_cpus() if n_threads is None else n_threads

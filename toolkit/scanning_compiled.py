@@ -8,6 +8,7 @@ count and place (`hashkit.kernels.ranking`). The answer is the same, row by row.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -288,7 +289,7 @@ def _read_only(span: Span) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
 def _slices(length: int, n_parts: int, start: int = 0) -> list[slice]:
     """``n_parts`` consecutive slices of about equal length, from ``start`` on."""
     ends = [start + length * part // n_parts for part in range(n_parts + 1)]
-    return [slice(first, stop) for first, stop in zip(ends[:-1], ends[1:], strict=True)]
+    return [slice(first, stop) for first, stop in itertools.pairwise(ends)]
 
 
 def _compact(

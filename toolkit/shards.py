@@ -113,8 +113,7 @@ class Shards:
         """The same rows, of which only the ``chosen``, bool [n], count."""
         parts = [chosen[first:stop] for first, stop in self._bounds()]
         alive = tuple(
-            part if had is None else part & had
-            for part, had in zip(parts, self.alive, strict=True)
+            part if had is None else part & had for part, had in zip(parts, self.alive, strict=True)
         )
         return dataclasses.replace(self, alive=alive)
 
@@ -125,9 +124,7 @@ class Shards:
             for start in range(max(first, begin), min(stop, end), rows):
                 own = slice(start - begin, min(start + rows, stop, end) - begin)
                 alive = self.alive[number]
-                yield Span(
-                    start, self.codes[number][own], None if alive is None else alive[own]
-                )
+                yield Span(start, self.codes[number][own], None if alive is None else alive[own])
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Codes, uint8 [m, size], of rows in any order."""
@@ -160,4 +157,4 @@ class Shards:
 
     def _bounds(self) -> list[tuple[int, int]]:
         starts = self.offsets.tolist()
-        return list(zip(starts[:-1], starts[1:], strict=True))
+        return list(itertools.pairwise(starts))

@@ -27,10 +27,12 @@ import faiss
 import numba
 import numpy as np
 from numpy.typing import NDArray
-from usearch.index import MetricKind, search as usearch_exact
+from usearch.index import MetricKind
+from usearch.index import search as usearch_exact
 
 from hashkit.codes import code_size, pack
-from hashkit.index import Ranking, search
+from hashkit.index import search
+from hashkit.neighbours import Ranking
 from hashkit.threads import available_cpus, run_parallel
 
 Codes = NDArray[np.uint8]
@@ -216,7 +218,10 @@ def report(found: list[Cell]) -> None:
         print(f"| {bits} | " + " | ".join(shown) + " |")
     compared = sum(one.n_compared for one in found)
     total = sum(one.queries for one in found)
-    print(f"\nequal distances everywhere; row numbers equal for the {compared:,} of {total:,} ", end="")
+    print(
+        f"\nequal distances everywhere; row numbers equal for the {compared:,} of {total:,} ",
+        end="",
+    )
     print("answers that Faiss gives in the order (distance, row)")
 
 
@@ -230,7 +235,9 @@ def main() -> None:
     parser.add_argument("--rows", type=numbers, default=[100_000, 1_000_000, 10_000_000])
     parser.add_argument("--queries", type=numbers, default=[1, 16, 256])
     parser.add_argument("--ks", type=numbers, default=[1, 10, 100, 1000])
-    parser.add_argument("--kinds", type=lambda text: text.split(","), default=["uniform", "clustered"])
+    parser.add_argument(
+        "--kinds", type=lambda text: text.split(","), default=["uniform", "clustered"]
+    )
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path, help="write every cell into this file")
     options = parser.parse_args()

@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from hashkit.cli import convert, delete, encode, evaluate, export, info, search, train
+from hashkit.cli import convert, delete, encode, evaluate, export, index, info, search, train
 from hashkit.cli.console import note
 from hashkit.errors import HashkitError
 
@@ -60,6 +60,7 @@ app.command("export")(export.export)
 app.command("encode")(encode.encode)
 app.command("search")(search.search)
 app.command("evaluate")(evaluate.evaluate)
+app.command("index")(index.index)
 app.command("convert")(convert.convert)
 app.command("delete")(delete.delete)
 app.command("info")(info.info)

@@ -6,7 +6,7 @@ import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -24,9 +24,13 @@ from hashkit.errors import BankMismatchError, ImageError, RunError
 from hashkit.runs import DEFAULT_RUNS_DIR, Run
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from hashkit.bank import Bank
     from hashkit.cli.results import Hit, Query
-    from hashkit.index import Neighbours, Ranking
+    from hashkit.index import Engine
+    from hashkit.neighbours import Neighbours, Ranking
     from hashkit.runtimes.encoder import Encoder
 
 __all__ = ["search"]
@@ -42,6 +46,20 @@ def search(
         int | None,
         typer.Option("--radius", min=0, help="Show all images within this many bits instead."),
     ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", help="Find images of this class alone; may be repeated."),
+    ] = None,
+    rerank: Annotated[
+        bool,
+        typer.Option("--rerank", help="Order images at equal distance by the query's logits."),
+    ] = False,
+    engine: Annotated[
+        str,
+        typer.Option(
+            "--engine", help="scan, index (of hashkit index), or auto: whichever is faster."
+        ),
+    ] = "auto",
     bank: BankOption = None,
     model: ModelOption = None,
     run: RunOption = None,
@@ -60,20 +78,27 @@ def search(
     Examples:
       hashkit search --query img.png
       hashkit search --query img.png --bank photos.h5 --model model.onnx --radius 8
+      hashkit search --query img.png --label cat --rerank
     """  # noqa: D301
     import numpy as np
 
+    from hashkit.cli.narrowing import open_index, rows_of_labels
     from hashkit.cli.results import Result, draw_results, print_results
     from hashkit.index import search as search_codes
 
     place = _Place(bank, model, run, runs, device)
     queries = [place.query(name) for name in query]
     codes = np.stack([one.code for one in queries])
-    found: Ranking | Neighbours
-    if radius is None:
-        found = search_codes(codes, place.banks, top_k=top_k)
-    else:
-        found = search_codes(codes, place.banks, radius=radius)
+    found = search_codes(
+        codes,
+        place.banks,
+        top_k=top_k if radius is None else None,
+        radius=radius,
+        where=rows_of_labels(place.banks, label) if label else None,
+        logits=np.stack([place.logits(one) for one in queries]) if rerank else None,
+        engine=cast("Engine", engine),
+        index=None if engine == "scan" else open_index(place.banks),
+    )
     results = [
         Result(one, hits) for one, hits in zip(queries, _hits(found, place.banks), strict=True)
     ]
@@ -149,13 +174,29 @@ class _Place:
         self._check_model(self._encoder.model_sha256)
         return Query(name, self._encoder.encode(path)[0], path)
 
+    def logits(self, query: Query) -> NDArray[np.float32]:
+        """Logits of a query, float32 [n_bits].
+
+        Raises
+        ------
+        ImageError
+            If its image is not to be had.
+        """
+        if query.image is None:
+            raise ImageError(
+                f"{query.name}: --rerank needs the query's image, which cannot be found", "missing"
+            )
+        return self._encoder.logits([query.image])[0]
+
     def _check_model(self, model_sha256: str) -> None:
         for bank in self.banks:
             if bank.header.model_sha256 != model_sha256:
+                made_by = bank.header.model_sha256
+                expected = f"expected one of SHA-256 {made_by[:12]}" if made_by else "it is unknown"
                 raise BankMismatchError(
-                    f"{bank.path} was made by another model: expected one of SHA-256 "
-                    f"{bank.header.model_sha256[:12]}, found {model_sha256[:12]}; "
-                    "give its --model, or encode the images again with --overwrite"
+                    f"{bank.path} was made by another model: {expected}, found "
+                    f"{model_sha256[:12]}; give its --model, or encode the images again with "
+                    "--overwrite"
                 )
 
     def _known_query(self, name: str) -> Query | None:
@@ -184,7 +225,7 @@ class _Place:
 
 def _hits(found: Ranking | Neighbours, banks: Sequence[Bank]) -> Iterator[list[Hit]]:
     """Hits of each query."""
-    from hashkit.index import Ranking
+    from hashkit.neighbours import Ranking
 
     columns = (*found.locate(), found.rows, found.distances)
     if isinstance(found, Ranking):

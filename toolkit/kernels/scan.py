@@ -52,7 +52,8 @@ def select_rows(
     room
         Candidates to hold for each query: at least ``2 * k``.
     distances, rows, n_found
-        uint16 [q, k], int64 [q, k] and int64 [q]: the answer, see `hashkit.kernels.selection.order`.
+        uint16 [q, k], int64 [q, k] and int64 [q]: the answer, as
+        `hashkit.kernels.selection.order` gives it.
     """
     n_queries, top_k = rows.shape
     counts = np.zeros((n_queries, n_bits + 1), np.int64)

@@ -9,7 +9,7 @@ import numpy as np
 from numba import int64, uint64
 
 from hashkit.kernels.bits import trailing_zeros
-from hashkit.kernels.compiling import kernel
+from hashkit.kernels.compiling import inlined, kernel
 from hashkit.kernels.planes import LANES, PLANE_BYTES, UNIT_ROWS, near_rows, turn_unit
 from hashkit.kernels.selection import take
 from hashkit.kernels.words import n_safe_rows
@@ -98,57 +98,86 @@ def _scanner(n_counters: int) -> Callable[..., None]:
         # An array that only its address is used of would be freed at once; an argument is not.
         planes = (uint64(memory.ctypes.data) + uint64(31)) & ~uint64(31)
         padded = np.zeros((UNIT_ROWS + 8, size), np.uint8)  # the last rows, and room behind them
-        found = np.empty((12, LANES), np.uint64)
-        found_address = uint64(found.ctypes.data)
-        picks_address = uint64(picks.ctypes.data)
-        n_safe = n_safe_rows(n_rows, size)
-        for block in range(0, n_rows, n_units * UNIT_ROWS):
-            block_units = min(n_units, (n_rows - block + UNIT_ROWS - 1) // UNIT_ROWS)
+        near = np.empty((1 + n_counters, LANES), np.uint64)
+        for first in range(0, n_rows, n_units * UNIT_ROWS):
+            block_units = min(n_units, (n_rows - first + UNIT_ROWS - 1) // UNIT_ROWS)
             for unit in range(block_units):
-                row = block + unit * UNIT_ROWS
-                address = uint64(codes.ctypes.data) + uint64(row * size)
-                if row + UNIT_ROWS > n_safe:
-                    for last in range(min(UNIT_ROWS, n_rows - row)):
-                        for byte in range(size):
-                            padded[last, byte] = codes[row + last, byte]
-                    address = uint64(padded.ctypes.data)
-                for byte in range(0, size, 8):
-                    n_bytes = min(8, size - byte)
-                    turn_unit(
-                        address + uint64(byte),
-                        size,
-                        _FULL >> uint64(64 - 8 * n_bytes),
-                        8 * n_bytes,
-                        planes + uint64(unit * unit_bytes + 8 * byte * PLANE_BYTES),
-                    )
+                own_planes = planes + uint64(unit * unit_bytes)
+                turn_rows(codes, first + unit * UNIT_ROWS, padded, own_planes)
             for query in range(picks.shape[0]):
-                query_address = picks_address + uint64(2 * 8 * size * query)
+                own_picks = uint64(picks.ctypes.data) + uint64(2 * 8 * size * query)
                 for unit in range(block_units):
-                    address = planes + uint64(unit * unit_bytes)
-                    bound = bounds[query]
-                    if not near_rows(
-                        address, query_address, size, bound, found_address, n_counters
+                    own_planes = planes + uint64(unit * unit_bytes)
+                    near_address = uint64(near.ctypes.data)
+                    if near_rows(
+                        own_planes, own_picks, size, bounds[query], near_address, n_counters
                     ):
-                        continue
-                    for lane in range(LANES):
-                        near = found[0, lane]
-                        while near:
-                            place = trailing_zeros(near)
-                            near &= near - uint64(1)
-                            row = block + unit * UNIT_ROWS + 64 * lane + int64(place)
-                            distance = 0
-                            for counter in range(n_counters):
-                                bit = (found[1 + counter, lane] >> place) & uint64(1)
-                                distance |= int64(bit) << counter
-                            if distance >= bounds[query] or row >= n_rows:
-                                continue
-                            if alive.shape[0] == 0 or alive[row]:
-                                take(
-                                    query, distance, first_row + row, top_k,
-                                    counts, bounds, n_below, n_held, distances, rows,
-                                )  # fmt: skip
+                        take_near(
+                            query, near, first + unit * UNIT_ROWS, n_rows, first_row, alive, top_k,
+                            counts, bounds, n_below, n_held, distances, rows,
+                        )  # fmt: skip
 
     return scan_planes
 
 
 _SCANNERS = {n_counters: _scanner(n_counters) for n_counters in (5, 7, 9, 11)}
+
+
+@kernel
+def turn_rows(codes: Any, first: int, padded: Any, planes: int) -> None:
+    """Write the planes of the 256 rows from ``first`` on, of which the last may be missing.
+
+    ``padded``, uint8 [256 + 8, size], takes them where reading whole words would pass the end of
+    ``codes``; what is left in it from before are rows that no query finds.
+    """
+    n_rows, size = codes.shape
+    address = uint64(codes.ctypes.data) + uint64(first * size)
+    if first + UNIT_ROWS > n_safe_rows(n_rows, size):
+        address = uint64(padded.ctypes.data)
+        for row in range(min(UNIT_ROWS, n_rows - first)):
+            for byte in range(size):
+                padded[row, byte] = codes[first + row, byte]
+    for byte in range(0, size, 8):
+        n_planes = 8 * min(8, size - byte)
+        turn_unit(
+            address + uint64(byte),
+            size,
+            _FULL >> uint64(64 - n_planes),
+            n_planes,
+            planes + uint64(8 * byte * PLANE_BYTES),
+        )
+
+
+@inlined
+def take_near(
+    query: int,
+    near: Any,
+    unit: int,
+    n_rows: int,
+    first_row: int,
+    alive: Any,
+    top_k: int,
+    counts: Any,
+    bounds: Any,
+    n_below: Any,
+    n_held: Any,
+    distances: Any,
+    rows: Any,
+) -> None:
+    """Take the rows that ``near_rows`` found in the unit that begins at row ``unit``."""
+    for lane in range(LANES):
+        left = near[0, lane]
+        while left:
+            place = trailing_zeros(left)
+            left &= left - uint64(1)
+            row = unit + 64 * lane + int64(place)
+            distance = 0
+            for bit in range(near.shape[0] - 1):
+                distance |= int64((near[1 + bit, lane] >> place) & uint64(1)) << bit
+            if distance >= bounds[query] or row >= n_rows:
+                continue
+            if alive.shape[0] == 0 or alive[row]:
+                take(
+                    query, distance, first_row + row, top_k,
+                    counts, bounds, n_below, n_held, distances, rows,
+                )  # fmt: skip
