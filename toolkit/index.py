@@ -25,6 +25,8 @@ __all__ = ["Engine", "search"]
 
 Engine: TypeAlias = Literal["auto", "scan", "index"]
 
+_ENGINES = get_args(Engine)
+
 _GATHER_SHARE = 16
 """Where fewer than one row in this many counts, those rows are copied and searched alone."""
 
@@ -168,8 +170,8 @@ def _check_settings(
     for name, value in (("top_k", top_k), ("radius", radius)):
         if value is not None and value < 0:
             raise ConfigError(f"{name} must be 0 or more, not {value}")
-    if engine not in get_args(Engine):
-        raise ConfigError(f"engine must be one of {', '.join(get_args(Engine))}, not {engine!r}")
+    if engine not in _ENGINES:
+        raise ConfigError(f"engine must be one of {', '.join(_ENGINES)}, not {engine!r}")
     if engine == "index" and index is None:
         raise ConfigError("the engine 'index' needs an index: build one with MultiIndex.build")
     if index is not None and index.n_rows != n_rows:

@@ -97,8 +97,9 @@ def _select(
     n_queries, size = query_codes.shape
     worthwhile = 1 + n_queries * len(shards) * size // _PARALLEL_BYTES
     n_threads = min(n_threads, worthwhile)
-    if n_threads == 1 and n_queries < PLANES_FROM_QUERIES and len(shards.codes) == 1:
-        return _select_small(query_codes, shards, top_k, reaches)
+    is_short = n_queries * len(shards) <= _PAIRS_PER_CALL
+    if n_queries < PLANES_FROM_QUERIES and len(shards.codes) == 1 and is_short:
+        return _select_at_once(query_codes, shards, top_k, reaches, n_threads)
     # Threads take queries of their own as long as each has some, and then rows of their own.
     n_query_parts = min(n_threads, max(1, n_queries // (2 * PLANES_FROM_QUERIES)))
     n_row_parts = n_threads // n_query_parts
@@ -117,19 +118,36 @@ def _select(
     return _joined(found, shards)
 
 
-def _select_small(
-    query_codes: NDArray[np.uint8], shards: Shards, top_k: int, reaches: NDArray[np.int64]
+def _select_at_once(
+    query_codes: NDArray[np.uint8],
+    shards: Shards,
+    top_k: int,
+    reaches: NDArray[np.int64],
+    n_parts: int,
 ) -> Neighbours:
-    """What `_Selection` does, in one call."""
-    (span,) = shards.spans()
-    codes, alive = _read_only(span)
-    shape = (len(query_codes), top_k)
-    distances, rows = np.empty(shape, np.uint16), np.empty(shape, np.int64)
-    sizes = np.empty(len(query_codes), np.int64)
-    select_rows(
-        codes, 0, alive, query_codes, shards.n_bits, reaches, _room(top_k), distances, rows, sizes
-    )
-    return _compact(distances, rows, sizes, shards)
+    """What `_Selection` does, in one call for each part of a single database.
+
+    A small database is scanned in less time than a handful of NumPy's smallest calls takes.
+    """
+    codes, alive = _read_only(Span(0, shards.codes[0], shards.alive[0]))
+    n_queries, n_rows = len(query_codes), len(codes)
+    distances = np.empty((n_parts, n_queries, top_k), np.uint16)
+    rows = np.empty((n_parts, n_queries, top_k), np.int64)
+    sizes = np.empty((n_parts, n_queries), np.int64)
+
+    def select(part: int) -> None:
+        own = slice(n_rows * part // n_parts, n_rows * (part + 1) // n_parts)
+        own_alive = alive[own] if len(alive) else alive
+        settings = (query_codes, shards.n_bits, reaches, _room(top_k))
+        found = (distances[part], rows[part], sizes[part])
+        select_rows(codes[own], own.start, own_alive, *settings, *found)
+
+    _for_each(select, n_parts)
+    if n_parts == 1:
+        return _compact(distances[0], rows[0], sizes[0], shards)
+    merged = (np.empty_like(distances[0]), np.empty_like(rows[0]), np.empty_like(sizes[0]))
+    order(shards.n_bits, sizes, distances, rows, *merged)
+    return _compact(*merged, shards)
 
 
 def _room(top_k: int) -> int:

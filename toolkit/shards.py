@@ -106,6 +106,8 @@ class Shards:
     @functools.cached_property
     def n_alive(self) -> int:
         """Rows that count."""
+        if len(self.alive) == 1 and self.alive[0] is None:
+            return len(self.codes[0])
         pairs = zip(self.codes, self.alive, strict=True)
         return sum(len(c) if a is None else int(np.count_nonzero(a)) for c, a in pairs)
 

@@ -37,7 +37,8 @@ from hashkit.threads import available_cpus, run_parallel
 
 Codes = NDArray[np.uint8]
 SMALL_PAIRS = 20_000_000  # rows times queries up to which the slow programs are timed
-LONG_ENOUGH = 1.0  # seconds of one program in one cell, after which no more runs are made
+SHORT_ENOUGH = 0.05  # seconds of one program in one cell, below which more runs are made
+LONG_ENOUGH = 1.0  # and above which no more are
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,18 +75,22 @@ def codes_of(kind: str, n_rows: int, n_bits: int, seed: int) -> Codes:
 
 
 def shortest(tasks: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Shortest of several runs of each task, taken in turns."""
-    best = dict.fromkeys(tasks, math.inf)
-    spent = dict.fromkeys(tasks, 0.0)
-    for _ in range(repeats):
-        for name, task in tasks.items():
-            if spent[name] > LONG_ENOUGH:
-                continue
+    """Shortest of several runs of each task.
+
+    A task's runs follow each other: for a while after a search, the threads of some programs keep
+    their cores busy waiting for the next one, which would slow down whatever else is timed.
+    """
+    best = {}
+    for name, task in tasks.items():
+        time.sleep(0.01)
+        times: list[float] = []
+        while len(times) < repeats or (sum(times) < SHORT_ENOUGH and len(times) < 20 * repeats):
             start = time.perf_counter()
             task()
-            seconds = time.perf_counter() - start
-            best[name] = min(best[name], seconds)
-            spent[name] += seconds
+            times.append(time.perf_counter() - start)
+            if sum(times) > LONG_ENOUGH:
+                break
+        best[name] = min(times)
     return best
 
 

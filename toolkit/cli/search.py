@@ -186,7 +186,8 @@ class _Place:
             raise ImageError(
                 f"{query.name}: --rerank needs the query's image, which cannot be found", "missing"
             )
-        return self._encoder.logits([query.image])[0]
+        logits: NDArray[np.float32] = self._encoder.logits([query.image])[0]
+        return logits
 
     def _check_model(self, model_sha256: str) -> None:
         for bank in self.banks:
