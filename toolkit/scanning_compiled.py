@@ -113,8 +113,11 @@ def _select(
             for part in own
             if part.stop > part.start
         ]
-        run_parallel([scan for one in selections for scan in one.scans()])
-        found += run_parallel([one.found for one in selections])
+        if n_row_parts == 1:
+            found += run_parallel([one.run for one in selections])
+        else:
+            run_parallel([scan for one in selections for scan in one.scans()])
+            found += [one.found() for one in selections]
     return _joined(found, shards)
 
 
@@ -187,6 +190,12 @@ class _Selection:
         self._queries = (query_picks if self._use_planes else row_words)(query_codes)
         self._size = query_codes.shape[1]
         self._is_stopped = threading.Event()
+
+    def run(self) -> Neighbours:
+        """The answer, found in one thread."""
+        for scan in self.scans():
+            scan()
+        return self.found()
 
     def scans(self) -> list[Callable[[], None]]:
         """What has to be run, side by side, before `found`."""

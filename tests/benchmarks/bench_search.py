@@ -20,6 +20,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ from usearch.index import MetricKind
 from usearch.index import search as usearch_exact
 
 from hashkit.codes import code_size, pack
+from hashkit.codesets import CodeSet
 from hashkit.index import search
+from hashkit.kernels.bits import popcount
 from hashkit.neighbours import Ranking
 from hashkit.threads import available_cpus, run_parallel
 
@@ -132,8 +135,9 @@ def cells(options: argparse.Namespace) -> Iterator[Cell]:
 def cell(
     queries: Codes, database: Codes, index: Any, bits: int, k: int, kind: str, repeats: int
 ) -> Cell:
+    codes = CodeSet(database, bits)  # checked here once, as Faiss's index was made before
     tasks: dict[str, Callable[[], Any]] = {
-        "hashkit": lambda: search(queries, database, top_k=k, n_bits=bits),
+        "hashkit": lambda: search(queries, codes, top_k=k),
         "faiss": lambda: index.search(queries, k),
     }
     n_compared = compare(tasks["hashkit"](), *tasks["faiss"]())
@@ -153,34 +157,33 @@ def geometric_mean(values: list[float]) -> float:
 # The machine's limits
 
 
-def words_per_second(n_threads: int) -> float:
-    """64-bit words whose bits all threads together can count, from a level-1 cache, by NumPy."""
-    words = [np.arange(2048, dtype=np.uint64) for _ in range(n_threads)]
-    out = [np.empty(2048, dtype=np.uint8) for _ in range(n_threads)]
-
-    def count(thread: int) -> None:
-        for _ in range(20_000):
-            np.bitwise_count(words[thread], out=out[thread])
-
-    start = time.perf_counter()
-    run_parallel([lambda thread=thread: count(thread) for thread in range(n_threads)])
-    return n_threads * 2048 * 20_000 / (time.perf_counter() - start)
+@numba.njit(nogil=True)
+def count_bits(words: NDArray[np.uint64], turns: int) -> int:
+    """Set bits of words, counted again and again, each time against another query."""
+    total = np.uint64(0)
+    for turn in range(turns):
+        query = np.uint64(turn)
+        for index in range(words.shape[0]):
+            total += popcount(words[index] ^ query)
+    return total
 
 
-def bytes_per_second(n_threads: int) -> float:
-    """What all threads together read from memory: sums over 1 GiB."""
-    parts = np.array_split(np.ones(1 << 27, dtype=np.uint64), n_threads)
+def words_per_second(n_words: int, turns: int, n_threads: int) -> float:
+    """64-bit words whose bits all threads together count, each ``turns`` times over its own."""
+    words = [np.ones(n_words, dtype=np.uint64) for _ in range(n_threads)]
+    count_bits(words[0][:8], 1)
     best = math.inf
     for _ in range(3):
         start = time.perf_counter()
-        run_parallel([lambda part=part: np.bitwise_or.reduce(part) for part in parts])
+        run_parallel([partial(count_bits, own, turns) for own in words])
         best = min(best, time.perf_counter() - start)
-    return (1 << 30) / best
+    return n_threads * n_words * turns / best
 
 
 def limits(found: list[Cell], n_threads: int) -> None:
     """What share of the machine's limits is reached, where each is the one that matters."""
-    bandwidth, counting = bytes_per_second(n_threads), words_per_second(n_threads)
+    bandwidth = 8 * words_per_second(1 << 27, 1, n_threads)  # 1 GiB a thread
+    counting = words_per_second(2048, 20_000, n_threads)  # a level-1 cache
     print(f"\nmemory read: {bandwidth / 1e9:.1f} GB/s; ", end="")
     print(f"population counts of 64-bit words in a level-1 cache: {counting / 1e9:.1f} G/s")
     largest = max(one.rows for one in found)

@@ -58,7 +58,14 @@ def turn_unit(
                 place = builder.add(place, lane_span)
             builder.store(gathered, builder.gep(words, [loop.index]))
         for distance in (32, 16, 8, 4, 2, 1):
-            _swap_blocks(builder, words, distance)
+            # Where there are no more than ``distance`` planes, this step leaves only so many words
+            # that are not 0, and the steps after it have less to do.
+            n_live = _I64(64)
+            for n_words in (32, 16, 8):
+                if n_words >= 2 * distance:
+                    is_less = builder.icmp_signed("<=", n_planes_, _I64(n_words))
+                    n_live = builder.select(is_less, _I64(n_words), n_live)
+            _swap_blocks(builder, words, distance, builder.lshr(n_live, _I64(1)))
         with cgutils.for_range(builder, n_planes_) as loop:
             plane = builder.load(builder.gep(words, [loop.index]))
             place = builder.add(planes_, builder.mul(loop.index, _I64(PLANE_BYTES)))
@@ -70,15 +77,16 @@ def turn_unit(
     return signature, generate
 
 
-def _swap_blocks(builder: Any, words: Any, distance: int) -> None:
+def _swap_blocks(builder: Any, words: Any, distance: int, n_pairs: Any) -> None:
     """One of the six steps that turn a 64 x 64 matrix of bits, in all lanes at once.
 
-    The blocks of ``distance`` x ``distance`` bits beside the diagonal change places.
+    The blocks of ``distance`` x ``distance`` bits beside the diagonal change places, in the first
+    ``n_pairs`` pairs of words.
     """
     low = sum(1 << bit for bit in range(64) if not bit & distance)
     kept = ir.Constant(_VECTOR, [low] * LANES)
     shift = ir.Constant(_VECTOR, [distance] * LANES)
-    with cgutils.for_range(builder, _I64(32)) as loop:
+    with cgutils.for_range(builder, n_pairs) as loop:
         within = builder.and_(loop.index, _I64(distance - 1))
         block = builder.sub(loop.index, within)
         first = builder.gep(words, [builder.add(builder.shl(block, _I64(1)), within)])
