@@ -11,6 +11,8 @@
         model.onnx        by `hashkit export --onnx`
         bank.h5           codes of the database, by `hashkit encode` or `hashkit search`
         queries.h5        codes of the queries, likewise
+        evaluation.json   by `hashkit evaluate`
+        baselines/        codes of other methods, by `hashkit evaluate --baselines`
 """
 
 from __future__ import annotations
