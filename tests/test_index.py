@@ -204,6 +204,6 @@ def test_shards_number_rows_in_order() -> None:
     parts = [CodeSet(random_codes(i, n, 8), 8) for i, n in enumerate((3, 0, 5))]
     shards = Shards.of(parts)
     assert (len(shards), shards.offsets.tolist()) == (8, [0, 3, 3, 8])
-    assert [(first, len(block)) for first, block in shards.blocks(2)] == [
+    assert [(span.first, len(span.codes)) for span in shards.spans(rows=2)] == [
         (0, 2), (2, 1), (3, 2), (5, 2), (7, 1)
     ]  # fmt: skip

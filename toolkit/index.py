@@ -143,18 +143,19 @@ def search(
     n_threads = check_threads(n_threads, "n_threads")
     if where is not None:
         shards = shards.where(_chosen(where, len(shards)))
-    limit = min(shards.n_alive, len(shards) if top_k is None else top_k)
+    n_alive = shards.n_alive
+    limit = n_alive if top_k is None else min(top_k, n_alive)
     reach = shards.n_bits if radius is None else min(radius, shards.n_bits)
     if logits is None:
         found = _find(query_codes, shards, limit, reach, engine, index, n_threads)
     else:
         logits = check_logits(logits, query_codes, shards.n_bits)
         reaches = np.full(len(query_codes), reach)
-        if limit < shards.n_alive:
+        if limit < n_alive:
             # Whoever ties with the last one wanted may take its place.
             nearest = _find(query_codes, shards, limit, reach, engine, index, n_threads)
             reaches = _last_distances(nearest, limit, reach)
-        found = _scan(query_codes, shards, shards.n_alive, reaches, n_threads)
+        found = _scan(query_codes, shards, n_alive, reaches, n_threads)
         found = rerank(query_codes, logits, shards, found, limit)
     if radius is not None:
         return found
@@ -209,9 +210,9 @@ def _find(
     n_threads: int,
 ) -> Neighbours:
     reaches = np.full(len(query_codes), reach)
-    wanted = None if limit == shards.n_alive else limit
     if engine == "scan" or index is None:
         return _scan(query_codes, shards, limit, reaches, n_threads)
+    wanted = None if limit == shards.n_alive else limit
     if engine == "auto" and not index.predicts_gain(len(query_codes), radius=reach, top_k=wanted):
         return _scan(query_codes, shards, limit, reaches, n_threads)
     found = index.search(

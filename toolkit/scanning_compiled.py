@@ -31,7 +31,13 @@ __all__ = ["scan_compiled"]
 PLANES_FROM_QUERIES: Final = 3
 """Turning rows into bit planes pays from this many queries on."""
 
-_PARALLEL_BYTES: Final = 1 << 20
+_TURNED_FOR: Final = 64
+"""Queries of a thread beside which the turning of rows counts for little."""
+
+_SHALLOW: Final = 256
+"""Rows for each one wanted, above which finding the nearest of a part first costs little."""
+
+_PARALLEL_BYTES: Final = 1 << 21
 """Bytes of codes, counted once for each query, that are worth a thread of their own: 0.1 ms."""
 
 _PAIRS_PER_CALL: Final = 1 << 29
@@ -100,8 +106,11 @@ def _select(
     is_short = n_queries * len(shards) <= _PAIRS_PER_CALL
     if n_queries < PLANES_FROM_QUERIES and len(shards.codes) == 1 and is_short:
         return _select_at_once(query_codes, shards, top_k, reaches, n_threads)
-    # Threads take queries of their own as long as each has some, and then rows of their own.
-    n_query_parts = min(n_threads, max(1, n_queries // (2 * PLANES_FROM_QUERIES)))
+    # Threads that take rows of their own share the turning of them, but each has to find its own
+    # nearest rows first: threads take queries of their own where those are many, or k is large.
+    is_shallow = top_k * _SHALLOW < len(shards)
+    n_own = _TURNED_FOR if is_shallow else 2 * PLANES_FROM_QUERIES
+    n_query_parts = min(n_threads, max(1, n_queries // n_own))
     n_row_parts = n_threads // n_query_parts
     candidates = n_queries * n_row_parts * _room(top_k) * 10
     n_groups = -(-candidates // _CANDIDATE_BYTES)
@@ -138,19 +147,20 @@ def _select_at_once(
     rows = np.empty((n_parts, n_queries, top_k), np.int64)
     sizes = np.empty((n_parts, n_queries), np.int64)
 
-    def select(part: int) -> None:
+    def select(part: int) -> int:
         own = slice(n_rows * part // n_parts, n_rows * (part + 1) // n_parts)
         own_alive = alive[own] if len(alive) else alive
         settings = (query_codes, shards.n_bits, reaches, _room(top_k))
         found = (distances[part], rows[part], sizes[part])
-        select_rows(codes[own], own.start, own_alive, *settings, *found)
+        return select_rows(codes[own], own.start, own_alive, *settings, *found)
 
-    _for_each(select, n_parts)
     if n_parts == 1:
-        return _compact(distances[0], rows[0], sizes[0], shards)
+        n_found = select(0)
+        return _compact(distances[0], rows[0], sizes[0], n_found, shards)
+    run_parallel([partial(select, part) for part in range(n_parts)])
     merged = (np.empty_like(distances[0]), np.empty_like(rows[0]), np.empty_like(sizes[0]))
-    order(shards.n_bits, sizes, distances, rows, *merged)
-    return _compact(*merged, shards)
+    n_found = order(shards.n_bits, sizes, distances, rows, *merged)
+    return _compact(*merged, n_found, shards)
 
 
 def _room(top_k: int) -> int:
@@ -233,8 +243,8 @@ class _Selection:
         distances, rows = np.empty(shape, np.uint16), np.empty(shape, np.int64)
         sizes = np.empty(len(self._queries), np.int64)
         candidates = (self._n_held, self._distances, self._rows)
-        order(self._shards.n_bits, *candidates, distances, rows, sizes)
-        return _compact(distances, rows, sizes, self._shards)
+        n_found = order(self._shards.n_bits, *candidates, distances, rows, sizes)
+        return _compact(distances, rows, sizes, n_found, self._shards)
 
 
 def _place(
@@ -320,12 +330,16 @@ def _slices(length: int, n_parts: int, start: int = 0) -> list[slice]:
 
 
 def _compact(
-    distances: NDArray[np.uint16], rows: NDArray[np.int64], sizes: NDArray[Any], shards: Shards
+    distances: NDArray[np.uint16],
+    rows: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    n_found: int,
+    shards: Shards,
 ) -> Neighbours:
-    """The first ``sizes`` entries of each query, one after the other."""
+    """The first ``sizes`` entries of each query, ``n_found`` in all, one after the other."""
     top_k = distances.shape[1]
-    if sizes.min() == top_k:
-        offsets = np.arange(0, distances.size + 1, top_k)
+    if n_found == distances.size:
+        offsets = np.arange(0, n_found + 1, top_k)
         return Neighbours(offsets, distances.reshape(-1), rows.reshape(-1), shards.offsets)
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     kept = np.arange(top_k) < sizes[:, None]

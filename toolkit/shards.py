@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeAlias
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 from hashkit.codes import check_codes
 from hashkit.codesets import CodeDatabase
 from hashkit.errors import CodesError
-from hashkit.hamming import BLOCK_ROWS, Block, blocks
 
 __all__ = ["Database", "Shards", "Span"]
 
@@ -103,7 +101,7 @@ class Shards:
         """Rows, whether they count or not."""
         return int(self.offsets[-1])
 
-    @functools.cached_property
+    @property
     def n_alive(self) -> int:
         """Rows that count."""
         if len(self.alive) == 1 and self.alive[0] is None:
@@ -151,11 +149,6 @@ class Shards:
             for (first, stop), alive in zip(self._bounds(), self.alive, strict=True)
         ]
         return np.concatenate(parts).astype(np.int64)
-
-    def blocks(self, block_rows: int = BLOCK_ROWS) -> Iterator[Block]:
-        """All rows in order, in pieces of at most ``block_rows``: (first row, codes)."""
-        for start, codes in zip(self.offsets, self.codes, strict=False):
-            yield from blocks(codes, block_rows, int(start))
 
     def _bounds(self) -> list[tuple[int, int]]:
         starts = self.offsets.tolist()

@@ -38,7 +38,7 @@ def select_rows(
     distances: Any,
     rows: Any,
     n_found: Any,
-) -> None:
+) -> int:
     """A whole search in one call, for databases so small that several calls would take longer.
 
     Parameters
@@ -53,7 +53,7 @@ def select_rows(
         Candidates to hold for each query: at least ``2 * k``.
     distances, rows, n_found
         uint16 [q, k], int64 [q, k] and int64 [q]: the answer, as
-        `hashkit.kernels.selection.order` gives it.
+        `hashkit.kernels.selection.order` gives it; so is what is returned.
     """
     n_queries, top_k = rows.shape
     counts = np.zeros((n_queries, n_bits + 1), np.int64)
@@ -66,7 +66,7 @@ def select_rows(
         codes, first_row, alive, row_words(query_codes), top_k,
         counts, bounds, n_below, n_held[0], held_distances[0], held_rows[0],
     )  # fmt: skip
-    order(n_bits, n_held, held_distances, held_rows, distances, rows, n_found)
+    return order(n_bits, n_held, held_distances, held_rows, distances, rows, n_found)
 
 
 @kernel

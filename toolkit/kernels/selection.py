@@ -89,7 +89,7 @@ def order(
     out_distances: Any,
     out_rows: Any,
     n_found: Any,
-) -> None:
+) -> int:
     """Sort the candidates of every query by (distance, row), and keep the first k.
 
     Parameters
@@ -100,8 +100,9 @@ def order(
     out_distances, out_rows
         uint16 [q, k] and int64 [q, k]: the k nearest.
     n_found
-        int64 [q]: how many of the k there are.
+        int64 [q]: how many of the k there are; the function returns their sum.
     """
+    n_all = 0
     places = np.empty(n_bits + 2, np.int64)
     top_k = out_rows.shape[1]
     for query in range(n_found.shape[0]):
@@ -112,6 +113,7 @@ def order(
         for distance in range(1, places.shape[0]):
             places[distance] += places[distance - 1]
         n_found[query] = min(top_k, places[n_bits + 1])
+        n_all += n_found[query]
         for part in range(n_held.shape[0]):
             for index in range(n_held[part, query]):
                 distance = distances[part, query, index]
@@ -120,3 +122,4 @@ def order(
                     places[distance] = place + 1
                     out_distances[query, place] = distance
                     out_rows[query, place] = rows[part, query, index]
+    return n_all

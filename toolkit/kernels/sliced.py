@@ -16,8 +16,8 @@ from hashkit.kernels.words import n_safe_rows
 
 __all__ = ["plane_bytes", "plane_scanner", "query_picks"]
 
-BLOCK_BYTES = 32_768
-"""Planes that every query passes over before the next rows are turned: a level-1 cache."""
+BLOCK_BYTES = 16_384
+"""Planes that every query passes over before the next rows are turned: half a level-1 cache."""
 
 _FULL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
