@@ -327,3 +327,26 @@ def test_many_threads_may_search_at_once() -> None:
     assert len(found) == 6
     for one in found:
         np.testing.assert_array_equal(one.rows, expected.rows)
+
+
+SMALL_SEARCH = """
+import sys
+import numpy as np
+import hashkit
+from hashkit import scanning
+
+codes = np.random.default_rng(0).integers(0, 256, (10_000, 8), dtype=np.uint8)
+small = hashkit.search(codes[:5], codes, top_k=10, n_bits=64)
+print("numba" in sys.modules)
+scanning._Ledger.bytes_left = 0
+large = hashkit.search(codes[:5], codes, top_k=10, n_bits=64)
+print("numba" in sys.modules)
+print((small.rows == large.rows).all() and (small.distances == large.distances).all())
+"""
+
+
+def test_a_small_search_never_loads_the_kernels_and_many_do() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", SMALL_SEARCH], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split() == ["False", "True", "True"]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from hashkit.kernels.ranking import count_distances, place_rows
 from hashkit.kernels.scan import scan_rows, select_rows
-from hashkit.kernels.selection import order
+from hashkit.kernels.selection import Selection, order
 from hashkit.kernels.sliced import plane_bytes, plane_scanner, query_picks
 from hashkit.kernels.words import row_words
 from hashkit.neighbours import Neighbours
@@ -78,6 +78,7 @@ def scan_compiled(
         Threads, 1 or more.
     """
     n_rows = len(shards)
+    n_threads = min(n_threads, 1 + query_codes.size * n_rows // _PARALLEL_BYTES)
     if top_k * _PLACED_SHARE < n_rows:
         return _select(query_codes, shards, top_k, reaches, n_threads)
     if top_k < n_rows or int(reaches.max()) >= shards.n_bits:
@@ -100,9 +101,7 @@ def _select(
     reaches: NDArray[np.int64],
     n_threads: int,
 ) -> Neighbours:
-    n_queries, size = query_codes.shape
-    worthwhile = 1 + n_queries * len(shards) * size // _PARALLEL_BYTES
-    n_threads = min(n_threads, worthwhile)
+    n_queries = len(query_codes)
     is_short = n_queries * len(shards) <= _PAIRS_PER_CALL
     if n_queries < PLANES_FROM_QUERIES and len(shards.codes) == 1 and is_short:
         return _select_at_once(query_codes, shards, top_k, reaches, n_threads)
@@ -213,7 +212,7 @@ class _Selection:
 
     def _scan(self, part: int) -> None:
         rows = self._parts[part]
-        state = (
+        state = Selection(
             self._counts[part],
             self._bounds[part],
             self._n_below[part],
@@ -232,7 +231,7 @@ class _Selection:
                 if self._is_stopped.is_set():
                     return
                 codes, alive = _read_only(span)
-                scan(codes, span.first, alive, *compared, self._top_k, *state)
+                scan(codes, span.first, alive, *compared, self._top_k, state)
         except BaseException:
             self._is_stopped.set()  # Ctrl-C arrives in one thread; the others need not go on
             raise

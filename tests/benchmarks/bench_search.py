@@ -77,24 +77,23 @@ def codes_of(kind: str, n_rows: int, n_bits: int, seed: int) -> Codes:
     return codes
 
 
-def shortest(tasks: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Shortest of several runs of each task.
+def timed(task: Callable[[], Any], repeats: int) -> tuple[float, Any]:
+    """Seconds of the shortest of several runs of a task, and what the first gave.
 
     A task's runs follow each other: for a while after a search, the threads of some programs keep
     their cores busy waiting for the next one, which would slow down whatever else is timed.
     """
-    best = {}
-    for name, task in tasks.items():
-        time.sleep(0.01)
-        times: list[float] = []
-        while len(times) < repeats or (sum(times) < SHORT_ENOUGH and len(times) < 20 * repeats):
-            start = time.perf_counter()
-            task()
-            times.append(time.perf_counter() - start)
-            if sum(times) > LONG_ENOUGH:
-                break
-        best[name] = min(times)
-    return best
+    time.sleep(0.01)
+    times: list[float] = []
+    result = None
+    while len(times) < repeats or (sum(times) < SHORT_ENOUGH and len(times) < 20 * repeats):
+        start = time.perf_counter()
+        found = task()
+        times.append(time.perf_counter() - start)
+        result = found if result is None else result
+        if sum(times) > LONG_ENOUGH:
+            break
+    return min(times), result
 
 
 def by_numpy(queries: Codes, database: Codes, k: int) -> NDArray[np.int64]:
@@ -140,13 +139,14 @@ def cell(
         "hashkit": lambda: search(queries, codes, top_k=k),
         "faiss": lambda: index.search(queries, k),
     }
-    n_compared = compare(tasks["hashkit"](), *tasks["faiss"]())
     if len(queries) * len(database) <= SMALL_PAIRS:
         tasks["numpy"] = lambda: by_numpy(queries, database, k)
         tasks["usearch"] = lambda: usearch_exact(
             database, queries, k, MetricKind.Hamming, exact=True, threads=available_cpus()
         )
-    seconds = shortest(tasks, repeats)
+    timings = {name: timed(task, repeats) for name, task in tasks.items()}
+    n_compared = compare(timings["hashkit"][1], *timings["faiss"][1])
+    seconds = {name: best for name, (best, _) in timings.items()}
     return Cell(bits, len(database), len(queries), k, kind, seconds, n_compared)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numba import uint64
 
 from hashkit.kernels.compiling import inlined, kernel
-from hashkit.kernels.selection import order, take
+from hashkit.kernels.selection import Selection, order, take
 from hashkit.kernels.vectors import quiet_gathered, quiet_packed
 from hashkit.kernels.words import (
     chunk_distances,
@@ -56,16 +56,18 @@ def select_rows(
         `hashkit.kernels.selection.order` gives it; so is what is returned.
     """
     n_queries, top_k = rows.shape
-    counts = np.zeros((n_queries, n_bits + 1), np.int64)
-    bounds = np.minimum(reaches, n_bits) + 1
-    n_below = np.zeros(n_queries, np.int64)
     n_held = np.zeros((1, n_queries), np.int64)
     held_distances = np.empty((1, n_queries, room), np.uint16)
     held_rows = np.empty((1, n_queries, room), np.int64)
-    scan_rows(
-        codes, first_row, alive, row_words(query_codes), top_k,
-        counts, bounds, n_below, n_held[0], held_distances[0], held_rows[0],
-    )  # fmt: skip
+    state = Selection(
+        np.zeros((n_queries, n_bits + 1), np.int64),
+        np.minimum(reaches, n_bits) + 1,
+        np.zeros(n_queries, np.int64),
+        n_held[0],
+        held_distances[0],
+        held_rows[0],
+    )
+    scan_rows(codes, first_row, alive, row_words(query_codes), top_k, state)
     return order(n_bits, n_held, held_distances, held_rows, distances, rows, n_found)
 
 
@@ -76,12 +78,7 @@ def scan_rows(
     alive: Any,
     query_words: Any,
     top_k: int,
-    counts: Any,
-    bounds: Any,
-    n_below: Any,
-    n_held: Any,
-    distances: Any,
-    rows: Any,
+    state: Selection,
 ) -> None:
     """Let rows go by for every query.
 
@@ -93,7 +90,7 @@ def scan_rows(
         bool [n], the rows that may be taken; or bool [0] for all.
     query_words
         uint64 [q, n_words].
-    top_k, counts, bounds, n_below, n_held, distances, rows
+    top_k, state
         See `hashkit.kernels.selection`.
     """
     n_rows, size = codes.shape
@@ -109,7 +106,7 @@ def scan_rows(
         while row < n_rows:
             address = base + uint64(row * size)
             n_turns = max(0, n_safe - row) // turn_rows
-            row += turn_rows * quiet_turns(address, n_turns, size, mask, words, bounds[query])
+            row += turn_rows * quiet_turns(address, n_turns, size, mask, words, state.bounds[query])
             n_near = 2
             while n_near > 1 and row < n_rows:  # go on in chunks while they yield something
                 n_chunk = min(CHUNK_ROWS, n_rows - row)
@@ -118,15 +115,14 @@ def scan_rows(
                 else:
                     for index in range(n_chunk):
                         chunk[index] = distance_to(codes, row + index, words)
-                n_near = indices_below(chunk, n_chunk, bounds[query], near_rows)
+                n_near = indices_below(chunk, n_chunk, state.bounds[query], near_rows)
                 for near in range(n_near):
                     index = near_rows[near]
                     distance = chunk[index]
-                    if distance < bounds[query] and (not alive.shape[0] or alive[row + index]):
-                        take(
-                            query, distance, first_row + row + index, top_k,
-                            counts, bounds, n_below, n_held, distances, rows,
-                        )  # fmt: skip
+                    if distance < state.bounds[query] and (
+                        not alive.shape[0] or alive[row + index]
+                    ):
+                        take(query, distance, first_row + row + index, top_k, state)
                 row += n_chunk
 
 

@@ -4,7 +4,8 @@ A row at distance d is wanted as long as fewer than k rows were seen at d or nea
 later lose every tie. So the distance below which rows are still wanted, the *bound*, only falls,
 and one comparison disposes of nearly every row of a large database.
 
-The state of q queries, one row each, is a few arrays that a scan is handed again and again:
+The state of q queries, one row each, is a few arrays that a scan is handed again and again, as a
+`Selection`:
 
 ========== ============== =========================================================================
 counts     int64 [q, b+1] rows taken at each distance below the bound
@@ -21,45 +22,49 @@ are dropped; with room for c = 2k or more this costs every candidate a bounded n
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hashkit.kernels.compiling import inlined, kernel
 
-__all__ = ["order", "settle", "take"]
+__all__ = ["Selection", "order", "settle", "take"]
+
+
+class Selection(NamedTuple):
+    """The state of some queries: see above."""
+
+    counts: Any
+    bounds: Any
+    n_below: Any
+    n_held: Any
+    distances: Any
+    rows: Any
 
 
 @inlined
-def take(
-    query: int,
-    distance: int,
-    row: int,
-    top_k: int,
-    counts: Any,
-    bounds: Any,
-    n_below: Any,
-    n_held: Any,
-    distances: Any,
-    rows: Any,
-) -> None:
+def take(query: int, distance: int, row: int, top_k: int, state: Selection) -> None:
     """Take a row whose distance is below the query's bound, and lower the bound if k are below."""
-    if n_held[query] == distances.shape[1]:
-        n_held[query] = settle(
-            distances[query], rows[query], n_held[query], bounds[query], top_k - n_below[query]
+    held = state.n_held[query]
+    if held == state.distances.shape[1]:
+        held = settle(
+            state.distances[query],
+            state.rows[query],
+            held,
+            state.bounds[query],
+            top_k - state.n_below[query],
         )
-    held = n_held[query]
-    distances[query, held] = distance
-    rows[query, held] = row
-    n_held[query] = held + 1
-    counts[query, distance] += 1
-    below = n_below[query] + 1
-    bound = bounds[query]
+    state.distances[query, held] = distance
+    state.rows[query, held] = row
+    state.n_held[query] = held + 1
+    state.counts[query, distance] += 1
+    below = state.n_below[query] + 1
+    bound = state.bounds[query]
     while below >= top_k:
         bound -= 1
-        below -= counts[query, bound]
-    n_below[query] = below
-    bounds[query] = bound
+        below -= state.counts[query, bound]
+    state.n_below[query] = below
+    state.bounds[query] = bound
 
 
 @kernel

@@ -11,7 +11,7 @@ from numba import int64, uint64
 from hashkit.kernels.bits import trailing_zeros
 from hashkit.kernels.compiling import inlined, kernel
 from hashkit.kernels.planes import LANES, PLANE_BYTES, UNIT_ROWS, near_rows, turn_unit
-from hashkit.kernels.selection import take
+from hashkit.kernels.selection import Selection, take
 from hashkit.kernels.words import n_safe_rows
 
 __all__ = ["plane_bytes", "plane_scanner", "query_picks"]
@@ -70,12 +70,7 @@ def _scanner(n_counters: int) -> Callable[..., None]:
         picks: Any,
         memory: Any,
         top_k: int,
-        counts: Any,
-        bounds: Any,
-        n_below: Any,
-        n_held: Any,
-        distances: Any,
-        rows: Any,
+        state: Selection,
     ) -> None:
         """Let rows go by for every query.
 
@@ -89,7 +84,7 @@ def _scanner(n_counters: int) -> Callable[..., None]:
             uint16 [q, 8 * size], see `query_picks`.
         memory
             uint8 [plane_bytes(size)], room for planes.
-        top_k, counts, bounds, n_below, n_held, distances, rows
+        top_k, state
             See `hashkit.kernels.selection`.
         """
         n_rows, size = codes.shape
@@ -110,12 +105,10 @@ def _scanner(n_counters: int) -> Callable[..., None]:
                     own_planes = planes + uint64(unit * unit_bytes)
                     near_address = uint64(near.ctypes.data)
                     if near_rows(
-                        own_planes, own_picks, size, bounds[query], near_address, n_counters
+                        own_planes, own_picks, size, state.bounds[query], near_address, n_counters
                     ):
-                        take_near(
-                            query, near, first + unit * UNIT_ROWS, n_rows, first_row, alive, top_k,
-                            counts, bounds, n_below, n_held, distances, rows,
-                        )  # fmt: skip
+                        unit_row = first + unit * UNIT_ROWS
+                        take_near(query, near, unit_row, n_rows, first_row, alive, top_k, state)
 
     return scan_planes
 
@@ -157,12 +150,7 @@ def take_near(
     first_row: int,
     alive: Any,
     top_k: int,
-    counts: Any,
-    bounds: Any,
-    n_below: Any,
-    n_held: Any,
-    distances: Any,
-    rows: Any,
+    state: Selection,
 ) -> None:
     """Take the rows that ``near_rows`` found in the unit that begins at row ``unit``."""
     for lane in range(LANES):
@@ -174,10 +162,7 @@ def take_near(
             distance = 0
             for bit in range(near.shape[0] - 1):
                 distance |= int64((near[1 + bit, lane] >> place) & uint64(1)) << bit
-            if distance >= bounds[query] or row >= n_rows:
+            if distance >= state.bounds[query] or row >= n_rows:
                 continue
             if alive.shape[0] == 0 or alive[row]:
-                take(
-                    query, distance, first_row + row, top_k,
-                    counts, bounds, n_below, n_held, distances, rows,
-                )  # fmt: skip
+                take(query, distance, first_row + row, top_k, state)
