@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from hashkit import multi_index_tables
 from hashkit.codes import code_size, pack, unpack
 from hashkit.errors import CodesError, ConfigError, IndexMismatchError
+from hashkit.kernels.arrays import read_only
 from hashkit.multi_index import MultiIndex, MultiIndexResult, index_path
 from hashkit.multi_index_tables import cut_bits
 
@@ -245,7 +246,7 @@ def test_a_batch_that_mostly_gives_up_is_given_up_early() -> None:
     index = MultiIndex.build(codes, 64)
     run = functools.partial(
         index._run,
-        mask=multi_index_tables.read_only(np.empty(0, np.uint8)),
+        mask=read_only(np.empty(0, np.uint8)),
         reach=64,
         limit=5,
         budget=3_000_000,
@@ -338,7 +339,7 @@ def test_what_lies_at_the_very_end_of_a_mapping_is_read_no_further(tmp_path: Pat
 import ctypes, dataclasses, math, mmap
 import numpy as np
 from hashkit.multi_index import MultiIndex
-from hashkit.multi_index_tables import read_only
+from hashkit.kernels.arrays import read_only
 
 libc = ctypes.CDLL(None, use_errno=True)
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from hashkit.codes import check_codes
 from hashkit.errors import ConfigError, IndexMismatchError
+from hashkit.kernels.arrays import read_only
 from hashkit.multi_index_costs import COSTS, DEFAULT_BUDGET, SAMPLED_TOP_K, Workload
 from hashkit.multi_index_files import Contents, fingerprint, read_index, write_index
 from hashkit.multi_index_results import MultiIndexResult, SearchedPart, joined, nothing
@@ -31,7 +32,6 @@ from hashkit.multi_index_tables import (
     crowding,
     cut_bits,
     fill_tables,
-    read_only,
 )
 from hashkit.threads import check_threads, run_parallel
 

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.errors import ConfigError
+from hashkit.kernels.arrays import read_only
 from hashkit.threads import run_parallel
 
 if TYPE_CHECKING:
     from hashkit.kernels.buckets import Tables
 
-__all__ = ["Progress", "assemble_tables", "crowding", "cut_bits", "fill_tables", "read_only"]
+__all__ = ["Progress", "assemble_tables", "crowding", "cut_bits", "fill_tables"]
 
 Progress: TypeAlias = Callable[[int, int], None]
 """``progress(done, total)``, counted in rows, once for each pass over them: two a table."""
@@ -109,13 +110,6 @@ def crowding(tables: Tables) -> tuple[float, ...]:
         counts = np.diff(tables.offsets[start : start + (1 << length) + 1]).astype(np.float64)
         means.append(float(counts @ counts) / max(len(tables.codes), 1))
     return tuple(means)
-
-
-def read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """A read-only view, of NumPy's own class: kernels are compiled for one type of array."""
-    view = np.asarray(array).view()
-    view.flags.writeable = False
-    return view
 
 
 def _fill_table(

@@ -9,11 +9,13 @@ that are thresholded at 0). It costs nothing at encoding time and nothing in the
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hashkit.codes import binarize
 from hashkit.errors import CodesError
 from hashkit.neighbours import Neighbours
 from hashkit.shards import Shards
@@ -41,8 +43,7 @@ def check_logits(
         )
     if not np.isfinite(logits).all():
         raise CodesError("logits must be finite numbers")
-    codes = np.packbits(logits > 0, axis=1)
-    wrong = np.flatnonzero((codes != query_codes).any(axis=1))
+    wrong = np.flatnonzero((binarize(logits) != query_codes).any(axis=1))
     if len(wrong):
         raise CodesError(
             f"the logits of query {wrong[0]} do not give its code: take both from one encoding"
@@ -94,17 +95,10 @@ def rerank(
     found
         Ordered by (distance, row); whole ties, the last one of each query too.
     """
-    kept_rows, kept_distances, sizes = [], [], [0]
-    for query, (first, stop) in enumerate(zip(found.offsets[:-1], found.offsets[1:], strict=True)):
+    kept = []
+    for query, (first, stop) in enumerate(itertools.pairwise(found.offsets.tolist())):
         rows, distances = found.rows[first:stop], found.distances[first:stop]
         asymmetric = asymmetric_distances(query_codes[query], logits[query], shards.take(rows))
         order = np.lexsort((rows, asymmetric, distances))[:limit]
-        kept_rows.append(rows[order])
-        kept_distances.append(distances[order])
-        sizes.append(len(order))
-    return Neighbours(
-        np.cumsum(sizes).astype(np.int64),
-        np.concatenate([np.empty(0, np.uint16), *kept_distances]),
-        np.concatenate([np.empty(0, np.int64), *kept_rows]),
-        found.database_offsets,
-    )
+        kept.append((distances[order], rows[order]))
+    return Neighbours.of_queries(kept, found.database_offsets)

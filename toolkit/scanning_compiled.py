@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hashkit.kernels.arrays import read_only
 from hashkit.kernels.ranking import count_distances, place_rows
 from hashkit.kernels.scan import scan_rows, select_rows
 from hashkit.kernels.selection import Selection, order
@@ -28,7 +29,7 @@ from hashkit.threads import run_parallel
 
 __all__ = ["scan_compiled"]
 
-PLANES_FROM_QUERIES: Final = 3
+_PLANES_FROM_QUERIES: Final = 3
 """Turning rows into bit planes pays from this many queries on."""
 
 _TURNED_FOR: Final = 64
@@ -52,7 +53,21 @@ _PLACED_SHARE: Final = 32
 _FIRST_ROOM: Final = 4096
 """Rows within a radius that a query gets room for before it is known how many there are."""
 
-_ALL_ALIVE: Final = np.empty(0, dtype=np.bool_)
+_ALL_ALIVE: Final = read_only(np.empty(0, dtype=np.bool_))
+
+
+class _Job(NamedTuple):
+    """What is searched for where; see `scan_compiled`."""
+
+    query_codes: NDArray[np.uint8]
+    shards: Shards
+    top_k: int
+    reaches: NDArray[np.int64]
+
+    def of(self, queries: slice | NDArray[np.intp]) -> _Job:
+        """The same for some of the queries."""
+        codes = read_only(self.query_codes[queries])
+        return self._replace(query_codes=codes, reaches=self.reaches[queries])
 
 
 def scan_compiled(
@@ -77,70 +92,56 @@ def scan_compiled(
     n_threads
         Threads, 1 or more.
     """
+    job = _Job(read_only(query_codes), shards, top_k, reaches)
     n_rows = len(shards)
     n_threads = min(n_threads, 1 + query_codes.size * n_rows // _PARALLEL_BYTES)
     if top_k * _PLACED_SHARE < n_rows:
-        return _select(query_codes, shards, top_k, reaches, n_threads)
+        return _select(job, n_threads)
     if top_k < n_rows or int(reaches.max()) >= shards.n_bits:
-        return _place(query_codes, shards, top_k, reaches, n_threads)
+        return _place(job, n_threads)
     # All rows within reach: mostly few, so one pass first; the queries it is too small for again.
     room = min(n_rows, _FIRST_ROOM)
-    found = _select(query_codes, shards, room, reaches, n_threads)
-    sizes = np.diff(found.offsets)
-    again = np.flatnonzero(sizes == room)
+    found = _select(job._replace(top_k=room), n_threads)
+    again = np.flatnonzero(np.diff(found.offsets) == room)
     if not len(again) or room == n_rows:
         return found
-    placed = _place(query_codes[again], shards, top_k, reaches[again], n_threads)
-    return found.replaced(again, placed)
+    return found.replaced(again, _place(job.of(again), n_threads))
 
 
-def _select(
-    query_codes: NDArray[np.uint8],
-    shards: Shards,
-    top_k: int,
-    reaches: NDArray[np.int64],
-    n_threads: int,
-) -> Neighbours:
-    n_queries = len(query_codes)
-    is_short = n_queries * len(shards) <= _PAIRS_PER_CALL
-    if n_queries < PLANES_FROM_QUERIES and len(shards.codes) == 1 and is_short:
-        return _select_at_once(query_codes, shards, top_k, reaches, n_threads)
+def _select(job: _Job, n_threads: int) -> Neighbours:
+    n_queries, n_rows = len(job.query_codes), len(job.shards)
+    is_short = n_queries * n_rows <= _PAIRS_PER_CALL
+    if n_queries < _PLANES_FROM_QUERIES and len(job.shards.codes) == 1 and is_short:
+        return _select_at_once(job, n_threads)
     # Threads that take rows of their own share the turning of them, but each has to find its own
     # nearest rows first: threads take queries of their own where those are many, or k is large.
-    is_shallow = top_k * _SHALLOW < len(shards)
-    n_own = _TURNED_FOR if is_shallow else 2 * PLANES_FROM_QUERIES
+    is_shallow = job.top_k * _SHALLOW < n_rows
+    n_own = _TURNED_FOR if is_shallow else 2 * _PLANES_FROM_QUERIES
     n_query_parts = min(n_threads, max(1, n_queries // n_own))
     n_row_parts = n_threads // n_query_parts
-    candidates = n_queries * n_row_parts * _room(top_k) * 10
+    candidates = n_queries * n_row_parts * _room(job.top_k) * 10
     n_groups = -(-candidates // _CANDIDATE_BYTES)
-    found = []
+    found: list[Neighbours] = []
     for group in _slices(n_queries, n_groups):
         own = _slices(group.stop - group.start, n_query_parts, group.start)
         selections = [
-            _Selection(query_codes[part], shards, top_k, reaches[part], n_row_parts)
-            for part in own
-            if part.stop > part.start
+            _Selection(job.of(part), n_row_parts) for part in own if part.stop > part.start
         ]
         if n_row_parts == 1:
             found += run_parallel([one.run for one in selections])
         else:
             run_parallel([scan for one in selections for scan in one.scans()])
             found += [one.found() for one in selections]
-    return _joined(found, shards)
+    return Neighbours.joined(found)
 
 
-def _select_at_once(
-    query_codes: NDArray[np.uint8],
-    shards: Shards,
-    top_k: int,
-    reaches: NDArray[np.int64],
-    n_parts: int,
-) -> Neighbours:
+def _select_at_once(job: _Job, n_parts: int) -> Neighbours:
     """What `_Selection` does, in one call for each part of a single database.
 
     A small database is scanned in less time than a handful of NumPy's smallest calls takes.
     """
-    codes, alive = _read_only(Span(0, shards.codes[0], shards.alive[0]))
+    query_codes, shards, top_k, reaches = job
+    codes, alive = _for_kernels(Span(0, shards.codes[0], shards.alive[0]))
     n_queries, n_rows = len(query_codes), len(codes)
     distances = np.empty((n_parts, n_queries, top_k), np.uint16)
     rows = np.empty((n_parts, n_queries, top_k), np.int64)
@@ -171,18 +172,14 @@ class _Selection:
 
     Parameters
     ----------
+    job
+        The queries, and what of the database is wanted for them.
     n_parts
         Parts of the database that are scanned side by side.
     """
 
-    def __init__(
-        self,
-        query_codes: NDArray[np.uint8],
-        shards: Shards,
-        top_k: int,
-        reaches: NDArray[np.int64],
-        n_parts: int,
-    ) -> None:
+    def __init__(self, job: _Job, n_parts: int) -> None:
+        query_codes, shards, top_k, reaches = job
         self._shards = shards
         self._top_k = top_k
         self._parts = _slices(len(shards), n_parts)
@@ -194,7 +191,7 @@ class _Selection:
         self._n_held = np.zeros((n_parts, n_queries), dtype=np.int64)
         self._distances = np.empty((n_parts, n_queries, _room(top_k)), dtype=np.uint16)
         self._rows = np.empty((n_parts, n_queries, _room(top_k)), dtype=np.int64)
-        self._use_planes = n_queries >= PLANES_FROM_QUERIES
+        self._use_planes = n_queries >= _PLANES_FROM_QUERIES
         # What the kernel compares with, in the shape that it wants.
         self._queries = (query_picks if self._use_planes else row_words)(query_codes)
         self._size = query_codes.shape[1]
@@ -230,7 +227,7 @@ class _Selection:
             for span in self._shards.spans(rows.start, rows.stop, rows_per_call):
                 if self._is_stopped.is_set():
                     return
-                codes, alive = _read_only(span)
+                codes, alive = _for_kernels(span)
                 scan(codes, span.first, alive, *compared, self._top_k, state)
         except BaseException:
             self._is_stopped.set()  # Ctrl-C arrives in one thread; the others need not go on
@@ -246,33 +243,21 @@ class _Selection:
         return _compact(distances, rows, sizes, n_found, self._shards)
 
 
-def _place(
-    query_codes: NDArray[np.uint8],
-    shards: Shards,
-    top_k: int,
-    reaches: NDArray[np.int64],
-    n_threads: int,
-) -> Neighbours:
+def _place(job: _Job, n_threads: int) -> Neighbours:
     """Two passes a query: count the rows at each distance, then put them in their places."""
-    words = row_words(query_codes)
-    queries = [(words[query], int(reach)) for query, reach in enumerate(reaches)]
-    if len(queries) >= n_threads:
-        found: list[tuple[NDArray[np.uint16], NDArray[np.int64]]] = []
-        for start in range(0, len(queries), n_threads):
-            tasks = [
-                partial(_place_query, one, reach, shards, top_k, 1)
-                for one, reach in queries[start : start + n_threads]
-            ]
-            found += run_parallel(tasks)
+    words = row_words(job.query_codes)
+    n_parts = 1 if len(words) >= n_threads else n_threads
+    tasks = [
+        partial(_place_query, words[query], reach, job.shards, job.top_k, n_parts)
+        for query, reach in enumerate(job.reaches.tolist())
+    ]
+    if n_parts > 1:
+        found = [task() for task in tasks]
     else:
-        found = [_place_query(one, reach, shards, top_k, n_threads) for one, reach in queries]
-    sizes = [len(rows) for _, rows in found]
-    return Neighbours(
-        np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        np.concatenate([distances for distances, _ in found]),
-        np.concatenate([rows for _, rows in found]),
-        shards.offsets,
-    )
+        found = []
+        for start in range(0, len(tasks), n_threads):
+            found += run_parallel(tasks[start : start + n_threads])
+    return Neighbours.of_queries(found, job.shards.offsets)
 
 
 def _place_query(
@@ -283,7 +268,7 @@ def _place_query(
 
     def count(part: int) -> None:
         for span in shards.spans(parts[part].start, parts[part].stop, _PAIRS_PER_CALL):
-            codes, alive = _read_only(span)
+            codes, alive = _for_kernels(span)
             count_distances(codes, alive, words, counts[part])
 
     _for_each(count, n_parts)
@@ -297,7 +282,7 @@ def _place_query(
 
     def place(part: int) -> None:
         for span in shards.spans(parts[part].start, parts[part].stop, _PAIRS_PER_CALL):
-            codes, alive = _read_only(span)
+            codes, alive = _for_kernels(span)
             place_rows(codes, span.first, alive, words, places[part], distances, rows)
 
     _for_each(place, n_parts)
@@ -311,15 +296,9 @@ def _for_each(task: Callable[[int], None], n_parts: int) -> None:
         run_parallel([partial(task, part) for part in range(n_parts)])
 
 
-def _read_only(span: Span) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Codes and rows that count, of one array type whether mapped from a file or in memory.
-
-    Kernels are compiled for each type of array that they are called with.
-    """
-    codes = span.codes.view(np.ndarray)
-    alive = _ALL_ALIVE.view() if span.alive is None else span.alive.view(np.ndarray)
-    codes.flags.writeable = alive.flags.writeable = False
-    return codes, alive
+def _for_kernels(span: Span) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Codes, and the rows of them that count: empty for all."""
+    return read_only(span.codes), _ALL_ALIVE if span.alive is None else read_only(span.alive)
 
 
 def _slices(length: int, n_parts: int, start: int = 0) -> list[slice]:
@@ -336,22 +315,7 @@ def _compact(
     shards: Shards,
 ) -> Neighbours:
     """The first ``sizes`` entries of each query, ``n_found`` in all, one after the other."""
-    top_k = distances.shape[1]
     if n_found == distances.size:
-        offsets = np.arange(0, n_found + 1, top_k)
+        offsets = np.arange(0, n_found + 1, distances.shape[1])
         return Neighbours(offsets, distances.reshape(-1), rows.reshape(-1), shards.offsets)
-    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    kept = np.arange(top_k) < sizes[:, None]
-    return Neighbours(offsets, distances[kept], rows[kept], shards.offsets)
-
-
-def _joined(parts: Sequence[Neighbours], shards: Shards) -> Neighbours:
-    if len(parts) == 1:
-        return parts[0]
-    sizes = np.concatenate([np.diff(part.offsets) for part in parts])
-    return Neighbours(
-        np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        np.concatenate([part.distances for part in parts]),
-        np.concatenate([part.rows for part in parts]),
-        shards.offsets,
-    )
+    return Neighbours.of_table(distances, rows, sizes, shards.offsets)

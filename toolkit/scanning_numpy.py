@@ -27,14 +27,7 @@ def scan_numpy(
         row_distances.load(span.codes)
         for query, found in enumerate(nearest):
             found.add(row_distances(query), span.first, span.alive)
-    results = [found.result() for found in nearest]
-    sizes = [len(rows) for _, rows in results]
-    return Neighbours(
-        np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        np.concatenate([distances for distances, _ in results]),
-        np.concatenate([rows for _, rows in results]),
-        shards.offsets,
-    )
+    return Neighbours.of_queries([found.result() for found in nearest], shards.offsets)
 
 
 class _Nearest:

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from hashkit.codes import code_size
 from hashkit.index import search
+from hashkit.kernels.arrays import read_only
 from hashkit.multi_index import MultiIndex
 from hashkit.multi_index_costs import COSTS
-from hashkit.multi_index_tables import read_only
 from hashkit.threads import available_cpus
 
 Codes = NDArray[np.uint8]

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from hashkit.bank import Bank
 from hashkit.cli.banks import run_spec
+from hashkit.codes import binarize
 from hashkit.evaluation import evaluate
 from hashkit.index import search
 from hashkit.runs import Run
@@ -46,7 +47,7 @@ def main() -> None:
         parser.error("the run needs images of one label each")
     own = images.subset(split.part("queries"))
     logits = Encoder.load(run.model_path).logits([own.source(row) for row in range(len(own))])
-    codes = np.packbits(logits > 0, axis=1)
+    codes = binarize(logits)
     labels = np.asarray(database.labels)
     n_relevant = np.array([np.count_nonzero(labels == label) for label in queries.labels])
     report = evaluate(queries, database, convention="min", cutoffs=[options.k], ks=[10, 100])

@@ -1,4 +1,4 @@
-"""Machine instructions that Numba has no name for: counting set bits, and reading words anywhere.
+"""Machine instructions that Numba has no name for: counting set bits, reading memory anywhere.
 
 Addresses are those of NumPy arrays (``array.ctypes.data``), as uint64; whoever passes one keeps
 the array alive and says in its docstring how many bytes are read.
@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-__all__ = ["load_word", "popcount", "trailing_zeros"]
+__all__ = ["load_byte", "load_word", "popcount", "prefetch", "trailing_zeros"]
 
 _I64 = ir.IntType(64)
 
@@ -47,3 +47,33 @@ def load_word(typing_context: Any, address: Any) -> Any:
         return loaded
 
     return types.uint64(types.uint64), generate
+
+
+@intrinsic
+def load_byte(typing_context: Any, address: Any) -> Any:
+    """The byte at an address, as a uint64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+        return builder.zext(builder.load(pointer), _I64)
+
+    return types.uint64(types.uint64), generate
+
+
+@intrinsic
+def prefetch(typing_context: Any, address: Any) -> Any:
+    """Ask for the cache line at an address, without waiting for it; any address is harmless."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        number = ir.IntType(32)
+        pointer = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+        function = builder.module.declare_intrinsic(
+            "llvm.prefetch",
+            [pointer.type],
+            ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number]),
+        )
+        read, keep_close, data = (ir.Constant(number, value) for value in (0, 3, 1))
+        builder.call(function, [pointer, read, keep_close, data])
+        return context.get_dummy_value()
+
+    return types.void(types.uint64), generate

@@ -9,40 +9,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from hashkit.kernels.bits import popcount, trailing_zeros
+from hashkit.kernels.bits import popcount, prefetch, trailing_zeros
 from hashkit.kernels.buckets import address_of
 from hashkit.kernels.compiling import kernel
 
-__all__ = ["LOT", "PENDING", "choose_buckets", "compare_sketches", "open_buckets", "prefetch"]
+__all__ = ["LOT", "PENDING", "choose_buckets", "compare_sketches", "open_buckets"]
 
 LOT = 64  # buckets that are looked into together
 PENDING = 512  # entries that passed their sketch and wait for their codes
 PIECE = 256  # entries compared before the waiting ones are counted
 BLOCK = 8  # entries that are compared at once
-
-
-@intrinsic
-def prefetch(typing_context: Any, address: Any) -> Any:
-    """Ask for the cache line at an address, without waiting for it; any address is harmless."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        number = ir.IntType(32)
-        pointer = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
-        function = builder.module.declare_intrinsic(
-            "llvm.prefetch",
-            [pointer.type],
-            ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number]),
-        )
-        read, keep_close, data = (ir.Constant(number, value) for value in (0, 3, 1))
-        builder.call(function, [pointer, read, keep_close, data])
-        return context.get_dummy_value()
-
-    return types.void(types.uint64), generate
 
 
 @kernel

@@ -23,17 +23,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.kernels.bits import popcount
+from hashkit.kernels.bits import popcount, prefetch
 from hashkit.kernels.bucket_probing import (
     LOT,
     PENDING,
     choose_buckets,
     compare_sketches,
     open_buckets,
-    prefetch,
 )
-from hashkit.kernels.buckets import Tables, address_of, code_word, sketch, substring
+from hashkit.kernels.buckets import Tables, address_of, sketch, substring
 from hashkit.kernels.compiling import kernel
+from hashkit.kernels.words import code_word
 
 __all__ = ["search_tables"]
 

@@ -12,15 +12,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from hashkit.kernels.bits import load_word
+from hashkit.kernels.bits import load_byte
 from hashkit.kernels.compiling import kernel
+from hashkit.kernels.words import code_word
 
-__all__ = ["Tables", "address_of", "code_word", "count_rows", "place_rows", "sketch", "substring"]
+__all__ = ["Tables", "address_of", "count_rows", "place_rows", "sketch", "substring"]
 
 
 class Tables(NamedTuple):
@@ -55,41 +53,10 @@ class Tables(NamedTuple):
     masks: NDArray[np.uint64]
 
 
-@intrinsic
-def load_byte(typing_context: Any, address: Any) -> Any:
-    """The byte at an address, as a uint64."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
-        return builder.zext(builder.load(pointer), ir.IntType(64))
-
-    return types.uint64(types.uint64), generate
-
-
 @kernel
 def address_of(array: Any) -> Any:
     """Address of an array's first element."""
     return np.uint64(array.ctypes.data)
-
-
-# Scalars instead of the array: an array that is handed on has its references counted each time.
-@kernel
-def code_word(code: Any, size: int, word: int) -> Any:
-    """Bytes ``8 * word`` to ``8 * word + 7`` of the code at an address; 0 beyond its end.
-
-    The first byte is the lowest. Nothing outside of the ``size`` bytes of the code is read: it
-    may be the last one of a mapped file.
-    """
-    start = word * 8
-    missing = start + 8 - size
-    if missing <= 0:
-        return load_word(code + np.uint64(start))
-    if size >= 8:
-        return load_word(code + np.uint64(size - 8)) >> np.uint64(8 * missing)
-    value = np.uint64(0)
-    for byte in range(size):
-        value |= load_byte(code + np.uint64(byte)) << np.uint64(8 * byte)
-    return value
 
 
 @kernel

@@ -78,9 +78,9 @@ def place_rows(
 @kernel
 def _distances(codes: Any, row: int, n_chunk: int, n_safe: int, words: Any, chunk: Any) -> None:
     size = codes.shape[1]
+    address = uint64(codes.ctypes.data) + uint64(row * size)
     if row + n_chunk <= n_safe:
-        address = uint64(codes.ctypes.data) + uint64(row * size)
         chunk_distances(address, n_chunk, size, last_mask(size), words, chunk)
     else:
         for index in range(n_chunk):
-            chunk[index] = distance_to(codes, row + index, words)
+            chunk[index] = distance_to(address + uint64(index * size), size, words)

@@ -114,7 +114,7 @@ def scan_rows(
                     chunk_distances(base + uint64(row * size), n_chunk, size, mask, words, chunk)
                 else:
                     for index in range(n_chunk):
-                        chunk[index] = distance_to(codes, row + index, words)
+                        chunk[index] = distance_to(base + uint64((row + index) * size), size, words)
                 n_near = indices_below(chunk, n_chunk, state.bounds[query], near_rows)
                 for near in range(n_near):
                     index = near_rows[near]

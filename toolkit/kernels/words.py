@@ -2,7 +2,7 @@
 
 Word w of a row is its bytes 8w to 8w + 7, little-endian; bytes past the row's end are masked away.
 Reading them reaches up to 7 bytes past a row, so the last rows of an array, whose memory may end
-right there, are read byte by byte instead.
+right there, are read by `code_word` instead, which takes its time and stays within a row.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 from numba import int64, uint64
 
-from hashkit.kernels.bits import load_word, popcount
+from hashkit.kernels.bits import load_byte, load_word, popcount
 from hashkit.kernels.compiling import inlined, kernel
 
 __all__ = [
     "chunk_distances",
+    "code_word",
     "distance_to",
     "last_mask",
     "n_safe_rows",
     "row_words",
-    "word_of",
 ]
 
 _FULL = np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -42,31 +42,47 @@ def last_mask(size: int) -> int:
     return _FULL >> uint64((-size % 8) * 8)
 
 
+# Scalars instead of the array: an array that is handed on has its references counted each time.
 @kernel
-def word_of(codes: Any, row: int, word: int) -> int:
-    """Word ``word`` of a row of ``codes``, uint8 [n, size], byte by byte."""
-    value = uint64(0)
-    for byte in range(min(8, codes.shape[1] - 8 * word)):
-        value |= uint64(codes[row, 8 * word + byte]) << uint64(8 * byte)
+def code_word(code: Any, size: int, word: int) -> Any:
+    """Bytes ``8 * word`` to ``8 * word + 7`` of the code at an address; 0 beyond its end.
+
+    The first byte is the lowest. Nothing outside of the ``size`` bytes of the code is read: it
+    may be the last one of a mapped file.
+    """
+    start = word * 8
+    missing = start + 8 - size
+    if missing <= 0:
+        return load_word(code + np.uint64(start))
+    if size >= 8:
+        return load_word(code + np.uint64(size - 8)) >> np.uint64(8 * missing)
+    value = np.uint64(0)
+    for byte in range(size):
+        value |= load_byte(code + np.uint64(byte)) << np.uint64(8 * byte)
     return value
 
 
 @kernel
 def row_words(codes: Any) -> Any:
-    """All words of ``codes``, uint8 [n, size], as uint64 [n, ceil(size / 8)]."""
-    words = np.empty((codes.shape[0], (codes.shape[1] + 7) // 8), np.uint64)
-    for row in range(words.shape[0]):
+    """All words of ``codes``, uint8 [n, size], C-contiguous, as uint64 [n, ceil(size / 8)]."""
+    n_rows, size = codes.shape
+    address = uint64(codes.ctypes.data)
+    words = np.empty((n_rows, (size + 7) // 8), np.uint64)
+    for row in range(n_rows):
         for word in range(words.shape[1]):
-            words[row, word] = word_of(codes, row, word)
+            words[row, word] = code_word(address + uint64(row * size), size, word)
     return words
 
 
 @kernel
-def distance_to(codes: Any, row: int, query: Any) -> int:
-    """Distance, in bits, of any row of ``codes`` from a query's words, uint64 [n_words]."""
+def distance_to(code: int, size: int, query: Any) -> int:
+    """Distance, in bits, of the code at an address from a query's words, uint64 [n_words].
+
+    For codes that more than their own bytes must not be read of; see `code_word`.
+    """
     total = uint64(0)
     for word in range(query.shape[0]):
-        total += popcount(word_of(codes, row, word) ^ query[word])
+        total += popcount(code_word(code, size, word) ^ query[word])
     return int64(total)
 
 
