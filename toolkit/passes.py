@@ -14,7 +14,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from hashkit.codesets import CodeDatabase
 from hashkit.label_blocks import LabelBlock
 from hashkit.relevance import MatchedLabels
 from hashkit.threads import available_cpus, run_parallel
+
+if TYPE_CHECKING:
+    from hashkit.kernels.histograms import Queries, Rows
 
 __all__ = ["Passes"]
 
@@ -47,11 +50,14 @@ class _Segment:
     labels: LabelBlock
     n_rows: int
 
-    @property
-    def kernel_arguments(self) -> tuple[Any, int, int, int]:
+    def for_kernels(self) -> Rows:
+        from hashkit.kernels.histograms import Rows
+
         # Not an array: a mapped bank's is read-only and unaligned, which would compile anew.
         address = np.uint64(self.codes.ctypes.data)
-        return address, self.codes.nbytes, self.n_rows, self.codes.shape[1]
+        size = self.codes.shape[1]
+        labels = self.labels
+        return Rows(address, self.codes.nbytes, self.n_rows, size, labels.ids, labels.words)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,19 +183,10 @@ class Passes:
     def _count(self, segment: _Segment, chunk: slice) -> NDArray[np.int64]:
         from hashkit.kernels.histograms import add_histograms
 
-        query_bytes, query_ids, query_sets = self._query_arguments(chunk)
-        shape = (len(query_bytes), self._labels.n_grades, self._n_distances)
+        queries = self._queries(chunk)
+        shape = (len(queries.codes), self._labels.n_grades, self._n_distances)
         histograms = np.zeros(shape, dtype=np.int64)
-        labels = segment.labels
-        add_histograms(
-            *segment.kernel_arguments,
-            query_bytes,
-            query_ids,
-            labels.ids,
-            query_sets,
-            labels.words,
-            histograms,
-        )
+        add_histograms(segment.for_kernels(), queries, histograms)
         return histograms
 
     def _ordered(
@@ -222,27 +219,16 @@ class Passes:
     ) -> NDArray[np.float64]:
         from hashkit.kernels.histograms import add_row_order
 
-        query_bytes, query_ids, query_sets = self._query_arguments(chunk)
-        sums = np.zeros(len(query_bytes))
-        labels = segment.labels
-        add_row_order(
-            *segment.kernel_arguments,
-            query_bytes,
-            query_ids,
-            labels.ids,
-            query_sets,
-            labels.words,
-            rows_before,
-            hits_before,
-            sums,
-        )
+        queries = self._queries(chunk)
+        sums = np.zeros(len(queries.codes))
+        add_row_order(segment.for_kernels(), queries, rows_before, hits_before, sums)
         return sums
 
-    def _query_arguments(
-        self, chunk: slice
-    ) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.uint64]]:
+    def _queries(self, chunk: slice) -> Queries:
+        from hashkit.kernels.histograms import Queries
+
         labels = self._labels.query_block
-        return self._query_bytes[chunk], labels.ids[chunk], labels.words[chunk]
+        return Queries(self._query_bytes[chunk], labels.ids[chunk], labels.words[chunk])
 
 
 def _joined(parts: Sequence[NDArray[Any]], n_chunks: int) -> list[NDArray[Any]]:

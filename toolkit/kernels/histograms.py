@@ -6,13 +6,13 @@ distances and grades of a query are vector loops into small buffers. Only the la
 goes row by row, at a store each; where the table is small enough, two queries share it.
 
 A row's **grade** for a query is the number of labels they share. Labels come in one of two forms,
-and the other's arrays are empty: ``*_ids``, one label a row, equal or not; or ``*_words``, a set
-of labels a row as bits of 64-bit words.
+and the other's arrays are empty: ``ids``, one label a row, equal or not; or ``words``, a set of
+labels a row as bits of 64-bit words.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import int64, uint8, uint16, uint32, uint64
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from hashkit.kernels.bits import load_word, popcount
 from hashkit.kernels.compiling import kernel
 
-__all__ = ["add_histograms", "add_row_order"]
+__all__ = ["Queries", "Rows", "add_histograms", "add_row_order"]
 
 # Rows whose distances and grades are in the buffers: 2,048 of one query fit the first cache level.
 _BUFFER_ROWS = 2048
@@ -37,22 +37,63 @@ _MOST_PAIRED_CELLS = 2**15
 _BYTE_PLANES = 30
 
 
+class Rows(NamedTuple):
+    """Rows of a database.
+
+    Attributes
+    ----------
+    address
+        uint64, of packed codes uint8 [n_rows, size], contiguous.
+    n_bytes
+        Bytes that may be read from ``address`` on: at least 8, and at least those of the codes.
+    n_rows, size
+        Rows, and bytes of a code.
+    ids
+        int32 [n_rows], or [0].
+    words
+        uint64 [w, n_rows] (planes); w is 0 where ``ids`` are used.
+    """
+
+    address: Any
+    n_bytes: int
+    n_rows: int
+    size: int
+    ids: NDArray[np.int32]
+    words: NDArray[np.uint64]
+
+
+class Queries(NamedTuple):
+    """Queries that rows are compared with.
+
+    Attributes
+    ----------
+    codes
+        uint8 [q, size], or [q, size + 1] with a last column of 0: an even number of columns.
+    ids
+        int32 [q], or [0].
+    words
+        uint64 [q, w]; w is 0 where ``ids`` are used.
+    """
+
+    codes: NDArray[np.uint8]
+    ids: NDArray[np.int32]
+    words: NDArray[np.uint64]
+
+
 # Stands for a label that no query has, where labels are compared as bytes.
 _NO_BYTE_ID = 255
 
 
 @kernel
-def _load_planes(
-    address: Any, n_bytes: int, size: int, first: int, n_rows: int, planes: NDArray[np.uint8]
-) -> None:
+def _load_planes(rows: Rows, first: int, n_rows: int, planes: NDArray[np.uint8]) -> None:
     """Bytes of the codes of rows ``first`` and on, plane by plane; planes beyond a code stay."""
-    last_start = n_bytes - 8
+    last_start, size = rows.n_bytes - 8, rows.size
     for i in range(n_rows):
         for plane in range(0, size, 8):
             start = (first + i) * size + plane
             # The 8 bytes from here may end beyond the codes: then the last 8, shifted.
             shift = uint64(8 * max(0, start - last_start))
-            word = load_word(address + uint64(min(start, last_start))) >> shift
+            word = load_word(rows.address + uint64(min(start, last_start))) >> shift
             for byte in range(plane, min(plane + 8, size)):
                 planes[byte, i] = uint8(word)
                 word >>= uint64(8)
@@ -107,25 +148,23 @@ def _fill_distances(
 @kernel
 def _fill_grades(
     query: int,
-    query_ids: NDArray[np.int32],
-    row_ids: NDArray[np.int32],
-    query_words: NDArray[np.uint64],
-    row_words: NDArray[np.uint64],
+    queries: Queries,
+    rows: Rows,
     first: int,
     n_rows: int,
     grades: NDArray[np.uint16],
 ) -> None:
-    if len(query_ids):
-        label = query_ids[query]
-        ids = row_ids[first : first + n_rows]
+    if len(queries.ids):
+        label = queries.ids[query]
+        ids = rows.ids[first : first + n_rows]
         for i in range(n_rows):
             grades[i] = uint16(ids[i] == label)
         return
     grades[:n_rows] = uint16(0)
-    for k in range(query_words.shape[1]):
-        wanted = query_words[query, k]
+    for k in range(queries.words.shape[1]):
+        wanted = queries.words[query, k]
         if wanted:  # few of the words of a large label set hold a label of one query
-            words = row_words[k, first : first + n_rows]
+            words = rows.words[k, first : first + n_rows]
             for i in range(n_rows):
                 grades[i] += uint16(popcount(words[i] & wanted))
 
@@ -191,20 +230,13 @@ def _empty_table(
 
 @kernel
 def _count_in_pairs(
-    address: Any,
-    n_bytes: int,
-    n_rows: int,
-    size: int,
-    query_bytes: NDArray[np.uint8],
-    query_ids: NDArray[np.int32],
-    row_ids: NDArray[np.int32],
-    query_words: NDArray[np.uint64],
-    row_words: NDArray[np.uint64],
+    rows: Rows,
+    queries: Queries,
     histograms: NDArray[np.int64],
     n_paired: int,
 ) -> None:
     """Histograms of the first ``n_paired`` queries, two at a time."""
-    n_planes = query_bytes.shape[1]
+    n_planes = queries.codes.shape[1]
     n_distances = histograms.shape[2]
     n_cells = histograms.shape[1] * n_distances
     planes = np.zeros((n_planes, _PAIRED_TILE_ROWS), np.uint8)
@@ -213,16 +245,16 @@ def _count_in_pairs(
     both = np.empty(_BUFFER_ROWS, np.uint16)
     table = np.zeros(n_cells * n_cells, np.uint32)
     # Labels that are bytes, as those of a hundred classes, are compared four times as fast.
-    has_byte_ids = len(query_ids) > 0
-    for query in range(len(query_ids)):
-        has_byte_ids &= query_ids[query] < _NO_BYTE_ID
+    has_byte_ids = len(queries.ids) > 0
+    for query in range(len(queries.ids)):
+        has_byte_ids &= queries.ids[query] < _NO_BYTE_ID
     byte_ids = np.empty(_PAIRED_TILE_ROWS, np.uint8)
-    for tile in range(0, n_rows, _PAIRED_TILE_ROWS):
-        tile_rows = min(n_rows - tile, _PAIRED_TILE_ROWS)
-        _load_planes(address, n_bytes, size, tile, tile_rows, planes)
+    for tile in range(0, rows.n_rows, _PAIRED_TILE_ROWS):
+        tile_rows = min(rows.n_rows - tile, _PAIRED_TILE_ROWS)
+        _load_planes(rows, tile, tile_rows, planes)
         if has_byte_ids:
             for i in range(tile_rows):
-                label = row_ids[tile + i]
+                label = rows.ids[tile + i]
                 byte_ids[i] = uint8(label) if 0 <= label < _NO_BYTE_ID else uint8(_NO_BYTE_ID)
         for pair in range(0, n_paired, 2):
             for first in range(0, tile_rows, _BUFFER_ROWS):
@@ -230,14 +262,14 @@ def _count_in_pairs(
                 start = tile + first
                 for k in range(2):
                     query = pair + k
-                    _fill_bytes(planes, query_bytes[query], first, here, 0, n_planes, keys[k])
+                    _fill_bytes(planes, queries.codes[query], first, here, 0, n_planes, keys[k])
                     if has_byte_ids:
                         ids = byte_ids[first : first + here]
-                        _add_where_equal(ids, uint8(query_ids[query]), uint8(n_distances), keys[k])
+                        _add_where_equal(
+                            ids, uint8(queries.ids[query]), uint8(n_distances), keys[k]
+                        )
                         continue
-                    _fill_grades(
-                        query, query_ids, row_ids, query_words, row_words, start, here, grades
-                    )
+                    _fill_grades(query, queries, rows, start, here, grades)
                     _add_grades_to_bytes(grades, here, uint16(n_distances), keys[k])
                 _count_pairs(keys[0], keys[1], here, uint16(n_cells), both, table)
             _empty_table(table, histograms[pair].reshape(-1), histograms[pair + 1].reshape(-1))
@@ -245,30 +277,23 @@ def _count_in_pairs(
 
 @kernel
 def _count_one_by_one(
-    address: Any,
-    n_bytes: int,
-    n_rows: int,
-    size: int,
-    query_bytes: NDArray[np.uint8],
-    query_ids: NDArray[np.int32],
-    row_ids: NDArray[np.int32],
-    query_words: NDArray[np.uint64],
-    row_words: NDArray[np.uint64],
+    rows: Rows,
+    queries: Queries,
     histograms: NDArray[np.int64],
     first_query: int,
 ) -> None:
     """Histograms of the queries from ``first_query`` on."""
     n_distances = uint32(histograms.shape[2])
-    planes = np.zeros((query_bytes.shape[1], _BUFFER_ROWS), np.uint8)
+    planes = np.zeros((queries.codes.shape[1], _BUFFER_ROWS), np.uint8)
     counts = np.empty(_BUFFER_ROWS, np.uint8)
     keys = np.empty(_BUFFER_ROWS, np.uint32)
     grades = np.empty(_BUFFER_ROWS, np.uint16)
-    for first in range(0, n_rows, _BUFFER_ROWS):
-        here = min(n_rows - first, _BUFFER_ROWS)
-        _load_planes(address, n_bytes, size, first, here, planes)
-        for query in range(first_query, len(query_bytes)):
-            _fill_distances(planes, query_bytes[query], here, counts, keys)
-            _fill_grades(query, query_ids, row_ids, query_words, row_words, first, here, grades)
+    for first in range(0, rows.n_rows, _BUFFER_ROWS):
+        here = min(rows.n_rows - first, _BUFFER_ROWS)
+        _load_planes(rows, first, here, planes)
+        for query in range(first_query, len(queries.codes)):
+            _fill_distances(planes, queries.codes[query], here, counts, keys)
+            _fill_grades(query, queries, rows, first, here, grades)
             _add_grades(grades, here, n_distances, keys)
             histogram = histograms[query].reshape(-1)
             for i in range(here):
@@ -276,87 +301,33 @@ def _count_one_by_one(
 
 
 @kernel
-def add_histograms(
-    address: Any,
-    n_bytes: int,
-    n_rows: int,
-    size: int,
-    query_bytes: NDArray[np.uint8],
-    query_ids: NDArray[np.int32],
-    row_ids: NDArray[np.int32],
-    query_words: NDArray[np.uint64],
-    row_words: NDArray[np.uint64],
-    histograms: NDArray[np.int64],
-) -> None:
+def add_histograms(rows: Rows, queries: Queries, histograms: NDArray[np.int64]) -> None:
     """Count the rows at each grade and distance from each query.
 
     Parameters
     ----------
-    address
-        uint64, of packed codes uint8 [n_rows, size], contiguous.
-    n_bytes
-        Bytes that may be read from ``address`` on: at least 8, and at least those of the codes.
-    query_bytes
-        uint8 [q, size], or [q, size + 1] with a last column of 0: an even number of columns.
-    query_ids, row_ids
-        int32 [q] and [n_rows], or both of length 0.
-    query_words, row_words
-        uint64 [q, w] and [w, n_rows] (planes), or both with w = 0.
     histograms
         int64 [q, n_grades, n_bits + 1], added to; ``n_grades`` exceeds every grade.
     """
-    n_queries, n_cells = len(query_bytes), histograms.shape[1] * histograms.shape[2]
+    n_queries, n_cells = len(queries.codes), histograms.shape[1] * histograms.shape[2]
     # Emptying the table must not cost more than it saves; within its size, keys fit a byte.
-    is_paired = n_cells * n_cells <= min(n_rows, _MOST_PAIRED_CELLS)
+    is_paired = n_cells * n_cells <= min(rows.n_rows, _MOST_PAIRED_CELLS)
     n_paired = n_queries // 2 * 2 if is_paired else 0
     if n_paired:
-        _count_in_pairs(
-            address,
-            n_bytes,
-            n_rows,
-            size,
-            query_bytes,
-            query_ids,
-            row_ids,
-            query_words,
-            row_words,
-            histograms,
-            n_paired,
-        )
+        _count_in_pairs(rows, queries, histograms, n_paired)
     if n_paired < n_queries:
-        _count_one_by_one(
-            address,
-            n_bytes,
-            n_rows,
-            size,
-            query_bytes,
-            query_ids,
-            row_ids,
-            query_words,
-            row_words,
-            histograms,
-            n_paired,
-        )
+        _count_one_by_one(rows, queries, histograms, n_paired)
 
 
 @kernel
 def add_row_order(
-    address: Any,
-    n_bytes: int,
-    n_rows: int,
-    size: int,
-    query_bytes: NDArray[np.uint8],
-    query_ids: NDArray[np.int32],
-    row_ids: NDArray[np.int32],
-    query_words: NDArray[np.uint64],
-    row_words: NDArray[np.uint64],
+    rows: Rows,
+    queries: Queries,
     rows_before: NDArray[np.int64],
     hits_before: NDArray[np.int64],
     precision_sums: NDArray[np.float64],
 ) -> None:
     """Add up precision at the rank of each relevant row, the ranking ordered by (distance, row).
-
-    The parameters up to ``row_words`` are those of `add_histograms`.
 
     Parameters
     ----------
@@ -367,22 +338,22 @@ def add_row_order(
         float64 [q], added to, one number for `_BUFFER_ROWS` rows: the result depends on where
         they begin, in its last digits.
     """
-    planes = np.zeros((query_bytes.shape[1], _BUFFER_ROWS), np.uint8)
+    planes = np.zeros((queries.codes.shape[1], _BUFFER_ROWS), np.uint8)
     counts = np.empty(_BUFFER_ROWS, np.uint8)
     distances = np.empty(_BUFFER_ROWS, np.uint32)
     grades = np.empty(_BUFFER_ROWS, np.uint16)
-    for first in range(0, n_rows, _BUFFER_ROWS):
-        here = min(n_rows - first, _BUFFER_ROWS)
-        _load_planes(address, n_bytes, size, first, here, planes)
-        for query in range(len(query_bytes)):
-            _fill_distances(planes, query_bytes[query], here, counts, distances)
-            _fill_grades(query, query_ids, row_ids, query_words, row_words, first, here, grades)
-            rows, hits = rows_before[query], hits_before[query]
+    for first in range(0, rows.n_rows, _BUFFER_ROWS):
+        here = min(rows.n_rows - first, _BUFFER_ROWS)
+        _load_planes(rows, first, here, planes)
+        for query in range(len(queries.codes)):
+            _fill_distances(planes, queries.codes[query], here, counts, distances)
+            _fill_grades(query, queries, rows, first, here, grades)
+            before, hits = rows_before[query], hits_before[query]
             total = 0.0
             for i in range(here):
                 distance = uint64(distances[i])
-                rank = rows[distance] + int64(1)
-                rows[distance] = rank
+                rank = before[distance] + int64(1)
+                before[distance] = rank
                 if grades[i]:
                     n_hits = hits[distance] + int64(1)
                     hits[distance] = n_hits
