@@ -9,7 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.codesets import CodeDatabase
+from hashkit.codes import code_words
+from hashkit.codesets import CodeDatabase, n_live_rows
 
 __all__ = ["BitStatistics", "bit_statistics"]
 
@@ -81,13 +82,13 @@ def bit_statistics(database: CodeDatabase | Sequence[CodeDatabase]) -> BitStatis
         planes = _planes(codes, n_bits)
         ones += _counts(planes)
         together += _counts_together(planes[paired])
-        words.append(_words(codes))
+        words.append(code_words(codes))
         n_sampled += len(codes)
     share = ones / n_sampled
     correlations = _correlations(together, n_sampled)
     groups = _group_sizes(np.concatenate(words))
     return BitStatistics(
-        n_rows=sum(map(_n_live, databases)),
+        n_rows=sum(map(n_live_rows, databases)),
         n_sampled=n_sampled,
         share_of_ones=share.tolist(),
         mean_entropy=float(_entropy(share).mean()),
@@ -100,11 +101,6 @@ def bit_statistics(database: CodeDatabase | Sequence[CodeDatabase]) -> BitStatis
     )
 
 
-def _n_live(database: CodeDatabase) -> int:
-    deleted = database.deleted
-    return len(database) - (0 if deleted is None else int(np.count_nonzero(deleted)))
-
-
 def _sampled(databases: Sequence[CodeDatabase], n_bits: int) -> Iterator[NDArray[np.uint8]]:
     """Live codes in blocks: all, or every so manyth row of more than are looked at."""
     most = min(_MOST_ROWS, max(_BLOCK_ROWS, _MOST_PRODUCTS // n_bits**2))
@@ -115,13 +111,6 @@ def _sampled(databases: Sequence[CodeDatabase], n_bits: int) -> Iterator[NDArray
         for first in range(0, len(codes), step * block_rows):
             rows = slice(first, first + step * block_rows, step)
             yield codes[rows] if deleted is None else codes[rows][~deleted[rows]]
-
-
-def _words(codes: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Codes as uint64 [n, w], equal where the codes are."""
-    padded = np.zeros((len(codes), -(-codes.shape[1] // 8) * 8), dtype=np.uint8)
-    padded[:, : codes.shape[1]] = codes
-    return padded.view(np.uint64)
 
 
 def _planes(codes: NDArray[np.uint8], n_bits: int) -> NDArray[np.uint64]:

@@ -84,6 +84,17 @@ def unpack(codes: NDArray[np.uint8], n_bits: int) -> NDArray[np.uint8]:
     return np.unpackbits(check_codes(codes, n_bits), axis=1, count=n_bits)
 
 
+def code_words(codes: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Packed codes as words, uint64 [n, ceil(size / 8)], the last filled up with zeros.
+
+    Two rows are equal where their codes, uint8 [n, size], are; the order of the bits is the
+    machine's.
+    """
+    padded = np.zeros((len(codes), -(-codes.shape[1] // 8) * 8), dtype=np.uint8)
+    padded[:, : codes.shape[1]] = codes
+    return padded.view(np.uint64)
+
+
 def check_codes(codes: NDArray[Any], n_bits: int, what: str = "codes") -> NDArray[np.uint8]:
     """Return ``codes`` if they keep the convention for ``n_bits`` bits.
 

@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 from hashkit.codes import check_codes
 from hashkit.errors import CodesError
 
-__all__ = ["CodeDatabase", "CodeSet", "check_labels"]
+__all__ = [
+    "CodeDatabase",
+    "CodeSet",
+    "check_labels",
+    "label_names",
+    "label_numbers",
+    "n_live_rows",
+]
 
 
 class CodeDatabase(Protocol):
@@ -99,6 +106,30 @@ class CodeSet:
 
     def __len__(self) -> int:
         return len(self.codes)
+
+
+def n_live_rows(database: CodeDatabase) -> int:
+    """Rows that are not deleted."""
+    deleted = database.deleted
+    return len(database) - (0 if deleted is None else int(np.count_nonzero(deleted)))
+
+
+def label_numbers(database: CodeDatabase, row: int) -> list[int] | None:
+    """Numbers of the classes of a row; None if its labels are not known."""
+    if database.labels is None:
+        return None
+    label = database.labels[row]
+    if np.ndim(label):
+        return [int(number) for number in np.flatnonzero(label)]
+    return [int(label)] if label >= 0 else None
+
+
+def label_names(database: CodeDatabase, row: int) -> tuple[str, ...] | None:
+    """Names of the classes of a row, or their numbers; None if its labels are not known."""
+    numbers, known = label_numbers(database, row), database.class_names
+    if numbers is None:
+        return None
+    return tuple(known[number] if number < len(known) else str(number) for number in numbers)
 
 
 def check_labels(labels: NDArray[Any], n_rows: int) -> None:

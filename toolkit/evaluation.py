@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hashkit import metrics
 from hashkit.bitstats import bit_statistics
 from hashkit.codes import check_codes
-from hashkit.codesets import CodeDatabase, CodeSet
+from hashkit.codesets import CodeDatabase, CodeSet, n_live_rows
 from hashkit.errors import ConfigError, EvaluationError
 from hashkit.evaluation_report import Report, WithoutRelevant
 from hashkit.gain import DEFAULT_GAIN, gain_named
@@ -25,7 +25,7 @@ from hashkit.intervals import INTERVAL, bootstrap_interval
 from hashkit.ranks import within_radius
 from hashkit.relevance import match_labels
 from hashkit.scoring import Measures, Progress, QueryScores, average_precisions, score_queries
-from hashkit.shards import Shards
+from hashkit.shards import check_bits
 from hashkit.threads import run_parallel
 
 __all__ = [
@@ -166,15 +166,12 @@ def _live(
 ) -> tuple[CodeDatabase, list[CodeDatabase], int]:
     """Live queries; the databases, of as many bits; and how many live rows they have."""
     databases = list(database) if isinstance(database, Sequence) else [database]
-    Shards.of(databases, query.n_bits)  # refuses what does not fit
+    check_bits(databases, query.n_bits)
     if query.deleted is not None:
         live = ~query.deleted
         labels = None if query.labels is None else query.labels[live]
         query = CodeSet(query.codes[live], query.n_bits, labels, class_names=query.class_names)
-    n_database = sum(
-        len(one) - (0 if one.deleted is None else int(np.count_nonzero(one.deleted)))
-        for one in databases
-    )
+    n_database = sum(map(n_live_rows, databases))
     if not len(query) or not n_database:
         raise EvaluationError(
             f"expected queries and database rows, found {len(query)} and {n_database}"

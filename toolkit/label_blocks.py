@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from hashkit.codes import code_words
 from hashkit.codesets import check_labels
 
 __all__ = [
@@ -174,7 +175,4 @@ def as_ids(labels: NDArray[np.int64], known: NDArray[np.int64] | None) -> NDArra
 
 def packed(matrix: NDArray[np.bool_]) -> NDArray[np.uint64]:
     """Rows of a bool matrix [m, n] as words, uint64 [m, ceil(n / 64)]."""
-    packed_bytes = np.packbits(matrix, axis=1)
-    words = np.zeros((len(matrix), -(-packed_bytes.shape[1] // 8) * 8), dtype=np.uint8)
-    words[:, : packed_bytes.shape[1]] = packed_bytes
-    return words.view(np.uint64)
+    return code_words(np.packbits(matrix, axis=1))

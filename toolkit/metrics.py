@@ -30,8 +30,10 @@ __all__ = [
     "Histogram",
     "average_precision",
     "best_average_precision",
+    "check_cutoff",
     "convention_named",
     "precision_sum",
+    "quotient",
     "worst_average_precision",
 ]
 
@@ -50,8 +52,8 @@ class _Ties(NamedTuple):
 
 
 def _ties(relevant: Histogram, total: Histogram, cutoff: int | None) -> _Ties:
-    if cutoff is not None and cutoff < 1:
-        raise ConfigError(f"a cut-off must be at least 1, not {cutoff}")
+    if cutoff is not None:
+        check_cutoff(cutoff)
     relevant_before = np.cumsum(relevant, axis=1) - relevant
     rows_before = np.cumsum(total, axis=1) - total
     ranked = total if cutoff is None else np.clip(cutoff - rows_before, 0, total)
@@ -139,14 +141,14 @@ def convention_named(name: str) -> Convention:
 
 
 def _per_relevant(relevant: Histogram, total: Histogram, cutoff: int | None) -> Scores:
-    return _divide(precision_sum(relevant, total, cutoff), relevant.sum(axis=1))
+    return quotient(precision_sum(relevant, total, cutoff), relevant.sum(axis=1))
 
 
 def _per_possible(relevant: Histogram, total: Histogram, cutoff: int | None) -> Scores:
     possible = relevant.sum(axis=1)
     if cutoff is not None:
         possible = np.minimum(possible, cutoff)
-    return _divide(precision_sum(relevant, total, cutoff), possible)
+    return quotient(precision_sum(relevant, total, cutoff), possible)
 
 
 def _per_tenth(relevant: Histogram, total: Histogram, cutoff: int | None) -> Scores:
@@ -154,7 +156,7 @@ def _per_tenth(relevant: Histogram, total: Histogram, cutoff: int | None) -> Sco
     tenth = total.sum(axis=1) // 10
     if cutoff is not None:
         tenth = np.minimum(tenth, cutoff)
-    return _divide(precision_sum(relevant, total, cutoff), tenth)
+    return quotient(precision_sum(relevant, total, cutoff), tenth)
 
 
 def _per_hit(relevant: Histogram, total: Histogram, cutoff: int | None) -> Scores:
@@ -171,7 +173,7 @@ def _per_hit(relevant: Histogram, total: Histogram, cutoff: int | None) -> Score
     is_whole = (ties.ranked > 0) & ~is_split
     hits = (relevant * is_whole).sum(axis=1)
     whole_sum = (sums * is_whole).sum(axis=1)
-    scores = _divide(whole_sum, hits)
+    scores = quotient(whole_sum, hits)
     for query, group in np.argwhere(is_split):
         n_rows, n_ranked = int(total[query, group]), int(ties.ranked[query, group])
         first_hits, probability = _hypergeometric(n_rows, int(relevant[query, group]), n_ranked)
@@ -179,7 +181,7 @@ def _per_hit(relevant: Histogram, total: Histogram, cutoff: int | None) -> Score
         filled = np.full_like(found, n_ranked)
         before = np.full_like(found, ties.rows_before[query, group])
         split = _Ties(found, filled, np.full_like(found, hits[query]), before, filled)
-        quotients = _divide(whole_sum[query] + _group_precision_sums(split), hits[query] + found)
+        quotients = quotient(whole_sum[query] + _group_precision_sums(split), hits[query] + found)
         scores[query] = probability @ quotients
     return scores
 
@@ -246,10 +248,16 @@ def _ordered_average_precision(ties: _Ties, start: Histogram) -> Scores:
     # sum of (R + j) / (start + j) over j = 1..r
     reciprocals = _sum_of_reciprocals(start, ties.relevant)
     sums = ties.relevant - (start - ties.relevant_before) * reciprocals
-    return _divide(sums.sum(axis=1), ties.relevant.sum(axis=1))
+    return quotient(sums.sum(axis=1), ties.relevant.sum(axis=1))
 
 
-def _divide(numerator: NDArray[Any], denominator: NDArray[Any]) -> Scores:
+def check_cutoff(cutoff: int) -> None:
+    """Raise `ConfigError` unless ``cutoff`` is at least 1."""
+    if cutoff < 1:
+        raise ConfigError(f"a cut-off must be at least 1, not {cutoff}")
+
+
+def quotient(numerator: NDArray[Any], denominator: NDArray[Any]) -> Scores:
     """Quotient, 0 where the denominator is 0."""
     quotient: Scores = numerator / np.maximum(denominator, 1) * (denominator > 0)
     return quotient

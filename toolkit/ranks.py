@@ -7,12 +7,12 @@ of all rows, and means over all orders of the rows at one distance.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.errors import ConfigError
+from hashkit.metrics import check_cutoff, quotient
 
 __all__ = ["expected_hits", "precision_at", "ranks_in_groups", "recall_at", "within_radius"]
 
@@ -42,7 +42,7 @@ def recall_at(relevant_histogram: Histogram, total_histogram: Histogram, k: int)
         float64 [q], 0 for queries without relevant rows.
     """
     hits = expected_hits(relevant_histogram, total_histogram, [k])[:, 0]
-    return _divide(hits, relevant_histogram.sum(axis=1))
+    return quotient(hits, relevant_histogram.sum(axis=1))
 
 
 def expected_hits(
@@ -87,8 +87,7 @@ def ranks_in_groups(
         If a k is less than 1.
     """
     for k in ks:
-        if k < 1:
-            raise ConfigError(f"a cut-off must be at least 1, not {k}")
+        check_cutoff(k)
     rows_until = np.cumsum(total_histogram, axis=1)
     n_rows = rows_until[:, -1:]
     last_ranks = np.minimum(np.array(ks, dtype=np.int64), n_rows)
@@ -113,10 +112,4 @@ def within_radius(
     """
     hits = np.cumsum(relevant_histogram, axis=1)
     rows = np.cumsum(total_histogram, axis=1)
-    return _divide(hits, rows), _divide(hits, hits[:, -1:]), rows == 0
-
-
-def _divide(numerator: NDArray[Any], denominator: NDArray[Any]) -> Scores:
-    """Quotient, 0 where the denominator is 0."""
-    quotient: Scores = numerator / np.maximum(denominator, 1) * (denominator > 0)
-    return quotient
+    return quotient(hits, rows), quotient(hits, hits[:, -1:]), rows == 0

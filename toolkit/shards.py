@@ -14,7 +14,7 @@ from hashkit.codes import check_codes
 from hashkit.codesets import CodeDatabase
 from hashkit.errors import CodesError
 
-__all__ = ["Database", "Shards", "Span"]
+__all__ = ["Database", "Shards", "Span", "check_bits"]
 
 Database: TypeAlias = CodeDatabase | Sequence[CodeDatabase] | NDArray[np.uint8]
 """A bank or code set, several of them, or packed codes uint8 [n, size] (with ``n_bits=``)."""
@@ -75,14 +75,7 @@ class Shards:
             codes = np.ascontiguousarray(check_codes(database, n_bits, "database codes"))
             return cls._joined([codes], [None], n_bits)
         databases = database if isinstance(database, Sequence) else [database]
-        if not databases:
-            raise CodesError("expected at least one database, found none")
-        n_bits = databases[0].n_bits if n_bits is None else n_bits
-        for one in databases:
-            if one.n_bits != n_bits:
-                raise CodesError(f"expected a database of {n_bits} bits, found {one.n_bits} bits")
-            # Whoever made the database checked its padding; its pages are not read for it again.
-            check_codes(one.codes[:0], n_bits, "database codes")
+        n_bits = check_bits(databases, n_bits)
         alive = [None if one.deleted is None else ~one.deleted for one in databases]
         return cls._joined([np.ascontiguousarray(one.codes) for one in databases], alive, n_bits)
 
@@ -153,3 +146,22 @@ class Shards:
     def _bounds(self) -> list[tuple[int, int]]:
         starts = self.offsets.tolist()
         return list(itertools.pairwise(starts))
+
+
+def check_bits(databases: Sequence[CodeDatabase], n_bits: int | None = None) -> int:
+    """Bits of the codes of all databases, which are ``n_bits`` if that is given.
+
+    Raises
+    ------
+    CodesError
+        If there is no database, or one is of other codes.
+    """
+    if not databases:
+        raise CodesError("expected at least one database, found none")
+    n_bits = databases[0].n_bits if n_bits is None else n_bits
+    for one in databases:
+        if one.n_bits != n_bits:
+            raise CodesError(f"expected a database of {n_bits} bits, found {one.n_bits} bits")
+        # Whoever made the database checked its padding; its pages are not read for it again.
+        check_codes(one.codes[:0], n_bits, "database codes")
+    return n_bits

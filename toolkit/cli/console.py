@@ -15,7 +15,7 @@ from hashkit.errors import MissingExtraError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-__all__ = ["ProgressBar", "emit_json", "note", "plural", "progress_bar", "require"]
+__all__ = ["ProgressBar", "emit_json", "file_size", "note", "plural", "progress_bar", "require"]
 
 _LINE_SECONDS: Final = 5.0
 
@@ -28,6 +28,16 @@ def note(text: str) -> None:
 def plural(count: int, noun: str) -> str:
     """A count and its noun: ``1 image``, ``1,200 images``."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def file_size(n_bytes: int) -> str:
+    """Bytes in a unit that suits them: ``12 bytes``, ``3.4 MB``."""
+    size, unit = float(n_bytes), "bytes"
+    for larger in ("KB", "MB", "GB", "TB"):
+        if size < 1000:
+            break
+        size, unit = size / 1000, larger
+    return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"
 
 
 def emit_json(document: Mapping[str, Any]) -> None:

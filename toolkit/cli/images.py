@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hashkit.datasets.imageset import ImageSet
     from hashkit.preprocess import ImageSource
 
-__all__ = ["RowImages"]
+__all__ = ["RowImages", "sources_of"]
 
 
 class RowImages:
@@ -40,7 +40,7 @@ class RowImages:
         if not len(bank.names):
             return None
         name = bank.names[row]
-        sources = _sources_of(bank)
+        sources = sources_of(bank)
         roots = [Path(source.root) for source in sources if source.root is not None]
         for root in roots or [Path()]:
             if (path := root / name).is_file():
@@ -77,5 +77,6 @@ class RowImages:
         return images, {name: row for row, name in enumerate(images.names)}
 
 
-def _sources_of(codes: CodeDatabase) -> tuple[BankSource, ...]:
+def sources_of(codes: CodeDatabase) -> tuple[BankSource, ...]:
+    """Image lists that a bank was made from; none of codes that are no bank."""
     return () if isinstance(codes, CodeSet) else cast("Bank", codes).sources

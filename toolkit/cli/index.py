@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hashkit.cli.console import emit_json, note, plural, progress_bar
+from hashkit.cli.console import emit_json, file_size, note, plural, progress_bar
 from hashkit.cli.options import JsonOption
 from hashkit.errors import ConfigError, IndexMismatchError
 
@@ -66,7 +66,7 @@ def _build(path: Path, *, overwrite: bool) -> dict[str, object]:
             note(
                 f"{target}: {plural(len(opened), 'row')} in {plural(multi_index.n_tables, 'table')}"
                 f" of {'/'.join(map(str, sorted(set(multi_index.substring_lengths))))} bits, "
-                f"{multi_index.nbytes / 1e6:,.0f} MB, {seconds:.1f} s"
+                f"{file_size(multi_index.nbytes)}, {seconds:.1f} s"
             )
         else:
             note(f"{target} fits the bank already: {plural(len(opened), 'row')}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from hashkit.cli.console import plural
+from hashkit.cli.console import file_size, plural
 
 __all__ = ["print_facts"]
 
@@ -60,9 +60,9 @@ def _codes_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         split = ", ".join(text for text in (source["protocol"], source["part"]) if text)
         yield "images", f"{source['n_images']:,} of {source['dataset']} ({split})"
     if facts.get("index"):
-        yield "index", f"{facts['index']['path']}, {_size(facts['index']['n_bytes'])}"
+        yield "index", f"{facts['index']['path']}, {file_size(facts['index']['n_bytes'])}"
     version = f", format version {facts['format_version']}" if "format_version" in facts else ""
-    yield "size", f"{_size(facts['n_bytes'])}{version}"
+    yield "size", f"{file_size(facts['n_bytes'])}{version}"
 
 
 def _origin_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -83,7 +83,7 @@ def _model_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "opset", f"{facts['opset']}, written by {facts['producer'] or 'an unknown program'}"
     yield "versions", ", ".join(f"{k} {v}" for k, v in facts["manifest"]["versions"].items())
     yield "SHA-256", facts["sha256"]
-    yield "size", _size(facts["n_bytes"])
+    yield "size", file_size(facts["n_bytes"])
 
 
 def _manifest_lines(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -111,7 +111,7 @@ def _run_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     steps = [f"step {step}" for step in facts["snapshots"]] + ["best"] * facts["has_best"]
     yield "checkpoints", ", ".join(steps) or "none"
     has_model = facts["model_bytes"] is not None
-    yield "model.onnx", _size(facts["model_bytes"]) if has_model else "none"
+    yield "model.onnx", file_size(facts["model_bytes"]) if has_model else "none"
     yield "queries.h5", _bank_text(facts["queries"])
     yield "bank.h5", _bank_text(facts["database"])
     if facts["evaluation"] is not None:
@@ -126,7 +126,7 @@ def _bank_text(bank: Mapping[str, Any] | None) -> str:
         return str(bank["error"])
     deleted = f", {bank['n_deleted']:,} deleted" if bank["n_deleted"] else ""
     state = "" if bank["is_complete"] else ", incomplete"
-    return f"{plural(bank['n_rows'], 'row')}{deleted}{state}, {_size(bank['n_bytes'])}"
+    return f"{plural(bank['n_rows'], 'row')}{deleted}{state}, {file_size(bank['n_bytes'])}"
 
 
 def _labels_text(facts: Mapping[str, Any]) -> str:
@@ -166,12 +166,3 @@ def _number(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _size(n_bytes: int) -> str:
-    size, unit = float(n_bytes), "bytes"
-    for larger in ("KB", "MB", "GB", "TB"):
-        if size < 1000:
-            break
-        size, unit = size / 1000, larger
-    return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,10 @@ from hashkit.errors import HashkitError
 from hashkit.gallery import GalleryRow, Tile, save_gallery
 from hashkit.preprocess import ImageSource
 
-__all__ = ["Hit", "Query", "Result", "draw_results", "label_names", "print_results"]
+if TYPE_CHECKING:
+    from hashkit.report.examples import ImageFinder
+
+__all__ = ["Hit", "Query", "Result", "draw_results", "print_results"]
 
 PICTURE_HITS: Final = 10
 """Hits that a picture shows, at most."""
@@ -102,28 +105,6 @@ class Result:
             "label": _json_label(self.query.labels),
             "hits": hits,
         }
-
-
-class ImageFinder(Protocol):
-    """Finds the image of a bank's row."""
-
-    def __call__(self, bank: Bank, row: int) -> ImageSource | None:
-        """What `hashkit.preprocess.decode` takes; None if the image is not to be had."""
-        ...
-
-
-def label_names(
-    labels: NDArray[Any] | None, class_names: Sequence[str], row: int
-) -> tuple[str, ...] | None:
-    """Names of the classes of a row; None if it has no labels."""
-    if labels is None:
-        return None
-    if labels.ndim == 1 and labels[row] < 0:
-        return None
-    numbers = np.flatnonzero(labels[row]).tolist() if labels.ndim == 2 else [int(labels[row])]
-    return tuple(
-        class_names[number] if number < len(class_names) else str(number) for number in numbers
-    )
 
 
 def print_results(results: Sequence[Result]) -> None:

@@ -203,7 +203,8 @@ class _Place:
     def _known_query(self, name: str) -> Query | None:
         from hashkit.bank import Bank
         from hashkit.cli.banks import run_bank
-        from hashkit.cli.results import Query, label_names
+        from hashkit.cli.results import Query
+        from hashkit.codesets import label_names
 
         if self._run is None:
             return None
@@ -220,7 +221,7 @@ class _Place:
             )
         self._check_model(queries.header.model_sha256)
         row = names.index(name)
-        labels = label_names(queries.labels, queries.class_names, row)
+        labels = label_names(queries, row)
         return Query(name, queries.codes[row], self.image(queries, row), labels)
 
 
@@ -239,14 +240,15 @@ def _hits(found: Ranking | Neighbours, banks: Sequence[Bank]) -> Iterator[list[H
 
 
 def _hit(bank: Bank, bank_row: int, row: int, distance: int) -> Hit:
-    from hashkit.cli.results import Hit, label_names
+    from hashkit.cli.results import Hit
+    from hashkit.codesets import label_names
 
     bank_row = int(bank_row)
     return Hit(
         row=int(row),
         distance=int(distance),
         name=bank.names[bank_row],
-        labels=label_names(bank.labels, bank.class_names, bank_row),
+        labels=label_names(bank, bank_row),
         bank=bank,
         bank_row=bank_row,
     )

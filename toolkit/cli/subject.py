@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from hashkit.cli.console import note
+from hashkit.cli.images import sources_of
 from hashkit.codesets import CodeDatabase, CodeSet
 from hashkit.report.evaluations import Evaluation
 from hashkit.runs import Run
@@ -91,13 +92,13 @@ class Subject:
         if made_by is not None:
             yield from _model_facts(made_by.header)
         for side, sets in (("queries", [self.queries]), ("database", self.databases)):
-            sources = [source for one in sets for source in _sources_of(one)]
+            sources = [source for one in sets for source in sources_of(one)]
             if sources:
                 yield side, "; ".join(map(_source_text, sources))
 
     def _lists(self) -> Iterator[tuple[str, str]]:
         for side, sets in (("queries", [self.queries]), ("database", self.databases)):
-            sources = [source for one in sets for source in _sources_of(one)]
+            sources = [source for one in sets for source in sources_of(one)]
             if sources:
                 text = " ".join(source.names_sha256 for source in sources)
                 yield side, hashlib.sha256(text.encode()).hexdigest()
@@ -123,10 +124,6 @@ def _title(bank: Bank) -> str:
     if manifest is None:
         return ""
     return _listed([manifest.network, manifest.loss, manifest.dataset, manifest.protocol])
-
-
-def _sources_of(codes: CodeDatabase) -> Sequence[BankSource]:
-    return () if isinstance(codes, CodeSet) else cast("Bank", codes).sources
 
 
 def _source_text(source: BankSource) -> str:

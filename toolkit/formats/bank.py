@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hashkit.codesets import CodeDatabase
+from hashkit.codesets import CodeDatabase, n_live_rows
 from hashkit.errors import CodesError
 from hashkit.formats.format import Format, Meter, WriteProgress
 from hashkit.formats.origin import describe
-from hashkit.formats.rows import live_codes, live_labels, live_names, n_live_rows
+from hashkit.formats.rows import live_codes, live_labels, live_names
 
 if TYPE_CHECKING:
     from hashkit.bank_build import RowBlock

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.codes import check_codes, code_size
-from hashkit.codesets import CodeDatabase, CodeSet
+from hashkit.codesets import CodeDatabase, CodeSet, n_live_rows
 from hashkit.errors import CodesError, MissingExtraError
 from hashkit.formats.format import Format, Meter, WriteProgress, whole_file
-from hashkit.formats.rows import live_codes, n_live_rows
+from hashkit.formats.rows import live_codes
 
 __all__ = ["FAISS"]
 

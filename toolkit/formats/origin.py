@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from hashkit.bank_header import BankHeader, BankSource, LabelKind
-from hashkit.codesets import CodeDatabase, CodeSet
+from hashkit.codesets import CodeDatabase, CodeSet, n_live_rows
 from hashkit.errors import CodesError
-from hashkit.formats.rows import n_live_rows
 
 __all__ = ["Origin", "StoredCodes", "describe", "origin_of"]
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from hashkit.bank_header import header_attributes
 from hashkit.codes import code_size
-from hashkit.codesets import CodeDatabase
+from hashkit.codesets import CodeDatabase, n_live_rows
 from hashkit.formats.format import Format, Meter, WriteProgress, whole_file
 from hashkit.formats.origin import Origin, describe
 from hashkit.formats.parquet_reading import PREFIX, load_pyarrow, read_parquet
@@ -32,7 +32,6 @@ from hashkit.formats.rows import (
     live_codes,
     live_labels,
     live_names,
-    n_live_rows,
 )
 
 __all__ = ["PARQUET"]

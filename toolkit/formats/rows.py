@@ -11,16 +11,10 @@ from numpy.typing import NDArray
 
 from hashkit.codesets import CodeDatabase
 
-__all__ = ["has_names", "live_codes", "live_labels", "live_names", "n_live_rows"]
+__all__ = ["has_names", "live_codes", "live_labels", "live_names"]
 
 BLOCK_ROWS: Final = 131_072
 """Rows of a piece: some megabytes with names and labels, and a row group of a Parquet file."""
-
-
-def n_live_rows(database: CodeDatabase) -> int:
-    """Rows that are not deleted."""
-    deleted = database.deleted
-    return len(database) - (0 if deleted is None else int(np.count_nonzero(deleted)))
 
 
 def has_names(database: CodeDatabase) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.codesets import CodeDatabase
+from hashkit.codesets import CodeDatabase, label_names, label_numbers
 from hashkit.errors import ImageError
 from hashkit.index import search
 from hashkit.preprocess import ImageSource, decode
@@ -143,7 +143,8 @@ def find_examples(
     """
     labels = _Labels([query, *databases])
     live = np.arange(len(query)) if query.deleted is None else np.flatnonzero(~query.deleted)
-    chosen_of = choose_queries(average_precision, _labels_of(query)[live])
+    known = np.full(len(query), -1) if query.labels is None else query.labels
+    chosen_of = choose_queries(average_precision, known[live])
     groups = {name: live[chosen].tolist() for name, chosen in chosen_of.items()}
     precision_of = dict(zip(live.tolist(), average_precision.tolist(), strict=True))
     rows = [row for chosen in groups.values() for row in chosen]
@@ -155,7 +156,7 @@ def find_examples(
     for number, row in enumerate(rows):
         nearest = [
             dataclasses.replace(
-                _picture(databases[database], own_row, labels, find),
+                _picture(databases[database], own_row, find),
                 distance=distance,
                 is_relevant=not labels.keys(query, row).isdisjoint(
                     labels.keys(databases[database], own_row)
@@ -168,9 +169,7 @@ def find_examples(
                 strict=True,
             )
         ]
-        examples[row] = Example(
-            _picture(query, row, labels, find), precision_of[row], tuple(nearest)
-        )
+        examples[row] = Example(_picture(query, row, find), precision_of[row], tuple(nearest))
     titles = {"best": "Best", "median": "Median", "worst": "Worst"}
     return [
         ExampleGroup(titles[name], tuple(examples[row] for row in chosen))
@@ -187,30 +186,14 @@ class _Labels:
 
     def keys(self, codes: CodeDatabase, row: int) -> set[str]:
         """What another row must have one of to be relevant."""
-        return set(self.names(codes, row) if self._by_name else map(str, _numbers(codes, row)))
-
-    def names(self, codes: CodeDatabase, row: int) -> tuple[str, ...]:
-        """Names of the classes of a row, or their numbers."""
-        known = codes.class_names
-        return tuple(
-            known[number] if number < len(known) else str(number) for number in _numbers(codes, row)
-        )
+        if self._by_name:
+            return set(label_names(codes, row) or ())
+        return set(map(str, label_numbers(codes, row) or ()))
 
 
-def _labels_of(codes: CodeDatabase) -> NDArray[Any]:
-    return np.full(len(codes), -1) if codes.labels is None else codes.labels
-
-
-def _numbers(codes: CodeDatabase, row: int) -> list[int]:
-    label = _labels_of(codes)[row]
-    if np.ndim(label):
-        return [int(number) for number in np.flatnonzero(label)]
-    return [int(label)] if label >= 0 else []
-
-
-def _picture(codes: CodeDatabase, row: int, labels: _Labels, find: ImageFinder) -> Picture:
+def _picture(codes: CodeDatabase, row: int, find: ImageFinder) -> Picture:
     name = codes.names[row] if len(codes.names) else f"row {row}"
-    return Picture(name, labels.names(codes, row), _data_address(find(codes, row)))
+    return Picture(name, label_names(codes, row) or (), _data_address(find(codes, row)))
 
 
 def _data_address(source: ImageSource | None) -> str | None:
