@@ -46,6 +46,7 @@ RANKS = {
     "kernels": 1,
     "manifest": 1,
     "threads": 1,
+    "files": 1,
     "codes": 1,
     "errors": 0,
 }
@@ -101,6 +102,8 @@ ROOMS = {
     "hashkit.multi_index_tables": "multi_index",
     "hashkit.kernels": "kernels",
     "hashkit.threads": "threads",
+    "hashkit.files": "files",
+    "hashkit.meter": "files",
     "hashkit.codes": "codes",
     "hashkit.errors": "errors",
 }

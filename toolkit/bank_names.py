@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from hashkit.errors import BankError
 
-__all__ = ["Names", "encode_names", "hash_names"]
+__all__ = ["Names", "StoredNames", "encode_names", "hash_names"]
 
 _BLOCK = 65_536
 
@@ -68,7 +69,28 @@ def hash_names(names: Sequence[str], labels: NDArray[Any] | None) -> str:
     return digest.hexdigest()
 
 
-class Names(Sequence[str]):
+class StoredNames(Sequence[str]):
+    """Names that stay in a file until they are asked for; a slice gives a list."""
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            if step == 1:
+                return self._read(start, max(start, stop))
+            return [self[row] for row in range(start, stop, step)]
+        row = range(len(self))[index]
+        return self._read(row, row + 1)[0]
+
+    @abc.abstractmethod
+    def _read(self, start: int, stop: int) -> list[str]:
+        """Names of the rows ``start`` to ``stop``, none if they are equal."""
+
+
+class Names(StoredNames):
     """Names of a bank's rows, decoded when they are asked for.
 
     Indexing by a slice gives a list; iteration decodes in blocks.
@@ -91,27 +113,14 @@ class Names(Sequence[str]):
     def __len__(self) -> int:
         return len(self._ends)
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            start, stop, step = index.indices(len(self))
-            if step == 1:
-                return self._decode(start, max(start, stop))
-            return [self[row] for row in range(start, stop, step)]
-        row = range(len(self))[index]
-        return self._decode(row, row + 1)[0]
-
     def __iter__(self) -> Iterator[str]:
         for start in range(0, len(self), _BLOCK):
-            yield from self._decode(start, min(start + _BLOCK, len(self)))
+            yield from self._read(start, min(start + _BLOCK, len(self)))
 
     def __repr__(self) -> str:
         return f"<{len(self)} names of {self._bank}>"
 
-    def _decode(self, start: int, stop: int) -> list[str]:
+    def _read(self, start: int, stop: int) -> list[str]:
         if start == stop:
             return []
         first = int(self._ends[start - 1]) if start else 0

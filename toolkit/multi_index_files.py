@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from hashkit.codes import code_size
 from hashkit.errors import IndexMismatchError
+from hashkit.files import written_whole
 
 __all__ = ["FORMAT_VERSION", "Contents", "fingerprint", "read_index", "write_index"]
 
@@ -62,17 +62,8 @@ def write_index(path: Path, contents: Contents) -> None:
     OSError
         If it cannot be written.
     """
-    new = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        with new.open("wb") as file:
-            _write(file, contents)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            new.unlink(missing_ok=True)
-        raise
+    with written_whole(path) as part, part.open("wb") as file:
+        _write(file, contents)
 
 
 def _write(file: BinaryIO, contents: Contents) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from hashkit.errors import ConfigError
 from hashkit.kernels.arrays import read_only
+from hashkit.meter import Meter
 from hashkit.threads import run_parallel
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ def fill_tables(
     rows = np.empty(n_tables * n_rows, row_type)
     sketches = np.empty(n_tables * n_rows, np.uint32)
     tables = assemble_tables(codes, lengths, offsets, rows, sketches)
-    report = _Counter(progress, 2 * n_tables * n_rows)
-    fill = functools.partial(_fill_table, tables, offsets, rows, sketches, report)
+    meter = Meter(2 * n_tables * n_rows, progress)
+    fill = functools.partial(_fill_table, tables, offsets, rows, sketches, meter)
 
     def fill_every(first: int) -> None:
         for table in range(first, n_tables, n_threads):
@@ -117,7 +117,7 @@ def _fill_table(
     offsets: NDArray[Any],
     rows: NDArray[Any],
     sketches: NDArray[np.uint32],
-    report: _Counter,
+    meter: Meter,
     table: int,
 ) -> None:
     """Count the rows of each bucket of one table, then put them there."""
@@ -131,27 +131,11 @@ def _fill_table(
     pieces = [(first, min(first + _BUILD_ROWS, n_rows)) for first in range(0, n_rows, _BUILD_ROWS)]
     for first, last in pieces:
         count_rows(codes, first, last, first_bit, length, own_offsets[1:])
-        report(last - first)
+        meter.add(last - first)
     np.cumsum(own_offsets, out=own_offsets)
     free, mask = own_offsets[:-1].copy(), tables.masks[table]
     for first, last in pieces:
         place_rows(
             codes, first, last, first_bit, length, mask, free, rows[entries], sketches[entries]
         )
-        report(last - first)
-
-
-class _Counter:
-    """Calls a progress function with the total done so far, one thread at a time."""
-
-    def __init__(self, progress: Progress | None, total: int) -> None:
-        self._progress = progress
-        self._total = total
-        self._done = 0
-        self._lock = threading.Lock()
-
-    def __call__(self, done: int) -> None:
-        with self._lock:
-            self._done += done
-            if self._progress is not None:
-                self._progress(self._done, self._total)
+        meter.add(last - first)

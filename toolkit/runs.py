@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hashkit.errors import RunError
+from hashkit.files import written_whole
 
 __all__ = ["DEFAULT_RUNS_DIR", "Run", "write_json"]
 
@@ -37,13 +38,9 @@ _SNAPSHOT = re.compile(r"step-(\d+)\.safetensors")
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write a JSON file whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as file:
+    with written_whole(path) as part, part.open("w", encoding="utf-8") as file:
         json.dump(document, file, indent=2, ensure_ascii=False)
         file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,6 +225,5 @@ class Run:
     def rewind_metrics(self, step: int) -> None:
         """Drop what metrics.jsonl says of steps after ``step``, which will be run again."""
         kept = [entry for entry in self.read_metrics() if entry["step"] <= step]
-        part = self.metrics_path.with_name(self.metrics_path.name + ".part")
-        part.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
-        part.replace(self.metrics_path)
+        with written_whole(self.metrics_path) as part:
+            part.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")

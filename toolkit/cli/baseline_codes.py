@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hashkit.codes import check_codes
 from hashkit.errors import CodesError
+from hashkit.files import written_whole
 
 __all__ = ["BaselineCodes", "read_codes", "write_codes"]
 
@@ -37,8 +38,7 @@ class BaselineCodes:
 
 def write_codes(path: Path, codes: BaselineCodes, fingerprint: str) -> None:
     """Write an ``.npz`` whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
+    with written_whole(path) as part, part.open("wb") as file:
         np.savez(
             file,
             fingerprint=np.array(fingerprint),
@@ -47,7 +47,6 @@ def write_codes(path: Path, codes: BaselineCodes, fingerprint: str) -> None:
             database_codes=codes.database_codes,
             accuracy=np.array([] if codes.accuracy is None else [codes.accuracy]),
         )
-    part.replace(path)
 
 
 def read_codes(path: Path, fingerprint: str) -> BaselineCodes | None:

@@ -10,9 +10,10 @@ import numpy as np
 
 from hashkit.codesets import CodeDatabase, n_live_rows
 from hashkit.errors import CodesError
-from hashkit.formats.format import Format, Meter, WriteProgress
+from hashkit.formats.format import Format, WriteProgress
 from hashkit.formats.origin import describe
 from hashkit.formats.rows import live_codes, live_labels, live_names
+from hashkit.meter import Meter
 
 if TYPE_CHECKING:
     from hashkit.bank_build import RowBlock

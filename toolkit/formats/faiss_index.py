@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from hashkit.codes import check_codes, code_size
 from hashkit.codesets import CodeDatabase, CodeSet, n_live_rows
 from hashkit.errors import CodesError, MissingExtraError
-from hashkit.formats.format import Format, Meter, WriteProgress, whole_file
+from hashkit.formats.format import Format, WriteProgress, whole_file
 from hashkit.formats.rows import live_codes
+from hashkit.meter import Meter
 
 __all__ = ["FAISS"]
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from hashkit.codesets import CodeDatabase
 from hashkit.errors import CodesError
+from hashkit.files import written_whole
 
-__all__ = ["Format", "Meter", "WriteProgress", "whole_file"]
+__all__ = ["Format", "WriteProgress", "whole_file"]
 
 WriteProgress: TypeAlias = Callable[[int, int], None]
 """Called as ``progress(done, total)``, in units of its own: only their ratio says something."""
@@ -72,21 +72,6 @@ class Format:
     keeps_bits: bool = True
 
 
-class Meter:
-    """Adds up pieces of work for a progress callback."""
-
-    def __init__(self, total: int, progress: WriteProgress | None) -> None:
-        self._total = total
-        self._done = 0
-        self._progress = progress
-
-    def add(self, amount: int) -> None:
-        """Say that ``amount`` more is done."""
-        self._done += amount
-        if self._progress is not None:
-            self._progress(self._done, self._total)
-
-
 @contextlib.contextmanager
 def whole_file(path: Path, overwrite: bool) -> Iterator[Path]:
     """Give the path of a file to write, which then takes the place of ``path`` atomically.
@@ -99,16 +84,10 @@ def whole_file(path: Path, overwrite: bool) -> Iterator[Path]:
     path = path.resolve() if path.is_symlink() else path
     if path.exists() and not overwrite:
         raise CodesError(f"{path}: exists already; replace it with --overwrite")
-    part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        with part.open("r+b") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
+        with written_whole(path) as part:
+            yield part
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
         raise CodesError(f"{path}: cannot be written ({reason})") from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)

@@ -28,9 +28,10 @@ from numpy.typing import DTypeLike, NDArray
 from hashkit.codes import check_codes, code_size, pack
 from hashkit.codesets import CodeDatabase, CodeSet, check_labels, n_live_rows
 from hashkit.errors import CodesError
-from hashkit.formats.format import Format, Meter, WriteProgress, whole_file
+from hashkit.formats.format import Format, WriteProgress, whole_file
 from hashkit.formats.labels import number_classes
 from hashkit.formats.rows import has_names, live_codes, live_labels, live_names
+from hashkit.meter import Meter
 
 __all__ = ["NPZ", "pack_matrix"]
 

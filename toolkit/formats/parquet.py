@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from hashkit.bank_header import header_attributes
 from hashkit.codes import code_size
 from hashkit.codesets import CodeDatabase, n_live_rows
-from hashkit.formats.format import Format, Meter, WriteProgress, whole_file
+from hashkit.formats.format import Format, WriteProgress, whole_file
 from hashkit.formats.origin import Origin, describe
 from hashkit.formats.parquet_reading import PREFIX, load_pyarrow, read_parquet
 from hashkit.formats.rows import (
@@ -33,6 +33,7 @@ from hashkit.formats.rows import (
     live_labels,
     live_names,
 )
+from hashkit.meter import Meter
 
 __all__ = ["PARQUET"]
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, overload
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.bank_header import header_of
+from hashkit.bank_names import StoredNames
 from hashkit.codes import check_codes
 from hashkit.errors import CodesError, HashkitError, MissingExtraError
 from hashkit.formats.labels import number_classes
@@ -67,7 +68,7 @@ def read_parquet(path: Path, n_bits: int | None) -> StoredCodes:
         raise CodesError(f"{path}: {error}") from None
 
 
-class ParquetNames(Sequence[str]):
+class ParquetNames(StoredNames):
     """Names of a file's rows, read a row group at a time when they are asked for."""
 
     def __init__(self, file: Any) -> None:
@@ -79,23 +80,13 @@ class ParquetNames(Sequence[str]):
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            start, stop, step = index.indices(len(self))
-            if step == 1:
-                return list(self._read(start, stop))
-            return [self[row] for row in range(start, stop, step)]
-        row = range(len(self))[index]
-        return next(self._read(row, row + 1))
-
     def __iter__(self) -> Iterator[str]:
-        return self._read(0, len(self))
+        return self._decoded(0, len(self))
 
-    def _read(self, start: int, stop: int) -> Iterator[str]:
+    def _read(self, start: int, stop: int) -> list[str]:
+        return list(self._decoded(start, stop))
+
+    def _decoded(self, start: int, stop: int) -> Iterator[str]:
         while start < stop:
             group = int(np.searchsorted(self._starts, start, side="right")) - 1
             first, end = int(self._starts[group]), min(stop, int(self._starts[group + 1]))

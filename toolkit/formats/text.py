@@ -9,9 +9,10 @@ import numpy as np
 from hashkit.codes import pack, unpack
 from hashkit.codesets import CodeDatabase, CodeSet, n_live_rows
 from hashkit.errors import CodesError
-from hashkit.formats.format import Format, Meter, WriteProgress, whole_file
+from hashkit.formats.format import Format, WriteProgress, whole_file
 from hashkit.formats.lines import read_lines
 from hashkit.formats.rows import live_codes
+from hashkit.meter import Meter
 
 __all__ = ["TEXT"]
 

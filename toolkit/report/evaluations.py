@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hashkit.errors import EvaluationError
+from hashkit.files import written_whole
 
 __all__ = [
     "FILE_NAME",
@@ -103,9 +104,8 @@ def load_evaluation(path: Path) -> Evaluation:
 def write_whole(path: Path, text: str) -> None:
     """Write a text file whole or not at all; what UTF-8 cannot hold becomes a reference."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(text.encode("utf-8", "xmlcharrefreplace"))
-    part.replace(path)
+    with written_whole(path) as part:
+        part.write_bytes(text.encode("utf-8", "xmlcharrefreplace"))
 
 
 def renamed_apart(evaluations: Sequence[Evaluation]) -> list[Evaluation]:

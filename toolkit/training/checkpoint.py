@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -23,6 +22,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from hashkit.errors import CheckpointError, ConfigError, ModelError
+from hashkit.files import written_whole
 from hashkit.manifest import Manifest
 from hashkit.training.config import TrainConfig
 from hashkit.training.model import HashModel
@@ -96,12 +96,8 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     tensors = {_MODEL + name: value for name, value in checkpoint.model.items()}
     tensors |= {_OPTIMISER + name: value for name, value in checkpoint.optimiser.items()}
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        file.write(save(plain, metadata={_HEADER_KEY: json.dumps(header)}))
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    with written_whole(path) as part:
+        part.write_bytes(save(plain, metadata={_HEADER_KEY: json.dumps(header)}))
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
