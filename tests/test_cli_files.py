@@ -47,6 +47,20 @@ def test_convert_writes_every_format(bank, suffix):
     assert ("read it with --bits 20" in ended.stderr) == (not FORMATS[suffix].keeps_bits)
 
 
+def test_an_interrupted_conversion_says_that_nothing_changed(bank, monkeypatch):
+    before = Path(bank).read_bytes()
+
+    def interrupt(database):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hashkit.formats.parquet.live_codes", interrupt)
+    ended = hashkit(f"convert {bank} out.parquet")
+    assert ended.exit_code == 130
+    assert ended.stderr.splitlines()[-1] == "interrupted; out.parquet is as it was"
+    assert not Path("out.parquet").exists()
+    assert Path(bank).read_bytes() == before
+
+
 def test_convert_drops_deleted_rows(bank):
     delete_rows(bank, [0, 33])
     ended = succeed(f"convert {bank} compact.h5")

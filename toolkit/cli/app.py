@@ -10,12 +10,10 @@ import typer
 from typer.core import TyperGroup
 
 from hashkit.cli import convert, delete, encode, evaluate, export, index, info, search, train
-from hashkit.cli.console import note
+from hashkit.cli.console import INTERRUPTED, note
 from hashkit.errors import HashkitError
 
 __all__ = ["app", "run"]
-
-INTERRUPTED = 130
 
 
 class _Commands(TyperGroup):

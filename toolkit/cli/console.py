@@ -8,16 +8,43 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import typer
 
 from hashkit.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-__all__ = ["ProgressBar", "emit_json", "file_size", "note", "plural", "progress_bar", "require"]
+__all__ = [
+    "INTERRUPTED",
+    "ProgressBar",
+    "all_or_nothing",
+    "emit_json",
+    "file_size",
+    "note",
+    "plural",
+    "progress_bar",
+    "require",
+]
 
 _LINE_SECONDS: Final = 5.0
+
+
+INTERRUPTED: Final = 130
+"""Exit code after Ctrl-C."""
+
+
+@contextlib.contextmanager
+def all_or_nothing(path: Path) -> Iterator[None]:
+    """Say on Ctrl-C that ``path`` is as it was: for work of which nothing is kept half done."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        note(f"interrupted; {path} is as it was")
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def note(text: str) -> None:

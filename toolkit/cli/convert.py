@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hashkit.cli.console import emit_json, note, plural, progress_bar
+from hashkit.cli.console import all_or_nothing, emit_json, note, plural, progress_bar
 from hashkit.cli.options import JsonOption
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def convert(
     n_rows = n_live_rows(database)
     n_deleted = len(database) - n_rows
     started = time.perf_counter()
-    with progress_bar(f"writing {target.name}", n_rows, "rows") as bar:
+    with all_or_nothing(target), progress_bar(f"writing {target.name}", n_rows, "rows") as bar:
         save_codes(
             target,
             database,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hashkit.cli.console import emit_json, file_size, note, plural, progress_bar
+from hashkit.cli.console import all_or_nothing, emit_json, file_size, note, plural, progress_bar
 from hashkit.cli.options import JsonOption
 from hashkit.errors import ConfigError, IndexMismatchError
 
@@ -55,13 +55,14 @@ def _build(path: Path, *, overwrite: bool) -> dict[str, object]:
         if multi_index is None:
             start = time.monotonic()
             n_rows = len(opened)
-            with progress_bar(f"indexing {path.name}", n_rows, "rows") as bar:
-                multi_index = MultiIndex.build(
-                    opened.codes,
-                    opened.n_bits,
-                    progress=lambda done, total: bar.update(done * n_rows // total),
-                )
-            multi_index.save(target)
+            with all_or_nothing(target):
+                with progress_bar(f"indexing {path.name}", n_rows, "rows") as bar:
+                    multi_index = MultiIndex.build(
+                        opened.codes,
+                        opened.n_bits,
+                        progress=lambda done, total: bar.update(done * n_rows // total),
+                    )
+                multi_index.save(target)
             seconds = time.monotonic() - start
             note(
                 f"{target}: {plural(len(opened), 'row')} in {plural(multi_index.n_tables, 'table')}"
