@@ -24,8 +24,8 @@ def _one_torch_thread():
 @pytest.fixture
 def tiny_network(monkeypatch):
     """Let settings name the network of training_samples.py, for one test."""
-    from training_samples import TinyNetwork
+    from training_samples import TINY
 
     from hashkit.training.networks import NETWORKS
 
-    monkeypatch.setitem(NETWORKS, "tiny", TinyNetwork)
+    monkeypatch.setitem(NETWORKS, "tiny", TINY)

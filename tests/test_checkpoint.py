@@ -25,21 +25,27 @@ from hashkit.training.checkpoint import (
 
 pytestmark = pytest.mark.usefixtures("tiny_network")
 
+LENGTHS = (7, 5)
+
 
 @pytest.fixture
 def model():
     torch.manual_seed(0)
-    return new_model(settings(), torch.rand(3, 1, 1) * 255, torch.rand(3, 1, 1) + 1).eval()
+    config = settings(lengths=LENGTHS)
+    return new_model(config, torch.rand(3, 1, 1) * 255, torch.rand(3, 1, 1) + 1).eval()
 
 
 @pytest.fixture
 def checkpoint(model):
-    config = settings(milestones=(0.25, 0.5, 0.875), learning_rate=0.1 + 0.2)
+    config = settings(
+        lengths=LENGTHS, milestones=(0.25, 0.5, 0.875), learning_rate=0.1 + 0.2, margin=1 / 3
+    )
     return Checkpoint(
         step=1234,
         config=config,
         manifest=Manifest(12, 8, 8, dataset="digits", class_names=("zero", "eins", "δύο"), seed=3),
         model=model.state_dict(),
+        losses={"0.centres": torch.randn(10, 7), "1.n_seen": torch.tensor(2**40)},
         optimiser={name: torch.randn_like(value) for name, value in model.named_parameters()},
         state={"scaler": {}, "best_step": None, "best_score": 0.1 + 0.2, "held_out": 1 / 3},
     )
@@ -62,6 +68,7 @@ def assert_same_tensors(found, expected):
 def test_a_round_trip_changes_no_bit(path, checkpoint):
     found = read_checkpoint(path)
     assert_same_tensors(found.model, checkpoint.model)
+    assert_same_tensors(found.losses, checkpoint.losses)
     assert_same_tensors(found.optimiser, checkpoint.optimiser)
     assert (found.step, found.config, found.state) == (
         checkpoint.step,
@@ -189,15 +196,24 @@ def test_a_header_with_a_field_of_another_kind_is_refused(path, field, value):
     refusal(path)
 
 
+def test_an_older_format_is_refused_with_both_versions(path):
+    """Its settings had other names."""
+    header = header_of(path)
+    del header["config"]["lengths"]
+    header["config"]["n_bits"] = 12
+    write_header(path, header | {"format_version": 1})
+    assert "expected checkpoint format version 2, found 1" in refusal(path)
+
+
 def test_a_newer_format_is_refused_with_both_versions(path):
-    write_header(path, header_of(path) | {"format_version": 2})
-    assert "expected checkpoint format version 1, found 2" in refusal(path)
+    write_header(path, header_of(path) | {"format_version": 3})
+    assert "expected checkpoint format version 2, found 3" in refusal(path)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"n_bits": 0}, "n_bits must be between 1 and"),
+        ({"lengths": [0]}, "bits must be between 1 and"),
         ({"network": "vgg"}, "unknown network 'vgg'"),
         ({"colour": 3}, "unknown settings: colour"),
     ],
@@ -240,15 +256,19 @@ def test_nothing_is_unpickled(tmp_path, writer):
     assert target.exists()
 
 
+def next_value(value):
+    if value.is_floating_point():
+        return torch.nextafter(value, torch.tensor(torch.inf))
+    return value + 1
+
+
 def test_the_hash_changes_with_any_weight(model):
     weights = model.state_dict()
     hashes = {weights_sha256(weights)}
     for name, value in weights.items():
         for position in (0, value.numel() - 1):
             changed = value.clone()
-            changed.view(-1)[position] = torch.nextafter(
-                changed.view(-1)[position], torch.tensor(torch.inf)
-            )
+            changed.view(-1)[position] = next_value(changed.view(-1)[position])
             hashes.add(weights_sha256(weights | {name: changed}))
     n_changes = sum(1 if value.numel() == 1 else 2 for value in weights.values())
     assert len(hashes) == 1 + n_changes
@@ -270,7 +290,7 @@ def test_the_hash_changes_with_names_types_and_shapes_but_not_with_the_order():
 
 
 def test_the_header_has_the_hash_of_the_weights_alone(path, checkpoint, tmp_path):
-    other = dataclasses.replace(checkpoint, optimiser={}, step=5)
+    other = dataclasses.replace(checkpoint, optimiser={}, losses={}, step=5)
     write_checkpoint(tmp_path / "other", other)
     hashes = {read_checkpoint(file).manifest.weights_sha256 for file in (path, tmp_path / "other")}
     assert hashes == {weights_sha256(checkpoint.model)}
@@ -282,17 +302,18 @@ def test_a_loaded_model_gives_the_same_logits(path, model):
     assert not loaded.model.training
     assert torch.equal(loaded.model(images), model(images))
     assert (loaded.model.n_bits, loaded.model.height, loaded.model.width) == (12, 8, 8)
+    assert loaded.model.lengths == LENGTHS
     assert loaded.manifest.class_names == ("zero", "eins", "δύο")
 
 
 @pytest.mark.parametrize("fault", ["missing", "shape", "extra", "mean"])
 def test_weights_that_do_not_fit_are_refused(path, checkpoint, fault):
     weights = dict(checkpoint.model)
-    name = "network.layers.7.weight"
+    name = "heads.1.linear.weight"
     if fault == "shape":
         weights[name] = weights[name][:-1]
     elif fault == "extra":
-        weights["network.layers.9.weight"] = torch.zeros(3)
+        weights["heads.2.linear.weight"] = torch.zeros(3)
     else:
         del weights["mean" if fault == "mean" else name]
     write_checkpoint(path, dataclasses.replace(checkpoint, model=weights))

@@ -159,7 +159,10 @@ def test_cuda_that_is_not_there_is_not_replaced(model):
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("train --bits 0", "n_bits must be between"),
+        ("train --bits 0", "bits must be between"),
+        ("train --bits 12,12", "different numbers"),
+        ("train --bits many", "numbers separated by commas"),
+        ("train --freeze 99 --recipe paper", "freeze must be at most 4"),
         ("train --lr 0", "learning_rate must be above 0"),
         ("train --size 8x", "--size must be pixels"),
         ("train --size 4", "height must be between"),
@@ -352,7 +355,7 @@ def test_a_run_that_cannot_be_written():
 
 @pytest.mark.parametrize(
     "command",
-    ["nothing", "train --no-such-option", "train --bits many", "search", "search --k 3",
+    ["nothing", "train --no-such-option", "train --steps many", "search", "search --k 3",
      "search --query a --k 0", "search --query a --radius -1", "encode --batch-size 0",
      "encode --part some", "train --num-workers 0", "export a b", "--no-such-option"],
 )  # fmt: skip

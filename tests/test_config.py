@@ -8,12 +8,25 @@ import sys
 import pytest
 
 from hashkit.errors import ConfigError
-from hashkit.training.config import MAX_BATCH_SIZE, MIN_INPUT_SIZE, TrainConfig
+from hashkit.training.config import (
+    LOSS_OPTIONS,
+    MAX_BATCH_SIZE,
+    MIN_INPUT_SIZE,
+    TrainConfig,
+)
+from hashkit.training.losses import LOSSES, loss_options
 
 
 def test_settings_come_back_from_json():
     config = TrainConfig(
-        n_bits=24, milestones=(0.1, 0.3), learning_rate=1 / 3, steps=7, nesterov=True, seed=2**62
+        lengths=(24, 12),
+        milestones=(0.1, 0.3),
+        learning_rate=1 / 3,
+        steps=7,
+        loss="triplet",
+        margin=0.1,
+        average="valid",
+        seed=2**62,
     )
     assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
     assert TrainConfig.from_dict(json.loads(json.dumps(TrainConfig().to_dict()))) == TrainConfig()
@@ -23,12 +36,12 @@ def test_settings_come_back_from_json():
 @pytest.mark.parametrize(
     ("field", "below", "lowest", "highest", "above"),
     [
-        ("n_bits", 0, 1, 65_536, 65_537),
         ("height", MIN_INPUT_SIZE - 1, MIN_INPUT_SIZE, 4096, 4097),
         ("width", MIN_INPUT_SIZE - 1, MIN_INPUT_SIZE, 4096, 4097),
         ("dropout", -0.01, 0, 0.99, 1.0),
+        ("freeze", -2, -1, 10**6, 10**6 + 1),
         ("epsilon", -0.01, 0, 0.5, 0.51),
-        ("batch_size", 2, 3, MAX_BATCH_SIZE, MAX_BATCH_SIZE + 1),
+        ("batch_size", 1, 2, MAX_BATCH_SIZE, MAX_BATCH_SIZE + 1),
         ("images_per_class", -1, 0, 100, 101),
         ("steps", 0, 1, 10**12, 10**12 + 1),
         ("momentum", -0.1, 0, 0.9999, 1.0),
@@ -37,12 +50,44 @@ def test_settings_come_back_from_json():
     ],
 )
 def test_numbers_have_bounds(field, below, lowest, highest, above):
-    base = TrainConfig(batch_size=100)
+    base = TrainConfig(batch_size=100, loss="triplet", nesterov=False)
     for value in (lowest, highest):
         assert getattr(dataclasses.replace(base, **{field: value}), field) == value
     for value in (below, above):
         with pytest.raises(ConfigError, match=f"^{field} must be between .* not {value}$"):
             dataclasses.replace(base, **{field: value})
+
+
+@pytest.mark.parametrize("field", ["quantisation", "label_smoothing"])
+def test_options_of_losses_have_bounds(field):
+    (name,) = (name for name in ("orthohash", "bihalf") if field in loss_options(name))
+    TrainConfig(loss=name, **{field: 0})
+    with pytest.raises(ConfigError, match=f"^{field} must be between 0 and .* not -0.1$"):
+        TrainConfig(loss=name, **{field: -0.1})
+
+
+@pytest.mark.parametrize("n_bits", [1, 65_536])
+def test_so_many_bits_are_a_code(n_bits):
+    assert TrainConfig(lengths=(n_bits,)).lengths == (n_bits,)
+
+
+@pytest.mark.parametrize("lengths", [(0,), (65_537,), (12, 0), (12, -1)])
+def test_code_lengths_have_bounds(lengths):
+    with pytest.raises(ConfigError, match=f"^bits must be between 1 and 65536, not {lengths[-1]}$"):
+        TrainConfig(lengths=lengths)
+
+
+@pytest.mark.parametrize("lengths", [(), (12, 12), (12, 24, 12)])
+def test_code_lengths_are_one_or_more_different_ones(lengths):
+    with pytest.raises(ConfigError, match=r"^bits must be one or more different numbers, not"):
+        TrainConfig(lengths=lengths)
+
+
+@pytest.mark.parametrize("value", [0, -0.5, 1.1, float("nan")])
+def test_the_decay_over_stages_is_a_share(value):
+    assert TrainConfig(stage_decay=0.1).stage_decay == 0.1
+    with pytest.raises(ConfigError, match=rf"^stage_decay must be in \(0, 1\], not {value}$"):
+        TrainConfig(stage_decay=value)
 
 
 @pytest.mark.parametrize("field", ["weight_decay", "clip_norm", "warmup_steps", "snapshot_steps"])
@@ -52,11 +97,20 @@ def test_numbers_that_may_be_0_may_not_be_less(field):
         TrainConfig(**{field: -1})
 
 
-@pytest.mark.parametrize("field", ["margin", "learning_rate", "epochs", "gamma"])
+@pytest.mark.parametrize("field", ["learning_rate", "epochs", "gamma"])
 @pytest.mark.parametrize("value", [0, -1, float("nan")])
 def test_numbers_that_must_be_above_0(field, value):
     with pytest.raises(ConfigError, match=f"^{field} must be above 0, not {value}$"):
         TrainConfig(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("loss", "field"), [("triplet", "margin"), ("orthohash", "scale"), ("cibhash", "temperature")]
+)
+@pytest.mark.parametrize("value", [0, -1, float("nan")])
+def test_options_that_must_be_above_0(loss, field, value):
+    with pytest.raises(ConfigError, match=f"^{field} must be above 0, not {value}$"):
+        TrainConfig(loss=loss, **{field: value})
 
 
 @pytest.mark.parametrize("field", ["dropout", "momentum", "holdout", "weight_decay"])
@@ -68,9 +122,9 @@ def test_what_is_not_a_number_is_refused(field):
 @pytest.mark.parametrize(
     ("field", "known"),
     [
-        ("network", "dnnh, dnnh-caffe"),
+        ("network", "compact, dnnh, dnnh-caffe"),
         ("loss", "triplet"),
-        ("average", "active, valid"),
+        ("optimiser", "muon, sgd"),
         ("schedule", "constant, multistep, cosine, one-cycle"),
         ("resize", "crop-bilinear, stretch-bilinear, crop-bicubic, stretch-bicubic"),
         ("precision", "fp32, bf16, fp16"),
@@ -82,6 +136,23 @@ def test_an_unknown_name_lists_the_known_ones(field, known):
         TrainConfig(**{field: "odd"})
 
 
+def test_options_are_those_of_the_loss():
+    config = TrainConfig(loss="triplet", margin=3.0, epsilon=0.2)
+    assert config.loss_options == {"margin": 3.0, "epsilon": 0.2}
+    assert TrainConfig(loss="triplet").loss_options == {}
+    with pytest.raises(
+        ConfigError, match=r"^the loss triplet has no temperature; it has margin, average, epsilon$"
+    ):
+        TrainConfig(loss="triplet", temperature=0.1)
+
+
+def test_every_option_of_a_loss_is_a_setting_and_every_such_setting_an_option():
+    options = {option for name in LOSSES for option in loss_options(name)}
+    assert options == set(LOSS_OPTIONS)
+    for option in LOSS_OPTIONS:
+        assert getattr(TrainConfig(), option) is None
+
+
 @pytest.mark.parametrize("milestones", [(0.0,), (0.5, 1.0), (-0.1,), (60,)])
 def test_milestones_are_shares_of_the_run(milestones):
     with pytest.raises(ConfigError, match="milestones are shares of the run"):
@@ -89,13 +160,14 @@ def test_milestones_are_shares_of_the_run(milestones):
 
 
 def test_nesterov_needs_momentum():
+    TrainConfig(nesterov=False, momentum=0)
     with pytest.raises(ConfigError, match="nesterov needs a momentum"):
         TrainConfig(nesterov=True, momentum=0)
 
 
 def test_unknown_settings_are_refused_by_name():
     with pytest.raises(ConfigError, match=r"^unknown settings: colour, depth$"):
-        TrainConfig.from_dict({"depth": 3, "n_bits": 12, "colour": 1})
+        TrainConfig.from_dict({"depth": 3, "loss": "triplet", "colour": 1})
 
 
 def test_every_setting_says_what_it_is():

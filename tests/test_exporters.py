@@ -228,14 +228,16 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 
 def test_manifest_of_the_trained_network_survives_a_round_trip(tmp_path: Path) -> None:
     """The real thing, end to end: the Caffe network with its mean image, at an odd size."""
-    from hashkit.training.model import HashModel, pixel_statistics
-    from hashkit.training.networks import NETWORKS
+    from hashkit.training.model import HashModel, input_statistics
+    from hashkit.training.networks import build_network, find_network
 
     images = photographs(20, 19, 15)
-    mean, std = pixel_statistics(images, mean_image=True)
+    kind, argument = find_network("dnnh-caffe")
+    mean, std = input_statistics(images, kind.input_rule(argument, False))
+    assert mean.shape == (3, 19, 15)
     torch.manual_seed(0)
-    network = NETWORKS["dnnh-caffe"].build(12, dropout=0.5, epsilon=0.0, standardise=False)
-    model = HashModel(network, n_bits=12, size=(19, 15), mean=mean, std=std)
+    network = build_network("dnnh-caffe", dropout=0.5, pretrained=False)
+    model = HashModel(network, lengths=(12,), size=(19, 15), mean=mean, std=std, standardise=False)
     manifest = dataclasses.replace(manifest_of(12, (19, 15)), weights_sha256="ab" * 32)
 
     report = export_onnx(model, manifest, tmp_path / "m.onnx", images=images)
@@ -243,3 +245,32 @@ def test_manifest_of_the_trained_network_survives_a_round_trip(tmp_path: Path) -
     assert report.parity.passed
     assert report.parity.largest_difference < 1e-2 * report.parity.largest_logit
     assert OnnxRuntimeSession(tmp_path / "m.onnx", "cpu").manifest == manifest
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 13), (33, 28)], ids=str)
+def test_the_compact_network_answers_in_onnx_as_in_torch(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    from hashkit.training.model import HashModel, input_statistics
+    from hashkit.training.networks import InputRule, build_network
+
+    images = photographs(40, *size)
+    mean, std = input_statistics(images, InputRule())
+    torch.manual_seed(0)
+    network = build_network("compact", dropout=0.5, pretrained=False)
+    model = HashModel(network, lengths=(12, 5), size=size, mean=mean, std=std, standardise=True)
+    pixels = torch.from_numpy(images)
+    model.calibrate(pixels)
+    with torch.no_grad():
+        for _ in range(20):  # statistics of the normalising layers
+            model(pixels)
+    path = tmp_path / "m.onnx"
+
+    report = export_onnx(model, manifest_of(17, size), path, images=images)
+
+    assert report.parity.passed
+    with torch.inference_mode():
+        expected = model.eval()(pixels).numpy()
+    _, logits = OnnxRuntimeSession(path, "cpu").run(images)
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4)
+    assert 0.2 < (expected > 0).mean() < 0.8

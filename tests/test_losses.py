@@ -7,8 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashkit.training.losses import LOSSES, TripletRankingLoss
-from hashkit.training.triplets import label_overlap
+from hashkit.errors import ConfigError
+from hashkit.training.losses import LOSSES, Loss, LossValue, Task, build_loss, loss_options
+from hashkit.training.losses.similarity import label_overlap
+from hashkit.training.losses.triplet import TripletRankingLoss, piecewise_threshold
 
 AVERAGES = ["active", "valid"]
 
@@ -19,23 +21,46 @@ MULTI = torch.tensor(
 )
 LABELS = {"single": SINGLE, "unlabelled": UNLABELLED, "multi": MULTI}
 
+# Logits of bits that the threshold of this epsilon decides.
+BINARY, DECIDED = 0.2, 3.0
 
-def random_codes(n_images, n_bits=5, seed=0):
+
+def triplet(margin=2.0, average="active", epsilon=0.5, n_bits=5):
+    task = Task(n_bits, n_classes=4, is_multi_label=True)
+    return TripletRankingLoss(task, margin=margin, average=average, epsilon=epsilon)
+
+
+def random_logits(n_images, n_bits=5, seed=0):
+    """Logits whose sigmoids are spread evenly over [0, 1]."""
     values = np.random.default_rng(seed).random((n_images, n_bits))
-    return torch.tensor(values, dtype=torch.float64)
+    return torch.tensor(values, dtype=torch.float64).logit()
+
+
+def relaxed(logits):
+    return logits.detach().sigmoid().tolist()
+
+
+def share(n_active, n_triplets):
+    return pytest.approx(n_active / max(1, n_triplets), rel=1e-6)
+
+
+# The triplet loss
 
 
 @pytest.mark.parametrize("average", AVERAGES)
 @pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
 @pytest.mark.parametrize("margin", [0.05, 0.5, 3.0])
 def test_loss_of_labels_is_the_mean_over_triple_loops(labels, average, margin):
-    codes = random_codes(len(labels))
+    logits = random_logits(len(labels))
     triplets = oracles.triplets_of(labels.tolist())
-    value, n_triplets, n_active = oracles.triplet_loss(codes.tolist(), triplets, margin, average)
-    loss = TripletRankingLoss(margin, average)(codes, labels)
-    assert loss.n_triplets == n_triplets > 0
-    assert loss.n_active == n_active > 0
-    assert loss.value.item() == pytest.approx(value, rel=1e-12)
+    expected, n_triplets, n_active = oracles.triplet_loss(
+        relaxed(logits), triplets, margin, average
+    )
+    loss = triplet(margin, average)(logits, labels)
+    assert n_triplets > 0
+    assert n_active > 0
+    assert loss.active.item() == share(n_active, n_triplets)
+    assert loss.value.item() == pytest.approx(expected, rel=1e-12)
     if margin == 0.5:
         assert n_active < n_triplets
 
@@ -46,30 +71,34 @@ def test_loss_agrees_with_the_loops_on_any_small_batch(data):
     labels = data.draw(st.lists(st.integers(-1, 2), min_size=n_images, max_size=n_images))
     margin = data.draw(st.sampled_from([0.1, 1.0, 4.0]))
     average = data.draw(st.sampled_from(AVERAGES))
-    codes = random_codes(n_images, seed=data.draw(st.integers(0, 99)))
-    expected = oracles.triplet_loss(codes.tolist(), oracles.triplets_of(labels), margin, average)
-    loss = TripletRankingLoss(margin, average)(codes, torch.tensor(labels))
-    assert (int(loss.n_triplets), int(loss.n_active)) == expected[1:]
-    assert loss.value.item() == pytest.approx(expected[0], rel=1e-12, abs=1e-15)
+    logits = random_logits(n_images, seed=data.draw(st.integers(0, 99)))
+    expected, n_triplets, n_active = oracles.triplet_loss(
+        relaxed(logits), oracles.triplets_of(labels), margin, average
+    )
+    loss = triplet(margin, average)(logits, torch.tensor(labels))
+    assert loss.active.item() == share(n_active, n_triplets)
+    assert loss.value.item() == pytest.approx(expected, rel=1e-12, abs=1e-15)
 
 
 @pytest.mark.parametrize("average", AVERAGES)
 def test_loss_of_given_triplets_is_the_mean_over_a_loop(average):
-    codes = random_codes(6)
+    logits = random_logits(6)
     triplets = torch.tensor([[0, 1, 2], [5, 0, 3], [0, 1, 2], [2, 4, 1], [3, 3, 0]])
-    expected = oracles.triplet_loss(codes.tolist(), triplets.tolist(), 0.4, average)
-    loss = TripletRankingLoss(0.4, average).of_triplets(codes, triplets)
-    assert loss.value.item() == pytest.approx(expected[0], rel=1e-12)
-    assert (int(loss.n_triplets), int(loss.n_active)) == expected[1:]
-    assert 0 < expected[2] < expected[1]
+    expected, n_triplets, n_active = oracles.triplet_loss(
+        relaxed(logits), triplets.tolist(), 0.4, average
+    )
+    loss = triplet(0.4, average).of_triplets(logits, triplets)
+    assert loss.value.item() == pytest.approx(expected, rel=1e-12)
+    assert loss.active.item() == share(n_active, n_triplets)
+    assert 0 < n_active < n_triplets
 
 
 def test_all_triplets_of_labels_given_as_a_list_cost_the_same():
-    codes = random_codes(len(MULTI))
-    loss = TripletRankingLoss(1.0, "valid")
+    logits = random_logits(len(MULTI))
+    loss = triplet(1.0, "valid")
     triplets = torch.tensor(oracles.triplets_of(MULTI.tolist()))
     torch.testing.assert_close(
-        loss(codes, MULTI).value, loss.of_triplets(codes, triplets).value, rtol=1e-12, atol=0
+        loss(logits, MULTI).value, loss.of_triplets(logits, triplets).value, rtol=1e-12, atol=0
     )
 
 
@@ -89,32 +118,32 @@ def test_graded_overlap_orders_the_same_pair_both_ways():
     triplets = oracles.triplets_of(labels)
     assert (0, 1, 2) in triplets
     assert (2, 1, 3) not in triplets
-    n_triplets = TripletRankingLoss(1.0, "valid")(
-        random_codes(4), torch.tensor(labels, dtype=torch.uint8)
-    ).n_triplets
-    assert n_triplets == len(triplets)
+    logits = random_logits(4)
+    expected, *_ = oracles.triplet_loss(relaxed(logits), triplets, 1.0, "valid")
+    loss = triplet(1.0, "valid")(logits, torch.tensor(labels, dtype=torch.uint8))
+    assert loss.value.item() == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("average", AVERAGES)
 @pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
 def test_gradient_of_labels(labels, average):
-    codes = random_codes(len(labels), seed=3).requires_grad_()
-    loss = TripletRankingLoss(0.7, average)
-    assert away_from_kinks(codes, oracles.triplets_of(labels.tolist()), 0.7)
-    assert torch.autograd.gradcheck(lambda values: loss(values, labels).value, codes)
+    logits = random_logits(len(labels), seed=3).requires_grad_()
+    loss = triplet(0.7, average)
+    assert away_from_kinks(logits, oracles.triplets_of(labels.tolist()), 0.7)
+    assert torch.autograd.gradcheck(lambda values: loss(values, labels).value, logits)
 
 
 @pytest.mark.parametrize("average", AVERAGES)
 def test_gradient_of_given_triplets(average):
-    codes = random_codes(5, seed=4).requires_grad_()
+    logits = random_logits(5, seed=4).requires_grad_()
     triplets = torch.tensor([[0, 1, 2], [3, 4, 0], [1, 0, 4]])
-    loss = TripletRankingLoss(0.7, average)
-    assert away_from_kinks(codes, triplets.tolist(), 0.7)
-    assert torch.autograd.gradcheck(lambda values: loss.of_triplets(values, triplets).value, codes)
+    loss = triplet(0.7, average)
+    assert away_from_kinks(logits, triplets.tolist(), 0.7)
+    assert torch.autograd.gradcheck(lambda values: loss.of_triplets(values, triplets).value, logits)
 
 
-def away_from_kinks(codes, triplets, margin):
-    values = codes.detach().tolist()
+def away_from_kinks(logits, triplets, margin):
+    values = relaxed(logits)
     return all(
         abs(
             margin
@@ -138,28 +167,30 @@ def away_from_kinks(codes, triplets, margin):
     ids=["all differ", "all alike", "no labels", "no labels of several"],
 )
 def test_a_batch_without_triplets_costs_nothing_and_back_propagates(labels, average):
-    codes = random_codes(4).requires_grad_()
-    loss = TripletRankingLoss(1.0, average)(codes, labels)
-    assert loss.value.item() == 0
-    assert loss.n_triplets == 0
+    logits = random_logits(4).requires_grad_()
+    loss = triplet(1.0, average)(logits, labels)
+    assert (loss.value.item(), loss.active.item()) == (0, 0)
     loss.value.backward()
-    assert torch.equal(codes.grad, torch.zeros_like(codes))
+    assert torch.equal(logits.grad, torch.zeros_like(logits))
 
 
 def test_no_given_triplets_cost_nothing_and_back_propagate():
-    codes = random_codes(4).requires_grad_()
-    loss = TripletRankingLoss(1.0, "valid").of_triplets(codes, torch.empty(0, 3, dtype=torch.int64))
+    logits = random_logits(4).requires_grad_()
+    loss = triplet(1.0, "valid").of_triplets(logits, torch.empty(0, 3, dtype=torch.int64))
     loss.value.backward()
-    assert loss.value.item() == 0
-    assert torch.equal(codes.grad, torch.zeros_like(codes))
+    assert (loss.value.item(), loss.active.item()) == (0, 0)
+    assert torch.equal(logits.grad, torch.zeros_like(logits))
 
 
-def test_satisfied_triplets_cost_nothing():
-    codes = torch.tensor([[0.0, 0, 0], [0, 0, 0], [1, 1, 1], [1, 1, 1]], requires_grad=True)
-    loss = TripletRankingLoss(2.9, "active")(codes, torch.tensor([0, 0, 1, 1]))
+@pytest.mark.parametrize(("margin", "active"), [(2.9, 0.0), (3.1, 1.0)])
+def test_satisfied_triplets_cost_nothing(margin, active):
+    logits = torch.tensor([[-DECIDED] * 3, [-DECIDED] * 3, [DECIDED] * 3, [DECIDED] * 3])
+    logits.requires_grad_()
+    loss = triplet(margin, "active", BINARY, n_bits=3)(logits, torch.tensor([0, 0, 1, 1]))
     loss.value.backward()
-    assert (loss.value.item(), int(loss.n_triplets), int(loss.n_active)) == (0, 8, 0)
-    assert torch.equal(codes.grad, torch.zeros_like(codes))
+    assert loss.value.item() == pytest.approx(active * (margin - 3), abs=1e-6)
+    assert loss.active.item() == active
+    assert torch.equal(logits.grad, torch.zeros_like(logits))
 
 
 @pytest.mark.parametrize(
@@ -171,10 +202,117 @@ def test_on_binary_codes_the_margin_counts_bits(n_differing, margin):
     near[7] = 1  # one bit away
     far = query.clone()
     far[:n_differing] = 1 - far[:n_differing]
-    codes = torch.stack([query, near, far])
-    loss = TripletRankingLoss(margin, "valid").of_triplets(codes, torch.tensor([[0, 1, 2]]))
+    logits = DECIDED * (2 * torch.stack([query, near, far]) - 1)
+    loss = triplet(margin, "valid", BINARY).of_triplets(logits, torch.tensor([[0, 1, 2]]))
     assert loss.value.item() == max(0, margin + 1 - n_differing)
 
 
-def test_losses_have_names():
-    assert dict(LOSSES) == {"triplet": TripletRankingLoss}
+@pytest.mark.parametrize("epsilon", [0.0, 0.1, 0.3, 0.5])
+def test_threshold_follows_its_equation_and_the_gradient_of_that(epsilon):
+    values = torch.tensor(
+        [0.0, 0.1, 0.3, 0.45, 0.5, 0.55, 0.65, 0.9, 1.0], dtype=torch.float64, requires_grad=True
+    )
+    result = piecewise_threshold(values, epsilon)
+    result.sum().backward()
+    for value, output, slope in zip(
+        values.tolist(), result.tolist(), values.grad.tolist(), strict=True
+    ):
+        if value < 0.5 - epsilon:
+            assert (output, slope) == (0, 0)
+        elif value > 0.5 + epsilon:
+            assert (output, slope) == (1, 0)
+        else:
+            assert (output, slope) == (value, 1)
+
+
+@pytest.mark.parametrize("epsilon", [0.1, 0.3])
+def test_the_loss_compares_sigmoids_after_the_threshold(epsilon):
+    logits = random_logits(len(SINGLE), seed=2)
+    codes = [
+        [0.0 if s < 0.5 - epsilon else 1.0 if s > 0.5 + epsilon else s for s in row]
+        for row in relaxed(logits)
+    ]
+    triplets = oracles.triplets_of(SINGLE.tolist())
+    expected, *_ = oracles.triplet_loss(codes, triplets, 1.0, "valid")
+    found = [
+        triplet(1.0, "valid", epsilon)(logits, SINGLE),
+        triplet(1.0, "valid", epsilon).of_triplets(logits, torch.tensor(triplets)),
+    ]
+    assert [loss.value.item() for loss in found] == pytest.approx([expected] * 2, rel=1e-12)
+    assert triplet(1.0, "valid")(logits, SINGLE).value.item() != pytest.approx(expected, rel=1e-3)
+
+
+def test_odd_options_of_the_triplet_loss_are_refused():
+    with pytest.raises(ConfigError, match=r"^unknown average 'odd'; known: active, valid$"):
+        triplet(average="odd")
+    for epsilon in (-0.1, 0.6):
+        with pytest.raises(ConfigError, match=f"^epsilon must be between 0 and 0.5, not {epsilon}"):
+            triplet(epsilon=epsilon)
+
+
+# Losses by name
+
+
+def test_the_active_share_is_detached_and_the_value_is_not():
+    logits = random_logits(3).requires_grad_()
+    loss = LossValue(logits.sum(), logits.mean())
+    assert loss.value.requires_grad
+    assert not loss.active.requires_grad
+
+
+def test_options_are_the_keywords_of_a_loss():
+    assert loss_options("triplet") == {"margin": 2.0, "average": "active", "epsilon": 0.5}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_is_built_with_its_own_defaults(name):
+    task = Task(16, n_classes=5)
+    defaults = {key: value for key, value in loss_options(name).items() if value is not None}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        plain = build_loss(name, task, {})
+        torch.manual_seed(0)
+        stated = build_loss(name, task, defaults)
+    assert isinstance(plain, Loss)
+    assert plain.task == task
+    for key, value in defaults.items():
+        assert getattr(plain, key) == getattr(stated, key) == value
+    for one, other in zip(plain.state_dict().values(), stated.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_an_option_reaches_the_loss():
+    loss = build_loss("triplet", Task(8, 3), {"margin": 7.0, "average": "valid"})
+    assert (loss.margin, loss.average, loss.epsilon) == (7.0, "valid", 0.5)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_an_option_that_a_loss_does_not_have_lists_those_it_has(name):
+    with pytest.raises(ConfigError, match=f"^the loss {name} has no colour; it has ") as caught:
+        build_loss(name, Task(8, 3), {"colour": 1.0})
+    for option in loss_options(name):
+        assert option in str(caught.value)
+
+
+class OneLabelLoss(TripletRankingLoss):
+    """A loss that cannot learn from several labels an image."""
+
+    takes_multi_label = False
+
+
+def test_a_loss_of_one_label_refuses_several(monkeypatch):
+    monkeypatch.setitem(LOSSES, "single", OneLabelLoss)
+    assert build_loss("single", Task(8, 3), {}).task.n_bits == 8
+    with pytest.raises(ConfigError, match=r"^OneLabelLoss learns from one label an image"):
+        build_loss("single", Task(8, 3, is_multi_label=True), {})
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_triplet_lists_are_for_the_losses_that_say_so(name):
+    loss = build_loss(name, Task(8, 3), {})
+    arguments = torch.randn(3, 8), torch.tensor([[0, 1, 2]])
+    if loss.takes_triplets:
+        assert loss.of_triplets(*arguments).value.ndim == 0
+    else:
+        with pytest.raises(NotImplementedError):
+            loss.of_triplets(*arguments)

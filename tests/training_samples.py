@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,55 +17,60 @@ from hashkit.datasets.imageset import ImageSet
 from hashkit.runs import Run
 from hashkit.training.config import TrainConfig
 from hashkit.training.data import TrainingData
-from hashkit.training.networks import Network
-from hashkit.training.prepare import prepare_labelled, prepare_triplets
+from hashkit.training.networks import Network, NetworkKind
+from hashkit.training.prepare import prepare_labelled, prepare_triplets, prepare_unlabelled
 from hashkit.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 
+WALL_TIME = {"images_per_second", "seconds"}
+"""What metrics.jsonl holds that depends on the clock."""
+
 
 class TinyNetwork(Network):
-    """A convolution, a pool, dropout and two linear layers, for 8x8 images."""
+    """Two stages, a convolution and a linear layer, with dropout between; for 8x8 images."""
 
-    def __init__(self, n_bits: int, dropout: float) -> None:
+    n_features = 64
+
+    def __init__(self, dropout: float) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
+        self.convolution = nn.Sequential(
             nn.Conv2d(3, 8, 3, padding=1),
+            nn.BatchNorm2d(8),
             nn.ReLU(),
             nn.MaxPool2d(3, stride=2, ceil_mode=True),
-            nn.Flatten(),
-            nn.Dropout(dropout),
-            nn.Linear(128, 64),
-            nn.ReLU(),
-            nn.Linear(64, n_bits),
+        )
+        self.linear = nn.Sequential(
+            nn.Flatten(), nn.Dropout(dropout), nn.Linear(128, 64), nn.ReLU()
         )
 
-    @classmethod
-    def build(  # the other two settings are the real networks'
-        cls,
-        n_bits: int,
-        *,
-        dropout: float,
-        epsilon: float,  # noqa: ARG003
-        standardise: bool,  # noqa: ARG003
-    ) -> Self:
-        return cls(n_bits, dropout)
-
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.layers(images)
-        return logits
+        features: Tensor = self.linear(self.convolution(images))
+        return features
+
+    def stages(self) -> Sequence[nn.Module]:
+        return [self.convolution, self.linear]
+
+
+TINY = NetworkKind("for tests", lambda _, dropout, __: TinyNetwork(dropout))
 
 
 def settings(**changes: Any) -> TrainConfig:
     """Settings of a short run of the tiny network, in which everything that is drawn matters."""
     values = {
         "network": "tiny",
-        "n_bits": 12,
+        "lengths": (12,),
         "height": 8,
         "width": 8,
         "dropout": 0.2,
+        "loss": "triplet",
         "batch_size": 16,
         "steps": 12,
+        "optimiser": "sgd",
+        "learning_rate": 0.02,
+        "nesterov": False,
+        "clip_norm": 1.0,
+        "cutout": 0.0,
         "holdout": 0.2,
         "validate_epochs": 1,
         "snapshot_steps": 3,
@@ -107,11 +113,21 @@ def triplet_data(config: TrainConfig, n_images: int = 80, n_triplets: int = 200)
     return prepare_triplets(*digit_triplets(n_images, n_triplets), config)[0]
 
 
+def unlabelled_data(config: TrainConfig, n_images: int = 80) -> TrainingData:
+    """Training data of the first digits without their labels."""
+    return prepare_unlabelled(digits(n_images), config)[0]
+
+
 def open_run(path: Path) -> Run:
     """The run folder of a path, made if it is not there."""
     if path.is_dir():
         return Run.open(path)
     return Run.create(path.parent, path.name, {})
+
+
+def checkpoint_files(run: Run) -> dict[str, bytes]:
+    """Bytes of a run's checkpoints, by file name."""
+    return {path.name: path.read_bytes() for path in run.checkpoints_path.iterdir()}
 
 
 def trainer(config: TrainConfig, data: TrainingData, path: Path) -> Trainer:

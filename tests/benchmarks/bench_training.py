@@ -37,6 +37,8 @@ def main() -> None:
     """Run the comparison and print it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--network", default="dnnh", help="network by name")
+    parser.add_argument("--loss", default="triplet", help="loss by name, of labels")
+    parser.add_argument("--optimiser", default="sgd", help="sgd or muon")
     parser.add_argument("--bits", type=int, default=48, help="bits of a code")
     parser.add_argument("--size", type=int, default=32, help="height and width, pixels")
     parser.add_argument("--batch-size", type=int, default=100, help="images a step")
@@ -48,7 +50,10 @@ def main() -> None:
     args = parser.parse_args()
     config = TrainConfig(
         network=args.network,
-        n_bits=args.bits,
+        loss=args.loss,
+        optimiser=args.optimiser,
+        clip_norm=1.0,
+        lengths=(args.bits,),
         height=args.size,
         width=args.size,
         batch_size=args.batch_size,
@@ -56,6 +61,7 @@ def main() -> None:
         steps=args.steps * (args.rounds + 2),
         holdout=0.0,
         augmentation="shift-flip",
+        cutout=0.0,
         snapshot_steps=10**9,
         keep_snapshots=1,
         precision=args.precision,
@@ -102,7 +108,8 @@ def compare(trainer: Trainer, n_steps: int, n_rounds: int) -> None:
     ratios = [a / b for a, b in zip(bare, loop, strict=True)]
     config = trainer.config
     print(f"machine          {machine(trainer.device)}")
-    print(f"network          {config.network}, {config.n_bits} bits, {config.precision}")
+    print(f"network          {config.network}, {config.lengths[0]} bits, {config.precision}")
+    print(f"loss, solver     {config.loss}, {config.optimiser}")
     print(f"images           {config.height}x{config.width}, batch {config.batch_size}")
     print(f"rounds           {n_rounds} of {n_steps} steps")
     print(f"bare network     {n_images / statistics.median(bare):8.1f} images/s")
@@ -121,16 +128,18 @@ def bare_network(trainer: Trainer) -> Callable[[int], float]:
     batch = torch.randn(shape, device=device)
     if config.channels_last:
         batch = batch.contiguous(memory_format=torch.channels_last)
-    network = trainer.model.network
+    model = trainer.learner.model
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
     def run(n_steps: int) -> float:
-        network.train()
+        model.train()
         synchronise(device)
         started = time.perf_counter()
         for _ in range(n_steps):
-            network.zero_grad(set_to_none=True)
+            for parameter in learned:
+                parameter.grad = None
             with trainer._autocast():
-                logits = network(batch)
+                logits = model.logits(model.network(batch))
             logits.float().sum().backward()
         synchronise(device)
         return time.perf_counter() - started

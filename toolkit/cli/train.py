@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
-_RESUME_TAKES = frozenset({"resume", "run", "runs", "device", "num_workers", "strict", "json"})
+_RESUME_TAKES = frozenset(
+    {"resume", "run", "runs", "device", "num_workers", "strict", "json", "list_recipes"}
+)
 """Options that say where and how a resumed run goes on; the others made it what it is."""
 
 
@@ -102,6 +104,10 @@ def train(
         bool, typer.Option("--resume", help="Go on with --run, or with the newest run.")
     ] = False,
     run: Annotated[Path | None, typer.Option("--run", help="Run folder to resume.")] = None,
+    list_recipes: Annotated[
+        bool,
+        typer.Option("--list-recipes", help="Show recipes, networks and losses, and stop."),
+    ] = False,
     device: Annotated[
         str, typer.Option("--device", help="auto, cpu, cuda or cuda:N; cuda never falls back.")
     ] = "auto",
@@ -119,11 +125,15 @@ def train(
     Examples:
       hashkit train
       hashkit train --data photos/ --bits 64 --size 64 --epochs 50
+      hashkit train --data photos/ --recipe pretrained --bits 32,64
     """  # noqa: D301
     require("torch", "train", "hashkit train")
     require("safetensors", "train", "hashkit train")
-    from hashkit.cli import trainers
+    from hashkit.cli import recipe_tables, trainers
 
+    if list_recipes:
+        recipe_tables.show_recipes(json)
+        return
     reading = trainers.Reading(num_workers, strict, download)
     settings = {key: value for key, value in given.items() if value is not None}
     if resume:
@@ -196,6 +206,10 @@ def _names(text: str | None) -> tuple[str, ...] | None:
 
 
 def _fit(trainer: Trainer) -> TrainResult:
+    if trainer.has_fixed_features:
+        n_images = len(trainer.data.pixels)
+        with progress_bar("features, once", n_images, "images") as bar:
+            trainer.compute_features(lambda done, _: bar.update(done))
     with (
         _stop_flag() as stop,
         progress_bar("training", trainer.n_steps, "steps", start=trainer.step) as bar,
@@ -235,9 +249,11 @@ def _stop_flag() -> Iterator[list[int]]:
 
 
 def _tell_again(run: Run, as_json: bool) -> None:
-    note(f"run {run.path} is trained already\nnext: hashkit export --onnx --run {run.path}")
+    note(f"run {run.path} is trained already")
+    summary = json.loads(run.summary_path.read_text(encoding="utf-8"))
+    _show_next(run)
     if as_json:
-        emit_json(json.loads(run.summary_path.read_text(encoding="utf-8")))
+        emit_json(summary)
 
 
 def _finish(trainer: Trainer, result: TrainResult, as_json: bool) -> None:
@@ -259,11 +275,19 @@ def _finish(trainer: Trainer, result: TrainResult, as_json: bool) -> None:
     note(
         f"trained {plural(result.n_steps, 'step')}; "
         f"{result.images_per_second:,.0f} images/s, {result.seconds:,.0f} s\n"
-        f"checkpoint: {checkpoint} ({chosen})\n"
-        f"next: hashkit export --onnx --run {run.path}"
+        f"checkpoint: {checkpoint} ({chosen})"
     )
+    _show_next(run)
     if as_json:
         emit_json(summary)
+
+
+def _show_next(run: Run) -> None:
+    """Name the export command of a trained run, or of the runs that it is split into."""
+    from hashkit.training.splitting import split_run
+
+    for ready in split_run(run):
+        note(f"next: hashkit export --onnx --run {ready.path}")
 
 
 with_settings(train)

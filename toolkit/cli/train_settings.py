@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from hashkit.cli.options import parse_floats, parse_size
+from hashkit.cli.options import parse_floats, parse_integers, parse_size
 from hashkit.training.config import TrainConfig
 
 __all__ = ["FLAGS", "flags", "make_config", "with_settings"]
 
-FLAGS: Mapping[str, str] = {"n_bits": "--bits", "learning_rate": "--lr"}
+FLAGS: Mapping[str, str] = {"lengths": "--bits", "learning_rate": "--lr"}
 """Flags that are not their setting's name with dashes."""
 
 _DEFAULT_SIZE = 64
@@ -32,7 +32,7 @@ def _flag(setting: str) -> str:
 
 def _setting_parameters() -> Iterator[inspect.Parameter]:
     """One option for each field of `TrainConfig`; the size has an option of its own."""
-    kinds = {"str": str, "int": int, "float": float, "int | None": int}
+    kinds = {"str": str, "int": int, "float": float, "int | None": int, "float | None": float}
     for field in dataclasses.fields(TrainConfig):
         if field.name in ("height", "width"):
             continue
@@ -69,14 +69,16 @@ def with_settings(command: Callable[..., None]) -> None:
 def make_config(
     settings: Mapping[str, Any], size: str | None, own_size: tuple[int, int] | None
 ) -> TrainConfig:
-    """Settings of flags, or of a saved config.
+    """Settings of flags.
 
     Parameters
     ----------
     settings
-        Values by field of `TrainConfig`; milestones may be text.
+        Values by field of `TrainConfig`, those that change the recipe; numbers of a list may be
+        text.
     size
-        What ``--size`` says; None for the images' own.
+        What ``--size`` says; None for that of the recipe, the network or the images, whichever
+        comes first.
     own_size
         (height, width) that all images have, pixels; None if they have any.
 
@@ -85,10 +87,20 @@ def make_config(
     ConfigError
         If a value is wrong.
     """
-    values = dict(settings)
-    if isinstance(values.get("milestones"), str):
-        values["milestones"] = parse_floats("--milestones", values["milestones"])
-    if "height" not in values:
-        height, width = parse_size(size) if size else own_size or (_DEFAULT_SIZE, _DEFAULT_SIZE)
-        values |= {"height": height, "width": width}
-    return TrainConfig.from_dict(values)
+    from hashkit.training.networks import find_network
+    from hashkit.training.recipes import settings_of
+
+    given = dict(settings)
+    for name, parse in (("milestones", parse_floats), ("lengths", parse_integers)):
+        if isinstance(given.get(name), str):
+            given[name] = parse(_flag(name), given[name])
+    values, recipe_size = settings_of(given)
+    kind, argument = find_network(values["network"])
+    rule = kind.input_rule(argument, values["pretrained"])
+    if argument:
+        values["network"] = f"{values['network'].partition(':')[0]}:{kind.absolute(argument)}"
+    if "resize" not in given:
+        values["resize"] = rule.resize
+    asked = parse_size(size) if size else None
+    height, width = asked or recipe_size or rule.size or own_size or (_DEFAULT_SIZE, _DEFAULT_SIZE)
+    return TrainConfig.from_dict(values | {"height": height, "width": width})

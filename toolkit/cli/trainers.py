@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +25,19 @@ from hashkit.errors import ConfigError
 from hashkit.runs import Run
 from hashkit.training.config import TrainConfig
 from hashkit.training.data import TrainingData
-from hashkit.training.devices import choose_device
-from hashkit.training.prepare import prepare_labelled, prepare_triplets
+from hashkit.training.devices import choose_device, thread_count
+from hashkit.training.prepare import (
+    learns_from_labels,
+    prepare_labelled,
+    prepare_triplets,
+    prepare_unlabelled,
+)
+from hashkit.training.splitting import run_name
 from hashkit.training.trainer import Trainer
 
 __all__ = ["Material", "Reading", "begin", "resume"]
+
+Configure: TypeAlias = Callable[[tuple[int, int] | None], TrainConfig]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,21 +107,28 @@ def begin(
         Of the run; None for date and data.
     """
     chosen = choose_device(device)
-    if name is not None:
-        Run.check_free(runs, name)
-    config, data, faults = _load(material, settings, size, reading)
+    if material.triplets is not None and not settings.keys() & {"loss", "recipe"}:
+        settings = dict(settings) | {"loss": "triplet"}
+    config, data, faults = _load(material, partial(make_config, settings, size), reading)
+    name = name or _default_name(data, config)
+    for folder in _folders(name, config):
+        Run.check_free(runs, folder)
     run = Run.create(
         runs,
-        name or _default_name(data, config),
+        name,
         {
             "data": material.spec.to_dict(),
             "triplets": str(material.triplets) if material.triplets else None,
             "training": config.to_dict(),
             "device": str(chosen),
+            "threads": thread_count(),
         },
     )
     _report_faults(run, faults)
-    note(f"run {run.path}: {config.network}, {plural(config.n_bits, 'bit')}, on {chosen}")
+    note(
+        f"run {run.path}: recipe {config.recipe}, network {config.network}, loss {config.loss}, "
+        f"{_lengths(config)}, on {chosen}"
+    )
     return Trainer(config, data, run, chosen)
 
 
@@ -139,7 +155,11 @@ def resume(
         raise ConfigError(f"a resumed run keeps its settings: leave out {flags(settings)}")
     run = find_run(path, runs)
     saved = run.read_config()
-    config, data, _ = _load(Material.of_run(run), saved["training"], None, reading)
+    if saved.get("shared"):  # it was split off from the run that was trained
+        run = Run.open(run.path.resolve().parent / saved["shared"]["run"])
+        saved = run.read_config()
+    config = TrainConfig.from_dict(saved["training"])
+    config, data, _ = _load(Material.of_run(run), lambda _: config, reading)
     chosen = choose_device(saved["device"] if device == "auto" else device)
     trainer = Trainer(config, data, run, chosen)
     step = trainer.resume()
@@ -148,13 +168,13 @@ def resume(
 
 
 def _load(
-    material: Material, settings: Mapping[str, Any], size: str | None, reading: Reading
+    material: Material, configure: Configure, reading: Reading
 ) -> tuple[TrainConfig, TrainingData, list[Fault]]:
-    """Open and decode the images; their size is the default input size."""
+    """Open and decode the images; ``configure`` is told the size that they have."""
     if material.triplets is not None:
-        return _load_triplets(material, settings, size, reading)
+        return _load_triplets(material, configure, reading)
     images, split = material.spec.open(download=reading.download, progress=_DownloadNotes())
-    config = make_config(settings, size, default_input_size(images))
+    config = configure(default_input_size(images))
     report = check_disjoint(images, split, strict=reading.strict)
     if not report.is_disjoint:
         note(f"warning: {report.summary()}")
@@ -164,7 +184,8 @@ def _load(
         f"{len(split.queries):,} queries, {len(split.database):,} in the database"
     )
     with progress_bar("decoding", len(training), "images") as bar:
-        data, faults = prepare_labelled(
+        prepare = prepare_labelled if learns_from_labels(config) else prepare_unlabelled
+        data, faults = prepare(
             training,
             config,
             protocol=split.protocol,
@@ -176,10 +197,10 @@ def _load(
 
 
 def _load_triplets(
-    material: Material, settings: Mapping[str, Any], size: str | None, reading: Reading
+    material: Material, configure: Configure, reading: Reading
 ) -> tuple[TrainConfig, TrainingData, list[Fault]]:
     images, triplets = material.read_triplets()
-    config = make_config(settings, size, None)
+    config = configure(None)
     note(f"{images.name}: {plural(len(triplets), 'triplet')} of {plural(len(images), 'image')}")
     with progress_bar("decoding", len(images), "images") as bar:
         data, faults = prepare_triplets(
@@ -210,7 +231,19 @@ class _DownloadNotes:
 def _default_name(data: TrainingData, config: TrainConfig) -> str:
     now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
     dataset = "".join(c if c.isalnum() or c in "-_" else "-" for c in data.dataset)
-    return f"{now}-{dataset}-{config.network}-{config.n_bits}"
+    lengths = "-".join(map(str, config.lengths))
+    return f"{now}-{dataset}-{config.recipe}-{lengths}"
+
+
+def _folders(name: str, config: TrainConfig) -> list[str]:
+    """Run folders that a training makes."""
+    lengths = config.lengths if len(config.lengths) > 1 else ()
+    return [name, *(run_name(name, n_bits) for n_bits in lengths)]
+
+
+def _lengths(config: TrainConfig) -> str:
+    *others, last = config.lengths
+    return "".join(f"{n_bits}, " for n_bits in others) + plural(last, "bit")
 
 
 def _report_faults(run: Run, faults: list[Fault]) -> None:

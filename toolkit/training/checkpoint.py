@@ -26,7 +26,7 @@ from hashkit.files import written_whole
 from hashkit.manifest import Manifest
 from hashkit.training.config import TrainConfig
 from hashkit.training.model import HashModel
-from hashkit.training.networks import NETWORKS
+from hashkit.training.networks import build_network
 
 __all__ = [
     "Checkpoint",
@@ -39,9 +39,10 @@ __all__ = [
     "write_checkpoint",
 ]
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 _HEADER_KEY: Final = "hashkit"
 _MODEL: Final = "model."
+_LOSSES: Final = "losses."
 _OPTIMISER: Final = "optimiser."
 
 
@@ -59,6 +60,9 @@ class Checkpoint:
         What the model says of itself.
     model
         Weights and buffers of the `HashModel` by name.
+    losses
+        Those of the losses, by number of the head and name; empty for a checkpoint that is only
+        exported.
     optimiser
         Momentum buffers by parameter name; empty for a checkpoint that is only exported.
     state
@@ -69,6 +73,7 @@ class Checkpoint:
     config: TrainConfig
     manifest: Manifest
     model: Mapping[str, Tensor]
+    losses: Mapping[str, Tensor]
     optimiser: Mapping[str, Tensor]
     state: Mapping[str, Any]
 
@@ -94,6 +99,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "state": dict(checkpoint.state),
     }
     tensors = {_MODEL + name: value for name, value in checkpoint.model.items()}
+    tensors |= {_LOSSES + name: value for name, value in checkpoint.losses.items()}
     tensors |= {_OPTIMISER + name: value for name, value in checkpoint.optimiser.items()}
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with written_whole(path) as part:
@@ -122,6 +128,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             config=TrainConfig.from_dict(header["config"]),
             manifest=Manifest.from_dict(header["manifest"]),
             model=_with_prefix(tensors, _MODEL),
+            losses=_with_prefix(tensors, _LOSSES),
             optimiser=_with_prefix(tensors, _OPTIMISER),
             state=header["state"],
         )
@@ -136,16 +143,27 @@ def read_checkpoint(path: Path) -> Checkpoint:
         ) from None
 
 
-def new_model(config: TrainConfig, mean: Tensor, std: Tensor) -> HashModel:
-    """Model of the settings, with fresh weights from torch's global generator."""
-    network = NETWORKS[config.network].build(
-        config.n_bits,
-        dropout=config.dropout,
-        epsilon=config.epsilon,
+def new_model(
+    config: TrainConfig, mean: Tensor, std: Tensor, *, pretrained: bool = False
+) -> HashModel:
+    """Model of the settings.
+
+    Parameters
+    ----------
+    mean, std
+        See `HashModel`.
+    pretrained
+        Whether to load weights that were trained elsewhere, where the network has some; all
+        other weights are drawn from torch's global generator.
+    """
+    return HashModel(
+        build_network(config.network, dropout=config.dropout, pretrained=pretrained),
+        lengths=config.lengths,
+        size=(config.height, config.width),
+        mean=mean,
+        std=std,
         standardise=config.standardise,
     )
-    size = (config.height, config.width)
-    return HashModel(network, n_bits=config.n_bits, size=size, mean=mean, std=std)
 
 
 def load_model(path: Path) -> LoadedModel:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hashkit import preprocess
 from hashkit.datasets.imageset import ImageSet, spread_rows
+from hashkit.training.losses import Task
 
 __all__ = [
     "MEMORY_LIMIT_BYTES",
@@ -123,12 +124,13 @@ class TrainingData:
     pixels
         The images.
     labels
-        int64 [n] or uint8 [n, n_classes] multi-hot; None when triplets are given.
+        int64 [n] or uint8 [n, n_classes] multi-hot; None when triplets are given, and for losses
+        that learn without labels.
     triplets
-        int64 [n_triplets, 3], rows: query, similar, dissimilar; None with labels.
+        int64 [n_triplets, 3], rows: query, similar, dissimilar; None if none are given.
     fit_items, held_items
         int64, the items that are learned from, and those that only select the checkpoint: rows
-        with labels, else rows of ``triplets``.
+        of ``triplets`` if these are given, else of the images.
     names_sha256
         SHA-256 over names and labels, by which a resumed run knows its images again.
     dataset, protocol
@@ -146,6 +148,15 @@ class TrainingData:
     dataset: str = ""
     protocol: str = ""
     class_names: tuple[str, ...] = ()
+
+    def task(self, n_bits: int) -> Task:
+        """What a loss for codes of a length is made for."""
+        labels = self.labels
+        if labels is None:
+            return Task(n_bits, n_classes=0)
+        if labels.ndim == 2:
+            return Task(n_bits, n_classes=labels.shape[1], is_multi_label=True)
+        return Task(n_bits, n_classes=max(len(self.class_names), int(labels.max()) + 1))
 
     def fit_labels(self) -> NDArray[np.int64] | None:
         """Labels to group batches by: int64, one an item to fit; None if there are none."""

@@ -6,7 +6,7 @@ import torch
 
 from hashkit.errors import ConfigError, DeviceError
 
-__all__ = ["choose_device"]
+__all__ = ["choose_device", "thread_count"]
 
 
 def choose_device(name: str) -> torch.device:
@@ -35,3 +35,8 @@ def choose_device(name: str) -> torch.device:
         first = str(error).splitlines()[0]
         raise DeviceError(f"--device {name}: {first}") from None
     return device
+
+
+def thread_count() -> int:
+    """Threads of torch's sums on the CPU; weights depend on it in their last bits."""
+    return torch.get_num_threads()

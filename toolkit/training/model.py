@@ -1,30 +1,44 @@
-"""The model that is trained, saved and exported: normalisation and network in one."""
+"""The model that is trained, saved and exported: normalisation, network and heads in one."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hashkit.training.networks import Network
+from hashkit.errors import ConfigError
+from hashkit.training.networks import InputRule, Network
 
-__all__ = ["HashModel", "pixel_statistics"]
+__all__ = ["HashModel", "input_statistics"]
 
 
 class HashModel(nn.Module):
     """Images in, logits out.
 
-    Shapes: uint8 [N, height, width, 3] (RGB) -> float32 [N, n_bits].
+    Shapes: uint8 [N, height, width, 3] (RGB) -> float32 [N, n_bits]. A model of several code
+    lengths has one head a length; its logits are those of one head after the other.
 
     Parameters
     ----------
     network
-        float [N, 3, height, width] -> float [N, n_bits].
+        float [N, 3, height, width] -> features.
+    lengths
+        Bits of a code, one number a head.
+    size
+        (height, width), pixels.
     mean
         float32 [3, 1, 1], or [3, height, width] for a mean image; in pixel values 0..255.
     std
         float32 [3, 1, 1], likewise.
+    standardise
+        Whether each logit is brought to mean 0 and variance 1 over the batch (over the training
+        set, once trained), so that each bit is about as often 1 as 0. Nothing in a ranking loss
+        keeps logits small or apart from one image to the next: in longer runs they drift into
+        the flat ends of the sigmoid together, and all images get the same few codes.
     """
 
     mean: Tensor
@@ -34,26 +48,79 @@ class HashModel(nn.Module):
         self,
         network: Network,
         *,
-        n_bits: int,
+        lengths: Sequence[int],
         size: tuple[int, int],
         mean: Tensor,
         std: Tensor,
+        standardise: bool,
     ) -> None:
         super().__init__()
         self.network = network
-        self.n_bits = n_bits
+        self.lengths = tuple(lengths)
+        self.n_bits = sum(lengths)
         self.height, self.width = size
+        self.heads = nn.ModuleList(network.new_head(n_bits) for n_bits in lengths)
+        self.standardise = nn.ModuleList(
+            nn.BatchNorm1d(n_bits, affine=False) if standardise else nn.Identity()
+            for n_bits in lengths
+        )
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
+        self._frozen: list[nn.Module] = []
+
+    def freeze(self, n_stages: int) -> None:
+        """Keep the network's first stages as they are; -1 for all of them.
+
+        Raises
+        ------
+        ConfigError
+            If the network has fewer stages.
+        """
+        stages = self.network.stages()
+        if n_stages > len(stages):
+            raise ConfigError(
+                f"freeze must be at most {len(stages)}, the stages of this network, not {n_stages}"
+            )
+        self._frozen = list(stages[: len(stages) if n_stages < 0 else n_stages])
+        for stage in self._frozen:
+            stage.requires_grad_(requires_grad=False)
+
+    @property
+    def has_fixed_features(self) -> bool:
+        """Whether nothing but the heads is learned."""
+        return bool(self._frozen) and len(self._frozen) == len(self.network.stages())
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; what is frozen keeps the statistics it has."""
+        super().train(mode)
+        for stage in self._frozen:
+            stage.eval()
+        return self
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of images."""
-        logits: Tensor = self.network(self._normalised(images))
+        return self.logits(self.features(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Features of images, as the network gives them: float [N, n_features, h, w] or [N, ...].
+
+        ``images`` are uint8 [N, height, width, 3].
+        """
+        features: Tensor = self.network(self._normalised(images))
+        return features
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits of features: float32 [N, n_bits]."""
+        parts = [
+            standardise(head(features))
+            for head, standardise in zip(self.heads, self.standardise, strict=True)
+        ]
+        logits = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
         return logits.to(torch.float32)
 
     def calibrate(self, images: Tensor) -> None:
         """Let the network adjust its fresh weights to images, uint8 [N, height, width, 3]."""
-        self.network.calibrate(self._normalised(images))
+        self.network.calibrate(self._normalised(images), list(self.heads))
 
     def _normalised(self, images: Tensor) -> Tensor:
         # A permuted NHWC tensor already lies in memory as channels-last.
@@ -61,8 +128,8 @@ class HashModel(nn.Module):
         return (pixels - self.mean) / self.std
 
 
-def pixel_statistics(
-    pixels: NDArray[np.uint8], *, mean_image: bool, block: int = 1024
+def input_statistics(
+    pixels: NDArray[np.uint8], rule: InputRule, *, block: int = 1024
 ) -> tuple[Tensor, Tensor]:
     """Mean and deviation that normalise a training set.
 
@@ -70,12 +137,15 @@ def pixel_statistics(
     ----------
     pixels
         uint8 [n, H, W, 3].
-    mean_image
-        False: mean and standard deviation of each channel, float32 [3, 1, 1] both. True: the
-        mean image, float32 [3, H, W], and ones, float32 [3, 1, 1].
+    rule
+        How the network wants its images. With its own mean and deviation, these; for a mean
+        image, that of the pixels, float32 [3, H, W], and ones; else mean and standard deviation
+        of each channel, float32 [3, 1, 1] both.
     block
         Images summed at a time, which bounds the memory.
     """
+    if rule.mean is not None and rule.std is not None:
+        return _per_channel(np.array(rule.mean)), _per_channel(np.array(rule.std))
     n, height, width, _ = pixels.shape
     total = np.zeros((height, width, 3))
     squares = np.zeros(3)
@@ -84,7 +154,7 @@ def pixel_statistics(
         total += values.sum(axis=0)
         squares += np.square(values).sum(axis=(0, 1, 2))
     mean = total / n
-    if mean_image:
+    if rule.subtracts_mean_image:
         return torch.tensor(mean.transpose(2, 0, 1).astype(np.float32)), torch.ones(3, 1, 1)
     channel_mean = mean.mean(axis=(0, 1))
     variance = squares / (n * height * width) - np.square(channel_mean)

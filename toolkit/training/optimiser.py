@@ -1,45 +1,81 @@
-"""Stochastic gradient descent over a network's parameter groups."""
+"""Optimisers over what is learned, part by part, each with its share of the learning rate."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hashkit.errors import CheckpointError
-from hashkit.training.config import TrainConfig
-from hashkit.training.model import HashModel
+from hashkit.training.muon import Muon
 
-__all__ = ["build_optimiser", "load_momentum", "momentum_of", "set_learning_rate"]
+if TYPE_CHECKING:
+    from hashkit.training.config import TrainConfig
+    from hashkit.training.learner import Learner
+
+__all__ = ["OPTIMISERS", "build_optimiser", "load_momentum", "momentum_of", "set_learning_rate"]
+
+OPTIMISERS: Final[Mapping[str, Callable[..., torch.optim.Optimizer]]] = {
+    "muon": Muon,
+    "sgd": torch.optim.SGD,
+}
+"""Optimisers by name; called with parameter groups, lr, momentum and nesterov."""
 
 
-def build_optimiser(model: HashModel, config: TrainConfig) -> torch.optim.SGD:
-    """SGD with the network's own factors on learning rate and weight decay."""
-    groups = [
-        {
-            "params": list(group.parameters),
-            "lr": config.learning_rate * group.lr_scale,
-            "lr_scale": group.lr_scale,
-            "weight_decay": config.weight_decay * group.decay_scale,
-        }
-        for group in model.network.parameter_groups()
+def build_optimiser(learner: Learner, config: TrainConfig) -> torch.optim.Optimizer:
+    """Optimiser over what is learned.
+
+    Heads and losses learn at the full rate, and the stage of the network that lies ``d`` stages
+    before the heads at ``stage_decay ** d`` of it. Weights are decayed, biases and other vectors
+    are not.
+    """
+    network = learner.model.network
+    stages = list(network.stages())
+    parts: list[tuple[nn.Module, float]] = [
+        (stage, config.stage_decay ** (len(stages) - index)) for index, stage in enumerate(stages)
     ]
-    return torch.optim.SGD(
+    parts += [(learner.model.heads, 1.0), (learner.losses, 1.0)]
+    groups = [
+        group
+        for part, lr_scale in parts
+        for group in _groups(part, lr_scale, lr_scale * network.bias_lr_scale, config)
+    ]
+    return OPTIMISERS[config.optimiser](
         groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.nesterov
     )
 
 
-def set_learning_rate(optimiser: torch.optim.SGD, learning_rate: float) -> None:
+def _groups(
+    part: nn.Module, weight_scale: float, vector_scale: float, config: TrainConfig
+) -> Iterator[dict[str, Any]]:
+    learned = [parameter for parameter in part.parameters() if parameter.requires_grad]
+    weights = [parameter for parameter in learned if parameter.ndim > 1]
+    vectors = [parameter for parameter in learned if parameter.ndim <= 1]
+    for parameters, lr_scale, weight_decay in (
+        (weights, weight_scale, config.weight_decay),
+        (vectors, vector_scale, 0.0),
+    ):
+        if parameters:
+            yield {
+                "params": parameters,
+                "lr": config.learning_rate * lr_scale,
+                "lr_scale": lr_scale,
+                "weight_decay": weight_decay,
+            }
+
+
+def set_learning_rate(optimiser: torch.optim.Optimizer, learning_rate: float) -> None:
     """Set the rate of all groups, each by its factor."""
     for group in optimiser.param_groups:
         group["lr"] = learning_rate * group["lr_scale"]
 
 
-def momentum_of(model: HashModel, optimiser: torch.optim.SGD) -> dict[str, Tensor]:
+def momentum_of(learner: Learner, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Momentum buffers by parameter name; empty before the first step."""
     buffers = {}
-    for name, parameter in model.named_parameters():
+    for name, parameter in learner.named_parameters():
         buffer = optimiser.state[parameter].get("momentum_buffer")
         if buffer is not None:
             buffers[name] = buffer
@@ -47,7 +83,7 @@ def momentum_of(model: HashModel, optimiser: torch.optim.SGD) -> dict[str, Tenso
 
 
 def load_momentum(
-    model: HashModel, optimiser: torch.optim.SGD, buffers: Mapping[str, Tensor]
+    learner: Learner, optimiser: torch.optim.Optimizer, buffers: Mapping[str, Tensor]
 ) -> None:
     """Put saved momentum buffers back; none at all are those of a run before its first update.
 
@@ -59,7 +95,9 @@ def load_momentum(
     # In fp16 the first steps may all have been skipped, because their gradients overflowed.
     if not buffers or not optimiser.defaults["momentum"]:
         return
-    for name, parameter in model.named_parameters():
+    for name, parameter in learner.named_parameters():
+        if not parameter.requires_grad:
+            continue
         saved = buffers.get(name)
         if saved is None or saved.shape != parameter.shape:
             raise CheckpointError(f"the checkpoint has no momentum for {name} that fits")

@@ -22,10 +22,16 @@ from hashkit.training.data import (
     StreamedPixels,
     TrainingData,
 )
+from hashkit.training.losses import LOSSES
 
-__all__ = ["prepare_labelled", "prepare_triplets"]
+__all__ = ["learns_from_labels", "prepare_labelled", "prepare_triplets", "prepare_unlabelled"]
 
 Progress = Callable[[int, int], None]
+
+
+def learns_from_labels(config: TrainConfig) -> bool:
+    """Whether the loss of the settings needs labels, or a triplet list in their place."""
+    return LOSSES[config.loss].learns_from == "labels"
 
 
 def prepare_labelled(
@@ -67,7 +73,7 @@ def prepare_labelled(
     if images.labels is None:
         raise ConfigError(
             f"{images.name} has no labels to learn from: sort the images into one folder a class, "
-            "or give triplets with --triplets"
+            "give triplets with --triplets, or learn without labels with --loss bihalf or cibhash"
         )
     pixels, rows, faults = _decode(images, config, n_workers, strict, progress)
     labels: NDArray[Any] = images.labels[rows]
@@ -86,6 +92,35 @@ def prepare_labelled(
         dataset=images.name,
         protocol=protocol,
         class_names=images.class_names,
+    )
+    return data, faults
+
+
+def prepare_unlabelled(
+    images: ImageSet,
+    config: TrainConfig,
+    *,
+    protocol: str = "",
+    n_workers: int | None = None,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> tuple[TrainingData, list[Fault]]:
+    """Training data of images whose labels, if they have any, are not looked at.
+
+    Nothing is held out, since nothing could be scored without labels.
+
+    Parameters, results and errors are those of `prepare_labelled`.
+    """
+    pixels, rows, faults = _decode(images, config, n_workers, strict, progress)
+    data = TrainingData(
+        pixels=pixels,
+        labels=None,
+        triplets=None,
+        fit_items=np.arange(len(rows)),
+        held_items=np.arange(0),
+        names_sha256=hash_names([images.names[row] for row in rows], None),
+        dataset=images.name,
+        protocol=protocol,
     )
     return data, faults
 

@@ -8,11 +8,19 @@ from typing import Final
 
 from torch import Tensor
 
-from hashkit.training.losses import TripletLoss
+from hashkit.training.losses import LossValue
 
 __all__ = ["METRICS_FIELDS", "Meter", "StepReport", "TrainResult"]
 
-METRICS_FIELDS: Final = ("step", "epoch", "loss", "active", "learning_rate", "images_per_second")
+METRICS_FIELDS: Final = (
+    "step",
+    "epoch",
+    "loss",
+    "active",
+    "learning_rate",
+    "images_per_second",
+    "seconds",
+)
 """Fields of `StepReport` that a line of metrics.jsonl holds."""
 
 _REPORT_SECONDS: Final = 0.2
@@ -29,12 +37,14 @@ class StepReport:
     epoch
         Epoch now running, from 1.
     loss, active
-        Mean loss, and share of triplets whose hinge is above 0, since the last line of
-        metrics.jsonl.
+        Mean loss, and mean share of what it compares that still needs learning, since the last
+        line of metrics.jsonl.
     learning_rate
         Of the step.
     images_per_second
         Since the last line of metrics.jsonl.
+    seconds
+        Wall time of the training so far, that before a resumption included.
     held_out
         Latest score on held-out images; None before the first, or without.
     """
@@ -46,6 +56,7 @@ class StepReport:
     active: float
     learning_rate: float
     images_per_second: float
+    seconds: float
     held_out: float | None
 
 
@@ -60,7 +71,8 @@ class TrainResult:
     best_step, best_score
         Step and score of the checkpoint that held-out images chose; None without.
     seconds
-        Wall time of this call.
+        Wall time of the training; of a resumed one, in all its parts, each up to the last line of
+        metrics.jsonl before its last snapshot.
     images_per_second
         Mean over this call, held-out looks and snapshots included.
     """
@@ -89,10 +101,10 @@ class Meter:
         self.n_images = 0
         self._shown = self.start
 
-    def add(self, loss: TripletLoss, n_images: int) -> None:
+    def add(self, loss: LossValue, n_images: int) -> None:
         """Count a step."""
         self.loss = self.loss + loss.value.detach()
-        self.active = self.active + loss.n_active / loss.n_triplets.clamp(min=1)
+        self.active = self.active + loss.active
         self.n_steps += 1
         self.n_images += n_images
 

@@ -12,7 +12,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -26,15 +26,13 @@ from hashkit.training.augment import augment, choose_augmentation
 from hashkit.training.checkpoint import (
     Checkpoint,
     library_versions,
-    new_model,
     read_checkpoint,
     write_checkpoint,
 )
 from hashkit.training.config import TrainConfig
-from hashkit.training.data import TrainingData, ahead
-from hashkit.training.losses import LOSSES, TripletLoss
-from hashkit.training.model import pixel_statistics
-from hashkit.training.networks import NETWORKS
+from hashkit.training.data import MEMORY_LIMIT_BYTES, TrainingData, ahead
+from hashkit.training.learner import Learner
+from hashkit.training.losses import LOSSES, LossValue
 from hashkit.training.optimiser import (
     build_optimiser,
     load_momentum,
@@ -48,11 +46,8 @@ from hashkit.training.selection import held_out_score
 
 __all__ = ["Trainer"]
 
-STATISTICS_BYTES = 2**28
-"""Memory of the images that mean and deviation are computed from: 87,381 of 32x32."""
-
-CALIBRATION_IMAGES = 256
-"""Images that fresh weights are adjusted to."""
+_FEATURE_BATCH: Final = 64
+"""Images whose features are computed at a time."""
 
 
 class Trainer:
@@ -83,8 +78,10 @@ class Trainer:
         self.data = data
         self.run = run
         self.device = device
-        self.augmentation = choose_augmentation(config.augmentation, data.dataset)
-        self.loss = LOSSES[config.loss](config.margin, config.average)
+        self.augmentation = dataclasses.replace(
+            choose_augmentation(config.augmentation, data.dataset), cutout=config.cutout
+        )
+        self.learner = Learner.build(config, data).to(device)
         self.order = BatchOrder(
             n_items=len(data.fit_items),
             batch_size=config.batch_size,
@@ -97,37 +94,24 @@ class Trainer:
         self.best_step: int | None = None
         self.best_score: float | None = None
         self.held_out: float | None = None
-        self._build()
-
-    def _build(self) -> None:
-        config = self.config
-        n_images = max(1, STATISTICS_BYTES // (config.height * config.width * 3))
-        mean, std = pixel_statistics(
-            self.data.pixels.sample(n_images),
-            mean_image=NETWORKS[config.network].subtracts_mean_image,
-        )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            self.model = new_model(config, mean, std)
-            self.model.eval()
-            self.model.calibrate(torch.from_numpy(self.data.pixels.sample(CALIBRATION_IMAGES)))
-        if config.channels_last:
-            self.model = self.model.to(memory_format=torch.channels_last)
-        self.model.to(self.device)
-        self.optimiser = build_optimiser(self.model, config)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "fp16")
+        self.seconds = 0.0
+        self._started = time.perf_counter()
+        self.optimiser = build_optimiser(self.learner, config)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
+        self._fixed_features: Tensor | None = None
 
     @property
     def manifest(self) -> Manifest:
         """What the model will say of itself."""
         config = self.config
         return Manifest(
-            n_bits=config.n_bits,
+            n_bits=sum(config.lengths),
             height=config.height,
             width=config.width,
             resize=config.resize,
             network=config.network,
             loss=config.loss,
+            recipe=config.recipe,
             dataset=self.data.dataset,
             protocol=self.data.protocol,
             class_names=self.data.class_names,
@@ -158,15 +142,51 @@ class Trainer:
                 f"{path} was made from other training images than there are now: bring back those "
                 "that were added, removed, renamed or damaged since, or train a new run"
             )
-        self.model.load_state_dict(dict(checkpoint.model))
-        load_momentum(self.model, self.optimiser, checkpoint.optimiser)
+        self.learner.model.load_state_dict(dict(checkpoint.model))
+        self.learner.losses.load_state_dict(dict(checkpoint.losses))
+        load_momentum(self.learner, self.optimiser, checkpoint.optimiser)
         self.scaler.load_state_dict(checkpoint.state["scaler"])
         self.best_step = checkpoint.state["best_step"]
         self.best_score = checkpoint.state["best_score"]
         self.held_out = checkpoint.state["held_out"]
         self.step = checkpoint.step
         self.run.rewind_metrics(self.step)
+        # Not in the checkpoint, so that equal trainings leave equal files.
+        self.seconds = max((line["seconds"] for line in self.run.read_metrics()), default=0.0)
         return self.step
+
+    def compute_features(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Compute the features once, where no step changes them.
+
+        That is where the whole network is frozen and images are not augmented; otherwise, and
+        where they would not fit into memory, this does nothing. `fit` does it if it was not done.
+
+        Parameters
+        ----------
+        progress
+            Called with images done and images in all.
+        """
+        if not self.has_fixed_features or self._fixed_features is not None:
+            return
+        n_images = len(self.data.pixels)
+        parts: list[Tensor] = []
+        self.learner.eval()
+        with torch.inference_mode():
+            for start in range(0, n_images, _FEATURE_BATCH):
+                rows = np.arange(start, min(start + _FEATURE_BATCH, n_images))
+                images = self.data.pixels.batch(rows).to(self.device)
+                parts.append(self.learner.model.features(images).cpu())
+                if parts[0][0].nbytes * n_images > MEMORY_LIMIT_BYTES:
+                    return
+                if progress is not None:
+                    progress(int(rows[-1]) + 1, n_images)
+        # A clone outside inference mode, so that gradients of the heads can be taken.
+        self._fixed_features = torch.cat(parts).clone()
+
+    @property
+    def has_fixed_features(self) -> bool:
+        """Whether no step changes the features of an image."""
+        return self.learner.model.has_fixed_features and self.augmentation.leaves_images
 
     def fit(
         self,
@@ -177,9 +197,11 @@ class Trainer:
 
         Either way the state is saved before this returns, and `resume` goes on from it.
         """
-        start, first_step, n_images = time.perf_counter(), self.step, 0
+        self._started = start = time.perf_counter()
+        first_step, n_images = self.step, 0
         per_epoch = self.order.steps_per_epoch
-        self.model.train()
+        self.compute_features()
+        self.learner.train()
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             meter = Meter()
             while self.step < self.n_steps and not should_stop():
@@ -197,14 +219,14 @@ class Trainer:
                         break
         if self.step > first_step:
             self._snapshot()
-        seconds = time.perf_counter() - start
+        self.seconds = self._seconds()
         return TrainResult(
             step=self.step,
             n_steps=self.n_steps,
             best_step=self.best_step,
             best_score=self.best_score,
-            seconds=seconds,
-            images_per_second=n_images / max(seconds, 1e-9),
+            seconds=self.seconds,
+            images_per_second=n_images / max(time.perf_counter() - start, 1e-9),
         )
 
     def _rows(self, items: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -212,29 +234,40 @@ class Trainer:
         chosen = self.data.fit_items[items]
         return chosen if self.data.triplets is None else np.unique(self.data.triplets[chosen])
 
-    def _train_step(self, items: NDArray[np.int64], rows: NDArray[np.int64]) -> TripletLoss:
-        config, step = self.config, self.step
-        draws = torch.Generator().manual_seed(step_seed(config.seed, AUGMENT_STREAM, step))
-        images = self.data.pixels.batch(rows).to(self.device, non_blocking=True)
-        images = augment(images, self.augmentation, draws)
-        torch.manual_seed(step_seed(config.seed, DROPOUT_STREAM, step))
+    def _train_step(self, items: NDArray[np.int64], rows: NDArray[np.int64]) -> LossValue:
+        self.learner.begin_step(self.step / self.n_steps)
+        # Of all that network, heads and losses draw in this step.
+        torch.manual_seed(step_seed(self.config.seed, DROPOUT_STREAM, self.step))
         with self._autocast():
-            logits = self.model(images)
-        loss = self._loss(self.model.network.relax(logits.float()), items, rows)
+            features = self._features(rows)
+            logits = self.learner.model.logits(features)
+        loss = self._loss(logits.float(), features, items, rows)
         self._update(loss.value)
         self.step += 1
         return loss
 
+    def _features(self, rows: NDArray[np.int64]) -> Tensor:
+        """Features of a batch; of two views of each image, one after the other, if so learned."""
+        n_views = 2 if self.learner.learns_from == "views" else 1
+        if self._fixed_features is not None:
+            features = self._fixed_features[torch.from_numpy(rows)].to(self.device)
+            return torch.cat([features] * n_views)
+        seed, step = self.config.seed, self.step
+        draws = torch.Generator().manual_seed(step_seed(seed, AUGMENT_STREAM, step))
+        images = self.data.pixels.batch(rows).to(self.device, non_blocking=True)
+        views = [augment(images, self.augmentation, draws) for _ in range(n_views)]
+        return self.learner.model.features(torch.cat(views))
+
     def _loss(
-        self, codes: Tensor, items: NDArray[np.int64], rows: NDArray[np.int64]
-    ) -> TripletLoss:
+        self, logits: Tensor, features: Tensor, items: NDArray[np.int64], rows: NDArray[np.int64]
+    ) -> LossValue:
         if self.data.triplets is not None:
             triplets = np.searchsorted(rows, self.data.triplets[self.data.fit_items[items]])
-            return self.loss.of_triplets(codes, torch.from_numpy(triplets).to(self.device))
-        assert self.data.labels is not None  # noqa: S101 - by TrainingData
-        labels = torch.from_numpy(self.data.labels[rows]).to(self.device)
-        loss: TripletLoss = self.loss(codes, labels)
-        return loss
+            return self.learner.triplet_loss(logits, torch.from_numpy(triplets).to(self.device))
+        labels = None
+        if self.data.labels is not None:
+            labels = torch.from_numpy(self.data.labels[rows]).to(self.device)
+        return self.learner.loss(logits, features, labels)
 
     def _update(self, loss: Tensor) -> None:
         config = self.config
@@ -243,7 +276,7 @@ class Trainer:
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         if config.clip_norm:
             self.scaler.unscale_(self.optimiser)
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
+            torch.nn.utils.clip_grad_norm_(self.learner.parameters(), config.clip_norm)
         self.scaler.step(self.optimiser)
         self.scaler.update()
 
@@ -286,6 +319,7 @@ class Trainer:
             active=active,
             learning_rate=self._learning_rate(self.step - 1),
             images_per_second=images_per_second,
+            seconds=self._seconds(),
             held_out=self.held_out,
         )
         if on_step is not None:
@@ -306,29 +340,54 @@ class Trainer:
         if not is_last and self.step % (self.config.snapshot_steps or per_epoch) == 0:
             self._snapshot()
 
+    def _seconds(self) -> float:
+        """Seconds of training so far, those before a resumption included."""
+        return self.seconds + time.perf_counter() - self._started
+
     def _last_snapshot(self) -> int:
         return max((step for step, _ in self.run.snapshots()), default=0)
 
+    def score_held_out(self) -> float:
+        """Score of the model as it is on the held-out images, see `held_out_score`."""
+        self.learner.eval()
+        score = held_out_score(self._encode, self.data, self.config.lengths)
+        self.learner.train()
+        return score
+
     def _validate(self) -> None:
-        self.held_out = held_out_score(self.model, self.data, self.device)
-        self.run.append_metrics({"step": self.step, "held_out": self.held_out})
+        self.held_out = self.score_held_out()
+        self.run.append_metrics(
+            {"step": self.step, "held_out": self.held_out, "seconds": self._seconds()}
+        )
         if self.best_score is None or self.held_out > self.best_score:
             self.best_step, self.best_score = self.step, self.held_out
-            write_checkpoint(self.run.best_path, self._checkpoint(with_momentum=False))
+            write_checkpoint(self.run.best_path, self._checkpoint(to_resume=False))
+
+    @torch.inference_mode()
+    def _encode(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Logits of training images as they are, in evaluation mode."""
+        model = self.learner.model
+        if self._fixed_features is not None:
+            features = self._fixed_features[torch.from_numpy(rows)].to(self.device)
+        else:
+            features = model.features(self.data.pixels.batch(rows).to(self.device))
+        logits: NDArray[np.float32] = model.logits(features).cpu().numpy()
+        return logits
 
     def _snapshot(self) -> None:
-        write_checkpoint(self.run.snapshot_path(self.step), self._checkpoint(with_momentum=True))
+        write_checkpoint(self.run.snapshot_path(self.step), self._checkpoint(to_resume=True))
         if self.config.keep_snapshots:
             for _, path in self.run.snapshots()[: -self.config.keep_snapshots]:
                 path.unlink()
 
-    def _checkpoint(self, *, with_momentum: bool) -> Checkpoint:
+    def _checkpoint(self, *, to_resume: bool) -> Checkpoint:
         return Checkpoint(
             step=self.step,
             config=self.config,
             manifest=self.manifest,
-            model=self.model.state_dict(),
-            optimiser=momentum_of(self.model, self.optimiser) if with_momentum else {},
+            model=self.learner.model.state_dict(),
+            losses=self.learner.losses.state_dict() if to_resume else {},
+            optimiser=momentum_of(self.learner, self.optimiser) if to_resume else {},
             state={
                 "names_sha256": self.data.names_sha256,
                 "scaler": self.scaler.state_dict(),
@@ -342,7 +401,7 @@ class Trainer:
 def _group_size(config: TrainConfig, data: TrainingData) -> int:
     """Images of one label that stay together; as many as keep all labels in a batch, at least 4."""
     labels = data.fit_labels()
-    if labels is None:
+    if labels is None or not LOSSES[config.loss].compares_images:
         return 1
     if config.images_per_class:
         return config.images_per_class

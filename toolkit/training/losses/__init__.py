@@ -2,8 +2,63 @@
 
 from __future__ import annotations
 
-from hashkit.training.losses.triplet import TripletLoss, TripletRankingLoss
+import inspect
+from collections.abc import Mapping
 
-__all__ = ["LOSSES", "TripletLoss", "TripletRankingLoss"]
+from hashkit.errors import ConfigError
+from hashkit.training.losses.base import LearnsFrom, Loss, LossValue, Task
+from hashkit.training.losses.bihalf import BiHalfLoss
+from hashkit.training.losses.cibhash import CibHashLoss
+from hashkit.training.losses.csq import CsqLoss
+from hashkit.training.losses.dch import DchLoss
+from hashkit.training.losses.dpn import DpnLoss
+from hashkit.training.losses.dpsh import DpshLoss
+from hashkit.training.losses.dsh import DshLoss
+from hashkit.training.losses.dtsh import DtshLoss
+from hashkit.training.losses.greedyhash import GreedyHashLoss
+from hashkit.training.losses.hashnet import HashNetLoss
+from hashkit.training.losses.orthohash import OrthoHashLoss
+from hashkit.training.losses.triplet import TripletRankingLoss
 
-LOSSES = {"triplet": TripletRankingLoss}
+__all__ = ["LOSSES", "LearnsFrom", "Loss", "LossValue", "Task", "build_loss", "loss_options"]
+
+LOSSES: dict[str, type[Loss]] = {
+    "triplet": TripletRankingLoss,
+    "dpsh": DpshLoss,
+    "dtsh": DtshLoss,
+    "dsh": DshLoss,
+    "hashnet": HashNetLoss,
+    "dch": DchLoss,
+    "csq": CsqLoss,
+    "orthohash": OrthoHashLoss,
+    "dpn": DpnLoss,
+    "greedyhash": GreedyHashLoss,
+    "bihalf": BiHalfLoss,
+    "cibhash": CibHashLoss,
+}
+
+
+def loss_options(name: str) -> dict[str, float | str | None]:
+    """Options of a loss and their defaults; None is one that depends on the task."""
+    parameters = inspect.signature(LOSSES[name]).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def check_options(name: str, options: Mapping[str, float | str]) -> None:
+    """Raise ConfigError if a loss does not have one of the options."""
+    unknown = sorted(options.keys() - loss_options(name).keys())
+    if unknown:
+        known = ", ".join(loss_options(name)) or "no options"
+        raise ConfigError(f"the loss {name} has no {', '.join(unknown)}; it has {known}")
+
+
+def build_loss(name: str, task: Task, options: Mapping[str, float | str]) -> Loss:
+    """Loss of a name; what it draws comes from torch's global generator.
+
+    Raises
+    ------
+    ConfigError
+        If it does not have one of the options, or cannot learn the task.
+    """
+    check_options(name, options)
+    return LOSSES[name](task, **options)

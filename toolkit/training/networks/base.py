@@ -1,77 +1,94 @@
-"""What every network offers to the trainer."""
+"""What every network offers to the trainer: feature maps, stages, and heads that make logits."""
 
 from __future__ import annotations
 
 import abc
 import dataclasses
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from torch import Tensor, nn
 
-__all__ = ["Network", "ParameterGroup"]
+__all__ = ["InputRule", "LinearHead", "Network"]
 
 
 @dataclasses.dataclass(frozen=True)
-class ParameterGroup:
-    """Parameters that share a learning rate and a weight decay.
+class InputRule:
+    """How a network wants its images.
 
     Attributes
     ----------
-    parameters
-        The parameters.
-    lr_scale, decay_scale
-        Factors on the solver's learning rate and weight decay.
+    size
+        (height, width) in pixels that it was made for; None for a network of any size.
+    resize
+        A rule of `hashkit.manifest.RESIZE_RULES`.
+    mean, std
+        Of each channel, in pixel values 0..255, by which images are normalised; None for those
+        of the training images.
+    subtracts_mean_image
+        Whether pixels come as 0..255 less the training set's mean image, as in Caffe.
     """
 
-    parameters: Sequence[nn.Parameter]
-    lr_scale: float = 1.0
-    decay_scale: float = 1.0
+    size: tuple[int, int] | None = None
+    resize: str = "crop-bilinear"
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    subtracts_mean_image: bool = False
 
 
 class Network(nn.Module, abc.ABC):
-    """A map from normalised images to one logit a bit.
+    """A map from normalised images to features, with heads that turn these into logits.
 
-    Subclasses implement `build`, and ``forward``: float [N, 3, H, W] -> float [N, n_bits].
+    Subclasses implement ``forward``: float [N, 3, H, W] -> feature maps, float
+    [N, n_features, h, w], or features, float [N, n_features].
 
     Attributes
     ----------
-    subtracts_mean_image
-        Whether pixels come as 0..255 less the training set's mean image, as in Caffe, instead
-        of standardised channel by channel.
+    n_features
+        Channels of the features.
+    bias_lr_scale
+        Factor on the learning rate of biases and other vectors.
     """
 
-    subtracts_mean_image: ClassVar[bool] = False
+    n_features: int
+    bias_lr_scale: ClassVar[float] = 1.0
 
-    @classmethod
     @abc.abstractmethod
-    def build(cls, n_bits: int, *, dropout: float, epsilon: float, standardise: bool) -> Self:
-        """Network with fresh weights, drawn from torch's global generator.
+    def stages(self) -> Sequence[nn.Module]:
+        """Parts of the network, first to last, which hold all of its parameters.
 
-        Parameters
-        ----------
-        n_bits
-            Bits of a code.
-        dropout
-            Share of features dropped.
-        epsilon
-            Half-width of the threshold's undecided zone; ignored by networks without one.
-        standardise
-            Whether logits are standardised over the batch; ignored likewise.
+        What is frozen is frozen stage by stage, and layer-wise learning rates are one a stage.
         """
 
-    def calibrate(self, images: Tensor) -> None:
+    def new_head(self, n_bits: int) -> nn.Module:
+        """Fresh head: features as ``forward`` gives them -> logits, float [N, n_bits]."""
+        return LinearHead(self.n_features, n_bits)
+
+    def calibrate(self, images: Tensor, heads: Sequence[nn.Module]) -> None:
         """Adjust fresh weights to normalised training images, float [N, 3, H, W]; by default not.
 
-        Called once, before the first step, in evaluation mode.
+        Called once, before the first step, in evaluation mode, for a network that starts from
+        random weights.
         """
 
-    def relax(self, logits: Tensor) -> Tensor:
-        """Codes in [0, 1] that the ranking losses compare: float [N, n_bits], as the logits."""
-        return logits.sigmoid()
 
-    def parameter_groups(self) -> list[ParameterGroup]:
-        """Weights, and biases and other vectors, which are not decayed."""
-        weights = [parameter for parameter in self.parameters() if parameter.ndim > 1]
-        vectors = [parameter for parameter in self.parameters() if parameter.ndim <= 1]
-        return [ParameterGroup(weights), ParameterGroup(vectors, decay_scale=0.0)]
+class LinearHead(nn.Module):
+    """Mean over the grid, dropout, and one linear map to all bits.
+
+    Shapes: float [N, n_features, h, w] or [N, n_features] -> float [N, n_bits].
+    """
+
+    def __init__(self, n_features: int, n_bits: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(n_features, n_bits)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits of features."""
+        logits: Tensor = self.linear(self.dropout(pooled(features)))
+        return logits
+
+
+def pooled(features: Tensor) -> Tensor:
+    """Mean over the grid of feature maps: float [N, C, h, w] or [N, C] -> float [N, C]."""
+    return features.mean((2, 3)) if features.ndim == 4 else features

@@ -20,56 +20,78 @@ decayed. Pixels are 0..255 less the training set's mean image; pools round up, a
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 
-from hashkit.training.networks.base import Network, ParameterGroup
-from hashkit.training.networks.dnnh import SLICE_SIZE, nin_features
-from hashkit.training.networks.layers import DivideAndEncode
+from hashkit.training.networks.base import Network
+from hashkit.training.networks.layers import (
+    DivideAndEncode,
+    calibrate_layers,
+    dnnh_head,
+    nin_blocks,
+)
 
 __all__ = ["DnnhCaffe"]
 
-_STDS = (0.05, 0.05, 0.01, 0.05, 0.01, 0.05, 0.01, 0.05)
+_STDS = (0.05, 0.05, 0.01, 0.05, 0.01, 0.05, 0.01)
+_HEAD_STD = 0.05
 _ENCODER_STD = 0.1
 
 
 class DnnhCaffe(Network):
     """The Caffe implementation's network, for images of any size from 8x8.
 
-    Shapes: float [N, 3, H, W] -> float [N, n_bits].
+    Shapes: float [N, 3, H, W] -> float [N, 1024, h, w].
+
+    Parameters
+    ----------
+    dropout
+        Share of features dropped after the first and third pool.
     """
 
-    subtracts_mean_image: ClassVar[bool] = True
+    n_features = 1024
+    bias_lr_scale: ClassVar[float] = 2.0
 
-    def __init__(self, n_bits: int, *, dropout: float) -> None:
+    def __init__(self, *, dropout: float) -> None:
         super().__init__()
-        self.features = nin_features(n_bits, dropout=dropout, third_kernel=1)
-        self.encode = DivideAndEncode(n_bits, SLICE_SIZE)
-        convolutions = [module for module in self.modules() if isinstance(module, nn.Conv2d)]
-        for convolution, std in zip(convolutions, _STDS, strict=True):
-            nn.init.normal_(convolution.weight, std=std)
-            nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
-        nn.init.normal_(self.encode.weight, std=_ENCODER_STD)
-
-    @classmethod
-    def build(
-        cls,
-        n_bits: int,
-        *,
-        dropout: float,
-        epsilon: float,  # noqa: ARG003
-        standardise: bool,  # noqa: ARG003
-    ) -> Self:
-        """Network with fresh weights; it has neither a threshold nor standardised logits."""
-        return cls(n_bits, dropout=dropout)
+        self.blocks = nin_blocks(dropout=dropout, third_kernel=1)
+        for convolution, std in zip(_convolutions(self), _STDS, strict=True):
+            _start(convolution, std)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of images less the mean image."""
-        logits: Tensor = self.encode(self.features(images).flatten(1))
-        return logits
+        """Feature maps of images less the mean image."""
+        maps = images
+        for block in self.blocks:
+            maps = block(maps)
+        return maps
 
-    def parameter_groups(self) -> list[ParameterGroup]:
-        """Weights; biases at twice the rate and without decay."""
-        weights, biases = super().parameter_groups()
-        return [weights, ParameterGroup(biases.parameters, lr_scale=2.0, decay_scale=0.0)]
+    def stages(self) -> Sequence[nn.Module]:
+        """The mlpconv blocks."""
+        return list(self.blocks)
+
+    def new_head(self, n_bits: int) -> nn.Module:
+        """Divide-and-encode."""
+        head = dnnh_head(n_bits, self.n_features)
+        for convolution in _convolutions(head):
+            _start(convolution, _HEAD_STD)
+        encoder = head[-1]
+        assert isinstance(encoder, DivideAndEncode)  # noqa: S101 - by dnnh_head
+        nn.init.normal_(encoder.weight, std=_ENCODER_STD)
+        return head
+
+    def calibrate(self, images: Tensor, heads: Sequence[nn.Module]) -> None:
+        """Bring each layer's outputs to mean 0 and variance 1, see `calibrate_layers`."""
+        maps = calibrate_layers(self.blocks, images)
+        for head in heads:
+            calibrate_layers([head], maps)
+
+
+def _convolutions(part: nn.Module) -> Iterator[nn.Conv2d]:
+    return (module for module in part.modules() if isinstance(module, nn.Conv2d))
+
+
+def _start(convolution: nn.Conv2d, std: float) -> None:
+    nn.init.normal_(convolution.weight, std=std)
+    nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]

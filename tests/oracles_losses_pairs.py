@@ -1,0 +1,167 @@
+"""Plain loops over what the losses of pairs and triplets are defined to be.
+
+Written from the papers, in Python floats. Labels are numbers (-1: none) or rows of 0 and 1. Each
+loss gives its value and the share of what was compared that still needs learning.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+Row = Sequence[float]
+Rows = Sequence[Row]
+
+
+def is_labelled(label: Any) -> bool:
+    return label >= 0 if isinstance(label, int) else any(label)
+
+
+def share_a_label(one: Any, other: Any) -> bool:
+    if isinstance(one, int):
+        return one == other
+    return any(a and b for a, b in zip(one, other, strict=True))
+
+
+def pairs_of(labels: Sequence[Any]) -> list[tuple[int, int, bool]]:
+    """Every (i, j, whether they are similar) of two different images with labels."""
+    rows = [row for row in range(len(labels)) if is_labelled(labels[row])]
+    return [(i, j, share_a_label(labels[i], labels[j])) for i in rows for j in rows if i != j]
+
+
+def triplets_of(labels: Sequence[Any]) -> list[tuple[int, int, int]]:
+    """Every (query, one that shares a label with it, one that shares none)."""
+    pairs = pairs_of(labels)
+    return [
+        (query, near, far)
+        for query, near, is_similar in pairs
+        for other, far, far_is_similar in pairs
+        if query == other and is_similar and not far_is_similar
+    ]
+
+
+def dot(one: Row, other: Row) -> float:
+    return math.fsum(a * b for a, b in zip(one, other, strict=True))
+
+
+def squared_distance(one: Row, other: Row) -> float:
+    return math.fsum((a - b) ** 2 for a, b in zip(one, other, strict=True))
+
+
+def cosine(one: Row, other: Row) -> float:
+    return dot(one, other) / math.sqrt(dot(one, one) * dot(other, other))
+
+
+def sign(value: float) -> float:
+    return 1.0 if value > 0 else -1.0
+
+
+def sigmoid(value: float) -> float:
+    return 1 / (1 + math.exp(-value))
+
+
+def mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values) if values else 0.0
+
+
+def weighted_mean(costs: Sequence[float], are_similar: Sequence[bool]) -> float:
+    """Cao et al. 2017, 2018: w = |S| / |S1| for similar pairs, |S| / |S0| for dissimilar ones."""
+    total = 0.0
+    for cost, is_similar in zip(costs, are_similar, strict=True):
+        total += len(costs) / are_similar.count(is_similar) * cost
+    return total / max(1, len(costs))
+
+
+def quantisation_error(logits: Rows, images: set[int]) -> float:
+    """Mean over images and bits of the squared distance from the code."""
+    return mean([(value - sign(value)) ** 2 for image in images for value in logits[image]])
+
+
+def share_misjudged(codes: Rows, pairs: Sequence[tuple[int, int, bool]]) -> float:
+    """Share of similar pairs with an inner product of 0 or less, dissimilar of 0 or more."""
+    wrong = []
+    for i, j, is_similar in pairs:
+        product = dot(codes[i], codes[j])
+        wrong.append(float(product <= 0 if is_similar else product >= 0))
+    return mean(wrong)
+
+
+def dpsh(logits: Rows, labels: Sequence[Any], quantisation: float) -> tuple[float, float]:
+    """Li et al. 2016."""
+    pairs = pairs_of(labels)
+    costs = []
+    for i, j, is_similar in pairs:
+        theta = dot(logits[i], logits[j]) / 2
+        costs.append(-math.log(sigmoid(theta if is_similar else -theta)))
+    images = {i for i, _, _ in pairs}
+    value = mean(costs) + quantisation * quantisation_error(logits, images)
+    return value, share_misjudged(logits, pairs)
+
+
+def dtsh(
+    logits: Rows, triplets: Sequence[Sequence[int]], margin: float, quantisation: float
+) -> tuple[float, float]:
+    """Wang et al. 2016."""
+    costs = []
+    for query, near, far in triplets:
+        theta_near = dot(logits[query], logits[near]) / 2
+        theta_far = dot(logits[query], logits[far]) / 2
+        costs.append(-math.log(sigmoid(theta_near - theta_far - margin)))
+    images = {image for triplet in triplets for image in triplet}
+    value = mean(costs) + quantisation * quantisation_error(logits, images)
+    return value, mean([float(math.exp(-cost) <= 0.5) for cost in costs])
+
+
+def dsh(
+    logits: Rows, labels: Sequence[Any], margin: float, quantisation: float
+) -> tuple[float, float]:
+    """Liu et al. 2016."""
+    pairs = pairs_of(labels)
+    costs, needed = [], []
+    for i, j, is_similar in pairs:
+        distance = squared_distance(logits[i], logits[j])
+        codes = [[sign(value) for value in logits[row]] for row in (i, j)]
+        costs.append(0.5 * distance if is_similar else 0.5 * max(0.0, margin - distance))
+        needed.append(float(codes[0] != codes[1] if is_similar else distance < margin))
+    images = {i for i, _, _ in pairs}
+    errors = [math.fsum(abs(abs(value) - 1) for value in logits[image]) for image in images]
+    return mean(costs) + quantisation * mean(errors), mean(needed)
+
+
+def hashnet(logits: Rows, labels: Sequence[Any], scale: float, beta: float) -> tuple[float, float]:
+    """Cao et al. 2017."""
+    codes = [[math.tanh(beta * value) for value in row] for row in logits]
+    pairs = pairs_of(labels)
+    costs = []
+    for i, j, is_similar in pairs:
+        product = scale * dot(codes[i], codes[j])
+        costs.append(math.log(1 + math.exp(product)) - is_similar * product)
+    return weighted_mean(costs, [s for _, _, s in pairs]), share_misjudged(codes, pairs)
+
+
+def dch(
+    logits: Rows,
+    labels: Sequence[Any],
+    gamma: float,
+    quantisation: float,
+    least_bits: float,
+) -> tuple[float, float]:
+    """Cao et al. 2018; ``least_bits`` is added to the distances of dissimilar pairs."""
+    codes = [[math.tanh(value) for value in row] for row in logits]
+    n_bits = len(codes[0])
+    pairs = pairs_of(labels)
+    costs = []
+    for i, j, is_similar in pairs:
+        distance = n_bits / 2 * (1 - cosine(codes[i], codes[j]))
+        if not is_similar:
+            distance += least_bits
+        likelihood = (gamma if is_similar else distance) / (gamma + distance)
+        costs.append(-math.log(likelihood))
+    errors = []
+    for image in {i for i, _, _ in pairs}:
+        absolute = [abs(value) for value in codes[image]]
+        distance = n_bits / 2 * (1 - cosine(absolute, [1.0] * n_bits))
+        errors.append(-math.log(gamma / (gamma + distance)))
+    value = weighted_mean(costs, [s for _, _, s in pairs]) + quantisation * mean(errors)
+    return value, share_misjudged(codes, pairs)

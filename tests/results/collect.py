@@ -1,0 +1,256 @@
+"""From run folders to one small JSON each, from which write.py makes the results page.
+
+    python tests/results/collect.py runs --to docs/results --copy cifar10="JPEG, quality 75"
+
+A folder that is no run is searched for runs. Runs that were not evaluated are left out, and named;
+so is a training of several code lengths, which has a run folder a length.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shlex
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hashkit.cli.train_settings import flags, make_config
+from hashkit.datasets.sets import IMAGE_SETS
+from hashkit.datasets.spec import DEFAULT_PROTOCOL
+from hashkit.errors import HashkitError
+from hashkit.report.evaluations import load_evaluation
+from hashkit.runs import Run, write_json
+from hashkit.training.config import TrainConfig
+from hashkit.training.recipes import RECIPES
+
+FORMAT_VERSION = 1
+MOST_LOSS_POINTS = 60
+NUMBERS = (
+    "map",
+    "map_best",
+    "map_worst",
+    "map_interval",
+    "interval",
+    "map_at",
+    "precision_at",
+    "convention",
+    "without_relevant",
+    "n_queries",
+    "n_database",
+    "bits",
+)
+"""Fields of an evaluation that are kept."""
+
+LOSS_FIELDS = ("step", "epoch", "loss", "images_per_second")
+_ACCURACY = re.compile(r"^(.*) \(accuracy ([0-9.]+)\)$")
+
+
+def main() -> None:
+    """Read the runs, and write their JSON files."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders, or folders of them")
+    parser.add_argument("--to", type=Path, required=True, help="folder of the JSON files")
+    parser.add_argument(
+        "--copy", action="append", default=[], metavar="SET=TEXT", help="what its files are"
+    )
+    args = parser.parse_args()
+    copies = dict(text.split("=", 1) for text in args.copy)
+    args.to.mkdir(parents=True, exist_ok=True)
+    try:
+        for run in find_runs(args.runs):
+            if reason := not_ready(run):
+                print(f"{run.path}: left out, {reason}", file=sys.stderr)
+                continue
+            result = collect(run, copies)
+            path = args.to / f"{result['group']}-{result['name']}.json"
+            write_json(path, result)
+            print(path)
+    except HashkitError as error:
+        sys.exit(f"error: {error}")
+
+
+def find_runs(paths: Iterable[Path]) -> list[Run]:
+    """Runs of some folders, each a run or a folder that runs lie in, at any depth."""
+    found = [file.parent for path in paths for file in sorted(path.rglob("config.json"))]
+    return [Run.open(path) for path in dict.fromkeys(found)]
+
+
+def not_ready(run: Run) -> str:
+    """Why a run cannot be told of; empty if it can."""
+    if len(run.read_config()["training"]["lengths"]) > 1:
+        return "it is told of by the runs of its code lengths"
+    if not run.summary_path.is_file():
+        return "its training is not done"
+    return "" if (run.path / "evaluation.json").is_file() else "it was not evaluated"
+
+
+def collect(run: Run, copies: Mapping[str, str]) -> dict[str, Any]:
+    """What the page tells of a run; no path of this machine is in it.
+
+    Parameters
+    ----------
+    run
+        An evaluated run.
+    copies
+        Name of an image set to what is to be said of the copy that was used.
+    """
+    saved = run.read_config()
+    training = saved["training"]
+    lengths = saved.get("shared", {}).get("lengths", training["lengths"])
+    changes = changed_settings(training, saved["data"]["data"])
+    machine = _read(run.path / "machine.json")
+    return {
+        "format": FORMAT_VERSION,
+        "group": run.path.resolve().parent.name,
+        "name": run.path.resolve().name,
+        "data": _data(saved, copies),
+        "recipe": training["recipe"],
+        "network": training["network"],
+        "loss": training["loss"],
+        "bits": training["lengths"][0],
+        "lengths": lengths,
+        "epochs": training["epochs"],
+        "steps": training["steps"],
+        "seed": training["seed"],
+        "changes": changes,
+        "command": command(saved, lengths, changes),
+        "device": saved["device"],
+        "training": {
+            name: value
+            for name, value in _read(run.summary_path).items()
+            if name not in ("run", "checkpoint")
+        },
+        "curve": thinned(run.read_metrics()),
+        "evaluation": _numbers(load_evaluation(run.path).fields),
+        "baselines": [_baseline(one) for one in _baselines(run)],
+        "machine": machine or None,
+    }
+
+
+def changed_settings(training: Mapping[str, Any], data: str) -> dict[str, Any]:
+    """Settings that differ from the recipe's, without code lengths and seed.
+
+    Height, width and resize rule count as changed if the images and the network alone would not
+    have led to them; the options of a loss other than the recipe's, if they are set.
+    """
+    known = IMAGE_SETS.get(data)
+    core = {name: training[name] for name in ("recipe", "network", "loss", "pretrained")}
+    usual = make_config(core, None, None if known is None else known.input_size).to_dict()
+    recipe = RECIPES[training["recipe"]].config.to_dict()
+    usual |= {name: recipe[name] for name in ("network", "loss", "pretrained")}
+    return {
+        name: value
+        for name, value in training.items()
+        if name not in ("recipe", "lengths", "seed") and value != usual.get(name)
+    }
+
+
+def command(saved: Mapping[str, Any], lengths: Sequence[int], changes: Mapping[str, Any]) -> str:
+    """The ``hashkit train`` that makes such a run, but for the places of files."""
+    training = saved["training"]
+    words = ["hashkit", "train", *_data_words(saved)]
+    if training["recipe"] != TrainConfig.recipe:
+        words += ["--recipe", training["recipe"]]
+    words += [flags(["lengths"]), ",".join(map(str, lengths))]
+    if "height" in changes or "width" in changes:
+        words += ["--size", f"{training['height']}x{training['width']}"]
+    for name, value in changes.items():
+        if name not in ("height", "width") and value is not None:
+            words += _words(name, value)
+    if training["seed"]:
+        words += ["--seed", str(training["seed"])]
+    return shlex.join(words)
+
+
+def _data_words(saved: Mapping[str, Any]) -> Iterator[str]:
+    data = saved["data"]
+    if saved["triplets"]:
+        yield from ("--triplets", Path(saved["triplets"]).name)
+    elif data["data"] != "digits":
+        yield from ("--data", Path(data["data"]).name)
+    if data["protocol"]:
+        yield from ("--protocol", data["protocol"])
+    if data["seed"]:
+        yield from ("--split-seed", str(data["seed"]))
+    for name in ("query_list", "training_list"):
+        if data[name]:
+            yield from (flags([name]), Path(data[name]).name)
+    for name, value in data["options"].items():
+        yield from _words(name, value)
+
+
+def _words(name: str, value: Any) -> list[str]:
+    """Words of the command line that set an option."""
+    flag = flags([name])
+    if isinstance(value, bool):
+        return [flag if value else flag.replace("--", "--no-", 1)]
+    values = value if isinstance(value, list) else [value]
+    return [flag, ",".join(map(_text, values))]
+
+
+def _text(value: Any) -> str:
+    is_whole = isinstance(value, float) and value.is_integer()
+    return str(int(value) if is_whole else value)
+
+
+def _data(saved: Mapping[str, Any], copies: Mapping[str, str]) -> dict[str, Any]:
+    data = saved["data"]
+    name = Path(data["data"]).name
+    return {
+        "set": name,
+        "copy": copies.get(name, ""),
+        "protocol": "lists" if data["query_list"] else data["protocol"] or DEFAULT_PROTOCOL,
+        "options": data["options"],
+        "split_seed": data["seed"],
+        "is_of_triplets": bool(saved["triplets"]),
+    }
+
+
+def thinned(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """All looks at held-out images, and at most `MOST_LOSS_POINTS` other lines, the last too."""
+    losses = [row for row, entry in enumerate(entries) if "loss" in entry]
+    n_kept = min(len(losses), MOST_LOSS_POINTS)
+    kept = {losses[(number + 1) * len(losses) // n_kept - 1] for number in range(n_kept)}
+    lines = []
+    for row, entry in enumerate(entries):
+        if "held_out" in entry:
+            look = {name: entry[name] for name in ("step", "held_out")}
+            lines.append(look | {"seconds": _rounded(entry["seconds"])})
+        elif row in kept:
+            lines.append({name: _rounded(entry[name]) for name in LOSS_FIELDS})
+    return lines
+
+
+def _rounded(value: float) -> float:
+    return value if isinstance(value, int) else float(f"{value:.5g}")
+
+
+def _baselines(run: Run) -> list[dict[str, Any]]:
+    """Baselines of ``hashkit evaluate --baselines --json`` and of itq.py, as runs.sh keeps them."""
+    names = ("baselines.json", "feature-baselines.json")
+    return [one for name in names for one in _read(run.path / name).get("baselines", [])]
+
+
+def _baseline(document: Mapping[str, Any]) -> dict[str, Any]:
+    match = _ACCURACY.match(document["name"])
+    name, accuracy = (match[1], float(match[2])) if match else (document["name"], None)
+    return {"name": name, "accuracy": accuracy, **_numbers(document)}
+
+
+def _numbers(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: document[name] for name in NUMBERS if name in document}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON file; empty if there is none."""
+    if not path.is_file():
+        return {}
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return document
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""The figures of the results page: from results to charts, and to what is said beside them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from plots import Bar, alternative_text, bar_plot, line_plot
+from records import Comparison, Entry, Result
+from tables import markdown_table, method_name, published_beside
+
+from hashkit.report.charts import Point, Series
+from hashkit.report.numbers import MISSING
+from hashkit.report.scales import Axis, chosen_axis, share_axis
+
+__all__ = [
+    "Picture",
+    "bits_picture",
+    "curve_picture",
+    "curves_of",
+    "method_picture",
+    "slug_of",
+    "time_table",
+]
+
+_SCORES: Final = tuple(round(0.1 * number, 1) for number in range(1, 10))
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """An SVG file.
+
+    Attributes
+    ----------
+    name
+        Of the file.
+    alternative
+        What those read who do not see it.
+    svg
+        Its content.
+    """
+
+    name: str
+    alternative: str
+    svg: str
+
+    @property
+    def markdown(self) -> str:
+        """The picture as the page names it."""
+        return f"![{self.alternative}](images/{self.name})"
+
+
+def method_picture(comparison: Comparison, slug: str) -> Picture:
+    """Bars of the mAP of each loss."""
+    bars = [
+        Bar(method_name(one.first), one.map, _interval(one.first)) for one in comparison.entries
+    ]
+    said = alternative_text({bar.name: bar.value for bar in bars})
+    svg = bar_plot("Mean average precision by loss", said, bars, "mAP")
+    return Picture(f"results-methods-{slug}.svg", f"mAP by loss: {said}", svg)
+
+
+def _interval(run: Result) -> tuple[float, float] | None:
+    ends = run["evaluation"].get("map_interval")
+    return None if ends is None else (ends[0], ends[1])
+
+
+def bits_picture(entries: Sequence[Entry], slug: str) -> Picture | None:
+    """MAP over bits of each method and of what was published; None if none has two lengths."""
+    lines: dict[str, dict[int, float]] = {}
+    for one in entries:
+        run = one.first
+        name = f"{run['recipe']}: {run['network']}, {method_name(run)}, {run.budget}"
+        lines.setdefault(name, {})[run["bits"]] = one.map
+    measured = {name: line for name, line in lines.items() if len(line) > 1}
+    if not measured:
+        return None
+    published = {f"{one.name} (published)": dict(one.maps) for one in published_beside(run)}
+    series = [
+        Series(
+            name,
+            style,
+            tuple(Point(bits, value, "") for bits, value in sorted(line.items())),
+            "dots",
+        )
+        for style, (name, line) in enumerate((measured | published).items())
+    ]
+    points = [point for one in series for point in one.points]
+    said = "; ".join(
+        f"{name}: {alternative_text({f'{bits} bits': line[bits] for bits in sorted(line)})}"
+        for name, line in measured.items()
+    )
+    svg = line_plot(
+        "Mean average precision over bits",
+        said,
+        series,
+        chosen_axis("bits of a code", [point.x for point in points]),
+        share_axis("mAP", max(point.y for point in points)),
+    )
+    return Picture(f"results-bits-{slug}.svg", f"mAP over bits. {said}", svg)
+
+
+def curves_of(entries: Sequence[Entry]) -> dict[str, Result]:
+    """The longest training of each recipe at the most bits that several have, if several do.
+
+    Only recipes as they are, of one protocol, with two looks at held-out images or more.
+    """
+    runs = [
+        one.first for one in entries if not one.first.variation and len(one.first.held_out()) > 1
+    ]
+    by_bits: dict[int, dict[str, Result]] = {}
+    for run in sorted(runs, key=lambda run: run.minutes):
+        by_bits.setdefault(run["bits"], {})[run["recipe"]] = run
+    several = [bits for bits, found in by_bits.items() if len(found) > 1]
+    return by_bits[max(several)] if several else {}
+
+
+def curve_picture(curves: Mapping[str, Result], slug: str) -> Picture:
+    """Held-out score over the minutes of training."""
+    series = [
+        Series(
+            f"{recipe}: {run['network']}, {run['loss']}",
+            style,
+            tuple(Point(minutes, score, "") for minutes, score in run.held_out()),
+        )
+        for style, (recipe, run) in enumerate(curves.items())
+    ]
+    points = [point for one in series for point in one.points]
+    said = ", ".join(
+        f"{one.name} {one.points[-1].y:.3f} after {one.points[-1].x:.1f} minutes" for one in series
+    )
+    svg = line_plot(
+        "Held-out score over minutes of training",
+        said,
+        series,
+        _minutes_axis(max(point.x for point in points)),
+        share_axis("held-out mAP", max(point.y for point in points)),
+    )
+    return Picture(f"results-curves-{slug}.svg", f"Held-out score over minutes: {said}", svg)
+
+
+def _minutes_axis(longest: float) -> Axis:
+    """From 0 to the end of the longest training, with four to eight ticks at round minutes."""
+    step = 10.0 ** math.floor(math.log10(longest))
+    step = next(size for size in (step / 5, step / 2, step) if longest / size < 8)
+    ticks = tuple(round(number * step, 10) for number in range(int(longest / step) + 1))
+    return Axis("minutes of training", 0.0, longest, ticks)
+
+
+def time_table(curves: Mapping[str, Result]) -> str:
+    """Minutes after which a look at held-out images first showed a score."""
+    best = max(score for run in curves.values() for _, score in run.held_out())
+    scores = [score for score in _SCORES if score <= best]
+    rows = []
+    for recipe, run in curves.items():
+        reached = [
+            next((minutes for minutes, seen in run.held_out() if seen >= score), None)
+            for score in scores
+        ]
+        cells = [MISSING if minutes is None else f"{minutes:.1f}" for minutes in reached]
+        rows.append([recipe, *cells])
+    return markdown_table(["minutes to a held-out mAP of", *(f"{one:.1f}" for one in scores)], rows)
+
+
+def slug_of(*parts: object) -> str:
+    """A name for a file, of small letters, digits and dashes."""
+    text = "-".join(str(part) for part in parts if part not in ("", None))
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

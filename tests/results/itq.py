@@ -1,0 +1,101 @@
+"""Prints how ITQ does on the features of a run's own network, as JSON.
+
+    python tests/results/itq.py runs/unseen/x > runs/unseen/x/feature-baselines.json
+
+The features are those that the run's head makes its codes of, averaged over the grid. ITQ is fitted
+on the run's training images, without their labels, and measured on its queries and database.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hashkit.cli.baseline_features import Block
+from hashkit.cli.baselines import baseline_reports
+from hashkit.datasets.imageset import ImageSet
+from hashkit.datasets.spec import DataSpec
+from hashkit.evaluation import evaluate
+from hashkit.preprocess import ImageSource, load
+from hashkit.runs import Run
+from hashkit.runtimes.decoding import decode_batches
+from hashkit.threads import available_cpus
+from hashkit.training.checkpoint import LoadedModel, load_model, weights_sha256
+
+BATCH_SIZE = 64
+
+
+class NetworkFeatures:
+    """Features of a network for the images of a set; see `hashkit.cli.baseline_features`."""
+
+    name = "the same features"
+
+    def __init__(self, images: ImageSet, loaded: LoadedModel) -> None:
+        self._images = images
+        self._model = loaded.model.eval()
+        self._size, self._resize = loaded.manifest.size, loaded.manifest.resize
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the weights."""
+        return f"features of {weights_sha256(self._model.state_dict())}"
+
+    @property
+    def n_dimensions(self) -> int:
+        """Numbers an image."""
+        values = self._features(np.zeros((1, *self._size, 3), dtype=np.uint8))
+        return int(values.shape[1])
+
+    def prepare(self) -> None:
+        """Do nothing: features are computed as they are asked for."""
+
+    def blocks(self, rows: NDArray[np.int64]) -> Iterator[Block]:
+        """Features of rows, without images that cannot be used."""
+        batches = decode_batches(
+            self._images.subset(rows),
+            self._load,
+            self._size,
+            start=0,
+            batch_size=BATCH_SIZE,
+            n_workers=available_cpus(),
+        )
+        with contextlib.closing(batches):
+            for batch in batches:
+                if len(batch.rows):
+                    yield rows[batch.rows], self._features(batch.pixels)
+
+    def _load(self, source: ImageSource) -> NDArray[np.uint8]:
+        return load(source, self._size, self._resize)
+
+    @torch.inference_mode()
+    def _features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        features = self._model.features(torch.from_numpy(pixels))
+        pooled = features.flatten(2).mean(2) if features.ndim > 2 else features
+        values: NDArray[np.float32] = pooled.float().numpy()
+        return values
+
+
+def main() -> None:
+    """Measure it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("run", type=Path, help="run folder with an exported model")
+    run = Run.open(parser.parse_args().run)
+    images, _ = DataSpec.from_dict(run.read_config()["data"]).open()
+    reports = baseline_reports(
+        run,
+        lambda queries, database: evaluate(queries, [database]),
+        methods=["itq"],
+        features=NetworkFeatures(images, load_model(run.checkpoint_path())),
+    )
+    print(json.dumps({"baselines": [{"name": name, **one.to_dict()} for name, one in reports]}))
+
+
+if __name__ == "__main__":
+    main()

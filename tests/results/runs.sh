@@ -1,0 +1,159 @@
+#!/bin/sh
+# Makes the runs of docs/results.md, and goes on where it was cut off:
+#     sh tests/results/runs.sh RUNS CIFAR10 GROUP...
+#
+# RUNS     folder of the runs; each lies in RUNS/GROUP/NAME
+# CIFAR10  folder of CIFAR-10's files, as `hashkit train --data cifar10 --data-root` takes it
+# GROUP    paper best full pretrained fashion unseen methods ablations small, or all
+#
+# DRY_RUN=1 only prints the commands. PYTHON names the interpreter that hashkit is installed for.
+# Then: python tests/results/collect.py RUNS --to docs/results; python tests/results/write.py
+set -eu
+
+# Epochs of each group.
+paper=60
+best=60
+full=20
+pretrained=30
+fashion=20
+unseen=60
+methods=15
+small=10
+
+# A line is a training: group, name, images, bits, whether baselines are measured, other flags.
+# Several code lengths share one training, and leave one run each. Ablations are held against the
+# recipe as it is, which is among the methods: same images, bits and epochs.
+table() {
+    cat <<TABLE
+paper      paper-s0         59k      12,24,32,48  yes  --recipe paper --epochs $paper
+paper      paper-s1         59k      12,24,32,48  no   --recipe paper --epochs $paper --seed 1
+paper      paper-s2         59k      12,24,32,48  no   --recipe paper --epochs $paper --seed 2
+paper      caffe-dnnh-s0    59k      12,24,48     yes  --recipe caffe-dnnh --epochs $paper
+best       best-s0          59k      12,24,32,48  yes  --recipe best --epochs $best
+best       best-s1          59k      12,24,32,48  no   --recipe best --epochs $best --seed 1
+best       best-s2          59k      12,24,32,48  no   --recipe best --epochs $best --seed 2
+best       best-54k-s0      54k      12,24,32,48  yes  --recipe best --epochs $best
+full       best-full-s0     full     12,24,32,48  yes  --recipe best --epochs $full
+pretrained pretrained-s0    59k      12,24,32,48  yes  --recipe pretrained --epochs $pretrained
+fashion    fashion-s0       fashion  12,24,32,48  yes  --recipe best --epochs $fashion
+unseen     unseen-s0        unseen   48           yes  --recipe best --epochs $unseen
+unseen     unseen-s1        unseen   48           yes  --recipe best --epochs $unseen --split-seed 1
+unseen     unseen-s2        unseen   48           yes  --recipe best --epochs $unseen --split-seed 2
+methods    orthohash        59k      48           no   --epochs $methods
+methods    csq              59k      48           no   --epochs $methods --loss csq
+methods    dpn              59k      48           no   --epochs $methods --loss dpn
+methods    greedyhash       59k      48           no   --epochs $methods --loss greedyhash
+methods    dpsh             59k      48           no   --epochs $methods --loss dpsh
+methods    dtsh             59k      48           no   --epochs $methods --loss dtsh
+methods    dsh              59k      48           no   --epochs $methods --loss dsh
+methods    hashnet          59k      48           no   --epochs $methods --loss hashnet
+methods    dch              59k      48           no   --epochs $methods --loss dch
+methods    triplet          59k      48           no   --epochs $methods --loss triplet
+methods    bihalf           59k      48           no   --epochs $methods --loss bihalf
+methods    cibhash          59k      48           no   --epochs $methods --loss cibhash
+ablations  no-calibrate     59k      48           no   --epochs $methods --no-calibrate
+ablations  no-standardise   59k      48           no   --epochs $methods --no-standardise
+ablations  no-smoothing     59k      48           no   --epochs $methods --label-smoothing 0
+ablations  no-augmentation  59k      48           no   --epochs $methods --augmentation none
+ablations  muon             59k      48           no   --epochs $methods --optimiser muon
+small      triplet          digits   12,24        yes  --loss triplet --epochs $small
+small      orthohash        digits   12,24        no   --loss orthohash --epochs $small
+TABLE
+}
+
+die() {
+    printf '%s\n' "$1" >&2
+    exit 2
+}
+
+step() {
+    printf '$ %s\n' "$*" >&2
+    [ -n "${DRY_RUN:-}" ] || "$@" </dev/null
+}
+
+# write FILE COMMAND...: keeps what a command prints, whole or not at all.
+write() {
+    file=$1
+    shift
+    printf '$ %s > %s\n' "$*" "$file" >&2
+    [ -z "${DRY_RUN:-}" ] || return 0
+    "$@" </dev/null >"$file.part"
+    mv "$file.part" "$file"
+}
+
+# train RUN IMAGES FLAGS...: trains a run, or goes on with it.
+train() {
+    run=$1
+    images=$2
+    shift 2
+    case $images in
+    59k | 54k | full) set -- --data cifar10 --data-root "$cifar10" --protocol "cifar10-$images" "$@" ;;
+    unseen) set -- --data cifar10 --data-root "$cifar10" --protocol unseen-classes \
+        --unseen-fraction 0.3 "$@" ;;
+    fashion) set -- --data fashion-mnist --protocol official "$@" ;;
+    digits) ;;
+    *) die "$run: unknown images $images" ;;
+    esac
+    if [ -f "$run/config.json" ]; then
+        step hashkit train --resume --run "$run"
+    else
+        step hashkit train --runs "${run%/*}" --name "${run##*/}" "$@"
+    fi
+}
+
+# finish RUN IMAGES BASELINES: exports, encodes and evaluates what is not done yet.
+finish() {
+    run=$1
+    images=$2
+    baselines=$3
+    [ -f "$run/machine.json" ] || write "$run/machine.json" "$python" "$here/machine.py"
+    [ -f "$run/model.onnx" ] || step hashkit export --onnx --run "$run"
+    if [ "$images" = unseen ] && ! [ -f "$run/feature-baselines.json" ]; then
+        write "$run/feature-baselines.json" "$python" "$here/itq.py" "$run"
+    fi
+    if [ "$baselines" = yes ]; then
+        [ -f "$run/baselines.json" ] ||
+            write "$run/baselines.json" hashkit evaluate --run "$run" --baselines --json
+    else
+        [ -f "$run/evaluation.json" ] || step hashkit evaluate --run "$run"
+    fi
+}
+
+# make_run RUN IMAGES BITS BASELINES FLAGS...: everything of one line of the table.
+make_run() {
+    training=$1
+    images=$2
+    bits=$3
+    baselines=$4
+    shift 4
+    case $bits in
+    *,*) suffixes=-$(printf '%s' "$bits" | sed 's/,/bits -/g')bits ;;
+    *) suffixes=. ;;
+    esac
+    last=evaluation.json
+    [ "$baselines" = no ] || last=baselines.json
+    is_done=yes
+    for suffix in $suffixes; do
+        [ -f "$training${suffix#.}/$last" ] || is_done=no
+    done
+    [ "$is_done" = no ] || return 0
+    train "$training" "$images" --bits "$bits" "$@"
+    for suffix in $suffixes; do
+        finish "$training${suffix#.}" "$images" "$baselines"
+    done
+}
+
+[ $# -ge 3 ] || die "usage: runs.sh RUNS CIFAR10 GROUP..."
+runs=$1
+cifar10=$2
+shift 2
+here=$(dirname "$0")
+python=${PYTHON:-python3}
+for wanted in "$@"; do
+    [ "$wanted" = all ] || table | grep -q "^$wanted " || die "there is no group $wanted"
+    table | while read -r group name images bits baselines flags; do
+        [ "$wanted" = all ] || [ "$wanted" = "$group" ] || continue
+        # shellcheck disable=SC2086
+        make_run "$runs/$group/$name" "$images" "$bits" "$baselines" $flags
+    done
+done

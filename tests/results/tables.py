@@ -1,0 +1,259 @@
+"""The tables of the results page, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from published import PROTOCOL, PUBLISHED, SET, Published
+from records import Comparison, Entry, Result
+
+from hashkit.report.figures import share_text
+from hashkit.report.numbers import MISSING
+
+__all__ = [
+    "CLASSIFIER",
+    "PRECISION_K",
+    "ablation_table",
+    "change_text",
+    "command_block",
+    "data_title",
+    "interval_text",
+    "machine_text",
+    "markdown_table",
+    "method_name",
+    "method_table",
+    "protocol_table",
+    "published_beside",
+    "unseen_table",
+]
+
+PRECISION_K: Final = 100
+CLASSIFIER: Final = "class of a linear classifier"
+"""How the name of that baseline begins."""
+
+
+_SETS: Final = {
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "mnist": "MNIST",
+    "fashion-mnist": "Fashion-MNIST",
+    "digits": "scikit-learn's digits",
+}
+
+
+def data_title(run: Result) -> str:
+    """Images and protocol of a run, in words."""
+    data = run["data"]
+    copy = f", {data['copy']}" if data["copy"] else ""
+    options = "".join(f", {name} {_value_text(value)}" for name, value in data["options"].items())
+    return f"{_SETS.get(data['set'], data['set'])}{copy}: {data['protocol']}{options}"
+
+
+def protocol_table(entries: Sequence[Entry], machines: Mapping[str, str]) -> str:
+    """Entries of one protocol by bits and mAP, with what others published for it.
+
+    Parameters
+    ----------
+    entries
+        All of one protocol.
+    machines
+        What a machine is called beside minutes, by its description; empty if there is only one.
+    """
+    rows: list[tuple[tuple[int, float], list[str]]] = [
+        ((one.first["bits"], one.map), _entry_cells(one, machines)) for one in entries
+    ]
+    for one in published_beside(entries[0].first):
+        rows += [((bits, value), _published_cells(one, bits)) for bits, value in one.maps.items()]
+    head = [
+        *("bits", "recipe", "network", "loss", "seeds", "mAP", "95% interval"),
+        *(f"P@{PRECISION_K}", "classifier: mAP (accuracy)", "best other baseline"),
+        *("epochs", "minutes"),
+    ]
+    return markdown_table(head, [cells for _, cells in sorted(rows, key=lambda row: row[0])])
+
+
+def published_beside(run: Result) -> Sequence[Published]:
+    """What was published for the images and the protocol of a run."""
+    data = run["data"]
+    return PUBLISHED if (data["set"], data["protocol"]) == (SET, PROTOCOL) else ()
+
+
+def _entry_cells(entry: Entry, machines: Mapping[str, str]) -> list[str]:
+    run = entry.first
+    baselines = entry.baselines()
+    return [
+        f"{run['bits']}{'†' if len(run['lengths']) > 1 else ''}",
+        _recipe(run),
+        run["network"],
+        run["loss"],
+        str(len(entry.runs)),
+        _mean_text(entry),
+        interval_text(entry),
+        _optional(entry.precision_at(PRECISION_K)),
+        _classifier(baselines),
+        _best_other(baselines),
+        run.budget.removesuffix(" epochs"),
+        f"{entry.minutes:.1f}{machines.get(machine_text(run), '')}",
+    ]
+
+
+def _recipe(run: Result) -> str:
+    changes = change_text(run, without=("network", "loss"))
+    return f"{run['recipe']}, {changes}" if changes else str(run["recipe"])
+
+
+def _published_cells(one: Published, bits: int) -> list[str]:
+    value = f"{one.maps[bits]:.3f} (published)"
+    return [
+        str(bits),
+        f"*{one.name}*",
+        one.network,
+        one.loss,
+        MISSING,
+        value,
+        *[MISSING] * 6,
+    ]
+
+
+def _mean_text(entry: Entry) -> str:
+    mean = f"**{share_text(entry.map)}**"
+    return mean if entry.deviation is None else f"{mean} ± {share_text(entry.deviation)}"
+
+
+def interval_text(entry: Entry) -> str:
+    """Confidence interval of the first run of an entry."""
+    ends = entry.first["evaluation"].get("map_interval")
+    return MISSING if ends is None else f"{share_text(ends[0])} to {share_text(ends[1])}"
+
+
+def _optional(value: float | None) -> str:
+    return MISSING if value is None else share_text(value)
+
+
+def _classifier(baselines: Mapping[str, tuple[float, float | None]]) -> str:
+    for name, (value, accuracy) in baselines.items():
+        if name.startswith(CLASSIFIER):
+            known = "" if accuracy is None else f" ({accuracy:.3f})"
+            return f"{share_text(value)}{known}"
+    return MISSING
+
+
+def _best_other(baselines: Mapping[str, tuple[float, float | None]]) -> str:
+    others = {n: value for n, (value, _) in baselines.items() if not n.startswith(CLASSIFIER)}
+    if not others:
+        return MISSING
+    best = max(others, key=others.__getitem__)
+    return f"{share_text(others[best])}, {best}"
+
+
+def command_block(entries: Sequence[Entry]) -> str:
+    """The commands that made some entries; a training of several lengths stands there once."""
+    seeds: dict[str, list[tuple[int, int]]] = {}
+    for one in entries:
+        known = seeds.setdefault(one.first["command"], [])
+        known += [run.seeds for run in one.runs if run.seeds not in known]
+    lines = ["```sh"]
+    for command, own in seeds.items():
+        lines.append(command + _other_seeds(own))
+    return "\n".join([*lines, "```"])
+
+
+def _other_seeds(seeds: Sequence[tuple[int, int]]) -> str:
+    """What a comment behind a command says of the runs after the first."""
+    (training, split), *others = seeds
+    texts = []
+    for flag, first, values in (
+        ("--seed", training, [seed for seed, _ in others]),
+        ("--split-seed", split, [seed for _, seed in others]),
+    ):
+        if set(values) - {first}:
+            texts.append(f"{flag} {', '.join(map(str, values))}")
+    return f"  # and with {' and '.join(texts)}" if texts else ""
+
+
+def method_name(run: Result) -> str:
+    """A loss with what else differs from the recipe, such as its options."""
+    changes = change_text(run, without=("loss", "network"))
+    return f"{run['loss']} ({changes})" if changes else str(run["loss"])
+
+
+def method_table(comparison: Comparison) -> str:
+    """Losses on one network and budget, the best first."""
+    rows = [
+        [
+            one.first["loss"],
+            change_text(one.first, without=("loss", "network")) or MISSING,
+            str(len(one.runs)),
+            _mean_text(one),
+            interval_text(one),
+            _optional(one.precision_at(PRECISION_K)),
+            f"{one.minutes:.1f}",
+        ]
+        for one in comparison.entries
+    ]
+    precision = f"P@{PRECISION_K}"
+    head = ["loss", "settings", "seeds", "mAP", "95% interval", precision, "minutes"]
+    return markdown_table(head, rows)
+
+
+def ablation_table(comparison: Comparison) -> str:
+    """Changes of a recipe, each with its difference from the recipe; the recipe first."""
+    reference = comparison.reference
+    assert reference is not None  # `ablations` gives none without
+    rows = [["none: the recipe", str(len(reference.runs)), _mean_text(reference), MISSING]]
+    for one in comparison.entries:
+        if one is not reference:
+            difference = f"{one.map - reference.map:+.4f}"
+            rows.append(
+                [f"`{change_text(one.first)}`", str(len(one.runs)), _mean_text(one), difference]
+            )
+    return markdown_table(["change", "seeds", "mAP", "difference"], rows)
+
+
+def unseen_table(entries: Sequence[Entry]) -> str:
+    """Codes of classes that were never trained on, each entry followed by its baselines."""
+    rows = []
+    for one in sorted(entries, key=lambda entry: (entry.first["bits"], -entry.map)):
+        run = one.first
+        what = f"{_recipe(run)}: {run['network']}, {run['loss']}"
+        bits, seeds = str(run["bits"]), str(len(one.runs))
+        rows.append([bits, what, seeds, _mean_text(one), interval_text(one)])
+        for name, (value, _) in sorted(one.baselines().items(), key=lambda item: -item[1][0]):
+            rows.append([bits, f"baseline: {name}", seeds, share_text(value), MISSING])
+    return markdown_table(["bits", "codes", "splits", "mAP", "95% interval"], rows)
+
+
+def change_text(run: Result, without: Sequence[str] = ()) -> str:
+    """Settings of a run that differ from its recipe's, budget and bookkeeping left out."""
+    return ", ".join(
+        f"{name} {_value_text(value)}"
+        for name, value in run.variation.items()
+        if name not in without
+    )
+
+
+def _value_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def machine_text(run: Result) -> str:
+    """The machine that a run was trained on, in words."""
+    machine = run["machine"]
+    if machine is None:
+        return "a machine that was not noted down"
+    threads = f"{machine['n_threads']} thread{'' if machine['n_threads'] == 1 else 's'}"
+    cores = f"{machine['n_usable_cores']} cores"
+    if run["device"] != "cpu" and machine["gpu"]:
+        return f"{machine['gpu']}, beside {machine['processor']}"
+    return f"{machine['processor']}, {cores}, of which a run had {threads}"
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table; a bar inside a cell is escaped."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+    )

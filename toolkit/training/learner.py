@@ -1,0 +1,145 @@
+"""What a step computes: the model, and the losses of its logits."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from hashkit.errors import ConfigError
+from hashkit.training.checkpoint import new_model
+from hashkit.training.config import TrainConfig
+from hashkit.training.data import TrainingData
+from hashkit.training.losses import LOSSES, Loss, LossValue, build_loss
+from hashkit.training.model import HashModel, input_statistics
+from hashkit.training.networks import find_network
+from hashkit.training.networks.base import pooled
+
+__all__ = ["Learner"]
+
+STATISTICS_BYTES = 2**28
+"""Memory of the images that mean and deviation are computed from: 87,381 of 32x32."""
+
+CALIBRATION_IMAGES = 256
+"""Images that fresh weights are adjusted to."""
+
+
+class Learner(nn.Module):
+    """A model and its losses, one a code length; all that is learned is in here.
+
+    Parameters
+    ----------
+    model
+        Images to logits.
+    losses
+        One a head of the model.
+    """
+
+    def __init__(self, model: HashModel, losses: list[Loss]) -> None:
+        super().__init__()
+        self.model = model
+        self.losses = nn.ModuleList(losses)
+        self.learns_from = losses[0].learns_from
+
+    @classmethod
+    def build(cls, config: TrainConfig, data: TrainingData) -> Self:
+        """Model and losses as they are before the first step, drawn from the settings' seed.
+
+        Raises
+        ------
+        ConfigError
+            If the loss cannot learn from the data, or the network cannot be frozen so far.
+        """
+        if data.triplets is not None and not LOSSES[config.loss].takes_triplets:
+            able = " or ".join(name for name, loss in LOSSES.items() if loss.takes_triplets)
+            raise ConfigError(
+                f"the loss {config.loss} cannot learn from a triplet list: use --loss {able}"
+            )
+        kind, argument = find_network(config.network)
+        n_images = max(1, STATISTICS_BYTES // (config.height * config.width * 3))
+        mean, std = input_statistics(
+            data.pixels.sample(n_images), kind.input_rule(argument, config.pretrained)
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            model = new_model(config, mean, std, pretrained=config.pretrained).eval()
+            _try_size(model, config)
+            if config.calibrate and not (config.pretrained and kind.has_weights):
+                model.calibrate(torch.from_numpy(data.pixels.sample(CALIBRATION_IMAGES)))
+            losses = [
+                build_loss(config.loss, data.task(n_bits), config.loss_options)
+                for n_bits in config.lengths
+            ]
+        model.freeze(config.freeze)
+        if config.channels_last:
+            model = model.to(memory_format=torch.channels_last)
+        return cls(model, losses)
+
+    def begin_step(self, progress: float) -> None:
+        """Tell the losses how much of the run is done, in [0, 1)."""
+        for loss in self._each_loss():
+            loss.begin_step(progress)
+
+    def loss(self, logits: Tensor, features: Tensor, labels: Tensor | None) -> LossValue:
+        """Loss of a batch, the mean over code lengths.
+
+        Parameters
+        ----------
+        logits, features
+            Of the model, for N rows; if the loss learns from views, the second half are other
+            views of the images of the first.
+        labels
+            int64 [N] or uint8 [N, n_classes]; None where the loss does not learn from them.
+        """
+        if self.learns_from == "views":
+            targets = torch.arange(len(logits) // 2, device=logits.device).repeat(2)
+        elif self.learns_from == "features":
+            targets = pooled(features.detach()).float()
+        else:
+            assert labels is not None  # noqa: S101 - by the trainer
+            targets = labels
+        return _mean(
+            [
+                loss(part, targets)
+                for loss, part in zip(self._each_loss(), self._parts(logits), strict=True)
+            ]
+        )
+
+    def triplet_loss(self, logits: Tensor, triplets: Tensor) -> LossValue:
+        """Loss over triplets, int64 [T, 3]: rows of ``logits``; the mean over code lengths."""
+        return _mean(
+            [
+                loss.of_triplets(part, triplets)
+                for loss, part in zip(self._each_loss(), self._parts(logits), strict=True)
+            ]
+        )
+
+    def _parts(self, logits: Tensor) -> tuple[Tensor, ...]:
+        return torch.split(logits, list(self.model.lengths), dim=1)
+
+    def _each_loss(self) -> list[Loss]:
+        return [loss for loss in self.losses if isinstance(loss, Loss)]
+
+
+@torch.inference_mode()
+def _try_size(model: HashModel, config: TrainConfig) -> None:
+    """Run an image through, lest a network that is too deep for its size fails later."""
+    image = torch.zeros(1, config.height, config.width, 3, dtype=torch.uint8)
+    try:
+        model(image)
+    except (AssertionError, RuntimeError, ValueError) as error:  # what networks raise
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"network {config.network} cannot take images of {config.height}x{config.width}: "
+            f"choose another --size ({reason})"
+        ) from None
+
+
+def _mean(values: list[LossValue]) -> LossValue:
+    if len(values) == 1:
+        return values[0]
+    return LossValue(
+        torch.stack([value.value for value in values]).mean(),
+        torch.stack([value.active.float() for value in values]).mean(),
+    )

@@ -1,0 +1,80 @@
+"""Pairs of a batch's images: similar if they share a label, dissimilar if they do not."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hashkit.training.losses.classification import mean_over
+from hashkit.training.losses.similarity import label_overlap
+
+__all__ = ["Pairs"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Pairs:
+    """Which images are compared, and how they should compare.
+
+    Both masks are symmetric. An image without labels is in no pair, and none is paired with
+    itself.
+
+    Attributes
+    ----------
+    similar
+        bool [B, B], pairs that share at least one label.
+    dissimilar
+        bool [B, B], pairs that share none.
+    """
+
+    similar: Tensor
+    dissimilar: Tensor
+
+    @classmethod
+    def of_batch(cls, targets: Tensor) -> Self:
+        """All pairs of a batch: targets are int64 [B] (-1: no label), or uint8 [B, n_classes]."""
+        shares = label_overlap(targets) > 0
+        # An image shares labels with itself, if it has any.
+        labelled = shares.diagonal()
+        compared = (labelled[:, None] & labelled[None, :]).fill_diagonal_(False)
+        return cls(compared & shares, compared & ~shares)
+
+    @property
+    def compared(self) -> Tensor:
+        """All pairs, of either kind: bool [B, B]."""
+        return self.similar | self.dissimilar
+
+    @property
+    def images(self) -> Tensor:
+        """Images that are in any pair: bool [B]."""
+        return self.compared.any(dim=1)
+
+    def mean(self, costs: Tensor) -> Tensor:
+        """Mean over pairs of float [B, B]; 0 if there are none."""
+        return mean_over(costs, self.compared)
+
+    def balanced_mean(self, costs: Tensor) -> Tensor:
+        """Mean over pairs, each weighted by all pairs over the pairs of its kind.
+
+        With |S| pairs, |S1| of them similar and |S0| dissimilar, the weights are |S| / |S1| and
+        |S| / |S0|, so that this is the sum of the two kinds' means. It is the mean of the one
+        kind if there is no other.
+        """
+        return mean_over(costs, self.similar) + mean_over(costs, self.dissimilar)
+
+    def logistic_costs(self, scores: Tensor) -> Tensor:
+        """Negative logarithm of the likelihood of each pair, float [B, B].
+
+        A pair of score t, float [B, B], is similar with the probability sigmoid(t).
+        """
+        # -log sigmoid(t) = softplus(-t), which neither overflows nor cancels.
+        return F.softplus(torch.where(self.similar, -scores, scores))
+
+    def share_misjudged(self, products: Tensor) -> Tensor:
+        """Share of pairs whose inner product, float [B, B], is not on their side of 0."""
+        products = products.detach()
+        wrong = torch.where(self.similar, products <= 0, products >= 0)
+        return self.mean(wrong.to(products.dtype))

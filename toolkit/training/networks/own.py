@@ -1,0 +1,163 @@
+"""The user's own network: ``module:PACKAGE.MODULE:NAME`` or ``module:FILE.py:NAME``.
+
+NAME is a subclass of ``torch.nn.Module``, or a function that returns a module; it is called
+without arguments. The module takes images float [N, 3, H, W], normalised by the training images,
+and gives features float [N, d] or maps float [N, d, h, w], for any N. It may have a method
+``stages()`` as that of `hashkit.training.networks.Network`; and NAME may have an attribute
+``input_size``, (height, width) in pixels, if the network is for one size.
+
+A `Network` is taken as it is, with its own head and calibration.
+
+Importing a module runs what is in it: name only code that you would run.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from torch import nn
+
+from hashkit.errors import ConfigError
+from hashkit.training.networks.base import InputRule, Network
+from hashkit.training.networks.wrapped import Wrapped, one_line
+
+__all__ = ["absolute_own", "build_own", "own_input_rule"]
+
+_TRIAL_SIZE: Final = (64, 64)
+"""Pixels of the images that a network of any size is tried with."""
+
+
+def build_own(argument: str, dropout: float) -> Network:
+    """Network of a class or function of the user's.
+
+    Parameters
+    ----------
+    argument
+        ``PACKAGE.MODULE:NAME`` or ``FILE.py:NAME``; runs the code there.
+    dropout
+        Share of features dropped before the head.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be imported or called, or does not give a network.
+    """
+    make = _factory(argument)
+    try:
+        body = make()
+    except Exception as error:
+        raise ConfigError(
+            f"network module:{argument} must be a class or function to call without arguments; "
+            f"called, it fails: {one_line(error)}"
+        ) from error
+    if not isinstance(body, nn.Module):
+        raise ConfigError(
+            f"network module:{argument} must give a torch.nn.Module, not {type(body).__name__}"
+        )
+    if isinstance(body, Network):
+        return body
+    size = _input_size(make, argument)
+    return Wrapped(
+        body,
+        name=f"module:{argument}",
+        size=size or _TRIAL_SIZE,
+        any_size=size is None,
+        dropout=dropout,
+        stages=_stages(body),
+    )
+
+
+def own_input_rule(argument: str) -> InputRule:
+    """The size that the user's network is for, if it says so; else any.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be imported, or its ``input_size`` is none.
+    """
+    return InputRule(size=_input_size(_factory(argument), argument))
+
+
+def absolute_own(argument: str) -> str:
+    """The same with an absolute path, so that the network is found from any folder."""
+    place, _, name = argument.rpartition(":")
+    return f"{Path(place).resolve()}:{name}" if place.endswith(".py") else argument
+
+
+def _factory(argument: str) -> Callable[[], Any]:
+    place, _, name = argument.rpartition(":")
+    if not place or not name:
+        raise ConfigError(
+            f"network module:{argument} must be module:PACKAGE.MODULE:NAME or module:FILE.py:NAME"
+        )
+    module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
+    if not hasattr(module, name):
+        raise ConfigError(f"network module:{argument}: there is no {name} in {place}")
+    made = getattr(module, name)
+    if isinstance(made, nn.Module) or not callable(made):
+        raise ConfigError(
+            f"network module:{argument} must be a class or a function that makes a network, "
+            f"not {type(made).__name__}"
+        )
+    factory: Callable[[], Any] = made
+    return factory
+
+
+def _import_module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # it may fail at whatever it does
+        raise ConfigError(
+            f"module {name} cannot be imported ({one_line(error)}); it must be installed or on "
+            "PYTHONPATH, and a file is named by its path: module:FILE.py:NAME"
+        ) from error
+
+
+def _import_file(path: Path) -> ModuleType:
+    path = path.resolve()
+    if not path.is_file():
+        raise ConfigError(f"{path}: there is no such file")
+    name = f"hashkit_own_{path.stem}_{abs(hash(path)):x}"
+    if name in sys.modules:
+        return sys.modules[name]
+    loader = importlib.machinery.SourceFileLoader(name, str(path))
+    spec = importlib.util.spec_from_loader(name, loader)
+    assert spec is not None  # noqa: S101 - there is a loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickle look for a class's module there
+    try:
+        loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise ConfigError(f"{path} cannot be imported: {one_line(error)}") from error
+    return module
+
+
+def _stages(body: nn.Module) -> Sequence[nn.Module] | None:
+    stages = getattr(body, "stages", None)
+    # A container called stages need not hold all there is; a method was written to say so.
+    if stages is None or isinstance(stages, nn.Module) or not callable(stages):
+        return None
+    return list(stages())
+
+
+def _input_size(factory: Callable[[], Any], argument: str) -> tuple[int, int] | None:
+    size = getattr(factory, "input_size", None)
+    if size is None:
+        return None
+    try:
+        height, width = (int(side) for side in size)
+    except (TypeError, ValueError):
+        height = width = 0
+    if height < 1 or width < 1:
+        raise ConfigError(
+            f"network module:{argument}: input_size must be (height, width) in pixels, not {size!r}"
+        )
+    return height, width

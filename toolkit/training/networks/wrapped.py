@@ -1,0 +1,186 @@
+"""A network around a torch module that was not written for hashkit."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from hashkit.errors import ConfigError
+from hashkit.training.networks.base import LinearHead, Network
+
+__all__ = ["Wrapped", "of_pixels", "one_line"]
+
+
+class Wrapped(Network):
+    """Features of a module from elsewhere, as it gives them, and a linear map as head.
+
+    Shapes: float [N, 3, H, W] -> float [N, n_features] or [N, n_features, h, w].
+
+    Parameters
+    ----------
+    body
+        The module. It is called once, in evaluation mode, to see what it gives.
+    name
+        The network's name, for messages.
+    size
+        (height, width) of the images it is called with, pixels.
+    any_size
+        Whether it takes images of other sizes too.
+    dropout
+        Share of features dropped before the head.
+    stages
+        Parts of the body, first to last, which hold each parameter once; None finds them: its
+        children in the order in which they are called, those of an ``nn.Sequential`` one by one.
+
+    Raises
+    ------
+    ConfigError
+        If the body does not give features, or ``stages`` are not its parts.
+    """
+
+    def __init__(
+        self,
+        body: nn.Module,
+        *,
+        name: str,
+        size: tuple[int, int],
+        any_size: bool,
+        dropout: float,
+        stages: Sequence[nn.Module] | None = None,
+    ) -> None:
+        super().__init__()
+        self.body = body
+        self._name = name
+        self._only_size = None if any_size else size
+        self._dropout = dropout
+        parts = list(dict.fromkeys(_parts(body)))
+        self.n_features, parts = _try_out(body, parts, name, size)
+        if stages is None:
+            found = _joined(_loose_parameters(body) + parts)
+            # Parts that share a parameter cannot be frozen, or have their rates, each by itself.
+            stages = found if _hold_each_parameter_once(found, body) else [body]
+        elif not _hold_each_parameter_once(stages, body):
+            raise ConfigError(
+                f"network {name}: stages() must give modules that hold every parameter of the "
+                "network, each once"
+            )
+        self._stages = list(stages)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features of normalised images."""
+        if self._only_size is not None and images.shape[2:] != self._only_size:
+            height, width = self._only_size
+            raise ConfigError(
+                f"network {self._name} takes images of {height}x{width} pixels alone, not "
+                f"{images.shape[2]}x{images.shape[3]}: set the size to {height}x{width}"
+            )
+        features: Tensor = self.body(images)
+        return features
+
+    def stages(self) -> Sequence[nn.Module]:
+        """Parts of the body, first to last."""
+        return self._stages
+
+    def new_head(self, n_bits: int) -> LinearHead:
+        """A linear map."""
+        return LinearHead(self.n_features, n_bits, self._dropout)
+
+
+def of_pixels(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean or deviation of each channel in pixel values 0..255, from one in 0..1."""
+    red, green, blue = values
+    return 255 * red, 255 * green, 255 * blue
+
+
+def one_line(error: BaseException, max_length: int = 200) -> str:
+    """What an error says, in one line; its type's name if it says nothing."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= max_length else text[: max_length - 3] + "..."
+
+
+@torch.no_grad()
+def _try_out(
+    body: nn.Module, parts: list[nn.Module], name: str, size: tuple[int, int]
+) -> tuple[int, list[nn.Module]]:
+    """Channels of a body's features, and its parts in the order in which they are called.
+
+    A part that is not called, such as an auxiliary classifier, keeps its place behind the one
+    before it.
+    """
+    called: list[nn.Module] = []
+    hooks = [part.register_forward_pre_hook(lambda part, _: called.append(part)) for part in parts]
+    was_training = body.training
+    try:
+        features = body.eval()(torch.zeros(2, 3, *size))
+    except Exception as error:
+        raise ConfigError(
+            f"network {name} must take images float [N, 3, H, W]; on [2, 3, {size[0]}, {size[1]}] "
+            f"it fails: {one_line(error)}"
+        ) from error
+    finally:
+        body.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    if (
+        not isinstance(features, Tensor)
+        or features.ndim not in (2, 4)
+        or len(features) != 2
+        or not features.is_floating_point()
+    ):
+        found = type(features).__name__
+        if isinstance(features, Tensor):
+            found = f"{features.dtype} {list(features.shape)}".removeprefix("torch.")
+        raise ConfigError(
+            f"network {name} must give features float [N, d] or maps float [N, d, h, w]; for "
+            f"N = 2 it gives {found}"
+        )
+    first_call = {part: step for step, part in reversed(list(enumerate(called)))}
+    step = -1
+    steps: dict[nn.Module, int] = {}
+    for part in parts:
+        step = first_call.get(part, step)
+        steps[part] = step
+    return features.shape[1], sorted(parts, key=steps.__getitem__)
+
+
+def _parts(module: nn.Module) -> Iterator[nn.Module]:
+    """Children, and those of plain containers, in the order of their definition."""
+    for child in module.children():
+        # A subclass of a container may do something of its own with its children.
+        if type(child) in (nn.Sequential, nn.ModuleList):
+            yield from _parts(child)
+        else:
+            yield child
+
+
+def _loose_parameters(body: nn.Module) -> list[nn.Module]:
+    """The body's own parameters, such as a transformer's embeddings, as one part."""
+    loose = list(body.parameters(recurse=False))
+    return [nn.ParameterList(loose)] if loose else []
+
+
+def _joined(parts: list[nn.Module]) -> list[nn.Module]:
+    """Parts as stages, each with at least one matrix or kernel.
+
+    A normalisation, an activation, a pool or a dropout belongs to the part before it, so that it
+    is frozen with it.
+    """
+    groups: list[list[nn.Module]] = []
+    for part in parts:
+        if groups and not (_has_weights(part) and any(map(_has_weights, groups[-1]))):
+            groups[-1].append(part)
+        else:
+            groups.append([part])
+    return [group[0] if len(group) == 1 else nn.ModuleList(group) for group in groups]
+
+
+def _has_weights(part: nn.Module) -> bool:
+    return any(parameter.ndim > 1 for parameter in part.parameters())
+
+
+def _hold_each_parameter_once(stages: Sequence[nn.Module], body: nn.Module) -> bool:
+    held = list(itertools.chain.from_iterable(stage.parameters() for stage in stages))
+    return len(held) == len(set(held)) and set(held) == set(body.parameters())

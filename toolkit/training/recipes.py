@@ -1,0 +1,97 @@
+"""Recipes: names for settings that go together.
+
+What each gives is measured in docs/results.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Final
+
+from hashkit.errors import ConfigError
+from hashkit.training.config import LOSS_OPTIONS, TrainConfig
+
+__all__ = ["RECIPES", "Recipe", "settings_of"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """Settings that go together.
+
+    Attributes
+    ----------
+    about
+        What it is for, a few words.
+    config
+        Its settings; the seed, the code lengths and the input size are only defaults.
+    size
+        (height, width) in pixels that images are brought to; None for the network's own, or the
+        images'.
+    """
+
+    about: str
+    config: TrainConfig
+    size: tuple[int, int] | None = None
+
+
+_BEST: Final = TrainConfig(label_smoothing=0.1)
+"""The defaults of `TrainConfig` are those of this recipe."""
+
+_PAPER: Final = dataclasses.replace(
+    _BEST,
+    recipe="paper",
+    network="dnnh",
+    loss="triplet",
+    label_smoothing=None,
+    learning_rate=0.05,
+    clip_norm=1.0,
+    cutout=0.0,
+)
+
+_PRETRAINED: Final = dataclasses.replace(
+    _BEST,
+    recipe="pretrained",
+    network="efficientnet-lite0",
+    optimiser="sgd",
+    learning_rate=0.02,
+    stage_decay=0.8,
+    batch_size=50,
+    epochs=6.0,
+    cutout=0.0,
+)
+
+RECIPES: Final[Mapping[str, Recipe]] = {
+    "best": Recipe("from scratch, for small images", _BEST),
+    "pretrained": Recipe("from ImageNet weights, for photographs", _PRETRAINED, size=(128, 128)),
+    "paper": Recipe("the DNNH paper's network and loss, with a faster solver", _PAPER),
+    "caffe-dnnh": Recipe(
+        "its Caffe implementation's network, likewise",
+        dataclasses.replace(_PAPER, recipe="caffe-dnnh", network="dnnh-caffe"),
+    ),
+}
+"""Recipes by name."""
+
+
+def settings_of(settings: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[int, int] | None]:
+    """Settings of a recipe with changes, and the input size that the recipe asks for.
+
+    Parameters
+    ----------
+    settings
+        Values by field of `TrainConfig`: the changes. ``recipe`` names the recipe; without it,
+        the default one. Options of the recipe's loss are left out if another loss is chosen.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such recipe.
+    """
+    name = settings.get("recipe", _BEST.recipe)
+    if name not in RECIPES:
+        raise ConfigError(f"unknown recipe {name!r}; known: {', '.join(RECIPES)}")
+    recipe = RECIPES[name]
+    values = recipe.config.to_dict()
+    if settings.get("loss", values["loss"]) != values["loss"]:
+        values |= dict.fromkeys(LOSS_OPTIONS)
+    return values | dict(settings) | {"recipe": name}, recipe.size
