@@ -156,3 +156,10 @@ def test_the_list_makes_no_run(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", RECIPES)
 def test_networks_of_recipes_are_known(name):
     assert find_network(RECIPES[name].config.network)
+
+
+def test_a_network_that_cannot_be_built_leaves_no_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = fail("train --name deep --freeze 99")
+    assert "freeze must be at most 4" in said
+    assert not (tmp_path / "runs" / "deep").exists()

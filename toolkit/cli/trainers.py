@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import shutil
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from hashkit.datasets.screening import Fault, write_fault_report
 from hashkit.datasets.sets import default_input_size
 from hashkit.datasets.spec import DataSpec
 from hashkit.datasets.triplets import read_triplets
-from hashkit.errors import ConfigError
+from hashkit.errors import ConfigError, HashkitError
 from hashkit.runs import Run
 from hashkit.training.config import TrainConfig
 from hashkit.training.data import TrainingData
@@ -129,7 +130,11 @@ def begin(
         f"run {run.path}: recipe {config.recipe}, network {config.network}, loss {config.loss}, "
         f"{_lengths(config)}, on {chosen}"
     )
-    return Trainer(config, data, run, chosen)
+    try:
+        return Trainer(config, data, run, chosen)
+    except HashkitError:  # such as weights that are not there
+        shutil.rmtree(run.path)
+        raise
 
 
 def resume(

@@ -8,26 +8,15 @@ third convolution. The piece-wise threshold after the sigmoid is the loss's, see
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from torch import nn
 
-from torch import Tensor, nn
-
-from hashkit.training.networks.base import Network
-from hashkit.training.networks.layers import (
-    SLICE_SIZE,
-    DivideAndEncode,
-    calibrate_layers,
-    dnnh_head,
-    nin_blocks,
-)
+from hashkit.training.networks.layers import SLICE_SIZE, DivideAndEncode, NinNetwork, dnnh_head
 
 __all__ = ["Dnnh"]
 
 
-class Dnnh(Network):
-    """The paper's network, for images of any size from 8x8.
-
-    Shapes: float [N, 3, H, W] -> float [N, 1024, h, w]. At 32x32 the grids are 32, 16, 8 and 4.
+class Dnnh(NinNetwork):
+    """The paper's network; at 32x32 the grids are 32, 16, 8 and 4.
 
     Parameters
     ----------
@@ -35,35 +24,15 @@ class Dnnh(Network):
         Share of features dropped after the first and third pool.
     """
 
-    n_features = 1024
-
     def __init__(self, *, dropout: float) -> None:
-        super().__init__()
-        self.blocks = nin_blocks(dropout=dropout, third_kernel=3)
+        super().__init__(dropout=dropout, third_kernel=3)
         _start(self)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Feature maps of normalised images."""
-        maps = images
-        for block in self.blocks:
-            maps = block(maps)
-        return maps
-
-    def stages(self) -> Sequence[nn.Module]:
-        """The mlpconv blocks."""
-        return list(self.blocks)
 
     def new_head(self, n_bits: int) -> nn.Module:
         """Divide-and-encode."""
         head = dnnh_head(n_bits, self.n_features)
         _start(head)
         return head
-
-    def calibrate(self, images: Tensor, heads: Sequence[nn.Module]) -> None:
-        """Bring each layer's outputs to mean 0 and variance 1, see `calibrate_layers`."""
-        maps = calibrate_layers(self.blocks, images)
-        for head in heads:
-            calibrate_layers([head], maps)
 
 
 def _start(part: nn.Module) -> None:

@@ -20,18 +20,12 @@ decayed. Pixels are 0..255 less the training set's mean image; pools round up, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
-from hashkit.training.networks.base import Network
-from hashkit.training.networks.layers import (
-    DivideAndEncode,
-    calibrate_layers,
-    dnnh_head,
-    nin_blocks,
-)
+from hashkit.training.networks.layers import DivideAndEncode, NinNetwork, dnnh_head
 
 __all__ = ["DnnhCaffe"]
 
@@ -40,10 +34,8 @@ _HEAD_STD = 0.05
 _ENCODER_STD = 0.1
 
 
-class DnnhCaffe(Network):
-    """The Caffe implementation's network, for images of any size from 8x8.
-
-    Shapes: float [N, 3, H, W] -> float [N, 1024, h, w].
+class DnnhCaffe(NinNetwork):
+    """The Caffe implementation's network.
 
     Parameters
     ----------
@@ -51,25 +43,12 @@ class DnnhCaffe(Network):
         Share of features dropped after the first and third pool.
     """
 
-    n_features = 1024
     bias_lr_scale: ClassVar[float] = 2.0
 
     def __init__(self, *, dropout: float) -> None:
-        super().__init__()
-        self.blocks = nin_blocks(dropout=dropout, third_kernel=1)
+        super().__init__(dropout=dropout, third_kernel=1)
         for convolution, std in zip(_convolutions(self), _STDS, strict=True):
             _start(convolution, std)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Feature maps of images less the mean image."""
-        maps = images
-        for block in self.blocks:
-            maps = block(maps)
-        return maps
-
-    def stages(self) -> Sequence[nn.Module]:
-        """The mlpconv blocks."""
-        return list(self.blocks)
 
     def new_head(self, n_bits: int) -> nn.Module:
         """Divide-and-encode."""
@@ -80,12 +59,6 @@ class DnnhCaffe(Network):
         assert isinstance(encoder, DivideAndEncode)  # noqa: S101 - by dnnh_head
         nn.init.normal_(encoder.weight, std=_ENCODER_STD)
         return head
-
-    def calibrate(self, images: Tensor, heads: Sequence[nn.Module]) -> None:
-        """Bring each layer's outputs to mean 0 and variance 1, see `calibrate_layers`."""
-        maps = calibrate_layers(self.blocks, images)
-        for head in heads:
-            calibrate_layers([head], maps)
 
 
 def _convolutions(part: nn.Module) -> Iterator[nn.Conv2d]:

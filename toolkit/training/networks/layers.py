@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["SLICE_SIZE", "DivideAndEncode", "calibrate_layers", "dnnh_head", "nin_blocks"]
+from hashkit.training.networks.base import Network
+
+__all__ = ["SLICE_SIZE", "DivideAndEncode", "NinNetwork", "calibrate_layers", "dnnh_head"]
 
 SLICE_SIZE = 50
 """Features a bit, as in the paper."""
@@ -35,7 +37,7 @@ class DivideAndEncode(nn.Module):
         return (slices * self.weight).sum(dim=2) + self.bias
 
 
-def mlp_convolution(
+def _mlp_convolution(
     in_channels: int, channels: int, out_channels: int, kernel: int
 ) -> nn.Sequential:
     """Convolution, ReLU, 1x1 convolution, ReLU: one "mlpconv" of Lin et al. 2014.
@@ -51,7 +53,7 @@ def mlp_convolution(
     )
 
 
-def nin_blocks(*, dropout: float, third_kernel: int) -> nn.ModuleList:
+def _nin_blocks(*, dropout: float, third_kernel: int) -> nn.ModuleList:
     """Three mlpconv blocks with their pools, and the first convolution of the fourth.
 
     Shapes, one after the other: float [N, 3, H, W] -> float [N, 1024, ceil(H / 8), ceil(W / 8)].
@@ -66,23 +68,60 @@ def nin_blocks(*, dropout: float, third_kernel: int) -> nn.ModuleList:
     return nn.ModuleList(
         [
             nn.Sequential(
-                mlp_convolution(3, 96, 96, kernel=5),
+                _mlp_convolution(3, 96, 96, kernel=5),
                 # Caffe rounds a pool's output size up; at 32x32 the grids are 32, 16, 8 and 4.
                 nn.MaxPool2d(3, stride=2, ceil_mode=True),
                 nn.Dropout(dropout),
             ),
             nn.Sequential(
-                mlp_convolution(96, 256, 256, kernel=5),
+                _mlp_convolution(96, 256, 256, kernel=5),
                 nn.MaxPool2d(3, stride=2, ceil_mode=True),
             ),
             nn.Sequential(
-                mlp_convolution(256, 384, 384, kernel=third_kernel),
+                _mlp_convolution(256, 384, 384, kernel=third_kernel),
                 nn.AvgPool2d(3, stride=2, ceil_mode=True),
                 nn.Dropout(dropout),
             ),
             nn.Sequential(nn.Conv2d(384, 1024, 3, padding=1), nn.ReLU(inplace=True)),
         ]
     )
+
+
+class NinNetwork(Network):
+    """Network-in-Network features, for images of any size from 8x8.
+
+    Shapes: float [N, 3, H, W] -> float [N, 1024, ceil(H / 8), ceil(W / 8)].
+
+    Parameters
+    ----------
+    dropout
+        Share of features dropped after the first and third pool.
+    third_kernel
+        Side of the third block's convolution.
+    """
+
+    n_features = 1024
+
+    def __init__(self, *, dropout: float, third_kernel: int) -> None:
+        super().__init__()
+        self.blocks = _nin_blocks(dropout=dropout, third_kernel=third_kernel)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Feature maps of normalised images."""
+        maps = images
+        for block in self.blocks:
+            maps = block(maps)
+        return maps
+
+    def stages(self) -> Sequence[nn.Module]:
+        """The mlpconv blocks."""
+        return list(self.blocks)
+
+    def calibrate(self, images: Tensor, heads: Sequence[nn.Module]) -> None:
+        """Bring each layer's outputs to mean 0 and variance 1, see `calibrate_layers`."""
+        maps = calibrate_layers(self.blocks, images)
+        for head in heads:
+            calibrate_layers([head], maps)
 
 
 def dnnh_head(n_bits: int, n_features: int) -> nn.Sequential:
