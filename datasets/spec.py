@@ -32,7 +32,7 @@ class DataSpec:
         See `hashkit.datasets.sets.open_image_set`.
     protocol
         A name of `hashkit.datasets.protocols.PROTOCOLS`; empty for ``per-class``, or ``random``
-        where images have several labels.
+        where images have several labels, or none.
     seed
         Seed of the split.
     options
@@ -78,7 +78,8 @@ class DataSpec:
                 root=root,
             )
         images = open_image_set(self.data, root=root, download=download, progress=progress)
-        protocol = self.protocol or ("random" if images.is_multi_label else DEFAULT_PROTOCOL)
+        has_classes = images.labels is not None and not images.is_multi_label
+        protocol = self.protocol or (DEFAULT_PROTOCOL if has_classes else "random")
         return images, make_split(images, protocol, seed=self.seed, options=self.options)
 
     def absolute(self) -> DataSpec:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_samples import write_class_folders
+from cli_samples import write_class_folders, write_digit
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -100,6 +100,15 @@ def test_the_same_seed_draws_the_same_split():
     first, again, other = (DataSpec(seed=seed).open()[1] for seed in (0, 0, 1))
     assert np.array_equal(first.queries, again.queries)
     assert not np.array_equal(first.queries, other.queries)
+
+
+def test_images_without_labels_are_split_at_random(tmp_path):
+    folder = tmp_path / "flat"
+    for row in range(20):
+        write_digit(row, folder / f"{row}.jpg")
+    images, split = DataSpec(str(folder)).open()
+    assert images.labels is None
+    assert split.protocol == "random"
 
 
 def test_several_labels_an_image_are_split_at_random(tmp_path):

@@ -55,7 +55,8 @@ ablations  no-calibrate     59k      48           no   --epochs $methods --no-ca
 ablations  no-standardise   59k      48           no   --epochs $methods --no-standardise
 ablations  no-smoothing     59k      48           no   --epochs $methods --label-smoothing 0
 ablations  no-augmentation  59k      48           no   --epochs $methods --augmentation none
-ablations  muon             59k      48           no   --epochs $methods --optimiser muon
+ablations  sgd              59k      48           no   --epochs $methods --optimiser sgd --lr 0.1
+ablations  no-cutout        59k      48           no   --epochs $methods --cutout 0
 small      triplet          digits   12,24        yes  --loss triplet --epochs $small
 small      orthohash        digits   12,24        no   --loss orthohash --epochs $small
 TABLE
