@@ -88,7 +88,7 @@ class TrainConfig:
     epochs: float = _setting(30.0, "Passes over the training images.")
     steps: int | None = _setting(None, "Steps, in place of epochs.")
     optimiser: str = _setting("muon", "Optimiser: muon or sgd.")
-    learning_rate: float = _setting(0.1, "Peak learning rate.")
+    learning_rate: float = _setting(0.03, "Peak learning rate.")
     schedule: str = _setting(
         "one-cycle", "Learning-rate policy: constant, multistep, cosine or one-cycle."
     )
