@@ -248,7 +248,7 @@ def test_info_of_a_model_needs_no_runtime(tmp_path, monkeypatch):
 
 
 def test_info_of_a_run_says_what_to_type_next(bank):
-    training = {"network": "dnnh", "n_bits": 20, "seed": 3, "loss": "triplet"}
+    training = {"network": "dnnh", "loss": "triplet", "lengths": [20], "seed": 3}
     data = {"data": "digits", "protocol": "per-class"}
     run = Run.create(
         Path("runs"),

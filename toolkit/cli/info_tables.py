@@ -9,6 +9,9 @@ from hashkit.cli.console import file_size, plural
 
 __all__ = ["print_facts"]
 
+_SHORT: Final = {"lengths": "bits"}
+"""Names of facts that are shown by another one."""
+
 _MANY_CLASSES: Final = 20
 
 
@@ -156,7 +159,7 @@ def _brief(values: Any) -> str:
     if not isinstance(values, Mapping):
         return str(values)
     return ", ".join(
-        f"{name.removeprefix('n_').replace('_', ' ')} {_number(value)}"
+        f"{_SHORT.get(name, name.removeprefix('n_').replace('_', ' '))} {_number(value)}"
         for name, value in values.items()
         if value is not None
     )
@@ -165,4 +168,6 @@ def _brief(values: Any) -> str:
 def _number(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
+    if isinstance(value, list):
+        return " ".join(map(_number, value))
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -15,14 +15,16 @@ from hashkit.runs import Run
 __all__ = ["run_facts"]
 
 _SETTINGS: Final = (
+    "recipe",
     "network",
-    "n_bits",
+    "loss",
+    "lengths",
     "height",
     "width",
-    "loss",
     "epochs",
     "steps",
     "batch_size",
+    "optimiser",
     "learning_rate",
     "schedule",
     "augmentation",
