@@ -80,7 +80,10 @@ def find_runs(paths: Iterable[Path]) -> list[Run]:
 
 def not_ready(run: Run) -> str:
     """Why a run cannot be told of; empty if it can."""
-    if len(run.read_config()["training"]["lengths"]) > 1:
+    lengths = run.read_config()["training"].get("lengths")
+    if lengths is None:
+        return "an earlier version made it"
+    if len(lengths) > 1:
         return "it is told of by the runs of its code lengths"
     if not run.summary_path.is_file():
         return "its training is not done"
