@@ -72,8 +72,13 @@ def fail(command: str) -> str:
 
 def start(command: str, folder: Path) -> subprocess.Popen[str]:
     """Start ``hashkit <command>`` in a process of its own, on one thread."""
+    # A shell starts what it runs in the background with SIGINT ignored, and so its children.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from hashkit.cli import main; main()"
+    )
     return subprocess.Popen(
-        [sys.executable, "-c", "from hashkit.cli import main; main()", *shlex.split(command)],
+        [sys.executable, "-c", code, *shlex.split(command)],
         cwd=folder,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,

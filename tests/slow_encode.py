@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from pathlib import Path
@@ -52,4 +53,6 @@ def main(model: str, bank: str) -> None:
 
 
 if __name__ == "__main__":
+    # A shell starts what it runs in the background with SIGINT ignored, and so its children.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     main(*sys.argv[1:])
