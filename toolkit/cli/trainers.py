@@ -164,7 +164,7 @@ def resume(
         run = Run.open(run.path.resolve().parent / saved["shared"]["run"])
         saved = run.read_config()
     config = TrainConfig.from_dict(saved["training"])
-    config, data, _ = _load(Material.of_run(run), lambda _: config, reading)
+    _, data, _ = _load(Material.of_run(run), lambda _: config, reading)
     chosen = choose_device(saved["device"] if device == "auto" else device)
     trainer = Trainer(config, data, run, chosen)
     step = trainer.resume()
