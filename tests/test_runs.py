@@ -36,6 +36,39 @@ def test_a_run_is_never_made_over_another(run, tmp_path):
     assert run.read_config()["n_bits"] == 12
 
 
+@pytest.mark.parametrize("left", [[], ["checkpoints/"], ["checkpoints/", "config.json.part"]])
+def test_what_a_kill_left_of_making_a_run_is_no_obstacle(tmp_path, left):
+    path = tmp_path / "first"
+    path.mkdir()
+    for name in left:
+        if name.endswith("/"):
+            (path / name).mkdir()
+        else:
+            (path / name).write_text('{"n_b')
+    run = Run.create(tmp_path, "first", {"n_bits": 12})
+    assert run.read_config()["n_bits"] == 12
+    assert sorted(found.name for found in path.iterdir()) == ["checkpoints", "config.json"]
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "folder", "inner file"])
+def test_what_is_no_run_is_not_taken_for_the_remains_of_one(tmp_path, kind):
+    path, elsewhere = tmp_path / "first", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    if kind == "file":
+        path.write_text("")
+    elif kind == "link":
+        path.symlink_to(elsewhere)
+    elif kind == "folder":
+        (path / "photos").mkdir(parents=True)
+    else:
+        (path / "checkpoints").mkdir(parents=True)
+        (path / "checkpoints" / "step-0000001.safetensors").write_bytes(b"hours")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(RunError, match="there already"):
+        Run.create(tmp_path, "first", {})
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 @pytest.mark.parametrize("made", [False, True], ids=["missing", "another folder"])
 def test_what_is_no_run_is_not_opened(tmp_path, made):
     path = tmp_path / "odd"

@@ -119,8 +119,8 @@ def unlabelled_data(config: TrainConfig, n_images: int = 80) -> TrainingData:
 
 
 def open_run(path: Path) -> Run:
-    """The run folder of a path, made if it is not there."""
-    if path.is_dir():
+    """The run folder of a path, made if it is not there, or was not finished."""
+    if Run(path).config_path.is_file():
         return Run.open(path)
     return Run.create(path.parent, path.name, {})
 

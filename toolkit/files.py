@@ -7,7 +7,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["written_whole"]
+__all__ = ["part_path", "written_whole"]
+
+
+def part_path(path: Path) -> Path:
+    """Where `written_whole` writes a file until it is whole."""
+    return path.with_name(path.name + ".part")
 
 
 @contextlib.contextmanager
@@ -23,7 +28,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     OSError
         If it cannot be written.
     """
-    part = path.with_name(path.name + ".part")
+    part = part_path(path)
     try:
         yield part
         with part.open("r+b") as file:

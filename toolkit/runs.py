@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hashkit.errors import RunError
-from hashkit.files import written_whole
+from hashkit.files import part_path, written_whole
 
 __all__ = ["DEFAULT_RUNS_DIR", "Run", "write_json"]
 
@@ -99,13 +99,16 @@ class Run:
     def create(cls, parent: Path, name: str, config: Mapping[str, Any]) -> Run:
         """Make a new run folder below ``parent`` and write its config.json.
 
+        Its config.json comes last; what a kill left of an earlier attempt is taken away first.
+
         Raises
         ------
         RunError
-            If a folder of that name is there already.
+            If something of that name is there already.
         """
         cls.check_free(parent, name)
         run = cls(parent / name)
+        run._remove_remains()
         run.path.mkdir(parents=True)
         run.checkpoints_path.mkdir()
         created = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
@@ -122,7 +125,7 @@ class Run:
             If something of that name is there already.
         """
         path = parent / name
-        if path.exists():
+        if path.exists() and not cls(path).is_cut_off():
             raise RunError(
                 f"{path} is there already: choose another --name, or go on with "
                 f"`hashkit train --resume --run {path}`"
@@ -159,6 +162,20 @@ class Run:
         if not runs:
             raise RunError(f"there is no run below {parent}{os.sep}: `hashkit train` makes one")
         return cls(max(runs)[1])
+
+    def is_cut_off(self) -> bool:
+        """Whether it is what a kill left of `create`, and holds nothing."""
+        if not self.path.is_dir() or self.path.is_symlink():
+            return False
+        remains = {self.checkpoints_path, part_path(self.config_path)}
+        return remains.issuperset(self.path.rglob("*"))
+
+    def _remove_remains(self) -> None:
+        # Each by name, so that what another process puts here meanwhile is safe.
+        part_path(self.config_path).unlink(missing_ok=True)
+        for folder in (self.checkpoints_path, self.path):
+            with contextlib.suppress(FileNotFoundError):
+                folder.rmdir()
 
     def read_config(self) -> dict[str, Any]:
         """Content of config.json.

@@ -94,7 +94,7 @@ def _split_off(run: Run, saved: Mapping[str, Any], checkpoint: Checkpoint, index
 def _is_part(target: Run, run: Run) -> bool:
     """Whether a folder was split off from a run, or is what a kill left of that."""
     if not target.config_path.exists():
-        return not any(path.is_file() for path in target.path.rglob("*"))
+        return target.is_cut_off()
     shared = target.read_config().get("shared") or {}
     return bool(shared.get("run") == run.path.name)
 
