@@ -294,17 +294,17 @@ def test_an_option_that_a_loss_does_not_have_lists_those_it_has(name):
         assert option in str(caught.value)
 
 
-class OneLabelLoss(TripletRankingLoss):
-    """A loss that cannot learn from several labels an image."""
-
-    takes_multi_label = False
-
-
-def test_a_loss_of_one_label_refuses_several(monkeypatch):
-    monkeypatch.setitem(LOSSES, "single", OneLabelLoss)
-    assert build_loss("single", Task(8, 3), {}).task.n_bits == 8
-    with pytest.raises(ConfigError, match=r"^OneLabelLoss learns from one label an image"):
-        build_loss("single", Task(8, 3, is_multi_label=True), {})
+def test_a_loss_of_one_label_refuses_several():
+    assert build_loss("greedyhash", Task(8, 3), {}).task.n_bits == 8
+    with pytest.raises(
+        ConfigError,
+        match=r"^the loss greedyhash learns from one label an image, .* use --loss triplet, dpsh,",
+    ) as caught:
+        build_loss("greedyhash", Task(8, 3, is_multi_label=True), {})
+    others = str(caught.value).partition("--loss ")[2].split(", ")
+    assert not {"greedyhash", "bihalf", "cibhash"} & set(others)
+    for name in others:
+        build_loss(name, Task(8, 3, is_multi_label=True), {})
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -33,6 +33,7 @@ from hashkit.training.data import StreamedPixels, TrainingData
 from hashkit.training.devices import choose_device
 from hashkit.training.losses import LOSSES, Loss, LossValue
 from hashkit.training.losses.triplet import TripletRankingLoss
+from hashkit.training.model import HashModel
 from hashkit.training.networks import NETWORKS, NetworkKind
 from hashkit.training.optimiser import load_momentum, momentum_of
 from hashkit.training.prepare import prepare_labelled
@@ -470,6 +471,26 @@ def test_resuming_remembers_the_best_score(tmp_path, monkeypatch):
     assert (second.best_step, second.best_score, second.held_out) == (4, 0.9, 0.9)
     assert second.fit().best_step == 4
     assert read_checkpoint(second.run.best_path).step == 4
+
+
+def test_resuming_does_not_make_what_the_snapshot_replaces(tmp_path, monkeypatch):
+    config = settings()
+    data = digit_data(config)
+    trainer(config, data, tmp_path / "whole").fit()
+    trainer(config, data, tmp_path / "run").fit(should_stop=stop_after(5))
+    asked = []
+
+    def without_weights(config, mean, std, *, pretrained):
+        asked.append(pretrained)
+        return new_model(config, mean, std)
+
+    monkeypatch.setattr("hashkit.training.learner.new_model", without_weights)
+    monkeypatch.setattr(HashModel, "calibrate", lambda *_: pytest.fail("calibrated again"))
+    second = trainer(config, data, tmp_path / "run")
+    assert asked == [False]
+    second.resume()
+    second.fit()
+    assert_same_checkpoints(tmp_path / "run", tmp_path / "whole")
 
 
 def test_without_a_snapshot_a_run_starts_anew(tmp_path):

@@ -43,8 +43,16 @@ class Learner(nn.Module):
         self.learns_from = losses[0].learns_from
 
     @classmethod
-    def build(cls, config: TrainConfig, data: TrainingData) -> Self:
+    def build(cls, config: TrainConfig, data: TrainingData, *, is_new: bool = True) -> Self:
         """Model and losses as they are before the first step, drawn from the settings' seed.
+
+        Parameters
+        ----------
+        config, data
+            Settings, and what is learned from.
+        is_new
+            Whether it is to learn from the start. Otherwise a snapshot is to be loaded into it,
+            and what that replaces is not made: trained weights, and their calibration.
 
         Raises
         ------
@@ -63,10 +71,11 @@ class Learner(nn.Module):
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            model = new_model(config, mean, std, pretrained=config.pretrained).eval()
-            _try_size(model, config)
-            if config.calibrate and not (config.pretrained and kind.has_weights):
-                model.calibrate(torch.from_numpy(data.pixels.sample(CALIBRATION_IMAGES)))
+            model = new_model(config, mean, std, pretrained=config.pretrained and is_new).eval()
+            if is_new:
+                _try_size(model, config)
+                if config.calibrate and not (config.pretrained and kind.has_weights):
+                    model.calibrate(torch.from_numpy(data.pixels.sample(CALIBRATION_IMAGES)))
             losses = [
                 build_loss(config.loss, data.task(n_bits), config.loss_options)
                 for n_bits in config.lengths

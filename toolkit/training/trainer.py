@@ -81,7 +81,7 @@ class Trainer:
         self.augmentation = dataclasses.replace(
             choose_augmentation(config.augmentation, data.dataset), cutout=config.cutout
         )
-        self.learner = Learner.build(config, data).to(device)
+        self.learner = Learner.build(config, data, is_new=not run.snapshots()).to(device)
         self.order = BatchOrder(
             n_items=len(data.fit_items),
             batch_size=config.batch_size,

@@ -61,4 +61,14 @@ def build_loss(name: str, task: Task, options: Mapping[str, float | str]) -> Los
         If it does not have one of the options, or cannot learn the task.
     """
     check_options(name, options)
+    if task.is_multi_label and not LOSSES[name].takes_multi_label:
+        able = ", ".join(
+            other
+            for other, loss in LOSSES.items()
+            if loss.takes_multi_label and loss.learns_from == "labels"
+        )
+        raise ConfigError(
+            f"the loss {name} learns from one label an image, and these images have several: "
+            f"use --loss {able}"
+        )
     return LOSSES[name](task, **options)

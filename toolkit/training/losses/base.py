@@ -8,8 +8,6 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from hashkit.errors import ConfigError
-
 __all__ = ["LearnsFrom", "Loss", "LossValue", "Task"]
 
 LearnsFrom = Literal["labels", "views", "features"]
@@ -80,11 +78,6 @@ class Loss(nn.Module, abc.ABC):
 
     def __init__(self, task: Task) -> None:
         super().__init__()
-        if task.is_multi_label and not self.takes_multi_label:
-            raise ConfigError(
-                f"{type(self).__name__} learns from one label an image, and these images have "
-                "several: choose another --loss"
-            )
         self.task = task
 
     def begin_step(self, progress: float) -> None:

@@ -29,8 +29,8 @@ __all__ = ["GreedyHashLoss"]
 class GreedyHashLoss(Loss):
     """Cross-entropy of a classifier on the codes; ``active`` is the share that it gets wrong.
 
-    The classifier is learned with the network, and is no part of the model. With several labels
-    the target is spread evenly over them; the paper has one.
+    The classifier is learned with the network, and is no part of the model. An image has one label,
+    as in the paper.
 
     Parameters
     ----------
@@ -40,6 +40,7 @@ class GreedyHashLoss(Loss):
         Weight of the penalty on logits off -1 and +1, alpha in the paper; its value for CIFAR-10.
     """
 
+    takes_multi_label = False
     compares_images = False
 
     def __init__(self, task: Task, *, quantisation: float = 0.1) -> None:
