@@ -9,7 +9,6 @@ on the run's training images, without their labels, and measured on its queries 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,18 +17,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hashkit.cli.baseline_features import Block
+from hashkit.cli.baseline_features import Block, pixel_blocks
 from hashkit.cli.baselines import baseline_reports
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.spec import DataSpec
 from hashkit.evaluation import evaluate
-from hashkit.preprocess import ImageSource, load
 from hashkit.runs import Run
-from hashkit.runtimes.decoding import decode_batches
-from hashkit.threads import available_cpus
 from hashkit.training.checkpoint import LoadedModel, load_model, weights_sha256
-
-BATCH_SIZE = 64
 
 
 class NetworkFeatures:
@@ -58,21 +52,8 @@ class NetworkFeatures:
 
     def blocks(self, rows: NDArray[np.int64]) -> Iterator[Block]:
         """Features of rows, without images that cannot be used."""
-        batches = decode_batches(
-            self._images.subset(rows),
-            self._load,
-            self._size,
-            start=0,
-            batch_size=BATCH_SIZE,
-            n_workers=available_cpus(),
-        )
-        with contextlib.closing(batches):
-            for batch in batches:
-                if len(batch.rows):
-                    yield rows[batch.rows], self._features(batch.pixels)
-
-    def _load(self, source: ImageSource) -> NDArray[np.uint8]:
-        return load(source, self._size, self._resize)
+        for block_rows, pixels in pixel_blocks(self._images, rows, self._size, self._resize):
+            yield block_rows, self._features(pixels)
 
     @torch.inference_mode()
     def _features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -26,7 +26,7 @@ from hashkit.threads import available_cpus
 if TYPE_CHECKING:
     from hashkit.runtimes.encoder import Encoder
 
-__all__ = ["Block", "ImageFeatures", "NetworkOutputs", "PixelFeatures"]
+__all__ = ["Block", "ImageFeatures", "NetworkOutputs", "PixelFeatures", "pixel_blocks"]
 
 Block: TypeAlias = tuple[NDArray[np.int64], Features]
 """Rows of an image set, int64 [n], and their features, float32 [n, n_dimensions]."""
@@ -57,6 +57,36 @@ class ImageFeatures(Protocol):
     def blocks(self, rows: NDArray[np.int64]) -> Iterator[Block]:
         """Features of rows in bounded memory, in order, without images that cannot be used."""
         ...
+
+
+def pixel_blocks(
+    images: ImageSet, rows: NDArray[np.int64], size: tuple[int, int], resize: str
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
+    """Rows of a set, decoded: int64 [n] and uint8 [n, height, width, 3], n bounded by memory.
+
+    Images that cannot be used are left out.
+
+    Parameters
+    ----------
+    size, resize
+        As `hashkit.preprocess.load` takes them.
+    """
+
+    def prepare(source: ImageSource) -> NDArray[np.uint8]:
+        return load(source, size, resize)
+
+    batches = decode_batches(
+        images.subset(rows),
+        prepare,
+        size,
+        start=0,
+        batch_size=max(1, _PIXELS_PER_BATCH // (size[0] * size[1])),
+        n_workers=available_cpus(),
+    )
+    with contextlib.closing(batches):
+        for batch in batches:
+            if len(batch.rows):
+                yield rows[batch.rows], batch.pixels
 
 
 class PixelFeatures:
@@ -101,21 +131,9 @@ class PixelFeatures:
 
     def blocks(self, rows: NDArray[np.int64]) -> Iterator[Block]:
         """Pixels of rows."""
-        batches = decode_batches(
-            self._images.subset(rows),
-            self._load,
-            self._size,
-            start=0,
-            batch_size=max(1, _PIXELS_PER_BATCH // (self._size[0] * self._size[1])),
-            n_workers=available_cpus(),
-        )
-        with contextlib.closing(batches):
-            for batch in batches:
-                values = batch.pixels.reshape(len(batch.pixels), -1).astype(np.float32)
-                yield rows[batch.rows], values / np.float32(255)
-
-    def _load(self, source: ImageSource) -> NDArray[np.uint8]:
-        return load(source, self._size, self._resize)
+        for block_rows, pixels in pixel_blocks(self._images, rows, self._size, self._resize):
+            values = pixels.reshape(len(pixels), -1).astype(np.float32)
+            yield block_rows, values / np.float32(255)
 
 
 class NetworkOutputs:
