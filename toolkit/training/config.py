@@ -107,6 +107,9 @@ class TrainConfig:
     cutout: float = _setting(
         0.25, "Side of the square that is blotted out, as a share of the image's; 0 for none."
     )
+    cutmix: float = _setting(
+        0.0, "Share of the batches in which a part of each image is another one's; needs labels."
+    )
     holdout: float = _setting(
         0.1,
         "Share of the training images held out to select the checkpoint; 0 keeps the last.",
@@ -137,6 +140,7 @@ class TrainConfig:
             ("weight_decay", 0, 1e6),
             ("clip_norm", 0, 1e6),
             ("cutout", 0, 1),
+            ("cutmix", 0, 1),
             ("holdout", 0, 0.9),
             ("validate_epochs", 1, 10**9),
             ("snapshot_steps", 0, 10**12),

@@ -64,6 +64,8 @@ class Learner(nn.Module):
             raise ConfigError(
                 f"the loss {config.loss} cannot learn from a triplet list: use --loss {able}"
             )
+        if config.cutmix:
+            _check_mixable(config, data)
         kind, argument = find_network(config.network)
         n_images = max(1, STATISTICS_BYTES // (config.height * config.width * 3))
         mean, std = input_statistics(
@@ -90,7 +92,9 @@ class Learner(nn.Module):
         for loss in self._each_loss():
             loss.begin_step(progress)
 
-    def loss(self, logits: Tensor, features: Tensor, labels: Tensor | None) -> LossValue:
+    def loss(
+        self, logits: Tensor, features: Tensor, labels: Tensor | None, kept: float = 1.0
+    ) -> LossValue:
         """Loss of a batch, the mean over code lengths.
 
         Parameters
@@ -100,6 +104,8 @@ class Learner(nn.Module):
             views of the images of the first.
         labels
             int64 [N] or uint8 [N, n_classes]; None where the loss does not learn from them.
+        kept
+            Share of each image that is its own; see `hashkit.training.mixing.cut_and_mix`.
         """
         if self.learns_from == "views":
             targets = torch.arange(len(logits) // 2, device=logits.device).repeat(2)
@@ -108,11 +114,14 @@ class Learner(nn.Module):
         else:
             assert labels is not None  # noqa: S101 - by the trainer
             targets = labels
-        return _mean(
-            [
-                loss(part, targets)
-                for loss, part in zip(self._each_loss(), self._parts(logits), strict=True)
-            ]
+        parts = list(zip(self._each_loss(), self._parts(logits), strict=True))
+        own = _mean([loss(part, targets) for loss, part in parts])
+        if kept == 1:
+            return own
+        others = _mean([loss(part, targets.flip(0)) for loss, part in parts])
+        return LossValue(
+            kept * own.value + (1 - kept) * others.value,
+            kept * own.active + (1 - kept) * others.active,
         )
 
     def triplet_loss(self, logits: Tensor, triplets: Tensor) -> LossValue:
@@ -129,6 +138,20 @@ class Learner(nn.Module):
 
     def _each_loss(self) -> list[Loss]:
         return [loss for loss in self.losses if isinstance(loss, Loss)]
+
+
+def _check_mixable(config: TrainConfig, data: TrainingData) -> None:
+    loss = LOSSES[config.loss]
+    if data.triplets is not None or loss.learns_from != "labels" or loss.compares_images:
+        able = ", ".join(
+            name
+            for name, other in LOSSES.items()
+            if other.learns_from == "labels" and not other.compares_images
+        )
+        raise ConfigError(
+            "cutmix needs a loss that takes each image by itself, with its label: use --loss "
+            f"{able}, or --cutmix 0"
+        )
 
 
 @torch.inference_mode()

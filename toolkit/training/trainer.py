@@ -33,6 +33,7 @@ from hashkit.training.config import TrainConfig
 from hashkit.training.data import MEMORY_LIMIT_BYTES, TrainingData, ahead
 from hashkit.training.learner import Learner
 from hashkit.training.losses import LOSSES, LossValue
+from hashkit.training.mixing import cut_and_mix
 from hashkit.training.optimiser import (
     build_optimiser,
     load_momentum,
@@ -186,7 +187,8 @@ class Trainer:
     @property
     def has_fixed_features(self) -> bool:
         """Whether no step changes the features of an image."""
-        return self.learner.model.has_fixed_features and self.augmentation.leaves_images
+        leaves_images = self.augmentation.leaves_images and not self.config.cutmix
+        return self.learner.model.has_fixed_features and leaves_images
 
     def fit(
         self,
@@ -239,27 +241,36 @@ class Trainer:
         # Of all that network, heads and losses draw in this step.
         torch.manual_seed(step_seed(self.config.seed, DROPOUT_STREAM, self.step))
         with self._autocast():
-            features = self._features(rows)
+            features, kept = self._features(rows)
             logits = self.learner.model.logits(features)
-        loss = self._loss(logits.float(), features, items, rows)
+        loss = self._loss(logits.float(), features, items, rows, kept)
         self._update(loss.value)
         self.step += 1
         return loss
 
-    def _features(self, rows: NDArray[np.int64]) -> Tensor:
-        """Features of a batch; of two views of each image, one after the other, if so learned."""
+    def _features(self, rows: NDArray[np.int64]) -> tuple[Tensor, float]:
+        """Features of a batch, and the share of each image that is its own.
+
+        Of two views of each image, one after the other, if it is so learned.
+        """
         n_views = 2 if self.learner.learns_from == "views" else 1
         if self._fixed_features is not None:
             features = self._fixed_features[torch.from_numpy(rows)].to(self.device)
-            return torch.cat([features] * n_views)
+            return torch.cat([features] * n_views), 1.0
         seed, step = self.config.seed, self.step
         draws = torch.Generator().manual_seed(step_seed(seed, AUGMENT_STREAM, step))
         images = self.data.pixels.batch(rows).to(self.device, non_blocking=True)
         views = [augment(images, self.augmentation, draws) for _ in range(n_views)]
-        return self.learner.model.features(torch.cat(views))
+        images, kept = cut_and_mix(torch.cat(views), self.config.cutmix, draws)
+        return self.learner.model.features(images), kept
 
     def _loss(
-        self, logits: Tensor, features: Tensor, items: NDArray[np.int64], rows: NDArray[np.int64]
+        self,
+        logits: Tensor,
+        features: Tensor,
+        items: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        kept: float,
     ) -> LossValue:
         if self.data.triplets is not None:
             triplets = np.searchsorted(rows, self.data.triplets[self.data.fit_items[items]])
@@ -267,7 +278,7 @@ class Trainer:
         labels = None
         if self.data.labels is not None:
             labels = torch.from_numpy(self.data.labels[rows]).to(self.device)
-        return self.learner.loss(logits, features, labels)
+        return self.learner.loss(logits, features, labels, kept)
 
     def _update(self, loss: Tensor) -> None:
         config = self.config
