@@ -32,7 +32,9 @@ LENGTHS = (7, 5)
 def model():
     torch.manual_seed(0)
     config = settings(lengths=LENGTHS)
-    return new_model(config, torch.rand(3, 1, 1) * 255, torch.rand(3, 1, 1) + 1).eval()
+    return new_model(
+        config, torch.rand(3, 1, 1) * 255, torch.rand(3, 1, 1) + 1, dataset="digits"
+    ).eval()
 
 
 @pytest.fixture

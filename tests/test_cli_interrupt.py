@@ -22,8 +22,8 @@ from hashkit.runtimes.encoder import Encoder
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
 
 TRAIN = (
-    # A large network, so that there is time to stop it.
-    "train --recipe paper --bits 8 --steps 12 --batch-size 12 --training-per-class 6 "
+    # Large images, so that there is time to stop it.
+    "train --size 64 --bits 8 --steps 12 --batch-size 12 --training-per-class 6 "
     "--snapshot-steps 2 --display-steps 1 --name stopped --device cpu"
 )
 DEADLINE = 120

@@ -247,9 +247,11 @@ def test_manifest_of_the_trained_network_survives_a_round_trip(tmp_path: Path) -
     assert OnnxRuntimeSession(tmp_path / "m.onnx", "cpu").manifest == manifest
 
 
-@pytest.mark.parametrize("size", [(8, 8), (9, 13), (33, 28)], ids=str)
+@pytest.mark.parametrize(
+    ("size", "mirror"), [((8, 8), False), ((9, 13), True), ((33, 28), True)], ids=str
+)
 def test_the_compact_network_answers_in_onnx_as_in_torch(
-    tmp_path: Path, size: tuple[int, int]
+    tmp_path: Path, size: tuple[int, int], mirror: bool
 ) -> None:
     from hashkit.training.model import HashModel, input_statistics
     from hashkit.training.networks import InputRule, build_network
@@ -258,7 +260,15 @@ def test_the_compact_network_answers_in_onnx_as_in_torch(
     mean, std = input_statistics(images, InputRule())
     torch.manual_seed(0)
     network = build_network("compact", dropout=0.5, pretrained=False)
-    model = HashModel(network, lengths=(12, 5), size=size, mean=mean, std=std, standardise=True)
+    model = HashModel(
+        network,
+        lengths=(12, 5),
+        size=size,
+        mean=mean,
+        std=std,
+        standardise=True,
+        mirror=mirror,
+    )
     pixels = torch.from_numpy(images)
     model.calibrate(pixels)
     with torch.no_grad():
@@ -271,6 +281,9 @@ def test_the_compact_network_answers_in_onnx_as_in_torch(
     assert report.parity.passed
     with torch.inference_mode():
         expected = model.eval()(pixels).numpy()
-    _, logits = OnnxRuntimeSession(path, "cpu").run(images)
+    session = OnnxRuntimeSession(path, "cpu")
+    _, logits = session.run(images)
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4)
+    _, of_mirrored = session.run(np.ascontiguousarray(images[:, :, ::-1]))
+    assert np.allclose(of_mirrored, logits, rtol=0, atol=1e-4) == mirror
     assert 0.2 < (expected > 0).mean() < 0.8

@@ -9,6 +9,8 @@ from torch import nn
 from training_samples import TinyNetwork
 
 from hashkit.errors import ConfigError
+from hashkit.training.checkpoint import new_model
+from hashkit.training.config import TrainConfig
 from hashkit.training.model import HashModel, input_statistics
 from hashkit.training.networks import (
     NETWORKS,
@@ -317,7 +319,7 @@ def test_compact_takes_images_of_8_to_96_pixels(size):
 # The model
 
 
-def tiny_model(lengths=(6,), standardise=False, dropout=0.0):
+def tiny_model(lengths=(6,), standardise=False, dropout=0.0, mirror=False):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return HashModel(
@@ -327,12 +329,47 @@ def tiny_model(lengths=(6,), standardise=False, dropout=0.0):
             mean=torch.full((3, 1, 1), 127.0),
             std=torch.full((3, 1, 1), 64.0),
             standardise=standardise,
+            mirror=mirror,
         )
 
 
 def random_pixels(n_images, height=8, width=8, seed=0):
     rng = np.random.default_rng(seed)
     return torch.from_numpy(rng.integers(0, 256, (n_images, height, width, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("lengths", [(6,), (3, 8)], ids=str)
+def test_mirrored_logits_are_the_mean_of_an_images_and_its_mirror_images(lengths):
+    plain, mirrored = (tiny_model(lengths, mirror=mirror) for mirror in (False, True))
+    images = random_pixels(5)
+    flipped = torch.from_numpy(images.numpy()[:, :, ::-1].copy())
+    plain.eval()
+    mirrored.eval()
+    expected = (plain(images) + plain(flipped)) / 2
+    torch.testing.assert_close(mirrored(images), expected)
+    torch.testing.assert_close(mirrored(flipped), mirrored(images))
+    assert not torch.allclose(plain(flipped), plain(images))
+    for one in (plain, mirrored):  # a step learns from one of them
+        one.train()
+    torch.testing.assert_close(mirrored(images), plain(images))
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "dataset", "mirror", "expected"),
+    [
+        ("auto", "cifar10", True, True),
+        ("auto", "cifar10", False, False),
+        ("auto", "digits", True, False),
+        ("auto", "mnist", True, False),
+        ("shift", "cifar10", True, False),
+        ("none", "cifar10", True, False),
+        ("crop", "digits", True, True),
+    ],
+)
+def test_a_model_mirrors_where_training_did(augmentation, dataset, mirror, expected):
+    config = TrainConfig(augmentation=augmentation, mirror=mirror)
+    model = new_model(config, torch.zeros(3, 1, 1), torch.ones(3, 1, 1), dataset=dataset)
+    assert model.mirror is expected
 
 
 @pytest.mark.parametrize("lengths", [(6,), (3, 8)], ids=str)

@@ -480,9 +480,9 @@ def test_resuming_does_not_make_what_the_snapshot_replaces(tmp_path, monkeypatch
     trainer(config, data, tmp_path / "run").fit(should_stop=stop_after(5))
     asked = []
 
-    def without_weights(config, mean, std, *, pretrained):
+    def without_weights(config, mean, std, *, dataset, pretrained):
         asked.append(pretrained)
-        return new_model(config, mean, std)
+        return new_model(config, mean, std, dataset=dataset)
 
     monkeypatch.setattr("hashkit.training.learner.new_model", without_weights)
     monkeypatch.setattr(HashModel, "calibrate", lambda *_: pytest.fail("calibrated again"))
@@ -917,7 +917,7 @@ def test_without_calibration_weights_start_as_drawn(tmp_path, network):
     found = trainer(config, data, tmp_path / "run").learner.model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        drawn = new_model(config, found.mean, found.std)
+        drawn = new_model(config, found.mean, found.std, dataset="")
     for name, value in drawn.state_dict().items():
         assert torch.equal(found.state_dict()[name], value), name
     adjusted = trainer(dataclasses.replace(config, calibrate=True), data, tmp_path / "run")

@@ -24,6 +24,7 @@ from torch import Tensor
 from hashkit.errors import CheckpointError, ConfigError, ModelError
 from hashkit.files import written_whole
 from hashkit.manifest import Manifest
+from hashkit.training.augment import choose_augmentation
 from hashkit.training.config import TrainConfig
 from hashkit.training.model import HashModel
 from hashkit.training.networks import build_network
@@ -144,7 +145,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def new_model(
-    config: TrainConfig, mean: Tensor, std: Tensor, *, pretrained: bool = False
+    config: TrainConfig, mean: Tensor, std: Tensor, *, dataset: str, pretrained: bool = False
 ) -> HashModel:
     """Model of the settings.
 
@@ -152,6 +153,9 @@ def new_model(
     ----------
     mean, std
         See `HashModel`.
+    dataset
+        Name of the image set, which may choose the augmentation: what is not mirrored in training
+        is not mirrored later.
     pretrained
         Whether to load weights that were trained elsewhere, where the network has some; all
         other weights are drawn from torch's global generator.
@@ -163,6 +167,7 @@ def new_model(
         mean=mean,
         std=std,
         standardise=config.standardise,
+        mirror=config.mirror and choose_augmentation(config.augmentation, dataset).flip,
     )
 
 
@@ -176,7 +181,12 @@ def load_model(path: Path) -> LoadedModel:
     """
     checkpoint = read_checkpoint(path)
     try:
-        model = new_model(checkpoint.config, checkpoint.model["mean"], checkpoint.model["std"])
+        model = new_model(
+            checkpoint.config,
+            checkpoint.model["mean"],
+            checkpoint.model["std"],
+            dataset=checkpoint.manifest.dataset,
+        )
         model.load_state_dict(dict(checkpoint.model))
     except (KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())

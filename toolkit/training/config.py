@@ -63,6 +63,10 @@ class TrainConfig:
     resize: str = _setting("crop-bilinear", f"Resize rule: {', '.join(RESIZE_RULES)}.")
     dropout: float = _setting(0.0, "Share of features dropped.")
     standardise: bool = _setting(True, "Keep each logit at mean 0 and variance 1 over a batch.")
+    mirror: bool = _setting(
+        True,
+        "Average each image's logits with its mirror image's, once trained, if training mirrors.",
+    )
     calibrate: bool = _setting(True, "Adjust fresh weights to the training images.")
     freeze: int = _setting(0, "First stages of the network that stay as they are; -1 for all.")
     stage_decay: float = _setting(

@@ -73,7 +73,13 @@ class Learner(nn.Module):
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            model = new_model(config, mean, std, pretrained=config.pretrained and is_new).eval()
+            model = new_model(
+                config,
+                mean,
+                std,
+                dataset=data.dataset,
+                pretrained=config.pretrained and is_new,
+            ).eval()
             if is_new:
                 _try_size(model, config)
                 if config.calibrate and not (config.pretrained and kind.has_weights):

@@ -39,6 +39,9 @@ class HashModel(nn.Module):
         set, once trained), so that each bit is about as often 1 as 0. Nothing in a ranking loss
         keeps logits small or apart from one image to the next: in longer runs they drift into
         the flat ends of the sigmoid together, and all images get the same few codes.
+    mirror
+        Whether, once trained, the logits of an image are the mean of its own and of its mirror
+        image's (left to right). Both then have the same code, and it costs twice the work.
     """
 
     mean: Tensor
@@ -53,8 +56,10 @@ class HashModel(nn.Module):
         mean: Tensor,
         std: Tensor,
         standardise: bool,
+        mirror: bool = False,
     ) -> None:
         super().__init__()
+        self.mirror = mirror
         self.network = network
         self.lengths = tuple(lengths)
         self.n_bits = sum(lengths)
@@ -99,7 +104,11 @@ class HashModel(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of images."""
-        return self.logits(self.features(images))
+        if self.training or not self.mirror:
+            return self.logits(self.features(images))
+        # As one batch, so that the exported graph holds the network once.
+        logits = self.logits(self.features(torch.cat([images, images.flip(2)])))
+        return logits.reshape(2, -1, self.n_bits).mean(0)
 
     def features(self, images: Tensor) -> Tensor:
         """Features of images, as the network gives them: float [N, n_features, h, w] or [N, ...].

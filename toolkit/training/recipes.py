@@ -35,7 +35,7 @@ class Recipe:
     size: tuple[int, int] | None = None
 
 
-_BEST: Final = TrainConfig(label_smoothing=0.1)
+_BEST: Final = TrainConfig(scale=4.0, label_smoothing=0.1)
 """The defaults of `TrainConfig` are those of this recipe."""
 
 _PAPER: Final = dataclasses.replace(
@@ -43,10 +43,12 @@ _PAPER: Final = dataclasses.replace(
     recipe="paper",
     network="dnnh",
     loss="triplet",
+    scale=None,
     label_smoothing=None,
     learning_rate=0.05,
     clip_norm=1.0,
     cutout=0.0,
+    mirror=False,
 )
 
 _PRETRAINED: Final = dataclasses.replace(
