@@ -2,8 +2,9 @@
 
     python tests/results/itq.py runs/unseen/x > runs/unseen/x/feature-baselines.json
 
-The features are those that the run's head makes its codes of, averaged over the grid. ITQ is fitted
-on the run's training images, without their labels, and measured on its queries and database.
+The features are those that the run's head makes its codes of, averaged over the grid, and over an
+image and its mirror image where the model does so. ITQ is fitted on the run's training images,
+without their labels, and measured on its queries and database.
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ class NetworkFeatures:
 
     @torch.inference_mode()
     def _features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        features = self._model.features(torch.from_numpy(pixels))
+        images = torch.from_numpy(pixels)
+        views = [images, images.flip(2)] if self._model.mirror else [images]
+        features = torch.stack([self._model.features(view) for view in views]).mean(0)
         pooled = features.flatten(2).mean(2) if features.ndim > 2 else features
         values: NDArray[np.float32] = pooled.float().numpy()
         return values

@@ -14,10 +14,10 @@ set -eu
 paper=20
 best=45
 full=16
-pretrained=6
+pretrained=9
 fashion=20
-unseen=45
-methods=12
+unseen=20
+methods=8
 small=10
 
 # Of the 5,000 labelled images, 200 choose the checkpoint.
@@ -33,7 +33,7 @@ best       best-s1          59k      12,24,32,48  no   $held --epochs $best --se
 best       best-s2          59k      12,24,32,48  no   $held --epochs $best --seed 2
 paper      paper-s0         59k      12,48        yes  $held --recipe paper --epochs $paper
 paper      caffe-dnnh-s0    59k      12,48        yes  $held --recipe caffe-dnnh --epochs $paper
-pretrained pretrained-s0    59k      48           yes  $held --recipe pretrained --size 96 --epochs $pretrained
+pretrained pretrained-s0    59k      48           no   $held --recipe pretrained --epochs $pretrained
 full       best-full-s0     full     12,48        yes  --holdout 0.02 --validate-epochs 1 --cutout 0 --epochs $full
 fashion    fashion-s0       fashion  12,48        yes  $held --epochs $fashion
 unseen     unseen-s0        unseen   48           yes  $held --epochs $unseen
@@ -53,6 +53,9 @@ methods    cibhash          59k      48           no   --epochs $methods --loss 
 ablations  no-calibrate     59k      48           no   --epochs $methods --no-calibrate
 ablations  no-standardise   59k      48           no   --epochs $methods --no-standardise
 ablations  no-smoothing     59k      48           no   --epochs $methods --label-smoothing 0
+ablations  no-mirror        59k      48           no   --epochs $methods --no-mirror
+ablations  scale-8          59k      48           no   --epochs $methods --scale 8
+ablations  cutmix           59k      48           no   --epochs $methods --cutmix 0.5
 ablations  no-cutout        59k      48           no   --epochs $methods --cutout 0
 ablations  no-augmentation  59k      48           no   --epochs $methods --augmentation none
 ablations  sgd              59k      48           no   --epochs $methods --optimiser sgd --lr 0.1
