@@ -125,12 +125,12 @@ def export_dnnh(path: Path, images: ImageSet) -> Path:
     from hashkit.exporters.onnx_export import export_onnx
     from hashkit.preprocess import load
     from hashkit.training.model import HashModel
-    from hashkit.training.networks import NETWORKS
+    from hashkit.training.networks import build_network
 
     size, resize = (32, 32), "crop-bilinear"
-    network = NETWORKS["dnnh-caffe"].build(12, dropout=0.5, epsilon=0.0, standardise=False)
+    network = build_network("dnnh-caffe", dropout=0.5, pretrained=False)
     mean, std = torch.full((3, 1, 1), 120.0), torch.full((3, 1, 1), 1.0)
-    model = HashModel(network, n_bits=12, size=size, mean=mean, std=std)
+    model = HashModel(network, lengths=(12,), size=size, mean=mean, std=std, standardise=False)
     manifest = Manifest(12, *size, resize=resize, network="dnnh-caffe")
     pixels = np.stack([load(images.source(row), size, resize) for row in range(64)])
     report = export_onnx(model, manifest, path, images=pixels)
