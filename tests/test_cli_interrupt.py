@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
 
 TRAIN = (
     # Large images, so that there is time to stop it.
-    "train --size 64 --bits 8 --steps 12 --batch-size 12 --training-per-class 6 "
+    "train --size 32 --bits 8 --steps 12 --batch-size 12 --training-per-class 6 "
     "--snapshot-steps 2 --display-steps 1 --name stopped --device cpu"
 )
 DEADLINE = 120
