@@ -408,3 +408,15 @@ def test_a_crop_is_the_centre(size):
 def test_an_unknown_rule_lists_the_known_ones():
     with pytest.raises(ConfigError, match="unknown resize rule 'pad'; known: crop-bilinear"):
         load(COLOUR, SIZE, "pad")
+
+
+@pytest.mark.parametrize("model_size", [7, 28, 224])
+def test_rounding_never_puts_the_window_beyond_the_image(model_size):
+    """For 133 widths up to 4,000, such as 29, 7 * (29 / 7) is more than 29."""
+    odd = [side for side in range(1, 4000) if model_size * (side / model_size) > side]
+    assert odd
+    for side in odd[:40]:
+        for shape in ((side, side + 9), (side + 9, side)):
+            image = Image.new("RGB", shape, (10, 20, 30))
+            pixels = fit(image, (model_size, model_size), "crop-bilinear")
+            assert (pixels == (10, 20, 30)).all()

@@ -93,7 +93,13 @@ def fit(image: Image.Image, size: tuple[int, int], resize: str) -> NDArray[np.ui
         scale = min(image.width / width, image.height / height)
         left = (image.width - width * scale) / 2
         top = (image.height - height * scale) / 2
-        box = (left, top, left + width * scale, top + height * scale)
+        # A rounding error beyond the image, which Pillow refuses, is cut off.
+        box = (
+            max(left, 0.0),
+            max(top, 0.0),
+            min(left + width * scale, float(image.width)),
+            min(top + height * scale, float(image.height)),
+        )
     resized = image.resize((width, height), _FILTERS[kernel], box=box)
     return np.array(resized, dtype=np.uint8)
 
