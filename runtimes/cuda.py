@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
+import importlib.util
 import io
 import logging
 import sys
+from pathlib import Path
+from typing import Final
 
 import onnxruntime
 
-__all__ = ["load_libraries", "why_no_cuda"]
+__all__ = ["built_version", "driver_version", "load_libraries", "why_no_cuda", "why_no_tensorrt"]
 
 logger = logging.getLogger(__name__)
+
+_DRIVER: Final = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+_TENSORRT: Final = "nvinfer_10.dll" if sys.platform == "win32" else "libnvinfer.so.10"
 
 
 def why_no_cuda() -> str | None:
@@ -22,11 +29,10 @@ def why_no_cuda() -> str | None:
     """
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         return "this build of ONNX Runtime has no CUDA provider (install onnxruntime-gpu)"
-    library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
     try:
-        driver = ctypes.CDLL(library)
+        driver = ctypes.CDLL(_DRIVER)
     except OSError:
-        return f"there is no NVIDIA driver ({library} was not found)"
+        return f"there is no NVIDIA driver ({_DRIVER} was not found)"
     status = driver.cuInit(0)
     if status:
         return f"the NVIDIA driver does not start (cuInit gave {status})"
@@ -35,6 +41,50 @@ def why_no_cuda() -> str | None:
     if status or n_devices.value == 0:
         return "the NVIDIA driver finds no device (is CUDA_VISIBLE_DEVICES empty?)"
     return None
+
+
+def why_no_tensorrt() -> str | None:
+    """Reason why TensorRT cannot be used in this process; None if nothing speaks against it.
+
+    Its libraries are loaded on the way: ONNX Runtime finds those of the ``tensorrt`` wheels only
+    if they were loaded beforehand.
+    """
+    if "TensorrtExecutionProvider" not in onnxruntime.get_available_providers():
+        return (
+            "this build of ONNX Runtime has no TensorRT provider: pip install onnxruntime-gpu "
+            "(Linux or Windows on x86-64)"
+        )
+    reason = why_no_cuda()
+    if reason is not None:
+        return reason
+    try:
+        ctypes.CDLL(_tensorrt_library())
+    except OSError:
+        major = (built_version() or "13").partition(".")[0]
+        return f"TensorRT 10 is not installed: pip install 'tensorrt-cu{major}<11'"
+    return None
+
+
+def driver_version() -> str | None:
+    """Newest CUDA that the NVIDIA driver can run, for example ``13.0``; None without a driver."""
+    try:
+        driver = ctypes.CDLL(_DRIVER)
+    except OSError:
+        return None
+    number = ctypes.c_int(0)
+    if driver.cuDriverGetVersion(ctypes.byref(number)):
+        return None
+    return f"{number.value // 1000}.{number.value % 1000 // 10}"
+
+
+def built_version() -> str | None:
+    """CUDA that this ONNX Runtime was built for, for example ``13.0``; None without CUDA."""
+    try:
+        build = importlib.import_module("onnxruntime.capi.build_and_package_info")
+    except ImportError:
+        return None
+    version = getattr(build, "cuda_version", None)
+    return str(version) if version else None
 
 
 def load_libraries() -> None:
@@ -50,3 +100,13 @@ def load_libraries() -> None:
         onnxruntime.preload_dlls()
     for line in printed.getvalue().splitlines():
         logger.debug("preload_dlls: %s", line)
+
+
+def _tensorrt_library() -> str:
+    """TensorRT's library in its wheel, or its bare name where a system's loader may know it."""
+    with contextlib.suppress(ImportError, ValueError):
+        spec = importlib.util.find_spec("tensorrt_libs")
+        for folder in (spec and spec.submodule_search_locations) or ():
+            if (path := Path(folder) / _TENSORRT).is_file():
+                return str(path)
+    return _TENSORRT

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hashkit.codes import binarize, code_size
-from hashkit.errors import ConfigError, ModelError
+from hashkit.errors import ModelError
 from hashkit.manifest import Manifest
 from hashkit.preprocess import ImageSource, load
-from hashkit.runtimes.protocol import RUNTIMES, Runtime
+from hashkit.runtimes.batches import batch_size_for
+from hashkit.runtimes.protocol import Runtime, open_runtime
+from hashkit.runtimes.settings import RuntimeSettings
 
 __all__ = ["Encoder", "Images", "default_batch_size"]
 
@@ -52,6 +54,8 @@ class Encoder:
         *,
         runtime: str = "onnxruntime",
         n_threads: int | None = None,
+        profile: str = "exact",
+        batch_size: int | None = None,
     ) -> Encoder:
         """Encoder of an ONNX file that keeps the model contract.
 
@@ -66,19 +70,27 @@ class Encoder:
             One of `hashkit.runtimes.protocol.RUNTIMES`.
         n_threads
             Threads on the CPU; None for the cores this process may use.
+        profile
+            On CUDA: ``exact``, the same bits in every batch and every run, or ``fast``.
+        batch_size
+            Images that a GPU is given at a time; None to choose by input size.
 
         Raises
         ------
         ModelError
             If the file is missing or breaks the contract.
         DeviceError
-            If ``cuda`` was asked for and cannot be had.
+            If the runtime is not installed, or ``cuda`` was asked for and cannot be had.
         ConfigError
-            If device or runtime is unknown.
+            If runtime, device or profile is unknown, or a number less than 1.
         """
-        if runtime not in RUNTIMES:
-            raise ConfigError(f"unknown runtime {runtime!r}; known: {', '.join(RUNTIMES)}")
-        opened = RUNTIMES[runtime](Path(path), device, n_threads)
+        settings = RuntimeSettings(runtime, device, n_threads, profile, batch_size)
+        return cls.open(Path(path), settings)
+
+    @classmethod
+    def open(cls, path: Path, settings: RuntimeSettings) -> Encoder:
+        """Encoder of an ONNX file, as `load`, with settings that are made already."""
+        opened = open_runtime(path, settings)
         try:
             return cls(opened)
         except ModelError as error:
@@ -165,13 +177,8 @@ class Encoder:
 
 
 def default_batch_size(encoder: Encoder) -> int:
-    """Images in a batch: few on a CPU, whose caches are small; many on a GPU, to fill it.
-
-    Fewer for large inputs, as activations grow with the pixels.
-    """
-    manifest = encoder.manifest
-    most, pixels = (256, 2**24) if "CUDA" in encoder.provider else (32, 2**20)
-    return max(1, min(most, pixels // (manifest.height * manifest.width)))
+    """Images in a batch, by what the model runs on and the size of its input."""
+    return batch_size_for(encoder.manifest, encoder.provider)
 
 
 def _each(images: Images) -> Iterator[ImageSource]:

@@ -16,7 +16,7 @@ from hashkit.errors import ModelError
 from hashkit.manifest import Manifest
 from hashkit.runtimes.contract import check_contract, read_precision
 
-__all__ = ["GraphTensor", "OnnxFile", "read_onnx_file"]
+__all__ = ["GraphTensor", "OnnxFile", "read_metadata", "read_onnx_file", "read_tensors"]
 
 _TYPES: Final = {
     1: "float",
@@ -83,9 +83,8 @@ def read_onnx_file(path: Path) -> OnnxFile:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             model = _Message(data, 0, len(data))
-            graph = model.message(7)
-            inputs, outputs = (_tensors(graph, field) for field in (11, 12))
-            metadata = {entry.text(1): entry.text(2) for entry in model.messages(14)}
+            inputs, outputs = _inputs_and_outputs(model)
+            metadata = _metadata(model)
             opsets = {entry.text(1): entry.number(2) for entry in model.messages(8)}
             producer = f"{model.text(2)} {model.text(3)}".strip()
     except FileNotFoundError:
@@ -93,7 +92,7 @@ def read_onnx_file(path: Path) -> OnnxFile:
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror or error})") from None
     except ValueError:  # of this file's messages, of text that is no UTF-8, of an empty file
-        raise ModelError(f"{path}: expected an ONNX model, found other data") from None
+        raise ModelError(f"{path}: {_not_a_model()}") from None
     try:
         n_bits, height, width = check_contract(inputs, outputs)
         manifest = Manifest.from_metadata(metadata, n_bits=n_bits, height=height, width=width)
@@ -101,6 +100,38 @@ def read_onnx_file(path: Path) -> OnnxFile:
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from None
     return OnnxFile(manifest, precision, opsets.get("", 0), producer, inputs, outputs)
+
+
+def read_metadata(data: bytes) -> dict[str, str]:
+    """The ``metadata_props`` of an ONNX model's bytes.
+
+    Raises
+    ------
+    ModelError
+        If they are no ONNX model.
+    """
+    try:
+        return _metadata(_Message(data, 0, len(data)))
+    except ValueError:
+        raise _not_a_model() from None
+
+
+def read_tensors(data: bytes) -> tuple[tuple[GraphTensor, ...], tuple[GraphTensor, ...]]:
+    """Inputs and outputs of an ONNX model's bytes.
+
+    Raises
+    ------
+    ModelError
+        If they are no ONNX model.
+    """
+    try:
+        return _inputs_and_outputs(_Message(data, 0, len(data)))
+    except ValueError:
+        raise _not_a_model() from None
+
+
+def _not_a_model() -> ModelError:
+    return ModelError("expected an ONNX model, found other data")
 
 
 class _Message:
@@ -112,7 +143,7 @@ class _Message:
         By every method, if the bytes are no message, or lack what is asked for.
     """
 
-    def __init__(self, data: mmap.mmap, start: int, end: int) -> None:
+    def __init__(self, data: mmap.mmap | bytes, start: int, end: int) -> None:
         self._data, self._start, self._end = data, start, end
 
     def message(self, field: int) -> _Message:
@@ -177,6 +208,17 @@ class _Message:
             if byte < 0x80:
                 return value, at
         raise ValueError("an integer that does not end")
+
+
+def _metadata(model: _Message) -> dict[str, str]:
+    return {entry.text(1): entry.text(2) for entry in model.messages(14)}
+
+
+def _inputs_and_outputs(
+    model: _Message,
+) -> tuple[tuple[GraphTensor, ...], tuple[GraphTensor, ...]]:
+    graph = model.message(7)
+    return _tensors(graph, 11), _tensors(graph, 12)
 
 
 def _tensors(graph: _Message, field: int) -> tuple[GraphTensor, ...]:

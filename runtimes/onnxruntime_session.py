@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from pathlib import Path
 from typing import Any, Final
@@ -11,25 +10,25 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from hashkit.codes import code_size
-from hashkit.errors import ConfigError, DeviceError, ModelError
-from hashkit.manifest import Manifest
+from hashkit.errors import DeviceError, ModelError
 from hashkit.runtimes import cuda
-from hashkit.runtimes.contract import check_contract, read_precision
+from hashkit.runtimes.batches import batch_size_for
+from hashkit.runtimes.fixed_batch import FixedBatch
+from hashkit.runtimes.loaded import LoadedModel, first_line
+from hashkit.runtimes.model_file import ModelFile
+from hashkit.runtimes.settings import RuntimeSettings
 from hashkit.threads import check_threads
 
-__all__ = ["DEVICES", "OnnxRuntimeSession"]
+__all__ = ["OnnxRuntimeSession", "create_session", "cuda_options"]
 
 logger = logging.getLogger(__name__)
-
-DEVICES: Final = ("auto", "cpu", "cuda")
 
 _CPU: Final = "CPUExecutionProvider"
 _CUDA: Final = "CUDAExecutionProvider"
 _SILENT: Final = 4
 
 
-class OnnxRuntimeSession:
+class OnnxRuntimeSession(LoadedModel):
     """A model that keeps the contract of docs/model-contract.md, ready to run.
 
     Parameters
@@ -41,9 +40,13 @@ class OnnxRuntimeSession:
         there, else the CPU, with the reason logged. `provider` says what it became.
     n_threads
         Threads of one operator on the CPU; None for the cores this process may use.
-    allow_tf32
-        Let CUDA round the factors of matrix products to 10 bits of mantissa. Faster on Ampere
-        and newer, but logits then drift by about 1e-3 and bits flip; off by default.
+    profile
+        What CUDA aims at. ``exact``: fp32, convolutions chosen by rule, and batches of one size
+        (`FixedBatch`), so that an image's bits depend on nothing else. ``fast``: convolutions
+        chosen by timing, and TF32, which rounds the factors of products to 10 bits of mantissa;
+        logits then drift by about 1e-3, and bits flip.
+    batch_size
+        Images a batch of ``exact``; None to choose by input size.
     log_severity
         What ONNX Runtime itself writes to standard error: 0 all, 2 warnings, 3 errors, 4 nothing.
 
@@ -54,7 +57,7 @@ class OnnxRuntimeSession:
     DeviceError
         If ``device`` is ``cuda`` and the model cannot run there.
     ConfigError
-        If ``device`` is unknown or ``n_threads`` less than 1.
+        If device or profile is unknown, or a number less than 1.
     """
 
     def __init__(
@@ -63,96 +66,43 @@ class OnnxRuntimeSession:
         device: str = "auto",
         *,
         n_threads: int | None = None,
-        allow_tf32: bool = False,
+        profile: str = "exact",
+        batch_size: int | None = None,
         log_severity: int = 3,
     ) -> None:
-        if device not in DEVICES:
-            raise ConfigError(f"unknown device {device!r}; known: {', '.join(DEVICES)}")
-        self.path = Path(path)
+        self._settings = RuntimeSettings(
+            device=device, n_threads=n_threads, profile=profile, batch_size=batch_size
+        )
         self.n_threads = check_threads(n_threads, "n_threads")
-        self._allow_tf32 = allow_tf32
         self._log_severity = log_severity
-        self._model = _read(self.path)
-        self.model_sha256: str = hashlib.sha256(self._model).hexdigest()
-        if device != "cpu" and self._open_cuda(required=device == "cuda"):
-            self.provider = _CUDA
-        else:
-            self._open_cpu()
-            self.provider = _CPU
-        self._model = b""  # ONNX Runtime holds its own copy
+        file = ModelFile.read(Path(path))
+        super().__init__(file)
+        if device == "cpu" or not self._open_cuda(file, required=device == "cuda"):
+            self._open_cpu(file)
 
     @property
     def name(self) -> str:
         """Name and version of the runtime."""
         return f"onnxruntime {onnxruntime.__version__}"
 
-    def run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Codes and logits of a batch of images.
-
-        Parameters
-        ----------
-        images
-            uint8 [n, height, width, 3], RGB, at the model's size.
-
-        Returns
-        -------
-        tuple
-            Codes uint8 [n, ceil(n_bits / 8)] and logits float32 [n, n_bits].
-
-        Raises
-        ------
-        ModelError
-            If ``images`` does not fit, or the model fails or answers with other shapes.
-        DeviceError
-            If the device runs out of memory.
-        """
-        manifest, n_images = self.manifest, len(images)
-        expected = (n_images, manifest.height, manifest.width, 3)
-        if images.dtype != np.uint8 or images.shape != expected:
-            raise ModelError(
-                f"{self.path}: images must be uint8 [n, {manifest.height}, {manifest.width}, 3], "
-                f"not {images.dtype} {list(images.shape)}"
-            )
-        size = code_size(manifest.n_bits)
-        if not n_images:
-            return np.empty((0, size), np.uint8), np.empty((0, manifest.n_bits), np.float32)
-        codes, logits = self._compute(np.ascontiguousarray(images))
-        if codes.shape != (n_images, size) or logits.shape != (n_images, manifest.n_bits):
-            raise ModelError(
-                f"{self.path}: {n_images} images of {manifest.n_bits} bits must give code "
-                f"[{n_images}, {size}] and logit [{n_images}, {manifest.n_bits}], not "
-                f"{list(codes.shape)} and {list(logits.shape)}"
-            )
-        return codes, logits
-
     def _compute(self, images: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any]]:
-        try:
-            codes, logits = self._session.run(["code", "logit"], {"image": images})
-        except Exception as error:
-            text = _first_line(error)
-            if "allocate" in text or "out of memory" in text.lower():
-                raise DeviceError(
-                    f"{self.path}: out of memory on a batch of {len(images)} images; "
-                    f"use a smaller batch size ({text})"
-                ) from None
-            raise ModelError(f"{self.path}: the model failed to run ({text})") from None
+        if self._batches is not None:
+            return self._batches.run(images)
+        codes, logits = self._session.run(["code", "logit"], {"image": images})
         return codes, logits
 
-    def _open_cpu(self) -> None:
+    def _open_cpu(self, file: ModelFile) -> None:
         try:
-            self._session = self._create(_CPU, {}, self._log_severity)
+            session = create_session(file.data, _CPU, {}, self.n_threads, self._log_severity)
         except Exception as error:
-            raise ModelError(
-                f"{self.path}: not an ONNX model that ONNX Runtime "
-                f"{onnxruntime.__version__} can load ({_first_line(error)})"
-            ) from None
-        self._accept()
+            raise self._not_loaded(f"ONNX Runtime {onnxruntime.__version__}", error) from None
+        self._accept(file, session, _CPU)
 
-    def _open_cuda(self, *, required: bool) -> bool:
+    def _open_cuda(self, file: ModelFile, *, required: bool) -> bool:
         reason, level = cuda.why_no_cuda(), logging.INFO
         if reason is None:
             # From here on there is a GPU, and its owner will want to know why it idles.
-            reason, level = self._try_cuda(), logging.WARNING
+            reason, level = self._try_cuda(file), logging.WARNING
         if reason is None:
             return True
         if required:
@@ -162,76 +112,94 @@ class OnnxRuntimeSession:
         logger.log(level, "running on the CPU: %s", reason)
         return False
 
-    def _try_cuda(self) -> str | None:
+    def _try_cuda(self, file: ModelFile) -> str | None:
         """Open the model on CUDA; the reason if that does not work."""
         cuda.load_libraries()
-        options = {
-            "use_tf32": int(self._allow_tf32),
-            # The default, an exhaustive search, picks other kernels from run to run.
-            "cudnn_conv_algo_search": "HEURISTIC",
-        }
+        options = cuda_options(self._settings.profile)
         try:
-            self._session = self._create(_CUDA, options, _SILENT)
+            session = create_session(
+                file.data, _CUDA, options, self.n_threads, _SILENT, self._log_severity
+            )
         except Exception as error:
-            return f"ONNX Runtime cannot make a CUDA session ({_first_line(error)})"
+            return f"ONNX Runtime cannot make a CUDA session ({first_line(error)})"
         # Where CUDA's libraries do not load, ONNX Runtime gives a CPU session and no error.
-        if _CUDA not in self._session.get_providers():
+        if _CUDA not in session.get_providers():
             return (
                 "ONNX Runtime could not load its CUDA provider (CUDA or cuDNN libraries are "
                 "missing or of another version)"
             )
         try:
-            self._accept()
+            self._accept(file, session, _CUDA)
         except (DeviceError, ModelError) as error:
             return f"the model does not run there ({error})"
         return None
 
-    def _create(self, provider: str, provider_options: dict[str, Any], severity: int) -> Any:
-        onnxruntime.set_default_logger_severity(severity)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = severity
-        options.intra_op_num_threads = self.n_threads
-        options.use_deterministic_compute = True
-        # Waiting threads would burn the cores that the encode pipeline decodes on: with spinning
-        # it reached 92 % of the bare session on two cores, without 96 %, at the same bare rate.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            return onnxruntime.InferenceSession(
-                self._model,
-                options,
-                providers=[(provider, provider_options)],
-                enable_fallback=0,
-            )
-        finally:
-            onnxruntime.set_default_logger_severity(self._log_severity)
-
-    def _accept(self) -> None:
+    def _accept(self, file: ModelFile, session: Any, provider: str) -> None:
         """Check the graph against the contract, then that it computes at all."""
-        metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
-        on_cuda = _CUDA in self._session.get_providers()
+        self._session, self.provider = session, provider
+        self._batches: FixedBatch | None = None
+        self._describe(file, session.get_inputs(), session.get_outputs())
+        if provider == _CUDA and self._settings.profile == "exact":
+            self._batches = self._fixed_batches()
+        if provider == _CUDA and self._settings.profile == "fast" and self.precision == "fp32":
+            self.precision = "tf32"
+        self._try()
+
+    def _fixed_batches(self) -> FixedBatch:
+        size = self._settings.batch_size or batch_size_for(self.manifest, self.provider)
         try:
-            precision = read_precision(metadata)
-            n_bits, height, width = check_contract(
-                self._session.get_inputs(), self._session.get_outputs()
-            )
-            self.manifest: Manifest = Manifest.from_metadata(
-                metadata, n_bits=n_bits, height=height, width=width
-            )
-        except ModelError as error:
-            raise ModelError(f"{self.path}: {error}") from None
-        self.precision: str = "tf32" if on_cuda and self._allow_tf32 else precision
-        # Two images: a graph traced with one often has that batch baked in further down.
-        self.run(np.zeros((2, height, width, 3), np.uint8))
+            return FixedBatch(self._session, self.manifest, size, "cuda")
+        except Exception as error:
+            raise DeviceError(
+                f"{self.path}: no buffers for {size} images; use a smaller batch size "
+                f"({first_line(error)})"
+            ) from None
 
 
-def _read(path: Path) -> bytes:
+def cuda_options(profile: str) -> dict[str, Any]:
+    """Options of ONNX Runtime's CUDA provider in a profile."""
+    if profile == "fast":
+        return {"use_tf32": 1, "cudnn_conv_algo_search": "EXHAUSTIVE"}
+    # An exhaustive search times the kernels, and so picks other ones from run to run.
+    return {"use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}
+
+
+def create_session(
+    model: bytes,
+    provider: str,
+    provider_options: dict[str, Any],
+    n_threads: int,
+    severity: int,
+    severity_after: int | None = None,
+) -> Any:
+    """A session of ONNX Runtime on one provider.
+
+    Parameters
+    ----------
+    model
+        Bytes of an ONNX file.
+    provider, provider_options
+        As ONNX Runtime names them.
+    n_threads
+        Threads of one operator on the CPU.
+    severity
+        What ONNX Runtime writes to standard error: 0 all, 2 warnings, 3 errors, 4 nothing.
+    severity_after
+        The same once the session is made; None for ``severity``.
+    """
+    onnxruntime.set_default_logger_severity(severity)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = severity
+    options.intra_op_num_threads = n_threads
+    options.use_deterministic_compute = True
+    # Waiting threads would burn the cores that the encode pipeline decodes on: with spinning
+    # it reached 92 % of the bare session on two cores, without 96 %, at the same bare rate.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise ModelError(f"{path}: there is no such model file") from None
-    except OSError as error:
-        raise ModelError(f"{path}: the model cannot be read ({error.strerror})") from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+        return onnxruntime.InferenceSession(
+            model, options, providers=[(provider, provider_options)], enable_fallback=0
+        )
+    finally:
+        onnxruntime.set_default_logger_severity(
+            severity if severity_after is None else severity_after
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
@@ -9,10 +11,11 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hashkit.errors import ConfigError, DeviceError
 from hashkit.manifest import Manifest
-from hashkit.runtimes.onnxruntime_session import OnnxRuntimeSession
+from hashkit.runtimes.settings import RuntimeSettings
 
-__all__ = ["RUNTIMES", "OpenRuntime", "Runtime"]
+__all__ = ["RUNTIMES", "Runtime", "RuntimeKind", "open_runtime"]
 
 
 class Runtime(Protocol):
@@ -52,13 +55,143 @@ class Runtime(Protocol):
         ...
 
 
-OpenRuntime = Callable[[Path, str, int | None], Runtime]
-"""Opens a model: path, device (``auto``, ``cpu`` or ``cuda``), number of threads or None."""
+@dataclasses.dataclass(frozen=True)
+class RuntimeKind:
+    """A runtime as the table below knows it.
+
+    Attributes
+    ----------
+    summary
+        One line about it.
+    open
+        Opens a model: path and settings. The runtime's packages are imported in there.
+    why_absent
+        Why it cannot be had on this machine, and the command that installs it; None if nothing
+        speaks against it.
+    devices
+        What it can run on, ``cpu`` or ``cuda``; another one is refused.
+    is_slow
+        Whether it is meant for a few images, so that a command that uses it should say so.
+    """
+
+    summary: str
+    open: Callable[[Path, RuntimeSettings], Runtime]
+    why_absent: Callable[[], str | None]
+    devices: tuple[str, ...]
+    is_slow: bool = False
 
 
-def _open_onnxruntime(path: Path, device: str, n_threads: int | None) -> Runtime:
-    return OnnxRuntimeSession(path, device, n_threads=n_threads)
+def open_runtime(path: Path, settings: RuntimeSettings) -> Runtime:
+    """Open a model in the runtime that the settings name, and in no other.
+
+    Raises
+    ------
+    ConfigError
+        If the runtime is unknown.
+    DeviceError
+        If it is not installed, or the device that was asked for cannot be had.
+    ModelError
+        If the file is missing or breaks the model contract.
+    """
+    name = settings.runtime
+    if name not in RUNTIMES:
+        raise ConfigError(f"unknown runtime {name!r}; known: {', '.join(RUNTIMES)}")
+    kind = RUNTIMES[name]
+    if settings.device not in ("auto", *kind.devices):
+        raise DeviceError(
+            f"the runtime {name} runs on {' or '.join(kind.devices)}, but {settings.device} was "
+            f"asked for; use --device {kind.devices[0]}, or --runtime onnxruntime"
+        )
+    reason = kind.why_absent()
+    if reason is not None:
+        raise DeviceError(f"the runtime {name} cannot be had: {reason}")
+    return kind.open(path, settings)
 
 
-RUNTIMES: Final[dict[str, OpenRuntime]] = {"onnxruntime": _open_onnxruntime}
+def _open_onnxruntime(path: Path, settings: RuntimeSettings) -> Runtime:
+    from hashkit.runtimes.onnxruntime_session import OnnxRuntimeSession
+
+    return OnnxRuntimeSession(
+        path,
+        settings.device,
+        n_threads=settings.n_threads,
+        profile=settings.profile,
+        batch_size=settings.batch_size,
+    )
+
+
+def _open_tensorrt(path: Path, settings: RuntimeSettings) -> Runtime:
+    from hashkit.runtimes.tensorrt_session import TensorRtSession
+
+    return TensorRtSession(path, settings)
+
+
+def _open_openvino(path: Path, settings: RuntimeSettings) -> Runtime:
+    from hashkit.runtimes.openvino_model import OpenVinoModel
+
+    return OpenVinoModel(path, settings)
+
+
+def _open_reference(path: Path, settings: RuntimeSettings) -> Runtime:
+    from hashkit.runtimes.reference_model import ReferenceModel
+
+    return ReferenceModel(path, settings)
+
+
+def _why_no_onnxruntime() -> str | None:
+    return _why_no_package("onnxruntime", "hashkit-retrieval")
+
+
+def _why_no_tensorrt() -> str | None:
+    reason = _why_no_onnxruntime()
+    if reason is not None:
+        return reason
+    from hashkit.runtimes.cuda import why_no_tensorrt
+
+    return why_no_tensorrt()
+
+
+def _why_no_openvino() -> str | None:
+    return _why_no_package("openvino", "'hashkit-retrieval[openvino]'")
+
+
+def _why_no_onnx() -> str | None:
+    return _why_no_package("onnx", "'hashkit-retrieval[train]'")
+
+
+def _why_no_package(package: str, requirement: str) -> str | None:
+    try:
+        is_there = importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):
+        is_there = False
+    return None if is_there else f"{package} is not installed: pip install {requirement}"
+
+
+RUNTIMES: Final[dict[str, RuntimeKind]] = {
+    "onnxruntime": RuntimeKind(
+        "ONNX Runtime on CUDA or the CPU, as --device says.",
+        _open_onnxruntime,
+        _why_no_onnxruntime,
+        ("cpu", "cuda"),
+    ),
+    "onnxruntime-tensorrt": RuntimeKind(
+        "TensorRT on an NVIDIA GPU, through ONNX Runtime; builds an engine first.",
+        _open_tensorrt,
+        _why_no_tensorrt,
+        ("cuda",),
+    ),
+    "openvino": RuntimeKind(
+        "OpenVINO on the CPU, in fp32.",
+        _open_openvino,
+        _why_no_openvino,
+        ("cpu",),
+    ),
+    "reference": RuntimeKind(
+        "ONNX's reference evaluator in NumPy: an oracle, some thirty times slower.",
+        _open_reference,
+        _why_no_onnx,
+        ("cpu",),
+        is_slow=True,
+    ),
+}
 """Runtimes by name; a new one is an entry here."""

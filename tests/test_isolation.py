@@ -19,6 +19,7 @@ from small_models import linear_model
 import hashkit
 
 TRAINING = ("torch", "onnx", "onnxscript", "safetensors", "sklearn")
+SEARCHING = (*TRAINING, "onnxruntime")
 BLOCKER = '''
 import sys
 
@@ -106,6 +107,24 @@ def test_the_objects_of_the_package_work_without_torch(place):
     assert ended.stdout.split() == ["two/0002.png", "0"], ended.stderr
 
 
+def test_the_doctor_runs_on_a_base_install(place):
+    document = answer("doctor", place, (*TRAINING, "openvino"))
+    checks = {check["name"]: check for check in document["checks"]}
+    assert document["ok"] is True
+    assert checks["onnxruntime on CPU"]["status"] == "ok"
+    assert checks["openvino on CPU"]["status"] == "absent"
+    assert checks["openvino on CPU"]["remedy"] == "pip install 'hashkit-retrieval[openvino]'"
+    assert checks["reference on CPU"]["status"] == "absent"
+
+
+def test_the_doctor_runs_without_onnx_runtime(place):
+    document = answer("doctor", place, SEARCHING)
+    checks = {check["name"]: check for check in document["checks"]}
+    assert checks["onnxruntime on CPU"]["status"] == "absent"
+    assert checks["onnxruntime on CUDA"]["status"] == "absent"
+    assert checks["onnxruntime on CPU"]["remedy"] == "pip install hashkit-retrieval"
+
+
 @pytest.mark.parametrize(
     ("line", "package"),
     [
@@ -133,8 +152,6 @@ def test_help_needs_nothing_that_trains_or_encodes(place):
 
 
 # Without ONNX Runtime too
-
-SEARCHING = (*TRAINING, "onnxruntime")
 
 
 def test_search_by_codes_runs_without_onnx_runtime(place):
@@ -196,7 +213,7 @@ def test_an_import_of_torch_anywhere_below_would_be_noticed(tmp_path):
     ended = python("import outer; outer.use()", tmp_path, TRAINING)
     assert "No module named 'torch' (blocked)" in ended.stderr
     assert python("import hashkit.training.model", tmp_path, TRAINING).returncode == 1
-    assert python("import hashkit.runtimes.encoder", tmp_path, SEARCHING).returncode == 1
+    assert python("import hashkit.runtimes.cuda", tmp_path, SEARCHING).returncode == 1
 
 
 # The import is cheap
@@ -214,16 +231,17 @@ def test_importing_the_package_imports_nothing_heavy(tmp_path):
     assert not loaded & heavy
 
 
-def test_each_public_name_is_loaded_when_it_is_used(tmp_path):
+def test_each_public_name_is_loaded_when_it_is_used(place):
     ended = python(
         "import sys, hashkit\n"
         "hashkit.search\n"
         "print('numpy' in sys.modules, 'torch' in sys.modules, 'onnxruntime' in sys.modules)\n"
-        "hashkit.Encoder\n"
-        "print('onnxruntime' in sys.modules, 'torch' in sys.modules)\n",
-        tmp_path,
+        "hashkit.Encoder.load('model.onnx', 'cpu')\n"
+        "print('onnxruntime' in sys.modules, 'torch' in sys.modules, 'openvino' in sys.modules)\n",
+        place,
     )
-    assert ended.stdout.split() == ["True", "False", "False", "True", "False"], ended.stderr
+    loaded = ["True", "False", "False", "True", "False", "False"]
+    assert ended.stdout.split() == loaded, ended.stderr
 
 
 @pytest.mark.slow

@@ -9,7 +9,18 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from hashkit.cli import convert, delete, encode, evaluate, export, index, info, search, train
+from hashkit.cli import (
+    convert,
+    delete,
+    doctor,
+    encode,
+    evaluate,
+    export,
+    index,
+    info,
+    search,
+    train,
+)
 from hashkit.cli.console import INTERRUPTED, note
 from hashkit.errors import HashkitError
 
@@ -62,6 +73,7 @@ app.command("index")(index.index)
 app.command("convert")(convert.convert)
 app.command("delete")(delete.delete)
 app.command("info")(info.info)
+app.command("doctor")(doctor.doctor)
 
 
 @app.callback(invoke_without_command=True)

@@ -14,6 +14,7 @@ from hashkit.bank import Bank
 from hashkit.datasets.spec import DataSpec
 from hashkit.errors import BankMismatchError, RunError
 from hashkit.runs import Run
+from hashkit.runtimes.settings import RuntimeSettings
 
 if TYPE_CHECKING:
     from hashkit.runtimes.encoder import Encoder
@@ -39,9 +40,21 @@ def run_spec(run: Run) -> DataSpec:
 
 
 def run_bank(
-    run: Run, part: Literal["queries", "database"], device: str, encoder: Encoder | None = None
+    run: Run,
+    part: Literal["queries", "database"],
+    settings: RuntimeSettings | None = None,
+    encoder: Encoder | None = None,
 ) -> Path:
     """The bank of a run's queries or database, encoded first if it is missing or incomplete.
+
+    Parameters
+    ----------
+    run, part
+        Whose bank, and which.
+    settings
+        How to run the model if something is to be encoded; None for the defaults.
+    encoder
+        The model, if it is loaded already.
 
     Raises
     ------
@@ -56,7 +69,7 @@ def run_bank(
     from hashkit.cli.locate import run_model
 
     run_spec(run)  # refuses a run without one before a model is loaded for nothing
-    encoder = encoder or load_encoder(run_model(run), device)
+    encoder = encoder or load_encoder(run_model(run), settings or RuntimeSettings())
     encode_run_part(run, part, encoder, EncodeOptions())
     return path
 

@@ -15,6 +15,7 @@ from hashkit.datasets.split import Rows
 from hashkit.errors import BankMismatchError
 from hashkit.manifest import Manifest
 from hashkit.runs import Run
+from hashkit.runtimes.settings import RuntimeSettings
 
 __all__ = ["BaselineSubject"]
 
@@ -51,7 +52,7 @@ class BaselineSubject:
     identity: Mapping[str, str | None]
 
     @classmethod
-    def open(cls, run: Run, device: str) -> Self:
+    def open(cls, run: Run, settings: RuntimeSettings) -> Self:
         """Open a run's banks, encoded first if they are missing, and its image set.
 
         Raises
@@ -62,8 +63,8 @@ class BaselineSubject:
             If the run has no model or no split, or its images cannot be opened.
         """
         images, split = run_spec(run).open()
-        queries = Bank.open(run_bank(run, "queries", device))
-        database = Bank.open(run_bank(run, "database", device))
+        queries = Bank.open(run_bank(run, "queries", settings))
+        database = Bank.open(run_bank(run, "database", settings))
         if database.header.manifest is None:
             raise BankMismatchError(
                 f"{database.path} does not say by which model it was made: {_remedy(run)}"

@@ -25,6 +25,7 @@ from hashkit.datasets.imageset import ImageSet, spread_rows
 from hashkit.datasets.split import Rows
 from hashkit.errors import ConfigError, DatasetError, MissingExtraError
 from hashkit.runs import Run
+from hashkit.runtimes.settings import RuntimeSettings
 
 if TYPE_CHECKING:
     from hashkit.evaluation import Report
@@ -52,7 +53,7 @@ def baseline_reports(
     run: Run,
     measure: Measure,
     *,
-    device: str = "auto",
+    settings: RuntimeSettings | None = None,
     methods: Sequence[str] = tuple(METHODS),
     features: ImageFeatures | None = None,
     seed: int = 0,
@@ -68,8 +69,8 @@ def baseline_reports(
         A run with an exported model; its banks are encoded first if they are missing.
     measure
         Makes a report of query and database codes, as the run's own is made.
-    device
-        As `hashkit.Encoder.load` takes it.
+    settings
+        How to run the model if something is to be encoded; None for the defaults.
     methods
         Names of `hashkit.baselines.METHODS`.
     features
@@ -90,8 +91,9 @@ def baseline_reports(
     """
     for name in methods:
         method_named(name)
-    subject = BaselineSubject.open(run, device)
-    outputs = _network_outputs(subject, device)
+    settings = settings or RuntimeSettings()
+    subject = BaselineSubject.open(run, settings)
+    outputs = _network_outputs(subject, settings)
     pixels = PixelFeatures(subject.images, subject.manifest.size, subject.manifest.resize)
     sources = {name: outputs if name in _ON_OUTPUTS else features or pixels for name in methods}
     codes: dict[str, BaselineCodes] = {}
@@ -110,12 +112,12 @@ def baseline_reports(
     ]
 
 
-def _network_outputs(subject: BaselineSubject, device: str) -> NetworkOutputs:
+def _network_outputs(subject: BaselineSubject, settings: RuntimeSettings) -> NetworkOutputs:
     def load_encoder() -> Encoder:
         from hashkit.cli.encoding import load_encoder
         from hashkit.cli.locate import run_model
 
-        return load_encoder(run_model(subject.run), device)
+        return load_encoder(run_model(subject.run), settings)
 
     rows = np.unique(np.concatenate([subject.training, subject.query_rows, subject.database_rows]))
     return NetworkOutputs(

@@ -15,13 +15,16 @@ from hashkit.cli.options import (
     DownloadOption,
     JsonOption,
     ModelOption,
+    ProfileOption,
     RunOption,
     RunsOption,
+    RuntimeOption,
     StrictOption,
     WorkersOption,
 )
 from hashkit.errors import ConfigError
 from hashkit.runs import DEFAULT_RUNS_DIR
+from hashkit.runtimes.settings import RuntimeSettings
 
 __all__ = ["encode"]
 
@@ -48,6 +51,8 @@ def encode(
     split_seed: Annotated[int, typer.Option("--split-seed", help="Seed of the split.")] = 0,
     download: DownloadOption = False,
     device: DeviceOption = "auto",
+    runtime: RuntimeOption = "onnxruntime",
+    profile: ProfileOption = "exact",
     batch_size: Annotated[
         int | None, typer.Option("--batch-size", min=1, help="Images a batch.", show_default="auto")
     ] = None,
@@ -87,6 +92,7 @@ def encode(
         mode="append" if append else "overwrite" if overwrite else "resume",
         allow_other_provider=allow_other_provider,
     )
+    settings = RuntimeSettings(runtime, device, profile=profile, batch_size=batch_size)
     if images is None:
         _refuse(
             {
@@ -101,7 +107,7 @@ def encode(
             }
         )
         found = find_run(run, runs)
-        encoder = load_encoder(run_model(found), device)
+        encoder = load_encoder(run_model(found), settings)
         reports = [
             encode_run_part(found, name, encoder, options) for name in ("queries", "database")
         ]
@@ -110,7 +116,7 @@ def encode(
             raise ConfigError("--out is missing: which bank are the codes to be written to?")
         if part != "all" and not protocol:
             raise ConfigError(f"--part {part} is a part of a split: choose one with --protocol")
-        encoder = load_encoder(find_model(model, run, runs), device)
+        encoder = load_encoder(find_model(model, run, runs), settings)
         reports = [
             _encode_named(
                 images, data_root, protocol, part, split_seed, download, encoder, out, options

@@ -14,6 +14,8 @@ from hashkit.datasets.imageset import ImageSet
 from hashkit.runs import Run
 from hashkit.runtimes.encoder import Encoder
 from hashkit.runtimes.pipeline import EncodeMode, EncodeProgress, EncodeReport, encode_to_bank
+from hashkit.runtimes.protocol import RUNTIMES
+from hashkit.runtimes.settings import RuntimeSettings
 
 __all__ = ["EncodeOptions", "encode_run_part", "encode_set", "load_encoder"]
 
@@ -29,10 +31,12 @@ class EncodeOptions:
     allow_other_provider: bool = False
 
 
-def load_encoder(model: Path, device: str) -> Encoder:
+def load_encoder(model: Path, settings: RuntimeSettings) -> Encoder:
     """Load a model, and say what it really runs on."""
-    encoder = Encoder.load(model, device)
+    encoder = Encoder.open(model, settings)
     note(f"{model}: {plural(encoder.n_bits, 'bit')}, {encoder.runtime} on {encoder.provider}")
+    if RUNTIMES[settings.runtime].is_slow:
+        note(f"the runtime {settings.runtime} is slow, and meant for a few images")
     return encoder
 
 

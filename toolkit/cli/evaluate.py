@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from hashkit.cli.console import emit_json, note, progress_bar
-from hashkit.cli.options import DeviceOption, JsonOption, RunOption, RunsOption, parse_integers
+from hashkit.cli.options import (
+    DeviceOption,
+    JsonOption,
+    ProfileOption,
+    RunOption,
+    RunsOption,
+    RuntimeOption,
+    parse_integers,
+)
 from hashkit.errors import ConfigError
 from hashkit.runs import DEFAULT_RUNS_DIR, Run
+from hashkit.runtimes.settings import RuntimeSettings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,6 +90,8 @@ def evaluate(
     run: RunOption = None,
     runs: RunsOption = DEFAULT_RUNS_DIR,
     device: DeviceOption = "auto",
+    runtime: RuntimeOption = "onnxruntime",
+    profile: ProfileOption = "exact",
     json: JsonOption = False,
 ) -> None:
     """Measure how well Hamming rankings find what is relevant.
@@ -108,8 +119,9 @@ def evaluate(
     loaded = [load_evaluation(path) for path in beside or ()]
     if baselines and query is not None:
         raise ConfigError("--baselines are of a run's images: leave QUERY and DATABASE out")
+    settings = RuntimeSettings(runtime, device, profile=profile)
     if query is None:
-        subject = _run_subject(run, runs, device)
+        subject = _run_subject(run, runs, settings)
     else:
         subject = _file_subject(query, database, query_labels, database_labels)
     subject.warn_of_other_models()
@@ -117,7 +129,7 @@ def evaluate(
     own = subject.evaluation(report)
     if subject.run is not None:
         _keep(own, subject.run)
-    simple = _baselines(subject, conventions, device) if baselines else []
+    simple = _baselines(subject, conventions, settings) if baselines else []
     evaluations = renamed_apart([own, *loaded, *simple])
     if json:
         _emit(evaluations, with_beside=bool(loaded), with_baselines=baselines)
@@ -155,11 +167,11 @@ class _Conventions:
             )
 
 
-def _run_subject(run: Path | None, runs: Path, device: str) -> Subject:
+def _run_subject(run: Path | None, runs: Path, settings: RuntimeSettings) -> Subject:
     from hashkit.cli.locate import find_run
     from hashkit.cli.subject import Subject
 
-    return Subject.of_run(find_run(run, runs), device)
+    return Subject.of_run(find_run(run, runs), settings)
 
 
 def _file_subject(
@@ -189,7 +201,9 @@ def _keep(evaluation: Evaluation, run: Run) -> None:
         note(f"warning: {run.path / FILE_NAME} cannot be written: {error.strerror or error}")
 
 
-def _baselines(subject: Subject, conventions: _Conventions, device: str) -> list[Evaluation]:
+def _baselines(
+    subject: Subject, conventions: _Conventions, settings: RuntimeSettings
+) -> list[Evaluation]:
     from hashkit.cli.baselines import baseline_reports
     from hashkit.report.evaluations import Evaluation
 
@@ -197,7 +211,7 @@ def _baselines(subject: Subject, conventions: _Conventions, device: str) -> list
     reports = baseline_reports(
         subject.run,
         lambda queries, database: conventions.measure(queries, [database]),
-        device=device,
+        settings=settings,
     )
     return [Evaluation(name, report.to_dict(), is_baseline=True) for name, report in reports]
 

@@ -16,8 +16,10 @@ __all__ = [
     "DownloadOption",
     "JsonOption",
     "ModelOption",
+    "ProfileOption",
     "RunOption",
     "RunsOption",
+    "RuntimeOption",
     "StrictOption",
     "WorkersOption",
     "parse_floats",
@@ -40,6 +42,19 @@ BankOption: TypeAlias = Annotated[
 ]
 DeviceOption: TypeAlias = Annotated[
     str, typer.Option("--device", help="auto, cpu or cuda; cuda fails rather than fall back.")
+]
+RuntimeOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--runtime",
+        help="onnxruntime, onnxruntime-tensorrt, openvino or reference; never replaced.",
+    ),
+]
+ProfileOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--profile", help="On CUDA: exact, the same bits always, or fast: TF32, timed kernels."
+    ),
 ]
 JsonOption: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on standard output.")

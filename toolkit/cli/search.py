@@ -17,11 +17,14 @@ from hashkit.cli.options import (
     DeviceOption,
     JsonOption,
     ModelOption,
+    ProfileOption,
     RunOption,
     RunsOption,
+    RuntimeOption,
 )
 from hashkit.errors import BankMismatchError, ImageError, RunError
 from hashkit.runs import DEFAULT_RUNS_DIR, Run
+from hashkit.runtimes.settings import RuntimeSettings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,6 +71,8 @@ def search(
         Path | None, typer.Option("--save-picture", help="Draw queries and hits into this file.")
     ] = None,
     device: DeviceOption = "auto",
+    runtime: RuntimeOption = "onnxruntime",
+    profile: ProfileOption = "exact",
     json: JsonOption = False,
 ) -> None:
     """Find the images of a bank that are nearest to an image.
@@ -86,7 +91,8 @@ def search(
     from hashkit.cli.results import Result, draw_results, print_results
     from hashkit.index import search as search_codes
 
-    place = _Place(bank, model, run, runs, device)
+    settings = RuntimeSettings(runtime, device, profile=profile)
+    place = _Place(bank, model, run, runs, settings)
     queries = [place.query(name) for name in query]
     codes = np.stack([one.code for one in queries])
     found = search_codes(
@@ -119,8 +125,10 @@ class _Place:
     ----------
     banks
         Banks to search; None for the run's own, which is made if it is missing.
-    model, run, runs, device
+    model, run, runs
         As the flags.
+    settings
+        How to run the model.
     """
 
     def __init__(
@@ -129,13 +137,13 @@ class _Place:
         model: Path | None,
         run: Path | None,
         runs: Path,
-        device: str,
+        settings: RuntimeSettings,
     ) -> None:
         from hashkit.bank import Bank
         from hashkit.cli.banks import run_bank
         from hashkit.cli.locate import find_run
 
-        self._device = device
+        self._settings = settings
         self._run: Run | None = None
         if not banks or model is None:
             self._run = find_run(run, runs)
@@ -143,7 +151,7 @@ class _Place:
         self._model = model
         if not banks:
             assert self._run is not None  # noqa: S101 - by the condition above
-            banks = [run_bank(self._run, "database", device, self._encoder if model else None)]
+            banks = [run_bank(self._run, "database", settings, self._encoder if model else None)]
         self.banks = [Bank.open(path) for path in banks]
 
     @functools.cached_property
@@ -152,9 +160,9 @@ class _Place:
         from hashkit.cli.locate import run_model
 
         if self._model is not None:
-            return load_encoder(self._model, self._device)
+            return load_encoder(self._model, self._settings)
         assert self._run is not None  # noqa: S101 - by __init__
-        return load_encoder(run_model(self._run), self._device)
+        return load_encoder(run_model(self._run), self._settings)
 
     def query(self, name: str) -> Query:
         """Query of an image file, or of a name in the run's queries.
@@ -209,7 +217,7 @@ class _Place:
         if self._run is None:
             return None
         try:
-            queries = Bank.open(run_bank(self._run, "queries", self._device))
+            queries = Bank.open(run_bank(self._run, "queries", self._settings))
         except RunError:  # it learned from triplets, and has no queries
             return None
         names = list(queries.names)

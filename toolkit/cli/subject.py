@@ -13,6 +13,7 @@ from hashkit.cli.images import sources_of
 from hashkit.codesets import CodeDatabase, CodeSet
 from hashkit.report.evaluations import Evaluation
 from hashkit.runs import Run
+from hashkit.runtimes.settings import RuntimeSettings
 
 if TYPE_CHECKING:
     from hashkit.bank import Bank, BankHeader, BankSource
@@ -41,13 +42,13 @@ class Subject:
     run: Run | None = None
 
     @classmethod
-    def of_run(cls, run: Run, device: str) -> Subject:
+    def of_run(cls, run: Run, settings: RuntimeSettings) -> Subject:
         """The banks of a run, encoded first if they are missing."""
         from hashkit.bank import Bank
         from hashkit.cli.banks import run_bank
 
-        queries = Bank.open(run_bank(run, "queries", device))
-        database = Bank.open(run_bank(run, "database", device))
+        queries = Bank.open(run_bank(run, "queries", settings))
+        database = Bank.open(run_bank(run, "database", settings))
         return cls(run.path.resolve().name, queries, [database], run)
 
     @property

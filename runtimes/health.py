@@ -1,0 +1,190 @@
+"""Whether the runtimes of this machine really compute: each runs a tiny model of known answers."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.resources
+from collections.abc import Iterator
+from importlib import metadata
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.codes import binarize
+from hashkit.errors import HashkitError
+from hashkit.runtimes.protocol import RUNTIMES, Runtime, open_runtime
+from hashkit.runtimes.settings import RuntimeSettings
+
+__all__ = ["Check", "check_runtime", "check_runtimes", "installed_version", "probe_images"]
+
+Status = Literal["ok", "absent", "broken"]
+
+_DISTRIBUTIONS: Final = (
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxruntime-directml",
+    "onnxruntime-openvino",
+)
+"""Builds of ONNX Runtime, which all install into the one folder ``onnxruntime``."""
+
+# fmt: off
+_LOGITS: Final = (
+    -1252.6875, 327.4375, -1139.171875, 243.59375, -956.09375, 430.578125,
+    -1039.9375, 667.40625, -852.953125, 548.125, -616.125, -355.125,
+    -1116.5, 633.890625, -773.984375, -33.875, -498.140625, 500.1875,
+    -1165.90625, 357.390625, -631.84375, 48.59375, -774.640625, -299.3125,
+)
+# fmt: on
+"""Answers of probe.onnx to `probe_images`, two rows of 12; exact in float32."""
+
+_TOLERANCE: Final = 4.0
+"""TF32 keeps 11 bits of the factors, and the terms of these sums are below 2,000."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """What was found out about one thing.
+
+    Attributes
+    ----------
+    name
+        The thing.
+    status
+        ``ok``; ``absent``: not there, and nothing that is there needs it; ``broken``.
+    detail
+        Version, or what is wrong.
+    remedy
+        How to mend it, or to install what is absent; empty if there is nothing to do.
+    """
+
+    name: str
+    status: Status
+    detail: str
+    remedy: str = ""
+
+
+def check_runtimes() -> Iterator[Check]:
+    """Checks of ONNX Runtime's packages and driver, then of each runtime on each device."""
+    yield from _check_builds()
+    for name, kind in RUNTIMES.items():
+        for device in kind.devices:
+            yield _check_cuda(name) if device == "cuda" else check_runtime(name, device)
+
+
+def check_runtime(name: str, device: str) -> Check:
+    """Run the tiny model in a runtime, and compare its answer with the known one."""
+    title = f"{name} on {device.upper()}"
+    try:
+        reason = RUNTIMES[name].why_absent()
+        if reason is not None:
+            return _absent(title, reason)
+        resource = importlib.resources.files("hashkit.runtimes") / "probe.onnx"
+        with importlib.resources.as_file(resource) as path:
+            runtime = open_runtime(path, RuntimeSettings(name, device, batch_size=4))
+        wrong = _wrong_answer(runtime)
+    except HashkitError as error:
+        return Check(title, "broken", str(error), f"install {_package(name)} anew")
+    except Exception as error:  # a damaged package may raise anything when it is loaded
+        return _not_loaded(title, name, error)
+    detail = f"{runtime.name}, {runtime.provider}, {runtime.precision}"
+    if wrong:
+        return Check(title, "broken", f"{detail}: {wrong}", f"do not use --runtime {name} here")
+    return Check(title, "ok", detail)
+
+
+def probe_images() -> NDArray[np.uint8]:
+    """The two images of the tiny model, uint8 [2, 8, 8, 3]."""
+    places = np.arange(8 * 8 * 3)
+    values = np.stack([(7 * places * places + 31 * places) % 251, places])
+    return values.astype(np.uint8).reshape(2, 8, 8, 3)
+
+
+def _wrong_answer(runtime: Runtime) -> str | None:
+    codes, logits = runtime.run(probe_images())
+    expected = np.array(_LOGITS, np.float32).reshape(logits.shape)
+    difference = float(np.abs(logits - expected).max())
+    if not difference <= _TOLERANCE:  # NaN is wrong too
+        return f"wrong logits, off by {difference:g}"
+    if not np.array_equal(codes, binarize(expected)):
+        return "wrong codes"
+    return None
+
+
+def _check_builds() -> Iterator[Check]:
+    """Whether one build of ONNX Runtime is installed, and not several into one folder."""
+    found = {name: version for name in _DISTRIBUTIONS if (version := installed_version(name))}
+    detail = ", ".join(f"{name} {version}" for name, version in found.items())
+    if len(found) > 1:
+        yield Check(
+            "builds of ONNX Runtime",
+            "broken",
+            f"{detail} are installed over each other",
+            f"pip uninstall -y {' '.join(found)} && pip install {_preferred(found)}",
+        )
+    elif found:
+        yield Check("builds of ONNX Runtime", "ok", detail)
+    else:
+        yield Check(
+            "builds of ONNX Runtime", "absent", "none is installed", "pip install hashkit-retrieval"
+        )
+
+
+def _check_cuda(name: str) -> Check:
+    """A runtime on CUDA: absent without a driver or a GPU, broken with one that does not fit."""
+    title = f"{name} on CUDA"
+    try:
+        reason = RUNTIMES[name].why_absent()
+        if reason is not None:
+            return _absent(title, reason)
+        from hashkit.runtimes import cuda
+
+        reason = cuda.why_no_cuda()
+        driver, built = cuda.driver_version(), cuda.built_version()
+    except Exception as error:  # a damaged package may raise anything when it is loaded
+        return _not_loaded(title, name, error)
+    if reason is not None:
+        return _absent(title, reason)
+    if driver and built and _major(driver) < _major(built):
+        return Check(
+            title,
+            "broken",
+            f"the driver runs CUDA {driver} at most, onnxruntime-gpu was built for {built}",
+            f"update the NVIDIA driver, or install an onnxruntime-gpu for CUDA {_major(driver)}",
+        )
+    check = check_runtime(name, "cuda")
+    if check.status == "broken" and built:
+        remedy = f"for CUDA {_major(built)} and cuDNN: pip install 'onnxruntime-gpu[cuda,cudnn]'"
+        return dataclasses.replace(check, remedy=remedy)
+    return check
+
+
+def _not_loaded(title: str, runtime: str, error: Exception) -> Check:
+    reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    return Check(title, "broken", reason, f"install {_package(runtime)} anew")
+
+
+def _absent(title: str, reason: str) -> Check:
+    """A check whose reason may end in the command that installs what is absent."""
+    detail, found, command = reason.partition(": pip install ")
+    return Check(title, "absent", detail, f"pip install {command}" if found else "")
+
+
+def _package(runtime: str) -> str:
+    return {"openvino": "openvino", "reference": "onnx"}.get(runtime, "onnxruntime-gpu")
+
+
+def _preferred(found: dict[str, str]) -> str:
+    return "onnxruntime-gpu" if "onnxruntime-gpu" in found else next(iter(found))
+
+
+def installed_version(distribution: str) -> str | None:
+    """Version of an installed distribution, which is not imported; None if it is not there."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _major(version: str) -> int:
+    return int(version.partition(".")[0])

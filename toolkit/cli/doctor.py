@@ -1,0 +1,65 @@
+"""``hashkit doctor``: what is installed, whether it works, and how to mend what does not."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import typer
+
+from hashkit.cli.console import emit_json
+from hashkit.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    from hashkit.runtimes.health import Check
+
+__all__ = ["doctor"]
+
+_STYLES: Final = {"ok": "green", "absent": "dim", "broken": "bold red"}
+
+
+def doctor(json: JsonOption = False) -> None:
+    """Check this installation: packages, runtimes and devices, and what each lacks.
+
+    Every runtime that is there runs a tiny model, and its answer is compared with the known one.
+    Exit code 1 if something that is installed does not work; what is absent is no fault.
+
+    \b
+    Examples:
+      hashkit doctor
+      hashkit doctor --json
+    """  # noqa: D301
+    from hashkit.cli.doctor_checks import check_installation
+
+    checks = check_installation()
+    is_well = all(check.status != "broken" for check in checks)
+    if json:
+        emit_json({"ok": is_well, "checks": [dataclasses.asdict(check) for check in checks]})
+    else:
+        _print(checks)
+    if not is_well:
+        raise typer.Exit(1)
+
+
+def _print(checks: Sequence[Check]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:
+        width = max(len(check.name) for check in checks)
+        for check in checks:
+            line = f"{check.status:6}  {check.name:{width}}  {_what(check, ': ')}"
+            console.print(line, soft_wrap=True)
+        return
+    table = Table("", "", "", show_header=False, box=None)
+    for check in checks:
+        status = Text(check.status, style=_STYLES[check.status])
+        table.add_row(status, check.name, _what(check, "\n"))
+    console.print(table)
+
+
+def _what(check: Check, between: str) -> str:
+    return f"{check.detail}{between}{check.remedy}" if check.remedy else check.detail
