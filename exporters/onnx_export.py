@@ -6,9 +6,7 @@ import contextlib
 import copy
 import dataclasses
 import hashlib
-import json
 import logging
-import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -23,16 +21,20 @@ from torch import Tensor, nn
 
 from hashkit.codes import code_size
 from hashkit.errors import ConfigError, ModelError, ParityError
+from hashkit.exporters.onnx_files import (
+    check_and_save,
+    describe,
+    make_folder,
+    temporary_beside,
+)
 from hashkit.exporters.parity import ABSOLUTE_TOLERANCE, BATCH_SIZES, ParityReport, verify
 from hashkit.manifest import Manifest
-from hashkit.runtimes.contract import PRECISION_KEY
 
 __all__ = ["OPSET", "ExportReport", "export_onnx"]
 
 OPSET: Final = 20
 """Operator set of the files: read by ONNX Runtime 1.18 and later."""
 
-_PRODUCER: Final = "hashkit"
 _BIT_VALUES: Final = (128.0, 64.0, 32.0, 16.0, 8.0, 4.0, 2.0, 1.0)
 
 
@@ -113,13 +115,13 @@ def export_onnx(
     target = Path(path)
     source = copy.deepcopy(model).to("cpu").eval()
     _check_fit(source, manifest, images)
-    _make_folder(target)  # first, for tracing a large network takes minutes
+    make_folder(target)  # first, for tracing a large network takes minutes
     say("tracing the network")
     graph = _trace(_Contract(source, manifest.n_bits), manifest, opset)
-    _describe(graph, manifest)
-    with _temporary_beside(target) as temporary:
+    describe(graph, manifest.to_metadata(), "fp32")
+    with temporary_beside(target) as temporary:
         say("checking the graph")
-        _save(graph, temporary)
+        check_and_save(graph, temporary)
         say(f"comparing with torch on {max(len(images), *BATCH_SIZES)} images")
         parity = verify(source, temporary, images, absolute_tolerance=tolerance)
         if not parity.passed:
@@ -214,54 +216,3 @@ def _quiet_exporter() -> Iterator[None]:
             yield
     finally:
         chatter.setLevel(level)
-
-
-def _describe(graph: onnx.ModelProto, manifest: Manifest) -> None:
-    """Give a graph its metadata, and take out the exporter's: source lines, paths, names."""
-    graph.producer_name = _PRODUCER
-    graph.producer_version = ""
-    graph.doc_string = ""
-    for node in graph.graph.node:
-        node.ClearField("metadata_props")
-        node.ClearField("doc_string")
-    for values in (graph.graph.value_info, graph.graph.input, graph.graph.output):
-        for value in values:
-            value.ClearField("metadata_props")
-    for initializer in graph.graph.initializer:
-        initializer.ClearField("metadata_props")
-    graph.graph.ClearField("metadata_props")
-    metadata = manifest.to_metadata() | {PRECISION_KEY: json.dumps("fp32")}
-    onnx.helper.set_model_props(graph, metadata)
-
-
-def _save(graph: onnx.ModelProto, path: Path) -> None:
-    try:
-        # The full check infers every shape in strict mode and compares it with the stated one.
-        onnx.checker.check_model(graph, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise ModelError(f"the exported graph is not valid ONNX: {first_line}") from error
-    onnx.save_model(graph, str(path))
-
-
-def _make_folder(target: Path) -> None:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _cannot_write(target, error) from None
-
-
-@contextlib.contextmanager
-def _temporary_beside(target: Path) -> Iterator[Path]:
-    """A name in the target's folder that `Path.replace` can move; gone if it was not moved."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-    except OSError as error:
-        raise _cannot_write(target, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _cannot_write(target: Path, error: OSError) -> ModelError:
-    return ModelError(f"{target}: the model cannot be written ({error.strerror})")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -36,6 +37,28 @@ def export(
         Path | None,
         typer.Option("--checkpoint", help="Checkpoint.", show_default="the run's best, or last"),
     ] = None,
+    precision: Annotated[
+        Literal["fp32", "fp16", "int8"],
+        typer.Option("--precision", help="Arithmetic of the network: fp32, fp16 or int8."),
+    ] = "fp32",
+    allow_loss: Annotated[
+        bool, typer.Option("--allow-loss", help="Write fp16 or int8 even if it loses too much.")
+    ] = False,
+    web: Annotated[
+        Path | None,
+        typer.Option("--web", help="Write a search page for browsers into this folder."),
+    ] = None,
+    web_images: Annotated[
+        int, typer.Option("--web-images", min=1, help="Images of the database to take, at most.")
+    ] = 2000,
+    web_runtime: Annotated[
+        Path | None,
+        typer.Option(
+            "--web-runtime",
+            help="Folder of the npm package onnxruntime-web.",
+            show_default="node_modules/onnxruntime-web",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Export a trained model to a file that is verified on real images.
@@ -44,31 +67,90 @@ def export(
     Examples:
       hashkit export --onnx
       hashkit export --onnx model.onnx --run runs/photos
+      hashkit export --onnx --precision int8
+      hashkit export --web site/
     """  # noqa: D301
     from hashkit.cli.locate import find_run
 
+    if web is not None:
+        _refuse_with_web(
+            {
+                "--onnx": onnx,
+                "PATH": path,
+                "--checkpoint": checkpoint,
+                "--precision": precision != "fp32",
+                "--allow-loss": allow_loss,
+            }
+        )
+        from hashkit.cli.web import check_web, export_web_page
+
+        runtime = check_web(web, web_runtime)
+        document = export_web_page(find_run(run, runs), web, runtime, web_images)
+        if json:
+            emit_json(document)
+        return
     if not onnx:
-        raise ConfigError("choose what to export to: hashkit export --onnx")
+        raise ConfigError("choose what to export to: hashkit export --onnx, or --web FOLDER")
+    if precision != "fp32":
+        if checkpoint is not None:
+            raise ConfigError(
+                f"--checkpoint does not go with --precision {precision}, which is made from the "
+                "run's model.onnx: hashkit export --onnx --checkpoint FILE first"
+            )
+        document = _export_precision(find_run(run, runs), path, precision, allow_loss)
+    else:
+        if allow_loss:
+            raise ConfigError("--allow-loss goes with --precision fp16 or int8: fp32 loses nothing")
+        _require_torch()
+        document = _export_fp32(find_run(run, runs), path, checkpoint)
+    if json:
+        emit_json(document)
+
+
+def _require_torch() -> None:
     for package in ("torch", "onnx", "onnxscript", "safetensors"):
         require(package, "train", "hashkit export --onnx")
+
+
+def _export_fp32(run: Run, path: Path | None, checkpoint: Path | None) -> dict[str, Any]:
     from hashkit.exporters.onnx_export import export_onnx
     from hashkit.training.checkpoint import load_model
 
-    found = find_run(run, runs)
-    checkpoint = checkpoint or found.checkpoint_path()
+    checkpoint = checkpoint or run.checkpoint_path()
     loaded = load_model(checkpoint)
     note(f"exporting {checkpoint}")
     report = export_onnx(
         loaded.model,
         loaded.manifest,
-        path or found.model_path,
-        images=_real_images(found, loaded.manifest),
+        path or run.model_path,
+        images=_real_images(run, loaded.manifest),
         progress=note,
     )
     note(f"verified: {report.parity.summary()}")
     note(f"{report.path}: {report.n_bytes / 1e6:.1f} MB, opset {report.opset}")
-    if json:
-        emit_json(report.to_dict())
+    return report.to_dict()
+
+
+def _export_precision(
+    run: Run, path: Path | None, precision: str, allow_loss: bool
+) -> dict[str, Any]:
+    """Make another precision of the run's model, which is exported first if it is not there."""
+    require("onnx", "train", f"hashkit export --precision {precision}")
+    from hashkit.cli.precisions import export_run_precision
+
+    if not run.model_path.is_file():
+        _require_torch()
+        _export_fp32(run, None, None)
+    return export_run_precision(run, path, precision, allow_loss)
+
+
+def _refuse_with_web(given: Mapping[str, object]) -> None:
+    flags = [flag for flag, value in given.items() if value]
+    if flags:
+        raise ConfigError(
+            f"{', '.join(flags)} does not go with --web, which takes the run's model.onnx: "
+            "hashkit export --onnx first, then hashkit export --web FOLDER"
+        )
 
 
 def _real_images(run: Run, manifest: Manifest) -> NDArray[np.uint8]:

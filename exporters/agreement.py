@@ -1,0 +1,273 @@
+"""How far a model's answers are from those of another one of the same weights, on real images."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.codes import binarize
+from hashkit.codesets import CodeSet
+from hashkit.errors import ConfigError
+from hashkit.evaluation import expected_map
+from hashkit.index import search
+from hashkit.meter import Meter
+from hashkit.runtimes.onnxruntime_session import OnnxRuntimeSession
+
+__all__ = ["NEAR_ZERO", "N_NEIGHBOURS", "Agreement", "Sample", "Tolerance", "compare", "logits_of"]
+
+N_NEIGHBOURS: Final = 10
+"""Nearest rows of each query that are compared where there are no labels."""
+
+NEAR_ZERO: Final = 1e-4
+"""Logits this near to 0 flip by rounding alone: the tolerance of an export in float32."""
+
+_BATCH_SIZE: Final = 64
+
+Progress = Callable[[int, int], None]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sample:
+    """Images that answers are compared on; none of them may have calibrated the model.
+
+    Attributes
+    ----------
+    queries, database
+        uint8 [q, H, W, 3] and [d, H, W, 3], at the model's size.
+    query_labels, database_labels
+        Integer [n] or 0/1 [n, n_classes] each, or None: mAP is measured if both are there.
+
+    Raises
+    ------
+    ConfigError
+        If either has no images.
+    """
+
+    queries: NDArray[np.uint8]
+    database: NDArray[np.uint8]
+    query_labels: NDArray[Any] | None = None
+    database_labels: NDArray[Any] | None = None
+
+    def __post_init__(self) -> None:
+        if not len(self.queries) or not len(self.database):
+            raise ConfigError(
+                f"models are compared on queries and a database, found {len(self.queries)} and "
+                f"{len(self.database)} images"
+            )
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether mAP can be measured."""
+        return self.query_labels is not None and self.database_labels is not None
+
+
+@dataclasses.dataclass(frozen=True)
+class Agreement:
+    """A model's answers beside those of its source.
+
+    Attributes
+    ----------
+    n_queries, n_database, n_bits
+        Images compared, and bits of a code.
+    flipped_per_million
+        Bits that differ, of a million, over queries and database.
+    codes_changed
+        Share of the images whose code differs in any bit.
+    largest_difference
+        Largest absolute difference of a logit.
+    relative_difference
+        Root mean square of the differences, over that of the source's logits.
+    near_zero
+        Share of the source's logits within `NEAR_ZERO` of 0.
+    n_packing_errors
+        Code bytes that are not `hashkit.codes.binarize` of the model's own logits.
+    n_not_finite
+        Logits of the model that are NaN or infinite.
+    map_source, map
+        mAP of the queries against the database, by the codes of the source and of the model;
+        None without labels.
+    neighbours_kept
+        Mean share of a query's `N_NEIGHBOURS` nearest rows by the source that are among those by
+        the model too; None where there are labels.
+    provider
+        Where both ran.
+    """
+
+    n_queries: int
+    n_database: int
+    n_bits: int
+    flipped_per_million: float
+    codes_changed: float
+    largest_difference: float
+    relative_difference: float
+    near_zero: float
+    n_packing_errors: int
+    n_not_finite: int
+    map_source: float | None
+    map: float | None
+    neighbours_kept: float | None
+    provider: str
+
+    @property
+    def map_lost(self) -> float | None:
+        """What the codes of the model lose in mAP."""
+        if self.map is None or self.map_source is None:
+            return None
+        return self.map_source - self.map
+
+    def to_dict(self) -> dict[str, Any]:
+        """Fields and ``map_lost`` as JSON-ready values; what is not finite is None."""
+        fields = dataclasses.asdict(self) | {"map_lost": self.map_lost}
+        return {
+            name: None if isinstance(value, float) and not np.isfinite(value) else value
+            for name, value in fields.items()
+        }
+
+    def summary(self) -> str:
+        """One line for people."""
+        text = (
+            f"{self.flipped_per_million:,.0f} of a million bits flipped, "
+            f"{self.codes_changed:.1%} of the codes changed, "
+            f"largest logit difference {self.largest_difference:.1e}"
+        )
+        if self.map_lost is not None:
+            text += f", mAP {self.map_source:.4f} -> {self.map:.4f}"
+        if self.neighbours_kept is not None:
+            text += f", {self.neighbours_kept:.1%} of the {N_NEIGHBOURS} nearest kept"
+        return f"{text} ({self.n_queries:,} queries, {self.n_database:,} in the database)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Tolerance:
+    """What a model may lose against its source.
+
+    Attributes
+    ----------
+    flipped_per_million
+        Bits, of a million.
+    map_lost
+        mAP.
+    neighbours_lost
+        Share of the nearest neighbours, where there are no labels.
+    """
+
+    flipped_per_million: float
+    map_lost: float
+    neighbours_lost: float
+
+    def excesses(self, found: Agreement) -> list[str]:
+        """What is beyond the tolerance, a few words each; empty if nothing is."""
+        beyond = []
+        if not found.flipped_per_million <= self.flipped_per_million:
+            beyond.append(
+                f"{found.flipped_per_million:,.0f} of a million bits flipped "
+                f"({self.flipped_per_million:,.0f} allowed)"
+            )
+        if found.map_lost is not None and not found.map_lost <= self.map_lost:
+            beyond.append(f"mAP lost {found.map_lost:.4f} ({self.map_lost:g} allowed)")
+        if found.neighbours_kept is not None:
+            lost = 1 - found.neighbours_kept
+            if not lost <= self.neighbours_lost:
+                beyond.append(
+                    f"{lost:.1%} of the {N_NEIGHBOURS} nearest lost "
+                    f"({self.neighbours_lost:.1%} allowed)"
+                )
+        return beyond
+
+
+def compare(
+    source: Path, model: Path, sample: Sample, *, progress: Progress | None = None
+) -> Agreement:
+    """Compare a model file with the one it was made from, on the CPU.
+
+    Parameters
+    ----------
+    source, model
+        Files that keep the model contract, of the same input size and bits.
+    sample
+        The images.
+    progress
+        Called as ``progress(done, total)``, counted in images run.
+
+    Raises
+    ------
+    ModelError
+        If a file cannot be opened or run, or breaks the contract.
+    ConfigError
+        If the two have different numbers of bits.
+    """
+    sessions = [OnnxRuntimeSession(path, "cpu") for path in (source, model)]
+    n_bits, other = (session.manifest.n_bits for session in sessions)
+    if n_bits != other:
+        raise ConfigError(f"{source} has {n_bits} bits and {model} has {other}: nothing to compare")
+    images = (sample.queries, sample.database)
+    n_queries, n_images = len(sample.queries), sum(map(len, images))
+    meter = Meter(len(sessions) * n_images, progress)
+    expected = np.concatenate([logits_of(sessions[0], part, meter.add)[1] for part in images])
+    answers = [logits_of(sessions[1], part, meter.add) for part in images]
+    codes, logits = (np.concatenate(parts) for parts in zip(*answers, strict=True))
+    source_codes = binarize(expected)
+    flipped = (logits > 0) != (expected > 0)
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is counted
+        difference = logits.astype(np.float64) - expected
+        scale = np.sqrt(np.mean(np.square(expected, dtype=np.float64)))
+        relative = float(np.sqrt(np.mean(difference**2)) / scale) if scale else 0.0
+    pairs = [(source_codes[:n_queries], source_codes[n_queries:])]
+    pairs.append((codes[:n_queries], codes[n_queries:]))
+    has_labels = sample.has_labels
+    return Agreement(
+        n_queries=n_queries,
+        n_database=n_images - n_queries,
+        n_bits=n_bits,
+        flipped_per_million=1e6 * float(flipped.mean()),
+        codes_changed=float(flipped.any(axis=1).mean()),
+        largest_difference=float(np.abs(difference).max()),
+        relative_difference=relative,
+        near_zero=float((np.abs(expected) <= NEAR_ZERO).mean()),
+        n_packing_errors=int((codes != binarize(logits)).sum()),
+        n_not_finite=int((~np.isfinite(logits)).sum()),
+        map_source=_map(pairs[0], n_bits, sample) if has_labels else None,
+        map=_map(pairs[1], n_bits, sample) if has_labels else None,
+        neighbours_kept=None if has_labels else _neighbours_kept(pairs, n_bits),
+        provider=sessions[1].provider,
+    )
+
+
+def logits_of(
+    session: OnnxRuntimeSession,
+    images: NDArray[np.uint8],
+    progress: Callable[[int], None] | None = None,
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Codes and logits of images, run in batches; ``progress`` is told how many each had."""
+    parts = []
+    for start in range(0, len(images), _BATCH_SIZE):
+        batch = images[start : start + _BATCH_SIZE]
+        parts.append(session.run(batch))
+        if progress is not None:
+            progress(len(batch))
+    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+
+_Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
+
+def _map(pair: _Pair, n_bits: int, sample: Sample) -> float:
+    query_codes, database_codes = pair
+    return expected_map(
+        CodeSet(query_codes, n_bits, sample.query_labels),
+        CodeSet(database_codes, n_bits, sample.database_labels),
+    )
+
+
+def _neighbours_kept(pairs: Sequence[_Pair], n_bits: int) -> float:
+    before, after = (
+        search(query_codes, database_codes, top_k=N_NEIGHBOURS, n_bits=n_bits).rows
+        for query_codes, database_codes in pairs
+    )
+    kept = (before[:, :, None] == after[:, None, :]).any(axis=2)
+    return float(kept.mean())

@@ -1,0 +1,88 @@
+"""Writing ONNX files: checked first, and there under their names whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+
+from hashkit.errors import ModelError
+from hashkit.runtimes.contract import PRECISION_KEY
+
+__all__ = ["PRODUCER", "check_and_save", "describe", "make_folder", "temporary_beside"]
+
+PRODUCER = "hashkit"
+
+
+def describe(model: onnx.ModelProto, metadata: dict[str, str], precision: str) -> None:
+    """Give a graph its metadata, and take out what tools left: source lines, paths, remarks."""
+    model.producer_name = PRODUCER
+    model.producer_version = ""
+    model.doc_string = ""
+    for node in model.graph.node:
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    for values in (model.graph.value_info, model.graph.input, model.graph.output):
+        for value in values:
+            value.ClearField("metadata_props")
+    for initializer in model.graph.initializer:
+        initializer.ClearField("metadata_props")
+    model.graph.ClearField("metadata_props")
+    onnx.helper.set_model_props(model, metadata | {PRECISION_KEY: json.dumps(precision)})
+
+
+def check_and_save(model: onnx.ModelProto, path: Path) -> None:
+    """Write a graph that is valid ONNX.
+
+    Raises
+    ------
+    ModelError
+        If it is not.
+    """
+    try:
+        # The full check infers every shape in strict mode and compares it with the stated one.
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise ModelError(f"the exported graph is not valid ONNX: {first_line}") from error
+    onnx.save_model(model, str(path))
+
+
+def make_folder(target: Path) -> None:
+    """Make the folder of a file that is to be written.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be made.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(target, error) from None
+
+
+@contextlib.contextmanager
+def temporary_beside(target: Path) -> Iterator[Path]:
+    """A name in the target's folder that `Path.replace` can move; gone if it was not moved.
+
+    Raises
+    ------
+    ModelError
+        If the file cannot be written.
+    """
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+    except OSError as error:
+        raise _cannot_write(target, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _cannot_write(target: Path, error: OSError) -> ModelError:
+    return ModelError(f"{target}: the model cannot be written ({error.strerror})")

@@ -1,0 +1,273 @@
+"""From a verified float32 model file to one of another precision, refused if it loses too much."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from hashkit.codes import binarize
+from hashkit.errors import ConfigError, ModelError, ParityError
+from hashkit.exporters.agreement import (
+    Agreement,
+    Progress,
+    Sample,
+    Tolerance,
+    compare,
+    logits_of,
+)
+from hashkit.exporters.fp16 import round_as_fp16, to_fp16
+from hashkit.exporters.int8 import to_int8
+from hashkit.exporters.onnx_files import check_and_save, describe, make_folder, temporary_beside
+from hashkit.runtimes.onnx_file import read_onnx_file
+from hashkit.runtimes.onnxruntime_session import OnnxRuntimeSession
+
+__all__ = ["CONVERSIONS", "TOLERANCES", "PrecisionReport", "export_precision"]
+
+TOLERANCES: Final = {
+    "fp16": Tolerance(flipped_per_million=2_500, map_lost=0.005, neighbours_lost=0.1),
+    "int8": Tolerance(flipped_per_million=20_000, map_lost=0.01, neighbours_lost=0.3),
+}
+"""What a precision may lose; docs/precisions.md says why this much."""
+
+_N_RUN: Final = 64
+"""Images that a file is run on where something else was compared in its place."""
+
+_TRAINING_SHARE: Final = 0.7
+"""Share of the flipped bits allowed that int8 may use up on training images, whose logits are
+farther from 0 than those of images the network has never seen."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PrecisionReport:
+    """What was written, and what it loses.
+
+    Attributes
+    ----------
+    path
+        The ONNX file.
+    precision
+        ``fp16`` or ``int8``.
+    n_bytes, n_bytes_source
+        Its size, and that of the float32 file it was made from.
+    model_sha256, source_sha256
+        SHA-256 of either, hexadecimal.
+    quantised, kept
+        Of int8: the convolutions in int8, and those in float32; else empty.
+    agreement
+        How far its answers are from those of the float32 file.
+    tolerance
+        What it may lose.
+    excesses
+        What it loses beyond that, in words; not empty only if that was allowed.
+    seconds
+        Time that conversion and comparison took.
+    """
+
+    path: Path
+    precision: str
+    n_bytes: int
+    n_bytes_source: int
+    model_sha256: str
+    source_sha256: str
+    quantised: tuple[str, ...]
+    kept: tuple[str, ...]
+    agreement: Agreement
+    tolerance: Tolerance
+    excesses: tuple[str, ...]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Fields as JSON-ready values."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return fields | {
+            "path": str(self.path),
+            "quantised": list(self.quantised),
+            "kept": list(self.kept),
+            "agreement": self.agreement.to_dict(),
+            "tolerance": dataclasses.asdict(self.tolerance),
+            "excesses": list(self.excesses),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class _Converted:
+    """A converted graph, and what is compared in its place where the CPU computes otherwise."""
+
+    model: onnx.ModelProto
+    stand_in: onnx.ModelProto | None = None
+    quantised: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+
+
+class _Convert(Protocol):
+    def __call__(
+        self,
+        source: onnx.ModelProto,
+        calibration: NDArray[np.uint8],
+        tolerance: Tolerance,
+        say: Callable[[str], None],
+    ) -> _Converted: ...
+
+
+def _fp16(
+    source: onnx.ModelProto,
+    calibration: NDArray[np.uint8],  # noqa: ARG001 - rounding needs no ranges
+    tolerance: Tolerance,  # noqa: ARG001
+    say: Callable[[str], None],
+) -> _Converted:
+    say("converting the network to float16")
+    half = to_fp16(source)
+    return _Converted(half, stand_in=round_as_fp16(half))
+
+
+def _int8(
+    source: onnx.ModelProto,
+    calibration: NDArray[np.uint8],
+    tolerance: Tolerance,
+    say: Callable[[str], None],
+) -> _Converted:
+    allowed = _TRAINING_SHARE * tolerance.flipped_per_million
+    found = to_int8(source, calibration, flipped_per_million=allowed, progress=say)
+    return _Converted(found.model, quantised=found.quantised, kept=found.kept)
+
+
+CONVERSIONS: Final[dict[str, _Convert]] = {"fp16": _fp16, "int8": _int8}
+"""Precisions that a float32 file can be brought to; a new one is an entry here."""
+
+
+def export_precision(
+    source: Path,
+    path: str | Path,
+    precision: str,
+    *,
+    calibration: NDArray[np.uint8],
+    sample: Sample,
+    tolerance: Tolerance | None = None,
+    allow_loss: bool = False,
+    say: Callable[[str], None] | None = None,
+    progress: Progress | None = None,
+) -> PrecisionReport:
+    """Write a model in another precision, after measuring on real images what that loses.
+
+    It needs no torch. The file appears under its name only when it has passed; whatever was there
+    before stays until then.
+
+    Parameters
+    ----------
+    source
+        A float32 model that keeps the model contract, as `export_onnx` writes it.
+    path
+        Name of the file; missing folders are made.
+    precision
+        A name in `CONVERSIONS`.
+    calibration
+        uint8 [n, H, W, 3]: training images, never any of the sample; int8 needs two or more.
+    sample
+        Images that source and result are compared on.
+    tolerance
+        What may be lost; by default that of `TOLERANCES`.
+    allow_loss
+        Write the file even if it loses more, as long as its answers are numbers and its codes are
+        its own logits.
+    say
+        Called with what is being done, a few words.
+    progress
+        Called as ``progress(done, total)``, counted in images, while the two are compared.
+
+    Raises
+    ------
+    ConfigError
+        If the precision is unknown, or the images do not suffice.
+    ModelError
+        If the source is not a float32 model of the contract, or cannot be converted.
+    ParityError
+        If the result loses too much; no file is left.
+    """
+    started = time.perf_counter()
+    say = say or (lambda _: None)
+    target = Path(path)
+    if precision not in CONVERSIONS:
+        known = ", ".join(CONVERSIONS)
+        raise ConfigError(f"unknown precision {precision!r}; known: {known}")
+    tolerance = tolerance or TOLERANCES[precision]
+    data = _read_source(source)
+    make_folder(target)
+    model = onnx.load_model_from_string(data)
+    converted = CONVERSIONS[precision](model, calibration, tolerance, say)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    describe(converted.model, metadata, precision)
+    with temporary_beside(target) as temporary:
+        check_and_save(converted.model, temporary)
+        say(f"comparing with {source} on {len(sample.queries) + len(sample.database):,} images")
+        agreement = _compare(source, temporary, converted.stand_in, sample, progress)
+        excesses = tolerance.excesses(agreement)
+        _refuse(target, agreement, excesses, allow_loss)
+        written = temporary.read_bytes()
+        temporary.replace(target)
+    return PrecisionReport(
+        path=target,
+        precision=precision,
+        n_bytes=len(written),
+        n_bytes_source=len(data),
+        model_sha256=hashlib.sha256(written).hexdigest(),
+        source_sha256=hashlib.sha256(data).hexdigest(),
+        quantised=converted.quantised,
+        kept=converted.kept,
+        agreement=agreement,
+        tolerance=tolerance,
+        excesses=tuple(excesses),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _read_source(source: Path) -> bytes:
+    found = read_onnx_file(source).precision
+    if found != "fp32":
+        raise ModelError(
+            f"{source} is {found}: precisions are made from the fp32 model, so that losses do not "
+            "add up"
+        )
+    return source.read_bytes()
+
+
+def _compare(
+    source: Path,
+    model: Path,
+    stand_in: onnx.ModelProto | None,
+    sample: Sample,
+    progress: Progress | None,
+) -> Agreement:
+    if stand_in is None:
+        return compare(source, model, sample, progress=progress)
+    with temporary_beside(model.with_name(f"{model.name}.stand-in")) as other:
+        onnx.save_model(stand_in, str(other))
+        found = compare(source, other, sample, progress=progress)
+    # The file itself has to run too, and to keep the contract.
+    codes, logits = logits_of(OnnxRuntimeSession(model, "cpu"), sample.queries[:_N_RUN])
+    return dataclasses.replace(
+        found,
+        n_packing_errors=found.n_packing_errors + int((codes != binarize(logits)).sum()),
+        n_not_finite=found.n_not_finite + int((~np.isfinite(logits)).sum()),
+    )
+
+
+def _refuse(target: Path, found: Agreement, excesses: list[str], allow_loss: bool) -> None:
+    if found.n_not_finite or found.n_packing_errors:
+        raise ParityError(
+            f"{target} was not written, for it does not work in this precision: "
+            f"{found.n_not_finite} logits are NaN or infinite, {found.n_packing_errors} code bytes "
+            "do not match the logits"
+        )
+    if excesses and not allow_loss:
+        raise ParityError(
+            f"{target} was not written, for it loses too much: {'; '.join(excesses)}. "
+            "--allow-loss writes it all the same"
+        )
