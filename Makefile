@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TYPES := .cache/types
 
-.PHONY: demo test test-all lint types format bench clean clean-kernels
+.PHONY: demo test test-all lint types format bench web-runtime clean clean-kernels
 
 demo: $(STAMP)
 	PATH="$(abspath $(BIN)):$$PATH" sh tests/demo.sh demo
@@ -40,9 +40,13 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,dev]'
 	touch $@
 
+# For `hashkit export --web` and the tests marked `browser`; the version is package.json's.
+web-runtime:
+	npm install --ignore-scripts --no-package-lock --no-audit --no-fund
+
 # Compiled kernels are renewed when their own file changes, not when one that they call does.
 clean-kernels:
 	rm -f toolkit/kernels/__pycache__/*.nb?
 
 clean:
-	rm -rf $(VENV) .cache build demo *.egg-info
+	rm -rf $(VENV) .cache build demo node_modules *.egg-info

@@ -1,0 +1,95 @@
+"""A bank's rows as the page reads them: codes, names, labels and thumbnails."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.bank import Bank
+from hashkit.codesets import label_names
+from hashkit.datasets.imageset import spread_rows
+from hashkit.errors import BankError, ImageError
+from hashkit.preprocess import ImageSource, decode
+
+__all__ = ["THUMBNAIL_SIDE", "ImageFinder", "live_rows", "write_images"]
+
+ImageFinder: TypeAlias = Callable[[int], ImageSource | None]
+"""Gives the image of a bank's row; None if it is not to be had."""
+
+THUMBNAIL_SIDE: Final = 96
+"""Pixels of a thumbnail's longer side, at most; smaller images keep their size."""
+
+_QUALITY: Final = 88
+
+
+def live_rows(bank: Bank, n_images: int) -> NDArray[np.int64]:
+    """Up to ``n_images`` rows of a bank that are not deleted, spread over it: int64, sorted.
+
+    Raises
+    ------
+    BankError
+        If the bank has none.
+    """
+    rows = np.arange(len(bank)) if bank.deleted is None else np.flatnonzero(~bank.deleted)
+    if not len(rows):
+        raise BankError(f"{bank.path}: has no rows that a page could show")
+    return rows[spread_rows(len(rows), n_images)]
+
+
+def write_images(
+    folder: Path,
+    bank: Bank,
+    rows: NDArray[np.int64],
+    image_of: ImageFinder,
+    progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Write rows of a bank into a new folder; returns how many have a thumbnail.
+
+    ::
+
+        codes.bin              packed codes, row after row: uint8 [n, ceil(n_bits / 8)]
+        images.json            rows (of the bank), names, labels, thumbnails; one entry an image
+        thumbnails/<row>.jpg
+
+    Parameters
+    ----------
+    image_of
+        Finds an image by its row; images that it does not find, or that cannot be read, are
+        without a thumbnail.
+    progress
+        Told how many images are done, and of how many.
+    """
+    (folder / "thumbnails").mkdir(parents=True)
+    (folder / "codes.bin").write_bytes(np.ascontiguousarray(bank.codes[rows]).tobytes())
+    thumbnails = []
+    for n_done, row in enumerate(map(int, rows), 1):
+        thumbnails.append(_write_thumbnail(image_of(row), folder, f"thumbnails/{row}.jpg"))
+        if progress is not None:
+            progress(n_done, len(rows))
+    has_names = len(bank.names) > 0
+    document: dict[str, Any] = {
+        "rows": rows.tolist(),
+        "names": [bank.names[row] if has_names else f"row {row}" for row in rows.tolist()],
+        "labels": [label_names(bank, row) for row in rows.tolist()],
+        "thumbnails": thumbnails,
+    }
+    (folder / "images.json").write_text(json.dumps(document), encoding="ascii")
+    return sum(name is not None for name in thumbnails)
+
+
+def _write_thumbnail(source: ImageSource | None, folder: Path, name: str) -> str | None:
+    if source is None:
+        return None
+    try:
+        image = decode(source)
+    except ImageError:
+        return None
+    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    image.info = {}  # neither EXIF nor profiles: what is published is the picture alone
+    image.save(folder / name, "JPEG", quality=_QUALITY, subsampling=0)
+    return name

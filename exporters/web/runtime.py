@@ -1,0 +1,98 @@
+"""The files of onnxruntime-web that the page needs: found, verified, copied."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Final
+
+from hashkit.errors import ConfigError
+
+__all__ = ["RUNTIME_FILES", "RUNTIME_VERSION", "copy_runtime", "find_runtime"]
+
+RUNTIME_VERSION: Final = "1.30.0"
+"""The one version of onnxruntime-web whose files are known."""
+
+RUNTIME_FILES: Final = {
+    "ort.wasm.bundle.min.mjs": (
+        "ort.wasm.js",
+        "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
+    ),
+    "ort-wasm-simd-threaded.wasm": (
+        "ort.wasm",
+        "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
+    ),
+}
+"""Files of the package's ``dist/``: what each is called in the page's folder, and its SHA-256.
+
+They are renamed as some web servers do not know ``.mjs``, and browsers refuse scripts of a type
+that is none.
+"""
+
+_INSTALL: Final = f"npm install onnxruntime-web@{RUNTIME_VERSION}"
+
+
+def find_runtime(path: Path | None = None) -> Path:
+    """The folder of the npm package onnxruntime-web, its version checked.
+
+    Parameters
+    ----------
+    path
+        The package's folder, or one that holds it in ``node_modules/``; None for the current one.
+
+    Raises
+    ------
+    ConfigError
+        If it is not there, or of another version.
+    """
+    places = [path or Path(), (path or Path()) / "node_modules" / "onnxruntime-web"]
+    for place in places:
+        version = _version(place)
+        if version == RUNTIME_VERSION:
+            return place
+        if version is not None:
+            raise ConfigError(
+                f"{place}: expected onnxruntime-web {RUNTIME_VERSION}, found {version}: {_INSTALL}"
+            )
+    where = f"in {path}" if path is not None else "in node_modules/"
+    raise ConfigError(
+        f"--web needs the npm package onnxruntime-web {RUNTIME_VERSION}, which is not {where}: "
+        f"`{_INSTALL}` puts it there, or name its folder with --web-runtime"
+    )
+
+
+def copy_runtime(runtime: Path, folder: Path) -> None:
+    """Copy the files that the page needs from the package's folder.
+
+    Raises
+    ------
+    ConfigError
+        If one is missing, or is not the published file.
+    """
+    folder.mkdir(parents=True)
+    for name, (target, expected) in RUNTIME_FILES.items():
+        source = runtime / "dist" / name
+        try:
+            with source.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except FileNotFoundError:
+            raise ConfigError(f"{source}: there is no such file: {_INSTALL}") from None
+        if found != expected:
+            raise ConfigError(
+                f"{source}: expected SHA-256 {expected[:12]}, found {found[:12]}; it is not the "
+                f"published file: {_INSTALL}"
+            )
+        shutil.copyfile(source, folder / target)
+
+
+def _version(package: Path) -> str | None:
+    """Version of onnxruntime-web in a folder; None if it holds something else or nothing."""
+    try:
+        fields = json.loads((package / "package.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(fields, dict) or fields.get("name") != "onnxruntime-web":
+        return None
+    return str(fields.get("version"))

@@ -1,0 +1,65 @@
+"""``hashkit export --web``: the search page of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hashkit.bank import Bank
+from hashkit.cli.banks import run_bank
+from hashkit.cli.console import all_or_nothing, file_size, note, plural, progress_bar
+from hashkit.cli.images import RowImages
+from hashkit.cli.locate import run_model
+from hashkit.exporters.web.folder import check_target, export_web
+from hashkit.exporters.web.images import live_rows
+from hashkit.exporters.web.runtime import find_runtime
+from hashkit.runs import Run
+
+__all__ = ["check_web", "export_web_page"]
+
+
+def check_web(folder: Path, runtime: Path | None) -> Path:
+    """Folder of onnxruntime-web, when all is there that a page needs beside the run.
+
+    Raises
+    ------
+    ConfigError
+        If the folder holds something else, or onnxruntime-web is not there.
+    """
+    check_target(folder)
+    return find_runtime(runtime)
+
+
+def export_web_page(run: Run, folder: Path, runtime: Path, n_images: int) -> dict[str, Any]:
+    """Write the page of a run's model and database, with progress; returns its report.
+
+    The database is encoded first if it has no bank yet.
+    """
+    model = run_model(run)
+    with Bank.open(run_bank(run, "database")) as bank:
+        find = RowImages(run)
+        n_taken = len(live_rows(bank, n_images))
+        with (
+            all_or_nothing(folder),
+            progress_bar(f"writing {folder}", n_taken, "images") as bar,
+        ):
+            report = export_web(
+                folder,
+                model=model,
+                bank=bank,
+                image_of=lambda row: find(bank, row),
+                runtime=runtime,
+                n_images=n_images,
+                progress=lambda done, _: bar.update(done),
+            )
+    spread = f" of {report.n_database:,}, spread over the database"
+    note(
+        f"{folder}: {plural(report.n_images, 'image')}"
+        f"{spread if report.n_images < report.n_database else ''}, "
+        f"{plural(report.n_files, 'file')}, {file_size(report.n_bytes)}"
+    )
+    if report.n_thumbnails < report.n_images:
+        n_missing = report.n_images - report.n_thumbnails
+        note(f"{plural(n_missing, 'image')} could not be found or read, and have no picture")
+    note(f"look at it: python3 -m http.server --directory {folder}, then http://localhost:8000")
+    return report.to_dict()
