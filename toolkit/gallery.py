@@ -9,8 +9,8 @@ from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
 
-from hashkit.errors import HashkitError, ImageError
-from hashkit.preprocess import ImageSource, decode
+from hashkit.errors import HashkitError
+from hashkit.preprocess import ImageSource, decode_usable
 
 __all__ = ["GalleryRow", "Tile", "draw_gallery", "save_gallery"]
 
@@ -123,11 +123,8 @@ def _draw_mark(
 
 
 def _thumbnail(source: ImageSource | None) -> Image.Image | None:
-    if source is None:
-        return None
-    try:
-        image = decode(source)
-    except ImageError:
+    image = decode_usable(source)
+    if image is None:
         return None
     room = _SIDE - 2 * _FRAME
     scale = min(room / image.width, room / image.height)

@@ -35,7 +35,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from hashkit.errors import ConfigError, ImageError
 from hashkit.manifest import RESIZE_RULES
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "ImageSource", "decode", "fit", "load"]
+__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "ImageSource", "decode", "decode_usable", "fit", "load"]
 
 ImageSource: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 
@@ -129,6 +129,14 @@ def decode(source: ImageSource) -> Image.Image:
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"{name}: cannot be read ({reason})", "missing") from None
     return _decode_file(io.BytesIO(data), name)
+
+
+def decode_usable(source: ImageSource | None) -> Image.Image | None:
+    """What `decode` gives; None if there is no source, or it cannot be used."""
+    try:
+        return None if source is None else decode(source)
+    except ImageError:
+        return None
 
 
 def _decode_file(file: io.BytesIO, name: str) -> Image.Image:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from hashkit.bank import Bank
 from hashkit.codesets import label_names
 from hashkit.datasets.imageset import spread_rows
-from hashkit.errors import BankError, ImageError
-from hashkit.preprocess import ImageSource, decode
+from hashkit.errors import BankError
+from hashkit.preprocess import ImageSource, decode_usable
 
 __all__ = ["THUMBNAIL_SIDE", "ImageFinder", "live_rows", "write_images"]
 
@@ -83,11 +83,8 @@ def write_images(
 
 
 def _write_thumbnail(source: ImageSource | None, folder: Path, name: str) -> str | None:
-    if source is None:
-        return None
-    try:
-        image = decode(source)
-    except ImageError:
+    image = decode_usable(source)
+    if image is None:
         return None
     image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
     image.info = {}  # neither EXIF nor profiles: what is published is the picture alone

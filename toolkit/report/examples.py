@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.codesets import CodeDatabase, label_names, label_numbers
-from hashkit.errors import ImageError
 from hashkit.index import search
-from hashkit.preprocess import ImageSource, decode
+from hashkit.preprocess import ImageSource, decode_usable
 
 __all__ = ["Example", "ExampleGroup", "ImageFinder", "Picture", "choose_queries", "find_examples"]
 
@@ -198,11 +197,8 @@ def _picture(codes: CodeDatabase, row: int, find: ImageFinder) -> Picture:
 
 def _data_address(source: ImageSource | None) -> str | None:
     """A small copy of an image as a ``data:`` address; None if it is not to be had."""
-    if source is None:
-        return None
-    try:
-        image = decode(source)
-    except ImageError:
+    image = decode_usable(source)
+    if image is None:
         return None
     image.thumbnail((_SIDE, _SIDE))  # smaller ones stay as they are: the page enlarges them
     files = []
