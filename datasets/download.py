@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import hashlib
 import http
 import http.client
 import logging
@@ -16,8 +15,9 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from hashkit.errors import DownloadError
+from hashkit.files import file_digest
 
-__all__ = ["DownloadProgress", "RemoteFile", "fetch", "file_digest"]
+__all__ = ["DownloadProgress", "RemoteFile", "fetch"]
 
 DownloadProgress: TypeAlias = Callable[[str, int, int | None], None]
 """Called with the file's name, the bytes that are there, and the bytes in all, if known."""
@@ -75,12 +75,6 @@ def fetch(file: RemoteFile, folder: Path, *, progress: DownloadProgress | None =
     except OSError as error:
         _raise_disk_error(error, file, folder)
     return target
-
-
-def file_digest(path: Path, algorithm: str) -> str:
-    """Hexadecimal digest of a file, by an algorithm of `hashlib`."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
 def _fetch_part(file: RemoteFile, part: Path, progress: DownloadProgress | None) -> None:

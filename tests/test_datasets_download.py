@@ -11,8 +11,9 @@ import published_sets
 import pytest
 
 from hashkit.datasets import cifar, download, mnist
-from hashkit.datasets.download import RemoteFile, fetch, file_digest
+from hashkit.datasets.download import RemoteFile, fetch
 from hashkit.errors import DownloadError
+from hashkit.files import file_digest
 
 CONTENT = bytes(range(256)) * 5000
 MIB = 1 << 20

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["part_path", "written_whole"]
+__all__ = ["file_digest", "part_path", "written_whole"]
+
+
+def file_digest(path: Path, algorithm: str) -> str:
+    """Hexadecimal digest of a file, by an algorithm of `hashlib`."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
 def part_path(path: Path) -> Path:

@@ -6,13 +6,13 @@ complete can be searched and evaluated without it.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hashkit.bank import Bank
 from hashkit.datasets.spec import DataSpec
 from hashkit.errors import BankMismatchError, RunError
+from hashkit.files import file_digest
 from hashkit.runs import Run
 from hashkit.runtimes.settings import RuntimeSettings
 
@@ -77,8 +77,7 @@ def run_bank(
 def _check_model(run: Run, bank: Bank) -> None:
     if not run.model_path.is_file():
         return
-    with run.model_path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = file_digest(run.model_path, "sha256")
     if found != bank.header.model_sha256:
         raise BankMismatchError(
             f"{bank.path} was made by another model than {run.model_path}: "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,11 +82,11 @@ def model_facts(path: Path) -> dict[str, Any]:
     ModelError
         If it is not a model that keeps the model contract.
     """
+    from hashkit.files import file_digest
     from hashkit.runtimes.onnx_file import read_onnx_file
 
     model = read_onnx_file(path)
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    sha256 = file_digest(path, "sha256")
     return {
         "path": str(path),
         "kind": "ONNX model",
