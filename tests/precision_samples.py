@@ -9,7 +9,8 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from small_models import BIT_VALUES, photographs
+from packed_graph import BIT_VALUES
+from small_models import photographs
 
 from hashkit.manifest import Manifest
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
+from packed_graph import packed_graph
 
 PATH = Path(__file__).parent.parent / "runtimes" / "probe.onnx"
 SIZE, N_CHANNELS, N_BITS = 8, 6, 12
@@ -25,15 +26,7 @@ def weights() -> dict[str, NDArray[np.float32]]:
 
 def model_bytes() -> bytes:
     """The model: convolution, ReLU, global average, linear layer, packing."""
-    values = weights() | {
-        "middle": np.float32(128),
-        "zero": np.float32(0),
-        "pads": np.array([0, 0, 0, 4], np.int64),
-        "byte_shape": np.array([-1, 2, 8], np.int64),
-        "bit_values": np.array([128, 64, 32, 16, 8, 4, 2, 1], np.float32),
-    }
     nodes = [
-        helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("Transpose", ["pixels"], ["planes"], perm=[0, 3, 1, 2]),
         helper.make_node("Sub", ["planes", "middle"], ["centred"]),
         helper.make_node("Conv", ["centred", "kernel"], ["maps"], pads=[1, 1, 1, 1]),
@@ -41,24 +34,9 @@ def model_bytes() -> bytes:
         helper.make_node("GlobalAveragePool", ["active"], ["means"]),
         helper.make_node("Flatten", ["means"], ["features"]),
         helper.make_node("Gemm", ["features", "last"], ["logit"], transB=1),
-        helper.make_node("Greater", ["logit", "zero"], ["is_set"]),
-        helper.make_node("Cast", ["is_set"], ["bits"], to=TensorProto.FLOAT),
-        helper.make_node("Pad", ["bits", "pads"], ["padded"]),
-        helper.make_node("Reshape", ["padded", "byte_shape"], ["bytes"]),
-        helper.make_node("MatMul", ["bytes", "bit_values"], ["values"]),
-        helper.make_node("Cast", ["values"], ["code"], to=TensorProto.UINT8),
     ]
-    graph = helper.make_graph(
-        nodes,
-        "probe",
-        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", SIZE, SIZE, 3])],
-        [
-            helper.make_tensor_value_info("code", TensorProto.UINT8, ["N", 2]),
-            helper.make_tensor_value_info("logit", TensorProto.FLOAT, ["N", N_BITS]),
-        ],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in values.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    constants = weights() | {"middle": np.float32(128)}
+    model = packed_graph("probe", nodes, constants, (SIZE, SIZE), N_BITS)
     onnx.checker.check_model(model, full_check=True)
     data: bytes = model.SerializeToString()
     return data

@@ -8,12 +8,11 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
+from packed_graph import BIT_VALUES, packed_graph
 from PIL import Image
 from sklearn.datasets import load_sample_image
 from torch import Tensor, nn
-
-BIT_VALUES = [128, 64, 32, 16, 8, 4, 2, 1]
 
 
 class TinyHash(nn.Module):
@@ -83,40 +82,19 @@ def linear_model(
 
     Its logits are a linear map of the pixels less 127.5, with weights drawn from ``seed``.
     """
-    n_pixels, size = height * width * 3, (n_bits + 7) // 8
-    weights = linear_weights(n_pixels, n_bits, seed)
+    n_pixels = height * width * 3
     constants = {
         "flat_shape": np.array([-1, n_pixels], np.int64),
         "middle": np.float32(127.5),
-        "weights": weights,
-        "zero": np.float32(0),
-        "pads": np.array([0, 0, 0, size * 8 - n_bits], np.int64),
-        "byte_shape": np.array([-1, size, 8], np.int64),
-        "bit_values": np.array(bit_values or BIT_VALUES, np.float32),
+        "weights": linear_weights(n_pixels, n_bits, seed),
     }
     nodes = [
-        helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("Reshape", ["pixels", "flat_shape"], ["flat"]),
         helper.make_node("Sub", ["flat", "middle"], ["centred"]),
         helper.make_node("MatMul", ["centred", "weights"], ["logit"]),
-        helper.make_node("Greater", ["logit", "zero"], ["is_set"]),
-        helper.make_node("Cast", ["is_set"], ["bits"], to=TensorProto.FLOAT),
-        helper.make_node("Pad", ["bits", "pads"], ["padded"]),
-        helper.make_node("Reshape", ["padded", "byte_shape"], ["bytes"]),
-        helper.make_node("MatMul", ["bytes", "bit_values"], ["values"]),
-        helper.make_node("Cast", ["values"], ["code"], to=TensorProto.UINT8),
     ]
-    graph = helper.make_graph(
-        nodes,
-        "linear",
-        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", height, width, 3])],
-        [
-            helper.make_tensor_value_info("code", TensorProto.UINT8, ["N", size]),
-            helper.make_tensor_value_info("logit", TensorProto.FLOAT, ["N", n_bits]),
-        ],
-        [numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    size = (height, width)
+    model = packed_graph("linear", nodes, constants, size, n_bits, bit_values or BIT_VALUES)
     if metadata:
         helper.set_model_props(model, metadata)
     onnx.checker.check_model(model, full_check=True)

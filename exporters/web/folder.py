@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from hashkit.errors import BankMismatchError, ConfigError
 from hashkit.exporters.web.images import ImageFinder, live_rows, write_images
 from hashkit.exporters.web.pixels import input_rule
 from hashkit.exporters.web.runtime import RUNTIME_VERSION, copy_runtime
+from hashkit.files import file_digest, part_path
 from hashkit.runtimes.onnx_file import read_onnx_file
 
 __all__ = ["DEFAULT_IMAGES", "FORMAT_VERSION", "WebReport", "check_target", "export_web"]
@@ -107,8 +107,7 @@ def export_web(
     """
     check_target(folder)
     description = read_onnx_file(model)
-    with model.open("rb") as file:
-        model_sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    model_sha256 = file_digest(model, "sha256")
     if bank.header.model_sha256 != model_sha256:
         raise BankMismatchError(
             f"{bank.path} was made by another model than {model}: encode the images again"
@@ -177,7 +176,7 @@ def _is_page(folder: Path) -> bool:
 def _appearing_whole(folder: Path) -> Iterator[Path]:
     """Give an empty folder to fill, which then takes the place of ``folder``."""
     folder = folder.absolute()
-    part = folder.with_name(folder.name + ".part")
+    part = part_path(folder)
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:

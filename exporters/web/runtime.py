@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
 from typing import Final
 
 from hashkit.errors import ConfigError
+from hashkit.files import file_digest
 
 __all__ = ["RUNTIME_FILES", "RUNTIME_VERSION", "copy_runtime", "find_runtime"]
 
@@ -75,8 +75,7 @@ def copy_runtime(runtime: Path, folder: Path) -> None:
     for name, (target, expected) in RUNTIME_FILES.items():
         source = runtime / "dist" / name
         try:
-            with source.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+            found = file_digest(source, "sha256")
         except FileNotFoundError:
             raise ConfigError(f"{source}: there is no such file: {_INSTALL}") from None
         if found != expected:
