@@ -20,7 +20,9 @@ __all__ = ["Batch", "decode_batches"]
 
 _BATCHES_AHEAD: Final = 2
 _IMAGES_PER_TASK: Final = 8
-"""Enough to hide what a task costs, few enough to spread one batch over all threads."""
+"""Enough to hide what a task costs; fewer where they would not occupy every thread."""
+_TASKS_PER_WORKER: Final = 2
+"""What is read ahead, so that no thread waits for the next batch to be asked for."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,7 +65,8 @@ def decode_batches(
 ) -> Generator[Batch, None, None]:
     """Decode the images of a set ahead of their use, in order.
 
-    At most three batches are in memory: the one delivered and two being filled.
+    Two batches are being filled beside the one delivered; more if they are so small that some
+    threads would have nothing to do.
 
     Parameters
     ----------
@@ -81,6 +84,9 @@ def decode_batches(
     n_workers
         Threads.
     """
+    n_ahead = max(_BATCHES_AHEAD, -(-_TASKS_PER_WORKER * n_workers // batch_size))
+    per_task = n_ahead * batch_size // (_TASKS_PER_WORKER * n_workers)
+    per_task = max(1, min(per_task, _IMAGES_PER_TASK))
     pool = ThreadPoolExecutor(n_workers, thread_name_prefix="hashkit-decode")
 
     def fill(pixels: NDArray[np.uint8], first_row: int) -> list[Fault]:
@@ -96,8 +102,8 @@ def decode_batches(
         n_images = min(batch_size, len(image_set) - first_row)
         pixels = np.empty((n_images, *size, 3), np.uint8)
         tasks = [
-            pool.submit(fill, pixels[offset : offset + _IMAGES_PER_TASK], first_row + offset)
-            for offset in range(0, n_images, _IMAGES_PER_TASK)
+            pool.submit(fill, pixels[offset : offset + per_task], first_row + offset)
+            for offset in range(0, n_images, per_task)
         ]
         return _Pending(first_row, pixels, tasks)
 
@@ -105,7 +111,7 @@ def decode_batches(
         pending: deque[_Pending] = deque()
         for first_row in range(start, len(image_set), batch_size):
             pending.append(submit(first_row))
-            if len(pending) > _BATCHES_AHEAD:
+            if len(pending) > n_ahead:
                 yield pending.popleft().wait()
         while pending:
             yield pending.popleft().wait()

@@ -1,4 +1,4 @@
-"""From an image set to a code bank: decode ahead, encode, write; stop and go on at any time."""
+"""From an image set to a code bank: decode, encode and write side by side; stop at any time."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hashkit.bank import Bank, BankHeader, BankSource, BankWriter, LabelKind
 from hashkit.datasets.imageset import ImageSet
 from hashkit.errors import ConfigError, DatasetError, ImageError
 from hashkit.runtimes.decoding import Batch, decode_batches
 from hashkit.runtimes.encoder import Encoder, default_batch_size
 from hashkit.runtimes.faults import FaultLog
+from hashkit.runtimes.overlap import computed_ahead
 from hashkit.threads import check_threads
 
 __all__ = ["EncodeMode", "EncodeProgress", "EncodeReport", "bank_header", "encode_to_bank"]
@@ -241,14 +245,16 @@ class _Run:
             n_workers=n_workers,
         )
         self._report(self.n_resumed)
-        # Closed here and not by the garbage collector: an exception's traceback would keep it.
-        with contextlib.closing(batches):
-            for batch in batches:
+        encoded = computed_ahead(batches, lambda batch: self._encoder.run(batch.pixels)[0])
+        # Closed here and not by the garbage collector: an exception's traceback would keep them.
+        with contextlib.closing(batches), contextlib.closing(encoded):
+            for batch, codes in encoded:
                 if self._strict and batch.faults:
                     fault = batch.faults[0]
-                    self._write(batch.before(fault.row))
+                    before = batch.before(fault.row)
+                    self._write(before, codes[: len(before.rows)])
                     raise ImageError(f"{fault.message} (image {fault.row})", fault.reason)
-                self._write(batch)
+                self._write(batch, codes)
                 self._report(batch.stop)
         n_images = len(self._image_set)
         if n_images and self.faults.n_skipped == n_images:
@@ -257,10 +263,9 @@ class _Run:
                 f"see {self.faults.path}; mend them and make the bank again with --overwrite"
             )
 
-    def _write(self, batch: Batch) -> None:
+    def _write(self, batch: Batch, codes: NDArray[np.uint8]) -> None:
         image_set = self._image_set
         self.faults.add(batch.faults)
-        codes, _ = self._encoder.run(batch.pixels)
         names = [image_set.names[row] for row in batch.rows]
         labels = None if image_set.labels is None else image_set.labels[batch.rows]
         self._writer.write(codes, names, labels, n_consumed=batch.stop)

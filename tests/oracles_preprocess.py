@@ -44,7 +44,7 @@ def resample_weights(
 
 def resize(pixels: NDArray[np.uint8], size: tuple[int, int], rule: str) -> NDArray[np.float64]:
     """Float pixels [height, width, 3] of an image brought to ``size`` by a resize rule."""
-    shape, kernel = rule.split("-")
+    shape, kernel = rule.split("-")[:2]
     n_rows, n_columns = pixels.shape[:2]
     height, width = size
     top = left = 0.0

@@ -126,7 +126,7 @@ def test_what_is_not_a_number_is_refused(field):
         ("loss", "triplet"),
         ("optimiser", "muon, sgd"),
         ("schedule", "constant, multistep, cosine, one-cycle"),
-        ("resize", "crop-bilinear, stretch-bilinear, crop-bicubic, stretch-bicubic"),
+        ("resize", "crop-bilinear, stretch-bilinear, crop-bicubic, stretch-bicubic, crop-bil"),
         ("precision", "fp32, bf16, fp16"),
         ("augmentation", "auto, none, shift, shift-flip"),
     ],

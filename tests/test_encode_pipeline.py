@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -333,6 +335,26 @@ def test_decoding_stays_at_most_three_batches_ahead(folder: ImageSet) -> None:
         stops.append(batch.stop)
     assert stops == [16, 26, 36, 46, 56, 66, 76, 86, 96, 100]
     assert len(prepared) == 94
+
+
+@pytest.mark.parametrize(("batch_size", "n_workers"), [(1, 5), (4, 6), (16, 3)])
+def test_every_thread_has_an_image_to_decode(batch_size: int, n_workers: int) -> None:
+    """However small the batches: the barrier falls when all threads wait at it, else never."""
+    barrier = threading.Barrier(n_workers)
+    pixels = photographs(4 * n_workers, HEIGHT, WIDTH)
+    image_set = ImageSet("m", [str(row) for row in range(len(pixels))], pixels=pixels)
+    n_prepared = itertools.count()
+
+    def prepare(image: object) -> NDArray[np.uint8]:
+        if next(n_prepared) < n_workers:
+            barrier.wait(timeout=10)
+        return np.asarray(image)
+
+    batches = decode_batches(
+        image_set, prepare, (HEIGHT, WIDTH), start=0, batch_size=batch_size, n_workers=n_workers
+    )
+    got = np.concatenate([batch.pixels for batch in batches])
+    np.testing.assert_array_equal(got, pixels)
 
 
 def test_errors_other_than_bad_images_stop_the_run(encoder: Encoder, tmp_path: Path) -> None:

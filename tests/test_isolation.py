@@ -125,6 +125,23 @@ def test_the_doctor_runs_without_onnx_runtime(place):
     assert checks["onnxruntime on CPU"]["remedy"] == "pip install hashkit-retrieval"
 
 
+def test_models_are_measured_on_a_base_install(place, tmp_path, monkeypatch):
+    """In the processes that measure, too: they find the blocker where Python looks on its start."""
+    blocked = (*TRAINING, "openvino")
+    code = BLOCKER.replace("{names!r}", repr(blocked))
+    (tmp_path / "sitecustomize.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    line = "bench --model model.onnx --images photos --starts 1 --batches 1 --seconds 0.1"
+    document = answer(f"{line} --device cpu --slow-images 2", place, ())
+    rows = {row["runtime"]: row for row in document["rows"]}
+    assert rows["onnxruntime"]["status"] == "ok"
+    assert rows["onnxruntime"]["agreement"]["map"] is not None
+    assert rows["openvino"]["status"] == "absent"
+    assert rows["openvino"]["detail"].endswith("pip install 'hashkit-retrieval[openvino]'")
+    assert rows["reference"]["status"] == "absent"
+    assert python("import torch", tmp_path).stderr.endswith("(blocked)\n"), "nothing was blocked"
+
+
 @pytest.mark.parametrize(
     ("line", "package"),
     [
@@ -242,6 +259,34 @@ def test_each_public_name_is_loaded_when_it_is_used(place):
     )
     loaded = ["True", "False", "False", "True", "False", "False"]
     assert ended.stdout.split() == loaded, ended.stderr
+
+
+def modules_after(line: str, folder: Path) -> set[str]:
+    """Names of all modules in a process that ran ``hashkit <line>``, written when it ends."""
+    ended = python(
+        "import atexit, sys\n"
+        "atexit.register(lambda: sys.stderr.write('\\nMODULES ' + ' '.join(sys.modules)))\n"
+        f"sys.argv = ['hashkit', *{line.split()!r}]\n"
+        "from hashkit.cli import main; main()",
+        folder,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return set(ended.stderr.rpartition("\nMODULES ")[2].split())
+
+
+def test_help_loads_nothing_that_computes(place):
+    loaded = modules_after("--help", place)
+    assert "hashkit.cli.search" in loaded
+    assert not loaded & {*SEARCHING, "numpy", "PIL", "h5py", "numba", "rich", "pydantic"}
+
+
+def test_a_search_loads_only_what_it_takes(place):
+    """Neither kernels for so few rows, nor what pictures, image sets and downloads need."""
+    line = "search --query photos/two/0002.png --bank made.h5 --model model.onnx --json"
+    loaded = modules_after(line, place)
+    assert "onnxruntime" in loaded
+    assert not loaded & {*TRAINING, "numba", "scipy", "rich", "jinja2", "http.client", "ssl"}
+    assert not loaded & {"hashkit.gallery", "hashkit.datasets.sets", "hashkit.datasets.download"}
 
 
 @pytest.mark.slow

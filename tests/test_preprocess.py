@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hashkit.errors import ConfigError, ImageError
+from hashkit.jpeg_reduction import reduce_jpeg, reduction
 from hashkit.manifest import RESIZE_RULES
 from hashkit.preprocess import IMAGE_SUFFIXES, MAX_PIXELS, decode, fit, load
 
@@ -20,6 +21,7 @@ COLOUR = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)
 GREY = RNG.integers(0, 256, (6, 9), dtype=np.uint8)
 ALPHA = RNG.integers(0, 256, (6, 9), dtype=np.uint8)
 SIZE = (4, 4)
+SIZE16 = (16, 16)
 RULE = "crop-bilinear"
 
 
@@ -373,6 +375,11 @@ def test_a_pillow_image_is_not_changed():
     assert image.tobytes() == before
 
 
+def test_a_decoded_pillow_image_is_another_one():
+    image = Image.fromarray(COLOUR)
+    assert decode(image) is not image
+
+
 # --- resize rules
 
 
@@ -386,7 +393,7 @@ def test_resizing_agrees_with_its_definition(rule, size, source_size):
     assert got.dtype == np.uint8
     assert got.flags.c_contiguous
     # Both passes round to whole numbers; the second one's weights add up to 1.25 in size at most.
-    tolerance = 1.0 if rule.endswith("bilinear") else 0.5 * 1.25 + 0.5
+    tolerance = 1.0 if "bilinear" in rule else 0.5 * 1.25 + 0.5
     np.testing.assert_allclose(got, oracle.resize(pixels, size, rule), atol=tolerance, rtol=0)
 
 
@@ -420,3 +427,88 @@ def test_rounding_never_puts_the_window_beyond_the_image(model_size):
             image = Image.new("RGB", shape, (10, 20, 30))
             pixels = fit(image, (model_size, model_size), "crop-bilinear")
             assert (pixels == (10, 20, 30)).all()
+
+
+# --- JPEG files decoded at a fraction of their size
+
+
+def smooth(height: int, width: int) -> Image.Image:
+    """Upscaled noise: without the detail that a reduced size cannot hold."""
+    noise = RNG.integers(40, 216, (5, 7, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
+
+
+PHOTOGRAPH = smooth(270, 401)
+REDUCED = "crop-bilinear-reduced"
+STRETCH = "stretch-bilinear-reduced"
+
+
+@given(st.tuples(*[st.integers(1, 9000)] * 2), st.tuples(*[st.integers(1, 300)] * 2))
+def test_the_reduction_is_the_most_that_leaves_twice_the_model(shape, size):
+    fits = [factor for factor in (1, 2, 4, 8) if min(shape) >= 2 * factor * max(size)]
+    assert reduction(shape, size) == max(fits, default=1)
+
+
+@pytest.mark.parametrize(
+    ("size", "factor"), [((16, 16), 8), ((12, 33), 4), ((67, 5), 2), ((68, 5), 1)]
+)
+def test_a_jpeg_is_decoded_at_that_fraction(size, factor, tmp_path):
+    path = tmp_path / "photograph.jpg"
+    path.write_bytes(saved(PHOTOGRAPH, ".jpg"))
+    opened = Image.open(path)
+    assert reduce_jpeg(opened, size) == (-401 % factor / factor, -270 % factor / factor)
+    assert opened.size == (-(-401 // factor), -(-270 // factor))
+    opened.close()
+    np.testing.assert_array_equal(load(path, size, REDUCED), load(path.read_bytes(), size, REDUCED))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("rule", ["crop-bilinear", "stretch-bicubic"])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}], ids=str)
+def test_a_reduced_jpeg_is_nearly_the_whole_one(mode, rule, options):
+    data = saved(PHOTOGRAPH.convert(mode), ".jpg", quality=95, **options)
+    whole, reduced = load(data, (16, 20), rule), load(data, (16, 20), f"{rule}-reduced")
+    assert reduced.std() > 10
+    np.testing.assert_allclose(reduced.astype(int), whole, atol=4)
+
+
+def test_only_a_reduced_rule_reduces():
+    noise = RNG.integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    data = saved(Image.fromarray(noise), ".jpg")
+    whole = Image.open(io.BytesIO(data))
+    np.testing.assert_array_equal(load(data, SIZE16, RULE), fit(whole, SIZE16, RULE))
+    assert (load(data, SIZE16, REDUCED) != load(data, SIZE16, RULE)).any()
+
+
+def test_small_jpegs_and_other_sources_are_never_reduced():
+    small = saved(PHOTOGRAPH.resize((60, 31)), ".jpg")
+    lossless = saved(PHOTOGRAPH, ".png")
+    for source in (small, lossless, PHOTOGRAPH, np.asarray(PHOTOGRAPH)):
+        np.testing.assert_array_equal(load(source, SIZE16, REDUCED), load(source, SIZE16, RULE))
+    opened = Image.open(io.BytesIO(saved(PHOTOGRAPH, ".jpg")))
+    np.testing.assert_array_equal(load(opened, SIZE16, REDUCED), load(opened, SIZE16, RULE))
+    assert opened.size == PHOTOGRAPH.size
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_reduced_jpeg_is_upright(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = saved(PHOTOGRAPH, ".jpg", exif=exif, quality=95)
+    whole, reduced = load(data, (16, 20), RULE), load(data, (16, 20), REDUCED)
+    np.testing.assert_allclose(reduced.astype(int), whole, atol=4)
+
+
+def test_a_reduced_jpeg_that_is_cut_off_is_truncated():
+    data = saved(PHOTOGRAPH, ".jpg")
+    with pytest.raises(ImageError) as info:
+        load(data[: len(data) // 2], SIZE16, REDUCED)
+    assert info.value.reason == "truncated"
+
+
+def test_several_jpegs_in_one_file_are_reduced_too():
+    buffer = io.BytesIO()
+    PHOTOGRAPH.save(buffer, "MPO", save_all=True, append_images=[PHOTOGRAPH.rotate(180)])
+    assert Image.open(io.BytesIO(buffer.getvalue())).format == "MPO"
+    whole, reduced = (load(buffer.getvalue(), SIZE16, rule) for rule in (RULE, REDUCED))
+    np.testing.assert_allclose(reduced.astype(int), whole, atol=4)

@@ -20,6 +20,7 @@ from hashkit.errors import BankError, BankMismatchError, ConfigError
 from hashkit.exporters.web import runtime as web_runtime
 from hashkit.exporters.web.folder import DEFAULT_IMAGES, check_target, export_web
 from hashkit.exporters.web.runtime import RUNTIME_FILES, RUNTIME_VERSION, find_runtime
+from hashkit.manifest import Manifest
 from hashkit.runs import Run
 
 ROOT = Path(__file__).parent.parent
@@ -182,6 +183,16 @@ def test_a_bank_without_rows_is_refused(place, runtime):
 
 
 # Whole or not at all
+
+
+def test_a_model_whose_pixels_no_browser_makes_is_refused(place, runtime):
+    model = place / "model.onnx"
+    metadata = Manifest(12, 8, 8, resize="stretch-bicubic-reduced").to_metadata()
+    linear_model(model, n_bits=12, height=8, width=8, metadata=metadata)
+    succeed(f"encode {place}/photos --model {model} --out {place}/made.h5 --overwrite")
+    with pytest.raises(ConfigError, match=r"stretch-bicubic-reduced; .* --resize stretch-bicubic$"):
+        export(place, runtime)
+    assert not (place / "site").exists()
 
 
 def test_an_earlier_page_is_replaced(place, runtime):

@@ -19,11 +19,23 @@ __all__ = ["FORMAT_VERSION", "PREFIX", "RESIZE_RULES", "Manifest"]
 FORMAT_VERSION: Final = 1
 PREFIX: Final = "hashkit."
 
-RESIZE_RULES: Final = ("crop-bilinear", "stretch-bilinear", "crop-bicubic", "stretch-bicubic")
+RESIZE_RULES: Final = (
+    "crop-bilinear",
+    "stretch-bilinear",
+    "crop-bicubic",
+    "stretch-bicubic",
+    "crop-bilinear-reduced",
+    "stretch-bilinear-reduced",
+    "crop-bicubic-reduced",
+    "stretch-bicubic-reduced",
+)
 """How an image of another size is brought to the model's.
 
 ``crop`` takes the largest centred region of the target's aspect ratio, ``stretch`` the whole
-image; both then resample with Pillow's antialiased filter of the second word.
+image; both then resample with Pillow's antialiased filter of the second word. ``reduced`` is for
+photographs: a JPEG file is decoded at a fraction of its size first, if it is large enough
+(`hashkit.jpeg_reduction.reduction`), which is several times as fast and changes some pixels by a
+little. So it is a rule of its own: a model's images are made by one rule, always.
 """
 
 

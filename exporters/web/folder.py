@@ -99,7 +99,8 @@ def export_web(
     Raises
     ------
     ConfigError
-        If ``folder`` holds something else, or the runtime's files are not the published ones.
+        If ``folder`` holds something else, the runtime's files are not the published ones, or a
+        browser cannot make the model's pixels.
     BankMismatchError
         If the bank was made by another model.
     BankError, ModelError
@@ -112,6 +113,7 @@ def export_web(
         raise BankMismatchError(
             f"{bank.path} was made by another model than {model}: encode the images again"
         )
+    rule = input_rule(description.manifest)
     rows = live_rows(bank, n_images)
     n_database = len(bank) - bank.n_deleted
     with _appearing_whole(folder) as part:
@@ -124,7 +126,7 @@ def export_web(
             "hashkit": __version__,
             "onnxruntime_web": RUNTIME_VERSION,
             "model": description.manifest.to_dict(),
-            "input": input_rule(description.manifest),
+            "input": rule,
             "precision": description.precision,
             "model_bytes": model.stat().st_size,
             "model_sha256": model_sha256,

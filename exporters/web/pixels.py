@@ -6,14 +6,39 @@ from typing import Any
 
 import numpy as np
 
+from hashkit.errors import ConfigError
 from hashkit.manifest import Manifest
 from hashkit.preprocess import decode, fit
 
-__all__ = ["goes_down_first", "input_rule"]
+__all__ = ["check_rule", "goes_down_first", "input_rule"]
+
+
+def check_rule(manifest: Manifest) -> None:
+    """Refuse a model whose pixels a browser cannot make.
+
+    Raises
+    ------
+    ConfigError
+        If its resize rule has JPEG files decoded at a fraction of their size: browsers decode
+        them whole, so that the page's codes would not be the bank's.
+    """
+    rule, is_reduced, _ = manifest.resize.partition("-reduced")
+    if is_reduced:
+        raise ConfigError(
+            f"browsers decode a JPEG file whole, but this model's resize rule is {rule}-reduced; "
+            f"a search page needs a model that was trained with --resize {rule}"
+        )
 
 
 def input_rule(manifest: Manifest) -> dict[str, Any]:
-    """What the page needs to make a model's pixels as `hashkit.preprocess` does here."""
+    """What the page needs to make a model's pixels as `hashkit.preprocess` does here.
+
+    Raises
+    ------
+    ConfigError
+        As `check_rule` does.
+    """
+    check_rule(manifest)
     return {
         "height": manifest.height,
         "width": manifest.width,

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hashkit.bank import Bank
-from hashkit.datasets.spec import DataSpec
 from hashkit.errors import BankMismatchError, RunError
 from hashkit.files import file_digest
 from hashkit.runs import Run
 from hashkit.runtimes.settings import RuntimeSettings
 
 if TYPE_CHECKING:
+    from hashkit.datasets.spec import DataSpec
     from hashkit.runtimes.encoder import Encoder
 
 __all__ = ["bank_path", "run_bank", "run_spec"]
@@ -30,6 +30,8 @@ def run_spec(run: Run) -> DataSpec:
     RunError
         If the run learned from a triplet list, which has neither queries nor database.
     """
+    from hashkit.datasets.spec import DataSpec
+
     config = run.read_config()
     if config.get("triplets") is not None:
         raise RunError(
@@ -44,6 +46,7 @@ def run_bank(
     part: Literal["queries", "database"],
     settings: RuntimeSettings | None = None,
     encoder: Encoder | None = None,
+    n_workers: int | None = None,
 ) -> Path:
     """The bank of a run's queries or database, encoded first if it is missing or incomplete.
 
@@ -55,6 +58,8 @@ def run_bank(
         How to run the model if something is to be encoded; None for the defaults.
     encoder
         The model, if it is loaded already.
+    n_workers
+        Threads that decode, if something is to be encoded; None for the cores there are.
 
     Raises
     ------
@@ -69,8 +74,10 @@ def run_bank(
     from hashkit.cli.locate import run_model
 
     run_spec(run)  # refuses a run without one before a model is loaded for nothing
-    encoder = encoder or load_encoder(run_model(run), settings or RuntimeSettings())
-    encode_run_part(run, part, encoder, EncodeOptions())
+    settings = settings or RuntimeSettings()
+    encoder = encoder or load_encoder(run_model(run), settings)
+    options = EncodeOptions(batch_size=settings.batch_size, n_workers=n_workers)
+    encode_run_part(run, part, encoder, options)
     return path
 
 

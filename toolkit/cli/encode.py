@@ -10,6 +10,7 @@ import typer
 
 from hashkit.cli.console import emit_json
 from hashkit.cli.options import (
+    BatchSizeOption,
     DataRootOption,
     DeviceOption,
     DownloadOption,
@@ -21,6 +22,7 @@ from hashkit.cli.options import (
     RuntimeOption,
     StrictOption,
     WorkersOption,
+    parse_batch_size,
 )
 from hashkit.errors import ConfigError
 from hashkit.runs import DEFAULT_RUNS_DIR
@@ -53,9 +55,7 @@ def encode(
     device: DeviceOption = "auto",
     runtime: RuntimeOption = "onnxruntime",
     profile: ProfileOption = "exact",
-    batch_size: Annotated[
-        int | None, typer.Option("--batch-size", min=1, help="Images a batch.", show_default="auto")
-    ] = None,
+    batch_size: BatchSizeOption = "auto",
     num_workers: WorkersOption = None,
     strict: StrictOption = False,
     append: Annotated[bool, typer.Option("--append", help="Add the images to the bank.")] = False,
@@ -85,14 +85,15 @@ def encode(
 
     if append and overwrite:
         raise ConfigError("--append keeps the bank's rows and --overwrite does not: choose one")
+    n_images_a_batch = parse_batch_size(batch_size)
     options = EncodeOptions(
-        batch_size=batch_size,
+        batch_size=n_images_a_batch,
         n_workers=num_workers,
         strict=strict,
         mode="append" if append else "overwrite" if overwrite else "resume",
         allow_other_provider=allow_other_provider,
     )
-    settings = RuntimeSettings(runtime, device, profile=profile, batch_size=batch_size)
+    settings = RuntimeSettings(runtime, device, profile=profile, batch_size=n_images_a_batch)
     if images is None:
         _refuse(
             {

@@ -117,7 +117,7 @@ def _tell(report: EncodeReport) -> None:
     resumed = f", {report.n_resumed:,} of them by an earlier run" if report.n_resumed else ""
     note(
         f"{report.path}: {plural(report.n_rows, 'row')} from {plural(report.n_images, 'image')}"
-        f"{resumed}, {report.images_per_second:,.0f} images/s"
+        f"{resumed}, {report.images_per_second:,.0f} images/s in batches of {report.batch_size}"
     )
     if report.n_skipped:
         note(f"{plural(report.n_skipped, 'image')} could not be used, see {report.faults_path}")

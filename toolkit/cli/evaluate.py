@@ -11,12 +11,15 @@ import typer
 
 from hashkit.cli.console import emit_json, note, progress_bar
 from hashkit.cli.options import (
+    BatchSizeOption,
     DeviceOption,
     JsonOption,
     ProfileOption,
     RunOption,
     RunsOption,
     RuntimeOption,
+    WorkersOption,
+    parse_batch_size,
     parse_integers,
 )
 from hashkit.errors import ConfigError
@@ -92,6 +95,8 @@ def evaluate(
     device: DeviceOption = "auto",
     runtime: RuntimeOption = "onnxruntime",
     profile: ProfileOption = "exact",
+    batch_size: BatchSizeOption = "auto",
+    num_workers: WorkersOption = None,
     json: JsonOption = False,
 ) -> None:
     """Measure how well Hamming rankings find what is relevant.
@@ -119,9 +124,11 @@ def evaluate(
     loaded = [load_evaluation(path) for path in beside or ()]
     if baselines and query is not None:
         raise ConfigError("--baselines are of a run's images: leave QUERY and DATABASE out")
-    settings = RuntimeSettings(runtime, device, profile=profile)
+    settings = RuntimeSettings(
+        runtime, device, profile=profile, batch_size=parse_batch_size(batch_size)
+    )
     if query is None:
-        subject = _run_subject(run, runs, settings)
+        subject = _run_subject(run, runs, settings, num_workers)
     else:
         subject = _file_subject(query, database, query_labels, database_labels)
     subject.warn_of_other_models()
@@ -167,11 +174,13 @@ class _Conventions:
             )
 
 
-def _run_subject(run: Path | None, runs: Path, settings: RuntimeSettings) -> Subject:
+def _run_subject(
+    run: Path | None, runs: Path, settings: RuntimeSettings, n_workers: int | None
+) -> Subject:
     from hashkit.cli.locate import find_run
     from hashkit.cli.subject import Subject
 
-    return Subject.of_run(find_run(run, runs), settings)
+    return Subject.of_run(find_run(run, runs), settings, n_workers)
 
 
 def _file_subject(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from hashkit.codesets import CodeDatabase, CodeSet
 from hashkit.errors import HashkitError
 from hashkit.runs import Run
 
 if TYPE_CHECKING:
     from hashkit.bank import Bank, BankSource
+    from hashkit.codesets import CodeDatabase
     from hashkit.datasets.imageset import ImageSet
     from hashkit.preprocess import ImageSource
 
@@ -79,4 +79,6 @@ class RowImages:
 
 def sources_of(codes: CodeDatabase) -> tuple[BankSource, ...]:
     """Image lists that a bank was made from; none of codes that are no bank."""
+    from hashkit.codesets import CodeSet
+
     return () if isinstance(codes, CodeSet) else cast("Bank", codes).sources

@@ -11,6 +11,7 @@ from hashkit.errors import ConfigError
 
 __all__ = [
     "BankOption",
+    "BatchSizeOption",
     "DataRootOption",
     "DeviceOption",
     "DownloadOption",
@@ -22,6 +23,7 @@ __all__ = [
     "RuntimeOption",
     "StrictOption",
     "WorkersOption",
+    "parse_batch_size",
     "parse_floats",
     "parse_integers",
     "parse_size",
@@ -74,6 +76,22 @@ WorkersOption: TypeAlias = Annotated[
     int | None,
     typer.Option("--num-workers", min=1, help="Decoding threads.", show_default="one a core"),
 ]
+
+BatchSizeOption: TypeAlias = Annotated[
+    str,
+    typer.Option("--batch-size", help="Images a batch; auto goes by device and input size."),
+]
+
+
+def parse_batch_size(text: str) -> int | None:
+    """Images a batch, None for ``auto``; anything else is a usage error."""
+    if text == "auto":
+        return None
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise typer.BadParameter(
+            f"expected a number from 1, or auto, found {text!r}", param_hint="--batch-size"
+        )
+    return int(text)
 
 
 def parse_size(text: str) -> tuple[int, int]:

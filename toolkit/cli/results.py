@@ -14,10 +14,9 @@ from hashkit.bank import Bank
 from hashkit.cli.console import plural
 from hashkit.codes import to_hex
 from hashkit.errors import HashkitError
-from hashkit.gallery import GalleryRow, Tile, save_gallery
-from hashkit.preprocess import ImageSource
 
 if TYPE_CHECKING:
+    from hashkit.preprocess import ImageSource
     from hashkit.report.examples import ImageFinder
 
 __all__ = ["Hit", "Query", "Result", "draw_results", "print_results"]
@@ -141,6 +140,8 @@ def draw_results(results: Sequence[Result], find: ImageFinder, path: Path) -> in
     HashkitError
         If the file cannot be written.
     """
+    from hashkit.gallery import GalleryRow, Tile, save_gallery
+
     n_missing = 0
     rows = []
     for result in results:

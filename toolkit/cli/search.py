@@ -6,7 +6,7 @@ import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -14,6 +14,7 @@ from hashkit.cli.console import emit_json, note, plural
 from hashkit.cli.images import RowImages
 from hashkit.cli.options import (
     BankOption,
+    BatchSizeOption,
     DeviceOption,
     JsonOption,
     ModelOption,
@@ -21,6 +22,8 @@ from hashkit.cli.options import (
     RunOption,
     RunsOption,
     RuntimeOption,
+    WorkersOption,
+    parse_batch_size,
 )
 from hashkit.errors import BankMismatchError, ImageError, RunError
 from hashkit.runs import DEFAULT_RUNS_DIR, Run
@@ -73,6 +76,8 @@ def search(
     device: DeviceOption = "auto",
     runtime: RuntimeOption = "onnxruntime",
     profile: ProfileOption = "exact",
+    batch_size: BatchSizeOption = "auto",
+    num_workers: WorkersOption = None,
     json: JsonOption = False,
 ) -> None:
     """Find the images of a bank that are nearest to an image.
@@ -91,8 +96,10 @@ def search(
     from hashkit.cli.results import Result, draw_results, print_results
     from hashkit.index import search as search_codes
 
-    settings = RuntimeSettings(runtime, device, profile=profile)
-    place = _Place(bank, model, run, runs, settings)
+    settings = RuntimeSettings(
+        runtime, device, profile=profile, batch_size=parse_batch_size(batch_size)
+    )
+    place = _Place(bank, model, run, runs, settings, num_workers)
     queries = [place.query(name) for name in query]
     codes = np.stack([one.code for one in queries])
     found = search_codes(
@@ -129,6 +136,8 @@ class _Place:
         As the flags.
     settings
         How to run the model.
+    n_workers
+        Threads that decode where banks are to be made; None for the cores there are.
     """
 
     def __init__(
@@ -138,21 +147,29 @@ class _Place:
         run: Path | None,
         runs: Path,
         settings: RuntimeSettings,
+        n_workers: int | None,
     ) -> None:
         from hashkit.bank import Bank
-        from hashkit.cli.banks import run_bank
         from hashkit.cli.locate import find_run
 
         self._settings = settings
+        self._n_workers = n_workers
         self._run: Run | None = None
         if not banks or model is None:
             self._run = find_run(run, runs)
         self.image = RowImages(self._run)
         self._model = model
         if not banks:
-            assert self._run is not None  # noqa: S101 - by the condition above
-            banks = [run_bank(self._run, "database", settings, self._encoder if model else None)]
+            banks = [self._run_bank("database", self._encoder if model else None)]
         self.banks = [Bank.open(path) for path in banks]
+
+    def _run_bank(
+        self, part: Literal["queries", "database"], encoder: Encoder | None = None
+    ) -> Path:
+        from hashkit.cli.banks import run_bank
+
+        assert self._run is not None  # noqa: S101 - by __init__
+        return run_bank(self._run, part, self._settings, encoder, self._n_workers)
 
     @functools.cached_property
     def _encoder(self) -> Encoder:
@@ -210,14 +227,13 @@ class _Place:
 
     def _known_query(self, name: str) -> Query | None:
         from hashkit.bank import Bank
-        from hashkit.cli.banks import run_bank
         from hashkit.cli.results import Query
         from hashkit.codesets import label_names
 
         if self._run is None:
             return None
         try:
-            queries = Bank.open(run_bank(self._run, "queries", self._settings))
+            queries = Bank.open(self._run_bank("queries"))
         except RunError:  # it learned from triplets, and has no queries
             return None
         names = list(queries.names)

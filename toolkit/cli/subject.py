@@ -42,13 +42,13 @@ class Subject:
     run: Run | None = None
 
     @classmethod
-    def of_run(cls, run: Run, settings: RuntimeSettings) -> Subject:
+    def of_run(cls, run: Run, settings: RuntimeSettings, n_workers: int | None = None) -> Subject:
         """The banks of a run, encoded first if they are missing."""
         from hashkit.bank import Bank
         from hashkit.cli.banks import run_bank
 
-        queries = Bank.open(run_bank(run, "queries", settings))
-        database = Bank.open(run_bank(run, "database", settings))
+        queries = Bank.open(run_bank(run, "queries", settings, n_workers=n_workers))
+        database = Bank.open(run_bank(run, "database", settings, n_workers=n_workers))
         return cls(run.path.resolve().name, queries, [database], run)
 
     @property

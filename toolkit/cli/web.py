@@ -12,8 +12,10 @@ from hashkit.cli.images import RowImages
 from hashkit.cli.locate import run_model
 from hashkit.exporters.web.folder import check_target, export_web
 from hashkit.exporters.web.images import live_rows
+from hashkit.exporters.web.pixels import check_rule
 from hashkit.exporters.web.runtime import find_runtime
 from hashkit.runs import Run
+from hashkit.runtimes.onnx_file import read_onnx_file
 
 __all__ = ["check_web", "export_web_page"]
 
@@ -36,6 +38,7 @@ def export_web_page(run: Run, folder: Path, runtime: Path, n_images: int) -> dic
     The database is encoded first if it has no bank yet.
     """
     model = run_model(run)
+    check_rule(read_onnx_file(model).manifest)  # before a database is encoded for nothing
     with Bank.open(run_bank(run, "database")) as bank:
         find = RowImages(run)
         n_taken = len(live_rows(bank, n_images))

@@ -9,7 +9,6 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hashkit.codes import MAX_BITS
 from hashkit.errors import ConfigError
 from hashkit.manifest import RESIZE_RULES
 
@@ -60,7 +59,10 @@ class TrainConfig:
     )
     height: int = _setting(32, "Input height in pixels.")
     width: int = _setting(32, "Input width in pixels.")
-    resize: str = _setting("crop-bilinear", f"Resize rule: {', '.join(RESIZE_RULES)}.")
+    resize: str = _setting(
+        "crop-bilinear",
+        f"Resize rule: {', '.join(RESIZE_RULES[:4])}; with -reduced behind for photographs.",
+    )
     dropout: float = _setting(0.0, "Share of features dropped.")
     standardise: bool = _setting(True, "Keep each logit at mean 0 and variance 1 over a batch.")
     mirror: bool = _setting(
@@ -168,6 +170,9 @@ class TrainConfig:
         self._check_lengths()
 
     def _check_lengths(self) -> None:
+        # Here, so that the command line can show these settings without importing NumPy.
+        from hashkit.codes import MAX_BITS
+
         if not self.lengths or len(set(self.lengths)) < len(self.lengths):
             raise ConfigError(f"bits must be one or more different numbers, not {self.lengths}")
         for n_bits in self.lengths:

@@ -1,0 +1,94 @@
+"""JPEG files decoded at a fraction of their size, which is several times as fast.
+
+A decoder can leave out the high frequencies of each 8x8 block and so give 4x4, 2x2 or 1x1 pixels
+for it (libjpeg's scaling, which Pillow calls draft mode). What is left out is what resampling to a
+small size averages away, up to rounding.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+from PIL import Image
+
+__all__ = ["Box", "reduce_jpeg", "reduction", "region"]
+
+Box: TypeAlias = tuple[float, float, float, float]
+"""Left, top, right, bottom in pixels."""
+
+_FORMATS: Final = frozenset({"JPEG", "MPO"})
+_REDUCTIONS: Final = (8, 4, 2)
+_LEFT_OVER: Final = 2
+"""How many times the model's longer side a reduced image's shorter side is, at least."""
+
+_LEFT, _TOP, _RIGHT, _BOTTOM = range(4)
+_SEEN_SIDES: Final = {
+    1: (_RIGHT, _BOTTOM),
+    2: (_LEFT, _BOTTOM),
+    3: (_LEFT, _TOP),
+    4: (_RIGHT, _TOP),
+    5: (_BOTTOM, _RIGHT),
+    6: (_BOTTOM, _LEFT),
+    7: (_TOP, _LEFT),
+    8: (_TOP, _RIGHT),
+}
+"""Where the right and the bottom side of the stored image are seen, by EXIF orientation."""
+
+
+def reduction(shape: tuple[int, int], size: tuple[int, int]) -> int:
+    """By how much a ``reduced`` rule divides both sides of a JPEG image: 1, 2, 4 or 8.
+
+    The most that leaves the image's shorter side at least twice the model's longer side, so that
+    the resampling that follows averages over several pixels in either case. Orientation and crop
+    make no difference to it.
+
+    Parameters
+    ----------
+    shape, size
+        (height, width) of the image and of the model, pixels.
+    """
+    most = min(shape) // (_LEFT_OVER * max(size))
+    return next((factor for factor in _REDUCTIONS if factor <= most), 1)
+
+
+def reduce_jpeg(image: Image.Image, size: tuple[int, int]) -> tuple[float, float]:
+    """Have an image that is opened, but not read yet, decoded smaller if it is a large JPEG.
+
+    Parameters
+    ----------
+    image
+        As Pillow opened it.
+    size
+        (height, width) of the model, pixels.
+
+    Returns
+    -------
+    tuple
+        How far the smaller image reaches beyond the picture to the right and to the bottom, in its
+        own pixels: sides that the reduction does not divide are rounded up.
+    """
+    factor = reduction((image.height, image.width), size)
+    if factor == 1 or image.format not in _FORMATS:
+        return 0.0, 0.0
+    width, height = image.size
+    image.draft(image.mode, (width // factor, height // factor))
+    return image.width - width / factor, image.height - height / factor
+
+
+def region(image: Image.Image, orientation: int, beyond: tuple[float, float]) -> Box:
+    """The part of an upright image that is picture.
+
+    Parameters
+    ----------
+    image
+        The image as it is seen.
+    orientation
+        How it was stored, as EXIF counts.
+    beyond
+        What `reduce_jpeg` gave.
+    """
+    box = [0.0, 0.0, float(image.width), float(image.height)]
+    sides = _SEEN_SIDES.get(orientation, _SEEN_SIDES[1])
+    for side, excess in zip(sides, beyond, strict=True):
+        box[side] += excess if side in (_LEFT, _TOP) else -excess
+    return box[0], box[1], box[2], box[3]
