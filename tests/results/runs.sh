@@ -13,8 +13,8 @@ set -eu
 # Epochs of each group: what two cores give in some hours.
 paper=20
 best=45
-full=16
-pretrained=9
+full=15
+pretrained=10
 fashion=20
 unseen=20
 methods=8
@@ -31,10 +31,10 @@ table() {
 best       best-s0          59k      12,24,32,48  yes  $held --epochs $best
 best       best-s1          59k      12,24,32,48  no   $held --epochs $best --seed 1
 best       best-s2          59k      12,24,32,48  no   $held --epochs $best --seed 2
-paper      paper-s0         59k      12,48        yes  $held --recipe paper --epochs $paper
-paper      caffe-dnnh-s0    59k      12,48        yes  $held --recipe caffe-dnnh --epochs $paper
-pretrained pretrained-s0    59k      48           no   $held --recipe pretrained --epochs $pretrained
-full       best-full-s0     full     12,48        yes  --holdout 0.02 --validate-epochs 1 --cutout 0 --epochs $full
+paper      paper-s0         59k      12,48        yes  $held --recipe paper --mirror --lr 0.02 --epochs $paper
+paper      caffe-dnnh-s0    59k      12,48        yes  $held --recipe caffe-dnnh --mirror --lr 0.02 --epochs $paper
+pretrained pretrained-s0    59k      48           no   $held --recipe pretrained --size 160 --epochs $pretrained
+full       best-full-s0     full     12,48        yes  --holdout 0.02 --validate-epochs 1 --cutout 0 --lr 0.008 --epochs $full
 fashion    fashion-s0       fashion  12,48        yes  $held --epochs $fashion
 unseen     unseen-s0        unseen   48           yes  $held --epochs $unseen
 unseen     unseen-pre-s0    unseen   48           yes  $held --recipe pretrained --size 96 --epochs $pretrained
