@@ -16,9 +16,21 @@ from hashkit.errors import ConfigError
 from hashkit.evaluation import expected_map
 from hashkit.index import search
 from hashkit.meter import Meter
-from hashkit.runtimes.onnxruntime_session import OnnxRuntimeSession
+from hashkit.runtimes.measuring import Answers
+from hashkit.runtimes.protocol import Runtime, open_runtime
+from hashkit.runtimes.settings import RuntimeSettings
 
-__all__ = ["NEAR_ZERO", "N_NEIGHBOURS", "Agreement", "Sample", "Tolerance", "compare", "logits_of"]
+__all__ = [
+    "NEAR_ZERO",
+    "N_NEIGHBOURS",
+    "Agreement",
+    "Sample",
+    "Tolerance",
+    "compare",
+    "compare_answers",
+    "logits_of",
+    "share_near_zero",
+]
 
 N_NEIGHBOURS: Final = 10
 """Nearest rows of each query that are compared where there are no labels."""
@@ -201,16 +213,37 @@ def compare(
     ConfigError
         If the two have different numbers of bits.
     """
-    sessions = [OnnxRuntimeSession(path, "cpu") for path in (source, model)]
-    n_bits, other = (session.manifest.n_bits for session in sessions)
+    runtimes = [open_runtime(path, RuntimeSettings(device="cpu")) for path in (source, model)]
+    n_bits, other = (runtime.manifest.n_bits for runtime in runtimes)
     if n_bits != other:
         raise ConfigError(f"{source} has {n_bits} bits and {model} has {other}: nothing to compare")
     images = (sample.queries, sample.database)
-    n_queries, n_images = len(sample.queries), sum(map(len, images))
-    meter = Meter(len(sessions) * n_images, progress)
-    expected = np.concatenate([logits_of(sessions[0], part, meter.add)[1] for part in images])
-    answers = [logits_of(sessions[1], part, meter.add) for part in images]
-    codes, logits = (np.concatenate(parts) for parts in zip(*answers, strict=True))
+    meter = Meter(len(runtimes) * sum(map(len, images)), progress)
+    answers = []
+    for runtime in runtimes:
+        parts = [logits_of(runtime, part, meter.add) for part in images]
+        answers.append(Answers(*(np.concatenate(values) for values in zip(*parts, strict=True))))
+    return compare_answers(answers[0].logits, answers[1], sample, runtimes[1].provider)
+
+
+def compare_answers(
+    expected: NDArray[np.float32], found: Answers, sample: Sample, provider: str
+) -> Agreement:
+    """Compare a model's answers with the logits of its source.
+
+    Parameters
+    ----------
+    expected
+        Logits of the source, float32 [n, n_bits], for the queries and then for the database.
+    found
+        The model's answers to the same images.
+    sample
+        The images.
+    provider
+        Where the model ran.
+    """
+    codes, logits = found.codes, found.logits
+    n_bits, n_queries = expected.shape[1], len(sample.queries)
     source_codes = binarize(expected)
     flipped = (logits > 0) != (expected > 0)
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is counted
@@ -222,24 +255,29 @@ def compare(
     has_labels = sample.has_labels
     return Agreement(
         n_queries=n_queries,
-        n_database=n_images - n_queries,
+        n_database=len(sample.database),
         n_bits=n_bits,
         flipped_per_million=1e6 * float(flipped.mean()),
         codes_changed=float(flipped.any(axis=1).mean()),
         largest_difference=float(np.abs(difference).max()),
         relative_difference=relative,
-        near_zero=float((np.abs(expected) <= NEAR_ZERO).mean()),
+        near_zero=share_near_zero(expected),
         n_packing_errors=int((codes != binarize(logits)).sum()),
         n_not_finite=int((~np.isfinite(logits)).sum()),
         map_source=_map(pairs[0], n_bits, sample) if has_labels else None,
         map=_map(pairs[1], n_bits, sample) if has_labels else None,
         neighbours_kept=None if has_labels else _neighbours_kept(pairs, n_bits),
-        provider=sessions[1].provider,
+        provider=provider,
     )
 
 
+def share_near_zero(logits: NDArray[np.float32]) -> float:
+    """Share of logits within `NEAR_ZERO` of 0."""
+    return float((np.abs(logits) <= NEAR_ZERO).mean())
+
+
 def logits_of(
-    session: OnnxRuntimeSession,
+    runtime: Runtime,
     images: NDArray[np.uint8],
     progress: Callable[[int], None] | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
@@ -247,7 +285,7 @@ def logits_of(
     parts = []
     for start in range(0, len(images), _BATCH_SIZE):
         batch = images[start : start + _BATCH_SIZE]
-        parts.append(session.run(batch))
+        parts.append(runtime.run(batch))
         if progress is not None:
             progress(len(batch))
     return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])

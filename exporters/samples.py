@@ -20,8 +20,10 @@ __all__ = [
     "N_DATABASE",
     "N_QUERIES",
     "TrialImages",
+    "draw_apart",
     "draw_from_split",
     "draw_from_training",
+    "draw_sample",
 ]
 
 N_CALIBRATION: Final = 512
@@ -59,11 +61,42 @@ def draw_from_split(images: ImageSet, split: Split, manifest: Manifest) -> Trial
     """
     trained = np.setdiff1d(split.training, split.queries)
     calibration, _ = _load(images, _some(trained, N_CALIBRATION), manifest)
-    queries, query_labels = _load(images, _some(split.queries, N_QUERIES), manifest)
-    database, database_labels = _load(images, _some(split.database, N_DATABASE), manifest)
-    if not (_all_known(query_labels) and _all_known(database_labels)):
-        query_labels = database_labels = None
-    return TrialImages(calibration, Sample(queries, database, query_labels, database_labels))
+    sample = draw_sample(images, split, manifest, n_queries=N_QUERIES, n_database=N_DATABASE)
+    return TrialImages(calibration, sample)
+
+
+def draw_sample(
+    images: ImageSet, split: Split, manifest: Manifest, *, n_queries: int, n_database: int
+) -> Sample:
+    """Queries and database images of a split, up to so many of either, evenly spaced.
+
+    Labels go along if every one of these images has one.
+
+    Raises
+    ------
+    DatasetError
+        If none of the images can be used.
+    """
+    return _sample(images, split.queries, split.database, manifest, n_queries, n_database)
+
+
+def draw_apart(images: ImageSet, manifest: Manifest, *, n_queries: int, n_database: int) -> Sample:
+    """The same of images without a split: queries are a fifth of them at most, evenly spaced.
+
+    Raises
+    ------
+    DatasetError
+        If none of the images can be used.
+    ConfigError
+        If there are fewer than two of them.
+    """
+    if len(images) < 2:
+        raise ConfigError(
+            f"expected 2 or more images to compare on, found {len(images)} in {images.name}"
+        )
+    queries = spread_rows(len(images), min(n_queries, max(1, len(images) // 5)))
+    others = np.setdiff1d(np.arange(len(images)), queries)
+    return _sample(images, queries, others, manifest, n_queries, n_database)
 
 
 def draw_from_training(training: ImageSet, manifest: Manifest) -> TrialImages:
@@ -87,6 +120,21 @@ def draw_from_training(training: ImageSet, manifest: Manifest) -> TrialImages:
         for part, wanted in enumerate((N_CALIBRATION, N_QUERIES, N_DATABASE))
     ]
     return TrialImages(parts[0], Sample(parts[1], parts[2]))
+
+
+def _sample(
+    images: ImageSet,
+    query_rows: NDArray[np.int64],
+    database_rows: NDArray[np.int64],
+    manifest: Manifest,
+    n_queries: int,
+    n_database: int,
+) -> Sample:
+    queries, query_labels = _load(images, _some(query_rows, n_queries), manifest)
+    database, database_labels = _load(images, _some(database_rows, n_database), manifest)
+    if not (_all_known(query_labels) and _all_known(database_labels)):
+        query_labels = database_labels = None
+    return Sample(queries, database, query_labels, database_labels)
 
 
 def _some(rows: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:

@@ -91,6 +91,7 @@ ROOMS = {
     "hashkit.runs": "runs",
     "hashkit.gallery": "gallery",
     "hashkit.hamming": "hamming",
+    "hashkit.jpeg_reduction": "preprocess",
     "hashkit.preprocess": "preprocess",
     "hashkit.manifest": "manifest",
     "hashkit.codesets": "codesets",

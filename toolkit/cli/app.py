@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from hashkit.cli import (
+    bench,
     convert,
     delete,
     doctor,
@@ -69,6 +70,7 @@ app.command("export")(export.export)
 app.command("encode")(encode.encode)
 app.command("search")(search.search)
 app.command("evaluate")(evaluate.evaluate)
+app.command("bench")(bench.bench)
 app.command("index")(index.index)
 app.command("convert")(convert.convert)
 app.command("delete")(delete.delete)

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
-import functools
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Final
 
-import jinja2
-
-from hashkit.errors import HashkitError
 from hashkit.report.charts import swatch
 from hashkit.report.code_figures import distance_figure, ones_figure
 from hashkit.report.curves import radius_figures, rank_figures
@@ -21,13 +15,13 @@ from hashkit.report.evaluations import (
     differences,
     in_column_order,
     renamed_apart,
-    write_whole,
 )
 from hashkit.report.examples import ExampleGroup
 from hashkit.report.figures import Figure
 from hashkit.report.numbers import NumberRow, number_rows
 from hashkit.report.overview import map_by_bits_figure, map_figure
 from hashkit.report.svg import style_class
+from hashkit.report.templates import part, render, save_text
 
 __all__ = ["PageContent", "render_page", "save_page"]
 
@@ -62,13 +56,7 @@ def save_page(content: PageContent, path: Path) -> None:
     HashkitError
         If the file cannot be written.
     """
-    page = render_page(content)
-    try:
-        write_whole(path, page)
-    except OSError as error:
-        raise HashkitError(
-            f"{path}: the page cannot be written ({error.strerror or error})"
-        ) from None
+    save_text(path, render_page(content), "page")
 
 
 def render_page(content: PageContent) -> str:
@@ -78,26 +66,24 @@ def render_page(content: PageContent) -> str:
     # Styles go by this order, so the page's own evaluation has the first in every figure.
     styled = [evaluation, *(one for one in ordered if one is not evaluation)]
     style_of = {one.name: style for style, one in enumerate(styled)}
-    return _template().render(
-        style=_part("page.css"),
-        script=_part("page.js"),
-        evaluation=evaluation,
-        columns=[(one, swatch(style_of[one.name])) for one in ordered],
-        warnings=["; ".join(lines) for one in others if (lines := differences(evaluation, one))],
-        groups=_groups(number_rows([one.fields for one in ordered])),
-        labels=_label_rows(evaluation, ordered, style_of),
-        labels_in_view=_LABELS_IN_VIEW,
-        has_label_queries=bool(evaluation.fields.get("per_label_queries")),
-        has_label_intervals=any(one.fields.get("per_label_interval") for one in ordered),
-        map_figure=map_figure(styled),
-        figures=_figures(styled),
-        code_figures=_code_figures(styled),
-        examples=content.examples,
-        images_note=_images_note(content.examples),
-        n_without_relevant=evaluation.fields.get("n_without_relevant", 0),
-        made=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        version=_version(),
-    )
+    values = {
+        "script": part("page.js"),
+        "evaluation": evaluation,
+        "columns": [(one, swatch(style_of[one.name])) for one in ordered],
+        "warnings": ["; ".join(lines) for one in others if (lines := differences(evaluation, one))],
+        "groups": _groups(number_rows([one.fields for one in ordered])),
+        "labels": _label_rows(evaluation, ordered, style_of),
+        "labels_in_view": _LABELS_IN_VIEW,
+        "has_label_queries": bool(evaluation.fields.get("per_label_queries")),
+        "has_label_intervals": any(one.fields.get("per_label_interval") for one in ordered),
+        "map_figure": map_figure(styled),
+        "figures": _figures(styled),
+        "code_figures": _code_figures(styled),
+        "examples": content.examples,
+        "images_note": _images_note(content.examples),
+        "n_without_relevant": evaluation.fields.get("n_without_relevant", 0),
+    }
+    return render("page.html", values)
 
 
 def _figures(styled: Sequence[Evaluation]) -> list[Figure]:
@@ -185,29 +171,3 @@ def _images_note(groups: Sequence[ExampleGroup]) -> str:
         f"{n_missing} of {len(pictures)} images could not be found where the page was made; "
         "their names are shown."
     )
-
-
-def _version() -> str:
-    from hashkit import __version__
-
-    return __version__
-
-
-@functools.cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_part),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["share"] = lambda value: f"{value:.4f}"
-    environment.filters["percent"] = lambda value: f"{100 * value:.2f}%"
-    environment.filters["count"] = lambda value: f"{value:,}"
-    return environment.get_template("page.html")
-
-
-def _part(name: str) -> str:
-    """One of the files of this package."""
-    return resources.files("hashkit.report").joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,106 @@
+"""A checkpoint in torch, run as models are: what its ONNX file is held against.
+
+``python -m hashkit.exporters.torch_model`` is the process that measures it
+(`hashkit.runtimes.measuring_worker`).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.codes import binarize
+from hashkit.errors import ModelError
+from hashkit.files import file_digest
+from hashkit.runtimes.measuring import MeasuringJob, OpenEncoder
+from hashkit.runtimes.measuring_worker import serve
+from hashkit.threads import available_cpus
+
+if TYPE_CHECKING:
+    from hashkit.runtimes.encoder import Encoder
+
+__all__ = ["WORKER", "TorchModel", "main", "why_no_torch"]
+
+WORKER: Final = "hashkit.exporters.torch_model"
+"""Module of the process that measures a checkpoint."""
+
+
+class TorchModel:
+    """A checkpoint of hashkit on the CPU, as a `hashkit.runtimes.protocol.Runtime`.
+
+    Parameters
+    ----------
+    checkpoint
+        The file.
+    weights_sha256
+        Weights that it must have; empty for any.
+
+    Raises
+    ------
+    CheckpointError
+        If it cannot be read.
+    ModelError
+        If its weights are others.
+    """
+
+    provider = "cpu"
+    precision = "fp32"
+
+    def __init__(self, checkpoint: Path, weights_sha256: str = "") -> None:
+        import torch
+
+        from hashkit.training.checkpoint import load_model
+
+        torch.set_num_threads(available_cpus())
+        loaded = load_model(checkpoint)
+        found = loaded.manifest.weights_sha256
+        if weights_sha256 and found != weights_sha256:
+            raise ModelError(
+                f"{checkpoint} has other weights than the model was exported from: export it anew"
+            )
+        self.name = f"torch {torch.__version__}"
+        self.manifest = loaded.manifest
+        self.model_sha256 = file_digest(checkpoint, "sha256")
+        self._torch = torch
+        self._model = loaded.model
+
+    def run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Codes uint8 [n, ceil(n_bits / 8)] and logits float32 [n, n_bits] of images."""
+        with self._torch.inference_mode():
+            logits: NDArray[np.float32] = self._model(self._torch.from_numpy(images)).numpy()
+        return binarize(logits), logits
+
+
+def why_no_torch() -> str | None:
+    """Why checkpoints cannot be run here, and what installs it; None if nothing speaks against."""
+    for package in ("torch", "safetensors"):
+        try:
+            is_there = importlib.util.find_spec(package) is not None
+        except (ImportError, ValueError):
+            is_there = False
+        if not is_there:
+            return f"{package} is not installed: pip install 'hashkit-retrieval[train]'"
+    return None
+
+
+def main() -> None:
+    """Measure a checkpoint."""
+    serve(lambda _: why_no_torch(), _opener)
+
+
+def _opener(job: MeasuringJob) -> OpenEncoder:
+    def open_encoder(batch_size: int | None) -> Encoder:
+        del batch_size  # torch takes any
+        from hashkit.runtimes.encoder import Encoder
+
+        return Encoder(TorchModel(Path(job.model), job.weights_sha256))
+
+    return open_encoder
+
+
+if __name__ == "__main__":
+    main()

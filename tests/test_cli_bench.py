@@ -1,0 +1,185 @@
+"""`hashkit bench` as it is typed: processes, exit codes, files, and what it refuses."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bench_samples import model_of
+from cli_samples import fail, hashkit, start, succeed, write_class_folders
+
+from hashkit.datasets.spec import DataSpec
+from hashkit.runs import Run
+from hashkit.runtimes import cuda
+
+QUICK = "--device cpu --starts 1 --batches 1 --seconds 0.1 --queries 5 --database 9"
+SIZE = (4, 5)
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run of class folders with models in fp32 and int8, the second of other weights."""
+    monkeypatch.chdir(tmp_path)
+    write_class_folders(tmp_path / "photos", per_class=6, suffix=".png")
+    spec = DataSpec(str(tmp_path / "photos"))
+    made = Run.create(tmp_path / "runs", "a", {"data": spec.to_dict(), "triplets": None})
+    model_of(made.model_path, "fp32")
+    model_of(made.path / "model-int8.onnx", "int8", seed=1)
+    return made
+
+
+def test_a_run_is_measured_and_written_down(run: Run) -> None:
+    outcome = succeed(f"bench {QUICK} --runtimes onnxruntime --json --markdown b.md --html b.html")
+    document = outcome.json
+    assert document["ok"] is True
+    assert document["problems"] == []
+    assert document["name"] == "a"
+    assert document["bits"] == 12
+    assert document["models"] == ["runs/a/model.onnx", "runs/a/model-int8.onnx"]
+    assert document["images"]["has_labels"] is True
+    assert (document["images"]["n_queries"], document["images"]["n_database"]) == (3, 9)
+    assert "using the newest run" in outcome.stderr
+    reference, other = document["rows"]
+    assert reference["is_reference"]
+    assert reference["provider"] == "CPUExecutionProvider"
+    assert reference["agreement"]["flipped_per_million"] == 0
+    assert reference["agreement"]["map"] > 0
+    assert other["precision"] == "int8"
+    assert other["agreement"]["flipped_per_million"] > 0
+    for row in (reference, other):
+        assert row["status"] == "ok"
+        assert row["start_seconds"] > 0
+        assert row["peak_memory_bytes"] > 20e6
+        assert [one["batch_size"] for one in row["batches"]] == [1]
+        assert row["batches"][0]["seconds_p95"] >= row["batches"][0]["seconds_median"] > 0
+    assert "| onnxruntime | int8 |" in Path("b.md").read_text(encoding="utf-8")
+    assert "<table" in Path("b.html").read_text(encoding="utf-8")
+
+
+def test_a_missed_floor_ends_in_one_line_after_the_results(run: Run) -> None:
+    line = f"bench {QUICK} --run runs/a --runtimes onnxruntime --max-flips 10 --markdown b.md"
+    outcome = hashkit(line)
+    assert outcome.exit_code == 1
+    (error,) = (one for one in outcome.stderr.splitlines() if one.startswith("error: "))
+    assert error.startswith("error: onnxruntime on CPU, int8: ")
+    assert error.endswith("of a million bits flipped (10 allowed)")
+    assert "beyond a floor" in outcome.stdout
+    assert "beyond a floor" in Path("b.md").read_text(encoding="utf-8")
+
+
+def test_models_by_name_are_compared_on_images_or_noise(run: Run, tmp_path: Path) -> None:
+    line = f"bench {QUICK} --model runs/a/model.onnx --runtimes onnxruntime --json"
+    found = succeed(f"{line} --images photos").json
+    assert found["name"] == "model.onnx"
+    assert (found["images"]["n_queries"], found["images"]["n_database"]) == (3, 9)
+    assert found["rows"][0]["agreement"]["map"] is not None
+    assert fail(line).endswith("--images FOLDER, or --random for noise")
+    noise = hashkit(f"{line} --random --min-map 0.5")
+    assert noise.exit_code == 1
+    assert noise.stderr.splitlines()[-1].endswith("needs labels, and random pixels have none")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--runtimes tvm", "unknown runtime 'tvm'; known: onnxruntime"),
+        ("--runtimes ,", "expected one name or more"),
+        ("--precisions fp16", "no model is fp16; found: fp32, int8"),
+        ("--device tpu", "unknown device 'tpu'"),
+        ("--profile quick", "unknown profile 'quick'; known: exact, fast"),
+        ("--batches 1,two", "--batches must be numbers"),
+        ("--seconds 0", "seconds must be above 0"),
+        ("--images photos --random", "choose one"),
+        ("--model runs/a/model.onnx --run runs/a", "choose one"),
+        ("--model none.onnx", "none.onnx: there is no such model"),
+        ("--runtimes torch", "the row torch needs a checkpoint"),
+        ("--images nowhere", "unknown image set 'nowhere'"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_line(run: Run, flags: str, message: str) -> None:
+    assert message in fail(f"bench {flags}")
+
+
+def test_models_of_other_weights_are_warned_of(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hashkit.exporters import bench
+
+    monkeypatch.setattr(bench, "measure_apart", lambda *_, **__: bench_fails())
+    for name, seed in (("model", 0), ("model-int8", 1)):
+        weights = {"hashkit.weights_sha256": f'"{seed}"'}
+        model_of(run.path / f"{name}.onnx", "fp32", seed, **weights)
+    outcome = hashkit("bench --device cpu --runtimes onnxruntime --run runs/a")
+    assert "model-int8.onnx were made from different weights" in outcome.stderr
+    assert outcome.exit_code == 1, "every row failed"
+
+
+def bench_fails():
+    from hashkit.runtimes.measuring_process import Outcome
+
+    return Outcome("failed", None, "for the test")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
+def test_ctrl_c_ends_the_measuring_process_too(run: Run) -> None:
+    line = "bench --device cpu --runtimes onnxruntime --batches 64 --seconds 99"
+    process = start(line, run.path.parent.parent)
+    deadline = time.monotonic() + 60
+    while not (children := children_of(process)):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; nothing was measured to the end" in said
+    assert "Traceback" not in said
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
+
+
+def children_of(process: subprocess.Popen[str]) -> list[int]:
+    """Processes that a process has started; empty where the system does not list them."""
+    tasks = Path(f"/proc/{process.pid}/task")
+    if not tasks.exists():
+        pytest.skip("the system does not list the children of a process")
+    lists = [(task / "children").read_text() for task in tasks.iterdir()]
+    return [int(number) for text in lists for number in text.split()]
+
+
+@pytest.mark.slow
+def test_torch_is_a_row_of_a_trained_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cli_samples import QUICK as TRAINING
+
+    monkeypatch.chdir(tmp_path)
+    succeed(f"train {TRAINING} --name a")
+    succeed("export --onnx")
+    document = succeed(f"bench {QUICK} --runtimes torch --json").json
+    _, row = document["rows"]
+    assert row["runtime"] == "torch"
+    assert row["version"].startswith("torch ")
+    assert row["agreement"]["largest_difference"] < 1e-4
+    assert np.isfinite(row["agreement"]["map"])
+    # A checkpoint of other weights than the model's is refused.
+    succeed(f"train {TRAINING} --name b --seed 5")
+    checkpoint = Run.open(Path("runs/b")).checkpoint_path()
+    Run.open(Path("runs/a")).checkpoint_path().write_bytes(checkpoint.read_bytes())
+    outcome = hashkit(f"bench {QUICK} --run runs/a --runtimes torch")
+    assert outcome.exit_code == 1
+    assert "has other weights than the model was exported from" in outcome.stderr
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_same_bits_of_exact_sums(run: Run) -> None:
+    reason = cuda.why_no_cuda()
+    if reason:
+        pytest.skip(reason)
+    line = "bench --run runs/a --runtimes onnxruntime --starts 1 --batches 1,8 --seconds 0.1 --json"
+    rows = {(row["device"], row["precision"]): row for row in succeed(line).json["rows"]}
+    row = rows["cuda", "fp32"]
+    assert row["status"] == "ok", row["detail"]
+    assert row["provider"] == "CUDAExecutionProvider"
+    assert row["agreement"]["flipped_per_million"] == 0
+    assert [one["batch_size"] for one in row["batches"]] == [1, 8]

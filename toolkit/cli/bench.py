@@ -1,0 +1,191 @@
+"""``hashkit bench``: a model in every runtime and precision, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hashkit.cli.console import INTERRUPTED, emit_json, note, progress_bar
+from hashkit.cli.options import JsonOption, ProfileOption, RunOption, RunsOption, parse_integers
+from hashkit.errors import ConfigError
+from hashkit.runs import DEFAULT_RUNS_DIR
+
+if TYPE_CHECKING:
+    from hashkit.cli.bench_subject import TrialSet
+    from hashkit.exporters.bench import BenchRow, BenchSettings, Floors
+    from hashkit.exporters.contenders import Contender
+
+__all__ = ["bench"]
+
+
+def bench(
+    run: RunOption = None,
+    runs: RunsOption = DEFAULT_RUNS_DIR,
+    model: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--model",
+            help="ONNX model, the reference first; may be repeated.",
+            show_default="model.onnx and model-*.onnx of the run",
+        ),
+    ] = None,
+    images: Annotated[
+        str | None,
+        typer.Option(
+            "--images",
+            help="Folder, list file or named set to compare on.",
+            show_default="the run's queries and database",
+        ),
+    ] = None,
+    random: Annotated[
+        bool, typer.Option("--random", help="Compare on random pixels; without mAP.")
+    ] = False,
+    queries: Annotated[
+        int, typer.Option("--queries", min=1, help="Queries to take, at most.")
+    ] = 200,
+    database: Annotated[
+        int, typer.Option("--database", min=1, help="Images of the database to take, at most.")
+    ] = 1000,
+    runtimes: Annotated[
+        str | None,
+        typer.Option(
+            "--runtimes",
+            help="Names separated by commas: those of --runtime, and torch.",
+            show_default="all that are here",
+        ),
+    ] = None,
+    precisions: Annotated[
+        str | None,
+        typer.Option(
+            "--precisions",
+            help="Names separated by commas: fp32, fp16, int8.",
+            show_default="all there are files of",
+        ),
+    ] = None,
+    device: Annotated[
+        str, typer.Option("--device", help="auto for every device, cpu or cuda.")
+    ] = "auto",
+    profile: ProfileOption = "exact",
+    batches: Annotated[
+        str, typer.Option("--batches", help="Batch sizes to time, separated by commas.")
+    ] = "1,4,16,64",
+    seconds: Annotated[
+        float, typer.Option("--seconds", help="Time for each batch size; 3 batches at least.")
+    ] = 2.0,
+    starts: Annotated[
+        int, typer.Option("--starts", min=1, help="Fresh processes; the median start counts.")
+    ] = 3,
+    slow_images: Annotated[
+        int, typer.Option("--slow-images", min=2, help="Images for the runtime reference.")
+    ] = 16,
+    timeout: Annotated[
+        float, typer.Option("--timeout", help="Seconds after which a process is ended.")
+    ] = 900.0,
+    max_flips: Annotated[
+        float | None,
+        typer.Option("--max-flips", help="Fail beyond so many bits flipped of a million."),
+    ] = None,
+    min_map: Annotated[float | None, typer.Option("--min-map", help="Fail below this mAP.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", help="Write the table into this file.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write a page into this file.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Measure a model in every runtime and precision: speed, memory, and what its codes lose.
+
+    Each row is measured in fresh processes, and compared with the first model in ONNX Runtime on
+    the CPU, on real images. What is not installed is named, with the command that installs it.
+
+    \b
+    Examples:
+      hashkit bench
+      hashkit bench --run runs/photos --markdown bench.md --html bench.html
+      hashkit bench --model model.onnx --model model-int8.onnx --images photos/
+      hashkit bench --runtimes onnxruntime,openvino --precisions fp32 --max-flips 10
+    """  # noqa: D301
+    from hashkit.cli.bench_output import bench_document, print_bench
+    from hashkit.cli.bench_subject import BenchSubject, WantedImages
+    from hashkit.exporters.bench import BenchSettings, Floors
+    from hashkit.exporters.contenders import Wanted, contenders
+
+    wanted = Wanted(_names(runtimes), _names(precisions), device)
+    floors = Floors(max_flips, min_map)
+    settings = BenchSettings(
+        parse_integers("--batches", batches),
+        seconds,
+        starts,
+        slow_images,
+        timeout,
+        profile,
+    )
+    wanted_images = WantedImages(images, random, queries, database)
+    subject = BenchSubject.open(model or [], run, runs)
+    measured = contenders(subject.candidates, wanted, subject.checkpoint())
+    trial = subject.images(wanted_images)
+    if min_map is not None and not trial.sample.has_labels:
+        raise ConfigError(f"--min-map needs labels, and {trial.source} have none")
+    rows = _measure(measured, trial, settings, floors)
+    document = bench_document(subject, trial, settings, floors, wanted, rows)
+    if json:
+        emit_json(document)
+    else:
+        print_bench(document)
+    _save(document, markdown, html)
+    if not document["ok"]:
+        note(f"error: {'; '.join(document['problems'])}")
+        raise typer.Exit(1)
+
+
+def _measure(
+    contenders: Sequence[Contender], trial: TrialSet, settings: BenchSettings, floors: Floors
+) -> list[BenchRow]:
+    """Measure with progress; Ctrl-C ends it, and the process that is measuring."""
+    from hashkit.exporters.bench import bench as measure
+
+    title = ""
+
+    def say(what: str) -> None:
+        nonlocal title
+        title = what
+
+    n_steps = sum(map(settings.n_steps, contenders))
+    try:
+        with progress_bar("measuring", n_steps, "steps") as bar:
+            return measure(
+                contenders,
+                trial.sample,
+                settings,
+                floors,
+                say=say,
+                progress=lambda done, _: bar.update(done, title),
+            )
+    except KeyboardInterrupt:
+        note("interrupted; nothing was measured to the end, and nothing is kept")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _save(document: Mapping[str, Any], markdown: Path | None, html: Path | None) -> None:
+    if markdown is not None:
+        from hashkit.report.bench_table import markdown as to_markdown
+        from hashkit.report.templates import save_text
+
+        save_text(markdown, to_markdown(document), "table")
+        note(f"table: {markdown}")
+    if html is not None:
+        from hashkit.report.bench_page import save_bench_page
+
+        save_bench_page(document, html)
+        note(f"page: {html}")
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    """Names separated by commas; None for all."""
+    if text is None:
+        return None
+    return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -1,0 +1,72 @@
+"""Pages from their templates, which are files of this package."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from hashkit.errors import HashkitError
+from hashkit.report.evaluations import write_whole
+
+__all__ = ["part", "render", "save_text"]
+
+
+def render(template: str, values: Mapping[str, Any]) -> str:
+    """HTML of a template that extends base.html.
+
+    Parameters
+    ----------
+    template
+        Name of its file.
+    values
+        What it names, besides style sheet, version and time.
+    """
+    from hashkit import __version__
+
+    shared = {
+        "style": part("page.css"),
+        "made": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "version": __version__,
+    }
+    return _environment().get_template(template).render(shared | dict(values))
+
+
+def part(name: str) -> str:
+    """One of the files of this package."""
+    return resources.files("hashkit.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def save_text(path: Path, text: str, what: str) -> None:
+    """Write a text file whole or not at all.
+
+    Raises
+    ------
+    HashkitError
+        If it cannot be written; the sentence calls it ``what``.
+    """
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        reason = error.strerror or error
+        raise HashkitError(f"{path}: the {what} cannot be written ({reason})") from None
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(part),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["share"] = lambda value: f"{value:.4f}"
+    environment.filters["percent"] = lambda value: f"{100 * value:.2f}%"
+    environment.filters["count"] = lambda value: f"{value:,}"
+    return environment
