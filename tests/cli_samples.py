@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import json
 import os
@@ -27,6 +28,9 @@ COMMANDS = ROOT.commands
 
 QUICK = "--bits 12 --steps 3 --batch-size 12 --size 8"
 """Settings of a training that takes a second."""
+
+
+_digits = functools.cache(open_digits)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,13 +123,13 @@ def shell_lines(text: str) -> list[str]:
 def write_digit(row: int, path: Path) -> Path:
     """Write one of the digits as an image file of its own size."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(open_digits().pixels[row]).save(path)
+    Image.fromarray(_digits().pixels[row]).save(path)
     return path
 
 
 def write_class_folders(folder: Path, per_class: int = 6, suffix: str = ".jpg") -> list[str]:
     """Write digits 0, 1 and 2 as one folder a class; returns their names, in order."""
-    digits = open_digits()
+    digits = _digits()
     names = []
     for label, name in enumerate(("nought", "one", "two")):
         for row in np.flatnonzero(digits.labels == label)[:per_class]:
