@@ -16,8 +16,8 @@ from hashkit.errors import ConfigError
 from hashkit.evaluation import expected_map
 from hashkit.index import search
 from hashkit.meter import Meter
-from hashkit.runtimes.measuring import Answers
-from hashkit.runtimes.protocol import Runtime, open_runtime
+from hashkit.runtimes.answers import Answers, answers_of
+from hashkit.runtimes.protocol import open_runtime
 from hashkit.runtimes.settings import RuntimeSettings
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "Tolerance",
     "compare",
     "compare_answers",
-    "logits_of",
     "share_near_zero",
 ]
 
@@ -37,8 +36,6 @@ N_NEIGHBOURS: Final = 10
 
 NEAR_ZERO: Final = 1e-4
 """Logits this near to 0 flip by rounding alone: the tolerance of an export in float32."""
-
-_BATCH_SIZE: Final = 64
 
 Progress = Callable[[int, int], None]
 
@@ -219,11 +216,8 @@ def compare(
         raise ConfigError(f"{source} has {n_bits} bits and {model} has {other}: nothing to compare")
     images = (sample.queries, sample.database)
     meter = Meter(len(runtimes) * sum(map(len, images)), progress)
-    answers = []
-    for runtime in runtimes:
-        parts = [logits_of(runtime, part, meter.add) for part in images]
-        answers.append(Answers(*(np.concatenate(values) for values in zip(*parts, strict=True))))
-    return compare_answers(answers[0].logits, answers[1], sample, runtimes[1].provider)
+    expected, found = (answers_of(one.run, images, progress=meter.add) for one in runtimes)
+    return compare_answers(expected.logits, found, sample, runtimes[1].provider)
 
 
 def compare_answers(
@@ -274,21 +268,6 @@ def compare_answers(
 def share_near_zero(logits: NDArray[np.float32]) -> float:
     """Share of logits within `NEAR_ZERO` of 0."""
     return float((np.abs(logits) <= NEAR_ZERO).mean())
-
-
-def logits_of(
-    runtime: Runtime,
-    images: NDArray[np.uint8],
-    progress: Callable[[int], None] | None = None,
-) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Codes and logits of images, run in batches; ``progress`` is told how many each had."""
-    parts = []
-    for start in range(0, len(images), _BATCH_SIZE):
-        batch = images[start : start + _BATCH_SIZE]
-        parts.append(runtime.run(batch))
-        if progress is not None:
-            progress(len(batch))
-    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
 
 _Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]

@@ -16,7 +16,8 @@ from hashkit.errors import ConfigError
 from hashkit.exporters.agreement import Agreement, Sample, compare_answers, share_near_zero
 from hashkit.exporters.contenders import Contender
 from hashkit.meter import Meter
-from hashkit.runtimes.measuring import Answers, Measurement, MeasuringJob
+from hashkit.runtimes.answers import Answers
+from hashkit.runtimes.measuring import Measurement, MeasuringJob
 from hashkit.runtimes.measuring_process import measure_apart
 from hashkit.runtimes.settings import RuntimeSettings
 
@@ -224,7 +225,7 @@ def bench(
     """
     meter = Meter(sum(map(settings.n_steps, contenders)), progress)
     with tempfile.TemporaryDirectory(prefix="hashkit-bench-") as folder:
-        trial = _Trial(Path(folder), sample, settings)
+        trial = _Trial(Path(folder), contenders, sample, settings)
         rows: list[BenchRow] = []
         for contender in contenders:
             absent = {row.contender.title for row in rows if row.status == "absent"}
@@ -240,13 +241,19 @@ def bench(
 class _Trial:
     """The images in a folder for the measuring processes, and their answers beside them."""
 
-    def __init__(self, folder: Path, sample: Sample, settings: BenchSettings) -> None:
-        self._folder, self._sample, self._settings = folder, sample, settings
+    def __init__(
+        self,
+        folder: Path,
+        contenders: Sequence[Contender],
+        sample: Sample,
+        settings: BenchSettings,
+    ) -> None:
+        self._folder, self._contenders = folder, contenders
+        self._sample, self._settings = sample, settings
         everything = np.concatenate([sample.queries, sample.database])
         self._few = spread_rows(len(everything), settings.n_slow_images)
         np.save(self._images(is_slow=False), everything)
         np.save(self._images(is_slow=True), everything[self._few])
-        self._numbers: dict[Contender, int] = {}
 
     def measure(self, contender: Contender, meter: Meter) -> BenchRow:
         """Row of a contender, not compared yet."""
@@ -336,6 +343,4 @@ class _Trial:
         return self._folder / ("few.npy" if is_slow else "all.npy")
 
     def _answers(self, contender: Contender) -> Path:
-        return (
-            self._folder / f"answers-{self._numbers.setdefault(contender, len(self._numbers))}.npz"
-        )
+        return self._folder / f"answers-{self._contenders.index(contender)}.npz"

@@ -30,9 +30,9 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from hashkit.errors import ConfigError, ModelError
-from hashkit.exporters.agreement import logits_of
 from hashkit.exporters.network_nodes import first_and_last, inline_constants
 from hashkit.exporters.onnx_files import describe
+from hashkit.runtimes.answers import answers_of
 from hashkit.runtimes.onnxruntime_session import OnnxRuntimeSession
 
 __all__ = ["Int8Builder", "Int8Model", "to_int8"]
@@ -205,7 +205,7 @@ class _Trial:
         return self._run(images)
 
     def _run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return logits_of(OnnxRuntimeSession(self._path, "cpu"), images)[1]
+        return answers_of(OnnxRuntimeSession(self._path, "cpu").run, [images]).logits
 
 
 def _choose_layers(

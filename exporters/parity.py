@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from hashkit.codes import binarize
 from hashkit.errors import ConfigError
+from hashkit.exporters.torch_model import run_module
+from hashkit.runtimes.answers import answers_of
 from hashkit.runtimes.onnxruntime_session import OnnxRuntimeSession
 
 __all__ = [
@@ -172,10 +174,10 @@ def verify(
         )
     if len(images) < max(batch_sizes):
         images = images[np.arange(max(batch_sizes)) % len(images)]
-    expected = _torch_logits(model, images, max(batch_sizes))
+    expected = answers_of(partial(run_module, model), [images], max(batch_sizes)).logits
     session = OnnxRuntimeSession(onnx_path, device)
-    answers = [_run(session, images, batch_size) for batch_size in batch_sizes]
-    logits = np.stack([logits for _, logits in answers])
+    answers = [answers_of(session.run, [images], size) for size in batch_sizes]
+    logits = np.stack([one.logits for one in answers])
     flipped = (logits > 0) != (expected > 0)
     with np.errstate(invalid="ignore"):  # infinities are counted below, not subtracted
         differences = logits - expected
@@ -191,31 +193,10 @@ def verify(
         tolerance=allowed_difference(largest_logit, absolute_tolerance, relative_tolerance),
         n_flipped_bits=int(flipped.sum()),
         largest_flipped_logit=_largest(np.broadcast_to(expected, flipped.shape)[flipped]),
-        n_packing_errors=sum(int((code != binarize(logit)).sum()) for code, logit in answers),
+        n_packing_errors=sum(int((one.codes != binarize(one.logits)).sum()) for one in answers),
         n_not_finite=int((~np.isfinite(logits)).sum() + (~np.isfinite(expected)).sum()),
         provider=session.provider,
     )
-
-
-def _torch_logits(
-    model: nn.Module, images: NDArray[np.uint8], batch_size: int
-) -> NDArray[np.float32]:
-    with torch.inference_mode():
-        parts = [model(torch.from_numpy(batch)).numpy() for batch in _batches(images, batch_size)]
-    return np.concatenate(parts)
-
-
-def _run(
-    session: OnnxRuntimeSession, images: NDArray[np.uint8], batch_size: int
-) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    parts = [session.run(batch) for batch in _batches(images, batch_size)]
-    return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
-
-
-def _batches(images: NDArray[np.uint8], batch_size: int) -> Iterator[NDArray[np.uint8]]:
-    images = np.ascontiguousarray(images)
-    for start in range(0, len(images), batch_size):
-        yield images[start : start + batch_size]
 
 
 def _largest(values: NDArray[np.floating[Any]]) -> float:

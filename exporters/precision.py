@@ -21,11 +21,11 @@ from hashkit.exporters.agreement import (
     Sample,
     Tolerance,
     compare,
-    logits_of,
 )
 from hashkit.exporters.fp16 import round_as_fp16, to_fp16
 from hashkit.exporters.int8 import to_int8
 from hashkit.exporters.onnx_files import check_and_save, describe, make_folder, temporary_beside
+from hashkit.runtimes.answers import answers_of
 from hashkit.runtimes.onnx_file import read_onnx_file
 from hashkit.runtimes.onnxruntime_session import OnnxRuntimeSession
 
@@ -251,11 +251,11 @@ def _compare(
         onnx.save_model(stand_in, str(other))
         found = compare(source, other, sample, progress=progress)
     # The file itself has to run too, and to keep the contract.
-    codes, logits = logits_of(OnnxRuntimeSession(model, "cpu"), sample.queries[:_N_RUN])
+    own = answers_of(OnnxRuntimeSession(model, "cpu").run, [sample.queries[:_N_RUN]])
     return dataclasses.replace(
         found,
-        n_packing_errors=found.n_packing_errors + int((codes != binarize(logits)).sum()),
-        n_not_finite=found.n_not_finite + int((~np.isfinite(logits)).sum()),
+        n_packing_errors=found.n_packing_errors + int((own.codes != binarize(own.logits)).sum()),
+        n_not_finite=found.n_not_finite + int((~np.isfinite(own.logits)).sum()),
     )
 
 

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,12 +17,15 @@ from hashkit.errors import ModelError
 from hashkit.files import file_digest
 from hashkit.runtimes.measuring import MeasuringJob, OpenEncoder
 from hashkit.runtimes.measuring_worker import serve
+from hashkit.runtimes.protocol import why_no_package
 from hashkit.threads import available_cpus
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from hashkit.runtimes.encoder import Encoder
 
-__all__ = ["WORKER", "TorchModel", "main", "why_no_torch"]
+__all__ = ["WORKER", "TorchModel", "main", "run_module", "why_no_torch"]
 
 WORKER: Final = "hashkit.exporters.torch_model"
 """Module of the process that measures a checkpoint."""
@@ -65,25 +67,30 @@ class TorchModel:
         self.name = f"torch {torch.__version__}"
         self.manifest = loaded.manifest
         self.model_sha256 = file_digest(checkpoint, "sha256")
-        self._torch = torch
         self._model = loaded.model
 
     def run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Codes uint8 [n, ceil(n_bits / 8)] and logits float32 [n, n_bits] of images."""
-        with self._torch.inference_mode():
-            logits: NDArray[np.float32] = self._model(self._torch.from_numpy(images)).numpy()
-        return binarize(logits), logits
+        return run_module(self._model, images)
+
+
+def run_module(
+    model: nn.Module, images: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Codes and logits of a batch by a module on the CPU: uint8 [n, H, W, 3] -> logits."""
+    import torch
+
+    with torch.inference_mode():
+        logits: NDArray[np.float32] = model(torch.from_numpy(images)).numpy()
+    return binarize(logits), logits
 
 
 def why_no_torch() -> str | None:
     """Why checkpoints cannot be run here, and what installs it; None if nothing speaks against."""
     for package in ("torch", "safetensors"):
-        try:
-            is_there = importlib.util.find_spec(package) is not None
-        except (ImportError, ValueError):
-            is_there = False
-        if not is_there:
-            return f"{package} is not installed: pip install 'hashkit-retrieval[train]'"
+        reason = why_no_package(package, "'hashkit-retrieval[train]'")
+        if reason is not None:
+            return reason
     return None
 
 

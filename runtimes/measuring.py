@@ -11,11 +11,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from hashkit.runtimes.answers import answers_of
 from hashkit.runtimes.batches import GPU_PROVIDERS
 from hashkit.runtimes.encoder import Encoder, default_batch_size
 from hashkit.runtimes.peak_memory import peak_memory
 
-__all__ = ["Answers", "BatchTiming", "Measurement", "MeasuringJob", "OpenEncoder", "measure"]
+__all__ = ["BatchTiming", "Measurement", "MeasuringJob", "OpenEncoder", "measure"]
 
 OpenEncoder = Callable[[int | None], Encoder]
 """Opens the model; the argument is the batch size that a GPU is to be given, or None."""
@@ -36,7 +37,8 @@ class MeasuringJob:
     images
         File of the images, a NumPy array uint8 [n, height, width, 3] at the model's size, n > 0.
     answers
-        File that codes and logits of all of them are written to; see `Answers`.
+        File that codes and logits of all of them are written to; see
+        `hashkit.runtimes.answers.Answers`.
     batch_sizes
         Batch sizes that are timed.
     seconds
@@ -129,32 +131,6 @@ class Measurement:
         return cls(**{**fields, "timings": timings})
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Answers:
-    """What a model gave for images.
-
-    Attributes
-    ----------
-    codes
-        uint8 [n, ceil(n_bits / 8)].
-    logits
-        float32 [n, n_bits].
-    """
-
-    codes: NDArray[np.uint8]
-    logits: NDArray[np.float32]
-
-    def save(self, path: Path) -> None:
-        """Write both into one file (.npz)."""
-        np.savez(path, codes=self.codes, logits=self.logits)
-
-    @classmethod
-    def load(cls, path: Path) -> Answers:
-        """Read what `save` wrote."""
-        with np.load(path) as file:
-            return cls(file["codes"], file["logits"])
-
-
 def measure(
     open_encoder: OpenEncoder, job: MeasuringJob, say: Callable[[str], None]
 ) -> Measurement:
@@ -196,7 +172,8 @@ def measure(
         say(f"batch {batch_size}")
     # Before the images are gone through, whose pages would count as memory of this process.
     peak = peak_memory()
-    _answer(encoder, images).save(Path(job.answers))
+    # In the batches in which `hashkit encode` runs the model.
+    answers_of(encoder.run, [images], default_batch_size(encoder)).save(Path(job.answers))
     say("answers")
     return Measurement(*about, peak, tuple(timings))
 
@@ -213,12 +190,3 @@ def _time(encoder: Encoder, batch: NDArray[np.uint8], seconds: float) -> BatchTi
         times.append(time.perf_counter() - started)
     p95 = float(np.quantile(times, 0.95, method="higher"))
     return BatchTiming(len(batch), len(times), float(np.median(times)), p95)
-
-
-def _answer(encoder: Encoder, images: NDArray[np.uint8]) -> Answers:
-    """Codes and logits, in the batches in which `hashkit encode` runs the model."""
-    batch_size = default_batch_size(encoder)
-    starts = range(0, len(images), batch_size)
-    parts = [encoder.run(np.array(images[start : start + batch_size])) for start in starts]
-    codes, logits = (np.concatenate(values) for values in zip(*parts, strict=True))
-    return Answers(codes, logits)

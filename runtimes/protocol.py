@@ -15,7 +15,7 @@ from hashkit.errors import ConfigError, DeviceError
 from hashkit.manifest import Manifest
 from hashkit.runtimes.settings import RuntimeSettings
 
-__all__ = ["RUNTIMES", "Runtime", "RuntimeKind", "open_runtime"]
+__all__ = ["RUNTIMES", "Runtime", "RuntimeKind", "open_runtime", "why_no_package"]
 
 
 class Runtime(Protocol):
@@ -139,7 +139,7 @@ def _open_reference(path: Path, settings: RuntimeSettings) -> Runtime:
 
 
 def _why_no_onnxruntime() -> str | None:
-    return _why_no_package("onnxruntime", "hashkit-retrieval")
+    return why_no_package("onnxruntime", "hashkit-retrieval")
 
 
 def _why_no_tensorrt() -> str | None:
@@ -152,14 +152,15 @@ def _why_no_tensorrt() -> str | None:
 
 
 def _why_no_openvino() -> str | None:
-    return _why_no_package("openvino", "'hashkit-retrieval[openvino]'")
+    return why_no_package("openvino", "'hashkit-retrieval[openvino]'")
 
 
 def _why_no_onnx() -> str | None:
-    return _why_no_package("onnx", "'hashkit-retrieval[train]'")
+    return why_no_package("onnx", "'hashkit-retrieval[train]'")
 
 
-def _why_no_package(package: str, requirement: str) -> str | None:
+def why_no_package(package: str, requirement: str) -> str | None:
+    """Why a package cannot be imported, and the command that installs it; None if it can be."""
     try:
         is_there = importlib.util.find_spec(package) is not None
     except (ImportError, ValueError):

@@ -13,8 +13,9 @@ from small_models import linear_model, linear_weights
 from hashkit.codes import binarize
 from hashkit.exporters.agreement import Sample
 from hashkit.exporters.contenders import Candidate, read_candidates
+from hashkit.runtimes.answers import Answers
 from hashkit.runtimes.contract import PRECISION_KEY
-from hashkit.runtimes.measuring import Answers, BatchTiming, Measurement, MeasuringJob
+from hashkit.runtimes.measuring import BatchTiming, Measurement, MeasuringJob
 from hashkit.runtimes.measuring_process import Outcome
 
 N_BITS, HEIGHT, WIDTH = 12, 4, 5

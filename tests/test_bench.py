@@ -25,7 +25,7 @@ from hashkit.exporters.contenders import Contender, Wanted, contenders, read_can
 from hashkit.manifest import Manifest
 from hashkit.report.bench_page import render_bench_page, save_bench_page
 from hashkit.report.bench_table import columns_of, markdown, notes_of, table_of
-from hashkit.runtimes.measuring import Answers
+from hashkit.runtimes.answers import Answers
 from hashkit.runtimes.measuring_process import Outcome
 
 SETTINGS = BenchSettings((1, 4), n_starts=2, n_slow_images=5)

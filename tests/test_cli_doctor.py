@@ -95,7 +95,7 @@ def test_a_wrong_answer_is_broken(monkeypatch, fault):
 
 
 def test_an_absent_runtime_names_the_command(monkeypatch):
-    monkeypatch.setattr(protocol, "_why_no_package", lambda *_: "x is absent: pip install x")
+    monkeypatch.setattr(protocol, "why_no_package", lambda *_: "x is absent: pip install x")
     check = check_runtime("openvino", "cpu")
     assert check == Check("openvino on CPU", "absent", "x is absent", "pip install x")
 

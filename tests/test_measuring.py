@@ -17,7 +17,8 @@ from odd_worker import N_BITS, SIZE, PixelModel
 from small_models import linear_model
 
 from hashkit.runtimes import measuring
-from hashkit.runtimes.measuring import Answers, BatchTiming, Measurement, MeasuringJob, measure
+from hashkit.runtimes.answers import Answers
+from hashkit.runtimes.measuring import BatchTiming, Measurement, MeasuringJob, measure
 from hashkit.runtimes.measuring_process import Outcome, measure_apart
 from hashkit.runtimes.onnxruntime_session import OnnxRuntimeSession
 from hashkit.runtimes.peak_memory import peak_memory

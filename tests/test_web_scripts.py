@@ -16,7 +16,7 @@ from sklearn.datasets import load_sample_image
 import hashkit
 from hashkit.codes import pack, to_hex
 from hashkit.exporters.web.pixels import goes_down_first, input_rule
-from hashkit.manifest import RESIZE_RULES, Manifest
+from hashkit.manifest import WHOLE_RULES, Manifest
 from hashkit.preprocess import fit
 
 PAGE = Path(__file__).parent.parent / "exporters" / "web" / "page"
@@ -26,9 +26,6 @@ pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
 
 SIZES = [(32, 32), (24, 40), (1, 1), (9, 3), (96, 96)]
 """Model sizes, (height, width)."""
-
-RULES = [rule for rule in RESIZE_RULES if not rule.endswith("-reduced")]
-"""Those that a browser can follow; models of the others are refused (test_web_folder.py)."""
 
 
 def node(code: str, folder: Path, *arguments: str) -> bytes:
@@ -93,7 +90,7 @@ def resized(tmp_path_factory) -> list[Resized]:
         (folder / f"{name}.rgba").write_bytes(rgba.tobytes())
         targets = [
             {"out": f"{name}-{rule}-{h}x{w}", "input": input_rule(Manifest(8, h, w, rule))}
-            for rule in RULES
+            for rule in WHOLE_RULES
             for h, w in SIZES
         ]
         cases.append({"file": name, "width": width, "height": height, "targets": targets})
@@ -110,7 +107,7 @@ def resized(tmp_path_factory) -> list[Resized]:
     return made
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", WHOLE_RULES)
 def test_every_value_is_the_one_of_pillow(resized, rule):
     of_rule = [one for one in resized if rule in one.what]
     assert len(of_rule) == len(pictures()) * len(SIZES)
@@ -122,8 +119,8 @@ def test_every_value_is_the_one_of_pillow(resized, rule):
 def test_the_rules_and_pictures_tell_each_other_apart(resized):
     """Equal outcomes of unlike rules would let a wrong one pass."""
     by_name = {one.what: one.pillow for one in resized}
-    seen = {by_name[f"photograph-{rule}-24x40"].tobytes() for rule in RULES}
-    assert len(seen) == len(RULES)
+    seen = {by_name[f"photograph-{rule}-24x40"].tobytes() for rule in WHOLE_RULES}
+    assert len(seen) == len(WHOLE_RULES)
 
 
 def test_an_unknown_rule_is_refused(tmp_path):

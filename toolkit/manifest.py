@@ -14,21 +14,17 @@ from typing import Any, Final
 
 from hashkit.errors import ModelError
 
-__all__ = ["FORMAT_VERSION", "PREFIX", "RESIZE_RULES", "Manifest"]
+__all__ = ["FORMAT_VERSION", "PREFIX", "REDUCED", "RESIZE_RULES", "WHOLE_RULES", "Manifest"]
 
 FORMAT_VERSION: Final = 1
 PREFIX: Final = "hashkit."
 
-RESIZE_RULES: Final = (
-    "crop-bilinear",
-    "stretch-bilinear",
-    "crop-bicubic",
-    "stretch-bicubic",
-    "crop-bilinear-reduced",
-    "stretch-bilinear-reduced",
-    "crop-bicubic-reduced",
-    "stretch-bicubic-reduced",
-)
+WHOLE_RULES: Final = ("crop-bilinear", "stretch-bilinear", "crop-bicubic", "stretch-bicubic")
+"""Resize rules that have every image decoded at its own size."""
+
+REDUCED: Final = "-reduced"
+
+RESIZE_RULES: Final = (*WHOLE_RULES, *(rule + REDUCED for rule in WHOLE_RULES))
 """How an image of another size is brought to the model's.
 
 ``crop`` takes the largest centred region of the target's aspect ratio, ``stretch`` the whole

@@ -37,7 +37,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from hashkit.errors import ConfigError, ImageError
 from hashkit.jpeg_reduction import Box, reduce_jpeg, region
-from hashkit.manifest import RESIZE_RULES
+from hashkit.manifest import REDUCED, RESIZE_RULES
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -123,8 +123,8 @@ class _Rule:
 def _parsed(resize: str) -> _Rule:
     if resize not in RESIZE_RULES:
         raise ConfigError(f"unknown resize rule {resize!r}; known: {', '.join(RESIZE_RULES)}")
-    shape, kernel, *rest = resize.split("-")
-    return _Rule(shape == "crop", _FILTERS[kernel], bool(rest))
+    shape, _, kernel = resize.removesuffix(REDUCED).partition("-")
+    return _Rule(shape == "crop", _FILTERS[kernel], resize.endswith(REDUCED))
 
 
 def _whole(image: Image.Image) -> Box:

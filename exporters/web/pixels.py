@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from hashkit.errors import ConfigError
-from hashkit.manifest import Manifest
+from hashkit.manifest import REDUCED, WHOLE_RULES, Manifest
 from hashkit.preprocess import decode, fit
 
 __all__ = ["check_rule", "goes_down_first", "input_rule"]
@@ -22,11 +22,11 @@ def check_rule(manifest: Manifest) -> None:
         If its resize rule has JPEG files decoded at a fraction of their size: browsers decode
         them whole, so that the page's codes would not be the bank's.
     """
-    rule, is_reduced, _ = manifest.resize.partition("-reduced")
-    if is_reduced:
+    rule = manifest.resize
+    if rule not in WHOLE_RULES:
         raise ConfigError(
-            f"browsers decode a JPEG file whole, but this model's resize rule is {rule}-reduced; "
-            f"a search page needs a model that was trained with --resize {rule}"
+            f"browsers decode a JPEG file whole, but this model's resize rule is {rule}; a search "
+            f"page needs a model that was trained with --resize {rule.removesuffix(REDUCED)}"
         )
 
 

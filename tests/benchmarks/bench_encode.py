@@ -11,8 +11,6 @@ DNNH network at 12 bits (which needs torch), and the files are 32x32 JPEGs made 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import statistics
 import tempfile
 import time
@@ -24,11 +22,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hashkit.bank import BankSource, hash_names
+from hashkit.cli.machine import processor
 from hashkit.datasets.imageset import ImageSet
 from hashkit.manifest import Manifest
 from hashkit.preprocess import IMAGE_SUFFIXES
 from hashkit.runtimes.encoder import Encoder, default_batch_size
 from hashkit.runtimes.pipeline import encode_to_bank
+from hashkit.threads import cpu_affinity
 
 
 def main() -> None:
@@ -140,15 +140,7 @@ def export_dnnh(path: Path, images: ImageSet) -> Path:
 
 def machine() -> str:
     """Processor, cores that may be used, and versions."""
-    processor = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                processor = line.partition(":")[2].strip()
-                break
-    n_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{processor}, {n_cpus} cores, onnxruntime {onnxruntime.__version__}"
+    return f"{processor()}, {cpu_affinity()} cores, onnxruntime {onnxruntime.__version__}"
 
 
 def _image_set(folder: Path) -> ImageSet:

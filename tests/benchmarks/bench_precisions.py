@@ -10,8 +10,6 @@ it, and times all of them in alternation, batch 64, on the CPU. The run is left 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import statistics
 import tempfile
 import time
@@ -21,6 +19,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from hashkit.cli.machine import processor
 from hashkit.datasets.spec import DataSpec
 from hashkit.exporters import samples
 from hashkit.exporters.precision import CONVERSIONS, PrecisionReport, export_precision
@@ -28,6 +27,7 @@ from hashkit.exporters.samples import TrialImages, draw_from_split
 from hashkit.runs import Run
 from hashkit.runtimes.onnx_file import read_onnx_file
 from hashkit.runtimes.onnxruntime_session import OnnxRuntimeSession
+from hashkit.threads import cpu_affinity
 
 BATCH = 64
 
@@ -101,18 +101,16 @@ def compare_speed(paths: dict[str, Path], batch: NDArray[np.uint8], rounds: int)
 
 def machine() -> str:
     """Processor, its instructions for 8 bits, cores that may be used, and version."""
-    processor, flags = platform.processor() or platform.machine(), set()
+    flags = set()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text().splitlines():
             key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                processor = value.strip()
             if key.strip() == "flags":
                 flags.update(value.split())
     known = [flag for flag in ("avx2", "avx512f", "avx_vnni", "avx512_vnni") if flag in flags]
-    n_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{processor} ({' '.join(known)}), {n_cpus} cores, onnxruntime {onnxruntime.__version__}"
+    name = f"{processor()} ({' '.join(known)})"
+    return f"{name}, {cpu_affinity()} cores, onnxruntime {onnxruntime.__version__}"
 
 
 if __name__ == "__main__":

@@ -13,8 +13,6 @@ time is measured apart and told, not counted.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import statistics
 import tempfile
 import time
@@ -24,7 +22,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from hashkit.cli.machine import processor
 from hashkit.runs import Run
+from hashkit.threads import cpu_affinity
 from hashkit.training.config import TrainConfig
 from hashkit.training.data import MemoryPixels, TrainingData
 from hashkit.training.devices import choose_device
@@ -175,18 +175,11 @@ def synchronise(device: torch.device) -> None:
 
 def machine(device: torch.device) -> str:
     """Processor or GPU, cores that may be used, and versions."""
-    processor = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                processor = line.partition(":")[2].strip()
-                break
+    name = processor()
     if device.type == "cuda":
-        processor = f"{torch.cuda.get_device_name(device)}; {processor}"
-    n_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        name = f"{torch.cuda.get_device_name(device)}; {name}"
     n_threads = torch.get_num_threads()
-    return f"{processor}, {n_cpus} cores, {n_threads} threads, torch {torch.__version__}"
+    return f"{name}, {cpu_affinity()} cores, {n_threads} threads, torch {torch.__version__}"
 
 
 if __name__ == "__main__":

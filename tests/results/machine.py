@@ -9,8 +9,10 @@ import json
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
+
+from hashkit.cli.machine import processor
+from hashkit.threads import cpu_affinity
 
 PACKAGES = ("hashkit-retrieval", "torch", "timm", "onnxruntime-gpu", "onnxruntime", "numpy")
 
@@ -25,29 +27,13 @@ def describe() -> dict[str, Any]:
     import torch
 
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "n_cores": os.cpu_count(),
-        "n_usable_cores": _usable_cores(),
+        "n_usable_cores": cpu_affinity(),
         "n_threads": torch.get_num_threads(),
         "versions": {"python": platform.python_version(), **_versions()},
     }
-
-
-def _usable_cores() -> int | None:
-    # Only Linux tells which cores a process may run on.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count()
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _versions() -> dict[str, str]:

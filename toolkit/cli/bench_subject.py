@@ -10,9 +10,8 @@ import numpy as np
 
 from hashkit.cli.console import note
 from hashkit.cli.locate import find_run, run_model
+from hashkit.cli.material import Material
 from hashkit.datasets.sets import open_image_set
-from hashkit.datasets.spec import DataSpec
-from hashkit.datasets.triplets import read_triplets
 from hashkit.errors import ConfigError, RunError
 from hashkit.exporters.agreement import Sample
 from hashkit.exporters.contenders import Candidate, read_candidates
@@ -132,14 +131,11 @@ class BenchSubject:
             return TrialSet(sample, f"{images.name}, evenly spaced")
         if self.run is None:
             raise ConfigError("name real images with --images FOLDER, or --random for noise")
-        config = self.run.read_config()
-        spec = DataSpec.from_dict(config["data"])
-        if config.get("triplets"):
-            root = Path(spec.root) if spec.root else None
-            images = read_triplets(Path(config["triplets"]), root)[0]
-            sample = draw_apart(images, self.manifest, **counts)
+        material = Material.of_run(self.run)
+        if material.triplets is not None:
+            sample = draw_apart(material.read_triplets()[0], self.manifest, **counts)
             return TrialSet(sample, f"training images of {self.name}, evenly spaced")
-        images, split = spec.open()
+        images, split = material.spec.open()
         sample = draw_sample(images, split, self.manifest, **counts)
         return TrialSet(
             sample, f"{images.name}, {split.protocol}, split seed {split.seed}, evenly spaced"

@@ -164,7 +164,7 @@ def _real_images(run: Run, manifest: Manifest) -> NDArray[np.uint8]:
 
 
 def _training_images(run: Run) -> ImageSet:
-    from hashkit.cli.trainers import Material
+    from hashkit.cli.material import Material
 
     material = Material.of_run(run)
     if material.triplets is not None:

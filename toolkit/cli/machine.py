@@ -11,18 +11,19 @@ from typing import Final
 from hashkit.cli.console import plural
 from hashkit.threads import available_cpus
 
-__all__ = ["describe_machine"]
+__all__ = ["describe_machine", "processor"]
 
 _CPUINFO: Final = Path("/proc/cpuinfo")
 
 
 def describe_machine() -> str:
     """Processor, how many CPUs of it this process may use, GPUs, and the operating system."""
-    parts = [_processor(), plural(available_cpus(), "CPU"), *_gpus(), platform.system()]
+    parts = [processor(), plural(available_cpus(), "CPU"), *_gpus(), platform.system()]
     return ", ".join(part for part in parts if part)
 
 
-def _processor(cpuinfo: Path = _CPUINFO) -> str:
+def processor(cpuinfo: Path = _CPUINFO) -> str:
+    """Name of the processor, as Linux or else Python knows it."""
     try:
         lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

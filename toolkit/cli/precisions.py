@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hashkit.cli.console import ProgressBar, file_size, note, progress_bar
-from hashkit.datasets.spec import DataSpec
-from hashkit.datasets.triplets import read_triplets
+from hashkit.cli.material import Material
 from hashkit.exporters.precision import PrecisionReport, export_precision
 from hashkit.exporters.samples import TrialImages, draw_from_split, draw_from_training
 from hashkit.manifest import Manifest
@@ -57,12 +56,10 @@ def export_run_precision(
 
 
 def _trial_images(run: Run, manifest: Manifest) -> TrialImages:
-    config = run.read_config()
-    spec = DataSpec.from_dict(config["data"])
-    if config.get("triplets"):
-        root = Path(spec.root) if spec.root else None
-        return draw_from_training(read_triplets(Path(config["triplets"]), root)[0], manifest)
-    return draw_from_split(*spec.open(), manifest)
+    material = Material.of_run(run)
+    if material.triplets is not None:
+        return draw_from_training(material.read_triplets()[0], manifest)
+    return draw_from_split(*material.spec.open(), manifest)
 
 
 class _ComparisonBar(contextlib.ExitStack):

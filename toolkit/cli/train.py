@@ -130,6 +130,7 @@ def train(
     require("torch", "train", "hashkit train")
     require("safetensors", "train", "hashkit train")
     from hashkit.cli import recipe_tables, trainers
+    from hashkit.cli.material import Material
 
     if list_recipes:
         recipe_tables.show_recipes(json)
@@ -144,7 +145,7 @@ def train(
             raise ConfigError("--run goes with --resume; a new run is named with --name")
         _check_name(name, runs)
         trainer = trainers.begin(
-            trainers.Material(_spec(locals()), triplets.absolute() if triplets else None),
+            Material(_spec(locals()), triplets.absolute() if triplets else None),
             settings,
             size=size,
             runs=runs,

@@ -10,18 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hashkit.cli.console import note, plural, progress_bar
 from hashkit.cli.locate import find_run
+from hashkit.cli.material import Material
 from hashkit.cli.train_settings import flags, make_config
 from hashkit.datasets.disjoint import check_disjoint
-from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.screening import Fault, write_fault_report
 from hashkit.datasets.sets import default_input_size
-from hashkit.datasets.spec import DataSpec
-from hashkit.datasets.triplets import read_triplets
 from hashkit.errors import ConfigError, HashkitError
 from hashkit.runs import Run
 from hashkit.training.config import TrainConfig
@@ -36,7 +31,7 @@ from hashkit.training.prepare import (
 from hashkit.training.splitting import run_name
 from hashkit.training.trainer import Trainer
 
-__all__ = ["Material", "Reading", "begin", "resume"]
+__all__ = ["Reading", "begin", "resume"]
 
 Configure: TypeAlias = Callable[[tuple[int, int] | None], TrainConfig]
 
@@ -58,34 +53,6 @@ class Reading:
     n_workers: int | None = None
     strict: bool = False
     download: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Material:
-    """What a run learns from.
-
-    Attributes
-    ----------
-    spec
-        The image set and its split.
-    triplets
-        A triplet list, in place of labels.
-    """
-
-    spec: DataSpec
-    triplets: Path | None = None
-
-    @classmethod
-    def of_run(cls, run: Run) -> Material:
-        """What a run learned from, as its config.json says."""
-        saved = run.read_config()
-        triplets = Path(saved["triplets"]) if saved["triplets"] else None
-        return cls(DataSpec.from_dict(saved["data"]), triplets)
-
-    def read_triplets(self) -> tuple[ImageSet, NDArray[np.int64]]:
-        """Images and rows of the triplet list, which there must be."""
-        assert self.triplets is not None  # noqa: S101 - the caller asked for it
-        return read_triplets(self.triplets, Path(self.spec.root) if self.spec.root else None)
 
 
 def begin(

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hashkit.errors import ConfigError
-from hashkit.manifest import RESIZE_RULES
+from hashkit.manifest import REDUCED, RESIZE_RULES, WHOLE_RULES
 
 __all__ = ["LOSS_OPTIONS", "MAX_BATCH_SIZE", "MIN_INPUT_SIZE", "PRECISIONS", "TrainConfig"]
 
@@ -61,7 +61,7 @@ class TrainConfig:
     width: int = _setting(32, "Input width in pixels.")
     resize: str = _setting(
         "crop-bilinear",
-        f"Resize rule: {', '.join(RESIZE_RULES[:4])}; with -reduced behind for photographs.",
+        f"Resize rule: {', '.join(WHOLE_RULES)}; with {REDUCED} behind for photographs.",
     )
     dropout: float = _setting(0.0, "Share of features dropped.")
     standardise: bool = _setting(True, "Keep each logit at mean 0 and variance 1 over a batch.")
