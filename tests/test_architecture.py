@@ -89,6 +89,7 @@ ROOMS = {
     "hashkit.intervals": "metrics",
     "hashkit.ranks": "metrics",
     "hashkit.runs": "runs",
+    "hashkit.checkpoint_header": "runs",
     "hashkit.gallery": "gallery",
     "hashkit.hamming": "hamming",
     "hashkit.jpeg_reduction": "preprocess",

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hashkit.cli.console import note
-from hashkit.cli.locate import find_run, run_model
+from hashkit.cli.locate import find_exported, run_model
 from hashkit.cli.material import Material
 from hashkit.datasets.sets import open_image_set
 from hashkit.errors import ConfigError, RunError
@@ -92,7 +92,7 @@ class BenchSubject:
                 raise ConfigError("--model names files and --run takes those of a run: choose one")
             subject = cls(", ".join(path.name for path in models), read_candidates(models))
         else:
-            found = find_run(run, runs)
+            found = find_exported(run, runs)
             paths = [run_model(found), *sorted(found.path.glob("model-*.onnx"))]
             subject = cls(found.path.resolve().name, read_candidates(paths), found)
         subject._warn_of_other_weights()

@@ -81,7 +81,7 @@ def encode(
       hashkit encode photos/ --model model.onnx --out photos.h5
     """  # noqa: D301
     from hashkit.cli.encoding import EncodeOptions, encode_run_part, load_encoder
-    from hashkit.cli.locate import find_model, find_run, run_model
+    from hashkit.cli.locate import find_exported, find_model, run_model
 
     if append and overwrite:
         raise ConfigError("--append keeps the bank's rows and --overwrite does not: choose one")
@@ -107,7 +107,7 @@ def encode(
                 "--append": append,
             }
         )
-        found = find_run(run, runs)
+        found = find_exported(run, runs)
         encoder = load_encoder(run_model(found), settings)
         reports = [
             encode_run_part(found, name, encoder, options) for name in ("queries", "database")

@@ -177,10 +177,10 @@ class _Conventions:
 def _run_subject(
     run: Path | None, runs: Path, settings: RuntimeSettings, n_workers: int | None
 ) -> Subject:
-    from hashkit.cli.locate import find_run
+    from hashkit.cli.locate import find_exported
     from hashkit.cli.subject import Subject
 
-    return Subject.of_run(find_run(run, runs), settings, n_workers)
+    return Subject.of_run(find_exported(run, runs), settings, n_workers)
 
 
 def _file_subject(

@@ -70,7 +70,7 @@ def export(
       hashkit export --onnx --precision int8
       hashkit export --web site/
     """  # noqa: D301
-    from hashkit.cli.locate import find_run
+    from hashkit.cli.locate import find_exported, find_run
 
     if web is not None:
         _refuse_with_web(
@@ -85,7 +85,7 @@ def export(
         from hashkit.cli.web import check_web, export_web_page
 
         runtime = check_web(web, web_runtime)
-        document = export_web_page(find_run(run, runs), web, runtime, web_images)
+        document = export_web_page(find_exported(run, runs), web, runtime, web_images)
         if json:
             emit_json(document)
         return
@@ -97,7 +97,7 @@ def export(
                 f"--checkpoint does not go with --precision {precision}, which is made from the "
                 "run's model.onnx: hashkit export --onnx --checkpoint FILE first"
             )
-        document = _export_precision(find_run(run, runs), path, precision, allow_loss)
+        document = _export_precision(find_exported(run, runs), path, precision, allow_loss)
     else:
         if allow_loss:
             raise ConfigError("--allow-loss goes with --precision fp16 or int8: fp32 loses nothing")

@@ -113,13 +113,19 @@ def _run_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "best held out", _brief(facts["best_held_out"])
     steps = [f"step {step}" for step in facts["snapshots"]] + ["best"] * facts["has_best"]
     yield "checkpoints", ", ".join(steps) or "none"
-    has_model = facts["model_bytes"] is not None
-    yield "model.onnx", file_size(facts["model_bytes"]) if has_model else "none"
+    yield "model.onnx", _model_text(facts)
     yield "queries.h5", _bank_text(facts["queries"])
     yield "bank.h5", _bank_text(facts["database"])
     if facts["evaluation"] is not None:
         yield "evaluation", _brief(facts["evaluation"])
     yield "next", facts["next"]
+
+
+def _model_text(facts: Mapping[str, Any]) -> str:
+    if facts["model_bytes"] is None:
+        return "none"
+    outdated = ", of other weights than the checkpoint" if facts["is_model_outdated"] else ""
+    return file_size(facts["model_bytes"]) + outdated
 
 
 def _bank_text(bank: Mapping[str, Any] | None) -> str:

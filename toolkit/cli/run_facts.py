@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from hashkit.cli.locate import is_outdated
 from hashkit.errors import BankError, EvaluationError
 from hashkit.runs import Run
 
@@ -57,6 +58,7 @@ def run_facts(path: Path) -> dict[str, Any]:
         "snapshots": [step for step, _ in run.snapshots()],
         "has_best": run.best_path.is_file(),
         "model_bytes": run.model_path.stat().st_size if run.model_path.is_file() else None,
+        "is_model_outdated": is_outdated(run),
         "queries": _bank(run.queries_path),
         "database": _bank(run.bank_path),
         "evaluation": _evaluation(run),
@@ -110,7 +112,7 @@ def _next(run: Run, facts: Mapping[str, Any]) -> str:
     run_option = f"--run {shlex.quote(str(run.path))}"
     if not facts["is_trained"]:
         return f"hashkit train --resume {run_option}"
-    if facts["model_bytes"] is None:
+    if facts["model_bytes"] is None or facts["is_model_outdated"]:
         return f"hashkit export --onnx {run_option}"
     banks = (facts["queries"], facts["database"])
     if facts["triplets"] is None and not all(bank and bank.get("is_complete") for bank in banks):

@@ -150,13 +150,13 @@ class _Place:
         n_workers: int | None,
     ) -> None:
         from hashkit.bank import Bank
-        from hashkit.cli.locate import find_run
+        from hashkit.cli.locate import find_exported
 
         self._settings = settings
         self._n_workers = n_workers
         self._run: Run | None = None
         if not banks or model is None:
-            self._run = find_run(run, runs)
+            self._run = find_exported(run, runs)
         self.image = RowImages(self._run)
         self._model = model
         if not banks:

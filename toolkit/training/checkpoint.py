@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from hashkit.checkpoint_header import HEADER_KEY
 from hashkit.errors import CheckpointError, ConfigError, ModelError
 from hashkit.files import written_whole
 from hashkit.manifest import Manifest
@@ -41,7 +42,6 @@ __all__ = [
 ]
 
 FORMAT_VERSION: Final = 2
-_HEADER_KEY: Final = "hashkit"
 _MODEL: Final = "model."
 _LOSSES: Final = "losses."
 _OPTIMISER: Final = "optimiser."
@@ -104,7 +104,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     tensors |= {_OPTIMISER + name: value for name, value in checkpoint.optimiser.items()}
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with written_whole(path) as part:
-        part.write_bytes(save(plain, metadata={_HEADER_KEY: json.dumps(header)}))
+        part.write_bytes(save(plain, metadata={HEADER_KEY: json.dumps(header)}))
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -117,7 +117,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})[_HEADER_KEY])
+            header = json.loads((file.metadata() or {})[HEADER_KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if header["format_version"] != FORMAT_VERSION:
             raise CheckpointError(
