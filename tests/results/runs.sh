@@ -31,8 +31,8 @@ table() {
 best       best-s0          59k      12,24,32,48  yes  $held --epochs $best
 best       best-s1          59k      12,24,32,48  no   $held --epochs $best --seed 1
 best       best-s2          59k      12,24,32,48  no   $held --epochs $best --seed 2
-paper      paper-s0         59k      12,48        yes  $held --recipe paper --mirror --lr 0.02 --epochs $paper
-paper      caffe-dnnh-s0    59k      12,48        yes  $held --recipe caffe-dnnh --mirror --lr 0.02 --epochs $paper
+paper      paper-s0         59k      12,48        yes  $held --recipe paper --mirror --epochs $paper
+paper      caffe-dnnh-s0    59k      12,48        yes  $held --recipe caffe-dnnh --mirror --epochs $paper
 pretrained pretrained-s0    59k      48           no   $held --recipe pretrained --size 160 --epochs $pretrained
 full       best-full-s0     full     12,48        yes  --holdout 0.02 --validate-epochs 1 --cutout 0 --lr 0.008 --epochs $full
 fashion    fashion-s0       fashion  12,48        yes  $held --epochs $fashion
