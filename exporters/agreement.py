@@ -14,6 +14,7 @@ from hashkit.codes import binarize
 from hashkit.codesets import CodeSet
 from hashkit.errors import ConfigError
 from hashkit.evaluation import expected_map
+from hashkit.exporters.json_values import finite_or_none
 from hashkit.index import search
 from hashkit.meter import Meter
 from hashkit.runtimes.answers import Answers, answers_of
@@ -131,11 +132,7 @@ class Agreement:
 
     def to_dict(self) -> dict[str, Any]:
         """Fields and ``map_lost`` as JSON-ready values; what is not finite is None."""
-        fields = dataclasses.asdict(self) | {"map_lost": self.map_lost}
-        return {
-            name: None if isinstance(value, float) and not np.isfinite(value) else value
-            for name, value in fields.items()
-        }
+        return finite_or_none(dataclasses.asdict(self) | {"map_lost": self.map_lost})
 
     def summary(self) -> str:
         """One line for people."""

@@ -6,115 +6,24 @@ import dataclasses
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.datasets.imageset import spread_rows
-from hashkit.errors import ConfigError
 from hashkit.exporters.agreement import Agreement, Sample, compare_answers, share_near_zero
+from hashkit.exporters.bench_settings import BenchSettings, Floors
 from hashkit.exporters.contenders import Contender
 from hashkit.meter import Meter
 from hashkit.runtimes.answers import Answers
 from hashkit.runtimes.measuring import Measurement, MeasuringJob
 from hashkit.runtimes.measuring_process import measure_apart
-from hashkit.runtimes.settings import RuntimeSettings
 
-__all__ = ["BenchRow", "BenchSettings", "Floors", "Status", "bench"]
+__all__ = ["BenchRow", "Status", "bench"]
 
 Status: TypeAlias = Literal["ok", "absent", "failed", "beyond"]
 Progress: TypeAlias = Callable[[int, int], None]
-
-_SLOW_BATCH: Final = 4
-"""Largest batch that is timed in a runtime that is meant for a few images."""
-
-
-@dataclasses.dataclass(frozen=True)
-class BenchSettings:
-    """How everything is measured.
-
-    Attributes
-    ----------
-    batch_sizes
-        Batch sizes that are timed; 1 is always among them.
-    seconds
-        Time for each batch size; three batches at least.
-    n_starts
-        Fresh processes, of which the median start counts; one for a slow runtime.
-    n_slow_images
-        Images that a slow runtime answers.
-    timeout_seconds
-        After this time a process is killed.
-    profile
-        See `hashkit.runtimes.settings.RuntimeSettings`.
-
-    Raises
-    ------
-    ConfigError
-        If a number is out of range, or the profile unknown.
-    """
-
-    batch_sizes: tuple[int, ...] = (1, 4, 16, 64)
-    seconds: float = 2.0
-    n_starts: int = 3
-    n_slow_images: int = 16
-    timeout_seconds: float = 900.0
-    profile: str = "exact"
-
-    def __post_init__(self) -> None:
-        RuntimeSettings(profile=self.profile)  # refuses an unknown one
-        for name, least in (("n_starts", 1), ("n_slow_images", 2)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} must be at least {least}, not {getattr(self, name)}")
-        for name in ("seconds", "timeout_seconds"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} must be above 0, not {getattr(self, name)}")
-        if min(self.batch_sizes, default=1) < 1:
-            raise ConfigError(f"batch sizes must be at least 1, not {list(self.batch_sizes)}")
-        object.__setattr__(self, "batch_sizes", tuple(sorted({1, *self.batch_sizes})))
-
-    def batch_sizes_of(self, contender: Contender) -> tuple[int, ...]:
-        """Batch sizes that one contender is timed at."""
-        return tuple(
-            size for size in self.batch_sizes if not contender.is_slow or size <= _SLOW_BATCH
-        )
-
-    def n_starts_of(self, contender: Contender) -> int:
-        """Fresh processes of one contender."""
-        return 1 if contender.is_slow else self.n_starts
-
-    def n_steps(self, contender: Contender) -> int:
-        """Steps that measuring a contender takes: starts, batch sizes, answers."""
-        return self.n_starts_of(contender) + len(self.batch_sizes_of(contender)) + 1
-
-
-@dataclasses.dataclass(frozen=True)
-class Floors:
-    """What every row that ran must keep to.
-
-    Attributes
-    ----------
-    max_flips
-        Bits flipped against the reference, of a million, at most; None for any.
-    min_map
-        mAP at least; None for any. Rows of a few images have none, and keep to it.
-    """
-
-    max_flips: float | None = None
-    min_map: float | None = None
-
-    def misses(self, found: Agreement) -> list[str]:
-        """What a row misses, a few words each; a value that is not a number misses any floor."""
-        misses = []
-        if self.max_flips is not None and not found.flipped_per_million <= self.max_flips:
-            misses.append(
-                f"{found.flipped_per_million:,.0f} of a million bits flipped "
-                f"({self.max_flips:,g} allowed)"
-            )
-        if self.min_map is not None and found.map is not None and not found.map >= self.min_map:
-            misses.append(f"mAP {found.map:.4f} (at least {self.min_map:g} wanted)")
-        return misses
 
 
 @dataclasses.dataclass(frozen=True)

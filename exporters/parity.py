@@ -14,6 +14,7 @@ from torch import nn
 
 from hashkit.codes import binarize
 from hashkit.errors import ConfigError
+from hashkit.exporters.json_values import finite_or_none
 from hashkit.exporters.torch_model import run_module
 from hashkit.runtimes.answers import answers_of
 from hashkit.runtimes.onnxruntime_session import OnnxRuntimeSession
@@ -91,12 +92,8 @@ class ParityReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Fields and ``passed`` as JSON-ready values; a logit that is not finite is None."""
-        fields = dataclasses.asdict(self) | {"passed": self.passed}
-        fields["batch_sizes"] = list(self.batch_sizes)
-        for name, value in fields.items():
-            if isinstance(value, float) and not np.isfinite(value):
-                fields[name] = None
-        return fields
+        changed = {"batch_sizes": list(self.batch_sizes), "passed": self.passed}
+        return finite_or_none(dataclasses.asdict(self) | changed)
 
     def summary(self) -> str:
         """One line for people."""

@@ -188,5 +188,5 @@ def _time(encoder: Encoder, batch: NDArray[np.uint8], seconds: float) -> BatchTi
         started = time.perf_counter()
         encoder.run(batch)
         times.append(time.perf_counter() - started)
-    p95 = float(np.quantile(times, 0.95, method="higher"))
+    p95 = float(np.quantile(times, 0.95, method="inverted_cdf"))
     return BatchTiming(len(batch), len(times), float(np.median(times)), p95)

@@ -177,7 +177,7 @@ def _time_limit(process: subprocess.Popen[str], seconds: float) -> Iterator[thre
         is_over.set()
         process.kill()
 
-    timer = threading.Timer(seconds, end)
+    timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), end)
     timer.daemon = True
     timer.start()
     try:

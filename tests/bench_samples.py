@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnx
+import pytest
+from linear_models import linear_model
 from numpy.typing import NDArray
-from small_models import linear_model, linear_weights
+from PIL import Image
 
+from hashkit.cli.bench_output import bench_document
+from hashkit.cli.bench_subject import BenchSubject, TrialSet
 from hashkit.codes import binarize
+from hashkit.exporters import bench
 from hashkit.exporters.agreement import Sample
-from hashkit.exporters.contenders import Candidate, read_candidates
+from hashkit.exporters.bench import BenchRow
+from hashkit.exporters.bench_settings import BenchSettings, Floors
+from hashkit.exporters.contenders import Candidate, Wanted, contenders, read_candidates
 from hashkit.runtimes.answers import Answers
 from hashkit.runtimes.contract import PRECISION_KEY
 from hashkit.runtimes.measuring import BatchTiming, Measurement, MeasuringJob
 from hashkit.runtimes.measuring_process import Outcome
 
 N_BITS, HEIGHT, WIDTH = 12, 4, 5
+
+SETTINGS = BenchSettings((1, 4), n_starts=2, n_slow_images=5)
+NO_DRIVER = Outcome("absent", None, "there is no NVIDIA driver")
+NO_GPU = {(name, "cuda"): NO_DRIVER for name in ("onnxruntime", "onnxruntime-tensorrt")}
+NO_OPENVINO = Outcome(
+    "absent", None, "openvino is not installed: pip install 'hashkit-retrieval[openvino]'"
+)
 
 
 def model_of(path: Path, precision: str, seed: int = 0, **metadata: str) -> Path:
@@ -53,11 +68,18 @@ def answers_of(model: str | Path, pixels: NDArray[np.uint8]) -> Answers:
     return Answers(binarize(logits), logits)
 
 
-def stand_in(
-    outcomes: dict[tuple[str, str], Outcome] | None = None,
-    change: Callable[[MeasuringJob, Answers], Answers] | None = None,
-) -> Callable[..., Outcome]:
-    """A `measure_apart` that computes here, takes no time, and keeps its ``jobs``.
+class Call(NamedTuple):
+    """How `measure_apart` was called."""
+
+    job: MeasuringJob
+    n_images: int
+    n_starts: int
+    timeout_seconds: float
+    worker: str
+
+
+class StandIn:
+    """A `measure_apart` that computes here, takes no time, and keeps its ``calls``.
 
     Parameters
     ----------
@@ -66,16 +88,25 @@ def stand_in(
     change
         What some answer instead.
     """
-    jobs: list[MeasuringJob] = []
 
-    def measure_apart(job: MeasuringJob, *, n_starts, timeout_seconds, worker, step) -> Outcome:
-        jobs.append(job)
-        ended = (outcomes or {}).get((job.runtime, job.device))
+    def __init__(
+        self,
+        outcomes: Mapping[tuple[str, str], Outcome] | None = None,
+        change: Callable[[MeasuringJob, Answers], Answers] | None = None,
+    ) -> None:
+        self._outcomes = outcomes or {}
+        self._change = change
+        self.calls: list[Call] = []
+
+    def __call__(self, job: MeasuringJob, *, n_starts, timeout_seconds, worker, step) -> Outcome:
+        pixels = np.load(job.images)
+        self.calls.append(Call(job, len(pixels), n_starts, timeout_seconds, worker))
+        ended = self._outcomes.get((job.runtime, job.device))
         if ended is not None:
             return ended
-        answers = answers_of(job.model, np.load(job.images))
-        if change is not None:
-            answers = change(job, answers)
+        answers = answers_of(job.model, pixels)
+        if self._change is not None:
+            answers = self._change(job, answers)
         answers.save(Path(job.answers))
         for name in ["start"] * n_starts + ["batch"] * len(job.batch_sizes) + ["answers"]:
             step(name)
@@ -83,10 +114,44 @@ def stand_in(
         about = (f"{job.runtime} 1.0", f"{job.device.upper()}ExecutionProvider", "fp32")
         return Outcome("ok", Measurement(*about, 0.5, 80_000_000, timings))
 
-    measure_apart.jobs = jobs  # type: ignore[attr-defined]
-    return measure_apart
+
+def measured(
+    monkeypatch: pytest.MonkeyPatch,
+    folder: Path,
+    *,
+    wanted: Wanted | None = None,
+    floors: Floors | None = None,
+    images: Sample | None = None,
+    outcomes: Mapping[tuple[str, str], Outcome] | None = None,
+    change: Callable[[MeasuringJob, Answers], Answers] | None = None,
+) -> list[BenchRow]:
+    """Rows of both models on a machine without a GPU, by a stand-in for the processes."""
+    stand_in = StandIn(NO_GPU | (outcomes or {}), change)
+    monkeypatch.setattr(bench, "measure_apart", stand_in)
+    rows = contenders(candidates(folder), wanted or Wanted())
+    return bench.bench(rows, images or sample(), SETTINGS, floors or Floors())
 
 
-def weights_of(seed: int) -> NDArray[np.float32]:
-    """Weights of `model_of`."""
-    return linear_weights(HEIGHT * WIDTH * 3, N_BITS, seed)
+def document_of(
+    folder: Path,
+    rows: list[BenchRow],
+    images: Sample | None = None,
+    *,
+    is_random: bool = False,
+    floors: Floors | None = None,
+    wanted: Wanted | None = None,
+) -> dict:
+    """The document of rows."""
+    subject = BenchSubject("a <b>", candidates(folder))
+    trial = TrialSet(images or sample(), "noise | and more", is_random)
+    return bench_document(subject, trial, SETTINGS, floors or Floors(), wanted or Wanted(), rows)
+
+
+def write_photos(folder: Path, per_class: int = 6) -> None:
+    """Write random pixels as three class folders: labels, but nothing to learn."""
+    rng = np.random.default_rng(0)
+    for label in ("nought", "one", "two"):
+        (folder / label).mkdir(parents=True)
+        for number in range(per_class):
+            pixels = rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / label / f"{number}.png")

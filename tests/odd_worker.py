@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -16,6 +17,8 @@ from hashkit.runtimes.measuring import MeasuringJob
 from hashkit.runtimes.measuring_worker import serve
 
 SIZE, N_BITS = 2, 8
+FOR_EVER = 600
+"""Seconds: longer than a test may take, so that whoever waits for the end of a hang fails."""
 
 
 class PixelModel:
@@ -34,6 +37,15 @@ class PixelModel:
         return binarize(logits), logits
 
 
+class StallingModel(PixelModel):
+    """Answers one image, and then never again."""
+
+    def run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        if self.batches:
+            time.sleep(FOR_EVER)
+        return super().run(images)
+
+
 def opener(job: MeasuringJob):
     Path(job.model).write_text(str(os.getpid()))
     if job.runtime == "babbles":
@@ -44,11 +56,13 @@ def opener(job: MeasuringJob):
         os.abort()
     if job.runtime == "exits":
         os._exit(3)
-    if job.runtime == "hangs":
-        time.sleep(120)
     if job.runtime == "raises":
         raise RuntimeError("no such luck\nand more")
-    return lambda _: PixelModel()
+    if job.runtime == "hangs":
+        time.sleep(FOR_EVER)
+    if job.runtime == "is deaf":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    return lambda _: StallingModel() if job.runtime in ("stalls", "is deaf") else PixelModel()
 
 
 if __name__ == "__main__":

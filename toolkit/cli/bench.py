@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from hashkit.cli.console import INTERRUPTED, emit_json, note, progress_bar
 from hashkit.cli.options import JsonOption, ProfileOption, RunOption, RunsOption, parse_integers
 from hashkit.errors import ConfigError
+from hashkit.exporters.bench_settings import BenchSettings, Floors
 from hashkit.runs import DEFAULT_RUNS_DIR
 
 if TYPE_CHECKING:
     from hashkit.cli.bench_subject import TrialSet
-    from hashkit.exporters.bench import BenchRow, BenchSettings, Floors
+    from hashkit.exporters.bench import BenchRow
     from hashkit.exporters.contenders import Contender
 
 __all__ = ["bench"]
+
+_DEFAULTS: Final = BenchSettings()
 
 
 def bench(
@@ -68,22 +71,22 @@ def bench(
     device: Annotated[
         str, typer.Option("--device", help="auto for every device, cpu or cuda.")
     ] = "auto",
-    profile: ProfileOption = "exact",
+    profile: ProfileOption = _DEFAULTS.profile,
     batches: Annotated[
         str, typer.Option("--batches", help="Batch sizes to time, separated by commas.")
-    ] = "1,4,16,64",
+    ] = ",".join(map(str, _DEFAULTS.batch_sizes)),
     seconds: Annotated[
         float, typer.Option("--seconds", help="Time for each batch size; 3 batches at least.")
-    ] = 2.0,
+    ] = _DEFAULTS.seconds,
     starts: Annotated[
         int, typer.Option("--starts", min=1, help="Fresh processes; the median start counts.")
-    ] = 3,
+    ] = _DEFAULTS.n_starts,
     slow_images: Annotated[
         int, typer.Option("--slow-images", min=2, help="Images for the runtime reference.")
-    ] = 16,
+    ] = _DEFAULTS.n_slow_images,
     timeout: Annotated[
         float, typer.Option("--timeout", help="Seconds after which a process is ended.")
-    ] = 900.0,
+    ] = _DEFAULTS.timeout_seconds,
     max_flips: Annotated[
         float | None,
         typer.Option("--max-flips", help="Fail beyond so many bits flipped of a million."),
@@ -111,18 +114,17 @@ def bench(
     """  # noqa: D301
     from hashkit.cli.bench_output import bench_document, print_bench
     from hashkit.cli.bench_subject import BenchSubject, WantedImages
-    from hashkit.exporters.bench import BenchSettings, Floors
     from hashkit.exporters.contenders import Wanted, contenders
 
     wanted = Wanted(_names(runtimes), _names(precisions), device)
     floors = Floors(max_flips, min_map)
     settings = BenchSettings(
-        parse_integers("--batches", batches),
-        seconds,
-        starts,
-        slow_images,
-        timeout,
-        profile,
+        batch_sizes=parse_integers("--batches", batches),
+        seconds=seconds,
+        n_starts=starts,
+        n_slow_images=slow_images,
+        timeout_seconds=timeout,
+        profile=profile,
     )
     wanted_images = WantedImages(images, random, queries, database)
     subject = BenchSubject.open(model or [], run, runs)

@@ -12,7 +12,8 @@ from rich.table import Table
 from hashkit import __version__
 from hashkit.cli.bench_subject import BenchSubject, TrialSet
 from hashkit.cli.machine import describe_machine
-from hashkit.exporters.bench import BenchRow, BenchSettings, Floors
+from hashkit.exporters.bench import BenchRow
+from hashkit.exporters.bench_settings import BenchSettings, Floors
 from hashkit.exporters.contenders import Wanted
 from hashkit.report.bench_table import Column, columns_of, facts_of, notes_of, table_of
 
@@ -55,7 +56,7 @@ def problems_of(rows: Sequence[BenchRow], wanted: Wanted) -> list[str]:
     """Why a benchmark does not end well, a sentence each.
 
     A row that failed or is beyond a floor; a runtime that was asked for by name and is nowhere
-    here; CUDA, where it was asked for and is not here.
+    here; CUDA, where it was asked for and is not here; no row to compare others with.
     """
     problems = [
         f"{row.contender.title}, {row.contender.precision}: {row.detail}"
@@ -68,6 +69,8 @@ def problems_of(rows: Sequence[BenchRow], wanted: Wanted) -> list[str]:
         is_named = wanted.runtimes is not None and name in wanted.runtimes and name not in there
         if row.status == "absent" and (is_named or wanted.device == "cuda"):
             problems.append(f"{row.contender.title} was asked for: {row.detail}")
+    if not problems and not any(row.is_reference for row in rows):
+        problems.append("no row ran that the others could be compared with")
     return problems
 
 

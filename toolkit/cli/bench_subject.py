@@ -41,10 +41,10 @@ class WantedImages:
         If both kinds are asked for.
     """
 
-    spec: str | None = None
-    is_random: bool = False
-    n_queries: int = 200
-    n_database: int = 1000
+    spec: str | None
+    is_random: bool
+    n_queries: int
+    n_database: int
 
     def __post_init__(self) -> None:
         if self.spec is not None and self.is_random:
