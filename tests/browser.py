@@ -19,6 +19,12 @@ from hashkit.exporters.web.runtime import find_runtime
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
+WEBGPU_IN_SOFTWARE = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
+"""Arguments by which Chromium offers WebGPU without a graphics card; else it finds no adapter."""
+
+WEBGPU_ON_GPU = ("--enable-gpu", "--enable-unsafe-webgpu", "--enable-features=Vulkan")
+"""Arguments by which it offers that of a graphics card, which it is started without otherwise."""
+
 PAGE = '<!doctype html><meta charset="utf-8"><script type="module" src="/test/run.js"></script>'
 RUN = """
 try {
@@ -111,11 +117,14 @@ class Site:
         self._thread.join()
         self._server.server_close()
 
-    def run(self, script: str, timeout: float = 240) -> Any:
-        """What a module's default function gives in the browser, as JSON."""
+    def run(self, script: str, timeout: float = 240, *arguments: str) -> Any:
+        """What a module's default function gives in the browser, as JSON.
+
+        Further arguments are the browser's.
+        """
         self.script = script
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-            browser = open_browser(profile, f"{self.address}/test/")
+            browser = open_browser(profile, *arguments, f"{self.address}/test/")
             try:
                 answer = self.answers.get(timeout=timeout)
             finally:
@@ -129,7 +138,8 @@ class Site:
 def open_browser(profile: str, *arguments: str) -> subprocess.Popen[bytes]:
     """Start headless Chromium with a profile of its own."""
     assert CHROMIUM is not None
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--no-first-run"]
+    command += [] if set(WEBGPU_ON_GPU) <= set(arguments) else ["--disable-gpu"]
     command += ["--disable-dev-shm-usage", "--disable-background-networking"]
     command += [f"--user-data-dir={profile}", *arguments]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -69,7 +69,7 @@ async function page() {
   told.address = state(inside);
   told.overflow = inside.documentElement.scrollWidth - width;
   told.unnamed = [...inside.querySelectorAll("button, input")].filter(
-    (one) => !(one.getAttribute("aria-label") || one.textContent).trim(),
+    (one) => !(one.getAttribute("aria-label") || one.textContent || labels(one)).trim(),
   ).length;
 
   const picture = await (await fetch("/pictures/crop-000.png")).blob();
@@ -100,6 +100,10 @@ async function page() {
   await until(() => !frame.contentDocument.getElementById("error").hidden);
   told.unknown = frame.contentDocument.getElementById("error").textContent;
   return told;
+}
+
+function labels(control) {
+  return [...(control.labels ?? [])].map((label) => label.textContent).join(" ");
 }
 
 function state(inside) {

@@ -19,7 +19,12 @@ from hashkit.datasets.spec import DataSpec
 from hashkit.errors import BankError, BankMismatchError, ConfigError
 from hashkit.exporters.web import runtime as web_runtime
 from hashkit.exporters.web.folder import DEFAULT_IMAGES, check_target, export_web
-from hashkit.exporters.web.runtime import RUNTIME_FILES, RUNTIME_VERSION, find_runtime
+from hashkit.exporters.web.runtime import (
+    RUNTIME_FILES,
+    RUNTIME_VERSION,
+    WEBGPU_RUNTIME_FILES,
+    find_runtime,
+)
 from hashkit.manifest import Manifest
 from hashkit.runs import Run
 
@@ -32,7 +37,7 @@ def write_runtime(package: Path, version: str = RUNTIME_VERSION) -> Path:
     (package / "dist").mkdir(parents=True)
     fields = {"name": "onnxruntime-web", "version": version}
     (package / "package.json").write_text(json.dumps(fields))
-    for name in RUNTIME_FILES:
+    for name in RUNTIME_FILES | WEBGPU_RUNTIME_FILES:
         (package / "dist" / name).write_text(f"stands for {name}")
     return package
 
@@ -41,11 +46,12 @@ def write_runtime(package: Path, version: str = RUNTIME_VERSION) -> Path:
 def runtime(tmp_path, monkeypatch) -> Path:
     """A made-up runtime whose files are taken for the published ones."""
     package = write_runtime(tmp_path / "npm" / "node_modules" / "onnxruntime-web")
-    known = {
-        name: (target, hashlib.sha256(f"stands for {name}".encode()).hexdigest())
-        for name, (target, _) in RUNTIME_FILES.items()
-    }
-    monkeypatch.setattr(web_runtime, "RUNTIME_FILES", known)
+    for files in ("RUNTIME_FILES", "WEBGPU_RUNTIME_FILES"):
+        known = {
+            name: (target, hashlib.sha256(f"stands for {name}".encode()).hexdigest())
+            for name, (target, _) in getattr(web_runtime, files).items()
+        }
+        monkeypatch.setattr(web_runtime, files, known)
     return package
 
 
@@ -129,7 +135,7 @@ def test_nothing_is_fetched_from_elsewhere(place, runtime):
         }
         assert addresses == set(), name
         for used in re.findall(r'(?:from|import\(|src=|href=) ?"([^"]+)"', text):
-            assert (site / used).is_file() or used == "./runtime/ort.wasm.js", used
+            assert (site / used).is_file() or used == "./runtime/ort.js", used
     assert "default-src 'self'" in texts["index.html"]
 
 
@@ -265,6 +271,15 @@ def test_files_that_are_not_the_published_ones_are_refused(place, runtime):
     assert not (place / "site").exists()
 
 
+def test_the_folder_holds_one_runtime_and_says_which(place, runtime):
+    for webgpu, files in ((False, RUNTIME_FILES), (True, WEBGPU_RUNTIME_FILES)):
+        _, report = export(place, runtime, webgpu=webgpu)
+        found = {path.name: path.read_text() for path in (place / "site" / "runtime").iterdir()}
+        assert found == {target: f"stands for {name}" for name, (target, _) in files.items()}
+        manifest = json.loads((place / "site" / "manifest.json").read_text())
+        assert (manifest["webgpu"], report.to_dict()["webgpu"]) == (webgpu, webgpu)
+
+
 def test_npm_installs_the_version_that_is_known():
     package = json.loads((ROOT / "package.json").read_text())
     assert package["dependencies"] == {"onnxruntime-web": RUNTIME_VERSION}
@@ -284,6 +299,9 @@ def test_the_command_takes_the_newest_run(place, runtime, monkeypatch):
     assert "20 images of 1,597, spread over the database" in outcome.stderr
     assert run.bank_path.is_file()
     assert images_of(place / "site")["labels"][0] is not None
+    assert outcome.json["webgpu"] is False
+    outcome = succeed(f"export --web site --web-images 2 --web-runtime {runtime} --web-gpu --json")
+    assert outcome.json["webgpu"] is True
 
 
 def test_the_command_says_what_is_missing(tmp_path, monkeypatch):
@@ -292,6 +310,7 @@ def test_the_command_says_what_is_missing(tmp_path, monkeypatch):
     assert "does not go with --web" in fail("export --onnx --web site")
     assert "does not go with --web" in fail("export model.onnx --web site")
     assert "--web FOLDER" in fail("export")
+    assert "goes with --web FOLDER" in fail("export --onnx --web-gpu")
 
 
 def test_the_default_is_the_library_s():

@@ -47,6 +47,8 @@ class WebReport:
         Files of the folder, and their bytes together.
     n_bits
         Bits of a code.
+    webgpu
+        Whether readers can choose to run the model on their GPU.
     model_sha256
         SHA-256 of the model's file, hexadecimal.
     """
@@ -58,6 +60,7 @@ class WebReport:
     n_files: int
     n_bytes: int
     n_bits: int
+    webgpu: bool
     model_sha256: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,6 +75,7 @@ def export_web(
     bank: Bank,
     image_of: ImageFinder,
     runtime: Path,
+    webgpu: bool = False,
     n_images: int = DEFAULT_IMAGES,
     progress: Callable[[int, int], None] | None = None,
 ) -> WebReport:
@@ -91,6 +95,8 @@ def export_web(
         Finds the image of a row of the bank.
     runtime
         Folder of the npm package onnxruntime-web, as `find_runtime` gives it.
+    webgpu
+        Let readers choose to run the model on their GPU; the runtime is larger then.
     n_images
         Images of the bank to take, at most, spread over it.
     progress
@@ -118,13 +124,14 @@ def export_web(
     n_database = len(bank) - bank.n_deleted
     with _appearing_whole(folder) as part:
         _copy_page(part)
-        copy_runtime(runtime, part / "runtime")
+        copy_runtime(runtime, part / "runtime", webgpu=webgpu)
         shutil.copyfile(model, part / "model.onnx")
         n_thumbnails = write_images(part / "bank", bank, rows, image_of, progress)
         document = {
             "hashkit_web": FORMAT_VERSION,
             "hashkit": __version__,
             "onnxruntime_web": RUNTIME_VERSION,
+            "webgpu": webgpu,
             "model": description.manifest.to_dict(),
             "input": rule,
             "precision": description.precision,
@@ -144,6 +151,7 @@ def export_web(
         n_files=len(sizes),
         n_bytes=sum(sizes),
         n_bits=bank.n_bits,
+        webgpu=webgpu,
         model_sha256=model_sha256,
     )
 

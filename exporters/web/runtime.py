@@ -10,14 +10,20 @@ from typing import Final
 from hashkit.errors import ConfigError
 from hashkit.files import file_digest
 
-__all__ = ["RUNTIME_FILES", "RUNTIME_VERSION", "copy_runtime", "find_runtime"]
+__all__ = [
+    "RUNTIME_FILES",
+    "RUNTIME_VERSION",
+    "WEBGPU_RUNTIME_FILES",
+    "copy_runtime",
+    "find_runtime",
+]
 
 RUNTIME_VERSION: Final = "1.30.0"
 """The one version of onnxruntime-web whose files are known."""
 
 RUNTIME_FILES: Final = {
     "ort.wasm.bundle.min.mjs": (
-        "ort.wasm.js",
+        "ort.js",
         "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
     ),
     "ort-wasm-simd-threaded.wasm": (
@@ -29,6 +35,22 @@ RUNTIME_FILES: Final = {
 
 They are renamed as some web servers do not know ``.mjs``, and browsers refuse scripts of a type
 that is none.
+"""
+
+WEBGPU_RUNTIME_FILES: Final = {
+    "ort.webgpu.bundle.min.mjs": (
+        "ort.js",
+        "0730816731ce2cdfb06f273da065d4a1c7091eb9d1756a83b2916c8a89d015e2",
+    ),
+    "ort-wasm-simd-threaded.asyncify.wasm": (
+        "ort.wasm",
+        "39f9f0894d478800487ed9f7dbe92618498db320cf55c8e3d89adff8dce658da",
+    ),
+}
+"""The same for the build that runs models on the processor and by WebGPU.
+
+Of the builds that do, it is the one that needs nothing else of a browser: with the smaller one,
+``jspi``, a browser that lacks this extension of WebAssembly could not use the processor either.
 """
 
 _INSTALL: Final = f"npm install onnxruntime-web@{RUNTIME_VERSION}"
@@ -63,8 +85,17 @@ def find_runtime(path: Path | None = None) -> Path:
     )
 
 
-def copy_runtime(runtime: Path, folder: Path) -> None:
+def copy_runtime(runtime: Path, folder: Path, *, webgpu: bool = False) -> None:
     """Copy the files that the page needs from the package's folder.
+
+    Parameters
+    ----------
+    runtime
+        The package's folder.
+    folder
+        Folder to write.
+    webgpu
+        Take the build that can run models by WebGPU too.
 
     Raises
     ------
@@ -72,7 +103,8 @@ def copy_runtime(runtime: Path, folder: Path) -> None:
         If one is missing, or is not the published file.
     """
     folder.mkdir(parents=True)
-    for name, (target, expected) in RUNTIME_FILES.items():
+    files = WEBGPU_RUNTIME_FILES if webgpu else RUNTIME_FILES
+    for name, (target, expected) in files.items():
         source = runtime / "dist" / name
         try:
             found = file_digest(source, "sha256")

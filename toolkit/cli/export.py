@@ -59,6 +59,10 @@ def export(
             show_default="node_modules/onnxruntime-web",
         ),
     ] = None,
+    web_gpu: Annotated[
+        bool,
+        typer.Option("--web-gpu", help="Let readers of the page run the model on their GPU."),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Export a trained model to a file that is verified on real images.
@@ -85,10 +89,12 @@ def export(
         from hashkit.cli.web import check_web, export_web_page
 
         runtime = check_web(web, web_runtime)
-        document = export_web_page(find_exported(run, runs), web, runtime, web_images)
+        document = export_web_page(find_exported(run, runs), web, runtime, web_images, web_gpu)
         if json:
             emit_json(document)
         return
+    if web_gpu:
+        raise ConfigError("--web-gpu goes with --web FOLDER, the page that it is for")
     if not onnx:
         raise ConfigError("choose what to export to: hashkit export --onnx, or --web FOLDER")
     if precision != "fp32":

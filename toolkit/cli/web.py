@@ -32,7 +32,9 @@ def check_web(folder: Path, runtime: Path | None) -> Path:
     return find_runtime(runtime)
 
 
-def export_web_page(run: Run, folder: Path, runtime: Path, n_images: int) -> dict[str, Any]:
+def export_web_page(
+    run: Run, folder: Path, runtime: Path, n_images: int, webgpu: bool
+) -> dict[str, Any]:
     """Write the page of a run's model and database, with progress; returns its report.
 
     The database is encoded first if it has no bank yet.
@@ -52,6 +54,7 @@ def export_web_page(run: Run, folder: Path, runtime: Path, n_images: int) -> dic
                 bank=bank,
                 image_of=lambda row: find(bank, row),
                 runtime=runtime,
+                webgpu=webgpu,
                 n_images=n_images,
                 progress=lambda done, _: bar.update(done),
             )

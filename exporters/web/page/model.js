@@ -1,12 +1,16 @@
-// The model: ONNX Runtime in WebAssembly, on one thread, which needs no special server headers.
+// The model on the processor: ONNX Runtime in WebAssembly.
 
-import * as ort from "./runtime/ort.wasm.js";
-import { fetchFile } from "./files.js";
+import { openSession, runSession } from "./session.js";
 
 /** A loaded model. */
 export class Model {
+  /** Where it runs. */
+  place = "wasm";
+  /** The same as a sentence. */
+  line = "Runs on the processor: the same codes as in Python.";
+
   /**
-   * @param {ort.InferenceSession} session
+   * @param {import("./runtime/ort.js").InferenceSession} session
    * @param {import("./resize.js").Input} input
    */
   constructor(session, input) {
@@ -19,17 +23,7 @@ export class Model {
    * @param {import("./resize.js").Input} input
    */
   static async load(input) {
-    const [runtime, model] = await Promise.all([
-      fetchFile("runtime/ort.wasm"),
-      fetchFile("model.onnx"),
-    ]);
-    ort.env.wasm.numThreads = 1;
-    // Given as bytes, as some servers do not know the type of WebAssembly files.
-    ort.env.wasm.wasmBinary = await runtime.arrayBuffer();
-    const session = await ort.InferenceSession.create(await model.arrayBuffer(), {
-      executionProviders: ["wasm"],
-    });
-    return new Model(session, input);
+    return new Model(await openSession(), input);
   }
 
   /**
@@ -41,8 +35,6 @@ export class Model {
   async encode(pixels) {
     const { height, width } = this.input;
     const n = pixels.length / (height * width * 3);
-    const image = new ort.Tensor("uint8", pixels, [n, height, width, 3]);
-    const { code, logit } = await this.session.run({ image });
-    return { codes: code.data, logits: logit.data };
+    return runSession(this.session, pixels, [n, height, width, 3]);
   }
 }

@@ -4,6 +4,7 @@ import { Bank, loadManifest } from "./bank.js";
 import { toHex } from "./codes.js";
 import { PageError } from "./files.js";
 import { prepare } from "./picture.js";
+import { GPU, PROCESSOR, Runner } from "./runner.js";
 import { count, hitTile, pictureOf, sampleTile } from "./view.js";
 
 const N_SAMPLES = 12;
@@ -12,17 +13,55 @@ const N_HITS = 24;
 const element = (id) => document.getElementById(id);
 
 /** What is on the page now; `turn` tells an answer that comes too late. */
-const state = { bank: null, manifest: null, model: null, hits: [], nShown: 0, samples: 0, turn: 0 };
+const state = {
+  bank: null,
+  manifest: null,
+  picture: null, // the file that was searched last, if it was none of the images
+  hits: [],
+  nShown: 0,
+  samples: 0,
+  turn: 0,
+};
 
 /** The model, loaded when the first picture needs it, or when all else is there. */
-function loadModel() {
-  state.model ??= import("./model.js")
-    .then(({ Model }) => Model.load(state.manifest.input))
-    .catch((error) => {
-      state.model = null; // so that the next picture tries again
-      throw new PageError(`The model could not be loaded: ${error.message}`);
-    });
-  return state.model;
+const runner = new Runner(async (place, processor) => {
+  const { input } = state.manifest;
+  if (place === GPU) return (await import("./webgpu.js")).GpuModel.load(input, processor);
+  try {
+    return await (await import("./model.js")).Model.load(input);
+  } catch (error) {
+    throw new PageError(`The model could not be loaded: ${error.message}`);
+  }
+}, showPlace);
+
+/** Say where the model runs; only a page that has a GPU to offer has something to say. */
+function showPlace({ place, line, isProblem }) {
+  for (const input of document.querySelectorAll("#places input")) {
+    input.checked = input.value === place;
+  }
+  element("place-line").textContent = line;
+  element("place-line").classList.toggle("error", isProblem);
+  setAddress("run", place === GPU ? GPU : null);
+}
+
+/** Run the model elsewhere, and search the picture again. */
+async function choosePlace(place) {
+  try {
+    await runner.choose(place);
+    if (state.picture && runner.place === place) await searchPicture(state.picture);
+  } catch (error) {
+    showError(error);
+  }
+}
+
+/** Where the address wants the model to run. */
+function addressPlace() {
+  const place = new URL(location.href).searchParams.get("run") ?? PROCESSOR;
+  if (place === PROCESSOR || (place === GPU && state.manifest.webgpu)) return place;
+  const why =
+    place === GPU ? "This page was exported without WebGPU." : `There is no place ${place} to run on.`;
+  showError(new PageError(`${why} The model runs on the processor.`));
+  return PROCESSOR;
 }
 
 function showError(error) {
@@ -61,11 +100,12 @@ function showSamples() {
 function searchImage(index) {
   const { bank } = state;
   state.turn++;
+  state.picture = null;
   const name = bank.images.names[index];
   const picture = pictureOf(bank.thumbnail(index), name);
   const text = [name, bank.label(index)].filter(Boolean).join(" · ");
   show(text, picture, bank.code(index), index);
-  setAddress(bank.images.rows[index]);
+  setAddress("query", bank.images.rows[index]);
 }
 
 /** Search with a picture's file. */
@@ -77,12 +117,15 @@ async function searchPicture(blob) {
   element("status").textContent = "Looking…";
   try {
     const pixels = await prepare(blob, state.manifest.input);
-    const model = await loadModel();
-    const { codes } = await model.encode(pixels);
+    const { codes, place } = await runner.encode(pixels);
     if (turn !== state.turn) return;
     const name = blob.name || "Pasted picture";
+    state.picture = blob;
     show(name, pictureOf(pictureAddress(blob), name), codes, null);
-    setAddress(null);
+    if (state.manifest.webgpu) {
+      element("status").append(` Its code was computed on the ${place === GPU ? "GPU" : "processor"}.`);
+    }
+    setAddress("query", null);
   } catch (error) {
     if (turn !== state.turn) return;
     const isPlain = error instanceof PageError;
@@ -138,11 +181,11 @@ function startAgain(index) {
   element("result-title").focus();
 }
 
-/** Keep the query in the address, so that it can be linked to. */
-function setAddress(row) {
+/** Keep what is chosen in the address, so that it can be linked to. */
+function setAddress(name, value) {
   const url = new URL(location.href);
-  if (row === null) url.searchParams.delete("query");
-  else url.searchParams.set("query", row);
+  if (value === null) url.searchParams.delete(name);
+  else url.searchParams.set(name, value);
   history.replaceState(null, "", url);
 }
 
@@ -174,6 +217,7 @@ function listen() {
     receive(event.dataTransfer, "What was dropped is not a file.");
   });
   document.addEventListener("paste", (event) => receive(event.clipboardData, ""));
+  element("places").addEventListener("change", (event) => choosePlace(event.target.value));
   element("others").addEventListener("click", showSamples);
   element("more").addEventListener("click", () => showMore()[0]?.querySelector("button").focus());
 }
@@ -199,8 +243,9 @@ async function start() {
   listen();
   element("file").disabled = false;
   element("others").disabled = false;
+  element("places").hidden = !state.manifest.webgpu;
   searchAddress();
-  loadModel().catch(showError);
+  choosePlace(addressPlace());
 }
 
 start();
