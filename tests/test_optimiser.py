@@ -147,6 +147,15 @@ def test_the_scale_of_a_matrix_does_not_matter(scale):
 
 def test_no_gradient_moves_nothing():
     assert not orthogonalised(torch.zeros(4, 6)).any()
+
+
+def test_orthogonalisation_in_half_precision_is_the_same_to_its_rounding():
+    matrix = torch.randn(24, 60, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = orthogonalised(matrix)
+    assert found.dtype == torch.float32
+    assert not torch.equal(found, orthogonalised(matrix))
+    torch.testing.assert_close(found, orthogonalised(matrix), rtol=0, atol=0.02)
     weights = nn.Parameter(torch.randn(4, 2, 3, 3))
     before = weights.detach().clone()
     weights.grad = torch.zeros_like(weights)

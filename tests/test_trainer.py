@@ -933,11 +933,23 @@ def test_without_calibration_weights_start_as_drawn(tmp_path, network):
 # Devices and precision
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_mixed_precision_on_the_cpu_is_refused(tmp_path, precision):
-    config = settings(precision=precision)
-    with pytest.raises(ConfigError, match=f"precision {precision} .* on the CPU use fp32"):
+def test_fp16_on_the_cpu_is_refused(tmp_path):
+    config = settings(precision="fp16")
+    with pytest.raises(ConfigError, match=r"^precision fp16 .* on the CPU use fp32 or bf16$"):
         trainer(config, digit_data(config), tmp_path / "run")
+
+
+def test_bf16_on_the_cpu_computes_the_network_in_it_and_keeps_weights_in_fp32(tmp_path):
+    config = settings(precision="bf16", steps=3)
+    made = trainer(config, digit_data(config), tmp_path / "run")
+    seen = []
+    made.learner.model.network.register_forward_hook(
+        lambda module, _, features: seen.append((module.training, features.dtype))
+    )
+    made.fit()
+    assert {dtype for is_training, dtype in seen if is_training} == {torch.bfloat16}
+    assert {dtype for is_training, dtype in seen if not is_training} == {torch.float32}
+    assert {weights.dtype for weights in made.learner.parameters()} == {torch.float32}
 
 
 def test_devices_by_name(monkeypatch):

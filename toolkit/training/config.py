@@ -124,7 +124,7 @@ class TrainConfig:
     snapshot_steps: int = _setting(0, "Steps between snapshots; 0 makes one an epoch.")
     keep_snapshots: int = _setting(2, "Snapshots that stay; 0 keeps all.")
     display_steps: int = _setting(50, "Steps between two lines of metrics.jsonl.")
-    precision: str = _setting("fp32", "fp32, or mixed precision on a GPU: bf16 or fp16.")
+    precision: str = _setting("fp32", "fp32, or mixed precision: bf16, or fp16 on a GPU.")
     channels_last: bool = _setting(True, "Channels-last layout of the convolutions.")
     seed: int = _setting(0, "Seed of everything that training draws.")
 
