@@ -11,9 +11,10 @@ TYPES := .cache/types
 demo: $(STAMP)
 	PATH="$(abspath $(BIN)):$$PATH" sh tests/demo.sh demo
 
-# A file's tests stay in one process, where they share what is costly to make.
+# A file's tests stay in one process, where they share what is costly to make. Files come in their
+# own order: of few tests, which xdist would leave to the end, some are the longest.
 test: $(STAMP)
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test-all: $(STAMP)
 	$(BIN)/pytest -m "slow or gpu or not slow"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import own_network
 from PIL import Image
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -28,6 +29,9 @@ COMMANDS = ROOT.commands
 
 QUICK = "--bits 12 --steps 3 --batch-size 12 --size 8"
 """Settings of a training that takes a second."""
+
+OWN_NETWORK = f"--network {shlex.quote(f'module:{own_network.__file__}:OwnNetwork')}"
+"""For trainings and exports in which the network does not matter: one of one layer."""
 
 
 _digits = functools.cache(open_digits)
@@ -74,12 +78,15 @@ def fail(command: str) -> str:
     return last
 
 
-def start(command: str, folder: Path) -> subprocess.Popen[str]:
-    """Start ``hashkit <command>`` in a process of its own, on one thread."""
+def start(command: str, folder: Path, before: str = "") -> subprocess.Popen[str]:
+    """Start ``hashkit <command>`` in a process of its own, on one thread.
+
+    ``before`` is Python code that it runs first.
+    """
     # A shell starts what it runs in the background with SIGINT ignored, and so its children.
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from hashkit.cli import main; main()"
+        f"{before}\nfrom hashkit.cli import main; main()"
     )
     return subprocess.Popen(
         [sys.executable, "-c", code, *shlex.split(command)],

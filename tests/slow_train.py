@@ -3,7 +3,7 @@
 An order is ``{"path": ..., "seconds": ...}``: go on with the run of that folder, and kill the
 child with SIGKILL after so many seconds, or let it finish where that is null. The answer is
 ``{"killed": ...}``; before the first comes the line ``ready``. Forking spares each child the
-import of torch.
+import of torch, and the loading of kernels.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ def main() -> None:
     """Answer orders until there are no more."""
     torch.set_num_threads(1)
     NETWORKS["tiny"] = TINY
-    # What building a trainer imports is then there in every child.
+    # What training and validating load is then there in every child: compiled kernels, too.
     with tempfile.TemporaryDirectory() as folder:
-        trainer(settings(), digit_data(settings()), Path(folder) / "run")
+        trainer(settings(), digit_data(settings()), Path(folder) / "run").score_held_out()
     print("ready", flush=True)
     for line in sys.stdin:
         order = json.loads(line)

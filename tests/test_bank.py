@@ -45,12 +45,19 @@ def path(tmp_path):
     return tmp_path / "bank.h5"
 
 
-@pytest.fixture
-def complete(path):
-    """A complete bank of 4 rows."""
+@pytest.fixture(scope="module")
+def complete_bytes(tmp_path_factory):
+    path = tmp_path_factory.mktemp("complete") / "bank.h5"
     with BankWriter.create(path, make_header(), n_rows=4, n_name_bytes=60) as writer:
         writer.write(*rows_of([0, 1, 2, 4]), n_consumed=5)
         writer.complete()
+    return path.read_bytes()
+
+
+@pytest.fixture
+def complete(path, complete_bytes):
+    """A complete bank of 4 rows."""
+    path.write_bytes(complete_bytes)
     return path
 
 

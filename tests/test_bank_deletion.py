@@ -28,11 +28,19 @@ def _without_waiting_for_the_disk(monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
+@pytest.fixture(scope="module")
+def complete_bytes(tmp_path_factory):
+    path = tmp_path_factory.mktemp("complete") / "bank.h5"
+    run_job(path)
+    return path.read_bytes()
+
+
 @pytest.fixture
-def complete(tmp_path):
+def complete(tmp_path, complete_bytes):
     """A bank of two lists, 34 rows, which has grown and was compacted."""
-    run_job(tmp_path / "bank.h5")
-    return tmp_path / "bank.h5"
+    path = tmp_path / "bank.h5"
+    path.write_bytes(complete_bytes)
+    return path
 
 
 @pytest.fixture

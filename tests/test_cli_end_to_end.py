@@ -12,6 +12,7 @@ import numpy as np
 import oracles
 import pytest
 from cli_samples import (
+    OWN_NETWORK,
     QUICK,
     break_image,
     cut_image,
@@ -29,6 +30,7 @@ from hashkit.datasets.sets import open_image_set
 from hashkit.datasets.spec import DataSpec
 from hashkit.runs import Run
 
+SMALL = f"{QUICK} {OWN_NETWORK}"
 N_BITS = 24
 HIT, MISS = (21, 128, 61), (200, 30, 30)
 
@@ -360,7 +362,7 @@ def test_a_folder_of_class_folders_with_a_broken_image(tmp_path, monkeypatch):
     names = write_class_folders(tmp_path / "photos", per_class=12)
     break_image(tmp_path / "photos" / names[0])
     cut_image(tmp_path / "photos" / names[1])
-    trained = succeed(f"train --data photos {QUICK} --queries-per-class 2 --json")
+    trained = succeed(f"train --data photos {SMALL} --queries-per-class 2 --json")
     run = Run.open(Path(trained.json["run"]))
     succeed("export --onnx")
     banks = succeed("encode --json").json["banks"]
@@ -413,7 +415,7 @@ def test_a_list_file_of_several_labels_an_image(tmp_path, monkeypatch):
     hot = {"nought": "1 0 1", "one": "0 1 0", "two": "0 1 1"}
     lines = [f"images/{name} {hot[name.partition('/')[0]]}\n" for name in names]
     Path("list.txt").write_text("".join(lines))
-    succeed(f"train --data list.txt {QUICK} --name multi")
+    succeed(f"train --data list.txt {SMALL} --name multi")
     succeed("export --onnx")
     succeed("encode")
     report = succeed("evaluate --json").json
@@ -442,7 +444,7 @@ def test_a_triplet_list(tmp_path, monkeypatch):
         for a, b, other in zip(mine, mine[1:], by_class[(at + 1) % 3], strict=False)
     ]
     Path("triplets.txt").write_text("".join(lines))
-    succeed(f"train --triplets triplets.txt {QUICK} --name triplets")
+    succeed(f"train --triplets triplets.txt {SMALL} --name triplets")
     succeed("export --onnx")
     assert "learned from a triplet list" in fail("encode")
     assert "learned from a triplet list" in fail("search --query images/two/0002.png")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_samples import fail, start, succeed
+from cli_samples import OWN_NETWORK, fail, start, succeed
+from own_network import HOLD
 from safetensors.numpy import load_file
 from training_samples import WALL_TIME
 
@@ -22,11 +23,23 @@ from hashkit.runtimes.encoder import Encoder
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
 
 TRAIN = (
-    # Large images, so that there is time to stop it.
-    "train --size 32 --bits 8 --steps 12 --batch-size 12 --training-per-class 6 "
+    f"train {OWN_NETWORK} --size 8 --bits 8 --steps 12 --batch-size 12 --training-per-class 6 "
     "--snapshot-steps 2 --display-steps 1 --name stopped --device cpu"
 )
-DEADLINE = 120
+SLOW_WRITES = """
+import time
+from hashkit.bank import BankWriter
+
+write = BankWriter.write
+
+def slow(*arguments, **more):
+    time.sleep(0.01)
+    write(*arguments, **more)
+
+BankWriter.write = slow
+"""
+"""Code that leaves an encoding time to be stopped: its first commit comes after a second."""
+DEADLINE = 240
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -67,10 +80,14 @@ def wait_until(is_so, process: subprocess.Popen[str]) -> None:
 
 def stop_training(number: signal.Signals, place: Path) -> tuple[int, str]:
     """Start `TRAIN`, and send a signal after its first snapshot."""
-    run = Run(place / "runs" / "stopped")
+    run, hold = Run(place / "runs" / "stopped"), place / HOLD
+    hold.touch()
     process = start(TRAIN, place)
-    wait_until(run.snapshots, process)
-    process.send_signal(number)
+    try:
+        wait_until(run.snapshots, process)
+        process.send_signal(number)
+    finally:
+        hold.unlink()
     _, said = process.communicate(timeout=DEADLINE)
     return process.returncode, said
 
@@ -134,7 +151,8 @@ def test_before_its_first_snapshot_a_training_is_begun_again(place, unkilled):
 def test_a_stopped_encode_goes_on_where_it_was(place, unkilled, number):
     command = f"encode digits --model {unkilled.model_path} --out bank.h5"
     bank = place / "bank.h5"
-    process = start(f"{command} --batch-size 1 --num-workers 1 --device cpu", place)
+    one_by_one = f"{command} --batch-size 1 --num-workers 1 --device cpu"
+    process = start(one_by_one, place, before=SLOW_WRITES)
 
     def has_rows() -> bool:
         try:

@@ -21,9 +21,6 @@ from hashkit.training.model import HashModel, input_statistics
 from hashkit.training.networks import Network, build_network, efficientnet_lite0, find_network
 from hashkit.training.networks.base import pooled
 
-timm = pytest.importorskip("timm")
-torchvision = pytest.importorskip("torchvision")
-
 # Places of the classes in the list of ImageNet's thousand, which all libraries share.
 PALACE, DAISY = 698, 985
 
@@ -35,6 +32,13 @@ FROM_SCRATCH = [
     "torchvision:shufflenet_v2_x0_5",
     "torchvision:squeezenet1_1",
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _needs_both_libraries():
+    """Import them here: each process that collects this file would need seconds for them."""
+    pytest.importorskip("timm")
+    pytest.importorskip("torchvision")
 
 
 def build(name, *, pretrained=False, dropout=0.0, seed=0):
@@ -177,6 +181,8 @@ def test_lite0_weights_are_those_of_the_package_in_their_own_order(lite0):
 
 
 def test_lite0_equals_the_whole_model_of_timm(lite0):
+    import timm
+
     whole = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
     whole.load_state_dict(efficientnet_lite0.imagenet_weights())
     images = noise(2, (65, 80))
@@ -242,6 +248,8 @@ def test_missing_library_is_one_line_that_installs_it(monkeypatch, name, package
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "mobilenetv3_small_050"])
 def test_timm_features_are_those_before_the_classifier(name):
+    import timm
+
     network = build(f"timm:{name}")
     whole = timm.create_model(name, pretrained=False).eval()
     missing = whole.load_state_dict(network.body.state_dict(), strict=False).missing_keys
@@ -271,6 +279,7 @@ def test_without_weights_only_a_size_that_must_be_is_a_rule():
 
 
 def test_models_have_rules_that_hashkit_can_keep():
+    import timm
     from torchvision import models
 
     names = [f"timm:{name}" for name in timm.list_models()[::40]]
@@ -316,6 +325,8 @@ def test_timm_weights_that_cannot_be_fetched_are_one_line(hub_cache):
 
 
 def test_timm_models_without_weights_say_so():
+    import timm
+
     small = [name for name in timm.list_models("resnet*") if not timm.get_pretrained_cfg(name).url]
     name = next(name for name in small if not timm.get_pretrained_cfg(name).has_weights)
     with pytest.raises(ModelError, match=f"timm has no weights for {name}; .*--no-pretrained"):
@@ -323,6 +334,7 @@ def test_timm_models_without_weights_say_so():
 
 
 def test_timm_weights_in_the_cache_are_loaded(hub_cache):
+    import timm
     from safetensors.torch import save_file
 
     torch.manual_seed(7)
@@ -389,9 +401,11 @@ def test_torchvision_weights_that_cannot_be_fetched_are_one_line(torch_home):
     ],
 )
 def test_torchvision_features_are_those_before_the_last_layer(name, classifier, n_features):
+    from torchvision.models import get_model
+
     network = build(f"torchvision:{name}")
     assert network.n_features == n_features
-    whole = torchvision.models.get_model(name).eval()
+    whole = get_model(name).eval()
     missing = whole.load_state_dict(network.body.state_dict(), strict=False).missing_keys
     assert {key.rpartition(".")[0] for key in missing} == {classifier}
     seen = []
