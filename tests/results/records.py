@@ -26,7 +26,7 @@ UNSEEN: Final = "unseen-classes"
 
 _BUDGET: Final = frozenset(("epochs", "steps"))
 _BOOKKEEPING: Final = frozenset(
-    ("snapshot_steps", "keep_snapshots", "display_steps", "validate_epochs")
+    ("snapshot_steps", "keep_snapshots", "display_steps", "validate_epochs", "precision")
 )
 Key: TypeAlias = tuple[Any, ...]
 
@@ -58,7 +58,7 @@ class Result:
 
     @property
     def variation(self) -> dict[str, Any]:
-        """Settings that make it another method than its recipe: neither budget nor bookkeeping."""
+        """Settings that make it another method than its recipe: not budget, bookkeeping, precision."""
         return {
             name: value
             for name, value in self["changes"].items()

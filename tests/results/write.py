@@ -246,7 +246,8 @@ Every number is made by `hashkit train`, `export`, `encode` and `evaluate` alone
 images ([metrics.md](metrics.md)). **P@100** is the precision of the first 100 ranks. **Queries and
 database select nothing**: the checkpoint is chosen on training images that are held out, or is the
 last one. **Classifier** is the class that a linear classifier on the network's outputs predicts,
-taken as the code."""
+taken as the code. `--precision bf16` in a command is how its network was computed in training
+([training.md](training.md#mixed-precision)); models are exported and run in float32."""
 
 
 def _by_protocol(entries: Sequence[Entry]) -> list[list[Entry]]:
