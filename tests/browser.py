@@ -39,6 +39,19 @@ async function answer(document) {
 """
 
 
+def until(seconds: int) -> str:
+    """JavaScript of a function `until(isTrue)`, which waits for a condition, but not for ever."""
+    return f"""
+async function until(isTrue) {{
+  for (let tries = 0; tries < {20 * seconds}; tries++) {{
+    if (isTrue()) return;
+    await new Promise((done) => setTimeout(done, 50));
+  }}
+  throw new Error(`never came true: ${{isTrue}}`);
+}}
+"""
+
+
 def web_runtime() -> Path | None:
     """Folder of onnxruntime-web; None if it is not here.
 

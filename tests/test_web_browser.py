@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import Site, web_runtime, why_not
+from browser import Site, until, web_runtime, why_not
 from PIL import Image, PngImagePlugin
 from sklearn.datasets import load_sample_image
 from small_models import TinyHash, photographs
@@ -137,14 +137,6 @@ function drop(inside, file) {
   });
   inside.getElementById("drop").dispatchEvent(event);
 }
-
-async function until(isTrue) {
-  for (let tries = 0; tries < 1200; tries++) {
-    if (isTrue()) return;
-    await new Promise((done) => setTimeout(done, 50));
-  }
-  throw new Error(`never came true: ${isTrue}`);
-}
 """
 
 
@@ -235,7 +227,7 @@ def place(tmp_path_factory) -> Place:
         runtime=web_runtime(),
     )
     with Site(site=folder / "site", pictures=folder / "pictures") as site:
-        told = site.run(SCRIPT)
+        told = site.run(SCRIPT + until(60))
     return Place(encoder, bank, folder / "pictures", told, site.requests)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import WEBGPU_IN_SOFTWARE, Site, web_runtime, why_not
+from browser import WEBGPU_IN_SOFTWARE, Site, until, web_runtime, why_not
 from PIL import Image
 from small_models import TinyHash, photographs
 
@@ -124,14 +124,6 @@ export default async function () {
   told.afterLoss = await search("crop-001.png");
   return told;
 }
-
-async function until(isTrue) {
-  for (let tries = 0; tries < 12000; tries++) {
-    if (isTrue()) return;
-    await new Promise((done) => setTimeout(done, 50));
-  }
-  throw new Error(`never came true: ${isTrue}`);
-}
 """
 
 
@@ -149,7 +141,7 @@ class Place:
 
     def told(self, *, has_webgpu: bool) -> dict[str, Any]:
         """What the page says in a browser with or without WebGPU."""
-        script = SCRIPT.replace("HAS_WEBGPU", json.dumps(has_webgpu))
+        script = SCRIPT.replace("HAS_WEBGPU", json.dumps(has_webgpu)) + until(600)
         arguments = WEBGPU_IN_SOFTWARE if has_webgpu else ()
         folders = {name: self.folder / name for name in ("site", "pictures", "scripts")}
         with Site(**folders) as site:

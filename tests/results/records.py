@@ -58,7 +58,7 @@ class Result:
 
     @property
     def variation(self) -> dict[str, Any]:
-        """Settings that make it another method than its recipe: not budget, bookkeeping, precision."""
+        """Settings that make it another method: neither budget, bookkeeping nor precision."""
         return {
             name: value
             for name, value in self["changes"].items()
