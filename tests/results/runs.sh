@@ -14,7 +14,7 @@ set -eu
 paper=30
 best=45
 full=15
-pretrained=10
+pretrained=18
 fashion=20
 unseen=20
 methods=8
@@ -36,7 +36,7 @@ best       best-s1          59k      12,24,32,48  no   $held --epochs $best --se
 best       best-s2          59k      12,24,32,48  no   $held --epochs $best --seed 2
 paper      paper-s0         59k      12,48        yes  $held $half --recipe paper --mirror --epochs $paper
 paper      caffe-dnnh-s0    59k      12,48        yes  $held $half --recipe caffe-dnnh --mirror --epochs $paper
-pretrained pretrained-s0    59k      48           no   $held --recipe pretrained --size 160 --epochs $pretrained
+pretrained pretrained-s0    59k      48           yes  $held --recipe pretrained --cutmix 0.5 --epochs $pretrained
 full       best-full-s0     full     12,48        yes  --holdout 0.02 --validate-epochs 1 --cutout 0 --lr 0.008 --epochs $full
 fashion    fashion-s0       fashion  12,48        yes  $held --epochs $fashion
 unseen     unseen-s0        unseen   48           yes  $held --epochs $unseen
