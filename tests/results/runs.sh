@@ -4,7 +4,7 @@
 #
 # RUNS     folder of the runs; each lies in RUNS/GROUP/NAME
 # CIFAR10  folder of CIFAR-10's files, as `hashkit train --data cifar10 --data-root` takes it
-# GROUP    paper best full pretrained fashion unseen methods ablations small, or all
+# GROUP    paper best seeds full pretrained fashion unseen methods ablations small, or all
 #
 # DRY_RUN=1 only prints the commands. PYTHON names the interpreter that hashkit is installed for.
 # Then: python tests/results/collect.py RUNS --to docs/results; python tests/results/write.py
@@ -12,11 +12,11 @@ set -eu
 
 # Epochs of each group: what two cores give in some hours.
 paper=30
-best=45
+best=100
 full=15
 pretrained=18
-fashion=20
-unseen=20
+fashion=45
+unseen=45
 methods=8
 small=10
 
@@ -31,37 +31,37 @@ half="--precision bf16"
 # recipe as it is, which is among the methods: same images, bits and epochs.
 table() {
     cat <<TABLE
-best       best-s0          59k      12,24,32,48  yes  $held --epochs $best
-best       best-s1          59k      12,24,32,48  no   $held --epochs $best --seed 1
-best       best-s2          59k      12,24,32,48  no   $held --epochs $best --seed 2
+best       best-s0          59k      12,24,32,48  yes  $held $half --cutmix 0.5 --epochs $best
+seeds      best-s1          59k      12,24,32,48  no   $held $half --cutmix 0.5 --epochs $best --seed 1
+seeds      best-s2          59k      12,24,32,48  no   $held $half --cutmix 0.5 --epochs $best --seed 2
 paper      paper-s0         59k      12,48        yes  $held $half --recipe paper --mirror --epochs $paper
 paper      caffe-dnnh-s0    59k      12,48        yes  $held $half --recipe caffe-dnnh --mirror --epochs $paper
 pretrained pretrained-s0    59k      48           yes  $held --recipe pretrained --cutmix 0.5 --epochs $pretrained
-full       best-full-s0     full     12,48        yes  --holdout 0.02 --validate-epochs 1 --cutout 0 --lr 0.008 --epochs $full
-fashion    fashion-s0       fashion  12,48        yes  $held --epochs $fashion
-unseen     unseen-s0        unseen   48           yes  $held --epochs $unseen
-unseen     unseen-pre-s0    unseen   48           yes  $held --recipe pretrained --size 96 --epochs $pretrained
-methods    orthohash        59k      48           no   --epochs $methods
-methods    csq              59k      48           no   --epochs $methods --loss csq
-methods    dpn              59k      48           no   --epochs $methods --loss dpn
-methods    greedyhash       59k      48           no   --epochs $methods --loss greedyhash
-methods    dpsh             59k      48           no   --epochs $methods --loss dpsh
-methods    dtsh             59k      48           no   --epochs $methods --loss dtsh
-methods    dsh              59k      48           no   --epochs $methods --loss dsh
-methods    hashnet          59k      48           no   --epochs $methods --loss hashnet
-methods    dch              59k      48           no   --epochs $methods --loss dch
-methods    triplet          59k      48           no   --epochs $methods --loss triplet
-methods    bihalf           59k      48           no   --epochs $methods --loss bihalf
-methods    cibhash          59k      48           no   --epochs $methods --loss cibhash --augmentation views
-ablations  no-calibrate     59k      48           no   --epochs $methods --no-calibrate
-ablations  no-standardise   59k      48           no   --epochs $methods --no-standardise
-ablations  no-smoothing     59k      48           no   --epochs $methods --label-smoothing 0
-ablations  no-mirror        59k      48           no   --epochs $methods --no-mirror
-ablations  scale-8          59k      48           no   --epochs $methods --scale 8
-ablations  cutmix           59k      48           no   --epochs $methods --cutmix 0.5
-ablations  no-cutout        59k      48           no   --epochs $methods --cutout 0
-ablations  no-augmentation  59k      48           no   --epochs $methods --augmentation none
-ablations  sgd              59k      48           no   --epochs $methods --optimiser sgd --lr 0.1
+full       best-full-s0     full     12,48        yes  --holdout 0.02 $half --validate-epochs 1 --cutout 0 --lr 0.008 --epochs $full
+fashion    fashion-s0       fashion  12,48        yes  $held $half --epochs $fashion
+unseen     unseen-s0        unseen   48           yes  $held $half --epochs $unseen
+unseen     unseen-pre-s0    unseen   48           yes  $held --recipe pretrained --size 96 --epochs 10
+methods    orthohash        59k      48           no   $half --epochs $methods
+methods    csq              59k      48           no   $half --epochs $methods --loss csq
+methods    dpn              59k      48           no   $half --epochs $methods --loss dpn
+methods    greedyhash       59k      48           no   $half --epochs $methods --loss greedyhash
+methods    dpsh             59k      48           no   $half --epochs $methods --loss dpsh
+methods    dtsh             59k      48           no   $half --epochs $methods --loss dtsh
+methods    dsh              59k      48           no   $half --epochs $methods --loss dsh
+methods    hashnet          59k      48           no   $half --epochs $methods --loss hashnet
+methods    dch              59k      48           no   $half --epochs $methods --loss dch
+methods    triplet          59k      48           no   $half --epochs $methods --loss triplet
+methods    bihalf           59k      48           no   $half --epochs $methods --loss bihalf
+methods    cibhash          59k      48           no   $half --epochs $methods --loss cibhash --augmentation views
+ablations  no-mirror        59k      48           no   $half --epochs $methods --no-mirror
+ablations  no-smoothing     59k      48           no   $half --epochs $methods --label-smoothing 0
+ablations  sgd              59k      48           no   $half --epochs $methods --optimiser sgd --lr 0.1
+ablations  scale-8          59k      48           no   $half --epochs $methods --scale 8
+ablations  cutmix           59k      48           no   $half --epochs $methods --cutmix 0.5
+ablations  no-cutout        59k      48           no   $half --epochs $methods --cutout 0
+ablations  no-standardise   59k      48           no   $half --epochs $methods --no-standardise
+ablations  no-calibrate     59k      48           no   $half --epochs $methods --no-calibrate
+ablations  no-augmentation  59k      48           no   $half --epochs $methods --augmentation none
 small      triplet          digits   12,24        yes  --loss triplet --epochs $small
 small      orthohash        digits   12,24        no   --loss orthohash --epochs $small
 TABLE
@@ -95,8 +95,9 @@ train() {
     case $images in
     59k | 54k | full) set -- --data cifar10 --data-root "$cifar10" --protocol "cifar10-$images" "$@" ;;
     unseen) set -- --data cifar10 --data-root "$cifar10" --protocol unseen-classes \
-        --unseen-fraction 0.3 "$@" ;;
-    fashion) set -- --data fashion-mnist --protocol official "$@" ;;
+        --unseen-fraction 0.3 --queries-per-class 100 --training-per-class 500 "$@" ;;
+    fashion) set -- --data fashion-mnist --protocol per-class --queries-per-class 100 \
+        --training-per-class 500 "$@" ;;
     digits) ;;
     *) die "$run: unknown images $images" ;;
     esac
