@@ -40,7 +40,7 @@ pretrained pretrained-s0    59k      48           yes  $held --recipe pretrained
 full       best-full-s0     full     12,48        yes  --holdout 0.02 $half --validate-epochs 1 --cutout 0 --lr 0.008 --epochs $full
 fashion    fashion-s0       fashion  12,48        yes  $held $half --epochs $fashion
 unseen     unseen-s0        unseen   48           yes  $held $half --epochs $unseen
-unseen     unseen-pre-s0    unseen   48           yes  $held --recipe pretrained --size 96 --epochs 10
+unseen     unseen-pre-s0    unseen   48           yes  $held --recipe pretrained --size 96 --epochs 5
 methods    orthohash        59k      48           no   $half --epochs $methods
 methods    csq              59k      48           no   $half --epochs $methods --loss csq
 methods    dpn              59k      48           no   $half --epochs $methods --loss dpn
