@@ -36,7 +36,7 @@ import collect  # noqa: E402
 import itq  # noqa: E402
 import machine  # noqa: E402
 import write  # noqa: E402
-from figures import slug_of  # noqa: E402
+from figures import minutes_axis, slug_of  # noqa: E402
 from records import Result, ablations, comparisons, entries_of, main_entries  # noqa: E402
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -300,6 +300,7 @@ def test_curves_are_of_recipes_at_the_same_bits_over_minutes(tmp_path):
         a_result(minutes=20, held_out=[(50, 0.15), (100, 0.31)], recipe="paper", loss="triplet"),
         a_result(minutes=30, held_out=looks, bits=64),
         a_result(held_out=looks, changes={"standardise": False}),
+        a_result(held_out=looks, changes={"holdout": 0.5}, recipe="pretrained", minutes=40),
     ]
     assert runs[0].held_out() == [(2.0, 0.2), (4.0, 0.35), (8.0, 0.45)]
     files = rendered(tmp_path / "results", *runs)
@@ -312,6 +313,14 @@ def test_curves_are_of_recipes_at_the_same_bits_over_minutes(tmp_path):
     (name,) = (name for name in files if "curves" in name)
     lines = [one for one in svg_of(files[name]).iter(f"{SVG}path") if one.get("class") == "line"]
     assert len(lines) == 2
+
+
+@pytest.mark.parametrize("longest", [0.4, 1, 7.9, 8.1, 79.9, 80, 93.8, 99.9, 100, 1000])
+def test_an_axis_of_minutes_has_a_few_ticks(longest):
+    ticks = minutes_axis(longest).ticks
+    assert 4 <= len(ticks) <= 9
+    assert ticks[0] == 0
+    assert ticks[-1] <= longest
 
 
 def test_unseen_classes_have_their_own_table_with_baselines(tmp_path):

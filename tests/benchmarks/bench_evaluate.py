@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import functools
 import os
-import platform
 import tempfile
 import time
 import tracemalloc
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hashkit.cli.machine import processor
 from hashkit.codes import pack, unpack
 from hashkit.codesets import CodeSet
 from hashkit.evaluation import evaluate, expected_map
@@ -134,7 +134,7 @@ def main() -> None:
     if options.large:
         options.queries, options.rows = 10_000, 50_000
     query = noisy_codes(1, options.queries, options.bits)
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, ", end="")
+    print(f"{processor()}, {os.cpu_count()} cores, ", end="")
     print(f"numpy {np.__version__}; {options.queries:,} queries, {options.bits} bits")
     if options.stream:
         stream(query, options.bits)

@@ -11,7 +11,6 @@ a search are timed, which gives the constants of `hashkit.multi_index_costs` for
 from __future__ import annotations
 
 import argparse
-import platform
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +19,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from hashkit.cli.machine import processor
 from hashkit.codes import code_size
 from hashkit.index import search
 from hashkit.kernels.arrays import read_only
@@ -170,7 +170,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=1000)
     options = parser.parse_args()
     print(
-        f"{platform.processor() or platform.machine()}, {available_cpus()} CPUs, searches on one; "
+        f"{processor()}, {available_cpus()} CPUs, searches on one; "
         f"numpy {np.__version__}, numba {numba.__version__}"
     )
     rng = np.random.default_rng(0)

@@ -100,17 +100,8 @@ def compare_speed(paths: dict[str, Path], batch: NDArray[np.uint8], rounds: int)
 
 
 def machine() -> str:
-    """Processor, its instructions for 8 bits, cores that may be used, and version."""
-    flags = set()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "flags":
-                flags.update(value.split())
-    known = [flag for flag in ("avx2", "avx512f", "avx_vnni", "avx512_vnni") if flag in flags]
-    name = f"{processor()} ({' '.join(known)})"
-    return f"{name}, {cpu_affinity()} cores, onnxruntime {onnxruntime.__version__}"
+    """Processor, cores that may be used, and version."""
+    return f"{processor()}, {cpu_affinity()} cores, onnxruntime {onnxruntime.__version__}"
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ import argparse
 import dataclasses
 import json
 import math
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +30,7 @@ from numpy.typing import NDArray
 from usearch.index import MetricKind
 from usearch.index import search as usearch_exact
 
+from hashkit.cli.machine import processor
 from hashkit.codes import code_size, pack
 from hashkit.codesets import CodeSet
 from hashkit.index import search
@@ -251,7 +251,7 @@ def main() -> None:
     options = parser.parse_args()
     n_threads = available_cpus()
     faiss.omp_set_num_threads(n_threads)
-    print(f"{platform.processor() or platform.machine()}, {n_threads} threads, ", end="")
+    print(f"{processor()}, {n_threads} threads, ", end="")
     print(f"Faiss {faiss.__version__}, numba {numba.__version__}, numpy {np.__version__}")
     from hashkit import scanning_compiled  # noqa: F401  (loaded now, not in the first cell)
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -31,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from browser import WEBGPU_IN_SOFTWARE, WEBGPU_ON_GPU, Site, web_runtime, why_not
 
 from hashkit.bank import Bank, BankSource, hash_names
+from hashkit.cli.machine import processor
 from hashkit.codes import from_hex
 from hashkit.datasets.imageset import ImageSet, spread_rows
 from hashkit.exporters.web.folder import export_web
@@ -163,7 +163,7 @@ def _report(
 ) -> None:
     n = len(names)
     python_seconds = statistics.median(seconds for seconds, _ in in_python)
-    print(f"{platform.processor() or platform.machine()}, load {os.getloadavg()[0]:.1f}")
+    print(f"{processor()}, load {os.getloadavg()[0]:.1f}")
     print(f"{n} images, {encoder.manifest.network or 'unknown'}, {encoder.manifest.width} pixels")
     print(f"Python, one thread:  {n / python_seconds:8.2f} images/s")
     for place, told in in_browser.items():

@@ -22,6 +22,7 @@ __all__ = [
     "curve_picture",
     "curves_of",
     "method_picture",
+    "minutes_axis",
     "slug_of",
     "time_table",
 ]
@@ -106,23 +107,23 @@ def bits_picture(entries: Sequence[Entry], slug: str) -> Picture | None:
 def curves_of(entries: Sequence[Entry]) -> dict[str, Result]:
     """The longest training of each recipe at the most bits that several have, if several do.
 
-    Only recipes as they are, of one protocol, with two looks at held-out images or more.
+    Only trainings of one protocol that held out the same share of the images, and looked at them
+    twice or more.
     """
-    runs = [
-        one.first for one in entries if not one.first.variation and len(one.first.held_out()) > 1
-    ]
-    by_bits: dict[int, dict[str, Result]] = {}
-    for run in sorted(runs, key=lambda run: run.minutes):
-        by_bits.setdefault(run["bits"], {})[run["recipe"]] = run
-    several = [bits for bits, found in by_bits.items() if len(found) > 1]
-    return by_bits[max(several)] if several else {}
+    groups: dict[tuple[int, float | None], dict[str, Result]] = {}
+    for run in sorted((one.first for one in entries), key=lambda run: run.minutes):
+        if len(run.held_out()) > 1:
+            key = run["bits"], run["changes"].get("holdout")
+            groups.setdefault(key, {})[run["recipe"]] = run
+    several = {key: found for key, found in groups.items() if len(found) > 1}
+    return several[max(several, key=lambda key: (key[0], len(several[key])))] if several else {}
 
 
 def curve_picture(curves: Mapping[str, Result], slug: str) -> Picture:
     """Held-out score over the minutes of training."""
     series = [
         Series(
-            f"{recipe}: {run['network']}, {run['loss']}",
+            f"{recipe}: {run['network']}, {method_name(run)}",
             style,
             tuple(Point(minutes, score, "") for minutes, score in run.held_out()),
         )
@@ -136,16 +137,16 @@ def curve_picture(curves: Mapping[str, Result], slug: str) -> Picture:
         "Held-out score over minutes of training",
         said,
         series,
-        _minutes_axis(max(point.x for point in points)),
+        minutes_axis(max(point.x for point in points)),
         share_axis("held-out mAP", max(point.y for point in points)),
     )
     return Picture(f"results-curves-{slug}.svg", f"Held-out score over minutes: {said}", svg)
 
 
-def _minutes_axis(longest: float) -> Axis:
-    """From 0 to the end of the longest training, with four to eight ticks at round minutes."""
+def minutes_axis(longest: float) -> Axis:
+    """From 0 to the end of the longest training, with four to nine ticks at round minutes."""
     step = 10.0 ** math.floor(math.log10(longest))
-    step = next(size for size in (step / 5, step / 2, step) if longest / size < 8)
+    step = next(size for size in (step / 5, step / 2, step, 2 * step) if longest / size < 8)
     ticks = tuple(round(number * step, 10) for number in range(int(longest / step) + 1))
     return Axis("minutes of training", 0.0, longest, ticks)
 

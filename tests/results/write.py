@@ -197,7 +197,7 @@ class Page:
 
     def _curves(self) -> list[str]:
         parts = []
-        for group in _by_protocol(self._entries):
+        for group in _by_protocol(main_entries(self._entries)):
             curves = curves_of(group)
             if curves:
                 run = next(iter(curves.values()))

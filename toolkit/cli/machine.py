@@ -15,6 +15,15 @@ __all__ = ["describe_machine", "processor"]
 
 _CPUINFO: Final = Path("/proc/cpuinfo")
 
+_INSTRUCTIONS: Final = (
+    ("AVX-512", ("avx512f",)),
+    ("AVX2", ("avx2",)),
+    ("AMX", ("amx_tile",)),
+    ("VNNI", ("avx512_vnni", "avx_vnni")),
+    ("BF16", ("avx512_bf16", "amx_bf16")),
+)
+"""Instructions that decide how fast a network runs, with Linux's flags for each."""
+
 
 def describe_machine() -> str:
     """Processor, how many CPUs of it this process may use, GPUs, and the operating system."""
@@ -23,16 +32,24 @@ def describe_machine() -> str:
 
 
 def processor(cpuinfo: Path = _CPUINFO) -> str:
-    """Name of the processor, as Linux or else Python knows it."""
+    """Name of the processor, as Linux or else Python knows it, and its vector instructions."""
+    found = _read_cpuinfo(cpuinfo)
+    name = found.get("model name") or platform.processor() or platform.machine()
+    flags = set(found.get("flags", "").split())
+    known = [text for text, names in _INSTRUCTIONS if not flags.isdisjoint(names)]
+    if "AVX-512" in known:
+        known.remove("AVX2")
+    return f"{name} ({', '.join(known)})" if known else name
+
+
+def _read_cpuinfo(path: Path) -> dict[str, str]:
+    """What Linux says of the first processor; nothing elsewhere."""
     try:
-        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+        text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        lines = []
-    for line in lines:
-        name, _, value = line.partition(":")
-        if name.strip() == "model name":
-            return " ".join(value.split())
-    return platform.processor() or platform.machine()
+        return {}
+    pairs = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())
+    return {key.strip(): " ".join(value.split()) for key, _, value in pairs}
 
 
 def _gpus() -> list[str]:

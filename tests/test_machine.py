@@ -1,0 +1,43 @@
+"""What is said of the machine that figures were taken on."""
+
+from __future__ import annotations
+
+import platform
+
+import pytest
+
+from hashkit.cli.machine import describe_machine, processor
+
+
+def cpuinfo(*lines: str) -> str:
+    return "\n".join(["processor\t: 0", *lines, "", "processor\t: 1", "model name\t: Another", ""])
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("fpu sse2 avx2", "Some CPU 3 (AVX2)"),
+        ("avx2 avx_vnni", "Some CPU 3 (AVX2, VNNI)"),
+        ("avx2 avx512f avx512_vnni avx512_bf16", "Some CPU 3 (AVX-512, VNNI, BF16)"),
+        ("avx2 avx512f amx_tile amx_bf16 avx512_vnni", "Some CPU 3 (AVX-512, AMX, VNNI, BF16)"),
+        ("fpu sse2", "Some CPU 3"),
+    ],
+)
+def test_a_processor_is_named_with_the_instructions_that_matter(tmp_path, flags, said):
+    path = tmp_path / "cpuinfo"
+    path.write_text(cpuinfo("model name\t: Some   CPU  3", f"flags\t\t: {flags}"))
+    assert processor(path) == said
+
+
+def test_a_processor_that_linux_does_not_name_is_named_by_python(tmp_path):
+    expected = platform.processor() or platform.machine()
+    assert processor(tmp_path / "none") == expected
+    (tmp_path / "cpuinfo").write_text(cpuinfo("Features\t: fp asimd"))
+    assert processor(tmp_path / "cpuinfo") == expected
+
+
+def test_a_machine_is_described_in_one_line():
+    said = describe_machine()
+    assert processor() in said
+    assert platform.system() in said
+    assert "\n" not in said
