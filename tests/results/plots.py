@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Final
@@ -29,6 +30,8 @@ _NAMES_WIDTH: Final = 150
 _VALUES_WIDTH: Final = 64
 _AXIS_HEIGHT: Final = 46
 _LEGEND_HEIGHT: Final = 20
+_LEGEND_LETTERS: Final = 58
+"""More would run out of the picture."""
 _FRAME: Final = 10
 _SHOWN_WIDTH: Final = 720
 
@@ -50,14 +53,17 @@ def line_plot(
     for group in svg.iter("g"):
         for name in ("data-name", "data-points"):  # for the script of the report page
             group.attrib.pop(name, None)
-    height = _height(svg)
-    for row, one in enumerate(series):
-        y = height + (row + 0.7) * _LEGEND_HEIGHT
+    n_rows, chart_height = 0, _height(svg)
+    for one in series:
+        y = chart_height + (n_rows + 0.7) * _LEGEND_HEIGHT
         sample = ET.SubElement(svg, "g", {"class": f"series {style_class(one.style)}"})
         add_line(sample, "line", 68, y, 102, y)
         add_marker(sample, one.style, 85, y)
-        add_text(svg, "name", 112, y + 4, one.name, "start")
-    return _standalone(svg, title, description, height + (len(series) + 0.4) * _LEGEND_HEIGHT)
+        for line in textwrap.wrap(one.name, _LEGEND_LETTERS):
+            y = chart_height + (n_rows + 0.7) * _LEGEND_HEIGHT
+            add_text(svg, "name", 112, y + 4, line, "start")
+            n_rows += 1
+    return _standalone(svg, title, description, chart_height + (n_rows + 0.4) * _LEGEND_HEIGHT)
 
 
 def bar_plot(title: str, description: str, bars: Sequence[Bar], label: str) -> str:

@@ -245,7 +245,7 @@ def machine_text(run: Result) -> str:
     if machine is None:
         return "a machine that was not noted down"
     threads = f"{machine['n_threads']} thread{'' if machine['n_threads'] == 1 else 's'}"
-    cores = f"{machine['n_usable_cores']} cores"
+    cores = f"{machine['n_usable_cores']} core{'' if machine['n_usable_cores'] == 1 else 's'}"
     if run["device"] != "cpu" and machine["gpu"]:
         return f"{machine['gpu']}, beside {machine['processor']}"
     return f"{machine['processor']}, {cores}, of which a run had {threads}"
