@@ -2,7 +2,7 @@
 
     python tests/results/write.py
 
-The text of docs/results/notes.md, if there is one, stands at the end: what is not reached, and why.
+The text of docs/results/notes.md, if there is one, stands at the end: what was tried, what is not reached, and why.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Page:
         else:
             parts.append("There are no runs yet: `tests/results/runs.sh` makes them.")
         if self._notes:
-            parts += ["## What is not reached", self._notes]
+            parts += ["## What was tried, and what is not reached", self._notes]
         return "\n\n".join(parts) + "\n"
 
     def _method(self) -> list[str]:
