@@ -349,7 +349,7 @@ def test_unseen_classes_have_their_own_table_with_baselines(tmp_path):
 
 def test_notes_stand_on_the_page(tmp_path):
     page = rendered(tmp_path / "with", a_result(), notes="Not reached: **all**.\n")["results.md"]
-    assert page.endswith("## What is not reached\n\nNot reached: **all**.\n")
+    assert page.endswith("## What was tried, and what is not reached\n\nNot reached: **all**.\n")
     assert "not reached" not in rendered(tmp_path / "without", a_result())["results.md"]
 
 

@@ -2,7 +2,8 @@
 
     python tests/results/write.py
 
-The text of docs/results/notes.md, if there is one, stands at the end: what was tried, what is not reached, and why.
+The text of docs/results/notes.md, if there is one, stands at the end: what was tried, what is not
+reached, and why.
 """
 
 from __future__ import annotations
