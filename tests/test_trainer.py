@@ -952,6 +952,23 @@ def test_bf16_on_the_cpu_computes_the_network_in_it_and_keeps_weights_in_fp32(tm
     assert {weights.dtype for weights in made.learner.parameters()} == {torch.float32}
 
 
+@pytest.mark.parametrize(
+    "changes", [{"augmentation": "crop"}, {"augmentation": "views", "loss": "cibhash"}], ids=str
+)
+def test_images_are_varied_alike_in_every_precision(tmp_path, changes):
+    seen = {}
+    for precision in ("fp32", "bf16"):
+        config = settings(precision=precision, steps=1, **changes)
+        made = trainer(config, digit_data(config), tmp_path / precision)
+        found = seen.setdefault(precision, [])
+        made.learner.model.network.register_forward_pre_hook(
+            lambda _, images, found=found: found.append(images[0].clone())
+        )
+        made.fit()
+    assert seen["fp32"][0].dtype == torch.float32
+    assert torch.equal(seen["fp32"][0], seen["bf16"][0])
+
+
 def test_devices_by_name(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("cpu") == CPU

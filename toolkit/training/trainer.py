@@ -238,8 +238,8 @@ class Trainer:
         self.learner.begin_step(self.step / self.n_steps)
         # Of all that network, heads and losses draw in this step.
         torch.manual_seed(step_seed(self.config.seed, DROPOUT_STREAM, self.step))
+        features, kept = self._features(rows)
         with self._autocast():
-            features, kept = self._features(rows)
             logits = self.learner.model.logits(features)
         loss = self._loss(logits.float(), features, items, rows, kept)
         self._update(loss.value)
@@ -260,7 +260,8 @@ class Trainer:
         images = self.data.pixels.batch(rows).to(self.device, non_blocking=True)
         views = [augment(images, self.augmentation, draws) for _ in range(n_views)]
         images, kept = cut_and_mix(torch.cat(views), self.config.cutmix, draws)
-        return self.learner.model.features(images), kept
+        with self._autocast():  # not around the above, which is the same in every precision
+            return self.learner.model.features(images), kept
 
     def _loss(
         self,
