@@ -37,8 +37,8 @@ def processor(cpuinfo: Path = _CPUINFO) -> str:
     name = found.get("model name") or platform.processor() or platform.machine()
     flags = set(found.get("flags", "").split())
     known = [text for text, names in _INSTRUCTIONS if not flags.isdisjoint(names)]
-    if "AVX-512" in known:
-        known.remove("AVX2")
+    if "AVX-512" in known and "AVX2" in known:
+        known.remove("AVX2")  # every such processor has it
     return f"{name} ({', '.join(known)})" if known else name
 
 
