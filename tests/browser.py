@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 from typing import Any, Self
 
+import hashkit
 from hashkit.errors import ConfigError
 from hashkit.exporters.web.runtime import find_runtime
 
@@ -50,6 +51,16 @@ async function until(isTrue) {{
   throw new Error(`never came true: ${{isTrue}}`);
 }}
 """
+
+
+def encode(encoder: hashkit.Encoder, images: Path, path: Path) -> hashkit.Bank:
+    """Encode a folder of images into a bank, as a page's database."""
+    from hashkit.cli.encoding import EncodeOptions, encode_set
+    from hashkit.datasets.sets import open_image_set
+
+    found = open_image_set(str(images))
+    encode_set(encoder, found, path, dataset="database", options=EncodeOptions())
+    return hashkit.Bank.open(path)
 
 
 def web_runtime() -> Path | None:

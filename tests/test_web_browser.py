@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import Site, until, web_runtime, why_not
+from browser import Site, encode, until, web_runtime, why_not
 from PIL import Image, PngImagePlugin
 from sklearn.datasets import load_sample_image
 from small_models import TinyHash, photographs
@@ -229,15 +229,6 @@ def place(tmp_path_factory) -> Place:
     with Site(site=folder / "site", pictures=folder / "pictures") as site:
         told = site.run(SCRIPT + until(60))
     return Place(encoder, bank, folder / "pictures", told, site.requests)
-
-
-def encode(encoder: hashkit.Encoder, images: Path, path: Path) -> hashkit.Bank:
-    from hashkit.cli.encoding import EncodeOptions, encode_set
-    from hashkit.datasets.sets import open_image_set
-
-    found = open_image_set(str(images))
-    encode_set(encoder, found, path, dataset="database", options=EncodeOptions())
-    return hashkit.Bank.open(path)
 
 
 # Pixels and codes

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import WEBGPU_IN_SOFTWARE, Site, until, web_runtime, why_not
+from browser import WEBGPU_IN_SOFTWARE, Site, encode, until, web_runtime, why_not
 from PIL import Image
 from small_models import TinyHash, photographs
 
@@ -178,15 +178,6 @@ def place(tmp_path_factory) -> Place:
         webgpu=True,
     )
     return Place(encoder, bank, folder)
-
-
-def encode(encoder: hashkit.Encoder, images: Path, path: Path) -> hashkit.Bank:
-    from hashkit.cli.encoding import EncodeOptions, encode_set
-    from hashkit.datasets.sets import open_image_set
-
-    found = open_image_set(str(images))
-    encode_set(encoder, found, path, dataset="database", options=EncodeOptions())
-    return hashkit.Bank.open(path)
 
 
 @pytest.fixture(scope="module")

@@ -59,10 +59,10 @@ def line_plot(
         sample = ET.SubElement(svg, "g", {"class": f"series {style_class(one.style)}"})
         add_line(sample, "line", 68, y, 102, y)
         add_marker(sample, one.style, 85, y)
-        for line in textwrap.wrap(one.name, _LEGEND_LETTERS):
-            y = chart_height + (n_rows + 0.7) * _LEGEND_HEIGHT
-            add_text(svg, "name", 112, y + 4, line, "start")
-            n_rows += 1
+        lines = textwrap.wrap(one.name, _LEGEND_LETTERS)
+        for row, line in enumerate(lines):
+            add_text(svg, "name", 112, y + row * _LEGEND_HEIGHT + 4, line, "start")
+        n_rows += len(lines)
     return _standalone(svg, title, description, chart_height + (n_rows + 0.4) * _LEGEND_HEIGHT)
 
 
