@@ -14,10 +14,11 @@ from cli_samples import OWN_NETWORK, fail, succeed
 from test_pseudo_labels import plain_class_code, plain_guesses
 
 from hashkit.bank import Bank
-from hashkit.cli.teacher import ask_teacher, read_guesses
+from hashkit.cli.teacher import ask_teacher, read_guesses, with_guesses
 from hashkit.codes import unpack
 from hashkit.datasets.spec import DataSpec
 from hashkit.datasets.split import holdout
+from hashkit.errors import ConfigError
 from hashkit.runs import Run, write_json
 from hashkit.training.config import TrainConfig
 
@@ -29,6 +30,7 @@ STUDENT = (
     "--snapshot-steps 2 --keep-snapshots 0 --name student"
 )
 N_LABELLED = 100
+CONFIG = TrainConfig(recipe="pretrained-self-trained", pseudo_share=0.8)
 
 
 @pytest.fixture(scope="module")
@@ -100,17 +102,46 @@ def test_the_labels_are_those_of_the_teachers_codes():
 def test_labels_of_the_database_are_not_looked_at():
     """And what it says is right more often than by chance, a tenth."""
     _, images, split = opened("student")
-    config = TrainConfig(recipe="pretrained-self-trained", pseudo_share=0.8)
     hidden = np.setdiff1d(split.database, split.training)
     others = images.labels.copy()
     others[hidden] = (others[hidden] + 1) % 10
     teacher = Run.open(Path("runs/teacher"))
-    plain = ask_teacher(teacher, images, split, config, 1)
-    blind = ask_teacher(teacher, dataclasses.replace(images, labels=others), split, config, 1)
+    plain = ask_teacher(teacher, images, split, CONFIG, 1)
+    blind = ask_teacher(teacher, dataclasses.replace(images, labels=others), split, CONFIG, 1)
     np.testing.assert_array_equal(plain.rows, blind.rows)
     np.testing.assert_array_equal(plain.labels, blind.labels)
     assert not np.isin(plain.rows, np.union1d(split.queries, split.training)).any()
     assert np.mean(plain.labels == images.labels[plain.rows]) > 0.2
+
+
+@pytest.mark.usefixtures("work")
+def test_training_images_without_a_label_are_labelled_too():
+    _, images, split = opened("student")
+    bare = split.training[::2]
+    labels = images.labels.copy()
+    labels[bare] = -1
+    some = dataclasses.replace(images, labels=labels)
+    guesses = ask_teacher(Run.open(Path("runs/teacher")), some, split, CONFIG, 1)
+    assert np.isin(guesses.rows, bare).any()
+    assert not np.isin(guesses.rows, split.training[1::2]).any()
+    learned, is_guess = with_guesses(some, split.training, guesses)
+    assert np.count_nonzero(learned.labels[~is_guess] >= 0) == len(split.training) - len(bare)
+    assert (learned.labels[is_guess] >= 0).all()
+
+
+@pytest.mark.parametrize(("n_columns", "found"), [(0, "none"), (10, "several")])
+@pytest.mark.usefixtures("work")
+def test_images_of_no_label_or_several_are_refused(n_columns, found):
+    _, images, split = opened("student")
+    labels = np.eye(10, dtype=np.uint8)[images.labels] if n_columns else None
+    with pytest.raises(ConfigError, match=f"one label each, digits has {found}"):
+        ask_teacher(
+            Run.open(Path("runs/teacher")),
+            dataclasses.replace(images, labels=labels),
+            split,
+            CONFIG,
+            1,
+        )
 
 
 @pytest.mark.usefixtures("work")
