@@ -525,11 +525,10 @@ def test_changed_settings_are_those_that_were_given(flags):
     assert len(shlex.split(line)) == len(unsaid)  # nothing that goes without saying
 
 
-def test_a_changed_split_and_a_teacher_are_in_the_command():
+def test_a_changed_split_is_in_the_command():
     saved = {
         "training": settings_of_command("hashkit train --bits 12").to_dict(),
         "triplets": None,
-        "teacher": "/somewhere/runs/first",
         "data": {
             "data": "/somewhere/photos",
             "root": None,
@@ -543,7 +542,7 @@ def test_a_changed_split_and_a_teacher_are_in_the_command():
     line = collect.command(saved, (12,), {})
     check_parses(line)
     assert line == (
-        "hashkit train --data photos --protocol unseen-classes --split-seed 2 --teacher runs/first "
+        "hashkit train --data photos --protocol unseen-classes --split-seed 2 "
         "--unseen-classes 'a cat,dog' --no-training-in-database --bits 12"
     )
 

@@ -188,18 +188,6 @@ def test_steps_see_fitted_images_and_selection_no_queries_or_database(tmp_path):
     assert seen.isdisjoint(everything.names[row] for row in rest)
 
 
-def test_selection_is_not_against_guessed_labels(tmp_path):
-    config = settings()
-    images = open_digits().subset(np.arange(200))
-    data, _ = prepare_labelled(images, config, guessed=np.arange(200) % 2 == 0)
-    recorded = Recorded(data.pixels)
-    trainer(config, dataclasses.replace(data, pixels=recorded), tmp_path / "run").fit()
-    selecting = {int(row) for selects, rows in recorded.batches if selects for row in rows}
-    fitted = {int(row) for selects, rows in recorded.batches if not selects for row in rows}
-    assert selecting == set(range(1, 200, 2))
-    assert fitted & set(data.guessed_items.tolist())
-
-
 def test_each_step_sees_the_batch_of_the_order(tmp_path):
     config = settings(holdout=0)
     data = digit_data(config)

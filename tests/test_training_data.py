@@ -140,28 +140,6 @@ def test_images_without_a_label_are_neither_fit_nor_held():
         assert items == [row for row in range(40) if row % 4]
 
 
-def test_guessed_labels_are_learned_from_and_never_held_out():
-    """What is held out is what would be if the images with guesses were not there."""
-    images = digits(80)
-    guessed = np.arange(80) % 3 == 1
-    data, _ = prepare_labelled(images, settings(holdout=0.25), guessed=guessed)
-    alone, _ = prepare_labelled(images.subset(np.flatnonzero(~guessed)), settings(holdout=0.25))
-    names = [images.names[row] for row in data.held_items]
-    assert names == [images.names[np.flatnonzero(~guessed)[item]] for item in alone.held_items]
-    assert data.guessed_items.tolist() == np.flatnonzero(guessed).tolist()
-    assert sorted([*data.fit_items, *data.held_items]) == list(range(80))
-    assert set(data.guessed_items) < set(data.fit_items)
-    assert len(alone.guessed_items) == 0
-
-
-def test_guesses_among_damaged_images_keep_their_places(folder):
-    labels = np.array([0, 1] * 5)
-    guessed = np.isin(np.arange(10), [2, 3, 8])
-    config = settings(height=8, width=9, holdout=0)
-    data, _ = prepare_labelled(file_set(folder, labels), config, guessed=guessed)
-    assert data.guessed_items.tolist() == [2, 6]  # of 0, 1, 2, 4, 5, 6, 8, 9
-
-
 def test_a_batch_is_grouped_by_single_labels_alone():
     images = digits(40)
     hot = np.eye(10, dtype=np.uint8)[images.labels]

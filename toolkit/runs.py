@@ -5,7 +5,6 @@
     runs/<name>/
         config.json       settings, image set, split, device: what made the run
         faults.jsonl      images that could not be used, if there were any
-        pseudo_labels.jsonl  what a teacher's codes say of unlabelled images, if it has a teacher
         metrics.jsonl     one line an interval: step, loss, rate; held-out results
         checkpoints/      step-0001234.safetensors (snapshots), best.safetensors
         summary.json      written when the training is done
@@ -65,11 +64,6 @@ class Run:
     def metrics_path(self) -> Path:
         """Progress of the training, JSON lines."""
         return self.path / "metrics.jsonl"
-
-    @property
-    def pseudo_labels_path(self) -> Path:
-        """Labels that a teacher gave, JSON lines."""
-        return self.path / "pseudo_labels.jsonl"
 
     @property
     def summary_path(self) -> Path:

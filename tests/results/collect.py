@@ -178,8 +178,6 @@ def _data_words(saved: Mapping[str, Any]) -> Iterator[str]:
         yield from ("--protocol", data["protocol"])
     if data["seed"]:
         yield from ("--split-seed", str(data["seed"]))
-    if saved.get("teacher"):
-        yield from ("--teacher", f"runs/{Path(saved['teacher']).name}")
     for name in ("query_list", "training_list"):
         if data[name]:
             yield from (flags([name]), Path(data[name]).name)

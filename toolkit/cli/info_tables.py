@@ -105,8 +105,6 @@ def _run_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     elif facts["data"] is not None:
         yield "data", " ".join(str(facts["data"].get(name) or "") for name in ("data", "protocol"))
     yield "training", _brief(facts["training"])
-    if facts["teacher"] is not None:
-        yield "teacher", facts["teacher"]
     yield "device", str(facts["device"] or "")
     yield "trained", "yes" if facts["is_trained"] else "not to the end"
     if facts["last"] is not None:

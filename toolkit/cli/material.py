@@ -26,22 +26,17 @@ class Material:
         The image set and its split.
     triplets
         A triplet list, in place of labels.
-    teacher
-        Folder of the run whose codes label the images that have no label.
     """
 
     spec: DataSpec
     triplets: Path | None = None
-    teacher: Path | None = None
 
     @classmethod
     def of_run(cls, run: Run) -> Material:
         """What a run learned from, as its config.json says."""
         saved = run.read_config()
-        triplets, teacher = (
-            Path(saved[name]) if saved.get(name) else None for name in ("triplets", "teacher")
-        )
-        return cls(DataSpec.from_dict(saved["data"]), triplets, teacher)
+        triplets = Path(saved["triplets"]) if saved.get("triplets") else None
+        return cls(DataSpec.from_dict(saved["data"]), triplets)
 
     def read_triplets(self) -> tuple[ImageSet, NDArray[np.int64]]:
         """Images and rows of the triplet list, which there must be."""

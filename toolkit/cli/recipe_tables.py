@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Table
 
 from hashkit.cli.console import emit_json
 from hashkit.training.config import TrainConfig
@@ -50,8 +50,7 @@ def _document() -> dict[str, Any]:
 
 
 def _recipe_table() -> Table:
-    name_column = Column("--recipe", no_wrap=True)
-    table = Table(name_column, "what for", "network, loss", "what else it sets", title="Recipes")
+    table = Table("--recipe", "what for", "network, loss", "what else it sets", title="Recipes")
     for name, recipe in RECIPES.items():
         kinds = f"{recipe.config.network}, {recipe.config.loss}"
         table.add_row(name, recipe.about, kinds, _changes(recipe))

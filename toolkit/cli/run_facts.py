@@ -52,7 +52,6 @@ def run_facts(path: Path) -> dict[str, Any]:
         "created": config.get("created"),
         "data": config.get("data"),
         "triplets": config.get("triplets"),
-        "teacher": config.get("teacher"),
         "device": config.get("device"),
         "training": {name: training[name] for name in _SETTINGS if name in training},
         **_progress(run),

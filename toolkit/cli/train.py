@@ -89,13 +89,6 @@ def train(
         Path | None,
         typer.Option("--triplets", help="Learn from a triplet list instead: three names a line."),
     ] = None,
-    teacher: Annotated[
-        Path | None,
-        typer.Option(
-            "--teacher",
-            help="Run whose codes label the database's images (recipes that say self-trained).",
-        ),
-    ] = None,
     download: DownloadOption = False,
     size: Annotated[
         str | None,
@@ -152,7 +145,7 @@ def train(
             raise ConfigError("--run goes with --resume; a new run is named with --name")
         _check_name(name, runs)
         trainer = trainers.begin(
-            Material(_spec(locals()), _absolute(triplets), _absolute(teacher)),
+            Material(_spec(locals()), triplets.absolute() if triplets else None),
             settings,
             size=size,
             runs=runs,
@@ -207,10 +200,6 @@ def _spec(options: Mapping[str, Any]) -> DataSpec:
         query_list=text(options["query_list"]),
         training_list=text(options["training_list"]),
     ).absolute()
-
-
-def _absolute(path: Path | None) -> Path | None:
-    return None if path is None else path.absolute()
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:

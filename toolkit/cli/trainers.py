@@ -13,16 +13,8 @@ from typing import Any, TypeAlias
 from hashkit.cli.console import note, plural, progress_bar
 from hashkit.cli.locate import find_run
 from hashkit.cli.material import Material
-from hashkit.cli.teacher import (
-    ask_teacher,
-    check_teacher,
-    read_guesses,
-    with_guesses,
-    write_guesses,
-)
 from hashkit.cli.train_settings import flags, make_config
 from hashkit.datasets.disjoint import check_disjoint
-from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.screening import Fault, write_fault_report
 from hashkit.datasets.sets import default_input_size
 from hashkit.errors import ConfigError, HashkitError
@@ -36,7 +28,6 @@ from hashkit.training.prepare import (
     prepare_triplets,
     prepare_unlabelled,
 )
-from hashkit.training.pseudo_labels import PseudoLabels
 from hashkit.training.splitting import run_name
 from hashkit.training.trainer import Trainer
 
@@ -86,8 +77,7 @@ def begin(
     chosen = choose_device(device)
     if material.triplets is not None and not settings.keys() & {"loss", "recipe"}:
         settings = dict(settings) | {"loss": "triplet"}
-    lesson = _load(material, partial(make_config, settings, size), reading)
-    config, data = lesson.config, lesson.data
+    config, data, faults = _load(material, partial(make_config, settings, size), reading)
     name = name or _default_name(data, config)
     for folder in _folders(name, config):
         Run.check_free(runs, folder)
@@ -97,14 +87,12 @@ def begin(
         {
             "data": material.spec.to_dict(),
             "triplets": str(material.triplets) if material.triplets else None,
-            "teacher": str(material.teacher) if material.teacher else None,
             "training": config.to_dict(),
             "device": str(chosen),
             "threads": thread_count(),
         },
     )
-    _report_faults(run, lesson.faults)
-    _keep_guesses(run, lesson)
+    _report_faults(run, faults)
     note(
         f"run {run.path}: recipe {config.recipe}, network {config.network}, loss {config.loss}, "
         f"{_lengths(config)}, on {chosen}"
@@ -143,78 +131,32 @@ def resume(
         run = Run.open(run.path.resolve().parent / saved["shared"]["run"])
         saved = run.read_config()
     config = TrainConfig.from_dict(saved["training"])
-    lesson = _load(Material.of_run(run), lambda _: config, reading, run.pseudo_labels_path)
+    _, data, _ = _load(Material.of_run(run), lambda _: config, reading)
     chosen = choose_device(saved["device"] if device == "auto" else device)
-    trainer = Trainer(config, lesson.data, run, chosen)
+    trainer = Trainer(config, data, run, chosen)
     step = trainer.resume()
-    _keep_guesses(run, lesson)
     note(f"run {run.path}: going on after step {step:,} of {trainer.n_steps:,}, on {chosen}")
     return trainer
 
 
-@dataclasses.dataclass(frozen=True)
-class _Lesson:
-    """What a run learns from, read.
-
-    Attributes
-    ----------
-    config
-        Its settings.
-    data, faults
-        See `hashkit.training.prepare.prepare_labelled`.
-    images
-        The image set, all of it.
-    guesses
-        What its teacher said, if it has one.
-    """
-
-    config: TrainConfig
-    data: TrainingData
-    faults: list[Fault]
-    images: ImageSet
-    guesses: PseudoLabels | None = None
-
-
 def _load(
-    material: Material, configure: Configure, reading: Reading, saved_guesses: Path | None = None
-) -> _Lesson:
-    """Open and decode the images.
-
-    Parameters
-    ----------
-    configure
-        Is told the size that images have, and gives the settings.
-    saved_guesses
-        Where a teacher's labels lie if it was asked before.
-    """
+    material: Material, configure: Configure, reading: Reading
+) -> tuple[TrainConfig, TrainingData, list[Fault]]:
+    """Open and decode the images; ``configure`` is told the size that they have."""
     if material.triplets is not None:
         return _load_triplets(material, configure, reading)
     images, split = material.spec.open(download=reading.download, progress=_DownloadNotes())
     config = configure(default_input_size(images))
-    if saved_guesses is not None and not saved_guesses.is_file():
-        saved_guesses = None
-    if saved_guesses is None:
-        check_teacher(material, config)
     report = check_disjoint(images, split, strict=reading.strict)
     if not report.is_disjoint:
         note(f"warning: {report.summary()}")
+    training = images.subset(split.training)
     note(
-        f"{images.name}, {split.protocol}: {plural(len(split.training), 'training image')}, "
+        f"{images.name}, {split.protocol}: {plural(len(training), 'training image')}, "
         f"{len(split.queries):,} queries, {len(split.database):,} in the database"
     )
-    guesses = None
-    if saved_guesses is not None:
-        guesses = read_guesses(saved_guesses, images)
-    elif material.teacher is not None:
-        teacher = Run.open(material.teacher)
-        guesses = ask_teacher(teacher, images, split, config, reading.n_workers)
-    training, is_guess = with_guesses(images, split.training, guesses)
-    prepare = (
-        partial(prepare_labelled, guessed=is_guess)
-        if learns_from_labels(config)
-        else prepare_unlabelled
-    )
     with progress_bar("decoding", len(training), "images") as bar:
+        prepare = prepare_labelled if learns_from_labels(config) else prepare_unlabelled
         data, faults = prepare(
             training,
             config,
@@ -223,13 +165,14 @@ def _load(
             strict=reading.strict,
             progress=lambda done, _: bar.update(done),
         )
-    return _Lesson(config, data, faults, images, guesses)
+    return config, data, faults
 
 
-def _load_triplets(material: Material, configure: Configure, reading: Reading) -> _Lesson:
+def _load_triplets(
+    material: Material, configure: Configure, reading: Reading
+) -> tuple[TrainConfig, TrainingData, list[Fault]]:
     images, triplets = material.read_triplets()
     config = configure(None)
-    check_teacher(material, config)
     note(f"{images.name}: {plural(len(triplets), 'triplet')} of {plural(len(images), 'image')}")
     with progress_bar("decoding", len(images), "images") as bar:
         data, faults = prepare_triplets(
@@ -240,7 +183,7 @@ def _load_triplets(material: Material, configure: Configure, reading: Reading) -
             strict=reading.strict,
             progress=lambda done, _: bar.update(done),
         )
-    return _Lesson(config, data, faults, images)
+    return config, data, faults
 
 
 class _DownloadNotes:
@@ -273,12 +216,6 @@ def _folders(name: str, config: TrainConfig) -> list[str]:
 def _lengths(config: TrainConfig) -> str:
     *others, last = config.lengths
     return "".join(f"{n_bits}, " for n_bits in others) + plural(last, "bit")
-
-
-def _keep_guesses(run: Run, lesson: _Lesson) -> None:
-    """Write down what the teacher said, so that it need not be asked again."""
-    if lesson.guesses is not None and not run.pseudo_labels_path.is_file():
-        write_guesses(run.pseudo_labels_path, lesson.images, lesson.guesses)
 
 
 def _report_faults(run: Run, faults: list[Fault]) -> None:

@@ -116,10 +116,6 @@ class TrainConfig:
     cutmix: float = _setting(
         0.0, "Share of the batches in which a part of each image is another one's; needs labels."
     )
-    pseudo_share: float = _setting(
-        0.0,
-        "Share of the unlabelled images, the surest by a teacher's codes, that are learned from.",
-    )
     holdout: float = _setting(
         0.1,
         "Share of the training images held out to select the checkpoint; 0 keeps the last.",
@@ -151,7 +147,6 @@ class TrainConfig:
             ("clip_norm", 0, 1e6),
             ("cutout", 0, 1),
             ("cutmix", 0, 1),
-            ("pseudo_share", 0, 1),
             ("holdout", 0, 0.9),
             ("validate_epochs", 1, 10**9),
             ("snapshot_steps", 0, 10**12),

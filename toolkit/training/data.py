@@ -131,8 +131,6 @@ class TrainingData:
     fit_items, held_items
         int64, the items that are learned from, and those that only select the checkpoint: rows
         of ``triplets`` if these are given, else of the images.
-    guessed_items
-        int64, those of ``fit_items`` whose label is a teacher's guess; none by default.
     names_sha256
         SHA-256 over names and labels, by which a resumed run knows its images again.
     dataset, protocol
@@ -146,7 +144,6 @@ class TrainingData:
     triplets: NDArray[np.int64] | None
     fit_items: NDArray[np.int64]
     held_items: NDArray[np.int64]
-    guessed_items: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.arange(0))
     names_sha256: str = ""
     dataset: str = ""
     protocol: str = ""

@@ -24,13 +24,7 @@ from hashkit.training.data import (
 )
 from hashkit.training.losses import LOSSES
 
-__all__ = [
-    "hold_out",
-    "learns_from_labels",
-    "prepare_labelled",
-    "prepare_triplets",
-    "prepare_unlabelled",
-]
+__all__ = ["learns_from_labels", "prepare_labelled", "prepare_triplets", "prepare_unlabelled"]
 
 Progress = Callable[[int, int], None]
 
@@ -44,7 +38,6 @@ def prepare_labelled(
     images: ImageSet,
     config: TrainConfig,
     *,
-    guessed: NDArray[np.bool_] | None = None,
     protocol: str = "",
     n_workers: int | None = None,
     strict: bool = False,
@@ -56,8 +49,6 @@ def prepare_labelled(
     ----------
     images
         The training images.
-    guessed
-        bool [n], images whose label is a guess: they are learned from, and never held out.
     protocol
         Name of the split they come from, for the manifest.
     n_workers
@@ -90,15 +81,13 @@ def prepare_labelled(
     usable = np.flatnonzero(has_label)
     if not len(usable):
         raise ConfigError(f"{images.name}: no image that can be used has a label")
-    guesses = usable[:0] if guessed is None else usable[guessed[rows[usable]]]
-    fit, held = hold_out(labels, np.setdiff1d(usable, guesses), config)
+    fit, held = _hold_out(labels, usable, config)
     data = TrainingData(
         pixels=pixels,
         labels=labels,
         triplets=None,
-        fit_items=np.union1d(fit, guesses),
+        fit_items=fit,
         held_items=held,
-        guessed_items=guesses,
         names_sha256=hash_names([images.names[row] for row in rows], labels),
         dataset=images.name,
         protocol=protocol,
@@ -158,7 +147,7 @@ def prepare_triplets(
     usable = triplets[np.isin(triplets, rows).all(axis=1)]
     if not len(usable):
         raise ConfigError(f"{images.name}: no triplet is left whose three images can be used")
-    fit, held = hold_out(None, np.arange(len(usable)), config)
+    fit, held = _hold_out(None, np.arange(len(usable)), config)
     data = TrainingData(
         pixels=pixels,
         labels=None,
@@ -194,10 +183,9 @@ def _decode(
     return streamed, screening.good_rows, screening.faults
 
 
-def hold_out(
+def _hold_out(
     labels: NDArray[Any] | None, items: NDArray[np.int64], config: TrainConfig
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Items to learn from, and items held out as the settings say, see `hashkit.datasets.split`."""
     if not config.holdout:
         return items, items[:0]
     return holdout(labels, items, config.holdout, config.seed)

@@ -12,7 +12,7 @@ from typing import Any, Final
 from hashkit.errors import ConfigError
 from hashkit.training.config import LOSS_OPTIONS, TrainConfig
 
-__all__ = ["RECIPES", "SELF_TRAINED", "Recipe", "settings_of"]
+__all__ = ["RECIPES", "Recipe", "settings_of"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,22 +63,9 @@ _PRETRAINED: Final = dataclasses.replace(
     cutout=0.0,
 )
 
-_PRETRAINED_SELF_TRAINED: Final = dataclasses.replace(
-    _PRETRAINED,
-    recipe="pretrained-self-trained",
-    pseudo_share=0.8,
-    learning_rate=0.04,
-    epochs=1.0,
-)
-
 RECIPES: Final[Mapping[str, Recipe]] = {
     "best": Recipe("from scratch, for small images", _BEST),
     "pretrained": Recipe("from ImageNet weights, for photographs", _PRETRAINED, size=(128, 128)),
-    "pretrained-self-trained": Recipe(
-        "pretrained, and a teacher's labels of the database's images",
-        _PRETRAINED_SELF_TRAINED,
-        size=(128, 128),
-    ),
     "paper": Recipe("the DNNH paper's network and loss, with a faster solver", _PAPER),
     "caffe-dnnh": Recipe(
         "its Caffe implementation's network, likewise",
@@ -86,9 +73,6 @@ RECIPES: Final[Mapping[str, Recipe]] = {
     ),
 }
 """Recipes by name."""
-
-SELF_TRAINED: Final = tuple(name for name in RECIPES if RECIPES[name].config.pseudo_share)
-"""Those that learn from a teacher's labels too."""
 
 
 def settings_of(settings: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[int, int] | None]:
@@ -103,19 +87,13 @@ def settings_of(settings: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[int,
     Raises
     ------
     ConfigError
-        If there is no such recipe, or pseudo-labels are switched on or off: whether the images
-        of the database were learned from must show in the recipe's name.
+        If there is no such recipe.
     """
     name = settings.get("recipe", _BEST.recipe)
     if name not in RECIPES:
         raise ConfigError(f"unknown recipe {name!r}; known: {', '.join(RECIPES)}")
     recipe = RECIPES[name]
     values = recipe.config.to_dict()
-    if bool(settings.get("pseudo_share", values["pseudo_share"])) != bool(values["pseudo_share"]):
-        raise ConfigError(
-            f"pseudo-share must be above 0 for {' and '.join(SELF_TRAINED)}, and 0 for other "
-            "recipes, so that a run's recipe says whether it learned from the database's images"
-        )
     if settings.get("loss", values["loss"]) != values["loss"]:
         values |= dict.fromkeys(LOSS_OPTIONS)
     return values | dict(settings) | {"recipe": name}, recipe.size

@@ -30,9 +30,8 @@ def held_out_score(encode: Encode, data: TrainingData, lengths: Sequence[int]) -
     """Score of a model on the held-out items, between 0 and 1; the mean over code lengths.
 
     With labels: mean average precision (over tie orders, whole ranking) of the held-out images
-    as queries against up to `MAX_REFERENCE_IMAGES` of the images that are learned from, without
-    those whose label is a guess. With triplets: the share of held-out triplets whose similar image
-    is nearer, ties counting half.
+    as queries against up to `MAX_REFERENCE_IMAGES` of the images that are learned from. With
+    triplets: the share of held-out triplets whose similar image is nearer, ties counting half.
 
     Parameters
     ----------
@@ -59,8 +58,8 @@ def _mean_average_precision(
 ) -> list[float]:
     assert data.labels is not None  # noqa: S101 - by TrainingData
     labels = data.labels
-    given = np.setdiff1d(data.fit_items, data.guessed_items)
-    reference = given[:: -(-len(given) // MAX_REFERENCE_IMAGES)]
+    step = -(-len(data.fit_items) // MAX_REFERENCE_IMAGES)
+    reference = np.sort(data.fit_items)[::step]
 
     def code_sets(rows: NDArray[np.int64]) -> list[CodeSet]:
         return [
