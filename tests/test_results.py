@@ -178,6 +178,26 @@ def test_runs_that_differ_in_seeds_are_one_row_with_mean_and_deviation(tmp_path)
     assert [row[-1] for row in rows] == ["10.0", "6.0"]
 
 
+def test_baselines_are_means_over_the_runs_that_have_them(tmp_path):
+    def measured(seed, *baselines):
+        return a_result(seed=seed, data={"protocol": "unseen-classes"}, baselines=list(baselines))
+
+    runs = [
+        measured(0, baseline("class of a linear classifier on x", 0.4, 0.7), baseline("LSH", 0.1)),
+        measured(1),
+        measured(2, baseline("class of a linear classifier on x", 0.6, 0.8)),
+    ]
+    (entry,) = entries_of(runs)
+    found = {name: tuple(one) for name, one in entry.baselines().items()}
+    assert found == {
+        "class of a linear classifier on x": (pytest.approx(0.5), pytest.approx(0.75), 2),
+        "LSH": (0.1, None, 1),
+    }
+    (table,) = tables(rendered(tmp_path / "results", *runs)["results.md"])
+    splits = [row[table[0].index("splits")] for row in table[1:]]
+    assert splits == ["3", "2", "1"]
+
+
 def test_a_run_that_was_made_twice_counts_once(tmp_path):
     twice = [a_result(0.5, group="methods"), a_result(0.7, group="again"), a_result(0.6, seed=1)]
     table = tables(rendered(tmp_path / "results", *twice)["results.md"])[0]

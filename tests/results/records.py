@@ -7,10 +7,11 @@ import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, Self, TypeAlias
 
 __all__ = [
     "UNSEEN",
+    "BaselineMean",
     "Comparison",
     "Entry",
     "Result",
@@ -111,6 +112,34 @@ class Result:
         return next((one for one in self["baselines"] if one["name"].startswith(start)), None)
 
 
+class BaselineMean(NamedTuple):
+    """A baseline beside one run or more.
+
+    Attributes
+    ----------
+    map
+        Mean over the runs of its mean average precision.
+    accuracy
+        Likewise, the share of queries whose class it predicts; None if it predicts none.
+    n_runs
+        How many runs these are.
+    """
+
+    map: float
+    accuracy: float | None
+    n_runs: int
+
+    @classmethod
+    def of(cls, same: Sequence[Mapping[str, Any]]) -> Self:
+        """The mean of a baseline as several runs have it."""
+        accuracies = [one["accuracy"] for one in same]
+        return cls(
+            statistics.fmean(one["map"] for one in same),
+            None if None in accuracies else statistics.fmean(accuracies),
+            len(same),
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class Entry:
     """Runs that differ in their seeds alone, in the order of these."""
@@ -142,19 +171,13 @@ class Entry:
         values = [run["evaluation"]["precision_at"].get(str(k)) for run in self.runs]
         return None if None in values else statistics.fmean(values)
 
-    def baselines(self) -> dict[str, tuple[float, float | None]]:
-        """Name to mean mAP and mean accuracy (None if it has none), of those that all runs have."""
-        found: dict[str, tuple[float, float | None]] = {}
-        for one in self.first["baselines"]:
-            same = [run.baseline(one["name"]) for run in self.runs]
-            theirs = [each for each in same if each is not None]
-            if len(theirs) == len(self.runs):
-                accuracies = [each["accuracy"] for each in theirs]
-                found[one["name"]] = (
-                    statistics.fmean(each["map"] for each in theirs),
-                    None if None in accuracies else statistics.fmean(accuracies),
-                )
-        return found
+    def baselines(self) -> dict[str, BaselineMean]:
+        """Means of each baseline over those of the runs that it was measured beside, by name."""
+        found: dict[str, list[Mapping[str, Any]]] = {}
+        for run in self.runs:
+            for one in run["baselines"]:
+                found.setdefault(one["name"], []).append(one)
+        return {name: BaselineMean.of(same) for name, same in found.items()}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from published import PROTOCOL, PUBLISHED, SET, Published
-from records import Comparison, Entry, Result
+from records import BaselineMean, Comparison, Entry, Result
 
 from hashkit.report.figures import share_text
 from hashkit.report.numbers import MISSING
@@ -131,16 +131,16 @@ def _optional(value: float | None) -> str:
     return MISSING if value is None else share_text(value)
 
 
-def _classifier(baselines: Mapping[str, tuple[float, float | None]]) -> str:
-    for name, (value, accuracy) in baselines.items():
+def _classifier(baselines: Mapping[str, BaselineMean]) -> str:
+    for name, one in baselines.items():
         if name.startswith(CLASSIFIER):
-            known = "" if accuracy is None else f" ({accuracy:.3f})"
-            return f"{share_text(value)}{known}"
+            known = "" if one.accuracy is None else f" ({one.accuracy:.3f})"
+            return f"{share_text(one.map)}{known}"
     return MISSING
 
 
-def _best_other(baselines: Mapping[str, tuple[float, float | None]]) -> str:
-    others = {n: value for n, (value, _) in baselines.items() if not n.startswith(CLASSIFIER)}
+def _best_other(baselines: Mapping[str, BaselineMean]) -> str:
+    others = {name: one.map for name, one in baselines.items() if not name.startswith(CLASSIFIER)}
     if not others:
         return MISSING
     best = max(others, key=others.__getitem__)
@@ -219,8 +219,10 @@ def unseen_table(entries: Sequence[Entry]) -> str:
         what = f"{_recipe(run)}: {run['network']}, {run['loss']}"
         bits, seeds = str(run["bits"]), str(len(one.runs))
         rows.append([bits, what, seeds, _mean_text(one), interval_text(one)])
-        for name, (value, _) in sorted(one.baselines().items(), key=lambda item: -item[1][0]):
-            rows.append([bits, f"baseline: {name}", seeds, share_text(value), MISSING])
+        for name, mean in sorted(one.baselines().items(), key=lambda item: -item[1].map):
+            rows.append(
+                [bits, f"baseline: {name}", str(mean.n_runs), share_text(mean.map), MISSING]
+            )
     return markdown_table(["bits", "codes", "splits", "mAP", "95% interval"], rows)
 
 

@@ -129,7 +129,8 @@ class Page:
             _wrapped(
                 f"Intervals ({_percent(levels)}) are bootstraps over the queries, of the first "
                 f"seed. Where several runs differ in their seeds alone (up to {n_seeds} here), mAP "
-                "is their mean ± their standard deviation, and the other numbers are means."
+                "is their mean ± their standard deviation, and the other numbers are means, of "
+                "baselines over the runs that they were measured beside."
             ),
             self._machine_text(),
         ]
