@@ -319,6 +319,7 @@ def test_curves_are_of_recipes_at_the_same_bits_over_minutes(tmp_path):
         a_result(minutes=8, held_out=looks),
         a_result(minutes=20, held_out=[(50, 0.15), (100, 0.31)], recipe="paper", loss="triplet"),
         a_result(minutes=30, held_out=looks, bits=64),
+        a_result(minutes=15, held_out=[(50, 0.3), (100, 0.4)], epochs=60.0),  # longer, and worse
         a_result(held_out=looks, changes={"standardise": False}),
         a_result(held_out=looks, changes={"holdout": 0.5}, recipe="pretrained", minutes=40),
     ]

@@ -105,16 +105,17 @@ def bits_picture(entries: Sequence[Entry], slug: str) -> Picture | None:
 
 
 def curves_of(entries: Sequence[Entry]) -> dict[str, Result]:
-    """The longest training of each recipe at the most bits that several have, if several do.
+    """The best training of each recipe, best first, at the most bits that several have, if any.
 
-    Only trainings of one protocol that held out the same share of the images, and looked at them
-    twice or more.
+    The best is that of the highest held-out score: queries choose nothing here either. Only
+    trainings of one protocol that held out the same share of the images, and looked at them twice
+    or more.
     """
     groups: dict[tuple[int, float | None], dict[str, Result]] = {}
-    for run in sorted((one.first for one in entries), key=lambda run: run.minutes):
-        if len(run.held_out()) > 1:
-            key = run["bits"], run["changes"].get("holdout")
-            groups.setdefault(key, {})[run["recipe"]] = run
+    runs = [run for run in (one.first for one in entries) if len(run.held_out()) > 1]
+    for run in sorted(runs, key=lambda run: -max(score for _, score in run.held_out())):
+        key = run["bits"], run["changes"].get("holdout")
+        groups.setdefault(key, {}).setdefault(run["recipe"], run)
     several = {key: found for key, found in groups.items() if len(found) > 1}
     return several[max(several, key=lambda key: (key[0], len(several[key])))] if several else {}
 
