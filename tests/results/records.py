@@ -107,10 +107,6 @@ class Result:
             (line["seconds"] / 60, line["held_out"]) for line in self["curve"] if "held_out" in line
         ]
 
-    def baseline(self, start: str) -> Mapping[str, Any] | None:
-        """The baseline whose name begins with ``start``; None if it was not measured."""
-        return next((one for one in self["baselines"] if one["name"].startswith(start)), None)
-
 
 class BaselineMean(NamedTuple):
     """A baseline beside one run or more.

@@ -34,10 +34,10 @@ table() {
 best       best-s0          59k      12,24,32,48  yes  $held $half --cutmix 0.5 --epochs $best
 seeds      best-s1          59k      12,24,32,48  no   $held $half --cutmix 0.5 --epochs $best --seed 1
 seeds      best-s2          59k      12,24,32,48  no   $held $half --cutmix 0.5 --epochs $best --seed 2
+seeds      pretrained-s1    59k      48           no   $held --recipe pretrained --cutmix 0.5 --epochs $pretrained --seed 1
 paper      paper-s0         59k      12,48        yes  $held $half --recipe paper --mirror --epochs $paper
 paper      caffe-dnnh-s0    59k      12,48        yes  $held $half --recipe caffe-dnnh --mirror --epochs $paper
 pretrained pretrained-s0    59k      48           yes  $held --recipe pretrained --cutmix 0.5 --epochs $pretrained
-seeds      pretrained-s1    59k      48           no   $held --recipe pretrained --cutmix 0.5 --epochs $pretrained --seed 1
 full       best-full-s0     full     12,48        yes  --holdout 0.02 $half --validate-epochs 1 --cutout 0 --lr 0.008 --epochs $full
 fashion    fashion-s0       fashion  12,48        yes  $held $half --epochs $fashion
 unseen     unseen-s0        unseen   48           yes  $held $half --epochs $unseen

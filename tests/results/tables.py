@@ -8,6 +8,7 @@ from typing import Any, Final
 from published import PROTOCOL, PUBLISHED, SET, Published
 from records import BaselineMean, Comparison, Entry, Result
 
+from hashkit.cli.console import plural
 from hashkit.report.figures import share_text
 from hashkit.report.numbers import MISSING
 
@@ -246,8 +247,8 @@ def machine_text(run: Result) -> str:
     machine = run["machine"]
     if machine is None:
         return "a machine that was not noted down"
-    threads = f"{machine['n_threads']} thread{'' if machine['n_threads'] == 1 else 's'}"
-    cores = f"{machine['n_usable_cores']} core{'' if machine['n_usable_cores'] == 1 else 's'}"
+    threads = plural(machine["n_threads"], "thread")
+    cores = plural(machine["n_usable_cores"], "core")
     if run["device"] != "cpu" and machine["gpu"]:
         return f"{machine['gpu']}, beside {machine['processor']}"
     return f"{machine['processor']}, {cores}, of which a run had {threads}"
