@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from hashkit.bank import Bank, BankHeader, BankSource, BankWriter, LabelKind
 from hashkit.datasets.imageset import ImageSet
 from hashkit.errors import ConfigError, DatasetError, ImageError
+from hashkit.overlap import computed_ahead
 from hashkit.runtimes.decoding import Batch, decode_batches
 from hashkit.runtimes.encoder import Encoder, default_batch_size
 from hashkit.runtimes.faults import FaultLog
-from hashkit.runtimes.overlap import computed_ahead
 from hashkit.threads import check_threads
 
 __all__ = ["EncodeMode", "EncodeProgress", "EncodeReport", "bank_header", "encode_to_bank"]

@@ -104,6 +104,7 @@ ROOMS = {
     "hashkit.multi_index_tables": "multi_index",
     "hashkit.kernels": "kernels",
     "hashkit.threads": "threads",
+    "hashkit.overlap": "threads",
     "hashkit.files": "files",
     "hashkit.meter": "files",
     "hashkit.codes": "codes",

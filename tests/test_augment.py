@@ -11,7 +11,14 @@ import pytest
 import torch
 
 from hashkit.errors import ConfigError
-from hashkit.training.augment import AUGMENTATIONS, Augmentation, augment, choose_augmentation
+from hashkit.training.augment import (
+    AUGMENTATIONS,
+    Augmentation,
+    Draws,
+    augment,
+    choose_augmentation,
+    draw,
+)
 
 N_IMAGES = 60
 
@@ -26,6 +33,12 @@ def pictures(height, width, n_images=N_IMAGES):
 
 def draws(seed=0):
     return torch.Generator().manual_seed(seed)
+
+
+def varied(images, augmentation, generator):
+    return augment(
+        images, augmentation, draw(len(images), images.shape[1:3], augmentation, generator)
+    )
 
 
 def found_move(image, result, reach_y, reach_x, may_flip):
@@ -45,7 +58,7 @@ def found_move(image, result, reach_y, reach_x, may_flip):
 
 def all_moves(height, width, augmentation, seed=0):
     images = pictures(height, width)
-    results = augment(images, augmentation, draws(seed))
+    results = varied(images, augmentation, draws(seed))
     reach_y, reach_x = round(height * augmentation.shift), round(width * augmentation.shift)
     return [
         found_move(image, result, reach_y, reach_x, augmentation.flip)
@@ -71,13 +84,13 @@ def test_a_batch_is_the_loop_over_its_images_with_the_same_draws():
     dx = torch.randint(-3, 4, (20,), generator=same).tolist()
     flips = (torch.rand(20, generator=same) < 0.5).tolist()
     expected = [oracles.shifted(*one) for one in zip(images, dy, dx, flips, strict=True)]
-    result = augment(torch.from_numpy(images), augmentation, draws(5))
+    result = varied(torch.from_numpy(images), augmentation, draws(5))
     np.testing.assert_array_equal(result.numpy(), np.stack(expected))
 
 
 def test_half_of_the_images_are_mirrored():
     images = pictures(8, 8, n_images=4000)
-    results = augment(images, Augmentation(shift=0.0, flip=True), draws())
+    results = varied(images, Augmentation(shift=0.0, flip=True), draws())
     mirrored = (results == images.flip(2)).all(dim=(1, 2, 3))
     plain = (results == images).all(dim=(1, 2, 3))
     assert torch.all(mirrored ^ plain)
@@ -95,7 +108,7 @@ def test_borders_are_reflected_without_repeating_the_edge():
     expected = {-1: [1, 0, 1, 2], 0: [0, 1, 2, 3], 1: [1, 2, 3, 4]}
     seen = set()
     for seed in range(30):
-        result = augment(image, AUGMENTATIONS["shift"], draws(seed))[0]
+        result = varied(image, AUGMENTATIONS["shift"], draws(seed))[0]
         dy, _, _ = found_move(image[0].numpy(), result.numpy(), 1, 1, may_flip=False)
         rows = result[:4, 4, 0] // 8
         assert rows.tolist() == expected[dy]
@@ -106,23 +119,23 @@ def test_borders_are_reflected_without_repeating_the_edge():
 def test_nothing_leaves_the_batch_as_it_is():
     images = pictures(8, 9)
     before = images.clone()
-    assert torch.equal(augment(images, AUGMENTATIONS["none"], draws()), images)
-    augment(images, AUGMENTATIONS["shift-flip"], draws())
+    assert torch.equal(varied(images, AUGMENTATIONS["none"], draws()), images)
+    varied(images, AUGMENTATIONS["shift-flip"], draws())
     assert torch.equal(images, before)
 
 
 def test_the_generator_decides_alone():
     images = pictures(16, 16)
     torch.manual_seed(1)
-    one = augment(images, AUGMENTATIONS["shift-flip"], draws(3))
+    one = varied(images, AUGMENTATIONS["shift-flip"], draws(3))
     torch.manual_seed(2)
-    other = augment(images, AUGMENTATIONS["shift-flip"], draws(3))
+    other = varied(images, AUGMENTATIONS["shift-flip"], draws(3))
     assert torch.equal(one, other)
-    assert not torch.equal(one, augment(images, AUGMENTATIONS["shift-flip"], draws(4)))
+    assert not torch.equal(one, varied(images, AUGMENTATIONS["shift-flip"], draws(4)))
 
 
 def test_a_shift_of_the_whole_image_is_cut_to_one_pixel_less():
-    results = augment(pictures(8, 8), Augmentation(shift=1.0, flip=False), draws())
+    results = varied(pictures(8, 8), Augmentation(shift=1.0, flip=False), draws())
     image = pictures(8, 8, 1).numpy()[0]
     reach = range(-7, 8)
     possible = {oracles.shifted(image, dy, dx, False).tobytes() for dy in reach for dx in reach}
@@ -147,7 +160,7 @@ def test_an_unknown_name_lists_the_known_ones():
 @pytest.mark.parametrize(("name", "checksum"), [("shift", 54051113), ("shift-flip", 4020389027)])
 def test_draws_stay_what_they_were_in_the_first_release(name, checksum):
     """A run that is resumed with a newer version sees the images that it would have seen."""
-    result = augment(pictures(9, 11), AUGMENTATIONS[name], draws(7))
+    result = varied(pictures(9, 11), AUGMENTATIONS[name], draws(7))
     assert zlib.crc32(result.numpy().tobytes()) == checksum
 
 
@@ -155,7 +168,7 @@ def test_what_is_switched_off_draws_nothing():
     generator = draws(3)
     before = generator.get_state()
     images = pictures(8, 9)
-    assert augment(images, AUGMENTATIONS["none"], generator) is images
+    assert varied(images, AUGMENTATIONS["none"], generator) is images
     assert torch.equal(generator.get_state(), before)
     leaving = [name for name, one in AUGMENTATIONS.items() if one.leaves_images]
     assert leaving == ["none"]
@@ -174,7 +187,7 @@ def noise(n_images, height, width, seed=0):
 @pytest.mark.parametrize(("height", "width", "side"), [(16, 16, 4), (9, 14, 2), (20, 12, 3)])
 def test_cutout_fills_a_square_with_the_mean_colour(height, width, side):
     images = noise(400, height, width)
-    results = augment(images, Augmentation(cutout=0.25), draws())
+    results = varied(images, Augmentation(cutout=0.25), draws())
     corners = set()
     for image, result in zip(images.numpy(), results.numpy(), strict=True):
         rows, columns = (
@@ -196,9 +209,9 @@ def test_cutout_fills_a_square_with_the_mean_colour(height, width, side):
 
 def test_cutout_leaves_shift_and_flip_as_they_are():
     images = noise(50, 12, 12)
-    plain = augment(images, AUGMENTATIONS["shift-flip"], draws(5))
+    plain = varied(images, AUGMENTATIONS["shift-flip"], draws(5))
     augmentation = dataclasses.replace(AUGMENTATIONS["shift-flip"], cutout=0.25)
-    cut = augment(images, augmentation, draws(5))
+    cut = varied(images, augmentation, draws(5))
     n_changed = (plain != cut).any(dim=3).sum(dim=(1, 2))
     assert n_changed.max() == 9
     assert n_changed.min() >= 1
@@ -215,7 +228,7 @@ def ramps(n_images, height, width):
 @pytest.mark.parametrize(("height", "width"), [(40, 40), (32, 64)])
 def test_a_crop_keeps_its_share_and_ratio_and_lies_within_the_image(height, width):
     n_images = 300
-    results = augment(
+    results = varied(
         ramps(n_images, height, width), Augmentation(crop=0.3, flip=True), draws()
     ).numpy()
     # Away from the borders, where pixels are repeated, a ramp's slope is the window's share.
@@ -239,7 +252,7 @@ def test_a_crop_keeps_its_share_and_ratio_and_lies_within_the_image(height, widt
 def test_a_crop_is_the_bilinear_interpolation_of_its_window():
     images = noise(12, 6, 7)
     crop = 0.4
-    results = augment(images, Augmentation(crop=crop, flip=True), draws(2)).numpy()
+    results = varied(images, Augmentation(crop=crop, flip=True), draws(2)).numpy()
     area, stretch, across, down, mirror = torch.rand(5, 12, generator=draws(2)).double().numpy()
     for number, image in enumerate(images.numpy().astype(float)):
         side = math.sqrt(crop + (1 - crop) * area[number])
@@ -273,7 +286,7 @@ COLOURS = Augmentation(brightness=0.4, contrast=0.3, saturation=0.5, grey=0.3)
 
 def test_colours_are_changed_as_in_a_loop():
     images = noise(30, 5, 6)
-    results = augment(images, COLOURS, draws(4)).numpy()
+    results = varied(images, COLOURS, draws(4)).numpy()
     scales = torch.rand(4, 30, generator=draws(4)).double().numpy()
     for number, image in enumerate(images.numpy().astype(float)):
         brightness, contrast, saturation = (
@@ -297,7 +310,7 @@ def grey_of(pixel):
 
 
 def test_a_share_of_the_images_becomes_grey():
-    results = augment(noise(2000, 3, 3), Augmentation(grey=0.2), draws())
+    results = varied(noise(2000, 3, 3), Augmentation(grey=0.2), draws())
     grey = (results.amax(dim=3) == results.amin(dim=3)).all(dim=(1, 2))
     assert abs(grey.float().mean() - 0.2) < 5 * (0.2 * 0.8 / 2000) ** 0.5
     assert torch.equal(results[~grey], noise(2000, 3, 3)[~grey])
@@ -310,12 +323,26 @@ def test_the_generator_decides_all_that_is_drawn(name):
     before = images.clone()
     generator = draws(3)
     torch.manual_seed(1)
-    one = augment(images, augmentation, generator)
-    second = augment(images, augmentation, generator)
+    one = varied(images, augmentation, generator)
+    second = varied(images, augmentation, generator)
     torch.manual_seed(2)
-    assert torch.equal(one, augment(images, augmentation, draws(3)))
+    assert torch.equal(one, varied(images, augmentation, draws(3)))
     assert not torch.equal(one, second)
     assert torch.equal(images, before)
     assert one.dtype == torch.uint8
     assert one.is_contiguous()
     assert one.shape == images.shape
+
+
+@pytest.mark.parametrize("name", [name for name in AUGMENTATIONS if name != "none"])
+def test_batches_varied_together_are_those_varied_one_by_one(name):
+    augmentation = dataclasses.replace(AUGMENTATIONS[name], cutout=0.25)
+    images, sizes = noise(12, 12, 10), (5, 4, 3)
+    parts = [draw(size, (12, 10), augmentation, draws(index)) for index, size in enumerate(sizes)]
+    together = augment(images, augmentation, Draws.joined(parts))
+    alone = [
+        augment(own, augmentation, part)
+        for own, part in zip(images.split(sizes), parts, strict=True)
+    ]
+    assert torch.equal(together, torch.cat(alone))
+    assert not torch.equal(together, images)

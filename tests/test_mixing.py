@@ -8,7 +8,7 @@ from training_samples import digit_data, settings, trainer, triplet_data, unlabe
 from hashkit.errors import ConfigError
 from hashkit.training.learner import Learner
 from hashkit.training.losses import LOSSES
-from hashkit.training.mixing import cut_and_mix
+from hashkit.training.mixing import cut_and_mix, draw_cut
 
 pytestmark = pytest.mark.usefixtures("tiny_network")
 
@@ -25,9 +25,14 @@ def numbered():
     return images.expand(N_IMAGES, HEIGHT, WIDTH, 3)
 
 
+def mixed_images(images, share, generator):
+    cut = draw_cut((HEIGHT, WIDTH), share, generator)
+    return (images, 1.0) if cut is None else (cut_and_mix(images, cut), cut.kept)
+
+
 def test_one_rectangle_of_each_image_is_the_same_one_of_its_partner():
     for seed in range(50):
-        mixed, kept = cut_and_mix(numbered(), 1.0, draws(seed))
+        mixed, kept = mixed_images(numbered(), 1.0, draws(seed))
         is_other = (mixed != numbered())[0]
         rows, columns = is_other.any(1).any(1), is_other.any(0).any(1)
         assert torch.equal(is_other, (rows[:, None] & columns)[..., None].expand_as(is_other))
@@ -41,7 +46,7 @@ def test_one_rectangle_of_each_image_is_the_same_one_of_its_partner():
 
 
 def test_any_share_may_be_left_and_any_place_be_cut():
-    found = [cut_and_mix(numbered(), 1.0, draws(seed)) for seed in range(400)]
+    found = [mixed_images(numbered(), 1.0, draws(seed)) for seed in range(400)]
     kept = np.array([share for _, share in found])
     assert kept.min() < 0.2
     assert kept.max() > 0.95
@@ -53,7 +58,7 @@ def test_any_share_may_be_left_and_any_place_be_cut():
 
 def test_what_is_mixed_is_left_as_it_was():
     images = numbered().clone()
-    mixed, kept = cut_and_mix(images, 1.0, draws(3))
+    mixed, kept = mixed_images(images, 1.0, draws(3))
     assert kept < 1
     assert torch.equal(images, numbered())
     assert mixed.dtype == torch.uint8
@@ -61,7 +66,7 @@ def test_what_is_mixed_is_left_as_it_was():
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_so_many_batches_are_mixed(share):
-    changed = [cut_and_mix(numbered(), share, draws(seed))[1] < 1 for seed in range(500)]
+    changed = [mixed_images(numbered(), share, draws(seed))[1] < 1 for seed in range(500)]
     # A rectangle may be of no pixels, when hardly any area was drawn.
     assert np.mean(changed) == pytest.approx(share, abs=0.06)
 

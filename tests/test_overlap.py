@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from hashkit.runtimes.overlap import computed_ahead
+from hashkit.overlap import computed_ahead
 
 
 @pytest.mark.parametrize("n_items", [0, 1, 2, 7])

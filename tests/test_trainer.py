@@ -171,6 +171,9 @@ class Recorded:
     def sample(self, n_images):
         return self._pixels.sample(n_images)
 
+    def on(self, _):
+        return self
+
 
 def test_steps_see_fitted_images_and_selection_no_queries_or_database(tmp_path):
     everything = open_digits().subset(np.arange(200))
@@ -838,7 +841,7 @@ def test_features_that_change_are_not_kept(tmp_path, counted, changes):
 
 
 def test_features_that_do_not_fit_into_memory_are_not_kept(tmp_path, counted, monkeypatch):
-    monkeypatch.setattr(trainer_module, "MEMORY_LIMIT_BYTES", 80 * 64 * 4 - 1)
+    monkeypatch.setattr(trainer_module, "memory_limit", lambda _: 80 * 64 * 4 - 1)
     config = settings(network="counted", freeze=-1, augmentation="none", holdout=0)
     one = trainer(config, digit_data(config), tmp_path / "run")
     one.fit()

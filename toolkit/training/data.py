@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hashkit import preprocess
 from hashkit.datasets.imageset import ImageSet, spread_rows
+from hashkit.training.devices import to_device
 from hashkit.training.losses import Task
 
 __all__ = [
@@ -23,10 +24,22 @@ __all__ = [
     "StreamedPixels",
     "TrainingData",
     "ahead",
+    "memory_limit",
 ]
 
 MEMORY_LIMIT_BYTES: Final = 4 * 2**30
 """Decoded training sets up to this size are held in memory."""
+
+DEVICE_SHARE: Final = 0.5
+"""Largest share of a GPU's free memory that the images may take; the network needs the rest."""
+
+
+def memory_limit(device: torch.device) -> int:
+    """Bytes of images or features that a device may hold for a whole training."""
+    if device.type != "cuda":
+        return MEMORY_LIMIT_BYTES
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free * DEVICE_SHARE)
 
 
 class Pixels(Protocol):
@@ -48,12 +61,18 @@ class Pixels(Protocol):
         """Up to ``n_images`` images, spread evenly: uint8 [m, H, W, 3]."""
         ...
 
+    def on(self, device: torch.device) -> Pixels:
+        """The same images, held on the device if they are in memory and fit there."""
+        ...
+
 
 class MemoryPixels:
     """Images held in memory, uint8 [n, H, W, 3]."""
 
-    def __init__(self, pixels: NDArray[np.uint8]) -> None:
-        self._pixels = torch.from_numpy(np.ascontiguousarray(pixels))
+    def __init__(self, pixels: NDArray[np.uint8] | Tensor) -> None:
+        if not isinstance(pixels, Tensor):
+            pixels = torch.from_numpy(np.ascontiguousarray(pixels))
+        self._pixels = pixels
 
     def __len__(self) -> int:
         return len(self._pixels)
@@ -63,12 +82,17 @@ class MemoryPixels:
 
     def batch(self, rows: NDArray[np.int64]) -> Tensor:
         """Images of rows."""
-        return self._pixels[torch.from_numpy(rows)]
+        return self._pixels[to_device(torch.from_numpy(rows), self._pixels.device)]
 
     def sample(self, n_images: int) -> NDArray[np.uint8]:
         """Images spread evenly."""
-        pixels: NDArray[np.uint8] = self._pixels.numpy()
-        return pixels[spread_rows(len(self), n_images)]
+        sampled: NDArray[np.uint8] = self.batch(spread_rows(len(self), n_images)).cpu().numpy()
+        return sampled
+
+    def on(self, device: torch.device) -> Pixels:
+        """A copy on the device, if that has room for it."""
+        fits = self._pixels.nbytes <= memory_limit(device)
+        return MemoryPixels(self._pixels.to(device)) if fits else self
 
 
 class StreamedPixels:
@@ -110,6 +134,10 @@ class StreamedPixels:
     def sample(self, n_images: int) -> NDArray[np.uint8]:
         """Images spread evenly."""
         return self.batch(spread_rows(len(self), n_images)).numpy()
+
+    def on(self, device: torch.device) -> Pixels:  # noqa: ARG002
+        """Itself: what is decoded as it is needed is held nowhere."""
+        return self
 
     def _load(self, row: int) -> NDArray[np.uint8]:
         return preprocess.load(self._images.source(row), self._size, self._resize)

@@ -7,44 +7,79 @@ another, and the loss is that of either's label, weighted by the area that is le
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
-__all__ = ["cut_and_mix"]
+__all__ = ["Cut", "cut_and_mix", "draw_cut"]
 
 
-def cut_and_mix(
-    images: Tensor, share_of_batches: float, generator: torch.Generator
-) -> tuple[Tensor, float]:
-    """Put a rectangle of the last image into the first, of the last but one into the second, ...
+@dataclasses.dataclass(frozen=True)
+class Cut:
+    """Rectangle of a batch's images that is exchanged: first and last (exclusive) rows and columns.
 
-    The rectangle is the same for the whole batch and has the proportions of the image. Its area is
-    drawn evenly from none to all (Beta(1, 1) of the paper), its centre from all pixels; what would
-    stick out is cut off.
+    Attributes
+    ----------
+    top, bottom, left, right
+        Pixels.
+    kept
+        Share of each image's pixels that stay its own.
+    """
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+    kept: float
+
+
+def draw_cut(
+    size: tuple[int, int], share_of_batches: float, generator: torch.Generator
+) -> Cut | None:
+    """Draw the rectangle of a batch; None if the batch is not mixed.
+
+    It has the proportions of the image. Its area is drawn evenly from none to all (Beta(1, 1) of
+    the paper), its centre from all pixels; what would stick out is cut off.
 
     Parameters
     ----------
-    images
-        uint8 [N, H, W, 3].
+    size
+        (height, width), pixels.
     share_of_batches
         Probability that a batch is mixed at all, in [0, 1].
     generator
         On the CPU whatever the device of the images, so that all devices draw alike.
-
-    Returns
-    -------
-    tuple
-        The images, and the share of each one's pixels that are its own; 1 if nothing was mixed.
     """
     is_mixed, area, centre_y, centre_x = torch.rand(4, generator=generator).tolist()
     if is_mixed >= share_of_batches:
-        return images, 1.0
-    height, width = images.shape[1:3]
+        return None
+    height, width = size
     top, bottom = _interval(centre_y, area**0.5, height)
     left, right = _interval(centre_x, area**0.5, width)
+    kept = 1 - (bottom - top) * (right - left) / (height * width)
+    return Cut(top, bottom, left, right, kept)
+
+
+def cut_and_mix(images: Tensor, cut: Cut) -> Tensor:
+    """Put a rectangle of the last image into the first, of the last but one into the second, ...
+
+    Parameters
+    ----------
+    images
+        uint8 [N, H, W, 3]; left as they are.
+    cut
+        The rectangle, the same for all.
+
+    Returns
+    -------
+    Tensor
+        uint8 [N, H, W, 3].
+    """
+    part = (slice(None), slice(cut.top, cut.bottom), slice(cut.left, cut.right))
     mixed = images.clone()
-    mixed[:, top:bottom, left:right] = images.flip(0)[:, top:bottom, left:right]
-    return mixed, 1 - (bottom - top) * (right - left) / (height * width)
+    mixed[part] = images[part].flip(0)
+    return mixed
 
 
 def _interval(centre: float, share: float, length: int) -> tuple[int, int]:

@@ -22,7 +22,8 @@ from torch import Tensor
 from hashkit.errors import CheckpointError, ConfigError, TrainingError
 from hashkit.manifest import Manifest
 from hashkit.runs import Run
-from hashkit.training.augment import augment, choose_augmentation
+from hashkit.training.augment import choose_augmentation
+from hashkit.training.batches import Batch, BatchSource, Varying
 from hashkit.training.checkpoint import (
     Checkpoint,
     library_versions,
@@ -30,10 +31,10 @@ from hashkit.training.checkpoint import (
     write_checkpoint,
 )
 from hashkit.training.config import TrainConfig
-from hashkit.training.data import MEMORY_LIMIT_BYTES, TrainingData, ahead
+from hashkit.training.data import TrainingData, memory_limit
+from hashkit.training.devices import repeatable_kernels, seed_generators, to_device
 from hashkit.training.learner import Learner
 from hashkit.training.losses import LOSSES, LossValue
-from hashkit.training.mixing import cut_and_mix
 from hashkit.training.optimiser import (
     build_optimiser,
     load_momentum,
@@ -41,7 +42,7 @@ from hashkit.training.optimiser import (
     set_learning_rate,
 )
 from hashkit.training.progress import METRICS_FIELDS, Meter, StepReport, TrainResult
-from hashkit.training.sampling import AUGMENT_STREAM, DROPOUT_STREAM, BatchOrder, step_seed
+from hashkit.training.sampling import DROPOUT_STREAM, BatchOrder, step_seed
 from hashkit.training.schedule import learning_rate
 from hashkit.training.selection import held_out_score
 
@@ -81,6 +82,17 @@ class Trainer:
             choose_augmentation(config.augmentation, data.dataset), cutout=config.cutout
         )
         self.learner = Learner.build(config, data, is_new=not run.snapshots()).to(device)
+        self.batches = BatchSource(
+            data,
+            Varying(
+                augmentation=self.augmentation,
+                cutmix=config.cutmix,
+                n_views=2 if self.learner.learns_from == "views" else 1,
+                seed=config.seed,
+            ),
+            (config.height, config.width),
+            device,
+        )
         self.order = BatchOrder(
             n_items=len(data.fit_items),
             batch_size=config.batch_size,
@@ -168,19 +180,21 @@ class Trainer:
         if not self.has_fixed_features or self._fixed_features is not None:
             return
         n_images = len(self.data.pixels)
-        parts: list[Tensor] = []
+        features: Tensor | None = None
         self.learner.eval()
-        with torch.inference_mode():
+        # Not in inference mode, whose tensors no gradient of the heads could be taken with.
+        with torch.no_grad(), repeatable_kernels(self.device):
             for start in range(0, n_images, _FEATURE_BATCH):
                 rows = np.arange(start, min(start + _FEATURE_BATCH, n_images))
-                images = self.data.pixels.batch(rows).to(self.device)
-                parts.append(self.learner.model.features(images).cpu())
-                if parts[0][0].nbytes * n_images > MEMORY_LIMIT_BYTES:
-                    return
+                part = self.learner.model.features(self.batches.images(rows))
+                if features is None:
+                    if part[0].nbytes * n_images > memory_limit(self.device):
+                        return
+                    features = part.new_empty((n_images, *part.shape[1:]))
+                features[start : start + len(rows)] = part
                 if progress is not None:
                     progress(int(rows[-1]) + 1, n_images)
-        # A clone outside inference mode, so that gradients of the heads can be taken.
-        self._fixed_features = torch.cat(parts).clone()
+        self._fixed_features = features
 
     @property
     def has_fixed_features(self) -> bool:
@@ -198,25 +212,12 @@ class Trainer:
         Either way the state is saved before this returns, and `resume` goes on from it.
         """
         self._started = start = time.perf_counter()
-        first_step, n_images = self.step, 0
-        per_epoch = self.order.steps_per_epoch
+        first_step = self.step
         self.compute_features()
         self.learner.train()
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            meter = Meter()
-            while self.step < self.n_steps and not should_stop():
-                epoch, skipped = divmod(self.step, per_epoch)
-                batches = list(self.order.epoch(epoch)[skipped:])
-                rows = [self._rows(items) for items in batches]
-                announce = ahead(self.data.pixels, rows)
-                for index, items in enumerate(batches):
-                    announce(index)
-                    meter.add(self._train_step(items, rows[index]), len(rows[index]))
-                    n_images += len(rows[index])
-                    meter = self._report(meter, epoch, on_step)
-                    self._after_step()
-                    if self.step >= self.n_steps or should_stop():
-                        break
+        cuda = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=cuda), repeatable_kernels(self.device):
+            n_images = self._steps(on_step, should_stop)
         if self.step > first_step:
             self._snapshot()
         self.seconds = self._seconds()
@@ -229,55 +230,54 @@ class Trainer:
             images_per_second=n_images / max(time.perf_counter() - start, 1e-9),
         )
 
-    def _rows(self, items: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Images of a batch, each once."""
-        chosen = self.data.fit_items[items]
-        return chosen if self.data.triplets is None else np.unique(self.data.triplets[chosen])
+    def _steps(
+        self, on_step: Callable[[StepReport], None] | None, should_stop: Callable[[], bool]
+    ) -> int:
+        """Take the steps that are left; returns the images seen."""
+        per_epoch = self.order.steps_per_epoch
+        n_images, meter = 0, Meter()
+        while self.step < self.n_steps and not should_stop():
+            epoch, n_skipped = divmod(self.step, per_epoch)
+            batches = self.batches.epoch(
+                list(self.order.epoch(epoch)),
+                first_step=epoch * per_epoch,
+                n_skipped=n_skipped,
+                with_images=self._fixed_features is None,
+            )
+            for batch in batches:
+                meter.add(self._train_step(batch), len(batch.rows))
+                n_images += len(batch.rows)
+                meter = self._report(meter, epoch, on_step)
+                self._after_step()
+                if self.step >= self.n_steps or should_stop():
+                    break
+        return n_images
 
-    def _train_step(self, items: NDArray[np.int64], rows: NDArray[np.int64]) -> LossValue:
+    def _train_step(self, batch: Batch) -> LossValue:
         self.learner.begin_step(self.step / self.n_steps)
         # Of all that network, heads and losses draw in this step.
-        torch.manual_seed(step_seed(self.config.seed, DROPOUT_STREAM, self.step))
-        features, kept = self._features(rows)
+        seed_generators(step_seed(self.config.seed, DROPOUT_STREAM, self.step), self.device)
+        features = self._features(batch)
         with self._autocast():
             logits = self.learner.model.logits(features)
-        loss = self._loss(logits.float(), features, items, rows, kept)
+        loss = self._loss(logits.float(), features, batch)
         self._update(loss.value)
         self.step += 1
         return loss
 
-    def _features(self, rows: NDArray[np.int64]) -> tuple[Tensor, float]:
-        """Features of a batch, and the share of each image that is its own.
+    def _features(self, batch: Batch) -> Tensor:
+        """Features of a batch; of two views of each image, one after the other, if so learned."""
+        if batch.images is None:
+            assert self._fixed_features is not None  # noqa: S101 - why there are no images
+            features = self._fixed_features[batch.rows]
+            return torch.cat([features] * 2) if self.learner.learns_from == "views" else features
+        with self._autocast():
+            return self.learner.model.features(batch.images)
 
-        Of two views of each image, one after the other, if it is so learned.
-        """
-        n_views = 2 if self.learner.learns_from == "views" else 1
-        if self._fixed_features is not None:
-            features = self._fixed_features[torch.from_numpy(rows)].to(self.device)
-            return torch.cat([features] * n_views), 1.0
-        seed, step = self.config.seed, self.step
-        draws = torch.Generator().manual_seed(step_seed(seed, AUGMENT_STREAM, step))
-        images = self.data.pixels.batch(rows).to(self.device, non_blocking=True)
-        views = [augment(images, self.augmentation, draws) for _ in range(n_views)]
-        images, kept = cut_and_mix(torch.cat(views), self.config.cutmix, draws)
-        with self._autocast():  # not around the above, which is the same in every precision
-            return self.learner.model.features(images), kept
-
-    def _loss(
-        self,
-        logits: Tensor,
-        features: Tensor,
-        items: NDArray[np.int64],
-        rows: NDArray[np.int64],
-        kept: float,
-    ) -> LossValue:
-        if self.data.triplets is not None:
-            triplets = np.searchsorted(rows, self.data.triplets[self.data.fit_items[items]])
-            return self.learner.triplet_loss(logits, torch.from_numpy(triplets).to(self.device))
-        labels = None
-        if self.data.labels is not None:
-            labels = torch.from_numpy(self.data.labels[rows]).to(self.device)
-        return self.learner.loss(logits, features, labels, kept)
+    def _loss(self, logits: Tensor, features: Tensor, batch: Batch) -> LossValue:
+        if batch.triplets is not None:
+            return self.learner.triplet_loss(logits, batch.triplets)
+        return self.learner.loss(logits, features, batch.labels, batch.kept)
 
     def _update(self, loss: Tensor) -> None:
         config = self.config
@@ -361,7 +361,8 @@ class Trainer:
     def score_held_out(self) -> float:
         """Score of the model as it is on the held-out images, see `held_out_score`."""
         self.learner.eval()
-        score = held_out_score(self._encode, self.data, self.config.lengths)
+        with repeatable_kernels(self.device):
+            score = held_out_score(self._encode, self.data, self.config.lengths)
         self.learner.train()
         return score
 
@@ -379,9 +380,9 @@ class Trainer:
         """Logits of training images as they are, in evaluation mode."""
         model = self.learner.model
         if self._fixed_features is not None:
-            features = self._fixed_features[torch.from_numpy(rows)].to(self.device)
+            features = self._fixed_features[to_device(torch.from_numpy(rows), self.device)]
         else:
-            features = model.features(self.data.pixels.batch(rows).to(self.device))
+            features = model.features(self.batches.images(rows))
         logits: NDArray[np.float32] = model.logits(features).cpu().numpy()
         return logits
 

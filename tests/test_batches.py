@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from training_samples import digit_data, settings, triplet_data, unlabelled_data
+
+from hashkit.overlap import computed_ahead
+from hashkit.training.augment import AUGMENTATIONS
+from hashkit.training.batches import BatchSource, Varying
+from hashkit.training.sampling import BatchOrder
+
+CPU = torch.device("cpu")
+SIZE = (8, 8)
+N_STEPS = 5
+
+pytestmark = pytest.mark.usefixtures("tiny_network")
+
+
+def source(data, group_size, monkeypatch, name="crop", cutmix=0.5, n_views=1):
+    made = BatchSource(data, Varying(AUGMENTATIONS[name], cutmix, n_views, seed=3), SIZE, CPU)
+    monkeypatch.setattr(made, "_group_size", lambda _: group_size)
+    return made
+
+
+def items_of(data):
+    return list(BatchOrder(n_items=len(data.fit_items), batch_size=12, seed=3).epoch(0))[:N_STEPS]
+
+
+def batches(data, group_size, monkeypatch, n_skipped=0, **how):
+    made = source(data, group_size, monkeypatch, **how)
+    return list(made.epoch(items_of(data), first_step=40, n_skipped=n_skipped))
+
+
+def assert_same(found, expected):
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        assert one.kept == other.kept
+        for name in ("rows", "images", "labels", "triplets"):
+            values = getattr(one, name), getattr(other, name)
+            if values[1] is None:
+                assert values[0] is None, name
+            else:
+                assert torch.equal(*values), name
+
+
+@pytest.mark.parametrize("kind", [digit_data, unlabelled_data, triplet_data])
+@pytest.mark.parametrize("group_size", [2, 3, N_STEPS, 32])
+def test_steps_made_together_are_those_made_one_by_one(kind, group_size, monkeypatch):
+    data = kind(settings(holdout=0))
+    n_views = 2 if kind is unlabelled_data else 1
+    expected = batches(data, 1, monkeypatch, n_views=n_views)
+    assert len(expected) == N_STEPS
+    assert len({batch.kept for batch in expected}) > 1  # some are mixed, and some are not
+    assert_same(batches(data, group_size, monkeypatch, n_views=n_views), expected)
+
+
+@pytest.mark.parametrize(
+    ("group_size", "n_skipped"), list(itertools.product([1, 2, 3], range(N_STEPS + 1)))
+)
+def test_an_epoch_goes_on_where_it_stopped(group_size, n_skipped, monkeypatch):
+    data = digit_data(settings(holdout=0))
+    whole = batches(data, group_size, monkeypatch)
+    assert_same(batches(data, group_size, monkeypatch, n_skipped=n_skipped), whole[n_skipped:])
+
+
+def test_groups_prepared_ahead_are_the_same(monkeypatch):
+    """As on a GPU, where the next group is made by another thread."""
+    data = digit_data(settings(holdout=0))
+    expected = batches(data, 2, monkeypatch, n_skipped=1)
+    monkeypatch.setattr(
+        BatchSource, "_each", lambda _, indexes, make: computed_ahead(indexes, make)
+    )
+    assert_same(batches(data, 2, monkeypatch, n_skipped=1), expected)
+
+
+def test_batches_hold_the_images_and_labels_of_their_items(monkeypatch):
+    data = digit_data(settings(holdout=0))
+    found = batches(data, 2, monkeypatch, name="none", cutmix=0.0)
+    for batch, items in zip(found, items_of(data), strict=True):
+        rows = data.fit_items[items]
+        assert batch.rows.tolist() == rows.tolist()
+        assert torch.equal(batch.images, data.pixels.batch(rows))
+        assert batch.labels.tolist() == data.labels[rows].tolist()
+        assert (batch.kept, batch.triplets) == (1.0, None)
+
+
+def test_triplets_name_places_in_their_batch(monkeypatch):
+    data = triplet_data(settings(holdout=0, loss="triplet"))
+    for batch, items in zip(batches(data, 2, monkeypatch), items_of(data), strict=True):
+        named = batch.rows[batch.triplets].tolist()
+        assert named == data.triplets[data.fit_items[items]].tolist()
+        assert len(batch.images) == len(batch.rows) == len(np.unique(batch.rows))
+
+
+def test_views_of_a_batch_follow_each_other(monkeypatch):
+    data = unlabelled_data(settings(holdout=0))
+    for batch in batches(data, 3, monkeypatch, name="none", cutmix=0.0, n_views=2):
+        first, second = batch.images.chunk(2)
+        assert torch.equal(first, second)
+        assert torch.equal(first, data.pixels.batch(batch.rows.numpy()))
+    for batch in batches(data, 3, monkeypatch, name="views", cutmix=0.0, n_views=2):
+        assert not torch.equal(*batch.images.chunk(2))
+
+
+def test_no_image_is_touched_where_none_is_wanted(monkeypatch):
+    data = digit_data(settings(holdout=0))
+    made = source(data, 2, monkeypatch)
+    monkeypatch.setattr(made, "_pixels", None)
+    found = list(made.epoch(items_of(data), first_step=0, n_skipped=1, with_images=False))
+    assert len(found) == N_STEPS - 1
+    assert all(batch.images is None and batch.labels is not None for batch in found)
+
+
+@pytest.mark.parametrize(
+    ("side", "n_views", "expected"), [(32, 1, 32), (224, 1, 4), (224, 2, 2), (1024, 1, 1)]
+)
+def test_so_many_steps_go_together_on_a_gpu(monkeypatch, side, n_views, expected):
+    data = digit_data(settings(holdout=0))
+    made = BatchSource(data, Varying(AUGMENTATIONS["none"], 0.0, n_views, 0), (side, side), CPU)
+    rows = [np.arange(100)] * 3
+    assert made._group_size(rows) == 1
+    monkeypatch.setattr(made, "_device", torch.device("cuda"))
+    assert made._group_size(rows) == expected

@@ -1,0 +1,236 @@
+"""What each step sees: images of the training set, varied on the device, with their labels.
+
+On a GPU a step of a small network takes a millisecond or two, nearly all of it spent by the host
+on starting kernels. So the images of several steps are varied at once there, and a step costs a
+fraction of the launches that it would cost by itself, and they are prepared while the steps before
+are computed. What is drawn is drawn step by step all the same (`hashkit.training.sampling`), so how
+many steps go together changes nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hashkit.overlap import computed_ahead
+from hashkit.training.augment import Augmentation, Draws, augment, draw
+from hashkit.training.data import TrainingData, ahead
+from hashkit.training.devices import to_device
+from hashkit.training.mixing import Cut, cut_and_mix, draw_cut
+from hashkit.training.sampling import AUGMENT_STREAM, step_seed
+
+__all__ = ["Batch", "BatchSource", "Varying"]
+
+_GROUP_BYTES: Final = 2**26
+"""Pixels that are varied at a time on a GPU; as float32 they take four times as much."""
+
+_MAX_GROUP: Final = 32
+"""Steps that are varied at a time; more save nothing that could be measured."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Varying:
+    """How the images of a batch are varied.
+
+    Attributes
+    ----------
+    augmentation
+        Each image by itself.
+    cutmix
+        Share of the batches in which a part of each image is another one's, in [0, 1].
+    n_views
+        Varied copies of each image in a batch.
+    seed
+        Seed of the run.
+    """
+
+    augmentation: Augmentation
+    cutmix: float
+    n_views: int
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """What one step learns from; tensors are on the device.
+
+    Attributes
+    ----------
+    rows
+        int64 [n], images of the training set, each once.
+    images
+        uint8 [n_views * n, H, W, 3], one view of all images after the other; None where the
+        features are computed already.
+    kept
+        Share of each image that is its own, see `hashkit.training.mixing`.
+    labels
+        int64 [n] or uint8 [n, n_classes]; None where the loss does not learn from them.
+    triplets
+        int64 [T, 3], places in ``rows``: query, similar, dissimilar; None without a triplet list.
+    """
+
+    rows: Tensor
+    images: Tensor | None
+    kept: float
+    labels: Tensor | None
+    triplets: Tensor | None
+
+
+class BatchSource:
+    """Batches of a training set.
+
+    Parameters
+    ----------
+    data
+        The training set.
+    varying
+        How images are varied.
+    size
+        (height, width) of the images, pixels.
+    device
+        Where the batches are made.
+    """
+
+    def __init__(
+        self, data: TrainingData, varying: Varying, size: tuple[int, int], device: torch.device
+    ) -> None:
+        self._data = data
+        self._varying = varying
+        self._size = size
+        self._device = device
+        self._pixels = data.pixels.on(device)
+        self._labels = None if data.labels is None else torch.from_numpy(data.labels).to(device)
+
+    def images(self, rows: NDArray[np.int64]) -> Tensor:
+        """Images as they are, on the device: int64 [n] -> uint8 [n, H, W, 3]."""
+        return to_device(self._pixels.batch(rows), self._device)
+
+    def epoch(
+        self,
+        items: Sequence[NDArray[np.int64]],
+        *,
+        first_step: int,
+        n_skipped: int,
+        with_images: bool = True,
+    ) -> Iterator[Batch]:
+        """Batches of an epoch, one a step.
+
+        Parameters
+        ----------
+        items
+            Items of each step (images, or rows of the triplet list), int64 [batch size] each.
+        first_step
+            Number of the epoch's first step in the run.
+        n_skipped
+            Steps that were done before.
+        with_images
+            Whether images are wanted; not where features are computed already.
+        """
+        rows = [self._rows(of_step) for of_step in items]
+        size = self._group_size(rows)
+        # Groups begin at the same steps in a resumed epoch, so a GPU computes the same ones.
+        starts = range(n_skipped - n_skipped % size, len(items), size)
+        groups = [range(start, min(start + size, len(items))) for start in starts]
+        rows_of = [np.concatenate([rows[step] for step in group]) for group in groups]
+        announce = ahead(self._pixels, rows_of) if with_images else None
+
+        def make(index: int) -> list[Batch]:
+            if announce is not None:
+                announce(index)
+            group = groups[index]
+            return self._group(
+                [items[step] for step in group],
+                [rows[step] for step in group],
+                [first_step + step for step in group],
+                with_images=with_images,
+            )
+
+        for index, batches in self._each(range(len(groups)), make):
+            yield from batches[max(0, n_skipped - groups[index].start) :]
+
+    def _each(
+        self, indexes: Iterable[int], make: Callable[[int], list[Batch]]
+    ) -> Iterator[tuple[int, list[Batch]]]:
+        """Each group with its number; on a GPU the next one is prepared while one is learned."""
+        if self._device.type == "cpu":
+            return ((index, make(index)) for index in indexes)
+        return computed_ahead(indexes, make)
+
+    def _group(
+        self,
+        items: Sequence[NDArray[np.int64]],
+        rows: Sequence[NDArray[np.int64]],
+        steps: Sequence[int],
+        *,
+        with_images: bool,
+    ) -> list[Batch]:
+        """Batches of consecutive steps of the run."""
+        sizes = [len(of_step) for of_step in rows]
+        all_rows = np.concatenate(rows)
+        on_device = to_device(torch.from_numpy(all_rows), self._device)
+        no_values: list[Any] = [None] * len(steps)
+        labels = no_values if self._labels is None else torch.split(self._labels[on_device], sizes)
+        images, kept = no_values, [1.0] * len(steps)
+        if with_images:
+            images, kept = self._varied(self.images(all_rows), sizes, steps)
+        return [
+            Batch(own_rows, own_images, own_share, own_labels, self._triplets(own_items, numbers))
+            for own_rows, own_images, own_share, own_labels, own_items, numbers in zip(
+                torch.split(on_device, sizes), images, kept, labels, items, rows, strict=True
+            )
+        ]
+
+    def _rows(self, items: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Images of a step, each once."""
+        chosen = self._data.fit_items[items]
+        triplets = self._data.triplets
+        return chosen if triplets is None else np.unique(triplets[chosen])
+
+    def _triplets(self, items: NDArray[np.int64], rows: NDArray[np.int64]) -> Tensor | None:
+        if self._data.triplets is None:
+            return None
+        places = np.searchsorted(rows, self._data.triplets[self._data.fit_items[items]])
+        return to_device(torch.from_numpy(places), self._device)
+
+    def _group_size(self, rows: Sequence[NDArray[np.int64]]) -> int:
+        """Steps that are varied at a time; on the CPU, where a launch costs nothing, one."""
+        if self._device.type == "cpu":
+            return 1
+        n_bytes = 3 * self._size[0] * self._size[1] * self._varying.n_views
+        most = max(len(of_step) for of_step in rows)
+        return max(1, min(_MAX_GROUP, _GROUP_BYTES // (n_bytes * most)))
+
+    def _varied(
+        self, images: Tensor, sizes: Sequence[int], steps: Sequence[int]
+    ) -> tuple[list[Tensor], list[float]]:
+        """Images of each step, and the share of each image that is its own."""
+        n_views = self._varying.n_views
+        if n_views > 1:
+            images = torch.cat(
+                [part for part in torch.split(images, list(sizes)) for _ in range(n_views)]
+            )
+        drawn = [self._draw(n_images, step) for n_images, step in zip(sizes, steps, strict=True)]
+        draws = Draws.joined([view for views, _ in drawn for view in views])
+        images = augment(images, self._varying.augmentation, draws.to(self._device))
+        parts = torch.split(images, [n_images * n_views for n_images in sizes])
+        cuts = [cut for _, cut in drawn]
+        mixed = [
+            part if cut is None else cut_and_mix(part, cut)
+            for part, cut in zip(parts, cuts, strict=True)
+        ]
+        return mixed, [1.0 if cut is None else cut.kept for cut in cuts]
+
+    def _draw(self, n_images: int, step: int) -> tuple[list[Draws], Cut | None]:
+        """All that is drawn for the images of a step: each view, and what is exchanged."""
+        varying = self._varying
+        draws = torch.Generator().manual_seed(step_seed(varying.seed, AUGMENT_STREAM, step))
+        views = [
+            draw(n_images, self._size, varying.augmentation, draws) for _ in range(varying.n_views)
+        ]
+        return views, draw_cut(self._size, varying.cutmix, draws)
