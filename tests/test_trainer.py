@@ -335,11 +335,15 @@ def test_so_many_snapshots_stay(tmp_path, keep, expected):
     assert [step for step, _ in one.run.snapshots()] == expected
 
 
-def test_a_snapshot_an_epoch_by_default(tmp_path):
+@pytest.mark.parametrize(("seconds", "expected"), [(0.0, [4, 8, 10]), (60.0, [10])])
+def test_a_snapshot_per_epoch_by_default_unless_they_are_too_close(
+    tmp_path, monkeypatch, seconds, expected
+):
+    monkeypatch.setattr(trainer_module, "SNAPSHOT_SECONDS", seconds)
     config = settings(snapshot_steps=0, keep_snapshots=0, steps=10)
     one = trainer(config, digit_data(config), tmp_path / "run")
     one.fit()
-    assert [step for step, _ in one.run.snapshots()] == [4, 8, 10]
+    assert [step for step, _ in one.run.snapshots()] == expected
 
 
 def test_metrics_have_a_line_an_interval_and_at_the_end(tmp_path):

@@ -121,7 +121,9 @@ class TrainConfig:
         "Share of the training images held out to select the checkpoint; 0 keeps the last.",
     )
     validate_epochs: int = _setting(5, "Epochs between two looks at the held-out images.")
-    snapshot_steps: int = _setting(0, "Steps between snapshots; 0 makes one an epoch.")
+    snapshot_steps: int = _setting(
+        0, "Steps between snapshots; 0 makes one per epoch, 10 seconds apart or more."
+    )
     keep_snapshots: int = _setting(2, "Snapshots that stay; 0 keeps all.")
     display_steps: int = _setting(50, "Steps between two lines of metrics.jsonl.")
     precision: str = _setting("fp32", "fp32, or mixed precision: bf16, or fp16 on a GPU.")

@@ -48,6 +48,9 @@ from hashkit.training.selection import held_out_score
 
 __all__ = ["Trainer"]
 
+SNAPSHOT_SECONDS: Final = 10.0
+"""Shortest time between two snapshots, where settings do not say after how many steps."""
+
 _FEATURE_BATCH: Final = 64
 """Images whose features are computed at a time."""
 
@@ -106,7 +109,7 @@ class Trainer:
         self.best_score: float | None = None
         self.held_out: float | None = None
         self.seconds = 0.0
-        self._started = time.perf_counter()
+        self._started = self._snapshot_at = time.perf_counter()
         self.optimiser = build_optimiser(self.learner, config)
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
         self._fixed_features: Tensor | None = None
@@ -211,7 +214,7 @@ class Trainer:
 
         Either way the state is saved before this returns, and `resume` goes on from it.
         """
-        self._started = start = time.perf_counter()
+        self._started = self._snapshot_at = start = time.perf_counter()
         first_step = self.step
         self.compute_features()
         self.learner.train()
@@ -348,8 +351,15 @@ class Trainer:
             is_last or self.step % (per_epoch * self.config.validate_epochs) == 0
         ):
             self._validate()
-        if not is_last and self.step % (self.config.snapshot_steps or per_epoch) == 0:
+        if not is_last and self._is_snapshot_due():
             self._snapshot()
+
+    def _is_snapshot_due(self) -> bool:
+        if self.config.snapshot_steps:
+            return self.step % self.config.snapshot_steps == 0
+        # On a GPU an epoch of a small network is over before its snapshot is written.
+        rested = time.perf_counter() - self._snapshot_at >= SNAPSHOT_SECONDS
+        return rested and self.step % self.order.steps_per_epoch == 0
 
     def _seconds(self) -> float:
         """Seconds of training so far, those before a resumption included."""
@@ -391,6 +401,7 @@ class Trainer:
         if self.config.keep_snapshots:
             for _, path in self.run.snapshots()[: -self.config.keep_snapshots]:
                 path.unlink()
+        self._snapshot_at = time.perf_counter()
 
     def _checkpoint(self, *, to_resume: bool) -> Checkpoint:
         return Checkpoint(
