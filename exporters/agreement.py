@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from hashkit.codes import binarize
 from hashkit.codesets import CodeSet
 from hashkit.errors import ConfigError
-from hashkit.evaluation import expected_map
+from hashkit.evaluation.evaluator import expected_map
 from hashkit.exporters.json_values import finite_or_none
-from hashkit.index import search
 from hashkit.meter import Meter
+from hashkit.retrieval.search import search
 from hashkit.runtimes.answers import Answers, answers_of
 from hashkit.runtimes.protocol import open_runtime
 from hashkit.runtimes.settings import RuntimeSettings

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.bank import Bank, BankHeader, BankSource, BankWriter, LabelKind
+from hashkit.datasets.decoding import Batch, decode_batches
 from hashkit.datasets.imageset import ImageSet
 from hashkit.errors import ConfigError, DatasetError, ImageError
-from hashkit.runtimes.decoding import Batch, decode_batches
 from hashkit.runtimes.encoder import Encoder, default_batch_size
 from hashkit.runtimes.faults import FaultLog
 from hashkit.runtimes.overlap import computed_ahead

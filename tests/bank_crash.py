@@ -19,7 +19,7 @@ from pathlib import Path
 
 from bank_samples import run_deletions, run_job
 
-from hashkit import bank_files
+from hashkit.bank import files
 
 
 class Fuse:
@@ -33,7 +33,7 @@ class Fuse:
         return self.left == 0
 
     def install(self) -> None:
-        write_at, create, replace = bank_files._write_at, bank_files.create_file, Path.replace
+        write_at, create, replace = files._write_at, files.create_file, Path.replace
 
         def dying_write(file, offset, data):
             if self.burn():
@@ -58,8 +58,8 @@ class Fuse:
                 die()
             return replace(path, target)
 
-        bank_files._write_at = dying_write
-        bank_files.create_file = dying_create
+        files._write_at = dying_write
+        files.create_file = dying_create
         os.fsync = dying_fsync
         Path.replace = dying_replace
 

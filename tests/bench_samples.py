@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hashkit.cli.bench_output import bench_document
-from hashkit.cli.bench_subject import BenchSubject, TrialSet
 from hashkit.codes import binarize
-from hashkit.exporters import bench
 from hashkit.exporters.agreement import Sample
-from hashkit.exporters.bench import BenchRow
-from hashkit.exporters.bench_settings import BenchSettings, Floors
-from hashkit.exporters.contenders import Candidate, Wanted, contenders, read_candidates
+from hashkit.exporters.bench import bench
+from hashkit.exporters.bench.bench import BenchRow
+from hashkit.exporters.bench.bench_settings import BenchSettings, Floors
+from hashkit.exporters.bench.contenders import Candidate, Wanted, contenders, read_candidates
 from hashkit.runtimes.answers import Answers
 from hashkit.runtimes.contract import PRECISION_KEY
-from hashkit.runtimes.measuring import BatchTiming, Measurement, MeasuringJob
-from hashkit.runtimes.measuring_process import Outcome
+from hashkit.runtimes.measuring.measuring import BatchTiming, Measurement, MeasuringJob
+from hashkit.runtimes.measuring.process import Outcome
+from hashkit.workflow.bench import BenchSubject, TrialSet
 
 N_BITS, HEIGHT, WIDTH = 12, 4, 5
 

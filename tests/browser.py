@@ -55,8 +55,8 @@ async function until(isTrue) {{
 
 def encode(encoder: hashkit.Encoder, images: Path, path: Path) -> hashkit.Bank:
     """Encode a folder of images into a bank, as a page's database."""
-    from hashkit.cli.encoding import EncodeOptions, encode_set
     from hashkit.datasets.sets import open_image_set
+    from hashkit.workflow.encoding import EncodeOptions, encode_set
 
     found = open_image_set(str(images))
     encode_set(encoder, found, path, dataset="database", options=EncodeOptions())

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from hashkit.codes import binarize
 from hashkit.manifest import Manifest
-from hashkit.runtimes.measuring import MeasuringJob
-from hashkit.runtimes.measuring_worker import serve
+from hashkit.runtimes.measuring.measuring import MeasuringJob
+from hashkit.runtimes.measuring.worker import serve
 
 SIZE, N_BITS = 2, 8
 FOR_EVER = 600

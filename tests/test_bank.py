@@ -24,8 +24,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hashkit.bank import Bank, BankWriter, hash_names
-from hashkit.bank_commit import Commit
-from hashkit.bank_layout import FORMAT_VERSION
+from hashkit.bank.commit import Commit
+from hashkit.bank.layout import FORMAT_VERSION
 from hashkit.codes import code_size, pack
 from hashkit.errors import BankError, BankMismatchError
 

@@ -13,10 +13,10 @@ from bank_samples import make_header, make_source, rows_of, run_job
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hashkit import bank_files, bank_layout
-from hashkit.bank import Bank, BankWriter, delete_rows, restore_rows, rows_named
-from hashkit.bank_commit import Commit, read_commit, read_deleted
-from hashkit.bank_layout import read_layout
+from hashkit.bank import Bank, BankWriter, delete_rows, files, restore_rows, rows_named
+from hashkit.bank import layout as bank_layout
+from hashkit.bank.commit import Commit, read_commit, read_deleted
+from hashkit.bank.layout import read_layout
 from hashkit.errors import BankError, BankLockedError
 
 SOURCE = make_source("first", 6)
@@ -133,13 +133,13 @@ def test_a_row_that_is_not_there_changes_nothing(complete, rows, message):
 
 def test_marks_reach_the_disk_before_they_count(complete, monkeypatch):
     steps = []
-    write_at = bank_files._write_at
+    write_at = files._write_at
 
     def noted_write(file, offset, data):
         steps.append("commit" if len(data) == 56 else "bitmap")
         write_at(file, offset, data)
 
-    monkeypatch.setattr(bank_files, "_write_at", noted_write)
+    monkeypatch.setattr(files, "_write_at", noted_write)
     monkeypatch.setattr(os, "fsync", lambda _: steps.append("fsync"))
     delete_rows(complete, [1])
     assert steps == ["bitmap", "fsync", "commit", "fsync"]

@@ -21,8 +21,7 @@ from bank_samples import (
     run_job,
 )
 
-from hashkit import bank_layout
-from hashkit.bank import Bank, delete_rows
+from hashkit.bank import Bank, delete_rows, layout
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
 
@@ -157,7 +156,7 @@ def test_a_kill_at_any_step_leaves_a_whole_number_of_deletions(
 ):
     """Of version 1 too: its first deletion puts another file in its place."""
     source, path = tmp_path / "source.h5", tmp_path / "bank.h5"
-    monkeypatch.setattr(bank_layout.create_file, "__defaults__", (version,))
+    monkeypatch.setattr(layout.create_file, "__defaults__", (version,))
     run_job(source)
     monkeypatch.undo()
     least = 0

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from bank_samples import CLASSES, make_header, make_source, rows_of, run_job
 
-from hashkit import bank_files, bank_writer
-from hashkit.bank import Bank, BankWriter, hash_names
+from hashkit.bank import Bank, BankWriter, files, hash_names
+from hashkit.bank import writer as bank_writer
 from hashkit.codes import pack
 from hashkit.errors import BankError, BankLockedError, BankMismatchError, CodesError
 from hashkit.manifest import Manifest
@@ -138,7 +138,7 @@ def test_commits_are_throttled(path, monkeypatch):
 
 def test_rows_reach_the_disk_before_their_commit(path, monkeypatch):
     steps = []
-    write_at, replace = bank_files._write_at, Path.replace
+    write_at, replace = files._write_at, Path.replace
 
     def noted_write(file, offset, data):
         steps.append("commit" if len(data) == 56 else "rows")
@@ -148,7 +148,7 @@ def test_rows_reach_the_disk_before_their_commit(path, monkeypatch):
         steps.append("replace")
         return replace(path, target)
 
-    monkeypatch.setattr(bank_files, "_write_at", noted_write)
+    monkeypatch.setattr(files, "_write_at", noted_write)
     monkeypatch.setattr(os, "fsync", lambda _: steps.append("fsync"))
     monkeypatch.setattr(Path, "replace", noted_replace)
     with create(path, n_rows=2, n_name_bytes=80) as writer:

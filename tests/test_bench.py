@@ -23,15 +23,15 @@ from bench_samples import (
 from hashkit.codes import binarize
 from hashkit.codesets import CodeSet
 from hashkit.errors import ConfigError
-from hashkit.evaluation import expected_map
-from hashkit.exporters import bench as benching
-from hashkit.exporters.bench import bench
-from hashkit.exporters.bench_settings import BenchSettings, Floors
-from hashkit.exporters.contenders import Wanted, contenders
+from hashkit.evaluation.evaluator import expected_map
+from hashkit.exporters.bench import bench as benching
+from hashkit.exporters.bench.bench import bench
+from hashkit.exporters.bench.bench_settings import BenchSettings, Floors
+from hashkit.exporters.bench.contenders import Wanted, contenders
 from hashkit.report.bench_table import markdown, notes_of
 from hashkit.runtimes.answers import Answers
-from hashkit.runtimes.measuring import MeasuringJob
-from hashkit.runtimes.measuring_process import Outcome
+from hashkit.runtimes.measuring.measuring import MeasuringJob
+from hashkit.runtimes.measuring.process import Outcome
 
 
 @pytest.mark.parametrize(

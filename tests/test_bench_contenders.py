@@ -14,7 +14,7 @@ from linear_models import linear_model
 
 from hashkit.errors import ConfigError
 from hashkit.exporters import torch_model
-from hashkit.exporters.contenders import Contender, Wanted, contenders, read_candidates
+from hashkit.exporters.bench.contenders import Contender, Wanted, contenders, read_candidates
 from hashkit.manifest import Manifest
 
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from hashkit import bitstats
-from hashkit.bitstats import bit_statistics
 from hashkit.codes import pack
 from hashkit.codesets import CodeSet
+from hashkit.evaluation import bit_statistics as bitstats
+from hashkit.evaluation.bit_statistics import bit_statistics
 
 
 def code_set(bits: NDArray[np.integer]) -> CodeSet:

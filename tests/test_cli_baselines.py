@@ -11,12 +11,9 @@ import pytest
 from cli_samples import break_image, write_class_folders
 from small_models import linear_model
 
-import hashkit.cli.baselines as baselines_module
+import hashkit.workflow.baselines as baselines_module
 from hashkit.bank import Bank
 from hashkit.baselines import METHODS
-from hashkit.cli.baseline_codes import BaselineCodes, read_codes, write_codes
-from hashkit.cli.baseline_features import NetworkOutputs, PixelFeatures
-from hashkit.cli.baselines import baseline_reports
 from hashkit.codes import unpack
 from hashkit.datasets.digits import open_digits
 from hashkit.datasets.folders import open_image_folder
@@ -24,8 +21,11 @@ from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.protocols import ProtocolOptions
 from hashkit.datasets.spec import DataSpec
 from hashkit.errors import BankMismatchError, ConfigError, DatasetError, RunError
-from hashkit.runs import Run
+from hashkit.runs.run import Run
 from hashkit.runtimes.encoder import Encoder
+from hashkit.workflow.baseline_cache import BaselineCodes, read_codes, write_codes
+from hashkit.workflow.baseline_features import NetworkOutputs, PixelFeatures
+from hashkit.workflow.baselines import baseline_reports
 
 N_BITS = 12
 SPEC = DataSpec(options=ProtocolOptions(training_per_class=40))
@@ -200,7 +200,7 @@ class _Failing:
 
 
 def test_an_interrupted_pass_goes_on_where_it_stopped(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr("hashkit.cli.baseline_features._ROWS_PER_BLOCK", 100)
+    monkeypatch.setattr("hashkit.workflow.baseline_features._ROWS_PER_BLOCK", 100)
     images, encoder = open_digits(), Encoder.load(finished[0].model_path, "cpu")
     rows = np.arange(3, 803)
     models = []

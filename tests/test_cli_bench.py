@@ -15,10 +15,10 @@ from cli_samples import fail, hashkit, start, succeed
 from processes import is_gone, wait_until
 
 from hashkit.datasets.spec import DataSpec
-from hashkit.exporters import bench
-from hashkit.runs import Run
+from hashkit.exporters.bench import bench
+from hashkit.runs.run import Run
 from hashkit.runtimes import cuda
-from hashkit.runtimes.measuring_process import Outcome
+from hashkit.runtimes.measuring.process import Outcome
 
 QUICK = "--device cpu --starts 1 --batches 1 --seconds 0.1 --queries 5 --database 9"
 WEIGHTS_KEY = "hashkit.weights_sha256"

@@ -13,10 +13,10 @@ from cli_samples import hashkit as run_command
 from cli_samples import succeed
 
 import hashkit
-from hashkit.cli import doctor_checks
 from hashkit.codes import binarize
 from hashkit.runtimes import cuda, health, protocol
 from hashkit.runtimes.health import Check, check_runtime, check_runtimes, probe_images
+from hashkit.workflow import installation
 
 
 class Answering:
@@ -154,7 +154,7 @@ def test_a_package_that_fails_to_load_is_broken(tmp_path, monkeypatch):
     (tmp_path / "broken_package.py").write_text("raise ImportError('no libfoo\\nmore')")
     monkeypatch.syspath_prepend(tmp_path)
     packages = {"numpy": "numpy", "broken": "broken_package", "gone": "no_such_package"}
-    good, broken, gone = doctor_checks.check_packages(packages)
+    good, broken, gone = installation.check_packages(packages)
     assert good == Check("numpy", "ok", np.__version__)
     assert broken.detail == "cannot be imported (no libfoo)"
     assert broken.remedy == "pip install --force-reinstall broken"
@@ -165,7 +165,7 @@ def test_extras_are_read_from_the_distribution(monkeypatch):
     requirements = ["numpy>=2", 'numpy>=2; extra == "a"', 'nothing-here; extra == "b"']
     requirements += ['onnx>=1; extra == "b"', 'pytest; extra == "dev"']
     monkeypatch.setattr(metadata, "requires", lambda _: requirements)
-    first, second = doctor_checks.check_extras("some-name")
+    first, second = installation.check_extras("some-name")
     assert first == Check("extra a", "ok", f"numpy {np.__version__}")
     assert (second.name, second.status) == ("extra b", "absent")
     assert second.detail == "nothing-here not installed"
@@ -173,13 +173,13 @@ def test_extras_are_read_from_the_distribution(monkeypatch):
 
 
 def test_a_copy_that_is_not_installed_has_no_extras():
-    (check,) = doctor_checks.check_extras("no-such-distribution")
+    (check,) = installation.check_extras("no-such-distribution")
     assert check.status == "absent"
 
 
 def test_threads_say_what_limits_them(monkeypatch):
-    monkeypatch.setattr(doctor_checks, "cpu_quota", lambda: 1.5)
-    check = doctor_checks.check_threads()
+    monkeypatch.setattr(installation, "cpu_quota", lambda: 1.5)
+    check = installation.check_threads()
     assert check.status == "ok"
     assert check.detail.endswith("a control group's quota of 1.5)")
 
@@ -198,7 +198,7 @@ def test_it_prints_a_line_for_each_check():
 @pytest.mark.parametrize("status", ["ok", "absent", "broken"])
 def test_the_exit_code_tells_broken_from_absent(monkeypatch, status):
     found = [Check("a", "ok", "1"), Check("b", status, "2", "mend it")]
-    monkeypatch.setattr(doctor_checks, "check_installation", lambda: found)
+    monkeypatch.setattr(installation, "check_installation", lambda: found)
     outcome = run_command("doctor --json")
     assert outcome.exit_code == (1 if status == "broken" else 0)
     document = json.loads(outcome.stdout)

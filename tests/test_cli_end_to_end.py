@@ -28,7 +28,7 @@ import hashkit
 from hashkit.codes import binarize, from_hex
 from hashkit.datasets.sets import open_image_set
 from hashkit.datasets.spec import DataSpec
-from hashkit.runs import Run
+from hashkit.runs.run import Run
 
 SMALL = f"{QUICK} {OWN_NETWORK}"
 N_BITS = 24

@@ -17,7 +17,7 @@ from hashkit.cli import app as app_module
 from hashkit.cli.console import require
 from hashkit.datasets.spec import DataSpec
 from hashkit.errors import HashkitError, MissingExtraError
-from hashkit.runs import Run
+from hashkit.runs.run import Run
 
 
 @pytest.fixture(autouse=True)
@@ -400,7 +400,7 @@ def test_an_error_of_several_lines_is_printed_as_one(monkeypatch):
     def broken(*_args, **_kwargs):
         raise HashkitError("one\ntwo")
 
-    monkeypatch.setattr("hashkit.cli.locate.find_run", broken)
+    monkeypatch.setattr("hashkit.workflow.models.find_run", broken)
     assert fail("export --onnx") == "error: one two"
 
 
@@ -408,7 +408,7 @@ def test_an_error_that_nobody_can_mend_is_not_dressed_up(monkeypatch):
     def broken(*_args, **_kwargs):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("hashkit.cli.locate.find_run", broken)
+    monkeypatch.setattr("hashkit.workflow.models.find_run", broken)
     with pytest.raises(ZeroDivisionError):
         hashkit("export --onnx")
 

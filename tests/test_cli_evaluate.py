@@ -17,7 +17,7 @@ from hashkit.datasets.spec import DataSpec
 from hashkit.report.evaluations import (
     load_evaluation,
 )
-from hashkit.runs import Run
+from hashkit.runs.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_json_has_what_was_asked_for_beside(place):
 
 
 def test_baselines_are_columns_of_table_and_page(place, tmp_path, monkeypatch):
-    from hashkit.cli import baselines
+    from hashkit.workflow import baselines
 
     some = functools.partial(baselines.baseline_reports, methods=("random", "lsh"))
     monkeypatch.setattr(baselines, "baseline_reports", some)

@@ -16,7 +16,7 @@ from small_models import linear_model
 from hashkit.bank import Bank, BankWriter, delete_rows
 from hashkit.formats import FORMATS, open_codes
 from hashkit.manifest import Manifest
-from hashkit.runs import Run, write_json
+from hashkit.runs.run import Run, write_json
 
 N_ROWS = 34
 

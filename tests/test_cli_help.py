@@ -10,7 +10,7 @@ import pytest
 from cli_samples import COMMANDS, check_parses, shell_lines, succeed
 
 from hashkit.cli.train_settings import FLAGS
-from hashkit.training.config import TrainConfig
+from hashkit.runs.config import TrainConfig
 
 PAGE = (Path(__file__).parent.parent / "docs" / "cli.md").read_text(encoding="utf-8")
 

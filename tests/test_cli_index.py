@@ -10,8 +10,8 @@ from cli_samples import fail, succeed, write_class_folders
 from small_models import linear_model
 
 from hashkit.bank import Bank, delete_rows
-from hashkit.multi_index import MultiIndex, index_path
-from hashkit.reranking import asymmetric_distances
+from hashkit.multi_index.index import MultiIndex, index_path
+from hashkit.retrieval.reranking import asymmetric_distances
 from hashkit.runtimes.encoder import Encoder
 
 

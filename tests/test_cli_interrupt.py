@@ -17,7 +17,7 @@ from training_samples import WALL_TIME
 
 from hashkit.bank import Bank
 from hashkit.errors import BankError
-from hashkit.runs import Run
+from hashkit.runs.run import Run
 from hashkit.runtimes.encoder import Encoder
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")

@@ -13,10 +13,10 @@ from onnx import helper
 from packed_graph import packed_graph
 from safetensors.numpy import save_file
 
-from hashkit.checkpoint_header import HEADER_KEY, read_checkpoint_manifest
 from hashkit.errors import CheckpointError
 from hashkit.manifest import PREFIX, Manifest
-from hashkit.runs import Run, write_json
+from hashkit.runs.checkpoint_header import HEADER_KEY, read_checkpoint_manifest
+from hashkit.runs.run import Run, write_json
 
 OLD, NEW = "1" * 64, "2" * 64
 

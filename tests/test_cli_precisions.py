@@ -10,7 +10,7 @@ from cli_samples import QUICK, fail, hashkit, succeed
 
 from hashkit.exporters import precision
 from hashkit.exporters.agreement import Tolerance
-from hashkit.runs import Run
+from hashkit.runs.run import Run
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,7 @@ import sys
 import pytest
 
 from hashkit.errors import ConfigError
-from hashkit.training.config import (
-    LOSS_OPTIONS,
-    MAX_BATCH_SIZE,
-    MIN_INPUT_SIZE,
-    TrainConfig,
-)
+from hashkit.runs.config import LOSS_OPTIONS, MAX_BATCH_SIZE, MIN_INPUT_SIZE, TrainConfig
 from hashkit.training.losses import LOSSES, loss_options
 
 
@@ -181,8 +176,8 @@ def test_importing_the_settings_does_not_import_torch():
     # None in its place: an import of it fails, which takes less than an import of it.
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "import hashkit.training.config; print('imported', flush=True)\n"
-        "hashkit.training.config.TrainConfig()"
+        "import hashkit.runs.config; print('imported', flush=True)\n"
+        "hashkit.runs.config.TrainConfig()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "imported\n", done.stderr

@@ -10,8 +10,8 @@ from cli_samples import shell_lines
 
 from hashkit.cli.app import app
 from hashkit.cli.train_settings import make_config
+from hashkit.runs.config import MAX_BATCH_SIZE, MIN_INPUT_SIZE, TrainConfig
 from hashkit.training.augment import AUGMENTATIONS, choose_augmentation
-from hashkit.training.config import MAX_BATCH_SIZE, MIN_INPUT_SIZE, TrainConfig
 from hashkit.training.data import MEMORY_LIMIT_BYTES
 from hashkit.training.learner import CALIBRATION_IMAGES
 from hashkit.training.losses import LOSSES

@@ -20,6 +20,7 @@ from small_models import linear_model, linear_weights, photographs
 
 from hashkit.bank import Bank
 from hashkit.codes import binarize
+from hashkit.datasets.decoding import decode_batches
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.screening import Fault
 from hashkit.errors import (
@@ -30,7 +31,6 @@ from hashkit.errors import (
     ImageError,
 )
 from hashkit.preprocess import load
-from hashkit.runtimes.decoding import decode_batches
 from hashkit.runtimes.encoder import Encoder
 from hashkit.runtimes.faults import FaultLog, SkippedImage, faults_path, read_faults
 from hashkit.runtimes.pipeline import EncodeProgress, EncodeReport, encode_to_bank

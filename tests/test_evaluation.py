@@ -12,18 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from hashkit import scoring
 from hashkit.bank import Bank, BankHeader, BankWriter
 from hashkit.codes import pack, unpack
 from hashkit.codesets import CodeSet
 from hashkit.errors import BankError, CodesError, ConfigError, EvaluationError
-from hashkit.evaluation import evaluate, expected_map
+from hashkit.evaluation import scoring
+from hashkit.evaluation.average_precision import CONVENTIONS
+from hashkit.evaluation.evaluator import evaluate, expected_map
+from hashkit.evaluation.intervals import bootstrap_interval
+from hashkit.evaluation.ndcg import GAINS, ndcg_at
 from hashkit.formats import open_codes
-from hashkit.gain import GAINS, ndcg_at
-from hashkit.index import search
-from hashkit.intervals import bootstrap_interval
 from hashkit.manifest import Manifest
-from hashkit.metrics import CONVENTIONS
+from hashkit.retrieval.search import search
 
 
 def code_set(seed: int, n_rows: int, n_bits: int = 5, n_classes: int = 3) -> CodeSet:

@@ -18,7 +18,7 @@ from hashkit.errors import ConfigError, ModelError, ParityError
 from hashkit.exporters import onnx_export
 from hashkit.exporters.onnx_export import export_onnx
 from hashkit.manifest import Manifest
-from hashkit.runtimes.onnxruntime_session import OnnxRuntimeSession
+from hashkit.runtimes.backends.onnxruntime_session import OnnxRuntimeSession
 
 SIZE = (16, 16)
 

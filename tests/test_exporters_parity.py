@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hashkit.errors import ConfigError
 from hashkit.exporters import parity
 from hashkit.exporters.parity import allowed_difference, verify
-from hashkit.runtimes.onnxruntime_session import OnnxRuntimeSession
+from hashkit.runtimes.backends.onnxruntime_session import OnnxRuntimeSession
 
 HEIGHT, WIDTH, N_BITS = 4, 5, 12
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hashkit.errors import ConfigError
-from hashkit.gain import GAINS, ndcg_at
+from hashkit.evaluation.ndcg import GAINS, ndcg_at
 
 TOLERANCE = 1e-12
 

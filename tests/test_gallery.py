@@ -9,7 +9,7 @@ from PIL import Image
 
 from hashkit.datasets.digits import open_digits
 from hashkit.errors import HashkitError
-from hashkit.gallery import GalleryRow, Tile, draw_gallery, save_gallery
+from hashkit.report.gallery import GalleryRow, Tile, draw_gallery, save_gallery
 
 SIDE, GAP, FRAME, QUERY_GAP = 112, 10, 4, 26
 ROW = SIDE + 4 + 2 * 17 + GAP

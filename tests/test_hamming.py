@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hashkit.codes import code_size, pack
 from hashkit.errors import CodesError
-from hashkit.hamming import RowDistances, blocks, distances, planes
+from hashkit.retrieval.hamming import RowDistances, blocks, distances, planes
 
 
 def random_codes(seed: int, n_rows: int, n_bits: int) -> NDArray[np.uint8]:

@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from hashkit.codes import pack
 from hashkit.codesets import CodeSet
 from hashkit.errors import CodesError, ConfigError
-from hashkit.index import search
-from hashkit.neighbours import Neighbours, Ranking
-from hashkit.shards import Shards
+from hashkit.retrieval.neighbours import Neighbours, Ranking
+from hashkit.retrieval.search import search
+from hashkit.retrieval.shards import Shards
 
 
 @pytest.fixture(autouse=True, params=["numpy", "compiled"])
 def scanner(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything holds for both ways of scanning."""
     monkeypatch.setattr(
-        "hashkit.scanning._are_kernels_worthwhile", lambda _: request.param == "compiled"
+        "hashkit.retrieval.scan._are_kernels_worthwhile", lambda _: request.param == "compiled"
     )
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hashkit import intervals
-from hashkit.intervals import INTERVAL, bootstrap_interval
+from hashkit.evaluation import intervals
+from hashkit.evaluation.intervals import INTERVAL, bootstrap_interval
 
 
 def test_the_interval_of_many_scores_is_that_of_the_normal_distribution() -> None:

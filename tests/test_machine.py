@@ -6,7 +6,7 @@ import platform
 
 import pytest
 
-from hashkit.cli.machine import describe_machine, processor
+from hashkit.machine import describe_machine, processor
 
 
 def cpuinfo(*lines: str) -> str:

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from odd_worker import N_BITS, SIZE, PixelModel
 from processes import DEADLINE, is_gone, wait_until
 
-from hashkit.runtimes import measuring, measuring_process
 from hashkit.runtimes.answers import Answers
-from hashkit.runtimes.measuring import BatchTiming, Measurement, MeasuringJob, measure
-from hashkit.runtimes.measuring_process import Outcome, measure_apart
-from hashkit.runtimes.onnxruntime_session import OnnxRuntimeSession
-from hashkit.runtimes.peak_memory import peak_memory
+from hashkit.runtimes.backends.onnxruntime_session import OnnxRuntimeSession
+from hashkit.runtimes.measuring import measuring, process
+from hashkit.runtimes.measuring.measuring import BatchTiming, Measurement, MeasuringJob, measure
+from hashkit.runtimes.measuring.peak_memory import peak_memory
+from hashkit.runtimes.measuring.process import Outcome, measure_apart
 
 TESTS = Path(__file__).parent
 
@@ -186,7 +186,7 @@ def test_the_median_of_the_starts_counts_and_the_last_process_measures_the_rest(
         rest = () if some.only_start else (77, timings)
         return Outcome("ok", Measurement(*about, *rest))
 
-    monkeypatch.setattr(measuring_process, "_run", run_one)
+    monkeypatch.setattr(process, "_run", run_one)
     outcome = measure_apart(job, n_starts=3, timeout_seconds=1)
     assert outcome == Outcome("ok", Measurement("a", "b", "fp32", 2.0, 77, timings))
     assert asked == [True, True, False]
@@ -196,7 +196,7 @@ def test_nothing_is_started_again_after_a_start_that_failed(
     job: MeasuringJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ends = iter([Outcome("failed", None, "it fell over")])
-    monkeypatch.setattr(measuring_process, "_run", lambda *_: next(ends))
+    monkeypatch.setattr(process, "_run", lambda *_: next(ends))
     outcome = measure_apart(job, n_starts=3, timeout_seconds=1)
     assert outcome == Outcome("failed", None, "it fell over")
 
@@ -255,7 +255,7 @@ def test_whatever_happens_there_is_an_outcome_here(
 
 
 def test_errors_of_hashkit_are_told_in_their_own_words(job: MeasuringJob) -> None:
-    outcome = run(job, "hashkit.runtimes.measuring_worker", "onnxruntime")
+    outcome = run(job, "hashkit.runtimes.measuring.worker", "onnxruntime")
     assert outcome == Outcome("failed", None, f"{job.model}: there is no such model file")
 
 
@@ -264,7 +264,7 @@ def test_a_device_that_is_not_there_is_absent(
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     on_cuda = dataclasses.replace(job, device="cuda")
-    outcome = run(on_cuda, "hashkit.runtimes.measuring_worker", "onnxruntime")
+    outcome = run(on_cuda, "hashkit.runtimes.measuring.worker", "onnxruntime")
     assert outcome.status == "absent"
     assert "driver" in outcome.reason or "CUDA provider" in outcome.reason
 
@@ -279,7 +279,7 @@ def test_a_process_that_hangs_is_ended(job: MeasuringJob, worker: str) -> None:
 def test_ctrl_c_leaves_no_process(
     job: MeasuringJob, worker: str, runtime: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measuring_process, "_GRACE_SECONDS", 0.2 if runtime == "is deaf" else 60)
+    monkeypatch.setattr(process, "_GRACE_SECONDS", 0.2 if runtime == "is deaf" else 60)
 
     def interrupt(_: str) -> None:
         raise KeyboardInterrupt
@@ -293,8 +293,8 @@ def test_ctrl_c_leaves_no_process(
 def test_a_killed_parent_leaves_no_process(job: MeasuringJob, worker: str) -> None:
     fields = dataclasses.asdict(dataclasses.replace(job, runtime="hangs"))
     code = (
-        "from hashkit.runtimes.measuring import MeasuringJob\n"
-        "from hashkit.runtimes.measuring_process import measure_apart\n"
+        "from hashkit.runtimes.measuring.measuring import MeasuringJob\n"
+        "from hashkit.runtimes.measuring.process import measure_apart\n"
         f"job = MeasuringJob.from_dict({fields!r})\n"
         f"measure_apart(job, n_starts=1, timeout_seconds=99, worker={worker!r})\n"
     )

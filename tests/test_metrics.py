@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from hashkit import metrics
 from hashkit.errors import ConfigError
+from hashkit.evaluation import average_precision as metrics
 
 TOLERANCE = 1e-12
 

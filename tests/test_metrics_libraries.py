@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hashkit.codes import pack, unpack
 from hashkit.codesets import CodeSet
-from hashkit.evaluation import Report, evaluate
+from hashkit.evaluation.evaluator import Report, evaluate
 
 KS = (1, 3, 10, 25)
 

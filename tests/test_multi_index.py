@@ -17,12 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from hashkit import multi_index_tables
 from hashkit.codes import code_size, pack, unpack
 from hashkit.errors import CodesError, ConfigError, IndexMismatchError
 from hashkit.kernels.arrays import read_only
-from hashkit.multi_index import MultiIndex, MultiIndexResult, index_path
-from hashkit.multi_index_tables import cut_bits
+from hashkit.multi_index import tables as multi_index_tables
+from hashkit.multi_index.index import MultiIndex, MultiIndexResult, index_path
+from hashkit.multi_index.tables import cut_bits
 
 SETTINGS = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
@@ -174,7 +174,7 @@ def test_entries_of_the_widest_types_are_found_alike(monkeypatch: pytest.MonkeyP
 
 
 def test_threads_and_parts_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hashkit.multi_index._PARALLEL_COST", 0)
+    monkeypatch.setattr("hashkit.multi_index.index._PARALLEL_COST", 0)
     codes = crowded_codes(1, 20_000, 64, 300)
     one = MultiIndex.build(codes, 64, n_threads=1)
     two = MultiIndex.build(codes, 64, n_threads=2)
@@ -338,7 +338,7 @@ def test_what_lies_at_the_very_end_of_a_mapping_is_read_no_further(tmp_path: Pat
     script = """
 import ctypes, dataclasses, math, mmap
 import numpy as np
-from hashkit.multi_index import MultiIndex
+from hashkit.multi_index.index import MultiIndex
 from hashkit.kernels.arrays import read_only
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -527,5 +527,5 @@ def test_codes_of_other_bits_are_refused() -> None:
 
 
 def test_loading_the_module_compiles_nothing() -> None:
-    code = "import sys, hashkit.multi_index; assert 'numba' not in sys.modules"
+    code = "import sys, hashkit.multi_index.index; assert 'numba' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -9,8 +9,8 @@ from torch import nn
 from training_samples import TinyNetwork
 
 from hashkit.errors import ConfigError
+from hashkit.runs.config import TrainConfig
 from hashkit.training.checkpoint import new_model
-from hashkit.training.config import TrainConfig
 from hashkit.training.model import HashModel, input_statistics
 from hashkit.training.networks import (
     NETWORKS,

@@ -661,7 +661,7 @@ EXPORTS = [
 @pytest.mark.parametrize("name", EXPORTS)
 def test_exported_codes_are_torchs(name, own, tmp_path):
     from hashkit.exporters.onnx_export import export_onnx
-    from hashkit.runtimes.onnxruntime_session import OnnxRuntimeSession
+    from hashkit.runtimes.backends.onnxruntime_session import OnnxRuntimeSession
 
     pretrained = name == "efficientnet-lite0"
     name = own("Maps") if name == "own" else name

@@ -14,8 +14,8 @@ from small_models import linear_model
 
 from hashkit.errors import ModelError
 from hashkit.manifest import Manifest
+from hashkit.runtimes.backends.onnxruntime_session import OnnxRuntimeSession
 from hashkit.runtimes.onnx_file import GraphTensor, read_onnx_file
-from hashkit.runtimes.onnxruntime_session import OnnxRuntimeSession
 
 MANIFEST = Manifest(
     12, 8, 6, network="dnnh", class_names=("Käse", "猫"), seed=3, dataset="x" * 20_000

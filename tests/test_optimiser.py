@@ -9,7 +9,7 @@ from training_samples import digit_data, settings, trainer
 
 from hashkit.training.losses import LOSSES, Loss, LossValue
 from hashkit.training.muon import Muon, orthogonalised
-from hashkit.training.optimiser import build_optimiser, set_learning_rate
+from hashkit.training.optimisers import build_optimiser, set_learning_rate
 
 pytestmark = pytest.mark.usefixtures("tiny_network")
 

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from hashkit import passes
 from hashkit.codes import pack
 from hashkit.codesets import CodeSet
-from hashkit.passes import Passes
-from hashkit.relevance import match_labels
+from hashkit.evaluation import passes
+from hashkit.evaluation.passes import Passes
+from hashkit.evaluation.relevance import match_labels
 
 
 def code_set(

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_metrics import TOLERANCE, Groups, groups, histograms
 
-from hashkit import ranks
 from hashkit.errors import ConfigError
+from hashkit.evaluation import precision_recall as ranks
 
 
 @settings(deadline=None)

@@ -13,7 +13,7 @@ from cli_samples import check_parses, shell_lines, succeed, write_digit
 from small_models import linear_model
 
 from hashkit.datasets.spec import DataSpec
-from hashkit.runs import Run
+from hashkit.runs.run import Run
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(

@@ -7,7 +7,7 @@ from cli_samples import fail, succeed
 
 from hashkit.cli.train_settings import make_config
 from hashkit.errors import ConfigError
-from hashkit.training.config import LOSS_OPTIONS, TrainConfig
+from hashkit.runs.config import LOSS_OPTIONS, TrainConfig
 from hashkit.training.losses import LOSSES, loss_options
 from hashkit.training.networks import NETWORKS, InputRule, NetworkKind, find_network
 from hashkit.training.recipes import RECIPES, settings_of

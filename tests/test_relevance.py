@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hashkit.codesets import CodeSet
 from hashkit.errors import CodesError, EvaluationError
-from hashkit.relevance import match_labels
+from hashkit.evaluation.relevance import match_labels
 
 
 def labelled(labels: Any, *class_names: str) -> CodeSet:

@@ -18,9 +18,9 @@ from report_samples import an_evaluation, code_set, evaluated, examples_of, page
 from small_models import linear_model
 
 import hashkit
-from hashkit.cli.images import RowImages
 from hashkit.datasets.digits import open_digits
 from hashkit.report.examples import choose_queries, find_examples
+from hashkit.workflow.row_images import RowImages
 
 
 def test_the_chosen_queries_are_the_best_the_median_and_the_worst():

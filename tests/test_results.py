@@ -24,9 +24,9 @@ from hashkit.cli.train_settings import make_config
 from hashkit.datasets.digits import open_digits
 from hashkit.report.evaluations import save_evaluation
 from hashkit.report.figures import share_text
-from hashkit.runs import Run
+from hashkit.runs.config import TrainConfig
+from hashkit.runs.run import Run
 from hashkit.training.checkpoint import load_model
-from hashkit.training.config import TrainConfig
 
 SCRIPTS = Path(__file__).parent / "results"
 DOCS = Path(__file__).parent.parent / "docs"

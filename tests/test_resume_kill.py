@@ -14,7 +14,7 @@ import pytest
 from slow_train import CONFIG
 from training_samples import WALL_TIME, checkpoint_files
 
-from hashkit.runs import Run
+from hashkit.runs.run import Run
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
 

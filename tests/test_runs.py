@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hashkit.errors import RunError
-from hashkit.runs import Run, write_json
+from hashkit.runs.run import Run, write_json
 
 
 @pytest.fixture

@@ -18,11 +18,12 @@ from small_models import linear_model, linear_weights, photographs
 from hashkit.codes import binarize
 from hashkit.errors import ConfigError, DeviceError, ModelError
 from hashkit.manifest import Manifest
-from hashkit.runtimes import cuda, onnxruntime_session, tensorrt_session
+from hashkit.runtimes import cuda
+from hashkit.runtimes.backends import onnxruntime_session, tensorrt_session
+from hashkit.runtimes.backends.fixed_batch import FixedBatch
+from hashkit.runtimes.backends.onnxruntime_session import OnnxRuntimeSession
 from hashkit.runtimes.encoder import Encoder
-from hashkit.runtimes.fixed_batch import FixedBatch
 from hashkit.runtimes.loaded import LoadedModel
-from hashkit.runtimes.onnxruntime_session import OnnxRuntimeSession
 from hashkit.runtimes.protocol import RUNTIMES, open_runtime
 from hashkit.runtimes.settings import RuntimeSettings
 

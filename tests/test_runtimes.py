@@ -20,8 +20,8 @@ from hashkit.codes import binarize
 from hashkit.errors import ConfigError, DeviceError, ModelError
 from hashkit.manifest import Manifest
 from hashkit.runtimes import cuda
+from hashkit.runtimes.backends.onnxruntime_session import OnnxRuntimeSession
 from hashkit.runtimes.contract import check_contract
-from hashkit.runtimes.onnxruntime_session import OnnxRuntimeSession
 from hashkit.threads import available_cpus, check_threads, cpu_affinity
 
 HEIGHT, WIDTH, N_BITS = 4, 5, 12

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from hashkit.codes import code_size, pack
 from hashkit.codesets import CodeSet
 from hashkit.errors import CodesError, ConfigError
-from hashkit.index import search
-from hashkit.multi_index import MultiIndex
-from hashkit.neighbours import Neighbours, Ranking
-from hashkit.scanning_compiled import scan_compiled
-from hashkit.shards import Shards
+from hashkit.multi_index.index import MultiIndex
+from hashkit.retrieval.neighbours import Neighbours, Ranking
+from hashkit.retrieval.scan_compiled import scan_compiled
+from hashkit.retrieval.search import search
+from hashkit.retrieval.shards import Shards
 from hashkit.threads import available_cpus, run_parallel
 
 Codes = NDArray[np.uint8]
@@ -145,9 +145,9 @@ def test_queries_in_groups_that_fit_into_memory(monkeypatch: pytest.MonkeyPatch)
     rng = np.random.default_rng(4)
     database, queries = uniform(rng, 2000, 32), uniform(rng, 23, 32)
     whole = search(queries, database, top_k=10, n_bits=32)
-    monkeypatch.setattr("hashkit.scanning_compiled._CANDIDATE_BYTES", 20_000)
-    monkeypatch.setattr("hashkit.scanning_compiled._PAIRS_PER_CALL", 999)
-    monkeypatch.setattr("hashkit.scanning_compiled._PARALLEL_BYTES", 1)
+    monkeypatch.setattr("hashkit.retrieval.scan_compiled._CANDIDATE_BYTES", 20_000)
+    monkeypatch.setattr("hashkit.retrieval.scan_compiled._PAIRS_PER_CALL", 999)
+    monkeypatch.setattr("hashkit.retrieval.scan_compiled._PARALLEL_BYTES", 1)
     shards = Shards.of(database, 32)
     pieces = scan_compiled(queries, shards, 10, np.full(23, 32), 2)
     np.testing.assert_array_equal(pieces.rows.reshape(23, 10), whole.rows)
@@ -260,8 +260,8 @@ def test_senseless_settings_are_refused() -> None:
 MAPPED_SEARCH = """
 import sys
 import numpy as np
-from hashkit.index import search
-from hashkit.scanning_compiled import scan_compiled
+from hashkit.retrieval.search import search
+from hashkit.retrieval.scan_compiled import scan_compiled
 
 def anonymous_kilobytes():
     with open("/proc/self/status") as status:
@@ -333,7 +333,7 @@ SMALL_SEARCH = """
 import sys
 import numpy as np
 import hashkit
-from hashkit import scanning
+from hashkit.retrieval import scan as scanning
 
 codes = np.random.default_rng(0).integers(0, 256, (10_000, 8), dtype=np.uint8)
 small = hashkit.search(codes[:5], codes, top_k=10, n_bits=64)

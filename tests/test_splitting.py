@@ -10,11 +10,11 @@ import torch
 from cli_samples import fail, hashkit, succeed
 from training_samples import digits
 
-import hashkit.training.splitting as splitting
+import hashkit.training.per_length_runs as splitting
 from hashkit.errors import RunError
-from hashkit.runs import Run, write_json
+from hashkit.runs.run import Run, write_json
 from hashkit.training.checkpoint import load_model, read_checkpoint
-from hashkit.training.splitting import run_name, split_run
+from hashkit.training.per_length_runs import run_name, split_run
 
 LENGTHS = (12, 5)
 TRAIN = (
@@ -125,7 +125,7 @@ def test_a_kill_while_parts_are_made_is_made_good_by_resuming(place, monkeypatch
 
     with monkeypatch.context() as patch:
         where = {"create": "Run.create", "copyfile": "shutil.copyfile"}.get(kill_at, kill_at)
-        patch.setattr(f"hashkit.training.splitting.{where}", killed)
+        patch.setattr(f"hashkit.training.per_length_runs.{where}", killed)
         assert hashkit(RESUME).exit_code != 0
     succeed(RESUME)
     assert {n_bits: files(part(n_bits).path) for n_bits in LENGTHS} == expected

@@ -27,7 +27,7 @@ import hashkit.training.trainer as trainer_module
 from hashkit.datasets.digits import open_digits
 from hashkit.datasets.split import holdout
 from hashkit.errors import CheckpointError, ConfigError, DeviceError, TrainingError
-from hashkit.runs import Run
+from hashkit.runs.run import Run
 from hashkit.training.checkpoint import load_model, new_model, read_checkpoint
 from hashkit.training.data import StreamedPixels, TrainingData
 from hashkit.training.devices import choose_device
@@ -35,7 +35,7 @@ from hashkit.training.losses import LOSSES, Loss, LossValue
 from hashkit.training.losses.triplet import TripletRankingLoss
 from hashkit.training.model import HashModel
 from hashkit.training.networks import NETWORKS, NetworkKind
-from hashkit.training.optimiser import load_momentum, momentum_of
+from hashkit.training.optimisers import load_momentum, momentum_of
 from hashkit.training.prepare import prepare_labelled
 from hashkit.training.selection import held_out_score
 from hashkit.training.trainer import Trainer

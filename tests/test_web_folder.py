@@ -26,7 +26,7 @@ from hashkit.exporters.web.runtime import (
     find_runtime,
 )
 from hashkit.manifest import Manifest
-from hashkit.runs import Run
+from hashkit.runs.run import Run
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "exporters" / "web" / "page"

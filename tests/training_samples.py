@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from hashkit.datasets.digits import open_digits
 from hashkit.datasets.imageset import ImageSet
-from hashkit.runs import Run
-from hashkit.training.config import TrainConfig
+from hashkit.runs.config import TrainConfig
+from hashkit.runs.run import Run
 from hashkit.training.data import TrainingData
 from hashkit.training.networks import Network, NetworkKind
 from hashkit.training.prepare import prepare_labelled, prepare_triplets, prepare_unlabelled

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from hashkit.bank import Bank, BankWriter, delete_rows, restore_rows
     from hashkit.codesets import CodeSet
     from hashkit.errors import HashkitError
-    from hashkit.evaluation import Report, evaluate
+    from hashkit.evaluation.evaluator import Report, evaluate
     from hashkit.formats import open_codes, save_codes
-    from hashkit.index import search
     from hashkit.manifest import Manifest
-    from hashkit.multi_index import MultiIndex
-    from hashkit.neighbours import Neighbours, Ranking
+    from hashkit.multi_index.index import MultiIndex
+    from hashkit.retrieval.neighbours import Neighbours, Ranking
+    from hashkit.retrieval.search import search
     from hashkit.runtimes.encoder import Encoder
 
 __all__ = [
@@ -50,16 +50,16 @@ _HOMES = {
     "Encoder": "hashkit.runtimes.encoder",
     "HashkitError": "hashkit.errors",
     "Manifest": "hashkit.manifest",
-    "MultiIndex": "hashkit.multi_index",
-    "Neighbours": "hashkit.neighbours",
-    "Ranking": "hashkit.neighbours",
-    "Report": "hashkit.evaluation",
+    "MultiIndex": "hashkit.multi_index.index",
+    "Neighbours": "hashkit.retrieval.neighbours",
+    "Ranking": "hashkit.retrieval.neighbours",
+    "Report": "hashkit.evaluation.evaluator",
     "delete_rows": "hashkit.bank",
-    "evaluate": "hashkit.evaluation",
+    "evaluate": "hashkit.evaluation.evaluator",
     "open_codes": "hashkit.formats",
     "restore_rows": "hashkit.bank",
     "save_codes": "hashkit.formats",
-    "search": "hashkit.index",
+    "search": "hashkit.retrieval.search",
 }
 
 

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hashkit.bank import BankSource, hash_names
-from hashkit.cli.machine import processor
 from hashkit.datasets.imageset import ImageSet
+from hashkit.machine import processor
 from hashkit.manifest import Manifest
 from hashkit.preprocess import IMAGE_SUFFIXES
 from hashkit.runtimes.encoder import Encoder, default_batch_size

@@ -23,7 +23,7 @@ from bench_training import machine
 
 from hashkit.datasets.sets import default_input_size
 from hashkit.datasets.spec import DataSpec
-from hashkit.runs import Run
+from hashkit.runs.run import Run
 from hashkit.training.devices import choose_device
 from hashkit.training.prepare import prepare_labelled
 from hashkit.training.recipes import RECIPES

@@ -19,14 +19,14 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from hashkit.cli.machine import processor
 from hashkit.datasets.spec import DataSpec
 from hashkit.exporters import samples
 from hashkit.exporters.precision import CONVERSIONS, PrecisionReport, export_precision
 from hashkit.exporters.samples import TrialImages, draw_from_split
-from hashkit.runs import Run
+from hashkit.machine import processor
+from hashkit.runs.run import Run
+from hashkit.runtimes.backends.onnxruntime_session import OnnxRuntimeSession
 from hashkit.runtimes.onnx_file import read_onnx_file
-from hashkit.runtimes.onnxruntime_session import OnnxRuntimeSession
 from hashkit.threads import cpu_affinity
 
 BATCH = 64

@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.bank import Bank
-from hashkit.cli.banks import run_spec
 from hashkit.codes import binarize
-from hashkit.evaluation import evaluate
-from hashkit.index import search
-from hashkit.runs import Run
+from hashkit.evaluation.evaluator import evaluate
+from hashkit.retrieval.search import search
+from hashkit.runs.run import Run
 from hashkit.runtimes.encoder import Encoder
+from hashkit.workflow.banks import run_spec
 
 
 def average_precision(is_hit: NDArray[np.bool_], n_relevant: NDArray[Any]) -> float:

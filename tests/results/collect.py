@@ -22,8 +22,8 @@ from hashkit.datasets.sets import IMAGE_SETS
 from hashkit.datasets.spec import DEFAULT_PROTOCOL
 from hashkit.errors import HashkitError
 from hashkit.report.evaluations import load_evaluation
-from hashkit.runs import Run, write_json
-from hashkit.training.config import TrainConfig
+from hashkit.runs.config import TrainConfig
+from hashkit.runs.run import Run, write_json
 from hashkit.training.recipes import RECIPES
 
 FORMAT_VERSION = 1

@@ -18,17 +18,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hashkit.cli.baseline_features import Block, pixel_blocks
-from hashkit.cli.baselines import baseline_reports
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.spec import DataSpec
-from hashkit.evaluation import evaluate
-from hashkit.runs import Run
+from hashkit.evaluation.evaluator import evaluate
+from hashkit.runs.run import Run
 from hashkit.training.checkpoint import LoadedModel, load_model, weights_sha256
+from hashkit.workflow.baseline_features import Block, pixel_blocks
+from hashkit.workflow.baselines import baseline_reports
 
 
 class NetworkFeatures:
-    """Features of a network for the images of a set; see `hashkit.cli.baseline_features`."""
+    """Features of a network for the images of a set; see `hashkit.workflow.baseline_features`."""
 
     name = "the same features"
 

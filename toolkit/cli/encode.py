@@ -25,7 +25,7 @@ from hashkit.cli.options import (
     parse_batch_size,
 )
 from hashkit.errors import ConfigError
-from hashkit.runs import DEFAULT_RUNS_DIR
+from hashkit.runs.run import DEFAULT_RUNS_DIR
 from hashkit.runtimes.settings import RuntimeSettings
 
 __all__ = ["encode"]
@@ -80,8 +80,8 @@ def encode(
       hashkit encode
       hashkit encode photos/ --model model.onnx --out photos.h5
     """  # noqa: D301
-    from hashkit.cli.encoding import EncodeOptions, encode_run_part, load_encoder
-    from hashkit.cli.locate import find_exported, find_model, run_model
+    from hashkit.workflow.encoding import EncodeOptions, encode_run_part, load_encoder
+    from hashkit.workflow.models import find_exported, find_model, run_model
 
     if append and overwrite:
         raise ConfigError("--append keeps the bank's rows and --overwrite does not: choose one")
@@ -146,9 +146,9 @@ def _encode_named(
     out: Path,
     options: Any,
 ) -> Any:
-    from hashkit.cli.encoding import encode_set
     from hashkit.datasets.sets import open_image_set
     from hashkit.datasets.spec import DataSpec
+    from hashkit.workflow.encoding import encode_set
 
     spec = DataSpec(data, str(root) if root else None, protocol=protocol, seed=seed).absolute()
     if protocol:

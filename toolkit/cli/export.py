@@ -11,7 +11,7 @@ import typer
 from hashkit.cli.console import emit_json, note, require
 from hashkit.cli.options import JsonOption, RunOption, RunsOption
 from hashkit.errors import ConfigError
-from hashkit.runs import DEFAULT_RUNS_DIR, Run
+from hashkit.runs.run import DEFAULT_RUNS_DIR, Run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,7 +74,7 @@ def export(
       hashkit export --onnx --precision int8
       hashkit export --web site/
     """  # noqa: D301
-    from hashkit.cli.locate import find_exported, find_run
+    from hashkit.workflow.models import find_exported, find_run
 
     if web is not None:
         _refuse_with_web(
@@ -142,7 +142,7 @@ def _export_precision(
 ) -> dict[str, Any]:
     """Make another precision of the run's model, which is exported first if it is not there."""
     require("onnx", "train", f"hashkit export --precision {precision}")
-    from hashkit.cli.precisions import export_run_precision
+    from hashkit.workflow.precisions import export_run_precision
 
     if not run.model_path.is_file():
         _require_torch()
@@ -170,7 +170,7 @@ def _real_images(run: Run, manifest: Manifest) -> NDArray[np.uint8]:
 
 
 def _training_images(run: Run) -> ImageSet:
-    from hashkit.cli.material import Material
+    from hashkit.workflow.training_source import Material
 
     material = Material.of_run(run)
     if material.triplets is not None:

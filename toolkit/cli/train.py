@@ -24,7 +24,7 @@ from hashkit.cli.options import (
 )
 from hashkit.cli.train_settings import flags, with_settings
 from hashkit.errors import ConfigError
-from hashkit.runs import DEFAULT_RUNS_DIR, Run, write_json
+from hashkit.runs.run import DEFAULT_RUNS_DIR, Run, write_json
 
 if TYPE_CHECKING:
     from hashkit.datasets.spec import DataSpec
@@ -129,22 +129,23 @@ def train(
     """  # noqa: D301
     require("torch", "train", "hashkit train")
     require("safetensors", "train", "hashkit train")
-    from hashkit.cli import recipe_tables, trainers
-    from hashkit.cli.material import Material
+    from hashkit.cli import train_output
+    from hashkit.workflow import training
+    from hashkit.workflow.training_source import Material
 
     if list_recipes:
-        recipe_tables.show_recipes(json)
+        train_output.show_recipes(json)
         return
-    reading = trainers.Reading(num_workers, strict, download)
+    reading = training.Reading(num_workers, strict, download)
     settings = {key: value for key, value in given.items() if value is not None}
     if resume:
         _refuse_changes(locals())
-        trainer = trainers.resume(run, runs, settings, device=device, reading=reading)
+        trainer = training.resume(run, runs, settings, device=device, reading=reading)
     else:
         if run is not None:
             raise ConfigError("--run goes with --resume; a new run is named with --name")
         _check_name(name, runs)
-        trainer = trainers.begin(
+        trainer = training.begin(
             Material(_spec(locals()), triplets.absolute() if triplets else None),
             settings,
             size=size,
@@ -285,7 +286,7 @@ def _finish(trainer: Trainer, result: TrainResult, as_json: bool) -> None:
 
 def _show_next(run: Run) -> None:
     """Name the export command of a trained run, or of the runs that it is split into."""
-    from hashkit.training.splitting import split_run
+    from hashkit.training.per_length_runs import split_run
 
     for ready in split_run(run):
         note(f"next: hashkit export --onnx --run {ready.path}")

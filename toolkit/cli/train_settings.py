@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from hashkit.cli.options import parse_floats, parse_integers, parse_size
-from hashkit.training.config import TrainConfig
+from hashkit.runs.config import TrainConfig
 
 __all__ = ["FLAGS", "flags", "make_config", "with_settings"]
 

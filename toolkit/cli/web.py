@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from hashkit.bank import Bank
-from hashkit.cli.banks import run_bank
 from hashkit.cli.console import all_or_nothing, file_size, note, plural, progress_bar
-from hashkit.cli.images import RowImages
-from hashkit.cli.locate import run_model
 from hashkit.exporters.web.folder import check_target, export_web
 from hashkit.exporters.web.images import live_rows
 from hashkit.exporters.web.pixels import check_rule
 from hashkit.exporters.web.runtime import find_runtime
-from hashkit.runs import Run
+from hashkit.runs.run import Run
 from hashkit.runtimes.onnx_file import read_onnx_file
+from hashkit.workflow.banks import run_bank
+from hashkit.workflow.models import run_model
+from hashkit.workflow.row_images import RowImages
 
 __all__ = ["check_web", "export_web_page"]
 

@@ -16,7 +16,7 @@ from hashkit.formats.rows import live_codes, live_labels, live_names
 from hashkit.meter import Meter
 
 if TYPE_CHECKING:
-    from hashkit.bank_build import RowBlock
+    from hashkit.bank.build import RowBlock
 
 __all__ = ["BANK"]
 

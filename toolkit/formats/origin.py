@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from hashkit.bank_header import BankHeader, BankSource, LabelKind
+from hashkit.bank.header import BankHeader, BankSource, LabelKind
 from hashkit.codesets import CodeDatabase, CodeSet, n_live_rows
 from hashkit.errors import CodesError
 

@@ -21,12 +21,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from hashkit.checkpoint_header import HEADER_KEY
 from hashkit.errors import CheckpointError, ConfigError, ModelError
 from hashkit.files import written_whole
 from hashkit.manifest import Manifest
+from hashkit.runs.checkpoint_header import HEADER_KEY
+from hashkit.runs.config import TrainConfig
 from hashkit.training.augment import choose_augmentation
-from hashkit.training.config import TrainConfig
 from hashkit.training.model import HashModel
 from hashkit.training.networks import build_network
 

@@ -13,8 +13,8 @@ from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.screening import Fault, load_pixels, screen
 from hashkit.datasets.split import holdout
 from hashkit.errors import ConfigError
+from hashkit.runs.config import TrainConfig
 from hashkit.threads import check_threads
-from hashkit.training.config import TrainConfig
 from hashkit.training.data import (
     MEMORY_LIMIT_BYTES,
     MemoryPixels,

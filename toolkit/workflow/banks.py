@@ -1,0 +1,97 @@
+"""The banks of a run: where they are, and how they come to be.
+
+ONNX Runtime is imported only where something is to be encoded, so that a run whose banks are
+complete can be searched and evaluated without it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from hashkit.bank import Bank
+from hashkit.errors import BankMismatchError, RunError
+from hashkit.files import file_digest
+from hashkit.runs.run import Run
+from hashkit.runtimes.settings import RuntimeSettings
+
+if TYPE_CHECKING:
+    from hashkit.datasets.spec import DataSpec
+    from hashkit.runtimes.encoder import Encoder
+
+__all__ = ["bank_path", "run_bank", "run_spec"]
+
+
+def run_spec(run: Run) -> DataSpec:
+    """Image set and split of a run.
+
+    Raises
+    ------
+    RunError
+        If the run learned from a triplet list, which has neither queries nor database.
+    """
+    from hashkit.datasets.spec import DataSpec
+
+    config = run.read_config()
+    if config.get("triplets") is not None:
+        raise RunError(
+            f"{run.path} learned from a triplet list, which has neither queries nor a database: "
+            "name the images, as in hashkit encode IMAGES --out bank.h5"
+        )
+    return DataSpec.from_dict(config["data"])
+
+
+def run_bank(
+    run: Run,
+    part: Literal["queries", "database"],
+    settings: RuntimeSettings | None = None,
+    encoder: Encoder | None = None,
+    n_workers: int | None = None,
+) -> Path:
+    """The bank of a run's queries or database, encoded first if it is missing or incomplete.
+
+    Parameters
+    ----------
+    run, part
+        Whose bank, and which.
+    settings
+        How to run the model if something is to be encoded; None for the defaults.
+    encoder
+        The model, if it is loaded already.
+    n_workers
+        Threads that decode, if something is to be encoded; None for the cores there are.
+
+    Raises
+    ------
+    BankMismatchError
+        If it is complete, but the run's model was exported anew since.
+    """
+    path = bank_path(run, part)
+    if path.is_file() and (bank := Bank.open(path)).is_complete:
+        _check_model(run, bank)
+        return path
+    from hashkit.workflow.encoding import EncodeOptions, encode_run_part, load_encoder
+    from hashkit.workflow.models import run_model
+
+    run_spec(run)  # refuses a run without one before a model is loaded for nothing
+    settings = settings or RuntimeSettings()
+    encoder = encoder or load_encoder(run_model(run), settings)
+    options = EncodeOptions(batch_size=settings.batch_size, n_workers=n_workers)
+    encode_run_part(run, part, encoder, options)
+    return path
+
+
+def _check_model(run: Run, bank: Bank) -> None:
+    if not run.model_path.is_file():
+        return
+    found = file_digest(run.model_path, "sha256")
+    if found != bank.header.model_sha256:
+        raise BankMismatchError(
+            f"{bank.path} was made by another model than {run.model_path}: "
+            f"hashkit encode --overwrite --run {run.path}"
+        )
+
+
+def bank_path(run: Run, part: Literal["queries", "database"]) -> Path:
+    """Where the bank of a run's queries or database lies."""
+    return run.queries_path if part == "queries" else run.bank_path
