@@ -17,11 +17,11 @@ from hashkit.manifest import Manifest
 from hashkit.training.checkpoint import (
     Checkpoint,
     load_model,
-    new_model,
     read_checkpoint,
     weights_sha256,
     write_checkpoint,
 )
+from hashkit.training.model import new_model
 
 pytestmark = pytest.mark.usefixtures("tiny_network")
 

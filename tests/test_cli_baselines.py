@@ -18,9 +18,9 @@ from hashkit.codes import unpack
 from hashkit.datasets.digits import open_digits
 from hashkit.datasets.folders import open_image_folder
 from hashkit.datasets.imageset import ImageSet
-from hashkit.datasets.protocols import ProtocolOptions
-from hashkit.datasets.spec import DataSpec
+from hashkit.datasets.spec import open_spec
 from hashkit.errors import BankMismatchError, ConfigError, DatasetError, RunError
+from hashkit.runs.data_spec import DataSpec, ProtocolOptions
 from hashkit.runs.run import Run
 from hashkit.runtimes.encoder import Encoder
 from hashkit.workflow.baseline_cache import BaselineCodes, read_codes, write_codes
@@ -230,7 +230,7 @@ def test_an_interrupted_pass_goes_on_where_it_stopped(finished, tmp_path, monkey
 def test_images_that_cannot_be_used_are_left_out_of_training(photos, capsys):
     run, folder = photos
     spec = DataSpec.from_dict(run.read_config()["data"])
-    images, split = spec.open()
+    images, split = open_spec(spec)
     name = images.names[split.training[0]]
     break_image(folder / name)
     reports = dict(baseline_reports(run, pair, methods=("classifier", "lsh")))

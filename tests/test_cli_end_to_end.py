@@ -27,7 +27,7 @@ from small_models import linear_model
 import hashkit
 from hashkit.codes import binarize, from_hex
 from hashkit.datasets.sets import open_image_set
-from hashkit.datasets.spec import DataSpec
+from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import Run
 
 SMALL = f"{QUICK} {OWN_NETWORK}"

@@ -15,8 +15,8 @@ from small_models import linear_model
 from hashkit.bank import Bank
 from hashkit.cli import app as app_module
 from hashkit.cli.console import require
-from hashkit.datasets.spec import DataSpec
 from hashkit.errors import HashkitError, MissingExtraError
+from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import Run
 
 

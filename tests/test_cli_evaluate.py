@@ -13,10 +13,10 @@ from cli_samples import fail, succeed
 from report_samples import Page, evaluated
 from small_models import linear_model
 
-from hashkit.datasets.spec import DataSpec
 from hashkit.report.evaluations import (
     load_evaluation,
 )
+from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import Run
 
 

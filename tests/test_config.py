@@ -7,9 +7,15 @@ import sys
 
 import pytest
 
+from hashkit.datasets.protocols import PROTOCOLS
 from hashkit.errors import ConfigError
+from hashkit.runs import known_names
 from hashkit.runs.config import LOSS_OPTIONS, MAX_BATCH_SIZE, MIN_INPUT_SIZE, TrainConfig
+from hashkit.training.augment import AUGMENTATIONS
 from hashkit.training.losses import LOSSES, loss_options
+from hashkit.training.networks import NETWORKS
+from hashkit.training.optimisers import OPTIMISERS
+from hashkit.training.schedule import SCHEDULES
 
 
 def test_settings_come_back_from_json():
@@ -131,6 +137,20 @@ def test_an_unknown_name_lists_the_known_ones(field, known):
         TrainConfig(**{field: "odd"})
 
 
+def test_the_known_names_are_those_of_what_they_name():
+    assert {name: one.takes_argument for name, one in NETWORKS.items()} == known_names.NETWORKS
+    assert {name: tuple(loss_options(name)) for name in LOSSES} == known_names.LOSSES
+    for known, named in (
+        (known_names.NETWORKS, NETWORKS),  # in the same order, too: messages list them
+        (known_names.LOSSES, LOSSES),
+        (known_names.OPTIMISERS, OPTIMISERS),
+        (known_names.SCHEDULES, SCHEDULES),
+        (known_names.AUGMENTATIONS, AUGMENTATIONS),
+        (known_names.PROTOCOLS, PROTOCOLS),
+    ):
+        assert list(known) == list(named)
+
+
 def test_options_are_those_of_the_loss():
     config = TrainConfig(loss="triplet", margin=3.0, epsilon=0.2)
     assert config.loss_options == {"margin": 3.0, "epsilon": 0.2}
@@ -172,13 +192,15 @@ def test_every_setting_says_what_it_is():
         assert text[0].isupper() or text.startswith("fp32"), field.name
 
 
-def test_importing_the_settings_does_not_import_torch():
+def test_settings_are_made_and_checked_without_torch():
     # None in its place: an import of it fails, which takes less than an import of it.
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "import hashkit.runs.config; print('imported', flush=True)\n"
-        "hashkit.runs.config.TrainConfig()"
+        "from hashkit.runs.config import TrainConfig; TrainConfig(); print('made', flush=True)\n"
+        "try: TrainConfig(loss='odd')\n"
+        "except ValueError as error: print(str(error)[:18], flush=True)\n"
+        "import hashkit.training.losses"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout == "imported\n", done.stderr
+    assert done.stdout == "made\nunknown loss 'odd'\n", done.stderr
     assert "import of torch halted" in done.stderr, "torch is never imported: this proves nothing"

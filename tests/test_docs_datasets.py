@@ -9,10 +9,11 @@ import pytest
 
 from hashkit.datasets.cifar import CIFAR10, CIFAR100
 from hashkit.datasets.mnist import FASHION_MNIST, MNIST
-from hashkit.datasets.protocols import PROTOCOLS, ProtocolOptions
+from hashkit.datasets.protocols import PROTOCOLS
 from hashkit.datasets.sets import IMAGE_SETS
 from hashkit.errors import ImageFault
 from hashkit.preprocess import IMAGE_SUFFIXES, MAX_PIXELS
+from hashkit.runs.data_spec import ProtocolOptions
 
 PAGE = (Path(__file__).parent.parent / "docs" / "datasets.md").read_text(encoding="utf-8")
 

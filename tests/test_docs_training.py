@@ -9,7 +9,6 @@ import typer
 from cli_samples import shell_lines
 
 from hashkit.cli.app import app
-from hashkit.cli.train_settings import make_config
 from hashkit.runs.config import MAX_BATCH_SIZE, MIN_INPUT_SIZE, TrainConfig
 from hashkit.training.augment import AUGMENTATIONS, choose_augmentation
 from hashkit.training.data import MEMORY_LIMIT_BYTES
@@ -20,6 +19,7 @@ from hashkit.training.progress import METRICS_FIELDS
 from hashkit.training.recipes import RECIPES
 from hashkit.training.schedule import SCHEDULES
 from hashkit.training.selection import MAX_REFERENCE_IMAGES
+from hashkit.workflow.settings import make_config
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = (DOCS / "training.md").read_text(encoding="utf-8")

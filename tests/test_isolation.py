@@ -199,7 +199,7 @@ def test_codes_made_elsewhere_are_evaluated_without_h5py(place):
 
 
 def test_a_run_whose_banks_are_complete_needs_no_onnx_runtime(place, tmp_path, monkeypatch):
-    from hashkit.datasets.spec import DataSpec
+    from hashkit.runs.data_spec import DataSpec
     from hashkit.runs.run import Run
 
     monkeypatch.chdir(tmp_path)

@@ -6,12 +6,11 @@ import pytest
 import torch
 from small_models import photographs
 from torch import nn
-from training_samples import TinyNetwork
+from training_samples import TinyNetwork, add_network
 
 from hashkit.errors import ConfigError
 from hashkit.runs.config import TrainConfig
-from hashkit.training.checkpoint import new_model
-from hashkit.training.model import HashModel, input_statistics
+from hashkit.training.model import HashModel, input_statistics, new_model
 from hashkit.training.networks import (
     NETWORKS,
     InputRule,
@@ -512,7 +511,7 @@ def test_weights_from_elsewhere_are_asked_for_where_there_are_some(
         return TinyNetwork(dropout)
 
     kind = NetworkKind("", build, takes_argument=True, has_weights=has_weights)
-    monkeypatch.setitem(NETWORKS, "asked", kind)
+    add_network(monkeypatch, "asked", kind)
     build_network("asked:one", dropout=0.25, pretrained=True)
     build_network("asked:two", dropout=0.0, pretrained=False)
     assert asked == [("one", 0.25, expected), ("two", 0.0, False)]

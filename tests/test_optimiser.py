@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 from torch import nn
-from training_samples import digit_data, settings, trainer
+from training_samples import add_loss, digit_data, settings, trainer
 
-from hashkit.training.losses import LOSSES, Loss, LossValue
+from hashkit.training.losses import Loss, LossValue
 from hashkit.training.muon import Muon, orthogonalised
 from hashkit.training.optimisers import build_optimiser, set_learning_rate
 
@@ -49,7 +49,7 @@ class LearningLoss(Loss):
 
 
 def test_everything_is_learned_at_its_rate_and_matrices_alone_are_decayed(tmp_path, monkeypatch):
-    monkeypatch.setitem(LOSSES, "learning", LearningLoss)
+    add_loss(monkeypatch, "learning", LearningLoss)
     learner, optimiser = built(tmp_path, loss="learning", stage_decay=0.5, lengths=(4, 6))
     found = groups_by_name(learner, optimiser)
     assert found.keys() == {name for name, _ in learner.named_parameters()}

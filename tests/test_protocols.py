@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashkit.datasets.imageset import ImageSet
-from hashkit.datasets.protocols import PROTOCOLS, ProtocolOptions, make_split
+from hashkit.datasets.protocols import PROTOCOLS, make_split
 from hashkit.datasets.split import Split, holdout, shuffled
 from hashkit.errors import ProtocolError
+from hashkit.runs.data_spec import ProtocolOptions
 
 
 def labelled(labels, *, is_test=None, class_names=None):

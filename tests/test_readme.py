@@ -12,7 +12,7 @@ import pytest
 from cli_samples import check_parses, shell_lines, succeed, write_digit
 from small_models import linear_model
 
-from hashkit.datasets.spec import DataSpec
+from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import Run
 
 ROOT = Path(__file__).parent.parent

@@ -4,13 +4,14 @@ import json
 
 import pytest
 from cli_samples import fail, succeed
+from training_samples import add_network
 
-from hashkit.cli.train_settings import make_config
 from hashkit.errors import ConfigError
 from hashkit.runs.config import LOSS_OPTIONS, TrainConfig
 from hashkit.training.losses import LOSSES, loss_options
 from hashkit.training.networks import NETWORKS, InputRule, NetworkKind, find_network
 from hashkit.training.recipes import RECIPES, settings_of
+from hashkit.workflow.settings import make_config
 
 
 def without_size(config):
@@ -91,7 +92,7 @@ def test_the_size_is_that_of_flag_recipe_network_or_images(
 ):
     rule = InputRule(size=network_size, resize="stretch-bicubic")
     kind = NetworkKind("", lambda *_: None, lambda *_: rule)
-    monkeypatch.setitem(NETWORKS, "sized", kind)
+    add_network(monkeypatch, "sized", kind)
     recipe = RECIPES["best"]
     sized = type(recipe)(recipe.about, recipe.config, recipe_size)
     monkeypatch.setitem(RECIPES, "best", sized)

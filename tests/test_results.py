@@ -20,13 +20,13 @@ import torch
 from cli_samples import COMMANDS, ROOT, check_parses, succeed, write_class_folders
 from report_samples import an_evaluation
 
-from hashkit.cli.train_settings import make_config
 from hashkit.datasets.digits import open_digits
 from hashkit.report.evaluations import save_evaluation
 from hashkit.report.figures import share_text
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.run import Run
 from hashkit.training.checkpoint import load_model
+from hashkit.workflow.settings import make_config
 
 SCRIPTS = Path(__file__).parent / "results"
 DOCS = Path(__file__).parent.parent / "docs"

@@ -9,10 +9,11 @@ from cli_samples import write_class_folders, write_digit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashkit.datasets.protocols import PROTOCOLS, ProtocolOptions
+from hashkit.datasets.protocols import PROTOCOLS
 from hashkit.datasets.sets import IMAGE_SETS
-from hashkit.datasets.spec import DataSpec, absolute_spec
+from hashkit.datasets.spec import absolute_spec, open_spec, with_absolute_paths
 from hashkit.errors import ConfigError, DatasetError
+from hashkit.runs.data_spec import DataSpec, ProtocolOptions
 
 COUNTS = st.none() | st.integers(1, 10**6)
 OPTIONS = st.builds(
@@ -60,14 +61,14 @@ def test_paths_become_absolute_and_names_stay(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("photos").mkdir()
     Path("digits").mkdir()
-    spec = DataSpec("photos", "images").absolute()
+    spec = with_absolute_paths(DataSpec("photos", "images"))
     assert (spec.data, spec.root) == (str(tmp_path / "photos"), str(tmp_path / "images"))
-    assert spec.absolute() == spec
+    assert with_absolute_paths(spec) == spec
     for name in IMAGE_SETS:
         assert absolute_spec(name) == name
     assert absolute_spec("./digits") == str(tmp_path / "digits")
     assert absolute_spec("no/such/thing") == "no/such/thing"
-    lists = DataSpec("photos", query_list="q.txt", training_list="t.txt").absolute()
+    lists = with_absolute_paths(DataSpec("photos", query_list="q.txt", training_list="t.txt"))
     assert (lists.query_list, lists.training_list) == (
         str(tmp_path / "q.txt"),
         str(tmp_path / "t.txt"),
@@ -79,25 +80,25 @@ def test_home_is_where_the_tilde_is(tmp_path, monkeypatch):
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     (tmp_path / "photos").mkdir()
     assert absolute_spec("~/photos") == str(tmp_path / "photos")
-    assert DataSpec("digits", "~/data").absolute().root == str(tmp_path / "data")
+    assert with_absolute_paths(DataSpec("digits", "~/data")).root == str(tmp_path / "data")
 
 
 def test_a_spec_opens_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = write_class_folders(tmp_path / "photos", per_class=5)
-    spec = DataSpec("photos").absolute()
+    spec = with_absolute_paths(DataSpec("photos"))
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    images, split = DataSpec.from_dict(json.loads(json.dumps(spec.to_dict()))).open()
+    images, split = open_spec(DataSpec.from_dict(json.loads(json.dumps(spec.to_dict()))))
     assert list(images.names) == names
     assert split.protocol == "per-class"
     assert len(split.queries) == 3
     with pytest.raises(DatasetError, match="unknown image set 'photos'"):
-        DataSpec("photos").open()
+        open_spec(DataSpec("photos"))
 
 
 def test_the_same_seed_draws_the_same_split():
-    first, again, other = (DataSpec(seed=seed).open()[1] for seed in (0, 0, 1))
+    first, again, other = (open_spec(DataSpec(seed=seed))[1] for seed in (0, 0, 1))
     assert np.array_equal(first.queries, again.queries)
     assert not np.array_equal(first.queries, other.queries)
 
@@ -106,7 +107,7 @@ def test_images_without_labels_are_split_at_random(tmp_path):
     folder = tmp_path / "flat"
     for row in range(20):
         write_digit(row, folder / f"{row}.jpg")
-    images, split = DataSpec(str(folder)).open()
+    images, split = open_spec(DataSpec(str(folder)))
     assert images.labels is None
     assert split.protocol == "random"
 
@@ -115,7 +116,7 @@ def test_several_labels_an_image_are_split_at_random(tmp_path):
     names = write_class_folders(tmp_path / "images", per_class=5)
     lines = [f"images/{name} {row % 2} 1\n" for row, name in enumerate(names)]
     (tmp_path / "list.txt").write_text("".join(lines))
-    assert DataSpec(str(tmp_path / "list.txt")).open()[1].protocol == "random"
+    assert open_spec(DataSpec(str(tmp_path / "list.txt")))[1].protocol == "random"
 
 
 def test_a_published_split_is_read_as_it_is(tmp_path):
@@ -125,7 +126,7 @@ def test_a_published_split_is_read_as_it_is(tmp_path):
         text = "".join(f"images/{name} {len(name) % 2}\n" for name in listed)
         (tmp_path / f"{part}.txt").write_text(text)
     path = {part: str(tmp_path / f"{part}.txt") for part in parts}
-    images, split = DataSpec(path["d"], query_list=path["q"], training_list=path["t"]).open()
+    images, split = open_spec(DataSpec(path["d"], query_list=path["q"], training_list=path["t"]))
     for rows, part in ((split.queries, "q"), (split.database, "d"), (split.training, "t")):
         assert {images.names[row] for row in rows} == {f"images/{name}" for name in parts[part]}
 

@@ -13,6 +13,8 @@ from training_samples import (
     TINY,
     WALL_TIME,
     TinyNetwork,
+    add_loss,
+    add_network,
     checkpoint_files,
     digit_data,
     digits,
@@ -28,13 +30,13 @@ from hashkit.datasets.digits import open_digits
 from hashkit.datasets.split import holdout
 from hashkit.errors import CheckpointError, ConfigError, DeviceError, TrainingError
 from hashkit.runs.run import Run
-from hashkit.training.checkpoint import load_model, new_model, read_checkpoint
+from hashkit.training.checkpoint import load_model, read_checkpoint
 from hashkit.training.data import StreamedPixels, TrainingData
 from hashkit.training.devices import choose_device
 from hashkit.training.losses import LOSSES, Loss, LossValue
 from hashkit.training.losses.triplet import TripletRankingLoss
-from hashkit.training.model import HashModel
-from hashkit.training.networks import NETWORKS, NetworkKind
+from hashkit.training.model import HashModel, new_model
+from hashkit.training.networks import NetworkKind
 from hashkit.training.optimisers import load_momentum, momentum_of
 from hashkit.training.prepare import prepare_labelled
 from hashkit.training.selection import held_out_score
@@ -553,7 +555,7 @@ class ExplodingLoss(TripletRankingLoss):
 
 
 def test_a_loss_that_is_no_number_stops_the_run_with_one_line(tmp_path, monkeypatch):
-    monkeypatch.setitem(LOSSES, "exploding", ExplodingLoss)
+    add_loss(monkeypatch, "exploding", ExplodingLoss)
     config = settings(loss="exploding", snapshot_steps=1, display_steps=1)
     one = trainer(config, digit_data(config), tmp_path / "run")
     with pytest.raises(TrainingError, match=r"the loss is inf at step 5: lower --lr") as found:
@@ -623,7 +625,7 @@ class RememberingLoss(Loss):
 
 
 def test_what_a_loss_learns_and_counts_is_kept(tmp_path, monkeypatch):
-    monkeypatch.setitem(LOSSES, "remembering", RememberingLoss)
+    add_loss(monkeypatch, "remembering", RememberingLoss)
     config = settings(loss="remembering", holdout=0, keep_snapshots=0, weight_decay=0.5)
     data = digit_data(config)
     whole = trainer(config, data, tmp_path / "whole")
@@ -666,7 +668,7 @@ class FeaturesLoss(WatchingLoss):
 @pytest.mark.parametrize("augmentation", ["none", "shift"])
 @pytest.mark.parametrize("freeze", [0, -1])
 def test_a_loss_of_views_sees_two_of_each_image(tmp_path, monkeypatch, augmentation, freeze):
-    monkeypatch.setitem(LOSSES, "views", ViewsLoss)
+    add_loss(monkeypatch, "views", ViewsLoss)
     # Whether an image's two logits are equal then depends on its two views alone.
     config = settings(
         loss="views", augmentation=augmentation, dropout=0.0, freeze=freeze, batch_size=15
@@ -682,7 +684,7 @@ def test_a_loss_of_views_sees_two_of_each_image(tmp_path, monkeypatch, augmentat
 
 
 def test_a_loss_of_features_sees_those_of_the_network(tmp_path, monkeypatch):
-    monkeypatch.setitem(LOSSES, "features", FeaturesLoss)
+    add_loss(monkeypatch, "features", FeaturesLoss)
     config = settings(loss="features", augmentation="none", freeze=-1, lengths=(12, 5))
     one = trainer(config, unlabelled_data(config), tmp_path / "run")
     one.fit(should_stop=stop_after(1))
@@ -790,7 +792,7 @@ class CountedTiny(TinyNetwork):
 @pytest.fixture
 def counted(monkeypatch):
     kind = dataclasses.replace(TINY, build=lambda _, dropout, __: CountedTiny(dropout))
-    monkeypatch.setitem(NETWORKS, "counted", kind)
+    add_network(monkeypatch, "counted", kind)
     monkeypatch.setattr(CountedTiny, "n_images", 0)
     return CountedTiny
 
@@ -856,7 +858,7 @@ class DrawingLoss(RememberingLoss):
 def test_draws_of_heads_and_losses_come_from_seed_and_step_beside_kept_features(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setitem(LOSSES, "drawing", DrawingLoss)
+    add_loss(monkeypatch, "drawing", DrawingLoss)
     config = settings(
         network="compact", loss="drawing", dropout=0.5, freeze=-1, augmentation="none", steps=6
     )
@@ -894,7 +896,7 @@ def test_fresh_weights_are_calibrated_and_others_are_not(
     tmp_path, monkeypatch, pretrained, has_weights, calibrate, expected
 ):
     kind = NetworkKind("", lambda _, dropout, __: CalibratedTiny(dropout), has_weights=has_weights)
-    monkeypatch.setitem(NETWORKS, "calibrated", kind)
+    add_network(monkeypatch, "calibrated", kind)
     config = settings(
         network="calibrated", pretrained=pretrained, calibrate=calibrate, lengths=(4, 6)
     )

@@ -15,7 +15,6 @@ from PIL import Image
 from small_models import linear_model
 
 import hashkit
-from hashkit.datasets.spec import DataSpec
 from hashkit.errors import BankError, BankMismatchError, ConfigError
 from hashkit.exporters.web import runtime as web_runtime
 from hashkit.exporters.web.folder import DEFAULT_IMAGES, check_target, export_web
@@ -26,6 +25,7 @@ from hashkit.exporters.web.runtime import (
     find_runtime,
 )
 from hashkit.manifest import Manifest
+from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import Run
 
 ROOT = Path(__file__).parent.parent

@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hashkit.datasets.digits import open_digits
 from hashkit.datasets.imageset import ImageSet
+from hashkit.runs import known_names
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.run import Run
 from hashkit.training.data import TrainingData
-from hashkit.training.networks import Network, NetworkKind
+from hashkit.training.losses import LOSSES, Loss, loss_options
+from hashkit.training.networks import NETWORKS, Network, NetworkKind
 from hashkit.training.prepare import prepare_labelled, prepare_triplets, prepare_unlabelled
 from hashkit.training.trainer import Trainer
 
@@ -133,3 +136,15 @@ def checkpoint_files(run: Run) -> dict[str, bytes]:
 def trainer(config: TrainConfig, data: TrainingData, path: Path) -> Trainer:
     """A trainer on the CPU, in a run folder that is made if it is not there."""
     return Trainer(config, data, open_run(path), CPU)
+
+
+def add_loss(patch: pytest.MonkeyPatch, name: str, loss: type[Loss]) -> None:
+    """Let settings name a loss, for one test."""
+    patch.setitem(LOSSES, name, loss)
+    patch.setitem(known_names.LOSSES, name, tuple(loss_options(name)))
+
+
+def add_network(patch: pytest.MonkeyPatch, name: str, kind: NetworkKind) -> None:
+    """Let settings name a network, for one test."""
+    patch.setitem(NETWORKS, name, kind)
+    patch.setitem(known_names.NETWORKS, name, kind.takes_argument)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from hashkit._version import __version__
+
 if TYPE_CHECKING:
     from hashkit.bank import Bank, BankWriter, delete_rows, restore_rows
     from hashkit.codesets import CodeSet
@@ -40,8 +42,6 @@ __all__ = [
     "save_codes",
     "search",
 ]
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "Bank": "hashkit.bank",

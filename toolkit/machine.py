@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from hashkit.cli.console import plural
 from hashkit.threads import available_cpus
 
 __all__ = ["describe_machine", "processor"]
@@ -27,7 +26,9 @@ _INSTRUCTIONS: Final = (
 
 def describe_machine() -> str:
     """Processor, how many CPUs of it this process may use, GPUs, and the operating system."""
-    parts = [processor(), plural(available_cpus(), "CPU"), *_gpus(), platform.system()]
+    n_cpus = available_cpus()
+    cpus = f"{n_cpus:,} CPU{'s' if n_cpus != 1 else ''}"
+    parts = [processor(), cpus, *_gpus(), platform.system()]
     return ", ".join(part for part in parts if part)
 
 

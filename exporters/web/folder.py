@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from hashkit import __version__
+from hashkit._version import __version__
 from hashkit.bank import Bank
 from hashkit.errors import BankMismatchError, ConfigError
 from hashkit.exporters.web.images import ImageFinder, live_rows, write_images

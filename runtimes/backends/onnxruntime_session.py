@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from hashkit.errors import DeviceError, ModelError
 from hashkit.runtimes import cuda
 from hashkit.runtimes.backends.fixed_batch import FixedBatch
-from hashkit.runtimes.batches import batch_size_for
 from hashkit.runtimes.loaded import LoadedModel, first_line
 from hashkit.runtimes.model_file import ModelFile
-from hashkit.runtimes.settings import RuntimeSettings
+from hashkit.runtimes.settings import RuntimeSettings, batch_size_for
 from hashkit.threads import check_threads
 
 __all__ = ["OnnxRuntimeSession", "create_session", "cuda_options"]

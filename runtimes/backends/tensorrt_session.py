@@ -14,10 +14,9 @@ from hashkit.errors import DeviceError, ModelError
 from hashkit.runtimes import cuda
 from hashkit.runtimes.backends.fixed_batch import FixedBatch
 from hashkit.runtimes.backends.onnxruntime_session import create_session
-from hashkit.runtimes.batches import batch_size_for
 from hashkit.runtimes.loaded import LoadedModel, first_line
 from hashkit.runtimes.model_file import ModelFile
-from hashkit.runtimes.settings import RuntimeSettings
+from hashkit.runtimes.settings import RuntimeSettings, batch_size_for
 from hashkit.threads import check_threads
 
 __all__ = ["TensorRtSession", "engine_folder"]

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.runtimes.answers import answers_of
-from hashkit.runtimes.batches import GPU_PROVIDERS
 from hashkit.runtimes.encoder import Encoder, default_batch_size
 from hashkit.runtimes.measuring.peak_memory import peak_memory
+from hashkit.runtimes.settings import GPU_PROVIDERS
 
 __all__ = ["BatchTiming", "Measurement", "MeasuringJob", "OpenEncoder", "measure"]
 

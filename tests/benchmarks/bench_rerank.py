@@ -24,7 +24,7 @@ from hashkit.evaluation.evaluator import evaluate
 from hashkit.retrieval.search import search
 from hashkit.runs.run import Run
 from hashkit.runtimes.encoder import Encoder
-from hashkit.workflow.banks import run_spec
+from hashkit.workflow.training_source import run_spec
 
 
 def average_precision(is_hit: NDArray[np.bool_], n_relevant: NDArray[Any]) -> float:

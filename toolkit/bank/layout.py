@@ -14,7 +14,7 @@ from typing import BinaryIO, Final
 import h5py
 import numpy as np
 
-import hashkit
+from hashkit._version import __version__
 from hashkit.bank.header import BankHeader, BankSource, header_attributes, header_of
 from hashkit.codes import code_size
 from hashkit.errors import BankError, BankMismatchError, HashkitError
@@ -112,7 +112,7 @@ def create_file(
     ) as file:
         file.attrs["format"] = FORMAT
         file.attrs["format_version"] = format_version
-        file.attrs["created_by"] = f"hashkit {hashkit.__version__}"
+        file.attrs["created_by"] = f"hashkit {__version__}"
         file.attrs.update(header_attributes(header, sources))
         datasets = _datasets(header, n_rows, n_name_bytes, format_version)
         for name, (dtype, shape) in datasets.items():

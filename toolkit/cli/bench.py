@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from hashkit.cli.console import INTERRUPTED, emit_json, note, progress_bar
-from hashkit.cli.options import JsonOption, ProfileOption, RunOption, RunsOption, parse_integers
+from hashkit.cli.options import JsonOption, ProfileOption, RunOption, RunsOption
 from hashkit.errors import ConfigError
 from hashkit.exporters.bench.bench_settings import BenchSettings, Floors
 from hashkit.runs.run import DEFAULT_RUNS_DIR
+from hashkit.workflow.settings import parse_integers
 
 if TYPE_CHECKING:
     from hashkit.exporters.bench.bench import BenchRow

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
-from hashkit import __version__
+from hashkit._version import __version__
 from hashkit.exporters.bench.bench import BenchRow
 from hashkit.exporters.bench.bench_settings import BenchSettings, Floors
 from hashkit.exporters.bench.contenders import Wanted

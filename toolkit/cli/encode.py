@@ -147,12 +147,15 @@ def _encode_named(
     options: Any,
 ) -> Any:
     from hashkit.datasets.sets import open_image_set
-    from hashkit.datasets.spec import DataSpec
+    from hashkit.datasets.spec import open_spec, with_absolute_paths
+    from hashkit.runs.data_spec import DataSpec
     from hashkit.workflow.encoding import encode_set
 
-    spec = DataSpec(data, str(root) if root else None, protocol=protocol, seed=seed).absolute()
+    spec = with_absolute_paths(
+        DataSpec(data, str(root) if root else None, protocol=protocol, seed=seed)
+    )
     if protocol:
-        images, split = spec.open(download=download)
+        images, split = open_spec(spec, download=download)
         images = images.subset(split.part(part))
     else:
         images = open_image_set(spec.data, root=root, download=download)

@@ -20,11 +20,11 @@ from hashkit.cli.options import (
     RuntimeOption,
     WorkersOption,
     parse_batch_size,
-    parse_integers,
 )
 from hashkit.errors import ConfigError
 from hashkit.runs.run import DEFAULT_RUNS_DIR, Run
 from hashkit.runtimes.settings import RuntimeSettings
+from hashkit.workflow.settings import parse_integers
 
 if TYPE_CHECKING:
     import numpy as np

@@ -170,10 +170,11 @@ def _real_images(run: Run, manifest: Manifest) -> NDArray[np.uint8]:
 
 
 def _training_images(run: Run) -> ImageSet:
+    from hashkit.datasets.spec import open_spec
     from hashkit.workflow.training_source import Material
 
     material = Material.of_run(run)
     if material.triplets is not None:
         return material.read_triplets()[0]
-    images, split = material.spec.open()
+    images, split = open_spec(material.spec)
     return images.subset(split.training)

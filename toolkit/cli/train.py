@@ -22,12 +22,13 @@ from hashkit.cli.options import (
     StrictOption,
     WorkersOption,
 )
-from hashkit.cli.train_settings import flags, with_settings
+from hashkit.cli.train_options import with_settings
 from hashkit.errors import ConfigError
 from hashkit.runs.run import DEFAULT_RUNS_DIR, Run, write_json
+from hashkit.workflow.settings import flags
 
 if TYPE_CHECKING:
-    from hashkit.datasets.spec import DataSpec
+    from hashkit.runs.data_spec import DataSpec
     from hashkit.training.progress import StepReport, TrainResult
     from hashkit.training.trainer import Trainer
 
@@ -178,13 +179,13 @@ def _check_name(name: str | None, runs: Path) -> None:
 
 
 def _spec(options: Mapping[str, Any]) -> DataSpec:
-    from hashkit.datasets.protocols import ProtocolOptions
-    from hashkit.datasets.spec import DataSpec
+    from hashkit.datasets.spec import with_absolute_paths
+    from hashkit.runs.data_spec import DataSpec, ProtocolOptions
 
     def text(path: Path | None) -> str | None:
         return None if path is None else str(path)
 
-    return DataSpec(
+    spec = DataSpec(
         data=options["data"],
         root=text(options["data_root"]),
         protocol=options["protocol"],
@@ -200,7 +201,8 @@ def _spec(options: Mapping[str, Any]) -> DataSpec:
         ),
         query_list=text(options["query_list"]),
         training_list=text(options["training_list"]),
-    ).absolute()
+    )
+    return with_absolute_paths(spec)
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:

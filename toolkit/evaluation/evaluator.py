@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.codes import check_codes
-from hashkit.codesets import CodeDatabase, CodeSet, n_live_rows
+from hashkit.codesets import CodeDatabase, CodeSet, check_bits, n_live_rows
 from hashkit.errors import ConfigError, EvaluationError
 from hashkit.evaluation.average_precision import convention_named
 from hashkit.evaluation.bit_statistics import bit_statistics
@@ -31,7 +31,6 @@ from hashkit.evaluation.scoring import (
     average_precisions,
     score_queries,
 )
-from hashkit.retrieval.shards import check_bits
 from hashkit.threads import run_parallel
 
 __all__ = [

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.codes import check_codes
-from hashkit.codesets import CodeDatabase
+from hashkit.codesets import CodeDatabase, check_bits
 from hashkit.errors import CodesError
 
-__all__ = ["Database", "Shards", "Span", "check_bits"]
+__all__ = ["Database", "Shards", "Span"]
 
 Database: TypeAlias = CodeDatabase | Sequence[CodeDatabase] | NDArray[np.uint8]
 """A bank or code set, several of them, or packed codes uint8 [n, size] (with ``n_bits=``)."""
@@ -146,22 +146,3 @@ class Shards:
     def _bounds(self) -> list[tuple[int, int]]:
         starts = self.offsets.tolist()
         return list(itertools.pairwise(starts))
-
-
-def check_bits(databases: Sequence[CodeDatabase], n_bits: int | None = None) -> int:
-    """Bits of the codes of all databases, which are ``n_bits`` if that is given.
-
-    Raises
-    ------
-    CodesError
-        If there is no database, or one is of other codes.
-    """
-    if not databases:
-        raise CodesError("expected at least one database, found none")
-    n_bits = databases[0].n_bits if n_bits is None else n_bits
-    for one in databases:
-        if one.n_bits != n_bits:
-            raise CodesError(f"expected a database of {n_bits} bits, found {one.n_bits} bits")
-        # Whoever made the database checked its padding; its pages are not read for it again.
-        check_codes(one.codes[:0], n_bits, "database codes")
-    return n_bits

@@ -1,16 +1,25 @@
 """Settings of a training run; the command's flags and config.json come from here.
 
-Importing this module does not import torch: names are checked when settings are made.
+Neither this module nor a check of its names imports torch.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from hashkit.errors import ConfigError
 from hashkit.manifest import REDUCED, RESIZE_RULES, WHOLE_RULES
+from hashkit.runs.known_names import (
+    AUGMENTATIONS,
+    LOSSES,
+    OPTIMISERS,
+    SCHEDULES,
+    check_loss_options,
+    check_name,
+    split_network,
+)
 
 __all__ = ["LOSS_OPTIONS", "MAX_BATCH_SIZE", "MIN_INPUT_SIZE", "PRECISIONS", "TrainConfig"]
 
@@ -180,21 +189,14 @@ class TrainConfig:
                 raise ConfigError(f"bits must be between 1 and {MAX_BITS}, not {n_bits}")
 
     def _check_names(self) -> None:
-        # Here, so that the command line can show these settings without importing torch.
-        from hashkit.training.augment import AUGMENTATIONS
-        from hashkit.training.losses import LOSSES, check_options
-        from hashkit.training.networks import find_network
-        from hashkit.training.optimisers import OPTIMISERS
-        from hashkit.training.schedule import SCHEDULES
-
-        find_network(self.network)
-        _check_name("loss", self.loss, LOSSES)
-        _check_name("optimiser", self.optimiser, OPTIMISERS)
-        _check_name("schedule", self.schedule, SCHEDULES)
-        _check_name("resize", self.resize, RESIZE_RULES)
-        _check_name("precision", self.precision, PRECISIONS)
-        _check_name("augmentation", self.augmentation, ("auto", *AUGMENTATIONS))
-        check_options(self.loss, self.loss_options)
+        split_network(self.network)
+        check_name("loss", self.loss, LOSSES)
+        check_name("optimiser", self.optimiser, OPTIMISERS)
+        check_name("schedule", self.schedule, SCHEDULES)
+        check_name("resize", self.resize, RESIZE_RULES)
+        check_name("precision", self.precision, PRECISIONS)
+        check_name("augmentation", self.augmentation, ("auto", *AUGMENTATIONS))
+        check_loss_options(self.loss, self.loss_options)
 
     @property
     def loss_options(self) -> dict[str, float | str]:
@@ -226,9 +228,3 @@ class TrainConfig:
             if name in values:
                 values[name] = tuple(values[name])
         return cls(**values)
-
-
-def _check_name(field: str, name: str, names: Iterable[str]) -> None:
-    known = list(names)
-    if name not in known:
-        raise ConfigError(f"unknown {field} {name!r}; known: {', '.join(known)}")

@@ -25,12 +25,12 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from hashkit.errors import RunError
 from hashkit.files import part_path, written_whole
 
-__all__ = ["DEFAULT_RUNS_DIR", "Run", "write_json"]
+__all__ = ["DEFAULT_RUNS_DIR", "Run", "bank_path", "write_json"]
 
 DEFAULT_RUNS_DIR: Final = Path("runs")
 _SNAPSHOT = re.compile(r"step-(\d+)\.safetensors")
@@ -244,3 +244,8 @@ class Run:
         kept = [entry for entry in self.read_metrics() if entry["step"] <= step]
         with written_whole(self.metrics_path) as part:
             part.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
+
+
+def bank_path(run: Run, part: Literal["queries", "database"]) -> Path:
+    """Where the bank of a run's queries or database lies."""
+    return run.queries_path if part == "queries" else run.bank_path

@@ -9,10 +9,9 @@ from torch import Tensor, nn
 
 from hashkit.errors import ConfigError
 from hashkit.runs.config import TrainConfig
-from hashkit.training.checkpoint import new_model
 from hashkit.training.data import TrainingData
 from hashkit.training.losses import LOSSES, Loss, LossValue, build_loss
-from hashkit.training.model import HashModel, input_statistics
+from hashkit.training.model import HashModel, input_statistics, new_model
 from hashkit.training.networks import find_network
 from hashkit.training.networks.base import pooled
 

@@ -10,35 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hashkit.bank import Bank
-from hashkit.errors import BankMismatchError, RunError
+from hashkit.errors import BankMismatchError
 from hashkit.files import file_digest
-from hashkit.runs.run import Run
+from hashkit.runs.run import Run, bank_path
 from hashkit.runtimes.settings import RuntimeSettings
+from hashkit.workflow.training_source import run_spec
 
 if TYPE_CHECKING:
-    from hashkit.datasets.spec import DataSpec
     from hashkit.runtimes.encoder import Encoder
 
-__all__ = ["bank_path", "run_bank", "run_spec"]
-
-
-def run_spec(run: Run) -> DataSpec:
-    """Image set and split of a run.
-
-    Raises
-    ------
-    RunError
-        If the run learned from a triplet list, which has neither queries nor database.
-    """
-    from hashkit.datasets.spec import DataSpec
-
-    config = run.read_config()
-    if config.get("triplets") is not None:
-        raise RunError(
-            f"{run.path} learned from a triplet list, which has neither queries nor a database: "
-            "name the images, as in hashkit encode IMAGES --out bank.h5"
-        )
-    return DataSpec.from_dict(config["data"])
+__all__ = ["run_bank"]
 
 
 def run_bank(
@@ -90,8 +71,3 @@ def _check_model(run: Run, bank: Bank) -> None:
             f"{bank.path} was made by another model than {run.model_path}: "
             f"hashkit encode --overwrite --run {run.path}"
         )
-
-
-def bank_path(run: Run, part: Literal["queries", "database"]) -> Path:
-    """Where the bank of a run's queries or database lies."""
-    return run.queries_path if part == "queries" else run.bank_path

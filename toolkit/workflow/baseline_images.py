@@ -10,12 +10,14 @@ import numpy as np
 
 from hashkit.bank import Bank, hash_names
 from hashkit.datasets.imageset import ImageSet
+from hashkit.datasets.spec import open_spec
 from hashkit.datasets.split import Rows
 from hashkit.errors import BankMismatchError
 from hashkit.manifest import Manifest
 from hashkit.runs.run import Run
 from hashkit.runtimes.settings import RuntimeSettings
-from hashkit.workflow.banks import run_bank, run_spec
+from hashkit.workflow.banks import run_bank
+from hashkit.workflow.training_source import run_spec
 
 __all__ = ["BaselineSubject"]
 
@@ -62,7 +64,7 @@ class BaselineSubject:
         RunError, DatasetError
             If the run has no model or no split, or its images cannot be opened.
         """
-        images, split = run_spec(run).open()
+        images, split = open_spec(run_spec(run))
         queries = Bank.open(run_bank(run, "queries", settings))
         database = Bank.open(run_bank(run, "database", settings))
         if database.header.manifest is None:

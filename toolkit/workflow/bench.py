@@ -10,6 +10,7 @@ import numpy as np
 
 from hashkit.cli.console import note
 from hashkit.datasets.sets import open_image_set
+from hashkit.datasets.spec import open_spec
 from hashkit.errors import ConfigError, RunError
 from hashkit.exporters.agreement import Sample
 from hashkit.exporters.bench.contenders import Candidate, read_candidates
@@ -135,7 +136,7 @@ class BenchSubject:
         if material.triplets is not None:
             sample = draw_apart(material.read_triplets()[0], self.manifest, **counts)
             return TrialSet(sample, f"training images of {self.name}, evenly spaced")
-        images, split = material.spec.open()
+        images, split = open_spec(material.spec)
         sample = draw_sample(images, split, self.manifest, **counts)
         return TrialSet(
             sample, f"{images.name}, {split.protocol}, split seed {split.seed}, evenly spaced"

@@ -10,12 +10,13 @@ from typing import Literal
 from hashkit.bank import BankSource, hash_names
 from hashkit.cli.console import ProgressBar, note, plural, progress_bar
 from hashkit.datasets.imageset import ImageSet
-from hashkit.runs.run import Run
+from hashkit.datasets.spec import open_spec
+from hashkit.runs.run import Run, bank_path
 from hashkit.runtimes.encoder import Encoder
 from hashkit.runtimes.pipeline import EncodeMode, EncodeProgress, EncodeReport, encode_to_bank
 from hashkit.runtimes.protocol import RUNTIMES
 from hashkit.runtimes.settings import RuntimeSettings
-from hashkit.workflow.banks import bank_path, run_spec
+from hashkit.workflow.training_source import run_spec
 
 __all__ = ["EncodeOptions", "encode_run_part", "encode_set", "load_encoder"]
 
@@ -81,7 +82,7 @@ def encode_run_part(
 ) -> EncodeReport:
     """Encode the queries or the database of a run into its folder."""
     spec = run_spec(run)
-    images, split = spec.open()
+    images, split = open_spec(spec)
     return encode_set(
         encoder,
         images.subset(split.part(part)),

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from importlib import metadata
 from typing import Final
 
-from hashkit import __version__
+from hashkit._version import __version__
 from hashkit.runtimes.health import Check, check_runtimes, installed_version
 from hashkit.threads import available_cpus, cpu_affinity, cpu_quota
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hashkit.cli.console import ProgressBar, file_size, note, progress_bar
+from hashkit.datasets.spec import open_spec
 from hashkit.exporters.precision import PrecisionReport, export_precision
 from hashkit.exporters.samples import TrialImages, draw_from_split, draw_from_training
 from hashkit.manifest import Manifest
@@ -59,7 +60,7 @@ def _trial_images(run: Run, manifest: Manifest) -> TrialImages:
     material = Material.of_run(run)
     if material.triplets is not None:
         return draw_from_training(material.read_triplets()[0], manifest)
-    return draw_from_split(*material.spec.open(), manifest)
+    return draw_from_split(*open_spec(material.spec), manifest)
 
 
 class _ComparisonBar(contextlib.ExitStack):

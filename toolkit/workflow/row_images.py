@@ -63,13 +63,14 @@ class RowImages:
 
     def _open(self, dataset: str | None) -> tuple[ImageSet, dict[str, int]] | None:
         from hashkit.datasets.sets import open_image_set
-        from hashkit.workflow.banks import run_spec
+        from hashkit.datasets.spec import open_spec
+        from hashkit.workflow.training_source import run_spec
 
         try:
             if dataset is not None:
                 images = open_image_set(dataset)
             elif self._run is not None:
-                images = run_spec(self._run).open()[0]
+                images = open_spec(run_spec(self._run))[0]
             else:
                 return None
         except HashkitError:  # the images may be elsewhere by now, or never have been here

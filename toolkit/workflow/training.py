@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from hashkit.cli.console import note, plural, progress_bar
-from hashkit.cli.train_settings import flags, make_config
 from hashkit.datasets.disjoint import check_disjoint
 from hashkit.datasets.screening import Fault, write_fault_report
 from hashkit.datasets.sets import default_input_size
+from hashkit.datasets.spec import open_spec
 from hashkit.errors import ConfigError, HashkitError
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.run import Run
@@ -29,6 +29,7 @@ from hashkit.training.prepare import (
 )
 from hashkit.training.trainer import Trainer
 from hashkit.workflow.models import find_run
+from hashkit.workflow.settings import flags, make_config
 from hashkit.workflow.training_source import Material
 
 __all__ = ["Reading", "begin", "resume"]
@@ -70,7 +71,7 @@ def begin(
     Parameters
     ----------
     settings, size
-        See `hashkit.cli.train_settings.make_config`.
+        See `hashkit.workflow.settings.make_config`.
     name
         Of the run; None for date and data.
     """
@@ -145,7 +146,7 @@ def _load(
     """Open and decode the images; ``configure`` is told the size that they have."""
     if material.triplets is not None:
         return _load_triplets(material, configure, reading)
-    images, split = material.spec.open(download=reading.download, progress=_DownloadNotes())
+    images, split = open_spec(material.spec, download=reading.download, progress=_DownloadNotes())
     config = configure(default_input_size(images))
     report = check_disjoint(images, split, strict=reading.strict)
     if not report.is_disjoint:
