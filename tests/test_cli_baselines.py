@@ -14,6 +14,7 @@ from small_models import linear_model
 import hashkit.workflow.baselines as baselines_module
 from hashkit.bank import Bank
 from hashkit.baselines import METHODS
+from hashkit.cli.console import TERMINAL
 from hashkit.codes import unpack
 from hashkit.datasets.digits import open_digits
 from hashkit.datasets.folders import open_image_folder
@@ -26,6 +27,7 @@ from hashkit.runtimes.encoder import Encoder
 from hashkit.workflow.baseline_cache import BaselineCodes, read_codes, write_codes
 from hashkit.workflow.baseline_features import NetworkOutputs, PixelFeatures
 from hashkit.workflow.baselines import baseline_reports
+from hashkit.workflow.reporter import SILENT
 
 N_BITS = 12
 SPEC = DataSpec(options=ProtocolOptions(training_per_class=40))
@@ -211,19 +213,19 @@ def test_an_interrupted_pass_goes_on_where_it_stopped(finished, tmp_path, monkey
         return NetworkOutputs(images, rows, N_BITS, fingerprint, path, lambda: models[-1])
 
     with pytest.raises(KeyboardInterrupt):
-        outputs(500).prepare()
+        outputs(500).prepare(SILENT)
     assert 400 <= models[-1].n_run <= 500
     second = outputs(10_000)
-    second.prepare()
+    second.prepare(SILENT)
     assert 300 <= models[-1].n_run <= 420  # what was not saved is done again
     found, values = next(second.blocks(rows[[5, 700]]))
     assert found.tolist() == [8, 703]
     np.testing.assert_allclose(values, encoder.logits(images.pixels[[8, 703]]), atol=1e-4)
 
     with pytest.raises(KeyboardInterrupt):  # another model must not take up where this one ended
-        outputs(0, "b").prepare()
+        outputs(0, "b").prepare(SILENT)
     third = outputs(10_000)
-    third.prepare()
+    third.prepare(SILENT)
     assert models[-1].n_run == 800
 
 
@@ -285,7 +287,7 @@ def test_large_inputs_are_scaled_down_in_proportion(size, expected):
 def test_more_bits_than_the_pixels_vary_along(tmp_path, capsys):
     model = linear_model(tmp_path / "m.onnx", n_bits=100, height=8, width=8)
     run = make_run(tmp_path, DataSpec(), model)
-    reports = baseline_reports(run, pair, methods=("itq", "pcah", "lsh", "sh"))
+    reports = baseline_reports(run, pair, methods=("itq", "pcah", "lsh", "sh"), reporter=TERMINAL)
     assert [name.split()[0] for name, _ in reports] == ["LSH", "spectral"]
     told = capsys.readouterr().err
     assert "the baseline itq is left out: one bit a principal component" in told
@@ -302,7 +304,7 @@ def test_images_without_labels_have_no_classifier(tmp_path, capsys):
     spec = DataSpec(str(tmp_path / "photos"), protocol="random")
     spec = DataSpec.from_dict(spec.to_dict() | {"options": options})
     run = make_run(tmp_path / "runs", spec)
-    reports = baseline_reports(run, pair, methods=("classifier", "random"))
+    reports = baseline_reports(run, pair, methods=("classifier", "random"), reporter=TERMINAL)
     assert [name for name, _ in reports] == ["random codes"]
     assert "the baseline classifier is left out: " in capsys.readouterr().err
 

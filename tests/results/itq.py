@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hashkit.cli.console import TERMINAL
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.spec import open_spec
 from hashkit.evaluation.evaluator import evaluate
@@ -26,6 +27,7 @@ from hashkit.runs.run import Run
 from hashkit.training.checkpoint import LoadedModel, load_model, weights_sha256
 from hashkit.workflow.baseline_features import Block, pixel_blocks
 from hashkit.workflow.baselines import baseline_reports
+from hashkit.workflow.reporter import Reporter
 
 
 class NetworkFeatures:
@@ -49,7 +51,7 @@ class NetworkFeatures:
         values = self._features(np.zeros((1, *self._size, 3), dtype=np.uint8))
         return int(values.shape[1])
 
-    def prepare(self) -> None:
+    def prepare(self, reporter: Reporter) -> None:
         """Do nothing: features are computed as they are asked for."""
 
     def blocks(self, rows: NDArray[np.int64]) -> Iterator[Block]:
@@ -78,6 +80,7 @@ def main() -> None:
         lambda queries, database: evaluate(queries, [database]),
         methods=["itq"],
         features=NetworkFeatures(images, load_model(run.checkpoint_path())),
+        reporter=TERMINAL,
     )
     print(json.dumps({"baselines": [{"name": name, **one.to_dict()} for name, one in reports]}))
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from hashkit.cli.console import INTERRUPTED, emit_json, note, progress_bar
+from hashkit.cli.console import INTERRUPTED, TERMINAL, emit_json, note, progress_bar
 from hashkit.cli.options import JsonOption, ProfileOption, RunOption, RunsOption
 from hashkit.errors import ConfigError
 from hashkit.exporters.bench.bench_settings import BenchSettings, Floors
 from hashkit.runs.run import DEFAULT_RUNS_DIR
-from hashkit.workflow.settings import parse_integers
+from hashkit.workflow.flag_values import parse_integers
 
 if TYPE_CHECKING:
     from hashkit.exporters.bench.bench import BenchRow
@@ -128,7 +128,7 @@ def bench(
         profile=profile,
     )
     wanted_images = WantedImages(images, random, queries, database)
-    subject = BenchSubject.open(model or [], run, runs)
+    subject = BenchSubject.open(model or [], run, runs, TERMINAL)
     measured = contenders(subject.candidates, wanted, subject.checkpoint())
     trial = subject.images(wanted_images)
     if min_map is not None and not trial.sample.has_labels:

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from hashkit.cli.console import emit_json, note, plural
+from hashkit.cli.console import emit_json, note
 from hashkit.cli.options import JsonOption
 from hashkit.errors import BankError, ConfigError
+from hashkit.workflow.reporter import plural
 
 __all__ = ["delete"]
 

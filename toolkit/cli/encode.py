@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from hashkit.cli.console import emit_json
+from hashkit.cli.console import TERMINAL, emit_json
 from hashkit.cli.options import (
     BatchSizeOption,
     DataRootOption,
@@ -107,17 +107,18 @@ def encode(
                 "--append": append,
             }
         )
-        found = find_exported(run, runs)
-        encoder = load_encoder(run_model(found), settings)
+        found = find_exported(run, runs, TERMINAL)
+        encoder = load_encoder(run_model(found), settings, TERMINAL)
         reports = [
-            encode_run_part(found, name, encoder, options) for name in ("queries", "database")
+            encode_run_part(found, name, encoder, options, TERMINAL)
+            for name in ("queries", "database")
         ]
     else:
         if out is None:
             raise ConfigError("--out is missing: which bank are the codes to be written to?")
         if part != "all" and not protocol:
             raise ConfigError(f"--part {part} is a part of a split: choose one with --protocol")
-        encoder = load_encoder(find_model(model, run, runs), settings)
+        encoder = load_encoder(find_model(model, run, runs, TERMINAL), settings, TERMINAL)
         reports = [
             _encode_named(
                 images, data_root, protocol, part, split_seed, download, encoder, out, options
@@ -168,4 +169,5 @@ def _encode_named(
         protocol=protocol,
         part=part,
         seed=seed if protocol else None,
+        reporter=TERMINAL,
     )

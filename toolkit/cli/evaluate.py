@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from hashkit.cli.console import emit_json, note, progress_bar
+from hashkit.cli.console import TERMINAL, emit_json, note, progress_bar
 from hashkit.cli.options import (
     BatchSizeOption,
     DeviceOption,
@@ -24,7 +24,7 @@ from hashkit.cli.options import (
 from hashkit.errors import ConfigError
 from hashkit.runs.run import DEFAULT_RUNS_DIR, Run
 from hashkit.runtimes.settings import RuntimeSettings
-from hashkit.workflow.settings import parse_integers
+from hashkit.workflow.flag_values import parse_integers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -131,7 +131,7 @@ def evaluate(
         subject = _run_subject(run, runs, settings, num_workers)
     else:
         subject = _file_subject(query, database, query_labels, database_labels)
-    subject.warn_of_other_models()
+    subject.warn_of_other_models(TERMINAL)
     report = conventions.measure(subject.queries, subject.databases)
     own = subject.evaluation(report)
     if subject.run is not None:
@@ -180,7 +180,7 @@ def _run_subject(
     from hashkit.workflow.evaluation import Subject
     from hashkit.workflow.models import find_exported
 
-    return Subject.of_run(find_exported(run, runs), settings, n_workers)
+    return Subject.of_run(find_exported(run, runs, TERMINAL), settings, n_workers, TERMINAL)
 
 
 def _file_subject(
@@ -221,6 +221,7 @@ def _baselines(
         subject.run,
         lambda queries, database: conventions.measure(queries, [database]),
         settings=settings,
+        reporter=TERMINAL,
     )
     return [Evaluation(name, report.to_dict(), is_baseline=True) for name, report in reports]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hashkit.cli.console import emit_json, note, require
+from hashkit.cli.console import TERMINAL, emit_json, note, require
 from hashkit.cli.options import JsonOption, RunOption, RunsOption
 from hashkit.errors import ConfigError
 from hashkit.runs.run import DEFAULT_RUNS_DIR, Run
@@ -89,7 +89,9 @@ def export(
         from hashkit.cli.web import check_web, export_web_page
 
         runtime = check_web(web, web_runtime)
-        document = export_web_page(find_exported(run, runs), web, runtime, web_images, web_gpu)
+        document = export_web_page(
+            find_exported(run, runs, TERMINAL), web, runtime, web_images, web_gpu
+        )
         if json:
             emit_json(document)
         return
@@ -103,12 +105,14 @@ def export(
                 f"--checkpoint does not go with --precision {precision}, which is made from the "
                 "run's model.onnx: hashkit export --onnx --checkpoint FILE first"
             )
-        document = _export_precision(find_exported(run, runs), path, precision, allow_loss)
+        document = _export_precision(
+            find_exported(run, runs, TERMINAL), path, precision, allow_loss
+        )
     else:
         if allow_loss:
             raise ConfigError("--allow-loss goes with --precision fp16 or int8: fp32 loses nothing")
         _require_torch()
-        document = _export_fp32(find_run(run, runs), path, checkpoint)
+        document = _export_fp32(find_run(run, runs, TERMINAL), path, checkpoint)
     if json:
         emit_json(document)
 
@@ -147,7 +151,7 @@ def _export_precision(
     if not run.model_path.is_file():
         _require_torch()
         _export_fp32(run, None, None)
-    return export_run_precision(run, path, precision, allow_loss)
+    return export_run_precision(run, path, precision, allow_loss, TERMINAL)
 
 
 def _refuse_with_web(given: Mapping[str, object]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from hashkit.cli.console import file_size, plural
+from hashkit.workflow.reporter import file_size, plural
 
 __all__ = ["print_facts"]
 

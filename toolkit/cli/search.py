@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from hashkit.cli.console import emit_json, note, plural
+from hashkit.cli.console import TERMINAL, emit_json, note
 from hashkit.cli.options import (
     BankOption,
     BatchSizeOption,
@@ -27,6 +27,7 @@ from hashkit.cli.options import (
 from hashkit.errors import BankMismatchError, ImageError, RunError
 from hashkit.runs.run import DEFAULT_RUNS_DIR, Run
 from hashkit.runtimes.settings import RuntimeSettings
+from hashkit.workflow.reporter import plural
 from hashkit.workflow.row_images import RowImages
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def search(
         where=rows_of_labels(place.banks, label) if label else None,
         logits=np.stack([place.logits(one) for one in queries]) if rerank else None,
         engine=cast("Engine", engine),
-        index=None if engine == "scan" else open_index(place.banks),
+        index=None if engine == "scan" else open_index(place.banks, TERMINAL),
     )
     results = [
         Result(one, hits) for one, hits in zip(queries, _hits(found, place.banks), strict=True)
@@ -156,7 +157,7 @@ class _Place:
         self._n_workers = n_workers
         self._run: Run | None = None
         if not banks or model is None:
-            self._run = find_exported(run, runs)
+            self._run = find_exported(run, runs, TERMINAL)
         self.image = RowImages(self._run)
         self._model = model
         if not banks:
@@ -169,7 +170,9 @@ class _Place:
         from hashkit.workflow.banks import run_bank
 
         assert self._run is not None  # noqa: S101 - by __init__
-        return run_bank(self._run, part, self._settings, encoder, self._n_workers)
+        return run_bank(
+            self._run, part, self._settings, encoder, self._n_workers, reporter=TERMINAL
+        )
 
     @functools.cached_property
     def _encoder(self) -> Encoder:
@@ -177,9 +180,9 @@ class _Place:
         from hashkit.workflow.models import run_model
 
         if self._model is not None:
-            return load_encoder(self._model, self._settings)
+            return load_encoder(self._model, self._settings, TERMINAL)
         assert self._run is not None  # noqa: S101 - by __init__
-        return load_encoder(run_model(self._run), self._settings)
+        return load_encoder(run_model(self._run), self._settings, TERMINAL)
 
     def query(self, name: str) -> Query:
         """Query of an image file, or of a name in the run's queries.

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.bank import Bank
-from hashkit.cli.console import plural
 from hashkit.codes import to_hex
 from hashkit.errors import HashkitError
+from hashkit.workflow.reporter import plural
 
 if TYPE_CHECKING:
     from hashkit.preprocess import ImageSource

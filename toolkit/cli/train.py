@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hashkit.cli.console import emit_json, note, plural, progress_bar, require
+from hashkit.cli.console import TERMINAL, emit_json, note, progress_bar, require
 from hashkit.cli.options import (
     DataRootOption,
     DownloadOption,
@@ -25,6 +25,7 @@ from hashkit.cli.options import (
 from hashkit.cli.train_options import with_settings
 from hashkit.errors import ConfigError
 from hashkit.runs.run import DEFAULT_RUNS_DIR, Run, write_json
+from hashkit.workflow.reporter import plural
 from hashkit.workflow.settings import flags
 
 if TYPE_CHECKING:
@@ -141,7 +142,9 @@ def train(
     settings = {key: value for key, value in given.items() if value is not None}
     if resume:
         _refuse_changes(locals())
-        trainer = training.resume(run, runs, settings, device=device, reading=reading)
+        trainer = training.resume(
+            run, runs, settings, device=device, reading=reading, reporter=TERMINAL
+        )
     else:
         if run is not None:
             raise ConfigError("--run goes with --resume; a new run is named with --name")
@@ -154,6 +157,7 @@ def train(
             name=name,
             device=device,
             reading=reading,
+            reporter=TERMINAL,
         )
     if trainer.step >= trainer.n_steps and trainer.run.summary_path.is_file():
         _tell_again(trainer.run, json)

@@ -14,6 +14,7 @@ from hashkit.errors import BankMismatchError
 from hashkit.files import file_digest
 from hashkit.runs.run import Run, bank_path
 from hashkit.runtimes.settings import RuntimeSettings
+from hashkit.workflow.reporter import SILENT, Reporter
 from hashkit.workflow.training_source import run_spec
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def run_bank(
     settings: RuntimeSettings | None = None,
     encoder: Encoder | None = None,
     n_workers: int | None = None,
+    reporter: Reporter = SILENT,
 ) -> Path:
     """The bank of a run's queries or database, encoded first if it is missing or incomplete.
 
@@ -41,6 +43,8 @@ def run_bank(
         The model, if it is loaded already.
     n_workers
         Threads that decode, if something is to be encoded; None for the cores there are.
+    reporter
+        Takes notes and progress of the encoding.
 
     Raises
     ------
@@ -56,9 +60,9 @@ def run_bank(
 
     run_spec(run)  # refuses a run without one before a model is loaded for nothing
     settings = settings or RuntimeSettings()
-    encoder = encoder or load_encoder(run_model(run), settings)
+    encoder = encoder or load_encoder(run_model(run), settings, reporter)
     options = EncodeOptions(batch_size=settings.batch_size, n_workers=n_workers)
-    encode_run_part(run, part, encoder, options)
+    encode_run_part(run, part, encoder, options, reporter)
     return path
 
 

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.baselines import Features
-from hashkit.cli.console import ProgressBar, progress_bar
 from hashkit.datasets.decoding import decode_batches
 from hashkit.datasets.imageset import ImageSet
 from hashkit.preprocess import ImageSource, load
 from hashkit.runs.run import write_json
 from hashkit.threads import available_cpus
+from hashkit.workflow.reporter import ProgressBar, Reporter
 
 if TYPE_CHECKING:
     from hashkit.runtimes.encoder import Encoder
@@ -51,8 +51,8 @@ class ImageFeatures(Protocol):
     def n_dimensions(self) -> int:
         """Numbers an image."""
 
-    def prepare(self) -> None:
-        """Do what is costly and shows its own progress; called once, before `blocks`."""
+    def prepare(self, reporter: Reporter) -> None:
+        """Do what is costly, with progress of its own; called once, before `blocks`."""
 
     def blocks(self, rows: NDArray[np.int64]) -> Iterator[Block]:
         """Features of rows in bounded memory, in order, without images that cannot be used."""
@@ -126,7 +126,7 @@ class PixelFeatures:
         """Three a pixel."""
         return self._size[0] * self._size[1] * 3
 
-    def prepare(self) -> None:
+    def prepare(self, reporter: Reporter) -> None:
         """Do nothing: decoding is cheap."""
 
     def blocks(self, rows: NDArray[np.int64]) -> Iterator[Block]:
@@ -186,13 +186,14 @@ class NetworkOutputs:
         """One a bit."""
         return self._n_bits
 
-    def prepare(self) -> None:
+    def prepare(self, reporter: Reporter) -> None:
         """Run the model on the images that are left."""
         n_done = self._n_done()
         n_rows = len(self._rows)
         if n_done < n_rows:
             encoder = self._load_encoder()
-            with progress_bar("outputs of the network", n_rows, "images", start=n_done) as bar:
+            title = "outputs of the network"
+            with reporter.progress(title, n_rows, "images", start=n_done) as bar:
                 self._fill(encoder, n_done, bar)
 
     def blocks(self, rows: NDArray[np.int64]) -> Iterator[Block]:

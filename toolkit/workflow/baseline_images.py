@@ -17,6 +17,7 @@ from hashkit.manifest import Manifest
 from hashkit.runs.run import Run
 from hashkit.runtimes.settings import RuntimeSettings
 from hashkit.workflow.banks import run_bank
+from hashkit.workflow.reporter import SILENT, Reporter
 from hashkit.workflow.training_source import run_spec
 
 __all__ = ["BaselineSubject"]
@@ -54,7 +55,7 @@ class BaselineSubject:
     identity: Mapping[str, str | None]
 
     @classmethod
-    def open(cls, run: Run, settings: RuntimeSettings) -> Self:
+    def open(cls, run: Run, settings: RuntimeSettings, reporter: Reporter = SILENT) -> Self:
         """Open a run's banks, encoded first if they are missing, and its image set.
 
         Raises
@@ -65,8 +66,8 @@ class BaselineSubject:
             If the run has no model or no split, or its images cannot be opened.
         """
         images, split = open_spec(run_spec(run))
-        queries = Bank.open(run_bank(run, "queries", settings))
-        database = Bank.open(run_bank(run, "database", settings))
+        queries = Bank.open(run_bank(run, "queries", settings, reporter=reporter))
+        database = Bank.open(run_bank(run, "database", settings, reporter=reporter))
         if database.header.manifest is None:
             raise BankMismatchError(
                 f"{database.path} does not say by which model it was made: {_remedy(run)}"

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from hashkit.bank import Bank
 from hashkit.baselines import METHODS, BaselineModel, ClassCodes, Features, method_named
-from hashkit.cli.console import ProgressBar, note, progress_bar
 from hashkit.codesets import CodeSet
 from hashkit.datasets.imageset import ImageSet, spread_rows
 from hashkit.datasets.split import Rows
@@ -26,6 +25,7 @@ from hashkit.runtimes.settings import RuntimeSettings
 from hashkit.workflow.baseline_cache import BaselineCodes, read_codes, write_codes
 from hashkit.workflow.baseline_features import Block, ImageFeatures, NetworkOutputs, PixelFeatures
 from hashkit.workflow.baseline_images import BaselineSubject
+from hashkit.workflow.reporter import SILENT, ProgressBar, Reporter
 
 if TYPE_CHECKING:
     from hashkit.evaluation.evaluator import Report
@@ -57,6 +57,7 @@ def baseline_reports(
     methods: Sequence[str] = tuple(METHODS),
     features: ImageFeatures | None = None,
     seed: int = 0,
+    reporter: Reporter = SILENT,
 ) -> list[tuple[str, Report]]:
     """Name and report of each baseline, for the images of the run's banks and at the run's bits.
 
@@ -77,6 +78,8 @@ def baseline_reports(
         What all methods but the classifier are fitted on; None for pixels.
     seed
         Seed of the methods that draw.
+    reporter
+        Takes notes and progress.
 
     Raises
     ------
@@ -92,13 +95,14 @@ def baseline_reports(
     for name in methods:
         method_named(name)
     settings = settings or RuntimeSettings()
-    subject = BaselineSubject.open(run, settings)
-    outputs = _network_outputs(subject, settings)
+    subject = BaselineSubject.open(run, settings, reporter)
+    outputs = _network_outputs(subject, settings, reporter)
     pixels = PixelFeatures(subject.images, subject.manifest.size, subject.manifest.resize)
     sources = {name: outputs if name in _ON_OUTPUTS else features or pixels for name in methods}
     codes: dict[str, BaselineCodes] = {}
     for source in dict.fromkeys(sources.values()):
-        codes |= _codes_on(subject, source, [n for n in methods if sources[n] is source], seed)
+        names = [name for name in methods if sources[name] is source]
+        codes |= _codes_on(subject, source, names, seed, reporter)
     return [
         (
             _title(name, sources[name], codes[name]),
@@ -112,12 +116,14 @@ def baseline_reports(
     ]
 
 
-def _network_outputs(subject: BaselineSubject, settings: RuntimeSettings) -> NetworkOutputs:
+def _network_outputs(
+    subject: BaselineSubject, settings: RuntimeSettings, reporter: Reporter
+) -> NetworkOutputs:
     def load_encoder() -> Encoder:
         from hashkit.workflow.encoding import load_encoder
         from hashkit.workflow.models import run_model
 
-        return load_encoder(run_model(subject.run), settings)
+        return load_encoder(run_model(subject.run), settings, reporter)
 
     rows = np.unique(np.concatenate([subject.training, subject.query_rows, subject.database_rows]))
     return NetworkOutputs(
@@ -150,7 +156,11 @@ def _code_set(codes: NDArray[np.uint8], n_bits: int, bank: Bank) -> CodeSet:
 
 
 def _codes_on(
-    subject: BaselineSubject, source: ImageFeatures, names: Sequence[str], seed: int
+    subject: BaselineSubject,
+    source: ImageFeatures,
+    names: Sequence[str],
+    seed: int,
+    reporter: Reporter,
 ) -> dict[str, BaselineCodes]:
     """Codes of methods by name, from their files where these are of the same inputs."""
     folder = _folder(subject.run)
@@ -172,23 +182,28 @@ def _codes_on(
     missing = [name for name in names if name not in codes]
     if missing:
         folder.mkdir(exist_ok=True)
-        for name, made in _compute(subject, source, missing, seed).items():
+        for name, made in _compute(subject, source, missing, seed, reporter).items():
             write_codes(paths[name], made, fingerprints[name])
             codes[name] = made
     return codes
 
 
 def _compute(
-    subject: BaselineSubject, source: ImageFeatures, names: Sequence[str], seed: int
+    subject: BaselineSubject,
+    source: ImageFeatures,
+    names: Sequence[str],
+    seed: int,
+    reporter: Reporter,
 ) -> dict[str, BaselineCodes]:
     """Fit methods on the training images, and encode queries and database in one pass."""
-    source.prepare()
+    source.prepare(reporter)
     most_rows = max(2, _MOST_FIT_BYTES // (4 * source.n_dimensions))
     training = subject.training
     training = training[spread_rows(len(training), most_rows)]
     parts = (training, subject.query_rows, subject.database_rows)
-    with progress_bar(f"baselines on {source.name}", sum(map(len, parts)), "images") as bar:
-        passes = _Passes(source, bar)
+    n_images = sum(map(len, parts))
+    with reporter.progress(f"baselines on {source.name}", n_images, "images") as bar:
+        passes = _Passes(source, bar, reporter)
         models = _fit(subject, passes, training, names, seed)
         if not models:
             return {}
@@ -208,7 +223,8 @@ def _compute(
 class _Passes:
     """Features of one part of the images after another, with progress over all."""
 
-    def __init__(self, source: ImageFeatures, bar: ProgressBar) -> None:
+    def __init__(self, source: ImageFeatures, bar: ProgressBar, reporter: Reporter) -> None:
+        self.note = reporter.note
         self._source = source
         self._bar = bar
         self._n_done = 0
@@ -238,7 +254,7 @@ def _fit(
         try:
             models[name] = METHODS[name](features, labels, subject.n_bits, seed)
         except (ConfigError, MissingExtraError) as error:
-            note(f"the baseline {name} is left out: {error}")
+            passes.note(f"the baseline {name} is left out: {error}")
     return models
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from hashkit.cli.console import note
 from hashkit.datasets.sets import open_image_set
 from hashkit.datasets.spec import open_spec
 from hashkit.errors import ConfigError, RunError
@@ -18,6 +17,7 @@ from hashkit.exporters.samples import draw_apart, draw_sample
 from hashkit.manifest import Manifest
 from hashkit.runs.run import Run
 from hashkit.workflow.models import find_exported, run_model
+from hashkit.workflow.reporter import SILENT, Reporter
 from hashkit.workflow.training_source import Material
 
 __all__ = ["BenchSubject", "TrialSet", "WantedImages"]
@@ -80,7 +80,9 @@ class BenchSubject:
     run: Run | None = None
 
     @classmethod
-    def open(cls, models: Sequence[Path], run: Path | None, runs: Path) -> BenchSubject:
+    def open(
+        cls, models: Sequence[Path], run: Path | None, runs: Path, reporter: Reporter = SILENT
+    ) -> BenchSubject:
         """The models that were named, else those of the run that was, else of the newest.
 
         Raises
@@ -93,10 +95,10 @@ class BenchSubject:
                 raise ConfigError("--model names files and --run takes those of a run: choose one")
             subject = cls(", ".join(path.name for path in models), read_candidates(models))
         else:
-            found = find_exported(run, runs)
+            found = find_exported(run, runs, reporter)
             paths = [run_model(found), *sorted(found.path.glob("model-*.onnx"))]
             subject = cls(found.path.resolve().name, read_candidates(paths), found)
-        subject._warn_of_other_weights()
+        subject._warn_of_other_weights(reporter)
         return subject
 
     @property
@@ -142,12 +144,14 @@ class BenchSubject:
             sample, f"{images.name}, {split.protocol}, split seed {split.seed}, evenly spaced"
         )
 
-    def _warn_of_other_weights(self) -> None:
+    def _warn_of_other_weights(self, reporter: Reporter) -> None:
         first = self.candidates[0]
         for other in self.candidates[1:]:
             weights = {one.manifest.weights_sha256 for one in (first, other)} - {""}
             if len(weights) > 1:
-                note(f"warning: {first.path} and {other.path} were made from different weights")
+                reporter.note(
+                    f"warning: {first.path} and {other.path} were made from different weights"
+                )
 
 
 def _random(manifest: Manifest, wanted: WantedImages) -> Sample:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 from hashkit.bank import BankSource, hash_names
-from hashkit.cli.console import ProgressBar, note, plural, progress_bar
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.spec import open_spec
 from hashkit.runs.run import Run, bank_path
@@ -16,6 +15,7 @@ from hashkit.runtimes.encoder import Encoder
 from hashkit.runtimes.pipeline import EncodeMode, EncodeProgress, EncodeReport, encode_to_bank
 from hashkit.runtimes.protocol import RUNTIMES
 from hashkit.runtimes.settings import RuntimeSettings
+from hashkit.workflow.reporter import SILENT, ProgressBar, Reporter, plural
 from hashkit.workflow.training_source import run_spec
 
 __all__ = ["EncodeOptions", "encode_run_part", "encode_set", "load_encoder"]
@@ -32,12 +32,14 @@ class EncodeOptions:
     allow_other_provider: bool = False
 
 
-def load_encoder(model: Path, settings: RuntimeSettings) -> Encoder:
+def load_encoder(model: Path, settings: RuntimeSettings, reporter: Reporter = SILENT) -> Encoder:
     """Load a model, and say what it really runs on."""
     encoder = Encoder.open(model, settings)
-    note(f"{model}: {plural(encoder.n_bits, 'bit')}, {encoder.runtime} on {encoder.provider}")
+    reporter.note(
+        f"{model}: {plural(encoder.n_bits, 'bit')}, {encoder.runtime} on {encoder.provider}"
+    )
     if RUNTIMES[settings.runtime].is_slow:
-        note(f"the runtime {settings.runtime} is slow, and meant for a few images")
+        reporter.note(f"the runtime {settings.runtime} is slow, and meant for a few images")
     return encoder
 
 
@@ -51,8 +53,9 @@ def encode_set(
     protocol: str = "",
     part: str = "all",
     seed: int | None = None,
+    reporter: Reporter = SILENT,
 ) -> EncodeReport:
-    """Encode images into a bank, with progress on standard error.
+    """Encode images into a bank, with progress.
 
     Parameters
     ----------
@@ -68,9 +71,9 @@ def encode_set(
         n_images=len(images),
         names_sha256=hash_names(images.names, images.labels),
     )
-    with _EncodeBar(f"encoding {out.name}") as bar:
+    with _EncodeBar(f"encoding {out.name}", reporter) as bar:
         report = encode_to_bank(encoder, images, out, source=source, progress=bar, **vars(options))
-    _tell(report)
+    _tell(report, reporter)
     return report
 
 
@@ -79,6 +82,7 @@ def encode_run_part(
     part: Literal["queries", "database"],
     encoder: Encoder,
     options: EncodeOptions,
+    reporter: Reporter = SILENT,
 ) -> EncodeReport:
     """Encode the queries or the database of a run into its folder."""
     spec = run_spec(run)
@@ -92,33 +96,39 @@ def encode_run_part(
         protocol=split.protocol,
         part=part,
         seed=split.seed,
+        reporter=reporter,
     )
 
 
 class _EncodeBar(contextlib.ExitStack):
     """A progress bar that begins with the first report, which knows where the run goes on."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, reporter: Reporter) -> None:
         super().__init__()
         self._title = title
+        self._reporter = reporter
         self._bar: ProgressBar | None = None
 
     def __call__(self, progress: EncodeProgress) -> None:
         if self._bar is None:
-            bar = progress_bar(self._title, progress.n_total, "images", start=progress.n_done)
+            bar = self._reporter.progress(
+                self._title, progress.n_total, "images", start=progress.n_done
+            )
             self._bar = self.enter_context(bar)
         skipped = f"{progress.n_skipped:,} skipped" if progress.n_skipped else ""
         self._bar.update(progress.n_done, skipped)
 
 
-def _tell(report: EncodeReport) -> None:
+def _tell(report: EncodeReport, reporter: Reporter) -> None:
     if report.was_complete:
-        note(f"{report.path} is complete already: {plural(report.n_rows, 'row')}")
+        reporter.note(f"{report.path} is complete already: {plural(report.n_rows, 'row')}")
         return
     resumed = f", {report.n_resumed:,} of them by an earlier run" if report.n_resumed else ""
-    note(
+    reporter.note(
         f"{report.path}: {plural(report.n_rows, 'row')} from {plural(report.n_images, 'image')}"
         f"{resumed}, {report.images_per_second:,.0f} images/s in batches of {report.batch_size}"
     )
     if report.n_skipped:
-        note(f"{plural(report.n_skipped, 'image')} could not be used, see {report.faults_path}")
+        reporter.note(
+            f"{plural(report.n_skipped, 'image')} could not be used, see {report.faults_path}"
+        )

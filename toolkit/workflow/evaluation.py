@@ -6,13 +6,13 @@ import dataclasses
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
-from hashkit.cli.console import note
 from hashkit.codesets import CodeDatabase, CodeSet
 from hashkit.report.evaluations import Evaluation
 from hashkit.runs.run import Run
 from hashkit.runtimes.settings import RuntimeSettings
+from hashkit.workflow.reporter import SILENT, Reporter
 from hashkit.workflow.row_images import sources_of
 
 if TYPE_CHECKING:
@@ -42,13 +42,22 @@ class Subject:
     run: Run | None = None
 
     @classmethod
-    def of_run(cls, run: Run, settings: RuntimeSettings, n_workers: int | None = None) -> Subject:
+    def of_run(
+        cls,
+        run: Run,
+        settings: RuntimeSettings,
+        n_workers: int | None = None,
+        reporter: Reporter = SILENT,
+    ) -> Subject:
         """The banks of a run, encoded first if they are missing."""
         from hashkit.bank import Bank
         from hashkit.workflow.banks import run_bank
 
-        queries = Bank.open(run_bank(run, "queries", settings, n_workers=n_workers))
-        database = Bank.open(run_bank(run, "database", settings, n_workers=n_workers))
+        def bank(part: Literal["queries", "database"]) -> Bank:
+            path = run_bank(run, part, settings, n_workers=n_workers, reporter=reporter)
+            return Bank.open(path)
+
+        queries, database = bank("queries"), bank("database")
         return cls(run.path.resolve().name, queries, [database], run)
 
     @property
@@ -62,7 +71,7 @@ class Subject:
         sets = [self.queries, *self.databases]
         return any(one.labels is not None and one.labels.ndim == 2 for one in sets)
 
-    def warn_of_other_models(self) -> None:
+    def warn_of_other_models(self, reporter: Reporter) -> None:
         """Say so if the codes are of several models.
 
         They may be compared on purpose, say codes of fp32 and int8; seldom otherwise.
@@ -70,7 +79,9 @@ class Subject:
         banks = list(self._banks())
         for bank in banks[1:]:
             if bank.header.model_sha256 != banks[0].header.model_sha256:
-                note(f"warning: {banks[0].path} and {bank.path} were made by different models")
+                reporter.note(
+                    f"warning: {banks[0].path} and {bank.path} were made by different models"
+                )
 
     def evaluation(self, report: Report) -> Evaluation:
         """The numbers with what is known of the codes."""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hashkit.cli.console import note
 from hashkit.errors import CheckpointError, ModelError, RunError
 from hashkit.runs.checkpoint_header import read_checkpoint_manifest
 from hashkit.runs.run import Run
 from hashkit.runtimes.onnx_file import read_onnx_file
+from hashkit.workflow.reporter import SILENT, Reporter
 
 __all__ = ["find_exported", "find_model", "find_run", "is_outdated", "run_model"]
 
 
-def find_run(run: Path | None, runs: Path) -> Run:
-    """The run that was asked for, else the newest, which is said.
+def find_run(run: Path | None, runs: Path, reporter: Reporter = SILENT) -> Run:
+    """The run that was asked for, otherwise the newest, of which a note is made.
 
     Raises
     ------
@@ -24,11 +24,11 @@ def find_run(run: Path | None, runs: Path) -> Run:
     if run is not None:
         return Run.open(run)
     newest = Run.newest(runs)
-    note(f"using the newest run, {newest.path}")
+    reporter.note(f"using the newest run, {newest.path}")
     return newest
 
 
-def find_exported(run: Path | None, runs: Path) -> Run:
+def find_exported(run: Path | None, runs: Path, reporter: Reporter = SILENT) -> Run:
     """The run of `find_run` for work with its exported model; says so if that is outdated.
 
     Raises
@@ -36,16 +36,18 @@ def find_exported(run: Path | None, runs: Path) -> Run:
     RunError
         If there is none.
     """
-    found = find_run(run, runs)
+    found = find_run(run, runs, reporter)
     if is_outdated(found):
-        note(
+        reporter.note(
             f"warning: {found.model_path} has other weights than the run's checkpoint, which is "
             f"exported with: hashkit export --onnx --run {found.path}"
         )
     return found
 
 
-def find_model(model: Path | None, run: Path | None, runs: Path) -> Path:
+def find_model(
+    model: Path | None, run: Path | None, runs: Path, reporter: Reporter = SILENT
+) -> Path:
     """The model that was asked for, else the run's.
 
     Raises
@@ -53,7 +55,7 @@ def find_model(model: Path | None, run: Path | None, runs: Path) -> Path:
     RunError
         If the run has none yet.
     """
-    return model if model is not None else run_model(find_exported(run, runs))
+    return model if model is not None else run_model(find_exported(run, runs, reporter))
 
 
 def run_model(run: Run) -> Path:

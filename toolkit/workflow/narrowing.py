@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.bank import Bank
-from hashkit.cli.console import note
 from hashkit.errors import ConfigError, IndexMismatchError
+from hashkit.workflow.reporter import SILENT, Reporter
 
 if TYPE_CHECKING:
     from hashkit.multi_index.index import MultiIndex
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["open_index", "rows_of_labels"]
 
 
-def open_index(banks: Sequence[Bank]) -> MultiIndex | None:
-    """The index beside a single bank; None, which is said, if it does not fit the bank."""
+def open_index(banks: Sequence[Bank], reporter: Reporter = SILENT) -> MultiIndex | None:
+    """The index beside a single bank; None, with a warning, if it does not match the bank."""
     from hashkit.multi_index.index import MultiIndex, index_path
 
     if len(banks) > 1:
@@ -30,7 +30,7 @@ def open_index(banks: Sequence[Bank]) -> MultiIndex | None:
     try:
         return MultiIndex.open(path, banks[0].codes)
     except IndexMismatchError as error:
-        note(f"warning: every row is compared, as the index does not fit: {error}")
+        reporter.note(f"warning: every row is compared, as the index does not fit: {error}")
         return None
 
 

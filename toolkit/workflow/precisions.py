@@ -6,20 +6,24 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-from hashkit.cli.console import ProgressBar, file_size, note, progress_bar
 from hashkit.datasets.spec import open_spec
 from hashkit.exporters.precision import PrecisionReport, export_precision
 from hashkit.exporters.samples import TrialImages, draw_from_split, draw_from_training
 from hashkit.manifest import Manifest
 from hashkit.runs.run import Run
 from hashkit.runtimes.onnx_file import read_onnx_file
+from hashkit.workflow.reporter import SILENT, ProgressBar, Reporter, file_size
 from hashkit.workflow.training_source import Material
 
 __all__ = ["export_run_precision"]
 
 
 def export_run_precision(
-    run: Run, path: Path | None, precision: str, allow_loss: bool
+    run: Run,
+    path: Path | None,
+    precision: str,
+    allow_loss: bool,
+    reporter: Reporter = SILENT,
 ) -> dict[str, Any]:
     """Make another precision of a run's model.onnx, and say what it loses.
 
@@ -39,9 +43,9 @@ def export_run_precision(
         If it loses too much, and that is not allowed.
     """
     source = run.model_path
-    note(f"making {precision} of {source}")
+    reporter.note(f"making {precision} of {source}")
     images = _trial_images(run, read_onnx_file(source).manifest)
-    with _ComparisonBar() as bar:
+    with _ComparisonBar(reporter) as bar:
         report = export_precision(
             source,
             path or source.with_name(f"{source.stem}-{precision}{source.suffix}"),
@@ -49,10 +53,10 @@ def export_run_precision(
             calibration=images.calibration,
             sample=images.sample,
             allow_loss=allow_loss,
-            say=note,
+            say=reporter.note,
             progress=bar,
         )
-    _tell(report)
+    _tell(report, reporter)
     return report.to_dict()
 
 
@@ -66,22 +70,23 @@ def _trial_images(run: Run, manifest: Manifest) -> TrialImages:
 class _ComparisonBar(contextlib.ExitStack):
     """A progress bar that begins with the first report, behind the notes of the conversion."""
 
-    def __init__(self) -> None:
+    def __init__(self, reporter: Reporter) -> None:
         super().__init__()
+        self._reporter = reporter
         self._bar: ProgressBar | None = None
 
     def __call__(self, done: int, total: int) -> None:
         if self._bar is None:
-            self._bar = self.enter_context(progress_bar("comparing", total, "images"))
+            self._bar = self.enter_context(self._reporter.progress("comparing", total, "images"))
         self._bar.update(done)
 
 
-def _tell(report: PrecisionReport) -> None:
-    note(f"compared: {report.agreement.summary()}")
+def _tell(report: PrecisionReport, reporter: Reporter) -> None:
+    reporter.note(f"compared: {report.agreement.summary()}")
     if report.excesses:
-        note(f"warning: it loses more than it should: {'; '.join(report.excesses)}")
+        reporter.note(f"warning: it loses more than it should: {'; '.join(report.excesses)}")
     size = f"{file_size(report.n_bytes)}, {report.n_bytes / report.n_bytes_source:.0%} of fp32"
     if report.quantised:
         n_all = len(report.quantised) + len(report.kept)
         size += f"; {len(report.quantised)} of {n_all} convolutions in int8"
-    note(f"{report.path}: {size}")
+    reporter.note(f"{report.path}: {size}")

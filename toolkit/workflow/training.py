@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from hashkit.cli.console import note, plural, progress_bar
 from hashkit.datasets.disjoint import check_disjoint
 from hashkit.datasets.screening import Fault, write_fault_report
 from hashkit.datasets.sets import default_input_size
@@ -29,6 +28,7 @@ from hashkit.training.prepare import (
 )
 from hashkit.training.trainer import Trainer
 from hashkit.workflow.models import find_run
+from hashkit.workflow.reporter import SILENT, Reporter, plural
 from hashkit.workflow.settings import flags, make_config
 from hashkit.workflow.training_source import Material
 
@@ -65,6 +65,7 @@ def begin(
     name: str | None,
     device: str,
     reading: Reading,
+    reporter: Reporter = SILENT,
 ) -> Trainer:
     """Make a new run below ``runs``, and its trainer.
 
@@ -78,7 +79,7 @@ def begin(
     chosen = choose_device(device)
     if material.triplets is not None and not settings.keys() & {"loss", "recipe"}:
         settings = dict(settings) | {"loss": "triplet"}
-    config, data, faults = _load(material, partial(make_config, settings, size), reading)
+    config, data, faults = _load(material, partial(make_config, settings, size), reading, reporter)
     name = name or _default_name(data, config)
     for folder in _folders(name, config):
         Run.check_free(runs, folder)
@@ -93,8 +94,8 @@ def begin(
             "threads": thread_count(),
         },
     )
-    _report_faults(run, faults)
-    note(
+    _report_faults(run, faults, reporter)
+    reporter.note(
         f"run {run.path}: recipe {config.recipe}, network {config.network}, loss {config.loss}, "
         f"{_lengths(config)}, on {chosen}"
     )
@@ -106,7 +107,13 @@ def begin(
 
 
 def resume(
-    path: Path | None, runs: Path, settings: Mapping[str, Any], *, device: str, reading: Reading
+    path: Path | None,
+    runs: Path,
+    settings: Mapping[str, Any],
+    *,
+    device: str,
+    reading: Reading,
+    reporter: Reporter = SILENT,
 ) -> Trainer:
     """Trainer of a run that goes on from its last snapshot.
 
@@ -126,37 +133,41 @@ def resume(
     """
     if settings:
         raise ConfigError(f"a resumed run keeps its settings: leave out {flags(settings)}")
-    run = find_run(path, runs)
+    run = find_run(path, runs, reporter)
     saved = run.read_config()
     if saved.get("shared"):  # it was split off from the run that was trained
         run = Run.open(run.path.resolve().parent / saved["shared"]["run"])
         saved = run.read_config()
     config = TrainConfig.from_dict(saved["training"])
-    _, data, _ = _load(Material.of_run(run), lambda _: config, reading)
+    _, data, _ = _load(Material.of_run(run), lambda _: config, reading, reporter)
     chosen = choose_device(saved["device"] if device == "auto" else device)
     trainer = Trainer(config, data, run, chosen)
     step = trainer.resume()
-    note(f"run {run.path}: going on after step {step:,} of {trainer.n_steps:,}, on {chosen}")
+    reporter.note(
+        f"run {run.path}: going on after step {step:,} of {trainer.n_steps:,}, on {chosen}"
+    )
     return trainer
 
 
 def _load(
-    material: Material, configure: Configure, reading: Reading
+    material: Material, configure: Configure, reading: Reading, reporter: Reporter
 ) -> tuple[TrainConfig, TrainingData, list[Fault]]:
     """Open and decode the images; ``configure`` is told the size that they have."""
     if material.triplets is not None:
-        return _load_triplets(material, configure, reading)
-    images, split = open_spec(material.spec, download=reading.download, progress=_DownloadNotes())
+        return _load_triplets(material, configure, reading, reporter)
+    images, split = open_spec(
+        material.spec, download=reading.download, progress=_DownloadNotes(reporter)
+    )
     config = configure(default_input_size(images))
     report = check_disjoint(images, split, strict=reading.strict)
     if not report.is_disjoint:
-        note(f"warning: {report.summary()}")
+        reporter.note(f"warning: {report.summary()}")
     training = images.subset(split.training)
-    note(
+    reporter.note(
         f"{images.name}, {split.protocol}: {plural(len(training), 'training image')}, "
         f"{len(split.queries):,} queries, {len(split.database):,} in the database"
     )
-    with progress_bar("decoding", len(training), "images") as bar:
+    with reporter.progress("decoding", len(training), "images") as bar:
         prepare = prepare_labelled if learns_from_labels(config) else prepare_unlabelled
         data, faults = prepare(
             training,
@@ -170,12 +181,14 @@ def _load(
 
 
 def _load_triplets(
-    material: Material, configure: Configure, reading: Reading
+    material: Material, configure: Configure, reading: Reading, reporter: Reporter
 ) -> tuple[TrainConfig, TrainingData, list[Fault]]:
     images, triplets = material.read_triplets()
     config = configure(None)
-    note(f"{images.name}: {plural(len(triplets), 'triplet')} of {plural(len(images), 'image')}")
-    with progress_bar("decoding", len(images), "images") as bar:
+    reporter.note(
+        f"{images.name}: {plural(len(triplets), 'triplet')} of {plural(len(images), 'image')}"
+    )
+    with reporter.progress("decoding", len(images), "images") as bar:
         data, faults = prepare_triplets(
             images,
             triplets,
@@ -190,7 +203,8 @@ def _load_triplets(
 class _DownloadNotes:
     """Progress of downloads: a line for each new file and each tenth of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
         self._shown: dict[str, int] = {}
 
     def __call__(self, name: str, n_done: int, n_total: int | None) -> None:
@@ -198,7 +212,7 @@ class _DownloadNotes:
         if self._shown.get(name) != part:
             self._shown[name] = part
             of = f" of {n_total / 1e6:,.1f}" if n_total else ""
-            note(f"downloading {name}: {n_done / 1e6:,.1f}{of} MB")
+            self._reporter.note(f"downloading {name}: {n_done / 1e6:,.1f}{of} MB")
 
 
 def _default_name(data: TrainingData, config: TrainConfig) -> str:
@@ -219,8 +233,8 @@ def _lengths(config: TrainConfig) -> str:
     return "".join(f"{n_bits}, " for n_bits in others) + plural(last, "bit")
 
 
-def _report_faults(run: Run, faults: list[Fault]) -> None:
+def _report_faults(run: Run, faults: list[Fault], reporter: Reporter) -> None:
     if faults:
         path = run.path / "faults.jsonl"
         write_fault_report(faults, path)
-        note(f"{plural(len(faults), 'image')} could not be used, see {path}")
+        reporter.note(f"{plural(len(faults), 'image')} could not be used, see {path}")
