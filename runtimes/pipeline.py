@@ -14,7 +14,9 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.bank import Bank, BankHeader, BankSource, BankWriter, LabelKind
+from hashkit.bank.header import BankHeader, BankSource, LabelKind
+from hashkit.bank.reader import Bank
+from hashkit.bank.writer import BankWriter
 from hashkit.datasets.decoding import Batch, decode_batches
 from hashkit.datasets.imageset import ImageSet
 from hashkit.errors import ConfigError, DatasetError, ImageError

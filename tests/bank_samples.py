@@ -1,4 +1,4 @@
-"""Banks whose every row is known beforehand, for the tests of `hashkit.bank`."""
+"""Banks whose every row is known beforehand, for the tests of `hashkit.bank.reader`."""
 
 from __future__ import annotations
 
@@ -8,15 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hashkit.bank import (
-    Bank,
-    BankHeader,
-    BankSource,
-    BankWriter,
-    delete_rows,
-    hash_names,
-    restore_rows,
-)
+from hashkit.bank.deletion import delete_rows, restore_rows
+from hashkit.bank.header import BankHeader, BankSource
+from hashkit.bank.names import hash_names
+from hashkit.bank.reader import Bank
+from hashkit.bank.writer import BankWriter
 from hashkit.manifest import Manifest
 
 N_BITS = 20

@@ -16,7 +16,8 @@ from PIL import Image
 from hashkit.cli.bench_output import bench_document
 from hashkit.codes import binarize
 from hashkit.exporters.agreement import Sample
-from hashkit.exporters.bench.bench import BenchRow, bench
+from hashkit.exporters.bench import bench
+from hashkit.exporters.bench.bench import BenchRow
 from hashkit.exporters.bench.bench_settings import BenchSettings, Floors
 from hashkit.exporters.bench.contenders import Candidate, Wanted, contenders, read_candidates
 from hashkit.runtimes.answers import Answers

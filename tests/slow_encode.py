@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.bank import BankSource, hash_names
+from hashkit.bank.header import BankSource
+from hashkit.bank.names import hash_names
 from hashkit.datasets.imageset import ImageSet
 from hashkit.runtimes.encoder import Encoder
 from hashkit.runtimes.pipeline import EncodeProgress, encode_to_bank

@@ -65,7 +65,7 @@ ROOMS = {
     "hashkit.evaluation.passes": "evaluation",
     "hashkit.evaluation.scoring": "evaluation",
     "hashkit.evaluation.relevance": "evaluation",
-    "hashkit.bank": "bank",
+    "hashkit.bank.reader": "bank",
     "hashkit.bank.build": "bank",
     "hashkit.bank.commit": "bank",
     "hashkit.bank.deletion": "bank",
@@ -289,10 +289,10 @@ def test_no_cycles_between_modules():
 @pytest.mark.parametrize(
     ("module", "line"),
     [
-        ("hashkit.codes", "from hashkit.bank import Bank"),
+        ("hashkit.codes", "from hashkit.bank.reader import Bank"),
         ("hashkit.datasets.sets", "from hashkit.runs.config import TrainConfig"),
         ("hashkit.runtimes.encoder", "from hashkit.training import model"),
-        ("hashkit.retrieval.search", "import hashkit.bank"),
+        ("hashkit.retrieval.search", "import hashkit.bank.reader"),
         (
             "hashkit.evaluation.evaluator",
             "def f():\n    from hashkit.datasets.sets import open_image_set",
@@ -313,7 +313,7 @@ def test_a_wrong_direction_would_be_noticed(module, line):
     [
         ("hashkit.datasets.sets", "import torch"),
         ("hashkit.cli.search", "def f():\n    from torch.nn import Module"),
-        ("hashkit.bank", "import onnxruntime"),
+        ("hashkit.bank.reader", "import onnxruntime"),
         ("hashkit.training.trainer", "from rich.table import Table"),
         ("hashkit.exporters.onnx_export", "import timm"),
         ("hashkit", "import torch"),

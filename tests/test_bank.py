@@ -23,9 +23,11 @@ from bank_samples import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hashkit.bank import Bank, BankWriter, hash_names
 from hashkit.bank.commit import Commit
 from hashkit.bank.layout import FORMAT_VERSION
+from hashkit.bank.names import hash_names
+from hashkit.bank.reader import Bank
+from hashkit.bank.writer import BankWriter
 from hashkit.codes import code_size, pack
 from hashkit.errors import BankError, BankMismatchError
 

@@ -13,10 +13,13 @@ from bank_samples import make_header, make_source, rows_of, run_job
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hashkit.bank import Bank, BankWriter, delete_rows, files, restore_rows, rows_named
+from hashkit.bank import files
 from hashkit.bank import layout as bank_layout
 from hashkit.bank.commit import Commit, read_commit, read_deleted
+from hashkit.bank.deletion import delete_rows, restore_rows, rows_named
 from hashkit.bank.layout import read_layout
+from hashkit.bank.reader import Bank
+from hashkit.bank.writer import BankWriter
 from hashkit.errors import BankError, BankLockedError
 
 SOURCE = make_source("first", 6)

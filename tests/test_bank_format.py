@@ -13,17 +13,13 @@ import numpy as np
 import pytest
 from bank_samples import make_header, rows_of, run_job
 
-from hashkit.bank import (
-    FORMAT_VERSION,
-    Bank,
-    BankHeader,
-    BankSource,
-    BankWriter,
-    build_bank,
-    delete_rows,
-    hash_names,
-    restore_rows,
-)
+from hashkit.bank.build import build_bank
+from hashkit.bank.deletion import delete_rows, restore_rows
+from hashkit.bank.header import BankHeader, BankSource
+from hashkit.bank.layout import FORMAT_VERSION
+from hashkit.bank.names import hash_names
+from hashkit.bank.reader import Bank
+from hashkit.bank.writer import BankWriter
 from hashkit.manifest import Manifest
 
 GOLDEN = {version: Path(__file__).parent / "golden" / f"bank-v{version}.h5" for version in (1, 2)}

@@ -21,7 +21,9 @@ from bank_samples import (
     run_job,
 )
 
-from hashkit.bank import Bank, delete_rows, layout
+from hashkit.bank import layout
+from hashkit.bank.deletion import delete_rows
+from hashkit.bank.reader import Bank
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
 

@@ -14,8 +14,11 @@ import numpy as np
 import pytest
 from bank_samples import CLASSES, make_header, make_source, rows_of, run_job
 
-from hashkit.bank import Bank, BankWriter, files, hash_names
+from hashkit.bank import files
 from hashkit.bank import writer as bank_writer
+from hashkit.bank.names import hash_names
+from hashkit.bank.reader import Bank
+from hashkit.bank.writer import BankWriter
 from hashkit.codes import pack
 from hashkit.errors import BankError, BankLockedError, BankMismatchError, CodesError
 from hashkit.manifest import Manifest
@@ -442,7 +445,7 @@ def test_a_second_writer_is_turned_away_at_once(complete):
 
 def test_the_lock_holds_between_processes_and_dies_with_its_owner(half):
     script = (
-        "import sys; from bank_samples import *; from hashkit.bank import BankWriter\n"
+        "import sys; from bank_samples import *; from hashkit.bank.reader import BankWriter\n"
         "header = make_header(source=make_source('first', 6))\n"
         "writer = BankWriter.resume(sys.argv[1], header)\n"
         "print('locked', flush=True); sys.stdin.read()"

@@ -12,7 +12,7 @@ from cli_samples import break_image, write_class_folders
 from small_models import linear_model
 
 import hashkit.workflow.baselines as baselines_module
-from hashkit.bank import Bank
+from hashkit.bank.reader import Bank
 from hashkit.baselines import METHODS
 from hashkit.cli.console import TERMINAL
 from hashkit.codes import unpack
@@ -103,7 +103,7 @@ def test_all_are_measured_on_the_images_of_the_runs_banks(finished):
 
 def test_methods_are_fitted_on_training_rows_and_encode_each_image_in_its_place(finished):
     _, reports = finished
-    images, split = SPEC.open()
+    images, split = open_spec(SPEC)
     pixels = (images.pixels.reshape(len(images), -1) / 255).astype(np.float32)
     for number, name in enumerate(METHODS):
         if name == "classifier":
@@ -117,7 +117,7 @@ def test_methods_are_fitted_on_training_rows_and_encode_each_image_in_its_place(
 
 def test_the_classifier_is_fitted_on_the_models_outputs(finished):
     run, reports = finished
-    images, split = SPEC.open()
+    images, split = open_spec(SPEC)
     encoder = Encoder.load(run.model_path, "cpu")
     logits = encoder.logits(images.pixels)
     model = METHODS["classifier"](logits[split.training], images.labels[split.training], N_BITS, 0)
@@ -145,9 +145,9 @@ def test_codes_of_other_inputs_are_made_anew(run, monkeypatch):
     computed = []
     compute = baselines_module._compute
 
-    def watched(subject, source, names, seed):
+    def watched(subject, source, names, *others):
         computed.extend(names)
-        return compute(subject, source, names, seed)
+        return compute(subject, source, names, *others)
 
     monkeypatch.setattr(baselines_module, "_compute", watched)
     baseline_reports(run, pair, methods=("lsh", "pcah"))
@@ -166,7 +166,7 @@ def test_another_model_means_other_outputs(run, tmp_path):
     for path in (run.bank_path, run.queries_path):
         path.unlink()
     baseline_reports(run, pair, methods=("classifier",))
-    images, _ = SPEC.open()
+    images, _ = open_spec(SPEC)
     changed = np.load(run.path / "baselines" / "outputs.npy")
     assert (changed != outputs).any()
     np.testing.assert_allclose(changed, Encoder.load(other, "cpu").logits(images.pixels), atol=1e-4)
@@ -319,7 +319,7 @@ def test_other_features_take_the_place_of_pixels(run):
             for block_rows, values in super().blocks(rows):
                 yield block_rows, values.mean(axis=1, keepdims=True)
 
-    images, _ = SPEC.open()
+    images, _ = open_spec(SPEC)
     features = Brightness(images, (8, 8), "crop-bilinear")
     ((name, (queries, _)),) = baseline_reports(run, pair, methods=("lsh",), features=features)
     assert name == "LSH on brightness"

@@ -14,7 +14,7 @@ from bench_samples import StandIn, model_of, write_photos
 from cli_samples import fail, hashkit, start, succeed
 from processes import is_gone, wait_until
 
-from hashkit.exporters.bench.bench import bench
+from hashkit.exporters.bench import bench
 from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import Run
 from hashkit.runtimes import cuda

@@ -12,7 +12,7 @@ import pytest
 from cli_samples import QUICK, fail, hashkit, start, succeed, write_class_folders, write_digit
 from small_models import linear_model
 
-from hashkit.bank import Bank
+from hashkit.bank.reader import Bank
 from hashkit.cli import app as app_module
 from hashkit.cli.console import require
 from hashkit.errors import HashkitError, MissingExtraError

@@ -13,7 +13,9 @@ from bank_samples import job_header, rows_of, run_job
 from cli_samples import fail, hashkit, succeed
 from small_models import linear_model
 
-from hashkit.bank import Bank, BankWriter, delete_rows
+from hashkit.bank.deletion import delete_rows
+from hashkit.bank.reader import Bank
+from hashkit.bank.writer import BankWriter
 from hashkit.formats import FORMATS, open_codes
 from hashkit.manifest import Manifest
 from hashkit.runs.run import Run, write_json

@@ -9,7 +9,8 @@ import pytest
 from cli_samples import fail, succeed, write_class_folders
 from small_models import linear_model
 
-from hashkit.bank import Bank, delete_rows
+from hashkit.bank.deletion import delete_rows
+from hashkit.bank.reader import Bank
 from hashkit.multi_index.index import MultiIndex, index_path
 from hashkit.retrieval.reranking import asymmetric_distances
 from hashkit.runtimes.encoder import Encoder

@@ -15,7 +15,7 @@ from own_network import HOLD
 from safetensors.numpy import load_file
 from training_samples import WALL_TIME
 
-from hashkit.bank import Bank
+from hashkit.bank.reader import Bank
 from hashkit.errors import BankError
 from hashkit.runs.run import Run
 from hashkit.runtimes.encoder import Encoder
@@ -28,7 +28,7 @@ TRAIN = (
 )
 SLOW_WRITES = """
 import time
-from hashkit.bank import BankWriter
+from hashkit.bank.reader import BankWriter
 
 write = BankWriter.write
 

@@ -10,7 +10,7 @@ import pytest
 from cli_samples import fail, hashkit, succeed, write_class_folders
 from small_models import linear_model
 
-from hashkit.bank import Bank
+from hashkit.bank.reader import Bank
 from hashkit.runtimes import encoder, protocol
 from hashkit.runtimes.settings import RuntimeSettings
 

@@ -18,7 +18,7 @@ from slow_encode import N_IMAGES as N_SLOW
 from slow_encode import numbered_set, source_of
 from small_models import linear_model, linear_weights, photographs
 
-from hashkit.bank import Bank
+from hashkit.bank.reader import Bank
 from hashkit.codes import binarize
 from hashkit.datasets.decoding import decode_batches
 from hashkit.datasets.imageset import ImageSet

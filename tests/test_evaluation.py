@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from hashkit.bank import Bank, BankHeader, BankWriter
+from hashkit.bank.header import BankHeader
+from hashkit.bank.reader import Bank
+from hashkit.bank.writer import BankWriter
 from hashkit.codes import pack, unpack
 from hashkit.codesets import CodeSet
 from hashkit.errors import BankError, CodesError, ConfigError, EvaluationError

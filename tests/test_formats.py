@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hashkit import errors
-from hashkit.bank import Bank, delete_rows
+from hashkit.bank.deletion import delete_rows
+from hashkit.bank.reader import Bank
 from hashkit.codes import pack
 from hashkit.codesets import CodeSet
 from hashkit.errors import BankError, CodesError, HashkitError, MissingExtraError
@@ -211,7 +212,7 @@ def test_a_bank_keeps_its_origin_through_parquet(tmp_path):
 def test_an_incomplete_bank_stays_incomplete(tmp_path):
     from bank_samples import job_header, rows_of
 
-    from hashkit.bank import BankWriter
+    from hashkit.bank.writer import BankWriter
 
     path, copy = tmp_path / "bank.h5", tmp_path / "copy.h5"
     with BankWriter.create(path, job_header("first"), n_rows=24, n_name_bytes=300) as writer:

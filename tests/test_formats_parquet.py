@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from hashkit.bank import Bank
+from hashkit.bank.reader import Bank
 from hashkit.codes import pack
 from hashkit.codesets import CodeSet
 from hashkit.errors import CodesError

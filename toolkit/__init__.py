@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from hashkit._version import __version__
 
 if TYPE_CHECKING:
-    from hashkit.bank import Bank, BankWriter, delete_rows, restore_rows
+    from hashkit.bank.deletion import delete_rows, restore_rows
+    from hashkit.bank.reader import Bank
+    from hashkit.bank.writer import BankWriter
     from hashkit.codesets import CodeSet
     from hashkit.errors import HashkitError
     from hashkit.evaluation.evaluator import Report, evaluate
@@ -44,8 +46,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Bank": "hashkit.bank",
-    "BankWriter": "hashkit.bank",
+    "Bank": "hashkit.bank.reader",
+    "BankWriter": "hashkit.bank.writer",
     "CodeSet": "hashkit.codesets",
     "Encoder": "hashkit.runtimes.encoder",
     "HashkitError": "hashkit.errors",
@@ -54,10 +56,10 @@ _HOMES = {
     "Neighbours": "hashkit.retrieval.neighbours",
     "Ranking": "hashkit.retrieval.neighbours",
     "Report": "hashkit.evaluation.evaluator",
-    "delete_rows": "hashkit.bank",
+    "delete_rows": "hashkit.bank.deletion",
     "evaluate": "hashkit.evaluation.evaluator",
     "open_codes": "hashkit.formats",
-    "restore_rows": "hashkit.bank",
+    "restore_rows": "hashkit.bank.deletion",
     "save_codes": "hashkit.formats",
     "search": "hashkit.retrieval.search",
 }

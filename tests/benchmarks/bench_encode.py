@@ -21,7 +21,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
-from hashkit.bank import BankSource, hash_names
+from hashkit.bank.header import BankSource
+from hashkit.bank.names import hash_names
 from hashkit.datasets.imageset import ImageSet
 from hashkit.machine import processor
 from hashkit.manifest import Manifest

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.bank import Bank
+from hashkit.bank.reader import Bank
 from hashkit.codes import binarize
 from hashkit.evaluation.evaluator import evaluate
 from hashkit.retrieval.search import search

@@ -29,7 +29,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from browser import WEBGPU_IN_SOFTWARE, WEBGPU_ON_GPU, Site, web_runtime, why_not
 
-from hashkit.bank import Bank, BankSource, hash_names
+from hashkit.bank.header import BankSource
+from hashkit.bank.names import hash_names
+from hashkit.bank.reader import Bank
 from hashkit.codes import from_hex
 from hashkit.datasets.imageset import ImageSet, spread_rows
 from hashkit.exporters.web.folder import export_web

@@ -20,7 +20,7 @@ from hashkit.errors import BankError
 __all__ = ["RowBlock", "build_bank"]
 
 RowBlock: TypeAlias = tuple[NDArray[np.uint8], Sequence[str], NDArray[Any] | None]
-"""Codes, names and labels of consecutive rows, as `hashkit.bank.BankWriter.write` takes them."""
+"""Codes, names and labels of consecutive rows, as `BankWriter.write` takes them."""
 
 
 def build_bank(

@@ -31,7 +31,7 @@ class BankSource:
     n_images
         Images in the list.
     names_sha256
-        `hashkit.bank.hash_names` of the whole list.
+        `hashkit.bank.names.hash_names` of the whole list.
     """
 
     dataset: str

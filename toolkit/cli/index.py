@@ -39,7 +39,7 @@ def index(
 
 
 def _build(path: Path, *, overwrite: bool) -> dict[str, object]:
-    from hashkit.bank import Bank
+    from hashkit.bank.reader import Bank
     from hashkit.multi_index.index import MultiIndex, index_path
 
     target = index_path(path)

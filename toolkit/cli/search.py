@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hashkit.bank import Bank
+    from hashkit.bank.reader import Bank
     from hashkit.cli.search_output import Hit, Query
     from hashkit.retrieval.neighbours import Neighbours, Ranking
     from hashkit.retrieval.search import Engine
@@ -150,7 +150,7 @@ class _Place:
         settings: RuntimeSettings,
         n_workers: int | None,
     ) -> None:
-        from hashkit.bank import Bank
+        from hashkit.bank.reader import Bank
         from hashkit.workflow.models import find_exported
 
         self._settings = settings
@@ -229,7 +229,7 @@ class _Place:
                 )
 
     def _known_query(self, name: str) -> Query | None:
-        from hashkit.bank import Bank
+        from hashkit.bank.reader import Bank
         from hashkit.cli.search_output import Query
         from hashkit.codesets import label_names
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.bank import Bank
+from hashkit.bank.reader import Bank
 from hashkit.codes import to_hex
 from hashkit.errors import HashkitError
 from hashkit.workflow.reporter import plural

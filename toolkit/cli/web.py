@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hashkit.bank import Bank
+from hashkit.bank.reader import Bank
 from hashkit.cli.console import TERMINAL, all_or_nothing, note, progress_bar
 from hashkit.exporters.web.folder import check_target, export_web
 from hashkit.exporters.web.images import live_rows

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.bank import hash_names
+from hashkit.bank.names import hash_names
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.screening import Fault, load_pixels, screen
 from hashkit.datasets.split import holdout

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from hashkit.bank import Bank
+from hashkit.bank.reader import Bank
 from hashkit.errors import BankMismatchError
 from hashkit.files import file_digest
 from hashkit.runs.run import Run, bank_path

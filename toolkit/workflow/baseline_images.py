@@ -8,7 +8,8 @@ from typing import Self
 
 import numpy as np
 
-from hashkit.bank import Bank, hash_names
+from hashkit.bank.names import hash_names
+from hashkit.bank.reader import Bank
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.spec import open_spec
 from hashkit.datasets.split import Rows

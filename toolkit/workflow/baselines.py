@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.bank import Bank
+from hashkit.bank.reader import Bank
 from hashkit.baselines import METHODS, BaselineModel, ClassCodes, Features, method_named
 from hashkit.codesets import CodeSet
 from hashkit.datasets.imageset import ImageSet, spread_rows

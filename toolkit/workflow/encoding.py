@@ -7,9 +7,9 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from hashkit.bank import BankSource, hash_names
+from hashkit.bank.header import BankSource
+from hashkit.bank.names import hash_names
 from hashkit.datasets.imageset import ImageSet
-from hashkit.datasets.spec import open_spec
 from hashkit.runs.run import Run, bank_path
 from hashkit.runtimes.encoder import Encoder
 from hashkit.runtimes.pipeline import EncodeMode, EncodeProgress, EncodeReport, encode_to_bank
@@ -60,7 +60,7 @@ def encode_set(
     Parameters
     ----------
     dataset, protocol, part, seed
-        See `hashkit.bank.BankSource`.
+        See `hashkit.bank.header.BankSource`.
     """
     source = BankSource(
         dataset=dataset,
@@ -85,6 +85,8 @@ def encode_run_part(
     reporter: Reporter = SILENT,
 ) -> EncodeReport:
     """Encode the queries or the database of a run into its folder."""
+    from hashkit.datasets.spec import open_spec  # with all image sets and their downloads
+
     spec = run_spec(run)
     images, split = open_spec(spec)
     return encode_set(

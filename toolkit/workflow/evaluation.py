@@ -16,7 +16,8 @@ from hashkit.workflow.reporter import SILENT, Reporter
 from hashkit.workflow.row_images import sources_of
 
 if TYPE_CHECKING:
-    from hashkit.bank import Bank, BankHeader, BankSource
+    from hashkit.bank.header import BankHeader, BankSource
+    from hashkit.bank.reader import Bank
     from hashkit.evaluation.evaluator import Report
 
 __all__ = ["Subject"]
@@ -50,7 +51,7 @@ class Subject:
         reporter: Reporter = SILENT,
     ) -> Subject:
         """The banks of a run, encoded first if they are missing."""
-        from hashkit.bank import Bank
+        from hashkit.bank.reader import Bank
         from hashkit.workflow.banks import run_bank
 
         def bank(part: Literal["queries", "database"]) -> Bank:

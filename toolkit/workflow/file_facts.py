@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from hashkit.bank import Bank, BankHeader
+    from hashkit.bank.header import BankHeader
+    from hashkit.bank.reader import Bank
     from hashkit.codesets import CodeDatabase
     from hashkit.manifest import Manifest
 
@@ -24,7 +25,7 @@ def bank_facts(path: Path) -> dict[str, Any]:
     BankError
         If it cannot be opened.
     """
-    from hashkit.bank import Bank
+    from hashkit.bank.reader import Bank
 
     with Bank.open(path) as bank:
         return {

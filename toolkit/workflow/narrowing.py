@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.bank import Bank
+from hashkit.bank.reader import Bank
 from hashkit.errors import ConfigError, IndexMismatchError
 from hashkit.workflow.reporter import SILENT, Reporter
 

@@ -9,7 +9,8 @@ from hashkit.errors import HashkitError
 from hashkit.runs.run import Run
 
 if TYPE_CHECKING:
-    from hashkit.bank import Bank, BankSource
+    from hashkit.bank.header import BankSource
+    from hashkit.bank.reader import Bank
     from hashkit.codesets import CodeDatabase
     from hashkit.datasets.imageset import ImageSet
     from hashkit.preprocess import ImageSource

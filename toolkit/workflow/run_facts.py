@@ -81,7 +81,7 @@ def _progress(run: Run) -> dict[str, Any]:
 
 
 def _bank(path: Path) -> dict[str, Any] | None:
-    from hashkit.bank import Bank
+    from hashkit.bank.reader import Bank
 
     if not path.is_file():
         return None
