@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from browser import WEBGPU_IN_SOFTWARE, WEBGPU_ON_GPU, Site, web_runtime, why_not
 

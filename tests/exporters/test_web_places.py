@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-PAGE = Path(__file__).parent.parent / "exporters" / "web" / "page"
+PAGE = Path(__file__).parents[2] / "exporters" / "web" / "page"
 NODE = shutil.which("node")
 
 pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")

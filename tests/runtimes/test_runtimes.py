@@ -333,7 +333,7 @@ def test_runtimes_never_import_torch(path: Path) -> None:
 
 
 def test_documented_contract_matches_the_code() -> None:
-    text = (Path(__file__).parent.parent / "docs" / "model-contract.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "model-contract.md").read_text()
     rows = {line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| `hash")}
     documented = {row.strip("`").removeprefix("hashkit.") for row in rows}
     assert documented == set(Manifest(1, 1, 1).to_dict()) | {"precision"}

@@ -7,25 +7,10 @@ import oracles
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
+from rankings import TOLERANCE, Groups, groups, histograms
 
 from hashkit.errors import ConfigError
 from hashkit.evaluation import average_precision as metrics
-
-TOLERANCE = 1e-12
-
-Groups = list[tuple[int, int]]
-groups = st.lists(
-    st.integers(0, 4).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))),
-    min_size=1,
-    max_size=5,
-).filter(lambda some: math.prod(math.comb(n, r) for r, n in some) <= 300)
-
-
-def histograms(*some: Groups) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    relevant = np.array([[r for r, _ in one] for one in some], dtype=np.int64)
-    total = np.array([[n for _, n in one] for one in some], dtype=np.int64)
-    return relevant, total
 
 
 def test_the_published_example_of_a_tie() -> None:

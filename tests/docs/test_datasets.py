@@ -15,7 +15,7 @@ from hashkit.errors import ImageFault
 from hashkit.preprocess import IMAGE_SUFFIXES, MAX_PIXELS
 from hashkit.runs.data_spec import ProtocolOptions
 
-PAGE = (Path(__file__).parent.parent / "docs" / "datasets.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
 
 
 def table(first_header):

@@ -28,7 +28,7 @@ from hashkit.manifest import Manifest
 from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import Run
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "exporters" / "web" / "page"
 
 

@@ -452,7 +452,7 @@ def test_the_lock_holds_between_processes_and_dies_with_its_owner(half):
     )
     with subprocess.Popen(
         [sys.executable, "-c", script, str(half)],
-        cwd=Path(__file__).parent,
+        cwd=Path(__file__).parents[1] / "support",
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as owner:

@@ -28,8 +28,8 @@ from hashkit.runs.run import Run
 from hashkit.training.checkpoint import load_model
 from hashkit.workflow.settings import make_config
 
-SCRIPTS = Path(__file__).parent / "results"
-DOCS = Path(__file__).parent.parent / "docs"
+SCRIPTS = Path(__file__).parent
+DOCS = Path(__file__).parents[2] / "docs"
 sys.path.insert(0, str(SCRIPTS))
 
 import collect  # noqa: E402

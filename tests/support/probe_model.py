@@ -1,6 +1,6 @@
 """The tiny model that `hashkit doctor` runs: how it is made, and what it must answer.
 
-``python tests/probe_model.py`` writes it anew to runtimes/probe.onnx.
+``python tests/support/probe_model.py`` writes it anew to runtimes/probe.onnx.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import helper
 from packed_graph import packed_graph
 
-PATH = Path(__file__).parent.parent / "runtimes" / "probe.onnx"
+PATH = Path(__file__).parents[2] / "runtimes" / "probe.onnx"
 SIZE, N_CHANNELS, N_BITS = 8, 6, 12
 
 

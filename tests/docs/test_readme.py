@@ -15,7 +15,7 @@ from small_models import linear_model
 from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import Run
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
 )

@@ -9,8 +9,8 @@ import pytest
 
 from hashkit.datasets.protocols import PROTOCOLS
 from hashkit.errors import ConfigError
+from hashkit.runs import known_names
 from hashkit.runs.config import LOSS_OPTIONS, MAX_BATCH_SIZE, MIN_INPUT_SIZE, TrainConfig
-from hashkit.runs.run import known_names
 from hashkit.training.augment import AUGMENTATIONS
 from hashkit.training.losses import LOSSES, loss_options
 from hashkit.training.networks import NETWORKS

@@ -70,7 +70,7 @@ def web_runtime() -> Path | None:
     """
     named = os.environ.get("HASHKIT_ONNXRUNTIME_WEB")
     try:
-        return find_runtime(Path(named) if named else Path(__file__).parent.parent)
+        return find_runtime(Path(named) if named else Path(__file__).parents[2])
     except ConfigError:
         return None
 

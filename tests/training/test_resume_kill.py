@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked pr
 @pytest.fixture(scope="module")
 def train():
     """Go on with a run under one order of slow_train.py; returns whether it was killed."""
-    script = Path(__file__).with_name("slow_train.py")
+    script = Path(__file__).parents[1] / "support" / "slow_train.py"
     with subprocess.Popen(
         [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

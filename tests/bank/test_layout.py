@@ -22,8 +22,10 @@ from hashkit.bank.reader import Bank
 from hashkit.bank.writer import BankWriter
 from hashkit.manifest import Manifest
 
-GOLDEN = {version: Path(__file__).parent / "golden" / f"bank-v{version}.h5" for version in (1, 2)}
-SPECIFICATION = Path(__file__).parents[1] / "docs" / "bank-format.md"
+GOLDEN = {
+    version: Path(__file__).parents[1] / "golden" / f"bank-v{version}.h5" for version in (1, 2)
+}
+SPECIFICATION = Path(__file__).parents[2] / "docs" / "bank-format.md"
 
 CODES = np.array(
     [[0x00, 0x00], [0xFF, 0xE0], [0x80, 0x20], [0x12, 0x40], [0xA5, 0xA0]], dtype=np.uint8

@@ -5,7 +5,7 @@ import oracles
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_metrics import TOLERANCE, Groups, groups, histograms
+from rankings import TOLERANCE, Groups, groups, histograms
 
 from hashkit.errors import ConfigError
 from hashkit.evaluation import precision_recall as ranks

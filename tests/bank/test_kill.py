@@ -39,7 +39,7 @@ def _without_waiting_for_the_disk(monkeypatch):
 @pytest.fixture(scope="module")
 def crash():
     """Run one job under an order of bank_crash.py; returns its answer."""
-    script = Path(__file__).with_name("bank_crash.py")
+    script = Path(__file__).parents[1] / "support" / "bank_crash.py"
     with subprocess.Popen(
         [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

@@ -12,7 +12,7 @@ from cli_samples import COMMANDS, check_parses, shell_lines, succeed
 from hashkit.runs.config import TrainConfig
 from hashkit.workflow.settings import FLAGS
 
-PAGE = (Path(__file__).parent.parent / "docs" / "cli.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
 
 
 def options(command: str) -> list:

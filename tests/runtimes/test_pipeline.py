@@ -389,7 +389,7 @@ def test_a_killed_run_resumes_to_the_same_bank(
     encoder: Encoder, tmp_path: Path, number: signal.Signals
 ) -> None:
     model, path = linear_model(tmp_path / "m.onnx"), tmp_path / "killed.h5"
-    script = Path(__file__).with_name("slow_encode.py")
+    script = Path(__file__).parents[1] / "support" / "slow_encode.py"
     process = subprocess.Popen(
         [sys.executable, script, model, path],
         stdout=subprocess.PIPE,

@@ -25,7 +25,7 @@ from hashkit.runtimes.measuring.measuring import BatchTiming, Measurement, Measu
 from hashkit.runtimes.measuring.peak_memory import peak_memory
 from hashkit.runtimes.measuring.process import Outcome, measure_apart
 
-TESTS = Path(__file__).parent
+SUPPORT = Path(__file__).parents[1] / "support"
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def job(tmp_path: Path) -> MeasuringJob:
 
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("PYTHONPATH", str(TESTS), prepend=os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", str(SUPPORT), prepend=os.pathsep)
     return "odd_worker"
 
 

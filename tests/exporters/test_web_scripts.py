@@ -19,7 +19,7 @@ from hashkit.exporters.web.pixels import goes_down_first, input_rule
 from hashkit.manifest import WHOLE_RULES, Manifest
 from hashkit.preprocess import fit
 
-PAGE = Path(__file__).parent.parent / "exporters" / "web" / "page"
+PAGE = Path(__file__).parents[2] / "exporters" / "web" / "page"
 NODE = shutil.which("node")
 
 pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")

@@ -21,7 +21,7 @@ from hashkit.training.schedule import SCHEDULES
 from hashkit.training.selection import MAX_REFERENCE_IMAGES
 from hashkit.workflow.settings import make_config
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "training.md").read_text(encoding="utf-8")
 TEXT = " ".join(PAGE.split())
 FLAGS = {"lengths": "--bits", "learning_rate": "--lr", "height": "--size", "width": "--size"}

@@ -24,8 +24,8 @@ from hashkit.codes import binarize
 from hashkit.codesets import CodeSet
 from hashkit.errors import ConfigError
 from hashkit.evaluation.evaluator import expected_map
-from hashkit.exporters.bench.bench import bench
 from hashkit.exporters.bench import bench as benching
+from hashkit.exporters.bench.bench import bench
 from hashkit.exporters.bench.bench_settings import BenchSettings, Floors
 from hashkit.exporters.bench.contenders import Wanted, contenders
 from hashkit.report.bench_table import markdown, notes_of
