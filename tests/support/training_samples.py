@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from hashkit.datasets.digits import open_digits
 from hashkit.datasets.imageset import ImageSet
+from hashkit.runs import known_names
 from hashkit.runs.config import TrainConfig
-from hashkit.runs.run import Run, known_names
+from hashkit.runs.run import Run
 from hashkit.training.data import TrainingData
 from hashkit.training.losses import LOSSES, Loss, loss_options
 from hashkit.training.networks import NETWORKS, Network, NetworkKind
