@@ -11,50 +11,9 @@ from hashkit.datasets.draws import OfficialTest, PerClass, Protocol, RandomDraw,
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.split import Split
 from hashkit.errors import ProtocolError
+from hashkit.runs.data_spec import ProtocolOptions
 
-__all__ = ["PROTOCOLS", "ProtocolOptions", "make_split"]
-
-
-@dataclasses.dataclass(frozen=True)
-class ProtocolOptions:
-    """What may be changed in a protocol that is not fixed; None leaves it as it is.
-
-    Attributes
-    ----------
-    queries_per_class, training_per_class
-        Images a class.
-    training_in_database
-        Whether training images stay in the database.
-    n_queries, n_training
-        Images in all, for protocols that do not look at classes.
-    unseen_fraction
-        Share of the classes that are never trained on, between 0 and 1.
-    unseen_classes
-        Their names, in place of a draw.
-    """
-
-    queries_per_class: int | None = None
-    training_per_class: int | None = None
-    training_in_database: bool | None = None
-    n_queries: int | None = None
-    n_training: int | None = None
-    unseen_fraction: float | None = None
-    unseen_classes: tuple[str, ...] | None = None
-
-    def __post_init__(self) -> None:
-        for field in ("queries_per_class", "training_per_class", "n_queries", "n_training"):
-            value = getattr(self, field)
-            if value is not None and value < 1:
-                raise ProtocolError(f"{field} must be at least 1, not {value}")
-        if self.unseen_fraction is not None and not 0 < self.unseen_fraction < 1:
-            raise ProtocolError(
-                f"unseen_fraction must be between 0 and 1, not {self.unseen_fraction}"
-            )
-
-    def changes(self) -> dict[str, object]:
-        """The options that are not None."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {name: value for name, value in values.items() if value is not None}
+__all__ = ["PROTOCOLS", "make_split"]
 
 
 PROTOCOLS: Final[dict[str, Protocol]] = {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,10 +14,9 @@ from numpy.typing import NDArray
 from hashkit.codes import binarize
 from hashkit.codesets import CodeSet
 from hashkit.errors import ConfigError
-from hashkit.evaluation import expected_map
-from hashkit.exporters.json_values import finite_or_none
-from hashkit.index import search
+from hashkit.evaluation.evaluator import expected_map
 from hashkit.meter import Meter
+from hashkit.retrieval.search import search
 from hashkit.runtimes.answers import Answers, answers_of
 from hashkit.runtimes.protocol import open_runtime
 from hashkit.runtimes.settings import RuntimeSettings
@@ -29,6 +29,7 @@ __all__ = [
     "Tolerance",
     "compare",
     "compare_answers",
+    "finite_or_none",
     "share_near_zero",
 ]
 
@@ -285,3 +286,11 @@ def _neighbours_kept(pairs: Sequence[_Pair], n_bits: int) -> float:
     )
     kept = (before[:, :, None] == after[:, None, :]).any(axis=2)
     return float(kept.mean())
+
+
+def finite_or_none(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields in which None stands for each float that is NaN or infinite, as JSON has neither."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in fields.items()
+    }

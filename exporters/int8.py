@@ -33,7 +33,7 @@ from hashkit.errors import ConfigError, ModelError
 from hashkit.exporters.network_nodes import first_and_last, inline_constants
 from hashkit.exporters.onnx_files import describe
 from hashkit.runtimes.answers import answers_of
-from hashkit.runtimes.onnxruntime_session import OnnxRuntimeSession
+from hashkit.runtimes.backends.onnxruntime_session import OnnxRuntimeSession
 
 __all__ = ["Int8Builder", "Int8Model", "to_int8"]
 

@@ -14,10 +14,10 @@ from torch import nn
 
 from hashkit.codes import binarize
 from hashkit.errors import ConfigError
-from hashkit.exporters.json_values import finite_or_none
+from hashkit.exporters.agreement import finite_or_none
 from hashkit.exporters.torch_model import run_module
 from hashkit.runtimes.answers import answers_of
-from hashkit.runtimes.onnxruntime_session import OnnxRuntimeSession
+from hashkit.runtimes.backends.onnxruntime_session import OnnxRuntimeSession
 
 __all__ = [
     "ABSOLUTE_TOLERANCE",

@@ -26,8 +26,8 @@ from hashkit.exporters.fp16 import round_as_fp16, to_fp16
 from hashkit.exporters.int8 import to_int8
 from hashkit.exporters.onnx_files import check_and_save, describe, make_folder, temporary_beside
 from hashkit.runtimes.answers import answers_of
+from hashkit.runtimes.backends.onnxruntime_session import OnnxRuntimeSession
 from hashkit.runtimes.onnx_file import read_onnx_file
-from hashkit.runtimes.onnxruntime_session import OnnxRuntimeSession
 
 __all__ = ["CONVERSIONS", "TOLERANCES", "PrecisionReport", "export_precision"]
 

@@ -1,7 +1,7 @@
 """A checkpoint in torch, run as models are: what its ONNX file is held against.
 
 ``python -m hashkit.exporters.torch_model`` is the process that measures it
-(`hashkit.runtimes.measuring_worker`).
+(`hashkit.runtimes.measuring.worker`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from hashkit.codes import binarize
 from hashkit.errors import ModelError
 from hashkit.files import file_digest
-from hashkit.runtimes.measuring import MeasuringJob, OpenEncoder
-from hashkit.runtimes.measuring_worker import serve
+from hashkit.runtimes.measuring.measuring import MeasuringJob, OpenEncoder
+from hashkit.runtimes.measuring.worker import serve
 from hashkit.runtimes.protocol import why_no_package
 from hashkit.threads import available_cpus
 

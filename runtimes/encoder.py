@@ -16,9 +16,8 @@ from hashkit.codes import binarize, code_size
 from hashkit.errors import ModelError
 from hashkit.manifest import Manifest
 from hashkit.preprocess import ImageSource, load
-from hashkit.runtimes.batches import batch_size_for
 from hashkit.runtimes.protocol import Runtime, open_runtime
-from hashkit.runtimes.settings import RuntimeSettings
+from hashkit.runtimes.settings import RuntimeSettings, batch_size_for
 
 __all__ = ["Encoder", "Images", "default_batch_size"]
 

@@ -14,11 +14,13 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.bank import Bank, BankHeader, BankSource, BankWriter, LabelKind
+from hashkit.bank.header import BankHeader, BankSource, LabelKind
+from hashkit.bank.reader import Bank
+from hashkit.bank.writer import BankWriter
+from hashkit.datasets.decoding import Batch, decode_batches
 from hashkit.datasets.imageset import ImageSet
 from hashkit.errors import ConfigError, DatasetError, ImageError
 from hashkit.overlap import computed_ahead
-from hashkit.runtimes.decoding import Batch, decode_batches
 from hashkit.runtimes.encoder import Encoder, default_batch_size
 from hashkit.runtimes.faults import FaultLog
 from hashkit.threads import check_threads

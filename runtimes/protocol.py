@@ -109,7 +109,7 @@ def open_runtime(path: Path, settings: RuntimeSettings) -> Runtime:
 
 
 def _open_onnxruntime(path: Path, settings: RuntimeSettings) -> Runtime:
-    from hashkit.runtimes.onnxruntime_session import OnnxRuntimeSession
+    from hashkit.runtimes.backends.onnxruntime_session import OnnxRuntimeSession
 
     return OnnxRuntimeSession(
         path,
@@ -121,19 +121,19 @@ def _open_onnxruntime(path: Path, settings: RuntimeSettings) -> Runtime:
 
 
 def _open_tensorrt(path: Path, settings: RuntimeSettings) -> Runtime:
-    from hashkit.runtimes.tensorrt_session import TensorRtSession
+    from hashkit.runtimes.backends.tensorrt_session import TensorRtSession
 
     return TensorRtSession(path, settings)
 
 
 def _open_openvino(path: Path, settings: RuntimeSettings) -> Runtime:
-    from hashkit.runtimes.openvino_model import OpenVinoModel
+    from hashkit.runtimes.backends.openvino_model import OpenVinoModel
 
     return OpenVinoModel(path, settings)
 
 
 def _open_reference(path: Path, settings: RuntimeSettings) -> Runtime:
-    from hashkit.runtimes.reference_model import ReferenceModel
+    from hashkit.runtimes.backends.reference_model import ReferenceModel
 
     return ReferenceModel(path, settings)
 

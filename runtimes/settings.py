@@ -1,4 +1,4 @@
-"""How a model is to be run: which runtime, on what, in which profile."""
+"""How a model is to be run: which runtime, on what, in which profile, how many images at a time."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import dataclasses
 from typing import Final
 
 from hashkit.errors import ConfigError
+from hashkit.manifest import Manifest
 
-__all__ = ["DEVICES", "PROFILES", "RuntimeSettings"]
+__all__ = ["DEVICES", "GPU_PROVIDERS", "PROFILES", "RuntimeSettings", "batch_size_for"]
 
 DEVICES: Final = ("auto", "cpu", "cuda")
 PROFILES: Final = ("exact", "fast")
+GPU_PROVIDERS: Final = frozenset({"CUDAExecutionProvider", "TensorrtExecutionProvider"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,3 +56,12 @@ class RuntimeSettings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} must be at least 1, not {value}")
+
+
+def batch_size_for(manifest: Manifest, provider: str) -> int:
+    """Images in a batch: few on a CPU, whose caches are small; many on a GPU, to fill it.
+
+    Fewer for large inputs, as activations grow with the pixels.
+    """
+    most, pixels = (256, 2**24) if provider in GPU_PROVIDERS else (32, 2**20)
+    return max(1, min(most, pixels // (manifest.height * manifest.width)))

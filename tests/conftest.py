@@ -43,8 +43,6 @@ def _operators_of_the_exporter_are_compiled_once():
 @pytest.fixture
 def tiny_network(monkeypatch):
     """Let settings name the network of training_samples.py, for one test."""
-    from training_samples import TINY
+    from training_samples import TINY, add_network
 
-    from hashkit.training.networks import NETWORKS
-
-    monkeypatch.setitem(NETWORKS, "tiny", TINY)
+    add_network(monkeypatch, "tiny", TINY)

@@ -199,8 +199,8 @@ def test_codes_made_elsewhere_are_evaluated_without_h5py(place):
 
 
 def test_a_run_whose_banks_are_complete_needs_no_onnx_runtime(place, tmp_path, monkeypatch):
-    from hashkit.datasets.spec import DataSpec
-    from hashkit.runs import Run
+    from hashkit.runs.data_spec import DataSpec
+    from hashkit.runs.run import Run
 
     monkeypatch.chdir(tmp_path)
     write_class_folders(tmp_path / "photos", per_class=6, suffix=".png")
@@ -286,7 +286,11 @@ def test_a_search_loads_only_what_it_takes(place):
     loaded = modules_after(line, place)
     assert "onnxruntime" in loaded
     assert not loaded & {*TRAINING, "numba", "scipy", "rich", "jinja2", "http.client", "ssl"}
-    assert not loaded & {"hashkit.gallery", "hashkit.datasets.sets", "hashkit.datasets.download"}
+    assert not loaded & {
+        "hashkit.report.gallery",
+        "hashkit.datasets.sets",
+        "hashkit.datasets.download",
+    }
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import platform
 
 import pytest
 
-from hashkit.cli.machine import describe_machine, processor
+from hashkit.machine import describe_machine, processor
 
 
 def cpuinfo(*lines: str) -> str:
@@ -41,3 +41,9 @@ def test_a_machine_is_described_in_one_line():
     assert processor() in said
     assert platform.system() in said
     assert "\n" not in said
+
+
+@pytest.mark.parametrize(("n_cpus", "said"), [(1, ", 1 CPU, "), (2, ", 2 CPUs, ")])
+def test_cpus_are_counted(monkeypatch, n_cpus, said):
+    monkeypatch.setattr("hashkit.machine.available_cpus", lambda: n_cpus)
+    assert said in describe_machine()

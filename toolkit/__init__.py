@@ -9,16 +9,20 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from hashkit._version import __version__
+
 if TYPE_CHECKING:
-    from hashkit.bank import Bank, BankWriter, delete_rows, restore_rows
+    from hashkit.bank.deletion import delete_rows, restore_rows
+    from hashkit.bank.reader import Bank
+    from hashkit.bank.writer import BankWriter
     from hashkit.codesets import CodeSet
     from hashkit.errors import HashkitError
-    from hashkit.evaluation import Report, evaluate
+    from hashkit.evaluation.evaluator import Report, evaluate
     from hashkit.formats import open_codes, save_codes
-    from hashkit.index import search
     from hashkit.manifest import Manifest
-    from hashkit.multi_index import MultiIndex
-    from hashkit.neighbours import Neighbours, Ranking
+    from hashkit.multi_index.index import MultiIndex
+    from hashkit.retrieval.neighbours import Neighbours, Ranking
+    from hashkit.retrieval.search import search
     from hashkit.runtimes.encoder import Encoder
 
 __all__ = [
@@ -41,25 +45,23 @@ __all__ = [
     "search",
 ]
 
-__version__ = "0.1.0"
-
 _HOMES = {
-    "Bank": "hashkit.bank",
-    "BankWriter": "hashkit.bank",
+    "Bank": "hashkit.bank.reader",
+    "BankWriter": "hashkit.bank.writer",
     "CodeSet": "hashkit.codesets",
     "Encoder": "hashkit.runtimes.encoder",
     "HashkitError": "hashkit.errors",
     "Manifest": "hashkit.manifest",
-    "MultiIndex": "hashkit.multi_index",
-    "Neighbours": "hashkit.neighbours",
-    "Ranking": "hashkit.neighbours",
-    "Report": "hashkit.evaluation",
-    "delete_rows": "hashkit.bank",
-    "evaluate": "hashkit.evaluation",
+    "MultiIndex": "hashkit.multi_index.index",
+    "Neighbours": "hashkit.retrieval.neighbours",
+    "Ranking": "hashkit.retrieval.neighbours",
+    "Report": "hashkit.evaluation.evaluator",
+    "delete_rows": "hashkit.bank.deletion",
+    "evaluate": "hashkit.evaluation.evaluator",
     "open_codes": "hashkit.formats",
-    "restore_rows": "hashkit.bank",
+    "restore_rows": "hashkit.bank.deletion",
     "save_codes": "hashkit.formats",
-    "search": "hashkit.index",
+    "search": "hashkit.retrieval.search",
 }
 
 

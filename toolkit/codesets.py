@@ -19,6 +19,7 @@ from hashkit.errors import CodesError
 __all__ = [
     "CodeDatabase",
     "CodeSet",
+    "check_bits",
     "check_labels",
     "label_names",
     "label_numbers",
@@ -147,3 +148,22 @@ def check_labels(labels: NDArray[Any], n_rows: int) -> None:
             "a label matrix must hold 0 and 1, one column a class; "
             f"found {labels.min()} to {labels.max()}"
         )
+
+
+def check_bits(databases: Sequence[CodeDatabase], n_bits: int | None = None) -> int:
+    """Bits of the codes of all databases, which are ``n_bits`` if that is given.
+
+    Raises
+    ------
+    CodesError
+        If there is no database, or one is of other codes.
+    """
+    if not databases:
+        raise CodesError("expected at least one database, found none")
+    n_bits = databases[0].n_bits if n_bits is None else n_bits
+    for one in databases:
+        if one.n_bits != n_bits:
+            raise CodesError(f"expected a database of {n_bits} bits, found {one.n_bits} bits")
+        # Whoever made the database checked its padding; its pages are not read for it again.
+        check_codes(one.codes[:0], n_bits, "database codes")
+    return n_bits

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.bank import Bank
+from hashkit.bank.reader import Bank
 from hashkit.codesets import label_names
 from hashkit.datasets.imageset import spread_rows
 from hashkit.errors import BankError

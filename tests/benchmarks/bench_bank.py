@@ -20,7 +20,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.bank import Bank, BankHeader, BankWriter
+from hashkit.bank.header import BankHeader
+from hashkit.bank.reader import Bank
+from hashkit.bank.writer import BankWriter
 from hashkit.codes import code_size
 from hashkit.manifest import Manifest
 

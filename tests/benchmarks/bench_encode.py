@@ -21,9 +21,10 @@ import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
-from hashkit.bank import BankSource, hash_names
-from hashkit.cli.machine import processor
+from hashkit.bank.header import BankSource
+from hashkit.bank.names import hash_names
 from hashkit.datasets.imageset import ImageSet
+from hashkit.machine import processor
 from hashkit.manifest import Manifest
 from hashkit.preprocess import IMAGE_SUFFIXES
 from hashkit.runtimes.encoder import Encoder, default_batch_size

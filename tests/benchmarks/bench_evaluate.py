@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.cli.machine import processor
 from hashkit.codes import pack, unpack
 from hashkit.codesets import CodeSet
-from hashkit.evaluation import evaluate, expected_map
+from hashkit.evaluation.evaluator import evaluate, expected_map
+from hashkit.machine import processor
 
 STREAM_ROWS = 10_000_000
 

@@ -22,8 +22,9 @@ import torch
 from bench_training import machine
 
 from hashkit.datasets.sets import default_input_size
-from hashkit.datasets.spec import DataSpec
-from hashkit.runs import Run
+from hashkit.datasets.spec import open_spec
+from hashkit.runs.data_spec import DataSpec
+from hashkit.runs.run import Run
 from hashkit.training.devices import choose_device
 from hashkit.training.prepare import prepare_labelled
 from hashkit.training.recipes import RECIPES
@@ -73,7 +74,7 @@ def comparison(curves: dict[str, list[tuple[float, float]]], target: float) -> s
 def curve(recipe: str, args: argparse.Namespace, device: torch.device) -> list[tuple[float, float]]:
     """(seconds of training, score) at each look."""
     spec = DataSpec(data=args.data, root=args.data_root, protocol=args.protocol)
-    images, split = spec.open()
+    images, split = open_spec(spec)
     height, width = (args.size, args.size) if args.size else default_input_size(images) or (64, 64)
     config = dataclasses.replace(
         RECIPES[recipe].config,

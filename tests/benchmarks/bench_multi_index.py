@@ -5,7 +5,7 @@ python tests/benchmarks/bench_multi_index.py [--rows 1000000,10000000] [--bits 6
 For every number of bits and rows, on three kinds of codes, an index is built, and the same queries
 are searched through it and by a scan, in a batch and one at a time. Times are those of the whole
 search: what the index gives up is scanned for. The answers must be equal. At the end, the parts of
-a search are timed, which gives the constants of `hashkit.multi_index_costs` for this machine.
+a search are timed, which gives the constants of `hashkit.multi_index.costs` for this machine.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.cli.machine import processor
 from hashkit.codes import code_size
-from hashkit.index import search
 from hashkit.kernels.arrays import read_only
-from hashkit.multi_index import MultiIndex
-from hashkit.multi_index_costs import COSTS
+from hashkit.machine import processor
+from hashkit.multi_index.costs import COSTS
+from hashkit.multi_index.index import MultiIndex
+from hashkit.retrieval.search import search
 from hashkit.threads import available_cpus
 
 Codes = NDArray[np.uint8]

@@ -36,7 +36,9 @@ from bench_encode import machine
 from numpy.typing import NDArray
 from PIL import Image
 
-from hashkit.bank import Bank, BankSource, hash_names
+from hashkit.bank.header import BankSource
+from hashkit.bank.names import hash_names
+from hashkit.bank.reader import Bank
 from hashkit.datasets.folders import open_image_folder
 from hashkit.datasets.imageset import ImageSet
 from hashkit.exporters.int8 import to_int8

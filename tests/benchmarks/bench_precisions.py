@@ -19,14 +19,15 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from hashkit.cli.machine import processor
-from hashkit.datasets.spec import DataSpec
+from hashkit.datasets.spec import open_spec
 from hashkit.exporters import samples
 from hashkit.exporters.precision import CONVERSIONS, PrecisionReport, export_precision
 from hashkit.exporters.samples import TrialImages, draw_from_split
-from hashkit.runs import Run
+from hashkit.machine import processor
+from hashkit.runs.data_spec import DataSpec
+from hashkit.runs.run import Run
+from hashkit.runtimes.backends.onnxruntime_session import OnnxRuntimeSession
 from hashkit.runtimes.onnx_file import read_onnx_file
-from hashkit.runtimes.onnxruntime_session import OnnxRuntimeSession
 from hashkit.threads import cpu_affinity
 
 BATCH = 64
@@ -44,7 +45,7 @@ def main() -> None:
     run = Run.open(args.run)
     manifest = read_onnx_file(run.model_path).manifest
     spec = DataSpec.from_dict(run.read_config()["data"])
-    images = draw_from_split(*spec.open(), manifest)
+    images = draw_from_split(*open_spec(spec), manifest)
     print(f"machine   {machine()}")
     print(f"model     {manifest.network}, {manifest.n_bits} bits, {manifest.height} pixels")
     print(f"images    {spec.data}: {args.queries} queries, {args.database} of the database")

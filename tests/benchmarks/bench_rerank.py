@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.bank import Bank
-from hashkit.cli.banks import run_spec
+from hashkit.bank.reader import Bank
 from hashkit.codes import binarize
-from hashkit.evaluation import evaluate
-from hashkit.index import search
-from hashkit.runs import Run
+from hashkit.datasets.spec import open_spec
+from hashkit.evaluation.evaluator import evaluate
+from hashkit.retrieval.search import search
+from hashkit.runs.run import Run
 from hashkit.runtimes.encoder import Encoder
+from hashkit.workflow.training_source import run_spec
 
 
 def average_precision(is_hit: NDArray[np.bool_], n_relevant: NDArray[Any]) -> float:
@@ -41,7 +42,7 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=1000)
     options = parser.parse_args()
     run = Run.open(options.run)
-    images, split = run_spec(run).open()
+    images, split = open_spec(run_spec(run))
     queries, database = Bank.open(run.queries_path), Bank.open(run.bank_path)
     if queries.labels is None or database.labels is None or queries.labels.ndim == 2:
         parser.error("the run needs images of one label each")

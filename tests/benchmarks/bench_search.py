@@ -30,12 +30,12 @@ from numpy.typing import NDArray
 from usearch.index import MetricKind
 from usearch.index import search as usearch_exact
 
-from hashkit.cli.machine import processor
 from hashkit.codes import code_size, pack
 from hashkit.codesets import CodeSet
-from hashkit.index import search
 from hashkit.kernels.bits import popcount
-from hashkit.neighbours import Ranking
+from hashkit.machine import processor
+from hashkit.retrieval.neighbours import Ranking
+from hashkit.retrieval.search import search
 from hashkit.threads import available_cpus, run_parallel
 
 Codes = NDArray[np.uint8]
@@ -253,7 +253,7 @@ def main() -> None:
     faiss.omp_set_num_threads(n_threads)
     print(f"{processor()}, {n_threads} threads, ", end="")
     print(f"Faiss {faiss.__version__}, numba {numba.__version__}, numpy {np.__version__}")
-    from hashkit import scanning_compiled  # noqa: F401  (loaded now, not in the first cell)
+    from hashkit.retrieval import scan_compiled  # noqa: F401  (loaded now, not in the first cell)
 
     found = []
     for one in cells(options):

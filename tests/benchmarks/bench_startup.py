@@ -22,7 +22,9 @@ from pathlib import Path
 import numpy as np
 from bench_encode import export_dnnh, machine, make_jpegs
 
-from hashkit.bank import BankHeader, BankSource, BankWriter, hash_names
+from hashkit.bank.header import BankHeader, BankSource
+from hashkit.bank.names import hash_names
+from hashkit.bank.writer import BankWriter
 from hashkit.datasets.folders import open_image_folder
 from hashkit.runtimes.encoder import Encoder
 

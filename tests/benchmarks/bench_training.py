@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hashkit.cli.machine import processor
-from hashkit.runs import Run
+from hashkit.machine import processor
+from hashkit.runs.config import TrainConfig
+from hashkit.runs.run import Run
 from hashkit.threads import cpu_affinity
-from hashkit.training.config import TrainConfig
 from hashkit.training.data import MemoryPixels, TrainingData
 from hashkit.training.devices import choose_device
 from hashkit.training.trainer import Trainer

@@ -25,15 +25,17 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from browser import WEBGPU_IN_SOFTWARE, WEBGPU_ON_GPU, Site, web_runtime, why_not
 
-from hashkit.bank import Bank, BankSource, hash_names
-from hashkit.cli.machine import processor
+from hashkit.bank.header import BankSource
+from hashkit.bank.names import hash_names
+from hashkit.bank.reader import Bank
 from hashkit.codes import from_hex
 from hashkit.datasets.imageset import ImageSet, spread_rows
 from hashkit.exporters.web.folder import export_web
+from hashkit.machine import processor
 from hashkit.preprocess import IMAGE_SUFFIXES
 from hashkit.runtimes.encoder import Encoder
 from hashkit.runtimes.pipeline import encode_to_bank

@@ -17,14 +17,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hashkit.cli.train_settings import flags, make_config
 from hashkit.datasets.sets import IMAGE_SETS
-from hashkit.datasets.spec import DEFAULT_PROTOCOL
 from hashkit.errors import HashkitError
 from hashkit.report.evaluations import load_evaluation
-from hashkit.runs import Run, write_json
-from hashkit.training.config import TrainConfig
+from hashkit.runs.config import TrainConfig
+from hashkit.runs.data_spec import DEFAULT_PROTOCOL
+from hashkit.runs.run import Run, write_json
 from hashkit.training.recipes import RECIPES
+from hashkit.workflow.settings import flags, make_config
 
 FORMAT_VERSION = 1
 MOST_LOSS_POINTS = 60

@@ -18,17 +18,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hashkit.cli.baseline_features import Block, pixel_blocks
-from hashkit.cli.baselines import baseline_reports
+from hashkit.cli.console import TERMINAL
 from hashkit.datasets.imageset import ImageSet
-from hashkit.datasets.spec import DataSpec
-from hashkit.evaluation import evaluate
-from hashkit.runs import Run
+from hashkit.datasets.spec import open_spec
+from hashkit.evaluation.evaluator import evaluate
+from hashkit.runs.data_spec import DataSpec
+from hashkit.runs.run import Run
 from hashkit.training.checkpoint import LoadedModel, load_model, weights_sha256
+from hashkit.workflow.baseline_features import Block, pixel_blocks
+from hashkit.workflow.baselines import baseline_reports
+from hashkit.workflow.reporter import Reporter
 
 
 class NetworkFeatures:
-    """Features of a network for the images of a set; see `hashkit.cli.baseline_features`."""
+    """Features of a network for the images of a set; see `hashkit.workflow.baseline_features`."""
 
     name = "the same features"
 
@@ -48,7 +51,7 @@ class NetworkFeatures:
         values = self._features(np.zeros((1, *self._size, 3), dtype=np.uint8))
         return int(values.shape[1])
 
-    def prepare(self) -> None:
+    def prepare(self, reporter: Reporter) -> None:
         """Do nothing: features are computed as they are asked for."""
 
     def blocks(self, rows: NDArray[np.int64]) -> Iterator[Block]:
@@ -71,12 +74,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("run", type=Path, help="run folder with an exported model")
     run = Run.open(parser.parse_args().run)
-    images, _ = DataSpec.from_dict(run.read_config()["data"]).open()
+    images, _ = open_spec(DataSpec.from_dict(run.read_config()["data"]))
     reports = baseline_reports(
         run,
         lambda queries, database: evaluate(queries, [database]),
         methods=["itq"],
         features=NetworkFeatures(images, load_model(run.checkpoint_path())),
+        reporter=TERMINAL,
     )
     print(json.dumps({"baselines": [{"name": name, **one.to_dict()} for name, one in reports]}))
 

@@ -11,7 +11,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from hashkit.cli.machine import processor
+from hashkit.machine import processor
 from hashkit.threads import cpu_affinity
 
 PACKAGES = ("hashkit-retrieval", "torch", "timm", "onnxruntime-gpu", "onnxruntime", "numpy")

@@ -8,9 +8,9 @@ from typing import Any, Final
 from published import PROTOCOL, PUBLISHED, SET, Published
 from records import BaselineMean, Comparison, Entry, Result
 
-from hashkit.cli.console import plural
 from hashkit.report.figures import share_text
 from hashkit.report.numbers import MISSING
+from hashkit.workflow.reporter import plural
 
 __all__ = [
     "CLASSIFIER",

@@ -85,7 +85,7 @@ def _root(
     ] = False,
 ) -> None:
     if version:
-        from hashkit import __version__
+        from hashkit._version import __version__
 
         typer.echo(f"hashkit {__version__}")
         raise typer.Exit

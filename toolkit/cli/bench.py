@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from hashkit.cli.console import INTERRUPTED, emit_json, note, progress_bar
-from hashkit.cli.options import JsonOption, ProfileOption, RunOption, RunsOption, parse_integers
+from hashkit.cli.console import INTERRUPTED, TERMINAL, emit_json, note, progress_bar
+from hashkit.cli.options import JsonOption, ProfileOption, RunOption, RunsOption
 from hashkit.errors import ConfigError
-from hashkit.exporters.bench_settings import BenchSettings, Floors
-from hashkit.runs import DEFAULT_RUNS_DIR
+from hashkit.exporters.bench.bench_settings import BenchSettings, Floors
+from hashkit.runs.run import DEFAULT_RUNS_DIR
+from hashkit.workflow.flag_values import parse_integers
 
 if TYPE_CHECKING:
-    from hashkit.cli.bench_subject import TrialSet
-    from hashkit.exporters.bench import BenchRow
-    from hashkit.exporters.contenders import Contender
+    from hashkit.exporters.bench.bench import BenchRow
+    from hashkit.exporters.bench.contenders import Contender
+    from hashkit.workflow.bench import TrialSet
 
 __all__ = ["bench"]
 
@@ -113,8 +114,8 @@ def bench(
       hashkit bench --runtimes onnxruntime,openvino --precisions fp32 --max-flips 10
     """  # noqa: D301
     from hashkit.cli.bench_output import bench_document, print_bench
-    from hashkit.cli.bench_subject import BenchSubject, WantedImages
-    from hashkit.exporters.contenders import Wanted, contenders
+    from hashkit.exporters.bench.contenders import Wanted, contenders
+    from hashkit.workflow.bench import BenchSubject, WantedImages
 
     wanted = Wanted(_names(runtimes), _names(precisions), device)
     floors = Floors(max_flips, min_map)
@@ -127,7 +128,7 @@ def bench(
         profile=profile,
     )
     wanted_images = WantedImages(images, random, queries, database)
-    subject = BenchSubject.open(model or [], run, runs)
+    subject = BenchSubject.open(model or [], run, runs, TERMINAL)
     measured = contenders(subject.candidates, wanted, subject.checkpoint())
     trial = subject.images(wanted_images)
     if min_map is not None and not trial.sample.has_labels:
@@ -148,7 +149,7 @@ def _measure(
     contenders: Sequence[Contender], trial: TrialSet, settings: BenchSettings, floors: Floors
 ) -> list[BenchRow]:
     """Measure with progress; Ctrl-C ends it, and the process that is measuring."""
-    from hashkit.exporters.bench import bench as measure
+    from hashkit.exporters.bench.bench import bench as measure
 
     title = ""
 

@@ -9,13 +9,13 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
-from hashkit import __version__
-from hashkit.cli.bench_subject import BenchSubject, TrialSet
-from hashkit.cli.machine import describe_machine
-from hashkit.exporters.bench import BenchRow
-from hashkit.exporters.bench_settings import BenchSettings, Floors
-from hashkit.exporters.contenders import Wanted
+from hashkit._version import __version__
+from hashkit.exporters.bench.bench import BenchRow
+from hashkit.exporters.bench.bench_settings import BenchSettings, Floors
+from hashkit.exporters.bench.contenders import Wanted
+from hashkit.machine import describe_machine
 from hashkit.report.bench_table import Column, columns_of, facts_of, notes_of, table_of
+from hashkit.workflow.bench import BenchSubject, TrialSet
 
 __all__ = ["bench_document", "print_bench", "problems_of"]
 

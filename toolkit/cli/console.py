@@ -9,23 +9,22 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
 from hashkit.errors import MissingExtraError
+from hashkit.workflow.reporter import ProgressBar, Reporter
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 __all__ = [
     "INTERRUPTED",
-    "ProgressBar",
+    "TERMINAL",
     "all_or_nothing",
     "emit_json",
-    "file_size",
     "note",
-    "plural",
     "progress_bar",
     "require",
 ]
@@ -52,21 +51,6 @@ def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def plural(count: int, noun: str) -> str:
-    """A count and its noun: ``1 image``, ``1,200 images``."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
-
-
-def file_size(n_bytes: int) -> str:
-    """Bytes in a unit that suits them: ``12 bytes``, ``3.4 MB``."""
-    size, unit = float(n_bytes), "bytes"
-    for larger in ("KB", "MB", "GB", "TB"):
-        if size < 1000:
-            break
-        size, unit = size / 1000, larger
-    return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"
-
-
 def emit_json(document: Mapping[str, Any]) -> None:
     """Print one JSON document on standard output.
 
@@ -89,14 +73,6 @@ def require(package: str, extra: str, purpose: str) -> None:
         is_there = False
     if not is_there:
         raise MissingExtraError(package, extra, purpose)
-
-
-class ProgressBar(Protocol):
-    """Progress of one long task."""
-
-    def update(self, done: int, detail: str = "") -> None:
-        """Say how much is done, and what else there is to say."""
-        ...
 
 
 @contextlib.contextmanager
@@ -124,6 +100,22 @@ def progress_bar(title: str, total: int, unit: str, start: int = 0) -> Iterator[
         lines = _PlainLines(title, total, unit, start)
         yield lines
         lines.finish()
+
+
+class _Terminal:
+    """What the workflow says, on standard error."""
+
+    def note(self, text: str) -> None:
+        note(text)
+
+    def progress(
+        self, title: str, total: int, unit: str, start: int = 0
+    ) -> contextlib.AbstractContextManager[ProgressBar]:
+        return progress_bar(title, total, unit, start)
+
+
+TERMINAL: Final[Reporter] = _Terminal()
+"""Notes and progress on standard error."""
 
 
 class _Rate:

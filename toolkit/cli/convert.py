@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hashkit.cli.console import all_or_nothing, emit_json, note, plural, progress_bar
+from hashkit.cli.console import all_or_nothing, emit_json, note, progress_bar
 from hashkit.cli.options import JsonOption
+from hashkit.workflow.reporter import plural
 
 if TYPE_CHECKING:
     from hashkit.codesets import CodeDatabase

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from hashkit.cli.console import emit_json, note, plural
+from hashkit.cli.console import emit_json, note
 from hashkit.cli.options import JsonOption
 from hashkit.errors import BankError, ConfigError
+from hashkit.workflow.reporter import plural
 
 __all__ = ["delete"]
 
@@ -39,7 +40,8 @@ def delete(
       hashkit delete bank.h5 --rows 3,7-9
       hashkit delete bank.h5 --rows 3,7-9 --restore
     """  # noqa: D301
-    from hashkit.bank import Bank, delete_rows, restore_rows
+    from hashkit.bank.deletion import delete_rows, restore_rows
+    from hashkit.bank.reader import Bank
 
     if not name and rows is None:
         raise ConfigError("say which rows: --name NAME, or --rows 3,7-9")
@@ -77,7 +79,7 @@ def _tell(
 
 def _rows_of(bank: Path, names: Sequence[str], wanted: Sequence[str]) -> list[int]:
     """Rows of names, all of which must be there."""
-    from hashkit.bank import rows_named
+    from hashkit.bank.deletion import rows_named
 
     if not wanted:
         return []

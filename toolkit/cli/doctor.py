@@ -30,7 +30,7 @@ def doctor(json: JsonOption = False) -> None:
       hashkit doctor
       hashkit doctor --json
     """  # noqa: D301
-    from hashkit.cli.doctor_checks import check_installation
+    from hashkit.workflow.installation import check_installation
 
     checks = check_installation()
     is_well = all(check.status != "broken" for check in checks)

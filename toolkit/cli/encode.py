@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from hashkit.cli.console import emit_json
+from hashkit.cli.console import TERMINAL, emit_json
 from hashkit.cli.options import (
     BatchSizeOption,
     DataRootOption,
@@ -25,7 +25,7 @@ from hashkit.cli.options import (
     parse_batch_size,
 )
 from hashkit.errors import ConfigError
-from hashkit.runs import DEFAULT_RUNS_DIR
+from hashkit.runs.run import DEFAULT_RUNS_DIR
 from hashkit.runtimes.settings import RuntimeSettings
 
 __all__ = ["encode"]
@@ -80,8 +80,8 @@ def encode(
       hashkit encode
       hashkit encode photos/ --model model.onnx --out photos.h5
     """  # noqa: D301
-    from hashkit.cli.encoding import EncodeOptions, encode_run_part, load_encoder
-    from hashkit.cli.locate import find_exported, find_model, run_model
+    from hashkit.workflow.encoding import EncodeOptions, encode_run_part, load_encoder
+    from hashkit.workflow.models import find_exported, find_model, run_model
 
     if append and overwrite:
         raise ConfigError("--append keeps the bank's rows and --overwrite does not: choose one")
@@ -107,17 +107,18 @@ def encode(
                 "--append": append,
             }
         )
-        found = find_exported(run, runs)
-        encoder = load_encoder(run_model(found), settings)
+        found = find_exported(run, runs, TERMINAL)
+        encoder = load_encoder(run_model(found), settings, TERMINAL)
         reports = [
-            encode_run_part(found, name, encoder, options) for name in ("queries", "database")
+            encode_run_part(found, name, encoder, options, TERMINAL)
+            for name in ("queries", "database")
         ]
     else:
         if out is None:
             raise ConfigError("--out is missing: which bank are the codes to be written to?")
         if part != "all" and not protocol:
             raise ConfigError(f"--part {part} is a part of a split: choose one with --protocol")
-        encoder = load_encoder(find_model(model, run, runs), settings)
+        encoder = load_encoder(find_model(model, run, runs, TERMINAL), settings, TERMINAL)
         reports = [
             _encode_named(
                 images, data_root, protocol, part, split_seed, download, encoder, out, options
@@ -146,13 +147,16 @@ def _encode_named(
     out: Path,
     options: Any,
 ) -> Any:
-    from hashkit.cli.encoding import encode_set
     from hashkit.datasets.sets import open_image_set
-    from hashkit.datasets.spec import DataSpec
+    from hashkit.datasets.spec import open_spec, with_absolute_paths
+    from hashkit.runs.data_spec import DataSpec
+    from hashkit.workflow.encoding import encode_set
 
-    spec = DataSpec(data, str(root) if root else None, protocol=protocol, seed=seed).absolute()
+    spec = with_absolute_paths(
+        DataSpec(data, str(root) if root else None, protocol=protocol, seed=seed)
+    )
     if protocol:
-        images, split = spec.open(download=download)
+        images, split = open_spec(spec, download=download)
         images = images.subset(split.part(part))
     else:
         images = open_image_set(spec.data, root=root, download=download)
@@ -165,4 +169,5 @@ def _encode_named(
         protocol=protocol,
         part=part,
         seed=seed if protocol else None,
+        reporter=TERMINAL,
     )

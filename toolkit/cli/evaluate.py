@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from hashkit.cli.console import emit_json, note, progress_bar
+from hashkit.cli.console import TERMINAL, emit_json, note, progress_bar
 from hashkit.cli.options import (
     BatchSizeOption,
     DeviceOption,
@@ -20,20 +20,20 @@ from hashkit.cli.options import (
     RuntimeOption,
     WorkersOption,
     parse_batch_size,
-    parse_integers,
 )
 from hashkit.errors import ConfigError
-from hashkit.runs import DEFAULT_RUNS_DIR, Run
+from hashkit.runs.run import DEFAULT_RUNS_DIR, Run
 from hashkit.runtimes.settings import RuntimeSettings
+from hashkit.workflow.flag_values import parse_integers
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hashkit.cli.subject import Subject
     from hashkit.codesets import CodeDatabase
-    from hashkit.evaluation import Report, WithoutRelevant
+    from hashkit.evaluation.evaluator import Report, WithoutRelevant
     from hashkit.report.evaluations import Evaluation
+    from hashkit.workflow.evaluation import Subject
 
 __all__ = ["evaluate"]
 
@@ -112,7 +112,7 @@ def evaluate(
       hashkit evaluate queries.h5 bank.h5 --json
       hashkit evaluate q.txt db.txt --query-labels ql.txt --database-labels dl.txt
     """  # noqa: D301
-    from hashkit.cli.evaluation_tables import print_evaluations
+    from hashkit.cli.evaluate_output import print_evaluations
     from hashkit.report.evaluations import differences, load_evaluation, renamed_apart
 
     conventions = _Conventions(
@@ -131,7 +131,7 @@ def evaluate(
         subject = _run_subject(run, runs, settings, num_workers)
     else:
         subject = _file_subject(query, database, query_labels, database_labels)
-    subject.warn_of_other_models()
+    subject.warn_of_other_models(TERMINAL)
     report = conventions.measure(subject.queries, subject.databases)
     own = subject.evaluation(report)
     if subject.run is not None:
@@ -151,7 +151,7 @@ def evaluate(
 
 @dataclasses.dataclass(frozen=True)
 class _Conventions:
-    """How everything is measured that one call measures; see `hashkit.evaluation.evaluate`."""
+    """How everything is measured that one call measures; see `hashkit.evaluate`."""
 
     convention: str
     cutoffs: tuple[int, ...] | None
@@ -160,7 +160,7 @@ class _Conventions:
 
     def measure(self, queries: CodeDatabase, databases: Sequence[CodeDatabase]) -> Report:
         """Evaluate, with progress."""
-        from hashkit.evaluation import evaluate as evaluate_codes
+        from hashkit.evaluation.evaluator import evaluate as evaluate_codes
 
         with progress_bar("evaluating", 2 * sum(map(len, databases)), "rows") as bar:
             return evaluate_codes(
@@ -177,10 +177,10 @@ class _Conventions:
 def _run_subject(
     run: Path | None, runs: Path, settings: RuntimeSettings, n_workers: int | None
 ) -> Subject:
-    from hashkit.cli.locate import find_exported
-    from hashkit.cli.subject import Subject
+    from hashkit.workflow.evaluation import Subject
+    from hashkit.workflow.models import find_exported
 
-    return Subject.of_run(find_exported(run, runs), settings, n_workers)
+    return Subject.of_run(find_exported(run, runs, TERMINAL), settings, n_workers, TERMINAL)
 
 
 def _file_subject(
@@ -189,8 +189,8 @@ def _file_subject(
     query_labels: Path | None,
     database_labels: Path | None,
 ) -> Subject:
-    from hashkit.cli.subject import Subject
     from hashkit.formats import open_codes
+    from hashkit.workflow.evaluation import Subject
 
     if not database:
         raise ConfigError("name the database beside the queries: hashkit evaluate QUERY DATABASE")
@@ -213,14 +213,15 @@ def _keep(evaluation: Evaluation, run: Run) -> None:
 def _baselines(
     subject: Subject, conventions: _Conventions, settings: RuntimeSettings
 ) -> list[Evaluation]:
-    from hashkit.cli.baselines import baseline_reports
     from hashkit.report.evaluations import Evaluation
+    from hashkit.workflow.baselines import baseline_reports
 
     assert subject.run is not None  # noqa: S101 - by the check of --baselines
     reports = baseline_reports(
         subject.run,
         lambda queries, database: conventions.measure(queries, [database]),
         settings=settings,
+        reporter=TERMINAL,
     )
     return [Evaluation(name, report.to_dict(), is_baseline=True) for name, report in reports]
 
@@ -243,9 +244,9 @@ def _save_page(
     subject: Subject,
     average_precision: NDArray[np.float64],
 ) -> None:
-    from hashkit.cli.images import RowImages
     from hashkit.report.examples import find_examples
     from hashkit.report.page import PageContent, save_page
+    from hashkit.workflow.row_images import RowImages
 
     own, *others = evaluations
     examples = find_examples(

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hashkit.cli.console import emit_json, note, require
+from hashkit.cli.console import TERMINAL, emit_json, note, require
 from hashkit.cli.options import JsonOption, RunOption, RunsOption
 from hashkit.errors import ConfigError
-from hashkit.runs import DEFAULT_RUNS_DIR, Run
+from hashkit.runs.run import DEFAULT_RUNS_DIR, Run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,7 +74,7 @@ def export(
       hashkit export --onnx --precision int8
       hashkit export --web site/
     """  # noqa: D301
-    from hashkit.cli.locate import find_exported, find_run
+    from hashkit.workflow.models import find_exported, find_run
 
     if web is not None:
         _refuse_with_web(
@@ -89,7 +89,9 @@ def export(
         from hashkit.cli.web import check_web, export_web_page
 
         runtime = check_web(web, web_runtime)
-        document = export_web_page(find_exported(run, runs), web, runtime, web_images, web_gpu)
+        document = export_web_page(
+            find_exported(run, runs, TERMINAL), web, runtime, web_images, web_gpu
+        )
         if json:
             emit_json(document)
         return
@@ -103,12 +105,14 @@ def export(
                 f"--checkpoint does not go with --precision {precision}, which is made from the "
                 "run's model.onnx: hashkit export --onnx --checkpoint FILE first"
             )
-        document = _export_precision(find_exported(run, runs), path, precision, allow_loss)
+        document = _export_precision(
+            find_exported(run, runs, TERMINAL), path, precision, allow_loss
+        )
     else:
         if allow_loss:
             raise ConfigError("--allow-loss goes with --precision fp16 or int8: fp32 loses nothing")
         _require_torch()
-        document = _export_fp32(find_run(run, runs), path, checkpoint)
+        document = _export_fp32(find_run(run, runs, TERMINAL), path, checkpoint)
     if json:
         emit_json(document)
 
@@ -142,12 +146,12 @@ def _export_precision(
 ) -> dict[str, Any]:
     """Make another precision of the run's model, which is exported first if it is not there."""
     require("onnx", "train", f"hashkit export --precision {precision}")
-    from hashkit.cli.precisions import export_run_precision
+    from hashkit.workflow.precisions import export_run_precision
 
     if not run.model_path.is_file():
         _require_torch()
         _export_fp32(run, None, None)
-    return export_run_precision(run, path, precision, allow_loss)
+    return export_run_precision(run, path, precision, allow_loss, TERMINAL)
 
 
 def _refuse_with_web(given: Mapping[str, object]) -> None:
@@ -170,10 +174,11 @@ def _real_images(run: Run, manifest: Manifest) -> NDArray[np.uint8]:
 
 
 def _training_images(run: Run) -> ImageSet:
-    from hashkit.cli.material import Material
+    from hashkit.datasets.spec import open_spec
+    from hashkit.workflow.training_source import Material
 
     material = Material.of_run(run)
     if material.triplets is not None:
         return material.read_triplets()[0]
-    images, split = material.spec.open()
+    images, split = open_spec(material.spec)
     return images.subset(split.training)

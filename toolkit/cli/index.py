@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from hashkit.cli.console import all_or_nothing, emit_json, file_size, note, plural, progress_bar
+from hashkit.cli.console import all_or_nothing, emit_json, note, progress_bar
 from hashkit.cli.options import JsonOption
 from hashkit.errors import ConfigError, IndexMismatchError
+from hashkit.workflow.reporter import file_size, plural
 
 __all__ = ["index"]
 
@@ -38,8 +39,8 @@ def index(
 
 
 def _build(path: Path, *, overwrite: bool) -> dict[str, object]:
-    from hashkit.bank import Bank
-    from hashkit.multi_index import MultiIndex, index_path
+    from hashkit.bank.reader import Bank
+    from hashkit.multi_index.index import MultiIndex, index_path
 
     target = index_path(path)
     with Bank.open(path) as opened:

@@ -29,7 +29,7 @@ def info(
       hashkit info runs/first model.onnx codes.parquet
       hashkit info bank.h5 --json
     """  # noqa: D301
-    from hashkit.cli.info_tables import print_facts
+    from hashkit.cli.info_output import print_facts
 
     found = [_facts(path) for path in paths]
     if json:
@@ -40,10 +40,10 @@ def info(
 
 
 def _facts(path: Path) -> dict[str, Any]:
-    from hashkit.cli.facts import bank_facts, codes_facts, model_facts
-    from hashkit.cli.run_facts import run_facts
     from hashkit.formats import FORMATS, format_of
     from hashkit.formats.bank import BANK
+    from hashkit.workflow.file_facts import bank_facts, codes_facts, model_facts
+    from hashkit.workflow.run_facts import run_facts
 
     if path.is_dir():
         if not (path / "config.json").is_file():

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from hashkit.cli.console import emit_json, note, plural
-from hashkit.cli.images import RowImages
+from hashkit.cli.console import TERMINAL, emit_json, note
 from hashkit.cli.options import (
     BankOption,
     BatchSizeOption,
@@ -26,17 +25,19 @@ from hashkit.cli.options import (
     parse_batch_size,
 )
 from hashkit.errors import BankMismatchError, ImageError, RunError
-from hashkit.runs import DEFAULT_RUNS_DIR, Run
+from hashkit.runs.run import DEFAULT_RUNS_DIR, Run
 from hashkit.runtimes.settings import RuntimeSettings
+from hashkit.workflow.reporter import plural
+from hashkit.workflow.row_images import RowImages
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hashkit.bank import Bank
-    from hashkit.cli.results import Hit, Query
-    from hashkit.index import Engine
-    from hashkit.neighbours import Neighbours, Ranking
+    from hashkit.bank.reader import Bank
+    from hashkit.cli.search_output import Hit, Query
+    from hashkit.retrieval.neighbours import Neighbours, Ranking
+    from hashkit.retrieval.search import Engine
     from hashkit.runtimes.encoder import Encoder
 
 __all__ = ["search"]
@@ -92,9 +93,9 @@ def search(
     """  # noqa: D301
     import numpy as np
 
-    from hashkit.cli.narrowing import open_index, rows_of_labels
-    from hashkit.cli.results import Result, draw_results, print_results
-    from hashkit.index import search as search_codes
+    from hashkit.cli.search_output import Result, draw_results, print_results
+    from hashkit.retrieval.search import search as search_codes
+    from hashkit.workflow.narrowing import open_index, rows_of_labels
 
     settings = RuntimeSettings(
         runtime, device, profile=profile, batch_size=parse_batch_size(batch_size)
@@ -110,7 +111,7 @@ def search(
         where=rows_of_labels(place.banks, label) if label else None,
         logits=np.stack([place.logits(one) for one in queries]) if rerank else None,
         engine=cast("Engine", engine),
-        index=None if engine == "scan" else open_index(place.banks),
+        index=None if engine == "scan" else open_index(place.banks, TERMINAL),
     )
     results = [
         Result(one, hits) for one, hits in zip(queries, _hits(found, place.banks), strict=True)
@@ -149,14 +150,14 @@ class _Place:
         settings: RuntimeSettings,
         n_workers: int | None,
     ) -> None:
-        from hashkit.bank import Bank
-        from hashkit.cli.locate import find_exported
+        from hashkit.bank.reader import Bank
+        from hashkit.workflow.models import find_exported
 
         self._settings = settings
         self._n_workers = n_workers
         self._run: Run | None = None
         if not banks or model is None:
-            self._run = find_exported(run, runs)
+            self._run = find_exported(run, runs, TERMINAL)
         self.image = RowImages(self._run)
         self._model = model
         if not banks:
@@ -166,20 +167,22 @@ class _Place:
     def _run_bank(
         self, part: Literal["queries", "database"], encoder: Encoder | None = None
     ) -> Path:
-        from hashkit.cli.banks import run_bank
+        from hashkit.workflow.banks import run_bank
 
         assert self._run is not None  # noqa: S101 - by __init__
-        return run_bank(self._run, part, self._settings, encoder, self._n_workers)
+        return run_bank(
+            self._run, part, self._settings, encoder, self._n_workers, reporter=TERMINAL
+        )
 
     @functools.cached_property
     def _encoder(self) -> Encoder:
-        from hashkit.cli.encoding import load_encoder
-        from hashkit.cli.locate import run_model
+        from hashkit.workflow.encoding import load_encoder
+        from hashkit.workflow.models import run_model
 
         if self._model is not None:
-            return load_encoder(self._model, self._settings)
+            return load_encoder(self._model, self._settings, TERMINAL)
         assert self._run is not None  # noqa: S101 - by __init__
-        return load_encoder(run_model(self._run), self._settings)
+        return load_encoder(run_model(self._run), self._settings, TERMINAL)
 
     def query(self, name: str) -> Query:
         """Query of an image file, or of a name in the run's queries.
@@ -191,7 +194,7 @@ class _Place:
         BankMismatchError
             If a bank was made by another model.
         """
-        from hashkit.cli.results import Query
+        from hashkit.cli.search_output import Query
 
         path = Path(name)
         if not path.exists() and (known := self._known_query(name)) is not None:
@@ -226,8 +229,8 @@ class _Place:
                 )
 
     def _known_query(self, name: str) -> Query | None:
-        from hashkit.bank import Bank
-        from hashkit.cli.results import Query
+        from hashkit.bank.reader import Bank
+        from hashkit.cli.search_output import Query
         from hashkit.codesets import label_names
 
         if self._run is None:
@@ -251,7 +254,7 @@ class _Place:
 
 def _hits(found: Ranking | Neighbours, banks: Sequence[Bank]) -> Iterator[list[Hit]]:
     """Hits of each query."""
-    from hashkit.neighbours import Ranking
+    from hashkit.retrieval.neighbours import Ranking
 
     columns = (*found.locate(), found.rows, found.distances)
     if isinstance(found, Ranking):
@@ -264,7 +267,7 @@ def _hits(found: Ranking | Neighbours, banks: Sequence[Bank]) -> Iterator[list[H
 
 
 def _hit(bank: Bank, bank_row: int, row: int, distance: int) -> Hit:
-    from hashkit.cli.results import Hit
+    from hashkit.cli.search_output import Hit
     from hashkit.codesets import label_names
 
     bank_row = int(bank_row)

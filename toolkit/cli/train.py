@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hashkit.cli.console import emit_json, note, plural, progress_bar, require
+from hashkit.cli.console import TERMINAL, emit_json, note, progress_bar, require
 from hashkit.cli.options import (
     DataRootOption,
     DownloadOption,
@@ -22,12 +22,14 @@ from hashkit.cli.options import (
     StrictOption,
     WorkersOption,
 )
-from hashkit.cli.train_settings import flags, with_settings
+from hashkit.cli.train_options import with_settings
 from hashkit.errors import ConfigError
-from hashkit.runs import DEFAULT_RUNS_DIR, Run, write_json
+from hashkit.runs.run import DEFAULT_RUNS_DIR, Run, write_json
+from hashkit.workflow.reporter import plural
+from hashkit.workflow.settings import flags
 
 if TYPE_CHECKING:
-    from hashkit.datasets.spec import DataSpec
+    from hashkit.runs.data_spec import DataSpec
     from hashkit.training.progress import StepReport, TrainResult
     from hashkit.training.trainer import Trainer
 
@@ -129,22 +131,25 @@ def train(
     """  # noqa: D301
     require("torch", "train", "hashkit train")
     require("safetensors", "train", "hashkit train")
-    from hashkit.cli import recipe_tables, trainers
-    from hashkit.cli.material import Material
+    from hashkit.cli import train_output
+    from hashkit.workflow import training
+    from hashkit.workflow.training_source import Material
 
     if list_recipes:
-        recipe_tables.show_recipes(json)
+        train_output.show_recipes(json)
         return
-    reading = trainers.Reading(num_workers, strict, download)
+    reading = training.Reading(num_workers, strict, download)
     settings = {key: value for key, value in given.items() if value is not None}
     if resume:
         _refuse_changes(locals())
-        trainer = trainers.resume(run, runs, settings, device=device, reading=reading)
+        trainer = training.resume(
+            run, runs, settings, device=device, reading=reading, reporter=TERMINAL
+        )
     else:
         if run is not None:
             raise ConfigError("--run goes with --resume; a new run is named with --name")
         _check_name(name, runs)
-        trainer = trainers.begin(
+        trainer = training.begin(
             Material(_spec(locals()), triplets.absolute() if triplets else None),
             settings,
             size=size,
@@ -152,6 +157,7 @@ def train(
             name=name,
             device=device,
             reading=reading,
+            reporter=TERMINAL,
         )
     if trainer.step >= trainer.n_steps and trainer.run.summary_path.is_file():
         _tell_again(trainer.run, json)
@@ -177,13 +183,13 @@ def _check_name(name: str | None, runs: Path) -> None:
 
 
 def _spec(options: Mapping[str, Any]) -> DataSpec:
-    from hashkit.datasets.protocols import ProtocolOptions
-    from hashkit.datasets.spec import DataSpec
+    from hashkit.datasets.spec import with_absolute_paths
+    from hashkit.runs.data_spec import DataSpec, ProtocolOptions
 
     def text(path: Path | None) -> str | None:
         return None if path is None else str(path)
 
-    return DataSpec(
+    spec = DataSpec(
         data=options["data"],
         root=text(options["data_root"]),
         protocol=options["protocol"],
@@ -199,7 +205,8 @@ def _spec(options: Mapping[str, Any]) -> DataSpec:
         ),
         query_list=text(options["query_list"]),
         training_list=text(options["training_list"]),
-    ).absolute()
+    )
+    return with_absolute_paths(spec)
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:
@@ -285,7 +292,7 @@ def _finish(trainer: Trainer, result: TrainResult, as_json: bool) -> None:
 
 def _show_next(run: Run) -> None:
     """Name the export command of a trained run, or of the runs that it is split into."""
-    from hashkit.training.splitting import split_run
+    from hashkit.training.per_length_runs import split_run
 
     for ready in split_run(run):
         note(f"next: hashkit export --onnx --run {ready.path}")

@@ -5,17 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hashkit.bank import Bank
-from hashkit.cli.banks import run_bank
-from hashkit.cli.console import all_or_nothing, file_size, note, plural, progress_bar
-from hashkit.cli.images import RowImages
-from hashkit.cli.locate import run_model
+from hashkit.bank.reader import Bank
+from hashkit.cli.console import TERMINAL, all_or_nothing, note, progress_bar
 from hashkit.exporters.web.folder import check_target, export_web
 from hashkit.exporters.web.images import live_rows
 from hashkit.exporters.web.pixels import check_rule
 from hashkit.exporters.web.runtime import find_runtime
-from hashkit.runs import Run
+from hashkit.runs.run import Run
 from hashkit.runtimes.onnx_file import read_onnx_file
+from hashkit.workflow.banks import run_bank
+from hashkit.workflow.models import run_model
+from hashkit.workflow.reporter import file_size, plural
+from hashkit.workflow.row_images import RowImages
 
 __all__ = ["check_web", "export_web_page"]
 
@@ -41,7 +42,7 @@ def export_web_page(
     """
     model = run_model(run)
     check_rule(read_onnx_file(model).manifest)  # before a database is encoded for nothing
-    with Bank.open(run_bank(run, "database")) as bank:
+    with Bank.open(run_bank(run, "database", reporter=TERMINAL)) as bank:
         find = RowImages(run)
         n_taken = len(live_rows(bank, n_images))
         with (

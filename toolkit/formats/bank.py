@@ -16,13 +16,13 @@ from hashkit.formats.rows import live_codes, live_labels, live_names
 from hashkit.meter import Meter
 
 if TYPE_CHECKING:
-    from hashkit.bank_build import RowBlock
+    from hashkit.bank.build import RowBlock
 
 __all__ = ["BANK"]
 
 
 def _read(path: Path, n_bits: int | None) -> CodeDatabase:
-    from hashkit.bank import Bank  # here, since codes made elsewhere need no h5py
+    from hashkit.bank.reader import Bank  # here, since codes made elsewhere need no h5py
 
     bank: CodeDatabase = Bank.open(path)
     if n_bits not in (None, bank.n_bits):
@@ -37,7 +37,8 @@ def _write(
     overwrite: bool = False,
     progress: WriteProgress | None = None,
 ) -> None:
-    from hashkit.bank import build_bank, encode_names
+    from hashkit.bank.build import build_bank
+    from hashkit.bank.names import encode_names
 
     origin = describe(database)
     build_bank(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from hashkit.bank_header import BankHeader, BankSource, LabelKind
+from hashkit.bank.header import BankHeader, BankSource, LabelKind
 from hashkit.codesets import CodeDatabase, CodeSet, n_live_rows
 from hashkit.errors import CodesError
 
@@ -18,7 +18,7 @@ class Origin:
     Attributes
     ----------
     header, sources
-        As in `hashkit.bank.Bank`.
+        As in `hashkit.bank.reader.Bank`.
     n_consumed, is_complete
         Images of the last list behind the rows, and whether that is all of them.
     """
@@ -40,7 +40,7 @@ def origin_of(database: CodeDatabase) -> Origin | None:
     """Origin of a bank's codes, or of those that kept it; else None."""
     if isinstance(database, CodeSet):
         return database.origin if isinstance(database, StoredCodes) else None
-    from hashkit.bank import Bank  # here, since codes made elsewhere need no h5py
+    from hashkit.bank.reader import Bank  # here, since codes made elsewhere need no h5py
 
     if not isinstance(database, Bank):
         return None

@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.bank_header import header_of
-from hashkit.bank_names import StoredNames
+from hashkit.bank.header import header_of
+from hashkit.bank.names import StoredNames
 from hashkit.codes import check_codes
 from hashkit.errors import CodesError, HashkitError, MissingExtraError
 from hashkit.formats.labels import number_classes

@@ -43,7 +43,7 @@ class Evaluation:
     name
         What it is called in legends and columns.
     fields
-        `hashkit.evaluation.Report.to_dict`'s values.
+        `hashkit.evaluation.evaluator.Report.to_dict`'s values.
     title
         How the codes were made and of which images, without their bits: evaluations of one title
         are joined in the plot over bits. May be empty.

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.codesets import CodeDatabase, label_names, label_numbers
-from hashkit.index import search
 from hashkit.preprocess import ImageSource, decode_usable
+from hashkit.retrieval.search import search
 
 __all__ = ["Example", "ExampleGroup", "ImageFinder", "Picture", "choose_queries", "find_examples"]
 

@@ -27,7 +27,7 @@ def render(template: str, values: Mapping[str, Any]) -> str:
     values
         What it names, besides style sheet, version and time.
     """
-    from hashkit import __version__
+    from hashkit._version import __version__
 
     shared = {
         "style": part("page.css"),

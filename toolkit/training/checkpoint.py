@@ -21,21 +21,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from hashkit.checkpoint_header import HEADER_KEY
 from hashkit.errors import CheckpointError, ConfigError, ModelError
 from hashkit.files import written_whole
 from hashkit.manifest import Manifest
-from hashkit.training.augment import choose_augmentation
-from hashkit.training.config import TrainConfig
-from hashkit.training.model import HashModel
-from hashkit.training.networks import build_network
+from hashkit.runs.checkpoint_header import HEADER_KEY
+from hashkit.runs.config import TrainConfig
+from hashkit.training.model import HashModel, new_model
 
 __all__ = [
     "Checkpoint",
     "LoadedModel",
     "library_versions",
     "load_model",
-    "new_model",
     "read_checkpoint",
     "weights_sha256",
     "write_checkpoint",
@@ -142,33 +139,6 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"{path} is not a checkpoint of hashkit, or damaged: {reason}"
         ) from None
-
-
-def new_model(
-    config: TrainConfig, mean: Tensor, std: Tensor, *, dataset: str, pretrained: bool = False
-) -> HashModel:
-    """Model of the settings.
-
-    Parameters
-    ----------
-    mean, std
-        See `HashModel`.
-    dataset
-        Name of the image set, which may choose the augmentation: what is not mirrored in training
-        is not mirrored later.
-    pretrained
-        Whether to load weights that were trained elsewhere, where the network has some; all
-        other weights are drawn from torch's global generator.
-    """
-    return HashModel(
-        build_network(config.network, dropout=config.dropout, pretrained=pretrained),
-        lengths=config.lengths,
-        size=(config.height, config.width),
-        mean=mean,
-        std=std,
-        standardise=config.standardise,
-        mirror=config.mirror and choose_augmentation(config.augmentation, dataset).flip,
-    )
 
 
 def load_model(path: Path) -> LoadedModel:

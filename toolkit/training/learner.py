@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from hashkit.errors import ConfigError
-from hashkit.training.checkpoint import new_model
-from hashkit.training.config import TrainConfig
+from hashkit.runs.config import TrainConfig
 from hashkit.training.data import TrainingData
 from hashkit.training.losses import LOSSES, Loss, LossValue, build_loss
-from hashkit.training.model import HashModel, input_statistics
+from hashkit.training.model import HashModel, input_statistics, new_model
 from hashkit.training.networks import find_network
 from hashkit.training.networks.base import pooled
 

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hashkit.errors import ConfigError
-from hashkit.training.networks import InputRule, Network
+from hashkit.runs.config import TrainConfig
+from hashkit.training.augment import choose_augmentation
+from hashkit.training.networks import InputRule, Network, build_network
 
-__all__ = ["HashModel", "input_statistics"]
+__all__ = ["HashModel", "input_statistics", "new_model"]
 
 
 class HashModel(nn.Module):
@@ -174,3 +176,30 @@ def input_statistics(
 
 def _per_channel(values: NDArray[np.float64]) -> Tensor:
     return torch.tensor(values.astype(np.float32)).reshape(3, 1, 1)
+
+
+def new_model(
+    config: TrainConfig, mean: Tensor, std: Tensor, *, dataset: str, pretrained: bool = False
+) -> HashModel:
+    """Model of the settings.
+
+    Parameters
+    ----------
+    mean, std
+        See `HashModel`.
+    dataset
+        Name of the image set, which may choose the augmentation: what is not mirrored in training
+        is not mirrored later.
+    pretrained
+        Whether to load weights that were trained elsewhere, where the network has some; all
+        other weights are drawn from torch's global generator.
+    """
+    return HashModel(
+        build_network(config.network, dropout=config.dropout, pretrained=pretrained),
+        lengths=config.lengths,
+        size=(config.height, config.width),
+        mean=mean,
+        std=std,
+        standardise=config.standardise,
+        mirror=config.mirror and choose_augmentation(config.augmentation, dataset).flip,
+    )

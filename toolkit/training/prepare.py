@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.bank import hash_names
+from hashkit.bank.names import hash_names
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.screening import Fault, load_pixels, screen
 from hashkit.datasets.split import holdout
 from hashkit.errors import ConfigError
+from hashkit.runs.config import TrainConfig
 from hashkit.threads import check_threads
-from hashkit.training.config import TrainConfig
 from hashkit.training.data import (
     MEMORY_LIMIT_BYTES,
     MemoryPixels,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from hashkit.errors import ConfigError
-from hashkit.training.config import LOSS_OPTIONS, TrainConfig
+from hashkit.runs.config import LOSS_OPTIONS, TrainConfig
 
 __all__ = ["RECIPES", "Recipe", "settings_of"]
 

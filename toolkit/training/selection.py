@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hashkit.codes import binarize, unpack
 from hashkit.codesets import CodeSet
-from hashkit.evaluation import expected_map
+from hashkit.evaluation.evaluator import expected_map
 from hashkit.training.data import TrainingData
 
 __all__ = ["MAX_REFERENCE_IMAGES", "Encode", "held_out_score"]

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from hashkit.errors import CheckpointError, ConfigError, TrainingError
 from hashkit.manifest import Manifest
-from hashkit.runs import Run
+from hashkit.runs.config import TrainConfig
+from hashkit.runs.run import Run
 from hashkit.training.augment import choose_augmentation
 from hashkit.training.batches import Batch, BatchSource, Varying
 from hashkit.training.checkpoint import (
@@ -30,12 +31,11 @@ from hashkit.training.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from hashkit.training.config import TrainConfig
 from hashkit.training.data import TrainingData, memory_limit
 from hashkit.training.devices import repeatable_kernels, seed_generators, to_device
 from hashkit.training.learner import Learner
 from hashkit.training.losses import LOSSES, LossValue
-from hashkit.training.optimiser import (
+from hashkit.training.optimisers import (
     build_optimiser,
     load_momentum,
     momentum_of,

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 
 from hashkit.errors import ConfigError
+from hashkit.runs.known_names import check_loss_options
 from hashkit.training.losses.base import LearnsFrom, Loss, LossValue, Task
 from hashkit.training.losses.bihalf import BiHalfLoss
 from hashkit.training.losses.cibhash import CibHashLoss
@@ -44,14 +45,6 @@ def loss_options(name: str) -> dict[str, float | str | None]:
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
-def check_options(name: str, options: Mapping[str, float | str]) -> None:
-    """Raise ConfigError if a loss does not have one of the options."""
-    unknown = sorted(options.keys() - loss_options(name).keys())
-    if unknown:
-        known = ", ".join(loss_options(name)) or "no options"
-        raise ConfigError(f"the loss {name} has no {', '.join(unknown)}; it has {known}")
-
-
 def build_loss(name: str, task: Task, options: Mapping[str, float | str]) -> Loss:
     """Loss of a name; what it draws comes from torch's global generator.
 
@@ -60,7 +53,7 @@ def build_loss(name: str, task: Task, options: Mapping[str, float | str]) -> Los
     ConfigError
         If it does not have one of the options, or cannot learn the task.
     """
-    check_options(name, options)
+    check_loss_options(name, options)
     if task.is_multi_label and not LOSSES[name].takes_multi_label:
         able = ", ".join(
             other

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from hashkit.errors import ConfigError
+from hashkit.runs.known_names import split_network
 from hashkit.training.networks.base import InputRule, Network
 from hashkit.training.networks.compact import Compact
 from hashkit.training.networks.dnnh import Dnnh
@@ -99,14 +99,8 @@ def find_network(name: str) -> tuple[NetworkKind, str]:
     ConfigError
         If there is none of this name.
     """
-    kind_name, colon, argument = name.partition(":")
-    kind = NETWORKS.get(kind_name)
-    if kind is None or kind.takes_argument != bool(argument) or bool(colon) != bool(argument):
-        known = ", ".join(
-            f"{known}:NAME" if kind.takes_argument else known for known, kind in NETWORKS.items()
-        )
-        raise ConfigError(f"unknown network {name!r}; known: {known}")
-    return kind, argument
+    kind, argument = split_network(name)
+    return NETWORKS[kind], argument
 
 
 def build_network(name: str, *, dropout: float, pretrained: bool) -> Network:

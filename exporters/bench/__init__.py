@@ -1,0 +1,1 @@
+"""Models in runtimes, measured side by side."""

@@ -1,0 +1,200 @@
+"""What `hashkit bench` is to measure: each model file in each runtime, on each device."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from hashkit.errors import ConfigError
+from hashkit.exporters import torch_model
+from hashkit.manifest import Manifest
+from hashkit.runtimes.measuring.process import WORKER
+from hashkit.runtimes.onnx_file import read_onnx_file
+from hashkit.runtimes.protocol import RUNTIMES
+from hashkit.runtimes.settings import DEVICES
+
+__all__ = ["TORCH", "Candidate", "Contender", "Wanted", "contenders", "read_candidates"]
+
+TORCH: Final = "torch"
+"""Name of the row that is a run's checkpoint in torch."""
+
+_REFERENCE: Final = ("onnxruntime", "cpu")
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """A model file and what it says of itself."""
+
+    path: Path
+    precision: str
+    manifest: Manifest
+
+
+@dataclasses.dataclass(frozen=True)
+class Contender:
+    """A model in a runtime on a device.
+
+    Attributes
+    ----------
+    runtime
+        A name of `hashkit.runtimes.protocol.RUNTIMES`, or `TORCH`.
+    device
+        ``cpu`` or ``cuda``.
+    model, precision
+        The file, and what it says of its arithmetic.
+    worker
+        Module of the process that measures it.
+    is_slow
+        Whether it answers a few of the images alone.
+    weights_sha256
+        Weights that a checkpoint must have; empty for any.
+    """
+
+    runtime: str
+    device: str
+    model: Path
+    precision: str
+    worker: str = WORKER
+    is_slow: bool = False
+    weights_sha256: str = ""
+
+    @property
+    def title(self) -> str:
+        """What it is called in a sentence, its precision left out."""
+        return f"{self.runtime} on {self.device.upper()}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """Which contenders were asked for.
+
+    Attributes
+    ----------
+    runtimes
+        Names; None for all, of which absent ones are no fault.
+    precisions
+        Those of the files; None for all.
+    device
+        ``auto`` for every device that a runtime knows, ``cpu`` or ``cuda``.
+
+    Raises
+    ------
+    ConfigError
+        If a name is unknown, or none is given.
+    """
+
+    runtimes: tuple[str, ...] | None = None
+    precisions: tuple[str, ...] | None = None
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.device not in DEVICES:
+            raise ConfigError(f"unknown device {self.device!r}; known: {', '.join(DEVICES)}")
+        known = [*RUNTIMES, TORCH]
+        for name in self.runtimes or ():
+            if name not in known:
+                raise ConfigError(f"unknown runtime {name!r}; known: {', '.join(known)}")
+        if () in (self.runtimes, self.precisions):
+            raise ConfigError("expected one name or more, found none: leave the option out for all")
+
+
+def read_candidates(paths: Sequence[Path]) -> list[Candidate]:
+    """Describe model files, which must be of one size and as many bits.
+
+    Raises
+    ------
+    ModelError
+        If a file is missing or breaks the contract.
+    ConfigError
+        If two cannot be compared.
+    """
+    found = []
+    for path in paths:
+        file = read_onnx_file(path)
+        found.append(Candidate(path, file.precision, file.manifest))
+        first, last = found[0].manifest, found[-1].manifest
+        for what in ("n_bits", "size", "resize"):
+            if getattr(first, what) != getattr(last, what):
+                raise ConfigError(
+                    f"{found[0].path} and {path} cannot be compared: {what.removeprefix('n_')} "
+                    f"{getattr(first, what)} and {getattr(last, what)}"
+                )
+    return found
+
+
+def contenders(
+    candidates: Sequence[Candidate], wanted: Wanted, checkpoint: Path | None = None
+) -> list[Contender]:
+    """What is to be measured; the first is the reference.
+
+    That is the first model in ONNX Runtime on the CPU, whether it was asked for or not.
+
+    Parameters
+    ----------
+    candidates
+        Model files, one at least; see `read_candidates`.
+    wanted
+        What was asked for.
+    checkpoint
+        What the first model was exported from, if it is there.
+
+    Raises
+    ------
+    ConfigError
+        If something was asked for by name that there cannot be here.
+    """
+    first = candidates[0]
+    chosen = list(_with_precisions(candidates, wanted.precisions))
+    reference = Contender(*_REFERENCE, first.path, first.precision)
+    rows = [reference]
+    for name, kind in RUNTIMES.items():
+        if wanted.runtimes is not None and name not in wanted.runtimes:
+            continue
+        devices = [one for one in kind.devices if wanted.device in ("auto", one)]
+        if not devices and wanted.runtimes is not None:
+            known = " or ".join(kind.devices)
+            raise ConfigError(f"the runtime {name} runs on {known}, not on {wanted.device}")
+        rows += [
+            Contender(name, device, one.path, one.precision, is_slow=kind.is_slow)
+            for device in devices
+            for one in chosen
+        ]
+    rows += _torch(first, wanted, checkpoint)
+    return list(dict.fromkeys(rows))  # the reference may come again
+
+
+def _with_precisions(
+    candidates: Sequence[Candidate], precisions: Sequence[str] | None
+) -> Iterator[Candidate]:
+    found = {one.precision: None for one in candidates}
+    for name in precisions or ():
+        if name not in found:
+            raise ConfigError(
+                f"no model is {name}; found: {', '.join(found)}; "
+                "hashkit export --onnx --precision makes others"
+            )
+    yield from (one for one in candidates if precisions is None or one.precision in precisions)
+
+
+def _torch(first: Candidate, wanted: Wanted, checkpoint: Path | None) -> Iterator[Contender]:
+    """The checkpoint: where it is asked for, or where nothing keeps it from running."""
+    is_named = wanted.runtimes is not None and TORCH in wanted.runtimes
+    if is_named and checkpoint is None:
+        raise ConfigError("the row torch needs a checkpoint: name a run that has one with --run")
+    is_wanted = is_named or (
+        wanted.runtimes is None
+        and wanted.device != "cuda"
+        and (wanted.precisions is None or first.precision in wanted.precisions)
+        and torch_model.why_no_torch() is None
+    )
+    if checkpoint is not None and is_wanted:
+        yield Contender(
+            TORCH,
+            "cpu",
+            checkpoint,
+            first.precision,
+            worker=torch_model.WORKER,
+            weights_sha256=first.manifest.weights_sha256,
+        )

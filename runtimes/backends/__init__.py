@@ -1,0 +1,1 @@
+"""Models in each runtime, a file each."""

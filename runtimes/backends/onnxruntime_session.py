@@ -1,0 +1,204 @@
+"""A model file in ONNX Runtime, on CUDA or the CPU, and never silently on the other one."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from hashkit.errors import DeviceError, ModelError
+from hashkit.runtimes import cuda
+from hashkit.runtimes.backends.fixed_batch import FixedBatch
+from hashkit.runtimes.loaded import LoadedModel, first_line
+from hashkit.runtimes.model_file import ModelFile
+from hashkit.runtimes.settings import RuntimeSettings, batch_size_for
+from hashkit.threads import check_threads
+
+__all__ = ["OnnxRuntimeSession", "create_session", "cuda_options"]
+
+logger = logging.getLogger(__name__)
+
+_CPU: Final = "CPUExecutionProvider"
+_CUDA: Final = "CUDAExecutionProvider"
+_SILENT: Final = 4
+
+
+class OnnxRuntimeSession(LoadedModel):
+    """A model that keeps the contract of docs/model-contract.md, ready to run.
+
+    Parameters
+    ----------
+    path
+        The ONNX file.
+    device
+        ``cpu``; ``cuda``, which fails rather than fall back; or ``auto``: CUDA if the model runs
+        there, else the CPU, with the reason logged. `provider` says what it became.
+    n_threads
+        Threads of one operator on the CPU; None for the cores this process may use.
+    profile
+        What CUDA aims at. ``exact``: fp32, convolutions chosen by rule, and batches of one size
+        (`FixedBatch`), so that an image's bits depend on nothing else. ``fast``: convolutions
+        chosen by timing, and TF32, which rounds the factors of products to 10 bits of mantissa;
+        logits then drift by about 1e-3, and bits flip.
+    batch_size
+        Images a batch of ``exact``; None to choose by input size.
+    log_severity
+        What ONNX Runtime itself writes to standard error: 0 all, 2 warnings, 3 errors, 4 nothing.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, not an ONNX model, or breaks the contract.
+    DeviceError
+        If ``device`` is ``cuda`` and the model cannot run there.
+    ConfigError
+        If device or profile is unknown, or a number less than 1.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        device: str = "auto",
+        *,
+        n_threads: int | None = None,
+        profile: str = "exact",
+        batch_size: int | None = None,
+        log_severity: int = 3,
+    ) -> None:
+        self._settings = RuntimeSettings(
+            device=device, n_threads=n_threads, profile=profile, batch_size=batch_size
+        )
+        self.n_threads = check_threads(n_threads, "n_threads")
+        self._log_severity = log_severity
+        file = ModelFile.read(Path(path))
+        super().__init__(file)
+        if device == "cpu" or not self._open_cuda(file, required=device == "cuda"):
+            self._open_cpu(file)
+
+    @property
+    def name(self) -> str:
+        """Name and version of the runtime."""
+        return f"onnxruntime {onnxruntime.__version__}"
+
+    def _compute(self, images: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any]]:
+        if self._batches is not None:
+            return self._batches.run(images)
+        codes, logits = self._session.run(["code", "logit"], {"image": images})
+        return codes, logits
+
+    def _open_cpu(self, file: ModelFile) -> None:
+        try:
+            session = create_session(file.data, _CPU, {}, self.n_threads, self._log_severity)
+        except Exception as error:
+            raise self._not_loaded(f"ONNX Runtime {onnxruntime.__version__}", error) from None
+        self._accept(file, session, _CPU)
+
+    def _open_cuda(self, file: ModelFile, *, required: bool) -> bool:
+        reason, level = cuda.why_no_cuda(), logging.INFO
+        if reason is None:
+            # From here on there is a GPU, and its owner will want to know why it idles.
+            reason, level = self._try_cuda(file), logging.WARNING
+        if reason is None:
+            return True
+        if required:
+            raise DeviceError(
+                f"CUDA was asked for, but {reason}; use --device cpu, or auto to take what works"
+            )
+        logger.log(level, "running on the CPU: %s", reason)
+        return False
+
+    def _try_cuda(self, file: ModelFile) -> str | None:
+        """Open the model on CUDA; the reason if that does not work."""
+        cuda.load_libraries()
+        options = cuda_options(self._settings.profile)
+        try:
+            session = create_session(
+                file.data, _CUDA, options, self.n_threads, _SILENT, self._log_severity
+            )
+        except Exception as error:
+            return f"ONNX Runtime cannot make a CUDA session ({first_line(error)})"
+        # Where CUDA's libraries do not load, ONNX Runtime gives a CPU session and no error.
+        if _CUDA not in session.get_providers():
+            return (
+                "ONNX Runtime could not load its CUDA provider (CUDA or cuDNN libraries are "
+                "missing or of another version)"
+            )
+        try:
+            self._accept(file, session, _CUDA)
+        except (DeviceError, ModelError) as error:
+            return f"the model does not run there ({error})"
+        return None
+
+    def _accept(self, file: ModelFile, session: Any, provider: str) -> None:
+        """Check the graph against the contract, then that it computes at all."""
+        self._session, self.provider = session, provider
+        self._batches: FixedBatch | None = None
+        self._describe(file, session.get_inputs(), session.get_outputs())
+        if provider == _CUDA and self._settings.profile == "exact":
+            self._batches = self._fixed_batches()
+        if provider == _CUDA and self._settings.profile == "fast" and self.precision == "fp32":
+            self.precision = "tf32"
+        self._try()
+
+    def _fixed_batches(self) -> FixedBatch:
+        size = self._settings.batch_size or batch_size_for(self.manifest, self.provider)
+        try:
+            return FixedBatch(self._session, self.manifest, size, "cuda")
+        except Exception as error:
+            raise DeviceError(
+                f"{self.path}: no buffers for {size} images; use a smaller batch size "
+                f"({first_line(error)})"
+            ) from None
+
+
+def cuda_options(profile: str) -> dict[str, Any]:
+    """Options of ONNX Runtime's CUDA provider in a profile."""
+    if profile == "fast":
+        return {"use_tf32": 1, "cudnn_conv_algo_search": "EXHAUSTIVE"}
+    # An exhaustive search times the kernels, and so picks other ones from run to run.
+    return {"use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}
+
+
+def create_session(
+    model: bytes,
+    provider: str,
+    provider_options: dict[str, Any],
+    n_threads: int,
+    severity: int,
+    severity_after: int | None = None,
+) -> Any:
+    """A session of ONNX Runtime on one provider.
+
+    Parameters
+    ----------
+    model
+        Bytes of an ONNX file.
+    provider, provider_options
+        As ONNX Runtime names them.
+    n_threads
+        Threads of one operator on the CPU.
+    severity
+        What ONNX Runtime writes to standard error: 0 all, 2 warnings, 3 errors, 4 nothing.
+    severity_after
+        The same once the session is made; None for ``severity``.
+    """
+    onnxruntime.set_default_logger_severity(severity)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = severity
+    options.intra_op_num_threads = n_threads
+    options.use_deterministic_compute = True
+    # Waiting threads would burn the cores that the encode pipeline decodes on: with spinning
+    # it reached 92 % of the bare session on two cores, without 96 %, at the same bare rate.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(
+            model, options, providers=[(provider, provider_options)], enable_fallback=0
+        )
+    finally:
+        onnxruntime.set_default_logger_severity(
+            severity if severity_after is None else severity_after
+        )

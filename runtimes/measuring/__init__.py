@@ -1,0 +1,1 @@
+"""Measuring a model in a process of its own."""

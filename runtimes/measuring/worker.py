@@ -1,0 +1,107 @@
+"""The process that measures one model in one runtime, and tells its parent in lines of JSON.
+
+It reads a `MeasuringJob` from the first line of standard input, and lives as long as the parent
+holds that pipe: a parent that is gone, however it went, leaves no orphan. On standard output come
+``{"step": ...}`` for each step, and at last one line with ``status``:
+
+- ``ok``, with ``measurement``;
+- ``absent``, with ``reason``: the runtime or its device is not there;
+- ``failed``, with ``reason``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from hashkit.errors import HashkitError
+from hashkit.runtimes.measuring.measuring import MeasuringJob, OpenEncoder, measure
+from hashkit.runtimes.protocol import RUNTIMES
+from hashkit.runtimes.settings import RuntimeSettings
+
+__all__ = ["main", "serve", "why_absent"]
+
+
+def serve(
+    why_absent: Callable[[MeasuringJob], str | None],
+    opener: Callable[[MeasuringJob], OpenEncoder],
+) -> None:
+    """Do the job that standard input holds.
+
+    Parameters
+    ----------
+    why_absent
+        Why what the job asks for is not here, and the command that installs it; None if it is.
+    opener
+        Gives what opens the job's model.
+    """
+    said = _claim_output()
+    job = MeasuringJob.from_dict(json.loads(sys.stdin.readline()))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    def say(line: dict[str, Any]) -> None:
+        print(json.dumps(line), file=said, flush=True)
+
+    try:
+        reason = why_absent(job)
+        if reason is not None:
+            say({"status": "absent", "reason": reason})
+            return
+        found = measure(opener(job), job, lambda step: say({"step": step}))
+    except HashkitError as error:
+        say({"status": "failed", "reason": str(error)})
+    except Exception as error:  # a damaged package may raise anything when it is loaded
+        text = (str(error).strip() or "no reason given").splitlines()[0]
+        say({"status": "failed", "reason": f"{type(error).__name__}: {text}"})
+    else:
+        say({"status": "ok", "measurement": dataclasses.asdict(found)})
+
+
+def why_absent(runtime: str, device: str) -> str | None:
+    """Why a runtime cannot be had on a device here; None if nothing speaks against it."""
+    reason = RUNTIMES[runtime].why_absent()
+    if reason is None and device == "cuda":
+        from hashkit.runtimes import cuda
+
+        reason = cuda.why_no_cuda()
+    return reason
+
+
+def main() -> None:
+    """Measure a model file in one of `hashkit.runtimes.protocol.RUNTIMES`."""
+    serve(lambda job: why_absent(job.runtime, job.device), _opener)
+
+
+def _opener(job: MeasuringJob) -> OpenEncoder:
+    from hashkit.runtimes.encoder import Encoder
+
+    def open_encoder(batch_size: int | None) -> Encoder:
+        settings = RuntimeSettings(
+            job.runtime, job.device, profile=job.profile, batch_size=batch_size
+        )
+        return Encoder.open(Path(job.model), settings)
+
+    return open_encoder
+
+
+def _claim_output() -> IO[str]:
+    """Standard output for this module alone: what libraries print there goes to standard error."""
+    said = os.fdopen(os.dup(1), "w", encoding="ascii")
+    os.dup2(2, 1)
+    return said
+
+
+def _end_with_parent() -> None:
+    # Not sys.stdin, whose lock this thread would hold when the interpreter shuts down.
+    os.read(0, 1)  # returns when the parent's end of the pipe is closed
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""Killed writers: whatever the moment, the bank opens with what it committed, and goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bank_samples import (
+    DELETIONS,
+    LISTS,
+    assert_is_prefix,
+    deletions_done,
+    run_deletions,
+    run_job,
+)
+
+from hashkit.bank import layout
+from hashkit.bank.deletion import delete_rows
+from hashkit.bank.reader import Bank
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
+
+N_IMAGES = sum(map(len, LISTS.values()))
+
+
+@pytest.fixture(autouse=True)
+def _without_waiting_for_the_disk(monkeypatch):
+    """Fsync protects from power cuts alone, which no test here makes."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def crash():
+    """Run one job under an order of bank_crash.py; returns its answer."""
+    script = Path(__file__).parents[1] / "support" / "bank_crash.py"
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+
+        def order(path: Path, **how: float | str) -> dict[str, bool]:
+            print(json.dumps({"path": str(path), **how}), file=process.stdin, flush=True)
+            return json.loads(process.stdout.readline())
+
+        yield order
+        process.stdin.close()
+
+
+@pytest.fixture(scope="module")
+def unkilled(tmp_path_factory):
+    path = tmp_path_factory.mktemp("unkilled") / "bank.h5"
+    run_job(path)
+    with Bank.open(path) as bank:
+        assert bank.is_complete
+        assert assert_is_prefix(bank) == N_IMAGES
+    return path.read_bytes()
+
+
+def check_survivor(path: Path) -> int:
+    """How many images a bank had taken when its writer was killed."""
+    if not path.exists():
+        return 0
+    with Bank.open(path) as bank:
+        return assert_is_prefix(bank)
+
+
+def finish(path: Path) -> bytes:
+    run_job(path)
+    leftovers = {file.name for file in path.parent.glob(f"*{path.name}*")}
+    assert leftovers == {path.name, f"{path.name}.lock"}
+    return path.read_bytes()
+
+
+def kill_at_each_step(path: Path, crash, unkilled: bytes, stride: int) -> None:
+    least, n_kills, n_in_rebuild = 0, 0, 0
+    for step in range(1, 1_000, stride):
+        path.unlink(missing_ok=True)
+        answer = crash(path, step=step)
+        n_kills += answer["killed"]
+        n_in_rebuild += path.with_name(f".{path.name}.new").exists()
+        done = check_survivor(path)
+        # A later death never leaves less.
+        assert done >= least
+        least = done
+        if step % 5 == 0 or not answer["killed"]:
+            assert finish(path) == unkilled
+        if not answer["killed"]:
+            break
+    assert not answer["error"]
+    assert n_kills > 80 // stride
+    assert n_in_rebuild > 40 // stride
+
+
+def test_a_kill_at_a_quarter_of_all_steps_keeps_what_was_committed(tmp_path, crash, unkilled):
+    kill_at_each_step(tmp_path / "bank.h5", crash, unkilled, stride=4)
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_step_keeps_what_was_committed(tmp_path, crash, unkilled):
+    kill_at_each_step(tmp_path / "bank.h5", crash, unkilled, stride=1)
+
+
+def test_every_kill_in_a_chain_loses_nothing(tmp_path, crash, unkilled):
+    path = tmp_path / "bank.h5"
+    least = 0
+    for _ in range(100):
+        answer = crash(path, step=23)
+        done = check_survivor(path)
+        assert done >= least
+        least = done
+        if not answer["killed"]:
+            break
+    assert not answer["error"]
+    assert finish(path) == unkilled
+
+
+def kill_at_random(path: Path, crash, unkilled: bytes, n_kills: int, seed: int) -> None:
+    started = time.perf_counter()
+    run_job(path.with_name("timed.h5"))
+    whole = time.perf_counter() - started
+    rng = random.Random(seed)  # noqa: S311
+    least, caught = 0, 0
+    for _ in range(n_kills):
+        answer = crash(path, seconds=rng.uniform(0, whole * 0.7))
+        caught += answer["killed"]
+        done = check_survivor(path)
+        assert done >= least
+        least = done
+        if done == N_IMAGES:
+            assert finish(path) == unkilled
+            path.unlink()
+            least = 0
+    assert finish(path) == unkilled
+    assert caught > n_kills / 2
+
+
+def test_kills_at_random_moments(tmp_path, crash, unkilled):
+    kill_at_random(tmp_path / "bank.h5", crash, unkilled, n_kills=40, seed=1)
+
+
+@pytest.mark.slow
+def test_many_kills_at_random_moments(tmp_path, crash, unkilled):
+    kill_at_random(tmp_path / "bank.h5", crash, unkilled, n_kills=1_000, seed=2)
+
+
+# Deleted rows
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_kill_at_any_step_leaves_a_whole_number_of_deletions(
+    tmp_path, crash, version, monkeypatch
+):
+    """Of version 1 too: its first deletion puts another file in its place."""
+    source, path = tmp_path / "source.h5", tmp_path / "bank.h5"
+    monkeypatch.setattr(layout.create_file, "__defaults__", (version,))
+    run_job(source)
+    monkeypatch.undo()
+    least = 0
+    for step in range(1, 100):
+        path.write_bytes(source.read_bytes())
+        answer = crash(path, step=step, job="deletions")
+        done = deletions_done(path)
+        assert done >= least
+        least = done
+        check_survivor(path)
+        run_deletions(path)
+        assert deletions_done(path) == len(DELETIONS) - 1
+        assert check_survivor(path) == N_IMAGES
+        if not answer["killed"]:
+            break
+    assert not answer["error"]
+    assert step > 4 * (len(DELETIONS) - 1)
+
+
+def test_deletions_outlive_a_killed_writer(tmp_path, crash):
+    """A bank grows and is compacted while rows of it are deleted."""
+    path = tmp_path / "bank.h5"
+    crash(path, step=20)
+    delete_rows(path, [0, 2])
+    begun = path.read_bytes()
+    for step in range(1, 400, 5):
+        path.write_bytes(begun)
+        crash(path, step=step)
+        with Bank.open(path) as bank:
+            assert bank.deleted is not None
+            assert np.flatnonzero(bank.deleted).tolist() == [0, 2]
+        if bank.is_complete and len(bank.sources) == 2:
+            break
+    assert check_survivor(path) == N_IMAGES

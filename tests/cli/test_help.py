@@ -1,0 +1,161 @@
+"""What the help says is what there is, and docs/cli.md says the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+from cli_samples import COMMANDS, check_parses, shell_lines, succeed
+
+from hashkit.runs.config import TrainConfig
+from hashkit.workflow.settings import FLAGS
+
+PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+
+
+def options(command: str) -> list:
+    """Options of a command, `--help` left out."""
+    return [param for param in COMMANDS[command].params if param.param_type_name == "option"]
+
+
+def flags(command: str) -> set[str]:
+    """Long options of a command, negative forms included."""
+    found = {
+        flag
+        for option in options(command)
+        for flag in [*option.opts, *option.secondary_opts]
+        if flag.startswith("--")
+    }
+    return found - {"--help"}
+
+
+def examples(command: str) -> list[str]:
+    """The lines of a command's help under Examples."""
+    shown = succeed(f"{command} --help").stdout
+    _, _, after = shown.partition("Example")
+    return [line.strip() for line in after.splitlines() if line.strip().startswith("hashkit ")]
+
+
+def section(command: str) -> str:
+    """The part of the page that is about a command."""
+    found = re.search(rf"^## hashkit {command}\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE)
+    assert found, f"docs/cli.md has no section '## hashkit {command}'"
+    return found[1]
+
+
+def test_the_commands_are_these():
+    assert list(COMMANDS) == [
+        "train",
+        "export",
+        "encode",
+        "search",
+        "evaluate",
+        "bench",
+        "index",
+        "convert",
+        "delete",
+        "info",
+        "doctor",
+    ]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_examples_that_parse(command):
+    shown = examples(command)
+    assert shown
+    for line in shown:
+        check_parses(line)
+    assert any(line.startswith(f"hashkit {command}") for line in shown)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_says_what_it_is(command):
+    for param in COMMANDS[command].params:
+        if param.name != "help":
+            assert param.help, param.name
+            assert param.help.endswith("."), param.name
+
+
+def test_a_wrong_example_would_be_noticed():
+    for line in ("hashkit train --no-such-option", "hashkit fly", "hashkit search --k 3"):
+        with pytest.raises(AssertionError):
+            check_parses(line)
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(TrainConfig)])
+def test_every_setting_of_training_has_a_flag(field):
+    if field in ("height", "width"):
+        assert "--size" in flags("train")
+        return
+    flag = FLAGS.get(field, "--" + field.replace("_", "-"))
+    assert flag in flags("train")
+    (option,) = [option for option in options("train") if flag in option.opts]
+    assert option.name == field
+    assert option.default is None  # so that only what was given is a setting
+
+
+def test_the_overview_names_every_command():
+    shown = succeed("--help").stdout
+    for command in COMMANDS:
+        assert re.search(rf"^\s*{command} ", shown.replace("│", " "), re.MULTILINE)
+
+
+def test_the_version_is_printed():
+    import hashkit
+
+    assert succeed("--version").stdout == f"hashkit {hashkit.__version__}\n"
+
+
+def test_the_page_has_a_section_for_each_command_and_no_other():
+    assert re.findall(r"^## hashkit (\S+)$", PAGE, re.MULTILINE) == list(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_page_lists_exactly_the_options_there_are(command):
+    rows = [line for line in section(command).splitlines() if line.startswith("| `--")]
+    listed = [flag for row in rows for flag in re.findall(r"`(--[\w-]+)", row.split(" | ")[0])]
+    assert sorted(listed) == sorted(flags(command))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_page_gives_the_defaults_there_are(command):
+    """Where the command line has a plain default, the row of the page has it too."""
+    rows = {
+        flag: row
+        for row in section(command).splitlines()
+        if row.startswith("| `--")
+        for flag in re.findall(r"`(--[\w-]+)", row.split(" | ")[0])
+    }
+    settings = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
+    for option in options(command):
+        default = option.default
+        if command == "train" and option.name in settings:
+            default = settings[option.name]
+        if default in (None, "", False) or callable(default):
+            continue
+        if isinstance(default, tuple):
+            default = ",".join(map(str, default))
+        if default is True:
+            default = "yes"
+        cells = [cell.strip().strip("`") for cell in rows[option.opts[0]].split("|")]
+        assert f"{default:g}" in cells if isinstance(default, float) else str(default) in cells, (
+            option.opts
+        )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_page_names_the_arguments(command):
+    for param in COMMANDS[command].params:
+        if param.param_type_name == "argument":
+            assert f"`{param.name.upper()}`" in section(command)
+
+
+def test_every_example_of_the_page_parses():
+    lines = shell_lines(PAGE)
+    assert len(lines) > 15
+    for line in lines:
+        check_parses(line)
+    for command in COMMANDS:
+        assert shell_lines(section(command)), command

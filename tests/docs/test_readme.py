@@ -1,0 +1,104 @@
+"""The pages: their commands parse, their Python compiles, their links lead somewhere."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_samples import check_parses, shell_lines, succeed, write_digit
+from small_models import linear_model
+
+from hashkit.runs.data_spec import DataSpec
+from hashkit.runs.run import Run
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+)
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def text_of(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def anchors(text: str) -> set[str]:
+    """Anchors of a page's headings, as they are made on the web."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in headings}
+
+
+def broken_links(page: str, text: str) -> list[str]:
+    """Relative links of a page that lead to no file, or to no heading of it."""
+    broken = []
+    for link in LINK.findall(text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (ROOT / page).parent / path if path else ROOT / page
+        is_there = target.exists()
+        if is_there and anchor:
+            is_there = anchor in anchors(target.read_text(encoding="utf-8"))
+        if not is_there:
+            broken.append(link)
+    return broken
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_parses(page):
+    for line in shell_lines(text_of(page)):
+        check_parses(line)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_relative_link_leads_somewhere(page):
+    assert broken_links(page, text_of(page)) == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_all_python_compiles_and_imports_what_there_is(page):
+    for block in PYTHON.findall(text_of(page)):
+        for node in ast.walk(ast.parse(block, page)):
+            if isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] == "hashkit":
+                module = importlib.import_module(node.module)
+                for alias in node.names:
+                    assert hasattr(module, alias.name), f"{page}: {node.module}.{alias.name}"
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "hashkit":
+                assert hasattr(importlib.import_module("hashkit"), node.attr), node.attr
+
+
+@pytest.mark.parametrize("page", ["README.md"])
+def test_the_python_of_the_readme_runs(page, tmp_path, monkeypatch):
+    blocks = PYTHON.findall(text_of(page))
+    monkeypatch.chdir(tmp_path)
+    run = Run.create(tmp_path / "runs", "a", {"data": DataSpec().to_dict(), "triplets": None})
+    linear_model(run.model_path, height=8, width=8)
+    succeed("encode")
+    for path in run.path.iterdir():  # the names that the page uses, in the current folder
+        path.replace(tmp_path / path.name)
+    write_digit(3, tmp_path / "img.png")
+    names: dict = {"np": np}
+    for block in blocks:
+        exec(compile(block, page, "exec"), names)  # noqa: S102
+
+
+def test_what_the_pages_hold_is_looked_at():
+    assert {"README.md", "docs/cli.md", "docs/datasets.md"} <= set(PAGES)
+    assert sum(len(shell_lines(text_of(page))) for page in PAGES) > 20
+    assert sum(len(PYTHON.findall(text_of(page))) for page in PAGES) > 3
+    assert sum(len(LINK.findall(text_of(page))) for page in PAGES) > 10
+
+
+def test_a_wrong_page_would_be_noticed():
+    page = "see\n\n    hashkit train --bits 4 \\\n        --no-such\n\n```sh\n$ hashkit fly\n```\n"
+    assert shell_lines(page) == ["hashkit fly", "hashkit train --bits 4          --no-such"]
+    for line in shell_lines(page):
+        with pytest.raises(AssertionError):
+            check_parses(line)
+    text = "[a](docs/none.md) [b](#nowhere) [c](README.md) [d](https://example.org/x)"
+    assert broken_links("README.md", text) == ["docs/none.md", "#nowhere"]

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import numpy as np
+import oracles
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rankings import TOLERANCE, Groups, groups, histograms
+
+from hashkit.errors import ConfigError
+from hashkit.evaluation import precision_recall as ranks
+
+
+@settings(deadline=None)
+@given(some=groups, k=st.integers(1, 25))
+def test_precision_and_recall_at_k_are_means_over_every_tie_order(some: Groups, k: int) -> None:
+    relevant, total = histograms(some)
+    precision = oracles.mean_over_ties(oracles.precision_at, some, k)
+    recall = oracles.mean_over_ties(oracles.recall_at, some, k)
+    assert ranks.precision_at(relevant, total, k)[0] == pytest.approx(
+        float(precision), abs=TOLERANCE
+    )
+    assert ranks.recall_at(relevant, total, k)[0] == pytest.approx(float(recall), abs=TOLERANCE)
+
+
+@settings(deadline=None)
+@given(st.lists(groups.map(lambda some: (some * 5)[:5]), min_size=1, max_size=4))
+def test_several_k_and_several_queries_are_each_on_its_own(several: list[Groups]) -> None:
+    relevant, total = histograms(*several)
+    ks = [1, 2, 3, 5, 8, 40]
+    together = ranks.expected_hits(relevant, total, ks)
+    alone = [
+        [float(ranks.expected_hits(relevant[[i]], total[[i]], [k])[0, 0]) for k in ks]
+        for i in range(len(several))
+    ]
+    np.testing.assert_array_equal(together, alone)
+    assert ranks.expected_hits(relevant, total, []).shape == (len(several), 0)
+
+
+def test_the_group_in_which_a_rank_lies() -> None:
+    _, total = histograms([(0, 0), (0, 2), (0, 0), (0, 3)])
+    group, ranked = ranks.ranks_in_groups(total, [1, 2, 3, 5, 6])
+    assert group.tolist() == [[1, 1, 3, 3, 3]]
+    assert ranked.tolist() == [[1, 2, 1, 3, 3]]
+
+
+def test_a_query_without_relevant_rows_has_no_recall() -> None:
+    assert ranks.recall_at(*histograms([(0, 3), (0, 2)]), 3)[0] == 0
+
+
+def test_balls_by_radius() -> None:
+    relevant, total = histograms([(0, 0), (1, 2), (0, 0), (2, 3)])
+    precision, recall, is_empty = ranks.within_radius(relevant, total)
+    np.testing.assert_allclose(precision, [[0, 1 / 2, 1 / 2, 3 / 5]])
+    np.testing.assert_allclose(recall, [[0, 1 / 3, 1 / 3, 1]])
+    assert is_empty.tolist() == [[True, False, False, False]]
+
+
+@pytest.mark.parametrize("k", [0, -1])
+def test_ranks_begin_with_1(k: int) -> None:
+    with pytest.raises(ConfigError, match="at least 1"):
+        ranks.precision_at(*histograms([(1, 2)]), k)

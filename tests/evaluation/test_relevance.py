@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from hashkit.codesets import CodeSet
+from hashkit.errors import CodesError, EvaluationError
+from hashkit.evaluation.relevance import match_labels
+
+
+def labelled(labels: Any, *class_names: str) -> CodeSet:
+    labels = np.asarray(labels)
+    return CodeSet(np.zeros((len(labels), 1), np.uint8), 8, labels, class_names=class_names)
+
+
+def grades(query: CodeSet, *databases: CodeSet, block_rows: int = 1000) -> list[list[int]]:
+    """How many labels each row shares with each query, from what the passes compare."""
+    matched = match_labels(query, databases)
+    block = matched.query_block
+    found: list[list[int]] = [[] for _ in query.codes]
+    for place, database in enumerate(databases):
+        for first in range(0, len(database), block_rows):
+            rows = matched.rows(place, first, min(first + block_rows, len(database)))
+            for q, row in enumerate(found):
+                if len(block.ids):
+                    assert rows.words.shape[0] == block.words.shape[1] == 0
+                    row += (rows.ids == block.ids[q]).astype(int).tolist()
+                else:
+                    shared = np.bitwise_count(rows.words & block.words[q][:, None])
+                    row += shared.sum(axis=0, dtype=int).tolist()
+    assert max(map(max, found)) < matched.n_grades
+    return found
+
+
+def table(query: CodeSet, *databases: CodeSet) -> list[list[bool]]:
+    """Which row is relevant to which query."""
+    return [[grade > 0 for grade in row] for row in grades(query, *databases)]
+
+
+def test_the_same_number_is_relevant_and_an_unlabelled_row_never() -> None:
+    found = table(labelled([3, 1]), labelled([1, 3, -1, 2, 3]))
+    assert found == [[False, True, False, False, True], [True, False, False, False, False]]
+
+
+@pytest.mark.parametrize("block_rows", [1, 2, 3, 5])
+def test_blocks_of_rows_are_parts_of_the_whole(block_rows: int) -> None:
+    query, single = labelled([2, 0]), labelled([1, 2, 2, 0, -1])
+    several = labelled([[1, 1, 0], [0, 0, 1], [0, 0, 0], [1, 0, 1], [0, 1, 0]])
+    for database in (single, several):
+        whole = grades(query, database)
+        assert grades(query, database, block_rows=block_rows) == whole
+        assert grades(query, database, single if database is single else several) == [
+            row * 2 for row in whole
+        ]
+
+
+@settings(deadline=None)
+@given(st.integers(1, 70), st.integers(0, 2**32 - 1))
+def test_multi_hot_rows_share_a_label_or_do_not(n_classes: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    query: NDArray[Any] = (rng.random((3, n_classes)) < 0.1).astype(np.uint8)
+    query[:, rng.integers(n_classes)] = 1
+    database = (rng.random((20, n_classes)) < 0.1).astype(np.uint8)
+    sets = [[set(np.flatnonzero(row).tolist()) for row in one] for one in (query, database)]
+    assert grades(labelled(query), labelled(database)) == [
+        [len(a & b) for b in sets[1]] for a in sets[0]
+    ]
+    most = max(map(len, sets[0]))
+    assert match_labels(labelled(query), [labelled(database)]).n_grades == most + 1
+
+
+def test_more_classes_than_a_word_holds_and_few_of_them_asked_for() -> None:
+    query = np.zeros((2, 5000), np.uint8)
+    query[0, [3, 4900, 4999]] = query[1, [77]] = 1
+    database = np.ones((3, 5000), np.uint8)
+    database[1, 4900] = database[2, 77] = 0
+    assert grades(labelled(query), labelled(database)) == [[3, 2, 3], [1, 1, 0]]
+    assert match_labels(labelled(query), [labelled(database)]).query_block.words.shape == (2, 1)
+
+
+def test_labels_of_one_row_under_the_common_numbers() -> None:
+    databases = [labelled([0, 1, -1], "b", "a"), labelled([2, 0], "a", "b", "c")]
+    matched = match_labels(labelled([0], "a"), databases)
+    assert matched.class_names == ("a", "b", "c")
+    assert [matched.database[row] for row in range(5)] == [1, 0, -1, 2, 0]
+    with pytest.raises(IndexError):
+        matched.database[5]
+    sets = match_labels(labelled([0], "a"), [labelled([[0, 1], [1, 1]], "b", "a"), databases[1]])
+    rows = [np.flatnonzero(sets.database[row]).tolist() for row in range(4)]
+    assert rows == [[0], [0, 1], [2], [0]]
+
+
+def test_a_damaged_label_matrix_is_refused_when_its_rows_are_read() -> None:
+    class Mapped:
+        codes = np.zeros((2, 1), np.uint8)
+        n_bits, names, class_names, deleted = 8, (), (), None
+        labels = np.array([[0, 1], [0, 7]], np.uint8)
+
+        def __len__(self) -> int:
+            return 2
+
+    matched = match_labels(labelled([[0, 1]]), [Mapped()])
+    assert matched.rows(0, 0, 1).words.shape == (1, 1)
+    with pytest.raises(CodesError, match="found 0 to 7"):
+        matched.rows(0, 1, 2)
+
+
+def test_classes_are_matched_by_name_whatever_their_order() -> None:
+    query = labelled([0, 1], "cat", "dog")
+    database = labelled([0, 1, 2, -1], "bird", "dog", "cat")
+    assert table(query, database) == [[False, False, True, False], [False, True, False, False]]
+    assert list(match_labels(query, [database]).query_groups()) == ["cat", "dog"]
+
+
+def test_multi_hot_columns_are_matched_by_name() -> None:
+    query = labelled([[1, 0], [0, 1]], "cat", "dog")
+    database = labelled([[0, 1, 1], [1, 0, 0], [0, 0, 0]], "bird", "dog", "cat")
+    assert table(query, database) == [[True, False, False], [True, False, False]]
+    assert table(labelled([1], "cat", "dog"), database) == [[True, False, False]]
+
+
+def test_several_databases_are_matched_each_by_its_own_names() -> None:
+    databases = [labelled([0, 1], "a", "b"), labelled([0, 1], "b", "a")]
+    assert table(labelled([0], "a"), *databases) == [[True, False, False, True]]
+
+
+def test_without_names_on_both_sides_numbers_decide_and_a_note_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert table(labelled([1], "cat", "dog"), labelled([0, 1])) == [[False, True]]
+    assert "matched by number" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        table(labelled([1]), labelled([0, 1]))
+    assert caplog.text == ""
+
+
+def test_query_groups_follow_the_labels() -> None:
+    single = match_labels(labelled([5, 2, 5]), [labelled([5])]).query_groups()
+    assert {name: rows.tolist() for name, rows in single.items()} == {"2": [1], "5": [0, 2]}
+    multi = match_labels(labelled([[1, 1], [0, 1]], "x", "y"), [labelled([[1, 0]], "x", "y")])
+    groups = {name: rows.tolist() for name, rows in multi.query_groups().items()}
+    assert groups == {"x": [0], "y": [0, 1]}
+
+
+def test_large_numbers_and_many_classes() -> None:
+    labels = np.arange(300) * 10**9
+    found = np.array(table(labelled(labels), labelled(labels[::-1])))
+    np.testing.assert_array_equal(found, np.eye(300, dtype=bool)[::-1])
+
+
+@pytest.mark.parametrize(
+    ("query", "database", "message"),
+    [
+        (labelled([0, -1, -1]), labelled([0]), "2 of 3 have none"),
+        (labelled([[0, 1], [0, 0]]), labelled([[1, 0]]), "1 of 2 have none"),
+        (labelled([[0, 1]]), labelled([[0, 1, 1]]), "2 and 3 columns"),
+        (labelled([4]), labelled([[0, 1, 1]]), "label 4 is beyond the 3 columns"),
+        (labelled([0], "a", "a"), labelled([0], "a"), "'a' names two classes"),
+        (labelled([1], "a"), labelled([0], "a"), "2 classes, found 1 names"),
+    ],
+)
+def test_labels_that_cannot_be_matched_are_refused(
+    query: CodeSet, database: CodeSet, message: str
+) -> None:
+    with pytest.raises(EvaluationError, match=message):
+        match_labels(query, [database])
+
+
+def test_a_set_without_labels_is_refused_by_name() -> None:
+    bare = CodeSet(np.zeros((2, 1), np.uint8), 8)
+    with pytest.raises(EvaluationError, match="labels for the queries, found none"):
+        match_labels(bare, [labelled([0])])
+    with pytest.raises(EvaluationError, match="labels for the database, found none"):
+        match_labels(labelled([0]), [bare])

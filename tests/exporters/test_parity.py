@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from small_models import linear_model, linear_weights, photographs
+from torch import Tensor, nn
+
+from hashkit.errors import ConfigError
+from hashkit.exporters import parity
+from hashkit.exporters.parity import allowed_difference, verify
+from hashkit.runtimes.backends.onnxruntime_session import OnnxRuntimeSession
+
+HEIGHT, WIDTH, N_BITS = 4, 5, 12
+
+
+class Linear(nn.Module):
+    """The torch twin of `linear_model`; ``offset`` is added to every logit."""
+
+    def __init__(self, offset: float = 0.0) -> None:
+        super().__init__()
+        self.weights = torch.from_numpy(linear_weights(HEIGHT * WIDTH * 3, N_BITS))
+        self.offset = offset
+        self.largest_batch = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.largest_batch = max(self.largest_batch, len(images))
+        return (images.flatten(1).float() - 127.5) @ self.weights + self.offset
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return linear_model(tmp_path / "m.onnx", height=HEIGHT, width=WIDTH, n_bits=N_BITS)
+
+
+def test_equal_models_pass_exactly(path: Path) -> None:
+    images = photographs(70, HEIGHT, WIDTH)
+    report = verify(Linear(), path, images)
+    assert report.passed
+    assert report.n_images == 70
+    assert report.batch_sizes == (1, 3, 64)
+    # The weights are multiples of 1/64 and the pixels of 1/2: both sums are exact.
+    assert report.largest_difference == report.largest_batch_difference == 0
+    assert (report.n_flipped_bits, report.largest_flipped_logit) == (0, 0)
+
+
+def test_few_images_are_repeated_to_fill_the_largest_batch(path: Path) -> None:
+    model = Linear()
+    report = verify(model, path, photographs(5, HEIGHT, WIDTH))
+    assert report.n_images == model.largest_batch == 64
+
+
+def test_flips_and_differences_are_measured(path: Path) -> None:
+    images = photographs(64, HEIGHT, WIDTH)
+    with torch.inference_mode():
+        logits = Linear()(torch.from_numpy(images)).numpy()
+    offset = 300.0
+    n_flipped = int(((logits > 0) != (logits + offset > 0)).sum())
+    flipped = ((logits > 0) != (logits + offset > 0)).nonzero()
+    assert n_flipped > 0
+
+    report = verify(Linear(offset), path, images, batch_sizes=(1, 64))
+
+    assert not report.passed
+    assert report.largest_difference == offset
+    assert report.n_flipped_bits == 2 * n_flipped, "once for each batch size"
+    assert report.largest_flipped_logit == np.abs(logits + offset)[flipped].max()
+    assert f"{2 * n_flipped} bits flipped" in report.summary()
+
+
+def test_tolerance_decides(path: Path) -> None:
+    images = photographs(64, HEIGHT, WIDTH)
+    scale = verify(Linear(0.5), path, images).largest_logit
+    barely = verify(Linear(0.5), path, images, absolute_tolerance=0.5, relative_tolerance=0)
+    assert barely.tolerance == 0.5
+    assert barely.passed
+    tight = verify(Linear(0.5), path, images, absolute_tolerance=0.49, relative_tolerance=0)
+    assert not tight.passed
+    relative = verify(
+        Linear(0.5), path, images, absolute_tolerance=0, relative_tolerance=0.51 / scale
+    )
+    assert relative.passed
+
+
+def test_small_logits_get_a_small_tolerance() -> None:
+    assert allowed_difference(1.0) == pytest.approx(1.1e-4)
+    assert allowed_difference(100.0) == pytest.approx(1e-4 + 1e-3)
+    # A whole network that answers within 1e-4 of 0 must not pass for another such network.
+    assert allowed_difference(1e-4) == pytest.approx(1.1e-8)
+    assert allowed_difference(0.0) == 0.0
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_logits_that_are_not_finite_fail(path: Path, bad: float) -> None:
+    report = verify(Linear(bad), path, photographs(64, HEIGHT, WIDTH))
+    assert not report.passed
+    assert report.n_not_finite == 64 * N_BITS
+    assert "NaN or infinite" in report.summary()
+    assert report.to_dict()["largest_difference"] is None
+
+
+def test_wrong_packing_fails(tmp_path: Path) -> None:
+    reversed_bits = [1, 2, 4, 8, 16, 32, 64, 128]
+    path = linear_model(tmp_path / "m.onnx", bit_values=reversed_bits)
+    report = verify(Linear(), path, photographs(64, HEIGHT, WIDTH))
+    assert report.largest_difference == 0
+    assert report.n_packing_errors > 0
+    assert not report.passed
+    assert "do not match" in report.summary()
+
+
+@pytest.mark.parametrize("odd_batch", [1, 3, 64])
+def test_answers_that_depend_on_the_batch_fail(
+    path: Path, monkeypatch: pytest.MonkeyPatch, odd_batch: int
+) -> None:
+    class Unstable(OnnxRuntimeSession):
+        def run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+            codes, logits = super().run(images)
+            return codes, logits + np.float32(0.25 if len(images) == odd_batch else 0)
+
+    monkeypatch.setattr(parity, "OnnxRuntimeSession", Unstable)
+    report = verify(Linear(), path, photographs(66, HEIGHT, WIDTH), absolute_tolerance=0.1)
+    assert report.largest_difference == report.largest_batch_difference == 0.25
+    assert not report.passed
+    only_batches = dataclasses.replace(report, largest_difference=0.0, n_flipped_bits=0)
+    assert not dataclasses.replace(only_batches, largest_flipped_logit=0.0).passed
+    assert "2.5e-01" in only_batches.summary()
+
+
+@pytest.mark.parametrize("batch_sizes", [(), (0,), (3, -1)])
+def test_nothing_to_compare_is_refused(path: Path, batch_sizes: tuple[int, ...]) -> None:
+    with pytest.raises(ConfigError, match="batch sizes"):
+        verify(Linear(), path, photographs(3, HEIGHT, WIDTH), batch_sizes)
+    with pytest.raises(ConfigError, match="0 images"):
+        verify(Linear(), path, photographs(1, HEIGHT, WIDTH)[:0])

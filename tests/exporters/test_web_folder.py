@@ -1,0 +1,318 @@
+"""The exported page's folder, file by file; no browser is needed for it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_samples import COMMANDS, break_image, fail, succeed, write_class_folders
+from PIL import Image
+from small_models import linear_model
+
+import hashkit
+from hashkit.errors import BankError, BankMismatchError, ConfigError
+from hashkit.exporters.web import runtime as web_runtime
+from hashkit.exporters.web.folder import DEFAULT_IMAGES, check_target, export_web
+from hashkit.exporters.web.runtime import (
+    RUNTIME_FILES,
+    RUNTIME_VERSION,
+    WEBGPU_RUNTIME_FILES,
+    find_runtime,
+)
+from hashkit.manifest import Manifest
+from hashkit.runs.data_spec import DataSpec
+from hashkit.runs.run import Run
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "exporters" / "web" / "page"
+
+
+def write_runtime(package: Path, version: str = RUNTIME_VERSION) -> Path:
+    """A folder that looks like the npm package, its files made up."""
+    (package / "dist").mkdir(parents=True)
+    fields = {"name": "onnxruntime-web", "version": version}
+    (package / "package.json").write_text(json.dumps(fields))
+    for name in RUNTIME_FILES | WEBGPU_RUNTIME_FILES:
+        (package / "dist" / name).write_text(f"stands for {name}")
+    return package
+
+
+@pytest.fixture
+def runtime(tmp_path, monkeypatch) -> Path:
+    """A made-up runtime whose files are taken for the published ones."""
+    package = write_runtime(tmp_path / "npm" / "node_modules" / "onnxruntime-web")
+    for files in ("RUNTIME_FILES", "WEBGPU_RUNTIME_FILES"):
+        known = {
+            name: (target, hashlib.sha256(f"stands for {name}".encode()).hexdigest())
+            for name, (target, _) in getattr(web_runtime, files).items()
+        }
+        monkeypatch.setattr(web_runtime, files, known)
+    return package
+
+
+@pytest.fixture(scope="module")
+def encoded(tmp_path_factory) -> Path:
+    """A folder with images in class folders, a model and their bank."""
+    folder = tmp_path_factory.mktemp("encoded")
+    write_class_folders(folder / "photos", per_class=4, suffix=".png")
+    linear_model(folder / "model.onnx", n_bits=12, height=8, width=8)
+    succeed(f"encode {folder}/photos --model {folder}/model.onnx --out {folder}/made.h5")
+    return folder
+
+
+@pytest.fixture
+def place(encoded, tmp_path) -> Path:
+    """A copy of that folder which a test may change."""
+    return Path(shutil.copytree(encoded, tmp_path / "place"))
+
+
+def export(place: Path, runtime: Path, **settings):
+    bank = hashkit.Bank.open(place / "made.h5")
+    settings = {"image_of": lambda row: place / "photos" / bank.names[row]} | settings
+    report = export_web(
+        place / "site", model=place / "model.onnx", bank=bank, runtime=runtime, **settings
+    )
+    return bank, report
+
+
+def images_of(site: Path) -> dict:
+    document: dict = json.loads((site / "bank" / "images.json").read_text())
+    return document
+
+
+# What is in the folder
+
+
+def test_the_bank_is_there_row_for_row(place, runtime):
+    done = []
+    bank, report = export(place, runtime, progress=lambda *state: done.append(state))
+    site = place / "site"
+    codes = np.frombuffer((site / "bank" / "codes.bin").read_bytes(), np.uint8)
+    assert np.array_equal(codes.reshape(12, 2), bank.codes)
+    images = images_of(site)
+    assert images["rows"] == list(range(12))
+    assert images["names"] == list(bank.names)
+    assert images["labels"] == [[bank.class_names[label]] for label in bank.labels]
+    assert done == [(count, 12) for count in range(1, 13)]
+    assert (report.n_images, report.n_thumbnails, report.n_database) == (12, 12, 12)
+    files = [path for path in site.rglob("*") if path.is_file()]
+    assert report.n_files == len(files)
+    assert report.n_bytes == sum(path.stat().st_size for path in files)
+
+
+def test_the_model_and_what_it_takes_are_there(place, runtime):
+    bank, report = export(place, runtime)
+    manifest = json.loads((place / "site" / "manifest.json").read_text())
+    model = (place / "model.onnx").read_bytes()
+    assert (place / "site" / "model.onnx").read_bytes() == model
+    assert manifest["model_sha256"] == report.model_sha256 == hashlib.sha256(model).hexdigest()
+    assert manifest["model_bytes"] == len(model)
+    assert manifest["model"] == bank.header.manifest.to_dict()
+    assert {key: manifest["input"][key] for key in ("height", "width", "resize")} == {
+        "height": 8,
+        "width": 8,
+        "resize": "crop-bilinear",
+    }
+    assert manifest["dataset"] == "photos"  # and not the way to it
+
+
+def test_nothing_is_fetched_from_elsewhere(place, runtime):
+    export(place, runtime)
+    site = place / "site"
+    for name, (target, _) in web_runtime.RUNTIME_FILES.items():
+        assert (site / "runtime" / target).read_text() == f"stands for {name}"
+    texts = {path.name: path.read_text() for path in PAGE.iterdir()}
+    assert set(texts) <= {path.name for path in site.iterdir()}
+    for name, text in texts.items():
+        addresses = set(re.findall(r"\w+://[\w.]+", text)) - {
+            "http://www.w3.org",
+            "http://localhost",
+        }
+        assert addresses == set(), name
+        for used in re.findall(r'(?:from|import\(|src=|href=) ?"([^"]+)"', text):
+            assert (site / used).is_file() or used == "./runtime/ort.js", used
+    assert "default-src 'self'" in texts["index.html"]
+
+
+def test_thumbnails_are_small_jpegs_without_metadata(place, runtime):
+    large = Image.radial_gradient("L").resize((640, 320)).convert("RGB")
+    exif = Image.Exif()
+    exif[0x010E], exif[0x0112] = "where I live", 6  # a description; lying on its side
+    large.save(place / "large.jpg", exif=exif)
+    export(place, runtime, image_of={3: place / "large.jpg"}.get)
+    path = place / "site" / "bank" / images_of(place / "site")["thumbnails"][3]
+    with Image.open(path) as thumbnail:
+        assert (thumbnail.format, thumbnail.size) == ("JPEG", (48, 96))
+        assert dict(thumbnail.getexif()) == {}
+    assert b"where I live" not in path.read_bytes()
+
+
+def test_images_that_are_lost_or_broken_have_no_thumbnail(place, runtime):
+    bank = hashkit.Bank.open(place / "made.h5")
+    break_image(place / "photos" / bank.names[2])
+
+    def image_of(row):
+        return None if row == 5 else place / "photos" / bank.names[row]
+
+    _, report = export(place, runtime, image_of=image_of)
+    lost = [row for row, name in enumerate(images_of(place / "site")["thumbnails"]) if name is None]
+    assert lost == [2, 5]
+    assert report.n_thumbnails == 10
+
+
+def test_a_part_is_spread_over_the_rows_that_are_not_deleted(place, runtime):
+    hashkit.delete_rows(place / "made.h5", [0, 6])
+    bank, report = export(place, runtime, n_images=4)
+    rows = images_of(place / "site")["rows"]
+    assert rows == [1, 4, 8, 11]
+    codes = np.frombuffer((place / "site" / "bank" / "codes.bin").read_bytes(), np.uint8)
+    assert np.array_equal(codes.reshape(4, 2), bank.codes[rows])
+    assert (report.n_images, report.n_database) == (4, 10)
+
+
+def test_a_bank_of_another_model_is_refused(place, runtime):
+    linear_model(place / "model.onnx", n_bits=12, height=8, width=8, seed=1)
+    with pytest.raises(BankMismatchError, match="made by another model"):
+        export(place, runtime)
+    assert not (place / "site").exists()
+
+
+def test_a_bank_without_rows_is_refused(place, runtime):
+    hashkit.delete_rows(place / "made.h5", range(12))
+    with pytest.raises(BankError, match="no rows"):
+        export(place, runtime)
+
+
+# Whole or not at all
+
+
+def test_a_model_whose_pixels_no_browser_makes_is_refused(place, runtime):
+    model = place / "model.onnx"
+    metadata = Manifest(12, 8, 8, resize="stretch-bicubic-reduced").to_metadata()
+    linear_model(model, n_bits=12, height=8, width=8, metadata=metadata)
+    succeed(f"encode {place}/photos --model {model} --out {place}/made.h5 --overwrite")
+    with pytest.raises(ConfigError, match=r"stretch-bicubic-reduced; .* --resize stretch-bicubic$"):
+        export(place, runtime)
+    assert not (place / "site").exists()
+
+
+def test_an_earlier_page_is_replaced(place, runtime):
+    export(place, runtime)
+    (place / "site" / "bank" / "thumbnails" / "99.jpg").write_bytes(b"of an earlier bank")
+    export(place, runtime, n_images=3)
+    assert len(list((place / "site" / "bank" / "thumbnails").iterdir())) == 3
+    assert not (place / "site.part").exists()
+
+
+def test_a_failure_leaves_the_earlier_page(place, runtime):
+    export(place, runtime)
+    before = (place / "site" / "manifest.json").read_bytes()
+
+    def fails(row):
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        export(place, runtime, image_of=fails)
+    assert (place / "site" / "manifest.json").read_bytes() == before
+    assert not (place / "site.part").exists()
+
+
+def test_what_is_no_page_is_never_replaced(place, runtime, tmp_path):
+    (place / "site").mkdir()
+    (place / "site" / "manifest.json").write_text('{"name": "a page of my own"}')
+    with pytest.raises(ConfigError, match="is no page that hashkit wrote"):
+        export(place, runtime)
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError):
+        check_target(tmp_path / "file")
+    (tmp_path / "empty").mkdir()
+    check_target(tmp_path / "empty")
+
+
+# onnxruntime-web
+
+
+def test_the_runtime_is_found_where_npm_puts_it(runtime, monkeypatch):
+    assert find_runtime(runtime) == runtime
+    assert find_runtime(runtime.parent.parent) == runtime
+    monkeypatch.chdir(runtime.parent.parent)
+    assert find_runtime().resolve() == runtime
+
+
+def test_a_missing_runtime_is_one_line_that_mends_it(tmp_path):
+    with pytest.raises(
+        ConfigError, match=f"npm install onnxruntime-web@{RUNTIME_VERSION}"
+    ) as caught:
+        find_runtime(tmp_path)
+    assert "--web-runtime" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_version_is_refused(tmp_path):
+    package = write_runtime(tmp_path / "package", version="1.19.2")
+    with pytest.raises(
+        ConfigError, match=rf"expected onnxruntime-web {RUNTIME_VERSION}, found 1\.19"
+    ):
+        find_runtime(package)
+
+
+def test_files_that_are_not_the_published_ones_are_refused(place, runtime):
+    (runtime / "dist" / "ort-wasm-simd-threaded.wasm").write_text("something else")
+    with pytest.raises(ConfigError, match="expected SHA-256"):
+        export(place, runtime)
+    (runtime / "dist" / "ort-wasm-simd-threaded.wasm").unlink()
+    with pytest.raises(ConfigError, match="no such file"):
+        export(place, runtime)
+    assert not (place / "site").exists()
+
+
+def test_the_folder_holds_one_runtime_and_says_which(place, runtime):
+    for webgpu, files in ((False, RUNTIME_FILES), (True, WEBGPU_RUNTIME_FILES)):
+        _, report = export(place, runtime, webgpu=webgpu)
+        found = {path.name: path.read_text() for path in (place / "site" / "runtime").iterdir()}
+        assert found == {target: f"stands for {name}" for name, (target, _) in files.items()}
+        manifest = json.loads((place / "site" / "manifest.json").read_text())
+        assert (manifest["webgpu"], report.to_dict()["webgpu"]) == (webgpu, webgpu)
+
+
+def test_npm_installs_the_version_that_is_known():
+    package = json.loads((ROOT / "package.json").read_text())
+    assert package["dependencies"] == {"onnxruntime-web": RUNTIME_VERSION}
+
+
+# The command
+
+
+def test_the_command_takes_the_newest_run(place, runtime, monkeypatch):
+    monkeypatch.chdir(place)
+    run = Run.create(place / "runs", "a", {"data": DataSpec().to_dict(), "triplets": None})
+    linear_model(run.model_path, n_bits=12, height=8, width=8)
+    outcome = succeed(f"export --web site --web-images 20 --web-runtime {runtime} --json")
+    assert outcome.json["path"] == "site"
+    assert (outcome.json["n_images"], outcome.json["n_thumbnails"]) == (20, 20)
+    assert outcome.json["n_database"] == 1597
+    assert "20 images of 1,597, spread over the database" in outcome.stderr
+    assert run.bank_path.is_file()
+    assert images_of(place / "site")["labels"][0] is not None
+    assert outcome.json["webgpu"] is False
+    outcome = succeed(f"export --web site --web-images 2 --web-runtime {runtime} --web-gpu --json")
+    assert outcome.json["webgpu"] is True
+
+
+def test_the_command_says_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "npm install" in fail("export --web site")
+    assert "does not go with --web" in fail("export --onnx --web site")
+    assert "does not go with --web" in fail("export model.onnx --web site")
+    assert "--web FOLDER" in fail("export")
+    assert "goes with --web FOLDER" in fail("export --onnx --web-gpu")
+
+
+def test_the_default_is_the_library_s():
+    (option,) = [one for one in COMMANDS["export"].params if one.name == "web_images"]
+    assert option.default == DEFAULT_IMAGES

@@ -1,0 +1,302 @@
+"""Where the page's model runs, in node: the choice, what is told, and what a GPU may get wrong.
+
+ONNX Runtime and the browser's WebGPU are made up here; test_web_gpu.py takes real ones.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PAGE = Path(__file__).parents[2] / "exporters" / "web" / "page"
+NODE = shutil.which("node")
+
+pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
+
+LOG = """\
+2026-01-01 [V:onnxruntime:, session_state.cc:1377 VerifyEachNodeIsAssignedToAnEp] Node placements
+2026-01-01 [V:onnxruntime:, session_state.cc:1383 VerifyEachNodeIsAssignedToAnEp]  \
+Node(s) placed on [WebGpuExecutionProvider]. Number of nodes: 3
+2026-01-01 [V:onnxruntime:, session_state.cc:1385 VerifyEachNodeIsAssignedToAnEp]   Conv (a (1))
+2026-01-01 [V:onnxruntime:, session_state.cc:1385 VerifyEachNodeIsAssignedToAnEp]   Cast (b)
+2026-01-01 [V:onnxruntime:, session_state.cc:1385 VerifyEachNodeIsAssignedToAnEp]   \
+MemcpyFromHost (Memcpy)
+2026-01-01 [V:onnxruntime:, session_state.cc:1383 VerifyEachNodeIsAssignedToAnEp]  \
+Node(s) placed on [CPUExecutionProvider]. Number of nodes: 3
+2026-01-01 [V:onnxruntime:, session_state.cc:1385 VerifyEachNodeIsAssignedToAnEp]   Slice (c)
+2026-01-01 [V:onnxruntime:, session_state.cc:1385 VerifyEachNodeIsAssignedToAnEp]   Slice (d)
+2026-01-01 [V:onnxruntime:, session_state.cc:1385 VerifyEachNodeIsAssignedToAnEp]   Concat (e)
+2026-01-01 [V:onnxruntime:, bfc_arena.cc:123 Something] Reserve (f)
+"""
+
+ALL_ON_GPU = """\
+2026-01-01 [V:onnxruntime:, session_state.cc:1379 VerifyEachNodeIsAssignedToAnEp]  \
+All nodes placed on [WebGpuExecutionProvider]. Number of nodes: 31
+"""
+
+ORT = """
+// Two logits: the sum of the pixels less 100, and what a test sets. A GPU session first logs.
+export const env = { wasm: {}, webgpu: {} };
+globalThis.fake = { inside: 0, most: 0, log: "", gpuLogits: null, lose: null, fails: "" };
+env.webgpu.device = {
+  lost: new Promise((done) => (fake.lose = done)),
+  adapterInfo: { vendor: "acme", architecture: "one", isFallbackAdapter: false },
+};
+export class Tensor {
+  constructor(type, data, dims) {
+    Object.assign(this, { type, data, dims });
+  }
+}
+const pause = () => new Promise((done) => setTimeout(done, 2));
+async function alone(task) {
+  fake.most = Math.max(fake.most, ++fake.inside);
+  await pause();
+  fake.inside--;
+  return task();
+}
+let error = null;
+class Session {
+  constructor(provider) {
+    this.provider = provider;
+  }
+  run({ image }) {
+    return alone(() => {
+      if (this.provider === "webgpu") error("[I:onnxruntime:, webgpu_context.cc] Starting program");
+      const logits = [image.data[0] - 100, 0.001];
+      const found = this.provider === "webgpu" ? (fake.gpuLogits ?? logits) : logits;
+      const code = found.reduce((byte, logit, bit) => byte | ((logit > 0) << (7 - bit)), 0);
+      return { code: { data: Uint8Array.of(code) }, logit: { data: Float32Array.from(found) } };
+    });
+  }
+}
+export const InferenceSession = {
+  create: (model, { executionProviders: [provider] }) =>
+    alone(() => {
+      error ??= console.error.bind(console); // as the real one: kept from its start on
+      if (provider === "webgpu") {
+        if (fake.fails) throw new Error(fake.fails);
+        for (const line of fake.log.split("\\n")) error(line);
+      }
+      return new Session(provider);
+    }),
+};
+"""
+
+START = """
+import "./runtime/ort.js";
+import { Model } from "./model.js";
+import { Runner } from "./runner.js";
+import { GpuModel } from "./webgpu.js";
+
+const logged = [];
+console.error = (...words) => logged.push(words.join(" "));
+globalThis.fetch = async () => new Response(new Uint8Array(1));
+globalThis.isSecureContext = true;
+const setGpu = (gpu) =>
+  Object.defineProperty(globalThis, "navigator", { value: { gpu }, configurable: true });
+setGpu({ requestAdapter: async () => ({}) });
+const input = { height: 1, width: 1 };
+const told = [];
+const runner = new Runner(
+  (place, processor) => (place === "webgpu" ? GpuModel.load(input, processor) : Model.load(input)),
+  (one) => told.push(one),
+);
+const encode = async (value = 255) => (await runner.encode(Uint8Array.of(value, 0, 0))).place;
+const answer = (value) => process.stdout.write(JSON.stringify(value));
+"""
+
+
+@pytest.fixture
+def ask(tmp_path):
+    """Runs a script beside a copy of the page with a made-up runtime; gives what it answers."""
+    folder = Path(shutil.copytree(PAGE, tmp_path / "page"))
+    (folder / "package.json").write_text('{"type": "module"}')
+    (folder / "runtime").mkdir()
+    (folder / "runtime" / "ort.js").write_text(ORT)
+
+    def run(script: str) -> Any:
+        (folder / "script.js").write_text(START + script)
+        command = [str(NODE), str(folder / "script.js")]
+        ended = subprocess.run(command, capture_output=True, timeout=60)
+        assert ended.returncode == 0, ended.stderr.decode()
+        return json.loads(ended.stdout)
+
+    return run
+
+
+def given_up(why: str) -> dict[str, Any]:
+    line = f"The GPU {why} The model runs on the processor."
+    return {"place": "wasm", "line": line, "isProblem": True}
+
+
+# Chosen
+
+
+def test_the_processor_is_the_default(ask):
+    places, told = ask("""
+    const places = [await encode()];
+    await runner.choose("wasm");
+    answer([places, told]);
+    """)
+    assert places == ["wasm"]
+    assert [one["line"] for one in told] == ["Runs on the processor: the same codes as in Python."]
+
+
+def test_the_gpu_is_used_when_chosen_and_says_what_it_left(ask):
+    places, told, logged = ask(f"""
+    fake.log = {json.dumps(LOG)};
+    await runner.choose("webgpu");
+    const places = [await encode()];
+    await runner.choose("wasm");
+    places.push(await encode());
+    answer([places, told, logged]);
+    """)
+    assert places == ["webgpu", "wasm"]
+    assert [(one["place"], one["isProblem"]) for one in told] == [
+        ("webgpu", False),
+        ("webgpu", False),
+        ("wasm", False),
+    ]
+    assert told[0]["line"] == "Loading the model…"
+    assert told[1]["line"] == (
+        "Runs on the GPU by WebGPU (acme one). 3 of 5 operators run on the processor: Slice, "
+        "Concat. Bits whose logit is next to 0 may differ from Python's."
+    )
+    assert logged == []
+
+
+def test_a_choice_that_was_taken_back_tells_nothing(ask):
+    place, told = ask("""
+    const first = runner.choose("webgpu");
+    await runner.choose("wasm");
+    await first;
+    answer([await encode(), told]);
+    """)
+    assert place == "wasm"
+    assert told[-1]["place"] == "wasm"
+    assert not any("by WebGPU" in one["line"] for one in told)
+
+
+def test_the_runtime_is_entered_by_one_call_at_a_time(ask):
+    most = ask("""
+    const choosing = runner.choose("webgpu");
+    await Promise.all([encode(), encode(), choosing, encode()]);
+    answer(fake.most);
+    """)
+    assert most == 1
+
+
+# Not to be had
+
+
+@pytest.mark.parametrize(
+    ("before", "why"),
+    [
+        ("setGpu(undefined)", "cannot be used: this browser has no WebGPU."),
+        (
+            "setGpu({ requestAdapter: async () => null })",
+            "cannot be used: WebGPU finds no graphics adapter here.",
+        ),
+        (
+            "globalThis.isSecureContext = false",
+            "cannot be used: browsers give WebGPU to pages over HTTPS or from this machine alone.",
+        ),
+        ("fake.fails = 'no such kernel'", "cannot be used: no such kernel."),
+        (
+            "fake.gpuLogits = [50, 0.001]",
+            "cannot be used: it computes wrongly: 1 of 2 bits on a trial.",
+        ),
+    ],
+)
+def test_a_gpu_that_cannot_be_used_is_told_once_and_left(before, why, ask):
+    places, told = ask(f"""
+    {before};
+    const choosing = runner.choose("webgpu");
+    const places = await Promise.all([encode(), encode()]);
+    await choosing;
+    answer([places, told]);
+    """)
+    assert places == ["wasm", "wasm"]
+    assert told[1:] == [given_up(why)]
+
+
+def test_a_bit_next_to_zero_may_differ(ask):
+    told = ask("""
+    const { checkTrial } = await import("./webgpu.js");
+    const expected = { codes: Uint8Array.of(0b11000000), logits: Float32Array.of(50, 0.4) };
+    const tries = [0b11000000, 0b10000000, 0b01000000, 0b00000000].map((byte) => {
+      try {
+        checkTrial({ codes: Uint8Array.of(byte) }, expected);
+        return "";
+      } catch (error) {
+        return error.message;
+      }
+    });
+    answer(tries);
+    """)
+    wrong = "it computes wrongly: 1 of 2 bits on a trial."
+    assert told == ["", "", wrong, wrong]
+
+
+def test_a_gpu_that_is_lost_is_told_and_the_picture_searched_elsewhere(ask):
+    places, told = ask("""
+    await runner.choose("webgpu");
+    const places = [await encode()];
+    fake.lose({ reason: "unknown", message: "the driver was updated" });
+    places.push(await encode(), await encode());
+    answer([places, told]);
+    """)
+    assert places == ["webgpu", "wasm", "wasm"]
+    assert told[2:] == [given_up("stopped: its device was lost (the driver was updated).")]
+
+
+def test_a_gpu_can_be_chosen_again_after_a_failure(ask):
+    places = ask("""
+    fake.fails = "out of memory";
+    await runner.choose("webgpu");
+    const places = [await encode()];
+    fake.fails = "";
+    await runner.choose("webgpu");
+    places.push(await encode());
+    answer(places);
+    """)
+    assert places == ["wasm", "webgpu"]
+
+
+def test_a_model_that_cannot_be_loaded_is_an_error_wherever_it_should_run(ask):
+    said = ask("""
+    globalThis.fetch = async () => new Response("", { status: 404 });
+    const said = [];
+    for (const place of ["wasm", "webgpu"]) {
+      await runner.choose(place).catch((error) => said.push(error.message));
+    }
+    answer(said);
+    """)
+    assert said == ["model.onnx could not be fetched (status 404)."] * 2
+
+
+# What runs where
+
+
+def test_placements_are_read_from_the_log(ask):
+    read, lines = ask(f"""
+    const {{ readPlacement, placementLine }} = await import("./placement.js");
+    const logs = [{json.dumps(LOG)}, {json.dumps(ALL_ON_GPU)}, "nothing of the kind"];
+    const read = logs.map((log) => readPlacement(log.split("\\n")));
+    answer([read, read.map(placementLine)]);
+    """)
+    assert read == [
+        {"nOperators": 5, "onProcessor": ["Slice", "Slice", "Concat"]},
+        {"nOperators": 31, "onProcessor": []},
+        None,
+    ]
+    assert lines == [
+        "3 of 5 operators run on the processor: Slice, Concat.",
+        "All 31 operators run there.",
+        "Which operators run on the processor is not known.",
+    ]

@@ -1,0 +1,180 @@
+"""Parquet files: what other programs see in hashkit's, and what hashkit sees in theirs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pytest
+from bank_samples import run_job
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from hashkit.bank.reader import Bank
+from hashkit.codes import pack
+from hashkit.codesets import CodeSet
+from hashkit.errors import CodesError
+from hashkit.formats import open_codes, rows, save_codes
+from hashkit.formats.parquet_reading import ParquetNames
+
+CODES = pack(np.random.default_rng(0).integers(0, 2, (50, 20)))
+
+
+@pytest.fixture
+def small_groups(monkeypatch):
+    monkeypatch.setattr(rows, "BLOCK_ROWS", 8)
+
+
+def write(path, **columns: Any):
+    parquet.write_table(pyarrow.table(columns), path, row_group_size=3)
+    return path
+
+
+def fixed(codes: np.ndarray) -> pyarrow.Array:
+    return pyarrow.array([row.tobytes() for row in codes], pyarrow.binary(codes.shape[1]))
+
+
+def test_other_programs_see_typed_columns_and_what_the_bank_says(tmp_path, small_groups):
+    run_job(tmp_path / "bank.h5")
+    bank = Bank.open(tmp_path / "bank.h5")
+    save_codes(tmp_path / "a.parquet", bank)
+    table = parquet.read_table(tmp_path / "a.parquet")
+    assert table.schema.names == ["code", "name", "label"]
+    kinds = [pyarrow.binary(3), pyarrow.string(), pyarrow.int32()]
+    assert [field.type for field in table.schema] == kinds
+    assert table["code"].to_pylist() == [row.tobytes() for row in bank.codes]
+    assert table["name"].to_pylist() == list(bank.names)
+    assert table["label"].to_pylist() == [None if x < 0 else x for x in bank.labels.tolist()]
+    metadata = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
+    assert metadata["hashkit.n_bits"] == "20"
+    assert json.loads(metadata["hashkit.class_names"]) == ["ant", "bee", "cat"]
+    assert json.loads(metadata["hashkit.manifest"])["network"] == "dnnh"
+    assert metadata["hashkit.model_sha256"] == "ab" * 32
+
+
+def test_codes_are_not_compressed_and_rows_come_in_groups(tmp_path, small_groups):
+    names = [f"{row}.png" for row in range(50)]
+    deleted = np.arange(50) % 7 == 0
+    save_codes(tmp_path / "a.parquet", CodeSet(CODES, 20, np.arange(50), names, (), deleted))
+    metadata = parquet.read_metadata(tmp_path / "a.parquet")
+    assert metadata.num_row_groups == 7  # of 50 rows in pieces of 8
+    for group in range(7):
+        columns = [metadata.row_group(group).column(i) for i in range(3)]
+        assert [c.compression for c in columns] == ["UNCOMPRESSED", "ZSTD", "ZSTD"]
+    found = open_codes(tmp_path / "a.parquet")
+    np.testing.assert_array_equal(found.codes, CODES[~deleted])
+    assert list(found.names) == [name for row, name in enumerate(names) if row % 7]
+
+
+def test_several_labels_are_lists_of_class_numbers(tmp_path, small_groups):
+    labels = np.random.default_rng(1).integers(0, 2, (50, 4)).astype(np.uint8)
+    labels[3] = 0
+    codes = CodeSet(CODES, 20, labels, (), ("a", "b", "c", "d"))
+    save_codes(tmp_path / "a.parquet", codes)
+    table = parquet.read_table(tmp_path / "a.parquet")
+    assert table.schema.names == ["code", "labels"]
+    assert table["labels"].to_pylist() == [np.flatnonzero(row).tolist() for row in labels]
+    np.testing.assert_array_equal(open_codes(tmp_path / "a.parquet").labels, labels, strict=True)
+
+
+@given(st.integers(-60, 60), st.integers(-60, 60), st.sampled_from([1, 2, -1, None]))
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_names_index_like_a_list(tmp_path, start, stop, step):
+    path = tmp_path / "names.parquet"
+    expected = [f"{row}.png" for row in range(50)]
+    if not path.exists():
+        write(path, name=expected)
+    names = ParquetNames(parquet.ParquetFile(path))
+    assert len(names) == 50
+    assert names[start:stop:step] == expected[start:stop:step]
+    assert list(names) == expected
+    if -50 <= start < 50:
+        assert names[start] == expected[start]
+    else:
+        with pytest.raises(IndexError):
+            names[start]
+
+
+# Files of other programs
+
+
+@pytest.mark.parametrize("kind", ["fixed", "binary", "large"])
+def test_a_column_of_bytes_is_enough(tmp_path, kind):
+    column = fixed(CODES)
+    if kind != "fixed":
+        column = column.cast(pyarrow.binary() if kind == "binary" else pyarrow.large_binary())
+    path = write(tmp_path / "a.parquet", code=column)
+    found = open_codes(path)
+    assert (found.n_bits, found.labels, list(found.names)) == (24, None, [])
+    np.testing.assert_array_equal(found.codes, CODES)
+    assert open_codes(path, n_bits=20).n_bits == 20
+    with pytest.raises(CodesError, match="zeros in the last 5 bits"):
+        open_codes(path, n_bits=19)
+    with pytest.raises(CodesError, match=r"of 30 bits must be uint8 \[n, 4\]"):
+        open_codes(path, n_bits=30)
+
+
+@pytest.mark.parametrize(
+    ("column", "labels", "class_names"),
+    [
+        (pyarrow.array([3, None, 0]), [3, -1, 0], ()),
+        (pyarrow.array([3, 1, 0], pyarrow.uint8()), [3, 1, 0], ()),
+        (pyarrow.array(["dog", None, "cat"]), [1, -1, 0], ("cat", "dog")),
+        (pyarrow.array(["b", "a", "b"]).dictionary_encode(), [1, 0, 1], ("a", "b")),
+    ],
+)
+def test_labels_are_numbers_or_names(tmp_path, column, labels, class_names):
+    path = write(tmp_path / "a.parquet", code=fixed(CODES[:3]), label=column)
+    found = open_codes(path)
+    assert found.labels.tolist() == labels
+    assert tuple(found.class_names) == class_names
+
+
+def test_lists_of_classes_need_no_metadata(tmp_path):
+    path = write(tmp_path / "a.parquet", code=fixed(CODES[:4]), labels=[[2], [], None, [0, 1]])
+    assert open_codes(path).labels.tolist() == [[0, 0, 1], [0, 0, 0], [0, 0, 0], [1, 1, 0]]
+
+
+def test_rows_without_a_name_have_an_empty_one(tmp_path):
+    path = write(tmp_path / "a.parquet", code=fixed(CODES[:3]), name=["a", None, "c"])
+    assert list(open_codes(path).names) == ["a", "", "c"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"hash": fixed(CODES)}, "expected a column named code, found hash"),
+        ({"code": pyarrow.array([b"abc", b"ab"])}, "cannot be read as a Parquet file"),
+        ({"code": pyarrow.array([b"abc", None])}, "a code in each row, found 1 without"),
+        ({"code": pyarrow.array([1, 2])}, "columns of bytes"),
+        ({"code": fixed(CODES[:2]), "label": [0.5, 1.0]}, "integers or class names, found double"),
+        ({"code": fixed(CODES[:2]), "labels": [[0.5], []]}, "lists of integers"),
+        ({"code": fixed(CODES[:2]), "labels": [[-1], []]}, "class numbers from 0"),
+        ({"code": fixed(CODES[:2]), "labels": [1, 2]}, "lists of integers, found int64"),
+    ],
+)
+def test_columns_that_do_not_say_what_they_hold_are_refused(tmp_path, columns, message):
+    path = write(tmp_path / "a.parquet", **columns)
+    with pytest.raises(CodesError, match=message) as caught:
+        open_codes(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["manifest", "source", "n_consumed", "is_complete", "n_bits"])
+@pytest.mark.parametrize("value", [b"nonsense", None])
+def test_metadata_that_make_no_sense_are_refused(tmp_path, name, value):
+    save_codes(tmp_path / "a.parquet", CodeSet(CODES, 20))
+    table = parquet.read_table(tmp_path / "a.parquet")
+    metadata = dict(table.schema.metadata)
+    metadata.pop(f"hashkit.{name}".encode())
+    if value is not None:
+        metadata[f"hashkit.{name}".encode()] = value
+    parquet.write_table(table.replace_schema_metadata(metadata), tmp_path / "b.parquet")
+    if (name, value) == ("n_bits", None):  # a file of another program, then
+        assert open_codes(tmp_path / "b.parquet").n_bits == 24
+        return
+    with pytest.raises(CodesError, match=r"b\.parquet: "):
+        open_codes(tmp_path / "b.parquet")

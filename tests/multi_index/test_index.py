@@ -1,0 +1,531 @@
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import math
+import struct
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from hashkit.codes import code_size, pack, unpack
+from hashkit.errors import CodesError, ConfigError, IndexMismatchError
+from hashkit.kernels.arrays import read_only
+from hashkit.multi_index import tables as multi_index_tables
+from hashkit.multi_index.index import MultiIndex, MultiIndexResult, index_path
+from hashkit.multi_index.tables import cut_bits
+
+SETTINGS = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+
+
+def random_codes(seed: int, n_rows: int, n_bits: int) -> NDArray[np.uint8]:
+    bits = np.random.default_rng(seed).integers(0, 2, (n_rows, n_bits))
+    return pack(bits) if n_rows else np.empty((0, code_size(n_bits)), np.uint8)
+
+
+def crowded_codes(seed: int, n_rows: int, n_bits: int, n_centres: int) -> NDArray[np.uint8]:
+    """Copies of few centres with a bit in twenty turned: many duplicates, and heavy buckets."""
+    rng = np.random.default_rng(seed)
+    centres = rng.integers(0, 2, (n_centres, n_bits))
+    bits = centres[rng.integers(0, n_centres, n_rows)] ^ (rng.random((n_rows, n_bits)) < 0.05)
+    return pack(bits) if n_rows else random_codes(0, 0, n_bits)
+
+
+def brute_force(
+    query: NDArray[np.uint8],
+    codes: NDArray[np.uint8],
+    n_bits: int,
+    radius: int | None,
+    top_k: int | None,
+    alive: NDArray[Any] | None = None,
+) -> list[tuple[int, int]]:
+    """(distance, row) of what a search must find, by unpacked bits and a sort."""
+    distances = (unpack(codes, n_bits) != unpack(query[None], n_bits)).sum(axis=1).tolist()
+    rows = range(len(codes)) if alive is None else np.flatnonzero(alive).tolist()
+    ranking = sorted((distances[row], row) for row in rows)
+    return [pair for pair in ranking if radius is None or pair[0] <= radius][:top_k]
+
+
+def pairs(found: MultiIndexResult, query: int) -> list[tuple[int, int]]:
+    part = slice(found.offsets[query], found.offsets[query + 1])
+    return list(zip(found.distances[part].tolist(), found.rows[part].tolist(), strict=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    n_bits: int
+    codes: NDArray[np.uint8]
+    query_codes: NDArray[np.uint8]
+    n_tables: int | None
+    radius: int | None
+    top_k: int | None
+    alive: NDArray[Any] | None
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    n_bits = draw(st.integers(1, 40) | st.integers(41, 200))
+    n_rows = draw(st.integers(0, 300))
+    seed = draw(st.integers(0, 2**32 - 1))
+    n_centres = draw(st.integers(0, 5))
+    if n_centres:
+        codes = crowded_codes(seed, n_rows, n_bits, n_centres)
+    else:
+        codes = random_codes(seed, n_rows, n_bits)
+    far, near = random_codes(seed + 1, 2, n_bits), codes[: draw(st.integers(0, 2))]
+    fewest = -(-n_bits // 16)  # longer substrings only cost the test time
+    n_tables = draw(st.integers(fewest, max(fewest, min(n_bits, 30))) | st.none())
+    wanted = draw(st.sampled_from(["radius", "top_k", "both"]))
+    radius = draw(st.integers(0, 12) | st.integers(0, n_bits + 2))
+    top_k = draw(st.integers(0, 20) | st.integers(0, n_rows + 2))
+    alive = np.random.default_rng(seed).random(n_rows) < draw(st.sampled_from([0.0, 0.5, 0.9]))
+    return Case(
+        n_bits,
+        codes,
+        np.concatenate([near, far]),
+        n_tables,
+        None if wanted == "top_k" else radius,
+        None if wanted == "radius" else top_k,
+        draw(st.sampled_from([None, alive, alive.astype(np.uint8)])),
+    )
+
+
+@SETTINGS
+@given(cases())
+def test_a_search_finds_what_brute_force_finds_in_the_same_order(case: Case) -> None:
+    index = MultiIndex.build(case.codes, case.n_bits, n_tables=case.n_tables)
+    found = index.search(
+        case.query_codes, radius=case.radius, top_k=case.top_k, alive=case.alive, budget=math.inf
+    )
+    assert found.offsets[-1] == len(found.rows) == len(found.distances)
+    assert (found.offsets.dtype, found.rows.dtype) == (np.int64, np.int64)
+    assert found.distances.dtype == np.uint16
+    assert not found.given_up.any()
+    for query, code in enumerate(case.query_codes):
+        expected = brute_force(code, case.codes, case.n_bits, case.radius, case.top_k, case.alive)
+        assert pairs(found, query) == expected
+
+
+@SETTINGS
+@given(cases(), st.floats(0, 0.5))
+def test_what_is_answered_within_a_budget_is_whole(case: Case, budget: float) -> None:
+    index = MultiIndex.build(case.codes, case.n_bits, n_tables=case.n_tables)
+    found = index.search(
+        case.query_codes, radius=case.radius, top_k=case.top_k, alive=case.alive, budget=budget
+    )
+    for query, code in enumerate(case.query_codes):
+        expected = brute_force(code, case.codes, case.n_bits, case.radius, case.top_k, case.alive)
+        assert pairs(found, query) == ([] if found.given_up[query] else expected)
+
+
+@pytest.mark.parametrize("n_bits", [1, 8, 9, 63, 64, 65, 127, 128, 129, 500, 1024])
+def test_codes_of_every_width(n_bits: int) -> None:
+    codes = crowded_codes(n_bits, 2000, n_bits, 40)
+    index = MultiIndex.build(codes, n_bits)
+    found = index.search(codes[:5], radius=n_bits // 10, budget=math.inf)
+    nearest = index.search(codes[:5], top_k=7, budget=math.inf)
+    for query in range(5):
+        expected = brute_force(codes[query], codes, n_bits, n_bits // 10, None)
+        assert pairs(found, query) == expected
+        assert pairs(nearest, query) == brute_force(codes[query], codes, n_bits, None, 7)
+
+
+@pytest.mark.parametrize("n_rows", [1000, 3000, 9000])
+def test_buckets_of_some_and_of_dozens_of_entries(n_rows: int) -> None:
+    codes, query_codes = random_codes(n_rows, n_rows, 24), random_codes(1, 40, 24)
+    found = MultiIndex.build(codes, 24, n_tables=3).search(query_codes, radius=4, budget=math.inf)
+    for query, code in enumerate(query_codes):
+        assert pairs(found, query) == brute_force(code, codes, 24, 4, None)
+
+
+def test_a_bucket_of_thousands_and_a_result_of_all_rows() -> None:
+    rng = np.random.default_rng(0)
+    codes = random_codes(0, 5000, 40)
+    codes[:, :3] = 7  # the first tables have one bucket with everything
+    codes = codes[rng.integers(0, 3000, 5000)]
+    index = MultiIndex.build(codes, 40, n_tables=3)
+    found = index.search(codes[:3], radius=16, budget=math.inf)
+    nearest = index.search(codes[:3], top_k=4000, budget=math.inf)
+    for query in range(3):
+        assert pairs(found, query) == brute_force(codes[query], codes, 40, 16, None)
+        assert pairs(nearest, query) == brute_force(codes[query], codes, 40, None, 4000)
+    assert found.offsets[-1] == 15_000
+
+
+@pytest.mark.slow  # compiles all kernels anew
+def test_entries_of_the_widest_types_are_found_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = crowded_codes(3, 3000, 48, 50)
+    narrow = MultiIndex.build(codes, 48)
+    expected = narrow.search(codes[:20], radius=6, budget=math.inf)
+    monkeypatch.setattr(multi_index_tables, "entry_types", lambda _: (np.uint64, np.int64))
+    index = MultiIndex.build(codes, 48)
+    found = index.search(codes[:20], radius=6, budget=math.inf)
+    np.testing.assert_array_equal(found.rows, expected.rows)
+    assert index.nbytes > 1.5 * narrow.nbytes
+
+
+def test_threads_and_parts_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hashkit.multi_index.index._PARALLEL_COST", 0)
+    codes = crowded_codes(1, 20_000, 64, 300)
+    one = MultiIndex.build(codes, 64, n_threads=1)
+    two = MultiIndex.build(codes, 64, n_threads=2)
+    for alone, together in zip(one._tables, two._tables, strict=True):
+        np.testing.assert_array_equal(alone, together)
+    calls = []
+    run = MultiIndex._run
+
+    def counted(self: MultiIndex, query_codes: NDArray[np.uint8], **rest: Any) -> Any:
+        calls.append(len(query_codes))
+        return run(self, query_codes, **rest)
+
+    monkeypatch.setattr(MultiIndex, "_run", counted)
+    first = one.search(codes[:101], radius=9, n_threads=1, budget=math.inf)
+    second = one.search(codes[:101], radius=9, n_threads=3, budget=math.inf)
+    assert sorted(calls) == [33, 34, 34, 101]
+    np.testing.assert_array_equal(first.offsets, second.offsets)
+    np.testing.assert_array_equal(first.rows, second.rows)
+    np.testing.assert_array_equal(first.distances, second.distances)
+
+
+def test_searches_run_side_by_side() -> None:
+    codes = crowded_codes(1, 20_000, 64, 300)
+    index = MultiIndex.build(codes, 64)
+    expected = index.search(codes[:50], radius=8, budget=math.inf).rows
+    results: list[NDArray[np.int64]] = []
+
+    def work() -> None:
+        for _ in range(20):
+            results.append(index.search(codes[:50], radius=8, budget=math.inf, n_threads=1).rows)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 80
+    for rows in results:
+        np.testing.assert_array_equal(rows, expected)
+
+
+# Giving up
+
+
+def test_a_search_that_costs_more_than_its_budget_is_given_up() -> None:
+    codes = random_codes(0, 20_000, 64)
+    index = MultiIndex.build(codes, 64)
+    near = index.search(codes[:8], radius=1)
+    far = index.search(codes[:8], radius=30)
+    assert not near.given_up.any()
+    assert [pairs(near, query)[0] for query in range(8)] == [(0, row) for row in range(8)]
+    assert far.given_up.all()
+    assert far.offsets.tolist() == [0] * 9
+    assert index.search(codes[:1], radius=0, budget=0).given_up.all()
+
+
+def test_only_dear_queries_of_a_batch_are_given_up() -> None:
+    codes = random_codes(0, 20_000, 64)
+    codes[5000:10_000] = codes[0]  # whoever meets these must read 5,000 codes
+    index = MultiIndex.build(codes, 64)
+    order = [1, 2, 0, 3, 7000, 4]
+    found = index.search(codes[order], radius=2, budget=0.1)
+    assert found.given_up.tolist() == [False, False, True, False, True, False]
+    assert [pairs(found, query) for query in (0, 1, 3, 5)] == [[(0, row)] for row in (1, 2, 3, 4)]
+
+
+def test_a_batch_that_mostly_gives_up_is_given_up_early() -> None:
+    codes = random_codes(0, 20_000, 64)
+    index = MultiIndex.build(codes, 64)
+    run = functools.partial(
+        index._run,
+        mask=read_only(np.empty(0, np.uint8)),
+        reach=64,
+        limit=5,
+        budget=3_000_000,
+    )
+    spent = run(random_codes(1, 200, 64)).spent
+    assert (spent[:16] > 0).all()
+    assert not spent[16:].any()
+
+
+def test_the_prediction_follows_radius_rows_and_crowding() -> None:
+    codes = random_codes(0, 50_000, 64)
+    index = MultiIndex.build(codes, 64)
+    costs = [index.relative_cost(100, radius=radius) for radius in range(20)]
+    assert costs == sorted(costs)
+    assert costs[0] < 1 < costs[-1]
+    assert index.predicts_gain(100, radius=1)
+    assert not index.predicts_gain(100, radius=20)
+    small = MultiIndex.build(codes[:500], 64)
+    assert small.relative_cost(100, radius=1) > index.relative_cost(100, radius=1)
+    crowded = MultiIndex.build(crowded_codes(0, 50_000, 64, 3), 64)
+    assert crowded.relative_cost(100, radius=1) > 10 * index.relative_cost(100, radius=1)
+    assert index.relative_cost(0, radius=1) == index.relative_cost(1, top_k=0) == 0
+
+
+def test_the_prediction_of_neighbours_follows_what_they_cost_when_it_was_built() -> None:
+    spread = MultiIndex.build(random_codes(0, 50_000, 64), 64)
+    paired = random_codes(0, 50_000, 64)
+    paired[25_000:] = paired[:25_000]
+    paired = MultiIndex.build(paired, 64)
+    assert not spread.predicts_gain(100, top_k=1)
+    assert paired.predicts_gain(100, top_k=1)
+    assert not paired.predicts_gain(100, top_k=1000)
+    assert not paired.predicts_gain(100, top_k=5000)
+    # Within a radius, the cheaper of the two limits decides.
+    assert paired.relative_cost(100, top_k=5000, radius=1) == paired.relative_cost(100, radius=1)
+
+
+# Cutting and building
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 1000, 10**6, 10**7, 10**9])
+@pytest.mark.parametrize("n_bits", [1, 7, 12, 48, 64, 128, 1000])
+def test_substrings_make_up_the_code(n_bits: int, n_rows: int) -> None:
+    lengths = cut_bits(n_bits, n_rows)
+    assert sum(lengths) == n_bits
+    assert 0 <= max(lengths) - min(lengths) <= 1
+    assert list(lengths) == sorted(lengths, reverse=True)
+    assert 1 <= min(lengths) <= max(lengths) <= 24
+
+
+def test_the_number_of_tables_grows_as_the_database_shrinks() -> None:
+    assert len(cut_bits(64, 10**7)) == 3
+    assert len(cut_bits(64, 10**6)) == 4
+    assert cut_bits(64, 10**7, n_tables=5) == (13, 13, 13, 13, 12)
+    for n_tables in (0, 2, 65):
+        with pytest.raises(ConfigError, match=f"n_tables must be 3 to 64 .* not {n_tables}"):
+            cut_bits(64, 100, n_tables=n_tables)
+
+
+def test_tables_hold_each_row_once_in_the_bucket_of_its_substring() -> None:
+    codes = crowded_codes(0, 500, 29, 9)
+    index = MultiIndex.build(codes, 29, n_tables=3)
+    tables, bits = index._tables, unpack(codes, 29)
+    assert (index.n_rows, index.n_tables, index.substring_lengths) == (500, 3, (10, 10, 9))
+    first_bit = start = 0
+    for table, length in enumerate(index.substring_lengths):
+        values = bits[:, first_bit : first_bit + length] @ (1 << np.arange(length)[::-1])
+        offsets = tables.offsets[start : start + (1 << length) + 1]
+        counts = np.bincount(values, minlength=1 << length)
+        np.testing.assert_array_equal(np.diff(offsets), counts)
+        own_rows = tables.rows[table * 500 : (table + 1) * 500]
+        np.testing.assert_array_equal(own_rows, np.argsort(values, kind="stable"))
+        assert index.crowding[table] == pytest.approx(counts[values].mean())
+        first_bit, start = first_bit + length, start + (1 << length) + 1
+
+
+def test_progress_counts_two_passes_a_table() -> None:
+    codes, calls = random_codes(0, 3000, 32), []
+    MultiIndex.build(
+        codes, 32, n_tables=4, progress=lambda done, total: calls.append((done, total))
+    )
+    assert calls[-1] == (24_000, 24_000)
+    assert calls == sorted(calls)
+    assert len(calls) == 8
+
+
+def test_what_lies_at_the_very_end_of_a_mapping_is_read_no_further(tmp_path: Path) -> None:
+    """Codes and sketches fill their pages to the last byte, before one that must not be touched."""
+    script = """
+import ctypes, dataclasses, math, mmap
+import numpy as np
+from hashkit.multi_index.index import MultiIndex
+from hashkit.kernels.arrays import read_only
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+def guarded(array):
+    pages = -(-array.nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
+    memory = mmap.mmap(-1, pages + mmap.PAGESIZE)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    assert libc.mprotect(ctypes.c_void_p(address + pages), mmap.PAGESIZE, 0) == 0
+    moved = np.frombuffer(memory, array.dtype, array.size, pages - array.nbytes)
+    moved = moved.reshape(array.shape)
+    moved[:] = array
+    return moved
+
+for size in (3, 8, 13):
+    codes = guarded(np.random.default_rng(0).integers(0, 256, (300, size), dtype=np.uint8))
+    index = MultiIndex.build(codes, 8 * size)
+    sketches = read_only(guarded(index._tables.sketches))
+    index = dataclasses.replace(index, _tables=index._tables._replace(sketches=sketches))
+    found = index.search(codes, radius=index.n_tables, budget=math.inf)
+    assert set(range(300)) <= set(found.rows.tolist())
+"""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("needs mprotect")
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path, timeout=120)
+
+
+# Saving and opening
+
+
+def saved(tmp_path: Path, codes: NDArray[np.uint8], n_bits: int) -> Path:
+    path = index_path(tmp_path / "bank.h5")
+    MultiIndex.build(codes, n_bits).save(path)
+    return path
+
+
+def test_an_opened_index_answers_as_the_built_one(tmp_path: Path) -> None:
+    codes = crowded_codes(0, 4000, 70, 100)
+    built = MultiIndex.build(codes, 70)
+    path = index_path(tmp_path / "bank.h5")
+    assert path == tmp_path / "bank.h5.mih"
+    built.save(path)
+    assert [one.name for one in tmp_path.iterdir()] == ["bank.h5.mih"]
+    opened = MultiIndex.open(path, codes)
+    assert (opened.n_bits, opened.n_rows) == (70, 4000)
+    assert opened.substring_lengths == built.substring_lengths
+    assert opened.crowding == built.crowding
+    assert opened.sample_costs == built.sample_costs
+    assert opened.nbytes == built.nbytes < path.stat().st_size
+    for arguments in ({"radius": 5}, {"top_k": 9}, {"radius": 9, "top_k": 3}):
+        expected = built.search(codes[:30], **arguments, budget=math.inf)
+        found = opened.search(codes[:30], **arguments, budget=math.inf)
+        np.testing.assert_array_equal(found.rows, expected.rows)
+        np.testing.assert_array_equal(found.offsets, expected.offsets)
+    assert repr(opened) == "<MultiIndex: 4000 codes of 70 bits, cut into 10+10+10+10+10+10+10>"
+
+
+def test_the_file_is_what_its_description_says(tmp_path: Path) -> None:
+    codes = random_codes(0, 300, 20)
+    data = saved(tmp_path, codes, 20).read_bytes()
+    magic, version, n_json = struct.unpack("<8sII", data[:16])
+    assert (magic, version) == (b"\x89hkMIH\r\n", 1)
+    fields = json.loads(data[16 : 16 + n_json])
+    assert (fields["n_bits"], fields["n_rows"]) == (20, 300)
+    assert fields["types"] == {"offsets": "<u4", "rows": "<u4", "sketches": "<u4"}
+    position = 16 + n_json
+    lengths = fields["substring_lengths"]
+    counts = [sum(2**length + 1 for length in lengths), len(lengths) * 300, len(lengths) * 300]
+    arrays = []
+    for count in counts:
+        position += -position % 64
+        arrays.append(np.frombuffer(data, "<u4", count, position))
+        position += 4 * count
+    assert position == len(data)
+    offsets, rows, sketches = arrays
+    values = unpack(codes, 20)[:, : lengths[0]] @ (1 << np.arange(lengths[0])[::-1])
+    bucket = int(values[17])
+    assert rows[offsets[bucket] : offsets[bucket + 1]].tolist() == (
+        np.flatnonzero(values == bucket).tolist()
+    )
+    # A sketch is the 32-bit parts of the code, padded to 8 bytes, without the substring's bits.
+    outside = np.packbits(np.arange(64) >= lengths[0])
+    parts = (np.pad(codes[17], (0, 5)) & outside).view("<u4")
+    assert sketches[rows[:300].tolist().index(17)] == parts[0] ^ parts[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda codes: codes[:-1], "built of 200 codes, and these are 199"),
+        (lambda codes: np.concatenate([codes, codes[:1]]), "built of 200 codes, .* are 201"),
+        (lambda codes: codes[::-1].copy(), "built of other codes"),
+        (lambda codes: codes[:, :2].copy(), "codes of 24 bits"),
+    ],
+)
+def test_an_index_of_other_codes_is_refused(tmp_path: Path, change: Any, message: str) -> None:
+    codes = random_codes(0, 200, 24)
+    path = saved(tmp_path, codes, 24)
+    with pytest.raises(IndexMismatchError, match=message) as caught:
+        MultiIndex.open(path, change(codes))
+    assert str(path) in str(caught.value)
+    assert "build the index again" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda data: data[:-1], r"damaged: expected \d+ bytes, found \d+"),
+        (lambda data: data + b"\0", "damaged: expected"),
+        (lambda data: data[:0], "not an index"),
+        (lambda data: b"x" + data[1:], "not an index"),
+        (lambda data: data[:8] + b"\2" + data[9:], "expected format version 1, found 2"),
+        (lambda data: data[:16] + b"[" + data[17:], "damaged"),
+        (lambda data: data.replace(b'"n_bits": 16', b'"n_bots": 16'), "damaged"),
+        (lambda data: data.replace(b'"offsets": "<u4"', b'"offsets": "?u4"'), "damaged"),
+    ],
+)
+def test_a_damaged_file_is_refused(tmp_path: Path, damage: Any, message: str) -> None:
+    codes = random_codes(0, 100, 16)
+    path = saved(tmp_path, codes, 16)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(IndexMismatchError, match=message):
+        MultiIndex.open(path, codes)
+
+
+def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(IndexMismatchError, match="no such index"):
+        MultiIndex.open(tmp_path / "bank.h5.mih", random_codes(0, 5, 8))
+
+
+@pytest.mark.parametrize("array", ["offsets", "rows"])
+def test_nonsense_in_the_tables_is_noticed_and_never_followed(tmp_path: Path, array: str) -> None:
+    codes = crowded_codes(0, 2000, 40, 20)
+    path = saved(tmp_path, codes, 40)
+    opened = MultiIndex.open(path, codes)
+    position = path.read_bytes().index(getattr(opened._tables, array)[:64].tobytes())
+    with path.open("r+b") as file:
+        file.seek(position)
+        file.write(b"\xfe" * getattr(opened._tables, array).nbytes)
+    damaged = MultiIndex.open(path, codes)
+    with pytest.raises(IndexMismatchError, match="damaged"):
+        damaged.search(codes[:50], radius=3, budget=math.inf)
+
+
+def test_an_interrupted_write_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = random_codes(0, 100, 16)
+    path = saved(tmp_path, codes, 16)
+    before = path.read_bytes()
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        MultiIndex.build(codes, 16, n_tables=3).save(path)
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+    assert path.read_bytes() == before
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "top_k or radius"),
+        ({"top_k": -1}, "top_k must be 0 or more"),
+        ({"radius": -1}, "radius must be 0 or more"),
+        ({"radius": 1, "budget": -0.5}, "budget must be 0 or more"),
+        ({"radius": 1, "budget": math.nan}, "budget must be 0 or more"),
+        ({"radius": 1, "n_threads": 0}, "n_threads must be at least 1"),
+        ({"radius": 1, "alive": np.ones(4, np.bool_)}, r"alive must be bool or uint8 \[5\]"),
+        ({"radius": 1, "alive": np.ones(5)}, "not float64"),
+    ],
+)
+def test_senseless_searches_are_refused(arguments: dict[str, Any], message: str) -> None:
+    codes = random_codes(0, 5, 16)
+    with pytest.raises(ConfigError, match=message):
+        MultiIndex.build(codes, 16).search(codes, **arguments)
+
+
+def test_codes_of_other_bits_are_refused() -> None:
+    codes = random_codes(0, 5, 16)
+    with pytest.raises(CodesError, match="database codes of 17 bits"):
+        MultiIndex.build(codes, 17)
+    with pytest.raises(CodesError, match="query codes of 16 bits"):
+        MultiIndex.build(codes, 16).search(codes[:, :1], radius=1)
+
+
+def test_loading_the_module_compiles_nothing() -> None:
+    code = "import sys, hashkit.multi_index.index; assert 'numba' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,334 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from training_samples import settings
+
+from hashkit.errors import CheckpointError
+from hashkit.manifest import Manifest
+from hashkit.training.checkpoint import (
+    Checkpoint,
+    load_model,
+    read_checkpoint,
+    weights_sha256,
+    write_checkpoint,
+)
+from hashkit.training.model import new_model
+
+pytestmark = pytest.mark.usefixtures("tiny_network")
+
+LENGTHS = (7, 5)
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    config = settings(lengths=LENGTHS)
+    return new_model(
+        config, torch.rand(3, 1, 1) * 255, torch.rand(3, 1, 1) + 1, dataset="digits"
+    ).eval()
+
+
+@pytest.fixture
+def checkpoint(model):
+    config = settings(
+        lengths=LENGTHS, milestones=(0.25, 0.5, 0.875), learning_rate=0.1 + 0.2, margin=1 / 3
+    )
+    return Checkpoint(
+        step=1234,
+        config=config,
+        manifest=Manifest(12, 8, 8, dataset="digits", class_names=("zero", "eins", "δύο"), seed=3),
+        model=model.state_dict(),
+        losses={"0.centres": torch.randn(10, 7), "1.n_seen": torch.tensor(2**40)},
+        optimiser={name: torch.randn_like(value) for name, value in model.named_parameters()},
+        state={"scaler": {}, "best_step": None, "best_score": 0.1 + 0.2, "held_out": 1 / 3},
+    )
+
+
+@pytest.fixture
+def path(tmp_path, checkpoint):
+    path = tmp_path / "step-0001234.safetensors"
+    write_checkpoint(path, checkpoint)
+    return path
+
+
+def assert_same_tensors(found, expected):
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert found[name].dtype == value.dtype
+        assert torch.equal(found[name], value), name
+
+
+def test_a_round_trip_changes_no_bit(path, checkpoint):
+    found = read_checkpoint(path)
+    assert_same_tensors(found.model, checkpoint.model)
+    assert_same_tensors(found.losses, checkpoint.losses)
+    assert_same_tensors(found.optimiser, checkpoint.optimiser)
+    assert (found.step, found.config, found.state) == (
+        checkpoint.step,
+        checkpoint.config,
+        checkpoint.state,
+    )
+    sha256 = weights_sha256(checkpoint.model)
+    assert found.manifest == dataclasses.replace(checkpoint.manifest, weights_sha256=sha256)
+
+
+def test_values_without_a_short_decimal_keep_their_bits(path, checkpoint):
+    values = torch.tensor([1 / 3, 1e-45, 3.4e38, -0.0, float("inf")])
+    checkpoint = dataclasses.replace(checkpoint, model={"odd": values})
+    write_checkpoint(path, checkpoint)
+    found = read_checkpoint(path).model["odd"]
+    assert found.numpy().tobytes() == values.numpy().tobytes()
+
+
+def test_the_memory_layout_of_weights_does_not_matter(tmp_path, model, checkpoint):
+    write_checkpoint(tmp_path / "rows", checkpoint)
+    model = model.to(memory_format=torch.channels_last)
+    columns = dataclasses.replace(checkpoint, model=model.state_dict())
+    write_checkpoint(tmp_path / "columns", columns)
+    assert (tmp_path / "rows").read_bytes() == (tmp_path / "columns").read_bytes()
+
+
+def test_a_crash_while_writing_leaves_the_old_file(path, checkpoint, monkeypatch):
+    before = path.read_bytes()
+
+    def crash(*args, **kwargs):
+        raise OSError("the disk is full")
+
+    newer = dataclasses.replace(checkpoint, step=2000)
+    for where, name in (("hashkit.training.checkpoint", "save"), ("os", "fsync")):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"{where}.{name}", crash)
+            with pytest.raises(OSError, match="the disk is full"):
+                write_checkpoint(path, newer)
+        assert path.read_bytes() == before
+    write_checkpoint(path, newer)
+    assert read_checkpoint(path).step == 2000
+    assert os.listdir(path.parent) == [path.name]  # noqa: PTH208
+
+
+def test_the_new_file_is_on_the_disk_before_it_replaces_the_old(path, checkpoint, monkeypatch):
+    events = []
+    fsync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (events.append("fsync"), fsync(file)))
+    monkeypatch.setattr(
+        Path, "replace", lambda self, target: (events.append("rename"), replace(self, target))
+    )
+    write_checkpoint(path, checkpoint)
+    assert events == ["fsync", "rename"]
+
+
+def refusal(path):
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(str(path))
+    return message
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    assert refusal(tmp_path / "none.safetensors").endswith("there is no such checkpoint")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\0" * 100, b"hello, I am no checkpoint" * 10, b"\xff" * 64],
+    ids=["empty", "zeros", "text", "ones"],
+)
+def test_foreign_bytes_are_refused(tmp_path, content):
+    path = tmp_path / "odd.safetensors"
+    path.write_bytes(content)
+    assert "not a checkpoint of hashkit, or damaged" in refusal(path)
+
+
+def test_a_folder_is_refused(tmp_path):
+    refusal(tmp_path)
+
+
+@pytest.mark.parametrize("n_kept", [4, 100, 2000, -1])
+def test_a_cut_file_is_refused(path, n_kept):
+    path.write_bytes(path.read_bytes()[:n_kept])
+    assert "damaged" in refusal(path)
+
+
+def header_of(path):
+    length = int.from_bytes(path.read_bytes()[:8], "little")
+    return json.loads(json.loads(path.read_bytes()[8 : 8 + length])["__metadata__"]["hashkit"])
+
+
+def write_header(path, header):
+    text = header if isinstance(header, str) else json.dumps(header)
+    save_file(load_file(path), path, metadata={"hashkit": text})
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "pt"}], ids=["none", "another's"])
+def test_safetensors_of_another_program_are_refused(tmp_path, metadata):
+    path = tmp_path / "weights.safetensors"
+    save_file({"layer.weight": torch.zeros(3)}, path, metadata=metadata)
+    assert "not a checkpoint of hashkit" in refusal(path)
+
+
+@pytest.mark.parametrize("header", ["{", "[]", "3", "null", "{}", '"text"', "[1, 2]"])
+def test_an_odd_header_is_refused(path, header):
+    write_header(path, header)
+    assert "not a checkpoint of hashkit" in refusal(path)
+
+
+@pytest.mark.parametrize("field", ["step", "config", "manifest", "state", "format_version"])
+def test_a_header_without_a_field_is_refused(path, field):
+    header = header_of(path)
+    del header[field]
+    write_header(path, header)
+    assert field in refusal(path)
+
+
+@pytest.mark.parametrize("value", [[], 3, None, "text"])
+@pytest.mark.parametrize("field", ["config", "manifest"])
+def test_a_header_with_a_field_of_another_kind_is_refused(path, field, value):
+    write_header(path, header_of(path) | {field: value})
+    refusal(path)
+
+
+def test_an_older_format_is_refused_with_both_versions(path):
+    """Its settings had other names."""
+    header = header_of(path)
+    del header["config"]["lengths"]
+    header["config"]["n_bits"] = 12
+    write_header(path, header | {"format_version": 1})
+    assert "expected checkpoint format version 2, found 1" in refusal(path)
+
+
+def test_a_newer_format_is_refused_with_both_versions(path):
+    write_header(path, header_of(path) | {"format_version": 3})
+    assert "expected checkpoint format version 2, found 3" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"lengths": [0]}, "bits must be between 1 and"),
+        ({"network": "vgg"}, "unknown network 'vgg'"),
+        ({"colour": 3}, "unknown settings: colour"),
+    ],
+)
+def test_settings_that_this_release_does_not_have_are_refused(path, changes, words):
+    header = header_of(path)
+    write_header(path, header | {"config": header["config"] | changes})
+    assert words in refusal(path)
+
+
+def test_a_manifest_of_another_format_is_refused(path):
+    header = header_of(path)
+    write_header(path, header | {"manifest": header["manifest"] | {"format_version": 7}})
+    assert "format version 1, found 7" in refusal(path)
+
+
+class Payload:
+    """Unpickled, it writes a file."""
+
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return Path.write_text, (self.target, "unpickled")
+
+
+@pytest.mark.parametrize("writer", ["pickle", "torch"])
+def test_nothing_is_unpickled(tmp_path, writer):
+    path, target = tmp_path / "evil.safetensors", tmp_path / "unpickled"
+    if writer == "pickle":
+        path.write_bytes(pickle.dumps(Payload(target)))
+    else:
+        torch.save(Payload(target), path)
+    refusal(path)
+    with pytest.raises(CheckpointError):
+        load_model(path)
+    assert not target.exists()
+    # The trap works.
+    pickle.loads(pickle.dumps(Payload(target)))
+    assert target.exists()
+
+
+def next_value(value):
+    if value.is_floating_point():
+        return torch.nextafter(value, torch.tensor(torch.inf))
+    return value + 1
+
+
+def test_the_hash_changes_with_any_weight(model):
+    weights = model.state_dict()
+    hashes = {weights_sha256(weights)}
+    for name, value in weights.items():
+        for position in (0, value.numel() - 1):
+            changed = value.clone()
+            changed.view(-1)[position] = next_value(changed.view(-1)[position])
+            hashes.add(weights_sha256(weights | {name: changed}))
+    n_changes = sum(1 if value.numel() == 1 else 2 for value in weights.values())
+    assert len(hashes) == 1 + n_changes
+
+
+def test_the_hash_changes_with_names_types_and_shapes_but_not_with_the_order():
+    one, other = torch.arange(6.0), torch.ones(2)
+    tensors = {"a": one, "b": other}
+    assert weights_sha256(tensors) == weights_sha256({"b": other, "a": one})
+    variants = [
+        tensors,
+        {"a": one.reshape(2, 3), "b": other},
+        {"a": one.view(torch.int32), "b": other},
+        {"c": one, "b": other},
+        {"a": one},
+        {"a": other, "b": one},
+    ]
+    assert len({weights_sha256(variant) for variant in variants}) == len(variants)
+
+
+def test_the_header_has_the_hash_of_the_weights_alone(path, checkpoint, tmp_path):
+    other = dataclasses.replace(checkpoint, optimiser={}, losses={}, step=5)
+    write_checkpoint(tmp_path / "other", other)
+    hashes = {read_checkpoint(file).manifest.weights_sha256 for file in (path, tmp_path / "other")}
+    assert hashes == {weights_sha256(checkpoint.model)}
+
+
+def test_a_loaded_model_gives_the_same_logits(path, model):
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8))
+    loaded = load_model(path)
+    assert not loaded.model.training
+    assert torch.equal(loaded.model(images), model(images))
+    assert (loaded.model.n_bits, loaded.model.height, loaded.model.width) == (12, 8, 8)
+    assert loaded.model.lengths == LENGTHS
+    assert loaded.manifest.class_names == ("zero", "eins", "δύο")
+
+
+@pytest.mark.parametrize("fault", ["missing", "shape", "extra", "mean"])
+def test_weights_that_do_not_fit_are_refused(path, checkpoint, fault):
+    weights = dict(checkpoint.model)
+    name = "heads.1.linear.weight"
+    if fault == "shape":
+        weights[name] = weights[name][:-1]
+    elif fault == "extra":
+        weights["heads.2.linear.weight"] = torch.zeros(3)
+    else:
+        del weights["mean" if fault == "mean" else name]
+    write_checkpoint(path, dataclasses.replace(checkpoint, model=weights))
+    with pytest.raises(CheckpointError, match="the weights do not fit the network") as caught:
+        load_model(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+def test_others_may_read_a_checkpoint_where_the_user_lets_them(path, checkpoint):
+    before = os.umask(0o022)
+    try:
+        write_checkpoint(path, checkpoint)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o644

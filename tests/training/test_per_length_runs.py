@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from cli_samples import fail, hashkit, succeed
+from training_samples import digits
+
+import hashkit.training.per_length_runs as splitting
+from hashkit.errors import RunError
+from hashkit.runs.run import Run, write_json
+from hashkit.training.checkpoint import load_model, read_checkpoint
+from hashkit.training.per_length_runs import run_name, split_run
+
+LENGTHS = (12, 5)
+TRAIN = (
+    "train --bits 12,5 --steps 4 --batch-size 12 --training-per-class 4 --name joint --size 8 "
+    "--network dnnh --loss triplet --snapshot-steps 2 --device cpu"
+)
+RESUME = "train --resume --run runs/joint"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder in which a run of two code lengths was trained; read only."""
+    place, before = tmp_path_factory.mktemp("trained"), Path.cwd()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        ended = succeed(f"{TRAIN} --json")
+    assert Path.cwd() == before
+    return place, ended
+
+
+@pytest.fixture
+def place(trained, tmp_path, monkeypatch):
+    """A copy of it to work in."""
+    shutil.copytree(trained[0] / "runs", tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def part(n_bits):
+    return Run.open(Path("runs") / run_name("joint", n_bits))
+
+
+def files(path):
+    """Files of a folder and what they hold, config.json without its date."""
+    found = {
+        str(file.relative_to(path)): file.read_bytes()
+        for file in sorted(path.rglob("*"))
+        if file.is_file()
+    }
+    config = json.loads(found.pop("config.json"))
+    assert config.pop("created")
+    return found | {"config.json": config}
+
+
+def test_a_training_of_two_lengths_makes_a_run_of_each(trained):
+    place, ended = trained
+    assert {path.name for path in (place / "runs").iterdir()} == {
+        "joint",
+        "joint-12bits",
+        "joint-5bits",
+    }
+    for n_bits in LENGTHS:
+        assert f"next: hashkit export --onnx --run runs/joint-{n_bits}bits" in ended.stderr
+    assert ended.json["run"] == "runs/joint"
+
+
+def test_each_part_says_what_it_is(place):
+    joint = Run.open(Path("runs/joint"))
+    for n_bits in LENGTHS:
+        run = part(n_bits)
+        saved, whole = run.read_config(), joint.read_config()
+        assert saved["shared"] == {"run": "joint", "lengths": [12, 5]}
+        assert saved["training"] == whole["training"] | {"lengths": [n_bits]}
+        for key in ("data", "triplets", "device"):
+            assert saved[key] == whole[key]
+        checkpoint = read_checkpoint(run.checkpoint_path())
+        assert checkpoint.manifest.n_bits == n_bits
+        assert checkpoint.config.lengths == (n_bits,)
+        assert (checkpoint.losses, checkpoint.optimiser) == ({}, {})
+        assert checkpoint.step == read_checkpoint(joint.checkpoint_path()).step
+        assert run.read_metrics() == joint.read_metrics()
+        assert run.summary_path.read_bytes() == joint.summary_path.read_bytes()
+
+
+def test_each_part_gives_exactly_its_share_of_the_joint_logits(place):
+    joint = load_model(Run.open(Path("runs/joint")).checkpoint_path()).model
+    images = torch.from_numpy(digits(50).pixels)
+    with torch.inference_mode():
+        expected = joint(images).split(list(LENGTHS), dim=1)
+        assert joint(images).shape == (50, 17)
+        for n_bits, logits in zip(LENGTHS, expected, strict=True):
+            found = load_model(part(n_bits).checkpoint_path()).model(images)
+            assert torch.equal(found, logits)
+            assert logits.std() > 0
+
+
+def test_a_part_is_exported_and_encoded_like_any_run(place):
+    succeed("export --onnx --run runs/joint-5bits")
+    succeed("encode --run runs/joint-5bits")
+    report = succeed("evaluate --run runs/joint-5bits --json").json
+    assert report["bits"] == 5
+
+
+def test_a_run_of_one_length_is_its_own_part(tmp_path):
+    run = Run.create(tmp_path, "one", {"training": {"lengths": [12]}})
+    assert split_run(run) == [run]
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
+
+
+@pytest.mark.parametrize("kill_at", ["create", "write_checkpoint", "copyfile"])
+def test_a_kill_while_parts_are_made_is_made_good_by_resuming(place, monkeypatch, kill_at):
+    expected = {n_bits: files(part(n_bits).path) for n_bits in LENGTHS}
+    for n_bits in LENGTHS:
+        shutil.rmtree(part(n_bits).path)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        where = {"create": "Run.create", "copyfile": "shutil.copyfile"}.get(kill_at, kill_at)
+        patch.setattr(f"hashkit.training.per_length_runs.{where}", killed)
+        assert hashkit(RESUME).exit_code != 0
+    succeed(RESUME)
+    assert {n_bits: files(part(n_bits).path) for n_bits in LENGTHS} == expected
+
+
+def test_a_kill_before_the_parts_were_made_is_made_good_by_resuming(place):
+    expected = {n_bits: files(part(n_bits).path) for n_bits in LENGTHS}
+    for n_bits in LENGTHS:
+        shutil.rmtree(part(n_bits).path)
+    ended = succeed(RESUME)
+    assert "is trained already" in ended.stderr
+    assert {n_bits: files(part(n_bits).path) for n_bits in LENGTHS} == expected
+
+
+def test_an_empty_folder_that_a_kill_left_is_filled(place):
+    run = part(5)
+    expected = files(run.path)
+    shutil.rmtree(run.path)
+    run.checkpoints_path.mkdir(parents=True)
+    succeed(RESUME)
+    assert files(run.path) == expected
+
+
+def test_a_part_that_was_exported_is_left_alone(place):
+    exported, plain = part(12), part(5)
+    exported.model_path.write_bytes(b"a model")
+    (plain.path / "note.txt").write_text("of the first time")
+    assert split_run(Run.open(Path("runs/joint"))) == [exported, plain]
+    assert exported.model_path.read_bytes() == b"a model"
+    assert not (plain.path / "note.txt").exists()
+
+
+@pytest.mark.parametrize("what", ["another run", "another run with a model", "no run"])
+def test_what_is_not_of_the_run_is_never_removed(place, what):
+    taken = part(12).path
+    shutil.rmtree(taken)
+    if what == "no run":
+        taken.mkdir()
+        (taken / "thesis.txt").write_text("work of years")
+    else:
+        run = Run.create(Path("runs"), taken.name, {"training": {"lengths": [12]}})
+        if what.endswith("model"):
+            run.model_path.write_bytes(b"a model")
+    before = {path: path.read_bytes() for path in taken.rglob("*") if path.is_file()}
+    message = fail(RESUME)
+    assert f"{taken} is there already and not from runs/joint" in message
+    assert {path: path.read_bytes() for path in taken.rglob("*") if path.is_file()} == before
+
+
+def test_the_newest_run_to_resume_is_the_one_that_was_trained(place):
+    """Its parts are newer, and have nothing to go on from."""
+    before = {n_bits: part(n_bits).best_path.read_bytes() for n_bits in LENGTHS}
+    for command in ("train --resume", "train --resume --run runs/joint-5bits"):
+        ended = succeed(command)
+        assert "joint is trained already" in ended.stderr
+    assert {n_bits: part(n_bits).best_path.read_bytes() for n_bits in LENGTHS} == before
+
+
+def test_a_run_is_split_from_within_its_folder(place, monkeypatch):
+    for n_bits in LENGTHS:
+        shutil.rmtree(part(n_bits).path)
+    monkeypatch.chdir(place / "runs" / "joint")
+    succeed("train --resume --run .")
+    assert {path.name for path in (place / "runs").iterdir()} == {
+        "joint",
+        "joint-12bits",
+        "joint-5bits",
+    }
+
+
+@pytest.mark.parametrize("name", ["joint", "joint-12bits", "joint-5bits"])
+def test_a_name_that_is_taken_is_refused_before_training(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    Run.create(Path("runs"), name, {})
+    assert f"runs/{name} is there already" in fail(TRAIN)
+    assert [path.name for path in Path("runs").iterdir()] == [name]
+
+
+def test_one_head_is_taken_out_of_the_tensors():
+    joint = {
+        "mean": np.zeros(3),
+        "network.blocks.1.weight": np.ones(2),
+        "heads.0.linear.weight": np.array([0]),
+        "heads.1.linear.weight": np.array([1]),
+        "heads.10.linear.weight": np.array([10]),
+        "standardise.1.running_mean": np.array([2]),
+        "standardise.10.running_mean": np.array([3]),
+    }
+    found = splitting._one_head(joint, 1)
+    assert {name: value.tolist() for name, value in found.items()} == {
+        "mean": [0, 0, 0],
+        "network.blocks.1.weight": [1, 1],
+        "heads.0.linear.weight": [1],
+        "standardise.0.running_mean": [2],
+    }
+
+
+def test_a_damaged_config_is_an_error_of_one_line(place):
+    write_json(part(5).config_path, {"shared": None})
+    with pytest.raises(RunError, match="is there already and not from"):
+        split_run(Run.open(Path("runs/joint")))

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from cli_samples import fail, succeed
+from training_samples import add_network
+
+from hashkit.errors import ConfigError
+from hashkit.runs.config import LOSS_OPTIONS, TrainConfig
+from hashkit.training.losses import LOSSES, loss_options
+from hashkit.training.networks import NETWORKS, InputRule, NetworkKind, find_network
+from hashkit.training.recipes import RECIPES, settings_of
+from hashkit.workflow.settings import make_config
+
+
+def without_size(config):
+    values = config.to_dict()
+    return {key: value for key, value in values.items() if key not in ("height", "width", "resize")}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_makes_a_config_and_names_itself(name):
+    recipe = RECIPES[name]
+    assert recipe.about
+    assert recipe.config.recipe == name
+    values, size = settings_of({"recipe": name})
+    assert size == recipe.size
+    assert TrainConfig.from_dict(values) == recipe.config
+    assert without_size(make_config({"recipe": name}, "32", None)) == without_size(recipe.config)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_changes_go_over_a_recipe(name):
+    changes = {"recipe": name, "epochs": 7.0, "seed": 5, "weight_decay": 0.125, "lengths": [24]}
+    values, _ = settings_of(changes)
+    expected = RECIPES[name].config.to_dict() | changes
+    assert values == expected
+
+
+def test_without_a_name_it_is_the_default_one():
+    assert settings_of({}) == settings_of({"recipe": TrainConfig().recipe})
+    best = RECIPES[TrainConfig().recipe].config
+    defaults = TrainConfig().to_dict()
+    differing = {key for key, value in best.to_dict().items() if defaults[key] != value}
+    assert differing <= set(LOSS_OPTIONS)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_another_loss_leaves_the_options_of_the_recipes_loss_behind(name, loss):
+    values, _ = settings_of({"recipe": name, "loss": loss})
+    config = TrainConfig.from_dict(values)
+    own = RECIPES[name].config
+    assert config.loss == loss
+    assert config.loss_options == (own.loss_options if loss == own.loss else {})
+
+
+def test_options_given_with_another_loss_stay():
+    values, _ = settings_of({"recipe": "best", "loss": "triplet", "margin": 3.0})
+    assert TrainConfig.from_dict(values).loss_options == {"margin": 3.0}
+
+
+def test_an_option_that_only_the_recipes_loss_has_is_refused_with_another():
+    values, _ = settings_of({"recipe": "best", "loss": "triplet", "label_smoothing": 0.2})
+    with pytest.raises(ConfigError, match="the loss triplet has no label_smoothing"):
+        TrainConfig.from_dict(values)
+
+
+def test_an_unknown_recipe_lists_the_known_ones():
+    with pytest.raises(ConfigError) as caught:
+        settings_of({"recipe": "odd"})
+    assert str(caught.value) == f"unknown recipe 'odd'; known: {', '.join(RECIPES)}"
+    assert "unknown recipe 'odd'" in fail("train --recipe odd")
+
+
+# The input size
+
+
+@pytest.mark.parametrize(
+    ("asked", "recipe_size", "network_size", "own_size", "expected"),
+    [
+        ("40x48", (96, 96), (24, 24), (28, 28), (40, 48)),
+        (None, (96, 96), (24, 24), (28, 28), (96, 96)),
+        (None, None, (24, 24), (28, 28), (24, 24)),
+        (None, None, None, (28, 28), (28, 28)),
+        (None, None, None, None, (64, 64)),
+    ],
+)
+def test_the_size_is_that_of_flag_recipe_network_or_images(
+    monkeypatch, asked, recipe_size, network_size, own_size, expected
+):
+    rule = InputRule(size=network_size, resize="stretch-bicubic")
+    kind = NetworkKind("", lambda *_: None, lambda *_: rule)
+    add_network(monkeypatch, "sized", kind)
+    recipe = RECIPES["best"]
+    sized = type(recipe)(recipe.about, recipe.config, recipe_size)
+    monkeypatch.setitem(RECIPES, "best", sized)
+    config = make_config({"network": "sized"}, asked, own_size)
+    assert (config.height, config.width) == expected
+    assert config.resize == "stretch-bicubic"
+    given = make_config({"network": "sized", "resize": "crop-bicubic"}, asked, own_size)
+    assert given.resize == "crop-bicubic"
+
+
+def test_lists_of_numbers_may_be_text():
+    config = make_config({"lengths": "12, 24,48", "milestones": "0.25,0.5"}, None, None)
+    assert config.lengths == (12, 24, 48)
+    assert config.milestones == (0.25, 0.5)
+    with pytest.raises(ConfigError, match="--bits must be numbers separated by commas"):
+        make_config({"lengths": "12,many"}, None, None)
+
+
+# hashkit train --list-recipes
+
+
+def test_the_list_as_json_has_every_name_and_setting():
+    document = succeed("train --list-recipes --json").json
+    assert list(document) == ["recipes", "networks", "losses"]
+    assert list(document["recipes"]) == list(RECIPES)
+    assert list(document["networks"]) == list(NETWORKS)
+    assert list(document["losses"]) == list(LOSSES)
+    for name, recipe in RECIPES.items():
+        listed = document["recipes"][name]
+        assert TrainConfig.from_dict(listed["settings"]) == recipe.config
+        assert listed["about"] == recipe.about
+        assert listed["size"] == (list(recipe.size) if recipe.size else None)
+    for name, kind in NETWORKS.items():
+        assert document["networks"][name] == kind.about
+    for name, loss in LOSSES.items():
+        listed = document["losses"][name]
+        assert listed["learns_from"] == loss.learns_from
+        assert listed["options"] == json.loads(json.dumps(loss_options(name)))
+        assert listed["about"]
+        assert "\n\n" not in listed["about"]
+
+
+def test_the_list_as_tables_has_every_name():
+    shown = succeed("train --list-recipes").stdout
+    tables = shown.split("Networks")
+    assert len(tables) == 2
+    for name in RECIPES:
+        assert f" {name} " in tables[0]
+    networks, losses = tables[1].split("Losses")
+    for name, kind in NETWORKS.items():
+        assert f" {name}:NAME " in networks if kind.takes_argument else f" {name} " in networks
+    for name in LOSSES:
+        assert f" {name} " in losses
+
+
+def test_the_list_makes_no_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    succeed("train --list-recipes")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_networks_of_recipes_are_known(name):
+    assert find_network(RECIPES[name].config.network)
+
+
+def test_a_network_that_cannot_be_built_leaves_no_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = fail("train --name deep --freeze 99")
+    assert "freeze must be at most 4" in said
+    assert not (tmp_path / "runs" / "deep").exists()

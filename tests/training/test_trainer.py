@@ -1,0 +1,1044 @@
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from training_samples import (
+    CPU,
+    TINY,
+    WALL_TIME,
+    TinyNetwork,
+    add_loss,
+    add_network,
+    checkpoint_files,
+    digit_data,
+    digits,
+    open_run,
+    settings,
+    trainer,
+    triplet_data,
+    unlabelled_data,
+)
+
+import hashkit.training.trainer as trainer_module
+from hashkit.datasets.digits import open_digits
+from hashkit.datasets.split import holdout
+from hashkit.errors import CheckpointError, ConfigError, DeviceError, TrainingError
+from hashkit.runs.run import Run
+from hashkit.training.checkpoint import load_model, read_checkpoint
+from hashkit.training.data import StreamedPixels, TrainingData
+from hashkit.training.devices import choose_device
+from hashkit.training.losses import LOSSES, Loss, LossValue
+from hashkit.training.losses.triplet import TripletRankingLoss
+from hashkit.training.model import HashModel, new_model
+from hashkit.training.networks import NetworkKind
+from hashkit.training.optimisers import load_momentum, momentum_of
+from hashkit.training.prepare import prepare_labelled
+from hashkit.training.selection import held_out_score
+from hashkit.training.trainer import Trainer
+
+pytestmark = pytest.mark.usefixtures("tiny_network")
+
+# Settings under which the tiny network learns in a second.
+LEARNING = {
+    "lengths": (16,),
+    "margin": 1.0,
+    "batch_size": 32,
+    "steps": 120,
+    "augmentation": "none",
+    "validate_epochs": 10,
+    "snapshot_steps": 500,
+}
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device")
+
+
+def held_out(one: Trainer) -> float:
+    """Held-out score of a trainer's model as it is."""
+    one.learner.eval()
+    return held_out_score(one._encode, one.data, one.config.lengths)
+
+
+def assert_same_checkpoints(found, expected) -> None:
+    assert checkpoint_files(open_run(found)) == checkpoint_files(open_run(expected))
+
+
+def without_speed(run: Run) -> list[dict]:
+    return [
+        {name: value for name, value in line.items() if name not in WALL_TIME}
+        for line in run.read_metrics()
+    ]
+
+
+def scores(monkeypatch, values):
+    """Let looks at held-out images give these scores."""
+    given = iter(values)
+    monkeypatch.setattr(trainer_module, "held_out_score", lambda *_: next(given))
+
+
+# Learning
+
+
+def test_digits_are_learned(tmp_path):
+    config = settings(**LEARNING)
+    data = digit_data(config, 500)
+    one = trainer(config, data, tmp_path / "run")
+    start = held_out(one)
+    result = one.fit()
+    assert start < 0.3
+    # Four seeds gave .74 to .77, from .14 to .24 before the first step.
+    assert result.best_score > 0.65
+    losses = [line["loss"] for line in one.run.read_metrics() if "loss" in line]
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+
+
+@pytest.mark.slow
+def test_digits_are_learned_by_the_papers_network(tmp_path):
+    config = settings(
+        network="dnnh",
+        margin=6.0,
+        dropout=0.0,
+        learning_rate=0.01,
+        batch_size=64,
+        steps=60,
+        augmentation="none",
+        validate_epochs=10,
+        snapshot_steps=500,
+        calibrate=True,
+    )
+    result = trainer(config, digit_data(config, 600), tmp_path / "run").fit()
+    assert result.best_score > 0.4
+
+
+def test_a_triplet_list_is_learned(tmp_path):
+    config = settings(**LEARNING)
+    data = triplet_data(config, 200, 1500)
+    one = trainer(config, data, tmp_path / "run")
+    start = held_out(one)
+    result = one.fit()
+    # Four seeds gave .95 to .98, from .53 to .70 before the first step; chance is one half.
+    assert result.best_score > max(0.85, start + 0.1)
+
+
+def test_several_labels_an_image_are_learned_from(tmp_path):
+    images = digits(100)
+    hot = np.zeros((100, 12), dtype=np.uint8)
+    hot[np.arange(100), images.labels] = 1
+    hot[np.arange(100), 10 + images.labels % 2] = 1
+    hot[:5] = 0
+    images = dataclasses.replace(images, labels=hot, class_names=())
+    config = settings(steps=60, batch_size=24, validate_epochs=5, snapshot_steps=500)
+    data, _ = prepare_labelled(images, config)
+    one = trainer(config, data, tmp_path / "run")
+    before = held_out(one)
+    assert one.fit().best_score > before
+
+
+def test_the_held_out_score_of_triplets_counts_ties_half():
+    """Codes that are all alike get one half."""
+    config = settings(holdout=0.5)
+    data = triplet_data(config)
+
+    def encode(rows):
+        return np.zeros((len(rows), 12), dtype=np.float32)
+
+    assert held_out_score(encode, data, (12,)) == 0.5
+
+
+# What is learned from
+
+
+class Recorded:
+    """Pixels that write down which rows are asked for, and by whom."""
+
+    def __init__(self, pixels):
+        self._pixels = pixels
+        self.batches = []
+
+    def __len__(self):
+        return len(self._pixels)
+
+    def prefetch(self, rows):
+        self._pixels.prefetch(rows)
+
+    def batch(self, rows):
+        self.batches.append((torch.is_inference_mode_enabled(), rows.copy()))
+        return self._pixels.batch(rows)
+
+    def sample(self, n_images):
+        return self._pixels.sample(n_images)
+
+    def on(self, _):
+        return self
+
+
+def test_steps_see_fitted_images_and_selection_no_queries_or_database(tmp_path):
+    everything = open_digits().subset(np.arange(200))
+    rest, training = holdout(everything.labels, np.arange(200), 0.5, seed=5)
+    config = settings()
+    data, _ = prepare_labelled(everything.subset(training), config)
+    recorded = Recorded(data.pixels)
+    trainer(config, dataclasses.replace(data, pixels=recorded), tmp_path / "run").fit()
+    fitted = {int(row) for selects, rows in recorded.batches if not selects for row in rows}
+    selecting = {int(row) for selects, rows in recorded.batches if selects for row in rows}
+    assert fitted <= set(data.fit_items.tolist())
+    assert len(fitted) > 0.9 * len(data.fit_items)
+    assert selecting == set(data.fit_items.tolist()) | set(data.held_items.tolist())
+    seen = {everything.names[training[row]] for row in fitted | selecting}
+    assert seen.isdisjoint(everything.names[row] for row in rest)
+
+
+def test_each_step_sees_the_batch_of_the_order(tmp_path):
+    config = settings(holdout=0)
+    data = digit_data(config)
+    recorded = Recorded(data.pixels)
+    one = trainer(config, dataclasses.replace(data, pixels=recorded), tmp_path / "run")
+    one.fit()
+    expected = [batch for epoch in range(3) for batch in one.order.epoch(epoch)][:12]
+    for (_, rows), items in zip(recorded.batches, expected, strict=True):
+        np.testing.assert_array_equal(rows, data.fit_items[items])
+
+
+@pytest.mark.parametrize(("n_classes", "batch_size", "expected"), [(10, 60, 6), (10, 16, 4)])
+def test_batches_hold_several_images_of_each_class(tmp_path, n_classes, batch_size, expected):
+    config = settings(batch_size=batch_size)
+    one = trainer(config, digit_data(config), tmp_path / "run")
+    assert one.order.group_size == expected
+    config = dataclasses.replace(config, images_per_class=2)
+    assert trainer(config, one.data, tmp_path / "run").order.group_size == 2
+
+
+def test_epochs_give_the_number_of_steps(tmp_path):
+    config = settings(steps=None, epochs=2.5, holdout=0)
+    assert trainer(config, digit_data(config), tmp_path / "run").n_steps == round(2.5 * (80 // 16))
+
+
+def test_too_few_images_are_refused(tmp_path):
+    config = settings(holdout=0)
+    data = dataclasses.replace(digit_data(config), fit_items=np.array([0, 1]))
+    with pytest.raises(ConfigError, match="training needs 3 images or more, found 2"):
+        trainer(config, data, tmp_path / "run")
+
+
+# Determinism
+
+
+def test_the_same_settings_give_the_same_bytes_whatever_torch_drew_before(tmp_path):
+    config = settings()
+    runs = []
+    for name in ("one", "other"):
+        torch.manual_seed(len(runs))
+        state = torch.get_rng_state()
+        one = trainer(config, digit_data(config), tmp_path / name)
+        one.fit()
+        # And torch's global generator is left as it was.
+        assert torch.equal(torch.get_rng_state(), state)
+        runs.append(one.run)
+    assert checkpoint_files(runs[0]) == checkpoint_files(runs[1])
+    assert without_speed(runs[0]) == without_speed(runs[1])
+
+
+@pytest.mark.parametrize(
+    "changes", [{"seed": 1}, {"dropout": 0.3}, {"augmentation": "none"}, {"momentum": 0.8}], ids=str
+)
+def test_other_settings_give_other_weights(tmp_path, changes):
+    hashes = set()
+    for name, config in (("one", settings()), ("other", settings(**changes))):
+        one = trainer(config, digit_data(settings()), tmp_path / name)
+        one.fit()
+        final = read_checkpoint(one.run.snapshots()[-1][1])
+        hashes.add(final.manifest.weights_sha256)
+    assert len(hashes) == 2
+
+
+def test_streamed_images_give_the_same_bytes_as_images_in_memory(tmp_path):
+    config = settings()
+    data = digit_data(config)
+    streamed = StreamedPixels(digits(), (8, 8), config.resize, n_workers=3)
+    runs = []
+    for name, pixels in (("memory", data.pixels), ("streamed", streamed)):
+        one = trainer(config, dataclasses.replace(data, pixels=pixels), tmp_path / name)
+        one.fit()
+        runs.append(one.run)
+    assert checkpoint_files(runs[0]) == checkpoint_files(runs[1])
+    assert without_speed(runs[0]) == without_speed(runs[1])
+
+
+# Selection
+
+
+def test_held_out_images_choose_the_checkpoint(tmp_path, monkeypatch):
+    scores(monkeypatch, [0.2, 0.7, 0.7, 0.1])
+    config = settings(steps=16)
+    one = trainer(config, digit_data(config), tmp_path / "run")
+    assert one.order.steps_per_epoch == 4
+    result = one.fit()
+    assert (result.best_step, result.best_score) == (8, 0.7)
+    best = read_checkpoint(one.run.best_path)
+    assert (best.step, best.state["best_step"], best.state["best_score"]) == (8, 8, 0.7)
+    assert (best.optimiser, best.losses) == ({}, {})
+    held_out = [line for line in one.run.read_metrics() if "held_out" in line]
+    assert [(line["step"], line["held_out"]) for line in held_out] == [
+        (4, 0.2),
+        (8, 0.7),
+        (12, 0.7),
+        (16, 0.1),
+    ]
+    assert one.run.checkpoint_path() == one.run.best_path
+
+
+def test_the_chosen_checkpoint_scores_what_was_written(tmp_path):
+    config = settings(steps=30, validate_epochs=2)
+    data = digit_data(config)
+    result = trainer(config, data, tmp_path / "run").fit()
+    loaded = load_model(Run.open(tmp_path / "run").best_path)
+
+    def encode(rows):
+        with torch.inference_mode():
+            return loaded.model(data.pixels.batch(rows)).numpy()
+
+    assert held_out_score(encode, data, config.lengths) == result.best_score
+
+
+def test_held_out_images_are_looked_at_every_few_epochs_and_at_the_end(tmp_path, monkeypatch):
+    scores(monkeypatch, itertools.repeat(0.5))
+    config = settings(steps=18, validate_epochs=2)
+    one = trainer(config, digit_data(config), tmp_path / "run")
+    one.fit()
+    looks = [line["step"] for line in one.run.read_metrics() if "held_out" in line]
+    assert looks == [8, 16, 18]
+
+
+def test_without_held_out_images_the_last_checkpoint_counts(tmp_path):
+    config = settings(holdout=0)
+    one = trainer(config, digit_data(config), tmp_path / "run")
+    result = one.fit()
+    assert (result.best_step, result.best_score) == (None, None)
+    assert not one.run.best_path.exists()
+    assert one.run.checkpoint_path() == one.run.snapshot_path(12)
+    assert not any("held_out" in line for line in one.run.read_metrics())
+
+
+# What is written and told
+
+
+@pytest.mark.parametrize(
+    ("keep", "expected"), [(0, [3, 6, 9, 12]), (1, [12]), (2, [9, 12]), (9, [3, 6, 9, 12])]
+)
+def test_so_many_snapshots_stay(tmp_path, keep, expected):
+    config = settings(keep_snapshots=keep)
+    one = trainer(config, digit_data(config), tmp_path / "run")
+    one.fit()
+    assert [step for step, _ in one.run.snapshots()] == expected
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(0.0, [4, 8, 10]), (60.0, [10])])
+def test_a_snapshot_per_epoch_by_default_unless_they_are_too_close(
+    tmp_path, monkeypatch, seconds, expected
+):
+    monkeypatch.setattr(trainer_module, "SNAPSHOT_SECONDS", seconds)
+    config = settings(snapshot_steps=0, keep_snapshots=0, steps=10)
+    one = trainer(config, digit_data(config), tmp_path / "run")
+    one.fit()
+    assert [step for step, _ in one.run.snapshots()] == expected
+
+
+def test_metrics_have_a_line_an_interval_and_at_the_end(tmp_path):
+    config = settings(steps=10, display_steps=4, holdout=0)
+    one = trainer(config, digit_data(config), tmp_path / "run")
+    one.fit()
+    lines = [json.loads(line) for line in one.run.metrics_path.read_text().splitlines()]
+    assert [(line["step"], line["epoch"]) for line in lines] == [(4, 1), (8, 2), (10, 2)]
+    for line in lines:
+        assert line["images_per_second"] > 0
+        assert 0 < line["active"] <= 1
+        assert line["learning_rate"] == one._learning_rate(line["step"] - 1)
+
+
+def test_a_line_holds_the_mean_loss_since_the_one_before(tmp_path):
+    means = []
+    for n_display in (1, 4):
+        config = settings(steps=8, display_steps=n_display)
+        one = trainer(config, digit_data(config), tmp_path / str(n_display))
+        one.fit()
+        losses = [line["loss"] for line in one.run.read_metrics() if "loss" in line]
+        means.append(np.reshape(losses, (2, -1)).mean(axis=1))
+    assert means[0] == pytest.approx(means[1], rel=1e-5)
+
+
+def test_progress_is_told_while_it_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr("hashkit.training.progress._REPORT_SECONDS", 0.0)
+    config = settings()
+    one = trainer(config, digit_data(config), tmp_path / "run")
+    reports = []
+    one.fit(on_step=reports.append)
+    assert [report.step for report in reports] == list(range(1, 13))
+    assert {report.n_steps for report in reports} == {12}
+    assert [report.epoch for report in reports] == [1] * 4 + [2] * 4 + [3] * 4
+    held_out = {
+        line["step"]: line["held_out"] for line in one.run.read_metrics() if "held_out" in line
+    }
+    assert [report.held_out for report in reports] == [
+        *[None] * 4,
+        *[held_out[4]] * 4,
+        *[held_out[8]] * 4,
+    ]
+
+
+def test_the_checkpoint_says_what_it_is(tmp_path):
+    config = settings(seed=7)
+    one = trainer(config, digit_data(config), tmp_path / "run")
+    one.fit()
+    manifest = read_checkpoint(one.run.snapshots()[-1][1]).manifest
+    assert (manifest.n_bits, manifest.size, manifest.resize) == (12, (8, 8), "crop-bilinear")
+    assert (manifest.network, manifest.loss, manifest.seed) == ("tiny", "triplet", 7)
+    assert manifest.recipe == config.recipe
+    assert (manifest.dataset, manifest.class_names) == ("digits", tuple("0123456789"))
+    assert manifest.versions["torch"] == torch.__version__
+
+
+# Stopping and resuming
+
+
+def stop_after(n_steps):
+    """A question that is answered yes after so many steps; asked once before each."""
+    asked = itertools.count()
+    return lambda: next(asked) > n_steps
+
+
+@pytest.mark.parametrize(
+    ("n_steps", "changes"),
+    [
+        (1, {}),
+        (4, {}),
+        (7, {}),
+        (11, {}),
+        (5, {"momentum": 0.0}),
+        (5, {"nesterov": True}),
+        (5, {"optimiser": "muon"}),
+        (5, {"freeze": 1, "stage_decay": 0.5}),
+        (5, {"freeze": -1, "augmentation": "none"}),
+        (5, {"lengths": (12, 5)}),
+    ],
+    ids=str,
+)
+def test_a_stopped_run_resumes_to_the_same_bytes(tmp_path, n_steps, changes):
+    config = settings(keep_snapshots=1, **changes)
+    data = digit_data(config)
+    trainer(config, data, tmp_path / "whole").fit()
+    first = trainer(config, data, tmp_path / "run")
+    result = first.fit(should_stop=stop_after(n_steps))
+    assert 0 < result.step < 12
+    assert not result.is_done
+    second = trainer(config, data, tmp_path / "run")
+    assert second.resume() == result.step
+    result = second.fit()
+    assert result.is_done
+    assert_same_checkpoints(tmp_path / "run", tmp_path / "whole")
+
+
+def test_a_stopped_triplet_run_resumes_to_the_same_bytes(tmp_path):
+    config = settings(keep_snapshots=1)
+    data = triplet_data(config)
+    trainer(config, data, tmp_path / "whole").fit()
+    trainer(config, data, tmp_path / "run").fit(should_stop=stop_after(5))
+    second = trainer(config, data, tmp_path / "run")
+    second.resume()
+    second.fit()
+    assert_same_checkpoints(tmp_path / "run", tmp_path / "whole")
+
+
+def test_resuming_rewinds_the_metrics_to_the_snapshot(tmp_path):
+    config = settings()
+    data = digit_data(config)
+    one = trainer(config, data, tmp_path / "run")
+    one.fit()
+    whole = without_speed(one.run)
+    for step in (9, 12):
+        one.run.snapshot_path(step).rename(tmp_path / f"moved-{step}")
+    (tmp_path / "moved-9").rename(one.run.snapshot_path(9))
+    second = trainer(config, data, tmp_path / "run")
+    assert second.resume() == 9
+    assert max(line["step"] for line in second.run.read_metrics()) == 9
+    second.fit()
+    assert without_speed(second.run) == whole
+
+
+def test_resuming_remembers_the_best_score(tmp_path, monkeypatch):
+    scores(monkeypatch, [0.9, 0.3, 0.4])
+    config = settings()
+    data = digit_data(config)
+    one = trainer(config, data, tmp_path / "run")
+    one.fit(should_stop=lambda: one.step >= 6)
+    second = trainer(config, data, tmp_path / "run")
+    second.resume()
+    assert (second.best_step, second.best_score, second.held_out) == (4, 0.9, 0.9)
+    assert second.fit().best_step == 4
+    assert read_checkpoint(second.run.best_path).step == 4
+
+
+def test_resuming_does_not_make_what_the_snapshot_replaces(tmp_path, monkeypatch):
+    config = settings()
+    data = digit_data(config)
+    trainer(config, data, tmp_path / "whole").fit()
+    trainer(config, data, tmp_path / "run").fit(should_stop=stop_after(5))
+    asked = []
+
+    def without_weights(config, mean, std, *, dataset, pretrained):
+        asked.append(pretrained)
+        return new_model(config, mean, std, dataset=dataset)
+
+    monkeypatch.setattr("hashkit.training.learner.new_model", without_weights)
+    monkeypatch.setattr(HashModel, "calibrate", lambda *_: pytest.fail("calibrated again"))
+    second = trainer(config, data, tmp_path / "run")
+    assert asked == [False]
+    second.resume()
+    second.fit()
+    assert_same_checkpoints(tmp_path / "run", tmp_path / "whole")
+
+
+def test_without_a_snapshot_a_run_starts_anew(tmp_path):
+    config = settings()
+    one = trainer(config, digit_data(config), tmp_path / "run")
+    one.run.append_metrics({"step": 3, "loss": 1.0})
+    assert one.resume() == 0
+    assert one.run.read_metrics() == []
+
+
+def test_a_finished_run_resumes_to_its_end_and_changes_nothing(tmp_path):
+    config = settings()
+    data = digit_data(config)
+    one = trainer(config, data, tmp_path / "run")
+    one.fit()
+    before, metrics = checkpoint_files(one.run), one.run.read_metrics()
+    second = trainer(config, data, tmp_path / "run")
+    second.resume()
+    result = second.fit()
+    assert result.is_done
+    assert (checkpoint_files(second.run), second.run.read_metrics()) == (before, metrics)
+
+
+def test_a_run_that_is_stopped_before_its_first_step_writes_nothing(tmp_path):
+    config = settings()
+    one = trainer(config, digit_data(config), tmp_path / "run")
+    assert one.fit(should_stop=lambda: True).step == 0
+    assert checkpoint_files(one.run) == {}
+
+
+@pytest.mark.parametrize("changes", [{"seed": 5}, {"steps": 24}, {"learning_rate": 0.07}], ids=str)
+def test_resuming_with_other_settings_is_refused(tmp_path, changes):
+    config = settings()
+    data = digit_data(config)
+    trainer(config, data, tmp_path / "run").fit()
+    other = trainer(dataclasses.replace(config, **changes), data, tmp_path / "run")
+    with pytest.raises(CheckpointError, match=r"was made with other settings than .*config.json"):
+        other.resume()
+    assert other.step == 0
+
+
+@pytest.mark.parametrize("n_images", [79, 81])
+def test_resuming_with_other_images_is_refused(tmp_path, n_images):
+    config = settings()
+    trainer(config, digit_data(config), tmp_path / "run").fit()
+    other = trainer(config, digit_data(config, n_images), tmp_path / "run")
+    with pytest.raises(CheckpointError, match="was made from other training images"):
+        other.resume()
+
+
+class ExplodingLoss(TripletRankingLoss):
+    """A loss that is infinite from a third of the run on."""
+
+    def begin_step(self, progress):
+        self.factor = 1.0 if progress < 1 / 3 else math.inf
+
+    def forward(self, logits, targets):
+        loss = super().forward(logits, targets)
+        return LossValue(loss.value * self.factor, loss.active)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_with_one_line(tmp_path, monkeypatch):
+    add_loss(monkeypatch, "exploding", ExplodingLoss)
+    config = settings(loss="exploding", snapshot_steps=1, display_steps=1)
+    one = trainer(config, digit_data(config), tmp_path / "run")
+    with pytest.raises(TrainingError, match=r"the loss is inf at step 5: lower --lr") as found:
+        one.fit()
+    assert "\n" not in str(found.value)
+    assert f"snapshots up to step 4 are kept in {one.run.path}" in str(found.value)
+    assert all(math.isfinite(line["loss"]) for line in one.run.read_metrics() if "loss" in line)
+
+
+def test_momentum_that_does_not_fit_is_refused(tmp_path):
+    config = settings()
+    one = trainer(config, digit_data(config), tmp_path / "run")
+    assert momentum_of(one.learner, one.optimiser) == {}
+    # As after steps whose gradients all overflowed.
+    load_momentum(one.learner, one.optimiser, {})
+    one.fit(should_stop=stop_after(2))
+    buffers = momentum_of(one.learner, one.optimiser)
+    name = "model.heads.0.linear.bias"
+    for wrong in (
+        {key: value for key, value in buffers.items() if key != name},
+        buffers | {name: torch.zeros(3)},
+    ):
+        with pytest.raises(CheckpointError, match=f"no momentum for {name} that fits"):
+            load_momentum(one.learner, one.optimiser, wrong)
+
+
+# Losses of every kind
+
+
+def data_for(loss, config):
+    return digit_data(config) if LOSSES[loss].learns_from == "labels" else unlabelled_data(config)
+
+
+@pytest.mark.parametrize("loss", [name for name in LOSSES if name != "triplet"])
+def test_a_stopped_run_of_every_loss_resumes_to_the_same_bytes(tmp_path, loss):
+    config = settings(loss=loss, steps=8, keep_snapshots=1, lengths=(16, 8))
+    data = data_for(loss, config)
+    whole = trainer(config, data, tmp_path / "whole")
+    whole.fit()
+    trainer(config, data, tmp_path / "run").fit(should_stop=stop_after(3))
+    second = trainer(config, data, tmp_path / "run")
+    assert second.resume() == 4
+    second.fit()
+    assert checkpoint_files(second.run) == checkpoint_files(whole.run)
+    losses = read_checkpoint(whole.run.snapshots()[-1][1]).losses
+    assert losses.keys() == whole.learner.losses.state_dict().keys()
+
+
+class RememberingLoss(Loss):
+    """Logits times learned weights, plus how often it was asked: a parameter and a buffer."""
+
+    compares_images = False
+
+    def __init__(self, task):
+        super().__init__(task)
+        self.weight = torch.nn.Parameter(torch.randn(task.n_bits))
+        self.register_buffer("n_asked", torch.tensor(0))
+        self.progress = []
+
+    def begin_step(self, progress):
+        self.progress.append(progress)
+
+    def forward(self, logits, targets):  # noqa: ARG002
+        self.n_asked += 1
+        value = ((logits - self.weight) * (1 + 0.1 * self.n_asked)).square().mean()
+        return LossValue(value, torch.tensor(1.0))
+
+
+def test_what_a_loss_learns_and_counts_is_kept(tmp_path, monkeypatch):
+    add_loss(monkeypatch, "remembering", RememberingLoss)
+    config = settings(loss="remembering", holdout=0, keep_snapshots=0, weight_decay=0.5)
+    data = digit_data(config)
+    whole = trainer(config, data, tmp_path / "whole")
+    before = whole.learner.losses[0].weight.detach().clone()
+    whole.fit()
+    first = trainer(config, data, tmp_path / "run")
+    first.fit(should_stop=lambda: first.step >= 6)
+    second = trainer(config, data, tmp_path / "run")
+    assert second.resume() == 6
+    assert second.learner.losses[0].n_asked == 6
+    second.fit()
+    assert second.learner.losses[0].progress == [step / 12 for step in range(6, 12)]
+    found, expected = (read_checkpoint(one.run.snapshot_path(12)) for one in (second, whole))
+    for kind in ("model", "losses", "optimiser"):
+        assert getattr(found, kind).keys() == getattr(expected, kind).keys()
+        for name, value in getattr(expected, kind).items():
+            assert torch.equal(getattr(found, kind)[name], value), name
+    assert expected.losses["0.n_asked"] == 12
+    assert not torch.equal(expected.losses["0.weight"], before)
+    assert "losses.0.weight" in expected.optimiser
+    assert whole.order.group_size == 1  # it compares no images
+
+
+class WatchingLoss(RememberingLoss):
+    """A loss without labels that keeps what it is given."""
+
+    def forward(self, logits, targets):
+        self.seen = logits.detach().clone(), targets
+        return super().forward(logits, targets)
+
+
+class ViewsLoss(WatchingLoss):
+    learns_from = "views"
+
+
+class FeaturesLoss(WatchingLoss):
+    learns_from = "features"
+
+
+@pytest.mark.parametrize("augmentation", ["none", "shift"])
+@pytest.mark.parametrize("freeze", [0, -1])
+def test_a_loss_of_views_sees_two_of_each_image(tmp_path, monkeypatch, augmentation, freeze):
+    add_loss(monkeypatch, "views", ViewsLoss)
+    # Whether an image's two logits are equal then depends on its two views alone.
+    config = settings(
+        loss="views", augmentation=augmentation, dropout=0.0, freeze=freeze, batch_size=15
+    )
+    one = trainer(config, unlabelled_data(config), tmp_path / "run")
+    one.fit(should_stop=stop_after(1))
+    logits, targets = one.learner.losses[0].seen
+    assert logits.shape == (30, 12)
+    assert targets.tolist() == [*range(15), *range(15)]
+    same = torch.isclose(logits[:15], logits[15:], atol=1e-5).all(dim=1)
+    assert same.all() if augmentation == "none" else (~same).sum() > 10
+    assert not torch.isclose(logits[0], logits[1], atol=1e-3).all()
+
+
+def test_a_loss_of_features_sees_those_of_the_network(tmp_path, monkeypatch):
+    add_loss(monkeypatch, "features", FeaturesLoss)
+    config = settings(loss="features", augmentation="none", freeze=-1, lengths=(12, 5))
+    one = trainer(config, unlabelled_data(config), tmp_path / "run")
+    one.fit(should_stop=stop_after(1))
+    rows = one.data.fit_items[one.order.epoch(0)[one.step - 1]]
+    with torch.no_grad():
+        expected = one.learner.model.features(one.data.pixels.batch(rows))
+    for loss in one.learner.losses:
+        _, targets = loss.seen
+        assert not targets.requires_grad
+        torch.testing.assert_close(targets, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", [name for name in LOSSES if LOSSES[name].learns_from != "labels"])
+def test_without_labels_the_last_checkpoint_counts(tmp_path, loss):
+    config = settings(loss=loss, steps=4)
+    one = trainer(config, unlabelled_data(config), tmp_path / "run")
+    before = one.learner.model.heads[0].linear.weight.detach().clone()
+    result = one.fit()
+    assert (result.best_step, result.best_score) == (None, None)
+    assert one.run.checkpoint_path() == one.run.snapshot_path(4)
+    assert not torch.equal(one.learner.model.heads[0].linear.weight, before)
+    assert one.order.labels is None
+    assert one.data.fit_items.tolist() == list(range(80))
+
+
+@pytest.mark.parametrize("loss", [name for name in LOSSES if not LOSSES[name].takes_triplets])
+def test_a_triplet_list_needs_a_loss_of_triplets(tmp_path, loss):
+    config = settings(loss=loss)
+    with pytest.raises(ConfigError) as caught:
+        trainer(config, triplet_data(config), tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert "--loss" in str(caught.value)
+
+
+# Several code lengths
+
+
+def test_several_lengths_share_a_network_and_the_mean_of_their_losses(tmp_path):
+    config = settings(lengths=(12, 5), dropout=0.0, augmentation="none")
+    one = trainer(config, digit_data(config), tmp_path / "run")
+    rows = one.data.fit_items[one.order.epoch(0)[0]]
+    labels = torch.from_numpy(one.data.labels[rows])
+    one.learner.eval()
+    features = one.learner.model.features(one.data.pixels.batch(rows))
+    logits = one.learner.model.logits(features)
+    assert logits.shape == (16, 17)
+    each = [
+        loss(part, labels)
+        for loss, part in zip(one.learner.losses, logits.split([12, 5], dim=1), strict=True)
+    ]
+    found = one.learner.loss(logits, features, labels)
+    assert found.value.item() == pytest.approx((each[0].value + each[1].value).item() / 2)
+    assert found.active.item() == pytest.approx((each[0].active + each[1].active).item() / 2)
+    found.value.backward()
+    assert all(head.linear.weight.grad.abs().sum() > 0 for head in one.learner.model.heads)
+
+
+def test_the_held_out_score_is_the_mean_over_lengths():
+    config = settings(holdout=0.5)
+    for data in (digit_data(config), triplet_data(config)):
+        rng = np.random.default_rng(0)
+        logits = rng.standard_normal((len(data.pixels), 17)).astype(np.float32)
+        joint = held_out_score(lambda rows, logits=logits: logits[rows], data, (12, 5))
+        one, other = (
+            held_out_score(lambda rows, logits=part: logits[rows], data, (part.shape[1],))
+            for part in (logits[:, :12], logits[:, 12:])
+        )
+        assert one != other
+        assert joint == pytest.approx((one + other) / 2, rel=1e-12)
+
+
+# Frozen stages and features that stay
+
+
+def state_of(module):
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+@pytest.mark.parametrize(("freeze", "n_frozen"), [(0, 0), (1, 1), (2, 2), (-1, 2)])
+def test_frozen_stages_never_change(tmp_path, freeze, n_frozen):
+    config = settings(freeze=freeze, weight_decay=0.1)
+    one = trainer(config, digit_data(config), tmp_path / "run")
+    stages = one.learner.model.network.stages()
+    before = [state_of(stage) for stage in stages]
+    head = one.learner.model.heads[0].linear.weight
+    first_head = head.detach().clone()
+    one.fit()
+    for index, (stage, old) in enumerate(zip(stages, before, strict=True)):
+        new = stage.state_dict()
+        unchanged = {name for name in old if torch.equal(old[name], new[name])}
+        assert unchanged == (set(old) if index < n_frozen else set())
+    assert not torch.equal(head, first_head)
+
+
+class CountedTiny(TinyNetwork):
+    """Counts the images that go through it."""
+
+    n_images = 0
+
+    def forward(self, images):
+        type(self).n_images += len(images)
+        return super().forward(images)
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    kind = dataclasses.replace(TINY, build=lambda _, dropout, __: CountedTiny(dropout))
+    add_network(monkeypatch, "counted", kind)
+    monkeypatch.setattr(CountedTiny, "n_images", 0)
+    return CountedTiny
+
+
+def test_features_that_no_step_changes_are_computed_once(tmp_path, counted, monkeypatch):
+    config = settings(network="counted", freeze=-1, augmentation="none")
+    data = digit_data(config)
+    cached = trainer(config, data, tmp_path / "cached")
+    assert cached.has_fixed_features
+    counted.n_images = 0  # the trial of the input size has been counted
+    told = []
+    cached.compute_features(lambda *at: told.append(at))
+    assert told[-1] == (80, 80)
+    cached.fit()
+    assert counted.n_images == 80
+    monkeypatch.setattr(Trainer, "has_fixed_features", False)
+    plain = trainer(config, data, tmp_path / "plain")
+    plain.fit()
+    assert counted.n_images > 80 + 12 * 16  # those that were kept, and now each step's
+    found, expected = (read_checkpoint(one.run.snapshot_path(12)) for one in (cached, plain))
+    for kind in ("model", "optimiser"):
+        for name, value in getattr(expected, kind).items():
+            # Sums may be ordered otherwise in batches of another size.
+            torch.testing.assert_close(getattr(found, kind)[name], value, rtol=1e-4, atol=1e-5)
+    looks = [[line["held_out"] for line in one.run.read_metrics() if "held_out" in line]
+             for one in (cached, plain)]  # fmt: skip
+    assert looks[0] == pytest.approx(looks[1])
+    assert len(looks[0]) == 3
+
+
+@pytest.mark.parametrize(
+    "changes", [{"freeze": 1}, {"augmentation": "shift"}, {"freeze": 0}], ids=str
+)
+def test_features_that_change_are_not_kept(tmp_path, counted, changes):
+    config = settings(
+        **{"network": "counted", "freeze": -1, "augmentation": "none", "holdout": 0} | changes
+    )
+    one = trainer(config, digit_data(config), tmp_path / "run")
+    assert not one.has_fixed_features
+    counted.n_images = 0  # the trial of the input size has been counted
+    one.compute_features()
+    assert counted.n_images == 0
+    one.fit()
+    assert counted.n_images == 12 * 16
+
+
+def test_features_that_do_not_fit_into_memory_are_not_kept(tmp_path, counted, monkeypatch):
+    monkeypatch.setattr(trainer_module, "memory_limit", lambda _: 80 * 64 * 4 - 1)
+    config = settings(network="counted", freeze=-1, augmentation="none", holdout=0)
+    one = trainer(config, digit_data(config), tmp_path / "run")
+    one.fit()
+    assert counted.n_images >= 12 * 16
+    assert one.learner.training
+
+
+class DrawingLoss(RememberingLoss):
+    """A loss that draws from torch's global generator."""
+
+    def forward(self, logits, targets):
+        return super().forward(logits + 0.1 * torch.rand_like(logits), targets)
+
+
+def test_draws_of_heads_and_losses_come_from_seed_and_step_beside_kept_features(
+    tmp_path, monkeypatch
+):
+    add_loss(monkeypatch, "drawing", DrawingLoss)
+    config = settings(
+        network="compact", loss="drawing", dropout=0.5, freeze=-1, augmentation="none", steps=6
+    )
+    data = digit_data(config, 40)
+    whole = trainer(config, data, tmp_path / "whole")
+    whole.fit()
+    trainer(config, data, tmp_path / "run").fit(should_stop=stop_after(3))
+    torch.manual_seed(99)
+    second = trainer(config, data, tmp_path / "run")
+    second.resume()
+    second.fit()
+    assert checkpoint_files(second.run) == checkpoint_files(whole.run)
+
+
+# How a run starts
+
+
+class CalibratedTiny(TinyNetwork):
+    """Writes down what it is calibrated with."""
+
+    def calibrate(self, images, heads):
+        self.calibrated = images, heads, self.training
+
+
+@pytest.mark.parametrize(
+    ("pretrained", "has_weights", "calibrate", "expected"),
+    [
+        (True, False, True, True),
+        (False, True, True, True),
+        (True, True, True, False),
+        (True, False, False, False),
+    ],
+)
+def test_fresh_weights_are_calibrated_and_others_are_not(
+    tmp_path, monkeypatch, pretrained, has_weights, calibrate, expected
+):
+    kind = NetworkKind("", lambda _, dropout, __: CalibratedTiny(dropout), has_weights=has_weights)
+    add_network(monkeypatch, "calibrated", kind)
+    config = settings(
+        network="calibrated", pretrained=pretrained, calibrate=calibrate, lengths=(4, 6)
+    )
+    one = trainer(config, digit_data(config), tmp_path / "run")
+    network = one.learner.model.network
+    assert hasattr(network, "calibrated") == expected
+    if expected:
+        images, heads, training = network.calibrated
+        assert images.shape == (80, 3, 8, 8)
+        assert images.mean().abs() < 1e-3
+        assert images.std() == pytest.approx(1, abs=1e-2)
+        assert heads == list(one.learner.model.heads)
+        assert not training
+
+
+@pytest.mark.parametrize("network", ["compact", "dnnh", "dnnh-caffe"])
+def test_without_calibration_weights_start_as_drawn(tmp_path, network):
+    config = settings(network=network, calibrate=False)
+    data = digit_data(config, 30)
+    found = trainer(config, data, tmp_path / "run").learner.model
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        drawn = new_model(config, found.mean, found.std, dataset="")
+    for name, value in drawn.state_dict().items():
+        assert torch.equal(found.state_dict()[name], value), name
+    adjusted = trainer(dataclasses.replace(config, calibrate=True), data, tmp_path / "run")
+    changed = {
+        name
+        for name, value in adjusted.learner.model.state_dict().items()
+        if not torch.equal(value, drawn.state_dict()[name])
+    }
+    weights = {name for name, value in drawn.named_parameters() if value.ndim > 1}
+    assert changed & weights == ({"network.whiten.weight"} if network == "compact" else weights)
+
+
+# Devices and precision
+
+
+def test_fp16_on_the_cpu_is_refused(tmp_path):
+    config = settings(precision="fp16")
+    with pytest.raises(ConfigError, match=r"^precision fp16 .* on the CPU use fp32 or bf16$"):
+        trainer(config, digit_data(config), tmp_path / "run")
+
+
+def test_bf16_on_the_cpu_computes_the_network_in_it_and_keeps_weights_in_fp32(tmp_path):
+    config = settings(precision="bf16", steps=3)
+    made = trainer(config, digit_data(config), tmp_path / "run")
+    seen = []
+    made.learner.model.network.register_forward_hook(
+        lambda module, _, features: seen.append((module.training, features.dtype))
+    )
+    made.fit()
+    assert {dtype for is_training, dtype in seen if is_training} == {torch.bfloat16}
+    assert {dtype for is_training, dtype in seen if not is_training} == {torch.float32}
+    assert {weights.dtype for weights in made.learner.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    "changes", [{"augmentation": "crop"}, {"augmentation": "views", "loss": "cibhash"}], ids=str
+)
+def test_images_are_varied_alike_in_every_precision(tmp_path, changes):
+    seen = {}
+    for precision in ("fp32", "bf16"):
+        config = settings(precision=precision, steps=1, **changes)
+        made = trainer(config, digit_data(config), tmp_path / precision)
+        found = seen.setdefault(precision, [])
+        made.learner.model.network.register_forward_pre_hook(
+            lambda _, images, found=found: found.append(images[0].clone())
+        )
+        made.fit()
+    assert seen["fp32"][0].dtype == torch.float32
+    assert torch.equal(seen["fp32"][0], seen["bf16"][0])
+
+
+def test_devices_by_name(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("cpu") == CPU
+    assert choose_device("auto") == CPU
+    for name in ("cuda", "cuda:1"):
+        with pytest.raises(DeviceError, match=f"^--device {name}: torch .*; use --device cpu$"):
+            choose_device(name)
+    for name in ("gpu", "cudart", "", "mps"):
+        with pytest.raises(ConfigError, match=f"^unknown device '{name}'; known: auto, cpu, cuda"):
+            choose_device(name)
+
+
+def test_a_cuda_device_that_does_not_work_is_an_error_of_one_line(monkeypatch):
+    def broken(*args, **kwargs):
+        raise RuntimeError("CUDA error: invalid device ordinal\nCompile with TORCH_USE_CUDA_DSA")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "empty", broken)
+    with pytest.raises(DeviceError) as caught:
+        choose_device("cuda:7")
+    assert str(caught.value) == "--device cuda:7: CUDA error: invalid device ordinal"
+
+
+@pytest.mark.gpu
+@needs_cuda
+def test_auto_takes_the_gpu():
+    assert choose_device("auto").type == "cuda"
+    assert choose_device("cuda:0") == torch.device("cuda:0")
+    with pytest.raises(DeviceError, match=r"^--device cuda:99: "):
+        choose_device("cuda:99")
+
+
+def gpu_trainer(config, data: TrainingData, path) -> Trainer:
+    return Trainer(config, data, open_run(path), torch.device("cuda"))
+
+
+@pytest.mark.gpu
+@needs_cuda
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_every_precision_learns_on_the_gpu(tmp_path, precision):
+    config = settings(**LEARNING, precision=precision)
+    result = gpu_trainer(config, digit_data(config, 500), tmp_path / "run").fit()
+    assert result.best_score > 0.35
+
+
+@pytest.mark.gpu
+@needs_cuda
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_a_stopped_run_resumes_on_the_gpu(tmp_path, precision):
+    """Weights agree to rounding: sums on the GPU may be ordered anew in each process."""
+    config = settings(precision=precision)
+    data = digit_data(config)
+    gpu_trainer(config, data, tmp_path / "whole").fit()
+    gpu_trainer(config, data, tmp_path / "run").fit(should_stop=stop_after(5))
+    second = gpu_trainer(config, data, tmp_path / "run")
+    assert second.resume() > 0
+    assert second.fit().is_done
+    expected, found = (
+        read_checkpoint(open_run(tmp_path / name).snapshot_path(12)) for name in ("whole", "run")
+    )
+    tolerance = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 2e-2}[precision]
+    for name, value in expected.model.items():
+        torch.testing.assert_close(found.model[name], value, rtol=tolerance, atol=tolerance)
+    assert found.state["scaler"] == expected.state["scaler"]

@@ -1,0 +1,95 @@
+"""A code bank made whole from rows that are there already: by a conversion, or a compaction."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.bank.commit import Commit
+from hashkit.bank.files import BankFile, followed, locked, replacing, writing
+from hashkit.bank.header import BankHeader, BankSource
+from hashkit.bank.layout import create_file
+from hashkit.bank.rows import encode_rows
+from hashkit.errors import BankError
+
+__all__ = ["RowBlock", "build_bank"]
+
+RowBlock: TypeAlias = tuple[NDArray[np.uint8], Sequence[str], NDArray[Any] | None]
+"""Codes, names and labels of consecutive rows, as `BankWriter.write` takes them."""
+
+
+def build_bank(
+    path: str | os.PathLike[str],
+    header: BankHeader,
+    sources: tuple[BankSource, ...],
+    blocks: Iterable[RowBlock],
+    *,
+    n_rows: int,
+    n_name_bytes: int,
+    n_consumed: int,
+    is_complete: bool = True,
+    overwrite: bool = False,
+) -> None:
+    """Write a bank in one go: it is there whole in the end, or as if nothing had been tried.
+
+    Unlike `BankWriter`, which keeps what it has when it is stopped, this is for rows that can be
+    had again at once. ``path`` may be a bank that the blocks are read from.
+
+    Parameters
+    ----------
+    header, sources
+        What the bank says of itself, and all its image lists.
+    blocks
+        The rows, in order.
+    n_rows, n_name_bytes
+        Rows, and bytes of their names in UTF-8, that the blocks hold.
+    n_consumed, is_complete
+        Images of the last list behind the rows, and whether that is all of them.
+    overwrite
+        Whether an existing file may be replaced.
+
+    Raises
+    ------
+    BankLockedError
+        If a writer has ``path``.
+    BankError
+        If ``path`` exists and ``overwrite`` is False, rows do not fit the header, or it cannot be
+        written.
+    CodesError
+        If codes break the code convention.
+    """
+    path = followed(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path):
+        if path.exists() and not overwrite:
+            raise BankError(f"{path}: exists already; replace it with --overwrite")
+        with replacing(path) as new:
+            create_file(new, header, sources, n_rows, n_name_bytes)
+            with BankFile(new, is_new=True) as file:
+                done = _fill(file, header, blocks)
+                if (done.n_rows, done.n_name_bytes) != (n_rows, n_name_bytes):
+                    raise BankError(
+                        f"{path}: expected {n_rows} rows and {n_name_bytes} bytes of names, "
+                        f"found {done.n_rows} and {done.n_name_bytes}"
+                    )
+                file.commit(
+                    dataclasses.replace(done, n_consumed=n_consumed, is_complete=is_complete)
+                )
+
+
+def _fill(file: BankFile, header: BankHeader, blocks: Iterable[RowBlock]) -> Commit:
+    done = Commit()
+    for codes, names, labels in blocks:
+        columns = encode_rows(header, done, codes, names, labels)
+        n_rows, n_name_bytes = done.n_rows + len(codes), done.n_name_bytes + len(columns["names"])
+        if n_rows > file.layout.n_rows or n_name_bytes > file.layout.n_name_bytes:
+            raise BankError(f"expected room for {n_rows} rows, found {file.layout.n_rows}")
+        file.write(columns, done)
+        done = Commit(n_rows, n_name_bytes)
+    return done

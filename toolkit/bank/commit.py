@@ -1,0 +1,149 @@
+"""The commit record of a code bank: how many rows are valid, and which of them are deleted."""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+import time
+import zlib
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.bank.layout import COMMIT_WORDS, Layout, bitmap_size
+from hashkit.errors import BankError
+
+__all__ = ["Commit", "read_commit", "read_deleted"]
+
+_RECORDS: Final = {version: struct.Struct(f"<{n}Q") for version, n in COMMIT_WORDS.items()}
+_TRIES: Final = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class Commit:
+    """How much of a bank is valid: the one part of the file that is written more than once.
+
+    Attributes
+    ----------
+    n_rows, n_name_bytes
+        Rows, and bytes of names, that are valid.
+    n_consumed
+        Images taken from the (last) source list, those that gave no row included.
+    is_complete
+        Whether the job that writes the bank has finished.
+    n_deleted
+        Rows of them that are deleted.
+    generation
+        How often the deleted rows have changed; `deleted_slot` follows from it.
+    """
+
+    n_rows: int = 0
+    n_name_bytes: int = 0
+    n_consumed: int = 0
+    is_complete: bool = False
+    n_deleted: int = 0
+    generation: int = 0
+
+    @property
+    def deleted_slot(self) -> int:
+        """Which of the two bitmaps of deleted rows holds; the other may have any content."""
+        return self.generation % 2
+
+    def to_bytes(self, format_version: int) -> bytes:
+        """The commit record: little-endian uint64, the last a CRC-32 of the others."""
+        values = [self.n_rows, self.n_name_bytes, self.n_consumed, int(self.is_complete)]
+        if format_version > 1:
+            values += [self.n_deleted, self.generation]
+        record = _RECORDS[format_version]
+        return record.pack(*values, zlib.crc32(record.pack(*values, 0)[:-8]))
+
+    @classmethod
+    def from_bytes(cls, record: bytes, format_version: int) -> Commit | None:
+        """Commit of a record; None if it is cut off or its checksum does not fit."""
+        words = _RECORDS[format_version]
+        if len(record) != words.size:
+            return None
+        n_rows, n_name_bytes, n_consumed, complete, *rest, check = words.unpack(record)
+        if check != zlib.crc32(record[:-8]):
+            return None
+        return cls(n_rows, n_name_bytes, n_consumed, bool(complete), *rest)
+
+
+def read_commit(file: BinaryIO, layout: Layout, path: Path) -> Commit:
+    """Read the commit record of an open bank file, and check it against the file's capacity.
+
+    Raises
+    ------
+    BankError
+        If the record is damaged, or contradicts the rest of the file.
+    """
+    for _ in range(_TRIES):
+        commit = _read_record(file, layout)
+        if commit is not None:
+            _check_commit(file, layout, commit, path)
+            return commit
+        # A reader can meet the writer half way through the record.
+        time.sleep(0.001)
+    raise BankError(f"{path}: the commit record is damaged; make the bank again with --overwrite")
+
+
+def read_deleted(
+    file: BinaryIO, layout: Layout, commit: Commit, path: Path
+) -> NDArray[np.uint8] | None:
+    """Read which rows of an open bank file are deleted.
+
+    Returns
+    -------
+    NDArray or None
+        uint8 [ceil(n_rows / 8)], packed as codes are; None if a writer has changed them since
+        ``commit`` was read, so that it has to be read again.
+
+    Raises
+    ------
+    BankError
+        If there are not as many as the commit record says.
+    """
+    size = bitmap_size(commit.n_rows)
+    if not commit.n_deleted:
+        return np.zeros(size, dtype=np.uint8)
+    file.seek(layout.deleted_offset(commit.deleted_slot))
+    bitmap = np.frombuffer(file.read(size), dtype=np.uint8)
+    # A writer fills the slot that is not in use, so this one changed only if the record did, twice.
+    now = _read_record(file, layout)
+    if now is None or now.generation != commit.generation:
+        return None
+    n_set = int(np.bitwise_count(bitmap).sum())
+    if len(bitmap) != size or n_set != commit.n_deleted:
+        raise BankError(
+            f"{path}: damaged: expected {commit.n_deleted} deleted rows, found {n_set} marked"
+        )
+    return bitmap
+
+
+def _read_record(file: BinaryIO, layout: Layout) -> Commit | None:
+    file.seek(layout.offsets["commit"])
+    record = file.read(_RECORDS[layout.format_version].size)
+    return Commit.from_bytes(record, layout.format_version)
+
+
+def _check_commit(file: BinaryIO, layout: Layout, commit: Commit, path: Path) -> None:
+    if commit.n_rows > layout.n_rows or commit.n_name_bytes > layout.n_name_bytes:
+        raise BankError(
+            f"{path}: damaged: {commit.n_rows} rows and {commit.n_name_bytes} bytes of names are "
+            f"committed, with room for {layout.n_rows} and {layout.n_name_bytes}"
+        )
+    if commit.n_deleted > commit.n_rows:
+        raise BankError(
+            f"{path}: damaged: {commit.n_deleted} of {commit.n_rows} rows are marked as deleted"
+        )
+    end = 0
+    if commit.n_rows:
+        file.seek(layout.offsets["name_ends"] + 8 * (commit.n_rows - 1))
+        end = int.from_bytes(file.read(8), "little")
+    if end != commit.n_name_bytes:
+        raise BankError(
+            f"{path}: damaged: the last name should end at byte {commit.n_name_bytes}, "
+            f"but name_ends says {end}"
+        )

@@ -1,0 +1,128 @@
+"""Whether a job may go on in a bank that exists, and the sentence that says why not."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Final
+
+from hashkit.bank.commit import Commit
+from hashkit.bank.header import BankHeader, BankSource
+from hashkit.errors import BankError, BankMismatchError
+
+__all__ = ["check_appendable", "check_model", "check_source", "join_providers"]
+
+_MEND: Final = "write another file, or replace this one with --overwrite"
+
+_FIXED: Final = {
+    "n_bits": "codes of this many bits:",
+    "model_sha256": "codes of the model",
+    "precision": "codes computed in",
+    "label_kind": "labels of the kind",
+    "class_names": "the classes",
+}
+_LIST: Final = {
+    "dataset": "images of",
+    "root": "images below",
+    "protocol": "a split by the protocol",
+    "part": "the part",
+    "seed": "a split with the seed",
+    "n_images": "this many images:",
+    "names_sha256": "a list of image names and labels with the SHA-256",
+}
+
+
+def check_model(path: Path, expected: BankHeader, found: BankHeader) -> None:
+    """Refuse a bank whose bits, model, precision or classes are not ``expected``.
+
+    Raises
+    ------
+    BankMismatchError
+        If one of them differs.
+    """
+    for name, what in _FIXED.items():
+        _compare(path, what, getattr(expected, name), getattr(found, name))
+
+
+def check_source(path: Path, expected: BankSource | None, found: BankSource | None) -> None:
+    """Refuse a bank whose (last) image list is not ``expected``.
+
+    Raises
+    ------
+    BankMismatchError
+        If it differs.
+    """
+    if expected is None or found is None:
+        known = ["no" if source is None else "yes" for source in (expected, found)]
+        _compare(path, "a known image list:", *known)
+    elif not expected.is_same_list(found):
+        for name, what in _LIST.items():
+            _compare(path, what, getattr(expected, name), getattr(found, name))
+
+
+def check_appendable(
+    path: Path, source: BankSource | None, sources: tuple[BankSource, ...], commit: Commit
+) -> None:
+    """Refuse to add ``source`` to a bank that is not complete, or that holds it already.
+
+    Raises
+    ------
+    BankError
+        If the bank is not complete.
+    BankMismatchError
+        If ``source`` is in it.
+    """
+    if not commit.is_complete:
+        last = f" of {sources[-1].dataset}" if sources else ""
+        raise BankError(
+            f"{path}: expected a complete bank to append to, found one whose encoding{last} was "
+            f"interrupted after {commit.n_rows} rows: finish that first, with --resume"
+        )
+    if source is not None and any(source.is_same_list(other) for other in sources):
+        raise BankMismatchError(
+            f"{path}: expected images to add that the bank does not hold, found the list of "
+            f"{source.n_images} images of {source.dataset} in it already"
+        )
+
+
+def join_providers(
+    path: Path, expected: BankHeader, found: BankHeader, allow_other: bool
+) -> BankHeader:
+    """Header of a bank that ``expected``'s runtime and provider go on with.
+
+    Codes may differ between two of them in bits whose logit is near 0, so a mixed bank names
+    all that took part, joined by ", ".
+
+    Raises
+    ------
+    BankMismatchError
+        If one of them has had no part in the bank, and ``allow_other`` is False.
+    """
+    joined = {"runtime": found.runtime, "provider": found.provider}
+    for name, taken in joined.items():
+        wanted = getattr(expected, name)
+        if wanted in taken.split(", "):
+            continue
+        if not allow_other:
+            raise BankMismatchError(
+                f"{path}: expected a bank made by the {name} {wanted}, found {taken}: "
+                "go on with that one, or allow another provider"
+            )
+        joined[name] = f"{taken}, {wanted}"
+    return dataclasses.replace(found, runtime=joined["runtime"], provider=joined["provider"])
+
+
+def _compare(path: Path, what: str, expected: object, found: object) -> None:
+    if expected != found:
+        raise BankMismatchError(
+            f"{path}: expected {what} {_short(expected)}, found {_short(found)}: {_MEND}"
+        )
+
+
+def _short(value: object) -> str:
+    if value is None or value == "":
+        return "none"
+    if isinstance(value, tuple):
+        value = ", ".join(map(str, value)) or "none"
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"

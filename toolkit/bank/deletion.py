@@ -1,0 +1,127 @@
+"""Deleting rows of a code bank, and bringing them back: a mark for each row, and no rebuild."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Collection, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hashkit.bank.files import BankFile, existing, locked
+from hashkit.bank.layout import FORMAT_VERSION
+from hashkit.errors import BankError
+
+__all__ = ["delete_rows", "restore_rows", "rows_named"]
+
+_log = logging.getLogger(__name__)
+
+_FIRST_VERSION: Final = 2
+
+
+def delete_rows(path: str | os.PathLike[str], rows: ArrayLike) -> int:
+    """Mark rows of a bank as deleted: search and evaluation pass them over.
+
+    Codes, names and row numbers stay as they are, and `restore_rows` undoes it; ``hashkit
+    convert`` writes a bank without them. All rows are marked or, if the process is killed, none.
+    A bank of format version 1 is brought to the present version first, at the cost of a copy.
+
+    Parameters
+    ----------
+    path
+        The bank, complete or not.
+    rows
+        Row numbers, integer [m] from 0; rows that are deleted already may be among them.
+
+    Returns
+    -------
+    int
+        Rows that were not deleted before.
+
+    Raises
+    ------
+    BankLockedError
+        If a writer has it.
+    BankError
+        If it has no such row, or cannot be read or written.
+    """
+    return _mark(path, rows, is_deleted=True)
+
+
+def restore_rows(path: str | os.PathLike[str], rows: ArrayLike) -> int:
+    """Undo `delete_rows`.
+
+    Parameters
+    ----------
+    path
+        The bank, complete or not.
+    rows
+        Row numbers, integer [m] from 0; rows that are not deleted may be among them.
+
+    Returns
+    -------
+    int
+        Rows that were deleted before.
+
+    Raises
+    ------
+    BankLockedError
+        If a writer has it.
+    BankError
+        If it has no such row, or cannot be read or written.
+    """
+    return _mark(path, rows, is_deleted=False)
+
+
+def rows_named(names: Sequence[str], wanted: Collection[str]) -> dict[str, list[int]]:
+    """Rows of each wanted name, in one pass over ``names``; a name may have several, or none."""
+    rows: dict[str, list[int]] = {name: [] for name in wanted}
+    for row, name in enumerate(names):
+        if name in rows:
+            rows[name].append(row)
+    return rows
+
+
+def _mark(path: str | os.PathLike[str], rows: ArrayLike, *, is_deleted: bool) -> int:
+    path = existing(path)
+    with locked(path), BankFile(path) as file:
+        n_rows = file.committed.n_rows
+        numbers = _checked(rows, n_rows, str(path))
+        marks = np.unpackbits(file.read_deleted(), count=n_rows)
+        changed = np.unique(numbers[marks[numbers] != is_deleted])
+        if not len(changed):
+            return 0
+        if file.layout.format_version < _FIRST_VERSION:
+            _upgrade(file)
+            _log.info("%s: brought to format version %d", path, FORMAT_VERSION)
+        marks[changed] = is_deleted
+        file.commit_deleted(np.packbits(marks))
+        return len(changed)
+
+
+def _upgrade(file: BankFile) -> None:
+    layout = file.layout
+    file.rebuild(
+        layout.header,
+        layout.sources,
+        layout.n_rows,
+        layout.n_name_bytes,
+        file.committed,
+        FORMAT_VERSION,
+    )
+
+
+def _checked(rows: ArrayLike, n_rows: int, path: str) -> NDArray[np.int64]:
+    values: NDArray[Any] = np.atleast_1d(np.asarray(rows))
+    if not values.size:
+        return np.empty(0, dtype=np.int64)
+    if values.ndim != 1 or values.dtype.kind not in "iu":
+        raise BankError(
+            f"{path}: expected row numbers, integers [m], found {values.dtype} {list(values.shape)}"
+        )
+    wrong = values[(values < 0) | (values >= n_rows)]
+    if len(wrong):
+        raise BankError(f"{path}: expected rows from 0 to {n_rows - 1}, found {wrong[0]}")
+    return values.astype(np.int64)

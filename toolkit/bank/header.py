@@ -1,0 +1,149 @@
+"""What a bank says of itself: fixed when it is made, stored as attributes of the file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias, get_args
+
+from hashkit.codes import code_size
+from hashkit.errors import BankError
+from hashkit.manifest import Manifest
+
+__all__ = ["BankHeader", "BankSource", "LabelKind", "header_attributes", "header_of"]
+
+LabelKind: TypeAlias = Literal["none", "single", "multi"]
+
+
+@dataclasses.dataclass(frozen=True)
+class BankSource:
+    """Where a list of images came from: enough to open them again, and to know the list again.
+
+    Attributes
+    ----------
+    dataset
+        What was asked for: ``digits``, ``cifar10``, or a path.
+    root
+        The absolute folder that the names are below; None for sets in memory.
+    protocol, part, seed
+        The split and its part; ``""``, ``"all"`` and None when the set was taken whole.
+    n_images
+        Images in the list.
+    names_sha256
+        `hashkit.bank.names.hash_names` of the whole list.
+    """
+
+    dataset: str
+    root: str | None
+    protocol: str
+    part: str
+    seed: int | None
+    n_images: int
+    names_sha256: str
+
+    def is_same_list(self, other: BankSource | None) -> bool:
+        """Whether ``other`` lists the same images, whatever words were used to ask for them."""
+        return other is not None and self._identity == other._identity
+
+    @property
+    def _identity(self) -> tuple[str | None, ...]:
+        place = self.dataset if self.root is None else None
+        return place, self.root, self.names_sha256
+
+
+@dataclasses.dataclass(frozen=True)
+class BankHeader:
+    """Everything about a bank that is fixed when it is created.
+
+    Attributes
+    ----------
+    n_bits
+        Bits of a code; the manifest's.
+    manifest
+        What the model says of itself; None if it is not known which one it was.
+    model_sha256
+        SHA-256 of the model's file, hexadecimal; empty if unknown.
+    runtime, provider, precision
+        What computed the codes, for example ``onnxruntime 1.24``, ``CPUExecutionProvider`` and
+        ``fp32``; empty if unknown.
+    class_names
+        Names of the images' classes, by label; empty if unknown.
+    label_kind
+        ``none``, ``single`` (one label an image) or ``multi`` (multi-hot over `class_names`).
+    source
+        The image list; of a bank with several, the last one. None if it is not known.
+
+    Raises
+    ------
+    BankError
+        If the values contradict each other.
+    """
+
+    n_bits: int
+    manifest: Manifest | None
+    model_sha256: str
+    runtime: str
+    provider: str
+    precision: str
+    class_names: tuple[str, ...]
+    label_kind: LabelKind
+    source: BankSource | None
+
+    def __post_init__(self) -> None:
+        code_size(self.n_bits)
+        if self.manifest is not None and self.manifest.n_bits != self.n_bits:
+            raise BankError(
+                f"bank header: expected the manifest's {self.manifest.n_bits} bits, "
+                f"found {self.n_bits}"
+            )
+        if self.label_kind not in get_args(LabelKind):
+            raise BankError(
+                f"bank header: unknown label kind {self.label_kind!r}; "
+                f"known: {', '.join(get_args(LabelKind))}"
+            )
+        if self.label_kind == "multi" and not self.class_names:
+            raise BankError("bank header: multi labels need class names, found none")
+
+
+def header_attributes(header: BankHeader, sources: tuple[BankSource, ...]) -> dict[str, Any]:
+    """Attributes of a bank file that hold ``header`` and all its image lists."""
+    return {
+        "n_bits": header.n_bits,
+        "manifest": json.dumps(None if header.manifest is None else header.manifest.to_dict()),
+        "model_sha256": header.model_sha256,
+        "runtime": header.runtime,
+        "provider": header.provider,
+        "precision": header.precision,
+        "label_kind": header.label_kind,
+        "class_names": json.dumps(header.class_names),
+        "source": json.dumps([dataclasses.asdict(source) for source in sources]),
+    }
+
+
+def header_of(attributes: Mapping[str, Any]) -> tuple[BankHeader, tuple[BankSource, ...]]:
+    """Header and image lists of `header_attributes`'s values; others are ignored.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError, HashkitError
+        If an attribute is missing or makes no sense.
+    """
+    known = {field.name for field in dataclasses.fields(BankSource)}
+    sources = tuple(
+        BankSource(**{name: value for name, value in fields.items() if name in known})
+        for fields in json.loads(attributes["source"])
+    )
+    manifest = json.loads(attributes["manifest"])
+    header = BankHeader(
+        n_bits=int(attributes["n_bits"]),
+        manifest=None if manifest is None else Manifest.from_dict(manifest),
+        model_sha256=str(attributes["model_sha256"]),
+        runtime=str(attributes["runtime"]),
+        provider=str(attributes["provider"]),
+        precision=str(attributes["precision"]),
+        class_names=tuple(json.loads(attributes["class_names"])),
+        label_kind=attributes["label_kind"],
+        source=sources[-1] if sources else None,
+    )
+    return header, sources

@@ -1,0 +1,74 @@
+"""Rows as a bank stores them: checked, and turned into the bytes of each dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.bank.commit import Commit
+from hashkit.bank.header import BankHeader
+from hashkit.bank.names import encode_names
+from hashkit.codes import check_codes
+from hashkit.errors import BankError
+
+__all__ = ["encode_rows"]
+
+
+def encode_rows(
+    header: BankHeader,
+    before: Commit,
+    codes: NDArray[np.uint8],
+    names: Sequence[str],
+    labels: NDArray[Any] | None,
+) -> dict[str, bytes]:
+    """Bytes to write in each dataset for rows that follow those of ``before``.
+
+    Parameters
+    ----------
+    codes
+        uint8 [n, ceil(n_bits / 8)].
+    names
+        One a row.
+    labels
+        int [n], multi-hot [n, n_classes], or None, as ``header.label_kind`` says.
+
+    Raises
+    ------
+    CodesError
+        If the codes break the code convention.
+    BankError
+        If names or labels do not fit the codes or the header.
+    """
+    codes = check_codes(codes, header.n_bits)
+    if len(names) != len(codes):
+        raise BankError(f"expected one name a row, {len(codes)}, found {len(names)}")
+    text, ends = encode_names(names)
+    columns = {
+        "codes": codes.tobytes(),
+        "names": text,
+        "name_ends": (ends + np.uint64(before.n_name_bytes)).astype("<u8").tobytes(),
+    }
+    if header.label_kind != "none":
+        columns["labels"] = _encode_labels(header, labels, len(codes))
+    elif labels is not None:
+        raise BankError("expected no labels, as the bank has none, found some")
+    return columns
+
+
+def _encode_labels(header: BankHeader, labels: NDArray[Any] | None, n_rows: int) -> bytes:
+    n_classes = len(header.class_names)
+    single = header.label_kind == "single"
+    shape = (n_rows,) if single else (n_rows, n_classes)
+    values = None if labels is None else np.asarray(labels)
+    if values is None or values.shape != shape or values.dtype.kind not in "biu":
+        found = "none" if values is None else f"{values.dtype} {list(values.shape)}"
+        raise BankError(f"expected integer labels {list(shape)}, found {found}")
+    low, high = (-1, n_classes - 1 if n_classes else 2**31 - 1) if single else (0, 1)
+    if values.size and (values.min() < low or values.max() > high):
+        raise BankError(
+            f"expected labels from {low} to {high}, found {values.min()} to {values.max()}"
+        )
+    return values.astype("<i4" if single else np.uint8).tobytes()

@@ -1,0 +1,51 @@
+"""Flags of the training settings, made from `TrainConfig`."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
+
+import typer
+
+from hashkit.runs.config import TrainConfig
+from hashkit.workflow.settings import flag
+
+__all__ = ["with_settings"]
+
+
+def _setting_parameters() -> Iterator[inspect.Parameter]:
+    """One option for each field of `TrainConfig`; the size has an option of its own."""
+    kinds = {"str": str, "int": int, "float": float, "int | None": int, "float | None": float}
+    for field in dataclasses.fields(TrainConfig):
+        if field.name in ("height", "width"):
+            continue
+        name, default = flag(field.name), field.default
+        if field.type == "bool":
+            kind: Any = bool
+            name = f"{name}/--no-{name.removeprefix('--')}"
+        else:
+            kind = kinds.get(str(field.type), str)
+        if isinstance(default, tuple):
+            default = ",".join(map(str, default))
+        option = typer.Option(
+            name,
+            help=field.metadata["help"],
+            show_default=False if default is None else str(default),
+        )
+        yield inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[kind | None, option],
+        )
+
+
+def with_settings(command: Callable[..., None]) -> None:
+    """Put the settings in place of ``**given``, so that their flags come from `TrainConfig`."""
+    signature = inspect.signature(command, eval_str=True)
+    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    settings = list(_setting_parameters())
+    command.__signature__ = signature.replace(parameters=[*own, *settings])  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in [*own, *settings]}

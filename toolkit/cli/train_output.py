@@ -1,0 +1,94 @@
+"""What ``hashkit train --list-recipes`` shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from hashkit.cli.console import emit_json
+from hashkit.runs.config import TrainConfig
+from hashkit.training.losses import LOSSES, loss_options
+from hashkit.training.networks import NETWORKS
+from hashkit.training.recipes import RECIPES, Recipe
+
+__all__ = ["show_recipes"]
+
+
+def show_recipes(as_json: bool) -> None:
+    """Print recipes, networks and losses by name: as tables, or as one JSON document."""
+    if as_json:
+        emit_json(_document())
+        return
+    console = Console()
+    for table in (_recipe_table(), _network_table(), _loss_table()):
+        console.print(table)
+    console.print("Any network learns with any loss. Every setting of a recipe has a flag.")
+
+
+def _document() -> dict[str, Any]:
+    return {
+        "recipes": {
+            name: {
+                "about": recipe.about,
+                "size": list(recipe.size) if recipe.size else None,
+                "settings": recipe.config.to_dict(),
+            }
+            for name, recipe in RECIPES.items()
+        },
+        "networks": {name: kind.about for name, kind in NETWORKS.items()},
+        "losses": {
+            name: {
+                "about": _about(name),
+                "learns_from": loss.learns_from,
+                "options": loss_options(name),
+            }
+            for name, loss in LOSSES.items()
+        },
+    }
+
+
+def _recipe_table() -> Table:
+    table = Table("--recipe", "what for", "network, loss", "what else it sets", title="Recipes")
+    for name, recipe in RECIPES.items():
+        kinds = f"{recipe.config.network}, {recipe.config.loss}"
+        table.add_row(name, recipe.about, kinds, _changes(recipe))
+    return table
+
+
+def _changes(recipe: Recipe) -> str:
+    """Settings of a recipe that are not the defaults."""
+    defaults = TrainConfig().to_dict()
+    shown = {"recipe", "network", "loss"}
+    changes = [
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in recipe.config.to_dict().items()
+        if name not in shown and value != defaults[name]
+    ]
+    if recipe.size:
+        changes.append("size " + "x".join(map(str, recipe.size)))
+    return ", ".join(changes)
+
+
+def _network_table() -> Table:
+    table = Table("--network", "what it is", title="Networks")
+    for name, kind in NETWORKS.items():
+        table.add_row(f"{name}:NAME" if kind.takes_argument else name, kind.about)
+    return table
+
+
+def _loss_table() -> Table:
+    table = Table("--loss", "what it is", "learns from", "options", title="Losses")
+    for name, loss in LOSSES.items():
+        options = ", ".join(
+            option if default is None else f"{option} {default}"
+            for option, default in loss_options(name).items()
+        )
+        table.add_row(name, _about(name), loss.learns_from, options)
+    return table
+
+
+def _about(loss: str) -> str:
+    """First sentence of a loss's docstring."""
+    return (LOSSES[loss].__doc__ or "").split("\n\n")[0].split(";")[0].strip().rstrip(".")

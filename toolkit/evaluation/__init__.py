@@ -1,0 +1,1 @@
+"""Measuring retrieval: from codes and labels to a report."""

@@ -1,0 +1,120 @@
+"""Normalised discounted cumulative gain (NDCG) of Hamming rankings, mean over tie orders.
+
+A row's **grade** is the number of labels it shares with the query; its **gain** grows with the
+grade, by a rule of `GAINS`; rank t discounts it by ``1 / log2(1 + t)``. What is summed up to rank
+k is divided by what the best possible order of the whole database would give (Jarvelin and
+Kekalainen, ACM TOIS 2002). As every rank's gain has the mean of its tie for expectation, so has
+the sum: no order of the ties needs to be drawn (McSherry and Najork, ECIR 2008, section 3.5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.errors import ConfigError
+from hashkit.evaluation.precision_recall import ranks_in_groups
+
+__all__ = ["DEFAULT_GAIN", "GAINS", "Gain", "gain_named", "ndcg_at"]
+
+Scores: TypeAlias = NDArray[np.float64]
+Gain: TypeAlias = Callable[[Scores], Scores]
+
+_MOST_LABELS: Final = 1000  # 2^1024 is beyond a float64
+
+
+def _exponential(grades: Scores) -> Scores:
+    if len(grades) and grades.max() > _MOST_LABELS:
+        raise ConfigError(
+            f"exponential gains are defined up to {_MOST_LABELS} shared labels, and a query has "
+            f"{grades.max():.0f}: choose linear gains"
+        )
+    gains: Scores = np.exp2(grades) - 1
+    return gains
+
+
+def _linear(grades: Scores) -> Scores:
+    return grades
+
+
+GAINS: Final[Mapping[str, Gain]] = {"exponential": _exponential, "linear": _linear}
+"""Gain of a row by the number of labels it shares: ``2^g - 1``, or ``g``. One of one: both 1."""
+
+DEFAULT_GAIN: Final = "exponential"
+
+
+def gain_named(name: str) -> Gain:
+    """The function of ``name`` in `GAINS`; an unknown name is a `ConfigError`."""
+    if name not in GAINS:
+        raise ConfigError(f"unknown gain {name!r}; known: {', '.join(GAINS)}")
+    return GAINS[name]
+
+
+def ndcg_at(histograms: NDArray[np.int64], ks: Sequence[int], gain: str = DEFAULT_GAIN) -> Scores:
+    """NDCG of the first k ranks, mean over tie orders, for several k.
+
+    Parameters
+    ----------
+    histograms
+        int64 [q, n_grades, n_bits + 1], rows by grade and distance.
+    ks
+        Ranks that count, 1 or more each. Memory is 8 bytes times the largest.
+    gain
+        A name in `GAINS`.
+
+    Returns
+    -------
+    NDArray
+        float64 [q, len(ks)], 0 for queries without relevant rows.
+
+    Raises
+    ------
+    ConfigError
+        If the gain is unknown, or a k is less than 1.
+    """
+    gains = gain_named(gain)(np.arange(histograms.shape[1], dtype=np.float64))
+    total = histograms.sum(axis=1)
+    group, ranked = ranks_in_groups(total, ks)
+    discounts = _discount_sums(min(max(ks, default=0), int(total.sum(axis=1).max(initial=0))))
+    mean_gain = np.tensordot(histograms, gains, axes=(1, 0)) / np.maximum(total, 1)
+    rows_until = np.cumsum(total, axis=1)
+    steps = _up_to(discounts, rows_until) - _up_to(discounts, rows_until - total)
+    gained = mean_gain * steps
+    gained_before = np.cumsum(gained, axis=1) - gained
+    first = np.take_along_axis(rows_until - total, group, axis=1)
+    # Whole groups, and of the last one the ranks before the cut-off.
+    reached: Scores = np.take_along_axis(gained_before, group, axis=1) + np.take_along_axis(
+        mean_gain, group, axis=1
+    ) * (_up_to(discounts, first + ranked) - _up_to(discounts, first))
+    ideal = _ideal(histograms.sum(axis=2), gains, discounts, ks)
+    return reached / np.where(ideal > 0, ideal, 1.0)
+
+
+def _ideal(
+    rows_of_grade: NDArray[np.int64], gains: Scores, discounts: Scores, ks: Sequence[int]
+) -> Scores:
+    """Gain of the first k ranks if rows were ordered by grade: float64 [q, len(ks)]."""
+    best_first = rows_of_grade[:, :0:-1]  # without grade 0, which gains nothing
+    until = np.cumsum(best_first, axis=1)
+    ideal = np.empty((len(rows_of_grade), len(ks)))
+    for column, k in enumerate(ks):
+        steps = _up_to(discounts, np.minimum(until, k)) - _up_to(
+            discounts, np.minimum(until - best_first, k)
+        )
+        ideal[:, column] = steps @ gains[:0:-1]
+    return ideal
+
+
+def _discount_sums(n_ranks: int) -> Scores:
+    """Sum of ``1 / log2(1 + t)`` over the ranks t up to 0, 1, ..., ``n_ranks``."""
+    ranks = np.arange(1, n_ranks + 1, dtype=np.float64)
+    return np.concatenate([[0.0], np.cumsum(1 / np.log2(1 + ranks))])
+
+
+def _up_to(discounts: Scores, ranks: NDArray[np.int64]) -> Scores:
+    """Discounts summed up to ranks, those beyond the table as its last: nothing beyond counts."""
+    sums: Scores = discounts[np.minimum(ranks, len(discounts) - 1)]
+    return sums

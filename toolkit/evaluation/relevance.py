@@ -1,0 +1,216 @@
+"""How relevant database rows are to queries: by the labels that they share.
+
+Sets that all name their classes are matched by name, so that the same classes in another order,
+or a set that lacks some, compare rightly. Otherwise labels are matched by number. A negative
+label, or a multi-hot row of zeros, is an image without labels: relevant to nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.codesets import CodeDatabase, check_labels
+from hashkit.errors import EvaluationError
+from hashkit.evaluation.label_blocks import (
+    LARGEST_ID,
+    DatabaseLabels,
+    LabelBlock,
+    LabelSets,
+    SingleLabels,
+    as_ids,
+    packed,
+    renumbered,
+)
+
+__all__ = ["MatchedLabels", "match_labels"]
+
+logger = logging.getLogger(__name__)
+
+Labels: TypeAlias = NDArray[Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class MatchedLabels:
+    """Labels of queries and of databases under one numbering; made by `match_labels`.
+
+    Attributes
+    ----------
+    query
+        int64 [q]; or bool [q, n_classes]. Every query has a label.
+    database
+        By number of the row, an int, negative where there is no label; or bool [n_classes].
+    class_names
+        Names by label number; a label beyond them goes by its number.
+    query_block
+        Labels of all queries, as compiled passes take them.
+    n_grades
+        One more than the most labels that a row can share with a query.
+    row_cells
+        Label cells of the widest database row: what reading a row's labels costs in memory.
+    """
+
+    query: Labels
+    database: DatabaseLabels
+    class_names: tuple[str, ...]
+    query_block: LabelBlock
+    n_grades: int
+    row_cells: int
+
+    def rows(self, database: int, first: int, last: int) -> LabelBlock:
+        """Labels of rows ``first`` to ``last`` (exclusive) of a database, given by its place.
+
+        Raises
+        ------
+        CodesError
+            If a label matrix holds anything but 0 and 1 there.
+        """
+        return self.database.parts[database].rows(first, last)
+
+    def query_groups(self) -> dict[str, NDArray[np.int64]]:
+        """Rows, int64, of the queries that have each label, by its name, in label order."""
+        labels = self.query
+        if labels.ndim == 2:
+            present = np.flatnonzero(labels.any(axis=0))
+            return {self._name(int(c)): np.flatnonzero(labels[:, c]) for c in present}
+        order = np.argsort(labels, kind="stable")
+        present, starts = np.unique(labels[order], return_index=True)
+        groups = np.split(order, starts[1:])
+        return {self._name(int(c)): rows for c, rows in zip(present, groups, strict=True)}
+
+    def _name(self, label: int) -> str:
+        return self.class_names[label] if label < len(self.class_names) else str(label)
+
+
+def match_labels(query: CodeDatabase, databases: Sequence[CodeDatabase]) -> MatchedLabels:
+    """Number the labels of queries and databases alike.
+
+    Parameters
+    ----------
+    query
+        The queries; each must have a label.
+    databases
+        What they are ranked against, one or more; their rows follow each other.
+
+    Raises
+    ------
+    EvaluationError
+        If a set has no labels, a query has none, or the labels cannot be matched.
+    """
+    sets = [query, *databases]
+    labels = [_labels_of(one, "the queries" if one is query else "the database") for one in sets]
+    check_labels(labels[0], len(query))
+    n_unlabelled = int(np.count_nonzero(_is_unlabelled(labels[0])))
+    if n_unlabelled:
+        raise EvaluationError(
+            f"every query needs a label, but {n_unlabelled} of {len(labels[0])} have none: "
+            "leave them out of the queries"
+        )
+    names, numbers = _numbering(sets, labels)
+    if all(one.ndim == 1 for one in labels):
+        return _match_single(labels, numbers, names)
+    return _match_sets(labels, numbers, names)
+
+
+def _labels_of(one: CodeDatabase, what: str) -> Labels:
+    if one.labels is None:
+        raise EvaluationError(f"expected labels for {what}, found none: relevance is shared labels")
+    labels = np.asarray(one.labels)
+    # Values of a database's label matrix are checked as they are read, a block at a time.
+    check_labels(labels[:0], 0)
+    if len(labels) != len(one):
+        raise EvaluationError(f"expected a label for each of {len(one)} rows, found {len(labels)}")
+    return labels
+
+
+def _is_unlabelled(labels: Labels) -> NDArray[np.bool_]:
+    return np.less(labels, 0) if labels.ndim == 1 else ~np.any(labels, axis=1)
+
+
+def _numbering(
+    sets: Sequence[CodeDatabase], labels: Sequence[Labels]
+) -> tuple[tuple[str, ...], list[NDArray[np.int64] | None]]:
+    """Names by common label number, and each set's common numbers by its own; None: the same."""
+    named = [bool(len(one.class_names)) for one in sets]
+    if not all(named):
+        if any(named):
+            logger.warning("labels are matched by number, since not every set names its classes")
+        _check_widths(labels)
+        names = next((tuple(one.class_names) for one in sets if len(one.class_names)), ())
+        return names, [None] * len(sets)
+    names = tuple(dict.fromkeys(name for one in sets for name in one.class_names))
+    position = {name: number for number, name in enumerate(names)}
+    numbers: list[NDArray[np.int64] | None] = []
+    for one, which in zip(labels, sets, strict=True):
+        own_names = list(which.class_names)
+        _check_names(one, own_names)
+        own = np.array([position[name] for name in own_names], dtype=np.int64)
+        numbers.append(None if np.array_equal(own, np.arange(len(own))) else own)
+    return names, numbers
+
+
+def _check_names(labels: Labels, names: list[str]) -> None:
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise EvaluationError(f"class names must differ, but {twice!r} names two classes of a set")
+    n_classes = labels.shape[1] if labels.ndim == 2 else int(labels.max(initial=-1)) + 1
+    if n_classes > len(names):
+        raise EvaluationError(
+            f"expected a name for each of {n_classes} classes, found {len(names)} names"
+        )
+
+
+def _check_widths(labels: Sequence[Labels]) -> None:
+    """Raise unless label matrices that are matched by number are of one width."""
+    widths = sorted({one.shape[1] for one in labels if one.ndim == 2})
+    if len(widths) > 1:
+        raise EvaluationError(
+            f"label matrices have {' and '.join(map(str, widths))} columns: without class names "
+            "to match them by, all sets need the same"
+        )
+    largest = max((int(one.max(initial=-1)) for one in labels if one.ndim == 1), default=-1)
+    if widths and largest >= widths[0]:
+        raise EvaluationError(
+            f"label {largest} is beyond the {widths[0]} columns of the other set's label matrix"
+        )
+
+
+def _match_single(
+    labels: Sequence[Labels], numbers: Sequence[NDArray[np.int64] | None], names: tuple[str, ...]
+) -> MatchedLabels:
+    query = renumbered(labels[0], numbers[0])
+    # Numbers beyond 32 bits are rare; they are replaced by their place among the queries' own.
+    known = np.unique(query) if query.max(initial=-1) >= LARGEST_ID else None
+    databases = tuple(
+        SingleLabels(one, own, known) for one, own in zip(labels[1:], numbers[1:], strict=True)
+    )
+    block = LabelBlock(as_ids(query, known), np.empty((len(query), 0), np.uint64))
+    return MatchedLabels(query, DatabaseLabels(databases), names, block, n_grades=2, row_cells=1)
+
+
+def _match_sets(
+    labels: Sequence[Labels], numbers: Sequence[NDArray[np.int64] | None], names: tuple[str, ...]
+) -> MatchedLabels:
+    n_classes = max(len(names), *(one.shape[1] for one in labels if one.ndim == 2))
+    query = LabelSets(labels[0], numbers[0], np.arange(n_classes), n_classes).matrix(
+        0, len(labels[0])
+    )
+    # Classes that no query has make nothing relevant: their columns are never packed.
+    used = np.flatnonzero(query.any(axis=0))
+    databases = tuple(
+        LabelSets(one, own, used, n_classes)
+        for one, own in zip(labels[1:], numbers[1:], strict=True)
+    )
+    return MatchedLabels(
+        query,
+        DatabaseLabels(databases),
+        names,
+        LabelBlock(np.empty(0, np.int32), packed(query[:, used])),
+        n_grades=int(query.sum(axis=1).max(initial=0)) + 1,
+        row_cells=max(one.shape[1] if one.ndim == 2 else len(used) for one in labels[1:]),
+    )

@@ -1,0 +1,105 @@
+"""What an evaluation found: `Report`, whose fields are those of the JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.evaluation.bit_statistics import BitStatistics
+
+__all__ = ["Report", "WithoutRelevant"]
+
+WithoutRelevant: TypeAlias = Literal["zero", "drop"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """Numbers of one evaluation, means over queries; docs/metrics.md defines each.
+
+    Attributes
+    ----------
+    bits
+        Bits of a code.
+    n_queries, n_database
+        Rows on either side, deleted ones left out.
+    n_without_relevant
+        Queries to which no database row is relevant.
+    without_relevant
+        ``zero``: they count as 0 in every mean; ``drop``: they count in none.
+    map
+        Mean average precision: whole ranking, mean over tie orders, over all relevant rows.
+    map_best, map_worst, map_index
+        The same with the relevant rows of each tie first, last, and with ties in row order.
+    map_interval
+        [low, high] of ``map``, were other queries drawn; None for a single query.
+    interval
+        How intervals are made: ``method``, ``level``, ``resamples``, ``seed``.
+    convention
+        What ``map_at`` divides by; a name in `hashkit.evaluation.average_precision.CONVENTIONS`.
+    map_at
+        {R: mean average precision of the top R ranks}, mean over tie orders.
+    precision_at, recall_at, ndcg_at
+        {k: value}, mean over tie orders.
+    ndcg_gain
+        Gain by shared labels in ``ndcg_at``; a name in `hashkit.evaluation.ndcg.GAINS`.
+    precision_radius_2, empty_radius_2
+        Precision of the ball of radius 2 (0 where it is empty), and the share of empty ones.
+    per_label
+        {class: ``map`` over its queries}.
+    per_label_queries
+        {class: its queries}, those that ``per_label`` averages.
+    per_label_interval
+        {class: [low, high] of its ``map``}; None for a class of a single query.
+    pr_curve
+        For each radius in bits: ``radius``, ``precision``, ``recall``, and ``empty``, the share
+        of empty balls.
+    rank_curve
+        For k at even steps of its logarithm, up to the whole database: ``k``, ``precision`` and
+        ``recall``, mean over tie orders.
+    distances
+        ``relevant`` and ``other``: pairs of a query and a row at each distance, 0 to ``bits``.
+    bit_statistics
+        Of the database's codes.
+    average_precision
+        float64 [n_queries], average precision of every query in order, deleted ones left out:
+        what ``map`` is the mean of. No query is left out by ``drop``. Not in the JSON.
+    """
+
+    bits: int
+    n_queries: int
+    n_database: int
+    n_without_relevant: int
+    without_relevant: WithoutRelevant
+    map: float
+    map_best: float
+    map_worst: float
+    map_index: float
+    map_interval: list[float] | None
+    interval: dict[str, Any]
+    convention: str
+    map_at: dict[int, float]
+    precision_at: dict[int, float]
+    recall_at: dict[int, float]
+    ndcg_at: dict[int, float]
+    ndcg_gain: str
+    precision_radius_2: float
+    empty_radius_2: float
+    per_label: dict[str, float]
+    per_label_queries: dict[str, int]
+    per_label_interval: dict[str, list[float] | None]
+    pr_curve: list[dict[str, float]]
+    rank_curve: list[dict[str, float]]
+    distances: dict[str, list[int]]
+    bit_statistics: BitStatistics
+    average_precision: NDArray[np.float64] = dataclasses.field(repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Fields as JSON-ready values; the cut-offs become strings, as JSON's keys are."""
+        fields = dataclasses.asdict(self)
+        del fields["average_precision"]
+        for name in ("map_at", "precision_at", "recall_at", "ndcg_at"):
+            fields[name] = {str(cutoff): value for cutoff, value in fields[name].items()}
+        return fields

@@ -1,0 +1,1 @@
+"""Multi-index hashing: exact search through tables of substrings of the codes."""

@@ -1,0 +1,334 @@
+"""Multi-index hashing: the rows near a query, found exactly without looking at all of them.
+
+Norouzi, Punjani and Fleet, "Fast Exact Search in Hamming Space with Multi-Index Hashing",
+arXiv 1307.2982. The codes are cut into substrings, and for each substring a table lists the rows
+by its value. Rows within a distance r of a query agree with it, up to a few bits, in at least
+one substring, so only few buckets of the tables need to be looked into (`kernels/bucket_search.py`
+has the proof). docs/multi-index.md says when this pays, and describes the file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.codes import check_codes
+from hashkit.errors import ConfigError, IndexMismatchError
+from hashkit.kernels.arrays import read_only
+from hashkit.multi_index.costs import COSTS, DEFAULT_BUDGET, SAMPLED_TOP_K, Workload
+from hashkit.multi_index.file import Contents, fingerprint, read_index, write_index
+from hashkit.multi_index.results import MultiIndexResult, SearchedPart, joined, nothing
+from hashkit.multi_index.tables import Progress, assemble_tables, crowding, cut_bits, fill_tables
+from hashkit.threads import check_threads, run_parallel
+
+if TYPE_CHECKING:
+    from hashkit.kernels.buckets import Tables
+
+__all__ = ["MultiIndex", "MultiIndexResult", "Progress", "index_path"]
+
+_N_SAMPLES: Final = 32
+_PARALLEL_COST: Final = 200_000_000  # picoseconds below which starting threads gains nothing
+_ALL_ALIVE: Final = read_only(np.empty(0, np.uint8))
+
+
+def index_path(bank_path: str | os.PathLike[str]) -> Path:
+    """Where the index of a bank lies: beside it, with ``.mih`` behind its name."""
+    path = Path(bank_path)
+    return path.with_name(path.name + ".mih")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False, repr=False)
+class MultiIndex:
+    """Tables of the substrings of codes; made by `build` or `open`.
+
+    The codes themselves are not copied: they stay what they were given as, a mapped bank say.
+
+    Attributes
+    ----------
+    n_bits
+        Bits of a code.
+    substring_lengths
+        Bits of the substring of each table, longer ones first; they differ by at most 1.
+    crowding
+        Rows that share a row's bucket, itself included, in the mean over all rows; of each table.
+    sample_costs
+        By number of neighbours, what it cost to find those of each of some sampled rows, in the
+        unit of `COSTS`; a row whose search was given up has a cost beyond that of a scan.
+    """
+
+    n_bits: int
+    substring_lengths: tuple[int, ...]
+    crowding: tuple[float, ...]
+    sample_costs: Mapping[int, tuple[int, ...]]
+    _tables: Tables
+
+    @classmethod
+    def build(
+        cls,
+        codes: NDArray[np.uint8],
+        n_bits: int,
+        *,
+        n_tables: int | None = None,
+        n_threads: int | None = None,
+        progress: Progress | None = None,
+    ) -> MultiIndex:
+        """Fill the tables of codes.
+
+        Parameters
+        ----------
+        codes
+            Packed codes, uint8 [n, ceil(n_bits / 8)]; kept, not copied, where contiguous.
+        n_tables
+            Number of substrings. By default, such that buckets hold a few rows each.
+        n_threads
+            Tables filled side by side; all CPUs by default.
+        progress
+            Called from any of the threads, one call at a time.
+
+        Raises
+        ------
+        CodesError
+            If the codes are not codes of ``n_bits`` bits.
+        ConfigError
+            If a number of tables gives substrings of no or more than 24 bits.
+        """
+        codes = check_codes(codes, n_bits, "database codes")
+        lengths = cut_bits(n_bits, len(codes), n_tables)
+        tables = fill_tables(codes, lengths, check_threads(n_threads, "n_threads"), progress)
+        unmeasured = cls(n_bits, lengths, crowding(tables), {}, tables)
+        return dataclasses.replace(unmeasured, sample_costs=unmeasured._measure_samples())
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], codes: NDArray[np.uint8]) -> MultiIndex:
+        """Open a saved index, mapped from its file, for the codes it was built of.
+
+        Raises
+        ------
+        IndexMismatchError
+            If there is no such file, it is not an index or damaged, or it was built of other
+            codes, or of fewer or more of them. Building it again mends all of these.
+        """
+        contents = read_index(Path(path), codes)
+        tables = assemble_tables(
+            codes, contents.substring_lengths, contents.offsets, contents.rows, contents.sketches
+        )
+        return cls(
+            contents.n_bits,
+            contents.substring_lengths,
+            contents.crowding,
+            contents.sample_costs,
+            tables,
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the index to a file, whole or not at all.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        """
+        contents = Contents(
+            self.n_bits,
+            self.substring_lengths,
+            self.crowding,
+            self.sample_costs,
+            fingerprint(self._tables.codes, self.n_bits),
+            self._tables.offsets,
+            self._tables.rows,
+            self._tables.sketches,
+        )
+        write_index(Path(path), contents)
+
+    def __repr__(self) -> str:
+        lengths = "+".join(str(length) for length in self.substring_lengths)
+        return f"<MultiIndex: {self.n_rows} codes of {self.n_bits} bits, cut into {lengths}>"
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the database."""
+        return len(self._tables.codes)
+
+    @property
+    def n_tables(self) -> int:
+        """Number of tables, one a substring."""
+        return len(self.substring_lengths)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the tables take, the codes not counted."""
+        return self._tables.offsets.nbytes + self._tables.rows.nbytes + self._tables.sketches.nbytes
+
+    def search(
+        self,
+        query_codes: NDArray[np.uint8],
+        *,
+        radius: int | None = None,
+        top_k: int | None = None,
+        alive: NDArray[Any] | None = None,
+        budget: float = DEFAULT_BUDGET,
+        n_threads: int | None = None,
+    ) -> MultiIndexResult:
+        """Find the rows near each query: exactly those that a scan would, in the same order.
+
+        Parameters
+        ----------
+        query_codes
+            Packed codes, uint8 [q, ceil(n_bits / 8)].
+        radius
+            Largest distance wanted, in bits, 0 or more.
+        top_k
+            Rows wanted for each query, 0 or more; with ``radius``, at most so many within it.
+        alive
+            bool or uint8 [n], false or 0 for rows to leave out; by default none is.
+        budget
+            What a query may cost before it is given up, as a multiple of what a scan costs; so a
+            search and the scans of what it gave up take at most ``1 + budget`` times as long as
+            scanning alone. ``math.inf`` answers all.
+        n_threads
+            Parts of the queries that are searched side by side; all CPUs by default.
+
+        Returns
+        -------
+        MultiIndexResult
+            Queries that were given up are marked and have no entries: scan for them.
+
+        Raises
+        ------
+        CodesError
+            If the query codes are not codes of as many bits.
+        ConfigError
+            If neither ``radius`` nor ``top_k`` is given, or a setting makes no sense.
+        IndexMismatchError
+            If the tables turn out to be damaged.
+        """
+        query_codes = check_codes(query_codes, self.n_bits, "query codes")
+        reach, limit = self._limits(radius, top_k)
+        mask = _checked_mask(alive, self.n_rows)
+        if math.isnan(budget) or budget < 0:
+            raise ConfigError(f"budget must be 0 or more, not {budget}")
+        n_threads = check_threads(n_threads, "n_threads")
+        if not limit or not len(query_codes):
+            return joined([nothing(len(query_codes))])
+        allowed = self._workload().budget(budget, len(query_codes))
+        run = functools.partial(self._run, mask=mask, reach=reach, limit=limit, budget=allowed)
+        n_parts = self._n_parts(len(query_codes), radius, top_k, n_threads)
+        if n_parts == 1:
+            return joined([run(query_codes)])
+        parts = np.array_split(query_codes, n_parts)
+        return joined(run_parallel([functools.partial(run, part) for part in parts]))
+
+    def relative_cost(
+        self, n_queries: int, *, radius: int | None = None, top_k: int | None = None
+    ) -> float:
+        """What a query is expected to cost, as a multiple of what a scan costs it.
+
+        A radius says how many buckets are looked into; what ``top_k`` takes is known from rows
+        that were searched for when the index was built, so it holds for queries like them.
+
+        Parameters
+        ----------
+        n_queries
+            Queries of the batch: a scan reads the database once for all.
+
+        Raises
+        ------
+        ConfigError
+            If neither ``radius`` nor ``top_k`` is given, or one is negative.
+        """
+        _, limit = self._limits(radius, top_k)
+        if not limit or not n_queries:
+            return 0.0
+        workload = self._workload()
+        return self._cost(workload, n_queries, radius, top_k) / workload.scan(n_queries)
+
+    def predicts_gain(
+        self, n_queries: int, *, radius: int | None = None, top_k: int | None = None
+    ) -> bool:
+        """Whether a search is expected to be quicker than a scan; see `relative_cost`."""
+        return self.relative_cost(n_queries, radius=radius, top_k=top_k) < 1
+
+    def _workload(self) -> Workload:
+        return Workload(self.n_rows, self._tables.codes.shape[1])
+
+    def _cost(
+        self, workload: Workload, n_queries: int, radius: int | None, top_k: int | None
+    ) -> float:
+        costs = []
+        if radius is not None:
+            reach = min(radius, self.n_bits)
+            costs.append(workload.radius(reach, self.substring_lengths, self.crowding))
+        if top_k is not None:
+            costs.append(workload.nearest(top_k, self.sample_costs, n_queries))
+        return min(costs)
+
+    def _n_parts(
+        self, n_queries: int, radius: int | None, top_k: int | None, n_threads: int
+    ) -> int:
+        """Parts of the queries that are worth a thread each."""
+        if n_queries == 1 or n_threads == 1:
+            return 1
+        cost = self._cost(self._workload(), n_queries, radius, top_k) * n_queries
+        return min(n_threads, n_queries) if cost >= _PARALLEL_COST else 1
+
+    def _limits(self, radius: int | None, top_k: int | None) -> tuple[int, int]:
+        """Largest distance and number of rows wanted, within what there is."""
+        if radius is None and top_k is None:
+            raise ConfigError("a search needs top_k or radius: neither was given")
+        for name, value in (("radius", radius), ("top_k", top_k)):
+            if value is not None and value < 0:
+                raise ConfigError(f"{name} must be 0 or more, not {value}")
+        reach = self.n_bits if radius is None else min(radius, self.n_bits)
+        return reach, self.n_rows if top_k is None else min(top_k, self.n_rows)
+
+    def _run(
+        self,
+        query_codes: NDArray[np.uint8],
+        *,
+        mask: NDArray[np.uint8],
+        reach: int,
+        limit: int,
+        budget: int,
+    ) -> SearchedPart:
+        from hashkit.kernels.bucket_search import search_tables
+
+        costs = (COSTS.probe, COSTS.entry, COSTS.code)
+        found = SearchedPart(
+            *search_tables(self._tables, read_only(query_codes), mask, reach, limit, budget, costs)
+        )
+        if found.is_damaged:
+            raise IndexMismatchError("the tables of the index are damaged: build it again")
+        return found
+
+    def _measure_samples(self) -> dict[int, tuple[int, ...]]:
+        """`sample_costs`, of rows spread over the database."""
+        n_samples = min(_N_SAMPLES, self.n_rows)
+        rows = np.linspace(0, self.n_rows - 1, n_samples).astype(np.int64)
+        budget = self._workload().budget(1, 1)
+        measured = {}
+        for top_k in SAMPLED_TOP_K:
+            limit = min(top_k + 1, self.n_rows)  # each row finds itself too
+            run = functools.partial(
+                self._run, mask=_ALL_ALIVE, reach=self.n_bits, limit=limit, budget=budget
+            )
+            found = [run(self._tables.codes[row : row + 1]) for row in rows]
+            measured[top_k] = tuple(int(one.spent[0]) for one in found)
+        return measured
+
+
+def _checked_mask(alive: NDArray[Any] | None, n_rows: int) -> NDArray[np.uint8]:
+    if alive is None:
+        return _ALL_ALIVE
+    if alive.dtype not in (np.bool_, np.uint8) or alive.shape != (n_rows,):
+        raise ConfigError(
+            f"alive must be bool or uint8 [{n_rows}], not {alive.dtype} {list(alive.shape)}"
+        )
+    return read_only(np.ascontiguousarray(alive).view(np.uint8))

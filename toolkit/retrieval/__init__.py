@@ -1,0 +1,1 @@
+"""Searching databases of codes by Hamming distance."""

@@ -1,0 +1,321 @@
+"""Linear search with compiled kernels, over any number of threads.
+
+Three kernels share the work. Few queries: rows are compared as they lie in memory
+(`hashkit.kernels.scan`). Several: blocks of rows are turned into bit planes that all of them pass
+over (`hashkit.kernels.sliced`). Answers that are a good part of the database: two passes that
+count and place (`hashkit.kernels.ranking`). The answer is the same, row by row.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.kernels.arrays import read_only
+from hashkit.kernels.ranking import count_distances, place_rows
+from hashkit.kernels.scan import scan_rows, select_rows
+from hashkit.kernels.selection import Selection, order
+from hashkit.kernels.sliced import plane_bytes, plane_scanner, query_picks
+from hashkit.kernels.words import row_words
+from hashkit.retrieval.neighbours import Neighbours
+from hashkit.retrieval.shards import Shards, Span
+from hashkit.threads import run_parallel
+
+__all__ = ["scan_compiled"]
+
+_PLANES_FROM_QUERIES: Final = 3
+"""Turning rows into bit planes pays from this many queries on."""
+
+_TURNED_FOR: Final = 64
+"""Queries of a thread beside which the turning of rows counts for little."""
+
+_SHALLOW: Final = 256
+"""Rows for each one wanted, above which finding the nearest of a part first costs little."""
+
+_PARALLEL_BYTES: Final = 1 << 21
+"""Bytes of codes, counted once for each query, that are worth a thread of their own: 0.1 ms."""
+
+_PAIRS_PER_CALL: Final = 1 << 29
+"""Rows times queries that a kernel is given at a time: about a second until Ctrl-C is heard."""
+
+_CANDIDATE_BYTES: Final = 1 << 27
+"""Memory for candidates; more queries than fit are searched one group after another."""
+
+_PLACED_SHARE: Final = 32
+"""Answers of at least one row in this many are placed in two passes instead of selected."""
+
+_FIRST_ROOM: Final = 4096
+"""Rows within a radius that a query gets room for before it is known how many there are."""
+
+_ALL_ALIVE: Final = read_only(np.empty(0, dtype=np.bool_))
+
+
+class _Job(NamedTuple):
+    """What is searched for where; see `scan_compiled`."""
+
+    query_codes: NDArray[np.uint8]
+    shards: Shards
+    top_k: int
+    reaches: NDArray[np.int64]
+
+    def of(self, queries: slice | NDArray[np.intp]) -> _Job:
+        """The same for some of the queries."""
+        codes = read_only(self.query_codes[queries])
+        return self._replace(query_codes=codes, reaches=self.reaches[queries])
+
+
+def scan_compiled(
+    query_codes: NDArray[np.uint8],
+    shards: Shards,
+    top_k: int,
+    reaches: NDArray[np.int64],
+    n_threads: int,
+) -> Neighbours:
+    """Find the ``top_k`` nearest rows within each query's reach.
+
+    Parameters
+    ----------
+    query_codes
+        Packed codes, uint8 [q, size], C-contiguous.
+    shards
+        The database.
+    top_k
+        Rows wanted, 1 or more; at least the number of rows that count for all within reach.
+    reaches
+        int64 [q], the largest distance wanted by each query.
+    n_threads
+        Threads, 1 or more.
+    """
+    job = _Job(read_only(query_codes), shards, top_k, reaches)
+    n_rows = len(shards)
+    n_threads = min(n_threads, 1 + query_codes.size * n_rows // _PARALLEL_BYTES)
+    if top_k * _PLACED_SHARE < n_rows:
+        return _select(job, n_threads)
+    if top_k < n_rows or int(reaches.max()) >= shards.n_bits:
+        return _place(job, n_threads)
+    # All rows within reach: mostly few, so one pass first; the queries it is too small for again.
+    room = min(n_rows, _FIRST_ROOM)
+    found = _select(job._replace(top_k=room), n_threads)
+    again = np.flatnonzero(np.diff(found.offsets) == room)
+    if not len(again) or room == n_rows:
+        return found
+    return found.replaced(again, _place(job.of(again), n_threads))
+
+
+def _select(job: _Job, n_threads: int) -> Neighbours:
+    n_queries, n_rows = len(job.query_codes), len(job.shards)
+    is_short = n_queries * n_rows <= _PAIRS_PER_CALL
+    if n_queries < _PLANES_FROM_QUERIES and len(job.shards.codes) == 1 and is_short:
+        return _select_at_once(job, n_threads)
+    # Threads that take rows of their own share the turning of them, but each has to find its own
+    # nearest rows first: threads take queries of their own where those are many, or k is large.
+    is_shallow = job.top_k * _SHALLOW < n_rows
+    n_own = _TURNED_FOR if is_shallow else 2 * _PLANES_FROM_QUERIES
+    n_query_parts = min(n_threads, max(1, n_queries // n_own))
+    n_row_parts = n_threads // n_query_parts
+    candidates = n_queries * n_row_parts * _room(job.top_k) * 10
+    n_groups = -(-candidates // _CANDIDATE_BYTES)
+    found: list[Neighbours] = []
+    for group in _slices(n_queries, n_groups):
+        own = _slices(group.stop - group.start, n_query_parts, group.start)
+        selections = [
+            _Selection(job.of(part), n_row_parts) for part in own if part.stop > part.start
+        ]
+        if n_row_parts == 1:
+            found += run_parallel([one.run for one in selections])
+        else:
+            run_parallel([scan for one in selections for scan in one.scans()])
+            found += [one.found() for one in selections]
+    return Neighbours.joined(found)
+
+
+def _select_at_once(job: _Job, n_parts: int) -> Neighbours:
+    """What `_Selection` does, in one call for each part of a single database.
+
+    A small database is scanned in less time than a handful of NumPy's smallest calls takes.
+    """
+    query_codes, shards, top_k, reaches = job
+    codes, alive = _for_kernels(Span(0, shards.codes[0], shards.alive[0]))
+    n_queries, n_rows = len(query_codes), len(codes)
+    distances = np.empty((n_parts, n_queries, top_k), np.uint16)
+    rows = np.empty((n_parts, n_queries, top_k), np.int64)
+    sizes = np.empty((n_parts, n_queries), np.int64)
+
+    def select(part: int) -> int:
+        own = slice(n_rows * part // n_parts, n_rows * (part + 1) // n_parts)
+        own_alive = alive[own] if len(alive) else alive
+        settings = (query_codes, shards.n_bits, reaches, _room(top_k))
+        found = (distances[part], rows[part], sizes[part])
+        return select_rows(codes[own], own.start, own_alive, *settings, *found)
+
+    if n_parts == 1:
+        n_found = select(0)
+        return _compact(distances[0], rows[0], sizes[0], n_found, shards)
+    run_parallel([partial(select, part) for part in range(n_parts)])
+    merged = (np.empty_like(distances[0]), np.empty_like(rows[0]), np.empty_like(sizes[0]))
+    n_found = order(shards.n_bits, sizes, distances, rows, *merged)
+    return _compact(*merged, n_found, shards)
+
+
+def _room(top_k: int) -> int:
+    return 2 * top_k + 64
+
+
+class _Selection:
+    """The rows nearest to some queries, selected in one pass over the database.
+
+    Parameters
+    ----------
+    job
+        The queries, and what of the database is wanted for them.
+    n_parts
+        Parts of the database that are scanned side by side.
+    """
+
+    def __init__(self, job: _Job, n_parts: int) -> None:
+        query_codes, shards, top_k, reaches = job
+        self._shards = shards
+        self._top_k = top_k
+        self._parts = _slices(len(shards), n_parts)
+        n_queries = len(query_codes)
+        self._counts = np.zeros((n_parts, n_queries, shards.n_bits + 1), dtype=np.int64)
+        self._bounds = np.empty((n_parts, n_queries), dtype=np.int64)
+        self._bounds[:] = np.minimum(reaches, shards.n_bits) + 1
+        self._n_below = np.zeros((n_parts, n_queries), dtype=np.int64)
+        self._n_held = np.zeros((n_parts, n_queries), dtype=np.int64)
+        self._distances = np.empty((n_parts, n_queries, _room(top_k)), dtype=np.uint16)
+        self._rows = np.empty((n_parts, n_queries, _room(top_k)), dtype=np.int64)
+        self._use_planes = n_queries >= _PLANES_FROM_QUERIES
+        # What the kernel compares with, in the shape that it wants.
+        self._queries = (query_picks if self._use_planes else row_words)(query_codes)
+        self._size = query_codes.shape[1]
+        self._is_stopped = threading.Event()
+
+    def run(self) -> Neighbours:
+        """The answer, found in one thread."""
+        for scan in self.scans():
+            scan()
+        return self.found()
+
+    def scans(self) -> list[Callable[[], None]]:
+        """What has to be run, side by side, before `found`."""
+        return [partial(self._scan, part) for part in range(len(self._parts))]
+
+    def _scan(self, part: int) -> None:
+        rows = self._parts[part]
+        state = Selection(
+            self._counts[part],
+            self._bounds[part],
+            self._n_below[part],
+            self._n_held[part],
+            self._distances[part],
+            self._rows[part],
+        )
+        scan: Callable[..., None] = scan_rows
+        compared: tuple[NDArray[Any], ...] = (self._queries,)
+        if self._use_planes:
+            scan = plane_scanner(self._shards.n_bits)
+            compared = (self._queries, np.empty(plane_bytes(self._size), np.uint8))
+        rows_per_call = max(1, _PAIRS_PER_CALL // len(self._queries))
+        try:
+            for span in self._shards.spans(rows.start, rows.stop, rows_per_call):
+                if self._is_stopped.is_set():
+                    return
+                codes, alive = _for_kernels(span)
+                scan(codes, span.first, alive, *compared, self._top_k, state)
+        except BaseException:
+            self._is_stopped.set()  # Ctrl-C arrives in one thread; the others need not go on
+            raise
+
+    def found(self) -> Neighbours:
+        """The answer."""
+        shape = (len(self._queries), self._top_k)
+        distances, rows = np.empty(shape, np.uint16), np.empty(shape, np.int64)
+        sizes = np.empty(len(self._queries), np.int64)
+        candidates = (self._n_held, self._distances, self._rows)
+        n_found = order(self._shards.n_bits, *candidates, distances, rows, sizes)
+        return _compact(distances, rows, sizes, n_found, self._shards)
+
+
+def _place(job: _Job, n_threads: int) -> Neighbours:
+    """Two passes a query: count the rows at each distance, then put them in their places."""
+    words = row_words(job.query_codes)
+    n_parts = 1 if len(words) >= n_threads else n_threads
+    tasks = [
+        partial(_place_query, words[query], reach, job.shards, job.top_k, n_parts)
+        for query, reach in enumerate(job.reaches.tolist())
+    ]
+    if n_parts > 1:
+        found = [task() for task in tasks]
+    else:
+        found = []
+        for start in range(0, len(tasks), n_threads):
+            found += run_parallel(tasks[start : start + n_threads])
+    return Neighbours.of_queries(found, job.shards.offsets)
+
+
+def _place_query(
+    words: NDArray[np.uint64], reach: int, shards: Shards, top_k: int, n_parts: int
+) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
+    parts = _slices(len(shards), n_parts)
+    counts = np.zeros((n_parts, shards.n_bits + 1), dtype=np.int64)
+
+    def count(part: int) -> None:
+        for span in shards.spans(parts[part].start, parts[part].stop, _PAIRS_PER_CALL):
+            codes, alive = _for_kernels(span)
+            count_distances(codes, alive, words, counts[part])
+
+    _for_each(count, n_parts)
+    counts[:, reach + 1 :] = 0
+    total = counts.sum(axis=0)
+    n_found = min(top_k, int(total.sum()))
+    # Each part's rows at a distance follow those of the parts before it.
+    places = np.cumsum(total) - total + np.cumsum(counts, axis=0) - counts
+    places[:, reach + 1 :] = n_found
+    distances, rows = np.empty(n_found, np.uint16), np.empty(n_found, np.int64)
+
+    def place(part: int) -> None:
+        for span in shards.spans(parts[part].start, parts[part].stop, _PAIRS_PER_CALL):
+            codes, alive = _for_kernels(span)
+            place_rows(codes, span.first, alive, words, places[part], distances, rows)
+
+    _for_each(place, n_parts)
+    return distances, rows
+
+
+def _for_each(task: Callable[[int], None], n_parts: int) -> None:
+    if n_parts == 1:
+        task(0)
+    else:
+        run_parallel([partial(task, part) for part in range(n_parts)])
+
+
+def _for_kernels(span: Span) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Codes, and the rows of them that count: empty for all."""
+    return read_only(span.codes), _ALL_ALIVE if span.alive is None else read_only(span.alive)
+
+
+def _slices(length: int, n_parts: int, start: int = 0) -> list[slice]:
+    """``n_parts`` consecutive slices of about equal length, from ``start`` on."""
+    ends = [start + length * part // n_parts for part in range(n_parts + 1)]
+    return [slice(first, stop) for first, stop in itertools.pairwise(ends)]
+
+
+def _compact(
+    distances: NDArray[np.uint16],
+    rows: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    n_found: int,
+    shards: Shards,
+) -> Neighbours:
+    """The first ``sizes`` entries of each query, ``n_found`` in all, one after the other."""
+    if n_found == distances.size:
+        offsets = np.arange(0, n_found + 1, distances.shape[1])
+        return Neighbours(offsets, distances.reshape(-1), rows.reshape(-1), shards.offsets)
+    return Neighbours.of_table(distances, rows, sizes, shards.offsets)

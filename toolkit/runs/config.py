@@ -1,0 +1,232 @@
+"""Settings of a training run; the command's flags and config.json come from here.
+
+Neither this module nor a check of its names imports torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from hashkit.errors import ConfigError
+from hashkit.manifest import REDUCED, RESIZE_RULES, WHOLE_RULES
+from hashkit.runs.known_names import (
+    AUGMENTATIONS,
+    LOSSES,
+    OPTIMISERS,
+    SCHEDULES,
+    check_loss_options,
+    check_name,
+    split_network,
+)
+
+__all__ = ["LOSS_OPTIONS", "MAX_BATCH_SIZE", "MIN_INPUT_SIZE", "PRECISIONS", "TrainConfig"]
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+
+MAX_BATCH_SIZE = 512
+"""All triplets of a batch are compared, batch size cubed of them: 0.5 GiB at 512."""
+
+MIN_INPUT_SIZE = 8
+"""Smallest height and width, pixels: three pools of stride 2 must leave something."""
+
+LOSS_OPTIONS = (
+    "margin",
+    "scale",
+    "quantisation",
+    "label_smoothing",
+    "temperature",
+    "average",
+    "epsilon",
+)
+"""Settings that belong to a loss; None stands for the loss's own value."""
+
+
+def _setting(default: Any, text: str) -> Any:
+    """A field with what ``--help`` says of it."""
+    return dataclasses.field(default=default, metadata={"help": text})
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Settings of a training run; each field's ``help`` says what it is.
+
+    The defaults are those of the recipe ``best``.
+
+    Raises
+    ------
+    ConfigError
+        When a value is out of range or of an unknown name.
+    """
+
+    recipe: str = _setting("best", "Recipe that the other settings start from; see --list-recipes.")
+    network: str = _setting("compact", "Network; see hashkit train --list-recipes.")
+    pretrained: bool = _setting(True, "Start from weights trained elsewhere, if there are some.")
+    lengths: tuple[int, ...] = _setting(
+        (48,), "Bits of a code; several (12,24,48) share one network and make one run each."
+    )
+    height: int = _setting(32, "Input height in pixels.")
+    width: int = _setting(32, "Input width in pixels.")
+    resize: str = _setting(
+        "crop-bilinear",
+        f"Resize rule: {', '.join(WHOLE_RULES)}; with {REDUCED} behind for photographs.",
+    )
+    dropout: float = _setting(0.0, "Share of features dropped.")
+    standardise: bool = _setting(True, "Keep each logit at mean 0 and variance 1 over a batch.")
+    mirror: bool = _setting(
+        True,
+        "Average each image's logits with its mirror image's, once trained, if training mirrors.",
+    )
+    calibrate: bool = _setting(True, "Adjust fresh weights to the training images.")
+    freeze: int = _setting(0, "First stages of the network that stay as they are; -1 for all.")
+    stage_decay: float = _setting(
+        1.0, "Learning rate of a stage over that of the next one; 1 for the same."
+    )
+    loss: str = _setting("orthohash", "Loss; see hashkit train --list-recipes.")
+    margin: float | None = _setting(None, "The loss's margin.")
+    scale: float | None = _setting(None, "The loss's scale of similarities.")
+    quantisation: float | None = _setting(None, "Weight of the loss's quantisation term.")
+    label_smoothing: float | None = _setting(None, "Share of the target spread over all classes.")
+    temperature: float | None = _setting(None, "Temperature of the contrastive loss.")
+    average: str | None = _setting(
+        None, "Mean of the triplet hinge over: active triplets (above 0) or all valid ones."
+    )
+    epsilon: float | None = _setting(
+        None,
+        "Half-width of the triplet loss's undecided zone; 0.5 switches the threshold off.",
+    )
+    batch_size: int = _setting(100, "Images a step; triplets a step when they come from a list.")
+    images_per_class: int = _setting(
+        0, "Images of a class that stay together in a batch; 0 chooses, 1 shuffles plainly."
+    )
+    epochs: float = _setting(30.0, "Passes over the training images.")
+    steps: int | None = _setting(None, "Steps, in place of epochs.")
+    optimiser: str = _setting("muon", "Optimiser: muon or sgd.")
+    learning_rate: float = _setting(0.03, "Peak learning rate.")
+    schedule: str = _setting(
+        "one-cycle", "Learning-rate policy: constant, multistep, cosine or one-cycle."
+    )
+    milestones: tuple[float, ...] = _setting(
+        (0.6, 0.7), "Shares of the run after which multistep multiplies the rate by gamma."
+    )
+    gamma: float = _setting(0.1, "Factor of multistep.")
+    warmup_steps: int = _setting(0, "Steps over which the rate rises from 0.")
+    momentum: float = _setting(0.9, "Momentum of gradient descent.")
+    nesterov: bool = _setting(True, "Nesterov's form of momentum.")
+    weight_decay: float = _setting(5e-4, "Weight decay; biases are left out.")
+    clip_norm: float = _setting(0.0, "Largest norm of the gradient; 0 sets no limit.")
+    augmentation: str = _setting(
+        "auto", "Augmentation; auto chooses by image set, see docs/training.md."
+    )
+    cutout: float = _setting(
+        0.25, "Side of the square that is blotted out, as a share of the image's; 0 for none."
+    )
+    cutmix: float = _setting(
+        0.0, "Share of the batches in which a part of each image is another one's; needs labels."
+    )
+    holdout: float = _setting(
+        0.1,
+        "Share of the training images held out to select the checkpoint; 0 keeps the last.",
+    )
+    validate_epochs: int = _setting(5, "Epochs between two looks at the held-out images.")
+    snapshot_steps: int = _setting(
+        0, "Steps between snapshots; 0 makes one per epoch, 10 seconds apart or more."
+    )
+    keep_snapshots: int = _setting(2, "Snapshots that stay; 0 keeps all.")
+    display_steps: int = _setting(50, "Steps between two lines of metrics.jsonl.")
+    precision: str = _setting("fp32", "fp32, or mixed precision: bf16, or fp16 on a GPU.")
+    channels_last: bool = _setting(True, "Channels-last layout of the convolutions.")
+    seed: int = _setting(0, "Seed of everything that training draws.")
+
+    def __post_init__(self) -> None:
+        self._check_names()
+        for field, low, high in (
+            ("height", MIN_INPUT_SIZE, 4096),
+            ("width", MIN_INPUT_SIZE, 4096),
+            ("dropout", 0, 0.99),
+            ("freeze", -1, 10**6),
+            ("epsilon", 0, 0.5),
+            ("quantisation", 0, 1e9),
+            ("label_smoothing", 0, 0.99),
+            ("batch_size", 2, MAX_BATCH_SIZE),
+            ("images_per_class", 0, self.batch_size),
+            ("steps", 1, 10**12),
+            ("warmup_steps", 0, 10**12),
+            ("momentum", 0, 0.9999),
+            ("weight_decay", 0, 1e6),
+            ("clip_norm", 0, 1e6),
+            ("cutout", 0, 1),
+            ("cutmix", 0, 1),
+            ("holdout", 0, 0.9),
+            ("validate_epochs", 1, 10**9),
+            ("snapshot_steps", 0, 10**12),
+            ("keep_snapshots", 0, 10**9),
+            ("display_steps", 1, 10**9),
+            ("seed", 0, 2**63 - 1),
+        ):
+            value = getattr(self, field)
+            if value is not None and not low <= value <= high:
+                raise ConfigError(f"{field} must be between {low} and {high}, not {value}")
+        for field in ("margin", "scale", "temperature", "learning_rate", "epochs", "gamma"):
+            value = getattr(self, field)
+            if value is not None and not value > 0:
+                raise ConfigError(f"{field} must be above 0, not {value}")
+        if not 0 < self.stage_decay <= 1:
+            raise ConfigError(f"stage_decay must be in (0, 1], not {self.stage_decay}")
+        if any(not 0 < milestone < 1 for milestone in self.milestones):
+            raise ConfigError(f"milestones are shares of the run in (0, 1), not {self.milestones}")
+        if self.nesterov and not self.momentum:
+            raise ConfigError("nesterov needs a momentum above 0")
+        self._check_lengths()
+
+    def _check_lengths(self) -> None:
+        # Here, so that the command line can show these settings without importing NumPy.
+        from hashkit.codes import MAX_BITS
+
+        if not self.lengths or len(set(self.lengths)) < len(self.lengths):
+            raise ConfigError(f"bits must be one or more different numbers, not {self.lengths}")
+        for n_bits in self.lengths:
+            if not 1 <= n_bits <= MAX_BITS:
+                raise ConfigError(f"bits must be between 1 and {MAX_BITS}, not {n_bits}")
+
+    def _check_names(self) -> None:
+        split_network(self.network)
+        check_name("loss", self.loss, LOSSES)
+        check_name("optimiser", self.optimiser, OPTIMISERS)
+        check_name("schedule", self.schedule, SCHEDULES)
+        check_name("resize", self.resize, RESIZE_RULES)
+        check_name("precision", self.precision, PRECISIONS)
+        check_name("augmentation", self.augmentation, ("auto", *AUGMENTATIONS))
+        check_loss_options(self.loss, self.loss_options)
+
+    @property
+    def loss_options(self) -> dict[str, float | str]:
+        """What is set of `LOSS_OPTIONS`, by name."""
+        values = {name: getattr(self, name) for name in LOSS_OPTIONS}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Fields as JSON-ready values."""
+        fields = dataclasses.asdict(self)
+        fields["milestones"] = list(self.milestones)
+        fields["lengths"] = list(self.lengths)
+        return fields
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> TrainConfig:
+        """Settings of `to_dict`'s values.
+
+        Raises
+        ------
+        ConfigError
+            If a name is not a setting, or a value is wrong.
+        """
+        unknown = fields.keys() - {field.name for field in dataclasses.fields(cls)}
+        if unknown:
+            raise ConfigError(f"unknown settings: {', '.join(sorted(unknown))}")
+        values = dict(fields)
+        for name in ("milestones", "lengths"):
+            if name in values:
+                values[name] = tuple(values[name])
+        return cls(**values)

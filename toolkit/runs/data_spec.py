@@ -1,0 +1,124 @@
+"""What a run is made from: an image set and how it is split, as flags and config.json say it.
+
+`hashkit.datasets.spec` opens it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from hashkit.errors import ConfigError, ProtocolError
+from hashkit.runs.known_names import PROTOCOLS, check_name
+
+__all__ = ["DEFAULT_PROTOCOL", "DataSpec", "ProtocolOptions"]
+
+DEFAULT_PROTOCOL = "per-class"
+
+
+@dataclasses.dataclass(frozen=True)
+class ProtocolOptions:
+    """What may be changed in a protocol that is not fixed; None leaves it as it is.
+
+    Attributes
+    ----------
+    queries_per_class, training_per_class
+        Images a class.
+    training_in_database
+        Whether training images stay in the database.
+    n_queries, n_training
+        Images in all, for protocols that do not look at classes.
+    unseen_fraction
+        Share of the classes that are never trained on, between 0 and 1.
+    unseen_classes
+        Their names, in place of a draw.
+    """
+
+    queries_per_class: int | None = None
+    training_per_class: int | None = None
+    training_in_database: bool | None = None
+    n_queries: int | None = None
+    n_training: int | None = None
+    unseen_fraction: float | None = None
+    unseen_classes: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("queries_per_class", "training_per_class", "n_queries", "n_training"):
+            value = getattr(self, field)
+            if value is not None and value < 1:
+                raise ProtocolError(f"{field} must be at least 1, not {value}")
+        if self.unseen_fraction is not None and not 0 < self.unseen_fraction < 1:
+            raise ProtocolError(
+                f"unseen_fraction must be between 0 and 1, not {self.unseen_fraction}"
+            )
+
+    def changes(self) -> dict[str, object]:
+        """The options that are not None."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSpec:
+    """An image set and its split.
+
+    Attributes
+    ----------
+    data
+        A name of `hashkit.datasets.sets.IMAGE_SETS`, or the path of a folder or list file.
+    root
+        See `hashkit.datasets.sets.open_image_set`.
+    protocol
+        A name of `hashkit.datasets.protocols.PROTOCOLS`; empty for ``per-class``, or ``random``
+        where images have several labels, or none.
+    seed
+        Seed of the split.
+    options
+        Changes of the protocol's numbers.
+    query_list, training_list
+        List files of a published split; ``data`` is then the database's list.
+    """
+
+    data: str = "digits"
+    root: str | None = None
+    protocol: str = ""
+    seed: int = 0
+    options: ProtocolOptions = dataclasses.field(default_factory=ProtocolOptions)
+    query_list: str | None = None
+    training_list: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.training_list is not None and self.query_list is None:
+            raise ConfigError("a training list needs a query list beside it")
+        if self.query_list is not None and (self.protocol or self.options.changes()):
+            raise ConfigError("lists of queries are a split of their own: leave the protocol out")
+        if self.protocol:
+            check_name("protocol", self.protocol, PROTOCOLS)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Fields as JSON-ready values."""
+        fields = dataclasses.asdict(self)
+        fields["options"] = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in self.options.changes().items()
+        }
+        return fields
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> DataSpec:
+        """Spec of `to_dict`'s values.
+
+        Raises
+        ------
+        ConfigError
+            If a name is unknown.
+        """
+        values = dict(fields)
+        options = dict(values.pop("options", {}))
+        if "unseen_classes" in options:
+            options["unseen_classes"] = tuple(options["unseen_classes"])
+        try:
+            return cls(**values, options=ProtocolOptions(**options))
+        except TypeError as error:
+            raise ConfigError(f"the saved image set has unknown settings: {error}") from None

@@ -1,0 +1,95 @@
+"""Names that settings may have, so that they are checked without what they name.
+
+Training and image sets hold the things themselves, in dictionaries of these names; tests hold the
+two to be equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from hashkit.errors import ConfigError
+
+__all__ = [
+    "AUGMENTATIONS",
+    "LOSSES",
+    "NETWORKS",
+    "OPTIMISERS",
+    "PROTOCOLS",
+    "SCHEDULES",
+    "check_loss_options",
+    "check_name",
+    "split_network",
+]
+
+NETWORKS: Final[dict[str, bool]] = {
+    "compact": False,
+    "dnnh": False,
+    "dnnh-caffe": False,
+    "efficientnet-lite0": False,
+    "timm": True,
+    "torchvision": True,
+    "module": True,
+}
+"""Whether a network's name goes on after a colon, by name."""
+
+LOSSES: Final[dict[str, tuple[str, ...]]] = {
+    "triplet": ("margin", "average", "epsilon"),
+    "dpsh": ("quantisation",),
+    "dtsh": ("margin", "quantisation"),
+    "dsh": ("margin", "quantisation"),
+    "hashnet": ("scale",),
+    "dch": ("scale", "quantisation"),
+    "csq": ("quantisation",),
+    "orthohash": ("scale", "margin", "label_smoothing"),
+    "dpn": ("margin",),
+    "greedyhash": ("quantisation",),
+    "bihalf": ("quantisation",),
+    "cibhash": ("temperature", "quantisation"),
+}
+"""Options of a loss, by name."""
+
+OPTIMISERS: Final = ("muon", "sgd")
+SCHEDULES: Final = ("constant", "multistep", "cosine", "one-cycle")
+AUGMENTATIONS: Final = ("none", "shift", "shift-flip", "crop", "views")
+PROTOCOLS: Final = (
+    "per-class",
+    "random",
+    "official",
+    "unseen-classes",
+    "cifar10-59k",
+    "cifar10-54k",
+    "cifar10-full",
+)
+
+
+def check_name(field: str, name: str, names: Iterable[str]) -> None:
+    """Raise ConfigError if a setting has a name that is not known."""
+    known = list(names)
+    if name not in known:
+        raise ConfigError(f"unknown {field} {name!r}; known: {', '.join(known)}")
+
+
+def split_network(name: str) -> tuple[str, str]:
+    """Name of a network's kind, and what follows its colon.
+
+    Raises
+    ------
+    ConfigError
+        If there is none of this name.
+    """
+    kind, colon, argument = name.partition(":")
+    takes_argument = NETWORKS.get(kind)
+    if takes_argument != bool(argument) or bool(colon) != bool(argument):
+        known = ", ".join(f"{one}:NAME" if takes else one for one, takes in NETWORKS.items())
+        raise ConfigError(f"unknown network {name!r}; known: {known}")
+    return kind, argument
+
+
+def check_loss_options(name: str, options: Mapping[str, float | str]) -> None:
+    """Raise ConfigError if a loss does not have one of the options."""
+    unknown = sorted(options.keys() - set(LOSSES[name]))
+    if unknown:
+        known = ", ".join(LOSSES[name]) or "no options"
+        raise ConfigError(f"the loss {name} has no {', '.join(unknown)}; it has {known}")

@@ -1,0 +1,251 @@
+"""The run folder: one training run and everything made from it.
+
+::
+
+    runs/<name>/
+        config.json       settings, image set, split, device: what made the run
+        faults.jsonl      images that could not be used, if there were any
+        metrics.jsonl     one line an interval: step, loss, rate; held-out results
+        checkpoints/      step-0001234.safetensors (snapshots), best.safetensors
+        summary.json      written when the training is done
+        model.onnx        by `hashkit export --onnx`
+        bank.h5           codes of the database, by `hashkit encode` or `hashkit search`
+        queries.h5        codes of the queries, likewise
+        evaluation.json   by `hashkit evaluate`
+        baselines/        codes of other methods, by `hashkit evaluate --baselines`
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from hashkit.errors import RunError
+from hashkit.files import part_path, written_whole
+
+__all__ = ["DEFAULT_RUNS_DIR", "Run", "bank_path", "write_json"]
+
+DEFAULT_RUNS_DIR: Final = Path("runs")
+_SNAPSHOT = re.compile(r"step-(\d+)\.safetensors")
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a JSON file whole or not at all."""
+    with written_whole(path) as part, part.open("w", encoding="utf-8") as file:
+        json.dump(document, file, indent=2, ensure_ascii=False)
+        file.write("\n")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run folder.
+
+    Attributes
+    ----------
+    path
+        The folder.
+    """
+
+    path: Path
+
+    @property
+    def config_path(self) -> Path:
+        """Settings of the run."""
+        return self.path / "config.json"
+
+    @property
+    def metrics_path(self) -> Path:
+        """Progress of the training, JSON lines."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def summary_path(self) -> Path:
+        """Outcome of the training."""
+        return self.path / "summary.json"
+
+    @property
+    def model_path(self) -> Path:
+        """The exported model."""
+        return self.path / "model.onnx"
+
+    @property
+    def bank_path(self) -> Path:
+        """Codes of the database."""
+        return self.path / "bank.h5"
+
+    @property
+    def queries_path(self) -> Path:
+        """Codes of the queries."""
+        return self.path / "queries.h5"
+
+    @property
+    def checkpoints_path(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def best_path(self) -> Path:
+        """Checkpoint that did best on held-out images."""
+        return self.checkpoints_path / "best.safetensors"
+
+    @classmethod
+    def create(cls, parent: Path, name: str, config: Mapping[str, Any]) -> Run:
+        """Make a new run folder below ``parent`` and write its config.json.
+
+        Its config.json comes last; what a kill left of an earlier attempt is taken away first.
+
+        Raises
+        ------
+        RunError
+            If something of that name is there already.
+        """
+        cls.check_free(parent, name)
+        run = cls(parent / name)
+        run._remove_remains()
+        run.path.mkdir(parents=True)
+        run.checkpoints_path.mkdir()
+        created = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
+        write_json(run.config_path, {"created": created, **config})
+        return run
+
+    @classmethod
+    def check_free(cls, parent: Path, name: str) -> None:
+        """Check that a run of that name can be made below ``parent``.
+
+        Raises
+        ------
+        RunError
+            If something of that name is there already.
+        """
+        path = parent / name
+        if path.exists() and not cls(path).is_cut_off():
+            raise RunError(
+                f"{path} is there already: choose another --name, or go on with "
+                f"`hashkit train --resume --run {path}`"
+            )
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """Open an existing run folder.
+
+        Raises
+        ------
+        RunError
+            If it is not one.
+        """
+        run = cls(path)
+        if not run.config_path.is_file():
+            raise RunError(f"{path} is not a run folder: it has no config.json")
+        return run
+
+    @classmethod
+    def newest(cls, parent: Path) -> Run:
+        """Open the run below ``parent`` that was created last.
+
+        Raises
+        ------
+        RunError
+            If there is none.
+        """
+        runs = []
+        for path in parent.glob("*/config.json"):
+            with contextlib.suppress(RunError):  # a damaged run hides no other
+                created = str(cls(path.parent).read_config().get("created"))
+                runs.append((created, path.parent))
+        if not runs:
+            raise RunError(f"there is no run below {parent}{os.sep}: `hashkit train` makes one")
+        return cls(max(runs)[1])
+
+    def is_cut_off(self) -> bool:
+        """Whether it is what a kill left of `create`, and holds nothing."""
+        if not self.path.is_dir() or self.path.is_symlink():
+            return False
+        remains = {self.checkpoints_path, part_path(self.config_path)}
+        return remains.issuperset(self.path.rglob("*"))
+
+    def _remove_remains(self) -> None:
+        # Each by name, so that what another process puts here meanwhile is safe.
+        part_path(self.config_path).unlink(missing_ok=True)
+        for folder in (self.checkpoints_path, self.path):
+            with contextlib.suppress(FileNotFoundError):
+                folder.rmdir()
+
+    def read_config(self) -> dict[str, Any]:
+        """Content of config.json.
+
+        Raises
+        ------
+        RunError
+            If it is damaged.
+        """
+        try:
+            config = json.loads(self.config_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.config_path} cannot be read: {error}") from None
+        if not isinstance(config, dict):
+            raise RunError(f"{self.config_path} must hold a JSON object")
+        return config
+
+    def snapshot_path(self, step: int) -> Path:
+        """Where the snapshot after ``step`` steps lies."""
+        return self.checkpoints_path / f"step-{step:07d}.safetensors"
+
+    def snapshots(self) -> list[tuple[int, Path]]:
+        """(step, path) of all snapshots, oldest first."""
+        found = []
+        for path in self.checkpoints_path.glob("step-*.safetensors"):
+            if match := _SNAPSHOT.fullmatch(path.name):
+                found.append((int(match[1]), path))
+        return sorted(found)
+
+    def checkpoint_path(self) -> Path:
+        """The checkpoint to export: the best on held-out images, else the last.
+
+        Raises
+        ------
+        RunError
+            If there is none yet.
+        """
+        if self.best_path.is_file():
+            return self.best_path
+        snapshots = self.snapshots()
+        if not snapshots:
+            raise RunError(
+                f"{self.path} has no checkpoint yet: `hashkit train --resume --run {self.path}`"
+            )
+        return snapshots[-1][1]
+
+    def append_metrics(self, entry: Mapping[str, Any]) -> None:
+        """Add a line to metrics.jsonl."""
+        with self.metrics_path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Lines of metrics.jsonl; one that a kill cut short is left out."""
+        if not self.metrics_path.is_file():
+            return []
+        entries = []
+        for line in self.metrics_path.read_text(encoding="utf-8").splitlines():
+            try:
+                entries.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+        return entries
+
+    def rewind_metrics(self, step: int) -> None:
+        """Drop what metrics.jsonl says of steps after ``step``, which will be run again."""
+        kept = [entry for entry in self.read_metrics() if entry["step"] <= step]
+        with written_whole(self.metrics_path) as part:
+            part.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
+
+
+def bank_path(run: Run, part: Literal["queries", "database"]) -> Path:
+    """Where the bank of a run's queries or database lies."""
+    return run.queries_path if part == "queries" else run.bank_path

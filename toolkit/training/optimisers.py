@@ -1,0 +1,107 @@
+"""Optimisers over what is learned, part by part, each with its share of the learning rate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from hashkit.errors import CheckpointError
+from hashkit.training.muon import Muon
+
+if TYPE_CHECKING:
+    from hashkit.runs.config import TrainConfig
+    from hashkit.training.learner import Learner
+
+__all__ = ["OPTIMISERS", "build_optimiser", "load_momentum", "momentum_of", "set_learning_rate"]
+
+OPTIMISERS: Final[Mapping[str, Callable[..., torch.optim.Optimizer]]] = {
+    "muon": Muon,
+    "sgd": torch.optim.SGD,
+}
+"""Optimisers by name; called with parameter groups, lr, momentum and nesterov."""
+
+
+def build_optimiser(learner: Learner, config: TrainConfig) -> torch.optim.Optimizer:
+    """Optimiser over what is learned.
+
+    Heads and losses learn at the full rate, and the stage of the network that lies ``d`` stages
+    before the heads at ``stage_decay ** d`` of it. Weights are decayed, biases and other vectors
+    are not.
+    """
+    network = learner.model.network
+    stages = list(network.stages())
+    parts: list[tuple[nn.Module, float]] = [
+        (stage, config.stage_decay ** (len(stages) - index)) for index, stage in enumerate(stages)
+    ]
+    parts += [(learner.model.heads, 1.0), (learner.losses, 1.0)]
+    groups = [
+        group
+        for part, lr_scale in parts
+        for group in _groups(part, lr_scale, lr_scale * network.bias_lr_scale, config)
+    ]
+    return OPTIMISERS[config.optimiser](
+        groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.nesterov
+    )
+
+
+def _groups(
+    part: nn.Module, weight_scale: float, vector_scale: float, config: TrainConfig
+) -> Iterator[dict[str, Any]]:
+    learned = [parameter for parameter in part.parameters() if parameter.requires_grad]
+    weights = [parameter for parameter in learned if parameter.ndim > 1]
+    vectors = [parameter for parameter in learned if parameter.ndim <= 1]
+    for parameters, lr_scale, weight_decay in (
+        (weights, weight_scale, config.weight_decay),
+        (vectors, vector_scale, 0.0),
+    ):
+        if parameters:
+            yield {
+                "params": parameters,
+                "lr": config.learning_rate * lr_scale,
+                "lr_scale": lr_scale,
+                "weight_decay": weight_decay,
+            }
+
+
+def set_learning_rate(optimiser: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Set the rate of all groups, each by its factor."""
+    for group in optimiser.param_groups:
+        group["lr"] = learning_rate * group["lr_scale"]
+
+
+def momentum_of(learner: Learner, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Momentum buffers by parameter name; empty before the first step."""
+    buffers = {}
+    for name, parameter in learner.named_parameters():
+        buffer = optimiser.state[parameter].get("momentum_buffer")
+        if buffer is not None:
+            buffers[name] = buffer
+    return buffers
+
+
+def load_momentum(
+    learner: Learner, optimiser: torch.optim.Optimizer, buffers: Mapping[str, Tensor]
+) -> None:
+    """Put saved momentum buffers back; none at all are those of a run before its first update.
+
+    Raises
+    ------
+    CheckpointError
+        If a buffer is missing or of another shape.
+    """
+    # In fp16 the first steps may all have been skipped, because their gradients overflowed.
+    if not buffers or not optimiser.defaults["momentum"]:
+        return
+    for name, parameter in learner.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        saved = buffers.get(name)
+        if saved is None or saved.shape != parameter.shape:
+            raise CheckpointError(f"the checkpoint has no momentum for {name} that fits")
+        # A copy laid out like the parameter, as the optimiser itself would have made it.
+        buffer = torch.empty_like(parameter)
+        buffer.copy_(saved)
+        optimiser.state[parameter]["momentum_buffer"] = buffer.detach()

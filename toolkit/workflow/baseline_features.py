@@ -1,0 +1,252 @@
+"""What the baselines of a run are fitted on: features of its images, in blocks.
+
+`ImageFeatures` is all that a baseline asks of a source. Two are here: pixels, and the outputs of
+the run's own network. Features of another network are a class of the same shape.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.baselines import Features
+from hashkit.datasets.decoding import decode_batches
+from hashkit.datasets.imageset import ImageSet
+from hashkit.preprocess import ImageSource, load
+from hashkit.runs.run import write_json
+from hashkit.threads import available_cpus
+from hashkit.workflow.reporter import ProgressBar, Reporter
+
+if TYPE_CHECKING:
+    from hashkit.runtimes.encoder import Encoder
+
+__all__ = ["Block", "ImageFeatures", "NetworkOutputs", "PixelFeatures", "pixel_blocks"]
+
+Block: TypeAlias = tuple[NDArray[np.int64], Features]
+"""Rows of an image set, int64 [n], and their features, float32 [n, n_dimensions]."""
+
+_PIXELS_PER_BATCH: Final = 2**19
+_ROWS_PER_BLOCK: Final = 4096
+_SIDE: Final = 32
+
+
+class ImageFeatures(Protocol):
+    """A source of features of the images of one set."""
+
+    @property
+    def name(self) -> str:
+        """What they are, as it stands after "ITQ on"."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Text that differs if the features of an image would."""
+
+    @property
+    def n_dimensions(self) -> int:
+        """Numbers an image."""
+
+    def prepare(self, reporter: Reporter) -> None:
+        """Do what is costly, with progress of its own; called once, before `blocks`."""
+
+    def blocks(self, rows: NDArray[np.int64]) -> Iterator[Block]:
+        """Features of rows in bounded memory, in order, without images that cannot be used."""
+        ...
+
+
+def pixel_blocks(
+    images: ImageSet, rows: NDArray[np.int64], size: tuple[int, int], resize: str
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
+    """Rows of a set, decoded: int64 [n] and uint8 [n, height, width, 3], n bounded by memory.
+
+    Images that cannot be used are left out.
+
+    Parameters
+    ----------
+    size, resize
+        As `hashkit.preprocess.load` takes them.
+    """
+
+    def prepare(source: ImageSource) -> NDArray[np.uint8]:
+        return load(source, size, resize)
+
+    batches = decode_batches(
+        images.subset(rows),
+        prepare,
+        size,
+        start=0,
+        batch_size=max(1, _PIXELS_PER_BATCH // (size[0] * size[1])),
+        n_workers=available_cpus(),
+    )
+    with contextlib.closing(batches):
+        for batch in batches:
+            if len(batch.rows):
+                yield rows[batch.rows], batch.pixels
+
+
+class PixelFeatures:
+    """RGB values from 0 to 1, at the model's input size.
+
+    A larger input is scaled down, sides in proportion, until neither is longer than 32 pixels:
+    the principal components of more would take more memory than most machines have, and
+    neighbouring pixels say much the same.
+
+    Parameters
+    ----------
+    images
+        The image set.
+    size, resize
+        (height, width) of the model, and its rule, as `hashkit.preprocess.load` takes them.
+    """
+
+    def __init__(self, images: ImageSet, size: tuple[int, int], resize: str) -> None:
+        scale = min(1.0, _SIDE / max(size))
+        self._size = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
+        self._images = images
+        self._resize = resize
+
+    @property
+    def name(self) -> str:
+        """Size and kind."""
+        height, width = self._size
+        return f"{width}x{height} pixels"
+
+    @property
+    def fingerprint(self) -> str:
+        """Size and resize rule."""
+        return f"rgb/255 {self._size} {self._resize}"
+
+    @property
+    def n_dimensions(self) -> int:
+        """Three a pixel."""
+        return self._size[0] * self._size[1] * 3
+
+    def prepare(self, reporter: Reporter) -> None:
+        """Do nothing: decoding is cheap."""
+
+    def blocks(self, rows: NDArray[np.int64]) -> Iterator[Block]:
+        """Pixels of rows."""
+        for block_rows, pixels in pixel_blocks(self._images, rows, self._size, self._resize):
+            values = pixels.reshape(len(pixels), -1).astype(np.float32)
+            yield block_rows, values / np.float32(255)
+
+
+class NetworkOutputs:
+    """Logits of the run's model: what it gives for an image before the threshold.
+
+    They are kept in a file, which is filled block by block: a call that was interrupted goes on
+    where it stopped.
+
+    Parameters
+    ----------
+    images
+        The image set.
+    rows
+        int64, sorted: the images that will be asked for.
+    n_bits
+        Of the model.
+    fingerprint
+        Of the model and the images: a file with another one is made anew.
+    path
+        The file, ``.npy``; what it holds is said by a ``.json`` beside it.
+    load_encoder
+        Gives the model; called only if something is left to compute.
+    """
+
+    name = "the network's outputs"
+
+    def __init__(
+        self,
+        images: ImageSet,
+        rows: NDArray[np.int64],
+        n_bits: int,
+        fingerprint: str,
+        path: Path,
+        load_encoder: Callable[[], Encoder],
+    ) -> None:
+        self._images = images
+        self._rows = rows
+        self._n_bits = n_bits
+        self._fingerprint = fingerprint
+        self._path = path
+        self._load_encoder = load_encoder
+
+    @property
+    def fingerprint(self) -> str:
+        """The one it was made with."""
+        return self._fingerprint
+
+    @property
+    def n_dimensions(self) -> int:
+        """One a bit."""
+        return self._n_bits
+
+    def prepare(self, reporter: Reporter) -> None:
+        """Run the model on the images that are left."""
+        n_done = self._n_done()
+        n_rows = len(self._rows)
+        if n_done < n_rows:
+            encoder = self._load_encoder()
+            title = "outputs of the network"
+            with reporter.progress(title, n_rows, "images", start=n_done) as bar:
+                self._fill(encoder, n_done, bar)
+
+    def blocks(self, rows: NDArray[np.int64]) -> Iterator[Block]:
+        """Outputs of rows, each of which must be among those it was made for."""
+        table = np.load(self._path, mmap_mode="r")
+        for start in range(0, len(rows), _ROWS_PER_BLOCK):
+            block_rows = rows[start : start + _ROWS_PER_BLOCK]
+            values = table[np.searchsorted(self._rows, block_rows)]
+            usable = ~np.isnan(values).any(axis=1)
+            yield block_rows[usable], values[usable]
+
+    def _fill(self, encoder: Encoder, n_done: int, bar: ProgressBar) -> None:
+        """Compute rows from ``n_done`` on; those of images that cannot be used become NaN."""
+        from hashkit.runtimes.encoder import default_batch_size
+
+        n_rows = len(self._rows)
+        if not n_done:
+            self._save_progress(0)  # before the old table goes, or it would vouch for the new one
+        table: NDArray[np.float32] = np.lib.format.open_memmap(
+            self._path, "r+" if n_done else "w+", np.float32, (n_rows, self._n_bits)
+        )
+        batches = decode_batches(
+            self._images.subset(self._rows),
+            encoder.prepare,
+            encoder.manifest.size,
+            start=n_done,
+            batch_size=default_batch_size(encoder),
+            n_workers=available_cpus(),
+        )
+        n_saved = n_done
+        with contextlib.closing(batches):
+            for batch in batches:
+                table[batch.start : batch.stop] = np.nan
+                if len(batch.rows):
+                    table[batch.rows] = encoder.run(batch.pixels)[1]
+                bar.update(batch.stop)
+                if batch.stop - n_saved >= _ROWS_PER_BLOCK or batch.stop == n_rows:
+                    self._save_progress(batch.stop)
+                    n_saved = batch.stop
+
+    def _n_done(self) -> int:
+        try:
+            saved = json.loads(self._progress_path.read_text(encoding="utf-8"))
+            n_done, fingerprint = int(saved["n_done"]), saved["fingerprint"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0
+        is_ours = fingerprint == self._fingerprint and self._path.is_file()
+        return n_done if is_ours else 0
+
+    def _save_progress(self, n_done: int) -> None:
+        progress = {"fingerprint": self._fingerprint, "n_done": n_done, "n_rows": len(self._rows)}
+        write_json(self._progress_path, progress)
+
+    @property
+    def _progress_path(self) -> Path:
+        return self._path.with_suffix(".json")

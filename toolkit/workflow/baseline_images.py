@@ -1,0 +1,113 @@
+"""What the baselines of a run are compared on: the images of its banks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Self
+
+import numpy as np
+
+from hashkit.bank.names import hash_names
+from hashkit.bank.reader import Bank
+from hashkit.datasets.imageset import ImageSet
+from hashkit.datasets.spec import open_spec
+from hashkit.datasets.split import Rows
+from hashkit.errors import BankMismatchError
+from hashkit.manifest import Manifest
+from hashkit.runs.run import Run
+from hashkit.runtimes.settings import RuntimeSettings
+from hashkit.workflow.banks import run_bank
+from hashkit.workflow.reporter import SILENT, Reporter
+from hashkit.workflow.training_source import run_spec
+
+__all__ = ["BaselineSubject"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BaselineSubject:
+    """A run's banks, and which images of its set are in them.
+
+    Attributes
+    ----------
+    run
+        The run.
+    manifest
+        Of the model that made the banks.
+    images
+        The image set.
+    queries, database
+        The banks.
+    training, query_rows, database_rows
+        int64, rows of the image set: those of the split's training part, and those of the banks
+        in the banks' order.
+    identity
+        Where the images are, and the names of these three parts: what any baseline depends on.
+    """
+
+    run: Run
+    manifest: Manifest
+    images: ImageSet
+    queries: Bank
+    database: Bank
+    training: Rows
+    query_rows: Rows
+    database_rows: Rows
+    identity: Mapping[str, str | None]
+
+    @classmethod
+    def open(cls, run: Run, settings: RuntimeSettings, reporter: Reporter = SILENT) -> Self:
+        """Open a run's banks, encoded first if they are missing, and its image set.
+
+        Raises
+        ------
+        BankMismatchError
+            If a bank holds images that are not in the set, or does not know its model.
+        RunError, DatasetError
+            If the run has no model or no split, or its images cannot be opened.
+        """
+        images, split = open_spec(run_spec(run))
+        queries = Bank.open(run_bank(run, "queries", settings, reporter=reporter))
+        database = Bank.open(run_bank(run, "database", settings, reporter=reporter))
+        if database.header.manifest is None:
+            raise BankMismatchError(
+                f"{database.path} does not say by which model it was made: {_remedy(run)}"
+            )
+        places = {name: row for row, name in enumerate(images.names)}
+        training = images.subset(split.training)
+        return cls(
+            run,
+            database.header.manifest,
+            images,
+            queries,
+            database,
+            split.training,
+            _rows_of(queries, places, run),
+            _rows_of(database, places, run),
+            {
+                "dataset": images.name,
+                "root": None if images.root is None else str(images.root.absolute()),
+                "training": hash_names(training.names, training.labels),
+                "queries": hash_names(list(queries.names), None),
+                "database": hash_names(list(database.names), None),
+            },
+        )
+
+    @property
+    def n_bits(self) -> int:
+        """Bits of the run's codes."""
+        return self.database.n_bits
+
+
+def _rows_of(bank: Bank, places: Mapping[str, int], run: Run) -> Rows:
+    try:
+        return np.array([places[name] for name in bank.names], np.int64)
+    except KeyError as error:
+        raise BankMismatchError(
+            f"{bank.path} holds an image that is not in the run's image set, {error.args[0]}: "
+            f"{_remedy(run)}"
+        ) from None
+
+
+def _remedy(run: Run) -> str:
+    return f"hashkit encode --overwrite --run {run.path}"

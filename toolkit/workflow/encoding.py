@@ -1,0 +1,136 @@
+"""Encoding with progress, shared by `encode` and by the commands that need a run's banks."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+from hashkit.bank.header import BankSource
+from hashkit.bank.names import hash_names
+from hashkit.datasets.imageset import ImageSet
+from hashkit.runs.run import Run, bank_path
+from hashkit.runtimes.encoder import Encoder
+from hashkit.runtimes.pipeline import EncodeMode, EncodeProgress, EncodeReport, encode_to_bank
+from hashkit.runtimes.protocol import RUNTIMES
+from hashkit.runtimes.settings import RuntimeSettings
+from hashkit.workflow.reporter import SILENT, ProgressBar, Reporter, plural
+from hashkit.workflow.training_source import run_spec
+
+__all__ = ["EncodeOptions", "encode_run_part", "encode_set", "load_encoder"]
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodeOptions:
+    """Settings of `encode_to_bank` that flags give."""
+
+    batch_size: int | None = None
+    n_workers: int | None = None
+    strict: bool = False
+    mode: EncodeMode = "resume"
+    allow_other_provider: bool = False
+
+
+def load_encoder(model: Path, settings: RuntimeSettings, reporter: Reporter = SILENT) -> Encoder:
+    """Load a model, and say what it really runs on."""
+    encoder = Encoder.open(model, settings)
+    reporter.note(
+        f"{model}: {plural(encoder.n_bits, 'bit')}, {encoder.runtime} on {encoder.provider}"
+    )
+    if RUNTIMES[settings.runtime].is_slow:
+        reporter.note(f"the runtime {settings.runtime} is slow, and meant for a few images")
+    return encoder
+
+
+def encode_set(
+    encoder: Encoder,
+    images: ImageSet,
+    out: Path,
+    *,
+    dataset: str,
+    options: EncodeOptions,
+    protocol: str = "",
+    part: str = "all",
+    seed: int | None = None,
+    reporter: Reporter = SILENT,
+) -> EncodeReport:
+    """Encode images into a bank, with progress.
+
+    Parameters
+    ----------
+    dataset, protocol, part, seed
+        See `hashkit.bank.header.BankSource`.
+    """
+    source = BankSource(
+        dataset=dataset,
+        root=None if images.root is None else str(images.root.absolute()),
+        protocol=protocol,
+        part=part,
+        seed=seed,
+        n_images=len(images),
+        names_sha256=hash_names(images.names, images.labels),
+    )
+    with _EncodeBar(f"encoding {out.name}", reporter) as bar:
+        report = encode_to_bank(encoder, images, out, source=source, progress=bar, **vars(options))
+    _tell(report, reporter)
+    return report
+
+
+def encode_run_part(
+    run: Run,
+    part: Literal["queries", "database"],
+    encoder: Encoder,
+    options: EncodeOptions,
+    reporter: Reporter = SILENT,
+) -> EncodeReport:
+    """Encode the queries or the database of a run into its folder."""
+    from hashkit.datasets.spec import open_spec  # with all image sets and their downloads
+
+    spec = run_spec(run)
+    images, split = open_spec(spec)
+    return encode_set(
+        encoder,
+        images.subset(split.part(part)),
+        bank_path(run, part),
+        dataset=spec.data,
+        options=options,
+        protocol=split.protocol,
+        part=part,
+        seed=split.seed,
+        reporter=reporter,
+    )
+
+
+class _EncodeBar(contextlib.ExitStack):
+    """A progress bar that begins with the first report, which knows where the run goes on."""
+
+    def __init__(self, title: str, reporter: Reporter) -> None:
+        super().__init__()
+        self._title = title
+        self._reporter = reporter
+        self._bar: ProgressBar | None = None
+
+    def __call__(self, progress: EncodeProgress) -> None:
+        if self._bar is None:
+            bar = self._reporter.progress(
+                self._title, progress.n_total, "images", start=progress.n_done
+            )
+            self._bar = self.enter_context(bar)
+        skipped = f"{progress.n_skipped:,} skipped" if progress.n_skipped else ""
+        self._bar.update(progress.n_done, skipped)
+
+
+def _tell(report: EncodeReport, reporter: Reporter) -> None:
+    if report.was_complete:
+        reporter.note(f"{report.path} is complete already: {plural(report.n_rows, 'row')}")
+        return
+    resumed = f", {report.n_resumed:,} of them by an earlier run" if report.n_resumed else ""
+    reporter.note(
+        f"{report.path}: {plural(report.n_rows, 'row')} from {plural(report.n_images, 'image')}"
+        f"{resumed}, {report.images_per_second:,.0f} images/s in batches of {report.batch_size}"
+    )
+    if report.n_skipped:
+        reporter.note(
+            f"{plural(report.n_skipped, 'image')} could not be used, see {report.faults_path}"
+        )

@@ -1,0 +1,150 @@
+"""What an evaluation is of: codes of a run or of files, and what they say of themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+from hashkit.codesets import CodeDatabase, CodeSet
+from hashkit.report.evaluations import Evaluation
+from hashkit.runs.run import Run
+from hashkit.runtimes.settings import RuntimeSettings
+from hashkit.workflow.reporter import SILENT, Reporter
+from hashkit.workflow.row_images import sources_of
+
+if TYPE_CHECKING:
+    from hashkit.bank.header import BankHeader, BankSource
+    from hashkit.bank.reader import Bank
+    from hashkit.evaluation.evaluator import Report
+
+__all__ = ["Subject"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """Queries and what they are ranked against.
+
+    Attributes
+    ----------
+    name
+        What the evaluation is called: the run's name, or those of the files.
+    queries, databases
+        Banks or code sets.
+    run
+        The run that they are of, if any.
+    """
+
+    name: str
+    queries: CodeDatabase
+    databases: Sequence[CodeDatabase]
+    run: Run | None = None
+
+    @classmethod
+    def of_run(
+        cls,
+        run: Run,
+        settings: RuntimeSettings,
+        n_workers: int | None = None,
+        reporter: Reporter = SILENT,
+    ) -> Subject:
+        """The banks of a run, encoded first if they are missing."""
+        from hashkit.bank.reader import Bank
+        from hashkit.workflow.banks import run_bank
+
+        def bank(part: Literal["queries", "database"]) -> Bank:
+            path = run_bank(run, part, settings, n_workers=n_workers, reporter=reporter)
+            return Bank.open(path)
+
+        queries, database = bank("queries"), bank("database")
+        return cls(run.path.resolve().name, queries, [database], run)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the database."""
+        return sum(map(len, self.databases))
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether an image may have several labels."""
+        sets = [self.queries, *self.databases]
+        return any(one.labels is not None and one.labels.ndim == 2 for one in sets)
+
+    def warn_of_other_models(self, reporter: Reporter) -> None:
+        """Say so if the codes are of several models.
+
+        They may be compared on purpose, say codes of fp32 and int8; seldom otherwise.
+        """
+        banks = list(self._banks())
+        for bank in banks[1:]:
+            if bank.header.model_sha256 != banks[0].header.model_sha256:
+                reporter.note(
+                    f"warning: {banks[0].path} and {bank.path} were made by different models"
+                )
+
+    def evaluation(self, report: Report) -> Evaluation:
+        """The numbers with what is known of the codes."""
+        made_by = next(self._banks(), None)
+        return Evaluation(
+            name=self.name,
+            fields=report.to_dict(),
+            title="" if made_by is None else _title(made_by),
+            about=dict(self._facts()),
+            lists=dict(self._lists()),
+        )
+
+    def _banks(self) -> Iterator[Bank]:
+        for one in [self.queries, *self.databases]:
+            if not isinstance(one, CodeSet):
+                yield cast("Bank", one)
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        made_by = next(self._banks(), None)
+        if made_by is not None:
+            yield from _model_facts(made_by.header)
+        for side, sets in (("queries", [self.queries]), ("database", self.databases)):
+            sources = [source for one in sets for source in sources_of(one)]
+            if sources:
+                yield side, "; ".join(map(_source_text, sources))
+
+    def _lists(self) -> Iterator[tuple[str, str]]:
+        for side, sets in (("queries", [self.queries]), ("database", self.databases)):
+            sources = [source for one in sets for source in sources_of(one)]
+            if sources:
+                text = " ".join(source.names_sha256 for source in sources)
+                yield side, hashlib.sha256(text.encode()).hexdigest()
+
+
+def _model_facts(header: BankHeader) -> Iterator[tuple[str, str]]:
+    if header.model_sha256:
+        yield "model", f"SHA-256 {header.model_sha256[:16]}…"
+    manifest = header.manifest
+    if manifest is not None:
+        for name in ("network", "loss", "recipe"):
+            if text := getattr(manifest, name):
+                yield name, text
+        if manifest.dataset:
+            seed = "" if manifest.seed is None else f"seed {manifest.seed}"
+            yield "trained on", _listed([manifest.dataset, manifest.protocol, seed])
+    if text := _listed([header.runtime, header.provider, header.precision]):
+        yield "codes by", text
+
+
+def _title(bank: Bank) -> str:
+    manifest = bank.header.manifest
+    if manifest is None:
+        return ""
+    return _listed([manifest.network, manifest.loss, manifest.dataset, manifest.protocol])
+
+
+def _source_text(source: BankSource) -> str:
+    seed = "" if source.seed is None else f"split seed {source.seed}"
+    part = "" if source.part == "all" else source.part
+    images = f"{source.n_images:,} images"
+    return _listed([Path(source.dataset).name, source.protocol, part, seed, images])
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return ", ".join(part for part in parts if part)

@@ -1,0 +1,152 @@
+"""What there is to know of a bank, a file of codes or a model at a glance, as JSON-ready values."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from hashkit.bank.header import BankHeader
+    from hashkit.bank.reader import Bank
+    from hashkit.codesets import CodeDatabase
+    from hashkit.manifest import Manifest
+
+__all__ = ["bank_facts", "codes_facts", "model_facts"]
+
+
+def bank_facts(path: Path) -> dict[str, Any]:
+    """Facts of a code bank.
+
+    Raises
+    ------
+    BankError
+        If it cannot be opened.
+    """
+    from hashkit.bank.reader import Bank
+
+    with Bank.open(path) as bank:
+        return {
+            "path": str(path),
+            "kind": "code bank",
+            "n_bytes": path.stat().st_size,
+            "format_version": bank.format_version,
+            "bits": bank.n_bits,
+            "n_rows": len(bank),
+            "n_deleted": bank.n_deleted,
+            "is_complete": bank.is_complete,
+            "n_images_left": _images_left(bank),
+            **_label_facts(bank),
+            **_origin_facts(bank.header),
+            "sources": [dataclasses.asdict(source) for source in bank.sources],
+            "index": _index_facts(path),
+        }
+
+
+def codes_facts(path: Path) -> dict[str, Any]:
+    """Facts of a file of codes that is no bank: an archive, a Parquet file, a Faiss index, text.
+
+    Raises
+    ------
+    CodesError
+        If it cannot be read.
+    MissingExtraError
+        If the package that reads it is not installed.
+    """
+    from hashkit.formats import format_of, open_codes
+    from hashkit.formats.origin import origin_of
+    from hashkit.formats.rows import has_names
+
+    kind = format_of(path)
+    codes = open_codes(path)
+    origin = origin_of(codes)
+    return {
+        "path": str(path),
+        "kind": kind.name,
+        "n_bytes": path.stat().st_size,
+        "bits": codes.n_bits,
+        "bits_are_known": kind.keeps_bits,
+        "n_rows": len(codes),
+        "has_names": has_names(codes),
+        **_label_facts(codes),
+        **({} if origin is None else _origin_facts(origin.header)),
+    }
+
+
+def model_facts(path: Path) -> dict[str, Any]:
+    """Facts of an ONNX model; neither ONNX Runtime nor the weights are loaded.
+
+    Raises
+    ------
+    ModelError
+        If it is not a model that keeps the model contract.
+    """
+    from hashkit.files import file_digest
+    from hashkit.runtimes.onnx_file import read_onnx_file
+
+    model = read_onnx_file(path)
+    sha256 = file_digest(path, "sha256")
+    return {
+        "path": str(path),
+        "kind": "ONNX model",
+        "n_bytes": path.stat().st_size,
+        "sha256": sha256,
+        "bits": model.manifest.n_bits,
+        "precision": model.precision,
+        "opset": model.opset,
+        "producer": model.producer,
+        "inputs": [dataclasses.asdict(tensor) for tensor in model.inputs],
+        "outputs": [dataclasses.asdict(tensor) for tensor in model.outputs],
+        "manifest": model.manifest.to_dict(),
+    }
+
+
+def _images_left(bank: Bank) -> int | None:
+    """Images of the last list that are still to be encoded; None if that is not known."""
+    if bank.is_complete:
+        return 0
+    return bank.sources[-1].n_images - bank.n_consumed if bank.sources else None
+
+
+def _label_facts(database: CodeDatabase) -> dict[str, Any]:
+    """Kind of the labels, and how many rows that are not deleted each class has."""
+    labels, names = database.labels, database.class_names
+    if labels is None:
+        return {"labels": "none", "classes": {}, "n_unlabelled": len(database)}
+    if database.deleted is not None:
+        labels = labels[~database.deleted]
+    if labels.ndim == 2:
+        counts = labels.sum(axis=0, dtype=np.int64)
+        numbers, n_unlabelled = np.arange(len(counts)), int(np.sum(~labels.any(axis=1)))
+    else:
+        numbers, counts = np.unique(labels[labels >= 0], return_counts=True)
+        n_unlabelled = int(np.count_nonzero(labels < 0))
+    classes: dict[str, int] = {}
+    for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+        name = names[number] if number < len(names) else str(number)
+        classes[name] = classes.get(name, 0) + count
+    kind = "one an image" if labels.ndim == 1 else "several an image"
+    return {"labels": kind, "classes": classes, "n_unlabelled": n_unlabelled}
+
+
+def _origin_facts(header: BankHeader) -> dict[str, Any]:
+    return {
+        "model_sha256": header.model_sha256 or None,
+        "runtime": header.runtime or None,
+        "provider": header.provider or None,
+        "precision": header.precision or None,
+        "manifest": _manifest_facts(header.manifest),
+    }
+
+
+def _manifest_facts(manifest: Manifest | None) -> dict[str, Any] | None:
+    return None if manifest is None else manifest.to_dict()
+
+
+def _index_facts(bank: Path) -> dict[str, Any] | None:
+    from hashkit.multi_index.index import index_path
+
+    index = index_path(bank)
+    return {"path": str(index), "n_bytes": index.stat().st_size} if index.is_file() else None

@@ -1,0 +1,84 @@
+"""What `hashkit doctor` looks at besides runtimes: Python, packages, threads and extras."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import re
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from typing import Final
+
+from hashkit._version import __version__
+from hashkit.runtimes.health import Check, check_runtimes, installed_version
+from hashkit.threads import available_cpus, cpu_affinity, cpu_quota
+
+__all__ = ["check_extras", "check_installation", "check_packages", "check_threads"]
+
+_DISTRIBUTION: Final = "hashkit-retrieval"
+_PACKAGES: Final = {"numpy": "numpy", "numba": "numba", "h5py": "h5py", "pillow": "PIL"}
+"""What every command needs that runs compiled code: distribution and import."""
+
+_NOT_FOR_USERS: Final = frozenset({"dev"})
+
+
+def check_installation() -> list[Check]:
+    """All checks, in the order in which they are shown."""
+    return [
+        Check("Python", "ok", f"{platform.python_version()} on {platform.platform()}"),
+        Check("hashkit", "ok", __version__),
+        *check_packages(_PACKAGES),
+        check_threads(),
+        *check_runtimes(),
+        *check_extras(),
+    ]
+
+
+def check_packages(packages: Mapping[str, str]) -> Iterator[Check]:
+    """Whether packages that hashkit always needs can be imported: import by distribution."""
+    for distribution, module in packages.items():
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # a damaged package may raise anything when it is loaded
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            remedy = f"pip install --force-reinstall {distribution}"
+            yield Check(distribution, "broken", f"cannot be imported ({reason})", remedy)
+        else:
+            yield Check(distribution, "ok", installed_version(distribution) or "of unknown version")
+
+
+def check_threads() -> Check:
+    """How many threads hashkit starts, and what limits them."""
+    quota = cpu_quota()
+    limits = [f"{os.cpu_count()} CPUs in the machine", f"{cpu_affinity()} in the affinity mask"]
+    if quota is not None:
+        limits.append(f"a control group's quota of {quota:g}")
+    return Check("threads", "ok", f"{available_cpus()} ({', '.join(limits)})")
+
+
+def check_extras(distribution: str = _DISTRIBUTION) -> Iterator[Check]:
+    """What each extra of a distribution brings and whether it is there; nothing is imported."""
+    try:
+        requirements = metadata.requires(distribution) or []
+    except metadata.PackageNotFoundError:
+        yield Check(
+            "extras", "absent", f"{distribution} is not installed as a package", "pip install ."
+        )
+        return
+    extras: dict[str, list[str]] = {}
+    for requirement in requirements:
+        name = re.match(r"[\w.-]+", requirement)
+        extra = re.search(r"""extra == ["']([\w-]+)["']""", requirement)
+        if name and extra and extra[1] not in _NOT_FOR_USERS:
+            extras.setdefault(extra[1], []).append(name[0])
+    for extra_name, names in extras.items():
+        yield _extra(distribution, extra_name, {name: installed_version(name) for name in names})
+
+
+def _extra(distribution: str, extra: str, versions: Mapping[str, str | None]) -> Check:
+    title, remedy = f"extra {extra}", f"pip install '{distribution}[{extra}]'"
+    missing = [name for name, version in versions.items() if version is None]
+    if missing:
+        return Check(title, "absent", f"{', '.join(missing)} not installed", remedy)
+    return Check(title, "ok", ", ".join(f"{name} {found}" for name, found in versions.items()))

@@ -1,0 +1,84 @@
+"""Which run and which model a command works with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hashkit.errors import CheckpointError, ModelError, RunError
+from hashkit.runs.checkpoint_header import read_checkpoint_manifest
+from hashkit.runs.run import Run
+from hashkit.runtimes.onnx_file import read_onnx_file
+from hashkit.workflow.reporter import SILENT, Reporter
+
+__all__ = ["find_exported", "find_model", "find_run", "is_outdated", "run_model"]
+
+
+def find_run(run: Path | None, runs: Path, reporter: Reporter = SILENT) -> Run:
+    """The run that was asked for, otherwise the newest, of which a note is made.
+
+    Raises
+    ------
+    RunError
+        If there is none.
+    """
+    if run is not None:
+        return Run.open(run)
+    newest = Run.newest(runs)
+    reporter.note(f"using the newest run, {newest.path}")
+    return newest
+
+
+def find_exported(run: Path | None, runs: Path, reporter: Reporter = SILENT) -> Run:
+    """The run of `find_run` for work with its exported model; says so if that is outdated.
+
+    Raises
+    ------
+    RunError
+        If there is none.
+    """
+    found = find_run(run, runs, reporter)
+    if is_outdated(found):
+        reporter.note(
+            f"warning: {found.model_path} has other weights than the run's checkpoint, which is "
+            f"exported with: hashkit export --onnx --run {found.path}"
+        )
+    return found
+
+
+def find_model(
+    model: Path | None, run: Path | None, runs: Path, reporter: Reporter = SILENT
+) -> Path:
+    """The model that was asked for, else the run's.
+
+    Raises
+    ------
+    RunError
+        If the run has none yet.
+    """
+    return model if model is not None else run_model(find_exported(run, runs, reporter))
+
+
+def run_model(run: Run) -> Path:
+    """The exported model of a run.
+
+    Raises
+    ------
+    RunError
+        If it has none yet.
+    """
+    if not run.model_path.is_file():
+        raise RunError(f"{run.path} has no model yet: hashkit export --onnx --run {run.path}")
+    return run.model_path
+
+
+def is_outdated(run: Run) -> bool:
+    """Whether the exported model has other weights than the checkpoint that would be exported.
+
+    Where one of the two does not say, or is not there, it is not called so.
+    """
+    try:
+        weights = read_checkpoint_manifest(run.checkpoint_path()).weights_sha256
+        exported = read_onnx_file(run.model_path).manifest.weights_sha256
+    except (CheckpointError, ModelError, RunError):
+        return False
+    return "" not in (weights, exported) and weights != exported

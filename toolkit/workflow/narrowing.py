@@ -1,0 +1,70 @@
+"""What a search looks at: the index beside a bank, and the rows of some classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.bank.reader import Bank
+from hashkit.errors import ConfigError, IndexMismatchError
+from hashkit.workflow.reporter import SILENT, Reporter
+
+if TYPE_CHECKING:
+    from hashkit.multi_index.index import MultiIndex
+
+__all__ = ["open_index", "rows_of_labels"]
+
+
+def open_index(banks: Sequence[Bank], reporter: Reporter = SILENT) -> MultiIndex | None:
+    """The index beside a single bank; None, with a warning, if it does not match the bank."""
+    from hashkit.multi_index.index import MultiIndex, index_path
+
+    if len(banks) > 1:
+        return None
+    path = index_path(banks[0].path)
+    if not path.is_file():
+        return None
+    try:
+        return MultiIndex.open(path, banks[0].codes)
+    except IndexMismatchError as error:
+        reporter.note(f"warning: every row is compared, as the index does not fit: {error}")
+        return None
+
+
+def rows_of_labels(banks: Sequence[Bank], names: Sequence[str]) -> NDArray[np.bool_]:
+    """Which rows of all banks, bool [n], have one of the classes.
+
+    Raises
+    ------
+    ConfigError
+        If no bank knows a class of a name.
+    """
+    known = {name for bank in banks for name in _class_names(bank)}
+    for name in names:
+        if name not in known:
+            listed = ", ".join(sorted(known)[:20]) or "none: the images have no labels"
+            raise ConfigError(f"--label {name}: no such class; known: {listed}")
+    return np.concatenate([_rows_of(bank, names) for bank in banks])
+
+
+def _class_names(bank: Bank) -> Sequence[str]:
+    if bank.labels is None or bank.class_names:
+        return bank.class_names
+    return [str(label) for label in np.unique(bank.labels) if label >= 0]
+
+
+def _rows_of(bank: Bank, names: Sequence[str]) -> NDArray[np.bool_]:
+    labels = bank.labels
+    if labels is None:
+        return np.zeros(len(bank), dtype=np.bool_)
+    numbers = (
+        [number for number, name in enumerate(bank.class_names) if name in names]
+        if bank.class_names
+        else [int(name) for name in names if name.isdecimal()]
+    )
+    if labels.ndim == 2:
+        return np.asarray(labels[:, numbers].any(axis=1))
+    return np.isin(labels, numbers)

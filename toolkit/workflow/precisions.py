@@ -1,0 +1,92 @@
+"""A run's model in another precision: its images, the comparison, and what is said of it."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from hashkit.datasets.spec import open_spec
+from hashkit.exporters.precision import PrecisionReport, export_precision
+from hashkit.exporters.samples import TrialImages, draw_from_split, draw_from_training
+from hashkit.manifest import Manifest
+from hashkit.runs.run import Run
+from hashkit.runtimes.onnx_file import read_onnx_file
+from hashkit.workflow.reporter import SILENT, ProgressBar, Reporter, file_size
+from hashkit.workflow.training_source import Material
+
+__all__ = ["export_run_precision"]
+
+
+def export_run_precision(
+    run: Run,
+    path: Path | None,
+    precision: str,
+    allow_loss: bool,
+    reporter: Reporter = SILENT,
+) -> dict[str, Any]:
+    """Make another precision of a run's model.onnx, and say what it loses.
+
+    Parameters
+    ----------
+    path
+        File to write; None for ``model-<precision>.onnx`` in the run folder.
+
+    Returns
+    -------
+    dict
+        The report, JSON-ready.
+
+    Raises
+    ------
+    ParityError
+        If it loses too much, and that is not allowed.
+    """
+    source = run.model_path
+    reporter.note(f"making {precision} of {source}")
+    images = _trial_images(run, read_onnx_file(source).manifest)
+    with _ComparisonBar(reporter) as bar:
+        report = export_precision(
+            source,
+            path or source.with_name(f"{source.stem}-{precision}{source.suffix}"),
+            precision,
+            calibration=images.calibration,
+            sample=images.sample,
+            allow_loss=allow_loss,
+            say=reporter.note,
+            progress=bar,
+        )
+    _tell(report, reporter)
+    return report.to_dict()
+
+
+def _trial_images(run: Run, manifest: Manifest) -> TrialImages:
+    material = Material.of_run(run)
+    if material.triplets is not None:
+        return draw_from_training(material.read_triplets()[0], manifest)
+    return draw_from_split(*open_spec(material.spec), manifest)
+
+
+class _ComparisonBar(contextlib.ExitStack):
+    """A progress bar that begins with the first report, behind the notes of the conversion."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        super().__init__()
+        self._reporter = reporter
+        self._bar: ProgressBar | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._bar is None:
+            self._bar = self.enter_context(self._reporter.progress("comparing", total, "images"))
+        self._bar.update(done)
+
+
+def _tell(report: PrecisionReport, reporter: Reporter) -> None:
+    reporter.note(f"compared: {report.agreement.summary()}")
+    if report.excesses:
+        reporter.note(f"warning: it loses more than it should: {'; '.join(report.excesses)}")
+    size = f"{file_size(report.n_bytes)}, {report.n_bytes / report.n_bytes_source:.0%} of fp32"
+    if report.quantised:
+        n_all = len(report.quantised) + len(report.kept)
+        size += f"; {len(report.quantised)} of {n_all} convolutions in int8"
+    reporter.note(f"{report.path}: {size}")

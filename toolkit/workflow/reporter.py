@@ -1,0 +1,62 @@
+"""What the workflow says of its progress, to whoever listens: a terminal, or nobody."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Final, Protocol
+
+__all__ = ["SILENT", "ProgressBar", "Reporter", "file_size", "plural"]
+
+
+class ProgressBar(Protocol):
+    """Progress of one long task."""
+
+    def update(self, done: int, detail: str = "") -> None:
+        """Say how much is done, and what else there is to say."""
+        ...
+
+
+class Reporter(Protocol):
+    """Takes notes and progress."""
+
+    def note(self, text: str) -> None:
+        """Take a line of text."""
+        ...
+
+    def progress(
+        self, title: str, total: int, unit: str, start: int = 0
+    ) -> contextlib.AbstractContextManager[ProgressBar]:
+        """Follow a task of ``total`` units, of which an earlier run had done ``start``."""
+        ...
+
+
+class _SilentBar:
+    def update(self, done: int, detail: str = "") -> None:
+        pass
+
+
+class _Silent:
+    def note(self, text: str) -> None:
+        pass
+
+    def progress(self, *_: object, **__: object) -> contextlib.AbstractContextManager[ProgressBar]:
+        return contextlib.nullcontext(_SilentBar())
+
+
+SILENT: Final[Reporter] = _Silent()
+"""Says nothing."""
+
+
+def plural(count: int, noun: str) -> str:
+    """A count and its noun: ``1 image``, ``1,200 images``."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def file_size(n_bytes: int) -> str:
+    """Bytes in a unit that suits them: ``12 bytes``, ``3.4 MB``."""
+    size, unit = float(n_bytes), "bytes"
+    for larger in ("KB", "MB", "GB", "TB"):
+        if size < 1000:
+            break
+        size, unit = size / 1000, larger
+    return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"

@@ -1,0 +1,240 @@
+"""From the settings of a run to a trainer that is ready to go, new or resumed."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import shutil
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from hashkit.datasets.disjoint import check_disjoint
+from hashkit.datasets.screening import Fault, write_fault_report
+from hashkit.datasets.sets import default_input_size
+from hashkit.datasets.spec import open_spec
+from hashkit.errors import ConfigError, HashkitError
+from hashkit.runs.config import TrainConfig
+from hashkit.runs.run import Run
+from hashkit.training.data import TrainingData
+from hashkit.training.devices import choose_device, thread_count
+from hashkit.training.per_length_runs import run_name
+from hashkit.training.prepare import (
+    learns_from_labels,
+    prepare_labelled,
+    prepare_triplets,
+    prepare_unlabelled,
+)
+from hashkit.training.trainer import Trainer
+from hashkit.workflow.models import find_run
+from hashkit.workflow.reporter import SILENT, Reporter, plural
+from hashkit.workflow.settings import flags, make_config
+from hashkit.workflow.training_source import Material
+
+__all__ = ["Reading", "begin", "resume"]
+
+Configure: TypeAlias = Callable[[tuple[int, int] | None], TrainConfig]
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How images are read.
+
+    Attributes
+    ----------
+    n_workers
+        Decoding threads; None for one a core.
+    strict
+        Stop at an image that cannot be used.
+    download
+        Fetch the files of a named set that are not there.
+    """
+
+    n_workers: int | None = None
+    strict: bool = False
+    download: bool = False
+
+
+def begin(
+    material: Material,
+    settings: Mapping[str, Any],
+    *,
+    size: str | None,
+    runs: Path,
+    name: str | None,
+    device: str,
+    reading: Reading,
+    reporter: Reporter = SILENT,
+) -> Trainer:
+    """Make a new run below ``runs``, and its trainer.
+
+    Parameters
+    ----------
+    settings, size
+        See `hashkit.workflow.settings.make_config`.
+    name
+        Of the run; None for date and data.
+    """
+    chosen = choose_device(device)
+    if material.triplets is not None and not settings.keys() & {"loss", "recipe"}:
+        settings = dict(settings) | {"loss": "triplet"}
+    config, data, faults = _load(material, partial(make_config, settings, size), reading, reporter)
+    name = name or _default_name(data, config)
+    for folder in _folders(name, config):
+        Run.check_free(runs, folder)
+    run = Run.create(
+        runs,
+        name,
+        {
+            "data": material.spec.to_dict(),
+            "triplets": str(material.triplets) if material.triplets else None,
+            "training": config.to_dict(),
+            "device": str(chosen),
+            "threads": thread_count(),
+        },
+    )
+    _report_faults(run, faults, reporter)
+    reporter.note(
+        f"run {run.path}: recipe {config.recipe}, network {config.network}, loss {config.loss}, "
+        f"{_lengths(config)}, on {chosen}"
+    )
+    try:
+        return Trainer(config, data, run, chosen)
+    except HashkitError:  # such as weights that are not there
+        shutil.rmtree(run.path)
+        raise
+
+
+def resume(
+    path: Path | None,
+    runs: Path,
+    settings: Mapping[str, Any],
+    *,
+    device: str,
+    reading: Reading,
+    reporter: Reporter = SILENT,
+) -> Trainer:
+    """Trainer of a run that goes on from its last snapshot.
+
+    Parameters
+    ----------
+    path
+        The run; None for the newest.
+    settings
+        Must be empty: a run keeps those it was begun with.
+    device
+        ``auto`` for the one it was begun on.
+
+    Raises
+    ------
+    ConfigError
+        If there are settings.
+    """
+    if settings:
+        raise ConfigError(f"a resumed run keeps its settings: leave out {flags(settings)}")
+    run = find_run(path, runs, reporter)
+    saved = run.read_config()
+    if saved.get("shared"):  # it was split off from the run that was trained
+        run = Run.open(run.path.resolve().parent / saved["shared"]["run"])
+        saved = run.read_config()
+    config = TrainConfig.from_dict(saved["training"])
+    _, data, _ = _load(Material.of_run(run), lambda _: config, reading, reporter)
+    chosen = choose_device(saved["device"] if device == "auto" else device)
+    trainer = Trainer(config, data, run, chosen)
+    step = trainer.resume()
+    reporter.note(
+        f"run {run.path}: going on after step {step:,} of {trainer.n_steps:,}, on {chosen}"
+    )
+    return trainer
+
+
+def _load(
+    material: Material, configure: Configure, reading: Reading, reporter: Reporter
+) -> tuple[TrainConfig, TrainingData, list[Fault]]:
+    """Open and decode the images; ``configure`` is told the size that they have."""
+    if material.triplets is not None:
+        return _load_triplets(material, configure, reading, reporter)
+    images, split = open_spec(
+        material.spec, download=reading.download, progress=_DownloadNotes(reporter)
+    )
+    config = configure(default_input_size(images))
+    report = check_disjoint(images, split, strict=reading.strict)
+    if not report.is_disjoint:
+        reporter.note(f"warning: {report.summary()}")
+    training = images.subset(split.training)
+    reporter.note(
+        f"{images.name}, {split.protocol}: {plural(len(training), 'training image')}, "
+        f"{len(split.queries):,} queries, {len(split.database):,} in the database"
+    )
+    with reporter.progress("decoding", len(training), "images") as bar:
+        prepare = prepare_labelled if learns_from_labels(config) else prepare_unlabelled
+        data, faults = prepare(
+            training,
+            config,
+            protocol=split.protocol,
+            n_workers=reading.n_workers,
+            strict=reading.strict,
+            progress=lambda done, _: bar.update(done),
+        )
+    return config, data, faults
+
+
+def _load_triplets(
+    material: Material, configure: Configure, reading: Reading, reporter: Reporter
+) -> tuple[TrainConfig, TrainingData, list[Fault]]:
+    images, triplets = material.read_triplets()
+    config = configure(None)
+    reporter.note(
+        f"{images.name}: {plural(len(triplets), 'triplet')} of {plural(len(images), 'image')}"
+    )
+    with reporter.progress("decoding", len(images), "images") as bar:
+        data, faults = prepare_triplets(
+            images,
+            triplets,
+            config,
+            n_workers=reading.n_workers,
+            strict=reading.strict,
+            progress=lambda done, _: bar.update(done),
+        )
+    return config, data, faults
+
+
+class _DownloadNotes:
+    """Progress of downloads: a line for each new file and each tenth of it."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self._shown: dict[str, int] = {}
+
+    def __call__(self, name: str, n_done: int, n_total: int | None) -> None:
+        part = 10 * n_done // n_total if n_total else n_done >> 26
+        if self._shown.get(name) != part:
+            self._shown[name] = part
+            of = f" of {n_total / 1e6:,.1f}" if n_total else ""
+            self._reporter.note(f"downloading {name}: {n_done / 1e6:,.1f}{of} MB")
+
+
+def _default_name(data: TrainingData, config: TrainConfig) -> str:
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
+    dataset = "".join(c if c.isalnum() or c in "-_" else "-" for c in data.dataset)
+    lengths = "-".join(map(str, config.lengths))
+    return f"{now}-{dataset}-{config.recipe}-{lengths}"
+
+
+def _folders(name: str, config: TrainConfig) -> list[str]:
+    """Run folders that a training makes."""
+    lengths = config.lengths if len(config.lengths) > 1 else ()
+    return [name, *(run_name(name, n_bits) for n_bits in lengths)]
+
+
+def _lengths(config: TrainConfig) -> str:
+    *others, last = config.lengths
+    return "".join(f"{n_bits}, " for n_bits in others) + plural(last, "bit")
+
+
+def _report_faults(run: Run, faults: list[Fault], reporter: Reporter) -> None:
+    if faults:
+        path = run.path / "faults.jsonl"
+        write_fault_report(faults, path)
+        reporter.note(f"{plural(len(faults), 'image')} could not be used, see {path}")
