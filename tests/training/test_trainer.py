@@ -30,6 +30,7 @@ from hashkit.datasets.digits import open_digits
 from hashkit.datasets.split import holdout
 from hashkit.errors import CheckpointError, ConfigError, DeviceError, TrainingError
 from hashkit.runs.run import Run
+from hashkit.training import recorder
 from hashkit.training.checkpoint import load_model, read_checkpoint
 from hashkit.training.data import StreamedPixels, TrainingData
 from hashkit.training.devices import choose_device
@@ -341,7 +342,7 @@ def test_so_many_snapshots_stay(tmp_path, keep, expected):
 def test_a_snapshot_per_epoch_by_default_unless_they_are_too_close(
     tmp_path, monkeypatch, seconds, expected
 ):
-    monkeypatch.setattr(trainer_module, "SNAPSHOT_SECONDS", seconds)
+    monkeypatch.setattr(recorder, "SNAPSHOT_SECONDS", seconds)
     config = settings(snapshot_steps=0, keep_snapshots=0, steps=10)
     one = trainer(config, digit_data(config), tmp_path / "run")
     one.fit()
@@ -372,7 +373,7 @@ def test_a_line_holds_the_mean_loss_since_the_one_before(tmp_path):
 
 
 def test_progress_is_told_while_it_runs(tmp_path, monkeypatch):
-    monkeypatch.setattr("hashkit.training.progress._REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("hashkit.training.recorder._REPORT_SECONDS", 0.0)
     config = settings()
     one = trainer(config, digit_data(config), tmp_path / "run")
     reports = []
@@ -477,7 +478,7 @@ def test_resuming_remembers_the_best_score(tmp_path, monkeypatch):
     one.fit(should_stop=lambda: one.step >= 6)
     second = trainer(config, data, tmp_path / "run")
     second.resume()
-    assert (second.best_step, second.best_score, second.held_out) == (4, 0.9, 0.9)
+    assert second.record.state() == {"best_step": 4, "best_score": 0.9, "held_out": 0.9}
     assert second.fit().best_step == 4
     assert read_checkpoint(second.run.best_path).step == 4
 

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from typing import Final
 
-from torch import Tensor
-
-from hashkit.training.losses import LossValue
-
-__all__ = ["METRICS_FIELDS", "Meter", "StepReport", "TrainResult"]
+__all__ = ["METRICS_FIELDS", "StepReport", "TrainResult"]
 
 METRICS_FIELDS: Final = (
     "step",
@@ -22,8 +17,6 @@ METRICS_FIELDS: Final = (
     "seconds",
 )
 """Fields of `StepReport` that a line of metrics.jsonl holds."""
-
-_REPORT_SECONDS: Final = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,36 +81,3 @@ class TrainResult:
     def is_done(self) -> bool:
         """Whether all steps are done."""
         return self.step >= self.n_steps
-
-
-class Meter:
-    """Running sums between two lines of metrics.jsonl, kept on the device until they are read."""
-
-    def __init__(self) -> None:
-        self.start = time.perf_counter()
-        self.loss: Tensor | float = 0.0
-        self.active: Tensor | float = 0.0
-        self.n_steps = 0
-        self.n_images = 0
-        self._shown = self.start
-
-    def add(self, loss: LossValue, n_images: int) -> None:
-        """Count a step."""
-        self.loss = self.loss + loss.value.detach()
-        self.active = self.active + loss.active
-        self.n_steps += 1
-        self.n_images += n_images
-
-    def is_due(self) -> bool:
-        """Whether the last look is long enough ago for another."""
-        now = time.perf_counter()
-        if now - self._shown < _REPORT_SECONDS:
-            return False
-        self._shown = now
-        return True
-
-    def means(self) -> tuple[float, float, float]:
-        """Loss, active share, images a second."""
-        seconds = time.perf_counter() - self.start
-        n = max(1, self.n_steps)
-        return float(self.loss) / n, float(self.active) / n, self.n_images / max(seconds, 1e-9)

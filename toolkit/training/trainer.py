@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -19,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hashkit.errors import CheckpointError, ConfigError, TrainingError
+from hashkit.errors import CheckpointError, ConfigError
 from hashkit.manifest import Manifest
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.run import Run
@@ -41,15 +40,13 @@ from hashkit.training.optimisers import (
     momentum_of,
     set_learning_rate,
 )
-from hashkit.training.progress import METRICS_FIELDS, Meter, StepReport, TrainResult
+from hashkit.training.progress import StepReport, TrainResult
+from hashkit.training.recorder import Recorder
 from hashkit.training.sampling import DROPOUT_STREAM, BatchOrder, step_seed
 from hashkit.training.schedule import learning_rate
 from hashkit.training.selection import held_out_score
 
 __all__ = ["Trainer"]
-
-SNAPSHOT_SECONDS: Final = 10.0
-"""Shortest time between two snapshots, where settings do not say after how many steps."""
 
 _FEATURE_BATCH: Final = 64
 """Images whose features are computed at a time."""
@@ -105,11 +102,13 @@ class Trainer:
         )
         self.n_steps = config.steps or max(1, round(config.epochs * self.order.steps_per_epoch))
         self.step = 0
-        self.best_step: int | None = None
-        self.best_score: float | None = None
-        self.held_out: float | None = None
-        self.seconds = 0.0
-        self._started = self._snapshot_at = time.perf_counter()
+        self.record = Recorder(
+            run,
+            config,
+            n_steps=self.n_steps,
+            steps_per_epoch=self.order.steps_per_epoch,
+            learning_rate=self._learning_rate,
+        )
         self.optimiser = build_optimiser(self.learner, config)
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
         self._fixed_features: Tensor | None = None
@@ -143,7 +142,7 @@ class Trainer:
         """
         snapshots = self.run.snapshots()
         if not snapshots:
-            self.run.rewind_metrics(0)
+            self.record.rewind(0)
             return 0
         path = snapshots[-1][1]
         checkpoint = read_checkpoint(path)
@@ -160,13 +159,8 @@ class Trainer:
         self.learner.losses.load_state_dict(dict(checkpoint.losses))
         load_momentum(self.learner, self.optimiser, checkpoint.optimiser)
         self.scaler.load_state_dict(checkpoint.state["scaler"])
-        self.best_step = checkpoint.state["best_step"]
-        self.best_score = checkpoint.state["best_score"]
-        self.held_out = checkpoint.state["held_out"]
         self.step = checkpoint.step
-        self.run.rewind_metrics(self.step)
-        # Not in the checkpoint, so that equal trainings leave equal files.
-        self.seconds = max((line["seconds"] for line in self.run.read_metrics()), default=0.0)
+        self.record.restore(checkpoint.state, self.step)
         return self.step
 
     def compute_features(self, progress: Callable[[int, int], None] | None = None) -> None:
@@ -214,8 +208,8 @@ class Trainer:
 
         Either way the state is saved before this returns, and `resume` goes on from it.
         """
-        self._started = self._snapshot_at = start = time.perf_counter()
-        first_step = self.step
+        start, first_step = time.perf_counter(), self.step
+        self.record.start()
         self.compute_features()
         self.learner.train()
         cuda = [self.device] if self.device.type == "cuda" else []
@@ -223,13 +217,13 @@ class Trainer:
             n_images = self._steps(on_step, should_stop)
         if self.step > first_step:
             self._snapshot()
-        self.seconds = self._seconds()
+        self.record.stop()
         return TrainResult(
             step=self.step,
             n_steps=self.n_steps,
-            best_step=self.best_step,
-            best_score=self.best_score,
-            seconds=self.seconds,
+            best_step=self.record.best_step,
+            best_score=self.record.best_score,
+            seconds=self.record.seconds,
             images_per_second=n_images / max(time.perf_counter() - start, 1e-9),
         )
 
@@ -238,7 +232,7 @@ class Trainer:
     ) -> int:
         """Take the steps that are left; returns the images seen."""
         per_epoch = self.order.steps_per_epoch
-        n_images, meter = 0, Meter()
+        n_images = 0
         while self.step < self.n_steps and not should_stop():
             epoch, n_skipped = divmod(self.step, per_epoch)
             batches = self.batches.epoch(
@@ -248,9 +242,9 @@ class Trainer:
                 with_images=self._fixed_features is None,
             )
             for batch in batches:
-                meter.add(self._train_step(batch), len(batch.rows))
+                self.record.count(self._train_step(batch), len(batch.rows))
                 n_images += len(batch.rows)
-                meter = self._report(meter, epoch, on_step)
+                self.record.report(self.step, on_step)
                 self._after_step()
                 if self.step >= self.n_steps or should_stop():
                     break
@@ -312,61 +306,11 @@ class Trainer:
         dtype = torch.bfloat16 if self.config.precision == "bf16" else torch.float16
         return torch.autocast(self.device.type, dtype=dtype)
 
-    def _report(
-        self, meter: Meter, epoch: int, on_step: Callable[[StepReport], None] | None
-    ) -> Meter:
-        """Show progress and write it down where it is due; reading the meter waits for a GPU."""
-        is_line = self.step % self.config.display_steps == 0 or self.step >= self.n_steps
-        if not is_line and (on_step is None or not meter.is_due()):
-            return meter
-        loss, active, images_per_second = meter.means()
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss} at step {self.step}: lower --lr or set --clip-norm; "
-                f"snapshots up to step {self._last_snapshot()} are kept in {self.run.path}"
-            )
-        report = StepReport(
-            step=self.step,
-            n_steps=self.n_steps,
-            epoch=epoch + 1,
-            loss=loss,
-            active=active,
-            learning_rate=self._learning_rate(self.step - 1),
-            images_per_second=images_per_second,
-            seconds=self._seconds(),
-            held_out=self.held_out,
-        )
-        if on_step is not None:
-            on_step(report)
-        if not is_line:
-            return meter
-        line = dataclasses.asdict(report)
-        self.run.append_metrics({name: line[name] for name in METRICS_FIELDS})
-        return Meter()
-
     def _after_step(self) -> None:
-        per_epoch = self.order.steps_per_epoch
-        is_last = self.step >= self.n_steps
-        if len(self.data.held_items) and (
-            is_last or self.step % (per_epoch * self.config.validate_epochs) == 0
-        ):
+        if len(self.data.held_items) and self.record.is_look_due(self.step):
             self._validate()
-        if not is_last and self._is_snapshot_due():
+        if self.record.is_snapshot_due(self.step):
             self._snapshot()
-
-    def _is_snapshot_due(self) -> bool:
-        if self.config.snapshot_steps:
-            return self.step % self.config.snapshot_steps == 0
-        # On a GPU an epoch of a small network is over before its snapshot is written.
-        rested = time.perf_counter() - self._snapshot_at >= SNAPSHOT_SECONDS
-        return rested and self.step % self.order.steps_per_epoch == 0
-
-    def _seconds(self) -> float:
-        """Seconds of training so far, those before a resumption included."""
-        return self.seconds + time.perf_counter() - self._started
-
-    def _last_snapshot(self) -> int:
-        return max((step for step, _ in self.run.snapshots()), default=0)
 
     def score_held_out(self) -> float:
         """Score of the model as it is on the held-out images, see `held_out_score`."""
@@ -377,12 +321,7 @@ class Trainer:
         return score
 
     def _validate(self) -> None:
-        self.held_out = self.score_held_out()
-        self.run.append_metrics(
-            {"step": self.step, "held_out": self.held_out, "seconds": self._seconds()}
-        )
-        if self.best_score is None or self.held_out > self.best_score:
-            self.best_step, self.best_score = self.step, self.held_out
+        if self.record.score(self.step, self.score_held_out()):
             write_checkpoint(self.run.best_path, self._checkpoint(to_resume=False))
 
     @torch.inference_mode()
@@ -398,10 +337,7 @@ class Trainer:
 
     def _snapshot(self) -> None:
         write_checkpoint(self.run.snapshot_path(self.step), self._checkpoint(to_resume=True))
-        if self.config.keep_snapshots:
-            for _, path in self.run.snapshots()[: -self.config.keep_snapshots]:
-                path.unlink()
-        self._snapshot_at = time.perf_counter()
+        self.record.snapshot_made()
 
     def _checkpoint(self, *, to_resume: bool) -> Checkpoint:
         return Checkpoint(
@@ -414,9 +350,7 @@ class Trainer:
             state={
                 "names_sha256": self.data.names_sha256,
                 "scaler": self.scaler.state_dict(),
-                "best_step": self.best_step,
-                "best_score": self.best_score,
-                "held_out": self.held_out,
+                **self.record.state(),
             },
         )
 

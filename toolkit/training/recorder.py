@@ -1,0 +1,220 @@
+"""The record of a training: lines of metrics.jsonl, held-out scores, and when snapshots are due."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from torch import Tensor
+
+from hashkit.errors import TrainingError
+from hashkit.runs.config import TrainConfig
+from hashkit.runs.run import Run
+from hashkit.training.losses import LossValue
+from hashkit.training.progress import METRICS_FIELDS, StepReport
+
+__all__ = ["SNAPSHOT_SECONDS", "Recorder"]
+
+SNAPSHOT_SECONDS: Final = 10.0
+"""Shortest time between two snapshots, where settings do not say after how many steps."""
+
+_REPORT_SECONDS: Final = 0.2
+"""Shortest time between two reports to `Recorder.report`'s caller."""
+
+
+class Recorder:
+    """Keeps the record of one training.
+
+    Parameters
+    ----------
+    run
+        Where metrics.jsonl is.
+    config
+        Of it, how often something is written.
+    n_steps, steps_per_epoch
+        Length of the run, and of an epoch.
+    learning_rate
+        Learning rate of a step, by its number from 0.
+
+    Attributes
+    ----------
+    best_step, best_score
+        Step and score of the best look at the held-out images so far; None before the first.
+    held_out
+        Score of the latest look.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        config: TrainConfig,
+        *,
+        n_steps: int,
+        steps_per_epoch: int,
+        learning_rate: Callable[[int], float],
+    ) -> None:
+        self.best_step: int | None = None
+        self.best_score: float | None = None
+        self.held_out: float | None = None
+        self._run = run
+        self._config = config
+        self._n_steps = n_steps
+        self._steps_per_epoch = steps_per_epoch
+        self._learning_rate = learning_rate
+        self._earlier_seconds = 0.0
+        self._sums = _LossSums()
+        self._started: float | None = None
+        self._snapshot_at = self._shown_at = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far, those before a resumption included."""
+        running = 0.0 if self._started is None else time.perf_counter() - self._started
+        return self._earlier_seconds + running
+
+    def start(self) -> None:
+        """Start the clock."""
+        self._started = self._snapshot_at = self._shown_at = time.perf_counter()
+        self._sums = _LossSums()
+
+    def stop(self) -> None:
+        """Stop the clock."""
+        self._earlier_seconds = self.seconds
+        self._started = None
+
+    def restore(self, state: Mapping[str, Any], step: int) -> None:
+        """Go on from `state` as it was after ``step`` steps; drops what was recorded since."""
+        for name in self.state():
+            setattr(self, name, state[name])
+        self.rewind(step)
+        # Not in the checkpoint, so that equal trainings leave equal files.
+        self._earlier_seconds = max(
+            (line["seconds"] for line in self._run.read_metrics()), default=0.0
+        )
+
+    def rewind(self, step: int) -> None:
+        """Drop what metrics.jsonl says of steps after ``step``."""
+        self._run.rewind_metrics(step)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the record."""
+        return {
+            "best_step": self.best_step,
+            "best_score": self.best_score,
+            "held_out": self.held_out,
+        }
+
+    def count(self, loss: LossValue, n_images: int) -> None:
+        """Count a step."""
+        self._sums.add(loss, n_images)
+
+    def report(self, step: int, on_step: Callable[[StepReport], None] | None) -> None:
+        """Show progress, and write it down where it is due; reading the loss waits for a GPU.
+
+        Parameters
+        ----------
+        step
+            Steps done.
+        on_step
+            Called with what is shown; a few times per second at most.
+
+        Raises
+        ------
+        TrainingError
+            If the loss is infinite or not a number.
+        """
+        is_line = step % self._config.display_steps == 0 or step >= self._n_steps
+        if not is_line and (on_step is None or not self._is_report_due()):
+            return
+        report = self._step_report(step)
+        if on_step is not None:
+            on_step(report)
+        if is_line:
+            line = dataclasses.asdict(report)
+            self._run.append_metrics({name: line[name] for name in METRICS_FIELDS})
+            self._sums = _LossSums()
+
+    def score(self, step: int, held_out: float) -> bool:
+        """Write down a score on held-out images; returns whether it is the best so far."""
+        self.held_out = held_out
+        self._run.append_metrics({"step": step, "held_out": held_out, "seconds": self.seconds})
+        if self.best_score is not None and held_out <= self.best_score:
+            return False
+        self.best_step, self.best_score = step, held_out
+        return True
+
+    def is_look_due(self, step: int) -> bool:
+        """Whether the held-out images are to be looked at after ``step`` steps."""
+        interval = self._steps_per_epoch * self._config.validate_epochs
+        return step >= self._n_steps or step % interval == 0
+
+    def is_snapshot_due(self, step: int) -> bool:
+        """Whether a snapshot is to be made after ``step`` steps, before the end of the run."""
+        if step >= self._n_steps:
+            return False
+        if self._config.snapshot_steps:
+            return step % self._config.snapshot_steps == 0
+        # On a GPU an epoch of a small network is over before its snapshot is written.
+        has_rested = time.perf_counter() - self._snapshot_at >= SNAPSHOT_SECONDS
+        return has_rested and step % self._steps_per_epoch == 0
+
+    def snapshot_made(self) -> None:
+        """Remove snapshots that need not stay."""
+        if self._config.keep_snapshots:
+            for _, path in self._run.snapshots()[: -self._config.keep_snapshots]:
+                path.unlink()
+        self._snapshot_at = time.perf_counter()
+
+    def _is_report_due(self) -> bool:
+        now = time.perf_counter()
+        if now - self._shown_at < _REPORT_SECONDS:
+            return False
+        self._shown_at = now
+        return True
+
+    def _step_report(self, step: int) -> StepReport:
+        loss, active, images_per_second = self._sums.means()
+        if not math.isfinite(loss):
+            last = max((done for done, _ in self._run.snapshots()), default=0)
+            raise TrainingError(
+                f"the loss is {loss} at step {step}: lower --lr or set --clip-norm; "
+                f"snapshots up to step {last} are kept in {self._run.path}"
+            )
+        return StepReport(
+            step=step,
+            n_steps=self._n_steps,
+            epoch=(step - 1) // self._steps_per_epoch + 1,
+            loss=loss,
+            active=active,
+            learning_rate=self._learning_rate(step - 1),
+            images_per_second=images_per_second,
+            seconds=self.seconds,
+            held_out=self.held_out,
+        )
+
+
+class _LossSums:
+    """Running sums between two lines of metrics.jsonl, kept on the device until they are read."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self._loss: Tensor | float = 0.0
+        self._active: Tensor | float = 0.0
+        self._n_steps = 0
+        self._n_images = 0
+
+    def add(self, loss: LossValue, n_images: int) -> None:
+        """Count a step."""
+        self._loss = self._loss + loss.value.detach()
+        self._active = self._active + loss.active
+        self._n_steps += 1
+        self._n_images += n_images
+
+    def means(self) -> tuple[float, float, float]:
+        """Loss, active share, images per second."""
+        seconds = time.perf_counter() - self._start
+        n = max(1, self._n_steps)
+        return float(self._loss) / n, float(self._active) / n, self._n_images / max(seconds, 1e-9)
