@@ -445,7 +445,7 @@ def test_a_second_writer_is_turned_away_at_once(complete):
 
 def test_the_lock_holds_between_processes_and_dies_with_its_owner(half):
     script = (
-        "import sys; from bank_samples import *; from hashkit.bank.reader import BankWriter\n"
+        "import sys; from bank_samples import *; from hashkit.bank.writer import BankWriter\n"
         "header = make_header(source=make_source('first', 6))\n"
         "writer = BankWriter.resume(sys.argv[1], header)\n"
         "print('locked', flush=True); sys.stdin.read()"

@@ -28,7 +28,7 @@ TRAIN = (
 )
 SLOW_WRITES = """
 import time
-from hashkit.bank.reader import BankWriter
+from hashkit.bank.writer import BankWriter
 
 write = BankWriter.write
 

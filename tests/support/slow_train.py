@@ -17,10 +17,9 @@ import tempfile
 import traceback
 from pathlib import Path
 
+import pytest
 import torch
-from training_samples import TINY, digit_data, settings, trainer
-
-from hashkit.training.networks import NETWORKS
+from training_samples import TINY, add_network, digit_data, settings, trainer
 
 CONFIG = {"steps": 60, "snapshot_steps": 2, "display_steps": 2, "keep_snapshots": 3}
 
@@ -63,7 +62,7 @@ def fork_and_kill(path: Path, seconds: float | None) -> bool:
 def main() -> None:
     """Answer orders until there are no more."""
     torch.set_num_threads(1)
-    NETWORKS["tiny"] = TINY
+    add_network(pytest.MonkeyPatch(), "tiny", TINY)
     # What training and validating load is then there in every child: compiled kernels, too.
     with tempfile.TemporaryDirectory() as folder:
         trainer(settings(), digit_data(settings()), Path(folder) / "run").score_held_out()
