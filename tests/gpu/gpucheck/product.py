@@ -1,0 +1,32 @@
+"""What the check uses of hashkit without torch: every such import is here."""
+
+from __future__ import annotations
+
+from hashkit.bank import Bank, BankSource, hash_names
+from hashkit.codes import binarize
+from hashkit.codesets import CodeSet
+from hashkit.datasets.imageset import ImageSet, spread_rows
+from hashkit.datasets.protocols import make_split
+from hashkit.datasets.screening import load_pixels
+from hashkit.datasets.sets import default_input_size
+from hashkit.datasets.spec import DataSpec
+from hashkit.datasets.split import Split
+from hashkit.evaluation import expected_map
+from hashkit.runs import Run
+
+__all__ = [
+    "Bank",
+    "BankSource",
+    "CodeSet",
+    "DataSpec",
+    "ImageSet",
+    "Run",
+    "Split",
+    "binarize",
+    "default_input_size",
+    "expected_map",
+    "hash_names",
+    "load_pixels",
+    "make_split",
+    "spread_rows",
+]
