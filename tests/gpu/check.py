@@ -32,7 +32,6 @@ stops after five minutes of training, and before that when the time is over.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import signal
 import sys
 import time
@@ -95,13 +94,14 @@ def _run(settings: Settings, stages: Sequence[Stage], seconds: float, again: boo
               f"{kept}{': ' if reason else ''}{reason}", flush=True)  # fmt: skip
 
     was_interrupted = False
-    with contextlib.suppress(ValueError):  # not in the main thread: nobody sends it there
-        signal.signal(signal.SIGTERM, _interrupt)
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         run_stages(stages, settings, seconds=seconds, again=again, on_begin=begin, on_end=end)
     except KeyboardInterrupt:
         was_interrupted = True
         print("interrupted: what is done is kept", file=sys.stderr)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     result = _save(settings, outcomes, time.monotonic() - started)
     print(f"\n{summary_table(result)}\n{tables(result)}")
     print(f"{settings.out}: result.json, result.md")

@@ -115,22 +115,30 @@ def loop_round(
 
 
 def compare(
-    trainer: Trainer, bare: Bare, *, n_rounds: int, seconds: float, left: Callable[[], float]
+    trainer: Trainer,
+    bare: Bare,
+    *,
+    n_rounds: int,
+    n_least: int,
+    seconds: float,
+    left: Callable[[], float],
 ) -> dict[str, Any]:
     """Loop, bare step and bare passes in alternating rounds; medians in images per second.
 
     Parameters
     ----------
+    n_least
+        Steps of a round at least, and steps to warm up.
     seconds
         About how long a round is to take.
     left
         Seconds left; rounds end early when there are too few.
     """
-    bare.seconds(bare.step, 3)
-    bare.seconds(bare.passes, 3)
-    loop_round(trainer, 3)
-    one = bare.seconds(bare.step, 3) / 3
-    n_steps = max(3, min(200, round(seconds / one)))
+    bare.seconds(bare.step, n_least)
+    bare.seconds(bare.passes, n_least)
+    loop_round(trainer, n_least)
+    one = bare.seconds(bare.step, n_least) / n_least
+    n_steps = max(n_least, min(200, round(seconds / one)))
     rates: dict[str, list[float]] = {"loop": [], "bare": [], "passes": []}
     snapshots, batch = [], trainer.config.batch_size
     for number in range(n_rounds):

@@ -66,7 +66,7 @@ whole with its SHA-256 if that is there too:
     done
 
 The check takes the wheel of ONNX Runtime that is built for this Python and for torch's CUDA, and
-puts it before an installed one. The stage `prepare` lists the wheels that were passed over, and why.
+puts it before an installed one. The stage `prepare` lists what was passed over, and why.
 
 To write this page from a result:
 

@@ -58,6 +58,7 @@ def _measure(record: Record, settings: Settings, config: TrainConfig, data: Trai
         trainer,
         bare,
         n_rounds=2 if settings.is_small else 5,
+        n_least=2 if settings.is_small else 5,
         seconds=0.1 if settings.is_small else 0.6,
         left=record.left,
     )
