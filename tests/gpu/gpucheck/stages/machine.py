@@ -128,9 +128,10 @@ def _onnxruntime(record: Record, settings: Settings) -> None:
     import onnxruntime
 
     path = Path(onnxruntime.__file__)
+    is_of_wheel = str(path).startswith((settings.work, str(settings.work_path.resolve())))
     about = {
         "version": onnxruntime.__version__,
-        "file": str(path),
+        "file": str(path if is_of_wheel else Path(*path.parts[-3:])),
         "providers": onnxruntime.get_available_providers(),
         "device": onnxruntime.get_device(),
     }
@@ -147,10 +148,7 @@ def _onnxruntime(record: Record, settings: Settings) -> None:
         if row["outcome"] == "chosen" and row["wheel"].startswith("onnxruntime")
     ]
     if chosen:
-        comes_first = path.is_relative_to(settings.work_path.resolve()) or path.is_relative_to(
-            settings.work_path
-        )
-        record.check("the wheel's ONNX Runtime is the one that runs", comes_first, chosen[0])
+        record.check("the wheel's ONNX Runtime is the one that runs", is_of_wheel, chosen[0])
     if settings.device == "cuda":
         has_cuda = "CUDAExecutionProvider" in about["providers"]
         record.figure("onnxruntime_has_cuda", has_cuda)
