@@ -78,10 +78,7 @@ def test_the_machine_is_described(checked):
     assert figures["versions"].keys() >= {"torch", "numpy", "onnx"}
     assert "CPUExecutionProvider" in figures["onnxruntime"]["providers"]
     assert figures["onnxruntime"]["file"].endswith("onnxruntime/__init__.py")
-    assert (
-        figures["onnxruntime"]["version"] in figures["onnxruntime"]["build"]
-        or figures["onnxruntime"]["build"]
-    )
+    assert figures["onnxruntime"]["build"]
     assert figures["runtimes"]["onnxruntime on CPU"]["status"] == "ok"
     assert figures["missing"].get("tensorrt_libs") == "tensorrt"
 
@@ -95,6 +92,7 @@ def test_loop_and_bare_network_have_rates(checked, recipe, precision):
     low, high = figures["share_of_bare_range"]
     assert 0 < low <= figures["share_of_bare"] <= high
     assert figures["n_rounds"] == 2
+    assert figures["cudnn"].keys() == {"benchmark", "deterministic", "allow_tf32"}
     assert figures["milliseconds_per_step"] == pytest.approx(
         1000 * figures["batch_size"] / figures["images_per_second_loop"], rel=0.01
     )
@@ -238,7 +236,7 @@ def test_a_stage_that_raises_fails_alone(tmp_path, fake):
 def test_a_stage_that_hangs_or_dies_keeps_its_figures(tmp_path, fake):
     stages = [
         PREPARE,
-        fake("hangs", "record.figure('value', 1)\ntime.sleep(60)", limit=3),
+        fake("hangs", "record.figure('value', 1)\ntime.sleep(60)", limit=1),
         fake("dies", "record.figure('value', 2)\nos.kill(os.getpid(), 11)"),
         fake("leaves", "record.figure('value', 3)\nos._exit(3)"),
     ]
@@ -247,7 +245,7 @@ def test_a_stage_that_hangs_or_dies_keeps_its_figures(tmp_path, fake):
     assert time.monotonic() - started < 40
     assert checked.code == 1
     found = {name: stage["reason"] for name, stage in checked.stages.items()}
-    assert found["hangs"] == "killed: it ran past its limit of 3 s"
+    assert found["hangs"] == "killed: it ran past its limit of 4 s"
     assert found["dies"] == "it was ended by SIGSEGV"
     assert found["leaves"] == "it ended with exit code 3 and no outcome"
     assert [checked.figures(name) for name in ("hangs", "dies", "leaves")] == [

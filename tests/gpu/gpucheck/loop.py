@@ -26,13 +26,14 @@ class Bare:
     A step is forward (normalisation, network, heads), loss, backward, and the optimiser's step
     with its clipping if there is any, of a learner of the same settings: no data, no
     augmentation, no metrics. `passes` leaves out loss and optimiser: the sum of the logits is
-    what is differentiated.
+    what is differentiated. cuDNN is told what the loop tells it (``cudnn``).
     """
 
     def __init__(self, config: TrainConfig, data: TrainingData, device: torch.device) -> None:
         self.config, self.device = config, device
         self.learner = Learner.build(config, data).to(device)
         self.learner.train()
+        self.cudnn: dict[str, bool] = {}
         self.optimiser = build_optimiser(self.learner, config)
         draws = torch.Generator().manual_seed(0)
         shape = (config.batch_size, config.height, config.width, 3)
@@ -63,12 +64,13 @@ class Bare:
 
     def seconds(self, what: Callable[[], None], n_steps: int) -> float:
         """Seconds of so many of either."""
-        synchronise(self.device)
-        started = time.perf_counter()
-        for _ in range(n_steps):
-            what()
-        synchronise(self.device)
-        return time.perf_counter() - started
+        with torch.backends.cudnn.flags(enabled=True, **self.cudnn):
+            synchronise(self.device)
+            started = time.perf_counter()
+            for _ in range(n_steps):
+                what()
+            synchronise(self.device)
+            return time.perf_counter() - started
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         if self.config.precision == "fp32":
@@ -134,11 +136,15 @@ def compare(
     left
         Seconds left; rounds end early when there are too few.
     """
+    loop_round(trainer, n_least, lambda: bare.cudnn.update(_cudnn_settings()))
     bare.seconds(bare.step, n_least)
     bare.seconds(bare.passes, n_least)
-    loop_round(trainer, n_least)
     one = bare.seconds(bare.step, n_least) / n_least
     n_steps = max(n_least, min(200, round(seconds / one)))
+    per_epoch = trainer.order.steps_per_epoch
+    if n_steps >= per_epoch:  # whole epochs: the beginning of one costs the loop something
+        n_steps -= n_steps % per_epoch
+        loop_round(trainer, per_epoch - trainer.step % per_epoch)
     rates: dict[str, list[float]] = {"loop": [], "bare": [], "passes": []}
     snapshots, batch = [], trainer.config.batch_size
     for number in range(n_rounds):
@@ -164,7 +170,14 @@ def compare(
         "snapshot_seconds": round(statistics.median(snapshots), 4),
         "n_rounds": len(ratios),
         "n_steps": n_steps,
+        "cudnn": dict(bare.cudnn),
     }
+
+
+def _cudnn_settings() -> dict[str, bool]:
+    cudnn = torch.backends.cudnn
+    names = ("benchmark", "deterministic", "allow_tf32")
+    return {name: bool(getattr(cudnn, name)) for name in names}
 
 
 def count_waits(trainer: Trainer, n_steps: int) -> dict[str, Any]:

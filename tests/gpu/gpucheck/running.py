@@ -22,6 +22,9 @@ __all__ = ["Outcome", "Stage", "run_stages"]
 _KILL_MARGIN = 5.0
 """Seconds that a stage has between the end of its time and its kill, to write what it has."""
 
+_CPU_LIMITS = 4.0
+"""Times the limit of a GPU that a stage may take on a CPU."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
@@ -107,7 +110,9 @@ def run_stages(
             reason = f"{were_left}, and it needs {stage.least:.0f} s"
             outcome = Outcome(stage, _record("skipped", reason))
         else:
-            allowed = min(stage.limit, left)
+            # A CPU may be any one, with any other work; the time for all stages still holds.
+            limit = stage.limit * (_CPU_LIMITS if settings.is_small else 1)
+            allowed = min(limit, left)
             on_begin(stage, allowed)
             outcome = Outcome(stage, _run(stage, settings, path, allowed))
         outcomes.append(outcome)
