@@ -28,7 +28,7 @@ gpu-check:
 
 # The same check, small, without a GPU.
 gpu-check-cpu: $(STAMP)
-	$(BIN)/pytest -m gpu_check tests/gpu
+	$(BIN)/pytest -m gpu_check tests/gpu/test_check.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

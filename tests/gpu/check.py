@@ -71,12 +71,12 @@ def main(arguments: Sequence[str] | None = None, stages: Sequence[Stage] = STAGE
         weights=_absolute(options.weights),
         wheels=_absolute(options.wheels),
     )
-    # What the others need is prepared (or kept) in any case.
-    wanted = [stage for stage in stages if stage.name in names or stage.prepares]
-    return _run(settings, wanted, 60 * options.minutes, options.again)
+    return _run(settings, stages, names, 60 * options.minutes, options.again)
 
 
-def _run(settings: Settings, stages: Sequence[Stage], seconds: float, again: bool) -> int:
+def _run(
+    settings: Settings, stages: Sequence[Stage], names: Sequence[str], seconds: float, again: bool
+) -> int:
     started = time.monotonic()
     outcomes: list[Outcome] = []
     (Path(settings.out) / "failures.log").unlink(missing_ok=True)
@@ -96,7 +96,15 @@ def _run(settings: Settings, stages: Sequence[Stage], seconds: float, again: boo
     was_interrupted = False
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        run_stages(stages, settings, seconds=seconds, again=again, on_begin=begin, on_end=end)
+        run_stages(
+            stages,
+            settings,
+            seconds=seconds,
+            names=names,
+            again=again,
+            on_begin=begin,
+            on_end=end,
+        )
     except KeyboardInterrupt:
         was_interrupted = True
         print("interrupted: what is done is kept", file=sys.stderr)

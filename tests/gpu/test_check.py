@@ -134,7 +134,7 @@ def test_encoding_is_measured_in_both_profiles(checked, profile):
     # It is the same provider on both sides here.
     assert figures[f"{profile}_beside_cpu"]["n_flipped_bits"] <= 2
     assert figures[f"{profile}_beside_cpu"]["n_images"] == 300
-    assert set(figures[f"{profile}_equal_bits_by_batch_size"]) == {"1", "8", "64", "256", "1024"}
+    assert set(figures["exact_equal_bits_by_batch_size"]) == {"1", "8", "64", "256", "1024"}
     assert figures[f"{profile}_times_torch"] > 0
 
 
@@ -282,6 +282,9 @@ def test_stages_by_name_and_unknown_ones(tmp_path, fake, capsys):
     stages = [PREPARE, fake("one", GOOD), fake("two", GOOD)]
     checked = run_check(tmp_path / "out", "--stages", "two", stages=stages)
     assert list(checked.stages) == ["prepare", "two"]
+    after = run_check(tmp_path / "out", "--stages", "one", stages=stages)
+    assert list(after.stages) == ["prepare", "one", "two"]
+    assert after.figures("two") == checked.figures("two")
     assert check.main(["--out", str(tmp_path / "out"), "--stages", "three"], stages) == 2
     assert "unknown stage three; known: prepare, one, two" in capsys.readouterr().err
 
@@ -299,7 +302,12 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
         process.communicate(timeout=60)
     assert process.returncode == 130
     result = json.loads((out / "result.json").read_text())
-    assert [stage["name"] for stage in result["stages"]] == ["prepare", "machine"]
+    found = {stage["name"]: (stage["status"], stage["reason"]) for stage in result["stages"]}
+    assert found == {
+        "prepare": ("ok", ""),
+        "machine": ("ok", ""),
+        "speed-pretrained": ("failed", "interrupted"),
+    }
 
 
 def test_wheels_and_an_archive_of_images_are_laid_out(tmp_path, fake):

