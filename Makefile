@@ -6,7 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TYPES := .cache/types
 
-.PHONY: demo test test-all lint types format bench web-runtime clean clean-kernels
+# For `make gpu-check ARGS='--data-root ... --wheels ...'`; see docs/gpu.md.
+ARGS ?=
+
+.PHONY: demo test test-all gpu-check gpu-check-cpu lint types format bench web-runtime clean clean-kernels
 
 demo: $(STAMP)
 	PATH="$(abspath $(BIN)):$$PATH" sh tests/demo.sh demo
@@ -17,7 +20,15 @@ test: $(STAMP)
 	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test-all: $(STAMP)
-	$(BIN)/pytest -m "slow or gpu or not slow"
+	$(BIN)/pytest -m "slow or gpu or gpu_check or not slow"
+
+# Everything on a GPU, with the machine's own Python: nothing is installed.
+gpu-check:
+	$(PYTHON) tests/gpu/check.py $(ARGS)
+
+# The same check, small, without a GPU.
+gpu-check-cpu: $(STAMP)
+	$(BIN)/pytest -m gpu_check tests/gpu/test_check.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

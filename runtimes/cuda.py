@@ -90,16 +90,25 @@ def built_version() -> str | None:
 def load_libraries() -> None:
     """Load CUDA's and cuDNN's libraries for ONNX Runtime.
 
-    A process that has imported torch has them already; without torch, ONNX Runtime finds those
-    of the ``nvidia-*`` wheels only if they are loaded beforehand.
+    A process that has imported a torch of the same CUDA has them already. In any other process
+    ONNX Runtime finds those of the ``nvidia-*`` wheels only if they are loaded beforehand.
     """
-    if "torch" in sys.modules or not hasattr(onnxruntime, "preload_dlls"):
+    if _torch_has_loaded_them() or not hasattr(onnxruntime, "preload_dlls"):
         return
     printed = io.StringIO()  # preload_dlls prints what it misses; stdout belongs to the caller
     with contextlib.redirect_stdout(printed):
         onnxruntime.preload_dlls()
     for line in printed.getvalue().splitlines():
         logger.debug("preload_dlls: %s", line)
+
+
+def _torch_has_loaded_them() -> bool:
+    """Whether torch is imported, and built for the CUDA of ONNX Runtime."""
+    of_torch = getattr(getattr(sys.modules.get("torch"), "version", None), "cuda", None)
+    built = built_version()
+    if not of_torch or not built:
+        return False
+    return str(of_torch).partition(".")[0] == built.partition(".")[0]
 
 
 def _tensorrt_library() -> str:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -270,6 +271,23 @@ def test_a_session_that_came_back_on_the_cpu_is_not_taken_for_cuda(
 def test_a_cpu_only_build_says_which_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     assert "install onnxruntime-gpu" in (cuda.why_no_cuda() or "")
+
+
+@pytest.mark.parametrize(
+    ("cuda_of_torch", "is_loaded"),
+    [("13.2", False), ("12.8", True), (None, True), ("no torch", True)],
+)
+def test_libraries_are_loaded_unless_a_torch_of_the_same_cuda_has_them(
+    monkeypatch: pytest.MonkeyPatch, cuda_of_torch: str | None, is_loaded: bool
+) -> None:
+    calls: list[bool] = []
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: calls.append(True), raising=False)
+    monkeypatch.setattr(cuda, "built_version", lambda: "13.0")
+    version = SimpleNamespace(cuda=cuda_of_torch)
+    torch = None if cuda_of_torch == "no torch" else SimpleNamespace(version=version)
+    monkeypatch.setitem(sys.modules, "torch", torch)  # type: ignore[arg-type]
+    cuda.load_libraries()
+    assert bool(calls) == is_loaded
 
 
 @pytest.mark.gpu

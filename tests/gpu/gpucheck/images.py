@@ -1,0 +1,72 @@
+"""The images that the stages train on, encode and search."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpucheck.product import DataSpec, ImageSet, Split, load_pixels, make_split, spread_rows
+from gpucheck.settings import Settings
+
+__all__ = ["image_files", "open_images", "real_pixels"]
+
+_N_CLASSES = 10
+_PER_CLASS = 60
+_SIDE = 16
+
+
+def open_images(settings: Settings) -> tuple[ImageSet, Split]:
+    """The image set, and what of it is for queries, training and the database."""
+    data = settings.environment()["data"]
+    if data["set"] == "cifar10":
+        return DataSpec("cifar10", data["root"], "cifar10-59k").open()
+    if data["set"] == "digits":
+        return DataSpec("digits").open()
+    images = _made_up()
+    return images, make_split(images, "per-class")
+
+
+def real_pixels(
+    settings: Settings, n_images: int, size: tuple[int, int], resize: str
+) -> NDArray[np.uint8]:
+    """Images of the database, spread evenly, as a model takes them; decoded once for all stages."""
+    path = settings.work_path / f"pixels-{n_images}-{size[0]}x{size[1]}-{resize}.npy"
+    if not path.is_file():
+        images, split = open_images(settings)
+        database = images.subset(split.database)
+        few = database.subset(spread_rows(len(database), n_images))
+        part = path.with_suffix(".part.npy")
+        np.save(part, load_pixels(few, size, resize).pixels)
+        part.replace(path)
+    return np.load(path)
+
+
+def image_files(settings: Settings, n_images: int) -> ImageSet:
+    """Images of the database as files; those of a set in memory are written as PNG files."""
+    images, split = open_images(settings)
+    rows = split.database[spread_rows(len(split.database), n_images)]
+    if images.root is not None:
+        return images.subset(rows)
+    from PIL import Image
+
+    folder = settings.work_path / "images" / images.name
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [f"{row:05d}.png" for row in rows]
+    for row, name in zip(rows, names, strict=True):
+        if not (folder / name).is_file():
+            Image.fromarray(images.pixels[row]).save(folder / name)
+    return ImageSet(name=images.name, names=names, root=Path(folder))
+
+
+def _made_up() -> ImageSet:
+    """A colour for each class, with noise: a set that can be learned without any file."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(_N_CLASSES), _PER_CLASS)
+    colours = rng.integers(40, 216, (_N_CLASSES, 1, 1, 3))
+    noise = rng.normal(0, 25, (len(labels), _SIDE, _SIDE, 3))
+    pixels = np.clip(colours[labels] + noise, 0, 255).astype(np.uint8)
+    names = [f"synthetic/{row:05d}" for row in range(len(labels))]
+    classes = tuple(map(str, range(_N_CLASSES)))
+    return ImageSet("synthetic", names, pixels=pixels, labels=labels, class_names=classes)

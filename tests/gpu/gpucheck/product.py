@@ -1,0 +1,34 @@
+"""What the check uses of hashkit without torch: every such import is here."""
+
+from __future__ import annotations
+
+from hashkit.bank.header import BankSource
+from hashkit.bank.names import hash_names
+from hashkit.bank.reader import Bank
+from hashkit.codes import binarize
+from hashkit.codesets import CodeSet
+from hashkit.datasets.imageset import ImageSet, spread_rows
+from hashkit.datasets.protocols import make_split
+from hashkit.datasets.screening import load_pixels
+from hashkit.datasets.sets import default_input_size
+from hashkit.datasets.split import Split
+from hashkit.evaluation.evaluator import expected_map
+from hashkit.runs.data_spec import DataSpec
+from hashkit.runs.run import Run
+
+__all__ = [
+    "Bank",
+    "BankSource",
+    "CodeSet",
+    "DataSpec",
+    "ImageSet",
+    "Run",
+    "Split",
+    "binarize",
+    "default_input_size",
+    "expected_map",
+    "hash_names",
+    "load_pixels",
+    "make_split",
+    "spread_rows",
+]

@@ -1,0 +1,12 @@
+"""The recipe ``pretrained``, at the size of its weights' own training."""
+
+from __future__ import annotations
+
+from gpucheck.record import Record
+from gpucheck.settings import Settings
+from gpucheck.stages.speed import measure
+
+
+def run(record: Record, settings: Settings) -> None:
+    """Measure it at 224 pixels."""
+    measure(record, settings, "pretrained", "32" if settings.is_small else "224")

@@ -1,0 +1,52 @@
+"""Trainers of the check: settings of a recipe, its data, a run folder."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import torch
+
+from gpucheck.images import open_images
+from gpucheck.product import Run, default_input_size
+from gpucheck.product_training import (
+    TrainConfig,
+    Trainer,
+    TrainingData,
+    choose_device,
+    make_config,
+    prepare_labelled,
+)
+from gpucheck.settings import Settings
+
+__all__ = ["config_of", "new_run", "new_trainer", "synchronise", "training_data"]
+
+
+def config_of(settings: Settings, changes: dict[str, Any], size: str | None = None) -> TrainConfig:
+    """Settings of a recipe with changes, for the images there are."""
+    images, _ = open_images(settings)
+    return make_config(changes, size, default_input_size(images))
+
+
+def training_data(settings: Settings, config: TrainConfig) -> TrainingData:
+    """The training images, decoded."""
+    images, split = open_images(settings)
+    return prepare_labelled(images.subset(split.training), config, protocol=split.protocol)[0]
+
+
+def new_run(settings: Settings, name: str) -> Run:
+    """A run folder without anything in it."""
+    folder = settings.work_path / "runs"
+    shutil.rmtree(folder / name, ignore_errors=True)
+    return Run.create(folder, name, {})
+
+
+def new_trainer(settings: Settings, config: TrainConfig, data: TrainingData, name: str) -> Trainer:
+    """A trainer on the device, in a new run folder."""
+    return Trainer(config, data, new_run(settings, name), choose_device(settings.device))
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for what a GPU still has to do."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
