@@ -27,7 +27,8 @@ __all__ = ["bare_rates", "beside", "equal_bits", "reference_answers"]
 
 def reference_answers(settings: Settings, model: Path, pixels: NDArray[np.uint8]) -> Answers:
     """Answers of ONNX Runtime on the CPU, which several stages compare with."""
-    path = settings.work_path / f"answers-{model.parent.name}-{len(pixels)}.npz"
+    data = settings.environment()["data"]["set"]
+    path = settings.work_path / f"answers-{model.parent.name}-{data}-{len(pixels)}.npz"
     if not path.is_file() or path.stat().st_mtime < model.stat().st_mtime:
         answers_of(Encoder.load(model, "cpu").run, [pixels], 64).save(path)
     return Answers.load(path)

@@ -32,7 +32,8 @@ def real_pixels(
     settings: Settings, n_images: int, size: tuple[int, int], resize: str
 ) -> NDArray[np.uint8]:
     """Images of the database, spread evenly, as a model takes them; decoded once for all stages."""
-    path = settings.work_path / f"pixels-{n_images}-{size[0]}x{size[1]}-{resize}.npy"
+    data = settings.environment()["data"]["set"]
+    path = settings.work_path / f"pixels-{data}-{n_images}-{size[0]}x{size[1]}-{resize}.npy"
     if not path.is_file():
         images, split = open_images(settings)
         database = images.subset(split.database)

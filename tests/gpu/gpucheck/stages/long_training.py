@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from gpucheck.images import open_images
-from gpucheck.product import CodeSet, ImageSet, binarize, expected_map, load_pixels
+from gpucheck.product import CodeSet, ImageSet, binarize, expected_map, load_pixels, spread_rows
 from gpucheck.product_training import TrainConfig, Trainer, load_model
 from gpucheck.record import Record
 from gpucheck.settings import Settings
@@ -35,7 +35,8 @@ def run(record: Record, settings: Settings) -> None:
     trainer = new_trainer(settings, config, training_data(settings, config), "long")
     judge = _Judge(settings, config)
     judge.scores(trainer)  # compiles what ranks, and chooses the GPU's kernels
-    looks: list[float] = [0.5, 1] if settings.is_small else list(_LOOKS)
+    epochs = trainer.n_steps / trainer.order.steps_per_epoch
+    looks = [epochs / 2, epochs] if settings.is_small else list(_LOOKS)
     curve: list[dict[str, Any]] = []
     seconds, has_time = 0.0, True
     for epoch in looks:
@@ -59,7 +60,7 @@ def _config(settings: Settings) -> TrainConfig:
         "precision": "bf16",
     }
     if settings.is_small:
-        changes |= {"lengths": (12, 48), "epochs": 1.0, "batch_size": 16, "precision": "fp32"}
+        changes |= {"lengths": (12, 48), "steps": 90, "batch_size": 16, "precision": "fp32"}
     return config_of(settings, changes)
 
 
@@ -126,10 +127,13 @@ class _Judge:
         images, split = open_images(settings)
         self.is_cifar = images.name == "cifar10"
         self._config = config
+        rows = split.database
+        if settings.is_small:
+            rows = rows[spread_rows(len(rows), 2000)]
         self._queries = self._load(images.subset(split.queries))
-        self._database = self._load(images.subset(split.database))
+        self._database = self._load(images.subset(rows))
         self._query_labels = images.labels[split.queries]
-        self._labels = images.labels[split.database]
+        self._labels = images.labels[rows]
         self.largest_class = float(np.bincount(self._labels).max() / len(self._labels))
         self._device = torch.device(settings.device)
 
