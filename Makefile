@@ -5,60 +5,75 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TYPES := .cache/types
+PACKAGE := .cache/package
+EXTRAS := train,dev,docs
 
 # For `make gpu-check ARGS='--data-root ... --wheels ...'`; see docs/gpu.md.
 ARGS ?=
 
-.PHONY: demo test test-all gpu-check gpu-check-cpu lint types format bench web-runtime clean clean-kernels
+.PHONY: help demo test test-all gpu-check gpu-check-cpu coverage lint types format docs bench
+.PHONY: web-runtime clean clean-kernels
 
-demo: $(STAMP)
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(STAMP)  ## train, export, encode, evaluate and search on real digits, in demo/
 	PATH="$(abspath $(BIN)):$$PATH" sh tests/demo.sh demo
 
 # A file's tests stay in one process, where they share what is costly to make. Files come in their
 # own order: of few tests, which xdist would leave to the end, some are the longest.
-test: $(STAMP)
-	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+test: $(STAMP)  ## run the fast tests, and measure what they cover
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --cov --cov-report=
 
-test-all: $(STAMP)
+test-all: $(STAMP)  ## run all tests, the slow ones and those for a GPU too
 	$(BIN)/pytest -m "slow or gpu or gpu_check or not slow"
 
-# Everything on a GPU, with the machine's own Python: nothing is installed.
-gpu-check:
+# With the machine's own Python: nothing is installed.
+gpu-check:  ## check and measure everything on a GPU, see docs/gpu.md
 	$(PYTHON) tests/gpu/check.py $(ARGS)
 
-# The same check, small, without a GPU.
-gpu-check-cpu: $(STAMP)
+gpu-check-cpu: $(STAMP)  ## the same check, small, on the CPU
 	$(BIN)/pytest -m gpu_check tests/gpu/test_check.py
 
-lint: $(STAMP)
+coverage: $(STAMP)  ## show what the last `make test` left out, by file
+	$(BIN)/coverage report --show-missing
+
+lint: $(STAMP)  ## check style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: $(STAMP)
+format: $(STAMP)  ## fix style and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 # mypy cannot see folders that pyproject.toml maps to other names, so it reads an installed copy.
-types: $(STAMP)
+types: $(STAMP)  ## check types
 	rm -rf $(TYPES) build
 	$(BIN)/pip install --quiet --no-deps --target $(TYPES) .
 	MYPYPATH=$(TYPES) $(BIN)/mypy -p hashkit
 
-bench: $(STAMP)
+# The reference is read from the folders under their import names, which links give them.
+docs: $(STAMP)  ## build the documentation into site/, without a network
+	rm -rf $(PACKAGE)
+	mkdir -p $(PACKAGE)/hashkit
+	ln -s $(abspath toolkit)/* $(abspath exporters runtimes datasets) $(PACKAGE)/hashkit
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+bench: $(STAMP)  ## run every benchmark
 	for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	touch $@
 
-# For `hashkit export --web` and the tests marked `browser`; the version is package.json's.
-web-runtime:
+# The version is package.json's.
+web-runtime:  ## fetch onnxruntime-web, for `hashkit export --web` and the tests marked `browser`
 	npm install --ignore-scripts --no-package-lock --no-audit --no-fund
 
 # Compiled kernels are renewed when their own file changes, not when one that they call does.
-clean-kernels:
+clean-kernels:  ## forget compiled kernels, after a change to one that others call
 	rm -f toolkit/kernels/__pycache__/*.nb?
 
-clean:
-	rm -rf $(VENV) .cache build demo node_modules *.egg-info
+clean:  ## remove everything that was made here
+	rm -rf $(VENV) .cache build demo site node_modules *.egg-info

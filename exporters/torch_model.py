@@ -88,7 +88,7 @@ def run_module(
 def why_no_torch() -> str | None:
     """Why checkpoints cannot be run here, and what installs it; None if nothing speaks against."""
     for package in ("torch", "safetensors"):
-        reason = why_no_package(package, "'hashkit-retrieval[train]'")
+        reason = why_no_package(package, "train")
         if reason is not None:
             return reason
     return None

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.codes import binarize
+from hashkit.distribution import install_command
 from hashkit.errors import HashkitError
 from hashkit.runtimes.protocol import RUNTIMES, Runtime, open_runtime
 from hashkit.runtimes.settings import RuntimeSettings
@@ -125,9 +126,7 @@ def _check_builds() -> Iterator[Check]:
     elif found:
         yield Check("builds of ONNX Runtime", "ok", detail)
     else:
-        yield Check(
-            "builds of ONNX Runtime", "absent", "none is installed", "pip install hashkit-retrieval"
-        )
+        yield Check("builds of ONNX Runtime", "absent", "none is installed", install_command())
 
 
 def _check_cuda(name: str) -> Check:

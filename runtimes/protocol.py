@@ -11,6 +11,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hashkit.distribution import install_command
 from hashkit.errors import ConfigError, DeviceError
 from hashkit.manifest import Manifest
 from hashkit.runtimes.settings import RuntimeSettings
@@ -139,7 +140,7 @@ def _open_reference(path: Path, settings: RuntimeSettings) -> Runtime:
 
 
 def _why_no_onnxruntime() -> str | None:
-    return why_no_package("onnxruntime", "hashkit-retrieval")
+    return why_no_package("onnxruntime")
 
 
 def _why_no_tensorrt() -> str | None:
@@ -152,20 +153,23 @@ def _why_no_tensorrt() -> str | None:
 
 
 def _why_no_openvino() -> str | None:
-    return why_no_package("openvino", "'hashkit-retrieval[openvino]'")
+    return why_no_package("openvino", "openvino")
 
 
 def _why_no_onnx() -> str | None:
-    return why_no_package("onnx", "'hashkit-retrieval[train]'")
+    return why_no_package("onnx", "train")
 
 
-def why_no_package(package: str, requirement: str) -> str | None:
-    """Why a package cannot be imported, and the command that installs it; None if it can be."""
+def why_no_package(package: str, extra: str | None = None) -> str | None:
+    """Why a package cannot be imported, and the command that installs it; None if it can be.
+
+    ``extra`` is the extra that brings it; None if the base install does.
+    """
     try:
         is_there = importlib.util.find_spec(package) is not None
     except (ImportError, ValueError):
         is_there = False
-    return None if is_there else f"{package} is not installed: pip install {requirement}"
+    return None if is_there else f"{package} is not installed: {install_command(extra)}"
 
 
 RUNTIMES: Final[dict[str, RuntimeKind]] = {

@@ -78,5 +78,6 @@ def test_a_missing_extra_is_an_import_error_that_installs_it():
     error = MissingExtraError("torch", "train", "hashkit train")
     assert isinstance(error, ImportError)
     assert str(error) == (
-        "hashkit train needs torch, which is not installed: pip install 'hashkit-retrieval[train]'"
+        "hashkit train needs torch, which is not installed: "
+        "pip install '.[train]' (in a clone of hashkit)"
     )

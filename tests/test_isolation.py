@@ -113,7 +113,9 @@ def test_the_doctor_runs_on_a_base_install(place):
     assert document["ok"] is True
     assert checks["onnxruntime on CPU"]["status"] == "ok"
     assert checks["openvino on CPU"]["status"] == "absent"
-    assert checks["openvino on CPU"]["remedy"] == "pip install 'hashkit-retrieval[openvino]'"
+    assert (
+        checks["openvino on CPU"]["remedy"] == "pip install '.[openvino]' (in a clone of hashkit)"
+    )
     assert checks["reference on CPU"]["status"] == "absent"
 
 
@@ -122,7 +124,7 @@ def test_the_doctor_runs_without_onnx_runtime(place):
     checks = {check["name"]: check for check in document["checks"]}
     assert checks["onnxruntime on CPU"]["status"] == "absent"
     assert checks["onnxruntime on CUDA"]["status"] == "absent"
-    assert checks["onnxruntime on CPU"]["remedy"] == "pip install hashkit-retrieval"
+    assert checks["onnxruntime on CPU"]["remedy"] == "pip install . (in a clone of hashkit)"
 
 
 def test_models_are_measured_on_a_base_install(place, tmp_path, monkeypatch):
@@ -137,7 +139,7 @@ def test_models_are_measured_on_a_base_install(place, tmp_path, monkeypatch):
     assert rows["onnxruntime"]["status"] == "ok"
     assert rows["onnxruntime"]["agreement"]["map"] is not None
     assert rows["openvino"]["status"] == "absent"
-    assert rows["openvino"]["detail"].endswith("pip install 'hashkit-retrieval[openvino]'")
+    assert rows["openvino"]["detail"].endswith("pip install '.[openvino]' (in a clone of hashkit)")
     assert rows["reference"]["status"] == "absent"
     assert python("import torch", tmp_path).stderr.endswith("(blocked)\n"), "nothing was blocked"
 
@@ -157,7 +159,7 @@ def test_what_needs_an_extra_says_how_to_install_it(place, line, package):
     last = ended.stderr.splitlines()[-1]
     assert last.startswith("error: ")
     assert f"needs {package}, which is not installed" in last
-    assert last.endswith("pip install 'hashkit-retrieval[train]'")
+    assert last.endswith("pip install '.[train]' (in a clone of hashkit)")
     assert "Traceback" not in ended.stderr
 
 

@@ -29,6 +29,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from hashkit.distribution import install_command
+
 __all__ = [
     "BankError",
     "BankLockedError",
@@ -154,6 +156,5 @@ class MissingExtraError(HashkitError, ImportError):
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
-            f"{purpose} needs {package}, which is not installed: "
-            f"pip install 'hashkit-retrieval[{extra}]'"
+            f"{purpose} needs {package}, which is not installed: {install_command(extra)}"
         )

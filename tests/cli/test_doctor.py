@@ -169,7 +169,7 @@ def test_extras_are_read_from_the_distribution(monkeypatch):
     assert first == Check("extra a", "ok", f"numpy {np.__version__}")
     assert (second.name, second.status) == ("extra b", "absent")
     assert second.detail == "nothing-here not installed"
-    assert second.remedy == "pip install 'some-name[b]'"
+    assert second.remedy == "pip install '.[b]' (in a clone of hashkit)"
 
 
 def test_a_copy_that_is_not_installed_has_no_extras():

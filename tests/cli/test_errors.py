@@ -430,7 +430,7 @@ def test_a_missing_extra_is_one_line_that_installs_it():
         require("no_such_package", "train", "hashkit train")
     assert str(caught.value) == (
         "hashkit train needs no_such_package, which is not installed: "
-        "pip install 'hashkit-retrieval[train]'"
+        "pip install '.[train]' (in a clone of hashkit)"
     )
     require("json", "train", "hashkit train")
 

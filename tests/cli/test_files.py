@@ -109,7 +109,7 @@ def test_a_missing_extra_is_one_line(bank):
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ended.returncode == 1
     needs = "error: a Parquet file needs pyarrow, which is not installed: "
-    assert ended.stderr == f"{needs}pip install 'hashkit-retrieval[parquet]'\n"
+    assert ended.stderr == f"{needs}pip install '.[parquet]' (in a clone of hashkit)\n"
 
 
 # delete

@@ -112,46 +112,6 @@ def test_the_page_has_a_section_for_each_command_and_no_other():
     assert re.findall(r"^## hashkit (\S+)$", PAGE, re.MULTILINE) == list(COMMANDS)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_the_page_lists_exactly_the_options_there_are(command):
-    rows = [line for line in section(command).splitlines() if line.startswith("| `--")]
-    listed = [flag for row in rows for flag in re.findall(r"`(--[\w-]+)", row.split(" | ")[0])]
-    assert sorted(listed) == sorted(flags(command))
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_the_page_gives_the_defaults_there_are(command):
-    """Where the command line has a plain default, the row of the page has it too."""
-    rows = {
-        flag: row
-        for row in section(command).splitlines()
-        if row.startswith("| `--")
-        for flag in re.findall(r"`(--[\w-]+)", row.split(" | ")[0])
-    }
-    settings = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
-    for option in options(command):
-        default = option.default
-        if command == "train" and option.name in settings:
-            default = settings[option.name]
-        if default in (None, "", False) or callable(default):
-            continue
-        if isinstance(default, tuple):
-            default = ",".join(map(str, default))
-        if default is True:
-            default = "yes"
-        cells = [cell.strip().strip("`") for cell in rows[option.opts[0]].split("|")]
-        assert f"{default:g}" in cells if isinstance(default, float) else str(default) in cells, (
-            option.opts
-        )
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_the_page_names_the_arguments(command):
-    for param in COMMANDS[command].params:
-        if param.param_type_name == "argument":
-            assert f"`{param.name.upper()}`" in section(command)
-
-
 def test_every_example_of_the_page_parses():
     lines = shell_lines(PAGE)
     assert len(lines) > 15

@@ -56,7 +56,7 @@ def test_openvino_is_refused_or_used_but_never_replaced(
         importlib.util, "find_spec", lambda name: None if name == "openvino" else find_spec(name)
     )
     line = fail(encode(place, tmp_path / "b.h5", "--runtime openvino"))
-    assert line.endswith("pip install 'hashkit-retrieval[openvino]'")
+    assert line.endswith("pip install '.[openvino]' (in a clone of hashkit)")
     assert not (tmp_path / "b.h5").exists()
 
 

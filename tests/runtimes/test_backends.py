@@ -184,7 +184,7 @@ def test_a_missing_package_is_named_with_its_command(
         open_runtime(path, settings(name))
     assert str(caught.value) == (
         f"the runtime {name} cannot be had: {package} is not installed: "
-        f"pip install 'hashkit-retrieval[{extra}]'"
+        f"pip install '.[{extra}]' (in a clone of hashkit)"
     )
 
 

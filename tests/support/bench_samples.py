@@ -32,7 +32,7 @@ SETTINGS = BenchSettings((1, 4), n_starts=2, n_slow_images=5)
 NO_DRIVER = Outcome("absent", None, "there is no NVIDIA driver")
 NO_GPU = {(name, "cuda"): NO_DRIVER for name in ("onnxruntime", "onnxruntime-tensorrt")}
 NO_OPENVINO = Outcome(
-    "absent", None, "openvino is not installed: pip install 'hashkit-retrieval[openvino]'"
+    "absent", None, "openvino is not installed: pip install '.[openvino]' (in a clone of hashkit)"
 )
 
 

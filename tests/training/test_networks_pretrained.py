@@ -237,7 +237,7 @@ def test_missing_library_is_one_line_that_installs_it(monkeypatch, name, package
         return real_import(module, *rest, **options)
 
     monkeypatch.setattr(builtins, "__import__", without_package)
-    with pytest.raises(MissingExtraError, match=r"hashkit-retrieval\[pretrained\]'$") as e:
+    with pytest.raises(MissingExtraError, match=r"'\.\[pretrained\]' \(in a clone.*\)$") as e:
         build(name, pretrained=True)
     assert package.replace("_", "-") in str(e.value)
     assert is_one_line(e)

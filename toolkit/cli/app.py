@@ -23,6 +23,7 @@ from hashkit.cli import (
     train,
 )
 from hashkit.cli.console import INTERRUPTED, note
+from hashkit.distribution import install_command
 from hashkit.errors import HashkitError
 
 __all__ = ["app", "run"]
@@ -43,7 +44,7 @@ class _Commands(TyperGroup):
                 raise
             _fail(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
         except ModuleNotFoundError as error:
-            _fail(f"{error.name} is not installed: pip install hashkit-retrieval brings it")
+            _fail(f"{error.name} is not installed: {install_command()}")
         except KeyboardInterrupt:
             note("interrupted; what was done is kept, and the same command goes on from there")
             raise typer.Exit(INTERRUPTED) from None

@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from hashkit.distribution import DISTRIBUTION
 from hashkit.errors import CheckpointError, ConfigError, ModelError
 from hashkit.files import written_whole
 from hashkit.manifest import Manifest
@@ -177,7 +178,7 @@ def weights_sha256(tensors: Mapping[str, Tensor]) -> str:
 def library_versions() -> dict[str, str]:
     """Versions of what makes a model."""
     return {
-        "hashkit": version("hashkit-retrieval"),
+        "hashkit": version(DISTRIBUTION),
         "numpy": np.__version__,
         "python": platform.python_version(),
         "torch": str(torch.__version__),

@@ -11,16 +11,16 @@ from importlib import metadata
 from typing import Final
 
 from hashkit._version import __version__
+from hashkit.distribution import DISTRIBUTION, install_command
 from hashkit.runtimes.health import Check, check_runtimes, installed_version
 from hashkit.threads import available_cpus, cpu_affinity, cpu_quota
 
 __all__ = ["check_extras", "check_installation", "check_packages", "check_threads"]
 
-_DISTRIBUTION: Final = "hashkit-retrieval"
 _PACKAGES: Final = {"numpy": "numpy", "numba": "numba", "h5py": "h5py", "pillow": "PIL"}
 """What every command needs that runs compiled code: distribution and import."""
 
-_NOT_FOR_USERS: Final = frozenset({"dev"})
+_NOT_FOR_USERS: Final = frozenset({"dev", "docs"})
 
 
 def check_installation() -> list[Check]:
@@ -57,13 +57,13 @@ def check_threads() -> Check:
     return Check("threads", "ok", f"{available_cpus()} ({', '.join(limits)})")
 
 
-def check_extras(distribution: str = _DISTRIBUTION) -> Iterator[Check]:
+def check_extras(distribution: str = DISTRIBUTION) -> Iterator[Check]:
     """What each extra of a distribution brings and whether it is there; nothing is imported."""
     try:
         requirements = metadata.requires(distribution) or []
     except metadata.PackageNotFoundError:
         yield Check(
-            "extras", "absent", f"{distribution} is not installed as a package", "pip install ."
+            "extras", "absent", f"{distribution} is not installed as a package", install_command()
         )
         return
     extras: dict[str, list[str]] = {}
@@ -73,11 +73,11 @@ def check_extras(distribution: str = _DISTRIBUTION) -> Iterator[Check]:
         if name and extra and extra[1] not in _NOT_FOR_USERS:
             extras.setdefault(extra[1], []).append(name[0])
     for extra_name, names in extras.items():
-        yield _extra(distribution, extra_name, {name: installed_version(name) for name in names})
+        yield _extra(extra_name, {name: installed_version(name) for name in names})
 
 
-def _extra(distribution: str, extra: str, versions: Mapping[str, str | None]) -> Check:
-    title, remedy = f"extra {extra}", f"pip install '{distribution}[{extra}]'"
+def _extra(extra: str, versions: Mapping[str, str | None]) -> Check:
+    title, remedy = f"extra {extra}", install_command(extra)
     missing = [name for name, version in versions.items() if version is None]
     if missing:
         return Check(title, "absent", f"{', '.join(missing)} not installed", remedy)
