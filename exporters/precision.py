@@ -269,5 +269,5 @@ def _refuse(target: Path, found: Agreement, excesses: list[str], allow_loss: boo
     if excesses and not allow_loss:
         raise ParityError(
             f"{target} was not written, for it loses too much: {'; '.join(excesses)}. "
-            "--allow-loss writes it all the same"
+            "`allow_loss=True` writes it all the same"
         )

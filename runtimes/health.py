@@ -90,7 +90,7 @@ def check_runtime(name: str, device: str) -> Check:
         return _not_loaded(title, name, error)
     detail = f"{runtime.name}, {runtime.provider}, {runtime.precision}"
     if wrong:
-        return Check(title, "broken", f"{detail}: {wrong}", f"do not use --runtime {name} here")
+        return Check(title, "broken", f"{detail}: {wrong}", f"do not use the runtime {name} here")
     return Check(title, "ok", detail)
 
 

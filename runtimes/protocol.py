@@ -101,7 +101,7 @@ def open_runtime(path: Path, settings: RuntimeSettings) -> Runtime:
     if settings.device not in ("auto", *kind.devices):
         raise DeviceError(
             f"the runtime {name} runs on {' or '.join(kind.devices)}, but {settings.device} was "
-            f"asked for; use --device {kind.devices[0]}, or --runtime onnxruntime"
+            f'asked for; use `device="{kind.devices[0]}"`, or `runtime="onnxruntime"`'
         )
     reason = kind.why_absent()
     if reason is not None:
@@ -174,7 +174,7 @@ def why_no_package(package: str, extra: str | None = None) -> str | None:
 
 RUNTIMES: Final[dict[str, RuntimeKind]] = {
     "onnxruntime": RuntimeKind(
-        "ONNX Runtime on CUDA or the CPU, as --device says.",
+        "ONNX Runtime on CUDA or the CPU, as `device` says.",
         _open_onnxruntime,
         _why_no_onnxruntime,
         ("cpu", "cuda"),

@@ -22,7 +22,8 @@
     |-- DeviceError            a device that was asked for and is not there
     `-- MissingExtraError      an optional dependency that is not installed (also an ImportError)
 
-A message is one line: what was expected, what was found, how to mend it.
+A message is one line: what was expected, what was found, how to fix it. It gives the arguments of
+Python as code, `` `overwrite=True` `` or `` `seed` ``; the command line prints their flags.
 """
 
 from __future__ import annotations

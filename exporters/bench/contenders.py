@@ -182,7 +182,9 @@ def _torch(first: Candidate, wanted: Wanted, checkpoint: Path | None) -> Iterato
     """The checkpoint: where it is asked for, or where nothing keeps it from running."""
     is_named = wanted.runtimes is not None and TORCH in wanted.runtimes
     if is_named and checkpoint is None:
-        raise ConfigError("the row torch needs a checkpoint: name a run that has one with --run")
+        raise ConfigError(
+            "the row torch needs a checkpoint: name a run that has one with `run=...`"
+        )
     is_wanted = is_named or (
         wanted.runtimes is None
         and wanted.device != "cuda"

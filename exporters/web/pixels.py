@@ -26,7 +26,7 @@ def check_rule(manifest: Manifest) -> None:
     if rule not in WHOLE_RULES:
         raise ConfigError(
             f"browsers decode a JPEG file whole, but this model's resize rule is {rule}; a search "
-            f"page needs a model that was trained with --resize {rule.removesuffix(REDUCED)}"
+            f'page needs a model that was trained with `resize="{rule.removesuffix(REDUCED)}"`'
         )
 
 

@@ -80,8 +80,8 @@ def find_runtime(path: Path | None = None) -> Path:
             )
     where = f"in {path}" if path is not None else "in node_modules/"
     raise ConfigError(
-        f"--web needs the npm package onnxruntime-web {RUNTIME_VERSION}, which is not {where}: "
-        f"`{_INSTALL}` puts it there, or name its folder with --web-runtime"
+        f"a search page needs the npm package onnxruntime-web {RUNTIME_VERSION}, which is not "
+        f"{where}: `{_INSTALL}` puts it there, or name its folder with `web_runtime=...`"
     )
 
 

@@ -205,7 +205,7 @@ def test_a_link_stays_a_link(tmp_path, complete):
 
 
 def test_an_existing_file_needs_overwrite(complete):
-    with pytest.raises(BankError, match=r"--resume.*--append.*--overwrite"):
+    with pytest.raises(BankError, match=r"BankWriter.resume.*BankWriter.append.*`overwrite=True`"):
         create(complete)
     assert_holds(complete, range(6), is_complete=True)
     create(complete, overwrite=True).close()

@@ -129,7 +129,7 @@ def test_models_by_name_are_compared_on_images_or_noise(run: Run, stand_in: Stan
     noise = succeed(f"{line} --random").json
     assert (noise["images"]["n_queries"], noise["images"]["n_database"]) == (5, 9)
     assert noise["images"]["is_random"] is True
-    assert fail(line).endswith("--images FOLDER, or --random for noise")
+    assert fail(line).endswith("name images with --images, or take noise with --random")
     refused = hashkit(f"{line} --random --min-map 0.5")
     assert refused.exit_code == 1
     assert refused.stderr.splitlines()[-1].endswith("needs labels, and random pixels have none")

@@ -163,7 +163,7 @@ def test_cuda_that_is_not_there_is_not_replaced(model):
         ("train --bits 12,12", "different numbers"),
         ("train --bits many", "numbers separated by commas"),
         ("train --freeze 99 --recipe paper", "freeze must be at most 4"),
-        ("train --lr 0", "learning_rate must be above 0"),
+        ("train --lr 0", "--lr must be above 0"),
         ("train --size 8x", "--size must be pixels"),
         ("train --size 4", "height must be between"),
         ("train --milestones 0.5,x", "--milestones must be numbers"),

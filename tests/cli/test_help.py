@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from cli_samples import COMMANDS, check_parses, shell_lines, succeed
 
+from hashkit.cli.flags import FLAGS
 from hashkit.runs.config import TrainConfig
-from hashkit.workflow.settings import FLAGS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
 

@@ -9,6 +9,7 @@ import typer
 from cli_samples import shell_lines
 
 from hashkit.cli.app import app
+from hashkit.cli.train_options import read_settings
 from hashkit.runs.config import MAX_BATCH_SIZE, MIN_INPUT_SIZE, TrainConfig
 from hashkit.training.augment import AUGMENTATIONS, choose_augmentation
 from hashkit.training.data import MEMORY_LIMIT_BYTES
@@ -63,7 +64,7 @@ def test_the_solver_of_caffe_dnnh_is_what_its_page_says():
     page = (DOCS / "caffe-dnnh.md").read_text(encoding="utf-8")
     (line,) = (line for line in shell_lines(page) if "--steps 100000" in line)
     names = {field.name for field in dataclasses.fields(TrainConfig)}
-    given = {key: value for key, value in options_of(line).items() if key in names}
+    given = read_settings({k: v for k, v in options_of(line).items() if k in names})
     config = make_config(given, None, (32, 32))
     assert (config.network, config.loss, config.optimiser) == ("dnnh-caffe", "triplet", "sgd")
     assert (config.calibrate, config.standardise, config.nesterov) == (False, False, False)

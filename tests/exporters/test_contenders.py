@@ -70,7 +70,7 @@ def test_torch_is_a_row_of_runs_with_a_checkpoint(
     assert "torch" not in {one.runtime for one in contenders(known, Wanted(), checkpoint)}
     named = contenders(known, Wanted(("torch",)), checkpoint)
     assert names(named) == [("onnxruntime", "cpu", "fp32"), ("torch", "cpu", "fp32")]
-    with pytest.raises(ConfigError, match=r"torch needs a checkpoint: name a run .* --run"):
+    with pytest.raises(ConfigError, match=r"needs a checkpoint: name a run .* `run=...`"):
         contenders(known, Wanted(("torch",)))
 
 

@@ -198,7 +198,9 @@ def test_what_loses_too_much_is_refused_and_no_file_is_left(
     if existing:
         path.write_bytes(existing)
     arguments = {"calibration": PHOTOS[60:], "sample": PHOTO_SAMPLE, "tolerance": STRICT}
-    with pytest.raises(ParityError, match=r"million bits flipped \(0 allowed\).*--allow-loss") as c:
+    with pytest.raises(
+        ParityError, match=r"million bits flipped \(0 allowed\).*`allow_loss=True`"
+    ) as c:
         export_precision(source, path, "int8", **arguments)
     assert "\n" not in str(c.value)
     left = {file.name: file.read_bytes() for file in tmp_path.iterdir()}

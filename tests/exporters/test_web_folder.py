@@ -196,7 +196,7 @@ def test_a_model_whose_pixels_no_browser_makes_is_refused(place, runtime):
     metadata = Manifest(12, 8, 8, resize="stretch-bicubic-reduced").to_metadata()
     linear_model(model, n_bits=12, height=8, width=8, metadata=metadata)
     succeed(f"encode {place}/photos --model {model} --out {place}/made.h5 --overwrite")
-    with pytest.raises(ConfigError, match=r"stretch-bicubic-reduced; .* --resize stretch-bicubic$"):
+    with pytest.raises(ConfigError, match=r'bicubic-reduced; .* `resize="stretch-bicubic"`$'):
         export(place, runtime)
     assert not (place / "site").exists()
 
@@ -249,7 +249,7 @@ def test_a_missing_runtime_is_one_line_that_mends_it(tmp_path):
         ConfigError, match=f"npm install onnxruntime-web@{RUNTIME_VERSION}"
     ) as caught:
         find_runtime(tmp_path)
-    assert "--web-runtime" in str(caught.value)
+    assert "`web_runtime=...`" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -132,7 +132,7 @@ class Failing(Sequence[str]):
 def test_an_existing_file_is_not_overwritten_silently(tmp_path, suffix):
     path = tmp_path / f"codes{suffix}"
     path.write_bytes(b"precious")
-    with pytest.raises(HashkitError, match=r"exists already; replace it with --overwrite"):
+    with pytest.raises(HashkitError, match=r"exists already; replace it with `overwrite=True`"):
         save_codes(path, make_codes(3, 8))
     assert path.read_bytes() == b"precious"
     with path.open("rb") as opened_before:

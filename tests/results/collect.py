@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hashkit.cli.flags import flags
 from hashkit.datasets.sets import IMAGE_SETS
 from hashkit.errors import HashkitError
 from hashkit.report.evaluations import load_evaluation
@@ -24,7 +25,7 @@ from hashkit.runs.config import TrainConfig
 from hashkit.runs.data_spec import DEFAULT_PROTOCOL
 from hashkit.runs.run import Run, write_json
 from hashkit.training.recipes import RECIPES
-from hashkit.workflow.settings import flags, make_config
+from hashkit.workflow.settings import make_config
 
 FORMAT_VERSION = 1
 MOST_LOSS_POINTS = 60

@@ -20,6 +20,8 @@ import torch
 from cli_samples import COMMANDS, ROOT, check_parses, succeed, write_class_folders
 from report_samples import an_evaluation
 
+from hashkit.cli.flags import parse_size
+from hashkit.cli.train_options import read_settings
 from hashkit.datasets.digits import open_digits
 from hashkit.report.evaluations import save_evaluation
 from hashkit.report.figures import share_text
@@ -517,8 +519,9 @@ def settings_of_command(line: str, size: tuple[int, int] | None = (8, 8)) -> Tra
     context = command.make_context("train", shlex.split(line)[2:], parent=ROOT.context_class(ROOT))
     with context:
         names = {field.name for field in dataclasses.fields(TrainConfig)}
-        given = {k: v for k, v in context.params.items() if k in names and v is not None}
-        return make_config(given, context.params["size"], size)
+        given = {k: v for k, v in context.params.items() if k in names}
+        asked = context.params["size"]
+        return make_config(read_settings(given), parse_size(asked) if asked else None, size)
 
 
 @pytest.mark.parametrize(

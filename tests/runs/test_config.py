@@ -55,7 +55,7 @@ def test_numbers_have_bounds(field, below, lowest, highest, above):
     for value in (lowest, highest):
         assert getattr(dataclasses.replace(base, **{field: value}), field) == value
     for value in (below, above):
-        with pytest.raises(ConfigError, match=f"^{field} must be between .* not {value}$"):
+        with pytest.raises(ConfigError, match=f"^`{field}` must be between .* not {value}$"):
             dataclasses.replace(base, **{field: value})
 
 
@@ -63,7 +63,7 @@ def test_numbers_have_bounds(field, below, lowest, highest, above):
 def test_options_of_losses_have_bounds(field):
     (name,) = (name for name in ("orthohash", "bihalf") if field in loss_options(name))
     TrainConfig(loss=name, **{field: 0})
-    with pytest.raises(ConfigError, match=f"^{field} must be between 0 and .* not -0.1$"):
+    with pytest.raises(ConfigError, match=f"^`{field}` must be between 0 and .* not -0.1$"):
         TrainConfig(loss=name, **{field: -0.1})
 
 
@@ -74,34 +74,36 @@ def test_so_many_bits_are_a_code(n_bits):
 
 @pytest.mark.parametrize("lengths", [(0,), (65_537,), (12, 0), (12, -1)])
 def test_code_lengths_have_bounds(lengths):
-    with pytest.raises(ConfigError, match=f"^bits must be between 1 and 65536, not {lengths[-1]}$"):
+    with pytest.raises(
+        ConfigError, match=f"^`lengths` must be between 1 and 65536, not {lengths[-1]}$"
+    ):
         TrainConfig(lengths=lengths)
 
 
 @pytest.mark.parametrize("lengths", [(), (12, 12), (12, 24, 12)])
 def test_code_lengths_are_one_or_more_different_ones(lengths):
-    with pytest.raises(ConfigError, match=r"^bits must be one or more different numbers, not"):
+    with pytest.raises(ConfigError, match=r"^`lengths` must be one or more different numbers, not"):
         TrainConfig(lengths=lengths)
 
 
 @pytest.mark.parametrize("value", [0, -0.5, 1.1, float("nan")])
 def test_the_decay_over_stages_is_a_share(value):
     assert TrainConfig(stage_decay=0.1).stage_decay == 0.1
-    with pytest.raises(ConfigError, match=rf"^stage_decay must be in \(0, 1\], not {value}$"):
+    with pytest.raises(ConfigError, match=rf"^`stage_decay` must be in \(0, 1\], not {value}$"):
         TrainConfig(stage_decay=value)
 
 
 @pytest.mark.parametrize("field", ["weight_decay", "clip_norm", "warmup_steps", "snapshot_steps"])
 def test_numbers_that_may_be_0_may_not_be_less(field):
     TrainConfig(**{field: 0})
-    with pytest.raises(ConfigError, match=f"^{field} must be between 0"):
+    with pytest.raises(ConfigError, match=f"^`{field}` must be between 0"):
         TrainConfig(**{field: -1})
 
 
 @pytest.mark.parametrize("field", ["learning_rate", "epochs", "gamma"])
 @pytest.mark.parametrize("value", [0, -1, float("nan")])
 def test_numbers_that_must_be_above_0(field, value):
-    with pytest.raises(ConfigError, match=f"^{field} must be above 0, not {value}$"):
+    with pytest.raises(ConfigError, match=f"^`{field}` must be above 0, not {value}$"):
         TrainConfig(**{field: value})
 
 
@@ -110,7 +112,7 @@ def test_numbers_that_must_be_above_0(field, value):
 )
 @pytest.mark.parametrize("value", [0, -1, float("nan")])
 def test_options_that_must_be_above_0(loss, field, value):
-    with pytest.raises(ConfigError, match=f"^{field} must be above 0, not {value}$"):
+    with pytest.raises(ConfigError, match=f"^`{field}` must be above 0, not {value}$"):
         TrainConfig(loss=loss, **{field: value})
 
 

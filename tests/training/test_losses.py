@@ -298,10 +298,10 @@ def test_a_loss_of_one_label_refuses_several():
     assert build_loss("greedyhash", Task(8, 3), {}).task.n_bits == 8
     with pytest.raises(
         ConfigError,
-        match=r"^the loss greedyhash learns from one label an image, .* use --loss triplet, dpsh,",
+        match=r"^the loss greedyhash learns from one label .* use one of the losses triplet, dpsh,",
     ) as caught:
         build_loss("greedyhash", Task(8, 3, is_multi_label=True), {})
-    others = str(caught.value).partition("--loss ")[2].split(", ")
+    others = str(caught.value).partition("the losses ")[2].split(", ")
     assert not {"greedyhash", "bihalf", "cibhash"} & set(others)
     for name in others:
         build_loss(name, Task(8, 3, is_multi_label=True), {})

@@ -241,7 +241,7 @@ def test_descent_on_free_logits_separates_classes(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_loss_of_classes_needs_some(name):
-    with pytest.raises(ConfigError, match=f"{name} learns from labels.*--loss triplet"):
+    with pytest.raises(ConfigError, match=f'{name} learns from labels.*`loss="triplet"`'):
         build_loss(name, Task(12, 0), {})
 
 

@@ -101,7 +101,7 @@ def test_the_loss_of_mixed_images_is_that_of_both_labels(name):
 @pytest.mark.parametrize("name", sorted(LOSSES.keys() - set(MIXABLE)))
 def test_a_loss_that_compares_images_is_refused(name):
     with pytest.raises(
-        ConfigError, match=r"^cutmix needs a loss .* use --loss csq, orthohash, .*, or --cutmix 0$"
+        ConfigError, match=r"^cutmix needs a loss .* use one of the losses csq, .*, or `cutmix=0`$"
     ):
         learner(name)
 

@@ -320,7 +320,7 @@ def test_timm_weights_that_cannot_be_fetched_are_one_line(hub_cache):
     with pytest.raises(ModelError, match=r"weights of timm:test_resnet .*huggingface.co/") as error:
         build("timm:test_resnet", pretrained=True)
     assert "HF_HOME" in str(error.value)
-    assert "--no-pretrained" in str(error.value)
+    assert "`pretrained=False`" in str(error.value)
     assert is_one_line(error)
 
 
@@ -329,7 +329,7 @@ def test_timm_models_without_weights_say_so():
 
     small = [name for name in timm.list_models("resnet*") if not timm.get_pretrained_cfg(name).url]
     name = next(name for name in small if not timm.get_pretrained_cfg(name).has_weights)
-    with pytest.raises(ModelError, match=f"timm has no weights for {name}; .*--no-pretrained"):
+    with pytest.raises(ModelError, match=f"timm has no weights for {name}; .*`pretrained=False`"):
         build(f"timm:{name}", pretrained=True)
 
 
@@ -387,7 +387,7 @@ def test_torchvision_weights_in_the_cache_are_loaded(torch_home):
 def test_torchvision_weights_that_cannot_be_fetched_are_one_line(torch_home):
     with pytest.raises(ModelError, match=r"resnet18-\w+.pth .*no network") as error:
         build("torchvision:resnet18", pretrained=True)
-    assert f"{torch_home}, or train from scratch with --no-pretrained" in str(error.value)
+    assert f"{torch_home}, or train from scratch with `pretrained=False`" in str(error.value)
     assert is_one_line(error)
 
 

@@ -566,7 +566,9 @@ def test_a_loss_that_is_no_number_stops_the_run_with_one_line(tmp_path, monkeypa
     add_loss(monkeypatch, "exploding", ExplodingLoss)
     config = settings(loss="exploding", snapshot_steps=1, display_steps=1)
     one = trainer(config, digit_data(config), tmp_path / "run")
-    with pytest.raises(TrainingError, match=r"the loss is inf at step 5: lower --lr") as found:
+    with pytest.raises(
+        TrainingError, match=r"the loss is inf at step 5: lower `learning_rate=...`"
+    ) as found:
         one.fit()
     assert "\n" not in str(found.value)
     assert f"snapshots up to step 4 are kept in {one.run.path}" in str(found.value)
@@ -724,7 +726,7 @@ def test_a_triplet_list_needs_a_loss_of_triplets(tmp_path, loss):
     with pytest.raises(ConfigError) as caught:
         trainer(config, triplet_data(config), tmp_path / "run")
     assert "\n" not in str(caught.value)
-    assert "--loss" in str(caught.value)
+    assert "use the loss triplet or dtsh" in str(caught.value)
 
 
 # Several code lengths
@@ -984,7 +986,7 @@ def test_devices_by_name(monkeypatch):
     assert choose_device("cpu") == CPU
     assert choose_device("auto") == CPU
     for name in ("cuda", "cuda:1"):
-        with pytest.raises(DeviceError, match=f"^--device {name}: torch .*; use --device cpu$"):
+        with pytest.raises(DeviceError, match=f'^`device="{name}"`: torch .*; use `device="cpu"`$'):
             choose_device(name)
     for name in ("gpu", "cudart", "", "mps"):
         with pytest.raises(ConfigError, match=f"^unknown device '{name}'; known: auto, cpu, cuda"):
@@ -999,7 +1001,7 @@ def test_a_cuda_device_that_does_not_work_is_an_error_of_one_line(monkeypatch):
     monkeypatch.setattr(torch, "empty", broken)
     with pytest.raises(DeviceError) as caught:
         choose_device("cuda:7")
-    assert str(caught.value) == "--device cuda:7: CUDA error: invalid device ordinal"
+    assert str(caught.value) == '`device="cuda:7"`: CUDA error: invalid device ordinal'
 
 
 @pytest.mark.gpu
@@ -1007,7 +1009,7 @@ def test_a_cuda_device_that_does_not_work_is_an_error_of_one_line(monkeypatch):
 def test_auto_takes_the_gpu():
     assert choose_device("auto").type == "cuda"
     assert choose_device("cuda:0") == torch.device("cuda:0")
-    with pytest.raises(DeviceError, match=r"^--device cuda:99: "):
+    with pytest.raises(DeviceError, match=r'^`device="cuda:99"`: '):
         choose_device("cuda:99")
 
 

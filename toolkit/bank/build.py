@@ -68,7 +68,7 @@ def build_bank(
         path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path):
         if path.exists() and not overwrite:
-            raise BankError(f"{path}: exists already; replace it with --overwrite")
+            raise BankError(f"{path}: exists already; replace it with `overwrite=True`")
         with replacing(path) as new:
             create_file(new, header, sources, n_rows, n_name_bytes)
             with BankFile(new, is_new=True) as file:

@@ -86,7 +86,9 @@ def read_commit(file: BinaryIO, layout: Layout, path: Path) -> Commit:
             return commit
         # A reader can meet the writer half way through the record.
         time.sleep(0.001)
-    raise BankError(f"{path}: the commit record is damaged; make the bank again with --overwrite")
+    raise BankError(
+        f"{path}: the commit record is damaged; make the bank again with `overwrite=True`"
+    )
 
 
 def read_deleted(

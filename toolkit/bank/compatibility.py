@@ -12,7 +12,7 @@ from hashkit.errors import BankError, BankMismatchError
 
 __all__ = ["check_appendable", "check_model", "check_source", "join_providers"]
 
-_MEND: Final = "write another file, or replace this one with --overwrite"
+_REMEDY: Final = "write another file, or replace this one with `overwrite=True`"
 
 _FIXED: Final = {
     "n_bits": "codes of this many bits:",
@@ -76,7 +76,7 @@ def check_appendable(
         last = f" of {sources[-1].dataset}" if sources else ""
         raise BankError(
             f"{path}: expected a complete bank to append to, found one whose encoding{last} was "
-            f"interrupted after {commit.n_rows} rows: finish that first, with --resume"
+            f"interrupted after {commit.n_rows} rows: finish that first, without `append=True`"
         )
     if source is not None and any(source.is_same_list(other) for other in sources):
         raise BankMismatchError(
@@ -115,7 +115,7 @@ def join_providers(
 def _compare(path: Path, what: str, expected: object, found: object) -> None:
     if expected != found:
         raise BankMismatchError(
-            f"{path}: expected {what} {_short(expected)}, found {_short(found)}: {_MEND}"
+            f"{path}: expected {what} {_short(expected)}, found {_short(found)}: {_REMEDY}"
         )
 
 

@@ -206,5 +206,5 @@ def _explain(error: Exception) -> str:
     if "signature not found" in text:
         return "expected a code bank, found a file that is not HDF5"
     if "truncated file" in text:
-        return "the file is cut off; copy it again, or make the bank again with --overwrite"
+        return "the file is cut off; copy it again, or make the bank again with `overwrite=True`"
     return f"expected a code bank, found a damaged HDF5 file ({text})"

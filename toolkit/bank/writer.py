@@ -91,8 +91,8 @@ class BankWriter:
         with locked(path) as (lock, keep):
             if path.exists() and not overwrite:
                 raise BankError(
-                    f"{path}: exists already; go on with it (--resume, the default for the same "
-                    "job), add to it (--append) or replace it (--overwrite)"
+                    f"{path}: exists already; continue it with BankWriter.resume, add to it with "
+                    "BankWriter.append, or replace it with `overwrite=True`"
                 )
             sources = () if header.source is None else (header.source,)
             create_bank(path, header, sources, n_rows, n_name_bytes)
@@ -355,7 +355,7 @@ class BankWriter:
     def _check_progress(self, after: Commit) -> None:
         before, source = self._written, self.header.source
         if before.is_complete:
-            raise BankError(f"{self.path}: the bank is complete; add other images with --append")
+            raise BankError(f"{self.path}: the bank is complete; add to it with BankWriter.append")
         least = before.n_consumed + after.n_rows - before.n_rows
         most = None if source is None else source.n_images
         if after.n_consumed < least or (most is not None and after.n_consumed > most):

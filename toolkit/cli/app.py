@@ -23,6 +23,7 @@ from hashkit.cli import (
     train,
 )
 from hashkit.cli.console import INTERRUPTED, note
+from hashkit.cli.flags import with_flags
 from hashkit.distribution import install_command
 from hashkit.errors import HashkitError
 
@@ -36,7 +37,8 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except HashkitError as error:
-            _fail(str(error))
+            command = self.commands.get(ctx.invoked_subcommand or "")
+            _fail(with_flags(str(error), command, self.commands))
         except BrokenPipeError:
             raise  # whoever read the output has seen enough; typer ends quietly
         except OSError as error:  # a full disk, a folder that may not be written

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from hashkit.cli.console import INTERRUPTED, TERMINAL, emit_json, note, progress_bar
+from hashkit.cli.flags import parse_integers
 from hashkit.cli.options import JsonOption, ProfileOption, RunOption, RunsOption
 from hashkit.errors import ConfigError
 from hashkit.exporters.bench.bench_settings import BenchSettings, Floors
 from hashkit.runs.run import DEFAULT_RUNS_DIR
-from hashkit.workflow.flag_values import parse_integers
 
 if TYPE_CHECKING:
     from hashkit.exporters.bench.bench import BenchRow
@@ -57,7 +57,7 @@ def bench(
         str | None,
         typer.Option(
             "--runtimes",
-            help="Names separated by commas: those of --runtime, and torch.",
+            help="Names of runtimes separated by commas; torch is one of them.",
             show_default="all that are here",
         ),
     ] = None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from hashkit.cli.console import TERMINAL, emit_json, note, progress_bar
+from hashkit.cli.flags import parse_integers
 from hashkit.cli.options import (
     BatchSizeOption,
     DeviceOption,
@@ -24,7 +25,6 @@ from hashkit.cli.options import (
 from hashkit.errors import ConfigError
 from hashkit.runs.run import DEFAULT_RUNS_DIR, Run
 from hashkit.runtimes.settings import RuntimeSettings
-from hashkit.workflow.flag_values import parse_integers
 
 if TYPE_CHECKING:
     import numpy as np

@@ -225,7 +225,7 @@ class _Place:
                 raise BankMismatchError(
                     f"{bank.path} was made by another model: {expected}, found "
                     f"{model_sha256[:12]}; give its --model, or encode the images again with "
-                    "--overwrite"
+                    "hashkit encode --overwrite"
                 )
 
     def _known_query(self, name: str) -> Query | None:

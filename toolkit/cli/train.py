@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hashkit.cli.console import TERMINAL, emit_json, note, progress_bar, require
+from hashkit.cli.flags import flags, parse_size
 from hashkit.cli.options import (
     DataRootOption,
     DownloadOption,
@@ -22,11 +23,10 @@ from hashkit.cli.options import (
     StrictOption,
     WorkersOption,
 )
-from hashkit.cli.train_options import with_settings
+from hashkit.cli.train_options import read_settings, with_settings
 from hashkit.errors import ConfigError
 from hashkit.runs.run import DEFAULT_RUNS_DIR, Run, write_json
 from hashkit.workflow.reporter import plural
-from hashkit.workflow.settings import flags
 
 if TYPE_CHECKING:
     from hashkit.runs.data_spec import DataSpec
@@ -139,7 +139,7 @@ def train(
         train_output.show_recipes(json)
         return
     reading = training.Reading(num_workers, strict, download)
-    settings = {key: value for key, value in given.items() if value is not None}
+    settings = read_settings(given)
     if resume:
         _refuse_changes(locals())
         trainer = training.resume(
@@ -152,7 +152,7 @@ def train(
         trainer = training.begin(
             Material(_spec(locals()), triplets.absolute() if triplets else None),
             settings,
-            size=size,
+            size=parse_size(size) if size else None,
             runs=runs,
             name=name,
             device=device,

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
 
+from hashkit.cli.flags import flag, parse_floats, parse_integers
 from hashkit.runs.config import TrainConfig
-from hashkit.workflow.settings import flag
 
-__all__ = ["with_settings"]
+__all__ = ["read_settings", "with_settings"]
+
+
+def read_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that flags gave, by field of `TrainConfig`; those that are None are left out.
+
+    Raises
+    ------
+    ConfigError
+        If a list of numbers is something else.
+    """
+    settings = {name: value for name, value in given.items() if value is not None}
+    for name, parse in (("milestones", parse_floats), ("lengths", parse_integers)):
+        if name in settings:
+            settings[name] = parse(flag(name), settings[name])
+    return settings
 
 
 def _setting_parameters() -> Iterator[inspect.Parameter]:

@@ -83,7 +83,7 @@ def whole_file(path: Path, overwrite: bool) -> Iterator[Path]:
     """
     path = path.resolve() if path.is_symlink() else path
     if path.exists() and not overwrite:
-        raise CodesError(f"{path}: exists already; replace it with --overwrite")
+        raise CodesError(f"{path}: exists already; replace it with `overwrite=True`")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(path) as part:

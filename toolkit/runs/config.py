@@ -167,13 +167,13 @@ class TrainConfig:
         ):
             value = getattr(self, field)
             if value is not None and not low <= value <= high:
-                raise ConfigError(f"{field} must be between {low} and {high}, not {value}")
+                raise ConfigError(f"`{field}` must be between {low} and {high}, not {value}")
         for field in ("margin", "scale", "temperature", "learning_rate", "epochs", "gamma"):
             value = getattr(self, field)
             if value is not None and not value > 0:
-                raise ConfigError(f"{field} must be above 0, not {value}")
+                raise ConfigError(f"`{field}` must be above 0, not {value}")
         if not 0 < self.stage_decay <= 1:
-            raise ConfigError(f"stage_decay must be in (0, 1], not {self.stage_decay}")
+            raise ConfigError(f"`stage_decay` must be in (0, 1], not {self.stage_decay}")
         if any(not 0 < milestone < 1 for milestone in self.milestones):
             raise ConfigError(f"milestones are shares of the run in (0, 1), not {self.milestones}")
         if self.nesterov and not self.momentum:
@@ -185,10 +185,12 @@ class TrainConfig:
         from hashkit.codes import MAX_BITS
 
         if not self.lengths or len(set(self.lengths)) < len(self.lengths):
-            raise ConfigError(f"bits must be one or more different numbers, not {self.lengths}")
+            raise ConfigError(
+                f"`lengths` must be one or more different numbers, not {self.lengths}"
+            )
         for n_bits in self.lengths:
             if not 1 <= n_bits <= MAX_BITS:
-                raise ConfigError(f"bits must be between 1 and {MAX_BITS}, not {n_bits}")
+                raise ConfigError(f"`lengths` must be between 1 and {MAX_BITS}, not {n_bits}")
 
     def _check_names(self) -> None:
         split_network(self.network)

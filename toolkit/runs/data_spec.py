@@ -47,10 +47,10 @@ class ProtocolOptions:
         for field in ("queries_per_class", "training_per_class", "n_queries", "n_training"):
             value = getattr(self, field)
             if value is not None and value < 1:
-                raise ProtocolError(f"{field} must be at least 1, not {value}")
+                raise ProtocolError(f"`{field}` must be at least 1, not {value}")
         if self.unseen_fraction is not None and not 0 < self.unseen_fraction < 1:
             raise ProtocolError(
-                f"unseen_fraction must be between 0 and 1, not {self.unseen_fraction}"
+                f"`unseen_fraction` must be between 0 and 1, not {self.unseen_fraction}"
             )
 
     def changes(self) -> dict[str, object]:

@@ -127,7 +127,7 @@ class Run:
         path = parent / name
         if path.exists() and not cls(path).is_cut_off():
             raise RunError(
-                f"{path} is there already: choose another --name, or go on with "
+                f"{path} is there already: choose another `name=...`, or go on with "
                 f"`hashkit train --resume --run {path}`"
             )
 

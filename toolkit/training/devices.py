@@ -31,13 +31,15 @@ def choose_device(name: str) -> torch.device:
         raise ConfigError(f"unknown device {name!r}; known: auto, cpu, cuda, cuda:<number>")
     if not torch.cuda.is_available():
         reason = "was built without CUDA" if torch.version.cuda is None else "finds no CUDA device"
-        raise DeviceError(f"--device {name}: torch {torch.__version__} {reason}; use --device cpu")
+        raise DeviceError(
+            f'`device="{name}"`: torch {torch.__version__} {reason}; use `device="cpu"`'
+        )
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
     except RuntimeError as error:
         first = str(error).splitlines()[0]
-        raise DeviceError(f"--device {name}: {first}") from None
+        raise DeviceError(f'`device="{name}"`: {first}') from None
     return device
 
 

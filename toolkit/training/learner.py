@@ -61,7 +61,7 @@ class Learner(nn.Module):
         if data.triplets is not None and not LOSSES[config.loss].takes_triplets:
             able = " or ".join(name for name, loss in LOSSES.items() if loss.takes_triplets)
             raise ConfigError(
-                f"the loss {config.loss} cannot learn from a triplet list: use --loss {able}"
+                f"the loss {config.loss} cannot learn from a triplet list: use the loss {able}"
             )
         if config.cutmix:
             _check_mixable(config, data)
@@ -154,8 +154,8 @@ def _check_mixable(config: TrainConfig, data: TrainingData) -> None:
             if other.learns_from == "labels" and not other.compares_images
         )
         raise ConfigError(
-            "cutmix needs a loss that takes each image by itself, with its label: use --loss "
-            f"{able}, or --cutmix 0"
+            "cutmix needs a loss that takes each image by itself, with its label: use one of the "
+            f"losses {able}, or `cutmix=0`"
         )
 
 
@@ -169,7 +169,7 @@ def _try_size(model: HashModel, config: TrainConfig) -> None:
         reason = str(error).splitlines()[0]
         raise ConfigError(
             f"network {config.network} cannot take images of {config.height}x{config.width}: "
-            f"choose another --size ({reason})"
+            f"choose another `size=...` ({reason})"
         ) from None
 
 

@@ -73,7 +73,8 @@ def prepare_labelled(
     if images.labels is None:
         raise ConfigError(
             f"{images.name} has no labels to learn from: sort the images into one folder a class, "
-            "give triplets with --triplets, or learn without labels with --loss bihalf or cibhash"
+            "give a list of triplets, `triplets=...`, or learn without labels, with "
+            '`loss="bihalf"` or `loss="cibhash"`'
         )
     pixels, rows, faults = _decode(images, config, n_workers, strict, progress)
     labels: NDArray[Any] = images.labels[rows]

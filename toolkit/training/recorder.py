@@ -180,7 +180,8 @@ class Recorder:
         if not math.isfinite(loss):
             last = max((done for done, _ in self._run.snapshots()), default=0)
             raise TrainingError(
-                f"the loss is {loss} at step {step}: lower --lr or set --clip-norm; "
+                f"the loss is {loss} at step {step}: lower `learning_rate=...` or set "
+                "`clip_norm=...`; "
                 f"snapshots up to step {last} are kept in {self._run.path}"
             )
         return StepReport(

@@ -49,7 +49,7 @@ class WantedImages:
 
     def __post_init__(self) -> None:
         if self.spec is not None and self.is_random:
-            raise ConfigError("--images are real ones and --random are not: choose one")
+            raise ConfigError("`images` are real ones and `random` are not: choose one")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +92,7 @@ class BenchSubject:
         """
         if models:
             if run is not None:
-                raise ConfigError("--model names files and --run takes those of a run: choose one")
+                raise ConfigError("`model` names files and `run` takes those of a run: choose one")
             subject = cls(", ".join(path.name for path in models), read_candidates(models))
         else:
             found = find_exported(run, runs, reporter)
@@ -133,7 +133,7 @@ class BenchSubject:
             sample = draw_apart(images, self.manifest, **counts)
             return TrialSet(sample, f"{images.name}, evenly spaced")
         if self.run is None:
-            raise ConfigError("name real images with --images FOLDER, or --random for noise")
+            raise ConfigError("name images with `images=...`, or take noise with `random=True`")
         material = Material.of_run(self.run)
         if material.triplets is not None:
             sample = draw_apart(material.read_triplets()[0], self.manifest, **counts)

@@ -46,7 +46,7 @@ def rows_of_labels(banks: Sequence[Bank], names: Sequence[str]) -> NDArray[np.bo
     for name in names:
         if name not in known:
             listed = ", ".join(sorted(known)[:20]) or "none: the images have no labels"
-            raise ConfigError(f"--label {name}: no such class; known: {listed}")
+            raise ConfigError(f'`label="{name}"`: no such class; known: {listed}')
     return np.concatenate([_rows_of(bank, names) for bank in banks])
 
 

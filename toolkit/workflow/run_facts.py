@@ -109,20 +109,20 @@ def _evaluation(run: Run) -> dict[str, Any] | None:
 
 def _next(run: Run, facts: Mapping[str, Any]) -> str:
     """The command that goes on from here."""
-    run_option = f"--run {shlex.quote(str(run.path))}"
+    path = shlex.quote(str(run.path))
     if not facts["is_trained"]:
-        return f"hashkit train --resume {run_option}"
+        return f"hashkit train --resume --run {path}"
     if facts["model_bytes"] is None or facts["is_model_outdated"]:
-        return f"hashkit export --onnx {run_option}"
+        return f"hashkit export --onnx --run {path}"
     banks = (facts["queries"], facts["database"])
     if facts["triplets"] is None and not all(bank and bank.get("is_complete") for bank in banks):
-        return f"hashkit encode {run_option}"
+        return f"hashkit encode --run {path}"
     if facts["triplets"] is not None:
         model = shlex.quote(str(run.model_path))
         return f"hashkit encode IMAGES --model {model} --out bank.h5"
     if facts["evaluation"] is None:
-        return f"hashkit evaluate {run_option}"
-    return f"hashkit search --query IMAGE {run_option}"
+        return f"hashkit evaluate --run {path}"
+    return f"hashkit search --query IMAGE --run {path}"
 
 
 def _read_json(path: Path) -> Any:

@@ -29,7 +29,7 @@ from hashkit.training.prepare import (
 from hashkit.training.trainer import Trainer
 from hashkit.workflow.models import find_run
 from hashkit.workflow.reporter import SILENT, Reporter, plural
-from hashkit.workflow.settings import flags, make_config
+from hashkit.workflow.settings import make_config
 from hashkit.workflow.training_source import Material
 
 __all__ = ["Reading", "begin", "resume"]
@@ -60,7 +60,7 @@ def begin(
     material: Material,
     settings: Mapping[str, Any],
     *,
-    size: str | None,
+    size: tuple[int, int] | None,
     runs: Path,
     name: str | None,
     device: str,
@@ -132,7 +132,8 @@ def resume(
         If there are settings.
     """
     if settings:
-        raise ConfigError(f"a resumed run keeps its settings: leave out {flags(settings)}")
+        named = ", ".join(f"`{name}`" for name in sorted(settings))
+        raise ConfigError(f"a resumed run keeps its settings: leave out {named}")
     run = find_run(path, runs, reporter)
     saved = run.read_config()
     if saved.get("shared"):  # it was split off from the run that was trained

@@ -62,6 +62,6 @@ def build_loss(name: str, task: Task, options: Mapping[str, float | str]) -> Los
         )
         raise ConfigError(
             f"the loss {name} learns from one label an image, and these images have several: "
-            f"use --loss {able}"
+            f"use one of the losses {able}"
         )
     return LOSSES[name](task, **options)

@@ -86,6 +86,6 @@ def check_classes(loss: str, task: Task) -> None:
     """Raise ConfigError if a loss of classes is to learn without any."""
     if task.n_classes < 1:
         raise ConfigError(
-            f"{loss} learns from labels, and these images have none: use --loss triplet with a "
-            "list of triplets, or a loss that learns from images alone, such as --loss cibhash"
+            f'{loss} learns from labels, and these images have none: use `loss="triplet"` with a '
+            'list of triplets, or a loss that learns from images alone, such as `loss="cibhash"`'
         )

@@ -23,7 +23,7 @@ __all__ = ["NETWORKS", "InputRule", "Network", "NetworkKind", "build_network", "
 
 @dataclasses.dataclass(frozen=True)
 class NetworkKind:
-    """A name of ``--network``, or what it begins with.
+    """A name of the setting ``network``, or what it begins with.
 
     Attributes
     ----------

@@ -117,7 +117,7 @@ def _configuration(name: str) -> Any:
 def _create(name: str, pretrained: bool, config: Any, options: dict[str, bool]) -> nn.Module:
     if pretrained and not config.has_weights:
         raise ModelError(
-            f"timm has no weights for {name}; train it from scratch with --no-pretrained"
+            f"timm has no weights for {name}; train it from scratch with `pretrained=False`"
         )
     create = import_timm(f"network timm:{name}").create_model
     try:
@@ -129,6 +129,6 @@ def _create(name: str, pretrained: bool, config: Any, options: dict[str, bool]) 
         raise ModelError(
             f"the weights of timm:{name} could not be had from {place} ({one_line(error)}); get "
             "them on a machine with a network and copy its Hugging Face cache, the folder that "
-            "HF_HOME names, or train from scratch with --no-pretrained"
+            "HF_HOME names, or train from scratch with `pretrained=False`"
         ) from error
     return body

@@ -134,7 +134,7 @@ def _create(name: str, weights: Any, url: str) -> nn.Module:
         raise ModelError(
             f"the weights of torchvision:{name} could not be had from {url} ({one_line(error)}); "
             f"get that file elsewhere and put it into {torch.hub.get_dir()}/checkpoints, or train "
-            "from scratch with --no-pretrained"
+            "from scratch with `pretrained=False`"
         ) from error
     for classifier in _INCEPTIONS.get(architecture, ()):
         setattr(body, classifier, None)

@@ -1,0 +1,134 @@
+"""Flags of arguments: their names, their values' text, and messages that speak of arguments.
+
+A message of the package gives an argument as code: `` `overwrite=True` ``, or just `` `seed` ``.
+The command line prints the flag in its place.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Protocol
+
+from hashkit.errors import ConfigError
+
+__all__ = ["FLAGS", "flag", "flags", "parse_floats", "parse_integers", "parse_size", "with_flags"]
+
+FLAGS: Final[Mapping[str, str]] = {"lengths": "--bits", "learning_rate": "--lr"}
+"""Flags that are not their setting's name with dashes."""
+
+_ARGUMENT: Final = re.compile(r"`([a-z]\w*)(?:=(\"[^`\"]*\"|[^`\"\s]+))?`")
+"""`name`, `name=value` or `name="value"`; ``...`` stands for a value that is left to the reader."""
+
+
+class _Parameter(Protocol):
+    """An option or argument of a command, as click has it."""
+
+    name: str | None
+    opts: list[str]
+    secondary_opts: list[str]
+    param_type_name: str
+
+
+def flag(setting: str) -> str:
+    """The flag of a setting of training."""
+    return FLAGS.get(setting, "--" + setting.replace("_", "-"))
+
+
+def flags(settings: Iterable[str]) -> str:
+    """The flags of settings, separated by commas."""
+    return ", ".join(sorted(map(flag, settings)))
+
+
+def with_flags(message: str, command: Any, others: Mapping[str, Any]) -> str:
+    """A message in which the flags of a command replace the arguments in backticks.
+
+    Parameters
+    ----------
+    message
+        Such as ``a.h5: exists already; replace it with `overwrite=True` ``.
+    command
+        The click command that raised it; None if there was none.
+    others
+        All commands by name. If ``command`` lacks an argument that has a value, the first of
+        these that has it is named with the flag.
+    """
+
+    def replaced(match: re.Match[str]) -> str:
+        name, value = match.groups()
+        if command is not None and (found := _parameter(command, name)) is not None:
+            return _written(found, value)
+        if value is None:
+            return name
+        for other_name, other in others.items():
+            if (found := _parameter(other, name)) is not None:
+                return f"hashkit {other_name} {_written(found, value)}"
+        return match[0]
+
+    return _ARGUMENT.sub(replaced, message)
+
+
+def _parameter(command: Any, name: str) -> _Parameter | None:
+    own_flag = "--" + name.replace("_", "-")
+    for parameter in command.params:
+        if parameter.name == name or own_flag in parameter.opts:
+            found: _Parameter = parameter
+            return found
+    return None
+
+
+def _written(parameter: _Parameter, value: str | None) -> str:
+    """A parameter with its value, as it is typed."""
+    if parameter.param_type_name == "argument":
+        return (parameter.name or "").upper()
+    name = max(parameter.opts, key=len)
+    if value is None or value in ("True", "..."):
+        return name
+    if value == "False":
+        return max(parameter.secondary_opts, key=len, default=f"no {name}")
+    text = value.removeprefix('"').removesuffix('"')
+    return f"{name} {shlex.quote(text)}"
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(height, width) of ``32`` or ``32x48``, pixels.
+
+    Raises
+    ------
+    ConfigError
+        If the text is neither.
+    """
+    parts = text.lower().split("x")
+    if len(parts) in (1, 2) and all(part.isascii() and part.isdigit() for part in parts):
+        return int(parts[0]), int(parts[-1])
+    raise ConfigError(f"--size must be pixels, as 32 or 48x64 (height x width), not {text!r}")
+
+
+def parse_floats(option: str, text: str) -> tuple[float, ...]:
+    """Numbers separated by commas.
+
+    Raises
+    ------
+    ConfigError
+        If one is not a number.
+    """
+    return _parse(option, text, float)
+
+
+def parse_integers(option: str, text: str) -> tuple[int, ...]:
+    """Whole numbers separated by commas.
+
+    Raises
+    ------
+    ConfigError
+        If one is not a whole number.
+    """
+    return _parse(option, text, int)
+
+
+def _parse(option: str, text: str, kind: type[Any]) -> tuple[Any, ...]:
+    try:
+        return tuple(kind(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise ConfigError(f"{option} must be numbers separated by commas, not {text!r}") from None
