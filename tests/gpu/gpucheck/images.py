@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gpucheck.product import DataSpec, ImageSet, Split, load_pixels, make_split, spread_rows
+from gpucheck.product import (
+    DataSpec,
+    ImageSet,
+    Split,
+    load_pixels,
+    make_split,
+    open_spec,
+    spread_rows,
+)
 from gpucheck.settings import Settings
 
 __all__ = ["image_files", "open_images", "real_pixels"]
@@ -21,9 +29,9 @@ def open_images(settings: Settings) -> tuple[ImageSet, Split]:
     """The image set, and what of it is for queries, training and the database."""
     data = settings.environment()["data"]
     if data["set"] == "cifar10":
-        return DataSpec("cifar10", data["root"], "cifar10-59k").open()
+        return open_spec(DataSpec("cifar10", data["root"], "cifar10-59k"))
     if data["set"] == "digits":
-        return DataSpec("digits").open()
+        return open_spec(DataSpec("digits"))
     images = _made_up()
     return images, make_split(images, "per-class")
 

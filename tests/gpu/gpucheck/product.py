@@ -11,6 +11,7 @@ from hashkit.datasets.imageset import ImageSet, spread_rows
 from hashkit.datasets.protocols import make_split
 from hashkit.datasets.screening import load_pixels
 from hashkit.datasets.sets import default_input_size
+from hashkit.datasets.spec import open_spec
 from hashkit.datasets.split import Split
 from hashkit.evaluation.evaluator import expected_map
 from hashkit.runs.data_spec import DataSpec
@@ -30,5 +31,6 @@ __all__ = [
     "hash_names",
     "load_pixels",
     "make_split",
+    "open_spec",
     "spread_rows",
 ]
