@@ -6,16 +6,16 @@ import sys
 import pytest
 from hypothesis import settings
 
-# A busy machine may take any time over an example; what a property says does not depend on it.
+# No deadline: on a busy machine an example may take any time.
 settings.register_profile("hashkit", deadline=None)
 settings.load_profile("hashkit")
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_torch_thread():
-    """Keep torch to one thread: on tiny tensors more cost time, and some sums change with them.
+    """Limit torch to one thread: more are slower on tiny tensors, and change some sums.
 
-    Torch is not imported for it; by now every test module that needs it has done so.
+    Torch is not imported here; the test modules that need it have already imported it.
     """
     torch = sys.modules.get("torch")
     if torch is not None:
@@ -24,10 +24,10 @@ def _one_torch_thread():
 
 @pytest.fixture(autouse=True, scope="session")
 def _operators_of_the_exporter_are_compiled_once():
-    """Keep what torch.onnx makes anew for each export, in a third of a small one's time.
+    """Cache the list of 500 onnxscript operators that torch.onnx builds again for each export.
 
-    It is a list of 500 operators in onnxscript, the same every time. Where no test module imports
-    the exporter, nothing is imported for it.
+    Building it takes a third of the time of a small export. Nothing is imported here if no test
+    module imports the exporter.
     """
     if "hashkit.exporters.onnx_export" not in sys.modules:
         yield
@@ -42,7 +42,7 @@ def _operators_of_the_exporter_are_compiled_once():
 
 @pytest.fixture
 def tiny_network(monkeypatch):
-    """Let settings name the network of training_samples.py, for one test."""
+    """Register the network of training_samples.py as ``tiny`` for one test."""
     from training_samples import TINY, add_network
 
     add_network(monkeypatch, "tiny", TINY)

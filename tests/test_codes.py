@@ -15,18 +15,18 @@ MATRICES = st.tuples(st.integers(0, 7), N_BITS).flatmap(lambda shape: hnp.arrays
 
 
 def strings(bits: np.ndarray) -> list[str]:
-    """Rows of a matrix of bits as text."""
+    """Rows of a matrix of bits, each as text."""
     return ["".join("1" if bit else "0" for bit in row) for row in bits]
 
 
 @given(MATRICES)
-def test_packed_bits_are_the_bit_strings_and_come_back(bits):
+def test_pack_and_unpack_are_inverse(bits):
     n_rows, n_bits = bits.shape
     codes = pack(bits)
     assert codes.dtype == np.uint8
     assert codes.shape == (n_rows, code_size(n_bits))
     assert [oracles.bit_string(code, n_bits) for code in codes] == strings(bits)
-    # The padding: what is beyond the bits is 0.
+    # The padding bits are 0.
     assert [oracles.bit_string(code, 8 * len(code)) for code in codes] == [
         text.ljust(8 * code_size(n_bits), "0") for text in strings(bits)
     ]
@@ -35,12 +35,12 @@ def test_packed_bits_are_the_bit_strings_and_come_back(bits):
 
 
 @given(MATRICES, st.sampled_from([np.uint8, np.int8, np.int64, np.uint16]))
-def test_integers_are_packed_as_booleans_are(bits, dtype):
+def test_integers_are_packed_like_booleans(bits, dtype):
     assert np.array_equal(pack(bits.astype(dtype)), pack(bits))
 
 
 @given(MATRICES.filter(lambda bits: len(bits) > 0))
-def test_hexadecimal_text_comes_back(bits):
+def test_to_hex_and_from_hex_are_inverse(bits):
     n_bits = bits.shape[1]
     for code, text in zip(pack(bits), strings(bits), strict=True):
         written = to_hex(code)
@@ -56,7 +56,7 @@ def test_hexadecimal_text_comes_back(bits):
         elements=st.floats(width=32, allow_nan=True, allow_infinity=True),
     )
 )
-def test_a_bit_is_1_where_its_logit_is_above_0(logits):
+def test_a_bit_is_1_if_its_logit_is_above_0(logits):
     expected = ["".join("1" if value > 0 else "0" for value in row) for row in logits.tolist()]
     codes = binarize(logits)
     assert [oracles.bit_string(code, logits.shape[1]) for code in codes] == expected
@@ -82,13 +82,13 @@ def test_a_code_takes_whole_bytes(n_bits, size):
 
 
 @pytest.mark.parametrize("n_bits", [0, -1, 65_537])
-def test_a_number_of_bits_that_makes_no_sense(n_bits):
+def test_an_invalid_number_of_bits_is_refused(n_bits):
     with pytest.raises(CodesError, match=f"between 1 and 65536, not {n_bits}"):
         code_size(n_bits)
 
 
 @given(st.integers(1, 130).filter(lambda n: n % 8), st.data())
-def test_a_bit_in_the_padding_is_refused(n_bits, data):
+def test_set_padding_bits_are_refused(n_bits, data):
     size = code_size(n_bits)
     codes = np.zeros((3, size), np.uint8)
     codes[data.draw(st.integers(0, 2)), -1] |= 1 << data.draw(st.integers(0, 8 * size - n_bits - 1))
@@ -132,11 +132,11 @@ def test_bits_that_are_not_a_matrix_of_0_and_1_are_refused(bits, words):
     [("0g", "hexadecimal digits"), ("abc", "hexadecimal digits"), ("ab", r"uint8 \[n, 2\]"),
      ("abcdef", r"uint8 \[n, 2\]"), ("000f", "zeros in the last 4 bits"), ("", r"uint8 \[n, 2\]")],
 )  # fmt: skip
-def test_text_that_is_no_code_is_refused(text, words):
+def test_text_that_is_not_a_code_is_refused(text, words):
     with pytest.raises(CodesError, match=words):
         from_hex(text, 12)
 
 
-def test_checking_copies_nothing():
+def test_check_codes_does_not_copy():
     codes = np.zeros((5, 2), np.uint8)
     assert check_codes(codes, 12) is codes

@@ -1,4 +1,4 @@
-"""The tree that errors.py draws is the tree there is."""
+"""The exception tree drawn in errors.py matches the classes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLASSES = {
 
 
 def drawn_tree() -> dict[str, str]:
-    """Parent of each class as the module's docstring draws it."""
+    """Parent of each class, as drawn in the module's docstring."""
     parents: dict[str, str] = {}
     stack: list[tuple[int, str]] = []
     for line in errors.__doc__.splitlines():
@@ -34,7 +34,7 @@ def drawn_tree() -> dict[str, str]:
     return parents
 
 
-def test_the_tree_is_drawn_as_it_is():
+def test_the_drawn_tree_matches_the_classes():
     expected = {
         name: next((base.__name__ for base in kind.__bases__ if base.__name__ in CLASSES), "")
         for name, kind in CLASSES.items()
@@ -43,7 +43,7 @@ def test_the_tree_is_drawn_as_it_is():
     assert list(drawn_tree().values()).count("") == 1
 
 
-def test_the_drawing_is_read_and_not_guessed():
+def test_the_drawn_tree_is_parsed():
     drawn = drawn_tree()
     assert drawn["HashkitError"] == ""
     assert drawn["ParityError"] == "ModelError"
@@ -51,7 +51,7 @@ def test_the_drawing_is_read_and_not_guessed():
     assert len(drawn) > 15
 
 
-def test_what_the_tree_says_is_also_another_error_is():
+def test_the_other_base_classes_in_the_tree_are_right():
     also = re.findall(r"(\w+Error) .*\(also an? (\w+)\)", errors.__doc__)
     assert ("MissingExtraError", "ImportError") in also
     for name, base in also:
@@ -64,17 +64,17 @@ def test_every_name_is_public():
 
 
 @pytest.mark.parametrize("name", sorted(CLASSES))
-def test_all_are_caught_as_one_and_say_what_they_are(name):
+def test_every_error_is_a_hashkit_error_with_a_docstring(name):
     assert issubclass(CLASSES[name], HashkitError)
     assert CLASSES[name].__doc__
 
 
-def test_an_image_error_carries_its_reason():
+def test_an_image_error_has_a_reason():
     error = ImageError("a.png: there is no such file", "missing")
     assert (str(error), error.reason) == ("a.png: there is no such file", "missing")
 
 
-def test_a_missing_extra_is_an_import_error_that_installs_it():
+def test_a_missing_extra_is_an_import_error_with_the_install_command():
     error = MissingExtraError("torch", "train", "hashkit train")
     assert isinstance(error, ImportError)
     assert str(error) == (

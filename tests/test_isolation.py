@@ -1,6 +1,6 @@
-"""Each stage runs where only its own dependencies are installed.
+"""Each stage runs with only its own dependencies installed.
 
-The proof is a process in which an import of the others raises, and then the commands themselves.
+The commands run in a process where importing any other package raises an error.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BLOCKER = '''
 import sys
 
 class Blocker:
-    """Stands before every other finder, and lets nobody find the blocked packages."""
+    """A finder that comes before all others and refuses the blocked packages."""
 
     def __init__(self, names):
         self.names = frozenset(names)
@@ -59,7 +59,7 @@ def command(line: str, folder: Path, blocked: tuple[str, ...]) -> subprocess.Com
 
 
 def answer(line: str, folder: Path, blocked: tuple[str, ...]) -> dict:
-    """The JSON of a command that must end well in such a process."""
+    """The JSON of a command that must succeed in such a process."""
     ended = command(f"{line} --json", folder, blocked)
     assert ended.returncode == 0, ended.stderr
     document: dict = json.loads(ended.stdout)
@@ -76,7 +76,7 @@ def place(tmp_path_factory):
     return folder
 
 
-# Without anything that trains
+# Without training packages
 
 
 def test_encode_search_and_evaluate_run_without_torch(place, tmp_path):
@@ -93,7 +93,7 @@ def test_encode_search_and_evaluate_run_without_torch(place, tmp_path):
     assert report["n_queries"] == 12
 
 
-def test_the_objects_of_the_package_work_without_torch(place):
+def test_the_python_api_works_without_torch(place):
     ended = python(
         "import hashkit\n"
         "encoder = hashkit.Encoder.load('model.onnx', device='cpu')\n"
@@ -128,7 +128,7 @@ def test_the_doctor_runs_without_onnx_runtime(place):
 
 
 def test_models_are_measured_on_a_base_install(place, tmp_path, monkeypatch):
-    """In the processes that measure, too: they find the blocker where Python looks on its start."""
+    """The measuring processes block the packages too: Python imports the blocker at start-up."""
     blocked = (*TRAINING, "openvino")
     code = BLOCKER.replace("{names!r}", repr(blocked))
     (tmp_path / "sitecustomize.py").write_text(code)
@@ -152,7 +152,7 @@ def test_models_are_measured_on_a_base_install(place, tmp_path, monkeypatch):
         ("encode digits --model model.onnx --out digits.h5", "scikit-learn"),
     ],
 )
-def test_what_needs_an_extra_says_how_to_install_it(place, line, package):
+def test_the_error_for_a_missing_extra_tells_how_to_install_it(place, line, package):
     ended = command(line, place, TRAINING)
     assert ended.returncode == 1
     assert ended.stdout == ""
@@ -163,7 +163,7 @@ def test_what_needs_an_extra_says_how_to_install_it(place, line, package):
     assert "Traceback" not in ended.stderr
 
 
-def test_help_needs_nothing_that_trains_or_encodes(place):
+def test_help_runs_without_training_and_encoding_packages(place):
     for line in ("--help", "train --help", "search --help"):
         ended = command(line, place, (*TRAINING, "onnxruntime", "h5py"))
         assert ended.returncode == 0, ended.stderr
@@ -216,17 +216,17 @@ def test_a_run_whose_banks_are_complete_needs_no_onnx_runtime(place, tmp_path, m
     assert answer(line, tmp_path, SEARCHING) == succeed(f"{line} --json").json
 
 
-# The proof can fail
+# These tests can fail
 
 
 @pytest.mark.parametrize("package", SEARCHING)
-def test_the_blocked_cannot_be_imported(tmp_path, package):
+def test_blocked_packages_cannot_be_imported(tmp_path, package):
     ended = python(f"import {package}", tmp_path, SEARCHING)
     assert ended.returncode == 1
     assert f"No module named '{package}' (blocked)" in ended.stderr
 
 
-def test_an_import_of_torch_anywhere_below_would_be_noticed(tmp_path):
+def test_an_indirect_import_of_torch_is_detected(tmp_path):
     (tmp_path / "inner.py").write_text("import torch.nn\n")
     (tmp_path / "outer.py").write_text("def use():\n    import inner\n")
     ended = python("import outer; outer.use()", tmp_path, TRAINING)
@@ -235,10 +235,10 @@ def test_an_import_of_torch_anywhere_below_would_be_noticed(tmp_path):
     assert python("import hashkit.runtimes.cuda", tmp_path, SEARCHING).returncode == 1
 
 
-# The import is cheap
+# Importing is fast
 
 
-def test_importing_the_package_imports_nothing_heavy(tmp_path):
+def test_importing_the_package_imports_no_heavy_package(tmp_path):
     ended = python(
         "import sys; before = set(sys.modules); import hashkit\n"
         "print(' '.join(sorted({name.partition('.')[0] for name in set(sys.modules) - before})))",
@@ -250,7 +250,7 @@ def test_importing_the_package_imports_nothing_heavy(tmp_path):
     assert not loaded & heavy
 
 
-def test_each_public_name_is_loaded_when_it_is_used(place):
+def test_public_names_are_loaded_on_first_use(place):
     ended = python(
         "import sys, hashkit\n"
         "hashkit.search\n"
@@ -264,7 +264,7 @@ def test_each_public_name_is_loaded_when_it_is_used(place):
 
 
 def modules_after(line: str, folder: Path) -> set[str]:
-    """Names of all modules in a process that ran ``hashkit <line>``, written when it ends."""
+    """Names of all modules imported by a process that ran ``hashkit <line>``."""
     ended = python(
         "import atexit, sys\n"
         "atexit.register(lambda: sys.stderr.write('\\nMODULES ' + ' '.join(sys.modules)))\n"
@@ -276,14 +276,14 @@ def modules_after(line: str, folder: Path) -> set[str]:
     return set(ended.stderr.rpartition("\nMODULES ")[2].split())
 
 
-def test_help_loads_nothing_that_computes(place):
+def test_help_imports_no_heavy_package(place):
     loaded = modules_after("--help", place)
     assert "hashkit.cli.search" in loaded
     assert not loaded & {*SEARCHING, "numpy", "PIL", "h5py", "numba", "rich", "pydantic"}
 
 
-def test_a_search_loads_only_what_it_takes(place):
-    """Neither kernels for so few rows, nor what pictures, image sets and downloads need."""
+def test_a_search_imports_only_what_it_needs(place):
+    """Not the kernels, as there are few rows, nor modules for galleries, datasets and downloads."""
     line = "search --query photos/two/0002.png --bank made.h5 --model model.onnx --json"
     loaded = modules_after(line, place)
     assert "onnxruntime" in loaded
@@ -296,7 +296,7 @@ def test_a_search_loads_only_what_it_takes(place):
 
 
 @pytest.mark.slow
-def test_importing_the_package_takes_a_fifth_of_a_second_at_most(tmp_path):
+def test_importing_the_package_takes_at_most_a_fifth_of_a_second(tmp_path):
     def seconds(code: str) -> float:
         times = []
         for _ in range(7):

@@ -1,4 +1,4 @@
-"""What is said of the machine that figures were taken on."""
+"""The one-line description of the machine."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ def cpuinfo(*lines: str) -> str:
         ("fpu sse2", "Some CPU 3"),
     ],
 )
-def test_a_processor_is_named_with_the_instructions_that_matter(tmp_path, flags, said):
+def test_the_cpu_is_named_with_its_instruction_sets(tmp_path, flags, said):
     path = tmp_path / "cpuinfo"
     path.write_text(cpuinfo("model name\t: Some   CPU  3", f"flags\t\t: {flags}"))
     assert processor(path) == said
 
 
-def test_a_processor_that_linux_does_not_name_is_named_by_python(tmp_path):
+def test_python_names_a_cpu_that_linux_does_not_name(tmp_path):
     expected = platform.processor() or platform.machine()
     assert processor(tmp_path / "none") == expected
     (tmp_path / "cpuinfo").write_text(cpuinfo("Features\t: fp asimd"))
     assert processor(tmp_path / "cpuinfo") == expected
 
 
-def test_a_machine_is_described_in_one_line():
+def test_the_machine_is_described_in_one_line():
     said = describe_machine()
     assert processor() in said
     assert platform.system() in said

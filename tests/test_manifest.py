@@ -36,12 +36,12 @@ def read(metadata: dict[str, str], n_bits=12, height=8, width=9) -> Manifest:
 
 
 @given(MANIFESTS)
-def test_a_manifest_comes_back_from_json(manifest):
+def test_round_trip_through_json(manifest):
     assert Manifest.from_dict(json.loads(json.dumps(manifest.to_dict()))) == manifest
 
 
 @given(MANIFESTS)
-def test_a_manifest_comes_back_from_metadata(manifest):
+def test_round_trip_through_metadata(manifest):
     metadata = manifest.to_metadata()
     assert all(isinstance(json.loads(text), object) for text in metadata.values())
     assert all(key.startswith("hashkit.") for key in metadata)
@@ -49,7 +49,7 @@ def test_a_manifest_comes_back_from_metadata(manifest):
     assert read(metadata, **size) == manifest
 
 
-def test_a_model_from_elsewhere_needs_no_metadata():
+def test_metadata_are_optional():
     assert read({"producer": "someone", "recipe": "not JSON"}) == Manifest(12, 8, 9)
     assert Manifest(12, 8, 9).resize == "crop-bilinear"
 
@@ -86,17 +86,17 @@ def test_another_format_version_is_refused(version):
 
 @pytest.mark.parametrize("field", ["n_bits", "height", "width"])
 @pytest.mark.parametrize("value", [0, -3, 1.5, "12", None])
-def test_numbers_that_make_no_sense_are_refused(field, value):
+def test_invalid_numbers_are_refused(field, value):
     with pytest.raises(ModelError, match=f"{field} must be a positive integer, not {value!r}"):
         Manifest.from_dict(Manifest(12, 8, 9).to_dict() | {field: value})
 
 
-def test_an_unknown_resize_rule_lists_the_known():
+def test_the_error_for_an_unknown_resize_rule_lists_the_known_ones():
     with pytest.raises(ModelError, match="'shrink'; known: crop-bilinear, stretch-bilinear"):
         Manifest(12, 8, 9, resize="shrink")
 
 
-def test_what_is_missing_is_named():
+def test_missing_fields_are_named():
     with pytest.raises(ModelError, match="missing height, width"):
         Manifest.from_dict({"n_bits": 12})
 

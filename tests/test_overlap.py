@@ -1,4 +1,4 @@
-"""Results come in order, one item is computed ahead, and failures surface where they belong."""
+"""Results are in order, one item is computed ahead, and errors are raised at their item."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hashkit.overlap import computed_ahead
 
 
 @pytest.mark.parametrize("n_items", [0, 1, 2, 7])
-def test_every_item_comes_once_and_in_order(n_items):
+def test_every_item_is_yielded_once_and_in_order(n_items):
     assert list(computed_ahead(range(n_items), lambda item: item * item)) == [
         (item, item * item) for item in range(n_items)
     ]
@@ -30,7 +30,7 @@ def test_the_next_item_is_computed_while_one_is_in_use():
                 assert started[item + 1].wait(5), "nothing was computed while the caller worked"
 
 
-def test_at_most_two_items_are_taken_ahead():
+def test_at_most_two_items_are_consumed_ahead():
     taken = []
 
     def items():
@@ -44,7 +44,7 @@ def test_at_most_two_items_are_taken_ahead():
             assert len(taken) <= item + 2
 
 
-def test_a_failure_comes_in_place_of_the_item_s_result():
+def test_an_error_is_raised_in_place_of_the_result():
     def compute(item: int) -> int:
         if item == 2:
             raise ZeroDivisionError
@@ -56,7 +56,7 @@ def test_a_failure_comes_in_place_of_the_item_s_result():
         next(results)
 
 
-def test_a_failure_of_the_items_comes_through():
+def test_an_error_of_the_iterator_is_raised():
     def items():
         yield 1
         raise OSError("gone")

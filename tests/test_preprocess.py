@@ -52,19 +52,19 @@ def reason_of(source: object) -> str:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".ppm", ".tif", ".tiff"])
-def test_lossless_colour_comes_back_exactly(suffix, tmp_path):
+def test_lossless_colour_is_decoded_exactly(suffix, tmp_path):
     path = tmp_path / f"image{suffix}"
     path.write_bytes(saved(Image.fromarray(COLOUR), suffix))
     for source in (path, str(path), path.read_bytes()):
         np.testing.assert_array_equal(load(source, (6, 9), RULE), COLOUR)
 
 
-def test_webp_lossless_comes_back_exactly():
+def test_lossless_webp_is_decoded_exactly():
     data = saved(Image.fromarray(COLOUR), ".webp", lossless=True)
     np.testing.assert_array_equal(pixels_of(data), COLOUR)
 
 
-def test_every_suffix_is_one_that_pillow_reads():
+def test_pillow_reads_every_suffix():
     readable = {
         suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN
     }
@@ -72,11 +72,11 @@ def test_every_suffix_is_one_that_pillow_reads():
 
 
 @pytest.mark.parametrize("suffix", [".png", ".pgm", ".bmp", ".tif"])
-def test_grey(suffix):
+def test_grey_becomes_rgb(suffix):
     np.testing.assert_array_equal(pixels_of(saved(Image.fromarray(GREY), suffix)), as_grey(GREY))
 
 
-def test_one_bit():
+def test_one_bit_images_become_rgb():
     bits = GREY > 127
     data = saved(Image.fromarray(bits), ".png")
     assert Image.open(io.BytesIO(data)).mode == "1"
@@ -92,7 +92,7 @@ def palette_image() -> tuple[Image.Image, np.ndarray]:
     return image, palette[indices]
 
 
-def test_palette():
+def test_palettes_become_rgb():
     image, expected = palette_image()
     np.testing.assert_array_equal(pixels_of(saved(image, ".png")), expected)
     np.testing.assert_array_equal(pixels_of(saved(image, ".gif")), expected)
@@ -114,12 +114,12 @@ def test_palette_with_an_opacity_for_each_colour():
     np.testing.assert_allclose(pixels_of(data), oracle.over_white(expected, alpha), atol=1)
 
 
-def test_rgba_is_laid_over_white():
+def test_rgba_is_composited_over_white():
     data = saved(Image.fromarray(np.dstack([COLOUR, ALPHA])), ".png")
     np.testing.assert_allclose(pixels_of(data), oracle.over_white(COLOUR, ALPHA), atol=1)
 
 
-def test_grey_with_alpha_is_laid_over_white():
+def test_grey_with_alpha_is_composited_over_white():
     image = Image.merge("LA", [Image.fromarray(GREY), Image.fromarray(ALPHA)])
     data = saved(image, ".png")
     assert Image.open(io.BytesIO(data)).mode == "LA"
@@ -137,7 +137,7 @@ def test_rgb_with_one_transparent_colour():
 
 
 @pytest.mark.parametrize("mode", ["RGB", "CMYK", "L"])
-def test_jpeg_colour_spaces(mode):
+def test_jpeg_colour_spaces_become_rgb(mode):
     colour = (200, 40, 90)
     data = saved(Image.new("RGB", (16, 16), colour).convert(mode), ".jpg", quality=95)
     assert Image.open(io.BytesIO(data)).mode == mode
@@ -201,7 +201,7 @@ def test_a_mode_without_a_conversion_is_unsupported():
 @pytest.mark.parametrize(
     ("suffix", "options"), [(".gif", {}), (".webp", {"lossless": True}), (".png", {}), (".tif", {})]
 )
-def test_the_first_frame_of_several(suffix, options):
+def test_the_first_of_several_frames_is_used(suffix, options):
     frames = [Image.new("RGB", (9, 6), colour) for colour in ("red", "lime", "blue")]
     data = saved(frames[0], suffix, save_all=True, append_images=frames[1:], **options)
     assert Image.open(io.BytesIO(data)).n_frames == 3
@@ -213,7 +213,7 @@ def test_the_first_frame_of_several(suffix, options):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
-def test_exif_orientation(orientation, suffix):
+def test_exif_orientation_is_applied(orientation, suffix):
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"lossless": True} if suffix == ".webp" else {}
@@ -221,11 +221,11 @@ def test_exif_orientation(orientation, suffix):
     np.testing.assert_array_equal(pixels_of(data), oracle.upright(COLOUR, orientation))
 
 
-def test_exif_orientation_of_a_jpeg():
+def test_exif_orientation_of_a_jpeg_is_applied():
     exif = Image.Exif()
     exif[0x0112] = 6
     pixels = np.zeros((16, 32, 3), np.uint8)
-    pixels[:, :16] = 255  # the left half is white; turned right, the upper one
+    pixels[:, :16] = 255  # the left half is white; after rotating right, the upper half
     data = saved(Image.fromarray(pixels), ".jpg", exif=exif, quality=95)
     got = pixels_of(data)
     assert got.shape == (32, 16, 3)
@@ -234,7 +234,7 @@ def test_exif_orientation_of_a_jpeg():
 
 
 @pytest.mark.parametrize("n_bytes", [8, 14, 17, 20])
-def test_damaged_exif_leaves_the_pixels(n_bytes):
+def test_damaged_exif_leaves_the_pixels_unchanged(n_bytes):
     exif = Image.Exif()
     exif[0x0112] = 6
     exif[0x010F] = "a maker's name that does not fit into four bytes"
@@ -246,7 +246,7 @@ def test_damaged_exif_leaves_the_pixels(n_bytes):
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".gif", ".bmp", ".tif", ".webp", ".ppm"])
-def test_a_cut_file_is_an_image_error_at_every_cut(suffix):
+def test_a_file_truncated_anywhere_is_an_image_error(suffix):
     data = saved(Image.fromarray(COLOUR), suffix)
     whole = pixels_of(data)
     reasons = []
@@ -255,7 +255,7 @@ def test_a_cut_file_is_an_image_error_at_every_cut(suffix):
             got = decode(data[:n_bytes])
         except ImageError as error:
             reasons.append(error.reason)
-        else:  # only what follows the pixels was cut off
+        else:  # only data after the pixels was cut off
             np.testing.assert_array_equal(np.asarray(got), whole)
             assert n_bytes >= len(data) - 20
     assert len(reasons) >= len(data) - 21
@@ -294,7 +294,7 @@ def test_damaged_files_load_or_are_image_errors(suffix, changes):
 
 
 def png_of_size(width: int, height: int) -> bytes:
-    """The beginning of a PNG that announces a size, and holds next to no pixels."""
+    """The start of a PNG with this size in its header, but almost no pixels."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return (
@@ -317,10 +317,10 @@ def test_too_many_pixels_are_refused_when_warnings_are_errors():
     assert reason_of(png_of_size(9460, 9460)) == "too-large"
 
 
-def test_just_as_many_pixels_as_allowed_are_decoded():
+def test_the_maximum_number_of_pixels_is_allowed():
     width = 9459
     assert width * width <= MAX_PIXELS
-    # Refused for its missing pixels, not for its size.
+    # Refused because pixels are missing, not because of its size.
     assert reason_of(png_of_size(width, width)) == "truncated"
 
 
@@ -328,7 +328,7 @@ def test_arrays_of_too_many_pixels_are_refused():
     assert reason_of(np.broadcast_to(np.uint8(0), (9460, 9460))) == "too-large"
 
 
-def test_what_is_not_there_is_missing(tmp_path):
+def test_files_that_do_not_exist_are_missing(tmp_path):
     assert reason_of(tmp_path / "nothing.png") == "missing"
     assert reason_of(tmp_path) == "missing"
     assert reason_of("nul\0.png") == "missing"
@@ -340,7 +340,7 @@ def test_messages_name_the_file(tmp_path):
         load(tmp_path / "a.png", SIZE, RULE)
 
 
-def test_a_pillow_image_that_is_cut_off_is_an_image_error():
+def test_a_truncated_pillow_image_is_an_image_error():
     data = saved(Image.fromarray(COLOUR), ".png")
     assert reason_of(Image.open(io.BytesIO(data[:100]))) == "truncated"
 
@@ -348,7 +348,7 @@ def test_a_pillow_image_that_is_cut_off_is_an_image_error():
 # --- arrays and Pillow images
 
 
-def test_arrays_of_each_shape():
+def test_arrays_of_each_shape_are_loaded():
     np.testing.assert_array_equal(load(COLOUR, (6, 9), RULE), COLOUR)
     np.testing.assert_array_equal(load(GREY, (6, 9), RULE), as_grey(GREY))
     np.testing.assert_array_equal(load(GREY[..., None], (6, 9), RULE), as_grey(GREY))
@@ -375,7 +375,7 @@ def test_a_pillow_image_is_not_changed():
     assert image.tobytes() == before
 
 
-def test_a_decoded_pillow_image_is_another_one():
+def test_a_decoded_pillow_image_is_a_copy():
     image = Image.fromarray(COLOUR)
     assert decode(image) is not image
 
@@ -386,24 +386,24 @@ def test_a_decoded_pillow_image_is_another_one():
 @pytest.mark.parametrize("rule", RESIZE_RULES)
 @pytest.mark.parametrize("size", [(4, 4), (13, 5), (5, 31), (6, 9), (24, 24)])
 @pytest.mark.parametrize("source_size", [(6, 9), (20, 8), (17, 17)])
-def test_resizing_agrees_with_its_definition(rule, size, source_size):
-    # Away from 0 and 255, where the bicubic kernel's overshoot would be cut between the passes.
+def test_resizing_matches_its_definition(rule, size, source_size):
+    # Avoid values near 0 and 255, where the bicubic overshoot is clipped between the passes.
     pixels = RNG.integers(60, 196, (*source_size, 3), dtype=np.uint8)
     got = load(pixels, size, rule)
     assert got.dtype == np.uint8
     assert got.flags.c_contiguous
-    # Both passes round to whole numbers; the second one's weights add up to 1.25 in size at most.
+    # Both passes round to integers; absolute weights of the second add up to at most 1.25.
     tolerance = 1.0 if "bilinear" in rule else 0.5 * 1.25 + 0.5
     np.testing.assert_allclose(got, oracle.resize(pixels, size, rule), atol=tolerance, rtol=0)
 
 
 @pytest.mark.parametrize("rule", RESIZE_RULES)
-def test_an_image_of_the_right_size_is_not_touched(rule):
+def test_an_image_of_the_right_size_is_unchanged(rule):
     np.testing.assert_array_equal(fit(Image.fromarray(COLOUR), (6, 9), rule), COLOUR)
 
 
 @pytest.mark.parametrize("size", [(8, 24), (24, 8)], ids=["wide", "tall"])
-def test_a_crop_is_the_centre(size):
+def test_a_crop_is_centred(size):
     pixels = np.zeros((*size, 3), np.uint8)
     center = (slice(None), slice(8, 16)) if size[1] == 24 else (slice(8, 16), slice(None))
     pixels[center] = COLOUR[0, 0]
@@ -412,13 +412,13 @@ def test_a_crop_is_the_centre(size):
     assert (stretched == 0).any()
 
 
-def test_an_unknown_rule_lists_the_known_ones():
+def test_the_error_for_an_unknown_rule_lists_the_known_ones():
     with pytest.raises(ConfigError, match="unknown resize rule 'pad'; known: crop-bilinear"):
         load(COLOUR, SIZE, "pad")
 
 
 @pytest.mark.parametrize("model_size", [7, 28, 224])
-def test_rounding_never_puts_the_window_beyond_the_image(model_size):
+def test_rounding_never_puts_the_crop_outside_the_image(model_size):
     """For 133 widths up to 4,000, such as 29, 7 * (29 / 7) is more than 29."""
     odd = [side for side in range(1, 4000) if model_size * (side / model_size) > side]
     assert odd
@@ -433,7 +433,7 @@ def test_rounding_never_puts_the_window_beyond_the_image(model_size):
 
 
 def smooth(height: int, width: int) -> Image.Image:
-    """Upscaled noise: without the detail that a reduced size cannot hold."""
+    """Upscaled noise, without detail that is lost at a reduced size."""
     noise = RNG.integers(40, 216, (5, 7, 3), dtype=np.uint8)
     return Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
 
@@ -444,7 +444,7 @@ STRETCH = "stretch-bilinear-reduced"
 
 
 @given(st.tuples(*[st.integers(1, 9000)] * 2), st.tuples(*[st.integers(1, 300)] * 2))
-def test_the_reduction_is_the_most_that_leaves_twice_the_model(shape, size):
+def test_the_reduction_is_the_largest_that_leaves_twice_the_model_size(shape, size):
     fits = [factor for factor in (1, 2, 4, 8) if min(shape) >= 2 * factor * max(size)]
     assert reduction(shape, size) == max(fits, default=1)
 
@@ -452,7 +452,7 @@ def test_the_reduction_is_the_most_that_leaves_twice_the_model(shape, size):
 @pytest.mark.parametrize(
     ("size", "factor"), [((16, 16), 8), ((12, 33), 4), ((67, 5), 2), ((68, 5), 1)]
 )
-def test_a_jpeg_is_decoded_at_that_fraction(size, factor, tmp_path):
+def test_a_jpeg_is_decoded_at_the_reduced_size(size, factor, tmp_path):
     path = tmp_path / "photograph.jpg"
     path.write_bytes(saved(PHOTOGRAPH, ".jpg"))
     opened = Image.open(path)
@@ -465,14 +465,14 @@ def test_a_jpeg_is_decoded_at_that_fraction(size, factor, tmp_path):
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 @pytest.mark.parametrize("rule", ["crop-bilinear", "stretch-bicubic"])
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}], ids=str)
-def test_a_reduced_jpeg_is_nearly_the_whole_one(mode, rule, options):
+def test_a_reduced_jpeg_is_close_to_the_full_one(mode, rule, options):
     data = saved(PHOTOGRAPH.convert(mode), ".jpg", quality=95, **options)
     whole, reduced = load(data, (16, 20), rule), load(data, (16, 20), f"{rule}-reduced")
     assert reduced.std() > 10
     np.testing.assert_allclose(reduced.astype(int), whole, atol=4)
 
 
-def test_only_a_reduced_rule_reduces():
+def test_only_reduced_rules_reduce():
     noise = RNG.integers(0, 256, (256, 256, 3), dtype=np.uint8)
     data = saved(Image.fromarray(noise), ".jpg")
     whole = Image.open(io.BytesIO(data))
@@ -499,7 +499,7 @@ def test_a_reduced_jpeg_is_upright(orientation):
     np.testing.assert_allclose(reduced.astype(int), whole, atol=4)
 
 
-def test_a_reduced_jpeg_that_is_cut_off_is_truncated():
+def test_a_truncated_reduced_jpeg_is_an_image_error():
     data = saved(PHOTOGRAPH, ".jpg")
     with pytest.raises(ImageError) as info:
         load(data[: len(data) // 2], SIZE16, REDUCED)

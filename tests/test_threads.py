@@ -1,4 +1,4 @@
-"""How many threads a process may use, by affinity and by control groups of both versions."""
+"""Number of threads of a process, from its affinity and from control groups of both versions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hashkit.threads import available_cpus, cpu_affinity, cpu_quota
 
 
 class Machine:
-    """The files by which Linux tells a process about its control groups."""
+    """Linux's files about the control groups of a process."""
 
     def __init__(self, folder: Path) -> None:
         self.memberships = folder / "cgroup-of-process"
@@ -35,7 +35,7 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-def test_version_2_says_quota_and_period(machine: Machine) -> None:
+def test_version_2_has_quota_and_period_in_one_file(machine: Machine) -> None:
     machine.belong("0::/jobs/mine")
     machine.write("jobs/mine/cpu.max", "150000 100000")
     assert machine.quota() == 1.5
@@ -43,7 +43,7 @@ def test_version_2_says_quota_and_period(machine: Machine) -> None:
     assert machine.quota() is None
 
 
-def test_the_least_limit_of_all_groups_around_counts(machine: Machine) -> None:
+def test_the_smallest_limit_of_a_group_and_its_parents_is_used(machine: Machine) -> None:
     machine.belong("0::/jobs/mine")
     machine.write("jobs/mine/cpu.max", "800000 100000")
     machine.write("jobs/cpu.max", "200000 100000")
@@ -53,7 +53,7 @@ def test_the_least_limit_of_all_groups_around_counts(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("folder", ["cpu", "cpu,cpuacct"])
-def test_version_1_says_them_in_two_files(machine: Machine, folder: str) -> None:
+def test_version_1_has_quota_and_period_in_two_files(machine: Machine, folder: str) -> None:
     machine.belong("7:memory:/elsewhere", "4:cpu,cpuacct:/docker/abc", "3:cpuset:/")
     machine.write(f"{folder}/docker/abc/cpu.cfs_period_us", "50000")
     machine.write(f"{folder}/docker/abc/cpu.cfs_quota_us", "150000")
@@ -62,14 +62,14 @@ def test_version_1_says_them_in_two_files(machine: Machine, folder: str) -> None
     assert machine.quota() is None
 
 
-def test_a_container_sees_its_own_group_as_the_root(machine: Machine) -> None:
+def test_a_container_may_see_its_own_group_as_the_root(machine: Machine) -> None:
     machine.belong("4:cpu,cpuacct:/docker/abc", "0::/docker/abc")
     machine.write("cpu/cpu.cfs_period_us", "100000")
     machine.write("cpu/cpu.cfs_quota_us", "250000")
     assert machine.quota() == 2.5
 
 
-def test_other_controllers_do_not_count(machine: Machine) -> None:
+def test_other_controllers_are_ignored(machine: Machine) -> None:
     machine.belong("2:cpuacct:/mine", "1:cpuset:/mine")
     machine.write("cpuacct/mine/cpu.cfs_period_us", "100000")
     machine.write("cpuacct/mine/cpu.cfs_quota_us", "100000")
@@ -78,27 +78,27 @@ def test_other_controllers_do_not_count(machine: Machine) -> None:
     assert machine.quota() is None
 
 
-def test_a_group_outside_the_mount_is_not_looked_at(machine: Machine) -> None:
+def test_a_group_outside_the_mount_is_ignored(machine: Machine) -> None:
     machine.belong("0::/../../other")
     (machine.mount.parent / "cpu.max").write_text("100000 100000\n")
     assert machine.quota() is None
 
 
 @pytest.mark.parametrize("text", ["", "max", "100000", "a b", "100000 0", "-5 100000"])
-def test_files_that_say_nothing_set_no_limit(machine: Machine, text: str) -> None:
+def test_files_without_a_valid_limit_are_ignored(machine: Machine, text: str) -> None:
     machine.belong("0::/", "damaged", "")
     machine.write("cpu.max", text)
     assert machine.quota() is None
 
 
-def test_no_control_groups_are_no_limit(machine: Machine) -> None:
+def test_without_control_groups_there_is_no_limit(machine: Machine) -> None:
     assert machine.quota() is None
 
 
 @pytest.mark.parametrize(
     ("quota", "expected"), [(None, 8), (0.3, 1), (1.0, 1), (1.5, 2), (8.0, 8), (64.0, 8)]
 )
-def test_threads_are_the_lesser_of_affinity_and_quota(
+def test_threads_are_the_smaller_of_affinity_and_quota(
     monkeypatch: pytest.MonkeyPatch, quota: float | None, expected: int
 ) -> None:
     monkeypatch.setattr(threads, "cpu_affinity", lambda: 8)

@@ -1,7 +1,7 @@
 """Learn binary codes for images, and find images by code.
 
-Importing this package is cheap: neither torch nor ONNX Runtime is imported, and each name
-below is loaded when it is first used.
+Importing this package is fast: it imports neither torch nor ONNX Runtime, and loads each name below
+on first use.
 """
 
 from __future__ import annotations

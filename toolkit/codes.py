@@ -1,9 +1,9 @@
 """The code convention: threshold, bit order, packing.
 
-A code of ``n_bits`` bits is ``ceil(n_bits / 8)`` bytes. Bit ``j`` is 1 where logit ``j`` is
-greater than 0 (a logit of exactly 0, or NaN, gives 0); it sits in byte ``j // 8``, most
-significant bit first; the unused low bits of the last byte are 0. This is the only place that
-decides any of it: the ONNX graph, the banks and the search are checked against it.
+A code of ``n_bits`` bits takes ``ceil(n_bits / 8)`` bytes. Bit ``j`` is 1 if logit ``j`` is greater
+than 0 (a logit of exactly 0, or NaN, gives 0). It is in byte ``j // 8``, most significant bit
+first; the unused low bits of the last byte are 0. The convention is defined only here: tests check
+the ONNX graph, the banks and the search against it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_BITS = 65_536
 
 
 def code_size(n_bits: int) -> int:
-    """Bytes that a code of ``n_bits`` bits takes.
+    """Number of bytes of a code of ``n_bits`` bits.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def code_size(n_bits: int) -> int:
 
 
 def binarize(logits: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
-    """Packed codes of real-valued logits: bit = 1 where logit > 0.
+    """Packed codes of real-valued logits: a bit is 1 where the logit is greater than 0.
 
     Parameters
     ----------
@@ -69,26 +69,25 @@ def pack(bits: NDArray[Any]) -> NDArray[np.uint8]:
     """
     bits = np.asarray(bits)
     if bits.ndim != 2:
-        raise CodesError(f"bits must be a matrix [n, n_bits], not of shape {list(bits.shape)}")
+        raise CodesError(f"bits must be a matrix [n, n_bits], not {list(bits.shape)}")
     code_size(bits.shape[1])
     if bits.dtype != np.bool_:
         if not np.issubdtype(bits.dtype, np.integer):
             raise CodesError(f"bits must be boolean or integer, not {bits.dtype}")
         if bits.size and (bits.min() < 0 or bits.max() > 1):
-            raise CodesError(f"bits must be 0 or 1; found {bits.min()} to {bits.max()}")
+            raise CodesError(f"bits must be 0 or 1, found {bits.min()} to {bits.max()}")
     return np.packbits(bits, axis=1)
 
 
 def unpack(codes: NDArray[np.uint8], n_bits: int) -> NDArray[np.uint8]:
-    """Bits of packed codes: uint8 [n, n_bits] of 0 and 1, from uint8 [n, ceil(n_bits / 8)]."""
+    """Unpack codes, uint8 [n, ceil(n_bits / 8)], to bits of 0 and 1, uint8 [n, n_bits]."""
     return np.unpackbits(check_codes(codes, n_bits), axis=1, count=n_bits)
 
 
 def code_words(codes: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Packed codes as words, uint64 [n, ceil(size / 8)], the last filled up with zeros.
+    """Packed codes, uint8 [n, size], as words, uint64 [n, ceil(size / 8)], padded with zeros.
 
-    Two rows are equal where their codes, uint8 [n, size], are; the order of the bits is the
-    machine's.
+    Two rows are equal if and only if their codes are; the byte order is the machine's.
     """
     padded = np.zeros((len(codes), -(-codes.shape[1] // 8) * 8), dtype=np.uint8)
     padded[:, : codes.shape[1]] = codes
@@ -96,14 +95,14 @@ def code_words(codes: NDArray[np.uint8]) -> NDArray[np.uint64]:
 
 
 def check_codes(codes: NDArray[Any], n_bits: int, what: str = "codes") -> NDArray[np.uint8]:
-    """Return ``codes`` if they keep the convention for ``n_bits`` bits.
+    """Return ``codes`` if they follow the convention for ``n_bits`` bits.
 
     Parameters
     ----------
     codes
         Expected: uint8 [n, ceil(n_bits / 8)] with zero padding.
     what
-        What the codes are, as the message should call them.
+        Name of the codes in the error message.
 
     Raises
     ------
@@ -120,8 +119,8 @@ def check_codes(codes: NDArray[Any], n_bits: int, what: str = "codes") -> NDArra
     padding = size * 8 - n_bits
     if padding and np.any(codes[:, -1] & ((1 << padding) - 1)):
         raise CodesError(
-            f"{what} of {n_bits} bits must have zeros in the last {padding} bits of each row; "
-            "some are set, so they were made for another number of bits or bit order"
+            f"{what} of {n_bits} bits must have zeros in the last {padding} bits of each row, but "
+            "some are set: check the number of bits and the bit order"
         )
     return codes
 
@@ -132,12 +131,12 @@ def to_hex(code: NDArray[np.uint8]) -> str:
 
 
 def from_hex(text: str, n_bits: int) -> NDArray[np.uint8]:
-    """Packed code, uint8 [ceil(n_bits / 8)], of the text that `to_hex` gives.
+    """Packed code, uint8 [ceil(n_bits / 8)], from the text of `to_hex`.
 
     Raises
     ------
     CodesError
-        If the text is not hexadecimal, or of another length or padding.
+        If the text is not hexadecimal, or has the wrong length or padding.
     """
     try:
         code = np.frombuffer(bytes.fromhex(text), dtype=np.uint8)

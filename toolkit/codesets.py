@@ -1,7 +1,6 @@
-"""Codes in memory, with what is known of their images.
+"""Codes in memory, with the names and labels of their images.
 
-`CodeDatabase` is all that search and evaluation ask of a code bank: a `CodeSet` and a bank both
-are one.
+`CodeDatabase` is the protocol that search and evaluation need; `CodeSet` and `Bank` implement it.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ __all__ = [
     "check_labels",
     "label_names",
     "label_numbers",
-    "n_live_rows",
+    "n_kept_rows",
 ]
 
 
 class CodeDatabase(Protocol):
-    """Packed codes, and names and labels of the images they stand for."""
+    """Packed codes, with the names and labels of their images."""
 
     @property
     def codes(self) -> NDArray[np.uint8]:
@@ -36,7 +35,7 @@ class CodeDatabase(Protocol):
 
     @property
     def n_bits(self) -> int:
-        """Bits of a code."""
+        """Number of bits of a code."""
 
     @property
     def labels(self) -> NDArray[Any] | None:
@@ -52,10 +51,10 @@ class CodeDatabase(Protocol):
 
     @property
     def deleted(self) -> NDArray[np.bool_] | None:
-        """Which rows are deleted, bool [n]; None if none is. They keep their row numbers."""
+        """Mask of deleted rows, bool [n]; None if no row is deleted. They keep their numbers."""
 
     def __len__(self) -> int:
-        """Rows, the deleted ones included."""
+        """Number of rows, including deleted ones."""
         ...
 
 
@@ -68,20 +67,20 @@ class CodeSet:
     codes
         Packed codes, uint8 [n, ceil(n_bits / 8)].
     n_bits
-        Bits of a code.
+        Number of bits of a code.
     labels
-        Integer [n] (negative: unlabelled), or 0/1 [n, n_classes] (multi-hot), or None.
+        Integer [n] (negative: unknown), or 0/1 [n, n_classes] (multi-hot), or None.
     names
-        One name a row, or empty.
+        One name per row, or empty.
     class_names
         Names of the classes by label, or empty.
     deleted
-        Which rows are deleted, bool [n], or None if none is.
+        Mask of deleted rows, bool [n]; None if no row is deleted.
 
     Raises
     ------
     CodesError
-        When made, if shapes, dtypes or padding contradict each other.
+        If shapes, dtypes or padding are invalid.
     """
 
     codes: NDArray[np.uint8]
@@ -95,28 +94,27 @@ class CodeSet:
         check_codes(self.codes, self.n_bits)
         n_rows = len(self.codes)
         if len(self.names) not in (0, n_rows):
-            raise CodesError(f"expected a name for each of {n_rows} codes, found {len(self.names)}")
+            raise CodesError(f"expected one name per code, {n_rows}, found {len(self.names)}")
         if self.labels is not None:
             check_labels(self.labels, n_rows)
         deleted = self.deleted
         if deleted is not None and (deleted.dtype != np.bool_ or deleted.shape != (n_rows,)):
             raise CodesError(
-                f"deleted rows must be marked as bool [{n_rows}], "
-                f"not {deleted.dtype} {list(deleted.shape)}"
+                f"deleted must be bool [{n_rows}], not {deleted.dtype} {list(deleted.shape)}"
             )
 
     def __len__(self) -> int:
         return len(self.codes)
 
 
-def n_live_rows(database: CodeDatabase) -> int:
-    """Rows that are not deleted."""
+def n_kept_rows(database: CodeDatabase) -> int:
+    """Number of rows that are not deleted."""
     deleted = database.deleted
     return len(database) - (0 if deleted is None else int(np.count_nonzero(deleted)))
 
 
 def label_numbers(database: CodeDatabase, row: int) -> list[int] | None:
-    """Numbers of the classes of a row; None if its labels are not known."""
+    """Class numbers of a row; None if its labels are unknown."""
     if database.labels is None:
         return None
     label = database.labels[row]
@@ -126,7 +124,7 @@ def label_numbers(database: CodeDatabase, row: int) -> list[int] | None:
 
 
 def label_names(database: CodeDatabase, row: int) -> tuple[str, ...] | None:
-    """Names of the classes of a row, or their numbers; None if its labels are not known."""
+    """Class names of a row, or numbers where there is no name; None if its labels are unknown."""
     numbers, known = label_numbers(database, row), database.class_names
     if numbers is None:
         return None
@@ -142,21 +140,21 @@ def check_labels(labels: NDArray[Any], n_rows: int) -> None:
             f"not {labels.dtype} {list(labels.shape)}"
         )
     if len(labels) != n_rows:
-        raise CodesError(f"expected a label for each of {n_rows} codes, found {len(labels)}")
+        raise CodesError(f"expected one label per code, {n_rows}, found {len(labels)}")
     if labels.ndim == 2 and labels.size and not 0 <= labels.min() <= labels.max() <= 1:
         raise CodesError(
-            "a label matrix must hold 0 and 1, one column a class; "
+            "a label matrix must contain 0 and 1, with one column per class, "
             f"found {labels.min()} to {labels.max()}"
         )
 
 
 def check_bits(databases: Sequence[CodeDatabase], n_bits: int | None = None) -> int:
-    """Bits of the codes of all databases, which are ``n_bits`` if that is given.
+    """Number of bits of the codes of all databases; ``n_bits`` is the expected number, if known.
 
     Raises
     ------
     CodesError
-        If there is no database, or one is of other codes.
+        If there is no database, or one has another number of bits.
     """
     if not databases:
         raise CodesError("expected at least one database, found none")
@@ -164,6 +162,6 @@ def check_bits(databases: Sequence[CodeDatabase], n_bits: int | None = None) -> 
     for one in databases:
         if one.n_bits != n_bits:
             raise CodesError(f"expected a database of {n_bits} bits, found {one.n_bits} bits")
-        # Whoever made the database checked its padding; its pages are not read for it again.
+        # The padding was checked when the database was made; reading all pages again is slow.
         check_codes(one.codes[:0], n_bits, "database codes")
     return n_bits

@@ -1,25 +1,25 @@
-"""Every exception that hashkit raises on purpose.
+"""All exceptions of hashkit.
 
 ::
 
     HashkitError
-    |-- ConfigError            a setting that makes no sense (also a ValueError)
+    |-- ConfigError            an invalid setting (also a ValueError)
     |-- CodesError             codes of the wrong shape, type or padding (also a ValueError)
     |-- EvaluationError        codes and labels that cannot be evaluated together
-    |-- ImageError             an image that cannot be used; `reason` says which way
-    |-- DatasetError           an image set that cannot be opened
-    |   |-- DownloadError      ... because its files could not be fetched or verified
-    |   `-- ProtocolError      a split that the image set cannot give
-    |-- ModelError             an ONNX file that breaks the model contract
-    |   `-- ParityError        an exported model that answers differently from its source
-    |-- TrainingError          a training that cannot go on
-    |-- CheckpointError        a checkpoint that cannot be read or does not fit
+    |-- ImageError             an image that cannot be used; `reason` is the kind of fault
+    |-- DatasetError           a dataset that cannot be opened
+    |   |-- DownloadError      ... because its files could not be downloaded or verified
+    |   `-- ProtocolError      a split that is not possible with the dataset
+    |-- ModelError             an ONNX file that violates the model contract
+    |   `-- ParityError        an exported model whose outputs differ from its source's
+    |-- TrainingError          a training that cannot continue
+    |-- CheckpointError        a checkpoint that cannot be read or does not match
     |-- BankError              a code bank that cannot be read or written
-    |   |-- BankMismatchError  ... because version, bits, model or images do not fit
+    |   |-- BankMismatchError  ... because version, bits, model or images do not match
     |   `-- BankLockedError    ... because another process is writing it
-    |-- IndexMismatchError     an index that is damaged, or was built of other codes
+    |-- IndexMismatchError     an index that is damaged, or was built from other codes
     |-- RunError               a run folder that is missing or incomplete
-    |-- DeviceError            a device that was asked for and is not there
+    |-- DeviceError            a device that is not available
     `-- MissingExtraError      an optional dependency that is not installed (also an ImportError)
 
 A message is one line: what was expected, what was found, how to fix it. It gives the arguments of
@@ -59,15 +59,15 @@ ImageFault = Literal["missing", "broken", "truncated", "too-large", "unsupported
 
 
 class HashkitError(Exception):
-    """Base of all errors that the user can mend."""
+    """Base class of all errors that the user can fix."""
 
 
 class ConfigError(HashkitError, ValueError):
-    """A setting that makes no sense, or contradicts another."""
+    """A setting that is invalid or contradicts another."""
 
 
 class CodesError(HashkitError, ValueError):
-    """Codes whose shape, dtype, bit count or padding is not the code convention's."""
+    """Codes whose shape, dtype, number of bits or padding violates the code convention."""
 
 
 class EvaluationError(HashkitError, ValueError):
@@ -80,9 +80,8 @@ class ImageError(HashkitError):
     Attributes
     ----------
     reason
-        ``missing``, ``broken`` (not an image, or damaged), ``truncated``, ``too-large``
-        (more pixels than allowed) or ``unsupported`` (an image, but of a kind without a
-        defined conversion to 8-bit RGB).
+        ``missing``, ``broken`` (not an image, or damaged), ``truncated``, ``too-large`` (more
+        pixels than allowed) or ``unsupported`` (no defined conversion to 8-bit RGB).
     """
 
     def __init__(self, message: str, reason: ImageFault) -> None:
@@ -91,31 +90,31 @@ class ImageError(HashkitError):
 
 
 class DatasetError(HashkitError):
-    """An image set that cannot be opened."""
+    """A dataset that cannot be opened."""
 
 
 class DownloadError(DatasetError):
-    """Files of an image set that could not be fetched or verified."""
+    """Files of a dataset that could not be downloaded or verified."""
 
 
 class ProtocolError(DatasetError):
-    """A split that the image set cannot give."""
+    """A split that is not possible with the dataset."""
 
 
 class ModelError(HashkitError):
-    """An ONNX file that breaks the model contract."""
+    """An ONNX file that violates the model contract."""
 
 
 class ParityError(ModelError):
-    """An exported model that answers differently from its source."""
+    """An exported model whose outputs differ from its source's."""
 
 
 class TrainingError(HashkitError):
-    """A training that cannot go on, because its loss is no longer a number."""
+    """A training that cannot continue, because its loss is not a finite number."""
 
 
 class CheckpointError(HashkitError):
-    """A checkpoint that cannot be read, or does not fit what it is loaded into."""
+    """A checkpoint that cannot be read, or does not match what it is loaded into."""
 
 
 class BankError(HashkitError):
@@ -123,7 +122,7 @@ class BankError(HashkitError):
 
 
 class BankMismatchError(BankError):
-    """A code bank whose version, bits, model or image list does not fit."""
+    """A code bank whose version, bits, model or image list does not match."""
 
 
 class BankLockedError(BankError):
@@ -131,7 +130,7 @@ class BankLockedError(BankError):
 
 
 class IndexMismatchError(HashkitError):
-    """An index that cannot be read, or was not built of the codes it is opened for."""
+    """An index that cannot be read, or was built from other codes."""
 
 
 class RunError(HashkitError):
@@ -139,7 +138,7 @@ class RunError(HashkitError):
 
 
 class DeviceError(HashkitError):
-    """A device that was asked for and cannot be had."""
+    """A requested device that is not available."""
 
 
 class MissingExtraError(HashkitError, ImportError):
@@ -150,9 +149,9 @@ class MissingExtraError(HashkitError, ImportError):
     package
         The import that failed, for example ``torch``.
     extra
-        The extra of the distribution that brings it, for example ``train``.
+        The extra of the distribution that installs it, for example ``train``.
     purpose
-        What needs it, as it stands in the sentence "... needs torch".
+        What needs the package: the subject of the sentence "... needs torch".
     """
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic writing of files, and their digests."""
 
 from __future__ import annotations
 
@@ -12,28 +12,27 @@ __all__ = ["file_digest", "part_path", "written_whole"]
 
 
 def file_digest(path: Path, algorithm: str) -> str:
-    """Hexadecimal digest of a file, by an algorithm of `hashlib`."""
+    """Hexadecimal digest of a file; ``algorithm`` is a name known to `hashlib`."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
 def part_path(path: Path) -> Path:
-    """Where `written_whole` writes a file until it is whole."""
+    """Path where `written_whole` writes a file until it is complete."""
     return path.with_name(path.name + ".part")
 
 
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Give the path of a file to write, which then takes the place of ``path`` atomically.
+    """Yield the path of a file to write, which is then flushed and replaces ``path`` atomically.
 
-    It is flushed to the disk before. Whatever fails, ``path`` stays as it was, and nothing else
-    is left; of a killed process a file with ``.part`` behind its name may be, which the next
-    attempt replaces.
+    If anything fails, ``path`` is unchanged and the new file is removed. A killed process may leave
+    a file with ``.part`` appended to its name, which the next attempt replaces.
 
     Raises
     ------
     OSError
-        If it cannot be written.
+        If the file cannot be written.
     """
     part = part_path(path)
     try:

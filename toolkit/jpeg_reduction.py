@@ -1,8 +1,8 @@
-"""JPEG files decoded at a fraction of their size, which is several times as fast.
+"""Decodes JPEG files at a fraction of their size, which is several times as fast.
 
-A decoder can leave out the high frequencies of each 8x8 block and so give 4x4, 2x2 or 1x1 pixels
-for it (libjpeg's scaling, which Pillow calls draft mode). What is left out is what resampling to a
-small size averages away, up to rounding.
+A decoder can leave out the high frequencies of each 8x8 block and return 4x4, 2x2 or 1x1 pixels for
+it (libjpeg's scaling, which Pillow calls draft mode). Resampling to a small size averages these
+frequencies away, up to rounding.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Box: TypeAlias = tuple[float, float, float, float]
 _FORMATS: Final = frozenset({"JPEG", "MPO"})
 _REDUCTIONS: Final = (8, 4, 2)
 _LEFT_OVER: Final = 2
-"""How many times the model's longer side a reduced image's shorter side is, at least."""
+"""Minimum ratio of a reduced image's shorter side to the model's longer side."""
 
 _LEFT, _TOP, _RIGHT, _BOTTOM = range(4)
 _SEEN_SIDES: Final = {
@@ -32,15 +32,15 @@ _SEEN_SIDES: Final = {
     7: (_TOP, _LEFT),
     8: (_TOP, _RIGHT),
 }
-"""Where the right and the bottom side of the stored image are seen, by EXIF orientation."""
+"""Sides of the upright image that are the stored image's right and bottom, by EXIF orientation."""
 
 
 def reduction(shape: tuple[int, int], size: tuple[int, int]) -> int:
-    """By how much a ``reduced`` rule divides both sides of a JPEG image: 1, 2, 4 or 8.
+    """Factor by which a ``reduced`` rule divides both sides of a JPEG image: 1, 2, 4 or 8.
 
-    The most that leaves the image's shorter side at least twice the model's longer side, so that
-    the resampling that follows averages over several pixels in either case. Orientation and crop
-    make no difference to it.
+    It is the largest that leaves the image's shorter side at least twice the model's longer side,
+    so that the resampling that follows still averages over several pixels. Orientation and crop do
+    not affect it.
 
     Parameters
     ----------
@@ -52,20 +52,20 @@ def reduction(shape: tuple[int, int], size: tuple[int, int]) -> int:
 
 
 def reduce_jpeg(image: Image.Image, size: tuple[int, int]) -> tuple[float, float]:
-    """Have an image that is opened, but not read yet, decoded smaller if it is a large JPEG.
+    """Set an opened image that is not loaded yet to decode at a smaller size if it is a large JPEG.
 
     Parameters
     ----------
     image
-        As Pillow opened it.
+        The image, as opened by Pillow.
     size
         (height, width) of the model, pixels.
 
     Returns
     -------
     tuple
-        How far the smaller image reaches beyond the picture to the right and to the bottom, in its
-        own pixels: sides that the reduction does not divide are rounded up.
+        How far the smaller image extends beyond the picture on the right and at the bottom, in its
+        own pixels: sides that the factor does not divide are rounded up.
     """
     factor = reduction((image.height, image.width), size)
     if factor == 1 or image.format not in _FORMATS:
@@ -76,16 +76,16 @@ def reduce_jpeg(image: Image.Image, size: tuple[int, int]) -> tuple[float, float
 
 
 def region(image: Image.Image, orientation: int, beyond: tuple[float, float]) -> Box:
-    """The part of an upright image that is picture.
+    """The part of an upright image that belongs to the picture, without rounded-up borders.
 
     Parameters
     ----------
     image
-        The image as it is seen.
+        The upright image.
     orientation
-        How it was stored, as EXIF counts.
+        Its EXIF orientation when stored.
     beyond
-        What `reduce_jpeg` gave.
+        The result of `reduce_jpeg`.
     """
     box = [0.0, 0.0, float(image.width), float(image.height)]
     sides = _SEEN_SIDES.get(orientation, _SEEN_SIDES[1])

@@ -1,4 +1,4 @@
-"""The machine that figures were taken on, in one line."""
+"""Describes the machine in one line, to print beside measurements."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _INSTRUCTIONS: Final = (
     ("VNNI", ("avx512_vnni", "avx_vnni")),
     ("BF16", ("avx512_bf16", "amx_bf16")),
 )
-"""Instructions that decide how fast a network runs, with Linux's flags for each."""
+"""Instruction sets that determine how fast a network runs, with Linux's flags for each."""
 
 
 def describe_machine() -> str:
-    """Processor, how many CPUs of it this process may use, GPUs, and the operating system."""
+    """CPU, number of CPUs that this process may use, GPUs, and operating system."""
     n_cpus = available_cpus()
     cpus = f"{n_cpus:,} CPU{'s' if n_cpus != 1 else ''}"
     parts = [processor(), cpus, *_gpus(), platform.system()]
@@ -33,18 +33,18 @@ def describe_machine() -> str:
 
 
 def processor(cpuinfo: Path = _CPUINFO) -> str:
-    """Name of the processor, as Linux or else Python knows it, and its vector instructions."""
+    """Name of the CPU, from Linux or else from Python, and its vector instructions."""
     found = _read_cpuinfo(cpuinfo)
     name = found.get("model name") or platform.processor() or platform.machine()
     flags = set(found.get("flags", "").split())
     known = [text for text, names in _INSTRUCTIONS if not flags.isdisjoint(names)]
     if "AVX-512" in known and "AVX2" in known:
-        known.remove("AVX2")  # every such processor has it
+        known.remove("AVX2")  # AVX-512 implies it
     return f"{name} ({', '.join(known)})" if known else name
 
 
 def _read_cpuinfo(path: Path) -> dict[str, str]:
-    """What Linux says of the first processor; nothing elsewhere."""
+    """Linux's fields about the first CPU; empty on other systems."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -54,7 +54,7 @@ def _read_cpuinfo(path: Path) -> dict[str, str]:
 
 
 def _gpus() -> list[str]:
-    """Names of the NVIDIA GPUs, as their driver's own tool lists them."""
+    """Names of the NVIDIA GPUs, from ``nvidia-smi``."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []

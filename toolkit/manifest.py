@@ -1,8 +1,8 @@
-"""What a model says of itself: the manifest carried by checkpoints, ONNX files and code banks.
+"""The manifest: a model's metadata, stored in checkpoints, ONNX files and code banks.
 
-In an ONNX file each field is one entry of ``metadata_props``, named ``hashkit.<field>``, its
-value JSON. A model from elsewhere need not have any of them: bits and input size are read from
-the graph, and the other fields keep their defaults.
+In an ONNX file, each field is an entry ``hashkit.<field>`` of ``metadata_props``, with a JSON
+value. All are optional in models from other programs: bits and input size are read from the graph,
+and the other fields keep their defaults.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ FORMAT_VERSION: Final = 1
 PREFIX: Final = "hashkit."
 
 WHOLE_RULES: Final = ("crop-bilinear", "stretch-bilinear", "crop-bicubic", "stretch-bicubic")
-"""Resize rules that have every image decoded at its own size."""
+"""Resize rules that decode every image at its full size."""
 
 REDUCED: Final = "-reduced"
 
 RESIZE_RULES: Final = (*WHOLE_RULES, *(rule + REDUCED for rule in WHOLE_RULES))
-"""How an image of another size is brought to the model's.
+"""How images are resized to the model's input size.
 
-``crop`` takes the largest centred region of the target's aspect ratio, ``stretch`` the whole
-image; both then resample with Pillow's antialiased filter of the second word. ``reduced`` is for
-photographs: a JPEG file is decoded at a fraction of its size first, if it is large enough
-(`hashkit.jpeg_reduction.reduction`), which is several times as fast and changes some pixels by a
-little. So it is a rule of its own: a model's images are made by one rule, always.
+``crop`` takes the largest centred region with the target's aspect ratio, ``stretch`` the whole
+image; both then resample with the antialiased Pillow filter named by the second word. ``reduced``
+is for photographs: a large enough JPEG file is first decoded at a fraction of its size
+(`hashkit.jpeg_reduction.reduction`), which is several times as fast and changes some pixels
+slightly. So it is a separate rule: a model always uses the same rule for all images.
 """
 
 
@@ -42,7 +42,7 @@ class Manifest:
     Attributes
     ----------
     n_bits
-        Bits of a code.
+        Number of bits of a code.
     height, width
         Input size in pixels.
     resize
@@ -50,22 +50,22 @@ class Manifest:
     network, loss, recipe
         How the model was made; empty if unknown.
     dataset, protocol
-        What it was trained on, and which split of it; empty if unknown.
+        The dataset that the model was trained on, and its split; empty if unknown.
     class_names
-        Names of the classes seen in training, by label; empty if there were none.
+        Names of the classes used in training, by label; empty if there were none.
     seed
         Seed of the training, if known.
     weights_sha256
-        SHA-256 of the weights the model was made from, hexadecimal; empty if unknown.
+        Hexadecimal SHA-256 of the weights that the model was made from; empty if unknown.
     versions
-        Versions of the libraries that made it.
+        Versions of the libraries that made the model, by name.
     format_version
-        Version of this description.
+        Version of the manifest's format.
 
     Raises
     ------
     ModelError
-        When a value is out of range or of an unknown format version.
+        If a value is out of range, or the format version is unknown.
     """
 
     n_bits: int
@@ -112,12 +112,12 @@ class Manifest:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Manifest:
-        """Manifest of `to_dict`'s values; fields of later releases are ignored.
+        """Manifest from the values of `to_dict`; unknown fields are ignored.
 
         Raises
         ------
         ModelError
-            If a required field is missing or a value is wrong.
+            If a required field is missing or a value is invalid.
         """
         known = {field.name for field in dataclasses.fields(cls)}
         values = {name: value for name, value in fields.items() if name in known}
@@ -146,7 +146,7 @@ class Manifest:
         metadata
             The file's ``metadata_props``.
         n_bits, height, width
-            As the graph's own shapes say; metadata that contradicts them is an error.
+            From the shapes of the graph; metadata that contradicts them is an error.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Pieces of work, added up for a progress callback."""
+"""Adds up work done by several threads for a progress callback."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ __all__ = ["Meter"]
 
 
 class Meter:
-    """Calls ``progress(done, total)`` with all that is done so far, one thread at a time.
+    """Calls ``progress(done, total)`` with the total so far, from one thread at a time.
 
     Parameters
     ----------
     total
-        All there is to do, in any unit.
+        Amount of work in total, in any unit.
     progress
-        The callback; None for none.
+        The callback, or None.
     """
 
     def __init__(self, total: int, progress: Callable[[int, int], None] | None) -> None:
@@ -26,7 +26,7 @@ class Meter:
         self._lock = threading.Lock()
 
     def add(self, amount: int) -> None:
-        """Say that ``amount`` more is done."""
+        """Report that ``amount`` more is done."""
         with self._lock:
             self._done += amount
             if self._progress is not None:

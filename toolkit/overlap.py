@@ -1,4 +1,4 @@
-"""Batches computed one ahead of their use, so that no device waits while rows are written."""
+"""Computes the next batch while the current one is used, so that the device does not wait."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _Result = TypeVar("_Result")
 def computed_ahead(
     items: Iterable[_Item], compute: Callable[[_Item], _Result]
 ) -> Generator[tuple[_Item, _Result], None, None]:
-    """Each item with what ``compute`` makes of it, in order, the next one being computed meanwhile.
+    """Yield each item with its result of ``compute``, in order, while the next is computed.
 
     Parameters
     ----------
     items
-        Taken from the caller's thread, up to two ahead of the pair that is delivered.
+        Consumed in the caller's thread, up to two items ahead of the pair that is yielded.
     compute
-        Called from one thread, for one item at a time. What it raises comes up in place of the
-        item's pair.
+        Called in one thread, for one item at a time. If it raises, the exception is raised in
+        place of the item's pair.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="hashkit-compute") as pool:
         ahead: tuple[_Item, Future[_Result]] | None = None

@@ -1,21 +1,21 @@
-"""From an image file to the uint8 pixels a model takes; the only code that does it.
+"""Loads an image as the uint8 pixels that a model takes; no other code does this.
 
-Whatever the source, the outcome is defined:
+The result is defined for every source:
 
 =============================  =========================================================
-source                         outcome
+source                         result
 =============================  =========================================================
 grey, palette, CMYK, YCbCr     converted to RGB
-transparent                    laid over white
+transparent                    composited over white
 16-bit grey                    the high byte of each value
 animated, multi-page           the first frame
 EXIF orientation               applied; EXIF that cannot be read is ignored
 floating point, 32-bit         `ImageError`, ``unsupported``
 JPEG, by a ``reduced`` rule    decoded smaller (`hashkit.jpeg_reduction`)
 more than `MAX_PIXELS`         `ImageError`, ``too-large``, before any pixel is decoded
-cut off                        `ImageError`, ``truncated`` (``broken`` where it cannot be told)
+truncated                      `ImageError`, ``truncated`` (``broken`` if that is not detected)
 damaged, or not an image       `ImageError`, ``broken``
-not there, or not readable     `ImageError`, ``missing``
+missing or not readable        `ImageError`, ``missing``
 =============================  =========================================================
 """
 
@@ -52,12 +52,12 @@ __all__ = [
 ImageSource: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 
 MAX_PIXELS: Final = 89_478_485
-"""Images of more pixels are refused: decoded, one takes a quarter of a GiB (Pillow's own limit)."""
+"""Images with more pixels are refused: decoded, they take over 0.25 GiB. It is Pillow's limit."""
 
 IMAGE_SUFFIXES: Final = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp"}
 )
-"""Endings of the files that are taken for images when a folder is read."""
+"""Suffixes of the files that count as images when a folder is read."""
 
 _FILTERS: Final = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -70,7 +70,7 @@ _EXIF_ERRORS: Final = (
 
 
 def load(source: ImageSource, size: tuple[int, int], resize: str) -> NDArray[np.uint8]:
-    """Pixels of an image as a model takes them.
+    """Load an image and resize it to a model's input size.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def load(source: ImageSource, size: tuple[int, int], resize: str) -> NDArray[np.
 
 
 def fit(image: Image.Image, size: tuple[int, int], resize: str) -> NDArray[np.uint8]:
-    """Bring a decoded RGB image to ``size`` (height, width): uint8 [height, width, 3].
+    """Resize a decoded RGB image to ``size`` (height, width): uint8 [height, width, 3].
 
     Raises
     ------
@@ -112,7 +112,7 @@ def fit(image: Image.Image, size: tuple[int, int], resize: str) -> NDArray[np.ui
 
 @dataclasses.dataclass(frozen=True)
 class _Rule:
-    """A resize rule, taken apart."""
+    """A parsed resize rule."""
 
     is_crop: bool
     kernel: Image.Resampling
@@ -134,7 +134,7 @@ def _whole(image: Image.Image) -> Box:
 def _resampled(
     image: Image.Image, box: Box, size: tuple[int, int], rule: _Rule
 ) -> NDArray[np.uint8]:
-    """The picture inside of ``box``, brought to ``size`` (height, width) by a rule."""
+    """The part of the image inside ``box``, resized to ``size`` (height, width) by a rule."""
     height, width = size
     if image.size == (width, height) and box == _whole(image):
         return np.array(image, dtype=np.uint8)
@@ -144,13 +144,13 @@ def _resampled(
 
 
 def _centred(box: Box, size: tuple[int, int]) -> Box:
-    """The largest centred part of a box that has the proportions of ``size`` (height, width)."""
+    """The largest centred part of a box with the aspect ratio of ``size`` (height, width)."""
     left, top, right, bottom = box
     height, width = size
     scale = min((right - left) / width, (bottom - top) / height)
     inner_left = left + (right - left - width * scale) / 2
     inner_top = top + (bottom - top - height * scale) / 2
-    # A rounding error beyond the image, which Pillow refuses, is cut off.
+    # Rounding may put a side outside the box, which Pillow refuses.
     return (
         max(inner_left, left),
         max(inner_top, top),
@@ -160,7 +160,7 @@ def _centred(box: Box, size: tuple[int, int]) -> Box:
 
 
 def decode(source: ImageSource) -> Image.Image:
-    """RGB image of a source at its own size, upright.
+    """Decode a source to an upright RGB image at its full size.
 
     Raises
     ------
@@ -171,15 +171,15 @@ def decode(source: ImageSource) -> Image.Image:
 
 
 def _decoded(source: ImageSource, reduced_for: tuple[int, int] | None) -> tuple[Image.Image, Box]:
-    """RGB image of a source, upright, and the part of it that is picture.
+    """Upright RGB image of a source, and the part of it that belongs to the picture.
 
-    ``reduced_for`` is the (height, width) that large JPEG files are decoded smaller for; None for
-    images at their own size. What is pixels already is never reduced.
+    ``reduced_for`` is the (height, width) for which large JPEG files are decoded at a smaller size;
+    None for the full size. Decoded images and arrays are never reduced.
     """
     if isinstance(source, np.ndarray):
         image = _to_rgb(_from_array(source), "the array")
     elif isinstance(source, Image.Image):
-        with _image_errors("the image"):  # one that Pillow opened may still have to be read
+        with _image_errors("the image"):  # Pillow may not have loaded it yet
             _check_pixels(source, "the image")
             image = _to_rgb(source, "the image")
         if image is source:
@@ -192,7 +192,7 @@ def _decoded(source: ImageSource, reduced_for: tuple[int, int] | None) -> tuple[
 
 
 def decode_usable(source: ImageSource | None) -> Image.Image | None:
-    """What `decode` gives; None if there is no source, or it cannot be used."""
+    """The result of `decode`; None if there is no source, or it cannot be used."""
     try:
         return None if source is None else decode(source)
     except ImageError:
@@ -201,7 +201,7 @@ def decode_usable(source: ImageSource | None) -> Image.Image | None:
 
 def _contents(name: str) -> bytes:
     try:
-        # Unbuffered: for a small file, making a buffer costs more than reading.
+        # Unbuffered: for a small file, allocating a buffer costs more than reading.
         with Path(name).open("rb", buffering=0) as file:
             return file.read()
     except FileNotFoundError:
@@ -225,18 +225,18 @@ def _decode_file(
 
 @contextlib.contextmanager
 def _image_errors(name: str) -> Iterator[None]:
-    """Turn whatever a decoder raises into an `ImageError` that names the image."""
+    """Convert any exception of a decoder into an `ImageError` that names the image."""
     try:
         yield
     except (ImageError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(
-            f"{name}: more pixels than the {MAX_PIXELS:,} allowed", "too-large"
+            f"{name}: more than the {MAX_PIXELS:,} pixels allowed", "too-large"
         ) from None
     except UnidentifiedImageError:
         raise ImageError(f"{name}: not an image that can be read", "broken") from None
-    except Exception as error:  # on damaged data a decoder may raise anything, warnings included
+    except Exception as error:  # for damaged data, a decoder may raise anything, even warnings
         text = " ".join(str(error).split()) or type(error).__name__
         if "truncated" in text.lower() or isinstance(error, EOFError):
             raise ImageError(f"{name}: the file is cut off ({text})", "truncated") from None
@@ -279,7 +279,7 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     if image.mode in ("I", "F"):
         raise ImageError(
             f"{name}: {image.mode} pixels ({'32-bit' if image.mode == 'I' else 'floating point'}) "
-            "have no fixed range; save the image with 8 or 16 bits a channel",
+            "have no fixed range; save the image with 8 or 16 bits per channel",
             "unsupported",
         )
     try:
@@ -296,10 +296,10 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation; damaged EXIF leaves pixels that may be whole as they are."""
+    """Apply the EXIF orientation; with damaged EXIF, the image is returned unchanged."""
     image.load()
     if _orientation(image) == 1:
-        return image  # `exif_transpose` would copy it, which takes a tenth of the time of a JPEG
+        return image  # `exif_transpose` would copy it, a tenth of the time of decoding a JPEG
     try:
         return ImageOps.exif_transpose(image)
     except _EXIF_ERRORS:
@@ -307,7 +307,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """How an image is stored, as EXIF counts; 1, upright, where EXIF is damaged or silent."""
+    """EXIF orientation of an image; 1, upright, if EXIF is damaged or missing."""
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except _EXIF_ERRORS:

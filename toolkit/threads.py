@@ -1,4 +1,4 @@
-"""How many threads this process may use, and one pool of them for all."""
+"""Number of threads that this process may use, and one shared thread pool."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _CONTROL_GROUPS: Final = Path("/sys/fs/cgroup")
 
 
 def available_cpus() -> int:
-    """Threads that this process can keep busy: its CPUs, or fewer if its time on them is limited.
+    """Number of threads that this process can keep busy: its CPUs, or fewer under a CPU quota.
 
-    Not the machine's core count: inside a container or under ``taskset`` the two differ, and a
-    thread pool sized by the machine then spends its time switching, or stopped by the quota.
+    In a container or under ``taskset`` this is less than the machine's core count. A thread pool
+    sized by the core count would then waste time switching, or be throttled by the quota.
     """
     quota = _own_quota()
     return cpu_affinity() if quota is None else max(1, min(cpu_affinity(), math.ceil(quota)))
 
 
 def cpu_affinity() -> int:
-    """CPUs this process may run on: those of its affinity mask."""
+    """Number of CPUs in this process's affinity mask."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0)) or 1
     return os.cpu_count() or 1
@@ -42,17 +42,17 @@ def cpu_affinity() -> int:
 def cpu_quota(
     memberships: Path = _MEMBERSHIPS, control_groups: Path = _CONTROL_GROUPS
 ) -> float | None:
-    """CPUs' worth of time that control groups grant this process; None without a limit.
+    """CPU time that control groups grant this process, in CPUs; None without a limit.
 
-    The least of its own group's limit and those of the groups around it, in both versions of
-    control groups (Linux documentation: ``cpu.max``; ``cpu.cfs_quota_us``).
+    It is the smallest limit of the process's own group and its parents, in both versions of control
+    groups (Linux documentation: ``cpu.max``; ``cpu.cfs_quota_us``).
 
     Parameters
     ----------
     memberships
-        The process's groups, a line each: number, controllers, group.
+        File with one line per group of the process: number, controllers, group.
     control_groups
-        Where the groups are mounted.
+        Folder where the groups are mounted.
     """
     try:
         lines = memberships.read_text().splitlines()
@@ -63,7 +63,7 @@ def cpu_quota(
         if line.count(":") < 2:
             continue
         _, controllers, group = line.split(":", 2)
-        if not controllers:  # version 2 has one group for all of them
+        if not controllers:  # version 2 has one group for all controllers
             limits += _limits(control_groups, group)
         elif "cpu" in controllers.split(","):
             for folder in (control_groups / "cpu", control_groups / controllers):
@@ -77,9 +77,9 @@ def _own_quota() -> float | None:
 
 
 def _limits(mount: Path, group: str) -> Iterator[float]:
-    """Limits of a group and of all that it is in; a container may see its own as the root."""
+    """Limits of a group and its parents; in a container, its own group may be the root."""
     parts = Path(group).parts[1:]
-    if ".." in parts:  # a group outside of what this process can see
+    if ".." in parts:  # a group that this process cannot see
         parts = ()
     for depth in range(len(parts) + 1):
         folder = mount.joinpath(*parts[:depth])
@@ -88,7 +88,7 @@ def _limits(mount: Path, group: str) -> Iterator[float]:
 
 
 def _limit(*files: Path) -> Iterator[float]:
-    """Quota over period; nothing without a limit, which is "max" (version 2) or -1 (version 1)."""
+    """Yield quota / period; nothing if there is no limit: "max" (version 2) or -1 (version 1)."""
     with contextlib.suppress(OSError, ValueError):
         quota, period = map(int, " ".join(path.read_text() for path in files).split())
         if quota > 0 and period > 0:
@@ -96,7 +96,7 @@ def _limit(*files: Path) -> Iterator[float]:
 
 
 def check_threads(n_threads: int | None, what: str) -> int:
-    """``n_threads`` if it is given and at least 1; `available_cpus` if it is None.
+    """Return ``n_threads`` if it is at least 1; `available_cpus` if it is None.
 
     Raises
     ------
@@ -111,17 +111,17 @@ def check_threads(n_threads: int | None, what: str) -> int:
 
 
 def run_parallel(tasks: Sequence[Callable[[], Result]]) -> list[Result]:
-    """Run tasks side by side, and give their results in order.
+    """Run tasks in parallel, and return their results in order.
 
-    The first runs in the caller's thread, the others in a pool that the process keeps, as many at
-    a time as there are CPUs: starting threads anew would cost more than a small search. Only
-    tasks that release Python's lock gain anything. A task must not call this function itself: it
-    would wait for threads that wait for it.
+    The first task runs in the caller's thread, the others in a pool with one thread per CPU. The
+    pool lives as long as the process, because starting threads for each call would cost more than a
+    small search. Only tasks that release Python's global lock become faster. A task must not call
+    this function: it could deadlock.
 
     Raises
     ------
     Exception
-        What the first task to fail raised, once all have stopped.
+        The exception of the first task that failed, after all tasks have stopped.
     """
     if not tasks:
         return []
@@ -130,7 +130,7 @@ def run_parallel(tasks: Sequence[Callable[[], Result]]) -> list[Result]:
         first = tasks[0]()
     finally:
         for other in others:
-            other.exception()  # waits, and leaves raising to result() below
+            other.exception()  # waits, without raising; result() below raises
     return [first, *(other.result() for other in others)]
 
 
@@ -140,5 +140,5 @@ def _pool() -> ThreadPoolExecutor:
 
 
 if hasattr(os, "register_at_fork"):
-    # A forked child has the pool's bookkeeping, but none of its threads.
+    # A forked child inherits the pool object, but none of its threads.
     os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -1,4 +1,4 @@
-"""Deleted rows of a bank: marked, kept through every rebuild, and brought back."""
+"""Deleted rows of a bank: marking, rebuilding the bank, and restoring."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ SOURCE = make_source("first", 6)
 
 
 @pytest.fixture(autouse=True)
-def _without_waiting_for_the_disk(monkeypatch):
-    """Fsync protects from power cuts alone, which no test here makes."""
+def _without_fsync(monkeypatch):
+    """Disable fsync, which protects from power cuts only; no test here needs it."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
@@ -40,7 +40,7 @@ def complete_bytes(tmp_path_factory):
 
 @pytest.fixture
 def complete(tmp_path, complete_bytes):
-    """A bank of two lists, 34 rows, which has grown and was compacted."""
+    """A bank of two lists, 34 rows, which grew and was compacted."""
     path = tmp_path / "bank.h5"
     path.write_bytes(complete_bytes)
     return path
@@ -104,7 +104,7 @@ def test_marks_are_a_set_of_rows_and_nothing_else_changes(tmp_path, changes):
     assert content(path) == before
 
 
-def test_a_bank_has_no_deleted_rows_until_some_are(complete):
+def test_a_bank_without_deletions_has_no_deleted_rows(complete):
     assert deleted_rows(complete) == []
     before = complete.read_bytes()
     assert delete_rows(complete, []) == 0
@@ -126,7 +126,7 @@ def test_a_bank_has_no_deleted_rows_until_some_are(complete):
         ([True], "found bool"),
     ],
 )
-def test_a_row_that_is_not_there_changes_nothing(complete, rows, message):
+def test_invalid_rows_change_nothing(complete, rows, message):
     before = complete.read_bytes()
     for change in (delete_rows, restore_rows):
         with pytest.raises(BankError, match=message):
@@ -134,21 +134,21 @@ def test_a_row_that_is_not_there_changes_nothing(complete, rows, message):
     assert complete.read_bytes() == before
 
 
-def test_marks_reach_the_disk_before_they_count(complete, monkeypatch):
+def test_marks_are_flushed_before_their_commit(complete, monkeypatch):
     steps = []
     write_at = files._write_at
 
-    def noted_write(file, offset, data):
+    def recorded_write(file, offset, data):
         steps.append("commit" if len(data) == 56 else "bitmap")
         write_at(file, offset, data)
 
-    monkeypatch.setattr(files, "_write_at", noted_write)
+    monkeypatch.setattr(files, "_write_at", recorded_write)
     monkeypatch.setattr(os, "fsync", lambda _: steps.append("fsync"))
     delete_rows(complete, [1])
     assert steps == ["bitmap", "fsync", "commit", "fsync"]
 
 
-def test_a_reader_keeps_the_marks_of_when_it_opened(complete):
+def test_a_reader_keeps_the_marks_it_opened_with(complete):
     with Bank.open(complete) as before:
         delete_rows(complete, [1, 2])
         with Bank.open(complete) as bank:
@@ -159,7 +159,7 @@ def test_a_reader_keeps_the_marks_of_when_it_opened(complete):
     assert deleted_rows(complete) == [2, 3]
 
 
-def test_readers_meet_only_whole_changes(complete):
+def test_readers_see_only_whole_changes(complete):
     first, second = [0, 9, 18, 27, 33], [1, 2, 9, 30]
     delete_rows(complete, first)
     done = threading.Event()
@@ -174,28 +174,28 @@ def test_readers_meet_only_whole_changes(complete):
 
     writer = threading.Thread(target=change)
     writer.start()
-    met = set()
+    seen = set()
     while not done.is_set():
-        met.add(tuple(deleted_rows(complete)))
+        seen.add(tuple(deleted_rows(complete)))
     writer.join()
     both = tuple(sorted({*first, *second}))
-    assert met <= {tuple(first), tuple(second), both}
-    assert len(met) > 1
+    assert seen <= {tuple(first), tuple(second), both}
+    assert len(seen) > 1
 
 
-def test_marks_that_changed_while_they_were_read_are_read_again(complete):
+def test_marks_that_change_during_a_read_are_detected(complete):
     delete_rows(complete, [1, 2])
     with complete.open("rb", buffering=0) as file:
         layout = read_layout(file, complete)
         commit = read_commit(file, layout, complete)
         assert read_deleted(file, layout, commit, complete) is not None
         delete_rows(complete, [3])
-        restore_rows(complete, [3])  # as many as before, in the same of the two bitmaps
+        restore_rows(complete, [3])  # the same number of rows, in the same bitmap
         assert read_commit(file, layout, complete).deleted_slot == commit.deleted_slot
         assert read_deleted(file, layout, commit, complete) is None
 
 
-def test_marks_outlive_growth_append_and_completion(tmp_path):
+def test_marks_survive_growth_append_and_completion(tmp_path):
     path = tmp_path / "bank.h5"
     header = make_header(source=SOURCE)
     with BankWriter.create(path, header, n_rows=2, n_name_bytes=10) as writer:
@@ -217,7 +217,7 @@ def test_marks_outlive_growth_append_and_completion(tmp_path):
     assert content(path)[4] == [*rows_of([0, 1, 2, 4, 5])[1], *rows_of(images)[1]]
 
 
-def test_room_for_rows_is_never_marked(tmp_path):
+def test_new_rows_are_not_marked(tmp_path):
     path = tmp_path / "bank.h5"
     header = make_header(source=make_source("first", 40))
     with BankWriter.create(path, header, n_rows=40, n_name_bytes=400) as writer:
@@ -228,7 +228,7 @@ def test_room_for_rows_is_never_marked(tmp_path):
     assert deleted_rows(path) == [0, 1, 2]
 
 
-def test_a_writer_keeps_others_from_marking(complete):
+def test_rows_cannot_be_deleted_while_a_writer_has_the_lock(complete):
     header = make_header(source=Bank.open(complete).sources[-1])
     with BankWriter.resume(complete, header), pytest.raises(BankLockedError):
         delete_rows(complete, [1])
@@ -260,7 +260,7 @@ def test_a_bank_of_version_1_is_upgraded_by_its_first_deletion(first_version):
     assert content(first_version) == before
 
 
-def test_a_bank_of_version_1_stays_one_when_rows_are_added(first_version):
+def test_a_bank_of_version_1_keeps_its_version_when_rows_are_added(first_version):
     before = content(first_version)
     header = make_header(source=make_source("third", 2))
     with BankWriter.append(first_version, header, n_rows=5, n_name_bytes=1) as writer:
@@ -273,7 +273,7 @@ def test_a_bank_of_version_1_stays_one_when_rows_are_added(first_version):
 # Damage
 
 
-def test_marks_that_do_not_add_up_are_refused(complete):
+def test_a_wrong_number_of_marks_is_refused(complete):
     delete_rows(complete, [1, 8])
     with h5py.File(complete, "r+") as file:
         file["deleted"][1, 0] = 0xFF
@@ -283,7 +283,7 @@ def test_marks_that_do_not_add_up_are_refused(complete):
         delete_rows(complete, [2])
 
 
-def test_more_deleted_than_there_are_is_refused(complete):
+def test_more_deleted_rows_than_rows_is_refused(complete):
     with h5py.File(complete, "r+") as file:
         now = Commit(*map(int, file["commit"][:-1]))
         record = Commit(now.n_rows, now.n_name_bytes, 16, True, now.n_rows + 1).to_bytes(2)

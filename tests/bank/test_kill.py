@@ -1,4 +1,4 @@
-"""Killed writers: whatever the moment, the bank opens with what it committed, and goes on."""
+"""Writers killed at any moment: the bank opens with its committed rows and can be continued."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ N_IMAGES = sum(map(len, LISTS.values()))
 
 
 @pytest.fixture(autouse=True)
-def _without_waiting_for_the_disk(monkeypatch):
-    """Fsync protects from power cuts alone, which no test here makes."""
+def _without_fsync(monkeypatch):
+    """Disable fsync, which protects from power cuts only; no test here needs it."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.fixture(scope="module")
 def crash():
-    """Run one job under an order of bank_crash.py; returns its answer."""
+    """A function that sends one request to bank_crash.py and returns its answer."""
     script = Path(__file__).parents[1] / "support" / "bank_crash.py"
     with subprocess.Popen(
         [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
 
-        def order(path: Path, **how: float | str) -> dict[str, bool]:
-            print(json.dumps({"path": str(path), **how}), file=process.stdin, flush=True)
+        def request(path: Path, **options: float | str) -> dict[str, bool]:
+            print(json.dumps({"path": str(path), **options}), file=process.stdin, flush=True)
             return json.loads(process.stdout.readline())
 
-        yield order
+        yield request
         process.stdin.close()
 
 
@@ -63,7 +63,7 @@ def unkilled(tmp_path_factory):
 
 
 def check_survivor(path: Path) -> int:
-    """How many images a bank had taken when its writer was killed."""
+    """Check a bank whose writer was killed; returns the number of images it had processed."""
     if not path.exists():
         return 0
     with Bank.open(path) as bank:
@@ -85,7 +85,7 @@ def kill_at_each_step(path: Path, crash, unkilled: bytes, stride: int) -> None:
         n_kills += answer["killed"]
         n_in_rebuild += path.with_name(f".{path.name}.new").exists()
         done = check_survivor(path)
-        # A later death never leaves less.
+        # A later kill never leaves fewer rows.
         assert done >= least
         least = done
         if step % 5 == 0 or not answer["killed"]:
@@ -156,7 +156,7 @@ def test_many_kills_at_random_moments(tmp_path, crash, unkilled):
 def test_a_kill_at_any_step_leaves_a_whole_number_of_deletions(
     tmp_path, crash, version, monkeypatch
 ):
-    """Of version 1 too: its first deletion puts another file in its place."""
+    """Includes version 1, where the first deletion replaces the file."""
     source, path = tmp_path / "source.h5", tmp_path / "bank.h5"
     monkeypatch.setattr(layout.create_file, "__defaults__", (version,))
     run_job(source)
@@ -178,8 +178,8 @@ def test_a_kill_at_any_step_leaves_a_whole_number_of_deletions(
     assert step > 4 * (len(DELETIONS) - 1)
 
 
-def test_deletions_outlive_a_killed_writer(tmp_path, crash):
-    """A bank grows and is compacted while rows of it are deleted."""
+def test_deletions_survive_a_killed_writer(tmp_path, crash):
+    """The bank grows and is compacted while some of its rows are deleted."""
     path = tmp_path / "bank.h5"
     crash(path, step=20)
     delete_rows(path, [0, 2])

@@ -1,4 +1,4 @@
-"""The format as docs/bank-format.md describes it, and the golden file of each version."""
+"""The format described in docs/bank-format.md, and the golden file of each version."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ HEADER = BankHeader(
 
 
 def write_golden(path: Path) -> None:
-    """How the golden file of version 2 was made."""
+    """Write the golden file of version 2 again."""
     blocks = [(CODES, NAMES, LABELS)]
     n_name_bytes = len("".join(NAMES).encode())
     build_bank(path, HEADER, SOURCES, blocks, n_rows=5, n_name_bytes=n_name_bytes, n_consumed=4)
@@ -75,7 +75,7 @@ def write_golden(path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", GOLDEN)
-def test_the_golden_bank_reads_as_it_always_did(version):
+def test_the_golden_bank_can_be_read(version):
     with Bank.open(GOLDEN[version]) as bank:
         assert bank.format_version == version
         assert bank.header == HEADER
@@ -93,7 +93,7 @@ def test_the_golden_bank_reads_as_it_always_did(version):
         bank.verify()
 
 
-def test_a_bank_written_now_is_the_golden_bank_of_its_version(tmp_path):
+def test_a_new_bank_equals_the_golden_bank_of_its_version(tmp_path):
     write_golden(tmp_path / "bank.h5")
     with h5py.File(tmp_path / "bank.h5") as made, h5py.File(GOLDEN[FORMAT_VERSION]) as golden:
         assert set(made) == set(golden)
@@ -103,7 +103,7 @@ def test_a_bank_written_now_is_the_golden_bank_of_its_version(tmp_path):
 
 
 @pytest.mark.parametrize("version", GOLDEN)
-def test_the_golden_bank_is_what_the_specification_says(version):
+def test_the_golden_bank_matches_the_specification(version):
     text = "".join(NAMES).encode()
     counts = [5, len(text), 4, 1] + [2, 3] * (version == 2)
     commit = np.array(counts, dtype="<u8")
@@ -192,7 +192,7 @@ def test_every_bank_has_the_structure(tmp_path, kind, n_rows):
         assert ("labels" in file) == (kind != "none")
 
 
-def test_what_a_reader_does_not_know_is_ignored(tmp_path):
+def test_unknown_entries_are_ignored(tmp_path):
     path = tmp_path / "bank.h5"
     path.write_bytes(GOLDEN[FORMAT_VERSION].read_bytes())
     with h5py.File(path, "r+") as file:
@@ -244,7 +244,7 @@ def test_the_documented_reader_reads_banks_that_are_being_written(tmp_path):
         assert values["names"] == names
 
 
-def test_the_documented_hash_is_the_hash():
+def test_the_hash_of_names_is_as_documented():
     names, labels = ["a/1.png", "é"], np.array([[1, 0, 1], [0, 0, 1]], dtype=np.uint8)
     text = b"a/1.png\0\xc3\xa9\0"
     assert hash_names(names, None) == hashlib.sha256(text + b"\0none").hexdigest()

@@ -1,4 +1,4 @@
-"""Reading banks: round trips, laziness, refusals."""
+"""Reading banks: round trips, lazy reading and refused files."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ names_without_nul = st.text(
 
 
 @pytest.fixture(autouse=True)
-def _without_waiting_for_the_disk(monkeypatch):
-    """Fsync protects from power cuts alone, which no test here makes."""
+def _without_fsync(monkeypatch):
+    """Disable fsync, which protects from power cuts only; no test here needs it."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
@@ -117,7 +117,7 @@ def test_codes_and_labels_are_read_only_mappings(complete):
                 values[0] = 0
 
 
-def test_names_index_like_a_sequence(complete):
+def test_names_behave_like_a_sequence(complete):
     with Bank.open(complete) as bank:
         names = list(bank.names)
         assert bank.names[-1] == names[-1]
@@ -133,7 +133,7 @@ def test_names_index_like_a_sequence(complete):
             bank.names[-5]
 
 
-def test_arrays_outlive_the_bank(complete):
+def test_arrays_stay_valid_after_close(complete):
     bank = Bank.open(complete)
     codes, names = bank.codes, bank.names
     bank.close()
@@ -143,7 +143,7 @@ def test_arrays_outlive_the_bank(complete):
         _ = bank.codes
 
 
-def test_a_bank_with_several_sources_names_them_all(path):
+def test_a_bank_lists_all_its_sources(path):
     run_job(path)
     with Bank.open(path) as bank:
         assert bank.sources == (job_header("first").source, job_header("second").source)
@@ -159,7 +159,7 @@ def test_long_class_names_fit(path):
         assert bank.class_names == class_names
 
 
-def test_a_million_rows_open_at_once(path):
+def test_a_bank_of_a_million_rows_opens_in_milliseconds(path):
     n_rows = 1_000_000
     codes = np.zeros((n_rows, 3), dtype=np.uint8)
     names = [str(row) for row in range(n_rows)]
@@ -191,26 +191,26 @@ def refusal(path, error=BankError):
     return message
 
 
-def test_a_missing_file(path):
+def test_a_missing_file_is_refused(path):
     assert "no such bank" in refusal(path)
 
 
-def test_a_folder(tmp_path):
+def test_a_folder_is_refused(tmp_path):
     assert "cannot be read" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\0" * 5_000])
-def test_a_file_that_is_not_hdf5(path, content):
+def test_a_file_that_is_not_hdf5_is_refused(path, content):
     path.write_bytes(content)
     assert "not HDF5" in refusal(path)
 
 
-def test_hdf5_that_is_not_a_bank(path):
+def test_hdf5_that_is_not_a_bank_is_refused(path):
     h5py.File(path, "w").close()
     assert "not a code bank" in refusal(path)
 
 
-def test_a_later_format_version(complete):
+def test_a_later_format_version_is_refused(complete):
     with h5py.File(complete, "r+") as file:
         file.attrs["format_version"] = FORMAT_VERSION + 1
     message = refusal(complete, BankMismatchError)
@@ -218,7 +218,7 @@ def test_a_later_format_version(complete):
     assert f"found {FORMAT_VERSION + 1}" in message
 
 
-def test_a_file_cut_anywhere_is_refused(complete):
+def test_a_truncated_file_is_refused(complete):
     content = complete.read_bytes()
     for size in range(0, len(content), 97):
         complete.write_bytes(content[:size])
@@ -230,7 +230,7 @@ def test_a_file_cut_anywhere_is_refused(complete):
 @pytest.mark.parametrize(
     "name", ["n_bits", "manifest", "class_names", "source", "label_kind", "format_version"]
 )
-def test_a_missing_attribute(complete, name):
+def test_a_missing_attribute_is_refused(complete, name):
     with h5py.File(complete, "r+") as file:
         del file.attrs[name]
     refusal(complete)
@@ -250,21 +250,21 @@ def test_a_missing_attribute(complete, name):
         ("format_version", "one"),
     ],
 )
-def test_an_attribute_that_makes_no_sense(complete, name, value):
+def test_an_invalid_attribute_is_refused(complete, name, value):
     with h5py.File(complete, "r+") as file:
         file.attrs[name] = value
     refusal(complete)
 
 
 @pytest.mark.parametrize("name", ["commit", "codes", "names", "name_ends", "labels", "deleted"])
-def test_a_missing_or_rewritten_dataset(complete, name):
+def test_a_missing_or_rewritten_dataset_is_refused(complete, name):
     with h5py.File(complete, "r+") as file:
         values = file[name][...]
         del file[name]
     refusal(complete)
     with h5py.File(complete, "r+") as file:
         file.create_dataset(name, data=values, chunks=values.shape)
-    assert "contiguous" in refusal(complete)
+    assert "to be stored contiguously" in refusal(complete)
     with h5py.File(complete, "r+") as file:
         del file[name]
         file.create_dataset(name, data=values.astype(">i2"))
@@ -277,12 +277,12 @@ def poke(path, name, element, value):
         file[name][element] = value
 
 
-def test_a_damaged_commit_record(complete):
+def test_a_damaged_commit_record_is_refused(complete):
     poke(complete, "commit", 0, 3)
     assert "commit record is damaged" in refusal(complete)
 
 
-def test_a_commit_record_that_is_just_being_written_is_read_again(complete):
+def test_a_commit_record_that_is_being_written_is_read_again(complete):
     with Bank.open(complete) as bank:
         offset = bank._layout.offsets["commit"]
     whole = complete.read_bytes()[offset : offset + 56]
@@ -300,18 +300,18 @@ def test_a_commit_record_that_is_just_being_written_is_read_again(complete):
     timer.join()
 
 
-def test_more_committed_than_there_is_room_for(complete):
+def test_more_committed_rows_than_capacity_is_refused(complete):
     record = Commit(5, 20).to_bytes(FORMAT_VERSION)
     poke(complete, "commit", slice(None), np.frombuffer(record, "<u8"))
-    assert "with room for 4" in refusal(complete)
+    assert "there is room for 4" in refusal(complete)
 
 
-def test_a_last_name_that_ends_elsewhere(complete):
+def test_a_wrong_end_of_the_last_name_is_refused(complete):
     poke(complete, "name_ends", 3, 1)
     assert "name_ends says 1" in refusal(complete)
 
 
-def test_name_ends_that_do_not_ascend(complete):
+def test_name_ends_that_do_not_ascend_are_refused(complete):
     poke(complete, "name_ends", 1, 2**60)
     with Bank.open(complete) as bank:
         for broken in (lambda: bank.names[1], lambda: bank.names[2], lambda: list(bank.names)):
@@ -322,13 +322,13 @@ def test_name_ends_that_do_not_ascend(complete):
             bank.verify()
 
 
-def test_names_that_are_not_utf8(complete):
+def test_verify_finds_names_that_are_not_utf8(complete):
     poke(complete, "names", 1, 0xFF)
     with Bank.open(complete) as bank, pytest.raises(BankError, match="not UTF-8"):
         bank.verify()
 
 
-def test_verify_finds_set_padding(complete):
+def test_verify_finds_padding_bits_that_are_set(complete):
     poke(complete, "codes", (2, 2), 1)
     with Bank.open(complete) as bank, pytest.raises(BankError, match="last 4 bits"):
         bank.verify()
@@ -337,20 +337,20 @@ def test_verify_finds_set_padding(complete):
 @pytest.mark.parametrize("label", [-2, len(CLASSES)])
 def test_verify_finds_labels_out_of_range(complete, label):
     poke(complete, "labels", 1, label)
-    with Bank.open(complete) as bank, pytest.raises(BankError, match="labels must be -1 to 2"):
+    with Bank.open(complete) as bank, pytest.raises(BankError, match="labels from -1 to 2, found"):
         bank.verify()
 
 
-def test_headers_that_contradict_themselves():
+def test_contradictory_headers_are_refused():
     with pytest.raises(BankError, match="20 bits, found 24"):
         make_header(n_bits=24, manifest=make_header().manifest)
     with pytest.raises(BankError, match="known: none, single, multi"):
         make_header(label_kind="many")
-    with pytest.raises(BankError, match="need class names"):
+    with pytest.raises(BankError, match="multi-hot labels need class names"):
         make_header(label_kind="multi", class_names=())
 
 
-def test_the_hash_of_names_depends_on_everything():
+def test_the_hash_of_names_depends_on_names_order_and_labels():
     labels = np.array([0, 1])
     hashes = [
         hash_names(["a", "b"], None),
@@ -372,7 +372,7 @@ def test_the_hash_of_names_is_fixed():
     assert hash_names(["x/1.png", "x/2.png"], None) == expected
 
 
-def test_a_source_is_known_by_what_it_lists():
+def test_a_source_is_identified_by_its_list():
     source = make_source()
     assert source.is_same_list(make_source(protocol="cifar10-59k", part="query"))
     assert not source.is_same_list(make_source(root="/elsewhere"))
@@ -382,7 +382,7 @@ def test_a_source_is_known_by_what_it_lists():
     assert not in_memory.is_same_list(make_source(root=None, dataset="digits"))
 
 
-def test_the_number_of_bits_is_the_headers(complete):
+def test_a_bank_shows_the_bits_and_classes_of_its_header(complete):
     with Bank.open(complete) as bank:
         assert (bank.n_bits, bank.class_names) == (N_BITS, CLASSES)
         assert repr(bank) == f"<Bank {complete}: 4 codes of 20 bits, complete>"

@@ -1,4 +1,4 @@
-"""Writing banks: going on, growing, locking, and what happens when it cannot be."""
+"""Writing banks: resuming, appending, growing, locking and failed writes."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ OTHER = make_source("second", 3)
 
 
 @pytest.fixture(autouse=True)
-def _without_waiting_for_the_disk(monkeypatch):
-    """Fsync protects from power cuts alone, which no test here makes."""
+def _without_fsync(monkeypatch):
+    """Disable fsync, which protects from power cuts only; no test here needs it."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
@@ -77,7 +77,7 @@ def assert_holds(path, images, *, is_complete):
         bank.verify()
 
 
-def test_leaving_keeps_the_rows_but_does_not_complete(half):
+def test_closing_keeps_the_rows_but_does_not_complete(half):
     assert_holds(half, range(3), is_complete=False)
     with BankWriter.resume(half, make_header(source=SOURCE)) as writer:
         assert (writer.n_committed, writer.n_consumed, writer.is_complete) == (3, 3, False)
@@ -86,7 +86,7 @@ def test_leaving_keeps_the_rows_but_does_not_complete(half):
     assert_holds(half, range(6), is_complete=True)
 
 
-def test_an_error_on_the_way_keeps_the_rows(path):
+def test_an_exception_keeps_the_rows(path):
     writer = create(path)
     write(writer, range(3), 3)
     with pytest.raises(KeyboardInterrupt), writer:
@@ -94,7 +94,7 @@ def test_an_error_on_the_way_keeps_the_rows(path):
     assert_holds(path, range(3), is_complete=False)
 
 
-def test_a_complete_bank_resumes_to_nothing(complete):
+def test_resuming_a_complete_bank_changes_nothing(complete):
     before = complete.read_bytes()
     with BankWriter.resume(complete, make_header(source=SOURCE)) as writer:
         assert writer.is_complete
@@ -105,7 +105,7 @@ def test_a_complete_bank_resumes_to_nothing(complete):
     assert complete.read_bytes() == before
 
 
-def test_rows_count_only_after_a_commit(path):
+def test_rows_are_valid_only_after_a_commit(path):
     with create(path, commit_seconds=3600) as writer:
         write(writer, range(3), 3)
         assert writer.n_committed == 0
@@ -115,11 +115,11 @@ def test_rows_count_only_after_a_commit(path):
         assert_holds(path, range(3), is_complete=False)
 
 
-def test_a_reader_keeps_the_rows_of_when_it_opened(path):
+def test_a_reader_keeps_the_rows_it_opened_with(path):
     with create(path, n_rows=2, n_name_bytes=1, commit_seconds=0) as writer:
         write(writer, range(2), 2)
         bank = Bank.open(path)
-        write(writer, range(2, 6), 6)  # grows: another file takes the path
+        write(writer, range(2, 6), 6)  # grows: another file replaces this one
         writer.complete()
         np.testing.assert_array_equal(bank.codes, rows_of(range(2))[0])
         assert list(bank.names) == rows_of(range(2))[1]
@@ -139,21 +139,21 @@ def test_commits_are_throttled(path, monkeypatch):
     assert committed == [0, 2, 2]
 
 
-def test_rows_reach_the_disk_before_their_commit(path, monkeypatch):
+def test_rows_are_flushed_before_their_commit(path, monkeypatch):
     steps = []
     write_at, replace = files._write_at, Path.replace
 
-    def noted_write(file, offset, data):
+    def recorded_write(file, offset, data):
         steps.append("commit" if len(data) == 56 else "rows")
         write_at(file, offset, data)
 
-    def noted_replace(path, target):
+    def recorded_replace(path, target):
         steps.append("replace")
         return replace(path, target)
 
-    monkeypatch.setattr(files, "_write_at", noted_write)
+    monkeypatch.setattr(files, "_write_at", recorded_write)
     monkeypatch.setattr(os, "fsync", lambda _: steps.append("fsync"))
-    monkeypatch.setattr(Path, "replace", noted_replace)
+    monkeypatch.setattr(Path, "replace", recorded_replace)
     with create(path, n_rows=2, n_name_bytes=80) as writer:
         assert steps == ["fsync", "commit", "fsync", "replace", "fsync"]
         steps.clear()
@@ -166,7 +166,7 @@ def test_rows_reach_the_disk_before_their_commit(path, monkeypatch):
         assert steps == copied + ["rows"] * 4
 
 
-def test_a_finished_bank_has_no_slack(path):
+def test_a_complete_bank_has_no_unused_space(path):
     with create(path, n_rows=100_000, n_name_bytes=1_000_000) as writer:
         write(writer, range(6), 6)
         writer.complete()
@@ -181,19 +181,19 @@ def test_a_finished_bank_has_no_slack(path):
     assert_holds(path, range(6), is_complete=True)
 
 
-def test_an_empty_bank_completes(path):
+def test_an_empty_bank_can_be_completed(path):
     with create(path, make_header(source=make_source(n_images=0))) as writer:
         writer.complete()
     assert_holds(path, [], is_complete=True)
 
 
-def test_folders_are_made(tmp_path):
+def test_missing_folders_are_created(tmp_path):
     path = tmp_path / "new" / "folder" / "bank.h5"
     create(path).close()
     assert_holds(path, [], is_complete=False)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="symbolic links need rights there")
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links need special rights on Windows")
 def test_a_link_stays_a_link(tmp_path, complete):
     link = tmp_path / "link.h5"
     link.symlink_to(complete)
@@ -219,7 +219,7 @@ def test_leftovers_of_a_killed_writer_are_removed(half):
     assert not leftover.exists()
 
 
-# Going on with something else
+# Resuming another job
 
 
 @pytest.mark.parametrize(
@@ -251,12 +251,12 @@ def test_another_job_is_refused(half, fields, expected):
     BankWriter.resume(half, make_header(source=SOURCE)).close()  # the lock is free
 
 
-def test_the_same_list_in_other_words_goes_on(half):
+def test_the_same_list_under_another_dataset_name_resumes(half):
     source = make_source("first", 6, dataset="./first/", protocol="half", seed=1)
     BankWriter.resume(half, make_header(source=source)).close()
 
 
-def test_another_provider_must_be_allowed_and_is_noted(half):
+def test_another_provider_must_be_allowed_and_is_recorded(half):
     header = make_header(source=SOURCE, provider="CUDAExecutionProvider")
     with BankWriter.resume(half, header, allow_other_provider=True) as writer:
         write(writer, range(3, 6), 6)
@@ -268,17 +268,17 @@ def test_another_provider_must_be_allowed_and_is_noted(half):
     BankWriter.resume(half, make_header(source=SOURCE)).close()
 
 
-def test_a_missing_bank_is_not_made_by_resume_or_append(path):
-    for go_on in (append, lambda path: BankWriter.resume(path, make_header(source=SOURCE))):
+def test_resume_and_append_do_not_create_a_bank(path):
+    for start in (append, lambda path: BankWriter.resume(path, make_header(source=SOURCE))):
         with pytest.raises(BankError, match="no such bank"):
-            go_on(path)
+            start(path)
     assert not list(path.parent.iterdir())
 
 
 # Adding a list
 
 
-def test_append_goes_on_where_it_was_stopped(complete):
+def test_append_continues_where_it_was_stopped(complete):
     with append(complete) as writer:
         assert (writer.n_committed, writer.n_consumed, writer.is_complete) == (5, 0, False)
         write(writer, range(2), 2)
@@ -306,7 +306,7 @@ def test_a_list_is_not_added_twice(complete):
     with append(complete) as writer:
         write(writer, range(3), 3)
         writer.complete()
-    with pytest.raises(BankMismatchError, match="6 images of first in it already"):
+    with pytest.raises(BankMismatchError, match="already contains this list of 6 images of first"):
         append(complete, make_header(source=SOURCE))
 
 
@@ -315,7 +315,7 @@ def test_only_a_complete_bank_takes_another_list(half):
         append(half)
 
 
-def test_lists_that_are_not_known_append_too(path):
+def test_unknown_lists_can_be_appended(path):
     with create(path, make_header()) as writer:
         write(writer, range(2), 2)
         writer.complete()
@@ -325,7 +325,7 @@ def test_lists_that_are_not_known_append_too(path):
     assert_holds(path, range(4), is_complete=True)
 
 
-# Rows that do not fit
+# Invalid rows
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ def test_lists_that_are_not_known_append_too(path):
         (np.zeros((1, 3), np.uint8), ["a"], [0], 7, BankError, "found 7"),
     ],
 )
-def test_rows_that_do_not_fit(path, codes, names, labels, n_consumed, error, message):
+def test_invalid_rows_are_refused(path, codes, names, labels, n_consumed, error, message):
     with create(path) as writer:
         with pytest.raises(error, match=message):
             writer.write(codes, names, labels, n_consumed=n_consumed)
@@ -376,13 +376,13 @@ def test_rows_that_do_not_fit(path, codes, names, labels, n_consumed, error, mes
         ("multi", [[0, 1, 2]], "from 0 to 1, found 0 to 2"),
     ],
 )
-def test_labels_of_another_kind(path, kind, labels, message):
+def test_labels_of_another_kind_are_refused(path, kind, labels, message):
     writer = create(path, make_header(label_kind=kind))
     with writer, pytest.raises(BankError, match=message):
         writer.write(np.zeros((1, 3), np.uint8), ["a"], np.array(labels), n_consumed=1)
 
 
-def test_names_that_cannot_be_stored_are_known_early():
+def test_hashing_refuses_names_that_cannot_be_stored():
     with pytest.raises(BankError, match="rename the file"):
         hash_names(["good.png", "bad\udcff.png"], None)
 
@@ -394,7 +394,7 @@ def test_completion_needs_every_image(half):
     assert_holds(half, range(3), is_complete=False)
 
 
-def test_a_closed_writer_is_closed(path):
+def test_a_closed_writer_cannot_be_used(path):
     writer = create(path)
     writer.close()
     writer.close()
@@ -403,7 +403,7 @@ def test_a_closed_writer_is_closed(path):
             use()
 
 
-def test_readers_meet_only_whole_rows_while_a_writer_works(path):
+def test_readers_see_only_whole_rows_while_a_bank_is_written(path):
     n_images, batch = 600, 3
 
     def work():
@@ -431,7 +431,7 @@ def test_readers_meet_only_whole_rows_while_a_writer_works(path):
 # Two writers
 
 
-def test_a_second_writer_is_turned_away_at_once(complete):
+def test_a_second_writer_is_refused(complete):
     with BankWriter.resume(complete, make_header(source=SOURCE)):
         for second in (
             lambda: BankWriter.resume(complete, make_header(source=SOURCE)),
@@ -443,7 +443,7 @@ def test_a_second_writer_is_turned_away_at_once(complete):
     BankWriter.resume(complete, make_header(source=SOURCE)).close()
 
 
-def test_the_lock_holds_between_processes_and_dies_with_its_owner(half):
+def test_the_lock_works_between_processes_and_ends_with_its_owner(half):
     script = (
         "import sys; from bank_samples import *; from hashkit.bank.writer import BankWriter\n"
         "header = make_header(source=make_source('first', 6))\n"
@@ -464,12 +464,12 @@ def test_the_lock_holds_between_processes_and_dies_with_its_owner(half):
     BankWriter.resume(half, make_header(source=SOURCE)).close()
 
 
-# A disk that fills up
+# A full disk
 
 
 @pytest.fixture
 def largest_file():
-    """Limit the size of files that this process may write, as a full disk would."""
+    """A function that limits the size of the files that this process writes, like a full disk."""
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
 
@@ -483,7 +483,7 @@ def largest_file():
 def test_a_full_disk_keeps_the_rows_before_it(path, largest_file):
     with create(path, make_header(), n_rows=1_000, n_name_bytes=10_000) as writer:
         write(writer, range(400), 400)
-        # Labels lie last in the file: this stops their write in the middle.
+        # Labels are last in the file: this interrupts writing them.
         largest_file(writer._file.layout.offsets["labels"] + 4 * 500 + 1)
         with pytest.raises(BankError, match=r"cannot be written \(File too large\)"):
             write(writer, range(400, 1_000), 1_000)
@@ -548,7 +548,7 @@ def test_a_large_bank_takes_little_memory(path):
     codes, names = pack(bits), [str(row) for row in range(batch)]
     tracemalloc.start()
     try:
-        # 25 MiB of codes; half the room, so that it is copied twice.
+        # 25 MiB of codes; the bank starts with half the space, so that it is copied twice.
         with create(path, header, n_rows=n_rows // 2, n_name_bytes=1) as writer:
             for start in range(0, n_rows, batch):
                 writer.write(codes, names, n_consumed=start + batch)
@@ -561,7 +561,7 @@ def test_a_large_bank_takes_little_memory(path):
     assert peak < 10 << 20
 
 
-def test_a_copied_bank_is_a_bank(tmp_path, path):
+def test_a_copy_of_a_bank_can_be_read(tmp_path, path):
     run_job(path)
     shutil.copy(path, tmp_path / "copy.h5")
     assert_holds(tmp_path / "copy.h5", range(40), is_complete=True)

@@ -1,8 +1,8 @@
-"""What a bank costs: reading and writing one, against the plainest way to do the same.
+"""Time reading and writing a bank, compared with h5py and with raw files.
 
     python tests/benchmarks/bench_bank.py [--rows N] [--bits B] [--folder DIR]
 
-Prints ratios within this run, and the machine. The page cache is warm in all reads.
+Prints ratios within this run, and the machine. All reads come from a warm page cache.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def write_bank(path: Path, codes: NDArray[np.uint8], names: list[str], n_bits: i
 
 
 def write_raw(path: Path, codes: NDArray[np.uint8], names: list[str]) -> None:
-    """Codes, name ends and names appended to three files, and flushed to the disk at the end."""
+    """Append codes, name ends and names to three files, and flush them to the disk at the end."""
     files = [path.with_suffix(f".{part}").open("wb", buffering=0) for part in ("c", "e", "n")]
     n_name_bytes = 0
     for start in range(0, len(codes), BATCH):
@@ -74,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--bits", type=int, default=64, choices=(64, 128, 256))
-    parser.add_argument("--folder", type=Path, help="where to write; the temporary folder")
+    parser.add_argument("--folder", type=Path, help="where to write (default: temporary)")
     options = parser.parse_args()
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 256, (options.rows, code_size(options.bits)), dtype=np.uint8)
@@ -101,7 +101,7 @@ def main() -> None:
         f"{plain_seconds / mapped_seconds:.1f} x h5py's dataset[...]"
     )
     print(
-        f"writing, {BATCH} rows a go {options.rows / bank_seconds / 1e6:8.2f} M rows/s, "
+        f"writing, {BATCH} per call {options.rows / bank_seconds / 1e6:8.2f} M rows/s, "
         f"{raw_seconds / bank_seconds:.2f} x three raw files"
     )
 

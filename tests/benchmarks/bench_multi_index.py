@@ -1,11 +1,11 @@
-"""Time the multi-index against our own linear scan of the same queries; prints ratios.
+"""Time the multi-index against hashkit's linear scan of the same queries; prints ratios.
 
 python tests/benchmarks/bench_multi_index.py [--rows 1000000,10000000] [--bits 64,128]
 
-For every number of bits and rows, on three kinds of codes, an index is built, and the same queries
-are searched through it and by a scan, in a batch and one at a time. Times are those of the whole
-search: what the index gives up is scanned for. The answers must be equal. At the end, the parts of
-a search are timed, which gives the constants of `hashkit.multi_index.costs` for this machine.
+For every number of bits and rows and three kinds of codes, an index is built, and the same queries
+are answered with it and by a scan, in a batch and one at a time. Times are of the whole search,
+including scans of given-up queries. The results must be equal. At the end, the parts of a search
+are timed, which gives the constants of `hashkit.multi_index.costs` for this machine.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ SEARCHES: tuple[dict[str, int], ...] = (
 
 
 def uniform(rng: np.random.Generator, n_rows: int, n_bits: int) -> Codes:
-    """Random codes: nothing is near anything."""
+    """Random codes without near pairs."""
     return rng.integers(0, 256, (n_rows, code_size(n_bits)), dtype=np.uint8)
 
 
 def duplicates(rng: np.random.Generator, n_rows: int, n_bits: int) -> Codes:
-    """Random codes, each with some 20 copies in which a bit or two are flipped."""
+    """Random codes, each with about 20 copies with one or two bits flipped."""
     originals = uniform(rng, n_rows // 20, n_bits)
     codes = originals[rng.integers(0, len(originals), n_rows)]
     return flipped(rng, flipped(rng, codes))
 
 
 def clustered(rng: np.random.Generator, n_rows: int, n_bits: int) -> Codes:
-    """A thousand centres and their surroundings: a bit in twenty is flipped."""
+    """Copies of a thousand centres with one bit in twenty flipped."""
     centres = uniform(rng, 1000, n_bits)
     codes = centres[rng.integers(0, len(centres), n_rows)]
     for _ in range(n_bits // 20):
@@ -59,7 +59,7 @@ KINDS = {"uniform": uniform, "duplicates": duplicates, "clustered": clustered}
 
 
 def flipped(rng: np.random.Generator, codes: Codes) -> Codes:
-    """Codes with one bit flipped each."""
+    """Flip one random bit of each code."""
     codes = codes.copy()
     bits = rng.integers(0, codes.shape[1] * 8, len(codes))
     codes[np.arange(len(codes)), bits // 8] ^= (128 >> (bits % 8)).astype(np.uint8)
@@ -67,9 +67,9 @@ def flipped(rng: np.random.Generator, codes: Codes) -> Codes:
 
 
 def seconds(task: Callable[[], Any], repeats: int = 5, long_enough: float = 0.5) -> float:
-    """Shortest of several runs, of fewer where they take long: seconds of this thread's CPU.
+    """Shortest of several runs, in seconds of this thread's CPU time; fewer if they take long.
 
-    Everything that is compared runs in this thread; what else the machine does counts less so.
+    Everything that is compared runs in this thread, and CPU time depends less on other load.
     """
     times: list[float] = []
     while len(times) < repeats and sum(times) < long_enough:
@@ -80,7 +80,7 @@ def seconds(task: Callable[[], Any], repeats: int = 5, long_enough: float = 0.5)
 
 
 def seconds_each(task: Callable[[Codes], Any], queries: Codes) -> float:
-    """Time of one query when they come one at a time."""
+    """Seconds per query when queries are searched one at a time."""
 
     def one_by_one() -> None:
         for query in range(len(queries)):
@@ -90,7 +90,7 @@ def seconds_each(task: Callable[[Codes], Any], queries: Codes) -> float:
 
 
 def compare(index: MultiIndex, codes: Codes, queries: Codes, wanted: dict[str, int]) -> None:
-    """Print the time of a query through the index, and by the scan."""
+    """Print the time per query with the index and with the scan."""
     few = queries[:64]
 
     def by_index(some: Codes) -> Any:
@@ -110,7 +110,7 @@ def compare(index: MultiIndex, codes: Codes, queries: Codes, wanted: dict[str, i
     name = " ".join(f"{key} {value}" for key, value in wanted.items())
     auto = "index" if index.predicts_gain(len(queries), **wanted) else "scan"
     print(
-        f"  {name:10} batch {batch * 1e6:9.2f} us a query, scan {scan_batch * 1e6:9.1f}, "
+        f"  {name:10} batch {batch * 1e6:9.2f} us per query, scan {scan_batch * 1e6:9.1f}, "
         f"{scan_batch / batch:7.1f} times; single {single * 1e6:9.1f}, scan "
         f"{scan_single * 1e6:9.1f}, {scan_single / single:6.1f} times; "
         f"{given_up:4.0%} given up; auto: {auto}",
@@ -119,7 +119,7 @@ def compare(index: MultiIndex, codes: Codes, queries: Codes, wanted: dict[str, i
 
 
 def parts(index: MultiIndex, queries: Codes, radius: int) -> tuple[NDArray[np.float64], float]:
-    """Queries, probes, entries and codes read by a batch; and its seconds."""
+    """Numbers of queries, probes, entries and codes read of a batch; and its seconds."""
     from hashkit.kernels.bucket_search import search_tables
 
     none = read_only(np.empty(0, np.uint8))
@@ -133,7 +133,7 @@ def parts(index: MultiIndex, queries: Codes, radius: int) -> tuple[NDArray[np.fl
 
 
 def measure_costs(n_rows: int, n_bits: int, rng: np.random.Generator) -> None:
-    """Print the constants that explain the times of searches best, and those of scans."""
+    """Print the cost constants that best explain the times of searches, and those of scans."""
     work, times = [], []
     for kind in KINDS.values():
         codes = kind(rng, n_rows, n_bits)
@@ -185,7 +185,7 @@ def main() -> None:
                 took = time.perf_counter() - start
                 print(
                     f"{n_rows:,} {kind} codes of {n_bits} bits: built in {took:.1f} s, "
-                    f"{index.n_tables} tables of {index.nbytes / n_rows:.0f} bytes a row; "
+                    f"{index.n_tables} tables of {index.nbytes / n_rows:.0f} bytes per row; "
                     f"crowding {max(index.crowding):.0f}"
                 )
                 for wanted in SEARCHES:

@@ -1,11 +1,11 @@
-"""What the order within ties is worth: a run's ranking by row, and by asymmetric distance.
+"""Compare ties in row order with ties ordered by asymmetric distance, on a run's images.
 
 python tests/benchmarks/bench_rerank.py RUN [--k 1000]
 
 Ranks the run's database for its queries, once with ties in row order and once with ties ordered by
 the queries' logits, and prints precision@k and the mean average precision of the first k ranks
-(divided by k, or by the relevant images where they are fewer). The mean over all tie orders stands
-beside them: what chance makes of the ties.
+(divided by k, or by the number of relevant images if that is smaller). The mean over all tie orders
+is printed for comparison.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from hashkit.workflow.training_source import run_spec
 
 
 def average_precision(is_hit: NDArray[np.bool_], n_relevant: NDArray[Any]) -> float:
-    """Mean over queries of the precision at each hit, over the hits that were possible."""
+    """Mean over queries of the sum of precision at each hit, divided by the possible hits."""
     hits = np.cumsum(is_hit, axis=1)
     precision = hits / np.arange(1, is_hit.shape[1] + 1)
     possible = np.minimum(n_relevant, is_hit.shape[1])
@@ -45,7 +45,7 @@ def main() -> None:
     images, split = open_spec(run_spec(run))
     queries, database = Bank.open(run.queries_path), Bank.open(run.bank_path)
     if queries.labels is None or database.labels is None or queries.labels.ndim == 2:
-        parser.error("the run needs images of one label each")
+        parser.error("the run needs images with one label each")
     own = images.subset(split.part("queries"))
     logits = Encoder.load(run.model_path).logits([own.source(row) for row in range(len(own))])
     codes = binarize(logits)
@@ -65,7 +65,7 @@ def main() -> None:
         print(
             f"ties {name + ':':10} mAP@{options.k:,} {average_precision(is_hit, n_relevant):.4f}, "
             f"precision@10 {is_hit[:, :10].mean():.4f}, @100 {is_hit[:, :100].mean():.4f}; "
-            f"{1e3 * seconds / len(queries):.2f} ms a query"
+            f"{1e3 * seconds / len(queries):.2f} ms per query"
         )
 
 

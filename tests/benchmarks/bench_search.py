@@ -2,12 +2,12 @@
 
 python tests/benchmarks/bench_search.py [--rows 100000,1000000,10000000] [--bits 12,48,64]
 
-For every number of bits, rows, queries and k, on uniform codes and on clustered ones full of ties,
-each program searches the same codes for the same queries; the shortest of several runs counts. A
-ratio is the other's time over ours. The answers are compared as well: all distances, and the row
-numbers of every query that Faiss answers in the order (distance, row). Codes of 12 bits are padded
-to 16 for Faiss, which takes multiples of 8. USearch and NumPy, which take minutes where others take
-seconds, are timed on the smaller cells alone.
+For every number of bits, rows, queries and k, on uniform codes and on clustered ones with many
+ties, each program searches the same codes for the same queries, and the shortest of several runs is
+used. A ratio is the other program's time divided by hashkit's. The results are compared too: all
+distances, and the row numbers of every query that Faiss orders by (distance, row). Codes of 12 bits
+are padded to 16 for Faiss, which needs multiples of 8. USearch and NumPy, which take minutes where
+the others take seconds, are timed only on the smaller cells.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from hashkit.threads import available_cpus, run_parallel
 
 Codes = NDArray[np.uint8]
 SMALL_PAIRS = 20_000_000  # rows times queries up to which the slow programs are timed
-SHORT_ENOUGH = 0.05  # seconds of one program in one cell, below which more runs are made
-LONG_ENOUGH = 1.0  # and above which no more are
+SHORT_ENOUGH = 0.05  # total seconds of a program in a cell below which more runs are made
+LONG_ENOUGH = 1.0  # total seconds above which no more runs are made
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One combination, the seconds that each program took, and whether the answers agree."""
+    """One combination of settings, the seconds of each program, and the queries compared."""
 
     bits: int
     rows: int
@@ -71,17 +71,17 @@ def codes_of(kind: str, n_rows: int, n_bits: int, seed: int) -> Codes:
         return codes
     centres = pack(np.random.default_rng(0).integers(0, 2, (100, n_bits)))
     codes = centres[rng.integers(0, 100, n_rows)]
-    # 4,096 patterns of flips are drawn from, which makes duplicates as real codes have them.
+    # Only 4,096 patterns of flips are used, so that there are duplicates, as in real codes.
     flips = pack((rng.random((4096, n_bits)) < 0.05).astype(np.uint8))
     codes ^= flips[rng.integers(0, 4096, n_rows)]
     return codes
 
 
 def timed(task: Callable[[], Any], repeats: int) -> tuple[float, Any]:
-    """Seconds of the shortest of several runs of a task, and what the first gave.
+    """Seconds of the shortest of several runs of a task, and the result of the first.
 
-    A task's runs follow each other: for a while after a search, the threads of some programs keep
-    their cores busy waiting for the next one, which would slow down whatever else is timed.
+    The runs of a task are consecutive: after a search, the threads of some programs keep their
+    cores busy for a while, which would slow down another program.
     """
     time.sleep(0.01)
     times: list[float] = []
@@ -97,7 +97,7 @@ def timed(task: Callable[[], Any], repeats: int) -> tuple[float, Any]:
 
 
 def by_numpy(queries: Codes, database: Codes, k: int) -> NDArray[np.int64]:
-    """What one writes in a notebook with care: words, one query after the other, a stable sort."""
+    """A careful NumPy search: machine words, one query after the other, and a stable sort."""
     size = database.shape[1]
     word = next(w for w in (8, 4, 2, 1) if size % w == 0)
     words, rows = database.view(f"u{word}"), []
@@ -108,7 +108,7 @@ def by_numpy(queries: Codes, database: Codes, k: int) -> NDArray[np.int64]:
 
 
 def compare(found: Ranking, distances: NDArray[Any], rows: NDArray[Any]) -> int:
-    """Queries whose row numbers could be compared, all equal; anything else ends the benchmark."""
+    """Number of queries whose rows could be compared; raises an error if results differ."""
     np.testing.assert_array_equal(found.distances, distances)
     n_rows = 1 << 40
     is_ordered = (np.diff(distances.astype(np.int64) * n_rows + rows, axis=1) > 0).all(axis=1)
@@ -134,7 +134,7 @@ def cells(options: argparse.Namespace) -> Iterator[Cell]:
 def cell(
     queries: Codes, database: Codes, index: Any, bits: int, k: int, kind: str, repeats: int
 ) -> Cell:
-    codes = CodeSet(database, bits)  # checked here once, as Faiss's index was made before
+    codes = CodeSet(database, bits)  # checked once, before timing, as Faiss's index is made before
     tasks: dict[str, Callable[[], Any]] = {
         "hashkit": lambda: search(queries, codes, top_k=k),
         "faiss": lambda: index.search(queries, k),
@@ -158,32 +158,32 @@ def geometric_mean(values: list[float]) -> float:
 
 
 @numba.njit(nogil=True)
-def count_bits(words: NDArray[np.uint64], turns: int) -> int:
-    """Set bits of words, counted again and again, each time against another query."""
+def count_bits(words: NDArray[np.uint64], n_passes: int) -> int:
+    """Count the differing bits between words and a query, which changes in each pass."""
     total = np.uint64(0)
-    for turn in range(turns):
-        query = np.uint64(turn)
+    for number in range(n_passes):
+        query = np.uint64(number)
         for index in range(words.shape[0]):
             total += popcount(words[index] ^ query)
     return total
 
 
-def words_per_second(n_words: int, turns: int, n_threads: int) -> float:
-    """64-bit words whose bits all threads together count, each ``turns`` times over its own."""
+def words_per_second(n_words: int, n_passes: int, n_threads: int) -> float:
+    """64-bit words per second that all threads compare, each ``n_passes`` times over its own."""
     words = [np.ones(n_words, dtype=np.uint64) for _ in range(n_threads)]
     count_bits(words[0][:8], 1)
     best = math.inf
     for _ in range(3):
         start = time.perf_counter()
-        run_parallel([partial(count_bits, own, turns) for own in words])
+        run_parallel([partial(count_bits, own, n_passes) for own in words])
         best = min(best, time.perf_counter() - start)
-    return n_threads * n_words * turns / best
+    return n_threads * n_words * n_passes / best
 
 
 def limits(found: list[Cell], n_threads: int) -> None:
-    """What share of the machine's limits is reached, where each is the one that matters."""
-    bandwidth = 8 * words_per_second(1 << 27, 1, n_threads)  # 1 GiB a thread
-    counting = words_per_second(2048, 20_000, n_threads)  # a level-1 cache
+    """Print the fraction of memory bandwidth and of population counts that searches reach."""
+    bandwidth = 8 * words_per_second(1 << 27, 1, n_threads)  # 1 GiB per thread
+    counting = words_per_second(2048, 20_000, n_threads)  # fits a level-1 cache
     print(f"\nmemory read: {bandwidth / 1e9:.1f} GB/s; ", end="")
     print(f"population counts of 64-bit words in a level-1 cache: {counting / 1e9:.1f} G/s")
     largest = max(one.rows for one in found)
@@ -192,7 +192,7 @@ def limits(found: list[Cell], n_threads: int) -> None:
         single = [one.seconds["hashkit"] for one in mine if one.queries == 1]
         if single:
             share = largest * code_size(bits) / min(single) / bandwidth
-            print(f"  {bits:4} bits, one query: {share:4.0%} of memory's speed", end="")
+            print(f"  {bits:4} bits, one query: {share:4.0%} of the memory bandwidth", end="")
         most = max(one.queries for one in mine)
         batch = [one.seconds["hashkit"] for one in mine if one.queries == most]
         rate = most * largest * -(-bits // 64) / min(batch)
@@ -205,11 +205,11 @@ def report(found: list[Cell]) -> None:
         if ratios:
             print(
                 f"{other}: {len(ratios)} cells, geometric mean {geometric_mean(ratios):.1f}, "
-                f"least {min(ratios):.2f}, most {max(ratios):.0f}"
+                f"minimum {min(ratios):.2f}, maximum {max(ratios):.0f}"
             )
     queries = sorted({one.queries for one in found})
     rows = sorted({one.rows for one in found})
-    print("\nFaiss's time over ours: geometric mean over k and kinds of codes (least)\n")
+    print("\nFaiss's time / hashkit's: geometric mean over k and kinds of codes (minimum)\n")
     header = [f"{n:,} x {q}" for n in rows for q in queries]
     print("| bits | " + " | ".join(header) + " |")
     print("|---:" * (1 + len(header)) + "|")
@@ -230,7 +230,7 @@ def report(found: list[Cell]) -> None:
         f"\nequal distances everywhere; row numbers equal for the {compared:,} of {total:,} ",
         end="",
     )
-    print("answers that Faiss gives in the order (distance, row)")
+    print("queries that Faiss orders by (distance, row)")
 
 
 def numbers(text: str) -> list[int]:
@@ -247,7 +247,7 @@ def main() -> None:
         "--kinds", type=lambda text: text.split(","), default=["uniform", "clustered"]
     )
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="write every cell into this file")
+    parser.add_argument("--json", type=Path, help="write every cell to this file")
     options = parser.parse_args()
     n_threads = available_cpus()
     faiss.omp_set_num_threads(n_threads)

@@ -417,7 +417,7 @@ def test_a_bank_takes_labels_from_a_file_unless_it_has_its_own(tmp_path: Path) -
     np.testing.assert_array_equal(found.codes, codes.codes)
     assert found.names[3] == "3.png"
     as_bank(tmp_path / "full.h5", codes)
-    with pytest.raises(CodesError, match="has labels of its own"):
+    with pytest.raises(CodesError, match="already contains labels"):
         open_codes(tmp_path / "full.h5", tmp_path / "labels")
 
 

@@ -1,4 +1,4 @@
-"""Faiss binary indexes: what Faiss finds in hashkit's, and what hashkit reads of Faiss'."""
+"""Faiss binary indexes: searching hashkit's files with Faiss, and reading Faiss's files."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def inverted_lists() -> faiss.IndexBinaryIVF:
     return filled(index)
 
 
-def test_faiss_finds_in_an_index_what_hashkit_finds(tmp_path):
+def test_faiss_and_hashkit_find_the_same_rows(tmp_path):
     codes = CodeSet(CODES[:, :3] & np.array([255, 255, 240], np.uint8), 20)
     save_codes(tmp_path / "a.faiss", codes)
     index = faiss.read_index_binary(str(tmp_path / "a.faiss"))
@@ -68,7 +68,7 @@ def test_faiss_finds_in_an_index_what_hashkit_finds(tmp_path):
     ],
     ids=["flat", "ids", "ids-2", "inverted", "graph", "multi-hash"],
 )
-def test_any_index_that_gives_its_codes_back_is_read(tmp_path, make, ids):
+def test_an_index_that_can_reconstruct_its_codes_is_read(tmp_path, make, ids):
     path = tmp_path / "a.index"
     faiss.write_index_binary(make(), str(path))
     found = open_codes(path)
@@ -77,10 +77,10 @@ def test_any_index_that_gives_its_codes_back_is_read(tmp_path, make, ids):
     assert list(found.names) == list(map(str, ids))
 
 
-def test_an_index_that_does_not_is_refused(tmp_path):
+def test_an_index_that_cannot_is_refused(tmp_path):
     path = str(tmp_path / "a.faiss")
     faiss.write_index_binary(filled(faiss.IndexBinaryHash(24, 8)), path)
-    with pytest.raises(CodesError, match=r"IndexBinaryHash does not give its codes back"):
+    with pytest.raises(CodesError, match=r"reconstruct its codes, found IndexBinaryHash"):
         open_codes(path)
 
 
@@ -92,7 +92,7 @@ def test_a_float_index_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["other", "cut"])
-def test_a_file_that_is_no_index_is_refused(tmp_path, name):
+def test_a_file_that_is_not_an_index_is_refused(tmp_path, name):
     path = tmp_path / "a.faiss"
     faiss.write_index_binary(flat(), str(path))
     content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""What every format keeps of codes, and that files are written whole, or not at all."""
+"""What each format stores, and that files are written atomically."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def make_codes(
 
 
 def check_same(found: Any, expected: CodeSet, suffix: str) -> None:
-    """Compare what a file gave with the rows that had to go into it."""
+    """Compare the codes read from a file with the rows that were written."""
     kind = FORMATS[suffix]
     kept = np.ones(len(expected), np.bool_) if expected.deleted is None else ~expected.deleted
     assert found.n_bits == expected.n_bits
@@ -80,7 +80,7 @@ def check_same(found: Any, expected: CodeSet, suffix: str) -> None:
 @settings(
     deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_every_format_gives_back_what_it_keeps(
+def test_every_format_reads_back_what_it_stores(
     tmp_path, monkeypatch, suffix, n_rows, n_bits, labels, named, share_deleted
 ):
     n_deleted = int(share_deleted * n_rows)
@@ -96,7 +96,7 @@ def test_every_format_gives_back_what_it_keeps(
 
 @pytest.mark.parametrize("suffix", [suffix for suffix in FORMATS if suffix != ".txt"])
 @pytest.mark.parametrize("labels", ["none", "single", "multi"])
-def test_a_file_without_rows_is_a_file(tmp_path, suffix, labels):
+def test_a_file_without_rows_can_be_read(tmp_path, suffix, labels):
     codes = make_codes(5, 16, labels, n_deleted=5)
     path = tmp_path / f"codes{suffix}"
     save_codes(path, codes)
@@ -106,18 +106,18 @@ def test_a_file_without_rows_is_a_file(tmp_path, suffix, labels):
 
 @pytest.mark.parametrize("suffix", FORMATS)
 @pytest.mark.parametrize("other", LABELLED)
-def test_formats_are_read_into_each_other(tmp_path, suffix, other):
+def test_every_format_converts_to_every_other(tmp_path, suffix, other):
     codes = make_codes(30, 24, "single")
     save_codes(tmp_path / f"a{other}", codes)
     save_codes(tmp_path / f"b{suffix}", open_codes(tmp_path / f"a{other}"))
     check_same(open_codes(tmp_path / f"b{suffix}"), codes, suffix)
 
 
-# Whole or not at all
+# Atomic writes
 
 
 class Failing(Sequence[str]):
-    """Names of which the later ones cannot be had."""
+    """Names that raise an error from some row on."""
 
     def __len__(self) -> int:
         return 30
@@ -137,13 +137,13 @@ def test_an_existing_file_is_not_overwritten_silently(tmp_path, suffix):
     assert path.read_bytes() == b"precious"
     with path.open("rb") as opened_before:
         save_codes(path, make_codes(3, 8), overwrite=True)
-        if sys.platform != "win32":  # another file took its place
+        if sys.platform != "win32":  # another file replaced it
             assert opened_before.read() == b"precious"
     assert len(open_codes(path)) == 3
 
 
 @pytest.mark.parametrize("suffix", [suffix for suffix in FORMATS if FORMATS[suffix].keeps_names])
-def test_a_failure_leaves_what_was_there(tmp_path, suffix, monkeypatch):
+def test_a_failure_leaves_the_old_file(tmp_path, suffix, monkeypatch):
     monkeypatch.setattr(rows, "BLOCK_ROWS", 10)
     codes = dataclasses.replace(make_codes(30, 8), names=Failing())
     path = tmp_path / f"codes{suffix}"
@@ -158,7 +158,7 @@ def test_a_failure_leaves_what_was_there(tmp_path, suffix, monkeypatch):
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".parquet", ".npz"])
-def test_a_file_is_replaced_by_what_is_read_from_it(tmp_path, suffix, monkeypatch):
+def test_a_file_can_be_replaced_by_codes_read_from_it(tmp_path, suffix, monkeypatch):
     monkeypatch.setattr(rows, "BLOCK_ROWS", 4)
     codes, path = make_codes(30, 20, "multi"), tmp_path / f"codes{suffix}"
     save_codes(path, codes)
@@ -226,7 +226,7 @@ def test_an_incomplete_bank_stays_incomplete(tmp_path):
     assert list(Bank.open(copy).names) == rows_of(range(24))[1]
 
 
-def test_codes_of_unknown_origin_claim_none(tmp_path):
+def test_codes_of_unknown_origin_have_empty_metadata(tmp_path):
     labels = np.array([[0, 1], [1, 1]], dtype=np.uint8)
     codes = CodeSet(pack(np.eye(2, 9, dtype=np.uint8)), 9, labels)
     save_codes(tmp_path / "bank.h5", codes)
@@ -241,11 +241,11 @@ def test_codes_of_unknown_origin_claim_none(tmp_path):
         bank.verify()
 
 
-def test_labels_no_bank_can_hold_are_refused(tmp_path):
+def test_labels_that_a_bank_cannot_store_are_refused(tmp_path):
     codes = make_codes(3, 8)
     for labels, names, message in (
         (np.array([0, 1, 9]), ("a", "b"), "labels from -1 to 1, found 0 to 9"),
-        (np.eye(3, dtype=np.uint8), ("a", "b"), "a name for each of 3 classes, found 2"),
+        (np.eye(3, dtype=np.uint8), ("a", "b"), "3 class names, one per column, found 2"),
     ):
         bad = dataclasses.replace(codes, labels=labels, class_names=names)
         with pytest.raises((BankError, CodesError), match=message):
@@ -257,7 +257,7 @@ def test_labels_no_bank_can_hold_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_labels_of_a_file_of_their_own_go_along(tmp_path, suffix):
+def test_labels_of_a_separate_file_are_written_too(tmp_path, suffix):
     codes = make_codes(4, 8, n_deleted=0)
     path = tmp_path / f"codes{suffix}"
     save_codes(path, codes)
@@ -296,7 +296,7 @@ def _unlabelled(path: Path) -> CodeSet:
 # Which format
 
 
-def test_an_unknown_suffix_lists_the_known(tmp_path):
+def test_the_error_for_an_unknown_suffix_lists_the_known_ones(tmp_path):
     for name in ("codes.csv", "codes"):
         with pytest.raises(CodesError, match=r"unknown suffix .* known: \.h5, .*\.parquet"):
             save_codes(tmp_path / name, make_codes(3, 8))
@@ -306,7 +306,7 @@ def test_an_unknown_suffix_lists_the_known(tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "codes.csv"]
 
 
-def test_a_file_is_known_by_its_content(tmp_path):
+def test_the_content_determines_the_format(tmp_path):
     codes = make_codes(9, 16, "single")
     for suffix in (".h5", ".npz", ".parquet"):
         save_codes(tmp_path / f"codes{suffix}", codes)
@@ -329,7 +329,7 @@ def test_a_missing_file_is_named(tmp_path, suffix):
 @pytest.mark.parametrize(
     "content", [b"", b"01", b"\x89HDF\r\n\x1a\n", b"PAR1", b"PK\x03\x04", b"IB"]
 )
-def test_a_damaged_file_ends_in_one_line(tmp_path, suffix, content):
+def test_a_damaged_file_gives_an_error_of_one_line(tmp_path, suffix, content):
     path = tmp_path / f"codes{suffix}"
     path.write_bytes(content * 3)
     if suffix == ".txt" and content == b"01":
@@ -353,7 +353,9 @@ def test_bits_that_contradict_the_file_are_refused(tmp_path, suffix):
     ("suffix", "package", "extra"),
     [(".parquet", "pyarrow", "parquet"), (".faiss", "faiss", "faiss")],
 )
-def test_a_missing_extra_says_how_to_install_it(tmp_path, monkeypatch, suffix, package, extra):
+def test_the_error_for_a_missing_extra_tells_how_to_install_it(
+    tmp_path, monkeypatch, suffix, package, extra
+):
     path = tmp_path / f"codes{suffix}"
     save_codes(path, make_codes(5, 8))
     monkeypatch.setitem(sys.modules, package, None)
@@ -365,7 +367,7 @@ def test_a_missing_extra_says_how_to_install_it(tmp_path, monkeypatch, suffix, p
 # Archives
 
 
-def test_numpy_reads_what_an_archive_holds(tmp_path):
+def test_numpy_reads_an_archive(tmp_path):
     codes = make_codes(50, 13, "single", n_deleted=10)
     save_codes(tmp_path / "codes.npz", codes)
     kept = ~codes.deleted
@@ -383,6 +385,6 @@ def test_numpy_reads_what_an_archive_holds(tmp_path):
     assert kinds["names.npy"] == zipfile.ZIP_DEFLATED
 
 
-def test_text_is_a_line_of_digits_a_code(tmp_path):
+def test_text_has_one_line_of_digits_per_code(tmp_path):
     save_codes(tmp_path / "codes.txt", CodeSet(pack(np.eye(3, 5, dtype=np.uint8)), 5))
     assert (tmp_path / "codes.txt").read_text() == "10000\n01000\n00100\n"

@@ -1,4 +1,4 @@
-"""Parquet files: what other programs see in hashkit's, and what hashkit sees in theirs."""
+"""Parquet files: reading hashkit's with pyarrow, and reading those of other programs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def fixed(codes: np.ndarray) -> pyarrow.Array:
     return pyarrow.array([row.tobytes() for row in codes], pyarrow.binary(codes.shape[1]))
 
 
-def test_other_programs_see_typed_columns_and_what_the_bank_says(tmp_path, small_groups):
+def test_files_have_typed_columns_and_the_metadata_of_the_bank(tmp_path, small_groups):
     run_job(tmp_path / "bank.h5")
     bank = Bank.open(tmp_path / "bank.h5")
     save_codes(tmp_path / "a.parquet", bank)
@@ -60,7 +60,7 @@ def test_codes_are_not_compressed_and_rows_come_in_groups(tmp_path, small_groups
     deleted = np.arange(50) % 7 == 0
     save_codes(tmp_path / "a.parquet", CodeSet(CODES, 20, np.arange(50), names, (), deleted))
     metadata = parquet.read_metadata(tmp_path / "a.parquet")
-    assert metadata.num_row_groups == 7  # of 50 rows in pieces of 8
+    assert metadata.num_row_groups == 7  # 50 rows in pieces of 8
     for group in range(7):
         columns = [metadata.row_group(group).column(i) for i in range(3)]
         assert [c.compression for c in columns] == ["UNCOMPRESSED", "ZSTD", "ZSTD"]
@@ -69,7 +69,7 @@ def test_codes_are_not_compressed_and_rows_come_in_groups(tmp_path, small_groups
     assert list(found.names) == [name for row, name in enumerate(names) if row % 7]
 
 
-def test_several_labels_are_lists_of_class_numbers(tmp_path, small_groups):
+def test_multi_hot_labels_are_lists_of_class_numbers(tmp_path, small_groups):
     labels = np.random.default_rng(1).integers(0, 2, (50, 4)).astype(np.uint8)
     labels[3] = 0
     codes = CodeSet(CODES, 20, labels, (), ("a", "b", "c", "d"))
@@ -82,7 +82,7 @@ def test_several_labels_are_lists_of_class_numbers(tmp_path, small_groups):
 
 @given(st.integers(-60, 60), st.integers(-60, 60), st.sampled_from([1, 2, -1, None]))
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_names_index_like_a_list(tmp_path, start, stop, step):
+def test_names_behave_like_a_list(tmp_path, start, stop, step):
     path = tmp_path / "names.parquet"
     expected = [f"{row}.png" for row in range(50)]
     if not path.exists():
@@ -102,7 +102,7 @@ def test_names_index_like_a_list(tmp_path, start, stop, step):
 
 
 @pytest.mark.parametrize("kind", ["fixed", "binary", "large"])
-def test_a_column_of_bytes_is_enough(tmp_path, kind):
+def test_a_binary_column_is_enough(tmp_path, kind):
     column = fixed(CODES)
     if kind != "fixed":
         column = column.cast(pyarrow.binary() if kind == "binary" else pyarrow.large_binary())
@@ -138,7 +138,7 @@ def test_lists_of_classes_need_no_metadata(tmp_path):
     assert open_codes(path).labels.tolist() == [[0, 0, 1], [0, 0, 0], [0, 0, 0], [1, 1, 0]]
 
 
-def test_rows_without_a_name_have_an_empty_one(tmp_path):
+def test_rows_without_a_name_have_an_empty_name(tmp_path):
     path = write(tmp_path / "a.parquet", code=fixed(CODES[:3]), name=["a", None, "c"])
     assert list(open_codes(path).names) == ["a", "", "c"]
 
@@ -148,15 +148,15 @@ def test_rows_without_a_name_have_an_empty_one(tmp_path):
     [
         ({"hash": fixed(CODES)}, "expected a column named code, found hash"),
         ({"code": pyarrow.array([b"abc", b"ab"])}, "cannot be read as a Parquet file"),
-        ({"code": pyarrow.array([b"abc", None])}, "a code in each row, found 1 without"),
-        ({"code": pyarrow.array([1, 2])}, "columns of bytes"),
+        ({"code": pyarrow.array([b"abc", None])}, "a code in each row, found 1 null rows"),
+        ({"code": pyarrow.array([1, 2])}, "expected the column code to be binary, found int64"),
         ({"code": fixed(CODES[:2]), "label": [0.5, 1.0]}, "integers or class names, found double"),
         ({"code": fixed(CODES[:2]), "labels": [[0.5], []]}, "lists of integers"),
         ({"code": fixed(CODES[:2]), "labels": [[-1], []]}, "class numbers from 0"),
         ({"code": fixed(CODES[:2]), "labels": [1, 2]}, "lists of integers, found int64"),
     ],
 )
-def test_columns_that_do_not_say_what_they_hold_are_refused(tmp_path, columns, message):
+def test_invalid_columns_are_refused(tmp_path, columns, message):
     path = write(tmp_path / "a.parquet", **columns)
     with pytest.raises(CodesError, match=message) as caught:
         open_codes(path)
@@ -165,7 +165,7 @@ def test_columns_that_do_not_say_what_they_hold_are_refused(tmp_path, columns, m
 
 @pytest.mark.parametrize("name", ["manifest", "source", "n_consumed", "is_complete", "n_bits"])
 @pytest.mark.parametrize("value", [b"nonsense", None])
-def test_metadata_that_make_no_sense_are_refused(tmp_path, name, value):
+def test_invalid_metadata_are_refused(tmp_path, name, value):
     save_codes(tmp_path / "a.parquet", CodeSet(CODES, 20))
     table = parquet.read_table(tmp_path / "a.parquet")
     metadata = dict(table.schema.metadata)
@@ -173,7 +173,7 @@ def test_metadata_that_make_no_sense_are_refused(tmp_path, name, value):
     if value is not None:
         metadata[f"hashkit.{name}".encode()] = value
     parquet.write_table(table.replace_schema_metadata(metadata), tmp_path / "b.parquet")
-    if (name, value) == ("n_bits", None):  # a file of another program, then
+    if (name, value) == ("n_bits", None):  # then it is a file of another program
         assert open_codes(tmp_path / "b.parquet").n_bits == 24
         return
     with pytest.raises(CodesError, match=r"b\.parquet: "):

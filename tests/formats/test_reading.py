@@ -36,7 +36,7 @@ def text(folder: Path, name: str, content: str) -> Path:
 
 @given(st.integers(1, 40), st.integers(0, 2**32 - 1), st.sampled_from("?bBhiqfdeu"))
 @settings(deadline=None)
-def test_signs_and_bits_of_any_type_pack_alike(n_bits: int, seed: int, kind: str) -> None:
+def test_signs_and_bits_of_any_type_give_the_same_codes(n_bits: int, seed: int, kind: str) -> None:
     bits = np.random.default_rng(seed).integers(0, 2, (5, n_bits))
     dtype = np.dtype("u4" if kind == "u" else kind)
     np.testing.assert_array_equal(pack_matrix(bits.astype(dtype)), pack(bits))
@@ -73,13 +73,15 @@ def test_values_that_are_not_bits_are_refused(matrix: NDArray[Any], message: str
         {"codes": BITS.astype(np.int8) * 2 - 1, "bits": 13},
     ],
 )
-def test_packed_codes_and_matrices_load_alike(tmp_path: Path, arrays: dict[str, Any]) -> None:
+def test_packed_codes_and_matrices_give_the_same_codes(
+    tmp_path: Path, arrays: dict[str, Any]
+) -> None:
     found = open_codes(saved(tmp_path, **arrays))
     assert (found.n_bits, found.labels, list(found.names)) == (13, None, [])
     np.testing.assert_array_equal(found.codes, CODES)
 
 
-def test_one_bit_is_read_right_packed_or_not(tmp_path: Path) -> None:
+def test_codes_of_one_bit_are_read_packed_or_as_a_matrix(tmp_path: Path) -> None:
     bits = np.array([[1], [0], [1]], np.uint8)
     for codes in (bits, pack(bits)):
         assert open_codes(saved(tmp_path, codes=codes, bits=1)).codes.tolist() == [
@@ -116,7 +118,7 @@ def test_labels_and_names_of_an_archive(tmp_path: Path) -> None:
         (np.eye(7, 3, dtype=bool), np.eye(7, 3).tolist(), []),
     ],
 )
-def test_kinds_of_labels(
+def test_every_kind_of_labels_is_read(
     tmp_path: Path, labels: NDArray[Any], expected: list[Any], class_names: list[str]
 ) -> None:
     found = open_codes(saved(tmp_path, codes=BITS, labels=labels))
@@ -135,17 +137,17 @@ def test_kinds_of_labels(
         ({"codes": CODES, "bits": 24}, r"packed, \[n, 3\]"),
         ({"codes": BITS * 2.0 - 1, "bits": 12}, "bits is 12, but codes have 13 columns"),
         ({"codes": BITS[0]}, "must be a matrix"),
-        ({"codes": BITS, "bits": 13.0}, "one whole number"),
+        ({"codes": BITS, "bits": 13.0}, "one integer"),
         ({"codes": BITS - 0.5}, "threshold them first"),
         ({"codes": CODES.astype(np.int64), "bits": 2}, "neither 0 and 1"),
-        ({"codes": BITS, "labels": np.zeros(6, np.int64)}, "7 codes, found 6"),
+        ({"codes": BITS, "labels": np.zeros(6, np.int64)}, "one label per code, 7, found 6"),
         ({"codes": BITS, "labels": np.full(7, 0.5)}, "not float64"),
         ({"codes": BITS, "labels": np.full((7, 2), 5)}, "found 5 to 5"),
         ({"codes": BITS, "names": np.arange(7)}, "names must be text"),
         ({"codes": BITS.astype(object)}, "without unpickling"),
     ],
 )
-def test_archives_that_do_not_say_what_they_hold_are_refused(
+def test_ambiguous_or_invalid_archives_are_refused(
     tmp_path: Path, arrays: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(CodesError, match=message) as caught:
@@ -155,7 +157,7 @@ def test_archives_that_do_not_say_what_they_hold_are_refused(
 
 
 @pytest.mark.parametrize("content", [b"", b"0101", b"PK\x03\x04 cut off", b"\x93NUMPY"])
-def test_files_that_are_no_archives_are_refused(tmp_path: Path, content: bytes) -> None:
+def test_files_that_are_not_archives_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "codes.npz").write_bytes(content)
     with pytest.raises(CodesError, match=r"codes\.npz: expected an \.npz archive"):
         open_codes(tmp_path / "codes.npz")
@@ -170,7 +172,7 @@ def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
         open_codes(path)
 
 
-def test_an_array_in_place_of_an_archive_is_refused(tmp_path: Path) -> None:
+def test_an_array_file_named_npz_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "array.npy", BITS)
     (tmp_path / "array.npy").rename(tmp_path / "codes.npz")
     with pytest.raises(CodesError, match=r"expected an \.npz archive"):
@@ -200,10 +202,10 @@ def test_text_codes_are_the_same_bits(tmp_path: Path, end: str) -> None:
     ("content", "message"),
     [
         ("0101\n011\n", "line 2: expected 4 digits"),
-        ("0101\n0121\n", "line 2: expected 4 digits 0 or 1, as in the first line, found '0121'"),
-        ("0101\n\n0101\n", "line 2: is empty"),
+        ("0101\n0121\n", "line 2: expected 4 digits 0 or 1 like the first line, found '0121'"),
+        ("0101\n\n0101\n", "line 2: expected a code or label, found an empty line"),
         ("cat\n", "line 1: expected 3 digits"),
-        ("", "has no codes"),
+        ("", "expected codes, found none"),
         ("\xff", "line 1"),
     ],
 )
@@ -212,7 +214,7 @@ def test_text_that_is_not_codes_is_refused(tmp_path: Path, content: str, message
         open_codes(text(tmp_path, "pool.txt", content))
 
 
-def test_binary_data_is_not_taken_for_text(tmp_path: Path) -> None:
+def test_binary_data_is_not_read_as_text(tmp_path: Path) -> None:
     for name, message in (("pool.txt", "found other data"), ("pool.bin", "unknown suffix '.bin'")):
         (tmp_path / name).write_bytes(b"\xff\xfe\x00")
         with pytest.raises(CodesError, match=message):
@@ -233,7 +235,7 @@ def test_binary_data_is_not_taken_for_text(tmp_path: Path) -> None:
         ("\ufeff4\n5\n6", [4, 5, 6], ()),
     ],
 )
-def test_label_lines(
+def test_every_kind_of_label_line_is_read(
     tmp_path: Path, content: str, labels: list[Any], class_names: tuple[str, ...]
 ) -> None:
     found, found_names = load_labels(text(tmp_path, "labels.txt", content))
@@ -242,12 +244,12 @@ def test_label_lines(
     assert np.array_equal(open_codes(codes, tmp_path / "labels.txt").labels, found)  # type: ignore[arg-type]
 
 
-def test_labels_that_do_not_go_with_the_codes_are_refused(tmp_path: Path) -> None:
+def test_labels_that_do_not_match_the_codes_are_refused(tmp_path: Path) -> None:
     codes = text(tmp_path, "codes.txt", "01\n11\n")
     with pytest.raises(CodesError, match=r"expected 2 labels in .*labels.txt.*found 3"):
         open_codes(codes, text(tmp_path, "labels.txt", "1\n2\n3\n"))
     with pytest.raises(CodesError, match="0 or 1 for the same classes"):
         load_labels(text(tmp_path, "labels.txt", "0 1\n0 1 1\n"))
     archive = saved(tmp_path, codes=BITS, labels=np.arange(7))
-    with pytest.raises(CodesError, match="labels of its own"):
+    with pytest.raises(CodesError, match="already contains labels"):
         open_codes(archive, tmp_path / "labels.txt")

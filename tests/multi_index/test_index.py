@@ -33,7 +33,7 @@ def random_codes(seed: int, n_rows: int, n_bits: int) -> NDArray[np.uint8]:
 
 
 def crowded_codes(seed: int, n_rows: int, n_bits: int, n_centres: int) -> NDArray[np.uint8]:
-    """Copies of few centres with a bit in twenty turned: many duplicates, and heavy buckets."""
+    """Copies of a few centres with one bit in twenty flipped: many duplicates and large buckets."""
     rng = np.random.default_rng(seed)
     centres = rng.integers(0, 2, (n_centres, n_bits))
     bits = centres[rng.integers(0, n_centres, n_rows)] ^ (rng.random((n_rows, n_bits)) < 0.05)
@@ -46,11 +46,11 @@ def brute_force(
     n_bits: int,
     radius: int | None,
     top_k: int | None,
-    alive: NDArray[Any] | None = None,
+    kept: NDArray[Any] | None = None,
 ) -> list[tuple[int, int]]:
-    """(distance, row) of what a search must find, by unpacked bits and a sort."""
+    """(distance, row) of the rows that a search must find, by unpacked bits and a sort."""
     distances = (unpack(codes, n_bits) != unpack(query[None], n_bits)).sum(axis=1).tolist()
-    rows = range(len(codes)) if alive is None else np.flatnonzero(alive).tolist()
+    rows = range(len(codes)) if kept is None else np.flatnonzero(kept).tolist()
     ranking = sorted((distances[row], row) for row in rows)
     return [pair for pair in ranking if radius is None or pair[0] <= radius][:top_k]
 
@@ -68,7 +68,7 @@ class Case:
     n_tables: int | None
     radius: int | None
     top_k: int | None
-    alive: NDArray[Any] | None
+    kept: NDArray[Any] | None
 
 
 @st.composite
@@ -87,7 +87,7 @@ def cases(draw: st.DrawFn) -> Case:
     wanted = draw(st.sampled_from(["radius", "top_k", "both"]))
     radius = draw(st.integers(0, 12) | st.integers(0, n_bits + 2))
     top_k = draw(st.integers(0, 20) | st.integers(0, n_rows + 2))
-    alive = np.random.default_rng(seed).random(n_rows) < draw(st.sampled_from([0.0, 0.5, 0.9]))
+    kept = np.random.default_rng(seed).random(n_rows) < draw(st.sampled_from([0.0, 0.5, 0.9]))
     return Case(
         n_bits,
         codes,
@@ -95,7 +95,7 @@ def cases(draw: st.DrawFn) -> Case:
         n_tables,
         None if wanted == "top_k" else radius,
         None if wanted == "radius" else top_k,
-        draw(st.sampled_from([None, alive, alive.astype(np.uint8)])),
+        draw(st.sampled_from([None, kept, kept.astype(np.uint8)])),
     )
 
 
@@ -104,26 +104,26 @@ def cases(draw: st.DrawFn) -> Case:
 def test_a_search_finds_what_brute_force_finds_in_the_same_order(case: Case) -> None:
     index = MultiIndex.build(case.codes, case.n_bits, n_tables=case.n_tables)
     found = index.search(
-        case.query_codes, radius=case.radius, top_k=case.top_k, alive=case.alive, budget=math.inf
+        case.query_codes, radius=case.radius, top_k=case.top_k, kept=case.kept, budget=math.inf
     )
     assert found.offsets[-1] == len(found.rows) == len(found.distances)
     assert (found.offsets.dtype, found.rows.dtype) == (np.int64, np.int64)
     assert found.distances.dtype == np.uint16
     assert not found.given_up.any()
     for query, code in enumerate(case.query_codes):
-        expected = brute_force(code, case.codes, case.n_bits, case.radius, case.top_k, case.alive)
+        expected = brute_force(code, case.codes, case.n_bits, case.radius, case.top_k, case.kept)
         assert pairs(found, query) == expected
 
 
 @SETTINGS
 @given(cases(), st.floats(0, 0.5))
-def test_what_is_answered_within_a_budget_is_whole(case: Case, budget: float) -> None:
+def test_a_query_answered_within_its_budget_is_complete(case: Case, budget: float) -> None:
     index = MultiIndex.build(case.codes, case.n_bits, n_tables=case.n_tables)
     found = index.search(
-        case.query_codes, radius=case.radius, top_k=case.top_k, alive=case.alive, budget=budget
+        case.query_codes, radius=case.radius, top_k=case.top_k, kept=case.kept, budget=budget
     )
     for query, code in enumerate(case.query_codes):
-        expected = brute_force(code, case.codes, case.n_bits, case.radius, case.top_k, case.alive)
+        expected = brute_force(code, case.codes, case.n_bits, case.radius, case.top_k, case.kept)
         assert pairs(found, query) == ([] if found.given_up[query] else expected)
 
 
@@ -140,17 +140,17 @@ def test_codes_of_every_width(n_bits: int) -> None:
 
 
 @pytest.mark.parametrize("n_rows", [1000, 3000, 9000])
-def test_buckets_of_some_and_of_dozens_of_entries(n_rows: int) -> None:
+def test_buckets_with_a_few_and_with_dozens_of_entries(n_rows: int) -> None:
     codes, query_codes = random_codes(n_rows, n_rows, 24), random_codes(1, 40, 24)
     found = MultiIndex.build(codes, 24, n_tables=3).search(query_codes, radius=4, budget=math.inf)
     for query, code in enumerate(query_codes):
         assert pairs(found, query) == brute_force(code, codes, 24, 4, None)
 
 
-def test_a_bucket_of_thousands_and_a_result_of_all_rows() -> None:
+def test_a_bucket_of_thousands_of_entries_and_a_result_of_all_rows() -> None:
     rng = np.random.default_rng(0)
     codes = random_codes(0, 5000, 40)
-    codes[:, :3] = 7  # the first tables have one bucket with everything
+    codes[:, :3] = 7  # in the first tables, one bucket holds all rows
     codes = codes[rng.integers(0, 3000, 5000)]
     index = MultiIndex.build(codes, 40, n_tables=3)
     found = index.search(codes[:3], radius=16, budget=math.inf)
@@ -161,8 +161,8 @@ def test_a_bucket_of_thousands_and_a_result_of_all_rows() -> None:
     assert found.offsets[-1] == 15_000
 
 
-@pytest.mark.slow  # compiles all kernels anew
-def test_entries_of_the_widest_types_are_found_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow  # compiles all kernels again
+def test_the_widest_entry_types_give_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
     codes = crowded_codes(3, 3000, 48, 50)
     narrow = MultiIndex.build(codes, 48)
     expected = narrow.search(codes[:20], radius=6, budget=math.inf)
@@ -173,7 +173,7 @@ def test_entries_of_the_widest_types_are_found_alike(monkeypatch: pytest.MonkeyP
     assert index.nbytes > 1.5 * narrow.nbytes
 
 
-def test_threads_and_parts_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_and_parts_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hashkit.multi_index.index._PARALLEL_COST", 0)
     codes = crowded_codes(1, 20_000, 64, 300)
     one = MultiIndex.build(codes, 64, n_threads=1)
@@ -196,7 +196,7 @@ def test_threads_and_parts_do_not_change_the_answer(monkeypatch: pytest.MonkeyPa
     np.testing.assert_array_equal(first.distances, second.distances)
 
 
-def test_searches_run_side_by_side() -> None:
+def test_searches_run_in_parallel() -> None:
     codes = crowded_codes(1, 20_000, 64, 300)
     index = MultiIndex.build(codes, 64)
     expected = index.search(codes[:50], radius=8, budget=math.inf).rows
@@ -231,9 +231,9 @@ def test_a_search_that_costs_more_than_its_budget_is_given_up() -> None:
     assert index.search(codes[:1], radius=0, budget=0).given_up.all()
 
 
-def test_only_dear_queries_of_a_batch_are_given_up() -> None:
+def test_only_expensive_queries_of_a_batch_are_given_up() -> None:
     codes = random_codes(0, 20_000, 64)
-    codes[5000:10_000] = codes[0]  # whoever meets these must read 5,000 codes
+    codes[5000:10_000] = codes[0]  # a query near these must read 5,000 codes
     index = MultiIndex.build(codes, 64)
     order = [1, 2, 0, 3, 7000, 4]
     found = index.search(codes[order], radius=2, budget=0.1)
@@ -246,8 +246,8 @@ def test_a_batch_that_mostly_gives_up_is_given_up_early() -> None:
     index = MultiIndex.build(codes, 64)
     run = functools.partial(
         index._run,
-        mask=read_only(np.empty(0, np.uint8)),
-        reach=64,
+        kept=read_only(np.empty(0, np.uint8)),
+        radius=64,
         limit=5,
         budget=3_000_000,
     )
@@ -271,7 +271,7 @@ def test_the_prediction_follows_radius_rows_and_crowding() -> None:
     assert index.relative_cost(0, radius=1) == index.relative_cost(1, top_k=0) == 0
 
 
-def test_the_prediction_of_neighbours_follows_what_they_cost_when_it_was_built() -> None:
+def test_the_prediction_for_top_k_follows_the_costs_measured_by_build() -> None:
     spread = MultiIndex.build(random_codes(0, 50_000, 64), 64)
     paired = random_codes(0, 50_000, 64)
     paired[25_000:] = paired[:25_000]
@@ -284,12 +284,12 @@ def test_the_prediction_of_neighbours_follows_what_they_cost_when_it_was_built()
     assert paired.relative_cost(100, top_k=5000, radius=1) == paired.relative_cost(100, radius=1)
 
 
-# Cutting and building
+# Splitting and building
 
 
 @pytest.mark.parametrize("n_rows", [0, 1, 1000, 10**6, 10**7, 10**9])
 @pytest.mark.parametrize("n_bits", [1, 7, 12, 48, 64, 128, 1000])
-def test_substrings_make_up_the_code(n_bits: int, n_rows: int) -> None:
+def test_substrings_add_up_to_the_code(n_bits: int, n_rows: int) -> None:
     lengths = cut_bits(n_bits, n_rows)
     assert sum(lengths) == n_bits
     assert 0 <= max(lengths) - min(lengths) <= 1
@@ -323,7 +323,7 @@ def test_tables_hold_each_row_once_in_the_bucket_of_its_substring() -> None:
         first_bit, start = first_bit + length, start + (1 << length) + 1
 
 
-def test_progress_counts_two_passes_a_table() -> None:
+def test_progress_counts_two_passes_per_table() -> None:
     codes, calls = random_codes(0, 3000, 32), []
     MultiIndex.build(
         codes, 32, n_tables=4, progress=lambda done, total: calls.append((done, total))
@@ -333,8 +333,8 @@ def test_progress_counts_two_passes_a_table() -> None:
     assert len(calls) == 8
 
 
-def test_what_lies_at_the_very_end_of_a_mapping_is_read_no_further(tmp_path: Path) -> None:
-    """Codes and sketches fill their pages to the last byte, before one that must not be touched."""
+def test_no_byte_after_the_codes_and_sketches_is_read(tmp_path: Path) -> None:
+    """Codes and sketches fill their pages to the last byte; the next page must not be touched."""
     script = """
 import ctypes, dataclasses, math, mmap
 import numpy as np
@@ -375,7 +375,7 @@ def saved(tmp_path: Path, codes: NDArray[np.uint8], n_bits: int) -> Path:
     return path
 
 
-def test_an_opened_index_answers_as_the_built_one(tmp_path: Path) -> None:
+def test_an_opened_index_gives_the_same_results_as_the_built_one(tmp_path: Path) -> None:
     codes = crowded_codes(0, 4000, 70, 100)
     built = MultiIndex.build(codes, 70)
     path = index_path(tmp_path / "bank.h5")
@@ -396,7 +396,7 @@ def test_an_opened_index_answers_as_the_built_one(tmp_path: Path) -> None:
     assert repr(opened) == "<MultiIndex: 4000 codes of 70 bits, cut into 10+10+10+10+10+10+10>"
 
 
-def test_the_file_is_what_its_description_says(tmp_path: Path) -> None:
+def test_the_file_matches_its_description(tmp_path: Path) -> None:
     codes = random_codes(0, 300, 20)
     data = saved(tmp_path, codes, 20).read_bytes()
     magic, version, n_json = struct.unpack("<8sII", data[:16])
@@ -419,7 +419,7 @@ def test_the_file_is_what_its_description_says(tmp_path: Path) -> None:
     assert rows[offsets[bucket] : offsets[bucket + 1]].tolist() == (
         np.flatnonzero(values == bucket).tolist()
     )
-    # A sketch is the 32-bit parts of the code, padded to 8 bytes, without the substring's bits.
+    # A sketch combines the 32-bit parts of the code, padded to 8 bytes, without the substring.
     outside = np.packbits(np.arange(64) >= lengths[0])
     parts = (np.pad(codes[17], (0, 5)) & outside).view("<u4")
     assert sketches[rows[:300].tolist().index(17)] == parts[0] ^ parts[1]
@@ -428,10 +428,10 @@ def test_the_file_is_what_its_description_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda codes: codes[:-1], "built of 200 codes, and these are 199"),
-        (lambda codes: np.concatenate([codes, codes[:1]]), "built of 200 codes, .* are 201"),
-        (lambda codes: codes[::-1].copy(), "built of other codes"),
-        (lambda codes: codes[:, :2].copy(), "codes of 24 bits"),
+        (lambda codes: codes[:-1], "built for 200 codes, but there are 199"),
+        (lambda codes: np.concatenate([codes, codes[:1]]), "built for 200 codes, .* are 201"),
+        (lambda codes: codes[::-1].copy(), "built for other codes"),
+        (lambda codes: codes[:, :2].copy(), "codes of 24 bits, not for these"),
     ],
 )
 def test_an_index_of_other_codes_is_refused(tmp_path: Path, change: Any, message: str) -> None:
@@ -464,13 +464,13 @@ def test_a_damaged_file_is_refused(tmp_path: Path, damage: Any, message: str) ->
         MultiIndex.open(path, codes)
 
 
-def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IndexMismatchError, match="no such index"):
         MultiIndex.open(tmp_path / "bank.h5.mih", random_codes(0, 5, 8))
 
 
 @pytest.mark.parametrize("array", ["offsets", "rows"])
-def test_nonsense_in_the_tables_is_noticed_and_never_followed(tmp_path: Path, array: str) -> None:
+def test_invalid_values_in_the_tables_are_detected(tmp_path: Path, array: str) -> None:
     codes = crowded_codes(0, 2000, 40, 20)
     path = saved(tmp_path, codes, 40)
     opened = MultiIndex.open(path, codes)
@@ -496,7 +496,7 @@ def test_an_interrupted_write_leaves_the_old_file(
     assert path.read_bytes() == before
 
 
-# What is refused
+# Refused arguments
 
 
 @pytest.mark.parametrize(
@@ -508,11 +508,11 @@ def test_an_interrupted_write_leaves_the_old_file(
         ({"radius": 1, "budget": -0.5}, "budget must be 0 or more"),
         ({"radius": 1, "budget": math.nan}, "budget must be 0 or more"),
         ({"radius": 1, "n_threads": 0}, "n_threads must be at least 1"),
-        ({"radius": 1, "alive": np.ones(4, np.bool_)}, r"alive must be bool or uint8 \[5\]"),
-        ({"radius": 1, "alive": np.ones(5)}, "not float64"),
+        ({"radius": 1, "kept": np.ones(4, np.bool_)}, r"kept must be bool or uint8 \[5\]"),
+        ({"radius": 1, "kept": np.ones(5)}, "not float64"),
     ],
 )
-def test_senseless_searches_are_refused(arguments: dict[str, Any], message: str) -> None:
+def test_invalid_searches_are_refused(arguments: dict[str, Any], message: str) -> None:
     codes = random_codes(0, 5, 16)
     with pytest.raises(ConfigError, match=message):
         MultiIndex.build(codes, 16).search(codes, **arguments)
@@ -526,6 +526,6 @@ def test_codes_of_other_bits_are_refused() -> None:
         MultiIndex.build(codes, 16).search(codes[:, :1], radius=1)
 
 
-def test_loading_the_module_compiles_nothing() -> None:
+def test_importing_the_module_does_not_import_numba() -> None:
     code = "import sys, hashkit.multi_index.index; assert 'numba' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

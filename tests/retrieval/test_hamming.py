@@ -42,7 +42,7 @@ def test_distances_of_long_codes_do_not_wrap(n_bits: int) -> None:
     assert distances(ones, np.concatenate([ones, zeros])).tolist() == [[0, n_bits]]
 
 
-def test_distances_cross_block_bounds() -> None:
+def test_distances_across_several_blocks() -> None:
     database = random_codes(0, 70_001, 13)
     query = random_codes(1, 1, 13)
     xor = np.unpackbits(database ^ query, axis=1).sum(axis=1)
@@ -86,7 +86,9 @@ def test_empty_sides() -> None:
         (np.zeros((1, 0), np.uint8), np.zeros((1, 0), np.uint8)),
     ],
 )
-def test_codes_that_do_not_fit_are_refused(queries: NDArray[Any], database: NDArray[Any]) -> None:
+def test_codes_of_the_wrong_shape_or_type_are_refused(
+    queries: NDArray[Any], database: NDArray[Any]
+) -> None:
     with pytest.raises(CodesError):
         distances(queries, database)
 
@@ -132,8 +134,8 @@ def test_blocks_of_no_rows_are_refused() -> None:
         list(blocks(np.zeros((3, 1), np.uint8), 0))
 
 
-def test_codes_of_other_padding_bits_would_be_seen() -> None:
-    """The kernel compares whole bytes, so it is the convention's zero padding that it rests on."""
+def test_padding_bits_count_if_they_are_set() -> None:
+    """Whole bytes are compared, so the distances rely on the convention's zero padding."""
     clean, dirty = pack(np.ones((1, 5), np.uint8)), np.array([[0xFF]], np.uint8)
     assert distances(clean, dirty).tolist() == [[3]]
 

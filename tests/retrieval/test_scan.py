@@ -1,4 +1,4 @@
-"""The compiled scans, against a sort of all distances."""
+"""The compiled scans, compared with a sort of all distances."""
 
 from __future__ import annotations
 
@@ -55,16 +55,16 @@ def uniform(rng: np.random.Generator, n_rows: int, n_bits: int) -> Codes:
 
 
 def clustered(rng: np.random.Generator, n_rows: int, n_bits: int) -> Codes:
-    """A few codes with few bits flipped: duplicates and long ties."""
+    """Copies of a few codes with few bits flipped: duplicates and long ties."""
     centres = rng.integers(0, 2, (1 + n_rows // 100, n_bits))
     chosen = centres[rng.integers(0, len(centres), n_rows)]
     return pack(chosen ^ (rng.random(chosen.shape) < 0.02))
 
 
-def sorted_rows(query: Codes, database: Codes, alive: NDArray[np.bool_]) -> tuple[Any, Any]:
-    """All rows that count by (distance, row): distances and rows."""
+def sorted_rows(query: Codes, database: Codes, kept: NDArray[np.bool_]) -> tuple[Any, Any]:
+    """Distances and rows of all kept rows, ordered by (distance, row)."""
     distances = np.bitwise_count(database ^ query).sum(axis=1, dtype=np.int64)
-    rows = np.flatnonzero(alive)
+    rows = np.flatnonzero(kept)
     rows = rows[np.argsort(distances[rows], kind="stable")]
     return distances[rows], rows
 
@@ -78,17 +78,17 @@ def check(
     queries: Codes,
     shards: Shards,
     database: Codes,
-    alive: NDArray[np.bool_],
+    kept: NDArray[np.bool_],
     top_k: int,
-    reaches: Any,
+    radii: Any,
     n_threads: int,
 ) -> None:
-    found = scan_compiled(queries, shards, top_k, np.asarray(reaches), n_threads)
+    found = scan_compiled(queries, shards, top_k, np.asarray(radii), n_threads)
     assert found.distances.dtype == np.uint16
     assert found.rows.dtype == np.int64
-    for query, reach in enumerate(reaches):
-        distances, rows = sorted_rows(queries[query], database, alive)
-        n_found = min(top_k, int(np.count_nonzero(distances <= reach)))
+    for query, radius in enumerate(radii):
+        distances, rows = sorted_rows(queries[query], database, kept)
+        n_found = min(top_k, int(np.count_nonzero(distances <= radius)))
         got = entries(found, query)
         np.testing.assert_array_equal(got[1], rows[:n_found])
         np.testing.assert_array_equal(got[0], distances[:n_found])
@@ -96,52 +96,54 @@ def check(
 
 @pytest.mark.parametrize("n_bits", BITS)
 @pytest.mark.parametrize("make", [uniform, clustered])
-def test_every_kernel_gives_the_head_of_the_sorted_rows(n_bits: int, make: Any) -> None:
+def test_every_kernel_gives_the_first_of_the_sorted_rows(n_bits: int, make: Any) -> None:
     rng = np.random.default_rng(n_bits)
     for n_rows in ROWS:
         database = make(rng, n_rows, n_bits)
         shards = Shards.of(database, n_bits)
         everything = np.ones(n_rows, dtype=np.bool_)
-        for n_queries in (1, 2, 3, 8):  # by rows, and from three on by planes
+        for n_queries in (1, 2, 3, 8):  # by rows; from three on by bit planes
             queries = uniform(rng, n_queries, n_bits)
             queries[0] = database[rng.integers(n_rows)]
-            for top_k in {1, min(10, n_rows), n_rows}:  # selected, and placed
+            for top_k in {1, min(10, n_rows), n_rows}:  # selected or placed
                 for n_threads in (1, 3):
-                    reaches = [n_bits] * n_queries
-                    check(queries, shards, database, everything, top_k, reaches, n_threads)
-            reaches = rng.integers(0, n_bits + 1, n_queries).tolist()
-            check(queries, shards, database, everything, n_rows, reaches, 2)
+                    radii = [n_bits] * n_queries
+                    check(queries, shards, database, everything, top_k, radii, n_threads)
+            radii = rng.integers(0, n_bits + 1, n_queries).tolist()
+            check(queries, shards, database, everything, n_rows, radii, 2)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.5])
 @pytest.mark.parametrize("n_queries", [1, 5])
-def test_rows_that_do_not_count_are_passed_over(share: float, n_queries: int) -> None:
+def test_rows_that_are_not_kept_are_skipped(share: float, n_queries: int) -> None:
     rng = np.random.default_rng(7)
     database = clustered(rng, 5000, 48)
     queries = database[rng.integers(0, 5000, n_queries)]
-    alive = rng.random(5000) < share
-    found = search(queries, database, top_k=20, n_bits=48, where=alive)
-    assert found.rows.shape[1] == min(20, np.count_nonzero(alive))
+    kept = rng.random(5000) < share
+    found = search(queries, database, top_k=20, n_bits=48, where=kept)
+    assert found.rows.shape[1] == min(20, np.count_nonzero(kept))
     for query in range(n_queries):
-        distances, rows = sorted_rows(queries[query], database, alive)
+        distances, rows = sorted_rows(queries[query], database, kept)
         np.testing.assert_array_equal(found.rows[query], rows[:20])
         np.testing.assert_array_equal(found.distances[query], distances[:20])
-    by_number = search(queries, database, top_k=20, n_bits=48, where=np.flatnonzero(alive)[::-1])
+    by_number = search(queries, database, top_k=20, n_bits=48, where=np.flatnonzero(kept)[::-1])
     np.testing.assert_array_equal(by_number.rows, found.rows)
 
 
-def test_more_rows_within_a_radius_than_there_is_room_for_at_first() -> None:
+def test_more_rows_within_a_radius_than_the_first_capacity() -> None:
     rng = np.random.default_rng(3)
     database = uniform(rng, 40_000, 16)
     queries = uniform(rng, 4, 16)
     queries[1] = queries[0]
     shards = Shards.of(database, 16)
     everything = np.ones(len(database), dtype=np.bool_)
-    # The second and the last have thousands of rows in reach, the others few.
+    # The second and the last query have thousands of rows within their radius, the others few.
     check(queries, shards, database, everything, len(database), [2, 8, 1, 9], 2)
 
 
-def test_queries_in_groups_that_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_queries_are_searched_in_groups_that_fit_into_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     rng = np.random.default_rng(4)
     database, queries = uniform(rng, 2000, 32), uniform(rng, 23, 32)
     whole = search(queries, database, top_k=10, n_bits=32)
@@ -162,23 +164,23 @@ def test_deleted_rows_of_several_databases_are_not_found() -> None:
         CodeSet(database[100:200], 24),
         CodeSet(database[200:], 24, deleted=deleted[200:]),
     ]
-    alive = ~deleted
-    alive[100:200] = True
+    kept = ~deleted
+    kept[100:200] = True
     found = search(database[:3], parts, top_k=300)
     for query in range(3):
-        distances, rows = sorted_rows(database[query], database, alive)
+        distances, rows = sorted_rows(database[query], database, kept)
         np.testing.assert_array_equal(found.rows[query], rows)
         np.testing.assert_array_equal(found.distances[query], distances)
     some = rng.random(300) < 0.5
     both = search(database[:1], parts, top_k=300, where=some)
-    np.testing.assert_array_equal(both.rows[0], sorted_rows(database[0], database, alive & some)[1])
+    np.testing.assert_array_equal(both.rows[0], sorted_rows(database[0], database, kept & some)[1])
 
 
 # Order within ties
 
 
 def reranked(query: Codes, logits: NDArray[np.float32], database: Codes) -> list[tuple[Any, ...]]:
-    """All rows by (distance, asymmetric distance, row), one bit after the other."""
+    """All rows by (distance, asymmetric distance, row), summed bit by bit."""
     ranked = []
     for row, code in enumerate(database):
         differs = np.unpackbits(code ^ query, count=len(logits))
@@ -222,7 +224,7 @@ def test_logits_of_other_queries_are_refused() -> None:
 
 
 @pytest.mark.parametrize("engine", ["auto", "scan", "index"])
-def test_every_engine_gives_the_same_answer(engine: Any) -> None:
+def test_every_engine_gives_the_same_result(engine: Any) -> None:
     rng = np.random.default_rng(8)
     database = clustered(rng, 20_000, 64)
     queries = np.concatenate([database[:5], uniform(rng, 3, 64)])
@@ -238,20 +240,20 @@ def test_every_engine_gives_the_same_answer(engine: Any) -> None:
         np.testing.assert_array_equal(found.distances, expected.distances)
 
 
-def test_senseless_settings_are_refused() -> None:
+def test_invalid_settings_are_refused() -> None:
     codes = uniform(np.random.default_rng(0), 10, 16)
     index = MultiIndex.build(codes, 16)
     for settings, message in [
         ({"engine": "fast"}, "engine must be one of auto, scan, index, not 'fast'"),
         ({"engine": "index"}, "needs an index"),
         ({"where": np.ones(9, dtype=np.bool_)}, r"where must be bool \[10\] or row numbers"),
-        ({"where": np.array([3, 10])}, "rows 0 to 9, found 3 to 10"),
+        ({"where": np.array([3, 10])}, "rows from 0 to 9, found 3 to 10"),
         ({"where": np.array([0.5])}, "not float64"),
         ({"n_threads": 0}, "n_threads must be at least 1"),
     ]:
         with pytest.raises(ConfigError, match=message):
             search(codes, codes, top_k=1, n_bits=16, **settings)  # type: ignore[call-overload]
-    with pytest.raises(ConfigError, match="index is of 10 rows and the database has 9"):
+    with pytest.raises(ConfigError, match="index has 10 rows and the database has 9"):
         search(codes, codes[:9], top_k=1, n_bits=16, index=index)
 
 
@@ -290,7 +292,7 @@ def test_a_mapped_database_is_never_copied_into_memory(tmp_path: Path) -> None:
     assert int(result.stdout) * 1024 < n_rows * code_size(64) / 8
 
 
-def test_tasks_run_side_by_side_and_answer_in_order() -> None:
+def test_tasks_run_in_parallel_and_results_are_in_order() -> None:
     barrier = threading.Barrier(2, timeout=20)
     tasks = [lambda number=number: (barrier.wait(), number)[1] for number in range(2)]
     assert run_parallel(tasks) == [0, 1]
@@ -298,7 +300,7 @@ def test_tasks_run_side_by_side_and_answer_in_order() -> None:
     assert run_parallel([lambda n=n: n for n in range(50 * available_cpus())])[-1] >= 49
 
 
-def test_a_task_that_fails_is_raised_when_all_have_stopped() -> None:
+def test_the_error_of_a_task_is_raised_after_all_have_stopped() -> None:
     done = []
 
     def fail() -> None:
@@ -311,7 +313,7 @@ def test_a_task_that_fails_is_raised_when_all_have_stopped() -> None:
     assert done == [1, 2]
 
 
-def test_many_threads_may_search_at_once() -> None:
+def test_many_threads_can_search_at_once() -> None:
     rng = np.random.default_rng(9)
     database, queries = uniform(rng, 30_000, 48), uniform(rng, 6, 48)
     expected = search(queries, database, top_k=9, n_bits=48)

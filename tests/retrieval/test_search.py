@@ -20,7 +20,7 @@ from hashkit.retrieval.shards import Shards
 
 @pytest.fixture(autouse=True, params=["numpy", "compiled"])
 def scanner(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything holds for both ways of scanning."""
+    """Run every test with both scans."""
     monkeypatch.setattr(
         "hashkit.retrieval.scan._are_kernels_worthwhile", lambda _: request.param == "compiled"
     )
@@ -54,7 +54,7 @@ cases = st.tuples(
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cases, st.integers(0, 70))
-def test_top_k_is_the_head_of_the_sorted_database(
+def test_top_k_gives_the_first_of_the_sorted_rows(
     case: tuple[int, int, int, int], top_k: int
 ) -> None:
     n_bits, n_rows, n_threads, seed = case
@@ -70,7 +70,7 @@ def test_top_k_is_the_head_of_the_sorted_database(
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cases, st.integers(0, 14), st.none() | st.integers(0, 20))
-def test_radius_is_the_part_of_the_ranking_that_is_near(
+def test_radius_gives_the_rows_within_it(
     case: tuple[int, int, int, int], radius: int, top_k: int | None
 ) -> None:
     n_bits, n_rows, n_threads, seed = case
@@ -86,7 +86,7 @@ def test_radius_is_the_part_of_the_ranking_that_is_near(
 
 
 @pytest.mark.parametrize("n_bits", [1, 7, 8, 16, 31, 48, 64, 65, 100, 128, 300])
-def test_every_word_size_ranks_alike(n_bits: int) -> None:
+def test_every_word_size_gives_the_same_ranking(n_bits: int) -> None:
     queries, database = random_codes(n_bits, 2, n_bits), random_codes(n_bits + 1, 150, n_bits)
     found = search(queries, database, top_k=40, n_bits=n_bits)
     for query, ranking in enumerate(oracle_rankings(queries, database, n_bits)):
@@ -163,7 +163,7 @@ def test_empty_sides_give_empty_results() -> None:
     assert search(codes, codes, radius=3, top_k=0, n_bits=12).offsets.tolist() == [0] * 6
 
 
-def test_a_radius_beyond_the_bits_is_everything() -> None:
+def test_a_radius_above_the_code_length_finds_all_rows() -> None:
     codes = random_codes(0, 20, 300)
     found = search(codes[:1], codes, radius=10**6, n_bits=300)
     assert sorted(found.rows.tolist()) == list(range(20))
@@ -178,7 +178,7 @@ def test_a_radius_beyond_the_bits_is_everything() -> None:
         ({"top_k": 1, "radius": -2}, "radius must be 0 or more"),
     ],
 )
-def test_senseless_searches_are_refused(arguments: dict[str, int], message: str) -> None:
+def test_invalid_searches_are_refused(arguments: dict[str, int], message: str) -> None:
     codes = random_codes(0, 2, 8)
     with pytest.raises(ConfigError, match=message):
         search(codes, codes, n_bits=8, **arguments)

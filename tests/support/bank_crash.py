@@ -1,10 +1,10 @@
-"""A process that runs jobs in children, and kills them: with SIGKILL, and on request.
+"""A process that runs jobs in child processes and kills them with SIGKILL on request.
 
-It reads one JSON object a line, ``{"path": ..., "step": n}`` (the child dies at its n-th step
-that touches the file system) or ``{"path": ..., "seconds": s}`` (it is killed after that time),
-and answers with ``{"killed": bool, "error": bool}``. The job is `run_job`, or with ``"job":
-"deletions"`` it is `run_deletions`. Forking from one warm process makes a kill
-cost milliseconds instead of a start of Python.
+It reads one JSON object per line: ``{"path": ..., "step": n}`` (the child dies at its n-th step
+that touches the file system) or ``{"path": ..., "seconds": s}`` (it is killed after that time).
+It answers with ``{"killed": bool, "error": bool}``. The job is `run_job`, or `run_deletions` with
+``"job": "deletions"``. Forking from one warm process takes milliseconds, while starting Python for
+each kill would take much longer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hashkit.bank import files
 
 
 class Fuse:
-    """Kills this process at the n-th step: a write stops half way, the others before."""
+    """Kills this process at the n-th step: halfway through a write, or before any other step."""
 
     def __init__(self, step: int) -> None:
         self.left = step
@@ -37,7 +37,7 @@ class Fuse:
 
         def dying_write(file, offset, data):
             if self.burn():
-                # The commit record lies within one page: the kernel never leaves half of it.
+                # The commit record lies within one page, so the kernel never writes half of it.
                 if len(data) not in (40, 56):
                     write_at(file, offset, data[: len(data) // 2])
                 die()
@@ -75,13 +75,13 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def child(order: dict) -> None:
+def child(request: dict) -> None:
     try:
-        # A kill does not lose what the kernel has; only a power cut would.
+        # A kill does not lose what was handed to the kernel; only a power cut would.
         os.fsync = do_nothing
-        if "step" in order:
-            Fuse(order["step"]).install()
-        JOBS[order.get("job", "rows")](Path(order["path"]))
+        if "step" in request:
+            Fuse(request["step"]).install()
+        JOBS[request.get("job", "rows")](Path(request["path"]))
     except BaseException:
         traceback.print_exc()
         os._exit(1)
@@ -90,12 +90,12 @@ def child(order: dict) -> None:
 
 def main() -> None:
     for line in sys.stdin:
-        order = json.loads(line)
+        request = json.loads(line)
         pid = os.fork()
         if not pid:
-            child(order)
-        if "seconds" in order:
-            time.sleep(order["seconds"])
+            child(request)
+        if "seconds" in request:
+            time.sleep(request["seconds"])
             os.kill(pid, signal.SIGKILL)
         status = os.waitpid(pid, 0)[1]
         answer = {"killed": os.WIFSIGNALED(status), "error": status != 0}

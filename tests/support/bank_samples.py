@@ -1,4 +1,4 @@
-"""Banks whose every row is known beforehand, for the tests of `hashkit.bank.reader`."""
+"""Banks with known rows, for the tests of `hashkit.bank`."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def is_unusable(image: int) -> bool:
 
 
 def rows_of(images) -> tuple[np.ndarray, list[str], np.ndarray]:
-    """Codes, names and labels that ``images`` must give: the truth."""
+    """The expected codes, names and labels of ``images``."""
     usable = [image for image in images if not is_unusable(image)]
     codes = np.frombuffer(b"".join(map(image_code, usable)), dtype=np.uint8).reshape(-1, 3)
     labels = np.array([image % 4 - 1 for image in usable], dtype=np.int64)
@@ -77,10 +77,10 @@ def job_header(name: str) -> BankHeader:
 
 
 def run_job(path: Path) -> None:
-    """Encode the first list, then append the second: going on wherever the bank stands.
+    """Encode the first list, then append the second, continuing where the bank stopped.
 
-    Too little room is asked for, so the bank grows; the images that give no row leave slack,
-    so it is compacted in the end.
+    The bank starts with too little space, so it grows. Images that give no row leave unused space,
+    so it is compacted at the end.
     """
     if not path.exists():
         BankWriter.create(path, job_header("first"), n_rows=10, n_name_bytes=100).close()
@@ -104,11 +104,11 @@ def _encode(writer: BankWriter, images: range) -> None:
 
 
 DELETIONS = ((), (0, 7), (0, 7, 8, 30), (7, 30), tuple(range(7, 31)))
-"""Deleted rows of a bank of `run_job` at the start, and after each step of `run_deletions`."""
+"""Deleted rows of a bank made by `run_job`: at the start and after each step of `run_deletions`."""
 
 
 def run_deletions(path: Path) -> None:
-    """Bring the deleted rows of a bank from one of `DELETIONS` to the next, and so to the last."""
+    """Change a bank's deleted rows to each following entry of `DELETIONS`, up to the last."""
     for before, after in itertools.pairwise(DELETIONS[deletions_done(path) :]):
         if added := sorted({*after} - {*before}):
             delete_rows(path, added)
@@ -117,7 +117,7 @@ def run_deletions(path: Path) -> None:
 
 
 def deletions_done(path: Path) -> int:
-    """How many steps of `run_deletions` a bank has behind it; fails if it is between two."""
+    """Number of steps of `run_deletions` that a bank has completed; fails if it is between two."""
     with Bank.open(path) as bank:
         deleted = () if bank.deleted is None else tuple(np.flatnonzero(bank.deleted).tolist())
         assert bank.n_deleted == len(deleted)
@@ -125,7 +125,7 @@ def deletions_done(path: Path) -> int:
 
 
 def assert_is_prefix(bank: Bank) -> int:
-    """Check that a bank of `run_job` holds exactly what it says it took; how much that is."""
+    """Check that a bank of `run_job` holds its `n_consumed` images; returns the images in all."""
     done = bank.n_consumed + sum(source.n_images for source in bank.sources[:-1])
     codes, names, labels = rows_of(range(done))
     np.testing.assert_array_equal(bank.codes, codes)

@@ -1,7 +1,7 @@
-"""Slow, obvious statements of what the kernels and metrics must give, in plain Python.
+"""Slow, obvious reference implementations of kernels and metrics, in plain Python.
 
-Codes are strings of 0 and 1; relevance is a list of bools in rank order. Nothing here shares a
-line with the package.
+Codes are strings of 0 and 1; relevance is a list of bools in rank order. Nothing here uses the
+package.
 """
 
 from __future__ import annotations
@@ -42,25 +42,25 @@ def precision_sum(relevant: Sequence[bool], cutoff: int) -> Fraction:
 
 
 def ap_all_relevant(relevant: Sequence[bool], cutoff: int) -> Fraction:
-    """Divided by all relevant rows."""
+    """Average precision, divided by all relevant rows."""
     n_relevant = sum(relevant)
     return precision_sum(relevant, cutoff) / n_relevant if n_relevant else Fraction(0)
 
 
 def ap_min(relevant: Sequence[bool], cutoff: int) -> Fraction:
-    """Divided by what the top ranks could hold."""
+    """Average precision, divided by the relevant rows that the top ranks could hold."""
     possible = min(sum(relevant), cutoff)
     return precision_sum(relevant, cutoff) / possible if possible else Fraction(0)
 
 
 def ap_hits(relevant: Sequence[bool], cutoff: int) -> Fraction:
-    """Divided by what the top ranks do hold."""
+    """Average precision, divided by the relevant rows in the top ranks."""
     hits = sum(relevant[:cutoff])
     return precision_sum(relevant, cutoff) / hits if hits else Fraction(0)
 
 
 def ap_caffe_dnnh(relevant: Sequence[bool], cutoff: int) -> Fraction:
-    """Divided by a tenth of the pool, as evaluate_map.cpp does, without its bugs."""
+    """Average precision, divided by a tenth of the database, like evaluate_map.cpp without bugs."""
     denominator = min(len(relevant) // 10, cutoff)
     total = Fraction(0)
     n_found = 1
@@ -107,10 +107,10 @@ def graded_tie_orders(groups: Sequence[Sequence[int]]) -> Iterator[list[int]]:
 
 
 def tie_orders(groups: Sequence[tuple[int, int]]) -> Iterator[list[bool]]:
-    """Every ranking that the ties allow, each as often as any other.
+    """Every ranking that ties allow, each equally often.
 
-    ``groups`` has (relevant rows, rows) of each distance. Orders that put relevant rows in the
-    same ranks are the same ranking, and each such choice of ranks stands for equally many orders.
+    ``groups`` has (relevant rows, rows) for each distance. Orders with relevant rows in the same
+    ranks are the same ranking, and each such choice of ranks stands for equally many orders.
     """
     placements = []
     for n_relevant, n_rows in groups:
@@ -141,5 +141,5 @@ def extremes_over_ties(
 
 
 def is_relevant(query_labels: set[str], database_labels: set[str]) -> bool:
-    """Any shared label."""
+    """Whether a query and a database row share a label."""
     return bool(query_labels & database_labels)

@@ -1,4 +1,4 @@
-"""Resampling and orientation, written slowly from their definitions."""
+"""Slow reference implementations of resampling and orientation, from their definitions."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def resample_weights(
 
 
 def resize(pixels: NDArray[np.uint8], size: tuple[int, int], rule: str) -> NDArray[np.float64]:
-    """Float pixels [height, width, 3] of an image brought to ``size`` by a resize rule."""
+    """Float pixels [height, width, 3] of an image resized to ``size`` by a resize rule."""
     shape, kernel = rule.split("-")[:2]
     n_rows, n_columns = pixels.shape[:2]
     height, width = size
     top = left = 0.0
     if shape == "crop":
-        # The largest centred region of the target's proportions.
+        # The largest centred region with the target's aspect ratio.
         if n_columns * height > n_rows * width:
             left = (n_columns - n_rows * width / height) / 2
         else:
@@ -61,7 +61,7 @@ def resize(pixels: NDArray[np.uint8], size: tuple[int, int], rule: str) -> NDArr
 
 
 def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Undo an EXIF orientation: where row 0 and column 0 of the stored image are to be seen."""
+    """Apply an EXIF orientation, defined by where row 0 and column 0 of the stored image appear."""
     n_rows, n_columns = pixels.shape[:2]
     swapped = orientation >= 5
     seen = np.zeros((n_columns, n_rows, 3) if swapped else pixels.shape, pixels.dtype)
@@ -83,6 +83,6 @@ def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
 
 
 def over_white(values: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Float values of colours [..., 3] laid over white with opacity alpha [...] of 255."""
+    """Colours [..., 3] composited over white with opacity ``alpha`` / 255, as floats."""
     opacity = alpha[..., None] / 255
     return values * opacity + 255 * (1 - opacity)

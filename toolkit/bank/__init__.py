@@ -1,6 +1,6 @@
-"""Code banks: HDF5 files of packed codes, names and labels, read without being copied.
+"""Code banks: HDF5 files of packed codes, names and labels, memory-mapped for reading.
 
-The format is described in docs/bank-format.md. `reader.Bank` reads, `writer.BankWriter` writes; a
-bank can be read while it is being written, and shows the rows that were committed when it was
-opened. `deletion` marks rows, whose numbers never change.
+docs/bank-format.md describes the format. `reader.Bank` reads a bank and `writer.BankWriter` writes
+one. A bank can be read while it is being written; the reader sees the rows that were committed when
+it opened the file. `deletion` marks rows as deleted; row numbers never change.
 """

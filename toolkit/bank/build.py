@@ -1,4 +1,4 @@
-"""A code bank made whole from rows that are there already: by a conversion, or a compaction."""
+"""Builds a whole code bank at once, for conversion and compaction."""
 
 from __future__ import annotations
 
@@ -35,31 +35,31 @@ def build_bank(
     is_complete: bool = True,
     overwrite: bool = False,
 ) -> None:
-    """Write a bank in one go: it is there whole in the end, or as if nothing had been tried.
+    """Write a complete bank, or leave ``path`` untouched if that fails.
 
-    Unlike `BankWriter`, which keeps what it has when it is stopped, this is for rows that can be
-    had again at once. ``path`` may be a bank that the blocks are read from.
+    Unlike `BankWriter`, this keeps nothing when it is interrupted. It is for rows that are cheap to
+    read again. ``path`` may be the bank that the blocks are read from.
 
     Parameters
     ----------
     header, sources
-        What the bank says of itself, and all its image lists.
+        The bank's header, and all its image lists.
     blocks
         The rows, in order.
     n_rows, n_name_bytes
-        Rows, and bytes of their names in UTF-8, that the blocks hold.
+        Number of rows in all blocks, and bytes of their names in UTF-8.
     n_consumed, is_complete
-        Images of the last list behind the rows, and whether that is all of them.
+        Images of the last list that were processed, and whether that is all of them.
     overwrite
         Whether an existing file may be replaced.
 
     Raises
     ------
     BankLockedError
-        If a writer has ``path``.
+        If another process is writing ``path``.
     BankError
-        If ``path`` exists and ``overwrite`` is False, rows do not fit the header, or it cannot be
-        written.
+        If ``path`` exists and ``overwrite`` is False, rows do not match the header, or the file
+        cannot be written.
     CodesError
         If codes break the code convention.
     """

@@ -1,4 +1,4 @@
-"""The commit record of a code bank: how many rows are valid, and which of them are deleted."""
+"""The commit record of a code bank: how many rows are valid, and which rows are deleted."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _TRIES: Final = 50
 
 @dataclasses.dataclass(frozen=True)
 class Commit:
-    """How much of a bank is valid: the one part of the file that is written more than once.
+    """How much of a bank is valid; the only part of the file that is overwritten in place.
 
     Attributes
     ----------
     n_rows, n_name_bytes
-        Rows, and bytes of names, that are valid.
+        Number of valid rows, and of valid bytes of names.
     n_consumed
-        Images taken from the (last) source list, those that gave no row included.
+        Images processed from the last source list, including those that gave no row.
     is_complete
         Whether the job that writes the bank has finished.
     n_deleted
-        Rows of them that are deleted.
+        Number of deleted rows.
     generation
-        How often the deleted rows have changed; `deleted_slot` follows from it.
+        How often the set of deleted rows has changed; it determines `deleted_slot`.
     """
 
     n_rows: int = 0
@@ -48,7 +48,7 @@ class Commit:
 
     @property
     def deleted_slot(self) -> int:
-        """Which of the two bitmaps of deleted rows holds; the other may have any content."""
+        """Which of the two bitmaps of deleted rows is valid; the other may hold anything."""
         return self.generation % 2
 
     def to_bytes(self, format_version: int) -> bytes:
@@ -61,7 +61,7 @@ class Commit:
 
     @classmethod
     def from_bytes(cls, record: bytes, format_version: int) -> Commit | None:
-        """Commit of a record; None if it is cut off or its checksum does not fit."""
+        """Parse a commit record; None if it is truncated or its checksum does not match."""
         words = _RECORDS[format_version]
         if len(record) != words.size:
             return None
@@ -84,7 +84,7 @@ def read_commit(file: BinaryIO, layout: Layout, path: Path) -> Commit:
         if commit is not None:
             _check_commit(file, layout, commit, path)
             return commit
-        # A reader can meet the writer half way through the record.
+        # The writer may be in the middle of overwriting the record.
         time.sleep(0.001)
     raise BankError(
         f"{path}: the commit record is damaged; make the bank again with `overwrite=True`"
@@ -94,25 +94,25 @@ def read_commit(file: BinaryIO, layout: Layout, path: Path) -> Commit:
 def read_deleted(
     file: BinaryIO, layout: Layout, commit: Commit, path: Path
 ) -> NDArray[np.uint8] | None:
-    """Read which rows of an open bank file are deleted.
+    """Read the bitmap of deleted rows of an open bank file.
 
     Returns
     -------
     NDArray or None
-        uint8 [ceil(n_rows / 8)], packed as codes are; None if a writer has changed them since
-        ``commit`` was read, so that it has to be read again.
+        uint8 [ceil(n_rows / 8)], packed like codes; None if a writer has changed the deleted rows
+        since ``commit`` was read, in which case read the commit record again.
 
     Raises
     ------
     BankError
-        If there are not as many as the commit record says.
+        If the number of marked rows is not that of the commit record.
     """
     size = bitmap_size(commit.n_rows)
     if not commit.n_deleted:
         return np.zeros(size, dtype=np.uint8)
     file.seek(layout.deleted_offset(commit.deleted_slot))
     bitmap = np.frombuffer(file.read(size), dtype=np.uint8)
-    # A writer fills the slot that is not in use, so this one changed only if the record did, twice.
+    # A writer fills the unused slot, so this one has changed only if two commits came in between.
     now = _read_record(file, layout)
     if now is None or now.generation != commit.generation:
         return None
@@ -134,7 +134,7 @@ def _check_commit(file: BinaryIO, layout: Layout, commit: Commit, path: Path) ->
     if commit.n_rows > layout.n_rows or commit.n_name_bytes > layout.n_name_bytes:
         raise BankError(
             f"{path}: damaged: {commit.n_rows} rows and {commit.n_name_bytes} bytes of names are "
-            f"committed, with room for {layout.n_rows} and {layout.n_name_bytes}"
+            f"committed, but there is room for {layout.n_rows} and {layout.n_name_bytes}"
         )
     if commit.n_deleted > commit.n_rows:
         raise BankError(

@@ -1,4 +1,4 @@
-"""Whether a job may go on in a bank that exists, and the sentence that says why not."""
+"""Checks whether a job may continue or extend an existing bank."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hashkit.errors import BankError, BankMismatchError
 
 __all__ = ["check_appendable", "check_model", "check_source", "join_providers"]
 
-_REMEDY: Final = "write another file, or replace this one with `overwrite=True`"
+_HOW_TO_FIX: Final = "write another file, or replace this one with `overwrite=True`"
 
 _FIXED: Final = {
     "n_bits": "codes of this many bits:",
@@ -33,7 +33,7 @@ _LIST: Final = {
 
 
 def check_model(path: Path, expected: BankHeader, found: BankHeader) -> None:
-    """Refuse a bank whose bits, model, precision or classes are not ``expected``.
+    """Check that a bank's bits, model, precision and classes are those of ``expected``.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def check_model(path: Path, expected: BankHeader, found: BankHeader) -> None:
 
 
 def check_source(path: Path, expected: BankSource | None, found: BankSource | None) -> None:
-    """Refuse a bank whose (last) image list is not ``expected``.
+    """Check that a bank's last image list is ``expected``.
 
     Raises
     ------
@@ -63,14 +63,14 @@ def check_source(path: Path, expected: BankSource | None, found: BankSource | No
 def check_appendable(
     path: Path, source: BankSource | None, sources: tuple[BankSource, ...], commit: Commit
 ) -> None:
-    """Refuse to add ``source`` to a bank that is not complete, or that holds it already.
+    """Check that a bank is complete and does not contain ``source`` yet.
 
     Raises
     ------
     BankError
         If the bank is not complete.
     BankMismatchError
-        If ``source`` is in it.
+        If the bank contains ``source`` already.
     """
     if not commit.is_complete:
         last = f" of {sources[-1].dataset}" if sources else ""
@@ -80,23 +80,23 @@ def check_appendable(
         )
     if source is not None and any(source.is_same_list(other) for other in sources):
         raise BankMismatchError(
-            f"{path}: expected images to add that the bank does not hold, found the list of "
-            f"{source.n_images} images of {source.dataset} in it already"
+            f"{path}: expected images that are not in the bank, but it already contains this list "
+            f"of {source.n_images} images of {source.dataset}"
         )
 
 
 def join_providers(
     path: Path, expected: BankHeader, found: BankHeader, allow_other: bool
 ) -> BankHeader:
-    """Header of a bank that ``expected``'s runtime and provider go on with.
+    """Header of a bank to which ``expected``'s runtime and provider add rows.
 
-    Codes may differ between two of them in bits whose logit is near 0, so a mixed bank names
-    all that took part, joined by ", ".
+    Bits whose logit is near 0 may differ between runtimes and providers, so a mixed bank names all
+    that were used, joined by ", ".
 
     Raises
     ------
     BankMismatchError
-        If one of them has had no part in the bank, and ``allow_other`` is False.
+        If the bank was made with another runtime or provider, and ``allow_other`` is False.
     """
     joined = {"runtime": found.runtime, "provider": found.provider}
     for name, taken in joined.items():
@@ -106,7 +106,7 @@ def join_providers(
         if not allow_other:
             raise BankMismatchError(
                 f"{path}: expected a bank made by the {name} {wanted}, found {taken}: "
-                "go on with that one, or allow another provider"
+                "continue with that one, or allow another provider"
             )
         joined[name] = f"{taken}, {wanted}"
     return dataclasses.replace(found, runtime=joined["runtime"], provider=joined["provider"])
@@ -115,7 +115,7 @@ def join_providers(
 def _compare(path: Path, what: str, expected: object, found: object) -> None:
     if expected != found:
         raise BankMismatchError(
-            f"{path}: expected {what} {_short(expected)}, found {_short(found)}: {_REMEDY}"
+            f"{path}: expected {what} {_short(expected)}, found {_short(found)}: {_HOW_TO_FIX}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Deleting rows of a code bank, and bringing them back: a mark for each row, and no rebuild."""
+"""Deletes and restores rows of a code bank by marking them, without rewriting the bank."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ _FIRST_VERSION: Final = 2
 
 
 def delete_rows(path: str | os.PathLike[str], rows: ArrayLike) -> int:
-    """Mark rows of a bank as deleted: search and evaluation pass them over.
+    """Mark rows of a bank as deleted, so that search and evaluation skip them.
 
-    Codes, names and row numbers stay as they are, and `restore_rows` undoes it; ``hashkit
-    convert`` writes a bank without them. All rows are marked or, if the process is killed, none.
-    A bank of format version 1 is brought to the present version first, at the cost of a copy.
+    Codes, names and row numbers do not change, and `restore_rows` undoes the deletion. ``hashkit
+    convert`` writes a bank without the deleted rows. If the process is killed, either all rows are
+    marked or none. A bank of format version 1 is first upgraded, which copies it.
 
     Parameters
     ----------
     path
         The bank, complete or not.
     rows
-        Row numbers, integer [m] from 0; rows that are deleted already may be among them.
+        Row numbers, integer [m], from 0; may include rows that are already deleted.
 
     Returns
     -------
     int
-        Rows that were not deleted before.
+        Number of rows that were not deleted before.
 
     Raises
     ------
     BankLockedError
-        If a writer has it.
+        If another process is writing the bank.
     BankError
-        If it has no such row, or cannot be read or written.
+        If there is no such row, or the bank cannot be read or written.
     """
     return _mark(path, rows, is_deleted=True)
 
@@ -58,25 +58,25 @@ def restore_rows(path: str | os.PathLike[str], rows: ArrayLike) -> int:
     path
         The bank, complete or not.
     rows
-        Row numbers, integer [m] from 0; rows that are not deleted may be among them.
+        Row numbers, integer [m], from 0; may include rows that are not deleted.
 
     Returns
     -------
     int
-        Rows that were deleted before.
+        Number of rows that were deleted before.
 
     Raises
     ------
     BankLockedError
-        If a writer has it.
+        If another process is writing the bank.
     BankError
-        If it has no such row, or cannot be read or written.
+        If there is no such row, or the bank cannot be read or written.
     """
     return _mark(path, rows, is_deleted=False)
 
 
 def rows_named(names: Sequence[str], wanted: Collection[str]) -> dict[str, list[int]]:
-    """Rows of each wanted name, in one pass over ``names``; a name may have several, or none."""
+    """Find the rows of each wanted name in one pass; a name may have several rows, or none."""
     rows: dict[str, list[int]] = {name: [] for name in wanted}
     for row, name in enumerate(names):
         if name in rows:
@@ -95,7 +95,7 @@ def _mark(path: str | os.PathLike[str], rows: ArrayLike, *, is_deleted: bool) ->
             return 0
         if file.layout.format_version < _FIRST_VERSION:
             _upgrade(file)
-            _log.info("%s: brought to format version %d", path, FORMAT_VERSION)
+            _log.info("%s: upgraded to format version %d", path, FORMAT_VERSION)
         marks[changed] = is_deleted
         file.commit_deleted(np.packbits(marks))
         return len(changed)

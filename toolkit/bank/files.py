@@ -1,4 +1,4 @@
-"""What keeps a bank whole on disk: the lock, the atomic replacement, the order of writes."""
+"""Keeps a bank consistent on disk: the lock, atomic replacement and the order of writes."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _COPY_BYTES: Final = 4 << 20
 
 
 def followed(path: str | os.PathLike[str]) -> Path:
-    """The file behind a symbolic link, which a replacement would otherwise cut off."""
+    """Resolve a symbolic link, so that replacing the file does not replace the link."""
     path = Path(path)
     return path.resolve() if path.is_symlink() else path
 
 
 def existing(path: str | os.PathLike[str]) -> Path:
-    """The file of a bank that must be there.
+    """Path of an existing bank, with a symbolic link resolved.
 
     Raises
     ------
     BankError
-        If it is not.
+        If the file does not exist.
     """
     path = followed(path)
     if not path.exists():
@@ -45,23 +45,23 @@ def existing(path: str | os.PathLike[str]) -> Path:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn the operating system's errors into one line about the bank at ``path``."""
+    """Convert an `OSError` into a `BankError` about the bank at ``path``."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
         raise BankError(
-            f"{path}: cannot be written ({reason}); mend that and run the same command again: "
-            "rows committed before are kept"
+            f"{path}: cannot be written ({reason}); fix that and run the same command again: "
+            "the committed rows are kept"
         ) from error
 
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[tuple[filelock.BaseFileLock, contextlib.ExitStack]]:
-    """Lock ``path`` for one writer; leaving releases it unless the stack was taken over.
+    """Lock ``path`` for one writer; the lock is released on exit unless the caller pops the stack.
 
-    The lock file stays behind, as removing it would let two processes lock two files of one
-    name. The operating system drops the lock itself when its process dies.
+    The lock file is not removed: otherwise two processes could lock two files of the same name.
+    The operating system releases the lock when the process dies.
     """
     # Not per thread: a pipeline may make the writer in one thread and close it in another.
     lock = filelock.FileLock(f"{path}.lock", blocking=False, thread_local=False)
@@ -70,14 +70,14 @@ def locked(path: Path) -> Iterator[tuple[filelock.BaseFileLock, contextlib.ExitS
             _acquire(lock, path)
         keep.callback(lock.release)
         with writing(path):
-            _successor(path).unlink(missing_ok=True)  # of a writer that was killed
+            _replacement(path).unlink(missing_ok=True)  # left by a killed writer
         yield lock, keep
 
 
 def create_bank(
     path: Path, header: BankHeader, sources: tuple[BankSource, ...], n_rows: int, n_name_bytes: int
 ) -> None:
-    """Put an empty bank with room for ``n_rows`` rows at ``path``, atomically."""
+    """Create an empty bank with room for ``n_rows`` rows at ``path``, atomically."""
     with replacing(path) as new:
         create_file(new, header, sources, n_rows, n_name_bytes)
         with BankFile(new, is_new=True) as file:
@@ -85,14 +85,14 @@ def create_bank(
 
 
 class BankFile:
-    """An open bank file whose lock is held: rows go in at a position, then count by a commit.
+    """An open bank file whose lock is held; rows are written first and made valid by a commit.
 
     Attributes
     ----------
     layout
-        What the file holds, and where.
+        The file's structure.
     committed
-        The rows that are valid.
+        The current commit record.
     """
 
     def __init__(self, path: Path, *, is_new: bool = False) -> None:
@@ -107,7 +107,7 @@ class BankFile:
 
     @property
     def is_open(self) -> bool:
-        """Whether it can be written."""
+        """Whether the file is open."""
         return not self._file.closed
 
     def close(self) -> None:
@@ -115,7 +115,7 @@ class BankFile:
         self._file.close()
 
     def write(self, columns: Mapping[str, bytes], before: Commit) -> None:
-        """Write rows after those of ``before``, by dataset; they do not count yet."""
+        """Write the rows that follow ``before``, by dataset; they are valid after `commit`."""
         widths = row_widths(self.layout.header)
         with writing(self._path):
             for name, data in columns.items():
@@ -124,7 +124,7 @@ class BankFile:
                 _write_at(self._file, self.layout.offsets[name] + row, data)
 
     def commit(self, commit: Commit) -> None:
-        """Make ``commit`` the valid one, after what it covers has reached the disk."""
+        """Flush the rows to the disk, then write ``commit``."""
         record = commit.to_bytes(self.layout.format_version)
         with writing(self._path):
             os.fsync(self._file.fileno())
@@ -133,12 +133,12 @@ class BankFile:
         self.committed = commit
 
     def read_deleted(self) -> NDArray[np.uint8]:
-        """Which of the committed rows are deleted: uint8 [ceil(n_rows / 8)], packed as codes are.
+        """Bitmap of the deleted rows: uint8 [ceil(n_rows / 8)], packed like codes.
 
         Raises
         ------
         BankError
-            If that is damaged.
+            If it is damaged.
         """
         with writing(self._path):
             bitmap = read_deleted(self._file, self.layout, self.committed, self._path)
@@ -147,9 +147,9 @@ class BankFile:
         return bitmap
 
     def commit_deleted(self, bitmap: NDArray[np.uint8]) -> None:
-        """Make ``bitmap``, of the form that `read_deleted` gives, the valid one, atomically.
+        """Replace the bitmap of deleted rows atomically; ``bitmap`` is as from `read_deleted`.
 
-        It is written beside the one that holds, which takes a format version above 1.
+        It is written to the unused slot, which exists from format version 2 on.
         """
         commit = dataclasses.replace(
             self.committed,
@@ -170,9 +170,9 @@ class BankFile:
         commit: Commit,
         format_version: int | None = None,
     ) -> None:
-        """Put a file of another structure, with the committed rows, in the place of this one.
+        """Replace this file by one with another structure and the same committed rows.
 
-        It keeps its format version unless another is given.
+        The format version stays the same unless another is given.
         """
         version = format_version or self.layout.format_version
         try:
@@ -181,7 +181,7 @@ class BankFile:
                 with BankFile(new, is_new=True) as successor:
                     self._copy_to(successor)
                     successor.commit(commit)
-                self.close()  # Windows replaces no file that is open
+                self.close()  # Windows cannot replace an open file
         finally:
             if not self.is_open:
                 self._open(is_new=False)
@@ -213,8 +213,8 @@ class BankFile:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give the path of a file to write, which then takes the place of ``path`` atomically."""
-    new = _successor(path)
+    """Yield the path of a new file that then replaces ``path`` atomically."""
+    new = _replacement(path)
     try:
         with writing(path):
             yield new
@@ -225,7 +225,7 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
-def _successor(path: Path) -> Path:
+def _replacement(path: Path) -> Path:
     return path.with_name(f".{path.name}.new")
 
 
@@ -242,7 +242,7 @@ def _acquire(lock: filelock.BaseFileLock, path: Path) -> None:
 def _write_at(file: BinaryIO, offset: int, data: bytes) -> None:
     view = memoryview(data)
     file.seek(offset)
-    while view:  # one call may take a part: near a full disk, or beyond 2 GiB
+    while view:  # one call may write only a part: near a full disk, or beyond 2 GiB
         view = view[file.write(view) :]
 
 

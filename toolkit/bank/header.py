@@ -1,4 +1,4 @@
-"""What a bank says of itself: fixed when it is made, stored as attributes of the file."""
+"""A bank's metadata: fixed when the bank is created, stored as attributes of the file."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ LabelKind: TypeAlias = Literal["none", "single", "multi"]
 
 @dataclasses.dataclass(frozen=True)
 class BankSource:
-    """Where a list of images came from: enough to open them again, and to know the list again.
+    """Where a list of images came from: enough to open the images and to recognise the list.
 
     Attributes
     ----------
     dataset
-        What was asked for: ``digits``, ``cifar10``, or a path.
+        The dataset as the user gave it: ``digits``, ``cifar10``, or a path.
     root
-        The absolute folder that the names are below; None for sets in memory.
+        Absolute path of the folder that the names are relative to; None for datasets in memory.
     protocol, part, seed
-        The split and its part; ``""``, ``"all"`` and None when the set was taken whole.
+        The split and its part; ``""``, ``"all"`` and None for the whole dataset.
     n_images
         Images in the list.
     names_sha256
@@ -43,7 +43,7 @@ class BankSource:
     names_sha256: str
 
     def is_same_list(self, other: BankSource | None) -> bool:
-        """Whether ``other`` lists the same images, whatever words were used to ask for them."""
+        """Whether ``other`` lists the same images, even if the dataset was named differently."""
         return other is not None and self._identity == other._identity
 
     @property
@@ -59,9 +59,9 @@ class BankHeader:
     Attributes
     ----------
     n_bits
-        Bits of a code; the manifest's.
+        Number of bits of a code; equal to the manifest's.
     manifest
-        What the model says of itself; None if it is not known which one it was.
+        Metadata of the model; None if the model is unknown.
     model_sha256
         SHA-256 of the model's file, hexadecimal; empty if unknown.
     runtime, provider, precision
@@ -70,9 +70,9 @@ class BankHeader:
     class_names
         Names of the images' classes, by label; empty if unknown.
     label_kind
-        ``none``, ``single`` (one label an image) or ``multi`` (multi-hot over `class_names`).
+        ``none``, ``single`` (one label per image) or ``multi`` (multi-hot over `class_names`).
     source
-        The image list; of a bank with several, the last one. None if it is not known.
+        The image list; the last one if there are several; None if unknown.
 
     Raises
     ------
@@ -103,11 +103,11 @@ class BankHeader:
                 f"known: {', '.join(get_args(LabelKind))}"
             )
         if self.label_kind == "multi" and not self.class_names:
-            raise BankError("bank header: multi labels need class names, found none")
+            raise BankError("bank header: multi-hot labels need class names, found none")
 
 
 def header_attributes(header: BankHeader, sources: tuple[BankSource, ...]) -> dict[str, Any]:
-    """Attributes of a bank file that hold ``header`` and all its image lists."""
+    """Attributes of a bank file that store ``header`` and all its image lists."""
     return {
         "n_bits": header.n_bits,
         "manifest": json.dumps(None if header.manifest is None else header.manifest.to_dict()),
@@ -122,12 +122,12 @@ def header_attributes(header: BankHeader, sources: tuple[BankSource, ...]) -> di
 
 
 def header_of(attributes: Mapping[str, Any]) -> tuple[BankHeader, tuple[BankSource, ...]]:
-    """Header and image lists of `header_attributes`'s values; others are ignored.
+    """Header and image lists from a file's attributes; unknown attributes are ignored.
 
     Raises
     ------
     KeyError, TypeError, ValueError, HashkitError
-        If an attribute is missing or makes no sense.
+        If an attribute is missing or invalid.
     """
     known = {field.name for field in dataclasses.fields(BankSource)}
     sources = tuple(

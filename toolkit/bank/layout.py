@@ -1,7 +1,7 @@
-"""The HDF5 structure of a code bank: made whole, once, and read back; see docs/bank-format.md.
+"""Creates and reads the HDF5 structure of a code bank; see docs/bank-format.md.
 
-Everything that HDF5 has to do happens here. Rows are never written through HDF5, so its
-metadata does not change while a bank is being written, and no kill can damage it.
+All use of HDF5 is in this file. Rows are never written through HDF5, so its metadata does not
+change while a bank is being written, and a killed writer cannot damage it.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ __all__ = [
 
 FORMAT: Final = "hashkit-bank"
 FORMAT_VERSION: Final = 2
-"""The version that new banks have."""
+"""The version of new banks."""
 
 VERSIONS: Final = (1, 2)
-"""The versions that are read and gone on with; version 1 has no deleted rows."""
+"""The versions that can be read and appended to; version 1 has no deleted rows."""
 
 COMMIT_WORDS: Final = {1: 5, 2: 7}
-"""Numbers of the commit record, by format version."""
+"""Words (uint64) of the commit record, by format version."""
 
-# No dataset's start may let the commit record straddle a memory page or disk sector, as a kill
-# between two pages would tear it. 64 also keeps every column aligned for its element type.
+# The commit record must not straddle a memory page or a disk sector: a kill between two pages would
+# leave half of it. 64 also keeps every column aligned for its element type.
 _ALIGNMENT: Final = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """What a bank file holds, and where.
+    """The header, capacity and byte positions of a bank file.
 
     Attributes
     ----------
@@ -57,9 +57,9 @@ class Layout:
     header, sources
         The header, and all image lists in the order in which they were added.
     n_rows, n_name_bytes
-        Capacity: what the file has room for.
+        Capacity of the file.
     offsets
-        Byte position in the file of each dataset, by name.
+        Byte position of each dataset in the file, by name.
     """
 
     format_version: int
@@ -70,17 +70,17 @@ class Layout:
     offsets: Mapping[str, int]
 
     def deleted_offset(self, slot: int) -> int:
-        """Byte position in the file of one of the two bitmaps of deleted rows."""
+        """Byte position of one of the two bitmaps of deleted rows in the file."""
         return self.offsets["deleted"] + slot * bitmap_size(self.n_rows)
 
 
 def bitmap_size(n_rows: int) -> int:
-    """Bytes of a bitmap with one bit a row."""
+    """Bytes of a bitmap with one bit per row."""
     return (n_rows + 7) // 8
 
 
 def row_widths(header: BankHeader) -> dict[str, int]:
-    """Bytes a row takes in each dataset that has one entry a row."""
+    """Bytes per row of each dataset that has one entry per row."""
     widths = {"codes": code_size(header.n_bits), "name_ends": 8}
     if header.label_kind == "single":
         widths["labels"] = 4
@@ -97,12 +97,12 @@ def create_file(
     n_name_bytes: int,
     format_version: int = FORMAT_VERSION,
 ) -> None:
-    """Write an empty bank file with room for ``n_rows`` rows; what is there is overwritten.
+    """Write an empty bank file with room for ``n_rows`` rows; an existing file is overwritten.
 
-    The file is sparse where the file system allows it, and its commit record is left zero,
-    which is not a valid one: the caller writes the rows and the commit before renaming it.
+    The file is sparse where the file system allows it. Its commit record is zero, which is not
+    valid: the caller writes the rows and the commit record before renaming the file.
     """
-    # The classic bounds keep the file readable by every HDF5 since 1.8.
+    # These bounds keep the file readable by every HDF5 since 1.8.
     with h5py.File(
         path,
         "w",
@@ -120,14 +120,14 @@ def create_file(
 
 
 def read_layout(file: BinaryIO, path: Path) -> Layout:
-    """Read the structure of an open bank file, without touching its rows.
+    """Read the structure of an open bank file, but not its rows.
 
     Raises
     ------
     BankError
-        If it is not HDF5, not a bank, or damaged.
+        If the file is not HDF5, not a bank, or damaged.
     BankMismatchError
-        If it is a bank of a later format version.
+        If the bank has a later format version.
     """
     try:
         with h5py.File(file, "r") as hdf5:
@@ -141,7 +141,7 @@ def read_layout(file: BinaryIO, path: Path) -> Layout:
 def _datasets(
     header: BankHeader, n_rows: int, n_name_bytes: int, format_version: int
 ) -> dict[str, tuple[str, tuple[int, ...]]]:
-    n_rows, n_name_bytes = max(n_rows, 1), max(n_name_bytes, 1)  # an empty dataset has no place
+    n_rows, n_name_bytes = max(n_rows, 1), max(n_name_bytes, 1)  # an empty dataset has no offset
     datasets: dict[str, tuple[str, tuple[int, ...]]] = {
         "commit": ("<u8", (COMMIT_WORDS[format_version],)),
         "codes": ("|u1", (n_rows, code_size(header.n_bits))),
@@ -161,7 +161,7 @@ def _create_dataset(file: h5py.File, name: str, dtype: str, shape: tuple[int, ..
     plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     plan.set_layout(h5py.h5d.CONTIGUOUS)
     plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    # Room for rows may hold anything, but a row that comes must not find itself deleted.
+    # Unused room may hold anything, but a new row must not be marked as deleted.
     is_bitmap = name == "deleted"
     plan.set_fill_time(h5py.h5d.FILL_TIME_ALLOC if is_bitmap else h5py.h5d.FILL_TIME_NEVER)
     plan.set_obj_track_times(False)  # equal banks are equal files
@@ -175,7 +175,7 @@ def _read_open(hdf5: h5py.File, path: Path) -> Layout:
     version = int(hdf5.attrs["format_version"])
     if version not in VERSIONS:
         raise BankMismatchError(
-            f"{path}: expected a bank of format version {FORMAT_VERSION} or less, found {version}: "
+            f"{path}: expected a bank of format version {FORMAT_VERSION} or less, found {version}; "
             "use the hashkit release that wrote it, or make the bank again"
         )
     try:
@@ -194,8 +194,8 @@ def _read_open(hdf5: h5py.File, path: Path) -> Layout:
         offset = dataset.id.get_offset()
         if offset is None:
             raise BankError(
-                f"{path}: {name} must be stored contiguously, without chunks or filters; "
-                "the file was rewritten by another program"
+                f"{path}: expected {name} to be stored contiguously, found chunks or filters: "
+                "another program rewrote the file"
             )
         offsets[name] = int(offset)
     return Layout(version, header, sources, n_rows, n_name_bytes, offsets)

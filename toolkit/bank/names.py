@@ -1,4 +1,4 @@
-"""Names of a bank's rows: how they are stored, read without being loaded, and fingerprinted."""
+"""Names of a bank's rows: encoding, lazy reading and the fingerprint of a list."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _BLOCK = 65_536
 
 
 def encode_names(names: Sequence[str]) -> tuple[bytes, NDArray[np.uint64]]:
-    """UTF-8 text of all names back to back, and where each ends in it, uint64 [n].
+    """UTF-8 text of all names back to back, and the offset where each name ends, uint64 [n].
 
     Raises
     ------
     BankError
-        If a name holds NUL, or is not Unicode text (a file name that is not UTF-8).
+        If a name contains NUL, or is not Unicode text (a file name that is not UTF-8).
     """
     try:
         encoded = [name.encode() for name in names]
@@ -35,25 +35,25 @@ def encode_names(names: Sequence[str]) -> tuple[bytes, NDArray[np.uint64]]:
     text = b"".join(encoded)
     if b"\0" in text:
         bad = next(name for name in names if "\0" in name)
-        raise BankError(f"names must not hold NUL, found {bad!r}")
+        raise BankError(f"names must not contain NUL, found {bad!r}")
     lengths = np.fromiter(map(len, encoded), dtype=np.uint64, count=len(encoded))
     return text, np.cumsum(lengths, dtype=np.uint64)
 
 
 def hash_names(names: Sequence[str], labels: NDArray[Any] | None) -> str:
-    """Fingerprint of an image list: the SHA-256, hexadecimal, of its names and labels in order.
+    """Fingerprint of an image list: hexadecimal SHA-256 of its names and labels, in order.
 
     Parameters
     ----------
     names
-        One name an image.
+        One name per image.
     labels
         int [n], or multi-hot [n, n_classes], or None.
 
     Raises
     ------
     BankError
-        If a name cannot be stored in a bank, so that it is known before anything is encoded.
+        If a name cannot be stored in a bank; checked here so that encoding does not start.
     """
     digest = hashlib.sha256()
     for start in range(0, len(names), _BLOCK):
@@ -70,7 +70,7 @@ def hash_names(names: Sequence[str], labels: NDArray[Any] | None) -> str:
 
 
 class StoredNames(Sequence[str]):
-    """Names that stay in a file until they are asked for; a slice gives a list."""
+    """Names that are read from a file on access; a slice gives a list."""
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -87,11 +87,11 @@ class StoredNames(Sequence[str]):
 
     @abc.abstractmethod
     def _read(self, start: int, stop: int) -> list[str]:
-        """Names of the rows ``start`` to ``stop``, none if they are equal."""
+        """Names of the rows ``start`` to ``stop``; an empty list if they are equal."""
 
 
 class Names(StoredNames):
-    """Names of a bank's rows, decoded when they are asked for.
+    """Names of a bank's rows, decoded on access.
 
     Indexing by a slice gives a list; iteration decodes in blocks.
 
@@ -100,9 +100,9 @@ class Names(StoredNames):
     text
         uint8 [n_bytes], UTF-8 of all names back to back.
     ends
-        uint64 [n], where each name ends in ``text``.
+        uint64 [n], the offset in ``text`` where each name ends.
     bank
-        What the bank is called in messages.
+        Name of the bank in error messages.
     """
 
     def __init__(self, text: NDArray[np.uint8], ends: NDArray[np.uint64], bank: str) -> None:

@@ -1,4 +1,4 @@
-"""Reads a code bank: the rows that were committed when it was opened."""
+"""Reads a code bank."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ _OPEN_TRIES = 50
 
 
 class Bank:
-    """A code bank opened for reading; made by `Bank.open`.
+    """A code bank opened for reading with `Bank.open`.
 
-    Use it as a context manager, or leave it to the garbage collector. Arrays taken from it stay
-    valid after `close`.
+    It holds the rows that were committed when it was opened. Use it as a context manager, or leave
+    it to the garbage collector. Arrays taken from it stay valid after `close`.
 
     Attributes
     ----------
     path
         The file.
     header
-        What was fixed when the bank was made.
+        Metadata fixed when the bank was created.
     sources
         The image lists it was made from, in the order in which they were added.
     is_complete
-        Whether the job that writes it had finished.
+        Whether the job that writes the bank had finished.
     n_consumed
-        Images that had been taken from the last source list, skipped ones included.
+        Images processed from the last source list, including skipped ones.
     n_deleted
-        Rows that are deleted; `deleted` says which.
+        Number of deleted rows; see `deleted`.
     format_version
-        Version of the file's format.
+        Version of the file format.
     """
 
     def __init__(
@@ -71,19 +71,19 @@ class Bank:
     def open(cls, path: str | os.PathLike[str]) -> Bank:
         """Open a bank, complete or not, in time that does not depend on its size.
 
-        Of a bank with deleted rows, one bit a row is read.
+        If the bank has deleted rows, their bitmap is read: one bit per row.
 
         Raises
         ------
         BankError
-            If there is no such file, or it is not a bank, or damaged.
+            If there is no such file, or the file is not a bank, or damaged.
         BankMismatchError
-            If it is of a later format version.
+            If the bank has a later format version.
         """
         path = Path(path)
         try:
-            # One open file for HDF5 and for the mapping: a writer may put another in its place.
-            # Unbuffered, so that the commit record is never an old copy of it.
+            # HDF5 and the mapping share one open file, as a writer may replace the file at any
+            # time. It is unbuffered, so that the commit record is never stale.
             with path.open("rb", buffering=0) as file:
                 layout = read_layout(file, path)
                 commit, deleted = _read_state(file, layout, path)
@@ -94,7 +94,7 @@ class Bank:
             raise BankError(f"{path}: cannot be read ({error.strerror or error})") from None
 
     def close(self) -> None:
-        """Let go of the file; reading from the bank is an error afterwards."""
+        """Release the file; reading from the bank is an error afterwards."""
         self._data = None
 
     def __enter__(self) -> Self:
@@ -117,7 +117,7 @@ class Bank:
 
     @property
     def n_bits(self) -> int:
-        """Bits of a code."""
+        """Number of bits of a code."""
         return self.header.n_bits
 
     @property
@@ -134,7 +134,7 @@ class Bank:
     def labels(self) -> NDArray[Any] | None:
         """Labels, a read-only mapping of the file.
 
-        int32 [n], -1 where none is known; or uint8 [n, n_classes], multi-hot; or None.
+        int32 [n], -1 where unknown; or uint8 [n, n_classes], multi-hot; or None.
         """
         if self.header.label_kind == "none":
             return None
@@ -145,17 +145,17 @@ class Bank:
 
     @property
     def names(self) -> Sequence[str]:
-        """One name a row, decoded when it is asked for."""
+        """One name per row, decoded on access."""
         text = self._bytes("names", self._commit.n_name_bytes)
         return Names(text, self._column("name_ends").view("<u8"), str(self.path))
 
     @property
     def deleted(self) -> NDArray[np.bool_] | None:
-        """Which rows are deleted, bool [n]; None if none is."""
+        """Mask of the deleted rows, bool [n]; None if no row is deleted."""
         return self._deleted
 
     def verify(self) -> None:
-        """Read every row, and check what `open` takes on trust: padding, names, labels.
+        """Read every row and check what `open` does not: padding, names and labels.
 
         Raises
         ------
@@ -176,7 +176,7 @@ class Bank:
         low, high = (-1, n_classes - 1 if n_classes else None) if single else (0, 1)
         if labels.min() < low or (high is not None and labels.max() > high):
             raise BankError(
-                f"{self.path}: damaged: labels must be {low} to {high}, "
+                f"{self.path}: damaged: expected labels from {low} to {high}, "
                 f"found {labels.min()} to {labels.max()}"
             )
 
@@ -196,7 +196,7 @@ class Bank:
 def _read_state(
     file: BinaryIO, layout: Layout, path: Path
 ) -> tuple[Commit, NDArray[np.bool_] | None]:
-    """Commit, and the rows that were deleted at that moment."""
+    """The commit record, and the mask of the rows that were deleted at that moment."""
     for _ in range(_OPEN_TRIES):
         commit = read_commit(file, layout, path)
         if not commit.n_deleted:
@@ -206,7 +206,7 @@ def _read_state(
             deleted = np.unpackbits(bitmap, count=commit.n_rows).view(np.bool_)
             deleted.setflags(write=False)
             return commit, deleted
-    raise BankError(f"{path}: its deleted rows change all the time; open it again later")
+    raise BankError(f"{path}: the deleted rows keep changing; open the bank again later")
 
 
 def _map(file: BinaryIO) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Rows as a bank stores them: checked, and turned into the bytes of each dataset."""
+"""Checks rows and encodes them as the bytes that a bank stores."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ def encode_rows(
     names: Sequence[str],
     labels: NDArray[Any] | None,
 ) -> dict[str, bytes]:
-    """Bytes to write in each dataset for rows that follow those of ``before``.
+    """Encode the rows that follow ``before`` as bytes, by dataset.
 
     Parameters
     ----------
     codes
         uint8 [n, ceil(n_bits / 8)].
     names
-        One a row.
+        One name per row.
     labels
-        int [n], multi-hot [n, n_classes], or None, as ``header.label_kind`` says.
+        int [n], multi-hot [n, n_classes], or None, according to ``header.label_kind``.
 
     Raises
     ------
     CodesError
         If the codes break the code convention.
     BankError
-        If names or labels do not fit the codes or the header.
+        If names or labels do not match the codes or the header.
     """
     codes = check_codes(codes, header.n_bits)
     if len(names) != len(codes):
-        raise BankError(f"expected one name a row, {len(codes)}, found {len(names)}")
+        raise BankError(f"expected one name per row, {len(codes)}, found {len(names)}")
     text, ends = encode_names(names)
     columns = {
         "codes": codes.tobytes(),
@@ -54,7 +54,7 @@ def encode_rows(
     if header.label_kind != "none":
         columns["labels"] = _encode_labels(header, labels, len(codes))
     elif labels is not None:
-        raise BankError("expected no labels, as the bank has none, found some")
+        raise BankError("expected no labels, because the bank has none, but found some")
     return columns
 
 

@@ -1,8 +1,8 @@
-"""Writing code banks so that a kill at any moment keeps every committed row.
+"""Writes code banks so that a kill at any moment keeps every committed row.
 
-Rows go to the file by plain positioned writes into room that HDF5 laid out beforehand; one
-more write, of the commit record, makes them valid. A bank that needs another structure (more
-room, less room, another source) is built beside the old one and put in its place atomically.
+Rows are written at fixed positions into space that HDF5 allocated beforehand; writing the commit
+record then makes them valid. A bank that needs another structure (more space, less space, another
+source) is written to a new file, which then replaces the old one atomically.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _GROWTH: Final = 1.5
 
 
 class BankWriter:
-    """The one writer of a code bank; made by `create`, `resume` or `append`.
+    """The only writer of a code bank; made by `create`, `resume` or `append`.
 
-    Leaving it as a context manager commits what was written and lets go of the file; only
-    `complete` says that the job is finished.
+    As a context manager it commits the written rows and closes the file on exit. Only `complete`
+    marks the job as finished.
     """
 
     def __init__(self, path: Path, lock: filelock.BaseFileLock, commit_seconds: float) -> None:
@@ -67,21 +67,21 @@ class BankWriter:
         Parameters
         ----------
         path
-            The file; missing folders above it are made.
+            The file; missing parent folders are created.
         header
-            What the bank says of itself.
+            The bank's metadata.
         n_rows, n_name_bytes
-            Rows, and bytes of their names in UTF-8, that are expected. More may come: the bank
-            then grows, at the cost of a copy.
+            Expected number of rows, and bytes of their names in UTF-8. If there are more, the bank
+            grows, which copies it.
         overwrite
             Whether an existing file may be replaced.
         commit_seconds
-            The least time between two commits that `write` makes by itself.
+            Minimum time between two automatic commits by `write`, seconds.
 
         Raises
         ------
         BankLockedError
-            If another writer has it.
+            If another process is writing the bank.
         BankError
             If the file exists and ``overwrite`` is False, or it cannot be written.
         """
@@ -109,20 +109,20 @@ class BankWriter:
         allow_other_provider: bool = False,
         commit_seconds: float = _COMMIT_SECONDS,
     ) -> BankWriter:
-        """Go on with a bank where its last writer stopped; a complete one is left as it is.
+        """Continue a bank where its last writer stopped; a complete bank is not changed.
 
         Parameters
         ----------
         header
-            What `create` would be given; the bank must agree with it.
+            The header that `create` would take; the bank's must match it.
         allow_other_provider
-            Whether another runtime or provider may go on. Bits whose logit is near 0 may then
-            differ within the bank, so it names all of them afterwards.
+            Whether another runtime or provider may continue the bank. Bits whose logit is near 0
+            may then differ within the bank, so its header names all that were used.
 
         Raises
         ------
         BankLockedError
-            If another writer has it.
+            If another process is writing the bank.
         BankMismatchError
             If version, bits, model, precision, classes, kind of labels, image list, or
             (without ``allow_other_provider``) runtime or provider differ.
@@ -152,21 +152,21 @@ class BankWriter:
     ) -> BankWriter:
         """Add another list of images, ``header.source``, to a complete bank.
 
-        If that list is the bank's last already, this is `resume`: the same command goes on.
+        If that list is already the bank's last one, this is the same as `resume`.
 
         Parameters
         ----------
         n_rows, n_name_bytes
-            Rows, and bytes of their names in UTF-8, that are expected in addition.
+            Expected number of additional rows, and bytes of their names in UTF-8.
 
         Raises
         ------
         BankLockedError
-            If another writer has it.
+            If another process is writing the bank.
         BankMismatchError
-            If it does not fit (see `resume`), or holds the list already.
+            If the bank does not match ``header`` (see `resume`), or contains the list already.
         BankError
-            If it is not complete, or cannot be read or written.
+            If the bank is not complete, or cannot be read or written.
         """
         path = existing(path)
         with locked(path) as (lock, keep):
@@ -174,11 +174,11 @@ class BankWriter:
             keep.callback(writer._file.close)
             check_model(path, header, writer.header)
             source, sources = header.source, writer._file.layout.sources
-            goes_on = source is not None and bool(sources) and source.is_same_list(sources[-1])
-            if not goes_on:
+            is_last = source is not None and bool(sources) and source.is_same_list(sources[-1])
+            if not is_last:
                 check_appendable(path, source, sources, writer._written)
             writer._admit_provider(header, allow_other_provider)
-            if not goes_on:
+            if not is_last:
                 done = writer._written
                 writer._file.rebuild(
                     writer.header,
@@ -193,12 +193,12 @@ class BankWriter:
 
     @property
     def n_committed(self) -> int:
-        """Rows that a kill cannot take any more."""
+        """Number of committed rows, which survive a kill."""
         return self._file.committed.n_rows
 
     @property
     def n_consumed(self) -> int:
-        """Images of the source list behind the committed rows: where to go on after a kill."""
+        """Images of the source list behind the committed rows: where to continue after a kill."""
         return self._file.committed.n_consumed
 
     @property
@@ -208,7 +208,7 @@ class BankWriter:
 
     @property
     def header(self) -> BankHeader:
-        """What the bank says of itself."""
+        """The bank's metadata."""
         return self._file.layout.header
 
     def write(
@@ -219,26 +219,26 @@ class BankWriter:
         *,
         n_consumed: int,
     ) -> None:
-        """Add rows; they are committed now if the last commit is long enough ago.
+        """Add rows, and commit them if ``commit_seconds`` have passed since the last commit.
 
         Parameters
         ----------
         codes
             uint8 [n, ceil(n_bits / 8)]; n may be 0 when every image was skipped.
         names
-            One name a row.
+            One name per row.
         labels
-            int [n], -1 where none is known; or multi-hot [n, n_classes]; or None, as the
-            header's ``label_kind`` says.
+            int [n], -1 where unknown; or multi-hot [n, n_classes]; or None, according to the
+            header's ``label_kind``.
         n_consumed
-            Images taken from the source list up to and with these rows, skipped ones included.
+            Images processed from the source list so far, including these and skipped ones.
 
         Raises
         ------
         CodesError
             If the codes break the code convention.
         BankError
-            If the rest does not fit, or the file cannot be written.
+            If names, labels or ``n_consumed`` are invalid, or the file cannot be written.
         """
         self._check_open()
         before = self._written
@@ -274,19 +274,19 @@ class BankWriter:
         self._committed_at = time.monotonic()
 
     def complete(self) -> None:
-        """Commit all rows, mark the bank as complete, and give back room that was not needed.
+        """Commit all rows, mark the bank as complete and remove unused space.
 
         Raises
         ------
         BankError
-            If images of the source list are still to come, or the file cannot be written.
+            If not all images of the source list were processed, or the file cannot be written.
         """
         self._check_open()
         source = self.header.source
         if source is not None and self._written.n_consumed != source.n_images:
             raise BankError(
                 f"{self.path}: expected all {source.n_images} images before completion, "
-                f"found {self._written.n_consumed} taken"
+                f"found {self._written.n_consumed}"
             )
         self._written = dataclasses.replace(self._written, is_complete=True)
         self.flush()
@@ -296,12 +296,12 @@ class BankWriter:
             self._file.rebuild(layout.header, layout.sources, *used, done)
 
     def close(self) -> None:
-        """Commit all rows, and let go of the file; a second call does nothing.
+        """Commit all rows and close the file; a second call does nothing.
 
         Raises
         ------
         BankError
-            If the file cannot be written; it is let go of all the same.
+            If the file cannot be written; it is closed in any case.
         """
         if not self._lock.is_locked:
             return
@@ -325,7 +325,7 @@ class BankWriter:
         except BankError as failure:
             if error is None:
                 raise
-            _log.warning("%s", failure)  # the error on its way out says more
+            _log.warning("%s", failure)  # the original error is more useful to the caller
 
     def _make_room(self, after: Commit) -> None:
         layout = self._file.layout
@@ -350,7 +350,7 @@ class BankWriter:
 
     def _check_open(self) -> None:
         if not self._file.is_open:
-            raise BankError(f"{self.path}: this writer is closed; resume the bank to go on")
+            raise BankError(f"{self.path}: this writer is closed; resume the bank to continue")
 
     def _check_progress(self, after: Commit) -> None:
         before, source = self._written, self.header.source

@@ -46,12 +46,12 @@ def convert(
       hashkit convert index.faiss bank.h5 --bits 60 --labels labels.txt
       hashkit convert bank.h5 bank.h5 --overwrite
     """  # noqa: D301
-    from hashkit.codesets import n_live_rows
+    from hashkit.codesets import n_kept_rows
     from hashkit.formats import format_named, open_codes, save_codes
 
     kind = format_named(target)
     database = open_codes(source, labels, n_bits=bits)
-    n_rows = n_live_rows(database)
+    n_rows = n_kept_rows(database)
     n_deleted = len(database) - n_rows
     started = time.perf_counter()
     with all_or_nothing(target), progress_bar(f"writing {target.name}", n_rows, "rows") as bar:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.codes import code_words
-from hashkit.codesets import CodeDatabase, n_live_rows
+from hashkit.codesets import CodeDatabase, n_kept_rows
 
 __all__ = ["BitStatistics", "bit_statistics"]
 
@@ -88,7 +88,7 @@ def bit_statistics(database: CodeDatabase | Sequence[CodeDatabase]) -> BitStatis
     correlations = _correlations(together, n_sampled)
     groups = _group_sizes(np.concatenate(words))
     return BitStatistics(
-        n_rows=sum(map(n_live_rows, databases)),
+        n_rows=sum(map(n_kept_rows, databases)),
         n_sampled=n_sampled,
         share_of_ones=share.tolist(),
         mean_entropy=float(_entropy(share).mean()),

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.codes import check_codes
-from hashkit.codesets import CodeDatabase, CodeSet, check_bits, n_live_rows
+from hashkit.codesets import CodeDatabase, CodeSet, check_bits, n_kept_rows
 from hashkit.errors import ConfigError, EvaluationError
 from hashkit.evaluation.average_precision import convention_named
 from hashkit.evaluation.bit_statistics import bit_statistics
@@ -176,7 +176,7 @@ def _live(
         live = ~query.deleted
         labels = None if query.labels is None else query.labels[live]
         query = CodeSet(query.codes[live], query.n_bits, labels, class_names=query.class_names)
-    n_database = sum(map(n_live_rows, databases))
+    n_database = sum(map(n_kept_rows, databases))
     if not len(query) or not n_database:
         raise EvaluationError(
             f"expected queries and database rows, found {len(query)} and {n_database}"

@@ -1,7 +1,7 @@
-"""Codes in files of every kind: banks, and the formats of other programs.
+"""Reads and writes codes in all supported formats: code banks and formats of other programs.
 
-docs/formats.md describes them. `FORMATS` has an entry for each suffix; a file is opened by its
-content where that says what it is, so that a bank may have any name.
+docs/formats.md describes them. `FORMATS` has an entry for each suffix. The content of a file
+determines its format if possible, so a bank may have any name.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ FORMATS: Final[Mapping[str, Format]] = {
 
 _SIGNATURES: Final = {b"\x89HDF\r\n\x1a\n": BANK, b"PAR1": PARQUET, b"PK\x03\x04": NPZ}
 _DIGITS: Final = b"01\xef"
-"""What a text file of codes begins with: a bit, or a byte order mark."""
+"""First byte of a text file of codes: a bit or a byte order mark."""
 
 
 def format_named(path: str | os.PathLike[str]) -> Format:
-    """Format of a file that is to be written, by its suffix.
+    """Format of a file to write, by its suffix.
 
     Raises
     ------
@@ -57,12 +57,12 @@ def format_named(path: str | os.PathLike[str]) -> Format:
 
 
 def format_of(path: str | os.PathLike[str]) -> Format:
-    """Format of a file that is there, by its content, else by its suffix.
+    """Format of an existing file, by its content, otherwise by its suffix.
 
     Raises
     ------
     CodesError
-        If neither says what it is.
+        If neither determines the format.
     """
     path = Path(path)
     start = _start(path)
@@ -84,25 +84,25 @@ def open_codes(
     *,
     n_bits: int | None = None,
 ) -> CodeDatabase:
-    """Open codes of any kind: a bank, or a file that another program wrote.
+    """Open codes in any format: a bank, or a file from another program.
 
     Parameters
     ----------
     path
-        A file of one of `FORMATS`.
+        A file in one of `FORMATS`.
     labels_path
-        Labels kept in a file of their own, one a line, for codes that bring none.
+        A file of labels, one per line, for codes without labels.
     n_bits
-        Bits of a code, for files that do not say it: Faiss indexes, and archives without
-        ``bits``.
+        Number of bits of a code, for files that do not contain it: Faiss indexes, and archives
+        without ``bits``.
 
     Raises
     ------
     BankError
         If a bank cannot be opened.
     CodesError
-        If the files cannot be read, do not say unambiguously what they hold, contradict
-        ``n_bits``, or a labels file is given for codes that have labels.
+        If the files cannot be read, are ambiguous, contradict ``n_bits``, or a labels file is
+        given for codes that have labels.
     MissingExtraError
         If the package that reads the format is not installed.
     """
@@ -118,12 +118,12 @@ def save_codes(
     overwrite: bool = False,
     progress: WriteProgress | None = None,
 ) -> None:
-    """Write codes in the format of a file's suffix, whole or not at all; deleted rows are left out.
+    """Write codes atomically, in the format of the file's suffix, without deleted rows.
 
     Parameters
     ----------
     path
-        A file with a suffix of `FORMATS`; it may be the one that ``database`` was opened from.
+        A file with a suffix of `FORMATS`; may be the one that ``database`` was opened from.
     overwrite
         Whether an existing file may be replaced.
     progress
@@ -132,7 +132,7 @@ def save_codes(
     Raises
     ------
     BankError, CodesError
-        If the suffix is unknown, the file exists, or the format cannot hold the codes.
+        If the suffix is unknown, the file exists, or the format cannot store the codes.
     MissingExtraError
         If the package that writes the format is not installed.
     """
@@ -141,11 +141,11 @@ def save_codes(
 
 def _labelled(database: CodeDatabase, path: Path, labels_path: Path) -> StoredCodes:
     if database.labels is not None:
-        raise CodesError(f"{path} has labels of its own: leave out {labels_path}")
+        raise CodesError(f"{path} already contains labels: leave out {labels_path}")
     labels, class_names = load_labels(labels_path)
     if len(labels) != len(database):
         raise CodesError(
-            f"expected {len(database)} labels in {labels_path}, one for each code of {path}, "
+            f"expected {len(database)} labels in {labels_path}, one per code of {path}, "
             f"found {len(labels)}"
         )
     return StoredCodes(
@@ -164,4 +164,4 @@ def _start(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(8)
     except OSError:
-        return b""  # whoever opens it says what is wrong
+        return b""  # opening the file later reports what is wrong

@@ -1,4 +1,4 @@
-"""Code banks as one of the formats: docs/bank-format.md."""
+"""The code bank as a format; see docs/bank-format.md."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hashkit.codesets import CodeDatabase, n_live_rows
+from hashkit.codesets import CodeDatabase, n_kept_rows
 from hashkit.errors import CodesError
 from hashkit.formats.format import Format, WriteProgress
 from hashkit.formats.origin import describe
-from hashkit.formats.rows import live_codes, live_labels, live_names
+from hashkit.formats.rows import kept_codes, kept_labels, kept_names
 from hashkit.meter import Meter
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ __all__ = ["BANK"]
 
 
 def _read(path: Path, n_bits: int | None) -> CodeDatabase:
-    from hashkit.bank.reader import Bank  # here, since codes made elsewhere need no h5py
+    from hashkit.bank.reader import Bank  # here, because other formats do not need h5py
 
     bank: CodeDatabase = Bank.open(path)
     if n_bits not in (None, bank.n_bits):
@@ -45,9 +45,9 @@ def _write(
         path,
         origin.header,
         origin.sources,
-        _blocks(database, Meter(n_live_rows(database), progress)),
-        n_rows=n_live_rows(database),
-        n_name_bytes=sum(len(encode_names(names)[0]) for names in live_names(database)),
+        _blocks(database, Meter(n_kept_rows(database), progress)),
+        n_rows=n_kept_rows(database),
+        n_name_bytes=sum(len(encode_names(names)[0]) for names in kept_names(database)),
         n_consumed=origin.n_consumed,
         is_complete=origin.is_complete,
         overwrite=overwrite,
@@ -55,9 +55,9 @@ def _write(
 
 
 def _blocks(database: CodeDatabase, meter: Meter) -> Iterator[RowBlock]:
-    columns = (live_codes(database), live_names(database), live_labels(database))
+    columns = (kept_codes(database), kept_names(database), kept_labels(database))
     for codes, names, labels in zip(*columns, strict=True):
-        # A bank has one number for "not known"; elsewhere any negative one may mean it.
+        # A bank stores -1 for "unknown"; in other formats, any negative number may mean that.
         if labels is not None and labels.ndim == 1 and labels.dtype.kind == "i":
             yield codes, names, np.maximum(labels, -1)
         else:

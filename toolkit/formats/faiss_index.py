@@ -1,4 +1,4 @@
-"""Faiss binary indexes: codes alone, in whole bytes, so the number of bits is not in the file."""
+"""Faiss binary indexes: codes only, in whole bytes, so the file lacks the number of bits."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.codes import check_codes, code_size
-from hashkit.codesets import CodeDatabase, CodeSet, n_live_rows
+from hashkit.codesets import CodeDatabase, CodeSet, n_kept_rows
 from hashkit.errors import CodesError, MissingExtraError
 from hashkit.formats.format import Format, WriteProgress, whole_file
-from hashkit.formats.rows import live_codes
+from hashkit.formats.rows import kept_codes
 from hashkit.meter import Meter
 
 __all__ = ["FAISS"]
 
 _INNER: Final = ("index", "storage")
-"""Where indexes that wrap another keep it: those with ids of their own, and multi-index hashing."""
+"""Attributes that hold the wrapped index, in indexes with ids and in multi-index hashing."""
 
 
 def _read(path: Path, n_bits: int | None) -> CodeSet:
-    """Codes of any index that gives them back; ids of its own become the rows' names."""
+    """Read codes from any index that can reconstruct them; ids become the names of the rows."""
     faiss = _faiss()
     if not path.is_file():
         raise CodesError(f"{path}: there is no such file")
@@ -30,8 +30,8 @@ def _read(path: Path, n_bits: int | None) -> CodeSet:
         index = faiss.read_index_binary(str(path))
     except RuntimeError as error:
         raise CodesError(
-            f"{path}: expected a Faiss binary index ({_reason(error)}); codes of a float index "
-            "have to be binarised first"
+            f"{path}: expected a Faiss binary index ({_reason(error)}); the vectors of a float "
+            "index must be binarised first"
         ) from None
     bits = index.d if n_bits is None else n_bits
     if code_size(bits) * 8 != index.d:
@@ -46,7 +46,7 @@ def _read(path: Path, n_bits: int | None) -> CodeSet:
 
 
 def _codes(faiss: Any, index: Any) -> NDArray[np.uint8]:
-    """Codes of an index in the order in which they were added, uint8 [n, d / 8]."""
+    """Codes of an index in the order they were added, uint8 [n, d / 8]."""
     n_rows, size = index.ntotal, index.d // 8
     for name in _INNER:
         inner = getattr(index, name, None)
@@ -58,8 +58,8 @@ def _codes(faiss: Any, index: Any) -> NDArray[np.uint8]:
         codes: NDArray[np.uint8] = index.reconstruct_n(0, n_rows)
     except RuntimeError:
         raise CodesError(
-            f"a {type(index).__name__} does not give its codes back; keep them in an "
-            "IndexBinaryFlat beside it"
+            f"expected an index that can reconstruct its codes, found {type(index).__name__}: "
+            "save the codes in an IndexBinaryFlat"
         ) from None
     return codes
 
@@ -82,10 +82,10 @@ def _write(
     progress: WriteProgress | None = None,
 ) -> None:
     faiss = _faiss()
-    meter = Meter(n_live_rows(database), progress)
+    meter = Meter(n_kept_rows(database), progress)
     index = faiss.IndexBinaryFlat(code_size(database.n_bits) * 8)
     with whole_file(path, overwrite) as part:
-        for codes in live_codes(database):
+        for codes in kept_codes(database):
             index.add(np.ascontiguousarray(codes))
             meter.add(len(codes))
         try:
@@ -95,8 +95,9 @@ def _write(
 
 
 def _reason(error: Exception) -> str:
-    """What an exception says, without the place in Faiss' own sources that it begins with."""
-    return " ".join(str(error).split()).rpartition(".cpp:")[2].partition(": ")[2] or str(error)
+    """Message of an exception, without the leading position in the sources of Faiss."""
+    text = " ".join(str(error).split())
+    return text.rpartition(".cpp:")[2].partition(": ")[2] if ".cpp:" in text else text
 
 
 def _faiss() -> Any:

@@ -1,4 +1,4 @@
-"""What every format of code files has: a reader, a writer, and what it can hold."""
+"""The interface of a file format for codes: a reader, a writer and what it can store."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from hashkit.files import written_whole
 __all__ = ["Format", "WriteProgress", "whole_file"]
 
 WriteProgress: TypeAlias = Callable[[int, int], None]
-"""Called as ``progress(done, total)``, in units of its own: only their ratio says something."""
+"""Called as ``progress(done, total)``, in arbitrary units: only the ratio is meaningful."""
 
 
 class Reader(Protocol):
     """Opens a file of codes."""
 
     def __call__(self, path: Path, n_bits: int | None) -> CodeDatabase:
-        """Codes of ``path``; ``n_bits`` is for files that do not say it, and may contradict none.
+        """Open the codes of ``path``; ``n_bits`` is used if the file does not contain the number.
 
         Raises
         ------
         HashkitError
-            If it cannot be read, or contradicts itself or ``n_bits``.
+            If the file cannot be read, is inconsistent, or contradicts ``n_bits``.
         """
         ...
 
@@ -38,30 +38,30 @@ class Writer(Protocol):
     def __call__(
         self, path: Path, database: CodeDatabase, *, overwrite: bool, progress: WriteProgress | None
     ) -> None:
-        """Write the rows that are not deleted to ``path``, whole or not at all.
+        """Write the rows that are not deleted to ``path`` atomically.
 
         Raises
         ------
         HashkitError
-            If it exists and ``overwrite`` is False, or the format cannot hold the codes.
+            If the file exists and ``overwrite`` is False, or the format cannot store the codes.
         """
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """A format of code files; its entry in `hashkit.formats.FORMATS` says by which suffix.
+    """A file format for codes; `hashkit.formats.FORMATS` maps suffixes to formats.
 
     Attributes
     ----------
     name
-        What it is called in messages.
+        Name of the format in messages.
     read, write
         See `Reader` and `Writer`.
     keeps_names, keeps_labels
-        Whether a file of it holds names, and labels with the names of their classes.
+        Whether it stores names, and labels with the names of their classes.
     keeps_bits
-        Whether it says how many bits a code has; if not, that is taken for all of its bytes.
+        Whether it stores the number of bits; if not, readers assume all bits of the bytes.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Format:
 
 @contextlib.contextmanager
 def whole_file(path: Path, overwrite: bool) -> Iterator[Path]:
-    """Give the path of a file to write, which then takes the place of ``path`` atomically.
+    """Yield the path of a file to write, which then replaces ``path`` atomically.
 
     Raises
     ------

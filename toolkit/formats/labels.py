@@ -1,8 +1,8 @@
-"""Labels in files of their own: one line a code.
+"""Reads files of labels: one line per code.
 
-A line is a whole number; or 0 and 1 for each class (``0 1 1``, ``0,1,1`` or ``011``); or else a
-class name. Numbers are written without leading zeros, so lines of 0 and 1 only, all of one length
-above 1, of which one begins with 0, are taken for a matrix.
+A line is an integer; or 0 or 1 for each class (``0 1 1``, ``0,1,1`` or ``011``); or else a class
+name. Integers have no leading zeros. So lines that contain only 0 and 1, have the same length above
+1, and include one that begins with 0, are read as a matrix.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ __all__ = ["load_labels", "number_classes"]
 
 
 def load_labels(path: str | os.PathLike[str]) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Read a file of one label a line.
+    """Read a file with one label per line.
 
     Returns
     -------
     tuple
-        (labels, class_names): int64 [n] or uint8 [n, n_classes], and the names by label where the
-        lines are names, which are numbered in alphabetical order.
+        (labels, class_names): int64 [n] or uint8 [n, n_classes], and, if the lines are names, the
+        names by label in alphabetical order.
 
     Raises
     ------
@@ -46,8 +46,8 @@ def load_labels(path: str | os.PathLike[str]) -> tuple[NDArray[Any], tuple[str, 
         widths = sorted({len(row) for row in cells})
         if len(widths) > 1:
             raise CodesError(
-                f"{path}: every line needs 0 or 1 for the same classes, "
-                f"but lines have {widths[0]} to {widths[-1]} of them"
+                f"{path}: expected 0 or 1 for the same classes in every line, "
+                f"found lines of {widths[0]} to {widths[-1]} classes"
             )
         return np.array(cells).astype(np.uint8), ()
     return number_classes(lines)
@@ -56,7 +56,7 @@ def load_labels(path: str | os.PathLike[str]) -> tuple[NDArray[Any], tuple[str, 
 def number_classes(
     class_of_row: Sequence[str] | NDArray[np.str_],
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Labels int64 [n] of rows whose classes are named, and the names, in alphabetical order."""
+    """Convert class names of rows to labels, int64 [n], and class names in alphabetical order."""
     class_names, labels = np.unique(np.asarray(class_of_row), return_inverse=True)
     return labels.astype(np.int64), tuple(class_names.tolist())
 

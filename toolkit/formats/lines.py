@@ -1,4 +1,4 @@
-"""Text files of one code or one label a line."""
+"""Reads text files with one code or one label per line."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ __all__ = ["read_lines"]
 
 
 def read_lines(path: Path) -> list[str]:
-    """Lines of a text file, of which only the last ones may be empty.
+    """Lines of a text file, without empty lines at the end.
 
     Raises
     ------
     CodesError
-        If it cannot be read, or an empty line stands among the others.
+        If the file cannot be read, or there is an empty line before the last one.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -26,5 +26,7 @@ def read_lines(path: Path) -> list[str]:
     lines = text.rstrip().splitlines()
     for number, line in enumerate(lines, start=1):
         if not line.strip():
-            raise CodesError(f"{path}, line {number}: is empty; expected one line a code")
+            raise CodesError(
+                f"{path}, line {number}: expected a code or label, found an empty line"
+            )
     return lines

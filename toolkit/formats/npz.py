@@ -1,17 +1,17 @@
-"""``.npz`` archives of codes, as NumPy programs keep them.
+"""Reads and writes ``.npz`` archives of codes.
 
-An archive holds
+An archive contains
 
 ===============  ============================================================================
 ``codes``        packed uint8 [n, ceil(bits / 8)], with ``bits``; or a matrix [n, bits] of 0
                  and 1, or of -1 and 1, of any numeric type
-``bits``         the number of bits; only packed codes need it
-``labels``       optional: whole numbers [n], class names [n], or a 0/1 matrix [n, n_classes]
-``names``        optional: a name or path for each code
-``class_names``  optional: a name for each label number
+``bits``         number of bits; only needed for packed codes
+``labels``       optional: integers [n], class names [n], or a 0/1 matrix [n, n_classes]
+``names``        optional: one name or path per code
+``class_names``  optional: class names by label
 ===============  ============================================================================
 
-Archives are written with packed codes, and read by `numpy.load`.
+Archives are written with packed codes. `numpy.load` reads them.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from hashkit.codes import check_codes, code_size, pack
-from hashkit.codesets import CodeDatabase, CodeSet, check_labels, n_live_rows
+from hashkit.codesets import CodeDatabase, CodeSet, check_labels, n_kept_rows
 from hashkit.errors import CodesError
 from hashkit.formats.format import Format, WriteProgress, whole_file
 from hashkit.formats.labels import number_classes
-from hashkit.formats.rows import has_names, live_codes, live_labels, live_names
+from hashkit.formats.rows import has_names, kept_codes, kept_labels, kept_names
 from hashkit.meter import Meter
 
 __all__ = ["NPZ", "pack_matrix"]
@@ -79,7 +79,7 @@ def _bits(bits: NDArray[Any] | None) -> int | None:
     if bits is None:
         return None
     if bits.size != 1 or not np.issubdtype(bits.dtype, np.integer):
-        raise CodesError(f"bits must be one whole number, not {bits.dtype} {list(bits.shape)}")
+        raise CodesError(f"bits must be one integer, not {bits.dtype} {list(bits.shape)}")
     return int(bits.reshape(()))
 
 
@@ -97,24 +97,24 @@ def _texts(arrays: dict[str, NDArray[Any]], name: str) -> list[str]:
 def _labels(
     labels: NDArray[Any], class_names: tuple[str, ...]
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Labels as integers, and the class names that go with them."""
+    """Labels as integers, with their class names."""
     if labels.dtype.kind in "US" and labels.ndim == 1:
         return number_classes(
             np.char.decode(labels, "utf-8") if labels.dtype.kind == "S" else labels
         )
     if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]  # a column of numbers, as MATLAB saves them
+        labels = labels[:, 0]  # MATLAB saves a vector as a column
     if np.issubdtype(labels.dtype, np.floating) and np.all(labels == np.floor(labels)):
         labels = labels.astype(np.int64)
     return labels, class_names
 
 
 def _packed(codes: NDArray[Any], n_bits: int | None) -> tuple[NDArray[np.uint8], int]:
-    """Packed codes and their number of bits, of an array of either kind."""
+    """Packed codes and their number of bits, from packed codes or a matrix of bits."""
     if codes.ndim != 2 or not codes.shape[1]:
-        raise CodesError(f"codes must be a matrix with a row a code, not {list(codes.shape)}")
+        raise CodesError(f"codes must be a matrix with one row per code, not {list(codes.shape)}")
     width = codes.shape[1]
-    # One byte a bit and one bit a byte: with 1 bit, a column of 0 and 1 can only be a matrix.
+    # A matrix has as many columns as bits. With 1 bit, so do packed codes, which are 0 and 128.
     is_matrix = n_bits == width and (width > 1 or bool(np.all(codes <= 1)))
     if codes.dtype == np.uint8 and n_bits is not None and not is_matrix:
         if width != code_size(n_bits):
@@ -125,8 +125,8 @@ def _packed(codes: NDArray[Any], n_bits: int | None) -> tuple[NDArray[np.uint8],
         return check_codes(codes, n_bits), n_bits
     if codes.dtype == np.uint8 and n_bits is None and not (codes.size and codes.max() <= 1):
         raise CodesError(
-            f"codes are uint8 [n, {width}] without bits: if they are packed, save their number of "
-            f"bits beside them, for example bits={8 * width}"
+            f"codes are uint8 [n, {width}] without bits: if they are packed, also save their "
+            f"number of bits, for example bits={8 * width}"
         )
     if n_bits is not None and n_bits != width:
         raise CodesError(f"bits is {n_bits}, but codes have {width} columns")
@@ -134,7 +134,7 @@ def _packed(codes: NDArray[Any], n_bits: int | None) -> tuple[NDArray[np.uint8],
 
 
 def pack_matrix(matrix: NDArray[Any]) -> NDArray[np.uint8]:
-    """Packed codes of a matrix of 0 and 1, or of -1 and 1, of any numeric type.
+    """Pack a matrix of 0 and 1, or of -1 and 1, of any numeric type.
 
     Parameters
     ----------
@@ -149,15 +149,15 @@ def pack_matrix(matrix: NDArray[Any]) -> NDArray[np.uint8]:
     Raises
     ------
     CodesError
-        If it holds anything else: real values have to be thresholded by whoever knows how.
+        If it contains other values: the caller must threshold real values.
     """
     is_one, is_zero, is_minus = matrix == 1, matrix == 0, matrix == -1
     if np.all(is_one | is_zero) or np.all(is_one | is_minus):
         return pack(is_one)
     if np.all(is_one | is_zero | is_minus):
         raise CodesError(
-            f"codes hold {np.count_nonzero(is_zero)} zeros among -1 and 1, which sign() leaves "
-            "undecided: save codes > 0"
+            f"codes contain {np.count_nonzero(is_zero)} zeros among -1 and 1, as from sign(): "
+            "save codes > 0"
         )
     raise CodesError(
         f"codes are {matrix.dtype} values that are neither 0 and 1 nor -1 and 1: save packed bits, "
@@ -172,23 +172,23 @@ def _write(
     overwrite: bool = False,
     progress: WriteProgress | None = None,
 ) -> None:
-    n_rows, labels, is_named = n_live_rows(database), database.labels, has_names(database)
+    n_rows, labels, is_named = n_kept_rows(database), database.labels, has_names(database)
     meter = Meter(n_rows * (1 + (labels is not None) + is_named), progress)
     with whole_file(path, overwrite) as part:
         with zipfile.ZipFile(part, "w") as archive:
             shape = (n_rows, code_size(database.n_bits))
-            _write_array(archive, "codes", "|u1", shape, live_codes(database), meter)
+            _write_array(archive, "codes", "|u1", shape, kept_codes(database), meter)
             _write_small(archive, "bits", np.array(database.n_bits))
             if labels is not None:
                 shape = (n_rows, *labels.shape[1:])
-                pieces = (piece for piece in live_labels(database) if piece is not None)
+                pieces = (piece for piece in kept_labels(database) if piece is not None)
                 _write_array(archive, "labels", labels.dtype, shape, pieces, meter)
-        # Texts are four bytes a character, most of them 0; codes do not compress.
+        # Text takes four bytes per character, most of them 0; codes do not compress.
         with zipfile.ZipFile(part, "a", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
             if is_named:
-                longest = max(max(map(len, names), default=1) for names in live_names(database))
+                longest = max(max(map(len, names), default=1) for names in kept_names(database))
                 kind = f"<U{max(longest, 1)}"
-                texts = (np.array(names, dtype=kind) for names in live_names(database))
+                texts = (np.array(names, dtype=kind) for names in kept_names(database))
                 _write_array(archive, "names", kind, (n_rows,), texts, meter)
             if database.class_names:
                 class_names = np.array(list(database.class_names), dtype=np.str_)
@@ -207,7 +207,7 @@ def _write_array(
     pieces: Iterable[NDArray[Any]],
     meter: Meter | None,
 ) -> None:
-    """Write an array of the archive piece by piece, so that it is never in memory whole."""
+    """Write an array of the archive piece by piece, so that only one piece is in memory."""
     dtype = np.dtype(dtype)
     header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
     with archive.open(f"{name}.npy", "w", force_zip64=True) as file:

@@ -1,11 +1,11 @@
-"""Where codes come from: what a bank says of itself, on its way through other formats."""
+"""Where codes come from: a bank's metadata, kept when codes pass through other formats."""
 
 from __future__ import annotations
 
 import dataclasses
 
 from hashkit.bank.header import BankHeader, BankSource, LabelKind
-from hashkit.codesets import CodeDatabase, CodeSet, n_live_rows
+from hashkit.codesets import CodeDatabase, CodeSet, n_kept_rows
 from hashkit.errors import CodesError
 
 __all__ = ["Origin", "StoredCodes", "describe", "origin_of"]
@@ -13,14 +13,14 @@ __all__ = ["Origin", "StoredCodes", "describe", "origin_of"]
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """What is known of codes beside themselves.
+    """Metadata of codes.
 
     Attributes
     ----------
     header, sources
         As in `hashkit.bank.reader.Bank`.
     n_consumed, is_complete
-        Images of the last list behind the rows, and whether that is all of them.
+        Images of the last list that were processed, and whether that is all of them.
     """
 
     header: BankHeader
@@ -31,16 +31,16 @@ class Origin:
 
 @dataclasses.dataclass(frozen=True)
 class StoredCodes(CodeSet):
-    """Codes of a file, with their origin if it is known."""
+    """Codes of a file, with their origin if known."""
 
     origin: Origin | None = None
 
 
 def origin_of(database: CodeDatabase) -> Origin | None:
-    """Origin of a bank's codes, or of those that kept it; else None."""
+    """Origin of the codes of a bank, or of a `StoredCodes` that has one; otherwise None."""
     if isinstance(database, CodeSet):
         return database.origin if isinstance(database, StoredCodes) else None
-    from hashkit.bank.reader import Bank  # here, since codes made elsewhere need no h5py
+    from hashkit.bank.reader import Bank  # here, because other formats do not need h5py
 
     if not isinstance(database, Bank):
         return None
@@ -48,14 +48,14 @@ def origin_of(database: CodeDatabase) -> Origin | None:
 
 
 def describe(database: CodeDatabase) -> Origin:
-    """What a bank of these codes says of itself: their origin, or that it is not known.
+    """Origin to write with these codes; its fields are empty if the origin is unknown.
 
-    Classes of multi-hot labels without names are called by their numbers, as in evaluation.
+    Classes of multi-hot labels without names are named by their numbers, as in evaluation.
 
     Raises
     ------
     CodesError
-        If there are not as many class names as columns of labels.
+        If the number of class names is not the number of label columns.
     """
     labels, class_names = database.labels, tuple(database.class_names)
     kind: LabelKind = "none" if labels is None else "single" if labels.ndim == 1 else "multi"
@@ -64,7 +64,7 @@ def describe(database: CodeDatabase) -> Origin:
         class_names = class_names or tuple(map(str, range(n_classes)))
         if len(class_names) != n_classes:
             raise CodesError(
-                f"expected a name for each of {n_classes} classes, found {len(class_names)}"
+                f"expected {n_classes} class names, one per column, found {len(class_names)}"
             )
     origin = origin_of(database)
     if origin is not None:
@@ -81,4 +81,4 @@ def describe(database: CodeDatabase) -> Origin:
         label_kind=kind,
         source=None,
     )
-    return Origin(header, (), n_live_rows(database), is_complete=True)
+    return Origin(header, (), n_kept_rows(database), is_complete=True)

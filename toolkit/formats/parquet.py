@@ -1,14 +1,14 @@
-"""Parquet files: a row a code, and in the file's metadata what a bank says of itself.
+"""Writes Parquet files: one row per code, and a bank's metadata in the file's metadata.
 
 ======================  ========================================================================
 column ``code``         fixed-size binary, packed bits
 column ``name``         text; absent if there are no names
-column ``label``        integer, null where unknown; of files made elsewhere, class names too
-column ``labels``       in its place for multi-label codes: list of class numbers
+column ``label``        integer, null where unknown; files of other programs may have class names
+column ``labels``       for multi-label codes, instead of ``label``: list of class numbers
 ======================  ========================================================================
 
 The key-value metadata ``hashkit.*`` are the attributes of a bank (docs/bank-format.md), as text.
-A file made elsewhere needs the column ``code`` alone.
+Files of other programs need only the column ``code``.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from numpy.typing import NDArray
 
 from hashkit.bank.header import header_attributes
 from hashkit.codes import code_size
-from hashkit.codesets import CodeDatabase, n_live_rows
+from hashkit.codesets import CodeDatabase, n_kept_rows
 from hashkit.formats.format import Format, WriteProgress, whole_file
 from hashkit.formats.origin import Origin, describe
 from hashkit.formats.parquet_reading import PREFIX, load_pyarrow, read_parquet
 from hashkit.formats.rows import (
     has_names,
-    live_codes,
-    live_labels,
-    live_names,
+    kept_codes,
+    kept_labels,
+    kept_names,
 )
 from hashkit.meter import Meter
 
 __all__ = ["PARQUET"]
 
 _COMPRESSION: Final = {
-    "code": "NONE",  # codes do not compress, and this way they can be mapped
+    "code": "NONE",  # codes do not compress, and uncompressed they can be mapped
     "name": "ZSTD",
     "label": "ZSTD",
     "labels.list.element": "ZSTD",
@@ -54,7 +54,7 @@ def _write(
 ) -> None:
     pyarrow = load_pyarrow()
     columns = _Columns(pyarrow, database)
-    meter = Meter(n_live_rows(database), progress)
+    meter = Meter(n_kept_rows(database), progress)
     names = [field.name for field in columns.schema]
     with (
         whole_file(path, overwrite) as part,
@@ -75,7 +75,7 @@ def _leaves(names: list[str]) -> list[str]:
 
 
 class _Columns:
-    """The columns of a database as Arrow arrays, a row group at a time."""
+    """The columns of a database as Arrow arrays, one row group at a time."""
 
     def __init__(self, pyarrow: Any, database: CodeDatabase) -> None:
         self._arrow, self._database = pyarrow, database
@@ -95,9 +95,9 @@ class _Columns:
 
     def batches(self) -> Iterator[Any]:
         columns = (
-            live_codes(self._database),
-            live_names(self._database),
-            live_labels(self._database),
+            kept_codes(self._database),
+            kept_names(self._database),
+            kept_labels(self._database),
         )
         for codes, names, labels in zip(*columns, strict=True):
             if not len(codes):

@@ -1,4 +1,4 @@
-"""Reading codes from Parquet files, hashkit's own and those of other programs."""
+"""Reads codes from Parquet files of hashkit and of other programs."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from hashkit.formats.origin import Origin, StoredCodes
 __all__ = ["PREFIX", "ParquetNames", "load_pyarrow", "read_parquet"]
 
 PREFIX: Final = "hashkit."
-"""What the keys of hashkit's metadata begin with."""
+"""Prefix of the keys of hashkit's metadata."""
 
 
 def load_pyarrow() -> Any:
-    """The module pyarrow, with its Parquet part loaded.
+    """Import pyarrow with its Parquet module.
 
     Raises
     ------
     MissingExtraError
-        If it is not installed.
+        If pyarrow is not installed.
     """
     try:
         import pyarrow
@@ -40,17 +40,18 @@ def load_pyarrow() -> Any:
 
 
 def read_parquet(path: Path, n_bits: int | None) -> StoredCodes:
-    """Read codes and labels into memory; names stay in the file until they are asked for.
+    """Read codes and labels into memory; names are read from the file on access.
 
     Parameters
     ----------
     n_bits
-        Bits of a code, for files that do not say it; by default all bits of their bytes.
+        Number of bits of a code, for files that do not contain it; by default all bits of the
+        bytes.
 
     Raises
     ------
     CodesError
-        If it cannot be read, or does not hold codes of ``n_bits`` bits.
+        If the file cannot be read, or its codes do not have ``n_bits`` bits.
     MissingExtraError
         If pyarrow is not installed.
     """
@@ -69,7 +70,7 @@ def read_parquet(path: Path, n_bits: int | None) -> StoredCodes:
 
 
 class ParquetNames(StoredNames):
-    """Names of a file's rows, read a row group at a time when they are asked for."""
+    """Names of a file's rows, read on access, one row group at a time."""
 
     def __init__(self, file: Any) -> None:
         sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
@@ -121,23 +122,23 @@ def _codes(pyarrow: Any, file: Any, n_bits: int | None, origin: Origin | None) -
 
 
 def _code_column(pyarrow: Any, file: Any) -> NDArray[np.uint8]:
-    """Codes uint8 [n, size], filled a row group at a time."""
+    """Codes, uint8 [n, size], read one row group at a time."""
     kind, types = file.schema_arrow.field("code").type, pyarrow.types
     is_fixed = types.is_fixed_size_binary(kind)
     if not (is_fixed or types.is_binary(kind) or types.is_large_binary(kind)):
-        raise CodesError(f"expected codes in columns of bytes, found {kind}")
+        raise CodesError(f"expected the column code to be binary, found {kind}")
     codes: NDArray[np.uint8] | None = None
     done, size = 0, 0
     for group in range(file.num_row_groups):
         column = file.read_row_group(group, columns=["code"])["code"].combine_chunks()
         if column.null_count:
-            raise CodesError(f"expected a code in each row, found {column.null_count} without")
+            raise CodesError(f"expected a code in each row, found {column.null_count} null rows")
         if not len(column):
             continue
         if codes is None:
             size = kind.byte_width if is_fixed else len(column[0].as_py())
             codes = np.empty((file.metadata.num_rows, size), dtype=np.uint8)
-        column = column.cast(pyarrow.binary(size))  # refuses codes of several lengths
+        column = column.cast(pyarrow.binary(size))  # refuses codes of different lengths
         values = np.frombuffer(column.buffers()[1], dtype=np.uint8)[column.offset * size :]
         codes[done : done + len(column)] = values[: len(column) * size].reshape(-1, size)
         done += len(column)
@@ -158,7 +159,7 @@ def _single(
     if pyarrow.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if not (pyarrow.types.is_string(column.type) or pyarrow.types.is_large_string(column.type)):
-        raise CodesError(f"expected labels that are integers or class names, found {column.type}")
+        raise CodesError(f"expected labels to be integers or class names, found {column.type}")
     named = column.is_valid().to_numpy(zero_copy_only=False)
     labels = np.full(len(column), -1, dtype=np.int64)
     labels[named], class_names = number_classes(column.drop_null().to_pylist())
@@ -166,12 +167,12 @@ def _single(
 
 
 def _multi(pyarrow: Any, file: Any, n_classes: int) -> NDArray[np.uint8]:
-    """0/1 matrix [n, n_classes] of lists of class numbers."""
+    """Convert lists of class numbers to a 0/1 matrix [n, n_classes]."""
     column = file.read(columns=["labels"])["labels"].combine_chunks()
     types = pyarrow.types
     is_list = types.is_list(column.type) or types.is_large_list(column.type)
     if not is_list or not types.is_integer(column.type.value_type):
-        raise CodesError(f"expected labels that are lists of integers, found {column.type}")
+        raise CodesError(f"expected labels to be lists of integers, found {column.type}")
     classes = column.flatten().to_numpy(zero_copy_only=False)
     counts = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
     n_classes = n_classes or int(classes.max(initial=-1)) + 1

@@ -1,4 +1,4 @@
-"""The rows of a database that are not deleted, column by column, in pieces of bounded size."""
+"""The kept (not deleted) rows of a database by column, in pieces of bounded size."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from numpy.typing import NDArray
 
 from hashkit.codesets import CodeDatabase
 
-__all__ = ["has_names", "live_codes", "live_labels", "live_names"]
+__all__ = ["has_names", "kept_codes", "kept_labels", "kept_names"]
 
 BLOCK_ROWS: Final = 131_072
-"""Rows of a piece: some megabytes with names and labels, and a row group of a Parquet file."""
+"""Rows per piece: a few megabytes with names and labels; also a row group of a Parquet file."""
 
 
 def has_names(database: CodeDatabase) -> bool:
-    """Whether any row has a name that is not empty: a bank made of nameless codes has none."""
+    """Whether any row has a name; in a bank made from codes without names, all are empty."""
     return any(database.names)
 
 
-def live_codes(database: CodeDatabase) -> Iterator[NDArray[np.uint8]]:
-    """Packed codes, uint8 [rows, ceil(n_bits / 8)] of each piece."""
+def kept_codes(database: CodeDatabase) -> Iterator[NDArray[np.uint8]]:
+    """Packed codes of each piece, uint8 [rows, ceil(n_bits / 8)]."""
     codes = database.codes
     for start, stop, kept in _pieces(database):
         yield codes[start:stop] if kept is None else codes[start:stop][kept]
 
 
-def live_names(database: CodeDatabase) -> Iterator[list[str]]:
-    """Names of each piece; empty texts if the database has none."""
+def kept_names(database: CodeDatabase) -> Iterator[list[str]]:
+    """Names of each piece; empty strings if the database has none."""
     names = database.names
     for start, stop, kept in _pieces(database):
         piece = list(names[start:stop]) if len(names) else [""] * (stop - start)
         yield piece if kept is None else list(compress(piece, kept))
 
 
-def live_labels(database: CodeDatabase) -> Iterator[NDArray[Any] | None]:
+def kept_labels(database: CodeDatabase) -> Iterator[NDArray[Any] | None]:
     """Labels of each piece, integer [rows] or 0/1 [rows, n_classes]; None if there are none."""
     labels = database.labels
     for start, stop, kept in _pieces(database):

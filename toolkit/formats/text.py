@@ -1,4 +1,4 @@
-"""Codes as text: one code a line, ``0101...``; labels are in a file of their own."""
+"""Codes as text: one code per line, ``0101...``; labels are in a separate file."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from hashkit.codes import pack, unpack
-from hashkit.codesets import CodeDatabase, CodeSet, n_live_rows
+from hashkit.codesets import CodeDatabase, CodeSet, n_kept_rows
 from hashkit.errors import CodesError
 from hashkit.formats.format import Format, WriteProgress, whole_file
 from hashkit.formats.lines import read_lines
-from hashkit.formats.rows import live_codes
+from hashkit.formats.rows import kept_codes
 from hashkit.meter import Meter
 
 __all__ = ["TEXT"]
@@ -22,13 +22,13 @@ _ZERO, _NEWLINE = ord("0"), ord("\n")
 def _read(path: Path, n_bits: int | None) -> CodeSet:
     lines = [line.strip() for line in read_lines(path)]
     if not lines:
-        raise CodesError(f"{path}: has no codes")
-    length, where = (len(lines[0]), "in the first line") if n_bits is None else (n_bits, "asked")
+        raise CodesError(f"{path}: expected codes, found none")
+    length, like = (len(lines[0]), " like the first line") if n_bits is None else (n_bits, "")
     for number, line in enumerate(lines, start=1):
         if len(line) != length or not set(line) <= {"0", "1"}:
             found = line if len(line) <= 40 else f"{line[:40]}..."
             raise CodesError(
-                f"{path}, line {number}: expected {length} digits 0 or 1, as {where}, "
+                f"{path}, line {number}: expected {length} digits 0 or 1{like}, "
                 f"found {found!r} ({len(line)} characters)"
             )
     digits = np.frombuffer("".join(lines).encode("ascii"), dtype=np.uint8)
@@ -42,9 +42,9 @@ def _write(
     overwrite: bool = False,
     progress: WriteProgress | None = None,
 ) -> None:
-    meter = Meter(n_live_rows(database), progress)
+    meter = Meter(n_kept_rows(database), progress)
     with whole_file(path, overwrite) as part, part.open("wb") as file:
-        for codes in live_codes(database):
+        for codes in kept_codes(database):
             lines = np.full((len(codes), database.n_bits + 1), _NEWLINE, dtype=np.uint8)
             lines[:, :-1] = unpack(codes, database.n_bits) + _ZERO
             file.write(lines.data)

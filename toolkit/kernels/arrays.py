@@ -1,4 +1,4 @@
-"""Arrays as kernels take them; this module needs no Numba."""
+"""Prepares arrays for kernels; does not import Numba."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["read_only"]
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """A read-only view, of NumPy's own class, of an array in memory or mapped from a file.
+    """Read-only view, as a plain ``numpy.ndarray``, of an array in memory or mapped from a file.
 
-    Kernels are compiled anew for each type of array that they are called with, and whether it may
-    be written to is part of the type.
+    A kernel is compiled for each type of array that it is called with, and whether the array is
+    writable is part of the type.
     """
     view = array.view(np.ndarray)
     view.flags.writeable = False

@@ -1,7 +1,7 @@
-"""Machine instructions that Numba has no name for: counting set bits, reading memory anywhere.
+"""Machine instructions that Numba does not expose: population count, unaligned loads, prefetch.
 
-Addresses are those of NumPy arrays (``array.ctypes.data``), as uint64; whoever passes one keeps
-the array alive and says in its docstring how many bytes are read.
+Addresses are those of NumPy arrays (``array.ctypes.data``), as uint64. The caller must keep the
+array in memory, and its docstring states how many bytes are read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _I64 = ir.IntType(64)
 
 @intrinsic
 def popcount(typing_context: Any, word: Any) -> Any:
-    """Number of set bits of an unsigned integer, as that type."""
+    """Number of set bits of an unsigned integer, as the same type."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.ctpop(arguments[0])
@@ -29,7 +29,7 @@ def popcount(typing_context: Any, word: Any) -> Any:
 
 @intrinsic
 def trailing_zeros(typing_context: Any, word: Any) -> Any:
-    """Number of the lowest set bit of an unsigned integer other than 0, as that type."""
+    """Index of the lowest set bit of an unsigned integer other than 0, as the same type."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
@@ -39,7 +39,7 @@ def trailing_zeros(typing_context: Any, word: Any) -> Any:
 
 @intrinsic
 def load_word(typing_context: Any, address: Any) -> Any:
-    """The 8 bytes at an address, which needs no alignment, as a little-endian uint64."""
+    """The 8 bytes at an address, aligned or not, as a little-endian uint64."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         loaded = builder.load(builder.inttoptr(arguments[0], _I64.as_pointer()))
@@ -62,7 +62,7 @@ def load_byte(typing_context: Any, address: Any) -> Any:
 
 @intrinsic
 def prefetch(typing_context: Any, address: Any) -> Any:
-    """Ask for the cache line at an address, without waiting for it; any address is harmless."""
+    """Prefetch the cache line at an address; safe for any address."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         number = ir.IntType(32)

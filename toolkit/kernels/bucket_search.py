@@ -1,19 +1,19 @@
-"""Searching the tables of multi-index hashing (arXiv 1307.2982, sections 3 and 4).
+"""Searches the tables of multi-index hashing (arXiv 1307.2982, sections 3 and 4).
 
 Why a search is exact, and reports each row once
 ------------------------------------------------
-A search takes steps 0, 1, 2, ... Step ``i = t * m + j`` looks, in table j of m, into every bucket
-whose substring differs from the query's in t bits. Let a row's substrings differ in d_0, ...,
-d_{m-1} bits, whatever their lengths; its distance is their sum d. If no step up to i has met the
-row, then d_l > t for the tables l <= j and d_l >= t for the others, so
+A search takes steps 0, 1, 2, ... Step ``i = t * m + j`` probes, in table j of m, every bucket whose
+substring differs from the query's in t bits. Let a row's substrings differ in d_0, ..., d_{m-1}
+bits, whatever their lengths; its distance is their sum d. If no step up to i has found the row,
+then d_l > t for the tables l <= j and d_l >= t for the others, so
 ``d >= (j + 1) * (t + 1) + (m - 1 - j) * t = t * m + j + 1 = i + 1``. Hence after step i every row
-with d <= i has been met: radius r takes steps 0 to r, and the k nearest rows are known after the
-first step i by which k rows with d <= i have been met. Table l meets the row at step
-``d_l * m + l``; where the smallest of these is the current step, the row is new, and otherwise it
-has been considered before. So no list of the rows seen is kept.
+with d <= i has been found: radius r takes steps 0 to r, and the k nearest rows are known after the
+first step i by which k rows with d <= i have been found. Table l finds the row at step
+``d_l * m + l``. If the smallest of these is the current step, the row is new; otherwise an earlier
+step has already found it. So no list of the rows seen is needed.
 
-Buckets are looked into by the lot (`bucket_probing`). Of the entries that their sketch lets pass,
-the rows are asked for and then the codes, before the first of them is read.
+Buckets are probed in batches (`bucket_probing`). For the entries whose sketch is near, first the
+row numbers and then the codes are prefetched before the first of them is read.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from hashkit.kernels.bits import popcount, prefetch
 from hashkit.kernels.bucket_probing import (
-    LOT,
+    BATCH,
     PENDING,
     choose_buckets,
     compare_sketches,
@@ -37,32 +37,33 @@ from hashkit.kernels.words import code_word
 
 __all__ = ["search_tables"]
 
-TRIAL = 16  # queries after which a batch that mostly gives up is given up as a whole
+TRIAL = 16  # queries after which all queries are given up if most have been
 DISTANCE_SHIFT = 48  # a key is distance << 48 | row
 
-# Places in the state of a query: the largest distance that matters; rows met within it; where
-# the keys of all queries end, and those of this one begin; what was spent, of what.
-BOUND, N_WITHIN, N_KEYS, FIRST_KEY, SPENT, BUDGET, TOP_K, DAMAGED, N_STATE = range(9)
+# Indices into the state of a query: its radius, which shrinks to the distance of the k-th nearest
+# row; rows found within it; number of keys of all queries; first key of this query; cost so far;
+# the budget.
+RADIUS, N_WITHIN, N_KEYS, FIRST_KEY, SPENT, BUDGET, TOP_K, DAMAGED, N_STATE = range(9)
 
 
-class Room(NamedTuple):
-    """Memory that queries use one after the other.
+class Buffers(NamedTuple):
+    """Memory that is reused for each query.
 
     Attributes
     ----------
     words
         uint64 [n_words], the query's code as `code_word` reads it.
     counts
-        int64 [reach + 1], rows met at each distance.
-    lot
-        int64 [2, LOT], first and last entry of the buckets that are looked into together.
+        int64 [radius + 1], rows found at each distance.
+    batch
+        int64 [2, BATCH], first and last entry of each bucket of the batch.
     pending
-        int64 [PENDING], entries that passed their sketch, then their rows.
+        int64 [PENDING], entries whose sketch is near, later replaced by their rows.
     """
 
     words: NDArray[np.uint64]
     counts: NDArray[np.int64]
-    lot: NDArray[np.int64]
+    batch: NDArray[np.int64]
     pending: NDArray[np.int64]
 
 
@@ -70,34 +71,34 @@ class Room(NamedTuple):
 def search_tables(
     tables: Tables,
     query_codes: NDArray[np.uint8],
-    alive: NDArray[np.uint8],
-    reach: int,
+    kept: NDArray[np.uint8],
+    radius: int,
     top_k: int,
     budget: int,
     costs: tuple[int, int, int],
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_], bool]:
-    """Answer queries one after the other.
+    """Search for queries one after the other.
 
     Parameters
     ----------
     query_codes
         uint8 [q, size].
-    alive
-        uint8 [n], 0 for rows to leave out; or empty.
-    reach, top_k
-        Largest distance and number of rows wanted, 0 or more and 1 or more.
+    kept
+        uint8 [n], 0 for rows to leave out; or empty for all rows.
+    radius, top_k
+        Largest distance wanted, 0 or more, and number of rows wanted, 1 or more.
     budget
-        What a query may cost, in the unit of ``costs``.
+        Maximum cost of a query, in the unit of ``costs``.
     costs
-        What a probe of a bucket costs, an entry of it, and an entry whose code is read.
+        Cost of probing a bucket, of comparing one of its entries, and of reading an entry's code.
 
     Returns
     -------
     tuple
-        keys, uint64 [m], ``distance << 48 | row`` ascending within a query; ends, int64
-        [q + 1], where the keys of each query are; spent, int64 [q]; given_up, bool [q]: the
-        queries without an answer, because it would cost more than the budget, or because
-        most of the first ones did; and whether a table holds what no table can.
+        keys, uint64 [m], ``distance << 48 | row``, ascending within a query; ends, int64 [q + 1]:
+        query i has the keys ``ends[i]`` to ``ends[i + 1]``; spent, int64 [q], the cost of each
+        query; given_up, bool [q], the queries without an answer, because they or most of the first
+        ones exceeded the budget; and whether a table is damaged.
     """
     n_queries, size = query_codes.shape
     keys = np.empty(64, np.uint64)
@@ -106,10 +107,10 @@ def search_tables(
     given_up = np.zeros(n_queries, np.bool_)
     state = np.zeros(N_STATE, np.int64)
     state[TOP_K], state[BUDGET] = top_k, budget
-    room = Room(
+    buffers = Buffers(
         np.empty(tables.masks.shape[1], np.uint64),
-        np.empty(reach + 1, np.int64),
-        np.empty((2, LOT), np.int64),
+        np.empty(radius + 1, np.int64),
+        np.empty((2, BATCH), np.int64),
         np.empty(PENDING, np.int64),
     )
     n_given_up = 0
@@ -117,7 +118,7 @@ def search_tables(
         given_up[query] = query >= TRIAL and 2 * n_given_up > query
         if not given_up[query]:
             code = address_of(query_codes) + np.uint64(query * size)
-            keys = answer(tables, code, alive, costs, state, room, keys)
+            keys = answer(tables, code, kept, costs, state, buffers, keys)
             given_up[query] = state[SPENT] > budget
             spent[query] = state[SPENT]
         if given_up[query]:
@@ -131,22 +132,22 @@ def search_tables(
 def answer(
     tables: Tables,
     code: Any,
-    alive: NDArray[np.uint8],
+    kept: NDArray[np.uint8],
     costs: tuple[int, int, int],
     state: NDArray[np.int64],
-    room: Room,
+    buffers: Buffers,
     keys: NDArray[np.uint64],
 ) -> NDArray[np.uint64]:
-    """Append the keys of one query, in order; return where they are, which may be a new array."""
-    for word in range(len(room.words)):
-        room.words[word] = code_word(code, tables.codes.shape[1], word)
-    for distance in range(len(room.counts)):
-        room.counts[distance] = 0
-    state[BOUND], state[N_WITHIN], state[SPENT] = len(room.counts) - 1, 0, 0
+    """Append the keys of one query in order; return the array of keys, which may be a new one."""
+    for word in range(len(buffers.words)):
+        buffers.words[word] = code_word(code, tables.codes.shape[1], word)
+    for distance in range(len(buffers.counts)):
+        buffers.counts[distance] = 0
+    state[RADIUS], state[N_WITHIN], state[SPENT] = len(buffers.counts) - 1, 0, 0
     state[FIRST_KEY] = state[N_KEYS]
     step = np.int64(0)
-    while step <= state[BOUND] and state[SPENT] <= state[BUDGET]:
-        keys = take_step(tables, code, step, alive, costs, state, room, keys)
+    while step <= state[RADIUS] and state[SPENT] <= state[BUDGET]:
+        keys = take_step(tables, code, step, kept, costs, state, buffers, keys)
         step += 1
     if state[SPENT] <= state[BUDGET]:
         drop_far_keys(keys, state)
@@ -160,36 +161,36 @@ def take_step(
     tables: Tables,
     code: Any,
     step: Any,
-    alive: NDArray[np.uint8],
+    kept: NDArray[np.uint8],
     costs: tuple[int, int, int],
     state: NDArray[np.int64],
-    room: Room,
+    buffers: Buffers,
     keys: NDArray[np.uint64],
 ) -> NDArray[np.uint64]:
-    """Look into all buckets of one table at one distance from the query's substring."""
+    """Probe all buckets of one table at one distance from the query's substring."""
     distance, table = divmod(step, len(tables.lengths))
     n_rows, size = tables.codes.shape
     offsets = tables.offsets[tables.offset_starts[table] :]
     sketches = tables.sketches[table * n_rows : (table + 1) * n_rows]
     rows = tables.rows[table * n_rows : (table + 1) * n_rows]
     bucket = substring(code, tables.first_bits[table], tables.lengths[table])
-    own_sketch = sketch(code, size, tables.masks[table])
+    query_sketch = sketch(code, size, tables.masks[table])
     end = np.int64(1) << tables.lengths[table]
     flips = (np.int64(1) << distance) - 1  # the bits of the substring that differ
     while flips < end:
-        flips, n_probes = choose_buckets(offsets, bucket, flips, end, room.lot)
-        n_entries = open_buckets(offsets, sketches, n_probes, room.lot)
+        flips, n_probes = choose_buckets(offsets, bucket, flips, end, buffers.batch)
+        n_entries = open_buckets(offsets, sketches, n_probes, buffers.batch)
         state[DAMAGED] |= n_entries < 0
         state[SPENT] += n_probes * costs[0] + n_entries * costs[1]
         probe = 0
         while probe < n_probes and state[SPENT] <= state[BUDGET] and not state[DAMAGED]:
-            allowed = state[BOUND] - distance
+            allowed = state[RADIUS] - distance
             probe, n_pending = compare_sketches(
-                sketches, own_sketch, allowed, probe, n_probes, room.lot, room.pending
+                sketches, query_sketch, allowed, probe, n_probes, buffers.batch, buffers.pending
             )
             if n_pending:
                 state[SPENT] += n_pending * costs[2]
-                keys = compare_codes(tables, rows, step, n_pending, alive, state, room, keys)
+                keys = compare_codes(tables, rows, step, n_pending, kept, state, buffers, keys)
         if state[SPENT] > state[BUDGET] or state[DAMAGED]:
             break
     return keys
@@ -201,15 +202,15 @@ def compare_codes(
     rows: Any,
     step: Any,
     n_pending: Any,
-    alive: NDArray[np.uint8],
+    kept: NDArray[np.uint8],
     state: NDArray[np.int64],
-    room: Room,
+    buffers: Buffers,
     keys: NDArray[np.uint64],
 ) -> NDArray[np.uint64]:
-    """Keep the rows among the collected entries that are near, alive and new."""
+    """Add the keys of the collected entries whose rows are near, kept and new."""
     n_rows, size = tables.codes.shape
     address, rows_address = address_of(tables.codes), address_of(rows)
-    words, pending = room.words, room.pending
+    words, pending = buffers.words, buffers.pending
     for index in range(n_pending):
         prefetch(rows_address + np.uint64(pending[index] * rows.itemsize))
     for index in range(n_pending):
@@ -225,16 +226,16 @@ def compare_codes(
         distance = np.int64(0)
         for word in range(len(words)):
             distance += np.int64(popcount(code_word(code, size, word) ^ words[word]))
-        if distance > state[BOUND] or (len(alive) and not alive[row]):
+        if distance > state[RADIUS] or (len(kept) and not kept[row]):
             continue
         if first_step(tables, code, step, words) == step:
-            keys = keep(distance, row, state, room.counts, keys)
+            keys = add_key(distance, row, state, buffers.counts, keys)
     return keys
 
 
 @kernel
 def first_step(tables: Tables, code: Any, step: Any, words: NDArray[np.uint64]) -> Any:
-    """The first step that meets the code at an address, if that is before ``step``; else it."""
+    """The first step that finds the code at an address, or ``step`` if that is earlier."""
     n_tables, size = len(tables.lengths), tables.codes.shape[1]
     for table in range(n_tables):
         first_bit = tables.first_bits[table]
@@ -247,14 +248,14 @@ def first_step(tables: Tables, code: Any, step: Any, words: NDArray[np.uint64]) 
 
 
 @kernel
-def keep(
+def add_key(
     distance: Any,
     row: Any,
     state: NDArray[np.int64],
     counts: NDArray[np.int64],
     keys: NDArray[np.uint64],
 ) -> NDArray[np.uint64]:
-    """Append a key, and lower the bound to the distance of the k-th nearest row met so far."""
+    """Append a key, and shrink the radius to the distance of the k-th nearest row so far."""
     if state[N_KEYS] == len(keys):
         drop_far_keys(keys, state)
         if 2 * state[N_KEYS] > len(keys):
@@ -266,16 +267,16 @@ def keep(
     state[N_KEYS] += 1
     counts[distance] += 1
     state[N_WITHIN] += 1
-    while state[N_WITHIN] - counts[state[BOUND]] >= state[TOP_K]:
-        state[N_WITHIN] -= counts[state[BOUND]]
-        state[BOUND] -= 1
+    while state[N_WITHIN] - counts[state[RADIUS]] >= state[TOP_K]:
+        state[N_WITHIN] -= counts[state[RADIUS]]
+        state[RADIUS] -= 1
     return keys
 
 
 @kernel
 def drop_far_keys(keys: NDArray[np.uint64], state: NDArray[np.int64]) -> None:
-    """Drop the query's keys that lie beyond its bound by now."""
-    beyond = np.uint64(state[BOUND] + 1) << np.uint64(DISTANCE_SHIFT)
+    """Drop the query's keys that are now beyond its radius."""
+    beyond = np.uint64(state[RADIUS] + 1) << np.uint64(DISTANCE_SHIFT)
     n_keys = state[FIRST_KEY]
     for index in range(state[FIRST_KEY], state[N_KEYS]):
         if keys[index] < beyond:

@@ -1,10 +1,11 @@
-"""The tables of multi-index hashing: what they hold, and how they are filled.
+"""The tables of multi-index hashing: contents and construction.
 
 Norouzi, Punjani and Fleet, "Fast Exact Search in Hamming Space with Multi-Index Hashing",
-arXiv 1307.2982. A table lists the rows of the database by one substring of their codes. Beside
-its row number, an entry holds a *sketch*: 32 bits that are the exclusive-or of parts of the code
-outside the substring, and so differ in at most as many bits as those parts do. A search refuses
-most entries by it, and reads neither their row number nor their code, which lie elsewhere.
+arXiv 1307.2982. A table lists the rows of the database by one substring of their codes. Besides
+the row number, an entry has a *sketch*: 32 bits, the exclusive-or of the parts of the code outside
+the substring. Two sketches differ in at most as many bits as those parts do. So a search rejects
+most entries by their sketch, without reading their row number or code, which lie elsewhere in
+memory.
 """
 
 from __future__ import annotations
@@ -29,18 +30,18 @@ class Tables(NamedTuple):
     codes
         uint8 [n, size].
     offsets
-        uint32 or uint64 [sum(2 ** lengths + 1)], the tables one after the other: bucket b of a
-        table holds its entries ``offsets[b]`` to ``offsets[b + 1]``.
+        uint32 or uint64 [sum(2 ** lengths + 1)], for one table after the other: bucket b of a
+        table has the entries ``offsets[b]`` to ``offsets[b + 1]``.
     rows
         uint32 or int64 [n_tables * n], row of each entry, ascending within a bucket.
     sketches
         uint32 [n_tables * n], sketch of each entry.
     offset_starts
-        int64 [n_tables], where the offsets of a table begin.
+        int64 [n_tables], where the offsets of each table begin.
     first_bits, lengths
-        int64 [n_tables], the substring of a table, in bits of the code.
+        int64 [n_tables], first bit and length of each table's substring.
     masks
-        uint64 [n_tables, n_words], the substring's bits in words as `code_word` reads them.
+        uint64 [n_tables, n_words], the substring's bits in the words that `code_word` reads.
     """
 
     codes: NDArray[np.uint8]
@@ -61,7 +62,10 @@ def address_of(array: Any) -> Any:
 
 @kernel
 def substring(code: Any, first_bit: Any, length: Any) -> Any:
-    """Bits ``first_bit`` to ``first_bit + length - 1`` of the code at an address, first highest."""
+    """Bits ``first_bit`` to ``first_bit + length - 1`` of the code at an address, as a number.
+
+    The first bit is the most significant.
+    """
     last_byte = (first_bit + length - 1) >> 3
     value = np.uint64(0)
     for byte in range(first_bit >> 3, last_byte + 1):
@@ -83,7 +87,7 @@ def sketch(code: Any, size: int, mask: NDArray[np.uint64]) -> Any:
 def count_rows(
     codes: NDArray[np.uint8], first: int, last: int, first_bit: int, length: int, counts: Any
 ) -> None:
-    """Add the rows ``first`` to ``last`` (exclusive) to the number of rows of each bucket."""
+    """Add the rows ``first`` to ``last`` (exclusive) to the row counts of the buckets."""
     address, size = address_of(codes), codes.shape[1]
     for row in range(first, last):
         bucket = substring(address + np.uint64(row * size), first_bit, length)
@@ -102,16 +106,16 @@ def place_rows(
     rows: Any,
     sketches: NDArray[np.uint32],
 ) -> None:
-    """Put the rows ``first`` to ``last`` into their buckets, whose next free entries move on.
+    """Put the rows ``first`` to ``last`` (exclusive) into their buckets.
 
     Parameters
     ----------
     mask
-        uint64 [n_words], the table's.
+        uint64 [n_words], the table's mask.
     free
-        uint32 or uint64 [2 ** length], the next free entry of each bucket; changed.
+        uint32 or uint64 [2 ** length], the next free entry of each bucket; modified.
     rows, sketches
-        The entries of the table, [n]; changed.
+        The entries of the table, [n]; modified.
     """
     address, size = address_of(codes), codes.shape[1]
     for row in range(first, last):

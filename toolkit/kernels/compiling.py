@@ -1,4 +1,4 @@
-"""How kernels are compiled: for this machine, once, and without holding Python's lock."""
+"""Compiles kernels: once for each machine, and without holding Python's global lock."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def kernel(function: Function) -> Function:
-    """Compile a function when it is first called with arguments of some types.
+    """Compile a function at its first call with each combination of argument types.
 
-    The machine code is kept on disk beside the source, or in the user's cache folder where that
-    is read-only, so that later processes load it; where neither can be written, each process
-    compiles anew. Kernels release Python's lock: threads run them side by side.
+    The machine code is cached beside the source, or in the user's cache folder if that is
+    read-only, and later processes load it. If neither can be written, each process compiles again.
+    Kernels release Python's global lock, so threads run them in parallel.
 
-    What is kept is renewed when the kernel's own file changes, not when a kernel of another file
-    that it calls does: after such a change, ``make clean-kernels``.
+    The cache is updated when the kernel's own file changes, but not when a kernel that it calls in
+    another file does. After such a change, run ``make clean-kernels``.
     """
     options = {"nogil": True, "error_model": "numpy"}
     try:
         compiled = numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # Numba found no folder that it may write to
+    except RuntimeError:  # Numba found no writable folder
         compiled = numba.njit(**options)(function)
     return cast("Function", compiled)
 
 
 def inlined(function: Function) -> Function:
-    """Compile a function into every kernel that calls it: for steps of an inner loop."""
+    """Compile a function into every kernel that calls it, for use in inner loops."""
     compiled = numba.njit(nogil=True, error_model="numpy", forceinline=True)(function)
     return cast("Function", compiled)

@@ -1,13 +1,13 @@
-"""Compiled passes over packed codes: joint histograms of distance and grade, and row order.
+"""Joint histograms of distance and grade, and precision sums in row order, over packed codes.
 
-Both go over the rows in tiles that stay in cache while every query passes over them. A tile's
-codes are laid out as planes of bytes, the first byte of every code, then the second, so that
-distances and grades of a query are vector loops into small buffers. Only the last step, counting,
-goes row by row, at a store each; where the table is small enough, two queries share it.
+Both process the rows in tiles that stay in cache while every query is compared with them. A tile's
+codes are stored as planes of bytes: the first byte of every code, then the second, and so on. So
+the distances and grades of a query are vector loops into small buffers. Only counting, the last
+step, goes row by row with one store each. Where the table is small enough, two queries share it.
 
 A row's **grade** for a query is the number of labels they share. Labels come in one of two forms,
-and the other's arrays are empty: ``ids``, one label a row, equal or not; or ``words``, a set of
-labels a row as bits of 64-bit words.
+and the other form's arrays are empty: ``ids``, one label per row, equal or not; or ``words``, a set
+of labels per row as bits of 64-bit words.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from hashkit.kernels.compiling import kernel
 
 __all__ = ["Queries", "Rows", "add_histograms", "add_row_order"]
 
-# Rows whose distances and grades are in the buffers: 2,048 of one query fit the first cache level.
+# Rows in the buffers of distances and grades: 2,048 rows of one query fit the level-1 cache.
 _BUFFER_ROWS = 2048
 
-# Rows of a tile where two queries count together: their table is emptied once a tile, which costs
-# a twentieth of the counting; the planes of 48-bit codes take 192 KiB.
+# Rows of a tile where two queries share a table. The table is emptied once per tile, which costs a
+# twentieth of the counting; the planes of 48-bit codes take 192 KiB.
 _PAIRED_TILE_ROWS = 32_768
 
-# Cells, at most, of the table that two queries share: 128 KiB, of which a fraction is ever touched.
+# Maximum cells of the table that two queries share: 128 KiB, of which only a part is touched.
 _MOST_PAIRED_CELLS = 2**15
 
-# Planes whose differing bits still fit a byte, 248, and an even number.
+# The most planes, an even number, whose count of differing bits, at most 240, fits a byte.
 _BYTE_PLANES = 30
 
 
@@ -43,11 +43,11 @@ class Rows(NamedTuple):
     Attributes
     ----------
     address
-        uint64, of packed codes uint8 [n_rows, size], contiguous.
+        uint64, address of packed codes uint8 [n_rows, size], contiguous.
     n_bytes
         Bytes that may be read from ``address`` on: at least 8, and at least those of the codes.
     n_rows, size
-        Rows, and bytes of a code.
+        Number of rows, and bytes per code.
     ids
         int32 [n_rows], or [0].
     words
@@ -68,7 +68,7 @@ class Queries(NamedTuple):
     Attributes
     ----------
     codes
-        uint8 [q, size], or [q, size + 1] with a last column of 0: an even number of columns.
+        uint8 [q, size], or [q, size + 1] with a last column of zeros: an even number of columns.
     ids
         int32 [q], or [0].
     words
@@ -80,18 +80,18 @@ class Queries(NamedTuple):
     words: NDArray[np.uint64]
 
 
-# Stands for a label that no query has, where labels are compared as bytes.
+# Stands for any label that no query has, where labels are compared as bytes.
 _NO_BYTE_ID = 255
 
 
 @kernel
 def _load_planes(rows: Rows, first: int, n_rows: int, planes: NDArray[np.uint8]) -> None:
-    """Bytes of the codes of rows ``first`` and on, plane by plane; planes beyond a code stay."""
+    """Write the codes of rows from ``first`` on as planes of bytes; other planes do not change."""
     last_start, size = rows.n_bytes - 8, rows.size
     for i in range(n_rows):
         for plane in range(0, size, 8):
             start = (first + i) * size + plane
-            # The 8 bytes from here may end beyond the codes: then the last 8, shifted.
+            # The 8 bytes from here may end past the codes; then read the last 8 and shift them.
             shift = uint64(8 * max(0, start - last_start))
             word = load_word(rows.address + uint64(min(start, last_start))) >> shift
             for byte in range(plane, min(plane + 8, size)):
@@ -109,7 +109,7 @@ def _fill_bytes(
     last_plane: int,
     counts: NDArray[np.uint8],
 ) -> None:
-    """Differing bits in some planes, an even number of them and 30 at most."""
+    """Count the differing bits in an even number of planes, at most 30."""
     for plane in range(first_plane, last_plane, 2):
         left, right = planes[plane, first:], planes[plane + 1, first:]
         left_byte, right_byte = query_bytes[plane], query_bytes[plane + 1]
@@ -163,7 +163,7 @@ def _fill_grades(
     grades[:n_rows] = uint16(0)
     for k in range(queries.words.shape[1]):
         wanted = queries.words[query, k]
-        if wanted:  # few of the words of a large label set hold a label of one query
+        if wanted:  # most words of a large label set have no label of this query
             words = rows.words[k, first : first + n_rows]
             for i in range(n_rows):
                 grades[i] += uint16(popcount(words[i] & wanted))
@@ -173,7 +173,7 @@ def _fill_grades(
 def _add_grades(
     grades: NDArray[np.uint16], n_rows: int, n_distances: Any, keys: NDArray[np.uint32]
 ) -> None:
-    """Make one number of grade and distance: 20% faster to count than with two indices."""
+    """Combine grade and distance into one number: 20% faster to count than two indices."""
     for i in range(n_rows):
         keys[i] += grades[i] * n_distances
 
@@ -182,7 +182,7 @@ def _add_grades(
 def _add_grades_to_bytes(
     grades: NDArray[np.uint16], n_rows: int, n_distances: Any, keys: NDArray[np.uint8]
 ) -> None:
-    # The same, and every number cut to 16 bits: with the usual ones this takes four times as long.
+    # As `_add_grades`, with 16-bit arithmetic: default integers take four times as long.
     for i in range(n_rows):
         keys[i] = uint8(uint16(keys[i]) + uint16(grades[i] * n_distances))
 
@@ -214,7 +214,7 @@ def _count_pairs(
 def _empty_table(
     table: NDArray[np.uint32], left: NDArray[np.int64], right: NDArray[np.int64]
 ) -> None:
-    """Add the sums of the table's rows to ``left``, of its columns to ``right``, and clear it."""
+    """Add the table's row sums to ``left`` and its column sums to ``right``, and clear it."""
     n_cells = len(left)
     for cell in range(n_cells):
         counts = table[cell * n_cells : (cell + 1) * n_cells]
@@ -244,7 +244,7 @@ def _count_in_pairs(
     grades = np.empty(_BUFFER_ROWS, np.uint16)
     both = np.empty(_BUFFER_ROWS, np.uint16)
     table = np.zeros(n_cells * n_cells, np.uint32)
-    # Labels that are bytes, as those of a hundred classes, are compared four times as fast.
+    # Labels that fit a byte, such as those of a hundred classes, are compared four times as fast.
     has_byte_ids = len(queries.ids) > 0
     for query in range(len(queries.ids)):
         has_byte_ids &= queries.ids[query] < _NO_BYTE_ID
@@ -307,10 +307,10 @@ def add_histograms(rows: Rows, queries: Queries, histograms: NDArray[np.int64]) 
     Parameters
     ----------
     histograms
-        int64 [q, n_grades, n_bits + 1], added to; ``n_grades`` exceeds every grade.
+        int64 [q, n_grades, n_bits + 1], modified; ``n_grades`` is greater than every grade.
     """
     n_queries, n_cells = len(queries.codes), histograms.shape[1] * histograms.shape[2]
-    # Emptying the table must not cost more than it saves; within its size, keys fit a byte.
+    # Emptying the table must not cost more than it saves. Tables of this size have keys of a byte.
     is_paired = n_cells * n_cells <= min(rows.n_rows, _MOST_PAIRED_CELLS)
     n_paired = n_queries // 2 * 2 if is_paired else 0
     if n_paired:
@@ -327,16 +327,16 @@ def add_row_order(
     hits_before: NDArray[np.int64],
     precision_sums: NDArray[np.float64],
 ) -> None:
-    """Add up precision at the rank of each relevant row, the ranking ordered by (distance, row).
+    """Add up the precision at the rank of each relevant row, with ranks by (distance, row).
 
     Parameters
     ----------
     rows_before, hits_before
         int64 [q, n_bits + 1], rows and relevant rows ranked before the next row of each distance;
-        moved on past these rows.
+        updated with these rows.
     precision_sums
-        float64 [q], added to, one number for `_BUFFER_ROWS` rows: the result depends on where
-        they begin, in its last digits.
+        float64 [q], modified. One sum is added for every `_BUFFER_ROWS` rows, so the last digits
+        depend on where the blocks begin.
     """
     planes = np.zeros((queries.codes.shape[1], _BUFFER_ROWS), np.uint8)
     counts = np.empty(_BUFFER_ROWS, np.uint8)

@@ -1,14 +1,15 @@
-"""Bit planes: 256 codes turned on their side, and their distances from a query as bit-wise sums.
+"""Bit planes: 256 codes transposed, so that distances from a query are bit-wise sums.
 
-A *unit* is 256 rows. Its planes hold, for each bit of the code, that bit of all 256 rows in one
-vector of 256 bits: row 64 * l + i is bit i of lane l. Beside each plane lies its complement, so a
-query picks, bit by bit, the vector that is 1 where a row *differs* from it; how many of the picked
-vectors are 1 is the distance, for 256 rows at a time. The vectors are added with full adders made
-of and, or and exclusive-or (a carry-save tree over 8 of them and a ripple above it), which costs
-about six operations a bit for 256 rows: several times less than a population count for each row,
-and no matter how long codes are. Turning a unit costs as much as a few queries' sums, so this is
-for several queries over the same rows. The bit-wise adding is that of Harley and Seal's population
-count (Mula, Kurz & Lemire, 2018, arXiv 1611.07612), here across rows instead of along words.
+A *unit* is 256 rows. For each bit of the code, its plane holds that bit of all 256 rows in one
+vector of 256 bits: row 64 * l + i is bit i of lane l. Each plane is followed by its complement, so
+that for every bit a query picks the vector that is 1 where a row *differs* from it. The number of
+picked vectors that are 1 for a row is its distance, computed for 256 rows at a time. The vectors
+are added with full adders of and, or and exclusive-or (a carry-save tree over 8 vectors, then a
+ripple carry), about six operations per bit for 256 rows. That is several times cheaper than a
+population count per row, at any code length. Transposing a unit costs as much as the sums of a few
+queries, so it pays for several queries over the same rows. The bit-wise addition is that of Harley
+and Seal's population count (Mula, Kurz & Lemire, 2018, arXiv 1611.07612), here across rows instead
+of along words.
 """
 
 from __future__ import annotations
@@ -20,29 +21,29 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["LANES", "PLANE_BYTES", "UNIT_ROWS", "near_rows", "turn_unit"]
+__all__ = ["LANES", "PLANE_BYTES", "UNIT_ROWS", "near_rows", "transpose_unit"]
 
 LANES: Final = 4
 UNIT_ROWS: Final = 64 * LANES
 PLANE_BYTES: Final = 2 * UNIT_ROWS // 8
-"""Bytes that a bit takes: its plane, and the plane's complement."""
+"""Bytes per bit of the code: the plane and its complement."""
 
 _I16, _I64 = ir.IntType(16), ir.IntType(64)
 _VECTOR = ir.VectorType(_I64, LANES)
 _VECTOR_BYTES: Final = 8 * LANES
 _GROUP: Final = 8
-"""Bits that are added at a time."""
+"""Bits of the code that are added at a time."""
 
 
 @intrinsic
-def turn_unit(
+def transpose_unit(
     typing_context: Any, address: Any, size: Any, mask: Any, n_planes: Any, planes: Any
 ) -> Any:
-    """Write the planes of one word of a unit's rows.
+    """Transpose one word of a unit's rows into bit planes.
 
-    Reads the 8 bytes at ``address + row * size`` of each of the 256 rows, keeps the bits of
-    ``mask``, and writes the first ``n_planes`` bits' planes and complements from the address
-    ``planes`` on, which must be a multiple of 32.
+    Reads the 8 bytes at ``address + row * size`` of each of the 256 rows, applies ``mask``, and
+    writes the planes and complements of the first ``n_planes`` bits to the address ``planes``, a
+    multiple of 32.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -58,14 +59,14 @@ def turn_unit(
                 place = builder.add(place, lane_span)
             builder.store(gathered, builder.gep(words, [loop.index]))
         for distance in (32, 16, 8, 4, 2, 1):
-            # Where there are no more than ``distance`` planes, this step leaves only so many words
-            # that are not 0, and the steps after it have less to do.
-            n_live = _I64(64)
+            # With ``distance`` planes or fewer, this step leaves only ``distance`` nonzero words,
+            # so the steps after it have less to do.
+            n_nonzero = _I64(64)
             for n_words in (32, 16, 8):
                 if n_words >= 2 * distance:
                     is_less = builder.icmp_signed("<=", n_planes_, _I64(n_words))
-                    n_live = builder.select(is_less, _I64(n_words), n_live)
-            _swap_blocks(builder, words, distance, builder.lshr(n_live, _I64(1)))
+                    n_nonzero = builder.select(is_less, _I64(n_words), n_nonzero)
+            _swap_blocks(builder, words, distance, builder.lshr(n_nonzero, _I64(1)))
         with cgutils.for_range(builder, n_planes_) as loop:
             plane = builder.load(builder.gep(words, [loop.index]))
             place = builder.add(planes_, builder.mul(loop.index, _I64(PLANE_BYTES)))
@@ -78,13 +79,13 @@ def turn_unit(
 
 
 def _swap_blocks(builder: Any, words: Any, distance: int, n_pairs: Any) -> None:
-    """One of the six steps that turn a 64 x 64 matrix of bits, in all lanes at once.
+    """One of the six steps that transpose a 64 x 64 matrix of bits, in all lanes at once.
 
-    The blocks of ``distance`` x ``distance`` bits beside the diagonal change places, in the first
+    Swaps the blocks of ``distance`` x ``distance`` bits beside the diagonal, in the first
     ``n_pairs`` pairs of words.
     """
     low = sum(1 << bit for bit in range(64) if not bit & distance)
-    kept = ir.Constant(_VECTOR, [low] * LANES)
+    low_mask = ir.Constant(_VECTOR, [low] * LANES)
     shift = ir.Constant(_VECTOR, [distance] * LANES)
     with cgutils.for_range(builder, n_pairs) as loop:
         within = builder.and_(loop.index, _I64(distance - 1))
@@ -92,7 +93,7 @@ def _swap_blocks(builder: Any, words: Any, distance: int, n_pairs: Any) -> None:
         first = builder.gep(words, [builder.add(builder.shl(block, _I64(1)), within)])
         second = builder.gep(first, [_I64(distance)])
         upper, lower = builder.load(first), builder.load(second)
-        changed = builder.and_(builder.xor(builder.lshr(upper, shift), lower), kept)
+        changed = builder.and_(builder.xor(builder.lshr(upper, shift), lower), low_mask)
         builder.store(builder.xor(lower, changed), second)
         builder.store(builder.xor(upper, builder.shl(changed, shift)), first)
 
@@ -107,24 +108,24 @@ def near_rows(
     out: Any,
     n_counters: Any,
 ) -> Any:
-    """Whether any row of a unit is nearer to a query than ``bound``, and if so which.
+    """Whether any row of a unit is nearer to a query than ``bound``, and which rows are.
 
     Parameters
     ----------
     planes
         Address of the unit's planes, a multiple of 32.
     picks
-        Address of uint16 [8 * n_groups]: for each bit, where the vector lies that is 1 where a
-        row differs from the query, in bytes from ``planes``.
+        Address of uint16 [8 * n_groups]: for each bit, the byte offset from ``planes`` of the
+        vector that is 1 where a row differs from the query.
     n_groups
         Groups of 8 bits.
     bound
         Distances below it are near; at most ``2 ** n_counters - 1``.
     out
-        Address of uint64 [1 + n_counters, 4], written only if a row is near: which rows are, and
-        the distances' bits, the lowest first, of all rows.
+        Address of uint64 [1 + n_counters, 4], written only if a row is near: the mask of near
+        rows, then the bits of all rows' distances, lowest bit first.
     n_counters
-        Bits of a distance, a literal of 3 or more.
+        Number of bits of a distance, a literal of 3 or more.
     """
     n_counters_ = n_counters.literal_value
 
@@ -163,7 +164,7 @@ def near_rows(
 
 
 def _picked(builder: Any, planes: Any, picks: Any, group: Any) -> list[Any]:
-    """The vectors that a query picks of a group's planes."""
+    """The vectors that a query picks from a group's planes."""
     first = builder.inttoptr(
         builder.add(picks, builder.mul(group, _I64(2 * _GROUP))), _I16.as_pointer()
     )
@@ -176,7 +177,7 @@ def _picked(builder: Any, planes: Any, picks: Any, group: Any) -> list[Any]:
 
 
 def _add_group(builder: Any, counters: list[Any], bits: list[Any]) -> list[Any]:
-    """Counters, the lowest bit first, with 8 bits more in each of their 256 columns."""
+    """Add 8 vectors to the counters, lowest bit first, in each of their 256 columns."""
     ones, twos, fours = counters[:3]
     ones, carry_1 = _full_adder(builder, ones, bits[0], bits[1])
     ones, carry_2 = _full_adder(builder, ones, bits[2], bits[3])
@@ -200,7 +201,7 @@ def _full_adder(builder: Any, a: Any, b: Any, c: Any) -> tuple[Any, Any]:
 
 
 def _below(builder: Any, counters: list[Any], bound: Any) -> Any:
-    """Where the numbers that the counters hold are less than ``bound``, from the low bit up."""
+    """Mask of the columns whose counter is less than ``bound``; compares from the low bit up."""
     below = ir.Constant(_VECTOR, [0] * LANES)
     for index, counter in enumerate(counters):
         bit = builder.and_(builder.lshr(bound, _I64(index)), _I64(1))
@@ -209,8 +210,8 @@ def _below(builder: Any, counters: list[Any], bound: Any) -> Any:
         single = builder.insert_element(empty, builder.neg(bit), _I64(0))
         bound_bit = builder.shuffle_vector(single, empty, lanes)
         clear = builder.not_(counter)
-        # The bound's bit is 1: less if ours is 0, or if the lower bits say so. It is 0: less
-        # only if ours is 0 and the lower bits say so.
+        # If the bound's bit is 1, a counter is less if its bit is 0 or its lower bits are less. If
+        # the bound's bit is 0, it is less only if its bit is 0 and its lower bits are less.
         either = builder.and_(clear, builder.or_(below, bound_bit))
         below = builder.or_(either, builder.and_(below, bound_bit))
     return below

@@ -1,8 +1,8 @@
-"""Whole rankings: every row up to some distance put straight into its place, by counting.
+"""Long rankings by counting sort: every row up to some distance goes straight to its place.
 
-The first pass counts the rows at each distance, so that it is known where each distance's rows
-begin; the second puts rows there in the order in which they come. Nothing is sorted, and nothing
-held but the result: for answers that are a good part of the database.
+The first pass counts the rows at each distance, which gives where the rows of each distance begin.
+The second pass puts the rows there, in row order. Nothing is sorted, and only the result is held in
+memory. This is for results that are a large part of the database.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ CHUNK_ROWS = 256
 
 
 @kernel
-def count_distances(codes: Any, alive: Any, words: Any, counts: Any) -> None:
+def count_distances(codes: Any, kept: Any, words: Any, counts: Any) -> None:
     """Count the rows at each distance from a query.
 
     Parameters
     ----------
     codes
         uint8 [n, size], C-contiguous.
-    alive
-        bool [n], the rows that count; or bool [0] for all.
+    kept
+        bool [n], the rows to search; or bool [0] for all.
     words
         uint64 [n_words], the query.
     counts
-        int64 [n_bits + 1], added to.
+        int64 [n_bits + 1], modified.
     """
     n_rows, size = codes.shape
     n_safe = n_safe_rows(n_rows, size)
@@ -42,24 +42,24 @@ def count_distances(codes: Any, alive: Any, words: Any, counts: Any) -> None:
         n_chunk = min(CHUNK_ROWS, n_rows - row)
         _distances(codes, row, n_chunk, n_safe, words, chunk)
         for index in range(n_chunk):
-            if alive.shape[0] == 0 or alive[row + index]:
+            if kept.shape[0] == 0 or kept[row + index]:
                 counts[chunk[index]] += 1
 
 
 @kernel
 def place_rows(
-    codes: Any, first_row: int, alive: Any, words: Any, places: Any, distances: Any, rows: Any
+    codes: Any, first_row: int, kept: Any, words: Any, places: Any, distances: Any, rows: Any
 ) -> None:
-    """Put rows into their places in the ranking of a query.
+    """Write rows to their places in the ranking of a query.
 
     Parameters
     ----------
-    codes, alive, words
+    codes, kept, words
         As in `count_distances`; the first row of ``codes`` is row ``first_row``.
     places
-        int64 [n_bits + 1], the place of the next row at each distance; moved on.
+        int64 [n_bits + 1], the place of the next row at each distance; modified.
     distances, rows
-        uint16 [m] and int64 [m], the ranking; rows whose place is beyond it are left out.
+        uint16 [m] and int64 [m], the ranking; rows with a place beyond its end are left out.
     """
     n_rows, size = codes.shape
     n_safe = n_safe_rows(n_rows, size)
@@ -69,7 +69,7 @@ def place_rows(
         _distances(codes, row, n_chunk, n_safe, words, chunk)
         for index in range(n_chunk):
             place = places[chunk[index]]
-            if place < rows.shape[0] and (alive.shape[0] == 0 or alive[row + index]):
+            if place < rows.shape[0] and (kept.shape[0] == 0 or kept[row + index]):
                 distances[place] = chunk[index]
                 rows[place] = first_row + row + index
                 places[chunk[index]] = place + 1

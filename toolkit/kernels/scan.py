@@ -1,6 +1,6 @@
-"""Linear search for few queries: every row is read once and compared with one query after another.
+"""Linear search for few queries: each query is compared with the rows as they lie in memory.
 
-Bound by memory for one query on a large database; for many queries, see `sliced`.
+Memory-bound for one query on a large database; for many queries, see `sliced`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from numba import uint64
 
 from hashkit.kernels.compiling import inlined, kernel
 from hashkit.kernels.selection import Selection, order, take
-from hashkit.kernels.vectors import quiet_gathered, quiet_packed
+from hashkit.kernels.vectors import skip_far_gathered, skip_far_packed
 from hashkit.kernels.words import (
     chunk_distances,
     distance_to,
@@ -30,44 +30,44 @@ CHUNK_ROWS = 64
 def select_rows(
     codes: Any,
     first_row: int,
-    alive: Any,
+    kept: Any,
     query_codes: Any,
     n_bits: int,
-    reaches: Any,
-    room: int,
+    radii: Any,
+    capacity: int,
     distances: Any,
     rows: Any,
     n_found: Any,
 ) -> int:
-    """A whole search in one call, for databases so small that several calls would take longer.
+    """Search in one call, for databases so small that several calls would take longer.
 
     Parameters
     ----------
-    codes, first_row, alive
+    codes, first_row, kept
         See `scan_rows`.
     query_codes
         uint8 [q, size].
-    reaches
-        int64 [q], the largest distances wanted.
-    room
-        Candidates to hold for each query: at least ``2 * k``.
+    radii
+        int64 [q], the largest distance wanted by each query.
+    capacity
+        Number of candidates to hold for each query: at least ``2 * k``.
     distances, rows, n_found
-        uint16 [q, k], int64 [q, k] and int64 [q]: the answer, as
-        `hashkit.kernels.selection.order` gives it; so is what is returned.
+        uint16 [q, k], int64 [q, k] and int64 [q], the result; these and the return value are as in
+        `hashkit.kernels.selection.order`.
     """
     n_queries, top_k = rows.shape
     n_held = np.zeros((1, n_queries), np.int64)
-    held_distances = np.empty((1, n_queries, room), np.uint16)
-    held_rows = np.empty((1, n_queries, room), np.int64)
+    held_distances = np.empty((1, n_queries, capacity), np.uint16)
+    held_rows = np.empty((1, n_queries, capacity), np.int64)
     state = Selection(
         np.zeros((n_queries, n_bits + 1), np.int64),
-        np.minimum(reaches, n_bits) + 1,
+        np.minimum(radii, n_bits) + 1,
         np.zeros(n_queries, np.int64),
         n_held[0],
         held_distances[0],
         held_rows[0],
     )
-    scan_rows(codes, first_row, alive, row_words(query_codes), top_k, state)
+    scan_rows(codes, first_row, kept, row_words(query_codes), top_k, state)
     return order(n_bits, n_held, held_distances, held_rows, distances, rows, n_found)
 
 
@@ -75,19 +75,19 @@ def select_rows(
 def scan_rows(
     codes: Any,
     first_row: int,
-    alive: Any,
+    kept: Any,
     query_words: Any,
     top_k: int,
     state: Selection,
 ) -> None:
-    """Let rows go by for every query.
+    """Update every query's selection with some rows.
 
     Parameters
     ----------
     codes
         uint8 [n, size], C-contiguous: the rows ``first_row`` to ``first_row + n``.
-    alive
-        bool [n], the rows that may be taken; or bool [0] for all.
+    kept
+        bool [n], the rows to search; or bool [0] for all.
     query_words
         uint64 [q, n_words].
     top_k, state
@@ -97,7 +97,7 @@ def scan_rows(
     n_safe = n_safe_rows(n_rows, size)
     mask = last_mask(size)
     base = uint64(codes.ctypes.data)
-    turn_rows = 64 // size if size in (1, 2, 4, 8) else 4 if size in (16, 32) else 8
+    iteration_rows = 64 // size if size in (1, 2, 4, 8) else 4 if size in (16, 32) else 8
     near_rows = np.empty(CHUNK_ROWS, np.uint8)
     chunk = np.empty(CHUNK_ROWS, np.uint16)
     for query in range(query_words.shape[0]):
@@ -105,10 +105,12 @@ def scan_rows(
         row = 0
         while row < n_rows:
             address = base + uint64(row * size)
-            n_turns = max(0, n_safe - row) // turn_rows
-            row += turn_rows * quiet_turns(address, n_turns, size, mask, words, state.bounds[query])
+            n_iterations = max(0, n_safe - row) // iteration_rows
+            row += iteration_rows * skip_far_rows(
+                address, n_iterations, size, mask, words, state.bounds[query]
+            )
             n_near = 2
-            while n_near > 1 and row < n_rows:  # go on in chunks while they yield something
+            while n_near > 1 and row < n_rows:  # compare in chunks while they hold near rows
                 n_chunk = min(CHUNK_ROWS, n_rows - row)
                 if row + n_chunk <= n_safe:
                     chunk_distances(base + uint64(row * size), n_chunk, size, mask, words, chunk)
@@ -119,18 +121,16 @@ def scan_rows(
                 for near in range(n_near):
                     index = near_rows[near]
                     distance = chunk[index]
-                    if distance < state.bounds[query] and (
-                        not alive.shape[0] or alive[row + index]
-                    ):
+                    if distance < state.bounds[query] and (not kept.shape[0] or kept[row + index]):
                         take(query, distance, first_row + row + index, top_k, state)
                 row += n_chunk
 
 
 @inlined
 def indices_below(values: Any, n_values: int, bound: int, out: Any) -> int:
-    """Write where the values are below ``bound`` into ``out``; returns how many are.
+    """Write the indices of the values below ``bound`` to ``out``; returns their number.
 
-    There is no branch for a processor to guess wrong: this is for bounds that many values pass.
+    It has no branch that a CPU could mispredict: this is for bounds that many values pass.
     """
     n_below = 0
     for index in range(n_values):
@@ -140,21 +140,23 @@ def indices_below(values: Any, n_values: int, bound: int, out: Any) -> int:
 
 
 @inlined
-def quiet_turns(address: int, n_turns: int, size: int, mask: int, words: Any, bound: int) -> int:
-    """How many turns of rows from ``address`` on hold none below ``bound``, until one does."""
+def skip_far_rows(
+    address: int, n_iterations: int, size: int, mask: int, words: Any, bound: int
+) -> int:
+    """Number of iterations from ``address`` on before one with a distance below ``bound``."""
     query = uint64(words.ctypes.data)
     if size == 1:
-        return quiet_packed(address, n_turns, query, bound, 1)
+        return skip_far_packed(address, n_iterations, query, bound, 1)
     if size == 2:
-        return quiet_packed(address, n_turns, query, bound, 2)
+        return skip_far_packed(address, n_iterations, query, bound, 2)
     if size == 4:
-        return quiet_packed(address, n_turns, query, bound, 4)
+        return skip_far_packed(address, n_iterations, query, bound, 4)
     if size == 8:
-        return quiet_packed(address, n_turns, query, bound, 8)
+        return skip_far_packed(address, n_iterations, query, bound, 8)
     if size == 16:
-        return quiet_packed(address, n_turns, query, bound, 16)
+        return skip_far_packed(address, n_iterations, query, bound, 16)
     if size == 32:
-        return quiet_packed(address, n_turns, query, bound, 32)
+        return skip_far_packed(address, n_iterations, query, bound, 32)
     if size < 8:
-        return quiet_gathered(address, n_turns, size, mask, query, 1, bound)
-    return quiet_gathered(address, n_turns, size, mask, query, words.shape[0], bound)
+        return skip_far_gathered(address, n_iterations, size, mask, query, 1, bound)
+    return skip_far_gathered(address, n_iterations, size, mask, query, words.shape[0], bound)

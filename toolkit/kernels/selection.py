@@ -1,23 +1,22 @@
-"""The k nearest rows of a query, as rows go by in ascending order.
+"""Selects the k nearest rows of a query while rows are scanned in ascending order.
 
-A row at distance d is wanted as long as fewer than k rows were seen at d or nearer: rows that come
-later lose every tie. So the distance below which rows are still wanted, the *bound*, only falls,
-and one comparison disposes of nearly every row of a large database.
+A row at distance d is wanted only if fewer than k earlier rows are at distance d or nearer, because
+later rows lose every tie. So the *bound*, the distance below which rows are still wanted, only
+falls, and one comparison rejects nearly every row of a large database.
 
-The state of q queries, one row each, is a few arrays that a scan is handed again and again, as a
-`Selection`:
+The state of q queries is a `Selection`, a few arrays that are passed to each call of a scan:
 
 ========== ============== =========================================================================
 counts     int64 [q, b+1] rows taken at each distance below the bound
-bounds     int64 [q]      rows at this distance or farther are not wanted any more
+bounds     int64 [q]      rows at this distance or farther are no longer wanted
 n_below    int64 [q]      rows taken below the bound: fewer than k
-n_held     int64 [q]      candidates held
-distances  uint16 [q, c]  distances of the candidates held, in the order of their rows
+n_held     int64 [q]      number of candidates held
+distances  uint16 [q, c]  distances of the candidates held, in row order
 rows       int64 [q, c]   their rows
 ========== ============== =========================================================================
 
-A candidate is kept until there is no room for another, and then those that the bound has overtaken
-are dropped; with room for c = 2k or more this costs every candidate a bounded number of steps.
+When there is no space for another candidate, those that are no longer wanted are dropped. With
+c = 2k or more, the number of steps per candidate is bounded.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ import numpy as np
 
 from hashkit.kernels.compiling import inlined, kernel
 
-__all__ = ["Selection", "order", "settle", "take"]
+__all__ = ["Selection", "compact", "order", "take"]
 
 
 class Selection(NamedTuple):
-    """The state of some queries: see above."""
+    """The state of q queries; see the module's docstring."""
 
     counts: Any
     bounds: Any
@@ -44,10 +43,10 @@ class Selection(NamedTuple):
 
 @inlined
 def take(query: int, distance: int, row: int, top_k: int, state: Selection) -> None:
-    """Take a row whose distance is below the query's bound, and lower the bound if k are below."""
+    """Take a row whose distance is below the query's bound; lower the bound if k rows are below."""
     held = state.n_held[query]
     if held == state.distances.shape[1]:
-        held = settle(
+        held = compact(
             state.distances[query],
             state.rows[query],
             held,
@@ -68,9 +67,9 @@ def take(query: int, distance: int, row: int, top_k: int, state: Selection) -> N
 
 
 @kernel
-def settle(distances: Any, rows: Any, n_held: int, bound: int, n_at_bound: int) -> int:
-    """Keep the candidates below the bound and the first ``n_at_bound`` at it; returns how many."""
-    kept = 0
+def compact(distances: Any, rows: Any, n_held: int, bound: int, n_at_bound: int) -> int:
+    """Keep the candidates below the bound and the first ``n_at_bound`` at it; returns a count."""
+    n_kept = 0
     for index in range(n_held):
         distance = distances[index]
         if distance > bound:
@@ -79,10 +78,10 @@ def settle(distances: Any, rows: Any, n_held: int, bound: int, n_at_bound: int) 
             if n_at_bound <= 0:
                 continue
             n_at_bound -= 1
-        distances[kept] = distance
-        rows[kept] = rows[index]
-        kept += 1
-    return kept
+        distances[n_kept] = distance
+        rows[n_kept] = rows[index]
+        n_kept += 1
+    return n_kept
 
 
 @kernel
@@ -100,12 +99,12 @@ def order(
     Parameters
     ----------
     n_held, distances, rows
-        int64 [p, q], uint16 [p, q, c] and int64 [p, q, c]: the candidates of each query that p
-        scans hold, of which each saw rows that follow those of the one before.
+        int64 [p, q], uint16 [p, q, c] and int64 [p, q, c]: the candidates of each query from p
+        scans, over consecutive ranges of rows.
     out_distances, out_rows
-        uint16 [q, k] and int64 [q, k]: the k nearest.
+        uint16 [q, k] and int64 [q, k], modified: the k nearest rows.
     n_found
-        int64 [q]: how many of the k there are; the function returns their sum.
+        int64 [q], modified: the number of rows found, at most k; the function returns their sum.
     """
     n_all = 0
     places = np.empty(n_bits + 2, np.int64)

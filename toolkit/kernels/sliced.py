@@ -1,4 +1,4 @@
-"""Linear search for many queries: blocks of rows become bit planes that all queries pass over."""
+"""Linear search for many queries: blocks of rows are transposed once for all queries."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from numba import int64, uint64
 
 from hashkit.kernels.bits import trailing_zeros
 from hashkit.kernels.compiling import inlined, kernel
-from hashkit.kernels.planes import LANES, PLANE_BYTES, UNIT_ROWS, near_rows, turn_unit
+from hashkit.kernels.planes import LANES, PLANE_BYTES, UNIT_ROWS, near_rows, transpose_unit
 from hashkit.kernels.selection import Selection, take
 from hashkit.kernels.words import n_safe_rows
 
 __all__ = ["plane_bytes", "plane_scanner", "query_picks"]
 
 BLOCK_BYTES = 16_384
-"""Planes that every query passes over before the next rows are turned: half a level-1 cache."""
+"""Bytes of planes that all queries are compared with at a time: half a level-1 cache."""
 
 _FULL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 @kernel
 def query_picks(query_codes: Any) -> Any:
-    """For every bit of every query, where in a unit's planes the vector of differing rows lies.
+    """For every bit of every query, the offset in a unit's planes of the vector of differing rows.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def query_picks(query_codes: Any) -> Any:
     Returns
     -------
     NDArray
-        uint16 [q, 8 * size]; bit j here is bit j % 8, from the lowest, of byte j // 8.
+        uint16 [q, 8 * size], in bytes; bit j is bit j % 8, from the lowest, of byte j // 8.
     """
     n_queries, size = query_codes.shape
     picks = np.empty((n_queries, 8 * size), np.uint16)
@@ -46,15 +46,15 @@ def query_picks(query_codes: Any) -> Any:
 
 
 def plane_bytes(size: int) -> int:
-    """Room that ``scan_planes`` needs for the planes of codes of ``size`` bytes."""
+    """Bytes that ``scan_planes`` needs for the planes of codes of ``size`` bytes."""
     return max(BLOCK_BYTES, 8 * size * PLANE_BYTES) + 32
 
 
 def plane_scanner(n_bits: int) -> Callable[..., None]:
     """The kernel ``scan_planes`` for codes of ``n_bits`` bits.
 
-    There is one for every other number of bits that a bound may take, as that many vectors are
-    kept in registers; each is compiled when it is first called.
+    The number of bits of a distance is the number of vectors in registers, so there is one kernel
+    for every second such number. Each is compiled at its first call.
     """
     return next(scan for counters, scan in _SCANNERS.items() if n_bits + 1 < 1 << counters)
 
@@ -66,39 +66,40 @@ def _scanner(n_counters: int) -> Callable[..., None]:
     def scan_planes(
         codes: Any,
         first_row: int,
-        alive: Any,
+        kept: Any,
         picks: Any,
         memory: Any,
         top_k: int,
         state: Selection,
     ) -> None:
-        """Let rows go by for every query.
+        """Update every query's selection with some rows.
 
         Parameters
         ----------
         codes
             uint8 [n, size], C-contiguous: the rows ``first_row`` to ``first_row + n``.
-        alive
-            bool [n], the rows that may be taken; or bool [0] for all.
+        kept
+            bool [n], the rows to search; or bool [0] for all.
         picks
             uint16 [q, 8 * size], see `query_picks`.
         memory
-            uint8 [plane_bytes(size)], room for planes.
+            uint8 [plane_bytes(size)], buffer for the planes.
         top_k, state
             See `hashkit.kernels.selection`.
         """
         n_rows, size = codes.shape
         unit_bytes = 8 * size * PLANE_BYTES
         n_units = max(1, BLOCK_BYTES // unit_bytes)
-        # An array that only its address is used of would be freed at once; an argument is not.
+        # A local array of which only the address is used would be freed at once; an argument is
+        # not.
         planes = (uint64(memory.ctypes.data) + uint64(31)) & ~uint64(31)
-        padded = np.zeros((UNIT_ROWS + 8, size), np.uint8)  # the last rows, and room behind them
+        padded = np.zeros((UNIT_ROWS + 8, size), np.uint8)  # the last rows and padding
         near = np.empty((1 + n_counters, LANES), np.uint64)
         for first in range(0, n_rows, n_units * UNIT_ROWS):
             block_units = min(n_units, (n_rows - first + UNIT_ROWS - 1) // UNIT_ROWS)
             for unit in range(block_units):
                 own_planes = planes + uint64(unit * unit_bytes)
-                turn_rows(codes, first + unit * UNIT_ROWS, padded, own_planes)
+                transpose_rows(codes, first + unit * UNIT_ROWS, padded, own_planes)
             for query in range(picks.shape[0]):
                 own_picks = uint64(picks.ctypes.data) + uint64(2 * 8 * size * query)
                 for unit in range(block_units):
@@ -108,7 +109,7 @@ def _scanner(n_counters: int) -> Callable[..., None]:
                         own_planes, own_picks, size, state.bounds[query], near_address, n_counters
                     ):
                         unit_row = first + unit * UNIT_ROWS
-                        take_near(query, near, unit_row, n_rows, first_row, alive, top_k, state)
+                        take_near(query, near, unit_row, n_rows, first_row, kept, top_k, state)
 
     return scan_planes
 
@@ -117,11 +118,11 @@ _SCANNERS = {n_counters: _scanner(n_counters) for n_counters in (5, 7, 9, 11)}
 
 
 @kernel
-def turn_rows(codes: Any, first: int, padded: Any, planes: int) -> None:
-    """Write the planes of the 256 rows from ``first`` on, of which the last may be missing.
+def transpose_rows(codes: Any, first: int, padded: Any, planes: int) -> None:
+    """Transpose the 256 rows from ``first`` on, or as many as there are, into bit planes.
 
-    ``padded``, uint8 [256 + 8, size], takes them where reading whole words would pass the end of
-    ``codes``; what is left in it from before are rows that no query finds.
+    Where reading whole words would pass the end of ``codes``, the rows are first copied to
+    ``padded``, uint8 [256 + 8, size]. Older rows left in it lie past the end and are ignored.
     """
     n_rows, size = codes.shape
     address = uint64(codes.ctypes.data) + uint64(first * size)
@@ -132,7 +133,7 @@ def turn_rows(codes: Any, first: int, padded: Any, planes: int) -> None:
                 padded[row, byte] = codes[first + row, byte]
     for byte in range(0, size, 8):
         n_planes = 8 * min(8, size - byte)
-        turn_unit(
+        transpose_unit(
             address + uint64(byte),
             size,
             _FULL >> uint64(64 - n_planes),
@@ -148,11 +149,11 @@ def take_near(
     unit: int,
     n_rows: int,
     first_row: int,
-    alive: Any,
+    kept: Any,
     top_k: int,
     state: Selection,
 ) -> None:
-    """Take the rows that ``near_rows`` found in the unit that begins at row ``unit``."""
+    """Take the rows that ``near_rows`` found in the unit whose first row is ``unit``."""
     for lane in range(LANES):
         left = near[0, lane]
         while left:
@@ -164,5 +165,5 @@ def take_near(
                 distance |= int64((near[1 + bit, lane] >> place) & uint64(1)) << bit
             if distance >= state.bounds[query] or row >= n_rows:
                 continue
-            if alive.shape[0] == 0 or alive[row]:
+            if kept.shape[0] == 0 or kept[row]:
                 take(query, distance, first_row + row, top_k, state)

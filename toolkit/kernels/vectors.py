@@ -1,8 +1,8 @@
-"""Comparison of many rows at once, in vector registers, written as LLVM instructions.
+"""Compares many rows at once in vector registers, written as LLVM instructions.
 
-Each function runs on until a row may be near and leaves finding it to the caller: on a large
-database nearly every turn of the loop is quiet. LLVM turns the vectors of 256 bits into whatever
-the processor has, and the population counts into its best sequence for them.
+Each function stops at the first iteration with a row that may be near, and the caller finds that
+row: on a large database nearly every iteration has none. LLVM maps the vectors of 256 bits and
+their population counts to the CPU's instructions.
 """
 
 from __future__ import annotations
@@ -16,40 +16,40 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["GATHERED_ROWS", "quiet_gathered", "quiet_packed"]
+__all__ = ["GATHERED_ROWS", "skip_far_gathered", "skip_far_packed"]
 
 GATHERED_ROWS: Final = 8
-"""Rows that `quiet_gathered` compares a turn."""
+"""Rows that `skip_far_gathered` compares per iteration."""
 
 PACKED_BYTES: Final = 64
-"""Bytes that `quiet_packed` compares a turn."""
+"""Bytes that `skip_far_packed` compares per iteration."""
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 _BITS: Final = 256
 
 
 @intrinsic(prefer_literal=True)
-def quiet_packed(
-    typing_context: Any, address: Any, n_turns: Any, words: Any, bound: Any, width: Any
+def skip_far_packed(
+    typing_context: Any, address: Any, n_iterations: Any, words: Any, bound: Any, width: Any
 ) -> Any:
-    """Turns of `PACKED_BYTES` bytes that hold no code nearer than ``bound``, until one does.
+    """Skip `PACKED_BYTES` bytes per iteration until some code is nearer than ``bound``.
 
-    The codes are of ``width`` bytes, a literal 1, 2, 4, 8, 16 or 32, one after the other from
-    ``address`` on; ``words`` is the address of the query's words. Returns the number of quiet
-    turns, at most ``n_turns``.
+    The codes take ``width`` bytes each, a literal 1, 2, 4, 8, 16 or 32, from ``address`` on;
+    ``words`` is the address of the query's words. Returns the number of iterations without a near
+    code, at most ``n_iterations``.
     """
     width_ = width.literal_value
     bits = 8 * min(width_, 8)  # of a lane
     n_vectors = max(8 * PACKED_BYTES, 4 * 8 * width_) // _BITS
-    turn_bytes = n_vectors * _BITS // 8
+    iteration_bytes = n_vectors * _BITS // 8
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        start, n_turns_, words_, bound_, _ = arguments
+        start, n_iterations_, words_, bound_, _ = arguments
         vector = ir.VectorType(ir.IntType(bits), _BITS // bits)
         query = _repeated(builder, words_, width_, vector)
         limit = _splat(builder, _narrow(builder, bound_, bits), vector.count)
-        with _turns(builder, n_turns_) as (turn, result):
-            place = builder.add(start, builder.mul(turn, _I64(turn_bytes)))
+        with _iterations(builder, n_iterations_) as (iteration, result):
+            place = builder.add(start, builder.mul(iteration, _I64(iteration_bytes)))
             counts = []
             for part in range(n_vectors):
                 pointer = builder.inttoptr(
@@ -57,7 +57,7 @@ def quiet_packed(
                 )
                 loaded = builder.load(pointer, align=1)
                 counts.append(_popcounts(builder, builder.xor(loaded, query)))
-            for step in (16, 32):  # a row of several words: sums of neighbouring lanes
+            for step in (16, 32):  # rows of several words: add neighbouring lanes
                 if width_ >= step:
                     counts = [
                         _added(builder, left, right, step)
@@ -71,29 +71,29 @@ def quiet_packed(
 
 
 @intrinsic(prefer_literal=True)
-def quiet_gathered(
+def skip_far_gathered(
     typing_context: Any,
     address: Any,
-    n_turns: Any,
+    n_iterations: Any,
     size: Any,
     mask: Any,
     words: Any,
     n_words: Any,
     bound: Any,
 ) -> Any:
-    """Turns of `GATHERED_ROWS` rows none of which is nearer than ``bound``, until one is.
+    """Skip `GATHERED_ROWS` rows per iteration until one of them is nearer than ``bound``.
 
-    The rows take ``size`` bytes each, from ``address`` on; ``words`` is the address of the
-    query's ``n_words`` words, of which the last is compared under ``mask``. ``n_words`` may be a
-    literal, which saves the loop over words. Returns the number of quiet turns, at most
-    ``n_turns``.
+    The rows take ``size`` bytes each, from ``address`` on; ``words`` is the address of the query's
+    ``n_words`` words, of which the last is masked with ``mask``. ``n_words`` may be a literal,
+    which unrolls the loop over words. Returns the number of iterations without a near row, at most
+    ``n_iterations``.
     """
     literal = getattr(n_words, "literal_value", None)
     vector = ir.VectorType(_I64, _BITS // 64)
     n_vectors = GATHERED_ROWS // vector.count
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        start, n_turns_, size_, mask_, words_, n_words_, bound_ = arguments
+        start, n_iterations_, size_, mask_, words_, n_words_, bound_ = arguments
         limit = _splat(builder, bound_, vector.count)
         span = builder.mul(size_, _I64(GATHERED_ROWS))
 
@@ -116,8 +116,8 @@ def quiet_gathered(
             return counts
 
         last = builder.sub(n_words_, _I64(1))
-        with _turns(builder, n_turns_) as (turn, result):
-            row = builder.add(start, builder.mul(turn, span))
+        with _iterations(builder, n_iterations_) as (iteration, result):
+            row = builder.add(start, builder.mul(iteration, span))
             totals = counts_of(row, last, True)
             if literal is None:
                 slots = [cgutils.alloca_once_value(builder, total) for total in totals]
@@ -139,7 +139,7 @@ def quiet_gathered(
 
 
 class _Stop:
-    """Ends a loop of `_turns` when its argument is true; ``value`` is the turn it ended at."""
+    """Ends a loop of `_iterations` when its argument is true; ``value`` is the iteration count."""
 
     def __init__(self) -> None:
         self.condition: Any = None
@@ -150,24 +150,24 @@ class _Stop:
 
 
 @contextmanager
-def _turns(builder: Any, n_turns: Any) -> Iterator[tuple[Any, _Stop]]:
-    """A loop over turns 0 to ``n_turns`` that the body may end with the `_Stop` it is given."""
+def _iterations(builder: Any, n_iterations: Any) -> Iterator[tuple[Any, _Stop]]:
+    """A loop over iterations 0 to ``n_iterations`` that the body can end with its `_Stop`."""
     stop = _Stop()
     before = builder.block
-    head = builder.append_basic_block("turn")
+    head = builder.append_basic_block("iteration")
     body = builder.append_basic_block("compare")
     end = builder.append_basic_block("near")
     builder.branch(head)
     builder.position_at_end(head)
-    turn = builder.phi(_I64)
-    turn.add_incoming(_I64(0), before)
-    builder.cbranch(builder.icmp_signed("<", turn, n_turns), body, end)
+    iteration = builder.phi(_I64)
+    iteration.add_incoming(_I64(0), before)
+    builder.cbranch(builder.icmp_signed("<", iteration, n_iterations), body, end)
     builder.position_at_end(body)
-    yield turn, stop
-    turn.add_incoming(builder.add(turn, _I64(1)), builder.block)
+    yield iteration, stop
+    iteration.add_incoming(builder.add(iteration, _I64(1)), builder.block)
     builder.cbranch(stop.condition, end, head)
     builder.position_at_end(end)
-    stop.value = turn
+    stop.value = iteration
 
 
 def _splat(builder: Any, value: Any, count: int) -> Any:
@@ -179,7 +179,7 @@ def _splat(builder: Any, value: Any, count: int) -> Any:
 
 
 def _repeated(builder: Any, words: Any, width: int, vector: Any) -> Any:
-    """A vector that holds the first ``width`` bytes at ``words`` again and again."""
+    """A vector that repeats the first ``width`` bytes at ``words``."""
     kind = ir.IntType(8 * min(width, 8))
     repeated = ir.Constant(vector, ir.Undefined)
     for lane in range(vector.count):
@@ -190,7 +190,7 @@ def _repeated(builder: Any, words: Any, width: int, vector: Any) -> Any:
 
 
 def _added(builder: Any, left: Any, right: Any, step: int) -> Any:
-    """Sums of lanes of two vectors of 4, that belong to one row of ``step`` bytes."""
+    """Add the lanes of two vectors of 4 that belong to one row of ``step`` bytes."""
     first, second = {16: ([0, 4, 2, 6], [1, 5, 3, 7]), 32: ([0, 1, 4, 5], [2, 3, 6, 7])}[step]
     kind = ir.VectorType(_I32, 4)
     return builder.add(

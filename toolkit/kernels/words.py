@@ -1,8 +1,8 @@
-"""Rows of packed codes read as words of 8 bytes, wherever a row begins and however long it is.
+"""Reads rows of packed codes as words of 8 bytes, at any alignment and code length.
 
-Word w of a row is its bytes 8w to 8w + 7, little-endian; bytes past the row's end are masked away.
-Reading them reaches up to 7 bytes past a row, so the last rows of an array, whose memory may end
-right there, are read by `code_word` instead, which takes its time and stays within a row.
+Word w of a row is its bytes 8w to 8w + 7, little-endian; bytes past the end of the row are masked.
+Reading a word may touch up to 7 bytes past the row. So the last rows of an array, where the memory
+may end, are read with `code_word`, which is slower but stays within the row.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _FULL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 @kernel
 def n_safe_rows(n_rows: int, size: int) -> int:
-    """How many rows of ``size`` bytes, from the first on, whole words can be read of."""
+    """Number of leading rows of ``size`` bytes that can be read as whole words."""
     overhang = -size % 8
     if overhang == 0:
         return n_rows
@@ -42,13 +42,13 @@ def last_mask(size: int) -> int:
     return _FULL >> uint64((-size % 8) * 8)
 
 
-# Scalars instead of the array: an array that is handed on has its references counted each time.
+# Takes an address, not the array: passing an array on costs a reference count each time.
 @kernel
 def code_word(code: Any, size: int, word: int) -> Any:
-    """Bytes ``8 * word`` to ``8 * word + 7`` of the code at an address; 0 beyond its end.
+    """Bytes ``8 * word`` to ``8 * word + 7`` of the code at an address; 0 past its end.
 
-    The first byte is the lowest. Nothing outside of the ``size`` bytes of the code is read: it
-    may be the last one of a mapped file.
+    The first byte is the lowest. Nothing outside the ``size`` bytes of the code is read, as it may
+    be the last one of a mapped file.
     """
     start = word * 8
     missing = start + 8 - size
@@ -76,9 +76,9 @@ def row_words(codes: Any) -> Any:
 
 @kernel
 def distance_to(code: int, size: int, query: Any) -> int:
-    """Distance, in bits, of the code at an address from a query's words, uint64 [n_words].
+    """Distance, in bits, between the code at an address and a query's words, uint64 [n_words].
 
-    For codes that more than their own bytes must not be read of; see `code_word`.
+    Reads only the code's own bytes; see `code_word`.
     """
     total = uint64(0)
     for word in range(query.shape[0]):
@@ -88,7 +88,7 @@ def distance_to(code: int, size: int, query: Any) -> int:
 
 @inlined
 def chunk_distances(address: int, n_rows: int, size: int, mask: int, words: Any, out: Any) -> None:
-    """Distances, in bits, of the rows from ``address`` on from a query's words."""
+    """Distances, in bits, between the rows from ``address`` on and a query's words."""
     n_full = words.shape[0] - 1
     last = words[n_full]
     for row in range(n_rows):

@@ -1,1 +1,1 @@
-"""Multi-index hashing: exact search through tables of substrings of the codes."""
+"""Multi-index hashing: exact search with tables of substrings of the codes."""

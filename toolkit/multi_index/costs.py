@@ -1,7 +1,7 @@
-"""What searches cost: by the tables of an index, and by a scan of the database.
+"""The cost of a search with the tables of an index, and of a scan of the database.
 
-All costs are in picoseconds of the machine that docs/multi-index.md names, which
-``tests/benchmarks/bench_multi_index.py`` measures anew. Only their ratios matter.
+All costs are in picoseconds, measured on the machine described in docs/multi-index.md with
+``tests/benchmarks/bench_multi_index.py``. Only their ratios matter.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ __all__ = ["COSTS", "DEFAULT_BUDGET", "SAMPLED_TOP_K", "Costs", "Workload"]
 
 @dataclasses.dataclass(frozen=True)
 class Costs:
-    """What the parts of a search cost, in picoseconds.
+    """Costs of the parts of a search, in picoseconds.
 
     Attributes
     ----------
     query
-        Beginning and ending the search of one query.
+        Fixed cost of one query.
     probe
-        Looking into a bucket, mostly waiting for its memory.
+        Probing a bucket, mostly waiting for its memory.
     entry
-        Comparing the sketch of one entry of it.
+        Comparing the sketch of one of its entries.
     code
-        Reading the code of an entry whose sketch is near, and keeping its row.
+        Reading the code of an entry whose sketch is near, and adding its row to the result.
     scan_word
         Comparing 8 bytes of a code with a query in a scan.
     stream_word
-        Bringing 8 bytes of a code to the processor in a scan, once for all its queries.
+        Reading 8 bytes of a code from memory in a scan, once for all its queries.
     """
 
     query: int = 350_000
@@ -45,43 +45,43 @@ class Costs:
 COSTS: Final = Costs()
 
 DEFAULT_BUDGET: Final = 0.5
-"""What a query may cost before it is given up, as a multiple of its scan. Few queries cost an
-index between a half and the whole of a scan, and all that cost more lose the less."""
+"""Maximum cost of a query before it is given up, as a multiple of the cost of its scan. Few queries
+cost between half a scan and a whole one, and a lower limit makes a given-up query cheaper."""
 
 SAMPLED_TOP_K: Final = (1, 10, 100, 1000)
-"""Numbers of neighbours for which an index measures what they cost."""
+"""Numbers of neighbours for which an index measures the cost when it is built."""
 
 _UNLIMITED: Final = 1 << 62
 
 
 @dataclasses.dataclass(frozen=True)
 class Workload:
-    """Searches of one database.
+    """The size of a database, from which the cost of a search follows.
 
     Attributes
     ----------
     n_rows, size
-        Rows of the database, and bytes of a code.
+        Number of rows of the database, and bytes per code.
     """
 
     n_rows: int
     size: int
 
     def scan(self, n_queries: int) -> float:
-        """What a scan costs one of ``n_queries`` queries, 1 or more, that are scanned together."""
+        """Cost of a scan per query, for ``n_queries`` queries, 1 or more, scanned together."""
         n_words = self.n_rows * -(-self.size // 8)
         return n_words * (COSTS.scan_word + COSTS.stream_word / n_queries)
 
     def budget(self, share: float, n_queries: int) -> int:
-        """What a query may cost; ``share`` is a multiple of its scan, ``math.inf`` any."""
+        """Maximum cost of a query: ``share`` times its scan; ``math.inf`` for no limit."""
         return int(min(share * self.scan(n_queries), _UNLIMITED)) if share else 0
 
     def radius(self, radius: int, lengths: Sequence[int], crowding: Sequence[float]) -> float:
-        """What the search of one query within ``radius`` is expected to cost.
+        """Expected cost of the search for one query within ``radius``.
 
-        The number of buckets is known. They are taken to hold as many rows as all buckets in the
-        mean, and more by what shares a bucket with a row of the database beyond that mean: rows
-        that crowd there are likely near, so that their codes are read.
+        The number of buckets is known. Each is assumed to hold the mean number of rows. At each
+        step, the rows by which ``crowding`` exceeds that mean are added: rows that crowd in one
+        bucket are likely near, so their codes are read.
         """
         cost = float(COSTS.query)
         for step in range(radius + 1):
@@ -96,10 +96,10 @@ class Workload:
     def nearest(
         self, top_k: int, sample_costs: Mapping[int, Sequence[int]], n_queries: int
     ) -> float:
-        """What the search of one query's ``top_k`` nearest rows is expected to cost.
+        """Expected cost of the search for one query's ``top_k`` nearest rows.
 
-        It is what the sampled rows cost for the next larger number of neighbours, with the scan
-        of those that go beyond the budget. For more neighbours than were sampled, all do.
+        It is the mean cost of the sampled rows for the next larger number of neighbours, plus the
+        scan of those that exceed the budget. Beyond the largest sampled number, all do.
         """
         scan = self.scan(n_queries)
         budget = DEFAULT_BUDGET * scan

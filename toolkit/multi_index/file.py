@@ -1,4 +1,4 @@
-"""The file of a multi-index, described in docs/multi-index.md: written whole, read by mapping."""
+"""Reads and writes the file of a multi-index, described in docs/multi-index.md."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ARRAYS: Final = ("offsets", "rows", "sketches")
 
 @dataclasses.dataclass(frozen=True)
 class Contents:
-    """What the file holds; the arrays are those of `hashkit.kernels.buckets.Tables`."""
+    """The file's contents; the arrays are those of `hashkit.kernels.buckets.Tables`."""
 
     n_bits: int
     substring_lengths: tuple[int, ...]
@@ -44,7 +44,7 @@ class Contents:
 
 
 def fingerprint(codes: NDArray[np.uint8], n_bits: int) -> str:
-    """SHA-256, hexadecimal, of the numbers of bits and rows and of rows spread over all."""
+    """Hexadecimal SHA-256 of the numbers of bits and rows, and of rows spread over the database."""
     n_rows = len(codes)
     hasher = hashlib.sha256(struct.pack("<QQ", n_bits, n_rows))
     for sample in range(min(_FINGERPRINT_ROWS, n_rows)):
@@ -55,12 +55,12 @@ def fingerprint(codes: NDArray[np.uint8], n_bits: int) -> str:
 
 
 def write_index(path: Path, contents: Contents) -> None:
-    """Put a file at ``path``, atomically: under another name first, flushed, then renamed.
+    """Write an index to ``path`` atomically: to another file, flushed, then renamed.
 
     Raises
     ------
     OSError
-        If it cannot be written.
+        If the file cannot be written.
     """
     with written_whole(path) as part, part.open("wb") as file:
         _write(file, contents)
@@ -85,12 +85,12 @@ def _write(file: BinaryIO, contents: Contents) -> None:
 
 
 def read_index(path: Path, codes: NDArray[np.uint8]) -> Contents:
-    """Map a file, and check that it is whole and was built of ``codes``, uint8 [n, size].
+    """Map a file, and check that it is complete and was built from ``codes``, uint8 [n, size].
 
     Raises
     ------
     IndexMismatchError
-        If not.
+        If the file is missing, damaged, of another version or built from other codes.
     """
     try:
         with path.open("rb") as file:
@@ -98,7 +98,7 @@ def read_index(path: Path, codes: NDArray[np.uint8]) -> Contents:
             _check_codes(fields, codes, path)
             return _map(file, fields, path)
     except FileNotFoundError:
-        raise IndexMismatchError(f"{path}: there is no such index: build it") from None
+        raise IndexMismatchError(f"{path}: there is no such index; build it") from None
     except OSError as error:
         reason = error.strerror or str(error)
         raise IndexMismatchError(f"{path}: cannot be read ({reason})") from None
@@ -120,11 +120,11 @@ def _read_header(file: BinaryIO, path: Path) -> dict[str, Any]:
 def _check_codes(fields: Mapping[str, Any], codes: NDArray[np.uint8], path: Path) -> None:
     n_bits, n_rows = fields["n_bits"], fields["n_rows"]
     if codes.ndim != 2 or code_size(n_bits) != codes.shape[1]:
-        raise _unfit(path, f"it was built of codes of {n_bits} bits, and these are of others")
+        raise _unfit(path, f"it was built for codes of {n_bits} bits, not for these")
     if n_rows != len(codes):
-        raise _unfit(path, f"it was built of {n_rows} codes, and these are {len(codes)}")
+        raise _unfit(path, f"it was built for {n_rows} codes, but there are {len(codes)}")
     if fields["fingerprint"] != fingerprint(codes, n_bits):
-        raise _unfit(path, "it was built of other codes")
+        raise _unfit(path, "it was built for other codes")
 
 
 def _map(file: BinaryIO, fields: Mapping[str, Any], path: Path) -> Contents:
@@ -132,7 +132,7 @@ def _map(file: BinaryIO, fields: Mapping[str, Any], path: Path) -> Contents:
     n_entries = len(lengths) * fields["n_rows"]
     counts = (sum((1 << length) + 1 for length in lengths), n_entries, n_entries)
     if sum(lengths) != fields["n_bits"] or min(lengths) < 1:
-        raise ValueError("substrings that do not make up the code")
+        raise ValueError("the substrings do not add up to the code")
     position, arrays = file.tell(), []
     for name, count in zip(_ARRAYS, counts, strict=True):
         dtype = np.dtype(fields["types"][name])

@@ -1,10 +1,10 @@
-"""Multi-index hashing: the rows near a query, found exactly without looking at all of them.
+"""Multi-index hashing: finds the rows near a query exactly, without comparing all rows.
 
 Norouzi, Punjani and Fleet, "Fast Exact Search in Hamming Space with Multi-Index Hashing",
-arXiv 1307.2982. The codes are cut into substrings, and for each substring a table lists the rows
-by its value. Rows within a distance r of a query agree with it, up to a few bits, in at least
-one substring, so only few buckets of the tables need to be looked into (`kernels/bucket_search.py`
-has the proof). docs/multi-index.md says when this pays, and describes the file.
+arXiv 1307.2982. The codes are split into substrings, and for each substring a table lists the rows
+by its value. A row within distance r of a query differs from it in few bits in at least one
+substring, so only few buckets of the tables need to be probed (`kernels/bucket_search.py` has the
+proof). docs/multi-index.md describes when this pays, and the file format.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ __all__ = ["MultiIndex", "MultiIndexResult", "Progress", "index_path"]
 
 _N_SAMPLES: Final = 32
 _PARALLEL_COST: Final = 200_000_000  # picoseconds below which starting threads gains nothing
-_ALL_ALIVE: Final = read_only(np.empty(0, np.uint8))
+_ALL_KEPT: Final = read_only(np.empty(0, np.uint8))
 
 
 def index_path(bank_path: str | os.PathLike[str]) -> Path:
-    """Where the index of a bank lies: beside it, with ``.mih`` behind its name."""
+    """Path of a bank's index: beside the bank, with ``.mih`` appended to its name."""
     path = Path(bank_path)
     return path.with_name(path.name + ".mih")
 
@@ -49,19 +49,19 @@ def index_path(bank_path: str | os.PathLike[str]) -> Path:
 class MultiIndex:
     """Tables of the substrings of codes; made by `build` or `open`.
 
-    The codes themselves are not copied: they stay what they were given as, a mapped bank say.
+    The codes are not copied, so they can be those of a mapped bank.
 
     Attributes
     ----------
     n_bits
-        Bits of a code.
+        Number of bits of a code.
     substring_lengths
-        Bits of the substring of each table, longer ones first; they differ by at most 1.
+        Number of bits of each table's substring, longer ones first; they differ by at most 1.
     crowding
-        Rows that share a row's bucket, itself included, in the mean over all rows; of each table.
+        For each table, the mean number of rows in a row's bucket, including the row itself.
     sample_costs
-        By number of neighbours, what it cost to find those of each of some sampled rows, in the
-        unit of `COSTS`; a row whose search was given up has a cost beyond that of a scan.
+        By number of neighbours, the cost of finding them for each of some sampled rows, in the
+        unit of `COSTS`. A row whose search was given up costs more than a scan.
     """
 
     n_bits: int
@@ -80,16 +80,16 @@ class MultiIndex:
         n_threads: int | None = None,
         progress: Progress | None = None,
     ) -> MultiIndex:
-        """Fill the tables of codes.
+        """Build the tables of codes.
 
         Parameters
         ----------
         codes
-            Packed codes, uint8 [n, ceil(n_bits / 8)]; kept, not copied, where contiguous.
+            Packed codes, uint8 [n, ceil(n_bits / 8)]; copied only if they are not contiguous.
         n_tables
-            Number of substrings. By default, such that buckets hold a few rows each.
+            Number of substrings; by default chosen so that each bucket holds a few rows.
         n_threads
-            Tables filled side by side; all CPUs by default.
+            Number of threads, each filling one table at a time; one per CPU by default.
         progress
             Called from any of the threads, one call at a time.
 
@@ -98,7 +98,7 @@ class MultiIndex:
         CodesError
             If the codes are not codes of ``n_bits`` bits.
         ConfigError
-            If a number of tables gives substrings of no or more than 24 bits.
+            If ``n_tables`` gives substrings without bits or of more than 24 bits.
         """
         codes = check_codes(codes, n_bits, "database codes")
         lengths = cut_bits(n_bits, len(codes), n_tables)
@@ -108,13 +108,13 @@ class MultiIndex:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], codes: NDArray[np.uint8]) -> MultiIndex:
-        """Open a saved index, mapped from its file, for the codes it was built of.
+        """Open a saved index, mapped from its file, for the codes it was built from.
 
         Raises
         ------
         IndexMismatchError
-            If there is no such file, it is not an index or damaged, or it was built of other
-            codes, or of fewer or more of them. Building it again mends all of these.
+            If there is no such file, it is not an index, it is damaged, or it was built from other
+            codes. To fix any of these, build the index again.
         """
         contents = read_index(Path(path), codes)
         tables = assemble_tables(
@@ -129,12 +129,12 @@ class MultiIndex:
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the index to a file, whole or not at all.
+        """Write the index to a file atomically.
 
         Raises
         ------
         OSError
-            If it cannot be written.
+            If the file cannot be written.
         """
         contents = Contents(
             self.n_bits,
@@ -154,17 +154,17 @@ class MultiIndex:
 
     @property
     def n_rows(self) -> int:
-        """Rows of the database."""
+        """Number of rows of the database."""
         return len(self._tables.codes)
 
     @property
     def n_tables(self) -> int:
-        """Number of tables, one a substring."""
+        """Number of tables, one per substring."""
         return len(self.substring_lengths)
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the tables take, the codes not counted."""
+        """Size of the tables in bytes, without the codes."""
         return self._tables.offsets.nbytes + self._tables.rows.nbytes + self._tables.sketches.nbytes
 
     def search(
@@ -173,53 +173,55 @@ class MultiIndex:
         *,
         radius: int | None = None,
         top_k: int | None = None,
-        alive: NDArray[Any] | None = None,
+        kept: NDArray[Any] | None = None,
         budget: float = DEFAULT_BUDGET,
         n_threads: int | None = None,
     ) -> MultiIndexResult:
-        """Find the rows near each query: exactly those that a scan would, in the same order.
+        """Find the rows near each query: the same as by a scan, in the same order.
 
         Parameters
         ----------
         query_codes
             Packed codes, uint8 [q, ceil(n_bits / 8)].
         radius
-            Largest distance wanted, in bits, 0 or more.
+            Largest distance, in bits, 0 or more.
         top_k
-            Rows wanted for each query, 0 or more; with ``radius``, at most so many within it.
-        alive
-            bool or uint8 [n], false or 0 for rows to leave out; by default none is.
+            Number of rows per query, 0 or more; with ``radius``, at most this many within it.
+        kept
+            bool or uint8 [n], the rows to search: false or 0 leaves a row out; all by default.
         budget
-            What a query may cost before it is given up, as a multiple of what a scan costs; so a
-            search and the scans of what it gave up take at most ``1 + budget`` times as long as
-            scanning alone. ``math.inf`` answers all.
+            Maximum cost of a query before it is given up, as a multiple of the cost of a scan. So
+            a search and the scans of given-up queries take at most ``1 + budget`` times as long as
+            scanning alone. With ``math.inf`` no query is given up.
         n_threads
-            Parts of the queries that are searched side by side; all CPUs by default.
+            Number of threads, each searching for part of the queries; one per CPU by default.
 
         Returns
         -------
         MultiIndexResult
-            Queries that were given up are marked and have no entries: scan for them.
+            Queries that were given up are marked and have no entries; use a scan for them.
 
         Raises
         ------
         CodesError
-            If the query codes are not codes of as many bits.
+            If the query codes do not have ``n_bits`` bits.
         ConfigError
-            If neither ``radius`` nor ``top_k`` is given, or a setting makes no sense.
+            If neither ``radius`` nor ``top_k`` is given, or an argument is invalid.
         IndexMismatchError
-            If the tables turn out to be damaged.
+            If the tables are damaged.
         """
         query_codes = check_codes(query_codes, self.n_bits, "query codes")
-        reach, limit = self._limits(radius, top_k)
-        mask = _checked_mask(alive, self.n_rows)
+        search_radius, limit = self._limits(radius, top_k)
+        kept = _checked_kept(kept, self.n_rows)
         if math.isnan(budget) or budget < 0:
             raise ConfigError(f"budget must be 0 or more, not {budget}")
         n_threads = check_threads(n_threads, "n_threads")
         if not limit or not len(query_codes):
             return joined([nothing(len(query_codes))])
         allowed = self._workload().budget(budget, len(query_codes))
-        run = functools.partial(self._run, mask=mask, reach=reach, limit=limit, budget=allowed)
+        run = functools.partial(
+            self._run, kept=kept, radius=search_radius, limit=limit, budget=allowed
+        )
         n_parts = self._n_parts(len(query_codes), radius, top_k, n_threads)
         if n_parts == 1:
             return joined([run(query_codes)])
@@ -229,15 +231,15 @@ class MultiIndex:
     def relative_cost(
         self, n_queries: int, *, radius: int | None = None, top_k: int | None = None
     ) -> float:
-        """What a query is expected to cost, as a multiple of what a scan costs it.
+        """Expected cost of a query, as a multiple of the cost of its scan.
 
-        A radius says how many buckets are looked into; what ``top_k`` takes is known from rows
-        that were searched for when the index was built, so it holds for queries like them.
+        With ``radius``, the number of buckets to probe is known. For ``top_k``, the cost was
+        measured for sampled rows when the index was built, so it holds for queries like them.
 
         Parameters
         ----------
         n_queries
-            Queries of the batch: a scan reads the database once for all.
+            Number of queries in the batch; a scan reads the database once for all of them.
 
         Raises
         ------
@@ -253,7 +255,7 @@ class MultiIndex:
     def predicts_gain(
         self, n_queries: int, *, radius: int | None = None, top_k: int | None = None
     ) -> bool:
-        """Whether a search is expected to be quicker than a scan; see `relative_cost`."""
+        """Whether a search is expected to be faster than a scan; see `relative_cost`."""
         return self.relative_cost(n_queries, radius=radius, top_k=top_k) < 1
 
     def _workload(self) -> Workload:
@@ -264,8 +266,8 @@ class MultiIndex:
     ) -> float:
         costs = []
         if radius is not None:
-            reach = min(radius, self.n_bits)
-            costs.append(workload.radius(reach, self.substring_lengths, self.crowding))
+            radius = min(radius, self.n_bits)
+            costs.append(workload.radius(radius, self.substring_lengths, self.crowding))
         if top_k is not None:
             costs.append(workload.nearest(top_k, self.sample_costs, n_queries))
         return min(costs)
@@ -273,28 +275,28 @@ class MultiIndex:
     def _n_parts(
         self, n_queries: int, radius: int | None, top_k: int | None, n_threads: int
     ) -> int:
-        """Parts of the queries that are worth a thread each."""
+        """Number of parts of the queries that are worth a thread each."""
         if n_queries == 1 or n_threads == 1:
             return 1
         cost = self._cost(self._workload(), n_queries, radius, top_k) * n_queries
         return min(n_threads, n_queries) if cost >= _PARALLEL_COST else 1
 
     def _limits(self, radius: int | None, top_k: int | None) -> tuple[int, int]:
-        """Largest distance and number of rows wanted, within what there is."""
+        """Radius and number of rows, limited by the number of bits and of rows."""
         if radius is None and top_k is None:
             raise ConfigError("a search needs top_k or radius: neither was given")
         for name, value in (("radius", radius), ("top_k", top_k)):
             if value is not None and value < 0:
                 raise ConfigError(f"{name} must be 0 or more, not {value}")
-        reach = self.n_bits if radius is None else min(radius, self.n_bits)
-        return reach, self.n_rows if top_k is None else min(top_k, self.n_rows)
+        limit = self.n_rows if top_k is None else min(top_k, self.n_rows)
+        return self.n_bits if radius is None else min(radius, self.n_bits), limit
 
     def _run(
         self,
         query_codes: NDArray[np.uint8],
         *,
-        mask: NDArray[np.uint8],
-        reach: int,
+        kept: NDArray[np.uint8],
+        radius: int,
         limit: int,
         budget: int,
     ) -> SearchedPart:
@@ -302,33 +304,33 @@ class MultiIndex:
 
         costs = (COSTS.probe, COSTS.entry, COSTS.code)
         found = SearchedPart(
-            *search_tables(self._tables, read_only(query_codes), mask, reach, limit, budget, costs)
+            *search_tables(self._tables, read_only(query_codes), kept, radius, limit, budget, costs)
         )
         if found.is_damaged:
-            raise IndexMismatchError("the tables of the index are damaged: build it again")
+            raise IndexMismatchError("the tables of the index are damaged: build the index again")
         return found
 
     def _measure_samples(self) -> dict[int, tuple[int, ...]]:
-        """`sample_costs`, of rows spread over the database."""
+        """Measure `sample_costs` for rows spread over the database."""
         n_samples = min(_N_SAMPLES, self.n_rows)
         rows = np.linspace(0, self.n_rows - 1, n_samples).astype(np.int64)
         budget = self._workload().budget(1, 1)
         measured = {}
         for top_k in SAMPLED_TOP_K:
-            limit = min(top_k + 1, self.n_rows)  # each row finds itself too
+            limit = min(top_k + 1, self.n_rows)  # each row also finds itself
             run = functools.partial(
-                self._run, mask=_ALL_ALIVE, reach=self.n_bits, limit=limit, budget=budget
+                self._run, kept=_ALL_KEPT, radius=self.n_bits, limit=limit, budget=budget
             )
             found = [run(self._tables.codes[row : row + 1]) for row in rows]
             measured[top_k] = tuple(int(one.spent[0]) for one in found)
         return measured
 
 
-def _checked_mask(alive: NDArray[Any] | None, n_rows: int) -> NDArray[np.uint8]:
-    if alive is None:
-        return _ALL_ALIVE
-    if alive.dtype not in (np.bool_, np.uint8) or alive.shape != (n_rows,):
+def _checked_kept(kept: NDArray[Any] | None, n_rows: int) -> NDArray[np.uint8]:
+    if kept is None:
+        return _ALL_KEPT
+    if kept.dtype not in (np.bool_, np.uint8) or kept.shape != (n_rows,):
         raise ConfigError(
-            f"alive must be bool or uint8 [{n_rows}], not {alive.dtype} {list(alive.shape)}"
+            f"kept must be bool or uint8 [{n_rows}], not {kept.dtype} {list(kept.shape)}"
         )
-    return read_only(np.ascontiguousarray(alive).view(np.uint8))
+    return read_only(np.ascontiguousarray(kept).view(np.uint8))

@@ -1,4 +1,4 @@
-"""What a search through a multi-index gives."""
+"""Results of a search with a multi-index."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class MultiIndexResult:
     Attributes
     ----------
     offsets
-        int64 [q + 1]: query i has entries ``offsets[i]`` to ``offsets[i + 1]``.
+        int64 [q + 1]: query i has the entries ``offsets[i]`` to ``offsets[i + 1]``.
     distances
         uint16 [m], Hamming distances in bits.
     rows
         int64 [m].
     given_up
-        bool [q], the queries without an answer, and without entries: a scan is cheaper.
+        bool [q], the queries without an answer, because a scan is cheaper; they have no entries.
     """
 
     offsets: NDArray[np.int64]
@@ -38,7 +38,7 @@ class MultiIndexResult:
 
 
 class SearchedPart(NamedTuple):
-    """What `hashkit.kernels.bucket_search.search_tables` returns for part of the queries."""
+    """Result of `hashkit.kernels.bucket_search.search_tables` for part of the queries."""
 
     keys: NDArray[np.uint64]
     ends: NDArray[np.int64]
@@ -48,13 +48,13 @@ class SearchedPart(NamedTuple):
 
 
 def nothing(n_queries: int) -> SearchedPart:
-    """What is found where nothing is wanted."""
+    """The empty result of a search for no rows."""
     zeros = np.zeros(n_queries + 1, np.int64)
     return SearchedPart(np.empty(0, np.uint64), zeros, zeros[1:], zeros[1:] > 0, False)
 
 
 def joined(parts: Sequence[SearchedPart]) -> MultiIndexResult:
-    """The result of queries that were searched in parts, in order."""
+    """Join the results of consecutive parts of the queries."""
     if len(parts) == 1:
         keys, ends, _, given_up, _ = parts[0]
     else:

@@ -1,4 +1,4 @@
-"""Cutting codes into substrings, and filling a table for each; see `hashkit.multi_index.index`."""
+"""Splits codes into substrings and fills a table for each; see `hashkit.multi_index.index`."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
 __all__ = ["Progress", "assemble_tables", "crowding", "cut_bits", "fill_tables"]
 
 Progress: TypeAlias = Callable[[int, int], None]
-"""``progress(done, total)``, counted in rows, once for each pass over them: two a table."""
+"""``progress(done, total)``, in rows; each row counts once per pass, with two passes per table."""
 
 MIN_LENGTH: Final = 8
 MAX_LENGTH: Final = 24
-"""Bits of a substring: a table has a bucket for each of its values, so 24 bits take 64 MiB."""
+"""Number of bits of a substring. A table has a bucket for each value, so 24 bits take 64 MiB."""
 
 _BUILD_ROWS: Final = 1 << 20
 
 
 def cut_bits(n_bits: int, n_rows: int, n_tables: int | None = None) -> tuple[int, ...]:
-    """Bits of each substring, longer ones first.
+    """Number of bits of each substring, longer ones first.
 
-    By default there are as many as make a bucket hold a few rows: section 4 of the paper shows
-    substrings of about log2(n) bits to be the best.
+    By default, substrings have such a length that a bucket holds a few rows: section 4 of the paper
+    shows that about log2(n) bits is best.
 
     Raises
     ------
     ConfigError
-        If a number of tables gives substrings of no or more than 24 bits.
+        If ``n_tables`` gives substrings without bits or of more than 24 bits.
     """
     fewest = -(-n_bits // MAX_LENGTH)
     if n_tables is None:
@@ -58,7 +58,7 @@ def fill_tables(
     n_threads: int = 1,
     progress: Progress | None = None,
 ) -> Tables:
-    """Tables of codes, uint8 [n, size], by substrings of ``lengths`` bits: a counting sort."""
+    """Build the tables of codes, uint8 [n, size], by a counting sort of their substrings."""
     n_rows, n_tables = len(codes), len(lengths)
     offset_type, row_type = entry_types(n_rows)
     offsets = np.zeros(sum((1 << length) + 1 for length in lengths), offset_type)
@@ -77,7 +77,7 @@ def fill_tables(
 
 
 def entry_types(n_rows: int) -> tuple[Any, Any]:
-    """Types of offsets and of rows that hold ``n_rows``."""
+    """Smallest types of offsets and of row numbers for ``n_rows`` rows."""
     return (np.uint32, np.uint32) if n_rows < 1 << 32 else (np.uint64, np.int64)
 
 
@@ -88,7 +88,7 @@ def assemble_tables(
     rows: NDArray[np.integer[Any]],
     sketches: NDArray[np.uint32],
 ) -> Tables:
-    """The tables as the kernels take them, with what follows from the substrings' lengths."""
+    """Make the kernels' `Tables`, with the arrays that follow from the substrings' lengths."""
     from hashkit.kernels.buckets import Tables
 
     bits = np.array(lengths, np.int64)
@@ -104,7 +104,7 @@ def assemble_tables(
 
 
 def crowding(tables: Tables) -> tuple[float, ...]:
-    """Rows that share a row's bucket, itself included, in the mean over all rows; by table."""
+    """For each table, the mean number of rows in a row's bucket, including the row itself."""
     means = []
     for start, length in zip(tables.offset_starts, tables.lengths, strict=True):
         counts = np.diff(tables.offsets[start : start + (1 << length) + 1]).astype(np.float64)
@@ -120,7 +120,7 @@ def _fill_table(
     meter: Meter,
     table: int,
 ) -> None:
-    """Count the rows of each bucket of one table, then put them there."""
+    """Count the rows of each bucket of one table, then place the rows."""
     from hashkit.kernels.buckets import count_rows, place_rows
 
     codes, n_rows = tables.codes, len(tables.codes)

@@ -1,1 +1,1 @@
-"""Searching databases of codes by Hamming distance."""
+"""Search of code databases by Hamming distance."""

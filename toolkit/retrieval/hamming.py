@@ -1,9 +1,9 @@
-"""Hamming distances between packed codes, in pieces that fit a processor's cache.
+"""Hamming distances between packed codes, in blocks that fit a CPU's cache.
 
-Codes are laid out as *planes* of machine words: uint [n_words, rows], the first word of every
-code, then the second, and so on. A plane is contiguous, so exclusive-or and population count run
-over long vectors; codes of 1, 2, 4 or 8 bytes are a view and cost no copy. Bytes that fill up the
-last word are 0 on both sides and add nothing to a distance.
+Codes are stored as *planes* of machine words: uint [n_words, rows], the first word of every code,
+then the second, and so on. A plane is contiguous, so exclusive-or and population count run over
+long vectors. Codes of 1, 2, 4 or 8 bytes are views and need no copy. Bytes that pad the last word
+are 0 on both sides and add nothing to a distance.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ __all__ = [
 ]
 
 BLOCK_ROWS: Final = 32_768
-"""Database rows compared at a time: 256 KiB of 64-bit codes, which stay in a level-2 cache while
-every query passes over them. 8,192 to 65,536 rows measured within 10% of each other; the
-sort of one block slows down above."""
+"""Database rows compared at a time: 256 KiB of 64-bit codes, which stay in a level-2 cache for all
+queries. From 8,192 to 65,536 rows, times were within 10% of each other; above, sorting a block
+becomes slower."""
 
 Block: TypeAlias = tuple[int, NDArray[np.uint8]]
 """Row number of the first code, and packed codes uint8 [rows, size]."""
@@ -37,14 +37,14 @@ Block: TypeAlias = tuple[int, NDArray[np.uint8]]
 def blocks(
     codes: NDArray[np.uint8], block_rows: int = BLOCK_ROWS, start: int = 0
 ) -> Iterator[Block]:
-    """Consecutive pieces of ``codes``, uint8 [n, size], as (row of the first code, piece).
+    """Split ``codes``, uint8 [n, size], into consecutive blocks (row of the first code, codes).
 
     Parameters
     ----------
     block_rows
-        Rows of a piece; the last may have fewer.
+        Rows per block; the last block may have fewer.
     start
-        Row number of the first code, where ``codes`` follow others.
+        Row number of the first code.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def planes(codes: NDArray[np.uint8]) -> NDArray[np.unsignedinteger[Any]]:
 
 
 class RowDistances:
-    """Distances from one query at a time to one block of codes.
+    """Distances between one query at a time and one block of codes.
 
     Parameters
     ----------
@@ -104,18 +104,18 @@ class RowDistances:
         self._allocate(0)
 
     def load(self, database_codes: NDArray[np.uint8]) -> None:
-        """Make ``database_codes``, uint8 [rows, size], the block to compare with.
+        """Set ``database_codes``, uint8 [rows, size], as the block to compare with.
 
         Raises
         ------
         CodesError
-            If the codes are not a uint8 matrix as wide as the queries'.
+            If the codes are not a uint8 matrix of the same width as the queries.
         """
         size = _width(database_codes, "database codes")
         if size != self._size:
             raise CodesError(
-                f"query codes take {self._size} bytes and database codes {size}: "
-                "both must be codes of as many bits"
+                f"query codes have {self._size} bytes and database codes {size}: "
+                "both must have the same number of bits"
             )
         self._block = planes(database_codes)
         if len(database_codes) > len(self._words):
@@ -127,7 +127,10 @@ class RowDistances:
         self._distances = np.empty(rows, dtype=self._dtype)
 
     def __call__(self, query: int) -> NDArray[Any]:
-        """Distances uint8 or uint16 [rows] from row ``query``; overwritten by the next call."""
+        """Distances from row ``query`` of the queries, uint8 or uint16 [rows].
+
+        The next call overwrites the array.
+        """
         n_words, rows = self._block.shape
         words, counts, total = self._words[:rows], self._counts[:rows], self._distances[:rows]
         for word in range(n_words):
@@ -153,7 +156,7 @@ def distances(
     query_codes
         Packed codes, uint8 [q, size].
     database_codes
-        Packed codes of as many bits, uint8 [n, size].
+        Packed codes of the same number of bits, uint8 [n, size].
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What a search finds: rows and distances of each query, ordered by (distance, row)."""
+"""Search results: rows and distances for each query, ordered by (distance, row)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Neighbours", "Ranking"]
 
 @dataclasses.dataclass(frozen=True)
 class Ranking:
-    """The nearest rows of each query, the same number for all.
+    """The nearest rows of each query, the same number for all queries.
 
     Attributes
     ----------
@@ -31,18 +31,18 @@ class Ranking:
     offsets: NDArray[np.int64]
 
     def locate(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where the rows are: (database, row in it), both int64 [q, k]."""
+        """Database number of each row, and its row number there: both int64 [q, k]."""
         return _locate(self.rows, self.offsets)
 
 
 @dataclasses.dataclass(frozen=True)
 class Neighbours:
-    """The rows near each query, as many as there are.
+    """The rows near each query; their number varies between queries.
 
     Attributes
     ----------
     offsets
-        int64 [q + 1]: query i has entries ``offsets[i]`` to ``offsets[i + 1]``.
+        int64 [q + 1]: query i has the entries ``offsets[i]`` to ``offsets[i + 1]``.
     distances
         uint16 [m], Hamming distances in bits, ascending within a query.
     rows
@@ -62,7 +62,7 @@ class Neighbours:
         found: Sequence[tuple[NDArray[np.uint16], NDArray[np.int64]]],
         database_offsets: NDArray[np.int64],
     ) -> Self:
-        """What was found for each query: distances, uint16 [m_i], and rows, int64 [m_i]."""
+        """Join the results of single queries: distances, uint16 [m_i], and rows, int64 [m_i]."""
         return cls(
             _offsets([len(rows) for _, rows in found]),
             np.concatenate([np.empty(0, np.uint16), *(distances for distances, _ in found)]),
@@ -78,13 +78,13 @@ class Neighbours:
         sizes: NDArray[np.int64],
         database_offsets: NDArray[np.int64],
     ) -> Self:
-        """The first ``sizes`` entries, int64 [q], of each row of tables [q, k]."""
-        kept = np.arange(rows.shape[1]) < sizes[:, None]
-        return cls(_offsets(sizes), distances[kept], rows[kept], database_offsets)
+        """Take the first ``sizes[i]`` entries of row i of tables [q, k]; ``sizes`` is int64 [q]."""
+        is_entry = np.arange(rows.shape[1]) < sizes[:, None]
+        return cls(_offsets(sizes), distances[is_entry], rows[is_entry], database_offsets)
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
-        """The queries of several searches of one database, one after the other."""
+        """Join the results of several searches of one database, in order."""
         if len(parts) == 1:
             return parts[0]
         return cls(
@@ -95,25 +95,25 @@ class Neighbours:
         )
 
     def locate(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where the rows are: (database, row in it), both int64 [m]."""
+        """Database number of each row, and its row number there: both int64 [m]."""
         return _locate(self.rows, self.database_offsets)
 
     def replaced(self, queries: NDArray[np.int64], others: Neighbours) -> Neighbours:
-        """The same, but for some queries, int64 [m] ascending, the entries of ``others`` [m]."""
+        """Replace the entries of some queries, int64 [m], ascending, by those of ``others`` [m]."""
         sizes = np.diff(self.offsets)
         is_replaced = np.zeros(len(sizes), dtype=np.bool_)
         is_replaced[queries] = True
-        kept = np.repeat(~is_replaced, sizes)
+        is_unchanged = np.repeat(~is_replaced, sizes)
         sizes[queries] = np.diff(others.offsets)
-        taken = np.repeat(is_replaced, sizes)
-        distances, rows = np.empty(len(taken), np.uint16), np.empty(len(taken), np.int64)
-        distances[taken], distances[~taken] = others.distances, self.distances[kept]
-        rows[taken], rows[~taken] = others.rows, self.rows[kept]
+        is_new = np.repeat(is_replaced, sizes)
+        distances, rows = np.empty(len(is_new), np.uint16), np.empty(len(is_new), np.int64)
+        distances[is_new], distances[~is_new] = others.distances, self.distances[is_unchanged]
+        rows[is_new], rows[~is_new] = others.rows, self.rows[is_unchanged]
         return Neighbours(_offsets(sizes), distances, rows, self.database_offsets)
 
 
 def _offsets(sizes: Sequence[int] | NDArray[Any]) -> NDArray[np.int64]:
-    """Where each of consecutive parts begins, and the last one ends: int64 [len(sizes) + 1]."""
+    """Start of each of consecutive parts, and the end of the last: int64 [len(sizes) + 1]."""
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
 

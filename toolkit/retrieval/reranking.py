@@ -1,10 +1,10 @@
-"""Order within ties: rows at the same Hamming distance, by how surely the query differs from them.
+"""Orders rows at the same Hamming distance by their asymmetric distance from the query.
 
-A code keeps only the signs of a network's logits. A query's own logits are at hand when it is
-encoded, and say how near each of its bits was to the other value: the *asymmetric distance* of a
-row is the sum of the logits' magnitudes over the bits in which it differs from the query (Gordo,
+A code keeps only the signs of a network's logits. The logits of a query are available when it is
+encoded, and show how near each bit was to the other value. The *asymmetric distance* of a row is
+the sum of the logits' magnitudes over the bits in which it differs from the query (Gordo,
 Perronnin, Gong & Lazebnik, "Asymmetric Distances for Binary Embeddings", PAMI 2014, for projections
-that are thresholded at 0). It costs nothing at encoding time and nothing in the bank.
+thresholded at 0). It costs nothing at encoding time and no space in the bank.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _BLOCK_ROWS: Final = 65_536
 def check_logits(
     logits: NDArray[Any], query_codes: NDArray[np.uint8], n_bits: int
 ) -> NDArray[np.float32]:
-    """Logits as float32 [q, n_bits].
+    """Convert logits to float32 [q, n_bits].
 
     Raises
     ------
     CodesError
-        If they are of another shape, not finite, or of other codes than ``query_codes``.
+        If they have another shape, are not finite, or do not give ``query_codes``.
     """
     logits = np.asarray(logits, dtype=np.float32)
     if logits.shape != (len(query_codes), n_bits):
         raise CodesError(
-            f"expected logits [{len(query_codes)}, {n_bits}], one a query and bit, "
+            f"expected logits [{len(query_codes)}, {n_bits}], one per query and bit, "
             f"found {list(logits.shape)}"
         )
     if not np.isfinite(logits).all():
@@ -73,7 +73,7 @@ def asymmetric_distances(
     for first in range(0, len(codes), _BLOCK_ROWS):
         own = slice(first, first + _BLOCK_ROWS)
         differs = np.unpackbits(codes[own] ^ query_code, axis=1, count=len(weights))
-        # Summed bit by bit in one order, so that equal rows get equal sums on every machine.
+        # Summed bit by bit in a fixed order, so that equal rows have equal sums on every machine.
         total = np.zeros(len(differs), dtype=np.float32)
         for bit, weight in enumerate(weights):
             total += differs[:, bit] * weight
@@ -88,17 +88,17 @@ def rerank(
     found: Neighbours,
     limit: int,
 ) -> Neighbours:
-    """Order rows by (Hamming distance, asymmetric distance, row), and keep ``limit`` a query.
+    """Order rows by (Hamming distance, asymmetric distance, row), and keep ``limit`` per query.
 
     Parameters
     ----------
     found
-        Ordered by (distance, row); whole ties, the last one of each query too.
+        Ordered by (distance, row); with complete ties, including the last tie of each query.
     """
-    kept = []
+    reranked = []
     for query, (first, stop) in enumerate(itertools.pairwise(found.offsets.tolist())):
         rows, distances = found.rows[first:stop], found.distances[first:stop]
         asymmetric = asymmetric_distances(query_codes[query], logits[query], shards.take(rows))
         order = np.lexsort((rows, asymmetric, distances))[:limit]
-        kept.append((distances[order], rows[order]))
-    return Neighbours.of_queries(kept, found.database_offsets)
+        reranked.append((distances[order], rows[order]))
+    return Neighbours.of_queries(reranked, found.database_offsets)

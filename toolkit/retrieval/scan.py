@@ -1,4 +1,4 @@
-"""Linear search: NumPy for small jobs, compiled kernels for all others."""
+"""Linear search: NumPy for small searches, compiled kernels for all others."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from hashkit.threads import available_cpus
 __all__ = ["scan"]
 
 _LOADING_BYTES: Final = 1_000_000_000
-"""Bytes of codes, counted once for each query, that NumPy compares while kernels are loaded.
+"""Bytes of codes, counted once per query, that NumPy compares while kernels would be loaded.
 
-Numba and kernels compiled by an earlier process load in about 0.3 s, and NumPy compares some 3
-GB/s. A process that has only small jobs never loads them; one that has many soon does, and has
-then spent at most twice what it would have, had it known."""
+Numba and cached kernels load in about 0.3 s, and NumPy compares about 3 GB/s. A process with few
+small searches never loads them. A process with many soon does, after at most twice the time that it
+would have taken with kernels from the start."""
 
 
 class _Ledger:
-    """What this process may still do in NumPy before the kernels are worth loading."""
+    """Bytes that this process still compares in NumPy before it loads the kernels."""
 
     bytes_left = _LOADING_BYTES
 
 
 def _are_kernels_worthwhile(n_bytes: int) -> bool:
-    """Whether kernels are loaded, or a job of so many bytes makes it time to load them."""
+    """Whether kernels are loaded, or a search of ``n_bytes`` makes loading them worthwhile."""
     if "hashkit.retrieval.scan_compiled" in sys.modules:
         return True
     _Ledger.bytes_left -= n_bytes
@@ -41,10 +41,10 @@ def scan(
     query_codes: NDArray[np.uint8],
     shards: Shards,
     top_k: int,
-    reaches: NDArray[np.int64],
+    radii: NDArray[np.int64],
     n_threads: int | None = None,
 ) -> Neighbours:
-    """Find the ``top_k`` nearest rows within each query's reach, ordered by (distance, row).
+    """Find the ``top_k`` nearest rows within each query's radius, ordered by (distance, row).
 
     Parameters
     ----------
@@ -54,19 +54,19 @@ def scan(
         The database.
     top_k
         Rows wanted, 0 or more.
-    reaches
+    radii
         int64 [q], the largest distance wanted by each query.
     n_threads
-        Threads; None for one a CPU. The answer does not depend on it.
+        Number of threads; None for one per CPU. The result does not depend on it.
     """
     top_k = min(top_k, len(shards))
     if not top_k or not len(query_codes):
         offsets = np.zeros(len(query_codes) + 1, np.int64)
         return Neighbours(offsets, np.empty(0, np.uint16), np.empty(0, np.int64), shards.offsets)
     if not _are_kernels_worthwhile(query_codes.size * len(shards)):
-        return scan_numpy(query_codes, shards, top_k, reaches)
+        return scan_numpy(query_codes, shards, top_k, radii)
     from hashkit.retrieval.scan_compiled import scan_compiled
 
     n_threads = available_cpus() if n_threads is None else n_threads
     query_codes = np.ascontiguousarray(query_codes)
-    return scan_compiled(query_codes, shards, top_k, reaches, n_threads)
+    return scan_compiled(query_codes, shards, top_k, radii, n_threads)

@@ -1,9 +1,9 @@
-"""Linear search with compiled kernels, over any number of threads.
+"""Linear search with compiled kernels, on any number of threads.
 
-Three kernels share the work. Few queries: rows are compared as they lie in memory
-(`hashkit.kernels.scan`). Several: blocks of rows are turned into bit planes that all of them pass
-over (`hashkit.kernels.sliced`). Answers that are a good part of the database: two passes that
-count and place (`hashkit.kernels.ranking`). The answer is the same, row by row.
+There are three kernels, and all give the same result. For few queries, rows are compared as they
+lie in memory (`hashkit.kernels.scan`). For several queries, blocks of rows are transposed into bit
+planes once for all queries (`hashkit.kernels.sliced`). For results that are a large part of the
+database, a counting sort takes two passes (`hashkit.kernels.ranking`).
 """
 
 from __future__ import annotations
@@ -30,54 +30,54 @@ from hashkit.threads import run_parallel
 __all__ = ["scan_compiled"]
 
 _PLANES_FROM_QUERIES: Final = 3
-"""Turning rows into bit planes pays from this many queries on."""
+"""Transposing rows into bit planes pays from this many queries on."""
 
-_TURNED_FOR: Final = 64
-"""Queries of a thread beside which the turning of rows counts for little."""
+_TRANSPOSED_FOR: Final = 64
+"""Queries per thread from which the cost of transposing rows is small."""
 
 _SHALLOW: Final = 256
-"""Rows for each one wanted, above which finding the nearest of a part first costs little."""
+"""Rows per wanted row, above which it costs little that each part selects its own nearest rows."""
 
 _PARALLEL_BYTES: Final = 1 << 21
-"""Bytes of codes, counted once for each query, that are worth a thread of their own: 0.1 ms."""
+"""Bytes of codes, counted once per query, that are worth another thread: 0.1 ms."""
 
 _PAIRS_PER_CALL: Final = 1 << 29
-"""Rows times queries that a kernel is given at a time: about a second until Ctrl-C is heard."""
+"""Rows times queries per call of a kernel: Ctrl-C takes effect after about a second."""
 
 _CANDIDATE_BYTES: Final = 1 << 27
-"""Memory for candidates; more queries than fit are searched one group after another."""
+"""Memory for candidates, in bytes; if they need more, queries are searched in groups."""
 
 _PLACED_SHARE: Final = 32
-"""Answers of at least one row in this many are placed in two passes instead of selected."""
+"""Results of at least one row in this many are placed in two passes instead of selected."""
 
-_FIRST_ROOM: Final = 4096
-"""Rows within a radius that a query gets room for before it is known how many there are."""
+_FIRST_CAPACITY: Final = 4096
+"""Capacity per query for rows within a radius, before their number is known."""
 
-_ALL_ALIVE: Final = read_only(np.empty(0, dtype=np.bool_))
+_ALL_KEPT: Final = read_only(np.empty(0, dtype=np.bool_))
 
 
 class _Job(NamedTuple):
-    """What is searched for where; see `scan_compiled`."""
+    """The arguments of `scan_compiled`."""
 
     query_codes: NDArray[np.uint8]
     shards: Shards
     top_k: int
-    reaches: NDArray[np.int64]
+    radii: NDArray[np.int64]
 
     def of(self, queries: slice | NDArray[np.intp]) -> _Job:
-        """The same for some of the queries."""
+        """The same job for some of the queries."""
         codes = read_only(self.query_codes[queries])
-        return self._replace(query_codes=codes, reaches=self.reaches[queries])
+        return self._replace(query_codes=codes, radii=self.radii[queries])
 
 
 def scan_compiled(
     query_codes: NDArray[np.uint8],
     shards: Shards,
     top_k: int,
-    reaches: NDArray[np.int64],
+    radii: NDArray[np.int64],
     n_threads: int,
 ) -> Neighbours:
-    """Find the ``top_k`` nearest rows within each query's reach.
+    """Find the ``top_k`` nearest rows within each query's radius.
 
     Parameters
     ----------
@@ -86,24 +86,25 @@ def scan_compiled(
     shards
         The database.
     top_k
-        Rows wanted, 1 or more; at least the number of rows that count for all within reach.
-    reaches
+        Rows wanted, 1 or more; the number of kept rows or more for all rows within the radius.
+    radii
         int64 [q], the largest distance wanted by each query.
     n_threads
-        Threads, 1 or more.
+        Number of threads, 1 or more.
     """
-    job = _Job(read_only(query_codes), shards, top_k, reaches)
+    job = _Job(read_only(query_codes), shards, top_k, radii)
     n_rows = len(shards)
     n_threads = min(n_threads, 1 + query_codes.size * n_rows // _PARALLEL_BYTES)
     if top_k * _PLACED_SHARE < n_rows:
         return _select(job, n_threads)
-    if top_k < n_rows or int(reaches.max()) >= shards.n_bits:
+    if top_k < n_rows or int(radii.max()) >= shards.n_bits:
         return _place(job, n_threads)
-    # All rows within reach: mostly few, so one pass first; the queries it is too small for again.
-    room = min(n_rows, _FIRST_ROOM)
-    found = _select(job._replace(top_k=room), n_threads)
-    again = np.flatnonzero(np.diff(found.offsets) == room)
-    if not len(again) or room == n_rows:
+    # All rows within a radius are mostly few: select up to `capacity` in one pass, then search
+    # again for the queries with more.
+    capacity = min(n_rows, _FIRST_CAPACITY)
+    found = _select(job._replace(top_k=capacity), n_threads)
+    again = np.flatnonzero(np.diff(found.offsets) == capacity)
+    if not len(again) or capacity == n_rows:
         return found
     return found.replaced(again, _place(job.of(again), n_threads))
 
@@ -113,13 +114,13 @@ def _select(job: _Job, n_threads: int) -> Neighbours:
     is_short = n_queries * n_rows <= _PAIRS_PER_CALL
     if n_queries < _PLANES_FROM_QUERIES and len(job.shards.codes) == 1 and is_short:
         return _select_at_once(job, n_threads)
-    # Threads that take rows of their own share the turning of them, but each has to find its own
-    # nearest rows first: threads take queries of their own where those are many, or k is large.
+    # Threads with separate rows share the cost of transposing, but each must find its own nearest
+    # rows. So threads take separate queries if there are many queries or k is large.
     is_shallow = job.top_k * _SHALLOW < n_rows
-    n_own = _TURNED_FOR if is_shallow else 2 * _PLANES_FROM_QUERIES
+    n_own = _TRANSPOSED_FOR if is_shallow else 2 * _PLANES_FROM_QUERIES
     n_query_parts = min(n_threads, max(1, n_queries // n_own))
     n_row_parts = n_threads // n_query_parts
-    candidates = n_queries * n_row_parts * _room(job.top_k) * 10
+    candidates = n_queries * n_row_parts * _capacity(job.top_k) * 10
     n_groups = -(-candidates // _CANDIDATE_BYTES)
     found: list[Neighbours] = []
     for group in _slices(n_queries, n_groups):
@@ -136,12 +137,12 @@ def _select(job: _Job, n_threads: int) -> Neighbours:
 
 
 def _select_at_once(job: _Job, n_parts: int) -> Neighbours:
-    """What `_Selection` does, in one call for each part of a single database.
+    """Do the same as `_Selection`, in one call for each part of a single database.
 
-    A small database is scanned in less time than a handful of NumPy's smallest calls takes.
+    Scanning a small database takes less time than a few of the cheapest NumPy calls.
     """
-    query_codes, shards, top_k, reaches = job
-    codes, alive = _for_kernels(Span(0, shards.codes[0], shards.alive[0]))
+    query_codes, shards, top_k, radii = job
+    codes, kept = _for_kernels(Span(0, shards.codes[0], shards.kept[0]))
     n_queries, n_rows = len(query_codes), len(codes)
     distances = np.empty((n_parts, n_queries, top_k), np.uint16)
     rows = np.empty((n_parts, n_queries, top_k), np.int64)
@@ -149,10 +150,10 @@ def _select_at_once(job: _Job, n_parts: int) -> Neighbours:
 
     def select(part: int) -> int:
         own = slice(n_rows * part // n_parts, n_rows * (part + 1) // n_parts)
-        own_alive = alive[own] if len(alive) else alive
-        settings = (query_codes, shards.n_bits, reaches, _room(top_k))
+        own_kept = kept[own] if len(kept) else kept
+        settings = (query_codes, shards.n_bits, radii, _capacity(top_k))
         found = (distances[part], rows[part], sizes[part])
-        return select_rows(codes[own], own.start, own_alive, *settings, *found)
+        return select_rows(codes[own], own.start, own_kept, *settings, *found)
 
     if n_parts == 1:
         n_found = select(0)
@@ -163,48 +164,48 @@ def _select_at_once(job: _Job, n_parts: int) -> Neighbours:
     return _compact(*merged, n_found, shards)
 
 
-def _room(top_k: int) -> int:
+def _capacity(top_k: int) -> int:
     return 2 * top_k + 64
 
 
 class _Selection:
-    """The rows nearest to some queries, selected in one pass over the database.
+    """The nearest rows of some queries, selected in one pass over the database.
 
     Parameters
     ----------
     job
-        The queries, and what of the database is wanted for them.
+        The queries and the database.
     n_parts
-        Parts of the database that are scanned side by side.
+        Parts of the database that are scanned in parallel.
     """
 
     def __init__(self, job: _Job, n_parts: int) -> None:
-        query_codes, shards, top_k, reaches = job
+        query_codes, shards, top_k, radii = job
         self._shards = shards
         self._top_k = top_k
         self._parts = _slices(len(shards), n_parts)
         n_queries = len(query_codes)
         self._counts = np.zeros((n_parts, n_queries, shards.n_bits + 1), dtype=np.int64)
         self._bounds = np.empty((n_parts, n_queries), dtype=np.int64)
-        self._bounds[:] = np.minimum(reaches, shards.n_bits) + 1
+        self._bounds[:] = np.minimum(radii, shards.n_bits) + 1
         self._n_below = np.zeros((n_parts, n_queries), dtype=np.int64)
         self._n_held = np.zeros((n_parts, n_queries), dtype=np.int64)
-        self._distances = np.empty((n_parts, n_queries, _room(top_k)), dtype=np.uint16)
-        self._rows = np.empty((n_parts, n_queries, _room(top_k)), dtype=np.int64)
+        self._distances = np.empty((n_parts, n_queries, _capacity(top_k)), dtype=np.uint16)
+        self._rows = np.empty((n_parts, n_queries, _capacity(top_k)), dtype=np.int64)
         self._use_planes = n_queries >= _PLANES_FROM_QUERIES
-        # What the kernel compares with, in the shape that it wants.
+        # The queries in the form that the kernel takes.
         self._queries = (query_picks if self._use_planes else row_words)(query_codes)
         self._size = query_codes.shape[1]
         self._is_stopped = threading.Event()
 
     def run(self) -> Neighbours:
-        """The answer, found in one thread."""
+        """Search in one thread, and return the result."""
         for scan in self.scans():
             scan()
         return self.found()
 
     def scans(self) -> list[Callable[[], None]]:
-        """What has to be run, side by side, before `found`."""
+        """Tasks to run, possibly in parallel, before `found`."""
         return [partial(self._scan, part) for part in range(len(self._parts))]
 
     def _scan(self, part: int) -> None:
@@ -227,14 +228,14 @@ class _Selection:
             for span in self._shards.spans(rows.start, rows.stop, rows_per_call):
                 if self._is_stopped.is_set():
                     return
-                codes, alive = _for_kernels(span)
-                scan(codes, span.first, alive, *compared, self._top_k, state)
+                codes, kept = _for_kernels(span)
+                scan(codes, span.first, kept, *compared, self._top_k, state)
         except BaseException:
-            self._is_stopped.set()  # Ctrl-C arrives in one thread; the others need not go on
+            self._is_stopped.set()  # Ctrl-C arrives in one thread; this stops the others
             raise
 
     def found(self) -> Neighbours:
-        """The answer."""
+        """The result, after all `scans`."""
         shape = (len(self._queries), self._top_k)
         distances, rows = np.empty(shape, np.uint16), np.empty(shape, np.int64)
         sizes = np.empty(len(self._queries), np.int64)
@@ -244,12 +245,12 @@ class _Selection:
 
 
 def _place(job: _Job, n_threads: int) -> Neighbours:
-    """Two passes a query: count the rows at each distance, then put them in their places."""
+    """Search in two passes per query: count the rows at each distance, then place them."""
     words = row_words(job.query_codes)
     n_parts = 1 if len(words) >= n_threads else n_threads
     tasks = [
-        partial(_place_query, words[query], reach, job.shards, job.top_k, n_parts)
-        for query, reach in enumerate(job.reaches.tolist())
+        partial(_place_query, words[query], radius, job.shards, job.top_k, n_parts)
+        for query, radius in enumerate(job.radii.tolist())
     ]
     if n_parts > 1:
         found = [task() for task in tasks]
@@ -261,29 +262,29 @@ def _place(job: _Job, n_threads: int) -> Neighbours:
 
 
 def _place_query(
-    words: NDArray[np.uint64], reach: int, shards: Shards, top_k: int, n_parts: int
+    words: NDArray[np.uint64], radius: int, shards: Shards, top_k: int, n_parts: int
 ) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
     parts = _slices(len(shards), n_parts)
     counts = np.zeros((n_parts, shards.n_bits + 1), dtype=np.int64)
 
     def count(part: int) -> None:
         for span in shards.spans(parts[part].start, parts[part].stop, _PAIRS_PER_CALL):
-            codes, alive = _for_kernels(span)
-            count_distances(codes, alive, words, counts[part])
+            codes, kept = _for_kernels(span)
+            count_distances(codes, kept, words, counts[part])
 
     _for_each(count, n_parts)
-    counts[:, reach + 1 :] = 0
+    counts[:, radius + 1 :] = 0
     total = counts.sum(axis=0)
     n_found = min(top_k, int(total.sum()))
-    # Each part's rows at a distance follow those of the parts before it.
+    # At each distance, a part's rows follow those of the parts before it.
     places = np.cumsum(total) - total + np.cumsum(counts, axis=0) - counts
-    places[:, reach + 1 :] = n_found
+    places[:, radius + 1 :] = n_found
     distances, rows = np.empty(n_found, np.uint16), np.empty(n_found, np.int64)
 
     def place(part: int) -> None:
         for span in shards.spans(parts[part].start, parts[part].stop, _PAIRS_PER_CALL):
-            codes, alive = _for_kernels(span)
-            place_rows(codes, span.first, alive, words, places[part], distances, rows)
+            codes, kept = _for_kernels(span)
+            place_rows(codes, span.first, kept, words, places[part], distances, rows)
 
     _for_each(place, n_parts)
     return distances, rows
@@ -297,8 +298,8 @@ def _for_each(task: Callable[[int], None], n_parts: int) -> None:
 
 
 def _for_kernels(span: Span) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Codes, and the rows of them that count: empty for all."""
-    return read_only(span.codes), _ALL_ALIVE if span.alive is None else read_only(span.alive)
+    """Codes, and the mask of the rows to search: empty for all."""
+    return read_only(span.codes), _ALL_KEPT if span.kept is None else read_only(span.kept)
 
 
 def _slices(length: int, n_parts: int, start: int = 0) -> list[slice]:
@@ -314,7 +315,7 @@ def _compact(
     n_found: int,
     shards: Shards,
 ) -> Neighbours:
-    """The first ``sizes`` entries of each query, ``n_found`` in all, one after the other."""
+    """Join the first ``sizes[i]`` entries of each query i, ``n_found`` in total."""
     if n_found == distances.size:
         offsets = np.arange(0, n_found + 1, distances.shape[1])
         return Neighbours(offsets, distances.reshape(-1), rows.reshape(-1), shards.offsets)

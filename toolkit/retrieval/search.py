@@ -1,8 +1,7 @@
-"""Exact search: the rows of one or several databases nearest to each query.
+"""Exact search for the rows of one or several databases that are nearest to each query.
 
-Results are ordered by (distance, row) always: by distance, and rows at the same distance by row
-number. Neither the engine, nor the number of threads, nor how many databases hold the rows makes
-a difference to them.
+Results are always ordered by distance, and rows at the same distance by row number. They do not
+depend on the engine, the number of threads or the number of databases that hold the rows.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ Engine: TypeAlias = Literal["auto", "scan", "index"]
 _ENGINES = get_args(Engine)
 
 _GATHER_SHARE = 16
-"""Where fewer than one row in this many counts, those rows are copied and searched alone."""
+"""If fewer than one row in this many is kept, the kept rows are copied and searched alone."""
 
 
 @overload
@@ -92,7 +91,7 @@ def search(
     index: MultiIndex | None = None,
     n_threads: int | None = None,
 ) -> Ranking | Neighbours:
-    """Find the nearest rows of each query: exactly, ordered by (distance, row).
+    """Find the nearest rows of each query exactly, ordered by (distance, row).
 
     Parameters
     ----------
@@ -100,42 +99,42 @@ def search(
         Packed codes, uint8 [q, ceil(n_bits / 8)].
     database
         A bank or code set; a sequence of them, whose rows are numbered in the order given; or
-        packed codes, uint8 [n, ceil(n_bits / 8)]. Rows that it has deleted are not found.
+        packed codes, uint8 [n, ceil(n_bits / 8)]. Deleted rows are not found.
     top_k
-        Rows wanted for each query, 0 or more; all of them where the database has fewer.
+        Number of rows per query, 0 or more; all rows if the database has fewer.
     radius
-        Largest distance wanted, in bits, 0 or more.
+        Largest distance, in bits, 0 or more.
     n_bits
-        Bits of a code: needed for an array, checked against a bank.
+        Number of bits of a code: required for an array, checked against a bank.
     where
-        The rows that may be found: bool [n], or row numbers, integer [m] in any order.
+        Rows to search: bool [n], or row numbers, integer [m], in any order.
     logits
-        The queries' logits, floating [q, n_bits]: rows at the same Hamming distance are then
-        ordered by their asymmetric distance from the query, and by row where that is equal too
-        (see `hashkit.retrieval.reranking`). Distances stay Hamming distances.
+        Logits of the queries, floating [q, n_bits]. If given, rows at the same Hamming distance
+        are ordered by their asymmetric distance from the query, then by row (see
+        `hashkit.retrieval.reranking`). The distances returned are still Hamming distances.
     engine
-        ``scan`` compares every row; ``index`` uses the multi-index; ``auto`` uses it where its
-        cost model says that it is faster.
+        ``scan`` compares every row; ``index`` uses the multi-index; ``auto`` uses the multi-index
+        if its cost model predicts that it is faster.
     index
         Multi-index of the database, if there is one.
     n_threads
-        Threads to search with; by default one a CPU.
+        Number of threads; one per CPU by default.
 
     Returns
     -------
     Ranking or Neighbours
-        `Ranking` for ``top_k`` alone; `Neighbours` with ``radius``, at most ``top_k`` a query if
-        both are given. Memory is that of the result and of some megabytes, so that it does not
-        grow with the database.
+        `Ranking` if only ``top_k`` is given; `Neighbours` with ``radius``, at most ``top_k`` rows
+        per query if both are given. Besides the result, a search takes a few megabytes of memory,
+        whatever the size of the database.
 
     Raises
     ------
     CodesError
-        If the codes of queries and database are not of one number of bits, or the logits are
-        not those of the queries.
+        If queries and database do not have the same number of bits, or the logits do not belong
+        to the queries.
     ConfigError
-        If neither ``top_k`` nor ``radius`` is given, one is negative, ``where`` does not fit the
-        database, or the engine ``index`` is asked for without an index.
+        If neither ``top_k`` nor ``radius`` is given, one is negative, ``where`` does not match the
+        database, or the engine is ``index`` but there is no index.
     """
     shards = Shards.of(database, n_bits)
     query_codes = check_codes(query_codes, shards.n_bits, "query codes")
@@ -143,19 +142,19 @@ def search(
     n_threads = check_threads(n_threads, "n_threads")
     if where is not None:
         shards = shards.where(_chosen(where, len(shards)))
-    n_alive = shards.n_alive
-    limit = n_alive if top_k is None else min(top_k, n_alive)
-    reach = shards.n_bits if radius is None else min(radius, shards.n_bits)
+    n_kept = shards.n_kept
+    limit = n_kept if top_k is None else min(top_k, n_kept)
+    search_radius = shards.n_bits if radius is None else min(radius, shards.n_bits)
     if logits is None:
-        found = _find(query_codes, shards, limit, reach, engine, index, n_threads)
+        found = _find(query_codes, shards, limit, search_radius, engine, index, n_threads)
     else:
         logits = check_logits(logits, query_codes, shards.n_bits)
-        reaches = np.full(len(query_codes), reach)
-        if limit < n_alive:
-            # Whoever ties with the last one wanted may take its place.
-            nearest = _find(query_codes, shards, limit, reach, engine, index, n_threads)
-            reaches = _last_distances(nearest, limit, reach)
-        found = _scan(query_codes, shards, n_alive, reaches, n_threads)
+        radii = np.full(len(query_codes), search_radius)
+        if limit < n_kept:
+            # Any row that ties with the last one may replace it.
+            nearest = _find(query_codes, shards, limit, search_radius, engine, index, n_threads)
+            radii = _last_distances(nearest, limit, search_radius)
+        found = _scan(query_codes, shards, n_kept, radii, n_threads)
         found = rerank(query_codes, logits, shards, found, limit)
     if radius is not None:
         return found
@@ -177,7 +176,7 @@ def _check_settings(
         raise ConfigError("the engine 'index' needs an index: build one with MultiIndex.build")
     if index is not None and index.n_rows != n_rows:
         raise ConfigError(
-            f"the index is of {index.n_rows} rows and the database has {n_rows}: build it anew"
+            f"the index has {index.n_rows} rows and the database has {n_rows}: build it again"
         )
 
 
@@ -193,7 +192,7 @@ def _chosen(where: NDArray[Any], n_rows: int) -> NDArray[np.bool_]:
         )
     if len(where) and not 0 <= where.min() <= where.max() < n_rows:
         raise ConfigError(
-            f"where must name rows 0 to {n_rows - 1}, found {where.min()} to {where.max()}"
+            f"where must be rows from 0 to {n_rows - 1}, found {where.min()} to {where.max()}"
         )
     chosen = np.zeros(n_rows, dtype=np.bool_)
     chosen[where] = True
@@ -204,47 +203,45 @@ def _find(
     query_codes: NDArray[np.uint8],
     shards: Shards,
     limit: int,
-    reach: int,
+    radius: int,
     engine: Engine,
     index: MultiIndex | None,
     n_threads: int,
 ) -> Neighbours:
-    reaches = np.full(len(query_codes), reach)
+    radii = np.full(len(query_codes), radius)
     if engine == "scan" or index is None:
-        return _scan(query_codes, shards, limit, reaches, n_threads)
-    wanted = None if limit == shards.n_alive else limit
-    if engine == "auto" and not index.predicts_gain(len(query_codes), radius=reach, top_k=wanted):
-        return _scan(query_codes, shards, limit, reaches, n_threads)
+        return _scan(query_codes, shards, limit, radii, n_threads)
+    wanted = None if limit == shards.n_kept else limit
+    if engine == "auto" and not index.predicts_gain(len(query_codes), radius=radius, top_k=wanted):
+        return _scan(query_codes, shards, limit, radii, n_threads)
     found = index.search(
-        query_codes, radius=reach, top_k=wanted, alive=shards.alive_mask(), n_threads=n_threads
+        query_codes, radius=radius, top_k=wanted, kept=shards.kept_mask(), n_threads=n_threads
     )
     rows = Neighbours(found.offsets, found.distances, found.rows, shards.offsets)
     again = np.flatnonzero(found.given_up)
     if not len(again):
         return rows
-    return rows.replaced(again, _scan(query_codes[again], shards, limit, reaches[again], n_threads))
+    return rows.replaced(again, _scan(query_codes[again], shards, limit, radii[again], n_threads))
 
 
 def _scan(
     query_codes: NDArray[np.uint8],
     shards: Shards,
     limit: int,
-    reaches: NDArray[np.int64],
+    radii: NDArray[np.int64],
     n_threads: int,
 ) -> Neighbours:
-    if shards.n_alive * _GATHER_SHARE >= len(shards):
-        return scan(query_codes, shards, limit, reaches, n_threads)
-    rows = shards.alive_rows()
-    found = scan(
-        query_codes, Shards.of(shards.take(rows), shards.n_bits), limit, reaches, n_threads
-    )
+    if shards.n_kept * _GATHER_SHARE >= len(shards):
+        return scan(query_codes, shards, limit, radii, n_threads)
+    rows = shards.kept_rows()
+    found = scan(query_codes, Shards.of(shards.take(rows), shards.n_bits), limit, radii, n_threads)
     return Neighbours(found.offsets, found.distances, rows[found.rows], shards.offsets)
 
 
-def _last_distances(nearest: Neighbours, limit: int, reach: int) -> NDArray[np.int64]:
-    """Distance of the last of ``limit`` rows of each query; ``reach`` where there are fewer."""
+def _last_distances(nearest: Neighbours, limit: int, radius: int) -> NDArray[np.int64]:
+    """Distance of the last of ``limit`` rows of each query; ``radius`` if there are fewer rows."""
     sizes = np.diff(nearest.offsets)
     is_full = (sizes == limit) & (sizes > 0)
-    reaches = np.full(len(sizes), reach)
-    reaches[is_full] = nearest.distances[nearest.offsets[1:][is_full] - 1]
-    return reaches
+    radii = np.full(len(sizes), radius)
+    radii[is_full] = nearest.distances[nearest.offsets[1:][is_full] - 1]
+    return radii
