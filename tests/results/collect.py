@@ -1,9 +1,9 @@
-"""From run folders to one small JSON each, from which write.py makes the results page.
+"""Extracts one small JSON file per run folder; write.py makes the results page from them.
 
     python tests/results/collect.py runs --to docs/results --copy cifar10="JPEG, quality 75"
 
-A folder that is no run is searched for runs. Runs that were not evaluated are left out, and named;
-so is a training of several code lengths, which has a run folder a length.
+Folders are searched for runs. Runs without an evaluation are left out with a message, and so are
+trainings of several code lengths, which have one run folder per length.
 """
 
 from __future__ import annotations
@@ -43,19 +43,23 @@ NUMBERS = (
     "n_database",
     "bits",
 )
-"""Fields of an evaluation that are kept."""
+"""Fields of an evaluation that are copied."""
 
 LOSS_FIELDS = ("step", "epoch", "loss", "images_per_second")
 _ACCURACY = re.compile(r"^(.*) \(accuracy ([0-9.]+)\)$")
 
 
 def main() -> None:
-    """Read the runs, and write their JSON files."""
+    """Read the runs and write their JSON files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("runs", nargs="+", type=Path, help="run folders, or folders of them")
     parser.add_argument("--to", type=Path, required=True, help="folder of the JSON files")
     parser.add_argument(
-        "--copy", action="append", default=[], metavar="SET=TEXT", help="what its files are"
+        "--copy",
+        action="append",
+        default=[],
+        metavar="SET=TEXT",
+        help="description of the image files of a set",
     )
     args = parser.parse_args()
     copies = dict(text.split("=", 1) for text in args.copy)
@@ -74,32 +78,32 @@ def main() -> None:
 
 
 def find_runs(paths: Iterable[Path]) -> list[Run]:
-    """Runs of some folders, each a run or a folder that runs lie in, at any depth."""
+    """Runs in some folders, at any depth; a folder may itself be a run."""
     found = [file.parent for path in paths for file in sorted(path.rglob("config.json"))]
     return [Run.open(path) for path in dict.fromkeys(found)]
 
 
 def not_ready(run: Run) -> str:
-    """Why a run cannot be told of; empty if it can."""
+    """Reason to leave a run out; empty if it can be collected."""
     lengths = run.read_config()["training"].get("lengths")
     if lengths is None:
-        return "an earlier version made it"
+        return "it is from an earlier version"
     if len(lengths) > 1:
-        return "it is told of by the runs of its code lengths"
+        return "its code lengths have their own runs"
     if not run.summary_path.is_file():
-        return "its training is not done"
+        return "its training is not finished"
     return "" if (run.path / "evaluation.json").is_file() else "it was not evaluated"
 
 
 def collect(run: Run, copies: Mapping[str, str]) -> dict[str, Any]:
-    """What the page tells of a run; no path of this machine is in it.
+    """Data of a run for the results page, without paths of this machine.
 
     Parameters
     ----------
     run
         An evaluated run.
     copies
-        Name of an image set to what is to be said of the copy that was used.
+        Description of the image files by name of the image set.
     """
     saved = run.read_config()
     training = saved["training"]
@@ -135,10 +139,10 @@ def collect(run: Run, copies: Mapping[str, str]) -> dict[str, Any]:
 
 
 def changed_settings(training: Mapping[str, Any], data: str) -> dict[str, Any]:
-    """Settings that differ from the recipe's, without code lengths and seed.
+    """Settings that differ from the recipe's, except code lengths and seed.
 
-    Height, width and resize rule count as changed if the images and the network alone would not
-    have led to them; the options of a loss other than the recipe's, if they are set.
+    Height, width and resize rule count as changed if they differ from the defaults for the images
+    and the network. Options of a loss other than the recipe's count as changed if they are set.
     """
     known = IMAGE_SETS.get(data)
     core = {name: training[name] for name in ("recipe", "network", "loss", "pretrained")}
@@ -153,7 +157,7 @@ def changed_settings(training: Mapping[str, Any], data: str) -> dict[str, Any]:
 
 
 def command(saved: Mapping[str, Any], lengths: Sequence[int], changes: Mapping[str, Any]) -> str:
-    """The ``hashkit train`` that makes such a run, but for the places of files."""
+    """The ``hashkit train`` command of a run, without locations of files."""
     training = saved["training"]
     words = ["hashkit", "train", *_data_words(saved)]
     if training["recipe"] != TrainConfig.recipe:
@@ -187,7 +191,7 @@ def _data_words(saved: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _words(name: str, value: Any) -> list[str]:
-    """Words of the command line that set an option."""
+    """Command-line words that set an option."""
     flag = flags([name])
     if isinstance(value, bool):
         return [flag if value else flag.replace("--", "--no-", 1)]
@@ -214,15 +218,15 @@ def _data(saved: Mapping[str, Any], copies: Mapping[str, str]) -> dict[str, Any]
 
 
 def thinned(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """All looks at held-out images, and at most `MOST_LOSS_POINTS` other lines, the last too."""
+    """All validations and at most `MOST_LOSS_POINTS` other lines, including the last."""
     losses = [row for row, entry in enumerate(entries) if "loss" in entry]
     n_kept = min(len(losses), MOST_LOSS_POINTS)
     kept = {losses[(number + 1) * len(losses) // n_kept - 1] for number in range(n_kept)}
     lines = []
     for row, entry in enumerate(entries):
         if "held_out" in entry:
-            look = {name: entry[name] for name in ("step", "held_out")}
-            lines.append(look | {"seconds": _rounded(entry["seconds"])})
+            validation = {name: entry[name] for name in ("step", "held_out")}
+            lines.append(validation | {"seconds": _rounded(entry["seconds"])})
         elif row in kept:
             lines.append({name: _rounded(entry[name]) for name in LOSS_FIELDS})
     return lines
@@ -233,7 +237,7 @@ def _rounded(value: float) -> float:
 
 
 def _baselines(run: Run) -> list[dict[str, Any]]:
-    """Baselines of ``hashkit evaluate --baselines --json`` and of itq.py, as runs.sh keeps them."""
+    """Baselines from ``hashkit evaluate --baselines --json`` and itq.py, as saved by runs.sh."""
     names = ("baselines.json", "feature-baselines.json")
     return [one for name in names for one in _read(run.path / name).get("baselines", [])]
 
@@ -249,7 +253,7 @@ def _numbers(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A JSON file; empty if there is none."""
+    """Content of a JSON file; empty if it does not exist."""
     if not path.is_file():
         return {}
     document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

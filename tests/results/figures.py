@@ -1,4 +1,4 @@
-"""The figures of the results page: from results to charts, and to what is said beside them."""
+"""The figures of the results page, and their alternative texts."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Picture:
     Attributes
     ----------
     name
-        Of the file.
+        Name of the file.
     alternative
-        What those read who do not see it.
+        Alternative text for readers who do not see the figure.
     svg
-        Its content.
+        Content of the file.
     """
 
     name: str
@@ -50,18 +50,18 @@ class Picture:
 
     @property
     def markdown(self) -> str:
-        """The picture as the page names it."""
+        """Markdown that includes the picture."""
         return f"![{self.alternative}](images/{self.name})"
 
 
 def method_picture(comparison: Comparison, slug: str) -> Picture:
-    """Bars of the mAP of each loss."""
+    """Bar chart of the mAP of each loss."""
     bars = [
         Bar(method_name(one.first), one.map, _interval(one.first)) for one in comparison.entries
     ]
-    said = alternative_text({bar.name: bar.value for bar in bars})
-    svg = bar_plot("Mean average precision by loss", said, bars, "mAP")
-    return Picture(f"results-methods-{slug}.svg", f"mAP by loss: {said}", svg)
+    text = alternative_text({bar.name: bar.value for bar in bars})
+    svg = bar_plot("Mean average precision by loss", text, bars, "mAP")
+    return Picture(f"results-methods-{slug}.svg", f"mAP by loss: {text}", svg)
 
 
 def _interval(run: Result) -> tuple[float, float] | None:
@@ -70,7 +70,7 @@ def _interval(run: Result) -> tuple[float, float] | None:
 
 
 def bits_picture(entries: Sequence[Entry], slug: str) -> Picture | None:
-    """MAP over bits of each method and of what was published; None if none has two lengths."""
+    """MAP over bits of each method and published results; None if no method has two lengths."""
     lines: dict[str, dict[int, float]] = {}
     for one in entries:
         run = one.first
@@ -90,26 +90,25 @@ def bits_picture(entries: Sequence[Entry], slug: str) -> Picture | None:
         for style, (name, line) in enumerate((measured | published).items())
     ]
     points = [point for one in series for point in one.points]
-    said = "; ".join(
+    text = "; ".join(
         f"{name}: {alternative_text({f'{bits} bits': line[bits] for bits in sorted(line)})}"
         for name, line in measured.items()
     )
     svg = line_plot(
         "Mean average precision over bits",
-        said,
+        text,
         series,
         chosen_axis("bits of a code", [point.x for point in points]),
         share_axis("mAP", max(point.y for point in points)),
     )
-    return Picture(f"results-bits-{slug}.svg", f"mAP over bits. {said}", svg)
+    return Picture(f"results-bits-{slug}.svg", f"mAP over bits. {text}", svg)
 
 
 def curves_of(entries: Sequence[Entry]) -> dict[str, Result]:
-    """The best training of each recipe, best first, at the most bits that several have, if any.
+    """The best training of each recipe, best first, at the largest code length of several recipes.
 
-    The best is that of the highest held-out score: queries choose nothing here either. Only
-    trainings of one protocol that held out the same share of the images, and looked at them twice
-    or more.
+    The best training has the highest held-out score, so queries select nothing here. All trainings
+    have one protocol, the same fraction of held-out images, and at least two validations.
     """
     groups: dict[tuple[int, float | None], dict[str, Result]] = {}
     runs = [run for run in (one.first for one in entries) if len(run.held_out()) > 1]
@@ -121,7 +120,7 @@ def curves_of(entries: Sequence[Entry]) -> dict[str, Result]:
 
 
 def curve_picture(curves: Mapping[str, Result], slug: str) -> Picture:
-    """Held-out score over the minutes of training."""
+    """Line chart of the held-out score over minutes of training."""
     series = [
         Series(
             f"{recipe}: {run['network']}, {method_name(run)}",
@@ -131,21 +130,21 @@ def curve_picture(curves: Mapping[str, Result], slug: str) -> Picture:
         for style, (recipe, run) in enumerate(curves.items())
     ]
     points = [point for one in series for point in one.points]
-    said = ", ".join(
+    text = ", ".join(
         f"{one.name} {one.points[-1].y:.3f} after {one.points[-1].x:.1f} minutes" for one in series
     )
     svg = line_plot(
         "Held-out score over minutes of training",
-        said,
+        text,
         series,
         minutes_axis(max(point.x for point in points)),
         share_axis("held-out mAP", max(point.y for point in points)),
     )
-    return Picture(f"results-curves-{slug}.svg", f"Held-out score over minutes: {said}", svg)
+    return Picture(f"results-curves-{slug}.svg", f"Held-out score over minutes: {text}", svg)
 
 
 def minutes_axis(longest: float) -> Axis:
-    """From 0 to the end of the longest training, with four to nine ticks at round minutes."""
+    """Axis from 0 to the longest training, with four to nine ticks at round minutes."""
     step = 10.0 ** math.floor(math.log10(longest))
     step = next(size for size in (step / 5, step / 2, step, 2 * step) if longest / size < 8)
     ticks = tuple(round(number * step, 10) for number in range(int(longest / step) + 1))
@@ -153,7 +152,7 @@ def minutes_axis(longest: float) -> Axis:
 
 
 def time_table(curves: Mapping[str, Result]) -> str:
-    """Minutes after which a look at held-out images first showed a score."""
+    """Minutes of training after which validation first reached each score."""
     best = max(score for run in curves.values() for _, score in run.held_out())
     scores = [score for score in _SCORES if score <= best]
     rows = []
@@ -168,6 +167,6 @@ def time_table(curves: Mapping[str, Result]) -> str:
 
 
 def slug_of(*parts: object) -> str:
-    """A name for a file, of small letters, digits and dashes."""
+    """File name of lower-case letters, digits and dashes."""
     text = "-".join(str(part) for part in parts if part not in ("", None))
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

@@ -1,10 +1,10 @@
-"""Prints how ITQ does on the features of a run's own network, as JSON.
+"""Evaluates ITQ on the features of a run's network and prints the result as JSON.
 
     python tests/results/itq.py runs/unseen/x > runs/unseen/x/feature-baselines.json
 
-The features are those that the run's head makes its codes of, averaged over the grid, and over an
-image and its mirror image where the model does so. ITQ is fitted on the run's training images,
-without their labels, and measured on its queries and database.
+The features are the input of the run's head, averaged over the grid, and over an image and its
+mirror image if the model does so. ITQ is fitted to the run's training images, without their labels,
+and evaluated on the run's queries and database.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from hashkit.workflow.reporter import Reporter
 
 
 class NetworkFeatures:
-    """Features of a network for the images of a set; see `hashkit.workflow.baseline_features`."""
+    """Features of a network for images; see `hashkit.workflow.baseline_features`."""
 
     name = "the same features"
 
@@ -42,20 +42,20 @@ class NetworkFeatures:
 
     @property
     def fingerprint(self) -> str:
-        """That of the weights."""
+        """Fingerprint of the weights."""
         return f"features of {weights_sha256(self._model.state_dict())}"
 
     @property
     def n_dimensions(self) -> int:
-        """Numbers an image."""
+        """Number of features per image."""
         values = self._features(np.zeros((1, *self._size, 3), dtype=np.uint8))
         return int(values.shape[1])
 
     def prepare(self, reporter: Reporter) -> None:
-        """Do nothing: features are computed as they are asked for."""
+        """Do nothing: features are computed on demand."""
 
     def blocks(self, rows: NDArray[np.int64]) -> Iterator[Block]:
-        """Features of rows, without images that cannot be used."""
+        """Features of rows, without unusable images."""
         for block_rows, pixels in pixel_blocks(self._images, rows, self._size, self._resize):
             yield block_rows, self._features(pixels)
 
@@ -70,7 +70,7 @@ class NetworkFeatures:
 
 
 def main() -> None:
-    """Measure it."""
+    """Evaluate ITQ and print the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("run", type=Path, help="run folder with an exported model")
     run = Run.open(parser.parse_args().run)

@@ -1,4 +1,4 @@
-"""Prints what a run's minutes depend on, as JSON: processor, threads, versions.
+"""Prints the CPU, GPU, threads and library versions of this machine as JSON.
 
 python tests/results/machine.py > runs/<group>/<name>/machine.json
 """
@@ -18,12 +18,12 @@ PACKAGES = ("hashkit-retrieval", "torch", "timm", "onnxruntime-gpu", "onnxruntim
 
 
 def main() -> None:
-    """Print it."""
+    """Print the description."""
     print(json.dumps(describe(), indent=2))
 
 
 def describe() -> dict[str, Any]:
-    """Processor, its cores, those that this process may use and the threads it computes with."""
+    """CPU and GPU, cores in total and usable by this process, torch threads, and versions."""
     import torch
 
     return {

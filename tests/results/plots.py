@@ -1,4 +1,4 @@
-"""The charts of the results page: SVG files that need nothing else, for light and dark."""
+"""The charts of the results page: self-contained SVG files with light and dark colours."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _VALUES_WIDTH: Final = 64
 _AXIS_HEIGHT: Final = 46
 _LEGEND_HEIGHT: Final = 20
 _LEGEND_LETTERS: Final = 58
-"""More would run out of the picture."""
+"""Longer lines would exceed the picture."""
 _FRAME: Final = 10
 _SHOWN_WIDTH: Final = 720
 
 
 @dataclasses.dataclass(frozen=True)
 class Bar:
-    """A value with the name of what has it, and an interval around it or None."""
+    """A named value with an optional confidence interval."""
 
     name: str
     value: float
@@ -48,7 +48,7 @@ class Bar:
 def line_plot(
     title: str, description: str, series: Sequence[Series], x_axis: Axis, y_axis: Axis
 ) -> str:
-    """Series between two axes, with their legend below: a whole SVG file."""
+    """SVG file with series between two axes and a legend below."""
     svg = ET.fromstring(line_chart(title, description, series, x_axis, y_axis))  # noqa: S314 - ours
     for group in svg.iter("g"):
         for name in ("data-name", "data-points"):  # for the script of the report page
@@ -67,7 +67,7 @@ def line_plot(
 
 
 def bar_plot(title: str, description: str, bars: Sequence[Bar], label: str) -> str:
-    """Horizontal bars from 0 with whiskers for intervals and their values: a whole SVG file."""
+    """SVG file with horizontal bars from 0, whiskers for intervals, and values."""
     height = len(bars) * _BAR_HEIGHT
     svg = new_chart(title, description, height + _AXIS_HEIGHT)
     axis = share_axis(label, max((one.interval or (0, one.value))[1] for one in bars))
@@ -105,7 +105,7 @@ def _height(svg: ET.Element) -> float:
 
 
 def _standalone(svg: ET.Element, title: str, description: str, height: float) -> str:
-    """The chart as a file: namespace, size, title, description, colours and ground."""
+    """Complete a chart with namespace, size, title, description, colours and background."""
     width = WIDTH + 2 * _FRAME
     height += 2 * _FRAME
     box = {"x": f"-{_FRAME}", "y": f"-{_FRAME}", "width": str(width), "height": to_length(height)}
@@ -132,7 +132,7 @@ def _standalone(svg: ET.Element, title: str, description: str, height: float) ->
 
 
 def _style() -> str:
-    """Colours of both schemes and the looks of charts, those of the report page."""
+    """Colours of both schemes and chart styles, from the style sheet of the report page."""
     page = resources.files("hashkit.report").joinpath("page.css").read_text(encoding="utf-8")
     colours, _, rest = page.partition("\n* {")
     looks = [
@@ -147,5 +147,5 @@ def _style() -> str:
 
 
 def alternative_text(values: Mapping[str, float]) -> str:
-    """Names and values as a sentence says them."""
+    """Names and values as text."""
     return ", ".join(f"{name} {share_text(value)}" for name, value in values.items())

@@ -1,4 +1,4 @@
-"""Figures that others published for CIFAR-10, 1,000 queries against the other 59,000 images."""
+"""Published results for CIFAR-10 with 1,000 queries and a database of the other 59,000 images."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ PROTOCOL: Final = "cifar10-59k"
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """What a publication says of a method.
+    """Published results of a method.
 
     Attributes
     ----------
     name
-        Of the method.
+        Name of the method.
     network, loss
-        As the table calls them.
+        Names for the table.
     maps
-        Bits to mean average precision, as it was printed.
+        Published mean average precision by number of bits.
     source
-        Where that is, and what is known of how it was measured.
+        Citation, and known details of the measurement.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Published:
 
 _PAPER: Final = (
     "Lai, Pan, Liu, Yan, *Simultaneous Feature Learning and Hash Coding with Deep Neural "
-    "Networks*, CVPR 2015, arXiv 1504.03410; the cut-off and the order of ties are not said"
+    "Networks*, CVPR 2015, arXiv 1504.03410; the paper does not state its cut-off or order of ties"
 )
 
 PUBLISHED: Final = (
@@ -45,11 +45,11 @@ PUBLISHED: Final = (
         "DNNH, the paper", "dnnh", "triplet", {12: 0.552, 24: 0.566, 32: 0.558, 48: 0.581}, _PAPER
     ),
     Published(
-        "CNNH+, best deep method before it",
+        "CNNH+, best earlier deep method",
         "CNN",
         "two stages",
         {12: 0.465, 24: 0.521, 32: 0.521, 48: 0.532},
-        f"as printed in {_PAPER.partition(';')[0]}",
+        f"from {_PAPER.partition(';')[0]}",
     ),
     Published(
         "caffe-dnnh, 95,000 iterations",

@@ -1,4 +1,4 @@
-"""The results as they are read: runs, and runs that differ in their seeds alone."""
+"""Results of runs, grouped into entries of runs that differ only in their seeds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 UNSEEN: Final = "unseen-classes"
-"""The protocol whose results have a section of their own."""
+"""The protocol whose results have a separate section."""
 
 _BUDGET: Final = frozenset(("epochs", "steps"))
 _BOOKKEEPING: Final = frozenset(
@@ -34,7 +34,7 @@ Key: TypeAlias = tuple[Any, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """A run as collect.py tells of it.
+    """A run as saved by collect.py.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class Result:
 
     @property
     def variation(self) -> dict[str, Any]:
-        """Settings that make it another method: neither budget, bookkeeping nor precision."""
+        """Changed settings except budget, bookkeeping and precision."""
         return {
             name: value
             for name, value in self["changes"].items()
@@ -75,13 +75,13 @@ class Result:
 
     @property
     def protocol_key(self) -> Key:
-        """What images were queries, learned from and found, but for the draw."""
+        """Image set, protocol and its options, without the seed of the split."""
         data = self["data"]
         return (data["set"], data["copy"], data["protocol"], _frozen(data["options"]))
 
     @property
     def condition_key(self) -> Key:
-        """All that two runs must share for their methods to be compared."""
+        """Conditions that two runs must share for their methods to be comparable."""
         return (
             *self.protocol_key,
             self["recipe"],
@@ -93,7 +93,7 @@ class Result:
 
     @property
     def method_key(self) -> Key:
-        """All that two runs share if they differ only in seeds."""
+        """Everything except the seeds."""
         return (*self.condition_key, self["network"], self["loss"], _frozen(self["changes"]))
 
     @property
@@ -102,23 +102,23 @@ class Result:
         return self["seed"], self["data"]["split_seed"]
 
     def held_out(self) -> list[tuple[float, float]]:
-        """(minutes of training, score) of the looks at held-out images."""
+        """(minutes of training, score) of each validation."""
         return [
             (line["seconds"] / 60, line["held_out"]) for line in self["curve"] if "held_out" in line
         ]
 
 
 class BaselineMean(NamedTuple):
-    """A baseline beside one run or more.
+    """Mean results of a baseline over one or more runs.
 
     Attributes
     ----------
     map
         Mean over the runs of its mean average precision.
     accuracy
-        Likewise, the share of queries whose class it predicts; None if it predicts none.
+        Mean over the runs of its classification accuracy on queries; None if it does not classify.
     n_runs
-        How many runs these are.
+        Number of runs.
     """
 
     map: float
@@ -127,7 +127,7 @@ class BaselineMean(NamedTuple):
 
     @classmethod
     def of(cls, same: Sequence[Mapping[str, Any]]) -> Self:
-        """The mean of a baseline as several runs have it."""
+        """Mean of a baseline's results in several runs."""
         accuracies = [one["accuracy"] for one in same]
         return cls(
             statistics.fmean(one["map"] for one in same),
@@ -138,13 +138,13 @@ class BaselineMean(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """Runs that differ in their seeds alone, in the order of these."""
+    """Runs that differ only in their seeds, in the order of the seeds."""
 
     runs: tuple[Result, ...]
 
     @property
     def first(self) -> Result:
-        """The run of the lowest seed."""
+        """The run with the lowest seed."""
         return self.runs[0]
 
     @property
@@ -154,7 +154,7 @@ class Entry:
 
     @property
     def deviation(self) -> float | None:
-        """Standard deviation of it, of a sample (n - 1); None for one run."""
+        """Sample standard deviation (n - 1) of the mean average precision; None for one run."""
         return statistics.stdev(run.map for run in self.runs) if len(self.runs) > 1 else None
 
     @property
@@ -163,12 +163,12 @@ class Entry:
         return statistics.fmean(run.minutes for run in self.runs)
 
     def precision_at(self, k: int) -> float | None:
-        """Mean precision of the first k ranks; None unless all runs have it."""
+        """Mean precision at k; None unless all runs have it."""
         values = [run["evaluation"]["precision_at"].get(str(k)) for run in self.runs]
         return None if None in values else statistics.fmean(values)
 
     def baselines(self) -> dict[str, BaselineMean]:
-        """Means of each baseline over those of the runs that it was measured beside, by name."""
+        """Mean of each baseline, by name, over the runs that measured it."""
         found: dict[str, list[Mapping[str, Any]]] = {}
         for run in self.runs:
             for one in run["baselines"]:
@@ -178,14 +178,14 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Entries that were made under the same conditions, and the recipe's own among them.
+    """Entries with the same conditions, compared with the unchanged recipe.
 
     Attributes
     ----------
     entries
-        All that are compared, the best first.
+        All entries, best first.
     reference
-        The recipe as it is; None if it was not run.
+        The entry of the unchanged recipe; None if it was not run.
     """
 
     entries: tuple[Entry, ...]
@@ -193,13 +193,13 @@ class Comparison:
 
 
 def load_results(folder: Path) -> list[Result]:
-    """Read the JSON files of a folder, in the order of their names; none if there is no folder."""
+    """Read the JSON files of a folder, sorted by name; empty if the folder does not exist."""
     paths = sorted(folder.glob("*.json"))
     return [Result(json.loads(path.read_text(encoding="utf-8"))) for path in paths]
 
 
 def entries_of(results: Iterable[Result]) -> list[Entry]:
-    """Put runs together that differ in their seeds alone; of equal ones the first counts."""
+    """Group runs that differ only in their seeds; of runs with equal seeds the first is used."""
     groups: dict[Key, dict[tuple[int, int], Result]] = {}
     for run in results:
         groups.setdefault(run.method_key, {}).setdefault(run.seeds, run)
@@ -207,9 +207,9 @@ def entries_of(results: Iterable[Result]) -> list[Entry]:
 
 
 def comparisons(entries: Sequence[Entry]) -> list[Comparison]:
-    """Losses side by side: same data, recipe, network, bits and budget; two losses or more.
+    """Comparisons of two or more losses with the same data, recipe, network, bits and budget.
 
-    Besides the loss and its options, settings may differ that a loss asks for, such as its rate.
+    Settings that a loss needs, such as its options or learning rate, may differ too.
     """
     groups = _by_condition([one for one in entries if _is_method(one)], of_network=True)
     return [
@@ -220,7 +220,7 @@ def comparisons(entries: Sequence[Entry]) -> list[Comparison]:
 
 
 def ablations(entries: Sequence[Entry]) -> list[Comparison]:
-    """Changes of a recipe beside the recipe, under the same conditions; its loss stays."""
+    """Comparisons of a recipe with changed settings, except the loss, under the same conditions."""
     groups = _by_condition([one for one in entries if "loss" not in one.first.variation])
     return [
         Comparison(tuple(sorted(group, key=_rank)), reference)
@@ -230,18 +230,18 @@ def ablations(entries: Sequence[Entry]) -> list[Comparison]:
 
 
 def main_entries(entries: Sequence[Entry]) -> list[Entry]:
-    """Entries that no other section tells of: recipes as they are, and what stands alone."""
-    told = {
+    """Entries that are not part of another section: unchanged recipes and single variations."""
+    elsewhere = {
         id(one)
         for group in (*comparisons(entries), *ablations(entries))
         for one in group.entries
         if one is not group.reference and one.first.variation
     }
-    return [one for one in entries if id(one) not in told]
+    return [one for one in entries if id(one) not in elsewhere]
 
 
 def _is_method(entry: Entry) -> bool:
-    # Losses are compared within a network, so another network than the recipe's is no matter.
+    # Losses are compared within a network, so the network may differ from the recipe's.
     variation = entry.first.variation.keys() - {"network"}
     return not variation or "loss" in variation
 

@@ -1,16 +1,16 @@
 #!/bin/sh
-# Makes the runs of docs/results.md, and goes on where it was cut off:
+# Creates the runs of docs/results.md; an interrupted run is resumed:
 #     sh tests/results/runs.sh RUNS CIFAR10 GROUP...
 #
-# RUNS     folder of the runs; each lies in RUNS/GROUP/NAME
-# CIFAR10  folder of CIFAR-10's files, as `hashkit train --data cifar10 --data-root` takes it
+# RUNS     folder of the runs; each run is in RUNS/GROUP/NAME
+# CIFAR10  folder with the files of CIFAR-10, as for `hashkit train --data cifar10 --data-root`
 # GROUP    paper best seeds full pretrained fashion unseen methods ablations small, or all
 #
-# DRY_RUN=1 only prints the commands. PYTHON names the interpreter that hashkit is installed for.
+# DRY_RUN=1 only prints the commands. PYTHON is the interpreter that hashkit is installed for.
 # Then: python tests/results/collect.py RUNS --to docs/results; python tests/results/write.py
 set -eu
 
-# Epochs of each group: what two cores give in some hours.
+# Epochs of each group, chosen so that all groups take some hours on two cores.
 paper=30
 best=100
 full=15
@@ -20,15 +20,15 @@ unseen=45
 methods=8
 small=10
 
-# Of the 5,000 labelled images, 200 choose the checkpoint.
+# 200 of the 5,000 labelled images select the checkpoint.
 held="--holdout 0.04"
 
-# Computed in bfloat16, for which the processor has instructions; see docs/training.md.
+# The CPU has instructions for bfloat16; see docs/training.md.
 half="--precision bf16"
 
-# A line is a training: group, name, images, bits, whether baselines are measured, other flags.
-# Several code lengths share one training, and leave one run each. Ablations are held against the
-# recipe as it is, which is among the methods: same images, bits and epochs.
+# Each line is a training: group, name, images, bits, whether to measure baselines, other flags.
+# Several code lengths share one training and give one run each. Ablations are compared with the
+# unchanged recipe, which is one of the methods, with the same images, bits and epochs.
 table() {
     cat <<TABLE
 best       best-s0          59k      12,24,32,48  yes  $held $half --cutmix 0.5 --epochs $best
@@ -78,7 +78,7 @@ step() {
     [ -n "${DRY_RUN:-}" ] || "$@" </dev/null
 }
 
-# write FILE COMMAND...: keeps what a command prints, whole or not at all.
+# write FILE COMMAND...: writes the output of a command to a file, completely or not at all.
 write() {
     file=$1
     shift
@@ -88,7 +88,7 @@ write() {
     mv "$file.part" "$file"
 }
 
-# train RUN IMAGES FLAGS...: trains a run, or goes on with it.
+# train RUN IMAGES FLAGS...: trains or resumes a run.
 train() {
     run=$1
     images=$2
@@ -109,7 +109,7 @@ train() {
     fi
 }
 
-# finish RUN IMAGES BASELINES: exports, encodes and evaluates what is not done yet.
+# finish RUN IMAGES BASELINES: exports, encodes and evaluates a run unless that is done.
 finish() {
     run=$1
     images=$2
@@ -127,7 +127,7 @@ finish() {
     fi
 }
 
-# make_run RUN IMAGES BITS BASELINES FLAGS...: everything of one line of the table.
+# make_run RUN IMAGES BITS BASELINES FLAGS...: all steps of one line of the table.
 make_run() {
     training=$1
     images=$2
@@ -158,7 +158,7 @@ shift 2
 here=$(dirname "$0")
 python=${PYTHON:-python3}
 for wanted in "$@"; do
-    [ "$wanted" = all ] || table | grep -q "^$wanted " || die "there is no group $wanted"
+    [ "$wanted" = all ] || table | grep -q "^$wanted " || die "unknown group $wanted"
     table | while read -r group name images bits baselines flags; do
         [ "$wanted" = all ] || [ "$wanted" = "$group" ] || continue
         # shellcheck disable=SC2086

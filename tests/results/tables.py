@@ -31,7 +31,7 @@ __all__ = [
 
 PRECISION_K: Final = 100
 CLASSIFIER: Final = "class of a linear classifier"
-"""How the name of that baseline begins."""
+"""Prefix of the name of that baseline."""
 
 
 _SETS: Final = {
@@ -44,7 +44,7 @@ _SETS: Final = {
 
 
 def data_title(run: Result) -> str:
-    """Images and protocol of a run, in words."""
+    """Title with the images and the protocol of a run."""
     data = run["data"]
     copy = f", {data['copy']}" if data["copy"] else ""
     options = "".join(f", {name} {_value_text(value)}" for name, value in data["options"].items())
@@ -52,14 +52,14 @@ def data_title(run: Result) -> str:
 
 
 def protocol_table(entries: Sequence[Entry], machines: Mapping[str, str]) -> str:
-    """Entries of one protocol by bits and mAP, with what others published for it.
+    """Entries of one protocol, sorted by bits and mAP, with published results.
 
     Parameters
     ----------
     entries
-        All of one protocol.
+        Entries of one protocol.
     machines
-        What a machine is called beside minutes, by its description; empty if there is only one.
+        Label of each machine, by its description; empty if there is only one.
     """
     rows: list[tuple[tuple[int, float], list[str]]] = [
         ((one.first["bits"], one.map), _entry_cells(one, machines)) for one in entries
@@ -75,7 +75,7 @@ def protocol_table(entries: Sequence[Entry], machines: Mapping[str, str]) -> str
 
 
 def published_beside(run: Result) -> Sequence[Published]:
-    """What was published for the images and the protocol of a run."""
+    """Published results for the images and the protocol of a run."""
     data = run["data"]
     return PUBLISHED if (data["set"], data["protocol"]) == (SET, PROTOCOL) else ()
 
@@ -123,7 +123,7 @@ def _mean_text(entry: Entry) -> str:
 
 
 def interval_text(entry: Entry) -> str:
-    """Confidence interval of the first run of an entry."""
+    """Confidence interval of the first run of an entry, as text."""
     ends = entry.first["evaluation"].get("map_interval")
     return MISSING if ends is None else f"{share_text(ends[0])} to {share_text(ends[1])}"
 
@@ -149,7 +149,7 @@ def _best_other(baselines: Mapping[str, BaselineMean]) -> str:
 
 
 def command_block(entries: Sequence[Entry]) -> str:
-    """The commands that made some entries; a training of several lengths stands there once."""
+    """The commands of entries; a training of several lengths is listed once."""
     seeds: dict[str, list[tuple[int, int]]] = {}
     for one in entries:
         known = seeds.setdefault(one.first["command"], [])
@@ -161,7 +161,7 @@ def command_block(entries: Sequence[Entry]) -> str:
 
 
 def _other_seeds(seeds: Sequence[tuple[int, int]]) -> str:
-    """What a comment behind a command says of the runs after the first."""
+    """Comment with the seeds of the other runs of a command."""
     (training, split), *others = seeds
     texts = []
     for flag, first, values in (
@@ -170,17 +170,17 @@ def _other_seeds(seeds: Sequence[tuple[int, int]]) -> str:
     ):
         if set(values) - {first}:
             texts.append(f"{flag} {', '.join(map(str, values))}")
-    return f"  # and with {' and '.join(texts)}" if texts else ""
+    return f"  # also with {' and '.join(texts)}" if texts else ""
 
 
 def method_name(run: Result) -> str:
-    """A loss with what else differs from the recipe, such as its options."""
+    """Name of the loss with other changes of the recipe, such as options of the loss."""
     changes = change_text(run, without=("loss", "network"))
     return f"{run['loss']} ({changes})" if changes else str(run["loss"])
 
 
 def method_table(comparison: Comparison) -> str:
-    """Losses on one network and budget, the best first."""
+    """Table of losses with one network and budget, best first."""
     rows = [
         [
             one.first["loss"],
@@ -199,9 +199,9 @@ def method_table(comparison: Comparison) -> str:
 
 
 def ablation_table(comparison: Comparison) -> str:
-    """Changes of a recipe, each with its difference from the recipe; the recipe first."""
+    """Table of changes of a recipe with their differences from the recipe, which comes first."""
     reference = comparison.reference
-    assert reference is not None  # `ablations` gives none without
+    assert reference is not None  # `ablations` returns only groups with one
     rows = [["none: the recipe", str(len(reference.runs)), _mean_text(reference), MISSING]]
     for one in comparison.entries:
         if one is not reference:
@@ -213,7 +213,7 @@ def ablation_table(comparison: Comparison) -> str:
 
 
 def unseen_table(entries: Sequence[Entry]) -> str:
-    """Codes of classes that were never trained on, each entry followed by its baselines."""
+    """Table of results on unseen classes; baselines follow each entry."""
     rows = []
     for one in sorted(entries, key=lambda entry: (entry.first["bits"], -entry.map)):
         run = one.first
@@ -228,7 +228,7 @@ def unseen_table(entries: Sequence[Entry]) -> str:
 
 
 def change_text(run: Result, without: Sequence[str] = ()) -> str:
-    """Settings of a run that differ from its recipe's, budget and bookkeeping left out."""
+    """Changed settings of a run, without budget and bookkeeping, as text."""
     return ", ".join(
         f"{name} {_value_text(value)}"
         for name, value in run.variation.items()
@@ -243,19 +243,19 @@ def _value_text(value: Any) -> str:
 
 
 def machine_text(run: Result) -> str:
-    """The machine that a run was trained on, in words."""
+    """Description of the machine that a run was trained on."""
     machine = run["machine"]
     if machine is None:
-        return "a machine that was not noted down"
+        return "an unknown machine"
     threads = plural(machine["n_threads"], "thread")
     cores = plural(machine["n_usable_cores"], "core")
     if run["device"] != "cpu" and machine["gpu"]:
-        return f"{machine['gpu']}, beside {machine['processor']}"
-    return f"{machine['processor']}, {cores}, of which a run had {threads}"
+        return f"{machine['gpu']}, with {machine['processor']}"
+    return f"{machine['processor']}, {cores}, {threads} per run"
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; a bar inside a cell is escaped."""
+    """Markdown table; vertical bars in cells are escaped."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(
         "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines

@@ -1,4 +1,4 @@
-"""The results page is what its scripts make of the runs, and they tell what the runs did."""
+"""The results page shows the numbers and commands of the runs in docs/results."""
 
 from __future__ import annotations
 
@@ -12,22 +12,25 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
-from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 import torch
-from cli_samples import COMMANDS, ROOT, check_parses, succeed, write_class_folders
+from cli_samples import COMMANDS, ROOT, check_parses
 from report_samples import an_evaluation
+from training_samples import TinyNetwork
 
 from hashkit.cli.flags import parse_size
 from hashkit.cli.train_options import read_settings
 from hashkit.datasets.digits import open_digits
+from hashkit.manifest import Manifest
 from hashkit.report.evaluations import save_evaluation
 from hashkit.report.figures import share_text
 from hashkit.runs.config import TrainConfig
-from hashkit.runs.run import Run
-from hashkit.training.checkpoint import load_model
+from hashkit.runs.data_spec import DataSpec
+from hashkit.runs.run import Run, write_json
+from hashkit.training.checkpoint import LoadedModel
+from hashkit.training.model import HashModel
 from hashkit.workflow.settings import make_config
 
 SCRIPTS = Path(__file__).parent
@@ -38,10 +41,8 @@ import collect  # noqa: E402
 import itq  # noqa: E402
 import machine  # noqa: E402
 import write  # noqa: E402
-from figures import minutes_axis, slug_of  # noqa: E402
 from records import Result, ablations, comparisons, entries_of, main_entries  # noqa: E402
 
-SVG = "{http://www.w3.org/2000/svg}"
 EVALUATION = {
     "map": 0.5,
     "map_best": 0.55,
@@ -59,7 +60,7 @@ EVALUATION = {
 
 
 def a_result(score=0.5, *, changes=None, data=None, minutes=10.0, held_out=(), **fields) -> Result:
-    """A made-up run of 100 steps, CIFAR-10 and the recipe ``best`` unless said otherwise."""
+    """An invented run; by default 100 steps with the recipe ``best`` on CIFAR-10."""
     bits, changes = fields.pop("bits", 48), dict(changes or {})
     place = {"set": "cifar10", "copy": "JPEG", "protocol": "cifar10-59k"} | (data or {})
     run = {
@@ -95,7 +96,7 @@ def baseline(name: str, score: float, accuracy: float | None = None) -> dict:
 
 
 def rendered(folder: Path, *results: Result, notes: str = "") -> dict[str, str]:
-    """The page of some runs, through files."""
+    """The page of some runs, written to and read from files."""
     folder.mkdir()
     for number, one in enumerate(results):
         (folder / f"{number}.json").write_text(json.dumps(one.fields))
@@ -105,7 +106,7 @@ def rendered(folder: Path, *results: Result, notes: str = "") -> dict[str, str]:
 
 
 def tables(page: str) -> list[list[list[str]]]:
-    """Cells of the tables of a page, heads first, without the rules below them."""
+    """Cells of the tables of a page, header first, without separator lines."""
     blocks = re.findall(r"(?:^\|.*\|\n)+", page, re.MULTILINE)
     return [
         [
@@ -117,18 +118,14 @@ def tables(page: str) -> list[list[list[str]]]:
     ]
 
 
-def svg_of(text: str) -> ET.Element:
-    return ET.fromstring(text)  # noqa: S314 - made by the scripts
-
-
 def column(table: list[list[str]], name: str) -> list[str]:
     return [row[table[0].index(name)] for row in table[1:]]
 
 
-# The page that lies in docs.
+# The page in docs
 
 
-def test_the_page_is_what_the_script_makes_of_the_results():
+def test_the_page_and_its_pictures_match_the_results():
     files = write.render(DOCS / "results")
     assert (DOCS / "results.md").read_text(encoding="utf-8") == files.pop("results.md")
     there = {f"images/{path.name}" for path in (DOCS / "images").glob("results-*.svg")}
@@ -137,33 +134,49 @@ def test_the_page_is_what_the_script_makes_of_the_results():
         assert (DOCS / name).read_text(encoding="utf-8") == content, name
 
 
-def test_no_result_names_a_place_on_a_machine():
+def test_no_result_contains_a_path_of_a_machine():
     for path in (DOCS / "results").glob("*.json"):
         assert not re.search(r'[" =]/\w', path.read_text(encoding="utf-8")), path
 
 
-def test_the_command_writes_the_page_and_removes_pictures_of_no_use(tmp_path):
-    results = tmp_path / "results"
-    rendered(results, a_result(0.4, bits=24), a_result(0.5))
-    (tmp_path / "images").mkdir()
-    for name in ("results-old.svg", "other.svg"):
-        (tmp_path / "images" / name).write_text("<svg/>")
-    subprocess.run([sys.executable, SCRIPTS / "write.py", "--docs", tmp_path], check=True)
-    files = write.render(results)
-    assert (tmp_path / "results.md").read_text(encoding="utf-8") == files.pop("results.md")
-    left = {f"images/{path.name}" for path in (tmp_path / "images").iterdir()}
-    assert left == {"images/other.svg", *files}
-    assert len(files) == 1
+def test_all_results_have_the_conventions_that_the_page_states():
+    page = " ".join((DOCS / "results.md").read_text(encoding="utf-8").split())
+    assert "over the whole ranking, averaged over all orders of ties, and divided by" in page
+    assert "Confidence intervals (95%)" in page
+    assert "[metrics.md](metrics.md)" in page
+    for fields in documents():
+        evaluation = fields["evaluation"]
+        assert (evaluation["convention"], evaluation["without_relevant"]) == (
+            "all-relevant",
+            "zero",
+        )
+        assert evaluation["interval"]["level"] == 0.95
 
 
-def test_without_runs_the_page_says_so(tmp_path):
+def test_every_command_on_the_page_gives_the_settings_of_its_run():
+    page = (DOCS / "results.md").read_text(encoding="utf-8")
+    for fields in documents():
+        line = fields["command"].partition(" --seed ")[0]
+        assert line in page
+        check_parses(fields["command"])
+        config = settings_of_command(fields["command"], (32, 32)).to_dict()
+        for name in ("recipe", "network", "loss", "lengths", "epochs", "steps", "seed"):
+            assert config[name] == fields[name], (fields["name"], name)
+        assert fields["changes"].items() <= config.items()
+
+
+def documents() -> list[dict]:
+    return [json.loads(path.read_text()) for path in sorted((DOCS / "results").glob("*.json"))]
+
+
+def test_a_page_without_runs_says_that_there_are_none(tmp_path):
     assert write.render(tmp_path / "nothing").keys() == {"results.md"}
     assert "There are no runs yet" in write.render(tmp_path / "nothing")["results.md"]
     page = rendered(tmp_path / "results", a_result())["results.md"]
     assert "There are no runs yet" not in page
 
 
-# What it tells of runs.
+# Content of the page
 
 
 def test_runs_that_differ_in_seeds_are_one_row_with_mean_and_deviation(tmp_path):
@@ -173,7 +186,7 @@ def test_runs_that_differ_in_seeds_are_one_row_with_mean_and_deviation(tmp_path)
     table = tables(page)[0]
     rows = [row for row in table[1:] if row[1] == "best"]
     assert [row[4] for row in rows] == ["1", "3"]  # by mAP
-    # By hand: the mean of 51, 54 and 48 is 51; squares of 0, 3 and -3 are 18; over 2, its root.
+    # By hand: the mean of 51, 54 and 48 is 51, and the deviation is sqrt((0 + 9 + 9) / 2) = 3.
     assert rows[1][5] == "**0.5100** ± 0.0300"
     assert math.isclose(statistics.stdev(scores), 0.03)
     assert rows[0][5] == "**0.3000**"
@@ -200,25 +213,25 @@ def test_baselines_are_means_over_the_runs_that_have_them(tmp_path):
     assert splits == ["3", "2", "1"]
 
 
-def test_a_run_that_was_made_twice_counts_once(tmp_path):
+def test_a_repeated_run_counts_once(tmp_path):
     twice = [a_result(0.5, group="methods"), a_result(0.7, group="again"), a_result(0.6, seed=1)]
     table = tables(rendered(tmp_path / "results", *twice)["results.md"])[0]
     (row,) = (row for row in table[1:] if row[1] == "best")
     assert row[4:6] == ["2", "**0.5500** ± 0.0707"]
 
 
-def test_lines_over_bits_are_of_one_method_and_budget(tmp_path):
+def test_lines_over_bits_have_one_method_and_budget(tmp_path):
     long = [a_result(0.4, bits=24), a_result(0.5)]
     short = [a_result(0.1, bits=24, epochs=3.0), a_result(0.2, epochs=3.0)]
     page = rendered(tmp_path / "results", *long, *short)["results.md"]
-    (said,) = re.findall(r"!\[mAP over bits. (.*?)\]", page)
-    assert said == (
+    (text,) = re.findall(r"!\[mAP over bits. (.*?)\]", page)
+    assert text == (
         "best: compact, orthohash, 30 epochs: 24 bits 0.4000, 48 bits 0.5000; "
         "best: compact, orthohash, 3 epochs: 24 bits 0.1000, 48 bits 0.2000"
     )
 
 
-def test_numbers_of_a_row_are_those_of_the_run(tmp_path):
+def test_a_row_has_the_numbers_of_its_run(tmp_path):
     run = a_result(
         0.6123,
         baselines=[
@@ -246,7 +259,7 @@ def test_numbers_of_a_row_are_those_of_the_run(tmp_path):
     }
 
 
-def test_published_figures_stand_in_the_table_of_their_protocol_alone(tmp_path):
+def test_published_results_are_only_in_the_table_of_their_protocol(tmp_path):
     other = {"protocol": "cifar10-54k"}
     ours = [a_result(0.5), a_result(0.5, data=other), a_result(0.5, data={"set": "digits"})]
     page = rendered(tmp_path / "results", *ours)["results.md"]
@@ -276,21 +289,16 @@ def test_losses_are_compared_on_one_network_and_budget_and_sorted(tmp_path):
     (table,) = (one for one in tables(files["results.md"]) if one[0][0] == "loss")
     assert column(table, "mAP") == ["**0.6000**", "**0.5000**", "**0.4000**"]
     assert column(table, "settings") == ["—", "quantisation 0.1", "—"]
-    (name,) = (name for name in files if "methods" in name)
-    bars = [one for one in svg_of(files[name]).iter(f"{SVG}rect") if one.get("class") == "outer"]
-    widths = [float(bar.attrib["width"]) for bar in bars]
-    assert widths[1] / widths[0] == pytest.approx(5 / 6, abs=1e-3)
-    assert widths[2] / widths[0] == pytest.approx(4 / 6, abs=1e-3)
 
 
-def test_ablations_say_their_difference_from_the_recipe(tmp_path):
+def test_ablations_show_their_difference_from_the_recipe(tmp_path):
     runs = [
         a_result(0.52),
         a_result(0.54, seed=1),
         a_result(0.5, changes={"standardise": False}),
         a_result(0.55, changes={"augmentation": "none"}),
         a_result(0.1, changes={"loss": "triplet"}),
-        a_result(0.2, changes={"standardise": False}, bits=24),  # no recipe beside it
+        a_result(0.2, changes={"standardise": False}, bits=24),  # without an entry of the recipe
     ]
     page = rendered(tmp_path / "results", *runs)["results.md"]
     (table,) = (one for one in tables(page) if one[0][0] == "change")
@@ -302,28 +310,19 @@ def test_ablations_say_their_difference_from_the_recipe(tmp_path):
     (group,) = ablations(entries_of(runs))
     assert group.reference is not None
     assert len(group.reference.runs) == 2
-    told = [entry.first["evaluation"]["map"] for entry in main_entries(entries_of(runs))]
-    assert told == [0.52, 0.2]
+    elsewhere = [entry.first["evaluation"]["map"] for entry in main_entries(entries_of(runs))]
+    assert elsewhere == [0.52, 0.2]
 
 
-def test_names_of_folders_decide_nothing(tmp_path):
-    runs = [a_result(0.6), a_result(0.4, changes={"loss": "triplet"})]
-    renamed = [
-        Result({**run.fields, "group": "ablations", "name": f"x{number}"})
-        for number, run in enumerate(runs)
-    ]
-    assert rendered(tmp_path / "one", *runs) == rendered(tmp_path / "two", *renamed)
-
-
-def test_curves_are_of_recipes_at_the_same_bits_over_minutes(tmp_path):
-    looks = [(25, 0.2), (50, 0.35), (100, 0.45)]
+def test_curves_compare_recipes_at_the_same_number_of_bits(tmp_path):
+    scores = [(25, 0.2), (50, 0.35), (100, 0.45)]
     runs = [
-        a_result(minutes=8, held_out=looks),
+        a_result(minutes=8, held_out=scores),
         a_result(minutes=20, held_out=[(50, 0.15), (100, 0.31)], recipe="paper", loss="triplet"),
-        a_result(minutes=30, held_out=looks, bits=64),
+        a_result(minutes=30, held_out=scores, bits=64),
         a_result(minutes=15, held_out=[(50, 0.3), (100, 0.4)], epochs=60.0),  # longer, and worse
-        a_result(held_out=looks, changes={"standardise": False}),
-        a_result(held_out=looks, changes={"holdout": 0.5}, recipe="pretrained", minutes=40),
+        a_result(held_out=scores, changes={"standardise": False}),
+        a_result(held_out=scores, changes={"holdout": 0.5}, recipe="pretrained", minutes=40),
     ]
     assert runs[0].held_out() == [(2.0, 0.2), (4.0, 0.35), (8.0, 0.45)]
     files = rendered(tmp_path / "results", *runs)
@@ -333,17 +332,6 @@ def test_curves_are_of_recipes_at_the_same_bits_over_minutes(tmp_path):
         ["best", "2.0", "2.0", "4.0", "8.0"],
         ["paper", "10.0", "20.0", "20.0", "—"],
     ]
-    (name,) = (name for name in files if "curves" in name)
-    lines = [one for one in svg_of(files[name]).iter(f"{SVG}path") if one.get("class") == "line"]
-    assert len(lines) == 2
-
-
-@pytest.mark.parametrize("longest", [0.4, 1, 7.9, 8.1, 79.9, 80, 93.8, 99.9, 100, 1000])
-def test_an_axis_of_minutes_has_a_few_ticks(longest):
-    ticks = minutes_axis(longest).ticks
-    assert 4 <= len(ticks) <= 9
-    assert ticks[0] == 0
-    assert ticks[-1] <= longest
 
 
 def test_unseen_classes_have_their_own_table_with_baselines(tmp_path):
@@ -367,154 +355,131 @@ def test_unseen_classes_have_their_own_table_with_baselines(tmp_path):
         ["baseline: random codes", "0.1000"],
     ]
     assert "unseen_fraction 0.3" in page
-    assert "# and with --split-seed 1" in page
+    assert "# also with --split-seed 1" in page
 
 
-def test_notes_stand_on_the_page(tmp_path):
-    page = rendered(tmp_path / "with", a_result(), notes="Not reached: **all**.\n")["results.md"]
-    assert page.endswith("## What was tried, and what is not reached\n\nNot reached: **all**.\n")
-    assert "not reached" not in rendered(tmp_path / "without", a_result())["results.md"]
+def test_notes_are_on_the_page(tmp_path):
+    page = rendered(tmp_path / "with", a_result(), notes="A **note**.\n")["results.md"]
+    assert page.endswith("## Further experiments and limits\n\nA **note**.\n")
+    assert "Further experiments" not in rendered(tmp_path / "without", a_result())["results.md"]
 
 
-def test_minutes_say_their_machine_where_there_are_several(tmp_path):
+def test_minutes_name_their_machine_if_there_are_several(tmp_path):
     here = {"processor": "P", "gpu": None, "n_usable_cores": 2, "n_threads": 1, "versions": {}}
     there = {**here, "processor": "Q", "n_threads": 2, "versions": {"torch": "2.0"}}
     one, two = a_result(0.5, machine=here), a_result(0.4, machine=there, epochs=9.0)
     page = rendered(tmp_path / "both", one, two)["results.md"]
-    assert "P, 2 cores, of which a run had 1 thread (A); Q, 2 cores" in page
+    assert "P, 2 cores, 1 thread per run (A); Q, 2 cores" in page
     assert "torch 2.0" in page
     rows = [row for row in tables(page)[0][1:] if row[1] == "best"]
     assert [row[-1] for row in rows] == ["10.0 B", "10.0 A"]
     assert "10.0 A" not in rendered(tmp_path / "single", one)["results.md"]
 
 
-def test_pictures_are_for_everyone(tmp_path):
-    looks = [(50, 0.2), (100, 0.4)]
-    runs = [
-        a_result(0.5, held_out=looks),
-        a_result(0.4, bits=24),
-        a_result(0.4, held_out=looks, recipe="paper", loss="triplet"),
-        a_result(0.3, changes={"loss": "triplet"}),
-    ]
-    files = rendered(tmp_path / "results", *runs)
-    page = files.pop("results.md")
-    assert [slug_of(name)[:14] for name in sorted(files)] == [
-        "images-results",
-        "images-results",
-        "images-results",
-    ]
-    for name, text in files.items():
-        svg = svg_of(text)
-        assert [one.tag for one in svg[:3]] == [f"{SVG}title", f"{SVG}desc", f"{SVG}style"]
-        assert svg.attrib["aria-labelledby"].split() == [svg[0].get("id"), svg[1].get("id")]
-        assert svg[0].text
-        assert re.search(r"0\.\d+", svg[1].text or "")
-        style = svg[2].text or ""
-        assert "prefers-color-scheme: dark" in style
-        for rule in (".s0 {", ".chart text {", ".series .outer {", ".ground {"):
-            assert rule in style
-        (alternative,) = re.findall(rf"!\[([^\]]+)\]\({re.escape(name)}\)", page)
-        assert re.search(r"0\.\d+", alternative)
+# Collecting runs
 
 
-# What is collected of a run.
-
-
-@pytest.fixture(scope="module")
-def tiny_runs(tmp_path_factory):
-    """A training of two lengths, of which one is evaluated, and a run with baselines."""
-    place = tmp_path_factory.mktemp("tiny")
-    folder = place / "some"
-    write_class_folders(place / "scans", per_class=12)
-    split = f"--data {place / 'scans'} --queries-per-class 2 --size 8"
-    base = f"train {split} --runs {folder} --loss triplet --steps 2 --batch-size 12 --holdout 0"
-    succeed(f"{base} --bits 8,12 --name both --margin 1.5")
-    succeed(f"{base} --bits 16 --name one --seed 3")
-    save_evaluation(an_evaluation("both-12bits", 12), folder / "both-12bits" / "evaluation.json")
-    succeed(f"export --onnx --run {folder / 'one'}")
-    outcome = succeed(f"evaluate --run {folder / 'one'} --baselines --json")
-    (folder / "one" / "baselines.json").write_text(outcome.stdout)
-    (folder / "one" / "machine.json").write_text(json.dumps(machine.describe()))
+@pytest.fixture
+def runs(tmp_path):
+    """A folder with a finished run, and a training of two lengths of which one is evaluated."""
+    folder = tmp_path / "some"
+    one = finished(folder, "one", lengths=(16,), seed=3)
+    save_evaluation(an_evaluation("one", 16), one.path / "evaluation.json")
+    (one.path / "machine.json").write_text(json.dumps(machine.describe()))
+    measured = {"name": "class of a linear classifier on x (accuracy 0.812)", **EVALUATION}
+    (one.path / "baselines.json").write_text(json.dumps({"baselines": [measured]}))
+    finished(folder, "both", lengths=(8, 12))
+    for n_bits in (8, 12):
+        finished(folder, f"both-{n_bits}bits", lengths=(n_bits,), shared={"lengths": [8, 12]})
+    save_evaluation(an_evaluation("both", 12), folder / "both-12bits" / "evaluation.json")
     return folder
+
+
+def finished(folder: Path, name: str, shared: dict | None = None, **changes) -> Run:
+    """The run folder of a finished training, without its model."""
+    training = TrainConfig(
+        loss="triplet", margin=1.5, height=8, width=8, holdout=0, steps=2, **changes
+    )
+    config = {
+        "training": training.to_dict(),
+        "data": DataSpec(data="/home/me/scans").to_dict(),
+        "triplets": None,
+        "device": "cpu",
+    }
+    run = Run.create(folder, name, config | ({"shared": shared} if shared else {}))
+    write_json(
+        run.summary_path, {"run": "runs/x", "checkpoint": "best", "n_steps": 2, "seconds": 6.0}
+    )
+    return run
 
 
 def collected(run: Path) -> dict:
     return collect.collect(Run.open(run), {"scans": "digits as JPEG"})
 
 
-def test_a_run_is_collected_with_its_numbers(tiny_runs):
-    run = tiny_runs / "one"
-    result = collected(run)
-    evaluation = json.loads((run / "evaluation.json").read_text())
+def test_a_run_is_collected_with_the_numbers_of_its_evaluation(runs):
+    result = collected(runs / "one")
+    evaluation = json.loads((runs / "one" / "evaluation.json").read_text())
     assert result["evaluation"] == {name: evaluation[name] for name in collect.NUMBERS}
-    assert result["evaluation"]["n_queries"] > 0
-    assert (
-        result["data"] | {"set": "scans", "copy": "digits as JPEG", "protocol": "per-class"}
-        == (result["data"])
-    )
+    place = {"set": "scans", "copy": "digits as JPEG", "protocol": "per-class"}
+    assert result["data"] | place == result["data"]
     assert (result["group"], result["name"], result["bits"]) == ("some", "one", 16)
-    assert (result["seed"], result["training"]["n_steps"]) == (3, 2)
+    assert (result["seed"], result["training"]) == (3, {"n_steps": 2, "seconds": 6.0})
     assert result["machine"]["n_cores"] == os.cpu_count()
-    assert str(tiny_runs.parent) not in json.dumps(result)
+    (baseline,) = result["baselines"]
+    assert baseline["name"] == "class of a linear classifier on x"
+    assert (baseline["accuracy"], baseline["map"]) == (0.812, EVALUATION["map"])
+    assert "/" not in json.dumps(result)
 
 
-def test_baselines_are_collected_with_the_accuracy_apart(tiny_runs):
-    printed = json.loads((tiny_runs / "one" / "baselines.json").read_text())["baselines"]
-    result = collected(tiny_runs / "one")
-    assert [one["map"] for one in result["baselines"]] == [one["map"] for one in printed]
-    assert len(printed) >= 4
-    (classifier,) = (one for one in result["baselines"] if one["name"].startswith("class of"))
-    assert classifier["name"] in printed[0]["name"]
-    assert "accuracy" not in classifier["name"]
-    assert f"accuracy {classifier['accuracy']:.3f}" in printed[0]["name"]
-
-
-def test_itq_on_the_features_of_the_network_is_a_baseline_too(tiny_runs, capsys, monkeypatch):
-    run = tiny_runs / "one"
-    monkeypatch.setattr(sys, "argv", ["itq.py", str(run)])
-    itq.main()
-    (run / "feature-baselines.json").write_text(capsys.readouterr().out)
-    names = [one["name"] for one in collected(run)["baselines"]]
-    assert names[-1] == "ITQ on the same features"
-    loaded = load_model(Run.open(run).checkpoint_path())
-    features = itq.NetworkFeatures(open_digits(), loaded)
-    ((rows, values),) = features.blocks(np.arange(5))
-    assert rows.tolist() == list(range(5))
-    assert values.shape == (5, features.n_dimensions)
-    # The head sees nothing but these features, so it makes the run's logits of them.
-    model, pixels = loaded.model.eval(), torch.from_numpy(open_digits().pixels[:5])
-    with torch.inference_mode():
-        torch.testing.assert_close(model.logits(torch.from_numpy(values)), model(pixels))
-
-
-def test_what_is_not_ready_is_left_out_with_the_reason(tiny_runs, tmp_path):
-    command = [sys.executable, SCRIPTS / "collect.py", tiny_runs, "--to", tmp_path / "to"]
+def test_runs_that_are_not_ready_are_left_out_with_a_reason(runs, tmp_path):
+    command = [sys.executable, SCRIPTS / "collect.py", runs, "--to", tmp_path / "to"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
+    left_out = dict(line.rsplit(": left out, ", 1) for line in done.stderr.splitlines())
+    assert {Path(path).name: reason for path, reason in left_out.items()} == {
+        "both": "its code lengths have their own runs",
+        "both-8bits": "it was not evaluated",
+    }
     assert sorted(path.name for path in (tmp_path / "to").iterdir()) == [
         "some-both-12bits.json",
         "some-one.json",
     ]
-    said = dict(line.rsplit(": left out, ", 1) for line in done.stderr.splitlines())
-    assert {Path(path).name: why for path, why in said.items()} == {
-        "both": "it is told of by the runs of its code lengths",
-        "both-8bits": "it was not evaluated",
-    }
     page = write.render(tmp_path / "to")["results.md"]
     for name in ("both-12bits", "one"):
-        assert share_text(collected(tiny_runs / name)["evaluation"]["map"]) in page
+        assert share_text(collected(runs / name)["evaluation"]["map"]) in page
 
 
-def test_the_command_of_a_run_makes_the_same_settings(tiny_runs):
+def test_the_command_of_a_run_gives_its_settings(runs):
     for name, lengths in (("one", (16,)), ("both-12bits", (8, 12))):
-        result = collected(tiny_runs / name)
-        saved = Run.open(tiny_runs / name).read_config()["training"]
-        assert settings_of_command(result["command"], None) == TrainConfig.from_dict(
-            {**saved, "lengths": lengths}
+        saved = Run.open(runs / name).read_config()["training"]
+        assert settings_of_command(collected(runs / name)["command"], None) == (
+            TrainConfig.from_dict({**saved, "lengths": lengths})
         )
 
 
+def test_features_for_itq_are_the_input_of_the_head():
+    torch.manual_seed(0)
+    model = HashModel(
+        TinyNetwork(0.0),
+        lengths=(6,),
+        size=(8, 8),
+        mean=torch.full((3, 1, 1), 127.0),
+        std=torch.full((3, 1, 1), 64.0),
+        standardise=True,
+        mirror=True,
+    ).eval()
+    features = itq.NetworkFeatures(open_digits(), LoadedModel(model, Manifest(6, 8, 8)))
+    ((rows, values),) = features.blocks(np.arange(5))
+    assert rows.tolist() == list(range(5))
+    assert values.shape == (5, features.n_dimensions)
+    # The head is linear, so it maps mean features to the mean logits of image and mirror image.
+    pixels = torch.from_numpy(open_digits().pixels[:5])
+    with torch.inference_mode():
+        torch.testing.assert_close(model.logits(torch.from_numpy(values)), model(pixels))
+
+
 def settings_of_command(line: str, size: tuple[int, int] | None = (8, 8)) -> TrainConfig:
-    """The settings that a command line stands for, of images of a size (None: of any)."""
+    """The settings of a command line, for images of a size (None: any size)."""
     command = COMMANDS["train"]
     context = command.make_context("train", shlex.split(line)[2:], parent=ROOT.context_class(ROOT))
     with context:
@@ -527,14 +492,12 @@ def settings_of_command(line: str, size: tuple[int, int] | None = (8, 8)) -> Tra
 @pytest.mark.parametrize(
     "flags",
     [
-        "--bits 12",
         "--bits 12,24 --no-standardise --size 16 --epochs 2.5",
         "--bits 48 --recipe paper --epsilon 0.3 --schedule multistep --milestones 0.2,0.9",
         "--bits 48 --network dnnh --loss triplet --margin 3 --lr 1e-05 --no-nesterov",
-        "--bits 48 --recipe paper --network compact --no-channels-last --seed 7",
     ],
 )
-def test_changed_settings_are_those_that_were_given(flags):
+def test_a_command_contains_exactly_the_given_settings(flags):
     config = settings_of_command(f"hashkit train {flags}")
     data = {"data": "digits", "protocol": "", "seed": 0, "options": {}}
     saved = {
@@ -545,8 +508,8 @@ def test_changed_settings_are_those_that_were_given(flags):
     changes = collect.changed_settings(saved["training"], "digits")
     line = collect.command(saved, config.lengths, changes)
     assert settings_of_command(line) == config
-    unsaid = shlex.split(f"hashkit train {flags}")
-    assert len(shlex.split(line)) == len(unsaid)  # nothing that goes without saying
+    expected = shlex.split(f"hashkit train {flags}")
+    assert len(shlex.split(line)) == len(expected)  # no defaults
 
 
 def test_a_changed_split_is_in_the_command():
@@ -571,26 +534,22 @@ def test_a_changed_split_is_in_the_command():
     )
 
 
-@pytest.mark.parametrize("n_lines", [0, 1, 60, 61, 1000])
-def test_a_thinned_curve_keeps_all_looks_and_the_end(n_lines):
+def test_a_thinned_curve_keeps_all_validations_and_the_last_line():
     lines = [
         {"step": step, "epoch": 1, "loss": 1 / 3, "active": 1.0, "images_per_second": 1e6 / 7}
-        for step in range(n_lines)
+        for step in range(1000)
     ]
-    looks = [
-        {"step": step, "held_out": 0.123456789, "seconds": 2.0} for step in range(0, n_lines, 10)
+    validations = [
+        {"step": step, "held_out": 0.123456789, "seconds": 2.0} for step in range(0, 1000, 10)
     ]
-    thinned = collect.thinned([*lines, *looks])
-    losses = [line for line in thinned if "loss" in line]
-    assert [line for line in thinned if "held_out" in line] == looks
-    assert len(losses) == min(n_lines, collect.MOST_LOSS_POINTS)
-    steps = [line["step"] for line in losses]
+    thinned = collect.thinned([*lines, *validations])
+    assert [line for line in thinned if "held_out" in line] == validations
+    steps = [line["step"] for line in thinned if "loss" in line]
     assert steps == sorted(set(steps))
-    assert steps[-1:] == [line["step"] for line in lines][-1:]
-    assert all(line["loss"] == 0.33333 for line in losses)
+    assert (len(steps), steps[-1]) == (collect.MOST_LOSS_POINTS, 999)
 
 
-# The commands that make the runs.
+# Commands that create the runs
 
 
 def run_script(folder: Path, *groups: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -609,7 +568,7 @@ def commands(done: subprocess.CompletedProcess[str]) -> list[str]:
     return [line.partition(" > ")[0] for line in lines if line.startswith("hashkit ")]
 
 
-def test_every_command_of_the_runs_parses_and_no_name_comes_twice(tmp_path):
+def test_every_command_of_the_runs_parses_and_names_are_unique(tmp_path):
     lines = commands(run_script(tmp_path, "all", DRY_RUN="1"))
     for line in lines:
         check_parses(line)
@@ -622,33 +581,9 @@ def test_every_command_of_the_runs_parses_and_no_name_comes_twice(tmp_path):
     }
 
 
-def test_what_is_done_is_skipped_and_what_was_cut_off_is_resumed(tmp_path):
-    fresh = commands(run_script(tmp_path, "small", DRY_RUN="1"))
-    assert sum("--resume" in line for line in fresh) == 0
-    for line in fresh:
-        if "evaluate" in line:
-            run = Path(line.split("--run ")[1].split()[0])
-            run.mkdir(parents=True, exist_ok=True)
-            kept = "baselines.json" if "--baselines" in line else "evaluation.json"
-            (run / kept).write_text("{}")
-    assert commands(run_script(tmp_path, "small", DRY_RUN="1")) == []
-    (run / "evaluation.json").unlink()
-    training = Path(str(run).rpartition("-")[0])
-    training.mkdir()
-    (training / "config.json").write_text("{}")
-    again = commands(run_script(tmp_path, "small", DRY_RUN="1"))
-    assert again[0] == f"hashkit train --resume --run {training}"
-    assert again[-1] == f"hashkit evaluate --run {run}"
-
-
-def test_an_unknown_group_is_refused(tmp_path):
-    done = run_script(tmp_path, "nonsense", DRY_RUN="1")
-    assert (done.returncode, done.stderr) == (2, "there is no group nonsense\n")
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_the_small_runs_end_on_the_page(tmp_path):
+def test_the_small_runs_can_be_made_and_shown(tmp_path):
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     made = {"PATH": path, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
     assert commands(run_script(tmp_path / "runs", "small", **made))

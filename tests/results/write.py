@@ -1,9 +1,8 @@
-"""From docs/results/*.json to docs/results.md and docs/images/results-*.svg.
+"""Writes docs/results.md and docs/images/results-*.svg from docs/results/*.json.
 
     python tests/results/write.py
 
-The text of docs/results/notes.md, if there is one, stands at the end: what was tried, what is not
-reached, and why.
+The text of docs/results/notes.md, if it exists, is appended.
 """
 
 from __future__ import annotations
@@ -49,11 +48,11 @@ from hashkit.datasets.protocols import PROTOCOLS
 from hashkit.files import written_whole
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-INTRODUCTION = "What the recipes of `hashkit train` reach, measured."
+INTRODUCTION = "Measured results of the recipes of `hashkit train`."
 
 
 def main() -> None:
-    """Write the page and its pictures; pictures that it no longer has are removed."""
+    """Write the page and its pictures, and remove pictures that it no longer uses."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--docs", type=Path, default=DOCS, help="folder of the pages")
     docs = parser.parse_args().docs
@@ -70,17 +69,17 @@ def main() -> None:
 
 
 def render(folder: Path) -> dict[str, str]:
-    """The page and its pictures.
+    """Render the page and its pictures.
 
     Parameters
     ----------
     folder
-        Of the JSON files and of notes.md.
+        Folder with the JSON files and notes.md.
 
     Returns
     -------
     dict
-        Path below the folder of the pages to content.
+        Content of each file, by path relative to the folder of the pages.
     """
     notes = folder / "notes.md"
     text = notes.read_text(encoding="utf-8").strip() if notes.is_file() else ""
@@ -91,7 +90,7 @@ def render(folder: Path) -> dict[str, str]:
 
 
 class Page:
-    """The page as it is put together, and the pictures that were met on the way."""
+    """The results page and its pictures, which are collected while the text is built."""
 
     def __init__(self, results: Sequence[Result], notes: str) -> None:
         self._results = results
@@ -115,22 +114,22 @@ class Page:
                 *self._unseen(),
             ]
         else:
-            parts.append("There are no runs yet: `tests/results/runs.sh` makes them.")
+            parts.append("There are no runs yet: `tests/results/runs.sh` creates them.")
         if self._notes:
-            parts += ["## What was tried, and what is not reached", self._notes]
+            parts += ["## Further experiments and limits", self._notes]
         return "\n\n".join(parts) + "\n"
 
     def _method(self) -> list[str]:
         levels = {run["evaluation"].get("interval", {}).get("level") for run in self._results}
         n_seeds = max(len(one.runs) for one in self._entries)
         return [
-            "## What was measured, and how",
+            "## Method",
             _TEXT,
             _wrapped(
-                f"Intervals ({_percent(levels)}) are bootstraps over the queries, of the first "
-                f"seed. Where several runs differ in their seeds alone (up to {n_seeds} here), mAP "
-                "is their mean ± their standard deviation, and the other numbers are means, of "
-                "baselines over the runs that they were measured beside."
+                f"Confidence intervals ({_percent(levels)}) are bootstrapped over the queries of "
+                "the first seed. If several runs differ only in their seeds (here up to "
+                f"{n_seeds}), mAP is mean ± standard deviation and the other numbers are means; "
+                "baselines are averaged over the runs in which they were measured."
             ),
             self._machine_text(),
         ]
@@ -144,10 +143,10 @@ class Page:
             if run["machine"] is not None
             for name, number in run["machine"]["versions"].items()
         }
-        told = f" Versions: {', '.join(sorted(versions))}." if versions else ""
+        library_text = f" Versions: {', '.join(sorted(versions))}." if versions else ""
         return _wrapped(
-            "Minutes are the wall time of the training, looks at held-out images included, export "
-            f"and encoding not. Trained on: {'; '.join(named)}.{told}"
+            "Minutes are the wall time of training, including validation, without export and "
+            f"encoding. Trained on: {'; '.join(named)}.{library_text}"
         )
 
     def _marked(self, place: str) -> str:
@@ -182,7 +181,11 @@ class Page:
             ]
         if not parts:
             return []
-        return ["## Losses side by side", "The same network, images and budget for each.", *parts]
+        return [
+            "## Losses side by side",
+            "All losses with the same network, images and budget.",
+            *parts,
+        ]
 
     def _ablations(self) -> list[str]:
         parts = []
@@ -194,8 +197,8 @@ class Page:
             ]
         if not parts:
             return []
-        said = "One setting of a recipe at a time, all else equal; the best first."
-        return ["## What the parts of a recipe are worth", _wrapped(said), *parts]
+        text = "One setting of a recipe is changed at a time; best first."
+        return ["## Ablations", text, *parts]
 
     def _curves(self) -> list[str]:
         parts = []
@@ -210,11 +213,11 @@ class Page:
                 ]
         if not parts:
             return []
-        said = (
-            "The score that selects the checkpoint: mAP of held-out training images, see "
-            "[training.md](training.md), against minutes of training."
+        text = (
+            "The score that selects the checkpoint, mAP of held-out training images (see "
+            "[training.md](training.md)), over minutes of training."
         )
-        return ["## Score against time", _wrapped(said), *parts]
+        return ["## Score over time", _wrapped(text), *parts]
 
     def _unseen(self) -> list[str]:
         entries = [one for one in self._entries if one.first["data"]["protocol"] == UNSEEN]
@@ -227,12 +230,12 @@ class Page:
             ]
         if not parts:
             return []
-        said = (
-            "Queries and database are of classes that no training image is of. A code that holds "
-            "no more than the class cannot win here. What a baseline was fitted on is in its name; "
-            "*the same features* are the run's own, before its head."
+        text = (
+            "No training image has a class of the queries and the database, so codes that only "
+            "encode the training classes have no advantage. The name of a baseline says what it "
+            "was fitted to; *the same features* are those of the run's network, before its head."
         )
-        return ["## Classes that were never trained on", _wrapped(said), *parts]
+        return ["## Unseen classes", _wrapped(text), *parts]
 
     def _picture(self, picture: Picture) -> str:
         self.pictures.append(picture)
@@ -240,16 +243,16 @@ class Page:
 
 
 _TEXT = """\
-Every number is made by `hashkit train`, `export`, `encode` and `evaluate` alone;
-`tests/results/runs.sh` holds the commands, and `docs/results/` what each run left.
-[datasets.md](datasets.md) describes the protocols, [baselines.md](baselines.md) the baselines.
+All numbers come from `hashkit train`, `export`, `encode` and `evaluate`. `tests/results/runs.sh`
+contains the commands, and `docs/results/` the data of each run. [datasets.md](datasets.md)
+describes the protocols, [baselines.md](baselines.md) the baselines.
 
-**mAP** is over the whole ranking, the mean over all orders of the ties, divided by all relevant
-images ([metrics.md](metrics.md)). **P@100** is the precision of the first 100 ranks. **Queries and
-database select nothing**: the checkpoint is chosen on training images that are held out, or is the
-last one. **Classifier** is the class that a linear classifier on the network's outputs predicts,
-taken as the code. `--precision bf16` in a command is how its network was computed in training
-([training.md](training.md#mixed-precision)); models are exported and run in float32."""
+**mAP** is computed over the whole ranking, averaged over all orders of ties, and divided by the
+number of all relevant images ([metrics.md](metrics.md)). **P@100** is the precision at rank 100.
+**Queries and database are not used for selection**: the checkpoint is selected on held-out training
+images, or is the last one. **Classifier** is a baseline whose code is the class that a linear
+classifier on the network's outputs predicts. With `--precision bf16`, training computes the network
+in bfloat16 ([training.md](training.md#mixed-precision)); models are exported and run in float32."""
 
 
 def _by_protocol(entries: Sequence[Entry]) -> list[list[Entry]]:
@@ -266,18 +269,18 @@ def _slug(run: Result) -> str:
 
 def _protocol_text(run: Result) -> str:
     protocol = PROTOCOLS.get(run["data"]["protocol"])
-    said = protocol.summary if protocol is not None else "a published split"
+    summary = protocol.summary if protocol is not None else "a published split"
     counts = run["evaluation"]
     found = f"{counts['n_queries']:,} queries, {counts['n_database']:,} images in the database"
-    return _wrapped(f"{said[0].upper()}{said[1:]}. Here: {found}.")
+    return _wrapped(f"{summary[0].upper()}{summary[1:]}. Here: {found}.")
 
 
 def _below(group: Sequence[Entry]) -> list[str]:
-    """What a reader of a table must know of some of its rows."""
+    """Footnotes of a table."""
     notes = []
     if any(len(one.first["lengths"]) > 1 for one in group):
         notes.append(
-            "† Several code lengths shared one network; epochs and minutes are of that training."
+            "† Several code lengths share a network; epochs and minutes are of the joint training."
         )
     notes += [f"*{one.name}*: {one.source}." for one in published_beside(group[0].first)]
     return [_wrapped(note) for note in notes]

@@ -1,6 +1,6 @@
-"""Plain loops over what the losses with centres and those without labels are defined to be.
+"""Losses with centres and losses without labels as plain loops, written from the papers.
 
-Written from the papers, in Python floats. Labels are numbers (-1: none) or rows of 0 and 1.
+All in Python floats. Labels are numbers (-1: none) or rows of 0 and 1.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def sign(value: float) -> float:
 
 
 def majority(labels: list[int], centres: Rows, tie_code: Sequence[float]) -> list[float]:
-    """Yuan et al. 2020, section 3.1: bit by bit, what more of the labels' centres have."""
+    """Yuan et al. 2020, section 3.1: the bitwise majority of the labels' centres."""
     code = []
     for bit, tie in enumerate(tie_code):
         n_ones = sum(centres[label][bit] > 0 for label in labels)
@@ -49,7 +49,7 @@ def mean(values: Sequence[float]) -> float:
 def csq(
     logits: Rows, targets: Sequence[Any], centres: Rows, tie_code: Sequence[float], weight: float
 ) -> tuple[float, float]:
-    """Central similarity and quantisation; the share of wrong bits."""
+    """Central similarity plus quantisation, and the fraction of wrong bits."""
     costs, wrong = [], []
     for row, target in zip(logits, targets, strict=True):
         labels = labels_of(target, len(centres))
@@ -67,7 +67,7 @@ def csq(
 def dpn(
     logits: Rows, targets: Sequence[Any], centres: Rows, tie_code: Sequence[float], margin: float
 ) -> tuple[float, float]:
-    """Polarisation loss; the share of bits with a hinge."""
+    """Polarization loss, and the fraction of bits whose hinge is above 0."""
     hinges = []
     for row, target in zip(logits, targets, strict=True):
         labels = labels_of(target, len(centres))
@@ -78,7 +78,7 @@ def dpn(
 
 
 def softmax_cost(scores: Sequence[float], labels: list[int], smoothing: float) -> float:
-    """Cross-entropy to a target that is even over the labels, and smoothed over all classes."""
+    """Cross-entropy with a target that is even over the labels and smoothed over all classes."""
     total = sum(math.exp(score) for score in scores)
     cost = 0.0
     for label, score in enumerate(scores):
@@ -88,7 +88,7 @@ def softmax_cost(scores: Sequence[float], labels: list[int], smoothing: float) -
     return cost
 
 
-def is_misplaced(scores: Sequence[float], labels: list[int]) -> float:
+def is_misclassified(scores: Sequence[float], labels: list[int]) -> float:
     own = max(scores[label] for label in labels)
     others = [score for label, score in enumerate(scores) if label not in labels]
     return float(bool(others) and max(others) >= own)
@@ -102,8 +102,8 @@ def orthohash(
     margin: float,
     smoothing: float,
 ) -> tuple[float, float]:
-    """Cosine-margin softmax; the share of images that are nearest to a centre not their own."""
-    costs, misplaced = [], []
+    """Cosine-margin softmax, and the fraction of images nearest to another class's centre."""
+    costs, misclassified = [], []
     for row, target in zip(logits, targets, strict=True):
         labels = labels_of(target, len(centres))
         if not labels:
@@ -111,15 +111,15 @@ def orthohash(
         cosines = [cosine(row, centre) for centre in centres]
         scores = [scale * (c - margin * (label in labels)) for label, c in enumerate(cosines)]
         costs.append(softmax_cost(scores, labels, smoothing))
-        misplaced.append(is_misplaced(cosines, labels))
-    return mean(costs), mean(misplaced)
+        misclassified.append(is_misclassified(cosines, labels))
+    return mean(costs), mean(misclassified)
 
 
 def greedyhash(
     logits: Rows, targets: Sequence[Any], weights: Rows, weight: float
 ) -> tuple[float, float]:
-    """Cross-entropy of a linear classifier on signs, and the cubic penalty."""
-    costs, misplaced = [], []
+    """Cross-entropy of a linear classifier on signs plus the cubic penalty."""
+    costs, misclassified = [], []
     for row, target in zip(logits, targets, strict=True):
         labels = labels_of(target, len(weights))
         if not labels:
@@ -128,12 +128,12 @@ def greedyhash(
         scores = [sum(w * b for w, b in zip(line, code, strict=True)) for line in weights]
         penalty = mean([abs(abs(logit) - 1) ** 3 for logit in row])
         costs.append(softmax_cost(scores, labels, 0.0) + weight * penalty)
-        misplaced.append(is_misplaced(scores, labels))
-    return mean(costs), mean(misplaced)
+        misclassified.append(is_misclassified(scores, labels))
+    return mean(costs), mean(misclassified)
 
 
 def halves(logits: Rows) -> list[list[float]]:
-    """Bi-half codes: the upper half of each column +1, the lower half -1, the middle its sign."""
+    """Bi-half codes: the upper half of each column +1, the lower half -1, the median its sign."""
     n_images, n_bits = len(logits), len(logits[0])
     codes = [[0.0] * n_bits for _ in range(n_images)]
     for bit in range(n_bits):
@@ -147,7 +147,7 @@ def halves(logits: Rows) -> list[list[float]]:
 
 
 def bihalf(logits: Rows, features: Rows, weight: float) -> tuple[float, float]:
-    """Squared differences of cosines over pairs, and the pull to the codes."""
+    """Squared differences of cosines over pairs plus the quantisation term."""
     codes = halves(logits)
     pairs = [(i, j) for i in range(len(codes)) for j in range(i)]
     errors = [
@@ -165,8 +165,8 @@ def bihalf(logits: Rows, features: Rows, weight: float) -> tuple[float, float]:
 def cibhash(
     logits: Rows, images: Sequence[int], codes: Rows, temperature: float, weight: float
 ) -> tuple[float, float]:
-    """Contrastive cross-entropy of drawn codes, and the divergences of both directions."""
-    costs, lost = [], []
+    """Contrastive cross-entropy of sampled codes plus the divergences in both directions."""
+    costs, misranked = [], []
     for i, image in enumerate(images):
         partners = [j for j, other in enumerate(images) if other == image and j != i]
         if not partners:
@@ -177,9 +177,9 @@ def cibhash(
         contrast = -math.log(math.exp(cosine(codes[i], codes[j]) / temperature) / total)
         kl = (divergence(logits[i], logits[j]) + divergence(logits[j], logits[i])) / 2
         costs.append(contrast + weight * kl)
-        strange = [cosine(codes[i], codes[k]) for k in others if k != j]
-        lost.append(float(bool(strange) and max(strange) >= cosine(codes[i], codes[j])))
-    return mean(costs), mean(lost)
+        foreign = [cosine(codes[i], codes[k]) for k in others if k != j]
+        misranked.append(float(bool(foreign) and max(foreign) >= cosine(codes[i], codes[j])))
+    return mean(costs), mean(misranked)
 
 
 def divergence(one: Sequence[float], other: Sequence[float]) -> float:
@@ -192,7 +192,7 @@ def divergence(one: Sequence[float], other: Sequence[float]) -> float:
 
 
 def smallest_distance(codes: Rows) -> int:
-    """Over all pairs, in bits."""
+    """Smallest Hamming distance over all pairs, in bits."""
     return min(
         sum(a != b for a, b in zip(codes[i], codes[j], strict=True))
         for i in range(len(codes))

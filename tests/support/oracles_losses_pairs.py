@@ -1,7 +1,7 @@
-"""Plain loops over what the losses of pairs and triplets are defined to be.
+"""Pairwise and triplet losses as plain loops, written from the papers, in Python floats.
 
-Written from the papers, in Python floats. Labels are numbers (-1: none) or rows of 0 and 1. Each
-loss gives its value and the share of what was compared that still needs learning.
+Labels are numbers (-1: none) or rows of 0 and 1. Each function returns the loss and the fraction of
+active terms.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ def share_a_label(one: Any, other: Any) -> bool:
 
 
 def pairs_of(labels: Sequence[Any]) -> list[tuple[int, int, bool]]:
-    """Every (i, j, whether they are similar) of two different images with labels."""
+    """All (i, j, whether they are similar) of two different labelled images."""
     rows = [row for row in range(len(labels)) if is_labelled(labels[row])]
     return [(i, j, share_a_label(labels[i], labels[j])) for i in rows for j in rows if i != j]
 
 
 def triplets_of(labels: Sequence[Any]) -> list[tuple[int, int, int]]:
-    """Every (query, one that shares a label with it, one that shares none)."""
+    """All (query, image that shares a label with it, image that shares none)."""
     pairs = pairs_of(labels)
     return [
         (query, near, far)
@@ -78,8 +78,8 @@ def quantisation_error(logits: Rows, images: set[int]) -> float:
     return mean([(value - sign(value)) ** 2 for image in images for value in logits[image]])
 
 
-def share_misjudged(codes: Rows, pairs: Sequence[tuple[int, int, bool]]) -> float:
-    """Share of similar pairs with an inner product of 0 or less, dissimilar of 0 or more."""
+def fraction_misclassified(codes: Rows, pairs: Sequence[tuple[int, int, bool]]) -> float:
+    """Fraction of pairs whose inner product is 0 or has the wrong sign."""
     wrong = []
     for i, j, is_similar in pairs:
         product = dot(codes[i], codes[j])
@@ -88,7 +88,7 @@ def share_misjudged(codes: Rows, pairs: Sequence[tuple[int, int, bool]]) -> floa
 
 
 def dpsh(logits: Rows, labels: Sequence[Any], quantisation: float) -> tuple[float, float]:
-    """Li et al. 2016."""
+    """DPSH, Li et al. 2016."""
     pairs = pairs_of(labels)
     costs = []
     for i, j, is_similar in pairs:
@@ -96,13 +96,13 @@ def dpsh(logits: Rows, labels: Sequence[Any], quantisation: float) -> tuple[floa
         costs.append(-math.log(sigmoid(theta if is_similar else -theta)))
     images = {i for i, _, _ in pairs}
     value = mean(costs) + quantisation * quantisation_error(logits, images)
-    return value, share_misjudged(logits, pairs)
+    return value, fraction_misclassified(logits, pairs)
 
 
 def dtsh(
     logits: Rows, triplets: Sequence[Sequence[int]], margin: float, quantisation: float
 ) -> tuple[float, float]:
-    """Wang et al. 2016."""
+    """DTSH, Wang et al. 2016."""
     costs = []
     for query, near, far in triplets:
         theta_near = dot(logits[query], logits[near]) / 2
@@ -116,7 +116,7 @@ def dtsh(
 def dsh(
     logits: Rows, labels: Sequence[Any], margin: float, quantisation: float
 ) -> tuple[float, float]:
-    """Liu et al. 2016."""
+    """DSH, Liu et al. 2016."""
     pairs = pairs_of(labels)
     costs, needed = [], []
     for i, j, is_similar in pairs:
@@ -130,14 +130,14 @@ def dsh(
 
 
 def hashnet(logits: Rows, labels: Sequence[Any], scale: float, beta: float) -> tuple[float, float]:
-    """Cao et al. 2017."""
+    """HashNet, Cao et al. 2017."""
     codes = [[math.tanh(beta * value) for value in row] for row in logits]
     pairs = pairs_of(labels)
     costs = []
     for i, j, is_similar in pairs:
         product = scale * dot(codes[i], codes[j])
         costs.append(math.log(1 + math.exp(product)) - is_similar * product)
-    return weighted_mean(costs, [s for _, _, s in pairs]), share_misjudged(codes, pairs)
+    return weighted_mean(costs, [s for _, _, s in pairs]), fraction_misclassified(codes, pairs)
 
 
 def dch(
@@ -145,9 +145,9 @@ def dch(
     labels: Sequence[Any],
     gamma: float,
     quantisation: float,
-    least_bits: float,
+    min_distance: float,
 ) -> tuple[float, float]:
-    """Cao et al. 2018; ``least_bits`` is added to the distances of dissimilar pairs."""
+    """DCH, Cao et al. 2018; ``min_distance`` is added to the distances of dissimilar pairs."""
     codes = [[math.tanh(value) for value in row] for row in logits]
     n_bits = len(codes[0])
     pairs = pairs_of(labels)
@@ -155,7 +155,7 @@ def dch(
     for i, j, is_similar in pairs:
         distance = n_bits / 2 * (1 - cosine(codes[i], codes[j]))
         if not is_similar:
-            distance += least_bits
+            distance += min_distance
         likelihood = (gamma if is_similar else distance) / (gamma + distance)
         costs.append(-math.log(likelihood))
     errors = []
@@ -164,4 +164,4 @@ def dch(
         distance = n_bits / 2 * (1 - cosine(absolute, [1.0] * n_bits))
         errors.append(-math.log(gamma / (gamma + distance)))
     value = weighted_mean(costs, [s for _, _, s in pairs]) + quantisation * mean(errors)
-    return value, share_misjudged(codes, pairs)
+    return value, fraction_misclassified(codes, pairs)

@@ -1,4 +1,4 @@
-"""Slow, obvious forms of what training computes, written from the paper and the layer table."""
+"""Slow, obvious implementations of training functions, from the paper and its layer table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 def n_shared(one: Any, other: Any) -> int:
-    """Labels that two images share: numbers (negative: none), or rows of 0 and 1."""
+    """Number of labels that two images share: numbers (negative: none), or rows of 0 and 1."""
     if np.ndim(one) == 0:
         return int(one == other and one >= 0)
     return sum(int(a and b) for a, b in zip(one, other, strict=True))
@@ -22,7 +22,7 @@ def squared_distance(one: Sequence[float], other: Sequence[float]) -> float:
 
 
 def triplets_of(labels: Sequence[Any]) -> list[tuple[int, int, int]]:
-    """Every (query, similar, dissimilar) of a batch: the query shares more labels with one."""
+    """All (query, similar, dissimilar) of a batch: the query shares more labels with similar."""
     rows = range(len(labels))
     return [
         (query, similar, dissimilar)
@@ -40,7 +40,7 @@ def triplet_loss(
     margin: float,
     average: str,
 ) -> tuple[float, int, int]:
-    """Mean hinge (Lai et al. 2015, equation 2), triplets, and triplets with a hinge above 0."""
+    """Mean hinge (Lai et al. 2015, equation 2), number of triplets, number with a hinge above 0."""
     hinges = []
     for query, similar, dissimilar in triplets:
         near = squared_distance(codes[query], codes[similar])
@@ -54,7 +54,7 @@ def triplet_loss(
 def convolution(
     image: NDArray[np.float64], weight: NDArray[np.float64], bias: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """[C, H, W] -> [D, H, W] by kernels [D, C, k, k], with zeros around the image."""
+    """[C, H, W] -> [D, H, W] with kernels [D, C, k, k] and zero padding."""
     _, height, width = image.shape
     kernel = weight.shape[2]
     padded = np.pad(image, ((0, 0), (kernel // 2,) * 2, (kernel // 2,) * 2))
@@ -67,7 +67,7 @@ def convolution(
 
 
 def pool(image: NDArray[np.float64], how: str) -> NDArray[np.float64]:
-    """3x3 windows at stride 2, rounded up as Caffe does: the last ones may be cut off."""
+    """3x3 windows with stride 2; as in Caffe, sizes round up and border windows may be cut."""
     channels, height, width = image.shape
     rows = math.ceil((height - 3) / 2) + 1
     columns = math.ceil((width - 3) / 2) + 1
@@ -85,7 +85,7 @@ def dnnh_logits(
     encoder_weight: NDArray[np.float64],
     encoder_bias: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Logits [n_bits] of one image [3, H, W], by the layer table, without dropout."""
+    """Logits [n_bits] of one image [3, H, W], from the layer table, without dropout."""
     pools = ["max", "max", "average"]
     values = image
     for index, (weight, bias) in enumerate(convolutions):
@@ -100,9 +100,9 @@ def dnnh_logits(
 
 
 def shifted(image: NDArray[np.uint8], dy: int, dx: int, flip: bool) -> NDArray[np.uint8]:
-    """[H, W, 3] looked up at (y + dy, x + dx), reflected at the border, then mirrored."""
+    """[H, W, 3] shifted by (dy, dx), with reflection at the border, then mirrored."""
     height, width, _ = image.shape
-    reach_y, reach_x = abs(dy), abs(dx)
-    padded = np.pad(image, ((reach_y, reach_y), (reach_x, reach_x), (0, 0)), mode="reflect")
-    moved = padded[reach_y + dy :, reach_x + dx :][:height, :width]
+    margin_y, margin_x = abs(dy), abs(dx)
+    padded = np.pad(image, ((margin_y, margin_y), (margin_x, margin_x), (0, 0)), mode="reflect")
+    moved = padded[margin_y + dy :, margin_x + dx :][:height, :width]
     return moved[:, ::-1] if flip else moved

@@ -1,4 +1,4 @@
-"""A user's own network, to train in no time, or to stop: it stands still when told to."""
+"""A user's own network: small and fast, and it can be paused by a file."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from torch import Tensor, nn
 
 HOLD = Path("hold")
-"""Training waits while there is such a file in the current folder, and a run's snapshot."""
+"""Training waits while this file and a snapshot of a run exist in the current folder."""
 
 
 class OwnNetwork(nn.Module):
-    """One convolution, which takes no time: float [N, 3, H, W] to float [N, 8, H / 2, W / 2]."""
+    """One convolution: float [N, 3, H, W] -> float [N, 8, H / 2, W / 2]."""
 
     def __init__(self) -> None:
         super().__init__()

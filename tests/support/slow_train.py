@@ -1,9 +1,9 @@
-"""A process that trains in children which it forks and kills: one order a line, in JSON.
+"""A process that trains in forked children and kills them; it reads one JSON command per line.
 
-An order is ``{"path": ..., "seconds": ...}``: go on with the run of that folder, and kill the
-child with SIGKILL after so many seconds, or let it finish where that is null. The answer is
-``{"killed": ...}``; before the first comes the line ``ready``. Forking spares each child the
-import of torch, and the loading of kernels.
+A command is ``{"path": ..., "seconds": ...}``: resume the run in that folder, and kill the child
+with SIGKILL after that many seconds, or let it finish if ``seconds`` is null. The answer is
+``{"killed": ...}``. The line ``ready`` comes first. Forked children need not import torch or load
+kernels.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CONFIG = {"steps": 60, "snapshot_steps": 2, "display_steps": 2, "keep_snapshots"
 
 
 def train(path: Path) -> None:
-    """Start the run of a folder, or go on with it, to its end."""
+    """Start or resume the run of a folder and train to its end."""
     config = settings(**CONFIG)
     run = trainer(config, digit_data(config), path)
     run.resume()
@@ -33,7 +33,7 @@ def train(path: Path) -> None:
 
 
 def fork_and_kill(path: Path, seconds: float | None) -> bool:
-    """Whether the child was killed before it had finished."""
+    """Train in a child; returns whether it was killed before it finished."""
     alive, childs = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -47,7 +47,7 @@ def fork_and_kill(path: Path, seconds: float | None) -> bool:
         finally:
             os._exit(code)
     os.close(childs)
-    # The pipe ends with the child.
+    # The pipe closes when the child exits.
     finished, _, _ = select.select([alive], [], [], seconds)
     if not finished:
         os.kill(pid, signal.SIGKILL)
@@ -60,16 +60,16 @@ def fork_and_kill(path: Path, seconds: float | None) -> bool:
 
 
 def main() -> None:
-    """Answer orders until there are no more."""
+    """Process commands until the input ends."""
     torch.set_num_threads(1)
     add_network(pytest.MonkeyPatch(), "tiny", TINY)
-    # What training and validating load is then there in every child: compiled kernels, too.
+    # Load all modules and compiled kernels once, before the children are forked.
     with tempfile.TemporaryDirectory() as folder:
         trainer(settings(), digit_data(settings()), Path(folder) / "run").score_held_out()
     print("ready", flush=True)
     for line in sys.stdin:
-        order = json.loads(line)
-        killed = fork_and_kill(Path(order["path"]), order["seconds"])
+        command = json.loads(line)
+        killed = fork_and_kill(Path(command["path"]), command["seconds"])
         print(json.dumps({"killed": killed}), flush=True)
 
 

@@ -14,7 +14,7 @@ __all__ = ["TinyHash", "linear_model", "linear_weights", "photographs"]
 
 
 class TinyHash(nn.Module):
-    """The layers that exporters get wrong: ceil-mode pools, grouped 1x1, dropout, batch norm.
+    """Layers that exporters often get wrong: ceil-mode pools, grouped 1x1, dropout, batch norm.
 
     Shapes: uint8 [N, H, W, 3] -> float32 [N, n_bits].
     """
@@ -45,7 +45,7 @@ class TinyHash(nn.Module):
         return logits
 
     def centre(self, images: NDArray[np.uint8]) -> TinyHash:
-        """Set the biases so that each logit of ``images`` is 0 in the mean: bits of both values."""
+        """Set the biases so that each logit has mean 0 over ``images``, for bits of both values."""
         self.eval()
         with torch.no_grad():
             self.features[8].bias -= self(torch.from_numpy(images)).mean(dim=0)

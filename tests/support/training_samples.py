@@ -1,4 +1,4 @@
-"""A network of a few thousand weights, and small sets, on which training takes no time."""
+"""A network with a few thousand weights, and small training sets, for fast tests."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from hashkit.training.trainer import Trainer
 CPU = torch.device("cpu")
 
 WALL_TIME = {"images_per_second", "seconds"}
-"""What metrics.jsonl holds that depends on the clock."""
+"""Fields of metrics.jsonl that depend on the clock."""
 
 
 class TinyNetwork(Network):
-    """Two stages, a convolution and a linear layer, with dropout between; for 8x8 images."""
+    """Two stages, a convolution and a linear layer with dropout between, for 8x8 images."""
 
     n_features = 64
 
@@ -59,7 +59,7 @@ TINY = NetworkKind("for tests", lambda _, dropout, __: TinyNetwork(dropout))
 
 
 def settings(**changes: Any) -> TrainConfig:
-    """Settings of a short run of the tiny network, in which everything that is drawn matters."""
+    """Settings of a short run of the tiny network, with all kinds of randomness enabled."""
     values = {
         "network": "tiny",
         "lengths": (12,),
@@ -84,7 +84,7 @@ def settings(**changes: Any) -> TrainConfig:
 
 
 def digits(n_images: int = 80) -> ImageSet:
-    """The first of the handwritten digits."""
+    """The first images of the handwritten digits."""
     return _all_digits().subset(np.arange(n_images))
 
 
@@ -97,7 +97,7 @@ def digit_data(config: TrainConfig, n_images: int = 80) -> TrainingData:
 
 
 def digit_triplets(n_images: int, n_triplets: int) -> tuple[ImageSet, NDArray[np.int64]]:
-    """Unlabelled digits, and triplets of them: query, the same digit, another digit."""
+    """Unlabelled digits and triplets of rows: query, the same digit, another digit."""
     images = digits(n_images)
     rng = np.random.default_rng(0)
     assert images.labels is not None
@@ -122,29 +122,29 @@ def unlabelled_data(config: TrainConfig, n_images: int = 80) -> TrainingData:
 
 
 def open_run(path: Path) -> Run:
-    """The run folder of a path, made if it is not there, or was not finished."""
+    """Open the run folder of a path; create it if it is missing or incomplete."""
     if Run(path).config_path.is_file():
         return Run.open(path)
     return Run.create(path.parent, path.name, {})
 
 
 def checkpoint_files(run: Run) -> dict[str, bytes]:
-    """Bytes of a run's checkpoints, by file name."""
+    """Bytes of a run's checkpoints by file name."""
     return {path.name: path.read_bytes() for path in run.checkpoints_path.iterdir()}
 
 
 def trainer(config: TrainConfig, data: TrainingData, path: Path) -> Trainer:
-    """A trainer on the CPU, in a run folder that is made if it is not there."""
+    """A trainer on the CPU; creates the run folder if it is missing."""
     return Trainer(config, data, open_run(path), CPU)
 
 
 def add_loss(patch: pytest.MonkeyPatch, name: str, loss: type[Loss]) -> None:
-    """Let settings name a loss, for one test."""
+    """Register a loss for one test."""
     patch.setitem(LOSSES, name, loss)
     patch.setitem(known_names.LOSSES, name, tuple(loss_options(name)))
 
 
 def add_network(patch: pytest.MonkeyPatch, name: str, kind: NetworkKind) -> None:
-    """Let settings name a network, for one test."""
+    """Register a network for one test."""
     patch.setitem(NETWORKS, name, kind)
     patch.setitem(known_names.NETWORKS, name, kind.takes_argument)

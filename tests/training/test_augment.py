@@ -24,7 +24,7 @@ N_IMAGES = 60
 
 
 def pictures(height, width, n_images=N_IMAGES):
-    """Images in which no two pixels are alike, so that a pixel tells where it comes from."""
+    """Images in which all pixels differ, so that each pixel identifies its position."""
     numbers = np.arange(height * width)
     colours = np.stack([numbers % 256, numbers // 256, numbers * 7 % 256], axis=1)
     image = colours.reshape(height, width, 3).astype(np.uint8)
@@ -42,7 +42,7 @@ def varied(images, augmentation, generator):
 
 
 def found_move(image, result, reach_y, reach_x, may_flip):
-    """The one (dy, dx, flipped) within reach that makes ``result``."""
+    """The only (dy, dx, flipped) within reach that gives ``result``."""
     moves = [
         move
         for move in itertools.product(
@@ -75,7 +75,7 @@ def test_each_result_is_a_reflected_shift_within_reach(height, width, name):
     assert {dx for _, dx, _ in moves} == set(range(-reach_x, reach_x + 1))
 
 
-def test_a_batch_is_the_loop_over_its_images_with_the_same_draws():
+def test_a_batch_matches_a_loop_over_images_with_the_same_draws():
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (20, 9, 11, 3), dtype=np.uint8)
     augmentation = Augmentation(shift=0.3, flip=True)
@@ -98,7 +98,7 @@ def test_half_of_the_images_are_mirrored():
     assert abs(mirrored.float().mean().item() - 0.5) < 5 * 0.5 / 4000**0.5
 
 
-def test_rows_and_columns_move_apart():
+def test_shifts_of_rows_and_columns_are_independent():
     moves = all_moves(16, 16, AUGMENTATIONS["shift"])
     assert len({(dy, dx) for dy, dx, _ in moves}) > 15
 
@@ -116,7 +116,7 @@ def test_borders_are_reflected_without_repeating_the_edge():
     assert seen == {-1, 0, 1}
 
 
-def test_nothing_leaves_the_batch_as_it_is():
+def test_no_augmentation_changes_nothing_and_inputs_are_not_modified():
     images = pictures(8, 9)
     before = images.clone()
     assert torch.equal(varied(images, AUGMENTATIONS["none"], draws()), images)
@@ -124,7 +124,7 @@ def test_nothing_leaves_the_batch_as_it_is():
     assert torch.equal(images, before)
 
 
-def test_the_generator_decides_alone():
+def test_shifts_depend_only_on_the_generator():
     images = pictures(16, 16)
     torch.manual_seed(1)
     one = varied(images, AUGMENTATIONS["shift-flip"], draws(3))
@@ -134,7 +134,7 @@ def test_the_generator_decides_alone():
     assert not torch.equal(one, varied(images, AUGMENTATIONS["shift-flip"], draws(4)))
 
 
-def test_a_shift_of_the_whole_image_is_cut_to_one_pixel_less():
+def test_a_shift_is_at_most_the_side_minus_one_pixel():
     results = varied(pictures(8, 8), Augmentation(shift=1.0, flip=False), draws())
     image = pictures(8, 8, 1).numpy()[0]
     reach = range(-7, 8)
@@ -146,7 +146,7 @@ def test_a_shift_of_the_whole_image_is_cut_to_one_pixel_less():
     ("dataset", "name"),
     [("digits", "shift"), ("mnist", "shift"), ("cifar10", "shift-flip"), ("photos", "shift-flip")],
 )
-def test_auto_takes_what_suits_the_image_set(dataset, name):
+def test_auto_chooses_by_image_set(dataset, name):
     assert choose_augmentation("auto", dataset) == AUGMENTATIONS[name]
     assert choose_augmentation("none", dataset) == AUGMENTATIONS["none"]
 
@@ -158,24 +158,26 @@ def test_an_unknown_name_lists_the_known_ones():
 
 
 @pytest.mark.parametrize(("name", "checksum"), [("shift", 54051113), ("shift-flip", 4020389027)])
-def test_draws_stay_what_they_were_in_the_first_release(name, checksum):
-    """A run that is resumed with a newer version sees the images that it would have seen."""
+def test_draws_are_the_same_as_in_the_first_release(name, checksum):
+    """A run that is resumed with a newer version gets the same images."""
     result = varied(pictures(9, 11), AUGMENTATIONS[name], draws(7))
     assert zlib.crc32(result.numpy().tobytes()) == checksum
 
 
-def test_what_is_switched_off_draws_nothing():
+def test_disabled_changes_draw_nothing():
     generator = draws(3)
     before = generator.get_state()
     images = pictures(8, 9)
     assert varied(images, AUGMENTATIONS["none"], generator) is images
     assert torch.equal(generator.get_state(), before)
-    leaving = [name for name, one in AUGMENTATIONS.items() if one.leaves_images]
-    assert leaving == ["none"]
+    unchanged = [name for name, one in AUGMENTATIONS.items() if one.leaves_images]
+    assert unchanged == ["none"]
 
 
-def test_a_crop_is_not_shifted():
-    with pytest.raises(ConfigError, match="either a crop or a shift"):
+def test_crop_and_shift_together_are_refused():
+    with pytest.raises(
+        ConfigError, match=r"^crop and shift exclude each other, .*: set shift to 0 or crop to 1$"
+    ):
         Augmentation(crop=0.5, shift=0.1)
 
 
@@ -194,7 +196,7 @@ def test_cutout_fills_a_square_with_the_mean_colour(height, width, side):
             np.flatnonzero((image != result).any(axis=axes)) for axes in [(1, 2), (0, 2)]
         )
         (y, x), (y_end, x_end) = (rows[0], columns[0]), (rows[-1] + 1, columns[-1] + 1)
-        # Cut at a border only; all pixels inside are filled, with one colour.
+        # The square is smaller only at a border; it is filled with one colour.
         assert y_end - y == side or y == 0 or y_end == height
         assert x_end - x == side or x == 0 or x_end == width
         assert max(y_end - y, x_end - x) <= side
@@ -202,12 +204,12 @@ def test_cutout_fills_a_square_with_the_mean_colour(height, width, side):
         assert (filled == filled[0]).all()
         assert np.abs(filled[0] - image.mean(axis=(0, 1))).max() <= 0.5
         corners.add((y, x))
-    # The centre is anywhere, each row and column as well as any other.
+    # The centre may be in any row and column.
     assert {y for y, _ in corners} == set(range(height - side // 2))
     assert {x for _, x in corners} == set(range(width - side // 2))
 
 
-def test_cutout_leaves_shift_and_flip_as_they_are():
+def test_cutout_does_not_change_shift_and_flip():
     images = noise(50, 12, 12)
     plain = varied(images, AUGMENTATIONS["shift-flip"], draws(5))
     augmentation = dataclasses.replace(AUGMENTATIONS["shift-flip"], cutout=0.25)
@@ -218,7 +220,7 @@ def test_cutout_leaves_shift_and_flip_as_they_are():
 
 
 def ramps(n_images, height, width):
-    """Images whose red grows from left to right and whose green from top to bottom, 0 to 250."""
+    """Images with red rising from left to right and green from top to bottom, 0 to 250."""
     red = np.linspace(0, 250, width)[None, :].repeat(height, axis=0)
     green = np.linspace(0, 250, height)[:, None].repeat(width, axis=1)
     image = np.stack([red, green, 0 * red], axis=2).round().astype(np.uint8)
@@ -226,12 +228,12 @@ def ramps(n_images, height, width):
 
 
 @pytest.mark.parametrize(("height", "width"), [(40, 40), (32, 64)])
-def test_a_crop_keeps_its_share_and_ratio_and_lies_within_the_image(height, width):
+def test_crops_have_the_given_areas_and_ratios_and_lie_within_the_image(height, width):
     n_images = 300
     results = varied(
         ramps(n_images, height, width), Augmentation(crop=0.3, flip=True), draws()
     ).numpy()
-    # Away from the borders, where pixels are repeated, a ramp's slope is the window's share.
+    # Away from the borders, where pixels repeat, the slope of a ramp is the window's side.
     middle = slice(height // 4, -(height // 4)), slice(width // 4, -(width // 4))
     inner = results[:, *middle].astype(float)
     steps_x = np.diff(inner[..., 0], axis=2).mean(axis=(1, 2)) / (250 / (width - 1))
@@ -243,13 +245,13 @@ def test_a_crop_keeps_its_share_and_ratio_and_lies_within_the_image(height, widt
     assert 0.72 < ratio.min() < 0.82
     assert 1.22 < ratio.max() < 1.38
     assert abs((steps_x < 0).mean() - 0.5) < 5 * 0.5 / n_images**0.5
-    # Windows reach all four borders, and nothing from beyond them.
+    # Windows reach all four borders and do not exceed them.
     assert results[..., :2].min() == 0
     assert results[..., :2].max() == 250
     assert results[..., 2].max() == 0
 
 
-def test_a_crop_is_the_bilinear_interpolation_of_its_window():
+def test_a_crop_matches_bilinear_interpolation_of_its_window():
     images = noise(12, 6, 7)
     crop = 0.4
     results = varied(images, Augmentation(crop=crop, flip=True), draws(2)).numpy()
@@ -266,12 +268,12 @@ def test_a_crop_is_the_bilinear_interpolation_of_its_window():
                 place_x = (left + width * share) * 7 - 0.5
                 place_y = (top + height * (y + 0.5) / 6) * 6 - 0.5
                 value = interpolated(image, place_y, place_x)
-                # Half a level of rounding, and float32 places.
+                # Half a level of rounding, plus float32 errors of positions.
                 assert np.abs(results[number, y, x] - value).max() < 0.51
 
 
 def interpolated(image, y, x):
-    """Weighted mean of the four pixels around a place, the border's repeated beyond it."""
+    """Weighted mean of the four pixels around a position; border pixels repeat outside."""
     height, width, _ = image.shape
     value = np.zeros(3)
     for row in (math.floor(y), math.floor(y) + 1):
@@ -284,7 +286,7 @@ def interpolated(image, y, x):
 COLOURS = Augmentation(brightness=0.4, contrast=0.3, saturation=0.5, grey=0.3)
 
 
-def test_colours_are_changed_as_in_a_loop():
+def test_colour_changes_match_a_loop():
     images = noise(30, 5, 6)
     results = varied(images, COLOURS, draws(4)).numpy()
     scales = torch.rand(4, 30, generator=draws(4)).double().numpy()
@@ -305,11 +307,11 @@ def test_colours_are_changed_as_in_a_loop():
 
 
 def grey_of(pixel):
-    """ITU-R BT.601."""
+    """Grey by ITU-R BT.601."""
     return 0.299 * pixel[0] + 0.587 * pixel[1] + 0.114 * pixel[2]
 
 
-def test_a_share_of_the_images_becomes_grey():
+def test_the_given_fraction_of_images_becomes_grey():
     results = varied(noise(2000, 3, 3), Augmentation(grey=0.2), draws())
     grey = (results.amax(dim=3) == results.amin(dim=3)).all(dim=(1, 2))
     assert abs(grey.float().mean() - 0.2) < 5 * (0.2 * 0.8 / 2000) ** 0.5
@@ -317,7 +319,7 @@ def test_a_share_of_the_images_becomes_grey():
 
 
 @pytest.mark.parametrize("name", ["shift-flip", "crop", "views"])
-def test_the_generator_decides_all_that_is_drawn(name):
+def test_all_draws_depend_only_on_the_generator(name):
     augmentation = dataclasses.replace(AUGMENTATIONS[name], cutout=0.25)
     images = noise(20, 12, 10)
     before = images.clone()
@@ -335,7 +337,7 @@ def test_the_generator_decides_all_that_is_drawn(name):
 
 
 @pytest.mark.parametrize("name", [name for name in AUGMENTATIONS if name != "none"])
-def test_batches_varied_together_are_those_varied_one_by_one(name):
+def test_batches_augmented_together_match_single_batches(name):
     augmentation = dataclasses.replace(AUGMENTATIONS[name], cutout=0.25)
     images, sizes = noise(12, 12, 10), (5, 4, 3)
     parts = [draw(size, (12, 10), augmentation, draws(index)) for index, size in enumerate(sizes)]

@@ -1,4 +1,4 @@
-"""Losses that draw images to the centre of their class, and their centres."""
+"""Losses that pull images to the centre of their class, and the centres."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from hashkit.training.losses.centres import (
     centres_of_images,
     hadamard_centres,
     hash_centres,
+    min_and_mean_distance,
     spread_centres,
-    spread_of,
 )
 
 NAMES = ["csq", "orthohash", "dpn", "greedyhash"]
@@ -99,7 +99,7 @@ CASES = [
     ("name", "options", "kind"),
     [(*case, kind) for case in CASES for kind in LABELS if (case[0], kind) in KINDS],
 )
-def test_loss_is_that_of_plain_loops(name, options, kind):
+def test_losses_match_plain_loops(name, options, kind):
     targets = LABELS[kind]
     loss = make(name, targets, **options)
     for seed in range(3):
@@ -111,7 +111,7 @@ def test_loss_is_that_of_plain_loops(name, options, kind):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_logit_of_0_is_a_bit_of_0(name):
+def test_a_logit_of_0_gives_bit_0(name):
     logits = random_logits(len(SINGLE)).relu()
     loss = make(name, SINGLE)
     result, (value, active) = loss(logits, SINGLE), expected(name, loss, logits, SINGLE)
@@ -119,7 +119,7 @@ def test_a_logit_of_0_is_a_bit_of_0(name):
     assert result.active.item() == pytest.approx(active, rel=1e-10)
 
 
-def test_an_image_as_near_to_another_centre_is_not_yet_learned():
+def test_an_image_equally_near_to_another_centre_is_active():
     result = make("orthohash", SINGLE).float()(torch.zeros(8, 7), SINGLE)
     assert result.active == 1
     assert result.value == pytest.approx(math.log(4 + math.exp(-8 * 0.2)) + 8 * 0.2)
@@ -134,7 +134,7 @@ def test_options_change_the_loss():
 
 
 @given(st.data())
-def test_orthohash_agrees_with_the_loops_on_any_small_batch(data):
+def test_orthohash_matches_loops_on_random_batches(data):
     n_images = data.draw(st.integers(1, 5))
     targets = torch.tensor(data.draw(st.lists(st.integers(-1, 4), min_size=n_images, max_size=5)))
     loss = make("orthohash", targets)
@@ -152,7 +152,7 @@ def test_gradient(name, targets):
     assert torch.autograd.gradcheck(lambda values: loss(values, targets).value, logits)
 
 
-def test_greedyhash_hands_the_gradient_of_its_codes_to_the_logits():
+def test_greedyhash_passes_the_gradient_of_its_codes_to_the_logits():
     logits = random_logits(len(SINGLE), seed=1).requires_grad_()
     loss = make("greedyhash", SINGLE, quantisation=0.0)
     loss(logits, SINGLE).value.backward()
@@ -164,7 +164,7 @@ def test_greedyhash_hands_the_gradient_of_its_codes_to_the_logits():
 
 
 @pytest.mark.parametrize(("name", "kind"), KINDS)
-def test_images_without_labels_count_for_nothing(name, kind):
+def test_images_without_labels_are_ignored(name, kind):
     targets = LABELS[kind]
     labelled = targets >= 0 if targets.ndim == 1 else targets.sum(1) > 0
     logits = random_logits(len(targets), seed=2).requires_grad_()
@@ -179,21 +179,20 @@ def test_images_without_labels_count_for_nothing(name, kind):
 
 
 DEGENERATE = {
-    "one class": (torch.tensor([2, 2, 2]), 5),
-    "the only class": (torch.tensor([0, 0]), 1),
+    "a single class": (torch.tensor([0, 0]), 1),
     "one image": (torch.tensor([1]), 5),
     "no labels": (torch.tensor([-1, -1]), 5),
-    "no labels of several": (torch.zeros(3, 5, dtype=torch.uint8), 5),
+    "no multi-hot labels": (torch.zeros(3, 5, dtype=torch.uint8), 5),
     "all labels": (torch.ones(2, 5, dtype=torch.uint8), 5),
 }
 
 
-@pytest.mark.parametrize("size", [0.0, 1.0, 1e4])
+@pytest.mark.parametrize("size", [0.0, 1e4])
 @pytest.mark.parametrize(
     ("name", "kind"),
     [(name, kind) for name in NAMES for kind in DEGENERATE if takes(name, DEGENERATE[kind][0])],
 )
-def test_any_batch_has_a_finite_loss_and_gradient(name, kind, size):
+def test_degenerate_batches_have_a_finite_loss_and_gradient(name, kind, size):
     targets, n_classes = DEGENERATE[kind]
     loss = make(name, targets, n_classes=n_classes).float()
     logits = (size * random_logits(len(targets)).sign()).float().requires_grad_()
@@ -208,8 +207,8 @@ def test_any_batch_has_a_finite_loss_and_gradient(name, kind, size):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_undecided_logits_are_not_thrown_about(name):
-    """Cosines have an infinite gradient at 0; a step must not."""
+def test_logits_of_0_have_a_bounded_gradient(name):
+    """The gradient of a cosine is infinite at 0."""
     logits = torch.zeros(4, 7, requires_grad=True)
     make(name, SINGLE).float()(logits, SINGLE[:4]).value.backward()
     assert logits.grad.abs().max() < 1e4
@@ -240,7 +239,7 @@ def test_descent_on_free_logits_separates_classes(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_loss_of_classes_needs_some(name):
+def test_images_without_labels_are_refused(name):
     with pytest.raises(ConfigError, match=f'{name} learns from labels.*`loss="triplet"`'):
         build_loss(name, Task(12, 0), {})
 
@@ -259,14 +258,14 @@ def test_centres_are_saved_and_not_learned(name):
     assert torch.equal(one.centres, other.centres)
 
 
-def test_no_image_of_these_losses_needs_another():
+def test_these_losses_compare_no_images():
     assert not any(LOSSES[name].compares_images for name in NAMES)
 
 
 @pytest.mark.parametrize(
     ("n_classes", "n_bits"), [(2, 1), (4, 2), (3, 8), (8, 8), (16, 8), (40, 64)]
 )
-def test_hadamard_centres_differ_in_half_of_their_bits_or_all(n_classes, n_bits):
+def test_hadamard_centres_differ_in_half_or_all_of_their_bits(n_classes, n_bits):
     centres = hadamard_centres(n_classes, n_bits, draws())
     assert centres.shape == (n_classes, n_bits)
     products = (centres @ centres.T)[~torch.eye(n_classes, dtype=torch.bool)]
@@ -274,15 +273,15 @@ def test_hadamard_centres_differ_in_half_of_their_bits_or_all(n_classes, n_bits)
     assert (products == 0).all() == (n_classes <= n_bits)
 
 
-def test_the_first_bit_of_hadamard_centres_is_even_over_classes():
+def test_the_first_bit_of_hadamard_centres_is_balanced():
     for seed in range(5):
         for n_classes in (6, 10, 16):
             assert hadamard_centres(n_classes, 16, draws(seed))[:, 0].sum() == 0
 
 
 @pytest.mark.parametrize(("n_classes", "n_bits"), [(3, 12), (5, 2), (3, 0)])
-def test_there_are_only_so_many_hadamard_centres(n_classes, n_bits):
-    with pytest.raises(ValueError, match="power of two"):
+def test_invalid_numbers_of_hadamard_centres_are_refused(n_classes, n_bits):
+    with pytest.raises(ValueError, match=r"power of two .*not n_bits="):
         hadamard_centres(n_classes, n_bits)
 
 
@@ -291,24 +290,26 @@ def test_there_are_only_so_many_hadamard_centres(n_classes, n_bits):
     # Plotkin's bound on the mean, n_bits n_classes / 2 (n_classes - 1), rounded down.
     [(2, 9, 9), (4, 12, 8), (10, 24, 12), (10, 48, 26), (8, 20, 10)],
 )
-def test_spread_centres_of_few_classes_reach_the_bound(n_classes, n_bits, distance):
+def test_spread_centres_of_few_classes_reach_plotkins_bound(n_classes, n_bits, distance):
     centres = spread_centres(n_classes, n_bits, draws())
     assert distance <= n_bits * n_classes / 2 / (n_classes - 1)
     assert oracles.smallest_distance(centres.tolist()) >= distance - (n_bits == 20)
-    assert spread_of(centres)[0] == oracles.smallest_distance(centres.tolist())
+    assert min_and_mean_distance(centres)[0] == oracles.smallest_distance(centres.tolist())
 
 
 @pytest.mark.parametrize(("n_classes", "n_bits"), [(10, 12), (10, 48), (20, 24)])
-def test_spread_centres_are_farther_apart_than_draws(n_classes, n_bits):
+def test_spread_centres_are_farther_apart_than_random_codes(n_classes, n_bits):
     generator = draws(1)
     sets = (
         torch.randint(0, 2, (n_classes, n_bits), generator=generator) * 2.0 - 1 for _ in range(100)
     )
-    assert spread_of(spread_centres(n_classes, n_bits, draws())) > max(map(spread_of, sets))
+    assert min_and_mean_distance(spread_centres(n_classes, n_bits, draws())) > max(
+        map(min_and_mean_distance, sets)
+    )
 
 
-@pytest.mark.parametrize(("n_classes", "n_bits"), [(1, 5), (1, 1), (7, 2), (3, 1), (20, 33)])
-def test_any_number_of_centres_and_bits_is_possible(n_classes, n_bits):
+@pytest.mark.parametrize(("n_classes", "n_bits"), [(1, 1), (7, 2), (20, 33)])
+def test_any_number_of_centres_and_bits_works(n_classes, n_bits):
     centres = hash_centres(n_classes, n_bits, draws())
     assert centres.shape == (n_classes, n_bits)
     assert centres.dtype == torch.float32
@@ -317,13 +318,13 @@ def test_any_number_of_centres_and_bits_is_possible(n_classes, n_bits):
 
 
 @pytest.mark.parametrize(("n_classes", "n_bits"), [(10, 16), (16, 8)])
-def test_hash_centres_are_the_farther_ones(n_classes, n_bits):
-    found = spread_of(hash_centres(n_classes, n_bits, draws()))
-    assert found[0] >= spread_of(hadamard_centres(n_classes, n_bits, draws()))[0]
-    assert found >= spread_of(spread_centres(n_classes, n_bits, draws()))
+def test_hash_centres_take_the_set_that_is_farther_apart(n_classes, n_bits):
+    found = min_and_mean_distance(hash_centres(n_classes, n_bits, draws()))
+    assert found[0] >= min_and_mean_distance(hadamard_centres(n_classes, n_bits, draws()))[0]
+    assert found >= min_and_mean_distance(spread_centres(n_classes, n_bits, draws()))
 
 
-def test_the_generator_decides_centres_alone():
+def test_centres_depend_only_on_the_generator():
     torch.manual_seed(1)
     one = hash_centres(10, 16, draws(4))
     torch.manual_seed(2)
@@ -332,11 +333,11 @@ def test_the_generator_decides_centres_alone():
     assert not torch.equal(hash_centres(10, 12), hash_centres(10, 12))
 
 
-def test_fewer_than_two_centres_are_infinitely_apart():
-    assert spread_of(torch.ones(1, 4)) == (math.inf, math.inf)
+def test_a_single_centre_has_infinite_distance():
+    assert min_and_mean_distance(torch.ones(1, 4)) == (math.inf, math.inf)
 
 
-def test_ties_of_a_majority_follow_the_tie_code():
+def test_the_tie_code_breaks_ties_of_the_majority():
     centres = torch.tensor([[1.0, 1, 1, -1], [1, -1, -1, -1], [-1, 1, -1, -1]])
     targets = torch.tensor([[1, 1, 0], [1, 1, 1], [0, 0, 1]], dtype=torch.uint8)
     codes = centres_of_images(targets, centres, torch.tensor([-1.0, 1, -1, 1]))
@@ -346,6 +347,6 @@ def test_ties_of_a_majority_follow_the_tie_code():
 
 
 @pytest.mark.slow
-def test_a_thousand_centres_are_spread_too():
+def test_a_thousand_centres_are_far_apart():
     centres = spread_centres(1000, 128, draws())
-    assert spread_of(centres)[0] >= 48
+    assert min_and_mean_distance(centres)[0] >= 48

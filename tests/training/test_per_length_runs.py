@@ -26,7 +26,7 @@ RESUME = "train --resume --run runs/joint"
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A folder in which a run of two code lengths was trained; read only."""
+    """A folder with a trained run of two code lengths; tests must not change it."""
     place, before = tmp_path_factory.mktemp("trained"), Path.cwd()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
@@ -37,7 +37,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def place(trained, tmp_path, monkeypatch):
-    """A copy of it to work in."""
+    """A copy of that folder, as working folder."""
     shutil.copytree(trained[0] / "runs", tmp_path / "runs")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -48,7 +48,7 @@ def part(n_bits):
 
 
 def files(path):
-    """Files of a folder and what they hold, config.json without its date."""
+    """Contents of the files of a folder, config.json without its date."""
     found = {
         str(file.relative_to(path)): file.read_bytes()
         for file in sorted(path.rglob("*"))
@@ -59,7 +59,7 @@ def files(path):
     return found | {"config.json": config}
 
 
-def test_a_training_of_two_lengths_makes_a_run_of_each(trained):
+def test_a_training_of_two_lengths_creates_a_run_for_each(trained):
     place, ended = trained
     assert {path.name for path in (place / "runs").iterdir()} == {
         "joint",
@@ -71,7 +71,7 @@ def test_a_training_of_two_lengths_makes_a_run_of_each(trained):
     assert ended.json["run"] == "runs/joint"
 
 
-def test_each_part_says_what_it_is(place):
+def test_config_and_checkpoint_of_each_run(place):
     joint = Run.open(Path("runs/joint"))
     for n_bits in LENGTHS:
         run = part(n_bits)
@@ -89,7 +89,7 @@ def test_each_part_says_what_it_is(place):
         assert run.summary_path.read_bytes() == joint.summary_path.read_bytes()
 
 
-def test_each_part_gives_exactly_its_share_of_the_joint_logits(place):
+def test_each_run_gives_exactly_its_part_of_the_joint_logits(place):
     joint = load_model(Run.open(Path("runs/joint")).checkpoint_path()).model
     images = torch.from_numpy(digits(50).pixels)
     with torch.inference_mode():
@@ -108,14 +108,14 @@ def test_a_part_is_exported_and_encoded_like_any_run(place):
     assert report["bits"] == 5
 
 
-def test_a_run_of_one_length_is_its_own_part(tmp_path):
+def test_a_run_of_one_length_is_returned(tmp_path):
     run = Run.create(tmp_path, "one", {"training": {"lengths": [12]}})
     assert split_run(run) == [run]
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
 
 
 @pytest.mark.parametrize("kill_at", ["create", "write_checkpoint", "copyfile"])
-def test_a_kill_while_parts_are_made_is_made_good_by_resuming(place, monkeypatch, kill_at):
+def test_resuming_completes_an_interrupted_split(place, monkeypatch, kill_at):
     expected = {n_bits: files(part(n_bits).path) for n_bits in LENGTHS}
     for n_bits in LENGTHS:
         shutil.rmtree(part(n_bits).path)
@@ -131,7 +131,7 @@ def test_a_kill_while_parts_are_made_is_made_good_by_resuming(place, monkeypatch
     assert {n_bits: files(part(n_bits).path) for n_bits in LENGTHS} == expected
 
 
-def test_a_kill_before_the_parts_were_made_is_made_good_by_resuming(place):
+def test_resuming_splits_a_run_that_was_not_split(place):
     expected = {n_bits: files(part(n_bits).path) for n_bits in LENGTHS}
     for n_bits in LENGTHS:
         shutil.rmtree(part(n_bits).path)
@@ -140,7 +140,7 @@ def test_a_kill_before_the_parts_were_made_is_made_good_by_resuming(place):
     assert {n_bits: files(part(n_bits).path) for n_bits in LENGTHS} == expected
 
 
-def test_an_empty_folder_that_a_kill_left_is_filled(place):
+def test_resuming_fills_an_empty_folder_of_an_interrupted_split(place):
     run = part(5)
     expected = files(run.path)
     shutil.rmtree(run.path)
@@ -149,7 +149,7 @@ def test_an_empty_folder_that_a_kill_left_is_filled(place):
     assert files(run.path) == expected
 
 
-def test_a_part_that_was_exported_is_left_alone(place):
+def test_a_run_with_an_exported_model_is_kept(place):
     exported, plain = part(12), part(5)
     exported.model_path.write_bytes(b"a model")
     (plain.path / "note.txt").write_text("of the first time")
@@ -159,24 +159,24 @@ def test_a_part_that_was_exported_is_left_alone(place):
 
 
 @pytest.mark.parametrize("what", ["another run", "another run with a model", "no run"])
-def test_what_is_not_of_the_run_is_never_removed(place, what):
+def test_folders_from_elsewhere_are_not_removed(place, what):
     taken = part(12).path
     shutil.rmtree(taken)
     if what == "no run":
         taken.mkdir()
-        (taken / "thesis.txt").write_text("work of years")
+        (taken / "notes.txt").write_text("not of hashkit")
     else:
         run = Run.create(Path("runs"), taken.name, {"training": {"lengths": [12]}})
         if what.endswith("model"):
             run.model_path.write_bytes(b"a model")
     before = {path: path.read_bytes() for path in taken.rglob("*") if path.is_file()}
     message = fail(RESUME)
-    assert f"{taken} is there already and not from runs/joint" in message
+    assert f"{taken} already exists and is not from runs/joint: rename it" in message
     assert {path: path.read_bytes() for path in taken.rglob("*") if path.is_file()} == before
 
 
-def test_the_newest_run_to_resume_is_the_one_that_was_trained(place):
-    """Its parts are newer, and have nothing to go on from."""
+def test_the_newest_run_to_resume_is_the_trained_one(place):
+    """The per-length runs are newer, but have no snapshot to resume from."""
     before = {n_bits: part(n_bits).best_path.read_bytes() for n_bits in LENGTHS}
     for command in ("train --resume", "train --resume --run runs/joint-5bits"):
         ended = succeed(command)
@@ -196,7 +196,7 @@ def test_a_run_is_split_from_within_its_folder(place, monkeypatch):
     }
 
 
-@pytest.mark.parametrize("name", ["joint", "joint-12bits", "joint-5bits"])
+@pytest.mark.parametrize("name", ["joint", "joint-5bits"])
 def test_a_name_that_is_taken_is_refused_before_training(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     Run.create(Path("runs"), name, {})
@@ -204,7 +204,7 @@ def test_a_name_that_is_taken_is_refused_before_training(tmp_path, monkeypatch, 
     assert [path.name for path in Path("runs").iterdir()] == [name]
 
 
-def test_one_head_is_taken_out_of_the_tensors():
+def test_tensors_of_one_head():
     joint = {
         "mean": np.zeros(3),
         "network.blocks.1.weight": np.ones(2),
@@ -225,5 +225,5 @@ def test_one_head_is_taken_out_of_the_tensors():
 
 def test_a_damaged_config_is_an_error_of_one_line(place):
     write_json(part(5).config_path, {"shared": None})
-    with pytest.raises(RunError, match="is there already and not from"):
+    with pytest.raises(RunError, match="already exists and is not from"):
         split_run(Run.open(Path("runs/joint")))

@@ -1,4 +1,4 @@
-"""Killed training: whatever the moment, resuming ends in the bytes of a run never stopped."""
+"""A run that is killed at any moment and resumed ends with the bytes of an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked pr
 
 @pytest.fixture(scope="module")
 def train():
-    """Go on with a run under one order of slow_train.py; returns whether it was killed."""
+    """Function that resumes a run in slow_train.py and returns whether it was killed."""
     script = Path(__file__).parents[1] / "support" / "slow_train.py"
     with subprocess.Popen(
         [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
 
-        def order(path: Path, seconds: float | None = None) -> bool:
+        def resume(path: Path, seconds: float | None = None) -> bool:
             print(
                 json.dumps({"path": str(path), "seconds": seconds}), file=process.stdin, flush=True
             )
             return json.loads(process.stdout.readline())["killed"]
 
         assert process.stdout.readline() == "ready\n"
-        yield order
+        yield resume
         process.stdin.close()
 
 
 @pytest.fixture(scope="module")
 def unkilled(train, tmp_path_factory):
-    """A run that was never stopped, and the seconds it took."""
+    """An uninterrupted run and its duration in seconds."""
     path = tmp_path_factory.mktemp("runs") / "unkilled"
     start = time.perf_counter()
     assert not train(path)
@@ -48,7 +48,7 @@ def unkilled(train, tmp_path_factory):
 
 
 def metrics(run: Run) -> list[dict]:
-    """What a run wrote down of itself, without the one value that is a speed."""
+    """Metrics of a run without the values that depend on the clock."""
     return [
         {name: value for name, value in line.items() if name not in WALL_TIME}
         for line in run.read_metrics()
@@ -58,7 +58,7 @@ def metrics(run: Run) -> list[dict]:
 def kill_until_finished(path: Path, train, seconds: float, rng: random.Random) -> list[int]:
     """Kill at random moments and resume; returns the last snapshot's step at each kill."""
     steps: list[int] = []
-    # Lives grow, so that it ends on a machine of any speed.
+    # The time to a kill grows, so that this ends on a machine of any speed.
     while train(path, rng.uniform(0.05, 0.3 + 0.02 * len(steps)) * seconds):
         snapshots = Run(path).snapshots()
         steps.append(snapshots[-1][0] if snapshots else 0)
@@ -78,7 +78,7 @@ def check_same(path: Path, unkilled) -> None:
 
 def kill_and_check(folder: Path, train, unkilled, seed: int) -> None:
     rng = random.Random(seed)  # noqa: S311
-    # Shorter lives where the machine has become much faster since the whole run was timed.
+    # Kill earlier if the machine became much faster since the uninterrupted run.
     for index, share in enumerate((1, 1 / 3, 1 / 9)):
         path = folder / str(index)
         steps = kill_until_finished(path, train, unkilled[1] * share, rng)

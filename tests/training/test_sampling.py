@@ -33,7 +33,7 @@ def orders(draw):
 
 
 @given(orders(), st.integers(0, 1000))
-def test_an_epoch_sees_every_item_at_most_once_and_leaves_out_only_the_remainder(order, epoch):
+def test_an_epoch_has_every_item_at_most_once_and_omits_only_the_remainder(order, epoch):
     items = order.epoch(epoch)
     size = min(order.batch_size, order.n_items)
     assert items.shape == (order.steps_per_epoch, size)
@@ -44,7 +44,7 @@ def test_an_epoch_sees_every_item_at_most_once_and_leaves_out_only_the_remainder
 
 
 @given(orders())
-def test_an_epoch_does_not_depend_on_what_was_asked_before(order):
+def test_an_epoch_does_not_depend_on_earlier_calls(order):
     fresh = order.epoch(5)
     for epoch in (0, 5, 2):
         order.epoch(epoch)
@@ -65,11 +65,11 @@ def test_items_of_a_label_stay_together_in_groups(group_size):
     for epoch in range(20):
         labels = LABELS[order.epoch(epoch).ravel()]
         n_runs = 1 + np.count_nonzero(np.diff(labels))
-        # Neighbouring groups of one label merge, so there are at most as many runs as groups.
+        # Neighbouring groups with the same label form one run, so there are at most n_groups runs.
         assert n_runs <= n_groups
 
 
-def test_a_batch_of_whole_groups_holds_nothing_but_similar_pairs():
+def test_a_batch_contains_whole_groups():
     labels = np.arange(40) // 4
     order = BatchOrder(40, 8, seed=0, labels=labels, group_size=4)
     for batch in order.epoch(0):
@@ -77,7 +77,7 @@ def test_a_batch_of_whole_groups_holds_nothing_but_similar_pairs():
         assert counts.tolist() == [4, 4]
 
 
-def test_groups_are_drawn_anew_each_epoch():
+def test_groups_differ_between_epochs():
     labels = np.zeros(12, dtype=np.int64)
     order = BatchOrder(12, 4, seed=0, labels=labels, group_size=4)
     groups = {frozenset(batch) for epoch in range(5) for batch in order.epoch(epoch).tolist()}

@@ -9,7 +9,7 @@ def rate(step, n_steps=100, base=0.2, schedule="constant", **settings):
     return learning_rate(step, n_steps, base=base, schedule=schedule, **settings)
 
 
-def test_constant_stays():
+def test_constant():
     assert {rate(step) for step in range(100)} == {0.2}
 
 
@@ -29,7 +29,7 @@ def test_caffe_drops_tenfold_at_60_and_at_70_percent():
     }
 
 
-def test_milestones_and_gamma_are_only_of_multistep():
+def test_only_multistep_uses_milestones_and_gamma():
     for schedule in SCHEDULES:
         values = [rate(step, schedule=schedule, milestones=(0.5,), gamma=0.5) for step in (49, 50)]
         halves = values[1] / values[0] < 0.6
@@ -58,12 +58,12 @@ def test_one_cycle_rises_to_its_peak_at_30_percent_and_then_falls():
 def test_warm_up_scales_any_schedule(schedule):
     plain = [rate(step, schedule=schedule) for step in range(12)]
     warmed = [rate(step, schedule=schedule, n_warmup=10) for step in range(12)]
-    shares = [share / 10 for share in range(1, 11)] + [1, 1]
-    assert warmed == pytest.approx([a * b for a, b in zip(plain, shares, strict=True)])
+    factors = [count / 10 for count in range(1, 11)] + [1, 1]
+    assert warmed == pytest.approx([a * b for a, b in zip(plain, factors, strict=True)])
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_the_rate_depends_on_the_share_of_the_run_alone(schedule):
+def test_the_rate_depends_only_on_the_fraction_of_the_run(schedule):
     settings = {"schedule": schedule, "milestones": (0.6, 0.7)}
     short = [rate(step, 50, **settings) for step in range(50)]
     long = [rate(20 * step, 1000, **settings) for step in range(50)]

@@ -60,7 +60,7 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch fin
 
 
 def held_out(one: Trainer) -> float:
-    """Held-out score of a trainer's model as it is."""
+    """Held-out score of a trainer's current model."""
     one.learner.eval()
     return held_out_score(one._encode, one.data, one.config.lengths)
 
@@ -77,7 +77,7 @@ def without_speed(run: Run) -> list[dict]:
 
 
 def scores(monkeypatch, values):
-    """Let looks at held-out images give these scores."""
+    """Let validations return these scores."""
     given = iter(values)
     monkeypatch.setattr(trainer_module, "held_out_score", lambda *_: next(given))
 
@@ -92,7 +92,7 @@ def test_digits_are_learned(tmp_path):
     start = held_out(one)
     result = one.fit()
     assert start < 0.3
-    # Four seeds gave .74 to .77, from .14 to .24 before the first step.
+    # Four seeds gave .74 to .77, and .14 to .24 before the first step.
     assert result.best_score > 0.65
     losses = [line["loss"] for line in one.run.read_metrics() if "loss" in line]
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
@@ -122,11 +122,11 @@ def test_a_triplet_list_is_learned(tmp_path):
     one = trainer(config, data, tmp_path / "run")
     start = held_out(one)
     result = one.fit()
-    # Four seeds gave .95 to .98, from .53 to .70 before the first step; chance is one half.
+    # Four seeds gave .95 to .98, and .53 to .70 before the first step; chance is .5.
     assert result.best_score > max(0.85, start + 0.1)
 
 
-def test_several_labels_an_image_are_learned_from(tmp_path):
+def test_several_labels_per_image_are_learned(tmp_path):
     images = digits(100)
     hot = np.zeros((100, 12), dtype=np.uint8)
     hot[np.arange(100), images.labels] = 1
@@ -141,7 +141,7 @@ def test_several_labels_an_image_are_learned_from(tmp_path):
 
 
 def test_the_held_out_score_of_triplets_counts_ties_half():
-    """Codes that are all alike get one half."""
+    """Equal codes score 0.5."""
     config = settings(holdout=0.5)
     data = triplet_data(config)
 
@@ -151,11 +151,11 @@ def test_the_held_out_score_of_triplets_counts_ties_half():
     assert held_out_score(encode, data, (12,)) == 0.5
 
 
-# What is learned from
+# Training data
 
 
 class Recorded:
-    """Pixels that write down which rows are asked for, and by whom."""
+    """Pixels that record the rows of each batch, and whether it is for inference."""
 
     def __init__(self, pixels):
         self._pixels = pixels
@@ -178,7 +178,7 @@ class Recorded:
         return self
 
 
-def test_steps_see_fitted_images_and_selection_no_queries_or_database(tmp_path):
+def test_steps_use_only_fitted_images_and_selection_uses_no_queries_or_database(tmp_path):
     everything = open_digits().subset(np.arange(200))
     rest, training = holdout(everything.labels, np.arange(200), 0.5, seed=5)
     config = settings()
@@ -194,7 +194,7 @@ def test_steps_see_fitted_images_and_selection_no_queries_or_database(tmp_path):
     assert seen.isdisjoint(everything.names[row] for row in rest)
 
 
-def test_each_step_sees_the_batch_of_the_order(tmp_path):
+def test_each_step_gets_the_batch_of_the_order(tmp_path):
     config = settings(holdout=0)
     data = digit_data(config)
     recorded = Recorded(data.pixels)
@@ -214,7 +214,7 @@ def test_batches_hold_several_images_of_each_class(tmp_path, n_classes, batch_si
     assert trainer(config, one.data, tmp_path / "run").order.group_size == 2
 
 
-def test_epochs_give_the_number_of_steps(tmp_path):
+def test_epochs_determine_the_number_of_steps(tmp_path):
     config = settings(steps=None, epochs=2.5, holdout=0)
     assert trainer(config, digit_data(config), tmp_path / "run").n_steps == round(2.5 * (80 // 16))
 
@@ -222,14 +222,14 @@ def test_epochs_give_the_number_of_steps(tmp_path):
 def test_too_few_images_are_refused(tmp_path):
     config = settings(holdout=0)
     data = dataclasses.replace(digit_data(config), fit_items=np.array([0, 1]))
-    with pytest.raises(ConfigError, match="training needs 3 images or more, found 2"):
+    with pytest.raises(ConfigError, match="training needs at least 3 images, found 2"):
         trainer(config, data, tmp_path / "run")
 
 
 # Determinism
 
 
-def test_the_same_settings_give_the_same_bytes_whatever_torch_drew_before(tmp_path):
+def test_equal_settings_give_equal_bytes_whatever_torchs_generator_state(tmp_path):
     config = settings()
     runs = []
     for name in ("one", "other"):
@@ -237,7 +237,7 @@ def test_the_same_settings_give_the_same_bytes_whatever_torch_drew_before(tmp_pa
         state = torch.get_rng_state()
         one = trainer(config, digit_data(config), tmp_path / name)
         one.fit()
-        # And torch's global generator is left as it was.
+        # Training does not change torch's global generator.
         assert torch.equal(torch.get_rng_state(), state)
         runs.append(one.run)
     assert checkpoint_files(runs[0]) == checkpoint_files(runs[1])
@@ -273,7 +273,7 @@ def test_streamed_images_give_the_same_bytes_as_images_in_memory(tmp_path):
 # Selection
 
 
-def test_held_out_images_choose_the_checkpoint(tmp_path, monkeypatch):
+def test_held_out_images_select_the_checkpoint(tmp_path, monkeypatch):
     scores(monkeypatch, [0.2, 0.7, 0.7, 0.1])
     config = settings(steps=16)
     one = trainer(config, digit_data(config), tmp_path / "run")
@@ -293,7 +293,7 @@ def test_held_out_images_choose_the_checkpoint(tmp_path, monkeypatch):
     assert one.run.checkpoint_path() == one.run.best_path
 
 
-def test_the_chosen_checkpoint_scores_what_was_written(tmp_path):
+def test_the_selected_checkpoint_has_the_recorded_score(tmp_path):
     config = settings(steps=30, validate_epochs=2)
     data = digit_data(config)
     result = trainer(config, data, tmp_path / "run").fit()
@@ -306,16 +306,16 @@ def test_the_chosen_checkpoint_scores_what_was_written(tmp_path):
     assert held_out_score(encode, data, config.lengths) == result.best_score
 
 
-def test_held_out_images_are_looked_at_every_few_epochs_and_at_the_end(tmp_path, monkeypatch):
+def test_validation_runs_every_few_epochs_and_at_the_end(tmp_path, monkeypatch):
     scores(monkeypatch, itertools.repeat(0.5))
     config = settings(steps=18, validate_epochs=2)
     one = trainer(config, digit_data(config), tmp_path / "run")
     one.fit()
-    looks = [line["step"] for line in one.run.read_metrics() if "held_out" in line]
-    assert looks == [8, 16, 18]
+    steps = [line["step"] for line in one.run.read_metrics() if "held_out" in line]
+    assert steps == [8, 16, 18]
 
 
-def test_without_held_out_images_the_last_checkpoint_counts(tmp_path):
+def test_without_held_out_images_the_last_checkpoint_is_used(tmp_path):
     config = settings(holdout=0)
     one = trainer(config, digit_data(config), tmp_path / "run")
     result = one.fit()
@@ -325,13 +325,13 @@ def test_without_held_out_images_the_last_checkpoint_counts(tmp_path):
     assert not any("held_out" in line for line in one.run.read_metrics())
 
 
-# What is written and told
+# Output
 
 
 @pytest.mark.parametrize(
-    ("keep", "expected"), [(0, [3, 6, 9, 12]), (1, [12]), (2, [9, 12]), (9, [3, 6, 9, 12])]
+    ("keep", "expected"), [(0, [3, 6, 9, 12]), (2, [9, 12]), (9, [3, 6, 9, 12])]
 )
-def test_so_many_snapshots_stay(tmp_path, keep, expected):
+def test_the_newest_snapshots_are_kept(tmp_path, keep, expected):
     config = settings(keep_snapshots=keep)
     one = trainer(config, digit_data(config), tmp_path / "run")
     one.fit()
@@ -339,7 +339,7 @@ def test_so_many_snapshots_stay(tmp_path, keep, expected):
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(0.0, [4, 8, 10]), (60.0, [10])])
-def test_a_snapshot_per_epoch_by_default_unless_they_are_too_close(
+def test_by_default_each_epoch_has_a_snapshot_unless_they_are_too_close(
     tmp_path, monkeypatch, seconds, expected
 ):
     monkeypatch.setattr(recorder, "SNAPSHOT_SECONDS", seconds)
@@ -349,7 +349,7 @@ def test_a_snapshot_per_epoch_by_default_unless_they_are_too_close(
     assert [step for step, _ in one.run.snapshots()] == expected
 
 
-def test_metrics_have_a_line_an_interval_and_at_the_end(tmp_path):
+def test_metrics_have_a_line_per_interval_and_at_the_end(tmp_path):
     config = settings(steps=10, display_steps=4, holdout=0)
     one = trainer(config, digit_data(config), tmp_path / "run")
     one.fit()
@@ -361,7 +361,7 @@ def test_metrics_have_a_line_an_interval_and_at_the_end(tmp_path):
         assert line["learning_rate"] == one._learning_rate(line["step"] - 1)
 
 
-def test_a_line_holds_the_mean_loss_since_the_one_before(tmp_path):
+def test_a_line_has_the_mean_loss_since_the_previous_line(tmp_path):
     means = []
     for n_display in (1, 4):
         config = settings(steps=8, display_steps=n_display)
@@ -372,7 +372,7 @@ def test_a_line_holds_the_mean_loss_since_the_one_before(tmp_path):
     assert means[0] == pytest.approx(means[1], rel=1e-5)
 
 
-def test_progress_is_told_while_it_runs(tmp_path, monkeypatch):
+def test_on_step_receives_progress(tmp_path, monkeypatch):
     monkeypatch.setattr("hashkit.training.recorder._REPORT_SECONDS", 0.0)
     config = settings()
     one = trainer(config, digit_data(config), tmp_path / "run")
@@ -391,7 +391,7 @@ def test_progress_is_told_while_it_runs(tmp_path, monkeypatch):
     ]
 
 
-def test_the_checkpoint_says_what_it_is(tmp_path):
+def test_the_manifest_of_a_checkpoint(tmp_path):
     config = settings(seed=7)
     one = trainer(config, digit_data(config), tmp_path / "run")
     one.fit()
@@ -407,18 +407,16 @@ def test_the_checkpoint_says_what_it_is(tmp_path):
 
 
 def stop_after(n_steps):
-    """A question that is answered yes after so many steps; asked once before each."""
-    asked = itertools.count()
-    return lambda: next(asked) > n_steps
+    """A ``should_stop`` that is true after ``n_steps`` steps; it is called once before each."""
+    calls = itertools.count()
+    return lambda: next(calls) > n_steps
 
 
 @pytest.mark.parametrize(
     ("n_steps", "changes"),
     [
-        (1, {}),
         (4, {}),
         (7, {}),
-        (11, {}),
         (5, {"momentum": 0.0}),
         (5, {"nesterov": True}),
         (5, {"optimiser": "muon"}),
@@ -454,7 +452,7 @@ def test_a_stopped_triplet_run_resumes_to_the_same_bytes(tmp_path):
     assert_same_checkpoints(tmp_path / "run", tmp_path / "whole")
 
 
-def test_resuming_rewinds_the_metrics_to_the_snapshot(tmp_path):
+def test_resuming_truncates_the_metrics_to_the_snapshot(tmp_path):
     config = settings()
     data = digit_data(config)
     one = trainer(config, data, tmp_path / "run")
@@ -483,7 +481,7 @@ def test_resuming_remembers_the_best_score(tmp_path, monkeypatch):
     assert read_checkpoint(second.run.best_path).step == 4
 
 
-def test_resuming_does_not_make_what_the_snapshot_replaces(tmp_path, monkeypatch):
+def test_resuming_skips_pretrained_weights_and_calibration(tmp_path, monkeypatch):
     config = settings()
     data = digit_data(config)
     trainer(config, data, tmp_path / "whole").fit()
@@ -503,7 +501,7 @@ def test_resuming_does_not_make_what_the_snapshot_replaces(tmp_path, monkeypatch
     assert_same_checkpoints(tmp_path / "run", tmp_path / "whole")
 
 
-def test_without_a_snapshot_a_run_starts_anew(tmp_path):
+def test_without_a_snapshot_a_run_starts_again(tmp_path):
     config = settings()
     one = trainer(config, digit_data(config), tmp_path / "run")
     one.run.append_metrics({"step": 3, "loss": 1.0})
@@ -511,7 +509,7 @@ def test_without_a_snapshot_a_run_starts_anew(tmp_path):
     assert one.run.read_metrics() == []
 
 
-def test_a_finished_run_resumes_to_its_end_and_changes_nothing(tmp_path):
+def test_resuming_a_finished_run_changes_nothing(tmp_path):
     config = settings()
     data = digit_data(config)
     one = trainer(config, data, tmp_path / "run")
@@ -524,35 +522,35 @@ def test_a_finished_run_resumes_to_its_end_and_changes_nothing(tmp_path):
     assert (checkpoint_files(second.run), second.run.read_metrics()) == (before, metrics)
 
 
-def test_a_run_that_is_stopped_before_its_first_step_writes_nothing(tmp_path):
+def test_a_run_stopped_before_its_first_step_writes_nothing(tmp_path):
     config = settings()
     one = trainer(config, digit_data(config), tmp_path / "run")
     assert one.fit(should_stop=lambda: True).step == 0
     assert checkpoint_files(one.run) == {}
 
 
-@pytest.mark.parametrize("changes", [{"seed": 5}, {"steps": 24}, {"learning_rate": 0.07}], ids=str)
-def test_resuming_with_other_settings_is_refused(tmp_path, changes):
+def test_resuming_with_different_settings_is_refused(tmp_path):
     config = settings()
     data = digit_data(config)
     trainer(config, data, tmp_path / "run").fit()
-    other = trainer(dataclasses.replace(config, **changes), data, tmp_path / "run")
-    with pytest.raises(CheckpointError, match=r"was made with other settings than .*config.json"):
+    other = trainer(dataclasses.replace(config, steps=24), data, tmp_path / "run")
+    with pytest.raises(
+        CheckpointError, match=r"was written with different settings from .*config.json: "
+    ):
         other.resume()
     assert other.step == 0
 
 
-@pytest.mark.parametrize("n_images", [79, 81])
-def test_resuming_with_other_images_is_refused(tmp_path, n_images):
+def test_resuming_with_different_images_is_refused(tmp_path):
     config = settings()
     trainer(config, digit_data(config), tmp_path / "run").fit()
-    other = trainer(config, digit_data(config, n_images), tmp_path / "run")
-    with pytest.raises(CheckpointError, match="was made from other training images"):
+    other = trainer(config, digit_data(config, 81), tmp_path / "run")
+    with pytest.raises(CheckpointError, match="was trained on different images: undo "):
         other.resume()
 
 
 class ExplodingLoss(TripletRankingLoss):
-    """A loss that is infinite from a third of the run on."""
+    """A loss that is infinite after a third of the run."""
 
     def begin_step(self, progress):
         self.factor = 1.0 if progress < 1 / 3 else math.inf
@@ -562,7 +560,7 @@ class ExplodingLoss(TripletRankingLoss):
         return LossValue(loss.value * self.factor, loss.active)
 
 
-def test_a_loss_that_is_no_number_stops_the_run_with_one_line(tmp_path, monkeypatch):
+def test_a_loss_that_is_not_finite_stops_the_run_with_one_line(tmp_path, monkeypatch):
     add_loss(monkeypatch, "exploding", ExplodingLoss)
     config = settings(loss="exploding", snapshot_steps=1, display_steps=1)
     one = trainer(config, digit_data(config), tmp_path / "run")
@@ -575,32 +573,33 @@ def test_a_loss_that_is_no_number_stops_the_run_with_one_line(tmp_path, monkeypa
     assert all(math.isfinite(line["loss"]) for line in one.run.read_metrics() if "loss" in line)
 
 
-def test_momentum_that_does_not_fit_is_refused(tmp_path):
+def test_momentum_of_another_shape_is_refused(tmp_path):
     config = settings()
     one = trainer(config, digit_data(config), tmp_path / "run")
     assert momentum_of(one.learner, one.optimiser) == {}
-    # As after steps whose gradients all overflowed.
+    # Empty after steps whose gradients all overflowed.
     load_momentum(one.learner, one.optimiser, {})
     one.fit(should_stop=stop_after(2))
     buffers = momentum_of(one.learner, one.optimiser)
     name = "model.heads.0.linear.bias"
-    for wrong in (
-        {key: value for key, value in buffers.items() if key != name},
-        buffers | {name: torch.zeros(3)},
+    for wrong, found in (
+        ({key: value for key, value in buffers.items() if key != name}, "none"),
+        (buffers | {name: torch.zeros(3)}, r"\[3\]"),
     ):
-        with pytest.raises(CheckpointError, match=f"no momentum for {name} that fits"):
+        with pytest.raises(CheckpointError, match=rf"shape \[12\] for {name}, found {found}: "):
             load_momentum(one.learner, one.optimiser, wrong)
 
 
-# Losses of every kind
+# All kinds of losses
 
 
 def data_for(loss, config):
     return digit_data(config) if LOSSES[loss].learns_from == "labels" else unlabelled_data(config)
 
 
-@pytest.mark.parametrize("loss", [name for name in LOSSES if name != "triplet"])
-def test_a_stopped_run_of_every_loss_resumes_to_the_same_bytes(tmp_path, loss):
+# Losses with parameters, with buffers, that depend on progress, of features and of views.
+@pytest.mark.parametrize("loss", ["greedyhash", "csq", "hashnet", "bihalf", "cibhash"])
+def test_a_stopped_run_of_any_loss_resumes_to_the_same_bytes(tmp_path, loss):
     config = settings(loss=loss, steps=8, keep_snapshots=1, lengths=(16, 8))
     data = data_for(loss, config)
     whole = trainer(config, data, tmp_path / "whole")
@@ -615,26 +614,26 @@ def test_a_stopped_run_of_every_loss_resumes_to_the_same_bytes(tmp_path, loss):
 
 
 class RememberingLoss(Loss):
-    """Logits times learned weights, plus how often it was asked: a parameter and a buffer."""
+    """A loss with a learned parameter and a buffer that counts calls."""
 
     compares_images = False
 
     def __init__(self, task):
         super().__init__(task)
         self.weight = torch.nn.Parameter(torch.randn(task.n_bits))
-        self.register_buffer("n_asked", torch.tensor(0))
+        self.register_buffer("n_calls", torch.tensor(0))
         self.progress = []
 
     def begin_step(self, progress):
         self.progress.append(progress)
 
     def forward(self, logits, targets):  # noqa: ARG002
-        self.n_asked += 1
-        value = ((logits - self.weight) * (1 + 0.1 * self.n_asked)).square().mean()
+        self.n_calls += 1
+        value = ((logits - self.weight) * (1 + 0.1 * self.n_calls)).square().mean()
         return LossValue(value, torch.tensor(1.0))
 
 
-def test_what_a_loss_learns_and_counts_is_kept(tmp_path, monkeypatch):
+def test_parameters_and_buffers_of_a_loss_are_saved(tmp_path, monkeypatch):
     add_loss(monkeypatch, "remembering", RememberingLoss)
     config = settings(loss="remembering", holdout=0, keep_snapshots=0, weight_decay=0.5)
     data = digit_data(config)
@@ -645,7 +644,7 @@ def test_what_a_loss_learns_and_counts_is_kept(tmp_path, monkeypatch):
     first.fit(should_stop=lambda: first.step >= 6)
     second = trainer(config, data, tmp_path / "run")
     assert second.resume() == 6
-    assert second.learner.losses[0].n_asked == 6
+    assert second.learner.losses[0].n_calls == 6
     second.fit()
     assert second.learner.losses[0].progress == [step / 12 for step in range(6, 12)]
     found, expected = (read_checkpoint(one.run.snapshot_path(12)) for one in (second, whole))
@@ -653,14 +652,14 @@ def test_what_a_loss_learns_and_counts_is_kept(tmp_path, monkeypatch):
         assert getattr(found, kind).keys() == getattr(expected, kind).keys()
         for name, value in getattr(expected, kind).items():
             assert torch.equal(getattr(found, kind)[name], value), name
-    assert expected.losses["0.n_asked"] == 12
+    assert expected.losses["0.n_calls"] == 12
     assert not torch.equal(expected.losses["0.weight"], before)
     assert "losses.0.weight" in expected.optimiser
     assert whole.order.group_size == 1  # it compares no images
 
 
 class WatchingLoss(RememberingLoss):
-    """A loss without labels that keeps what it is given."""
+    """A loss without labels that keeps its arguments."""
 
     def forward(self, logits, targets):
         self.seen = logits.detach().clone(), targets
@@ -677,9 +676,11 @@ class FeaturesLoss(WatchingLoss):
 
 @pytest.mark.parametrize("augmentation", ["none", "shift"])
 @pytest.mark.parametrize("freeze", [0, -1])
-def test_a_loss_of_views_sees_two_of_each_image(tmp_path, monkeypatch, augmentation, freeze):
+def test_a_loss_that_learns_from_views_gets_two_per_image(
+    tmp_path, monkeypatch, augmentation, freeze
+):
     add_loss(monkeypatch, "views", ViewsLoss)
-    # Whether an image's two logits are equal then depends on its two views alone.
+    # Without dropout, an image's two logits differ only if its views do.
     config = settings(
         loss="views", augmentation=augmentation, dropout=0.0, freeze=freeze, batch_size=15
     )
@@ -693,7 +694,7 @@ def test_a_loss_of_views_sees_two_of_each_image(tmp_path, monkeypatch, augmentat
     assert not torch.isclose(logits[0], logits[1], atol=1e-3).all()
 
 
-def test_a_loss_of_features_sees_those_of_the_network(tmp_path, monkeypatch):
+def test_a_loss_that_learns_from_features_gets_those_of_the_network(tmp_path, monkeypatch):
     add_loss(monkeypatch, "features", FeaturesLoss)
     config = settings(loss="features", augmentation="none", freeze=-1, lengths=(12, 5))
     one = trainer(config, unlabelled_data(config), tmp_path / "run")
@@ -708,7 +709,7 @@ def test_a_loss_of_features_sees_those_of_the_network(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("loss", [name for name in LOSSES if LOSSES[name].learns_from != "labels"])
-def test_without_labels_the_last_checkpoint_counts(tmp_path, loss):
+def test_without_labels_the_last_checkpoint_is_used(tmp_path, loss):
     config = settings(loss=loss, steps=4)
     one = trainer(config, unlabelled_data(config), tmp_path / "run")
     before = one.learner.model.heads[0].linear.weight.detach().clone()
@@ -720,13 +721,13 @@ def test_without_labels_the_last_checkpoint_counts(tmp_path, loss):
     assert one.data.fit_items.tolist() == list(range(80))
 
 
-@pytest.mark.parametrize("loss", [name for name in LOSSES if not LOSSES[name].takes_triplets])
-def test_a_triplet_list_needs_a_loss_of_triplets(tmp_path, loss):
-    config = settings(loss=loss)
+def test_a_triplet_list_needs_a_loss_that_takes_triplets(tmp_path):
+    config = settings(loss="orthohash")
     with pytest.raises(ConfigError) as caught:
         trainer(config, triplet_data(config), tmp_path / "run")
-    assert "\n" not in str(caught.value)
-    assert "use the loss triplet or dtsh" in str(caught.value)
+    assert str(caught.value) == (
+        "the loss orthohash cannot learn from a triplet list: use the loss triplet or dtsh"
+    )
 
 
 # Several code lengths
@@ -766,15 +767,15 @@ def test_the_held_out_score_is_the_mean_over_lengths():
         assert joint == pytest.approx((one + other) / 2, rel=1e-12)
 
 
-# Frozen stages and features that stay
+# Frozen stages and cached features
 
 
 def state_of(module):
     return {name: value.clone() for name, value in module.state_dict().items()}
 
 
-@pytest.mark.parametrize(("freeze", "n_frozen"), [(0, 0), (1, 1), (2, 2), (-1, 2)])
-def test_frozen_stages_never_change(tmp_path, freeze, n_frozen):
+@pytest.mark.parametrize(("freeze", "n_frozen"), [(1, 1), (-1, 2)])
+def test_frozen_stages_do_not_change(tmp_path, freeze, n_frozen):
     config = settings(freeze=freeze, weight_decay=0.1)
     one = trainer(config, digit_data(config), tmp_path / "run")
     stages = one.learner.model.network.stages()
@@ -790,7 +791,7 @@ def test_frozen_stages_never_change(tmp_path, freeze, n_frozen):
 
 
 class CountedTiny(TinyNetwork):
-    """Counts the images that go through it."""
+    """A network that counts its input images."""
 
     n_images = 0
 
@@ -807,49 +808,49 @@ def counted(monkeypatch):
     return CountedTiny
 
 
-def test_features_that_no_step_changes_are_computed_once(tmp_path, counted, monkeypatch):
+def test_fixed_features_are_computed_once(tmp_path, counted, monkeypatch):
     config = settings(network="counted", freeze=-1, augmentation="none")
     data = digit_data(config)
     cached = trainer(config, data, tmp_path / "cached")
     assert cached.has_fixed_features
-    counted.n_images = 0  # the trial of the input size has been counted
-    told = []
-    cached.compute_features(lambda *at: told.append(at))
-    assert told[-1] == (80, 80)
+    counted.n_images = 0  # without the image of the size check
+    reported = []
+    cached.compute_features(lambda *at: reported.append(at))
+    assert reported[-1] == (80, 80)
     cached.fit()
     assert counted.n_images == 80
     monkeypatch.setattr(Trainer, "has_fixed_features", False)
     plain = trainer(config, data, tmp_path / "plain")
     plain.fit()
-    assert counted.n_images > 80 + 12 * 16  # those that were kept, and now each step's
+    assert counted.n_images > 80 + 12 * 16  # each step computes its features
     found, expected = (read_checkpoint(one.run.snapshot_path(12)) for one in (cached, plain))
     for kind in ("model", "optimiser"):
         for name, value in getattr(expected, kind).items():
-            # Sums may be ordered otherwise in batches of another size.
+            # The order of sums may depend on the batch size.
             torch.testing.assert_close(getattr(found, kind)[name], value, rtol=1e-4, atol=1e-5)
-    looks = [[line["held_out"] for line in one.run.read_metrics() if "held_out" in line]
+    scores = [[line["held_out"] for line in one.run.read_metrics() if "held_out" in line]
              for one in (cached, plain)]  # fmt: skip
-    assert looks[0] == pytest.approx(looks[1])
-    assert len(looks[0]) == 3
+    assert scores[0] == pytest.approx(scores[1])
+    assert len(scores[0]) == 3
 
 
 @pytest.mark.parametrize(
     "changes", [{"freeze": 1}, {"augmentation": "shift"}, {"freeze": 0}], ids=str
 )
-def test_features_that_change_are_not_kept(tmp_path, counted, changes):
+def test_features_that_change_are_not_cached(tmp_path, counted, changes):
     config = settings(
         **{"network": "counted", "freeze": -1, "augmentation": "none", "holdout": 0} | changes
     )
     one = trainer(config, digit_data(config), tmp_path / "run")
     assert not one.has_fixed_features
-    counted.n_images = 0  # the trial of the input size has been counted
+    counted.n_images = 0  # without the image of the size check
     one.compute_features()
     assert counted.n_images == 0
     one.fit()
     assert counted.n_images == 12 * 16
 
 
-def test_features_that_do_not_fit_into_memory_are_not_kept(tmp_path, counted, monkeypatch):
+def test_features_that_do_not_fit_into_memory_are_not_cached(tmp_path, counted, monkeypatch):
     monkeypatch.setattr(trainer_module, "memory_limit", lambda _: 80 * 64 * 4 - 1)
     config = settings(network="counted", freeze=-1, augmentation="none", holdout=0)
     one = trainer(config, digit_data(config), tmp_path / "run")
@@ -859,13 +860,13 @@ def test_features_that_do_not_fit_into_memory_are_not_kept(tmp_path, counted, mo
 
 
 class DrawingLoss(RememberingLoss):
-    """A loss that draws from torch's global generator."""
+    """A loss that uses torch's global generator."""
 
     def forward(self, logits, targets):
         return super().forward(logits + 0.1 * torch.rand_like(logits), targets)
 
 
-def test_draws_of_heads_and_losses_come_from_seed_and_step_beside_kept_features(
+def test_randomness_of_heads_and_losses_depends_on_seed_and_step_with_cached_features(
     tmp_path, monkeypatch
 ):
     add_loss(monkeypatch, "drawing", DrawingLoss)
@@ -883,11 +884,11 @@ def test_draws_of_heads_and_losses_come_from_seed_and_step_beside_kept_features(
     assert checkpoint_files(second.run) == checkpoint_files(whole.run)
 
 
-# How a run starts
+# Start of a run
 
 
 class CalibratedTiny(TinyNetwork):
-    """Writes down what it is calibrated with."""
+    """A network that records the arguments of its calibration."""
 
     def calibrate(self, images, heads):
         self.calibrated = images, heads, self.training
@@ -902,7 +903,7 @@ class CalibratedTiny(TinyNetwork):
         (True, False, False, False),
     ],
 )
-def test_fresh_weights_are_calibrated_and_others_are_not(
+def test_only_random_weights_are_calibrated(
     tmp_path, monkeypatch, pretrained, has_weights, calibrate, expected
 ):
     kind = NetworkKind("", lambda _, dropout, __: CalibratedTiny(dropout), has_weights=has_weights)
@@ -922,8 +923,8 @@ def test_fresh_weights_are_calibrated_and_others_are_not(
         assert not training
 
 
-@pytest.mark.parametrize("network", ["compact", "dnnh", "dnnh-caffe"])
-def test_without_calibration_weights_start_as_drawn(tmp_path, network):
+@pytest.mark.parametrize("network", ["compact", "dnnh"])
+def test_without_calibration_initial_weights_are_unchanged(tmp_path, network):
     config = settings(network=network, calibrate=False)
     data = digit_data(config, 30)
     found = trainer(config, data, tmp_path / "run").learner.model
@@ -951,7 +952,7 @@ def test_fp16_on_the_cpu_is_refused(tmp_path):
         trainer(config, digit_data(config), tmp_path / "run")
 
 
-def test_bf16_on_the_cpu_computes_the_network_in_it_and_keeps_weights_in_fp32(tmp_path):
+def test_bf16_on_the_cpu_runs_the_network_in_bf16_and_keeps_weights_in_fp32(tmp_path):
     config = settings(precision="bf16", steps=3)
     made = trainer(config, digit_data(config), tmp_path / "run")
     seen = []
@@ -967,7 +968,7 @@ def test_bf16_on_the_cpu_computes_the_network_in_it_and_keeps_weights_in_fp32(tm
 @pytest.mark.parametrize(
     "changes", [{"augmentation": "crop"}, {"augmentation": "views", "loss": "cibhash"}], ids=str
 )
-def test_images_are_varied_alike_in_every_precision(tmp_path, changes):
+def test_augmentation_is_the_same_in_every_precision(tmp_path, changes):
     seen = {}
     for precision in ("fp32", "bf16"):
         config = settings(precision=precision, steps=1, **changes)
@@ -1030,7 +1031,7 @@ def test_every_precision_learns_on_the_gpu(tmp_path, precision):
 @needs_cuda
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_a_stopped_run_resumes_on_the_gpu(tmp_path, precision):
-    """Weights agree to rounding: sums on the GPU may be ordered anew in each process."""
+    """Weights agree to rounding: the order of sums on the GPU may vary between processes."""
     config = settings(precision=precision)
     data = digit_data(config)
     gpu_trainer(config, data, tmp_path / "whole").fit()

@@ -1,9 +1,9 @@
-"""Augmentation on the device, a whole batch or several at a time.
+"""Augmentation on the device, for one batch or several at a time.
 
-What is random is drawn first, on the CPU and batch by batch (`draw`), and then applied on the
-device to as many images as are there (`augment`). Shift and flip are one gather: the pixel that
-lands at (y, x) is looked up at (y + dy, x + dx), reflected at the borders and mirrored where the
-image is flipped. Crops, which need pixels between pixels, and flips with them, are one resampling.
+Random values are drawn first, on the CPU and batch by batch (`draw`), and then applied on the
+device to any number of images (`augment`). Shift and flip are one gather: the pixel at (y, x) comes
+from (y + dy, x + dx), with reflection at the borders, and mirrored if the image is flipped. Crop
+and flip are one resampling, because crops need values between pixels.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ __all__ = ["AUGMENTATIONS", "Augmentation", "Draws", "augment", "choose_augmenta
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """How training images are varied; what is left at its default changes nothing.
+    """Strength of each random change of training images; the defaults change nothing.
 
     Attributes
     ----------
     shift
-        Largest shift in each direction, as a share of the image's side; not with ``crop``.
+        Largest shift in each direction, as a fraction of the image's side; not with ``crop``.
     flip
         Whether half of the images are mirrored left to right.
     cutout
-        Side of a square that is blotted out, as a share of the image's shorter side. Its centre
-        may be anywhere, so it may stick out (DeVries and Taylor 2017, arXiv 1708.04552).
+        Side of a square that is masked, as a fraction of the image's shorter side. Its centre may
+        be any pixel, so part of it may lie outside (DeVries and Taylor 2017, arXiv 1708.04552).
     crop
-        Smallest share of the image's area that is cut out and enlarged to the whole. The share is
-        drawn up to 1, and the ratio of width to height between 3/4 and 4/3 times the image's; a
-        side that would exceed the image's is cut to it.
+        Smallest fraction of the image's area that is cropped and resized to the full size. The
+        fraction is drawn up to 1, and the ratio of width to height between 3/4 and 4/3 times that
+        of the image; sides are limited to those of the image.
     brightness, contrast, saturation
-        Largest change: colours are scaled, taken from the image's mean grey, and taken from
-        each pixel's grey, by factors within that much of 1.
+        Largest deviation from 1 of three random factors: on all colours, on differences from the
+        image's mean grey, and on differences from each pixel's grey.
     grey
-        Share of the images that lose their colours.
+        Fraction of the images that are converted to grey.
     """
 
     shift: float = 0.0
@@ -58,16 +58,19 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         if self.crop < 1 and self.shift:
-            raise ConfigError("an augmentation has either a crop or a shift: a crop is shifted")
+            raise ConfigError(
+                "crop and shift exclude each other, because crops are at random places: set "
+                "shift to 0 or crop to 1"
+            )
 
     @property
     def changes_colours(self) -> bool:
-        """Whether any colour is varied."""
+        """Whether colours change."""
         return any((self.brightness, self.contrast, self.saturation, self.grey))
 
     @property
     def leaves_images(self) -> bool:
-        """Whether images stay as they are."""
+        """Whether nothing changes."""
         return self == Augmentation()
 
 
@@ -81,7 +84,7 @@ AUGMENTATIONS = {
     ),
 }
 
-# A mirrored digit is another sign, or none.
+# A mirrored digit is a different sign or not a digit.
 _UNFLIPPABLE = frozenset({"digits", "mnist"})
 
 _MAX_LOG_RATIO: Final = math.log(4 / 3)
@@ -91,7 +94,7 @@ _LUMA: Final = (0.299, 0.587, 0.114)
 
 
 def choose_augmentation(name: str, dataset: str) -> Augmentation:
-    """Augmentation of `AUGMENTATIONS` by name; ``auto`` takes what suits the image set.
+    """Augmentation of `AUGMENTATIONS` by name; ``auto`` chooses by image set.
 
     Raises
     ------
@@ -108,7 +111,7 @@ def choose_augmentation(name: str, dataset: str) -> Augmentation:
 
 @dataclasses.dataclass(frozen=True)
 class Draws:
-    """What was drawn for the images of one or more batches; None where nothing is varied.
+    """Random values for the images of one or more batches; None for changes that are disabled.
 
     Attributes
     ----------
@@ -117,11 +120,12 @@ class Draws:
     is_flipped
         bool [N], whether a shifted image is mirrored left to right.
     windows
-        float32 [N, 2, 3], the crop of each image as `torch.nn.functional.affine_grid` takes it.
+        float32 [N, 2, 3], the crop of each image as a matrix for
+        `torch.nn.functional.affine_grid`.
     factors
-        float32 [N, 3], on brightness, contrast and saturation.
+        float32 [N, 3], factors on brightness, contrast and saturation.
     squares
-        int64 [N, 2], first row and column of the square that is cut out; may be negative.
+        int64 [N, 2], first row and column of the square that is masked; may be negative.
     """
 
     shifts: Tensor | None = None
@@ -132,13 +136,13 @@ class Draws:
 
     @classmethod
     def joined(cls, parts: Sequence[Draws]) -> Draws:
-        """Draws of several batches as those of one."""
+        """Concatenate the draws of several batches."""
         if len(parts) == 1:
             return parts[0]
         return cls(*(_joined(values) for values in zip(*map(_fields, parts), strict=True)))
 
     def to(self, device: torch.device) -> Draws:
-        """The same on a device."""
+        """Copy to a device."""
         return Draws(
             *(value if value is None else to_device(value, device) for value in _fields(self))
         )
@@ -147,18 +151,18 @@ class Draws:
 def draw(
     n_images: int, size: tuple[int, int], augmentation: Augmentation, generator: torch.Generator
 ) -> Draws:
-    """Draw how the images of a batch are varied.
+    """Draw the random values of a batch.
 
     Parameters
     ----------
     n_images
-        Images of the batch.
+        Images in the batch.
     size
         (height, width), pixels.
     augmentation
-        How far they are varied.
+        Strength of each change.
     generator
-        On the CPU whatever the device of the images, so that all devices draw alike.
+        CPU generator, whatever the device of the images, so that all devices get the same values.
     """
     shifts = is_flipped = windows = factors = squares = None
     if augmentation.crop < 1:
@@ -172,23 +176,23 @@ def draw(
     if augmentation.changes_colours:
         factors = _draw_factors(n_images, augmentation, generator)
     if augmentation.cutout:
-        side = _square_side(size, augmentation.cutout)
+        side = _cutout_side(size, augmentation.cutout)
         starts = [torch.randint(0, length, (n_images, 1), generator=generator) for length in size]
         squares = torch.cat(starts, dim=1) - side // 2
     return Draws(shifts, is_flipped, windows, factors, squares)
 
 
 def augment(images: Tensor, augmentation: Augmentation, draws: Draws) -> Tensor:
-    """Vary images as was drawn for them; each image by itself, however many there are.
+    """Apply drawn changes to images; the result for an image does not depend on the others.
 
     Parameters
     ----------
     images
         uint8 [N, H, W, 3].
     augmentation
-        What the draws were made for.
+        The augmentation that the values were drawn for.
     draws
-        On the device of the images, see `draw`.
+        Result of `draw`, on the device of the images.
 
     Returns
     -------
@@ -196,14 +200,14 @@ def augment(images: Tensor, augmentation: Augmentation, draws: Draws) -> Tensor:
         uint8 [N, H, W, 3].
     """
     if draws.windows is not None:
-        images = _cropped(images, draws.windows)
+        images = _crop(images, draws.windows)
     elif draws.shifts is not None:
-        images = _shifted(images, draws.shifts, draws.is_flipped)
+        images = _shift_and_flip(images, draws.shifts, draws.is_flipped)
     if draws.factors is not None:
-        images = _recoloured(images, draws.factors)
+        images = _change_colours(images, draws.factors)
     if draws.squares is not None:
-        side = _square_side((images.shape[1], images.shape[2]), augmentation.cutout)
-        images = _blotted(images, draws.squares, side)
+        side = _cutout_side((images.shape[1], images.shape[2]), augmentation.cutout)
+        images = _cutout(images, draws.squares, side)
     return images
 
 
@@ -217,12 +221,12 @@ def _joined(values: Sequence[Tensor | None]) -> Tensor | None:
 
 
 def _draw_shifts(n_images: int, side: int, share: float, generator: torch.Generator) -> Tensor:
-    """Pixels that each image is shifted by along one side: int64 [n_images, 1]."""
+    """Shift of each image along one side, in pixels: int64 [n_images, 1]."""
     reach = min(round(side * share), side - 1)
     return torch.randint(-reach, reach + 1, (n_images, 1), generator=generator)
 
 
-def _shifted(images: Tensor, shifts: Tensor, is_flipped: Tensor | None) -> Tensor:
+def _shift_and_flip(images: Tensor, shifts: Tensor, is_flipped: Tensor | None) -> Tensor:
     n_images, height, width, _ = images.shape
     rows = _positions(height, shifts[:, :1])
     columns = _positions(width, shifts[:, 1:])
@@ -234,7 +238,7 @@ def _shifted(images: Tensor, shifts: Tensor, is_flipped: Tensor | None) -> Tenso
 
 
 def _positions(side: int, offsets: Tensor) -> Tensor:
-    """Where each row (or column) is looked up, reflected at the borders: int64 [n_images, side]."""
+    """Source of each row (or column), reflected at the borders: int64 [n_images, side]."""
     positions = (torch.arange(side, device=offsets.device) + offsets).abs()
     return (side - 1) - ((side - 1) - positions).abs()
 
@@ -242,15 +246,15 @@ def _positions(side: int, offsets: Tensor) -> Tensor:
 def _draw_windows(n_images: int, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
     """Random windows of the images, float32 [n_images, 2, 3], half of them mirrored with ``flip``.
 
-    A window is never larger than the image, so pixels are only ever interpolated, and nothing has
-    to be smoothed before.
+    A window is never larger than the image, so resampling only enlarges and needs no low-pass
+    filter.
     """
     draws = torch.rand(5, n_images, generator=generator)
     area = augmentation.crop + (1 - augmentation.crop) * draws[0]
     stretch = ((2 * draws[1] - 1) * _MAX_LOG_RATIO / 2).exp()
     width = (area.sqrt() * stretch).clamp(max=1)
     height = (area.sqrt() / stretch).clamp(max=1)
-    # In the coordinates of affine_grid an image goes from -1 to 1, whatever its size.
+    # In the coordinates of affine_grid an image extends from -1 to 1, whatever its size.
     windows = torch.zeros(n_images, 2, 3)
     windows[:, 0, 0] = torch.where(draws[4] < 0.5, -width, width) if augmentation.flip else width
     windows[:, 1, 1] = height
@@ -259,8 +263,8 @@ def _draw_windows(n_images: int, augmentation: Augmentation, generator: torch.Ge
     return windows
 
 
-def _cropped(images: Tensor, windows: Tensor) -> Tensor:
-    """Windows of the images, enlarged to the whole."""
+def _crop(images: Tensor, windows: Tensor) -> Tensor:
+    """Windows of the images, resized to the full size."""
     pixels = images.permute(0, 3, 1, 2).float()
     grid = F.affine_grid(windows, list(pixels.shape), align_corners=False)
     cropped = F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
@@ -276,8 +280,8 @@ def _draw_factors(n_images: int, augmentation: Augmentation, generator: torch.Ge
     return factors.T
 
 
-def _recoloured(images: Tensor, factors: Tensor) -> Tensor:
-    """Brightness, contrast and saturation changed, in this order."""
+def _change_colours(images: Tensor, factors: Tensor) -> Tensor:
+    """Change brightness, contrast and saturation, in this order."""
     brightness, contrast, saturation = factors.T[..., None, None, None]
     luma = to_device(torch.tensor(_LUMA), images.device)
     colours = (images * brightness).clamp(max=255)
@@ -286,16 +290,16 @@ def _recoloured(images: Tensor, factors: Tensor) -> Tensor:
     return _to_bytes(torch.lerp((colours @ luma)[..., None], colours, saturation))
 
 
-def _square_side(size: tuple[int, int], share: float) -> int:
-    """Side of the square that is cut out, pixels."""
+def _cutout_side(size: tuple[int, int], share: float) -> int:
+    """Side of the masked square, in pixels."""
     return round(min(size) * share)
 
 
-def _blotted(images: Tensor, squares: Tensor, side: int) -> Tensor:
-    """A square of each image in the image's mean colour.
+def _cutout(images: Tensor, squares: Tensor, side: int) -> Tensor:
+    """Fill a square of each image with the image's mean colour.
 
-    The mean, and not one grey for all, so that images keep theirs but for what the square hides,
-    and digits on black get no bright square, which would be a stroke of its own.
+    The mean, not a fixed grey, so that the mean colour of images changes little, and digits on
+    black do not get a bright square that looks like a stroke.
     """
     rows = _in_square(images.shape[1], squares[:, :1], side)
     columns = _in_square(images.shape[2], squares[:, 1:], side)
@@ -305,7 +309,7 @@ def _blotted(images: Tensor, squares: Tensor, side: int) -> Tensor:
 
 
 def _in_square(length: int, starts: Tensor, side: int) -> Tensor:
-    """Which rows (or columns) the square covers, cut at the borders: bool [n_images, length]."""
+    """Whether the square covers each row (or column): bool [n_images, length]."""
     places = torch.arange(length, device=starts.device) - starts
     return (places >= 0) & (places < side)
 

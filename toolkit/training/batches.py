@@ -1,10 +1,9 @@
-"""What each step sees: images of the training set, varied on the device, with their labels.
+"""Batches: images of the training set, augmented on the device, with their labels.
 
-On a GPU a step of a small network takes a millisecond or two, nearly all of it spent by the host
-on starting kernels. So the images of several steps are varied at once there, and a step costs a
-fraction of the launches that it would cost by itself, and they are prepared while the steps before
-are computed. What is drawn is drawn step by step all the same (`hashkit.training.sampling`), so how
-many steps go together changes nothing.
+On a GPU a step of a small network takes one or two milliseconds, most of them spent by the host on
+kernel launches. So the images of several steps are augmented together there, which reduces the
+launches per step, and while earlier steps are computed. Random values are still drawn per step
+(`hashkit.training.sampling`), so the number of steps per group does not change the results.
 """
 
 from __future__ import annotations
@@ -25,27 +24,27 @@ from hashkit.training.devices import to_device
 from hashkit.training.mixing import Cut, cut_and_mix, draw_cut
 from hashkit.training.sampling import AUGMENT_STREAM, step_seed
 
-__all__ = ["Batch", "BatchSource", "Varying"]
+__all__ = ["Batch", "BatchAugmentation", "BatchSource"]
 
 _GROUP_BYTES: Final = 2**26
-"""Pixels that are varied at a time on a GPU; as float32 they take four times as much."""
+"""Bytes of pixels that are augmented at a time on a GPU; as float32 they take four times that."""
 
 _MAX_GROUP: Final = 32
-"""Steps that are varied at a time; more save nothing that could be measured."""
+"""Largest number of steps that are augmented together; more give no measurable gain."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Varying:
-    """How the images of a batch are varied.
+class BatchAugmentation:
+    """Augmentation of the images of a batch.
 
     Attributes
     ----------
     augmentation
-        Each image by itself.
+        Augmentation of single images.
     cutmix
-        Share of the batches in which a part of each image is another one's, in [0, 1].
+        Fraction of the batches in which images exchange a rectangle, in [0, 1].
     n_views
-        Varied copies of each image in a batch.
+        Augmented views of each image in a batch.
     seed
         Seed of the run.
     """
@@ -58,21 +57,22 @@ class Varying:
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """What one step learns from; tensors are on the device.
+    """Input of one training step; tensors are on the device.
 
     Attributes
     ----------
     rows
-        int64 [n], images of the training set, each once.
+        int64 [n], distinct rows of the training set.
     images
-        uint8 [n_views * n, H, W, 3], one view of all images after the other; None where the
-        features are computed already.
+        uint8 [n_views * n, H, W, 3], the first view of all images, then the next; None if the
+        features are cached.
     kept
-        Share of each image that is its own, see `hashkit.training.mixing`.
+        Fraction of each image's pixels that are its own, see `hashkit.training.mixing`.
     labels
-        int64 [n] or uint8 [n, n_classes]; None where the loss does not learn from them.
+        int64 [n] or uint8 [n, n_classes]; None if the loss does not learn from labels.
     triplets
-        int64 [T, 3], places in ``rows``: query, similar, dissimilar; None without a triplet list.
+        int64 [T, 3], indices into ``rows``: query, similar, dissimilar; None without a triplet
+        list.
     """
 
     rows: Tensor
@@ -89,8 +89,8 @@ class BatchSource:
     ----------
     data
         The training set.
-    varying
-        How images are varied.
+    augmentation
+        Augmentation of the images.
     size
         (height, width) of the images, pixels.
     device
@@ -98,17 +98,21 @@ class BatchSource:
     """
 
     def __init__(
-        self, data: TrainingData, varying: Varying, size: tuple[int, int], device: torch.device
+        self,
+        data: TrainingData,
+        augmentation: BatchAugmentation,
+        size: tuple[int, int],
+        device: torch.device,
     ) -> None:
         self._data = data
-        self._varying = varying
+        self._augmentation = augmentation
         self._size = size
         self._device = device
         self._pixels = data.pixels.on(device)
         self._labels = None if data.labels is None else torch.from_numpy(data.labels).to(device)
 
     def images(self, rows: NDArray[np.int64]) -> Tensor:
-        """Images as they are, on the device: int64 [n] -> uint8 [n, H, W, 3]."""
+        """Images without augmentation, on the device: int64 [n] -> uint8 [n, H, W, 3]."""
         return to_device(self._pixels.batch(rows), self._device)
 
     def epoch(
@@ -119,7 +123,7 @@ class BatchSource:
         n_skipped: int,
         with_images: bool = True,
     ) -> Iterator[Batch]:
-        """Batches of an epoch, one a step.
+        """Batches of an epoch, one per step.
 
         Parameters
         ----------
@@ -128,13 +132,13 @@ class BatchSource:
         first_step
             Number of the epoch's first step in the run.
         n_skipped
-            Steps that were done before.
+            Steps of the epoch that are already done.
         with_images
-            Whether images are wanted; not where features are computed already.
+            Whether to load images; False if features are cached.
         """
-        rows = [self._rows(of_step) for of_step in items]
+        rows = [self._rows(step_items) for step_items in items]
         size = self._group_size(rows)
-        # Groups begin at the same steps in a resumed epoch, so a GPU computes the same ones.
+        # Groups start at the same steps in a resumed epoch, so a GPU computes the same groups.
         starts = range(n_skipped - n_skipped % size, len(items), size)
         groups = [range(start, min(start + size, len(items))) for start in starts]
         rows_of = [np.concatenate([rows[step] for step in group]) for group in groups]
@@ -157,7 +161,7 @@ class BatchSource:
     def _each(
         self, indexes: Iterable[int], make: Callable[[int], list[Batch]]
     ) -> Iterator[tuple[int, list[Batch]]]:
-        """Each group with its number; on a GPU the next one is prepared while one is learned."""
+        """Yield each group with its index; on a GPU, prepare the next one in the background."""
         if self._device.type == "cpu":
             return ((index, make(index)) for index in indexes)
         return computed_ahead(indexes, make)
@@ -171,14 +175,14 @@ class BatchSource:
         with_images: bool,
     ) -> list[Batch]:
         """Batches of consecutive steps of the run."""
-        sizes = [len(of_step) for of_step in rows]
+        sizes = [len(step_items) for step_items in rows]
         all_rows = np.concatenate(rows)
         on_device = to_device(torch.from_numpy(all_rows), self._device)
         no_values: list[Any] = [None] * len(steps)
         labels = no_values if self._labels is None else torch.split(self._labels[on_device], sizes)
         images, kept = no_values, [1.0] * len(steps)
         if with_images:
-            images, kept = self._varied(self.images(all_rows), sizes, steps)
+            images, kept = self._augmented(self.images(all_rows), sizes, steps)
         return [
             Batch(own_rows, own_images, own_share, own_labels, self._triplets(own_items, numbers))
             for own_rows, own_images, own_share, own_labels, own_items, numbers in zip(
@@ -187,7 +191,7 @@ class BatchSource:
         ]
 
     def _rows(self, items: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Images of a step, each once."""
+        """Distinct images of a step."""
         chosen = self._data.fit_items[items]
         triplets = self._data.triplets
         return chosen if triplets is None else np.unique(triplets[chosen])
@@ -199,25 +203,25 @@ class BatchSource:
         return to_device(torch.from_numpy(places), self._device)
 
     def _group_size(self, rows: Sequence[NDArray[np.int64]]) -> int:
-        """Steps that are varied at a time; on the CPU, where a launch costs nothing, one."""
+        """Number of steps that are augmented together; 1 on the CPU, which has no launch cost."""
         if self._device.type == "cpu":
             return 1
-        n_bytes = 3 * self._size[0] * self._size[1] * self._varying.n_views
-        most = max(len(of_step) for of_step in rows)
+        n_bytes = 3 * self._size[0] * self._size[1] * self._augmentation.n_views
+        most = max(len(step_items) for step_items in rows)
         return max(1, min(_MAX_GROUP, _GROUP_BYTES // (n_bytes * most)))
 
-    def _varied(
+    def _augmented(
         self, images: Tensor, sizes: Sequence[int], steps: Sequence[int]
     ) -> tuple[list[Tensor], list[float]]:
-        """Images of each step, and the share of each image that is its own."""
-        n_views = self._varying.n_views
+        """Augmented images of each step, and the fraction of each image that is its own."""
+        n_views = self._augmentation.n_views
         if n_views > 1:
             images = torch.cat(
                 [part for part in torch.split(images, list(sizes)) for _ in range(n_views)]
             )
         drawn = [self._draw(n_images, step) for n_images, step in zip(sizes, steps, strict=True)]
         draws = Draws.joined([view for views, _ in drawn for view in views])
-        images = augment(images, self._varying.augmentation, draws.to(self._device))
+        images = augment(images, self._augmentation.augmentation, draws.to(self._device))
         parts = torch.split(images, [n_images * n_views for n_images in sizes])
         cuts = [cut for _, cut in drawn]
         mixed = [
@@ -227,10 +231,8 @@ class BatchSource:
         return mixed, [1.0 if cut is None else cut.kept for cut in cuts]
 
     def _draw(self, n_images: int, step: int) -> tuple[list[Draws], Cut | None]:
-        """All that is drawn for the images of a step: each view, and what is exchanged."""
-        varying = self._varying
-        draws = torch.Generator().manual_seed(step_seed(varying.seed, AUGMENT_STREAM, step))
-        views = [
-            draw(n_images, self._size, varying.augmentation, draws) for _ in range(varying.n_views)
-        ]
-        return views, draw_cut(self._size, varying.cutmix, draws)
+        """Random values of a step: the draws of each view, and the rectangle of CutMix."""
+        how = self._augmentation
+        draws = torch.Generator().manual_seed(step_seed(how.seed, AUGMENT_STREAM, step))
+        views = [draw(n_images, self._size, how.augmentation, draws) for _ in range(how.n_views)]
+        return views, draw_cut(self._size, how.cutmix, draws)

@@ -1,7 +1,7 @@
 """Checkpoints: tensors in a safetensors file, everything else as JSON in its header.
 
-One file, written beside its final name and renamed, so that a checkpoint is there whole or not
-at all. Nothing is unpickled.
+The file is written under a temporary name and renamed, so a checkpoint is complete or absent.
+Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -56,16 +56,16 @@ class Checkpoint:
     config
         Settings of the run.
     manifest
-        What the model says of itself.
+        Metadata of the model.
     model
         Weights and buffers of the `HashModel` by name.
     losses
-        Those of the losses, by number of the head and name; empty for a checkpoint that is only
-        exported.
+        Parameters and buffers of the losses, by index of the head and name; empty in a checkpoint
+        that cannot be resumed.
     optimiser
-        Momentum buffers by parameter name; empty for a checkpoint that is only exported.
+        Momentum buffers by parameter name; empty in a checkpoint that cannot be resumed.
     state
-        Other JSON values that the trainer goes on with.
+        Other JSON values that the trainer resumes from.
     """
 
     step: int
@@ -86,7 +86,7 @@ class LoadedModel:
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, whole or not at all; its manifest gets the weights' SHA-256."""
+    """Write a checkpoint atomically; its manifest gets the SHA-256 of the weights."""
     manifest = dataclasses.replace(
         checkpoint.manifest, weights_sha256=weights_sha256(checkpoint.model)
     )
@@ -143,12 +143,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def load_model(path: Path) -> LoadedModel:
-    """Model of a checkpoint, in evaluation mode on the CPU.
+    """Load the model of a checkpoint, in evaluation mode on the CPU.
 
     Raises
     ------
     CheckpointError
-        If the file cannot be read, or its tensors do not fit its settings.
+        If the file cannot be read, or its tensors do not match its settings.
     """
     checkpoint = read_checkpoint(path)
     try:
@@ -161,12 +161,12 @@ def load_model(path: Path) -> LoadedModel:
         model.load_state_dict(dict(checkpoint.model))
     except (KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise CheckpointError(f"{path}: the weights do not fit the network: {reason}") from None
+        raise CheckpointError(f"{path}: the weights do not match the network: {reason}") from None
     return LoadedModel(model.eval(), checkpoint.manifest)
 
 
 def weights_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, types, shapes and bytes of tensors, in the order of their names."""
+    """SHA-256 over the names, dtypes, shapes and bytes of tensors, sorted by name."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         values: np.ndarray[Any, Any] = tensors[name].detach().cpu().contiguous().numpy()
@@ -176,7 +176,7 @@ def weights_sha256(tensors: Mapping[str, Tensor]) -> str:
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of what makes a model."""
+    """Versions of Python and the libraries that training uses."""
     return {
         "hashkit": version(DISTRIBUTION),
         "numpy": np.__version__,

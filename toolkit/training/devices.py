@@ -1,4 +1,4 @@
-"""The device that training runs on, and how it computes there."""
+"""The device that training runs on, and its numerical settings."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def choose_device(name: str) -> torch.device:
     Raises
     ------
     DeviceError
-        If ``cuda`` is asked for and torch has none that works.
+        If ``cuda`` is requested and torch has no CUDA device that works.
     ConfigError
-        If the name is something else.
+        If the name is unknown.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -44,15 +44,15 @@ def choose_device(name: str) -> torch.device:
 
 
 def thread_count() -> int:
-    """Threads of torch's sums on the CPU; weights depend on it in their last bits."""
+    """Threads that torch uses on the CPU; the last bits of weights depend on it."""
     return torch.get_num_threads()
 
 
 def to_device(values: Tensor, device: torch.device) -> Tensor:
-    """A tensor on a device; a copy to a GPU goes on while the host does other work.
+    """Copy a tensor to a device; a copy to a GPU is asynchronous.
 
-    Only page-locked memory is copied so. Without it every small copy would wait for the GPU, which
-    is what slows a loop of short steps most.
+    Asynchronous copies need page-locked memory. Synchronous copies wait for the GPU, which is the
+    main cost in a loop of short steps.
     """
     if device.type == "cuda" and values.device.type == "cpu":
         return values.pin_memory().to(device, non_blocking=True)
@@ -62,7 +62,7 @@ def to_device(values: Tensor, device: torch.device) -> Tensor:
 def seed_generators(seed: int, device: torch.device) -> None:
     """Seed torch's global generators on the CPU and on a GPU.
 
-    `torch.manual_seed` does the same for all devices there could be, at ten times the cost.
+    `torch.manual_seed` seeds all possible devices, at ten times the cost.
     """
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
@@ -72,10 +72,10 @@ def seed_generators(seed: int, device: torch.device) -> None:
 
 @contextmanager
 def repeatable_kernels(device: torch.device) -> Iterator[None]:
-    """Let cuDNN choose convolutions by rule, sum in a fixed order, and keep fp32 at 32 bits.
+    """Make cuDNN deterministic, without benchmarking and without TF32.
 
-    By default it may pick kernels that add up in any order, and rounds the factors of fp32
-    convolutions to TF32. On the CPU this changes nothing.
+    By default cuDNN may select kernels that sum in varying order, and it rounds the inputs of fp32
+    convolutions to TF32. On the CPU this has no effect.
     """
     if device.type != "cuda":
         yield

@@ -1,4 +1,4 @@
-"""What a step computes: the model, and the losses of its logits."""
+"""The trainable part of a run: the model, and one loss per code length."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from hashkit.training.networks.base import pooled
 __all__ = ["Learner"]
 
 STATISTICS_BYTES = 2**28
-"""Memory of the images that mean and deviation are computed from: 87,381 of 32x32."""
+"""Bytes of the images that mean and standard deviation are computed from: 87,381 of 32x32."""
 
 CALIBRATION_IMAGES = 256
-"""Images that fresh weights are adjusted to."""
+"""Number of images that random weights are calibrated on."""
 
 
 class Learner(nn.Module):
-    """A model and its losses, one a code length; all that is learned is in here.
+    """A model and its losses; holds all trainable parameters.
 
     Parameters
     ----------
     model
-        Images to logits.
+        Map from images to logits.
     losses
-        One a head of the model.
+        One loss per head of the model.
     """
 
     def __init__(self, model: HashModel, losses: list[Loss]) -> None:
@@ -43,20 +43,20 @@ class Learner(nn.Module):
 
     @classmethod
     def build(cls, config: TrainConfig, data: TrainingData, *, is_new: bool = True) -> Self:
-        """Model and losses as they are before the first step, drawn from the settings' seed.
+        """Initial model and losses, with random values from the seed of the settings.
 
         Parameters
         ----------
         config, data
-            Settings, and what is learned from.
+            Settings and training data.
         is_new
-            Whether it is to learn from the start. Otherwise a snapshot is to be loaded into it,
-            and what that replaces is not made: trained weights, and their calibration.
+            Whether training starts from the beginning. Otherwise the caller loads a snapshot, so
+            pretrained weights and calibration are skipped.
 
         Raises
         ------
         ConfigError
-            If the loss cannot learn from the data, or the network cannot be frozen so far.
+            If the loss cannot learn from the data, or the network has too few stages to freeze.
         """
         if data.triplets is not None and not LOSSES[config.loss].takes_triplets:
             able = " or ".join(name for name, loss in LOSSES.items() if loss.takes_triplets)
@@ -64,7 +64,7 @@ class Learner(nn.Module):
                 f"the loss {config.loss} cannot learn from a triplet list: use the loss {able}"
             )
         if config.cutmix:
-            _check_mixable(config, data)
+            _check_cutmix(config, data)
         kind, argument = find_network(config.network)
         n_images = max(1, STATISTICS_BYTES // (config.height * config.width * 3))
         mean, std = input_statistics(
@@ -80,7 +80,7 @@ class Learner(nn.Module):
                 pretrained=config.pretrained and is_new,
             ).eval()
             if is_new:
-                _try_size(model, config)
+                _check_input_size(model, config)
                 if config.calibrate and not (config.pretrained and kind.has_weights):
                     model.calibrate(torch.from_numpy(data.pixels.sample(CALIBRATION_IMAGES)))
             losses = [
@@ -93,7 +93,7 @@ class Learner(nn.Module):
         return cls(model, losses)
 
     def begin_step(self, progress: float) -> None:
-        """Tell the losses how much of the run is done, in [0, 1)."""
+        """Pass the fraction of the run done, in [0, 1), to the losses."""
         for loss in self._each_loss():
             loss.begin_step(progress)
 
@@ -105,12 +105,13 @@ class Learner(nn.Module):
         Parameters
         ----------
         logits, features
-            Of the model, for N rows; if the loss learns from views, the second half are other
-            views of the images of the first.
+            Outputs of the model for N rows. If the loss learns from views, the second half are
+            other views of the images in the first half.
         labels
-            int64 [N] or uint8 [N, n_classes]; None where the loss does not learn from them.
+            int64 [N] or uint8 [N, n_classes]; None if the loss does not learn from labels.
         kept
-            Share of each image that is its own; see `hashkit.training.mixing.cut_and_mix`.
+            Fraction of each image's pixels that are its own; see
+            `hashkit.training.mixing.cut_and_mix`.
         """
         if self.learns_from == "views":
             targets = torch.arange(len(logits) // 2, device=logits.device).repeat(2)
@@ -130,7 +131,7 @@ class Learner(nn.Module):
         )
 
     def triplet_loss(self, logits: Tensor, triplets: Tensor) -> LossValue:
-        """Loss over triplets, int64 [T, 3]: rows of ``logits``; the mean over code lengths."""
+        """Loss over triplets of rows of ``logits``, int64 [T, 3]; the mean over code lengths."""
         return _mean(
             [
                 loss.of_triplets(part, triplets)
@@ -145,7 +146,7 @@ class Learner(nn.Module):
         return [loss for loss in self.losses if isinstance(loss, Loss)]
 
 
-def _check_mixable(config: TrainConfig, data: TrainingData) -> None:
+def _check_cutmix(config: TrainConfig, data: TrainingData) -> None:
     loss = LOSSES[config.loss]
     if data.triplets is not None or loss.learns_from != "labels" or loss.compares_images:
         able = ", ".join(
@@ -154,18 +155,18 @@ def _check_mixable(config: TrainConfig, data: TrainingData) -> None:
             if other.learns_from == "labels" and not other.compares_images
         )
         raise ConfigError(
-            "cutmix needs a loss that takes each image by itself, with its label: use one of the "
+            "cutmix needs a loss that learns from single images and their labels: use one of the "
             f"losses {able}, or `cutmix=0`"
         )
 
 
 @torch.inference_mode()
-def _try_size(model: HashModel, config: TrainConfig) -> None:
-    """Run an image through, lest a network that is too deep for its size fails later."""
+def _check_input_size(model: HashModel, config: TrainConfig) -> None:
+    """Run one image through the model, so that an input size that is too small fails early."""
     image = torch.zeros(1, config.height, config.width, 3, dtype=torch.uint8)
     try:
         model(image)
-    except (AssertionError, RuntimeError, ValueError) as error:  # what networks raise
+    except (AssertionError, RuntimeError, ValueError) as error:  # depends on the network
         reason = str(error).splitlines()[0]
         raise ConfigError(
             f"network {config.network} cannot take images of {config.height}x{config.width}: "

@@ -1,8 +1,8 @@
-"""Images with a part of another one in them, for losses that can count both.
+"""CutMix: images that contain a rectangle of another image.
 
-CutMix: Yun et al., *CutMix: Regularization Strategy to Train Strong Classifiers with Localizable
-Features*, ICCV 2019 (arXiv 1905.04899). A rectangle of an image gives way to the same rectangle of
-another, and the loss is that of either's label, weighted by the area that is left of each.
+Yun et al., *CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features*,
+ICCV 2019 (arXiv 1905.04899). A rectangle of an image is replaced by the same rectangle of another,
+and the loss is the mean of the losses with both labels, weighted by area.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ __all__ = ["Cut", "cut_and_mix", "draw_cut"]
 
 @dataclasses.dataclass(frozen=True)
 class Cut:
-    """Rectangle of a batch's images that is exchanged: first and last (exclusive) rows and columns.
+    """Rectangle that the images of a batch exchange.
 
     Attributes
     ----------
     top, bottom, left, right
-        Pixels.
+        Rows top to bottom - 1 and columns left to right - 1, in pixels.
     kept
-        Share of each image's pixels that stay its own.
+        Fraction of each image's pixels that stay its own.
     """
 
     top: int
@@ -39,17 +39,17 @@ def draw_cut(
 ) -> Cut | None:
     """Draw the rectangle of a batch; None if the batch is not mixed.
 
-    It has the proportions of the image. Its area is drawn evenly from none to all (Beta(1, 1) of
-    the paper), its centre from all pixels; what would stick out is cut off.
+    The rectangle has the proportions of the image. Its area is uniform in [0, 1] (the paper's
+    Beta(1, 1)), and its centre is uniform over pixels; the part outside the image is cut off.
 
     Parameters
     ----------
     size
         (height, width), pixels.
     share_of_batches
-        Probability that a batch is mixed at all, in [0, 1].
+        Probability that a batch is mixed, in [0, 1].
     generator
-        On the CPU whatever the device of the images, so that all devices draw alike.
+        CPU generator, whatever the device of the images, so that all devices get the same values.
     """
     is_mixed, area, centre_y, centre_x = torch.rand(4, generator=generator).tolist()
     if is_mixed >= share_of_batches:
@@ -62,14 +62,14 @@ def draw_cut(
 
 
 def cut_and_mix(images: Tensor, cut: Cut) -> Tensor:
-    """Put a rectangle of the last image into the first, of the last but one into the second, ...
+    """Replace the rectangle of image i by that of image N - 1 - i.
 
     Parameters
     ----------
     images
-        uint8 [N, H, W, 3]; left as they are.
+        uint8 [N, H, W, 3]; not modified.
     cut
-        The rectangle, the same for all.
+        The rectangle, the same for all images.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def cut_and_mix(images: Tensor, cut: Cut) -> Tensor:
 
 
 def _interval(centre: float, share: float, length: int) -> tuple[int, int]:
-    """First and last place (exclusive) of a share of a side, around a centre in [0, 1)."""
+    """Start and end (exclusive) of a fraction of a side, around a centre in [0, 1)."""
     extent = round(length * share)
     start = int(centre * length) - extent // 2
     return max(0, start), min(length, start + extent)

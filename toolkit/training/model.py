@@ -19,31 +19,31 @@ __all__ = ["HashModel", "input_statistics", "new_model"]
 
 
 class HashModel(nn.Module):
-    """Images in, logits out.
+    """Map from images to logits.
 
     Shapes: uint8 [N, height, width, 3] (RGB) -> float32 [N, n_bits]. A model of several code
-    lengths has one head a length; its logits are those of one head after the other.
+    lengths has one head per length; their logits are concatenated.
 
     Parameters
     ----------
     network
-        float [N, 3, height, width] -> features.
+        Map from images, float [N, 3, height, width], to features.
     lengths
-        Bits of a code, one number a head.
+        Bits per code, one number per head.
     size
         (height, width), pixels.
     mean
         float32 [3, 1, 1], or [3, height, width] for a mean image; in pixel values 0..255.
     std
-        float32 [3, 1, 1], likewise.
+        float32 [3, 1, 1], in pixel values 0..255.
     standardise
-        Whether each logit is brought to mean 0 and variance 1 over the batch (over the training
-        set, once trained), so that each bit is about as often 1 as 0. Nothing in a ranking loss
-        keeps logits small or apart from one image to the next: in longer runs they drift into
-        the flat ends of the sigmoid together, and all images get the same few codes.
+        Whether each logit is standardised to mean 0 and variance 1 over the batch (over the
+        training set in evaluation mode), so that each bit is 1 about half of the time. A ranking
+        loss does not keep logits small or different between images: in longer runs they drift into
+        the flat ends of the sigmoid together, and only a few distinct codes remain.
     mirror
-        Whether, once trained, the logits of an image are the mean of its own and of its mirror
-        image's (left to right). Both then have the same code, and it costs twice the work.
+        Whether, in evaluation mode, the logits of an image are the mean over the image and its
+        mirror image (left to right). Both then have the same code; encoding takes twice the work.
     """
 
     mean: Tensor
@@ -76,7 +76,7 @@ class HashModel(nn.Module):
         self._frozen: list[nn.Module] = []
 
     def freeze(self, n_stages: int) -> None:
-        """Keep the network's first stages as they are; -1 for all of them.
+        """Exclude the network's first stages from training; -1 for all of them.
 
         Raises
         ------
@@ -86,7 +86,8 @@ class HashModel(nn.Module):
         stages = self.network.stages()
         if n_stages > len(stages):
             raise ConfigError(
-                f"freeze must be at most {len(stages)}, the stages of this network, not {n_stages}"
+                f"freeze must be at most {len(stages)}, the number of stages of this network, "
+                f"not {n_stages}"
             )
         self._frozen = list(stages[: len(stages) if n_stages < 0 else n_stages])
         for stage in self._frozen:
@@ -94,11 +95,11 @@ class HashModel(nn.Module):
 
     @property
     def has_fixed_features(self) -> bool:
-        """Whether nothing but the heads is learned."""
+        """Whether only the heads are trained."""
         return bool(self._frozen) and len(self._frozen) == len(self.network.stages())
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode; what is frozen keeps the statistics it has."""
+        """Set the mode; frozen stages stay in evaluation mode, so their statistics are fixed."""
         super().train(mode)
         for stage in self._frozen:
             stage.eval()
@@ -108,14 +109,14 @@ class HashModel(nn.Module):
         """Logits of images."""
         if self.training or not self.mirror:
             return self.logits(self.features(images))
-        # As one batch, so that the exported graph holds the network once.
+        # One batch for both, so that the exported graph contains the network once.
         logits = self.logits(self.features(torch.cat([images, images.flip(2)])))
         return logits.reshape(2, -1, self.n_bits).mean(0)
 
     def features(self, images: Tensor) -> Tensor:
-        """Features of images, as the network gives them: float [N, n_features, h, w] or [N, ...].
+        """Output of the network for images, uint8 [N, height, width, 3].
 
-        ``images`` are uint8 [N, height, width, 3].
+        Returns float [N, n_features, h, w] or float [N, n_features].
         """
         features: Tensor = self.network(self._normalised(images))
         return features
@@ -130,7 +131,7 @@ class HashModel(nn.Module):
         return logits.to(torch.float32)
 
     def calibrate(self, images: Tensor) -> None:
-        """Let the network adjust its fresh weights to images, uint8 [N, height, width, 3]."""
+        """Calibrate the network's random weights on images, uint8 [N, height, width, 3]."""
         self.network.calibrate(self._normalised(images), list(self.heads))
 
     def _normalised(self, images: Tensor) -> Tensor:
@@ -142,16 +143,16 @@ class HashModel(nn.Module):
 def input_statistics(
     pixels: NDArray[np.uint8], rule: InputRule, *, block: int = 1024
 ) -> tuple[Tensor, Tensor]:
-    """Mean and deviation that normalise a training set.
+    """Mean and standard deviation that normalise the images of a training set.
 
     Parameters
     ----------
     pixels
         uint8 [n, H, W, 3].
     rule
-        How the network wants its images. With its own mean and deviation, these; for a mean
-        image, that of the pixels, float32 [3, H, W], and ones; else mean and standard deviation
-        of each channel, float32 [3, 1, 1] both.
+        The network's input rule. If it has a mean and standard deviation, they are returned; if it
+        subtracts the mean image, that of the pixels, float32 [3, H, W], and ones; otherwise mean
+        and standard deviation per channel, both float32 [3, 1, 1].
     block
         Images summed at a time, which bounds the memory.
     """
@@ -169,7 +170,7 @@ def input_statistics(
         return torch.tensor(mean.transpose(2, 0, 1).astype(np.float32)), torch.ones(3, 1, 1)
     channel_mean = mean.mean(axis=(0, 1))
     variance = squares / (n * height * width) - np.square(channel_mean)
-    # A constant channel has no deviation to divide by.
+    # The standard deviation of a constant channel is 0.
     deviation = np.sqrt(np.maximum(variance, 1.0))
     return _per_channel(channel_mean), _per_channel(deviation)
 
@@ -181,18 +182,18 @@ def _per_channel(values: NDArray[np.float64]) -> Tensor:
 def new_model(
     config: TrainConfig, mean: Tensor, std: Tensor, *, dataset: str, pretrained: bool = False
 ) -> HashModel:
-    """Model of the settings.
+    """Build the model of the settings.
 
     Parameters
     ----------
     mean, std
         See `HashModel`.
     dataset
-        Name of the image set, which may choose the augmentation: what is not mirrored in training
-        is not mirrored later.
+        Name of the image set, which the augmentation ``auto`` depends on. The model mirrors images
+        only if training does.
     pretrained
-        Whether to load weights that were trained elsewhere, where the network has some; all
-        other weights are drawn from torch's global generator.
+        Whether to load pretrained weights if the network has some; all other weights are drawn
+        from torch's global generator.
     """
     return HashModel(
         build_network(config.network, dropout=config.dropout, pretrained=pretrained),

@@ -1,11 +1,11 @@
-"""Muon: gradient descent whose steps move all directions of a weight matrix alike.
+"""Muon: gradient descent with orthogonalised steps for convolutions.
 
 Jordan et al., *Muon: An optimizer for hidden layers in neural networks*, 2024. The momentum of a
-convolution, seen as a matrix of one row a filter, is replaced by the nearest (semi-)orthogonal
-matrix, found by the Newton-Schulz iteration. Here the step is then given the length ``lr`` times
-the weights' norm, and the weights are brought back to the norm they had, so that a step turns
-them by the learning rate whatever the scale of gradient and layer. That is what networks without
-normalisation layers gain most from.
+convolution, as a matrix with one row per filter, is replaced by the nearest (semi-)orthogonal
+matrix, found by the Newton-Schulz iteration. In this variant the step has ``lr`` times the norm of
+the weights, and the weights are then rescaled to their previous norm. So a step rotates the
+weights by about the learning rate, whatever the scale of the gradient and the layer; networks
+without normalisation layers gain most from it.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from torch import Tensor
 __all__ = ["Muon", "orthogonalised"]
 
 _N_ITERATIONS: Final = 3
-"""Enough for training (Jordan 2024 takes 3 to 5); each costs three matrix products."""
+"""Enough for training (Jordan 2024 uses 3 to 5); each costs three matrix products."""
 
 _COEFFICIENTS: Final = (3.4445, -4.7750, 2.0315)
-"""Of the fifth-degree polynomial that brings all singular values near 1 quickly (Jordan 2024)."""
+"""Coefficients of the quintic polynomial that moves singular values near 1 (Jordan 2024)."""
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for convolutions, and stochastic gradient descent for everything else.
+    """Muon for convolutions, and stochastic gradient descent for all other parameters.
 
     Parameters
     ----------
     groups
-        Parameters, or groups of them.
+        Parameters, or parameter groups.
     lr
         Learning rate; for a convolution the angle of a step, in radians.
     momentum, nesterov
-        As of `torch.optim.SGD`.
+        As in `torch.optim.SGD`.
     weight_decay
-        Likewise; convolutions, whose norm stays, have none.
+        As in `torch.optim.SGD`; not used for convolutions, whose norm is constant.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Take one step, after computing the loss anew if ``closure`` does so."""
+        """Take one step; ``closure``, if given, first computes the loss and gradients again."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -89,13 +89,13 @@ class Muon(torch.optim.Optimizer):
                 gradient.add(buffer, alpha=group["momentum"]) if group["nesterov"] else buffer
             )
         if is_convolution:
-            _turn(parameter, gradient, group["lr"])
+            _rotate(parameter, gradient, group["lr"])
         else:
             parameter.sub_(gradient, alpha=group["lr"])
 
 
-def _turn(weights: Tensor, gradient: Tensor, angle: float) -> None:
-    """Turn a convolution's weights against a gradient, at the norm that they have."""
+def _rotate(weights: Tensor, gradient: Tensor, angle: float) -> None:
+    """Rotate a convolution's weights against a gradient, keeping their norm."""
     norm = weights.norm()
     step = orthogonalised(gradient.flatten(1)).view_as(weights)
     weights.sub_(step * (angle * norm / (step.norm() + 1e-12)))
@@ -103,9 +103,9 @@ def _turn(weights: Tensor, gradient: Tensor, angle: float) -> None:
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
-    """A matrix whose singular vectors are those of ``matrix`` and whose singular values are near 1.
+    """Matrix with the singular vectors of ``matrix`` and singular values near 1.
 
-    float [n, m] -> float [n, m]; values come out between about 0.7 and 1.2.
+    float [n, m] -> float [n, m]; the singular values are between about 0.7 and 1.2.
     """
     a, b, c = _COEFFICIENTS
     values = matrix / (matrix.norm() + 1e-12)

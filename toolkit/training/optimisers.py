@@ -1,4 +1,4 @@
-"""Optimisers over what is learned, part by part, each with its share of the learning rate."""
+"""Optimisers, and parameter groups with their learning rates."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ OPTIMISERS: Final[Mapping[str, Callable[..., torch.optim.Optimizer]]] = {
 
 
 def build_optimiser(learner: Learner, config: TrainConfig) -> torch.optim.Optimizer:
-    """Optimiser over what is learned.
+    """Build the optimiser of all trainable parameters.
 
-    Heads and losses learn at the full rate, and the stage of the network that lies ``d`` stages
-    before the heads at ``stage_decay ** d`` of it. Weights are decayed, biases and other vectors
-    are not.
+    Heads and losses have the full learning rate; the stage of the network that is ``d`` stages
+    before the heads has ``stage_decay ** d`` times that rate. Weight decay applies to matrices and
+    kernels, not to biases and other vectors.
     """
     network = learner.model.network
     stages = list(network.stages())
@@ -67,7 +67,7 @@ def _groups(
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, learning_rate: float) -> None:
-    """Set the rate of all groups, each by its factor."""
+    """Set the learning rate of all groups, each scaled by its ``lr_scale``."""
     for group in optimiser.param_groups:
         group["lr"] = learning_rate * group["lr_scale"]
 
@@ -85,14 +85,14 @@ def momentum_of(learner: Learner, optimiser: torch.optim.Optimizer) -> dict[str,
 def load_momentum(
     learner: Learner, optimiser: torch.optim.Optimizer, buffers: Mapping[str, Tensor]
 ) -> None:
-    """Put saved momentum buffers back; none at all are those of a run before its first update.
+    """Restore saved momentum buffers; no buffers at all mean a run before its first update.
 
     Raises
     ------
     CheckpointError
-        If a buffer is missing or of another shape.
+        If a buffer is missing or has another shape.
     """
-    # In fp16 the first steps may all have been skipped, because their gradients overflowed.
+    # In fp16 all steps so far may have been skipped, because their gradients overflowed.
     if not buffers or not optimiser.defaults["momentum"]:
         return
     for name, parameter in learner.named_parameters():
@@ -100,8 +100,12 @@ def load_momentum(
             continue
         saved = buffers.get(name)
         if saved is None or saved.shape != parameter.shape:
-            raise CheckpointError(f"the checkpoint has no momentum for {name} that fits")
-        # A copy laid out like the parameter, as the optimiser itself would have made it.
+            found = "none" if saved is None else list(saved.shape)
+            raise CheckpointError(
+                f"the checkpoint needs a momentum buffer of shape {list(parameter.shape)} for "
+                f"{name}, found {found}: it is damaged or of another network"
+            )
+        # A copy with the memory layout of the parameter, as the optimiser creates it.
         buffer = torch.empty_like(parameter)
         buffer.copy_(saved)
         optimiser.state[parameter]["momentum_buffer"] = buffer.detach()

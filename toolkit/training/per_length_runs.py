@@ -1,4 +1,4 @@
-"""From one training of several code lengths to a run folder for each of them."""
+"""Splitting a training of several code lengths into one run folder per length."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hashkit.training.checkpoint import Checkpoint, read_checkpoint, write_check
 __all__ = ["run_name", "split_run"]
 
 _PER_LENGTH = ("heads", "standardise")
-"""Parts of a `HashModel` that are there once a code length."""
+"""Parts of a `HashModel` that exist once per code length."""
 
 
 def run_name(name: str, n_bits: int) -> str:
@@ -25,21 +25,22 @@ def run_name(name: str, n_bits: int) -> str:
 
 
 def split_run(run: Run) -> list[Run]:
-    """Make a run folder for each code length of a trained run, beside it; one length is itself.
+    """Create a run folder for each code length of a trained run, next to it.
 
-    Each holds the network with its head, and the training's summary; it is exported, encoded and
-    evaluated like any other run. Its config.json names the trained run under ``shared``. Folders
-    that were made from this run before are made anew, unless a model was exported from them.
+    Each folder holds the network with the head of its length, and the summary of the training; it
+    is exported, encoded and evaluated like any other run. Its config.json names the trained run
+    under ``shared``. Folders that already exist from this run are replaced, unless they contain an
+    exported model. A run of one length is returned unchanged.
 
     Returns
     -------
     list of Run
-        One a code length, in the order of the settings.
+        One run per code length, in the order of the settings.
 
     Raises
     ------
     RunError
-        If something else has the name of one of them.
+        If another file or run has the name of one of them.
     """
     saved = run.read_config()
     if len(saved["training"]["lengths"]) == 1:
@@ -58,10 +59,10 @@ def _split_off(run: Run, saved: Mapping[str, Any], checkpoint: Checkpoint, index
     name = run_name(run.path.name, n_bits)
     target = Run(run.path.parent / name)
     if target.path.exists():
-        if not _is_part(target, run):
+        if not _was_split_from(target, run):
             raise RunError(
-                f"{target.path} is there already and not from {run.path}: rename it, then "
-                f"`hashkit train --resume --run {run.path}`"
+                f"{target.path} already exists and is not from {run.path}: rename it, then resume "
+                f"{run.path}"
             )
         if target.model_path.exists():
             return target
@@ -91,8 +92,8 @@ def _split_off(run: Run, saved: Mapping[str, Any], checkpoint: Checkpoint, index
     return split
 
 
-def _is_part(target: Run, run: Run) -> bool:
-    """Whether a folder was split off from a run, or is what a kill left of that."""
+def _was_split_from(target: Run, run: Run) -> bool:
+    """Whether a folder was split from a run, completely or until an interruption."""
     if not target.config_path.exists():
         return target.is_cut_off()
     shared = target.read_config().get("shared") or {}
@@ -100,7 +101,7 @@ def _is_part(target: Run, run: Run) -> bool:
 
 
 def _one_head(model: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
-    """Tensors of a model that keeps one of its heads."""
+    """Tensors of the model with only one of its heads."""
     tensors = {}
     for name, value in model.items():
         part, _, rest = name.partition(".")

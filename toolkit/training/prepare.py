@@ -1,4 +1,4 @@
-"""From an image set and its split to what the loop learns from."""
+"""Preparation of training data from an image set."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Progress = Callable[[int, int], None]
 
 
 def learns_from_labels(config: TrainConfig) -> bool:
-    """Whether the loss of the settings needs labels, or a triplet list in their place."""
+    """Whether the loss of the settings needs labels, or a triplet list instead."""
     return LOSSES[config.loss].learns_from == "labels"
 
 
@@ -50,30 +50,30 @@ def prepare_labelled(
     images
         The training images.
     protocol
-        Name of the split they come from, for the manifest.
+        Name of the protocol that selected the images, for the manifest.
     n_workers
-        Decoding threads; None for one a processor.
+        Decoding threads; None for one per CPU core.
     strict
-        Stop at images that cannot be used instead of leaving them out.
+        Raise an error for an unusable image instead of leaving it out.
     progress
-        Called with images decoded and images in all.
+        Called with the number of images decoded and the total.
 
     Returns
     -------
     tuple
-        The data, and the images that were left out.
+        The data, and the faults of images that were left out.
 
     Raises
     ------
     ConfigError
-        If the images have no labels, or none that can be used has one.
+        If the images have no labels, or no usable image has one.
     DatasetError
-        If ``strict`` and an image cannot be used, or none can.
+        If ``strict`` and an image is unusable, or if no image is usable.
     """
     if images.labels is None:
         raise ConfigError(
-            f"{images.name} has no labels to learn from: sort the images into one folder a class, "
-            "give a list of triplets, `triplets=...`, or learn without labels, with "
+            f"{images.name} has no labels to learn from: sort the images into one folder per "
+            "class, give a list of triplets, `triplets=...`, or use a loss that needs no labels, "
             '`loss="bihalf"` or `loss="cibhash"`'
         )
     pixels, rows, faults = _decode(images, config, n_workers, strict, progress)
@@ -81,7 +81,7 @@ def prepare_labelled(
     has_label = labels >= 0 if labels.ndim == 1 else labels.any(axis=1)
     usable = np.flatnonzero(has_label)
     if not len(usable):
-        raise ConfigError(f"{images.name}: no image that can be used has a label")
+        raise ConfigError(f"{images.name}: no usable image has a label")
     fit, held = _hold_out(labels, usable, config)
     data = TrainingData(
         pixels=pixels,
@@ -106,11 +106,10 @@ def prepare_unlabelled(
     strict: bool = False,
     progress: Progress | None = None,
 ) -> tuple[TrainingData, list[Fault]]:
-    """Training data of images whose labels, if they have any, are not looked at.
+    """Training data of images without using their labels.
 
-    Nothing is held out, since nothing could be scored without labels.
-
-    Parameters, results and errors are those of `prepare_labelled`.
+    No images are held out, because they could not be scored without labels. Parameters, results
+    and errors are those of `prepare_labelled`.
     """
     pixels, rows, faults = _decode(images, config, n_workers, strict, progress)
     data = TrainingData(
@@ -135,7 +134,7 @@ def prepare_triplets(
     strict: bool = False,
     progress: Progress | None = None,
 ) -> tuple[TrainingData, list[Fault]]:
-    """Training data of a triplet list; triplets of an image that cannot be used are left out.
+    """Training data of a triplet list; triplets with an unusable image are left out.
 
     Parameters
     ----------
@@ -147,7 +146,7 @@ def prepare_triplets(
     pixels, rows, faults = _decode(images, config, n_workers, strict, progress)
     usable = triplets[np.isin(triplets, rows).all(axis=1)]
     if not len(usable):
-        raise ConfigError(f"{images.name}: no triplet is left whose three images can be used")
+        raise ConfigError(f"{images.name}: no triplet has three usable images")
     fit, held = _hold_out(None, np.arange(len(usable)), config)
     data = TrainingData(
         pixels=pixels,
@@ -168,7 +167,7 @@ def _decode(
     strict: bool,
     progress: Progress | None,
 ) -> tuple[Pixels, NDArray[np.int64], list[Fault]]:
-    """Images that can be used, their rows (sorted), and what is wrong with the others."""
+    """Usable images, their rows (sorted), and the faults of the others."""
     size = (config.height, config.width)
     n_bytes = len(images) * config.height * config.width * 3
     if n_bytes <= MEMORY_LIMIT_BYTES:

@@ -1,4 +1,4 @@
-"""What a training run tells of itself while it runs, and at its end."""
+"""Progress and result of a training run."""
 
 from __future__ import annotations
 
@@ -16,30 +16,31 @@ METRICS_FIELDS: Final = (
     "images_per_second",
     "seconds",
 )
-"""Fields of `StepReport` that a line of metrics.jsonl holds."""
+"""Fields of `StepReport` that are written to metrics.jsonl."""
 
 
 @dataclasses.dataclass(frozen=True)
 class StepReport:
-    """Where a run is, as the progress line shows it.
+    """Progress of a run after a step.
 
     Attributes
     ----------
     step, n_steps
-        Steps done and to be done.
+        Steps done, and the total.
     epoch
-        Epoch now running, from 1.
+        Current epoch, from 1.
     loss, active
-        Mean loss, and mean share of what it compares that still needs learning, since the last
+        Mean loss and mean active fraction (see `hashkit.training.losses.LossValue`) since the last
         line of metrics.jsonl.
     learning_rate
-        Of the step.
+        Learning rate of the step.
     images_per_second
-        Since the last line of metrics.jsonl.
+        Mean since the last line of metrics.jsonl.
     seconds
-        Wall time of the training so far, that before a resumption included.
+        Wall time of the training so far, including the time before it was resumed.
     held_out
-        Latest score on held-out images; None before the first, or without.
+        Latest score on held-out images; None before the first validation, or without held-out
+        images.
     """
 
     step: int
@@ -55,19 +56,19 @@ class StepReport:
 
 @dataclasses.dataclass(frozen=True)
 class TrainResult:
-    """Outcome of `Trainer.fit`.
+    """Result of `Trainer.fit`.
 
     Attributes
     ----------
     step, n_steps
-        Steps done, and the run's length; fewer are done when it was asked to stop.
+        Steps done, and the total; fewer are done if ``should_stop`` ended the run.
     best_step, best_score
-        Step and score of the checkpoint that held-out images chose; None without.
+        Step and score of the checkpoint selected on held-out images; None without them.
     seconds
-        Wall time of the training; of a resumed one, in all its parts, each up to the last line of
-        metrics.jsonl before its last snapshot.
+        Wall time of the training. For a resumed run, earlier parts count up to the last line of
+        metrics.jsonl before the snapshot.
     images_per_second
-        Mean over this call, held-out looks and snapshots included.
+        Mean over this call, including validations and snapshots.
     """
 
     step: int

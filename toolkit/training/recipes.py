@@ -1,6 +1,6 @@
-"""Recipes: names for settings that go together.
+"""Recipes: named sets of settings.
 
-What each gives is measured in docs/results.md.
+docs/results.md has their measured results.
 """
 
 from __future__ import annotations
@@ -17,17 +17,16 @@ __all__ = ["RECIPES", "Recipe", "settings_of"]
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """Settings that go together.
+    """A named set of settings.
 
     Attributes
     ----------
     about
-        What it is for, a few words.
+        Short description of its purpose.
     config
-        Its settings; the seed, the code lengths and the input size are only defaults.
+        The settings; the seed, the code lengths and the input size are only defaults.
     size
-        (height, width) in pixels that images are brought to; None for the network's own, or the
-        images'.
+        Input size (height, width) in pixels; None for the size of the network, or of the images.
     """
 
     about: str
@@ -36,7 +35,7 @@ class Recipe:
 
 
 _BEST: Final = TrainConfig(scale=4.0, label_smoothing=0.1)
-"""The defaults of `TrainConfig` are those of this recipe."""
+"""The recipe of the default settings of `TrainConfig`."""
 
 _PAPER: Final = dataclasses.replace(
     _BEST,
@@ -68,7 +67,7 @@ RECIPES: Final[Mapping[str, Recipe]] = {
     "pretrained": Recipe("from ImageNet weights, for photographs", _PRETRAINED, size=(128, 128)),
     "paper": Recipe("the DNNH paper's network and loss, with a faster solver", _PAPER),
     "caffe-dnnh": Recipe(
-        "its Caffe implementation's network, likewise",
+        "the same with the network of the paper's Caffe implementation",
         dataclasses.replace(_PAPER, recipe="caffe-dnnh", network="dnnh-caffe"),
     ),
 }
@@ -76,18 +75,18 @@ RECIPES: Final[Mapping[str, Recipe]] = {
 
 
 def settings_of(settings: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[int, int] | None]:
-    """Settings of a recipe with changes, and the input size that the recipe asks for.
+    """Settings of a recipe with changes, and the recipe's input size.
 
     Parameters
     ----------
     settings
-        Values by field of `TrainConfig`: the changes. ``recipe`` names the recipe; without it,
-        the default one. Options of the recipe's loss are left out if another loss is chosen.
+        The changes, by field of `TrainConfig`. ``recipe`` names the recipe; the default recipe is
+        used without it. If another loss is chosen, options of the recipe's loss are left out.
 
     Raises
     ------
     ConfigError
-        If there is no such recipe.
+        If the recipe is unknown.
     """
     name = settings.get("recipe", _BEST.recipe)
     if name not in RECIPES:

@@ -1,4 +1,4 @@
-"""The record of a training: lines of metrics.jsonl, held-out scores, and when snapshots are due."""
+"""Record of a training run: metrics.jsonl, held-out scores, and the schedule of snapshots."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from hashkit.training.progress import METRICS_FIELDS, StepReport
 __all__ = ["SNAPSHOT_SECONDS", "Recorder"]
 
 SNAPSHOT_SECONDS: Final = 10.0
-"""Shortest time between two snapshots, where settings do not say after how many steps."""
+"""Shortest time between two snapshots, unless the settings give a number of steps."""
 
 _REPORT_SECONDS: Final = 0.2
-"""Shortest time between two reports to `Recorder.report`'s caller."""
+"""Shortest time between two calls of ``on_step``."""
 
 
 class Recorder:
-    """Keeps the record of one training.
+    """Records the progress of one training run.
 
     Parameters
     ----------
     run
-        Where metrics.jsonl is.
+        Run folder, which holds metrics.jsonl.
     config
-        Of it, how often something is written.
+        Settings, which include the intervals between metrics, validations and snapshots.
     n_steps, steps_per_epoch
-        Length of the run, and of an epoch.
+        Length of the run and of an epoch, in steps.
     learning_rate
-        Learning rate of a step, by its number from 0.
+        Function from the number of a step, from 0, to its learning rate.
 
     Attributes
     ----------
     best_step, best_score
-        Step and score of the best look at the held-out images so far; None before the first.
+        Step and score of the best validation so far; None before the first.
     held_out
-        Score of the latest look.
+        Score of the latest validation; None before the first.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Recorder:
 
     @property
     def seconds(self) -> float:
-        """Seconds of training so far, those before a resumption included."""
+        """Seconds of training so far, including the time before the run was resumed."""
         running = 0.0 if self._started is None else time.perf_counter() - self._started
         return self._earlier_seconds + running
 
@@ -86,21 +86,21 @@ class Recorder:
         self._started = None
 
     def restore(self, state: Mapping[str, Any], step: int) -> None:
-        """Go on from `state` as it was after ``step`` steps; drops what was recorded since."""
+        """Restore the `state` after ``step`` steps and discard later lines of metrics.jsonl."""
         for name in self.state():
             setattr(self, name, state[name])
         self.rewind(step)
-        # Not in the checkpoint, so that equal trainings leave equal files.
+        # Read from metrics.jsonl: checkpoints hold no times, so that equal runs write equal files.
         self._earlier_seconds = max(
             (line["seconds"] for line in self._run.read_metrics()), default=0.0
         )
 
     def rewind(self, step: int) -> None:
-        """Drop what metrics.jsonl says of steps after ``step``."""
+        """Discard the lines of metrics.jsonl after ``step``."""
         self._run.rewind_metrics(step)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps of the record."""
+        """The part of the record that checkpoints hold."""
         return {
             "best_step": self.best_step,
             "best_score": self.best_score,
@@ -108,23 +108,25 @@ class Recorder:
         }
 
     def count(self, loss: LossValue, n_images: int) -> None:
-        """Count a step."""
+        """Add a step to the running means."""
         self._sums.add(loss, n_images)
 
     def report(self, step: int, on_step: Callable[[StepReport], None] | None) -> None:
-        """Show progress, and write it down where it is due; reading the loss waits for a GPU.
+        """Call ``on_step`` and write a line of metrics.jsonl if they are due.
+
+        Reading the loss waits for a GPU, so ``on_step`` is called at most five times per second.
 
         Parameters
         ----------
         step
             Steps done.
         on_step
-            Called with what is shown; a few times per second at most.
+            Called with the current progress.
 
         Raises
         ------
         TrainingError
-            If the loss is infinite or not a number.
+            If the loss is infinite or NaN.
         """
         is_line = step % self._config.display_steps == 0 or step >= self._n_steps
         if not is_line and (on_step is None or not self._is_report_due()):
@@ -138,7 +140,7 @@ class Recorder:
             self._sums = _LossSums()
 
     def score(self, step: int, held_out: float) -> bool:
-        """Write down a score on held-out images; returns whether it is the best so far."""
+        """Record a score on held-out images; returns whether it is the best so far."""
         self.held_out = held_out
         self._run.append_metrics({"step": step, "held_out": held_out, "seconds": self.seconds})
         if self.best_score is not None and held_out <= self.best_score:
@@ -146,23 +148,23 @@ class Recorder:
         self.best_step, self.best_score = step, held_out
         return True
 
-    def is_look_due(self, step: int) -> bool:
-        """Whether the held-out images are to be looked at after ``step`` steps."""
+    def is_validation_due(self, step: int) -> bool:
+        """Whether to validate after ``step`` steps."""
         interval = self._steps_per_epoch * self._config.validate_epochs
         return step >= self._n_steps or step % interval == 0
 
     def is_snapshot_due(self, step: int) -> bool:
-        """Whether a snapshot is to be made after ``step`` steps, before the end of the run."""
+        """Whether to write a snapshot after ``step`` steps, before the end of the run."""
         if step >= self._n_steps:
             return False
         if self._config.snapshot_steps:
             return step % self._config.snapshot_steps == 0
-        # On a GPU an epoch of a small network is over before its snapshot is written.
-        has_rested = time.perf_counter() - self._snapshot_at >= SNAPSHOT_SECONDS
-        return has_rested and step % self._steps_per_epoch == 0
+        # On a GPU, an epoch of a small network takes less time than writing its snapshot.
+        is_interval_over = time.perf_counter() - self._snapshot_at >= SNAPSHOT_SECONDS
+        return is_interval_over and step % self._steps_per_epoch == 0
 
-    def snapshot_made(self) -> None:
-        """Remove snapshots that need not stay."""
+    def after_snapshot(self) -> None:
+        """Remove old snapshots and restart the interval to the next one."""
         if self._config.keep_snapshots:
             for _, path in self._run.snapshots()[: -self._config.keep_snapshots]:
                 path.unlink()
@@ -198,7 +200,7 @@ class Recorder:
 
 
 class _LossSums:
-    """Running sums between two lines of metrics.jsonl, kept on the device until they are read."""
+    """Running sums since the last line of metrics.jsonl, kept on the device until they are read."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter()
@@ -208,14 +210,14 @@ class _LossSums:
         self._n_images = 0
 
     def add(self, loss: LossValue, n_images: int) -> None:
-        """Count a step."""
+        """Add a step."""
         self._loss = self._loss + loss.value.detach()
         self._active = self._active + loss.active
         self._n_steps += 1
         self._n_images += n_images
 
     def means(self) -> tuple[float, float, float]:
-        """Loss, active share, images per second."""
+        """Mean loss, mean active fraction, and images per second."""
         seconds = time.perf_counter() - self._start
         n = max(1, self._n_steps)
         return float(self._loss) / n, float(self._active) / n, self._n_images / max(seconds, 1e-9)

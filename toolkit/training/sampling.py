@@ -1,7 +1,6 @@
-"""Which images each step sees, as a function of seed and step alone.
+"""Order of the training images, as a function of seed and step only.
 
-Nothing here has a state: a resumed run asks for step ``s`` and gets what the run that was
-never stopped got.
+There is no state: step ``s`` of a resumed run gets the same images as in an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -20,33 +19,33 @@ DROPOUT_STREAM: Final = 3
 
 
 def generator(seed: int, stream: int, index: int) -> np.random.Generator:
-    """NumPy generator of one purpose at one epoch or step."""
+    """NumPy generator for one purpose (stream) in one epoch or step."""
     return np.random.default_rng([seed, stream, index])
 
 
 def step_seed(seed: int, stream: int, step: int) -> int:
-    """63-bit seed of one purpose at one step, for torch's generators."""
+    """63-bit seed for one purpose (stream) in one step, for torch's generators."""
     return int(np.random.SeedSequence([seed, stream, step]).generate_state(1, np.uint64)[0] >> 1)
 
 
 @dataclasses.dataclass(frozen=True)
 class BatchOrder:
-    """Batches of an epoch: every item once, the last incomplete batch left out.
+    """Batches of an epoch: every item once, without the last incomplete batch.
 
     Attributes
     ----------
     n_items
-        Images, or triplets of a list.
+        Number of images, or of triplets in a list.
     batch_size
-        Items a batch; fewer if there are fewer items.
+        Items per batch; all items if there are fewer.
     seed
         Seed of the run.
     labels
-        int64 [n_items], or None for plain shuffling. With labels, items come in groups of
-        ``group_size`` of the same label, so that a batch holds similar pairs however many
-        classes there are.
+        int64 [n_items], or None for plain shuffling. With labels, items are shuffled in groups of
+        ``group_size`` with the same label, so that a batch contains similar pairs for any number
+        of classes.
     group_size
-        Items of one label that stay together.
+        Items with the same label that stay together.
     """
 
     n_items: int
@@ -57,7 +56,7 @@ class BatchOrder:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches an epoch, at least 1."""
+        """Batches per epoch, at least 1."""
         return max(1, self.n_items // self.batch_size)
 
     def epoch(self, epoch: int) -> NDArray[np.int64]:

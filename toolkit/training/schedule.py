@@ -1,4 +1,4 @@
-"""Learning rate as a function of the step alone."""
+"""Learning rate as a function of the step only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _cosine(progress: float) -> float:
 
 
 def _one_cycle(progress: float) -> float:
-    """Up from 1/25 over the first 30 %, down to 0 (Smith and Topin 2017), both by cosine."""
+    """Rise from 1/25 to 1 over 30 %, then fall to 0, by cosine (Smith and Topin 2017)."""
     rise = 0.3
     if progress < rise:
         return 0.04 + 0.96 * 0.5 * (1.0 - math.cos(math.pi * progress / rise))
@@ -47,14 +47,14 @@ def learning_rate(
     Parameters
     ----------
     base
-        The peak.
+        Peak learning rate.
     schedule
         A name of `SCHEDULES`.
     milestones
-        For ``multistep``: shares of the run, in (0, 1), after each of which the rate is
-        multiplied by ``gamma``.
+        For ``multistep``: fractions of the run, in (0, 1), at each of which the rate is multiplied
+        by ``gamma``.
     n_warmup
-        Steps over which the rate rises from 0, whatever the schedule.
+        Steps over which the rate rises from 0, with any schedule.
     """
     progress = step / max(1, n_steps)
     factor = SCHEDULES[schedule](progress)

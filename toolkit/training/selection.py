@@ -1,6 +1,6 @@
-"""How well a model does on images held out of its own training set.
+"""Score of a model on held-out training images, which selects the checkpoint.
 
-The only numbers that may choose a checkpoint: queries and database never enter.
+Queries and database play no part in the selection.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["MAX_REFERENCE_IMAGES", "Encode", "held_out_score"]
 Encode: TypeAlias = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 
 MAX_REFERENCE_IMAGES: Final = 2000
-"""Images the held-out ones are ranked against: enough for a stable mean, and quickly encoded."""
+"""Images that the held-out images are ranked against: enough for a stable mean, fast to encode."""
 
 _BATCH_SIZE: Final = 250
 
@@ -29,16 +29,16 @@ _BATCH_SIZE: Final = 250
 def held_out_score(encode: Encode, data: TrainingData, lengths: Sequence[int]) -> float:
     """Score of a model on the held-out items, between 0 and 1; the mean over code lengths.
 
-    With labels: mean average precision (over tie orders, whole ranking) of the held-out images
-    as queries against up to `MAX_REFERENCE_IMAGES` of the images that are learned from. With
-    triplets: the share of held-out triplets whose similar image is nearer, ties counting half.
+    With labels: mAP (whole ranking, mean over tie orders) of the held-out images as queries
+    against up to `MAX_REFERENCE_IMAGES` of the other training images. With triplets: the fraction
+    of held-out triplets whose similar image is nearer; ties count half.
 
     Parameters
     ----------
     encode
-        Logits of training images: int64 [n] rows -> float32 [n, sum of lengths].
+        Function from rows of training images, int64 [n], to logits, float32 [n, sum of lengths].
     lengths
-        Bits of a code, one number a head.
+        Bits per code, one number per head.
     """
     score = _mean_average_precision if data.triplets is None else _triplet_accuracy
     return float(np.mean(score(encode, data, lengths)))
@@ -47,7 +47,7 @@ def held_out_score(encode: Encode, data: TrainingData, lengths: Sequence[int]) -
 def _codes(
     encode: Encode, rows: NDArray[np.int64], lengths: Sequence[int]
 ) -> Iterator[NDArray[np.uint8]]:
-    """Packed codes of training images, one array a code length: uint8 [n, ceil(n_bits / 8)]."""
+    """Packed codes of training images, one array per code length: uint8 [n, ceil(n_bits / 8)]."""
     logits = np.concatenate([encode(part) for part in _parts(rows, _BATCH_SIZE)])
     for part in np.split(logits, np.cumsum(lengths)[:-1], axis=1):
         yield binarize(part)

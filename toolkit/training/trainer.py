@@ -1,8 +1,8 @@
 """The training loop.
 
-Everything that is drawn is drawn from the seed and the step (see `hashkit.training.sampling`),
-so a state is weights, momentum and a step number, and a run that was killed and resumed goes
-through the same numbers as one that was not.
+All random values depend only on the seed and the step (see `hashkit.training.sampling`), so the
+state is weights, momentum and a step number. A run that was killed and resumed computes the same
+values as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hashkit.manifest import Manifest
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.run import Run
 from hashkit.training.augment import choose_augmentation
-from hashkit.training.batches import Batch, BatchSource, Varying
+from hashkit.training.batches import Batch, BatchAugmentation, BatchSource
 from hashkit.training.checkpoint import (
     Checkpoint,
     library_versions,
@@ -49,7 +49,7 @@ from hashkit.training.selection import held_out_score
 __all__ = ["Trainer"]
 
 _FEATURE_BATCH: Final = 64
-"""Images whose features are computed at a time."""
+"""Number of images whose features are computed at a time."""
 
 
 class Trainer:
@@ -60,11 +60,11 @@ class Trainer:
     config
         Settings.
     data
-        What it learns from.
+        Training data.
     run
-        Where metrics and checkpoints go.
+        Run folder for metrics and checkpoints.
     device
-        Where it computes.
+        Device to train on.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Trainer:
         if config.precision == "fp16" and device.type != "cuda":
             raise ConfigError("precision fp16 needs a GPU; on the CPU use fp32 or bf16")
         if len(data.fit_items) < 3:
-            raise ConfigError(f"training needs 3 images or more, found {len(data.fit_items)}")
+            raise ConfigError(f"training needs at least 3 images, found {len(data.fit_items)}")
         self.config = config
         self.data = data
         self.run = run
@@ -84,7 +84,7 @@ class Trainer:
         self.learner = Learner.build(config, data, is_new=not run.snapshots()).to(device)
         self.batches = BatchSource(
             data,
-            Varying(
+            BatchAugmentation(
                 augmentation=self.augmentation,
                 cutmix=config.cutmix,
                 n_views=2 if self.learner.learns_from == "views" else 1,
@@ -115,7 +115,7 @@ class Trainer:
 
     @property
     def manifest(self) -> Manifest:
-        """What the model will say of itself."""
+        """Metadata of the model."""
         config = self.config
         return Manifest(
             n_bits=sum(config.lengths),
@@ -133,7 +133,7 @@ class Trainer:
         )
 
     def resume(self) -> int:
-        """Go on from the run's last snapshot, if it has one; returns the steps done.
+        """Load the run's last snapshot, if it has one; returns the steps done.
 
         Raises
         ------
@@ -148,12 +148,13 @@ class Trainer:
         checkpoint = read_checkpoint(path)
         if checkpoint.config != self.config:
             raise CheckpointError(
-                f"{path} was made with other settings than {self.run.config_path}"
+                f"{path} was written with different settings from {self.run.config_path}: restore "
+                "that file, or train a new run"
             )
         if checkpoint.state["names_sha256"] != self.data.names_sha256:
             raise CheckpointError(
-                f"{path} was made from other training images than there are now: bring back those "
-                "that were added, removed, renamed or damaged since, or train a new run"
+                f"{path} was trained on different images: undo all additions, removals, renames "
+                "and damage of image files since then, or train a new run"
             )
         self.learner.model.load_state_dict(dict(checkpoint.model))
         self.learner.losses.load_state_dict(dict(checkpoint.losses))
@@ -164,22 +165,22 @@ class Trainer:
         return self.step
 
     def compute_features(self, progress: Callable[[int, int], None] | None = None) -> None:
-        """Compute the features once, where no step changes them.
+        """Compute and cache the features of all images if training does not change them.
 
-        That is where the whole network is frozen and images are not augmented; otherwise, and
-        where they would not fit into memory, this does nothing. `fit` does it if it was not done.
+        This is the case if the whole network is frozen and images are not augmented. Otherwise, or
+        if the features do not fit into memory, this does nothing. `fit` calls it if needed.
 
         Parameters
         ----------
         progress
-            Called with images done and images in all.
+            Called with the number of images done and the total.
         """
         if not self.has_fixed_features or self._fixed_features is not None:
             return
         n_images = len(self.data.pixels)
         features: Tensor | None = None
         self.learner.eval()
-        # Not in inference mode, whose tensors no gradient of the heads could be taken with.
+        # Not in inference mode: its tensors cannot be used to compute gradients of the heads.
         with torch.no_grad(), repeatable_kernels(self.device):
             for start in range(0, n_images, _FEATURE_BATCH):
                 rows = np.arange(start, min(start + _FEATURE_BATCH, n_images))
@@ -195,7 +196,7 @@ class Trainer:
 
     @property
     def has_fixed_features(self) -> bool:
-        """Whether no step changes the features of an image."""
+        """Whether training does not change the features of an image."""
         leaves_images = self.augmentation.leaves_images and not self.config.cutmix
         return self.learner.model.has_fixed_features and leaves_images
 
@@ -204,9 +205,9 @@ class Trainer:
         on_step: Callable[[StepReport], None] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> TrainResult:
-        """Train until the last step, or until ``should_stop`` says so between two steps.
+        """Train to the last step, or until ``should_stop``, called between steps, returns True.
 
-        Either way the state is saved before this returns, and `resume` goes on from it.
+        In both cases a snapshot is saved, which `resume` loads.
         """
         start, first_step = time.perf_counter(), self.step
         self.record.start()
@@ -230,7 +231,7 @@ class Trainer:
     def _steps(
         self, on_step: Callable[[StepReport], None] | None, should_stop: Callable[[], bool]
     ) -> int:
-        """Take the steps that are left; returns the images seen."""
+        """Take the remaining steps; returns the number of images seen."""
         per_epoch = self.order.steps_per_epoch
         n_images = 0
         while self.step < self.n_steps and not should_stop():
@@ -252,7 +253,7 @@ class Trainer:
 
     def _train_step(self, batch: Batch) -> LossValue:
         self.learner.begin_step(self.step / self.n_steps)
-        # Of all that network, heads and losses draw in this step.
+        # Seeds all random values of network, heads and losses in this step.
         seed_generators(step_seed(self.config.seed, DROPOUT_STREAM, self.step), self.device)
         features = self._features(batch)
         with self._autocast():
@@ -263,9 +264,9 @@ class Trainer:
         return loss
 
     def _features(self, batch: Batch) -> Tensor:
-        """Features of a batch; of two views of each image, one after the other, if so learned."""
+        """Features of a batch; for a loss that learns from views, of both views of each image."""
         if batch.images is None:
-            assert self._fixed_features is not None  # noqa: S101 - why there are no images
+            assert self._fixed_features is not None  # noqa: S101 - the reason for no images
             features = self._fixed_features[batch.rows]
             return torch.cat([features] * 2) if self.learner.learns_from == "views" else features
         with self._autocast():
@@ -284,7 +285,7 @@ class Trainer:
         if config.clip_norm:
             self.scaler.unscale_(self.optimiser)
             torch.nn.utils.clip_grad_norm_(self.learner.parameters(), config.clip_norm)
-        with self._autocast():  # Muon's products of matrices, which cost most of its step
+        with self._autocast():  # for Muon's matrix products, which dominate the cost of its step
             self.scaler.step(self.optimiser)
         self.scaler.update()
 
@@ -307,13 +308,13 @@ class Trainer:
         return torch.autocast(self.device.type, dtype=dtype)
 
     def _after_step(self) -> None:
-        if len(self.data.held_items) and self.record.is_look_due(self.step):
+        if len(self.data.held_items) and self.record.is_validation_due(self.step):
             self._validate()
         if self.record.is_snapshot_due(self.step):
             self._snapshot()
 
     def score_held_out(self) -> float:
-        """Score of the model as it is on the held-out images, see `held_out_score`."""
+        """Score of the current model on the held-out images, see `held_out_score`."""
         self.learner.eval()
         with repeatable_kernels(self.device):
             score = held_out_score(self._encode, self.data, self.config.lengths)
@@ -326,7 +327,7 @@ class Trainer:
 
     @torch.inference_mode()
     def _encode(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Logits of training images as they are, in evaluation mode."""
+        """Logits of training images without augmentation, in evaluation mode."""
         model = self.learner.model
         if self._fixed_features is not None:
             features = self._fixed_features[to_device(torch.from_numpy(rows), self.device)]
@@ -337,7 +338,7 @@ class Trainer:
 
     def _snapshot(self) -> None:
         write_checkpoint(self.run.snapshot_path(self.step), self._checkpoint(to_resume=True))
-        self.record.snapshot_made()
+        self.record.after_snapshot()
 
     def _checkpoint(self, *, to_resume: bool) -> Checkpoint:
         return Checkpoint(
@@ -356,7 +357,7 @@ class Trainer:
 
 
 def _group_size(config: TrainConfig, data: TrainingData) -> int:
-    """Images of one label that stay together; as many as keep all labels in a batch, at least 4."""
+    """Images of a class that stay together: by default at least 4, so that classes fit a batch."""
     labels = data.fit_labels()
     if labels is None or not LOSSES[config.loss].compares_images:
         return 1

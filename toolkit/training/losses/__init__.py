@@ -40,18 +40,18 @@ LOSSES: dict[str, type[Loss]] = {
 
 
 def loss_options(name: str) -> dict[str, float | str | None]:
-    """Options of a loss and their defaults; None is one that depends on the task."""
+    """Options of a loss and their defaults; the default of None depends on the task."""
     parameters = inspect.signature(LOSSES[name]).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
 def build_loss(name: str, task: Task, options: Mapping[str, float | str]) -> Loss:
-    """Loss of a name; what it draws comes from torch's global generator.
+    """Build a loss by name; its random values come from torch's global generator.
 
     Raises
     ------
     ConfigError
-        If it does not have one of the options, or cannot learn the task.
+        If the loss does not have one of the options, or cannot learn the task.
     """
     check_loss_options(name, options)
     if task.is_multi_label and not LOSSES[name].takes_multi_label:
@@ -61,7 +61,7 @@ def build_loss(name: str, task: Task, options: Mapping[str, float | str]) -> Los
             if loss.takes_multi_label and loss.learns_from == "labels"
         )
         raise ConfigError(
-            f"the loss {name} learns from one label an image, and these images have several: "
+            f"the loss {name} learns from one label per image, and these images have several: "
             f"use one of the losses {able}"
         )
     return LOSSES[name](task, **options)

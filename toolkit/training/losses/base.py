@@ -1,4 +1,4 @@
-"""What every loss offers to the trainer: one call shape, and options with the paper's values."""
+"""The interface that all losses share: one call signature, and options with the paper's values."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ LearnsFrom = Literal["labels", "views", "features"]
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What a loss is made for.
+    """The codes and labels that a loss is built for.
 
     Attributes
     ----------
     n_bits
         Bits of a code.
     n_classes
-        Number of labels; 0 where images have none.
+        Number of classes; 0 if the images have no labels.
     is_multi_label
         Whether an image may have several labels.
     """
@@ -33,15 +33,15 @@ class Task:
 
 
 class LossValue:
-    """A loss, with what the progress line shows beside it.
+    """The value of a loss on a batch, and the fraction of active terms.
 
     Attributes
     ----------
     value
-        float scalar; 0, but still attached to the logits, when a batch has nothing to learn from.
+        float scalar; 0, but still attached to the logits, if a batch has nothing to learn from.
     active
-        float scalar in [0, 1], detached: the share of what was compared (triplets, pairs or
-        images, as the loss says) that still needs learning.
+        float scalar in [0, 1], detached: the fraction of the terms that are not yet learned.
+        Each loss documents its terms: triplets, pairs, images or bits.
     """
 
     def __init__(self, value: Tensor, active: Tensor) -> None:
@@ -53,22 +53,23 @@ class Loss(nn.Module, abc.ABC):
     """A loss over the logits of a batch.
 
     A subclass takes a `Task`, and its options as keyword arguments whose defaults are the
-    paper's; `hashkit.training.losses.build_loss` reads the options from that signature.
-    Parameters of a loss are learned along with the network, and its buffers are saved with it.
+    paper's; `hashkit.training.losses.loss_options` reads the options from that signature.
+    The parameters of a loss are learned with the network, and its buffers are saved with it.
 
     Attributes
     ----------
     learns_from
-        What ``targets`` are. ``labels``: int64 [B], or uint8 [B, n_classes] multi-hot.
-        ``views``: int64 [B], the number of the image that a row is a varied copy of; every image
-        of the batch is there twice. ``features``: float [B, d], the trunk's features, detached.
+        The meaning of ``targets``. ``labels``: int64 [B], or uint8 [B, n_classes] multi-hot.
+        ``views``: int64 [B], the index of the image that a row is an augmented view of; every
+        image of the batch has two views. ``features``: float [B, d], the network's features,
+        detached.
     takes_multi_label
         Whether targets may be multi-hot.
     takes_triplets
-        Whether `of_triplets` is there.
+        Whether the loss implements `of_triplets`.
     compares_images
-        Whether images of a batch are compared with each other, so that a batch should hold
-        several of a class.
+        Whether the loss compares the images of a batch with each other, so that a batch should
+        hold several images per class.
     """
 
     learns_from: ClassVar[LearnsFrom] = "labels"
@@ -81,7 +82,7 @@ class Loss(nn.Module, abc.ABC):
         self.task = task
 
     def begin_step(self, progress: float) -> None:
-        """Told before each step how much of the run is done, in [0, 1); by default ignored."""
+        """Receive the fraction of the run done, in [0, 1), before each step; a no-op by default."""
 
     @abc.abstractmethod
     def forward(self, logits: Tensor, targets: Tensor) -> LossValue:
@@ -92,12 +93,12 @@ class Loss(nn.Module, abc.ABC):
         logits
             float32 [B, n_bits], before any sigmoid, tanh or sign.
         targets
-            See `learns_from`. A label of -1, or a row without any, is an image without labels:
-            it is compared with nothing.
+            See `learns_from`. A label of -1, or a multi-hot row of zeros, is an image without
+            labels; the loss ignores it.
         """
 
     def of_triplets(self, logits: Tensor, triplets: Tensor) -> LossValue:
-        """Loss over given triplets; not there unless the loss `takes_triplets`.
+        """Loss over given triplets; implemented only if `takes_triplets`.
 
         Parameters
         ----------

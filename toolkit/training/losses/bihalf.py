@@ -1,14 +1,15 @@
-"""Codes whose bits are half +1 and half -1 over a batch, and as alike as the features are.
+"""Bi-half codes: unsupervised hashing that maximises the entropy of each bit.
 
 Li and van Gemert, *Deep Unsupervised Image Hashing by Maximizing Bit Entropy*, AAAI 2021
-(arXiv 2012.12334). For each bit, the upper half of the batch's logits becomes +1 and the lower
-half -1, which is the nearest code with the most entropy. The codes B are compared with the
-features F of the trunk, and the logits U drawn towards their codes::
+(arXiv 2012.12334). In each bit, the upper half of the batch's logits becomes +1 and the lower
+half -1, which is the nearest code of maximal entropy. The loss is the paper's squared difference
+between the cosine similarities of the codes B and of the network's features F, plus a
+quantisation term that pulls the logits U towards their codes::
 
     loss = mean over pairs (cos(B_i, B_j) - cos(F_i, F_j))^2 + (gamma / 2) mean((U - B)^2)
 
-The gradient is handed straight through from B to U; the second term, with B held fixed, has the
-gradient gamma (U - B) / (N K) that the paper adds there, for N images of K bits.
+The gradient passes straight through from B to U. The second term, with B fixed, has the gradient
+gamma (U - B) / (N K) that the paper adds to it, for N images of K bits.
 """
 
 from __future__ import annotations
@@ -24,18 +25,18 @@ __all__ = ["BiHalfLoss", "bihalf_codes"]
 
 
 class BiHalfLoss(Loss):
-    """Squared difference of cosine similarities; no labels are needed.
+    """Squared difference of cosine similarities; needs no labels (Li and van Gemert 2021).
 
-    ``active`` is the share of bits that differ from the logits' signs, which are the codes that
-    the model will give: it falls as the logits' medians come to 0. All pairs of a batch are
-    compared, where the authors' code takes one partner an image.
+    ``active`` is the fraction of bits that differ from the signs of the logits, which are the
+    codes of the exported model; it falls as the medians of the logits approach 0. The loss
+    compares all pairs of a batch; the authors' code compares each image with one other.
 
     Parameters
     ----------
     task
-        Bits.
+        Number of bits.
     quantisation
-        Weight of the pull of logits to their codes: 3 is the paper's gamma times N K.
+        Weight of the quantisation term; 3 is the paper's gamma times N K.
     """
 
     learns_from = "features"
@@ -50,7 +51,7 @@ class BiHalfLoss(Loss):
         halves = bihalf_codes(logits.detach())
         codes = straight_through(halves, logits)
         features = F.normalize(targets.to(logits.dtype), dim=1)
-        # Of +1 and -1 alone, so that the product over the number of bits is the cosine.
+        # The codes hold only +1 and -1, so the product divided by the number of bits is the cosine.
         of_codes = codes @ codes.T / self.task.n_bits
         errors = (of_codes - features @ features.T).square()
         n_images = len(logits)
@@ -64,7 +65,7 @@ class BiHalfLoss(Loss):
 def bihalf_codes(logits: Tensor) -> Tensor:
     """Codes with each bit +1 for half of the images and -1 for the other half.
 
-    Equal logits are told apart by their row. The middle one of an odd number keeps its own sign.
+    Ties between logits are broken by row. With an odd number of images, the median keeps its sign.
 
     Parameters
     ----------

@@ -9,13 +9,13 @@ __all__ = ["signs", "straight_through"]
 
 
 def signs(logits: Tensor) -> Tensor:
-    """Codes of logits by the code convention: +1 above 0, else -1 (`Tensor.sign` gives 0 for 0)."""
+    """Codes of logits: +1 above 0, else -1, as in exported codes (`Tensor.sign` gives 0 for 0)."""
     return torch.where(logits > 0, 1.0, -1.0).to(logits.dtype)
 
 
 def straight_through(codes: Tensor, relaxed: Tensor) -> Tensor:
-    """``codes``, exactly, with the gradient of ``relaxed`` (Bengio et al. 2013, arXiv 1308.3432).
+    """``codes`` with the gradient of ``relaxed`` (Bengio et al. 2013, arXiv 1308.3432).
 
-    Both float, of one shape.
+    Both are float tensors of the same shape.
     """
     return codes.detach() + (relaxed - relaxed.detach())

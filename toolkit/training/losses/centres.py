@@ -1,9 +1,9 @@
-"""Hash centres: one binary code a class, as far apart as can be.
+"""Hash centres: one binary code per class, as far apart as possible.
 
 Yuan et al., *Central Similarity Quantization for Efficient Image and Video Retrieval*, CVPR 2020
-(arXiv 1908.00347), section 3.1: rows of a Hadamard matrix and of its negative where there is one
-of the code's length, else codes of random bits. Here the random bits are then improved, one flip
-at a time; for few classes that takes them farther apart than rows of a Hadamard matrix are.
+(arXiv 1908.00347), section 3.1: rows of a Hadamard matrix and of its negative if one of the code's
+length exists, otherwise random codes. Here the random codes are then improved by flipping single
+bits; for few classes they end farther apart than the rows of a Hadamard matrix.
 """
 
 from __future__ import annotations
@@ -18,49 +18,49 @@ __all__ = [
     "centres_of_images",
     "hadamard_centres",
     "hash_centres",
+    "min_and_mean_distance",
     "random_code",
     "spread_centres",
-    "spread_of",
 ]
 
-# Pairs are weighed by e to the power of their inner product, so that the nearest one, which is
-# what counts, outweighs all others: one bit nearer counts e^2 = 7.4 times as much.
+# A pair's weight is e to the power of its inner product, so that the nearest pairs dominate: a
+# pair that is one bit nearer has e^2 = 7.4 times the weight.
 _FARTHER: Final = math.cosh(2) - 1
 _NEARER: Final = math.sinh(2)
 
-# Hundreds of classes improve little after a few passes, and a pass over 1,000 takes half a second.
+# With hundreds of classes, later passes gain little, and a pass over 1,000 takes half a second.
 _MAX_PASSES: Final = 8
 
-# Of many classes or long codes, one set is about as good as another, and takes longer.
+# With many classes or long codes, sets differ little in quality and take longer to improve.
 _MAX_SETS: Final = 10
 _MAX_BITS_OF_SETS: Final = 10_000
 
 
 def hash_centres(n_classes: int, n_bits: int, generator: torch.Generator | None = None) -> Tensor:
-    """Centres of classes: Hadamard's or spread ones, whichever are farther apart.
+    """Centres of classes: `hadamard_centres` or `spread_centres`, whichever are farther apart.
 
     Parameters
     ----------
     n_classes, n_bits
-        Number of centres, 1 or more, and bits of each. More classes than there are codes share
-        some.
+        Number of centres, 1 or more, and bits of each. If there are more classes than codes,
+        some classes share a code.
     generator
-        Of torch, on the CPU; torch's global one if None.
+        CPU generator; None for torch's global one.
 
     Returns
     -------
     Tensor
-        float32 [n_classes, n_bits], +1 and -1. For one class any code will do.
+        float32 [n_classes, n_bits], +1 and -1. A single class gets a random code.
     """
     spread = spread_centres(n_classes, n_bits, generator)
     if n_bits & (n_bits - 1) or n_classes > 2 * n_bits:
         return spread
     hadamard = hadamard_centres(n_classes, n_bits, generator)
-    return max(hadamard, spread, key=spread_of)
+    return max(hadamard, spread, key=min_and_mean_distance)
 
 
-def spread_of(centres: Tensor) -> tuple[float, float]:
-    """Smallest and mean Hamming distance between centres, in bits; infinite for fewer than two."""
+def min_and_mean_distance(centres: Tensor) -> tuple[float, float]:
+    """Smallest and mean Hamming distance between centres, in bits; infinite for a single one."""
     n_classes, n_bits = centres.shape
     if n_classes < 2:
         return math.inf, math.inf
@@ -74,13 +74,13 @@ def hadamard_centres(
 ) -> Tensor:
     """Rows of a Hadamard matrix and of its negative: any two differ in half of the bits or all.
 
-    The rows are drawn, and about half of them are negated: the first column of the matrix is all
-    ones, and a bit that is the same for all classes would tell nothing.
+    The rows are in random order, and every other one is negated: the first column of the matrix
+    is all ones, and a bit that is the same for all classes carries no information.
 
     Parameters
     ----------
     n_classes, n_bits
-        ``n_bits`` is a power of two, and ``n_classes`` at most twice as many.
+        ``n_bits`` is a power of two, and ``n_classes`` at most ``2 * n_bits``.
     generator
         As for `hash_centres`.
 
@@ -92,12 +92,12 @@ def hadamard_centres(
     Raises
     ------
     ValueError
-        If there are not that many rows.
+        If ``n_bits`` is not a power of two, or ``n_classes`` is too large.
     """
     if n_bits < 1 or n_bits & (n_bits - 1) or n_classes > 2 * n_bits:
         raise ValueError(
-            "Hadamard centres need a power of two of bits, and at most twice as many classes, "
-            f"not {n_bits} and {n_classes}"
+            "Hadamard centres need n_bits that is a power of two and at most 2 * n_bits classes, "
+            f"not n_bits={n_bits} and n_classes={n_classes}"
         )
     matrix = torch.ones(1, 1)
     while len(matrix) < n_bits:
@@ -108,11 +108,11 @@ def hadamard_centres(
 
 
 def spread_centres(n_classes: int, n_bits: int, generator: torch.Generator | None = None) -> Tensor:
-    """Random codes, improved by flipping bits until no flip takes the nearest pairs apart.
+    """Random codes, improved by flipping bits until no flip moves the nearest pairs apart.
 
     Several sets are drawn and improved, and the best by (smallest distance, mean distance) is
-    kept. 10 codes of 48 bits end with a smallest distance of 26, which is the most that Plotkin's
-    bound allows; the best of 3,000 plain draws has 20.
+    kept. For 10 codes of 48 bits the smallest distance is 26, the maximum by Plotkin's bound; the
+    best of 3,000 random sets has 20.
 
     Parameters
     ----------
@@ -126,27 +126,28 @@ def spread_centres(n_classes: int, n_bits: int, generator: torch.Generator | Non
     """
     n_sets = max(1, min(_MAX_SETS, _MAX_BITS_OF_SETS // (n_classes * n_bits)))
     sets = (
-        _spread(torch.stack([random_code(n_bits, generator) for _ in range(n_classes)]))
+        _move_apart(torch.stack([random_code(n_bits, generator) for _ in range(n_classes)]))
         for _ in range(n_sets)
     )
-    return max(sets, key=spread_of)
+    return max(sets, key=min_and_mean_distance)
 
 
 def random_code(n_bits: int, generator: torch.Generator | None = None) -> Tensor:
-    """A code of fair random bits: float32 [n_bits], +1 and -1."""
+    """A code of random bits, +1 and -1 equally likely: float32 [n_bits]."""
     return torch.randint(0, 2, (n_bits,), generator=generator) * 2.0 - 1
 
 
 def centres_of_images(targets: Tensor, centres: Tensor, tie_code: Tensor) -> Tensor:
-    """Centre that each image belongs to: its class's, or the majority of its labels' centres.
+    """Centre of each image: that of its class, or the bitwise majority of its labels' centres.
 
-    Yuan et al. 2020, section 3.1: the centroid of several centres has the bit that more of them
-    have; where as many have the one as the other, the paper draws it, and ``tie_code`` decides.
+    Yuan et al. 2020, section 3.1. The paper breaks ties of the majority at random; here
+    ``tie_code`` does.
 
     Parameters
     ----------
     targets
-        int64 [B], or uint8 [B, n_classes] multi-hot. An image without labels gets any centre.
+        int64 [B], or uint8 [B, n_classes] multi-hot. An image without labels gets an arbitrary
+        centre.
     centres
         float32 [n_classes, n_bits], +1 and -1.
     tie_code
@@ -163,8 +164,8 @@ def centres_of_images(targets: Tensor, centres: Tensor, tie_code: Tensor) -> Ten
     return torch.where(votes == 0, tie_code, votes.sign())
 
 
-def _spread(centres: Tensor) -> Tensor:
-    """Flip bits, the best of a centre first, as long as that lowers the weight of near pairs."""
+def _move_apart(centres: Tensor) -> Tensor:
+    """Flip bits, the best one of each centre first, as long as the weight of near pairs falls."""
     centres = centres.double()
     products = centres @ centres.T
     for _ in range(_MAX_PASSES):
@@ -174,14 +175,14 @@ def _spread(centres: Tensor) -> Tensor:
 
 
 def _flip_bits(row: int, centres: Tensor, products: Tensor) -> int:
-    """Improve one centre, in place, against all others; the number of bits flipped."""
+    """Improve one centre in place, with all others fixed; returns the number of bits flipped."""
     n_bits = centres.shape[1]
     for n_flips in range(n_bits):
         weights = products[row].clone()
         weights[row] = -math.inf
         weights = (weights - weights.max()).exp_()
-        # To flip bit k of centre i takes its product with centre j, p, to p - 2 c_ik c_jk, and
-        # e^(p -+ 2) - e^p = e^p (cosh 2 - 1) -+ e^p sinh 2: all n_bits flips are one product.
+        # Flipping bit k of centre i changes its product p with centre j to p - 2 c_ik c_jk. Since
+        # e^(p -+ 2) - e^p = e^p (cosh 2 - 1) -+ e^p sinh 2, one product gives all n_bits gains.
         gains = _FARTHER * weights.sum() - _NEARER * centres[row] * (weights @ centres)
         bit = int(gains.argmin())
         if gains[bit] > -1e-9:

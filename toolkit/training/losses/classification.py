@@ -1,4 +1,4 @@
-"""What labels ask of the scores of classes, whatever the scores are."""
+"""Cross-entropy and error of class scores, for one or several labels per image."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from hashkit.training.losses.base import Task
 __all__ = [
     "check_classes",
     "cross_entropy",
+    "fraction_misclassified",
     "is_labelled",
     "is_own_class",
     "mean_over",
-    "share_misplaced",
 ]
 
 
 def is_labelled(targets: Tensor) -> Tensor:
-    """Which images have a label: bool [B] of int64 [B], or uint8 [B, n_classes] multi-hot."""
+    """Whether each image has a label: bool [B] from int64 [B] or multi-hot uint8 [B, n_classes]."""
     return targets >= 0 if targets.ndim == 1 else (targets != 0).any(dim=1)
 
 
 def is_own_class(targets: Tensor, n_classes: int) -> Tensor:
-    """Which classes an image belongs to: bool [B, n_classes] of targets as in `is_labelled`."""
+    """Classes of each image: bool [B, n_classes], for targets as in `is_labelled`."""
     if targets.ndim == 2:
         return targets > 0
     return targets[:, None] == torch.arange(n_classes, device=targets.device)
 
 
 def mean_over(values: Tensor, chosen: Tensor) -> Tensor:
-    """Mean of the chosen images' values, float [B] and bool [B]; 0 if none is chosen."""
+    """Mean of ``values`` where ``chosen``, float and bool of the same shape; 0 if nowhere."""
     return (values * chosen).sum() / chosen.sum().clamp(min=1)
 
 
 def cross_entropy(scores: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy of the softmax over classes, mean over the images with labels.
+    """Mean softmax cross-entropy of the images with labels.
 
-    The target of an image with several labels is spread evenly over them.
+    The target of an image with several labels is distributed evenly over them.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def cross_entropy(scores: Tensor, targets: Tensor, label_smoothing: float = 0.0)
     targets
         int64 [B] (-1: no label), or uint8 [B, n_classes] multi-hot.
     label_smoothing
-        Share of the target that is spread evenly over all classes.
+        Fraction of the target that is distributed evenly over all classes.
     """
     if targets.ndim == 1:
         total = F.cross_entropy(
@@ -65,8 +65,8 @@ def cross_entropy(scores: Tensor, targets: Tensor, label_smoothing: float = 0.0)
     return mean_over(-(shares * scores.log_softmax(dim=1)).sum(dim=1), is_labelled(targets))
 
 
-def share_misplaced(scores: Tensor, targets: Tensor) -> Tensor:
-    """Share of the labelled images whose highest score is not, or not alone, an own class's.
+def fraction_misclassified(scores: Tensor, targets: Tensor) -> Tensor:
+    """Fraction of labelled images for which another class scores at least as high as their own.
 
     Parameters
     ----------
@@ -83,9 +83,9 @@ def share_misplaced(scores: Tensor, targets: Tensor) -> Tensor:
 
 
 def check_classes(loss: str, task: Task) -> None:
-    """Raise ConfigError if a loss of classes is to learn without any."""
+    """Raise ConfigError if a loss that needs labels gets images without any."""
     if task.n_classes < 1:
         raise ConfigError(
             f'{loss} learns from labels, and these images have none: use `loss="triplet"` with a '
-            'list of triplets, or a loss that learns from images alone, such as `loss="cibhash"`'
+            'list of triplets, or a loss that needs no labels, such as `loss="cibhash"`'
         )

@@ -1,7 +1,8 @@
 """Central similarity quantisation.
 
-Yuan et al., CVPR 2020 (arXiv 1908.00347), on relaxed bits h in [0, 1]. With the hash centre
-c in {0, 1} of an image, and means over images and bits::
+Yuan et al., *Central Similarity Quantization for Efficient Image and Video Retrieval*, CVPR 2020
+(arXiv 1908.00347). For relaxed bits h in [0, 1] and the hash centre c in {0, 1} of an image, with
+means over images and bits::
 
     central similarity = -mean(c log h + (1 - c) log(1 - h))                (equation 5)
     quantisation       = mean(log cosh(|2 h - 1| - 1))                      (equation 6, smoothed)
@@ -24,17 +25,17 @@ __all__ = ["CsqLoss"]
 
 
 class CsqLoss(Loss):
-    """Binary cross-entropy of codes to their hash centres.
+    """Binary cross-entropy between codes and hash centres (Yuan et al. 2020, equations 5 and 6).
 
-    ``active`` is the share of bits that are not the centre's. Centres are those of `hash_centres`;
-    an image with several labels goes to the majority of their centres.
+    ``active`` is the fraction of bits that differ from the centre's. The centres are those of
+    `hash_centres`; the centre of an image with several labels is the majority of their centres.
 
     Parameters
     ----------
     task
-        Bits and labels.
+        Number of bits and classes.
     quantisation
-        Weight of the quantisation term; 0.05 is that of the authors' code.
+        Weight of the quantisation term; 0.05 is the value in the authors' code.
     """
 
     compares_images = False

@@ -1,11 +1,12 @@
 """Polarisation loss.
 
 Fan et al., *Deep Polarized Network for Supervised Learning of Accurate Binary Hashing Codes*,
-IJCAI 2020. With the target t in {-1, +1} of an image's class, and the mean over images and bits::
+IJCAI 2020. The paper's bit-wise polarization loss, with the target t in {-1, +1} of an image's
+class, and the mean over images and bits::
 
     loss = mean(max(0, margin - h t))
 
-which drives each logit h to its target's side of 0, and beyond the margin.
+pushes each logit h to its target's side of 0, beyond the margin.
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ __all__ = ["DpnLoss"]
 
 
 class DpnLoss(Loss):
-    """Bit-wise hinge to the class's target; ``active`` is the share of bits whose hinge is above 0.
+    """Bit-wise hinge loss towards a target code per class (Fan et al. 2020, polarization loss).
 
-    The paper's targets are random codes; these are random codes spread apart, see
-    `spread_centres`, as plain draws of few bits may leave two classes with nearly the same code.
-    An image with several labels goes to the majority of their targets, as with central
-    similarity.
+    ``active`` is the fraction of bits whose hinge is above 0. The paper's targets are random
+    codes. Here they are moved apart, see `spread_centres`, because short random codes of two
+    classes may be nearly equal. The target of an image with several labels is the majority of
+    their targets, as in `CsqLoss`.
 
     Parameters
     ----------
     task
-        Bits and labels.
+        Number of bits and classes.
     margin
-        How far a logit must be on its target's side, m in the paper.
+        Smallest logit on the target's side that costs nothing, m in the paper.
     """
 
     compares_images = False

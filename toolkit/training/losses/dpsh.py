@@ -1,14 +1,14 @@
-"""Likelihood of pairwise labels.
+"""Deep pairwise-supervised hashing (DPSH): likelihood of pairwise labels.
 
 Li, Wang and Kang, *Feature Learning based Deep Supervised Hashing with Pairwise Labels*, IJCAI
-2016 (arXiv 1511.03855). Images i and j with the logits u are similar with the probability
-sigmoid(theta), theta = u_i . u_j / 2. With s = 1 for similar and 0 for dissimilar pairs, and the
-codes b = sign(u)::
+2016 (arXiv 1511.03855). Images i and j with logits u are similar with probability sigmoid(theta),
+theta = u_i . u_j / 2. The loss is the paper's negative log-likelihood of the pairwise labels plus
+its quantisation term. With s = 1 for similar and 0 for dissimilar pairs, and codes b = sign(u)::
 
     loss = mean over pairs(log(1 + exp(theta)) - s theta)
          + quantisation * mean over images and bits((u - b)^2)
 
-On codes, theta falls by 1 with each bit that differs.
+For binary codes, theta falls by 1 with each bit that differs.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ __all__ = ["DpshLoss"]
 
 
 class DpshLoss(Loss):
-    """Logistic loss of inner products, over all pairs of a batch.
+    """Logistic loss of inner products over all pairs of a batch (Li, Wang and Kang 2016).
 
-    ``active`` is the share of pairs whose inner product is on the wrong side of 0, or 0.
+    ``active`` is the fraction of pairs whose inner product is 0 or has the wrong sign.
 
     Parameters
     ----------
     task
-        Bits and labels.
+        Number of bits and classes.
     quantisation
-        Weight of the pull of logits to their codes, eta in the paper. The paper sums over pairs
-        and over bits: its 10, for 5,000 training images and 48 bits, is 10 * 48 / 5,000, near
-        to 0.1, for these means.
+        Weight of the quantisation term, eta in the paper. The paper sums over pairs and bits, and
+        this loss takes means: the paper's 10, for 5,000 training images and 48 bits, becomes
+        10 * 48 / 5,000, about 0.1.
     """
 
     def __init__(self, task: Task, *, quantisation: float = 0.1) -> None:
@@ -50,4 +50,4 @@ class DpshLoss(Loss):
         errors = (logits - signs(logits)).square().mean(dim=1)
         value = pairs.mean(pairs.logistic_costs(products / 2))
         value = value + self.quantisation * mean_over(errors, pairs.images)
-        return LossValue(value, pairs.share_misjudged(products))
+        return LossValue(value, pairs.fraction_misclassified(products))

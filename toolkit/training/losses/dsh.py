@@ -1,13 +1,13 @@
-"""Contrastive loss of logits that are drawn to -1 and +1.
+"""Deep supervised hashing (DSH): contrastive loss, with logits pulled to -1 and +1.
 
-Liu, Wang, Shan and Chen, *Deep Supervised Hashing for Fast Image Retrieval*, CVPR 2016. With the
-logits u, the squared distance D = |u_i - u_j|^2 of a pair, and y = 0 for similar and 1 for
-dissimilar pairs::
+Liu, Wang, Shan and Chen, *Deep Supervised Hashing for Fast Image Retrieval*, CVPR 2016. The
+paper's relaxed contrastive loss with its regulariser: for logits u, the squared distance
+D = |u_i - u_j|^2 of a pair, and y = 0 for similar and 1 for dissimilar pairs::
 
     loss = mean over pairs((1 - y) D / 2 + y max(0, margin - D) / 2)
          + quantisation * mean over images(sum over bits(||u| - 1|))
 
-On codes of -1 and +1, D is four times the Hamming distance.
+For codes of -1 and +1, D is four times the Hamming distance.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ __all__ = ["DshLoss"]
 
 
 class DshLoss(Loss):
-    """Contrastive loss over all pairs of a batch.
+    """Relaxed contrastive loss over all pairs of a batch (Liu et al. 2016).
 
-    ``active`` is the share of pairs that are similar but differ in a bit, or dissimilar but
+    ``active`` is the fraction of pairs that are similar but differ in a bit, or dissimilar but
     nearer than the margin.
 
     Parameters
     ----------
     task
-        Bits and labels.
+        Number of bits and classes.
     margin
-        Squared distance beyond which dissimilar images are left alone, m in the paper; None for
-        twice the number of bits, as there: codes that differ in half of their bits.
+        Squared distance from which dissimilar pairs cost nothing, m in the paper; None for the
+        paper's value of twice the number of bits, reached by codes that differ in half of them.
     quantisation
-        Weight of the distance of logits from -1 and +1, alpha in the paper. It is summed over
-        bits and averaged over images, as in the authors' code; in the paper's equation each pair
-        adds that of both its images.
+        Weight of the distance of logits from -1 and +1, alpha in the paper. The term is summed
+        over bits and averaged over images, as in the authors' code; in the paper's equation it is
+        summed over both images of each pair.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class DshLoss(Loss):
 
 
 def _squared_distances(logits: Tensor) -> Tensor:
-    """Squared distances between all pairs: float [B, B] of float [B, n_bits]."""
-    # From differences: from inner products, equal logits of 1e4 would be hundreds apart.
+    """Squared distances between all pairs: float [B, B] from float [B, n_bits]."""
+    # Computed from differences: with inner products, rounding puts equal logits of 1e4 hundreds
+    # apart.
     return torch.cdist(logits, logits, compute_mode="donot_use_mm_for_euclid_dist").square()

@@ -1,13 +1,14 @@
-"""Likelihood of triplet labels.
+"""Deep triplet supervised hashing (DTSH): likelihood of triplet labels.
 
 Wang, Shi and Kitani, *Deep Supervised Hashing with Triplet Labels*, ACCV 2016 (arXiv 1612.03900).
-For a query q, a similar image p and a dissimilar one n with the logits u, theta_ij = u_i . u_j / 2
-and the codes b = sign(u)::
+The loss is the paper's negative log-likelihood of the triplet labels plus its quantisation term.
+For a query q, a similar image p and a dissimilar image n, with logits u,
+theta_ij = u_i . u_j / 2 and codes b = sign(u)::
 
     loss = -mean over triplets(log sigmoid(theta_qp - theta_qn - margin))
          + quantisation * mean over images and bits((u - b)^2)
 
-On codes, theta_qp - theta_qn is by how many bits n is farther from q than p.
+For binary codes, theta_qp - theta_qn is the number of bits by which n is farther from q than p.
 """
 
 from __future__ import annotations
@@ -25,21 +26,23 @@ __all__ = ["DtshLoss"]
 
 
 class DtshLoss(Loss):
-    """Logistic loss of triplets; ``active`` is the share in which p is not ahead by the margin.
+    """Logistic loss of triplets (Wang, Shi and Kitani 2016).
 
-    Of labels, all triplets of a batch are compared: p shares a label with q, and n shares none.
+    With labels, the loss uses all triplets of a batch: p shares a label with q, and n shares none.
+    ``active`` is the fraction of triplets in which n is not farther than p by more than the
+    margin.
 
     Parameters
     ----------
     task
-        Bits; labels, unless triplets are given.
+        Number of bits; number of classes, unless triplets are given.
     margin
-        By how many bits n should be farther than p, alpha in the paper; None for half of the
-        bits, as there.
+        Number of bits by which n should be farther than p, alpha in the paper; None for the
+        paper's value of half of the bits.
     quantisation
-        Weight of the pull of logits to their codes, lambda in the paper. The authors' code sums
-        over the 22,500 triplets that it draws for an image and over bits: its 100, for 48 bits,
-        is 100 * 48 / 22,500, near to 0.2, for these means.
+        Weight of the quantisation term, lambda in the paper. The authors' code sums over bits and
+        over the 22,500 triplets that it draws per image, and this loss takes means: the authors'
+        100, for 48 bits, becomes 100 * 48 / 22,500, about 0.2.
     """
 
     takes_triplets = True
@@ -52,7 +55,7 @@ class DtshLoss(Loss):
         self.quantisation = quantisation
 
     def forward(self, logits: Tensor, targets: Tensor) -> LossValue:
-        """Loss over every triplet that the labels of a batch give."""
+        """Loss over all triplets of a labelled batch."""
         pairs = Pairs.of_batch(targets)
         theta = logits @ logits.T / 2
         leads = theta[:, :, None] - theta[:, None, :]
@@ -72,7 +75,7 @@ class DtshLoss(Loss):
         return self._loss(logits, leads, torch.ones_like(leads, dtype=torch.bool), in_triplets)
 
     def _loss(self, logits: Tensor, leads: Tensor, valid: Tensor, in_triplets: Tensor) -> LossValue:
-        """Loss of triplets whose p leads n by ``leads`` bits, where ``valid``."""
+        """Loss of the ``valid`` triplets; ``leads`` are theta_qp - theta_qn, in bits."""
         missing = self.margin - leads
         errors = (logits - signs(logits)).square().mean(dim=1)
         value = mean_over(F.softplus(missing), valid)

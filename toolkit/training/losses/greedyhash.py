@@ -1,8 +1,8 @@
-"""Classification by binary codes.
+"""Greedy hash: classification by binary codes.
 
 Su et al., *Greedy Hash: Towards Fast Optimization for Accurate Hash Coding in CNN*, NeurIPS 2018.
-The codes b are the signs of the logits h, with the gradient handed straight through the sign, and
-a linear classifier without bias is learned on them (equations 5 and 7)::
+The codes b are the signs of the logits h; the gradient passes straight through the sign. A linear
+classifier W without bias is learned on the codes (equations 5 and 7)::
 
     loss = cross-entropy(W b, class) + quantisation * mean(||h| - 1|^3)
 
@@ -18,26 +18,27 @@ from hashkit.training.losses.binary import signs, straight_through
 from hashkit.training.losses.classification import (
     check_classes,
     cross_entropy,
+    fraction_misclassified,
     is_labelled,
     mean_over,
-    share_misplaced,
 )
 
 __all__ = ["GreedyHashLoss"]
 
 
 class GreedyHashLoss(Loss):
-    """Cross-entropy of a classifier on the codes; ``active`` is the share that it gets wrong.
+    """Cross-entropy of a linear classifier on the codes (Su et al. 2018, equations 5 and 7).
 
-    The classifier is learned with the network, and is no part of the model. An image has one label,
-    as in the paper.
+    The classifier is learned with the network and is not part of the exported model. It takes
+    one label per image, as in the paper. ``active`` is the fraction of misclassified images.
 
     Parameters
     ----------
     task
-        Bits and labels.
+        Number of bits and classes.
     quantisation
-        Weight of the penalty on logits off -1 and +1, alpha in the paper; its value for CIFAR-10.
+        Weight of the penalty on the distance of logits from -1 and +1, alpha in the paper; 0.1 is
+        the paper's value for CIFAR-10.
     """
 
     takes_multi_label = False
@@ -55,4 +56,4 @@ class GreedyHashLoss(Loss):
         penalty = (logits.abs() - 1).abs().pow(3).mean(dim=1)
         value = cross_entropy(scores, targets)
         value = value + self.quantisation * mean_over(penalty, is_labelled(targets))
-        return LossValue(value, share_misplaced(scores, targets))
+        return LossValue(value, fraction_misclassified(scores, targets))

@@ -1,15 +1,16 @@
-"""Cosine-margin softmax to fixed binary centres.
+"""OrthoHash: softmax of cosines to fixed binary centres, with a margin.
 
 Hoe et al., *One Loss for All: Deep Hashing with a Single Cosine Similarity based Learning
-Objective*, NeurIPS 2021 (arXiv 2109.14449). With the cosine between the logits of an image and
-the centre of each class, s the scale and m the margin, y the class of the image::
+Objective*, NeurIPS 2021 (arXiv 2109.14449). The loss is the paper's margin-based cross-entropy of
+cosine similarities. With cos_c the cosine between the logits of an image and the centre of class
+c, the scale s, the margin m, and the class y of the image::
 
     loss = -log softmax(s (cos_c - m [c = y]))_y
 
-Cosines to binary codes are highest at the codes' own corners, so no quantisation term is needed.
-With several labels the margin applies to each of them, and the target is spread evenly over them.
-The paper keeps bits balanced by standardising the logits over a batch before the loss, which is
-the network's part here.
+The cosine with a binary code is largest at that code, so no quantisation term is needed. With
+several labels, the margin applies to each of them, and the target is distributed evenly over them.
+The paper keeps bits balanced by standardising the logits over a batch before the loss; here the
+model does that.
 """
 
 from __future__ import annotations
@@ -22,33 +23,33 @@ from hashkit.training.losses.centres import hash_centres
 from hashkit.training.losses.classification import (
     check_classes,
     cross_entropy,
+    fraction_misclassified,
     is_own_class,
-    share_misplaced,
 )
 
 __all__ = ["OrthoHashLoss"]
 
-# The cosine of shorter logits is taken as if they were so long: at 0 its gradient is infinite.
+# Shorter logits are divided by this norm instead: the gradient of the cosine is infinite at 0.
 _MIN_NORM = 1e-3
 
 
 class OrthoHashLoss(Loss):
-    """Cross-entropy of scaled cosines to the classes' centres, less a margin at the own class.
+    """Cross-entropy of scaled cosines to class centres, with a margin (Hoe et al. 2021).
 
-    ``active`` is the share of images whose nearest centre is not their own. The paper takes
-    orthogonal centres, from a Hadamard matrix or of random bits; these are those of
-    `hash_centres`, which for few classes are a little farther apart than orthogonal.
+    ``active`` is the fraction of images whose nearest centre is that of another class. The
+    paper's centres are rows of a Hadamard matrix or random codes. Here they come from
+    `hash_centres`, and for few classes are slightly farther apart than orthogonal.
 
     Parameters
     ----------
     task
-        Bits and labels.
+        Number of bits and classes.
     scale
         Factor on the cosines, s in the paper.
     margin
-        By how much the own centre's cosine must exceed the others', m in the paper.
+        Amount by which the cosine to the image's centre must exceed the others, m in the paper.
     label_smoothing
-        Share of the target that is spread over all classes; not in the paper.
+        Fraction of the target that is distributed over all classes; not in the paper.
     """
 
     compares_images = False
@@ -76,4 +77,4 @@ class OrthoHashLoss(Loss):
         own = is_own_class(targets, self.task.n_classes).to(logits.dtype)
         scores = self.scale * (cosines - self.margin * own)
         value = cross_entropy(scores, targets, self.label_smoothing)
-        return LossValue(value, share_misplaced(cosines, targets))
+        return LossValue(value, fraction_misclassified(cosines, targets))

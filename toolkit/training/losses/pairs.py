@@ -1,4 +1,4 @@
-"""Pairs of a batch's images: similar if they share a label, dissimilar if they do not."""
+"""Pairs of images in a batch: similar if they share a label, otherwise dissimilar."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["Pairs"]
 
 @dataclasses.dataclass(frozen=True)
 class Pairs:
-    """Which images are compared, and how they should compare.
+    """Masks of similar and dissimilar pairs.
 
-    Both masks are symmetric. An image without labels is in no pair, and none is paired with
+    Both masks are symmetric. Images without labels are in no pair, and no image is paired with
     itself.
 
     Attributes
@@ -53,28 +53,28 @@ class Pairs:
         return self.compared.any(dim=1)
 
     def mean(self, costs: Tensor) -> Tensor:
-        """Mean over pairs of float [B, B]; 0 if there are none."""
+        """Mean of ``costs``, float [B, B], over all pairs; 0 if there are none."""
         return mean_over(costs, self.compared)
 
     def balanced_mean(self, costs: Tensor) -> Tensor:
-        """Mean over pairs, each weighted by all pairs over the pairs of its kind.
+        """Weighted mean in which similar and dissimilar pairs have the same total weight.
 
         With |S| pairs, |S1| of them similar and |S0| dissimilar, the weights are |S| / |S1| and
-        |S| / |S0|, so that this is the sum of the two kinds' means. It is the mean of the one
-        kind if there is no other.
+        |S| / |S0|, so the result is the mean over similar pairs plus the mean over dissimilar
+        pairs. A kind without pairs adds 0.
         """
         return mean_over(costs, self.similar) + mean_over(costs, self.dissimilar)
 
     def logistic_costs(self, scores: Tensor) -> Tensor:
-        """Negative logarithm of the likelihood of each pair, float [B, B].
+        """Negative log-likelihood of each pair, float [B, B].
 
-        A pair of score t, float [B, B], is similar with the probability sigmoid(t).
+        A pair with score t, float [B, B], is similar with probability sigmoid(t).
         """
         # -log sigmoid(t) = softplus(-t), which neither overflows nor cancels.
         return F.softplus(torch.where(self.similar, -scores, scores))
 
-    def share_misjudged(self, products: Tensor) -> Tensor:
-        """Share of pairs whose inner product, float [B, B], is not on their side of 0."""
+    def fraction_misclassified(self, products: Tensor) -> Tensor:
+        """Fraction of pairs whose inner product, float [B, B], is 0 or has the wrong sign."""
         products = products.detach()
         wrong = torch.where(self.similar, products <= 0, products >= 0)
         return self.mean(wrong.to(products.dtype))

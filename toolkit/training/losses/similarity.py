@@ -1,4 +1,4 @@
-"""Which images of a batch are more alike than which others."""
+"""Similarity of the images of a batch by their labels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def label_overlap(labels: Tensor) -> Tensor:
     Parameters
     ----------
     labels
-        int64 [B], one label an image (-1: none, shared with nobody), or uint8 [B, n_classes],
+        int64 [B], one label per image (-1: none, shared with no image), or uint8 [B, n_classes],
         multi-hot.
 
     Returns
@@ -25,6 +25,6 @@ def label_overlap(labels: Tensor) -> Tensor:
     if labels.ndim == 1:
         same = (labels[:, None] == labels[None, :]) & (labels >= 0)[:, None]
         return same.to(torch.float32)
-    # Sums of 0 and 1 are exact in float32, for which matrix products are fast everywhere.
+    # Sums of 0 and 1 are exact in float32, and float32 matrix products are fast on all devices.
     hot = labels.to(torch.float32)
     return hot @ hot.T

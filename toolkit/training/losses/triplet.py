@@ -1,12 +1,13 @@
 """Triplet ranking hinge loss.
 
-Lai et al., CVPR 2015 (arXiv 1504.03410), equation 2, on relaxed codes F in [0, 1]^b::
+Lai et al., *Simultaneous Feature Learning and Hash Coding with Deep Neural Networks*, CVPR 2015
+(arXiv 1504.03410), equation 2, for relaxed codes F in [0, 1]^b::
 
     loss(q, p, n) = max(0, margin + |F(q) - F(p)|^2 - |F(q) - F(n)|^2)
 
-for a query q that is more similar to p than to n. On binary codes the squared distance is the
-Hamming distance, so ``margin`` counts bits. F is the sigmoid of the logits, then the piece-wise
-threshold of section 3.2.
+where the query q is more similar to p than to n. For binary codes the squared distance is the
+Hamming distance, so ``margin`` is in bits. F is the sigmoid of the logits, followed by the
+piece-wise threshold of section 3.2.
 """
 
 from __future__ import annotations
@@ -26,20 +27,22 @@ _AVERAGES: Final = ("active", "valid")
 
 
 class TripletRankingLoss(Loss):
-    """Mean hinge over the triplets of a batch; ``active`` is the share whose hinge is above 0.
+    """Mean hinge loss over the triplets of a batch (Lai et al. 2015, equation 2).
+
+    ``active`` is the fraction of triplets whose hinge is above 0.
 
     Parameters
     ----------
     task
-        Bits and labels.
+        Number of bits and classes.
     margin
-        By how many (relaxed) bits the dissimilar image must be farther than the similar one.
+        Number of (relaxed) bits by which the dissimilar image must be farther than the similar
+        one.
     average
-        ``valid``: the mean over all triplets, as in the paper. ``active``: over those whose
-        hinge is above 0, which keeps the step's size when most triplets are already satisfied.
+        ``valid``: the mean over all triplets, as in the paper. ``active``: the mean over triplets
+        whose hinge is above 0, which keeps the step size when most triplets are satisfied.
     epsilon
-        Half-width of the threshold's undecided zone, see `piecewise_threshold`; 0.5 switches it
-        off.
+        Half-width of the linear zone of `piecewise_threshold`; 0.5 disables the threshold.
     """
 
     takes_triplets = True
@@ -57,9 +60,9 @@ class TripletRankingLoss(Loss):
         self.epsilon = epsilon
 
     def forward(self, logits: Tensor, targets: Tensor) -> LossValue:
-        """Loss over every triplet that the labels of a batch give.
+        """Loss over all triplets of a labelled batch.
 
-        (q, p, n) is a triplet when q shares more labels with p than with n.
+        (q, p, n) is a triplet if q shares more labels with p than with n.
         """
         codes = self._relax(logits)
         overlap = label_overlap(targets)
@@ -88,18 +91,18 @@ class TripletRankingLoss(Loss):
 
 
 def piecewise_threshold(values: Tensor, epsilon: float) -> Tensor:
-    """Push values that are clearly on one side of 0.5 all the way to 0 or 1.
+    """Round values to 0 or 1 unless they are near 0.5 (Lai et al. 2015, section 3.2).
 
-    ``g(s) = 0`` below ``0.5 - epsilon``, ``s`` within ``epsilon`` of 0.5, ``1`` above
-    ``0.5 + epsilon`` (Lai et al. 2015, section 3.2). The gradient is that of ``g``: 1 in the
-    middle, 0 outside, so a bit that is decided is left alone.
+    ``g(s)`` is 0 below ``0.5 - epsilon``, ``s`` within ``epsilon`` of 0.5, and 1 above
+    ``0.5 + epsilon``. Its gradient is 1 in the middle zone and 0 outside, so bits that are
+    decided no longer change.
 
     Parameters
     ----------
     values
         float of any shape, in [0, 1].
     epsilon
-        Half the width of the undecided zone, in [0, 0.5]; 0.5 leaves the values as they are.
+        Half the width of the middle zone, in [0, 0.5]; 0.5 leaves all values unchanged.
     """
     decided = (values > 0.5).to(values.dtype)
     undecided = (values - 0.5).abs() <= epsilon
@@ -107,5 +110,5 @@ def piecewise_threshold(values: Tensor, epsilon: float) -> Tensor:
 
 
 def _squared_distances(codes: Tensor) -> Tensor:
-    """Squared distances between all pairs: float [B, B] of float [B, n_bits]."""
+    """Squared distances between all pairs: float [B, B] from float [B, n_bits]."""
     return (codes[:, None, :] - codes[None, :, :]).square().sum(dim=2)

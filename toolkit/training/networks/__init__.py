@@ -23,23 +23,23 @@ __all__ = ["NETWORKS", "InputRule", "Network", "NetworkKind", "build_network", "
 
 @dataclasses.dataclass(frozen=True)
 class NetworkKind:
-    """A name of the setting ``network``, or what it begins with.
+    """A network, or a family of networks, that settings can name.
 
     Attributes
     ----------
     about
-        A few words for the list of networks.
+        Short description for the list of networks.
     build
-        Called with the part of the name after the colon (empty without), the share of features
-        dropped, and whether weights that were trained elsewhere are wanted.
+        Called with the argument (the part of the name after the colon, or an empty string), the
+        fraction of features dropped, and whether to load pretrained weights.
     input_rule
-        Called with the same part of the name, and whether weights from elsewhere are wanted.
+        Called with the argument, and whether pretrained weights are loaded.
     takes_argument
-        Whether the name goes on after a colon, as in ``timm:resnet50``.
+        Whether the name has an argument, as in ``timm:resnet50``.
     has_weights
-        Whether there are weights that were trained elsewhere.
+        Whether pretrained weights are available.
     absolute
-        Called with the same part of the name: the part that means the same from any folder.
+        Converts the argument to one that is valid from any working folder.
     """
 
     about: str
@@ -55,9 +55,9 @@ NETWORKS: dict[str, NetworkKind] = {
         "small and fast from scratch, 8 to 96 pixels",
         lambda _, dropout, __: Compact(dropout=dropout, widths=(64, 128, 256)),
     ),
-    "dnnh": NetworkKind("the DNNH paper's", lambda _, dropout, __: Dnnh(dropout=dropout)),
+    "dnnh": NetworkKind("the DNNH paper's network", lambda _, dropout, __: Dnnh(dropout=dropout)),
     "dnnh-caffe": NetworkKind(
-        "its Caffe implementation's",
+        "DNNH as in its Caffe implementation",
         lambda _, dropout, __: DnnhCaffe(dropout=dropout),
         lambda _, __: InputRule(subtracts_mean_image=True),
     ),
@@ -68,21 +68,21 @@ NETWORKS: dict[str, NetworkKind] = {
         has_weights=True,
     ),
     "timm": NetworkKind(
-        "a model of timm's, with its weights",
+        "a model of timm, with its weights",
         build_timm,
         timm_input_rule,
         takes_argument=True,
         has_weights=True,
     ),
     "torchvision": NetworkKind(
-        "a model of torchvision's, with its weights",
+        "a model of torchvision, with its weights",
         build_torchvision,
         torchvision_input_rule,
         takes_argument=True,
         has_weights=True,
     ),
     "module": NetworkKind(
-        "your own: PACKAGE.MODULE:NAME or FILE.py:NAME",
+        "your own network: PACKAGE.MODULE:NAME or FILE.py:NAME",
         lambda argument, dropout, _: build_own(argument, dropout),
         lambda argument, _: own_input_rule(argument),
         takes_argument=True,
@@ -92,36 +92,36 @@ NETWORKS: dict[str, NetworkKind] = {
 
 
 def find_network(name: str) -> tuple[NetworkKind, str]:
-    """Kind of a network, and what its name has after the colon.
+    """Kind of a network by name, and its argument: the part of the name after the colon.
 
     Raises
     ------
     ConfigError
-        If there is none of this name.
+        If the name is unknown.
     """
     kind, argument = split_network(name)
     return NETWORKS[kind], argument
 
 
 def build_network(name: str, *, dropout: float, pretrained: bool) -> Network:
-    """Network of a name.
+    """Build a network by name.
 
     Parameters
     ----------
     name
-        A name of `NETWORKS`, with what follows the colon.
+        A name of `NETWORKS`, followed by a colon and an argument if it takes one.
     dropout
-        Share of features dropped.
+        Fraction of features dropped.
     pretrained
-        Whether to start from weights that were trained elsewhere, where there are some; else
-        weights are drawn from torch's global generator.
+        Whether to load pretrained weights if the network has some; otherwise weights are drawn
+        from torch's global generator.
 
     Raises
     ------
     ConfigError
-        If there is none of this name.
+        If the name is unknown.
     ModelError
-        If its weights cannot be had.
+        If the weights are not available.
     """
     kind, argument = find_network(name)
     return kind.build(argument, dropout, pretrained and kind.has_weights)

@@ -1,4 +1,4 @@
-"""What every network offers to the trainer: feature maps, stages, and heads that make logits."""
+"""The interface that all networks share: features, stages, and heads that compute logits."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ __all__ = ["InputRule", "LinearHead", "Network"]
 
 @dataclasses.dataclass(frozen=True)
 class InputRule:
-    """How a network wants its images.
+    """Size, resizing and normalisation of a network's input images.
 
     Attributes
     ----------
     size
-        (height, width) in pixels that it was made for; None for a network of any size.
+        (height, width) in pixels that the network was designed for; None for any size.
     resize
         A rule of `hashkit.manifest.RESIZE_RULES`.
     mean, std
-        Of each channel, in pixel values 0..255, by which images are normalised; None for those
-        of the training images.
+        Mean and standard deviation per channel that normalise images, in pixel values 0..255;
+        None for those of the training images.
     subtracts_mean_image
-        Whether pixels come as 0..255 less the training set's mean image, as in Caffe.
+        Whether the input is pixels 0..255 minus the mean image of the training set, as in Caffe.
     """
 
     size: tuple[int, int] | None = None
@@ -37,7 +37,7 @@ class InputRule:
 
 
 class Network(nn.Module, abc.ABC):
-    """A map from normalised images to features, with heads that turn these into logits.
+    """A map from normalised images to features, with heads that compute logits from them.
 
     Subclasses implement ``forward``: float [N, 3, H, W] -> feature maps, float
     [N, n_features, h, w], or features, float [N, n_features].
@@ -55,25 +55,25 @@ class Network(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def stages(self) -> Sequence[nn.Module]:
-        """Parts of the network, first to last, which hold all of its parameters.
+        """Parts of the network, first to last, that together hold all of its parameters.
 
-        What is frozen is frozen stage by stage, and layer-wise learning rates are one a stage.
+        Freezing and learning rates apply per stage.
         """
 
     def new_head(self, n_bits: int) -> nn.Module:
-        """Fresh head: features as ``forward`` gives them -> logits, float [N, n_bits]."""
+        """New head with random weights: output of ``forward`` -> logits, float [N, n_bits]."""
         return LinearHead(self.n_features, n_bits)
 
     def calibrate(self, images: Tensor, heads: Sequence[nn.Module]) -> None:
-        """Adjust fresh weights to normalised training images, float [N, 3, H, W]; by default not.
+        """Adjust random weights to normalised training images, float [N, 3, H, W].
 
-        Called once, before the first step, in evaluation mode, for a network that starts from
-        random weights.
+        Called once, before the first step, in evaluation mode, if the network starts from random
+        weights. Does nothing by default.
         """
 
 
 class LinearHead(nn.Module):
-    """Mean over the grid, dropout, and one linear map to all bits.
+    """Global average pooling, dropout, and one linear map to all bits.
 
     Shapes: float [N, n_features, h, w] or [N, n_features] -> float [N, n_bits].
     """
@@ -90,5 +90,5 @@ class LinearHead(nn.Module):
 
 
 def pooled(features: Tensor) -> Tensor:
-    """Mean over the grid of feature maps: float [N, C, h, w] or [N, C] -> float [N, C]."""
+    """Global average pooling of feature maps: float [N, C, h, w] or [N, C] -> float [N, C]."""
     return features.mean((2, 3)) if features.ndim == 4 else features

@@ -1,8 +1,8 @@
 """The DNNH network of the paper: Network-in-Network features, divide-and-encode.
 
-Lai, Pan, Liu, Yan: Simultaneous Feature Learning and Hash Coding with Deep Neural Networks,
-CVPR 2015, arXiv 1504.03410. It differs from its Caffe implementation (`dnnh_caffe`) in the 3x3
-third convolution. The piece-wise threshold after the sigmoid is the loss's, see
+Lai, Pan, Liu and Yan, *Simultaneous Feature Learning and Hash Coding with Deep Neural Networks*,
+CVPR 2015 (arXiv 1504.03410). Its third convolution is 3x3; that of the Caffe implementation
+(`dnnh_caffe`) is 1x1. The piece-wise threshold after the sigmoid is part of the loss, see
 `hashkit.training.losses.triplet`.
 """
 
@@ -21,24 +21,25 @@ class Dnnh(NinNetwork):
     Parameters
     ----------
     dropout
-        Share of features dropped after the first and third pool.
+        Fraction of features dropped after the first and third pool.
     """
 
     def __init__(self, *, dropout: float) -> None:
         super().__init__(dropout=dropout, third_kernel=3)
-        _start(self)
+        _initialise(self)
 
     def new_head(self, n_bits: int) -> nn.Module:
         """Divide-and-encode."""
         head = dnnh_head(n_bits, self.n_features)
-        _start(head)
+        _initialise(head)
         return head
 
 
-def _start(part: nn.Module) -> None:
-    """First weights; the paper does not say which.
+def _initialise(part: nn.Module) -> None:
+    """Draw initial weights, which the paper does not specify.
 
-    Those of He et al. 2015 keep the scale through eight ReLU layers without normalisation.
+    The initialisation of He et al. 2015 preserves the scale through eight ReLU layers without
+    normalisation.
     """
     for module in part.modules():
         if isinstance(module, nn.Conv2d):

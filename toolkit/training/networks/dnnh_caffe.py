@@ -1,4 +1,4 @@
-"""The DNNH network as its Caffe implementation for CIFAR-10 has it, layer by layer.
+"""The DNNH network as in its Caffe implementation for CIFAR-10, layer by layer.
 
 ======================  =====================================  ================
 layer                   shape at 32x32                         weight std
@@ -11,11 +11,11 @@ conv3, cccp5            1x1, 384; 1x1, 384                     0.01, 0.05
 pool3                   average 3/2, dropout 0.5: 384x4x4
 conv4, cccp7            3x3, 1024; 1x1, 50 x bits              0.01, 0.05
 pool4                   average over the grid: 50 x bits
-divide-and-encode       50 -> 1 a bit, sigmoid                 0.1
+divide-and-encode       50 -> 1 per bit, sigmoid               0.1
 ======================  =====================================  ================
 
-Every convolution is followed by a ReLU. Biases start at 0, learn at twice the rate and are not
-decayed. Pixels are 0..255 less the training set's mean image; pools round up, as Caffe's do.
+A ReLU follows every convolution. Biases start at 0, have twice the learning rate and no weight
+decay. Pixels are 0..255 minus the mean image of the training set; pools round up, as in Caffe.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class DnnhCaffe(NinNetwork):
     Parameters
     ----------
     dropout
-        Share of features dropped after the first and third pool.
+        Fraction of features dropped after the first and third pool.
     """
 
     bias_lr_scale: ClassVar[float] = 2.0
@@ -48,13 +48,13 @@ class DnnhCaffe(NinNetwork):
     def __init__(self, *, dropout: float) -> None:
         super().__init__(dropout=dropout, third_kernel=1)
         for convolution, std in zip(_convolutions(self), _STDS, strict=True):
-            _start(convolution, std)
+            _initialise(convolution, std)
 
     def new_head(self, n_bits: int) -> nn.Module:
         """Divide-and-encode."""
         head = dnnh_head(n_bits, self.n_features)
         for convolution in _convolutions(head):
-            _start(convolution, _HEAD_STD)
+            _initialise(convolution, _HEAD_STD)
         encoder = head[-1]
         assert isinstance(encoder, DivideAndEncode)  # noqa: S101 - by dnnh_head
         nn.init.normal_(encoder.weight, std=_ENCODER_STD)
@@ -65,6 +65,6 @@ def _convolutions(part: nn.Module) -> Iterator[nn.Conv2d]:
     return (module for module in part.modules() if isinstance(module, nn.Conv2d))
 
 
-def _start(convolution: nn.Conv2d, std: float) -> None:
+def _initialise(convolution: nn.Conv2d, std: float) -> None:
     nn.init.normal_(convolution.weight, std=std)
     nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]

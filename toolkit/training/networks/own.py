@@ -1,14 +1,14 @@
 """The user's own network: ``module:PACKAGE.MODULE:NAME`` or ``module:FILE.py:NAME``.
 
-NAME is a subclass of ``torch.nn.Module``, or a function that returns a module; it is called
-without arguments. The module takes images float [N, 3, H, W], normalised by the training images,
-and gives features float [N, d] or maps float [N, d, h, w], for any N. It may have a method
-``stages()`` as that of `hashkit.training.networks.Network`; and NAME may have an attribute
-``input_size``, (height, width) in pixels, if the network is for one size.
+NAME is a subclass of ``torch.nn.Module`` or a function that returns a module; it is called without
+arguments. The module takes images, float [N, 3, H, W], normalised by the training images, and
+returns features, float [N, d] or float [N, d, h, w], for any N. It may have a method ``stages()``
+like that of `hashkit.training.networks.Network`. If the network takes only one input size, NAME has
+an attribute ``input_size``, (height, width) in pixels.
 
-A `Network` is taken as it is, with its own head and calibration.
+A `Network` is used without a wrapper, with its own head and calibration.
 
-Importing a module runs what is in it: name only code that you would run.
+Importing a module runs its code: name only modules that you trust.
 """
 
 from __future__ import annotations
@@ -31,35 +31,35 @@ from hashkit.training.networks.wrapped import Wrapped, one_line
 __all__ = ["absolute_own", "build_own", "own_input_rule"]
 
 _TRIAL_SIZE: Final = (64, 64)
-"""Pixels of the images that a network of any size is tried with."""
+"""(height, width) of the images that a network of any size is tested with."""
 
 
 def build_own(argument: str, dropout: float) -> Network:
-    """Network of a class or function of the user's.
+    """Build a network from the user's class or function.
 
     Parameters
     ----------
     argument
-        ``PACKAGE.MODULE:NAME`` or ``FILE.py:NAME``; runs the code there.
+        ``PACKAGE.MODULE:NAME`` or ``FILE.py:NAME``; importing it runs its code.
     dropout
-        Share of features dropped before the head.
+        Fraction of features dropped before the head.
 
     Raises
     ------
     ConfigError
-        If it cannot be imported or called, or does not give a network.
+        If it cannot be imported or called, or does not return a network.
     """
     make = _factory(argument)
     try:
         body = make()
     except Exception as error:
         raise ConfigError(
-            f"network module:{argument} must be a class or function to call without arguments; "
-            f"called, it fails: {one_line(error)}"
+            f"network module:{argument} must be a class or function that takes no arguments; "
+            f"the call failed: {one_line(error)}"
         ) from error
     if not isinstance(body, nn.Module):
         raise ConfigError(
-            f"network module:{argument} must give a torch.nn.Module, not {type(body).__name__}"
+            f"network module:{argument} must return a torch.nn.Module, not {type(body).__name__}"
         )
     if isinstance(body, Network):
         return body
@@ -75,18 +75,18 @@ def build_own(argument: str, dropout: float) -> Network:
 
 
 def own_input_rule(argument: str) -> InputRule:
-    """The size that the user's network is for, if it says so; else any.
+    """Input rule with the ``input_size`` of the user's network, or with any size if it has none.
 
     Raises
     ------
     ConfigError
-        If it cannot be imported, or its ``input_size`` is none.
+        If the network cannot be imported, or its ``input_size`` is invalid.
     """
     return InputRule(size=_input_size(_factory(argument), argument))
 
 
 def absolute_own(argument: str) -> str:
-    """The same with an absolute path, so that the network is found from any folder."""
+    """The argument with an absolute path, so that it is valid from any working folder."""
     place, _, name = argument.rpartition(":")
     return f"{Path(place).resolve()}:{name}" if place.endswith(".py") else argument
 
@@ -99,11 +99,11 @@ def _factory(argument: str) -> Callable[[], Any]:
         )
     module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
     if not hasattr(module, name):
-        raise ConfigError(f"network module:{argument}: there is no {name} in {place}")
+        raise ConfigError(f"network module:{argument}: {place} has no {name}")
     made = getattr(module, name)
     if isinstance(made, nn.Module) or not callable(made):
         raise ConfigError(
-            f"network module:{argument} must be a class or a function that makes a network, "
+            f"network module:{argument} must be a class or a function that returns a network, "
             f"not {type(made).__name__}"
         )
     factory: Callable[[], Any] = made
@@ -113,10 +113,10 @@ def _factory(argument: str) -> Callable[[], Any]:
 def _import_module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except Exception as error:  # it may fail at whatever it does
+    except Exception as error:  # the module's own code may raise anything
         raise ConfigError(
-            f"module {name} cannot be imported ({one_line(error)}); it must be installed or on "
-            "PYTHONPATH, and a file is named by its path: module:FILE.py:NAME"
+            f"module {name} cannot be imported ({one_line(error)}); install it, add it to "
+            "PYTHONPATH, or give the path of a file: module:FILE.py:NAME"
         ) from error
 
 
@@ -142,7 +142,7 @@ def _import_file(path: Path) -> ModuleType:
 
 def _stages(body: nn.Module) -> Sequence[nn.Module] | None:
     stages = getattr(body, "stages", None)
-    # A container called stages need not hold all there is; a method was written to say so.
+    # A module named "stages" may be any part of the network; only a method follows the interface.
     if stages is None or isinstance(stages, nn.Module) or not callable(stages):
         return None
     return list(stages())

@@ -1,4 +1,4 @@
-"""Networks of the library timm, with the weights that it knows: ``timm:NAME``."""
+"""Models of the timm library, with its pretrained weights: ``timm:NAME``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 from hashkit.errors import ConfigError, MissingExtraError, ModelError
 from hashkit.training.networks.base import InputRule
-from hashkit.training.networks.wrapped import Wrapped, of_pixels, one_line
+from hashkit.training.networks.wrapped import Wrapped, one_line, to_pixel_range
 
 __all__ = ["build_timm", "import_timm", "timm_input_rule"]
 
@@ -18,12 +18,12 @@ _N_SUGGESTIONS: Final = 5
 
 
 def import_timm(purpose: str) -> ModuleType:
-    """The library timm.
+    """Import timm.
 
     Raises
     ------
     MissingExtraError
-        If it is not installed; ``purpose`` is what needs it.
+        If timm is not installed; the message names ``purpose``.
     """
     try:
         import timm
@@ -33,31 +33,31 @@ def import_timm(purpose: str) -> ModuleType:
 
 
 def build_timm(name: str, dropout: float, pretrained: bool) -> Wrapped:
-    """Features of a timm model: its classifier is left out, its pool over the grid is kept.
+    """Features of a timm model: without its classifier, with its global pooling.
 
     Parameters
     ----------
     name
-        Of the model as ``timm.list_models()`` has it, or with the tag of one of its weights as
-        ``timm.list_pretrained()`` has them: ``resnet50``, ``resnet50.a1_in1k``.
+        Name of the model from ``timm.list_models()``, optionally with the tag of its weights from
+        ``timm.list_pretrained()``: ``resnet50``, ``resnet50.a1_in1k``.
     dropout
-        Share of features dropped before the head.
+        Fraction of features dropped before the head.
     pretrained
-        Whether to load weights, from timm's cache or else from where timm says they are.
+        Whether to load weights, from timm's cache or from their download location.
 
     Raises
     ------
     ConfigError
-        If timm has no such model, or it does not give features.
+        If timm has no such model, or the model does not return features.
     MissingExtraError
         If timm is not installed.
     ModelError
-        If the weights cannot be had.
+        If the weights are not available.
     """
     config = _configuration(name)
     any_size = not config.fixed_input_size
     try:
-        # A transformer that can adapt its position embeddings then takes any size.
+        # With this option, transformers that can adapt their position embeddings take any size.
         body = _create(name, pretrained, config, {} if any_size else {"dynamic_img_size": True})
         any_size = True
     except TypeError as error:
@@ -76,7 +76,7 @@ def build_timm(name: str, dropout: float, pretrained: bool) -> Wrapped:
 def timm_input_rule(name: str, pretrained: bool) -> InputRule:
     """Size, resize rule and normalisation that a timm model's weights were trained with.
 
-    From scratch there is no rule, but for a model that is made for one size.
+    Without weights, the rule holds only the size of a model that takes a single size.
 
     Raises
     ------
@@ -93,24 +93,24 @@ def timm_input_rule(name: str, pretrained: bool) -> InputRule:
     return InputRule(
         size=config.input_size[1:],
         resize=f"{shape}-{kernel}",
-        mean=of_pixels(config.mean),
-        std=of_pixels(config.std),
+        mean=to_pixel_range(config.mean),
+        std=to_pixel_range(config.std),
     )
 
 
 def _configuration(name: str) -> Any:
-    """What timm knows of a model's weights, a ``timm.models.PretrainedCfg``."""
+    """Configuration of a model's weights, a ``timm.models.PretrainedCfg``."""
     timm = import_timm(f"network timm:{name}")
     architecture, _, tag = name.partition(".")
     models = timm.list_models()
     if architecture not in models:
         close = difflib.get_close_matches(architecture, models, n=_N_SUGGESTIONS)
-        hint = f"close to it: {', '.join(close)}" if close else "timm.list_models() gives all"
+        hint = f"similar names: {', '.join(close)}" if close else "timm.list_models() lists them"
         raise ConfigError(f"timm has no model {architecture!r}; {hint}")
     weights = timm.list_pretrained(f"{architecture}.*")
     if tag and name not in weights:
         known = ", ".join(weights) or "none"
-        raise ConfigError(f"timm has no weights {name!r}; those of {architecture}: {known}")
+        raise ConfigError(f"timm has no weights {name!r}; weights of {architecture}: {known}")
     return timm.get_pretrained_cfg(name)
 
 
@@ -122,13 +122,13 @@ def _create(name: str, pretrained: bool, config: Any, options: dict[str, bool]) 
     create = import_timm(f"network timm:{name}").create_model
     try:
         body: nn.Module = create(name, pretrained=pretrained, num_classes=0, **options)
-    except Exception as error:  # each of the libraries that fetch has errors of its own
+    except Exception as error:  # each download library raises its own error types
         if not pretrained or isinstance(error, TypeError):
             raise
         place = f"huggingface.co/{config.hf_hub_id}" if config.hf_hub_id else config.url
         raise ModelError(
-            f"the weights of timm:{name} could not be had from {place} ({one_line(error)}); get "
-            "them on a machine with a network and copy its Hugging Face cache, the folder that "
-            "HF_HOME names, or train from scratch with `pretrained=False`"
+            f"the weights of timm:{name} could not be downloaded from {place} "
+            f"({one_line(error)}); download them on a machine with network access and copy its "
+            "Hugging Face cache (the folder HF_HOME), or train from scratch with `pretrained=False`"
         ) from error
     return body

@@ -1,4 +1,4 @@
-"""Networks of the library torchvision, with its weights: ``torchvision:NAME``."""
+"""Models of the torchvision library, with its pretrained weights: ``torchvision:NAME``."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from torch import nn
 
 from hashkit.errors import ConfigError, MissingExtraError, ModelError
 from hashkit.training.networks.base import InputRule
-from hashkit.training.networks.wrapped import Wrapped, of_pixels, one_line
+from hashkit.training.networks.wrapped import Wrapped, one_line, to_pixel_range
 
 __all__ = ["build_torchvision", "torchvision_input_rule"]
 
 _N_SUGGESTIONS: Final = 5
 
-_ONE_SIZE: Final = ("vit_", "maxvit_")
-"""What the names of models begin with that take images of one size alone."""
+_FIXED_SIZE: Final = ("vit_", "maxvit_")
+"""Name prefixes of models that take a single input size."""
 
 _INCEPTIONS: Final = {"googlenet": ("aux1", "aux2"), "inception_v3": ("AuxLogits",)}
-"""Models that have more classifiers halfway, which are of use to classification alone.
+"""Models with auxiliary classifiers, which hashing does not need, and their names.
 
-With weights, and only then, they also change the normalisation of their input, from the usual one
-to one by 0.5 and 0.5. Here that is the input rule's, lest a model answers otherwise once it is
-loaded from a checkpoint.
+When built with weights, these models also convert their input from the usual normalisation to mean
+0.5 and standard deviation 0.5. Here the input rule does that, so that a model loaded from a
+checkpoint computes the same.
 """
 
 
 def build_torchvision(name: str, dropout: float, pretrained: bool) -> Wrapped:
-    """Features of a torchvision model for classification: all but its last layer.
+    """Features of a torchvision classification model: all layers but the last.
 
-    Of AlexNet and VGG these are the 4,096 values of the second fully connected layer. Dropout
-    in front of the layer that is left out is switched off, since ``dropout`` takes its place.
+    For AlexNet and VGG these are the 4,096 values of the second fully connected layer. Dropout
+    before the removed layer is removed too; ``dropout`` replaces it.
 
     Parameters
     ----------
     name
-        Of the model as ``torchvision.models.list_models()`` has it, or with that of one of its
-        weights: ``resnet50``, ``resnet50.IMAGENET1K_V1``.
+        Name of the model from ``torchvision.models.list_models()``, optionally with the name of
+        its weights: ``resnet50``, ``resnet50.IMAGENET1K_V1``.
     dropout
-        Share of features dropped before the head.
+        Fraction of features dropped before the head.
     pretrained
-        Whether to load weights, from torch's cache or else from where torchvision says they are.
+        Whether to load weights, from torch's cache or from their download location.
 
     Raises
     ------
@@ -51,17 +51,17 @@ def build_torchvision(name: str, dropout: float, pretrained: bool) -> Wrapped:
     MissingExtraError
         If torchvision is not installed.
     ModelError
-        If the weights cannot be had.
+        If the weights are not available.
     """
     weights = _weights(name)
     body = _create(name, weights if pretrained else None, weights.url)
-    _leave_out_classifier(body)
+    _remove_classifier(body)
     (side,) = weights.transforms().crop_size
     return Wrapped(
         body,
         name=f"torchvision:{name}",
         size=(side, side),
-        any_size=not name.startswith(_ONE_SIZE),
+        any_size=not name.startswith(_FIXED_SIZE),
         dropout=dropout,
     )
 
@@ -69,7 +69,7 @@ def build_torchvision(name: str, dropout: float, pretrained: bool) -> Wrapped:
 def torchvision_input_rule(name: str, pretrained: bool) -> InputRule:
     """Size, resize rule and normalisation that a torchvision model's weights were trained with.
 
-    From scratch there is no rule, but for a model that is made for one size.
+    Without weights, the rule holds only the size of a model that takes a single size.
 
     Raises
     ------
@@ -81,14 +81,14 @@ def torchvision_input_rule(name: str, pretrained: bool) -> InputRule:
     transforms = _weights(name).transforms()
     (side,) = transforms.crop_size
     if not pretrained:
-        return InputRule(size=(side, side) if name.startswith(_ONE_SIZE) else None)
+        return InputRule(size=(side, side) if name.startswith(_FIXED_SIZE) else None)
     kernel = "bilinear" if transforms.interpolation.value == "bilinear" else "bicubic"
     is_inception = name.partition(".")[0] in _INCEPTIONS
     return InputRule(
         size=(side, side),
         resize=f"crop-{kernel}",
-        mean=of_pixels((0.5,) * 3 if is_inception else transforms.mean),
-        std=of_pixels((0.5,) * 3 if is_inception else transforms.std),
+        mean=to_pixel_range((0.5,) * 3 if is_inception else transforms.mean),
+        std=to_pixel_range((0.5,) * 3 if is_inception else transforms.std),
     )
 
 
@@ -103,20 +103,22 @@ def _models(name: str) -> ModuleType:
 
 
 def _weights(name: str) -> Any:
-    """A model's weights as torchvision describes them, a ``torchvision.models.WeightsEnum``."""
+    """Torchvision's description of a model's weights, a ``torchvision.models.WeightsEnum``."""
     models = _models(name)
     architecture, _, version = name.partition(".")
     known = models.list_models(module=models)
     if architecture not in known:
         close = difflib.get_close_matches(architecture, known, n=_N_SUGGESTIONS)
-        hint = f"close to it: {', '.join(close)}" if close else "list_models() gives all"
+        hint = f"similar names: {', '.join(close)}" if close else "list_models() lists them"
         raise ConfigError(f"torchvision has no model {architecture!r}; {hint}")
     weights = models.get_model_weights(architecture)
     if not version:
         return weights.DEFAULT
     if version not in weights.__members__:
         names = ", ".join(f"{architecture}.{other.name}" for other in weights)
-        raise ConfigError(f"torchvision has no weights {name!r}; those of {architecture}: {names}")
+        raise ConfigError(
+            f"torchvision has no weights {name!r}; weights of {architecture}: {names}"
+        )
     return weights[version]
 
 
@@ -124,17 +126,17 @@ def _create(name: str, weights: Any, url: str) -> nn.Module:
     import torch
 
     architecture = name.partition(".")[0]
-    # Not said, these two warn that their default will change.
+    # Without this option, both models warn that its default will change.
     options = {"init_weights": True} if architecture in _INCEPTIONS and weights is None else {}
     try:
         body: nn.Module = _models(name).get_model(architecture, weights=weights, **options)
-    except (OSError, RuntimeError) as error:  # no network; a file that is not what it should be
+    except (OSError, RuntimeError) as error:  # no network, or a damaged file
         if weights is None:
             raise
         raise ModelError(
-            f"the weights of torchvision:{name} could not be had from {url} ({one_line(error)}); "
-            f"get that file elsewhere and put it into {torch.hub.get_dir()}/checkpoints, or train "
-            "from scratch with `pretrained=False`"
+            f"the weights of torchvision:{name} could not be downloaded from {url} "
+            f"({one_line(error)}); download the file elsewhere and put it into "
+            f"{torch.hub.get_dir()}/checkpoints, or train from scratch with `pretrained=False`"
         ) from error
     for classifier in _INCEPTIONS.get(architecture, ()):
         setattr(body, classifier, None)
@@ -143,8 +145,8 @@ def _create(name: str, weights: Any, url: str) -> nn.Module:
     return body
 
 
-def _leave_out_classifier(body: nn.Module) -> None:
-    """Make the last layer with parameters pass on what it is given, and dropout before it too."""
+def _remove_classifier(body: nn.Module) -> None:
+    """Replace the last layer with parameters, and dropout directly before it, by identities."""
     leaves = [(path, leaf) for path, leaf in body.named_modules() if not list(leaf.children())]
     while leaves:
         path, leaf = leaves.pop()

@@ -1,4 +1,4 @@
-"""A network around a torch module that was not written for hashkit."""
+"""A wrapper that makes a network of any torch module."""
 
 from __future__ import annotations
 
@@ -11,34 +11,35 @@ from torch import Tensor, nn
 from hashkit.errors import ConfigError
 from hashkit.training.networks.base import LinearHead, Network
 
-__all__ = ["Wrapped", "of_pixels", "one_line"]
+__all__ = ["Wrapped", "one_line", "to_pixel_range"]
 
 
 class Wrapped(Network):
-    """Features of a module from elsewhere, as it gives them, and a linear map as head.
+    """The features of any torch module, with a linear map as head.
 
     Shapes: float [N, 3, H, W] -> float [N, n_features] or [N, n_features, h, w].
 
     Parameters
     ----------
     body
-        The module. It is called once, in evaluation mode, to see what it gives.
+        The module. It is called once, in evaluation mode, to determine its output.
     name
         The network's name, for messages.
     size
-        (height, width) of the images it is called with, pixels.
+        (height, width) of the images in that call, in pixels.
     any_size
-        Whether it takes images of other sizes too.
+        Whether the module takes images of other sizes too.
     dropout
-        Share of features dropped before the head.
+        Fraction of features dropped before the head.
     stages
-        Parts of the body, first to last, which hold each parameter once; None finds them: its
-        children in the order in which they are called, those of an ``nn.Sequential`` one by one.
+        Parts of the body, first to last, that together hold each parameter once. If None, its
+        children in the order in which they are called; the children of an ``nn.Sequential`` count
+        separately.
 
     Raises
     ------
     ConfigError
-        If the body does not give features, or ``stages`` are not its parts.
+        If the body does not return features, or ``stages`` do not hold each parameter once.
     """
 
     def __init__(
@@ -57,15 +58,15 @@ class Wrapped(Network):
         self._only_size = None if any_size else size
         self._dropout = dropout
         parts = list(dict.fromkeys(_parts(body)))
-        self.n_features, parts = _try_out(body, parts, name, size)
+        self.n_features, parts = _probe(body, parts, name, size)
         if stages is None:
-            found = _joined(_loose_parameters(body) + parts)
-            # Parts that share a parameter cannot be frozen, or have their rates, each by itself.
-            stages = found if _hold_each_parameter_once(found, body) else [body]
-        elif not _hold_each_parameter_once(stages, body):
+            found = _merged_into_stages(_own_parameters(body) + parts)
+            # Parts that share a parameter cannot be frozen or have learning rates separately.
+            stages = found if _cover_each_parameter_once(found, body) else [body]
+        elif not _cover_each_parameter_once(stages, body):
             raise ConfigError(
-                f"network {name}: stages() must give modules that hold every parameter of the "
-                "network, each once"
+                f"network {name}: stages() must return modules that together hold every parameter "
+                "of the network exactly once"
             )
         self._stages = list(stages)
 
@@ -74,7 +75,7 @@ class Wrapped(Network):
         if self._only_size is not None and images.shape[2:] != self._only_size:
             height, width = self._only_size
             raise ConfigError(
-                f"network {self._name} takes images of {height}x{width} pixels alone, not "
+                f"network {self._name} takes only images of {height}x{width} pixels, not "
                 f"{images.shape[2]}x{images.shape[3]}: set the size to {height}x{width}"
             )
         features: Tensor = self.body(images)
@@ -89,26 +90,26 @@ class Wrapped(Network):
         return LinearHead(self.n_features, n_bits, self._dropout)
 
 
-def of_pixels(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean or deviation of each channel in pixel values 0..255, from one in 0..1."""
+def to_pixel_range(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean or standard deviation per channel, converted from the range 0..1 to 0..255."""
     red, green, blue = values
     return 255 * red, 255 * green, 255 * blue
 
 
 def one_line(error: BaseException, max_length: int = 200) -> str:
-    """What an error says, in one line; its type's name if it says nothing."""
+    """Message of an error on one line; the name of its type if the message is empty."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= max_length else text[: max_length - 3] + "..."
 
 
 @torch.no_grad()
-def _try_out(
+def _probe(
     body: nn.Module, parts: list[nn.Module], name: str, size: tuple[int, int]
 ) -> tuple[int, list[nn.Module]]:
-    """Channels of a body's features, and its parts in the order in which they are called.
+    """Number of features of a body, and its parts in the order in which they are called.
 
-    A part that is not called, such as an auxiliary classifier, keeps its place behind the one
-    before it.
+    A part that is not called, such as an auxiliary classifier, stays after the part defined before
+    it.
     """
     called: list[nn.Module] = []
     hooks = [part.register_forward_pre_hook(lambda part, _: called.append(part)) for part in parts]
@@ -117,8 +118,8 @@ def _try_out(
         features = body.eval()(torch.zeros(2, 3, *size))
     except Exception as error:
         raise ConfigError(
-            f"network {name} must take images float [N, 3, H, W]; on [2, 3, {size[0]}, {size[1]}] "
-            f"it fails: {one_line(error)}"
+            f"network {name} must take images float [N, 3, H, W]; with shape "
+            f"[2, 3, {size[0]}, {size[1]}] it failed: {one_line(error)}"
         ) from error
     finally:
         body.train(was_training)
@@ -134,8 +135,8 @@ def _try_out(
         if isinstance(features, Tensor):
             found = f"{features.dtype} {list(features.shape)}".removeprefix("torch.")
         raise ConfigError(
-            f"network {name} must give features float [N, d] or maps float [N, d, h, w]; for "
-            f"N = 2 it gives {found}"
+            f"network {name} must return features float [N, d] or float [N, d, h, w]; for N = 2 "
+            f"it returned {found}"
         )
     first_call = {part: step for step, part in reversed(list(enumerate(called)))}
     step = -1
@@ -147,26 +148,26 @@ def _try_out(
 
 
 def _parts(module: nn.Module) -> Iterator[nn.Module]:
-    """Children, and those of plain containers, in the order of their definition."""
+    """Children in the order of their definition; plain containers are replaced by theirs."""
     for child in module.children():
-        # A subclass of a container may do something of its own with its children.
+        # A subclass of a container may call its children in its own way.
         if type(child) in (nn.Sequential, nn.ModuleList):
             yield from _parts(child)
         else:
             yield child
 
 
-def _loose_parameters(body: nn.Module) -> list[nn.Module]:
-    """The body's own parameters, such as a transformer's embeddings, as one part."""
+def _own_parameters(body: nn.Module) -> list[nn.Module]:
+    """Parameters that belong to no child, such as a transformer's embeddings, as one part."""
     loose = list(body.parameters(recurse=False))
     return [nn.ParameterList(loose)] if loose else []
 
 
-def _joined(parts: list[nn.Module]) -> list[nn.Module]:
-    """Parts as stages, each with at least one matrix or kernel.
+def _merged_into_stages(parts: list[nn.Module]) -> list[nn.Module]:
+    """Merge parts into stages with at least one matrix or kernel each.
 
-    A normalisation, an activation, a pool or a dropout belongs to the part before it, so that it
-    is frozen with it.
+    A normalisation, activation, pool or dropout is merged with the part before it, so that both
+    are frozen together.
     """
     groups: list[list[nn.Module]] = []
     for part in parts:
@@ -181,6 +182,6 @@ def _has_weights(part: nn.Module) -> bool:
     return any(parameter.ndim > 1 for parameter in part.parameters())
 
 
-def _hold_each_parameter_once(stages: Sequence[nn.Module], body: nn.Module) -> bool:
+def _cover_each_parameter_once(stages: Sequence[nn.Module], body: nn.Module) -> bool:
     held = list(itertools.chain.from_iterable(stage.parameters() for stage in stages))
     return len(held) == len(set(held)) and set(held) == set(body.parameters())
