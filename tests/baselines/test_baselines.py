@@ -1,4 +1,4 @@
-"""The baseline methods: against plain loops, by their properties, and on the digits."""
+"""The baseline methods: compared with plain loops, by their properties, and on the digits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DRAWN = ("itq", "lsh", "random")
 
 
 def gaussian(n_rows: int, n_dimensions: int, seed: int = 0) -> np.ndarray:
-    """Features whose directions differ in variance, about a mean that is not 0."""
+    """Features whose directions differ in variance, with a mean that is not 0."""
     rng = np.random.default_rng(seed)
     mixing = rng.standard_normal((n_dimensions, n_dimensions)) / np.arange(1, n_dimensions + 1)
     rows = rng.standard_normal((n_rows, n_dimensions)) @ mixing.T + 3
@@ -37,7 +37,7 @@ def gaussian(n_rows: int, n_dimensions: int, seed: int = 0) -> np.ndarray:
 
 
 def three_classes(n_rows: int = 90) -> tuple[np.ndarray, np.ndarray]:
-    """Features of three classes that lie apart, labelled 2, 5 and 9."""
+    """Features of three well separated classes, labelled 2, 5 and 9."""
     labels = np.arange(n_rows) % 3
     centres = np.array([[4, 0, 0, 0], [0, 4, 0, 0], [0, 0, 4, 0]])
     noise = np.random.default_rng(1).standard_normal((n_rows, 4)) / 4
@@ -59,7 +59,7 @@ def strings(codes: np.ndarray, n_bits: int) -> list[str]:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_codes_keep_the_convention_and_do_not_depend_on_blocks(name):
+def test_codes_follow_the_convention_and_do_not_depend_on_blocks(name):
     features, labels = three_classes()
     model = METHODS[name](features, labels, 3, 0)
     codes = model.encode(features)
@@ -72,7 +72,7 @@ def test_codes_keep_the_convention_and_do_not_depend_on_blocks(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_seed_gives_the_same_codes_again(name):
+def test_the_same_seed_gives_the_same_codes(name):
     features, labels = three_classes()
     again = [METHODS[name](features, labels, 3, 7).encode(features) for _ in range(2)]
     np.testing.assert_array_equal(*again)
@@ -86,14 +86,14 @@ def test_another_seed_gives_other_codes(name):
 
 
 @pytest.mark.parametrize("name", UNSUPERVISED)
-def test_labels_are_not_looked_at(name):
+def test_unsupervised_methods_ignore_labels(name):
     features, labels = three_classes()
     with_labels = METHODS[name](features, labels, 3, 0).encode(features)
     np.testing.assert_array_equal(METHODS[name](features, None, 3, 0).encode(features), with_labels)
 
 
 @pytest.mark.parametrize("name", ["itq", "pcah", "lsh", "sh"])
-def test_codes_of_new_rows_depend_on_training_rows_alone(name):
+def test_codes_of_new_rows_depend_on_training_rows_only(name):
     features = gaussian(200, 12)
     model = METHODS[name](features[:150], None, 8, 0)
     shifted = np.concatenate([features[150:], features[150:] + 100])
@@ -110,12 +110,12 @@ def test_codes_of_new_rows_depend_on_training_rows_alone(name):
         (np.full((9, 4), np.nan, np.float32), "finite"),
     ],
 )
-def test_features_that_cannot_be_fitted_on(name, features, message):
+def test_invalid_features_are_refused(name, features, message):
     with pytest.raises(ConfigError, match=message):
         METHODS[name](features, np.zeros(len(features), int), 2, 0)
 
 
-def test_an_unknown_method_lists_the_known_ones():
+def test_error_for_an_unknown_method_lists_the_known_methods():
     assert method_named("itq") is fit_itq
     with pytest.raises(ConfigError, match="unknown baseline 'ksh'; known: classifier, itq, pcah"):
         method_named("ksh")
@@ -142,7 +142,7 @@ def test_random_bits_are_even_and_independent():
 # Random hyperplanes
 
 
-def test_lsh_tells_the_side_of_planes_through_the_mean():
+def test_lsh_bits_are_sides_of_planes_through_the_mean():
     features = gaussian(30, 5)
     model = fit_lsh(features, None, 11, 3)
     mean = [float(np.mean([float(x) for x in column])) for column in features.T]
@@ -165,7 +165,7 @@ def test_lsh_distances_estimate_angles(seed):
 # Principal components
 
 
-def test_principal_components_are_those_of_the_singular_value_decomposition():
+def test_principal_components_match_the_singular_value_decomposition():
     features = gaussian(300, 10)
     found = principal_components(features, 4)
     _, _, rows = np.linalg.svd(features - features.mean(axis=0, dtype=np.float64))
@@ -177,7 +177,7 @@ def test_principal_components_are_those_of_the_singular_value_decomposition():
     assert (found.directions[peaks, range(4)] > 0).all()
 
 
-def test_a_few_eigenvectors_of_a_large_matrix_are_those_of_the_whole(monkeypatch):
+def test_subspace_iteration_finds_the_largest_eigenvectors(monkeypatch):
     rng = np.random.default_rng(0)
     basis = np.linalg.qr(rng.standard_normal((600, 600)))[0]
     spectrum = np.arange(1, 601) ** -1.5
@@ -196,7 +196,7 @@ def _only_small(eigh):
     return checked
 
 
-def test_eigenvalues_too_close_for_the_iteration_are_found_all_the_same():
+def test_eigenvalues_too_close_for_the_iteration_are_found():
     spectrum = 1 + np.arange(600)[::-1] * 1e-6
     matrix = np.diag(spectrum)
     values, vectors = largest_eigenvectors(matrix, 3)
@@ -205,34 +205,34 @@ def test_eigenvalues_too_close_for_the_iteration_are_found_all_the_same():
 
 
 @pytest.mark.parametrize("fit", [fit_pcah, fit_itq])
-def test_one_bit_a_component_and_no_more(fit):
+def test_more_bits_than_components_are_refused(fit):
     features = gaussian(50, 6)
     assert fit(features, None, 6, 0).n_bits == 6
-    with pytest.raises(ConfigError, match=r"expected 7 at least, found 6 in 50 .* 6 dimensions"):
+    with pytest.raises(ConfigError, match=r"expected at least 7, found 6 in 50 .* 6 dimensions"):
         fit(features, None, 7, 0)
     grey = np.repeat(features, 3, axis=1)  # 18 dimensions that vary along 6 directions
     assert fit(grey, None, 6, 0).n_bits == 6
-    with pytest.raises(ConfigError, match="expected 7 at least, found 6"):
+    with pytest.raises(ConfigError, match="expected at least 7, found 6"):
         fit(grey, None, 7, 0)
-    with pytest.raises(ConfigError, match="expected 5 at least, found 3"):
+    with pytest.raises(ConfigError, match="expected at least 5, found 3"):
         fit(features[:4], None, 5, 0)
 
 
 @pytest.mark.parametrize("fit", [fit_pcah, fit_itq, fit_spectral])
 @pytest.mark.parametrize("value", [0, 0.1, -1e6])
-def test_features_without_variance(fit, value):
+def test_features_without_variance_are_refused(fit, value):
     with pytest.raises(ConfigError, match="the same for every image"):
         fit(np.full((40, 5), value, np.float32), None, 2, 0)
 
 
-def test_features_that_differ_by_rounding_alone_are_the_same():
+def test_features_that_differ_only_by_rounding_have_no_variance():
     features = np.full((40, 5), 1000, np.float32)
     features[::2, 1] = np.nextafter(np.float32(1000), np.float32(0))
     with pytest.raises(ConfigError, match="the same for every image"):
         fit_pcah(features, None, 1, 0)
 
 
-def test_pcah_takes_the_signs_of_the_axes_of_largest_variance():
+def test_pcah_bits_are_signs_along_the_axes_of_largest_variance():
     rng = np.random.default_rng(0)
     features = (rng.standard_normal((500, 3)) * [1, 9, 3] + 5).astype(np.float32)
     bits = unpack(fit_pcah(features, None, 2, 0).encode(features), 2)
@@ -245,7 +245,7 @@ def test_pcah_takes_the_signs_of_the_axes_of_largest_variance():
 
 
 @given(st.integers(0, 50), st.integers(1, 8))
-def test_no_iteration_raises_the_quantisation_loss(seed, n_bits):
+def test_no_iteration_increases_the_quantisation_loss(seed, n_bits):
     projected = np.random.default_rng(seed).standard_normal((60, n_bits))
     rotations = [quantisation_rotation(projected, seed, n) for n in range(8)]
     losses = [quantisation_loss(projected, rotation) for rotation in rotations]
@@ -255,7 +255,7 @@ def test_no_iteration_raises_the_quantisation_loss(seed, n_bits):
 
 
 @pytest.mark.parametrize("n_iterations", [1, 2, 50])
-def test_itq_is_the_papers_alternation(n_iterations):
+def test_itq_matches_the_alternation_of_the_paper(n_iterations):
     projected = np.random.default_rng(5).standard_normal((200, 6)) * [3, 2, 1.5, 1, 1, 0.5]
     first = quantisation_rotation(projected, 0, 0)
     found = quantisation_rotation(projected, 0, n_iterations)
@@ -263,7 +263,7 @@ def test_itq_is_the_papers_alternation(n_iterations):
 
 
 def test_itq_finds_corners_that_pca_does_not():
-    """Points near the corners of a turned square, two of them heavier."""
+    """Points near the corners of a rotated square, with more points at two of them."""
     rng = np.random.default_rng(0)
     corners = np.array([[1, 1], [-1, -1], [1, -1], [-1, 1]])
     places = rng.choice(4, 2000, p=[0.3, 0.3, 0.2, 0.2])
@@ -284,7 +284,7 @@ def test_itq_finds_corners_that_pca_does_not():
 
 
 @pytest.mark.parametrize("n_bits", [1, 5, 16])
-def test_spectral_bits_are_the_papers_eigenfunctions(n_bits):
+def test_spectral_bits_match_the_eigenfunctions_of_the_paper(n_bits):
     features = gaussian(120, 4)
     model = fit_spectral(features, None, n_bits, 0)
     components = principal_components(features, n_bits)
@@ -293,7 +293,7 @@ def test_spectral_bits_are_the_papers_eigenfunctions(n_bits):
     assert strings(model.encode(new), n_bits) == expected
 
 
-def test_a_wide_axis_has_several_bits_before_a_narrow_one_has_any():
+def test_a_wide_axis_gets_several_bits_before_a_narrow_one():
     features = (np.random.default_rng(0).random((4000, 2)) * [10, 2.2]).astype(np.float32)
     model = fit_spectral(features, None, 6, 0)
     assert model.axes.tolist() == [0, 0, 0, 0, 1, 0]
@@ -315,7 +315,7 @@ def test_a_class_code_is_one_hot_and_names_the_class():
 
 
 @pytest.mark.parametrize("n_classes", [2, 3, 10])
-def test_the_class_is_that_of_the_regression_itself(digits, n_classes):
+def test_class_codes_match_scikit_learns_predictions(digits, n_classes):
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -351,13 +351,13 @@ def test_images_without_a_label_are_left_out():
         (np.full(90, -1), "two classes, found 0"),
     ],
 )
-def test_labels_that_no_classifier_learns_from(labels, message):
+def test_labels_without_two_classes_are_refused(labels, message):
     features, _ = three_classes()
     with pytest.raises(ConfigError, match=message):
         fit_classifier(features, labels, 3, 0)
 
 
-def test_a_missing_library_is_named_with_the_command_that_installs_it(monkeypatch):
+def test_error_for_a_missing_library_has_the_install_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
     with pytest.raises(MissingExtraError, match=r"needs scikit-learn.*'\.\[train\]'"):
         fit_classifier(*three_classes(), 3, 0)
@@ -366,19 +366,20 @@ def test_a_missing_library_is_named_with_the_command_that_installs_it(monkeypatc
 # On real images
 
 
-def test_what_the_methods_are_worth_on_the_digits(digits):
-    """Mean precision of the 50 nearest: chance, hyperplanes, and what learns from the images."""
+def test_precision_of_the_methods_on_the_digits(digits):
+    """Mean precision of the 50 nearest images: by chance, with hyperplanes, and with learning."""
     features, labels = digits
     queries, database = np.arange(0, 200), np.arange(200, len(labels))
-    worth = {}
+    precision = {}
     for name in METHODS:
         model = METHODS[name](features[database], labels[database], 24, 0)
         query_bits = unpack(model.encode(features[queries]), model.n_bits).astype(int)
         database_bits = unpack(model.encode(features[database]), model.n_bits).astype(int)
         distances = (query_bits[:, None] != database_bits[None]).sum(axis=2)
         nearest = np.argsort(distances, axis=1, kind="stable")[:, :50]
-        worth[name] = (labels[database][nearest] == labels[queries, None]).mean()
-    assert 0.07 < worth["random"] < 0.13
-    assert worth["random"] + 0.3 < worth["lsh"] < worth["itq"] < worth["classifier"]
-    assert worth["pcah"] > worth["random"] + 0.3
-    assert worth["sh"] > worth["random"] + 0.3
+        precision[name] = (labels[database][nearest] == labels[queries, None]).mean()
+    assert 0.07 < precision["random"] < 0.13
+    assert precision["random"] + 0.3 < precision["lsh"] < precision["itq"]
+    assert precision["itq"] < precision["classifier"]
+    assert precision["pcah"] > precision["random"] + 0.3
+    assert precision["sh"] > precision["random"] + 0.3

@@ -102,7 +102,7 @@ def test_files_make_a_page_without_images(tmp_path, monkeypatch):
     succeed("evaluate q.npz db.npz --report page.html")
     page = Page(Path("page.html").read_text(encoding="utf-8"))
     assert "q.npz in db.npz" in page.text
-    assert "The images could not be found" in page.text
+    assert "The images were not found" in page.text
     assert sorted(path.name for path in Path().iterdir()) == ["db.npz", "page.html", "q.npz"]
     assert "leave QUERY and DATABASE out" in fail("evaluate q.npz db.npz --baselines")
 

@@ -13,7 +13,7 @@ from hashkit.errors import ConfigError
 from hashkit.evaluation import average_precision as metrics
 
 
-def test_the_published_example_of_a_tie() -> None:
+def test_published_example_of_a_tie() -> None:
     relevant, total = histograms([(16, 32)])
     assert metrics.best_average_precision(relevant, total)[0] == pytest.approx(1.0, abs=1e-12)
     assert metrics.worst_average_precision(relevant, total)[0] == pytest.approx(0.3222, abs=5e-5)
@@ -57,7 +57,7 @@ def test_best_and_worst_are_the_extremes_over_every_tie_order(some: Groups) -> N
 
 @settings(deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=40))
-def test_without_ties_every_order_is_one(relevant_ranks: list[bool]) -> None:
+def test_without_ties_all_three_functions_agree(relevant_ranks: list[bool]) -> None:
     relevant, total = histograms([(int(r), 1) for r in relevant_ranks])
     expected = float(oracles.ap_all_relevant(relevant_ranks, len(relevant_ranks)))
     for average in (
@@ -68,7 +68,7 @@ def test_without_ties_every_order_is_one(relevant_ranks: list[bool]) -> None:
         assert average(relevant, total)[0] == pytest.approx(expected, abs=TOLERANCE)
 
 
-def test_the_example_that_tells_the_denominators_apart() -> None:
+def test_conventions_divide_by_different_numbers() -> None:
     # + - - at R = 3, with two relevant rows in all
     relevant, total = histograms([(1, 1), (0, 1), (0, 1), (1, 1)] + [(0, 1)] * 26)
     scores = {
@@ -80,7 +80,7 @@ def test_the_example_that_tells_the_denominators_apart() -> None:
     )
 
 
-def test_conventions_agree_on_the_whole_ranking_but_for_the_assumed_tenth() -> None:
+def test_all_conventions_but_caffe_dnnh_agree_on_the_whole_ranking() -> None:
     rng = np.random.default_rng(1)
     total = rng.integers(0, 50, (20, 33))
     relevant = rng.binomial(total, 0.3)
@@ -106,7 +106,7 @@ def test_a_longer_cutoff_never_lowers_the_precision_sum(some: Groups, cutoff: in
     )
 
 
-def test_rankings_of_a_hundred_million_rows_keep_their_digits() -> None:
+def test_rankings_of_a_hundred_million_rows_keep_their_precision() -> None:
     far = 10**8
     relevant, total = histograms([(0, far), (2, 2)], [(0, far), (2, 3)])
     found = metrics.average_precision(relevant, total)
@@ -117,7 +117,7 @@ def test_rankings_of_a_hundred_million_rows_keep_their_digits() -> None:
     np.testing.assert_allclose(found, [first, second], rtol=1e-7, atol=0)
 
 
-def test_large_ties_match_the_sum_written_out() -> None:
+def test_large_ties_match_the_explicit_sum() -> None:
     before, n_rows, n_relevant, hits = 30, 5000, 700, 10
     relevant, total = histograms([(hits, before), (n_relevant, n_rows)])
     j = np.arange(1, n_rows + 1)
@@ -132,7 +132,7 @@ def test_large_ties_match_the_sum_written_out() -> None:
     assert metrics.average_precision(relevant, total)[0] == pytest.approx(expected, abs=1e-12)
 
 
-def test_hits_of_a_large_tie_match_simulated_orders() -> None:
+def test_convention_hits_matches_simulated_orders_of_a_large_tie() -> None:
     relevant, total = histograms([(30, 60), (400, 1500), (5, 40)])
     rng = np.random.default_rng(5)
     cutoff, scores = 300, []
@@ -170,7 +170,7 @@ def test_a_query_without_relevant_rows_scores_0() -> None:
     assert metrics.best_average_precision(relevant, total)[0] == 0
 
 
-def test_unknown_names_and_cutoffs_are_refused() -> None:
+def test_unknown_conventions_and_cutoffs_below_1_are_refused() -> None:
     relevant, total = histograms([(1, 2)])
     with pytest.raises(ConfigError, match="all-relevant, min, hits, caffe-dnnh"):
         metrics.average_precision(relevant, total, convention="mean")

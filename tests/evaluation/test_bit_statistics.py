@@ -26,7 +26,7 @@ def entropy(share: float) -> float:
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 140), st.integers(1, 60), st.booleans())
-def test_every_number_is_the_definitions(seed: int, n_bits: int, n_rows: int, few: bool) -> None:
+def test_statistics_match_their_definitions(seed: int, n_bits: int, n_rows: int, few: bool) -> None:
     rng = np.random.default_rng(seed)
     bits = rng.integers(0, 2, (n_rows, n_bits)) & (rng.random(n_bits) < 0.9)
     if few:
@@ -50,7 +50,7 @@ def test_every_number_is_the_definitions(seed: int, n_bits: int, n_rows: int, fe
     assert (found.n_rows, found.n_sampled) == (n_rows, n_rows)
 
 
-def test_several_databases_count_as_one_and_deleted_rows_not_at_all() -> None:
+def test_several_databases_are_one_and_deleted_rows_are_left_out() -> None:
     rng = np.random.default_rng(0)
     bits = rng.integers(0, 2, (90, 6))
     deleted = rng.random(50) < 0.3
@@ -62,7 +62,7 @@ def test_several_databases_count_as_one_and_deleted_rows_not_at_all() -> None:
     assert bit_statistics(parts) == bit_statistics(code_set(kept))
 
 
-def test_blocks_do_not_change_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_do_not_depend_on_the_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
     codes = code_set(np.random.default_rng(1).integers(0, 2, (333, 70)))
     whole = bit_statistics(codes)
     monkeypatch.setattr(bitstats, "_BLOCK_ROWS", 10)
@@ -70,7 +70,7 @@ def test_blocks_do_not_change_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bit_statistics(codes) == whole
 
 
-def test_more_rows_than_are_looked_at_are_sampled_evenly_and_it_says_so(
+def test_rows_beyond_the_limit_are_sampled_evenly_and_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bits = np.random.default_rng(2).integers(0, 2, (1000, 8))
@@ -83,7 +83,7 @@ def test_more_rows_than_are_looked_at_are_sampled_evenly_and_it_says_so(
     assert dataclasses.replace(found, n_rows=250) == expected
 
 
-def test_bits_beyond_the_most_correlated_are_thinned(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_correlations_of_long_codes_use_evenly_spaced_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     bits = np.random.default_rng(3).integers(0, 2, (60, 10))
     monkeypatch.setattr(bitstats, "_MOST_CORRELATED", 4)
     found = bit_statistics(code_set(bits))

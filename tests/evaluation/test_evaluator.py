@@ -36,7 +36,7 @@ def code_set(seed: int, n_rows: int, n_bits: int = 5, n_classes: int = 3) -> Cod
 
 
 def relevance_in_rank_order(query: CodeSet, database: CodeSet) -> list[list[tuple[int, bool]]]:
-    """(distance, relevant) of each query's ranking by (distance, row), by the oracle."""
+    """(distance, relevant) in each query's ranking by (distance, row), from the oracle."""
     assert query.labels is not None
     assert database.labels is not None
     codes = [oracles.bit_string(code, database.n_bits) for code in database.codes]
@@ -58,7 +58,7 @@ def mean(values: list[Any]) -> float:
 
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(list(CONVENTIONS)), st.integers(1, 16))
-def test_every_number_is_the_oracles(seed: int, convention: str, cutoff: int) -> None:
+def test_every_number_matches_the_oracle(seed: int, convention: str, cutoff: int) -> None:
     query, database = code_set(seed, 3), code_set(seed + 1, 14)
     report = evaluate(query, database, convention=convention, cutoffs=[cutoff], ks=[2, 9])
     rankings = relevance_in_rank_order(query, database)
@@ -98,7 +98,7 @@ def test_every_number_is_the_oracles(seed: int, convention: str, cutoff: int) ->
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60))
-def test_row_order_does_not_depend_on_blocks(seed: int, block_rows: int) -> None:
+def test_results_do_not_depend_on_how_the_database_is_split(seed: int, block_rows: int) -> None:
     query, database = code_set(seed, 4), code_set(seed + 1, 50)
     rankings = relevance_in_rank_order(query, database)
     expected = mean(
@@ -126,7 +126,7 @@ def test_query_blocks_do_not_change_the_report(monkeypatch: pytest.MonkeyPatch) 
         assert calls[-1] == (120, 120)
 
 
-def test_shuffling_the_database_changes_only_the_row_order() -> None:
+def test_shuffling_the_database_changes_only_map_index() -> None:
     query, database = code_set(0, 20), code_set(1, 200)
     assert database.labels is not None
     by_class = np.argsort(database.labels, kind="stable")
@@ -136,7 +136,7 @@ def test_shuffling_the_database_changes_only_the_row_order() -> None:
     assert first == second
 
 
-def test_numbers_keep_their_order() -> None:
+def test_numbers_of_a_report_are_consistent() -> None:
     report = evaluate(code_set(0, 30), code_set(1, 300))
     assert report.map_worst < report.map < report.map_best
     assert report.map_worst < report.map_index < report.map_best
@@ -148,21 +148,21 @@ def test_numbers_keep_their_order() -> None:
     assert [point["radius"] for point in report.pr_curve] == list(range(6))
 
 
-def test_perfect_and_hopeless_codes() -> None:
+def test_perfect_codes_and_constant_codes() -> None:
     labels = np.repeat(np.arange(4), 10)
     codes = pack(np.eye(4, dtype=np.uint8)[labels])
     perfect = evaluate(CodeSet(codes, 4, labels), CodeSet(codes, 4, labels))
     for value in (perfect.map, perfect.map_worst, perfect.map_best, perfect.map_index):
         assert value == pytest.approx(1)
-    hopeless = evaluate(CodeSet(codes * 0, 4, labels), CodeSet(codes * 0, 4, labels))
-    assert hopeless.precision_at[5] == pytest.approx(1 / 4)
-    # One tie of 40 rows, 10 of them relevant, summed as it is written in the paper.
+    constant = evaluate(CodeSet(codes * 0, 4, labels), CodeSet(codes * 0, 4, labels))
+    assert constant.precision_at[5] == pytest.approx(1 / 4)
+    # One tie of 40 rows, 10 of them relevant, summed with the paper's formula.
     ranks = np.arange(1, 41)
     expected = (10 / 40 * (1 + (ranks - 1) * 9 / 39) / ranks).sum() / 10
-    assert hopeless.map == pytest.approx(expected)
+    assert constant.map == pytest.approx(expected)
 
 
-def test_the_report_is_json() -> None:
+def test_to_dict_is_json_with_all_fields() -> None:
     fields = evaluate(code_set(0, 5), code_set(1, 120)).to_dict()
     assert json.loads(json.dumps(fields, allow_nan=False)) == fields
     assert set(fields) >= {
@@ -197,7 +197,7 @@ def test_per_label_averages_the_queries_of_each_class() -> None:
     assert report.per_label["2"] == pytest.approx(evaluate(only, database).map)
 
 
-def test_intervals_are_those_of_the_queries_that_count() -> None:
+def test_intervals_match_the_bootstrap_of_the_queries() -> None:
     query, database = code_set(0, 30), code_set(1, 90)
     assert query.labels is not None
     report = evaluate(query, database)
@@ -214,7 +214,7 @@ def test_intervals_are_those_of_the_queries_that_count() -> None:
     assert evaluate(one, database).map_interval is None
 
 
-def test_ndcg_names_its_gain_and_grades_by_shared_labels() -> None:
+def test_ndcg_grades_by_shared_labels_and_reports_its_gain() -> None:
     rng = np.random.default_rng(0)
     query = dataclasses.replace(code_set(0, 4), labels=rng.integers(0, 2, (4, 5)) | [1, 0, 0, 0, 0])
     labels = rng.integers(0, 2, (30, 5))
@@ -234,29 +234,27 @@ def test_ndcg_names_its_gain_and_grades_by_shared_labels() -> None:
 
 
 @pytest.mark.parametrize("n_queries", [12, 70])
-def test_deleted_rows_are_left_out_on_both_sides(n_queries: int) -> None:
+def test_deleted_rows_are_left_out_of_queries_and_database(n_queries: int) -> None:
     rng = np.random.default_rng(0)
     query, database = code_set(0, n_queries), code_set(1, 300)
-    gone, lost = rng.random(n_queries) < 0.3, rng.random(300) < 0.3
+    query_deleted, deleted = rng.random(n_queries) < 0.3, rng.random(300) < 0.3
     assert query.labels is not None
     assert database.labels is not None
-    report = evaluate(
-        dataclasses.replace(query, deleted=gone), dataclasses.replace(database, deleted=lost)
-    )
-    kept_query = CodeSet(query.codes[~gone], 5, query.labels[~gone])
-    kept = CodeSet(database.codes[~lost], 5, database.labels[~lost])
-    expected = evaluate(kept_query, kept)
+    live_query = CodeSet(query.codes[~query_deleted], 5, query.labels[~query_deleted])
+    live = CodeSet(database.codes[~deleted], 5, database.labels[~deleted])
+    expected = evaluate(live_query, live)
+    marked_query = dataclasses.replace(query, deleted=query_deleted)
+    marked = dataclasses.replace(database, deleted=deleted)
+    report = evaluate(marked_query, marked)
     assert report.to_dict() == expected.to_dict()
     np.testing.assert_array_equal(report.average_precision, expected.average_precision)
-    assert (report.n_queries, report.n_database) == ((~gone).sum(), (~lost).sum())
-    assert expected_map(
-        dataclasses.replace(query, deleted=gone), dataclasses.replace(database, deleted=lost)
-    ) == pytest.approx(report.map, abs=1e-15)
+    assert (report.n_queries, report.n_database) == ((~query_deleted).sum(), (~deleted).sum())
+    assert expected_map(marked_query, marked) == pytest.approx(report.map, abs=1e-15)
     with pytest.raises(EvaluationError, match=f"found {n_queries} and 0"):
         evaluate(query, dataclasses.replace(database, deleted=np.ones(300, np.bool_)))
 
 
-def test_the_curve_by_rank_goes_from_the_first_to_the_last() -> None:
+def test_rank_curve_covers_the_first_to_the_last_rank() -> None:
     report = evaluate(code_set(0, 5), code_set(1, 1234))
     ks = [point["k"] for point in report.rank_curve]
     assert (ks[0], ks[-1]) == (1, 1234)
@@ -268,14 +266,14 @@ def test_the_curve_by_rank_goes_from_the_first_to_the_last() -> None:
     assert len(evaluate(code_set(0, 5), code_set(1, 1)).rank_curve) == 1
 
 
-def test_queries_without_relevant_rows_count_as_0_or_not_at_all() -> None:
+def test_queries_without_relevant_rows_count_as_0_or_are_left_out() -> None:
     query, database = code_set(0, 10, n_classes=2), code_set(1, 50, n_classes=2)
     assert query.labels is not None
-    lonely = CodeSet(query.codes, 5, np.where(np.arange(10) < 4, 7, query.labels))
+    some_without = CodeSet(query.codes, 5, np.where(np.arange(10) < 4, 7, query.labels))
     rest = CodeSet(query.codes[4:], 5, query.labels[4:])
     expected = evaluate(rest, database)
-    dropped = evaluate(lonely, database, without_relevant="drop")
-    zero = evaluate(lonely, database)
+    dropped = evaluate(some_without, database, without_relevant="drop")
+    zero = evaluate(some_without, database)
     assert (zero.n_without_relevant, dropped.n_without_relevant) == (4, 4)
     assert dropped.map == pytest.approx(expected.map)
     assert dropped.precision_at == pytest.approx(expected.precision_at)
@@ -290,14 +288,14 @@ def test_queries_without_relevant_rows_count_as_0_or_not_at_all() -> None:
     assert dropped.map_interval == pytest.approx(expected.map_interval)
     assert zero.ndcg_at[10] == pytest.approx(expected.ndcg_at[10] * 6 / 10)
     assert dropped.average_precision[:4].tolist() == [0, 0, 0, 0]
-    strangers = CodeSet(query.codes, 5, np.full(10, 7))
-    assert evaluate(strangers, database).map == 0
+    all_without = CodeSet(query.codes, 5, np.full(10, 7))
+    assert evaluate(all_without, database).map == 0
     with pytest.raises(EvaluationError, match="no query has a relevant"):
-        evaluate(strangers, database, without_relevant="drop")
+        evaluate(all_without, database, without_relevant="drop")
 
 
-def test_the_check_of_caffe_dnnh_on_a_ranking_worked_by_hand() -> None:
-    # 40 rows, the query's distances 0..3 in tens; relevant ranks 1..10 and 31..40: tenth is 4.
+def test_caffe_dnnh_on_a_ranking_computed_by_hand() -> None:
+    # 40 rows, ten at each distance 0 to 3; relevant ranks 1..10 and 31..40; the divisor is 4.
     bits = np.repeat([[0, 0, 0], [0, 0, 1], [0, 1, 1], [1, 1, 1]], 10, axis=0)
     labels = np.repeat([1, 0, 0, 1], 10)
     query = CodeSet(pack(np.zeros((1, 3), np.uint8)), 3, np.array([1]))
@@ -308,12 +306,12 @@ def test_the_check_of_caffe_dnnh_on_a_ranking_worked_by_hand() -> None:
     assert top.map_at[3] == pytest.approx(1.0)
 
 
-def test_expected_map_is_the_reports() -> None:
+def test_expected_map_equals_map_of_the_report() -> None:
     query, database = code_set(0, 12), code_set(1, 70)
     assert expected_map(query, database) == pytest.approx(evaluate(query, database).map, abs=1e-15)
 
 
-def test_inputs_are_left_alone() -> None:
+def test_inputs_are_not_modified() -> None:
     query, database = code_set(0, 12), code_set(1, 70)
     before = [array.copy() for one in (query, database) for array in (one.codes, one.labels)]  # type: ignore[union-attr]
     evaluate(query, database)
@@ -338,12 +336,12 @@ def test_progress_counts_up_to_the_total() -> None:
         ({"ks": [5, -1]}, "k must be at least 1"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any], message: str) -> None:
+def test_invalid_settings_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         evaluate(code_set(0, 3), code_set(1, 9), **changes)
 
 
-def test_sets_that_do_not_belong_together_are_refused() -> None:
+def test_sets_that_do_not_match_are_refused() -> None:
     query, database = code_set(0, 3), code_set(1, 9)
     with pytest.raises(CodesError, match="expected a database of 5 bits, found 6"):
         evaluate(query, code_set(1, 9, n_bits=6))
@@ -355,7 +353,7 @@ def test_sets_that_do_not_belong_together_are_refused() -> None:
         evaluate(query, dataclasses.replace(database, labels=None))
 
 
-def test_codes_are_opened_by_what_the_file_holds(tmp_path: Path) -> None:
+def test_codes_are_opened_by_file_content(tmp_path: Path) -> None:
     query = code_set(0, 6)
     np.savez(tmp_path / "a.npz", codes=query.codes, bits=5, labels=query.labels)
     assert evaluate(open_codes(tmp_path / "a.npz"), query).bits == 5
@@ -397,8 +395,8 @@ def test_banks_are_searched_and_evaluated_like_codes_in_memory(tmp_path: Path) -
         search(query.codes, bank, top_k=9).rows, search(query.codes, database, top_k=9).rows
     )
     # The same classes in another order: they are matched by name.
-    turned = CodeSet(query.codes, 5, (query.labels + 1) % 3)
-    opened = as_bank(tmp_path / "query.h5", turned, ("cat", "ant", "bee"))
+    renumbered = CodeSet(query.codes, 5, (query.labels + 1) % 3)
+    opened = as_bank(tmp_path / "query.h5", renumbered, ("cat", "ant", "bee"))
     report, expected = evaluate(opened, bank), evaluate(query, database)
     assert report.map == pytest.approx(expected.map)
     by_name = {"ant": "0", "bee": "1", "cat": "2"}
@@ -421,7 +419,7 @@ def test_a_bank_takes_labels_from_a_file_unless_it_has_its_own(tmp_path: Path) -
         open_codes(tmp_path / "full.h5", tmp_path / "labels")
 
 
-def test_one_relevant_row_is_enough_not_to_be_dropped() -> None:
+def test_a_query_with_one_relevant_row_is_not_dropped() -> None:
     codes = pack(np.array([[0, 0], [0, 1], [1, 1]]))
     query = CodeSet(codes[[0, 0]], 2, np.array([1, 5]))
     report = evaluate(
@@ -439,7 +437,7 @@ def labels_of(query: NDArray[Any], database: NDArray[Any]) -> tuple[CodeSet, Cod
     return CodeSet(codes[: len(query)], 4, query), CodeSet(codes[len(query) :], 4, database)
 
 
-def test_one_hot_and_numbers_are_the_same_labels() -> None:
+def test_one_hot_labels_equal_label_numbers() -> None:
     rng = np.random.default_rng(3)
     query, database = rng.integers(0, 4, 12), rng.integers(0, 4, 40)
     one_hot = np.eye(4, dtype=np.uint8)

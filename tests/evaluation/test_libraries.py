@@ -1,4 +1,4 @@
-"""The same numbers from other libraries, where their conventions are the same."""
+"""Comparison with other libraries, where their conventions are the same."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ KS = (1, 3, 10, 25)
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-    """An evaluation, and what other libraries take: scores and grades, [q, n]."""
+    """An evaluation, and the inputs of other libraries: scores and grades, [q, n]."""
 
-    scores: NDArray[np.int64]  # positive: torchmetrics counts no row of another score
+    scores: NDArray[np.int64]  # positive: torchmetrics never counts a row of score 0 or less
     grades: NDArray[np.int64]
     linear: Report
     hits: Report
@@ -35,7 +35,7 @@ def example(n_bits: int, *, tied: bool) -> Example:
     database_bits = rng.integers(0, 2, (n_rows, n_bits))
     query_bits = rng.integers(0, 2, (n_queries, n_bits))
     if not tied:
-        # Row r has r ones, in turn; a query of zeros is at distance r from it.
+        # A row with r ones is at distance r from a query of zeros.
         database_bits = np.tri(n_rows, n_bits, dtype=int)[rng.permutation(n_rows)]
         query_bits[:] = 0
     query = CodeSet(pack(query_bits), n_bits, query_labels)
@@ -54,14 +54,14 @@ TIED = example(6, tied=True)
 
 
 @pytest.mark.parametrize("which", [UNTIED, TIED], ids=["untied", "tied"])
-def test_scikit_learns_ndcg_averages_ties_as_here(which: Example) -> None:
+def test_ndcg_matches_scikit_learn_with_and_without_ties(which: Example) -> None:
     metrics = pytest.importorskip("sklearn.metrics")
     for k in KS:
         expected = metrics.ndcg_score(which.grades, which.scores, k=k, ignore_ties=False)
         assert which.linear.ndcg_at[k] == pytest.approx(expected, abs=1e-12)
 
 
-def test_scikit_learns_average_precision_without_ties() -> None:
+def test_average_precision_matches_scikit_learn_without_ties() -> None:
     metrics = pytest.importorskip("sklearn.metrics")
     expected = [
         metrics.average_precision_score(grades > 0, scores)
@@ -70,7 +70,7 @@ def test_scikit_learns_average_precision_without_ties() -> None:
     np.testing.assert_allclose(UNTIED.linear.average_precision, expected, rtol=0, atol=1e-12)
 
 
-def test_scikit_learns_average_precision_takes_a_tie_as_one_threshold() -> None:
+def test_average_precision_of_scikit_learn_differs_with_ties() -> None:
     """Each row of a tie gets the precision of the whole tie: neither a mean nor a bound."""
     metrics = pytest.importorskip("sklearn.metrics")
     relevant, scores = TIED.grades[0] > 0, TIED.scores[0]
@@ -81,7 +81,7 @@ def test_scikit_learns_average_precision_takes_a_tie_as_one_threshold() -> None:
 
 
 @pytest.mark.slow  # importing torch and torchmetrics takes seconds
-def test_torchmetrics() -> None:
+def test_metrics_match_torchmetrics() -> None:
     torch = pytest.importorskip("torch")
     retrieval = pytest.importorskip("torchmetrics.retrieval")
     scores = torch.from_numpy(UNTIED.scores.astype(np.float64)).flatten()
@@ -102,7 +102,7 @@ def test_torchmetrics() -> None:
         assert report.ndcg_at[k] == pytest.approx(float(ndcg), abs=1e-6)
 
 
-def test_trec_eval() -> None:
+def test_metrics_match_trec_eval() -> None:
     pytrec_eval = pytest.importorskip("pytrec_eval")
     judged = {
         str(q): {str(row): int(grade) for row, grade in enumerate(grades)}

@@ -21,7 +21,7 @@ groups = st.lists(st.lists(st.integers(0, 3), max_size=4), min_size=1, max_size=
 
 
 def histogram(*several: Groups, n_grades: int = 4) -> NDArray[np.int64]:
-    """Rows by grade and distance, of grades by distance."""
+    """Number of rows by grade and distance, from lists of grades by distance."""
     n_distances = max(map(len, several))
     found = np.zeros((len(several), n_grades, n_distances), np.int64)
     for query, some in enumerate(several):
@@ -44,7 +44,7 @@ def test_ndcg_is_the_mean_over_every_tie_order(gain: str, some: Groups, k: int) 
 
 @settings(deadline=None, max_examples=40)
 @given(st.lists(groups, min_size=1, max_size=4))
-def test_several_queries_and_several_k_are_each_on_its_own(several: list[Groups]) -> None:
+def test_queries_and_ks_are_independent(several: list[Groups]) -> None:
     ks = [1, 2, 5, 30]
     width = max(map(len, several))
     padded = [some + [[]] * (width - len(some)) for some in several]
@@ -53,7 +53,7 @@ def test_several_queries_and_several_k_are_each_on_its_own(several: list[Groups]
     np.testing.assert_allclose(together, alone, rtol=0, atol=1e-14)
 
 
-def test_a_ranking_worked_by_hand() -> None:
+def test_a_ranking_computed_by_hand() -> None:
     # Ranks 1 to 3 share 1, 0 and 2 labels; the best order is 2, 1, 0.
     some = histogram([[1], [0], [2]])
     discounts = [1.0, 1 / np.log2(3), 1 / 2]
@@ -64,25 +64,25 @@ def test_a_ranking_worked_by_hand() -> None:
     assert ndcg_at(some, [1])[0, 0] == pytest.approx(1 / 3, abs=1e-15)
 
 
-def test_one_label_a_row_makes_both_gains_one() -> None:
+def test_gains_agree_with_one_label_per_row() -> None:
     rng = np.random.default_rng(0)
     some = rng.integers(0, 9, (5, 2, 17))
     np.testing.assert_array_equal(ndcg_at(some, [7, 90], "linear"), ndcg_at(some, [7, 90]))
 
 
-def test_the_best_order_scores_1_and_nothing_relevant_0() -> None:
+def test_the_best_order_scores_1_and_no_relevant_rows_score_0() -> None:
     best = histogram([[3, 3], [2], [1, 1, 1], [0] * 5])
     np.testing.assert_allclose(ndcg_at(best, [1, 2, 3, 5, 50]), 1, rtol=0, atol=TOLERANCE)
     assert ndcg_at(histogram([[0, 0], [0]]), [1, 9]).tolist() == [[0, 0]]
     assert ndcg_at(best, []).shape == (1, 0)
 
 
-def test_settings_that_make_no_sense_are_refused() -> None:
+def test_invalid_settings_are_refused() -> None:
     some = histogram([[1]])
     with pytest.raises(ConfigError, match="known: exponential, linear"):
         ndcg_at(some, [1], "log")
     with pytest.raises(ConfigError, match="at least 1"):
         ndcg_at(some, [0])
-    with pytest.raises(ConfigError, match="choose linear gains"):
+    with pytest.raises(ConfigError, match="use linear gains"):
         ndcg_at(np.ones((1, 1002, 2), np.int64), [1])
     assert ndcg_at(np.ones((1, 1002, 2), np.int64), [2004], "linear")[0, 0] < 1

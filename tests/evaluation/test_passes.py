@@ -47,7 +47,7 @@ def label_set(labels: NDArray[Any], row: int) -> set[int]:
 def oracle(
     query: CodeSet, databases: list[CodeSet]
 ) -> tuple[list[list[tuple[int, int]]], NDArray[np.float64]]:
-    """(distance, grade) of each query's ranking by (distance, row), and precision sums."""
+    """(distance, grade) in each query's ranking by (distance, row), and its precision sum."""
     rankings, sums = [], []
     for q, code in enumerate(query.codes):
         rows = [(one, row) for one in databases for row in range(len(one))]
@@ -90,7 +90,9 @@ def test_codes_of_every_length(n_bits: int) -> None:
     st.integers(0, 2**32 - 1), st.integers(1, 20), st.integers(0, 30), st.integers(1, 80),
     st.booleans(),
 )  # fmt: skip
-def test_any_labels(seed: int, n_bits: int, n_rows: int, n_classes: int, multi_hot: bool) -> None:
+def test_label_numbers_and_label_matrices(
+    seed: int, n_bits: int, n_rows: int, n_classes: int, multi_hot: bool
+) -> None:
     query = queries(seed, 3, n_bits, n_classes, multi_hot)
     database = code_set(seed + 1, n_rows + 1, n_bits, n_classes, multi_hot)
     check(query, database)
@@ -114,9 +116,9 @@ def test_segments_databases_and_deleted_rows(
     check(query, *databases)
 
 
-def test_tiles_of_rows() -> None:
+def test_several_tiles_of_rows() -> None:
     rng = np.random.default_rng(5)
-    n_rows, n_bits = 5000, 12  # more than two tiles, and a last one that is not full
+    n_rows, n_bits = 5000, 12  # more than two tiles, the last one partly filled
     bits = rng.integers(0, 2, (n_rows, n_bits))
     labels = rng.integers(0, 3, n_rows)
     database = CodeSet(pack(bits), n_bits, labels)
@@ -135,7 +137,7 @@ def test_tiles_of_rows() -> None:
 
 
 def counted_by_numpy(query: CodeSet, database: CodeSet, n_grades: int) -> NDArray[np.int64]:
-    """Rows by grade and distance, of labels that every query has: for more rows than the oracle."""
+    """Number of rows by grade and distance, for more rows than the oracle can count."""
     found = []
     for code, label in zip(query.codes, query.labels, strict=True):  # type: ignore[arg-type]
         distances = np.unpackbits(database.codes ^ code, axis=1).sum(axis=1, dtype=int)
@@ -154,8 +156,8 @@ def counted_by_numpy(query: CodeSet, database: CodeSet, n_grades: int) -> NDArra
 @pytest.mark.parametrize(
     ("n_bits", "n_rows"), [(5, 300), (5, 70_000), (48, 40_000), (64, 40_000), (128, 70_000)]
 )
-def test_queries_that_are_counted_in_pairs(n_bits: int, n_rows: int, multi_hot: bool) -> None:
-    """Many rows for few cells: two queries share a table, and an odd one is left over."""
+def test_queries_counted_in_pairs(n_bits: int, n_rows: int, multi_hot: bool) -> None:
+    """With many rows per cell two queries share a table; the number of queries is odd."""
     query = queries(0, 7, n_bits, multi_hot=multi_hot)
     database = code_set(1, n_rows, n_bits, multi_hot=multi_hot)
     labels = match_labels(query, [database])
@@ -165,14 +167,14 @@ def test_queries_that_are_counted_in_pairs(n_bits: int, n_rows: int, multi_hot: 
 
 
 @pytest.mark.parametrize("largest", [254, 255, 256, 511, 2**31])
-def test_labels_that_fit_a_byte_and_labels_that_do_not(largest: int) -> None:
-    """Labels that differ by 256, or stand at the edge of what is compared as bytes."""
+def test_labels_at_the_limit_of_one_byte(largest: int) -> None:
+    """Labels that differ by 256, or are close to the largest that is compared as a byte."""
     rng = np.random.default_rng(0)
     known = np.array([largest, 0, 1, max(0, largest - 256), largest - 1])
     others = np.array([-2, -1, 254, 255, 256, 257, 510, 511, 512, 2**31 - 1, 2**32, 2**32 + 1])
     query = dataclasses.replace(code_set(0, 4, 4), labels=known[:4])
     rows = rng.choice(np.concatenate([known, others]), 3000)
-    if largest < 2**31:  # as banks have them, which are compared as they are
+    if largest < 2**31:  # int32 as in banks, compared without conversion
         rows = rows[rows < 2**31].astype(np.int32)[:2000]
     database = dataclasses.replace(code_set(1, len(rows), 4), labels=rows)
     made = Passes(query.codes, 4, [database], match_labels(query, [database]))
@@ -192,8 +194,8 @@ def test_distances_of_long_codes_do_not_wrap(n_bits: int) -> None:
 
 
 @pytest.mark.parametrize("n_bits", [8, 24, 40, 64, 72, 136])
-def test_nothing_is_read_beyond_the_codes(n_bits: int) -> None:
-    """Other bytes around the codes, and codes at odd addresses, change nothing."""
+def test_bytes_around_the_codes_have_no_effect(n_bits: int) -> None:
+    """Codes may lie at any address, with any bytes before and after them."""
     query, database = queries(0, 3, n_bits), code_set(1, 17, n_bits)
     labels = match_labels(query, [database])
     expected = Passes(query.codes, n_bits, [database], labels).histograms(
@@ -211,7 +213,7 @@ def test_nothing_is_read_beyond_the_codes(n_bits: int) -> None:
 
 
 def test_codes_at_the_end_of_a_mapped_page(tmp_path: Any) -> None:
-    """A file that ends with a page: a read past the codes would end the process."""
+    """The file ends with a page: reading past the codes would crash the process."""
     query, database = queries(0, 2, 24), code_set(1, 8192, 24)
     path = tmp_path / "codes"
     n_rows = 4096  # 12,288 bytes: three pages
@@ -236,7 +238,9 @@ def both(made: Passes, some: slice) -> tuple[NDArray[np.int64], NDArray[np.float
 
 
 @pytest.mark.parametrize("n_cpus", [1, 3, 64])
-def test_the_number_of_cores_changes_nothing(monkeypatch: pytest.MonkeyPatch, n_cpus: int) -> None:
+def test_results_do_not_depend_on_the_number_of_cores(
+    monkeypatch: pytest.MonkeyPatch, n_cpus: int
+) -> None:
     monkeypatch.setattr(passes, "_SEGMENT_ROWS", 100)
     query, database = queries(0, 50, 16), code_set(1, 950, 16)
     labels = match_labels(query, [database])

@@ -25,7 +25,7 @@ def test_precision_and_recall_at_k_are_means_over_every_tie_order(some: Groups, 
 
 @settings(deadline=None)
 @given(st.lists(groups.map(lambda some: (some * 5)[:5]), min_size=1, max_size=4))
-def test_several_k_and_several_queries_are_each_on_its_own(several: list[Groups]) -> None:
+def test_queries_and_ks_are_independent(several: list[Groups]) -> None:
     relevant, total = histograms(*several)
     ks = [1, 2, 3, 5, 8, 40]
     together = ranks.expected_hits(relevant, total, ks)
@@ -37,18 +37,18 @@ def test_several_k_and_several_queries_are_each_on_its_own(several: list[Groups]
     assert ranks.expected_hits(relevant, total, []).shape == (len(several), 0)
 
 
-def test_the_group_in_which_a_rank_lies() -> None:
+def test_group_of_each_rank() -> None:
     _, total = histograms([(0, 0), (0, 2), (0, 0), (0, 3)])
     group, ranked = ranks.ranks_in_groups(total, [1, 2, 3, 5, 6])
     assert group.tolist() == [[1, 1, 3, 3, 3]]
     assert ranked.tolist() == [[1, 2, 1, 3, 3]]
 
 
-def test_a_query_without_relevant_rows_has_no_recall() -> None:
+def test_recall_is_0_without_relevant_rows() -> None:
     assert ranks.recall_at(*histograms([(0, 3), (0, 2)]), 3)[0] == 0
 
 
-def test_balls_by_radius() -> None:
+def test_precision_recall_and_empty_balls_by_radius() -> None:
     relevant, total = histograms([(0, 0), (1, 2), (0, 0), (2, 3)])
     precision, recall, is_empty = ranks.within_radius(relevant, total)
     np.testing.assert_allclose(precision, [[0, 1 / 2, 1 / 2, 3 / 5]])
@@ -57,6 +57,6 @@ def test_balls_by_radius() -> None:
 
 
 @pytest.mark.parametrize("k", [0, -1])
-def test_ranks_begin_with_1(k: int) -> None:
+def test_k_below_1_is_refused(k: int) -> None:
     with pytest.raises(ConfigError, match="at least 1"):
         ranks.precision_at(*histograms([(1, 2)]), k)

@@ -20,7 +20,7 @@ def labelled(labels: Any, *class_names: str) -> CodeSet:
 
 
 def grades(query: CodeSet, *databases: CodeSet, block_rows: int = 1000) -> list[list[int]]:
-    """How many labels each row shares with each query, from what the passes compare."""
+    """Number of labels each row shares with each query, from the blocks that the passes compare."""
     matched = match_labels(query, databases)
     block = matched.query_block
     found: list[list[int]] = [[] for _ in query.codes]
@@ -39,17 +39,17 @@ def grades(query: CodeSet, *databases: CodeSet, block_rows: int = 1000) -> list[
 
 
 def table(query: CodeSet, *databases: CodeSet) -> list[list[bool]]:
-    """Which row is relevant to which query."""
+    """Whether each row is relevant to each query."""
     return [[grade > 0 for grade in row] for row in grades(query, *databases)]
 
 
-def test_the_same_number_is_relevant_and_an_unlabelled_row_never() -> None:
+def test_equal_labels_are_relevant_and_unlabelled_rows_never_are() -> None:
     found = table(labelled([3, 1]), labelled([1, 3, -1, 2, 3]))
     assert found == [[False, True, False, False, True], [True, False, False, False, False]]
 
 
 @pytest.mark.parametrize("block_rows", [1, 2, 3, 5])
-def test_blocks_of_rows_are_parts_of_the_whole(block_rows: int) -> None:
+def test_labels_do_not_depend_on_the_block_size(block_rows: int) -> None:
     query, single = labelled([2, 0]), labelled([1, 2, 2, 0, -1])
     several = labelled([[1, 1, 0], [0, 0, 1], [0, 0, 0], [1, 0, 1], [0, 1, 0]])
     for database in (single, several):
@@ -62,7 +62,7 @@ def test_blocks_of_rows_are_parts_of_the_whole(block_rows: int) -> None:
 
 @settings(deadline=None)
 @given(st.integers(1, 70), st.integers(0, 2**32 - 1))
-def test_multi_hot_rows_share_a_label_or_do_not(n_classes: int, seed: int) -> None:
+def test_grades_of_multi_hot_rows_count_shared_labels(n_classes: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     query: NDArray[Any] = (rng.random((3, n_classes)) < 0.1).astype(np.uint8)
     query[:, rng.integers(n_classes)] = 1
@@ -75,7 +75,7 @@ def test_multi_hot_rows_share_a_label_or_do_not(n_classes: int, seed: int) -> No
     assert match_labels(labelled(query), [labelled(database)]).n_grades == most + 1
 
 
-def test_more_classes_than_a_word_holds_and_few_of_them_asked_for() -> None:
+def test_only_the_classes_of_queries_are_packed() -> None:
     query = np.zeros((2, 5000), np.uint8)
     query[0, [3, 4900, 4999]] = query[1, [77]] = 1
     database = np.ones((3, 5000), np.uint8)
@@ -84,7 +84,7 @@ def test_more_classes_than_a_word_holds_and_few_of_them_asked_for() -> None:
     assert match_labels(labelled(query), [labelled(database)]).query_block.words.shape == (2, 1)
 
 
-def test_labels_of_one_row_under_the_common_numbers() -> None:
+def test_labels_of_single_rows_use_the_common_numbers() -> None:
     databases = [labelled([0, 1, -1], "b", "a"), labelled([2, 0], "a", "b", "c")]
     matched = match_labels(labelled([0], "a"), databases)
     assert matched.class_names == ("a", "b", "c")
@@ -111,7 +111,7 @@ def test_a_damaged_label_matrix_is_refused_when_its_rows_are_read() -> None:
         matched.rows(0, 1, 2)
 
 
-def test_classes_are_matched_by_name_whatever_their_order() -> None:
+def test_classes_are_matched_by_name_in_any_order() -> None:
     query = labelled([0, 1], "cat", "dog")
     database = labelled([0, 1, 2, -1], "bird", "dog", "cat")
     assert table(query, database) == [[False, False, True, False], [False, True, False, False]]
@@ -125,12 +125,12 @@ def test_multi_hot_columns_are_matched_by_name() -> None:
     assert table(labelled([1], "cat", "dog"), database) == [[True, False, False]]
 
 
-def test_several_databases_are_matched_each_by_its_own_names() -> None:
+def test_each_database_is_matched_by_its_own_class_names() -> None:
     databases = [labelled([0, 1], "a", "b"), labelled([0, 1], "b", "a")]
     assert table(labelled([0], "a"), *databases) == [[True, False, False, True]]
 
 
-def test_without_names_on_both_sides_numbers_decide_and_a_note_says_so(
+def test_labels_are_matched_by_number_with_a_warning_if_names_are_missing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.WARNING):
@@ -174,7 +174,7 @@ def test_labels_that_cannot_be_matched_are_refused(
         match_labels(query, [database])
 
 
-def test_a_set_without_labels_is_refused_by_name() -> None:
+def test_sets_without_labels_are_refused() -> None:
     bare = CodeSet(np.zeros((2, 1), np.uint8), 8)
     with pytest.raises(EvaluationError, match="labels for the queries, found none"):
         match_labels(bare, [labelled([0])])

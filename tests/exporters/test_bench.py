@@ -191,7 +191,7 @@ def test_without_the_reference_the_first_that_runs_takes_its_place(
     assert all(row.agreement is None for row in rows)
     document = document_of(tmp_path, rows)
     assert document["problems"] == ["no row ran that the others could be compared with"]
-    assert "compared with: nothing: no row ran" in markdown(document)
+    assert "compared with: nothing, because no row ran" in markdown(document)
 
 
 @pytest.mark.parametrize("kind", ["infinite", "packing"])

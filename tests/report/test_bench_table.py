@@ -1,4 +1,4 @@
-"""How a benchmark is shown: as JSON, on a terminal, as Markdown and as a page."""
+"""Outputs of a benchmark: JSON, terminal, Markdown and HTML page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hashkit.report.bench_page import render_bench_page, save_bench_page
 from hashkit.report.bench_table import columns_of, markdown, notes_of, table_of
 
 
-def test_the_document_is_plain_json_with_a_row_each(
+def test_document_is_json_with_one_row_per_measurement(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document = document_of(tmp_path, measured(monkeypatch, tmp_path))
@@ -35,7 +35,7 @@ def test_the_document_is_plain_json_with_a_row_each(
     assert absent["agreement"] is None
 
 
-def test_the_table_has_a_cell_for_each_figure(
+def test_table_cells_show_the_measured_values(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = measured(monkeypatch, tmp_path)
@@ -49,34 +49,34 @@ def test_the_table_has_a_cell_for_each_figure(
     assert table[0]["best batch, images/s (p95)"] == "200 (200) at 4"
     assert table[0]["batch 1, images/s (p95)"] == "100 (50)"
     assert table[0]["peak memory"] == "80.0 MB"
-    assert table[0]["its difference"] == table[0]["codes changed"] == "reference"
+    assert table[0]["mAP difference"] == table[0]["codes changed"] == "reference"
     found = rows[1].agreement
     assert found is not None
-    assert table[1]["precision"] == "int8 (fp32)", "what a runtime makes of a file is said"
+    assert table[1]["precision"] == "int8 (fp32)", "the precision of the arithmetic is missing"
     assert table[1]["mAP"] == f"{found.map:.4f}"
-    assert table[1]["its difference"] == f"{found.map - found.map_source:+.4f}"
-    assert table[1]["bits flipped, of a million"] == f"{found.flipped_per_million:,.0f}"
+    assert table[1]["mAP difference"] == f"{found.map - found.map_source:+.4f}"
+    assert table[1]["bits flipped per million"] == f"{found.flipped_per_million:,.0f}"
     assert set(table[2].values()) == {"onnxruntime", "CUDA", "absent", "—"}
     same = next(row for row in table if row["runtime"] == "openvino")
-    assert same["its difference"] == "+0.0000"
+    assert same["mAP difference"] == "+0.0000"
 
 
-def test_without_labels_the_nearest_stand_for_map_and_for_noise_nothing_does(
+def test_neighbours_replace_map_without_labels_and_random_images_have_neither(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unlabelled = sample(has_labels=False)
     rows = measured(monkeypatch, tmp_path, images=unlabelled)
     heads = [one.head for one in columns_of(document_of(tmp_path, rows, unlabelled))]
-    assert "nearest kept" in heads
-    assert not {"mAP", "its difference"} & set(heads)
+    assert "neighbours kept" in heads
+    assert not {"mAP", "mAP difference"} & set(heads)
     noise = document_of(tmp_path, rows, unlabelled, is_random=True)
-    assert not {"nearest kept", "mAP"} & {one.head for one in columns_of(noise)}
-    assert "nearest kept" not in {
+    assert not {"neighbours kept", "mAP"} & {one.head for one in columns_of(noise)}
+    assert "neighbours kept" not in {
         one.head for one in columns_of(document_of(tmp_path, measured(monkeypatch, tmp_path)))
     }
 
 
-def test_markdown_is_one_table_whatever_the_names(
+def test_markdown_is_one_table_for_any_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document = document_of(tmp_path, measured(monkeypatch, tmp_path), floors=Floors(5, 0.25))
@@ -86,12 +86,12 @@ def test_markdown_is_one_table_whatever_the_names(
     assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
     assert "noise \\| and more" in text
     assert "a \\<b\\>" in text
-    assert "floors: 5 of a million bits flipped, at most; mAP 0.25 at least" in text
+    assert "floors: at most 5 flipped bits per million; mAP at least 0.25" in text
     assert "9 queries, 70 in the database" in text
-    assert "reference is slow, and answered 5 of the 79 images" in text
+    assert "reference is slow and ran on only 5 of the 79 images" in text
 
 
-def test_the_page_shows_the_table_and_needs_no_other_file(
+def test_page_shows_the_tables_and_is_self_contained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     floors = Floors(max_flips=1)
@@ -112,7 +112,7 @@ def test_the_page_shows_the_table_and_needs_no_other_file(
     assert (tmp_path / "deep" / "page.html").read_text(encoding="utf-8").startswith("<!doctype")
 
 
-def test_the_terminal_shows_one_table_or_two(
+def test_wide_table_is_split_on_a_narrow_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     document = document_of(tmp_path, measured(monkeypatch, tmp_path))

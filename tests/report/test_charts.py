@@ -1,4 +1,4 @@
-"""Axes and charts: where values are drawn."""
+"""Axes and charts: positions of values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hashkit.report.intervals import Interval, interval_chart
 from hashkit.report.scales import Axis, bit_axis, chosen_axis, fitted_axis, log_axis, share_axis
 
 
-def test_places_on_axes():
+def test_positions_and_ticks_of_axes():
     linear = Axis("x", 0, 50, ())
     assert [linear.place(x) for x in (0, 25, 50, 60, -1)] == [0, 0.5, 1, 1, 0]
     log = log_axis("k", 10_000)
@@ -30,7 +30,7 @@ def test_places_on_axes():
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
-def test_a_fitted_axis_holds_its_values_between_round_ends(values):
+def test_fitted_axis_contains_its_values_between_round_ends(values):
     axis = fitted_axis("mAP", values)
     assert axis.low <= min(values)
     assert max(values) <= axis.high
@@ -41,7 +41,7 @@ def test_a_fitted_axis_holds_its_values_between_round_ends(values):
 
 
 @given(st.floats(1e-6, 1))
-def test_an_axis_of_shares_holds_its_values(largest):
+def test_share_axis_contains_its_values(largest):
     axis = share_axis("p", largest)
     assert axis.low == 0
     assert largest <= axis.high * (1 + 1e-9)
@@ -50,7 +50,7 @@ def test_an_axis_of_shares_holds_its_values(largest):
 
 
 @given(st.integers(1, 4096))
-def test_an_axis_of_bits_has_few_whole_ticks(n_bits):
+def test_bit_axis_has_few_integer_ticks(n_bits):
     axis = bit_axis("bits", n_bits)
     assert 2 <= len(axis.ticks) <= 9
     assert axis.ticks[-1] <= n_bits
@@ -67,7 +67,7 @@ def coordinates(path: str) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, y in re.findall(r"([-\d.]+) ([-\d.]+)", path)]
 
 
-def test_the_points_of_a_curve_are_where_they_belong():
+def test_points_of_a_curve_are_drawn_at_their_positions():
     svg = draw("line", [(0, 0), (25, 0.5), (100, 1)])
     _, own = svg.findall("g")  # the first series is in front, so it is drawn last
     line = coordinates(own.find("path[@class='line']").get("d"))
@@ -86,14 +86,14 @@ def test_the_points_of_a_curve_are_where_they_belong():
     assert notches == pytest.approx([left, (left + right) / 2, right], abs=0.01)
 
 
-def test_points_on_a_logarithmic_axis():
+def test_logarithmic_axis_spaces_powers_evenly():
     svg = draw("line", [(1, 0), (10, 0), (100, 0)], log_axis("k", 100))
     line = coordinates(svg.findall("g")[1].find("path[@class='line']").get("d"))
     xs = [x for x, _ in line]
     assert xs[1] - xs[0] == pytest.approx(xs[2] - xs[1], abs=0.02)
 
 
-def test_an_area_is_closed_at_zero_and_bars_stand_on_it():
+def test_areas_and_bars_start_at_zero():
     values = [(0, 0.5), (50, 1.0), (100, 0.25)]
     svg = draw("area", values)
     area = svg.findall("g")[1].find("path[@class='area']").get("d")
@@ -116,7 +116,7 @@ def test_curves_of_any_length_are_drawn(n_points):
     assert min(n_points, 1) <= len(markers) <= 10
 
 
-def test_an_interval_is_drawn_around_its_value():
+def test_intervals_and_ranges_are_drawn_at_their_positions():
     rows = [Interval("a", 0, 0.5, (0.4, 0.7), (0.2, 0.8)), Interval("b", 1, 0.2, None, None)]
     svg = ET.fromstring(interval_chart("T", "", rows, Axis("mAP", 0, 1, (0, 1))))  # noqa: S314
     low_end, high_end = (float(one.get("x1")) for one in svg.findall("line[@class='grid']"))

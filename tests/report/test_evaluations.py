@@ -1,4 +1,4 @@
-"""Evaluations as files."""
+"""Saving and loading evaluations."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NEWER = (
 )
 
 
-def test_an_evaluation_survives_its_file(tmp_path):
+def test_a_saved_evaluation_is_loaded_unchanged(tmp_path):
     made = an_evaluation(
         "näme \udc80", title="net", about={"model": "x"}, lists={"queries": "1", "database": "2"}
     )
@@ -35,13 +35,13 @@ def test_an_evaluation_survives_its_file(tmp_path):
     assert page_of(read).table("measure") == page_of(made).table("measure")
 
 
-def test_the_json_of_the_command_is_an_evaluation_too(tmp_path):
+def test_output_of_the_command_is_loaded(tmp_path):
     path = tmp_path / "mine.json"
     path.write_text(json.dumps(evaluated()[2].to_dict()))
     assert load_evaluation(path) == Evaluation("mine", json.loads(path.read_text()))
 
 
-def test_an_evaluation_without_the_newer_fields_still_makes_a_page(tmp_path):
+def test_page_of_an_evaluation_without_newer_fields(tmp_path):
     fields = {name: value for name, value in an_evaluation().fields.items() if name not in NEWER}
     path = tmp_path / "old.json"
     path.write_text(json.dumps({**fields, "map_interval": None}))
@@ -69,7 +69,7 @@ def test_an_evaluation_without_the_newer_fields_still_makes_a_page(tmp_path):
         ("name", 3),
     ],
 )
-def test_a_damaged_evaluation_is_refused_with_the_field(tmp_path, field, value):
+def test_error_for_an_invalid_field_names_it(tmp_path, field, value):
     path = tmp_path / "bad.json"
     path.write_text(json.dumps({**an_evaluation().fields, field: value}))
     with pytest.raises(EvaluationError, match=re.escape(repr(field))) as caught:
@@ -78,7 +78,7 @@ def test_a_damaged_evaluation_is_refused_with_the_field(tmp_path, field, value):
 
 
 @pytest.mark.parametrize("content", ["", "[1]", "{", "\x00", "[" * 100_000])
-def test_what_is_no_evaluation_is_one_line(tmp_path, content):
+def test_error_for_an_invalid_file_is_one_line(tmp_path, content):
     path = tmp_path / "bad.json"
     path.write_text(content)
     with pytest.raises(EvaluationError, match=r"bad\.json") as caught:

@@ -1,4 +1,4 @@
-"""Queries with their nearest images, and where images are found."""
+"""Example queries with their nearest images, and how images are found."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from hashkit.report.examples import choose_queries, find_examples
 from hashkit.workflow.row_images import RowImages
 
 
-def test_the_chosen_queries_are_the_best_the_median_and_the_worst():
+def test_chosen_queries_are_the_best_the_median_and_the_worst():
     scores = np.linspace(0.01, 0.99, 99)
     chosen = choose_queries(scores, np.arange(99), 3)
     assert chosen == {"best": [98, 97, 96], "median": [49, 50, 48], "worst": [0, 1, 2]}
 
 
-def test_the_chosen_queries_have_different_labels_where_they_can():
+def test_chosen_queries_have_different_labels_if_possible():
     scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.0])
     labels = np.array([0, 0, 1, 0, 1, 1, 2, 2, 2])
     chosen = choose_queries(scores, labels, 2)
@@ -44,7 +44,7 @@ def test_the_chosen_queries_have_different_labels_where_they_can():
     st.lists(st.sampled_from([0.0, 0.2, 0.5, 1.0]), max_size=12),
     st.integers(1, 4),
 )
-def test_no_query_is_chosen_twice_or_without_a_score(values, n_wanted):
+def test_no_query_is_chosen_twice_or_with_score_0(values, n_wanted):
     scores = np.array(values)
     chosen = choose_queries(scores, np.arange(len(values)) % 2, n_wanted)
     rows = [row for group in chosen.values() for row in group]
@@ -53,7 +53,7 @@ def test_no_query_is_chosen_twice_or_without_a_score(values, n_wanted):
     assert all(len(group) <= n_wanted for group in chosen.values())
 
 
-def test_the_nearest_images_are_those_of_a_brute_force_ranking():
+def test_nearest_images_match_a_brute_force_ranking():
     queries, database, report = evaluated()
     codes = [oracles.bit_string(code, 16) for code in database.codes]
     groups = examples_of()
@@ -89,7 +89,7 @@ def test_labels_are_matched_by_name_and_by_number():
     assert marks[0] == marks[1] == marks[2] == marks[3]
 
 
-def test_deleted_queries_are_passed_over():
+def test_deleted_queries_are_not_chosen():
     queries, database, _ = evaluated()
     deleted = np.arange(len(queries)) < 6
     left = dataclasses.replace(queries, deleted=deleted)
@@ -101,7 +101,7 @@ def test_deleted_queries_are_passed_over():
         assert example.average_precision == report.average_precision[row - 6]
 
 
-def test_images_are_in_the_page_itself():
+def test_images_are_embedded_in_the_page():
     pixels = {}
 
     def find(codes, row):
@@ -117,10 +117,10 @@ def test_images_are_in_the_page_itself():
     page = page_of(an_evaluation(), examples=examples_of(find))
     assert example.query.data in [image["src"] for image in page.all("img")]
     assert len(page.all("img")) == 9 * 11
-    assert "could not be found" not in page.text
+    assert "not found" not in page.text
 
 
-def test_large_images_are_made_small():
+def test_large_images_are_scaled_down():
     large = np.random.default_rng(0).integers(0, 255, (400, 800, 3), np.uint8)
     _, _, data = examples_of(lambda *_: large)[0].examples[0].query.data.partition(",")
     with Image.open(io.BytesIO(base64.b64decode(data))) as image:
@@ -128,7 +128,7 @@ def test_large_images_are_made_small():
     assert len(data) < 20_000
 
 
-def test_hits_and_misses_are_told_apart_by_more_than_colour():
+def test_hits_and_misses_have_marks():
     groups = examples_of()
     n_hits = sum(hit.is_relevant for group in groups for e in group.examples for hit in e.nearest)
     page = page_of(an_evaluation(), examples=groups)
@@ -137,32 +137,32 @@ def test_hits_and_misses_are_told_apart_by_more_than_colour():
     assert page.text.count("✗") == 90 - n_hits + 1
 
 
-def test_images_that_cannot_be_found_are_said_and_named(tmp_path):
+def test_missing_images_are_noted_and_shown_by_name(tmp_path):
     broken = tmp_path / "a.png"
     broken.write_bytes(b"no image")
     for source in (None, broken, tmp_path / "none.png"):
         groups = examples_of(lambda *_, source=source: source)
         page = page_of(an_evaluation(), examples=groups)
-        assert "The images could not be found" in page.text
+        assert "The images were not found" in page.text
         assert groups[0].examples[0].nearest[0].name in page.text
         assert page.all("img") == []
     some = examples_of(lambda _, row: np.zeros((8, 8, 3), np.uint8) if row % 2 else None)
     assert re.search(
-        r"\d+ of 99 images could not be found", page_of(an_evaluation(), examples=some).text
+        r"\d+ of 99 images were not found", page_of(an_evaluation(), examples=some).text
     )
 
 
-def test_codes_without_names_have_their_rows_as_names():
+def test_codes_without_names_are_named_by_row():
     queries, database, report = evaluated()
     nameless = dataclasses.replace(database, names=())
     groups = find_examples(queries, [nameless], report.average_precision, RowImages())
     assert re.fullmatch(r"row \d+", groups[0].examples[0].nearest[0].name)
 
 
-# Where images are
+# Finding images
 
 
-def test_the_names_of_a_code_set_may_be_paths(tmp_path, monkeypatch):
+def test_names_of_a_code_set_may_be_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("cat").mkdir()
     Path("cat/000.png").write_bytes(b"x")
@@ -171,7 +171,7 @@ def test_the_names_of_a_code_set_may_be_paths(tmp_path, monkeypatch):
     assert RowImages()(queries, 1) is None
 
 
-def test_images_of_a_bank_are_found_in_its_set_and_below_its_folder(tmp_path, monkeypatch):
+def test_images_of_a_bank_are_found_in_its_image_set_or_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     linear_model(Path("model.onnx"), height=8, width=8)
     names = write_class_folders(tmp_path / "photos", per_class=2, suffix=".png")

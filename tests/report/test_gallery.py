@@ -26,14 +26,14 @@ def pixels(rows) -> np.ndarray:
 
 
 def tile_of(picture: np.ndarray, row: int, hit: int | None) -> np.ndarray:
-    """The square of a hit, or of the query."""
+    """The pixels of a hit, or of the query if ``hit`` is None."""
     left = GAP if hit is None else GAP + SIDE + QUERY_GAP + hit * (SIDE + GAP)
     top = GAP + row * ROW
     return picture[top : top + SIDE, left : left + SIDE]
 
 
 @pytest.mark.parametrize(("n_rows", "n_hits"), [(1, 1), (1, 10), (3, 4)])
-def test_the_size_follows_from_rows_and_hits(n_rows, n_hits):
+def test_size_depends_on_rows_and_hits(n_rows, n_hits):
     hit = Tile(solid(0), "a")
     picture = draw_gallery([GalleryRow(Tile(solid(0), "q"), [hit] * n_hits)] * n_rows)
     assert picture.mode == "RGB"
@@ -70,7 +70,7 @@ def test_each_image_is_in_its_place():
 @pytest.mark.parametrize(
     ("is_hit", "colour"), [(True, HIT), (False, MISS), (None, NEUTRAL)], ids=["hit", "miss", "none"]
 )
-def test_the_frame_says_whether_it_is_a_hit(is_hit, colour):
+def test_frame_and_mark_show_whether_it_is_a_hit(is_hit, colour):
     picture = pixels([GalleryRow(Tile(solid(0), "q"), [Tile(solid(0), "a", "", is_hit)])])
     tile = tile_of(picture, 0, 0)
     for edge in (tile[:FRAME], tile[-FRAME:], tile[:, :FRAME], tile[:, -FRAME:]):
@@ -89,7 +89,7 @@ def test_hits_and_misses_have_different_marks():
     assert (marks[0] != marks[1]).sum() > 20
 
 
-def test_an_image_that_is_not_to_be_had_leaves_an_empty_tile(tmp_path):
+def test_missing_images_leave_empty_tiles(tmp_path):
     broken = write_digit(0, tmp_path / "a.jpg")
     cut_image(broken)
     tiles = [Tile(source, "a") for source in (None, tmp_path / "no.png", broken, tmp_path)]
@@ -98,7 +98,7 @@ def test_an_image_that_is_not_to_be_had_leaves_an_empty_tile(tmp_path):
         assert (tile_of(picture, 0, place)[FRAME:-FRAME, FRAME:-FRAME] == EMPTY).all()
 
 
-def test_images_keep_their_shape():
+def test_images_keep_their_aspect_ratio():
     wide, tall = solid((1, 2, 3), 10, 40), solid((1, 2, 3), 400, 100)
     hits = [Tile(wide, "a"), Tile(tall, "a")]
     picture = pixels([GalleryRow(Tile(solid(0), "q"), hits)])
@@ -111,7 +111,7 @@ def test_images_keep_their_shape():
         assert abs(columns.mean() - (SIDE - 1) / 2) <= 0.5
 
 
-def test_enlarged_pixels_stay_squares():
+def test_enlarged_pixels_stay_square():
     digit = open_digits().pixels[0]
     picture = pixels([GalleryRow(Tile(digit, "q"), [])])
     shown = tile_of(picture, 0, None)[FRAME:-FRAME, FRAME:-FRAME]
@@ -138,7 +138,7 @@ def test_any_title_stays_below_its_own_tile(title):
     assert has_ink(picture, 0)
 
 
-def test_of_a_long_title_the_end_stays():
+def test_long_titles_keep_their_end():
     long = pixels([GalleryRow(Tile(solid(0), "x" * 200 + "end.png"), [])])
     other = pixels([GalleryRow(Tile(solid(0), "y" * 200 + "x" * 200 + "end.png"), [])])
     changed = pixels([GalleryRow(Tile(solid(0), "x" * 200 + "odd.png"), [])])
@@ -147,7 +147,7 @@ def test_of_a_long_title_the_end_stays():
 
 
 @pytest.mark.parametrize("name", ["a.png", "deep/er/b.jpg", "c.webp"])
-def test_the_ending_says_the_format(tmp_path, name):
+def test_suffix_sets_the_format(tmp_path, name):
     save_gallery([GalleryRow(Tile(solid(0), "q"), [])], tmp_path / name)
     with Image.open(tmp_path / name) as opened:
         assert opened.size == (2 * GAP + SIDE, GAP + ROW)
@@ -155,7 +155,7 @@ def test_the_ending_says_the_format(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["a.nonsense", "none", "a.psd", "a.h5", "folder"])
-def test_what_cannot_be_written_is_one_line(tmp_path, name):
+def test_error_for_a_failed_write_is_one_line(tmp_path, name):
     (tmp_path / "folder").mkdir()
     with pytest.raises(HashkitError) as caught:
         save_gallery([GalleryRow(Tile(solid(0), "q"), [])], tmp_path / name)
@@ -164,7 +164,7 @@ def test_what_cannot_be_written_is_one_line(tmp_path, name):
     assert "\n" not in message
 
 
-def test_no_picture_is_left_where_writing_fails(tmp_path):
+def test_failed_write_leaves_no_file(tmp_path):
     with pytest.raises(HashkitError):
         save_gallery([GalleryRow(Tile(solid(0), "q"), [])], tmp_path / "a.psd")
     assert list(Path(tmp_path).iterdir()) == []

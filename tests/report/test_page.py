@@ -1,4 +1,4 @@
-"""The report page: its numbers, evaluations side by side, and what it makes of hostile names."""
+"""The report page: its numbers, several evaluations, and hostile names."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NEWER = (
 # Numbers
 
 
-def test_every_single_number_of_the_report_is_in_the_table():
+def test_every_scalar_of_the_report_is_in_the_table():
     report = evaluated()[2]
     rows = dict(row for row in page_of(an_evaluation()).table("measure") if len(row) == 2)
     expected = {
@@ -42,22 +42,22 @@ def test_every_single_number_of_the_report_is_in_the_table():
         "mAP@10 (all-relevant)": report.map_at[10],
         "mAP@100 (all-relevant)": report.map_at[100],
         "precision within 2 bits (empty: 0)": report.precision_radius_2,
-        "queries with nothing within 2 bits": report.empty_radius_2,
+        "queries without an image within 2 bits": report.empty_radius_2,
         **{f"precision@{k}": value for k, value in report.precision_at.items()},
         **{f"recall@{k}": value for k, value in report.recall_at.items()},
         **{f"NDCG@{k} (exponential gain)": value for k, value in report.ndcg_at.items()},
-        "entropy of a bit, mean (at most 1)": report.bit_statistics.mean_entropy,
+        "mean entropy per bit (at most 1)": report.bit_statistics.mean_entropy,
     }
     low, high = report.map_interval
     assert {label: rows[label] for label in expected} == {
         label: f"{value:.4f}" for label, value in expected.items()
     }
-    assert rows["its 95% interval (bootstrap over queries)"] == f"{low:.4f} to {high:.4f}"
+    assert rows["mAP, 95% interval (bootstrap over queries)"] == f"{low:.4f} to {high:.4f}"
     assert rows["bits"] == "16"
-    assert rows["different codes in the database"] == str(report.bit_statistics.n_distinct_codes)
+    assert rows["distinct codes in the database"] == str(report.bit_statistics.n_distinct_codes)
 
 
-def test_the_head_of_the_page_says_what_was_evaluated():
+def test_head_of_the_page_shows_what_was_evaluated():
     report = evaluated()[2]
     page = page_of(an_evaluation("mine", title="a net, a loss", about={"model": "SHA-256 12ab"}))
     head = " ".join(page.text.partition("Curves")[0].split())
@@ -67,7 +67,7 @@ def test_the_head_of_the_page_says_what_was_evaluated():
     assert "SHA-256 12ab" in page.text
 
 
-def test_the_numbers_beside_the_curves_are_the_reports():
+def test_tables_of_the_curves_match_the_report():
     report = evaluated()[2]
     page = page_of(an_evaluation())
     assert page.table("radius") == [
@@ -92,7 +92,7 @@ def test_the_numbers_beside_the_curves_are_the_reports():
     ]
 
 
-def test_the_table_by_label_has_all_labels_best_first():
+def test_table_by_label_has_all_labels_best_first():
     report = evaluated()[2]
     rows = page_of(an_evaluation()).table("label")
     in_order = sorted(report.per_label.items(), key=lambda item: -item[1])
@@ -102,7 +102,7 @@ def test_the_table_by_label_has_all_labels_best_first():
 # Several evaluations
 
 
-def test_several_evaluations_have_a_column_each_by_bits_with_baselines_last():
+def test_columns_are_ordered_by_bits_with_baselines_last():
     own, other = an_evaluation("c16", title="net"), an_evaluation("c8", 8, title="net")
     poor, good = an_evaluation("poor", 12), an_evaluation("good", 24)
     assert poor.fields["map"] < good.fields["map"]
@@ -120,7 +120,7 @@ def test_several_evaluations_have_a_column_each_by_bits_with_baselines_last():
     ]
 
 
-def test_curves_of_all_evaluations_are_in_each_chart_the_own_in_front():
+def test_each_chart_has_all_evaluations_with_the_own_in_front():
     page = page_of(an_evaluation("c16"), an_evaluation("c8", 8))
     series = [one for one in page.all("g") if one.get("data-name") in ("c8", "c16")]
     # Bits, precision against recall, both by rank, and three by radius.
@@ -129,7 +129,7 @@ def test_curves_of_all_evaluations_are_in_each_chart_the_own_in_front():
     assert {one["class"] for one in series if one["data-name"] == "c8"} == {"series s1"}
 
 
-def test_numbers_that_only_one_has_are_blank_for_the_other():
+def test_numbers_of_one_evaluation_are_blank_for_others():
     first, second = dict(an_evaluation().fields), dict(an_evaluation().fields)
     first["map_at"], second["map_at"] = {"10": 0.5}, {"10": 0.25, "20": 0.75}
     second["convention"] = "hits"
@@ -141,7 +141,7 @@ def test_numbers_that_only_one_has_are_blank_for_the_other():
     assert labels.index("mAP@20 (hits)") < labels.index("precision@1")
 
 
-def test_evaluations_of_one_title_are_joined_over_bits():
+def test_evaluations_with_one_title_are_connected_over_bits():
     runs = [an_evaluation(f"c{bits}", bits, title="net") for bits in (16, 8, 24)]
     page = page_of(*runs)
     (joined,) = [one for one in page.all("g") if one.get("data-name") == "net"]
@@ -158,7 +158,7 @@ def test_evaluations_of_one_title_are_joined_over_bits():
     ]
 
 
-def test_without_different_bits_there_is_no_plot_over_bits():
+def test_plot_over_bits_needs_different_bits():
     same = page_of(an_evaluation("a"), an_evaluation("b"))
     assert "mAP over bits" not in same.text
     baseline = dataclasses.replace(an_evaluation("b", 8), is_baseline=True)
@@ -166,7 +166,7 @@ def test_without_different_bits_there_is_no_plot_over_bits():
     assert "mAP over bits" in page_of(an_evaluation("a"), an_evaluation("b", 8)).text
 
 
-def test_evaluations_of_one_title_and_the_same_bits_stay_apart():
+def test_evaluations_with_one_title_and_equal_bits_are_not_connected():
     page = page_of(
         *(an_evaluation(name, bits, title="net") for name, bits in [("a", 16), ("b", 16), ("c", 8)])
     )
@@ -176,54 +176,54 @@ def test_evaluations_of_one_title_and_the_same_bits_stay_apart():
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "expected"),
     [
         ({"n_queries": 7}, "other has 7 queries, own has 24"),
         ({"n_database": 1_200}, "other has 1,200 images in the database, own has 150"),
-        ({"convention": "hits"}, "another convention: hits, not all-relevant"),
-        ({"without_relevant": "drop"}, "another way: drop, not zero"),
+        ({"convention": "hits"}, "another convention of mAP@R: hits, not all-relevant"),
+        ({"without_relevant": "drop"}, "images differently: drop, not zero"),
     ],
 )
-def test_what_does_not_compare_is_said(changes, said):
+def test_evaluations_that_are_not_comparable_have_a_warning(changes, expected):
     own = an_evaluation("own")
     other = Evaluation("other", {**own.fields, **changes})
     (line,) = differences(own, other)
-    assert said in line
+    assert expected in line
     assert line in page_of(own, other).text
     assert differences(own, dataclasses.replace(own, name="other")) == []
     assert "Not comparable" not in page_of(own, an_evaluation("other")).text
 
 
-def test_other_images_of_the_same_number_are_noticed():
+def test_different_images_of_the_same_number_have_a_warning():
     own = an_evaluation("own", lists={"queries": "1", "database": "2"})
     other = an_evaluation("other", lists={"queries": "1", "database": "3"})
     (line,) = differences(own, other)
-    assert "other has other images among its database" in line
+    assert "other has different database images than own" in line
     assert differences(own, an_evaluation("other")) == []
 
 
-def test_names_that_are_taken_get_numbers():
+def test_repeated_names_are_numbered():
     names = [one.name for one in renamed_apart([an_evaluation(n) for n in ("a", "a", "a", "b")])]
     assert names == ["a", "a (2)", "a (3)", "b"]
     assert len({one.name for one in renamed_apart([an_evaluation("a")] * 3)}) == 3
 
 
-def test_more_evaluations_than_styles_can_still_be_told_apart():
+def test_more_evaluations_than_styles_have_different_classes():
     page = page_of(*(an_evaluation(f"e{n}") for n in range(10)))
     classes = {one["class"] for one in page.all("g") if one.get("data-name", "").startswith("e")}
     assert len(classes) == 10
 
 
-def test_columns_are_in_one_order_everywhere():
+def test_baselines_are_last_in_column_order():
     own, other = an_evaluation("c16"), an_evaluation("c8", 8)
     simple = dataclasses.replace(an_evaluation("x", 8), is_baseline=True)
     assert [one.name for one in in_column_order([own, simple, other])] == ["c8", "c16", "x"]
 
 
-# What a page is
+# The file
 
 
-def test_the_page_needs_nothing_else():
+def test_page_is_self_contained():
     html = render_page(PageContent(an_evaluation(), [an_evaluation("b", 8)], examples_of()))
     page = Page(html)
     for _, attributes in page.elements:
@@ -234,13 +234,13 @@ def test_the_page_needs_nothing_else():
     assert "url(" not in html
     assert "@import" not in html
     addresses = set(re.findall(r"https?:[^\s\"'<]*", html))
-    assert addresses <= {"http://www.w3.org/2000/svg"}  # a name, not an address
+    assert addresses <= {"http://www.w3.org/2000/svg"}  # a namespace, which is not fetched
     (policy,) = [meta for meta in page.all("meta") if "http-equiv" in meta]
     assert "default-src 'none'" in policy["content"]
     assert len(html) < 400_000
 
 
-def test_names_and_labels_stay_text():
+def test_names_and_labels_are_escaped():
     queries = code_set(24, 16, 2, (HOSTILE, "dog", "owl"))
     database = code_set(150, 16, 3, (HOSTILE, "dog", "owl"))
     report = hashkit.evaluate(queries, database)
@@ -262,7 +262,7 @@ def test_names_and_labels_stay_text():
     assert HOSTILE in [one.get("data-name") for one in page.all("g")]
 
 
-def test_every_chart_says_what_it_shows_and_has_its_numbers():
+def test_every_chart_has_a_description_and_a_table():
     html = render_page(PageContent(an_evaluation(), [an_evaluation("b", 8)]))
     page = Page(html)
     charts = [svg for svg in page.all("svg") if svg["class"] == "chart"]
@@ -272,7 +272,7 @@ def test_every_chart_says_what_it_shows_and_has_its_numbers():
     assert html.count('lang="en"') == 1
 
 
-def test_a_page_is_written_whole_or_not_at_all(tmp_path):
+def test_page_is_written_atomically(tmp_path):
     path = tmp_path / "deep" / "page.html"
     save_page(PageContent(an_evaluation("bad \udc80 name")), path)
     assert "bad &#56448; name" in path.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Models of known answers for `hashkit bench`, measured without a process: fast, and exact."""
+"""Models with known answers for `hashkit bench`, measured without starting processes."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ NO_OPENVINO = Outcome(
 
 
 def model_of(path: Path, precision: str, seed: int = 0, **metadata: str) -> Path:
-    """A `linear_model` that says it is of a precision; another seed is another model."""
+    """A `linear_model` with a precision in its metadata; another seed gives another model."""
     return linear_model(path, seed=seed, metadata={PRECISION_KEY: f'"{precision}"', **metadata})
 
 
 def candidates(folder: Path) -> list[Candidate]:
-    """Models in fp32 and int8; the second has other weights."""
+    """Models in fp32 and int8 with different weights."""
     paths = [
         model_of(folder / "model.onnx", "fp32"),
         model_of(folder / "model-int8.onnx", "int8", 1),
@@ -51,7 +51,7 @@ def candidates(folder: Path) -> list[Candidate]:
 
 
 def sample(*, has_labels: bool = True) -> Sample:
-    """Nine queries and seventy images of a database."""
+    """Nine queries and seventy database images."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (79, HEIGHT, WIDTH, 3), np.uint8)
     labels = np.arange(79) % 3
@@ -61,7 +61,7 @@ def sample(*, has_labels: bool = True) -> Sample:
 
 
 def answers_of(model: str | Path, pixels: NDArray[np.uint8]) -> Answers:
-    """What a model of this module gives, by NumPy."""
+    """Answers of a model of this module, computed with NumPy."""
     weights = next(one for one in onnx.load(model).graph.initializer if one.name == "weights")
     flat = pixels.reshape(len(pixels), -1) - np.float32(127.5)
     logits = flat @ onnx.numpy_helper.to_array(weights)
@@ -69,7 +69,7 @@ def answers_of(model: str | Path, pixels: NDArray[np.uint8]) -> Answers:
 
 
 class Call(NamedTuple):
-    """How `measure_apart` was called."""
+    """Arguments of a call of `measure_apart`."""
 
     job: MeasuringJob
     n_images: int
@@ -79,14 +79,14 @@ class Call(NamedTuple):
 
 
 class StandIn:
-    """A `measure_apart` that computes here, takes no time, and keeps its ``calls``.
+    """A `measure_apart` that computes in this process, takes no time, and records its ``calls``.
 
     Parameters
     ----------
     outcomes
-        By runtime and device, how some end instead.
+        Outcomes to return instead, by runtime and device.
     change
-        What some answer instead.
+        Changes the answers.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ def measured(
     outcomes: Mapping[tuple[str, str], Outcome] | None = None,
     change: Callable[[MeasuringJob, Answers], Answers] | None = None,
 ) -> list[BenchRow]:
-    """Rows of both models on a machine without a GPU, by a stand-in for the processes."""
+    """Rows of both models on a machine without a GPU, with a stand-in for the processes."""
     stand_in = StandIn(NO_GPU | (outcomes or {}), change)
     monkeypatch.setattr(bench, "measure_apart", stand_in)
     rows = contenders(candidates(folder), wanted or Wanted())
@@ -141,14 +141,14 @@ def document_of(
     floors: Floors | None = None,
     wanted: Wanted | None = None,
 ) -> dict:
-    """The document of rows."""
+    """The JSON document of rows."""
     subject = BenchSubject("a <b>", candidates(folder))
     trial = TrialSet(images or sample(), "noise | and more", is_random)
     return bench_document(subject, trial, SETTINGS, floors or Floors(), wanted or Wanted(), rows)
 
 
 def write_photos(folder: Path, per_class: int = 6) -> None:
-    """Write random pixels as three class folders: labels, but nothing to learn."""
+    """Write random pixels as three class folders: images with labels, but nothing to learn."""
     rng = np.random.default_rng(0)
     for label in ("nought", "one", "two"):
         (folder / label).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The baselines' formulas in plain loops, written from the papers."""
+"""The formulas of the baselines in plain loops, written from the papers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scipy.linalg import orthogonal_procrustes
 def side_of_planes(
     row: Sequence[float], mean: Sequence[float], normals: Sequence[Sequence[float]]
 ) -> str:
-    """Bits of one row: on which side of each plane through the mean it lies."""
+    """Bits of one row: the side of each plane through the mean on which it lies."""
     bits = ""
     for normal in normals:
         dot = sum((x - m) * w for x, m, w in zip(row, mean, normal, strict=True))
@@ -24,7 +24,7 @@ def side_of_planes(
 def itq_rotation(
     projected: NDArray[np.float64], first: NDArray[np.float64], n_iterations: int
 ) -> NDArray[np.float64]:
-    """Gong & Lazebnik, by SciPy's solver of min |V R - B|."""
+    """Gong & Lazebnik, with SciPy's solver of min |V R - B|."""
     rotation = first
     for _ in range(n_iterations):
         corners = np.where(projected @ rotation > 0, 1.0, -1.0)
@@ -34,15 +34,15 @@ def itq_rotation(
 
 def quantisation_loss(projected: NDArray[np.float64], rotation: NDArray[np.float64]) -> float:
     """|sgn(V R) - V R|^2, equation 2 of Gong & Lazebnik."""
-    turned = (projected @ rotation).tolist()
-    return sum(((1.0 if x > 0 else -1.0) - x) ** 2 for row in turned for x in row)
+    rotated = (projected @ rotation).tolist()
+    return sum(((1.0 if x > 0 else -1.0) - x) ** 2 for row in rotated for x in row)
 
 
 def spectral_bits(coordinates: NDArray[np.float64], training: NDArray[np.float64], n_bits: int):
     """Weiss et al.: every eigenfunction of every axis, sorted by eigenvalue, thresholded.
 
     ``coordinates`` and ``training`` are projections, [n, n_axes]. A small epsilon keeps the
-    eigenvalues apart from 1, where they could not be told from each other.
+    eigenvalues away from 1, where they would be indistinguishable.
     """
     epsilon = 1e-3
     candidates = []

@@ -1,4 +1,4 @@
-"""Evaluations for the tests of the report page, and a page as a browser sees it."""
+"""Evaluations for tests of the report page, and a parser for pages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hashkit.report.page import PageContent, render_page
 
 
 def code_set(n_rows: int, n_bits: int, seed: int, class_names=("cat", "dog", "owl")) -> CodeSet:
-    """Codes that lie near one of three centres, with names and labels."""
+    """Codes near one of three centres, with names and labels."""
     rng = np.random.default_rng(seed)
     centres = np.random.default_rng(1).integers(0, 2, (3, n_bits))
     labels = np.arange(n_rows) % 3
@@ -40,7 +40,7 @@ def an_evaluation(name: str = "first", n_bits: int = 16, **changes) -> Evaluatio
 
 
 class Page(HTMLParser):
-    """Elements and tables of a page, as a browser sees them."""
+    """Elements, tables and text of a page."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
     def table(self, first_cell: str, width: int | None = None) -> list[list[str]]:
-        """The table whose first cell says this."""
+        """The table with this first cell and, if given, this number of columns."""
         (found,) = [
             table
             for table in self.tables

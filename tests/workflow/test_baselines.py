@@ -290,7 +290,7 @@ def test_more_bits_than_the_pixels_vary_along(tmp_path, capsys):
     reports = baseline_reports(run, pair, methods=("itq", "pcah", "lsh", "sh"), reporter=TERMINAL)
     assert [name.split()[0] for name, _ in reports] == ["LSH", "spectral"]
     told = capsys.readouterr().err
-    assert "the baseline itq is left out: one bit a principal component" in told
+    assert "the baseline itq is left out: each bit needs a principal component" in told
     assert "the baseline pcah is left out: " in told
 
 

@@ -1,8 +1,8 @@
-"""Hash methods to hold a trained network against; from features to codes, in NumPy.
+"""Baseline hashing methods to compare a trained network with: from features to codes, in NumPy.
 
-Each is fitted on the features of training images alone, ``fit(features, labels, n_bits, seed)``,
-and gives a `BaselineModel` that encodes the features of any others. A new one is a file here and
-an entry of `METHODS`.
+Each method is fitted on the features of training images, ``fit(features, labels, n_bits, seed)``,
+and returns a `BaselineModel` that encodes the features of any images. To add a method, add a file
+here and an entry to `METHODS`.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ METHODS: dict[str, Fit] = {
 
 
 def method_named(name: str) -> Fit:
-    """The method of a name.
+    """The method named ``name``.
 
     Raises
     ------
     ConfigError
-        If there is none of that name.
+        If there is no method of that name.
     """
     if name not in METHODS:
         raise ConfigError(f"unknown baseline {name!r}; known: {', '.join(METHODS)}")

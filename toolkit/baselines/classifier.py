@@ -1,8 +1,8 @@
-"""A classifier's answer as a code: what class labels alone are worth in retrieval.
+"""Codes that name the class predicted by a linear classifier.
 
 Sablayrolles, Douze, Usunier & Jegou, "How should we evaluate supervised hashing?", ICASSP 2017
-(arXiv 1609.06753): where the queries' classes were trained on, a code that only names the
-predicted class retrieves as well as most learned codes, so it belongs beside them.
+(arXiv 1609.06753): if the classes of the queries were in the training set, a code that only names
+the predicted class retrieves as well as most learned codes.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ _MOST_ITERATIONS: Final = 2000
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ClassCodes:
-    """A linear softmax classifier; bit j of a code is 1 for the j-th class, 0 for all others.
+    """A linear softmax classifier; bit j of a code is 1 if the j-th class is predicted, else 0.
 
-    Two codes are at distance 0 if the predicted classes are the same, and 2 if not: a ranking is
-    two groups of ties.
+    Two codes are at distance 0 if the predicted classes are the same, and 2 if not, so a ranking
+    is two groups of ties.
 
     Attributes
     ----------
     mean, scale
-        float32 [n_dimensions]; features are taken less the mean, over the scale.
+        float32 [n_dimensions]; features are standardised as ``(features - mean) / scale``.
     weights, biases
         float32 [n_dimensions, n_classes] and [n_classes].
     classes
@@ -47,16 +47,16 @@ class ClassCodes:
 
     @property
     def n_bits(self) -> int:
-        """Bits of a code: the number of classes."""
+        """Code length, which is the number of classes."""
         return len(self.classes)
 
     def encode(self, features: Features) -> NDArray[np.uint8]:
-        """Packed codes, uint8 [n, ceil(n_classes / 8)]; of equal scores the first class wins."""
+        """Packed codes, uint8 [n, ceil(n_classes / 8)]; the first class wins a tie of scores."""
         scores = (features - self.mean) / self.scale @ self.weights + self.biases
         return pack(scores.argmax(axis=1)[:, None] == np.arange(self.n_bits))
 
     def labels_of(self, codes: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """Predicted labels, int64 [n], that codes of this model stand for."""
+        """Predicted labels, int64 [n], of codes of this model."""
         labels: NDArray[np.int64] = self.classes[unpack(codes, self.n_bits).argmax(axis=1)]
         return labels
 
@@ -71,7 +71,7 @@ def fit_classifier(
     features
         float32 [n, n_dimensions].
     labels
-        int [n]; rows of negative labels are left out.
+        int [n]; rows with a negative label are left out.
     n_bits
         Not used: a code has as many bits as there are classes.
     seed
@@ -80,7 +80,7 @@ def fit_classifier(
     Raises
     ------
     ConfigError
-        If there is not one label an image, or fewer than two classes.
+        If there is not one label per image, or there are fewer than two classes.
     MissingExtraError
         If scikit-learn is not installed.
     """
@@ -96,7 +96,7 @@ def fit_classifier(
     regression = LogisticRegression(max_iter=_MOST_ITERATIONS)
     regression.fit((features - mean) / scale, labels)
     weights, biases = regression.coef_.T, regression.intercept_
-    if len(regression.classes_) == 2:  # one score, that of the second class
+    if len(regression.classes_) == 2:  # scikit-learn gives only the score of the second class
         weights, biases = weights * [[0, 1]], biases * [0, 1]
     return ClassCodes(
         mean,

@@ -1,4 +1,4 @@
-"""Iterative quantisation: principal components turned so that their signs lose least.
+"""Iterative quantisation: rotate the principal components to minimise the quantisation loss.
 
 Gong & Lazebnik, "Iterative Quantization: A Procrustean Approach to Learning Binary Codes",
 CVPR 2011, section 2.
@@ -17,16 +17,16 @@ from hashkit.baselines.pca import principal_components_per_bit
 __all__ = ["N_ITERATIONS", "fit_itq", "quantisation_rotation"]
 
 N_ITERATIONS: Final = 50
-"""As in the paper."""
+"""Number of iterations in the paper."""
 
 
 def fit_itq(features: Features, labels: NDArray[Any] | None, n_bits: int, seed: int) -> LinearHash:
-    """PCA, then the rotation that brings the projections nearest to the corners of the cube.
+    """PCA, then the rotation that brings the projections closest to the corners of the hypercube.
 
     Raises
     ------
     ConfigError
-        If the features cannot be fitted on, or vary along fewer than ``n_bits`` directions.
+        If the features are invalid, or vary along fewer than ``n_bits`` directions.
     """
     del labels
     features = check_features(features)
@@ -39,20 +39,20 @@ def fit_itq(features: Features, labels: NDArray[Any] | None, n_bits: int, seed: 
 def quantisation_rotation(
     projected: NDArray[np.float64], seed: int, n_iterations: int = N_ITERATIONS
 ) -> NDArray[np.float64]:
-    """Rotation R that lowers the quantisation loss ``|B - V R|^2`` (equation 2).
+    """Rotation R that reduces the quantisation loss ``|B - V R|^2`` (equation 2).
 
-    From a random rotation, two steps in turn, neither of which can raise the loss: with R fixed,
-    ``B = sgn(V R)``; with B fixed, the orthogonal Procrustes problem, solved by the singular
-    value decomposition ``B^T V = S O T^T`` as ``R = T S^T``.
+    Starts from a random rotation and alternates two steps, neither of which can increase the loss:
+    with R fixed, ``B = sgn(V R)``; with B fixed, the orthogonal Procrustes problem, solved by the
+    singular value decomposition ``B^T V = S O T^T`` as ``R = T S^T``.
 
     Parameters
     ----------
     projected
-        V, float64 [n, n_bits], of mean 0.
+        V, float64 [n, n_bits], with mean 0.
     seed
-        Seed of the first rotation.
+        Seed of the initial rotation.
     n_iterations
-        Pairs of steps.
+        Number of pairs of steps.
 
     Returns
     -------

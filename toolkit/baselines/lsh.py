@@ -19,14 +19,14 @@ __all__ = ["fit_lsh"]
 def fit_lsh(features: Features, labels: NDArray[Any] | None, n_bits: int, seed: int) -> LinearHash:
     """Random hyperplanes: ``h_r(x) = 1`` where ``r . x > 0``, each ``r`` drawn from a Gaussian.
 
-    For two vectors, ``Pr[h_r(x) = h_r(y)] = 1 - angle(x, y) / pi``, so that the Hamming distance
-    estimates the angle. The angle is taken about the training mean: about the origin, features
-    that are all positive, such as pixels, lie in so narrow a cone that most bits are equal.
+    For two vectors, ``Pr[h_r(x) = h_r(y)] = 1 - angle(x, y) / pi``, so the Hamming distance
+    estimates the angle. The angle is measured about the training mean. Seen from the origin,
+    all-positive features such as pixels lie in a narrow cone, and most bits would be equal.
 
     Raises
     ------
     ConfigError
-        If the features cannot be fitted on.
+        If the features are invalid.
     """
     del labels
     features = check_features(features)

@@ -1,4 +1,4 @@
-"""What every baseline is: fitted on features, it turns features into codes."""
+"""The interface of a baseline: it is fitted on features and encodes features as codes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hashkit.errors import ConfigError
 __all__ = ["BaselineModel", "Features", "Fit", "LinearHash", "check_features"]
 
 Features: TypeAlias = NDArray[np.float32]
-"""float32 [n, n_dimensions], a row an image."""
+"""float32 [n, n_dimensions], one row per image."""
 
 
 class BaselineModel(Protocol):
@@ -23,18 +23,18 @@ class BaselineModel(Protocol):
 
     @property
     def n_bits(self) -> int:
-        """Bits of a code."""
+        """Code length."""
 
     def encode(self, features: Features) -> NDArray[np.uint8]:
         """Packed codes, uint8 [n, ceil(n_bits / 8)], of features, float32 [n, n_dimensions].
 
-        A row's code does not depend on the other rows, so features may come in blocks.
+        The code of a row does not depend on other rows, so features may be encoded in blocks.
         """
         ...
 
 
 Fit: TypeAlias = Callable[[Features, NDArray[Any] | None, int, int], BaselineModel]
-"""``fit(features, labels, n_bits, seed)``: features and labels (int [n]) of training images."""
+"""``fit(features, labels, n_bits, seed)`` with features and labels (int [n]) of training images."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class LinearHash:
     mean
         float32 [n_dimensions].
     directions
-        float32 [n_dimensions, n_bits], the hyperplanes' normals.
+        float32 [n_dimensions, n_bits], the normals of the hyperplanes.
     """
 
     mean: Features
@@ -54,7 +54,7 @@ class LinearHash:
 
     @property
     def n_bits(self) -> int:
-        """Bits of a code."""
+        """Code length."""
         return int(self.directions.shape[1])
 
     def encode(self, features: Features) -> NDArray[np.uint8]:
@@ -63,21 +63,21 @@ class LinearHash:
 
 
 def check_features(features: NDArray[Any]) -> Features:
-    """Features as float32, if a baseline can be fitted on them.
+    """Check that a baseline can be fitted on features, and return them as float32.
 
     Raises
     ------
     ConfigError
-        If they are not finite numbers [n, n_dimensions] of two rows or more.
+        If they are not finite floating-point numbers [n, n_dimensions] with at least two rows.
     """
     features = np.asarray(features)
     if features.ndim != 2 or len(features) < 2 or not features.shape[1]:
         raise ConfigError(
-            "a baseline needs training features [n, n_dimensions] of two images or more, "
+            "a baseline needs training features [n, n_dimensions] of at least two images, "
             f"found shape {list(features.shape)}"
         )
     if not np.issubdtype(features.dtype, np.floating):
         raise ConfigError(f"training features must be floating point, not {features.dtype}")
     if not np.isfinite(features).all():
-        raise ConfigError("training features must be finite; some are NaN or infinite")
+        raise ConfigError("training features must be finite, but some are NaN or infinite")
     return features.astype(np.float32, copy=False)

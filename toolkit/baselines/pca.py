@@ -1,4 +1,4 @@
-"""Principal components of features, the largest first."""
+"""Principal components of features, in descending order of variance."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Components", "principal_components", "principal_components_per_bit"]
 
 _BLOCK_ROWS: Final = 4096
 _LEAST_SHARE: Final = 1e-10
-"""Share of the largest variance below which a direction holds rounding errors and nothing else."""
+"""Share of the largest variance below which a direction contains only rounding errors."""
 
 _SMALL: Final = 512
 _MOST_STEPS: Final = 200
@@ -32,27 +32,27 @@ class Components:
     mean
         float64 [n_dimensions], of the training features.
     directions
-        float64 [n_dimensions, n_components]; in each, the entry of largest size is positive, so
-        that it does not depend on the solver's choice of sign.
+        float64 [n_dimensions, n_components]; the entry of largest magnitude in each is positive,
+        so that the result does not depend on the solver's choice of sign.
     """
 
     mean: NDArray[np.float64]
     directions: NDArray[np.float64]
 
     def project(self, features: Features) -> NDArray[np.float64]:
-        """Coordinates of features about the mean, float64 [n, n_components]."""
+        """Coordinates of features relative to the mean, float64 [n, n_components]."""
         blocks = range(0, len(features), _BLOCK_ROWS)
         parts = [(features[i : i + _BLOCK_ROWS] - self.mean) @ self.directions for i in blocks]
         return np.concatenate(parts)
 
 
 def principal_components(features: Features, at_most: int) -> Components:
-    """Up to ``at_most`` components: those along which the features vary at all.
+    """Up to ``at_most`` components, leaving out those along which the features do not vary.
 
     Raises
     ------
     ConfigError
-        If the features are all the same.
+        If the features of all images are the same.
     """
     mean = features.mean(axis=0, dtype=np.float64)
     n_dimensions = features.shape[1]
@@ -64,27 +64,27 @@ def principal_components(features: Features, at_most: int) -> Components:
     rounding = len(features) * (mean @ mean) * float(np.finfo(np.float32).eps) ** 2
     varies = values > max(_LEAST_SHARE * values[0], rounding)
     if not varies.any():
-        raise ConfigError("the training features are the same for every image: nothing to hash by")
+        raise ConfigError("the training features are the same for every image")
     vectors = vectors[:, varies]
     peaks = vectors[np.abs(vectors).argmax(axis=0), np.arange(vectors.shape[1])]
     return Components(mean, vectors * np.sign(peaks))
 
 
 def principal_components_per_bit(features: Features, n_bits: int) -> Components:
-    """Exactly one component a bit.
+    """Exactly ``n_bits`` components, one per bit.
 
     Raises
     ------
     ConfigError
-        If the features do not vary along so many directions.
+        If the features vary along fewer than ``n_bits`` directions.
     """
     code_size(n_bits)
     components = principal_components(features, n_bits)
     n_found = components.directions.shape[1]
     if n_found < n_bits:
         raise ConfigError(
-            f"one bit a principal component: expected {n_bits} at least, found {n_found} in "
-            f"{len(features)} training features of {features.shape[1]} dimensions; take fewer bits"
+            f"each bit needs a principal component: expected at least {n_bits}, found {n_found} in "
+            f"{len(features)} training features of {features.shape[1]} dimensions; use fewer bits"
         )
     return components
 
@@ -92,11 +92,12 @@ def principal_components_per_bit(features: Features, n_bits: int) -> Components:
 def largest_eigenvectors(
     matrix: NDArray[np.float64], n_wanted: int
 ) -> tuple[NDArray[np.float64], NDArray[Any]]:
-    """Eigenvalues, the largest first, and eigenvectors (columns) of a positive matrix.
+    """Largest eigenvalues, in descending order, and eigenvectors (columns) of a positive matrix.
 
-    Few of a large matrix come from subspace iteration, to a residual of 1e-11 of the largest
-    eigenvalue: for 48 of 3,072 it takes a tenth of the time of the whole decomposition, which
-    remains the way out where eigenvalues lie so close that the iteration does not end.
+    A few eigenvectors of a large matrix are found by subspace iteration, to a residual of 1e-11 of
+    the largest eigenvalue; for 48 of 3,072 it takes a tenth of the time of the full decomposition.
+    If eigenvalues are so close that the iteration does not converge, the full decomposition is
+    used.
     """
     n_dimensions = len(matrix)
     block_size = 2 * n_wanted + 8

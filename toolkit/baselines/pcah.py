@@ -18,12 +18,12 @@ __all__ = ["fit_pcah"]
 
 
 def fit_pcah(features: Features, labels: NDArray[Any] | None, n_bits: int, seed: int) -> LinearHash:
-    """One bit a principal component: ``bit = (x - mean) . w_j > 0``, ``w_j`` the j-th largest.
+    """One bit per principal component: ``bit = (x - mean) . w_j > 0``, ``w_j`` the j-th largest.
 
     Raises
     ------
     ConfigError
-        If the features cannot be fitted on, or vary along fewer than ``n_bits`` directions.
+        If the features are invalid, or vary along fewer than ``n_bits`` directions.
     """
     del labels, seed
     components = principal_components_per_bit(check_features(features), n_bits)

@@ -1,4 +1,4 @@
-"""Codes that know nothing of the image: what a ranking is worth by chance."""
+"""Random codes, which give the score of a ranking by chance."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["RandomCodes", "fit_random"]
 
 @dataclasses.dataclass(frozen=True)
 class RandomCodes:
-    """A random function of the features: each bit 0 or 1 with equal odds, independently.
+    """A random function of the features: independent bits, 0 or 1 with equal probability.
 
-    The bits come from SHAKE-256 of the seed and the row's bytes, so that equal features have
-    equal codes in every block and every process.
+    The bits are SHAKE-256 of the seed and the bytes of the row, so equal features have equal codes
+    in every block and every process.
     """
 
     n_bits: int
@@ -40,7 +40,7 @@ class RandomCodes:
 def fit_random(
     features: Features, labels: NDArray[Any] | None, n_bits: int, seed: int
 ) -> RandomCodes:
-    """Random codes; nothing is learned.
+    """Random codes; nothing is fitted.
 
     Raises
     ------

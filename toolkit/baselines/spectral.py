@@ -1,4 +1,4 @@
-"""Spectral hashing: waves along the principal components.
+"""Spectral hashing: sinusoids along the principal components.
 
 Weiss, Torralba & Fergus, "Spectral Hashing", NIPS 2008, section 3.
 """
@@ -20,7 +20,7 @@ __all__ = ["SpectralHash", "fit_spectral"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SpectralHash:
-    """Bit j is 1 where ``cos(frequency_j * (y - low)) > 0``, y the coordinate along its axis.
+    """Bit j is 1 if ``cos(frequency_j * (y - low)) > 0``, y being the coordinate along its axis.
 
     Attributes
     ----------
@@ -29,11 +29,11 @@ class SpectralHash:
     directions
         float32 [n_dimensions, n_axes].
     low
-        float32 [n_axes], the least coordinate of the training features.
+        float32 [n_axes], the smallest coordinate of the training features.
     axes
         int64 [n_bits], the axis of each bit.
     frequencies
-        float32 [n_bits], radians a unit of the coordinate.
+        float32 [n_bits], radians per unit of the coordinate.
     """
 
     mean: Features
@@ -44,7 +44,7 @@ class SpectralHash:
 
     @property
     def n_bits(self) -> int:
-        """Bits of a code."""
+        """Code length."""
         return len(self.axes)
 
     def encode(self, features: Features) -> NDArray[np.uint8]:
@@ -58,16 +58,16 @@ def fit_spectral(
 ) -> SpectralHash:
     """Thresholded eigenfunctions of the Laplacian of a box along the principal components.
 
-    The training features are taken to fill a box ``[a, b]`` along each component. Of all
-    one-dimensional eigenfunctions ``sin(pi / 2 + k pi / (b - a) x)``, k = 1, 2, ... (equation 9),
-    the ``n_bits`` of smallest eigenvalue ``1 - exp(-(epsilon^2 / 2) (k pi / (b - a))^2)``
-    (equation 10) become bits: those of smallest ``k / (b - a)``, whatever epsilon. A component of
-    wide range thus has several bits, and more bits than dimensions can be had.
+    The training features are assumed to fill a box ``[a, b]`` along each component. The bits are
+    the ``n_bits`` one-dimensional eigenfunctions ``sin(pi / 2 + k pi / (b - a) x)``, k = 1, 2, ...
+    (equation 9), with the smallest eigenvalues ``1 - exp(-(epsilon^2 / 2) (k pi / (b - a))^2)``
+    (equation 10). For any epsilon these have the smallest ``k / (b - a)``. A component with a wide
+    range can have several bits, so there may be more bits than dimensions.
 
     Raises
     ------
     ConfigError
-        If the features cannot be fitted on.
+        If the features are invalid.
     """
     del labels, seed
     features = check_features(features)
@@ -88,7 +88,7 @@ def fit_spectral(
 def _smoothest_waves(
     ranges: NDArray[np.float64], n_bits: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Axis and k of the ``n_bits`` waves of smallest k / range, the smallest first."""
+    """Axis and k of the ``n_bits`` waves of smallest k / range, in ascending order."""
     ks = np.arange(1, n_bits + 1)
     order = np.argsort(ks[:, None] / ranges, axis=None, kind="stable")[:n_bits]
     waves, axes = np.unravel_index(order, (n_bits, len(ranges)))

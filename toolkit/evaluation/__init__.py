@@ -1,1 +1,1 @@
-"""Measuring retrieval: from codes and labels to a report."""
+"""Evaluate retrieval: from codes and labels to a report."""

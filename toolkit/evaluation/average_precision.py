@@ -1,18 +1,18 @@
-"""Average precision of Hamming rankings, from distance histograms alone.
+"""Average precision of Hamming rankings, computed from distance histograms.
 
-Conventions, named before anything is computed:
+Terms:
 
 * A **histogram** counts, per query, the database rows at each distance: ``total_histogram`` all
   of them, ``relevant_histogram`` the relevant ones; both int64 [q, n_bits + 1].
-* Rows at one distance are **tied**. A plain function gives the mean over all orders of the ties,
-  each equally likely, in closed form (McSherry & Najork, ECIR 2008; He et al., CVPR 2018);
-  ``best_`` and ``worst_`` put the relevant rows of each tie first, or last.
+* Rows at the same distance are **tied**. Functions without a prefix give the mean over all orders
+  of the ties, each equally likely, in closed form (McSherry & Najork, ECIR 2008; He et al., CVPR
+  2018); ``best_`` and ``worst_`` put the relevant rows of each tie first, or last.
 * The **precision sum** of a ranking is the sum of precision@t over the ranks t, up to the
   cut-off, that hold a relevant row. An **average precision** is the precision sum divided by
-  what its convention says (`CONVENTIONS`).
-* A query **without relevant rows** scores 0 here; who averages decides whether it counts.
+  the divisor of its convention (`CONVENTIONS`).
+* A query **without relevant rows** scores 0 here; the caller decides whether the mean includes it.
 
-Every number is a float64 and good to 1e-12. Nothing here looks at codes or sorts.
+Every number is a float64, accurate to 1e-12. Nothing here reads codes or sorts.
 """
 
 from __future__ import annotations
@@ -72,15 +72,15 @@ def precision_sum(
 
         r/n * sum_{j=1..m} [R + 1 + (j - 1)(r - 1)/(n - 1)] / (N + j)
 
-    With ``m = n`` this is the closed form of McSherry & Najork (2008); it holds for any m, since
-    the expectation of a sum needs no more than each rank's own expectation.
+    With ``m = n`` this is the closed form of McSherry & Najork (2008). It holds for any m, since
+    the expectation of a sum is the sum of the expectations of its ranks.
 
     Parameters
     ----------
     relevant_histogram, total_histogram
         int64 [q, n_bits + 1].
     cutoff
-        Ranks that count; None for all.
+        Number of ranks to include; None for all.
 
     Returns
     -------
@@ -116,9 +116,9 @@ def average_precision(
     relevant_histogram, total_histogram
         int64 [q, n_bits + 1].
     cutoff
-        Ranks that count; None for all.
+        Number of ranks to include; None for all.
     convention
-        A name in `CONVENTIONS`: what the precision sum is divided by.
+        A name in `CONVENTIONS`; it sets the divisor of the precision sum.
 
     Returns
     -------
@@ -128,13 +128,13 @@ def average_precision(
     Raises
     ------
     ConfigError
-        If the convention is unknown or the cut-off less than 1.
+        If the convention is unknown or the cut-off is less than 1.
     """
     return convention_named(convention)(relevant_histogram, total_histogram, cutoff)
 
 
 def convention_named(name: str) -> Convention:
-    """The function of ``name`` in `CONVENTIONS`; an unknown name is a `ConfigError`."""
+    """The function named ``name`` in `CONVENTIONS`; an unknown name raises `ConfigError`."""
     if name not in CONVENTIONS:
         raise ConfigError(f"unknown convention {name!r}; known: {', '.join(CONVENTIONS)}")
     return CONVENTIONS[name]
@@ -152,7 +152,7 @@ def _per_possible(relevant: Histogram, total: Histogram, cutoff: int | None) -> 
 
 
 def _per_tenth(relevant: Histogram, total: Histogram, cutoff: int | None) -> Scores:
-    # Ten classes of equal size are assumed, and the division is C's: 59,009 rows give 5,900.
+    # Assumes ten classes of equal size. The division rounds down as in C: 59,009 rows give 5,900.
     tenth = total.sum(axis=1) // 10
     if cutoff is not None:
         tenth = np.minimum(tenth, cutoff)
@@ -160,7 +160,7 @@ def _per_tenth(relevant: Histogram, total: Histogram, cutoff: int | None) -> Sco
 
 
 def _per_hit(relevant: Histogram, total: Histogram, cutoff: int | None) -> Scores:
-    """Precision sum over the relevant rows found before the cut-off, mean over tie orders.
+    """Precision sum divided by the relevant rows before the cut-off, mean over tie orders.
 
     The cut-off splits at most one group. If the m ranks before it hold x of the group's r
     relevant rows (a hypergeometric number), the divisor is R + x, and within those m ranks any
@@ -189,8 +189,8 @@ def _per_hit(relevant: Histogram, total: Histogram, cutoff: int | None) -> Score
 def _hypergeometric(n_rows: int, n_relevant: int, n_drawn: int) -> tuple[int, Scores]:
     """Probabilities of the number of relevant rows among ``n_drawn`` of ``n_rows`` drawn at random.
 
-    Returns the smallest possible number, and the probabilities from it upwards: built from the
-    ratios of neighbours, so that no factorial overflows.
+    Returns the smallest possible number and the probabilities from that number upwards. They are
+    built from the ratios of neighbours, so that no factorial overflows.
     """
     fewest = max(0, n_drawn - (n_rows - n_relevant))
     most = min(n_drawn, n_relevant)
@@ -209,7 +209,7 @@ CONVENTIONS: Final[Mapping[str, Convention]] = {
     "hits": _per_hit,
     "caffe-dnnh": _per_tenth,
 }
-"""What average precision up to a cut-off R divides the precision sum by.
+"""Divisors of the precision sum in average precision up to a cut-off R.
 
 ``all-relevant``: all relevant rows of the database. ``min``: the smaller of that and R.
 ``hits``: the relevant rows found in the top R. ``caffe-dnnh``: the smaller of a tenth of the
@@ -218,7 +218,7 @@ database and R. Over the whole ranking the first three agree.
 
 
 def best_average_precision(relevant_histogram: Histogram, total_histogram: Histogram) -> Scores:
-    """Average precision over all relevant rows if each tie has its relevant rows first.
+    """Average precision over all relevant rows, with the relevant rows of each tie first.
 
     Parameters
     ----------
@@ -235,16 +235,16 @@ def best_average_precision(relevant_histogram: Histogram, total_histogram: Histo
 
 
 def worst_average_precision(relevant_histogram: Histogram, total_histogram: Histogram) -> Scores:
-    """Average precision over all relevant rows if each tie has its relevant rows last.
+    """Average precision over all relevant rows, with the relevant rows of each tie last.
 
-    Parameters and result are those of `best_average_precision`.
+    Parameters and result are as in `best_average_precision`.
     """
     ties = _ties(relevant_histogram, total_histogram, None)
     return _ordered_average_precision(ties, ties.rows_before + ties.rows - ties.relevant)
 
 
 def _ordered_average_precision(ties: _Ties, start: Histogram) -> Scores:
-    """Average precision where the relevant rows of each group take the ranks after ``start``."""
+    """Average precision if the relevant rows of each group take the ranks after ``start``."""
     # sum of (R + j) / (start + j) over j = 1..r
     reciprocals = _sum_of_reciprocals(start, ties.relevant)
     sums = ties.relevant - (start - ties.relevant_before) * reciprocals
@@ -258,7 +258,7 @@ def check_cutoff(cutoff: int) -> None:
 
 
 def quotient(numerator: NDArray[Any], denominator: NDArray[Any]) -> Scores:
-    """Quotient, 0 where the denominator is 0."""
+    """Element-wise quotient, 0 where the denominator is 0."""
     quotient: Scores = numerator / np.maximum(denominator, 1) * (denominator > 0)
     return quotient
 
@@ -269,9 +269,9 @@ _HARMONIC: Final = np.concatenate([[0.0], np.cumsum(1.0 / np.arange(1, 65))])
 def _sum_of_reciprocals(start: Histogram, count: Histogram) -> Scores:
     """Sum of 1 / t over ``start < t <= start + count``.
 
-    A table up to 64, and above it Euler-Maclaurin for the harmonic numbers; their difference is
-    taken term by term, the logarithms as ``log1p``, so that short runs far down a ranking of
-    10^8 rows keep all their digits.
+    Uses a table up to 64 and Euler-Maclaurin for larger harmonic numbers. The difference is taken
+    term by term, the logarithms as ``log1p``, so that short ranges far down a ranking of 10^8 rows
+    keep all their digits.
     """
     stop = start + count
     table = _HARMONIC[np.minimum(stop, 64)] - _HARMONIC[np.minimum(start, 64)]
@@ -281,7 +281,7 @@ def _sum_of_reciprocals(start: Histogram, count: Histogram) -> Scores:
 
 
 def _tail(n: Scores) -> Scores:
-    """Harmonic number of n, less log n and Euler's constant; the next term is below 2e-17."""
+    """Harmonic number of n minus log n and Euler's constant; the next term is below 2e-17."""
     square = 1.0 / (n * n)
     tail: Scores = 0.5 / n - square * (1 / 12 - square * (1 / 120 - square / 252))
     return tail

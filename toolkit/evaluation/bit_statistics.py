@@ -1,4 +1,4 @@
-"""What the bits of a database's codes carry: balance, correlation, and how many codes differ."""
+"""Statistics of the bits of a database's codes: balance, correlation and distinct codes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from hashkit.codesets import CodeDatabase, n_kept_rows
 __all__ = ["BitStatistics", "bit_statistics"]
 
 _BLOCK_ROWS: Final = 65_536
-_BLOCK_BITS: Final = 2**28  # looked at at a time: 32 MiB
+_BLOCK_BITS: Final = 2**28  # read at a time: 32 MiB
 _MOST_CORRELATED: Final = 2048
 _MOST_ROWS: Final = 2**24
-_MOST_PRODUCTS: Final = 2**36  # of two bits: about a second on two cores
+_MOST_PRODUCTS: Final = 2**36  # products of two bits: about a second on two cores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +28,8 @@ class BitStatistics:
     Attributes
     ----------
     n_rows, n_sampled
-        Rows, and how many were looked at: all up to a bound, evenly spaced ones beyond it. The
-        numbers below are of those; fewer rows have fewer duplicates.
+        Live rows, and how many of them were used: all up to a limit, evenly spaced rows beyond it.
+        The numbers below describe the rows used; fewer rows have fewer duplicates.
     share_of_ones
         For each bit, the share of rows where it is 1.
     mean_entropy
@@ -37,14 +37,14 @@ class BitStatistics:
     n_constant_bits
         Bits that are the same in every row.
     mean_absolute_correlation, max_absolute_correlation
-        Of Pearson's correlation between two bits, over all pairs of bits that are not constant;
-        0 where there is no pair. Of codes beyond 2,048 bits, evenly spaced bits are taken.
+        Mean and maximum absolute Pearson correlation over all pairs of bits that are not constant;
+        0 if there is no pair. For codes of more than 2,048 bits, evenly spaced bits are used.
     n_distinct_codes
-        Different codes.
+        Number of distinct codes.
     largest_group
-        Rows of the most frequent code.
+        Number of rows with the most frequent code.
     share_duplicated
-        Share of rows whose code another row has too.
+        Share of rows whose code also occurs in another row.
     """
 
     n_rows: int
@@ -60,15 +60,15 @@ class BitStatistics:
 
 
 def bit_statistics(database: CodeDatabase | Sequence[CodeDatabase]) -> BitStatistics:
-    """Statistics of the codes of one or several databases, deleted rows left out.
+    """Statistics of the codes of one or several databases, without deleted rows.
 
-    Memory is that of the codes looked at, two or three times over: 384 MiB at most for codes of up
-    to 64 bits.
+    Memory is two to three times the size of the codes used: at most 384 MiB for codes of up to
+    64 bits.
 
     Parameters
     ----------
     database
-        With one live row at least, and codes of one number of bits.
+        One or several databases with the same number of bits and at least one live row.
     """
     databases = list(database) if isinstance(database, Sequence) else [database]
     n_bits = databases[0].n_bits
@@ -102,7 +102,7 @@ def bit_statistics(database: CodeDatabase | Sequence[CodeDatabase]) -> BitStatis
 
 
 def _sampled(databases: Sequence[CodeDatabase], n_bits: int) -> Iterator[NDArray[np.uint8]]:
-    """Live codes in blocks: all, or every so manyth row of more than are looked at."""
+    """Live codes in blocks: all rows, or every n-th row if there are more than the limit."""
     most = min(_MOST_ROWS, max(_BLOCK_ROWS, _MOST_PRODUCTS // n_bits**2))
     block_rows = min(_BLOCK_ROWS, max(1, _BLOCK_BITS // n_bits))
     step = -(-sum(map(len, databases)) // most)
@@ -114,10 +114,10 @@ def _sampled(databases: Sequence[CodeDatabase], n_bits: int) -> Iterator[NDArray
 
 
 def _planes(codes: NDArray[np.uint8], n_bits: int) -> NDArray[np.uint64]:
-    """Each bit of all codes, uint64 [n_bits, w]: their counts need no more than and, and popcount.
+    """Bit planes, uint64 [n_bits, w]: counting then needs only a bitwise AND and a popcount.
 
-    A matrix product of the bits counts the same, but its threads wait for each other in ways that
-    cost up to 20 times the time where other processes keep the cores busy.
+    A matrix product of the bits gives the same counts, but its threads wait for each other, which
+    takes up to 20 times as long when other processes keep the cores busy.
     """
     columns = np.ascontiguousarray(codes.T)
     n_bytes = -(-len(codes) // 8)
@@ -128,13 +128,13 @@ def _planes(codes: NDArray[np.uint8], n_bits: int) -> NDArray[np.uint64]:
 
 
 def _counts(planes: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """How many bits of each plane are 1, int64 [n_planes]."""
+    """Number of ones in each plane, int64 [n_planes]."""
     counts: NDArray[np.int64] = np.bitwise_count(planes).sum(axis=1, dtype=np.int64)
     return counts
 
 
 def _counts_together(planes: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """How many bits of each two planes are both 1, int64 [n_planes, n_planes]."""
+    """Number of positions at which both of two planes are 1, int64 [n_planes, n_planes]."""
     together = np.empty((len(planes), len(planes)), dtype=np.int64)
     for index, plane in enumerate(planes):
         counts = _counts(planes[index:] & plane)
@@ -143,7 +143,7 @@ def _counts_together(planes: NDArray[np.uint64]) -> NDArray[np.int64]:
 
 
 def _group_sizes(words: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """How many rows have each of the codes, int64 [n_distinct]; puts them in another order."""
+    """Number of rows with each distinct code, int64 [n_distinct]; may sort ``words`` in place."""
     if words.shape[1] == 1:
         words[:, 0].sort()
     else:

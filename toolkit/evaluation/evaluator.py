@@ -1,8 +1,8 @@
-"""From codes and labels to a report: how well rankings by Hamming distance find what is relevant.
+"""Evaluate rankings by Hamming distance: from codes and labels to a report.
 
 docs/metrics.md defines every number. ``map``, ``map_best``, ``map_worst`` and ``map_index`` always
-rank the whole database and divide by all relevant rows; only ``map_at`` follows the convention
-that was asked for.
+rank the whole database and divide by all relevant rows; only ``map_at`` depends on the
+``convention`` argument.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ __all__ = [
 ]
 
 DEFAULT_CUTOFFS: Final = (1000, 5000)
-"""The R of ``map_at`` where none are given; the convention caffe-dnnh has 10,000 instead."""
+"""Default R of ``map_at``; with the convention caffe-dnnh the default is 10,000."""
 
 DEFAULT_KS: Final = (1, 5, 10, 50, 100, 500, 1000)
-"""The k of ``precision_at``, ``recall_at`` and ``ndcg_at`` where none are given."""
+"""Default k of ``precision_at``, ``recall_at`` and ``ndcg_at``."""
 
 _CAFFE_DNNH_CUTOFFS: Final = (10_000,)
-_CURVE_STEPS: Final = 10  # points of the curve by rank for each factor of ten
+_CURVE_STEPS: Final = 10  # points of the curve by rank per factor of ten
 _BALL_QUERIES: Final = 512  # queries whose balls are averaged at a time
 
 
@@ -66,7 +66,7 @@ def evaluate(
 ) -> Report:
     """Rank a database for every query and measure the rankings.
 
-    Deleted rows are left out on both sides.
+    Deleted rows are left out of queries and database.
 
     Parameters
     ----------
@@ -75,26 +75,26 @@ def evaluate(
     database
         A bank or code set, or several.
     convention
-        What ``map_at`` divides by; a name in `hashkit.evaluation.average_precision.CONVENTIONS`.
+        Divisor of ``map_at``; a name in `hashkit.evaluation.average_precision.CONVENTIONS`.
     cutoffs
-        The R of ``map_at``; by default `DEFAULT_CUTOFFS` as far as the database reaches, and
-        10,000 for the convention caffe-dnnh.
+        The R of ``map_at``; by default those of `DEFAULT_CUTOFFS` that do not exceed the database,
+        and 10,000 for the convention caffe-dnnh.
     ks
-        The k of ``precision_at``, ``recall_at`` and ``ndcg_at``; by default `DEFAULT_KS`, as far
-        as the database reaches.
+        The k of ``precision_at``, ``recall_at`` and ``ndcg_at``; by default those of `DEFAULT_KS`
+        that do not exceed the database.
     ndcg_gain
         Gain by shared labels in ``ndcg_at``; a name in `hashkit.evaluation.ndcg.GAINS`.
     without_relevant
-        What queries without relevant rows do: ``zero`` or ``drop``.
+        Queries without relevant rows count as 0 (``zero``) or are left out (``drop``).
     progress
-        Called as ``progress(done, total)``, counted in database rows; two passes are made.
+        Called as ``progress(done, total)``, counted in database rows over two passes.
 
     Raises
     ------
     CodesError
         If queries and database have different numbers of bits.
     ConfigError
-        If the convention, the gain, a cut-off or ``without_relevant`` makes no sense.
+        If the convention, the gain, a cut-off or ``without_relevant`` is invalid.
     EvaluationError
         If labels are missing or cannot be matched, or no query is left to average over.
     """
@@ -119,8 +119,8 @@ def evaluate(
         kept = has_relevant
     if not kept.any():
         raise EvaluationError(
-            "no query has a relevant database row, and queries without are dropped: check that "
-            "both sets number or name their classes alike"
+            "no query has a relevant database row, and queries without one are dropped: check "
+            "that both sets number or name their classes in the same way"
         )
     groups = {name: rows[kept[rows]] for name, rows in labels.query_groups().items()}
     groups = {name: rows for name, rows in groups.items() if len(rows)}
@@ -151,7 +151,7 @@ def evaluate(
 
 
 def expected_map(query: CodeDatabase, database: CodeDatabase | Sequence[CodeDatabase]) -> float:
-    """``map`` of `evaluate` alone, in one pass: what a training loop selects models by.
+    """The ``map`` of `evaluate` in one pass, for model selection in a training loop.
 
     Raises
     ------
@@ -169,7 +169,7 @@ def expected_map(query: CodeDatabase, database: CodeDatabase | Sequence[CodeData
 def _live(
     query: CodeDatabase, database: CodeDatabase | Sequence[CodeDatabase]
 ) -> tuple[CodeDatabase, list[CodeDatabase], int]:
-    """Live queries; the databases, of as many bits; and how many live rows they have."""
+    """Live queries, the databases (checked to have as many bits), and their live rows."""
     databases = list(database) if isinstance(database, Sequence) else [database]
     check_bits(databases, query.n_bits)
     if query.deleted is not None:
@@ -184,17 +184,17 @@ def _live(
     return query, databases, n_database
 
 
-def _cutoffs(asked: Sequence[int] | None, convention: str, n_database: int) -> tuple[int, ...]:
-    if asked is not None:
-        return _positive("a cut-off", asked)
+def _cutoffs(given: Sequence[int] | None, convention: str, n_database: int) -> tuple[int, ...]:
+    if given is not None:
+        return _positive("a cut-off", given)
     if convention == "caffe-dnnh":
         return _CAFFE_DNNH_CUTOFFS
     return tuple(cutoff for cutoff in DEFAULT_CUTOFFS if cutoff <= n_database)
 
 
-def _ks(asked: Sequence[int] | None, n_database: int) -> tuple[int, ...]:
-    if asked is not None:
-        return _positive("k", asked)
+def _ks(given: Sequence[int] | None, n_database: int) -> tuple[int, ...]:
+    if given is not None:
+        return _positive("k", given)
     return tuple(k for k in DEFAULT_KS if k <= n_database)
 
 
@@ -206,14 +206,14 @@ def _positive(what: str, values: Sequence[int]) -> tuple[int, ...]:
 
 
 def _curve_ks(n_database: int) -> tuple[int, ...]:
-    """Ranks from 1 to the last, at even steps of their logarithm."""
+    """Ranks from 1 to the last, evenly spaced on a logarithmic scale."""
     n_steps = int(np.ceil(np.log10(n_database) * _CURVE_STEPS))
     ranks = np.rint(np.geomspace(1, n_database, n_steps + 1))
     return tuple(sorted({int(rank) for rank in ranks}))
 
 
 def _means(scores: QueryScores, kept: NDArray[np.bool_], measures: Measures) -> dict[str, Any]:
-    """The fields of `Report` that are means over the queries, ranks by ranks."""
+    """The fields of `Report` that are means over the queries and depend on ranks."""
 
     def mean(values: NDArray[Any]) -> Any:
         return values[kept].mean(axis=0).tolist()
@@ -236,7 +236,7 @@ def _means(scores: QueryScores, kept: NDArray[np.bool_], measures: Measures) -> 
 
 
 def _by_distance(scores: QueryScores, kept: NDArray[np.bool_]) -> dict[str, Any]:
-    """The fields of `Report` that go by distance."""
+    """The fields of `Report` that depend on distances."""
     relevant, total = scores.relevant_histogram[kept], scores.total_histogram[kept]
     n_queries, n_distances = relevant.shape
     precision, recall, empty = np.zeros((3, n_distances))
@@ -252,7 +252,7 @@ def _by_distance(scores: QueryScores, kept: NDArray[np.bool_]) -> dict[str, Any]
             (np.stack([precision, recall, empty]) / n_queries).T.tolist()
         )
     ]
-    radius_2 = curve[min(2, n_distances - 1)]  # a code of one bit has no greater distance than 1
+    radius_2 = curve[min(2, n_distances - 1)]  # codes of one bit have no distance above 1
     n_relevant = relevant.sum(axis=0)
     return {
         "precision_radius_2": radius_2["precision"],

@@ -1,4 +1,4 @@
-"""How far a mean over queries may be trusted: percentile bootstrap intervals."""
+"""Confidence intervals of means over queries, by percentile bootstrap."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ INTERVAL: Final[dict[str, Any]] = {
     "resamples": _RESAMPLES,
     "seed": _SEED,
 }
-"""How `bootstrap_interval` works, as a report says it."""
+"""Settings of `bootstrap_interval`, as a report lists them."""
 
 
 def bootstrap_interval(scores: NDArray[np.float64]) -> list[float] | None:
-    """Interval of the mean score, were other queries like these drawn.
+    """95% confidence interval of the mean score over queries.
 
-    Queries are drawn anew with replacement, as many as there are, again and again; the interval
-    holds the middle 95% of the means (Efron and Tibshirani, *An Introduction to the Bootstrap*,
-    1993, chapter 13). It speaks of the choice of queries alone: the database, the codes and what
-    they were trained from are taken as they are. The same scores give the same interval.
+    Queries are resampled with replacement, as many as there are, 2,000 times; the interval holds
+    the middle 95% of the means (Efron and Tibshirani, *An Introduction to the Bootstrap*, 1993,
+    chapter 13). It covers the choice of queries only: the database, the codes and the training
+    are fixed. The same scores give the same interval.
 
     Parameters
     ----------
     scores
-        float64 [q], one score a query.
+        float64 [q], one score per query.
 
     Returns
     -------
     list or None
-        [low, high]; None for fewer than two scores, which say nothing of their spread.
+        [low, high]; None for fewer than two scores.
     """
     if len(scores) < 2:
         return None

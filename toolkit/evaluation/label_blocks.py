@@ -1,7 +1,7 @@
-"""Labels of database rows, read a block at a time in the form that compiled passes compare.
+"""Labels of database rows, read in blocks, in the form that the compiled passes compare.
 
-Nothing is held for all rows: a database's labels may be mapped from a file, and a label matrix of
-thousands of classes be larger than the memory.
+The labels of all rows are never in memory at once: they may be memory-mapped from a file, and a
+label matrix of thousands of classes may exceed the memory.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ LARGEST_ID: Final = 2**31 - 1
 
 @dataclasses.dataclass(frozen=True)
 class LabelBlock:
-    """Labels in the form that compiled passes compare: one of the two arrays is empty.
+    """Labels in the form that the compiled passes compare; one of the two arrays is empty.
 
     Attributes
     ----------
     ids
-        int32 [m], one label a row, negative where there is none; or [0].
+        int32 [m], one label per row, negative if the row has none; or [0].
     words
-        Sets of labels, a bit each: uint64 [m, w] of queries, or of rows, word by word, [w, m];
+        Sets of labels, one bit per label: uint64 [m, w] for queries, [w, m] for database rows;
         w is 0 where ``ids`` are used.
     """
 
@@ -50,16 +50,16 @@ class LabelBlock:
 
 @dataclasses.dataclass(frozen=True)
 class SingleLabels:
-    """One label a row of a database.
+    """Labels of a database with one label per row.
 
     Attributes
     ----------
     labels
-        Integer [n], negative where there is none.
+        Integer [n], negative if the row has none.
     numbers
-        Common numbers by the database's own; None where they are the same.
+        Common label number of each of the database's own numbers; None if they are the same.
     known
-        The labels of queries, ascending, whose places take the place of numbers; or None.
+        Labels of the queries, ascending; if given, a label becomes its position in this array.
     """
 
     labels: Labels
@@ -77,7 +77,7 @@ class SingleLabels:
         """Labels of rows ``first`` to ``last`` (exclusive)."""
         block = self.labels[first:last]
         if block.dtype == np.int32 and self.numbers is None and self.known is None:
-            ids = block.copy()  # as kernels take it: aligned, and not read-only
+            ids = block.copy()  # kernels need an aligned, writable array
         else:
             ids = as_ids(renumbered(block, self.numbers), self.known)
         return LabelBlock(ids, np.empty((0, len(ids)), np.uint64))
@@ -85,18 +85,18 @@ class SingleLabels:
 
 @dataclasses.dataclass(frozen=True)
 class LabelSets:
-    """Any number of labels a row of a database.
+    """Labels of a database with any number of labels per row.
 
     Attributes
     ----------
     labels
-        0/1 [n, n_own_classes]; or integer [n], negative where there is none.
+        0/1 [n, n_own_classes]; or integer [n], negative if the row has none.
     numbers
-        Common numbers by the database's own; None where they are the same.
+        Common label number of each of the database's own numbers; None if they are the same.
     used
         Common numbers of the labels that are compared, ascending.
     n_classes
-        Common numbers in all.
+        Number of common label numbers.
     """
 
     labels: Labels
@@ -108,7 +108,7 @@ class LabelSets:
         return len(self.labels)
 
     def label(self, row: int) -> NDArray[np.bool_]:
-        """Which labels a row has, used or not: bool [n_classes]."""
+        """Labels of a row, used or not: bool [n_classes]."""
         whole = dataclasses.replace(self, used=np.arange(self.n_classes))
         labels: NDArray[np.bool_] = whole.matrix(row, row + 1)[0]
         return labels
@@ -119,7 +119,7 @@ class LabelSets:
         return LabelBlock(np.empty(0, np.int32), words)
 
     def matrix(self, first: int, last: int) -> NDArray[np.bool_]:
-        """Which of the used labels the rows have: bool [last - first, n_used]."""
+        """Used labels of the rows: bool [last - first, n_used]."""
         block = self.labels[first:last]
         result = np.zeros((len(block), len(self.used)), dtype=np.bool_)
         if block.ndim == 1:
@@ -139,18 +139,18 @@ class LabelSets:
 
 @dataclasses.dataclass(frozen=True)
 class DatabaseLabels:
-    """Labels of database rows under the common numbering, looked up when they are asked for.
+    """Labels of database rows under the common numbering, read on access.
 
     Attributes
     ----------
     parts
-        Of each database, in order.
+        Labels of each database, in order.
     """
 
     parts: tuple[SingleLabels, ...] | tuple[LabelSets, ...]
 
     def __getitem__(self, row: int) -> int | NDArray[np.bool_]:
-        """Label of a row, negative if it has none; or which labels it has, bool [n_classes]."""
+        """Label of a row, negative if it has none; or its labels, bool [n_classes]."""
         for part in self.parts:
             if row < len(part):
                 return part.label(row)
@@ -159,14 +159,14 @@ class DatabaseLabels:
 
 
 def renumbered(labels: Labels, numbers: NDArray[np.int64] | None) -> NDArray[np.int64]:
-    """Single labels under the common numbering, -1 where there is none."""
+    """Single labels under the common numbering, -1 for rows without a label."""
     labels = np.maximum(labels.astype(np.int64), -1)
-    # A label of -1 picks the last number, which is put there for it.
+    # A label of -1 picks the last number, the -1 that is appended.
     return labels if numbers is None else np.append(numbers, -1)[labels]
 
 
 def as_ids(labels: NDArray[np.int64], known: NDArray[np.int64] | None) -> NDArray[np.int32]:
-    """Labels as int32, equal to a query's where they were: as they are, or places in ``known``."""
+    """Labels as int32 that compare as before: unchanged, or as positions in ``known``."""
     if known is None:
         return np.minimum(labels, LARGEST_ID).astype(np.int32)
     places = np.minimum(np.searchsorted(known, labels), len(known) - 1)

@@ -1,10 +1,10 @@
 """Normalised discounted cumulative gain (NDCG) of Hamming rankings, mean over tie orders.
 
-A row's **grade** is the number of labels it shares with the query; its **gain** grows with the
-grade, by a rule of `GAINS`; rank t discounts it by ``1 / log2(1 + t)``. What is summed up to rank
-k is divided by what the best possible order of the whole database would give (Jarvelin and
-Kekalainen, ACM TOIS 2002). As every rank's gain has the mean of its tie for expectation, so has
-the sum: no order of the ties needs to be drawn (McSherry and Najork, ECIR 2008, section 3.5).
+A row's **grade** is the number of labels it shares with the query. Its **gain** is a function of
+the grade (`GAINS`), discounted at rank t by ``1 / log2(1 + t)``. The sum up to rank k is divided
+by the sum of the best possible order of the whole database (Jarvelin and Kekalainen, ACM TOIS
+2002). The expected gain of a rank is the mean gain of its tie, so the expectation of the sum needs
+no sampling of tie orders (McSherry and Najork, ECIR 2008, section 3.5).
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _MOST_LABELS: Final = 1000  # 2^1024 is beyond a float64
 def _exponential(grades: Scores) -> Scores:
     if len(grades) and grades.max() > _MOST_LABELS:
         raise ConfigError(
-            f"exponential gains are defined up to {_MOST_LABELS} shared labels, and a query has "
-            f"{grades.max():.0f}: choose linear gains"
+            f"exponential gains are defined for up to {_MOST_LABELS} shared labels, but a query "
+            f"has {grades.max():.0f}: use linear gains"
         )
     gains: Scores = np.exp2(grades) - 1
     return gains
@@ -41,13 +41,13 @@ def _linear(grades: Scores) -> Scores:
 
 
 GAINS: Final[Mapping[str, Gain]] = {"exponential": _exponential, "linear": _linear}
-"""Gain of a row by the number of labels it shares: ``2^g - 1``, or ``g``. One of one: both 1."""
+"""Gain of a row that shares g labels: ``2^g - 1``, or ``g``; both are 1 for one shared label."""
 
 DEFAULT_GAIN: Final = "exponential"
 
 
 def gain_named(name: str) -> Gain:
-    """The function of ``name`` in `GAINS`; an unknown name is a `ConfigError`."""
+    """The function named ``name`` in `GAINS`; an unknown name raises `ConfigError`."""
     if name not in GAINS:
         raise ConfigError(f"unknown gain {name!r}; known: {', '.join(GAINS)}")
     return GAINS[name]
@@ -59,9 +59,9 @@ def ndcg_at(histograms: NDArray[np.int64], ks: Sequence[int], gain: str = DEFAUL
     Parameters
     ----------
     histograms
-        int64 [q, n_grades, n_bits + 1], rows by grade and distance.
+        int64 [q, n_grades, n_bits + 1], number of rows by grade and distance.
     ks
-        Ranks that count, 1 or more each. Memory is 8 bytes times the largest.
+        Numbers of ranks to include, each at least 1. Memory is 8 bytes times the largest.
     gain
         A name in `GAINS`.
 
@@ -85,7 +85,7 @@ def ndcg_at(histograms: NDArray[np.int64], ks: Sequence[int], gain: str = DEFAUL
     gained = mean_gain * steps
     gained_before = np.cumsum(gained, axis=1) - gained
     first = np.take_along_axis(rows_until - total, group, axis=1)
-    # Whole groups, and of the last one the ranks before the cut-off.
+    # Whole groups, and the ranks of the last group before the cut-off.
     reached: Scores = np.take_along_axis(gained_before, group, axis=1) + np.take_along_axis(
         mean_gain, group, axis=1
     ) * (_up_to(discounts, first + ranked) - _up_to(discounts, first))
@@ -97,7 +97,7 @@ def _ideal(
     rows_of_grade: NDArray[np.int64], gains: Scores, discounts: Scores, ks: Sequence[int]
 ) -> Scores:
     """Gain of the first k ranks if rows were ordered by grade: float64 [q, len(ks)]."""
-    best_first = rows_of_grade[:, :0:-1]  # without grade 0, which gains nothing
+    best_first = rows_of_grade[:, :0:-1]  # without grade 0, whose gain is 0
     until = np.cumsum(best_first, axis=1)
     ideal = np.empty((len(rows_of_grade), len(ks)))
     for column, k in enumerate(ks):
@@ -115,6 +115,6 @@ def _discount_sums(n_ranks: int) -> Scores:
 
 
 def _up_to(discounts: Scores, ranks: NDArray[np.int64]) -> Scores:
-    """Discounts summed up to ranks, those beyond the table as its last: nothing beyond counts."""
+    """Sums of discounts up to ``ranks``; ranks beyond the table add nothing."""
     sums: Scores = discounts[np.minimum(ranks, len(discounts) - 1)]
     return sums

@@ -1,11 +1,11 @@
-"""The two passes over a database that every number of an evaluation comes from.
+"""The two passes over a database from which all numbers of an evaluation are computed.
 
-The first counts, for each query, the rows at each grade (labels shared) and distance. The second,
-which needs the first, follows each relevant row to its rank where ties are in row order. Both are
-compiled, run on all cores, and hold no more than a few segments of rows at a time.
+The first counts, for each query, the rows at each grade (labels shared) and distance. The second
+uses these counts to find the rank of each relevant row with ties in row order. Both are compiled,
+run on all cores, and hold only a few segments of rows at a time.
 
-Work is split into tasks: a segment of rows, for a chunk of queries. Segments lie the same whatever
-the machine, and their sums are added in order, so results do not depend on the number of cores.
+A task is one segment of rows for one chunk of queries. Segments are the same on every machine, and
+their sums are added in order, so results do not depend on the number of cores.
 """
 
 from __future__ import annotations
@@ -30,30 +30,31 @@ if TYPE_CHECKING:
 __all__ = ["Passes"]
 
 RowsDone: TypeAlias = Callable[[int], None]
-"""Called with the number of database rows that a part of a pass went over."""
+"""Called with the number of database rows that a part of a pass has processed."""
 
 _SEGMENT_ROWS: Final = 131_072
-"""Rows of a segment: a tenth of a millisecond of work for one query, more than a task costs."""
+"""Rows per segment: 0.1 ms of work for one query, more than the overhead of a task."""
 
 _SEGMENT_CELLS: Final = 2**23
-"""Label cells of a segment: wide label matrices are read in fewer rows, 8 MiB at a time."""
+"""Label cells per segment: wide label matrices are read in fewer rows, 8 MiB at a time."""
 
 _CHUNK_QUERIES: Final = 32
-"""Queries of a task, at least: laying out codes anew for each costs as much as ten queries do."""
+"""Fewest queries per task: each task rearranges the codes, which costs as much as ten queries."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Segment:
     """Consecutive rows of one database, ready for a kernel."""
 
-    codes: NDArray[np.uint8]  # contiguous, 8 bytes at least
+    codes: NDArray[np.uint8]  # contiguous, at least 8 bytes
     labels: LabelBlock
     n_rows: int
 
     def for_kernels(self) -> Rows:
         from hashkit.kernels.histograms import Rows
 
-        # Not an array: a mapped bank's is read-only and unaligned, which would compile anew.
+        # An address, not an array: a memory-mapped bank's array is read-only and unaligned, and
+        # numba would compile the kernel again for that type.
         address = np.uint64(self.codes.ctypes.data)
         size = self.codes.shape[1]
         labels = self.labels
@@ -62,7 +63,7 @@ class _Segment:
 
 @dataclasses.dataclass(frozen=True)
 class _Span:
-    """Where a segment lies: rows ``first`` to ``last`` of the database at a place."""
+    """Position of a segment: rows ``first`` to ``last`` (exclusive) of a database, by its index."""
 
     database: int
     first: int
@@ -70,16 +71,16 @@ class _Span:
 
 
 class Passes:
-    """Queries and databases to pass over.
+    """The passes for some queries and databases.
 
     Parameters
     ----------
     query_codes
         Packed codes, uint8 [q, ceil(n_bits / 8)], q at least 1.
     databases
-        Their rows follow each other; deleted ones are left out.
+        Their rows are concatenated; deleted rows are left out.
     labels
-        Labels of both.
+        Labels of queries and databases.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class Passes:
         Returns
         -------
         NDArray
-            int64 [q, n_grades, n_bits + 1] of the queries of the slice.
+            int64 [q, n_grades, n_bits + 1] for the queries of the slice.
         """
         n_queries = queries.stop - queries.start
         total = np.zeros((n_queries, self._labels.n_grades, self._n_distances), dtype=np.int64)
@@ -120,7 +121,7 @@ class Passes:
         Parameters
         ----------
         histograms
-            What `histograms` gave for the same queries.
+            The result of `histograms` for the same queries.
 
         Returns
         -------
@@ -135,8 +136,8 @@ class Passes:
         for spans in self._waves(len(chunks)):
             segments = self._load(spans)
             starts = []
-            # Segments that run side by side start from counts of those before them; the last one
-            # moves the counts on by itself.
+            # Segments that run in parallel start from the counts of the segments before them; the
+            # last one updates the counts in place.
             for counted in self._counted(segments[:-1], chunks):
                 starts.append((before[0].copy(), before[1].copy()))
                 before[0][:] += counted.sum(axis=1)
@@ -148,7 +149,7 @@ class Passes:
         return sums
 
     def _waves(self, n_chunks: int) -> Iterator[list[_Span]]:
-        """Spans that are worked on together: enough for all cores, so one if queries are many."""
+        """Spans processed together: enough for all cores, so one if there are many queries."""
         size = -(-2 * available_cpus() // n_chunks)
         for start in range(0, len(self._spans), size):
             yield self._spans[start : start + size]
@@ -232,7 +233,7 @@ class Passes:
 
 
 def _joined(parts: Sequence[NDArray[Any]], n_chunks: int) -> list[NDArray[Any]]:
-    """Parts by query chunk of each segment, put together: one array a segment."""
+    """Concatenate the query chunks of each segment: one array per segment."""
     return [
         np.concatenate(parts[start : start + n_chunks]) for start in range(0, len(parts), n_chunks)
     ]
@@ -248,7 +249,7 @@ def _spans(databases: Sequence[CodeDatabase], row_cells: int) -> list[_Span]:
 
 
 def _chunks(queries: slice) -> list[slice]:
-    """The queries in equal parts, one for every core, but not in parts too small."""
+    """The queries in equal parts, one per core, each of at least `_CHUNK_QUERIES` if possible."""
     n_queries = queries.stop - queries.start
     n_chunks = max(1, min(available_cpus(), n_queries // _CHUNK_QUERIES))
     bounds = np.linspace(queries.start, queries.stop, n_chunks + 1).astype(int).tolist()
@@ -256,5 +257,5 @@ def _chunks(queries: slice) -> list[slice]:
 
 
 def _even_columns(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Codes with a column of 0 added where they take an odd number of bytes."""
+    """Codes, with a zero column added if their number of bytes is odd."""
     return np.pad(codes, ((0, 0), (0, codes.shape[1] % 2)))

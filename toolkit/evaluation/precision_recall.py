@@ -1,7 +1,7 @@
-"""Precision and recall of Hamming rankings, by rank and by radius, from distance histograms alone.
+"""Precision and recall of Hamming rankings, by rank and by radius, from distance histograms.
 
-Histograms and ties are as `hashkit.evaluation.average_precision` has them: int64 [q, n_bits + 1]
-of relevant rows and of all rows, and means over all orders of the rows at one distance.
+Histograms and ties are defined in `hashkit.evaluation.average_precision`: int64 [q, n_bits + 1]
+for relevant rows and for all rows, and means over all orders of rows at the same distance.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def precision_at(relevant_histogram: Histogram, total_histogram: Histogram, k: i
 
 
 def recall_at(relevant_histogram: Histogram, total_histogram: Histogram, k: int) -> Scores:
-    """Share of all relevant rows that the first ``k`` ranks hold, mean over tie orders.
+    """Share of all relevant rows among the first ``k`` ranks, mean over tie orders.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def recall_at(relevant_histogram: Histogram, total_histogram: Histogram, k: int)
 def expected_hits(
     relevant_histogram: Histogram, total_histogram: Histogram, ks: Sequence[int]
 ) -> Scores:
-    """Relevant rows expected among the first k ranks, mean over tie orders, for several k.
+    """Expected number of relevant rows among the first k ranks, over tie orders, for several k.
 
     Returns
     -------
@@ -73,13 +73,13 @@ def expected_hits(
 def ranks_in_groups(
     total_histogram: Histogram, ks: Sequence[int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """In which group of tied rows the first k ranks end, and how many of its rows they take.
+    """The group of tied rows in which the first k ranks end, and how many of its rows they include.
 
     Returns
     -------
     tuple
-        (group, ranked), both int64 [q, len(ks)]; group is a distance. Where k exceeds the rows,
-        all of them are taken.
+        (group, ranked), both int64 [q, len(ks)]; group is a distance. If k exceeds the number of
+        rows, all rows are included.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def ranks_in_groups(
     rows_until = np.cumsum(total_histogram, axis=1)
     n_rows = rows_until[:, -1:]
     last_ranks = np.minimum(np.array(ks, dtype=np.int64), n_rows)
-    # One ascending list of all queries' rows, so that one search places every k of every query.
+    # One ascending list for all queries, so that one search finds every k of every query.
     shift = np.arange(len(rows_until))[:, None] * (int(n_rows.max(initial=0)) + 1)
     found = np.searchsorted((rows_until + shift).ravel(), last_ranks + shift)
     group = found - np.arange(len(rows_until))[:, None] * rows_until.shape[1]
@@ -102,13 +102,13 @@ def ranks_in_groups(
 def within_radius(
     relevant_histogram: Histogram, total_histogram: Histogram
 ) -> tuple[Scores, Scores, NDArray[np.bool_]]:
-    """Precision and recall of the ball of each radius around each query.
+    """Precision and recall within each Hamming radius of each query.
 
     Returns
     -------
     tuple
-        (precision, recall, is_empty), float64, float64 and bool [q, n_bits + 1]; column d is the
-        ball of all rows at distance d or less. An empty ball has precision 0.
+        (precision, recall, is_empty), float64, float64 and bool [q, n_bits + 1]; column d covers
+        all rows at distance d or less. An empty ball has precision 0.
     """
     hits = np.cumsum(relevant_histogram, axis=1)
     rows = np.cumsum(total_histogram, axis=1)

@@ -1,8 +1,8 @@
-"""How relevant database rows are to queries: by the labels that they share.
+"""Match the labels of queries and databases: a row is relevant if it shares a label.
 
-Sets that all name their classes are matched by name, so that the same classes in another order,
-or a set that lacks some, compare rightly. Otherwise labels are matched by number. A negative
-label, or a multi-hot row of zeros, is an image without labels: relevant to nothing.
+If all sets name their classes, labels are matched by name, so that class order and missing classes
+do not matter. Otherwise labels are matched by number. A row with a negative label, or a multi-hot
+row of zeros, has no label and is relevant to no query.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ class MatchedLabels:
     query
         int64 [q]; or bool [q, n_classes]. Every query has a label.
     database
-        By number of the row, an int, negative where there is no label; or bool [n_classes].
+        Indexed by row: an int, negative if the row has no label; or bool [n_classes].
     class_names
-        Names by label number; a label beyond them goes by its number.
+        Names by label number; a label beyond them is named by its number.
     query_block
-        Labels of all queries, as compiled passes take them.
+        Labels of all queries, in the form that the compiled passes take.
     n_grades
-        One more than the most labels that a row can share with a query.
+        One more than the largest number of labels that a row can share with a query.
     row_cells
-        Label cells of the widest database row: what reading a row's labels costs in memory.
+        Label cells of the widest database row: the memory needed to read the labels of one row.
     """
 
     query: Labels
@@ -63,17 +63,17 @@ class MatchedLabels:
     row_cells: int
 
     def rows(self, database: int, first: int, last: int) -> LabelBlock:
-        """Labels of rows ``first`` to ``last`` (exclusive) of a database, given by its place.
+        """Labels of rows ``first`` to ``last`` (exclusive) of a database, given by its index.
 
         Raises
         ------
         CodesError
-            If a label matrix holds anything but 0 and 1 there.
+            If these rows of a label matrix contain values other than 0 and 1.
         """
         return self.database.parts[database].rows(first, last)
 
     def query_groups(self) -> dict[str, NDArray[np.int64]]:
-        """Rows, int64, of the queries that have each label, by its name, in label order."""
+        """Rows (int64) of the queries with each label, keyed by its name, in label order."""
         labels = self.query
         if labels.ndim == 2:
             present = np.flatnonzero(labels.any(axis=0))
@@ -88,14 +88,14 @@ class MatchedLabels:
 
 
 def match_labels(query: CodeDatabase, databases: Sequence[CodeDatabase]) -> MatchedLabels:
-    """Number the labels of queries and databases alike.
+    """Give the labels of queries and databases common numbers.
 
     Parameters
     ----------
     query
         The queries; each must have a label.
     databases
-        What they are ranked against, one or more; their rows follow each other.
+        One or more databases; their rows are concatenated.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def match_labels(query: CodeDatabase, databases: Sequence[CodeDatabase]) -> Matc
     if n_unlabelled:
         raise EvaluationError(
             f"every query needs a label, but {n_unlabelled} of {len(labels[0])} have none: "
-            "leave them out of the queries"
+            "remove them from the queries"
         )
     names, numbers = _numbering(sets, labels)
     if all(one.ndim == 1 for one in labels):
@@ -119,9 +119,11 @@ def match_labels(query: CodeDatabase, databases: Sequence[CodeDatabase]) -> Matc
 
 def _labels_of(one: CodeDatabase, what: str) -> Labels:
     if one.labels is None:
-        raise EvaluationError(f"expected labels for {what}, found none: relevance is shared labels")
+        raise EvaluationError(
+            f"expected labels for {what}, found none: relevance is defined by shared labels"
+        )
     labels = np.asarray(one.labels)
-    # Values of a database's label matrix are checked as they are read, a block at a time.
+    # The values of a database's label matrix are checked when they are read, in blocks.
     check_labels(labels[:0], 0)
     if len(labels) != len(one):
         raise EvaluationError(f"expected a label for each of {len(one)} rows, found {len(labels)}")
@@ -135,11 +137,14 @@ def _is_unlabelled(labels: Labels) -> NDArray[np.bool_]:
 def _numbering(
     sets: Sequence[CodeDatabase], labels: Sequence[Labels]
 ) -> tuple[tuple[str, ...], list[NDArray[np.int64] | None]]:
-    """Names by common label number, and each set's common numbers by its own; None: the same."""
+    """Names by common label number, and for each set the common numbers of its own numbers.
+
+    The numbers of a set are None if they are the common numbers.
+    """
     named = [bool(len(one.class_names)) for one in sets]
     if not all(named):
         if any(named):
-            logger.warning("labels are matched by number, since not every set names its classes")
+            logger.warning("labels are matched by number because not every set names its classes")
         _check_widths(labels)
         names = next((tuple(one.class_names) for one in sets if len(one.class_names)), ())
         return names, [None] * len(sets)
@@ -157,7 +162,7 @@ def _numbering(
 def _check_names(labels: Labels, names: list[str]) -> None:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise EvaluationError(f"class names must differ, but {twice!r} names two classes of a set")
+        raise EvaluationError(f"class names must be unique, but {twice!r} names two classes")
     n_classes = labels.shape[1] if labels.ndim == 2 else int(labels.max(initial=-1)) + 1
     if n_classes > len(names):
         raise EvaluationError(
@@ -166,12 +171,12 @@ def _check_names(labels: Labels, names: list[str]) -> None:
 
 
 def _check_widths(labels: Sequence[Labels]) -> None:
-    """Raise unless label matrices that are matched by number are of one width."""
+    """Raise unless label matrices that are matched by number have the same width."""
     widths = sorted({one.shape[1] for one in labels if one.ndim == 2})
     if len(widths) > 1:
         raise EvaluationError(
-            f"label matrices have {' and '.join(map(str, widths))} columns: without class names "
-            "to match them by, all sets need the same"
+            f"label matrices have {' and '.join(map(str, widths))} columns: without class names, "
+            "all sets need the same number of columns"
         )
     largest = max((int(one.max(initial=-1)) for one in labels if one.ndim == 1), default=-1)
     if widths and largest >= widths[0]:
@@ -184,7 +189,7 @@ def _match_single(
     labels: Sequence[Labels], numbers: Sequence[NDArray[np.int64] | None], names: tuple[str, ...]
 ) -> MatchedLabels:
     query = renumbered(labels[0], numbers[0])
-    # Numbers beyond 32 bits are rare; they are replaced by their place among the queries' own.
+    # Numbers beyond 32 bits are rare. They become positions among the queries' labels.
     known = np.unique(query) if query.max(initial=-1) >= LARGEST_ID else None
     databases = tuple(
         SingleLabels(one, own, known) for one, own in zip(labels[1:], numbers[1:], strict=True)
@@ -200,7 +205,7 @@ def _match_sets(
     query = LabelSets(labels[0], numbers[0], np.arange(n_classes), n_classes).matrix(
         0, len(labels[0])
     )
-    # Classes that no query has make nothing relevant: their columns are never packed.
+    # Classes that no query has make no row relevant, so their columns are not packed.
     used = np.flatnonzero(query.any(axis=0))
     databases = tuple(
         LabelSets(one, own, used, n_classes)

@@ -1,4 +1,4 @@
-"""What an evaluation found: `Report`, whose fields are those of the JSON."""
+"""The result of an evaluation: `Report`, whose fields are those of the JSON document."""
 
 from __future__ import annotations
 
@@ -17,55 +17,55 @@ WithoutRelevant: TypeAlias = Literal["zero", "drop"]
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """Numbers of one evaluation, means over queries; docs/metrics.md defines each.
+    """Metrics of one evaluation, means over queries; docs/metrics.md defines each.
 
     Attributes
     ----------
     bits
-        Bits of a code.
+        Code length.
     n_queries, n_database
-        Rows on either side, deleted ones left out.
+        Number of queries and of database rows, without deleted rows.
     n_without_relevant
-        Queries to which no database row is relevant.
+        Queries without a relevant database row.
     without_relevant
-        ``zero``: they count as 0 in every mean; ``drop``: they count in none.
+        ``zero``: these queries count as 0 in every mean; ``drop``: they are left out.
     map
-        Mean average precision: whole ranking, mean over tie orders, over all relevant rows.
+        mAP: whole ranking, mean over tie orders, divided by all relevant rows.
     map_best, map_worst, map_index
         The same with the relevant rows of each tie first, last, and with ties in row order.
     map_interval
-        [low, high] of ``map``, were other queries drawn; None for a single query.
+        [low, high], the confidence interval of ``map`` over queries; None for a single query.
     interval
-        How intervals are made: ``method``, ``level``, ``resamples``, ``seed``.
+        How intervals are computed: ``method``, ``level``, ``resamples``, ``seed``.
     convention
-        What ``map_at`` divides by; a name in `hashkit.evaluation.average_precision.CONVENTIONS`.
+        Divisor of ``map_at``; a name in `hashkit.evaluation.average_precision.CONVENTIONS`.
     map_at
-        {R: mean average precision of the top R ranks}, mean over tie orders.
+        {R: mAP of the top R ranks}, mean over tie orders.
     precision_at, recall_at, ndcg_at
         {k: value}, mean over tie orders.
     ndcg_gain
         Gain by shared labels in ``ndcg_at``; a name in `hashkit.evaluation.ndcg.GAINS`.
     precision_radius_2, empty_radius_2
-        Precision of the ball of radius 2 (0 where it is empty), and the share of empty ones.
+        Precision within radius 2 (0 for an empty ball), and the share of empty balls.
     per_label
         {class: ``map`` over its queries}.
     per_label_queries
-        {class: its queries}, those that ``per_label`` averages.
+        {class: number of queries that ``per_label`` averages}.
     per_label_interval
         {class: [low, high] of its ``map``}; None for a class of a single query.
     pr_curve
         For each radius in bits: ``radius``, ``precision``, ``recall``, and ``empty``, the share
         of empty balls.
     rank_curve
-        For k at even steps of its logarithm, up to the whole database: ``k``, ``precision`` and
-        ``recall``, mean over tie orders.
+        For k evenly spaced on a logarithmic scale, up to the whole database: ``k``, ``precision``
+        and ``recall``, mean over tie orders.
     distances
-        ``relevant`` and ``other``: pairs of a query and a row at each distance, 0 to ``bits``.
+        ``relevant`` and ``other``: number of (query, row) pairs at each distance, 0 to ``bits``.
     bit_statistics
-        Of the database's codes.
+        Statistics of the database's codes.
     average_precision
-        float64 [n_queries], average precision of every query in order, deleted ones left out:
-        what ``map`` is the mean of. No query is left out by ``drop``. Not in the JSON.
+        float64 [n_queries], average precision of each query in order, without deleted queries;
+        ``map`` is its mean. ``drop`` removes no query here. Not in the JSON.
     """
 
     bits: int
@@ -97,7 +97,7 @@ class Report:
     average_precision: NDArray[np.float64] = dataclasses.field(repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Fields as JSON-ready values; the cut-offs become strings, as JSON's keys are."""
+        """Fields as JSON-ready values; cut-offs become strings, because JSON keys are strings."""
         fields = dataclasses.asdict(self)
         del fields["average_precision"]
         for name in ("map_at", "precision_at", "recall_at", "ndcg_at"):

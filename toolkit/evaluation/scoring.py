@@ -26,21 +26,21 @@ from hashkit.threads import run_parallel
 __all__ = ["Measures", "Progress", "QueryScores", "average_precisions", "score_queries"]
 
 Progress: TypeAlias = Callable[[int, int], None]
-"""``progress(done, total)``, counted in database rows passed over; ends with done == total."""
+"""``progress(done, total)``, counted in database rows processed; ends with done == total."""
 
 _QUERY_BLOCK: Final = 4096
-"""Queries held at a time, at most."""
+"""Most queries in memory at a time."""
 
 _HISTOGRAM_BYTES: Final = 2**26
-"""Bytes of their joint histograms, at most: one of 64 bits and one label takes 1,040."""
+"""Most bytes of their histograms: a query takes 1,040 bytes with 64 bits and one label."""
 
 _CHUNK_QUERIES: Final = 128
-"""Queries scored at a time: what lies between the steps stays in cache."""
+"""Queries scored at a time, few enough that intermediate results stay in cache."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Measures:
-    """What is measured beyond the whole ranking.
+    """The metrics to compute besides those of the whole ranking.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Measures:
     gain
         A name in `hashkit.evaluation.ndcg.GAINS`, for NDCG.
     curve_ks
-        The k of the curve of precision and recall by rank.
+        The k of the curves of precision and recall by rank.
     """
 
     convention: str
@@ -65,12 +65,12 @@ class Measures:
 
 @dataclasses.dataclass(frozen=True)
 class QueryScores:
-    """One row for each query; a query without relevant rows has average precision 0.
+    """Scores, one row per query; a query without relevant rows has average precision 0.
 
     Attributes
     ----------
     relevant_histogram, total_histogram
-        int64 [q, n_bits + 1], relevant rows and rows at each distance.
+        int64 [q, n_bits + 1], number of relevant rows and of all rows at each distance.
     expected, best, worst, row_order
         float64 [q], average precision of the whole ranking by order of the ties.
     at_cutoffs
@@ -105,15 +105,15 @@ def score_queries(
 ) -> QueryScores:
     """Score every query against the whole database.
 
-    Memory is that of the result, of `_HISTOGRAM_BYTES` of histograms a few times over, and of a
-    few segments of rows a core; it does not grow with the database.
+    Memory is the result, a few times `_HISTOGRAM_BYTES` for histograms, and a few segments of rows
+    per core; it does not grow with the database.
 
     Parameters
     ----------
     query_codes
         Packed codes, uint8 [q, ceil(n_bits / 8)], q at least 1.
     databases
-        The databases, their deleted rows left out.
+        The databases; deleted rows are left out.
     labels
         Labels of queries and databases.
     """
@@ -139,7 +139,7 @@ def average_precisions(
     databases: Sequence[CodeDatabase],
     labels: MatchedLabels,
 ) -> NDArray[np.float64]:
-    """Average precision of the whole ranking alone, mean over tie orders, float64 [q]: one pass."""
+    """Average precision of the whole ranking, mean over tie orders, float64 [q], in one pass."""
     passes = Passes(query_codes, n_bits, databases, labels)
     scores: list[NDArray[np.float64]] = []
     for block in _query_blocks(len(query_codes), labels.n_grades * (n_bits + 1)):
@@ -182,7 +182,7 @@ def _scores(
 
 
 def _query_blocks(n_queries: int, n_cells: int) -> list[slice]:
-    """Queries whose joint histograms, of ``n_cells`` each, are held together."""
+    """Blocks of queries whose histograms, ``n_cells`` per query, are in memory together."""
     return _slices(n_queries, max(1, min(_QUERY_BLOCK, _HISTOGRAM_BYTES // (8 * n_cells))))
 
 
@@ -191,7 +191,7 @@ def _slices(n_items: int, size: int) -> list[slice]:
 
 
 def _row_counter(progress: Progress | None, n_rows: int, n_blocks: int) -> Callable[[int], None]:
-    """Progress in rows of two passes, however many blocks of queries make them."""
+    """Report progress in rows of two passes, for any number of query blocks."""
     passed = 0
 
     def rows_done(n_more: int) -> None:

@@ -1,1 +1,1 @@
-"""An evaluation as a page."""
+"""Evaluations and benchmarks as HTML pages, tables and pictures."""

@@ -1,4 +1,4 @@
-"""A benchmark as one HTML file that needs no other file and no network."""
+"""A benchmark as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["render_bench_page", "save_bench_page"]
 
 _SECTIONS: Final[dict[Group, str]] = {
     "cost": "Speed and memory",
-    "answers": "Answers beside the reference",
+    "answers": "Differences from the reference",
 }
 
 
 def save_bench_page(document: Mapping[str, Any], path: Path) -> None:
-    """Write the page of a benchmark's JSON document (docs/cli.md), whole or not at all.
+    """Write the page of a benchmark's JSON document (docs/cli.md) atomically.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""A benchmark as a table of texts: for terminals, for Markdown and for the page.
+"""A benchmark as a table of strings, for the terminal, Markdown and the HTML page.
 
-What is read here is the JSON document of `hashkit bench` (docs/cli.md).
+The functions take the JSON document of `hashkit bench` (docs/cli.md).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ Group: TypeAlias = Literal["name", "cost", "answers"]
 _MISSING: Final = "—"
 
 _FLOORS: Final = {
-    "max_flips": "{:,g} of a million bits flipped, at most",
-    "min_map": "mAP {:g} at least",
+    "max_flips": "at most {:,g} flipped bits per million",
+    "min_map": "mAP at least {:g}",
 }
 
 
@@ -31,11 +31,12 @@ class Column:
     head
         Its heading.
     group
-        ``name``: what the row is; ``cost``: speed and memory; ``answers``: how they differ.
+        ``name``: identifies the row; ``cost``: speed and memory; ``answers``: differences from the
+        reference.
     cell
-        Text of a row's cell; empty where the row has nothing to say.
+        Text of a row's cell; empty if the row has no value.
     is_text
-        Whether it holds words, not numbers.
+        Whether it holds words rather than numbers.
     """
 
     head: str
@@ -45,44 +46,44 @@ class Column:
 
 
 def columns_of(document: Mapping[str, Any]) -> list[Column]:
-    """The columns that a document fills."""
+    """The columns for which a document has values."""
     rows = document["rows"]
     has_map = any((row["agreement"] or {}).get("map") is not None for row in rows)
     hidden = {_NEIGHBOURS} if has_map else {_MAP, _MAP_CHANGE}
-    if document["images"]["is_random"]:  # nothing is near anything
+    if document["images"]["is_random"]:  # random images have no meaningful neighbours
         hidden.add(_NEIGHBOURS)
     return [column for column in COLUMNS if column not in hidden]
 
 
 def table_of(document: Mapping[str, Any], columns: Sequence[Column]) -> list[list[str]]:
-    """A list of cells for each row."""
+    """A list of cells per row."""
     return [[column.cell(row) or _MISSING for column in columns] for row in document["rows"]]
 
 
 def facts_of(document: Mapping[str, Any]) -> dict[str, str]:
-    """What was measured, where and how: name to text, in the order in which they are shown."""
+    """What was measured, where and how: name to text, in display order."""
     images, settings, floors = document["images"], document["settings"], document["floors"]
     reference = next((row for row in document["rows"] if row["is_reference"]), None)
     facts = {
         "models": ", ".join(document["models"]),
         "images": f"{images['n_queries']:,} queries, {images['n_database']:,} in the database: "
         f"{images['source']}",
-        "compared with": "nothing: no row ran" if reference is None else _name(reference),
+        "compared with": "nothing, because no row ran" if reference is None else _name(reference),
         "each row": f"in fresh processes; start: median of {settings['n_starts']}; batches of "
         f"{', '.join(map(str, settings['batch_sizes']))}, each for "
         f"{settings['seconds']:g} s; profile {settings['profile']}",
         "machine": document["machine"],
     }
-    asked = [
+    texts = [
         text.format(floors[name]) for name, text in _FLOORS.items() if floors[name] is not None
     ]
-    if asked:
-        facts["floors"] = "; ".join(asked)
+    if texts:
+        facts["floors"] = "; ".join(texts)
     return facts
 
 
 def notes_of(document: Mapping[str, Any]) -> list[str]:
-    """What the rows leave to be said: why some are not ok, and what figures do not show."""
+    """Notes on the rows: why some are not ok, and what the numbers do not show."""
     rows = document["rows"]
     notes = [
         f"{_title(row)}: {_STATUSES[row['status']]}: {row['detail']}"
@@ -93,14 +94,14 @@ def notes_of(document: Mapping[str, Any]) -> list[str]:
     whole = document["images"]["n_queries"] + document["images"]["n_database"]
     few = {row["runtime"]: n for row in ran if (n := _n_images(row)) < whole}
     notes += [
-        f"{runtime} is slow, and answered {n_images:,} of the {whole:,} images: its bits and "
-        "logits are compared on those alone"
+        f"{runtime} is slow and ran on only {n_images:,} of the {whole:,} images: its bits and "
+        "logits are compared on these"
         for runtime, n_images in few.items()
     ]
     if any(row["precision"] == "fp16" and row["device"] == "cpu" for row in ran):
         notes.append(
-            "fp16 on a processor: ONNX Runtime and OpenVINO compute it in float32 there, so what "
-            "it loses on a GPU does not show here"
+            "fp16 on a CPU: ONNX Runtime and OpenVINO compute it in float32, so these rows do not "
+            "show the loss on a GPU"
         )
     return notes
 
@@ -124,13 +125,13 @@ def _line(cells: Iterator[str] | map[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text that stays one cell, and no markup: file names may hold anything."""
+    """Escape text so that it stays in one cell and is not markup; file names may hold anything."""
     one_line = " ".join(text.split())
     return "".join(f"\\{letter}" if letter in "\\|<>*_`[]" else letter for letter in one_line)
 
 
 def _title(row: Mapping[str, Any]) -> str:
-    if row["status"] == "absent":  # whatever the model
+    if row["status"] == "absent":  # the same for every model
         return f"{row['runtime']} on {row['device'].upper()}"
     return f"{row['runtime']} on {row['device'].upper()}, {row['precision']}"
 
@@ -140,7 +141,7 @@ def _name(row: Mapping[str, Any]) -> str:
 
 
 def _n_images(row: Mapping[str, Any]) -> int:
-    """Images that a row that ran was compared on."""
+    """Number of images on which a row was compared."""
     agreement = row["agreement"]
     return int(agreement["n_queries"] + agreement["n_database"])
 
@@ -201,7 +202,7 @@ def _near_zero(row: Mapping[str, Any]) -> str:
 
 
 def _precision(row: Mapping[str, Any]) -> str:
-    """Of the file; and what it became, where a runtime computes in another one."""
+    """Precision of the file, and in brackets that of the arithmetic if it differs."""
     if row["status"] == "absent":
         return ""
     arithmetic = row["arithmetic"] or row["precision"]
@@ -211,7 +212,7 @@ def _precision(row: Mapping[str, Any]) -> str:
 
 
 def _provider(row: Mapping[str, Any]) -> str:
-    """What it ran on, without the words that all of ONNX Runtime's end in."""
+    """The provider, without the common suffix of ONNX Runtime's names."""
     provider: str = row["provider"] or row["device"].upper()
     return provider.removesuffix("ExecutionProvider")
 
@@ -219,8 +220,8 @@ def _provider(row: Mapping[str, Any]) -> str:
 _STATUSES: Final = {"ok": "ok", "absent": "absent", "failed": "failed", "beyond": "beyond a floor"}
 
 _MAP: Final = Column("mAP", "answers", _of_agreement("map", ".4f"))
-_MAP_CHANGE: Final = Column("its difference", "answers", _map_change)
-_NEIGHBOURS: Final = Column("nearest kept", "answers", _of_agreement("neighbours_kept", ".1%"))
+_MAP_CHANGE: Final = Column("mAP difference", "answers", _map_change)
+_NEIGHBOURS: Final = Column("neighbours kept", "answers", _of_agreement("neighbours_kept", ".1%"))
 
 COLUMNS: Final[tuple[Column, ...]] = (
     Column("runtime", "name", lambda row: row["runtime"], is_text=True),
@@ -240,7 +241,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
     Column("peak memory", "cost", lambda row: _megabytes(row["peak_memory_bytes"])),
     Column("largest logit difference", "answers", _against_reference("largest_difference", ".1e")),
     Column(
-        "bits flipped, of a million", "answers", _against_reference("flipped_per_million", ",.0f")
+        "bits flipped per million", "answers", _against_reference("flipped_per_million", ",.0f")
     ),
     Column("codes changed", "answers", _against_reference("codes_changed", ".2%")),
     Column("logits within 1e-4 of 0", "answers", _near_zero),
@@ -248,4 +249,4 @@ COLUMNS: Final[tuple[Column, ...]] = (
     _MAP_CHANGE,
     _NEIGHBOURS,
 )
-"""All columns there may be, in order."""
+"""All possible columns, in order."""

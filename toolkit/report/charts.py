@@ -1,6 +1,6 @@
 """Charts of series between two axes: lines, areas, bars and dots, as SVG.
 
-Series differ by dashes and markers besides colours, which are not told apart by everyone.
+Series also differ in dashes and markers, for readers who cannot distinguish the colours.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LineKind: TypeAlias = Literal["line", "area", "bars", "dots"]
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """A point of a series: its values, and what the read-out says of it."""
+    """A point of a series: its values, and the text of the read-out."""
 
     x: float
     y: float
@@ -49,14 +49,14 @@ class Series:
     Attributes
     ----------
     name
-        As in the legend.
+        Name in the legend.
     style
         Number of its style; taken modulo `N_STYLES`.
     points
-        In the order in which they are joined.
+        Points in the order in which they are connected.
     kind
         ``line``; ``area``, filled down to 0; ``bars``, a bar of width 1 at each point; ``dots``,
-        joined, each point marked.
+        connected, with a marker at each point.
     """
 
     name: str
@@ -73,11 +73,11 @@ def line_chart(
     Parameters
     ----------
     title, description
-        What those hear who do not see it.
+        Text for screen readers.
     series
-        What is drawn, the first in front.
+        The series; the first is drawn in front.
     x_axis, y_axis
-        The axes; points beyond their ends lie on the edge.
+        The axes; points beyond their ends are drawn on the edge.
 
     Returns
     -------
@@ -93,7 +93,7 @@ def line_chart(
 
 
 def swatch(style: int, kind: LineKind = "line") -> str:
-    """The sample of a series that stands in a legend: an ``svg`` element; ``dots`` is one dot."""
+    """The sample of a series in a legend: an ``svg`` element; ``dots`` gives one dot."""
     attributes = {"class": "swatch", "viewBox": "0 0 34 12", "aria-hidden": "true"}
     svg = ET.Element("svg", attributes)
     group = ET.SubElement(svg, "g", {"class": f"series {style_class(style)}"})
@@ -108,7 +108,7 @@ def swatch(style: int, kind: LineKind = "line") -> str:
 
 
 class _Plot:
-    """Where values are in a chart."""
+    """Positions of values in a chart."""
 
     def __init__(self, x_axis: Axis, y_axis: Axis) -> None:
         self._x_axis, self._y_axis = x_axis, y_axis
@@ -179,7 +179,7 @@ class _Plot:
 
 
 def _spread(places: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Some of the places along a line, about evenly far from each other: for its markers."""
+    """Some of the points of a line, about evenly spaced, for its markers."""
     lengths = [0.0]
     for (x, y), (next_x, next_y) in itertools.pairwise(places):
         lengths.append(lengths[-1] + max(abs(next_x - x), abs(next_y - y)))

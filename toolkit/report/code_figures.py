@@ -11,7 +11,7 @@ __all__ = ["distance_figure", "ones_figure"]
 
 
 def distance_figure(evaluation: Evaluation) -> Figure | None:
-    """How far relevant and other images are; None if the evaluation does not say."""
+    """Distances of relevant and other images; None if the evaluation does not have them."""
     distances = evaluation.fields.get("distances")
     if not distances:
         return None
@@ -34,8 +34,8 @@ def distance_figure(evaluation: Evaluation) -> Figure | None:
     largest = max([share for one in shares.values() for share in one], default=1.0)
     return chart_figure(
         f"Distances: {evaluation.name}",
-        "Share of the pairs of a query and a database image at each distance, of relevant pairs "
-        "and of the others, each adding up to 1.",
+        "Share of (query, database image) pairs at each distance, for relevant and for other "
+        "pairs; each curve adds up to 1.",
         series,
         bit_axis("Hamming distance, bits", evaluation.fields["bits"]),
         share_axis("share of pairs", largest),
@@ -44,7 +44,7 @@ def distance_figure(evaluation: Evaluation) -> Figure | None:
 
 
 def ones_figure(evaluation: Evaluation) -> Figure | None:
-    """Share of ones of each bit; None if the evaluation does not say."""
+    """Share of ones of each bit; None if the evaluation does not have it."""
     ones = (evaluation.fields.get("bit_statistics") or {}).get("share_of_ones")
     if not ones:
         return None
@@ -53,7 +53,7 @@ def ones_figure(evaluation: Evaluation) -> Figure | None:
     )
     return chart_figure(
         "Share of ones by bit",
-        "In the database. A bit that is 1 for half of the images tells them apart best.",
+        "In the database. A bit is most informative if it is 1 for half of the images.",
         [Series("share of ones", 0, points, "bars")],
         bit_axis("bit", len(ones)),
         share_axis("share of ones"),

@@ -17,7 +17,7 @@ Curve: TypeAlias = Sequence[Mapping[str, float]]
 
 
 def rank_figures(evaluations: Sequence[Evaluation]) -> list[Figure]:
-    """Precision against recall, and both by rank; those without such a curve are left out."""
+    """Precision against recall, and both by rank; evaluations without rank curves are left out."""
     curves = {
         (style, one.name): one.fields["rank_curve"]
         for style, one in enumerate(evaluations)
@@ -33,7 +33,7 @@ def rank_figures(evaluations: Sequence[Evaluation]) -> list[Figure]:
     figures = [
         chart_figure(
             "Precision and recall",
-            "Each point is a number of first ranks k, mean over queries and tie orders.",
+            "One point per number of first ranks k, mean over queries and tie orders.",
             by_recall,
             share_axis("recall"),
             share_axis("precision", largest(by_recall)),
@@ -48,7 +48,7 @@ def rank_figures(evaluations: Sequence[Evaluation]) -> list[Figure]:
         figures.append(
             chart_figure(
                 f"{measure.capitalize()} at k",
-                f"Mean {measure} of the first k ranks, over queries and tie orders.",
+                f"{measure.capitalize()} of the first k ranks, mean over queries and tie orders.",
                 series,
                 log_axis("k, first ranks", last),
                 share_axis(f"{measure} at k", largest(series)),
@@ -66,7 +66,7 @@ def _precision_recall_by_radius(evaluations: Sequence[Evaluation]) -> Figure:
     ]
     return chart_figure(
         "Precision and recall",
-        "Each point is a radius in bits, mean over queries; an empty ball has precision 0.",
+        "One point per radius in bits, mean over queries; an empty ball has precision 0.",
         series,
         share_axis("recall"),
         share_axis("precision"),
@@ -93,8 +93,8 @@ def radius_figures(evaluations: Sequence[Evaluation]) -> list[Figure]:
         return [
             chart_figure(
                 "Precision and recall by radius",
-                "Of all images within a radius, mean over queries; beside it the share of queries "
-                "with nothing there, whose precision counts as 0.",
+                "For all images within the radius, mean over queries; and the share of queries "
+                "with an empty ball, whose precision counts as 0.",
                 series,
                 axis,
                 share_axis("share"),
@@ -151,7 +151,7 @@ def _radius_text(point: Mapping[str, Any]) -> str:
 def _joined_table(
     key_name: str, curves: Mapping[tuple[int, str], Curve], key: str, measures: tuple[str, ...]
 ) -> Table:
-    """A row for each x of any curve, a column for each curve and measure."""
+    """One row per x of any curve, one column per curve and measure."""
     columns = []
     head = [key_name]
     for (_, name), curve in curves.items():

@@ -1,4 +1,4 @@
-"""Queries worth looking at, with their nearest images: the best, the median and the worst."""
+"""Example queries with their nearest images: the best, the median and the worst."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ImageFinder(Protocol):
     """Finds the image of a row of codes."""
 
     def __call__(self, codes: CodeDatabase, row: int, /) -> ImageSource | None:
-        """What `hashkit.preprocess.decode` takes; None if the image is not to be had."""
+        """An image source for `hashkit.preprocess.decode`; None if it is not available."""
         ...
 
 
@@ -43,9 +43,9 @@ class Picture:
     labels
         Names of its classes.
     data
-        The image as a ``data:`` address; None if it could not be found.
+        The image as a ``data:`` URL; None if it was not found.
     distance
-        Hamming distance to the query, bits; None for the query itself.
+        Hamming distance to the query in bits; None for the query itself.
     is_relevant
         Whether it is relevant to the query.
     """
@@ -77,11 +77,10 @@ class ExampleGroup:
 def choose_queries(
     average_precision: NDArray[np.float64], labels: NDArray[Any], n_wanted: int = N_PER_GROUP
 ) -> dict[str, list[int]]:
-    """Queries of the best, the median and the worst average precision.
+    """Queries with the best, the median and the worst average precision.
 
-    Queries without relevant images (average precision 0) are left out. In each group labels
-    differ as far as there are queries left: three images of one class would say less. No query is
-    in two groups.
+    Queries without relevant images (average precision 0) are left out. The queries of a group have
+    different labels if possible. No query is in two groups.
 
     Parameters
     ----------
@@ -93,7 +92,7 @@ def choose_queries(
     Returns
     -------
     dict
-        Rows by group: ``best``, ``median``, ``worst``; the worst begins with the worst.
+        Rows by group: ``best``, ``median``, ``worst``; ``worst`` begins with the worst query.
     """
     order = np.argsort(-average_precision, kind="stable")
     order = order[average_precision[order] > 0]
@@ -134,11 +133,11 @@ def find_examples(
     Parameters
     ----------
     query, databases
-        What was evaluated.
+        The queries and databases that were evaluated.
     average_precision
         float64 [q], of each query that is not deleted.
     find
-        Finds the images.
+        Returns the image of a row.
     """
     labels = _Labels([query, *databases])
     live = np.arange(len(query)) if query.deleted is None else np.flatnonzero(~query.deleted)
@@ -178,13 +177,13 @@ def find_examples(
 
 
 class _Labels:
-    """Labels of single rows, matched as evaluation does: by name if all sets name their classes."""
+    """Labels of single rows, matched as in evaluation: by name if all sets name their classes."""
 
     def __init__(self, sets: Sequence[CodeDatabase]) -> None:
         self._by_name = all(len(one.class_names) for one in sets)
 
     def keys(self, codes: CodeDatabase, row: int) -> set[str]:
-        """What another row must have one of to be relevant."""
+        """Keys of the labels of a row; two rows are relevant to each other if they share one."""
         if self._by_name:
             return set(label_names(codes, row) or ())
         return set(map(str, label_numbers(codes, row) or ()))
@@ -196,11 +195,11 @@ def _picture(codes: CodeDatabase, row: int, find: ImageFinder) -> Picture:
 
 
 def _data_address(source: ImageSource | None) -> str | None:
-    """A small copy of an image as a ``data:`` address; None if it is not to be had."""
+    """A thumbnail as a ``data:`` URL; None if the image is not available."""
     image = decode_usable(source)
     if image is None:
         return None
-    image.thumbnail((_SIDE, _SIDE))  # smaller ones stay as they are: the page enlarges them
+    image.thumbnail((_SIDE, _SIDE))  # smaller images are kept: the page enlarges them
     files = []
     for kind in ("PNG", "JPEG"):
         file = io.BytesIO()

@@ -13,7 +13,7 @@ __all__ = ["Figure", "Table", "chart_figure", "largest", "share_text"]
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """The numbers behind a figure, as they are printed: names of the columns, and rows."""
+    """The numbers of a figure as printed: column names and rows."""
 
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -21,16 +21,16 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """A chart and all that stands around it.
+    """A chart with its texts and its table.
 
     Attributes
     ----------
     title, caption
-        What it shows, and how that is to be read.
+        What the chart shows, and how to read it.
     svg
         The chart, an ``svg`` element.
     legend
-        (sample, name) of each series, the sample an ``svg`` element; empty where it is clear.
+        (sample, name) of each series, the sample being an ``svg`` element; empty if not needed.
     table
         The numbers.
     """
@@ -45,15 +45,15 @@ class Figure:
 def chart_figure(
     title: str, caption: str, series: Sequence[Series], x_axis: Axis, y_axis: Axis, table: Table
 ) -> Figure:
-    """A figure of series between two axes, with a legend where there are several."""
-    said = f"{y_axis.label} over {x_axis.label}: {', '.join(one.name for one in series)}"
+    """A figure of series between two axes, with a legend if there are several series."""
+    description = f"{y_axis.label} over {x_axis.label}: {', '.join(one.name for one in series)}"
     legend = tuple((swatch(one.style, _sample_kind(one)), one.name) for one in series)
-    svg = line_chart(title, said, series, x_axis, y_axis)
+    svg = line_chart(title, description, series, x_axis, y_axis)
     return Figure(title, caption, svg, legend if len(series) > 1 else (), table)
 
 
 def _sample_kind(series: Series) -> LineKind:
-    """Dots that are joined look like a line."""
+    """Kind of the legend's sample: connected dots are shown as a line."""
     return "line" if series.kind == "dots" and len(series.points) > 1 else series.kind
 
 
@@ -63,5 +63,5 @@ def largest(series: Sequence[Series]) -> float:
 
 
 def share_text(value: float) -> str:
-    """A number between 0 and 1 as every table prints it."""
+    """Format a number between 0 and 1, in all tables in the same way."""
     return f"{value:.4f}"

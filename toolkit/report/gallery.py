@@ -1,4 +1,4 @@
-"""A picture of search results: each query beside its nearest images, hits and misses marked."""
+"""A picture of search results: each query with its nearest images, hits and misses marked."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Tile:
     Attributes
     ----------
     source
-        The image; None if it is not to be had, which leaves an empty tile.
+        The image; None if it is not available, which leaves the tile empty.
     title, subtitle
-        The lines below it.
+        The lines below the image.
     is_hit
         True: framed as relevant, with a check mark; False: as not relevant, with a cross; None:
-        not known, without a mark.
+        unknown, without a mark.
     """
 
     source: ImageSource | None
@@ -60,7 +60,7 @@ class GalleryRow:
 
 
 def save_gallery(rows: Sequence[GalleryRow], path: Path) -> None:
-    """Draw rows and write them; the format is the ending's.
+    """Draw rows and save the picture; the file name's suffix sets the format.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def save_gallery(rows: Sequence[GalleryRow], path: Path) -> None:
 
 
 def draw_gallery(rows: Sequence[GalleryRow]) -> Image.Image:
-    """Draw one row a query: the query, then its hits."""
+    """Draw one row per query: the query, then its hits."""
     n_hits = max((len(row.hits) for row in rows), default=0)
     width = 2 * _GAP + _SIDE + (_QUERY_GAP + n_hits * (_SIDE + _GAP) - _GAP if n_hits else 0)
     row_height = _SIDE + 4 + _TEXT_LINES * (_TEXT_SIZE + 4) + _GAP
@@ -113,7 +113,7 @@ def _draw_tile(sheet: Image.Image, tile: Tile, left: int, top: int) -> None:
 def _draw_mark(
     draw: ImageDraw.ImageDraw, left: int, top: int, colour: tuple[int, int, int], is_hit: bool
 ) -> None:
-    """A check mark or a cross, so that colours need not be told apart."""
+    """Draw a check mark or a cross, for readers who cannot distinguish the colours."""
     draw.rectangle([left, top, left + 21, top + 21], colour)
     if is_hit:
         draw.line([(left + 5, top + 11), (left + 9, top + 15), (left + 16, top + 6)], _PAPER, 3)
@@ -129,13 +129,13 @@ def _thumbnail(source: ImageSource | None) -> Image.Image | None:
     room = _SIDE - 2 * _FRAME
     scale = min(room / image.width, room / image.height)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    # Enlarged pixels stay squares: a 32x32 image should look like one.
+    # Nearest neighbour when enlarging, so that a 32x32 image keeps its square pixels.
     kernel = Image.Resampling.BICUBIC if scale < 1 else Image.Resampling.NEAREST
     return image.resize(size, kernel)
 
 
 def _fitted(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:
-    """Text cut at the front, where a path says least, to the width of a tile."""
+    """Text shortened to the width of a tile, at the front: the end of a path matters most."""
     text = " ".join(text.split())
     if font.getlength(text) <= _SIDE - 4:
         return text

@@ -1,4 +1,4 @@
-"""Values with their intervals, side by side along one axis."""
+"""Charts of values with confidence intervals along one axis."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ _MARGIN: Final = 30
 _BOTTOM: Final = 50
 _ROW_HEIGHT: Final = 34
 _NAME_HEIGHT: Final = 18
-_NAME_LENGTH: Final = 66  # letters that fit across
+_NAME_LENGTH: Final = 66  # characters that fit across
 
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """A value with an interval around it, and a wider range around that.
+    """A value with a confidence interval and a wider range.
 
     Attributes
     ----------
     name, style
-        As of a `Series`.
+        As in `Series`.
     value
         The value.
     interval
         Its confidence interval; None if it has none.
     outer
-        The range that is drawn behind it; None if it has none.
+        The range drawn behind the interval; None if there is none.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Interval:
 
 
 def interval_chart(title: str, description: str, rows: Sequence[Interval], axis: Axis) -> str:
-    """Draw values with their intervals, one row each, along one axis; names above if several.
+    """Draw values with their intervals along one axis, one row each, with names if several.
 
     Returns
     -------

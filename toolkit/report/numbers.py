@@ -1,4 +1,4 @@
-"""The numbers of evaluations as lines of a table, each with its convention in its name."""
+"""The numbers of evaluations as rows of a table; each label includes the convention."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any, Final
 __all__ = ["CODES", "GRADED", "MISSING", "NumberRow", "number_rows"]
 
 GRADED: Final = "By shared labels"
-"""Group of the numbers that tell one relevant image from another."""
+"""Group of the metrics that depend on the number of shared labels."""
 
 CODES: Final = "Codes"
-"""Group of the numbers of the codes themselves."""
+"""Group of the statistics of the codes."""
 
 MISSING: Final = "—"
-"""Stands where an evaluation does not have a number."""
+"""Placeholder for a number that an evaluation does not have."""
 
 Fields = Mapping[str, Any]
 
@@ -27,11 +27,11 @@ class NumberRow:
     Attributes
     ----------
     group
-        Rows that belong together, in the words of a heading.
+        Heading of the rows that belong together.
     label
-        The number's name, with its convention.
+        Name of the number, with its convention.
     values
-        The number of each evaluation as it is printed.
+        The number of each evaluation, as printed.
     """
 
     group: str
@@ -40,17 +40,17 @@ class NumberRow:
 
 
 def number_rows(evaluations: Sequence[Fields]) -> list[NumberRow]:
-    """All numbers of some evaluations that are single ones.
+    """All scalar numbers of evaluations.
 
     Parameters
     ----------
     evaluations
-        The fields of each, as of `hashkit.evaluation.evaluator.Report.to_dict`.
+        The fields of each, as returned by `hashkit.evaluation.evaluator.Report.to_dict`.
     """
     columns = [
         {(group, label): value for group, label, value in _cells(one)} for one in evaluations
     ]
-    # In the order of the first that has them, rows that only others have beside their like.
+    # Keep the order of the first evaluation; insert rows that only others have near related rows.
     keys: list[tuple[str, str]] = []
     for column in columns:
         last = -1
@@ -66,7 +66,7 @@ def number_rows(evaluations: Sequence[Fields]) -> list[NumberRow]:
 def _cells(one: Fields) -> Iterator[tuple[str, str, str]]:
     for group, cells in (
         ("Mean average precision", _map_cells(one)),
-        ("Among the first k", _rank_cells(one)),
+        ("At k", _rank_cells(one)),
         ("Within a radius", _radius_cells(one)),
         (GRADED, _graded_cells(one)),
         (CODES, _code_cells(one)),
@@ -80,7 +80,7 @@ def _map_cells(one: Fields) -> Iterator[tuple[str, str]]:
     if one.get("map_interval"):
         low, high = one["map_interval"]
         level = (one.get("interval") or {"level": 0.95})["level"]
-        yield f"its {level:.0%} interval (bootstrap over queries)", f"{low:.4f} to {high:.4f}"
+        yield f"mAP, {level:.0%} interval (bootstrap over queries)", f"{low:.4f} to {high:.4f}"
     yield "mAP, ties in the best order", _share(one["map_best"])
     yield "mAP, ties in the worst order", _share(one["map_worst"])
     yield "mAP, ties in row order", _share(one["map_index"])
@@ -103,20 +103,20 @@ def _graded_cells(one: Fields) -> Iterator[tuple[str, str]]:
 
 def _radius_cells(one: Fields) -> Iterator[tuple[str, str]]:
     yield "precision within 2 bits (empty: 0)", _share(one["precision_radius_2"])
-    yield "queries with nothing within 2 bits", _share(one["empty_radius_2"])
+    yield "queries without an image within 2 bits", _share(one["empty_radius_2"])
 
 
 def _code_cells(one: Fields) -> Iterator[tuple[str, str]]:
     yield "bits", str(one["bits"])
     statistics = one.get("bit_statistics") or {}
     for field, label, form in (
-        ("n_distinct_codes", "different codes in the database", ",.0f"),
-        ("largest_group", "images of the most frequent code", ",.0f"),
-        ("share_duplicated", "images whose code another has too", ".4f"),
-        ("mean_entropy", "entropy of a bit, mean (at most 1)", ".4f"),
-        ("n_constant_bits", "bits that never change", ",.0f"),
-        ("mean_absolute_correlation", "correlation of two bits, mean of absolutes", ".4f"),
-        ("max_absolute_correlation", "correlation of two bits, largest absolute", ".4f"),
+        ("n_distinct_codes", "distinct codes in the database", ",.0f"),
+        ("largest_group", "images with the most frequent code", ",.0f"),
+        ("share_duplicated", "share of images with a duplicated code", ".4f"),
+        ("mean_entropy", "mean entropy per bit (at most 1)", ".4f"),
+        ("n_constant_bits", "constant bits", ",.0f"),
+        ("mean_absolute_correlation", "mean absolute correlation of two bits", ".4f"),
+        ("max_absolute_correlation", "largest absolute correlation of two bits", ".4f"),
     ):
         if field in statistics:
             yield label, format(statistics[field], form)

@@ -1,4 +1,4 @@
-"""Figures of mean average precision: of each evaluation, and over the bits of a code."""
+"""Figures of mAP: for each evaluation, and over the code length."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["map_by_bits_figure", "map_figure"]
 
 
 def map_figure(evaluations: Sequence[Evaluation]) -> Figure:
-    """MAP of each evaluation, its confidence interval, and what the order of ties could make."""
+    """MAP of each evaluation, its confidence interval, and its range over tie orders."""
     rows = []
     for style, one in enumerate(evaluations):
         ends = one.fields.get("map_interval")
@@ -29,10 +29,10 @@ def map_figure(evaluations: Sequence[Evaluation]) -> Figure:
         title,
         "Mark: mean over tie orders. Whisker: 95% interval, by bootstrap over queries. "
         "Band: from the worst to the best order of ties.",
-        interval_chart(title, _said([(row.name, row.value) for row in rows]), rows, axis),
+        interval_chart(title, _listed([(row.name, row.value) for row in rows]), rows, axis),
         (),
         Table(
-            ("", "mAP", "interval", "ties in the worst and best order"),
+            ("", "mAP", "interval", "worst to best order of ties"),
             tuple(
                 (row.name, share_text(row.value), _pair(row.interval), _pair(row.outer))
                 for row in rows
@@ -42,7 +42,7 @@ def map_figure(evaluations: Sequence[Evaluation]) -> Figure:
 
 
 def map_by_bits_figure(evaluations: Sequence[Evaluation]) -> Figure | None:
-    """MAP over the bits of a code; None unless they differ in bits, baselines aside."""
+    """MAP over the code length; None unless evaluations other than baselines differ in bits."""
     if len({one.fields["bits"] for one in evaluations if not one.is_baseline}) < 2:
         return None
     series = [
@@ -57,9 +57,9 @@ def map_by_bits_figure(evaluations: Sequence[Evaluation]) -> Figure | None:
     values = [point for one in series for point in one.points]
     return chart_figure(
         "mAP over bits",
-        "Evaluations of one title are joined.",
+        "Evaluations with the same title are connected.",
         series,
-        chosen_axis("bits of a code", [point.x for point in values]),
+        chosen_axis("bits", [point.x for point in values]),
         share_axis("mAP", largest(series)),
         Table(
             ("", "bits", "mAP"),
@@ -72,7 +72,7 @@ def map_by_bits_figure(evaluations: Sequence[Evaluation]) -> Figure | None:
 
 
 def _joined_by_title(evaluations: Sequence[Evaluation]) -> list[tuple[int, list[Evaluation]]]:
-    """Evaluations of one title and different bits, ascending, with the style of the first."""
+    """Groups of evaluations with one title and different bits, with the style of the first."""
     groups: dict[str, list[tuple[int, Evaluation]]] = {}
     for style, one in enumerate(evaluations):
         groups.setdefault(one.title or f"name {one.name}", []).append((style, one))
@@ -91,7 +91,7 @@ def _bits_point(one: Evaluation) -> Point:
     return Point(bits, value, f"{bits} bits: mAP {share_text(value)}")
 
 
-def _said(values: Sequence[tuple[str, float]]) -> str:
+def _listed(values: Sequence[tuple[str, float]]) -> str:
     return ", ".join(f"{name} {share_text(value)}" for name, value in values)
 
 

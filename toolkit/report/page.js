@@ -1,4 +1,4 @@
-// Reads values out of the charts, by pointer and by arrow keys. The page is whole without it.
+// Shows the values of a chart at the pointer, or with the arrow keys. The page also works without it.
 "use strict";
 
 for (const chart of document.querySelectorAll("svg.chart")) {

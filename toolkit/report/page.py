@@ -1,4 +1,4 @@
-"""The page: evaluations as one HTML file that needs no other file and no network."""
+"""Evaluations as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from hashkit.report.templates import part, render, save_text
 __all__ = ["PageContent", "render_page", "save_page"]
 
 _LABELS_IN_VIEW: Final = 25
-"""Labels up to which the table by label is shown whole."""
+"""Largest number of labels for which the table by label is not scrolled."""
 
 
 @dataclasses.dataclass(frozen=True)
 class PageContent:
-    """What a page is made of.
+    """The content of a page.
 
     Attributes
     ----------
     evaluation
-        The one the page is about.
+        The evaluation that the page is about.
     others
-        Those beside it; baselines among them say so themselves.
+        Evaluations to compare it with, including baselines (`Evaluation.is_baseline`).
     examples
         Queries of `evaluation` with their nearest images.
     """
@@ -49,7 +49,7 @@ class PageContent:
 
 
 def save_page(content: PageContent, path: Path) -> None:
-    """Write a page, whole or not at all.
+    """Write a page atomically.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def render_page(content: PageContent) -> str:
     """HTML of a page."""
     evaluation, *others = renamed_apart([content.evaluation, *content.others])
     ordered = in_column_order([evaluation, *others])
-    # Styles go by this order, so the page's own evaluation has the first in every figure.
+    # Styles follow this order: the page's own evaluation has the first style in every figure.
     styled = [evaluation, *(one for one in ordered if one is not evaluation)]
     style_of = {one.name: style for style, one in enumerate(styled)}
     values = {
@@ -112,7 +112,7 @@ def _groups(rows: Sequence[NumberRow]) -> list[tuple[str, list[NumberRow]]]:
 
 @dataclasses.dataclass(frozen=True)
 class _LabelCell:
-    """MAP of one label in one evaluation: its interval, if known, and the class of its colour."""
+    """MAP of one label in one evaluation, its interval if known, and the CSS class of its bar."""
 
     value: float
     interval: tuple[float, float] | None
@@ -121,7 +121,7 @@ class _LabelCell:
 
 @dataclasses.dataclass(frozen=True)
 class _LabelRow:
-    """A label, its queries (None if not known), and a cell for each column that has it."""
+    """A label, its number of queries (None if unknown), and a cell per column, None if missing."""
 
     name: str
     n_queries: int | None
@@ -131,7 +131,7 @@ class _LabelRow:
 def _label_rows(
     evaluation: Evaluation, ordered: Sequence[Evaluation], style_of: dict[str, int]
 ) -> list[_LabelRow]:
-    """Labels of all evaluations, the best of the page's own first."""
+    """Labels of all evaluations, ordered by mAP in the page's own evaluation."""
     own = evaluation.fields["per_label"]
     names = dict.fromkeys(sorted(own, key=lambda name: -own[name]))
     names |= dict.fromkeys(name for one in ordered for name in one.fields["per_label"])
@@ -155,7 +155,7 @@ def _label_cell(one: Evaluation, label: str, css: str) -> _LabelCell | None:
 
 
 def _images_note(groups: Sequence[ExampleGroup]) -> str:
-    """What is to be said of images that could not be found."""
+    """Note on images that were not found."""
     pictures = [
         picture
         for group in groups
@@ -166,8 +166,8 @@ def _images_note(groups: Sequence[ExampleGroup]) -> str:
     if not n_missing:
         return ""
     if n_missing == len(pictures):
-        return "The images could not be found where the page was made; their names are shown."
+        return "The images were not found when the page was made; their names are shown."
     return (
-        f"{n_missing} of {len(pictures)} images could not be found where the page was made; "
+        f"{n_missing} of {len(pictures)} images were not found when the page was made; "
         "their names are shown."
     )

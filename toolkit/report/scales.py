@@ -1,4 +1,4 @@
-"""Axes of charts: where a value lies between two ends, and which values get a tick."""
+"""Axes of charts: positions of values, and ticks."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Axis:
     Attributes
     ----------
     label
-        What it measures, with its unit.
+        The quantity and its unit.
     low, high
         Its ends; ``low < high``, and above 0 on a logarithmic axis.
     ticks
-        Values that are marked, ascending, between the ends.
+        Values with a tick, ascending, between the ends.
     kind
         ``linear`` or ``log``.
     """
@@ -35,14 +35,14 @@ class Axis:
     kind: ScaleKind = "linear"
 
     def place(self, value: float) -> float:
-        """Where a value lies: 0 at the low end, 1 at the high end; beyond them at the end."""
+        """Position of a value: 0 at the low end, 1 at the high end, clipped to the ends."""
         value = min(max(value, self.low), self.high)
         if self.kind == "log":
             return math.log(value / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
 
     def tick_text(self, value: float) -> str:
-        """A tick as it is printed: ``0.25``, ``500``, ``10k``, ``2M``."""
+        """Text of a tick: ``0.25``, ``500``, ``10k``, ``2M``."""
         for size, letter in ((1_000_000, "M"), (1_000, "k")):
             if value >= size and value % size == 0:
                 return f"{value // size:.0f}{letter}"
@@ -59,7 +59,7 @@ def share_axis(label: str, largest: float = 1.0) -> Axis:
 
 
 def bit_axis(label: str, n_bits: int) -> Axis:
-    """Linear axis from 0 to a number of bits, at least 1, ticks at multiples of a power of two."""
+    """Linear axis from 0 to ``n_bits`` (at least 1), with ticks at multiples of a power of two."""
     step = 1
     while n_bits / step > 8:
         step *= 2
@@ -67,7 +67,7 @@ def bit_axis(label: str, n_bits: int) -> Axis:
 
 
 def chosen_axis(label: str, values: Iterable[float]) -> Axis:
-    """Logarithmic axis around some values above 0, a tick at each that has room for its text."""
+    """Logarithmic axis around values above 0, with a tick at each value whose text fits."""
     distinct = sorted(set(values))
     low, high = distinct[0] / 1.25, distinct[-1] * 1.25
     ticks = [distinct[0]]
@@ -78,7 +78,7 @@ def chosen_axis(label: str, values: Iterable[float]) -> Axis:
 
 
 def fitted_axis(label: str, values: list[float]) -> Axis:
-    """Linear axis over shares, closely around them, with round ends: for values near each other."""
+    """Linear axis close around some shares, with round ends."""
     low, high = min(values), max(values)
     step = _round_step(max(high - low, 0.02) / 4)
     first = max(0.0, step * (math.floor(low / step + 1e-9) - (low == high)))
@@ -87,7 +87,7 @@ def fitted_axis(label: str, values: list[float]) -> Axis:
 
 
 def log_axis(label: str, high: float) -> Axis:
-    """Logarithmic axis from 1 to ``high``, a tick at each power of ten; or of two where few."""
+    """Logarithmic axis from 1 to ``high``, with ticks at powers of ten, or of two below 100."""
     high = max(high, 2.0)
     base = 10 if high >= 100 else 2
     ticks = []
@@ -106,7 +106,7 @@ def _linear(label: str, low: float, high: float) -> Axis:
 
 
 def _round_step(least: float) -> float:
-    """The smallest of 1, 2, 2.5 and 5 times a power of ten that is no less than ``least``."""
+    """The smallest of 1, 2, 2.5 and 5 times a power of ten that is at least ``least``."""
     power = 10.0 ** math.floor(math.log10(least))
     return next(
         round(factor * power, 12)

@@ -1,7 +1,7 @@
-"""Parts of SVG drawings; text is escaped by the XML writer.
+"""Elements of SVG drawings; the XML writer escapes text.
 
-A drawing has no colours and no fonts of its own: shapes carry classes (``s0`` to ``s7`` for the
-series), and page.css says what they look like, in light and dark and on paper.
+A drawing sets no colours or fonts. Its shapes have CSS classes (``s0`` to ``s7`` for the series),
+which page.css styles for light and dark mode and for print.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ __all__ = [
 ]
 
 WIDTH: Final = 480
-"""Units across a chart; the page scales it."""
+"""Width of a chart in its own units; the page scales it."""
 
 N_STYLES: Final = 8
-"""Styles that series have by turns."""
+"""Number of styles; series cycle through them."""
 
 _MARKERS: Final = (
     "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0z",  # disc
@@ -40,12 +40,12 @@ _MARKERS: Final = (
 
 
 def style_class(style: int) -> str:
-    """Classes of the shapes of a style; beyond `N_STYLES`, colours come again in other dashes."""
+    """CSS classes of a style; beyond `N_STYLES`, colours repeat with other dashes."""
     return f"s{style % N_STYLES}" + (" again" if style >= N_STYLES else "")
 
 
 def new_chart(title: str, description: str, height: int) -> ET.Element:
-    """An empty chart, with what those hear who do not see it."""
+    """An empty chart, with a label for screen readers."""
     label = f"{title}. {description}" if description else title
     attributes = {"class": "chart", "viewBox": f"0 0 {WIDTH} {height}", "role": "img"}
     return ET.Element("svg", {**attributes, "aria-label": label})
@@ -60,7 +60,7 @@ def add_line(parent: ET.Element, css: str, x1: float, y1: float, x2: float, y2: 
 def add_text(
     parent: ET.Element, css: str, x: float, y: float, text: str, anchor: str
 ) -> ET.Element:
-    """Add a text; ``anchor`` says which part of it is at the point: start, middle or end."""
+    """Add a text; ``anchor`` is the part of it at the point: start, middle or end."""
     place = {"class": css, "x": to_length(x), "y": to_length(y), "text-anchor": anchor}
     element = ET.SubElement(parent, "text", place)
     element.text = text
@@ -68,7 +68,7 @@ def add_text(
 
 
 def add_marker(parent: ET.Element, style: int, x: float, y: float) -> None:
-    """Add the marker of a style; beyond `N_STYLES`, another one of the same colour."""
+    """Add the marker of a style; beyond `N_STYLES`, a colour gets a different marker."""
     shape = {"class": "marker", "d": _MARKERS[(style + style // N_STYLES) % N_STYLES]}
     ET.SubElement(
         parent, "path", {**shape, "transform": f"translate({to_length(x)} {to_length(y)})"}
@@ -76,7 +76,7 @@ def add_marker(parent: ET.Element, style: int, x: float, y: float) -> None:
 
 
 def to_length(value: float) -> str:
-    """A length in a chart's units, to a hundredth."""
+    """A length in the units of a chart, rounded to two decimals."""
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 

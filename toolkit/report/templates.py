@@ -1,4 +1,4 @@
-"""Pages from their templates, which are files of this package."""
+"""Render pages from the templates of this package."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def render(template: str, values: Mapping[str, Any]) -> str:
     Parameters
     ----------
     template
-        Name of its file.
+        File name of the template.
     values
-        What it names, besides style sheet, version and time.
+        Variables of the template, besides style sheet, version and time.
     """
     from hashkit._version import __version__
 
@@ -38,17 +38,17 @@ def render(template: str, values: Mapping[str, Any]) -> str:
 
 
 def part(name: str) -> str:
-    """One of the files of this package."""
+    """Text of one of the files of this package."""
     return resources.files("hashkit.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def save_text(path: Path, text: str, what: str) -> None:
-    """Write a text file whole or not at all.
+    """Write a text file atomically.
 
     Raises
     ------
     HashkitError
-        If it cannot be written; the sentence calls it ``what``.
+        If it cannot be written; the message calls the file ``what``.
     """
     try:
         write_whole(path, text)
