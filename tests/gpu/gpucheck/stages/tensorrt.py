@@ -1,4 +1,4 @@
-"""Encoding with TensorRT, where its libraries are."""
+"""Encoding with TensorRT, if its libraries are installed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LARGEST_FLIPPED = 0.05
 
 
 def run(record: Record, settings: Settings) -> None:
-    """Build an engine, and encode with it."""
+    """Build an engine and encode with it."""
     if reason := RUNTIMES[_NAME].why_absent():
         raise SkipStage(reason)
     subject = find_subject(settings, "best")
