@@ -22,7 +22,7 @@ from gpucheck.product_encoding import (
 )
 from gpucheck.settings import Settings
 
-__all__ = ["bare_rates", "beside", "equal_bits", "reference_answers"]
+__all__ = ["bare_rates", "compare_outputs", "equal_bits", "reference_answers"]
 
 
 def reference_answers(settings: Settings, model: Path, pixels: NDArray[np.uint8]) -> Answers:
@@ -33,7 +33,7 @@ def reference_answers(settings: Settings, model: Path, pixels: NDArray[np.uint8]
     return Answers.load(path)
 
 
-def beside(found: Answers, expected: Answers, n_bits: int) -> dict[str, Any]:
+def compare_outputs(found: Answers, expected: Answers, n_bits: int) -> dict[str, Any]:
     """Differences between outputs and those of the CPU."""
     flipped = (found.logits > 0) != (expected.logits > 0)
     near = np.abs(expected.logits[flipped])

@@ -8,7 +8,7 @@ import json
 import numpy as np
 from numpy.typing import NDArray
 
-from gpucheck.encoding import bare_rates, beside, equal_bits, reference_answers
+from gpucheck.encoding import bare_rates, compare_outputs, equal_bits, reference_answers
 from gpucheck.images import real_pixels
 from gpucheck.product_encoding import (
     Encoder,
@@ -56,7 +56,7 @@ def _measure(
     rates = bare_rates(encoder, subject.onnx, settings.device, profile, pixels, n_rounds)
     record.figure(profile, about | rates)
     found = answers_of(encoder.run, [pixels], default_batch_size(encoder))
-    bits = beside(found, reference_answers(settings, subject.onnx, pixels), subject.n_bits)
+    bits = compare_outputs(found, reference_answers(settings, subject.onnx, pixels), subject.n_bits)
     record.figure(f"{profile}_beside_cpu", bits)
     record.check(f"{profile}: codes are the packed logits", bits["codes_are_packed_logits"])
     largest = bits["largest_logit"]

@@ -24,7 +24,7 @@ _BATCH_SIZE = 1000
 _RESERVE = 12.0
 """Seconds reserved for the last evaluation and the figures."""
 
-_LOOKS = (*range(10, 80, 10), *range(80, 101, 4))
+_EVALUATION_EPOCHS = (*range(10, 80, 10), *range(80, 101, 4))
 """Epochs after which mAP is measured: denser at the end, where it reaches its best."""
 
 
@@ -35,10 +35,10 @@ def run(record: Record, settings: Settings) -> None:
     trainer = new_trainer(settings, config, training_data(settings, config), "long")
     judge = _Judge(settings, config)
     judge.scores(trainer)  # compiles the ranking kernels and loads those of the GPU
-    looks: list[float] = [0.5, 1] if settings.is_small else list(_LOOKS)
+    epochs: list[float] = [0.5, 1] if settings.is_small else list(_EVALUATION_EPOCHS)
     curve: list[dict[str, Any]] = []
     seconds, has_time = 0.0, True
-    for epoch in looks:
+    for epoch in epochs:
         seconds += _train_until(trainer, epoch, seconds, record)
         scores = judge.scores(trainer)
         curve.append(_row(trainer, seconds, scores))
