@@ -1,13 +1,12 @@
-"""How long recipes take to a given score.
+"""Compares the training time of recipes to a given score.
 
     python tests/benchmarks/bench_learning.py
     python tests/benchmarks/bench_learning.py --data cifar10 --data-root IMAGES --size 32 \\
         --protocol cifar10-59k --steps 500 --every 50 --targets 0.3,0.4,0.5
 
-Trains the recipes one after the other on the same images, for the same number of steps, and looks
-at the held-out images every so many of them: mean average precision, over tie orders, of images
-that nothing is learned from. Printed are the seconds of training to each score, looks not counted,
-and their ratio to those of the first recipe.
+Trains the recipes in order on the same images for the same number of steps, and validates at
+regular intervals: mean average precision, over tie orders, of held-out images. Prints the seconds
+of training to each score, without validation, and their ratio to those of the first recipe.
 """
 
 from __future__ import annotations
@@ -36,12 +35,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--recipes", default="paper,best", help="names, separated by commas")
     parser.add_argument("--data", default="digits", help="image set")
-    parser.add_argument("--data-root", help="its files")
-    parser.add_argument("--protocol", default="", help="its split")
+    parser.add_argument("--data-root", help="folder with its files")
+    parser.add_argument("--protocol", default="", help="protocol that splits it")
     parser.add_argument("--size", type=int, help="height and width, pixels")
-    parser.add_argument("--bits", type=int, default=48, help="bits of a code")
-    parser.add_argument("--steps", type=int, default=150, help="steps of each recipe")
-    parser.add_argument("--every", type=int, default=10, help="steps between two looks")
+    parser.add_argument("--bits", type=int, default=48, help="bits per code")
+    parser.add_argument("--steps", type=int, default=150, help="steps per recipe")
+    parser.add_argument("--every", type=int, default=10, help="steps between validations")
     parser.add_argument("--targets", default="0.5,0.7,0.9", help="scores, separated by commas")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     args = parser.parse_args()
@@ -51,13 +50,13 @@ def main() -> None:
     curves = {name: curve(name, args, device) for name in args.recipes.split(",")}
     for name, points in curves.items():
         seconds, score = points[-1]
-        print(f"{name:12} {args.steps} steps in {seconds:.1f} s, score at the end {score:.3f}")
+        print(f"{name:12} {args.steps} steps in {seconds:.1f} s, final score {score:.3f}")
     for target in map(float, args.targets.split(",")):
         print(f"score {target:.2f}  {comparison(curves, target)}")
 
 
 def comparison(curves: dict[str, list[tuple[float, float]]], target: float) -> str:
-    """Seconds to a score by recipe, each with the ratio of the first recipe's to it."""
+    """Seconds to a score for each recipe, with the speed-up over the first recipe."""
     first = None
     parts = []
     for name, points in curves.items():
@@ -72,7 +71,7 @@ def comparison(curves: dict[str, list[tuple[float, float]]], target: float) -> s
 
 
 def curve(recipe: str, args: argparse.Namespace, device: torch.device) -> list[tuple[float, float]]:
-    """(seconds of training, score) at each look."""
+    """(seconds of training, score) at each validation."""
     spec = DataSpec(data=args.data, root=args.data_root, protocol=args.protocol)
     images, split = open_spec(spec)
     height, width = (args.size, args.size) if args.size else default_input_size(images) or (64, 64)

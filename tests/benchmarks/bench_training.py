@@ -1,13 +1,13 @@
-"""What the training loop costs on top of the bare network.
+"""Compares the speed of the training loop with that of the bare network.
 
     python tests/benchmarks/bench_training.py
     python tests/benchmarks/bench_training.py --device cuda --precision bf16 --rounds 9
 
-Compares, in alternation within one run, `Trainer.fit` on CIFAR-shaped images (order, augmentation,
-normalisation, loss, clipping, solver, metrics) with forward and backward of the network alone, on
-a random tensor of the same batch. Both use the same network, layout and precision. Each round of
-the loop is a call of its own that goes on with the run and ends with a snapshot; the snapshot's
-time is measured apart and told, not counted.
+Rounds of `Trainer.fit` on images of CIFAR's shape (order, augmentation, normalisation, loss,
+clipping, solver, metrics) alternate with forward and backward passes of the network alone on a
+random tensor of the same batch size. Both use the same network, layout and precision. Each round of
+the loop is one call that continues the run and ends with a snapshot; the snapshot is timed
+separately and not counted.
 """
 
 from __future__ import annotations
@@ -37,13 +37,15 @@ def main() -> None:
     """Run the comparison and print it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--network", default="dnnh", help="network by name")
-    parser.add_argument("--loss", default="triplet", help="loss by name, of labels")
+    parser.add_argument(
+        "--loss", default="triplet", help="loss by name; one that learns from labels"
+    )
     parser.add_argument("--optimiser", default="sgd", help="sgd or muon")
-    parser.add_argument("--bits", type=int, default=48, help="bits of a code")
+    parser.add_argument("--bits", type=int, default=48, help="bits per code")
     parser.add_argument("--size", type=int, default=32, help="height and width, pixels")
-    parser.add_argument("--batch-size", type=int, default=100, help="images a step")
-    parser.add_argument("--n-images", type=int, default=2000, help="images to learn from")
-    parser.add_argument("--steps", type=int, default=10, help="steps a round")
+    parser.add_argument("--batch-size", type=int, default=100, help="images per step")
+    parser.add_argument("--n-images", type=int, default=2000, help="training images")
+    parser.add_argument("--steps", type=int, default=10, help="steps per round")
     parser.add_argument("--rounds", type=int, default=7, help="repetitions of each measurement")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--precision", default="fp32", help="fp32, bf16 or fp16")
@@ -57,7 +59,7 @@ def main() -> None:
         height=args.size,
         width=args.size,
         batch_size=args.batch_size,
-        # Never reached: each round ends by being asked to stop.
+        # Never reached: ``should_stop`` ends each round.
         steps=args.steps * (args.rounds + 2),
         holdout=0.0,
         augmentation="shift-flip",
@@ -74,7 +76,7 @@ def main() -> None:
 
 
 def synthetic_data(n_images: int, side: int) -> TrainingData:
-    """Labelled noise: what the pixels show does not change how long they take."""
+    """Labelled noise, because the content of images does not affect the speed."""
     rng = np.random.default_rng(0)
     return TrainingData(
         pixels=MemoryPixels(rng.integers(0, 256, (n_images, side, side, 3), dtype=np.uint8)),
@@ -87,11 +89,11 @@ def synthetic_data(n_images: int, side: int) -> TrainingData:
 
 
 def compare(trainer: Trainer, n_steps: int, n_rounds: int) -> None:
-    """Time both ways ``n_rounds`` times after one round to warm up, and print their ratio."""
+    """Time both ``n_rounds`` times after a warm-up round, and print their ratio."""
     bare_round = bare_network(trainer)
     bare, loop, snapshots = [], [], []
     for index in range(n_rounds + 1):
-        # Each way goes first every other time, so that a drift of the machine favours neither.
+        # The order alternates, so that a drift of the machine favours neither.
         for way in ("bare", "loop") if index % 2 else ("loop", "bare"):
             if way == "bare":
                 seconds = bare_round(n_steps)
@@ -117,12 +119,12 @@ def compare(trainer: Trainer, n_steps: int, n_rounds: int) -> None:
     print(f"one snapshot     {statistics.median(snapshots):8.3f} s, not counted")
     print(
         f"training loop at {statistics.median(ratios):.1%} of the bare network "
-        f"(median; {min(ratios):.1%} to {max(ratios):.1%}); the bar is 95%"
+        f"(median; {min(ratios):.1%} to {max(ratios):.1%}); the target is 95%"
     )
 
 
 def bare_network(trainer: Trainer) -> Callable[[int], float]:
-    """A function that runs so many forward and backward passes and returns the seconds."""
+    """A function that runs forward and backward passes and returns the seconds."""
     config, device = trainer.config, trainer.device
     shape = (config.batch_size, 3, config.height, config.width)
     batch = torch.randn(shape, device=device)
@@ -148,7 +150,7 @@ def bare_network(trainer: Trainer) -> Callable[[int], float]:
 
 
 def loop_round(trainer: Trainer, n_steps: int) -> tuple[float, float]:
-    """Seconds of so many steps of the loop, and of the snapshot that ends them."""
+    """Seconds of ``n_steps`` steps of the loop, and of the snapshot after them."""
     end = trainer.step + n_steps
     stopped: list[float] = []
 
@@ -168,13 +170,13 @@ def loop_round(trainer: Trainer, n_steps: int) -> tuple[float, float]:
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait for what a GPU still has to do."""
+    """Wait until the GPU is idle."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def machine(device: torch.device) -> str:
-    """Processor or GPU, cores that may be used, and versions."""
+    """CPU or GPU, usable cores, and versions."""
     name = processor()
     if device.type == "cuda":
         name = f"{torch.cuda.get_device_name(device)}; {name}"

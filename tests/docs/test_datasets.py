@@ -19,7 +19,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="
 
 
 def table(first_header):
-    """Rows of the table whose first column has this header, as lists of cells without ticks."""
+    """Rows of the table whose header starts like this, as lists of cells without backticks."""
     lines = PAGE.splitlines()
     (start,) = (at for at, line in enumerate(lines) if line.startswith(f"| {first_header} |"))
     rows = []
@@ -50,16 +50,16 @@ def test_every_protocol_is_in_the_table():
     assert [row[0] for row in table("protocol")] == list(PROTOCOLS)
 
 
-def test_every_option_is_in_the_table_with_the_protocols_that_take_it():
+def test_every_option_is_in_the_table_with_its_protocols():
     expected = []
     for option in dataclasses.fields(ProtocolOptions):
-        takers = [
+        protocols = [
             name
             for name, kind in PROTOCOLS.items()
             if not kind.is_fixed
             and option.name in {field.name for field in dataclasses.fields(kind)}
         ]
-        expected.append([option.name, ", ".join(takers)])
+        expected.append([option.name, ", ".join(protocols)])
     assert table("option") == expected
 
 

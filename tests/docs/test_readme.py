@@ -1,4 +1,4 @@
-"""The pages: their commands parse, their Python compiles, their links lead somewhere."""
+"""Commands on the pages parse, Python code compiles, and links work."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def text_of(page: str) -> str:
 
 
 def anchors(text: str) -> set[str]:
-    """Anchors of a page's headings, as they are made on the web."""
+    """Anchors of a page's headings, as on GitHub."""
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in headings}
 
 
 def broken_links(page: str, text: str) -> list[str]:
-    """Relative links of a page that lead to no file, or to no heading of it."""
+    """Relative links of a page without a target file or heading."""
     broken = []
     for link in LINK.findall(text):
         if re.match(r"[a-z]+:", link):
@@ -56,12 +56,12 @@ def test_every_command_parses(page):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_relative_link_leads_somewhere(page):
+def test_every_relative_link_works(page):
     assert broken_links(page, text_of(page)) == []
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_all_python_compiles_and_imports_what_there_is(page):
+def test_all_python_compiles_and_its_imports_exist(page):
     for block in PYTHON.findall(text_of(page)):
         for node in ast.walk(ast.parse(block, page)):
             if isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] == "hashkit":
@@ -79,7 +79,7 @@ def test_the_python_of_the_readme_runs(page, tmp_path, monkeypatch):
     run = Run.create(tmp_path / "runs", "a", {"data": DataSpec().to_dict(), "triplets": None})
     linear_model(run.model_path, height=8, width=8)
     succeed("encode")
-    for path in run.path.iterdir():  # the names that the page uses, in the current folder
+    for path in run.path.iterdir():  # the page uses these names in the current folder
         path.replace(tmp_path / path.name)
     write_digit(3, tmp_path / "img.png")
     names: dict = {"np": np}
@@ -87,14 +87,14 @@ def test_the_python_of_the_readme_runs(page, tmp_path, monkeypatch):
         exec(compile(block, page, "exec"), names)  # noqa: S102
 
 
-def test_what_the_pages_hold_is_looked_at():
+def test_commands_code_and_links_are_found():
     assert {"README.md", "docs/cli.md", "docs/datasets.md"} <= set(PAGES)
     assert sum(len(shell_lines(text_of(page))) for page in PAGES) > 20
     assert sum(len(PYTHON.findall(text_of(page))) for page in PAGES) > 3
     assert sum(len(LINK.findall(text_of(page))) for page in PAGES) > 10
 
 
-def test_a_wrong_page_would_be_noticed():
+def test_mistakes_are_detected():
     page = "see\n\n    hashkit train --bits 4 \\\n        --no-such\n\n```sh\n$ hashkit fly\n```\n"
     assert shell_lines(page) == ["hashkit fly", "hashkit train --bits 4          --no-such"]
     for line in shell_lines(page):

@@ -53,14 +53,14 @@ def row_of(field: dataclasses.Field) -> list[str]:
 
 
 def options_of(line: str) -> dict[str, object]:
-    """Options of a `hashkit train` line that are given, by name."""
+    """Options in a `hashkit train` command line, by name."""
     command = typer.main.get_command(app).commands["train"]
     context = command.make_context("train", shlex.split(line)[2:])
     return {key: value for key, value in context.params.items() if value is not None}
 
 
-def test_the_solver_of_caffe_dnnh_is_what_its_page_says():
-    """The settings of its prototxt files, and nothing of hashkit's own."""
+def test_the_command_of_the_caffe_dnnh_page_has_the_settings_of_caffe_dnnh():
+    """The settings of its prototxt files, without additions of hashkit."""
     page = (DOCS / "caffe-dnnh.md").read_text(encoding="utf-8")
     (line,) = (line for line in shell_lines(page) if "--steps 100000" in line)
     names = {field.name for field in dataclasses.fields(TrainConfig)}
@@ -70,7 +70,7 @@ def test_the_solver_of_caffe_dnnh_is_what_its_page_says():
     assert (config.calibrate, config.standardise, config.nesterov) == (False, False, False)
     assert (config.augmentation, config.cutout, config.clip_norm) == ("none", 0, 0)
     assert config.loss_options == {"margin": 2, "average": "valid"}
-    # Its base rate is 0.001 and its decay 0.0005, for a gradient that is twice the right one.
+    # Its base rate is 0.001 and its decay 0.0005, for a gradient that is twice the correct one.
     assert (config.learning_rate, config.weight_decay) == (0.001 * 2, 0.0005 / 2)
     assert (config.momentum, config.gamma, config.warmup_steps) == (0.9, 0.1, 0)
     assert (config.schedule, config.milestones) == ("multistep", (0.6, 0.7))
@@ -79,14 +79,14 @@ def test_the_solver_of_caffe_dnnh_is_what_its_page_says():
     assert (config.dropout, config.holdout, config.keep_snapshots) == (0.5, 0, 0)
     assert (config.freeze, config.stage_decay) == (0, 1)
     assert (config.lengths, config.height, config.width) == ((12,), 32, 32)
-    # The rates and initial weights of the layers are the network's, see test_networks.py.
+    # test_networks.py checks the learning rates and initial weights of the layers.
 
 
 def test_every_setting_is_in_the_table_with_its_default():
     assert table("setting") == [row_of(field) for field in dataclasses.fields(TrainConfig)]
 
 
-def test_every_flag_of_the_page_is_one_of_the_command():
+def test_every_flag_on_the_page_exists():
     command = typer.main.get_command(app).commands["train"]
     known = {flag for option in command.params for flag in (*option.opts, *option.secondary_opts)}
     named = set(re.findall(r"(?<![-\w])--[a-z][a-z-]*", PAGE))
@@ -107,7 +107,7 @@ def test_every_name_is_in_a_table():
     assert [row[0] for row in table("`--schedule`")] == [f"`{name}`" for name in SCHEDULES]
 
 
-def test_the_augmentations_are_those_of_the_table():
+def test_the_table_of_augmentations():
     rows = table("`--augmentation`")
     assert [row[0] for row in rows] == [f"`{name}`" for name in AUGMENTATIONS]
     for (_, shift, mirrored, sets), augmentation in zip(rows, AUGMENTATIONS.values(), strict=True):
@@ -119,7 +119,7 @@ def test_the_augmentations_are_those_of_the_table():
     assert choose_augmentation("auto", "anything else") == AUGMENTATIONS["shift-flip"]
 
 
-def test_the_numbers_of_the_text_are_those_of_the_code():
+def test_the_numbers_in_the_text_match_the_code():
     assert f"size from {MIN_INPUT_SIZE}x{MIN_INPUT_SIZE}" in TEXT
     assert f"0.5 GiB at {MAX_BATCH_SIZE}, which is the largest batch" in TEXT
     assert f"fit into {MEMORY_LIMIT_BYTES // 2**30} GiB" in TEXT

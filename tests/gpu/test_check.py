@@ -1,4 +1,4 @@
-"""The check of a GPU, run small on the CPU, and with stages that go wrong."""
+"""The GPU check, run small on the CPU and with stages that fail."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.gpu_check, pytest.mark.timeout(900)]
 
 SCRIPT = Path(check.__file__)
 
-# The model of ``pretrained`` goes through the code that the one of ``best`` goes through.
+# Stages of ``pretrained`` run the same code as those of ``best``.
 NAMES = [
     stage.name for stage in STAGES if stage.name not in ("export-pretrained", "encode-pretrained")
 ]
@@ -31,7 +31,7 @@ SKIPPED = {"tensorrt"}
 
 
 class Checked:
-    """A run of the check: its folder and what it left there."""
+    """A run of the check, with its folder and results."""
 
     def __init__(self, out: Path, code: int) -> None:
         self.out, self.code = out, code
@@ -58,7 +58,7 @@ def checked(tmp_path_factory) -> Checked:
     return Checked(out, done.returncode)
 
 
-def test_every_stage_is_ok_or_skipped_for_its_reason(checked):
+def test_every_stage_is_ok_or_skipped_with_its_reason(checked):
     found = {name: (stage["status"], stage["reason"]) for name, stage in checked.stages.items()}
     assert list(found) == NAMES
     assert {name for name, (status, _) in found.items() if status != "ok"} == SKIPPED, found
@@ -99,7 +99,7 @@ def test_loop_and_bare_network_have_rates(checked, recipe, precision):
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
-def test_a_killed_run_ends_as_one_never_stopped(checked, precision):
+def test_a_killed_run_ends_like_an_uninterrupted_one(checked, precision):
     figures = checked.figures("resume")[precision]
     assert figures["killed_by"] == "SIGKILL"
     assert 0 < figures["resumed_after_step"] < figures["n_steps"]
@@ -109,7 +109,7 @@ def test_a_killed_run_ends_as_one_never_stopped(checked, precision):
         assert figures[name]["n_tensors"] > 10
 
 
-def test_devices_that_are_not_there_are_refused(checked):
+def test_missing_devices_are_refused(checked):
     for name in ("--device cuda:99", "--device cuda without a visible GPU"):
         figures = checked.figures("resume")[name]
         assert figures["exit_code"] == 1
@@ -131,14 +131,14 @@ def test_encoding_is_measured_in_both_profiles(checked, profile):
     assert figures[profile]["provider"] == "CPUExecutionProvider"
     assert figures[profile]["images_per_second"] > 0
     assert figures[profile]["images_per_second_bare"] > 0
-    # It is the same provider on both sides here.
+    # Both sides use the same provider here.
     assert figures[f"{profile}_beside_cpu"]["n_flipped_bits"] <= 2
     assert figures[f"{profile}_beside_cpu"]["n_images"] == 300
     assert set(figures["exact_equal_bits_by_batch_size"]) == {"1", "8", "64", "256", "1024"}
     assert figures[f"{profile}_times_torch"] > 0
 
 
-def test_files_become_a_bank(checked):
+def test_files_are_encoded_to_a_bank(checked):
     figures = checked.figures("pipeline")
     assert figures["images"] == {"set": "digits", "files": 200}
     rates = figures["images_per_second"]
@@ -155,7 +155,7 @@ def test_tests_marked_gpu_are_counted_with_their_reasons(checked):
     assert all(reason for reason in figures["skipped"].values())
 
 
-def test_the_long_training_reports_map_against_seconds(checked):
+def test_the_long_training_reports_map_over_seconds(checked):
     figures = checked.figures("training")
     seconds = [row["seconds"] for row in figures["curve"]]
     assert len(seconds) == 2
@@ -166,7 +166,7 @@ def test_the_long_training_reports_map_against_seconds(checked):
     assert "map_selected" in figures["result"]
 
 
-def test_no_place_of_this_machine_is_in_the_result(checked):
+def test_the_result_contains_no_path_of_this_machine(checked):
     text = (checked.out / "result.json").read_text()
     for place in (checked.out, SCRIPT.parent, Path.home(), Path(sys.prefix)):
         assert f"{place}/" not in text
@@ -179,12 +179,12 @@ def test_the_tables_show_the_figures(checked):
     assert "killed and resumed | all 66 tensors equal bit for bit" in text
 
 
-# Stages that go wrong, and what is kept.
+# Stages that fail, and kept results
 
 
 @pytest.fixture
 def fake(tmp_path, monkeypatch):
-    """Make a stage of some lines; ``record`` and ``settings`` are there."""
+    """Make a stage from lines of code, which may use ``record`` and ``settings``."""
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "fakes"))
     (tmp_path / "fakes").mkdir()
 
@@ -201,7 +201,7 @@ PREPARE = next(stage for stage in STAGES if stage.prepares)
 GOOD = "record.figure('value', os.getpid())\nrecord.check('good', True, 'yes')"
 
 
-def test_a_stage_that_raises_fails_alone(tmp_path, fake):
+def test_a_stage_that_raises_does_not_affect_others(tmp_path, fake):
     stages = [
         PREPARE,
         fake("before", GOOD),
@@ -289,7 +289,7 @@ def test_stages_by_name_and_unknown_ones(tmp_path, fake, capsys):
     assert "unknown stage three; known: prepare, one, two" in capsys.readouterr().err
 
 
-def test_ctrl_c_keeps_what_is_done(tmp_path):
+def test_ctrl_c_keeps_finished_stages(tmp_path):
     out = tmp_path / "out"
     command = [sys.executable, str(SCRIPT), "--device", "cpu", "--out", str(out)]
     command += ["--stages", "machine,speed-pretrained"]
@@ -310,8 +310,8 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
     }
 
 
-def test_wheels_and_an_archive_of_images_are_laid_out(tmp_path, fake):
-    """A wheel in pieces comes before what is installed; a wrong one is passed over."""
+def test_wheels_and_an_archive_of_images_are_prepared(tmp_path, fake):
+    """A wheel in parts precedes an installed package; an incompatible wheel is not used."""
     from test_wheels import make_runtime, make_wheel, split
 
     wheels, tag = tmp_path / "wheels", f"cp{sys.version_info[0]}{sys.version_info[1]}"
@@ -342,7 +342,7 @@ def test_wheels_and_an_archive_of_images_are_laid_out(tmp_path, fake):
     assert checked.code == 0
     rows = {row["wheel"]: row for row in checked.figures("prepare")["wheels"]}
     assert rows[right.name]["outcome"] == "chosen"
-    assert rows[wrong.name]["outcome"] == "passed over"
+    assert rows[wrong.name]["outcome"] == "not used"
     assert "it is for cp39 cp39" in rows[wrong.name]["reason"]
     assert checked.figures("looks") == {
         "version": "99.0",

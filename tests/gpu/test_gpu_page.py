@@ -1,4 +1,4 @@
-"""docs/gpu.md is what the check makes of the kept result, or of there being none."""
+"""docs/gpu.md matches the stored result, or says that there is none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DOCS = ROOT / "docs"
 
 
 def a_result(device="cuda") -> dict:
-    """A made-up result with one stage that failed and one that was skipped."""
+    """An invented result with one failed and one skipped stage."""
     speed = {
         "images": "32x32",
         "batch_size": 100,
@@ -51,11 +51,11 @@ def stage(name: str, status="ok", reason="", figures=None, checks=()) -> dict:
     }
 
 
-def test_the_page_is_of_the_kept_result():
+def test_the_page_matches_the_stored_result():
     assert (DOCS / "gpu.md").read_text(encoding="utf-8") == render(read_kept(DOCS))
 
 
-def test_a_kept_result_is_of_a_gpu_and_names_no_place_on_a_machine():
+def test_a_stored_result_is_from_a_gpu_and_contains_no_path():
     kept = read_kept(DOCS)
     if kept is None:
         assert "Nothing has been measured on a GPU yet" in render(None)
@@ -64,7 +64,7 @@ def test_a_kept_result_is_of_a_gpu_and_names_no_place_on_a_machine():
     assert ' "/' not in json.dumps(kept)
 
 
-def test_without_a_result_the_page_says_so_and_has_no_figure():
+def test_without_a_result_the_page_has_no_figures():
     page = render(None)
     assert "**Nothing has been measured on a GPU yet.**" in page
     assert "images/s" not in page
@@ -72,7 +72,7 @@ def test_without_a_result_the_page_says_so_and_has_no_figure():
         assert f"| {one.name} | {one.about} | {one.expected:.0f} |" in page
 
 
-def test_a_result_becomes_the_page(tmp_path):
+def test_the_page_of_a_result(tmp_path):
     path = tmp_path / "result.json"
     path.write_text(json.dumps(a_result()))
     write_page(tmp_path, path)

@@ -1,4 +1,4 @@
-"""What is measured of a loop on a GPU, on stand-ins for what only a GPU has."""
+"""Measurements of a training loop on a GPU, with replacements for GPU functions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WAIT = "called a synchronizing CUDA operation (Triggered internally at CUDAFunct
 
 
 class StandIn:
-    """A trainer whose step is a function of one line, in a file of hashkit's by its name."""
+    """A trainer whose step is one line of code in a file that seems to belong to hashkit."""
 
     def __init__(self, line: str, file: str = "/any/hashkit/training/trainer.py") -> None:
         self.step, self.device = 0, torch.device("cpu")
@@ -28,14 +28,14 @@ class StandIn:
         self._train_step = names["train_step"]
 
     def fit(self, should_stop) -> None:
-        warnings.warn(WAIT, stacklevel=1)  # before the first step: not one of a step
+        warnings.warn(WAIT, stacklevel=1)  # before the first step; not counted
         while not should_stop():
             self._train_step()
             self.step += 1
-        warnings.warn(WAIT, stacklevel=1)  # after the last
+        warnings.warn(WAIT, stacklevel=1)  # after the last step; not counted
 
 
-def test_a_round_is_of_the_steps_it_was_asked_for():
+def test_a_round_has_the_given_number_of_steps():
     trainer = StandIn("pass")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -62,7 +62,7 @@ def test_waits_are_counted_by_step_and_place(monkeypatch):
     assert modes[-1] == "default"
 
 
-def test_the_debug_mode_is_left_when_the_loop_fails(monkeypatch):
+def test_the_debug_mode_is_reset_when_the_loop_fails(monkeypatch):
     modes = []
     monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
     with pytest.raises(ZeroDivisionError):
@@ -70,8 +70,8 @@ def test_the_debug_mode_is_left_when_the_loop_fails(monkeypatch):
     assert modes == ["warn", "default"]
 
 
-def test_the_gpu_is_busy_while_anything_runs_on_it(monkeypatch):
-    """Spans that overlap count once; spans of the host, and names given to spans, do not count."""
+def test_busy_seconds_is_the_union_of_spans_on_the_gpu(monkeypatch):
+    """Overlapping spans count once; spans of the host and annotations do not count."""
 
     def event(start, end, kind=DeviceType.CUDA, is_user_annotation=False):
         return SimpleNamespace(
@@ -113,7 +113,7 @@ def test_a_profiler_that_sees_no_gpu_is_an_error():
     trainer = StandIn("pass")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with pytest.raises(RuntimeError, match="the profiler saw nothing on the GPU"):
+        with pytest.raises(RuntimeError, match="the profiler recorded nothing on the GPU"):
             loop.busy_seconds(trainer, 2)
 
 
@@ -126,5 +126,5 @@ def test_differences_of_tensors():
     assert not found["is_bit_equal"]
     assert found["n_tensors_that_differ"] == 1
     assert (found["largest_difference"], found["largest_difference_in"]) == (0.5, "a")
-    with pytest.raises(ValueError, match="other tensors"):
+    with pytest.raises(ValueError, match="different tensors"):
         loop.largest_difference(one, {"a": one["a"]})

@@ -1,4 +1,4 @@
-"""Wheels without an installer: pieces, tags, what is chosen and why not, what is unpacked."""
+"""Wheels without an installer: joining parts, compatibility tags, selection and unpacking."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def make_wheel(folder: Path, name: str, files: dict[str, str] | None = None) -> 
 
 
 def make_runtime(folder: Path, version: str, tags: str, cuda: str | None) -> Path:
-    """A stand-in for ONNX Runtime's wheel, with its build information."""
+    """A fake wheel of ONNX Runtime with build information."""
     info = f"package_name = 'any'\n__version__ = '{version}'\n"
     if cuda:
         info += f"cuda_version = '{cuda}'\n"
@@ -43,7 +43,7 @@ def make_runtime(folder: Path, version: str, tags: str, cuda: str | None) -> Pat
 
 
 def split(path: Path, n_parts: int) -> list[Path]:
-    """Cut a file into pieces in its place."""
+    """Replace a file by its parts."""
     data = path.read_bytes()
     size = -(-len(data) // n_parts)
     parts = []
@@ -55,18 +55,18 @@ def split(path: Path, n_parts: int) -> list[Path]:
     return parts
 
 
-def test_pieces_are_joined_and_compared_with_the_sum(tmp_path):
+def test_parts_are_joined_and_verified(tmp_path):
     path = make_wheel(tmp_path / "in", "thing-1.0-py3-none-any.whl", {"thing.py": "x = 1\n" * 999})
     data = path.read_bytes()
     text = f"{hashlib.sha256(data).hexdigest()}  {path.name}\n"
     path.with_name(path.name + ".sha256").write_text(text)
-    split(path, 12)  # more than ten, so that their order is not that of one digit
+    split(path, 12)  # more than ten, so that the order of numbers with two digits matters
     (whole,), damaged = join_parts(tmp_path / "in", tmp_path / "out")
     assert not damaged
     assert whole.read_bytes() == data
 
 
-def test_a_missing_piece_a_wrong_sum_and_a_cut_archive_are_told(tmp_path):
+def test_a_missing_part_a_wrong_sum_and_a_truncated_archive_are_reported(tmp_path):
     folder = tmp_path / "in"
     split(make_wheel(folder, "a-1-py3-none-any.whl"), 3)[1].unlink()
     summed = make_wheel(folder, "b-1-py3-none-any.whl")
@@ -81,7 +81,7 @@ def test_a_missing_piece_a_wrong_sum_and_a_cut_archive_are_told(tmp_path):
     assert {name[0]: reason.partition(":")[0].partition(" ")[0] for name, reason in damaged.items()}
     assert damaged["a-1-py3-none-any.whl"] == "part 01 of 3 is missing"
     assert damaged["b-1-py3-none-any.whl"].startswith("SHA-256 ")
-    assert damaged["c-1-py3-none-any.whl"].startswith("not a whole archive")
+    assert damaged["c-1-py3-none-any.whl"].startswith("not a complete archive")
     assert damaged["d-1-py3-none-any.whl"] == "damaged: d.py"
 
 
@@ -109,11 +109,11 @@ def test_a_missing_piece_a_wrong_sum_and_a_cut_archive_are_told(tmp_path):
         ),
     ],
 )
-def test_tags_decide_what_fits(tmp_path, tags, why_not):
+def test_tags_determine_compatibility(tmp_path, tags, why_not):
     assert read_wheel(make_wheel(tmp_path, f"thing-1.0-{tags}.whl")).why_not(MACHINE) == why_not
 
 
-def test_the_runtime_for_this_python_and_cuda_is_chosen(tmp_path):
+def test_the_runtime_for_this_python_and_cuda_is_selected(tmp_path):
     tags = "cp312-cp312-manylinux_2_28_x86_64"
     right = make_runtime(tmp_path, "1.31.1", tags, "13.0")
     older = make_runtime(tmp_path, "1.9.0", tags, "13.0")
@@ -128,14 +128,14 @@ def test_the_runtime_for_this_python_and_cuda_is_chosen(tmp_path):
     assert {wheel.path for wheel in chosen} == {right, missing}
     assert passed_over == {
         older.name: f"{right.name} is preferred",
-        cuda_12.name: "it is for CUDA 12, and here is CUDA 13",
+        cuda_12.name: "it is for CUDA 12, not CUDA 13",
         cpu.name: "it has no CUDA provider",
         python_311.name: "it is for cp311 cp311, not Python 3.12",
         here.name: "typer 0.15 is installed",
     }
 
 
-def test_unpacked_wheels_are_what_an_installer_would_make(tmp_path):
+def test_unpacked_wheels_match_an_installation(tmp_path):
     files = {
         "thing/__init__.py": "value = 3",
         "thing-1.0.dist-info/METADATA": "Name: thing",
@@ -150,7 +150,7 @@ def test_unpacked_wheels_are_what_an_installer_would_make(tmp_path):
     assert not list((tmp_path / "to").rglob("run"))
 
 
-def test_the_package_is_laid_out_without_an_installation(tmp_path):
+def test_the_package_works_without_an_installation(tmp_path):
     target = lay_out(ROOT, tmp_path / "package")
     script = (
         "import hashkit, importlib.metadata as m, importlib.resources as r\n"

@@ -135,14 +135,14 @@ def _style() -> str:
     """Colours of both schemes and chart styles, from the style sheet of the report page."""
     page = resources.files("hashkit.report").joinpath("page.css").read_text(encoding="utf-8")
     colours, _, rest = page.partition("\n* {")
-    looks = [
+    rules = [
         line
         for line in rest.splitlines()
         if line.startswith((".chart text", ".chart .", ".series"))
     ]
     fonts = 'font-family: system-ui, -apple-system, "Segoe UI", Roboto, sans-serif;'
     return "\n".join(
-        ["", colours, *looks, f".chart {{ {fonts} }}", ".ground { fill: var(--paper); }", ""]
+        ["", colours, *rules, f".chart {{ {fonts} }}", ".ground { fill: var(--paper); }", ""]
     )
 
 

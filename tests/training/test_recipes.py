@@ -155,6 +155,6 @@ def test_networks_of_recipes_are_known(name):
 
 def test_a_network_that_cannot_be_built_leaves_no_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    said = fail("train --name deep --freeze 99")
-    assert "freeze must be at most 4" in said
+    message = fail("train --name deep --freeze 99")
+    assert "freeze must be at most 4" in message
     assert not (tmp_path / "runs" / "deep").exists()

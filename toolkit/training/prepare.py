@@ -146,7 +146,7 @@ def prepare_triplets(
     pixels, rows, faults = _decode(images, config, n_workers, strict, progress)
     usable = triplets[np.isin(triplets, rows).all(axis=1)]
     if not len(usable):
-        raise ConfigError(f"{images.name}: no triplet has three usable images")
+        raise ConfigError(f"{images.name}: no triplet is left with three usable images")
     fit, held = _hold_out(None, np.arange(len(usable)), config)
     data = TrainingData(
         pixels=pixels,

@@ -1,1 +1,1 @@
-"""The check of hashkit on a GPU: stages, what runs them, and what is made of their figures."""
+"""The check of hashkit on a GPU: its stages, their runner, and the tables of their figures."""

@@ -1,4 +1,4 @@
-"""Answers of a runtime beside the CPU's, and rates beside the bare session."""
+"""Outputs of a runtime compared with the CPU's, and rates compared with a bare session."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from gpucheck.product_encoding import (
 )
 from gpucheck.settings import Settings
 
-__all__ = ["bare_rates", "beside", "equal_bits", "reference_answers"]
+__all__ = ["bare_rates", "compare_outputs", "equal_bits", "reference_answers"]
 
 
 def reference_answers(settings: Settings, model: Path, pixels: NDArray[np.uint8]) -> Answers:
-    """Answers of ONNX Runtime on the CPU, which several stages compare with."""
+    """Outputs of ONNX Runtime on the CPU, which several stages compare with."""
     data = settings.environment()["data"]["set"]
     path = settings.work_path / f"answers-{model.parent.name}-{data}-{len(pixels)}.npz"
     if not path.is_file() or path.stat().st_mtime < model.stat().st_mtime:
@@ -34,8 +34,8 @@ def reference_answers(settings: Settings, model: Path, pixels: NDArray[np.uint8]
     return Answers.load(path)
 
 
-def beside(found: Answers, expected: Answers, n_bits: int) -> dict[str, Any]:
-    """How far answers are from those of the CPU."""
+def compare_outputs(found: Answers, expected: Answers, n_bits: int) -> dict[str, Any]:
+    """Differences between outputs and those of the CPU."""
     flipped = (found.logits > 0) != (expected.logits > 0)
     near = np.abs(expected.logits[flipped])
     return {
@@ -51,7 +51,7 @@ def beside(found: Answers, expected: Answers, n_bits: int) -> dict[str, Any]:
 
 
 def equal_bits(encoder: Encoder, pixels: NDArray[np.uint8]) -> dict[str, bool]:
-    """Whether logits are the same, bit for bit, however many images are given at a time."""
+    """Whether logits are identical for each batch size."""
     expected = answers_of(encoder.run, [pixels], default_batch_size(encoder)).logits
     outcome = {}
     for size in (1, 8, 64, 256, 1024):
@@ -71,8 +71,8 @@ def bare_rates(
 ) -> dict[str, Any]:
     """Images per second of the encoder, and of a bare session with its buffers on the device.
 
-    The bare session has the same options; its images lie on the device from the beginning, and
-    its answers stay there. So it leaves out what an encoder cannot: the copies.
+    The bare session has the same options. Its input and outputs stay on the device, so it leaves
+    out the copies that an encoder needs.
     """
     batch_size = default_batch_size(encoder)
     run_bare = _bare_session(encoder, model, device, profile, pixels[:batch_size])

@@ -1,4 +1,4 @@
-"""The images that the stages train on, encode and search."""
+"""The images that the stages use."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ _SIDE = 16
 
 
 def open_images(settings: Settings) -> tuple[ImageSet, Split]:
-    """The image set, and what of it is for queries, training and the database."""
+    """The image set and its split into queries, training images and database."""
     data = settings.environment()["data"]
     if data["set"] == "cifar10":
         return open_spec(DataSpec("cifar10", data["root"], "cifar10-59k"))
     if data["set"] == "digits":
         return open_spec(DataSpec("digits"))
-    images = _made_up()
+    images = _synthetic()
     return images, make_split(images, "per-class")
 
 
 def real_pixels(
     settings: Settings, n_images: int, size: tuple[int, int], resize: str
 ) -> NDArray[np.uint8]:
-    """Images of the database, spread evenly, as a model takes them; decoded once for all stages."""
+    """Evenly spaced images of the database as model input; decoded once for all stages."""
     data = settings.environment()["data"]["set"]
     path = settings.work_path / f"pixels-{data}-{n_images}-{size[0]}x{size[1]}-{resize}.npy"
     if not path.is_file():
@@ -53,7 +53,7 @@ def real_pixels(
 
 
 def image_files(settings: Settings, n_images: int) -> ImageSet:
-    """Images of the database as files; those of a set in memory are written as PNG files."""
+    """Images of the database as files; images in memory are written as PNG files."""
     images, split = open_images(settings)
     rows = split.database[spread_rows(len(split.database), n_images)]
     if images.root is not None:
@@ -69,8 +69,8 @@ def image_files(settings: Settings, n_images: int) -> ImageSet:
     return ImageSet(name=images.name, names=names, root=Path(folder))
 
 
-def _made_up() -> ImageSet:
-    """A colour for each class, with noise: a set that can be learned without any file."""
+def _synthetic() -> ImageSet:
+    """Synthetic images that need no files: one colour per class, with noise."""
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(_N_CLASSES), _PER_CLASS)
     colours = rng.integers(40, 216, (_N_CLASSES, 1, 1, 3))

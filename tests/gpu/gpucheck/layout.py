@@ -1,4 +1,4 @@
-"""The package ``hashkit`` as an installer would lay it out, out of links to this repository."""
+"""The package ``hashkit`` in the layout of an installation, made of links to this repository."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["lay_out"]
 
 
 def lay_out(root: Path, target: Path) -> Path:
-    """Make ``target`` a folder that gives ``import hashkit`` when it is on the path.
+    """Make ``target`` a folder that provides ``import hashkit`` when it is on the path.
 
-    Each entry of the packages' folders is a link (a copy where links are not possible). Beside
-    them lies the metadata that an installed distribution has, which the version is read from.
+    Each entry of the packages' folders is a link (a copy if links are not possible). The metadata
+    of an installed distribution, which contains the version, is written as well.
     """
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     folders = project["tool"]["setuptools"]["package-dir"]

@@ -1,4 +1,4 @@
-"""The training loop beside the bare network: rates, waits for the GPU, and the GPU's idle time."""
+"""Compares training loop and bare network: rates, waits for the GPU, and idle time of the GPU."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ __all__ = ["Bare", "busy_seconds", "compare", "count_waits", "loop_round"]
 
 
 class Bare:
-    """What a step computes, and nothing else: images that lie on the device, uint8 noise.
+    """The computation of a step only, on uint8 noise images on the device.
 
-    A step is forward (normalisation, network, heads), loss, backward, and the optimiser's step
-    with its clipping if there is any, of a learner of the same settings: no data, no
-    augmentation, no metrics. `passes` leaves out loss and optimiser: the sum of the logits is
-    what is differentiated. cuDNN is told what the loop tells it (``cudnn``).
+    A step is forward pass (normalisation, network, heads), loss, backward pass, gradient clipping
+    if it is set, and optimiser step, of a learner with the same settings, without data loading,
+    augmentation and metrics. `passes` leaves out loss and optimiser and differentiates the sum of
+    the logits. ``cudnn`` holds the cuDNN settings of the loop.
     """
 
     def __init__(self, config: TrainConfig, data: TrainingData, device: torch.device) -> None:
@@ -56,14 +56,14 @@ class Bare:
             self.optimiser.step()
 
     def passes(self) -> None:
-        """Forward and backward alone."""
+        """One forward and backward pass."""
         self.optimiser.zero_grad(set_to_none=True)
         with self._autocast():
             logits = self.learner.model.logits(self.learner.model.features(self.images))
         logits.float().sum().backward()
 
     def seconds(self, what: Callable[[], None], n_steps: int) -> float:
-        """Seconds of so many of either."""
+        """Seconds of ``n_steps`` calls of `step` or `passes`."""
         with torch.backends.cudnn.flags(enabled=True, **self.cudnn):
             synchronise(self.device)
             started = time.perf_counter()
@@ -84,10 +84,10 @@ def loop_round(
     on_start: Callable[[], None] = lambda: None,
     on_stop: Callable[[], None] = lambda: None,
 ) -> tuple[int, float, float]:
-    """Go on with a run for some steps.
+    """Continue a run for some steps.
 
-    The clock runs from the loop's first question whether to stop to the one that it is stopped
-    at: neither what precedes the first step nor the snapshot after the last is in it.
+    The time is measured from the first to the last call of ``should_stop``, so it excludes the
+    setup before the first step and the snapshot after the last.
 
     Returns
     -------
@@ -130,11 +130,11 @@ def compare(
     Parameters
     ----------
     n_least
-        Steps of a round at least, and steps to warm up.
+        Minimal steps of a round, and steps for warm-up.
     seconds
-        About how long a round is to take.
+        Approximate time of a round.
     left
-        Seconds left; rounds end early when there are too few.
+        Returns the remaining seconds; rounds end early if they are too few.
     """
     loop_round(trainer, n_least, lambda: bare.cudnn.update(_cudnn_settings()))
     bare.seconds(bare.step, n_least)
@@ -142,7 +142,7 @@ def compare(
     one = bare.seconds(bare.step, n_least) / n_least
     n_steps = max(n_least, min(200, round(seconds / one)))
     per_epoch = trainer.order.steps_per_epoch
-    if n_steps >= per_epoch:  # whole epochs: the beginning of one costs the loop something
+    if n_steps >= per_epoch:  # whole epochs, because the start of an epoch has a cost
         n_steps -= n_steps % per_epoch
         loop_round(trainer, per_epoch - trainer.step % per_epoch)
     rates: dict[str, list[float]] = {"loop": [], "bare": [], "passes": []}
@@ -150,7 +150,7 @@ def compare(
     for number in range(n_rounds):
         if number >= 2 and left() < 4 * n_steps * one + 2:
             break
-        # Each goes first every other time, so that a drift of the machine favours none.
+        # The order alternates, so that a drift of the machine favours none.
         for what in list(rates) if number % 2 else reversed(list(rates)):
             if what == "loop":
                 done, taken, snapshot = loop_round(trainer, n_steps)
@@ -181,9 +181,9 @@ def _cudnn_settings() -> dict[str, bool]:
 
 
 def count_waits(trainer: Trainer, n_steps: int) -> dict[str, Any]:
-    """How often the loop waits for the GPU, by torch's own warnings, and where.
+    """Number and places of waits of the loop for the GPU, from torch's warnings.
 
-    Copies from memory that is not pinned are not counted if they do not wait.
+    Copies from memory that is not pinned count only if they wait.
     """
     places: collections.Counter[str] = collections.Counter()
     with _warned_of_waits(places) as (start, stop):
@@ -199,7 +199,7 @@ def count_waits(trainer: Trainer, n_steps: int) -> dict[str, Any]:
 def _warned_of_waits(
     places: collections.Counter[str],
 ) -> Iterator[tuple[Callable[[], None], Callable[[], None]]]:
-    """Functions that begin and end the counting of waits by the line of hashkit they come from."""
+    """Functions that start and stop the counting of waits by line of hashkit."""
     is_counting = False
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
@@ -208,7 +208,7 @@ def _warned_of_waits(
 
     def start() -> None:
         nonlocal is_counting
-        torch.cuda.set_sync_debug_mode("warn")  # itself warns that it is a prototype
+        torch.cuda.set_sync_debug_mode("warn")  # this call itself warns that it is a prototype
         is_counting = True
 
     def stop() -> None:
@@ -226,7 +226,7 @@ def _warned_of_waits(
 
 
 def _caller() -> str:
-    """The innermost line of hashkit, and of what it called if that is another package's."""
+    """The innermost line of hashkit in the stack; otherwise the innermost line."""
     frames = [
         frame for frame in traceback.extract_stack() if not frame.filename.endswith("warnings.py")
     ][:-2]
@@ -238,10 +238,9 @@ def _caller() -> str:
 
 
 def busy_seconds(trainer: Trainer, n_steps: int) -> float:
-    """Seconds per step in which the GPU computes or copies, by torch's profiler.
+    """Seconds per step in which the GPU computes or copies, from torch's profiler.
 
-    The profiler slows the host and not what runs on the GPU, so this is to be compared with
-    seconds per step without it.
+    The profiler slows the host but not the GPU, so compare this with seconds per step without it.
     """
     from torch.autograd import DeviceType
     from torch.profiler import ProfilerActivity, profile
@@ -258,7 +257,7 @@ def busy_seconds(trainer: Trainer, n_steps: int) -> float:
         if event.device_type == DeviceType.CUDA and not getattr(event, "is_user_annotation", False)
     )
     if not spans:
-        raise RuntimeError("the profiler saw nothing on the GPU")
+        raise RuntimeError("the profiler recorded nothing on the GPU")
     busy, end = 0.0, spans[0][0]
     for first, last in spans:
         busy += max(0.0, last - max(first, end))
@@ -267,9 +266,9 @@ def busy_seconds(trainer: Trainer, n_steps: int) -> float:
 
 
 def largest_difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> dict[str, Any]:
-    """Whether tensors of equal names are equal bit for bit, and how far apart they are."""
+    """Whether tensors with the same names are identical, and their largest difference."""
     if one.keys() != other.keys():
-        raise ValueError("the checkpoints hold other tensors")
+        raise ValueError("the checkpoints hold different tensors")
     differences = {
         name: float((one[name].double() - other[name].double()).abs().max())
         if one[name].numel()

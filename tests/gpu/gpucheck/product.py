@@ -1,4 +1,4 @@
-"""What the check uses of hashkit without torch: every such import is here."""
+"""All imports from hashkit that need no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the check uses of hashkit's runtimes: every such import is here."""
+"""All imports from hashkit's runtimes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the check uses of hashkit's training and export, with torch: every such import is here."""
+"""All imports from hashkit's training and export, which need torch."""
 
 from __future__ import annotations
 

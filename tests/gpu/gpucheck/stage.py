@@ -1,6 +1,6 @@
-"""One stage in a process of its own: ``python -m gpucheck.stage``.
+"""Runs one stage in its own process: ``python -m gpucheck.stage``.
 
-Arguments: its module, the settings' file, its record's file, and the seconds that it may take.
+Arguments: module, settings file, record file, and time limit in seconds.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gpucheck.settings import ROOT, Settings
 
 
 def main() -> None:
-    """Run the stage; its outcome is in its record."""
+    """Run the stage and write its outcome to the record."""
     module, settings_path, record_path, seconds = sys.argv[1:]
     faulthandler.enable()
     settings = Settings.load(Path(settings_path))
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def _places(settings: Settings) -> dict[str, str]:
-    """Folders of this machine, and what results say in their place."""
+    """Folders of this machine, and the names that replace them in results."""
     places = {
         str(Path(settings.work).resolve()): "<work>",
         str(Path(settings.out).resolve()): "<out>",

@@ -1,4 +1,4 @@
-"""Models of the check: trained and exported by one stage, encoded with by others."""
+"""Models of the check, which one stage trains and exports and others encode with."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Subject:
     Attributes
     ----------
     onnx, checkpoint
-        Its files.
+        Files of the model.
     size, resize
-        (height, width) in pixels, and the resize rule.
+        Input size (height, width) in pixels, and resize rule.
     n_bits
         Bits of a code.
     """
@@ -34,7 +34,7 @@ class Subject:
 
 
 def keep_subject(settings: Settings, name: str, subject: Subject) -> None:
-    """Write where a model is."""
+    """Write the location of a model."""
     fields = dataclasses.asdict(subject) | {
         "onnx": str(subject.onnx),
         "checkpoint": str(subject.checkpoint),
@@ -43,10 +43,10 @@ def keep_subject(settings: Settings, name: str, subject: Subject) -> None:
 
 
 def find_subject(settings: Settings, name: str) -> Subject:
-    """The model that an earlier stage left; without one the stage is skipped."""
+    """The model of an earlier stage; if it is missing, the stage is skipped."""
     path = _path(settings, name)
     if not path.is_file():
-        raise SkipStage(f"no exported model of the recipe {name} is here: see its export")
+        raise SkipStage(f"there is no exported model of the recipe {name}: see its export stage")
     fields = json.loads(path.read_text(encoding="utf-8"))
     for key in ("onnx", "checkpoint"):
         fields[key] = Path(fields[key])

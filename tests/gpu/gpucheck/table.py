@@ -1,4 +1,4 @@
-"""A result as Markdown."""
+"""Markdown tables of a result."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ Figures = Mapping[str, Any]
 
 
 def summary_table(result: Figures) -> str:
-    """A row for each stage and each failed check."""
-    lines = ["| stage | outcome | seconds | what |", "| --- | --- | ---: | --- |"]
+    """Table with a row for each stage and each failed check."""
+    lines = ["| stage | outcome | seconds | details |", "| --- | --- | ---: | --- |"]
     for stage in result["stages"]:
         what = stage["reason"] or _headline(stage) or stage["about"]
         lines.append(_row(stage["name"], stage["status"], f"{stage['seconds']:.0f}", what))
@@ -23,7 +23,7 @@ def summary_table(result: Figures) -> str:
 
 
 def tables(result: Figures) -> str:
-    """All figures worth reading, a section for each subject; only what is there."""
+    """Tables of the main figures, one section per subject; missing figures are left out."""
     figures = {stage["name"]: stage["figures"] for stage in result["stages"]}
     sections = [
         ("Training loop", _speed(figures)),
@@ -31,7 +31,7 @@ def tables(result: Figures) -> str:
         ("Export", _export(figures)),
         ("Encoding", _encode(figures)),
         ("Image files to a bank", _pipeline(figures.get("pipeline", {}))),
-        ("mAP against seconds of training", _curve(figures.get("training", {}))),
+        ("mAP over seconds of training", _curve(figures.get("training", {}))),
     ]
     return "\n".join(f"## {title}\n\n{text}" for title, text in sections if text)
 
@@ -65,7 +65,7 @@ def _speed(figures: Figures) -> str:
         "loop, images/s",
         "bare, images/s",
         "forward and backward, images/s",
-        "loop of bare",
+        "loop / bare",
         "waits for the GPU per step",
         "GPU idle",
     )
@@ -79,7 +79,7 @@ def _resume(figures: Figures) -> str:
         if precision in figures
         for what, key in (("killed and resumed", "resumed"), ("same seed again", "same_seed"))
     ]
-    return _table(("precision", "run", "beside the unbroken run"), lines)
+    return _table(("precision", "run", "compared with the uninterrupted run"), lines)
 
 
 def _difference(one: Figures) -> str:
@@ -87,7 +87,7 @@ def _difference(one: Figures) -> str:
         return f"all {one['n_tensors']} tensors equal bit for bit"
     return (
         f"{one['n_tensors_that_differ']} of {one['n_tensors']} tensors differ, "
-        f"by {one['largest_difference']:.1e} at most"
+        f"by at most {one['largest_difference']:.1e}"
     )
 
 
@@ -161,7 +161,7 @@ def _encode(figures: Figures) -> str:
         "encoder, images/s",
         "bare session, images/s",
         "torch, images/s",
-        "bits flipped, of a million",
+        "bits flipped per million",
         "largest flipped logit",
     )
     return _table(head, lines)
@@ -183,7 +183,7 @@ def _pipeline(figures: Figures) -> str:
         "files to a bank, images/s",
         "decoder alone, images/s",
         "model alone, images/s",
-        "of the decoder",
+        "pipeline / decoder",
     )
     return _table(head, [line])
 
@@ -206,12 +206,12 @@ def _curve(figures: Figures) -> str:
     if result.get("seconds_to_goal") is not None:
         text += f"\nmAP {result['goal']} was reached after {result['seconds_to_goal']:.0f} s.\n"
     if "cut" in figures:
-        text += f"\nThe training was cut: {figures['cut']}.\n"
+        text += f"\nThe training was stopped early: {figures['cut']}.\n"
     return text
 
 
 def _headline(stage: Figures) -> str:
-    """The one figure of a stage that is looked for first."""
+    """The most important figure of a stage."""
     make: dict[str, Callable[[Figures], str]] = {
         "machine": lambda f: f["torch"].get("gpu") or f["cpu"]["name"],
         "speed-best": _shares,

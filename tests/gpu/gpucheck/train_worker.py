@@ -1,6 +1,6 @@
-"""A process that trains and says its steps, to be killed: ``python -m gpucheck.train_worker``.
+"""A process that trains, prints its steps and is killed: ``python -m gpucheck.train_worker``.
 
-Arguments: the settings' file, the training settings as JSON, and the name of the run.
+Arguments: settings file, training settings as JSON, and name of the run.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from gpucheck.training import new_trainer, training_data
 
 
 def main() -> None:
-    """Train to the end, with a line for each step."""
+    """Train to the end and print a line for each step."""
     settings = Settings.load(Path(sys.argv[1]))
     config = TrainConfig.from_dict(json.loads(sys.argv[2]))
     trainer = new_trainer(settings, config, training_data(settings, config), sys.argv[3])
 
-    def say() -> bool:
+    def report() -> bool:
         print(f"step {trainer.step}", flush=True)
         return False
 
-    trainer.fit(should_stop=say)
+    trainer.fit(should_stop=report)
     print("done", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Trainers of the check: settings of a recipe, its data, a run folder."""
+"""Trainers of the check, with their settings, data and run folders."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["config_of", "new_run", "new_trainer", "synchronise", "training_data"
 
 
 def config_of(settings: Settings, changes: dict[str, Any], size: str | None = None) -> TrainConfig:
-    """Settings of a recipe with changes, for the images there are."""
+    """Settings of a recipe with changes, for the images of the check."""
     images, _ = open_images(settings)
     return make_config(changes, size, default_input_size(images))
 
@@ -35,7 +35,7 @@ def training_data(settings: Settings, config: TrainConfig) -> TrainingData:
 
 
 def new_run(settings: Settings, name: str) -> Run:
-    """A run folder without anything in it."""
+    """An empty run folder."""
     folder = settings.work_path / "runs"
     shutil.rmtree(folder / name, ignore_errors=True)
     return Run.create(folder, name, {})
@@ -47,6 +47,6 @@ def new_trainer(settings: Settings, config: TrainConfig, data: TrainingData, nam
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait for what a GPU still has to do."""
+    """Wait until the GPU is idle."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -1,4 +1,4 @@
-"""Wheels without a network: pieces are joined, what fits this machine is chosen and unpacked."""
+"""Wheels without a network: parts are joined, and compatible wheels selected and unpacked."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BUILD_INFO = "onnxruntime/capi/build_and_package_info.py"
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """What a wheel must fit.
+    """The machine that wheels must be compatible with.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Machine:
     glibc
         (major, minor); None without glibc.
     cuda
-        Major version of CUDA at hand; None if there is none, or if it is not known.
+        Major version of CUDA; None if there is none or it is unknown.
     """
 
     python: tuple[int, int]
@@ -46,7 +46,7 @@ class Machine:
 
     @classmethod
     def here(cls) -> Machine:
-        """This machine and this Python; free-threaded ones fit no wheel of the usual kind."""
+        """This machine and this Python; free-threaded builds are compatible with no usual wheel."""
         name, version = platform.libc_ver()
         glibc = tuple(map(int, version.split(".")[:2])) if name == "glibc" else None
         python = sys.version_info[:2]
@@ -57,14 +57,14 @@ class Machine:
 
 @dataclasses.dataclass(frozen=True)
 class Wheel:
-    """A wheel's file, by its name (PEP 427) and, for ONNX Runtime, by its build information.
+    """A wheel, described by its file name (PEP 427) and, for ONNX Runtime, its build information.
 
     Attributes
     ----------
     name
-        Of the distribution, lower case with dashes.
+        Name of the distribution, in lower case with dashes.
     pythons, abis, platforms
-        Its tags.
+        Compatibility tags.
     cuda
         Major version of CUDA that ONNX Runtime was built for; None for the CPU and other wheels.
     """
@@ -84,11 +84,11 @@ class Wheel:
 
     @property
     def order(self) -> tuple[int, ...]:
-        """Newer versions are larger."""
+        """Sort key; larger for newer versions."""
         return tuple(int(part) for part in re.findall(r"\d+", self.version))
 
     def why_not(self, machine: Machine) -> str | None:
-        """Why it does not fit; None if it does."""
+        """Reason why the wheel is not compatible; None if it is."""
         if not any(_fits_python(tag, self.abis, machine.python) for tag in self.pythons):
             wanted = ".".join(map(str, machine.python))
             return f"it is for {'.'.join(self.pythons)} {'.'.join(self.abis)}, not Python {wanted}"
@@ -100,18 +100,18 @@ class Wheel:
             )
             return f"it is for {'.'.join(self.platforms)}, not {machine.architecture} with {libc}"
         if self.cuda is not None and machine.cuda is not None and self.cuda != machine.cuda:
-            return f"it is for CUDA {self.cuda}, and here is CUDA {machine.cuda}"
+            return f"it is for CUDA {self.cuda}, not CUDA {machine.cuda}"
         return None
 
 
 def join_parts(folder: Path, target: Path) -> tuple[list[Path], dict[str, str]]:
-    """Whole wheels of a folder, those that lie in pieces joined in ``target``.
+    """Complete wheels of a folder; wheels in parts are joined in ``target``.
 
     Returns
     -------
     tuple
-        The wheels that are whole, and by name what is wrong with the others: a piece is missing,
-        the SHA-256 is not that of the file ``NAME.whl.sha256``, or the archive is damaged.
+        The complete wheels, and the faults of the others by name: a part is missing, the SHA-256
+        differs from that in ``NAME.whl.sha256``, or the archive is damaged.
     """
     whole = {path.name: path for path in sorted(folder.rglob("*.whl"))}
     pieces: dict[str, dict[int, Path]] = {}
@@ -156,17 +156,17 @@ def _what_is_wrong(path: Path, sum_path: Path | None) -> str | None:
         with zipfile.ZipFile(path) as archive:
             bad = archive.testzip()
     except (zipfile.BadZipFile, OSError) as error:
-        return f"not a whole archive: {error}"
+        return f"not a complete archive: {error}"
     return None if bad is None else f"damaged: {bad}"
 
 
 def read_wheel(path: Path) -> Wheel:
-    """A wheel by its file name.
+    """Read the description of a wheel.
 
     Raises
     ------
     ValueError
-        If the name is not that of a wheel.
+        If the file name is not that of a wheel.
     """
     fields = path.name.removesuffix(".whl").split("-")
     if len(fields) not in (5, 6):
@@ -182,7 +182,7 @@ def read_wheel(path: Path) -> Wheel:
 
 
 def _built_for(path: Path) -> int | None:
-    """Major version of CUDA that ONNX Runtime says it was built for."""
+    """Major version of CUDA in the build information of ONNX Runtime."""
     with zipfile.ZipFile(path) as archive:
         try:
             text = archive.read(_BUILD_INFO).decode()
@@ -195,15 +195,14 @@ def _built_for(path: Path) -> int | None:
 def choose(
     wheels: Iterable[Wheel], machine: Machine, installed: dict[str, str], wants_cuda: bool
 ) -> tuple[list[Wheel], dict[str, str]]:
-    """Wheels to unpack, and by file name why the others are passed over.
+    """Wheels to unpack, and the reason by file name why the others are not used.
 
     Parameters
     ----------
     installed
-        Versions by name of what this Python has: it is preferred to a wheel. ONNX Runtime is not:
-        a wheel of it comes before what is installed.
+        Versions of installed packages by name. They are preferred to wheels, except ONNX Runtime.
     wants_cuda
-        Whether ONNX Runtime is to have CUDA.
+        Whether ONNX Runtime needs CUDA.
     """
     passed_over: dict[str, str] = {}
     fitting: dict[str, list[Wheel]] = {}
@@ -230,7 +229,7 @@ def choose(
 
 
 def unpack(wheel: Wheel, target: Path) -> None:
-    """Put a wheel's packages into a folder, as an installer would; scripts are left out."""
+    """Unpack a wheel's packages into a folder like an installer; scripts are left out."""
     with zipfile.ZipFile(wheel.path) as archive:
         for member in archive.infolist():
             parts = PurePosixPath(member.filename).parts
@@ -247,7 +246,7 @@ def unpack(wheel: Wheel, target: Path) -> None:
 
 
 def installed_versions() -> dict[str, str]:
-    """Versions of what this Python has, by name in lower case with dashes."""
+    """Versions of installed packages, by name in lower case with dashes."""
     found = {}
     for distribution in importlib.metadata.distributions():
         name = distribution.metadata["Name"]
@@ -257,7 +256,7 @@ def installed_versions() -> dict[str, str]:
 
 
 def cuda_major() -> int | None:
-    """Major version of CUDA that torch has, or else the driver; torch is not imported."""
+    """Major version of torch's CUDA, otherwise of the driver's; does not import torch."""
     spec = importlib.util.find_spec("torch")
     if spec is not None and spec.origin is not None:
         version = Path(spec.origin).with_name("version.py")

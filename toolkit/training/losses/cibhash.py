@@ -26,7 +26,7 @@ from hashkit.training.losses.classification import mean_over
 
 __all__ = ["CibHashLoss"]
 
-# With true minus infinity, the gradient of a batch with a single view would be NaN.
+# Finite, because with minus infinity the gradient of a batch with a single view would be NaN.
 _MINUS_INFINITY = -1e9
 
 

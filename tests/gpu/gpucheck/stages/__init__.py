@@ -1,1 +1,1 @@
-"""One stage a file: each has ``run(record, settings)`` and runs in a process of its own."""
+"""One stage per file, with a function ``run(record, settings)`` that runs in its own process."""

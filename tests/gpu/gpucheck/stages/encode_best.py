@@ -1,4 +1,4 @@
-"""The model of the recipe ``best``."""
+"""Encoding with the model of the recipe ``best``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model of the recipe ``pretrained``."""
+"""Encoding with the model of the recipe ``pretrained``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encoding in torch on the device: what the runtimes' rates are held against."""
+"""Encoding with torch on the device, for comparison with the runtimes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BATCH_SIZE = 256
 
 
 def run(record: Record, settings: Settings) -> None:
-    """Measure pixels in memory to codes in memory, in fp32 with and without TF32."""
+    """Measure encoding from pixels to codes in memory, in fp32 with and without TF32."""
     subject = find_subject(settings, "best")
     pixels = real_pixels(
         settings, 300 if settings.is_small else 10_000, subject.size, subject.resize

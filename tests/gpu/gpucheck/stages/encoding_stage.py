@@ -1,4 +1,4 @@
-"""Encoding with ONNX Runtime: bits beside the CPU's, bits of any batch, images per second."""
+"""Encoding with ONNX Runtime: differences from the CPU and between batch sizes, and rates."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import numpy as np
 from numpy.typing import NDArray
 
-from gpucheck.encoding import bare_rates, beside, equal_bits, reference_answers
+from gpucheck.encoding import bare_rates, compare_outputs, equal_bits, reference_answers
 from gpucheck.images import real_pixels
 from gpucheck.product_encoding import (
     Encoder,
@@ -22,7 +22,7 @@ from gpucheck.settings import Settings
 from gpucheck.subjects import Subject, find_subject
 
 _TF32_FLIPS = 0.05
-"""How near to 0 a logit must be for TF32 to flip its bit; logits drift by some thousandths."""
+"""Largest logit whose bit TF32 may flip; it changes logits by a few thousandths."""
 
 
 def encode(record: Record, settings: Settings, recipe: str, n_images: int) -> None:
@@ -51,16 +51,16 @@ def _measure(
     }
     wanted = "CUDAExecutionProvider" if settings.device == "cuda" else "CPUExecutionProvider"
     record.check(f"{profile}: the provider", encoder.provider == wanted, encoder.provider)
-    # Before the CPU's answers, which take longest: a figure of the GPU is worth most.
+    # First, because the outputs of the CPU take longest and figures of the GPU matter most.
     n_rounds = 2 if settings.is_small else 5
     rates = bare_rates(encoder, subject.onnx, settings.device, profile, pixels, n_rounds)
     record.figure(profile, about | rates)
     found = answers_of(encoder.run, [pixels], default_batch_size(encoder))
-    bits = beside(found, reference_answers(settings, subject.onnx, pixels), subject.n_bits)
+    bits = compare_outputs(found, reference_answers(settings, subject.onnx, pixels), subject.n_bits)
     record.figure(f"{profile}_beside_cpu", bits)
     record.check(f"{profile}: codes are the packed logits", bits["codes_are_packed_logits"])
     largest = bits["largest_logit"]
-    # Ten times the absolute part that an export is allowed: a GPU sums in another order.
+    # Ten times the absolute tolerance of an export, because a GPU sums in another order.
     allowed = allowed_difference(largest, 1e-3) if profile == "exact" else _TF32_FLIPS
     record.check(
         f"{profile}: only logits next to 0 flip",
@@ -68,18 +68,18 @@ def _measure(
         f"{bits['flips_per_million_bits']:.1f} bits of a million, all within "
         f"{bits['largest_flipped_logit']:.1e} of 0",
     )
-    if profile != "exact":  # where each size would have its kernels timed first
+    if profile != "exact":  # which would tune its kernels for each size
         return
     equal = equal_bits(encoder, pixels[: 4 * 1024])
     record.figure("exact_equal_bits_by_batch_size", equal)
     if settings.device == "cuda":
         differ = [size for size, is_equal in equal.items() if not is_equal]
-        detail = f"other bits at {', '.join(differ)}" if differ else "1, 8, 64, 256, 1024"
+        detail = f"different at {', '.join(differ)}" if differ else "1, 8, 64, 256, 1024"
         record.check("exact: equal bits at every batch size", not differ, detail)
 
 
 def _beside_torch(record: Record, settings: Settings) -> None:
-    """Ratios to torch's rate on the same device, if its stage has one."""
+    """Record ratios to torch's rate on the same device, if it was measured."""
     path = settings.work_path / "records" / "encode-torch.json"
     if not path.is_file():
         return

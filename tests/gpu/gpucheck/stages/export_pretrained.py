@@ -14,7 +14,7 @@ def run(record: Record, settings: Settings) -> None:
     if importlib.util.find_spec("timm") is None:
         raise SkipStage("timm is not installed")
     if settings.environment()["weights"] == "missing":
-        raise SkipStage("the weights of EfficientNet-Lite0 are not here")
+        raise SkipStage("the weights of EfficientNet-Lite0 are missing")
     changes = {"recipe": "pretrained", "lengths": (48,), "precision": "bf16", "steps": 100}
     if settings.is_small:
         changes |= {"steps": 3, "batch_size": 8, "precision": "fp32"}

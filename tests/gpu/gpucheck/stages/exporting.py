@@ -1,4 +1,4 @@
-"""A short training on the device, and its export with the proof that ONNX Runtime agrees."""
+"""A short training on the device, and its export with a comparison with ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _N_IMAGES = 256
 
 
 def export(record: Record, settings: Settings, changes: dict[str, Any], size: str | None) -> None:
-    """Train by a recipe, export, and keep the model for the stages that encode."""
+    """Train with a recipe, export, and keep the model for the encoding stages."""
     for package in ("onnx", "onnxscript", "onnxruntime"):
         if importlib.util.find_spec(package) is None:
             raise SkipStage(f"{package} is not installed")
@@ -49,7 +49,7 @@ def export(record: Record, settings: Settings, changes: dict[str, Any], size: st
     record.figure("export", {"seconds": round(report.seconds, 2), "n_bytes": report.n_bytes})
     parity = report.parity.to_dict()
     record.figure("parity", parity)
-    record.check("the ONNX file answers as torch does", parity["passed"], report.parity.summary())
+    record.check("the ONNX file matches torch", parity["passed"], report.parity.summary())
     size_of = (config.height, config.width)
     keep_subject(
         settings,
@@ -63,15 +63,15 @@ def export(record: Record, settings: Settings, changes: dict[str, Any], size: st
 def _verify_on_cuda(
     record: Record, config: TrainConfig, model: Any, path: Any, pixels: NDArray[np.uint8]
 ) -> None:
-    """The same comparison with ONNX Runtime on the GPU, in a process that has imported torch."""
+    """Compare with ONNX Runtime on the GPU, in a process that has imported torch."""
     import onnxruntime
 
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         record.figure("parity_on_cuda", "this ONNX Runtime has no CUDA provider")
         return
-    with record.attempt("ONNX Runtime on CUDA answers as torch on the CPU"):
-        # An absolute part ten times the CPU's: a GPU sums in another order than torch here.
+    with record.attempt("ONNX Runtime on CUDA gives the outputs of torch on the CPU"):
+        # Ten times the absolute tolerance of the CPU, because a GPU sums in another order.
         parity = verify(model, path, pixels, device="cuda", absolute_tolerance=1e-3)
         record.figure("parity_on_cuda", parity.to_dict())
-        name = "ONNX Runtime on CUDA answers as torch on the CPU"
+        name = "ONNX Runtime on CUDA gives the outputs of torch on the CPU"
         record.check(name, parity.passed, f"{parity.provider}: {parity.summary()}")

@@ -1,4 +1,4 @@
-"""The tests that are marked ``gpu``, by pytest in a process of its own."""
+"""The tests marked ``gpu``, run by pytest in its own process."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from gpucheck.record import Record, SkipStage
 from gpucheck.settings import ROOT, Settings
 
 _ONE_FILE = "test_runtimes.py"
-"""Where there is no GPU, and all of them skip, one file shows that this stage works."""
+"""Without a GPU all of these tests skip, so one file is enough to test this stage."""
 
 
 def run(record: Record, settings: Settings) -> None:
-    """Run the files that hold such tests; pytest's own limit ends what hangs."""
+    """Run the files with such tests; pytest's time limit ends tests that hang."""
     if importlib.util.find_spec("pytest") is None:
         raise SkipStage("pytest is not installed")
     files = _files_with_gpu_tests()
@@ -25,8 +25,8 @@ def run(record: Record, settings: Settings) -> None:
     report = settings.work_path / "gpu-tests.xml"
     report.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", *map(str, files), "-m", "gpu", "-v", "-rs"]
-    # Other versions than the pinned ones may warn, which is no error here. The options of the
-    # repository's configuration ask for plugins that may be missing.
+    # Warnings are no errors here, because versions may differ from the pinned ones. The options in
+    # the repository's configuration need plugins that may be missing.
     command += ["-W", "default", "-o", "addopts=", "-p", "no:cacheprovider"]
     command += ["--continue-on-collection-errors", f"--junit-xml={report}"]
     if importlib.util.find_spec("pytest_timeout") is not None:
@@ -50,7 +50,7 @@ def _files_with_gpu_tests() -> list[Path]:
 
 
 def _read(record: Record, report: Path) -> None:
-    """Outcomes by test from pytest's report."""
+    """Record the outcomes of tests from pytest's report."""
     outcomes: dict[str, list[str]] = {"passed": [], "skipped": [], "failed": []}
     reasons = {}
     for case in ET.parse(report).getroot().iter("testcase"):  # noqa: S314 - pytest wrote it

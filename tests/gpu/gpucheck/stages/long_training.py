@@ -1,4 +1,4 @@
-"""A whole training of the README's table, with mAP against seconds of training as it goes."""
+"""A full training from the README's table, with mAP over seconds of training."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from gpucheck.settings import Settings
 from gpucheck.training import config_of, new_trainer, training_data
 
 _GOAL = 0.719
-"""mAP at 48 bits of the README's settings on the CPU, mean of three seeds."""
+"""mAP at 48 bits with the README's settings on the CPU, mean of three seeds."""
 
 _MOST_SECONDS = 300.0
 _BATCH_SIZE = 1000
 _RESERVE = 12.0
-"""Seconds that the last evaluation and the figures need."""
+"""Seconds reserved for the last evaluation and the figures."""
 
-_LOOKS = (*range(10, 80, 10), *range(80, 101, 4))
-"""Epochs after which mAP is measured: closer together at the end, where it rises to its best."""
+_EVALUATION_EPOCHS = (*range(10, 80, 10), *range(80, 101, 4))
+"""Epochs after which mAP is measured: denser at the end, where it reaches its best."""
 
 
 def run(record: Record, settings: Settings) -> None:
-    """Train, stop to look at mAP, go on; the looks are not part of the time."""
+    """Train and measure mAP at intervals; the measurements are not part of the time."""
     config = _config(settings)
     record.figure("settings", {"lengths": list(config.lengths), "epochs": config.epochs})
     trainer = new_trainer(settings, config, training_data(settings, config), "long")
     judge = _Judge(settings, config)
-    judge.scores(trainer)  # compiles what ranks, and chooses the GPU's kernels
-    epochs = trainer.n_steps / trainer.order.steps_per_epoch
-    looks = [epochs / 2, epochs] if settings.is_small else list(_LOOKS)
+    judge.scores(trainer)  # compiles the ranking kernels and loads those of the GPU
+    whole = trainer.n_steps / trainer.order.steps_per_epoch
+    epochs = [whole / 2, whole] if settings.is_small else list(_EVALUATION_EPOCHS)
     curve: list[dict[str, Any]] = []
     seconds, has_time = 0.0, True
-    for epoch in looks:
+    for epoch in epochs:
         seconds += _train_until(trainer, epoch, seconds, record)
         scores = judge.scores(trainer)
         curve.append(_row(trainer, seconds, scores))
@@ -65,7 +65,7 @@ def _config(settings: Settings) -> TrainConfig:
 
 
 def _train_until(trainer: Trainer, epoch: float, before: float, record: Record) -> float:
-    """Train up to an epoch, or until the time is over; returns the seconds that it took."""
+    """Train up to an epoch, or until the time is over; returns the seconds."""
     end = min(round(epoch * trainer.order.steps_per_epoch), trainer.n_steps)
     started = time.perf_counter()
 
@@ -121,7 +121,7 @@ def _conclude(
 
 
 class _Judge:
-    """mAP of a model's codes, by torch, on the protocol's queries and database."""
+    """Measures mAP of a model's codes, computed by torch, for the protocol's split."""
 
     def __init__(self, settings: Settings, config: TrainConfig) -> None:
         images, split = open_images(settings)
@@ -138,7 +138,7 @@ class _Judge:
         self._device = torch.device(settings.device)
 
     def scores(self, trainer: Trainer) -> dict[str, float]:
-        """Of a trainer's model as it is, by bits."""
+        """mAP of a trainer's current model, by bits."""
         trainer.learner.eval()
         scores = self.scores_of(trainer.learner.model)
         trainer.learner.train()

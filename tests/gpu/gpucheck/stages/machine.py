@@ -1,4 +1,4 @@
-"""Where the check runs: driver, GPU, versions, and what is missing for which stage."""
+"""The machine: driver, GPU, versions, and missing packages with the stages that need them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _NEEDS = {
     "onnx": "export",
     "onnxscript": "export",
     "onnxruntime": "export, encode, pipeline, tensorrt",
-    "sklearn": "the digits, where no CIFAR-10 is given",
+    "sklearn": "the digits, if CIFAR-10 is not given",
     "tensorrt_libs": "tensorrt",
     "pytest": "tests",
     "hypothesis": "tests",
@@ -49,7 +49,7 @@ _VERSIONS = (
 
 
 def run(record: Record, settings: Settings) -> None:
-    """Record what is here, from what cannot fail to what may."""
+    """Record the machine; steps that may fail come last."""
     record.figure("python", platform.python_version())
     record.figure("system", f"{platform.system()} {platform.release()} {platform.machine()}")
     record.figure("cpu", {"name": _cpu_name(), "cores": len(os.sched_getaffinity(0))})
@@ -66,7 +66,7 @@ def run(record: Record, settings: Settings) -> None:
     if "onnxruntime" not in missing:
         with record.attempt("ONNX Runtime"):
             _onnxruntime(record, settings)
-        with record.attempt("runtimes answer a model of known answers"):
+        with record.attempt("runtimes give the known outputs of a model"):
             _runtimes(record, settings)
 
 
@@ -92,7 +92,7 @@ def _cpu_name() -> str:
 def _nvidia_smi() -> str:
     """Name, driver, memory and clocks in one line."""
     if shutil.which("nvidia-smi") is None:
-        return "there is no nvidia-smi"
+        return "nvidia-smi is missing"
     query = "name,driver_version,memory.total,clocks.max.sm,clocks.sm,power.limit"
     command = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
@@ -148,14 +148,14 @@ def _onnxruntime(record: Record, settings: Settings) -> None:
         if row["outcome"] == "chosen" and row["wheel"].startswith("onnxruntime")
     ]
     if chosen:
-        record.check("the wheel's ONNX Runtime is the one that runs", is_of_wheel, chosen[0])
+        record.check("ONNX Runtime of the wheel is imported", is_of_wheel, chosen[0])
     if settings.device == "cuda":
         has_cuda = "CUDAExecutionProvider" in about["providers"]
         record.figure("onnxruntime_has_cuda", has_cuda)
 
 
 def _runtimes(record: Record, settings: Settings) -> None:
-    """What `hashkit doctor` says of them; its row about builds is not for two on one path."""
+    """Record the runtimes from `hashkit doctor`, without its row about conflicting builds."""
     from gpucheck.product_encoding import check_runtimes
 
     rows = {

@@ -1,4 +1,4 @@
-"""From image files to a bank: beside the decoder alone, and beside the bare model."""
+"""From image files to a bank, compared with the decoder alone and the model alone."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run(record: Record, settings: Settings) -> None:
     images = image_files(settings, 200 if settings.is_small else 20_000)
     encoder = Encoder.load(subject.onnx, device)
     batch_size, n_workers = default_batch_size(encoder), available_cpus()
-    pixels = load_pixels(images, subject.size, subject.resize).pixels  # and into the file cache
+    pixels = load_pixels(images, subject.size, subject.resize).pixels  # also loads the file cache
     bank = settings.work_path / "pipeline.h5"
 
     def decode() -> None:

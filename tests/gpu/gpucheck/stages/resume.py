@@ -1,4 +1,4 @@
-"""Equal runs, a killed run that is resumed, and devices that are not there."""
+"""Equal runs, a killed run that is resumed, and missing devices."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from gpucheck.training import config_of, new_trainer, training_data
 _COMMAND = "import sys; from hashkit.cli import main; sys.argv[0] = 'hashkit'; main()"
 
 _SLACK = 10.0
-"""How much farther a resumed run may be than a second run of the same seed, which differs by
-chance alone where a GPU sums in no fixed order."""
+"""Factor by which a resumed run may differ more than a second run with the same seed, which differs
+by chance because the order of sums on a GPU may vary."""
 
 
 def run(record: Record, settings: Settings) -> None:
-    """Begin what runs beside, train, and compare."""
-    refusals = _begin_refusals(settings)
+    """Start the background processes, train, and compare."""
+    refusals = _start_refusals(settings)
     base: dict[str, Any] = {
         "recipe": "best",
         "lengths": (48,),
@@ -98,7 +98,7 @@ def _kill_and_resume(
 
 
 class _Victim:
-    """A process that trains, and is killed when it says that it is past the middle."""
+    """A process that trains and is killed after half of its steps."""
 
     def __init__(self, settings: Settings, config: TrainConfig, name: str) -> None:
         self.name = name
@@ -122,14 +122,14 @@ class _Victim:
         self._watch.join()
 
     def killed_after(self) -> int:
-        """The last step that it said, once it is dead."""
+        """The last step that it printed, after its end."""
         self._watch.join()
         self._process.wait()
         return self._last
 
     @property
     def killed_by(self) -> str | None:
-        """Name of the signal that ended it; None if it ended by itself."""
+        """Name of the signal that killed it; None if it finished."""
         code = self._process.returncode
         return signal.Signals(-code).name if code < 0 else None
 
@@ -145,7 +145,7 @@ class _Victim:
 
 
 def _tensors(run_folder: Run, config: TrainConfig) -> dict[str, Any]:
-    """All tensors of the last snapshot: weights, losses and momentum."""
+    """All tensors of the last snapshot: weights, loss state and momentum."""
     step, path = run_folder.snapshots()[-1]
     if step != config.steps:
         raise RuntimeError(f"the last snapshot is of step {step}, not {config.steps}")
@@ -164,29 +164,29 @@ def _words(difference: dict[str, Any]) -> str:
     )
 
 
-def _begin_refusals(settings: Settings) -> dict[str, subprocess.Popen[str]]:
-    """Trainings on devices that are not there, which end by themselves."""
-    begun = {}
+def _start_refusals(settings: Settings) -> dict[str, subprocess.Popen[str]]:
+    """Trainings on missing devices, which must fail."""
+    processes = {}
     for name, device, more in (
         ("--device cuda:99", "cuda:99", {}),
         ("--device cuda without a visible GPU", "cuda", {"CUDA_VISIBLE_DEVICES": ""}),
     ):
         arguments = f"train --data digits --steps 1 --device {device}".split()
         arguments += ["--runs", str(settings.work_path / "refused")]
-        begun[name] = subprocess.Popen(
+        processes[name] = subprocess.Popen(
             [sys.executable, "-c", _COMMAND, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env=os.environ | more,
         )
-    return begun
+    return processes
 
 
 def _check_refusal(record: Record, name: str, process: subprocess.Popen[str]) -> None:
     _, shown = process.communicate(timeout=60)
     lines = shown.strip().splitlines()
     record.figure(name, {"exit_code": process.returncode, "lines": lines[-3:]})
-    is_clear = process.returncode == 1 and len(lines) == 1 and "--device cuda" in lines[0]
-    said = lines[0] if lines else "nothing"
-    record.check(f"{name} is refused", is_clear, f"exit code {process.returncode}: {said}")
+    is_clear = process.returncode == 1 and len(lines) == 1 and "device cuda" in lines[0]
+    shown_line = lines[0] if lines else "nothing"
+    record.check(f"{name} is refused", is_clear, f"exit code {process.returncode}: {shown_line}")

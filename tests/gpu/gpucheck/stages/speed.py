@@ -1,4 +1,4 @@
-"""Images per second of the training loop beside the bare network, of one recipe."""
+"""Images per second of the training loop and the bare network for one recipe."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from gpucheck.settings import Settings
 from gpucheck.training import config_of, new_trainer, training_data
 
 BAR = 0.95
-"""Share of the bare network's images per second that the loop should reach."""
+"""Fraction of the bare network's images per second that the loop should reach."""
 
 
 def measure(record: Record, settings: Settings, recipe: str, size: str | None) -> None:
-    """Measure a recipe in bf16, and in fp32."""
+    """Measure a recipe in bf16 and fp32."""
     changes = _changes(record, settings, recipe)
     data: TrainingData | None = None
     for precision in ("bf16", "fp32"):
@@ -33,7 +33,7 @@ def _changes(record: Record, settings: Settings, recipe: str) -> dict[str, Any]:
         "recipe": recipe,
         "lengths": (48,),
         "holdout": 0.0,
-        # Never reached: every round ends by being asked to stop. Snapshots are timed apart.
+        # Never reached: ``should_stop`` ends every round. Snapshots are timed separately.
         "steps": 10**6,
         "snapshot_steps": 10**9,
         "keep_snapshots": 1,
@@ -42,10 +42,10 @@ def _changes(record: Record, settings: Settings, recipe: str) -> dict[str, Any]:
         if importlib.util.find_spec("timm") is None:
             raise SkipStage("timm is not installed")
         has_weights = settings.environment()["weights"] != "missing"
-        record.figure("weights", "ImageNet" if has_weights else "fresh: no file of them is here")
+        record.figure("weights", "ImageNet" if has_weights else "random: no file of weights")
         changes["pretrained"] = has_weights
     if settings.is_small:
-        # Muon, which costs a CPU more than all else, is in the stage `resume`.
+        # The stage `resume` uses Muon, which dominates the time of a step on a CPU.
         changes |= {"batch_size": 4, "optimiser": "sgd"}
     return changes
 
@@ -70,7 +70,7 @@ def _measure(record: Record, settings: Settings, config: TrainConfig, data: Trai
     }
     record.figure(name, rates)
     share = rates["share_of_bare"]
-    if settings.is_small:  # two cores with other work say nothing of a loop
+    if settings.is_small:  # rates on a busy CPU are not meaningful
         record.check(f"{name}: loop and bare network both run", share > 0, f"{share:.1%}")
     else:
         detail = f"{share:.1%} of the bare network, {BAR:.0%} wanted"
@@ -89,7 +89,7 @@ def _measure(record: Record, settings: Settings, config: TrainConfig, data: Trai
 
 
 def _idle(trainer: Any, milliseconds_per_step: float) -> dict[str, Any]:
-    """Share of a step in which the GPU does nothing; without a profiler, why it is not known."""
+    """Fraction of a step in which the GPU is idle, or the reason why it is unknown."""
     try:
         busy = 1000 * busy_seconds(trainer, 10)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""The recipe ``best``."""
+"""Speed of the recipe ``best``."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from gpucheck.stages.speed import measure
 
 
 def run(record: Record, settings: Settings) -> None:
-    """Measure it at the size of the images."""
+    """Measure the recipe at the size of the images."""
     measure(record, settings, "best", None)

@@ -1,4 +1,4 @@
-"""The recipe ``pretrained``, at the size of its weights' own training."""
+"""Speed of the recipe ``pretrained`` at the size its weights were trained with."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from gpucheck.stages.speed import measure
 
 
 def run(record: Record, settings: Settings) -> None:
-    """Measure it at 224 pixels."""
+    """Measure the recipe at 224 pixels."""
     measure(record, settings, "pretrained", "32" if settings.is_small else "224")

@@ -1,10 +1,10 @@
-"""Encoding with TensorRT, where its libraries are."""
+"""Encoding with TensorRT, if its libraries are installed."""
 
 from __future__ import annotations
 
 import time
 
-from gpucheck.encoding import beside, reference_answers
+from gpucheck.encoding import compare_outputs, reference_answers
 from gpucheck.images import real_pixels
 from gpucheck.product_encoding import RUNTIMES, Encoder, answers_of, default_batch_size
 from gpucheck.record import Record, SkipStage
@@ -17,7 +17,7 @@ _LARGEST_FLIPPED = 0.05
 
 
 def run(record: Record, settings: Settings) -> None:
-    """Build an engine, and encode with it."""
+    """Build an engine and encode with it."""
     if reason := RUNTIMES[_NAME].why_absent():
         raise SkipStage(reason)
     subject = find_subject(settings, "best")
@@ -33,7 +33,7 @@ def run(record: Record, settings: Settings) -> None:
     seconds = time.perf_counter() - started
     record.figure("images_per_second", round(len(pixels) / seconds, 1))
     record.figure("about", {"runtime": encoder.runtime, "precision": encoder.precision})
-    bits = beside(found, reference_answers(settings, subject.onnx, pixels), subject.n_bits)
+    bits = compare_outputs(found, reference_answers(settings, subject.onnx, pixels), subject.n_bits)
     record.figure("beside_cpu", bits)
     record.check(
         "only logits next to 0 flip",
