@@ -1,1 +1,1 @@
-"""From a checkpoint to a model file, and the proof that both answer alike."""
+"""Export checkpoints as model files, verify that their outputs agree, and compare models."""

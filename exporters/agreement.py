@@ -1,4 +1,4 @@
-"""How far a model's answers are from those of another one of the same weights, on real images."""
+"""Compare the outputs of a model with those of its source model, on real images."""
 
 from __future__ import annotations
 
@@ -34,29 +34,29 @@ __all__ = [
 ]
 
 N_NEIGHBOURS: Final = 10
-"""Nearest rows of each query that are compared where there are no labels."""
+"""Nearest rows of each query that are compared if there are no labels."""
 
 NEAR_ZERO: Final = 1e-4
-"""Logits this near to 0 flip by rounding alone: the tolerance of an export in float32."""
+"""Rounding can flip a bit whose logit is this close to 0; the tolerance of a float32 export."""
 
 Progress = Callable[[int, int], None]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sample:
-    """Images that answers are compared on; none of them may have calibrated the model.
+    """Images for a comparison; none of them may have been used to calibrate the model.
 
     Attributes
     ----------
     queries, database
         uint8 [q, H, W, 3] and [d, H, W, 3], at the model's size.
     query_labels, database_labels
-        Integer [n] or 0/1 [n, n_classes] each, or None: mAP is measured if both are there.
+        Integer [n] or 0/1 [n, n_classes] each, or None; mAP is measured if both are given.
 
     Raises
     ------
     ConfigError
-        If either has no images.
+        If there are no queries or no database images.
     """
 
     queries: NDArray[np.uint8]
@@ -67,8 +67,8 @@ class Sample:
     def __post_init__(self) -> None:
         if not len(self.queries) or not len(self.database):
             raise ConfigError(
-                f"models are compared on queries and a database, found {len(self.queries)} and "
-                f"{len(self.database)} images"
+                "comparing models needs queries and database images, found "
+                f"{len(self.queries)} and {len(self.database)} images"
             )
 
     @property
@@ -79,34 +79,34 @@ class Sample:
 
 @dataclasses.dataclass(frozen=True)
 class Agreement:
-    """A model's answers beside those of its source.
+    """Comparison of a model's outputs with those of its source.
 
     Attributes
     ----------
     n_queries, n_database, n_bits
-        Images compared, and bits of a code.
+        Number of images compared, and code length.
     flipped_per_million
-        Bits that differ, of a million, over queries and database.
+        Bits that differ, per million, over queries and database.
     codes_changed
-        Share of the images whose code differs in any bit.
+        Share of images whose code differs in at least one bit.
     largest_difference
-        Largest absolute difference of a logit.
+        Largest absolute difference of logits.
     relative_difference
-        Root mean square of the differences, over that of the source's logits.
+        Root mean square of the differences, divided by that of the source's logits.
     near_zero
         Share of the source's logits within `NEAR_ZERO` of 0.
     n_packing_errors
-        Code bytes that are not `hashkit.codes.binarize` of the model's own logits.
+        Code bytes that differ from `hashkit.codes.binarize` of the model's own logits.
     n_not_finite
         Logits of the model that are NaN or infinite.
     map_source, map
-        mAP of the queries against the database, by the codes of the source and of the model;
+        mAP of the queries against the database, with the codes of the source and of the model;
         None without labels.
     neighbours_kept
-        Mean share of a query's `N_NEIGHBOURS` nearest rows by the source that are among those by
-        the model too; None where there are labels.
+        Mean share of a query's `N_NEIGHBOURS` nearest rows under the source that are also among
+        the nearest under the model; None with labels.
     provider
-        Where both ran.
+        Execution provider on which the model ran.
     """
 
     n_queries: int
@@ -126,41 +126,41 @@ class Agreement:
 
     @property
     def map_lost(self) -> float | None:
-        """What the codes of the model lose in mAP."""
+        """Loss of mAP compared with the source."""
         if self.map is None or self.map_source is None:
             return None
         return self.map_source - self.map
 
     def to_dict(self) -> dict[str, Any]:
-        """Fields and ``map_lost`` as JSON-ready values; what is not finite is None."""
+        """Fields and ``map_lost`` as JSON-ready values; numbers that are not finite are None."""
         return finite_or_none(dataclasses.asdict(self) | {"map_lost": self.map_lost})
 
     def summary(self) -> str:
-        """One line for people."""
+        """One line of text."""
         text = (
-            f"{self.flipped_per_million:,.0f} of a million bits flipped, "
+            f"{self.flipped_per_million:,.0f} flipped bits per million, "
             f"{self.codes_changed:.1%} of the codes changed, "
             f"largest logit difference {self.largest_difference:.1e}"
         )
         if self.map_lost is not None:
             text += f", mAP {self.map_source:.4f} -> {self.map:.4f}"
         if self.neighbours_kept is not None:
-            text += f", {self.neighbours_kept:.1%} of the {N_NEIGHBOURS} nearest kept"
+            text += f", {self.neighbours_kept:.1%} of the {N_NEIGHBOURS} nearest neighbours kept"
         return f"{text} ({self.n_queries:,} queries, {self.n_database:,} in the database)"
 
 
 @dataclasses.dataclass(frozen=True)
 class Tolerance:
-    """What a model may lose against its source.
+    """The largest acceptable loss of a model compared with its source.
 
     Attributes
     ----------
     flipped_per_million
-        Bits, of a million.
+        Flipped bits per million.
     map_lost
-        mAP.
+        Loss of mAP.
     neighbours_lost
-        Share of the nearest neighbours, where there are no labels.
+        Share of the nearest neighbours lost, if there are no labels.
     """
 
     flipped_per_million: float
@@ -168,50 +168,52 @@ class Tolerance:
     neighbours_lost: float
 
     def excesses(self, found: Agreement) -> list[str]:
-        """What is beyond the tolerance, a few words each; empty if nothing is."""
-        beyond = []
+        """The losses that exceed the tolerance, as short texts; empty if there are none."""
+        excesses = []
         if not found.flipped_per_million <= self.flipped_per_million:
-            beyond.append(
-                f"{found.flipped_per_million:,.0f} of a million bits flipped "
+            excesses.append(
+                f"{found.flipped_per_million:,.0f} flipped bits per million "
                 f"({self.flipped_per_million:,.0f} allowed)"
             )
         if found.map_lost is not None and not found.map_lost <= self.map_lost:
-            beyond.append(f"mAP lost {found.map_lost:.4f} ({self.map_lost:g} allowed)")
+            excesses.append(f"mAP lower by {found.map_lost:.4f} ({self.map_lost:g} allowed)")
         if found.neighbours_kept is not None:
             lost = 1 - found.neighbours_kept
             if not lost <= self.neighbours_lost:
-                beyond.append(
-                    f"{lost:.1%} of the {N_NEIGHBOURS} nearest lost "
+                excesses.append(
+                    f"{lost:.1%} of the {N_NEIGHBOURS} nearest neighbours lost "
                     f"({self.neighbours_lost:.1%} allowed)"
                 )
-        return beyond
+        return excesses
 
 
 def compare(
     source: Path, model: Path, sample: Sample, *, progress: Progress | None = None
 ) -> Agreement:
-    """Compare a model file with the one it was made from, on the CPU.
+    """Compare a model file with the file it was made from, on the CPU.
 
     Parameters
     ----------
     source, model
-        Files that keep the model contract, of the same input size and bits.
+        Files that follow the model contract, with the same input size and code length.
     sample
         The images.
     progress
-        Called as ``progress(done, total)``, counted in images run.
+        Called as ``progress(done, total)``, counted in images.
 
     Raises
     ------
     ModelError
-        If a file cannot be opened or run, or breaks the contract.
+        If a file cannot be opened or run, or violates the contract.
     ConfigError
-        If the two have different numbers of bits.
+        If the files have different numbers of bits.
     """
     runtimes = [open_runtime(path, RuntimeSettings(device="cpu")) for path in (source, model)]
     n_bits, other = (runtime.manifest.n_bits for runtime in runtimes)
     if n_bits != other:
-        raise ConfigError(f"{source} has {n_bits} bits and {model} has {other}: nothing to compare")
+        raise ConfigError(
+            f"{source} has {n_bits} bits and {model} has {other}: they cannot be compared"
+        )
     images = (sample.queries, sample.database)
     meter = Meter(len(runtimes) * sum(map(len, images)), progress)
     expected, found = (answers_of(one.run, images, progress=meter.add) for one in runtimes)
@@ -221,24 +223,24 @@ def compare(
 def compare_answers(
     expected: NDArray[np.float32], found: Answers, sample: Sample, provider: str
 ) -> Agreement:
-    """Compare a model's answers with the logits of its source.
+    """Compare a model's outputs with the logits of its source.
 
     Parameters
     ----------
     expected
         Logits of the source, float32 [n, n_bits], for the queries and then for the database.
     found
-        The model's answers to the same images.
+        The model's outputs for the same images.
     sample
         The images.
     provider
-        Where the model ran.
+        Execution provider on which the model ran.
     """
     codes, logits = found.codes, found.logits
     n_bits, n_queries = expected.shape[1], len(sample.queries)
     source_codes = binarize(expected)
     flipped = (logits > 0) != (expected > 0)
-    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is counted
+    with np.errstate(invalid="ignore", over="ignore"):  # values that are not finite are counted
         difference = logits.astype(np.float64) - expected
         scale = np.sqrt(np.mean(np.square(expected, dtype=np.float64)))
         relative = float(np.sqrt(np.mean(difference**2)) / scale) if scale else 0.0
@@ -289,7 +291,7 @@ def _neighbours_kept(pairs: Sequence[_Pair], n_bits: int) -> float:
 
 
 def finite_or_none(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields in which None stands for each float that is NaN or infinite, as JSON has neither."""
+    """Fields with NaN and infinite floats replaced by None, because JSON has neither."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in fields.items()

@@ -1,8 +1,8 @@
-"""A network in half precision: weights and arithmetic in float16, all around it as it was.
+"""Convert a network to half precision: weights and arithmetic in float16.
 
-Pixels are cast and normalised in float32, and the last logits are cast back to it, so threshold
-and packing are those of the source. ONNX Runtime's own converter is not used: between two nodes
-that are to stay in float32 it rounds to float16 and back, and it clips weights without a word.
+Pixels are cast and normalised in float32, and the logits are cast back to float32, so threshold
+and packing are unchanged. ONNX Runtime's own converter is not used: between two nodes that stay in
+float32 it rounds to float16 and back, and it clips weights without a warning.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _LARGEST: Final = float(np.finfo(np.float16).max)
 def to_fp16(source: onnx.ModelProto) -> onnx.ModelProto:
     """The same model with its network in float16.
 
-    Operators whose definition has no float16, such as the scales of a Resize, keep float32.
+    Inputs that ONNX does not define for float16, such as the scales of a Resize, stay in float32.
 
     Parameters
     ----------
     source
-        A float32 model that keeps the model contract; it is left as it is.
+        A float32 model that follows the model contract; it is not modified.
 
     Raises
     ------
     ModelError
-        If a weight is beyond float16's range, or the graph cannot be converted.
+        If a weight exceeds the range of float16, or the graph cannot be converted.
     """
     model = onnx.ModelProto()
     model.CopyFrom(source)
@@ -53,9 +53,9 @@ def to_fp16(source: onnx.ModelProto) -> onnx.ModelProto:
 def round_as_fp16(half: onnx.ModelProto) -> onnx.ModelProto:
     """A float32 model that rounds to float16 wherever a model of `to_fp16` does.
 
-    ONNX Runtime's CPU provider has few float16 kernels: it runs such a model in float32 from end
-    to end, without a rounding between the layers. This model answers as a device does that
-    computes each operator in float32 and stores its result in float16.
+    ONNX Runtime's CPU provider has few float16 kernels: it runs an fp16 model entirely in float32,
+    without rounding between layers. The model returned here gives the results of a device that
+    computes each operator in float32 and stores its output in float16.
     """
     model = onnx.ModelProto()
     model.CopyFrom(half)
@@ -81,7 +81,7 @@ def round_as_fp16(half: onnx.ModelProto) -> onnx.ModelProto:
             if rounded and node.op_type == "Cast" and attribute.name == "to":
                 attribute.i = TensorProto.FLOAT
         if rounded:
-            node.name = ""  # a cast below may take it over
+            node.name = ""  # a cast below may use the same name
         graph.node.append(node)
         for name in rounded:
             graph.node.append(_cast(name + "/exact", name + "/rounded", TensorProto.FLOAT16))
@@ -90,10 +90,10 @@ def round_as_fp16(half: onnx.ModelProto) -> onnx.ModelProto:
 
 
 class _Conversion:
-    """A graph on its way to float16.
+    """Conversion of a graph to float16.
 
-    Each float32 tensor ``t`` that is computed or needed in float16 exists as ``t/fp16``; a cast
-    makes one of the other, once, where both are needed.
+    Each float32 tensor ``t`` that is computed or needed in float16 exists as ``t/fp16``. If both
+    are needed, a single cast converts one to the other.
     """
 
     def __init__(
@@ -103,11 +103,11 @@ class _Conversion:
         self._floats = float_tensors
         self._opsets = opsets
         self._weights = {weight.name: weight for weight in graph.initializer}
-        self._halves: set[str] = set()  # float32 names whose float16 counterpart is there
+        self._halves: set[str] = set()  # float32 names whose float16 counterpart exists
         self._nodes: list[onnx.NodeProto] = []
 
     def rewrite(self) -> None:
-        """Convert the network's nodes, in place."""
+        """Convert the nodes of the network in place."""
         network = set(network_nodes(self._graph))
         schemas = [self._schema(node) for node in self._graph.node]
         wanted = {value.name for value in self._graph.output}
@@ -146,7 +146,7 @@ class _Conversion:
                 attribute.i = TensorProto.FLOAT16
 
     def _half_of(self, name: str) -> str:
-        """Name of a tensor's float16 counterpart, made if it is not there."""
+        """Name of a tensor's float16 counterpart, which is created if it does not exist."""
         if name not in self._halves:
             self._halves.add(name)
             if name in self._weights:
@@ -156,13 +156,13 @@ class _Conversion:
         return _half_name(name)
 
     def _can_be_half(self, node: onnx.NodeProto, schema: onnx.defs.OpSchema) -> bool:
-        """Whether everything that a node computes in floating point may be float16."""
+        """Whether all floating-point outputs of a node may be float16."""
         floats = [place for place, name in enumerate(node.output) if name in self._floats]
         if not all("tensor(float16)" in _formal(schema.outputs, place).types for place in floats):
             return False
         if node.op_type == "Cast":
             return bool(floats)
-        # Where an attribute decides on the type, as in RandomNormal, float32 it stays.
+        # If an attribute sets the type, as in RandomNormal, the node stays in float32.
         has_own_type = "dtype" in schema.attributes or node.op_type == "ConstantOfShape"
         return not has_own_type and any(name in self._floats for name in node.input)
 
@@ -176,7 +176,7 @@ class _Conversion:
         nodes = self._nodes
         del self._graph.node[:]
         self._graph.node.extend(nodes)
-        # Types have changed; whoever loads the file infers them again.
+        # Types have changed; they are inferred again when the file is loaded.
         del self._graph.value_info[:]
         used = {name for node in nodes for name in node.input}
         used.update(value.name for value in self._graph.output)
@@ -200,7 +200,7 @@ def _opsets(model: onnx.ModelProto) -> dict[str, int]:
 def _formal(
     formals: Sequence[onnx.defs.OpSchema.FormalParameter], place: int
 ) -> onnx.defs.OpSchema.FormalParameter:
-    return formals[min(place, len(formals) - 1)]  # the last one may be repeated
+    return formals[min(place, len(formals) - 1)]  # the last parameter may be variadic
 
 
 def _takes_half(schema: onnx.defs.OpSchema, place: int) -> bool:
@@ -216,7 +216,7 @@ def _half_weight(weight: TensorProto) -> TensorProto:
     largest = float(np.abs(values).max(initial=0))
     if largest > _LARGEST and np.isfinite(largest):
         raise ModelError(
-            f"{weight.name} has values up to {largest:.3g}, and float16 ends at {_LARGEST:,.0f}: "
+            f"{weight.name} has values up to {largest:.3g}, but float16 ends at {_LARGEST:,.0f}: "
             "keep this model in fp32"
         )
     return numpy_helper.from_array(values.astype(np.float16), _half_name(weight.name))

@@ -1,10 +1,10 @@
-"""A network whose convolutions compute in 8 bits, calibrated on real images.
+"""Quantise the convolutions of a network to 8 bits, calibrated on real images.
 
-Static quantisation by ONNX Runtime, in the QDQ form: weights int8 with a scale for each output
-channel, activations int8 with the range that the calibration images had. Signed on both sides,
-for on processors with AVX2 but without VNNI, unsigned activations can saturate. What lies between
-two quantised convolutions, such as ReLU and max pooling, is quantised with them. The first and the
-last layers stay in float32, and so do those that cost the most, as long as too many bits flip.
+Static quantisation by ONNX Runtime in the QDQ form: int8 weights with one scale per output channel,
+and int8 activations with the range observed on the calibration images. Both are signed, because
+unsigned activations can saturate on CPUs with AVX2 but without VNNI. Operators between two
+quantised convolutions, such as ReLU and max pooling, are quantised too. The first and last layers
+stay in float32. If too many bits flip, the layers with the largest errors do too.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from hashkit.runtimes.backends.onnxruntime_session import OnnxRuntimeSession
 __all__ = ["Int8Builder", "Int8Model", "to_int8"]
 
 _OPERATORS: Final = ["Conv", "MaxPool", "Relu", "Clip", "Add"]
-"""Convolutions, and what may lie between two of them; the latter only where it follows one."""
+"""Convolutions, and operators that are quantised only if they follow a quantised convolution."""
 
 _CALIBRATION_BATCH: Final = 32
 _RANKING_IMAGES: Final = 32
@@ -55,7 +55,7 @@ class Int8Model:
     model
         The graph, with metadata.
     quantised, kept
-        Names of the convolutions in int8, and of those in float32, in the graph's order.
+        Names of the convolutions in int8 and in float32, in graph order.
     """
 
     model: onnx.ModelProto
@@ -64,31 +64,31 @@ class Int8Model:
 
 
 class Int8Builder:
-    """Makes quantised versions of one model, with any of its convolutions.
+    """Builds quantised versions of a model, with any subset of its convolutions in int8.
 
-    Ranges are measured once, when it is made.
+    Activation ranges are measured once, in the constructor.
 
     Parameters
     ----------
     source
-        A float32 model that keeps the model contract; it is left as it is.
+        A float32 model that follows the model contract; it is not modified.
     images
-        uint8 [n, H, W, 3], n > 0: what activations are measured on.
+        uint8 [n, H, W, 3], n > 0: images for measuring the activation ranges.
     scratch
-        A folder for files that ONNX Runtime works with.
+        Folder for temporary files of ONNX Runtime.
 
     Raises
     ------
     ConfigError
         If there are no images.
     ModelError
-        If no convolution lies between the first and the last layer, or the graph cannot be
+        If there is no convolution between the first and the last layer, or the graph cannot be
         prepared.
     """
 
     def __init__(self, source: onnx.ModelProto, images: NDArray[np.uint8], scratch: Path) -> None:
         if not len(images):
-            raise ConfigError("int8 needs real images to calibrate with, found none")
+            raise ConfigError("int8 needs calibration images, found none")
         self._metadata = {entry.key: entry.value for entry in source.metadata_props}
         self._path = scratch / "prepared.onnx"
         _prepare(source, self._path)
@@ -103,14 +103,14 @@ class Int8Builder:
         )
         if not self.layers:
             raise ModelError(
-                "no convolution lies between the network's first and its last layer: there is "
-                "nothing to quantise, keep this model in fp32 or fp16"
+                "the network has no convolution between its first and its last layer, so there is "
+                "nothing to quantise: keep this model in fp32 or fp16"
             )
         self._ranges = _measure_ranges(self._path, images, scratch / "calibrated.onnx")
 
     def build(self, layers: Collection[str]) -> onnx.ModelProto:
-        """The model with these of its `layers` in int8."""
-        with _no_chatter():
+        """The model with the given ``layers`` in int8."""
+        with _no_output():
             quantizer = QDQQuantizer(
                 onnx.load(self._path),
                 per_channel=True,
@@ -138,23 +138,23 @@ def to_int8(
     flipped_per_million: float,
     progress: Say | None = None,
 ) -> Int8Model:
-    """Quantise as many convolutions of a model as the bits they flip allow.
+    """Quantise as many convolutions of a model as the limit on flipped bits allows.
 
-    If all of them flip too many, each is tried alone, and the most harmful ones are taken back to
-    float32: as few as suffice, found by bisection. If no number suffices, all are quantised,
-    and it is for the caller to refuse the model.
+    If quantising all of them flips too many bits, each is quantised alone to measure its error, and
+    those with the largest errors stay in float32: the fewest that are enough, found by bisection.
+    If no number is enough, all are quantised, and the caller must refuse the model.
 
     Parameters
     ----------
     source
-        A float32 model that keeps the model contract.
+        A float32 model that follows the model contract.
     images
-        uint8 [n, H, W, 3], n > 1, training images: every other one sets ranges, the rest count
-        flipped bits.
+        uint8 [n, H, W, 3], n > 1, training images: every other image sets the ranges, the rest are
+        used to count flipped bits.
     flipped_per_million
-        Bits that may flip on these, of a million.
+        Largest acceptable number of flipped bits per million on these images.
     progress
-        Called with what is being done, a few words.
+        Called with a short text before each step.
 
     Raises
     ------
@@ -164,19 +164,19 @@ def to_int8(
         If nothing can be quantised.
     """
     if len(images) < 2:
-        raise ConfigError(f"int8 needs two or more images to calibrate with, found {len(images)}")
+        raise ConfigError(f"int8 needs at least two calibration images, found {len(images)}")
     say = progress or (lambda _: None)
     with tempfile.TemporaryDirectory(prefix="hashkit-int8-") as folder:
         say(f"calibrating on {len(images[::2])} images")
         builder = Int8Builder(source, images[::2], Path(folder))
-        trial = _Trial(source, builder, images[::2], Path(folder) / "trial.onnx")
+        trial = _QuantisationTrial(source, builder, images[::2], Path(folder) / "trial.onnx")
         layers = _choose_layers(builder.layers, trial, flipped_per_million, say)
         kept = tuple(name for name in builder.convolutions if name not in layers)
         return Int8Model(builder.build(layers), tuple(layers), kept)
 
 
-class _Trial:
-    """Answers of quantised versions, beside those of the source."""
+class _QuantisationTrial:
+    """Compares quantised versions with the source."""
 
     def __init__(
         self,
@@ -190,12 +190,12 @@ class _Trial:
         self._expected = self._run(images)
 
     def flipped_per_million(self, layers: Collection[str]) -> float:
-        """Bits, of a million, that differ with these layers in int8."""
+        """Flipped bits per million with these layers in int8."""
         logits = self._answers(layers, self._images)
         return 1e6 * float(((logits > 0) != (self._expected > 0)).mean())
 
     def error(self, layer: str) -> float:
-        """Mean squared difference of the logits with this layer alone in int8."""
+        """Mean squared difference of the logits with only this layer in int8."""
         few = slice(0, _RANKING_IMAGES)
         difference = self._answers([layer], self._images[few]) - self._expected[few]
         return float(np.mean(np.square(difference, dtype=np.float64)))
@@ -209,22 +209,25 @@ class _Trial:
 
 
 def _choose_layers(
-    layers: Sequence[str], trial: _Trial, flipped_per_million: float, say: Say
+    layers: Sequence[str], trial: _QuantisationTrial, flipped_per_million: float, say: Say
 ) -> list[str]:
-    """The layers to quantise, in the order they were given."""
+    """The layers to quantise, in the given order."""
     flipped = trial.flipped_per_million(layers)
-    say(f"{len(layers)} convolutions in int8: {flipped:,.0f} of a million bits flipped in training")
+    say(
+        f"{len(layers)} convolutions in int8: {flipped:,.0f} flipped bits per million on training "
+        "images"
+    )
     if flipped <= flipped_per_million or len(layers) == 1:
         return list(layers)
-    say(f"trying each of {len(layers)} convolutions alone")
-    harmful = sorted(layers, key=trial.error, reverse=True)
+    say(f"quantising each of {len(layers)} convolutions alone")
+    by_error = sorted(layers, key=trial.error, reverse=True)
     fewest, most = 1, len(layers) - 1
     chosen = list(layers)
     while fewest <= most:
         n_kept = (fewest + most) // 2
-        rest = [name for name in layers if name not in harmful[:n_kept]]
+        rest = [name for name in layers if name not in by_error[:n_kept]]
         flipped = trial.flipped_per_million(rest)
-        say(f"{len(rest)} convolutions in int8: {flipped:,.0f} of a million bits flipped")
+        say(f"{len(rest)} convolutions in int8: {flipped:,.0f} flipped bits per million")
         if flipped <= flipped_per_million:
             chosen, most = rest, n_kept - 1
         else:
@@ -244,9 +247,9 @@ def _prepare(source: onnx.ModelProto, path: Path) -> None:
         names.add(node.name)
     named = path.with_name("named.onnx")
     onnx.save_model(model, str(named))
-    with _no_chatter():
+    with _no_output():
         try:
-            # Given the graph itself, it would put the weights into a second file.
+            # Given the graph instead of a file, it would write the weights to a second file.
             quant_pre_process(str(named), str(path), skip_symbolic_shape=True)
         except Exception as error:
             first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -254,21 +257,21 @@ def _prepare(source: onnx.ModelProto, path: Path) -> None:
 
 
 class _Batches(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime has no types
-    """Images as the calibrator takes them."""
+    """Batches of images for the calibrator."""
 
     def __init__(self, images: NDArray[np.uint8]) -> None:
         starts = range(0, len(images), _CALIBRATION_BATCH)
         self._batches = iter([images[start : start + _CALIBRATION_BATCH] for start in starts])
 
     def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
-        """The next batch; None behind the last."""
+        """The next batch; None after the last."""
         batch = next(self._batches, None)
         return None if batch is None else {"image": np.ascontiguousarray(batch)}
 
 
 def _measure_ranges(path: Path, images: NDArray[np.uint8], scratch: Path) -> Any:
-    """Smallest and largest value of every activation that may be quantised."""
-    with _no_chatter():
+    """Minimum and maximum of every activation that may be quantised."""
+    with _no_output():
         calibrator = create_calibrator(
             path, _OPERATORS, str(scratch), calibrate_method=CalibrationMethod.MinMax
         )
@@ -277,7 +280,7 @@ def _measure_ranges(path: Path, images: NDArray[np.uint8], scratch: Path) -> Any
 
 
 def _drop_unused_operator_sets(model: onnx.ModelProto) -> None:
-    """Preparation lists every operator set that ONNX Runtime knows."""
+    """Remove unused operator sets: preparation lists all that ONNX Runtime knows."""
     used = {"", *(node.domain for node in model.graph.node)}
     kept = [opset for opset in model.opset_import if opset.domain in used]
     del model.opset_import[:]
@@ -285,7 +288,7 @@ def _drop_unused_operator_sets(model: onnx.ModelProto) -> None:
 
 
 @contextlib.contextmanager
-def _no_chatter() -> Iterator[None]:
-    """Keep what ONNX Runtime's tools print off standard output, which belongs to the caller."""
+def _no_output() -> Iterator[None]:
+    """Suppress what ONNX Runtime's tools print to standard output."""
     with contextlib.redirect_stdout(io.StringIO()):
         yield

@@ -1,4 +1,4 @@
-"""Which nodes of a graph are the network: what lies between the pixels and the last logit."""
+"""Find the nodes of a graph that form the network, between pixels and logits."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from hashkit.errors import ModelError
 __all__ = ["WEIGHTED_OPERATORS", "first_and_last", "inline_constants", "network_nodes"]
 
 WEIGHTED_OPERATORS: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-"""Operators that layers are made of."""
+"""Operators with weights, which form the layers."""
 
 
 def network_nodes(graph: onnx.GraphProto) -> list[int]:
-    """Places, ascending, of the nodes from the first layers to the one that gives the logits.
+    """Indices, ascending, of the nodes from the first layers to the node that gives the logits.
 
     Casting, normalisation and transposition of the pixels come before them; threshold and packing
     come after.
@@ -24,7 +24,7 @@ def network_nodes(graph: onnx.GraphProto) -> list[int]:
     Raises
     ------
     ModelError
-        If no layer leads to the output ``logit``, or the graph branches into subgraphs.
+        If no layer leads to the output ``logit``, or the graph has control flow.
     """
     nodes = graph.node
     for node in nodes:
@@ -40,21 +40,21 @@ def network_nodes(graph: onnx.GraphProto) -> list[int]:
             "the graph has no layer before its output logit: expected at least one of "
             f"{', '.join(sorted(WEIGHTED_OPERATORS))}"
         )
-    behind_a_layer = _downstream(nodes, _outputs(nodes, layers))
-    return sorted(layers | (before_logit & behind_a_layer))
+    after_a_layer = _downstream(nodes, _outputs(nodes, layers))
+    return sorted(layers | (before_logit & after_a_layer))
 
 
 def first_and_last(graph: onnx.GraphProto) -> set[int]:
-    """Places of the layers with no other layer before them, or none behind, up to the logits."""
+    """Indices of the layers with no layer before them, or none between them and the logits."""
     nodes = graph.node
     layers = [at for at in network_nodes(graph) if nodes[at].op_type in WEIGHTED_OPERATORS]
-    behind = _downstream(nodes, _outputs(nodes, layers))
+    after = _downstream(nodes, _outputs(nodes, layers))
     before = _upstream(nodes, {name for at in layers for name in nodes[at].input})
-    return {at for at in layers if at not in behind or at not in before}
+    return {at for at in layers if at not in after or at not in before}
 
 
 def inline_constants(graph: onnx.GraphProto) -> None:
-    """Turn Constant nodes that hold a tensor into initializers, as which weights can be changed."""
+    """Replace Constant nodes that hold a tensor by initializers, so that weights can be changed."""
     constants = [node for node in graph.node if node.op_type == "Constant"]
     for node in constants:
         values = [attribute.t for attribute in node.attribute if attribute.name == "value"]
@@ -70,7 +70,7 @@ def _outputs(nodes: Sequence[onnx.NodeProto], places: Iterable[int]) -> set[str]
 
 
 def _downstream(nodes: Sequence[onnx.NodeProto], tensors: set[str]) -> set[int]:
-    """Nodes that need any of the tensors; ONNX has every node behind those it needs."""
+    """Nodes that depend on any of the tensors; nodes are in topological order."""
     known, found = set(tensors), set()
     for at, node in enumerate(nodes):
         if not known.isdisjoint(node.input):
@@ -80,7 +80,7 @@ def _downstream(nodes: Sequence[onnx.NodeProto], tensors: set[str]) -> set[int]:
 
 
 def _upstream(nodes: Sequence[onnx.NodeProto], tensors: set[str]) -> set[int]:
-    """Nodes that any of the tensors needs."""
+    """Nodes on which any of the tensors depends."""
     wanted, found = set(tensors) - {""}, set()
     for at in range(len(nodes) - 1, -1, -1):
         if not wanted.isdisjoint(nodes[at].output):

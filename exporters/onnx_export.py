@@ -1,4 +1,4 @@
-"""From a torch hash model to one ONNX file that keeps the contract, verified before it appears."""
+"""Export a torch hash model as one ONNX file that follows the contract, verified before use."""
 
 from __future__ import annotations
 
@@ -33,29 +33,29 @@ from hashkit.manifest import Manifest
 __all__ = ["OPSET", "ExportReport", "export_onnx"]
 
 OPSET: Final = 20
-"""Operator set of the files: read by ONNX Runtime 1.18 and later."""
+"""Operator set of the files, which ONNX Runtime reads from version 1.18 on."""
 
 _BIT_VALUES: Final = (128.0, 64.0, 32.0, 16.0, 8.0, 4.0, 2.0, 1.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class ExportReport:
-    """What an export wrote.
+    """The result of an export.
 
     Attributes
     ----------
     path
         The ONNX file.
     n_bytes
-        Its size.
+        Size of the file.
     model_sha256
-        SHA-256 of the file, hexadecimal: what code banks name their model by.
+        SHA-256 of the file, hexadecimal; code banks identify their model by it.
     opset
         Operator set of the graph.
     seconds
-        Time that export and verification took.
+        Time for export and verification.
     parity
-        How far its answers are from torch's.
+        Comparison of its outputs with torch's.
     """
 
     path: Path
@@ -81,41 +81,41 @@ def export_onnx(
     tolerance: float = ABSOLUTE_TOLERANCE,
     progress: Callable[[str], None] | None = None,
 ) -> ExportReport:
-    """Write a model as ONNX, after proving that the file answers as the model does.
+    """Write a model as ONNX, after verifying that the file gives the same outputs as the model.
 
-    The file appears under its name only when it has passed; whatever was there before stays
-    until then. The model itself is left as it is: a copy is put in evaluation mode.
+    The file gets its name only after it has passed; an existing file is kept until then. The model
+    is not modified: a copy is put in evaluation mode.
 
     Parameters
     ----------
     model
-        uint8 [n, H, W, 3] -> logits float32 [n, n_bits], normalisation inside.
+        uint8 [n, H, W, 3] -> logits float32 [n, n_bits], normalisation included.
     manifest
-        What the file is to say of itself; bits and size must be the model's.
+        Metadata of the file; bits and size must match the model.
     path
-        Name of the file; missing folders are made.
+        Name of the file; missing folders are created.
     images
-        uint8 [m, H, W, 3], m > 0: real images to verify with; 64 or more are best.
+        uint8 [m, H, W, 3], m > 0: real images for the verification; use 64 or more.
     opset
         Operator set of the graph.
     tolerance
         Largest logit difference for logits of scale 1; see `hashkit.exporters.parity`.
     progress
-        Called with what is being done, a few words.
+        Called with a short text before each step.
 
     Raises
     ------
     ModelError
-        If the model does not fit its manifest, or cannot be expressed in ONNX.
+        If the model does not match its manifest, or cannot be expressed in ONNX.
     ParityError
-        If the file answers differently; no file is left.
+        If the outputs differ; no file is written.
     """
     started = time.perf_counter()
     say = progress or (lambda _: None)
     target = Path(path)
     source = copy.deepcopy(model).to("cpu").eval()
     _check_fit(source, manifest, images)
-    make_folder(target)  # first, for tracing a large network takes minutes
+    make_folder(target)  # first, because tracing a large network takes minutes
     say("tracing the network")
     graph = _trace(_Contract(source, manifest.n_bits), manifest, opset)
     describe(graph, manifest.to_metadata(), "fp32")
@@ -126,8 +126,7 @@ def export_onnx(
         parity = verify(source, temporary, images, absolute_tolerance=tolerance)
         if not parity.passed:
             raise ParityError(
-                f"{target} was not written, for it answers differently from the model: "
-                f"{parity.summary()}"
+                f"{target} was not written: its outputs differ from the model's: {parity.summary()}"
             )
         data = temporary.read_bytes()
         temporary.replace(target)
@@ -142,7 +141,7 @@ def export_onnx(
 
 
 class _Contract(nn.Module):
-    """A model with threshold and packing behind it: image -> (code, logit)."""
+    """A model followed by threshold and packing: image -> (code, logit)."""
 
     def __init__(self, model: nn.Module, n_bits: int) -> None:
         super().__init__()
@@ -164,21 +163,21 @@ def _check_fit(model: nn.Module, manifest: Manifest, images: NDArray[np.uint8]) 
     shape = (manifest.height, manifest.width, 3)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != shape or not len(images):
         raise ConfigError(
-            f"images to verify with must be uint8 [m, {manifest.height}, {manifest.width}, 3] with "
-            f"m > 0, not {images.dtype} {list(images.shape)}"
+            f"images for verification must be uint8 [m, {manifest.height}, {manifest.width}, 3] "
+            f"with m > 0, not {images.dtype} {list(images.shape)}"
         )
     with torch.inference_mode():
         logits = model(torch.from_numpy(np.ascontiguousarray(images[:2])))
     expected = (min(len(images), 2), manifest.n_bits)
     if tuple(logits.shape) != expected or logits.dtype != torch.float32:
         raise ModelError(
-            f"the manifest says {manifest.n_bits} bits, so {expected[0]} images must give logits "
+            f"the manifest has {manifest.n_bits} bits, so {expected[0]} images must give logits "
             f"float32 {list(expected)}, not {logits.dtype} {list(logits.shape)}"
         )
 
 
 def _trace(model: nn.Module, manifest: Manifest, opset: int) -> onnx.ModelProto:
-    # A batch of 2: with 1, the exporter would take the batch for a constant.
+    # A batch of 2: with 1, the exporter would treat the batch size as a constant.
     example = torch.zeros((2, manifest.height, manifest.width, 3), dtype=torch.uint8)
     with _quiet_exporter():
         try:
@@ -206,13 +205,13 @@ def _trace(model: nn.Module, manifest: Manifest, opset: int) -> onnx.ModelProto:
 
 @contextlib.contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """Silence what torch's exporter says of itself: missing torchvision, coming deprecations."""
-    chatter = logging.getLogger("torch.onnx")
-    level = chatter.level
-    chatter.setLevel(logging.ERROR)
+    """Suppress messages of torch's exporter about missing torchvision and deprecations."""
+    exporter_logger = logging.getLogger("torch.onnx")
+    level = exporter_logger.level
+    exporter_logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        chatter.setLevel(level)
+        exporter_logger.setLevel(level)

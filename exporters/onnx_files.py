@@ -1,4 +1,4 @@
-"""Writing ONNX files: checked first, and there under their names whole or not at all."""
+"""Check ONNX files and write them atomically."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PRODUCER = "hashkit"
 
 
 def describe(model: onnx.ModelProto, metadata: dict[str, str], precision: str) -> None:
-    """Give a graph its metadata, and take out what tools left: source lines, paths, remarks."""
+    """Set the metadata of a graph, and remove what tools added: source lines, paths, comments."""
     model.producer_name = PRODUCER
     model.producer_version = ""
     model.doc_string = ""
@@ -36,15 +36,15 @@ def describe(model: onnx.ModelProto, metadata: dict[str, str], precision: str) -
 
 
 def check_and_save(model: onnx.ModelProto, path: Path) -> None:
-    """Write a graph that is valid ONNX.
+    """Check that a graph is valid ONNX, and write it.
 
     Raises
     ------
     ModelError
-        If it is not.
+        If the graph is not valid.
     """
     try:
-        # The full check infers every shape in strict mode and compares it with the stated one.
+        # The full check infers every shape in strict mode and compares it with the declared shape.
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         first_line = str(error).strip().splitlines()[0]
@@ -53,12 +53,12 @@ def check_and_save(model: onnx.ModelProto, path: Path) -> None:
 
 
 def make_folder(target: Path) -> None:
-    """Make the folder of a file that is to be written.
+    """Create the folder of a file.
 
     Raises
     ------
     ModelError
-        If it cannot be made.
+        If it cannot be created.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def make_folder(target: Path) -> None:
 
 @contextlib.contextmanager
 def temporary_beside(target: Path) -> Iterator[Path]:
-    """A name in the target's folder that `Path.replace` can move; gone if it was not moved.
+    """A temporary name in the target's folder; the file is deleted unless it was renamed.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The proof that an ONNX file answers as its torch source does, on real images."""
+"""Verify that an ONNX file gives the same outputs as its torch source, on real images."""
 
 from __future__ import annotations
 
@@ -29,41 +29,42 @@ __all__ = [
 ]
 
 BATCH_SIZES: Final = (1, 3, 64)
-"""One image, an odd batch, and a full one: they take different kernels in both libraries."""
+"""One image, an odd batch and a full batch: both libraries use different kernels for them."""
 
 ABSOLUTE_TOLERANCE: Final = 1e-4
 RELATIVE_TOLERANCE: Final = 1e-5
-"""What reordering the 6,400 products of a 5x5x256 convolution can cost in float32."""
+"""Error in float32 from reordering the sum of the 6,400 products of a 5x5x256 convolution."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ParityReport:
-    """How far an ONNX file is from its torch source.
+    """Differences between an ONNX file and its torch source.
 
     Attributes
     ----------
     n_images, n_bits
-        Images compared, at every batch size; bits of a code.
+        Number of images compared at every batch size, and code length.
     batch_sizes
-        Batch sizes that ONNX Runtime was given.
+        Batch sizes that were run in ONNX Runtime.
     largest_logit
-        Largest absolute logit of torch: the scale of the model's answers.
+        Largest absolute logit of torch, the scale of the outputs.
     largest_difference
         Largest absolute difference between a logit of torch and of ONNX Runtime.
     largest_batch_difference
-        The same between ONNX Runtime's answers to one image in batches of different sizes.
+        The same between ONNX Runtime's logits of one image at different batch sizes.
     tolerance
-        What both may be at most; `allowed_difference` of ``largest_logit``.
+        Upper limit of both; `allowed_difference` of ``largest_logit``.
     n_flipped_bits
-        Bits, over all images and batch sizes, that torch and ONNX Runtime disagree on.
+        Bits that differ between torch and ONNX Runtime, over all images and batch sizes.
     largest_flipped_logit
-        Largest absolute torch logit among those: how near to 0 they all were. 0 without any.
+        Largest absolute torch logit of these bits, which shows how close to 0 they are; 0 if there
+        are none.
     n_packing_errors
-        Code bytes that are not `hashkit.codes.binarize` of the graph's own logits.
+        Code bytes that differ from `hashkit.codes.binarize` of the graph's own logits.
     n_not_finite
-        Logits of either side that are NaN or infinite.
+        Logits of torch or ONNX Runtime that are NaN or infinite.
     provider
-        Where ONNX Runtime ran.
+        Execution provider of ONNX Runtime.
     """
 
     n_images: int
@@ -81,7 +82,7 @@ class ParityReport:
 
     @property
     def passed(self) -> bool:
-        """Whether the file may be used in place of its source."""
+        """Whether all differences are within the tolerance."""
         return (
             self.n_not_finite == 0
             and self.n_packing_errors == 0
@@ -91,12 +92,12 @@ class ParityReport:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Fields and ``passed`` as JSON-ready values; a logit that is not finite is None."""
+        """Fields and ``passed`` as JSON-ready values; numbers that are not finite are None."""
         changed = {"batch_sizes": list(self.batch_sizes), "passed": self.passed}
         return finite_or_none(dataclasses.asdict(self) | changed)
 
     def summary(self) -> str:
-        """One line for people."""
+        """One line of text."""
         if self.n_not_finite:
             return f"{self.n_not_finite} logits are NaN or infinite"
         text = (
@@ -117,13 +118,12 @@ def allowed_difference(
     absolute: float = ABSOLUTE_TOLERANCE,
     relative: float = RELATIVE_TOLERANCE,
 ) -> float:
-    """Logit difference that may pass as rounding, for logits of up to ``largest_logit``.
+    """Largest logit difference that rounding can explain, for logits of up to ``largest_logit``.
 
     ``absolute * min(1, largest_logit) + relative * largest_logit``. The error of a float32 sum
-    grows with the size of what is summed, not with the one logit that comes out, hence the
-    relative part on the largest. The absolute part shrinks for models whose logits are all
-    small: an untrained network answers within 1e-4 of 0, where a fixed 1e-4 would let any
-    other network pass for it.
+    grows with the size of its terms, not of its result; hence the relative part depends on the
+    largest logit. The absolute part shrinks for models with small logits: the logits of an
+    untrained network are within 1e-4 of 0, and a fixed 1e-4 would accept any other such network.
     """
     return absolute * min(1.0, largest_logit) + relative * largest_logit
 
@@ -145,23 +145,23 @@ def verify(
     model
         In evaluation mode, on the CPU: uint8 [n, H, W, 3] -> logits float32 [n, n_bits].
     onnx_path
-        A file that keeps the model contract.
+        A file that follows the model contract.
     images
-        uint8 [m, H, W, 3], m > 0: real ones, for noise leaves most of a network saturated.
-        Repeated in order if fewer than the largest batch.
+        uint8 [m, H, W, 3], m > 0. Use real images: noise saturates most of a network. They are
+        repeated in order if there are fewer than the largest batch size.
     batch_sizes
-        Every image is run at each of them.
+        Every image is run at each batch size.
     absolute_tolerance, relative_tolerance
         See `allowed_difference`.
     device
-        Where ONNX Runtime runs.
+        Device for ONNX Runtime.
 
     Raises
     ------
     ConfigError
         If there are no images or no batch sizes.
     ModelError
-        If the file cannot be opened or breaks the contract. Different answers do not raise:
+        If the file cannot be opened or violates the contract. Different outputs do not raise;
         see `ParityReport.passed`.
     """
     if not len(images) or not batch_sizes or min(batch_sizes) < 1:
@@ -197,5 +197,5 @@ def verify(
 
 
 def _largest(values: NDArray[np.floating[Any]]) -> float:
-    """Largest absolute value; 0 of none, NaN if any is NaN."""
+    """Largest absolute value; 0 if there are no values, NaN if any is NaN."""
     return float(np.abs(values).max()) if values.size else 0.0

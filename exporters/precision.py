@@ -1,4 +1,4 @@
-"""From a verified float32 model file to one of another precision, refused if it loses too much."""
+"""Convert a verified float32 model file to another precision, within a tolerance."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ TOLERANCES: Final = {
     "fp16": Tolerance(flipped_per_million=2_500, map_lost=0.005, neighbours_lost=0.1),
     "int8": Tolerance(flipped_per_million=20_000, map_lost=0.01, neighbours_lost=0.3),
 }
-"""What a precision may lose; docs/precisions.md says why this much."""
+"""Largest acceptable loss of each precision; docs/precisions.md gives the reasons."""
 
 _N_RUN: Final = 64
-"""Images that a file is run on where something else was compared in its place."""
+"""Images on which a file itself is run if a stand-in was compared."""
 
 _TRAINING_SHARE: Final = 0.7
-"""Share of the flipped bits allowed that int8 may use up on training images, whose logits are
-farther from 0 than those of images the network has never seen."""
+"""Share of the allowed flipped bits that int8 may use on training images, whose logits are farther
+from 0 than those of new images."""
 
 
 @dataclasses.dataclass(frozen=True)
 class PrecisionReport:
-    """What was written, and what it loses.
+    """The result of a conversion.
 
     Attributes
     ----------
@@ -56,19 +56,19 @@ class PrecisionReport:
     precision
         ``fp16`` or ``int8``.
     n_bytes, n_bytes_source
-        Its size, and that of the float32 file it was made from.
+        Size of the file, and of the float32 file it was made from.
     model_sha256, source_sha256
-        SHA-256 of either, hexadecimal.
+        SHA-256 of both files, hexadecimal.
     quantised, kept
-        Of int8: the convolutions in int8, and those in float32; else empty.
+        For int8: the convolutions in int8 and in float32; otherwise empty.
     agreement
-        How far its answers are from those of the float32 file.
+        Comparison of its outputs with those of the float32 file.
     tolerance
-        What it may lose.
+        Largest acceptable loss.
     excesses
-        What it loses beyond that, in words; not empty only if that was allowed.
+        Losses that exceed the tolerance, as texts; only if this was allowed.
     seconds
-        Time that conversion and comparison took.
+        Time for conversion and comparison.
     """
 
     path: Path
@@ -99,7 +99,7 @@ class PrecisionReport:
 
 @dataclasses.dataclass(frozen=True)
 class _Converted:
-    """A converted graph, and what is compared in its place where the CPU computes otherwise."""
+    """A converted graph, and a stand-in to compare if the CPU computes the graph differently."""
 
     model: onnx.ModelProto
     stand_in: onnx.ModelProto | None = None
@@ -140,7 +140,7 @@ def _int8(
 
 
 CONVERSIONS: Final[dict[str, _Convert]] = {"fp16": _fp16, "int8": _int8}
-"""Precisions that a float32 file can be brought to; a new one is an entry here."""
+"""Precisions to which a float32 file can be converted; to add one, add an entry."""
 
 
 def export_precision(
@@ -155,41 +155,41 @@ def export_precision(
     say: Callable[[str], None] | None = None,
     progress: Progress | None = None,
 ) -> PrecisionReport:
-    """Write a model in another precision, after measuring on real images what that loses.
+    """Write a model in another precision, after measuring the loss on real images.
 
-    It needs no torch. The file appears under its name only when it has passed; whatever was there
-    before stays until then.
+    Torch is not needed. The file gets its name only after it has passed; an existing file is kept
+    until then.
 
     Parameters
     ----------
     source
-        A float32 model that keeps the model contract, as `export_onnx` writes it.
+        A float32 model that follows the model contract, as written by `export_onnx`.
     path
-        Name of the file; missing folders are made.
+        Name of the file; missing folders are created.
     precision
         A name in `CONVERSIONS`.
     calibration
-        uint8 [n, H, W, 3]: training images, never any of the sample; int8 needs two or more.
+        uint8 [n, H, W, 3]: training images, none of them in the sample; int8 needs at least two.
     sample
-        Images that source and result are compared on.
+        Images on which source and result are compared.
     tolerance
-        What may be lost; by default that of `TOLERANCES`.
+        Largest acceptable loss; by default the entry of `TOLERANCES`.
     allow_loss
-        Write the file even if it loses more, as long as its answers are numbers and its codes are
-        its own logits.
+        Write the file even if the loss exceeds the tolerance, as long as its logits are finite and
+        its codes match its logits.
     say
-        Called with what is being done, a few words.
+        Called with a short text before each step.
     progress
-        Called as ``progress(done, total)``, counted in images, while the two are compared.
+        Called as ``progress(done, total)``, counted in images, during the comparison.
 
     Raises
     ------
     ConfigError
-        If the precision is unknown, or the images do not suffice.
+        If the precision is unknown, or there are too few images.
     ModelError
         If the source is not a float32 model of the contract, or cannot be converted.
     ParityError
-        If the result loses too much; no file is left.
+        If the loss exceeds the tolerance; no file is written.
     """
     started = time.perf_counter()
     say = say or (lambda _: None)
@@ -232,8 +232,7 @@ def _read_source(source: Path) -> bytes:
     found = read_onnx_file(source).precision
     if found != "fp32":
         raise ModelError(
-            f"{source} is {found}: precisions are made from the fp32 model, so that losses do not "
-            "add up"
+            f"{source} is {found}: convert the fp32 model instead, so that losses do not add up"
         )
     return source.read_bytes()
 
@@ -250,7 +249,7 @@ def _compare(
     with temporary_beside(model.with_name(f"{model.name}.stand-in")) as other:
         onnx.save_model(stand_in, str(other))
         found = compare(source, other, sample, progress=progress)
-    # The file itself has to run too, and to keep the contract.
+    # The file itself must also run and follow the contract.
     own = answers_of(OnnxRuntimeSession(model, "cpu").run, [sample.queries[:_N_RUN]])
     return dataclasses.replace(
         found,
@@ -262,12 +261,12 @@ def _compare(
 def _refuse(target: Path, found: Agreement, excesses: list[str], allow_loss: bool) -> None:
     if found.n_not_finite or found.n_packing_errors:
         raise ParityError(
-            f"{target} was not written, for it does not work in this precision: "
+            f"{target} was not written: the model does not work in this precision: "
             f"{found.n_not_finite} logits are NaN or infinite, {found.n_packing_errors} code bytes "
             "do not match the logits"
         )
     if excesses and not allow_loss:
         raise ParityError(
-            f"{target} was not written, for it loses too much: {'; '.join(excesses)}. "
+            f"{target} was not written: the loss exceeds the tolerance: {'; '.join(excesses)}. "
             "`allow_loss=True` writes it all the same"
         )

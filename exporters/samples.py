@@ -1,4 +1,4 @@
-"""The images of a run that its model is calibrated with, and those it is compared on."""
+"""Choose the images of a run for calibrating and comparing its models."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 N_CALIBRATION: Final = 512
-"""Training images: half of them set ranges, the other half choose layers."""
+"""Number of training images: half of them set ranges, the other half choose layers."""
 
 N_QUERIES: Final = 1000
 N_DATABASE: Final = 5000
@@ -35,14 +35,14 @@ N_DATABASE: Final = 5000
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrialImages:
-    """Pixels of a run's images, at the model's size.
+    """Pixels of a run's images, at the model's input size.
 
     Attributes
     ----------
     calibration
         uint8 [n, H, W, 3]: training images, none of which is a query.
     sample
-        What losses are measured on.
+        Images for the comparison.
     """
 
     calibration: NDArray[np.uint8]
@@ -50,9 +50,9 @@ class TrialImages:
 
 
 def draw_from_split(images: ImageSet, split: Split, manifest: Manifest) -> TrialImages:
-    """Images of a run with queries and a database: up to `N_QUERIES` by `N_DATABASE` images.
+    """Images of a run with queries and a database: at most `N_QUERIES` and `N_DATABASE` images.
 
-    Labels go along if every one of these images has one.
+    Labels are included if all of these images have one.
 
     Raises
     ------
@@ -68,9 +68,9 @@ def draw_from_split(images: ImageSet, split: Split, manifest: Manifest) -> Trial
 def draw_sample(
     images: ImageSet, split: Split, manifest: Manifest, *, n_queries: int, n_database: int
 ) -> Sample:
-    """Queries and database images of a split, up to so many of either, evenly spaced.
+    """Up to ``n_queries`` queries and ``n_database`` database images of a split, evenly spaced.
 
-    Labels go along if every one of these images has one.
+    Labels are included if all of these images have one.
 
     Raises
     ------
@@ -81,18 +81,18 @@ def draw_sample(
 
 
 def draw_apart(images: ImageSet, manifest: Manifest, *, n_queries: int, n_database: int) -> Sample:
-    """The same of images without a split: queries are a fifth of them at most, evenly spaced.
+    """A sample of images without a split; at most a fifth of them are queries, evenly spaced.
 
     Raises
     ------
     DatasetError
         If none of the images can be used.
     ConfigError
-        If there are fewer than two of them.
+        If there are fewer than two images.
     """
     if len(images) < 2:
         raise ConfigError(
-            f"expected 2 or more images to compare on, found {len(images)} in {images.name}"
+            f"expected at least 2 images for the comparison, found {len(images)} in {images.name}"
         )
     queries = spread_rows(len(images), min(n_queries, max(1, len(images) // 5)))
     others = np.setdiff1d(np.arange(len(images)), queries)
@@ -100,18 +100,18 @@ def draw_apart(images: ImageSet, manifest: Manifest, *, n_queries: int, n_databa
 
 
 def draw_from_training(training: ImageSet, manifest: Manifest) -> TrialImages:
-    """Images of a run that has training images alone: a part of them stands for the queries.
+    """Images of a run that has only training images: parts of them are queries and database.
 
     Raises
     ------
     DatasetError
         If none of the images can be used.
     ConfigError
-        If there are fewer than three of them.
+        If there are fewer than three images.
     """
     if len(training) < 3:
         raise ConfigError(
-            f"expected 3 or more training images to calibrate with and to compare on, found "
+            "expected at least 3 training images for calibration and comparison, found "
             f"{len(training)}"
         )
     third = np.arange(len(training)) % 3

@@ -1,6 +1,6 @@
-"""A checkpoint in torch, run as models are: what its ONNX file is held against.
+"""A checkpoint in torch as a runtime, to compare its ONNX file with.
 
-``python -m hashkit.exporters.torch_model`` is the process that measures it
+``python -m hashkit.exporters.torch_model`` is its measuring process
 (`hashkit.runtimes.measuring.worker`).
 """
 
@@ -39,14 +39,14 @@ class TorchModel:
     checkpoint
         The file.
     weights_sha256
-        Weights that it must have; empty for any.
+        SHA-256 that the weights must have; empty for any.
 
     Raises
     ------
     CheckpointError
         If it cannot be read.
     ModelError
-        If its weights are others.
+        If its weights differ.
     """
 
     provider = "cpu"
@@ -62,7 +62,7 @@ class TorchModel:
         found = loaded.manifest.weights_sha256
         if weights_sha256 and found != weights_sha256:
             raise ModelError(
-                f"{checkpoint} has other weights than the model was exported from: export it anew"
+                f"{checkpoint} has different weights than the exported model: export it again"
             )
         self.name = f"torch {torch.__version__}"
         self.manifest = loaded.manifest
@@ -70,14 +70,14 @@ class TorchModel:
         self._model = loaded.model
 
     def run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Codes uint8 [n, ceil(n_bits / 8)] and logits float32 [n, n_bits] of images."""
+        """Codes, uint8 [n, ceil(n_bits / 8)], and logits, float32 [n, n_bits], of images."""
         return run_module(self._model, images)
 
 
 def run_module(
     model: nn.Module, images: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Codes and logits of a batch by a module on the CPU: uint8 [n, H, W, 3] -> logits."""
+    """Codes and logits of a batch, with a module on the CPU: uint8 [n, H, W, 3] -> logits."""
     import torch
 
     with torch.inference_mode():
@@ -86,7 +86,7 @@ def run_module(
 
 
 def why_no_torch() -> str | None:
-    """Why checkpoints cannot be run here, and what installs it; None if nothing speaks against."""
+    """Why checkpoints cannot be run here, with the install command; None if they can."""
     for package in ("torch", "safetensors"):
         reason = why_no_package(package, "train")
         if reason is not None:
@@ -101,7 +101,7 @@ def main() -> None:
 
 def _opener(job: MeasuringJob) -> OpenEncoder:
     def open_encoder(batch_size: int | None) -> Encoder:
-        del batch_size  # torch takes any
+        del batch_size  # torch accepts any
         from hashkit.runtimes.encoder import Encoder
 
         return Encoder(TorchModel(Path(job.model), job.weights_sha256))

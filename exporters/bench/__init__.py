@@ -1,1 +1,1 @@
-"""Models in runtimes, measured side by side."""
+"""Measure and compare models in several runtimes."""

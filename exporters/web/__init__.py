@@ -1,1 +1,1 @@
-"""A search page as a folder of static files: the model, a bank, and the code that runs them."""
+"""Export a search page as a folder of static files: the model, a bank, and scripts."""

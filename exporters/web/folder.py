@@ -1,4 +1,4 @@
-"""Assembles the search page: a folder that any web server can serve."""
+"""Write the search page: a folder that any web server can serve."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ from hashkit.runtimes.onnx_file import read_onnx_file
 __all__ = ["DEFAULT_IMAGES", "FORMAT_VERSION", "WebReport", "check_target", "export_web"]
 
 FORMAT_VERSION: Final = 1
-"""Version of the folder's files; the page refuses any other."""
+"""Format version of the folder; the page refuses other versions."""
 
 DEFAULT_IMAGES: Final = 2000
-"""Images of the bank that a page holds, at most."""
+"""Largest number of images of the bank in a page."""
 
 _MANIFEST: Final = "manifest.json"
 
 
 @dataclasses.dataclass(frozen=True)
 class WebReport:
-    """What was written.
+    """The result of an export.
 
     Attributes
     ----------
     path
         The folder.
     n_images, n_thumbnails
-        Images that the page searches, and how many of them it can show.
+        Number of images that the page searches, and how many of them have a thumbnail.
     n_database
-        Images of the bank, deleted ones left out.
+        Number of images in the bank, without deleted rows.
     n_files, n_bytes
-        Files of the folder, and their bytes together.
+        Number of files in the folder, and their total size.
     n_bits
-        Bits of a code.
+        Code length.
     webgpu
-        Whether readers can choose to run the model on their GPU.
+        Whether users can choose to run the model on their GPU.
     model_sha256
-        SHA-256 of the model's file, hexadecimal.
+        SHA-256 of the model file, hexadecimal.
     """
 
     path: Path
@@ -79,9 +79,9 @@ def export_web(
     n_images: int = DEFAULT_IMAGES,
     progress: Callable[[int, int], None] | None = None,
 ) -> WebReport:
-    """Write a search page: what it needs, and nothing that is fetched from elsewhere.
+    """Write a self-contained search page, which fetches nothing from other servers.
 
-    The folder appears when it is whole; an earlier page in its place is replaced.
+    The folder gets its name when it is complete; an earlier page is replaced.
 
     Parameters
     ----------
@@ -92,21 +92,21 @@ def export_web(
     bank
         Codes of that model.
     image_of
-        Finds the image of a row of the bank.
+        Returns the image of a row of the bank.
     runtime
-        Folder of the npm package onnxruntime-web, as `find_runtime` gives it.
+        Folder of the npm package onnxruntime-web, as returned by `find_runtime`.
     webgpu
-        Let readers choose to run the model on their GPU; the runtime is larger then.
+        Let users choose to run the model on their GPU; this needs a larger runtime.
     n_images
-        Images of the bank to take, at most, spread over it.
+        Largest number of images to take from the bank, evenly spaced.
     progress
-        Told how many images are done, and of how many.
+        Called as ``progress(done, total)``, counted in images.
 
     Raises
     ------
     ConfigError
-        If ``folder`` holds something else, the runtime's files are not the published ones, or a
-        browser cannot make the model's pixels.
+        If ``folder`` has other content, the runtime's files are not the published ones, or a
+        browser cannot reproduce the model's pixels.
     BankMismatchError
         If the bank was made by another model.
     BankError, ModelError
@@ -122,7 +122,7 @@ def export_web(
     rule = input_rule(description.manifest)
     rows = live_rows(bank, n_images)
     n_database = len(bank) - bank.n_deleted
-    with _appearing_whole(folder) as part:
+    with _replaced_when_complete(folder) as part:
         _copy_page(part)
         copy_runtime(runtime, part / "runtime", webgpu=webgpu)
         shutil.copyfile(model, part / "model.onnx")
@@ -157,12 +157,12 @@ def export_web(
 
 
 def check_target(folder: Path) -> None:
-    """Check that a page may be written there.
+    """Check that a page may be written to a folder.
 
     Raises
     ------
     ConfigError
-        If it is a file, or a folder that holds something else than an earlier page.
+        If it is a file, or a folder with content other than an earlier page.
     """
     if folder.is_dir():
         if not any(folder.iterdir()) or _is_page(folder):
@@ -170,7 +170,7 @@ def check_target(folder: Path) -> None:
     elif not folder.exists() and not folder.is_symlink():
         return
     raise ConfigError(
-        f"{folder}: is there already, and is no page that hashkit wrote: name another folder"
+        f"{folder}: exists and is not a page written by hashkit: choose another folder"
     )
 
 
@@ -183,8 +183,8 @@ def _is_page(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _appearing_whole(folder: Path) -> Iterator[Path]:
-    """Give an empty folder to fill, which then takes the place of ``folder``."""
+def _replaced_when_complete(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder, which replaces ``folder`` at the end."""
     folder = folder.absolute()
     part = part_path(folder)
     shutil.rmtree(part, ignore_errors=True)
@@ -200,12 +200,12 @@ def _appearing_whole(folder: Path) -> Iterator[Path]:
 
 
 def _copy_page(folder: Path) -> None:
-    """Copy the page's own files, which come with the package."""
+    """Copy the page's own files from the package."""
     for file in (resources.files("hashkit.exporters.web") / "page").iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
 
 
 def _dataset(bank: Bank) -> str:
-    """What the bank's images are called: a set's name, or a folder's without the way to it."""
+    """Name of the bank's images: an image set's name, or a folder's name without its path."""
     source = bank.header.source
     return "" if source is None else Path(source.dataset).name

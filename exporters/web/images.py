@@ -1,4 +1,4 @@
-"""A bank's rows as the page reads them: codes, names, labels and thumbnails."""
+"""Write rows of a bank for the page: codes, names, labels and thumbnails."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from hashkit.preprocess import ImageSource, decode_usable
 __all__ = ["THUMBNAIL_SIDE", "ImageFinder", "live_rows", "write_images"]
 
 ImageFinder: TypeAlias = Callable[[int], ImageSource | None]
-"""Gives the image of a bank's row; None if it is not to be had."""
+"""Returns the image of a row of the bank; None if it is not available."""
 
 THUMBNAIL_SIDE: Final = 96
-"""Pixels of a thumbnail's longer side, at most; smaller images keep their size."""
+"""Largest length of a thumbnail's longer side, pixels; smaller images keep their size."""
 
 _QUALITY: Final = 88
 
 
 def live_rows(bank: Bank, n_images: int) -> NDArray[np.int64]:
-    """Up to ``n_images`` rows of a bank that are not deleted, spread over it: int64, sorted.
+    """Up to ``n_images`` live rows of a bank, evenly spaced: int64, sorted.
 
     Raises
     ------
     BankError
-        If the bank has none.
+        If the bank has no live rows.
     """
     rows = np.arange(len(bank)) if bank.deleted is None else np.flatnonzero(~bank.deleted)
     if not len(rows):
-        raise BankError(f"{bank.path}: has no rows that a page could show")
+        raise BankError(f"{bank.path}: has no rows to show on a page")
     return rows[spread_rows(len(rows), n_images)]
 
 
@@ -53,16 +53,15 @@ def write_images(
     ::
 
         codes.bin              packed codes, row after row: uint8 [n, ceil(n_bits / 8)]
-        images.json            rows (of the bank), names, labels, thumbnails; one entry an image
+        images.json            rows (of the bank), names, labels, thumbnails; one entry per image
         thumbnails/<row>.jpg
 
     Parameters
     ----------
     image_of
-        Finds an image by its row; images that it does not find, or that cannot be read, are
-        without a thumbnail.
+        Returns the image of a row; images that are not found or cannot be read have no thumbnail.
     progress
-        Told how many images are done, and of how many.
+        Called as ``progress(done, total)``, counted in images.
     """
     (folder / "thumbnails").mkdir(parents=True)
     (folder / "codes.bin").write_bytes(np.ascontiguousarray(bank.codes[rows]).tobytes())
@@ -87,6 +86,6 @@ def _write_thumbnail(source: ImageSource | None, folder: Path, name: str) -> str
     if image is None:
         return None
     image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-    image.info = {}  # neither EXIF nor profiles: what is published is the picture alone
+    image.info = {}  # drop EXIF and profiles, so that only the pixels are published
     image.save(folder / name, "JPEG", quality=_QUALITY, subsampling=0)
     return name

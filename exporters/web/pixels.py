@@ -1,4 +1,4 @@
-"""How this Python brings an image to a model's size, as far as the page must know."""
+"""The resize rule of a model, as the page needs it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["check_rule", "goes_down_first", "input_rule"]
 
 
 def check_rule(manifest: Manifest) -> None:
-    """Refuse a model whose pixels a browser cannot make.
+    """Refuse a model whose pixels a browser cannot reproduce.
 
     Raises
     ------
     ConfigError
-        If its resize rule has JPEG files decoded at a fraction of their size: browsers decode
-        them whole, so that the page's codes would not be the bank's.
+        If its resize rule decodes JPEG files at reduced size: browsers decode them at full size,
+        so the page's codes would differ from the bank's.
     """
     rule = manifest.resize
     if rule not in WHOLE_RULES:
@@ -31,12 +31,12 @@ def check_rule(manifest: Manifest) -> None:
 
 
 def input_rule(manifest: Manifest) -> dict[str, Any]:
-    """What the page needs to make a model's pixels as `hashkit.preprocess` does here.
+    """Settings with which the page makes the same pixels as `hashkit.preprocess`.
 
     Raises
     ------
     ConfigError
-        As `check_rule` does.
+        As in `check_rule`.
     """
     check_rule(manifest)
     return {
@@ -48,11 +48,11 @@ def input_rule(manifest: Manifest) -> dict[str, Any]:
 
 
 def goes_down_first() -> bool:
-    """Whether tall images are resampled down before across, as Pillow does from version 13 on.
+    """Whether tall images are resampled vertically first, as Pillow does from version 13 on.
 
-    The 8-bit values between the two passes are others then, and so is the last bit of many
-    values. It is tried out on noise, so that the page follows what is done here, not what a
-    version number lets one expect.
+    The order changes the 8-bit values between the two passes, and therefore the last bit of many
+    results. This function tests it on noise, so that the page follows the installed Pillow
+    whatever its version number.
     """
     height, width, side = 63, 12, 8
     noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)

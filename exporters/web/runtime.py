@@ -1,4 +1,4 @@
-"""The files of onnxruntime-web that the page needs: found, verified, copied."""
+"""Find, verify and copy the files of onnxruntime-web that the page needs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 RUNTIME_VERSION: Final = "1.30.0"
-"""The one version of onnxruntime-web whose files are known."""
+"""The supported version of onnxruntime-web."""
 
 RUNTIME_FILES: Final = {
     "ort.wasm.bundle.min.mjs": (
@@ -31,10 +31,10 @@ RUNTIME_FILES: Final = {
         "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
     ),
 }
-"""Files of the package's ``dist/``: what each is called in the page's folder, and its SHA-256.
+"""Files of the package's ``dist/``, with their names in the page's folder and their SHA-256.
 
-They are renamed as some web servers do not know ``.mjs``, and browsers refuse scripts of a type
-that is none.
+They are renamed because some web servers do not know ``.mjs``, and browsers refuse scripts without
+a JavaScript type.
 """
 
 WEBGPU_RUNTIME_FILES: Final = {
@@ -47,27 +47,28 @@ WEBGPU_RUNTIME_FILES: Final = {
         "39f9f0894d478800487ed9f7dbe92618498db320cf55c8e3d89adff8dce658da",
     ),
 }
-"""The same for the build that runs models on the processor and by WebGPU.
+"""The same for the build that runs models on the CPU and with WebGPU.
 
-Of the builds that do, it is the one that needs nothing else of a browser: with the smaller one,
-``jspi``, a browser that lacks this extension of WebAssembly could not use the processor either.
+The smaller build, ``jspi``, needs an extension of WebAssembly: a browser without it could not even
+run the model on the CPU.
 """
 
 _INSTALL: Final = f"npm install onnxruntime-web@{RUNTIME_VERSION}"
 
 
 def find_runtime(path: Path | None = None) -> Path:
-    """The folder of the npm package onnxruntime-web, its version checked.
+    """Find the folder of the npm package onnxruntime-web, and check its version.
 
     Parameters
     ----------
     path
-        The package's folder, or one that holds it in ``node_modules/``; None for the current one.
+        The package's folder, or a folder with the package in ``node_modules/``; None for the
+        current folder.
 
     Raises
     ------
     ConfigError
-        If it is not there, or of another version.
+        If it is not found, or has another version.
     """
     places = [path or Path(), (path or Path()) / "node_modules" / "onnxruntime-web"]
     for place in places:
@@ -95,12 +96,12 @@ def copy_runtime(runtime: Path, folder: Path, *, webgpu: bool = False) -> None:
     folder
         Folder to write.
     webgpu
-        Take the build that can run models by WebGPU too.
+        Copy the build that can also run models with WebGPU.
 
     Raises
     ------
     ConfigError
-        If one is missing, or is not the published file.
+        If a file is missing, or is not the published one.
     """
     folder.mkdir(parents=True)
     files = WEBGPU_RUNTIME_FILES if webgpu else RUNTIME_FILES
@@ -119,7 +120,7 @@ def copy_runtime(runtime: Path, folder: Path, *, webgpu: bool = False) -> None:
 
 
 def _version(package: Path) -> str | None:
-    """Version of onnxruntime-web in a folder; None if it holds something else or nothing."""
+    """Version of onnxruntime-web in a folder; None if the package is not there."""
     try:
         fields = json.loads((package / "package.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -40,7 +40,7 @@ def test_precisions_lie_beside_the_model_and_encode(run, monkeypatch):
     assert half.json["agreement"]["map"] is not None
     assert half.json["n_bytes"] == (run.path / "model-fp16.onnx").stat().st_size
     assert f"making fp16 of {run.model_path}" in half.stderr
-    assert "of a million bits flipped" in half.stderr
+    assert "flipped bits per million" in half.stderr
 
     small = succeed("export small.onnx --onnx --precision int8 --allow-loss --json").json
     assert small["path"] == "small.onnx"
@@ -57,7 +57,7 @@ def test_what_loses_too_much_is_one_line_and_no_file(run, monkeypatch):
     monkeypatch.setattr(precision, "TOLERANCES", strict)
     message = fail("export --onnx --precision fp16")
     assert "model-fp16.onnx was not written" in message
-    assert "of a million bits flipped (-1 allowed); mAP lost" in message
+    assert "flipped bits per million (-1 allowed); mAP lower by" in message
     assert "--allow-loss" in message
     assert not list(run.path.glob("*fp16*"))
 

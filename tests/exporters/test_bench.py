@@ -1,4 +1,4 @@
-"""`hashkit bench` without its processes: what is compared, and held to floors."""
+"""`hashkit bench` without its processes: comparison with the reference, floors and progress."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from hashkit.codes import binarize
 from hashkit.codesets import CodeSet
 from hashkit.errors import ConfigError
 from hashkit.evaluation.evaluator import expected_map
-from hashkit.exporters.bench import bench as benching
-from hashkit.exporters.bench.bench import bench
-from hashkit.exporters.bench.bench_settings import BenchSettings, Floors
-from hashkit.exporters.bench.contenders import Wanted, contenders
+from hashkit.exporters.bench import comparison
+from hashkit.exporters.bench.candidates import Wanted, contenders
+from hashkit.exporters.bench.comparison import bench
+from hashkit.exporters.bench.settings import BenchSettings, Floors
 from hashkit.report.bench_table import markdown, notes_of
 from hashkit.runtimes.answers import Answers
 from hashkit.runtimes.measuring.measuring import MeasuringJob
@@ -45,7 +45,7 @@ from hashkit.runtimes.measuring.process import Outcome
         {"batch_sizes": (0, 4)},
     ],
 )
-def test_settings_that_measure_nothing_are_refused(changes: dict) -> None:
+def test_invalid_settings_are_refused(changes: dict) -> None:
     with pytest.raises(ConfigError, match=r"at least|above 0"):
         BenchSettings(**changes)
 
@@ -55,7 +55,7 @@ def test_batch_1_is_always_timed() -> None:
     assert BenchSettings(()).batch_sizes == (1,)
 
 
-# What comes out
+# Results
 
 
 def test_answers_are_compared_with_the_reference(
@@ -84,7 +84,7 @@ def test_answers_are_compared_with_the_reference(
         assert row.n_bytes == row.contender.model.stat().st_size
 
 
-def test_logits_next_to_zero_are_counted_of_each_row_itself(
+def test_logits_near_zero_are_counted_for_each_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def flatten(job: MeasuringJob, answers: Answers) -> Answers:
@@ -102,7 +102,7 @@ def test_logits_next_to_zero_are_counted_of_each_row_itself(
     assert other.agreement.near_zero == reference.near_zero
 
 
-def test_slow_runtimes_answer_a_few_images_from_end_to_end(
+def test_slow_runtimes_are_compared_on_a_few_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = measured(monkeypatch, tmp_path, wanted=Wanted(("reference",)))
@@ -114,7 +114,7 @@ def test_slow_runtimes_answer_a_few_images_from_end_to_end(
         assert (row.agreement.n_queries, row.agreement.n_database) == (1, 4)
         assert row.agreement.map is None
     assert same.agreement is not None
-    assert same.agreement.flipped_per_million == 0, "of other images, bits would differ"
+    assert same.agreement.flipped_per_million == 0, "compared with different images"
     assert other.agreement is not None
     few = np.concatenate([sample().queries, sample().database])[[0, 20, 39, 58, 78]]
     logits = [answers_of(tmp_path / f"{name}.onnx", few).logits for name in ("model", "model-int8")]
@@ -122,14 +122,14 @@ def test_slow_runtimes_answer_a_few_images_from_end_to_end(
     assert other.agreement.flipped_per_million == pytest.approx(1e6 * flipped.mean())
 
 
-def test_a_row_that_fails_does_not_end_the_rest(
+def test_a_failed_row_does_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crash = Outcome("failed", None, "its process was ended by SIGSEGV")
     rows = measured(monkeypatch, tmp_path, outcomes={("openvino", "cpu"): crash})
     status = {(row.contender.title, row.contender.precision): row.status for row in rows}
     assert status["openvino on CPU", "fp32"] == "failed"
-    assert status["openvino on CPU", "int8"] == "failed", "another model may do better: tried"
+    assert status["openvino on CPU", "int8"] == "failed", "other models are tried as well"
     assert status["reference on CPU", "int8"] == "ok"
     problems = document_of(tmp_path, rows)["problems"]
     assert problems == [
@@ -137,7 +137,7 @@ def test_a_row_that_fails_does_not_end_the_rest(
     ]
 
 
-def test_what_is_absent_is_one_row_and_no_fault(
+def test_an_absent_runtime_is_one_row_and_not_a_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = measured(monkeypatch, tmp_path, outcomes={("openvino", "cpu"): NO_OPENVINO})
@@ -156,7 +156,7 @@ def test_what_is_absent_is_one_row_and_no_fault(
     ("wanted", "problems"),
     [
         (Wanted(("openvino",)), [f"openvino on CPU was asked for: {NO_OPENVINO.reason}"]),
-        (Wanted(("onnxruntime",)), []),  # it is here on the CPU
+        (Wanted(("onnxruntime",)), []),  # available on the CPU
         (
             Wanted(("onnxruntime",), device="cuda"),
             ["onnxruntime on CUDA was asked for: there is no NVIDIA driver"],
@@ -167,7 +167,7 @@ def test_what_is_absent_is_one_row_and_no_fault(
         ),
     ],
 )
-def test_what_was_asked_for_by_name_and_is_absent_is_a_fault(
+def test_an_absent_runtime_that_was_requested_is_a_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: Wanted, problems: list[str]
 ) -> None:
     outcomes = {("openvino", "cpu"): NO_OPENVINO}
@@ -177,7 +177,7 @@ def test_what_was_asked_for_by_name_and_is_absent_is_a_fault(
     assert document["ok"] is not bool(problems)
 
 
-def test_without_the_reference_the_first_that_runs_takes_its_place(
+def test_the_first_row_that_runs_replaces_an_absent_reference(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = {("onnxruntime", "cpu"): Outcome("absent", None, "onnxruntime is not installed")}
@@ -187,7 +187,7 @@ def test_without_the_reference_the_first_that_runs_takes_its_place(
     assert reference.contender.precision == "fp32"
     nothing = gone | {("openvino", "cpu"): NO_OPENVINO}
     rows = measured(monkeypatch, tmp_path, outcomes=nothing)
-    assert not any(row.is_reference for row in rows), "a few images are no reference"
+    assert not any(row.is_reference for row in rows), "a slow runtime cannot be the reference"
     assert all(row.agreement is None for row in rows)
     document = document_of(tmp_path, rows)
     assert document["problems"] == ["no row ran that the others could be compared with"]
@@ -195,7 +195,7 @@ def test_without_the_reference_the_first_that_runs_takes_its_place(
 
 
 @pytest.mark.parametrize("kind", ["infinite", "packing"])
-def test_answers_that_are_wrong_in_themselves_fail(
+def test_infinite_logits_and_wrong_packing_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     def spoil(job, answers: Answers) -> Answers:
@@ -214,18 +214,18 @@ def test_answers_that_are_wrong_in_themselves_fail(
     assert all(part in rows[1].detail for part in expected)
 
 
-def test_floors_trip_and_only_where_they_should(
+def test_floors_apply_to_rows_beyond_them_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = Wanted(("openvino",))
-    free = measured(monkeypatch, tmp_path, wanted=wanted)
-    other = free[-1].agreement
+    without_floors = measured(monkeypatch, tmp_path, wanted=wanted)
+    first, other = without_floors[0].agreement, without_floors[-1].agreement
     assert other is not None
     assert other.map is not None
-    assert free[0].agreement is not None
+    assert first is not None
     assert other.flipped_per_million > 0
-    just = Floors(other.flipped_per_million, min(other.map, free[0].agreement.map or 0))
-    rows = measured(monkeypatch, tmp_path, wanted=wanted, floors=just)
+    met = Floors(other.flipped_per_million, min(other.map, first.map or 0))
+    rows = measured(monkeypatch, tmp_path, wanted=wanted, floors=met)
     assert {row.status for row in rows} == {"ok"}
 
     tight = Floors(max_flips=other.flipped_per_million - 1)
@@ -233,17 +233,15 @@ def test_floors_trip_and_only_where_they_should(
     assert [row.status for row in rows] == ["ok", "ok", "beyond"]
     (problem,) = document_of(tmp_path, rows, wanted=wanted, floors=tight)["problems"]
     assert problem.startswith("openvino on CPU, int8: ")
-    assert "of a million bits flipped (" in problem
+    assert "flipped bits per million (" in problem
 
     high = Floors(min_map=1.0)
     rows = measured(monkeypatch, tmp_path, wanted=Wanted(("reference",)), floors=high)
     assert [row.status for row in rows] == ["beyond", "ok", "ok"], "few images have no mAP"
-    assert "(at least 1 wanted)" in rows[0].detail
+    assert "(at least 1 required)" in rows[0].detail
 
 
-def test_a_value_that_is_no_number_misses_every_floor(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nan_misses_every_floor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = measured(monkeypatch, tmp_path, wanted=Wanted(("openvino",)))[0].agreement
     assert found is not None
     broken = dataclasses.replace(found, flipped_per_million=float("nan"), map=float("nan"))
@@ -252,16 +250,16 @@ def test_a_value_that_is_no_number_misses_every_floor(
 
 
 @pytest.mark.parametrize("floors", [{"max_flips": -1}, {"max_flips": math.nan}, {"min_map": 1.01}])
-def test_floors_that_nothing_can_keep_to_are_refused(floors: dict) -> None:
+def test_floors_out_of_range_are_refused(floors: dict) -> None:
     with pytest.raises(ConfigError, match=r"must be from 0 to (1,000,000|1), not"):
         Floors(**floors)
 
 
-def test_progress_reaches_its_end_whatever_is_absent(
+def test_progress_reaches_the_total_with_absent_runtimes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = StandIn(NO_GPU)
-    monkeypatch.setattr(benching, "measure_apart", fake)
+    monkeypatch.setattr(comparison, "measure_apart", fake)
     rows = contenders(candidates(tmp_path), Wanted())
     steps: list[tuple[int, int]] = []
     titles: list[str] = []
@@ -282,5 +280,5 @@ def test_progress_reaches_its_end_whatever_is_absent(
         "onnxruntime on CPU, int8",
         "onnxruntime on CUDA, fp32",
     ]
-    assert len(fake.calls) == len(rows) - 2, "an absent runtime is asked once"
-    assert not Path(fake.calls[0].job.images).exists(), "pixels are left behind"
+    assert len(fake.calls) == len(rows) - 2, "an absent runtime is started once"
+    assert not Path(fake.calls[0].job.images).exists(), "the pixels were not deleted"

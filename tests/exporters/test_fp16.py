@@ -38,7 +38,7 @@ def node_of(model: onnx.ModelProto, output: str) -> onnx.NodeProto:
     return next(node for node in model.graph.node if output in node.output)
 
 
-def test_the_network_is_float16_and_all_around_it_is_as_it_was(source: onnx.ModelProto) -> None:
+def test_the_network_is_float16_and_the_rest_is_unchanged(source: onnx.ModelProto) -> None:
     before = source.SerializeToString()
     model = checked(to_fp16(source))
     assert source.SerializeToString() == before
@@ -54,13 +54,13 @@ def test_the_network_is_float16_and_all_around_it_is_as_it_was(source: onnx.Mode
         assert types[output] == TensorProto.FLOAT, output
     assert node_of(model, "is_set").input[0] == "logit"
     assert node_of(model, "logit").op_type == "Cast"
-    # Nothing but what lies around the network has float32 constants, and none is there twice.
+    # Only nodes outside the network have float32 constants, and no constant exists twice.
     floats = {name for name, array in values.items() if array.dtype == np.float32}
     assert floats == {"mean", "std", "zero", "bit_values"}
     assert sum(node.op_type == "Cast" for node in model.graph.node) == 3 + 2
 
 
-def test_answers_differ_by_rounding_alone(source: onnx.ModelProto) -> None:
+def test_outputs_differ_only_by_rounding(source: onnx.ModelProto) -> None:
     pixels = images(50)
     expected = run(source, pixels)[1]
     codes, logits = run(to_fp16(source), pixels)
@@ -70,10 +70,8 @@ def test_answers_differ_by_rounding_alone(source: onnx.ModelProto) -> None:
     assert 0 < difference < 2**-8
 
 
-def test_the_stand_in_rounds_as_the_definition_of_the_operators_says(
-    source: onnx.ModelProto,
-) -> None:
-    """ONNX's reference implementation computes float16 models in float16, step by step."""
+def test_the_stand_in_rounds_like_the_reference_implementation(source: onnx.ModelProto) -> None:
+    """ONNX's reference implementation computes each operator of a float16 model in float16."""
     pixels = images(6)
     half = to_fp16(source)
     codes, logits = run(checked(round_as_fp16(half)), pixels)
@@ -82,10 +80,10 @@ def test_the_stand_in_rounds_as_the_definition_of_the_operators_says(
     assert np.abs(logits - expected).max() < 2**-8 * largest
     np.testing.assert_array_equal(codes, binarize(logits))
     np.testing.assert_array_equal(logits, logits.astype(np.float16))
-    assert not np.array_equal(logits, run(half, pixels)[1]), "then the CPU would need no stand-in"
+    assert not np.array_equal(logits, run(half, pixels)[1]), "the CPU needs no stand-in"
 
 
-def test_the_stand_in_overflows_where_float16_does() -> None:
+def test_the_stand_in_overflows_like_float16() -> None:
     values = {name: array.copy() for name, array in weights().items()}
     values["conv1.weight"] *= 60_000
     values["conv2.weight"] /= 60_000
@@ -95,8 +93,8 @@ def test_the_stand_in_overflows_where_float16_does() -> None:
     assert not np.isfinite(run(round_as_fp16(half), pixels)[1]).all()
 
 
-def test_a_linear_model_is_the_rounded_product(tmp_path: Path) -> None:
-    """Weights and centred pixels are exact in float16, so only what is summed is rounded."""
+def test_a_linear_model_gives_the_rounded_product(tmp_path: Path) -> None:
+    """Weights and centred pixels are exact in float16, so only the sums are rounded."""
     path = linear_model(tmp_path / "m.onnx", n_bits=12, height=4, width=5)
     pixels = np.random.default_rng(0).integers(0, 256, (30, 4, 5, 3)).astype(np.uint8)
     exact = (pixels.reshape(30, -1) - np.float32(127.5)) @ linear_weights(60, 12)
@@ -104,8 +102,8 @@ def test_a_linear_model_is_the_rounded_product(tmp_path: Path) -> None:
     np.testing.assert_allclose(logits, exact, rtol=2**-10, atol=0.5)
 
 
-def test_outputs_and_operators_that_must_stay_float32_do(source: onnx.ModelProto) -> None:
-    """A further output from within the network, and the scales of a Resize, which have no half."""
+def test_outputs_and_inputs_that_must_be_float32_stay_float32(source: onnx.ModelProto) -> None:
+    """An additional output inside the network, and the scales of a Resize, are float32 in ONNX."""
     model = onnx.ModelProto()
     model.CopyFrom(source)
     graph = model.graph
@@ -132,7 +130,7 @@ def test_outputs_and_operators_that_must_stay_float32_do(source: onnx.ModelProto
     np.testing.assert_allclose(same, reference_same, atol=0.01 * np.abs(reference_same).max())
 
 
-def test_constants_written_as_nodes_are_weights_too(source: onnx.ModelProto) -> None:
+def test_constant_nodes_are_converted_like_weights(source: onnx.ModelProto) -> None:
     model = onnx.ModelProto()
     model.CopyFrom(source)
     weight = next(one for one in model.graph.initializer if one.name == "conv1.weight")
@@ -144,7 +142,7 @@ def test_constants_written_as_nodes_are_weights_too(source: onnx.ModelProto) -> 
     )
 
 
-def test_weights_beyond_float16_are_refused() -> None:
+def test_weights_beyond_the_range_of_float16_are_refused() -> None:
     values = with_outliers(weights())
     values["conv1.weight"][0] *= 1e4
     with pytest.raises(ModelError, match=r"conv1.weight has values up to .*float16 ends at 65,504"):

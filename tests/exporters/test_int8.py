@@ -23,7 +23,7 @@ from hashkit.errors import ConfigError, ModelError
 from hashkit.exporters.int8 import to_int8
 
 ALL = 1e6
-"""A tolerance that nothing exceeds."""
+"""A limit that nothing exceeds."""
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def relative_error(model: onnx.ModelProto, source: onnx.ModelProto) -> float:
     return float(np.sqrt(((run(model, pixels)[1] - expected) ** 2).mean() / (expected**2).mean()))
 
 
-def test_inner_convolutions_are_int8_by_channel_and_the_outer_layers_are_float(
+def test_inner_convolutions_are_int8_per_channel_and_outer_layers_are_float(
     source: onnx.ModelProto, capfd: pytest.CaptureFixture[str]
 ) -> None:
     before = source.SerializeToString()
@@ -56,9 +56,9 @@ def test_inner_convolutions_are_int8_by_channel_and_the_outer_layers_are_float(
         assert data.op_type == weight.op_type == "DequantizeLinear"
         quantised, scale, zero = (values[one] for one in weight.input)
         assert quantised.dtype == np.int8
-        assert scale.shape == (CHANNELS,), "a scale for each channel"
+        assert scale.shape == (CHANNELS,), "expected one scale per channel"
         assert not zero.any(), "weights are symmetric"
-        assert values[data.input[2]].dtype == np.int8, "activations are signed too"
+        assert values[data.input[2]].dtype == np.int8, "activations must be signed"
         np.testing.assert_allclose(
             quantised * scale.reshape(-1, 1, 1, 1),
             constants(source)[f"{name}.weight"],
@@ -69,7 +69,7 @@ def test_inner_convolutions_are_int8_by_channel_and_the_outer_layers_are_float(
     assert makers[nodes[LAYERS[0]].input[0]].op_type == "Div", "pixels are not quantised"
 
 
-def test_answers_are_near_those_of_the_source(source: onnx.ModelProto) -> None:
+def test_outputs_are_close_to_the_source(source: onnx.ModelProto) -> None:
     model = to_int8(source, images(40), flipped_per_million=ALL).model
     assert 1e-4 < relative_error(model, source) < 0.1
     codes, logits = run(model, images(7))
@@ -84,34 +84,32 @@ def test_the_same_images_give_the_same_file(source: onnx.ModelProto) -> None:
     assert once == again
 
 
-def test_the_most_harmful_layers_go_back_to_float_and_no_others() -> None:
+def test_only_the_layers_with_the_largest_errors_stay_float() -> None:
     values = with_outliers(weights())
     source = stack_model(values)
     pixels = images(160)
-    said: list[str] = []
+    steps: list[str] = []
     everything = to_int8(source, pixels, flipped_per_million=ALL)
     limit = 20_000
 
-    found = to_int8(source, pixels, flipped_per_million=limit, progress=said.append)
+    found = to_int8(source, pixels, flipped_per_million=limit, progress=steps.append)
 
     assert set(found.quantised) == {"conv3", "conv4"}
     assert found.kept == ("conv0", "conv1", "conv2")
     assert relative_error(found.model, source) < 0.1 * relative_error(everything.model, source)
     flipped = (run(found.model, pixels[1::2])[1] > 0) != (run(source, pixels[1::2])[1] > 0)
     assert 1e6 * flipped.mean() <= limit
-    assert said[0] == "calibrating on 80 images"
-    assert any("alone" in line for line in said)
+    assert steps[0] == "calibrating on 80 images"
+    assert any("alone" in line for line in steps)
 
 
-def test_where_nothing_suffices_all_are_quantised_for_the_caller_to_judge(
-    source: onnx.ModelProto,
-) -> None:
+def test_all_layers_are_quantised_if_no_choice_meets_the_limit(source: onnx.ModelProto) -> None:
     found = to_int8(source, images(40), flipped_per_million=-1)
     assert found.quantised == tuple(LAYERS[1:])
 
 
 def test_ranges_come_from_every_other_image(source: onnx.ModelProto) -> None:
-    """The rest counts flipped bits; what no range was measured on must not set one."""
+    """The other images are used to count flipped bits and must not affect the ranges."""
     pixels = images(20)
     other = pixels.copy()
     other[1::2] = 255
@@ -122,16 +120,16 @@ def test_ranges_come_from_every_other_image(source: onnx.ModelProto) -> None:
     assert models[0] == models[1] != models[2]
 
 
-def test_what_cannot_be_quantised_is_one_line(tmp_path: Path, source: onnx.ModelProto) -> None:
+def test_error_for_nothing_to_quantise_is_one_line(tmp_path: Path, source: onnx.ModelProto) -> None:
     linear = onnx.load(linear_model(tmp_path / "m.onnx"))
     with pytest.raises(ModelError, match="nothing to quantise") as caught:
         to_int8(linear, np.zeros((4, 4, 5, 3), np.uint8), flipped_per_million=ALL)
     assert "\n" not in str(caught.value)
-    with pytest.raises(ConfigError, match="two or more images to calibrate with, found 1"):
+    with pytest.raises(ConfigError, match="at least two calibration images, found 1"):
         to_int8(source, images(1), flipped_per_million=ALL)
 
 
-def test_unnamed_nodes_are_no_obstacle(source: onnx.ModelProto) -> None:
+def test_unnamed_nodes_are_quantised(source: onnx.ModelProto) -> None:
     model = onnx.ModelProto()
     model.CopyFrom(source)
     for node in model.graph.node:

@@ -41,7 +41,7 @@ MANIFEST = manifest_of(12)
 @pytest.mark.parametrize(
     ("height", "width", "n_bits"), [(7, 9, 1), (33, 31, 12), (32, 32, 48), (10, 13, 130)]
 )
-def test_exported_model_answers_as_torch(
+def test_exported_model_gives_the_outputs_of_torch(
     tmp_path: Path, height: int, width: int, n_bits: int
 ) -> None:
     images = photographs(70, height, width)
@@ -57,7 +57,7 @@ def test_exported_model_answers_as_torch(
         codes, logits = session.run(images[:batch_size])
         np.testing.assert_allclose(logits, expected[:batch_size], rtol=0, atol=1e-5)
         np.testing.assert_array_equal(codes, binarize(logits))
-    assert 0.2 < (expected > 0).mean() < 0.8, "the test needs bits of both values"
+    assert 0.2 < (expected > 0).mean() < 0.8, "the test needs both zeros and ones"
     assert report.parity.passed
     assert report.parity.n_images == 70
     assert report.parity.largest_logit == pytest.approx(np.abs(expected).max())
@@ -65,15 +65,15 @@ def test_exported_model_answers_as_torch(
     assert report.n_bytes == path.stat().st_size
 
 
-def test_export_is_quiet_reproducible_and_leaves_the_model_as_it_was(
+def test_export_is_silent_and_reproducible_and_does_not_modify_the_model(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     model, images = TinyHash(12).train(), photographs(3, *SIZE)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    said: list[str] = []
+    steps: list[str] = []
 
     reports = [
-        export_onnx(model, MANIFEST, tmp_path / name, images=images, progress=said.append)
+        export_onnx(model, MANIFEST, tmp_path / name, images=images, progress=steps.append)
         for name in ("a.onnx", "b.onnx")
     ]
 
@@ -81,9 +81,9 @@ def test_export_is_quiet_reproducible_and_leaves_the_model_as_it_was(
     assert model.training
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]), name
-    assert len(said) == 6
+    assert len(steps) == 6
     captured = capfd.readouterr()
-    assert (captured.out, captured.err) == ("", ""), "the exporter's own chatter"
+    assert (captured.out, captured.err) == ("", ""), "torch's exporter printed something"
     fields = json.loads(json.dumps(reports[0].to_dict()))
     assert fields["parity"]["passed"] is True
     assert fields["path"].endswith("a.onnx")
@@ -98,17 +98,17 @@ def traced() -> onnx.ModelProto:
 
 @pytest.fixture
 def graph(traced: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> onnx.ModelProto:
-    """The graph of ``TinyHash(12)``, which exports now take as it then is."""
+    """The graph of ``TinyHash(12)``, which exports use with the changes a test makes."""
     graph = onnx.ModelProto()
     graph.CopyFrom(traced)
     monkeypatch.setattr(onnx_export, "_trace", lambda *_: graph)
     return graph
 
 
-def test_file_carries_the_manifest_and_nothing_of_the_machine(
+def test_file_has_the_manifest_and_no_paths_of_the_machine(
     tmp_path: Path, graph: onnx.ModelProto
 ) -> None:
-    assert b"small_models.py" in graph.SerializeToString(), "nothing would be there to remove"
+    assert b"small_models.py" in graph.SerializeToString(), "there is no path to remove"
     path = tmp_path / "deep" / "model.onnx"
     report = export_onnx(TinyHash(12), MANIFEST, path, images=photographs(3, *SIZE))
 
@@ -170,7 +170,7 @@ def _break_one_weight(graph: onnx.ModelProto) -> None:
     ],
 )
 @pytest.mark.parametrize("existing", [None, b"an older model"])
-def test_a_wrong_file_never_gets_its_name(
+def test_a_file_with_wrong_outputs_is_not_written(
     tmp_path: Path,
     graph: onnx.ModelProto,
     tamper: Callable[[onnx.ModelProto], None],
@@ -189,7 +189,7 @@ def test_a_wrong_file_never_gets_its_name(
     assert left == ({"model.onnx": existing} if existing else {})
 
 
-def test_other_weights_in_torch_are_found_too(tmp_path: Path, graph: onnx.ModelProto) -> None:
+def test_different_weights_in_torch_are_detected(tmp_path: Path, graph: onnx.ModelProto) -> None:
     broken = TinyHash(12)
     with torch.no_grad():
         broken.features[8].bias[5] = torch.nan
@@ -205,9 +205,9 @@ class Unexportable(nn.Module):
         return flat[:, :12] if float(flat.sum()) > 0 else flat[:, 12:24]
 
 
-def test_what_does_not_fit_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_error_for_invalid_arguments_is_one_line(tmp_path: Path) -> None:
     path, images = tmp_path / "m.onnx", photographs(3, *SIZE)
-    with pytest.raises(ModelError, match=r"says 16 bits.*not torch.float32 \[2, 12\]"):
+    with pytest.raises(ModelError, match=r"has 16 bits.*not torch.float32 \[2, 12\]"):
         export_onnx(TinyHash(12), manifest_of(16), path, images=images)
     with pytest.raises(ConfigError, match=r"uint8 \[m, 16, 16, 3\].*\[3, 8, 8, 3\]"):
         export_onnx(TinyHash(12), MANIFEST, path, images=images[:, :8, :8])
@@ -219,15 +219,15 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+def test_error_for_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
     blocker = tmp_path / "file"
     blocker.write_text("not a folder")
     with pytest.raises(ModelError, match=r"cannot be written"):
         export_onnx(TinyHash(12), MANIFEST, blocker / "m.onnx", images=photographs(3, *SIZE))
 
 
-def test_manifest_of_the_trained_network_survives_a_round_trip(tmp_path: Path) -> None:
-    """The real thing, end to end: the Caffe network with its mean image, at an odd size."""
+def test_manifest_is_read_back_from_an_exported_network(tmp_path: Path) -> None:
+    """End to end with the Caffe network and its mean image, at an odd size."""
     from hashkit.training.model import HashModel, input_statistics
     from hashkit.training.networks import build_network, find_network
 
@@ -250,7 +250,7 @@ def test_manifest_of_the_trained_network_survives_a_round_trip(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("size", "mirror"), [((8, 8), False), ((9, 13), True), ((33, 28), True)], ids=str
 )
-def test_the_compact_network_answers_in_onnx_as_in_torch(
+def test_the_compact_network_gives_the_same_outputs_in_onnx_and_torch(
     tmp_path: Path, size: tuple[int, int], mirror: bool
 ) -> None:
     from hashkit.training.model import HashModel, input_statistics
@@ -273,7 +273,7 @@ def test_the_compact_network_answers_in_onnx_as_in_torch(
     model.calibrate(pixels)
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.momentum = 1.0  # one look is enough for their statistics
+            module.momentum = 1.0  # one forward pass sets the statistics
     with torch.no_grad():
         model(pixels)
     path = tmp_path / "m.onnx"

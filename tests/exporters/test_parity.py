@@ -19,7 +19,7 @@ HEIGHT, WIDTH, N_BITS = 4, 5, 12
 
 
 class Linear(nn.Module):
-    """The torch twin of `linear_model`; ``offset`` is added to every logit."""
+    """`linear_model` in torch; ``offset`` is added to every logit."""
 
     def __init__(self, offset: float = 0.0) -> None:
         super().__init__()
@@ -72,14 +72,14 @@ def test_flips_and_differences_are_measured(path: Path) -> None:
     assert f"{2 * n_flipped} bits flipped" in report.summary()
 
 
-def test_tolerance_decides(path: Path) -> None:
+def test_result_depends_on_the_tolerance(path: Path) -> None:
     images = photographs(64, HEIGHT, WIDTH)
     scale = verify(Linear(0.5), path, images).largest_logit
-    barely = verify(Linear(0.5), path, images, absolute_tolerance=0.5, relative_tolerance=0)
-    assert barely.tolerance == 0.5
-    assert barely.passed
-    tight = verify(Linear(0.5), path, images, absolute_tolerance=0.49, relative_tolerance=0)
-    assert not tight.passed
+    within = verify(Linear(0.5), path, images, absolute_tolerance=0.5, relative_tolerance=0)
+    assert within.tolerance == 0.5
+    assert within.passed
+    beyond = verify(Linear(0.5), path, images, absolute_tolerance=0.49, relative_tolerance=0)
+    assert not beyond.passed
     relative = verify(
         Linear(0.5), path, images, absolute_tolerance=0, relative_tolerance=0.51 / scale
     )
@@ -89,7 +89,7 @@ def test_tolerance_decides(path: Path) -> None:
 def test_small_logits_get_a_small_tolerance() -> None:
     assert allowed_difference(1.0) == pytest.approx(1.1e-4)
     assert allowed_difference(100.0) == pytest.approx(1e-4 + 1e-3)
-    # A whole network that answers within 1e-4 of 0 must not pass for another such network.
+    # A network whose logits are all within 1e-4 of 0 must not pass as another such network.
     assert allowed_difference(1e-4) == pytest.approx(1.1e-8)
     assert allowed_difference(0.0) == 0.0
 
@@ -114,7 +114,7 @@ def test_wrong_packing_fails(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("odd_batch", [1, 3, 64])
-def test_answers_that_depend_on_the_batch_fail(
+def test_outputs_that_depend_on_the_batch_size_fail(
     path: Path, monkeypatch: pytest.MonkeyPatch, odd_batch: int
 ) -> None:
     class Unstable(OnnxRuntimeSession):

@@ -36,7 +36,7 @@ def pixels_of(n_images: int, seed: int) -> NDArray[np.uint8]:
 
 
 def logits_of(pixels: NDArray[np.uint8], seed: int) -> NDArray[np.float32]:
-    """What `linear_model` of that seed gives: exact, as all its sums are multiples of 1/128."""
+    """Logits of `linear_model` with that seed; exact, since all sums are multiples of 1/128."""
     flat = pixels.reshape(len(pixels), -1) - np.float32(127.5)
     return flat @ linear_weights(60, N_BITS, seed)
 
@@ -55,7 +55,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 # Agreement
 
 
-def test_what_differs_is_counted(pair: tuple[Path, Path]) -> None:
+def test_differences_are_counted(pair: tuple[Path, Path]) -> None:
     steps: list[tuple[int, int]] = []
     sample = Sample(QUERIES, DATABASE, *LABELS)
     found = compare(*pair, sample, progress=lambda *step: steps.append(step))
@@ -83,7 +83,7 @@ def test_what_differs_is_counted(pair: tuple[Path, Path]) -> None:
     assert "\n" not in found.summary()
 
 
-def test_without_labels_the_nearest_are_compared(pair: tuple[Path, Path]) -> None:
+def test_nearest_neighbours_are_compared_without_labels(pair: tuple[Path, Path]) -> None:
     found = compare(*pair, Sample(QUERIES, DATABASE))
 
     def nearest(seed: int) -> list[set[int]]:
@@ -104,7 +104,7 @@ def test_a_model_agrees_with_itself(pair: tuple[Path, Path]) -> None:
 
 
 def test_logits_near_zero_are_counted(tmp_path: Path) -> None:
-    """Grey of 127.5 does not exist; two pixels of 127 and 128 with one weight give exactly 0."""
+    """No pixel has the value 127.5; equal numbers of 127 and 128 give exactly 0."""
     path = linear_model(tmp_path / "m.onnx")
     model = onnx.load(path)
     tensor = next(one for one in model.graph.initializer if one.name == "weights")
@@ -116,7 +116,9 @@ def test_logits_near_zero_are_counted(tmp_path: Path) -> None:
     assert found.near_zero == 0.25
 
 
-def test_other_bits_and_empty_samples_are_refused(pair: tuple[Path, Path], tmp_path: Path) -> None:
+def test_different_bits_and_empty_samples_are_refused(
+    pair: tuple[Path, Path], tmp_path: Path
+) -> None:
     other = linear_model(tmp_path / "m.onnx", n_bits=8)
     with pytest.raises(ConfigError, match=r"12 bits and .* has 8"):
         compare(pair[0], other, Sample(QUERIES, DATABASE))
@@ -133,15 +135,15 @@ FOUND = Agreement(
     ("changes", "complaint"),
     [
         ({}, None),
-        ({"flipped_per_million": 1000.5}, "1,000 of a million bits flipped (1,000 allowed)"),
-        ({"flipped_per_million": float("nan")}, "nan of a million bits"),
-        ({"map": 0.7}, "mAP lost 0.1000 (0.01 allowed)"),
+        ({"flipped_per_million": 1000.5}, "1,000 flipped bits per million (1,000 allowed)"),
+        ({"flipped_per_million": float("nan")}, "nan flipped bits per million"),
+        ({"map": 0.7}, "mAP lower by 0.1000 (0.01 allowed)"),
         ({"map": 0.85}, None),
         ({"map": None, "map_source": None, "neighbours_kept": 0.9}, None),
         ({"map": None, "map_source": None, "neighbours_kept": 0.7}, "30.0% of the 10 nearest"),
     ],
 )
-def test_a_tolerance_says_what_is_beyond_it(changes: dict, complaint: str | None) -> None:
+def test_excesses_list_what_exceeds_the_tolerance(changes: dict, complaint: str | None) -> None:
     tolerance = Tolerance(flipped_per_million=1000, map_lost=0.01, neighbours_lost=0.15)
     excesses = tolerance.excesses(dataclasses.replace(FOUND, **changes))
     assert len(excesses) == (complaint is not None)
@@ -163,7 +165,7 @@ LENIENT = Tolerance(flipped_per_million=60_000, map_lost=0.5, neighbours_lost=1)
 
 
 @pytest.mark.parametrize(("precision", "share"), [("fp16", 0.62), ("int8", 1)])
-def test_a_file_of_another_precision(
+def test_export_of_another_precision(
     source: Path, tmp_path: Path, precision: str, share: float
 ) -> None:
     path = tmp_path / "deep" / "model.onnx"
@@ -191,7 +193,7 @@ def test_a_file_of_another_precision(
 
 
 @pytest.mark.parametrize("existing", [None, b"an older model"])
-def test_what_loses_too_much_is_refused_and_no_file_is_left(
+def test_a_file_with_too_much_loss_is_not_written(
     source: Path, tmp_path: Path, existing: bytes | None
 ) -> None:
     path = tmp_path / "model-int8.onnx"
@@ -199,7 +201,7 @@ def test_what_loses_too_much_is_refused_and_no_file_is_left(
         path.write_bytes(existing)
     arguments = {"calibration": PHOTOS[60:], "sample": PHOTO_SAMPLE, "tolerance": STRICT}
     with pytest.raises(
-        ParityError, match=r"million bits flipped \(0 allowed\).*`allow_loss=True`"
+        ParityError, match=r"bits per million \(0 allowed\).*`allow_loss=True`"
     ) as c:
         export_precision(source, path, "int8", **arguments)
     assert "\n" not in str(c.value)
@@ -211,8 +213,8 @@ def test_what_loses_too_much_is_refused_and_no_file_is_left(
     assert read_onnx_file(path).precision == "int8"
 
 
-def test_what_overflows_is_refused_even_where_loss_is_allowed(tmp_path: Path) -> None:
-    """float32 holds what the second layer gives here; float16 does not, on a device that has it."""
+def test_an_overflow_is_refused_even_if_loss_is_allowed(tmp_path: Path) -> None:
+    """The outputs of the second layer exceed float16, on a device that computes in float16."""
     values = {name: array.copy() for name, array in weights().items()}
     values["conv1.weight"] *= 60_000
     values["conv2.weight"] /= 60_000
@@ -229,13 +231,13 @@ def test_what_overflows_is_refused_even_where_loss_is_allowed(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == [source]
 
 
-def test_only_fp32_is_a_source_and_only_known_precisions_are_made(
+def test_other_sources_than_fp32_and_unknown_precisions_are_refused(
     source: Path, tmp_path: Path
 ) -> None:
     half = tmp_path / "half.onnx"
     arguments = {"calibration": PHOTOS[60:], "sample": PHOTO_SAMPLE, "tolerance": LENIENT}
     export_precision(source, half, "fp16", **arguments)
-    with pytest.raises(ModelError, match=r"half.onnx is fp16: precisions are made from the fp32"):
+    with pytest.raises(ModelError, match=r"half.onnx is fp16: convert the fp32 model instead"):
         export_precision(half, tmp_path / "m.onnx", "int8", **arguments)
     with pytest.raises(ConfigError, match="unknown precision 'int4'; known: fp16, int8"):
         export_precision(source, tmp_path / "m.onnx", "int4", **arguments)
@@ -247,7 +249,7 @@ def test_only_fp32_is_a_source_and_only_known_precisions_are_made(
 
 
 def numbered(n_images: int, labels: NDArray[np.int64] | None) -> ImageSet:
-    """Images that carry their row as their colour."""
+    """Images whose colour is their row number."""
     pixels = np.empty((n_images, 2, 2, 3), np.uint8)
     pixels[:] = np.arange(n_images, dtype=np.uint8)[:, None, None, None]
     return ImageSet("numbered", [f"n/{row}" for row in range(n_images)], pixels, labels=labels)
@@ -263,7 +265,7 @@ SPLIT = Split(
 SMALL = Manifest(8, 2, 2)
 
 
-def test_calibration_has_no_queries_and_labels_go_with_their_images(
+def test_calibration_has_no_queries_and_labels_match_their_images(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(samples, "N_CALIBRATION", 20)
@@ -271,7 +273,7 @@ def test_calibration_has_no_queries_and_labels_go_with_their_images(
     drawn = draw_from_split(numbered(200, np.arange(200) * 7), SPLIT, SMALL)
     calibration = rows_of(drawn.calibration)
     assert len(calibration) == 20
-    assert set(calibration) <= set(range(40, 90)), "training images that are no queries"
+    assert set(calibration) <= set(range(40, 90)), "expected training images that are not queries"
     assert len(drawn.sample.queries) == 10
     assert set(rows_of(drawn.sample.queries)) <= set(range(40))
     assert rows_of(drawn.sample.database) == list(range(40, 200))
@@ -279,23 +281,23 @@ def test_calibration_has_no_queries_and_labels_go_with_their_images(
     assert drawn.sample.query_labels.tolist() == [7 * r for r in rows_of(drawn.sample.queries)]
 
 
-def test_labels_that_are_not_all_known_are_left_out() -> None:
+def test_labels_are_left_out_unless_all_are_known() -> None:
     labels = np.zeros(200, np.int64)
     labels[150] = -1
     assert not draw_from_split(numbered(200, labels), SPLIT, SMALL).sample.has_labels
     assert not draw_from_split(numbered(200, None), SPLIT, SMALL).sample.has_labels
 
 
-def test_without_queries_training_images_stand_for_them() -> None:
+def test_training_images_replace_missing_queries() -> None:
     drawn = draw_from_training(numbered(30, None), SMALL)
     parts = [drawn.calibration, drawn.sample.queries, drawn.sample.database]
     assert sorted(row for part in parts for row in rows_of(part)) == list(range(30))
-    with pytest.raises(ConfigError, match=r"3 or more training images.*found 2"):
+    with pytest.raises(ConfigError, match=r"at least 3 training images.*found 2"):
         draw_from_training(numbered(2, None), SMALL)
 
 
-def test_no_torch_is_needed(source: Path, tmp_path: Path) -> None:
-    """From the fp32 file on, precisions can be made where torch cannot be imported."""
+def test_torch_is_not_needed(source: Path, tmp_path: Path) -> None:
+    """An fp32 file can be converted where torch cannot be imported."""
     code = f"""
 import sys
 sys.modules["torch"] = None

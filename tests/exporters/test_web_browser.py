@@ -1,4 +1,4 @@
-"""The exported page in a browser: pixels, codes and rankings as in Python; its controls."""
+"""The exported page in a browser: pixels, codes and rankings match Python; its controls work."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ export default async function () {
   return { pictures, isolated: crossOriginIsolated, page: await page() };
 }
 
-// The page itself, driven as by a user
+// The page itself, operated like a user would
 
 async function page() {
   const { width, height } = { width: 360, height: 800 };
@@ -142,7 +142,7 @@ function drop(inside, file) {
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """A page, its bank, pictures to search it with, and what the browser made of them."""
+    """A page, its bank, pictures to search with, and the browser's results."""
 
     encoder: hashkit.Encoder
     bank: hashkit.Bank
@@ -158,7 +158,7 @@ class Place:
         return np.frombuffer(data, np.uint8).reshape(SIDE, SIDE, 3)
 
     def differences(self, group: str) -> tuple[int, int, int]:
-        """Values and bits that differ from Python's, and the largest difference of a value."""
+        """Number of values and of bits that differ from Python, and the largest difference."""
         n_values = n_bits = largest = 0
         for name in self.names(group):
             expected = self.encoder.prepare(self.pictures / name)
@@ -171,7 +171,7 @@ class Place:
 
 
 def write_pictures(folder: Path) -> None:
-    """Crops of two photographs as PNG and as JPEG, of many sizes, and pictures of odd kinds."""
+    """Crops of two photographs as PNG and JPEG, in many sizes, and pictures of unusual kinds."""
     folder.mkdir()
     photos = [Image.fromarray(load_sample_image(name)) for name in ("china.jpg", "flower.jpg")]
     rng = np.random.default_rng(3)
@@ -197,7 +197,7 @@ def write_pictures(folder: Path) -> None:
     photo.convert("P").save(folder / "kind-first-frame.gif", save_all=True, append_images=[photo])
     photo.convert("L").save(folder / "kind-grey.jpg")
     chunks = PngImagePlugin.PngInfo()
-    chunks.add(b"gAMA", (100000).to_bytes(4, "big"))  # linear light: values must stay as stored
+    chunks.add(b"gAMA", (100000).to_bytes(4, "big"))  # linear light: must be ignored
     photo.save(folder / "kind-gamma.png", pnginfo=chunks)
     photos[1].resize((2400, 1600)).save(folder / "kind-large.png", compress_level=1)
     clear = photo.convert("RGBA")
@@ -239,8 +239,8 @@ def test_lossless_pictures_give_the_same_pixels_and_codes(place):
     assert place.differences("crop-") == (0, 0, 0)
 
 
-def test_the_pictures_could_show_a_difference(place):
-    """Codes that are all alike would be equal whatever the pixels."""
+def test_codes_of_the_pictures_differ(place):
+    """If all codes were equal, the comparison would pass for any pixels."""
     codes = np.stack([place.encoder.encode(place.pictures / n)[0] for n in place.names("crop-")])
     ones = np.unpackbits(codes, axis=1, count=N_BITS).mean(axis=0)
     assert np.mean((ones > 0.02) & (ones < 0.98)) > 0.8
@@ -262,7 +262,7 @@ def test_other_kinds_of_pictures_give_the_same_pixels(place):
     assert place.differences("kind-") == (0, 0, 0)
 
 
-def test_transparent_pictures_are_laid_over_white(place):
+def test_transparent_pictures_are_drawn_over_white(place):
     _, _, largest = place.differences("clear")
     assert largest <= 1
 
@@ -270,7 +270,7 @@ def test_transparent_pictures_are_laid_over_white(place):
 # Rankings
 
 
-def test_rankings_are_those_of_search(place):
+def test_rankings_match_search(place):
     names = place.names("crop-") + place.names("jpeg-")
     codes = np.stack([from_hex(place.told["pictures"][name]["code"], N_BITS) for name in names])
     ranking = hashkit.search(codes, place.bank, top_k=len(place.bank))
@@ -288,7 +288,7 @@ def hits_of(place: Place, code: np.ndarray, n_hits: int, without: int | None = N
     return [list(pair) for pair in pairs if pair[0] != without][:n_hits]
 
 
-def test_an_image_of_the_address_is_the_query(place):
+def test_the_query_can_be_given_in_the_url(place):
     told = place.told["page"]["address"]
     assert told["name"] == place.bank.names[4]
     assert told["code"] == to_hex(place.bank.codes[4])
@@ -313,7 +313,7 @@ def test_a_dropped_picture_is_the_query(place):
     assert told["errorIsGone"]
 
 
-def test_a_hit_becomes_the_query_and_the_address(place):
+def test_a_clicked_hit_becomes_the_query_and_is_in_the_url(place):
     told = place.told["page"]
     row = told["chosen"]["hits"][0][0]
     assert told["clickedAddress"] == f"?query={row}"
@@ -324,23 +324,23 @@ def test_more_hits_can_be_shown(place):
     assert place.told["page"]["more"] == 48
 
 
-def test_a_file_that_is_no_picture_is_one_line(place):
+def test_error_for_a_file_that_is_not_a_picture(place):
     told = place.told["page"]
     assert told["error"] == "notes.txt is not a picture that this browser can read."
     assert told["afterError"]["hits"][:24] == told["clicked"]["hits"]
 
 
-def test_an_unknown_row_is_one_line(place):
-    assert place.told["page"]["unknown"] == "There is no image of row 9999 here."
+def test_error_for_an_unknown_row(place):
+    assert place.told["page"]["unknown"] == "This page has no image for row 9999."
 
 
-def test_every_control_has_a_name_and_nothing_is_wider_than_a_phone(place):
+def test_every_control_has_a_name_and_the_page_fits_a_phone(place):
     assert place.told["page"]["unnamed"] == 0
     assert place.told["page"]["overflow"] <= 0
 
 
 def test_the_page_needs_no_special_server(place):
-    """No headers that isolate it, no types for .wasm or .mjs, and no file but its own."""
+    """No isolation headers, no types for .wasm or .mjs, and no files but its own."""
     assert place.told["isolated"] is False
     asked = {path.partition("?")[0] for path in place.requests}
     asked -= {"/favicon.ico"}

@@ -1,4 +1,4 @@
-"""The exported page's folder, file by file; no browser is needed for it."""
+"""The files of an exported page; these tests need no browser."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PAGE = ROOT / "exporters" / "web" / "page"
 
 
 def write_runtime(package: Path, version: str = RUNTIME_VERSION) -> Path:
-    """A folder that looks like the npm package, its files made up."""
+    """A folder that looks like the npm package, with made-up files."""
     (package / "dist").mkdir(parents=True)
     fields = {"name": "onnxruntime-web", "version": version}
     (package / "package.json").write_text(json.dumps(fields))
@@ -44,7 +44,7 @@ def write_runtime(package: Path, version: str = RUNTIME_VERSION) -> Path:
 
 @pytest.fixture
 def runtime(tmp_path, monkeypatch) -> Path:
-    """A made-up runtime whose files are taken for the published ones."""
+    """A made-up runtime whose files count as the published ones."""
     package = write_runtime(tmp_path / "npm" / "node_modules" / "onnxruntime-web")
     for files in ("RUNTIME_FILES", "WEBGPU_RUNTIME_FILES"):
         known = {
@@ -57,7 +57,7 @@ def runtime(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture(scope="module")
 def encoded(tmp_path_factory) -> Path:
-    """A folder with images in class folders, a model and their bank."""
+    """A folder with images in class folders, a model and a bank."""
     folder = tmp_path_factory.mktemp("encoded")
     write_class_folders(folder / "photos", per_class=4, suffix=".png")
     linear_model(folder / "model.onnx", n_bits=12, height=8, width=8)
@@ -67,7 +67,7 @@ def encoded(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def place(encoded, tmp_path) -> Path:
-    """A copy of that folder which a test may change."""
+    """A copy of that folder that a test may change."""
     return Path(shutil.copytree(encoded, tmp_path / "place"))
 
 
@@ -85,10 +85,10 @@ def images_of(site: Path) -> dict:
     return document
 
 
-# What is in the folder
+# The files
 
 
-def test_the_bank_is_there_row_for_row(place, runtime):
+def test_the_folder_has_every_row_of_the_bank(place, runtime):
     done = []
     bank, report = export(place, runtime, progress=lambda *state: done.append(state))
     site = place / "site"
@@ -105,7 +105,7 @@ def test_the_bank_is_there_row_for_row(place, runtime):
     assert report.n_bytes == sum(path.stat().st_size for path in files)
 
 
-def test_the_model_and_what_it_takes_are_there(place, runtime):
+def test_the_folder_has_the_model_and_its_input_rule(place, runtime):
     bank, report = export(place, runtime)
     manifest = json.loads((place / "site" / "manifest.json").read_text())
     model = (place / "model.onnx").read_bytes()
@@ -118,7 +118,7 @@ def test_the_model_and_what_it_takes_are_there(place, runtime):
         "width": 8,
         "resize": "crop-bilinear",
     }
-    assert manifest["dataset"] == "photos"  # and not the way to it
+    assert manifest["dataset"] == "photos"  # without its path
 
 
 def test_nothing_is_fetched_from_elsewhere(place, runtime):
@@ -142,7 +142,7 @@ def test_nothing_is_fetched_from_elsewhere(place, runtime):
 def test_thumbnails_are_small_jpegs_without_metadata(place, runtime):
     large = Image.radial_gradient("L").resize((640, 320)).convert("RGB")
     exif = Image.Exif()
-    exif[0x010E], exif[0x0112] = "where I live", 6  # a description; lying on its side
+    exif[0x010E], exif[0x0112] = "where I live", 6  # description; rotated by 90 degrees
     large.save(place / "large.jpg", exif=exif)
     export(place, runtime, image_of={3: place / "large.jpg"}.get)
     path = place / "site" / "bank" / images_of(place / "site")["thumbnails"][3]
@@ -152,7 +152,7 @@ def test_thumbnails_are_small_jpegs_without_metadata(place, runtime):
     assert b"where I live" not in path.read_bytes()
 
 
-def test_images_that_are_lost_or_broken_have_no_thumbnail(place, runtime):
+def test_missing_and_broken_images_have_no_thumbnail(place, runtime):
     bank = hashkit.Bank.open(place / "made.h5")
     break_image(place / "photos" / bank.names[2])
 
@@ -165,7 +165,7 @@ def test_images_that_are_lost_or_broken_have_no_thumbnail(place, runtime):
     assert report.n_thumbnails == 10
 
 
-def test_a_part_is_spread_over_the_rows_that_are_not_deleted(place, runtime):
+def test_a_sample_is_evenly_spaced_over_the_live_rows(place, runtime):
     hashkit.delete_rows(place / "made.h5", [0, 6])
     bank, report = export(place, runtime, n_images=4)
     rows = images_of(place / "site")["rows"]
@@ -188,10 +188,10 @@ def test_a_bank_without_rows_is_refused(place, runtime):
         export(place, runtime)
 
 
-# Whole or not at all
+# Refusals and replacement
 
 
-def test_a_model_whose_pixels_no_browser_makes_is_refused(place, runtime):
+def test_a_reduced_resize_rule_is_refused(place, runtime):
     model = place / "model.onnx"
     metadata = Manifest(12, 8, 8, resize="stretch-bicubic-reduced").to_metadata()
     linear_model(model, n_bits=12, height=8, width=8, metadata=metadata)
@@ -222,10 +222,10 @@ def test_a_failure_leaves_the_earlier_page(place, runtime):
     assert not (place / "site.part").exists()
 
 
-def test_what_is_no_page_is_never_replaced(place, runtime, tmp_path):
+def test_other_folders_and_files_are_never_replaced(place, runtime, tmp_path):
     (place / "site").mkdir()
     (place / "site" / "manifest.json").write_text('{"name": "a page of my own"}')
-    with pytest.raises(ConfigError, match="is no page that hashkit wrote"):
+    with pytest.raises(ConfigError, match="exists and is not a page written by hashkit"):
         export(place, runtime)
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError):
@@ -237,14 +237,14 @@ def test_what_is_no_page_is_never_replaced(place, runtime, tmp_path):
 # onnxruntime-web
 
 
-def test_the_runtime_is_found_where_npm_puts_it(runtime, monkeypatch):
+def test_the_runtime_is_found_where_npm_installs_it(runtime, monkeypatch):
     assert find_runtime(runtime) == runtime
     assert find_runtime(runtime.parent.parent) == runtime
     monkeypatch.chdir(runtime.parent.parent)
     assert find_runtime().resolve() == runtime
 
 
-def test_a_missing_runtime_is_one_line_that_mends_it(tmp_path):
+def test_error_for_a_missing_runtime_has_the_install_command(tmp_path):
     with pytest.raises(
         ConfigError, match=f"npm install onnxruntime-web@{RUNTIME_VERSION}"
     ) as caught:
@@ -271,7 +271,7 @@ def test_files_that_are_not_the_published_ones_are_refused(place, runtime):
     assert not (place / "site").exists()
 
 
-def test_the_folder_holds_one_runtime_and_says_which(place, runtime):
+def test_the_folder_has_one_runtime_and_the_manifest_names_it(place, runtime):
     for webgpu, files in ((False, RUNTIME_FILES), (True, WEBGPU_RUNTIME_FILES)):
         _, report = export(place, runtime, webgpu=webgpu)
         found = {path.name: path.read_text() for path in (place / "site" / "runtime").iterdir()}
@@ -280,7 +280,7 @@ def test_the_folder_holds_one_runtime_and_says_which(place, runtime):
         assert (manifest["webgpu"], report.to_dict()["webgpu"]) == (webgpu, webgpu)
 
 
-def test_npm_installs_the_version_that_is_known():
+def test_package_json_has_the_supported_version():
     package = json.loads((ROOT / "package.json").read_text())
     assert package["dependencies"] == {"onnxruntime-web": RUNTIME_VERSION}
 
@@ -288,7 +288,7 @@ def test_npm_installs_the_version_that_is_known():
 # The command
 
 
-def test_the_command_takes_the_newest_run(place, runtime, monkeypatch):
+def test_the_command_uses_the_newest_run(place, runtime, monkeypatch):
     monkeypatch.chdir(place)
     run = Run.create(place / "runs", "a", {"data": DataSpec().to_dict(), "triplets": None})
     linear_model(run.model_path, n_bits=12, height=8, width=8)
@@ -304,7 +304,7 @@ def test_the_command_takes_the_newest_run(place, runtime, monkeypatch):
     assert outcome.json["webgpu"] is True
 
 
-def test_the_command_says_what_is_missing(tmp_path, monkeypatch):
+def test_the_command_reports_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "npm install" in fail("export --web site")
     assert "does not go with --web" in fail("export --onnx --web site")
@@ -313,6 +313,6 @@ def test_the_command_says_what_is_missing(tmp_path, monkeypatch):
     assert "goes with --web FOLDER" in fail("export --onnx --web-gpu")
 
 
-def test_the_default_is_the_library_s():
+def test_the_default_number_of_images_is_the_library_s():
     (option,) = [one for one in COMMANDS["export"].params if one.name == "web_images"]
     assert option.default == DEFAULT_IMAGES

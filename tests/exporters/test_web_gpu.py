@@ -1,4 +1,4 @@
-"""A page exported with WebGPU in a browser that has it, in software, and in one that has not."""
+"""A page exported with WebGPU, in a browser with WebGPU (in software) and in one without."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hashkit.manifest import Manifest
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.slow,  # a processor that plays a graphics card takes its time to compile for it
+    pytest.mark.slow,  # compiling for WebGPU in software takes minutes
     pytest.mark.timeout(900),
     pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
 ]
@@ -45,10 +45,10 @@ for (const name of await (await fetch("/pictures/names.json")).json()) {
 const n = pixels.length / (input.height * input.width * 3);
 const size = Math.ceil(model.n_bits / 8);
 const rows = Array.from({ length: n }, (_, row) => row);
-const processor = await Model.load(input);
-const models = { wasm: processor };
+const cpuModel = await Model.load(input);
+const models = { wasm: cpuModel };
 const { wanted } = document.documentElement.dataset;
-if (wanted) models.webgpu = await GpuModel.load(input, processor);
+if (wanted) models.webgpu = await GpuModel.load(input, cpuModel);
 const measured = { placement: models.webgpu?.placement };
 for (const [place, one] of Object.entries(models)) {
   const { codes, logits } = await one.encode(Uint8Array.from(pixels));
@@ -115,8 +115,8 @@ export default async function () {
   told.overflow = inside.documentElement.scrollWidth - 360;
   if (!HAS_WEBGPU) return told;
   radio("wasm").click();
-  await until(() => at("status").textContent.endsWith("processor."));
-  told.onProcessor = state();
+  await until(() => at("status").textContent.endsWith("CPU."));
+  told.onCpu = state();
   radio("webgpu").click();
   await until(() => at("status").textContent.endsWith("GPU."));
   told.onGpu = state();
@@ -129,7 +129,7 @@ export default async function () {
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """A page exported with WebGPU, and the pictures that it is given."""
+    """A page exported with WebGPU, and pictures to search with."""
 
     encoder: hashkit.Encoder
     bank: hashkit.Bank
@@ -140,7 +140,7 @@ class Place:
         return np.stack([self.encoder.prepare(self.folder / "pictures" / name) for name in names])
 
     def told(self, *, has_webgpu: bool) -> dict[str, Any]:
-        """What the page says in a browser with or without WebGPU."""
+        """Texts and measurements of the page in a browser with or without WebGPU."""
         script = SCRIPT.replace("HAS_WEBGPU", json.dumps(has_webgpu)) + until(600)
         arguments = WEBGPU_IN_SOFTWARE if has_webgpu else ()
         folders = {name: self.folder / name for name in ("site", "pictures", "scripts")}
@@ -194,7 +194,7 @@ def without(place) -> dict[str, Any]:
 
 
 def measured(told: dict[str, Any], where: str) -> tuple[np.ndarray, np.ndarray]:
-    """Bits [n, bits] and logits [n, bits] that one place gave."""
+    """Bits [n, bits] and logits [n, bits] computed on one device."""
     one = told["measured"][where]
     codes = np.stack([from_hex(text, N_BITS) for text in one["codes"]])
     bits = np.unpackbits(codes, axis=1, count=N_BITS)
@@ -204,7 +204,7 @@ def measured(told: dict[str, Any], where: str) -> tuple[np.ndarray, np.ndarray]:
 # A browser with WebGPU
 
 
-def test_the_gpu_gives_python_s_logits_and_bits_but_next_to_zero(place, with_webgpu):
+def test_logits_and_bits_of_the_gpu_match_python_except_close_to_0(place, with_webgpu):
     bits, logits = measured(with_webgpu, "webgpu")
     expected = place.encoder.logits(place.pixels())
     largest = np.abs(expected).max()
@@ -212,67 +212,66 @@ def test_the_gpu_gives_python_s_logits_and_bits_but_next_to_zero(place, with_web
     flipped = bits != (expected > 0)
     assert not np.any(flipped & (np.abs(expected) > 1e-4 * largest))
     assert flipped.mean() < 0.002
-    assert np.array_equal(bits, logits > 0)  # packed on the GPU as everywhere
+    assert np.array_equal(bits, logits > 0)  # the GPU packs bits as everywhere
     assert 0.2 < bits.mean() < 0.8
 
 
-def test_it_says_what_runs_where(with_webgpu):
+def test_the_page_shows_the_device_and_the_placement(with_webgpu):
     started = with_webgpu["started"]
     assert started["place"] == "webgpu"
     assert not started["isProblem"]
     assert started["address"] == "?query=4&run=webgpu"
-    assert "by WebGPU" in started["line"] or "WebGPU, but in software" in started["line"]
+    assert "with WebGPU" in started["line"] or "a software adapter" in started["line"]
     placement = with_webgpu["measured"]["placement"]
-    n_left = len(placement["onProcessor"])
-    assert 0 < n_left < placement["nOperators"] / 2
-    assert f"{n_left} of {placement['nOperators']} operators run on the proc" in started["line"]
-    assert "Conv" not in placement["onProcessor"]
+    n_on_cpu = len(placement["onCpu"])
+    assert 0 < n_on_cpu < placement["nOperators"] / 2
+    assert f"{n_on_cpu} of {placement['nOperators']} operators run on the CPU" in started["line"]
+    assert "Conv" not in placement["onCpu"]
     assert "Python's" in started["line"]
     assert with_webgpu["searched"]["status"].endswith("Its code was computed on the GPU.")
 
 
-def test_the_reader_can_go_back_and_forth(place, with_webgpu):
+def test_the_user_can_switch_between_cpu_and_gpu(place, with_webgpu):
     code = to_hex(place.encoder.encode(place.folder / "pictures" / "crop-000.png")[0])
-    back = with_webgpu["onProcessor"]
-    assert (back["place"], back["address"], back["code"]) == ("wasm", "", code)
-    assert back["line"].startswith("Runs on the processor")
-    forth = with_webgpu["onGpu"]
-    assert (forth["place"], forth["address"]) == ("webgpu", "?run=webgpu")
-    assert forth["code"] == with_webgpu["searched"]["code"]
+    on_cpu = with_webgpu["onCpu"]
+    assert (on_cpu["place"], on_cpu["address"], on_cpu["code"]) == ("wasm", "", code)
+    assert on_cpu["line"].startswith("Runs on the CPU")
+    on_gpu = with_webgpu["onGpu"]
+    assert (on_gpu["place"], on_gpu["address"]) == ("webgpu", "?run=webgpu")
+    assert on_gpu["code"] == with_webgpu["searched"]["code"]
 
 
-def test_a_gpu_that_is_lost_is_told_and_the_processor_goes_on(place, with_webgpu):
+def test_a_lost_gpu_is_reported_and_the_cpu_takes_over(place, with_webgpu):
     after = with_webgpu["afterLoss"]
     code = to_hex(place.encoder.encode(place.folder / "pictures" / "crop-001.png")[0])
     assert after["line"].startswith("The GPU stopped: ")
-    assert after["line"].endswith(" The model runs on the processor.")
+    assert after["line"].endswith(" The model runs on the CPU.")
     assert after["isProblem"]
     assert (after["place"], after["address"], after["error"]) == ("wasm", "", "")
     assert after["code"] == code
-    assert after["status"].endswith("Its code was computed on the processor.")
+    assert after["status"].endswith("Its code was computed on the CPU.")
 
 
-def test_the_page_s_policy_holds_and_the_console_stays_quiet(with_webgpu):
+def test_no_policy_is_violated_and_nothing_verbose_is_logged(with_webgpu):
     assert with_webgpu["blocked"] == []
     assert not [line for line in with_webgpu["logged"] if "[I:" in line or "[V:" in line]
 
 
-# A browser without
+# A browser without WebGPU
 
 
-def test_without_an_adapter_the_page_says_so(place, without):
+def test_the_page_reports_a_missing_adapter(place, without):
     started = without["started"]
     assert started["line"] == (
-        "The GPU cannot be used: WebGPU finds no graphics adapter here. "
-        "The model runs on the processor."
+        "The GPU cannot be used: WebGPU found no graphics adapter. The model runs on the CPU."
     )
     assert started["isProblem"]
     assert (started["place"], started["address"]) == ("wasm", "?query=4")
-    assert without["searched"]["status"].endswith("Its code was computed on the processor.")
+    assert without["searched"]["status"].endswith("Its code was computed on the CPU.")
     assert without["overflow"] <= 0
 
 
-def test_the_larger_runtime_gives_python_s_codes_on_the_processor(place, without):
+def test_codes_of_the_larger_runtime_on_the_cpu_match_python(place, without):
     bits, logits = measured(without, "wasm")
     expected = place.encoder.logits(place.pixels())
     assert np.array_equal(bits, expected > 0)

@@ -1,6 +1,6 @@
-"""Where the page's model runs, in node: the choice, what is told, and what a GPU may get wrong.
+"""Where the page's model runs, in node: the user's choice, the messages, and failures of a GPU.
 
-ONNX Runtime and the browser's WebGPU are made up here; test_web_gpu.py takes real ones.
+ONNX Runtime and the browser's WebGPU are replaced by fakes; test_web_gpu.py uses real ones.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ All nodes placed on [WebGpuExecutionProvider]. Number of nodes: 31
 """
 
 ORT = """
-// Two logits: the sum of the pixels less 100, and what a test sets. A GPU session first logs.
+// A fake ONNX Runtime with two logits: the first value less 100, and 0.001. Tests can set the GPU's
+// logits. Opening a GPU session writes the log.
 export const env = { wasm: {}, webgpu: {} };
 globalThis.fake = { inside: 0, most: 0, log: "", gpuLogits: null, lose: null, fails: "" };
 env.webgpu.device = {
@@ -77,7 +78,7 @@ class Session {
 export const InferenceSession = {
   create: (model, { executionProviders: [provider] }) =>
     alone(() => {
-      error ??= console.error.bind(console); // as the real one: kept from its start on
+      error ??= console.error.bind(console); // kept from the first session on, as in the real one
       if (provider === "webgpu") {
         if (fake.fails) throw new Error(fake.fails);
         for (const line of fake.log.split("\\n")) error(line);
@@ -101,10 +102,10 @@ const setGpu = (gpu) =>
   Object.defineProperty(globalThis, "navigator", { value: { gpu }, configurable: true });
 setGpu({ requestAdapter: async () => ({}) });
 const input = { height: 1, width: 1 };
-const told = [];
+const reports = [];
 const runner = new Runner(
-  (place, processor) => (place === "webgpu" ? GpuModel.load(input, processor) : Model.load(input)),
-  (one) => told.push(one),
+  (place, cpuModel) => (place === "webgpu" ? GpuModel.load(input, cpuModel) : Model.load(input)),
+  (one) => reports.push(one),
 );
 const encode = async (value = 255) => (await runner.encode(Uint8Array.of(value, 0, 0))).place;
 const answer = (value) => process.stdout.write(JSON.stringify(value));
@@ -113,7 +114,7 @@ const answer = (value) => process.stdout.write(JSON.stringify(value));
 
 @pytest.fixture
 def ask(tmp_path):
-    """Runs a script beside a copy of the page with a made-up runtime; gives what it answers."""
+    """Run a script next to a copy of the page with a fake runtime; returns its answer."""
     folder = Path(shutil.copytree(PAGE, tmp_path / "page"))
     (folder / "package.json").write_text('{"type": "module"}')
     (folder / "runtime").mkdir()
@@ -130,59 +131,61 @@ def ask(tmp_path):
 
 
 def given_up(why: str) -> dict[str, Any]:
-    line = f"The GPU {why} The model runs on the processor."
+    line = f"The GPU {why} The model runs on the CPU."
     return {"place": "wasm", "line": line, "isProblem": True}
 
 
-# Chosen
+# The choice
 
 
-def test_the_processor_is_the_default(ask):
-    places, told = ask("""
+def test_the_cpu_is_the_default(ask):
+    places, reports = ask("""
     const places = [await encode()];
     await runner.choose("wasm");
-    answer([places, told]);
+    answer([places, reports]);
     """)
     assert places == ["wasm"]
-    assert [one["line"] for one in told] == ["Runs on the processor: the same codes as in Python."]
+    assert [one["line"] for one in reports] == [
+        "Runs on the CPU. The codes are the same as in Python."
+    ]
 
 
-def test_the_gpu_is_used_when_chosen_and_says_what_it_left(ask):
-    places, told, logged = ask(f"""
+def test_the_gpu_is_used_if_chosen_and_its_placement_is_reported(ask):
+    places, reports, logged = ask(f"""
     fake.log = {json.dumps(LOG)};
     await runner.choose("webgpu");
     const places = [await encode()];
     await runner.choose("wasm");
     places.push(await encode());
-    answer([places, told, logged]);
+    answer([places, reports, logged]);
     """)
     assert places == ["webgpu", "wasm"]
-    assert [(one["place"], one["isProblem"]) for one in told] == [
+    assert [(one["place"], one["isProblem"]) for one in reports] == [
         ("webgpu", False),
         ("webgpu", False),
         ("wasm", False),
     ]
-    assert told[0]["line"] == "Loading the model…"
-    assert told[1]["line"] == (
-        "Runs on the GPU by WebGPU (acme one). 3 of 5 operators run on the processor: Slice, "
-        "Concat. Bits whose logit is next to 0 may differ from Python's."
+    assert reports[0]["line"] == "Loading the model…"
+    assert reports[1]["line"] == (
+        "Runs on the GPU with WebGPU (acme one). 3 of 5 operators run on the CPU: Slice, "
+        "Concat. Bits whose logit is close to 0 may differ from Python's."
     )
     assert logged == []
 
 
-def test_a_choice_that_was_taken_back_tells_nothing(ask):
-    place, told = ask("""
+def test_a_revoked_choice_is_not_reported(ask):
+    place, reports = ask("""
     const first = runner.choose("webgpu");
     await runner.choose("wasm");
     await first;
-    answer([await encode(), told]);
+    answer([await encode(), reports]);
     """)
     assert place == "wasm"
-    assert told[-1]["place"] == "wasm"
-    assert not any("by WebGPU" in one["line"] for one in told)
+    assert reports[-1]["place"] == "wasm"
+    assert not any("with WebGPU" in one["line"] for one in reports)
 
 
-def test_the_runtime_is_entered_by_one_call_at_a_time(ask):
+def test_the_runtime_is_called_once_at_a_time(ask):
     most = ask("""
     const choosing = runner.choose("webgpu");
     await Promise.all([encode(), encode(), choosing, encode()]);
@@ -191,7 +194,7 @@ def test_the_runtime_is_entered_by_one_call_at_a_time(ask):
     assert most == 1
 
 
-# Not to be had
+# Failures
 
 
 @pytest.mark.parametrize(
@@ -200,38 +203,38 @@ def test_the_runtime_is_entered_by_one_call_at_a_time(ask):
         ("setGpu(undefined)", "cannot be used: this browser has no WebGPU."),
         (
             "setGpu({ requestAdapter: async () => null })",
-            "cannot be used: WebGPU finds no graphics adapter here.",
+            "cannot be used: WebGPU found no graphics adapter.",
         ),
         (
             "globalThis.isSecureContext = false",
-            "cannot be used: browsers give WebGPU to pages over HTTPS or from this machine alone.",
+            "cannot be used: browsers offer WebGPU only to pages over HTTPS or from localhost.",
         ),
         ("fake.fails = 'no such kernel'", "cannot be used: no such kernel."),
         (
             "fake.gpuLogits = [50, 0.001]",
-            "cannot be used: it computes wrongly: 1 of 2 bits on a trial.",
+            "cannot be used: it computes incorrect codes: 1 of 2 bits of a test picture are wrong.",
         ),
     ],
 )
-def test_a_gpu_that_cannot_be_used_is_told_once_and_left(before, why, ask):
-    places, told = ask(f"""
+def test_a_gpu_that_cannot_be_used_is_reported_once(before, why, ask):
+    places, reports = ask(f"""
     {before};
     const choosing = runner.choose("webgpu");
     const places = await Promise.all([encode(), encode()]);
     await choosing;
-    answer([places, told]);
+    answer([places, reports]);
     """)
     assert places == ["wasm", "wasm"]
-    assert told[1:] == [given_up(why)]
+    assert reports[1:] == [given_up(why)]
 
 
-def test_a_bit_next_to_zero_may_differ(ask):
-    told = ask("""
-    const { checkTrial } = await import("./webgpu.js");
+def test_a_bit_with_a_logit_close_to_0_may_differ(ask):
+    messages = ask("""
+    const { checkOutputs } = await import("./webgpu.js");
     const expected = { codes: Uint8Array.of(0b11000000), logits: Float32Array.of(50, 0.4) };
     const tries = [0b11000000, 0b10000000, 0b01000000, 0b00000000].map((byte) => {
       try {
-        checkTrial({ codes: Uint8Array.of(byte) }, expected);
+        checkOutputs({ codes: Uint8Array.of(byte) }, expected);
         return "";
       } catch (error) {
         return error.message;
@@ -239,20 +242,20 @@ def test_a_bit_next_to_zero_may_differ(ask):
     });
     answer(tries);
     """)
-    wrong = "it computes wrongly: 1 of 2 bits on a trial."
-    assert told == ["", "", wrong, wrong]
+    wrong = "it computes incorrect codes: 1 of 2 bits of a test picture are wrong."
+    assert messages == ["", "", wrong, wrong]
 
 
-def test_a_gpu_that_is_lost_is_told_and_the_picture_searched_elsewhere(ask):
-    places, told = ask("""
+def test_a_lost_gpu_is_reported_and_the_cpu_takes_over(ask):
+    places, reports = ask("""
     await runner.choose("webgpu");
     const places = [await encode()];
     fake.lose({ reason: "unknown", message: "the driver was updated" });
     places.push(await encode(), await encode());
-    answer([places, told]);
+    answer([places, reports]);
     """)
     assert places == ["webgpu", "wasm", "wasm"]
-    assert told[2:] == [given_up("stopped: its device was lost (the driver was updated).")]
+    assert reports[2:] == [given_up("stopped: its device was lost (the driver was updated).")]
 
 
 def test_a_gpu_can_be_chosen_again_after_a_failure(ask):
@@ -268,19 +271,19 @@ def test_a_gpu_can_be_chosen_again_after_a_failure(ask):
     assert places == ["wasm", "webgpu"]
 
 
-def test_a_model_that_cannot_be_loaded_is_an_error_wherever_it_should_run(ask):
-    said = ask("""
+def test_a_model_that_cannot_be_loaded_is_an_error_on_both_devices(ask):
+    messages = ask("""
     globalThis.fetch = async () => new Response("", { status: 404 });
-    const said = [];
+    const messages = [];
     for (const place of ["wasm", "webgpu"]) {
-      await runner.choose(place).catch((error) => said.push(error.message));
+      await runner.choose(place).catch((error) => messages.push(error.message));
     }
-    answer(said);
+    answer(messages);
     """)
-    assert said == ["model.onnx could not be fetched (status 404)."] * 2
+    assert messages == ["model.onnx could not be fetched (status 404)."] * 2
 
 
-# What runs where
+# Placement of operators
 
 
 def test_placements_are_read_from_the_log(ask):
@@ -291,12 +294,12 @@ def test_placements_are_read_from_the_log(ask):
     answer([read, read.map(placementLine)]);
     """)
     assert read == [
-        {"nOperators": 5, "onProcessor": ["Slice", "Slice", "Concat"]},
-        {"nOperators": 31, "onProcessor": []},
+        {"nOperators": 5, "onCpu": ["Slice", "Slice", "Concat"]},
+        {"nOperators": 31, "onCpu": []},
         None,
     ]
     assert lines == [
-        "3 of 5 operators run on the processor: Slice, Concat.",
+        "3 of 5 operators run on the CPU: Slice, Concat.",
         "All 31 operators run there.",
-        "Which operators run on the processor is not known.",
+        "It is not known which operators run on the CPU.",
     ]

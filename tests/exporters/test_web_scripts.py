@@ -1,4 +1,4 @@
-"""The page's scripts against Python, in node: resampling, distances, rankings."""
+"""The page's scripts compared with Python, in node: resampling, distances, rankings."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ for (const { file, width, height, targets } of JSON.parse(readFileSync(`${folder
 
 @dataclasses.dataclass(frozen=True)
 class Resized:
-    """One resize: by the page's script, and by Pillow."""
+    """One resize with the page's script and with Pillow."""
 
     what: str
     script: np.ndarray
@@ -63,7 +63,7 @@ class Resized:
 
 
 def pictures() -> dict[str, np.ndarray]:
-    """Photographs and noise, larger and smaller than the models, of even and odd sides."""
+    """Photographs and noise, larger and smaller than the models, with even and odd sides."""
     photo = load_sample_image("china.jpg")
     rng = np.random.default_rng(0)
     noise = rng.choice(np.array([0, 1, 127, 254, 255], np.uint8), (61, 45, 3))
@@ -108,7 +108,7 @@ def resized(tmp_path_factory) -> list[Resized]:
 
 
 @pytest.mark.parametrize("rule", WHOLE_RULES)
-def test_every_value_is_the_one_of_pillow(resized, rule):
+def test_every_value_matches_pillow(resized, rule):
     of_rule = [one for one in resized if rule in one.what]
     assert len(of_rule) == len(pictures()) * len(SIZES)
     for one in of_rule:
@@ -116,8 +116,8 @@ def test_every_value_is_the_one_of_pillow(resized, rule):
         assert n_different == 0, f"{one.what}: {n_different} of {one.pillow.size} values differ"
 
 
-def test_the_rules_and_pictures_tell_each_other_apart(resized):
-    """Equal outcomes of unlike rules would let a wrong one pass."""
+def test_rules_give_different_results(resized):
+    """If two rules gave equal results, a wrong rule could pass."""
     by_name = {one.what: one.pillow for one in resized}
     seen = {by_name[f"photograph-{rule}-24x40"].tobytes() for rule in WHOLE_RULES}
     assert len(seen) == len(WHOLE_RULES)
@@ -127,21 +127,22 @@ def test_an_unknown_rule_is_refused(tmp_path):
     code = """
     import { resize } from "PAGE/resize.js";
     const source = { width: 1, height: 1, rows: () => new Uint8Array(4) };
-    const said = ["crop-lanczos", "fill-bilinear", "crop"].map((rule) => {
+    const messages = ["crop-lanczos", "fill-bilinear", "crop"].map((rule) => {
       try {
         return resize(source, { width: 1, height: 1, resize: rule });
       } catch (error) {
         return error.message;
       }
     });
-    console.log(JSON.stringify(said));
+    console.log(JSON.stringify(messages));
     """
-    said = json.loads(node(code, tmp_path))
-    assert said == [f"unknown resize rule {r}" for r in ("crop-lanczos", "fill-bilinear", "crop")]
+    messages = json.loads(node(code, tmp_path))
+    rules = ("crop-lanczos", "fill-bilinear", "crop")
+    assert messages == [f"unknown resize rule {rule}" for rule in rules]
 
 
-def test_both_orders_of_the_passes_are_there(tmp_path):
-    """What Pillow is here decides which one is compared above; neither may be a dead letter."""
+def test_both_orders_of_the_passes_match_pillow(tmp_path):
+    """The installed Pillow decides which order the tests above compare; this tests both."""
     code = """
     import { resize } from "PAGE/resize.js";
     const [width, height] = [21, 90];
@@ -168,8 +169,8 @@ def test_both_orders_of_the_passes_are_there(tmp_path):
     assert np.array_equal(at_once, down_first if goes_down_first() else across_first)
 
 
-def test_the_region_is_never_outside_of_the_image(tmp_path):
-    """29 / 7 * 7 is more than 29, and a box that begins before 0 is none."""
+def test_the_region_is_never_outside_the_image(tmp_path):
+    """In floating point 29 / 7 * 7 exceeds 29, and a box that starts below 0 is invalid."""
     code = """
     import { region } from "PAGE/resize.js";
     let outside = 0;
@@ -202,10 +203,10 @@ console.log(JSON.stringify(found));
 
 
 @pytest.mark.parametrize("n_bits", [1, 12, 48, 100, 1024])
-def test_rankings_are_those_of_search(n_bits, tmp_path):
+def test_rankings_match_search(n_bits, tmp_path):
     rng = np.random.default_rng(n_bits)
     bits = rng.integers(0, 2, (300, n_bits))
-    bits[50] = 1 - bits[0]  # the largest distance there is
+    bits[50] = 1 - bits[0]  # the largest possible distance
     codes, queries = pack(bits), pack(bits[:3])
     values = {"nBits": n_bits, "codes": codes.tolist(), "queries": queries.tolist()}
     (tmp_path / "values.json").write_text(json.dumps(values))

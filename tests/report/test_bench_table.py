@@ -14,7 +14,7 @@ from bench_samples import (
 from report_samples import Page
 
 from hashkit.cli.bench_output import print_bench
-from hashkit.exporters.bench.bench_settings import Floors
+from hashkit.exporters.bench.settings import Floors
 from hashkit.report.bench_page import render_bench_page, save_bench_page
 from hashkit.report.bench_table import columns_of, markdown, notes_of, table_of
 

@@ -16,10 +16,10 @@ from PIL import Image
 from hashkit.cli.bench_output import bench_document
 from hashkit.codes import binarize
 from hashkit.exporters.agreement import Sample
-from hashkit.exporters.bench import bench
-from hashkit.exporters.bench.bench import BenchRow
-from hashkit.exporters.bench.bench_settings import BenchSettings, Floors
-from hashkit.exporters.bench.contenders import Candidate, Wanted, contenders, read_candidates
+from hashkit.exporters.bench import comparison
+from hashkit.exporters.bench.candidates import Candidate, Wanted, contenders, read_candidates
+from hashkit.exporters.bench.comparison import BenchRow
+from hashkit.exporters.bench.settings import BenchSettings, Floors
 from hashkit.runtimes.answers import Answers
 from hashkit.runtimes.contract import PRECISION_KEY
 from hashkit.runtimes.measuring.measuring import BatchTiming, Measurement, MeasuringJob
@@ -127,9 +127,9 @@ def measured(
 ) -> list[BenchRow]:
     """Rows of both models on a machine without a GPU, with a stand-in for the processes."""
     stand_in = StandIn(NO_GPU | (outcomes or {}), change)
-    monkeypatch.setattr(bench, "measure_apart", stand_in)
+    monkeypatch.setattr(comparison, "measure_apart", stand_in)
     rows = contenders(candidates(folder), wanted or Wanted())
-    return bench.bench(rows, images or sample(), SETTINGS, floors or Floors())
+    return comparison.bench(rows, images or sample(), SETTINGS, floors or Floors())
 
 
 def document_of(

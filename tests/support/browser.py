@@ -1,4 +1,4 @@
-"""A browser for tests: headless Chromium, which runs a script beside an exported page."""
+"""A browser for tests: headless Chromium, which runs a script next to an exported page."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from hashkit.exporters.web.runtime import find_runtime
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 WEBGPU_IN_SOFTWARE = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
-"""Arguments by which Chromium offers WebGPU without a graphics card; else it finds no adapter."""
+"""Arguments for WebGPU without a graphics card; without them, Chromium finds no adapter."""
 
 WEBGPU_ON_GPU = ("--enable-gpu", "--enable-unsafe-webgpu", "--enable-features=Vulkan")
-"""Arguments by which it offers that of a graphics card, which it is started without otherwise."""
+"""Arguments for WebGPU on a graphics card, which is disabled otherwise."""
 
 PAGE = '<!doctype html><meta charset="utf-8"><script type="module" src="/test/run.js"></script>'
 RUN = """
@@ -41,20 +41,20 @@ async function answer(document) {
 
 
 def until(seconds: int) -> str:
-    """JavaScript of a function `until(isTrue)`, which waits for a condition, but not for ever."""
+    """JavaScript of a function `until(isTrue)`, which waits for a condition with a time limit."""
     return f"""
 async function until(isTrue) {{
   for (let tries = 0; tries < {20 * seconds}; tries++) {{
     if (isTrue()) return;
     await new Promise((done) => setTimeout(done, 50));
   }}
-  throw new Error(`never came true: ${{isTrue}}`);
+  throw new Error(`condition not met in time: ${{isTrue}}`);
 }}
 """
 
 
 def encode(encoder: hashkit.Encoder, images: Path, path: Path) -> hashkit.Bank:
-    """Encode a folder of images into a bank, as a page's database."""
+    """Encode a folder of images into a bank, the database of a page."""
     from hashkit.datasets.sets import open_image_set
     from hashkit.workflow.encoding import EncodeOptions, encode_set
 
@@ -64,9 +64,9 @@ def encode(encoder: hashkit.Encoder, images: Path, path: Path) -> hashkit.Bank:
 
 
 def web_runtime() -> Path | None:
-    """Folder of onnxruntime-web; None if it is not here.
+    """Folder of onnxruntime-web; None if it is not installed.
 
-    It is looked for at ``$HASHKIT_ONNXRUNTIME_WEB``, then in this repository's node_modules.
+    Looks at ``$HASHKIT_ONNXRUNTIME_WEB``, then in this repository's node_modules.
     """
     named = os.environ.get("HASHKIT_ONNXRUNTIME_WEB")
     try:
@@ -76,16 +76,16 @@ def web_runtime() -> Path | None:
 
 
 def why_not() -> str | None:
-    """Why no browser test can run here; None if they can."""
+    """Why browser tests cannot run here; None if they can."""
     if CHROMIUM is None:
         return "chromium is not installed"
     if web_runtime() is None:
-        return "onnxruntime-web is not here (`make web-runtime`, or $HASHKIT_ONNXRUNTIME_WEB)"
+        return "onnxruntime-web is missing (`make web-runtime`, or $HASHKIT_ONNXRUNTIME_WEB)"
     return None
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves folders by the first part of the path, and takes the script's answer."""
+    """Serves folders by the first part of the path, and receives the script's answer."""
 
     def __init__(self, *args: Any, folders: dict[str, Path], site: Site, **kwargs: Any) -> None:
         self._folders, self._site = folders, site
@@ -117,11 +117,11 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class Site:
-    """Folders served on this machine, each below its name; use it as a context manager."""
+    """Serves folders on localhost, each under its name; use it as a context manager."""
 
     def __init__(self, **folders: Path) -> None:
         self.script = ""
@@ -142,9 +142,9 @@ class Site:
         self._server.server_close()
 
     def run(self, script: str, timeout: float = 240, *arguments: str) -> Any:
-        """What a module's default function gives in the browser, as JSON.
+        """Run a module's default function in the browser, and return its result from JSON.
 
-        Further arguments are the browser's.
+        Further arguments are passed to the browser.
         """
         self.script = script
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
@@ -160,7 +160,7 @@ class Site:
 
 
 def open_browser(profile: str, *arguments: str) -> subprocess.Popen[bytes]:
-    """Start headless Chromium with a profile of its own."""
+    """Start headless Chromium with its own profile."""
     assert CHROMIUM is not None
     command = [CHROMIUM, "--headless", "--no-sandbox", "--no-first-run"]
     command += [] if set(WEBGPU_ON_GPU) <= set(arguments) else ["--disable-gpu"]

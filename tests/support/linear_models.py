@@ -1,4 +1,4 @@
-"""A model of known answers, made with onnx alone: it costs no import of torch."""
+"""A model with known outputs, made only with onnx, so that torch is not imported."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def linear_model(
     metadata: dict[str, str] | None = None,
     bit_values: list[int] | None = None,
 ) -> Path:
-    """Write a contract-keeping model made with onnx alone, as someone elsewhere would.
+    """Write a model that follows the contract, made only with onnx, as other programs would.
 
-    Its logits are a linear map of the pixels less 127.5, with weights drawn from ``seed``.
+    Its logits are a linear function of the pixels less 127.5, with random weights from ``seed``.
     """
     n_pixels = height * width * 3
     constants = {
@@ -46,6 +46,6 @@ def linear_model(
 
 
 def linear_weights(n_pixels: int, n_bits: int, seed: int = 0) -> NDArray[np.float32]:
-    """Weights of `linear_model`, float32 [n_pixels, n_bits]: multiples of 1/64; sums are exact."""
+    """Weights of `linear_model`, float32 [n_pixels, n_bits]: multiples of 1/64, exact in sums."""
     values = np.random.default_rng(seed).integers(-64, 65, (n_pixels, n_bits))
     return (values / 64).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Small ONNX graphs that keep the model contract, from nodes that give its logits."""
+"""Small ONNX graphs that follow the model contract, built from the nodes for the logits."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def packed_graph(
     n_bits: int,
     bit_values: Sequence[int] = BIT_VALUES,
 ) -> onnx.ModelProto:
-    """A model of ``nodes``, from "pixels" [N, H, W, 3] to "logit" [N, n_bits], both float32.
+    """A model with ``nodes`` from "pixels" [N, H, W, 3] to "logit" [N, n_bits], both float32.
 
-    Around them come the cast of uint8 "image", the threshold, and the packing into "code".
+    The cast of the uint8 "image", the threshold and the packing into "code" are added.
     """
     n_bytes = (n_bits + 7) // 8
     packing = {

@@ -1,4 +1,4 @@
-"""A small convolutional model of the contract, made with onnx alone: to test precisions."""
+"""A small convolutional model of the contract, made only with onnx, for tests of precisions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LAYERS = [f"conv{number}" for number in range(5)]
 
 
 def images(n_images: int) -> NDArray[np.uint8]:
-    """Crops of photographs at the model's size: temples at even rows, flowers at odd ones."""
+    """Crops of photographs at the model's size: temples in even rows, flowers in odd rows."""
     return photographs(n_images, SIDE, SIDE)
 
 
@@ -39,9 +39,9 @@ def weights(seed: int = 0) -> dict[str, NDArray[np.float32]]:
 
 
 def with_outliers(values: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-    """The same function, but conv1 gives one channel a 300 times larger range, which conv2 undoes.
+    """The same function, but one channel of conv1 has a 300 times larger range, undone in conv2.
 
-    In 8 bits, one range for all channels leaves the others next to nothing.
+    In 8 bits, a common range for all channels leaves almost no precision for the others.
     """
     changed = {name: array.copy() for name, array in values.items()}
     changed["conv1.weight"][0] *= 300
@@ -51,7 +51,7 @@ def with_outliers(values: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[n
 
 
 def stack_model(values: dict[str, NDArray[np.float32]] | None = None) -> onnx.ModelProto:
-    """Five 3x3 convolutions with ReLU, two max pools, a linear head; logits are 0 in the mean."""
+    """Five 3x3 convolutions with ReLU, two max pools and a linear head; mean logits are 0."""
     values = dict(weights() if values is None else values)
     values["head.bias"] = values["head.bias"] - run(_build(values), images(64))[1].mean(axis=0)
     return _build(values)
@@ -66,7 +66,7 @@ def save(model: onnx.ModelProto, path: Path) -> Path:
 def run(
     model: onnx.ModelProto, pixels: NDArray[np.uint8], outputs: tuple[str, ...] = ("code", "logit")
 ) -> list[NDArray]:
-    """Outputs of a model by ONNX Runtime itself, with nothing of hashkit between."""
+    """Outputs of a model, computed with ONNX Runtime directly, without hashkit."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(
@@ -81,7 +81,7 @@ def constants(model: onnx.ModelProto) -> dict[str, NDArray]:
 
 
 def element_types(model: onnx.ModelProto) -> dict[str, int]:
-    """Type of every tensor, by shape inference."""
+    """Element type of every tensor, from shape inference."""
     graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
     values = [*graph.input, *graph.output, *graph.value_info]
     return {value.name: value.type.tensor_type.elem_type for value in values}

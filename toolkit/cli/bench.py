@@ -12,12 +12,12 @@ from hashkit.cli.console import INTERRUPTED, TERMINAL, emit_json, note, progress
 from hashkit.cli.flags import parse_integers
 from hashkit.cli.options import JsonOption, ProfileOption, RunOption, RunsOption
 from hashkit.errors import ConfigError
-from hashkit.exporters.bench.bench_settings import BenchSettings, Floors
+from hashkit.exporters.bench.settings import BenchSettings, Floors
 from hashkit.runs.run import DEFAULT_RUNS_DIR
 
 if TYPE_CHECKING:
-    from hashkit.exporters.bench.bench import BenchRow
-    from hashkit.exporters.bench.contenders import Contender
+    from hashkit.exporters.bench.candidates import Contender
+    from hashkit.exporters.bench.comparison import BenchRow
     from hashkit.workflow.bench import TrialSet
 
 __all__ = ["bench"]
@@ -114,7 +114,7 @@ def bench(
       hashkit bench --runtimes onnxruntime,openvino --precisions fp32 --max-flips 10
     """  # noqa: D301
     from hashkit.cli.bench_output import bench_document, print_bench
-    from hashkit.exporters.bench.contenders import Wanted, contenders
+    from hashkit.exporters.bench.candidates import Wanted, contenders
     from hashkit.workflow.bench import BenchSubject, WantedImages
 
     wanted = Wanted(_names(runtimes), _names(precisions), device)
@@ -149,7 +149,7 @@ def _measure(
     contenders: Sequence[Contender], trial: TrialSet, settings: BenchSettings, floors: Floors
 ) -> list[BenchRow]:
     """Measure with progress; Ctrl-C ends it, and the process that is measuring."""
-    from hashkit.exporters.bench.bench import bench as measure
+    from hashkit.exporters.bench.comparison import bench as measure
 
     title = ""
 

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from hashkit._version import __version__
-from hashkit.exporters.bench.bench import BenchRow
-from hashkit.exporters.bench.bench_settings import BenchSettings, Floors
-from hashkit.exporters.bench.contenders import Wanted
+from hashkit.exporters.bench.candidates import Wanted
+from hashkit.exporters.bench.comparison import BenchRow
+from hashkit.exporters.bench.settings import BenchSettings, Floors
 from hashkit.machine import describe_machine
 from hashkit.report.bench_table import Column, columns_of, facts_of, notes_of, table_of
 from hashkit.workflow.bench import BenchSubject, TrialSet

@@ -12,7 +12,7 @@ from hashkit.datasets.sets import open_image_set
 from hashkit.datasets.spec import open_spec
 from hashkit.errors import ConfigError, RunError
 from hashkit.exporters.agreement import Sample
-from hashkit.exporters.bench.contenders import Candidate, read_candidates
+from hashkit.exporters.bench.candidates import Candidate, read_candidates
 from hashkit.exporters.samples import draw_apart, draw_sample
 from hashkit.manifest import Manifest
 from hashkit.runs.run import Run

@@ -1,4 +1,4 @@
-// The images that the page searches, and what the folder says of itself.
+// The images that the page searches, and the folder's manifest.
 
 import { codeSize, distances, ranking } from "./codes.js";
 import { PageError, fetchFile } from "./files.js";
@@ -6,9 +6,9 @@ import { PageError, fetchFile } from "./files.js";
 const FORMAT_VERSION = 1;
 
 /**
- * An image found.
+ * A search result.
  * @typedef {Object} Hit
- * @property {number} index  Place in the page's files.
+ * @property {number} index  Index in the page's files.
  * @property {number} rank  From 1.
  * @property {number} row  Row of the bank that the images were taken from.
  * @property {number} distance  Bits.
@@ -22,7 +22,7 @@ export async function loadManifest() {
   const manifest = await (await fetchFile("manifest.json")).json();
   if (manifest.hashkit_web !== FORMAT_VERSION) {
     throw new PageError(
-      `The folder is of format ${manifest.hashkit_web}, this page reads ${FORMAT_VERSION}: ` +
+      `The folder has format ${manifest.hashkit_web}, but this page reads ${FORMAT_VERSION}: ` +
         "export it again.",
     );
   }
@@ -45,7 +45,7 @@ export class Bank {
     const found = codes.length / this.size;
     if (found !== images.rows.length) {
       throw new PageError(
-        `bank/codes.bin holds ${found} codes for ${images.rows.length} images: copy the folder again.`,
+        `bank/codes.bin has ${found} codes for ${images.rows.length} images: copy the folder again.`,
       );
     }
   }
@@ -75,7 +75,7 @@ export class Bank {
   }
 
   /**
-   * Address of an image's thumbnail; null if it has none.
+   * URL of an image's thumbnail; null if it has none.
    * @param {number} index
    */
   thumbnail(index) {
@@ -84,7 +84,7 @@ export class Bank {
   }
 
   /**
-   * Names of an image's classes, as text; empty if they are not known.
+   * Names of an image's classes as text; empty if unknown.
    * @param {number} index
    */
   label(index) {
@@ -94,7 +94,7 @@ export class Bank {
   /**
    * All images in the order (distance, row).
    * @param {Uint8Array} code
-   * @param {number | null} without  An image to leave out: the query itself.
+   * @param {number | null} without  Index of an image to leave out, the query itself.
    * @returns {Hit[]}
    */
   search(code, without = null) {

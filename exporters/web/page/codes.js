@@ -1,4 +1,4 @@
-// Packed codes: Hamming distances, rankings, hexadecimal text.
+// Packed codes: Hamming distances, rankings and hexadecimal text.
 
 const BITS_OF_BYTE = Uint8Array.from({ length: 256 }, (_, byte) => {
   let count = 0;
@@ -7,7 +7,7 @@ const BITS_OF_BYTE = Uint8Array.from({ length: 256 }, (_, byte) => {
 });
 
 /**
- * Bytes that a code takes.
+ * Number of bytes of a code.
  * @param {number} nBits
  */
 export function codeSize(nBits) {
@@ -15,7 +15,7 @@ export function codeSize(nBits) {
 }
 
 /**
- * Hamming distances of one code to many.
+ * Hamming distances between one code and many.
  * @param {Uint8Array} code  [size]
  * @param {Uint8Array} codes  [n * size], row after row.
  * @returns {Uint16Array}  [n], bits.
@@ -32,7 +32,7 @@ export function distances(code, codes) {
 }
 
 /**
- * All rows in the order (distance, row): a count for each distance, then one pass over the rows.
+ * All rows in the order (distance, row), by counting sort.
  * @param {Uint16Array} distances  [n], each at most `nBits`.
  * @param {number} nBits
  * @returns {Uint32Array}  [n], rows.

@@ -1,11 +1,11 @@
-// The files beside the page, and what is said when they, or a picture, cannot be had.
+// Fetch the files of the page's folder, with errors that the page can show.
 
-/** An error whose message is a sentence for the page. */
+/** An error whose message is shown on the page. */
 export class PageError extends Error {}
 
 /**
  * Fetch a file of the page's folder.
- * @param {string} path  Below the folder.
+ * @param {string} path  Relative to the folder.
  * @returns {Promise<Response>}
  */
 export async function fetchFile(path) {
@@ -13,7 +13,7 @@ export async function fetchFile(path) {
   try {
     response = await fetch(new URL(path, import.meta.url));
   } catch {
-    throw new PageError(`${path} could not be fetched: is the server still there?`);
+    throw new PageError(`${path} could not be fetched: is the server running?`);
   }
   if (!response.ok) throw new PageError(`${path} could not be fetched (status ${response.status}).`);
   return response;

@@ -1,4 +1,4 @@
-// The model on the processor: ONNX Runtime in WebAssembly.
+// The model on the CPU: ONNX Runtime in WebAssembly.
 
 import { openSession, runSession } from "./session.js";
 
@@ -6,8 +6,8 @@ import { openSession, runSession } from "./session.js";
 export class Model {
   /** Where it runs. */
   place = "wasm";
-  /** The same as a sentence. */
-  line = "Runs on the processor: the same codes as in Python.";
+  /** The same as text for the page. */
+  line = "Runs on the CPU. The codes are the same as in Python.";
 
   /**
    * @param {import("./runtime/ort.js").InferenceSession} session
@@ -19,7 +19,7 @@ export class Model {
   }
 
   /**
-   * Load the model and its runtime from files beside the page.
+   * Load the model and its runtime from the page's folder.
    * @param {import("./resize.js").Input} input
    */
   static async load(input) {

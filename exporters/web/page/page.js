@@ -1,10 +1,10 @@
-// The page: a picture or one of the images comes in, its nearest images are shown.
+// The page: takes a picture or one of the images, and shows its nearest images.
 
 import { Bank, loadManifest } from "./bank.js";
 import { toHex } from "./codes.js";
 import { PageError } from "./files.js";
 import { prepare } from "./picture.js";
-import { GPU, PROCESSOR, Runner } from "./runner.js";
+import { CPU, GPU, Runner } from "./runner.js";
 import { count, hitTile, pictureOf, sampleTile } from "./view.js";
 
 const N_SAMPLES = 12;
@@ -12,21 +12,21 @@ const N_HITS = 24;
 
 const element = (id) => document.getElementById(id);
 
-/** What is on the page now; `turn` tells an answer that comes too late. */
+/** The state of the page; answers to an earlier `search` are dropped. */
 const state = {
   bank: null,
   manifest: null,
-  picture: null, // the file that was searched last, if it was none of the images
+  picture: null, // the file of the last search, unless it was one of the images
   hits: [],
   nShown: 0,
   samples: 0,
-  turn: 0,
+  search: 0,
 };
 
-/** The model, loaded when the first picture needs it, or when all else is there. */
-const runner = new Runner(async (place, processor) => {
+/** The model, loaded for the first picture, or once everything else is loaded. */
+const runner = new Runner(async (place, cpuModel) => {
   const { input } = state.manifest;
-  if (place === GPU) return (await import("./webgpu.js")).GpuModel.load(input, processor);
+  if (place === GPU) return (await import("./webgpu.js")).GpuModel.load(input, cpuModel);
   try {
     return await (await import("./model.js")).Model.load(input);
   } catch (error) {
@@ -34,7 +34,7 @@ const runner = new Runner(async (place, processor) => {
   }
 }, showPlace);
 
-/** Say where the model runs; only a page that has a GPU to offer has something to say. */
+/** Show where the model runs; visible only on pages exported with WebGPU. */
 function showPlace({ place, line, isProblem }) {
   for (const input of document.querySelectorAll("#places input")) {
     input.checked = input.value === place;
@@ -44,7 +44,7 @@ function showPlace({ place, line, isProblem }) {
   setAddress("run", place === GPU ? GPU : null);
 }
 
-/** Run the model elsewhere, and search the picture again. */
+/** Run the model on another device, and search the picture again. */
 async function choosePlace(place) {
   try {
     await runner.choose(place);
@@ -54,14 +54,16 @@ async function choosePlace(place) {
   }
 }
 
-/** Where the address wants the model to run. */
+/** The device that the URL requests. */
 function addressPlace() {
-  const place = new URL(location.href).searchParams.get("run") ?? PROCESSOR;
-  if (place === PROCESSOR || (place === GPU && state.manifest.webgpu)) return place;
+  const place = new URL(location.href).searchParams.get("run") ?? CPU;
+  if (place === CPU || (place === GPU && state.manifest.webgpu)) return place;
   const why =
-    place === GPU ? "This page was exported without WebGPU." : `There is no place ${place} to run on.`;
-  showError(new PageError(`${why} The model runs on the processor.`));
-  return PROCESSOR;
+    place === GPU
+      ? "This page was exported without WebGPU."
+      : `Unknown value of run in the URL: ${place}.`;
+  showError(new PageError(`${why} The model runs on the CPU.`));
+  return CPU;
 }
 
 function showError(error) {
@@ -72,17 +74,19 @@ function showError(error) {
 
 function describe() {
   const { dataset, n_images, n_database, model, precision, model_sha256 } = state.manifest;
-  const all = n_images < n_database ? ` of ${n_database.toLocaleString("en")}, spread over them` : "";
-  const of = dataset ? ` of ${dataset}` : "";
+  const from = dataset ? ` from ${dataset}` : "";
+  const sampled =
+    n_images < n_database ? `, evenly sampled from ${n_database.toLocaleString("en")}` : "";
   element("about").textContent =
-    `Searches ${count(n_images, "image")}${of}${all}, by codes of ${count(model.n_bits, "bit")}.`;
+    `Searches ${count(n_images, "image")}${from}${sampled}, with codes of ` +
+    `${count(model.n_bits, "bit")}.`;
   element("facts").textContent =
     `Model: ${model.network || "unknown network"}, ${model.width}×${model.height} pixels, ` +
     `${precision}, SHA-256 ${model_sha256.slice(0, 12)}. ` +
     `hashkit ${state.manifest.hashkit}, ONNX Runtime Web ${state.manifest.onnxruntime_web}.`;
 }
 
-/** Other images to start from: every so many rows, so that all kinds are among them. */
+/** Show other sample images, evenly spaced over the bank. */
 function showSamples() {
   const { bank } = state;
   const n = Math.min(N_SAMPLES, bank.length);
@@ -99,7 +103,7 @@ function showSamples() {
 /** Search with one of the images. */
 function searchImage(index) {
   const { bank } = state;
-  state.turn++;
+  state.search++;
   state.picture = null;
   const name = bank.images.names[index];
   const picture = pictureOf(bank.thumbnail(index), name);
@@ -108,38 +112,38 @@ function searchImage(index) {
   setAddress("query", bank.images.rows[index]);
 }
 
-/** Search with a picture's file. */
+/** Search with a picture file. */
 async function searchPicture(blob) {
-  const turn = ++state.turn;
+  const search = ++state.search;
   element("error").hidden = true;
   element("result").hidden = false;
   element("result").setAttribute("aria-busy", "true");
-  element("status").textContent = "Looking…";
+  element("status").textContent = "Searching…";
   try {
     const pixels = await prepare(blob, state.manifest.input);
     const { codes, place } = await runner.encode(pixels);
-    if (turn !== state.turn) return;
+    if (search !== state.search) return;
     const name = blob.name || "Pasted picture";
     state.picture = blob;
     show(name, pictureOf(pictureAddress(blob), name), codes, null);
     if (state.manifest.webgpu) {
-      element("status").append(` Its code was computed on the ${place === GPU ? "GPU" : "processor"}.`);
+      element("status").append(` Its code was computed on the ${place === GPU ? "GPU" : "CPU"}.`);
     }
     setAddress("query", null);
   } catch (error) {
-    if (turn !== state.turn) return;
-    const isPlain = error instanceof PageError;
-    showError(isPlain ? error : new PageError(`The picture could not be searched: ${error.message}`));
+    if (search !== state.search) return;
+    const isPageError = error instanceof PageError;
+    showError(isPageError ? error : new PageError(`The search failed: ${error.message}`));
     element("status").textContent = "";
     element("result").hidden = !state.hits.length;
   } finally {
-    if (turn === state.turn) element("result").removeAttribute("aria-busy");
+    if (search === state.search) element("result").removeAttribute("aria-busy");
   }
 }
 
 let address = null;
 
-/** Address of a picture that is shown; that of the one before is let go. */
+/** Object URL of the picture shown; the previous one is released. */
 function pictureAddress(blob) {
   if (address) URL.revokeObjectURL(address);
   address = URL.createObjectURL(blob);
@@ -161,7 +165,7 @@ function show(name, picture, code, without) {
   element("status").textContent = nearest
     ? `Nearest to ${name}: ${state.bank.images.names[nearest.index]}, ` +
       `${count(nearest.distance, "bit")} away.`
-    : "There is no other image.";
+    : "There are no other images.";
 }
 
 function showMore() {
@@ -174,14 +178,14 @@ function showMore() {
   return tiles;
 }
 
-/** Search with a hit, and go up to where the answer begins. */
+/** Search with a hit, and move the focus to the start of the results. */
 function startAgain(index) {
   searchImage(index);
   element("result-title").tabIndex = -1;
   element("result-title").focus();
 }
 
-/** Keep what is chosen in the address, so that it can be linked to. */
+/** Store a choice in the URL, so that it can be linked to. */
 function setAddress(name, value) {
   const url = new URL(location.href);
   if (value === null) url.searchParams.delete(name);
@@ -193,8 +197,8 @@ function searchAddress() {
   const text = new URL(location.href).searchParams.get("query");
   if (text === null) return;
   const index = state.bank.images.rows.indexOf(Number(text));
-  if (text.trim() === "" || index < 0) showError(new PageError(`There is no image of row ${text} here.`));
-  else searchImage(index);
+  if (text.trim() !== "" && index >= 0) searchImage(index);
+  else showError(new PageError(`This page has no image for row ${text}.`));
 }
 
 function listen() {
@@ -205,7 +209,7 @@ function listen() {
     event.target.value = ""; // so that the same file can be chosen again
   });
   document.addEventListener("dragover", (event) => {
-    event.preventDefault(); // else the browser would open what is dropped
+    event.preventDefault(); // otherwise the browser would open a dropped file
     drop.classList.add("over");
   });
   document.addEventListener("dragleave", (event) => {
@@ -214,7 +218,7 @@ function listen() {
   document.addEventListener("drop", (event) => {
     event.preventDefault();
     drop.classList.remove("over");
-    receive(event.dataTransfer, "What was dropped is not a file.");
+    receive(event.dataTransfer, "Only files can be dropped here.");
   });
   document.addEventListener("paste", (event) => receive(event.clipboardData, ""));
   element("places").addEventListener("change", (event) => choosePlace(event.target.value));
@@ -222,7 +226,7 @@ function listen() {
   element("more").addEventListener("click", () => showMore()[0]?.querySelector("button").focus());
 }
 
-/** Search with the first file of what was dropped or pasted. */
+/** Search with the first dropped or pasted file. */
 function receive(data, complaint) {
   const [file] = data?.files ?? [];
   if (file) searchPicture(file);

@@ -1,4 +1,4 @@
-// A picture's file to pixels, by the browser's own decoder.
+// Decode a picture with the browser's own decoder.
 
 import { PageError } from "./files.js";
 import { resize } from "./resize.js";
@@ -13,12 +13,12 @@ const AS_STORED = {
 };
 
 /**
- * Decode a picture: upright by its EXIF orientation, its values as stored, without colour management.
+ * Decode a picture with its EXIF orientation applied and without colour management.
  * @param {Blob} blob
  * @returns {Promise<ImageBitmap>}
  */
 export async function decode(blob) {
-  const name = blob.name || "The picture"; // only files have one
+  const name = blob.name || "The picture"; // only files have a name
   let bitmap;
   try {
     bitmap = await createImageBitmap(blob, AS_STORED);
@@ -33,14 +33,14 @@ export async function decode(blob) {
 }
 
 /**
- * Pixels of a bitmap in strips, transparent ones over white.
+ * Pixels of a bitmap in strips, with transparency over white.
  * @param {ImageBitmap} bitmap
  * @returns {import("./resize.js").PixelSource}
  */
 export function pixelsOf(bitmap) {
   const { width, height } = bitmap;
   const canvas = document.createElement("canvas");
-  // On the CPU: a graphics card may round its copies.
+  // On the CPU: a graphics card may round values when it copies.
   const context = canvas.getContext("2d", { alpha: false, willReadFrequently: true });
   return {
     width,
@@ -57,7 +57,7 @@ export function pixelsOf(bitmap) {
 }
 
 /**
- * A picture's file as the model takes it.
+ * Decode a picture file and resize it to the model's input size.
  * @param {Blob} blob
  * @param {import("./resize.js").Input} input
  * @returns {Promise<Uint8Array>}  RGB values [height, width, 3].

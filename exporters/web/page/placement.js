@@ -1,20 +1,20 @@
-// Which operators of a session run where, read from what ONNX Runtime logs when it makes one.
+// Read from ONNX Runtime's log which operators of a session run on which device.
 
 const GROUP = /nodes?(?:\(s\))? placed on \[(\w+)\]\. Number of nodes: (\d+)/i;
 const OPERATOR = /VerifyEachNodeIsAssignedToAnEp\] +(\w+) \(/;
-const COPY = /^Memcpy/; // put in by the runtime itself, between the two
+const COPY = /^Memcpy/; // inserted by the runtime, for copies between the devices
 
 /**
- * Operators of a model, and those of them that a GPU's session leaves to the processor.
+ * Operators of a model, and those that a GPU session runs on the CPU.
  * @typedef {Object} Placement
  * @property {number} nOperators
- * @property {string[]} onProcessor  Their types, for example `Slice`, one entry an operator.
+ * @property {string[]} onCpu  Their types, for example `Slice`, one entry per operator.
  */
 
 /**
  * Read a session's placement.
- * @param {string[]} lines  The runtime's log, verbose.
- * @returns {Placement | null}  Null if the log does not tell.
+ * @param {string[]} lines  The runtime's verbose log.
+ * @returns {Placement | null}  Null if the log does not contain it.
  */
 export function readPlacement(lines) {
   const counts = new Map();
@@ -32,18 +32,18 @@ export function readPlacement(lines) {
   if (!counts.size) return null;
   const copies = [...operators.values()].flat().filter((type) => COPY.test(type)).length;
   const all = [...counts.values()].reduce((sum, count) => sum + count, 0);
-  const onProcessor = operators.get("CPUExecutionProvider") ?? [];
-  return { nOperators: all - copies, onProcessor: onProcessor.filter((type) => !COPY.test(type)) };
+  const onCpu = operators.get("CPUExecutionProvider") ?? [];
+  return { nOperators: all - copies, onCpu: onCpu.filter((type) => !COPY.test(type)) };
 }
 
 /**
- * A placement as a sentence.
+ * A placement as text for the page.
  * @param {Placement | null} placement
  */
 export function placementLine(placement) {
-  if (placement === null) return "Which operators run on the processor is not known.";
-  const { nOperators, onProcessor } = placement;
-  if (!onProcessor.length) return `All ${nOperators} operators run there.`;
-  const types = [...new Set(onProcessor)].join(", ");
-  return `${onProcessor.length} of ${nOperators} operators run on the processor: ${types}.`;
+  if (placement === null) return "It is not known which operators run on the CPU.";
+  const { nOperators, onCpu } = placement;
+  if (!onCpu.length) return `All ${nOperators} operators run there.`;
+  const types = [...new Set(onCpu)].join(", ");
+  return `${onCpu.length} of ${nOperators} operators run on the CPU: ${types}.`;
 }

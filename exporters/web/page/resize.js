@@ -1,21 +1,21 @@
-// An image at its own size to the model's: Pillow's antialiased resampling, bit for bit.
+// Resize an image to the model's input size: Pillow's antialiased resampling, bit for bit.
 //
-// The rule is the model's manifest's. Weights are computed in double precision, rounded to 22
-// fractional bits, and applied to one axis after the other, with 8-bit values in between, as Pillow
-// does; the box is rounded to single precision first, as in its C code.
+// The rule comes from the model's manifest. As in Pillow, weights are computed in double precision,
+// rounded to 22 fractional bits, and applied to one axis after the other, with 8-bit values in
+// between; the box is rounded to single precision first, as in Pillow's C code.
 
 /**
- * Pixels that can be read in strips, so that a large photograph is never held whole.
+ * Pixels that can be read in strips, so that a large photograph is never in memory as a whole.
  * @typedef {Object} PixelSource
  * @property {number} width
  * @property {number} height
  * @property {(top: number, count: number) => Uint8ClampedArray | Uint8Array} rows
- *   RGBA values of `count` rows from `top` on.
+ *   RGBA values of `count` rows, starting at row `top`.
  */
 
 /**
  * @typedef {Object} Filter
- * @property {number} support  Reach on either side, in pixels of the target.
+ * @property {number} support  Radius of the filter, in target pixels.
  * @property {(x: number) => number} weight
  */
 
@@ -38,7 +38,7 @@ function bicubic(x) {
 }
 
 /**
- * The region that a resize rule takes, [left, top, right, bottom] in pixels.
+ * The region of the image that a resize rule uses, [left, top, right, bottom] in pixels.
  * @param {number} sourceWidth
  * @param {number} sourceHeight
  * @param {number} width
@@ -51,7 +51,7 @@ export function region(sourceWidth, sourceHeight, width, height, shape) {
   const scale = Math.min(sourceWidth / width, sourceHeight / height);
   const left = (sourceWidth - width * scale) / 2;
   const top = (sourceHeight - height * scale) / 2;
-  // Rounding may put an edge a hair outside of the image.
+  // Rounding may move an edge slightly outside the image.
   return [
     Math.max(0, left),
     Math.max(0, top),
@@ -61,9 +61,9 @@ export function region(sourceWidth, sourceHeight, width, height, shape) {
 }
 
 /**
- * Weights of one axis: for each target pixel, the first source pixel, how many, and their weights.
+ * Weights of one axis: for each target pixel, the first source pixel, their number and weights.
  * @param {number} sourceSize
- * @param {number} start  Box on this axis.
+ * @param {number} start  Start and end of the box on this axis.
  * @param {number} end
  * @param {number} size
  * @param {Filter} filter
@@ -98,18 +98,18 @@ export function axisWeights(sourceSize, start, end, size, filter) {
 }
 
 /**
- * What a model takes.
+ * The model's input size and resize rule.
  * @typedef {Object} Input
  * @property {number} height
  * @property {number} width
  * @property {string} resize  A resize rule of the manifest, for example `crop-bilinear`.
  * @property {boolean} down_first
- *   Whether images whose height shrinks by more than twice what their width does are resampled
- *   down before across, as Pillow does from version 13 on. The order shows in the last bit.
+ *   Whether images whose height shrinks by more than twice as many pixels as their width are
+ *   resampled vertically first, as Pillow does from version 13 on. The order affects the last bit.
  */
 
 /**
- * Bring an image to the model's size.
+ * Resize an image to the model's input size.
  * @param {PixelSource} source
  * @param {Input} input
  * @returns {Uint8Array}  RGB values [height, width, 3].
@@ -151,7 +151,7 @@ function downThenAcross(source, width, height, across, down) {
   return out;
 }
 
-/** Rows of `step` values a pixel to rows of `width` RGB pixels, from `to` on. */
+/** Resample rows of `step` values per pixel to rows of `width` RGB pixels, written from `to` on. */
 function resampleAcross(pixels, step, nRows, sourceWidth, width, axis, out, to) {
   const { first, count, weights, reach } = axis;
   for (let row = 0; row < nRows; row++) {
@@ -171,7 +171,7 @@ function resampleAcross(pixels, step, nRows, sourceWidth, width, axis, out, to) 
   }
 }
 
-/** Target row `at`, of rows of `step` values a pixel, the first of which is row `top`. */
+/** Compute target row `at` from rows of `step` values per pixel, starting at row `top`. */
 function resampleDown(pixels, step, width, top, axis, at, out) {
   const { first, count, weights, reach } = axis;
   const start = (first[at] - top) * width * step;

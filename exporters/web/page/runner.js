@@ -1,41 +1,42 @@
-// Where the model runs: on the processor, or on the GPU for a reader who chooses it. What cannot run
-// there runs on the processor, and is told.
+// Runs the model on the CPU, or on the GPU if the user chooses it. If the GPU fails, the model runs
+// on the CPU, and the page shows the reason.
 
-export const PROCESSOR = "wasm";
+export const CPU = "wasm";
 export const GPU = "webgpu";
 
 /**
- * What is told of the place.
- * @typedef {Object} Told
+ * Where the model runs, for the page.
+ * @typedef {Object} PlaceStatus
  * @property {string} place  `wasm` or `webgpu`: where the model runs from now on.
- * @property {string} line  A sentence or two.
- * @property {boolean} isProblem  Whether it is another place than was chosen.
+ * @property {string} line  Text for the page.
+ * @property {boolean} isProblem  Whether this differs from the user's choice.
  */
 
-/** The model, wherever it runs. */
+/** The model, on whichever device it runs. */
 export class Runner {
   #loaded = new Map();
 
   /**
-   * @param {(place: string, processor?: Object) => Promise<import("./model.js").Model>} load
-   *   Loads the model; that of the GPU is given the processor's.
-   * @param {(told: Told) => void} tell
+   * @param {(place: string, cpuModel?: Object) => Promise<import("./model.js").Model>} load
+   *   Loads the model; for the GPU it also gets the CPU's model.
+   * @param {(status: PlaceStatus) => void} report
    */
-  constructor(load, tell) {
+  constructor(load, report) {
     this.load = load;
-    this.tell = tell;
-    this.place = PROCESSOR;
+    this.report = report;
+    this.place = CPU;
   }
 
   /**
-   * Run the model there from now on; over when it is loaded, or given up.
+   * Run the model on a device from now on; resolves when it is loaded, or the GPU has failed.
    * @param {string} place  `wasm` or `webgpu`.
    */
   async choose(place) {
     this.place = place;
-    if (!this.#loaded.has(place)) this.tell({ place, line: "Loading the model…", isProblem: false });
+    const line = "Loading the model…";
+    if (!this.#loaded.has(place)) this.report({ place, line, isProblem: false });
     const model = await this.#model();
-    if (this.place === place) this.tell({ place, line: model.line, isProblem: false });
+    if (this.place === place) this.report({ place, line: model.line, isProblem: false });
   }
 
   /**
@@ -49,29 +50,29 @@ export class Runner {
       const { codes } = await model.encode(pixels);
       return { codes, place: model.place };
     } catch (error) {
-      if (model.place === PROCESSOR) throw error;
+      if (model.place === CPU) throw error;
       this.#giveUpGpu(`The GPU stopped: ${error.message}`);
       return this.encode(pixels);
     }
   }
 
-  /** The model where it was chosen to run, or on the processor if that cannot be. */
+  /** The model on the chosen device, or on the CPU if the GPU fails. */
   async #model() {
-    const processor = await this.#get(PROCESSOR);
-    if (this.place === PROCESSOR) return processor;
+    const cpuModel = await this.#get(CPU);
+    if (this.place === CPU) return cpuModel;
     try {
-      return await this.#get(GPU, processor);
+      return await this.#get(GPU, cpuModel);
     } catch (error) {
       this.#giveUpGpu(`The GPU cannot be used: ${error.message}`);
-      return processor;
+      return cpuModel;
     }
   }
 
-  #get(place, processor) {
+  #get(place, cpuModel) {
     if (!this.#loaded.has(place)) {
-      const loading = this.load(place, processor);
+      const loading = this.load(place, cpuModel);
       this.#loaded.set(place, loading);
-      // So that the next picture tries again
+      // Forget a failure, so that the next picture tries again.
       loading.catch(() => this.#loaded.delete(place));
     }
     return this.#loaded.get(place);
@@ -79,9 +80,9 @@ export class Runner {
 
   #giveUpGpu(why) {
     this.#loaded.delete(GPU);
-    if (this.place === PROCESSOR) return; // told already, or no longer chosen
-    this.place = PROCESSOR;
-    const line = `${/[.!?]$/.test(why) ? why : `${why}.`} The model runs on the processor.`;
-    this.tell({ place: PROCESSOR, line, isProblem: true });
+    if (this.place === CPU) return; // already reported, or no longer chosen
+    this.place = CPU;
+    const line = `${/[.!?]$/.test(why) ? why : `${why}.`} The model runs on the CPU.`;
+    this.report({ place: CPU, line, isProblem: true });
   }
 }

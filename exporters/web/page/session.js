@@ -1,43 +1,43 @@
-// ONNX Runtime: its files beside the page, one thread, which needs no special server headers, and
-// one call at a time.
+// ONNX Runtime, from files in the page's folder. It uses one thread, which needs no special server
+// headers, and runs one call at a time.
 
 import * as ort from "./runtime/ort.js";
 import { fetchFile } from "./files.js";
 
 let last = Promise.resolve();
 
-/** A build that can wait for a GPU must not be entered again while it waits. */
-function alone(task) {
+/** Run tasks one by one: the WebGPU build must not be called while it waits for the GPU. */
+function oneAtATime(task) {
   const done = last.then(task);
   last = done.catch(() => {});
   return done;
 }
 
-/** Lines that the runtime logs, while somebody listens. */
-let heard = null;
+/** The runtime's log lines while a GPU session is opened; otherwise null. */
+let logLines = null;
 let isStarted = false;
 
-/** A GPU's session logs each of its programs, as it was asked to when it was opened. */
-const CHATTER = /\[[VI]:onnxruntime/;
+/** Verbose messages; a GPU session keeps logging each of its programs. */
+const VERBOSE = /\[[VI]:onnxruntime/;
 
-/** What the runtime logs: to whoever listens, else its warnings and errors to the console. */
-function overhear(console) {
-  const plain = console.error;
+/** Collect the runtime's log lines in `logLines`, or pass warnings and errors to the console. */
+function captureLog(console) {
+  const original = console.error;
   console.error = (...words) => {
     const line = words.join(" ");
-    if (heard) heard.push(line);
-    else if (!CHATTER.test(line)) plain.apply(console, words);
+    if (logLines) logLines.push(line);
+    else if (!VERBOSE.test(line)) original.apply(console, words);
   };
-  return () => (console.error = plain);
+  return () => (console.error = original);
 }
 
-/** The first session starts the runtime, which keeps the console that it finds then. */
+/** The first session starts the runtime, which keeps the `console.error` that it finds then. */
 async function create(model, options) {
   if (isStarted) return ort.InferenceSession.create(model, options);
-  // Given as bytes, as some servers do not know the type of WebAssembly files.
+  // Given as bytes, because some servers do not know the type of WebAssembly files.
   ort.env.wasm.wasmBinary = await (await fetchFile("runtime/ort.wasm")).arrayBuffer();
   ort.env.wasm.numThreads = 1;
-  const restore = overhear(console);
+  const restore = captureLog(console);
   try {
     const session = await ort.InferenceSession.create(model, options);
     isStarted = true;
@@ -48,29 +48,29 @@ async function create(model, options) {
 }
 
 /**
- * Open the model on the processor.
+ * Open the model on the CPU.
  * @returns {Promise<ort.InferenceSession>}
  */
 export async function openSession() {
   const model = await (await fetchFile("model.onnx")).arrayBuffer();
-  return alone(() => create(model, { executionProviders: ["wasm"] }));
+  return oneAtATime(() => create(model, { executionProviders: ["wasm"] }));
 }
 
 /**
- * Open the model on the GPU, as far as its operators run there.
+ * Open the model on the GPU; operators without a GPU kernel run on the CPU.
  * @returns {Promise<{ session: ort.InferenceSession, lines: string[], device: GPUDevice }>}
- *   `lines` is what the runtime logged, verbose.
+ *   `lines` is the runtime's verbose log.
  */
 export async function openGpuSession() {
   const model = await (await fetchFile("model.onnx")).arrayBuffer();
-  return alone(async () => {
-    const lines = (heard = []);
+  return oneAtATime(async () => {
+    const lines = (logLines = []);
     try {
       const options = { executionProviders: ["webgpu"], logSeverityLevel: 0 };
       const session = await create(model, options);
       return { session, lines, device: await ort.env.webgpu.device };
     } finally {
-      heard = null;
+      logLines = null;
     }
   });
 }
@@ -87,6 +87,6 @@ const WARNINGS = 2;
 export async function runSession(session, pixels, shape) {
   const image = new ort.Tensor("uint8", pixels, shape);
   const options = { logSeverityLevel: WARNINGS };
-  const { code, logit } = await alone(() => session.run({ image }, options));
+  const { code, logit } = await oneAtATime(() => session.run({ image }, options));
   return { codes: code.data, logits: logit.data };
 }

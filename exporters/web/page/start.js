@@ -1,13 +1,13 @@
-// What a browser must be told when the page's modules cannot even be loaded. A classic script, as
-// browsers load no modules from a file's address.
+// Explains why the page does not work when it is opened as a file. This is a classic script,
+// because browsers do not load modules from file URLs.
 "use strict";
 
 if (location.protocol === "file:") {
   document.addEventListener("DOMContentLoaded", () => {
     const error = document.getElementById("error");
     error.textContent =
-      "Opened from a file, the page cannot load its model. Serve its folder instead, for example " +
-      "with `python3 -m http.server` in it, and open http://localhost:8000.";
+      "The page cannot load its model from a file URL. Serve its folder instead: run " +
+      "`python3 -m http.server` in the folder and open http://localhost:8000.";
     error.hidden = false;
     document.getElementById("about").hidden = true;
   });

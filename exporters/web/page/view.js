@@ -1,6 +1,6 @@
-// Parts of the page: pictures and tiles.
+// Elements of the page: pictures and tiles.
 
-/** Thumbnails narrower than this are enlarged with square pixels: a tiny image should look like one. */
+/** Thumbnails narrower than this are enlarged with square pixels instead of smoothing. */
 const PIXELATED_BELOW = 48;
 
 /**
@@ -13,16 +13,16 @@ export function count(number, noun) {
 }
 
 /**
- * A picture, or words where there is none.
+ * A picture, or a text if there is none.
  * @param {string | null} address
  * @param {string} name
  */
 export function pictureOf(address, name) {
   if (!address) {
-    const words = document.createElement("span");
-    words.className = "no-picture";
-    words.textContent = "no picture";
-    return words;
+    const text = document.createElement("span");
+    text.className = "no-picture";
+    text.textContent = "no picture";
+    return text;
   }
   const image = document.createElement("img");
   image.alt = name;
@@ -35,7 +35,7 @@ export function pictureOf(address, name) {
 }
 
 /**
- * An image to start from.
+ * The tile of a sample image.
  * @param {import("./bank.js").Bank} bank
  * @param {number} index
  * @param {(index: number) => void} choose
@@ -46,7 +46,7 @@ export function sampleTile(bank, index, choose) {
 }
 
 /**
- * An image found.
+ * The tile of a hit.
  * @param {import("./bank.js").Bank} bank
  * @param {import("./bank.js").Hit} hit
  * @param {(index: number) => void} choose

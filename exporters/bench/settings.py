@@ -1,4 +1,4 @@
-"""How models are measured side by side, and what must come out; imports nothing that computes."""
+"""Settings and requirements of a benchmark; imports no runtime."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from hashkit.runtimes.settings import RuntimeSettings
 
 if TYPE_CHECKING:
     from hashkit.exporters.agreement import Agreement
-    from hashkit.exporters.bench.contenders import Contender
+    from hashkit.exporters.bench.candidates import Contender
 
 __all__ = ["BenchSettings", "Floors"]
 
 _SLOW_BATCH: Final = 4
-"""Largest batch that is timed in a runtime that is meant for a few images."""
+"""Largest batch that is timed in a slow runtime."""
 
 
 @dataclasses.dataclass(frozen=True)
 class BenchSettings:
-    """How everything is measured.
+    """Settings of a benchmark.
 
     Attributes
     ----------
     batch_sizes
-        Batch sizes that are timed; 1 is always among them.
+        Batch sizes that are timed; 1 is always included.
     seconds
-        Time for each batch size; three batches at least.
+        Time per batch size; at least three batches are timed.
     n_starts
-        Fresh processes, of which the median start counts; one for a slow runtime.
+        Number of processes started; the median start time is reported. Slow runtimes start once.
     n_slow_images
-        Images that a slow runtime answers.
+        Number of images for slow runtimes.
     timeout_seconds
-        After this time a process is killed.
+        Time after which a process is killed.
     profile
         See `hashkit.runtimes.settings.RuntimeSettings`.
 
     Raises
     ------
     ConfigError
-        If a number is out of range, or the profile unknown.
+        If a number is out of range, or the profile is unknown.
     """
 
     batch_sizes: tuple[int, ...] = (1, 4, 16, 64)
@@ -52,7 +52,7 @@ class BenchSettings:
     profile: str = "exact"
 
     def __post_init__(self) -> None:
-        RuntimeSettings(profile=self.profile)  # refuses an unknown one
+        RuntimeSettings(profile=self.profile)  # raises for an unknown profile
         for name, least in (("n_starts", 1), ("n_slow_images", 2)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} must be at least {least}, not {getattr(self, name)}")
@@ -64,35 +64,35 @@ class BenchSettings:
         object.__setattr__(self, "batch_sizes", tuple(sorted({1, *self.batch_sizes})))
 
     def batch_sizes_of(self, contender: Contender) -> tuple[int, ...]:
-        """Batch sizes that one contender is timed at."""
+        """Batch sizes at which a contender is timed."""
         return tuple(
             size for size in self.batch_sizes if not contender.is_slow or size <= _SLOW_BATCH
         )
 
     def n_starts_of(self, contender: Contender) -> int:
-        """Fresh processes of one contender."""
+        """Number of processes started for a contender."""
         return 1 if contender.is_slow else self.n_starts
 
     def n_steps(self, contender: Contender) -> int:
-        """Steps that measuring a contender takes: starts, batch sizes, answers."""
+        """Number of steps to measure a contender: starts, batch sizes, answers."""
         return self.n_starts_of(contender) + len(self.batch_sizes_of(contender)) + 1
 
 
 @dataclasses.dataclass(frozen=True)
 class Floors:
-    """What every row that ran must keep to.
+    """Requirements for every row that ran.
 
     Attributes
     ----------
     max_flips
-        Bits flipped against the reference, of a million, at most; None for any.
+        Largest number of flipped bits per million, compared with the reference; None for any.
     min_map
-        mAP at least; None for any. Rows of a few images have none, and keep to it.
+        Smallest mAP; None for any. Rows of slow runtimes have no mAP and are not checked.
 
     Raises
     ------
     ConfigError
-        If a floor is no number, or out of range.
+        If a floor is not a number, or out of range.
     """
 
     max_flips: float | None = None
@@ -105,13 +105,13 @@ class Floors:
                 raise ConfigError(f"{name} must be from 0 to {most:,.0f}, not {value}")
 
     def misses(self, found: Agreement) -> list[str]:
-        """What a row misses, a few words each; a value that is not a number misses any floor."""
+        """The floors that a row misses, as short texts; NaN misses every floor."""
         misses = []
         if self.max_flips is not None and not found.flipped_per_million <= self.max_flips:
             misses.append(
-                f"{found.flipped_per_million:,.0f} of a million bits flipped "
+                f"{found.flipped_per_million:,.0f} flipped bits per million "
                 f"({self.max_flips:,g} allowed)"
             )
         if self.min_map is not None and found.map is not None and not found.map >= self.min_map:
-            misses.append(f"mAP {found.map:.4f} (at least {self.min_map:g} wanted)")
+            misses.append(f"mAP {found.map:.4f} (at least {self.min_map:g} required)")
         return misses

@@ -1,4 +1,4 @@
-"""What `hashkit bench` is to measure: each model file in each runtime, on each device."""
+"""The contenders of a benchmark: each model file in each runtime, on each device."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from hashkit.runtimes.settings import DEVICES
 __all__ = ["TORCH", "Candidate", "Contender", "Wanted", "contenders", "read_candidates"]
 
 TORCH: Final = "torch"
-"""Name of the row that is a run's checkpoint in torch."""
+"""Name of the row for a run's checkpoint in torch."""
 
 _REFERENCE: Final = ("onnxruntime", "cpu")
 
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """A model file and what it says of itself."""
+    """A model file with its precision and manifest."""
 
     path: Path
     precision: str
@@ -43,13 +43,13 @@ class Contender:
     device
         ``cpu`` or ``cuda``.
     model, precision
-        The file, and what it says of its arithmetic.
+        The file, and its precision according to its metadata.
     worker
         Module of the process that measures it.
     is_slow
-        Whether it answers a few of the images alone.
+        Whether it runs on only a few of the images.
     weights_sha256
-        Weights that a checkpoint must have; empty for any.
+        SHA-256 of the weights that a checkpoint must have; empty for any.
     """
 
     runtime: str
@@ -62,27 +62,27 @@ class Contender:
 
     @property
     def title(self) -> str:
-        """What it is called in a sentence, its precision left out."""
+        """Runtime and device as text."""
         return f"{self.runtime} on {self.device.upper()}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """Which contenders were asked for.
+    """The requested runtimes, precisions and devices.
 
     Attributes
     ----------
     runtimes
-        Names; None for all, of which absent ones are no fault.
+        Names; None for all that are available.
     precisions
-        Those of the files; None for all.
+        Precisions of the files; None for all.
     device
-        ``auto`` for every device that a runtime knows, ``cpu`` or ``cuda``.
+        ``auto`` for every device that a runtime supports, ``cpu`` or ``cuda``.
 
     Raises
     ------
     ConfigError
-        If a name is unknown, or none is given.
+        If a name is unknown, or a list is empty.
     """
 
     runtimes: tuple[str, ...] | None = None
@@ -97,18 +97,18 @@ class Wanted:
             if name not in known:
                 raise ConfigError(f"unknown runtime {name!r}; known: {', '.join(known)}")
         if () in (self.runtimes, self.precisions):
-            raise ConfigError("expected one name or more, found none: leave the option out for all")
+            raise ConfigError("expected at least one name, found none: leave it out for all")
 
 
 def read_candidates(paths: Sequence[Path]) -> list[Candidate]:
-    """Describe model files, which must be of one size and as many bits.
+    """Read the metadata of model files, which must have the same input size and code length.
 
     Raises
     ------
     ModelError
-        If a file is missing or breaks the contract.
+        If a file is missing or violates the contract.
     ConfigError
-        If two cannot be compared.
+        If two files cannot be compared.
     """
     found = []
     for path in paths:
@@ -127,23 +127,23 @@ def read_candidates(paths: Sequence[Path]) -> list[Candidate]:
 def contenders(
     candidates: Sequence[Candidate], wanted: Wanted, checkpoint: Path | None = None
 ) -> list[Contender]:
-    """What is to be measured; the first is the reference.
+    """The contenders to measure; the first is the reference.
 
-    That is the first model in ONNX Runtime on the CPU, whether it was asked for or not.
+    The reference is the first model in ONNX Runtime on the CPU, even if it was not requested.
 
     Parameters
     ----------
     candidates
-        Model files, one at least; see `read_candidates`.
+        At least one model file; see `read_candidates`.
     wanted
-        What was asked for.
+        The requested runtimes, precisions and devices.
     checkpoint
-        What the first model was exported from, if it is there.
+        The checkpoint from which the first model was exported, if available.
 
     Raises
     ------
     ConfigError
-        If something was asked for by name that there cannot be here.
+        If a requested runtime, precision or device is impossible.
     """
     first = candidates[0]
     chosen = list(_with_precisions(candidates, wanted.precisions))
@@ -162,7 +162,7 @@ def contenders(
             for one in chosen
         ]
     rows += _torch(first, wanted, checkpoint)
-    return list(dict.fromkeys(rows))  # the reference may come again
+    return list(dict.fromkeys(rows))  # the reference may occur twice
 
 
 def _with_precisions(
@@ -179,7 +179,7 @@ def _with_precisions(
 
 
 def _torch(first: Candidate, wanted: Wanted, checkpoint: Path | None) -> Iterator[Contender]:
-    """The checkpoint: where it is asked for, or where nothing keeps it from running."""
+    """The checkpoint, if it was requested, or if it can run and nothing excludes it."""
     is_named = wanted.runtimes is not None and TORCH in wanted.runtimes
     if is_named and checkpoint is None:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""What `hashkit bench` measures: which models in which runtimes, and the reference first."""
+"""The contenders of `hashkit bench`: which models in which runtimes, and the reference first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from linear_models import linear_model
 
 from hashkit.errors import ConfigError
 from hashkit.exporters import torch_model
-from hashkit.exporters.bench.contenders import Contender, Wanted, contenders, read_candidates
+from hashkit.exporters.bench.candidates import Contender, Wanted, contenders, read_candidates
 from hashkit.manifest import Manifest
 
 
@@ -47,14 +47,14 @@ def test_every_model_runs_in_every_runtime_on_every_device(tmp_path: Path) -> No
         ),
     ],
 )
-def test_the_reference_runs_first_whatever_is_asked_for(
+def test_the_reference_is_always_first(
     tmp_path: Path, wanted: Wanted, expected: list[tuple[str, str, str]]
 ) -> None:
     found = contenders(candidates(tmp_path), wanted)
     assert names(found) == [("onnxruntime", "cpu", "fp32"), *expected]
 
 
-def test_torch_is_a_row_of_runs_with_a_checkpoint(
+def test_torch_is_a_row_if_there_is_a_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = candidates(tmp_path)
@@ -78,19 +78,19 @@ def test_torch_is_a_row_of_runs_with_a_checkpoint(
     ("wanted", "complaint"),
     [
         ({"runtimes": ("tvm",)}, r"unknown runtime 'tvm'; known: onnxruntime, .*, torch$"),
-        ({"runtimes": ()}, "expected one name or more"),
-        ({"precisions": ()}, "expected one name or more"),
+        ({"runtimes": ()}, "expected at least one name"),
+        ({"precisions": ()}, "expected at least one name"),
         ({"device": "tpu"}, "unknown device 'tpu'"),
         ({"precisions": ("fp16",)}, r"no model is fp16; found: fp32, int8; .*--precision"),
         ({"runtimes": ("openvino",), "device": "cuda"}, "openvino runs on cpu, not on cuda"),
     ],
 )
-def test_names_that_lead_nowhere_are_refused(tmp_path: Path, wanted: dict, complaint: str) -> None:
+def test_impossible_requests_are_refused(tmp_path: Path, wanted: dict, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         contenders(candidates(tmp_path), Wanted(**wanted))
 
 
-def test_models_of_other_bits_or_sizes_are_refused(tmp_path: Path) -> None:
+def test_models_that_differ_in_bits_or_size_are_refused(tmp_path: Path) -> None:
     first = model_of(tmp_path / "a.onnx", "fp32")
     other = linear_model(tmp_path / "b.onnx", n_bits=8)
     with pytest.raises(ConfigError, match="cannot be compared: bits 12 and 8"):

@@ -1,4 +1,4 @@
-"""Models in runtimes, measured side by side: speed, memory, and how far their answers are apart."""
+"""Compare models in several runtimes: speed, memory, and differences of their outputs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from hashkit.datasets.imageset import spread_rows
 from hashkit.exporters.agreement import Agreement, Sample, compare_answers, share_near_zero
-from hashkit.exporters.bench.bench_settings import BenchSettings, Floors
-from hashkit.exporters.bench.contenders import Contender
+from hashkit.exporters.bench.candidates import Contender
+from hashkit.exporters.bench.settings import BenchSettings, Floors
 from hashkit.meter import Meter
 from hashkit.runtimes.answers import Answers
 from hashkit.runtimes.measuring.measuring import Measurement, MeasuringJob
@@ -28,24 +28,25 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 @dataclasses.dataclass(frozen=True)
 class BenchRow:
-    """What was found out about one contender.
+    """The result for one contender.
 
     Attributes
     ----------
     contender
-        What was measured.
+        The model, runtime and device that were measured.
     status
-        ``ok``; ``absent``: its runtime or device is not here; ``failed``; ``beyond`` a floor.
+        ``ok``; ``absent``: the runtime or device is not available; ``failed``; ``beyond`` a floor.
     detail
-        One line that says why, unless it is ``ok``.
+        The reason in one line, unless the status is ``ok``.
     is_reference
-        Whether the others are compared with it.
+        Whether the other rows are compared with this one.
     n_bytes
-        Size of the model's file.
+        Size of the model file.
     measurement
         Speed and memory, if it ran.
     agreement
-        Its answers beside the reference's, if both ran; of the reference, beside its own.
+        Comparison of its outputs with the reference's, if both ran; the reference is compared with
+        itself.
     near_zero
         Share of its own logits within `hashkit.exporters.agreement.NEAR_ZERO` of 0.
     """
@@ -60,7 +61,7 @@ class BenchRow:
     near_zero: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Row of the JSON document, as docs/cli.md describes it."""
+        """Row of the JSON document; docs/cli.md describes the fields."""
         contender, found = self.contender, self.measurement
         fields: dict[str, Any] = {
             "runtime": contender.runtime,
@@ -110,31 +111,31 @@ def bench(
     say: Callable[[str], None] | None = None,
     progress: Progress | None = None,
 ) -> list[BenchRow]:
-    """Measure contenders one after the other, each in processes of its own.
+    """Measure contenders one after the other, each in its own processes.
 
-    A runtime that is not on a device gives one row, whatever the number of models.
+    A runtime that is not available on a device gives one row for all models.
 
     Parameters
     ----------
     contenders
-        The first is the reference; if it does not run, the first that does and is not slow.
+        The first is the reference; if it does not run, the first that runs and is not slow.
     sample
-        Images that answers are compared on.
+        Images for the comparison of outputs.
     settings, floors
-        How to measure, and what must come out.
+        How to measure, and the requirements.
     say
-        Called with what is being measured, before it is.
+        Called with the name of each contender before it is measured.
     progress
         Called as ``progress(done, total)``, counted in steps (`BenchSettings.n_steps`).
 
     Raises
     ------
     KeyboardInterrupt
-        On Ctrl-C; no process is left.
+        On Ctrl-C; all processes are stopped.
     """
     meter = Meter(sum(map(settings.n_steps, contenders)), progress)
     with tempfile.TemporaryDirectory(prefix="hashkit-bench-") as folder:
-        trial = _Trial(Path(folder), contenders, sample, settings)
+        comparison = _Comparison(Path(folder), contenders, sample, settings)
         rows: list[BenchRow] = []
         for contender in contenders:
             absent = {row.contender.title for row in rows if row.status == "absent"}
@@ -143,12 +144,12 @@ def bench(
                 continue
             if say is not None:
                 say(f"{contender.title}, {contender.precision}")
-            rows.append(trial.measure(contender, meter))
-        return trial.compare(rows, floors)
+            rows.append(comparison.measure(contender, meter))
+        return comparison.compare(rows, floors)
 
 
-class _Trial:
-    """The images in a folder for the measuring processes, and their answers beside them."""
+class _Comparison:
+    """Contenders that exchange images and answers with their processes through a folder."""
 
     def __init__(
         self,
@@ -165,7 +166,7 @@ class _Trial:
         np.save(self._images(is_slow=True), everything[self._few])
 
     def measure(self, contender: Contender, meter: Meter) -> BenchRow:
-        """Row of a contender, not compared yet."""
+        """Row of a contender, before the comparison."""
         settings, n_done = self._settings, 0
 
         def step(_: str) -> None:
@@ -201,7 +202,7 @@ class _Trial:
         )
 
     def compare(self, rows: Sequence[BenchRow], floors: Floors) -> list[BenchRow]:
-        """The rows with their answers beside the reference's."""
+        """The rows, compared with the reference."""
         ran = [row for row in rows if row.status == "ok"]
         reference = next((row for row in ran if not row.contender.is_slow), None)
         if reference is None:
@@ -222,7 +223,7 @@ class _Trial:
         if row.contender.is_slow:
             expected, sample = expected[self._few], self._few_of(sample)
         agreement = compare_answers(expected, answers, sample, row.measurement.provider)
-        if row.contender.is_slow:  # the nearest of a few are most of them
+        if row.contender.is_slow:  # meaningless for a few images: most of them are neighbours
             agreement = dataclasses.replace(agreement, neighbours_kept=None)
         row = dataclasses.replace(
             row,
@@ -231,18 +232,18 @@ class _Trial:
             near_zero=share_near_zero(answers.logits),
         )
         if agreement.n_not_finite or agreement.n_packing_errors:
-            wrong = (
+            fault = (
                 f"{agreement.n_not_finite:,} logits are not finite, "
-                f"{agreement.n_packing_errors:,} code bytes are not the logits'"
+                f"{agreement.n_packing_errors:,} code bytes do not match the logits"
             )
-            return dataclasses.replace(row, status="failed", detail=wrong)
+            return dataclasses.replace(row, status="failed", detail=fault)
         misses = floors.misses(agreement)
         if misses:
             return dataclasses.replace(row, status="beyond", detail="; ".join(misses))
         return row
 
     def _few_of(self, sample: Sample) -> Sample:
-        """The few images, too few for an mAP that would compare with the others."""
+        """The images of slow runtimes, without labels: too few for a comparable mAP."""
         n_queries = len(sample.queries)
         is_query = self._few < n_queries
         queries = sample.queries[self._few[is_query]]
