@@ -433,3 +433,19 @@ def test_a_bank_that_is_being_written_is_locked(
 
     encode(encoder, folder, path, progress=second_writer)
     assert len(contents(path)[1]) == len(good_rows(folder))
+
+
+def test_encoding_does_not_read_the_bank_that_it_writes(
+    encoder: Encoder, folder: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bank.h5"
+    first, second = folder.subset(np.arange(22)), folder.subset(np.arange(22, N_IMAGES))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the bank was opened for reading")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Bank, "open", refuse)
+        encode(encoder, first, path)
+        encode(encoder, second, path, mode="append")
+    assert [(f.source, f.row) for f in read_faults(path)] == [(0, 7), (0, 20), (0, 21), (1, 30)]
