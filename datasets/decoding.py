@@ -1,44 +1,69 @@
-"""Images read ahead: decoded and resized by threads, delivered in order, in bounded memory."""
+"""Images decoded ahead of use: by threads, in the order asked for, in bounded memory."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.datasets.imageset import ImageSet
-from hashkit.datasets.screening import Fault
-from hashkit.errors import ImageError
+from hashkit.errors import ImageError, ImageFault
 from hashkit.preprocess import ImageSource
 
-__all__ = ["Batch", "decode_batches"]
+__all__ = ["Batch", "Decoder", "Fault", "decode_batches"]
 
 _BATCHES_AHEAD: Final = 2
-_IMAGES_PER_TASK: Final = 8
-"""Enough to hide what a task costs; fewer where they would not occupy every thread."""
-_TASKS_PER_WORKER: Final = 2
-"""What is read ahead, so that no thread waits for the next batch to be asked for."""
+_IMAGES_PER_TASK: Final = 16
+"""Enough to make the cost of a task negligible; fewer where some threads would be idle."""
+_IMAGES_AHEAD_PER_WORKER: Final = 2
+"""Keeps every thread busy until the next batch is requested, however small the batches are."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """An image that cannot be used.
+
+    Attributes
+    ----------
+    row, name
+        The image's row in its set, and its name.
+    reason
+        As in `hashkit.errors.ImageError`.
+    message
+        One line for a person.
+    """
+
+    row: int
+    name: str
+    reason: ImageFault
+    message: str
+
+    def to_json(self) -> str:
+        """One line of a fault report, without the line break."""
+        return json.dumps(dataclasses.asdict(self))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Batch:
-    """Consecutive images of a set.
+    """Decoded images of a set.
 
     Attributes
     ----------
     start, stop
-        The images' places in the set, ``stop`` not included.
+        Positions of the batch in the order asked for, ``stop`` excluded. `decode_batches` counts
+        from the set's first row, so there they are rows.
     pixels
-        uint8 [n, height, width, 3], of those that can be used.
+        uint8 [n, height, width, 3], the images that can be used.
     rows
-        int64 [n], the places of those.
+        int64 [n], the rows of those images.
     faults
-        The others, in order.
+        The other images, in order.
     """
 
     start: int
@@ -48,10 +73,107 @@ class Batch:
     faults: tuple[Fault, ...]
 
     def before(self, row: int) -> Batch:
-        """The part of the batch that lies before ``row`` of the set."""
+        """The part of a batch of consecutive rows that comes before ``row``."""
         keep = self.rows < row
         faults = tuple(fault for fault in self.faults if fault.row < row)
         return Batch(self.start, row, self.pixels[keep], self.rows[keep], faults)
+
+
+class Decoder:
+    """Threads that decode the images of a set.
+
+    Parameters
+    ----------
+    image_set
+        The images.
+    prepare
+        Returns the pixels of an image, uint8 [height, width, 3]. It is called from the threads;
+        Pillow releases the interpreter lock while it decodes and resizes.
+    size
+        (height, width) in pixels.
+    n_workers
+        Threads.
+    """
+
+    def __init__(
+        self,
+        image_set: ImageSet,
+        prepare: Callable[[ImageSource], NDArray[np.uint8]],
+        size: tuple[int, int],
+        n_workers: int,
+    ) -> None:
+        self._image_set = image_set
+        self._prepare = prepare
+        self._size = size
+        self._n_workers = n_workers
+        self._pool = ThreadPoolExecutor(n_workers, thread_name_prefix="hashkit-decode")
+
+    def batches(
+        self, rows_of_batches: Iterable[NDArray[np.int64]], *, start: int = 0
+    ) -> Generator[Batch, None, None]:
+        """Decode batches of rows, each ahead of its use.
+
+        Two batches are decoded ahead of the one delivered, or more if they are too small to keep
+        every thread busy. Closing the generator cancels the images that no thread has begun.
+
+        Parameters
+        ----------
+        rows_of_batches
+            Rows of each batch, int64 [batch size]. They are taken as far ahead as is decoded.
+        start
+            Position of the first image, for `Batch.start` and `Batch.stop`.
+
+        Raises
+        ------
+        Exception
+            Errors of ``prepare`` other than `ImageError`, which becomes a `Fault`.
+        """
+        pending: deque[_Pending] = deque()
+        try:
+            for rows in rows_of_batches:
+                pending.append(self._submit(rows, start))
+                start += len(rows)
+                n_images_ahead = start - pending[0].stop
+                if (
+                    len(pending) > _BATCHES_AHEAD
+                    and n_images_ahead >= _IMAGES_AHEAD_PER_WORKER * self._n_workers
+                ):
+                    yield pending.popleft().wait()
+            while pending:
+                yield pending.popleft().wait()
+        finally:
+            for batch in pending:
+                batch.cancel()
+
+    def close(self) -> None:
+        """Cancel what no thread has begun, and wait for the threads to end."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _submit(self, rows: NDArray[np.int64], start: int) -> _Pending:
+        pixels = np.empty((len(rows), *self._size, 3), np.uint8)
+        n_per_task = max(1, min(len(rows) // self._n_workers, _IMAGES_PER_TASK))
+        tasks = [
+            self._pool.submit(
+                self._fill, pixels[first : first + n_per_task], rows[first : first + n_per_task]
+            )
+            for first in range(0, len(rows), n_per_task)
+        ]
+        return _Pending(start, pixels, rows, tasks)
+
+    def _fill(self, pixels: NDArray[np.uint8], rows: NDArray[np.int64]) -> list[Fault]:
+        faults = []
+        for image, row in zip(pixels, rows.tolist(), strict=True):
+            try:
+                image[:] = self._prepare(self._image_set.source(row))
+            except ImageError as error:
+                faults.append(Fault(row, self._image_set.names[row], error.reason, str(error)))
+        return faults
 
 
 def decode_batches(
@@ -63,60 +185,24 @@ def decode_batches(
     batch_size: int,
     n_workers: int,
 ) -> Generator[Batch, None, None]:
-    """Decode the images of a set ahead of their use, in order.
+    """Decode the images of a set in order, ahead of their use; see `Decoder`.
 
-    Two batches are being filled beside the one delivered; more if they are so small that some
-    threads would have nothing to do.
+    Close the generator if you do not exhaust it: its threads end then.
 
     Parameters
     ----------
-    image_set
-        The images.
-    prepare
-        Pixels of an image, uint8 [height, width, 3]; called from the worker threads, where
-        Pillow leaves the interpreter to others while it decodes and resizes.
-    size
-        (height, width) in pixels.
     start
         First row to decode.
     batch_size
-        Images a batch; the last may have fewer.
-    n_workers
-        Threads.
+        Images per batch; the last batch may be smaller.
     """
-    n_ahead = max(_BATCHES_AHEAD, -(-_TASKS_PER_WORKER * n_workers // batch_size))
-    per_task = n_ahead * batch_size // (_TASKS_PER_WORKER * n_workers)
-    per_task = max(1, min(per_task, _IMAGES_PER_TASK))
-    pool = ThreadPoolExecutor(n_workers, thread_name_prefix="hashkit-decode")
-
-    def fill(pixels: NDArray[np.uint8], first_row: int) -> list[Fault]:
-        faults = []
-        for row, image in enumerate(pixels, first_row):
-            try:
-                image[:] = prepare(image_set.source(row))
-            except ImageError as error:
-                faults.append(Fault(row, image_set.names[row], error.reason, str(error)))
-        return faults
-
-    def submit(first_row: int) -> _Pending:
-        n_images = min(batch_size, len(image_set) - first_row)
-        pixels = np.empty((n_images, *size, 3), np.uint8)
-        tasks = [
-            pool.submit(fill, pixels[offset : offset + per_task], first_row + offset)
-            for offset in range(0, n_images, per_task)
-        ]
-        return _Pending(first_row, pixels, tasks)
-
-    try:
-        pending: deque[_Pending] = deque()
-        for first_row in range(start, len(image_set), batch_size):
-            pending.append(submit(first_row))
-            if len(pending) > n_ahead:
-                yield pending.popleft().wait()
-        while pending:
-            yield pending.popleft().wait()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    n_images = len(image_set)
+    rows_of_batches = (
+        np.arange(first, min(first + batch_size, n_images))
+        for first in range(start, n_images, batch_size)
+    )
+    with Decoder(image_set, prepare, size, n_workers) as decoder:
+        yield from decoder.batches(rows_of_batches, start=start)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -125,13 +211,20 @@ class _Pending:
 
     start: int
     pixels: NDArray[np.uint8]
+    rows: NDArray[np.int64]
     tasks: list[Future[list[Fault]]]
+
+    @property
+    def stop(self) -> int:
+        return self.start + len(self.rows)
 
     def wait(self) -> Batch:
         faults = tuple(fault for task in self.tasks for fault in task.result())
-        stop = self.start + len(self.pixels)
-        rows = np.arange(self.start, stop)
         if not faults:
-            return Batch(self.start, stop, self.pixels, rows, ())
-        rows = np.delete(rows, [fault.row - self.start for fault in faults])
-        return Batch(self.start, stop, self.pixels[rows - self.start], rows, faults)
+            return Batch(self.start, self.stop, self.pixels, self.rows, ())
+        usable = ~np.isin(self.rows, [fault.row for fault in faults])
+        return Batch(self.start, self.stop, self.pixels[usable], self.rows[usable], faults)
+
+    def cancel(self) -> None:
+        for task in self.tasks:
+            task.cancel()

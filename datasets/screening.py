@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import collections
+import contextlib
 import dataclasses
-import json
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+import functools
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hashkit.datasets.decoding import Fault, decode_batches
 from hashkit.datasets.imageset import ImageSet
-from hashkit.errors import DatasetError, ImageError, ImageFault
+from hashkit.errors import DatasetError
 from hashkit.preprocess import load
 from hashkit.threads import check_threads
 
 __all__ = [
-    "Fault",
     "LoadedPixels",
     "Screening",
     "load_pixels",
@@ -30,31 +29,7 @@ __all__ = [
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with the number of images done, and of images in all."""
 
-_CHUNK_IMAGES: Final = 64
-
-
-@dataclasses.dataclass(frozen=True)
-class Fault:
-    """An image that cannot be used.
-
-    Attributes
-    ----------
-    row, name
-        Which image of the set it is.
-    reason
-        As in `hashkit.errors.ImageError`.
-    message
-        One line for a person.
-    """
-
-    row: int
-    name: str
-    reason: ImageFault
-    message: str
-
-    def to_json(self) -> str:
-        """One line of a fault report, without its end."""
-        return json.dumps(dataclasses.asdict(self))
+_BATCH_IMAGES: Final = 64
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -108,14 +83,7 @@ def screen(
     DatasetError
         If no image can be used; with ``strict``, if any cannot.
     """
-    is_good = np.ones(len(image_set), dtype=np.bool_)
-    faults: list[Fault] = []
-    for outcome in _decode_all(image_set, size, resize, n_workers, progress):
-        if isinstance(outcome, Fault):
-            is_good[outcome.row] = False
-            faults.append(outcome)
-    _check_faults(image_set, faults, strict)
-    return Screening(np.flatnonzero(is_good), faults)
+    return _decode(image_set, size, resize, n_workers, progress, strict)
 
 
 def load_pixels(
@@ -134,17 +102,8 @@ def load_pixels(
     if image_set.pixels is not None and image_set.pixels.shape[1:] == (*size, 3):
         return LoadedPixels(image_set.pixels, np.arange(len(image_set), dtype=np.int64), [])
     pixels = np.empty((len(image_set), *size, 3), dtype=np.uint8)
-    rows: list[int] = []
-    faults: list[Fault] = []
-    for outcome in _decode_all(image_set, size, resize, n_workers, progress):
-        if isinstance(outcome, Fault):
-            faults.append(outcome)
-        else:
-            row, image = outcome
-            pixels[len(rows)] = image
-            rows.append(row)
-    _check_faults(image_set, faults, strict)
-    return LoadedPixels(pixels[: len(rows)], np.array(rows, dtype=np.int64), faults)
+    found = _decode(image_set, size, resize, n_workers, progress, strict, pixels)
+    return LoadedPixels(pixels[: len(found.good_rows)], found.good_rows, found.faults)
 
 
 def write_fault_report(faults: Iterable[Fault], path: Path) -> None:
@@ -153,49 +112,41 @@ def write_fault_report(faults: Iterable[Fault], path: Path) -> None:
         stream.writelines(fault.to_json() + "\n" for fault in faults)
 
 
-_Outcome: TypeAlias = tuple[int, NDArray[np.uint8]] | Fault
-
-
-def _decode_all(
+def _decode(
     image_set: ImageSet,
     size: tuple[int, int],
     resize: str,
     n_workers: int | None,
     progress: Progress | None,
-) -> Iterator[_Outcome]:
-    """Outcome of each image, in order; no more than a few chunks are in memory at a time."""
+    strict: bool,
+    pixels: NDArray[np.uint8] | None = None,
+) -> Screening:
+    """Decode every image; those that can be used go to the beginning of ``pixels``, if given."""
     n_images = len(image_set)
-    n_workers = check_threads(n_workers, "n_workers")
-    pool = ThreadPoolExecutor(n_workers, thread_name_prefix="hashkit-decode")
-    pending: collections.deque[Future[list[_Outcome]]] = collections.deque()
-    starts = iter(range(0, n_images, _CHUNK_IMAGES))
-    n_done = 0
-    try:
-        while True:
-            while len(pending) < 2 * n_workers and (start := next(starts, None)) is not None:
-                rows = range(start, min(start + _CHUNK_IMAGES, n_images))
-                pending.append(pool.submit(_decode_chunk, image_set, rows, size, resize))
-            if not pending:
-                return
-            outcomes = pending.popleft().result()
-            yield from outcomes
-            n_done += len(outcomes)
+    good_rows = np.empty(n_images, dtype=np.int64)
+    n_good = 0
+    faults: list[Fault] = []
+    batches = decode_batches(
+        image_set,
+        functools.partial(load, size=size, resize=resize),
+        size,
+        start=0,
+        batch_size=_BATCH_IMAGES,
+        n_workers=check_threads(n_workers, "n_workers"),
+    )
+    # Closed here, not by the garbage collector: a traceback would keep the threads alive.
+    with contextlib.closing(batches):
+        for batch in batches:
+            good = slice(n_good, n_good + len(batch.rows))
+            good_rows[good] = batch.rows
+            if pixels is not None:
+                pixels[good] = batch.pixels
+            n_good = good.stop
+            faults += batch.faults
             if progress is not None:
-                progress(n_done, n_images)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _decode_chunk(
-    image_set: ImageSet, rows: range, size: tuple[int, int], resize: str
-) -> list[_Outcome]:
-    outcomes: list[_Outcome] = []
-    for row in rows:
-        try:
-            outcomes.append((row, load(image_set.source(row), size, resize)))
-        except ImageError as error:
-            outcomes.append(Fault(row, image_set.names[row], error.reason, str(error)))
-    return outcomes
+                progress(batch.stop, n_images)
+    _check_faults(image_set, faults, strict)
+    return Screening(good_rows[:n_good], faults)
 
 
 def _check_faults(image_set: ImageSet, faults: list[Fault], strict: bool) -> None:

@@ -8,7 +8,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from hashkit.datasets.screening import Fault, write_fault_report
+from hashkit.datasets.decoding import Fault
+from hashkit.datasets.screening import write_fault_report
 from hashkit.errors import BankError
 
 __all__ = ["FaultLog", "SkippedImage", "faults_path", "read_faults"]

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.bank.header import BankHeader, BankSource, LabelKind
-from hashkit.bank.reader import Bank
 from hashkit.bank.writer import BankWriter
 from hashkit.datasets.decoding import Batch, decode_batches
 from hashkit.datasets.imageset import ImageSet
@@ -229,8 +228,7 @@ class _Run:
         self.n_resumed = writer.n_consumed
         self.n_rows_before = writer.n_committed
         self.was_complete = writer.is_complete
-        n_sources = len(Bank.open(writer.path).sources)
-        self.faults = FaultLog(writer.path, n_sources - 1, writer.n_consumed)
+        self.faults = FaultLog(writer.path, len(writer.sources) - 1, writer.n_consumed)
         self._encoder = encoder
         self._image_set = image_set
         self._writer = writer

@@ -281,8 +281,10 @@ def test_resume_and_append_do_not_create_a_bank(path):
 def test_append_continues_where_it_was_stopped(complete):
     with append(complete) as writer:
         assert (writer.n_committed, writer.n_consumed, writer.is_complete) == (5, 0, False)
+        assert writer.sources == (SOURCE, OTHER)
         write(writer, range(2), 2)
     with append(complete) as writer:
+        assert writer.sources == (SOURCE, OTHER)
         assert (writer.n_committed, writer.n_consumed) == (7, 2)
         write(writer, [2], 3)
         writer.complete()

@@ -8,9 +8,10 @@ import published_sets
 import pytest
 
 from hashkit.datasets import screening
+from hashkit.datasets.decoding import Fault
 from hashkit.datasets.folders import open_image_folder
 from hashkit.datasets.imageset import ImageSet
-from hashkit.datasets.screening import Fault, load_pixels, screen, write_fault_report
+from hashkit.datasets.screening import load_pixels, screen, write_fault_report
 from hashkit.errors import DatasetError
 from hashkit.preprocess import load
 
@@ -31,9 +32,9 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize("n_workers", [1, 3, None])
-@pytest.mark.parametrize("n_chunk", [1, 4, 64])
-def test_bad_images_are_listed_with_their_reason(folder, monkeypatch, n_workers, n_chunk):
-    monkeypatch.setattr(screening, "_CHUNK_IMAGES", n_chunk)
+@pytest.mark.parametrize("batch_size", [1, 4, 64])
+def test_bad_images_are_listed_with_their_reason(folder, monkeypatch, n_workers, batch_size):
+    monkeypatch.setattr(screening, "_BATCH_IMAGES", batch_size)
     calls = []
     found = screen(folder, SIZE, n_workers=n_workers, progress=lambda *call: calls.append(call))
     assert found.good_rows.tolist() == [0, 1, 3, 4, 6, 8, 9]
@@ -47,9 +48,9 @@ def test_bad_images_are_listed_with_their_reason(folder, monkeypatch, n_workers,
     assert calls == sorted(calls)
 
 
-@pytest.mark.parametrize("n_chunk", [1, 4, 64])
-def test_good_images_are_loaded_in_order(folder, monkeypatch, n_chunk):
-    monkeypatch.setattr(screening, "_CHUNK_IMAGES", n_chunk)
+@pytest.mark.parametrize("batch_size", [1, 4, 64])
+def test_good_images_are_loaded_in_order(folder, monkeypatch, batch_size):
+    monkeypatch.setattr(screening, "_BATCH_IMAGES", batch_size)
     loaded = load_pixels(folder, SIZE, "stretch-bilinear", n_workers=2)
     assert loaded.rows.tolist() == [0, 1, 3, 4, 6, 8, 9]
     assert [fault.row for fault in loaded.faults] == [2, 5, 7]
@@ -88,24 +89,6 @@ def test_fault_reports_are_json_lines(tmp_path):
     write_fault_report(faults, tmp_path / "faults.jsonl")
     lines = (tmp_path / "faults.jsonl").read_text(encoding="ascii").splitlines()
     assert [Fault(**json.loads(line)) for line in lines] == faults
-
-
-def test_only_a_few_chunks_are_decoded_ahead(monkeypatch):
-    monkeypatch.setattr(screening, "_CHUNK_IMAGES", 1)
-    started = []
-    genuine = screening._decode_chunk
-
-    def decode_chunk(image_set, rows, size, resize):
-        started.append(rows[0])
-        return genuine(image_set, rows, size, resize)
-
-    monkeypatch.setattr(screening, "_decode_chunk", decode_chunk)
-    pixels = np.zeros((100, 4, 6, 3), np.uint8)
-    images = ImageSet(name="set", names=[str(row) for row in range(100)], pixels=pixels)
-    outcomes = screening._decode_all(images, SIZE, "crop-bilinear", 2, None)
-    next(outcomes)
-    outcomes.close()
-    assert max(started) < 5
 
 
 def test_an_interruption_ends_the_workers(folder):

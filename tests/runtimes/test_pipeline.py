@@ -1,13 +1,10 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import signal
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +17,8 @@ from small_models import linear_model, linear_weights, photographs
 
 from hashkit.bank.reader import Bank
 from hashkit.codes import binarize
-from hashkit.datasets.decoding import decode_batches
+from hashkit.datasets.decoding import Fault
 from hashkit.datasets.imageset import ImageSet
-from hashkit.datasets.screening import Fault
 from hashkit.errors import (
     BankLockedError,
     BankMismatchError,
@@ -314,59 +310,6 @@ def test_settings_are_checked_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_decoding_stays_at_most_three_batches_ahead(folder: ImageSet) -> None:
-    """What keeps the memory constant: a slow consumer holds the decoders back."""
-    prepared: list[int] = []
-    pixels = photographs(100, HEIGHT, WIDTH)
-    image_set = ImageSet("m", [str(row) for row in range(100)], pixels=pixels)
-
-    def prepare(image: object) -> NDArray[np.uint8]:
-        prepared.append(1)
-        return np.asarray(image)
-
-    batches = decode_batches(
-        image_set, prepare, (HEIGHT, WIDTH), start=6, batch_size=10, n_workers=4
-    )
-    stops = []
-    for batch in batches:
-        time.sleep(0.005)
-        assert len(prepared) <= (batch.stop - 6) + 2 * 10
-        np.testing.assert_array_equal(batch.pixels, pixels[batch.start : batch.stop])
-        stops.append(batch.stop)
-    assert stops == [16, 26, 36, 46, 56, 66, 76, 86, 96, 100]
-    assert len(prepared) == 94
-
-
-@pytest.mark.parametrize(("batch_size", "n_workers"), [(1, 5), (4, 6), (16, 3)])
-def test_every_thread_has_an_image_to_decode(batch_size: int, n_workers: int) -> None:
-    """However small the batches: the barrier falls when all threads wait at it, else never."""
-    barrier = threading.Barrier(n_workers)
-    pixels = photographs(4 * n_workers, HEIGHT, WIDTH)
-    image_set = ImageSet("m", [str(row) for row in range(len(pixels))], pixels=pixels)
-    n_prepared = itertools.count()
-
-    def prepare(image: object) -> NDArray[np.uint8]:
-        if next(n_prepared) < n_workers:
-            barrier.wait(timeout=10)
-        return np.asarray(image)
-
-    batches = decode_batches(
-        image_set, prepare, (HEIGHT, WIDTH), start=0, batch_size=batch_size, n_workers=n_workers
-    )
-    got = np.concatenate([batch.pixels for batch in batches])
-    np.testing.assert_array_equal(got, pixels)
-
-
-def test_errors_other_than_bad_images_stop_the_run(encoder: Encoder, tmp_path: Path) -> None:
-    image_set = ImageSet("m", ["a"], pixels=np.zeros((1, 8, 8, 3), np.uint8))
-
-    def prepare(image: object) -> NDArray[np.uint8]:
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        list(decode_batches(image_set, prepare, (8, 8), start=0, batch_size=4, n_workers=1))
-
-
 def test_fault_list_drops_what_the_bank_has_not_committed(tmp_path: Path) -> None:
     bank = tmp_path / "bank.h5"
     faults = [SkippedImage(row, f"{row}.jpg", "broken", "not an image", 1) for row in (2, 5, 9)]
@@ -433,3 +376,19 @@ def test_a_bank_that_is_being_written_is_locked(
 
     encode(encoder, folder, path, progress=second_writer)
     assert len(contents(path)[1]) == len(good_rows(folder))
+
+
+def test_encoding_does_not_read_the_bank_that_it_writes(
+    encoder: Encoder, folder: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bank.h5"
+    first, second = folder.subset(np.arange(22)), folder.subset(np.arange(22, N_IMAGES))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the bank was opened for reading")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Bank, "open", refuse)
+        encode(encoder, first, path)
+        encode(encoder, second, path, mode="append")
+    assert [(f.source, f.row) for f in read_faults(path)] == [(0, 7), (0, 20), (0, 21), (1, 30)]

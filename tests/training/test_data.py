@@ -8,10 +8,12 @@ import torch
 from PIL import Image
 from training_samples import digit_triplets, digits, settings
 
+import hashkit.training.data as training_data
 import hashkit.training.prepare as prepare
 from hashkit.datasets.imageset import ImageSet
-from hashkit.errors import ConfigError, DatasetError
-from hashkit.training.data import MemoryPixels, StreamedPixels, ahead
+from hashkit.errors import ConfigError, DatasetError, ImageError
+from hashkit.preprocess import load
+from hashkit.training.data import MemoryPixels, StreamedPixels
 from hashkit.training.prepare import prepare_labelled, prepare_triplets
 
 pytestmark = pytest.mark.usefixtures("tiny_network")
@@ -46,10 +48,11 @@ def test_streamed_images_are_those_held_in_memory(folder):
     memory = MemoryPixels(images.numpy())
     assert len(memory) == len(streamed) == 8
     rng = np.random.default_rng(1)
-    for _ in range(5):
-        rows = rng.permutation(8)[:5]
-        streamed.prefetch(rows)
+    orders = [rng.permutation(8)[:5] for _ in range(5)]
+    for rows in orders:
         assert torch.equal(streamed.batch(rows), memory.batch(rows))
+    for one, other in zip(streamed.batches(orders), memory.batches(orders), strict=True):
+        assert torch.equal(one, other)
     for n_images in (1, 3, 8, 100):
         np.testing.assert_array_equal(streamed.sample(n_images), memory.sample(n_images))
 
@@ -61,45 +64,31 @@ def test_a_sample_is_spread_evenly():
     assert memory.sample(1000)[:, 0, 0, 0].tolist() == list(range(100))
 
 
-def test_announced_batches_are_decoded_before_they_are_asked_for(monkeypatch):
+def test_batches_are_decoded_before_they_are_requested(monkeypatch):
     images = digits(8)
     decoded = threading.Semaphore(0)
-    real = StreamedPixels._load
 
-    def load(self, row):
-        try:
-            return real(self, row)
-        finally:
-            decoded.release()
+    def counted_load(*source, **settings):
+        decoded.release()
+        return load(*source, **settings)
 
-    monkeypatch.setattr(StreamedPixels, "_load", load)
+    monkeypatch.setattr(training_data, "load", counted_load)
     streamed = StreamedPixels(images, (8, 8), "crop-bilinear", n_workers=2)
-    rows = np.array([4, 1])
-    streamed.prefetch(rows)
-    for _ in rows:
+    orders = [np.array(rows) for rows in ([4, 1], [0, 7], [2, 3], [5, 6])]
+    batches = streamed.batches(orders)
+    assert torch.equal(next(batches), torch.from_numpy(images.pixels[orders[0]]))
+    for _ in range(3 * 2):
         assert decoded.acquire(timeout=20)
-    monkeypatch.setattr(StreamedPixels, "_load", None)
-    assert torch.equal(streamed.batch(rows), torch.from_numpy(images.pixels[rows]))
+    for rows, batch in zip(orders[1:], batches, strict=True):
+        assert torch.equal(batch, torch.from_numpy(images.pixels[rows]))
 
 
-class Announced:
-    """Pixels that only write down what is announced."""
-
-    def __init__(self):
-        self.rows = []
-
-    def prefetch(self, rows):
-        self.rows.append(int(rows[0]))
-
-
-@pytest.mark.parametrize("n_batches", [1, 2, 5])
-def test_two_batches_are_announced_ahead_of_the_one_running(n_batches):
-    pixels = Announced()
-    announce = ahead(pixels, [np.array([index]) for index in range(n_batches)])
-    assert pixels.rows == list(range(min(2, n_batches)))
-    for index in range(n_batches):
-        announce(index)
-        assert pixels.rows == list(range(min(index + 3, n_batches)))
+def test_an_image_that_is_gone_is_an_error(folder):
+    streamed = StreamedPixels(file_set(folder), (8, 9), "crop-bilinear", n_workers=2)
+    with pytest.raises(ImageError, match=r"3\.png") as caught:
+        streamed.batch(np.array([2, 3, 4]))
+    assert caught.value.reason == "broken"
+    assert streamed.batch(np.array([2, 4])).shape == (2, 8, 9, 3)
 
 
 def test_labelled_images_are_divided_into_fit_and_held():

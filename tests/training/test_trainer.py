@@ -159,17 +159,18 @@ class Recorded:
 
     def __init__(self, pixels):
         self._pixels = pixels
-        self.batches = []
+        self.asked = []
 
     def __len__(self):
         return len(self._pixels)
 
-    def prefetch(self, rows):
-        self._pixels.prefetch(rows)
-
     def batch(self, rows):
-        self.batches.append((torch.is_inference_mode_enabled(), rows.copy()))
+        self.asked.append((torch.is_inference_mode_enabled(), rows.copy()))
         return self._pixels.batch(rows)
+
+    def batches(self, rows_of_batches):
+        for rows in rows_of_batches:
+            yield self.batch(rows)
 
     def sample(self, n_images):
         return self._pixels.sample(n_images)
@@ -185,8 +186,8 @@ def test_steps_use_only_fitted_images_and_selection_uses_no_queries_or_database(
     data, _ = prepare_labelled(everything.subset(training), config)
     recorded = Recorded(data.pixels)
     trainer(config, dataclasses.replace(data, pixels=recorded), tmp_path / "run").fit()
-    fitted = {int(row) for selects, rows in recorded.batches if not selects for row in rows}
-    selecting = {int(row) for selects, rows in recorded.batches if selects for row in rows}
+    fitted = {int(row) for selects, rows in recorded.asked if not selects for row in rows}
+    selecting = {int(row) for selects, rows in recorded.asked if selects for row in rows}
     assert fitted <= set(data.fit_items.tolist())
     assert len(fitted) > 0.9 * len(data.fit_items)
     assert selecting == set(data.fit_items.tolist()) | set(data.held_items.tolist())
@@ -201,7 +202,7 @@ def test_each_step_gets_the_batch_of_the_order(tmp_path):
     one = trainer(config, dataclasses.replace(data, pixels=recorded), tmp_path / "run")
     one.fit()
     expected = [batch for epoch in range(3) for batch in one.order.epoch(epoch)][:12]
-    for (_, rows), items in zip(recorded.batches, expected, strict=True):
+    for (_, rows), items in zip(recorded.asked, expected, strict=True):
         np.testing.assert_array_equal(rows, data.fit_items[items])
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from hashkit.bank.commit import Commit
 from hashkit.bank.compatibility import check_appendable, check_model, check_source, join_providers
 from hashkit.bank.files import BankFile, create_bank, existing, followed, locked, writing
-from hashkit.bank.header import BankHeader
+from hashkit.bank.header import BankHeader, BankSource
 from hashkit.bank.rows import encode_rows
 from hashkit.errors import BankError
 
@@ -210,6 +210,11 @@ class BankWriter:
     def header(self) -> BankHeader:
         """The bank's metadata."""
         return self._file.layout.header
+
+    @property
+    def sources(self) -> tuple[BankSource, ...]:
+        """The bank's image lists, in the order in which they were added."""
+        return self._file.layout.sources
 
     def write(
         self,

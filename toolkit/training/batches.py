@@ -8,8 +8,9 @@ launches per step, and while earlier steps are computed. Random values are still
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from hashkit.overlap import computed_ahead
 from hashkit.training.augment import Augmentation, Draws, augment, draw
-from hashkit.training.data import TrainingData, ahead
+from hashkit.training.data import TrainingData
 from hashkit.training.devices import to_device
 from hashkit.training.mixing import Cut, cut_and_mix, draw_cut
 from hashkit.training.sampling import AUGMENT_STREAM, step_seed
@@ -142,25 +143,27 @@ class BatchSource:
         starts = range(n_skipped - n_skipped % size, len(items), size)
         groups = [range(start, min(start + size, len(items))) for start in starts]
         rows_of = [np.concatenate([rows[step] for step in group]) for group in groups]
-        announce = ahead(self._pixels, rows_of) if with_images else None
+        no_images: Generator[None, None, None] = (None for _ in groups)
+        images = self._pixels.batches(rows_of) if with_images else no_images
 
         def make(index: int) -> list[Batch]:
-            if announce is not None:
-                announce(index)
             group = groups[index]
             return self._group(
                 [items[step] for step in group],
                 [rows[step] for step in group],
                 [first_step + step for step in group],
-                with_images=with_images,
+                next(images),
             )
 
-        for index, batches in self._each(range(len(groups)), make):
-            yield from batches[max(0, n_skipped - groups[index].start) :]
+        made = self._each(range(len(groups)), make)
+        # ``made`` is closed first: on a GPU another thread takes from ``images`` for it.
+        with contextlib.closing(images), contextlib.closing(made):
+            for index, batches in made:
+                yield from batches[max(0, n_skipped - groups[index].start) :]
 
     def _each(
         self, indexes: Iterable[int], make: Callable[[int], list[Batch]]
-    ) -> Iterator[tuple[int, list[Batch]]]:
+    ) -> Generator[tuple[int, list[Batch]], None, None]:
         """Yield each group with its index; on a GPU, prepare the next one in the background."""
         if self._device.type == "cpu":
             return ((index, make(index)) for index in indexes)
@@ -171,18 +174,17 @@ class BatchSource:
         items: Sequence[NDArray[np.int64]],
         rows: Sequence[NDArray[np.int64]],
         steps: Sequence[int],
-        *,
-        with_images: bool,
+        pixels: Tensor | None,
     ) -> list[Batch]:
-        """Batches of consecutive steps of the run."""
+        """Batches of consecutive steps of the run; ``pixels`` are the images of all of them."""
         sizes = [len(step_items) for step_items in rows]
         all_rows = np.concatenate(rows)
         on_device = to_device(torch.from_numpy(all_rows), self._device)
         no_values: list[Any] = [None] * len(steps)
         labels = no_values if self._labels is None else torch.split(self._labels[on_device], sizes)
         images, kept = no_values, [1.0] * len(steps)
-        if with_images:
-            images, kept = self._augmented(self.images(all_rows), sizes, steps)
+        if pixels is not None:
+            images, kept = self._augmented(to_device(pixels, self._device), sizes, steps)
         return [
             Batch(own_rows, own_images, own_share, own_labels, self._triplets(own_items, numbers))
             for own_rows, own_images, own_share, own_labels, own_items, numbers in zip(

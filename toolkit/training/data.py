@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import functools
+from collections.abc import Generator, Iterable
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -12,8 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hashkit import preprocess
+from hashkit.datasets.decoding import Decoder
 from hashkit.datasets.imageset import ImageSet, spread_rows
+from hashkit.errors import ImageError
+from hashkit.preprocess import load
 from hashkit.training.devices import to_device
 from hashkit.training.losses import Task
 
@@ -23,7 +26,6 @@ __all__ = [
     "Pixels",
     "StreamedPixels",
     "TrainingData",
-    "ahead",
     "memory_limit",
 ]
 
@@ -49,12 +51,14 @@ class Pixels(Protocol):
         """Number of images."""
         ...
 
-    def prefetch(self, rows: NDArray[np.int64]) -> None:
-        """Announce rows that will be asked for soon."""
-        ...
-
     def batch(self, rows: NDArray[np.int64]) -> Tensor:
         """Images of rows: uint8 [n, H, W, 3]."""
+        ...
+
+    def batches(
+        self, rows_of_batches: Iterable[NDArray[np.int64]]
+    ) -> Generator[Tensor, None, None]:
+        """Images of each batch of rows, in order; close the generator if you do not exhaust it."""
         ...
 
     def sample(self, n_images: int) -> NDArray[np.uint8]:
@@ -77,12 +81,16 @@ class MemoryPixels:
     def __len__(self) -> int:
         return len(self._pixels)
 
-    def prefetch(self, rows: NDArray[np.int64]) -> None:
-        """Do nothing: everything is there."""
-
     def batch(self, rows: NDArray[np.int64]) -> Tensor:
         """Images of rows."""
         return self._pixels[to_device(torch.from_numpy(rows), self._pixels.device)]
+
+    def batches(
+        self, rows_of_batches: Iterable[NDArray[np.int64]]
+    ) -> Generator[Tensor, None, None]:
+        """Images of each batch of rows."""
+        for rows in rows_of_batches:
+            yield self.batch(rows)
 
     def sample(self, n_images: int) -> NDArray[np.uint8]:
         """Images spread evenly."""
@@ -111,25 +119,32 @@ class StreamedPixels:
     def __init__(
         self, images: ImageSet, size: tuple[int, int], resize: str, n_workers: int
     ) -> None:
-        self._images = images
-        self._size = size
-        self._resize = resize
-        self._pool = ThreadPoolExecutor(n_workers, thread_name_prefix="decode")
-        self._pending: dict[bytes, list[Future[NDArray[np.uint8]]]] = {}
+        self._n_images = len(images)
+        prepare = functools.partial(load, size=size, resize=resize)
+        self._decoder = Decoder(images, prepare, size, n_workers)
 
     def __len__(self) -> int:
-        return len(self._images)
-
-    def prefetch(self, rows: NDArray[np.int64]) -> None:
-        """Start decoding a batch."""
-        self._pending[rows.tobytes()] = [self._pool.submit(self._load, int(row)) for row in rows]
+        return self._n_images
 
     def batch(self, rows: NDArray[np.int64]) -> Tensor:
-        """Images of rows; waits for what is not decoded yet."""
-        if rows.tobytes() not in self._pending:
-            self.prefetch(rows)
-        futures = self._pending.pop(rows.tobytes())
-        return torch.from_numpy(np.stack([future.result() for future in futures]))
+        """Images of rows, which are decoded now."""
+        return next(self.batches([rows]))
+
+    def batches(
+        self, rows_of_batches: Iterable[NDArray[np.int64]]
+    ) -> Generator[Tensor, None, None]:
+        """Images of each batch of rows, decoded ahead.
+
+        Raises
+        ------
+        ImageError
+            If an image cannot be decoded any more.
+        """
+        with contextlib.closing(self._decoder.batches(rows_of_batches)) as batches:
+            for batch in batches:
+                if batch.faults:
+                    raise ImageError(batch.faults[0].message, batch.faults[0].reason)
+                yield torch.from_numpy(batch.pixels)
 
     def sample(self, n_images: int) -> NDArray[np.uint8]:
         """Images spread evenly."""
@@ -138,9 +153,6 @@ class StreamedPixels:
     def on(self, device: torch.device) -> Pixels:  # noqa: ARG002
         """Itself: what is decoded as it is needed is held nowhere."""
         return self
-
-    def _load(self, row: int) -> NDArray[np.uint8]:
-        return preprocess.load(self._images.source(row), self._size, self._resize)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,18 +204,3 @@ class TrainingData:
             return None
         grouped: NDArray[np.int64] = self.labels[self.fit_items]
         return grouped
-
-
-def ahead(
-    pixels: Pixels, batches: Sequence[NDArray[np.int64]], n_ahead: int = 2
-) -> Callable[[int], None]:
-    """A function that, told the batch now running, announces those that follow."""
-
-    def announce(index: int) -> None:
-        following = index + n_ahead
-        if following < len(batches):
-            pixels.prefetch(batches[following])
-
-    for rows in batches[:n_ahead]:
-        pixels.prefetch(rows)
-    return announce

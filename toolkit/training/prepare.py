@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.bank.names import hash_names
+from hashkit.datasets.decoding import Fault
 from hashkit.datasets.imageset import ImageSet
-from hashkit.datasets.screening import Fault, load_pixels, screen
+from hashkit.datasets.screening import load_pixels, screen
 from hashkit.datasets.split import holdout
 from hashkit.errors import ConfigError
 from hashkit.runs.config import TrainConfig

@@ -10,8 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from hashkit.datasets.decoding import Fault
 from hashkit.datasets.disjoint import check_disjoint
-from hashkit.datasets.screening import Fault, write_fault_report
+from hashkit.datasets.screening import write_fault_report
 from hashkit.datasets.sets import default_input_size
 from hashkit.datasets.spec import open_spec
 from hashkit.errors import ConfigError, HashkitError
