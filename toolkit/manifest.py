@@ -48,7 +48,7 @@ class Manifest:
     resize
         One of `RESIZE_RULES`.
     network, loss, recipe
-        How the model was made; empty if unknown.
+        How the model was made; empty if unknown. ``recipe`` may go on with what differs from it.
     dataset, protocol
         What it was trained on, and which split of it; empty if unknown.
     class_names
