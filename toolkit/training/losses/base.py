@@ -65,7 +65,7 @@ class Loss(nn.Module, abc.ABC):
     takes_multi_label
         Whether targets may be multi-hot.
     takes_triplets
-        Whether `of_triplets` is there.
+        Whether `of_triplets` is there. Given labels, such a loss compares all triplets of a batch.
     compares_images
         Whether images of a batch are compared with each other, so that a batch should hold
         several of a class.
