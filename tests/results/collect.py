@@ -19,7 +19,7 @@ from typing import Any
 
 from hashkit.cli.flags import flags
 from hashkit.datasets.sets import IMAGE_SETS
-from hashkit.errors import HashkitError
+from hashkit.errors import HashkitError, RunError
 from hashkit.report.evaluations import load_evaluation
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.data_spec import DEFAULT_PROTOCOL
@@ -81,10 +81,11 @@ def find_runs(paths: Iterable[Path]) -> list[Run]:
 
 def not_ready(run: Run) -> str:
     """Why a run cannot be told of; empty if it can."""
-    lengths = run.read_config()["training"].get("lengths")
-    if lengths is None:
-        return "an earlier version made it"
-    if len(lengths) > 1:
+    try:
+        config = run.read_config()
+    except RunError as error:  # an earlier version made it
+        return str(error)
+    if len(config.training.lengths) > 1:
         return "it is told of by the runs of its code lengths"
     if not run.summary_path.is_file():
         return "its training is not done"
@@ -101,9 +102,9 @@ def collect(run: Run, copies: Mapping[str, str]) -> dict[str, Any]:
     copies
         Name of an image set to what is to be said of the copy that was used.
     """
-    saved = run.read_config()
+    saved = run.read_config().to_dict()
     training = saved["training"]
-    lengths = saved.get("shared", {}).get("lengths", training["lengths"])
+    lengths = (saved["shared"] or training)["lengths"]
     changes = changed_settings(training, saved["data"]["data"])
     machine = _read(run.path / "machine.json")
     return {

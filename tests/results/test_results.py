@@ -507,7 +507,7 @@ def test_what_is_not_ready_is_left_out_with_the_reason(tiny_runs, tmp_path):
 def test_the_command_of_a_run_makes_the_same_settings(tiny_runs):
     for name, lengths in (("one", (16,)), ("both-12bits", (8, 12))):
         result = collected(tiny_runs / name)
-        saved = Run.open(tiny_runs / name).read_config()["training"]
+        saved = Run.open(tiny_runs / name).read_config().training.to_dict()
         assert settings_of_command(result["command"], None) == TrainConfig.from_dict(
             {**saved, "lengths": lengths}
         )
