@@ -58,6 +58,8 @@ CONFINED = {
     "typer": {"cli"},
     "rich": {"cli"},
     "h5py": {"bank"},
+    "pydantic": {"runs.run_config"},
+    "pydantic_core": {"runs.run_config"},
     "filelock": {"bank"},
     "PIL": {"preprocess", "jpeg_reduction", "report.gallery", "runtimes"},
     "sklearn": {"datasets", "baselines"},

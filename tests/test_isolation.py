@@ -203,11 +203,12 @@ def test_codes_made_elsewhere_are_evaluated_without_h5py(place):
 def test_a_run_whose_banks_are_complete_needs_no_onnx_runtime(place, tmp_path, monkeypatch):
     from hashkit.runs.data_spec import DataSpec
     from hashkit.runs.run import Run
+    from hashkit.runs.run_config import RunConfig
 
     monkeypatch.chdir(tmp_path)
     write_class_folders(tmp_path / "photos", per_class=6, suffix=".png")
     spec = DataSpec(str(tmp_path / "photos"))
-    run = Run.create(tmp_path / "runs", "a", {"data": spec.to_dict(), "triplets": None})
+    run = Run.create(tmp_path / "runs", "a", RunConfig(data=spec))
     linear_model(run.model_path, height=8, width=8)
     succeed("encode")
     assert answer("evaluate", tmp_path, SEARCHING) == succeed("evaluate --json").json

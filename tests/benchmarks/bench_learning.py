@@ -24,6 +24,7 @@ from hashkit.datasets.sets import default_input_size
 from hashkit.datasets.spec import open_spec
 from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import Run
+from hashkit.runs.run_config import RunConfig
 from hashkit.training.devices import choose_device
 from hashkit.training.prepare import prepare_labelled
 from hashkit.training.recipes import RECIPES
@@ -87,7 +88,7 @@ def curve(recipe: str, args: argparse.Namespace, device: torch.device) -> list[t
     data, _ = prepare_labelled(images.subset(split.training), config)
     points = []
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(config, data, Run.create(Path(folder), "run", {}), device)
+        trainer = Trainer(config, data, Run.create(Path(folder), "run", RunConfig()), device)
         spent = 0.0
         while trainer.step < trainer.n_steps:
             end = min(trainer.step + args.every, trainer.n_steps)

@@ -24,7 +24,6 @@ from hashkit.exporters import samples
 from hashkit.exporters.precision import CONVERSIONS, PrecisionReport, export_precision
 from hashkit.exporters.samples import TrialImages, draw_from_split
 from hashkit.machine import processor
-from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import Run
 from hashkit.runtimes.backends.onnxruntime_session import OnnxRuntimeSession
 from hashkit.runtimes.onnx_file import read_onnx_file
@@ -44,7 +43,7 @@ def main() -> None:
     samples.N_QUERIES, samples.N_DATABASE = args.queries, args.database
     run = Run.open(args.run)
     manifest = read_onnx_file(run.model_path).manifest
-    spec = DataSpec.from_dict(run.read_config()["data"])
+    spec = run.read_config().data
     images = draw_from_split(*open_spec(spec), manifest)
     print(f"machine   {machine()}")
     print(f"model     {manifest.network}, {manifest.n_bits} bits, {manifest.height} pixels")

@@ -25,6 +25,7 @@ import torch
 from hashkit.machine import processor
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.run import Run
+from hashkit.runs.run_config import RunConfig
 from hashkit.threads import cpu_affinity
 from hashkit.training.data import MemoryPixels, TrainingData
 from hashkit.training.devices import choose_device
@@ -70,7 +71,7 @@ def main() -> None:
     )
     device = choose_device(args.device)
     with tempfile.TemporaryDirectory() as folder:
-        run = Run.create(Path(folder), "run", {})
+        run = Run.create(Path(folder), "run", RunConfig())
         trainer = Trainer(config, synthetic_data(args.n_images, args.size), run, device)
         compare(trainer, args.steps, args.rounds)
 

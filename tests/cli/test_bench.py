@@ -17,6 +17,7 @@ from processes import is_gone, wait_until
 from hashkit.exporters.bench import comparison
 from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import Run
+from hashkit.runs.run_config import RunConfig
 from hashkit.runtimes import cuda
 from hashkit.runtimes.measuring.process import Outcome
 
@@ -30,7 +31,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("bench")
     write_photos(folder / "photos")
     spec = DataSpec(str(folder / "photos"))
-    made = Run.create(folder / "runs", "a", {"data": spec.to_dict(), "triplets": None})
+    made = Run.create(folder / "runs", "a", RunConfig(data=spec))
     model_of(made.model_path, "fp32")
     model_of(made.path / "model-int8.onnx", "int8", seed=1)
     return made
@@ -142,7 +143,7 @@ def test_a_run_of_triplets_is_compared_on_their_images(
     write_photos(tmp_path / "photos")
     lines = [f"nought/{n}.png one/{n}.png two/{n}.png" for n in range(6)]
     (tmp_path / "triplets.txt").write_text("\n".join(lines))
-    config = {"data": DataSpec("digits", root="photos").to_dict(), "triplets": "triplets.txt"}
+    config = RunConfig(data=DataSpec("digits", root="photos"), triplets="triplets.txt")
     made = Run.create(tmp_path / "runs", "t", config)
     model_of(made.model_path, "fp32")
     document = succeed(f"bench {QUICK} --runtimes onnxruntime --json").json

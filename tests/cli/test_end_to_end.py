@@ -29,6 +29,7 @@ from hashkit.codes import binarize, from_hex
 from hashkit.datasets.sets import open_image_set
 from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import Run
+from hashkit.runs.run_config import RunConfig
 
 SMALL = f"{QUICK} {OWN_NETWORK}"
 N_BITS = 24
@@ -345,7 +346,7 @@ def test_a_finished_run_is_not_trained_again(copy):
 
 
 def test_the_newest_run_is_used_and_said(copy):
-    later = Run.create(Path("runs"), "later", {"data": DataSpec().to_dict(), "triplets": None})
+    later = Run.create(Path("runs"), "later", RunConfig(data=DataSpec()))
     linear_model(later.model_path, n_bits=8, height=8, width=8)
     outcome = succeed("evaluate --json")
     assert "using the newest run, runs/later" in outcome.stderr

@@ -18,6 +18,7 @@ from hashkit.cli.console import require
 from hashkit.errors import HashkitError, MissingExtraError
 from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import Run
+from hashkit.runs.run_config import RunConfig
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +31,7 @@ def place(tmp_path, monkeypatch):
 @pytest.fixture
 def run(place) -> Run:
     """A run on digits, as far as its settings."""
-    made = Run.create(place / "runs", "first", {"data": DataSpec().to_dict(), "triplets": None})
+    made = Run.create(place / "runs", "first", RunConfig(data=DataSpec()))
     return Run(made.path.relative_to(place))
 
 

@@ -18,6 +18,7 @@ from hashkit.report.evaluations import (
 )
 from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import Run
+from hashkit.runs.run_config import RunConfig
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +26,7 @@ def digits(tmp_path_factory):
     """A folder with a run on digits whose banks are encoded, and one of fewer bits; read only."""
     folder = tmp_path_factory.mktemp("digits")
     for name, n_bits in (("c8", 8), ("c16", 16)):
-        data = {"data": DataSpec().to_dict(), "triplets": None}
-        run = Run.create(folder / "runs", name, data)
+        run = Run.create(folder / "runs", name, RunConfig(data=DataSpec()))
         linear_model(run.model_path, n_bits=n_bits, height=8, width=8)
         succeed(f"encode --run {run.path}")
         succeed(f"evaluate --run {run.path}")

@@ -18,7 +18,10 @@ from hashkit.bank.reader import Bank
 from hashkit.bank.writer import BankWriter
 from hashkit.formats import FORMATS, open_codes
 from hashkit.manifest import Manifest
+from hashkit.runs.config import TrainConfig
+from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import Run, write_json
+from hashkit.runs.run_config import RunConfig
 
 N_ROWS = 34
 
@@ -250,13 +253,11 @@ def test_info_of_a_model_needs_no_runtime(tmp_path, monkeypatch):
 
 
 def test_info_of_a_run_says_what_to_type_next(bank):
-    training = {"network": "dnnh", "loss": "triplet", "lengths": [20], "seed": 3}
-    data = {"data": "digits", "protocol": "per-class"}
-    run = Run.create(
-        Path("runs"),
-        "first",
-        {"data": data, "triplets": None, "training": training, "device": "cpu"},
+    training = TrainConfig(network="dnnh", loss="triplet", lengths=(20,), seed=3)
+    config = RunConfig(
+        data=DataSpec("digits", protocol="per-class"), training=training, device="cpu"
     )
+    run = Run.create(Path("runs"), "first", config)
     run.append_metrics({"step": 50, "loss": 2.5})
     for step, score in ((40, 0.25), (50, 0.75), (60, 0.5)):
         run.append_metrics({"step": step, "held_out": score})
@@ -279,7 +280,10 @@ def test_info_of_a_run_says_what_to_type_next(bank):
     run.queries_path.write_bytes(bank.read_bytes())
     assert next_command() == "hashkit evaluate --run runs/first"
     facts = info("runs/first")
-    assert facts["training"] == training
+    assert facts["training"].items() <= training.to_dict().items()
+    assert (facts["training"]["network"], facts["training"]["lengths"]) == ("dnnh", [20])
+    assert (facts["data"], facts["device"]) == (config.data.to_dict(), "cpu")
+    assert facts["created"] == run.read_config().created
     assert facts["last"] == {"step": 50, "loss": 2.5}
     assert facts["best_held_out"] == {"step": 50, "held_out": 0.75}
     assert facts["snapshots"] == [50]
@@ -290,7 +294,7 @@ def test_info_of_a_run_says_what_to_type_next(bank):
 
 
 def test_info_of_an_evaluated_run(bank):
-    run = Run.create(Path("runs"), "a b", {"data": {"data": "digits"}, "triplets": None})
+    run = Run.create(Path("runs"), "a b", RunConfig(data=DataSpec()))
     write_json(run.summary_path, {})
     run.model_path.write_bytes(b"model")
     for path in (run.bank_path, run.queries_path):

@@ -16,7 +16,9 @@ from safetensors.numpy import save_file
 from hashkit.errors import CheckpointError
 from hashkit.manifest import PREFIX, Manifest
 from hashkit.runs.checkpoint_header import HEADER_KEY, read_checkpoint_manifest
+from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import Run, write_json
+from hashkit.runs.run_config import RunConfig
 
 OLD, NEW = "1" * 64, "2" * 64
 
@@ -46,7 +48,7 @@ def write_model(path: Path, weights: str) -> None:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A finished run without images: what works with them ends in an error, after its warnings."""
     monkeypatch.chdir(tmp_path)
-    run = Run.create(Path("runs"), "a", {"training": {}, "data": {"data": "nowhere"}})
+    run = Run.create(Path("runs"), "a", RunConfig(data=DataSpec("nowhere")))
     write_json(run.summary_path, {})
     write_checkpoint(run.snapshot_path(5), NEW)
     return run

@@ -14,6 +14,7 @@ from small_models import linear_model
 
 from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import Run
+from hashkit.runs.run_config import RunConfig
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -76,7 +77,7 @@ def test_all_python_compiles_and_its_imports_exist(page):
 def test_the_python_of_the_readme_runs(page, tmp_path, monkeypatch):
     blocks = PYTHON.findall(text_of(page))
     monkeypatch.chdir(tmp_path)
-    run = Run.create(tmp_path / "runs", "a", {"data": DataSpec().to_dict(), "triplets": None})
+    run = Run.create(tmp_path / "runs", "a", RunConfig(data=DataSpec()))
     linear_model(run.model_path, height=8, width=8)
     succeed("encode")
     for path in run.path.iterdir():  # the page uses these names in the current folder

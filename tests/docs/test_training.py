@@ -10,11 +10,11 @@ from cli_samples import shell_lines
 
 from hashkit.cli.app import app
 from hashkit.cli.train_options import read_settings
-from hashkit.runs.config import MAX_BATCH_SIZE, MIN_INPUT_SIZE, TrainConfig
+from hashkit.runs.config import MIN_INPUT_SIZE, TrainConfig
 from hashkit.training.augment import AUGMENTATIONS, choose_augmentation
 from hashkit.training.data import MEMORY_LIMIT_BYTES
 from hashkit.training.learner import CALIBRATION_IMAGES
-from hashkit.training.losses import LOSSES
+from hashkit.training.losses import LOSSES, MAX_TRIPLET_BATCH
 from hashkit.training.networks import NETWORKS
 from hashkit.training.progress import METRICS_FIELDS
 from hashkit.training.recipes import RECIPES
@@ -121,7 +121,7 @@ def test_the_table_of_augmentations():
 
 def test_the_numbers_in_the_text_match_the_code():
     assert f"size from {MIN_INPUT_SIZE}x{MIN_INPUT_SIZE}" in TEXT
-    assert f"0.5 GiB at {MAX_BATCH_SIZE}, which is the largest batch" in TEXT
+    assert f"0.5 GiB at {MAX_TRIPLET_BATCH}, which is the largest batch" in TEXT
     assert f"fit into {MEMORY_LIMIT_BYTES // 2**30} GiB" in TEXT
     assert f"up to {MAX_REFERENCE_IMAGES:,} of the images that are learned from" in TEXT
     assert f"to up to {CALIBRATION_IMAGES} training images" in TEXT

@@ -27,6 +27,7 @@ from hashkit.exporters.web.runtime import (
 from hashkit.manifest import Manifest
 from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import Run
+from hashkit.runs.run_config import RunConfig
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "exporters" / "web" / "page"
@@ -290,7 +291,7 @@ def test_package_json_has_the_supported_version():
 
 def test_the_command_uses_the_newest_run(place, runtime, monkeypatch):
     monkeypatch.chdir(place)
-    run = Run.create(place / "runs", "a", {"data": DataSpec().to_dict(), "triplets": None})
+    run = Run.create(place / "runs", "a", RunConfig(data=DataSpec()))
     linear_model(run.model_path, n_bits=12, height=8, width=8)
     outcome = succeed(f"export --web site --web-images 20 --web-runtime {runtime} --json")
     assert outcome.json["path"] == "site"

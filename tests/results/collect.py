@@ -19,7 +19,7 @@ from typing import Any
 
 from hashkit.cli.flags import flags
 from hashkit.datasets.sets import IMAGE_SETS
-from hashkit.errors import HashkitError
+from hashkit.errors import HashkitError, RunError
 from hashkit.report.evaluations import load_evaluation
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.data_spec import DEFAULT_PROTOCOL
@@ -85,10 +85,11 @@ def find_runs(paths: Iterable[Path]) -> list[Run]:
 
 def not_ready(run: Run) -> str:
     """Reason to leave a run out; empty if it can be collected."""
-    lengths = run.read_config()["training"].get("lengths")
-    if lengths is None:
-        return "it is from an earlier version"
-    if len(lengths) > 1:
+    try:
+        config = run.read_config()
+    except RunError as error:  # an earlier version made it
+        return str(error)
+    if len(config.training.lengths) > 1:
         return "its code lengths have their own runs"
     if not run.summary_path.is_file():
         return "its training is not finished"
@@ -105,9 +106,9 @@ def collect(run: Run, copies: Mapping[str, str]) -> dict[str, Any]:
     copies
         Description of the image files by name of the image set.
     """
-    saved = run.read_config()
+    saved = run.read_config().to_dict()
     training = saved["training"]
-    lengths = saved.get("shared", {}).get("lengths", training["lengths"])
+    lengths = (saved["shared"] or training)["lengths"]
     changes = changed_settings(training, saved["data"]["data"])
     machine = _read(run.path / "machine.json")
     return {

@@ -22,7 +22,6 @@ from hashkit.cli.console import TERMINAL
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.spec import open_spec
 from hashkit.evaluation.evaluator import evaluate
-from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import Run
 from hashkit.training.checkpoint import LoadedModel, load_model, weights_sha256
 from hashkit.workflow.baseline_features import Block, pixel_blocks
@@ -74,7 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("run", type=Path, help="run folder with an exported model")
     run = Run.open(parser.parse_args().run)
-    images, _ = open_spec(DataSpec.from_dict(run.read_config()["data"]))
+    images, _ = open_spec(run.read_config().data)
     reports = baseline_reports(
         run,
         lambda queries, database: evaluate(queries, [database]),

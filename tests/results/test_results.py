@@ -451,7 +451,7 @@ def test_runs_that_are_not_ready_are_left_out_with_a_reason(runs, tmp_path):
 
 def test_the_command_of_a_run_gives_its_settings(runs):
     for name, lengths in (("one", (16,)), ("both-12bits", (8, 12))):
-        saved = Run.open(runs / name).read_config()["training"]
+        saved = Run.open(runs / name).read_config().training.to_dict()
         assert settings_of_command(collected(runs / name)["command"], None) == (
             TrainConfig.from_dict({**saved, "lengths": lengths})
         )

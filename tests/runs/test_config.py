@@ -10,7 +10,7 @@ import pytest
 from hashkit.datasets.protocols import PROTOCOLS
 from hashkit.errors import ConfigError
 from hashkit.runs import known_names
-from hashkit.runs.config import LOSS_OPTIONS, MAX_BATCH_SIZE, MIN_INPUT_SIZE, TrainConfig
+from hashkit.runs.config import LOSS_OPTIONS, MIN_INPUT_SIZE, TrainConfig
 from hashkit.training.augment import AUGMENTATIONS
 from hashkit.training.losses import LOSSES, loss_options
 from hashkit.training.networks import NETWORKS
@@ -42,7 +42,7 @@ def test_settings_come_back_from_json():
         ("dropout", -0.01, 0, 0.99, 1.0),
         ("freeze", -2, -1, 10**6, 10**6 + 1),
         ("epsilon", -0.01, 0, 0.5, 0.51),
-        ("batch_size", 1, 2, MAX_BATCH_SIZE, MAX_BATCH_SIZE + 1),
+        ("batch_size", 1, 2, 10**9, 10**9 + 1),
         ("images_per_class", -1, 0, 100, 101),
         ("steps", 0, 1, 10**12, 10**12 + 1),
         ("momentum", -0.1, 0, 0.9999, 1.0),
@@ -167,7 +167,21 @@ def test_every_option_of_a_loss_is_a_setting_and_every_such_setting_an_option():
     options = {option for name in LOSSES for option in loss_options(name)}
     assert options == set(LOSS_OPTIONS)
     for option in LOSS_OPTIONS:
-        assert getattr(TrainConfig(), option) is None
+        assert getattr(TrainConfig(loss="greedyhash"), option) is None
+
+
+def test_options_of_the_default_loss_are_set_for_it_alone():
+    assert TrainConfig().loss_options == {"scale": 4.0, "label_smoothing": 0.1}
+    assert TrainConfig(scale=8.0).loss_options == {"scale": 8.0, "label_smoothing": 0.1}
+    assert TrainConfig(scale=None, label_smoothing=None).loss_options == {}
+    assert TrainConfig(loss="hashnet").loss_options == {}
+    assert TrainConfig(loss="hashnet", scale=4.0).loss_options == {"scale": 4.0}
+
+
+def test_settings_that_were_saved_without_an_option_stay_without_it():
+    saved = TrainConfig(scale=None).to_dict()
+    assert saved["scale"] is None
+    assert TrainConfig.from_dict(saved).loss_options == {"label_smoothing": 0.1}
 
 
 @pytest.mark.parametrize("milestones", [(0.0,), (0.5, 1.0), (-0.1,), (60,)])

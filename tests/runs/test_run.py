@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -7,24 +8,29 @@ from pathlib import Path
 import pytest
 
 from hashkit.errors import RunError
+from hashkit.runs.config import TrainConfig
 from hashkit.runs.run import Run, write_json
+from hashkit.runs.run_config import RunConfig
+
+CONFIG = RunConfig(training=TrainConfig(lengths=(12,)))
+OTHER = RunConfig(training=TrainConfig(lengths=(24,)))
 
 
 @pytest.fixture
 def run(tmp_path):
-    return Run.create(tmp_path, "first", {"n_bits": 12})
+    return Run.create(tmp_path, "first", CONFIG)
 
 
 def test_a_new_run_says_what_made_it_and_when(run):
     config = run.read_config()
-    assert config.pop("created").startswith("20")
-    assert config == {"n_bits": 12}
+    assert config.created.startswith("20")
+    assert dataclasses.replace(config, created="") == CONFIG
     assert run.checkpoints_path.is_dir()
     assert Run.open(run.path) == run
 
 
 def test_a_run_is_made_below_folders_that_are_not_there(tmp_path):
-    run = Run.create(tmp_path / "a" / "b", "c", {})
+    run = Run.create(tmp_path / "a" / "b", "c", RunConfig())
     assert run.path == tmp_path / "a" / "b" / "c"
 
 
@@ -32,8 +38,8 @@ def test_a_run_is_never_made_over_another(run, tmp_path):
     with pytest.raises(
         RunError, match=r"there already: .* go on with `hashkit train --resume --run"
     ):
-        Run.create(tmp_path, "first", {"n_bits": 24})
-    assert run.read_config()["n_bits"] == 12
+        Run.create(tmp_path, "first", OTHER)
+    assert run.read_config().training == CONFIG.training
 
 
 @pytest.mark.parametrize("left", [[], ["checkpoints/"], ["checkpoints/", "config.json.part"]])
@@ -45,8 +51,8 @@ def test_what_a_kill_left_of_making_a_run_is_no_obstacle(tmp_path, left):
             (path / name).mkdir()
         else:
             (path / name).write_text('{"n_b')
-    run = Run.create(tmp_path, "first", {"n_bits": 12})
-    assert run.read_config()["n_bits"] == 12
+    run = Run.create(tmp_path, "first", CONFIG)
+    assert run.read_config().training == CONFIG.training
     assert sorted(found.name for found in path.iterdir()) == ["checkpoints", "config.json"]
 
 
@@ -65,7 +71,7 @@ def test_what_is_no_run_is_not_taken_for_the_remains_of_one(tmp_path, kind):
         (path / "checkpoints" / "step-0000001.safetensors").write_bytes(b"hours")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(RunError, match="there already"):
-        Run.create(tmp_path, "first", {})
+        Run.create(tmp_path, "first", RunConfig())
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -79,7 +85,7 @@ def test_what_is_no_run_is_not_opened(tmp_path, made):
 
 
 def test_the_newest_run_is_the_one_created_last(tmp_path):
-    runs = [Run.create(tmp_path, name, {}) for name in ("b", "c", "a")]
+    runs = [Run.create(tmp_path, name, RunConfig()) for name in ("b", "c", "a")]
     # Neither later changes of a folder nor its name count.
     os.utime(runs[0].path, (2e9, 2e9))
     os.utime(runs[0].config_path, (2e9, 2e9))

@@ -18,6 +18,7 @@ from hashkit.datasets.imageset import ImageSet
 from hashkit.runs import known_names
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.run import Run
+from hashkit.runs.run_config import RunConfig
 from hashkit.training.data import TrainingData
 from hashkit.training.losses import LOSSES, Loss, loss_options
 from hashkit.training.networks import NETWORKS, Network, NetworkKind
@@ -125,7 +126,7 @@ def open_run(path: Path) -> Run:
     """Open the run folder of a path; create it if it is missing or incomplete."""
     if Run(path).config_path.is_file():
         return Run.open(path)
-    return Run.create(path.parent, path.name, {})
+    return Run.create(path.parent, path.name, RunConfig())
 
 
 def checkpoint_files(run: Run) -> dict[str, bytes]:

@@ -12,7 +12,9 @@ from training_samples import digits
 
 import hashkit.training.per_length_runs as splitting
 from hashkit.errors import RunError
+from hashkit.runs.config import TrainConfig
 from hashkit.runs.run import Run, write_json
+from hashkit.runs.run_config import RunConfig
 from hashkit.training.checkpoint import load_model, read_checkpoint
 from hashkit.training.per_length_runs import run_name, split_run
 
@@ -109,7 +111,7 @@ def test_a_part_is_exported_and_encoded_like_any_run(place):
 
 
 def test_a_run_of_one_length_is_returned(tmp_path):
-    run = Run.create(tmp_path, "one", {"training": {"lengths": [12]}})
+    run = Run.create(tmp_path, "one", RunConfig(training=TrainConfig(lengths=(12,))))
     assert split_run(run) == [run]
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
 
@@ -166,7 +168,7 @@ def test_folders_from_elsewhere_are_not_removed(place, what):
         taken.mkdir()
         (taken / "notes.txt").write_text("not of hashkit")
     else:
-        run = Run.create(Path("runs"), taken.name, {"training": {"lengths": [12]}})
+        run = Run.create(Path("runs"), taken.name, RunConfig())
         if what.endswith("model"):
             run.model_path.write_bytes(b"a model")
     before = {path: path.read_bytes() for path in taken.rglob("*") if path.is_file()}
@@ -199,7 +201,7 @@ def test_a_run_is_split_from_within_its_folder(place, monkeypatch):
 @pytest.mark.parametrize("name", ["joint", "joint-5bits"])
 def test_a_name_that_is_taken_is_refused_before_training(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    Run.create(Path("runs"), name, {})
+    Run.create(Path("runs"), name, RunConfig())
     assert f"runs/{name} is there already" in fail(TRAIN)
     assert [path.name for path in Path("runs").iterdir()] == [name]
 

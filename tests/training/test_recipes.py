@@ -7,10 +7,10 @@ from cli_samples import fail, succeed
 from training_samples import add_network
 
 from hashkit.errors import ConfigError
-from hashkit.runs.config import LOSS_OPTIONS, TrainConfig
+from hashkit.runs.config import TrainConfig
 from hashkit.training.losses import LOSSES, loss_options
 from hashkit.training.networks import NETWORKS, InputRule, NetworkKind, find_network
-from hashkit.training.recipes import RECIPES, settings_of
+from hashkit.training.recipes import RECIPES, describe_recipe, settings_of
 from hashkit.workflow.settings import make_config
 
 
@@ -42,10 +42,40 @@ def test_changes_override_a_recipe(name):
 
 def test_the_default_recipe():
     assert settings_of({}) == settings_of({"recipe": TrainConfig().recipe})
-    best = RECIPES[TrainConfig().recipe].config
-    defaults = TrainConfig().to_dict()
-    differing = {key for key, value in best.to_dict().items() if defaults[key] != value}
-    assert differing <= set(LOSS_OPTIONS)
+
+
+def test_the_defaults_of_the_settings_are_the_recipe_best():
+    assert TrainConfig().recipe == "best"
+    assert RECIPES["best"].config == TrainConfig()
+    values, _ = settings_of({"recipe": "best"})
+    assert TrainConfig.from_dict(values) == TrainConfig()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_as_it_is_is_described_by_its_name(name):
+    config = make_config({"recipe": name, "lengths": (12, 24), "seed": 3}, (40, 48), None)
+    assert describe_recipe(config) == name
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        (TrainConfig(epochs=50.0, calibrate=False), "best with calibrate=False, epochs=50"),
+        (TrainConfig(loss="csq"), "best with loss=csq"),
+        (TrainConfig(scale=8.0), "best with scale=8"),
+        (TrainConfig(milestones=(0.25, 0.5)), "best with milestones=0.25/0.5"),
+        (TrainConfig(recipe="my own", epochs=2.0), "my own"),
+        (TrainConfig(recipe="", epochs=2.0), ""),
+    ],
+)
+def test_what_differs_from_a_recipe_is_described(config, text):
+    assert describe_recipe(config) == text
+
+
+def test_a_name_without_its_settings_is_described_by_all_that_differs():
+    text = describe_recipe(TrainConfig(recipe="paper"))
+    assert text.startswith("paper with network=compact, ")
+    assert "loss=orthohash" in text
 
 
 @pytest.mark.parametrize("name", ["best", "paper"])

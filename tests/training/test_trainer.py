@@ -34,7 +34,7 @@ from hashkit.training import recorder
 from hashkit.training.checkpoint import load_model, read_checkpoint
 from hashkit.training.data import StreamedPixels, TrainingData
 from hashkit.training.devices import choose_device
-from hashkit.training.losses import LOSSES, Loss, LossValue
+from hashkit.training.losses import LOSSES, MAX_TRIPLET_BATCH, Loss, LossValue
 from hashkit.training.losses.triplet import TripletRankingLoss
 from hashkit.training.model import HashModel, new_model
 from hashkit.training.networks import NetworkKind
@@ -729,6 +729,25 @@ def test_a_triplet_list_needs_a_loss_that_takes_triplets(tmp_path):
     assert str(caught.value) == (
         "the loss orthohash cannot learn from a triplet list: use the loss triplet or dtsh"
     )
+
+
+LARGE = MAX_TRIPLET_BATCH + 1
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_only_losses_that_compare_all_triplets_limit_the_batch(tmp_path, loss):
+    """Of 513 images and more in a batch, of labels; a list gives its own triplets alone."""
+    changes = {"augmentation": "views"} if loss == "cibhash" else {}
+    config = settings(loss=loss, batch_size=LARGE, **changes)
+    data = digit_data(settings(loss=loss, **changes))
+    if LOSSES[loss].takes_triplets:
+        with pytest.raises(ConfigError, match=rf"^`batch_size` must be at most 512 .* {loss}, not"):
+            trainer(config, data, tmp_path / "run")
+        with pytest.raises(ConfigError, match=r"not 513: it compares all triplets of a batch"):
+            prepare_labelled(open_digits(), config)
+        trainer(config, triplet_data(settings(loss=loss)), tmp_path / "listed")
+    else:
+        assert trainer(config, data, tmp_path / "run").order.batch_size == LARGE
 
 
 # Several code lengths

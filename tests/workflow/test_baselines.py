@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.spec import open_spec
 from hashkit.errors import BankMismatchError, ConfigError, DatasetError, RunError
 from hashkit.runs.data_spec import DataSpec, ProtocolOptions
-from hashkit.runs.run import Run
+from hashkit.runs.run import Run, write_json
+from hashkit.runs.run_config import RunConfig
 from hashkit.runtimes.encoder import Encoder
 from hashkit.workflow.baseline_cache import BaselineCodes, read_codes, write_codes
 from hashkit.workflow.baseline_features import NetworkOutputs, PixelFeatures
@@ -36,7 +37,7 @@ SPEC = DataSpec(options=ProtocolOptions(training_per_class=40))
 
 def make_run(folder: Path, spec: DataSpec, model: Path | None = None) -> Run:
     """A run that no training made: its model is a linear map of the pixels."""
-    run = Run.create(folder, "run", {"data": spec.to_dict()})
+    run = Run.create(folder, "run", RunConfig(data=spec))
     model = model or linear_model(folder / "model.onnx", n_bits=N_BITS, height=8, width=8)
     shutil.copy(model, run.model_path)
     return run
@@ -70,7 +71,7 @@ def photos(tmp_path):
     """Three folders of six images each, and a run on them."""
     write_class_folders(tmp_path / "photos")
     options = {"queries_per_class": 1, "training_per_class": 3}
-    spec = DataSpec.from_dict({"data": str(tmp_path / "photos"), "options": options})
+    spec = DataSpec(str(tmp_path / "photos"), options=ProtocolOptions(**options))
     return make_run(tmp_path / "runs", spec), tmp_path / "photos"
 
 
@@ -231,7 +232,7 @@ def test_an_interrupted_pass_goes_on_where_it_stopped(finished, tmp_path, monkey
 
 def test_images_that_cannot_be_used_are_left_out_of_training(photos, capsys):
     run, folder = photos
-    spec = DataSpec.from_dict(run.read_config()["data"])
+    spec = run.read_config().data
     images, split = open_spec(spec)
     name = images.names[split.training[0]]
     break_image(folder / name)
@@ -301,8 +302,8 @@ def test_images_without_labels_have_no_classifier(tmp_path, capsys):
         shutil.copy(tmp_path / "classes" / name, tmp_path / "photos" / name.replace("/", "-"))
     assert open_image_folder(tmp_path / "photos").labels is None
     options = {"n_queries": 4, "n_training": 9}
-    spec = DataSpec(str(tmp_path / "photos"), protocol="random")
-    spec = DataSpec.from_dict(spec.to_dict() | {"options": options})
+    options = ProtocolOptions(**options)
+    spec = DataSpec(str(tmp_path / "photos"), protocol="random", options=options)
     run = make_run(tmp_path / "runs", spec)
     reports = baseline_reports(run, pair, methods=("classifier", "random"), reporter=TERMINAL)
     assert [name for name, _ in reports] == ["random codes"]
@@ -334,7 +335,7 @@ def test_an_unknown_method_is_refused_before_anything_is_computed(tmp_path):
 
 
 def test_a_run_of_triplets_has_no_baselines(tmp_path):
-    run = Run.create(tmp_path, "run", {"triplets": {"list": "t.txt"}, "data": None})
+    run = Run.create(tmp_path, "run", RunConfig(triplets="t.txt"))
     with pytest.raises(RunError, match="triplet list"):
         baseline_reports(run, pair)
 
@@ -345,8 +346,8 @@ def test_a_bank_of_other_images_is_refused(photos):
     gone = next(iter(Bank.open(run.queries_path).names))
     config = run.read_config()
     write_class_folders(folder.parent / "other", suffix=".png")
-    config["data"]["data"] = str(folder.parent / "other")
-    run.config_path.write_text(json.dumps(config), encoding="utf-8")
+    other = dataclasses.replace(config.data, data=str(folder.parent / "other"))
+    write_json(run.config_path, dataclasses.replace(config, data=other).to_dict())
     with pytest.raises(BankMismatchError, match=f"not in the run's image set, {gone}: hashkit enc"):
         baseline_reports(run, pair, methods=("random",))
 

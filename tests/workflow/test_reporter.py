@@ -5,6 +5,7 @@ from linear_models import linear_model
 
 from hashkit.cli.console import TERMINAL
 from hashkit.runs.run import Run
+from hashkit.runs.run_config import RunConfig
 from hashkit.runtimes.settings import RuntimeSettings
 from hashkit.workflow.encoding import load_encoder
 from hashkit.workflow.models import find_run
@@ -21,7 +22,7 @@ class Kept:
 
 
 def test_notes_go_to_the_reporter_and_nowhere_else(tmp_path, capfd):
-    run = Run.create(tmp_path, "first", {})
+    run = Run.create(tmp_path, "first", RunConfig())
     linear_model(run.model_path, n_bits=12, height=8, width=8)
     kept = Kept()
     assert find_run(None, tmp_path, kept).path == run.path
@@ -33,7 +34,7 @@ def test_notes_go_to_the_reporter_and_nowhere_else(tmp_path, capfd):
 
 
 def test_without_a_reporter_nothing_is_said(tmp_path, capfd):
-    Run.create(tmp_path, "first", {})
+    Run.create(tmp_path, "first", RunConfig())
     find_run(None, tmp_path)
     SILENT.note("unheard")
     with SILENT.progress("unseen", 10, "images", start=2) as bar:

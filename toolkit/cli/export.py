@@ -175,10 +175,10 @@ def _real_images(run: Run, manifest: Manifest) -> NDArray[np.uint8]:
 
 def _training_images(run: Run) -> ImageSet:
     from hashkit.datasets.spec import open_spec
-    from hashkit.workflow.training_source import Material
+    from hashkit.workflow.training_source import TrainingSource
 
-    material = Material.of_run(run)
-    if material.triplets is not None:
-        return material.read_triplets()[0]
-    images, split = open_spec(material.spec)
+    source = TrainingSource.of_run(run)
+    if source.triplets is not None:
+        return source.read_triplets()[0]
+    images, split = open_spec(source.spec)
     return images.subset(split.training)

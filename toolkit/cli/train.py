@@ -133,7 +133,7 @@ def train(
     require("safetensors", "train", "hashkit train")
     from hashkit.cli import train_output
     from hashkit.workflow import training
-    from hashkit.workflow.training_source import Material
+    from hashkit.workflow.training_source import TrainingSource
 
     if list_recipes:
         train_output.show_recipes(json)
@@ -150,7 +150,7 @@ def train(
             raise ConfigError("--run goes with --resume; a new run is named with --name")
         _check_name(name, runs)
         trainer = training.begin(
-            Material(_spec(locals()), triplets.absolute() if triplets else None),
+            TrainingSource(_spec(locals()), triplets.absolute() if triplets else None),
             settings,
             size=parse_size(size) if size else None,
             runs=runs,

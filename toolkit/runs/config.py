@@ -21,12 +21,9 @@ from hashkit.runs.known_names import (
     split_network,
 )
 
-__all__ = ["LOSS_OPTIONS", "MAX_BATCH_SIZE", "MIN_INPUT_SIZE", "PRECISIONS", "TrainConfig"]
+__all__ = ["LOSS_OPTIONS", "MIN_INPUT_SIZE", "PRECISIONS", "LossDefault", "TrainConfig"]
 
 PRECISIONS = ("fp32", "bf16", "fp16")
-
-MAX_BATCH_SIZE = 512
-"""All triplets of a batch are compared, batch size cubed of them: 0.5 GiB at 512."""
 
 MIN_INPUT_SIZE = 8
 """Smallest height and width, pixels: three pools of stride 2 must leave something."""
@@ -40,7 +37,25 @@ LOSS_OPTIONS = (
     "average",
     "epsilon",
 )
-"""Settings that belong to a loss; None stands for the loss's own value."""
+"""Settings that belong to a loss; None stands for the loss's own value, usually its paper's."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LossDefault:
+    """Default of a loss option: a value with one loss, None with the others.
+
+    A `TrainConfig` never holds it: where the option is not given, it has the value or None.
+    """
+
+    loss: str
+    value: float
+
+    def __str__(self) -> str:
+        return f"{self.value:g} with {self.loss}"
+
+    def of(self, loss: str) -> float | None:
+        """The default with a loss."""
+        return self.value if loss == self.loss else None
 
 
 def _setting(default: Any, text: str) -> Any:
@@ -52,7 +67,9 @@ def _setting(default: Any, text: str) -> Any:
 class TrainConfig:
     """Settings of a training run; each field's ``help`` says what it is.
 
-    The defaults are those of the recipe ``best``.
+    The defaults are the recipe ``best``. With another loss, the options of its loss are not set.
+    ``recipe`` is the name of the recipe that the settings started from; models also record what
+    differs from it (`hashkit.training.recipes.describe_recipe`).
 
     Raises
     ------
@@ -85,9 +102,13 @@ class TrainConfig:
     )
     loss: str = _setting("orthohash", "Loss; see hashkit train --list-recipes.")
     margin: float | None = _setting(None, "The loss's margin.")
-    scale: float | None = _setting(None, "The loss's scale of similarities.")
+    scale: float | None = _setting(
+        LossDefault("orthohash", 4.0), "The loss's scale of similarities."
+    )
     quantisation: float | None = _setting(None, "Weight of the loss's quantisation term.")
-    label_smoothing: float | None = _setting(None, "Share of the target spread over all classes.")
+    label_smoothing: float | None = _setting(
+        LossDefault("orthohash", 0.1), "Share of the target spread over all classes."
+    )
     temperature: float | None = _setting(None, "Temperature of the contrastive loss.")
     average: str | None = _setting(
         None, "Mean of the triplet hinge over: active triplets (above 0) or all valid ones."
@@ -140,6 +161,10 @@ class TrainConfig:
     seed: int = _setting(0, "Seed of everything that training draws.")
 
     def __post_init__(self) -> None:
+        for name in LOSS_OPTIONS:
+            default = getattr(self, name)
+            if isinstance(default, LossDefault):
+                object.__setattr__(self, name, default.of(self.loss))
         self._check_names()
         for field, low, high in (
             ("height", MIN_INPUT_SIZE, 4096),
@@ -149,7 +174,7 @@ class TrainConfig:
             ("epsilon", 0, 0.5),
             ("quantisation", 0, 1e9),
             ("label_smoothing", 0, 0.99),
-            ("batch_size", 2, MAX_BATCH_SIZE),
+            ("batch_size", 2, 10**9),
             ("images_per_class", 0, self.batch_size),
             ("steps", 1, 10**12),
             ("warmup_steps", 0, 10**12),

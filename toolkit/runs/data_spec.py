@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 from hashkit.errors import ConfigError, ProtocolError
@@ -104,21 +103,3 @@ class DataSpec:
             for name, value in self.options.changes().items()
         }
         return fields
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> DataSpec:
-        """Spec of `to_dict`'s values.
-
-        Raises
-        ------
-        ConfigError
-            If a name is unknown.
-        """
-        values = dict(fields)
-        options = dict(values.pop("options", {}))
-        if "unseen_classes" in options:
-            options["unseen_classes"] = tuple(options["unseen_classes"])
-        try:
-            return cls(**values, options=ProtocolOptions(**options))
-        except TypeError as error:
-            raise ConfigError(f"the saved image set has unknown settings: {error}") from None

@@ -29,6 +29,7 @@ from typing import Any, Final, Literal
 
 from hashkit.errors import RunError
 from hashkit.files import part_path, written_whole
+from hashkit.runs.run_config import RunConfig, read_json_object, read_run_config
 
 __all__ = ["DEFAULT_RUNS_DIR", "Run", "bank_path", "write_json"]
 
@@ -38,7 +39,9 @@ _SNAPSHOT = re.compile(r"step-(\d+)\.safetensors")
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write a JSON file whole or not at all."""
-    with written_whole(path) as part, part.open("w", encoding="utf-8") as file:
+    # A path that is not UTF-8 holds lone surrogates, which JSON can only escape.
+    escape = "backslashreplace"
+    with written_whole(path) as part, part.open("w", encoding="utf-8", errors=escape) as file:
         json.dump(document, file, indent=2, ensure_ascii=False)
         file.write("\n")
 
@@ -96,10 +99,11 @@ class Run:
         return self.checkpoints_path / "best.safetensors"
 
     @classmethod
-    def create(cls, parent: Path, name: str, config: Mapping[str, Any]) -> Run:
+    def create(cls, parent: Path, name: str, config: RunConfig) -> Run:
         """Make a new run folder below ``parent`` and write its config.json.
 
-        Its config.json comes last; what a kill left of an earlier attempt is taken away first.
+        The config.json is written last, with the time of now; what a kill left of an earlier
+        attempt is removed first.
 
         Raises
         ------
@@ -112,7 +116,7 @@ class Run:
         run.path.mkdir(parents=True)
         run.checkpoints_path.mkdir()
         created = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
-        write_json(run.config_path, {"created": created, **config})
+        write_json(run.config_path, dataclasses.replace(config, created=created).to_dict())
         return run
 
     @classmethod
@@ -157,7 +161,7 @@ class Run:
         runs = []
         for path in parent.glob("*/config.json"):
             with contextlib.suppress(RunError):  # a damaged run hides no other
-                created = str(cls(path.parent).read_config().get("created"))
+                created = str(read_json_object(path).get("created"))
                 runs.append((created, path.parent))
         if not runs:
             raise RunError(f"there is no run below {parent}{os.sep}: `hashkit train` makes one")
@@ -177,21 +181,15 @@ class Run:
             with contextlib.suppress(FileNotFoundError):
                 folder.rmdir()
 
-    def read_config(self) -> dict[str, Any]:
+    def read_config(self) -> RunConfig:
         """Content of config.json.
 
         Raises
         ------
         RunError
-            If it is damaged.
+            See `hashkit.runs.run_config.read_run_config`.
         """
-        try:
-            config = json.loads(self.config_path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunError(f"{self.config_path} cannot be read: {error}") from None
-        if not isinstance(config, dict):
-            raise RunError(f"{self.config_path} must hold a JSON object")
-        return config
+        return read_run_config(self.config_path)
 
     def snapshot_path(self, step: int) -> Path:
         """Where the snapshot after ``step`` steps lies."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from hashkit.errors import ConfigError
 from hashkit.runs.config import TrainConfig
 from hashkit.training.data import TrainingData
-from hashkit.training.losses import LOSSES, Loss, LossValue, build_loss
+from hashkit.training.losses import LOSSES, Loss, LossValue, build_loss, check_batch_size
 from hashkit.training.model import HashModel, input_statistics, new_model
 from hashkit.training.networks import find_network
 from hashkit.training.networks.base import pooled
@@ -63,6 +63,8 @@ class Learner(nn.Module):
             raise ConfigError(
                 f"the loss {config.loss} cannot learn from a triplet list: use the loss {able}"
             )
+        if data.triplets is None:
+            check_batch_size(config.loss, config.batch_size)
         if config.cutmix:
             _check_cutmix(config, data)
         kind, argument = find_network(config.network)

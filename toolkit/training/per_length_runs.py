@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 
 from hashkit.errors import RunError
 from hashkit.runs.run import Run
+from hashkit.runs.run_config import RunConfig, SharedTraining
 from hashkit.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 
 __all__ = ["run_name", "split_run"]
@@ -43,7 +43,7 @@ def split_run(run: Run) -> list[Run]:
         If another file or run has the name of one of them.
     """
     saved = run.read_config()
-    if len(saved["training"]["lengths"]) == 1:
+    if len(saved.training.lengths) == 1:
         return [run]
     if run.path.name in ("", ".."):
         run = Run(run.path.resolve())
@@ -53,7 +53,7 @@ def split_run(run: Run) -> list[Run]:
     ]
 
 
-def _split_off(run: Run, saved: Mapping[str, Any], checkpoint: Checkpoint, index: int) -> Run:
+def _split_off(run: Run, saved: RunConfig, checkpoint: Checkpoint, index: int) -> Run:
     n_bits = checkpoint.config.lengths[index]
     config = dataclasses.replace(checkpoint.config, lengths=(n_bits,))
     name = run_name(run.path.name, n_bits)
@@ -67,10 +67,9 @@ def _split_off(run: Run, saved: Mapping[str, Any], checkpoint: Checkpoint, index
         if target.model_path.exists():
             return target
         shutil.rmtree(target.path)
-    shared = {"run": run.path.name, "lengths": list(checkpoint.config.lengths)}
-    made = {key: value for key, value in saved.items() if key != "created"}
+    shared = SharedTraining(run.path.name, checkpoint.config.lengths)
     split = Run.create(
-        run.path.parent, name, made | {"training": config.to_dict(), "shared": shared}
+        run.path.parent, name, dataclasses.replace(saved, training=config, shared=shared)
     )
     write_checkpoint(
         split.best_path,
@@ -96,8 +95,8 @@ def _was_split_from(target: Run, run: Run) -> bool:
     """Whether a folder was split from a run, completely or until an interruption."""
     if not target.config_path.exists():
         return target.is_cut_off()
-    shared = target.read_config().get("shared") or {}
-    return bool(shared.get("run") == run.path.name)
+    shared = target.read_config().shared
+    return shared is not None and shared.run == run.path.name
 
 
 def _one_head(model: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ from hashkit.training.data import (
     StreamedPixels,
     TrainingData,
 )
-from hashkit.training.losses import LOSSES
+from hashkit.training.losses import LOSSES, check_batch_size
 
 __all__ = ["learns_from_labels", "prepare_labelled", "prepare_triplets", "prepare_unlabelled"]
 
@@ -77,6 +77,7 @@ def prepare_labelled(
             "class, give a list of triplets, `triplets=...`, or use a loss that needs no labels, "
             '`loss="bihalf"` or `loss="cibhash"`'
         )
+    check_batch_size(config.loss, config.batch_size)  # before all images are decoded
     pixels, rows, faults = _decode(images, config, n_workers, strict, progress)
     labels: NDArray[Any] = images.labels[rows]
     has_label = labels >= 0 if labels.ndim == 1 else labels.any(axis=1)

@@ -12,7 +12,7 @@ from typing import Any, Final
 from hashkit.errors import ConfigError
 from hashkit.runs.config import LOSS_OPTIONS, TrainConfig
 
-__all__ = ["RECIPES", "Recipe", "settings_of"]
+__all__ = ["RECIPES", "Recipe", "describe_recipe", "settings_of"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Recipe:
     size: tuple[int, int] | None = None
 
 
-_BEST: Final = TrainConfig(scale=4.0, label_smoothing=0.1)
+_BEST: Final = TrainConfig()
 """The recipe of the default settings of `TrainConfig`."""
 
 _PAPER: Final = dataclasses.replace(
@@ -73,6 +73,12 @@ RECIPES: Final[Mapping[str, Recipe]] = {
 }
 """Recipes by name."""
 
+_OF_THE_RUN: Final = frozenset(
+    {"recipe", "lengths", "height", "width", "resize", "seed"}
+    | {"display_steps", "snapshot_steps", "keep_snapshots"}
+)
+"""Settings that a recipe leaves to the run, or that change nothing in the model."""
+
 
 def settings_of(settings: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[int, int] | None]:
     """Settings of a recipe with changes, and the recipe's input size.
@@ -96,3 +102,27 @@ def settings_of(settings: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[int,
     if settings.get("loss", values["loss"]) != values["loss"]:
         values |= dict.fromkeys(LOSS_OPTIONS)
     return values | dict(settings) | {"recipe": name}, recipe.size
+
+
+def describe_recipe(config: TrainConfig) -> str:
+    """Name of the settings' recipe and what differs from it: ``best with epochs=50, loss=csq``.
+
+    The code lengths, the input size and the seed are left out. The text is the name alone if
+    nothing differs, or if it is none of `RECIPES`.
+    """
+    if config.recipe not in RECIPES:
+        return config.recipe
+    usual, _ = settings_of({"recipe": config.recipe, "loss": config.loss})
+    usual["loss"] = RECIPES[config.recipe].config.loss
+    changes = [
+        f"{name}={_text(value)}"
+        for name, value in config.to_dict().items()
+        if name not in _OF_THE_RUN and value != usual[name]
+    ]
+    return f"{config.recipe} with {', '.join(changes)}" if changes else config.recipe
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list):
+        return "/".join(map(_text, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -41,6 +41,7 @@ from hashkit.training.optimisers import (
     set_learning_rate,
 )
 from hashkit.training.progress import StepReport, TrainResult
+from hashkit.training.recipes import describe_recipe
 from hashkit.training.recorder import Recorder
 from hashkit.training.sampling import DROPOUT_STREAM, BatchOrder, step_seed
 from hashkit.training.schedule import learning_rate
@@ -124,7 +125,7 @@ class Trainer:
             resize=config.resize,
             network=config.network,
             loss=config.loss,
-            recipe=config.recipe,
+            recipe=describe_recipe(config),
             dataset=self.data.dataset,
             protocol=self.data.protocol,
             class_names=self.data.class_names,

@@ -18,7 +18,7 @@ from hashkit.manifest import Manifest
 from hashkit.runs.run import Run
 from hashkit.workflow.models import find_exported, run_model
 from hashkit.workflow.reporter import SILENT, Reporter
-from hashkit.workflow.training_source import Material
+from hashkit.workflow.training_source import TrainingSource
 
 __all__ = ["BenchSubject", "TrialSet", "WantedImages"]
 
@@ -134,11 +134,11 @@ class BenchSubject:
             return TrialSet(sample, f"{images.name}, evenly spaced")
         if self.run is None:
             raise ConfigError("name images with `images=...`, or take noise with `random=True`")
-        material = Material.of_run(self.run)
-        if material.triplets is not None:
-            sample = draw_apart(material.read_triplets()[0], self.manifest, **counts)
+        source = TrainingSource.of_run(self.run)
+        if source.triplets is not None:
+            sample = draw_apart(source.read_triplets()[0], self.manifest, **counts)
             return TrialSet(sample, f"training images of {self.name}, evenly spaced")
-        images, split = open_spec(material.spec)
+        images, split = open_spec(source.spec)
         sample = draw_sample(images, split, self.manifest, **counts)
         return TrialSet(
             sample, f"{images.name}, {split.protocol}, split seed {split.seed}, evenly spaced"

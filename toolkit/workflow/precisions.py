@@ -13,7 +13,7 @@ from hashkit.manifest import Manifest
 from hashkit.runs.run import Run
 from hashkit.runtimes.onnx_file import read_onnx_file
 from hashkit.workflow.reporter import SILENT, ProgressBar, Reporter, file_size
-from hashkit.workflow.training_source import Material
+from hashkit.workflow.training_source import TrainingSource
 
 __all__ = ["export_run_precision"]
 
@@ -61,10 +61,10 @@ def export_run_precision(
 
 
 def _trial_images(run: Run, manifest: Manifest) -> TrialImages:
-    material = Material.of_run(run)
-    if material.triplets is not None:
-        return draw_from_training(material.read_triplets()[0], manifest)
-    return draw_from_split(*open_spec(material.spec), manifest)
+    source = TrainingSource.of_run(run)
+    if source.triplets is not None:
+        return draw_from_training(source.read_triplets()[0], manifest)
+    return draw_from_split(*open_spec(source.spec), manifest)
 
 
 class _ComparisonBar(contextlib.ExitStack):

@@ -45,15 +45,15 @@ def run_facts(path: Path) -> dict[str, Any]:
     """
     run = Run.open(path)
     config = run.read_config()
-    training = config.get("training") or {}
+    training = config.training.to_dict()
     facts: dict[str, Any] = {
         "path": str(path),
         "kind": "run",
-        "created": config.get("created"),
-        "data": config.get("data"),
-        "triplets": config.get("triplets"),
-        "device": config.get("device"),
-        "training": {name: training[name] for name in _SETTINGS if name in training},
+        "created": config.created or None,
+        "data": None if config.data is None else config.data.to_dict(),
+        "triplets": config.triplets,
+        "device": config.device,
+        "training": {name: training[name] for name in _SETTINGS},
         **_progress(run),
         "snapshots": [step for step, _ in run.snapshots()],
         "has_best": run.best_path.is_file(),

@@ -18,6 +18,7 @@ from hashkit.datasets.spec import open_spec
 from hashkit.errors import ConfigError, HashkitError
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.run import Run
+from hashkit.runs.run_config import RunConfig
 from hashkit.training.data import TrainingData
 from hashkit.training.devices import choose_device, thread_count
 from hashkit.training.per_length_runs import run_name
@@ -31,7 +32,7 @@ from hashkit.training.trainer import Trainer
 from hashkit.workflow.models import find_run
 from hashkit.workflow.reporter import SILENT, Reporter, plural
 from hashkit.workflow.settings import make_config
-from hashkit.workflow.training_source import Material
+from hashkit.workflow.training_source import TrainingSource
 
 __all__ = ["Reading", "begin", "resume"]
 
@@ -58,7 +59,7 @@ class Reading:
 
 
 def begin(
-    material: Material,
+    source: TrainingSource,
     settings: Mapping[str, Any],
     *,
     size: tuple[int, int] | None,
@@ -78,22 +79,22 @@ def begin(
         Of the run; None for date and data.
     """
     chosen = choose_device(device)
-    if material.triplets is not None and not settings.keys() & {"loss", "recipe"}:
+    if source.triplets is not None and not settings.keys() & {"loss", "recipe"}:
         settings = dict(settings) | {"loss": "triplet"}
-    config, data, faults = _load(material, partial(make_config, settings, size), reading, reporter)
+    config, data, faults = _load(source, partial(make_config, settings, size), reading, reporter)
     name = name or _default_name(data, config)
     for folder in _folders(name, config):
         Run.check_free(runs, folder)
     run = Run.create(
         runs,
         name,
-        {
-            "data": material.spec.to_dict(),
-            "triplets": str(material.triplets) if material.triplets else None,
-            "training": config.to_dict(),
-            "device": str(chosen),
-            "threads": thread_count(),
-        },
+        RunConfig(
+            data=source.spec,
+            training=config,
+            triplets=str(source.triplets) if source.triplets else None,
+            device=str(chosen),
+            threads=thread_count(),
+        ),
     )
     _report_faults(run, faults, reporter)
     reporter.note(
@@ -137,12 +138,12 @@ def resume(
         raise ConfigError(f"a resumed run keeps its settings: leave out {named}")
     run = find_run(path, runs, reporter)
     saved = run.read_config()
-    if saved.get("shared"):  # it was split off from the run that was trained
-        run = Run.open(run.path.resolve().parent / saved["shared"]["run"])
+    if saved.shared is not None:  # it was split off from the run that was trained
+        run = Run.open(run.path.resolve().parent / saved.shared.run)
         saved = run.read_config()
-    config = TrainConfig.from_dict(saved["training"])
-    _, data, _ = _load(Material.of_run(run), lambda _: config, reading, reporter)
-    chosen = choose_device(saved["device"] if device == "auto" else device)
+    config = saved.training
+    _, data, _ = _load(TrainingSource.of_run(run), lambda _: config, reading, reporter)
+    chosen = choose_device(saved.device if device == "auto" else device)
     trainer = Trainer(config, data, run, chosen)
     step = trainer.resume()
     reporter.note(
@@ -152,13 +153,13 @@ def resume(
 
 
 def _load(
-    material: Material, configure: Configure, reading: Reading, reporter: Reporter
+    source: TrainingSource, configure: Configure, reading: Reading, reporter: Reporter
 ) -> tuple[TrainConfig, TrainingData, list[Fault]]:
     """Open and decode the images; ``configure`` is told the size that they have."""
-    if material.triplets is not None:
-        return _load_triplets(material, configure, reading, reporter)
+    if source.triplets is not None:
+        return _load_triplets(source, configure, reading, reporter)
     images, split = open_spec(
-        material.spec, download=reading.download, progress=_DownloadNotes(reporter)
+        source.spec, download=reading.download, progress=_DownloadNotes(reporter)
     )
     config = configure(default_input_size(images))
     report = check_disjoint(images, split, strict=reading.strict)
@@ -183,9 +184,9 @@ def _load(
 
 
 def _load_triplets(
-    material: Material, configure: Configure, reading: Reading, reporter: Reporter
+    source: TrainingSource, configure: Configure, reading: Reading, reporter: Reporter
 ) -> tuple[TrainConfig, TrainingData, list[Fault]]:
-    images, triplets = material.read_triplets()
+    images, triplets = source.read_triplets()
     config = configure(None)
     reporter.note(
         f"{images.name}: {plural(len(triplets), 'triplet')} of {plural(len(images), 'image')}"

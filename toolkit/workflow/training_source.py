@@ -1,4 +1,4 @@
-"""What a run learns from, as flags and config.json say it."""
+"""The images that a run learns from."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from hashkit.errors import RunError
 from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import Run
 
-__all__ = ["Material", "run_spec"]
+__all__ = ["TrainingSource", "run_spec"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Material:
-    """What a run learns from.
+class TrainingSource:
+    """The images that a run learns from.
 
     Attributes
     ----------
@@ -33,11 +33,18 @@ class Material:
     triplets: Path | None = None
 
     @classmethod
-    def of_run(cls, run: Run) -> Material:
-        """What a run learned from, as its config.json says."""
-        saved = run.read_config()
-        triplets = Path(saved["triplets"]) if saved.get("triplets") else None
-        return cls(DataSpec.from_dict(saved["data"]), triplets)
+    def of_run(cls, run: Run) -> TrainingSource:
+        """What a run learned from, by its config.json.
+
+        Raises
+        ------
+        RunError
+            If that does not name the images.
+        """
+        config = run.read_config()
+        if config.triplets is not None:
+            return cls(config.data or DataSpec(), Path(config.triplets))
+        return cls(_spec(run, config.data))
 
     def read_triplets(self) -> tuple[ImageSet, NDArray[np.int64]]:
         """Images and rows of the triplet list, which there must be."""
@@ -51,12 +58,22 @@ def run_spec(run: Run) -> DataSpec:
     Raises
     ------
     RunError
-        If the run learned from a triplet list, which has neither queries nor database.
+        If the run learned from a triplet list, which has neither queries nor database, or its
+        config.json does not name the images.
     """
     config = run.read_config()
-    if config.get("triplets") is not None:
+    if config.triplets is not None:
         raise RunError(
             f"{run.path} learned from a triplet list, which has neither queries nor a database: "
             "name the images, as in hashkit encode IMAGES --out bank.h5"
         )
-    return DataSpec.from_dict(config["data"])
+    return _spec(run, config.data)
+
+
+def _spec(run: Run, data: DataSpec | None) -> DataSpec:
+    if data is None:
+        raise RunError(
+            f"{run.config_path}: expected the run's images under data, found none: name them "
+            "there, as RunConfig(data=DataSpec(...)) does when the run is made"
+        )
+    return data

@@ -16,6 +16,7 @@ from hashkit.datasets.split import Split
 from hashkit.evaluation.evaluator import expected_map
 from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import Run
+from hashkit.runs.run_config import RunConfig
 
 __all__ = [
     "Bank",
@@ -24,6 +25,7 @@ __all__ = [
     "DataSpec",
     "ImageSet",
     "Run",
+    "RunConfig",
     "Split",
     "binarize",
     "default_input_size",

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from gpucheck.images import open_images
-from gpucheck.product import Run, default_input_size
+from gpucheck.product import Run, RunConfig, default_input_size
 from gpucheck.product_training import (
     TrainConfig,
     Trainer,
@@ -22,10 +22,10 @@ from gpucheck.settings import Settings
 __all__ = ["config_of", "new_run", "new_trainer", "synchronise", "training_data"]
 
 
-def config_of(settings: Settings, changes: dict[str, Any], size: str | None = None) -> TrainConfig:
+def config_of(settings: Settings, changes: dict[str, Any], size: int | None = None) -> TrainConfig:
     """Settings of a recipe with changes, for the images of the check."""
     images, _ = open_images(settings)
-    return make_config(changes, size, default_input_size(images))
+    return make_config(changes, None if size is None else (size, size), default_input_size(images))
 
 
 def training_data(settings: Settings, config: TrainConfig) -> TrainingData:
@@ -38,7 +38,7 @@ def new_run(settings: Settings, name: str) -> Run:
     """An empty run folder."""
     folder = settings.work_path / "runs"
     shutil.rmtree(folder / name, ignore_errors=True)
-    return Run.create(folder, name, {})
+    return Run.create(folder, name, RunConfig())
 
 
 def new_trainer(settings: Settings, config: TrainConfig, data: TrainingData, name: str) -> Trainer:

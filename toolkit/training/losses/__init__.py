@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from typing import Final
 
 from hashkit.errors import ConfigError
 from hashkit.runs.known_names import check_loss_options
@@ -21,7 +22,20 @@ from hashkit.training.losses.hashnet import HashNetLoss
 from hashkit.training.losses.orthohash import OrthoHashLoss
 from hashkit.training.losses.triplet import TripletRankingLoss
 
-__all__ = ["LOSSES", "LearnsFrom", "Loss", "LossValue", "Task", "build_loss", "loss_options"]
+__all__ = [
+    "LOSSES",
+    "MAX_TRIPLET_BATCH",
+    "LearnsFrom",
+    "Loss",
+    "LossValue",
+    "Task",
+    "build_loss",
+    "check_batch_size",
+    "loss_options",
+]
+
+MAX_TRIPLET_BATCH: Final = 512
+"""Largest batch whose labels give all triplets, batch size cubed of them: 0.5 GiB at 512."""
 
 LOSSES: dict[str, type[Loss]] = {
     "triplet": TripletRankingLoss,
@@ -43,6 +57,16 @@ def loss_options(name: str) -> dict[str, float | str | None]:
     """Options of a loss and their defaults; the default of None depends on the task."""
     parameters = inspect.signature(LOSSES[name]).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def check_batch_size(name: str, batch_size: int) -> None:
+    """Raise ConfigError if a loss that learns from labels needs too much memory for its batches."""
+    if LOSSES[name].takes_triplets and batch_size > MAX_TRIPLET_BATCH:
+        raise ConfigError(
+            f"`batch_size` must be at most {MAX_TRIPLET_BATCH} with the loss {name}, not "
+            f"{batch_size}: it compares all triplets of a batch, which takes memory of the order "
+            "of the batch size cubed; give a list of triplets, or use another loss"
+        )
 
 
 def build_loss(name: str, task: Task, options: Mapping[str, float | str]) -> Loss:

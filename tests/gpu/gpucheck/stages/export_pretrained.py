@@ -18,4 +18,4 @@ def run(record: Record, settings: Settings) -> None:
     changes = {"recipe": "pretrained", "lengths": (48,), "precision": "bf16", "steps": 100}
     if settings.is_small:
         changes |= {"steps": 3, "batch_size": 8, "precision": "fp32"}
-    export(record, settings, changes, "32" if settings.is_small else "224")
+    export(record, settings, changes, 32 if settings.is_small else 224)

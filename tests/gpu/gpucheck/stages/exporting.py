@@ -19,7 +19,7 @@ from gpucheck.training import config_of, new_trainer, training_data
 _N_IMAGES = 256
 
 
-def export(record: Record, settings: Settings, changes: dict[str, Any], size: str | None) -> None:
+def export(record: Record, settings: Settings, changes: dict[str, Any], size: int | None) -> None:
     """Train with a recipe, export, and keep the model for the encoding stages."""
     for package in ("onnx", "onnxscript", "onnxruntime"):
         if importlib.util.find_spec(package) is None:

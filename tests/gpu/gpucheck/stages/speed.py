@@ -17,7 +17,7 @@ BAR = 0.95
 """Fraction of the bare network's images per second that the loop should reach."""
 
 
-def measure(record: Record, settings: Settings, recipe: str, size: str | None) -> None:
+def measure(record: Record, settings: Settings, recipe: str, size: int | None) -> None:
     """Measure a recipe in bf16 and fp32."""
     changes = _changes(record, settings, recipe)
     data: TrainingData | None = None

@@ -9,4 +9,4 @@ from gpucheck.stages.speed import measure
 
 def run(record: Record, settings: Settings) -> None:
     """Measure the recipe at 224 pixels."""
-    measure(record, settings, "pretrained", "32" if settings.is_small else "224")
+    measure(record, settings, "pretrained", 32 if settings.is_small else 224)
