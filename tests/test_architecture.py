@@ -58,7 +58,7 @@ CONFINED = {
     "typer": {"cli"},
     "rich": {"cli"},
     "h5py": {"bank"},
-    "pydantic": {"runs.run_config"},
+    "pydantic": {"runs.run_config", "report"},
     "pydantic_core": {"runs.run_config"},
     "filelock": {"bank"},
     "PIL": {"preprocess", "jpeg_reduction", "report.gallery", "runtimes"},

@@ -29,6 +29,7 @@ from hashkit.report.figures import share_text
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import Run, write_json
+from hashkit.runs.run_config import RunConfig, SharedTraining
 from hashkit.training.checkpoint import LoadedModel
 from hashkit.training.model import HashModel
 from hashkit.workflow.settings import make_config
@@ -390,23 +391,20 @@ def runs(tmp_path):
     (one.path / "baselines.json").write_text(json.dumps({"baselines": [measured]}))
     finished(folder, "both", lengths=(8, 12))
     for n_bits in (8, 12):
-        finished(folder, f"both-{n_bits}bits", lengths=(n_bits,), shared={"lengths": [8, 12]})
+        finished(
+            folder, f"both-{n_bits}bits", lengths=(n_bits,), shared=SharedTraining("both", (8, 12))
+        )
     save_evaluation(an_evaluation("both", 12), folder / "both-12bits" / "evaluation.json")
     return folder
 
 
-def finished(folder: Path, name: str, shared: dict | None = None, **changes) -> Run:
+def finished(folder: Path, name: str, shared: SharedTraining | None = None, **changes) -> Run:
     """The run folder of a finished training, without its model."""
     training = TrainConfig(
         loss="triplet", margin=1.5, height=8, width=8, holdout=0, steps=2, **changes
     )
-    config = {
-        "training": training.to_dict(),
-        "data": DataSpec(data="/home/me/scans").to_dict(),
-        "triplets": None,
-        "device": "cpu",
-    }
-    run = Run.create(folder, name, config | ({"shared": shared} if shared else {}))
+    config = RunConfig(DataSpec(data="/home/me/scans"), training, device="cpu", shared=shared)
+    run = Run.create(folder, name, config)
     write_json(
         run.summary_path, {"run": "runs/x", "checkpoint": "best", "n_steps": 2, "seconds": 6.0}
     )

@@ -66,7 +66,8 @@ class Loss(nn.Module, abc.ABC):
     takes_multi_label
         Whether targets may be multi-hot.
     takes_triplets
-        Whether the loss implements `of_triplets`. Given labels, it compares all triplets of a batch.
+        Whether the loss implements `of_triplets`. With labels it compares all triplets of a
+        batch.
     compares_images
         Whether the loss compares the images of a batch with each other, so that a batch should
         hold several images per class.
