@@ -19,7 +19,12 @@ STAGES = (
     _stage("machine", "machine", "driver, GPU, versions, missing packages", 15, 5, 60),
     _stage("speed-best", "speed_best", "best: training loop and bare network", 45, 20, 90),
     _stage(
-        "speed-pretrained", "speed_pretrained", "the same for pretrained at 224 pixels", 60, 25, 110
+        "speed-pretrained",
+        "speed_pretrained",
+        "pretrained at 224 pixels: loop and bare network",
+        60,
+        25,
+        110,
     ),
     _stage("resume", "resume", "kill and resume, equal seeds, missing devices", 50, 25, 90),
     _stage("export-best", "export_best", "best: training and export", 40, 25, 90),
