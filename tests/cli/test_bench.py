@@ -47,7 +47,7 @@ def run(made: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     """What measures in place of processes, where a test is not about them."""
     fake = StandIn()
-    monkeypatch.setattr(bench, "measure_apart", fake)
+    monkeypatch.setattr(comparison, "measure_apart", fake)
     return fake
 
 
@@ -183,7 +183,7 @@ def test_models_of_other_weights_are_warned_of(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crash = StandIn({("onnxruntime", "cpu"): Outcome("failed", None, "for the test")})
-    monkeypatch.setattr(bench, "measure_apart", crash)
+    monkeypatch.setattr(comparison, "measure_apart", crash)
     models = [
         model_of(tmp_path / f"{seed}.onnx", "fp32", seed, **{WEIGHTS_KEY: f'"{seed}"'})
         for seed in (0, 1)
