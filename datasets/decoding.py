@@ -7,6 +7,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Final, Self
 
 import numpy as np
@@ -16,7 +17,7 @@ from hashkit.datasets.imageset import ImageSet
 from hashkit.errors import ImageError, ImageFault
 from hashkit.preprocess import ImageSource
 
-__all__ = ["Batch", "Decoder", "Fault", "decode_batches"]
+__all__ = ["DecodedBatch", "Decoder", "Fault", "decode_batches", "write_fault_report"]
 
 _BATCHES_AHEAD: Final = 2
 _IMAGES_PER_TASK: Final = 16
@@ -50,7 +51,7 @@ class Fault:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Batch:
+class DecodedBatch:
     """Decoded images of a set.
 
     Attributes
@@ -72,11 +73,11 @@ class Batch:
     rows: NDArray[np.int64]
     faults: tuple[Fault, ...]
 
-    def before(self, row: int) -> Batch:
+    def before(self, row: int) -> DecodedBatch:
         """The part of a batch of consecutive rows that comes before ``row``."""
         keep = self.rows < row
         faults = tuple(fault for fault in self.faults if fault.row < row)
-        return Batch(self.start, row, self.pixels[keep], self.rows[keep], faults)
+        return DecodedBatch(self.start, row, self.pixels[keep], self.rows[keep], faults)
 
 
 class Decoder:
@@ -110,7 +111,7 @@ class Decoder:
 
     def batches(
         self, rows_of_batches: Iterable[NDArray[np.int64]], *, start: int = 0
-    ) -> Generator[Batch, None, None]:
+    ) -> Generator[DecodedBatch, None, None]:
         """Decode batches of rows, each ahead of its use.
 
         Two batches are decoded ahead of the one delivered, or more if they are too small to keep
@@ -121,7 +122,7 @@ class Decoder:
         rows_of_batches
             Rows of each batch, int64 [batch size]. They are taken as far ahead as is decoded.
         start
-            Position of the first image, for `Batch.start` and `Batch.stop`.
+            Position of the first image, for `DecodedBatch.start` and `DecodedBatch.stop`.
 
         Raises
         ------
@@ -184,7 +185,7 @@ def decode_batches(
     start: int,
     batch_size: int,
     n_workers: int,
-) -> Generator[Batch, None, None]:
+) -> Generator[DecodedBatch, None, None]:
     """Decode the images of a set in order, ahead of their use; see `Decoder`.
 
     Close the generator if you do not exhaust it: its threads end then.
@@ -205,6 +206,12 @@ def decode_batches(
         yield from decoder.batches(rows_of_batches, start=start)
 
 
+def write_fault_report(faults: Iterable[Fault], path: Path) -> None:
+    """Write faults as JSON lines: ``row``, ``name``, ``reason``, ``message``."""
+    with path.open("w", encoding="utf-8", newline="\n") as stream:
+        stream.writelines(fault.to_json() + "\n" for fault in faults)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Pending:
     """A batch that is being decoded."""
@@ -218,12 +225,12 @@ class _Pending:
     def stop(self) -> int:
         return self.start + len(self.rows)
 
-    def wait(self) -> Batch:
+    def wait(self) -> DecodedBatch:
         faults = tuple(fault for task in self.tasks for fault in task.result())
         if not faults:
-            return Batch(self.start, self.stop, self.pixels, self.rows, ())
+            return DecodedBatch(self.start, self.stop, self.pixels, self.rows, ())
         usable = ~np.isin(self.rows, [fault.row for fault in faults])
-        return Batch(self.start, self.stop, self.pixels[usable], self.rows[usable], faults)
+        return DecodedBatch(self.start, self.stop, self.pixels[usable], self.rows[usable], faults)
 
     def cancel(self) -> None:
         for task in self.tasks:

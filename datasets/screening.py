@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -23,7 +22,6 @@ __all__ = [
     "Screening",
     "load_pixels",
     "screen",
-    "write_fault_report",
 ]
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -104,12 +102,6 @@ def load_pixels(
     pixels = np.empty((len(image_set), *size, 3), dtype=np.uint8)
     found = _decode(image_set, size, resize, n_workers, progress, strict, pixels)
     return LoadedPixels(pixels[: len(found.good_rows)], found.good_rows, found.faults)
-
-
-def write_fault_report(faults: Iterable[Fault], path: Path) -> None:
-    """Write faults as JSON lines: ``row``, ``name``, ``reason``, ``message``."""
-    with path.open("w", encoding="utf-8", newline="\n") as stream:
-        stream.writelines(fault.to_json() + "\n" for fault in faults)
 
 
 def _decode(

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Answers", "Run", "answers_of"]
+__all__ = ["Answers", "RunBatch", "answers_of"]
 
-Run = Callable[[NDArray[np.uint8]], tuple[NDArray[np.uint8], NDArray[np.float32]]]
+RunBatch = Callable[[NDArray[np.uint8]], tuple[NDArray[np.uint8], NDArray[np.float32]]]
 """What answers a batch: the ``run`` of a runtime or an encoder."""
 
 
@@ -42,7 +42,7 @@ class Answers:
 
 
 def answers_of(
-    run: Run,
+    run: RunBatch,
     parts: Sequence[NDArray[np.uint8]],
     batch_size: int = 64,
     progress: Callable[[int], None] | None = None,

@@ -8,8 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from hashkit.datasets.decoding import Fault
-from hashkit.datasets.screening import write_fault_report
+from hashkit.datasets.decoding import Fault, write_fault_report
 from hashkit.errors import BankError
 
 __all__ = ["FaultLog", "SkippedImage", "faults_path", "read_faults"]

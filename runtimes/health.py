@@ -19,7 +19,7 @@ from hashkit.runtimes.settings import RuntimeSettings
 
 __all__ = ["Check", "check_runtime", "check_runtimes", "installed_version", "probe_images"]
 
-Status = Literal["ok", "absent", "broken"]
+CheckStatus = Literal["ok", "absent", "broken"]
 
 _DISTRIBUTIONS: Final = (
     "onnxruntime",
@@ -60,7 +60,7 @@ class Check:
     """
 
     name: str
-    status: Status
+    status: CheckStatus
     detail: str
     remedy: str = ""
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hashkit.bank.header import BankHeader, BankSource, LabelKind
 from hashkit.bank.writer import BankWriter
-from hashkit.datasets.decoding import Batch, decode_batches
+from hashkit.datasets.decoding import DecodedBatch, decode_batches
 from hashkit.datasets.imageset import ImageSet
 from hashkit.errors import ConfigError, DatasetError, ImageError
 from hashkit.overlap import computed_ahead
@@ -172,7 +172,7 @@ def encode_to_bank(
     _check_settings(image_set, source, batch_size, mode)
     header = bank_header(encoder, image_set, source)
     with _open_writer(Path(path), header, image_set, mode, allow_other_provider) as writer:
-        run = _Run(encoder, image_set, writer, strict, progress)
+        run = _EncodeRun(encoder, image_set, writer, strict, progress)
         if run.was_complete:
             logger.info("%s is complete: there is nothing to do", path)
         else:
@@ -214,7 +214,7 @@ def bank_header(encoder: Encoder, image_set: ImageSet, source: BankSource) -> Ba
     )
 
 
-class _Run:
+class _EncodeRun:
     """One pass over what is left of an image set."""
 
     def __init__(
@@ -263,7 +263,7 @@ class _Run:
                 f"see {self.faults.path}; fix them and make the bank again with `overwrite=True`"
             )
 
-    def _write(self, batch: Batch, codes: NDArray[np.uint8]) -> None:
+    def _write(self, batch: DecodedBatch, codes: NDArray[np.uint8]) -> None:
         image_set = self._image_set
         self.faults.add(batch.faults)
         names = [image_set.names[row] for row in batch.rows]

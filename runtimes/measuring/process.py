@@ -23,7 +23,7 @@ WORKER: Final = "hashkit.runtimes.measuring.worker"
 
 _GRACE_SECONDS: Final = 5.0
 
-Status: TypeAlias = Literal["ok", "absent", "failed"]
+OutcomeStatus: TypeAlias = Literal["ok", "absent", "failed"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Outcome:
         Of the others, one line.
     """
 
-    status: Status
+    status: OutcomeStatus
     measurement: Measurement | None = None
     reason: str = ""
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 import time
 
@@ -8,7 +9,13 @@ import numpy as np
 import pytest
 from small_models import photographs
 
-from hashkit.datasets.decoding import Batch, Decoder, Fault, decode_batches
+from hashkit.datasets.decoding import (
+    DecodedBatch,
+    Decoder,
+    Fault,
+    decode_batches,
+    write_fault_report,
+)
 from hashkit.datasets.imageset import ImageSet
 from hashkit.errors import ImageError
 
@@ -134,7 +141,7 @@ def test_a_batch_is_cut_before_a_row():
     (batch,) = decode_batches(
         numbered(8), broken_rows(3, 5), SIZE, start=2, batch_size=10, n_workers=1
     )
-    before: Batch = batch.before(5)
+    before: DecodedBatch = batch.before(5)
     assert (before.start, before.stop, before.rows.tolist()) == (2, 5, [2, 4])
     assert before.pixels[:, 0, 0, 0].tolist() == [2, 4]
     assert [fault.row for fault in before.faults] == [3]
@@ -178,3 +185,13 @@ def test_an_interruption_ends_the_threads():
     with pytest.raises(KeyboardInterrupt):
         batches.throw(KeyboardInterrupt)
     assert threads() == []
+
+
+def test_fault_reports_are_json_lines(tmp_path):
+    faults = [
+        Fault(3, "caf\u00e9/\udce9.png", "broken", "caf\u00e9/\udce9.png: not an image"),
+        Fault(9, "b.png", "missing", "b.png: there is no such file"),
+    ]
+    write_fault_report(faults, tmp_path / "faults.jsonl")
+    lines = (tmp_path / "faults.jsonl").read_text(encoding="ascii").splitlines()
+    assert [Fault(**json.loads(line)) for line in lines] == faults

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import threading
 
 import numpy as np
@@ -8,10 +7,9 @@ import published_sets
 import pytest
 
 from hashkit.datasets import screening
-from hashkit.datasets.decoding import Fault
 from hashkit.datasets.folders import open_image_folder
 from hashkit.datasets.imageset import ImageSet
-from hashkit.datasets.screening import load_pixels, screen, write_fault_report
+from hashkit.datasets.screening import load_pixels, screen
 from hashkit.errors import DatasetError
 from hashkit.preprocess import load
 
@@ -79,16 +77,6 @@ def test_a_set_in_memory_of_the_right_size_is_not_copied():
     resized = load_pixels(images, (2, 3))
     assert resized.pixels.shape == (2, 2, 3, 3)
     assert resized.rows.tolist() == [0, 1]
-
-
-def test_fault_reports_are_json_lines(tmp_path):
-    faults = [
-        Fault(3, "caf\u00e9/\udce9.png", "broken", "caf\u00e9/\udce9.png: not an image"),
-        Fault(9, "b.png", "missing", "b.png: there is no such file"),
-    ]
-    write_fault_report(faults, tmp_path / "faults.jsonl")
-    lines = (tmp_path / "faults.jsonl").read_text(encoding="ascii").splitlines()
-    assert [Fault(**json.loads(line)) for line in lines] == faults
 
 
 def test_an_interruption_ends_the_workers(folder):

@@ -23,7 +23,7 @@ from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.spec import open_spec
 from hashkit.evaluation.evaluator import evaluate
 from hashkit.runs.run import Run
-from hashkit.training.checkpoint import LoadedModel, load_model, weights_sha256
+from hashkit.training.checkpoint import TrainedModel, load_model, weights_sha256
 from hashkit.workflow.baseline_features import Block, pixel_blocks
 from hashkit.workflow.baselines import baseline_reports
 from hashkit.workflow.reporter import Reporter
@@ -34,7 +34,7 @@ class NetworkFeatures:
 
     name = "the same features"
 
-    def __init__(self, images: ImageSet, loaded: LoadedModel) -> None:
+    def __init__(self, images: ImageSet, loaded: TrainedModel) -> None:
         self._images = images
         self._model = loaded.model.eval()
         self._size, self._resize = loaded.manifest.size, loaded.manifest.resize

@@ -403,7 +403,7 @@ def finished(folder: Path, name: str, shared: SharedTraining | None = None, **ch
     training = TrainConfig(
         loss="triplet", margin=1.5, height=8, width=8, holdout=0, steps=2, **changes
     )
-    config = RunConfig(DataSpec(data="/home/me/scans"), training, device="cpu", shared=shared)
+    config = RunConfig(DataSpec(data="scans"), training, device="cpu", shared=shared)
     run = Run.create(folder, name, config)
     write_json(
         run.summary_path, {"run": "runs/x", "checkpoint": "best", "n_steps": 2, "seconds": 6.0}

@@ -31,7 +31,7 @@ from hashkit.training.model import HashModel, new_model
 
 __all__ = [
     "Checkpoint",
-    "LoadedModel",
+    "TrainedModel",
     "library_versions",
     "load_model",
     "read_checkpoint",
@@ -78,7 +78,7 @@ class Checkpoint:
 
 
 @dataclasses.dataclass(frozen=True)
-class LoadedModel:
+class TrainedModel:
     """A model ready for inference on the CPU, and its manifest."""
 
     model: HashModel
@@ -142,7 +142,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         ) from None
 
 
-def load_model(path: Path) -> LoadedModel:
+def load_model(path: Path) -> TrainedModel:
     """Load the model of a checkpoint, in evaluation mode on the CPU.
 
     Raises
@@ -162,7 +162,7 @@ def load_model(path: Path) -> LoadedModel:
     except (KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{path}: the weights do not match the network: {reason}") from None
-    return LoadedModel(model.eval(), checkpoint.manifest)
+    return TrainedModel(model.eval(), checkpoint.manifest)
 
 
 def weights_sha256(tensors: Mapping[str, Tensor]) -> str:

@@ -10,9 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from hashkit.datasets.decoding import Fault
+from hashkit.datasets.decoding import Fault, write_fault_report
 from hashkit.datasets.disjoint import check_disjoint
-from hashkit.datasets.screening import write_fault_report
 from hashkit.datasets.sets import default_input_size
 from hashkit.datasets.spec import open_spec
 from hashkit.errors import ConfigError, HashkitError
