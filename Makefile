@@ -39,10 +39,11 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 # mypy cannot see folders that pyproject.toml maps to other names, so it reads an installed copy.
+# The check of a GPU is read too: little of it runs where there is no GPU.
 types: $(STAMP)
 	rm -rf $(TYPES) build
 	$(BIN)/pip install --quiet --no-deps --target $(TYPES) .
-	MYPYPATH=$(TYPES) $(BIN)/mypy -p hashkit
+	MYPYPATH=$(TYPES):tests/gpu $(BIN)/mypy -p hashkit -p gpucheck
 
 bench: $(STAMP)
 	for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
