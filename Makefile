@@ -49,10 +49,11 @@ format: $(STAMP)  ## fix style and format
 	$(BIN)/ruff format .
 
 # mypy cannot see folders that pyproject.toml maps to other names, so it reads an installed copy.
+# The check of a GPU is read too: little of it runs where there is no GPU.
 types: $(STAMP)  ## check types
 	rm -rf $(TYPES) build
 	$(BIN)/pip install --quiet --no-deps --target $(TYPES) .
-	MYPYPATH=$(TYPES) $(BIN)/mypy -p hashkit
+	MYPYPATH=$(TYPES):tests/gpu $(BIN)/mypy -p hashkit -p gpucheck
 
 # The reference is read from the folders under their import names, which links give them.
 docs: $(STAMP)  ## build the documentation into site/, without a network

@@ -49,7 +49,8 @@ def real_pixels(
         part = path.with_suffix(".part.npy")
         np.save(part, load_pixels(few, size, resize).pixels)
         part.replace(path)
-    return np.load(path)
+    pixels: NDArray[np.uint8] = np.load(path)
+    return pixels
 
 
 def image_files(settings: Settings, n_images: int) -> ImageSet:
@@ -60,6 +61,7 @@ def image_files(settings: Settings, n_images: int) -> ImageSet:
         return images.subset(rows)
     from PIL import Image
 
+    assert images.pixels is not None  # as there are no files
     folder = settings.work_path / "images" / images.name
     folder.mkdir(parents=True, exist_ok=True)
     names = [f"{row:05d}.png" for row in rows]

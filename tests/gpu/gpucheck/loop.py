@@ -49,7 +49,7 @@ class Bare:
             logits = self.learner.model.logits(features)
         loss = self.learner.loss(logits.float(), features, self.labels)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.value.backward()
+        loss.value.backward()  # type: ignore[no-untyped-call]
         if self.config.clip_norm:
             torch.nn.utils.clip_grad_norm_(self.learner.parameters(), self.config.clip_norm)
         with self._autocast():
@@ -60,7 +60,7 @@ class Bare:
         self.optimiser.zero_grad(set_to_none=True)
         with self._autocast():
             logits = self.learner.model.logits(self.learner.model.features(self.images))
-        logits.float().sum().backward()
+        logits.float().sum().backward()  # type: ignore[no-untyped-call]
 
     def seconds(self, what: Callable[[], None], n_steps: int) -> float:
         """Seconds of ``n_steps`` calls of `step` or `passes`."""
@@ -242,18 +242,18 @@ def busy_seconds(trainer: Trainer, n_steps: int) -> float:
 
     The profiler slows the host but not the GPU, so compare this with seconds per step without it.
     """
-    from torch.autograd import DeviceType
+    from torch.autograd import DeviceType  # type: ignore[attr-defined]
     from torch.profiler import ProfilerActivity, profile
 
     session = profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA])
 
     def stop() -> None:
-        session.__exit__(None, None, None)
+        session.__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
     done, _, _ = loop_round(trainer, n_steps, session.__enter__, stop)
     spans = sorted(
         (event.time_range.start, event.time_range.end)
-        for event in session.events()
+        for event in session.events()  # type: ignore[no-untyped-call]
         if event.device_type == DeviceType.CUDA and not getattr(event, "is_user_annotation", False)
     )
     if not spans:

@@ -7,7 +7,7 @@ from hashkit.exporters.parity import verify
 from hashkit.runs.config import TrainConfig
 from hashkit.training.checkpoint import load_model, read_checkpoint
 from hashkit.training.data import TrainingData
-from hashkit.training.devices import choose_device
+from hashkit.training.devices import choose_device, repeatable_kernels
 from hashkit.training.learner import Learner
 from hashkit.training.optimisers import build_optimiser
 from hashkit.training.prepare import prepare_labelled
@@ -26,5 +26,6 @@ __all__ = [
     "make_config",
     "prepare_labelled",
     "read_checkpoint",
+    "repeatable_kernels",
     "verify",
 ]

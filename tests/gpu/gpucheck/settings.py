@@ -62,7 +62,8 @@ class Settings:
                 "weights": "missing",
                 "wheels": [],
             }
-        return json.loads(self.environment_path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(self.environment_path.read_text(encoding="utf-8"))
+        return content
 
     def identity(self) -> dict[str, Any]:
         """Settings that must be equal for a finished stage to be kept."""

@@ -176,7 +176,9 @@ def read_wheel(path: Path) -> Wheel:
         path,
         re.sub(r"[-_.]+", "-", name).lower(),
         version,
-        *(tuple(tags.split(".")) for tags in (pythons, abis, platforms)),
+        pythons=tuple(pythons.split(".")),
+        abis=tuple(abis.split(".")),
+        platforms=tuple(platforms.split(".")),
     )
     return dataclasses.replace(wheel, cuda=_built_for(path)) if wheel.is_onnxruntime else wheel
 
@@ -247,7 +249,7 @@ def unpack(wheel: Wheel, target: Path) -> None:
 
 def installed_versions() -> dict[str, str]:
     """Versions of installed packages, by name in lower case with dashes."""
-    found = {}
+    found: dict[str, str] = {}
     for distribution in importlib.metadata.distributions():
         name = distribution.metadata["Name"]
         if name:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gpucheck.images import open_images
 from gpucheck.product import CodeSet, ImageSet, binarize, expected_map, load_pixels, spread_rows
-from gpucheck.product_training import TrainConfig, Trainer, load_model
+from gpucheck.product_training import TrainConfig, Trainer, load_model, repeatable_kernels
 from gpucheck.record import Record
 from gpucheck.settings import Settings
 from gpucheck.training import config_of, new_trainer, training_data
@@ -103,7 +103,7 @@ def _conclude(
         "map_last": last["map"],
         "goal": _GOAL,
         "seconds_to_goal": reached[0] if reached else None,
-        "held_out_best": trainer.best_score,
+        "held_out_best": trainer.record.best_score,
     }
     if trainer.run.best_path.is_file() and record.left() > _RESERVE / 2:
         figures["map_selected"] = judge.scores_of(load_model(trainer.run.best_path).model)
@@ -125,6 +125,7 @@ class _Judge:
 
     def __init__(self, settings: Settings, config: TrainConfig) -> None:
         images, split = open_images(settings)
+        assert images.labels is not None  # each of these sets has them
         self.is_cifar = images.name == "cifar10"
         self._config = config
         rows = split.database
@@ -165,11 +166,13 @@ class _Judge:
 
     @torch.inference_mode()
     def _logits(self, model: torch.nn.Module, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        parts = [
-            model(torch.from_numpy(pixels[start : start + _BATCH_SIZE]).to(self._device)).cpu()
-            for start in range(0, len(pixels), _BATCH_SIZE)
-        ]
-        return torch.cat(parts).numpy()
+        with repeatable_kernels(self._device):  # fp32 and not TF32, as held-out images are scored
+            parts = [
+                model(torch.from_numpy(pixels[start : start + _BATCH_SIZE]).to(self._device)).cpu()
+                for start in range(0, len(pixels), _BATCH_SIZE)
+            ]
+        logits: NDArray[np.float32] = torch.cat(parts).numpy()
+        return logits
 
     def _load(self, images: ImageSet) -> NDArray[np.uint8]:
         config = self._config

@@ -115,7 +115,7 @@ def _torch(record: Record, settings: Settings) -> None:
             "memory_gib": round(properties.total_memory / 2**30, 1),
             "compute_capability": f"{properties.major}.{properties.minor}",
             "multiprocessors": properties.multi_processor_count,
-            "cudnn": torch.backends.cudnn.version(),
+            "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
             "tf32_in_matrix_products": torch.backends.cuda.matmul.allow_tf32,
             "tf32_in_convolutions": torch.backends.cudnn.allow_tf32,
         }
