@@ -36,8 +36,10 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Sequence
+import traceback
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -112,7 +114,7 @@ def _run(
     finally:
         signal.signal(signal.SIGTERM, before)
     result = _save(settings, outcomes, time.monotonic() - started)
-    print(f"\n{summary_table(result)}\n{tables(result)}")
+    print(f"\n{_as_markdown(result)}")
     print(f"{settings.out}: result.json, result.md")
     if was_interrupted:
         return 130
@@ -130,7 +132,7 @@ def _save(settings: Settings, outcomes: Sequence[Outcome], seconds: float) -> di
     }
     out = Path(settings.out)
     write_json(out / "result.json", result)
-    (out / "result.md").write_text(summary_table(result) + "\n" + tables(result), encoding="utf-8")
+    (out / "result.md").write_text(_as_markdown(result), encoding="utf-8")
     failed = [outcome.stage.name for outcome in outcomes if outcome.status == "failed"]
     if failed:
         with (out / "failures.log").open("w", encoding="utf-8") as log:
@@ -139,6 +141,14 @@ def _save(settings: Settings, outcomes: Sequence[Outcome], seconds: float) -> di
                 text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
                 log.write(f"== {name}\n{text[-200_000:]}\n")
     return result
+
+
+def _as_markdown(result: Mapping[str, Any]) -> str:
+    """The tables; figures that do not fit into them must not end the stages that follow."""
+    try:
+        return f"{summary_table(result)}\n{tables(result)}"
+    except Exception:
+        return f"The tables cannot be made of result.json:\n\n{traceback.format_exc()}"
 
 
 def _interrupt(*_: object) -> None:

@@ -10,9 +10,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import check
 from gpucheck.page import read_kept, render, write_page
 from gpucheck.plan import STAGES
 from gpucheck.settings import ROOT
+from gpucheck.table import tables
 
 DOCS = ROOT / "docs"
 
@@ -85,6 +87,31 @@ def test_the_page_of_a_result(tmp_path):
     assert "| tensorrt | skipped | 4 | TensorRT 10 is not installed |" in page
     write_page(tmp_path, None)
     assert (tmp_path / "gpu.md").read_text() == page
+
+
+def test_an_export_that_answers_nan_has_its_row():
+    parity = {
+        "n_images": 256,
+        "largest_difference": None,
+        "largest_batch_difference": 1e-6,
+        "tolerance": None,
+        "n_flipped_bits": 9,
+    }
+    figures = {"parity": parity, "parity_on_cuda": "this ONNX Runtime has no CUDA provider"}
+    text = tables({"stages": [stage("export-best", "failed", figures=figures)]})
+    assert "| best | CPU | 256 | — | — | 9 |" in text
+    assert "| best | CUDA |" not in text
+
+
+def test_figures_that_fit_no_table_end_no_run(tmp_path):
+    """They are in result.json all the same, and the page says what does not fit."""
+    settings = check.Settings("cuda", str(tmp_path), str(tmp_path))
+    record = {"status": "ok", "reason": "", "seconds": 1.0, "checks": []}
+    outcome = check.Outcome(STAGES[2], record | {"figures": {"bf16": {"images": "32x32"}}})
+    check._save(settings, [outcome], 2.0)
+    kept = json.loads((tmp_path / "result.json").read_text())
+    assert kept["stages"][0]["figures"] == {"bf16": {"images": "32x32"}}
+    assert "KeyError: 'batch_size'" in (tmp_path / "result.md").read_text()
 
 
 def test_a_result_of_a_cpu_is_refused(tmp_path):

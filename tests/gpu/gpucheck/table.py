@@ -98,14 +98,16 @@ def _export(figures: Figures) -> str:
             one = figures.get(stage, {}).get(key)
             if not isinstance(one, dict):
                 continue
-            worst = max(one["largest_difference"], one["largest_batch_difference"])
+            # None stands for one that is not finite, of a model that answers NaN.
+            differences = (one["largest_difference"], one["largest_batch_difference"])
+            worst = None if None in differences else max(differences)
             lines.append(
                 _row(
                     stage.removeprefix("export-"),
                     name,
                     one["n_images"],
-                    f"{worst:.1e}",
-                    f"{one['tolerance']:.1e}",
+                    _or_dash(worst, "{:.1e}"),
+                    _or_dash(one["tolerance"], "{:.1e}"),
                     one["n_flipped_bits"],
                 )
             )
