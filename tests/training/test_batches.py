@@ -14,7 +14,8 @@ from hashkit.training.sampling import BatchOrder
 
 CPU = torch.device("cpu")
 SIZE = (8, 8)
-N_STEPS = 5
+N_STEPS = 9
+"""One epoch of six steps, and half of the next."""
 
 pytestmark = pytest.mark.usefixtures("tiny_network")
 
@@ -27,13 +28,18 @@ def source(data, group_size, monkeypatch, name="crop", cutmix=0.5, n_views=1):
     return made
 
 
+def order_of(data):
+    return BatchOrder(n_items=len(data.fit_items), batch_size=12, seed=3)
+
+
 def items_of(data):
-    return list(BatchOrder(n_items=len(data.fit_items), batch_size=12, seed=3).epoch(0))[:N_STEPS]
+    order = order_of(data)
+    return [items for epoch in range(9) for items in order.epoch(epoch)][:N_STEPS]
 
 
-def batches(data, group_size, monkeypatch, n_skipped=0, **how):
+def batches(data, group_size, monkeypatch, first_step=0, **how):
     made = source(data, group_size, monkeypatch, **how)
-    return list(made.epoch(items_of(data), first_step=40, n_skipped=n_skipped))
+    return list(made.steps(order_of(data), first_step=first_step, n_steps=N_STEPS))
 
 
 def assert_same(found, expected):
@@ -60,22 +66,29 @@ def test_groups_of_steps_give_the_same_batches_as_single_steps(kind, group_size,
 
 
 @pytest.mark.parametrize(
-    ("group_size", "n_skipped"), list(itertools.product([1, 3], [1, 3, 4, N_STEPS]))
+    ("group_size", "first_step"), list(itertools.product([1, 4], [1, 4, 5, 6, 7, 8, N_STEPS]))
 )
-def test_an_epoch_resumes_where_it_stopped(group_size, n_skipped, monkeypatch):
+def test_steps_resume_where_they_stopped(group_size, first_step, monkeypatch):
     data = digit_data(settings(holdout=0))
     whole = batches(data, group_size, monkeypatch)
-    assert_same(batches(data, group_size, monkeypatch, n_skipped=n_skipped), whole[n_skipped:])
+    assert_same(batches(data, group_size, monkeypatch, first_step=first_step), whole[first_step:])
+
+
+def test_groups_end_with_their_epoch_and_with_the_run(monkeypatch):
+    data = digit_data(settings(holdout=0))
+    made, order = source(data, 4, monkeypatch), order_of(data)
+    assert order.steps_per_epoch == 6
+    groups = list(made._groups(order, 5, 15))
+    assert [list(group.steps) for group in groups] == [[4, 5], [6, 7, 8, 9], [10, 11], [12, 13, 14]]
+    assert [group.n_done for group in groups] == [1, 0, 0, 0]
 
 
 def test_groups_prepared_in_the_background_are_the_same(monkeypatch):
     """As on a GPU, where another thread prepares the next group."""
     data = digit_data(settings(holdout=0))
-    expected = batches(data, 2, monkeypatch, n_skipped=1)
-    monkeypatch.setattr(
-        BatchSource, "_each", lambda _, indexes, make: computed_ahead(indexes, make)
-    )
-    assert_same(batches(data, 2, monkeypatch, n_skipped=1), expected)
+    expected = batches(data, 2, monkeypatch, first_step=1)
+    monkeypatch.setattr(BatchSource, "_each", lambda _, groups, make: computed_ahead(groups, make))
+    assert_same(batches(data, 2, monkeypatch, first_step=1), expected)
 
 
 def test_batches_have_the_images_and_labels_of_their_items(monkeypatch):
@@ -111,7 +124,8 @@ def test_no_image_is_loaded_without_with_images(monkeypatch):
     data = digit_data(settings(holdout=0))
     made = source(data, 2, monkeypatch)
     monkeypatch.setattr(made, "_pixels", None)
-    found = list(made.epoch(items_of(data), first_step=0, n_skipped=1, with_images=False))
+    wanted = {"first_step": 1, "n_steps": N_STEPS, "with_images": False}
+    found = list(made.steps(order_of(data), **wanted))
     assert len(found) == N_STEPS - 1
     assert all(batch.images is None and batch.labels is not None for batch in found)
 
@@ -124,7 +138,6 @@ def test_number_of_steps_per_group_on_a_gpu(monkeypatch, side, n_views, expected
     made = BatchSource(
         data, BatchAugmentation(AUGMENTATIONS["none"], 0.0, n_views, 0), (side, side), CPU
     )
-    rows = [np.arange(100)] * 3
-    assert made._group_size(rows) == 1
+    assert made._group_size(100) == 1
     monkeypatch.setattr(made, "_device", torch.device("cuda"))
-    assert made._group_size(rows) == expected
+    assert made._group_size(100) == expected

@@ -23,7 +23,7 @@ from hashkit.training.augment import Augmentation, Draws, augment, draw
 from hashkit.training.data import TrainingData
 from hashkit.training.devices import to_device
 from hashkit.training.mixing import Cut, cut_and_mix, draw_cut
-from hashkit.training.sampling import AUGMENT_STREAM, step_seed
+from hashkit.training.sampling import AUGMENT_STREAM, BatchOrder, step_seed
 
 __all__ = ["Batch", "BatchAugmentation", "BatchSource"]
 
@@ -83,6 +83,26 @@ class Batch:
     triplets: Tensor | None
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Group:
+    """Consecutive steps that are augmented together.
+
+    Attributes
+    ----------
+    items, rows
+        Items of each step, and its distinct images: int64 arrays.
+    steps
+        Numbers of the steps in the run.
+    n_done
+        The first of the steps that are already done.
+    """
+
+    items: list[NDArray[np.int64]]
+    rows: list[NDArray[np.int64]]
+    steps: range
+    n_done: int
+
+
 class BatchSource:
     """Batches of a training set.
 
@@ -116,79 +136,82 @@ class BatchSource:
         """Images without augmentation, on the device: int64 [n] -> uint8 [n, H, W, 3]."""
         return to_device(self._pixels.batch(rows), self._device)
 
-    def epoch(
-        self,
-        items: Sequence[NDArray[np.int64]],
-        *,
-        first_step: int,
-        n_skipped: int,
-        with_images: bool = True,
-    ) -> Iterator[Batch]:
-        """Batches of an epoch, one per step.
+    def steps(
+        self, order: BatchOrder, *, first_step: int, n_steps: int, with_images: bool = True
+    ) -> Generator[Batch, None, None]:
+        """Batches of the steps from ``first_step`` to ``n_steps``, across epochs.
+
+        Close the generator if you do not exhaust it.
 
         Parameters
         ----------
-        items
-            Items of each step (images, or rows of the triplet list), int64 [batch size] each.
-        first_step
-            Number of the epoch's first step in the run.
-        n_skipped
-            Steps of the epoch that are already done.
+        order
+            Items of each step (images, or rows of the triplet list).
+        first_step, n_steps
+            Steps that are already done, and the length of the run.
         with_images
             Whether to load images; False if features are cached.
         """
-        rows = [self._rows(step_items) for step_items in items]
-        size = self._group_size(rows)
-        # Groups start at the same steps in a resumed epoch, so a GPU computes the same groups.
-        starts = range(n_skipped - n_skipped % size, len(items), size)
-        groups = [range(start, min(start + size, len(items))) for start in starts]
-        rows_of = [np.concatenate([rows[step] for step in group]) for group in groups]
-        no_images: Generator[None, None, None] = (None for _ in groups)
-        images = self._pixels.batches(rows_of) if with_images else no_images
+        wanted = (first_step, n_steps)
+        # The rows are generated a second time for the images, which are taken by another thread.
+        rows = (np.concatenate(group.rows) for group in self._groups(order, *wanted))
+        no_images: Generator[None, None, None] = (None for _ in rows)
+        images = self._pixels.batches(rows) if with_images else no_images
 
-        def make(index: int) -> list[Batch]:
-            group = groups[index]
-            return self._group(
-                [items[step] for step in group],
-                [rows[step] for step in group],
-                [first_step + step for step in group],
-                next(images),
-            )
+        def make(group: _Group) -> list[Batch]:
+            return self._batches(group, next(images))
 
-        made = self._each(range(len(groups)), make)
+        made = self._each(self._groups(order, *wanted), make)
         # ``made`` is closed first: on a GPU another thread takes from ``images`` for it.
         with contextlib.closing(images), contextlib.closing(made):
-            for index, batches in made:
-                yield from batches[max(0, n_skipped - groups[index].start) :]
+            for group, batches in made:
+                yield from batches[group.n_done :]
 
     def _each(
-        self, indexes: Iterable[int], make: Callable[[int], list[Batch]]
-    ) -> Generator[tuple[int, list[Batch]], None, None]:
-        """Yield each group with its index; on a GPU, prepare the next one in the background."""
+        self, groups: Iterable[_Group], make: Callable[[_Group], list[Batch]]
+    ) -> Generator[tuple[_Group, list[Batch]], None, None]:
+        """Yield each group with its batches; on a GPU, prepare the next one in the background."""
         if self._device.type == "cpu":
-            return ((index, make(index)) for index in indexes)
-        return computed_ahead(indexes, make)
+            return ((group, make(group)) for group in groups)
+        return computed_ahead(groups, make)
 
-    def _group(
-        self,
-        items: Sequence[NDArray[np.int64]],
-        rows: Sequence[NDArray[np.int64]],
-        steps: Sequence[int],
-        pixels: Tensor | None,
-    ) -> list[Batch]:
-        """Batches of consecutive steps of the run; ``pixels`` are the images of all of them."""
-        sizes = [len(step_items) for step_items in rows]
-        all_rows = np.concatenate(rows)
-        on_device = to_device(torch.from_numpy(all_rows), self._device)
-        no_values: list[Any] = [None] * len(steps)
-        labels = no_values if self._labels is None else torch.split(self._labels[on_device], sizes)
-        images, kept = no_values, [1.0] * len(steps)
+    def _groups(self, order: BatchOrder, first_step: int, n_steps: int) -> Iterator[_Group]:
+        """Consecutive steps of an epoch that are augmented together."""
+        per_epoch = order.steps_per_epoch
+        n_images = order.batch_size * (1 if self._data.triplets is None else 3)
+        size = self._group_size(n_images)
+        # Groups start at the same steps in a resumed epoch, so a GPU computes the same groups.
+        epoch, n_done = divmod(first_step, per_epoch)
+        start = n_done - n_done % size
+        while (first := epoch * per_epoch) + start < n_steps:
+            items = order.epoch(epoch)[: n_steps - first]
+            while start < len(items):
+                chosen = list(items[start : start + size])
+                steps = range(first + start, first + start + len(chosen))
+                rows = [self._rows(of_step) for of_step in chosen]
+                yield _Group(chosen, rows, steps, max(0, first_step - steps.start))
+                start += size
+            epoch, start = epoch + 1, 0
+
+    def _batches(self, group: _Group, pixels: Tensor | None) -> list[Batch]:
+        """Batches of a group of steps; ``pixels`` are the images of all of them."""
+        sizes = [len(rows) for rows in group.rows]
+        all_rows = to_device(torch.from_numpy(np.concatenate(group.rows)), self._device)
+        no_values: list[Any] = [None] * len(sizes)
+        labels = no_values if self._labels is None else torch.split(self._labels[all_rows], sizes)
+        images, kept = no_values, [1.0] * len(sizes)
         if pixels is not None:
-            images, kept = self._augmented(to_device(pixels, self._device), sizes, steps)
+            images, kept = self._augmented(to_device(pixels, self._device), sizes, group.steps)
         return [
             Batch(own_rows, own_images, own_share, own_labels, self._triplets(own_items, numbers))
             for own_rows, own_images, own_share, own_labels, own_items, numbers in zip(
-                torch.split(on_device, sizes), images, kept, labels, items, rows, strict=True
+                torch.split(all_rows, sizes),
+                images,
+                kept,
+                labels,
+                group.items,
+                group.rows,
+                strict=True,
             )
         ]
 
@@ -204,13 +227,12 @@ class BatchSource:
         places = np.searchsorted(rows, self._data.triplets[self._data.fit_items[items]])
         return to_device(torch.from_numpy(places), self._device)
 
-    def _group_size(self, rows: Sequence[NDArray[np.int64]]) -> int:
+    def _group_size(self, n_images: int) -> int:
         """Number of steps that are augmented together; 1 on the CPU, which has no launch cost."""
         if self._device.type == "cpu":
             return 1
-        n_bytes = 3 * self._size[0] * self._size[1] * self._augmentation.n_views
-        most = max(len(step_items) for step_items in rows)
-        return max(1, min(_MAX_GROUP, _GROUP_BYTES // (n_bytes * most)))
+        n_bytes = 3 * self._size[0] * self._size[1] * self._augmentation.n_views * n_images
+        return max(1, min(_MAX_GROUP, _GROUP_BYTES // n_bytes))
 
     def _augmented(
         self, images: Tensor, sizes: Sequence[int], steps: Sequence[int]

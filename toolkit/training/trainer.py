@@ -233,22 +233,22 @@ class Trainer:
         self, on_step: Callable[[StepReport], None] | None, should_stop: Callable[[], bool]
     ) -> int:
         """Take the remaining steps; returns the number of images seen."""
-        per_epoch = self.order.steps_per_epoch
         n_images = 0
-        while self.step < self.n_steps and not should_stop():
-            epoch, n_skipped = divmod(self.step, per_epoch)
-            batches = self.batches.epoch(
-                list(self.order.epoch(epoch)),
-                first_step=epoch * per_epoch,
-                n_skipped=n_skipped,
-                with_images=self._fixed_features is None,
-            )
+        if self.step >= self.n_steps or should_stop():
+            return n_images
+        batches = self.batches.steps(
+            self.order,
+            first_step=self.step,
+            n_steps=self.n_steps,
+            with_images=self._fixed_features is None,
+        )
+        with contextlib.closing(batches):
             for batch in batches:
                 self.record.count(self._train_step(batch), len(batch.rows))
                 n_images += len(batch.rows)
                 self.record.report(self.step, on_step)
                 self._after_step()
-                if self.step >= self.n_steps or should_stop():
+                if self.step < self.n_steps and should_stop():
                     break
         return n_images
 
