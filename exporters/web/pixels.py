@@ -25,7 +25,7 @@ def check_rule(manifest: Manifest) -> None:
     rule = manifest.resize
     if rule not in WHOLE_RULES:
         raise ConfigError(
-            f"browsers decode a JPEG file whole, but this model's resize rule is {rule}; a search "
+            f"browsers decode JPEG files at full size, but this model resizes by {rule}; a search "
             f'page needs a model that was trained with `resize="{rule.removesuffix(REDUCED)}"`'
         )
 

@@ -98,7 +98,7 @@ def traced() -> onnx.ModelProto:
 
 @pytest.fixture
 def graph(traced: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> onnx.ModelProto:
-    """The graph of ``TinyHash(12)``, which exports use with the changes a test makes."""
+    """The graph of ``TinyHash(12)``; exports use it, including a test's changes to it."""
     graph = onnx.ModelProto()
     graph.CopyFrom(traced)
     monkeypatch.setattr(onnx_export, "_trace", lambda *_: graph)

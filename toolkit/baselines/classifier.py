@@ -119,6 +119,8 @@ def _labelled(
     has_label = labels >= 0
     n_classes = len(np.unique(labels[has_label]))
     if n_classes < 2:
-        raise ConfigError(f"a classifier needs training images of two classes, found {n_classes}")
+        raise ConfigError(
+            f"a classifier needs training images of at least two classes, found {n_classes}"
+        )
     code_size(n_classes)
     return features[has_label], labels[has_label].astype(np.int64)

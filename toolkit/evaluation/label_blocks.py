@@ -155,7 +155,7 @@ class DatabaseLabels:
             if row < len(part):
                 return part.label(row)
             row -= len(part)
-        raise IndexError("a row beyond the last")
+        raise IndexError("row index out of range")
 
 
 def renumbered(labels: Labels, numbers: NDArray[np.int64] | None) -> NDArray[np.int64]:

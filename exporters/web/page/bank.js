@@ -51,7 +51,7 @@ export class Bank {
   }
 
   /**
-   * Load the bank from files in the page's folder.
+   * Load the bank from the page's folder.
    * @param {number} nBits
    */
   static async load(nBits) {
