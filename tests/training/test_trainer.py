@@ -411,7 +411,7 @@ def test_the_manifest_of_a_checkpoint(tmp_path):
 def stop_after(n_steps):
     """A ``should_stop`` that is true after ``n_steps`` steps; it is called once before each."""
     calls = itertools.count()
-    return lambda: next(calls) > n_steps
+    return lambda: next(calls) >= n_steps
 
 
 @pytest.mark.parametrize(
