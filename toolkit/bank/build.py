@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.bank.commit import Commit
-from hashkit.bank.files import BankFile, followed, locked, replacing, writing
+from hashkit.bank.files import BankFile, locked, replacing, resolve_link, write_errors
 from hashkit.bank.header import BankHeader, BankSource
 from hashkit.bank.layout import create_file
 from hashkit.bank.rows import encode_rows
@@ -63,8 +63,8 @@ def build_bank(
     CodesError
         If codes break the code convention.
     """
-    path = followed(path)
-    with writing(path):
+    path = resolve_link(path)
+    with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path):
         if path.exists() and not overwrite:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hashkit.bank.files import BankFile, existing, locked
+from hashkit.bank.files import BankFile, existing_bank, locked
 from hashkit.bank.layout import FORMAT_VERSION
 from hashkit.errors import BankError
 
@@ -85,7 +85,7 @@ def rows_named(names: Sequence[str], wanted: Collection[str]) -> dict[str, list[
 
 
 def _mark(path: str | os.PathLike[str], rows: ArrayLike, *, is_deleted: bool) -> int:
-    path = existing(path)
+    path = existing_bank(path)
     with locked(path), BankFile(path) as file:
         n_rows = file.committed.n_rows
         numbers = _checked(rows, n_rows, str(path))

@@ -18,18 +18,26 @@ from hashkit.bank.header import BankHeader, BankSource
 from hashkit.bank.layout import bitmap_size, create_file, read_layout, row_widths
 from hashkit.errors import BankError, BankLockedError
 
-__all__ = ["BankFile", "create_bank", "existing", "followed", "locked", "replacing", "writing"]
+__all__ = [
+    "BankFile",
+    "create_bank",
+    "existing_bank",
+    "locked",
+    "replacing",
+    "resolve_link",
+    "write_errors",
+]
 
 _COPY_BYTES: Final = 4 << 20
 
 
-def followed(path: str | os.PathLike[str]) -> Path:
+def resolve_link(path: str | os.PathLike[str]) -> Path:
     """Resolve a symbolic link, so that replacing the file does not replace the link."""
     path = Path(path)
     return path.resolve() if path.is_symlink() else path
 
 
-def existing(path: str | os.PathLike[str]) -> Path:
+def existing_bank(path: str | os.PathLike[str]) -> Path:
     """Path of an existing bank, with a symbolic link resolved.
 
     Raises
@@ -37,14 +45,14 @@ def existing(path: str | os.PathLike[str]) -> Path:
     BankError
         If the file does not exist.
     """
-    path = followed(path)
+    path = resolve_link(path)
     if not path.exists():
         raise BankError(f"{path}: there is no such bank; `hashkit encode` makes one")
     return path
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
+def write_errors(path: Path) -> Iterator[None]:
     """Convert an `OSError` into a `BankError` about the bank at ``path``."""
     try:
         yield
@@ -66,10 +74,10 @@ def locked(path: Path) -> Iterator[tuple[filelock.BaseFileLock, contextlib.ExitS
     # Not per thread: a pipeline may make the writer in one thread and close it in another.
     lock = filelock.FileLock(f"{path}.lock", blocking=False, thread_local=False)
     with contextlib.ExitStack() as keep:
-        with writing(path):
+        with write_errors(path):
             _acquire(lock, path)
         keep.callback(lock.release)
-        with writing(path):
+        with write_errors(path):
             _replacement(path).unlink(missing_ok=True)  # left by a killed writer
         yield lock, keep
 
@@ -117,7 +125,7 @@ class BankFile:
     def write(self, columns: Mapping[str, bytes], before: Commit) -> None:
         """Write the rows that follow ``before``, by dataset; they are valid after `commit`."""
         widths = row_widths(self.layout.header)
-        with writing(self._path):
+        with write_errors(self._path):
             for name, data in columns.items():
                 is_text = name == "names"
                 row = before.n_name_bytes if is_text else before.n_rows * widths[name]
@@ -126,7 +134,7 @@ class BankFile:
     def commit(self, commit: Commit) -> None:
         """Flush the rows to the disk, then write ``commit``."""
         record = commit.to_bytes(self.layout.format_version)
-        with writing(self._path):
+        with write_errors(self._path):
             os.fsync(self._file.fileno())
             _write_at(self._file, self.layout.offsets["commit"], record)
             os.fsync(self._file.fileno())
@@ -140,7 +148,7 @@ class BankFile:
         BankError
             If it is damaged.
         """
-        with writing(self._path):
+        with write_errors(self._path):
             bitmap = read_deleted(self._file, self.layout, self.committed, self._path)
         if bitmap is None:
             raise BankError(f"{self._path}: the commit record is damaged; another program wrote it")
@@ -156,7 +164,7 @@ class BankFile:
             n_deleted=int(np.bitwise_count(bitmap).sum()),
             generation=self.committed.generation + 1,
         )
-        with writing(self._path):
+        with write_errors(self._path):
             offset = self.layout.deleted_offset(commit.deleted_slot)
             _write_at(self._file, offset, bitmap.tobytes())
         self.commit(commit)
@@ -187,7 +195,7 @@ class BankFile:
                 self._open(is_new=False)
 
     def _open(self, is_new: bool) -> None:
-        with writing(self._path):
+        with write_errors(self._path):
             self._file = self._path.open("r+b", buffering=0)
         try:
             self.layout = read_layout(self._file, self._path)
@@ -216,7 +224,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield the path of a new file that then replaces ``path`` atomically."""
     new = _replacement(path)
     try:
-        with writing(path):
+        with write_errors(path):
             yield new
             new.replace(path)
             _sync_folder(path.parent)

@@ -23,7 +23,14 @@ from numpy.typing import NDArray
 
 from hashkit.bank.commit import Commit
 from hashkit.bank.compatibility import check_appendable, check_model, check_source, join_providers
-from hashkit.bank.files import BankFile, create_bank, existing, followed, locked, writing
+from hashkit.bank.files import (
+    BankFile,
+    create_bank,
+    existing_bank,
+    locked,
+    resolve_link,
+    write_errors,
+)
 from hashkit.bank.header import BankHeader, BankSource
 from hashkit.bank.rows import encode_rows
 from hashkit.errors import BankError
@@ -85,8 +92,8 @@ class BankWriter:
         BankError
             If the file exists and ``overwrite`` is False, or it cannot be written.
         """
-        path = followed(path)
-        with writing(path):
+        path = resolve_link(path)
+        with write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path) as (lock, keep):
             if path.exists() and not overwrite:
@@ -129,7 +136,7 @@ class BankWriter:
         BankError
             If there is no such bank, or it cannot be read or written.
         """
-        path = existing(path)
+        path = existing_bank(path)
         with locked(path) as (lock, keep):
             writer = cls(path, lock, commit_seconds)
             keep.callback(writer._file.close)
@@ -168,7 +175,7 @@ class BankWriter:
         BankError
             If the bank is not complete, or cannot be read or written.
         """
-        path = existing(path)
+        path = existing_bank(path)
         with locked(path) as (lock, keep):
             writer = cls(path, lock, commit_seconds)
             keep.callback(writer._file.close)
