@@ -409,7 +409,7 @@ def test_the_manifest_of_a_checkpoint(tmp_path):
 
 
 def stop_after(n_steps):
-    """A ``should_stop`` that is true after ``n_steps`` steps; it is called once before each."""
+    """A ``should_stop`` that is true after ``n_steps`` steps: it is called before each."""
     calls = itertools.count()
     return lambda: next(calls) >= n_steps
 
@@ -606,7 +606,7 @@ def test_a_stopped_run_of_any_loss_resumes_to_the_same_bytes(tmp_path, loss):
     data = data_for(loss, config)
     whole = trainer(config, data, tmp_path / "whole")
     whole.fit()
-    trainer(config, data, tmp_path / "run").fit(should_stop=stop_after(3))
+    trainer(config, data, tmp_path / "run").fit(should_stop=stop_after(4))
     second = trainer(config, data, tmp_path / "run")
     assert second.resume() == 4
     second.fit()
