@@ -114,7 +114,7 @@ def test_missing_devices_are_refused(checked):
         figures = checked.figures("resume")[name]
         assert figures["exit_code"] == 1
         (line,) = figures["lines"]
-        assert line.startswith("error: device cuda")
+        assert line.startswith("error: --device cuda")
 
 
 def test_the_export_agrees_with_torch(checked):

@@ -187,6 +187,6 @@ def _check_refusal(record: Record, name: str, process: subprocess.Popen[str]) ->
     _, shown = process.communicate(timeout=60)
     lines = shown.strip().splitlines()
     record.figure(name, {"exit_code": process.returncode, "lines": lines[-3:]})
-    is_clear = process.returncode == 1 and len(lines) == 1 and "device cuda" in lines[0]
+    is_clear = process.returncode == 1 and len(lines) == 1 and "--device cuda" in lines[0]
     shown_line = lines[0] if lines else "nothing"
     record.check(f"{name} is refused", is_clear, f"exit code {process.returncode}: {shown_line}")
