@@ -174,7 +174,7 @@ def open_cifar(
             raise DatasetError(
                 f"{cifar.name}: neither {cifar.python.name} nor {cifar.binary.name}, unpacked or "
                 f"not, nor folders train/ and test/ of images in {root}: download it "
-                f"(--download), or fetch {cifar.python.url} and save it there"
+                f"with `download=True`, or fetch {cifar.python.url} and save it there"
             )
         version = fetch(cifar.python, root, progress=progress), False
     path, is_binary = version

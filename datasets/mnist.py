@@ -185,7 +185,7 @@ def _read_part(
     if not download:
         raise DatasetError(
             f"{mnist.name}: expected {remote.name} in {root}, found no such file: download the "
-            f"set (--download), or fetch {remote.url} and save it there"
+            f"set, `download=True`, or fetch {remote.url} and save it there"
         )
     return read_idx(fetch(remote, root, progress=progress))
 

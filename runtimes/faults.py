@@ -56,7 +56,7 @@ def read_faults(bank_path: str | os.PathLike[str]) -> list[SkippedImage]:
     except (json.JSONDecodeError, TypeError) as error:
         raise BankError(
             f"{path}: expected one skipped image a line, as JSON ({error}); "
-            "delete the file, or make the bank again with --overwrite"
+            "delete the file, or make the bank again with `overwrite=True`"
         ) from None
 
 

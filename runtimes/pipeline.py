@@ -260,7 +260,7 @@ class _EncodeRun:
         if n_images and self.faults.n_skipped == n_images:
             raise DatasetError(
                 f"{self._image_set.name}: none of its {n_images} images can be used, "
-                f"see {self.faults.path}; mend them and make the bank again with --overwrite"
+                f"see {self.faults.path}; fix them and make the bank again with `overwrite=True`"
             )
 
     def _write(self, batch: DecodedBatch, codes: NDArray[np.uint8]) -> None:

@@ -134,7 +134,7 @@ def bench(
     """
     meter = Meter(sum(map(settings.n_steps, contenders)), progress)
     with tempfile.TemporaryDirectory(prefix="hashkit-bench-") as folder:
-        trial = _TrialFolder(Path(folder), contenders, sample, settings)
+        trial = _Trial(Path(folder), contenders, sample, settings)
         rows: list[BenchRow] = []
         for contender in contenders:
             absent = {row.contender.title for row in rows if row.status == "absent"}
@@ -147,7 +147,7 @@ def bench(
         return trial.compare(rows, floors)
 
 
-class _TrialFolder:
+class _Trial:
     """The images in a folder for the measuring processes, and their answers beside them."""
 
     def __init__(

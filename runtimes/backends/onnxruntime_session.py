@@ -106,7 +106,7 @@ class OnnxRuntimeSession(LoadedModel):
             return True
         if required:
             raise DeviceError(
-                f"CUDA was asked for, but {reason}; use --device cpu, or auto to take what works"
+                f'CUDA was asked for, but {reason}; use `device="cpu"`, or `device="auto"`'
             )
         logger.log(level, "running on the CPU: %s", reason)
         return False

@@ -99,7 +99,7 @@ class TensorRtSession(LoadedModel):
 
     def _refused(self, reason: str) -> DeviceError:
         return DeviceError(
-            f"{self.path}: TensorRT was asked for, but {reason}; use --runtime onnxruntime"
+            f'{self.path}: TensorRT was asked for, but {reason}; use `runtime="onnxruntime"`'
         )
 
 

@@ -95,7 +95,9 @@ def test_image_folders_of_other_class_names_are_refused(tmp_path):
 
 
 def test_nothing_there_says_how_to_get_it(tmp_path):
-    with pytest.raises(DatasetError, match=r"--download.*https://.*cifar-10-python.tar.gz") as info:
+    with pytest.raises(
+        DatasetError, match=r"`download=True`.*https://.*cifar-10-python.tar.gz"
+    ) as info:
         open_cifar(CIFAR10, tmp_path / "nowhere")
     assert "\n" not in str(info.value)
     assert str(tmp_path / "nowhere") in str(info.value)

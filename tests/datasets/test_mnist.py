@@ -35,7 +35,7 @@ def test_fashion_labels_are_the_published_ones():
 def test_missing_file_says_how_to_get_it(tmp_path):
     published_sets.write_mnist(tmp_path)
     (tmp_path / "t10k-labels-idx1-ubyte.gz").unlink()
-    with pytest.raises(DatasetError, match=r"expected t10k-labels-idx1-ubyte.gz.*--download"):
+    with pytest.raises(DatasetError, match=r"expected t10k-labels-idx1-ubyte.gz.*`download=True`"):
         open_mnist(MNIST, tmp_path)
 
 
