@@ -34,7 +34,7 @@ CIFAR10_CLASSES: Final = (
 
 @dataclasses.dataclass(frozen=True)
 class CifarSet:
-    """How one set of labels is stored in each published version.
+    """One set of labels, and how each published version stores it.
 
     Attributes
     ----------
@@ -47,13 +47,13 @@ class CifarSet:
     train_files, test_files
         Names of the parts in the python version; the binary version adds ``.bin``.
     label_key, names_key
-        Entries of a part, and of the file of class names, in the python version.
+        Keys of the labels in a part, and of the names in the file of class names; python version.
     label_bytes, label_byte
         Bytes before the pixels of a record in the binary version, and which of them is the label.
     python_names, binary_names
         Files of the class names.
     class_names
-        The class names, where folders of images must have exactly these; else empty.
+        The class names that folders of images must have; empty to accept any names.
     """
 
     name: str
@@ -144,27 +144,27 @@ def open_cifar(
 ) -> ImageSet:
     """Open a CIFAR set from whichever of its published versions ``root`` holds.
 
-    Looked for in this order: the unpacked folder of the python version, of the binary version
-    (below ``root``, or ``root`` itself), their archives, then folders of images
-    ``train/<class>/`` and ``test/<class>/``.
+    The versions are tried in this order: the unpacked folder of the python version, that of the
+    binary version (each below ``root``, or ``root`` itself), their archives, then folders of
+    images ``train/<class>/`` and ``test/<class>/``.
 
     Parameters
     ----------
     root
         The folder that holds the files.
     download
-        Whether to fetch the python version into ``root`` if none is there.
+        Whether to download the python version into ``root`` if no version is found.
 
     Returns
     -------
     ImageSet
-        Archives: in memory, the training part first, named ``<set>/train/00000``. Folders of
-        images: file-backed. The labels are the official numbers in either case.
+        Archives are read into memory, the training part first, named ``<set>/train/00000``.
+        Folders of images stay files. The labels are the official numbers in both cases.
 
     Raises
     ------
     DatasetError
-        If no version is there, or the one that is there is damaged.
+        If no version is found, or the one found is damaged.
     """
     version = _find_version(cifar, root)
     if version is None and (root / "train").is_dir() and (root / "test").is_dir():
@@ -182,7 +182,7 @@ def open_cifar(
 
 
 def _find_version(cifar: CifarSet, root: Path) -> tuple[Path, bool] | None:
-    """Path of a published version and whether it is the binary one; None if there is none."""
+    """Path of a published version, and whether it is the binary one; None if none is found."""
     first = cifar.train_files[0]
     for folder, file in ((cifar.python_folder, first), (cifar.binary_folder, f"{first}.bin")):
         for path in (root / folder, root):
@@ -196,14 +196,14 @@ def _find_version(cifar: CifarSet, root: Path) -> tuple[Path, bool] | None:
 
 def _open_image_folder(cifar: CifarSet, root: Path) -> ImageSet:
     images = dataclasses.replace(open_image_folder(root), name=cifar.name)
-    # Both official orders are alphabetical, as the folder's is, so equal names are equal labels.
+    # Official and folder order are both alphabetical, so equal names have equal labels.
     expected = cifar.class_names
     if len(images.class_names) != cifar.n_classes or (expected and images.class_names != expected):
         wanted = ", ".join(expected) if expected else f"{cifar.n_classes} of them"
         raise DatasetError(
             f"{cifar.name}: expected the class folders {wanted} in {root / 'train'}, found "
-            f"{len(images.class_names)}: {', '.join(images.class_names[:10])}; open the folder "
-            "by its path to take its own classes"
+            f"{len(images.class_names)}: {', '.join(images.class_names[:10])}; to use the "
+            "folder's own classes, open it by its path"
         )
     return images
 
@@ -225,7 +225,9 @@ def _read_version(cifar: CifarSet, path: Path, is_binary: bool) -> ImageSet:
     missing = [name for name in part_names if name not in parts]
     if missing or len(class_names) != cifar.n_classes:
         what = ", ".join(missing) or f"{cifar.n_classes} class names in {names_file}"
-        raise DatasetError(f"{cifar.name}: {path} is incomplete: {what} not found; fetch it again")
+        raise DatasetError(
+            f"{cifar.name}: {path} is incomplete: {what} not found; download it again"
+        )
     n_test = sum(len(parts[name + suffix][0]) for name in cifar.test_files)
     return _assemble(cifar, [parts[name] for name in part_names], n_test, class_names)
 
@@ -266,7 +268,7 @@ def _read_files(path: Path, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise DatasetError(
-            f"{path}: the archive is damaged or cut off ({reason}); delete it and fetch it again"
+            f"{path}: the archive is damaged or truncated ({reason}); delete and download it again"
         ) from None
 
 
@@ -285,7 +287,7 @@ def _parse_python(
     if planes.ndim != 2 or planes.shape[1] != _N_VALUES or len(planes) != len(labels):
         raise DatasetError(
             f"{name}: expected {len(labels)} rows of {_N_VALUES} values, "
-            f"found {list(planes.shape)}; fetch it again"
+            f"found {list(planes.shape)}; download it again"
         )
     return _to_images(planes), _check_labels(cifar, np.asarray(labels), name)
 
@@ -297,7 +299,7 @@ def _parse_binary(
     if not data or len(data) % record_bytes:
         raise DatasetError(
             f"{name}: expected a multiple of {record_bytes} bytes, found {len(data)}; "
-            "the file is cut off, so fetch it again"
+            "the file is truncated; download it again"
         )
     records = np.frombuffer(data, dtype=np.uint8).reshape(-1, record_bytes)
     labels = _check_labels(cifar, records[:, cifar.label_byte], name)
@@ -305,19 +307,19 @@ def _parse_binary(
 
 
 def _to_images(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Pixels [n, 32, 32, 3] of rows that hold all red, then all green, then all blue values."""
+    """Convert rows of all red, then all green, then all blue values to pixels [n, 32, 32, 3]."""
     return np.ascontiguousarray(planes.reshape(-1, 3, _SIDE, _SIDE).transpose(0, 2, 3, 1))
 
 
 def _check_labels(cifar: CifarSet, labels: NDArray[np.generic], name: str) -> NDArray[np.int64]:
     is_number = np.issubdtype(labels.dtype, np.integer)
     if not is_number or labels.min() < 0 or labels.max() >= cifar.n_classes:
-        raise DatasetError(f"{name}: expected labels 0 to {cifar.n_classes - 1}; fetch it again")
+        raise DatasetError(f"{name}: expected labels 0 to {cifar.n_classes - 1}; download it again")
     return labels.astype(np.int64)
 
 
 def _read_class_names(cifar: CifarSet, data: bytes, name: str) -> tuple[str, ...]:
     names = read_plain_pickle(data, name).get(cifar.names_key)
     if not isinstance(names, list):
-        raise DatasetError(f"{name}: expected an entry {cifar.names_key}; fetch it again")
+        raise DatasetError(f"{name}: expected an entry {cifar.names_key}; download it again")
     return tuple(text.decode() if isinstance(text, bytes) else str(text) for text in names)

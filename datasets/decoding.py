@@ -1,4 +1,4 @@
-"""Images decoded ahead of use: by threads, in the order asked for, in bounded memory."""
+"""Decodes images ahead of use: by threads, in the requested order, in bounded memory."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class DecodedBatch:
     Attributes
     ----------
     start, stop
-        Positions of the batch in the order asked for, ``stop`` excluded. `decode_batches` counts
+        Positions of the batch in the requested order, ``stop`` excluded. `decode_batches` counts
         from the set's first row, so there they are rows.
     pixels
         uint8 [n, height, width, 3], the images that can be used.
@@ -120,7 +120,7 @@ class Decoder:
         Parameters
         ----------
         rows_of_batches
-            Rows of each batch, int64 [batch size]. They are taken as far ahead as is decoded.
+            Rows of each batch, int64 [batch size]; taken from the iterable as decoding advances.
         start
             Position of the first image, for `DecodedBatch.start` and `DecodedBatch.stop`.
 
@@ -147,7 +147,7 @@ class Decoder:
                 batch.cancel()
 
     def close(self) -> None:
-        """Cancel what no thread has begun, and wait for the threads to end."""
+        """Cancel the images that no thread has begun, and wait for the threads to end."""
         self._pool.shutdown(cancel_futures=True)
 
     def __enter__(self) -> Self:
@@ -188,7 +188,7 @@ def decode_batches(
 ) -> Generator[DecodedBatch, None, None]:
     """Decode the images of a set in order, ahead of their use; see `Decoder`.
 
-    Close the generator if you do not exhaust it: its threads end then.
+    Close the generator if you do not exhaust it, so that its threads end.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The handwritten digits that come with scikit-learn: small, real, and there without a network."""
+"""The handwritten digits of scikit-learn: a small, real image set that needs no download."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _MAX_VALUE = 16
 def open_digits() -> ImageSet:
     """Return the 1,797 grey 8 x 8 digits as an image set named ``digits``.
 
-    The source's values 0 to 16 become ``round(value * 255 / 16)``, repeated to RGB. There is no
-    official test part. Source: Alpaydin and Kaynak, *Optical Recognition of Handwritten Digits*,
+    Grey values 0 to 16 are scaled to ``round(value * 255 / 16)`` and repeated to RGB. The set has
+    no official test part. Source: Alpaydin and Kaynak, *Optical Recognition of Handwritten Digits*,
     UCI Machine Learning Repository, 1998 (its test part).
 
     Raises

@@ -1,6 +1,6 @@
-"""Looks for queries that are also in the training images or in the database.
+"""Finds queries that also occur among the training images or in the database.
 
-A split whose parts differ by row may still hold the same picture twice, under two names.
+Parts that share no row may still contain the same image under two names.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _NOUNS: Final = {
 
 @dataclasses.dataclass(frozen=True)
 class Overlap:
-    """Images of one part whose content is also in another part.
+    """Images of one part that also occur in another part.
 
     Attributes
     ----------
     part, other
         Names of the two parts.
     n_images
-        How many images of ``part`` occur in ``other``.
+        Number of images of ``part`` that occur in ``other``.
     examples
         Up to five pairs of names, from ``part`` and from ``other``.
     """
@@ -48,14 +48,14 @@ class Overlap:
 
 @dataclasses.dataclass(frozen=True)
 class DisjointReport:
-    """What two parts share that should not.
+    """Images that occur in two parts of a split.
 
     Attributes
     ----------
     overlaps
-        Those that were found.
+        The overlaps found.
     n_unreadable
-        Images whose files could not be read, which were left out.
+        Images that were not compared because their files cannot be read.
     """
 
     overlaps: tuple[Overlap, ...]
@@ -63,7 +63,7 @@ class DisjointReport:
 
     @property
     def is_disjoint(self) -> bool:
-        """Whether nothing is shared."""
+        """Whether no overlap was found."""
         return not self.overlaps
 
     def summary(self) -> str:
@@ -80,16 +80,16 @@ class DisjointReport:
 
 
 def check_disjoint(image_set: ImageSet, split: Split, *, strict: bool = False) -> DisjointReport:
-    """Check that no image is in two parts of a split, by row and by content.
+    """Check by row and by content that no image is in two parts of a split.
 
-    Queries may be neither training images nor in the database; training images may be in the
-    database if the protocol says so. Content is compared by SHA-256: of the pixels for sets in
-    memory, of the file's bytes for files, which are only read where two have the same size.
+    Queries must not be training images or in the database. Training images may be in the database
+    if the protocol allows it. Contents are compared by the SHA-256 of the pixels for sets in
+    memory, and of the bytes for files; only files of equal size are read.
 
     Parameters
     ----------
     strict
-        Whether equal contents are an error; equal rows always are.
+        Whether shared contents are an error; shared rows always are.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def check_disjoint(image_set: ImageSet, split: Split, *, strict: bool = False) -
     report = DisjointReport(tuple(one for one in found if one is not None), n_unreadable)
     if strict and not report.is_disjoint:
         raise ProtocolError(
-            f"{split.protocol}: {report.summary()}; remove the copies, or do without strict"
+            f"{split.protocol}: {report.summary()}; remove the copies, or pass strict=False"
         )
     return report
 
@@ -123,7 +123,7 @@ def _check_rows(image_set: ImageSet, protocol: str, part: _Part, other: _Part) -
     if shared.size:
         raise ProtocolError(
             f"{protocol}: expected no image in both {part[0]} and {other[0]}, found {shared.size} "
-            f"(for example {image_set.names[shared[0]]}); take them out of one of the two"
+            f"(for example {image_set.names[shared[0]]}); remove them from one of the two"
         )
 
 
@@ -149,7 +149,7 @@ def _find_overlap(
 
 
 def _content_ids(image_set: ImageSet, rows: Rows) -> tuple[dict[int, bytes], int]:
-    """Digest by row, without the rows that can have no copy; and how many were unreadable."""
+    """Digest by row, for rows that may have a copy; and the number of unreadable files."""
     if image_set.pixels is not None:
         pixels = image_set.pixels
         return {row: hashlib.sha256(pixels[row].tobytes()).digest() for row in rows.tolist()}, 0

@@ -1,4 +1,4 @@
-"""Fetches the files of an image set: resumed where it stopped, and verified before use."""
+"""Downloads the files of an image set, resumes downloads, and verifies digests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hashkit.files import file_digest
 __all__ = ["DownloadProgress", "RemoteFile", "fetch"]
 
 DownloadProgress: TypeAlias = Callable[[str, int, int | None], None]
-"""Called with the file's name, the bytes that are there, and the bytes in all, if known."""
+"""Called with the file's name, the bytes downloaded, and the total bytes (None if unknown)."""
 
 _BLOCK_BYTES: Final = 1 << 20
 _TIMEOUT_SECONDS: Final = 30.0
@@ -32,10 +32,10 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class RemoteFile:
-    """A published file: its name on disk, its address, and a digest as ``md5:...``/``sha256:...``.
+    """A published file: its name on disk, its URL, and its digest (``md5:...``, ``sha256:...``).
 
-    Old sets publish MD5 alone. It finds damage; against malice it is weak, which is why what is
-    fetched is also read without running anything (`hashkit.datasets.pickles`).
+    Old sets publish only an MD5. It detects damage but not tampering, so pickles are also read
+    without running their code (`hashkit.datasets.pickles`).
     """
 
     name: str
@@ -44,14 +44,14 @@ class RemoteFile:
 
 
 class _InterruptedError(Exception):
-    """The transfer stopped; what has arrived is kept, and another try may go on from there."""
+    """The transfer stopped; the received bytes are kept, and a retry may continue from there."""
 
 
 def fetch(file: RemoteFile, folder: Path, *, progress: DownloadProgress | None = None) -> Path:
-    """Download ``file`` into ``folder``, unless it is there already.
+    """Download ``file`` into ``folder`` unless it exists there.
 
-    Bytes are collected in ``<name>.part``, which a later call continues; the file gets its final
-    name only after its digest was verified.
+    Bytes are written to ``<name>.part``, which a later call continues. The file gets its final
+    name only after its digest has been verified.
 
     Returns
     -------
@@ -61,8 +61,8 @@ def fetch(file: RemoteFile, folder: Path, *, progress: DownloadProgress | None =
     Raises
     ------
     DownloadError
-        If the address cannot be reached, the digest differs, or the disk is full. The message
-        says how to put the file there by hand.
+        If the server cannot be reached, the digest differs, or the disk is full. The message
+        explains how to provide the file by hand.
     """
     target = folder / file.name
     if target.exists():
@@ -84,15 +84,15 @@ def _fetch_part(file: RemoteFile, part: Path, progress: DownloadProgress | None)
         return
     part.unlink()
     if was_resumed:
-        # The beginning may be of another version of the file, or of another file.
-        _log.info("%s: the part kept from before does not fit; starting again", file.name)
+        # The kept bytes may belong to another version of the file.
+        _log.info("%s: the partial download does not match; starting again", file.name)
         _transfer_with_retries(file, part, progress)
         if _is_intact(file, part):
             return
         part.unlink()
     raise DownloadError(
-        f"{file.name}: what {file.url} sent does not have the published digest {file.digest}; "
-        f"nothing was kept, so try again later or {_by_hand(file, part.parent)}"
+        f"{file.name}: the download from {file.url} does not have the published digest "
+        f"{file.digest} and was deleted; try again later, or {_by_hand(file, part.parent)}"
     )
 
 
@@ -108,7 +108,7 @@ def _transfer_with_retries(file: RemoteFile, part: Path, progress: DownloadProgr
         except _InterruptedError as stop:
             if pause is None:
                 raise DownloadError(
-                    f"{file.name} could not be fetched ({stop}): run again to go on from there, "
+                    f"{file.name} could not be downloaded ({stop}): run again to continue, "
                     f"or {_by_hand(file, part.parent)}"
                 ) from None
             _log.info("%s: %s; trying again in %g s", file.name, stop, pause)
@@ -118,7 +118,7 @@ def _transfer_with_retries(file: RemoteFile, part: Path, progress: DownloadProgr
 
 
 def _transfer(file: RemoteFile, part: Path, progress: DownloadProgress | None) -> None:
-    """One request, which appends to ``part`` if the server can go on from where it ends."""
+    """Send one request; append to ``part`` if the server can continue from its end."""
     n_kept = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(file.url, headers=_headers(n_kept))  # noqa: S310 - our tables
     try:
@@ -126,7 +126,7 @@ def _transfer(file: RemoteFile, part: Path, progress: DownloadProgress | None) -
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and n_kept:
-            return  # nothing is left to send: the digest decides
+            return  # nothing is left to send; the caller checks the digest
         if error.code >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
             raise _InterruptedError(f"HTTP {error.code}") from None
         raise DownloadError(
@@ -141,7 +141,7 @@ def _transfer(file: RemoteFile, part: Path, progress: DownloadProgress | None) -
 
 
 def _open(request: urllib.request.Request) -> http.client.HTTPResponse:
-    """The answer to a request; an `HTTPError` passes, whatever else goes wrong may be retried."""
+    """Open a request; an `HTTPError` is passed on, every other failure may be retried."""
     try:
         response: http.client.HTTPResponse = urllib.request.urlopen(  # noqa: S310 - our tables
             request, timeout=_TIMEOUT_SECONDS
@@ -199,16 +199,16 @@ def _next_block(response: http.client.HTTPResponse) -> bytes:
 
 
 def _by_hand(file: RemoteFile, folder: Path) -> str:
-    return f"fetch {file.url} elsewhere and save it as {folder / file.name}"
+    return f"download {file.url} yourself and save it as {folder / file.name}"
 
 
 def _raise_disk_error(error: OSError, file: RemoteFile, folder: Path) -> None:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         raise DownloadError(
-            f"{file.name}: the disk of {folder} is full; free some space and run again, "
-            "and the download goes on where it stopped"
+            f"{file.name}: the disk of {folder} is full; free some space and run again "
+            "to continue the download"
         ) from None
     raise DownloadError(
         f"{file.name}: cannot be written into {folder} ({error.strerror or error}); "
-        "choose another folder, or mend its permissions"
+        "choose another folder, or fix its permissions"
     ) from None

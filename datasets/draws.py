@@ -1,7 +1,7 @@
-"""The kinds of protocol: how rows are drawn for queries, training and database.
+"""Kinds of protocols: how queries, training images and database are drawn.
 
-Every draw depends on the seed, the numbers asked for and the set's labels alone; each class has
-a random stream of its own, so another class's size changes nothing in it.
+A draw depends only on the seed, the requested numbers and the labels. Each class has its own
+random stream, so adding images to one class does not change the draw of another.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class _ClassRows(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class PerClass:
-    """The same number of queries, and of training images, from each class.
+    """The same number of queries and of training images from each class.
 
     Attributes
     ----------
@@ -50,13 +50,13 @@ class PerClass:
     queries_per_class
         Queries; by default a fifth of the class, at least 1 and at most 20.
     training_per_class
-        Training images; by default all that are not queries.
+        Training images; by default all images that are not queries.
     training_in_database
         Whether training images stay in the database.
     n_classes
-        Classes that the set must have; None for any number.
+        Number of classes that the set must have; None for any number.
     is_fixed
-        Whether the numbers belong to the name, and cannot be changed.
+        Whether the numbers are part of the protocol and cannot be changed.
     """
 
     summary: str
@@ -87,7 +87,7 @@ class PerClass:
 
 @dataclasses.dataclass(frozen=True)
 class OfficialTest:
-    """The official test part queries the official training part, which is trained on whole.
+    """The official test part as queries, the official training part as training and database.
 
     ``summary``, ``n_classes`` and ``is_fixed`` are as in `PerClass`.
     """
@@ -98,11 +98,11 @@ class OfficialTest:
     training_in_database: ClassVar[bool] = True
 
     def draw(self, image_set: ImageSet, seed: int) -> Parts:
-        """Rows of each part; nothing is drawn, so the seed changes nothing."""
+        """Rows of each part; nothing is drawn, so the seed has no effect."""
         del seed
         if image_set.is_test is None or not image_set.is_test.any() or image_set.is_test.all():
             raise ProtocolError(
-                f"{image_set.name}: has no official test part; use another protocol, for example "
+                f"{image_set.name} has no official test part; use another protocol, for example "
                 "per-class"
             )
         if self.n_classes is not None:
@@ -113,21 +113,21 @@ class OfficialTest:
 
 @dataclasses.dataclass(frozen=True)
 class UnseenClasses:
-    """Trains on some classes, and searches images of the others alone.
+    """Training on some classes, queries and database from the other, unseen classes.
 
-    A classifier's prediction is no code for classes that it has never seen: Sablayrolles, Douze,
-    Usunier and Jegou, *How should we evaluate supervised hashing?*, arXiv 1609.06753.
+    A classifier's prediction is no useful code for classes it was not trained on: Sablayrolles,
+    Douze, Usunier and Jegou, *How should we evaluate supervised hashing?*, arXiv 1609.06753.
 
     Attributes
     ----------
     unseen_fraction
-        Share of the classes, rounded half up; two classes at least where there are three.
+        Fraction of the classes, rounded half up; at least two classes if the set has three.
     unseen_classes
-        Their names, in place of a draw; empty to draw them by the seed.
+        Names of the unseen classes; empty to draw them by the seed.
     queries_per_class
-        Queries of each unseen class, as in `PerClass`; its other images are the database.
+        Queries from each unseen class, as in `PerClass`; its other images are the database.
     training_per_class
-        Training images of each seen class; all by default.
+        Training images from each seen class; by default all.
     """
 
     summary: str
@@ -189,14 +189,14 @@ class UnseenClasses:
 
 @dataclasses.dataclass(frozen=True)
 class RandomDraw:
-    """Queries and training images from the whole set, whatever their labels.
+    """Queries and training images from the whole set, regardless of labels.
 
     Attributes
     ----------
     n_queries
         Queries; by default a tenth of the set, at least 1 and at most 1,000.
     n_training
-        Training images; by default all that are not queries.
+        Training images; by default all images that are not queries.
     training_in_database
         Whether training images stay in the database.
     """
@@ -226,12 +226,13 @@ Protocol: TypeAlias = PerClass | OfficialTest | UnseenClasses | RandomDraw
 
 
 def _classes_of(image_set: ImageSet, n_classes: int | None = None) -> list[_ClassRows]:
-    """Classes that have images; ``n_classes`` is how many there must be, if not None."""
+    """Classes that have images; if given, there must be ``n_classes`` of them."""
     labels = image_set.labels
     if labels is None or labels.ndim != 1:
-        found = "no labels" if labels is None else "several labels an image"
+        found = "no labels" if labels is None else "several labels per image"
         raise ProtocolError(
-            f"{image_set.name}: expected one label an image, found {found}; use the protocol random"
+            f"{image_set.name}: expected one label per image, found {found}; "
+            "use the protocol random"
         )
     found_labels = [int(label) for label in np.unique(labels)]
     if n_classes not in (None, len(found_labels)):
@@ -251,7 +252,7 @@ def _classes_of(image_set: ImageSet, n_classes: int | None = None) -> list[_Clas
 
 
 def _default_queries(n_images: int) -> int:
-    """A fifth of a class, from 1 to 20; none of a class of one, which could not be found."""
+    """A fifth of a class, from 1 to 20; none from a class of one, which has no other image."""
     return 0 if n_images < 2 else min(_MAX_DEFAULT_QUERIES_PER_CLASS, max(1, n_images // 5))
 
 
@@ -265,7 +266,7 @@ def _draw_rows(
     training_in_database: bool = True,
     what: str,
 ) -> Parts:
-    """Queries, then training images, from one order of ``rows``; ``n_training`` None is all."""
+    """Queries, then training images, from one shuffled order; ``n_training`` None takes all."""
     n_outside = n_queries if training_in_database else n_queries + (n_training or 0)
     n_needed = max(n_outside + 1, n_queries + (n_training or 1))
     if len(rows) < n_needed:
@@ -278,12 +279,12 @@ def _draw_rows(
 def _check_database(n_training: int | None, training_in_database: bool, option: str) -> None:
     if n_training is None and not training_in_database:
         raise ProtocolError(
-            f"training images that are not in the database need a number: set {option}"
+            f"without training images in the database, their number is required: set {option}"
         )
 
 
 def _too_small(what: str, n_found: int, n_needed: int) -> ProtocolError:
     return ProtocolError(
         f"expected at least {n_needed} images in {what}, found {n_found}; "
-        "ask for fewer queries or training images"
+        "use fewer queries or training images"
     )

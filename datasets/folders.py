@@ -21,26 +21,26 @@ _log = logging.getLogger(__name__)
 
 
 def open_image_folder(root: Path) -> ImageSet:
-    """Open a folder of images as a file-backed image set, named after the folder.
+    """Open a folder of images as an image set of files, named after the folder.
 
     ====================================  ====================================================
-    the folder holds                      the set
+    the folder contains                   the set
     ====================================  ====================================================
     images                                has no labels
-    one subfolder a class                 is labelled; images may lie deeper in the subfolders
-    ``train/`` and ``test/``, both with   is labelled, and ``is_test`` says which images are
-    the same class subfolders             below ``test/``
+    one subfolder per class               is labelled; images may be nested in the subfolders
+    ``train/`` and ``test/``, both with   is labelled, and ``is_test`` marks the images below
+    the same class subfolders             ``test/``
     ====================================  ====================================================
 
-    Images are the files whose ending is in `hashkit.preprocess.IMAGE_SUFFIXES`, in any case.
-    Names that begin with a dot are skipped; links are followed, but never round in circles.
-    Classes, and images, are in the order of their names' code points. Files whose names are not
-    UTF-8 cannot be named in a bank: they are left out, with one warning that counts them.
+    Images are the files whose suffix is in `hashkit.preprocess.IMAGE_SUFFIXES`, in any case.
+    Names that begin with a dot are skipped. Symbolic links are followed, except in cycles.
+    Classes and images are sorted by the code points of their names. Files whose names are not
+    UTF-8 cannot be stored in a bank; they are skipped, with one warning that counts them.
 
     Raises
     ------
     DatasetError
-        If the folder is missing, holds no images, or mixes these forms.
+        If the folder is missing, contains no images, or mixes these layouts.
     """
     root = root.absolute()
     if not root.is_dir():
@@ -58,7 +58,7 @@ def open_image_folder(root: Path) -> ImageSet:
         loose = next(name for name in names if "/" not in name)
         raise DatasetError(
             f"{root}: expected either images or class folders, found both (for example {loose}); "
-            "move the loose images into a class folder or elsewhere"
+            "move the images into a class folder, or out of the folder"
         )
     return _labelled(names, root)
 
@@ -91,12 +91,12 @@ def _has_parts(names: list[str], root: Path) -> bool:
         only = ", ".join(sorted(train ^ test)[:5])
         raise DatasetError(
             f"{root}: expected the same class folders in train/ and test/, but only one of them "
-            f"has {only}; add what is missing, or use list files"
+            f"has {only}; add the missing folders, or use list files"
         )
     if len(tops) > len(_PARTS):
         others = ", ".join(sorted(tops.difference(_PARTS))[:5])
         raise DatasetError(
-            f"{root}: expected train/ and test/ alone, found also {others}; move it elsewhere, "
+            f"{root}: expected only train/ and test/, also found {others}; move it elsewhere, "
             "or use list files"
         )
     return True
@@ -107,9 +107,9 @@ def _image_names(root: Path) -> list[str]:
 
 
 def _walk(folder: str, prefix: str, parents: tuple[tuple[int, int], ...]) -> Iterator[str]:
-    """Names of the images below ``folder``, each with ``prefix``; ``parents`` ends link loops."""
+    """Names of the images below ``folder``, after ``prefix``; ``parents`` detects link cycles."""
     try:
-        status = os.stat(folder)  # noqa: PTH116 - a path object per folder costs, and gains nothing
+        status = os.stat(folder)  # noqa: PTH116 - faster without a path object per folder
         identity = status.st_dev, status.st_ino
         if identity in parents:
             return
@@ -128,7 +128,7 @@ def _walk(folder: str, prefix: str, parents: tuple[tuple[int, int], ...]) -> Ite
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself, for one; if it is named as an image, it is a missing one
+    except OSError:  # for example a link to itself; named like an image, it is a missing image
         return False
 
 
@@ -137,7 +137,7 @@ def _drop_unnameable(names: list[str], root: Path) -> list[str]:
     if len(good) < len(names):
         first = next(name for name in names if not _is_text(name))
         _log.warning(
-            "%s: left out %d images whose names are not UTF-8, for example %s; rename them",
+            "%s: skipped %d images whose names are not UTF-8, for example %s; rename them",
             root,
             len(names) - len(good),
             ascii(first),

@@ -1,4 +1,4 @@
-"""The one shape in which every image set reaches the rest of hashkit."""
+"""`ImageSet`, the common form of all image sets."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class ImageSet:
     Attributes
     ----------
     name
-        What the set is called: ``digits``, ``cifar10``, or the folder's or list's name.
+        Name of the set: ``digits``, ``cifar10``, or the name of the folder or list.
     names
-        One name an image, in order, without repeats. For files, the path below ``root`` with
-        forward slashes; for images in memory, ``<set>/<number>``.
+        One unique name per image. For files, the path relative to ``root`` with forward slashes;
+        for images in memory, ``<set>/<number>``.
     pixels
-        uint8 [n, H, W, 3] for sets that are held in memory; otherwise None.
+        uint8 [n, H, W, 3] for sets in memory; otherwise None.
     root
-        The folder that file names are below; None for sets in memory.
+        The folder that file names are relative to; None for sets in memory.
     labels
-        int64 [n] (one label an image, from 0), or uint8 [n, n_classes] (multi-hot), or None.
+        int64 [n] (one label per image, from 0), or uint8 [n, n_classes] (multi-hot), or None.
     class_names
         Names of the classes by label; empty without labels.
     is_test
@@ -48,7 +48,7 @@ class ImageSet:
 
     def __post_init__(self) -> None:
         if (self.pixels is None) == (self.root is None):
-            raise DatasetError(f"{self.name}: images must be either in memory or below a folder")
+            raise DatasetError(f"{self.name}: images must be either in memory or in a folder")
         for field in ("pixels", "labels", "is_test"):
             values = getattr(self, field)
             if values is not None and len(values) != len(self.names):
@@ -65,7 +65,7 @@ class ImageSet:
         return self.labels is not None and self.labels.ndim == 2
 
     def source(self, row: int) -> Path | NDArray[np.uint8]:
-        """What `hashkit.preprocess.load` takes for image ``row``."""
+        """Image ``row`` as `hashkit.preprocess.load` takes it: a path, or uint8 [H, W, 3]."""
         if self.pixels is not None:
             image: NDArray[np.uint8] = self.pixels[row]
             return image
@@ -84,5 +84,5 @@ class ImageSet:
 
 
 def spread_rows(n_rows: int, n_wanted: int) -> NDArray[np.int64]:
-    """Up to ``n_wanted`` of ``n_rows`` rows, from the first to the last, evenly: int64, sorted."""
+    """Up to ``n_wanted`` evenly spaced rows, first and last included: int64, sorted."""
     return np.unique(np.linspace(0, n_rows - 1, min(n_rows, n_wanted)).round().astype(np.int64))

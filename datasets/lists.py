@@ -1,4 +1,4 @@
-"""List files: one image a line, with its labels, as published splits come."""
+"""List files, as published splits use them: one image per line, with its labels."""
 
 from __future__ import annotations
 
@@ -37,24 +37,25 @@ class _Listing:
 
 
 def open_list(path: Path, root: Path | None = None) -> ImageSet:
-    """Open a list file as a file-backed image set, named after the file.
+    """Open a list file as an image set of files, named after the list.
 
     A line is ``path``, ``path 3`` (one label, from 0) or ``path 0 1 0 ...`` (two or more columns
-    of 0 or 1, one a class), all lines alike. The labels are the integers that end the line, so a
-    path may hold spaces. Blank lines, and lines that begin with ``#``, are skipped.
+    of 0 or 1, one per class); all lines have the same form. The labels are the integers at the
+    end of the line, so a path may contain spaces. Blank lines and lines that begin with ``#`` are
+    skipped.
 
     Parameters
     ----------
     path
         The list, UTF-8 text.
     root
-        The folder that relative paths are below; by default the list's own.
+        The folder that relative paths start from; by default the list's own.
 
     Raises
     ------
     DatasetError
-        If the list is missing, empty, malformed or mixed (with the line's number), repeats a
-        path, or names files of which none exists.
+        If the list is missing, empty, malformed or mixed (with the line number), repeats a path,
+        or none of its first files exists.
     """
     root = (path.parent if root is None else root).absolute()
     listing = _parse_list(path, root)
@@ -71,15 +72,15 @@ def open_list(path: Path, root: Path | None = None) -> ImageSet:
 def open_list_split(
     *, queries: Path, database: Path, training: Path | None = None, root: Path | None = None
 ) -> tuple[ImageSet, Split]:
-    """Open the lists of a published split as one image set and the split of it.
+    """Open the lists of a published split as one image set and its split.
 
     Parameters
     ----------
     queries, database, training
-        Lists as `open_list` takes them, of one kind of labels. An image that is in several is one
-        image of the set. Without ``training``, the database is trained on.
+        Lists as for `open_list`, all with the same kind of labels. An image in several lists is
+        one image of the set. Without ``training``, the database is the training part.
     root
-        The folder that relative paths are below; by default the database list's own.
+        The folder that relative paths start from; by default the database list's own.
 
     Returns
     -------
@@ -89,7 +90,8 @@ def open_list_split(
     Raises
     ------
     DatasetError
-        As `open_list`; and if the lists' kinds differ, or an image's labels do.
+        As for `open_list`; or if the lists have different kinds of labels, or give one image
+        different labels.
     """
     root = (database.parent if root is None else root).absolute()
     paths = {"queries": queries, "database": database}
@@ -117,7 +119,7 @@ def open_list_split(
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbers, from 1, and stripped text of the lines that are neither blank nor comments.
+    """Line numbers, from 1, and stripped text of the lines that are not blank or comments.
 
     Raises
     ------
@@ -128,8 +130,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise DatasetError(
-            f"{path}: expected a list in UTF-8 text; an archive is opened by the set's name and "
-            "the folder that holds it"
+            f"{path}: expected a list in UTF-8 text; to open an archive, give the name of the set "
+            "and the archive's folder as the root"
         ) from None
     except OSError as error:
         raise DatasetError(f"{path}: the list cannot be read ({error.strerror})") from None
@@ -140,7 +142,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def relative_name(listed: str, root: Path) -> str:
-    """Name of a listed path: below ``root`` if it lies there, otherwise as it is listed."""
+    """Name of a listed path: relative to ``root`` if it is below it, otherwise unchanged."""
     path = Path(listed)
     if path.is_absolute() and path.is_relative_to(root):
         path = path.relative_to(root)
@@ -148,7 +150,7 @@ def relative_name(listed: str, root: Path) -> str:
 
 
 def check_some_exist(names: list[str], root: Path, path: Path) -> None:
-    """Find a wrong root before all images turn out to be missing.
+    """Check that a list is not empty and its root is not wrong.
 
     Raises
     ------
@@ -156,12 +158,12 @@ def check_some_exist(names: list[str], root: Path, path: Path) -> None:
         If the list is empty, or none of its first images is a file.
     """
     if not names:
-        raise DatasetError(f"{path}: expected one image a line, found no lines")
+        raise DatasetError(f"{path}: expected one image per line, found no lines")
     probed = names[:_N_PROBED]
     if not any((root / name).is_file() for name in probed):
         raise DatasetError(
-            f"{path}: none of the first {len(probed)} images is below {root} (for example "
-            f"{probed[0]}); give the folder that the paths start from as the root"
+            f"{path}: none of the first {len(probed)} images exists below {root} (for example "
+            f"{probed[0]}); set the root to the folder that the paths start from"
         )
 
 
@@ -216,7 +218,7 @@ def _check_labels(labels: list[str], where: str) -> None:
     elif not set(labels) <= {"0", "1"}:
         wrong = next(label for label in labels if label not in ("0", "1"))
         raise DatasetError(
-            f"{where}: expected columns of 0 or 1, one a class, found {wrong}; "
+            f"{where}: expected columns of 0 or 1, one per class, found {wrong}; "
             "a list of single labels has one column"
         )
 
@@ -230,7 +232,7 @@ def _to_labels(columns: list[list[str]], n_columns: int) -> NDArray[Any] | None:
         return None
     if n_columns == 1:
         return np.array([int(labels[0]) for labels in columns], dtype=np.int64)
-    # One conversion of all digits: a list of 100,000 images and 100 classes holds ten million.
+    # Converted at once: a list of 100,000 images and 100 classes has ten million digits.
     digits = "".join(map("".join, columns)).encode()
     bits = np.frombuffer(digits, dtype=np.uint8).reshape(-1, n_columns) - ord("0")
     return bits.astype(np.uint8)
@@ -246,7 +248,7 @@ def _class_names(labels: NDArray[Any] | None) -> tuple[str, ...]:
 def _merge(
     listings: list[_Listing],
 ) -> tuple[list[str], NDArray[Any] | None, list[NDArray[np.int64]]]:
-    """Union by name: names, labels, and for each list the sorted rows of its images."""
+    """Union of lists by name: names, labels, and the sorted rows of each list."""
     first = listings[0]
     for listing in listings[1:]:
         if listing.kind != first.kind:
@@ -264,7 +266,7 @@ def _merge(
                 labels.append(label)
             elif listing.labels is not None and np.any(labels[row] != label):
                 raise DatasetError(
-                    f"{listing.path}: {name} has other labels than in another list of the split"
+                    f"{listing.path}: {name} has different labels in another list of the split"
                 )
     rows = [
         np.array(sorted(row_of[name] for name in listing.names), dtype=np.int64)

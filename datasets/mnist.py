@@ -44,11 +44,11 @@ class MnistSet:
     class_names
         Names of its ten classes, by label.
     home
-        Address that the file names are appended to.
+        URL that the file names are appended to.
     md5
         Published MD5 of each gzipped file, by stem: ``train-images``, ``train-labels`` ...
     elsewhere
-        Folders where an operating system's packages put the files.
+        Folders where packages of operating systems install the files.
     """
 
     name: str
@@ -58,7 +58,7 @@ class MnistSet:
     elsewhere: tuple[Path, ...] = ()
 
     def remote_file(self, stem: str) -> RemoteFile:
-        """The published file that holds ``stem``."""
+        """The published file for ``stem``."""
         name = f"{_file_stems(stem)[0]}.gz"
         return RemoteFile(name, self.home + name, f"md5:{dict(self.md5)[stem]}")
 
@@ -96,25 +96,25 @@ def open_mnist(
     download: bool = False,
     progress: DownloadProgress | None = None,
 ) -> ImageSet:
-    """Open a set of idx files, plain or gzipped, named with dashes or with dots.
+    """Open a set of idx files, plain or gzipped, named with dashes or dots.
 
     Parameters
     ----------
     root
         The folder that holds the files.
     download
-        Whether to fetch the files that are missing into ``root``.
+        Whether to download missing files into ``root``.
 
     Returns
     -------
     ImageSet
-        In memory, the grey values repeated to RGB; the training part first, named
+        The images in memory, grey values repeated to RGB, the training part first, named
         ``<set>/train/00000``.
 
     Raises
     ------
     DatasetError
-        If a file is missing or damaged, or images and labels differ in number.
+        If a file is missing or damaged, or the numbers of images and labels differ.
     """
     images, labels = [], []
     for part in _PARTS:
@@ -139,18 +139,18 @@ def open_mnist(
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
-    """Array of uint8 in an idx file, gzipped if the name ends in ``.gz``.
+    """Read an idx file of uint8 values, gzipped if the name ends in ``.gz``.
 
     Raises
     ------
     DatasetError
-        If the file is not idx, holds another type, or has not the length its header says.
+        If the file is not idx, has another type, or its length does not match its header.
     """
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (EOFError, OSError, zlib.error) as error:
         raise DatasetError(
-            f"{path}: cannot be read or is cut off ({error}); fetch it again"
+            f"{path}: cannot be read or is truncated ({error}); download it again"
         ) from None
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] != _UINT8:
         raise DatasetError(
@@ -163,7 +163,8 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     n_expected = header_bytes + math.prod(shape)
     if len(data) != n_expected:
         raise DatasetError(
-            f"{path}: the header announces {n_expected} bytes, found {len(data)}; fetch it again"
+            f"{path}: expected {n_expected} bytes by the header, found {len(data)}; "
+            "download it again"
         )
     return np.frombuffer(data, dtype=np.uint8, offset=header_bytes).reshape(shape)
 
@@ -196,12 +197,12 @@ def _check_part(
     if grey.ndim != 3 or grey.shape[1:] != (_SIDE, _SIDE) or digits.ndim != 1:
         raise DatasetError(
             f"{mnist.name}: expected {part} images [n, {_SIDE}, {_SIDE}] and labels [n], found "
-            f"{list(grey.shape)} and {list(digits.shape)}; the files may be interchanged"
+            f"{list(grey.shape)} and {list(digits.shape)}; check that the files are not swapped"
         )
     if len(grey) != len(digits) or not len(grey):
         raise DatasetError(
             f"{mnist.name}: expected a label for each of the {len(grey)} {part} images, "
-            f"found {len(digits)}; fetch both files again"
+            f"found {len(digits)}; download both files again"
         )
     if digits.max() >= len(mnist.class_names):
         raise DatasetError(f"{mnist.name}: expected {part} labels 0 to 9, found {digits.max()}")

@@ -1,8 +1,8 @@
-"""Reads the pickles in which CIFAR is published, without running anything they might hold.
+"""Reads the pickles of CIFAR without running code from them.
 
-A pickle is a small program that may call whatever it can name. Here it can name four things:
-the two that build a numpy array, numpy's dtype, and the encoding of text. Each is replaced by a
-stand-in below that only keeps values, so no outside function is called, numpy's included.
+A pickle is a program that can call any function it names. Here only the names for building a
+NumPy array, NumPy's dtype and the encoding of text are allowed. Each is replaced by a stand-in
+that only stores values, so no outside function is called, not even NumPy's.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ __all__ = ["read_plain_pickle"]
 
 
 def read_plain_pickle(data: bytes, name: str) -> dict[str, Any]:
-    """Values of a pickled dictionary made of numbers, text, lists and uint8 arrays.
+    """Read a pickled dictionary of numbers, text, lists and uint8 arrays.
 
     Parameters
     ----------
     data
-        The pickle, of any protocol; Python 2's text comes back as ``bytes``.
+        The pickle, of any protocol; text of Python 2 becomes ``bytes``.
     name
-        What the file is called in messages.
+        The file's name for error messages.
 
     Returns
     -------
     dict
-        By text key; arrays are uint8 `numpy.ndarray`.
+        Values by text key; arrays are uint8 `numpy.ndarray`.
 
     Raises
     ------
     DatasetError
-        If the pickle is damaged, names anything else, or is not a dictionary.
+        If the pickle is damaged, names any other function, or is not a dictionary.
     """
     try:
         values = _PlainUnpickler(io.BytesIO(data), encoding="bytes").load()
@@ -46,7 +46,7 @@ def read_plain_pickle(data: bytes, name: str) -> dict[str, Any]:
         raise DatasetError(f"{name}: {error}") from None
     except Exception as error:  # a damaged pickle may raise anything
         raise DatasetError(
-            f"{name}: the file is damaged or cut off ({type(error).__name__}); fetch it again"
+            f"{name}: the file is damaged or truncated ({type(error).__name__}); download it again"
         ) from None
     if not isinstance(values, dict):
         raise DatasetError(f"{name}: expected a pickled dictionary, found {type(values).__name__}")
@@ -59,17 +59,17 @@ def read_plain_pickle(data: bytes, name: str) -> dict[str, Any]:
 
 
 class _Dtype:
-    """Stands in for `numpy.dtype`; keeps the type's code, for example ``u1``."""
+    """Stand-in for `numpy.dtype`; stores the type code, for example ``u1``."""
 
     def __init__(self, code: bytes | str, *_: object) -> None:
         self.code = code.decode() if isinstance(code, bytes) else code
 
     def __setstate__(self, state: object) -> None:
-        pass  # byte order and the like, which single bytes do not have
+        pass  # byte order and alignment, which do not matter for single bytes
 
 
 class _Array:
-    """Stands in for `numpy.ndarray`; keeps the state: version, shape, dtype, order, data."""
+    """Stand-in for `numpy.ndarray`; stores the state: version, shape, dtype, order, data."""
 
     state: tuple[Any, ...] = ()
 
@@ -100,8 +100,8 @@ class _PlainUnpickler(pickle.Unpickler):
             return _PERMITTED[module, name]
         except KeyError:
             raise DatasetError(
-                f"refused, because this pickle wants to call {module}.{name}, which no image "
-                "set needs; fetch the file again from its official home"
+                f"refused, because this pickle calls {module}.{name}, which no image set needs; "
+                "download the file again from its official source"
             ) from None
 
 

@@ -1,4 +1,4 @@
-"""Protocols by name: which images of a set are queries, trained on, and searched."""
+"""Protocols by name: which images of a set are queries, training images and database."""
 
 from __future__ import annotations
 
@@ -17,21 +17,23 @@ __all__ = ["PROTOCOLS", "make_split"]
 
 
 PROTOCOLS: Final[dict[str, Protocol]] = {
-    "per-class": PerClass("some queries of each class; the other images are database and training"),
-    "random": RandomDraw(
-        "some queries, whatever their labels; for sets of several labels an image"
+    "per-class": PerClass(
+        "some queries from each class; the other images are database and training"
     ),
-    "official": OfficialTest("the official test part queries the official training part"),
-    "unseen-classes": UnseenClasses("queries and database of classes that are never trained on"),
+    "random": RandomDraw(
+        "some queries, regardless of labels; for sets with several labels per image"
+    ),
+    "official": OfficialTest("the official test part as queries, the training part as database"),
+    "unseen-classes": UnseenClasses("queries and database from classes that training never sees"),
     "cifar10-59k": PerClass(
-        "100 queries a class; the other 59,000 are the database, 500 a class of it training",
+        "100 queries per class; the other 59,000 are the database, 500 per class also training",
         queries_per_class=100,
         training_per_class=500,
         n_classes=10,
         is_fixed=True,
     ),
     "cifar10-54k": PerClass(
-        "100 queries and 500 training images a class; the other 54,000 are the database",
+        "100 queries and 500 training images per class; the other 54,000 are the database",
         queries_per_class=100,
         training_per_class=500,
         training_in_database=False,
@@ -39,7 +41,7 @@ PROTOCOLS: Final[dict[str, Protocol]] = {
         is_fixed=True,
     ),
     "cifar10-full": OfficialTest(
-        "the 10,000 test images query the 50,000 training images", n_classes=10
+        "the 10,000 test images as queries, the 50,000 training images as database", n_classes=10
     ),
 }
 """Protocols by name; a new one is an entry here."""
@@ -61,12 +63,12 @@ def make_split(
     seed
         0 or more; the same seed, options and labels give the same rows everywhere.
     options
-        Changes of the protocol's numbers.
+        Changes to the protocol's numbers.
 
     Raises
     ------
     ProtocolError
-        If there is no such protocol, it has no such option, or the set cannot give the split.
+        If there is no such protocol, it has no such option, or the set does not allow the split.
     """
     if protocol not in PROTOCOLS:
         raise ProtocolError(f"unknown protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")

@@ -1,4 +1,4 @@
-"""Finds the images of a set that cannot be used, and loads the others."""
+"""Finds images that cannot be used, and loads the others."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ __all__ = [
 ]
 
 Progress: TypeAlias = Callable[[int, int], None]
-"""Called with the number of images done, and of images in all."""
+"""Called with the number of images done and the total number."""
 
 _BATCH_IMAGES: Final = 64
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Screening:
-    """Rows of the images that can be used, int64 sorted, and the faults of the others."""
+    """Rows of the usable images, int64 sorted, and the faults of the others."""
 
     good_rows: NDArray[np.int64]
     faults: list[Fault]
 
 
 class LoadedPixels(NamedTuple):
-    """Images of a set at one size.
+    """Images of a set, decoded and resized.
 
     Attributes
     ----------
     pixels
-        uint8 [m, height, width, 3], RGB; it may be the set's own array, so do not write into it.
+        uint8 [m, height, width, 3], RGB; may be the set's own array, so do not modify it.
     rows
-        int64 [m], sorted: which images of the set they are.
+        int64 [m], sorted: rows of these images in the set.
     faults
-        The images that are not among them, and why.
+        The other images, and why they cannot be used.
     """
 
     pixels: NDArray[np.uint8]
@@ -70,16 +70,18 @@ def screen(
     Parameters
     ----------
     size, resize
-        (height, width) in pixels, and the rule, as `hashkit.preprocess.load` takes them.
+        (height, width) in pixels and resize rule; see `hashkit.preprocess.load`.
     n_workers
-        Threads; by default the processors that this process may use.
+        Threads; by default one per CPU available to this process.
+    progress
+        Called after each batch.
     strict
-        Whether one image that cannot be used is an error.
+        Whether an image that cannot be used is an error.
 
     Raises
     ------
     DatasetError
-        If no image can be used; with ``strict``, if any cannot.
+        If no image can be used; with ``strict``, if any image cannot be used.
     """
     return _decode(image_set, size, resize, n_workers, progress, strict)
 
@@ -93,9 +95,9 @@ def load_pixels(
     progress: Progress | None = None,
     strict: bool = False,
 ) -> LoadedPixels:
-    """Decode a set once into memory, without the images that cannot be used.
+    """Decode a set into memory, without the images that cannot be used.
 
-    The parameters and errors are those of `screen`.
+    Parameters and errors are those of `screen`.
     """
     if image_set.pixels is not None and image_set.pixels.shape[1:] == (*size, 3):
         return LoadedPixels(image_set.pixels, np.arange(len(image_set), dtype=np.int64), [])
@@ -113,7 +115,7 @@ def _decode(
     strict: bool,
     pixels: NDArray[np.uint8] | None = None,
 ) -> Screening:
-    """Decode every image; those that can be used go to the beginning of ``pixels``, if given."""
+    """Decode every image; copy the usable ones to the beginning of ``pixels`` if it is given."""
     n_images = len(image_set)
     good_rows = np.empty(n_images, dtype=np.int64)
     n_good = 0

@@ -24,16 +24,16 @@ _Opener: TypeAlias = Callable[[Path | None, bool, DownloadProgress | None], Imag
 
 @dataclasses.dataclass(frozen=True)
 class KnownSet:
-    """An image set that has a name.
+    """An image set with a name.
 
     Attributes
     ----------
     summary
-        What it holds, in a few words.
+        Its contents in a few words.
     input_size
-        (height, width) of its images, pixels.
+        (height, width) of its images, in pixels.
     open
-        Takes the folder that holds the files (None: the default), whether to download, and a
+        Opens it; takes the folder of its files (None: the default), whether to download, and a
         progress callback.
     """
 
@@ -54,15 +54,15 @@ def open_image_set(
     Parameters
     ----------
     spec
-        A name of `IMAGE_SETS`, or the path of a folder of images or of a list file. A name wins
-        over a path of the same spelling; write ``./digits`` for the folder.
+        A name from `IMAGE_SETS`, or the path of a folder of images or of a list file. A name
+        takes precedence over a path; write ``./digits`` for a folder of that name.
     root
-        For a name, the folder that holds its files (default: `default_root`). For a list, the
-        folder that its paths are relative to (default: the list's own). Not for a folder.
+        For a name, the folder of its files (default: `default_root`). For a list, the folder that
+        its paths start from (default: the list's own). Not allowed for a folder.
     download
-        Whether the files of a named set are fetched if they are not there.
+        Whether to download missing files of a named set.
     progress
-        Called with file name, bytes that are there, and bytes in all, while downloading.
+        Called during downloads, see `hashkit.datasets.download.DownloadProgress`.
 
     Raises
     ------
@@ -75,20 +75,20 @@ def open_image_set(
     path = Path(spec).expanduser()
     if path.is_dir():
         if root is not None:
-            raise DatasetError(f"{spec}: a folder is its own root; leave the root {root} out")
+            raise DatasetError(f"{spec}: a folder is its own root; omit the root {root}")
         return open_image_folder(path)
     if path.exists():
         return open_list(path, root)
     raise DatasetError(
         f"unknown image set {spec!r}; known: {', '.join(IMAGE_SETS)}; "
-        "or the path of an existing folder of images or list file"
+        "or give the path of an existing folder of images or list file"
     )
 
 
 def default_root(name: str) -> Path:
-    """Where the files of a named set are: ``<name>`` in ``$HASHKIT_DATA`` or in the user's cache.
+    """Default folder of a named set: ``$HASHKIT_DATA/<name>``.
 
-    The cache is ``~/.cache/hashkit/datasets``.
+    Without ``$HASHKIT_DATA``, it is ``~/.cache/hashkit/datasets/<name>``.
     """
     base = os.environ.get("HASHKIT_DATA")
     folder = Path(base).expanduser() if base else Path.home() / ".cache" / "hashkit" / "datasets"
@@ -96,7 +96,7 @@ def default_root(name: str) -> Path:
 
 
 def default_input_size(image_set: ImageSet) -> tuple[int, int] | None:
-    """(height, width) that the images of a set have, pixels; None if they are files of any size."""
+    """(height, width) of all images of a set, in pixels; None for files, whose sizes may differ."""
     if image_set.pixels is not None:
         height, width = image_set.pixels.shape[1:3]
         return int(height), int(width)

@@ -1,4 +1,4 @@
-"""Opening the image set that a run is made from."""
+"""Opens the image set of a run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def open_spec(
     Raises
     ------
     DatasetError
-        If the set cannot be opened, or cannot give the split.
+        If the set cannot be opened, or does not allow the split.
     """
     root = None if spec.root is None else Path(spec.root)
     if spec.query_list is not None:
@@ -42,7 +42,7 @@ def open_spec(
 
 
 def with_absolute_paths(spec: DataSpec) -> DataSpec:
-    """The same with absolute paths, so that it can be opened from any folder."""
+    """The spec with absolute paths, so that it can be opened from any folder."""
     return dataclasses.replace(
         spec,
         data=absolute_spec(spec.data),
@@ -53,7 +53,7 @@ def with_absolute_paths(spec: DataSpec) -> DataSpec:
 
 
 def absolute_spec(data: str) -> str:
-    """An image set's name as it is, a path made absolute."""
+    """The name of an image set unchanged, or a path made absolute."""
     path = Path(data).expanduser()
     return data if data in IMAGE_SETS or not path.exists() else str(path.absolute())
 

@@ -1,4 +1,4 @@
-"""A split: which images of a set are queries, which are trained on, which are searched."""
+"""A split of an image set into queries, training images and database."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _HOLDOUT_STREAM = 1
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Split:
-    """Rows of an image set by their part in an experiment.
+    """Rows of an image set, by part.
 
     Attributes
     ----------
     protocol
-        Name of the protocol that drew it.
+        Name of the protocol that drew the split.
     seed
         Seed of the draw.
     queries, training, database
-        int64, sorted, without repeats.
+        int64, sorted, unique.
     training_in_database
-        Whether the protocol lets training images be in the database.
+        Whether the protocol allows training images in the database.
     """
 
     protocol: str
@@ -46,7 +46,7 @@ class Split:
             rows = np.asarray(getattr(self, field), dtype=np.int64)
             if rows.ndim != 1 or not rows.size or np.any(np.diff(rows) <= 0) or rows[0] < 0:
                 raise ProtocolError(
-                    f"{self.protocol}: {field} must be sorted rows without repeats, at least one"
+                    f"{self.protocol}: {field} must be at least one row, sorted and unique"
                 )
             object.__setattr__(self, field, rows)
 
@@ -67,10 +67,10 @@ class Split:
 
 
 def shuffled(rows: Rows, seed: int, *stream: int) -> Rows:
-    """Rows in an order that depends on the seed, the stream and their number alone.
+    """Shuffle rows; the order depends only on the seed, the stream and the number of rows.
 
-    The order is that of raw 64-bit numbers of a PCG64 bit generator, which NumPy keeps the same
-    on every platform and in every release; its permutations, it does not.
+    The order is that of raw 64-bit numbers from a PCG64 bit generator. NumPy guarantees these on
+    every platform and in every release, but not its permutations.
 
     Raises
     ------
@@ -86,33 +86,33 @@ def shuffled(rows: Rows, seed: int, *stream: int) -> Rows:
 def holdout(
     labels: NDArray[Any] | None, rows: Rows, fraction: float, seed: int
 ) -> tuple[Rows, Rows]:
-    """Divide training rows into rows to fit and rows to select a model on.
+    """Divide training rows into rows to fit and held-out rows for model selection.
 
     Parameters
     ----------
     labels
-        Labels of the whole set: int [n], which are divided class by class; uint8
-        [n, n_classes] or None, which are divided as one class.
+        Labels of the whole set: int [n], divided class by class; uint8 [n, n_classes] or None,
+        divided as one class.
     rows
         int64, the training rows.
     fraction
-        Share of each class that is held out, rounded half up: at least one image, and at most
-        all but one, of a class of two or more.
+        Fraction of each class to hold out, rounded half up. Of a class of two or more images, at
+        least one is held out and at least one is kept.
     seed
-        Seed of the draw; another stream than the protocols'.
+        Seed of the draw; its stream differs from those of the protocols.
 
     Returns
     -------
     tuple
-        Rows to fit, and rows held out; int64, sorted.
+        Rows to fit, and held-out rows; int64, sorted.
 
     Raises
     ------
     ProtocolError
-        If ``fraction`` is not between 0 and 1, or nothing could be held out.
+        If ``fraction`` is not between 0 and 1, or no image can be held out.
     """
     if not 0 < fraction < 1:
-        raise ProtocolError(f"the share that is held out must be between 0 and 1, not {fraction}")
+        raise ProtocolError(f"the fraction to hold out must be between 0 and 1, not {fraction}")
     rows = np.sort(np.asarray(rows, dtype=np.int64))
     row_labels = np.zeros(len(rows), dtype=np.int64)
     if labels is not None and labels.ndim == 1:
@@ -125,7 +125,7 @@ def holdout(
     held_rows = np.sort(np.concatenate(held)) if held else rows[:0]
     if not held_rows.size:
         raise ProtocolError(
-            f"expected a class of two or more training images to hold some out, found "
+            f"holding out images needs a class of two or more training images, found "
             f"{len(rows)} images in {len(held)} classes"
         )
     return np.setdiff1d(rows, held_rows, assume_unique=True), held_rows

@@ -1,4 +1,4 @@
-"""Triplet lists: a query, a similar and a dissimilar image a line."""
+"""Triplet lists: a query, a similar and a dissimilar image per line."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ __all__ = ["read_triplets"]
 
 
 def read_triplets(path: Path, root: Path | None = None) -> tuple[ImageSet, NDArray[np.int64]]:
-    """Open a triplet list: an unlabelled image set, and the rows of each triplet.
+    """Open a triplet list as an unlabelled image set and the rows of each triplet.
 
-    A line is three paths: query, similar, dissimilar. They are separated by spaces, or by tabs
-    if the line has any, and then may hold spaces. Blank lines, and lines that begin with ``#``,
-    are skipped.
+    A line has three paths: query, similar, dissimilar. They are separated by spaces, or by tabs
+    if the line has any; then paths may contain spaces. Blank lines and lines that begin with
+    ``#`` are skipped.
 
     Parameters
     ----------
     path
         The list, UTF-8 text.
     root
-        The folder that relative paths are below; by default the list's own.
+        The folder that relative paths start from; by default the list's own.
 
     Returns
     -------
     tuple
-        The set, its images in the order of their first mention; and int64 [n_triplets, 3], rows
-        of query, similar and dissimilar image.
+        The set, its images in order of first appearance; and int64 [n_triplets, 3], rows of
+        query, similar and dissimilar image.
 
     Raises
     ------
     DatasetError
-        If the list is missing, empty or malformed (with the line's number), if a query is its own
-        dissimilar image, or if none of the files exists.
+        If the list is missing, empty or malformed (with the line number), if an image is
+        dissimilar to itself, or if none of the first files exists.
     """
     root = (path.parent if root is None else root).absolute()
     row_of: dict[str, int] = {}
@@ -48,7 +48,7 @@ def read_triplets(path: Path, root: Path | None = None) -> tuple[ImageSet, NDArr
         if len(listed) != 3 or not all(listed):
             raise DatasetError(
                 f"{path}, line {number}: expected three paths (query, similar, dissimilar), "
-                f"found {len(listed)}; separate paths that hold spaces by tabs"
+                f"found {len(listed)}; separate paths with spaces by tabs"
             )
         names = [relative_name(text, root) for text in listed]
         if names[2] in names[:2]:

@@ -15,7 +15,7 @@ BINARY100 = ("cifar-100-binary", published_sets.cifar100_binary_files, "cifar-10
 
 
 def lay_out(root, version, form):
-    """Put one published version below ``root``; return the folder to open."""
+    """Write one published version below ``root``; return the folder to open."""
     folder, files, archive = version
     if form == "archive":
         root.mkdir(exist_ok=True)
@@ -84,8 +84,8 @@ def test_image_folders_get_the_labels_of_the_archives(tmp_path):
             assert image.size == (32, 32)
 
 
-def test_image_folders_of_other_class_names_are_refused(tmp_path):
-    # "plane" and "car" would be sorted elsewhere, and every label would mean another class.
+def test_image_folders_with_other_class_names_are_refused(tmp_path):
+    # "plane" and "car" sort differently, so labels would mean other classes.
     names = [{"airplane": "plane", "automobile": "car"}.get(name, name) for name in CIFAR10_CLASSES]
     write_image_folders(tmp_path, names)
     with pytest.raises(DatasetError, match=r"expected the class folders airplane.*found 10: bird"):
@@ -94,7 +94,7 @@ def test_image_folders_of_other_class_names_are_refused(tmp_path):
         open_cifar(CIFAR100, tmp_path)
 
 
-def test_nothing_there_says_how_to_get_it(tmp_path):
+def test_a_missing_set_says_how_to_get_it(tmp_path):
     with pytest.raises(
         DatasetError, match=r"`download=True`.*https://.*cifar-10-python.tar.gz"
     ) as info:
@@ -104,7 +104,7 @@ def test_nothing_there_says_how_to_get_it(tmp_path):
 
 
 @pytest.mark.parametrize("version", [PYTHON10, BINARY10], ids=["python", "binary"])
-def test_a_cut_archive_is_one_line_at_every_cut(tmp_path, version):
+def test_a_truncated_archive_gives_a_one_line_error_at_every_length(tmp_path, version):
     folder, files, archive = version
     data = published_sets.tar_gz(folder, files())
     for n_bytes in range(0, len(data) - 100, len(data) // 23):
@@ -123,7 +123,7 @@ def test_a_cut_archive_is_one_line_at_every_cut(tmp_path, version):
         (BINARY10, "test_batch.bin", lambda data: data[:-1], "multiple of 3073 bytes"),
         (BINARY10, "test_batch.bin", lambda _: b"", "multiple of 3073 bytes"),
         (BINARY10, "test_batch.bin", lambda data: b"\x0a" + data[1:], "expected labels 0 to 9"),
-        (PYTHON10, "test_batch", lambda data: data[:-20], "damaged or cut off"),
+        (PYTHON10, "test_batch", lambda data: data[:-20], "damaged or truncated"),
         (
             PYTHON10,
             "test_batch",
@@ -140,7 +140,7 @@ def test_a_cut_archive_is_one_line_at_every_cut(tmp_path, version):
         ),
     ],
 )
-def test_damage_is_named(tmp_path, version, name, change, message):
+def test_damage_is_reported(tmp_path, version, name, change, message):
     folder, files, _ = version
     contents = files()
     if change is None:

@@ -45,7 +45,7 @@ def numbered(n_images: int) -> ImageSet:
 
 
 def broken_rows(*rows: int):
-    """A `prepare` for a numbered set to which some images are broken."""
+    """A `prepare` for a numbered set that reports some images as broken."""
 
     def prepare(image):
         if image[0, 0, 0] in rows:
@@ -56,7 +56,7 @@ def broken_rows(*rows: int):
 
 
 def test_decoding_stays_at_most_three_batches_ahead():
-    """What keeps the memory constant: a slow consumer holds the decoders back."""
+    """Memory stays constant: decoding waits for a slow consumer."""
     prepared = []
     images = memory_set(100)
 
@@ -76,7 +76,7 @@ def test_decoding_stays_at_most_three_batches_ahead():
 
 @pytest.mark.parametrize(("batch_size", "n_workers"), [(1, 5), (4, 6), (16, 3)])
 def test_every_thread_has_an_image_to_decode(batch_size, n_workers):
-    """However small the batches are: the barrier opens only when all threads wait at it."""
+    """The barrier opens only when all threads wait at it, even for small batches."""
     barrier = threading.Barrier(n_workers)
     images = memory_set(4 * n_workers)
     n_prepared = itertools.count()
@@ -108,7 +108,7 @@ def test_batches_are_decoded_before_they_are_requested():
 
 
 @pytest.mark.parametrize("n_workers", [1, 3, 20])
-def test_rows_come_in_the_order_asked_for(n_workers):
+def test_rows_come_in_the_requested_order(n_workers):
     rng = np.random.default_rng(0)
     asked = [rng.integers(0, 40, n_rows) for n_rows in (3, 17, 1, 9, 0, 40, 2)]
     with Decoder(numbered(40), broken_rows(), SIZE, n_workers) as decoder:
@@ -123,7 +123,7 @@ def test_rows_come_in_the_order_asked_for(n_workers):
 
 
 @pytest.mark.parametrize("n_workers", [1, 4])
-def test_faults_take_the_place_of_their_images(n_workers):
+def test_faults_replace_their_images(n_workers):
     with Decoder(numbered(10), broken_rows(2, 7), SIZE, n_workers) as decoder:
         first, second, third = decoder.batches(
             [np.array([7, 1, 2, 0]), np.array([2]), np.array([3, 4])], start=100

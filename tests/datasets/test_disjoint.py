@@ -12,7 +12,7 @@ from hashkit.errors import ProtocolError
 
 
 def in_memory(contents):
-    """One image for each number; equal numbers are equal images."""
+    """One image per number; equal numbers give equal images."""
     pixels = np.array(contents, dtype=np.uint8)[:, None, None, None] + np.zeros(
         (1, 2, 2, 3), np.uint8
     )
@@ -20,7 +20,7 @@ def in_memory(contents):
 
 
 def in_files(contents, folder):
-    """The same as files: number n is n copies of a letter, or, below 0, as long as -n."""
+    """One file per number: n copies of a letter; -n gives a file of the same size, other bytes."""
     names = []
     for row, number in enumerate(contents):
         names.append(f"{row}.bin")
@@ -34,7 +34,7 @@ def split_of(queries, training, database, *, inside=True):
     return Split("mine", 0, *parts, training_in_database=inside)
 
 
-def test_disjoint_parts_are_reported_so():
+def test_disjoint_parts_are_reported_as_disjoint():
     report = check_disjoint(in_memory([1, 2, 3, 4]), split_of([0], [1, 2], [1, 2, 3]))
     assert report.is_disjoint
     assert report.summary() == "no image is in two parts of the split"
@@ -54,7 +54,7 @@ def test_equal_rows_are_an_error(split, message):
     assert "\n" not in str(info.value)
 
 
-def test_training_images_may_be_in_the_database_if_the_protocol_says_so():
+def test_training_images_may_be_in_the_database_if_the_protocol_allows_it():
     split = split_of([0], [1, 2], [2, 3])
     assert check_disjoint(in_memory([1, 2, 3, 4]), split).is_disjoint
     apart = dataclasses.replace(split_of([0], [1, 2], [3, 4], inside=False))
@@ -83,12 +83,12 @@ def test_equal_contents_are_counted_and_shown(form, tmp_path):
         check_disjoint(images, split_of([0, 1, 2], [3, 4], [3, 4, 5, 6, 7]), strict=True)
 
 
-def test_files_of_one_size_and_other_bytes_differ(tmp_path):
+def test_files_of_equal_size_with_other_bytes_differ(tmp_path):
     images = in_files([5, -5, 6], tmp_path)
     assert check_disjoint(images, split_of([0], [1, 2], [1, 2])).is_disjoint
 
 
-def test_files_of_a_size_of_their_own_are_not_read(tmp_path, monkeypatch):
+def test_files_with_a_unique_size_are_not_read(tmp_path, monkeypatch):
     images = in_files([1, 2, 3, 3], tmp_path)
     read = []
     genuine = type(tmp_path).read_bytes

@@ -20,13 +20,13 @@ MIB = 1 << 20
 
 
 class Server:
-    """A local web server whose faults are set by a test; `requests` keeps each Range header."""
+    """A local web server with faults that a test sets; `requests` records each Range header."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {"/file.bin": CONTENT}
         self.has_ranges = True
         self.has_length = True
-        self.cuts: list[int | None] = []  # bytes to send of each answer; None and after: all
+        self.cuts: list[int | None] = []  # bytes of each answer to send; None: all
         self.statuses: list[int] = []
         self.requests: list[str | None] = []
         outer = self
@@ -82,7 +82,7 @@ def remote(server, content=CONTENT, name="file.bin"):
     return RemoteFile(name, f"{server.url}/{name}", f"md5:{hashlib.md5(content).hexdigest()}")  # noqa: S324
 
 
-def test_a_file_is_fetched_once_with_progress(server, tmp_path):
+def test_a_file_is_downloaded_once_with_progress(server, tmp_path):
     calls = []
     path = fetch(remote(server), tmp_path / "new", progress=lambda *call: calls.append(call))
     assert path.read_bytes() == CONTENT
@@ -107,7 +107,7 @@ def test_a_cut_connection_is_resumed_where_it_stopped(server, tmp_path):
     assert server.requests == [None, "bytes=300000-", "bytes=500000-"]
 
 
-def test_a_later_call_goes_on_from_what_was_kept(server, tmp_path):
+def test_a_later_call_continues_a_partial_download(server, tmp_path):
     server.cuts = [1000, 1000, 1000]
     with pytest.raises(
         DownloadError, match=r"cut after 3,000 of 1,280,000 bytes.*save it as"
@@ -127,7 +127,7 @@ def test_a_server_without_ranges_starts_again(server, tmp_path):
     assert server.requests == [None, "bytes=300000-"]
 
 
-def test_a_server_that_does_not_say_the_length(server, tmp_path):
+def test_a_server_that_does_not_send_the_length(server, tmp_path):
     server.has_length = False
     calls = []
     path = fetch(remote(server), tmp_path, progress=lambda *call: calls.append(call))
@@ -135,12 +135,12 @@ def test_a_server_that_does_not_say_the_length(server, tmp_path):
     assert calls[-1] == ("file.bin", len(CONTENT), None)
 
 
-def test_a_part_that_is_complete_needs_no_more(server, tmp_path):
+def test_a_complete_part_is_not_downloaded_again(server, tmp_path):
     (tmp_path / "file.bin.part").write_bytes(CONTENT)
     assert fetch(remote(server), tmp_path).read_bytes() == CONTENT
 
 
-def test_a_longer_part_leaves_nothing_behind(server, tmp_path):
+def test_a_part_longer_than_the_file_is_replaced(server, tmp_path):
     server.has_ranges = False
     (tmp_path / "file.bin.part").write_bytes(b"x" * (len(CONTENT) + 5))
     assert fetch(remote(server), tmp_path).read_bytes() == CONTENT
@@ -160,16 +160,16 @@ def test_a_wrong_digest_keeps_nothing(server, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_server_errors_are_tried_again_and_refusals_are_not(server, tmp_path):
+def test_server_errors_are_retried_and_refusals_are_not(server, tmp_path):
     server.statuses = [503, 500]
     assert fetch(remote(server), tmp_path).read_bytes() == CONTENT
     server.requests.clear()
-    with pytest.raises(DownloadError, match=r"answered HTTP 404: fetch http.*gone.bin"):
+    with pytest.raises(DownloadError, match=r"answered HTTP 404: download http.*gone.bin"):
         fetch(remote(server, name="gone.bin"), tmp_path)
     assert len(server.requests) == 1
 
 
-def test_offline_says_in_one_line_what_to_fetch_and_where_to_put_it(tmp_path, monkeypatch):
+def test_offline_the_message_names_the_url_and_the_target_file(tmp_path, monkeypatch):
     monkeypatch.setattr(download, "_PAUSES_SECONDS", (0.0, 0.0))
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -178,10 +178,10 @@ def test_offline_says_in_one_line_what_to_fetch_and_where_to_put_it(tmp_path, mo
             fetch(RemoteFile("file.bin", url, "md5:0"), tmp_path)
     message = str(info.value)
     assert "\n" not in message
-    assert f"fetch {url} elsewhere and save it as {tmp_path / 'file.bin'}" in message
+    assert f"download {url} yourself and save it as {tmp_path / 'file.bin'}" in message
 
 
-def test_a_full_disk_is_named_and_what_fitted_is_kept(server, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_and_the_received_bytes_are_kept(server, tmp_path, monkeypatch):
     opened = Path.open
 
     class FullAfterOneMebibyte:
@@ -207,7 +207,7 @@ def test_a_full_disk_is_named_and_what_fitted_is_kept(server, tmp_path, monkeypa
         return FullAfterOneMebibyte(stream) if path.suffix == ".part" and "x" in mode else stream
 
     monkeypatch.setattr(Path, "open", open_almost_full)
-    with pytest.raises(DownloadError, match=r"disk of .* is full.*goes on where it stopped"):
+    with pytest.raises(DownloadError, match=r"disk of .* is full.*to continue the download"):
         fetch(remote(server), tmp_path)
     assert not (tmp_path / "file.bin").exists()
     monkeypatch.undo()
@@ -215,7 +215,7 @@ def test_a_full_disk_is_named_and_what_fitted_is_kept(server, tmp_path, monkeypa
     assert server.requests == [None, f"bytes={MIB}-"]
 
 
-def test_a_folder_that_cannot_be_made_is_named(server, tmp_path):
+def test_a_folder_that_cannot_be_created_is_reported(server, tmp_path):
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(DownloadError, match=r"cannot be written into .*taken"):
         fetch(remote(server), tmp_path / "taken")

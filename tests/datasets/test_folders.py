@@ -25,7 +25,7 @@ def test_a_flat_folder_has_no_labels(tmp_path):
     assert all(images.source(row).is_file() for row in range(3))
 
 
-def test_class_folders_are_read_deeply_and_in_order(tmp_path):
+def test_class_folders_are_read_recursively_and_sorted(tmp_path):
     for name in ("zebra/1.png", "ant/deep/er/2.png", "ant/10.png", "ant/9.png"):
         write(tmp_path / name)
     (tmp_path / "empty").mkdir()
@@ -58,12 +58,12 @@ def test_train_and_test_may_be_classes(tmp_path):
     ("names", "message"),
     [
         (("train/a/1.png", "test/b/1.png"), "same class folders in train/ and test/.*a, b"),
-        (("train/a/1.png", "test/a/1.png", "val/a/1.png"), "found also val"),
+        (("train/a/1.png", "test/a/1.png", "val/a/1.png"), "also found val"),
         (("a/1.png", "2.png"), "found both .*2.png"),
         ((), "found none"),
     ],
 )
-def test_what_is_ambiguous_or_empty_is_refused(tmp_path, names, message):
+def test_ambiguous_or_empty_folders_are_refused(tmp_path, names, message):
     for name in names:
         write(tmp_path / name)
     with pytest.raises(DatasetError, match=message) as info:
@@ -83,7 +83,7 @@ def test_hidden_files_and_folders_are_skipped(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
-def test_links_are_followed_but_not_in_circles(tmp_path):
+def test_links_are_followed_except_in_cycles(tmp_path):
     root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
     write(root / "a" / "1.png")
     write(elsewhere / "2.png")
@@ -92,17 +92,17 @@ def test_links_are_followed_but_not_in_circles(tmp_path):
     (elsewhere / "self").symlink_to(elsewhere)
     (root / "a" / "nothing").symlink_to(root / "gone")
     (root / "a" / "loop").symlink_to(root / "a" / "loop")
-    # Whichever way a folder is reached, it is not entered again below itself.
+    # A folder is never entered again below itself, whatever path leads to it.
     assert open_image_folder(root).names == ["a/1.png", "b/2.png"]
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file names are Unicode there")
-def test_names_that_are_not_utf8_are_left_out_with_a_warning(tmp_path, caplog):
+def test_names_that_are_not_utf8_are_skipped_with_a_warning(tmp_path, caplog):
     write(tmp_path / "good.png")
     (tmp_path / "good.png").rename(tmp_path / os.fsdecode(b"caf\xe9.png"))
     write(tmp_path / "tee\u0301.png")
     with caplog.at_level(logging.WARNING):
         images = open_image_folder(tmp_path)
     assert images.names == ["tee\u0301.png"]
-    assert "left out 1 images" in caplog.text
+    assert "skipped 1 images" in caplog.text
     assert r"caf\udce9.png" in caplog.text

@@ -76,21 +76,21 @@ def test_a_list_elsewhere_needs_its_root(root, tmp_path_factory):
         ("\n# nothing\n", "found no lines"),
     ],
 )
-def test_mistakes_are_named_with_their_line(root, text, message):
+def test_mistakes_are_reported_with_their_line(root, text, message):
     with pytest.raises(DatasetError, match=message) as info:
         open_list(write_list(root, text))
     assert "\n" not in str(info.value)
 
 
-def test_what_is_not_text_is_refused(root):
+def test_files_that_are_not_text_are_refused(root):
     (root / "a.tar.gz").write_bytes(b"\x1f\x8b\x08\xff\xfe")
-    with pytest.raises(DatasetError, match="expected a list in UTF-8 text; an archive"):
+    with pytest.raises(DatasetError, match="expected a list in UTF-8 text; to open an archive"):
         open_list(root / "a.tar.gz")
     with pytest.raises(DatasetError, match="cannot be read"):
         open_list(root / "gone.txt")
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_path(root):
+def test_a_byte_order_mark_is_not_part_of_the_first_path(root):
     path = root / "bom.txt"
     path.write_bytes(b"\xef\xbb\xbfa.png 1\n")
     assert open_list(path).names == ["a.png"]
@@ -106,7 +106,7 @@ names = st.lists(
 
 @settings(deadline=None)
 @given(names=names, n_columns=st.integers(0, 5), data=st.data())
-def test_written_lists_come_back(tmp_path_factory, names, n_columns, data):
+def test_lists_round_trip(tmp_path_factory, names, n_columns, data):
     root = tmp_path_factory.mktemp("lists")
     (root / names[0]).touch()
     column = st.integers(0, 1 if n_columns > 1 else 50)
@@ -122,7 +122,7 @@ def test_written_lists_come_back(tmp_path_factory, names, n_columns, data):
         assert images.labels.tolist() == rows
 
 
-def test_a_published_split_is_one_set_and_its_rows(root):
+def test_a_published_split_is_one_set_with_rows_per_part(root):
     queries = write_list(root, "b.png 0 1\n", "test.txt")
     database = write_list(root, "deep/c.png 1 1\na.png 1 0\nmy cat 2.png 0 1\n", "database.txt")
     training = write_list(root, "a.png 1 0\ndeep/c.png 1 1\n", "train.txt")
@@ -143,7 +143,7 @@ def test_a_published_split_is_one_set_and_its_rows(root):
 def test_lists_of_one_split_must_agree(root):
     queries = write_list(root, "b.png 1\n", "test.txt")
     database = write_list(root, "a.png 1\nb.png 0\n", "database.txt")
-    with pytest.raises(DatasetError, match=r"b\.png has other labels"):
+    with pytest.raises(DatasetError, match=r"b\.png has different labels"):
         open_list_split(queries=queries, database=database)
     database = write_list(root, "a.png 1 0\n", "database.txt")
     with pytest.raises(DatasetError, match=r"one label in .*and 2 columns of 0 or 1 in"):
@@ -170,6 +170,6 @@ def test_triplets(root):
         ("x.png y.png z.png\n", "none of the first 3 images"),
     ],
 )
-def test_triplet_mistakes_are_named_with_their_line(root, text, message):
+def test_triplet_mistakes_are_reported_with_their_line(root, text, message):
     with pytest.raises(DatasetError, match=message):
         read_triplets(write_list(root, text))

@@ -15,10 +15,10 @@ PIXELS = np.arange(24, dtype=np.uint8).reshape(4, 6)
 
 
 @pytest.mark.parametrize("array", [PIXELS, np.asfortranarray(PIXELS)], ids=["C", "Fortran"])
-def test_python2_form_is_read_as_pickle_itself_reads_it(array):
+def test_pickles_of_python2_are_read_like_pickle_reads_them(array):
     data = python2_pickle({b"data": array, b"labels": [3, 1], b"batch_label": b"one"})
     with warnings.catch_warnings():
-        # NumPy 2.4 deprecates how Python 2 wrote a dtype; our reader does not call it at all.
+        # NumPy 2.4 deprecates the dtype arguments of Python 2; our reader does not call np.dtype.
         warnings.simplefilter("ignore")
         genuine = pickle.loads(data, encoding="bytes")
     ours = read_plain_pickle(data, "batch")
@@ -30,7 +30,7 @@ def test_python2_form_is_read_as_pickle_itself_reads_it(array):
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4])
-def test_pickles_of_today_are_read(protocol):
+def test_pickles_of_python3_are_read(protocol):
     ours = read_plain_pickle(pickle.dumps({"data": PIXELS, "labels": [1]}, protocol), "batch")
     np.testing.assert_array_equal(ours["data"], PIXELS)
 
@@ -43,14 +43,14 @@ class _Touch:
         return os.mkdir, (self.path,)
 
 
-def test_a_pickle_that_calls_something_is_refused_and_does_nothing(tmp_path):
+def test_a_pickle_that_calls_a_function_is_refused_and_not_run(tmp_path):
     target = tmp_path / "made"
     data = pickle.dumps({"data": _Touch(str(target))})
     with pytest.raises(DatasetError, match=r"batch: refused.*mkdir"):
         read_plain_pickle(data, "batch")
     assert not target.exists()
     pickle.loads(data)
-    assert target.exists()  # the attack was a real one
+    assert target.exists()  # the pickle does run when it is loaded by pickle
 
 
 @pytest.mark.parametrize(
@@ -63,12 +63,12 @@ def test_a_pickle_that_calls_something_is_refused_and_does_nothing(tmp_path):
         b"\x8c\x08builtins\x8c\x04eval\x93",
     ],
 )
-def test_only_what_an_array_needs_can_be_named(call):
+def test_only_the_names_that_arrays_need_are_allowed(call):
     with pytest.raises(DatasetError, match="refused"):
         read_plain_pickle(b"\x80\x04" + call + b".", "batch")
 
 
-def test_every_cut_is_a_dataset_error():
+def test_every_truncation_is_a_dataset_error():
     data = python2_pickle({b"data": PIXELS, b"labels": [3, 1]})
     for n_bytes in range(len(data)):
         with pytest.raises(DatasetError):

@@ -32,7 +32,7 @@ def labelled(labels, *, is_test=None, class_names=None):
 
 @pytest.fixture(scope="module")
 def cifar10():
-    """Labels of the size and order of CIFAR-10: 50,000 training images, then 10,000 of the test."""
+    """Labels in the order of CIFAR-10: 50,000 training images, then 10,000 test images."""
     rng = np.random.default_rng(0)
     labels = np.concatenate([rng.permutation(np.repeat(np.arange(10), n)) for n in (5000, 1000)])
     return labelled(labels, is_test=np.arange(60_000) >= 50_000)
@@ -49,7 +49,7 @@ def test_cifar10_59k(cifar10):
     assert counts(cifar10, split.database) == [5900] * 10
     assert np.isin(split.training, split.database).all()
     assert not np.isin(split.queries, split.database).any()
-    # The union of both official parts is drawn from.
+    # Queries are drawn from both official parts.
     assert 0 < cifar10.is_test[split.queries].sum() < 1000
     assert split.training_in_database
 
@@ -62,7 +62,7 @@ def test_cifar10_54k(cifar10):
     together = np.concatenate([split.queries, split.training, split.database])
     np.testing.assert_array_equal(np.sort(together), np.arange(60_000))
     assert not split.training_in_database
-    # The two protocols differ in the database alone.
+    # The two protocols differ only in the database.
     np.testing.assert_array_equal(split.queries, make_split(cifar10, "cifar10-59k", seed=3).queries)
 
 
@@ -103,7 +103,7 @@ def test_unseen_classes(cifar10):
 @pytest.mark.parametrize(
     ("n_classes", "n_unseen"), [(2, 1), (3, 2), (5, 2), (8, 2), (9, 3), (15, 5), (100, 30)]
 )
-def test_unseen_share_is_rounded_half_up_and_two_at_least(n_classes, n_unseen):
+def test_the_unseen_fraction_is_rounded_half_up_to_at_least_two_classes(n_classes, n_unseen):
     image_set = labelled(np.arange(n_classes * 4) % n_classes)
     split = make_split(image_set, "unseen-classes")
     assert len(np.unique(image_set.labels[split.database])) == n_unseen
@@ -158,15 +158,15 @@ def test_random_takes_any_labels():
 
 
 @pytest.mark.parametrize("protocol", ["per-class", "unseen-classes", "cifar10-59k"])
-def test_classes_need_one_label_an_image(protocol):
+def test_classes_need_one_label_per_image(protocol):
     multi = labelled(np.eye(5, dtype=np.uint8)[np.arange(50) % 5])
-    with pytest.raises(ProtocolError, match=r"found several labels an image; use .* random"):
+    with pytest.raises(ProtocolError, match=r"found several labels per image; use .* random"):
         make_split(multi, protocol)
     with pytest.raises(ProtocolError, match="found no labels"):
         make_split(dataclasses.replace(multi, labels=None, class_names=()), protocol)
 
 
-def test_a_set_that_is_too_small_is_named_with_class_and_counts():
+def test_a_set_that_is_too_small_is_reported_with_class_and_counts():
     labels = np.repeat(np.arange(10), 600)
     make_split(labelled(np.repeat(np.arange(10), 601)), "cifar10-54k")
     make_split(labelled(labels), "cifar10-59k")
@@ -199,7 +199,7 @@ def test_a_set_that_is_too_small_is_named_with_class_and_counts():
         ("nothing", {}, "unknown protocol 'nothing'; known: per-class, random"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(protocol, options, message):
+def test_options_that_do_not_apply_are_refused(protocol, options, message):
     with pytest.raises(ProtocolError, match=message):
         make_split(labelled(np.arange(100) % 5), protocol, options=ProtocolOptions(**options))
 
@@ -213,7 +213,7 @@ def test_options_out_of_range_are_refused(options):
 
 
 @pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
-def test_a_seed_gives_the_same_rows_and_another_other_rows(cifar10, protocol):
+def test_equal_seeds_give_equal_rows_and_other_seeds_other_rows(cifar10, protocol):
     first, again, other = (make_split(cifar10, protocol, seed=seed) for seed in (5, 5, 6))
     for part in ("queries", "training", "database"):
         rows = first.part(part)
@@ -225,7 +225,7 @@ def test_a_seed_gives_the_same_rows_and_another_other_rows(cifar10, protocol):
 
 
 def test_draws_are_the_same_on_every_platform_and_release():
-    # Written down once; a change here changes every published split.
+    # Fixed values: a change here changes every published split.
     assert shuffled(np.arange(8), 0, 1, 2).tolist() == [3, 4, 7, 6, 1, 5, 2, 0]
     image_set = labelled(np.arange(40) % 4)
     assert make_split(image_set, "per-class", seed=7).queries.tolist() == [
@@ -258,7 +258,7 @@ def test_every_protocol_keeps_queries_apart(labels, seed):
         try:
             split = make_split(image_set, protocol, seed=seed)
         except ProtocolError:
-            assert protocol != "random"  # it needs two images, and there are twelve
+            assert protocol != "random"  # random needs two images, and there are twelve
             continue
         assert not np.isin(split.queries, split.database).any()
         assert not np.isin(split.queries, split.training).any()
@@ -286,7 +286,7 @@ def test_parts_of_a_split():
     with pytest.raises(ProtocolError, match="unknown part 'test'; known: queries, training"):
         split.part("test")
     for wrong in ([], [2, 2], [3, 1], [-1, 2]):
-        with pytest.raises(ProtocolError, match="training must be sorted rows"):
+        with pytest.raises(ProtocolError, match="training must be at least one row, sorted"):
             Split("mine", 0, np.array([1]), np.array(wrong, dtype=np.int64), np.array([3]))
 
 

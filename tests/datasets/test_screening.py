@@ -18,7 +18,7 @@ SIZE = (4, 6)
 
 @pytest.fixture
 def folder(tmp_path):
-    """Ten images, rows 2 and 7 damaged, row 5 gone after the folder was read."""
+    """Ten images; rows 2 and 7 are damaged, row 5 is deleted after the folder was read."""
     for row in range(10):
         published_sets.write_image(tmp_path / f"{row}.png", value=row * 20, size=(5, 7))
     (tmp_path / "2.png").write_bytes(b"not an image")

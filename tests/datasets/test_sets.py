@@ -11,7 +11,7 @@ from hashkit.datasets.sets import IMAGE_SETS, default_input_size, default_root, 
 from hashkit.errors import DatasetError, MissingExtraError
 
 
-def test_digits_are_scikit_learns_scaled_exactly():
+def test_digits_are_those_of_scikit_learn_scaled_exactly():
     images = open_image_set("digits")
     source = load_digits()
     assert images.pixels.shape == (1797, 8, 8, 3)
@@ -22,13 +22,13 @@ def test_digits_are_scikit_learns_scaled_exactly():
     assert images.is_test is None
     grey = images.pixels[..., 0]
     np.testing.assert_array_equal(images.pixels, np.stack([grey] * 3, axis=3))
-    # 16 steps of 15.9375 cannot be whole; each is the nearest whole number, 0 and 16 exact.
+    # A step is 15.9375; each value is rounded to the nearest integer, 0 and 16 are exact.
     np.testing.assert_allclose(grey, source.images * 255 / 16, atol=0.5)
     assert grey[source.images == 16].min() == 255
     assert grey[source.images == 0].max() == 0
 
 
-def test_digits_without_scikit_learn_name_the_extra(monkeypatch):
+def test_digits_without_scikit_learn_are_an_error_that_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(MissingExtraError, match=r"digits needs scikit-learn.*\[train\]"):
         open_image_set("digits")
@@ -61,11 +61,11 @@ def test_paths_open_as_folder_or_list(tmp_path):
     (tmp_path / "list.txt").write_text("a/1.png 7\n")
     images = open_image_set(str(tmp_path / "list.txt"), root=tmp_path / "images")
     assert images.labels.tolist() == [7]
-    with pytest.raises(DatasetError, match="leave the root"):
+    with pytest.raises(DatasetError, match="omit the root"):
         open_image_set(str(tmp_path / "images"), root=tmp_path)
 
 
-def test_a_name_wins_over_a_path(tmp_path, monkeypatch):
+def test_a_name_takes_precedence_over_a_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     published_sets.write_image(tmp_path / "digits" / "1.png")
     assert len(open_image_set("digits")) == 1797
