@@ -31,13 +31,14 @@ def test_ci_runs_each_check_and_the_tests_last():
     assert steps[-1] == "make coverage"
 
 
-def test_contributors_find_the_seconds_of_each_step():
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+def test_contributors_find_the_share_of_each_step_in_twenty_minutes():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").replace("`", "")
     steps = re.findall(r'^step "([^"]+)"', CI, re.MULTILINE)
-    rows = re.findall(r"^\| (.+?) \| (\d+) s \|$", text.replace("`", ""), re.MULTILINE)
-    seconds = {name: int(value) for name, value in rows}
-    assert list(seconds)[: len(steps)] == steps
-    assert sum(seconds[name] for name in steps) <= 20 * 60
+    rows = re.findall(r"^\| (.+?) \| (\d+) s \| (?:(\d+) s )?\|$", text, re.MULTILINE)
+    shares = {name: int(share) for name, share, _ in rows}
+    assert [name for name in shares if not name.endswith(", to come")] == steps
+    assert 15 * 60 < sum(shares.values()) <= 20 * 60
+    assert all(int(measured) <= int(share) for _, share, measured in rows if measured)
 
 
 def test_the_workflow_calls_the_same_script_and_only_pinned_actions():
