@@ -14,11 +14,11 @@ from small_models import linear_model
 
 from hashkit.bank.reader import Bank
 from hashkit.cli import app as app_module
-from hashkit.cli.console import require
 from hashkit.errors import HashkitError, MissingExtraError
 from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import Run
 from hashkit.runs.run_config import RunConfig
+from hashkit.workflow.extras import require
 
 
 @pytest.fixture(autouse=True)
@@ -428,12 +428,12 @@ def test_the_entry_point_ends_as_the_commands_do(monkeypatch, capsys):
 
 def test_a_missing_extra_is_one_line_that_installs_it():
     with pytest.raises(MissingExtraError) as caught:
-        require("no_such_package", "train", "hashkit train")
+        require("train", "hashkit train", "json", "no_such_package")
     assert str(caught.value) == (
         "hashkit train needs no_such_package, which is not installed: "
         "pip install 'hashkit-retrieval[train]'"
     )
-    require("json", "train", "hashkit train")
+    require("train", "hashkit train", "json", "sys")
 
 
 def test_a_closed_pipe_ends_quietly(banks):

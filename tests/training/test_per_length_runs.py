@@ -13,10 +13,10 @@ from training_samples import digits
 import hashkit.training.per_length_runs as splitting
 from hashkit.errors import RunError
 from hashkit.runs.config import TrainConfig
-from hashkit.runs.run import Run, write_json
+from hashkit.runs.run import Run, run_name, write_json
 from hashkit.runs.run_config import RunConfig
 from hashkit.training.checkpoint import load_model, read_checkpoint
-from hashkit.training.per_length_runs import run_name, split_run
+from hashkit.training.per_length_runs import split_run
 
 LENGTHS = (12, 5)
 TRAIN = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import sys
 import time
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from hashkit.errors import MissingExtraError
 from hashkit.workflow.reporter import ProgressBar, Reporter
 
 if TYPE_CHECKING:
@@ -26,7 +24,6 @@ __all__ = [
     "emit_json",
     "note",
     "progress_bar",
-    "require",
 ]
 
 _LINE_SECONDS: Final = 5.0
@@ -57,22 +54,6 @@ def emit_json(document: Mapping[str, Any]) -> None:
     In ASCII, which every encoding of a pipe can carry, and names that are not UTF-8 too.
     """
     print(json.dumps(document, indent=2), flush=True)
-
-
-def require(package: str, extra: str, purpose: str) -> None:
-    """Stop with the command that installs an extra, if one of its packages is missing.
-
-    Raises
-    ------
-    MissingExtraError
-        If ``package`` cannot be found.
-    """
-    try:
-        is_there = importlib.util.find_spec(package) is not None
-    except ImportError:
-        is_there = False
-    if not is_there:
-        raise MissingExtraError(package, extra, purpose)
 
 
 @contextlib.contextmanager

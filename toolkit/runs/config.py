@@ -21,9 +21,19 @@ from hashkit.runs.known_names import (
     split_network,
 )
 
-__all__ = ["LOSS_OPTIONS", "MIN_INPUT_SIZE", "PRECISIONS", "LossDefault", "TrainConfig"]
+__all__ = [
+    "LOSS_OPTIONS",
+    "MIN_INPUT_SIZE",
+    "PRECISIONS",
+    "SHORT_NAMES",
+    "LossDefault",
+    "TrainConfig",
+]
 
 PRECISIONS = ("fp32", "bf16", "fp16")
+
+SHORT_NAMES = {"lengths": "bits", "learning_rate": "lr"}
+"""Names of settings in flags and in `hashkit.train`, where they differ from the field."""
 
 MIN_INPUT_SIZE = 8
 """Smallest height and width, pixels: three pools of stride 2 must leave something."""

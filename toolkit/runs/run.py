@@ -25,13 +25,23 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 from hashkit.errors import RunError
 from hashkit.files import part_path, written_whole
 from hashkit.runs.run_config import RunConfig, read_json_object, read_run_config
 
-__all__ = ["DEFAULT_RUNS_DIR", "Run", "bank_path", "write_json"]
+__all__ = [
+    "DEFAULT_RUNS_DIR",
+    "PathText",
+    "Run",
+    "as_run",
+    "bank_path",
+    "run_name",
+    "write_json",
+]
+
+PathText: TypeAlias = str | os.PathLike[str]
 
 DEFAULT_RUNS_DIR: Final = Path("runs")
 _SNAPSHOT = re.compile(r"step-(\d+)\.safetensors")
@@ -167,6 +177,37 @@ class Run:
             raise RunError(f"there is no run below {parent}{os.sep}: `hashkit train` makes one")
         return cls(max(runs)[1])
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether the training is done."""
+        return self.summary_path.is_file()
+
+    def per_length(self) -> dict[int, Run]:
+        """The run of each code length that was trained; of a single length, the run itself.
+
+        Returns
+        -------
+        dict
+            Runs by their bits, in the order of the settings.
+
+        Raises
+        ------
+        RunError
+            If several lengths are not trained to the end yet, or one of their runs was removed.
+        """
+        lengths = self.read_config().training.lengths
+        if len(lengths) == 1:
+            return {lengths[0]: self}
+        whole = self.path.resolve() if self.path.name in ("", "..") else self.path
+        runs = {n_bits: Run(whole.parent / run_name(whole.name, n_bits)) for n_bits in lengths}
+        for run in runs.values():
+            if not run.config_path.is_file():
+                raise RunError(
+                    f"{run.path} is missing, which is split off from {self.path} when that is "
+                    f"trained: `hashkit train --resume --run {self.path}`"
+                )
+        return runs
+
     def is_cut_off(self) -> bool:
         """Whether it is what a kill left of `create`, and holds nothing."""
         if not self.path.is_dir() or self.path.is_symlink():
@@ -242,6 +283,22 @@ class Run:
         kept = [entry for entry in self.read_metrics() if entry["step"] <= step]
         with written_whole(self.metrics_path) as part:
             part.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
+
+
+def as_run(run: Run | PathText) -> Run:
+    """A run, which may be given by its folder.
+
+    Raises
+    ------
+    RunError
+        If that is not a run folder.
+    """
+    return run if isinstance(run, Run) else Run.open(Path(run))
+
+
+def run_name(name: str, n_bits: int) -> str:
+    """Name of the run folder of one of a run's code lengths."""
+    return f"{name}-{n_bits}bits"
 
 
 def bank_path(run: Run, part: Literal["queries", "database"]) -> Path:

@@ -10,7 +10,14 @@ from hashkit.runs.run import Run
 from hashkit.runtimes.onnx_file import read_onnx_file
 from hashkit.workflow.reporter import SILENT, Reporter
 
-__all__ = ["find_exported", "find_model", "find_run", "is_outdated", "run_model"]
+__all__ = [
+    "find_exported",
+    "find_model",
+    "find_run",
+    "is_outdated",
+    "run_model",
+    "warn_if_outdated",
+]
 
 
 def find_run(run: Path | None, runs: Path, reporter: Reporter = SILENT) -> Run:
@@ -37,12 +44,17 @@ def find_exported(run: Path | None, runs: Path, reporter: Reporter = SILENT) -> 
         If there is none.
     """
     found = find_run(run, runs, reporter)
-    if is_outdated(found):
-        reporter.note(
-            f"warning: {found.model_path} has other weights than the run's checkpoint, which is "
-            f"exported with: hashkit export --onnx --run {found.path}"
-        )
+    warn_if_outdated(found, reporter)
     return found
+
+
+def warn_if_outdated(run: Run, reporter: Reporter) -> None:
+    """Report an exported model that has other weights than the run's checkpoint."""
+    if is_outdated(run):
+        reporter.note(
+            f"warning: {run.model_path} has other weights than the run's checkpoint, which is "
+            f"exported with: hashkit export --onnx --run {run.path}"
+        )
 
 
 def find_model(

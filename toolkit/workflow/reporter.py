@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from typing import Final, Protocol
 
-__all__ = ["SILENT", "ProgressBar", "Reporter", "file_size", "plural"]
+__all__ = ["LOGGED", "SILENT", "ProgressBar", "Reporter", "file_size", "plural"]
+
+_logger: Final = logging.getLogger("hashkit.workflow")
 
 
 class ProgressBar(Protocol):
@@ -45,6 +48,17 @@ class _Silent:
 
 SILENT: Final[Reporter] = _Silent()
 """Says nothing."""
+
+
+class _Logged(_Silent):
+    def note(self, text: str) -> None:
+        is_warning = text.startswith("warning: ")
+        level = logging.WARNING if is_warning else logging.INFO
+        _logger.log(level, "%s", text.removeprefix("warning: "))
+
+
+LOGGED: Final[Reporter] = _Logged()
+"""Logs notes, under ``hashkit.workflow``: at level INFO, warnings at WARNING."""
 
 
 def plural(count: int, noun: str) -> str:

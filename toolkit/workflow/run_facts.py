@@ -73,7 +73,7 @@ def _progress(run: Run) -> dict[str, Any]:
     held_out = [line for line in lines if line.get("held_out") is not None]
     best = max(held_out, key=lambda line: float(line["held_out"]), default=None)
     return {
-        "is_trained": run.summary_path.is_file(),
+        "is_trained": run.is_trained,
         "last": losses[-1] if losses else None,
         "best_held_out": best,
         "summary": _read_json(run.summary_path),

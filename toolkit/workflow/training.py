@@ -14,13 +14,12 @@ from hashkit.datasets.disjoint import check_disjoint
 from hashkit.datasets.screening import Fault, write_fault_report
 from hashkit.datasets.sets import default_input_size
 from hashkit.datasets.spec import open_spec
-from hashkit.errors import ConfigError, HashkitError
+from hashkit.errors import HashkitError
 from hashkit.runs.config import TrainConfig
-from hashkit.runs.run import Run
+from hashkit.runs.run import Run, run_name
 from hashkit.runs.run_config import RunConfig
 from hashkit.training.data import TrainingData
 from hashkit.training.devices import choose_device, thread_count
-from hashkit.training.per_length_runs import run_name
 from hashkit.training.prepare import (
     learns_from_labels,
     prepare_labelled,
@@ -28,12 +27,11 @@ from hashkit.training.prepare import (
     prepare_unlabelled,
 )
 from hashkit.training.trainer import Trainer
-from hashkit.workflow.models import find_run
 from hashkit.workflow.reporter import SILENT, Reporter, plural
 from hashkit.workflow.settings import make_config
 from hashkit.workflow.training_source import TrainingSource
 
-__all__ = ["Reading", "begin", "resume"]
+__all__ = ["Reading", "new_trainer", "resumed_trainer"]
 
 Configure: TypeAlias = Callable[[tuple[int, int] | None], TrainConfig]
 
@@ -45,7 +43,7 @@ class Reading:
     Attributes
     ----------
     n_workers
-        Decoding threads; None for one a core.
+        Decoding threads; None for one per core.
     strict
         Stop at an image that cannot be used.
     download
@@ -57,7 +55,7 @@ class Reading:
     download: bool = False
 
 
-def begin(
+def new_trainer(
     source: TrainingSource,
     settings: Mapping[str, Any],
     *,
@@ -107,35 +105,16 @@ def begin(
         raise
 
 
-def resume(
-    path: Path | None,
-    runs: Path,
-    settings: Mapping[str, Any],
-    *,
-    device: str,
-    reading: Reading,
-    reporter: Reporter = SILENT,
+def resumed_trainer(
+    run: Run, *, device: str, reading: Reading, reporter: Reporter = SILENT
 ) -> Trainer:
-    """Trainer of a run that goes on from its last snapshot.
+    """Trainer of a run that continues from its last snapshot.
 
     Parameters
     ----------
-    path
-        The run; None for the newest.
-    settings
-        Must be empty: a run keeps those it was begun with.
     device
         ``auto`` for the one it was begun on.
-
-    Raises
-    ------
-    ConfigError
-        If there are settings.
     """
-    if settings:
-        named = ", ".join(f"`{name}`" for name in sorted(settings))
-        raise ConfigError(f"a resumed run keeps its settings: leave out {named}")
-    run = find_run(path, runs, reporter)
     saved = run.read_config()
     if saved.shared is not None:  # it was split off from the run that was trained
         run = Run.open(run.path.resolve().parent / saved.shared.run)
