@@ -1,4 +1,4 @@
-"""Every error that a user can mend ends in one line and exit code 1."""
+"""Every error that the user can fix ends in one line and exit code 1."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def test_a_resumed_run_takes_no_other_images(run, option):
 
 def test_a_run_is_not_trained_over(run):
     line = fail(f"train {QUICK} --training-per-class 2 --name first")
-    assert "is there already" in line
+    assert "exists already" in line
     assert "hashkit train --resume --run runs/first" in line
 
 
@@ -405,7 +405,7 @@ def test_an_error_of_several_lines_is_printed_as_one(monkeypatch):
     assert fail("export --onnx") == "error: one two"
 
 
-def test_an_error_that_nobody_can_mend_is_not_dressed_up(monkeypatch):
+def test_an_error_that_nobody_can_fix_is_not_dressed_up(monkeypatch):
     def broken(*_args, **_kwargs):
         raise ZeroDivisionError
 

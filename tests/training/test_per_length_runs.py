@@ -202,7 +202,7 @@ def test_a_run_is_split_from_within_its_folder(place, monkeypatch):
 def test_a_name_that_is_taken_is_refused_before_training(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     Run.create(Path("runs"), name, RunConfig())
-    assert f"runs/{name} is there already" in fail(TRAIN)
+    assert f"runs/{name} exists already" in fail(TRAIN)
     assert [path.name for path in Path("runs").iterdir()] == [name]
 
 

@@ -195,7 +195,7 @@ def test_a_wrong_argument_is_an_error_that_speaks_of_arguments(tmp_path, argumen
 
 
 def test_a_name_that_is_taken_is_refused(run):
-    with pytest.raises(RunError, match=r"is there already: choose another `name=...`, or go on"):
+    with pytest.raises(RunError, match=r"exists already: choose another `name=...`, or go on"):
         train(name="made", **FEW)
 
 

@@ -1,4 +1,4 @@
-"""What commands say: notes and progress on standard error, results on standard output."""
+"""Output of commands: notes and progress on standard error, results on standard output."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ INTERRUPTED: Final = 130
 
 @contextlib.contextmanager
 def all_or_nothing(path: Path) -> Iterator[None]:
-    """Say on Ctrl-C that ``path`` is as it was: for work of which nothing is kept half done."""
+    """Report on Ctrl-C that ``path`` is unchanged: for work of which no part is kept."""
     try:
         yield
     except KeyboardInterrupt:
-        note(f"interrupted; {path} is as it was")
+        note(f"interrupted; {path} is unchanged")
         raise typer.Exit(INTERRUPTED) from None
 
 
@@ -51,19 +51,19 @@ def note(text: str) -> None:
 def emit_json(document: Mapping[str, Any]) -> None:
     """Print one JSON document on standard output.
 
-    In ASCII, which every encoding of a pipe can carry, and names that are not UTF-8 too.
+    In ASCII, which fits every encoding of a pipe, and names that are not UTF-8.
     """
     print(json.dumps(document, indent=2), flush=True)
 
 
 @contextlib.contextmanager
 def progress_bar(title: str, total: int, unit: str, start: int = 0) -> Iterator[ProgressBar]:
-    """Progress with rate and time left: a bar on a terminal, a line now and then elsewhere.
+    """Progress with rate and time left: a bar on a terminal, a line every few seconds elsewhere.
 
     Parameters
     ----------
     start
-        What an earlier run had done; the rate leaves it out.
+        Units that an earlier run did; the rate leaves them out.
     """
     if sys.stderr.isatty():
         from rich.console import Console
@@ -84,7 +84,7 @@ def progress_bar(title: str, total: int, unit: str, start: int = 0) -> Iterator[
 
 
 class _Terminal:
-    """What the workflow says, on standard error."""
+    """The reporter of the command line."""
 
     def note(self, text: str) -> None:
         note(text)

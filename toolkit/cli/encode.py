@@ -59,18 +59,18 @@ def encode(
     num_workers: WorkersOption = None,
     strict: StrictOption = False,
     append: Annotated[bool, typer.Option("--append", help="Add the images to the bank.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make the bank anew.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the bank.")] = False,
     allow_other_provider: Annotated[
         bool,
         typer.Option(
-            "--allow-other-provider", help="Go on with a bank begun on another device or runtime."
+            "--allow-other-provider", help="Continue a bank that another device or runtime began."
         ),
     ] = False,
     json: JsonOption = False,
 ) -> None:
     """Encode images with an exported model into a code bank.
 
-    The same command goes on where an earlier one stopped. Images that cannot be used are skipped
+    The same command continues where an earlier one stopped. Images that cannot be used are skipped
     and listed beside the bank.
 
     Without IMAGES it encodes the queries and the database of a run.
@@ -115,7 +115,7 @@ def encode(
         ]
     else:
         if out is None:
-            raise ConfigError("--out is missing: which bank are the codes to be written to?")
+            raise ConfigError("--out is missing: name the bank to write")
         wanted = ImagesToEncode(images, data_root, protocol, part, split_seed, download)
         encoder = load_encoder(find_model(model, run, runs, TERMINAL), settings, TERMINAL)
         reports = [encode_images(wanted, encoder, out, options, TERMINAL)]

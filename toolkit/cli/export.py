@@ -51,7 +51,7 @@ def export(
     ] = None,
     web_gpu: Annotated[
         bool,
-        typer.Option("--web-gpu", help="Let readers of the page run the model on their GPU."),
+        typer.Option("--web-gpu", help="Let visitors of the page run the model on their GPU."),
     ] = False,
     json: JsonOption = False,
 ) -> None:

@@ -31,7 +31,7 @@ __all__ = ["train"]
 _RESUME_TAKES = frozenset(
     {"resume", "run", "runs", "device", "num_workers", "strict", "json", "list_recipes"}
 )
-"""Options that say where and how a resumed run goes on; the others made it what it is."""
+"""Options that go with --resume; the others are kept in the run's config.json."""
 
 
 def train(
@@ -47,42 +47,43 @@ def train(
     ] = "",
     split_seed: Annotated[int, typer.Option("--split-seed", help="Seed of the split.")] = 0,
     queries_per_class: Annotated[
-        int | None, typer.Option("--queries-per-class", help="Queries of each class.")
+        int | None, typer.Option("--queries-per-class", help="Queries per class.")
     ] = None,
     training_per_class: Annotated[
-        int | None, typer.Option("--training-per-class", help="Training images of each class.")
+        int | None, typer.Option("--training-per-class", help="Training images per class.")
     ] = None,
     training_in_database: Annotated[
         bool | None,
         typer.Option(
             "--training-in-database/--no-training-in-database",
-            help="Whether training images can be found.",
+            help="Whether the database holds the training images.",
             show_default="by protocol",
         ),
     ] = None,
     n_queries: Annotated[
-        int | None, typer.Option("--n-queries", help="Queries in all (protocol random).")
+        int | None, typer.Option("--n-queries", help="Number of queries (protocol random).")
     ] = None,
     n_training: Annotated[
-        int | None, typer.Option("--n-training", help="Training images in all (random).")
+        int | None, typer.Option("--n-training", help="Number of training images (random).")
     ] = None,
     unseen_fraction: Annotated[
         float | None,
-        typer.Option("--unseen-fraction", help="Share of classes kept unseen (unseen-classes)."),
+        typer.Option("--unseen-fraction", help="Fraction of classes kept unseen (unseen-classes)."),
     ] = None,
     unseen_classes: Annotated[
         str | None,
-        typer.Option("--unseen-classes", help="Their names, separated by commas, in place of it."),
+        typer.Option("--unseen-classes", help="Names of the unseen classes, separated by commas."),
     ] = None,
     query_list: Annotated[
         Path | None, typer.Option("--query-list", help="Queries of a published split (list file).")
     ] = None,
     training_list: Annotated[
-        Path | None, typer.Option("--training-list", help="Its training images (list file).")
+        Path | None,
+        typer.Option("--training-list", help="Training images of that split (list file)."),
     ] = None,
     triplets: Annotated[
         Path | None,
-        typer.Option("--triplets", help="Learn from a triplet list instead: three names a line."),
+        typer.Option("--triplets", help="Learn from a triplet list instead: three names per line."),
     ] = None,
     download: DownloadOption = False,
     size: Annotated[
@@ -96,7 +97,7 @@ def train(
     ] = None,
     runs: RunsOption = DEFAULT_RUNS_DIR,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with --run, or with the newest run.")
+        bool, typer.Option("--resume", help="Continue --run, or the newest run.")
     ] = False,
     run: Annotated[Path | None, typer.Option("--run", help="Run folder to resume.")] = None,
     list_recipes: Annotated[
@@ -114,7 +115,7 @@ def train(
     """Train a network to give similar images similar codes.
 
     Without options it learns the digits that come with scikit-learn, in about a minute. Ctrl-C
-    saves the state, and hashkit train --resume goes on, bit for bit as if it had not been stopped.
+    saves the state, and hashkit train --resume continues with the same results, bit for bit.
 
     \b
     Examples:
@@ -182,7 +183,7 @@ def train(
 
 
 def _refuse_changes(options: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """What a run is made from is in its config.json."""
+    """Refuse options that a resumed run has from its config.json."""
     defaults = inspect.signature(train).parameters
     changed = [
         option
@@ -200,7 +201,7 @@ def _names(text: str | None) -> tuple[str, ...] | None:
 
 
 class _StopSignal:
-    """Whether Ctrl-C or SIGTERM came since the first step; a second one interrupts at once.
+    """Whether Ctrl-C or SIGTERM was received since the first step; a second one interrupts at once.
 
     Until the first step, when this is first called, signals are left as they are.
     """

@@ -3,14 +3,14 @@
 ::
 
     runs/<name>/
-        config.json       settings, image set, split, device: what made the run
+        config.json       settings, image set, split, device
         faults.jsonl      images that could not be used, if there were any
-        metrics.jsonl     one line an interval: step, loss, rate; held-out results
+        metrics.jsonl     one line per interval: step, loss, rate; held-out results
         checkpoints/      step-0001234.safetensors (snapshots), best.safetensors
         summary.json      written when the training is done
         model.onnx        by `hashkit export --onnx`
         bank.h5           codes of the database, by `hashkit encode` or `hashkit search`
-        queries.h5        codes of the queries, likewise
+        queries.h5        codes of the queries, by the same commands
         evaluation.json   by `hashkit evaluate`
         baselines/        codes of other methods, by `hashkit evaluate --baselines`
 """
@@ -105,7 +105,7 @@ class Run:
 
     @property
     def best_path(self) -> Path:
-        """Checkpoint that did best on held-out images."""
+        """Checkpoint with the best held-out score."""
         return self.checkpoints_path / "best.safetensors"
 
     @classmethod
@@ -141,7 +141,7 @@ class Run:
         path = parent / name
         if path.exists() and not cls(path).is_cut_off():
             raise RunError(
-                f"{path} is there already: choose another `name=...`, or go on with "
+                f"{path} exists already: choose another `name=...`, or go on with "
                 f"`hashkit train --resume --run {path}`"
             )
 
@@ -170,7 +170,7 @@ class Run:
         """
         runs = []
         for path in parent.glob("*/config.json"):
-            with contextlib.suppress(RunError):  # a damaged run hides no other
+            with contextlib.suppress(RunError):  # a damaged run does not hide the others
                 created = str(read_json_object(path).get("created"))
                 runs.append((created, path.parent))
         if not runs:
@@ -209,14 +209,14 @@ class Run:
         return runs
 
     def is_cut_off(self) -> bool:
-        """Whether it is what a kill left of `create`, and holds nothing."""
+        """Whether the folder is what a killed `create` left, without any data."""
         if not self.path.is_dir() or self.path.is_symlink():
             return False
         remains = {self.checkpoints_path, part_path(self.config_path)}
         return remains.issuperset(self.path.rglob("*"))
 
     def _remove_remains(self) -> None:
-        # Each by name, so that what another process puts here meanwhile is safe.
+        # Each by name, so that nothing is lost that another process writes here meanwhile.
         part_path(self.config_path).unlink(missing_ok=True)
         for folder in (self.checkpoints_path, self.path):
             with contextlib.suppress(FileNotFoundError):
@@ -233,7 +233,7 @@ class Run:
         return read_run_config(self.config_path)
 
     def snapshot_path(self, step: int) -> Path:
-        """Where the snapshot after ``step`` steps lies."""
+        """Path of the snapshot after ``step`` steps."""
         return self.checkpoints_path / f"step-{step:07d}.safetensors"
 
     def snapshots(self) -> list[tuple[int, Path]]:
@@ -245,7 +245,7 @@ class Run:
         return sorted(found)
 
     def checkpoint_path(self) -> Path:
-        """The checkpoint to export: the best on held-out images, else the last.
+        """The checkpoint to export: the best on held-out images, otherwise the last.
 
         Raises
         ------
@@ -267,7 +267,7 @@ class Run:
             file.write(json.dumps(entry) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Lines of metrics.jsonl; one that a kill cut short is left out."""
+        """Lines of metrics.jsonl; an incomplete one is left out."""
         if not self.metrics_path.is_file():
             return []
         entries = []
@@ -279,7 +279,7 @@ class Run:
         return entries
 
     def rewind_metrics(self, step: int) -> None:
-        """Drop what metrics.jsonl says of steps after ``step``, which will be run again."""
+        """Drop the lines of metrics.jsonl after ``step``; those steps will be run again."""
         kept = [entry for entry in self.read_metrics() if entry["step"] <= step]
         with written_whole(self.metrics_path) as part:
             part.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
@@ -302,5 +302,5 @@ def run_name(name: str, n_bits: int) -> str:
 
 
 def bank_path(run: Run, part: Literal["queries", "database"]) -> Path:
-    """Where the bank of a run's queries or database lies."""
+    """Path of the bank of a run's queries or database."""
     return run.queries_path if part == "queries" else run.bank_path

@@ -95,7 +95,7 @@ def encode(
     protocol, part, split_seed
         Encode one part of a split of the images only.
     download
-        Fetch the files of a named set that are missing.
+        Download the missing files of a named set.
     device, runtime, profile
         See `hashkit.runtimes.settings.RuntimeSettings`.
     batch_size

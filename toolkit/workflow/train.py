@@ -67,7 +67,7 @@ def train(
     triplets
         A triplet list to learn from, in place of labels.
     download
-        Fetch the files of a named set that are missing.
+        Download the missing files of a named set.
     name, runs
         The run folder is ``runs/name``; by default it is named after the time and the data.
     device
@@ -80,7 +80,7 @@ def train(
         Takes notes and progress (`hashkit.workflow.reporter.Reporter`); None to log the notes.
     should_stop
         Called before each step; where it returns True, the state is saved and the run is returned
-        untrained (`Run.is_trained`), for `resume` to go on.
+        untrained (`Run.is_trained`), for `resume` to continue.
     **settings
         Fields of `hashkit.runs.config.TrainConfig` that change the recipe, such as ``epochs=50``,
         ``loss="csq"`` or ``learning_rate=0.01`` (or ``lr``, as its flag).
@@ -163,7 +163,7 @@ def resume(
         The run, or its folder. It keeps the settings and images it was begun with. For a run of
         one of several code lengths, the training that they share is continued, and returned.
     device
-        ``auto`` for the one it was begun on.
+        ``auto`` for the one it was started on.
 
     The other parameters are those of `train`.
 

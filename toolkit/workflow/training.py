@@ -1,4 +1,4 @@
-"""From the settings of a run to a trainer that is ready to go, new or resumed."""
+"""From the settings of a run to its trainer, new or resumed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Reading:
     strict
         Stop at an image that cannot be used.
     download
-        Fetch the files of a named set that are not there.
+        Download the missing files of a named set.
     """
 
     n_workers: int | None = None
@@ -73,7 +73,7 @@ def new_trainer(
     settings, size
         See `hashkit.workflow.settings.make_config`.
     name
-        Of the run; None for date and data.
+        Name of the run; None for date and data.
     """
     chosen = choose_device(device)
     if source.triplets is not None and not settings.keys() & {"loss", "recipe"}:
@@ -100,7 +100,7 @@ def new_trainer(
     )
     try:
         return Trainer(config, data, run, chosen)
-    except HashkitError:  # such as weights that are not there
+    except HashkitError:  # such as missing weights
         shutil.rmtree(run.path)
         raise
 
@@ -113,10 +113,10 @@ def resumed_trainer(
     Parameters
     ----------
     device
-        ``auto`` for the one it was begun on.
+        ``auto`` for the one it was started on.
     """
     saved = run.read_config()
-    if saved.shared is not None:  # it was split off from the run that was trained
+    if saved.shared is not None:  # it is a part of the run that was trained
         run = Run.open(run.path.resolve().parent / saved.shared.run)
         saved = run.read_config()
     config = saved.training
@@ -133,7 +133,7 @@ def resumed_trainer(
 def _load(
     source: TrainingSource, configure: Configure, reading: Reading, reporter: Reporter
 ) -> tuple[TrainConfig, TrainingData, list[Fault]]:
-    """Open and decode the images; ``configure`` is told the size that they have."""
+    """Open and decode the images; ``configure`` makes the settings from their own size."""
     if source.triplets is not None:
         return _load_triplets(source, configure, reading, reporter)
     images, split = open_spec(
@@ -182,7 +182,7 @@ def _load_triplets(
 
 
 class _DownloadNotes:
-    """Progress of downloads: a line for each new file and each tenth of it."""
+    """Notes of downloads: one line for each new file and for each tenth of it."""
 
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
@@ -204,7 +204,7 @@ def _default_name(data: TrainingData, config: TrainConfig) -> str:
 
 
 def _folders(name: str, config: TrainConfig) -> list[str]:
-    """Run folders that a training makes."""
+    """Names of the run folders that a training makes."""
     lengths = config.lengths if len(config.lengths) > 1 else ()
     return [name, *(run_name(name, n_bits) for n_bits in lengths)]
 
