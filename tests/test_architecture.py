@@ -212,13 +212,18 @@ def test_the_public_names_are_these():
         "Neighbours",
         "Ranking",
         "Report",
+        "Run",
         "__version__",
         "delete_rows",
+        "encode",
         "evaluate",
+        "export",
         "open_codes",
         "restore_rows",
+        "resume",
         "save_codes",
         "search",
+        "train",
     ]
     assert dir(hashkit) == sorted(hashkit.__all__)
     for name in hashkit.__all__:

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from hashkit.multi_index.index import MultiIndex
     from hashkit.retrieval.neighbours import Neighbours, Ranking
     from hashkit.retrieval.search import search
+    from hashkit.runs.run import Run
     from hashkit.runtimes.encoder import Encoder
+    from hashkit.workflow.encode import encode
+    from hashkit.workflow.export import export
+    from hashkit.workflow.train import resume, train
 
 __all__ = [
     "Bank",
@@ -36,13 +40,18 @@ __all__ = [
     "Neighbours",
     "Ranking",
     "Report",
+    "Run",
     "__version__",
     "delete_rows",
+    "encode",
     "evaluate",
+    "export",
     "open_codes",
     "restore_rows",
+    "resume",
     "save_codes",
     "search",
+    "train",
 ]
 
 _HOMES = {
@@ -56,12 +65,17 @@ _HOMES = {
     "Neighbours": "hashkit.retrieval.neighbours",
     "Ranking": "hashkit.retrieval.neighbours",
     "Report": "hashkit.evaluation.evaluator",
+    "Run": "hashkit.runs.run",
     "delete_rows": "hashkit.bank.deletion",
+    "encode": "hashkit.workflow.encode",
     "evaluate": "hashkit.evaluation.evaluator",
+    "export": "hashkit.workflow.export",
     "open_codes": "hashkit.formats",
     "restore_rows": "hashkit.bank.deletion",
+    "resume": "hashkit.workflow.train",
     "save_codes": "hashkit.formats",
     "search": "hashkit.retrieval.search",
+    "train": "hashkit.workflow.train",
 }
 
 

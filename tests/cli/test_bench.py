@@ -211,7 +211,7 @@ def test_ctrl_c_ends_the_measuring_process_too(run: Run) -> None:
     assert process.returncode == 130
     assert "interrupted; nothing was measured to the end" in said
     assert "Traceback" not in said
-    # One that was just being started ends by itself: nobody holds its input any more.
+    # One that was just being started ends on its own: its input is closed.
     wait_until(lambda: all(map(is_gone, children)))
 
 

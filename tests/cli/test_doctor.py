@@ -1,4 +1,4 @@
-"""`hashkit doctor` says what works, what is absent and what is broken, and how to mend it."""
+"""`hashkit doctor` says what works, what is absent and what is broken, and how to fix it."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def test_it_prints_a_line_for_each_check():
 
 @pytest.mark.parametrize("status", ["ok", "absent", "broken"])
 def test_the_exit_code_tells_broken_from_absent(monkeypatch, status):
-    found = [Check("a", "ok", "1"), Check("b", status, "2", "mend it")]
+    found = [Check("a", "ok", "1"), Check("b", status, "2", "fix it")]
     monkeypatch.setattr(installation, "check_installation", lambda: found)
     outcome = run_command("doctor --json")
     assert outcome.exit_code == (1 if status == "broken" else 0)
@@ -207,6 +207,6 @@ def test_the_exit_code_tells_broken_from_absent(monkeypatch, status):
         "name": "b",
         "status": status,
         "detail": "2",
-        "remedy": "mend it",
+        "remedy": "fix it",
     }
     assert run_command("doctor").exit_code == outcome.exit_code

@@ -403,7 +403,7 @@ def test_strict_stops_at_a_broken_image(finished, tmp_path, monkeypatch):
     assert names[7] in fail(f"train --data photos {QUICK} --strict")
     assert not Path("runs").exists()
     assert names[7] in fail(f"encode photos --model {model} --out bank.h5 --strict --batch-size 2")
-    # What came before it is kept, and without --strict the same command goes on.
+    # What came before it is kept, and without --strict the same command continues.
     assert len(hashkit.Bank.open("bank.h5")) == 7
     (bank,) = succeed(f"encode photos --model {model} --out bank.h5 --json").json["banks"]
     assert (bank["n_resumed"], bank["n_rows"], bank["n_skipped"]) == (7, 17, 1)

@@ -1,4 +1,4 @@
-"""Every error that a user can mend ends in one line and exit code 1."""
+"""Every error that the user can fix ends in one line and exit code 1."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from small_models import linear_model
 
 from hashkit.bank.reader import Bank
 from hashkit.cli import app as app_module
-from hashkit.cli.console import require
 from hashkit.errors import HashkitError, MissingExtraError
 from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import Run
 from hashkit.runs.run_config import RunConfig
+from hashkit.workflow.extras import require
 
 
 @pytest.fixture(autouse=True)
@@ -211,7 +211,7 @@ def test_a_resumed_run_takes_no_other_images(run, option):
 
 def test_a_run_is_not_trained_over(run):
     line = fail(f"train {QUICK} --training-per-class 2 --name first")
-    assert "is there already" in line
+    assert "exists already" in line
     assert "hashkit train --resume --run runs/first" in line
 
 
@@ -405,7 +405,7 @@ def test_an_error_of_several_lines_is_printed_as_one(monkeypatch):
     assert fail("export --onnx") == "error: one two"
 
 
-def test_an_error_that_nobody_can_mend_is_not_dressed_up(monkeypatch):
+def test_an_error_that_nobody_can_fix_is_not_dressed_up(monkeypatch):
     def broken(*_args, **_kwargs):
         raise ZeroDivisionError
 
@@ -428,12 +428,12 @@ def test_the_entry_point_ends_as_the_commands_do(monkeypatch, capsys):
 
 def test_a_missing_extra_is_one_line_that_installs_it():
     with pytest.raises(MissingExtraError) as caught:
-        require("no_such_package", "train", "hashkit train")
+        require("train", "hashkit train", "json", "no_such_package")
     assert str(caught.value) == (
         "hashkit train needs no_such_package, which is not installed: "
         "pip install '.[train]' (in a clone of hashkit)"
     )
-    require("json", "train", "hashkit train")
+    require("train", "hashkit train", "json", "sys")
 
 
 def test_a_closed_pipe_ends_quietly(banks):

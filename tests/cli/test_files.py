@@ -162,7 +162,7 @@ def test_delete_by_name_takes_all_rows_of_a_name(bank):
         ("--rows 3,-5", "as 3,7-9, not '-5'"),
         ("--rows 3-", "as 3,7-9, not '3-'"),
         ("--rows a", "not 'a'"),
-        ("", "say which rows: --name NAME, or --rows 3,7-9"),
+        ("", "name the rows: --name NAME, or --rows 3,7-9"),
     ],
 )
 def test_a_wrong_row_or_name_deletes_nothing(bank, options, message):

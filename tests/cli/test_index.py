@@ -41,8 +41,8 @@ def test_an_index_is_built_once_and_used(album):
     assert "30 rows" in first.stderr
     (again,) = succeed("index bank.h5 --json").json["indexes"]
     assert not again["was_built"]
-    (anew,) = succeed("index bank.h5 --overwrite --json").json["indexes"]
-    assert anew["was_built"]
+    (rebuilt,) = succeed("index bank.h5 --overwrite --json").json["indexes"]
+    assert rebuilt["was_built"]
     for options in ("--k 7", "--radius 5", "--radius 16"):
         by_index = hits(album, f"{options} --engine index")
         assert by_index == hits(album, f"{options} --engine scan") == hits(album, options)

@@ -93,7 +93,7 @@ def test_it_is_the_best_checkpoint_that_counts(run: Run) -> None:
 
 def test_info_names_the_command_that_renews_it(run: Run) -> None:
     write_model(run.model_path, OLD)
-    assert "of other weights than the checkpoint" in succeed("info runs/a").stdout
+    assert "with other weights than the checkpoint" in succeed("info runs/a").stdout
     (facts,) = succeed("info runs/a --json").json["paths"]
     assert facts["is_model_outdated"] is True
     assert facts["next"] == "hashkit export --onnx --run runs/a"

@@ -68,7 +68,7 @@ def test_options_of_losses_have_bounds(field):
 
 
 @pytest.mark.parametrize("n_bits", [1, 65_536])
-def test_so_many_bits_are_a_code(n_bits):
+def test_these_code_lengths_are_accepted(n_bits):
     assert TrainConfig(lengths=(n_bits,)).lengths == (n_bits,)
 
 
@@ -81,20 +81,20 @@ def test_code_lengths_have_bounds(lengths):
 
 
 @pytest.mark.parametrize("lengths", [(), (12, 12), (12, 24, 12)])
-def test_code_lengths_are_one_or_more_different_ones(lengths):
+def test_code_lengths_are_different(lengths):
     with pytest.raises(ConfigError, match=r"^`lengths` must be one or more different numbers, not"):
         TrainConfig(lengths=lengths)
 
 
 @pytest.mark.parametrize("value", [0, -0.5, 1.1, float("nan")])
-def test_the_decay_over_stages_is_a_share(value):
+def test_the_decay_over_stages_is_a_ratio(value):
     assert TrainConfig(stage_decay=0.1).stage_decay == 0.1
     with pytest.raises(ConfigError, match=rf"^`stage_decay` must be in \(0, 1\], not {value}$"):
         TrainConfig(stage_decay=value)
 
 
 @pytest.mark.parametrize("field", ["weight_decay", "clip_norm", "warmup_steps", "snapshot_steps"])
-def test_numbers_that_may_be_0_may_not_be_less(field):
+def test_numbers_that_may_be_0_may_not_be_negative(field):
     TrainConfig(**{field: 0})
     with pytest.raises(ConfigError, match=f"^`{field}` must be between 0"):
         TrainConfig(**{field: -1})
@@ -185,7 +185,7 @@ def test_settings_that_were_saved_without_an_option_stay_without_it():
 
 
 @pytest.mark.parametrize("milestones", [(0.0,), (0.5, 1.0), (-0.1,), (60,)])
-def test_milestones_are_shares_of_the_run(milestones):
+def test_milestones_are_fractions_of_the_run(milestones):
     with pytest.raises(ConfigError, match="milestones are shares of the run"):
         TrainConfig(milestones=milestones)
 
@@ -201,7 +201,7 @@ def test_unknown_settings_are_refused_by_name():
         TrainConfig.from_dict({"depth": 3, "loss": "triplet", "colour": 1})
 
 
-def test_every_setting_says_what_it_is():
+def test_every_setting_has_a_help_text():
     for field in dataclasses.fields(TrainConfig):
         text = field.metadata["help"]
         assert text.endswith("."), field.name

@@ -36,7 +36,7 @@ def test_a_run_is_made_below_folders_that_are_not_there(tmp_path):
 
 def test_a_run_is_never_made_over_another(run, tmp_path):
     with pytest.raises(
-        RunError, match=r"there already: .* go on with `hashkit train --resume --run"
+        RunError, match=r"exists already: .* go on with `hashkit train --resume --run"
     ):
         Run.create(tmp_path, "first", OTHER)
     assert run.read_config().training == CONFIG.training
@@ -70,7 +70,7 @@ def test_what_is_no_run_is_not_taken_for_the_remains_of_one(tmp_path, kind):
         (path / "checkpoints").mkdir(parents=True)
         (path / "checkpoints" / "step-0000001.safetensors").write_bytes(b"hours")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(RunError, match="there already"):
+    with pytest.raises(RunError, match="exists already"):
         Run.create(tmp_path, "first", RunConfig())
     assert sorted(tmp_path.rglob("*")) == before
 

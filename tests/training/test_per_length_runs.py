@@ -13,10 +13,10 @@ from training_samples import digits
 import hashkit.training.per_length_runs as splitting
 from hashkit.errors import RunError
 from hashkit.runs.config import TrainConfig
-from hashkit.runs.run import Run, write_json
+from hashkit.runs.run import Run, run_name, write_json
 from hashkit.runs.run_config import RunConfig
 from hashkit.training.checkpoint import load_model, read_checkpoint
-from hashkit.training.per_length_runs import run_name, split_run
+from hashkit.training.per_length_runs import split_run
 
 LENGTHS = (12, 5)
 TRAIN = (
@@ -202,7 +202,7 @@ def test_a_run_is_split_from_within_its_folder(place, monkeypatch):
 def test_a_name_that_is_taken_is_refused_before_training(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     Run.create(Path("runs"), name, RunConfig())
-    assert f"runs/{name} is there already" in fail(TRAIN)
+    assert f"runs/{name} exists already" in fail(TRAIN)
     assert [path.name for path in Path("runs").iterdir()] == [name]
 
 

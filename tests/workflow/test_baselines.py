@@ -142,7 +142,7 @@ def test_codes_are_kept_for_the_next_call(run, finished, monkeypatch):
         np.testing.assert_array_equal(before[1].codes, after[1].codes)
 
 
-def test_codes_of_other_inputs_are_made_anew(run, monkeypatch):
+def test_codes_of_other_inputs_are_computed_again(run, monkeypatch):
     computed = []
     compute = baselines_module._compute
 
@@ -173,7 +173,7 @@ def test_another_model_means_other_outputs(run, tmp_path):
     np.testing.assert_allclose(changed, Encoder.load(other, "cpu").logits(images.pixels), atol=1e-4)
 
 
-def test_damaged_files_are_made_anew(run, finished):
+def test_damaged_files_are_computed_again(run, finished):
     folder = run.path / "baselines"
     for name in (f"itq-{N_BITS}.npz", "outputs.json"):
         (folder / name).write_bytes(b"this is none")

@@ -1,7 +1,7 @@
 """The command line: `hashkit train`, `export`, `encode`, `search`, `evaluate`.
 
-Each command is a file. Heavy imports stand inside the commands, so that ``hashkit --help`` is
-quick and each command runs where only its own dependencies are installed.
+Each command is a file. Heavy imports are inside the commands, so that ``hashkit --help`` is
+fast and each command needs only its own dependencies.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ __all__ = ["app", "run"]
 
 
 class _Commands(TyperGroup):
-    """All commands; an error that the user can mend ends in one line and exit code 1."""
+    """All commands; an error that the user can fix ends in one line and exit code 1."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -40,7 +40,7 @@ class _Commands(TyperGroup):
             command = self.commands.get(ctx.invoked_subcommand or "")
             _fail(with_flags(str(error), command, self.commands))
         except BrokenPipeError:
-            raise  # whoever read the output has seen enough; typer ends quietly
+            raise  # the reader of the output is gone; typer ends quietly
         except OSError as error:  # a full disk, a folder that may not be written
             if error.strerror is None:
                 raise
@@ -48,7 +48,7 @@ class _Commands(TyperGroup):
         except ModuleNotFoundError as error:
             _fail(f"{error.name} is not installed: {install_command()}")
         except KeyboardInterrupt:
-            note("interrupted; what was done is kept, and the same command goes on from there")
+            note("interrupted; what was done is kept, and the same command continues from there")
             raise typer.Exit(INTERRUPTED) from None
 
 
@@ -95,6 +95,6 @@ def _root(
 
 
 def run() -> None:
-    """Run the command line: exit 0, 1 for an error that the user can mend, 2 for usage."""
+    """Run the command line: exit 0, 1 for an error that the user can fix, 2 for usage."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     app()

@@ -58,7 +58,7 @@ def bench(
         typer.Option(
             "--runtimes",
             help="Names of runtimes separated by commas; torch is one of them.",
-            show_default="all that are here",
+            show_default="all that are installed",
         ),
     ] = None,
     precisions: Annotated[
@@ -66,7 +66,7 @@ def bench(
         typer.Option(
             "--precisions",
             help="Names separated by commas: fp32, fp16, int8.",
-            show_default="all there are files of",
+            show_default="all that have a file",
         ),
     ] = None,
     device: Annotated[
@@ -77,10 +77,10 @@ def bench(
         str, typer.Option("--batches", help="Batch sizes to time, separated by commas.")
     ] = ",".join(map(str, _DEFAULTS.batch_sizes)),
     seconds: Annotated[
-        float, typer.Option("--seconds", help="Time for each batch size; 3 batches at least.")
+        float, typer.Option("--seconds", help="Time for each batch size; at least 3 batches.")
     ] = _DEFAULTS.seconds,
     starts: Annotated[
-        int, typer.Option("--starts", min=1, help="Fresh processes; the median start counts.")
+        int, typer.Option("--starts", min=1, help="Starts in a fresh process; the median is shown.")
     ] = _DEFAULTS.n_starts,
     slow_images: Annotated[
         int, typer.Option("--slow-images", min=2, help="Images for the runtime reference.")
@@ -90,7 +90,7 @@ def bench(
     ] = _DEFAULTS.timeout_seconds,
     max_flips: Annotated[
         float | None,
-        typer.Option("--max-flips", help="Fail beyond so many bits flipped of a million."),
+        typer.Option("--max-flips", help="Fail if more than this many bits per million flip."),
     ] = None,
     min_map: Annotated[float | None, typer.Option("--min-map", help="Fail below this mAP.")] = None,
     markdown: Annotated[
@@ -104,7 +104,7 @@ def bench(
     """Measure a model in every runtime and precision: speed, memory, and what its codes lose.
 
     Each row is measured in fresh processes, and compared with the first model in ONNX Runtime on
-    the CPU, on real images. What is not installed is named, with the command that installs it.
+    the CPU, on real images. Missing runtimes are listed with the command that installs them.
 
     \b
     Examples:
@@ -148,7 +148,7 @@ def bench(
 def _measure(
     contenders: Sequence[Contender], trial: TrialSet, settings: BenchSettings, floors: Floors
 ) -> list[BenchRow]:
-    """Measure with progress; Ctrl-C ends it, and the process that is measuring."""
+    """Measure with progress; Ctrl-C also ends the measuring process."""
     from hashkit.exporters.bench.comparison import bench as measure
 
     title = ""
@@ -169,7 +169,7 @@ def _measure(
                 progress=lambda done, _: bar.update(done, title),
             )
     except KeyboardInterrupt:
-        note("interrupted; nothing was measured to the end, and nothing is kept")
+        note("interrupted; nothing is kept")
         raise typer.Exit(INTERRUPTED) from None
 
 

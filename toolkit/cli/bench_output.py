@@ -1,4 +1,4 @@
-"""A benchmark as one document, and the document as tables on a terminal."""
+"""A benchmark as a JSON document, and as tables on a terminal."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def bench_document(
 
 
 def problems_of(rows: Sequence[BenchRow], wanted: Wanted) -> list[str]:
-    """Why a benchmark does not end well, a sentence each.
+    """What is wrong with a benchmark, one sentence each.
 
-    A row that failed or is beyond a floor; a runtime that was asked for by name and is nowhere
-    here; CUDA, where it was asked for and is not here; no row to compare others with.
+    A row that failed or misses a floor; a named runtime, or CUDA, that is not available; no row
+    that the others could be compared with.
     """
     problems = [
         f"{row.contender.title}, {row.contender.precision}: {row.detail}"
@@ -80,7 +80,7 @@ def print_bench(document: Mapping[str, Any]) -> None:
     columns = columns_of(document)
     needed = _width(document, columns)
     if not console.is_terminal:
-        console.width = max(needed, console.width)  # so that a pipe loses nothing
+        console.width = max(needed, console.width)  # so that nothing is cut in a pipe
     if needed <= console.width:
         console.print(_table(document, columns))
     else:
@@ -94,7 +94,7 @@ def print_bench(document: Mapping[str, Any]) -> None:
 
 
 def _width(document: Mapping[str, Any], columns: Sequence[Column]) -> int:
-    """Letters across the table where no cell is folded, rules and spaces included."""
+    """Width in characters of the table without folded cells, rules and spaces included."""
     lines = [[column.head for column in columns], *table_of(document, columns)]
     return sum(max(map(len, cells)) + 3 for cells in zip(*lines, strict=True)) + 1
 

@@ -1,9 +1,8 @@
-"""What commands say: notes and progress on standard error, results on standard output."""
+"""Output of commands: notes and progress on standard error, results on standard output."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import sys
 import time
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from hashkit.errors import MissingExtraError
 from hashkit.workflow.reporter import ProgressBar, Reporter
 
 if TYPE_CHECKING:
@@ -26,7 +24,6 @@ __all__ = [
     "emit_json",
     "note",
     "progress_bar",
-    "require",
 ]
 
 _LINE_SECONDS: Final = 5.0
@@ -38,11 +35,11 @@ INTERRUPTED: Final = 130
 
 @contextlib.contextmanager
 def all_or_nothing(path: Path) -> Iterator[None]:
-    """Say on Ctrl-C that ``path`` is as it was: for work of which nothing is kept half done."""
+    """Report on Ctrl-C that ``path`` is unchanged: for work of which no part is kept."""
     try:
         yield
     except KeyboardInterrupt:
-        note(f"interrupted; {path} is as it was")
+        note(f"interrupted; {path} is unchanged")
         raise typer.Exit(INTERRUPTED) from None
 
 
@@ -54,35 +51,19 @@ def note(text: str) -> None:
 def emit_json(document: Mapping[str, Any]) -> None:
     """Print one JSON document on standard output.
 
-    In ASCII, which every encoding of a pipe can carry, and names that are not UTF-8 too.
+    In ASCII, which fits every encoding of a pipe, and names that are not UTF-8.
     """
     print(json.dumps(document, indent=2), flush=True)
 
 
-def require(package: str, extra: str, purpose: str) -> None:
-    """Stop with the command that installs an extra, if one of its packages is missing.
-
-    Raises
-    ------
-    MissingExtraError
-        If ``package`` cannot be found.
-    """
-    try:
-        is_there = importlib.util.find_spec(package) is not None
-    except ImportError:
-        is_there = False
-    if not is_there:
-        raise MissingExtraError(package, extra, purpose)
-
-
 @contextlib.contextmanager
 def progress_bar(title: str, total: int, unit: str, start: int = 0) -> Iterator[ProgressBar]:
-    """Progress with rate and time left: a bar on a terminal, a line now and then elsewhere.
+    """Progress with rate and time left: a bar on a terminal, a line every few seconds elsewhere.
 
     Parameters
     ----------
     start
-        What an earlier run had done; the rate leaves it out.
+        Units that an earlier run did; the rate leaves them out.
     """
     if sys.stderr.isatty():
         from rich.console import Console
@@ -103,7 +84,7 @@ def progress_bar(title: str, total: int, unit: str, start: int = 0) -> Iterator[
 
 
 class _Terminal:
-    """What the workflow says, on standard error."""
+    """The reporter of the command line."""
 
     def note(self, text: str) -> None:
         note(text)

@@ -1,4 +1,4 @@
-"""``hashkit convert``: codes from one kind of file to another."""
+"""``hashkit convert``: codes from one file format to another."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ __all__ = ["convert"]
 
 def convert(
     source: Annotated[Path, typer.Argument(help="Bank, or .npz, .parquet, .faiss or text file.")],
-    target: Annotated[Path, typer.Argument(help="File to write; its suffix says its format.")],
+    target: Annotated[Path, typer.Argument(help="File to write; its suffix gives the format.")],
     bits: Annotated[
         int | None,
         typer.Option(
             "--bits",
             min=1,
-            help="Bits of a code, where SOURCE does not say it.",
+            help="Code length, if SOURCE does not record it.",
             show_default="all bits of its bytes",
         ),
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option("--labels", help="Labels of SOURCE, one a line.")
+        Path | None, typer.Option("--labels", help="Labels of SOURCE, one per line.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace TARGET.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Write codes in another format, or a bank without its deleted rows.
 
-    TARGET appears when it is whole. Suffixes: .h5 .hdf5 .npz .parquet .faiss .index .txt
+    TARGET appears only when it is complete. Suffixes: .h5 .hdf5 .npz .parquet .faiss .index .txt
 
     \b
     Examples:
@@ -65,9 +65,9 @@ def convert(
     dropped = f", without {plural(n_deleted, 'deleted row')}" if n_deleted else ""
     note(f"{target}: {plural(n_rows, 'row')} of {plural(database.n_bits, 'bit')}{dropped}")
     if left_out:
-        note(f"a {kind.name} holds codes alone: {' and '.join(left_out)} are not in it")
+        note(f"a {kind.name} holds only codes: {' and '.join(left_out)} are left out")
     if not kind.keeps_bits and database.n_bits % 8:
-        note(f"nor does it say how many bits a code has: read it with --bits {database.n_bits}")
+        note(f"the file does not record the code length: read it with --bits {database.n_bits}")
     if json:
         emit_json(
             {
@@ -85,7 +85,7 @@ def convert(
 
 
 def _left_out(database: CodeDatabase, *, keeps_names: bool, keeps_labels: bool) -> list[str]:
-    """What the source has and the target cannot hold."""
+    """What the source has but the target format cannot hold."""
     from hashkit.formats.rows import has_names
 
     left_out = []

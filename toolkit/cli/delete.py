@@ -1,4 +1,4 @@
-"""``hashkit delete``: rows of a bank that are not to be found any more."""
+"""``hashkit delete``: rows that search and evaluation skip from now on."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def delete(
         str | None, typer.Option("--rows", help="Row numbers and ranges, as 3,7-9.")
     ] = None,
     restore: Annotated[
-        bool, typer.Option("--restore", help="Bring deleted rows back instead.")
+        bool, typer.Option("--restore", help="Restore deleted rows instead.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Delete rows of a bank: search and evaluation pass them over.
+    """Delete rows of a bank: search and evaluation skip them.
 
     Nothing is rewritten, row numbers stay, and --restore undoes it. hashkit convert makes a bank
     without the deleted rows.
@@ -44,7 +44,7 @@ def delete(
     from hashkit.bank.reader import Bank
 
     if not name and rows is None:
-        raise ConfigError("say which rows: --name NAME, or --rows 3,7-9")
+        raise ConfigError("name the rows: --name NAME, or --rows 3,7-9")
     with Bank.open(bank) as opened:
         wanted = set(_parse_rows(rows or "", len(opened)))
         wanted.update(_rows_of(bank, opened.names, name or []))
@@ -78,7 +78,7 @@ def _tell(
 
 
 def _rows_of(bank: Path, names: Sequence[str], wanted: Sequence[str]) -> list[int]:
-    """Rows of names, all of which must be there."""
+    """Rows of names, all of which must exist."""
     from hashkit.bank.deletion import rows_named
 
     if not wanted:

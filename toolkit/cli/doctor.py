@@ -1,4 +1,4 @@
-"""``hashkit doctor``: what is installed, whether it works, and how to mend what does not."""
+"""``hashkit doctor``: what is installed, whether it works, and how to fix what does not."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _STYLES: Final = {"ok": "green", "absent": "dim", "broken": "bold red"}
 
 
 def doctor(json: JsonOption = False) -> None:
-    """Check this installation: packages, runtimes and devices, and what each lacks.
+    """Check this installation: packages, runtimes and devices.
 
-    Every runtime that is there runs a tiny model, and its answer is compared with the known one.
-    Exit code 1 if something that is installed does not work; what is absent is no fault.
+    Every installed runtime runs a tiny model, and its answer is compared with the known one. The
+    exit code is 1 if something that is installed does not work.
 
     \b
     Examples:

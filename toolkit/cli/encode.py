@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -59,18 +59,18 @@ def encode(
     num_workers: WorkersOption = None,
     strict: StrictOption = False,
     append: Annotated[bool, typer.Option("--append", help="Add the images to the bank.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make the bank anew.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the bank.")] = False,
     allow_other_provider: Annotated[
         bool,
         typer.Option(
-            "--allow-other-provider", help="Go on with a bank begun on another device or runtime."
+            "--allow-other-provider", help="Continue a bank that another device or runtime began."
         ),
     ] = False,
     json: JsonOption = False,
 ) -> None:
     """Encode images with an exported model into a code bank.
 
-    The same command goes on where an earlier one stopped. Images that cannot be used are skipped
+    The same command continues where an earlier one stopped. Images that cannot be used are skipped
     and listed beside the bank.
 
     Without IMAGES it encodes the queries and the database of a run.
@@ -80,20 +80,20 @@ def encode(
       hashkit encode
       hashkit encode photos/ --model model.onnx --out photos.h5
     """  # noqa: D301
-    from hashkit.workflow.encoding import EncodeOptions, encode_run_part, load_encoder
+    from hashkit.workflow.encode import ImagesToEncode, encode_images, encode_options
+    from hashkit.workflow.encoding import encode_run_part, load_encoder
     from hashkit.workflow.models import find_exported, find_model, run_model
 
-    if append and overwrite:
-        raise ConfigError("--append keeps the bank's rows and --overwrite does not: choose one")
-    n_images_a_batch = parse_batch_size(batch_size)
-    options = EncodeOptions(
-        batch_size=n_images_a_batch,
-        n_workers=num_workers,
+    per_batch = parse_batch_size(batch_size)
+    options = encode_options(
+        batch_size=per_batch,
+        num_workers=num_workers,
         strict=strict,
-        mode="append" if append else "overwrite" if overwrite else "resume",
+        append=append,
+        overwrite=overwrite,
         allow_other_provider=allow_other_provider,
     )
-    settings = RuntimeSettings(runtime, device, profile=profile, batch_size=n_images_a_batch)
+    settings = RuntimeSettings(runtime, device, profile=profile, batch_size=per_batch)
     if images is None:
         _refuse(
             {
@@ -115,15 +115,10 @@ def encode(
         ]
     else:
         if out is None:
-            raise ConfigError("--out is missing: which bank are the codes to be written to?")
-        if part != "all" and not protocol:
-            raise ConfigError(f"--part {part} is a part of a split: choose one with --protocol")
+            raise ConfigError("--out is missing: name the bank to write")
+        wanted = ImagesToEncode(images, data_root, protocol, part, split_seed, download)
         encoder = load_encoder(find_model(model, run, runs, TERMINAL), settings, TERMINAL)
-        reports = [
-            _encode_named(
-                images, data_root, protocol, part, split_seed, download, encoder, out, options
-            )
-        ]
+        reports = [encode_images(wanted, encoder, out, options, TERMINAL)]
     if json:
         emit_json({"banks": [report.to_dict() for report in reports]})
 
@@ -134,40 +129,3 @@ def _refuse(given: Mapping[str, object]) -> None:
         raise ConfigError(
             f"{', '.join(flags)} goes with IMAGES: name a folder, a list file or a named set"
         )
-
-
-def _encode_named(
-    data: str,
-    root: Path | None,
-    protocol: str,
-    part: Literal["queries", "training", "database", "all"],
-    seed: int,
-    download: bool,
-    encoder: Any,
-    out: Path,
-    options: Any,
-) -> Any:
-    from hashkit.datasets.sets import open_image_set
-    from hashkit.datasets.spec import open_spec, with_absolute_paths
-    from hashkit.runs.data_spec import DataSpec
-    from hashkit.workflow.encoding import encode_set
-
-    spec = with_absolute_paths(
-        DataSpec(data, str(root) if root else None, protocol=protocol, seed=seed)
-    )
-    if protocol:
-        images, split = open_spec(spec, download=download)
-        images = images.subset(split.part(part))
-    else:
-        images = open_image_set(spec.data, root=root, download=download)
-    return encode_set(
-        encoder,
-        images,
-        out,
-        dataset=spec.data,
-        options=options,
-        protocol=protocol,
-        part=part,
-        seed=seed if protocol else None,
-        reporter=TERMINAL,
-    )

@@ -1,4 +1,4 @@
-"""``hashkit evaluate``: codes and labels to numbers, and to a page."""
+"""``hashkit evaluate``: codes and labels to metrics, and to a page."""
 
 from __future__ import annotations
 
@@ -45,13 +45,15 @@ def evaluate(
     ] = None,
     database: Annotated[
         list[Path] | None,
-        typer.Argument(help="Likewise; several count as one.", show_default="the run's bank"),
+        typer.Argument(
+            help="The same; several count as one database.", show_default="the run's bank"
+        ),
     ] = None,
     query_labels: Annotated[
-        Path | None, typer.Option("--query-labels", help="Labels of the queries, one a line.")
+        Path | None, typer.Option("--query-labels", help="Labels of the queries, one per line.")
     ] = None,
     database_labels: Annotated[
-        Path | None, typer.Option("--database-labels", help="Labels of the database, one a line.")
+        Path | None, typer.Option("--database-labels", help="Labels of the database, one per line.")
     ] = None,
     convention: Annotated[
         str,
@@ -88,7 +90,7 @@ def evaluate(
         ),
     ] = None,
     baselines: Annotated[
-        bool, typer.Option("--baselines", help="Measure simple codes of the run's images too.")
+        bool, typer.Option("--baselines", help="Also measure simple codes of the run's images.")
     ] = False,
     run: RunOption = None,
     runs: RunsOption = DEFAULT_RUNS_DIR,
@@ -99,7 +101,7 @@ def evaluate(
     num_workers: WorkersOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure how well Hamming rankings find what is relevant.
+    """Measure how well Hamming rankings find relevant images.
 
     Without arguments it takes the newest run's queries and database, and keeps the numbers in the
     run's folder as evaluation.json.
@@ -151,7 +153,7 @@ def evaluate(
 
 @dataclasses.dataclass(frozen=True)
 class _Conventions:
-    """How everything is measured that one call measures; see `hashkit.evaluate`."""
+    """Conventions of all evaluations of one call; see `hashkit.evaluate`."""
 
     convention: str
     cutoffs: tuple[int, ...] | None
@@ -201,7 +203,7 @@ def _file_subject(
 
 
 def _keep(evaluation: Evaluation, run: Run) -> None:
-    """Write the numbers into the run's folder; one that may not be written loses nothing else."""
+    """Write the metrics into the run's folder; if that fails, only warn."""
     from hashkit.report.evaluations import FILE_NAME, save_evaluation
 
     try:

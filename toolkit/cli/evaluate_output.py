@@ -20,14 +20,14 @@ def print_evaluations(evaluations: Sequence[Evaluation], *, is_multi_label: bool
     Parameters
     ----------
     evaluations
-        A column each, in `in_column_order`; the first is the one that was asked for.
+        One column each, in `in_column_order`; the first is the requested one.
     is_multi_label
-        Whether images may have several labels; otherwise what tells one relevant image from
-        another says nothing new, and is left out.
+        Whether images may have several labels; otherwise graded metrics add nothing and are left
+        out.
     """
     console = Console(markup=False, emoji=False, highlight=False)  # names are names
     if not console.is_terminal and len(evaluations) > 1:
-        console.width = 64 + 24 * len(evaluations)  # so that a pipe loses nothing
+        console.width = 64 + 24 * len(evaluations)  # so that nothing is cut in a pipe
     console.print(_numbers(evaluations, is_multi_label=is_multi_label))
     if evaluations[0].fields["per_label"]:
         console.print(_labels(evaluations))

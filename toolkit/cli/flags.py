@@ -12,10 +12,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, Protocol
 
 from hashkit.errors import ConfigError
+from hashkit.runs.config import SHORT_NAMES
 
 __all__ = ["FLAGS", "flag", "flags", "parse_floats", "parse_integers", "parse_size", "with_flags"]
 
-FLAGS: Final[Mapping[str, str]] = {"lengths": "--bits", "learning_rate": "--lr"}
+FLAGS: Final[Mapping[str, str]] = {name: f"--{short}" for name, short in SHORT_NAMES.items()}
 """Flags that are not their setting's name with dashes."""
 
 _ARGUMENT: Final = re.compile(r"`([a-z]\w*)(?:=(\"[^`\"]*\"|[^`\"\s]+))?`")

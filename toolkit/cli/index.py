@@ -17,16 +17,16 @@ __all__ = ["index"]
 
 
 def index(
-    bank: Annotated[list[Path], typer.Argument(help="Code bank; each gets an index of its own.")],
+    bank: Annotated[list[Path], typer.Argument(help="Code bank; each gets its own index.")],
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Build anew even if the index fits the bank.")
+        bool, typer.Option("--overwrite", help="Build it again even if the index matches the bank.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
     """Build the multi-index of a bank, which finds near-duplicates without a scan.
 
-    It lies beside the bank, as bank.h5.mih, and hashkit search uses it where that is faster. It
-    pays for small radii and few results on a million rows or more.
+    It is written beside the bank, as bank.h5.mih, and hashkit search uses it where it is faster:
+    for small radii and few results on a million rows or more.
 
     \b
     Examples:
@@ -71,7 +71,7 @@ def _build(path: Path, *, overwrite: bool) -> dict[str, object]:
                 f"{file_size(multi_index.nbytes)}, {seconds:.1f} s"
             )
         else:
-            note(f"{target} fits the bank already: {plural(len(opened), 'row')}")
+            note(f"{target} matches the bank already: {plural(len(opened), 'row')}")
         return {
             "bank": str(path),
             "index": str(target),

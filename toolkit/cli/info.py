@@ -1,4 +1,4 @@
-"""``hashkit info``: what a file or folder is, at a glance."""
+"""``hashkit info``: the contents of a file or folder at a glance."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _facts(path: Path) -> dict[str, Any]:
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise HashkitError(
-                f"{path}: a folder without config.json is no run; name a run folder, a bank, an "
+                f"{path}: a folder without config.json is not a run; name a run folder, a bank, an "
                 "ONNX model or a file of codes"
             )
         return run_facts(path)

@@ -1,4 +1,4 @@
-"""What `hashkit info` found, as tables for people."""
+"""Facts of `hashkit info` as tables on a terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hashkit.workflow.reporter import file_size, plural
 __all__ = ["print_facts"]
 
 _SHORT: Final = {"lengths": "bits"}
-"""Names of facts that are shown by another one."""
+"""Facts that are shown under another name."""
 
 _MANY_CLASSES: Final = 20
 
@@ -23,7 +23,7 @@ def print_facts(facts: Mapping[str, Any]) -> None:
     console = Console(markup=False, emoji=False, highlight=False)  # names are names
     lines = [(name, text) for name, text in _lines(facts) if text]
     if not console.is_terminal:
-        # As wide as the longest line, so that a pipe loses nothing.
+        # As wide as the longest line, so that nothing is cut in a pipe.
         console.width = max([100, *(len(text) + 40 for _, text in lines)])
     table = Table(show_header=False)
     table.add_column(no_wrap=True)
@@ -106,7 +106,7 @@ def _run_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "data", " ".join(str(facts["data"].get(name) or "") for name in ("data", "protocol"))
     yield "training", _brief(facts["training"])
     yield "device", str(facts["device"] or "")
-    yield "trained", "yes" if facts["is_trained"] else "not to the end"
+    yield "trained", "yes" if facts["is_trained"] else "not finished"
     if facts["last"] is not None:
         yield "last", _brief(facts["last"])
     if facts["best_held_out"] is not None:
@@ -124,7 +124,7 @@ def _run_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _model_text(facts: Mapping[str, Any]) -> str:
     if facts["model_bytes"] is None:
         return "none"
-    outdated = ", of other weights than the checkpoint" if facts["is_model_outdated"] else ""
+    outdated = ", with other weights than the checkpoint" if facts["is_model_outdated"] else ""
     return file_size(facts["model_bytes"]) + outdated
 
 

@@ -38,7 +38,7 @@ BankOption: TypeAlias = Annotated[
     typer.Option("--bank", help="Code bank; may be repeated.", show_default="the run's bank.h5"),
 ]
 DeviceOption: TypeAlias = Annotated[
-    str, typer.Option("--device", help="auto, cpu or cuda; cuda fails rather than fall back.")
+    str, typer.Option("--device", help="auto, cpu or cuda; cuda never falls back to the CPU.")
 ]
 RuntimeOption: TypeAlias = Annotated[
     str,
@@ -50,7 +50,7 @@ RuntimeOption: TypeAlias = Annotated[
 ProfileOption: TypeAlias = Annotated[
     str,
     typer.Option(
-        "--profile", help="On CUDA: exact, the same bits always, or fast: TF32, timed kernels."
+        "--profile", help="On CUDA: exact (always the same bits) or fast (TF32, timed kernels)."
     ),
 ]
 JsonOption: TypeAlias = Annotated[
@@ -61,7 +61,7 @@ DataRootOption: TypeAlias = Annotated[
     typer.Option("--data-root", help="Folder of a named set's files, or of a list's images."),
 ]
 DownloadOption: TypeAlias = Annotated[
-    bool, typer.Option("--download", help="Fetch the files of a named set that are not there.")
+    bool, typer.Option("--download", help="Download the missing files of a named set.")
 ]
 StrictOption: TypeAlias = Annotated[
     bool,
@@ -69,17 +69,17 @@ StrictOption: TypeAlias = Annotated[
 ]
 WorkersOption: TypeAlias = Annotated[
     int | None,
-    typer.Option("--num-workers", min=1, help="Decoding threads.", show_default="one a core"),
+    typer.Option("--num-workers", min=1, help="Decoding threads.", show_default="one per core"),
 ]
 
 BatchSizeOption: TypeAlias = Annotated[
     str,
-    typer.Option("--batch-size", help="Images a batch; auto goes by device and input size."),
+    typer.Option("--batch-size", help="Images per batch; auto chooses by device and input size."),
 ]
 
 
 def parse_batch_size(text: str) -> int | None:
-    """Images a batch, None for ``auto``; anything else is a usage error."""
+    """Images per batch, None for ``auto``; anything else is a usage error."""
     if text == "auto":
         return None
     if not text.isascii() or not text.isdigit() or int(text) < 1:

@@ -1,4 +1,4 @@
-"""``hashkit search``: an image to the images whose codes are nearest."""
+"""``hashkit search``: an image to the images with the nearest codes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def search(
     ] = None,
     label: Annotated[
         list[str] | None,
-        typer.Option("--label", help="Find images of this class alone; may be repeated."),
+        typer.Option("--label", help="Search only images of this class; may be repeated."),
     ] = None,
     rerank: Annotated[
         bool,
@@ -127,18 +127,18 @@ def search(
 
 
 class _Place:
-    """Where a search takes place: banks, the model that made them, and their images.
+    """What a search works on: banks, the model that made them, and their images.
 
     Parameters
     ----------
     banks
-        Banks to search; None for the run's own, which is made if it is missing.
+        Banks to search; None for the run's bank, which is encoded first if it is missing.
     model, run, runs
         As the flags.
     settings
         How to run the model.
     n_workers
-        Threads that decode where banks are to be made; None for the cores there are.
+        Decoding threads if a bank is encoded; None for one per core.
     """
 
     def __init__(
@@ -208,11 +208,11 @@ class _Place:
         Raises
         ------
         ImageError
-            If its image is not to be had.
+            If its image is not available.
         """
         if query.image is None:
             raise ImageError(
-                f"{query.name}: --rerank needs the query's image, which cannot be found", "missing"
+                f"{query.name}: --rerank needs the query's image, which is missing", "missing"
             )
         logits: NDArray[np.float32] = self._encoder.logits([query.image])[0]
         return logits
@@ -237,7 +237,7 @@ class _Place:
             return None
         try:
             queries = Bank.open(self._run_bank("queries"))
-        except RunError:  # it learned from triplets, and has no queries
+        except RunError:  # a run that learned from triplets has no queries
             return None
         names = list(queries.names)
         if name not in names:

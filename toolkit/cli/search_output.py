@@ -54,7 +54,7 @@ class Hit:
     Attributes
     ----------
     row
-        Row of the bank; across several banks, counted on from one to the next.
+        Row of the bank; with several banks, counted across them.
     distance
         Hamming distance, bits.
     name
@@ -114,7 +114,7 @@ def print_results(results: Sequence[Result]) -> None:
     # Names are printed as they are, brackets and colons too.
     console = Console(markup=False, emoji=False, highlight=False)
     if not console.is_terminal:
-        # As wide as the names, so that a pipe loses nothing.
+        # As wide as the names, so that nothing is cut in a pipe.
         console.width = max([100, *_line_lengths(results)])
     for result in results:
         table = Table(title=_title(result.query), title_justify="left")

@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself, read without PyTorch and without its tensors.
+"""Metadata of a checkpoint, read without PyTorch and without its tensors.
 
 A safetensors file begins with the length of its header (uint64, little-endian) and the header,
 JSON; hashkit's part of it is one text below ``__metadata__``.
@@ -22,7 +22,7 @@ _LENGTH_BYTES: Final = 8
 
 
 def read_checkpoint_manifest(path: Path) -> Manifest:
-    """The manifest of the model in a checkpoint, whose tensors are not looked at.
+    """The manifest of the model in a checkpoint; its tensors are not read.
 
     Raises
     ------

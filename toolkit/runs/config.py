@@ -1,6 +1,6 @@
-"""Settings of a training run; the command's flags and config.json come from here.
+"""Settings of a training run, from which the command's flags and config.json are made.
 
-Neither this module nor a check of its names imports torch.
+Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -21,12 +21,22 @@ from hashkit.runs.known_names import (
     split_network,
 )
 
-__all__ = ["LOSS_OPTIONS", "MIN_INPUT_SIZE", "PRECISIONS", "LossDefault", "TrainConfig"]
+__all__ = [
+    "LOSS_OPTIONS",
+    "MIN_INPUT_SIZE",
+    "PRECISIONS",
+    "SHORT_NAMES",
+    "LossDefault",
+    "TrainConfig",
+]
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 
+SHORT_NAMES = {"lengths": "bits", "learning_rate": "lr"}
+"""Names of settings in flags and in `hashkit.train`, where they differ from the field."""
+
 MIN_INPUT_SIZE = 8
-"""Smallest height and width, pixels: three pools of stride 2 must leave something."""
+"""Smallest height and width in pixels, for networks with three pools of stride 2."""
 
 LOSS_OPTIONS = (
     "margin",
@@ -59,13 +69,13 @@ class LossDefault:
 
 
 def _setting(default: Any, text: str) -> Any:
-    """A field with what ``--help`` says of it."""
+    """A field with its help text."""
     return dataclasses.field(default=default, metadata={"help": text})
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """Settings of a training run; each field's ``help`` says what it is.
+    """Settings of a training run; each field's ``help`` describes it.
 
     The defaults are the recipe ``best``. With another loss, the options of its loss are not set.
     ``recipe`` is the name of the recipe that the settings started from; models also record what
@@ -74,31 +84,31 @@ class TrainConfig:
     Raises
     ------
     ConfigError
-        When a value is out of range or of an unknown name.
+        If a value is out of range, or a name is unknown.
     """
 
     recipe: str = _setting("best", "Recipe that the other settings start from; see --list-recipes.")
     network: str = _setting("compact", "Network; see hashkit train --list-recipes.")
-    pretrained: bool = _setting(True, "Start from weights trained elsewhere, if there are some.")
+    pretrained: bool = _setting(True, "Start from pretrained weights, if the network has some.")
     lengths: tuple[int, ...] = _setting(
-        (48,), "Bits of a code; several (12,24,48) share one network and make one run each."
+        (48,), "Code length; several (12,24,48) share one network and make one run each."
     )
     height: int = _setting(32, "Input height in pixels.")
     width: int = _setting(32, "Input width in pixels.")
     resize: str = _setting(
         "crop-bilinear",
-        f"Resize rule: {', '.join(WHOLE_RULES)}; with {REDUCED} behind for photographs.",
+        f"Resize rule: {', '.join(WHOLE_RULES)}; append {REDUCED} for photographs.",
     )
-    dropout: float = _setting(0.0, "Share of features dropped.")
+    dropout: float = _setting(0.0, "Fraction of features dropped.")
     standardise: bool = _setting(True, "Keep each logit at mean 0 and variance 1 over a batch.")
     mirror: bool = _setting(
         True,
-        "Average each image's logits with its mirror image's, once trained, if training mirrors.",
+        "Average the trained model's logits of an image and its mirror image, if training mirrors.",
     )
     calibrate: bool = _setting(True, "Adjust fresh weights to the training images.")
-    freeze: int = _setting(0, "First stages of the network that stay as they are; -1 for all.")
+    freeze: int = _setting(0, "Number of first stages of the network to freeze; -1 for all.")
     stage_decay: float = _setting(
-        1.0, "Learning rate of a stage over that of the next one; 1 for the same."
+        1.0, "Ratio of a stage's learning rate to that of the next stage; 1 for equal rates."
     )
     loss: str = _setting("orthohash", "Loss; see hashkit train --list-recipes.")
     margin: float | None = _setting(None, "The loss's margin.")
@@ -107,58 +117,61 @@ class TrainConfig:
     )
     quantisation: float | None = _setting(None, "Weight of the loss's quantisation term.")
     label_smoothing: float | None = _setting(
-        LossDefault("orthohash", 0.1), "Share of the target spread over all classes."
+        LossDefault("orthohash", 0.1), "Fraction of the target spread over all classes."
     )
     temperature: float | None = _setting(None, "Temperature of the contrastive loss.")
     average: str | None = _setting(
-        None, "Mean of the triplet hinge over: active triplets (above 0) or all valid ones."
+        None, "Average the triplet hinge over active triplets (above 0) or over all valid ones."
     )
     epsilon: float | None = _setting(
         None,
         "Half-width of the triplet loss's undecided zone; 0.5 switches the threshold off.",
     )
-    batch_size: int = _setting(100, "Images a step; triplets a step when they come from a list.")
+    batch_size: int = _setting(
+        100, "Images per step; triplets per step when they come from a list."
+    )
     images_per_class: int = _setting(
-        0, "Images of a class that stay together in a batch; 0 chooses, 1 shuffles plainly."
+        0, "Images of a class that stay together in a batch; 0 chooses, 1 shuffles single images."
     )
     epochs: float = _setting(30.0, "Passes over the training images.")
-    steps: int | None = _setting(None, "Steps, in place of epochs.")
+    steps: int | None = _setting(None, "Number of steps, instead of epochs.")
     optimiser: str = _setting("muon", "Optimiser: muon or sgd.")
     learning_rate: float = _setting(0.03, "Peak learning rate.")
     schedule: str = _setting(
         "one-cycle", "Learning-rate policy: constant, multistep, cosine or one-cycle."
     )
     milestones: tuple[float, ...] = _setting(
-        (0.6, 0.7), "Shares of the run after which multistep multiplies the rate by gamma."
+        (0.6, 0.7), "Fractions of the run after which multistep multiplies the rate by gamma."
     )
     gamma: float = _setting(0.1, "Factor of multistep.")
     warmup_steps: int = _setting(0, "Steps over which the rate rises from 0.")
     momentum: float = _setting(0.9, "Momentum of gradient descent.")
     nesterov: bool = _setting(True, "Nesterov's form of momentum.")
-    weight_decay: float = _setting(5e-4, "Weight decay; biases are left out.")
-    clip_norm: float = _setting(0.0, "Largest norm of the gradient; 0 sets no limit.")
+    weight_decay: float = _setting(5e-4, "Weight decay; not applied to biases.")
+    clip_norm: float = _setting(0.0, "Largest norm of the gradient; 0 for no limit.")
     augmentation: str = _setting(
         "auto", "Augmentation; auto chooses by image set, see docs/training.md."
     )
     cutout: float = _setting(
-        0.25, "Side of the square that is blotted out, as a share of the image's; 0 for none."
+        0.25, "Side of the masked square, as a fraction of the image's; 0 for none."
     )
     cutmix: float = _setting(
-        0.0, "Share of the batches in which a part of each image is another one's; needs labels."
+        0.0,
+        "Fraction of batches in which a part of each image is replaced by another's; needs labels.",
     )
     holdout: float = _setting(
         0.1,
-        "Share of the training images held out to select the checkpoint; 0 keeps the last.",
+        "Fraction of the training images held out to select the checkpoint; 0 keeps the last.",
     )
-    validate_epochs: int = _setting(5, "Epochs between two looks at the held-out images.")
+    validate_epochs: int = _setting(5, "Epochs between two validations.")
     snapshot_steps: int = _setting(
         0, "Steps between snapshots; 0 makes one per epoch, 10 seconds apart or more."
     )
-    keep_snapshots: int = _setting(2, "Snapshots that stay; 0 keeps all.")
+    keep_snapshots: int = _setting(2, "Number of snapshots to keep; 0 keeps all.")
     display_steps: int = _setting(50, "Steps between two lines of metrics.jsonl.")
     precision: str = _setting("fp32", "fp32, or mixed precision: bf16, or fp16 on a GPU.")
     channels_last: bool = _setting(True, "Channels-last layout of the convolutions.")
-    seed: int = _setting(0, "Seed of everything that training draws.")
+    seed: int = _setting(0, "Random seed of the training.")
 
     def __post_init__(self) -> None:
         for name in LOSS_OPTIONS:
@@ -229,7 +242,7 @@ class TrainConfig:
 
     @property
     def loss_options(self) -> dict[str, float | str]:
-        """What is set of `LOSS_OPTIONS`, by name."""
+        """The options in `LOSS_OPTIONS` that are set, by name."""
         values = {name: getattr(self, name) for name in LOSS_OPTIONS}
         return {name: value for name, value in values.items() if value is not None}
 

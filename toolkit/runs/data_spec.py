@@ -1,4 +1,4 @@
-"""What a run is made from: an image set and how it is split, as flags and config.json say it.
+"""The image set of a run and how it is split.
 
 `hashkit.datasets.spec` opens it.
 """
@@ -18,20 +18,20 @@ DEFAULT_PROTOCOL = "per-class"
 
 @dataclasses.dataclass(frozen=True)
 class ProtocolOptions:
-    """What may be changed in a protocol that is not fixed; None leaves it as it is.
+    """Changes of a protocol that is not fixed; None keeps its value.
 
     Attributes
     ----------
     queries_per_class, training_per_class
-        Images a class.
+        Images per class.
     training_in_database
         Whether training images stay in the database.
     n_queries, n_training
-        Images in all, for protocols that do not look at classes.
+        Total numbers of images, for protocols that ignore classes.
     unseen_fraction
-        Share of the classes that are never trained on, between 0 and 1.
+        Fraction of the classes that are never trained on, between 0 and 1.
     unseen_classes
-        Their names, in place of a draw.
+        Their names, instead of a random choice.
     """
 
     queries_per_class: int | None = None
@@ -91,7 +91,7 @@ class DataSpec:
         if self.training_list is not None and self.query_list is None:
             raise ConfigError("a training list needs a query list beside it")
         if self.query_list is not None and (self.protocol or self.options.changes()):
-            raise ConfigError("lists of queries are a split of their own: leave the protocol out")
+            raise ConfigError("a query list defines the split: leave the protocol out")
         if self.protocol:
             check_name("protocol", self.protocol, PROTOCOLS)
 

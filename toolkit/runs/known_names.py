@@ -1,7 +1,6 @@
-"""Names that settings may have, so that they are checked without what they name.
+"""Names that settings may have, so that settings are checked without importing what they name.
 
-Training and image sets hold the things themselves, in dictionaries of these names; tests hold the
-two to be equal.
+The dictionaries of training and of the image sets have the same names, which a test checks.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ NETWORKS: Final[dict[str, bool]] = {
     "torchvision": True,
     "module": True,
 }
-"""Whether a network's name goes on after a colon, by name."""
+"""Whether a network's name continues after a colon, by name."""
 
 LOSSES: Final[dict[str, tuple[str, ...]]] = {
     "triplet": ("margin", "average", "epsilon"),
@@ -65,7 +64,7 @@ PROTOCOLS: Final = (
 
 
 def check_name(field: str, name: str, names: Iterable[str]) -> None:
-    """Raise ConfigError if a setting has a name that is not known."""
+    """Raise ConfigError if a setting has an unknown name."""
     known = list(names)
     if name not in known:
         raise ConfigError(f"unknown {field} {name!r}; known: {', '.join(known)}")

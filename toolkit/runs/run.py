@@ -3,14 +3,14 @@
 ::
 
     runs/<name>/
-        config.json       settings, image set, split, device: what made the run
+        config.json       settings, image set, split, device
         faults.jsonl      images that could not be used, if there were any
-        metrics.jsonl     one line an interval: step, loss, rate; held-out results
+        metrics.jsonl     one line per interval: step, loss, rate; held-out results
         checkpoints/      step-0001234.safetensors (snapshots), best.safetensors
         summary.json      written when the training is done
         model.onnx        by `hashkit export --onnx`
         bank.h5           codes of the database, by `hashkit encode` or `hashkit search`
-        queries.h5        codes of the queries, likewise
+        queries.h5        codes of the queries, by the same commands
         evaluation.json   by `hashkit evaluate`
         baselines/        codes of other methods, by `hashkit evaluate --baselines`
 """
@@ -25,13 +25,23 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 from hashkit.errors import RunError
 from hashkit.files import part_path, written_whole
 from hashkit.runs.run_config import RunConfig, read_json_object, read_run_config
 
-__all__ = ["DEFAULT_RUNS_DIR", "Run", "bank_path", "write_json"]
+__all__ = [
+    "DEFAULT_RUNS_DIR",
+    "PathText",
+    "Run",
+    "as_run",
+    "bank_path",
+    "run_name",
+    "write_json",
+]
+
+PathText: TypeAlias = str | os.PathLike[str]
 
 DEFAULT_RUNS_DIR: Final = Path("runs")
 _SNAPSHOT = re.compile(r"step-(\d+)\.safetensors")
@@ -95,7 +105,7 @@ class Run:
 
     @property
     def best_path(self) -> Path:
-        """Checkpoint that did best on held-out images."""
+        """Checkpoint with the best held-out score."""
         return self.checkpoints_path / "best.safetensors"
 
     @classmethod
@@ -131,7 +141,7 @@ class Run:
         path = parent / name
         if path.exists() and not cls(path).is_cut_off():
             raise RunError(
-                f"{path} is there already: choose another `name=...`, or go on with "
+                f"{path} exists already: choose another `name=...`, or go on with "
                 f"`hashkit train --resume --run {path}`"
             )
 
@@ -160,22 +170,53 @@ class Run:
         """
         runs = []
         for path in parent.glob("*/config.json"):
-            with contextlib.suppress(RunError):  # a damaged run hides no other
+            with contextlib.suppress(RunError):  # a damaged run does not hide the others
                 created = str(read_json_object(path).get("created"))
                 runs.append((created, path.parent))
         if not runs:
             raise RunError(f"there is no run below {parent}{os.sep}: `hashkit train` makes one")
         return cls(max(runs)[1])
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether the training is done."""
+        return self.summary_path.is_file()
+
+    def per_length(self) -> dict[int, Run]:
+        """The run of each code length that was trained; of a single length, the run itself.
+
+        Returns
+        -------
+        dict
+            Runs by their bits, in the order of the settings.
+
+        Raises
+        ------
+        RunError
+            If several lengths are not trained to the end yet, or one of their runs was removed.
+        """
+        lengths = self.read_config().training.lengths
+        if len(lengths) == 1:
+            return {lengths[0]: self}
+        whole = self.path.resolve() if self.path.name in ("", "..") else self.path
+        runs = {n_bits: Run(whole.parent / run_name(whole.name, n_bits)) for n_bits in lengths}
+        for run in runs.values():
+            if not run.config_path.is_file():
+                raise RunError(
+                    f"{run.path} is missing, which is split off from {self.path} when that is "
+                    f"trained: `hashkit train --resume --run {self.path}`"
+                )
+        return runs
+
     def is_cut_off(self) -> bool:
-        """Whether it is what a kill left of `create`, and holds nothing."""
+        """Whether the folder is what a killed `create` left, without any data."""
         if not self.path.is_dir() or self.path.is_symlink():
             return False
         remains = {self.checkpoints_path, part_path(self.config_path)}
         return remains.issuperset(self.path.rglob("*"))
 
     def _remove_remains(self) -> None:
-        # Each by name, so that what another process puts here meanwhile is safe.
+        # Each by name, so that nothing is lost that another process writes here meanwhile.
         part_path(self.config_path).unlink(missing_ok=True)
         for folder in (self.checkpoints_path, self.path):
             with contextlib.suppress(FileNotFoundError):
@@ -192,7 +233,7 @@ class Run:
         return read_run_config(self.config_path)
 
     def snapshot_path(self, step: int) -> Path:
-        """Where the snapshot after ``step`` steps lies."""
+        """Path of the snapshot after ``step`` steps."""
         return self.checkpoints_path / f"step-{step:07d}.safetensors"
 
     def snapshots(self) -> list[tuple[int, Path]]:
@@ -204,7 +245,7 @@ class Run:
         return sorted(found)
 
     def checkpoint_path(self) -> Path:
-        """The checkpoint to export: the best on held-out images, else the last.
+        """The checkpoint to export: the best on held-out images, otherwise the last.
 
         Raises
         ------
@@ -226,7 +267,7 @@ class Run:
             file.write(json.dumps(entry) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Lines of metrics.jsonl; one that a kill cut short is left out."""
+        """Lines of metrics.jsonl; an incomplete one is left out."""
         if not self.metrics_path.is_file():
             return []
         entries = []
@@ -238,12 +279,28 @@ class Run:
         return entries
 
     def rewind_metrics(self, step: int) -> None:
-        """Drop what metrics.jsonl says of steps after ``step``, which will be run again."""
+        """Drop the lines of metrics.jsonl after ``step``; those steps will be run again."""
         kept = [entry for entry in self.read_metrics() if entry["step"] <= step]
         with written_whole(self.metrics_path) as part:
             part.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
 
 
+def as_run(run: Run | PathText) -> Run:
+    """A run, which may be given by its folder.
+
+    Raises
+    ------
+    RunError
+        If that is not a run folder.
+    """
+    return run if isinstance(run, Run) else Run.open(Path(run))
+
+
+def run_name(name: str, n_bits: int) -> str:
+    """Name of the run folder of one of a run's code lengths."""
+    return f"{name}-{n_bits}bits"
+
+
 def bank_path(run: Run, part: Literal["queries", "database"]) -> Path:
-    """Where the bank of a run's queries or database lies."""
+    """Path of the bank of a run's queries or database."""
     return run.queries_path if part == "queries" else run.bank_path

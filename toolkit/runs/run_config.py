@@ -54,7 +54,7 @@ class RunConfig:
     triplets
         Path of the triplet list that was learned from, in place of the labels of ``data``.
     device
-        Where it was trained, such as ``cpu`` or ``cuda``; a resumed run goes on there.
+        Where it was trained, such as ``cpu`` or ``cuda``; a resumed run continues there.
     threads
         Threads of the sums on the CPU; weights depend on it in their last bits. None if unknown.
     shared
@@ -113,7 +113,7 @@ def read_run_config(path: Path) -> RunConfig:
         If the file is damaged, is of a newer format version, lacks a field, or has one that is
         unknown, of the wrong type, or out of range.
     """
-    from pydantic import ValidationError  # 0.2 s, which runs that are only listed need not wait
+    from pydantic import ValidationError  # 0.2 s, only where a file is checked
 
     fields = read_json_object(path)
     version = fields.pop("format_version", None)

@@ -9,19 +9,14 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from hashkit.errors import RunError
-from hashkit.runs.run import Run
+from hashkit.runs.run import Run, run_name
 from hashkit.runs.run_config import RunConfig, SharedTraining
 from hashkit.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 
-__all__ = ["run_name", "split_run"]
+__all__ = ["split_run"]
 
 _PER_LENGTH = ("heads", "standardise")
 """Parts of a `HashModel` that exist once per code length."""
-
-
-def run_name(name: str, n_bits: int) -> str:
-    """Name of the run folder of one of a run's code lengths."""
-    return f"{name}-{n_bits}bits"
 
 
 def split_run(run: Run) -> list[Run]:

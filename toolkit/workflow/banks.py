@@ -1,7 +1,7 @@
-"""The banks of a run: where they are, and how they come to be.
+"""The banks of a run, encoded where they are missing.
 
-ONNX Runtime is imported only where something is to be encoded, so that a run whose banks are
-complete can be searched and evaluated without it.
+ONNX Runtime is imported only to encode, so that a run with complete banks is searched and
+evaluated without it.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ def run_bank(
     Parameters
     ----------
     run, part
-        Whose bank, and which.
+        The run, and which of its banks.
     settings
-        How to run the model if something is to be encoded; None for the defaults.
+        How to run the model if the bank is encoded; None for the defaults.
     encoder
-        The model, if it is loaded already.
+        The model, if it is already loaded.
     n_workers
-        Threads that decode, if something is to be encoded; None for the cores there are.
+        Decoding threads if the bank is encoded; None for one per core.
     reporter
         Takes notes and progress of the encoding.
 
     Raises
     ------
     BankMismatchError
-        If it is complete, but the run's model was exported anew since.
+        If it is complete, but the run's model was exported again since.
     """
     path = bank_path(run, part)
     if path.is_file() and (bank := Bank.open(path)).is_complete:
@@ -58,7 +58,7 @@ def run_bank(
     from hashkit.workflow.encoding import EncodeOptions, encode_run_part, load_encoder
     from hashkit.workflow.models import run_model
 
-    run_spec(run)  # refuses a run without one before a model is loaded for nothing
+    run_spec(run)  # refuses a run without one before a model is loaded
     settings = settings or RuntimeSettings()
     encoder = encoder or load_encoder(run_model(run), settings, reporter)
     options = EncodeOptions(batch_size=settings.batch_size, n_workers=n_workers)
@@ -72,6 +72,6 @@ def _check_model(run: Run, bank: Bank) -> None:
     found = file_digest(run.model_path, "sha256")
     if found != bank.header.model_sha256:
         raise BankMismatchError(
-            f"{bank.path} was made by another model than {run.model_path}: "
+            f"{bank.path} was made by a different model than {run.model_path}: "
             f"hashkit encode --overwrite --run {run.path}"
         )

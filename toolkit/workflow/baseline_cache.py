@@ -1,4 +1,4 @@
-"""Codes of a baseline, kept in a file that knows what they were made from."""
+"""Codes of a baseline, kept in a file with the fingerprint of their inputs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class BaselineCodes:
     query_codes, database_codes
         Packed codes, uint8 [n, ceil(n_bits / 8)].
     accuracy
-        Share of the labelled queries whose class is predicted; None if it predicts none.
+        Fraction of the labelled queries whose class is predicted; None if it predicts no classes.
     """
 
     n_bits: int
@@ -52,7 +52,7 @@ def write_codes(path: Path, codes: BaselineCodes, fingerprint: str) -> None:
 def read_codes(path: Path, fingerprint: str) -> BaselineCodes | None:
     """Codes that `write_codes` wrote with the same fingerprint; None if there are none.
 
-    A damaged file counts as none: what it held can be computed anew.
+    A damaged file counts as missing, because its codes can be computed again.
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:

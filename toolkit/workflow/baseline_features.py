@@ -1,7 +1,7 @@
-"""What the baselines of a run are fitted on: features of its images, in blocks.
+"""Features that the baselines of a run are fitted on, in blocks.
 
-`ImageFeatures` is all that a baseline asks of a source. Two are here: pixels, and the outputs of
-the run's own network. Features of another network are a class of the same shape.
+`ImageFeatures` is the interface of a source of features. There are two: pixels, and the outputs
+of the run's own network.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ class ImageFeatures(Protocol):
 
     @property
     def name(self) -> str:
-        """What they are, as it stands after "ITQ on"."""
+        """Name of the features, as in "ITQ on {name}"."""
 
     @property
     def fingerprint(self) -> str:
-        """Text that differs if the features of an image would."""
+        """Text that changes when the features of an image change."""
 
     @property
     def n_dimensions(self) -> int:
-        """Numbers an image."""
+        """Numbers per image."""
 
     def prepare(self, reporter: Reporter) -> None:
-        """Do what is costly, with progress of its own; called once, before `blocks`."""
+        """Do the costly part, with its own progress; called once, before `blocks`."""
 
     def blocks(self, rows: NDArray[np.int64]) -> Iterator[Block]:
         """Features of rows in bounded memory, in order, without images that cannot be used."""
@@ -92,9 +92,9 @@ def pixel_blocks(
 class PixelFeatures:
     """RGB values from 0 to 1, at the model's input size.
 
-    A larger input is scaled down, sides in proportion, until neither is longer than 32 pixels:
-    the principal components of more would take more memory than most machines have, and
-    neighbouring pixels say much the same.
+    A larger input is scaled down in proportion until neither side is longer than 32 pixels: the
+    principal components of more would take more memory than most machines have, and neighbouring
+    pixels are similar.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ class PixelFeatures:
 
     @property
     def n_dimensions(self) -> int:
-        """Three a pixel."""
+        """Three per pixel."""
         return self._size[0] * self._size[1] * 3
 
     def prepare(self, reporter: Reporter) -> None:
@@ -137,9 +137,9 @@ class PixelFeatures:
 
 
 class NetworkOutputs:
-    """Logits of the run's model: what it gives for an image before the threshold.
+    """Logits of the run's model.
 
-    They are kept in a file, which is filled block by block: a call that was interrupted goes on
+    They are kept in a file that is filled block by block, so that an interrupted call continues
     where it stopped.
 
     Parameters
@@ -147,15 +147,15 @@ class NetworkOutputs:
     images
         The image set.
     rows
-        int64, sorted: the images that will be asked for.
+        int64, sorted: the images whose outputs are needed.
     n_bits
         Of the model.
     fingerprint
-        Of the model and the images: a file with another one is made anew.
+        Fingerprint of the model and the images; a file with another one is computed again.
     path
-        The file, ``.npy``; what it holds is said by a ``.json`` beside it.
+        The file, ``.npy``, with its progress in a ``.json`` beside it.
     load_encoder
-        Gives the model; called only if something is left to compute.
+        Loads the model; called only if something is left to compute.
     """
 
     name = "the network's outputs"
@@ -178,12 +178,12 @@ class NetworkOutputs:
 
     @property
     def fingerprint(self) -> str:
-        """The one it was made with."""
+        """The given fingerprint."""
         return self._fingerprint
 
     @property
     def n_dimensions(self) -> int:
-        """One a bit."""
+        """One per bit."""
         return self._n_bits
 
     def prepare(self, reporter: Reporter) -> None:
@@ -197,7 +197,7 @@ class NetworkOutputs:
                 self._fill(encoder, n_done, bar)
 
     def blocks(self, rows: NDArray[np.int64]) -> Iterator[Block]:
-        """Outputs of rows, each of which must be among those it was made for."""
+        """Outputs of rows, all among the rows of this object."""
         table = np.load(self._path, mmap_mode="r")
         for start in range(0, len(rows), _ROWS_PER_BLOCK):
             block_rows = rows[start : start + _ROWS_PER_BLOCK]
@@ -211,7 +211,8 @@ class NetworkOutputs:
 
         n_rows = len(self._rows)
         if not n_done:
-            self._save_progress(0)  # before the old table goes, or it would vouch for the new one
+            # Before the table is replaced, so that no progress is recorded for the new one.
+            self._save_progress(0)
         table: NDArray[np.float32] = np.lib.format.open_memmap(
             self._path, "r+" if n_done else "w+", np.float32, (n_rows, self._n_bits)
         )

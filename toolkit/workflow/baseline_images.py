@@ -1,4 +1,4 @@
-"""What the baselines of a run are compared on: the images of its banks."""
+"""The images of a run's banks, on which baselines are compared."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class BaselineSubject:
     run
         The run.
     manifest
-        Of the model that made the banks.
+        Manifest of the model that made the banks.
     images
         The image set.
     queries, database
@@ -42,7 +42,7 @@ class BaselineSubject:
         int64, rows of the image set: those of the split's training part, and those of the banks
         in the banks' order.
     identity
-        Where the images are, and the names of these three parts: what any baseline depends on.
+        Place of the images, and digests of the names of the three parts: inputs of every baseline.
     """
 
     run: Run
@@ -62,7 +62,7 @@ class BaselineSubject:
         Raises
         ------
         BankMismatchError
-            If a bank holds images that are not in the set, or does not know its model.
+            If a bank holds images that are not in the set, or does not record its model.
         RunError, DatasetError
             If the run has no model or no split, or its images cannot be opened.
         """
@@ -71,7 +71,7 @@ class BaselineSubject:
         database = Bank.open(run_bank(run, "database", settings, reporter=reporter))
         if database.header.manifest is None:
             raise BankMismatchError(
-                f"{database.path} does not say by which model it was made: {_remedy(run)}"
+                f"{database.path} does not record the model that made it: {_remedy(run)}"
             )
         places = {name: row for row, name in enumerate(images.names)}
         training = images.subset(split.training)

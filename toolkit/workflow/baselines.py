@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Measure", "baseline_reports"]
 
 Measure = Callable[[CodeSet, CodeSet], "Report"]
-"""Evaluates queries against a database, by the caller's conventions."""
+"""Evaluates queries against a database by the caller's conventions."""
 
 _NAMES: Final = {
     "classifier": "class of a linear classifier on {}",
@@ -59,23 +59,23 @@ def baseline_reports(
     seed: int = 0,
     reporter: Reporter = SILENT,
 ) -> list[tuple[str, Report]]:
-    """Name and report of each baseline, for the images of the run's banks and at the run's bits.
+    """Name and report of each baseline, on the images of the run's banks and at its code length.
 
-    A baseline that these images or this installation do not allow is left out, and a note says
-    why. The name of the classifier's says its accuracy on the queries.
+    A baseline that does not work with these images or this installation is left out, and a note
+    gives the reason. The name of the classifier's baseline includes its accuracy on the queries.
 
     Parameters
     ----------
     run
         A run with an exported model; its banks are encoded first if they are missing.
     measure
-        Makes a report of query and database codes, as the run's own is made.
+        Evaluates query and database codes by the run's conventions.
     settings
-        How to run the model if something is to be encoded; None for the defaults.
+        How to run the model if the bank is encoded; None for the defaults.
     methods
         Names of `hashkit.baselines.METHODS`.
     features
-        What all methods but the classifier are fitted on; None for pixels.
+        Features of all methods but the classifier; None for pixels.
     seed
         Seed of the methods that draw.
     reporter
@@ -151,7 +151,7 @@ def _title(name: str, source: ImageFeatures, codes: BaselineCodes) -> str:
 
 
 def _code_set(codes: NDArray[np.uint8], n_bits: int, bank: Bank) -> CodeSet:
-    """Codes in place of a bank's, of the same images."""
+    """A code set with the labels and names of a bank."""
     return CodeSet(codes, n_bits, bank.labels, bank.names, bank.class_names)
 
 
@@ -162,7 +162,7 @@ def _codes_on(
     seed: int,
     reporter: Reporter,
 ) -> dict[str, BaselineCodes]:
-    """Codes of methods by name, from their files where these are of the same inputs."""
+    """Codes of methods by name, from their files if the inputs are the same."""
     folder = _folder(subject.run)
     paths = {name: folder / f"{name}-{subject.n_bits}.npz" for name in names}
     fingerprints = {
@@ -221,7 +221,7 @@ def _compute(
 
 
 class _Passes:
-    """Features of one part of the images after another, with progress over all."""
+    """Features of the parts of the images, with progress over all of them."""
 
     def __init__(self, source: ImageFeatures, bar: ProgressBar, reporter: Reporter) -> None:
         self.note = reporter.note

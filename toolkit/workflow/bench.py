@@ -1,4 +1,4 @@
-"""What `hashkit bench` measures: the models of a run or by name, and images to compare them on."""
+"""What `hashkit bench` measures: models, and images to compare them on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["BenchSubject", "TrialSet", "WantedImages"]
 
 @dataclasses.dataclass(frozen=True)
 class WantedImages:
-    """Which images models are to be compared on.
+    """Images to compare models on.
 
     Attributes
     ----------
@@ -34,12 +34,12 @@ class WantedImages:
     is_random
         Random pixels instead.
     n_queries, n_database
-        How many, at most.
+        The most images to take.
 
     Raises
     ------
     ConfigError
-        If both kinds are asked for.
+        If both kinds are given.
     """
 
     spec: str | None
@@ -54,7 +54,7 @@ class WantedImages:
 
 @dataclasses.dataclass(frozen=True)
 class TrialSet:
-    """Images, and where they are from in words."""
+    """Images, and a text that says where they came from."""
 
     sample: Sample
     source: str
@@ -63,16 +63,16 @@ class TrialSet:
 
 @dataclasses.dataclass(frozen=True)
 class BenchSubject:
-    """Models, and the run that they are of.
+    """Models, and the run that they belong to.
 
     Attributes
     ----------
     name
-        What the benchmark is called.
+        Name of the benchmark.
     candidates
-        The model files, that of the reference first.
+        The model files, the reference first.
     run
-        Whose they are; None if they were named.
+        Their run; None if the files were named.
     """
 
     name: str
@@ -83,12 +83,12 @@ class BenchSubject:
     def open(
         cls, models: Sequence[Path], run: Path | None, runs: Path, reporter: Reporter = SILENT
     ) -> BenchSubject:
-        """The models that were named, else those of the run that was, else of the newest.
+        """The named models, otherwise those of the named or the newest run.
 
         Raises
         ------
         RunError, ModelError, ConfigError
-            If there is none, or one cannot be read, or two cannot be compared.
+            If there is none, one cannot be read, or two cannot be compared.
         """
         if models:
             if run is not None:
@@ -103,11 +103,11 @@ class BenchSubject:
 
     @property
     def manifest(self) -> Manifest:
-        """What the first model says of itself."""
+        """Metadata of the first model."""
         return self.candidates[0].manifest
 
     def checkpoint(self) -> Path | None:
-        """What the first model was exported from, if it is there."""
+        """Checkpoint of the first model, if there is one."""
         if self.run is None:
             return None
         try:
@@ -121,7 +121,7 @@ class BenchSubject:
         Raises
         ------
         ConfigError
-            If none are named, and there is no run to have some.
+            If none are named, and there is no run.
         DatasetError
             If they cannot be opened.
         """

@@ -23,7 +23,7 @@ __all__ = ["EncodeOptions", "encode_run_part", "encode_set", "load_encoder"]
 
 @dataclasses.dataclass(frozen=True)
 class EncodeOptions:
-    """Settings of `encode_to_bank` that flags give."""
+    """Settings of `encode_to_bank`; see there."""
 
     batch_size: int | None = None
     n_workers: int | None = None
@@ -33,7 +33,7 @@ class EncodeOptions:
 
 
 def load_encoder(model: Path, settings: RuntimeSettings, reporter: Reporter = SILENT) -> Encoder:
-    """Load a model, and say what it really runs on."""
+    """Load a model, and report what it runs on."""
     encoder = Encoder.open(model, settings)
     reporter.note(
         f"{model}: {plural(encoder.n_bits, 'bit')}, {encoder.runtime} on {encoder.provider}"
@@ -103,7 +103,7 @@ def encode_run_part(
 
 
 class _EncodeBar(contextlib.ExitStack):
-    """A progress bar that begins with the first report, which knows where the run goes on."""
+    """A progress bar that starts with the first report, which gives the resumed rows."""
 
     def __init__(self, title: str, reporter: Reporter) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ class _EncodeBar(contextlib.ExitStack):
 
 def _tell(report: EncodeReport, reporter: Reporter) -> None:
     if report.was_complete:
-        reporter.note(f"{report.path} is complete already: {plural(report.n_rows, 'row')}")
+        reporter.note(f"{report.path} is already complete: {plural(report.n_rows, 'row')}")
         return
     resumed = f", {report.n_resumed:,} of them by an earlier run" if report.n_resumed else ""
     reporter.note(

@@ -1,4 +1,4 @@
-"""What an evaluation is of: codes of a run or of files, and what they say of themselves."""
+"""Queries and databases to evaluate, and where they came from."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ __all__ = ["Subject"]
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """Queries and what they are ranked against.
+    """Queries and the databases that are ranked for them.
 
     Attributes
     ----------
     name
-        What the evaluation is called: the run's name, or those of the files.
+        Name of the evaluation: the run's, or those of the files.
     queries, databases
         Banks or code sets.
     run
-        The run that they are of, if any.
+        Their run, if any.
     """
 
     name: str
@@ -73,10 +73,7 @@ class Subject:
         return any(one.labels is not None and one.labels.ndim == 2 for one in sets)
 
     def warn_of_other_models(self, reporter: Reporter) -> None:
-        """Say so if the codes are of several models.
-
-        They may be compared on purpose, say codes of fp32 and int8; seldom otherwise.
-        """
+        """Warn if the codes come from several models, such as one in fp32 and one in int8."""
         banks = list(self._banks())
         for bank in banks[1:]:
             if bank.header.model_sha256 != banks[0].header.model_sha256:
@@ -85,7 +82,7 @@ class Subject:
                 )
 
     def evaluation(self, report: Report) -> Evaluation:
-        """The numbers with what is known of the codes."""
+        """The metrics with the origin of the codes."""
         made_by = next(self._banks(), None)
         return Evaluation(
             name=self.name,

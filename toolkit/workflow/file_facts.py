@@ -1,4 +1,4 @@
-"""What there is to know of a bank, a file of codes or a model at a glance, as JSON-ready values."""
+"""Facts of a bank, a file of codes or a model, as JSON-ready values."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def bank_facts(path: Path) -> dict[str, Any]:
 
 
 def codes_facts(path: Path) -> dict[str, Any]:
-    """Facts of a file of codes that is no bank: an archive, a Parquet file, a Faiss index, text.
+    """Facts of a file of codes other than a bank: an archive, a Parquet file, a Faiss index, text.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def model_facts(path: Path) -> dict[str, Any]:
     Raises
     ------
     ModelError
-        If it is not a model that keeps the model contract.
+        If it is not an ONNX model, or breaks the model contract.
     """
     from hashkit.files import file_digest
     from hashkit.runtimes.onnx_file import read_onnx_file
@@ -104,14 +104,14 @@ def model_facts(path: Path) -> dict[str, Any]:
 
 
 def _images_left(bank: Bank) -> int | None:
-    """Images of the last list that are still to be encoded; None if that is not known."""
+    """Images of the last list that are not encoded yet; None if unknown."""
     if bank.is_complete:
         return 0
     return bank.sources[-1].n_images - bank.n_consumed if bank.sources else None
 
 
 def _label_facts(database: CodeDatabase) -> dict[str, Any]:
-    """Kind of the labels, and how many rows that are not deleted each class has."""
+    """Kind of the labels, and the number of rows of each class, without deleted rows."""
     labels, names = database.labels, database.class_names
     if labels is None:
         return {"labels": "none", "classes": {}, "n_unlabelled": len(database)}

@@ -1,4 +1,4 @@
-"""What `hashkit doctor` looks at besides runtimes: Python, packages, threads and extras."""
+"""Checks of `hashkit doctor`: Python, packages, threads, runtimes and extras."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hashkit.threads import available_cpus, cpu_affinity, cpu_quota
 __all__ = ["check_extras", "check_installation", "check_packages", "check_threads"]
 
 _PACKAGES: Final = {"numpy": "numpy", "numba": "numba", "h5py": "h5py", "pillow": "PIL"}
-"""What every command needs that runs compiled code: distribution and import."""
+"""Packages with compiled code that every command needs: distribution and import."""
 
 _NOT_FOR_USERS: Final = frozenset({"dev", "docs"})
 
@@ -36,7 +36,7 @@ def check_installation() -> list[Check]:
 
 
 def check_packages(packages: Mapping[str, str]) -> Iterator[Check]:
-    """Whether packages that hashkit always needs can be imported: import by distribution."""
+    """Check that required packages can be imported; ``packages`` has imports by distribution."""
     for distribution, module in packages.items():
         try:
             importlib.import_module(module)
@@ -49,7 +49,7 @@ def check_packages(packages: Mapping[str, str]) -> Iterator[Check]:
 
 
 def check_threads() -> Check:
-    """How many threads hashkit starts, and what limits them."""
+    """Number of threads that hashkit starts, and what limits them."""
     quota = cpu_quota()
     limits = [f"{os.cpu_count()} CPUs in the machine", f"{cpu_affinity()} in the affinity mask"]
     if quota is not None:
@@ -58,7 +58,7 @@ def check_threads() -> Check:
 
 
 def check_extras(distribution: str = DISTRIBUTION) -> Iterator[Check]:
-    """What each extra of a distribution brings and whether it is there; nothing is imported."""
+    """Check which extras of a distribution are installed; nothing is imported."""
     try:
         requirements = metadata.requires(distribution) or []
     except metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Which run and which model a command works with."""
+"""The run and the model that a command works with."""
 
 from __future__ import annotations
 
@@ -10,11 +10,18 @@ from hashkit.runs.run import Run
 from hashkit.runtimes.onnx_file import read_onnx_file
 from hashkit.workflow.reporter import SILENT, Reporter
 
-__all__ = ["find_exported", "find_model", "find_run", "is_outdated", "run_model"]
+__all__ = [
+    "find_exported",
+    "find_model",
+    "find_run",
+    "is_outdated",
+    "run_model",
+    "warn_if_outdated",
+]
 
 
 def find_run(run: Path | None, runs: Path, reporter: Reporter = SILENT) -> Run:
-    """The run that was asked for, otherwise the newest, of which a note is made.
+    """The named run, otherwise the newest one; its path is noted.
 
     Raises
     ------
@@ -29,7 +36,7 @@ def find_run(run: Path | None, runs: Path, reporter: Reporter = SILENT) -> Run:
 
 
 def find_exported(run: Path | None, runs: Path, reporter: Reporter = SILENT) -> Run:
-    """The run of `find_run` for work with its exported model; says so if that is outdated.
+    """The run of `find_run`; notes if its exported model is outdated.
 
     Raises
     ------
@@ -37,18 +44,23 @@ def find_exported(run: Path | None, runs: Path, reporter: Reporter = SILENT) -> 
         If there is none.
     """
     found = find_run(run, runs, reporter)
-    if is_outdated(found):
-        reporter.note(
-            f"warning: {found.model_path} has other weights than the run's checkpoint, which is "
-            f"exported with: hashkit export --onnx --run {found.path}"
-        )
+    warn_if_outdated(found, reporter)
     return found
+
+
+def warn_if_outdated(run: Run, reporter: Reporter) -> None:
+    """Report an exported model that has other weights than the run's checkpoint."""
+    if is_outdated(run):
+        reporter.note(
+            f"warning: {run.model_path} has other weights than the run's checkpoint, which is "
+            f"exported with: hashkit export --onnx --run {run.path}"
+        )
 
 
 def find_model(
     model: Path | None, run: Path | None, runs: Path, reporter: Reporter = SILENT
 ) -> Path:
-    """The model that was asked for, else the run's.
+    """The named model, otherwise the run's.
 
     Raises
     ------
@@ -74,7 +86,7 @@ def run_model(run: Run) -> Path:
 def is_outdated(run: Run) -> bool:
     """Whether the exported model has other weights than the checkpoint that would be exported.
 
-    Where one of the two does not say, or is not there, it is not called so.
+    False if one of the two is missing or does not record its weights.
     """
     try:
         weights = read_checkpoint_manifest(run.checkpoint_path()).weights_sha256

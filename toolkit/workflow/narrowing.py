@@ -1,4 +1,4 @@
-"""What a search looks at: the index beside a bank, and the rows of some classes."""
+"""What narrows a search: the index beside a bank, and the rows of classes."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def open_index(banks: Sequence[Bank], reporter: Reporter = SILENT) -> MultiIndex
     try:
         return MultiIndex.open(path, banks[0].codes)
     except IndexMismatchError as error:
-        reporter.note(f"warning: every row is compared, as the index does not fit: {error}")
+        reporter.note(f"warning: the index is not used, and every row is compared: {error}")
         return None
 
 
 def rows_of_labels(banks: Sequence[Bank], names: Sequence[str]) -> NDArray[np.bool_]:
-    """Which rows of all banks, bool [n], have one of the classes.
+    """Rows of all banks that have one of the classes: bool [n].
 
     Raises
     ------
     ConfigError
-        If no bank knows a class of a name.
+        If no bank has a class of that name.
     """
     known = {name for bank in banks for name in _class_names(bank)}
     for name in names:

@@ -1,4 +1,4 @@
-"""A run's model in another precision: its images, the comparison, and what is said of it."""
+"""A run's model in another precision, and its comparison with the original."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def export_run_precision(
     allow_loss: bool,
     reporter: Reporter = SILENT,
 ) -> dict[str, Any]:
-    """Make another precision of a run's model.onnx, and say what it loses.
+    """Make another precision of a run's model.onnx, and report what it loses.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def export_run_precision(
     Raises
     ------
     ParityError
-        If it loses too much, and that is not allowed.
+        If it loses too much, and ``allow_loss`` is False.
     """
     source = run.model_path
     reporter.note(f"making {precision} of {source}")
@@ -68,7 +68,7 @@ def _trial_images(run: Run, manifest: Manifest) -> TrialImages:
 
 
 class _ComparisonBar(contextlib.ExitStack):
-    """A progress bar that begins with the first report, behind the notes of the conversion."""
+    """A progress bar that starts with the first report, after the notes of the conversion."""
 
     def __init__(self, reporter: Reporter) -> None:
         super().__init__()

@@ -1,18 +1,21 @@
-"""What the workflow says of its progress, to whoever listens: a terminal, or nobody."""
+"""Notes and progress of the workflow, for a terminal, a log, or nobody."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 from typing import Final, Protocol
 
-__all__ = ["SILENT", "ProgressBar", "Reporter", "file_size", "plural"]
+__all__ = ["LOGGED", "SILENT", "ProgressBar", "Reporter", "file_size", "plural"]
+
+_logger: Final = logging.getLogger("hashkit.workflow")
 
 
 class ProgressBar(Protocol):
     """Progress of one long task."""
 
     def update(self, done: int, detail: str = "") -> None:
-        """Say how much is done, and what else there is to say."""
+        """Report how much is done, with a detail to show beside it."""
         ...
 
 
@@ -20,13 +23,13 @@ class Reporter(Protocol):
     """Takes notes and progress."""
 
     def note(self, text: str) -> None:
-        """Take a line of text."""
+        """Take one line of text."""
         ...
 
     def progress(
         self, title: str, total: int, unit: str, start: int = 0
     ) -> contextlib.AbstractContextManager[ProgressBar]:
-        """Follow a task of ``total`` units, of which an earlier run had done ``start``."""
+        """Report a task of ``total`` units, ``start`` of which an earlier run did."""
         ...
 
 
@@ -44,7 +47,18 @@ class _Silent:
 
 
 SILENT: Final[Reporter] = _Silent()
-"""Says nothing."""
+"""Drops notes and progress."""
+
+
+class _Logged(_Silent):
+    def note(self, text: str) -> None:
+        is_warning = text.startswith("warning: ")
+        level = logging.WARNING if is_warning else logging.INFO
+        _logger.log(level, "%s", text.removeprefix("warning: "))
+
+
+LOGGED: Final[Reporter] = _Logged()
+"""Logs notes, under ``hashkit.workflow``: at level INFO, warnings at WARNING."""
 
 
 def plural(count: int, noun: str) -> str:
@@ -53,7 +67,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def file_size(n_bytes: int) -> str:
-    """Bytes in a unit that suits them: ``12 bytes``, ``3.4 MB``."""
+    """A size in bytes with a suitable unit: ``12 bytes``, ``3.4 MB``."""
     size, unit = float(n_bytes), "bytes"
     for larger in ("KB", "MB", "GB", "TB"):
         if size < 1000:

@@ -1,4 +1,4 @@
-"""Where the images of a bank's rows are."""
+"""Finds the images of a bank's rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RowImages:
     Parameters
     ----------
     run
-        A run whose image set is looked into too; None for none.
+        A run whose image set is searched too; None for none.
     """
 
     def __init__(self, run: Run | None = None) -> None:
@@ -32,10 +32,10 @@ class RowImages:
         self._sets: dict[str | None, tuple[ImageSet, dict[str, int]] | None] = {}
 
     def __call__(self, bank: CodeDatabase, row: int) -> ImageSource | None:
-        """Image of a row; None if it is not to be had here.
+        """Image of a row; None if it is not available.
 
-        It is a file below the folder that the bank was made from, one of the run's image set, or
-        one of the set that the bank was made from. A code set knows no folder: its names may be
+        It is looked up in the folder that the bank was made from, in the run's image set, and in
+        the set that the bank was made from. Names of a code set, which has no folder, may be
         paths.
         """
         if not len(bank.names):
@@ -74,13 +74,13 @@ class RowImages:
                 images = open_spec(run_spec(self._run))[0]
             else:
                 return None
-        except HashkitError:  # the images may be elsewhere by now, or never have been here
+        except HashkitError:  # the images may have moved, or be on another machine
             return None
         return images, {name: row for row, name in enumerate(images.names)}
 
 
 def sources_of(codes: CodeDatabase) -> tuple[BankSource, ...]:
-    """Image lists that a bank was made from; none of codes that are no bank."""
+    """Image lists that a bank was made from; empty for other codes."""
     from hashkit.codesets import CodeSet
 
     return () if isinstance(codes, CodeSet) else cast("Bank", codes).sources

@@ -1,4 +1,4 @@
-"""What there is to know of a run folder at a glance, and what to type next."""
+"""Facts of a run folder, and the command to type next."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SETTINGS: Final = (
     "precision",
     "seed",
 )
-"""Settings of training that say what a run is; the others are in its config.json."""
+"""The settings of training that identify a run; the others are in its config.json."""
 
 
 def run_facts(path: Path) -> dict[str, Any]:
@@ -67,13 +67,13 @@ def run_facts(path: Path) -> dict[str, Any]:
 
 
 def _progress(run: Run) -> dict[str, Any]:
-    """How far training came, the last line of its metrics and the best held-out score."""
+    """Progress of the training: the last line of its metrics and the best held-out score."""
     lines = run.read_metrics()
     losses = [line for line in lines if "loss" in line]
     held_out = [line for line in lines if line.get("held_out") is not None]
     best = max(held_out, key=lambda line: float(line["held_out"]), default=None)
     return {
-        "is_trained": run.summary_path.is_file(),
+        "is_trained": run.is_trained,
         "last": losses[-1] if losses else None,
         "best_held_out": best,
         "summary": _read_json(run.summary_path),
@@ -108,7 +108,7 @@ def _evaluation(run: Run) -> dict[str, Any] | None:
 
 
 def _next(run: Run, facts: Mapping[str, Any]) -> str:
-    """The command that goes on from here."""
+    """The next command to type."""
     path = shlex.quote(str(run.path))
     if not facts["is_trained"]:
         return f"hashkit train --resume --run {path}"

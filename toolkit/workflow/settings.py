@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from hashkit.runs.config import TrainConfig
+from hashkit.runs.config import SHORT_NAMES, TrainConfig
 
-__all__ = ["make_config"]
+__all__ = ["make_config", "settings_by_field"]
 
 _DEFAULT_SIZE = 64
 """Input size, pixels, for images that are files of any size."""
+
+
+def settings_by_field(function: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by field of `TrainConfig`, which may be given under the names of their flags.
+
+    Raises
+    ------
+    TypeError
+        If one is unknown, or given under both names; ``function`` is named as what refused it.
+    """
+    fields = {field.name for field in dataclasses.fields(TrainConfig)} - {"height", "width"}
+    by_short_name = {short: name for name, short in SHORT_NAMES.items()}
+    found: dict[str, Any] = {}
+    for given, value in settings.items():
+        name = by_short_name.get(given, given)
+        if name not in fields:
+            near = difflib.get_close_matches(given, [*fields, *by_short_name, "size"], n=1)
+            hint = f"; did you mean {near[0]}?" if near else "; see hashkit.runs.config.TrainConfig"
+            raise TypeError(f"{function}() got an unknown setting {given!r}{hint}")
+        if name in found:
+            raise TypeError(f"{function}() got {name} twice, also as {SHORT_NAMES[name]}")
+        found[name] = tuple(value) if isinstance(value, list) else value
+    return found
 
 
 def make_config(

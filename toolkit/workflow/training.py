@@ -1,4 +1,4 @@
-"""From the settings of a run to a trainer that is ready to go, new or resumed."""
+"""From the settings of a run to its trainer, new or resumed."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from hashkit.datasets.decoding import Fault, write_fault_report
 from hashkit.datasets.disjoint import check_disjoint
 from hashkit.datasets.sets import default_input_size
 from hashkit.datasets.spec import open_spec
-from hashkit.errors import ConfigError, HashkitError
+from hashkit.errors import HashkitError
 from hashkit.runs.config import TrainConfig
-from hashkit.runs.run import Run
+from hashkit.runs.run import Run, run_name
 from hashkit.runs.run_config import RunConfig
 from hashkit.training.data import TrainingData
 from hashkit.training.devices import choose_device, thread_count
-from hashkit.training.per_length_runs import run_name
 from hashkit.training.prepare import (
     learns_from_labels,
     prepare_labelled,
@@ -28,12 +27,11 @@ from hashkit.training.prepare import (
     prepare_unlabelled,
 )
 from hashkit.training.trainer import Trainer
-from hashkit.workflow.models import find_run
 from hashkit.workflow.reporter import SILENT, Reporter, plural
 from hashkit.workflow.settings import make_config
 from hashkit.workflow.training_source import TrainingSource
 
-__all__ = ["Reading", "begin", "resume"]
+__all__ = ["Reading", "new_trainer", "resumed_trainer"]
 
 Configure: TypeAlias = Callable[[tuple[int, int] | None], TrainConfig]
 
@@ -45,11 +43,11 @@ class Reading:
     Attributes
     ----------
     n_workers
-        Decoding threads; None for one a core.
+        Decoding threads; None for one per core.
     strict
         Stop at an image that cannot be used.
     download
-        Fetch the files of a named set that are not there.
+        Download the missing files of a named set.
     """
 
     n_workers: int | None = None
@@ -57,7 +55,7 @@ class Reading:
     download: bool = False
 
 
-def begin(
+def new_trainer(
     source: TrainingSource,
     settings: Mapping[str, Any],
     *,
@@ -75,7 +73,7 @@ def begin(
     settings, size
         See `hashkit.workflow.settings.make_config`.
     name
-        Of the run; None for date and data.
+        Name of the run; None for date and data.
     """
     chosen = choose_device(device)
     if source.triplets is not None and not settings.keys() & {"loss", "recipe"}:
@@ -102,42 +100,23 @@ def begin(
     )
     try:
         return Trainer(config, data, run, chosen)
-    except HashkitError:  # such as weights that are not there
+    except HashkitError:  # such as missing weights
         shutil.rmtree(run.path)
         raise
 
 
-def resume(
-    path: Path | None,
-    runs: Path,
-    settings: Mapping[str, Any],
-    *,
-    device: str,
-    reading: Reading,
-    reporter: Reporter = SILENT,
+def resumed_trainer(
+    run: Run, *, device: str, reading: Reading, reporter: Reporter = SILENT
 ) -> Trainer:
-    """Trainer of a run that goes on from its last snapshot.
+    """Trainer of a run that continues from its last snapshot.
 
     Parameters
     ----------
-    path
-        The run; None for the newest.
-    settings
-        Must be empty: a run keeps those it was begun with.
     device
-        ``auto`` for the one it was begun on.
-
-    Raises
-    ------
-    ConfigError
-        If there are settings.
+        ``auto`` for the one it was started on.
     """
-    if settings:
-        named = ", ".join(f"`{name}`" for name in sorted(settings))
-        raise ConfigError(f"a resumed run keeps its settings: leave out {named}")
-    run = find_run(path, runs, reporter)
     saved = run.read_config()
-    if saved.shared is not None:  # it was split off from the run that was trained
+    if saved.shared is not None:  # it is a part of the run that was trained
         run = Run.open(run.path.resolve().parent / saved.shared.run)
         saved = run.read_config()
     config = saved.training
@@ -154,7 +133,7 @@ def resume(
 def _load(
     source: TrainingSource, configure: Configure, reading: Reading, reporter: Reporter
 ) -> tuple[TrainConfig, TrainingData, list[Fault]]:
-    """Open and decode the images; ``configure`` is told the size that they have."""
+    """Open and decode the images; ``configure`` makes the settings from their own size."""
     if source.triplets is not None:
         return _load_triplets(source, configure, reading, reporter)
     images, split = open_spec(
@@ -203,7 +182,7 @@ def _load_triplets(
 
 
 class _DownloadNotes:
-    """Progress of downloads: a line for each new file and each tenth of it."""
+    """Notes of downloads: one line for each new file and for each tenth of it."""
 
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
@@ -225,7 +204,7 @@ def _default_name(data: TrainingData, config: TrainConfig) -> str:
 
 
 def _folders(name: str, config: TrainConfig) -> list[str]:
-    """Run folders that a training makes."""
+    """Names of the run folders that a training makes."""
     lengths = config.lengths if len(config.lengths) > 1 else ()
     return [name, *(run_name(name, n_bits) for n_bits in lengths)]
 

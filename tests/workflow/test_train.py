@@ -1,0 +1,389 @@
+"""Training, exporting and encoding from Python, and the commands on what it makes."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import json
+import logging
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import own_network
+import pytest
+from cli_samples import COMMANDS, QUICK, break_image, succeed, write_class_folders, write_digit
+
+import hashkit
+from hashkit.datasets.digits import open_digits
+from hashkit.errors import (
+    BankError,
+    BankMismatchError,
+    ConfigError,
+    ImageError,
+    MissingExtraError,
+    RunError,
+)
+from hashkit.runs.config import SHORT_NAMES, TrainConfig
+from hashkit.runs.run_config import RunConfig
+from hashkit.runtimes.faults import read_faults
+from hashkit.workflow.encode import encode
+from hashkit.workflow.export import export
+from hashkit.workflow.settings import settings_by_field
+from hashkit.workflow.train import resume, train
+
+OWN = f"module:{own_network.__file__}:OwnNetwork"
+FEW = {"network": OWN, "bits": 8, "size": 8, "steps": 3, "batch_size": 12, "device": "cpu"}
+"""A training that takes a second."""
+
+PAGE = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+
+
+class Kept:
+    """A reporter that keeps what it is told."""
+
+    def __init__(self):
+        self.notes, self.titles, self.done = [], [], {}
+
+    def note(self, text):
+        self.notes.append(text)
+
+    @contextlib.contextmanager
+    def progress(self, title, total, unit, start=0):
+        assert unit in ("images", "steps")
+        self.titles.append(title)
+        yield self
+        assert self.done.get(title, start) <= total
+
+    def update(self, done, detail=""):
+        self.done[self.titles[-1]] = done
+        self.detail = detail
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Folder and notes of a run that was made in Python, and exported; read only."""
+    place, kept = tmp_path_factory.mktemp("python"), Kept()
+    run = train(name="made", runs=place / "runs", queries_per_class=5, reporter=kept, **FEW)
+    export(run, reporter=kept)
+    return place, kept
+
+
+@pytest.fixture
+def run(trained, tmp_path, monkeypatch):
+    """A copy of that run in the current folder."""
+    shutil.copytree(trained[0] / "runs", tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    return hashkit.Run.open(Path("runs/made"))
+
+
+def check_all_commands(path: Path) -> None:
+    """Run every command that takes a run folder on one."""
+    for command in ("export --onnx", "encode", "evaluate", "info", "train --resume"):
+        succeed(f"{command} --run {path}" if command != "info" else f"info {path}")
+    image = write_digit(3, Path("img.png"))
+    found = succeed(f"search --query {image} --k 2 --run {path} --json").json
+    assert len(found["queries"][0]["hits"]) == 2
+
+
+# hashkit.train
+
+
+def test_a_run_made_in_python_works_in_every_command(run):
+    check_all_commands(run.path)
+    assert hashkit.Run.newest(Path("runs")).is_trained
+
+
+def test_the_run_is_the_one_of_the_command(run):
+    flags = f"{QUICK.replace('--bits 12', '--bits 8')} --network {OWN} --device cpu"
+    succeed(f"train {flags} --queries-per-class 5 --name typed")
+    typed = hashkit.Run.open(Path("runs/typed"))
+    expected, found = typed.read_config().to_dict(), run.read_config().to_dict()
+    assert found.pop("created") != expected.pop("created")
+    assert found == expected
+    assert run.best_path.read_bytes() == typed.best_path.read_bytes()
+
+
+def test_notes_and_progress_go_to_the_reporter(trained):
+    _, kept = trained
+    assert kept.titles[:2] == ["decoding", "training"]
+    assert kept.done["training"] == 3
+    text = "\n".join(kept.notes)
+    for part in ("recipe best, network module:", "trained 3 steps", "checkpoint: ", "verified: "):
+        assert part in text
+
+
+def test_without_a_reporter_notes_are_logged(tmp_path, caplog, capfd):
+    with caplog.at_level(logging.INFO, "hashkit.workflow"):
+        train(name="a", runs=tmp_path, **FEW)
+    assert any("trained 3 steps" in record.message for record in caplog.records)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_training_stops_when_it_is_asked_to_and_resume_goes_on(tmp_path):
+    asked = []
+    run = train(
+        name="a",
+        runs=tmp_path,
+        should_stop=lambda: asked.append(0) or len(asked) > 2,
+        **FEW,
+    )
+    assert not run.is_trained
+    (before,) = run.snapshots()
+    assert before[0] < 3
+    assert resume(run.path) == run
+    assert run.is_trained
+    assert json.loads(run.summary_path.read_text())["step"] == 3
+    kept = Kept()
+    assert resume(run, reporter=kept) == run
+    assert kept.notes[-1] == f"run {run.path} is trained already"
+
+
+def test_settings_have_the_names_of_their_flags_and_of_their_fields(tmp_path):
+    run = train(name="a", runs=tmp_path, lr=0.01, milestones=[0.25, 0.5], **FEW)
+    config = run.read_config().training
+    assert (config.learning_rate, config.milestones, config.lengths) == (0.01, (0.25, 0.5), (8,))
+    assert settings_by_field("f", {"learning_rate": 1.0}) == {"learning_rate": 1.0}
+
+
+def test_every_flag_of_the_command_is_an_argument():
+    arguments = set(inspect.signature(train).parameters) | {
+        SHORT_NAMES.get(name, name)
+        for name in TrainConfig.__dataclass_fields__
+        if name not in ("height", "width")
+    }
+    flags = {flag[2:].replace("-", "_") for p in COMMANDS["train"].params for flag in p.opts}
+    elsewhere = {"resume", "run", "list_recipes", "json", "help"}
+    assert flags - elsewhere == arguments - {"reporter", "should_stop", "settings"}
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [("learning_rat", "learning_rate"), ("epoch", "epochs"), ("bit", "bits"), ("heigth", None)],
+)
+def test_an_unknown_setting_names_the_nearest_one(tmp_path, name, nearest):
+    with pytest.raises(TypeError) as caught:
+        train(runs=tmp_path, **{name: 3})
+    message = str(caught.value)
+    assert message.startswith(f"train() got an unknown setting {name!r}")
+    assert f"did you mean {nearest}?" in message or nearest is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("twice", [{"bits": 8, "lengths": (8,)}, {"lr": 0.1, "learning_rate": 0.1}])
+def test_a_setting_is_given_once(tmp_path, twice):
+    with pytest.raises(TypeError, match=r"same setting|twice"):
+        train(runs=tmp_path, **twice)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "a/b"}, "^`name` must name one folder below"),
+        ({"seed": -1}, "^`seed` must be between 0"),
+        ({"loss": "odd"}, "^unknown loss 'odd'"),
+        ({"recipe": "odd"}, "^unknown recipe 'odd'"),
+        ({"training_list": "a.txt"}, "needs a query list"),
+    ],
+)
+def test_a_wrong_argument_is_an_error_that_speaks_of_arguments(tmp_path, arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        train(runs=tmp_path, **(FEW | arguments))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_is_taken_is_refused(run):
+    with pytest.raises(RunError, match=r"exists already: choose another `name=...`, or go on"):
+        train(name="made", **FEW)
+
+
+def test_one_of_several_lengths_is_exported(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = train(name="joint", **(FEW | {"bits": (8, 5)}))
+    parts = run.per_length()
+    assert {n_bits: part.path.name for n_bits, part in parts.items()} == {
+        8: "joint-8bits",
+        5: "joint-5bits",
+    }
+    assert parts[5].per_length() == {5: parts[5]}
+    with pytest.raises(RunError, match=r"trained 2 code lengths together: export the run of one"):
+        export(run)
+    model = export(parts[5], "five.onnx")
+    assert model == Path("five.onnx")
+    assert hashkit.Encoder.load(model, "cpu").n_bits == 5
+    assert resume(parts[5]).path.resolve() == run.path.resolve()
+    shutil.rmtree(parts[8].path)
+    with pytest.raises(RunError, match=r"joint-8bits is missing, which is split off from"):
+        run.per_length()
+
+
+def test_without_torch_the_extra_is_named(run, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    for call in (train, lambda: resume(run), lambda: export(run)):
+        with pytest.raises(MissingExtraError, match=r"pip install 'hashkit-retrieval\[train\]'"):
+            call()
+
+
+def test_a_triplet_list_is_learned_from(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_class_folders(Path("photos"), suffix=".png")
+    names = sorted(path.relative_to("photos") for path in Path("photos").rglob("*.png"))
+    by_class = [[n for n in names if n.parts[0] == c] for c in ("nought", "one", "two")]
+    lines = [f"{a} {b} {c}" for a, b, c in zip(*by_class, strict=True)]
+    Path("list.txt").write_text("\n".join(lines))
+    run = train(name="a", triplets="list.txt", data_root="photos", **FEW)
+    config = run.read_config()
+    assert (config.triplets, config.training.loss) == (str(tmp_path / "list.txt"), "triplet")
+    assert export(run).is_file()
+
+
+# hashkit.export
+
+
+def test_an_export_is_the_path_of_the_model(run):
+    assert export("runs/made", "other.onnx") == Path("other.onnx")
+    assert export(run) == run.model_path
+    half = export(run, precision="fp16", allow_loss=True)
+    assert half == run.path / "model-fp16.onnx"
+    assert hashkit.Encoder.load(half, "cpu").precision == "fp16"
+
+
+def test_another_precision_exports_the_model_first(run):
+    run.model_path.unlink()
+    kept = Kept()
+    assert export(run, precision="fp16", allow_loss=True, reporter=kept).is_file()
+    assert run.model_path.is_file()
+    assert any(note.startswith("exporting ") for note in kept.notes)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"precision": "int4"}, "unknown precision 'int4'; known: fp32, fp16, int8"),
+        (
+            {"precision": "int8", "checkpoint": "a"},
+            '`checkpoint` does not go with `precision="int8"',
+        ),
+        ({"allow_loss": True}, "`allow_loss` goes with the precisions fp16 and int8"),
+    ],
+)
+def test_a_wrong_export_is_refused(run, arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        export(run, **arguments)
+
+
+# hashkit.encode
+
+
+def test_encoding_gives_the_open_bank(run):
+    write_class_folders(Path("photos"), suffix=".png")
+    kept = Kept()
+    bank = encode("photos", run.model_path, "photos.h5", device="cpu", reporter=kept)
+    assert (len(bank), bank.n_bits, bank.is_complete) == (18, 8, True)
+    assert kept.titles == ["encoding photos.h5"]
+    ranking = hashkit.search(bank.codes, bank, top_k=1)
+    assert (ranking.distances == 0).all()
+    succeed(f"encode photos --model {run.model_path} --out typed.h5 --device cpu")
+    assert (hashkit.Bank.open("typed.h5").codes == bank.codes).all()
+
+
+def test_images_may_be_an_open_set_and_the_model_an_encoder(run):
+    encoder = hashkit.Encoder.load(run.model_path, "cpu")
+    images = open_digits().subset(range(20))
+    bank = encode(images, encoder, "few.h5")
+    assert list(bank.names) == list(images.names)
+    for arguments in ({"part": "queries"}, {"protocol": "per-class"}, {"data_root": "."}):
+        with pytest.raises(ConfigError, match="of images that are named"):
+            encode(images, encoder, "few.h5", **arguments)
+
+
+def test_a_part_of_a_split_is_encoded(run):
+    bank = encode("digits", run.model_path, "q.h5", protocol="per-class", part="queries")
+    assert 0 < len(bank) < len(open_digits())
+    with pytest.raises(ConfigError, match=r'`part="queries"` is a part of a split'):
+        encode("digits", run.model_path, "q.h5", part="queries")
+
+
+def test_images_that_cannot_be_used_are_listed(run):
+    names = write_class_folders(Path("photos"), suffix=".png")
+    break_image(Path("photos") / names[0])
+    kept = Kept()
+    assert len(encode("photos", run.model_path, "a.h5", device="cpu", reporter=kept)) == 17
+    assert [(fault.name, fault.reason) for fault in read_faults("a.h5")] == [(names[0], "broken")]
+    assert "1 image could not be used" in kept.notes[-1]
+    with pytest.raises(ImageError):
+        encode("photos", run.model_path, "b.h5", device="cpu", strict=True)
+
+
+def test_a_bank_is_continued_added_to_or_replaced(run):
+    for folder in ("one", "two"):
+        write_class_folders(Path(folder), suffix=".png")
+    model = run.model_path
+    assert len(encode("one", model, "a.h5", device="cpu")) == 18
+    assert len(encode("one", model, "a.h5", device="cpu")) == 18
+    with pytest.raises(BankMismatchError, match=r"replace this one with `overwrite=True`"):
+        encode("two", model, "a.h5", device="cpu")
+    assert len(encode("two", model, "a.h5", device="cpu", append=True)) == 36
+    assert len(encode("two", model, "a.h5", device="cpu", overwrite=True)) == 18
+    with pytest.raises(ConfigError, match=r"`append=True` keeps .* `overwrite=True` does not"):
+        encode("two", model, "a.h5", append=True, overwrite=True)
+    assert issubclass(BankMismatchError, BankError)
+
+
+# The parts, by hand
+
+
+def test_the_examples_of_the_page_make_runs_for_every_command(tmp_path, monkeypatch):
+    """A run that was made by `Trainer` too."""
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.partition("## Recipes")[0], re.S | re.M)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, "training.md", "exec"), {})  # noqa: S102
+    assert Path("digits.h5").is_file()
+    by_hand = hashkit.Run.open(Path("runs/digits-24"))
+    assert not by_hand.is_trained
+    assert "going on after step" in succeed(f"train --resume --run {by_hand.path}").stderr
+    assert by_hand.is_trained
+    check_all_commands(by_hand.path)
+
+
+def test_a_run_that_does_not_name_its_images_says_so(run):
+    unnamed = hashkit.Run.create(Path("runs"), "unnamed", RunConfig())
+    shutil.copy(run.model_path, unnamed.model_path)
+    shutil.copytree(run.checkpoints_path, unnamed.checkpoints_path, dirs_exist_ok=True)
+    for call in (export, resume, lambda one: encode_parts(one)):
+        with pytest.raises(RunError, match=r"expected the run's images under data, found none"):
+            call(unnamed)
+
+
+def encode_parts(run):
+    from hashkit.workflow.banks import run_bank
+
+    run_bank(run, "queries")
+
+
+# import hashkit
+
+
+@pytest.mark.parametrize("name", ["train", "resume", "export", "Run"])
+def test_names_are_found_without_heavy_imports(name):
+    code = (
+        f"import sys, hashkit; hashkit.{name}\n"
+        "heavy = {'torch', 'onnxruntime', 'onnx', 'pydantic', 'h5py'}\n"
+        "print(sorted(heavy & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_the_package_is_imported_without_numpy():
+    code = (
+        "import sys, hashkit\n"
+        "print(sorted({'numpy', 'torch', 'onnxruntime', 'h5py'} & sys.modules.keys()))\n"
+        "hashkit.encode; print('numpy' in sys.modules, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\nTrue False\n"

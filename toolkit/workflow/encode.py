@@ -1,0 +1,212 @@
+"""``hashkit.encode``: images to a code bank."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from hashkit.bank.reader import Bank
+from hashkit.datasets.imageset import ImageSet
+from hashkit.datasets.sets import open_image_set
+from hashkit.datasets.spec import open_spec, with_absolute_paths
+from hashkit.errors import ConfigError
+from hashkit.runs.data_spec import DataSpec
+from hashkit.runs.run import PathText
+from hashkit.runtimes.encoder import Encoder
+from hashkit.runtimes.pipeline import EncodeReport
+from hashkit.runtimes.settings import RuntimeSettings
+from hashkit.workflow.encoding import EncodeOptions, encode_set, load_encoder
+from hashkit.workflow.reporter import LOGGED, Reporter
+
+__all__ = ["ImagesToEncode", "Part", "encode", "encode_images", "encode_options"]
+
+Part: TypeAlias = Literal["queries", "training", "database", "all"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ImagesToEncode:
+    """Which images to encode; the fields are the arguments of `encode`.
+
+    Raises
+    ------
+    ConfigError
+        If one of them contradicts another.
+    """
+
+    images: PathText | ImageSet
+    data_root: PathText | None = None
+    protocol: str = ""
+    part: Part = "all"
+    split_seed: int = 0
+    download: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.images, ImageSet):
+            if self.data_root is not None or self.protocol or self.part != "all":
+                raise ConfigError(
+                    "`data_root`, `protocol` and `part` are of images that are named: take the "
+                    "part of an open image set with its method subset"
+                )
+        elif self.part != "all" and not self.protocol:
+            raise ConfigError(
+                f'`part="{self.part}"` is a part of a split: choose one with `protocol=...`'
+            )
+
+
+def encode(
+    images: PathText | ImageSet,
+    model: Encoder | PathText,
+    out: PathText,
+    *,
+    data_root: PathText | None = None,
+    protocol: str = "",
+    part: Part = "all",
+    split_seed: int = 0,
+    download: bool = False,
+    device: str = "auto",
+    runtime: str = "onnxruntime",
+    profile: str = "exact",
+    batch_size: int | None = None,
+    num_workers: int | None = None,
+    strict: bool = False,
+    append: bool = False,
+    overwrite: bool = False,
+    allow_other_provider: bool = False,
+    reporter: Reporter | None = None,
+) -> Bank:
+    """Encode images into a code bank, as ``hashkit encode`` does.
+
+    Whatever ends it early, the bank keeps the rows that it has, and the same call continues it.
+    Images that cannot be used are skipped; `hashkit.runtimes.faults.read_faults` lists them with
+    the reasons, from the file ``<out>.faults.jsonl``, and their number is among the notes.
+
+    Parameters
+    ----------
+    images
+        A folder, a list file, a named set, or an image set that is open already.
+    model
+        An ONNX file, or an encoder; ``device``, ``runtime`` and ``profile`` are an encoder's own.
+    out
+        The bank to write.
+    data_root
+        Folder of a named set's files, or of a list's images.
+    protocol, part, split_seed
+        Encode one part of a split of the images only.
+    download
+        Download the missing files of a named set.
+    device, runtime, profile
+        See `hashkit.runtimes.settings.RuntimeSettings`.
+    batch_size
+        Images per batch; None to choose by device and input size.
+    num_workers
+        Decoding threads; None for one per core.
+    strict
+        Stop at an image that cannot be used, instead of skipping it.
+    append, overwrite
+        Add the images to a complete bank, or replace it. With neither, a bank of the same images
+        and model is continued.
+    allow_other_provider
+        Continue a bank that another device or runtime began.
+    reporter
+        Takes notes and progress; None to log the notes.
+
+    Returns
+    -------
+    Bank
+        The bank, open for reading.
+
+    Raises
+    ------
+    ConfigError
+        If settings contradict each other.
+    DatasetError
+        If the images cannot be opened, or none can be used.
+    ImageError
+        If ``strict`` and an image cannot be used.
+    ModelError, DeviceError
+        If the model or the device cannot be used.
+    BankError
+        If the bank cannot be written, or holds other images or another model's codes.
+    """
+    options = encode_options(
+        batch_size=batch_size,
+        num_workers=num_workers,
+        strict=strict,
+        append=append,
+        overwrite=overwrite,
+        allow_other_provider=allow_other_provider,
+    )
+    wanted = ImagesToEncode(images, data_root, protocol, part, split_seed, download)
+    reporter = reporter or LOGGED
+    if not isinstance(model, Encoder):
+        settings = RuntimeSettings(runtime, device, profile=profile, batch_size=batch_size)
+        model = load_encoder(Path(model), settings, reporter)
+    encode_images(wanted, model, Path(out), options, reporter)
+    return Bank.open(out)
+
+
+def encode_options(
+    *,
+    batch_size: int | None,
+    num_workers: int | None,
+    strict: bool,
+    append: bool,
+    overwrite: bool,
+    allow_other_provider: bool,
+) -> EncodeOptions:
+    """Options of `encode`.
+
+    Raises
+    ------
+    ConfigError
+        If the bank is both to be kept and replaced.
+    """
+    if append and overwrite:
+        raise ConfigError(
+            "`append=True` keeps the bank's rows and `overwrite=True` does not: choose one"
+        )
+    return EncodeOptions(
+        batch_size=batch_size,
+        n_workers=num_workers,
+        strict=strict,
+        mode="append" if append else "overwrite" if overwrite else "resume",
+        allow_other_provider=allow_other_provider,
+    )
+
+
+def encode_images(
+    wanted: ImagesToEncode,
+    encoder: Encoder,
+    out: Path,
+    options: EncodeOptions,
+    reporter: Reporter,
+) -> EncodeReport:
+    """Do the work of `encode` with a model that is loaded; returns its report."""
+    if isinstance(wanted.images, ImageSet):
+        images = wanted.images
+        return encode_set(
+            encoder, images, out, dataset=images.name, options=options, reporter=reporter
+        )
+    root = None if wanted.data_root is None else os.fspath(wanted.data_root)
+    spec = with_absolute_paths(
+        DataSpec(os.fspath(wanted.images), root, wanted.protocol, wanted.split_seed)
+    )
+    if spec.protocol:
+        images, split = open_spec(spec, download=wanted.download)
+        images = images.subset(split.part(wanted.part))
+    else:
+        folder = None if spec.root is None else Path(spec.root)
+        images = open_image_set(spec.data, root=folder, download=wanted.download)
+    return encode_set(
+        encoder,
+        images,
+        out,
+        dataset=spec.data,
+        options=options,
+        protocol=spec.protocol,
+        part=wanted.part,
+        seed=spec.seed if spec.protocol else None,
+        reporter=reporter,
+    )

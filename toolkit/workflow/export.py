@@ -1,0 +1,164 @@
+"""``hashkit.export``: a checkpoint to a model file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from hashkit.errors import ConfigError, RunError
+from hashkit.runs.known_names import check_name
+from hashkit.runs.run import PathText, Run, as_run
+from hashkit.workflow.extras import require
+from hashkit.workflow.models import warn_if_outdated
+from hashkit.workflow.reporter import LOGGED, Reporter
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from hashkit.datasets.imageset import ImageSet
+    from hashkit.manifest import Manifest
+
+__all__ = ["EXPORT_PRECISIONS", "N_VERIFY_IMAGES", "export", "export_run"]
+
+EXPORT_PRECISIONS: Final = ("fp32", "fp16", "int8")
+
+N_VERIFY_IMAGES: Final = 256
+"""Training images that torch and the exported model are compared on."""
+
+
+def export(
+    run: Run | PathText,
+    path: PathText | None = None,
+    *,
+    precision: str = "fp32",
+    checkpoint: PathText | None = None,
+    allow_loss: bool = False,
+    reporter: Reporter | None = None,
+) -> Path:
+    """Export a trained model to an ONNX file that is verified on real images.
+
+    Parameters
+    ----------
+    run
+        The run, or its folder; of one code length, see `Run.per_length`.
+    path
+        File to write; None for the run's ``model.onnx``, or ``model-<precision>.onnx``.
+    precision
+        ``fp32``; or ``fp16`` or ``int8``, made from the run's model.onnx, which is exported first
+        if it is missing.
+    checkpoint
+        Checkpoint to export; None for the best on held-out images, otherwise the last.
+    allow_loss
+        Write fp16 or int8 even if its codes differ too much from fp32's.
+    reporter
+        Takes notes and progress; None to log the notes.
+
+    Returns
+    -------
+    Path
+        The model file.
+
+    Raises
+    ------
+    RunError
+        If there is no such run, it has no checkpoint yet, or it holds several code lengths.
+    ParityError
+        If the exported model answers differently from its source, or loses too much.
+    ConfigError, CheckpointError, DatasetError, MissingExtraError
+        If a setting is wrong, the checkpoint is damaged, the run's training images are not there,
+        or torch or onnx is not installed.
+    """
+    report = export_run(
+        as_run(run),
+        None if path is None else Path(path),
+        precision=precision,
+        checkpoint=None if checkpoint is None else Path(checkpoint),
+        allow_loss=allow_loss,
+        reporter=reporter or LOGGED,
+    )
+    return Path(report["path"])
+
+
+def export_run(
+    run: Run,
+    path: Path | None,
+    *,
+    precision: str,
+    checkpoint: Path | None,
+    allow_loss: bool,
+    reporter: Reporter,
+) -> dict[str, Any]:
+    """Do the work of `export`; returns its report, JSON-ready."""
+    check_name("precision", precision, EXPORT_PRECISIONS)
+    if precision != "fp32" and checkpoint is not None:
+        raise ConfigError(
+            f'`checkpoint` does not go with `precision="{precision}"`, which is made from the '
+            "run's model.onnx: export that checkpoint first"
+        )
+    if precision == "fp32" and allow_loss:
+        raise ConfigError("`allow_loss` goes with the precisions fp16 and int8: fp32 loses nothing")
+    _check_length(run)
+    if precision == "fp32":
+        return _export_fp32(run, path, checkpoint, reporter)
+    require("train", f"hashkit export --precision {precision}", "onnx")
+    if run.model_path.is_file():
+        warn_if_outdated(run, reporter)
+    else:
+        _export_fp32(run, None, None, reporter)
+    from hashkit.workflow.precisions import export_run_precision
+
+    return export_run_precision(run, path, precision, allow_loss, reporter)
+
+
+def _check_length(run: Run) -> None:
+    lengths = run.read_config().training.lengths
+    if len(lengths) > 1:
+        parts = ", ".join(str(part.path) for part in run.per_length().values())
+        raise RunError(
+            f"{run.path} trained {len(lengths)} code lengths together: export the run of one of "
+            f"them: {parts}"
+        )
+
+
+def _export_fp32(
+    run: Run, path: Path | None, checkpoint: Path | None, reporter: Reporter
+) -> dict[str, Any]:
+    require("train", "hashkit export --onnx", "torch", "onnx", "onnxscript", "safetensors")
+    from hashkit.exporters.onnx_export import export_onnx
+    from hashkit.training.checkpoint import load_model
+
+    checkpoint = checkpoint or run.checkpoint_path()
+    loaded = load_model(checkpoint)
+    reporter.note(f"exporting {checkpoint}")
+    report = export_onnx(
+        loaded.model,
+        loaded.manifest,
+        path or run.model_path,
+        images=_real_images(run, loaded.manifest),
+        progress=reporter.note,
+    )
+    reporter.note(f"verified: {report.parity.summary()}")
+    reporter.note(f"{report.path}: {report.n_bytes / 1e6:.1f} MB, opset {report.opset}")
+    return report.to_dict()
+
+
+def _real_images(run: Run, manifest: Manifest) -> NDArray[np.uint8]:
+    """Up to `N_VERIFY_IMAGES` images that the run was trained on, at the model's size."""
+    from hashkit.datasets.imageset import spread_rows
+    from hashkit.datasets.screening import load_pixels
+
+    images = _training_images(run)
+    few = images.subset(spread_rows(len(images), N_VERIFY_IMAGES))
+    return load_pixels(few, manifest.size, manifest.resize).pixels
+
+
+def _training_images(run: Run) -> ImageSet:
+    from hashkit.datasets.spec import open_spec
+    from hashkit.workflow.training_source import TrainingSource
+
+    source = TrainingSource.of_run(run)
+    if source.triplets is not None:
+        return source.read_triplets()[0]
+    images, split = open_spec(source.spec)
+    return images.subset(split.training)

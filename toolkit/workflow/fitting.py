@@ -1,0 +1,74 @@
+"""A training from its first step to its last: progress, the summary, a run for each code length."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from hashkit.runs.run import Run, write_json
+from hashkit.training.per_length_runs import split_run
+from hashkit.training.progress import StepReport, TrainResult
+from hashkit.training.trainer import Trainer
+from hashkit.workflow.reporter import Reporter, plural
+
+__all__ = ["finish_training"]
+
+
+def finish_training(
+    trainer: Trainer, reporter: Reporter, should_stop: Callable[[], bool] | None = None
+) -> Run:
+    """Train to the end, write summary.json, and make a run for each of several code lengths.
+
+    Parameters
+    ----------
+    should_stop
+        Called before each step; where it returns True, the state is saved and the run is returned
+        as it is.
+    """
+    run = trainer.run
+    if run.is_trained and trainer.step >= trainer.n_steps:
+        reporter.note(f"run {run.path} is trained already")
+    else:
+        result = _fit(trainer, reporter, should_stop or (lambda: False))
+        if not result.is_done:
+            reporter.note(
+                f"stopped after step {result.step:,} of {result.n_steps:,}; go on with\n"
+                f"    hashkit train --resume --run {run.path}"
+            )
+            return run
+        _write_summary(run, result, reporter)
+    split_run(run)
+    return run
+
+
+def _fit(trainer: Trainer, reporter: Reporter, should_stop: Callable[[], bool]) -> TrainResult:
+    if trainer.has_fixed_features:
+        n_images = len(trainer.data.pixels)
+        with reporter.progress("features, once", n_images, "images") as bar:
+            trainer.compute_features(lambda done, _: bar.update(done))
+    with reporter.progress("training", trainer.n_steps, "steps", start=trainer.step) as bar:
+        return trainer.fit(lambda report: bar.update(report.step, _detail(report)), should_stop)
+
+
+def _detail(report: StepReport) -> str:
+    held_out = "" if report.held_out is None else f", held-out {report.held_out:.3f}"
+    return (
+        f"epoch {report.epoch}, loss {report.loss:.3f}, active {report.active:.0%}, "
+        f"lr {report.learning_rate:.2g}, {report.images_per_second:,.0f} images/s{held_out}"
+    )
+
+
+def _write_summary(run: Run, result: TrainResult, reporter: Reporter) -> None:
+    checkpoint = run.checkpoint_path()
+    summary = dataclasses.asdict(result) | {"run": str(run.path), "checkpoint": str(checkpoint)}
+    write_json(run.summary_path, summary)
+    chosen = (
+        f"step {result.best_step:,}, held-out score {result.best_score:.4f}"
+        if result.best_step is not None
+        else "the last step; nothing was held out"
+    )
+    reporter.note(
+        f"trained {plural(result.n_steps, 'step')}; "
+        f"{result.images_per_second:,.0f} images/s, {result.seconds:,.0f} s\n"
+        f"checkpoint: {checkpoint} ({chosen})"
+    )

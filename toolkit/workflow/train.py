@@ -1,0 +1,197 @@
+"""``hashkit.train`` and ``hashkit.resume``: images to a trained run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hashkit.errors import ConfigError
+from hashkit.runs.data_spec import DataSpec, ProtocolOptions
+from hashkit.runs.run import DEFAULT_RUNS_DIR, PathText, Run, as_run
+from hashkit.workflow.extras import require
+from hashkit.workflow.reporter import LOGGED, Reporter
+from hashkit.workflow.settings import settings_by_field
+
+__all__ = ["resume", "train"]
+
+
+def train(
+    data: PathText = "digits",
+    *,
+    bits: int | Sequence[int] | None = None,
+    recipe: str | None = None,
+    size: int | tuple[int, int] | None = None,
+    data_root: PathText | None = None,
+    protocol: str = "",
+    split_seed: int = 0,
+    queries_per_class: int | None = None,
+    training_per_class: int | None = None,
+    training_in_database: bool | None = None,
+    n_queries: int | None = None,
+    n_training: int | None = None,
+    unseen_fraction: float | None = None,
+    unseen_classes: Sequence[str] | None = None,
+    query_list: PathText | None = None,
+    training_list: PathText | None = None,
+    triplets: PathText | None = None,
+    download: bool = False,
+    name: str | None = None,
+    runs: PathText = DEFAULT_RUNS_DIR,
+    device: str = "auto",
+    num_workers: int | None = None,
+    strict: bool = False,
+    reporter: Reporter | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    **settings: Any,
+) -> Run:
+    """Train a network to give similar images similar codes, as ``hashkit train`` does.
+
+    Each flag of the command is an argument, with underscores; docs/cli.md describes them all.
+
+    Parameters
+    ----------
+    data
+        A named set, a folder of class folders, or a list file.
+    bits
+        Code length. Several lengths share one network: the run that is returned holds the
+        training, and `Run.per_length` the run of each length, which is exported and encoded.
+    recipe
+        Name of the settings to start from; None for ``best``.
+    size
+        Input size in pixels, or (height, width); None for that of the recipe, the network or the
+        images.
+    data_root, protocol, ..., training_list
+        Where the set's files are, and how it is split into queries, database and training images.
+    triplets
+        A triplet list to learn from, in place of labels.
+    download
+        Download the missing files of a named set.
+    name, runs
+        The run folder is ``runs/name``; by default it is named after the time and the data.
+    device
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; ``cuda`` fails rather than fall back.
+    num_workers
+        Decoding threads; None for one per core.
+    strict
+        Stop at an image that cannot be used, instead of leaving it out.
+    reporter
+        Takes notes and progress (`hashkit.workflow.reporter.Reporter`); None to log the notes.
+    should_stop
+        Called before each step; where it returns True, the state is saved and the run is returned
+        untrained (`Run.is_trained`), for `resume` to continue.
+    **settings
+        Fields of `hashkit.runs.config.TrainConfig` that change the recipe, such as ``epochs=50``,
+        ``loss="csq"`` or ``learning_rate=0.01`` (or ``lr``, as its flag).
+
+    Returns
+    -------
+    Run
+        The run folder; `hashkit.export` makes a model of it.
+
+    Raises
+    ------
+    TypeError
+        If a setting is unknown; the message names the nearest one.
+    ConfigError, DatasetError, DeviceError, RunError, TrainingError, MissingExtraError
+        If a setting is wrong, the images or the device cannot be used, the name is taken, the loss
+        is no longer finite, or torch is not installed.
+    """
+    changes = settings_by_field("train", settings)
+    if bits is not None:
+        if "lengths" in changes:
+            raise TypeError("train() got both bits and lengths, which are the same setting")
+        changes["lengths"] = (bits,) if isinstance(bits, int) else tuple(bits)
+    if recipe is not None:
+        changes["recipe"] = recipe
+    _check_name(name, Path(runs))
+    options = ProtocolOptions(
+        queries_per_class=queries_per_class,
+        training_per_class=training_per_class,
+        training_in_database=training_in_database,
+        n_queries=n_queries,
+        n_training=n_training,
+        unseen_fraction=unseen_fraction,
+        unseen_classes=None if unseen_classes is None else tuple(unseen_classes),
+    )
+    spec = DataSpec(
+        data=os.fspath(data),
+        root=_text(data_root),
+        protocol=protocol,
+        seed=split_seed,
+        options=options,
+        query_list=_text(query_list),
+        training_list=_text(training_list),
+    )
+    _require_torch()
+    from hashkit.datasets.spec import with_absolute_paths
+    from hashkit.workflow.fitting import finish_training
+    from hashkit.workflow.training import Reading, new_trainer
+    from hashkit.workflow.training_source import TrainingSource
+
+    reporter = reporter or LOGGED
+    trainer = new_trainer(
+        TrainingSource(
+            with_absolute_paths(spec), None if triplets is None else Path(triplets).absolute()
+        ),
+        changes,
+        size=(size, size) if isinstance(size, int) else size,
+        runs=Path(runs),
+        name=name,
+        device=device,
+        reading=Reading(num_workers, strict, download),
+        reporter=reporter,
+    )
+    return finish_training(trainer, reporter, should_stop)
+
+
+def resume(
+    run: Run | PathText,
+    *,
+    device: str = "auto",
+    num_workers: int | None = None,
+    strict: bool = False,
+    reporter: Reporter | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Run:
+    """Continue a run from its last snapshot, as ``hashkit train --resume`` does.
+
+    Parameters
+    ----------
+    run
+        The run, or its folder. It keeps the settings and images it was begun with. For a run of
+        one of several code lengths, the training that they share is continued, and returned.
+    device
+        ``auto`` for the one it was started on.
+
+    The other parameters are those of `train`.
+
+    Raises
+    ------
+    RunError, CheckpointError, DatasetError, DeviceError, TrainingError, MissingExtraError
+        If there is no such run, its snapshot does not match its settings or images, or one of the
+        reasons of `train`.
+    """
+    found = as_run(run)
+    _require_torch()
+    from hashkit.workflow.fitting import finish_training
+    from hashkit.workflow.training import Reading, resumed_trainer
+
+    reporter = reporter or LOGGED
+    reading = Reading(num_workers, strict)
+    trainer = resumed_trainer(found, device=device, reading=reading, reporter=reporter)
+    return finish_training(trainer, reporter, should_stop)
+
+
+def _require_torch() -> None:
+    require("train", "hashkit train", "torch", "safetensors")
+
+
+def _check_name(name: str | None, runs: Path) -> None:
+    if name is not None and (Path(name).name != name or name in ("", "..")):
+        raise ConfigError(f"`name` must name one folder below {runs}, not {name!r}")
+
+
+def _text(path: PathText | None) -> str | None:
+    return None if path is None else os.fspath(path)
