@@ -2,7 +2,7 @@
 
     python examples/train_and_search.py [FOLDER]
 
-FOLDER keeps the run; without it a temporary folder does.
+FOLDER keeps the run; without it, a temporary folder is used.
 """
 
 from __future__ import annotations
@@ -12,54 +12,23 @@ import tempfile
 from pathlib import Path
 
 import hashkit
-from hashkit.datasets.spec import open_spec
-from hashkit.exporters.onnx_export import export_onnx
-from hashkit.runs.data_spec import DataSpec
-from hashkit.runs.run import Run
-from hashkit.training.checkpoint import load_model
-from hashkit.workflow import training
-from hashkit.workflow.banks import run_bank
-from hashkit.workflow.training_source import Material
 
-DIGITS = DataSpec(data="digits")
-
-
-def train(runs: Path) -> Run:
-    """Train for two epochs, which takes some seconds; thirty, the default, give better codes."""
-    trainer = training.begin(
-        Material(DIGITS),
-        {"lengths": "48", "epochs": 2.0},
-        size=None,
-        runs=runs,
-        name="digits",
-        device="auto",
-        reading=training.Reading(),
-    )
-    trainer.fit()
-    return trainer.run
-
-
-def export(run: Run) -> Path:
-    """Write the run's best checkpoint as an ONNX model, verified on training images."""
-    images, split = open_spec(DIGITS)
-    checkpoint = load_model(run.checkpoint_path())
-    pixels = images.pixels[split.training[:64]]
-    export_onnx(checkpoint.model, checkpoint.manifest, run.model_path, images=pixels)
-    return run.model_path
+DIGITS = {"protocol": "per-class"}
 
 
 def main(folder: Path) -> None:
     """Train, export, encode, search and evaluate."""
-    run = train(folder)
-    model = export(run)
-    database = hashkit.Bank.open(run_bank(run, "database"))
-    queries = hashkit.Bank.open(run_bank(run, "queries"))
+    # Two epochs take some seconds; thirty, the default, give better codes.
+    run = hashkit.train("digits", bits=48, epochs=2, name="digits", runs=folder, **DIGITS)
+    model = hashkit.export(run)
 
     encoder = hashkit.Encoder.load(model, device="cpu")
-    images, split = open_spec(DIGITS)
-    image = images.pixels[split.queries[0]]  # a path or a Pillow image does as well
-    ranking = hashkit.search(encoder.encode([image]), database, top_k=5)
-    print(f"query {queries.names[0]}, a {images.labels[split.queries[0]]}")
+    database = hashkit.encode("digits", encoder, run.bank_path, part="database", **DIGITS)
+    queries = hashkit.encode("digits", encoder, run.queries_path, part="queries", **DIGITS)
+
+    # A query's code comes from a bank here; encoder.encode(["img.png"]) makes one from a file.
+    ranking = hashkit.search(queries.codes[:1], database, top_k=5)
+    print(f"query {queries.names[0]}, a {queries.labels[0]}")
     for row, distance in zip(ranking.rows[0], ranking.distances[0], strict=True):
         print(f"  {database.names[row]}: {distance} bits away, a {database.labels[row]}")
 

@@ -173,7 +173,7 @@ def test_the_tables_give_defaults_and_kinds_of_values():
     assert "| `--precision NAME` | `fp32` |" in command_options.option_tables("export")
     search = command_options.option_tables("search")
     assert "| `--query TEXT` | required |" in search
-    assert "| `--num-workers N` | one a core |" in search
+    assert "| `--num-workers N` | one per core |" in search
     assert "| `BANK...` | required |" in command_options.option_tables("index")
 
 
