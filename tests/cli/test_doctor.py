@@ -210,3 +210,12 @@ def test_the_exit_code_tells_broken_from_absent(monkeypatch, status):
         "remedy": "fix it",
     }
     assert run_command("doctor").exit_code == outcome.exit_code
+
+
+def test_advice_is_given_in_flags(monkeypatch):
+    found = [Check("a", "broken", 'no CUDA; use `device="cpu"`')]
+    monkeypatch.setattr("hashkit.workflow.installation.check_installation", lambda: found)
+    for line in ("doctor", "doctor --json"):
+        outcome = run_command(line)
+        assert outcome.exit_code == 1
+        assert "no CUDA; use hashkit encode --device cpu" in outcome.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from hashkit.cli.console import INTERRUPTED, TERMINAL, emit_json, note, progress_bar
-from hashkit.cli.flags import parse_integers
+from hashkit.cli.flags import parse_integers, shown
 from hashkit.cli.options import JsonOption, ProfileOption, RunOption, RunsOption
 from hashkit.errors import ConfigError
 from hashkit.exporters.bench.settings import BenchSettings, Floors
@@ -26,6 +27,7 @@ _DEFAULTS: Final = BenchSettings()
 
 
 def bench(
+    context: typer.Context,
     run: RunOption = None,
     runs: RunsOption = DEFAULT_RUNS_DIR,
     model: Annotated[
@@ -134,6 +136,7 @@ def bench(
     if min_map is not None and not trial.sample.has_labels:
         raise ConfigError(f"--min-map needs labels, and {trial.source} have none")
     rows = _measure(measured, trial, settings, floors)
+    rows = [dataclasses.replace(row, detail=shown(context, row.detail)) for row in rows]
     document = bench_document(subject, trial, settings, floors, wanted, rows)
     if json:
         emit_json(document)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from hashkit.cli.console import emit_json
+from hashkit.cli.flags import shown
 from hashkit.cli.options import JsonOption
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ __all__ = ["doctor"]
 _STYLES: Final = {"ok": "green", "absent": "dim", "broken": "bold red"}
 
 
-def doctor(json: JsonOption = False) -> None:
+def doctor(context: typer.Context, json: JsonOption = False) -> None:
     """Check this installation: packages, runtimes and devices.
 
     Every installed runtime runs a tiny model, and its answer is compared with the known one. The
@@ -32,7 +33,10 @@ def doctor(json: JsonOption = False) -> None:
     """  # noqa: D301
     from hashkit.workflow.installation import check_installation
 
-    checks = check_installation()
+    checks = [
+        dataclasses.replace(check, detail=shown(context, check.detail))
+        for check in check_installation()
+    ]
     is_well = all(check.status != "broken" for check in checks)
     if json:
         emit_json({"ok": is_well, "checks": [dataclasses.asdict(check) for check in checks]})

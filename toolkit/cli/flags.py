@@ -14,7 +14,16 @@ from typing import Any, Final, Protocol
 from hashkit.errors import ConfigError
 from hashkit.runs.config import SHORT_NAMES
 
-__all__ = ["FLAGS", "flag", "flags", "parse_floats", "parse_integers", "parse_size", "with_flags"]
+__all__ = [
+    "FLAGS",
+    "flag",
+    "flags",
+    "parse_floats",
+    "parse_integers",
+    "parse_size",
+    "shown",
+    "with_flags",
+]
 
 FLAGS: Final[Mapping[str, str]] = {name: f"--{short}" for name, short in SHORT_NAMES.items()}
 """Flags that are not their setting's name with dashes."""
@@ -52,8 +61,8 @@ def with_flags(message: str, command: Any, others: Mapping[str, Any]) -> str:
     command
         The click command that raised it; None if there was none.
     others
-        All commands by name. If ``command`` lacks an argument that has a value, the first of
-        these that has it is named with the flag.
+        All commands by name. If ``command`` lacks an argument that has a value, `hashkit encode`
+        or else the first of these that has it is named with the flag.
     """
 
     def replaced(match: re.Match[str]) -> str:
@@ -62,12 +71,18 @@ def with_flags(message: str, command: Any, others: Mapping[str, Any]) -> str:
             return _written(found, value)
         if value is None:
             return name
-        for other_name, other in others.items():
+        for other_name in sorted(others, key=lambda one: one != "encode"):
+            other = others[other_name]
             if (found := _parameter(other, name)) is not None:
                 return f"hashkit {other_name} {_written(found, value)}"
         return match[0]
 
     return _ARGUMENT.sub(replaced, message)
+
+
+def shown(context: Any, message: str) -> str:
+    """`with_flags` for a command's own output; ``context`` is its click context."""
+    return with_flags(message, context.command, context.parent.command.commands)
 
 
 def _parameter(command: Any, name: str) -> _Parameter | None:
