@@ -142,7 +142,7 @@ def open_cifar(
     download: bool = False,
     progress: DownloadProgress | None = None,
 ) -> ImageSet:
-    """Open a CIFAR set from whichever of its published versions ``root`` holds.
+    """Open a CIFAR set from a published version in ``root``.
 
     The versions are tried in this order: the unpacked folder of the python version, that of the
     binary version (each below ``root``, or ``root`` itself), their archives, then folders of
@@ -151,7 +151,7 @@ def open_cifar(
     Parameters
     ----------
     root
-        The folder that holds the files.
+        The folder of the files.
     download
         Whether to download the python version into ``root`` if no version is found.
 

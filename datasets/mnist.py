@@ -101,7 +101,7 @@ def open_mnist(
     Parameters
     ----------
     root
-        The folder that holds the files.
+        The folder of the files.
     download
         Whether to download missing files into ``root``.
 

@@ -1,4 +1,4 @@
-"""What a model gives for images: codes and logits, run in batches, and kept in a file."""
+"""Codes and logits of images: computed in batches, and stored in a file."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 __all__ = ["Answers", "RunBatch", "answers_of"]
 
 RunBatch = Callable[[NDArray[np.uint8]], tuple[NDArray[np.uint8], NDArray[np.float32]]]
-"""What answers a batch: the ``run`` of a runtime or an encoder."""
+"""Computes codes and logits of a batch: the ``run`` of a runtime or an encoder."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Answers:
-    """What a model gave for images.
+    """Codes and logits of images.
 
     Attributes
     ----------
@@ -47,18 +47,18 @@ def answers_of(
     batch_size: int = 64,
     progress: Callable[[int], None] | None = None,
 ) -> Answers:
-    """Answers to images, run in batches.
+    """Run images in batches.
 
     Parameters
     ----------
     run
-        What answers a batch.
+        Computes codes and logits of a batch.
     parts
-        uint8 [n, height, width, 3] each, not all empty; a batch is of one part alone.
+        uint8 [n, height, width, 3] each, not all empty; no batch spans two parts.
     batch_size
-        Images a batch, at most.
+        Largest number of images per batch.
     progress
-        Called after each batch with how many images it had.
+        Called after each batch with its number of images.
     """
     codes, logits = [], []
     for images in parts:

@@ -1,4 +1,4 @@
-"""The model contract of docs/model-contract.md, as checks on a graph's inputs and outputs."""
+"""Checks of a graph's inputs and outputs against docs/model-contract.md."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hashkit.errors import ModelError
 __all__ = ["PRECISION_KEY", "Tensor", "check_contract", "read_precision"]
 
 PRECISION_KEY: Final = "hashkit.precision"
-"""Metadata entry for the network's arithmetic, a JSON string; absent means ``fp32``."""
+"""Metadata key of the network's arithmetic, a JSON string; a missing entry means ``fp32``."""
 
 _TYPES: Final = {"image": "tensor(uint8)", "code": "tensor(uint8)", "logit": "tensor(float)"}
 _LAYOUTS: Final = {
@@ -38,22 +38,22 @@ class Tensor(Protocol):
 
     @property
     def shape(self) -> Sequence[int | str | None]:
-        """Integers where fixed, a name or None where not."""
+        """Integers for fixed sizes, a name or None for others."""
         ...
 
 
 def check_contract(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[int, int, int]:
-    """Bits, height and width of a graph that keeps the contract.
+    """Check a graph against the contract; return its number of bits, height and width.
 
     Returns
     -------
     tuple
-        ``(n_bits, height, width)``, as the graph's shapes say.
+        ``(n_bits, height, width)``, from the graph's shapes.
 
     Raises
     ------
     ModelError
-        If a tensor is missing or of another type or shape; names the first such difference.
+        If a tensor is missing or has another type or shape; the message names the first one.
     """
     names = [tensor.name for tensor in inputs]
     if names != ["image"]:
@@ -85,7 +85,7 @@ def check_contract(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple
 
 
 def read_precision(metadata: Mapping[str, str]) -> str:
-    """Arithmetic of the network as the model's metadata say; ``fp32`` if they do not."""
+    """Arithmetic of the network from the model's metadata; ``fp32`` by default."""
     text = metadata.get(PRECISION_KEY, '"fp32"')
     with contextlib.suppress(json.JSONDecodeError):
         value = json.loads(text)

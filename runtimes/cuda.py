@@ -1,4 +1,4 @@
-"""Whether CUDA can work here at all, asked of the driver before any library is loaded."""
+"""Checks with the driver whether CUDA is usable, before any library is loaded."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _TENSORRT: Final = "nvinfer_10.dll" if sys.platform == "win32" else "libnvinfer.
 
 
 def why_no_cuda() -> str | None:
-    """Reason why CUDA cannot be used in this process; None if nothing speaks against it.
+    """Reason why CUDA cannot be used in this process; None if none is found.
 
-    None does not prove that a model runs: a session still has to be made and used.
+    None does not prove that a model runs; only a session can show that.
     """
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         return "this build of ONNX Runtime has no CUDA provider (install onnxruntime-gpu)"
@@ -44,10 +44,10 @@ def why_no_cuda() -> str | None:
 
 
 def why_no_tensorrt() -> str | None:
-    """Reason why TensorRT cannot be used in this process; None if nothing speaks against it.
+    """Reason why TensorRT cannot be used in this process; None if none is found.
 
-    Its libraries are loaded on the way: ONNX Runtime finds those of the ``tensorrt`` wheels only
-    if they were loaded beforehand.
+    This loads the TensorRT libraries: ONNX Runtime finds those of the ``tensorrt`` wheels only if
+    they are loaded beforehand.
     """
     if "TensorrtExecutionProvider" not in onnxruntime.get_available_providers():
         return (
@@ -66,7 +66,7 @@ def why_no_tensorrt() -> str | None:
 
 
 def driver_version() -> str | None:
-    """Newest CUDA that the NVIDIA driver can run, for example ``13.0``; None without a driver."""
+    """Newest CUDA version that the driver supports, for example ``13.0``; None without a driver."""
     try:
         driver = ctypes.CDLL(_DRIVER)
     except OSError:
@@ -78,7 +78,7 @@ def driver_version() -> str | None:
 
 
 def built_version() -> str | None:
-    """CUDA that this ONNX Runtime was built for, for example ``13.0``; None without CUDA."""
+    """CUDA version that ONNX Runtime was built for, for example ``13.0``; None without CUDA."""
     try:
         build = importlib.import_module("onnxruntime.capi.build_and_package_info")
     except ImportError:
@@ -88,14 +88,14 @@ def built_version() -> str | None:
 
 
 def load_libraries() -> None:
-    """Load CUDA's and cuDNN's libraries for ONNX Runtime.
+    """Load the CUDA and cuDNN libraries for ONNX Runtime.
 
-    A process that has imported a torch of the same CUDA has them already. In any other process
-    ONNX Runtime finds those of the ``nvidia-*`` wheels only if they are loaded beforehand.
+    They are loaded already if the process has imported a torch for the same CUDA version.
+    Otherwise ONNX Runtime finds those of the ``nvidia-*`` wheels only if they are loaded first.
     """
     if _torch_has_loaded_them() or not hasattr(onnxruntime, "preload_dlls"):
         return
-    printed = io.StringIO()  # preload_dlls prints what it misses; stdout belongs to the caller
+    printed = io.StringIO()  # preload_dlls prints missing libraries to the caller's stdout
     with contextlib.redirect_stdout(printed):
         onnxruntime.preload_dlls()
     for line in printed.getvalue().splitlines():
@@ -103,7 +103,7 @@ def load_libraries() -> None:
 
 
 def _torch_has_loaded_them() -> bool:
-    """Whether torch is imported, and built for the CUDA of ONNX Runtime."""
+    """Whether torch is imported and built for the CUDA version of ONNX Runtime."""
     of_torch = getattr(getattr(sys.modules.get("torch"), "version", None), "cuda", None)
     built = built_version()
     if not of_torch or not built:
@@ -112,7 +112,7 @@ def _torch_has_loaded_them() -> bool:
 
 
 def _tensorrt_library() -> str:
-    """TensorRT's library in its wheel, or its bare name where a system's loader may know it."""
+    """Path of TensorRT's library in its wheel, or its name for the system's loader."""
     with contextlib.suppress(ImportError, ValueError):
         spec = importlib.util.find_spec("tensorrt_libs")
         for folder in (spec and spec.submodule_search_locations) or ():

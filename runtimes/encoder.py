@@ -1,4 +1,4 @@
-"""Images in, codes out: the one object most programs need."""
+"""`Encoder`: a loaded model that turns images into codes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hashkit.runtimes.settings import RuntimeSettings, batch_size_for
 __all__ = ["Encoder", "Images", "default_batch_size"]
 
 Images = ImageSource | Iterable[ImageSource]
-"""One image or many: what `Encoder.encode` takes."""
+"""One image or several, as `Encoder.encode` takes them."""
 
 _Value = TypeVar("_Value", np.uint8, np.float32)
 
@@ -33,12 +33,12 @@ class Encoder:
     Parameters
     ----------
     runtime
-        The loaded model. `Encoder.load` makes one from a file.
+        The loaded model; `Encoder.load` loads one from a file.
 
     Raises
     ------
     ModelError
-        If the model's codes are not its own logits under the code convention.
+        If the model's codes are not its packed logits under the code convention.
     """
 
     def __init__(self, runtime: Runtime) -> None:
@@ -56,39 +56,39 @@ class Encoder:
         profile: str = "exact",
         batch_size: int | None = None,
     ) -> Encoder:
-        """Encoder of an ONNX file that keeps the model contract.
+        """Load an ONNX file that follows the model contract.
 
         Parameters
         ----------
         path
             The model.
         device
-            ``auto`` (CUDA if the model runs there, else the CPU), ``cpu`` or ``cuda``; `provider`
-            says which it became.
+            ``auto`` (CUDA if the model runs there, otherwise the CPU), ``cpu`` or ``cuda``;
+            `provider` reports the choice.
         runtime
             One of `hashkit.runtimes.protocol.RUNTIMES`.
         n_threads
-            Threads on the CPU; None for the cores this process may use.
+            Threads on the CPU; None for one per CPU available to this process.
         profile
             On CUDA: ``exact``, the same bits in every batch and every run, or ``fast``.
         batch_size
-            Images that a GPU is given at a time; None to choose by input size.
+            Batch size on a GPU; None to choose by input size.
 
         Raises
         ------
         ModelError
             If the file is missing or breaks the contract.
         DeviceError
-            If the runtime is not installed, or ``cuda`` was asked for and cannot be had.
+            If the runtime is not installed, or ``device`` is ``cuda`` and not available.
         ConfigError
-            If runtime, device or profile is unknown, or a number less than 1.
+            If runtime, device or profile is unknown, or a number is less than 1.
         """
         settings = RuntimeSettings(runtime, device, n_threads, profile, batch_size)
         return cls.open(Path(path), settings)
 
     @classmethod
     def open(cls, path: Path, settings: RuntimeSettings) -> Encoder:
-        """Encoder of an ONNX file, as `load`, with settings that are made already."""
+        """Load an ONNX file like `load`, with the settings in one object."""
         opened = open_runtime(path, settings)
         try:
             return cls(opened)
@@ -102,17 +102,17 @@ class Encoder:
 
     @property
     def manifest(self) -> Manifest:
-        """What the model says of itself."""
+        """The model's metadata."""
         return self._runtime.manifest
 
     @property
     def runtime(self) -> str:
-        """Name and version of what runs the model."""
+        """Name and version of the runtime."""
         return self._runtime.name
 
     @property
     def provider(self) -> str:
-        """What it really runs on: for example ``CPUExecutionProvider``."""
+        """The provider in use, for example ``CPUExecutionProvider``."""
         return self._runtime.provider
 
     @property
@@ -133,7 +133,7 @@ class Encoder:
         images
             One image or an iterable of images, each a path, the bytes of a file, a Pillow image
             or a uint8 array [H, W], [H, W, 3] (RGB) or [H, W, 4]; or uint8 [n, H, W, 3]. Images
-            are brought to the model's size one batch at a time, so an iterable may be long.
+            are decoded and resized one batch at a time, so an iterable may be long.
 
         Returns
         -------
@@ -149,7 +149,7 @@ class Encoder:
         return self._map(images, lambda pixels: self.run(pixels)[0], empty)
 
     def logits(self, images: Images) -> NDArray[np.float32]:
-        """Logits of images, float32 [n, n_bits], before threshold; otherwise as `encode`."""
+        """Logits of images, float32 [n, n_bits], before the threshold; otherwise like `encode`."""
         empty = np.empty((0, self.n_bits), np.float32)
         return self._map(images, lambda pixels: self.run(pixels)[1], empty)
 
@@ -176,12 +176,12 @@ class Encoder:
 
 
 def default_batch_size(encoder: Encoder) -> int:
-    """Images in a batch, by what the model runs on and the size of its input."""
+    """Default batch size for a model's provider and input size."""
     return batch_size_for(encoder.manifest, encoder.provider)
 
 
 def _each(images: Images) -> Iterator[ImageSource]:
-    """Images one by one, whether there is one or many."""
+    """Iterate over one image or several."""
     is_one = isinstance(images, str | bytes | os.PathLike | Image.Image)
     if is_one or (isinstance(images, np.ndarray) and images.ndim <= 3):
         return iter([images])  # type: ignore[list-item]  # narrowed by the line above
@@ -189,7 +189,7 @@ def _each(images: Images) -> Iterator[ImageSource]:
 
 
 def _check_packing(runtime: Runtime) -> None:
-    """Compare codes with logits on noise, where all bits differ between images."""
+    """Compare codes with logits on noise, where every bit differs between images."""
     manifest = runtime.manifest
     shape = (8, manifest.height, manifest.width, 3)
     noise: NDArray[Any] = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
@@ -197,5 +197,5 @@ def _check_packing(runtime: Runtime) -> None:
     if not np.array_equal(codes, binarize(logits)):
         raise ModelError(
             "output code must be output logit > 0, packed most significant bit first; "
-            "the model's codes differ from its logits, so it packs by another rule"
+            "the model packs its codes by another rule"
         )

@@ -1,4 +1,4 @@
-"""The list of images that an encode run skipped, kept beside its bank."""
+"""The list of images that encoding skipped, stored next to the bank."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ __all__ = ["FaultLog", "SkippedImage", "faults_path", "read_faults"]
 
 @dataclasses.dataclass(frozen=True)
 class SkippedImage(Fault):
-    """An image that gave no row in a bank.
+    """An image that has no row in a bank because it cannot be used.
 
     Attributes
     ----------
     source
-        Which of the bank's image lists it is in, from 0; ``row`` is its place in that list.
+        Index of the bank's image list that contains it, from 0; ``row`` counts within that list.
     """
 
     source: int = 0
 
 
 def faults_path(bank_path: str | os.PathLike[str]) -> Path:
-    """File beside a bank that lists its skipped images, one JSON object a line."""
+    """Path of the list of a bank's skipped images: one JSON object per line."""
     path = Path(bank_path)
     return path.with_name(path.name + ".faults.jsonl")
 
 
 def read_faults(bank_path: str | os.PathLike[str]) -> list[SkippedImage]:
-    """Images that were skipped when a bank was made, in order; none if it has no such file.
+    """Images that were skipped when a bank was made, in order; empty if it has no such file.
 
-    A last line that a kill cut off is left out.
+    An incomplete last line, left by a killed process, is ignored.
 
     Raises
     ------
     BankError
-        If the file cannot be read, or another line is not such an object.
+        If the file cannot be read, or any other line is not a skipped image.
     """
     path = faults_path(bank_path)
     try:
@@ -55,24 +55,24 @@ def read_faults(bank_path: str | os.PathLike[str]) -> list[SkippedImage]:
         return [SkippedImage(**json.loads(line)) for line in whole]
     except (json.JSONDecodeError, TypeError) as error:
         raise BankError(
-            f"{path}: expected one skipped image a line, as JSON ({error}); "
+            f"{path}: expected one skipped image per line, as JSON ({error}); "
             "delete the file, or make the bank again with `overwrite=True`"
         ) from None
 
 
 class FaultLog:
-    """Appends to the list of a bank's skipped images, in step with what the bank has committed.
+    """Appends to the list of a bank's skipped images.
 
     A fault is written before the bank commits the images around it. After a kill the list may
-    therefore be ahead of the bank, never behind; what is ahead is dropped here, for those images
-    are read again.
+    therefore be ahead of the bank, but never behind. Entries ahead of the bank are removed here,
+    because their images are read again.
 
     Parameters
     ----------
     bank_path
-        The bank; the list lies beside it, and exists only if an image was skipped.
+        The bank; the list is next to it, and exists only if an image was skipped.
     source
-        Which of the bank's image lists is being encoded, from 0.
+        Index of the bank's image list that is encoded, from 0.
     n_consumed
         Images of that list that the bank has committed.
     """
@@ -87,7 +87,7 @@ class FaultLog:
             self._rewrite(kept)
 
     def add(self, faults: Sequence[Fault]) -> None:
-        """Append faults of the image list, and have them in the file before this returns."""
+        """Append faults of the image list; they are in the file when this returns."""
         if not faults:
             return
         skipped = [SkippedImage(**vars(fault), source=self._source) for fault in faults]

@@ -1,4 +1,4 @@
-"""Whether the runtimes of this machine really compute: each runs a tiny model of known answers."""
+"""Checks the runtimes of this machine: each runs a tiny model with known outputs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _DISTRIBUTIONS: Final = (
     "onnxruntime-directml",
     "onnxruntime-openvino",
 )
-"""Builds of ONNX Runtime, which all install into the one folder ``onnxruntime``."""
+"""Builds of ONNX Runtime; all install into the same folder, ``onnxruntime``."""
 
 # fmt: off
 _LOGITS: Final = (
@@ -37,7 +37,7 @@ _LOGITS: Final = (
     -1165.90625, 357.390625, -631.84375, 48.59375, -774.640625, -299.3125,
 )
 # fmt: on
-"""Answers of probe.onnx to `probe_images`, two rows of 12; exact in float32."""
+"""Logits of probe.onnx for `probe_images`, two rows of 12; exact in float32."""
 
 _TOLERANCE: Final = 4.0
 """TF32 keeps 11 bits of the factors, and the terms of these sums are below 2,000."""
@@ -45,18 +45,18 @@ _TOLERANCE: Final = 4.0
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """What was found out about one thing.
+    """Result of one check.
 
     Attributes
     ----------
     name
-        The thing.
+        What was checked.
     status
-        ``ok``; ``absent``: not there, and nothing that is there needs it; ``broken``.
+        ``ok``; ``absent``: not installed, and not needed; ``broken``.
     detail
-        Version, or what is wrong.
+        The version, or the problem.
     remedy
-        How to mend it, or to install what is absent; empty if there is nothing to do.
+        How to fix or install it; empty if there is nothing to do.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Check:
 
 
 def check_runtimes() -> Iterator[Check]:
-    """Checks of ONNX Runtime's packages and driver, then of each runtime on each device."""
+    """Check the builds of ONNX Runtime, then each runtime on each of its devices."""
     yield from _check_builds()
     for name, kind in RUNTIMES.items():
         for device in kind.devices:
@@ -74,7 +74,7 @@ def check_runtimes() -> Iterator[Check]:
 
 
 def check_runtime(name: str, device: str) -> Check:
-    """Run the tiny model in a runtime, and compare its answer with the known one."""
+    """Run the tiny model in a runtime, and compare its outputs with the known ones."""
     title = f"{name} on {device.upper()}"
     try:
         reason = RUNTIMES[name].why_absent()
@@ -85,8 +85,8 @@ def check_runtime(name: str, device: str) -> Check:
             runtime = open_runtime(path, RuntimeSettings(name, device, batch_size=4))
         wrong = _wrong_answer(runtime)
     except HashkitError as error:
-        return Check(title, "broken", str(error), f"install {_package(name)} anew")
-    except Exception as error:  # a damaged package may raise anything when it is loaded
+        return Check(title, "broken", str(error), f"reinstall {_package(name)}")
+    except Exception as error:  # a damaged package may raise any exception on import
         return _not_loaded(title, name, error)
     detail = f"{runtime.name}, {runtime.provider}, {runtime.precision}"
     if wrong:
@@ -95,7 +95,7 @@ def check_runtime(name: str, device: str) -> Check:
 
 
 def probe_images() -> NDArray[np.uint8]:
-    """The two images of the tiny model, uint8 [2, 8, 8, 3]."""
+    """Two images for the tiny model, uint8 [2, 8, 8, 3]."""
     places = np.arange(8 * 8 * 3)
     values = np.stack([(7 * places * places + 31 * places) % 251, places])
     return values.astype(np.uint8).reshape(2, 8, 8, 3)
@@ -113,14 +113,14 @@ def _wrong_answer(runtime: Runtime) -> str | None:
 
 
 def _check_builds() -> Iterator[Check]:
-    """Whether one build of ONNX Runtime is installed, and not several into one folder."""
+    """Check that one build of ONNX Runtime is installed, and not several in one folder."""
     found = {name: version for name in _DISTRIBUTIONS if (version := installed_version(name))}
     detail = ", ".join(f"{name} {version}" for name, version in found.items())
     if len(found) > 1:
         yield Check(
             "builds of ONNX Runtime",
             "broken",
-            f"{detail} are installed over each other",
+            f"{detail} overwrite each other",
             f"pip uninstall -y {' '.join(found)} && pip install {_preferred(found)}",
         )
     elif found:
@@ -130,7 +130,7 @@ def _check_builds() -> Iterator[Check]:
 
 
 def _check_cuda(name: str) -> Check:
-    """A runtime on CUDA: absent without a driver or a GPU, broken with one that does not fit."""
+    """Check a runtime on CUDA: absent without driver or GPU, broken with a driver too old."""
     title = f"{name} on CUDA"
     try:
         reason = RUNTIMES[name].why_absent()
@@ -140,7 +140,7 @@ def _check_cuda(name: str) -> Check:
 
         reason = cuda.why_no_cuda()
         driver, built = cuda.driver_version(), cuda.built_version()
-    except Exception as error:  # a damaged package may raise anything when it is loaded
+    except Exception as error:  # a damaged package may raise any exception on import
         return _not_loaded(title, name, error)
     if reason is not None:
         return _absent(title, reason)
@@ -160,11 +160,11 @@ def _check_cuda(name: str) -> Check:
 
 def _not_loaded(title: str, runtime: str, error: Exception) -> Check:
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
-    return Check(title, "broken", reason, f"install {_package(runtime)} anew")
+    return Check(title, "broken", reason, f"reinstall {_package(runtime)}")
 
 
 def _absent(title: str, reason: str) -> Check:
-    """A check whose reason may end in the command that installs what is absent."""
+    """An absent check; its reason may end with the command that installs the runtime."""
     detail, found, command = reason.partition(": pip install ")
     return Check(title, "absent", detail, f"pip install {command}" if found else "")
 
@@ -178,7 +178,7 @@ def _preferred(found: dict[str, str]) -> str:
 
 
 def installed_version(distribution: str) -> str | None:
-    """Version of an installed distribution, which is not imported; None if it is not there."""
+    """Version of an installed distribution, without importing it; None if it is not installed."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""What all runtimes check of images, of answers and of a model, in one place."""
+"""The base class of all runtimes: checks of images, outputs and models."""
 
 from __future__ import annotations
 
@@ -20,22 +20,21 @@ __all__ = ["LoadedModel", "first_line"]
 
 
 class LoadedModel(ABC):
-    """A model that keeps the contract of docs/model-contract.md, loaded by some runtime.
+    """A model that follows the contract of docs/model-contract.md, loaded by a runtime.
 
-    A subclass loads the file, hands it and the graph's tensors to `_describe`, calls `_try`, and
-    computes in `_compute`; everything that surrounds a computation is here. The file's bytes are
-    not kept: runtimes have their own copy of the weights.
+    A subclass loads the file, passes it and the graph's tensors to `_describe`, calls `_try`, and
+    computes in `_compute`. The file's bytes are not kept, because runtimes copy the weights.
 
     Attributes
     ----------
     path
         The ONNX file.
     model_sha256
-        Its SHA-256, hexadecimal.
+        SHA-256 of the file, hexadecimal.
     provider
-        What the model really runs on; the subclass sets it.
+        The provider in use; set by the subclass.
     manifest
-        What the model says of itself.
+        The model's metadata.
     precision
         Arithmetic of the network.
     """
@@ -55,9 +54,9 @@ class LoadedModel(ABC):
 
     @abstractmethod
     def _compute(self, images: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Codes and logits of images that were checked; at least one, contiguous.
+        """Codes and logits of checked images, at least one, contiguous.
 
-        It may raise anything, and must be safe to call from several threads.
+        It may raise any exception, and must be thread-safe.
         """
 
     def run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
@@ -76,7 +75,7 @@ class LoadedModel(ABC):
         Raises
         ------
         ModelError
-            If ``images`` does not fit, or the model fails or answers with other shapes.
+            If ``images`` has another shape or dtype, or the model fails or gives other shapes.
         DeviceError
             If the device runs out of memory.
         """
@@ -114,12 +113,12 @@ class LoadedModel(ABC):
     def _describe(
         self, file: ModelFile, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
     ) -> None:
-        """Hold the graph, as the runtime sees it, against the contract."""
+        """Check the graph, as the runtime sees it, against the contract."""
         self.manifest, self.precision = file.describe(inputs, outputs)
 
     def _try(self) -> None:
-        """See that the model computes at all."""
-        # Two images: a graph traced with one often has that batch baked in further down.
+        """Check that the model runs."""
+        # Two images: a graph traced with one image often has that batch size built in.
         self.run(np.zeros((2, self.manifest.height, self.manifest.width, 3), np.uint8))
 
     def _not_loaded(self, runtime: str, error: Exception) -> ModelError:
@@ -129,5 +128,5 @@ class LoadedModel(ABC):
 
 
 def first_line(error: Exception) -> str:
-    """What an exception says, in one line."""
+    """First line of an exception's message, or its type."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

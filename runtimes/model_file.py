@@ -1,4 +1,4 @@
-"""A model file, read once for whichever runtime is to load it."""
+"""A model file, read once for the runtime that loads it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["ModelFile"]
 
 @dataclasses.dataclass(frozen=True)
 class ModelFile:
-    """The bytes of an ONNX file, and what they are held against.
+    """The bytes of an ONNX file, and their check against the model contract.
 
     Attributes
     ----------
     path
-        Where the file is.
+        Path of the file.
     data
-        Its bytes.
+        Bytes of the file.
     """
 
     path: Path
@@ -33,12 +33,12 @@ class ModelFile:
 
     @classmethod
     def read(cls, path: Path) -> ModelFile:
-        """Read a file whole.
+        """Read a file.
 
         Raises
         ------
         ModelError
-            If it is missing or cannot be read.
+            If the file is missing or cannot be read.
         """
         try:
             return cls(path, path.read_bytes())
@@ -53,13 +53,13 @@ class ModelFile:
         return hashlib.sha256(self.data).hexdigest()
 
     def describe(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[Manifest, str]:
-        """Manifest and precision, once the graph has been held against the contract.
+        """Check the graph against the contract; return manifest and precision.
 
         Parameters
         ----------
         inputs, outputs
-            The graph's, as the runtime that loaded it sees them: it knows shapes that the file
-            leaves out or gets wrong.
+            Inputs and outputs as the runtime sees them: it knows shapes that are missing or wrong
+            in the file.
 
         Raises
         ------

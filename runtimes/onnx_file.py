@@ -1,7 +1,7 @@
-"""What an ONNX file says of itself, read from the file: no runtime is started, no weight is read.
+"""Reads the metadata and the inputs and outputs of an ONNX file, without a runtime or the weights.
 
-An ONNX file is one protocol-buffers message; of its many parts only the few that describe the
-model are looked at (field numbers: onnx.proto3 of the ONNX specification).
+An ONNX file is one protocol-buffers message. Only the fields that describe the model are read
+(field numbers: onnx.proto3 of the ONNX specification).
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ class GraphTensor:
 
 @dataclasses.dataclass(frozen=True)
 class OnnxFile:
-    """The description of a model that keeps the model contract.
+    """The description of a model that follows the model contract.
 
     Attributes
     ----------
     manifest
-        What the model says of itself; bits and size are the graph's.
+        The model's metadata; bits and size are those of the graph.
     precision
         Arithmetic of the network, for example ``fp32``.
     opset
@@ -91,7 +91,7 @@ def read_onnx_file(path: Path) -> OnnxFile:
         raise ModelError(f"{path}: there is no such model") from None
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except ValueError:  # of this file's messages, of text that is no UTF-8, of an empty file
+    except ValueError:  # from `_Message`, from text that is not UTF-8, from an empty file
         raise ModelError(f"{path}: {_not_a_model()}") from None
     try:
         n_bits, height, width = check_contract(inputs, outputs)
@@ -140,14 +140,14 @@ class _Message:
     Raises
     ------
     ValueError
-        By every method, if the bytes are no message, or lack what is asked for.
+        In every method, if the bytes are not a message or a required field is missing.
     """
 
     def __init__(self, data: mmap.mmap | bytes, start: int, end: int) -> None:
         self._data, self._start, self._end = data, start, end
 
     def message(self, field: int) -> _Message:
-        """The message in a field that must be there."""
+        """The message in a required field."""
         for message in self.messages(field):
             return message
         raise ValueError(f"no field {field}")
@@ -159,24 +159,24 @@ class _Message:
                 yield _Message(self._data, start, end)
 
     def text(self, field: int) -> str:
-        """The text of a field; empty if it is not there."""
+        """The text of a field; empty if it is missing."""
         for message in self.messages(field):
             return self._data[message._start : message._end].decode()
         return ""
 
     def number(self, field: int) -> int:
-        """The integer of a field; 0 if it is not there."""
+        """The integer of a field; 0 if it is missing."""
         for number, kind, value, _ in self._fields():
             if (number, kind) == (field, _VARINT):
                 return value
         return 0
 
     def has(self, field: int) -> bool:
-        """Whether there is such a field."""
+        """Whether the message has a field."""
         return any(number == field for number, _, _, _ in self._fields())
 
     def _fields(self) -> Iterator[tuple[int, int, int, int]]:
-        """(field, wire type, start, end) of each field; of an integer, its value and its end."""
+        """(field, wire type, start, end) of each field; for integers, ``start`` is the value."""
         at = self._start
         while at < self._end:
             key, at = self._varint(at)
@@ -193,11 +193,11 @@ class _Message:
             else:
                 raise ValueError(f"wire type {kind}")
             if at > self._end:
-                raise ValueError("a field that ends behind its message")
+                raise ValueError("a field ends after its message")
             yield key >> 3, kind, start, end
 
     def _varint(self, at: int) -> tuple[int, int]:
-        """An integer of 7 bits a byte, least significant first, and where it ends."""
+        """An integer of 7 bits per byte, least significant first, and the position after it."""
         value = 0
         for shift in range(0, 64, 7):
             if at >= self._end:
@@ -207,7 +207,7 @@ class _Message:
             value |= (byte & 0x7F) << shift
             if byte < 0x80:
                 return value, at
-        raise ValueError("an integer that does not end")
+        raise ValueError("an integer does not end")
 
 
 def _metadata(model: _Message) -> dict[str, str]:

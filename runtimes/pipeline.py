@@ -1,4 +1,4 @@
-"""From an image set to a code bank: decode, encode and write side by side; stop at any time."""
+"""Encodes an image set into a code bank: decodes, encodes and writes concurrently."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ EncodeMode: TypeAlias = Literal["resume", "append", "overwrite"]
 
 @dataclasses.dataclass(frozen=True)
 class EncodeProgress:
-    """How far an encode run is.
+    """Progress of an encode run.
 
     Attributes
     ----------
     n_done, n_total
-        Images of the set that are behind, skipped ones included; images of the set.
+        Images done, including skipped ones; images of the set.
     n_resumed
-        Of ``n_done``, those that an earlier run did: a rate leaves them out.
+        Images of ``n_done`` done by an earlier run, which a rate should not count.
     n_skipped
-        Of ``n_done``, those that could not be used.
+        Images of ``n_done`` that cannot be used.
     """
 
     n_done: int
@@ -53,7 +53,7 @@ class EncodeProgress:
 
 @dataclasses.dataclass(frozen=True)
 class EncodeReport:
-    """What an encode run did.
+    """Result of an encode run.
 
     Attributes
     ----------
@@ -62,23 +62,23 @@ class EncodeReport:
     n_images
         Images of the set.
     n_rows
-        Rows of the bank, those of other image sets in it included.
+        Rows of the bank, including those of other image sets.
     n_encoded
         Rows that this run added.
     n_resumed
-        Images that an earlier run had done; all of them if there was nothing left to do.
+        Images done by an earlier run; all of them if there was nothing left to do.
     n_skipped
-        Images of the set that could not be used, in all runs.
+        Images of the set that cannot be used, in all runs.
     faults_path
-        The file that lists those; None if there are none.
+        The list of skipped images; None if there are none.
     was_complete
-        Whether the bank was complete before, so that this run changed nothing.
+        Whether the bank was complete already, so that this run changed nothing.
     seconds
-        Time this run took.
+        Duration of this run.
     batch_size
-        Images a batch.
+        Images per batch.
     runtime, provider, precision
-        What computed the codes.
+        Runtime, provider and precision that computed the codes.
     """
 
     path: Path
@@ -97,7 +97,7 @@ class EncodeReport:
 
     @property
     def images_per_second(self) -> float:
-        """Images that this run did, skipped ones included, a second."""
+        """Images per second in this run, including skipped ones."""
         return (self.n_images - self.n_resumed) / self.seconds if self.seconds > 0 else 0.0
 
     def to_dict(self) -> dict[str, Any]:
@@ -121,11 +121,11 @@ def encode_to_bank(
     allow_other_provider: bool = False,
     progress: Callable[[EncodeProgress], None] | None = None,
 ) -> EncodeReport:
-    """Encode all images of a set into a bank, in the set's order, in memory that does not grow.
+    """Encode all images of a set into a bank, in the set's order, in constant memory.
 
     Images that cannot be used are skipped and listed in ``<bank>.faults.jsonl``
-    (`hashkit.runtimes.faults`). Whatever ends the run early (an error, Ctrl-C, a kill), the
-    bank keeps what it has committed, and the same call goes on from there.
+    (`hashkit.runtimes.faults`). If an error, Ctrl-C or a kill ends the run early, the bank keeps
+    its committed rows, and the same call continues from there.
 
     Parameters
     ----------
@@ -136,35 +136,35 @@ def encode_to_bank(
     path
         The bank.
     source
-        Where the set came from, as the bank is to remember it.
+        Where the set came from; stored in the bank.
     batch_size
-        Images a batch; None to choose by provider and input size.
+        Images per batch; None to choose by provider and input size.
     n_workers
-        Threads that decode; None for the cores this process may use.
+        Threads that decode; None for one per CPU available to this process.
     strict
-        Stop at the first image that cannot be used; the rows before it are kept.
+        Whether to stop at the first image that cannot be used; the rows before it are kept.
     mode
-        ``resume``: go on with the bank if it exists, else make it. ``append``: add the set to
-        it, and make it if it does not exist. ``overwrite``: make it anew.
+        ``resume``: continue the bank if it exists, otherwise make it. ``append``: add the set to
+        the bank, or make it if it does not exist. ``overwrite``: make the bank again.
     allow_other_provider
-        Let a bank be continued by another runtime or provider than it was begun with.
+        Whether another runtime or provider may continue the bank.
     progress
         Called after every batch, and once at the start.
 
     Raises
     ------
     ConfigError
-        If a setting makes no sense, or ``source`` is not of this set.
+        If a setting is invalid, or ``source`` does not match the set.
     BankMismatchError
-        If an existing bank is of another model or image list.
+        If an existing bank has another model or image list.
     BankError
-        If the bank cannot be written, or another process writes it.
+        If the bank cannot be written, or another process is writing it.
     ImageError
-        If ``strict`` and an image cannot be used.
+        If ``strict`` is set and an image cannot be used.
     DatasetError
         If no image can be used.
     KeyboardInterrupt
-        On Ctrl-C, after what was done has been committed.
+        On Ctrl-C, after all finished rows have been committed.
     """
     started = time.perf_counter()
     batch_size = default_batch_size(encoder) if batch_size is None else batch_size
@@ -197,7 +197,7 @@ def encode_to_bank(
 
 
 def bank_header(encoder: Encoder, image_set: ImageSet, source: BankSource) -> BankHeader:
-    """What a bank of ``image_set`` by ``encoder`` says of itself."""
+    """Metadata of a bank of ``image_set`` made by ``encoder``."""
     label_kind: LabelKind = "none"
     if image_set.labels is not None:
         label_kind = "multi" if image_set.is_multi_label else "single"
@@ -215,7 +215,7 @@ def bank_header(encoder: Encoder, image_set: ImageSet, source: BankSource) -> Ba
 
 
 class _EncodeRun:
-    """One pass over what is left of an image set."""
+    """Encodes the remaining images of a set."""
 
     def __init__(
         self,
@@ -246,7 +246,7 @@ class _EncodeRun:
         )
         self._report(self.n_resumed)
         encoded = computed_ahead(batches, lambda batch: self._encoder.run(batch.pixels)[0])
-        # Closed here and not by the garbage collector: an exception's traceback would keep them.
+        # Closed here, not by the garbage collector: a traceback would keep the threads alive.
         with contextlib.closing(batches), contextlib.closing(encoded):
             for batch, codes in encoded:
                 if self._strict and batch.faults:
@@ -314,5 +314,5 @@ def _check_settings(
     if source.n_images != len(image_set):
         raise ConfigError(
             f"the source must be of the {len(image_set)} images of {image_set.name}, "
-            f"found one of {source.n_images}"
+            f"found one of {source.n_images} images"
         )

@@ -1,4 +1,4 @@
-"""What a runtime is, and the runtimes there are."""
+"""The interface of a runtime, and the table of runtimes."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ __all__ = ["RUNTIMES", "Runtime", "RuntimeKind", "open_runtime", "why_no_package
 
 
 class Runtime(Protocol):
-    """A loaded model that turns pixels into codes."""
+    """A loaded model that computes codes of pixels."""
 
     @property
     def name(self) -> str:
-        """Name and version of what runs the model, for example ``onnxruntime 1.20.0``."""
+        """Name and version of the runtime, for example ``onnxruntime 1.20.0``."""
         ...
 
     @property
     def provider(self) -> str:
-        """What it really runs on: for example ``CPUExecutionProvider``."""
+        """The provider in use, for example ``CPUExecutionProvider``."""
         ...
 
     @property
@@ -39,7 +39,7 @@ class Runtime(Protocol):
 
     @property
     def manifest(self) -> Manifest:
-        """What the model says of itself."""
+        """The model's metadata."""
         ...
 
     @property
@@ -50,29 +50,28 @@ class Runtime(Protocol):
     def run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Codes uint8 [n, ceil(n_bits / 8)] and logits float32 [n, n_bits].
 
-        ``images`` is uint8 [n, height, width, 3] RGB, n from 0; it must be safe to call from
-        several threads.
+        ``images`` is uint8 [n, height, width, 3] RGB; n may be 0. The method is thread-safe.
         """
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class RuntimeKind:
-    """A runtime as the table below knows it.
+    """An entry of `RUNTIMES`.
 
     Attributes
     ----------
     summary
         One line about it.
     open
-        Opens a model: path and settings. The runtime's packages are imported in there.
+        Opens a model, given path and settings, and imports the runtime's packages.
     why_absent
-        Why it cannot be had on this machine, and the command that installs it; None if nothing
-        speaks against it.
+        Returns why the runtime is not available on this machine, with the command that installs
+        it; None if it is available.
     devices
-        What it can run on, ``cpu`` or ``cuda``; another one is refused.
+        Devices it can run on, ``cpu`` or ``cuda``; others are refused.
     is_slow
-        Whether it is meant for a few images, so that a command that uses it should say so.
+        Whether it is meant for a few images only; commands that use it warn.
     """
 
     summary: str
@@ -90,7 +89,7 @@ def open_runtime(path: Path, settings: RuntimeSettings) -> Runtime:
     ConfigError
         If the runtime is unknown.
     DeviceError
-        If it is not installed, or the device that was asked for cannot be had.
+        If the runtime is not installed, or the device is not available.
     ModelError
         If the file is missing or breaks the model contract.
     """
@@ -105,7 +104,7 @@ def open_runtime(path: Path, settings: RuntimeSettings) -> Runtime:
         )
     reason = kind.why_absent()
     if reason is not None:
-        raise DeviceError(f"the runtime {name} cannot be had: {reason}")
+        raise DeviceError(f"the runtime {name} is not available: {reason}")
     return kind.open(path, settings)
 
 
@@ -192,7 +191,7 @@ RUNTIMES: Final[dict[str, RuntimeKind]] = {
         ("cpu",),
     ),
     "reference": RuntimeKind(
-        "ONNX's reference evaluator in NumPy: an oracle, some thirty times slower.",
+        "ONNX's reference evaluator in NumPy: an oracle, about thirty times slower.",
         _open_reference,
         _why_no_onnx,
         ("cpu",),

@@ -1,4 +1,4 @@
-"""How a model is to be run: which runtime, on what, in which profile, how many images at a time."""
+"""Settings for running a model: runtime, device, threads, profile and batch size."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ GPU_PROVIDERS: Final = frozenset({"CUDAExecutionProvider", "TensorrtExecutionPro
 
 @dataclasses.dataclass(frozen=True)
 class RuntimeSettings:
-    """How a model is to be run; free of any runtime's imports.
+    """Settings for running a model; imports no runtime.
 
     Attributes
     ----------
     runtime
-        One of `hashkit.runtimes.protocol.RUNTIMES`; looked up when a model is opened.
+        One of `hashkit.runtimes.protocol.RUNTIMES`; checked when a model is opened.
     device
-        ``auto`` (CUDA if the model runs there, else the CPU), ``cpu``, or ``cuda``, which fails
-        rather than fall back.
+        ``auto`` (CUDA if the model runs there, otherwise the CPU), ``cpu``, or ``cuda``, which
+        raises an error instead of falling back.
     n_threads
-        Threads on the CPU; None for the cores this process may use.
+        Threads on the CPU; None for one per CPU available to this process.
     profile
-        What CUDA aims at. ``exact``: the same bits for an image in every batch and every run.
+        Profile on CUDA. ``exact``: an image has the same bits in every batch and every run.
         ``fast``: TF32, and convolutions chosen by timing. On the CPU both are the same.
     batch_size
-        Images that a GPU is given at a time, where the profile fixes that; None to choose by
-        input size. Callers may still ask for any number of images.
+        Batch size on a GPU where the profile fixes it; None to choose by input size. Callers may
+        still pass any number of images.
 
     Raises
     ------
     ConfigError
-        If device or profile is unknown, or a number less than 1.
+        If device or profile is unknown, or a number is less than 1.
     """
 
     runtime: str = "onnxruntime"
@@ -59,9 +59,9 @@ class RuntimeSettings:
 
 
 def batch_size_for(manifest: Manifest, provider: str) -> int:
-    """Images in a batch: few on a CPU, whose caches are small; many on a GPU, to fill it.
+    """Default batch size: small on a CPU, whose caches are small; large on a GPU, to fill it.
 
-    Fewer for large inputs, as activations grow with the pixels.
+    It is smaller for large inputs, because activations grow with the number of pixels.
     """
     most, pixels = (256, 2**24) if provider in GPU_PROVIDERS else (32, 2**20)
     return max(1, min(most, pixels // (manifest.height * manifest.width)))

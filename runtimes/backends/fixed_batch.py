@@ -1,4 +1,4 @@
-"""A session that only ever sees one batch size, with buffers that stay on its device."""
+"""Runs a session with one batch size and with buffers that stay on the device."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ __all__ = ["FixedBatch"]
 
 
 class FixedBatch:
-    """Runs any number of images in batches of one size, the last one padded.
+    """Runs any number of images in batches of one size; the last batch is padded.
 
-    A GPU's libraries choose a kernel by the shape it is given, and kernels sum in different
-    orders. With one shape there is one kernel, so an image's logits do not depend on how many
-    others came with it: a query alone and the same image in a database get the same bits.
+    GPU libraries choose kernels by input shape, and kernels sum in different orders. With one
+    shape there is one kernel, so an image's logits do not depend on the number of other images:
+    a query and the same image in a database get the same bits.
 
     Parameters
     ----------
     session
-        A session of ONNX Runtime whose graph keeps the model contract.
+        A session of ONNX Runtime whose graph follows the model contract.
     manifest
-        Bits and size of the graph.
+        Number of bits and image size.
     batch_size
-        Images a batch.
+        Images per batch.
     device
-        Where the buffers are, as ONNX Runtime names it: ``cuda`` or ``cpu``.
+        Device of the buffers, as ONNX Runtime names it: ``cuda`` or ``cpu``.
     """
 
     def __init__(self, session: Any, manifest: Manifest, batch_size: int, device: str) -> None:
@@ -49,8 +49,8 @@ class FixedBatch:
         self._lock = threading.Lock()
 
     def run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Codes and logits of at least one image; safe to call from several threads."""
-        with self._lock:  # the buffers are one set
+        """Codes and logits of at least one image; thread-safe."""
+        with self._lock:  # there is one set of buffers
             starts = range(0, len(images), self.batch_size)
             parts = [self._run_batch(images[start : start + self.batch_size]) for start in starts]
         codes, logits = (np.concatenate(values) for values in zip(*parts, strict=True))
@@ -64,7 +64,7 @@ class FixedBatch:
             images = self._batch
         self._image.update_inplace(images)
         self._session.run_with_iobinding(self._binding)
-        # Copies: on the CPU, numpy() shows the buffer that the next batch overwrites.
+        # Copied: on the CPU numpy() is a view of the buffer, which the next batch overwrites.
         return self._code.numpy()[:n_images].copy(), self._logit.numpy()[:n_images].copy()
 
 

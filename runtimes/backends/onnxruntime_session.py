@@ -1,4 +1,4 @@
-"""A model file in ONNX Runtime, on CUDA or the CPU, and never silently on the other one."""
+"""Models in ONNX Runtime on CUDA or the CPU, without silent fallback."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ _SILENT: Final = 4
 
 
 class OnnxRuntimeSession(LoadedModel):
-    """A model that keeps the contract of docs/model-contract.md, ready to run.
+    """A model that follows the contract of docs/model-contract.md, loaded by ONNX Runtime.
 
     Parameters
     ----------
     path
         The ONNX file.
     device
-        ``cpu``; ``cuda``, which fails rather than fall back; or ``auto``: CUDA if the model runs
-        there, else the CPU, with the reason logged. `provider` says what it became.
+        ``cpu``; ``cuda``, which raises an error instead of falling back; or ``auto``: CUDA if the
+        model runs there, otherwise the CPU, with the reason logged. `provider` reports the choice.
     n_threads
-        Threads of one operator on the CPU; None for the cores this process may use.
+        Threads per operator on the CPU; None for one per CPU available to this process.
     profile
-        What CUDA aims at. ``exact``: fp32, convolutions chosen by rule, and batches of one size
-        (`FixedBatch`), so that an image's bits depend on nothing else. ``fast``: convolutions
-        chosen by timing, and TF32, which rounds the factors of products to 10 bits of mantissa;
-        logits then drift by about 1e-3, and bits flip.
+        Profile on CUDA. ``exact``: fp32, convolutions chosen by rule, and batches of one size
+        (`FixedBatch`), so that an image's bits depend only on the image. ``fast``: convolutions
+        chosen by timing, and TF32, which rounds factors to 10 bits of mantissa; logits then
+        change by about 1e-3, and bits flip.
     batch_size
-        Images a batch of ``exact``; None to choose by input size.
+        Images per batch in ``exact``; None to choose by input size.
     log_severity
-        What ONNX Runtime itself writes to standard error: 0 all, 2 warnings, 3 errors, 4 nothing.
+        What ONNX Runtime writes to standard error: 0 all, 2 warnings, 3 errors, 4 nothing.
 
     Raises
     ------
@@ -56,7 +56,7 @@ class OnnxRuntimeSession(LoadedModel):
     DeviceError
         If ``device`` is ``cuda`` and the model cannot run there.
     ConfigError
-        If device or profile is unknown, or a number less than 1.
+        If device or profile is unknown, or a number is less than 1.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class OnnxRuntimeSession(LoadedModel):
     def _open_cuda(self, file: ModelFile, *, required: bool) -> bool:
         reason, level = cuda.why_no_cuda(), logging.INFO
         if reason is None:
-            # From here on there is a GPU, and its owner will want to know why it idles.
+            # There is a GPU, so the user should know why it is not used.
             reason, level = self._try_cuda(file), logging.WARNING
         if reason is None:
             return True
@@ -112,7 +112,7 @@ class OnnxRuntimeSession(LoadedModel):
         return False
 
     def _try_cuda(self, file: ModelFile) -> str | None:
-        """Open the model on CUDA; the reason if that does not work."""
+        """Open the model on CUDA; return the reason if that fails."""
         cuda.load_libraries()
         options = cuda_options(self._settings.profile)
         try:
@@ -121,7 +121,7 @@ class OnnxRuntimeSession(LoadedModel):
             )
         except Exception as error:
             return f"ONNX Runtime cannot make a CUDA session ({first_line(error)})"
-        # Where CUDA's libraries do not load, ONNX Runtime gives a CPU session and no error.
+        # If the CUDA libraries do not load, ONNX Runtime makes a CPU session without an error.
         if _CUDA not in session.get_providers():
             return (
                 "ONNX Runtime could not load its CUDA provider (CUDA or cuDNN libraries are "
@@ -130,11 +130,11 @@ class OnnxRuntimeSession(LoadedModel):
         try:
             self._accept(file, session, _CUDA)
         except (DeviceError, ModelError) as error:
-            return f"the model does not run there ({error})"
+            return f"the model does not run on CUDA ({error})"
         return None
 
     def _accept(self, file: ModelFile, session: Any, provider: str) -> None:
-        """Check the graph against the contract, then that it computes at all."""
+        """Check the graph against the contract, then check that it runs."""
         self._session, self.provider = session, provider
         self._batches: FixedBatch | None = None
         self._describe(file, session.get_inputs(), session.get_outputs())
@@ -150,16 +150,16 @@ class OnnxRuntimeSession(LoadedModel):
             return FixedBatch(self._session, self.manifest, size, "cuda")
         except Exception as error:
             raise DeviceError(
-                f"{self.path}: no buffers for {size} images; use a smaller batch size "
+                f"{self.path}: no memory for buffers of {size} images; use a smaller batch size "
                 f"({first_line(error)})"
             ) from None
 
 
 def cuda_options(profile: str) -> dict[str, Any]:
-    """Options of ONNX Runtime's CUDA provider in a profile."""
+    """Options of ONNX Runtime's CUDA provider for a profile."""
     if profile == "fast":
         return {"use_tf32": 1, "cudnn_conv_algo_search": "EXHAUSTIVE"}
-    # An exhaustive search times the kernels, and so picks other ones from run to run.
+    # An exhaustive search times kernels, so its choice differs between runs.
     return {"use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}
 
 
@@ -171,7 +171,7 @@ def create_session(
     severity: int,
     severity_after: int | None = None,
 ) -> Any:
-    """A session of ONNX Runtime on one provider.
+    """Make a session of ONNX Runtime on one provider.
 
     Parameters
     ----------
@@ -180,19 +180,19 @@ def create_session(
     provider, provider_options
         As ONNX Runtime names them.
     n_threads
-        Threads of one operator on the CPU.
+        Threads per operator on the CPU.
     severity
         What ONNX Runtime writes to standard error: 0 all, 2 warnings, 3 errors, 4 nothing.
     severity_after
-        The same once the session is made; None for ``severity``.
+        The same after the session is made; None for ``severity``.
     """
     onnxruntime.set_default_logger_severity(severity)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = severity
     options.intra_op_num_threads = n_threads
     options.use_deterministic_compute = True
-    # Waiting threads would burn the cores that the encode pipeline decodes on: with spinning
-    # it reached 92 % of the bare session on two cores, without 96 %, at the same bare rate.
+    # Spinning threads take CPU time from the threads that decode: on two cores the encode pipeline
+    # reached 92% of the rate of the bare session with spinning, and 96% without.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(

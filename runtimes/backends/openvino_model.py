@@ -1,4 +1,4 @@
-"""A model file in OpenVINO, on the CPU, in fp32 arithmetic."""
+"""Models in OpenVINO on the CPU, in fp32 arithmetic."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _NAMES: Final = ("image", "code", "logit")
 
 
 class OpenVinoModel(LoadedModel):
-    """A model that keeps the model contract, compiled by OpenVINO for this machine's CPU.
+    """A model that follows the model contract, compiled by OpenVINO for this machine's CPU.
 
     Parameters
     ----------
     path
         The ONNX file.
     settings
-        Of these, the number of threads counts.
+        Only the number of threads is used.
 
     Raises
     ------
     ModelError
-        If the file is missing, not a model that OpenVINO can load, or breaks the contract.
+        If the file is missing, OpenVINO cannot load it, or it breaks the contract.
     """
 
     provider = "CPU"
@@ -66,7 +66,7 @@ class OpenVinoModel(LoadedModel):
         return f"openvino {openvino.__version__.partition('-')[0]}"
 
     def _compute(self, images: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any]]:
-        # One request, as all threads work for it already; its tensors are those of the last run.
+        # One request uses all threads. The next run overwrites its tensors, hence lock and copies.
         with self._lock:
             self._request.infer({"image": images})
             codes, logits = (
@@ -76,23 +76,23 @@ class OpenVinoModel(LoadedModel):
 
     def _properties(self) -> dict[str, Any]:
         return {
-            # Without these two, CPUs that have bfloat16 would compute in it.
+            # Without these two, CPUs with bfloat16 would use it.
             hint.inference_precision: openvino.Type.f32,
             hint.execution_mode: hint.ExecutionMode.ACCURACY,
             hint.performance_mode: hint.PerformanceMode.LATENCY,
-            # Pinned threads would fight over cores with those that decode.
+            # Pinned threads would compete for cores with the threads that decode.
             hint.enable_cpu_pinning: False,
             properties.inference_num_threads: self.n_threads,
         }
 
 
 def _tensors(ports: Any) -> list[GraphTensor]:
-    """Inputs or outputs of a graph in the words of ONNX."""
+    """Inputs or outputs of a graph as ONNX describes them."""
     return [GraphTensor(_name(port), _type(port), _shape(port)) for port in ports]
 
 
 def _name(port: Any) -> str:
-    names = port.get_names()  # a set: an output may be known by several
+    names = port.get_names()  # a set: an output may have several names
     return next((name for name in _NAMES if name in names), min(names, default=""))
 
 

@@ -1,4 +1,4 @@
-"""A model file in ONNX's own reference evaluator: NumPy, slow, and nobody's optimisation."""
+"""Models in ONNX's reference evaluator, which uses NumPy: slow and without optimisations."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ __all__ = ["ReferenceModel"]
 
 
 class ReferenceModel(LoadedModel):
-    """A model that keeps the model contract, computed operator by operator as ONNX defines them.
+    """A model that follows the model contract, computed operator by operator as ONNX defines them.
 
-    An oracle: where runtimes disagree, it says what the graph means.
+    It is the oracle where runtimes disagree.
 
     Parameters
     ----------
     path
         The ONNX file.
     settings
-        None of these counts: NumPy computes.
+        Not used, because NumPy computes.
 
     Raises
     ------
@@ -43,7 +43,7 @@ class ReferenceModel(LoadedModel):
         file = ModelFile.read(path)
         super().__init__(file)
         try:
-            # Shapes that the file leaves out are inferred, as other runtimes do.
+            # Missing shapes are inferred, as in other runtimes.
             model = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(file.data))
             self._evaluator = ReferenceEvaluator(model)
         except Exception as error:

@@ -1,4 +1,4 @@
-"""A model file in TensorRT, through ONNX Runtime's provider for it, and never anywhere else."""
+"""Models in TensorRT through ONNX Runtime, without silent fallback."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _SILENT: Final = 4
 
 
 class TensorRtSession(LoadedModel):
-    """A model that keeps the model contract, built by TensorRT for this machine's GPU.
+    """A model that follows the model contract, built by TensorRT for this machine's GPU.
 
-    The first use of a model builds an engine, which takes from seconds to minutes and is kept in
-    the user's cache (`engine_folder`). Batches have one size (`FixedBatch`), so one engine serves
-    all of them. TensorRT times its kernels while it builds, and may use TF32: `precision` says so.
+    The first use of a model builds an engine, which takes seconds to minutes and is stored in the
+    user's cache (`engine_folder`). Batches have one size (`FixedBatch`), so one engine suffices.
+    TensorRT times kernels while it builds, and may use TF32, which `precision` reports.
 
     Parameters
     ----------
     path
         The ONNX file.
     settings
-        Of these, number of threads and batch size count.
+        Only the number of threads and the batch size are used.
 
     Raises
     ------
@@ -64,7 +64,7 @@ class TensorRtSession(LoadedModel):
             self._try()
         except ModelError as error:
             raise self._refused(str(error)) from None
-        except RuntimeError as error:  # of the buffers
+        except RuntimeError as error:  # from the buffers
             raise self._refused(first_line(error)) from None
         if not any(self._engines.glob("*.engine")):
             raise self._refused("TensorRT took no part of the graph")
@@ -89,7 +89,7 @@ class TensorRtSession(LoadedModel):
             session = create_session(file.data, _TENSORRT, options, n_threads, _SILENT, 3)
         except Exception as error:
             raise self._refused(first_line(error)) from None
-        # Where TensorRT's libraries do not load, ONNX Runtime gives a CPU session and no error.
+        # If the TensorRT libraries do not load, ONNX Runtime makes a CPU session without an error.
         if _TENSORRT not in session.get_providers():
             raise self._refused(
                 "ONNX Runtime could not load its TensorRT provider (TensorRT, CUDA or cuDNN "
@@ -104,9 +104,9 @@ class TensorRtSession(LoadedModel):
 
 
 def engine_folder(model_sha256: str) -> Path:
-    """Where the engines of a model are kept, for this version of ONNX Runtime.
+    """Folder of a model's engines for this version of ONNX Runtime.
 
-    In ``$HASHKIT_CACHE``, or in ``~/.cache/hashkit``.
+    It is below ``$HASHKIT_CACHE``, by default ``~/.cache/hashkit``.
     """
     base = os.environ.get("HASHKIT_CACHE")
     folder = Path(base).expanduser() if base else Path.home() / ".cache" / "hashkit"

@@ -1,4 +1,4 @@
-"""What one model in one runtime costs, measured in the process that calls this."""
+"""Measures time and memory of a model in a runtime, in the calling process."""
 
 from __future__ import annotations
 
@@ -19,34 +19,33 @@ from hashkit.runtimes.settings import GPU_PROVIDERS
 __all__ = ["BatchTiming", "Measurement", "MeasuringJob", "OpenEncoder", "measure"]
 
 OpenEncoder = Callable[[int | None], Encoder]
-"""Opens the model; the argument is the batch size that a GPU is to be given, or None."""
+"""Opens the model; the argument is the batch size on a GPU, or None."""
 
 _FEWEST_REPEATS: Final = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class MeasuringJob:
-    """What is to be measured; every field survives JSON.
+    """What to measure; every field can be stored as JSON.
 
     Attributes
     ----------
     model
-        The model's file.
+        Path of the model.
     runtime, device, profile
         As in `hashkit.runtimes.settings.RuntimeSettings`.
     images
-        File of the images, a NumPy array uint8 [n, height, width, 3] at the model's size, n > 0.
+        Path of the images, a NumPy array uint8 [n, height, width, 3] at the model's size, n > 0.
     answers
-        File that codes and logits of all of them are written to; see
-        `hashkit.runtimes.answers.Answers`.
+        Path to write codes and logits of all images to; see `hashkit.runtimes.answers.Answers`.
     batch_sizes
-        Batch sizes that are timed.
+        Batch sizes to time.
     seconds
-        Each batch size is repeated for this long, three times at least.
+        Time to repeat each batch size for, at least three times.
     only_start
-        Measure the start alone.
+        Whether to measure only the start.
     weights_sha256
-        Weights that a checkpoint must have; empty for any.
+        SHA-256 that the weights of a checkpoint must have; empty for any.
     """
 
     model: str
@@ -62,22 +61,22 @@ class MeasuringJob:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> MeasuringJob:
-        """Job of JSON's values."""
+        """Make a job from JSON values."""
         return cls(**{**fields, "batch_sizes": tuple(fields["batch_sizes"])})
 
 
 @dataclasses.dataclass(frozen=True)
 class BatchTiming:
-    """How long batches of one size took.
+    """Timing of batches of one size.
 
     Attributes
     ----------
     batch_size
-        Images a batch.
+        Images per batch.
     n_repeats
-        Batches timed, after one that was not.
+        Timed batches, after one warm-up batch.
     seconds_median, seconds_p95
-        Median of their times, and the time that 19 of 20 did not exceed (one of those measured).
+        Median and 95th percentile of the times; the latter is one of the measured times.
     """
 
     batch_size: int
@@ -87,29 +86,29 @@ class BatchTiming:
 
     @property
     def images_per_second(self) -> float:
-        """Images a second by the median."""
+        """Images per second at the median time."""
         return self.batch_size / self.seconds_median
 
     @property
     def images_per_second_p95(self) -> float:
-        """Images a second that 19 of 20 batches reached."""
+        """Images per second that 19 of 20 batches reached."""
         return self.batch_size / self.seconds_p95
 
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """What a model in a runtime costs here.
+    """Time and memory of a model in a runtime.
 
     Attributes
     ----------
     runtime, provider, precision
-        What computed: name with version, what it really ran on, arithmetic of the network.
+        Runtime with version, provider in use, arithmetic of the network.
     start_seconds
-        From opening the model, the import of its runtime included, to the codes of one image.
+        Time from opening the model, including the import of its runtime, to the first codes.
     peak_memory_bytes
-        The most memory that the process held up to the last timed batch; None if not known.
+        Peak memory of the process up to the last timed batch; None if unknown.
     timings
-        One for each batch size; empty if only the start was measured.
+        One per batch size; empty if only the start was measured.
     """
 
     runtime: str
@@ -121,12 +120,12 @@ class Measurement:
 
     @property
     def best(self) -> BatchTiming:
-        """The batch size of the most images a second; the smallest among equals."""
+        """The batch size with the most images per second; the smallest of equals."""
         return max(self.timings, key=lambda one: one.images_per_second)
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Measurement:
-        """Measurement of JSON's values."""
+        """Make a measurement from JSON values."""
         timings = tuple(BatchTiming(**one) for one in fields["timings"])
         return cls(**{**fields, "timings": timings})
 
@@ -134,15 +133,15 @@ class Measurement:
 def measure(
     open_encoder: OpenEncoder, job: MeasuringJob, say: Callable[[str], None]
 ) -> Measurement:
-    """Measure start, batches and memory, and then let the model answer the images.
+    """Measure start, batches and memory, then write codes and logits of the images.
 
-    The figures of start and memory mean something in a fresh process alone.
+    Start time and memory are only meaningful in a fresh process.
 
     Parameters
     ----------
     open_encoder
-        Opens the model. On a GPU it is opened anew for each batch size, as a runtime may be bound
-        to the one that it was opened with.
+        Opens the model. On a GPU it is opened again for each batch size, because a runtime may
+        fix its batch size when it opens a model.
     job
         What to measure.
     say
@@ -170,9 +169,9 @@ def measure(
         batch = np.array(images[np.arange(batch_size) % len(images)])
         timings.append(_time(timed, batch, job.seconds))
         say(f"batch {batch_size}")
-    # Before the images are gone through, whose pages would count as memory of this process.
+    # Before all images are read, because their pages would count as memory of this process.
     peak = peak_memory()
-    # In the batches in which `hashkit encode` runs the model.
+    # In batches of the size that `hashkit encode` uses.
     answers_of(encoder.run, [images], default_batch_size(encoder)).save(Path(job.answers))
     say("answers")
     return Measurement(*about, peak, tuple(timings))
@@ -182,8 +181,8 @@ def _time(encoder: Encoder, batch: NDArray[np.uint8], seconds: float) -> BatchTi
     encoder.run(batch)  # makes buffers and chooses kernels for this shape
     times: list[float] = []
     began = time.perf_counter()
-    # By time and not by number: a few fast batches fit into one turn of the system's scheduler,
-    # and would look faster than any that have to share the processor.
+    # Limited by time, not by number: a few fast batches fit into one time slice of the scheduler,
+    # and would look faster than batches that share the CPU.
     while len(times) < _FEWEST_REPEATS or time.perf_counter() - began < seconds:
         started = time.perf_counter()
         encoder.run(batch)

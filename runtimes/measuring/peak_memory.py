@@ -1,4 +1,4 @@
-"""The most memory that this process has held."""
+"""Peak memory of this process."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _STATUS: Final = Path("/proc/self/status")
 
 
 def peak_memory(status: Path = _STATUS) -> int | None:
-    """Largest resident set of this process so far, bytes; None where no system call tells it.
+    """Largest resident set of this process so far, in bytes; None if the system does not report it.
 
-    Memory of a GPU is not in it.
+    GPU memory is not included.
 
     Parameters
     ----------
     status
-        Where Linux describes the process.
+        Status file of the process on Linux.
     """
     if sys.platform == "win32":
         return _peak_working_set()
-    # Not getrusage first: Linux hands its maximum down from the process that started this one.
+    # Preferred to getrusage, whose maximum a process on Linux inherits from its parent.
     try:
         lines = status.read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
@@ -51,10 +51,10 @@ def _peak_working_set() -> int | None:
 
     counters = Counters()
     counters.cb = ctypes.sizeof(counters)
-    kernel = getattr(ctypes, "WinDLL")("kernel32")  # noqa: B009 - there on Windows alone
+    kernel = getattr(ctypes, "WinDLL")("kernel32")  # noqa: B009 - exists only on Windows
     kernel.GetCurrentProcess.restype = wintypes.HANDLE
     read = kernel.K32GetProcessMemoryInfo
     read.argtypes = [wintypes.HANDLE, ctypes.POINTER(Counters), wintypes.DWORD]
     if not read(kernel.GetCurrentProcess(), ctypes.byref(counters), counters.cb):
         return None
-    return int(counters.size_0)  # the first of the sizes is the peak
+    return int(counters.size_0)  # the first size is the peak

@@ -1,4 +1,4 @@
-"""Measuring in processes of their own: each starts fresh, and may crash without harm."""
+"""Measures models in separate processes, each of which starts fresh and may crash."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hashkit.runtimes.measuring.measuring import Measurement, MeasuringJob
 __all__ = ["WORKER", "Outcome", "measure_apart"]
 
 WORKER: Final = "hashkit.runtimes.measuring.worker"
-"""Module of the process that measures runtimes."""
+"""Module that runs in the measuring process."""
 
 _GRACE_SECONDS: Final = 5.0
 
@@ -33,11 +33,11 @@ class Outcome:
     Attributes
     ----------
     status
-        ``ok``; ``absent``: what was asked for is not installed; ``failed``: it is, and failed.
+        ``ok``; ``absent``: runtime or device is not available; ``failed``: it is, but failed.
     measurement
-        Of ``ok``.
+        The measurement if ``ok``, otherwise None.
     reason
-        Of the others, one line.
+        One line if not ``ok``, otherwise empty.
     """
 
     status: OutcomeStatus
@@ -53,17 +53,17 @@ def measure_apart(
     worker: str = WORKER,
     step: Callable[[str], None] | None = None,
 ) -> Outcome:
-    """Measure a model in fresh processes, one after the other; no exception of theirs gets here.
+    """Measure a model in fresh processes, one after another; their failures are outcomes.
 
     Parameters
     ----------
     job
         What to measure.
     n_starts
-        Processes; all but the last one measure the start alone, and the median of their starts
-        counts, so that a first one that finds no file in the system's cache does not.
+        Processes. All but the last measure only the start. The result has the median of all
+        starts, so that a first start without cached files does not decide.
     timeout_seconds
-        A process that takes longer is killed.
+        Time after which a process is killed.
     worker
         Module to run: one that calls `hashkit.runtimes.measuring.worker.serve`.
     step
@@ -72,7 +72,7 @@ def measure_apart(
     Raises
     ------
     KeyboardInterrupt
-        On Ctrl-C; the process has ended by then.
+        On Ctrl-C, after the process has ended.
     """
     starts: list[float] = []
     for number in range(1, n_starts + 1):
@@ -89,7 +89,7 @@ def measure_apart(
 def _run(
     job: MeasuringJob, timeout_seconds: float, worker: str, step: Callable[[str], None] | None
 ) -> Outcome:
-    # -P: a module of the current folder must not stand for one of the standard library.
+    # -P: a module in the current folder must not replace one of the standard library.
     command = [sys.executable, "-P", "-m", worker]
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
         process = subprocess.Popen(  # noqa: S603 - this interpreter, and a module of this package
@@ -111,10 +111,10 @@ def _run(
 def _converse(
     process: subprocess.Popen[str], job: MeasuringJob, step: Callable[[str], None] | None
 ) -> dict[str, Any]:
-    """Hand over the job, and follow the process to its last line; empty if there was none."""
+    """Send the job and read the process's lines; return the last one, empty if there is none."""
     assert process.stdin is not None  # noqa: S101 - both are pipes
     assert process.stdout is not None  # noqa: S101
-    with contextlib.suppress(BrokenPipeError):  # it ended at once, and its complaints say why
+    with contextlib.suppress(BrokenPipeError):  # it ended at once; its standard error says why
         process.stdin.write(json.dumps(dataclasses.asdict(job)) + "\n")
         process.stdin.flush()
     for text in process.stdout:
@@ -151,7 +151,7 @@ def _last_words(complaints: IO[str]) -> str:
 
 @contextlib.contextmanager
 def _ended(process: subprocess.Popen[str]) -> Iterator[None]:
-    """See to it that the process is gone afterwards, whatever happens."""
+    """End the process on exit, whatever happens."""
     try:
         yield
     finally:
@@ -170,7 +170,7 @@ def _ended(process: subprocess.Popen[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _time_limit(process: subprocess.Popen[str], seconds: float) -> Iterator[threading.Event]:
-    """Kill the process after some time; the event says whether that happened."""
+    """Kill the process after a timeout; the event is set if that happened."""
     is_over = threading.Event()
 
     def end() -> None:

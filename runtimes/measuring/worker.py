@@ -1,11 +1,11 @@
-"""The process that measures one model in one runtime, and tells its parent in lines of JSON.
+"""The process that measures one model in one runtime and reports to its parent in JSON lines.
 
-It reads a `MeasuringJob` from the first line of standard input, and lives as long as the parent
-holds that pipe: a parent that is gone, however it went, leaves no orphan. On standard output come
-``{"step": ...}`` for each step, and at last one line with ``status``:
+It reads a `MeasuringJob` from the first line of standard input. It ends when the parent closes that
+pipe, so a parent that ends leaves no orphan. It writes ``{"step": ...}`` to standard output after
+each step, and finally one line with ``status``:
 
 - ``ok``, with ``measurement``;
-- ``absent``, with ``reason``: the runtime or its device is not there;
+- ``absent``, with ``reason``: the runtime or its device is not available;
 - ``failed``, with ``reason``.
 """
 
@@ -32,14 +32,15 @@ def serve(
     why_absent: Callable[[MeasuringJob], str | None],
     opener: Callable[[MeasuringJob], OpenEncoder],
 ) -> None:
-    """Do the job that standard input holds.
+    """Read a job from standard input and do it.
 
     Parameters
     ----------
     why_absent
-        Why what the job asks for is not here, and the command that installs it; None if it is.
+        Returns why the job's runtime or device is not available, with the command that installs
+        it; None if it is available.
     opener
-        Gives what opens the job's model.
+        Returns the function that opens the job's model.
     """
     said = _claim_output()
     job = MeasuringJob.from_dict(json.loads(sys.stdin.readline()))
@@ -56,7 +57,7 @@ def serve(
         found = measure(opener(job), job, lambda step: say({"step": step}))
     except HashkitError as error:
         say({"status": "failed", "reason": str(error)})
-    except Exception as error:  # a damaged package may raise anything when it is loaded
+    except Exception as error:  # a damaged package may raise any exception on import
         text = (str(error).strip() or "no reason given").splitlines()[0]
         say({"status": "failed", "reason": f"{type(error).__name__}: {text}"})
     else:
@@ -64,7 +65,7 @@ def serve(
 
 
 def why_absent(runtime: str, device: str) -> str | None:
-    """Why a runtime cannot be had on a device here; None if nothing speaks against it."""
+    """Why a runtime is not available on a device here; None if it is available."""
     reason = RUNTIMES[runtime].why_absent()
     if reason is None and device == "cuda":
         from hashkit.runtimes import cuda
@@ -91,7 +92,7 @@ def _opener(job: MeasuringJob) -> OpenEncoder:
 
 
 def _claim_output() -> IO[str]:
-    """Standard output for this module alone: what libraries print there goes to standard error."""
+    """Take standard output for this module; what libraries print goes to standard error."""
     said = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)
     return said

@@ -1,4 +1,4 @@
-"""Runtimes by name: each one that is here answers alike, and what is not here is never replaced."""
+"""Runtimes by name: all give equal outputs, and a missing one is never replaced by another."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def convolutional(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model of the doctor, with biases that give photographs bits of both values."""
+    """The model of `hashkit doctor`, with biases for which photographs have bits of both values."""
     out = tmp_path_factory.mktemp("convolutional") / "model.onnx"
     model = onnx.load_model_from_string(model_bytes())
     bias = -expected_logits(photographs(64, SIZE, SIZE)).mean(axis=0)
@@ -77,7 +77,7 @@ def test_a_linear_model_is_computed_exactly(runtime: str, path: Path, n_images: 
     assert (codes.dtype, logits.dtype) == (np.uint8, np.float32)
 
 
-def test_a_network_answers_alike_at_every_batch_size(runtime: str, convolutional: Path) -> None:
+def test_outputs_are_equal_at_every_batch_size(runtime: str, convolutional: Path) -> None:
     images = photographs(64, SIZE, SIZE)
     oracle = OnnxRuntimeSession(convolutional, "cpu", n_threads=1)
     opened = open_runtime(convolutional, settings(runtime))
@@ -85,10 +85,10 @@ def test_a_network_answers_alike_at_every_batch_size(runtime: str, convolutional
         codes, logits = opened.run(images[:n_images])
         np.testing.assert_array_equal(codes, binarize(logits))
         np.testing.assert_allclose(logits, oracle.run(images[:n_images])[1], atol=1e-3)
-    assert len(np.unique(codes, axis=0)) > 10, "the images could not be told apart"
+    assert len(np.unique(codes, axis=0)) > 10, "equal codes would hide a wrong order"
 
 
-def test_each_says_what_it_is_and_what_the_file_says(runtime: str, path: Path) -> None:
+def test_each_reports_itself_and_the_metadata_of_the_file(runtime: str, path: Path) -> None:
     opened = open_runtime(path, settings(runtime))
     assert isinstance(opened, LoadedModel)
     assert opened.manifest == Manifest(N_BITS, HEIGHT, WIDTH, network="linear")
@@ -98,7 +98,7 @@ def test_each_says_what_it_is_and_what_the_file_says(runtime: str, path: Path) -
     assert opened.name.split()[1][0].isdigit()
 
 
-def test_the_encoder_takes_any_of_them(runtime: str, path: Path) -> None:
+def test_the_encoder_takes_any_runtime(runtime: str, path: Path) -> None:
     images = photographs(5, HEIGHT, WIDTH)
     expected = Encoder.load(path, "cpu").encode(images)
     encoder = Encoder.load(path, "cpu", runtime=runtime, n_threads=1)
@@ -106,7 +106,7 @@ def test_the_encoder_takes_any_of_them(runtime: str, path: Path) -> None:
     assert len(np.unique(expected, axis=0)) > 1
 
 
-def test_answers_are_the_callers_own(runtime: str, path: Path) -> None:
+def test_outputs_are_not_overwritten_by_later_runs(runtime: str, path: Path) -> None:
     opened = open_runtime(path, settings(runtime))
     codes, logits = opened.run(noise(3))
     before = codes.copy(), logits.copy()
@@ -115,7 +115,7 @@ def test_answers_are_the_callers_own(runtime: str, path: Path) -> None:
     np.testing.assert_array_equal(logits, before[1])
 
 
-def test_threads_may_share_one(runtime: str, path: Path) -> None:
+def test_threads_may_share_a_runtime(runtime: str, path: Path) -> None:
     opened, images = open_runtime(path, settings(runtime)), noise(40)
     expected = opened.run(images)[1]
     with ThreadPoolExecutor(4) as pool:
@@ -123,7 +123,7 @@ def test_threads_may_share_one(runtime: str, path: Path) -> None:
     np.testing.assert_array_equal(np.concatenate(answers), expected)
 
 
-def test_images_that_do_not_fit_are_refused(runtime: str, path: Path) -> None:
+def test_images_of_another_shape_or_dtype_are_refused(runtime: str, path: Path) -> None:
     opened = open_runtime(path, settings(runtime))
     with pytest.raises(ModelError, match=r"uint8 \[n, 4, 5, 3\], not float32 \[2, 4, 5, 3\]"):
         opened.run(noise(2).astype(np.float32))  # type: ignore[arg-type]
@@ -131,7 +131,7 @@ def test_images_that_do_not_fit_are_refused(runtime: str, path: Path) -> None:
         opened.run(noise(2).swapaxes(1, 2))
 
 
-def test_broken_files_are_one_line(runtime: str, path: Path, tmp_path: Path) -> None:
+def test_broken_files_give_one_line_errors(runtime: str, path: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"none\.onnx: there is no such model file"):
         open_runtime(tmp_path / "none.onnx", settings(runtime))
     broken = tmp_path / "broken.onnx"
@@ -157,10 +157,10 @@ def test_another_packing_is_refused(runtime: str, tmp_path: Path) -> None:
         Encoder.load(path, "cpu", runtime=runtime)
 
 
-# What is not here
+# Runtimes that are not available
 
 
-def test_unknown_names_list_the_known(path: Path) -> None:
+def test_errors_for_unknown_names_list_the_known_ones(path: Path) -> None:
     with pytest.raises(ConfigError, match="unknown runtime 'tvm'; known: onnxruntime, onnxrunt"):
         open_runtime(path, settings("tvm"))
     with pytest.raises(ConfigError, match="unknown profile 'quick'; known: exact, fast"):
@@ -173,7 +173,7 @@ def test_unknown_names_list_the_known(path: Path) -> None:
     ("name", "package", "extra"),
     [("openvino", "openvino", "openvino"), ("reference", "onnx", "train")],
 )
-def test_a_missing_package_is_named_with_its_command(
+def test_a_missing_package_is_reported_with_its_install_command(
     path: Path, monkeypatch: pytest.MonkeyPatch, name: str, package: str, extra: str
 ) -> None:
     find_spec = importlib.util.find_spec
@@ -183,7 +183,7 @@ def test_a_missing_package_is_named_with_its_command(
     with pytest.raises(DeviceError) as caught:
         open_runtime(path, settings(name))
     assert str(caught.value) == (
-        f"the runtime {name} cannot be had: {package} is not installed: "
+        f"the runtime {name} is not available: {package} is not installed: "
         f"pip install '.[{extra}]' (in a clone of hashkit)"
     )
 
@@ -195,7 +195,7 @@ def test_cuda_is_refused_where_there_is_only_a_cpu(path: Path, name: str) -> Non
     assert open_runtime(path, RuntimeSettings(name, "auto")).manifest.n_bits == N_BITS
 
 
-def test_tensorrt_says_what_it_lacks(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensorrt_reports_what_is_missing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = "onnxruntime-tensorrt"
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(DeviceError, match="no TensorRT provider: pip install onnxruntime-gpu"):
@@ -224,7 +224,7 @@ class Claiming:
 
 
 @pytest.mark.parametrize("case", ["works", "cpu session", "no engine"])
-def test_tensorrt_is_believed_only_with_an_engine(
+def test_tensorrt_is_accepted_only_with_an_engine(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
     monkeypatch.setenv("HASHKIT_CACHE", str(tmp_path))
@@ -259,7 +259,7 @@ def test_tensorrt_is_believed_only_with_an_engine(
         assert "\n" not in str(caught.value)
 
 
-def test_tensorrt_is_no_cpu_runtime(path: Path) -> None:
+def test_tensorrt_does_not_run_on_the_cpu(path: Path) -> None:
     with pytest.raises(DeviceError, match="tensorrt runs on cuda, but cpu was asked for"):
         open_runtime(path, RuntimeSettings("onnxruntime-tensorrt", "cpu"))
 
@@ -268,7 +268,7 @@ def test_tensorrt_is_no_cpu_runtime(path: Path) -> None:
 
 
 class Counting:
-    """A session that notes the batches it is given."""
+    """A session that records the batches it gets."""
 
     def __init__(self, session: object) -> None:
         self.session, self.n_runs = session, 0
@@ -282,11 +282,11 @@ class Counting:
 
 
 @pytest.mark.parametrize(("n_images", "n_runs"), [(1, 1), (7, 1), (8, 2), (20, 3)])
-def test_batches_of_one_size_change_no_answer(path: Path, n_images: int, n_runs: int) -> None:
+def test_batches_of_one_size_do_not_change_outputs(path: Path, n_images: int, n_runs: int) -> None:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     counted, images = Counting(session), noise(n_images)
     batches = FixedBatch(counted, Manifest(N_BITS, HEIGHT, WIDTH), 7, "cpu")
-    batches.run(255 - noise(7))  # what it leaves in the buffers may not be seen
+    batches.run(255 - noise(7))  # must not be visible in later outputs
     codes, logits = batches.run(images)
     expected = session.run(["code", "logit"], {"image": images})
     np.testing.assert_array_equal(codes, expected[0])
@@ -294,7 +294,7 @@ def test_batches_of_one_size_change_no_answer(path: Path, n_images: int, n_runs:
     assert counted.n_runs == 1 + n_runs
 
 
-def test_the_profile_decides_what_cuda_may_do() -> None:
+def test_the_profile_sets_the_options_of_cuda() -> None:
     exact, fast = (onnxruntime_session.cuda_options(name) for name in ("exact", "fast"))
     assert (exact["use_tf32"], fast["use_tf32"]) == (0, 1)
     assert exact["cudnn_conv_algo_search"] == "HEURISTIC"
@@ -303,7 +303,7 @@ def test_the_profile_decides_what_cuda_may_do() -> None:
 
 @pytest.mark.parametrize("profile", ["exact", "fast"])
 @pytest.mark.parametrize("stated", ["fp32", "int8"])
-def test_cuda_says_its_precision_and_fixes_its_batch(
+def test_cuda_reports_its_precision_and_fixes_its_batch_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, profile: str, stated: str
 ) -> None:
     path = linear_model(tmp_path / "m.onnx", metadata={"hashkit.precision": f'"{stated}"'})
@@ -336,7 +336,7 @@ def test_on_the_cpu_the_profile_changes_nothing(path: Path) -> None:
     np.testing.assert_array_equal(fast.run(noise(9))[1], exact.run(noise(9))[1])
 
 
-def test_buffers_that_do_not_fit_are_one_line(
+def test_buffers_that_do_not_fit_give_a_one_line_error(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def create(model: bytes, provider: str, *_: object) -> object:
@@ -349,7 +349,7 @@ def test_buffers_that_do_not_fit_are_one_line(
     monkeypatch.setattr(cuda, "why_no_cuda", lambda: None)
     monkeypatch.setattr(onnxruntime_session, "create_session", create)
     monkeypatch.setattr(onnxruntime_session, "FixedBatch", refuse)
-    with pytest.raises(DeviceError, match="no buffers for 256 images; use a smaller") as caught:
+    with pytest.raises(DeviceError, match="buffers of 256 images; use a smaller") as caught:
         OnnxRuntimeSession(path, "cuda")
     assert "\n" not in str(caught.value)
     monkeypatch.undo()
@@ -358,7 +358,7 @@ def test_buffers_that_do_not_fit_are_one_line(
 
 
 @pytest.mark.gpu
-def test_exact_bits_depend_on_the_image_alone(convolutional: Path) -> None:
+def test_exact_bits_depend_only_on_the_image(convolutional: Path) -> None:
     reason = cuda.why_no_cuda()
     if reason:
         pytest.skip(reason)
@@ -371,7 +371,7 @@ def test_exact_bits_depend_on_the_image_alone(convolutional: Path) -> None:
 
 
 @pytest.mark.gpu
-def test_fast_is_near_and_says_tf32(convolutional: Path) -> None:
+def test_fast_is_close_and_reports_tf32(convolutional: Path) -> None:
     reason = cuda.why_no_cuda()
     if reason:
         pytest.skip(reason)
@@ -383,7 +383,7 @@ def test_fast_is_near_and_says_tf32(convolutional: Path) -> None:
 
 
 @pytest.mark.gpu
-def test_tensorrt_answers_as_the_cpu(
+def test_tensorrt_gives_the_outputs_of_the_cpu(
     convolutional: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reason = RUNTIMES["onnxruntime-tensorrt"].why_absent()
@@ -399,7 +399,7 @@ def test_tensorrt_answers_as_the_cpu(
     )
 
 
-def test_the_table_says_what_each_is() -> None:
+def test_the_table_describes_each_runtime() -> None:
     assert list(RUNTIMES) == ["onnxruntime", "onnxruntime-tensorrt", "openvino", "reference"]
     for kind in RUNTIMES.values():
         assert kind.summary.endswith(".")

@@ -47,7 +47,7 @@ def test_many_images_keep_their_order_across_batches(encoder: Encoder) -> None:
     images = photographs(2 * default_batch_size(encoder) + 3, HEIGHT, WIDTH)
     flat = images.reshape(len(images), -1)
     expected = binarize((flat - 127.5) @ linear_weights(HEIGHT * WIDTH * 3, N_BITS))
-    assert len(np.unique(expected, axis=0)) > 10, "the order could not be seen"
+    assert len(np.unique(expected, axis=0)) > 10, "equal codes would hide a wrong order"
 
     np.testing.assert_array_equal(encoder.encode(images), expected)
     np.testing.assert_array_equal(encoder.encode(list(images)), expected)
@@ -67,7 +67,7 @@ def test_an_iterable_is_read_one_batch_at_a_time(
 
     def images() -> Iterator[NDArray[np.uint8]]:
         nonlocal n_read
-        for n_read in range(1, 2 * batch_size + 4):  # noqa: B007 - seen by `recorded`
+        for n_read in range(1, 2 * batch_size + 4):  # noqa: B007 - read by `recorded`
             yield image
 
     monkeypatch.setattr(encoder, "run", recorded)
@@ -81,7 +81,7 @@ def test_no_images_give_no_codes(encoder: Encoder) -> None:
     assert encoder.logits([]).shape == (0, N_BITS)
 
 
-def test_a_bad_image_is_named(encoder: Encoder, tmp_path: Path) -> None:
+def test_the_error_names_a_bad_image(encoder: Encoder, tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"not a picture")
     with pytest.raises(ImageError, match=r"bad\.jpg"):
         encoder.encode([photographs(1, 8, 8)[0], tmp_path / "bad.jpg"])
@@ -101,13 +101,13 @@ def test_properties_come_from_the_model(encoder: Encoder, tmp_path: Path) -> Non
     assert len(encoder.model_sha256) == 64
 
 
-def test_a_model_that_packs_otherwise_is_refused(tmp_path: Path) -> None:
+def test_a_model_that_packs_by_another_rule_is_refused(tmp_path: Path) -> None:
     path = linear_model(tmp_path / "m.onnx", bit_values=[1, 2, 4, 8, 16, 32, 64, 128])
     with pytest.raises(ModelError, match=r"m\.onnx: .*most significant bit first"):
         Encoder.load(path, device="cpu")
 
 
-def test_unknown_runtimes_list_the_known(tmp_path: Path) -> None:
+def test_the_error_for_an_unknown_runtime_lists_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="unknown runtime 'tvm'; known: onnxruntime"):
         Encoder.load(tmp_path / "m.onnx", runtime="tvm")
     assert "onnxruntime" in RUNTIMES

@@ -1,4 +1,4 @@
-"""Measuring a model: what is timed, and processes that crash, hang or are left alone."""
+"""Measuring a model: what is timed, and processes that crash, hang or lose their parent."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SUPPORT = Path(__file__).parents[1] / "support"
 
 @pytest.fixture
 def job(tmp_path: Path) -> MeasuringJob:
-    """A job for `odd_worker`; it writes its process's number in place of a model."""
+    """A job for `odd_worker`, which writes its process id to the path of the model."""
     pixels = np.random.default_rng(0).integers(0, 256, (70, SIZE, SIZE, 3), np.uint8)
     np.save(tmp_path / "images.npy", pixels)
     return MeasuringJob(
@@ -52,7 +52,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 class SlowModel(PixelModel):
-    """A `PixelModel` whose batches take the given times by its own ``clock``."""
+    """A `PixelModel` whose batches take the given times on its own ``clock``."""
 
     def __init__(self, durations: list[float]) -> None:
         super().__init__()
@@ -70,14 +70,14 @@ def run(job: MeasuringJob, worker: str, runtime: str, **changes: object) -> Outc
 
 
 def check_answers(job: MeasuringJob) -> None:
-    """Those of `PixelModel` to all images, in order."""
+    """Check that the outputs are those of `PixelModel` for all images, in order."""
     answers = Answers.load(Path(job.answers))
     codes, logits = PixelModel().run(np.load(job.images))
     np.testing.assert_array_equal(answers.codes, codes)
     np.testing.assert_array_equal(answers.logits, logits)
 
 
-# In this process
+# In the calling process
 
 
 def test_each_batch_size_is_run_once_before_it_is_timed(job: MeasuringJob) -> None:
@@ -100,7 +100,7 @@ def test_memory_is_read_after_the_last_timed_batch_and_before_the_answers(
     assert found.peak_memory_bytes == 1 + 4 + 4
 
 
-def test_the_start_alone_times_and_answers_nothing(job: MeasuringJob) -> None:
+def test_only_start_times_no_batches_and_writes_no_answers(job: MeasuringJob) -> None:
     model = PixelModel()
     only = dataclasses.replace(job, only_start=True)
     found = measure(lambda _: model, only, lambda _: None)  # type: ignore[arg-type,return-value]
@@ -109,7 +109,7 @@ def test_the_start_alone_times_and_answers_nothing(job: MeasuringJob) -> None:
     assert not Path(job.answers).exists()
 
 
-def test_a_gpu_is_given_each_batch_size_by_a_model_of_its_own(job: MeasuringJob) -> None:
+def test_on_a_gpu_a_model_is_opened_for_each_batch_size(job: MeasuringJob) -> None:
     opened: list[tuple[int | None, PixelModel]] = []
 
     def open_encoder(batch_size: int | None) -> PixelModel:
@@ -124,7 +124,7 @@ def test_a_gpu_is_given_each_batch_size_by_a_model_of_its_own(job: MeasuringJob)
 @pytest.mark.parametrize(
     ("seconds", "n_repeats", "median"), [(6.9, 8, 0.75), (3.5, 4, 0.75), (0.1, 3, 0.5)]
 )
-def test_a_batch_is_timed_for_so_long_and_three_times_at_least(
+def test_a_batch_is_timed_for_the_given_seconds_and_at_least_three_times(
     monkeypatch: pytest.MonkeyPatch, seconds: float, n_repeats: int, median: float
 ) -> None:
     model = SlowModel([9.0, *([0.5, 1.5, 0.5, 1.0] * 5)])
@@ -136,7 +136,7 @@ def test_a_batch_is_timed_for_so_long_and_three_times_at_least(
     assert found.images_per_second_p95 == 2 / 1.5
 
 
-def test_nineteen_of_twenty_batches_reach_the_rate_in_brackets(
+def test_nineteen_of_twenty_batches_reach_the_p95_rate(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = SlowModel([99.0, *np.random.default_rng(0).permutation(np.arange(1.0, 41.0))])
@@ -145,7 +145,7 @@ def test_nineteen_of_twenty_batches_reach_the_rate_in_brackets(
     assert (found.n_repeats, found.seconds_median, found.seconds_p95) == (40, 20.5, 38)
 
 
-def test_the_best_batch_is_the_one_of_most_images_a_second() -> None:
+def test_the_best_batch_size_has_the_most_images_per_second() -> None:
     timings = (
         BatchTiming(1, 3, 0.1, 0.1),
         BatchTiming(4, 3, 0.2, 9.0),
@@ -154,27 +154,27 @@ def test_the_best_batch_is_the_one_of_most_images_a_second() -> None:
     assert Measurement("a", "b", "fp32", 1.0, 1, timings).best.batch_size == 4
 
 
-def test_jobs_and_measurements_survive_json(job: MeasuringJob) -> None:
+def test_jobs_and_measurements_round_trip_through_json(job: MeasuringJob) -> None:
     assert MeasuringJob.from_dict(json.loads(json.dumps(dataclasses.asdict(job)))) == job
     found = Measurement("a", "b", "fp32", 1.5, None, (BatchTiming(4, 3, 0.2, 0.3),))
     assert Measurement.from_dict(json.loads(json.dumps(dataclasses.asdict(found)))) == found
 
 
-def test_peak_memory_is_what_the_system_says(tmp_path: Path) -> None:
+def test_peak_memory_is_what_the_system_reports(tmp_path: Path) -> None:
     status = tmp_path / "status"
     status.write_text("VmPeak:\t  900 kB\nVmHWM:\t    1234 kB\nVmRSS:\t  1000 kB\n")
     assert peak_memory(status) == 1234 * 1024
     block = np.ones(8_000_000)
-    for place in (Path("/proc/self/status"), tmp_path / "none"):  # without it, a system call
+    for place in (Path("/proc/self/status"), tmp_path / "none"):  # without the file, a system call
         found = peak_memory(place)
         assert found is not None
         assert block.nbytes < found < 1e12
 
 
-# In processes of their own
+# In separate processes
 
 
-def test_the_median_of_the_starts_counts_and_the_last_process_measures_the_rest(
+def test_the_start_is_the_median_and_the_last_process_measures_the_rest(
     job: MeasuringJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[bool] = []
@@ -192,7 +192,7 @@ def test_the_median_of_the_starts_counts_and_the_last_process_measures_the_rest(
     assert asked == [True, True, False]
 
 
-def test_nothing_is_started_again_after_a_start_that_failed(
+def test_no_process_follows_a_failed_one(
     job: MeasuringJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ends = iter([Outcome("failed", None, "it fell over")])
@@ -201,7 +201,7 @@ def test_nothing_is_started_again_after_a_start_that_failed(
     assert outcome == Outcome("failed", None, "it fell over")
 
 
-def test_a_model_is_measured_apart(tmp_path: Path) -> None:
+def test_a_model_is_measured_in_a_separate_process(tmp_path: Path) -> None:
     path = linear_model(tmp_path / "model.onnx")
     pixels = np.random.default_rng(1).integers(0, 256, (9, 4, 5, 3), np.uint8)
     np.save(tmp_path / "images.npy", pixels)
@@ -227,7 +227,7 @@ def test_a_model_is_measured_apart(tmp_path: Path) -> None:
     np.testing.assert_array_equal(answers.logits, expected.run(pixels)[1])
 
 
-def test_what_libraries_print_is_not_taken_for_an_answer(job: MeasuringJob, worker: str) -> None:
+def test_output_of_libraries_is_not_read_as_a_report(job: MeasuringJob, worker: str) -> None:
     outcome = run(job, worker, "babbles")
     assert outcome.status == "ok", outcome.reason
     check_answers(job)
@@ -247,21 +247,19 @@ def test_what_libraries_print_is_not_taken_for_an_answer(job: MeasuringJob, work
         ),
     ],
 )
-def test_whatever_happens_there_is_an_outcome_here(
+def test_every_failure_of_the_process_is_an_outcome(
     job: MeasuringJob, worker: str, runtime: str, status: str, reason: str
 ) -> None:
-    outcome = run(job, worker, runtime, timeout_seconds=1e300)  # more than a clock can count
+    outcome = run(job, worker, runtime, timeout_seconds=1e300)  # longer than a timer allows
     assert outcome == Outcome(status, None, reason)  # type: ignore[arg-type]
 
 
-def test_errors_of_hashkit_are_told_in_their_own_words(job: MeasuringJob) -> None:
+def test_errors_of_hashkit_are_reported_unchanged(job: MeasuringJob) -> None:
     outcome = run(job, "hashkit.runtimes.measuring.worker", "onnxruntime")
     assert outcome == Outcome("failed", None, f"{job.model}: there is no such model file")
 
 
-def test_a_device_that_is_not_there_is_absent(
-    job: MeasuringJob, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_device_is_absent(job: MeasuringJob, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     on_cuda = dataclasses.replace(job, device="cuda")
     outcome = run(on_cuda, "hashkit.runtimes.measuring.worker", "onnxruntime")
@@ -270,7 +268,7 @@ def test_a_device_that_is_not_there_is_absent(
 
 
 def test_a_process_that_hangs_is_ended(job: MeasuringJob, worker: str) -> None:
-    # It returns when the process has ended, and this one does not end by itself.
+    # measure_apart returns when the process has ended; this one never ends on its own.
     outcome = run(job, worker, "hangs", timeout_seconds=1.5)
     assert outcome == Outcome("failed", None, "it took longer than 1.5 seconds")
 
@@ -306,11 +304,11 @@ def test_a_killed_parent_leaves_no_process(job: MeasuringJob, worker: str) -> No
 
 
 def pid_of(job: MeasuringJob) -> int:
-    """Process that did a job of `odd_worker`."""
+    """Id of the process that did a job of `odd_worker`."""
     return int(Path(job.model).read_text())
 
 
-def test_the_pixel_model_is_what_it_says() -> None:
+def test_the_pixel_model_follows_the_contract() -> None:
     codes, logits = PixelModel().run(np.full((1, SIZE, SIZE, 3), 101, np.uint8))
     assert logits.tolist() == [[1.0] * N_BITS]
     assert codes.tolist() == [[255]]

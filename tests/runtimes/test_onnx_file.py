@@ -1,4 +1,4 @@
-"""An ONNX file's description, read without a runtime, is what onnx and ONNX Runtime say."""
+"""The description read from an ONNX file agrees with the onnx package and ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def model(tmp_path):
     return path
 
 
-def test_it_says_what_onnx_runtime_says(model):
+def test_it_agrees_with_onnx_runtime(model):
     found = read_onnx_file(model)
     session = OnnxRuntimeSession(model, "cpu")
     assert found.manifest == session.manifest == MANIFEST
     assert found.precision == session.precision == "fp32"
 
 
-def test_it_says_what_the_onnx_package_says(model):
+def test_it_agrees_with_the_onnx_package(model):
     found, proto = read_onnx_file(model), onnx.load(model)
     assert found.opset == proto.opset_import[0].version
     assert found.producer == f"{proto.producer_name} {proto.producer_version}".strip()
@@ -69,7 +69,7 @@ def test_other_files_are_refused(tmp_path, content):
         read_onnx_file(path)
 
 
-def test_a_missing_file_and_a_folder_are_named(tmp_path):
+def test_a_missing_file_and_a_folder_are_reported(tmp_path):
     with pytest.raises(ModelError, match=r"none\.onnx: there is no such model"):
         read_onnx_file(tmp_path / "none.onnx")
     with pytest.raises(ModelError, match="cannot be read"):
@@ -80,7 +80,7 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path):
 @settings(
     deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_damage_ends_in_one_error(tmp_path, data):
+def test_damaged_files_raise_only_model_errors(tmp_path, data):
     path = tmp_path / "whole.onnx"
     if not path.exists():
         linear_model(path, height=8, width=6, metadata=MANIFEST.to_metadata())
@@ -90,7 +90,7 @@ def test_damage_ends_in_one_error(tmp_path, data):
     content[place] = data.draw(st.integers(0, 255))
     damaged = Path(tmp_path / "damaged.onnx")
     damaged.write_bytes(content[:cut])
-    with contextlib.suppress(ModelError):  # and nothing else
+    with contextlib.suppress(ModelError):  # any other exception fails the test
         read_onnx_file(damaged)
 
 

@@ -185,7 +185,7 @@ class StopError(Exception):
 
 @pytest.mark.parametrize("error", [StopError, KeyboardInterrupt])
 @pytest.mark.parametrize("stop_at", [0, 16, 32, 48])
-def test_an_interrupted_run_keeps_its_rows_and_goes_on(
+def test_an_interrupted_run_keeps_its_rows_and_can_be_continued(
     encoder: Encoder,
     folder: ImageSet,
     tmp_path: Path,
@@ -214,7 +214,7 @@ def test_an_interrupted_run_keeps_its_rows_and_goes_on(
     assert contents(path) == contents(tmp_path / "whole.h5")
 
 
-def test_a_finished_bank_is_left_alone(
+def test_a_finished_bank_is_not_changed(
     encoder: Encoder, folder: ImageSet, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "bank.h5"
@@ -229,7 +229,7 @@ def test_a_finished_bank_is_left_alone(
     assert "complete: there is nothing to do" in caplog.text
 
 
-def test_overwrite_starts_anew_and_forgets_old_faults(
+def test_overwrite_starts_again_and_removes_old_faults(
     encoder: Encoder, folder: ImageSet, tmp_path: Path
 ) -> None:
     path = tmp_path / "bank.h5"
@@ -284,7 +284,7 @@ def test_another_image_list_or_model_is_refused(
     assert path.read_bytes() == before
 
 
-def test_a_set_without_one_usable_image_is_an_error(
+def test_a_set_without_usable_images_is_an_error(
     encoder: Encoder, folder: ImageSet, tmp_path: Path
 ) -> None:
     bad = folder.subset(np.array(list(BAD)))
@@ -310,7 +310,7 @@ def test_settings_are_checked_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_fault_list_drops_what_the_bank_has_not_committed(tmp_path: Path) -> None:
+def test_the_fault_list_drops_entries_that_the_bank_has_not_committed(tmp_path: Path) -> None:
     bank = tmp_path / "bank.h5"
     faults = [SkippedImage(row, f"{row}.jpg", "broken", "not an image", 1) for row in (2, 5, 9)]
     earlier = SkippedImage(30, "30.jpg", "missing", "gone", 0)
@@ -342,7 +342,7 @@ def test_a_killed_run_resumes_to_the_same_bank(
     with process:
         assert process.stdout is not None
         assert process.stderr is not None
-        # Commits come once a second, some 400 images apart: this is between two of them.
+        # Commits are one second (about 400 images) apart; this is between two of them.
         n_done = next(int(line) for line in process.stdout if int(line) >= 600)
         process.send_signal(number)
         process.stdout.read()

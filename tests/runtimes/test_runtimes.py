@@ -38,7 +38,7 @@ def noise(n_images: int, seed: int = 0) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("n_images", [0, 1, 3, 64])
-def test_session_computes_what_the_graph_says(path: Path, n_images: int) -> None:
+def test_the_session_computes_the_graph(path: Path, n_images: int) -> None:
     images = noise(n_images)
     n_pixels = HEIGHT * WIDTH * 3
     expected = (images.reshape(n_images, n_pixels) - 127.5) @ linear_weights(n_pixels, N_BITS)
@@ -51,7 +51,7 @@ def test_session_computes_what_the_graph_says(path: Path, n_images: int) -> None
     assert codes.shape == (n_images, 2)
 
 
-def test_foreign_model_needs_no_metadata(path: Path) -> None:
+def test_models_from_elsewhere_need_no_metadata(path: Path) -> None:
     session = OnnxRuntimeSession(path, "cpu")
     assert session.manifest == Manifest(N_BITS, HEIGHT, WIDTH)
     assert session.model_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -127,7 +127,7 @@ def _fixed_batch_inside(graph: onnx.GraphProto) -> None:
         (_fixed_batch_inside, "output code has a fixed batch of 1"),
     ],
 )
-def test_a_broken_contract_is_named(path: Path, change: object, message: str) -> None:
+def test_a_broken_contract_is_reported(path: Path, change: object, message: str) -> None:
     model = onnx.load(path)
     change(model.graph)  # type: ignore[operator]
     del model.graph.value_info[:]
@@ -138,10 +138,10 @@ def test_a_broken_contract_is_named(path: Path, change: object, message: str) ->
     assert str(caught.value).startswith(f"{path}: ")
 
 
-def test_wrong_code_width_is_named(path: Path) -> None:
+def test_a_wrong_code_width_is_reported(path: Path) -> None:
     model = onnx.load(path)
     graph = model.graph
-    # A wider code than 12 bits need: three bytes.
+    # Three bytes, more than 12 bits need.
     for name, values in (("pads", [0, 0, 0, 12]), ("byte_shape", [-1, 3, 8])):
         tensor = next(t for t in graph.initializer if t.name == name)
         tensor.CopyFrom(onnx.numpy_helper.from_array(np.array(values, np.int64), name))
@@ -158,7 +158,7 @@ class Stated:
     shape: list[int | str | None]
 
 
-def test_contract_of_graphs_that_do_not_state_every_width() -> None:
+def test_graphs_without_every_width_are_checked_too() -> None:
     image = Stated("image", "tensor(uint8)", [None, HEIGHT, WIDTH, 3])
     code = Stated("code", "tensor(uint8)", ["N", None])
     logit = Stated("logit", "tensor(float)", ["M", N_BITS])
@@ -169,7 +169,7 @@ def test_contract_of_graphs_that_do_not_state_every_width() -> None:
 
 
 class Answer:
-    """A session of ONNX Runtime that gives, or raises, one thing."""
+    """A session of ONNX Runtime that returns or raises a given object."""
 
     def __init__(self, answer: object) -> None:
         self.answer = answer
@@ -197,7 +197,7 @@ class Answer:
         ),
     ],
 )
-def test_failures_while_running_are_one_line(
+def test_failures_while_running_give_one_line_errors(
     path: Path,
     monkeypatch: pytest.MonkeyPatch,
     answer: object,
@@ -211,7 +211,7 @@ def test_failures_while_running_are_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_no_model_is_one_line(tmp_path: Path) -> None:
+def test_files_that_are_not_models_give_one_line_errors(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="there is no such model file"):
         OnnxRuntimeSession(tmp_path / "absent.onnx")
     with pytest.raises(ModelError, match="cannot be read"):
@@ -223,7 +223,7 @@ def test_what_is_no_model_is_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
-def test_images_that_do_not_fit_are_refused(path: Path) -> None:
+def test_images_of_another_shape_or_dtype_are_refused(path: Path) -> None:
     session = OnnxRuntimeSession(path, "cpu")
     with pytest.raises(ModelError, match=r"uint8 \[n, 4, 5, 3\], not float32 \[2, 4, 5, 3\]"):
         session.run(noise(2).astype(np.float32))  # type: ignore[arg-type]
@@ -237,7 +237,7 @@ def test_images_need_not_be_contiguous(path: Path) -> None:
 
 
 @pytest.mark.skipif(cuda.why_no_cuda() is None, reason="this machine has CUDA")
-def test_cuda_is_refused_rather_than_replaced(
+def test_a_missing_cuda_is_an_error(
     path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     reason = cuda.why_no_cuda()
@@ -252,13 +252,13 @@ def test_cuda_is_refused_rather_than_replaced(
 
 
 @pytest.mark.skipif(cuda.why_no_cuda() is None, reason="this machine has CUDA")
-def test_a_session_that_came_back_on_the_cpu_is_not_taken_for_cuda(
+def test_a_cpu_session_is_not_accepted_as_cuda(
     path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """ONNX Runtime gives a CPU session where CUDA's libraries do not load, without an error."""
+    """If the CUDA libraries do not load, ONNX Runtime makes a CPU session without an error."""
     monkeypatch.setattr(cuda, "why_no_cuda", lambda: None)
     with pytest.raises(DeviceError, match="CUDA was asked for, but") as caught:
         OnnxRuntimeSession(path, "cuda")
@@ -268,7 +268,7 @@ def test_a_session_that_came_back_on_the_cpu_is_not_taken_for_cuda(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_cpu_only_build_says_which_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cpu_only_build_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     assert "install onnxruntime-gpu" in (cuda.why_no_cuda() or "")
 
@@ -277,7 +277,7 @@ def test_a_cpu_only_build_says_which_package_to_install(monkeypatch: pytest.Monk
     ("cuda_of_torch", "is_loaded"),
     [("13.2", False), ("12.8", True), (None, True), ("no torch", True)],
 )
-def test_libraries_are_loaded_unless_a_torch_of_the_same_cuda_has_them(
+def test_libraries_are_loaded_unless_torch_has_loaded_them(
     monkeypatch: pytest.MonkeyPatch, cuda_of_torch: str | None, is_loaded: bool
 ) -> None:
     calls: list[bool] = []
@@ -291,7 +291,7 @@ def test_libraries_are_loaded_unless_a_torch_of_the_same_cuda_has_them(
 
 
 @pytest.mark.gpu
-def test_cuda_answers_as_the_cpu(path: Path) -> None:
+def test_cuda_gives_the_outputs_of_the_cpu(path: Path) -> None:
     reason = cuda.why_no_cuda()
     if reason:
         pytest.skip(reason)

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("tiny_network")
 
 @pytest.fixture
 def folder(tmp_path):
-    """Ten images of other sizes than the model's, as files; number 3 and 7 are damaged."""
+    """Ten image files of other sizes than the model's; numbers 3 and 7 are damaged."""
     rng = np.random.default_rng(0)
     for number in range(10):
         shape = (10 + number, 9 + 2 * number, 3)
@@ -40,7 +40,7 @@ def whole(pixels):
     return pixels.batch(np.arange(len(pixels)))
 
 
-def test_streamed_images_are_those_held_in_memory(folder):
+def test_streamed_images_equal_images_in_memory(folder):
     good = file_set(folder).subset(np.array([0, 1, 2, 4, 5, 6, 8, 9]))
     streamed = StreamedPixels(good, (8, 9), "crop-bilinear", n_workers=3)
     images = whole(streamed)
@@ -83,7 +83,7 @@ def test_batches_are_decoded_before_they_are_requested(monkeypatch):
         assert torch.equal(batch, torch.from_numpy(images.pixels[rows]))
 
 
-def test_an_image_that_is_gone_is_an_error(folder):
+def test_an_image_that_cannot_be_used_is_an_error(folder):
     streamed = StreamedPixels(file_set(folder), (8, 9), "crop-bilinear", n_workers=2)
     with pytest.raises(ImageError, match=r"3\.png") as caught:
         streamed.batch(np.array([2, 3, 4]))
@@ -91,7 +91,7 @@ def test_an_image_that_is_gone_is_an_error(folder):
     assert streamed.batch(np.array([2, 4])).shape == (2, 8, 9, 3)
 
 
-def test_labelled_images_are_divided_into_fit_and_held():
+def test_labelled_images_are_divided_into_fit_and_held_out():
     config = settings(holdout=0.25)
     images = digits(80)
     data, faults = prepare_labelled(images, config, protocol="per-class")
@@ -109,13 +109,13 @@ def test_labelled_images_are_divided_into_fit_and_held():
     np.testing.assert_array_equal(data.fit_labels(), images.labels[data.fit_items])
 
 
-def test_nothing_is_held_out_without_a_share():
+def test_nothing_is_held_out_at_fraction_zero():
     data, _ = prepare_labelled(digits(30), settings(holdout=0))
     assert len(data.held_items) == 0
     assert data.fit_items.tolist() == list(range(30))
 
 
-def test_images_without_a_label_are_neither_fit_nor_held():
+def test_images_without_a_label_are_not_used():
     images = digits(40)
     labels = images.labels.copy()
     labels[::4] = -1
@@ -129,7 +129,7 @@ def test_images_without_a_label_are_neither_fit_nor_held():
         assert items == [row for row in range(40) if row % 4]
 
 
-def test_a_batch_is_grouped_by_single_labels_alone():
+def test_batches_are_grouped_only_by_single_labels():
     images = digits(40)
     hot = np.eye(10, dtype=np.uint8)[images.labels]
     multi = ImageSet("multi", images.names, pixels=images.pixels, labels=hot)
@@ -149,7 +149,7 @@ def test_images_without_any_label_are_refused(labels):
 
 
 @pytest.mark.parametrize("limit", [10**9, 0], ids=["memory", "streamed"])
-def test_damaged_images_are_left_out_and_named(folder, monkeypatch, limit):
+def test_damaged_images_are_left_out_and_reported(folder, monkeypatch, limit):
     monkeypatch.setattr(prepare, "MEMORY_LIMIT_BYTES", limit)
     labels = np.array([0, 1] * 5)
     config = settings(height=8, width=9, holdout=0)
@@ -175,7 +175,7 @@ def test_triplets_of_damaged_images_are_left_out(folder):
     config = settings(height=8, width=9, holdout=0)
     data, faults = prepare_triplets(file_set(folder), triplets, config)
     assert len(faults) == 2
-    # Rows count the images that are left: 0 1 2 4 5 6 8 9.
+    # Rows count the remaining images: 0 1 2 4 5 6 8 9.
     assert data.triplets.tolist() == [[0, 1, 2], [3, 7, 6], [7, 0, 3], [2, 2, 4]]
     assert data.fit_items.tolist() == [0, 1, 2, 3]
     assert data.labels is None

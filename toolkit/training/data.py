@@ -1,4 +1,4 @@
-"""Training images as the loop takes them: decoded once, or decoded ahead of the loop."""
+"""Training images: decoded once into memory, or decoded ahead of the training loop."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ MEMORY_LIMIT_BYTES: Final = 4 * 2**30
 """Decoded training sets up to this size are held in memory."""
 
 DEVICE_SHARE: Final = 0.5
-"""Largest share of a GPU's free memory that the images may take; the network needs the rest."""
+"""Largest fraction of a GPU's free memory for images; the network needs the rest."""
 
 
 def memory_limit(device: torch.device) -> int:
-    """Bytes of images or features that a device may hold for a whole training."""
+    """Bytes of images or features that may stay on a device during training."""
     if device.type != "cuda":
         return MEMORY_LIMIT_BYTES
     free, _ = torch.cuda.mem_get_info(device)
@@ -62,7 +62,7 @@ class Pixels(Protocol):
         ...
 
     def sample(self, n_images: int) -> NDArray[np.uint8]:
-        """Up to ``n_images`` images, spread evenly: uint8 [m, H, W, 3]."""
+        """Up to ``n_images`` evenly spaced images: uint8 [m, H, W, 3]."""
         ...
 
     def on(self, device: torch.device) -> Pixels:
@@ -93,12 +93,12 @@ class MemoryPixels:
             yield self.batch(rows)
 
     def sample(self, n_images: int) -> NDArray[np.uint8]:
-        """Images spread evenly."""
+        """Up to ``n_images`` evenly spaced images."""
         sampled: NDArray[np.uint8] = self.batch(spread_rows(len(self), n_images)).cpu().numpy()
         return sampled
 
     def on(self, device: torch.device) -> Pixels:
-        """A copy on the device, if that has room for it."""
+        """A copy on the device if it fits there, otherwise itself."""
         fits = self._pixels.nbytes <= memory_limit(device)
         return MemoryPixels(self._pixels.to(device)) if fits else self
 
@@ -127,7 +127,7 @@ class StreamedPixels:
         return self._n_images
 
     def batch(self, rows: NDArray[np.int64]) -> Tensor:
-        """Images of rows, which are decoded now."""
+        """Images of rows, decoded on request."""
         return next(self.batches([rows]))
 
     def batches(
@@ -138,7 +138,7 @@ class StreamedPixels:
         Raises
         ------
         ImageError
-            If an image cannot be decoded any more.
+            If an image can no longer be decoded.
         """
         with contextlib.closing(self._decoder.batches(rows_of_batches)) as batches:
             for batch in batches:
@@ -147,34 +147,34 @@ class StreamedPixels:
                 yield torch.from_numpy(batch.pixels)
 
     def sample(self, n_images: int) -> NDArray[np.uint8]:
-        """Images spread evenly."""
+        """Up to ``n_images`` evenly spaced images."""
         return self.batch(spread_rows(len(self), n_images)).numpy()
 
     def on(self, device: torch.device) -> Pixels:  # noqa: ARG002
-        """Itself: what is decoded as it is needed is held nowhere."""
+        """Itself, because decoded images are not kept."""
         return self
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingData:
-    """What a run learns from.
+    """The training set of a run.
 
     Attributes
     ----------
     pixels
         The images.
     labels
-        int64 [n] or uint8 [n, n_classes] multi-hot; None when triplets are given, and for losses
-        that learn without labels.
+        int64 [n] or uint8 [n, n_classes] multi-hot; None with triplets, and for losses that need
+        no labels.
     triplets
-        int64 [n_triplets, 3], rows: query, similar, dissimilar; None if none are given.
+        int64 [n_triplets, 3], rows of query, similar and dissimilar image; None without triplets.
     fit_items, held_items
-        int64, the items that are learned from, and those that only select the checkpoint: rows
-        of ``triplets`` if these are given, else of the images.
+        int64, items to train on, and held-out items that select the checkpoint: rows of
+        ``triplets`` if given, otherwise rows of the images.
     names_sha256
-        SHA-256 over names and labels, by which a resumed run knows its images again.
+        SHA-256 over names and labels, by which a resumed run checks its images.
     dataset, protocol
-        For the manifest.
+        Names of image set and protocol for the manifest.
     class_names
         Names by label.
     """
@@ -190,7 +190,7 @@ class TrainingData:
     class_names: tuple[str, ...] = ()
 
     def task(self, n_bits: int) -> Task:
-        """What a loss for codes of a length is made for."""
+        """The task of a loss for codes of ``n_bits`` bits."""
         labels = self.labels
         if labels is None:
             return Task(n_bits, n_classes=0)
@@ -199,7 +199,7 @@ class TrainingData:
         return Task(n_bits, n_classes=max(len(self.class_names), int(labels.max()) + 1))
 
     def fit_labels(self) -> NDArray[np.int64] | None:
-        """Labels to group batches by: int64, one an item to fit; None if there are none."""
+        """Labels to group batches by: int64, one per item to fit; None if not available."""
         if self.labels is None or self.labels.ndim != 1:
             return None
         grouped: NDArray[np.int64] = self.labels[self.fit_items]
