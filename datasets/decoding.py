@@ -139,9 +139,9 @@ class Decoder:
                     len(pending) > _BATCHES_AHEAD
                     and n_images_ahead >= _IMAGES_AHEAD_PER_WORKER * self._n_workers
                 ):
-                    yield pending.popleft().wait()
+                    yield _next_of(pending)
             while pending:
-                yield pending.popleft().wait()
+                yield _next_of(pending)
         finally:
             for batch in pending:
                 batch.cancel()
@@ -235,3 +235,9 @@ class _Pending:
     def cancel(self) -> None:
         for task in self.tasks:
             task.cancel()
+
+
+def _next_of(pending: deque[_Pending]) -> DecodedBatch:
+    batch = pending[0].wait()  # if this raises, the batch is still pending and is cancelled
+    pending.popleft()
+    return batch

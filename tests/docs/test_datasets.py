@@ -31,7 +31,7 @@ def table(first_header):
 
 
 def test_every_named_set_is_in_the_table():
-    rows = table("name | holds")
+    rows = table("name | contents")
     assert [row[0] for row in rows] == list(IMAGE_SETS)
     for name, summary, size, _ in rows:
         assert summary == IMAGE_SETS[name].summary
@@ -66,7 +66,7 @@ def test_every_option_is_in_the_table_with_its_protocols():
 def test_every_reason_and_every_suffix_is_named():
     assert [row[0] for row in table("reason")] == list(get_args(ImageFault))
     assert f"{MAX_PIXELS:,}" in PAGE
-    (sentence,) = re.findall(r"Files count as images.*?\. Names", PAGE, re.DOTALL)
+    (sentence,) = re.findall(r"Images are recognised.*?\. Names", PAGE, re.DOTALL)
     assert set(re.findall(r"`(\.\w+)`", sentence)) == IMAGE_SUFFIXES
 
 
