@@ -40,6 +40,7 @@ from hashkit.training.model import HashModel, new_model
 from hashkit.training.networks import NetworkKind
 from hashkit.training.optimisers import load_momentum, momentum_of
 from hashkit.training.prepare import prepare_labelled
+from hashkit.training.recipes import describe_recipe
 from hashkit.training.selection import held_out_score
 from hashkit.training.trainer import Trainer
 
@@ -398,7 +399,8 @@ def test_the_checkpoint_says_what_it_is(tmp_path):
     manifest = read_checkpoint(one.run.snapshots()[-1][1]).manifest
     assert (manifest.n_bits, manifest.size, manifest.resize) == (12, (8, 8), "crop-bilinear")
     assert (manifest.network, manifest.loss, manifest.seed) == ("tiny", "triplet", 7)
-    assert manifest.recipe == config.recipe
+    assert manifest.recipe == describe_recipe(config)
+    assert manifest.recipe.startswith("best with network=tiny, dropout=0.2, loss=triplet, ")
     assert (manifest.dataset, manifest.class_names) == ("digits", tuple("0123456789"))
     assert manifest.versions["torch"] == torch.__version__
 
