@@ -209,7 +209,7 @@ def test_ctrl_c_ends_the_measuring_process_too(run: Run) -> None:
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "interrupted; nothing was measured to the end" in said
+    assert "interrupted; nothing is kept" in said
     assert "Traceback" not in said
     # One that was just being started ends on its own: its input is closed.
     wait_until(lambda: all(map(is_gone, children)))

@@ -295,7 +295,7 @@ def test_a_second_encode_changes_nothing(work):
     before = [(path.read_bytes(), path.stat().st_mtime_ns) for path in files]
     again = succeed("encode --json")
     assert all(bank["was_complete"] for bank in again.json["banks"])
-    assert again.stderr.count("is complete already") == 2
+    assert again.stderr.count("is already complete") == 2
     assert [(path.read_bytes(), path.stat().st_mtime_ns) for path in files] == before
 
 

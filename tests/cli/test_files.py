@@ -46,7 +46,7 @@ def test_convert_writes_every_format(bank, suffix):
     found = open_codes(f"out{suffix}", n_bits=20)
     np.testing.assert_array_equal(found.codes, Bank.open(bank).codes)
     assert document["left_out"] == ([] if FORMATS[suffix].keeps_names else ["names", "labels"])
-    assert ("holds codes alone: names and labels are not in it" in ended.stderr) == bool(
+    assert ("holds only codes: names and labels are left out" in ended.stderr) == bool(
         document["left_out"]
     )
     assert ("read it with --bits 20" in ended.stderr) == (not FORMATS[suffix].keeps_bits)
@@ -61,7 +61,7 @@ def test_an_interrupted_conversion_says_that_nothing_changed(bank, monkeypatch):
     monkeypatch.setattr("hashkit.formats.parquet.kept_codes", interrupt)
     ended = hashkit(f"convert {bank} out.parquet")
     assert ended.exit_code == 130
-    assert ended.stderr.splitlines()[-1] == "interrupted; out.parquet is as it was"
+    assert ended.stderr.splitlines()[-1] == "interrupted; out.parquet is unchanged"
     assert not Path("out.parquet").exists()
     assert Path(bank).read_bytes() == before
 
@@ -313,7 +313,7 @@ def test_info_of_an_evaluated_run(bank):
     ("path", "message"),
     [
         ("none", "there is no such file or folder"),
-        ("folder", "a folder without config.json is no run"),
+        ("folder", "a folder without config.json is not a run"),
         ("page.html", "expected a run folder, an ONNX model (.onnx) or codes (.h5 "),
         ("bad.h5", "not HDF5"),
         ("bad.onnx", "expected an ONNX model, found other data"),

@@ -79,6 +79,8 @@ def test_flags_that_contradict_each_other_are_refused(run):
     assert "--checkpoint does not go with --precision int8" in fail(
         "export --onnx --precision int8 --checkpoint x"
     )
-    assert "--allow-loss goes with --precision fp16 or int8" in fail("export --onnx --allow-loss")
+    assert "--allow-loss goes with the precisions fp16 and int8" in fail(
+        "export --onnx --allow-loss"
+    )
     assert "--precision does not go with --web" in fail("export --web site --precision int8")
     assert hashkit("export --onnx --precision int4").exit_code == 2

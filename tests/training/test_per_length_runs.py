@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -14,7 +15,7 @@ import hashkit.training.per_length_runs as splitting
 from hashkit.errors import RunError
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.run import Run, run_name, write_json
-from hashkit.runs.run_config import RunConfig
+from hashkit.runs.run_config import RunConfig, SharedTraining
 from hashkit.training.checkpoint import load_model, read_checkpoint
 from hashkit.training.per_length_runs import split_run
 
@@ -78,10 +79,10 @@ def test_config_and_checkpoint_of_each_run(place):
     for n_bits in LENGTHS:
         run = part(n_bits)
         saved, whole = run.read_config(), joint.read_config()
-        assert saved["shared"] == {"run": "joint", "lengths": [12, 5]}
-        assert saved["training"] == whole["training"] | {"lengths": [n_bits]}
-        for key in ("data", "triplets", "device"):
-            assert saved[key] == whole[key]
+        assert saved.shared == SharedTraining("joint", (12, 5))
+        assert saved.training == dataclasses.replace(whole.training, lengths=(n_bits,))
+        for field in ("data", "triplets", "device", "threads"):
+            assert getattr(saved, field) == getattr(whole, field)
         checkpoint = read_checkpoint(run.checkpoint_path())
         assert checkpoint.manifest.n_bits == n_bits
         assert checkpoint.config.lengths == (n_bits,)
@@ -227,5 +228,5 @@ def test_tensors_of_one_head():
 
 def test_a_damaged_config_is_an_error_of_one_line(place):
     write_json(part(5).config_path, {"shared": None})
-    with pytest.raises(RunError, match="already exists and is not from"):
+    with pytest.raises(RunError, match=r"joint-5bits/config.json: training is missing: correct"):
         split_run(Run.open(Path("runs/joint")))

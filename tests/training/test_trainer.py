@@ -401,6 +401,7 @@ def test_the_manifest_of_a_checkpoint(tmp_path):
     assert (manifest.n_bits, manifest.size, manifest.resize) == (12, (8, 8), "crop-bilinear")
     assert (manifest.network, manifest.loss, manifest.seed) == ("tiny", "triplet", 7)
     assert manifest.recipe == describe_recipe(config)
+    assert manifest.recipe.startswith("best with network=tiny, dropout=0.2, loss=triplet, ")
     assert (manifest.dataset, manifest.class_names) == ("digits", tuple("0123456789"))
     assert manifest.versions["torch"] == torch.__version__
 

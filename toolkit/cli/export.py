@@ -89,8 +89,10 @@ def export(
         raise ConfigError("--web-gpu goes with --web FOLDER, the page that it is for")
     if not onnx:
         raise ConfigError("choose what to export to: hashkit export --onnx, or --web FOLDER")
-    from hashkit.workflow.export import export_run
+    from hashkit.workflow.export import export_run, require_exporter
 
+    if precision == "fp32":
+        require_exporter()  # before a run is looked for
     document = export_run(
         find_run(run, runs, TERMINAL),
         path,

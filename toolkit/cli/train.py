@@ -24,7 +24,6 @@ from hashkit.cli.train_options import read_settings, with_settings
 from hashkit.errors import ConfigError
 from hashkit.runs.run import DEFAULT_RUNS_DIR
 from hashkit.runs.run_config import read_json_object
-from hashkit.workflow.extras import require
 
 __all__ = ["train"]
 
@@ -126,8 +125,8 @@ def train(
     from hashkit.workflow import train as workflow
     from hashkit.workflow.models import find_run
 
+    workflow.require_torch()  # before a run is looked for
     if list_recipes:
-        require("train", "hashkit train", "torch")
         from hashkit.cli.train_output import show_recipes
 
         show_recipes(json)

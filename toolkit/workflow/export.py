@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from hashkit.datasets.imageset import ImageSet
     from hashkit.manifest import Manifest
 
-__all__ = ["EXPORT_PRECISIONS", "N_VERIFY_IMAGES", "export", "export_run"]
+__all__ = [
+    "EXPORT_PRECISIONS",
+    "N_VERIFY_IMAGES",
+    "export",
+    "export_run",
+    "require_exporter",
+]
 
 EXPORT_PRECISIONS: Final = ("fp32", "fp16", "int8")
 
@@ -111,6 +117,11 @@ def export_run(
     return export_run_precision(run, path, precision, allow_loss, reporter)
 
 
+def require_exporter() -> None:
+    """Raise MissingExtraError if the export of a checkpoint lacks a package."""
+    require("train", "hashkit export --onnx", "torch", "onnx", "onnxscript", "safetensors")
+
+
 def _check_length(run: Run) -> None:
     lengths = run.read_config().training.lengths
     if len(lengths) > 1:
@@ -124,7 +135,7 @@ def _check_length(run: Run) -> None:
 def _export_fp32(
     run: Run, path: Path | None, checkpoint: Path | None, reporter: Reporter
 ) -> dict[str, Any]:
-    require("train", "hashkit export --onnx", "torch", "onnx", "onnxscript", "safetensors")
+    require_exporter()
     from hashkit.exporters.onnx_export import export_onnx
     from hashkit.training.checkpoint import load_model
 

@@ -14,7 +14,7 @@ from hashkit.workflow.extras import require
 from hashkit.workflow.reporter import LOGGED, Reporter
 from hashkit.workflow.settings import settings_by_field
 
-__all__ = ["resume", "train"]
+__all__ = ["require_torch", "resume", "train"]
 
 
 def train(
@@ -124,7 +124,7 @@ def train(
         query_list=_text(query_list),
         training_list=_text(training_list),
     )
-    _require_torch()
+    require_torch()
     from hashkit.datasets.spec import with_absolute_paths
     from hashkit.workflow.fitting import finish_training
     from hashkit.workflow.training import Reading, new_trainer
@@ -173,8 +173,8 @@ def resume(
         If there is no such run, its snapshot does not match its settings or images, or one of the
         reasons of `train`.
     """
+    require_torch()
     found = as_run(run)
-    _require_torch()
     from hashkit.workflow.fitting import finish_training
     from hashkit.workflow.training import Reading, resumed_trainer
 
@@ -184,7 +184,8 @@ def resume(
     return finish_training(trainer, reporter, should_stop)
 
 
-def _require_torch() -> None:
+def require_torch() -> None:
+    """Raise MissingExtraError if training lacks a package."""
     require("train", "hashkit train", "torch", "safetensors")
 
 
