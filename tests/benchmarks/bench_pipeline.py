@@ -183,7 +183,7 @@ def torch_codes(model: HashModel, images: ImageSet) -> NDArray[np.uint8]:
 
 
 def to_bank(encoder: Encoder, images: ImageSet, scratch: Path) -> None:
-    """The whole pipeline, into a bank that is made anew."""
+    """The whole pipeline, into a new bank."""
     names = hash_names(images.names, images.labels)
     root = None if images.root is None else str(images.root)
     source = BankSource(images.name, root, "", "all", None, len(images), names)

@@ -1,6 +1,6 @@
 """The tiny model that `hashkit doctor` runs: how it is made, and what it must answer.
 
-``python tests/support/probe_model.py`` writes it anew to runtimes/probe.onnx.
+``python tests/support/probe_model.py`` writes it to runtimes/probe.onnx.
 """
 
 from __future__ import annotations

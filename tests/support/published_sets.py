@@ -61,7 +61,7 @@ def planes(rng: np.random.Generator, n_images: int) -> NDArray[np.uint8]:
 
 
 def cifar10_parts(n_per_batch: int = 10) -> dict[str, tuple[NDArray[np.uint8], list[int]]]:
-    """Planes and labels of each official part, drawn anew the same each time."""
+    """Planes and labels of each official part, drawn the same each time."""
     rng = np.random.default_rng(10)
     names = [f"data_batch_{number}" for number in range(1, 6)] + ["test_batch"]
     return {
