@@ -157,6 +157,8 @@ def resume(
 ) -> Run:
     """Continue a run from its last snapshot, as ``hashkit train --resume`` does.
 
+    The parameters that are not listed are those of `train`.
+
     Parameters
     ----------
     run
@@ -164,8 +166,6 @@ def resume(
         one of several code lengths, the training that they share is continued, and returned.
     device
         ``auto`` for the one it was started on.
-
-    The other parameters are those of `train`.
 
     Raises
     ------
