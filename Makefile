@@ -9,7 +9,7 @@ PACKAGE := .cache/package
 EXTRAS := train,dev,docs
 PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-# `make test COVERAGE=yes` also measures coverage, as CI does; on Python 3.11 that takes up to 60 % more
+# `make test COVERAGE=yes` also measures coverage, as CI does; on Python 3.11 that takes 60 to 80 % more
 # time.
 COVERAGE ?=
 
