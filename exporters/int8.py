@@ -169,7 +169,7 @@ def to_int8(
     with tempfile.TemporaryDirectory(prefix="hashkit-int8-") as folder:
         say(f"calibrating on {len(images[::2])} images")
         builder = Int8Builder(source, images[::2], Path(folder))
-        trial = _QuantisationTrial(source, builder, images[::2], Path(folder) / "trial.onnx")
+        trial = _QuantisationTrial(source, builder, images[1::2], Path(folder) / "trial.onnx")
         layers = _choose_layers(builder.layers, trial, flipped_per_million, say)
         kept = tuple(name for name in builder.convolutions if name not in layers)
         return Int8Model(builder.build(layers), tuple(layers), kept)

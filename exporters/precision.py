@@ -268,5 +268,5 @@ def _refuse(target: Path, found: Agreement, excesses: list[str], allow_loss: boo
     if excesses and not allow_loss:
         raise ParityError(
             f"{target} was not written: the loss exceeds the tolerance: {'; '.join(excesses)}. "
-            "`allow_loss=True` writes it all the same"
+            "`allow_loss=True` writes it anyway"
         )

@@ -291,7 +291,10 @@ def test_stages_by_name_and_unknown_ones(tmp_path, fake, capsys):
 
 def test_ctrl_c_keeps_finished_stages(tmp_path):
     out = tmp_path / "out"
-    command = [sys.executable, str(SCRIPT), "--device", "cpu", "--out", str(out)]
+    # A job in the background of a shell ignores SIGINT, and so do its children.
+    heeding = "import runpy, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    heeding += "; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    command = [sys.executable, "-c", heeding, str(SCRIPT), "--device", "cpu", "--out", str(out)]
     command += ["--stages", "machine,speed-pretrained"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:

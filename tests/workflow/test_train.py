@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import own_network
 import pytest
 from cli_samples import COMMANDS, QUICK, break_image, succeed, write_class_folders, write_digit
@@ -194,6 +195,37 @@ def test_a_wrong_argument_is_an_error_that_speaks_of_arguments(tmp_path, argumen
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("bits", "48", "`bits` must be a whole number, or several, not '48'"),
+        ("bits", 48.0, "`bits` must be a whole number, or several, not 48.0"),
+        ("bits", ["8", "16"], "`lengths` must be a whole number, not ('8', '16')"),
+        ("bits", True, "`bits` must be a whole number, or several, not True"),
+        ("size", "64", "`size` must be a whole number or (height, width), not '64'"),
+        ("size", (8,), "`size` must be a whole number or (height, width), not (8,)"),
+        ("batch_size", 8.0, "`batch_size` must be a whole number, not 8.0"),
+        ("seed", "1", "`seed` must be a whole number, not '1'"),
+        ("epochs", None, "`epochs` must be a number, not None"),
+        ("pretrained", "no", "`pretrained` must be True or False, not 'no'"),
+        ("milestones", 0.5, "`milestones` must be several numbers, not 0.5"),
+        ("loss", 3, "`loss` must be a text, not 3"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused_before_a_run_is_made(tmp_path, name, value, message):
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
+        train(runs=tmp_path, **FEW | {name: value})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_of_numpy_are_numbers():
+    config = TrainConfig(
+        lengths=(np.int64(8),), steps=np.int32(2), gamma=np.float32(0.5), nesterov=np.True_
+    )
+    assert (config.lengths, config.steps, config.gamma, config.nesterov) == ((8,), 2, 0.5, True)
+    json.dumps(config.to_dict())
+
+
 def test_a_name_that_is_taken_is_refused(run):
     with pytest.raises(RunError, match=r"exists already: choose another `name=...`, or go on"):
         train(name="made", **FEW)
@@ -222,7 +254,7 @@ def test_one_of_several_lengths_is_exported(tmp_path, monkeypatch):
 def test_without_torch_the_extra_is_named(run, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     for call in (train, lambda: resume(run), lambda: export(run)):
-        with pytest.raises(MissingExtraError, match=r"pip install 'hashkit-retrieval\[train\]'"):
+        with pytest.raises(MissingExtraError, match=r"pip install '.\[train\]'"):
             call()
 
 
@@ -295,8 +327,18 @@ def test_images_may_be_an_open_set_and_the_model_an_encoder(run):
     bank = encode(images, encoder, "few.h5")
     assert list(bank.names) == list(images.names)
     for arguments in ({"part": "queries"}, {"protocol": "per-class"}, {"data_root": "."}):
-        with pytest.raises(ConfigError, match="of images that are named"):
+        with pytest.raises(ConfigError, match="need images given by name or path"):
             encode(images, encoder, "few.h5", **arguments)
+
+
+@pytest.mark.parametrize(
+    "given", [{"device": "cuda"}, {"runtime": "openvino"}, {"profile": "fast"}]
+)
+def test_an_encoder_keeps_its_device_runtime_and_profile(run, tmp_path, given):
+    encoder = hashkit.Encoder.load(export(run), "cpu")
+    with pytest.raises(ConfigError, match="are those of the encoder: leave them out"):
+        encode("digits", encoder, tmp_path / "bank.h5", **given)
+    assert not (tmp_path / "bank.h5").exists()
 
 
 def test_a_part_of_a_split_is_encoded(run):

@@ -22,7 +22,7 @@ __all__ = ["check_web", "export_web_page"]
 
 
 def check_web(folder: Path, runtime: Path | None) -> Path:
-    """Folder of onnxruntime-web, when all is there that a page needs beside the run.
+    """Folder of onnxruntime-web, after checking that a page can be written.
 
     Raises
     ------

@@ -73,6 +73,30 @@ def _setting(default: Any, text: str) -> Any:
     return dataclasses.field(default=default, metadata={"help": text})
 
 
+_KINDS = {
+    "bool": "True or False",
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+}
+"""Descriptions of the types of settings."""
+
+
+def plain_scalar(value: Any) -> Any:
+    """A NumPy scalar as a Python number; other values unchanged."""
+    return value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value
+
+
+def _is_of(value: Any, kind: str) -> bool:
+    """Whether a value is of a kind; True and False are no numbers, whole numbers are floats too."""
+    if kind == "bool":
+        return isinstance(value, bool)
+    if isinstance(value, bool):
+        return False
+    types = {"int": int, "float": (int, float), "str": str}
+    return isinstance(value, types[kind])
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
     """Settings of a training run; each field's ``help`` describes it.
@@ -174,6 +198,7 @@ class TrainConfig:
     seed: int = _setting(0, "Random seed of the training.")
 
     def __post_init__(self) -> None:
+        self._check_types()
         for name in LOSS_OPTIONS:
             default = getattr(self, name)
             if isinstance(default, LossDefault):
@@ -217,6 +242,26 @@ class TrainConfig:
         if self.nesterov and not self.momentum:
             raise ConfigError("nesterov needs a momentum above 0")
         self._check_lengths()
+
+    def _check_types(self) -> None:
+        for field in dataclasses.fields(self):
+            value = plain_scalar(getattr(self, field.name))
+            if isinstance(value, LossDefault):
+                continue
+            if str(field.type).startswith("tuple"):
+                kind, values = str(field.type)[len("tuple[") :].partition(",")[0], value
+                if isinstance(value, str) or not hasattr(value, "__iter__"):
+                    raise ConfigError(f"`{field.name}` must be several numbers, not {value!r}")
+                value = tuple(plain_scalar(one) for one in values)
+                is_right = all(_is_of(one, kind) for one in value)
+            else:
+                kind = str(field.type)
+                is_right = _is_of(value, kind.removesuffix(" | None"))
+                is_right |= value is None and kind.endswith(" | None")
+            if not is_right:
+                wanted = _KINDS[kind.removesuffix(" | None")]
+                raise ConfigError(f"`{field.name}` must be {wanted}, not {value!r}")
+            object.__setattr__(self, field.name, value)
 
     def _check_lengths(self) -> None:
         # Here, so that the command line can show these settings without importing NumPy.
@@ -267,6 +312,6 @@ class TrainConfig:
             raise ConfigError(f"unknown settings: {', '.join(sorted(unknown))}")
         values = dict(fields)
         for name in ("milestones", "lengths"):
-            if name in values:
+            if isinstance(values.get(name), list):
                 values[name] = tuple(values[name])
         return cls(**values)

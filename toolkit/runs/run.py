@@ -68,6 +68,9 @@ class Run:
 
     path: Path
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
+
     @property
     def config_path(self) -> Path:
         """Settings of the run."""
@@ -112,13 +115,13 @@ class Run:
     def create(cls, parent: Path, name: str, config: RunConfig) -> Run:
         """Make a new run folder below ``parent`` and write its config.json.
 
-        The config.json is written last, with the time of now; what a kill left of an earlier
-        attempt is removed first.
+        Remains of an attempt that was killed are removed first. The config.json is written last,
+        with the current time.
 
         Raises
         ------
         RunError
-            If something of that name is there already.
+            If something of that name exists already.
         """
         cls.check_free(parent, name)
         run = cls(parent / name)
@@ -136,7 +139,7 @@ class Run:
         Raises
         ------
         RunError
-            If something of that name is there already.
+            If something of that name exists already.
         """
         path = parent / name
         if path.exists() and not cls(path).is_cut_off():
@@ -146,7 +149,7 @@ class Run:
             )
 
     @classmethod
-    def open(cls, path: Path) -> Run:
+    def open(cls, path: PathText) -> Run:
         """Open an existing run folder.
 
         Raises
@@ -154,7 +157,7 @@ class Run:
         RunError
             If it is not one.
         """
-        run = cls(path)
+        run = cls(Path(path))
         if not run.config_path.is_file():
             raise RunError(f"{path} is not a run folder: it has no config.json")
         return run

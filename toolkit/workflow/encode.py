@@ -46,8 +46,8 @@ class ImagesToEncode:
         if isinstance(self.images, ImageSet):
             if self.data_root is not None or self.protocol or self.part != "all":
                 raise ConfigError(
-                    "`data_root`, `protocol` and `part` are of images that are named: take the "
-                    "part of an open image set with its method subset"
+                    "`data_root`, `protocol` and `part` need images given by name or path; for an "
+                    "open image set, call its method subset"
                 )
         elif self.part != "all" and not self.protocol:
             raise ConfigError(
@@ -78,7 +78,7 @@ def encode(
 ) -> Bank:
     """Encode images into a code bank, as ``hashkit encode`` does.
 
-    Whatever ends it early, the bank keeps the rows that it has, and the same call continues it.
+    If it is interrupted, the bank keeps its rows, and the same call continues it.
     Images that cannot be used are skipped; `hashkit.runtimes.faults.read_faults` lists them with
     the reasons, from the file ``<out>.faults.jsonl``, and their number is among the notes.
 
@@ -138,6 +138,15 @@ def encode(
         overwrite=overwrite,
         allow_other_provider=allow_other_provider,
     )
+    if isinstance(model, Encoder) and (device, runtime, profile) != (
+        "auto",
+        "onnxruntime",
+        "exact",
+    ):
+        raise ConfigError(
+            "`device`, `runtime` and `profile` are those of the encoder: leave them out, or give "
+            "the model's file"
+        )
     wanted = ImagesToEncode(images, data_root, protocol, part, split_seed, download)
     reporter = reporter or LOGGED
     if not isinstance(model, Encoder):

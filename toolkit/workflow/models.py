@@ -79,6 +79,9 @@ def run_model(run: Run) -> Path:
         If it has none yet.
     """
     if not run.model_path.is_file():
+        if len(run.read_config().training.lengths) > 1:
+            parts = ", ".join(str(part.path) for part in run.per_length().values())
+            raise RunError(f"{run.path} has one run per code length: use one of them: {parts}")
         raise RunError(f"{run.path} has no model yet: hashkit export --onnx --run {run.path}")
     return run.model_path
 

@@ -1,4 +1,4 @@
-"""What narrows a search: the index beside a bank, and the rows of classes."""
+"""Narrow a search: by the index of a bank, and by the rows of some classes."""
 
 from __future__ import annotations
 

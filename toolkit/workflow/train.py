@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hashkit.errors import ConfigError
+from hashkit.runs.config import plain_scalar
 from hashkit.runs.data_spec import DataSpec, ProtocolOptions
 from hashkit.runs.run import DEFAULT_RUNS_DIR, PathText, Run, as_run
 from hashkit.workflow.extras import require
@@ -102,7 +103,7 @@ def train(
     if bits is not None:
         if "lengths" in changes:
             raise TypeError("train() got both bits and lengths, which are the same setting")
-        changes["lengths"] = (bits,) if isinstance(bits, int) else tuple(bits)
+        changes["lengths"] = _lengths(bits)
     if recipe is not None:
         changes["recipe"] = recipe
     _check_name(name, Path(runs))
@@ -136,7 +137,7 @@ def train(
             with_absolute_paths(spec), None if triplets is None else Path(triplets).absolute()
         ),
         changes,
-        size=(size, size) if isinstance(size, int) else size,
+        size=_size(size),
         runs=Path(runs),
         name=name,
         device=device,
@@ -182,6 +183,25 @@ def resume(
     reading = Reading(num_workers, strict)
     trainer = resumed_trainer(found, device=device, reading=reading, reporter=reporter)
     return finish_training(trainer, reporter, should_stop)
+
+
+def _lengths(bits: Any) -> tuple[Any, ...]:
+    bits = plain_scalar(bits)
+    if isinstance(bits, Sequence) and not isinstance(bits, str):
+        return tuple(bits)
+    if isinstance(bits, int) and not isinstance(bits, bool):
+        return (bits,)
+    raise ConfigError(f"`bits` must be a whole number, or several, not {bits!r}")
+
+
+def _size(size: Any) -> tuple[Any, Any] | None:
+    size = plain_scalar(size)
+    if size is None:
+        return None
+    sides = (size, size) if isinstance(size, int) and not isinstance(size, bool) else size
+    if isinstance(sides, str) or not isinstance(sides, Sequence) or len(sides) != 2:
+        raise ConfigError(f"`size` must be a whole number or (height, width), not {size!r}")
+    return sides[0], sides[1]
 
 
 def require_torch() -> None:
