@@ -149,7 +149,7 @@ def test_cuda_that_is_not_there_is_not_replaced(model):
 
     if torch.cuda.is_available():
         pytest.skip("this machine has a CUDA device")
-    assert "use device cpu" in fail("train --device cuda")
+    assert "use --device cpu" in fail("train --device cuda")
     assert "--device cpu" in fail("encode --device cuda")
     assert not Path("runs/first/bank.h5").exists()
 

@@ -30,7 +30,7 @@ from hashkit.runs.config import TrainConfig
 from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import Run, write_json
 from hashkit.runs.run_config import RunConfig, SharedTraining
-from hashkit.training.checkpoint import LoadedModel
+from hashkit.training.checkpoint import TrainedModel
 from hashkit.training.model import HashModel
 from hashkit.workflow.settings import make_config
 
@@ -466,7 +466,7 @@ def test_features_for_itq_are_the_input_of_the_head():
         standardise=True,
         mirror=True,
     ).eval()
-    features = itq.NetworkFeatures(open_digits(), LoadedModel(model, Manifest(6, 8, 8)))
+    features = itq.NetworkFeatures(open_digits(), TrainedModel(model, Manifest(6, 8, 8)))
     ((rows, values),) = features.blocks(np.arange(5))
     assert rows.tolist() == list(range(5))
     assert values.shape == (5, features.n_dimensions)

@@ -215,7 +215,7 @@ def test_a_newer_format_is_refused_with_both_versions(path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"lengths": [0]}, "bits must be between 1 and"),
+        ({"lengths": [0]}, "`lengths` must be between 1 and"),
         ({"network": "vgg"}, "unknown network 'vgg'"),
         ({"colour": 3}, "unknown settings: colour"),
     ],
