@@ -93,7 +93,7 @@ def _is_of(value: Any, kind: str) -> bool:
         return isinstance(value, bool)
     if isinstance(value, bool):
         return False
-    types = {"int": int, "float": (int, float), "str": str}
+    types = {"int": (int,), "float": (int, float), "str": (str,)}
     return isinstance(value, types[kind])
 
 
