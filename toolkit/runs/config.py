@@ -246,21 +246,16 @@ class TrainConfig:
     def _check_types(self) -> None:
         for field in dataclasses.fields(self):
             value = plain_scalar(getattr(self, field.name))
-            if isinstance(value, LossDefault):
+            kind, _, optional = str(field.type).partition(" | ")
+            if isinstance(value, LossDefault) or (value is None and optional):
                 continue
-            if str(field.type).startswith("tuple"):
-                kind, values = str(field.type)[len("tuple[") :].partition(",")[0], value
+            if kind.startswith("tuple"):
                 if isinstance(value, str) or not hasattr(value, "__iter__"):
                     raise ConfigError(f"`{field.name}` must be several numbers, not {value!r}")
-                value = tuple(plain_scalar(one) for one in values)
-                is_right = all(_is_of(one, kind) for one in value)
-            else:
-                kind = str(field.type)
-                is_right = _is_of(value, kind.removesuffix(" | None"))
-                is_right |= value is None and kind.endswith(" | None")
-            if not is_right:
-                wanted = _KINDS[kind.removesuffix(" | None")]
-                raise ConfigError(f"`{field.name}` must be {wanted}, not {value!r}")
+                kind = kind.removeprefix("tuple[").partition(",")[0]
+                value = tuple(map(plain_scalar, value))
+            if not all(_is_of(one, kind) for one in (value if type(value) is tuple else [value])):
+                raise ConfigError(f"`{field.name}` must be {_KINDS[kind]}, not {value!r}")
             object.__setattr__(self, field.name, value)
 
     def _check_lengths(self) -> None:

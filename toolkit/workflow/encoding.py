@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Literal
@@ -15,7 +14,7 @@ from hashkit.runtimes.encoder import Encoder
 from hashkit.runtimes.pipeline import EncodeMode, EncodeProgress, EncodeReport, encode_to_bank
 from hashkit.runtimes.protocol import RUNTIMES
 from hashkit.runtimes.settings import RuntimeSettings
-from hashkit.workflow.reporter import SILENT, ProgressBar, Reporter, plural
+from hashkit.workflow.reporter import SILENT, LateProgress, Reporter, plural
 from hashkit.workflow.training_source import run_spec
 
 __all__ = ["EncodeOptions", "encode_run_part", "encode_set", "load_encoder"]
@@ -71,8 +70,14 @@ def encode_set(
         n_images=len(images),
         names_sha256=hash_names(images.names, images.labels),
     )
-    with _EncodeBar(f"encoding {out.name}", reporter) as bar:
-        report = encode_to_bank(encoder, images, out, source=source, progress=bar, **vars(options))
+    with LateProgress(reporter, f"encoding {out.name}", "images") as bar:
+
+        def show(progress: EncodeProgress) -> None:
+            skipped = f"{progress.n_skipped:,} skipped" if progress.n_skipped else ""
+            # The first report gives the rows of an earlier run.
+            bar.update(progress.n_done, progress.n_total, skipped, start=progress.n_done)
+
+        report = encode_to_bank(encoder, images, out, source=source, progress=show, **vars(options))
     _tell(report, reporter)
     return report
 
@@ -100,25 +105,6 @@ def encode_run_part(
         seed=split.seed,
         reporter=reporter,
     )
-
-
-class _EncodeBar(contextlib.ExitStack):
-    """A progress bar that starts with the first report, which gives the resumed rows."""
-
-    def __init__(self, title: str, reporter: Reporter) -> None:
-        super().__init__()
-        self._title = title
-        self._reporter = reporter
-        self._bar: ProgressBar | None = None
-
-    def __call__(self, progress: EncodeProgress) -> None:
-        if self._bar is None:
-            bar = self._reporter.progress(
-                self._title, progress.n_total, "images", start=progress.n_done
-            )
-            self._bar = self.enter_context(bar)
-        skipped = f"{progress.n_skipped:,} skipped" if progress.n_skipped else ""
-        self._bar.update(progress.n_done, skipped)
 
 
 def _tell(report: EncodeReport, reporter: Reporter) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from hashkit.exporters.samples import TrialImages, draw_from_split, draw_from_tr
 from hashkit.manifest import Manifest
 from hashkit.runs.run import Run
 from hashkit.runtimes.onnx_file import read_onnx_file
-from hashkit.workflow.reporter import SILENT, ProgressBar, Reporter, file_size
+from hashkit.workflow.reporter import SILENT, LateProgress, Reporter, file_size
 from hashkit.workflow.training_source import TrainingSource
 
 __all__ = ["export_run_precision"]
@@ -45,7 +44,7 @@ def export_run_precision(
     source = run.model_path
     reporter.note(f"making {precision} of {source}")
     images = _trial_images(run, read_onnx_file(source).manifest)
-    with _ComparisonBar(reporter) as bar:
+    with LateProgress(reporter, "comparing", "images") as bar:
         report = export_precision(
             source,
             path or source.with_name(f"{source.stem}-{precision}{source.suffix}"),
@@ -54,7 +53,7 @@ def export_run_precision(
             sample=images.sample,
             allow_loss=allow_loss,
             say=reporter.note,
-            progress=bar,
+            progress=bar.update,
         )
     _tell(report, reporter)
     return report.to_dict()
@@ -65,20 +64,6 @@ def _trial_images(run: Run, manifest: Manifest) -> TrialImages:
     if source.triplets is not None:
         return draw_from_training(source.read_triplets()[0], manifest)
     return draw_from_split(*open_spec(source.spec), manifest)
-
-
-class _ComparisonBar(contextlib.ExitStack):
-    """A progress bar that starts with the first report, after the notes of the conversion."""
-
-    def __init__(self, reporter: Reporter) -> None:
-        super().__init__()
-        self._reporter = reporter
-        self._bar: ProgressBar | None = None
-
-    def __call__(self, done: int, total: int) -> None:
-        if self._bar is None:
-            self._bar = self.enter_context(self._reporter.progress("comparing", total, "images"))
-        self._bar.update(done)
 
 
 def _tell(report: PrecisionReport, reporter: Reporter) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import logging
 from typing import Final, Protocol
 
-__all__ = ["LOGGED", "SILENT", "ProgressBar", "Reporter", "file_size", "plural"]
+__all__ = ["LOGGED", "SILENT", "LateProgress", "ProgressBar", "Reporter", "file_size", "plural"]
 
 _logger: Final = logging.getLogger("hashkit.workflow")
 
@@ -31,6 +31,32 @@ class Reporter(Protocol):
     ) -> contextlib.AbstractContextManager[ProgressBar]:
         """Report a task of ``total`` units, ``start`` of which an earlier run did."""
         ...
+
+
+class LateProgress(contextlib.ExitStack):
+    """Progress of a task that is shown from its first update on, which gives its length.
+
+    Parameters
+    ----------
+    reporter
+        Shows it.
+    title, unit
+        See `Reporter.progress`.
+    """
+
+    def __init__(self, reporter: Reporter, title: str, unit: str) -> None:
+        super().__init__()
+        self._reporter = reporter
+        self._title = title
+        self._unit = unit
+        self._bar: ProgressBar | None = None
+
+    def update(self, done: int, total: int, detail: str = "", *, start: int = 0) -> None:
+        """Report progress; ``start`` counts only in the first update."""
+        if self._bar is None:
+            bar = self._reporter.progress(self._title, total, self._unit, start=start)
+            self._bar = self.enter_context(bar)
+        self._bar.update(done, detail)
 
 
 class _SilentBar:
