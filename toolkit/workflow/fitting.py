@@ -32,8 +32,8 @@ def finish_training(
         result = _fit(trainer, reporter, should_stop or (lambda: False))
         if not result.is_done:
             reporter.note(
-                f"stopped after step {result.step:,} of {result.n_steps:,}; go on with\n"
-                f"    hashkit train --resume --run {run.path}"
+                f"stopped after step {result.step:,} of {result.n_steps:,}; continue with "
+                f'`hashkit.resume("{run.path}")`'
             )
             return run
         _write_summary(run, result, reporter)
