@@ -268,6 +268,24 @@ def test_another_provider_must_be_allowed_and_is_recorded(half):
     BankWriter.resume(half, make_header(source=SOURCE)).close()
 
 
+def test_another_resampler_must_be_allowed_and_is_recorded(path):
+    with create(path, make_header(source=SOURCE, resampler="Pillow 12.0.0")) as writer:
+        write(writer, range(3), 3)
+    other = make_header(source=SOURCE, resampler="Pillow 13.0.0")
+    with pytest.raises(BankMismatchError, match=r"resampler Pillow 13.0.0, found Pillow 12.0.0"):
+        BankWriter.resume(path, other)
+    BankWriter.resume(path, other, allow_other_provider=True).close()
+    with Bank.open(path) as bank:
+        assert bank.header.resampler == "Pillow 12.0.0, Pillow 13.0.0"
+    BankWriter.resume(path, other).close()
+
+
+def test_an_unknown_resampler_is_not_compared(half):
+    BankWriter.resume(half, make_header(source=SOURCE, resampler="Pillow 13.0.0")).close()
+    with Bank.open(half) as bank:
+        assert bank.header.resampler == ""  # of the rows before, it is still unknown
+
+
 def test_resume_and_append_do_not_create_a_bank(path):
     for start in (append, lambda path: BankWriter.resume(path, make_header(source=SOURCE))):
         with pytest.raises(BankError, match="no such bank"):

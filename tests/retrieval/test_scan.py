@@ -246,7 +246,7 @@ def test_invalid_settings_are_refused() -> None:
     for settings, message in [
         ({"engine": "fast"}, "`engine` must be one of auto, scan, index, not 'fast'"),
         ({"engine": "index"}, "needs an index"),
-        ({"where": np.ones(9, dtype=np.bool_)}, r"where must be bool \[10\] or row numbers"),
+        ({"where": np.ones(9, dtype=np.bool_)}, r"`where` must be bool \[10\] or row numbers"),
         ({"where": np.array([3, 10])}, "rows from 0 to 9, found 3 to 10"),
         ({"where": np.array([0.5])}, "not float64"),
         ({"n_threads": 0}, "`n_threads` must be at least 1"),

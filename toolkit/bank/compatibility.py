@@ -88,20 +88,21 @@ def check_appendable(
 def join_providers(
     path: Path, expected: BankHeader, found: BankHeader, allow_other: bool
 ) -> BankHeader:
-    """Header of a bank to which ``expected``'s runtime and provider add rows.
+    """Header of a bank to which ``expected``'s runtime, provider and resampler add rows.
 
-    Bits whose logit is near 0 may differ between runtimes and providers, so a mixed bank names all
-    that were used, joined by ", ".
+    Bits whose logit is near 0 may differ between them, so a mixed bank names all that were used,
+    joined by ", ". A resampler that is unknown on either side is not compared: banks of format
+    versions 1 and 2 do not name theirs.
 
     Raises
     ------
     BankMismatchError
-        If the bank was made with another runtime or provider, and ``allow_other`` is False.
+        If the bank was made with another one, and ``allow_other`` is False.
     """
-    joined = {"runtime": found.runtime, "provider": found.provider}
+    joined = {name: getattr(found, name) for name in ("runtime", "provider", "resampler")}
     for name, taken in joined.items():
         wanted = getattr(expected, name)
-        if wanted in taken.split(", "):
+        if wanted in taken.split(", ") or (name == "resampler" and not (wanted and taken)):
             continue
         if not allow_other:
             raise BankMismatchError(
@@ -109,7 +110,7 @@ def join_providers(
                 "continue with that one, or allow another provider"
             )
         joined[name] = f"{taken}, {wanted}"
-    return dataclasses.replace(found, runtime=joined["runtime"], provider=joined["provider"])
+    return dataclasses.replace(found, **joined)
 
 
 def _compare(path: Path, what: str, expected: object, found: object) -> None:

@@ -74,6 +74,9 @@ class BankHeader:
         ``none``, ``single`` (one label per image) or ``multi`` (multi-hot over `class_names`).
     source
         The image list; the last one if there are several; None if unknown.
+    resampler
+        Library and version that resized the images, for example ``Pillow 12.1.0``; empty if
+        unknown.
 
     Raises
     ------
@@ -90,6 +93,7 @@ class BankHeader:
     class_names: tuple[str, ...]
     label_kind: LabelKind
     source: BankSource | None
+    resampler: str = ""
 
     def __post_init__(self) -> None:
         code_size(self.n_bits)
@@ -117,6 +121,7 @@ def header_attributes(header: BankHeader, sources: tuple[BankSource, ...]) -> di
         "runtime": header.runtime,
         "provider": header.provider,
         "precision": header.precision,
+        **({"resampler": header.resampler} if header.resampler else {}),
         "label_kind": header.label_kind,
         "class_names": json.dumps(header.class_names),
         "source": json.dumps([dataclasses.asdict(source) for source in sources]),
@@ -147,5 +152,6 @@ def header_of(attributes: Mapping[str, Any]) -> tuple[BankHeader, tuple[BankSour
         class_names=tuple(json.loads(attributes["class_names"])),
         label_kind=attributes["label_kind"],
         source=sources[-1] if sources else None,
+        resampler=str(attributes.get("resampler", "")),
     )
     return header, sources
