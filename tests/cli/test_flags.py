@@ -193,6 +193,11 @@ def test_a_wrong_flag_would_be_noticed():
         ("search", "`lr=0.1`", "hashkit train --lr 0.1"),
         ("encode", "bits=64.h5: overwrite=True", "bits=64.h5: overwrite=True"),
         ("train", '`hashkit.resume("runs/a")`', "hashkit train --resume --run runs/a"),
+        (
+            "train",
+            '`hashkit.resume("runs/a", network="module:my net.py:Net")`',
+            "hashkit train --resume --run runs/a --network 'module:my net.py:Net'",
+        ),
         ("search", '`hashkit.export("my runs/a")`', "hashkit export --onnx --run 'my runs/a'"),
         ("search", '`hashkit.nothing("a")`', '`hashkit.nothing("a")`'),
     ],

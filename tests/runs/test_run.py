@@ -121,7 +121,7 @@ def test_snapshots_are_in_the_order_of_their_steps(run):
 
 def test_the_checkpoint_to_export_is_the_best_else_the_last(run):
     with pytest.raises(
-        RunError, match="has no checkpoint yet: continue its training with `hashkit.resume"
+        RunError, match=r"has no checkpoint yet: continue its training with `hashkit\.resume"
     ):
         run.checkpoint_path()
     for step in (5, 10):

@@ -33,8 +33,10 @@ _ARGUMENT: Final = re.compile(r"`([a-z]\w*)(?:=(\"[^`\"]*\"|[^`\"\s]+))?`")
 """`name`, `name=value` or `name="value"`; ``...`` stands for a value that is left to the reader."""
 
 
-_CALL: Final = re.compile(r"`hashkit\.(\w+)\(\"([^\"`]*)\"\)`")
-"""A call of the package with the path of a run, such as `hashkit.resume("runs/first")`."""
+_CALL: Final = re.compile(r"`hashkit\.(\w+)\(\"([^\"`]*)\"((?:, \w+=\"[^\"`]*\")*)\)`")
+"""A call of the package with the path of a run, and texts: `hashkit.resume("runs/first")`."""
+
+_TEXT: Final = re.compile(r", (\w+)=\"([^\"]*)\"")
 
 CALLS: Final[Mapping[str, str]] = {
     "export": "hashkit export --onnx --run",
@@ -92,8 +94,11 @@ def with_flags(message: str, command: Any, others: Mapping[str, Any]) -> str:
 
 
 def _as_command(call: re.Match[str]) -> str:
-    name, path = call.groups()
-    return f"{CALLS[name]} {shlex.quote(path)}" if name in CALLS else call[0]
+    name, path, texts = call.groups()
+    if name not in CALLS:
+        return call[0]
+    options = [f"{flag(option)} {shlex.quote(text)}" for option, text in _TEXT.findall(texts)]
+    return " ".join([CALLS[name], shlex.quote(path), *options])
 
 
 def shown(context: Any, message: str) -> str:
