@@ -28,8 +28,8 @@ from numpy.typing import DTypeLike, NDArray
 from hashkit.codes import check_codes, code_size, pack
 from hashkit.codesets import CodeDatabase, CodeSet, check_labels, n_kept_rows
 from hashkit.errors import CodesError
+from hashkit.formats.class_names import number_classes
 from hashkit.formats.format import Format, WriteProgress, whole_file
-from hashkit.formats.labels import number_classes
 from hashkit.formats.rows import has_names, kept_codes, kept_labels, kept_names
 from hashkit.meter import Meter
 
