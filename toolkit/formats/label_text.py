@@ -179,18 +179,17 @@ def _phrase(path: Path, row: Row) -> str:
 
 def _names(path: Path, rows: list[Row], names: list[str]) -> Labelled:
     """Labels from class names; ``-1`` among them is unknown."""
-    plain = {
-        name: row
-        for row, name in zip(reversed(rows), reversed(names), strict=True)
-        if not row.is_quoted and name != "-1"
-    }
+    plain: dict[str, Row] = {}
+    for row, name in zip(rows, names, strict=True):
+        if not row.is_quoted and name != "-1":
+            plain.setdefault(name, row)
     for name, row in plain.items():
         if name.lower() in _UNKNOWN:
             _refuse(path, row, f"{shown(name)}: write -1 where the label is unknown")
     if len(plain) == len(set(names) - {"-1"}) and not _have_letters(plain):
         name, row = next(iter(plain.items()))
         _refuse(path, row, f"{shown(name)}: put names without letters in double quotes")
-    number = next((name for name in reversed(plain) if is_number(name)), None)
+    number = next((name for name in plain if is_number(name)), None)
     if number is not None:
         _refuse(
             path,
