@@ -188,7 +188,7 @@ class UnseenClasses:
         unknown = [name for name in self.unseen_classes if name not in label_by_name]
         if unknown or len(set(self.unseen_classes)) == n_classes:
             raise ProtocolError(
-                f"{set_name}: unseen_classes must be some, not all, of "
+                f"{set_name}: `unseen_classes` must be some, not all, of "
                 f"{', '.join(label_by_name)}; found {', '.join(self.unseen_classes)}"
             )
         return {label_by_name[name] for name in self.unseen_classes}
@@ -311,7 +311,7 @@ def _draw_rows(
 def _check_database(n_training: int | None, training_in_database: bool, option: str) -> None:
     if n_training is None and not training_in_database:
         raise ProtocolError(
-            f"without training images in the database, their number is required: set {option}"
+            f"without training images in the database, their number is required: set `{option}`"
         )
 
 

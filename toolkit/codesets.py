@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.codes import check_codes
-from hashkit.errors import CodesError
+from hashkit.errors import CodesError, HashkitError
 from hashkit.inputs.label_values import as_label_array
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "CodeSet",
     "check_bits",
     "check_labels",
+    "check_names",
     "label_names",
     "label_numbers",
     "n_kept_rows",
@@ -95,6 +96,8 @@ class CodeSet:
     def __post_init__(self) -> None:
         check_codes(self.codes, self.n_bits)
         n_rows = len(self.codes)
+        check_names(self.names, "names")
+        check_names(self.class_names, "class_names")
         if len(self.names) not in (0, n_rows):
             raise CodesError(f"expected one name per code, {n_rows}, found {len(self.names)}")
         if self.labels is not None:
@@ -102,11 +105,19 @@ class CodeSet:
         deleted = self.deleted
         if deleted is not None and (deleted.dtype != np.bool_ or deleted.shape != (n_rows,)):
             raise CodesError(
-                f"deleted must be bool [{n_rows}], not {deleted.dtype} {list(deleted.shape)}"
+                f"`deleted` must be bool [{n_rows}], not {deleted.dtype} {list(deleted.shape)}"
             )
 
     def __len__(self) -> int:
         return len(self.codes)
+
+
+def check_names(
+    names: Sequence[str], argument: str, error: type[HashkitError] = CodesError
+) -> None:
+    """Raise ``error`` for a text where a list of names belongs: its letters would be the names."""
+    if isinstance(names, str | bytes):
+        raise error(f"`{argument}` must be a list of names, not the text {names!r}: [{names!r}]")
 
 
 def n_kept_rows(database: CodeDatabase) -> int:
