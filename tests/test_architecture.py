@@ -29,6 +29,7 @@ import hashkit
 FLOORS = (
     {"distribution", "os_errors", "private_files"},
     {"_version", "errors", "files", "jpeg_reduction", "meter", "overlap"},
+    {"inputs"},
     {"codes", "kernels", "manifest", "threads"},
     {"codesets", "machine", "preprocess"},
     {"bank", "baselines", "multi_index", "runs"},
