@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -24,8 +26,10 @@ from hashkit.cli import (
 )
 from hashkit.cli.console import INTERRUPTED, note, notes_worded
 from hashkit.cli.flags import with_flags
+from hashkit.cli.process import SIGNALS, STANDARD_OUTPUT
 from hashkit.distribution import install_command
 from hashkit.errors import HashkitError
+from hashkit.os_errors import os_error_line
 
 __all__ = ["app", "run"]
 
@@ -38,26 +42,41 @@ class _Commands(TyperGroup):
             command = self.commands.get(ctx.invoked_subcommand or "")
             return with_flags(text, command, self.commands)
 
-        try:
-            with notes_worded(worded):
-                return super().invoke(ctx)
-        except HashkitError as error:
-            _fail(worded(str(error)))
-        except BrokenPipeError:
-            raise  # the reader of the output is gone; typer ends quietly
-        except OSError as error:  # a full disk, a folder that may not be written
-            if error.strerror is None:
-                raise
-            _fail(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
-        except ModuleNotFoundError as error:
-            _fail(f"{error.name} is not installed: {install_command()}")
-        except KeyboardInterrupt:
-            note("interrupted; what was done is kept, and the same command continues from there")
-            raise typer.Exit(INTERRUPTED) from None
+        with SIGNALS.working():
+            try:
+                with notes_worded(worded), _errors_in_a_line(worded):
+                    return super().invoke(ctx)
+            except KeyboardInterrupt:
+                note(
+                    "interrupted; what was done is kept, and the same command continues from there"
+                )
+                raise typer.Exit(INTERRUPTED) from None
+
+
+@contextlib.contextmanager
+def _errors_in_a_line(worded: Callable[[str], str]) -> Iterator[None]:
+    try:
+        yield
+    except HashkitError as error:
+        _fail(worded(str(error)))
+    except OSError as error:  # a full disk, a folder that may not be written
+        if error.filename == STANDARD_OUTPUT:
+            raise typer.Exit(1) from None  # reported when the process ends
+        _fail(os_error_line(error))
+    except MemoryError:
+        _fail("there is not enough memory; end other programs, or take fewer images or rows")
+    except ModuleNotFoundError as error:
+        _fail(f"{error.name} is not installed: {install_command()}")
+    except Exception:
+        if SIGNALS.received is not None:
+            raise KeyboardInterrupt from None
+        raise
 
 
 def _fail(message: str) -> NoReturn:
-    note("error: " + message.replace("\n", " "))
+    if SIGNALS.received is not None:  # the error is a consequence of the interrupt
+        raise KeyboardInterrupt
+    note("error: " + " ".join(message.splitlines()))
     raise typer.Exit(1) from None
 
 
