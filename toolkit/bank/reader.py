@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.bank.commit import Commit, read_commit, read_deleted
-from hashkit.bank.layout import Layout, read_layout, row_widths
-from hashkit.bank.names import Names
+from hashkit.bank.image_files import ImageFiles
+from hashkit.bank.layout import FILE_DIGEST_BYTES, Layout, read_layout, row_widths
+from hashkit.bank.names import Names, NoNames
 from hashkit.codes import check_codes
 from hashkit.errors import BankError, CodesError
 
@@ -146,8 +147,21 @@ class Bank:
     @property
     def names(self) -> Sequence[str]:
         """One name per row, decoded on access."""
+        if not self.header.has_names:
+            return NoNames(len(self), str(self.path))
         text = self._bytes("names", self._commit.n_name_bytes)
         return Names(text, self._column("name_ends").view("<u8"), str(self.path))
+
+    @property
+    def files(self) -> ImageFiles | None:
+        """Size, time and digest of the image file of each row; None if the bank has none."""
+        if not self.header.has_files:
+            return None
+        return ImageFiles(
+            self._column("file_size").view("<u8"),
+            self._column("file_mtime_ns").view("<i8"),
+            self._column("file_digest").reshape(len(self), FILE_DIGEST_BYTES),
+        )
 
     @property
     def deleted(self) -> NDArray[np.bool_] | None:
