@@ -8,15 +8,16 @@ TYPES := .cache/types
 PACKAGE := .cache/package
 EXTRAS := train,dev,docs
 PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
+IN_CI := not slow and not gpu and not gpu_check
 
 # For `make gpu-check ARGS='--data-root ... --wheels ...'`; see docs/gpu.md.
 ARGS ?=
 
-.PHONY: help demo test test-all gpu-check gpu-check-cpu coverage lint types format docs bench
-.PHONY: web-runtime clean clean-kernels
+.PHONY: help demo test test-end-to-end test-all gpu-check gpu-check-cpu coverage lint types format
+.PHONY: docs bench web-runtime clean clean-kernels
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(STAMP)  ## train, export, encode, evaluate and search on real digits, in demo/
 	PATH="$(abspath $(BIN)):$$PATH" sh tests/demo.sh demo
@@ -26,7 +27,10 @@ demo: $(STAMP)  ## train, export, encode, evaluate and search on real digits, in
 test: $(STAMP)  ## run the fast tests
 	$(BIN)/pytest $(PARALLEL)
 
-test-all: $(STAMP)  ## run all tests, the slow ones and those for a GPU too
+test-end-to-end: $(STAMP)  ## run the tests that start commands, train or export
+	$(BIN)/pytest $(PARALLEL) -m "end_to_end and $(IN_CI)"
+
+test-all: $(STAMP)  ## run all tests, also the slow ones and those for a GPU
 	$(BIN)/pytest -m "slow or gpu or gpu_check or not slow"
 
 # With the machine's own Python: nothing is installed.
@@ -37,8 +41,8 @@ gpu-check-cpu: $(STAMP)  ## the same check, small, on the CPU
 	$(BIN)/pytest -m gpu_check tests/gpu/test_check.py
 
 # Of its own, as tracing takes Python 3.11 60 to 80 % more time.
-coverage: $(STAMP)  ## run the fast tests, and fail if they reach too few lines
-	$(BIN)/pytest $(PARALLEL) --cov --cov-report=term --cov-report=html:.cache/coverage-html
+coverage: $(STAMP)  ## run the fast and the end-to-end tests, and fail if they reach too few lines
+	$(BIN)/pytest $(PARALLEL) -m "$(IN_CI)" --cov --cov-report=term --cov-report=html:.cache/coverage-html
 
 lint: $(STAMP)  ## check style and format
 	$(BIN)/ruff check .

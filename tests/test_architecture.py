@@ -28,7 +28,7 @@ import hashkit
 
 FLOORS = (
     {"distribution"},
-    {"_version", "errors", "files", "jpeg_reduction", "meter", "overlap"},
+    {"_version", "errors", "files", "jpeg_reduction", "meter", "os_errors", "overlap"},
     {"codes", "kernels", "manifest", "threads"},
     {"codesets", "machine", "preprocess"},
     {"bank", "baselines", "multi_index", "runs"},

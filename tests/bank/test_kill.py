@@ -25,7 +25,10 @@ from hashkit.bank import layout
 from hashkit.bank.deletion import delete_rows
 from hashkit.bank.reader import Bank
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
+pytestmark = [
+    pytest.mark.end_to_end,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes"),
+]
 
 N_IMAGES = sum(map(len, LISTS.values()))
 

@@ -31,6 +31,8 @@ from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import Run
 from hashkit.runs.run_config import RunConfig
 
+pytestmark = pytest.mark.end_to_end
+
 SMALL = f"{QUICK} {OWN_NETWORK}"
 N_BITS = 24
 HIT, MISS = (21, 128, 61), (200, 30, 30)

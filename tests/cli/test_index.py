@@ -15,6 +15,8 @@ from hashkit.multi_index.index import MultiIndex, index_path
 from hashkit.retrieval.reranking import asymmetric_distances
 from hashkit.runtimes.encoder import Encoder
 
+pytestmark = pytest.mark.end_to_end
+
 
 @pytest.fixture
 def album(tmp_path, monkeypatch):

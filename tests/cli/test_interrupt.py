@@ -20,7 +20,10 @@ from hashkit.errors import BankError
 from hashkit.runs.run import Run
 from hashkit.runtimes.encoder import Encoder
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
+pytestmark = [
+    pytest.mark.end_to_end,
+    pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals"),
+]
 
 TRAIN = (
     f"train {OWN_NETWORK} --size 8 --bits 8 --steps 12 --batch-size 12 --training-per-class 6 "

@@ -12,6 +12,8 @@ from hashkit.exporters import precision
 from hashkit.exporters.agreement import Tolerance
 from hashkit.runs.run import Run
 
+pytestmark = pytest.mark.end_to_end
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):

@@ -28,7 +28,7 @@ def test_ci_runs_each_check_and_the_tests_last():
     steps = re.findall(r'^step "([^"]+)"', CI, re.MULTILINE)
     assert steps[0] == "install"
     assert {"make demo", "make lint", "make types", "make docs"} < set(steps)
-    assert steps[-1] == "make test"
+    assert steps[-2:] == ["make test", "make test-end-to-end"]
 
 
 def test_contributors_find_the_share_of_each_step_in_twenty_minutes():

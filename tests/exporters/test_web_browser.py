@@ -22,6 +22,7 @@ from hashkit.exporters.web.folder import export_web
 from hashkit.manifest import Manifest
 
 pytestmark = [
+    pytest.mark.end_to_end,
     pytest.mark.browser,
     pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
 ]

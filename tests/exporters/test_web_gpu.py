@@ -20,6 +20,7 @@ from hashkit.exporters.web.folder import export_web
 from hashkit.manifest import Manifest
 
 pytestmark = [
+    pytest.mark.end_to_end,
     pytest.mark.browser,
     pytest.mark.slow,  # compiling for WebGPU in software takes minutes
     pytest.mark.timeout(900),

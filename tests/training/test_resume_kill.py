@@ -16,7 +16,10 @@ from training_samples import WALL_TIME, checkpoint_files
 
 from hashkit.runs.run import Run
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
+pytestmark = [
+    pytest.mark.end_to_end,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes"),
+]
 
 
 @pytest.fixture(scope="module")
