@@ -13,6 +13,7 @@ from hashkit.bank.header import BankHeader, BankSource
 from hashkit.manifest import Manifest
 
 __all__ = [
+    "ATTRIBUTES",
     "FORMAT",
     "bank_attributes",
     "header_attributes",
@@ -41,6 +42,9 @@ _CHECKED: Final = (
     "source",
 )
 """What `header_check` covers, in this order."""
+
+ATTRIBUTES: Final = frozenset((*_CHECKED, "header_check"))
+"""The attributes that a reader needs."""
 
 _SOURCE_TYPES: Final = {
     "dataset": (str,),

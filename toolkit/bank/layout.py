@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 
 from hashkit._version import __version__
-from hashkit.bank.attributes import FORMAT, bank_attributes, header_of, identity_of
+from hashkit.bank.attributes import ATTRIBUTES, FORMAT, bank_attributes, header_of, identity_of
 from hashkit.bank.header import BankHeader, BankSource
 from hashkit.codes import code_size
 from hashkit.errors import BankError, BankMismatchError, HashkitError
@@ -229,20 +229,21 @@ def _create_dataset(file: h5py.File, name: str, dtype: str, shape: tuple[int, ..
 
 
 def _read_open(hdf5: h5py.File, path: Path) -> Layout:
-    if hdf5.attrs.get("format") != FORMAT:
+    attributes = {name: hdf5.attrs[name] for name in hdf5.attrs if name in ATTRIBUTES}
+    if attributes.get("format") != FORMAT:
         raise BankError(f"{path}: an HDF5 file, but not a code bank (no format = {FORMAT!r})")
-    version = int(hdf5.attrs["format_version"])
+    version = int(attributes["format_version"])
     if version not in VERSIONS:
         raise BankMismatchError(
             f"{path}: expected a bank of format version {FORMAT_VERSION} or less, found {version}; "
             "use the hashkit release that wrote it, or make the bank again"
         )
     try:
-        identity = identity_of(hdf5.attrs, version)
-        header, sources = header_of(hdf5.attrs)
+        identity = identity_of(attributes, version)
+        header, sources = header_of(attributes)
     except HashkitError as error:
         raise BankError(f"{path}: damaged: {error}") from None
-    if version > 2 and json.loads(hdf5.attrs["checksum_columns"]) != [*checksum_columns(header)]:
+    if version > 2 and json.loads(attributes["checksum_columns"]) != [*checksum_columns(header)]:
         raise BankError(f"{path}: damaged: expected the checksums of {checksum_columns(header)}")
     n_rows = len(hdf5["codes"])
     n_name_bytes = len(hdf5["names"]) if header.has_names else 0
