@@ -11,25 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from hashkit.files import (
-    append_whole,
-    is_private_name,
-    private_folder,
-    remove_leftovers,
-    write_whole,
-    written_whole,
-)
+from hashkit import private_files
+from hashkit.files import append_whole, write_whole, written_whole
+from hashkit.private_files import held, is_private_name, private_folder, remove_leftovers
 
 posix = pytest.mark.skipif(os.name == "nt", reason="modes, links and locks of POSIX")
 
 HOLDER = """
 import sys
 from pathlib import Path
-from hashkit.files import private_folder, written_whole
+from hashkit.files import written_whole
+from hashkit.private_files import held, private_folder
 
-make = private_folder if sys.argv[2] == "folder" else written_whole
+make = {"folder": private_folder, "file": written_whole, "held": held}[sys.argv[2]]
 with make(Path(sys.argv[1])) as part:
-    print(part.name, flush=True)
+    print(part and part.name, flush=True)
     sys.stdin.read()
 """
 
@@ -342,7 +338,7 @@ def test_a_leftover_of_another_user_stays(target):
 @posix
 def test_a_file_that_is_taken_for_a_leftover_is_made_again(target, monkeypatch):
     """As when another process removes it between its creation and its lock."""
-    lock, removed = __import__("hashkit.files", fromlist=["_lock"])._lock, []
+    lock, removed = private_files._lock, []
 
     def remove_first(handle):
         if not removed:
@@ -351,7 +347,7 @@ def test_a_file_that_is_taken_for_a_leftover_is_made_again(target, monkeypatch):
             part.unlink()
         return lock(handle)
 
-    monkeypatch.setattr("hashkit.files._lock", remove_first)
+    monkeypatch.setattr("hashkit.private_files._lock", remove_first)
     write_whole(target, b"new")
     assert target.read_bytes() == b"new"
     assert removed
@@ -394,3 +390,44 @@ def test_a_folder_that_a_killed_process_left_is_removed_by_the_next(tmp_path):
         assert names(tmp_path) == sorted([kept, own.name])
     living.communicate()
     assert names(tmp_path) == []
+
+
+# Files that one process at a time uses
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "nothing"])
+def test_what_is_held_is_refused_to_others(tmp_path, kind):
+    path = tmp_path / "held"
+    {"file": path.touch, "folder": path.mkdir, "nothing": lambda: None}[kind]()
+    with held(path), pytest.raises(BlockingIOError, match="another process"), held(path):
+        pytest.fail("it was held twice")
+    with held(path):
+        pass
+
+
+def test_what_was_renamed_meanwhile_is_held_again_under_its_name(tmp_path, monkeypatch):
+    """As when another process completes a file between its opening here and its lock."""
+    path, lock, seen = tmp_path / "held", private_files._lock, []
+
+    def rename_first(handle):
+        if not seen:
+            path.rename(tmp_path / "complete")
+        seen.append(os.fstat(handle).st_ino)
+        return lock(handle)
+
+    monkeypatch.setattr("hashkit.private_files._lock", rename_first)
+    with held(path):
+        assert seen == [(tmp_path / "complete").stat().st_ino, path.stat().st_ino]
+
+
+@posix
+@pytest.mark.end_to_end
+def test_a_killed_process_holds_nothing(tmp_path):
+    process = start_holder(tmp_path / "held", "held")
+    process.stdout.readline()
+    with pytest.raises(BlockingIOError), held(tmp_path / "held"):
+        pytest.fail("it was held twice")
+    process.kill()
+    process.communicate()
+    with held(tmp_path / "held"):
+        pass

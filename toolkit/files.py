@@ -1,9 +1,7 @@
 """Files written whole or not at all, and their digests.
 
-A new file has a private name in the folder of its target, ``.NAME.RANDOM.hashkit-part``, until it
-is complete. Two processes therefore never share one, and nothing of another program has that name.
-A killed process leaves its file; the next one that writes the same target removes it. Which files
-are in use is known from a lock that ends with the process (``flock``).
+A new file has a private name in the folder of its target until it is complete; see
+`hashkit.private_files`.
 """
 
 from __future__ import annotations
@@ -12,35 +10,13 @@ import contextlib
 import errno
 import hashlib
 import os
-import re
-import secrets
-import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
-if os.name != "nt":
-    import fcntl
+from hashkit.private_files import OPEN_FLAGS, is_private_name, new_private_file, remove_leftovers
 
-__all__ = [
-    "append_whole",
-    "file_digest",
-    "is_private_name",
-    "private_folder",
-    "remove_leftovers",
-    "sync_folder",
-    "write_whole",
-    "written_whole",
-]
-
-_SUFFIX: Final = ".hashkit-part"
-_PRIVATE: Final = re.compile(rf"\.(?P<name>.+)\.[0-9a-f]{{16}}{re.escape(_SUFFIX)}", re.DOTALL)
-_NAME_CHARACTERS: Final = 40
-"""Kept of a target's name: at four bytes each the private name fits every file system."""
-_FLAGS: Final = os.O_RDWR | sum(
-    getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY")
-)
+__all__ = ["append_whole", "file_digest", "sync_folder", "write_whole", "written_whole"]
 
 
 def file_digest(path: Path, algorithm: str) -> str:
@@ -73,7 +49,8 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         replaced = _replaceable(target)
         remove_leftovers(target)
-        part = _Part(target, is_readable=replaced is None)
+        # Until it has the mode of the file that it replaces, nobody else may read it.
+        part = _Part(target, 0o666 if replaced is None else 0o600)
         yield part.path
         part.publish(target)
         sync_folder(target.parent)
@@ -126,51 +103,6 @@ def append_whole(path: Path, data: bytes, *, is_synced: bool = False) -> None:
         raise
 
 
-@contextlib.contextmanager
-def private_folder(path: str | os.PathLike[str], parent: Path | None = None) -> Iterator[Path]:
-    """Yield a new empty folder of a private name, which is removed at the end unless renamed.
-
-    Folders of that kind which killed processes left are removed first.
-
-    Parameters
-    ----------
-    path
-        What will be made in it: gives its name.
-    parent
-        Where it is made; by default beside ``path``.
-
-    Raises
-    ------
-    OSError
-        If it cannot be made.
-    """
-    target = Path(os.path.realpath(path))
-    parent = parent or target.parent
-    _remove_leftovers(target.name, parent)
-    folder, handle = _new_folder(target.name, parent)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        if handle is not None:
-            os.close(handle)
-
-
-def is_private_name(name: str, target: str | None = None) -> bool:
-    """Whether a file or folder name is a private one, of ``target`` if that is given."""
-    match = _PRIVATE.fullmatch(name)
-    return match is not None and (target is None or match["name"] == _stem(target))
-
-
-def remove_leftovers(path: str | os.PathLike[str]) -> None:
-    """Remove the private files that killed processes of this user left for ``path``.
-
-    Files of living processes stay, and so does everything that cannot be removed.
-    """
-    target = Path(os.path.realpath(path))
-    _remove_leftovers(target.name, target.parent)
-
-
 def sync_folder(folder: Path) -> None:
     """Flush the names in a folder to the disk, where the system can.
 
@@ -197,23 +129,13 @@ def sync_folder(folder: Path) -> None:
 class _Part:
     """A private file, locked as long as this object holds its handle."""
 
-    def __init__(self, target: Path, *, is_readable: bool) -> None:
-        # Until it has the mode of the file that it replaces, nobody else may read it.
-        mode = 0o666 if is_readable else 0o600
-        while True:
-            path = _private_path(target.name, target.parent)
-            with contextlib.suppress(FileExistsError):
-                handle = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, mode)
-                # Another process may have taken it for a leftover before it was locked.
-                if _lock(handle) is not False and path.exists():
-                    break
-                os.close(handle)
-        self.path = path
+    def __init__(self, target: Path, mode: int) -> None:
+        self.path, handle = new_private_file(target, mode)
         self._handle: int | None = handle
 
     def publish(self, target: Path) -> None:
         """Flush the file and give it the name of its target."""
-        handle = os.open(self.path, _FLAGS)  # the writer may have made the file a second time
+        handle = os.open(self.path, OPEN_FLAGS)  # the writer may have made the file a second time
         try:
             _keep_mode(handle, _replaceable(target))
             os.fsync(handle)
@@ -266,67 +188,6 @@ def _keep_mode(handle: int, replaced: os.stat_result | None) -> None:
             except OSError:  # another group may do what everybody may do
                 mode = mode & ~0o070 | (mode & 0o007) << 3
     os.fchmod(handle, mode)
-
-
-def _stem(name: str) -> str:
-    if len(name) <= _NAME_CHARACTERS:
-        return name
-    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
-    return f"{name[:_NAME_CHARACTERS]}-{digest}"
-
-
-def _private_path(name: str, folder: Path) -> Path:
-    return folder / f".{_stem(name)}.{secrets.token_hex(8)}{_SUFFIX}"
-
-
-def _new_folder(name: str, parent: Path) -> tuple[Path, int | None]:
-    while True:
-        folder = _private_path(name, parent)
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir()
-            if os.name == "nt":
-                return folder, None
-            with contextlib.suppress(FileNotFoundError):
-                handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-                if _lock(handle) is not False and folder.exists():
-                    return folder, handle
-                os.close(handle)
-
-
-def _remove_leftovers(name: str, folder: Path) -> None:
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in [entry for entry in entries if is_private_name(entry.name, name)]:
-            with contextlib.suppress(OSError):
-                _remove_if_dead(Path(entry.path))
-
-
-def _remove_if_dead(path: Path) -> None:
-    is_folder = stat.S_ISDIR(path.lstat().st_mode)
-    if os.name == "nt":  # which refuses to remove an open file; not tried there
-        path.unlink()
-        return
-    flags = os.O_RDONLY | os.O_DIRECTORY if is_folder else os.O_RDWR | os.O_NONBLOCK
-    handle = os.open(path, flags | os.O_NOFOLLOW)
-    try:
-        status = os.fstat(handle)
-        is_ours = status.st_uid == os.geteuid() and (is_folder or stat.S_ISREG(status.st_mode))
-        if is_ours and _lock(handle):
-            shutil.rmtree(path) if is_folder else path.unlink()
-    finally:
-        os.close(handle)
-
-
-def _lock(handle: int) -> bool | None:
-    """Lock a file; False if another process has done so, None if the file system has no locks."""
-    if os.name == "nt":
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
 
 
 def _name_target(error: OSError, path: str | os.PathLike[str], part: _Part | None) -> None:

@@ -40,13 +40,21 @@ def reason_and_remedy(error: OSError) -> tuple[str, str]:
 
 
 def cannot_write(error: OSError, path: str | os.PathLike[str]) -> str:
-    """Line for a file that could not be written."""
+    """Line for a file that could not be written; it may be because of another file or folder."""
     reason, remedy = reason_and_remedy(error)
+    name = _name(error)
+    if name not in ("", os.fspath(path)):
+        reason = f"{name}: {reason}"
     return f"{os.fspath(path)}: cannot be written ({reason}); {remedy}"
 
 
 def os_error_line(error: OSError) -> str:
     """Line for an error of the system that no other code has explained."""
     reason, remedy = reason_and_remedy(error)
-    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+    name = _name(error)
     return f"{name}: {reason}; {remedy}" if name else f"{reason}; {remedy}"
+
+
+def _name(error: OSError) -> str:
+    name = error.filename
+    return os.fsdecode(name) if isinstance(name, str | bytes | os.PathLike) else ""

@@ -17,7 +17,8 @@ from hashkit.errors import BankMismatchError, ConfigError
 from hashkit.exporters.web.images import ImageFinder, live_rows, write_images
 from hashkit.exporters.web.pixels import input_rule
 from hashkit.exporters.web.runtime import RUNTIME_VERSION, copy_runtime
-from hashkit.files import file_digest, private_folder, sync_folder
+from hashkit.files import file_digest, sync_folder
+from hashkit.private_files import private_folder
 from hashkit.runtimes.onnx_file import read_onnx_file
 
 __all__ = ["DEFAULT_IMAGES", "FORMAT_VERSION", "WebReport", "check_target", "export_web"]

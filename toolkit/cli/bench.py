@@ -181,7 +181,7 @@ def _save(document: Mapping[str, Any], markdown: Path | None, html: Path | None)
         from hashkit.report.bench_table import markdown as to_markdown
         from hashkit.report.templates import save_text
 
-        save_text(markdown, to_markdown(document), "table")
+        save_text(markdown, to_markdown(document))
         note(f"table: {markdown}")
     if html is not None:
         from hashkit.report.bench_page import save_bench_page

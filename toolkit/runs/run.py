@@ -28,7 +28,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 from hashkit.errors import RunError
-from hashkit.files import append_whole, is_private_name, remove_leftovers, write_whole
+from hashkit.files import append_whole, write_whole
+from hashkit.private_files import is_private_name, remove_leftovers
 from hashkit.runs.run_config import RunConfig, read_json_object, read_run_config
 
 __all__ = [
