@@ -29,7 +29,7 @@ import hashkit
 FLOORS = (
     {"distribution", "os_errors", "private_files"},
     {"_version", "errors", "files", "jpeg_reduction", "meter", "overlap"},
-    {"codes", "kernels", "manifest", "threads"},
+    {"codes", "kernels", "manifest", "rows_digest", "threads"},
     {"codesets", "machine", "preprocess"},
     {"bank", "baselines", "multi_index", "runs"},
     {"datasets", "evaluation", "formats", "retrieval"},

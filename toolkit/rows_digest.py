@@ -38,4 +38,4 @@ def codes_digest(codes: NDArray[np.uint8], n_bits: int) -> str:
 
 
 def _checksum(values: NDArray[Any]) -> int:
-    return zlib.crc32(np.ascontiguousarray(values).reshape(-1))
+    return zlib.crc32(np.ascontiguousarray(values).data)

@@ -56,6 +56,9 @@ class BankFile:
     def __init__(self, path: Path, *, is_new: bool = False) -> None:
         self._path = path
         self._is_new = is_new
+        self._widths: dict[str, int] = {}
+        self._checksums: RowChecksums | None = None
+        self.committed = Commit()
         self._open()
 
     def __enter__(self) -> Self:
@@ -186,9 +189,8 @@ class BankFile:
             self._file = self._path.open("r+b", buffering=0)
         try:
             self.layout = read_layout(self._file, self._path)
-            self.committed = (
-                Commit() if self._is_new else read_commit(self._file, self.layout, self._path)
-            )
+            if not self._is_new:
+                self.committed = read_commit(self._file, self.layout, self._path)
             self._columns = checksum_columns(self.layout.header)
             self._widths = row_widths(self.layout.header)
             self._checksums = self._open_checksums()
@@ -256,7 +258,7 @@ class BankFile:
         size = bitmap_size(self.layout.n_rows)
         self._put("deleted", slot * size, bitmap.tobytes())
         if self.layout.has_checksums:
-            check = zlib.crc32(bytes(size - len(bitmap)), zlib.crc32(bitmap))
+            check = zlib.crc32(bytes(size - len(bitmap)), zlib.crc32(bitmap.data))
             self._put("deleted_checksums", 4 * slot, encode_checksums([check]))
 
     def _put(self, dataset: str, first: int, data: bytes) -> None:

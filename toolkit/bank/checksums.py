@@ -8,13 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hashkit.rows_digest import BLOCK_ROWS
 
 __all__ = ["ReadBytes", "RowChecksums", "checksums_of_rows", "encode_checksums"]
 
-ReadBytes: TypeAlias = Callable[[str, int, int], NDArray[np.uint8] | bytes]
+ReadBytes: TypeAlias = Callable[[str, int, int], bytes | memoryview]
 """``read(dataset, first, n_bytes)``: bytes of a dataset from byte ``first`` on."""
 
 

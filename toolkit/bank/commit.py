@@ -146,7 +146,7 @@ def _read_bitmap(file: BinaryIO, layout: Layout, slot: int) -> tuple[NDArray[np.
     if "deleted_checksums" not in layout.offsets:
         return bitmap, True
     file.seek(layout.offsets["deleted_checksums"] + 4 * slot)
-    return bitmap, int.from_bytes(file.read(4), "little") == zlib.crc32(bitmap)
+    return bitmap, int.from_bytes(file.read(4), "little") == zlib.crc32(bitmap.data)
 
 
 def _read_record(file: BinaryIO, layout: Layout) -> Commit | None:

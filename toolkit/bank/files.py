@@ -10,7 +10,8 @@ from pathlib import Path
 import filelock
 
 from hashkit.errors import BankError, BankLockedError
-from hashkit.files import remove_leftovers, written_whole
+from hashkit.files import written_whole
+from hashkit.private_files import remove_leftovers
 
 __all__ = [
     "existing_bank",

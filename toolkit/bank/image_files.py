@@ -57,7 +57,7 @@ def encode_files(files: ImageFiles | None, n_rows: int) -> dict[str, bytes]:
         If ``files`` is not of ``n_rows`` rows.
     """
     files = ImageFiles.unknown(n_rows) if files is None else files
-    columns = {
+    columns: dict[str, tuple[NDArray[Any], str, tuple[int, ...]]] = {
         "file_size": (files.sizes, "<u8", (n_rows,)),
         "file_mtime_ns": (files.mtimes_ns, "<i8", (n_rows,)),
         "file_digest": (files.digests, "|u1", (n_rows, FILE_DIGEST_BYTES)),

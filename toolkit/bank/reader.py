@@ -225,7 +225,7 @@ class Bank:
         return checksums_of_rows(
             checksum_columns(self.header),
             row_widths(self.header),
-            self._bytes,
+            lambda *place: self._bytes(*place).data,
             start,
             stop,
             self._commit.n_name_bytes,
@@ -248,7 +248,7 @@ class Bank:
         columns, n_whole = checksum_columns(self.header), n_rows // BLOCK_ROWS
         stored = self._bytes("checksums", 0, 4 * n_whole * len(columns)).view("<u4")
         own = stored.reshape(n_whole, len(columns))[:, columns.index("codes")]
-        rest = zlib.crc32(self.codes[n_whole * BLOCK_ROWS : n_rows])
+        rest = zlib.crc32(self.codes[n_whole * BLOCK_ROWS : n_rows].data)
         return rows_digest(self.n_bits, n_rows, [*own.tolist(), rest])
 
     def _width(self, name: str) -> int:

@@ -3,20 +3,44 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hashkit.codes import check_codes
 from hashkit.errors import BankError, CodesError
 from hashkit.rows_digest import BLOCK_ROWS
 
-if TYPE_CHECKING:
-    from hashkit.bank.reader import Bank
-
 __all__ = ["BlockFault", "Progress", "find_faults"]
 
 Progress: TypeAlias = Callable[[int], None]
 """``progress(n_rows)``: rows checked so far."""
+
+
+class VerifiableBank(Protocol):
+    """What is checked of a bank: `hashkit.bank.reader.Bank`, which imports this module."""
+
+    path: Path
+
+    @property
+    def n_bits(self) -> int: ...
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+    @property
+    def codes(self) -> NDArray[np.uint8]: ...
+    @property
+    def labels(self) -> NDArray[Any] | None: ...
+    @property
+    def names(self) -> Sequence[str]: ...
+    @property
+    def has_checksums(self) -> bool: ...
+
+    def __len__(self) -> int: ...
+    def stored_checksums(self, block: int) -> tuple[tuple[str, ...], list[int]]: ...
+    def checksums_of(self, start: int, stop: int) -> list[int | None]: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +70,7 @@ class BlockFault:
         return f"{self.column}, block {self.block}, {rows}: {self.reason}"
 
 
-def find_faults(bank: Bank, progress: Progress | None = None) -> Iterator[BlockFault]:
+def find_faults(bank: VerifiableBank, progress: Progress | None = None) -> Iterator[BlockFault]:
     """Read a bank block by block, in the order of its rows, and yield what is damaged.
 
     A column that matches its checksum is still checked for values that no writer stores. In banks
@@ -66,7 +90,7 @@ def find_faults(bank: Bank, progress: Progress | None = None) -> Iterator[BlockF
             progress(stop)
 
 
-def _changed_columns(bank: Bank, first: int, stop: int) -> Iterator[tuple[str, str]]:
+def _changed_columns(bank: VerifiableBank, first: int, stop: int) -> Iterator[tuple[str, str]]:
     if not bank.has_checksums:
         return
     found = bank.checksums_of(first, stop)
@@ -77,7 +101,7 @@ def _changed_columns(bank: Bank, first: int, stop: int) -> Iterator[tuple[str, s
             yield column, f"expected the checksum {old:08x}, found {new:08x}"
 
 
-def _invalid_columns(bank: Bank, first: int, stop: int) -> Iterator[tuple[str, str]]:
+def _invalid_columns(bank: VerifiableBank, first: int, stop: int) -> Iterator[tuple[str, str]]:
     try:
         check_codes(bank.codes[first:stop], bank.n_bits)
     except CodesError as error:
