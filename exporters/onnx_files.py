@@ -11,6 +11,7 @@ from pathlib import Path
 import onnx
 
 from hashkit.errors import ModelError
+from hashkit.foreign_errors import foreign_message
 from hashkit.runtimes.contract import PRECISION_KEY
 
 __all__ = ["PRODUCER", "check_and_save", "describe", "make_folder", "temporary_beside"]
@@ -47,8 +48,9 @@ def check_and_save(model: onnx.ModelProto, path: Path) -> None:
         # The full check infers every shape in strict mode and compares it with the declared shape.
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise ModelError(f"the exported graph is not valid ONNX: {first_line}") from error
+        raise ModelError(
+            f"the exported graph is not valid ONNX: {foreign_message(error)}"
+        ) from error
     onnx.save_model(model, str(path))
 
 

@@ -28,7 +28,7 @@ import hashkit
 
 FLOORS = (
     {"distribution"},
-    {"_version", "errors", "files", "jpeg_reduction", "meter", "overlap"},
+    {"_version", "errors", "files", "foreign_errors", "jpeg_reduction", "meter", "overlap"},
     {"codes", "kernels", "manifest", "threads"},
     {"codesets", "machine", "preprocess"},
     {"bank", "baselines", "multi_index", "runs"},
