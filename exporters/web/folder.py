@@ -17,7 +17,8 @@ from hashkit.errors import BankMismatchError, ConfigError
 from hashkit.exporters.web.images import ImageFinder, live_rows, write_images
 from hashkit.exporters.web.pixels import input_rule
 from hashkit.exporters.web.runtime import RUNTIME_VERSION, copy_runtime
-from hashkit.files import file_digest, part_path
+from hashkit.files import file_digest, sync_folder
+from hashkit.private_files import private_folder
 from hashkit.runtimes.onnx_file import read_onnx_file
 
 __all__ = ["DEFAULT_IMAGES", "FORMAT_VERSION", "WebReport", "check_target", "export_web"]
@@ -186,17 +187,13 @@ def _is_page(folder: Path) -> bool:
 def _replaced_when_complete(folder: Path) -> Iterator[Path]:
     """Yield an empty folder, which replaces ``folder`` at the end."""
     folder = folder.absolute()
-    part = part_path(folder)
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with private_folder(folder) as part:
         yield part
         if folder.is_dir():
             shutil.rmtree(folder)
         part.replace(folder)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
+        sync_folder(folder.parent)
 
 
 def _copy_page(folder: Path) -> None:

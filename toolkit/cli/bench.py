@@ -11,7 +11,7 @@ import typer
 
 from hashkit.cli.console import INTERRUPTED, TERMINAL, emit_json, note, progress_bar
 from hashkit.cli.flags import parse_integers, shown
-from hashkit.cli.options import JsonOption, ProfileOption, RunOption, RunsOption
+from hashkit.cli.options import JsonOption, NetworkOption, ProfileOption, RunOption, RunsOption
 from hashkit.errors import ConfigError
 from hashkit.exporters.bench.settings import BenchSettings, Floors
 from hashkit.runs.run import DEFAULT_RUNS_DIR
@@ -30,6 +30,7 @@ def bench(
     context: typer.Context,
     run: RunOption = None,
     runs: RunsOption = DEFAULT_RUNS_DIR,
+    network: NetworkOption = None,
     model: Annotated[
         list[Path] | None,
         typer.Option(
@@ -119,7 +120,7 @@ def bench(
     from hashkit.exporters.bench.candidates import Wanted, contenders
     from hashkit.workflow.bench import BenchSubject, WantedImages
 
-    wanted = Wanted(_names(runtimes), _names(precisions), device)
+    wanted = Wanted(_names(runtimes), _names(precisions), device, network)
     floors = Floors(max_flips, min_map)
     settings = BenchSettings(
         batch_sizes=parse_integers("--batches", batches),
@@ -181,7 +182,7 @@ def _save(document: Mapping[str, Any], markdown: Path | None, html: Path | None)
         from hashkit.report.bench_table import markdown as to_markdown
         from hashkit.report.templates import save_text
 
-        save_text(markdown, to_markdown(document), "table")
+        save_text(markdown, to_markdown(document))
         note(f"table: {markdown}")
     if html is not None:
         from hashkit.report.bench_page import save_bench_page

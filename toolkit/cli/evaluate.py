@@ -204,12 +204,13 @@ def _file_subject(
 
 def _keep(evaluation: Evaluation, run: Run) -> None:
     """Write the metrics into the run's folder; if that fails, only warn."""
+    from hashkit.os_errors import cannot_write
     from hashkit.report.evaluations import FILE_NAME, save_evaluation
 
     try:
         save_evaluation(evaluation, run.path / FILE_NAME)
     except OSError as error:
-        note(f"warning: {run.path / FILE_NAME} cannot be written: {error.strerror or error}")
+        note(f"warning: {cannot_write(error, run.path / FILE_NAME)}")
 
 
 def _baselines(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Callable
 
+from hashkit.runs.named_network import runs_own_code
 from hashkit.runs.run import Run, write_json
 from hashkit.training.per_length_runs import split_run
 from hashkit.training.progress import StepReport, TrainResult
@@ -33,12 +35,18 @@ def finish_training(
         if not result.is_done:
             reporter.note(
                 f"stopped after step {result.step:,} of {result.n_steps:,}; go on with\n"
-                f"    hashkit train --resume --run {run.path}"
+                f"    {_resume_command(run, trainer.config.network)}"
             )
             return run
         _write_summary(run, result, reporter)
     split_run(run)
     return run
+
+
+def _resume_command(run: Run, network: str) -> str:
+    if runs_own_code(network):  # which must be named again
+        return f"hashkit train --resume --run {run.path} --network {shlex.quote(network)}"
+    return f"hashkit train --resume --run {run.path}"
 
 
 def _fit(trainer: Trainer, reporter: Reporter, should_stop: Callable[[], bool]) -> TrainResult:

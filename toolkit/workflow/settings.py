@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hashkit.runs.config import SHORT_NAMES, TrainConfig
+from hashkit.runs.named_network import absolute_network
 
 __all__ = ["make_config", "settings_by_field"]
 
@@ -67,8 +68,7 @@ def make_config(
     values, recipe_size = settings_of(given)
     kind, argument = find_network(values["network"])
     rule = kind.input_rule(argument, values["pretrained"])
-    if argument:
-        values["network"] = f"{values['network'].partition(':')[0]}:{kind.absolute(argument)}"
+    values["network"] = absolute_network(values["network"])
     if "resize" not in given:
         values["resize"] = rule.resize
     height, width = size or recipe_size or rule.size or own_size or (_DEFAULT_SIZE, _DEFAULT_SIZE)

@@ -150,6 +150,7 @@ def train(
 def resume(
     run: Run | PathText,
     *,
+    network: str | None = None,
     device: str = "auto",
     num_workers: int | None = None,
     strict: bool = False,
@@ -165,11 +166,16 @@ def resume(
     run
         The run, or its folder. It keeps the settings and images it was begun with. For a run of
         one of several code lengths, the training that they share is continued, and returned.
+    network
+        The run's network, as it was named when the run was begun, ``module:FILE.py:NAME``.
+        Required if it is code from outside hashkit: what a run's files name is not imported.
     device
         ``auto`` for the one it was started on.
 
     Raises
     ------
+    ConfigError
+        If its network is code that was not named.
     RunError, CheckpointError, DatasetError, DeviceError, TrainingError, MissingExtraError
         If there is no such run, its snapshot does not match its settings or images, or one of the
         reasons of `train`.
@@ -181,7 +187,9 @@ def resume(
 
     reporter = reporter or LOGGED
     reading = Reading(num_workers, strict)
-    trainer = resumed_trainer(found, device=device, reading=reading, reporter=reporter)
+    trainer = resumed_trainer(
+        found, network=network, device=device, reading=reading, reporter=reporter
+    )
     return finish_training(trainer, reporter, should_stop)
 
 
