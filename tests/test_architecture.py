@@ -27,8 +27,9 @@ from house import (
 import hashkit
 
 FLOORS = (
-    {"distribution", "os_errors", "private_files"},
-    {"_version", "errors", "files", "foreign_errors", "jpeg_reduction", "meter", "overlap"},
+    {"distribution", "foreign_errors", "os_errors", "private_files"},
+    {"_version", "errors", "files", "jpeg_reduction", "meter", "overlap"},
+    {"inputs"},
     {"codes", "kernels", "manifest", "threads"},
     {"codesets", "machine", "preprocess"},
     {"bank", "baselines", "multi_index", "runs"},
