@@ -27,8 +27,9 @@ from house import (
 import hashkit
 
 FLOORS = (
-    {"distribution", "os_errors", "private_files"},
+    {"distribution", "foreign_errors", "os_errors", "private_files"},
     {"_version", "errors", "files", "jpeg_reduction", "meter", "overlap"},
+    {"inputs"},
     {"codes", "kernels", "manifest", "rows_digest", "threads"},
     {"codesets", "machine", "preprocess"},
     {"bank", "baselines", "multi_index", "runs"},

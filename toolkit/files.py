@@ -16,7 +16,7 @@ from pathlib import Path
 
 from hashkit.private_files import OPEN_FLAGS, is_private_name, new_private_file, remove_leftovers
 
-__all__ = ["append_whole", "file_digest", "sync_folder", "write_whole", "written_whole"]
+__all__ = ["append_whole", "file_digest", "publish", "sync_folder", "write_whole", "written_whole"]
 
 
 def file_digest(path: Path, algorithm: str) -> str:
@@ -53,7 +53,6 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         part = _Part(target, 0o666 if replaced is None else 0o600)
         yield part.path
         part.publish(target)
-        sync_folder(target.parent)
     except OSError as error:
         _name_target(error, path, part)
         raise
@@ -103,6 +102,24 @@ def append_whole(path: Path, data: bytes, *, is_synced: bool = False) -> None:
         raise
 
 
+def publish(path: Path, target: Path) -> None:
+    """Flush a complete file to the disk, and let it replace ``target`` with its mode and owner.
+
+    Raises
+    ------
+    OSError
+        If ``target`` cannot be replaced.
+    """
+    handle = os.open(path, OPEN_FLAGS)
+    try:
+        _keep_mode(handle, _replaceable(target))
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    path.replace(target)
+    sync_folder(target.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Flush the names in a folder to the disk, where the system can.
 
@@ -134,16 +151,10 @@ class _Part:
         self._handle: int | None = handle
 
     def publish(self, target: Path) -> None:
-        """Flush the file and give it the name of its target."""
-        handle = os.open(self.path, OPEN_FLAGS)  # the writer may have made the file a second time
-        try:
-            _keep_mode(handle, _replaceable(target))
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        """Give the file the name of its target."""
         if os.name == "nt":  # Windows cannot rename an open file; not tried there
             self._close()
-        self.path.replace(target)
+        publish(self.path, target)
 
     def discard(self) -> None:
         """Remove the file unless it was published."""

@@ -119,7 +119,9 @@ def held(path: Path) -> Iterator[None]:
     OSError
         If it cannot be opened, or is a link.
     """
-    if os.name == "nt" and path.is_dir():  # Windows cannot open a folder; not tried there
+    if os.name == "nt":  # where an open file cannot be renamed, so nothing is held; not tried
+        if not path.is_dir():
+            path.touch()
         yield
         return
     while True:

@@ -13,6 +13,7 @@ from hashkit.bank.header import BankHeader
 from hashkit.bank.image_files import ImageFiles, encode_files
 from hashkit.bank.names import encode_names
 from hashkit.codes import check_codes
+from hashkit.codesets import check_names
 from hashkit.errors import BankError
 
 __all__ = ["encode_rows"]
@@ -59,6 +60,7 @@ def _encode_names(
     header: BankHeader, before: Commit, names: Sequence[str] | None, n_rows: int
 ) -> dict[str, bytes]:
     names = [""] * n_rows if names is None else names
+    check_names(names, "names", BankError)
     if len(names) != n_rows:
         raise BankError(f"expected one name per row, {n_rows}, found {len(names)}")
     text, ends = encode_names(names)

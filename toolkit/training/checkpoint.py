@@ -24,9 +24,11 @@ from torch import Tensor
 from hashkit.distribution import DISTRIBUTION
 from hashkit.errors import CheckpointError, ConfigError, ModelError
 from hashkit.files import written_whole
+from hashkit.foreign_errors import foreign_message
 from hashkit.manifest import Manifest
 from hashkit.runs.checkpoint_header import HEADER_KEY
 from hashkit.runs.config import TrainConfig
+from hashkit.runs.named_network import network_to_build
 from hashkit.training.model import HashModel, new_model
 
 __all__ = [
@@ -136,32 +138,44 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except (ConfigError, ModelError) as error:
         raise CheckpointError(f"{path}: {error}") from None
     except (OSError, SafetensorError, AttributeError, LookupError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
         raise CheckpointError(
-            f"{path} is not a checkpoint of hashkit, or damaged: {reason}"
+            f"{path} is not a checkpoint of hashkit, or damaged: {foreign_message(error)}"
         ) from None
 
 
-def load_model(path: Path) -> TrainedModel:
+def load_model(path: Path, *, network: str | None = None) -> TrainedModel:
     """Load the model of a checkpoint, in evaluation mode on the CPU.
+
+    Parameters
+    ----------
+    path
+        The checkpoint.
+    network
+        Name of the network that the checkpoint must have. Required if building it runs code from
+        outside hashkit, as ``module:FILE.py:NAME`` does; the file may lie elsewhere than in
+        training.
 
     Raises
     ------
     CheckpointError
         If the file cannot be read, or its tensors do not match its settings.
+    ConfigError
+        If the network runs code and was not named, or another one was named.
     """
     checkpoint = read_checkpoint(path)
+    to_build = network_to_build(checkpoint.config.network, network, path)
     try:
         model = new_model(
-            checkpoint.config,
+            dataclasses.replace(checkpoint.config, network=to_build),
             checkpoint.model["mean"],
             checkpoint.model["std"],
             dataset=checkpoint.manifest.dataset,
         )
         model.load_state_dict(dict(checkpoint.model))
     except (KeyError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise CheckpointError(f"{path}: the weights do not match the network: {reason}") from None
+        raise CheckpointError(
+            f"{path}: the weights do not match the network: {foreign_message(error)}"
+        ) from None
     return TrainedModel(model.eval(), checkpoint.manifest)
 
 

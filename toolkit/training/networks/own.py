@@ -8,7 +8,8 @@ an attribute ``input_size``, (height, width) in pixels.
 
 A `Network` is used without a wrapper, with its own head and calibration.
 
-Importing a module runs its code: name only modules that you trust.
+Importing a module runs its code: name only modules that you trust. A name that stands in a
+checkpoint or config.json is not enough (`hashkit.runs.named_network`).
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ from typing import Any, Final
 from torch import nn
 
 from hashkit.errors import ConfigError
+from hashkit.foreign_errors import foreign_message
 from hashkit.training.networks.base import InputRule, Network
-from hashkit.training.networks.wrapped import Wrapped, one_line
+from hashkit.training.networks.wrapped import Wrapped
 
-__all__ = ["absolute_own", "build_own", "own_input_rule"]
+__all__ = ["build_own", "own_input_rule"]
 
 _TRIAL_SIZE: Final = (64, 64)
 """(height, width) of the images that a network of any size is tested with."""
@@ -55,7 +57,7 @@ def build_own(argument: str, dropout: float) -> Network:
     except Exception as error:
         raise ConfigError(
             f"network module:{argument} must be a class or function that takes no arguments; "
-            f"the call failed: {one_line(error)}"
+            f"the call failed: {foreign_message(error)}"
         ) from error
     if not isinstance(body, nn.Module):
         raise ConfigError(
@@ -85,12 +87,6 @@ def own_input_rule(argument: str) -> InputRule:
     return InputRule(size=_input_size(_factory(argument), argument))
 
 
-def absolute_own(argument: str) -> str:
-    """The argument with an absolute path, so that it is valid from any working folder."""
-    place, _, name = argument.rpartition(":")
-    return f"{Path(place).resolve()}:{name}" if place.endswith(".py") else argument
-
-
 def _factory(argument: str) -> Callable[[], Any]:
     place, _, name = argument.rpartition(":")
     if not place or not name:
@@ -115,7 +111,7 @@ def _import_module(name: str) -> ModuleType:
         return importlib.import_module(name)
     except Exception as error:  # the module's own code may raise anything
         raise ConfigError(
-            f"module {name} cannot be imported ({one_line(error)}); install it, add it to "
+            f"module {name} cannot be imported ({foreign_message(error)}); install it, add it to "
             "PYTHONPATH, or give the path of a file: module:FILE.py:NAME"
         ) from error
 
@@ -136,7 +132,7 @@ def _import_file(path: Path) -> ModuleType:
         loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise ConfigError(f"{path} cannot be imported: {one_line(error)}") from error
+        raise ConfigError(f"{path} cannot be imported: {foreign_message(error)}") from error
     return module
 
 
@@ -158,6 +154,7 @@ def _input_size(factory: Callable[[], Any], argument: str) -> tuple[int, int] | 
         height = width = 0
     if height < 1 or width < 1:
         raise ConfigError(
-            f"network module:{argument}: input_size must be (height, width) in pixels, not {size!r}"
+            f"network module:{argument}: `input_size` must be (height, width) in pixels, "
+            f"not {size!r}"
         )
     return height, width
