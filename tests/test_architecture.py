@@ -28,7 +28,10 @@ import hashkit
 
 FLOORS = (
     {"distribution", "os_errors", "private_files"},
-    {"_version", "errors", "files", "jpeg_reduction", "meter", "overlap"},
+    {"_version", "errors", "jpeg_reduction", "meter", "overlap"},
+    {"limits"},
+    {"opening"},
+    {"files"},
     {"codes", "kernels", "manifest", "threads"},
     {"codesets", "machine", "preprocess"},
     {"bank", "baselines", "multi_index", "runs"},
