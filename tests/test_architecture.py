@@ -31,7 +31,7 @@ FLOORS = (
     {"_version", "errors", "jpeg_reduction", "meter", "overlap"},
     {"limits"},
     {"opening"},
-    {"files"},
+    {"files", "inputs"},
     {"codes", "kernels", "manifest", "threads"},
     {"codesets", "machine", "preprocess"},
     {"bank", "baselines", "multi_index", "runs"},
@@ -226,6 +226,7 @@ def test_the_public_names_are_these():
         "resume",
         "save_codes",
         "search",
+        "set_limits",
         "train",
     ]
     assert dir(hashkit) == sorted(hashkit.__all__)

@@ -46,15 +46,15 @@ def test_the_message_says_how_to_raise_the_limit():
     assert caught.value.filename == "a.npz"
     assert caught.value.strerror == (
         "the array has 1,001 bytes, more than the 1,000 allowed; if you trust it, raise the limit "
-        "with `set_limits(array_bytes=1001)`"
+        "with `hashkit.set_limits(array_bytes=1001)`"
     )
 
 
 def test_every_command_takes_limits(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     said = fail(f"info {tmp_path} --limit json-bytes=1")
-    assert said.endswith("the file has 2 bytes, more than the 1 allowed; if you trust it, raise the "
-                         "limit with --limit json-bytes=2")  # fmt: skip
+    assert "the file has 2 bytes, more than the 1 allowed; if you trust it, raise the" in said
+    assert "limit with --limit json-bytes=2" in said
     assert limits() == Limits()
     for command in package_commands():
         assert "--limit NAME=N" in succeed(f"{command} --help").stdout

@@ -124,7 +124,7 @@ def check_limit(
         # No errno: what the system would advise for one is about writing.
         raise TooLargeError(
             0,
-            f"{what} has {size:,} {unit}, more than the {allowed:,} allowed; if you trust it, raise "
-            f"the limit with `set_limits({name}={size})`",
+            f"{what} has {size:,} {unit}, more than the {allowed:,} allowed; if you trust it, "
+            f"raise the limit with `hashkit.set_limits({name}={size})`",
             os.fspath(path),
         )

@@ -182,7 +182,7 @@ def _with_precisions(
         if name not in found:
             raise ConfigError(
                 f"no model is {name}; found: {', '.join(found)}; "
-                "hashkit export --onnx --precision makes others"
+                "`hashkit export --onnx --precision` makes others"
             )
     yield from (one for one in candidates if precisions is None or one.precision in precisions)
 

@@ -123,7 +123,7 @@ def test_ctrl_c_stops_a_training_that_resume_finishes(place, unkilled):
     assert f"stopped after step {stopped_at} of 12" in said
     assert not run.summary_path.exists()
     resumed = succeed(f"train --resume --json {OWN_NETWORK}")
-    assert f"going on after step {stopped_at} of 12" in resumed.stderr
+    assert f"continuing after step {stopped_at} of 12" in resumed.stderr
     assert resumed.json["step"] == 12
     # The snapshot of the stop is gone by now: two stay.
     assert_same_run(run, unkilled)
@@ -144,7 +144,7 @@ def test_before_its_first_snapshot_a_training_is_begun_again(place, unkilled):
         path.unlink()
     run.summary_path.unlink()
     assert "has no checkpoint yet" in fail("export --onnx")
-    assert "going on after step 0 of 4" in succeed(f"train --resume {OWN_NETWORK}").stderr
+    assert "continuing after step 0 of 4" in succeed(f"train --resume {OWN_NETWORK}").stderr
     assert [step for step, _ in run.snapshots()] == [2, 4]
 
 

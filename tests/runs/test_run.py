@@ -36,7 +36,7 @@ def test_a_run_is_made_below_folders_that_are_not_there(tmp_path):
 
 def test_a_run_is_never_made_over_another(run, tmp_path):
     with pytest.raises(
-        RunError, match=r"exists already: .* go on with `hashkit train --resume --run"
+        RunError, match=r"exists already: .* continue that run with `hashkit.resume"
     ):
         Run.create(tmp_path, "first", OTHER)
     assert run.read_config().training == CONFIG.training
@@ -120,7 +120,9 @@ def test_snapshots_are_in_the_order_of_their_steps(run):
 
 
 def test_the_checkpoint_to_export_is_the_best_else_the_last(run):
-    with pytest.raises(RunError, match="has no checkpoint yet: `hashkit train --resume --run"):
+    with pytest.raises(
+        RunError, match=r"has no checkpoint yet: continue its training with `hashkit\.resume"
+    ):
         run.checkpoint_path()
     for step in (5, 10):
         run.snapshot_path(step).touch()

@@ -181,6 +181,11 @@ def test_an_unknown_setting_names_the_nearest_one(tmp_path, name, nearest):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_height_and_width_are_given_as_the_size(tmp_path):
+    with pytest.raises(TypeError, match=r"setting 'height': the setting is size=\(height, width\)"):
+        train(runs=tmp_path, height=8)
+
+
 @pytest.mark.parametrize("twice", [{"bits": 8, "lengths": (8,)}, {"lr": 0.1, "learning_rate": 0.1}])
 def test_a_setting_is_given_once(tmp_path, twice):
     with pytest.raises(TypeError, match=r"same setting|twice"):
@@ -194,7 +199,16 @@ def test_a_setting_is_given_once(tmp_path, twice):
         ({"seed": -1}, "^`seed` must be between 0"),
         ({"loss": "odd"}, "^unknown loss 'odd'"),
         ({"recipe": "odd"}, "^unknown recipe 'odd'"),
-        ({"training_list": "a.txt"}, "needs a query list"),
+        ({"training_list": "a.txt"}, "`training_list` needs `query_list`"),
+        ({"num_workers": 0}, "^`num_workers` must be at least 1, not 0$"),
+        ({"split_seed": -1}, "^`split_seed` must be 0 or more, not -1$"),
+        ({"bits": 0}, "^`bits` must be between 1 and"),
+        ({"bits": (8, 8)}, "^`bits` must be one or more different numbers, not 8,8$"),
+        ({"size": 4}, "^`size` must be between 8 and 4096, not 4$"),
+        ({"size": (8, 9.5)}, "^`size` must be a whole number, not 9.5$"),
+        ({"lr": -1}, "^`lr` must be above 0, not -1$"),
+        ({"learning_rate": -1}, "^`learning_rate` must be above 0, not -1$"),
+        ({"momentum": 0}, "^`nesterov=True` needs a `momentum` above 0"),
     ],
 )
 def test_a_wrong_argument_is_an_error_that_speaks_of_arguments(tmp_path, arguments, message):
@@ -208,7 +222,7 @@ def test_a_wrong_argument_is_an_error_that_speaks_of_arguments(tmp_path, argumen
     [
         ("bits", "48", "`bits` must be a whole number, or several, not '48'"),
         ("bits", 48.0, "`bits` must be a whole number, or several, not 48.0"),
-        ("bits", ["8", "16"], "`lengths` must be a whole number, not ('8', '16')"),
+        ("bits", ["8", "16"], "`bits` must be a whole number, not ('8', '16')"),
         ("bits", True, "`bits` must be a whole number, or several, not True"),
         ("size", "64", "`size` must be a whole number or (height, width), not '64'"),
         ("size", (8,), "`size` must be a whole number or (height, width), not (8,)"),
@@ -235,7 +249,9 @@ def test_numbers_of_numpy_are_numbers():
 
 
 def test_a_name_that_is_taken_is_refused(run):
-    with pytest.raises(RunError, match=r"exists already: choose another `name=...`, or go on"):
+    with pytest.raises(
+        RunError, match=r"exists already: choose another `name=...`, or continue that run"
+    ):
         train(name="made", **FEW)
 
 
@@ -255,7 +271,7 @@ def test_one_of_several_lengths_is_exported(tmp_path, monkeypatch):
     assert hashkit.Encoder.load(model, "cpu").n_bits == 5
     assert resume(parts[5], network=OWN).path.resolve() == run.path.resolve()
     shutil.rmtree(parts[8].path)
-    with pytest.raises(RunError, match=r"joint-8bits is missing, which is split off from"):
+    with pytest.raises(RunError, match=r"joint-8bits is missing: it is made when the training of"):
         run.per_length()
 
 
@@ -395,7 +411,7 @@ def test_the_examples_of_the_page_make_runs_for_every_command(tmp_path, monkeypa
     assert Path("digits.h5").is_file()
     by_hand = hashkit.Run.open(Path("runs/digits-24"))
     assert not by_hand.is_trained
-    assert "going on after step" in succeed(f"train --resume --run {by_hand.path}").stderr
+    assert "continuing after step" in succeed(f"train --resume --run {by_hand.path}").stderr
     assert by_hand.is_trained
     check_all_commands(by_hand.path)
 

@@ -76,19 +76,19 @@ def bench(
         str, typer.Option("--device", help="auto for every device, cpu or cuda.")
     ] = "auto",
     profile: ProfileOption = _DEFAULTS.profile,
-    batches: Annotated[
+    batch_sizes: Annotated[
         str, typer.Option("--batches", help="Batch sizes to time, separated by commas.")
     ] = ",".join(map(str, _DEFAULTS.batch_sizes)),
     seconds: Annotated[
         float, typer.Option("--seconds", help="Time for each batch size; at least 3 batches.")
     ] = _DEFAULTS.seconds,
-    starts: Annotated[
+    n_starts: Annotated[
         int, typer.Option("--starts", min=1, help="Starts in a fresh process; the median is shown.")
     ] = _DEFAULTS.n_starts,
-    slow_images: Annotated[
+    n_slow_images: Annotated[
         int, typer.Option("--slow-images", min=2, help="Images for the runtime reference.")
     ] = _DEFAULTS.n_slow_images,
-    timeout: Annotated[
+    timeout_seconds: Annotated[
         float, typer.Option("--timeout", help="Seconds after which a process is ended.")
     ] = _DEFAULTS.timeout_seconds,
     max_flips: Annotated[
@@ -123,11 +123,11 @@ def bench(
     wanted = Wanted(_names(runtimes), _names(precisions), device, network)
     floors = Floors(max_flips, min_map)
     settings = BenchSettings(
-        batch_sizes=parse_integers("--batches", batches),
+        batch_sizes=parse_integers("--batches", batch_sizes),
         seconds=seconds,
-        n_starts=starts,
-        n_slow_images=slow_images,
-        timeout_seconds=timeout,
+        n_starts=n_starts,
+        n_slow_images=n_slow_images,
+        timeout_seconds=timeout_seconds,
         profile=profile,
     )
     wanted_images = WantedImages(images, random, queries, database)

@@ -195,7 +195,7 @@ def _file_subject(
     from hashkit.workflow.evaluation import Subject
 
     if not database:
-        raise ConfigError("name the database beside the queries: hashkit evaluate QUERY DATABASE")
+        raise ConfigError("name the database as well: hashkit evaluate QUERY DATABASE")
     name = f"{query.name} in {', '.join(path.name for path in database)}"
     queries = open_codes(query, query_labels)
     databases = [open_codes(path, database_labels) for path in database]

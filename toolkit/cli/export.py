@@ -88,7 +88,7 @@ def export(
             emit_json(document)
         return
     if web_gpu:
-        raise ConfigError("--web-gpu goes with --web FOLDER, the page that it is for")
+        raise ConfigError("--web-gpu needs --web FOLDER: it adds WebGPU to that page")
     if not onnx:
         raise ConfigError("choose what to export to: hashkit export --onnx, or --web FOLDER")
     from hashkit.workflow.export import export_run, require_exporter

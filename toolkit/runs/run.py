@@ -144,8 +144,8 @@ class Run:
         path = parent / name
         if path.exists() and not cls(path).is_cut_off():
             raise RunError(
-                f"{path} exists already: choose another `name=...`, or go on with "
-                f"`hashkit train --resume --run {path}`"
+                f"{path} exists already: choose another `name=...`, or continue that run with "
+                f'`hashkit.resume("{path}")`'
             )
 
     @classmethod
@@ -206,8 +206,8 @@ class Run:
         for run in runs.values():
             if not run.config_path.is_file():
                 raise RunError(
-                    f"{run.path} is missing, which is split off from {self.path} when that is "
-                    f"trained: `hashkit train --resume --run {self.path}`"
+                    f"{run.path} is missing: it is made when the training of {self.path} ends; "
+                    f'continue that with `hashkit.resume("{self.path}")`'
                 )
         return runs
 
@@ -264,7 +264,8 @@ class Run:
         snapshots = self.snapshots()
         if not snapshots:
             raise RunError(
-                f"{self.path} has no checkpoint yet: `hashkit train --resume --run {self.path}`"
+                f"{self.path} has no checkpoint yet: continue its training with "
+                f'`hashkit.resume("{self.path}")`'
             )
         return snapshots[-1][1]
 

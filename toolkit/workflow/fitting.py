@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Callable
 
 from hashkit.runs.named_network import runs_own_code
@@ -34,8 +33,8 @@ def finish_training(
         result = _fit(trainer, reporter, should_stop or (lambda: False))
         if not result.is_done:
             reporter.note(
-                f"stopped after step {result.step:,} of {result.n_steps:,}; go on with\n"
-                f"    {_resume_command(run, trainer.config.network)}"
+                f"stopped after step {result.step:,} of {result.n_steps:,}; continue with "
+                f"{_resume_call(run, trainer.config.network)}"
             )
             return run
         _write_summary(run, result, reporter)
@@ -43,10 +42,10 @@ def finish_training(
     return run
 
 
-def _resume_command(run: Run, network: str) -> str:
+def _resume_call(run: Run, network: str) -> str:
     if runs_own_code(network):  # which must be named again
-        return f"hashkit train --resume --run {run.path} --network {shlex.quote(network)}"
-    return f"hashkit train --resume --run {run.path}"
+        return f'`hashkit.resume("{run.path}", network="{network}")`'
+    return f'`hashkit.resume("{run.path}")`'
 
 
 def _fit(trainer: Trainer, reporter: Reporter, should_stop: Callable[[], bool]) -> TrainResult:

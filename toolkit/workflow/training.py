@@ -136,7 +136,7 @@ def resumed_trainer(
     trainer = Trainer(config, data, run, chosen, network=to_build)
     step = trainer.resume()
     reporter.note(
-        f"run {run.path}: going on after step {step:,} of {trainer.n_steps:,}, on {chosen}"
+        f"run {run.path}: continuing after step {step:,} of {trainer.n_steps:,}, on {chosen}"
     )
     return trainer
 

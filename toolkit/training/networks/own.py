@@ -153,6 +153,7 @@ def _input_size(factory: Callable[[], Any], argument: str) -> tuple[int, int] | 
         height = width = 0
     if height < 1 or width < 1:
         raise ConfigError(
-            f"network module:{argument}: input_size must be (height, width) in pixels, not {size!r}"
+            f"network module:{argument}: `input_size` must be (height, width) in pixels, "
+            f"not {size!r}"
         )
     return height, width
