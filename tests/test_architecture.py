@@ -27,11 +27,12 @@ from house import (
 import hashkit
 
 FLOORS = (
-    {"distribution", "os_errors", "private_files"},
+    {"distribution", "foreign_errors", "os_errors", "private_files"},
     {"_version", "errors", "jpeg_reduction", "meter", "overlap"},
     {"limits"},
     {"opening"},
-    {"files", "inputs"},
+    {"files"},
+    {"inputs"},
     {"codes", "kernels", "manifest", "threads"},
     {"codesets", "machine", "preprocess"},
     {"bank", "baselines", "multi_index", "runs"},
