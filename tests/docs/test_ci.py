@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 import re
 import subprocess
 from pathlib import Path
@@ -18,6 +20,7 @@ def targets() -> list[str]:
     return " ".join(re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)).split()
 
 
+@pytest.mark.end_to_end
 def test_make_alone_lists_every_target():
     ended = subprocess.run(["make", "-s"], cwd=ROOT, capture_output=True, text=True, check=True)
     shown = re.findall(r"^  make (\S+) +\S", ended.stdout, re.MULTILINE)

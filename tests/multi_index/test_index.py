@@ -333,6 +333,7 @@ def test_progress_counts_two_passes_per_table() -> None:
     assert len(calls) == 8
 
 
+@pytest.mark.end_to_end
 def test_no_byte_after_the_codes_and_sketches_is_read(tmp_path: Path) -> None:
     """Codes and sketches fill their pages to the last byte; the next page must not be touched."""
     script = """
@@ -526,6 +527,7 @@ def test_codes_of_other_bits_are_refused() -> None:
         MultiIndex.build(codes, 16).search(codes[:, :1], radius=1)
 
 
+@pytest.mark.end_to_end
 def test_importing_the_module_does_not_import_numba() -> None:
     code = "import sys, hashkit.multi_index.index; assert 'numba' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -281,6 +281,7 @@ print(anonymous_kilobytes() - before)
 """
 
 
+@pytest.mark.end_to_end
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_a_mapped_database_is_never_copied_into_memory(tmp_path: Path) -> None:
     n_rows = 4_000_000
@@ -347,6 +348,7 @@ print((small.rows == large.rows).all() and (small.distances == large.distances).
 """
 
 
+@pytest.mark.end_to_end
 def test_a_small_search_never_loads_the_kernels_and_many_do() -> None:
     result = subprocess.run(
         [sys.executable, "-c", SMALL_SEARCH], capture_output=True, text=True, check=True
