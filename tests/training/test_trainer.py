@@ -424,14 +424,19 @@ def stop_after(n_steps):
 @pytest.mark.parametrize(
     ("n_steps", "changes"),
     [
-        (4, {}),
         (7, {}),
-        (5, {"momentum": 0.0}),
-        (5, {"nesterov": True}),
-        (5, {"optimiser": "muon"}),
-        (5, {"freeze": 1, "stage_decay": 0.5}),
-        (5, {"freeze": -1, "augmentation": "none"}),
-        (5, {"lengths": (12, 5)}),
+        *(
+            pytest.param(*more, marks=pytest.mark.end_to_end)
+            for more in (
+                (4, {}),
+                (5, {"momentum": 0.0}),
+                (5, {"nesterov": True}),
+                (5, {"optimiser": "muon"}),
+                (5, {"freeze": 1, "stage_decay": 0.5}),
+                (5, {"freeze": -1, "augmentation": "none"}),
+                (5, {"lengths": (12, 5)}),
+            )
+        ),
     ],
     ids=str,
 )
