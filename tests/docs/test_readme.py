@@ -62,7 +62,8 @@ def test_every_relative_link_works():
 
 
 def test_all_python_compiles_and_its_imports_exist():
-    for page, block in [(page, block) for page in PAGES for block in PYTHON.findall(text_of(page))]:
+    blocks = [(page, block) for page in PAGES for block in PYTHON.findall(text_of(page))]
+    for page, block in blocks:
         for node in ast.walk(ast.parse(block, page)):
             if isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] == "hashkit":
                 module = importlib.import_module(node.module)
