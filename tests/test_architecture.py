@@ -28,7 +28,7 @@ from house import (
 import hashkit
 
 FLOORS = (
-    {"distribution", "os_errors", "private_files"},
+    {"distribution", "foreign_errors", "os_errors", "private_files"},
     {"_version", "errors", "files", "jpeg_reduction", "meter", "overlap"},
     {"inputs"},
     {"codes", "kernels", "manifest", "threads"},
