@@ -464,6 +464,7 @@ def test_a_second_writer_is_refused(complete):
     BankWriter.resume(complete, make_header(source=SOURCE)).close()
 
 
+@pytest.mark.end_to_end
 def test_the_lock_works_between_processes_and_ends_with_its_owner(half):
     script = (
         "import sys; from bank_samples import *; from hashkit.bank.writer import BankWriter\n"
