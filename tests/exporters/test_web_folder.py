@@ -17,7 +17,8 @@ from small_models import linear_model
 import hashkit
 from hashkit.errors import BankError, BankMismatchError, ConfigError
 from hashkit.exporters.web import runtime as web_runtime
-from hashkit.exporters.web.folder import DEFAULT_IMAGES, check_target, export_web
+from hashkit.exporters.web.folder import DEFAULT_IMAGES, export_web
+from hashkit.exporters.web.page_folder import check_target
 from hashkit.exporters.web.runtime import (
     RUNTIME_FILES,
     RUNTIME_VERSION,

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from hashkit.errors import ConfigError, ProtocolError, RunError
+from hashkit.opening import read_text
+from hashkit.os_errors import reason_and_remedy
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.data_spec import DataSpec, ProtocolOptions
 
@@ -113,11 +115,11 @@ def read_json_object(path: Path) -> dict[str, Any]:
         If the file cannot be read or holds something else.
     """
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields = json.loads(read_text(path, "json_bytes"))
     except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise RunError(f"{path} cannot be read: {reason_and_remedy(error)[0]}") from None
     except (ValueError, RecursionError) as error:
-        what = "an empty file" if not path.stat().st_size else f"damaged text ({error})"
+        what = f"damaged text ({error})" if path.stat().st_size else "an empty file"
         raise RunError(f"{path}: expected a JSON object, found {what}: {_REMEDY}") from None
     if not isinstance(fields, dict):
         raise RunError(f"{path}: expected a JSON object, found {_shown(fields)}: {_REMEDY}")

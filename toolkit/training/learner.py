@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hashkit.errors import ConfigError
+from hashkit.foreign_errors import foreign_message
 from hashkit.runs.config import TrainConfig
 from hashkit.training.checks import check_learnable
 from hashkit.training.data import TrainingData
@@ -148,10 +149,9 @@ def _check_input_size(model: HashModel, config: TrainConfig) -> None:
     try:
         model(image)
     except (AssertionError, RuntimeError, ValueError) as error:  # depends on the network
-        reason = str(error).splitlines()[0]
         raise ConfigError(
             f"network {config.network} cannot take images of {config.height}x{config.width}: "
-            f"choose another `size=...` ({reason})"
+            f"choose another `size=...` ({foreign_message(error)})"
         ) from None
 
 
