@@ -29,9 +29,12 @@ import hashkit
 
 FLOORS = (
     {"distribution", "foreign_errors", "os_errors", "private_files"},
-    {"_version", "errors", "files", "jpeg_reduction", "meter", "overlap"},
+    {"_version", "errors", "jpeg_reduction", "meter", "overlap"},
+    {"limits"},
+    {"opening"},
+    {"files"},
     {"inputs"},
-    {"codes", "kernels", "manifest", "threads"},
+    {"codes", "kernels", "manifest", "rows_digest", "threads"},
     {"codesets", "machine", "preprocess"},
     {"bank", "baselines", "multi_index", "runs"},
     {"datasets", "evaluation", "formats", "retrieval"},
@@ -223,6 +226,7 @@ def test_the_public_names_are_these():
         "resume",
         "save_codes",
         "search",
+        "set_limits",
         "train",
     ]
     assert dir(hashkit) == sorted(hashkit.__all__)

@@ -213,7 +213,12 @@ def test_calls_in_messages_are_of_public_functions():
         if not is_docstring
         for name in re.findall(r"`hashkit\.(\w+)\(", text)
     }
-    assert found == set(CALLS)
+    assert found == {*CALLS, "set_limits"}  # which is the option --limit
+
+
+def test_a_limit_is_an_option_on_the_command_line():
+    message = "too large; raise it with `hashkit.set_limits(json_bytes=20)`"
+    assert with_flags(message, None, {}) == "too large; raise it with --limit json-bytes=20"
 
 
 _FIELDS_OF_FILES = {"class_names", "format_version", "name_ends"}

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bank_samples import run_job
+from bank_samples import content_of, run_job
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -206,7 +206,7 @@ def test_a_bank_keeps_its_origin_through_parquet(tmp_path):
     run_job(path)
     for source, target in (("bank.h5", "a.parquet"), ("a.parquet", "b.h5")):
         save_codes(tmp_path / target, open_codes(tmp_path / source))
-    assert (tmp_path / "b.h5").read_bytes() == path.read_bytes()
+    assert content_of(tmp_path / "b.h5") == content_of(path)
 
 
 def test_an_incomplete_bank_stays_incomplete(tmp_path):
