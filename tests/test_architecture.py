@@ -60,7 +60,7 @@ CONFINED = {
     "rich": {"cli"},
     "h5py": {"bank"},
     "pydantic": {"runs.run_config", "report"},
-    "pydantic_core": {"runs.run_config"},
+    "pydantic_core": {"inputs.schema", "runs.run_config"},
     "filelock": {"bank"},
     "PIL": {"preprocess", "jpeg_reduction", "report.gallery", "runtimes"},
     "sklearn": {"datasets", "baselines"},
