@@ -117,6 +117,7 @@ def test_images_without_labels_are_refused():
         Learner.build(config, unlabelled_data(config))
 
 
+@pytest.mark.end_to_end
 def test_training_with_cutmix_is_deterministic(tmp_path):
     ends = []
     for index, share in enumerate((0.0, 1.0, 1.0)):
