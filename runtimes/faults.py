@@ -13,6 +13,7 @@ from hashkit.files import append_whole
 from hashkit.inputs.json_text import parse_json
 from hashkit.inputs.schema import dataclass_from
 from hashkit.inputs.text import decode_text
+from hashkit.opening import read_file
 
 __all__ = ["FaultLog", "SkippedImage", "faults_path", "read_faults"]
 
@@ -48,11 +49,14 @@ def read_faults(bank_path: str | os.PathLike[str]) -> list[SkippedImage]:
     """
     path = faults_path(bank_path)
     try:
-        text = decode_text(path.read_bytes(), str(path), BankError, "a list of skipped images")
+        text = decode_text(
+            read_file(path, "text_bytes"), str(path), BankError, "a list of skipped images"
+        )
     except FileNotFoundError:
         return []
     except OSError as error:
         raise BankError(f"{path}: the list of skipped images cannot be read ({error})") from None
+    text = decode_text(data, str(path), BankError, "a list of skipped images")
     whole = text.split("\n")[:-1]
     return [_skipped_image(line, f"{path}, line {at}") for at, line in enumerate(whole, start=1)]
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from hashkit.errors import HashkitError
 from hashkit.inputs.text import decode_text, shown
+from hashkit.opening import read_file
 
 __all__ = ["parse_json", "read_json"]
 
@@ -34,7 +35,7 @@ def read_json(path: Path, error: type[HashkitError], remedy: str = "") -> Any:
         more about a missing file.
     """
     try:
-        data = path.read_bytes()
+        data = read_file(path, "json_bytes")
     except FileNotFoundError:
         raise
     except OSError as fault:

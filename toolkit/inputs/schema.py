@@ -204,7 +204,8 @@ def _words(error: Mapping[str, Any]) -> str:
 
 def _place(steps: tuple[str | int, ...]) -> Iterator[str]:
     for step in steps:
-        yield f"[{step}]" if isinstance(step, int) else f".{step}"
+        is_name = isinstance(step, str) and step.isidentifier() and len(step) < _MAX_SHOWN
+        yield f".{step}" if is_name else f"[{_shown(step)}]"
 
 
 def _shown(value: object) -> str:

@@ -16,6 +16,7 @@ from hashkit.inputs.binary import BinaryReader
 from hashkit.inputs.json_text import parse_json
 from hashkit.inputs.schema import dataclass_from, value_from
 from hashkit.manifest import Manifest
+from hashkit.opening import open_file
 from hashkit.runs.known_names import split_network
 
 __all__ = [
@@ -77,7 +78,7 @@ def parse_header(text: str, name: str) -> CheckpointHeader:
     """
     fields = parse_json(text, name, CheckpointError, allow_nan=True)
     version = fields.get("format_version") if isinstance(fields, dict) else FORMAT_VERSION
-    if version != FORMAT_VERSION:  # before its fields, which may be others
+    if version not in (None, FORMAT_VERSION):  # before its fields, which may be others
         raise CheckpointError(
             f"{name}: expected checkpoint format version {FORMAT_VERSION}, found {version!r}: use "
             "the hashkit release that wrote it"
@@ -122,7 +123,7 @@ def read_checkpoint_network(path: Path) -> str:
 
 def _read_header(path: Path) -> CheckpointHeader:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             reader = BinaryReader(file, CheckpointError, f"{path} is not a checkpoint of hashkit")
             (length,) = reader.numbers("<Q", "the length of a header")
             header = reader.read(length, "a header")

@@ -32,6 +32,7 @@ from hashkit.files import append_whole, write_whole
 from hashkit.inputs.json_text import parse_json
 from hashkit.inputs.schema import dataclass_from
 from hashkit.inputs.text import decode_text
+from hashkit.opening import read_file
 from hashkit.private_files import is_private_name, remove_leftovers
 from hashkit.runs.run_config import RunConfig, read_json_object, read_run_config
 
@@ -285,7 +286,7 @@ class Run:
             If another line is not an object with a step.
         """
         try:
-            data = self.metrics_path.read_bytes()
+            data = read_file(self.metrics_path, "text_bytes")
         except FileNotFoundError:
             return []
         except OSError as error:
