@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hashkit.datasets.imageset import ImageSet
 from hashkit.errors import ImageError, ImageFault
+from hashkit.files import write_whole
 from hashkit.preprocess import ImageSource
 
 __all__ = ["DecodedBatch", "Decoder", "Fault", "decode_batches", "write_fault_report"]
@@ -207,9 +208,8 @@ def decode_batches(
 
 
 def write_fault_report(faults: Iterable[Fault], path: Path) -> None:
-    """Write faults as JSON lines: ``row``, ``name``, ``reason``, ``message``."""
-    with path.open("w", encoding="utf-8", newline="\n") as stream:
-        stream.writelines(fault.to_json() + "\n" for fault in faults)
+    """Write faults as JSON lines, whole or not: ``row``, ``name``, ``reason``, ``message``."""
+    write_whole(path, "".join(fault.to_json() + "\n" for fault in faults).encode())
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -110,7 +110,7 @@ def check_disjoint(image_set: ImageSet, split: Split, *, strict: bool = False) -
     report = DisjointReport(tuple(one for one in found if one is not None), n_unreadable)
     if strict and not report.is_disjoint:
         raise ProtocolError(
-            f"{split.protocol}: {report.summary()}; remove the copies, or pass strict=False"
+            f"{split.protocol}: {report.summary()}; remove the copies, or set `strict=False`"
         )
     return report
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import http
 import http.client
 import logging
+import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from hashkit.errors import DownloadError
-from hashkit.files import file_digest
+from hashkit.files import file_digest, publish
+from hashkit.private_files import held
 
 __all__ = ["DownloadProgress", "RemoteFile", "fetch"]
 
@@ -50,8 +53,8 @@ class _InterruptedError(Exception):
 def fetch(file: RemoteFile, folder: Path, *, progress: DownloadProgress | None = None) -> Path:
     """Download ``file`` into ``folder`` unless it exists there.
 
-    Bytes are written to ``<name>.part``, which a later call continues. The file gets its final
-    name only after its digest has been verified.
+    Bytes are written to ``.<name>.hashkit-download``, which one process at a time writes and a
+    later call continues. The file gets its final name only after its digest has been verified.
 
     Returns
     -------
@@ -61,35 +64,50 @@ def fetch(file: RemoteFile, folder: Path, *, progress: DownloadProgress | None =
     Raises
     ------
     DownloadError
-        If the server cannot be reached, the digest differs, or the disk is full. The message
-        explains how to provide the file by hand.
+        If the server cannot be reached, the digest differs, the disk is full, or another process
+        downloads the file. The message explains how to provide the file by hand.
     """
     target = folder / file.name
     if target.exists():
         return target
-    part = folder / f"{file.name}.part"
+    part = folder / f".{file.name}.hashkit-download"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _fetch_part(file, part, progress)
-        part.replace(target)
+        with held(part), _not_left_empty(part):
+            if not target.exists():  # otherwise another process has just completed it
+                _fetch_part(file, part, progress)
+                publish(part, target)
+    except BlockingIOError:
+        raise DownloadError(
+            f"{target}: another process is downloading this file; wait for it to end, and run again"
+        ) from None
     except OSError as error:
         _raise_disk_error(error, file, folder)
     return target
 
 
+@contextlib.contextmanager
+def _not_left_empty(part: Path) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if part.exists() and not part.stat().st_size:
+            part.unlink()
+
+
 def _fetch_part(file: RemoteFile, part: Path, progress: DownloadProgress | None) -> None:
-    was_resumed = part.exists()
+    was_resumed = part.stat().st_size > 0
     _transfer_with_retries(file, part, progress)
     if _is_intact(file, part):
         return
-    part.unlink()
+    os.truncate(part, 0)
     if was_resumed:
         # The kept bytes may belong to another version of the file.
         _log.info("%s: the partial download does not match; starting again", file.name)
         _transfer_with_retries(file, part, progress)
         if _is_intact(file, part):
             return
-        part.unlink()
+        os.truncate(part, 0)
     raise DownloadError(
         f"{file.name}: the download from {file.url} does not have the published digest "
         f"{file.digest} and was deleted; try again later, or {_by_hand(file, part.parent)}"
@@ -119,7 +137,7 @@ def _transfer_with_retries(file: RemoteFile, part: Path, progress: DownloadProgr
 
 def _transfer(file: RemoteFile, part: Path, progress: DownloadProgress | None) -> None:
     """Send one request; append to ``part`` if the server can continue from its end."""
-    n_kept = part.stat().st_size if part.exists() else 0
+    n_kept = part.stat().st_size
     request = urllib.request.Request(file.url, headers=_headers(n_kept))  # noqa: S310 - our tables
     try:
         response = _open(request)
@@ -177,7 +195,7 @@ def _receive(
     name: str,
     progress: DownloadProgress | None,
 ) -> None:
-    with part.open("r+b" if part.exists() else "xb") as stream:
+    with part.open("r+b") as stream:
         stream.seek(n_done)
         stream.truncate()
         while block := _next_block(response):

@@ -11,6 +11,7 @@ import math
 from typing import ClassVar, Final, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.split import Rows, shuffled
@@ -42,6 +43,9 @@ class _ClassRows(NamedTuple):
 @dataclasses.dataclass(frozen=True)
 class PerClass:
     """The same number of queries and of training images from each class.
+
+    Images without a label are no queries; they belong to the database, and to the training images
+    if those are all that are not queries.
 
     Attributes
     ----------
@@ -82,7 +86,14 @@ class PerClass:
             )
             for one in classes
         ]
-        return Parts(*(np.concatenate(part) for part in zip(*drawn, strict=True)))
+        parts = Parts(*(np.concatenate(part) for part in zip(*drawn, strict=True)))
+        unknown = np.flatnonzero(~_has_label(image_set))
+        training = unknown if self.training_per_class is None else unknown[:0]
+        return Parts(
+            parts.queries,
+            np.concatenate([parts.training, training]),
+            np.concatenate([parts.database, unknown]),
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +125,8 @@ class OfficialTest:
 @dataclasses.dataclass(frozen=True)
 class UnseenClasses:
     """Training on some classes, queries and database from the other, unseen classes.
+
+    Images without a label belong to no part.
 
     A classifier's prediction is no useful code for classes it was not trained on: Sablayrolles,
     Douze, Usunier and Jegou, *How should we evaluate supervised hashing?*, arXiv 1609.06753.
@@ -175,7 +188,7 @@ class UnseenClasses:
         unknown = [name for name in self.unseen_classes if name not in label_by_name]
         if unknown or len(set(self.unseen_classes)) == n_classes:
             raise ProtocolError(
-                f"{set_name}: unseen_classes must be some, not all, of "
+                f"{set_name}: `unseen_classes` must be some, not all, of "
                 f"{', '.join(label_by_name)}; found {', '.join(self.unseen_classes)}"
             )
         return {label_by_name[name] for name in self.unseen_classes}
@@ -189,7 +202,9 @@ class UnseenClasses:
 
 @dataclasses.dataclass(frozen=True)
 class RandomDraw:
-    """Queries and training images from the whole set, regardless of labels.
+    """Queries and training images from the whole set, regardless of its classes.
+
+    Images without a label become queries only if there are too few with one.
 
     Attributes
     ----------
@@ -219,6 +234,7 @@ class RandomDraw:
             n_training=self.n_training,
             training_in_database=self.training_in_database,
             what=image_set.name,
+            may_be_query=_has_label(image_set),
         )
 
 
@@ -234,7 +250,9 @@ def _classes_of(image_set: ImageSet, n_classes: int | None = None) -> list[_Clas
             f"{image_set.name}: expected one label per image, found {found}; "
             "use the protocol random"
         )
-    found_labels = [int(label) for label in np.unique(labels)]
+    found_labels = [int(label) for label in np.unique(labels) if label >= 0]
+    if not found_labels:
+        raise ProtocolError(f"{image_set.name}: expected images with labels, found none")
     if n_classes not in (None, len(found_labels)):
         raise ProtocolError(
             f"{image_set.name}: expected {n_classes} classes, found {len(found_labels)}; "
@@ -251,6 +269,14 @@ def _classes_of(image_set: ImageSet, n_classes: int | None = None) -> list[_Clas
     ]
 
 
+def _has_label(image_set: ImageSet) -> NDArray[np.bool_]:
+    """Images with a label, bool [n]; all images if the set has no labels at all."""
+    labels = image_set.labels
+    if labels is None:
+        return np.ones(len(image_set), dtype=np.bool_)
+    return np.asarray(labels >= 0 if labels.ndim == 1 else labels.any(axis=1))
+
+
 def _default_queries(n_images: int) -> int:
     """A fifth of a class, from 1 to 20; none from a class of one, which has no other image."""
     return 0 if n_images < 2 else min(_MAX_DEFAULT_QUERIES_PER_CLASS, max(1, n_images // 5))
@@ -265,13 +291,19 @@ def _draw_rows(
     n_training: int | None = None,
     training_in_database: bool = True,
     what: str,
+    may_be_query: NDArray[np.bool_] | None = None,
 ) -> Parts:
-    """Queries, then training images, from one shuffled order; ``n_training`` None takes all."""
+    """Queries, then training images, from one shuffled order; ``n_training`` None takes all.
+
+    Rows that may not be queries come last in that order; ``may_be_query`` is indexed by row.
+    """
     n_outside = n_queries if training_in_database else n_queries + (n_training or 0)
     n_needed = max(n_outside + 1, n_queries + (n_training or 1))
     if len(rows) < n_needed:
         raise _too_small(what, len(rows), n_needed)
     order = shuffled(rows, seed, *stream)
+    if may_be_query is not None:
+        order = order[np.argsort(~may_be_query[order], kind="stable")]
     rest = order[n_queries:]
     return Parts(order[:n_queries], rest[:n_training], order[n_outside:])
 
@@ -279,7 +311,7 @@ def _draw_rows(
 def _check_database(n_training: int | None, training_in_database: bool, option: str) -> None:
     if n_training is None and not training_in_database:
         raise ProtocolError(
-            f"without training images in the database, their number is required: set {option}"
+            f"without training images in the database, their number is required: set `{option}`"
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hashkit.codesets import check_names
 from hashkit.errors import DatasetError
 
 __all__ = ["ImageSet", "spread_rows"]
@@ -47,6 +48,8 @@ class ImageSet:
     is_test: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
+        check_names(self.names, "names", DatasetError)
+        check_names(self.class_names, "class_names", DatasetError)
         if (self.pixels is None) == (self.root is None):
             raise DatasetError(f"{self.name}: images must be either in memory or in a folder")
         for field in ("pixels", "labels", "is_test"):

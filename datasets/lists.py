@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,22 +11,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.datasets.imageset import ImageSet
+from hashkit.datasets.list_lines import N_PROBED, is_file, split_lines
 from hashkit.datasets.split import Split
 from hashkit.errors import DatasetError
+from hashkit.inputs.text import read_numbered_lines, shown
 
 __all__ = ["check_some_exist", "open_list", "open_list_split", "read_lines", "relative_name"]
 
-_MAX_CLASSES: Final = 1_000_000
-_N_PROBED: Final = 20
+_NOT_TEXT: Final = (
+    "save the list as UTF-8; to open an archive, give the name of the set and the archive's folder "
+    "as the root"
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Listing:
-    """A parsed list: names, and labels int64 [n], uint8 [n, n_classes] or None."""
+    """A parsed list: names, labels int64 [n], uint8 [n, n_classes] or None, and class names."""
 
     path: Path
     names: list[str]
     labels: NDArray[Any] | None
+    class_names: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -39,10 +44,11 @@ class _Listing:
 def open_list(path: Path, root: Path | None = None) -> ImageSet:
     """Open a list file as an image set of files, named after the list.
 
-    A line is ``path``, ``path 3`` (one label, from 0) or ``path 0 1 0 ...`` (two or more columns
-    of 0 or 1, one per class); all lines have the same form. The labels are the integers at the
-    end of the line, so a path may contain spaces. Blank lines and lines that begin with ``#`` are
-    skipped.
+    A line is ``path``, ``path 3`` (one label from 0, or -1 where it is unknown) or ``path 0 1 0
+    ...`` (two or more columns of 0 or 1, one per class); all lines have the same form. The labels
+    are the integers at the end of the line, so a path may contain spaces. A table with commas,
+    semicolons or tabs, a heading and quotes is read too. Blank lines and lines that begin with
+    ``#`` are skipped.
 
     Parameters
     ----------
@@ -65,7 +71,7 @@ def open_list(path: Path, root: Path | None = None) -> ImageSet:
         names=listing.names,
         root=root,
         labels=listing.labels,
-        class_names=_class_names(listing.labels),
+        class_names=listing.class_names or _class_names(listing.labels),
     )
 
 
@@ -105,7 +111,7 @@ def open_list_split(
         names=names,
         root=root,
         labels=labels,
-        class_names=_class_names(labels),
+        class_names=_common_names(list(listings.values())) or _class_names(labels),
     )
     by_part = dict(zip(listings, rows, strict=True))
     split = Split(
@@ -118,7 +124,7 @@ def open_list_split(
     return images, split
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+def read_lines(path: Path) -> list[tuple[int, str]]:
     """Line numbers, from 1, and stripped text of the lines that are not blank or comments.
 
     Raises
@@ -126,19 +132,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     DatasetError
         If the file is missing or is not UTF-8 text.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise DatasetError(
-            f"{path}: expected a list in UTF-8 text; to open an archive, give the name of the set "
-            "and the archive's folder as the root"
-        ) from None
-    except OSError as error:
-        raise DatasetError(f"{path}: the list cannot be read ({error.strerror})") from None
-    for number, line in enumerate(text.split("\n"), start=1):
-        line = line.strip()
-        if line and not line.startswith("#"):
-            yield number, line
+    lines = read_numbered_lines(path, DatasetError, "a list", _NOT_TEXT)
+    return [(number, line) for number, line in lines if line]
 
 
 def relative_name(listed: str, root: Path) -> str:
@@ -159,75 +154,32 @@ def check_some_exist(names: list[str], root: Path, path: Path) -> None:
     """
     if not names:
         raise DatasetError(f"{path}: expected one image per line, found no lines")
-    probed = names[:_N_PROBED]
-    if not any((root / name).is_file() for name in probed):
+    if not any(is_file(root / name) for name in names[:N_PROBED]):
         raise DatasetError(
-            f"{path}: none of the first {len(probed)} images exists below {root} (for example "
-            f"{probed[0]}); set the root to the folder that the paths start from"
+            f"{path}: none of the first {len(names[:N_PROBED])} images exists below {root} (for "
+            f"example {shown(names[0])}); set the root to the folder that the paths start from, "
+            "and write a path and its labels in each line, `images/1.jpg 3`"
         )
 
 
 def _parse_list(path: Path, root: Path) -> _Listing:
+    lines = split_lines(
+        path, read_lines(path), lambda listed: is_file(root / relative_name(listed, root))
+    )
     line_of: dict[str, int] = {}
-    columns: list[list[str]] = []
-    n_columns: int | None = None
-    for number, line in read_lines(path):
-        if n_columns is None:
-            n_columns = _count_trailing_integers(line)
-        listed, labels = _split_line(line, n_columns, f"{path}, line {number}")
-        name = relative_name(listed, root)
+    for entry in lines.entries:
+        name = relative_name(entry.path, root)
         if name in line_of:
             raise DatasetError(
-                f"{path}, line {number}: {name} is listed twice, first in line {line_of[name]}; "
-                "remove one of them"
+                f"{path}, line {entry.line}: {name} is listed twice, first in line "
+                f"{line_of[name]}; remove one of them"
             )
-        line_of[name] = number
-        columns.append(labels)
-    labels_array = _to_labels(columns, n_columns or 0)
-    return _Listing(path, list(line_of), labels_array)
+        line_of[name] = entry.line
+    labels = _to_labels([entry.labels for entry in lines.entries], lines.n_columns)
+    return _Listing(path, list(line_of), labels, lines.class_names)
 
 
-def _count_trailing_integers(line: str) -> int:
-    tokens = line.split()
-    n_integers = 0
-    while n_integers < len(tokens) and _is_integer(tokens[-1 - n_integers]):
-        n_integers += 1
-    return n_integers
-
-
-def _split_line(line: str, n_columns: int, where: str) -> tuple[str, list[str]]:
-    path, *labels = line.rsplit(None, n_columns) if n_columns else [line]
-    fits = len(labels) == n_columns and not _is_integer(path.rsplit(None, 1)[-1])
-    if not fits or not all(map(_is_integer, labels)):
-        n_found = _count_trailing_integers(line)
-        if n_found == len(line.split()):
-            raise DatasetError(f"{where}: expected a path before the labels, found {line[:60]!r}")
-        raise DatasetError(
-            f"{where}: expected {n_columns} label columns, as in the lines before, found {n_found}"
-        )
-    _check_labels(labels, where)
-    return path, labels
-
-
-def _check_labels(labels: list[str], where: str) -> None:
-    if len(labels) == 1:
-        if not 0 <= int(labels[0]) < _MAX_CLASSES:
-            raise DatasetError(
-                f"{where}: expected a label from 0 to {_MAX_CLASSES - 1}, found {labels[0]}"
-            )
-    elif not set(labels) <= {"0", "1"}:
-        wrong = next(label for label in labels if label not in ("0", "1"))
-        raise DatasetError(
-            f"{where}: expected columns of 0 or 1, one per class, found {wrong}; "
-            "a list of single labels has one column"
-        )
-
-
-def _is_integer(token: str) -> bool:
-    return token.isascii() and token.removeprefix("-").isdigit()
-
-
-def _to_labels(columns: list[list[str]], n_columns: int) -> NDArray[Any] | None:
+def _to_labels(columns: Sequence[Sequence[str]], n_columns: int) -> NDArray[Any] | None:
     if n_columns == 0:
         return None
     if n_columns == 1:
@@ -236,6 +188,18 @@ def _to_labels(columns: list[list[str]], n_columns: int) -> NDArray[Any] | None:
     digits = "".join(map("".join, columns)).encode()
     bits = np.frombuffer(digits, dtype=np.uint8).reshape(-1, n_columns) - ord("0")
     return bits.astype(np.uint8)
+
+
+def _common_names(listings: list[_Listing]) -> tuple[str, ...]:
+    """Class names of the headings; empty if no list has a heading."""
+    named = [listing for listing in listings if listing.class_names]
+    for listing in named[1:]:
+        if listing.class_names != named[0].class_names:
+            raise DatasetError(
+                f"{listing.path}: expected the classes of {named[0].path} in its heading, in the "
+                "same order"
+            )
+    return named[0].class_names if named else ()
 
 
 def _class_names(labels: NDArray[Any] | None) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -92,13 +93,17 @@ def _with_options(protocol: str, options: ProtocolOptions) -> Protocol:
     changes = options.changes()
     if changes and kind.is_fixed:
         raise ProtocolError(
-            f"{protocol} is fixed and takes no {', '.join(changes)}; "
+            f"{protocol} is fixed and takes no {_as_arguments(changes)}; "
             "use per-class or official for other numbers"
         )
     fields = {field.name for field in dataclasses.fields(kind)}
     known = [field.name for field in dataclasses.fields(options) if field.name in fields]
     for name in changes:
         if name not in known:
-            raise ProtocolError(f"{protocol} takes no {name}; it takes {', '.join(known)}")
+            raise ProtocolError(f"{protocol} takes no `{name}`; it takes {_as_arguments(known)}")
     changed: Protocol = dataclasses.replace(kind, **changes)  # type: ignore[arg-type]
     return changed
+
+
+def _as_arguments(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)

@@ -78,7 +78,7 @@ def shuffled(rows: Rows, seed: int, *stream: int) -> Rows:
         If the seed is negative.
     """
     if seed < 0:
-        raise ProtocolError(f"a seed must be 0 or more, not {seed}")
+        raise ProtocolError(f"`seed` must be 0 or more, not {seed}")
     keys = np.random.PCG64(np.random.SeedSequence((seed, *stream))).random_raw(len(rows))
     return rows[np.argsort(keys, kind="stable")]
 

@@ -25,7 +25,7 @@ from hashkit.exporters.onnx_files import (
     check_and_save,
     describe,
     make_folder,
-    temporary_beside,
+    written_model,
 )
 from hashkit.exporters.parity import ABSOLUTE_TOLERANCE, BATCH_SIZES, ParityReport, verify
 from hashkit.manifest import Manifest
@@ -119,7 +119,7 @@ def export_onnx(
     say("tracing the network")
     graph = _trace(_Contract(source, manifest.n_bits), manifest, opset)
     describe(graph, manifest.to_metadata(), "fp32")
-    with temporary_beside(target) as temporary:
+    with written_model(target) as temporary:
         say("checking the graph")
         check_and_save(graph, temporary)
         say(f"comparing with torch on {max(len(images), *BATCH_SIZES)} images")
@@ -129,7 +129,6 @@ def export_onnx(
                 f"{target} was not written: its outputs differ from the model's: {parity.summary()}"
             )
         data = temporary.read_bytes()
-        temporary.replace(target)
     return ExportReport(
         path=target,
         n_bytes=len(data),

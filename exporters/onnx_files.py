@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
 
 from hashkit.errors import ModelError
+from hashkit.files import written_whole
+from hashkit.os_errors import cannot_write
 from hashkit.runtimes.contract import PRECISION_KEY
 
-__all__ = ["PRODUCER", "check_and_save", "describe", "make_folder", "temporary_beside"]
+__all__ = ["PRODUCER", "check_and_save", "describe", "make_folder", "written_model"]
 
 PRODUCER = "hashkit"
 
@@ -49,7 +50,7 @@ def check_and_save(model: onnx.ModelProto, path: Path) -> None:
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise ModelError(f"the exported graph is not valid ONNX: {first_line}") from error
-    onnx.save_model(model, str(path))
+    onnx.save_model(model, str(path), format="protobuf")  # whatever the name ends in
 
 
 def make_folder(target: Path) -> None:
@@ -63,26 +64,22 @@ def make_folder(target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _cannot_write(target, error) from None
+        raise ModelError(cannot_write(error, target)) from None
 
 
 @contextlib.contextmanager
-def temporary_beside(target: Path) -> Iterator[Path]:
-    """A temporary name in the target's folder; the file is deleted unless it was renamed.
+def written_model(target: Path) -> Iterator[Path]:
+    """Yield the private path of a model to write and check, which replaces ``target`` at the end.
+
+    If anything fails, ``target`` is unchanged; see `hashkit.files.written_whole`.
 
     Raises
     ------
     ModelError
         If the file cannot be written.
     """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
+        with written_whole(target) as part:
+            yield part
     except OSError as error:
-        raise _cannot_write(target, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _cannot_write(target: Path, error: OSError) -> ModelError:
-    return ModelError(f"{target}: the model cannot be written ({error.strerror})")
+        raise ModelError(cannot_write(error, target)) from error

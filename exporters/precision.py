@@ -24,7 +24,8 @@ from hashkit.exporters.agreement import (
 )
 from hashkit.exporters.fp16 import round_as_fp16, to_fp16
 from hashkit.exporters.int8 import to_int8
-from hashkit.exporters.onnx_files import check_and_save, describe, make_folder, temporary_beside
+from hashkit.exporters.onnx_files import check_and_save, describe, make_folder, written_model
+from hashkit.private_files import private_folder
 from hashkit.runtimes.answers import answers_of
 from hashkit.runtimes.backends.onnxruntime_session import OnnxRuntimeSession
 from hashkit.runtimes.onnx_file import read_onnx_file
@@ -204,14 +205,13 @@ def export_precision(
     converted = CONVERSIONS[precision](model, calibration, tolerance, say)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     describe(converted.model, metadata, precision)
-    with temporary_beside(target) as temporary:
+    with written_model(target) as temporary:
         check_and_save(converted.model, temporary)
         say(f"comparing with {source} on {len(sample.queries) + len(sample.database):,} images")
-        agreement = _compare(source, temporary, converted.stand_in, sample, progress)
+        agreement = _compare(source, temporary, target, converted.stand_in, sample, progress)
         excesses = tolerance.excesses(agreement)
         _refuse(target, agreement, excesses, allow_loss)
         written = temporary.read_bytes()
-        temporary.replace(target)
     return PrecisionReport(
         path=target,
         precision=precision,
@@ -240,13 +240,15 @@ def _read_source(source: Path) -> bytes:
 def _compare(
     source: Path,
     model: Path,
+    target: Path,
     stand_in: onnx.ModelProto | None,
     sample: Sample,
     progress: Progress | None,
 ) -> Agreement:
     if stand_in is None:
         return compare(source, model, sample, progress=progress)
-    with temporary_beside(model.with_name(f"{model.name}.stand-in")) as other:
+    with private_folder(target) as folder:
+        other = folder / "stand-in.onnx"
         onnx.save_model(stand_in, str(other))
         found = compare(source, other, sample, progress=progress)
     # The file itself must also run and follow the contract.

@@ -40,11 +40,15 @@ class TorchModel:
         The file.
     weights_sha256
         SHA-256 that the weights must have; empty for any.
+    network
+        See `hashkit.training.checkpoint.load_model`.
 
     Raises
     ------
     CheckpointError
         If it cannot be read.
+    ConfigError
+        If its network runs code and was not named.
     ModelError
         If its weights differ.
     """
@@ -52,13 +56,15 @@ class TorchModel:
     provider = "cpu"
     precision = "fp32"
 
-    def __init__(self, checkpoint: Path, weights_sha256: str = "") -> None:
+    def __init__(
+        self, checkpoint: Path, weights_sha256: str = "", network: str | None = None
+    ) -> None:
         import torch
 
         from hashkit.training.checkpoint import load_model
 
         torch.set_num_threads(available_cpus())
-        loaded = load_model(checkpoint)
+        loaded = load_model(checkpoint, network=network)
         found = loaded.manifest.weights_sha256
         if weights_sha256 and found != weights_sha256:
             raise ModelError(
@@ -104,7 +110,7 @@ def _opener(job: MeasuringJob) -> OpenEncoder:
         del batch_size  # torch accepts any
         from hashkit.runtimes.encoder import Encoder
 
-        return Encoder(TorchModel(Path(job.model), job.weights_sha256))
+        return Encoder(TorchModel(Path(job.model), job.weights_sha256, job.network))
 
     return open_encoder
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hashkit.datasets.decoding import Fault, write_fault_report
 from hashkit.errors import BankError
+from hashkit.files import append_whole
 
 __all__ = ["FaultLog", "SkippedImage", "faults_path", "read_faults"]
 
@@ -91,14 +92,12 @@ class FaultLog:
         if not faults:
             return
         skipped = [SkippedImage(**vars(fault), source=self._source) for fault in faults]
-        with self.path.open("a", encoding="utf-8", newline="\n") as file:
-            file.writelines(image.to_json() + "\n" for image in skipped)
+        lines = "".join(image.to_json() + "\n" for image in skipped)
+        append_whole(self.path, lines.encode(), is_synced=True)
         self.n_skipped += len(faults)
 
     def _rewrite(self, faults: Sequence[SkippedImage]) -> None:
         if not faults:
             self.path.unlink()
             return
-        temporary = self.path.with_name(self.path.name + ".tmp")
-        write_fault_report(faults, temporary)
-        temporary.replace(self.path)
+        write_fault_report(faults, self.path)

@@ -55,7 +55,7 @@ class RuntimeSettings:
         for name in ("n_threads", "batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ConfigError(f"{name} must be at least 1, not {value}")
+                raise ConfigError(f"`{name}` must be at least 1, not {value}")
 
 
 def batch_size_for(manifest: Manifest, provider: str) -> int:

@@ -13,13 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.codes import check_codes
-from hashkit.errors import CodesError
+from hashkit.errors import CodesError, HashkitError
+from hashkit.inputs.label_values import as_label_array
 
 __all__ = [
     "CodeDatabase",
     "CodeSet",
     "check_bits",
     "check_labels",
+    "check_names",
     "label_names",
     "label_numbers",
     "n_kept_rows",
@@ -69,7 +71,8 @@ class CodeSet:
     n_bits
         Number of bits of a code.
     labels
-        Integer [n] (negative: unknown), or 0/1 [n, n_classes] (multi-hot), or None.
+        Integer [n] (negative: unknown), or 0/1 [n, n_classes] (multi-hot), or None. Unsigned
+        integers, bools and whole floats become signed integers.
     names
         One name per row, or empty.
     class_names
@@ -93,18 +96,28 @@ class CodeSet:
     def __post_init__(self) -> None:
         check_codes(self.codes, self.n_bits)
         n_rows = len(self.codes)
+        check_names(self.names, "names")
+        check_names(self.class_names, "class_names")
         if len(self.names) not in (0, n_rows):
             raise CodesError(f"expected one name per code, {n_rows}, found {len(self.names)}")
         if self.labels is not None:
-            check_labels(self.labels, n_rows)
+            object.__setattr__(self, "labels", check_labels(self.labels, n_rows))
         deleted = self.deleted
         if deleted is not None and (deleted.dtype != np.bool_ or deleted.shape != (n_rows,)):
             raise CodesError(
-                f"deleted must be bool [{n_rows}], not {deleted.dtype} {list(deleted.shape)}"
+                f"`deleted` must be bool [{n_rows}], not {deleted.dtype} {list(deleted.shape)}"
             )
 
     def __len__(self) -> int:
         return len(self.codes)
+
+
+def check_names(
+    names: Sequence[str], argument: str, error: type[HashkitError] = CodesError
+) -> None:
+    """Raise ``error`` for a text where a list of names belongs: its letters would be the names."""
+    if isinstance(names, str | bytes):
+        raise error(f"`{argument}` must be a list of names, not the text {names!r}: [{names!r}]")
 
 
 def n_kept_rows(database: CodeDatabase) -> int:
@@ -131,21 +144,24 @@ def label_names(database: CodeDatabase, row: int) -> tuple[str, ...] | None:
     return tuple(known[number] if number < len(known) else str(number) for number in numbers)
 
 
-def check_labels(labels: NDArray[Any], n_rows: int) -> None:
-    """Raise `CodesError` unless ``labels`` are integer [n_rows] or 0/1 [n_rows, n_classes]."""
-    integral = np.issubdtype(labels.dtype, np.integer) or labels.dtype == np.bool_
-    if not integral or labels.ndim not in (1, 2):
-        raise CodesError(
-            "labels must be integers [n] or a 0/1 matrix [n, n_classes], "
-            f"not {labels.dtype} {list(labels.shape)}"
-        )
-    if len(labels) != n_rows:
-        raise CodesError(f"expected one label per code, {n_rows}, found {len(labels)}")
-    if labels.ndim == 2 and labels.size and not 0 <= labels.min() <= labels.max() <= 1:
+def check_labels(labels: object, n_rows: int) -> NDArray[Any]:
+    """Labels as signed integers [n_rows] or a 0/1 matrix [n_rows, n_classes].
+
+    Raises
+    ------
+    CodesError
+        If they cannot be converted without a loss (`hashkit.inputs.label_values`), or do not have
+        ``n_rows`` rows.
+    """
+    array = as_label_array(labels)
+    if len(array) != n_rows:
+        raise CodesError(f"expected one label per code, {n_rows}, found {len(array)}")
+    if array.ndim == 2 and array.size and not 0 <= array.min() <= array.max() <= 1:
         raise CodesError(
             "a label matrix must contain 0 and 1, with one column per class, "
-            f"found {labels.min()} to {labels.max()}"
+            f"found {array.min()} to {array.max()}"
         )
+    return array
 
 
 def check_bits(databases: Sequence[CodeDatabase], n_bits: int | None = None) -> int:

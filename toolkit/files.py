@@ -1,14 +1,22 @@
-"""Atomic writing of files, and their digests."""
+"""Files written whole or not at all, and their digests.
+
+A new file has a private name in the folder of its target until it is complete; see
+`hashkit.private_files`.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["file_digest", "part_path", "written_whole"]
+from hashkit.private_files import OPEN_FLAGS, is_private_name, new_private_file, remove_leftovers
+
+__all__ = ["append_whole", "file_digest", "publish", "sync_folder", "write_whole", "written_whole"]
 
 
 def file_digest(path: Path, algorithm: str) -> str:
@@ -17,30 +25,187 @@ def file_digest(path: Path, algorithm: str) -> str:
         return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
-def part_path(path: Path) -> Path:
-    """Path where `written_whole` writes a file until it is complete."""
-    return path.with_name(path.name + ".part")
-
-
 @contextlib.contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Yield the path of a file to write, which is then flushed and replaces ``path`` atomically.
+def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield the private path of an empty file to write, which replaces ``path`` when complete.
 
-    If anything fails, ``path`` is unchanged and the new file is removed. A killed process may leave
-    a file with ``.part`` appended to its name, which the next attempt replaces.
+    The file is flushed to the disk first, and its folder afterwards. It keeps the mode of the file
+    that it replaces, and the owner where the system allows that; a new file follows the umask. If
+    ``path`` is a link, the file that it names is replaced. Hard links keep the earlier content.
+
+    If anything fails, ``path`` is unchanged and the private file is removed. If two processes write
+    the same ``path``, each file is whole and the last one stays.
+
+    The private file is locked with ``flock``: open it with ``h5py.File(..., locking=False)``.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written, or ``path`` is not a regular file. Its ``filename`` is
+        ``path``, not the private name.
+    """
+    target = Path(os.path.realpath(path))
+    part: _Part | None = None
+    try:
+        replaced = _replaceable(target)
+        remove_leftovers(target)
+        # Until it has the mode of the file that it replaces, nobody else may read it.
+        part = _Part(target, 0o666 if replaced is None else 0o600)
+        yield part.path
+        part.publish(target)
+    except OSError as error:
+        _name_target(error, path, part)
+        raise
+    finally:
+        if part is not None:
+            part.discard()
+
+
+def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write bytes as `written_whole` does.
 
     Raises
     ------
     OSError
         If the file cannot be written.
     """
-    part = part_path(path)
+    with written_whole(path) as part, part.open("wb") as file:
+        file.write(data)
+
+
+def append_whole(path: Path, data: bytes, *, is_synced: bool = False) -> None:
+    """Append ``data`` to a file, which is made if it does not exist; all of it or nothing.
+
+    Parameters
+    ----------
+    is_synced
+        Whether the data must be on the disk when this returns.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; it then has its earlier content. Its ``filename`` is set.
+    """
     try:
-        yield part
-        with part.open("r+b") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+        with path.open("ab", buffering=0) as file:
+            start, left = file.seek(0, os.SEEK_END), memoryview(data)
+            try:
+                while left:  # near a full disk, one call writes a part
+                    left = left[file.write(left) :]
+                if is_synced:
+                    os.fsync(file.fileno())
+            except BaseException:
+                file.truncate(start)
+                raise
+    except OSError as error:
+        _name_target(error, path, None)
         raise
+
+
+def publish(path: Path, target: Path) -> None:
+    """Flush a complete file to the disk, and let it replace ``target`` with its mode and owner.
+
+    Raises
+    ------
+    OSError
+        If ``target`` cannot be replaced.
+    """
+    handle = os.open(path, OPEN_FLAGS)
+    try:
+        _keep_mode(handle, _replaceable(target))
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    path.replace(target)
+    sync_folder(target.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the names in a folder to the disk, where the system can.
+
+    Raises
+    ------
+    OSError
+        If the disk reports a fault.
+    """
+    if os.name == "nt":  # Windows cannot open a folder; not tried there
+        return
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # one that may be written but not listed
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
+    finally:
+        os.close(handle)
+
+
+class _Part:
+    """A private file, locked as long as this object holds its handle."""
+
+    def __init__(self, target: Path, mode: int) -> None:
+        self.path, handle = new_private_file(target, mode)
+        self._handle: int | None = handle
+
+    def publish(self, target: Path) -> None:
+        """Give the file the name of its target."""
+        if os.name == "nt":  # Windows cannot rename an open file; not tried there
+            self._close()
+        publish(self.path, target)
+
+    def discard(self) -> None:
+        """Remove the file unless it was published."""
+        if os.name == "nt":  # which cannot remove an open file
+            self._close()
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
+        self._close()
+
+    def _close(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+
+def _replaceable(target: Path) -> os.stat_result | None:
+    """Status of a file to replace; None if there is none."""
+    try:
+        status = target.stat()
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is a device or a pipe, not a file", str(target))
+    if not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, "the file is read-only", str(target))
+    return status
+
+
+def _keep_mode(handle: int, replaced: os.stat_result | None) -> None:
+    """Give a file the mode, and if possible the owner, of the one that it replaces."""
+    if replaced is None or os.name == "nt":
+        return
+    mode, own = stat.S_IMODE(replaced.st_mode) & 0o777, os.fstat(handle)
+    if (own.st_uid, own.st_gid) != (replaced.st_uid, replaced.st_gid):
+        try:
+            os.fchown(handle, replaced.st_uid, replaced.st_gid)
+        except OSError:
+            try:
+                os.fchown(handle, -1, replaced.st_gid)
+            except OSError:  # another group may do what everybody may do
+                mode = mode & ~0o070 | (mode & 0o007) << 3
+    os.fchmod(handle, mode)
+
+
+def _name_target(error: OSError, path: str | os.PathLike[str], part: _Part | None) -> None:
+    """Let an error name the file that was asked for, unless it is about another one."""
+    own = {None, os.path.realpath(path)} | ({str(part.path)} if part else set())
+    name = error.filename
+    named = os.fsdecode(name) if isinstance(name, str | bytes) else name
+    is_private = isinstance(named, str) and is_private_name(Path(named).name)
+    if error.errno is not None and (named in own or is_private):
+        error.filename, error.filename2 = os.fspath(path), None

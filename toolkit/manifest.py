@@ -48,7 +48,7 @@ class Manifest:
     resize
         One of `RESIZE_RULES`.
     network, loss, recipe
-        How the model was made; empty if unknown. ``recipe`` may go on with what differs from it.
+        How the model was made; empty if unknown. ``recipe`` may name what differs from it.
     dataset, protocol
         The dataset that the model was trained on, and its split; empty if unknown.
     class_names

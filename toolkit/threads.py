@@ -106,7 +106,7 @@ def check_threads(n_threads: int | None, what: str) -> int:
     if n_threads is None:
         return available_cpus()
     if n_threads < 1:
-        raise ConfigError(f"{what} must be at least 1, not {n_threads}")
+        raise ConfigError(f"`{what}` must be at least 1, not {n_threads}")
     return n_threads
 
 

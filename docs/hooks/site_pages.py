@@ -1,8 +1,8 @@
 """What the site needs besides the pages in docs/: hooks of MkDocs, named in mkdocs.yml.
 
-README.md, ARCHITECTURE.md, CONTRIBUTING.md and CHANGELOG.md become pages of the site, so that
-nothing has to be written twice. Links are written as the repository's own, so that they work in a
-clone and on a web page of the repository; here they are turned into the site's.
+README.md, ARCHITECTURE.md, CONTRIBUTING.md, SECURITY.md and CHANGELOG.md become pages of the site,
+so that nothing has to be written twice. Links are written as the repository's own, so that they
+work in a clone and on a web page of the repository; here they are turned into the site's.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ ROOT_PAGES: Final = {
     "README.md": "index.md",
     "ARCHITECTURE.md": "architecture.md",
     "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
     "CHANGELOG.md": "changelog.md",
 }
 """Pages outside docs/, and where they stand on the site."""

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from hashkit.errors import ConfigError
+from hashkit.errors import CheckpointError, ConfigError
 from hashkit.exporters import torch_model
 from hashkit.manifest import Manifest
+from hashkit.runs.checkpoint_header import read_checkpoint_network
+from hashkit.runs.named_network import network_to_build
 from hashkit.runtimes.measuring.process import WORKER
 from hashkit.runtimes.onnx_file import read_onnx_file
 from hashkit.runtimes.protocol import RUNTIMES
@@ -50,6 +52,8 @@ class Contender:
         Whether it runs on only a few of the images.
     weights_sha256
         SHA-256 of the weights that a checkpoint must have; empty for any.
+    network
+        Name of the network of a checkpoint, if the user gave it.
     """
 
     runtime: str
@@ -59,6 +63,7 @@ class Contender:
     worker: str = WORKER
     is_slow: bool = False
     weights_sha256: str = ""
+    network: str | None = None
 
     @property
     def title(self) -> str:
@@ -78,6 +83,9 @@ class Wanted:
         Precisions of the files; None for all.
     device
         ``auto`` for every device that a runtime supports, ``cpu`` or ``cuda``.
+    network
+        Name of the checkpoint's network, required if that is code from outside hashkit; None if
+        none was given.
 
     Raises
     ------
@@ -88,6 +96,7 @@ class Wanted:
     runtimes: tuple[str, ...] | None = None
     precisions: tuple[str, ...] | None = None
     device: str = "auto"
+    network: str | None = None
 
     def __post_init__(self) -> None:
         if self.device not in DEVICES:
@@ -173,7 +182,7 @@ def _with_precisions(
         if name not in found:
             raise ConfigError(
                 f"no model is {name}; found: {', '.join(found)}; "
-                "hashkit export --onnx --precision makes others"
+                "`hashkit export --onnx --precision` makes others"
             )
     yield from (one for one in candidates if precisions is None or one.precision in precisions)
 
@@ -199,4 +208,20 @@ def _torch(first: Candidate, wanted: Wanted, checkpoint: Path | None) -> Iterato
             first.precision,
             worker=torch_model.WORKER,
             weights_sha256=first.manifest.weights_sha256,
+            network=_network(checkpoint, wanted.network),
         )
+    elif wanted.network is not None:
+        raise ConfigError(
+            "`network` names the network of a run's checkpoint, and no checkpoint is measured "
+            "here: leave it out"
+        )
+
+
+def _network(checkpoint: Path, given: str | None) -> str | None:
+    """The network that the measuring process may build; refused here, before any measurement."""
+    try:
+        recorded = read_checkpoint_network(checkpoint)
+    except CheckpointError:
+        return given  # its row says what is wrong with the file
+    network_to_build(recorded, given, checkpoint)
+    return given

@@ -184,6 +184,7 @@ class _Comparison:
             batch_sizes=settings.batch_sizes_of(contender),
             seconds=settings.seconds,
             weights_sha256=contender.weights_sha256,
+            network=contender.network,
         )
         outcome = measure_apart(
             job,

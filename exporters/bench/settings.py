@@ -55,12 +55,12 @@ class BenchSettings:
         RuntimeSettings(profile=self.profile)  # raises for an unknown profile
         for name, least in (("n_starts", 1), ("n_slow_images", 2)):
             if getattr(self, name) < least:
-                raise ConfigError(f"{name} must be at least {least}, not {getattr(self, name)}")
+                raise ConfigError(f"`{name}` must be at least {least}, not {getattr(self, name)}")
         for name in ("seconds", "timeout_seconds"):
             if not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} must be a number above 0, not {getattr(self, name)}")
+                raise ConfigError(f"`{name}` must be a number above 0, not {getattr(self, name)}")
         if min(self.batch_sizes, default=1) < 1:
-            raise ConfigError(f"batch sizes must be at least 1, not {list(self.batch_sizes)}")
+            raise ConfigError(f"`batch_sizes` must be at least 1, not {list(self.batch_sizes)}")
         object.__setattr__(self, "batch_sizes", tuple(sorted({1, *self.batch_sizes})))
 
     def batch_sizes_of(self, contender: Contender) -> tuple[int, ...]:
@@ -102,7 +102,7 @@ class Floors:
         for name, most in (("max_flips", 1e6), ("min_map", 1.0)):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= most:
-                raise ConfigError(f"{name} must be from 0 to {most:,.0f}, not {value}")
+                raise ConfigError(f"`{name}` must be from 0 to {most:,.0f}, not {value}")
 
     def misses(self, found: Agreement) -> list[str]:
         """The floors that a row misses, as short texts; NaN misses every floor."""

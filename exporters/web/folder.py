@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
 from hashkit._version import __version__
 from hashkit.bank.reader import Bank
-from hashkit.errors import BankMismatchError, ConfigError
+from hashkit.errors import BankMismatchError
 from hashkit.exporters.web.images import ImageFinder, live_rows, write_images
+from hashkit.exporters.web.page_folder import FILES, FORMAT, MANIFEST, check_target, replaced_page
 from hashkit.exporters.web.pixels import input_rule
 from hashkit.exporters.web.runtime import RUNTIME_VERSION, copy_runtime
-from hashkit.files import file_digest, part_path
+from hashkit.files import file_digest
 from hashkit.runtimes.onnx_file import read_onnx_file
 
-__all__ = ["DEFAULT_IMAGES", "FORMAT_VERSION", "WebReport", "check_target", "export_web"]
+__all__ = ["DEFAULT_IMAGES", "FORMAT_VERSION", "WebReport", "export_web"]
 
 FORMAT_VERSION: Final = 1
 """Format version of the folder; the page refuses other versions."""
 
 DEFAULT_IMAGES: Final = 2000
 """Largest number of images of the bank in a page."""
-
-_MANIFEST: Final = "manifest.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +79,8 @@ def export_web(
 ) -> WebReport:
     """Write a self-contained search page, which fetches nothing from other servers.
 
-    The folder gets its name when it is complete; an earlier page is replaced.
+    The folder gets its name when it is complete. An earlier page is replaced then; files of the
+    user in its folder stay. `hashkit.exporters.web.page_folder` has the details.
 
     Parameters
     ----------
@@ -122,13 +121,13 @@ def export_web(
     rule = input_rule(description.manifest)
     rows = live_rows(bank, n_images)
     n_database = len(bank) - bank.n_deleted
-    with _replaced_when_complete(folder) as part:
+    with replaced_page(folder) as part:
         _copy_page(part)
         copy_runtime(runtime, part / "runtime", webgpu=webgpu)
         shutil.copyfile(model, part / "model.onnx")
         n_thumbnails = write_images(part / "bank", bank, rows, image_of, progress)
         document = {
-            "hashkit_web": FORMAT_VERSION,
+            FORMAT: FORMAT_VERSION,
             "hashkit": __version__,
             "onnxruntime_web": RUNTIME_VERSION,
             "webgpu": webgpu,
@@ -141,8 +140,12 @@ def export_web(
             "n_images": len(rows),
             "n_database": n_database,
         }
-        (part / _MANIFEST).write_text(json.dumps(document, indent=2) + "\n", encoding="ascii")
-        sizes = [path.stat().st_size for path in part.rglob("*") if path.is_file()]
+        files = [path for path in part.rglob("*") if path.is_file()]
+        names = (path.relative_to(part).as_posix() for path in files)
+        document[FILES] = sorted(name for name in names if "/thumbnails/" not in name)
+        manifest = part / MANIFEST
+        manifest.write_text(json.dumps(document, indent=2) + "\n", encoding="ascii")
+        sizes = [path.stat().st_size for path in [*files, manifest]]
     return WebReport(
         path=folder,
         n_images=len(rows),
@@ -154,49 +157,6 @@ def export_web(
         webgpu=webgpu,
         model_sha256=model_sha256,
     )
-
-
-def check_target(folder: Path) -> None:
-    """Check that a page may be written to a folder.
-
-    Raises
-    ------
-    ConfigError
-        If it is a file, or a folder with content other than an earlier page.
-    """
-    if folder.is_dir():
-        if not any(folder.iterdir()) or _is_page(folder):
-            return
-    elif not folder.exists() and not folder.is_symlink():
-        return
-    raise ConfigError(
-        f"{folder}: exists and is not a page written by hashkit: choose another folder"
-    )
-
-
-def _is_page(folder: Path) -> bool:
-    try:
-        fields = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(fields, dict) and "hashkit_web" in fields
-
-
-@contextlib.contextmanager
-def _replaced_when_complete(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder, which replaces ``folder`` at the end."""
-    folder = folder.absolute()
-    part = part_path(folder)
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
-        yield part
-        if folder.is_dir():
-            shutil.rmtree(folder)
-        part.replace(folder)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
 
 
 def _copy_page(folder: Path) -> None:

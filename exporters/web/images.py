@@ -14,6 +14,7 @@ from hashkit.bank.reader import Bank
 from hashkit.codesets import label_names
 from hashkit.datasets.imageset import spread_rows
 from hashkit.errors import BankError
+from hashkit.exporters.web.page_folder import thumbnail_name
 from hashkit.preprocess import ImageSource, decode_usable
 
 __all__ = ["THUMBNAIL_SIDE", "ImageFinder", "live_rows", "write_images"]
@@ -67,7 +68,7 @@ def write_images(
     (folder / "codes.bin").write_bytes(np.ascontiguousarray(bank.codes[rows]).tobytes())
     thumbnails = []
     for n_done, row in enumerate(map(int, rows), 1):
-        thumbnails.append(_write_thumbnail(image_of(row), folder, f"thumbnails/{row}.jpg"))
+        thumbnails.append(_write_thumbnail(image_of(row), folder, thumbnail_name(row)))
         if progress is not None:
             progress(n_done, len(rows))
     has_names = len(bank.names) > 0

@@ -46,6 +46,8 @@ class MeasuringJob:
         Whether to measure only the start.
     weights_sha256
         SHA-256 that the weights of a checkpoint must have; empty for any.
+    network
+        Name of the network of a checkpoint, if the user gave it.
     """
 
     model: str
@@ -58,6 +60,7 @@ class MeasuringJob:
     seconds: float
     only_start: bool = False
     weights_sha256: str = ""
+    network: str | None = None
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> MeasuringJob:

@@ -367,7 +367,7 @@ def test_a_folder_of_class_folders_with_a_broken_image(tmp_path, monkeypatch):
     cut_image(tmp_path / "photos" / names[1])
     trained = succeed(f"train --data photos {SMALL} --queries-per-class 2 --json")
     run = Run.open(Path(trained.json["run"]))
-    succeed("export --onnx")
+    succeed(f"export --onnx {OWN_NETWORK}")
     banks = succeed("encode --json").json["banks"]
     n_skipped = sum(bank["n_skipped"] for bank in banks)
     assert n_skipped == 2
@@ -419,7 +419,7 @@ def test_a_list_file_of_several_labels_an_image(tmp_path, monkeypatch):
     lines = [f"images/{name} {hot[name.partition('/')[0]]}\n" for name in names]
     Path("list.txt").write_text("".join(lines))
     succeed(f"train --data list.txt {SMALL} --name multi")
-    succeed("export --onnx")
+    succeed(f"export --onnx {OWN_NETWORK}")
     succeed("encode")
     report = succeed("evaluate --json").json
     queries, database = (hashkit.Bank.open(f"runs/multi/{name}.h5") for name in ("queries", "bank"))
@@ -448,7 +448,7 @@ def test_a_triplet_list(tmp_path, monkeypatch):
     ]
     Path("triplets.txt").write_text("".join(lines))
     succeed(f"train --triplets triplets.txt {SMALL} --name triplets")
-    succeed("export --onnx")
+    succeed(f"export --onnx {OWN_NETWORK}")
     assert "learned from a triplet list" in fail("encode")
     assert "learned from a triplet list" in fail("search --query images/two/0002.png")
     (bank,) = succeed("encode images --out photos.h5 --json").json["banks"]

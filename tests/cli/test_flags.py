@@ -12,7 +12,8 @@ from cli_samples import COMMANDS, fail
 from house import MODULES
 from house import ROOT as REPOSITORY
 
-from hashkit.cli.flags import parse_floats, parse_integers, parse_size, with_flags
+import hashkit
+from hashkit.cli.flags import CALLS, parse_floats, parse_integers, parse_size, with_flags
 from hashkit.cli.train_options import read_settings
 from hashkit.errors import ConfigError, HashkitError
 
@@ -61,7 +62,11 @@ def wrong_flags(text: str, command: str | None, known: set[str] | None = None) -
 
 def texts_of(path: Path) -> Iterator[tuple[str, bool]]:
     """Each text of a module, and whether it is a docstring; values put into it are ``{}``."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return texts_in(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def texts_in(tree: ast.AST) -> Iterator[tuple[str, bool]]:
+    """The same of a part of a module."""
     parts: set[int] = set()
     docstrings = {
         id(node.value)
@@ -187,10 +192,60 @@ def test_a_wrong_flag_would_be_noticed():
         ("doctor", '`device="cpu"`', "hashkit encode --device cpu"),
         ("search", "`lr=0.1`", "hashkit train --lr 0.1"),
         ("encode", "bits=64.h5: overwrite=True", "bits=64.h5: overwrite=True"),
+        ("train", '`hashkit.resume("runs/a")`', "hashkit train --resume --run runs/a"),
+        (
+            "train",
+            '`hashkit.resume("runs/a", network="module:my net.py:Net")`',
+            "hashkit train --resume --run runs/a --network 'module:my net.py:Net'",
+        ),
+        ("search", '`hashkit.export("my runs/a")`', "hashkit export --onnx --run 'my runs/a'"),
+        ("search", '`hashkit.nothing("a")`', '`hashkit.nothing("a")`'),
     ],
 )
 def test_arguments_are_printed_as_flags(command, message, shown):
     assert with_flags(message, COMMANDS[command], COMMANDS) == shown
+
+
+def test_calls_in_messages_are_of_public_functions():
+    assert set(CALLS) <= set(hashkit.__all__)
+    found = {
+        name
+        for module in MODULES.values()
+        for text, is_docstring in texts_of(module)
+        if not is_docstring
+        for name in re.findall(r"`hashkit\.(\w+)\(", text)
+    }
+    assert found == set(CALLS)
+
+
+_FIELDS_OF_FILES = {"class_names", "format_version", "name_ends"}
+"""Names in messages that are no arguments."""
+
+
+def bare_names(module: Path) -> list[str]:
+    """Names with an underscore in a module's errors that are not marked as code."""
+    raised = [
+        node.exc
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Raise) and node.exc is not None
+    ]
+    texts = [text for error in raised for text, _ in texts_in(error) if " " in text]
+    plain = [re.sub(r"`[^`]*`|\[[^\]]*\]", "", text) for text in texts]
+    return [
+        name
+        for text in plain
+        for name in re.findall(r"\b[a-z]+(?:_[a-z0-9]+)+\b", text)
+        if name not in _FIELDS_OF_FILES
+    ]
+
+
+def test_messages_give_arguments_as_code(tmp_path):
+    found = {name: bare_names(path) for name, path in MODULES.items()}
+    assert {name: bare for name, bare in found.items() if bare} == {}
+
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text('raise ValueError("top_k must be `top_k` or [n, n_bits]")\n')
+    assert bare_names(wrong) == ["top_k"]
 
 
 def test_an_error_is_printed_with_the_flags_of_its_command(monkeypatch):

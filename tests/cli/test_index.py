@@ -56,7 +56,7 @@ def test_an_index_of_other_rows_is_not_used(album):
     MultiIndex.build(other, 16).save(index_path("bank.h5"))
     command = f"search --query {album} --model model.onnx --bank bank.h5"
     assert "every row is compared" in succeed(f"{command} --k 3").stderr
-    assert "needs an index" in fail(f"{command} --engine index")
+    assert "needs an index of the database" in fail(f"{command} --engine index")
     (rebuilt,) = succeed("index bank.h5 --json").json["indexes"]
     assert rebuilt["was_built"]
     assert "every row is compared" not in succeed(f"{command} --k 3").stderr
@@ -102,4 +102,4 @@ def test_images_at_equal_distance_are_ordered_by_the_logits(album):
 
 def test_an_engine_that_is_not_known_is_named(album):
     command = f"search --query {album} --model model.onnx --bank bank.h5 --engine fast"
-    assert "engine must be one of auto, scan, index, not 'fast'" in fail(command)
+    assert "--engine must be one of auto, scan, index, not 'fast'" in fail(command)

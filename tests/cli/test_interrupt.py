@@ -60,7 +60,7 @@ def unkilled(tmp_path_factory):
     os.chdir(place)
     try:
         succeed(TRAIN)
-        succeed("export --onnx")
+        succeed(f"export --onnx {OWN_NETWORK}")
     finally:
         os.chdir(before)
     return Run.open(place / "runs" / "stopped")
@@ -115,15 +115,15 @@ def assert_same_run(run: Run, expected: Run) -> None:
 def test_ctrl_c_stops_a_training_that_resume_finishes(place, unkilled):
     code, said = stop_training(signal.SIGINT, place)
     assert code == 130
-    assert "hashkit train --resume --run runs/stopped" in said
+    assert f"hashkit train --resume --run runs/stopped {OWN_NETWORK}" in said
     assert "Traceback" not in said
     run = Run.open(place / "runs" / "stopped")
     stopped_at = run.snapshots()[-1][0]
     assert 2 <= stopped_at < 12
     assert f"stopped after step {stopped_at} of 12" in said
     assert not run.summary_path.exists()
-    resumed = succeed("train --resume --json")
-    assert f"going on after step {stopped_at} of 12" in resumed.stderr
+    resumed = succeed(f"train --resume --json {OWN_NETWORK}")
+    assert f"continuing after step {stopped_at} of 12" in resumed.stderr
     assert resumed.json["step"] == 12
     # The snapshot of the stop is gone by now: two stay.
     assert_same_run(run, unkilled)
@@ -133,7 +133,7 @@ def test_ctrl_c_stops_a_training_that_resume_finishes(place, unkilled):
 def test_a_killed_training_ends_in_the_weights_of_one_that_was_not(place, unkilled):
     code, _ = stop_training(signal.SIGKILL, place)
     assert code == -signal.SIGKILL
-    succeed("train --resume --run runs/stopped")
+    succeed(f"train --resume --run runs/stopped {OWN_NETWORK}")
     assert_same_run(Run.open(place / "runs" / "stopped"), unkilled)
 
 
@@ -144,7 +144,7 @@ def test_before_its_first_snapshot_a_training_is_begun_again(place, unkilled):
         path.unlink()
     run.summary_path.unlink()
     assert "has no checkpoint yet" in fail("export --onnx")
-    assert "going on after step 0 of 4" in succeed("train --resume").stderr
+    assert "continuing after step 0 of 4" in succeed(f"train --resume {OWN_NETWORK}").stderr
     assert [step for step, _ in run.snapshots()] == [2, 4]
 
 

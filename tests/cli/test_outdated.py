@@ -69,7 +69,7 @@ def test_commands_say_that_the_model_is_outdated_once(run: Run, command: str) ->
     write_model(run.model_path, OLD)
     outcome = hashkit(command)
     assert outcome.exit_code != 0
-    line = f"warning: {run.model_path} has other weights than the run's checkpoint"
+    line = f"warning: {run.model_path} is older than the run's checkpoint"
     assert outcome.stderr.count(line) == 1
     assert outcome.stderr.count("hashkit export --onnx --run runs/a") == 1
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import http.server
+import os
 import socket
 import threading
 from pathlib import Path
@@ -14,6 +16,7 @@ from hashkit.datasets import cifar, download, mnist
 from hashkit.datasets.download import RemoteFile, fetch
 from hashkit.errors import DownloadError
 from hashkit.files import file_digest
+from hashkit.private_files import held
 
 CONTENT = bytes(range(256)) * 5000
 MIB = 1 << 20
@@ -78,6 +81,9 @@ def server(monkeypatch):
     server.server.server_close()
 
 
+PART = ".file.bin.hashkit-download"
+
+
 def remote(server, content=CONTENT, name="file.bin"):
     return RemoteFile(name, f"{server.url}/{name}", f"md5:{hashlib.md5(content).hexdigest()}")  # noqa: S324
 
@@ -114,7 +120,7 @@ def test_a_later_call_continues_a_partial_download(server, tmp_path):
     ) as info:
         fetch(remote(server), tmp_path)
     assert "\n" not in str(info.value)
-    assert (tmp_path / "file.bin.part").read_bytes() == CONTENT[:3000]
+    assert (tmp_path / PART).read_bytes() == CONTENT[:3000]
     assert not (tmp_path / "file.bin").exists()
     assert fetch(remote(server), tmp_path).read_bytes() == CONTENT
     assert server.requests[-1] == "bytes=3000-"
@@ -136,20 +142,20 @@ def test_a_server_that_does_not_send_the_length(server, tmp_path):
 
 
 def test_a_complete_part_is_not_downloaded_again(server, tmp_path):
-    (tmp_path / "file.bin.part").write_bytes(CONTENT)
+    (tmp_path / PART).write_bytes(CONTENT)
     assert fetch(remote(server), tmp_path).read_bytes() == CONTENT
 
 
 def test_a_part_longer_than_the_file_is_replaced(server, tmp_path):
     server.has_ranges = False
-    (tmp_path / "file.bin.part").write_bytes(b"x" * (len(CONTENT) + 5))
+    (tmp_path / PART).write_bytes(b"x" * (len(CONTENT) + 5))
     assert fetch(remote(server), tmp_path).read_bytes() == CONTENT
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("n_bytes", [1000, len(CONTENT), len(CONTENT) + 5])
 def test_a_part_of_another_file_is_replaced(server, tmp_path, n_bytes):
-    (tmp_path / "file.bin.part").write_bytes(b"x" * n_bytes)
+    (tmp_path / PART).write_bytes(b"x" * n_bytes)
     assert fetch(remote(server), tmp_path).read_bytes() == CONTENT
     assert server.requests == [f"bytes={n_bytes}-", None]
 
@@ -204,7 +210,7 @@ def test_a_full_disk_is_reported_and_the_received_bytes_are_kept(server, tmp_pat
 
     def open_almost_full(path, mode="r"):
         stream = opened(path, mode)
-        return FullAfterOneMebibyte(stream) if path.suffix == ".part" and "x" in mode else stream
+        return FullAfterOneMebibyte(stream) if path.name == PART and mode == "r+b" else stream
 
     monkeypatch.setattr(Path, "open", open_almost_full)
     with pytest.raises(DownloadError, match=r"disk of .* is full.*to continue the download"):
@@ -213,6 +219,44 @@ def test_a_full_disk_is_reported_and_the_received_bytes_are_kept(server, tmp_pat
     monkeypatch.undo()
     assert fetch(remote(server), tmp_path).read_bytes() == CONTENT
     assert server.requests == [None, f"bytes={MIB}-"]
+
+
+def test_files_of_other_programs_stay(server, tmp_path):
+    (tmp_path / "file.bin.part").write_bytes(b"of a browser")
+    fetch(remote(server), tmp_path)
+    assert (tmp_path / "file.bin.part").read_bytes() == b"of a browser"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file.bin", "file.bin.part"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="makes a link")
+def test_a_link_is_not_followed(server, tmp_path):
+    (tmp_path / "kept").write_bytes(b"of the user")
+    (tmp_path / PART).symlink_to("kept")
+    with pytest.raises(DownloadError, match="cannot be written into"):
+        fetch(remote(server), tmp_path)
+    assert (tmp_path / "kept").read_bytes() == b"of the user"
+
+
+def test_two_processes_do_not_share_a_download(server, tmp_path):
+    with (
+        held(tmp_path / PART),
+        pytest.raises(DownloadError, match="another process is downloading this file; wait"),
+    ):
+        fetch(remote(server), tmp_path)
+    assert server.requests == []
+
+
+def test_a_download_that_another_process_completes_is_used(server, tmp_path, monkeypatch):
+    @contextlib.contextmanager
+    def completed_meanwhile(path):
+        with held(path):
+            (tmp_path / "file.bin").write_bytes(CONTENT)
+            yield
+
+    monkeypatch.setattr(download, "held", completed_meanwhile)
+    assert fetch(remote(server), tmp_path).read_bytes() == CONTENT
+    assert server.requests == []
+    assert [path.name for path in tmp_path.iterdir()] == ["file.bin"]
 
 
 def test_a_folder_that_cannot_be_created_is_reported(server, tmp_path):

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashkit.datasets.lists import open_list, open_list_split
+from hashkit.datasets.protocols import make_split
 from hashkit.datasets.triplets import read_triplets
 from hashkit.errors import DatasetError
 
@@ -68,8 +69,15 @@ def test_a_list_elsewhere_needs_its_root(root, tmp_path_factory):
         ("a.png 1 0\nb.png 1\n", "line 2: expected 2 label columns.*found 1"),
         ("a.png 1\nb.png 1 0\n", "line 2: expected 1 label columns.*found 2"),
         ("a.png 1 0\nb.png 1 0 1\n", "line 2: expected 2 label columns.*found 3"),
-        ("a.png 1 2\n", "line 1: expected columns of 0 or 1.*found 2"),
-        ("a.png -1\n", "line 1: expected a label from 0"),
+        ("a.png 1 2\n", "line 1: expected columns of 0 or 1.*found '2'"),
+        ("a.png -2\n", "line 1: expected a label from 0 .* or -1 where it is unknown"),
+        ("a.png 1.5\nb.png 1\n", r"line 1: expected a path and its labels.*found '1\.5'"),
+        (f"a.png {'9' * 5000}\n", r"line 1: expected a label from 0.*9\.\.\."),
+        ("a.png 1e300\nb.png 1\n", "line 1: expected a path and its labels.*found '1e300'"),
+        ("a.png,0\nb.png,cat\n", "line 2: expected a path and its labels.*found 'cat'"),
+        ("a.png,0\nb.png\n", "line 2: expected a path and 1 columns of labels"),
+        ("path,label,split\na.png,0,train\n", "line 2: .*found 'train' in 'a.png,0,train'"),
+        ("a.png,2,0\n", "line 1: expected columns of 0 or 1.*found '2'"),
         ("a.png 1000000\n", "line 1: expected a label from 0"),
         ("3 1\n", "line 1: expected a path before the labels"),
         ("a.png 1\nb.png 0\n./a.png 1\n", "line 3: a.png is listed twice, first in line 1"),
@@ -84,10 +92,81 @@ def test_mistakes_are_reported_with_their_line(root, text, message):
 
 def test_files_that_are_not_text_are_refused(root):
     (root / "a.tar.gz").write_bytes(b"\x1f\x8b\x08\xff\xfe")
-    with pytest.raises(DatasetError, match="expected a list in UTF-8 text; to open an archive"):
+    with pytest.raises(DatasetError, match=r"line 1: expected a list in UTF-8.*to open an archive"):
         open_list(root / "a.tar.gz")
     with pytest.raises(DatasetError, match="cannot be read"):
         open_list(root / "gone.txt")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a.png,3\nb.png,-1\nmy cat 2.png,0\n",
+        "path,label\na.png,3\nb.png,-1\nmy cat 2.png,0\n",
+        "a.png;3\r\nb.png;-1\r\nmy cat 2.png;0\r\n",
+        'filename\tclass\na.png\t3\nb.png\t-1\n"my cat 2.png"\t0\n',
+        '"a.png",3\n"b.png",-1\n"my cat 2.png","0"\n',
+        '"a.png" 3\n"b.png" -1\n"my cat 2.png" 0\n',
+        "a.png 3.0\nb.png -1.0\nmy cat 2.png 0.000e+00\n",
+        "a.png, 3\nb.png, -1.0\nmy cat 2.png, 0\n",
+        "\ufeffa.png\t3\rb.png\t-1\rmy cat 2.png\t0\r",
+    ],
+)
+def test_tables_and_other_spellings_are_the_same_list(root, text):
+    images = open_list(write_list(root, text))
+    assert images.names == ["a.png", "b.png", "my cat 2.png"]
+    assert images.labels.tolist() == [3, -1, 0]
+    assert images.class_names == ("0", "1", "2", "3")
+
+
+def test_the_heading_of_a_table_names_the_classes(root):
+    text = "image,cat,dog\na.png,0,1.0\nb.png,1,1\n"
+    images = open_list(write_list(root, text))
+    assert images.labels.tolist() == [[0, 1], [1, 1]]
+    assert images.class_names == ("cat", "dog")
+    queries = write_list(root, "image,dog,cat\ndeep/c.png,1,0\n", "queries.txt")
+    with pytest.raises(DatasetError, match=r"expected the classes of .* in the same order"):
+        open_list_split(queries=queries, database=root / "list.txt")
+
+
+@pytest.mark.parametrize("name", ["a,1.png", "x;y.png", 'the "best".png'])
+def test_marks_in_a_path_are_part_of_it(root, name):
+    published_sets.write_image(root / name)
+    images = open_list(write_list(root, f"{name} 2\na.png 0\n"))
+    assert images.names == [name, "a.png"]
+    assert images.labels.tolist() == [2, 0]
+
+
+def test_a_list_that_is_not_utf8_names_its_line(root):
+    (root / "list.txt").write_bytes(b"a.png 1\r\nb.png 1\r\ncaf\xe9.png 0\r\n")
+    with pytest.raises(DatasetError, match=r"line 3: expected a list in UTF-8.*0xe9"):
+        open_list(root / "list.txt")
+    (root / "list.txt").write_text("a.png 1\n", encoding="utf-16")
+    with pytest.raises(DatasetError, match="found UTF-16"):
+        open_list(root / "list.txt")
+
+
+def test_no_name_of_a_file_is_an_error_of_its_own(root):
+    names = ["\0", "x" * 5000, "a/" * 3000]
+    images = open_list(write_list(root, "\n".join(["a.png", *names])))
+    assert len(images) == 4
+
+
+def test_images_without_a_label_are_no_queries(root):
+    for number in range(30):
+        published_sets.write_image(root / f"{number}.png")
+    lines = [f"{number}.png {number % 3 - 1}" for number in range(30)]
+    images = open_list(write_list(root, "\n".join(lines)))
+    unknown = np.flatnonzero(images.labels < 0)
+    for protocol in ("per-class", "random"):
+        split = make_split(images, protocol, seed=1)
+        assert len(split.queries)
+        assert not np.isin(unknown, split.queries).any()
+        assert np.isin(unknown, split.database).all()
+        assert np.isin(unknown, split.training).all()
+    split = make_split(images, "unseen-classes", seed=1)
+    for part in (split.queries, split.database, split.training):
+        assert not np.isin(unknown, part).any()
 
 
 def test_a_byte_order_mark_is_not_part_of_the_first_path(root):

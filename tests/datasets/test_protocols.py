@@ -189,13 +189,17 @@ def test_a_set_that_is_too_small_is_reported_with_class_and_counts():
 @pytest.mark.parametrize(
     ("protocol", "options", "message"),
     [
-        ("cifar10-59k", {"queries_per_class": 5}, "is fixed and takes no queries_per_class"),
-        ("official", {"n_queries": 5}, "is fixed and takes no n_queries"),
-        ("per-class", {"n_queries": 5}, "takes no n_queries; it takes queries_per_class, training"),
-        ("unseen-classes", {"training_in_database": True}, "takes no training_in_database"),
-        ("random", {"unseen_fraction": 0.5}, "takes no unseen_fraction; it takes training_in_d"),
-        ("per-class", {"training_in_database": False}, "set training_per_class"),
-        ("random", {"training_in_database": False}, "set n_training"),
+        ("cifar10-59k", {"queries_per_class": 5}, "is fixed and takes no `queries_per_class`"),
+        ("official", {"n_queries": 5}, "is fixed and takes no `n_queries`"),
+        (
+            "per-class",
+            {"n_queries": 5},
+            "takes no `n_queries`; it takes `queries_per_class`, `training",
+        ),
+        ("unseen-classes", {"training_in_database": True}, "takes no `training_in_database`"),
+        ("random", {"unseen_fraction": 0.5}, "takes no `unseen_fraction`; it takes `training_in_d"),
+        ("per-class", {"training_in_database": False}, "set `training_per_class`"),
+        ("random", {"training_in_database": False}, "set `n_training`"),
         ("nothing", {}, "unknown protocol 'nothing'; known: per-class, random"),
     ],
 )
@@ -275,7 +279,7 @@ def test_shuffles_are_uniform():
 
 
 def test_negative_seeds_are_refused():
-    with pytest.raises(ProtocolError, match="seed must be 0 or more"):
+    with pytest.raises(ProtocolError, match="`seed` must be 0 or more"):
         make_split(labelled(np.arange(20) % 2), "per-class", seed=-1)
 
 

@@ -17,7 +17,8 @@ from small_models import linear_model
 import hashkit
 from hashkit.errors import BankError, BankMismatchError, ConfigError
 from hashkit.exporters.web import runtime as web_runtime
-from hashkit.exporters.web.folder import DEFAULT_IMAGES, check_target, export_web
+from hashkit.exporters.web.folder import DEFAULT_IMAGES, export_web
+from hashkit.exporters.web.page_folder import check_target
 from hashkit.exporters.web.runtime import (
     RUNTIME_FILES,
     RUNTIME_VERSION,
@@ -207,7 +208,7 @@ def test_an_earlier_page_is_replaced(place, runtime):
     (place / "site" / "bank" / "thumbnails" / "99.jpg").write_bytes(b"of an earlier bank")
     export(place, runtime, n_images=3)
     assert len(list((place / "site" / "bank" / "thumbnails").iterdir())) == 3
-    assert not (place / "site.part").exists()
+    assert not list(place.rglob(".*.hashkit-part"))
 
 
 def test_a_failure_leaves_the_earlier_page(place, runtime):
@@ -220,7 +221,7 @@ def test_a_failure_leaves_the_earlier_page(place, runtime):
     with pytest.raises(OSError, match="the disk is gone"):
         export(place, runtime, image_of=fails)
     assert (place / "site" / "manifest.json").read_bytes() == before
-    assert not (place / "site.part").exists()
+    assert not list(place.rglob(".*.hashkit-part"))
 
 
 def test_other_folders_and_files_are_never_replaced(place, runtime, tmp_path):

@@ -302,7 +302,7 @@ def test_the_number_of_tables_grows_as_the_database_shrinks() -> None:
     assert len(cut_bits(64, 10**6)) == 4
     assert cut_bits(64, 10**7, n_tables=5) == (13, 13, 13, 13, 12)
     for n_tables in (0, 2, 65):
-        with pytest.raises(ConfigError, match=f"n_tables must be 3 to 64 .* not {n_tables}"):
+        with pytest.raises(ConfigError, match=f"`n_tables` must be 3 to 64 .* not {n_tables}"):
             cut_bits(64, 100, n_tables=n_tables)
 
 
@@ -502,13 +502,13 @@ def test_an_interrupted_write_leaves_the_old_file(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "top_k or radius"),
-        ({"top_k": -1}, "top_k must be 0 or more"),
-        ({"radius": -1}, "radius must be 0 or more"),
-        ({"radius": 1, "budget": -0.5}, "budget must be 0 or more"),
-        ({"radius": 1, "budget": math.nan}, "budget must be 0 or more"),
-        ({"radius": 1, "n_threads": 0}, "n_threads must be at least 1"),
-        ({"radius": 1, "kept": np.ones(4, np.bool_)}, r"kept must be bool or uint8 \[5\]"),
+        ({}, "`top_k` or `radius`"),
+        ({"top_k": -1}, "`top_k` must be 0 or more"),
+        ({"radius": -1}, "`radius` must be 0 or more"),
+        ({"radius": 1, "budget": -0.5}, "`budget` must be 0 or more"),
+        ({"radius": 1, "budget": math.nan}, "`budget` must be 0 or more"),
+        ({"radius": 1, "n_threads": 0}, "`n_threads` must be at least 1"),
+        ({"radius": 1, "kept": np.ones(4, np.bool_)}, r"`kept` must be bool or uint8 \[5\]"),
         ({"radius": 1, "kept": np.ones(5)}, "not float64"),
     ],
 )

@@ -154,13 +154,22 @@ def test_suffix_sets_the_format(tmp_path, name):
         assert opened.format == {"png": "PNG", "jpg": "JPEG", "webp": "WEBP"}[name.split(".")[-1]]
 
 
-@pytest.mark.parametrize("name", ["a.nonsense", "none", "a.psd", "a.h5", "folder"])
-def test_error_for_a_failed_write_is_one_line(tmp_path, name):
-    (tmp_path / "folder").mkdir()
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("a.nonsense", "expected a name that ends in .png, .jpg or .webp, found .nonsense"),
+        ("none", "expected a name that ends in .png, .jpg or .webp, found no suffix"),
+        ("a.psd", "expected a name that ends in .png, .jpg or .webp, found .psd"),
+        ("a.h5", "cannot be written (HDF5 save handler not installed)"),
+        ("folder.png", "cannot be written (Is a directory); it is a folder"),
+    ],
+)
+def test_error_for_a_failed_write_is_one_line(tmp_path, name, reason):
+    (tmp_path / "folder.png").mkdir()
     with pytest.raises(HashkitError) as caught:
         save_gallery([GalleryRow(Tile(solid(0), "q"), [])], tmp_path / name)
     message = str(caught.value)
-    assert message.startswith(f"{tmp_path / name}: the picture cannot be written (")
+    assert message.startswith(f"{tmp_path / name}: {reason}")
     assert "\n" not in message
 
 

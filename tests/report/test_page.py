@@ -277,7 +277,7 @@ def test_page_is_written_atomically(tmp_path):
     save_page(PageContent(an_evaluation("bad \udc80 name")), path)
     assert "bad &#56448; name" in path.read_text(encoding="utf-8")
     assert [one.name for one in path.parent.iterdir()] == ["page.html"]
-    with pytest.raises(HashkitError, match="the page cannot be written"):
+    with pytest.raises(HashkitError, match="cannot be written"):
         save_page(PageContent(an_evaluation()), path.parent)
-    with pytest.raises(HashkitError, match="the page cannot be written"):
+    with pytest.raises(HashkitError, match="cannot be written"):
         save_page(PageContent(an_evaluation()), path / "below")

@@ -244,12 +244,12 @@ def test_invalid_settings_are_refused() -> None:
     codes = uniform(np.random.default_rng(0), 10, 16)
     index = MultiIndex.build(codes, 16)
     for settings, message in [
-        ({"engine": "fast"}, "engine must be one of auto, scan, index, not 'fast'"),
+        ({"engine": "fast"}, "`engine` must be one of auto, scan, index, not 'fast'"),
         ({"engine": "index"}, "needs an index"),
-        ({"where": np.ones(9, dtype=np.bool_)}, r"where must be bool \[10\] or row numbers"),
+        ({"where": np.ones(9, dtype=np.bool_)}, r"`where` must be bool \[10\] or row numbers"),
         ({"where": np.array([3, 10])}, "rows from 0 to 9, found 3 to 10"),
         ({"where": np.array([0.5])}, "not float64"),
-        ({"n_threads": 0}, "n_threads must be at least 1"),
+        ({"n_threads": 0}, "`n_threads` must be at least 1"),
     ]:
         with pytest.raises(ConfigError, match=message):
             search(codes, codes, top_k=1, n_bits=16, **settings)  # type: ignore[call-overload]

@@ -172,10 +172,10 @@ def test_a_radius_above_the_code_length_finds_all_rows() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "top_k or radius"),
-        ({"top_k": -1}, "top_k must be 0 or more"),
-        ({"radius": -1}, "radius must be 0 or more"),
-        ({"top_k": 1, "radius": -2}, "radius must be 0 or more"),
+        ({}, "`top_k` or `radius`"),
+        ({"top_k": -1}, "`top_k` must be 0 or more"),
+        ({"radius": -1}, "`radius` must be 0 or more"),
+        ({"top_k": 1, "radius": -2}, "`radius` must be 0 or more"),
     ],
 )
 def test_invalid_searches_are_refused(arguments: dict[str, int], message: str) -> None:
@@ -186,7 +186,7 @@ def test_invalid_searches_are_refused(arguments: dict[str, int], message: str) -
 
 def test_codes_of_different_bits_are_refused() -> None:
     codes = random_codes(0, 2, 16)
-    with pytest.raises(CodesError, match="pass n_bits"):
+    with pytest.raises(CodesError, match="give `n_bits`"):
         search(codes, codes, top_k=1)
     with pytest.raises(CodesError, match="query codes of 12 bits must have zeros"):
         search(np.full((1, 2), 255, np.uint8), CodeSet(random_codes(0, 2, 12), 12), top_k=1)

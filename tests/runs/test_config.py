@@ -89,7 +89,9 @@ def test_code_lengths_are_different(lengths):
 @pytest.mark.parametrize("value", [0, -0.5, 1.1, float("nan")])
 def test_the_decay_over_stages_is_a_ratio(value):
     assert TrainConfig(stage_decay=0.1).stage_decay == 0.1
-    with pytest.raises(ConfigError, match=rf"^`stage_decay` must be in \(0, 1\], not {value}$"):
+    with pytest.raises(
+        ConfigError, match=rf"^`stage_decay` must be above 0 and at most 1, not {value}$"
+    ):
         TrainConfig(stage_decay=value)
 
 
@@ -186,13 +188,13 @@ def test_settings_that_were_saved_without_an_option_stay_without_it():
 
 @pytest.mark.parametrize("milestones", [(0.0,), (0.5, 1.0), (-0.1,), (60,)])
 def test_milestones_are_fractions_of_the_run(milestones):
-    with pytest.raises(ConfigError, match="milestones are shares of the run"):
+    with pytest.raises(ConfigError, match="`milestones` must be fractions of the run"):
         TrainConfig(milestones=milestones)
 
 
 def test_nesterov_needs_momentum():
     TrainConfig(nesterov=False, momentum=0)
-    with pytest.raises(ConfigError, match="nesterov needs a momentum"):
+    with pytest.raises(ConfigError, match="`nesterov=True` needs a `momentum`"):
         TrainConfig(nesterov=True, momentum=0)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hashkit.datasets.protocols import PROTOCOLS
 from hashkit.datasets.sets import IMAGE_SETS
 from hashkit.datasets.spec import absolute_spec, open_spec, with_absolute_paths
-from hashkit.errors import ConfigError, DatasetError
+from hashkit.errors import ConfigError, DatasetError, ProtocolError
 from hashkit.runs.data_spec import DataSpec, ProtocolOptions
 from hashkit.runs.run import Run
 from hashkit.runs.run_config import RunConfig
@@ -53,6 +53,13 @@ def test_a_spec_comes_back_from_the_file_of_a_run(spec):
 def test_a_spec_says_only_the_options_that_are_changed():
     spec = DataSpec(options=ProtocolOptions(queries_per_class=3, unseen_classes=("a", "b")))
     assert spec.to_dict()["options"] == {"queries_per_class": 3, "unseen_classes": ["a", "b"]}
+
+
+def test_one_unseen_class_may_be_given_by_its_name():
+    assert ProtocolOptions(unseen_classes="text").unseen_classes == ("text",)
+    assert ProtocolOptions(unseen_classes=["a", "b"]).unseen_classes == ("a", "b")
+    with pytest.raises(ProtocolError, match="`unseen_classes` must be names of classes, not 3"):
+        ProtocolOptions(unseen_classes=["a", 3])
 
 
 def test_paths_become_absolute_and_names_stay(tmp_path, monkeypatch):
@@ -132,9 +139,9 @@ def test_a_published_split_is_read_as_it_is(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"training_list": "t.txt"}, "needs a query list"),
-        ({"query_list": "q.txt", "protocol": "random"}, "leave the protocol out"),
-        ({"query_list": "q.txt", "options": ProtocolOptions(n_queries=3)}, "leave the protocol"),
+        ({"training_list": "t.txt"}, "`training_list` needs `query_list`"),
+        ({"query_list": "q.txt", "protocol": "random"}, "leave `protocol` out"),
+        ({"query_list": "q.txt", "options": ProtocolOptions(n_queries=3)}, "leave `n_queries` out"),
         ({"protocol": "nothing"}, "unknown protocol 'nothing'; known: per-class, random"),
     ],
 )

@@ -36,13 +36,15 @@ def test_a_run_is_made_below_folders_that_are_not_there(tmp_path):
 
 def test_a_run_is_never_made_over_another(run, tmp_path):
     with pytest.raises(
-        RunError, match=r"exists already: .* go on with `hashkit train --resume --run"
+        RunError, match=r"exists already: .* continue that run with `hashkit.resume"
     ):
         Run.create(tmp_path, "first", OTHER)
     assert run.read_config().training == CONFIG.training
 
 
-@pytest.mark.parametrize("left", [[], ["checkpoints/"], ["checkpoints/", "config.json.part"]])
+@pytest.mark.parametrize(
+    "left", [[], ["checkpoints/"], ["checkpoints/", ".config.json.0123456789abcdef.hashkit-part"]]
+)
 def test_what_a_kill_left_of_making_a_run_is_no_obstacle(tmp_path, left):
     path = tmp_path / "first"
     path.mkdir()
@@ -112,13 +114,15 @@ def test_damaged_settings_are_refused_in_one_line(run, text):
 def test_snapshots_are_in_the_order_of_their_steps(run):
     for name in ("step-0000010", "step-0000009", "step-12345678", "best", "step-x"):
         (run.checkpoints_path / f"{name}.safetensors").touch()
-    (run.checkpoints_path / "step-0000011.safetensors.part").touch()
+    (run.checkpoints_path / ".step-0000011.safetensors.0123456789abcdef.hashkit-part").touch()
     assert [step for step, _ in run.snapshots()] == [9, 10, 12345678]
     assert all(path == run.snapshot_path(step) for step, path in run.snapshots())
 
 
 def test_the_checkpoint_to_export_is_the_best_else_the_last(run):
-    with pytest.raises(RunError, match="has no checkpoint yet: `hashkit train --resume --run"):
+    with pytest.raises(
+        RunError, match=r"has no checkpoint yet: continue its training with `hashkit\.resume"
+    ):
         run.checkpoint_path()
     for step in (5, 10):
         run.snapshot_path(step).touch()

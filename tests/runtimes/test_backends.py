@@ -165,7 +165,7 @@ def test_errors_for_unknown_names_list_the_known_ones(path: Path) -> None:
         open_runtime(path, settings("tvm"))
     with pytest.raises(ConfigError, match="unknown profile 'quick'; known: exact, fast"):
         RuntimeSettings(profile="quick")
-    with pytest.raises(ConfigError, match="batch_size must be at least 1, not 0"):
+    with pytest.raises(ConfigError, match="`batch_size` must be at least 1, not 0"):
         RuntimeSettings(batch_size=0)
 
 

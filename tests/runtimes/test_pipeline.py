@@ -300,9 +300,9 @@ def test_settings_are_checked_before_anything_is_written(
     path = tmp_path / "bank.h5"
     with pytest.raises(ConfigError, match="unknown mode 'new'; known: resume, append, overwrite"):
         encode(encoder, folder, path, mode="new")
-    with pytest.raises(ConfigError, match="batch_size must be at least 1"):
+    with pytest.raises(ConfigError, match="`batch_size` must be at least 1"):
         encode(encoder, folder, path, batch_size=0)
-    with pytest.raises(ConfigError, match="n_workers must be at least 1"):
+    with pytest.raises(ConfigError, match="`n_workers` must be at least 1"):
         encode(encoder, folder, path, n_workers=0)
     small = source_of(folder.subset(np.arange(3)))
     with pytest.raises(ConfigError, match="53 images of photos, found one of 3"):

@@ -321,7 +321,7 @@ def test_cuda_works_without_torch_in_the_process(path: Path) -> None:
 def test_settings_are_checked(path: Path) -> None:
     with pytest.raises(ConfigError, match="unknown device 'gpu'; known: auto, cpu, cuda"):
         OnnxRuntimeSession(path, "gpu")
-    with pytest.raises(ConfigError, match="n_threads must be at least 1, not 0"):
+    with pytest.raises(ConfigError, match="`n_threads` must be at least 1, not 0"):
         OnnxRuntimeSession(path, "cpu", n_threads=0)
     assert OnnxRuntimeSession(path, "cpu", n_threads=3).n_threads == 3
     assert check_threads(2, "n_threads") == 2

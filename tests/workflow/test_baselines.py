@@ -21,6 +21,7 @@ from hashkit.datasets.folders import open_image_folder
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.spec import open_spec
 from hashkit.errors import BankMismatchError, ConfigError, DatasetError, RunError
+from hashkit.private_files import held
 from hashkit.runs.data_spec import DataSpec, ProtocolOptions
 from hashkit.runs.run import Run, write_json
 from hashkit.runs.run_config import RunConfig
@@ -373,3 +374,13 @@ def test_kept_codes_come_back_for_the_same_fingerprint_alone(tmp_path, accuracy)
     for broken in (data[:100], data[: len(data) // 2], b"", data.replace(b"\x10\xf0", b"\x11\xf1")):
         path.write_bytes(broken)
         assert read_codes(path, "a") is None
+
+
+def test_two_processes_do_not_compute_baselines_of_one_run(finished):
+    run = finished[0]
+    (run.path / "baselines").mkdir(exist_ok=True)
+    with (
+        held(run.path / "baselines"),
+        pytest.raises(RunError, match="another process is computing baselines of this run; wait"),
+    ):
+        baseline_reports(run, pair, methods=("lsh",))

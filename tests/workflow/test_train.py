@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import json
 import logging
@@ -68,7 +69,7 @@ def trained(tmp_path_factory):
     """Folder and notes of a run that was made in Python, and exported; read only."""
     place, kept = tmp_path_factory.mktemp("python"), Kept()
     run = train(name="made", runs=place / "runs", queries_per_class=5, reporter=kept, **FEW)
-    export(run, reporter=kept)
+    export(run, network=OWN, reporter=kept)
     return place, kept
 
 
@@ -80,9 +81,16 @@ def run(trained, tmp_path, monkeypatch):
     return hashkit.Run.open(Path("runs/made"))
 
 
-def check_all_commands(path: Path) -> None:
-    """Run every command that takes a run folder on one."""
-    for command in ("export --onnx", "encode", "evaluate", "info", "train --resume"):
+def check_all_commands(path: Path, network: str = "") -> None:
+    """Run every command that takes a run folder on one, of a network that must be named again."""
+    commands = (
+        f"export --onnx {network}",
+        "encode",
+        "evaluate",
+        "info",
+        f"train --resume {network}",
+    )
+    for command in commands:
         succeed(f"{command} --run {path}" if command != "info" else f"info {path}")
     image = write_digit(3, Path("img.png"))
     found = succeed(f"search --query {image} --k 2 --run {path} --json").json
@@ -93,7 +101,7 @@ def check_all_commands(path: Path) -> None:
 
 
 def test_a_run_made_in_python_works_in_every_command(run):
-    check_all_commands(run.path)
+    check_all_commands(run.path, f"--network {OWN}")
     assert hashkit.Run.newest(Path("runs")).is_trained
 
 
@@ -134,11 +142,11 @@ def test_a_training_stops_when_it_is_asked_to_and_resume_goes_on(tmp_path):
     assert not run.is_trained
     (before,) = run.snapshots()
     assert before[0] < 3
-    assert resume(run.path) == run
+    assert resume(run.path, network=OWN) == run
     assert run.is_trained
     assert json.loads(run.summary_path.read_text())["step"] == 3
     kept = Kept()
-    assert resume(run, reporter=kept) == run
+    assert resume(run, network=OWN, reporter=kept) == run
     assert kept.notes[-1] == f"run {run.path} is trained already"
 
 
@@ -173,6 +181,11 @@ def test_an_unknown_setting_names_the_nearest_one(tmp_path, name, nearest):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_height_and_width_are_given_as_the_size(tmp_path):
+    with pytest.raises(TypeError, match=r"setting 'height': the setting is size=\(height, width\)"):
+        train(runs=tmp_path, height=8)
+
+
 @pytest.mark.parametrize("twice", [{"bits": 8, "lengths": (8,)}, {"lr": 0.1, "learning_rate": 0.1}])
 def test_a_setting_is_given_once(tmp_path, twice):
     with pytest.raises(TypeError, match=r"same setting|twice"):
@@ -186,7 +199,16 @@ def test_a_setting_is_given_once(tmp_path, twice):
         ({"seed": -1}, "^`seed` must be between 0"),
         ({"loss": "odd"}, "^unknown loss 'odd'"),
         ({"recipe": "odd"}, "^unknown recipe 'odd'"),
-        ({"training_list": "a.txt"}, "needs a query list"),
+        ({"training_list": "a.txt"}, "`training_list` needs `query_list`"),
+        ({"num_workers": 0}, "^`num_workers` must be at least 1, not 0$"),
+        ({"split_seed": -1}, "^`split_seed` must be 0 or more, not -1$"),
+        ({"bits": 0}, "^`bits` must be between 1 and"),
+        ({"bits": (8, 8)}, "^`bits` must be one or more different numbers, not 8,8$"),
+        ({"size": 4}, "^`size` must be between 8 and 4096, not 4$"),
+        ({"size": (8, 9.5)}, "^`size` must be a whole number, not 9.5$"),
+        ({"lr": -1}, "^`lr` must be above 0, not -1$"),
+        ({"learning_rate": -1}, "^`learning_rate` must be above 0, not -1$"),
+        ({"momentum": 0}, "^`nesterov=True` needs a `momentum` above 0"),
     ],
 )
 def test_a_wrong_argument_is_an_error_that_speaks_of_arguments(tmp_path, arguments, message):
@@ -200,7 +222,7 @@ def test_a_wrong_argument_is_an_error_that_speaks_of_arguments(tmp_path, argumen
     [
         ("bits", "48", "`bits` must be a whole number, or several, not '48'"),
         ("bits", 48.0, "`bits` must be a whole number, or several, not 48.0"),
-        ("bits", ["8", "16"], "`lengths` must be a whole number, not ('8', '16')"),
+        ("bits", ["8", "16"], "`bits` must be a whole number, not ('8', '16')"),
         ("bits", True, "`bits` must be a whole number, or several, not True"),
         ("size", "64", "`size` must be a whole number or (height, width), not '64'"),
         ("size", (8,), "`size` must be a whole number or (height, width), not (8,)"),
@@ -227,7 +249,9 @@ def test_numbers_of_numpy_are_numbers():
 
 
 def test_a_name_that_is_taken_is_refused(run):
-    with pytest.raises(RunError, match=r"exists already: choose another `name=...`, or go on"):
+    with pytest.raises(
+        RunError, match=r"exists already: choose another `name=...`, or continue that run"
+    ):
         train(name="made", **FEW)
 
 
@@ -242,12 +266,12 @@ def test_one_of_several_lengths_is_exported(tmp_path, monkeypatch):
     assert parts[5].per_length() == {5: parts[5]}
     with pytest.raises(RunError, match=r"trained 2 code lengths together: export the run of one"):
         export(run)
-    model = export(parts[5], "five.onnx")
+    model = export(parts[5], "five.onnx", network=OWN)
     assert model == Path("five.onnx")
     assert hashkit.Encoder.load(model, "cpu").n_bits == 5
-    assert resume(parts[5]).path.resolve() == run.path.resolve()
+    assert resume(parts[5], network=OWN).path.resolve() == run.path.resolve()
     shutil.rmtree(parts[8].path)
-    with pytest.raises(RunError, match=r"joint-8bits is missing, which is split off from"):
+    with pytest.raises(RunError, match=r"joint-8bits is missing: it is made when the training of"):
         run.per_length()
 
 
@@ -268,15 +292,15 @@ def test_a_triplet_list_is_learned_from(tmp_path, monkeypatch):
     run = train(name="a", triplets="list.txt", data_root="photos", **FEW)
     config = run.read_config()
     assert (config.triplets, config.training.loss) == (str(tmp_path / "list.txt"), "triplet")
-    assert export(run).is_file()
+    assert export(run, network=OWN).is_file()
 
 
 # hashkit.export
 
 
 def test_an_export_is_the_path_of_the_model(run):
-    assert export("runs/made", "other.onnx") == Path("other.onnx")
-    assert export(run) == run.model_path
+    assert export("runs/made", "other.onnx", network=OWN) == Path("other.onnx")
+    assert export(run, network=OWN) == run.model_path
     half = export(run, precision="fp16", allow_loss=True)
     assert half == run.path / "model-fp16.onnx"
     assert hashkit.Encoder.load(half, "cpu").precision == "fp16"
@@ -285,7 +309,7 @@ def test_an_export_is_the_path_of_the_model(run):
 def test_another_precision_exports_the_model_first(run):
     run.model_path.unlink()
     kept = Kept()
-    assert export(run, precision="fp16", allow_loss=True, reporter=kept).is_file()
+    assert export(run, precision="fp16", allow_loss=True, network=OWN, reporter=kept).is_file()
     assert run.model_path.is_file()
     assert any(note.startswith("exporting ") for note in kept.notes)
 
@@ -335,7 +359,7 @@ def test_images_may_be_an_open_set_and_the_model_an_encoder(run):
     "given", [{"device": "cuda"}, {"runtime": "openvino"}, {"profile": "fast"}]
 )
 def test_an_encoder_keeps_its_device_runtime_and_profile(run, tmp_path, given):
-    encoder = hashkit.Encoder.load(export(run), "cpu")
+    encoder = hashkit.Encoder.load(export(run, network=OWN), "cpu")
     with pytest.raises(ConfigError, match="are those of the encoder: leave them out"):
         encode("digits", encoder, tmp_path / "bank.h5", **given)
     assert not (tmp_path / "bank.h5").exists()
@@ -387,16 +411,19 @@ def test_the_examples_of_the_page_make_runs_for_every_command(tmp_path, monkeypa
     assert Path("digits.h5").is_file()
     by_hand = hashkit.Run.open(Path("runs/digits-24"))
     assert not by_hand.is_trained
-    assert "going on after step" in succeed(f"train --resume --run {by_hand.path}").stderr
+    assert "continuing after step" in succeed(f"train --resume --run {by_hand.path}").stderr
     assert by_hand.is_trained
     check_all_commands(by_hand.path)
 
 
 def test_a_run_that_does_not_name_its_images_says_so(run):
-    unnamed = hashkit.Run.create(Path("runs"), "unnamed", RunConfig())
+    unnamed = hashkit.Run.create(
+        Path("runs"), "unnamed", RunConfig(training=run.read_config().training)
+    )
     shutil.copy(run.model_path, unnamed.model_path)
     shutil.copytree(run.checkpoints_path, unnamed.checkpoints_path, dirs_exist_ok=True)
-    for call in (export, resume, lambda one: encode_parts(one)):
+    export_own, resume_own = (functools.partial(one, network=OWN) for one in (export, resume))
+    for call in (export_own, resume_own, lambda one: encode_parts(one)):
         with pytest.raises(RunError, match=r"expected the run's images under data, found none"):
             call(unnamed)
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias, get_args
 
 from hashkit.codes import code_size
+from hashkit.codesets import check_names
 from hashkit.errors import BankError
 from hashkit.manifest import Manifest
 
@@ -96,6 +97,7 @@ class BankHeader:
 
     def __post_init__(self) -> None:
         code_size(self.n_bits)
+        check_names(self.class_names, "class_names", BankError)
         if self.manifest is not None and self.manifest.n_bits != self.n_bits:
             raise BankError(
                 f"bank header: expected the manifest's {self.manifest.n_bits} bits, "

@@ -12,6 +12,7 @@ from hashkit.bank.commit import Commit
 from hashkit.bank.header import BankHeader
 from hashkit.bank.names import encode_names
 from hashkit.codes import check_codes
+from hashkit.codesets import check_names
 from hashkit.errors import BankError
 
 __all__ = ["encode_rows"]
@@ -43,6 +44,7 @@ def encode_rows(
         If names or labels do not match the codes or the header.
     """
     codes = check_codes(codes, header.n_bits)
+    check_names(names, "names", BankError)
     if len(names) != len(codes):
         raise BankError(f"expected one name per row, {len(codes)}, found {len(names)}")
     text, ends = encode_names(names)

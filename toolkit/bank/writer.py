@@ -372,7 +372,7 @@ class BankWriter:
         most = None if source is None else source.n_images
         if after.n_consumed < least or (most is not None and after.n_consumed > most):
             raise BankError(
-                f"{self.path}: expected n_consumed to be at least {least}"
+                f"{self.path}: expected `n_consumed` to be at least {least}"
                 f"{'' if most is None else f' and at most {most}'}, found {after.n_consumed}"
             )
 

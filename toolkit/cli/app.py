@@ -22,7 +22,7 @@ from hashkit.cli import (
     search,
     train,
 )
-from hashkit.cli.console import INTERRUPTED, note
+from hashkit.cli.console import INTERRUPTED, note, notes_worded
 from hashkit.cli.flags import with_flags
 from hashkit.distribution import install_command
 from hashkit.errors import HashkitError
@@ -34,11 +34,15 @@ class _Commands(TyperGroup):
     """All commands; an error that the user can fix ends in one line and exit code 1."""
 
     def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except HashkitError as error:
+        def worded(text: str) -> str:
             command = self.commands.get(ctx.invoked_subcommand or "")
-            _fail(with_flags(str(error), command, self.commands))
+            return with_flags(text, command, self.commands)
+
+        try:
+            with notes_worded(worded):
+                return super().invoke(ctx)
+        except HashkitError as error:
+            _fail(worded(str(error)))
         except BrokenPipeError:
             raise  # the reader of the output is gone; typer ends quietly
         except OSError as error:  # a full disk, a folder that may not be written

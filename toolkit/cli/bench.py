@@ -11,7 +11,7 @@ import typer
 
 from hashkit.cli.console import INTERRUPTED, TERMINAL, emit_json, note, progress_bar
 from hashkit.cli.flags import parse_integers, shown
-from hashkit.cli.options import JsonOption, ProfileOption, RunOption, RunsOption
+from hashkit.cli.options import JsonOption, NetworkOption, ProfileOption, RunOption, RunsOption
 from hashkit.errors import ConfigError
 from hashkit.exporters.bench.settings import BenchSettings, Floors
 from hashkit.runs.run import DEFAULT_RUNS_DIR
@@ -30,6 +30,7 @@ def bench(
     context: typer.Context,
     run: RunOption = None,
     runs: RunsOption = DEFAULT_RUNS_DIR,
+    network: NetworkOption = None,
     model: Annotated[
         list[Path] | None,
         typer.Option(
@@ -75,19 +76,19 @@ def bench(
         str, typer.Option("--device", help="auto for every device, cpu or cuda.")
     ] = "auto",
     profile: ProfileOption = _DEFAULTS.profile,
-    batches: Annotated[
+    batch_sizes: Annotated[
         str, typer.Option("--batches", help="Batch sizes to time, separated by commas.")
     ] = ",".join(map(str, _DEFAULTS.batch_sizes)),
     seconds: Annotated[
         float, typer.Option("--seconds", help="Time for each batch size; at least 3 batches.")
     ] = _DEFAULTS.seconds,
-    starts: Annotated[
+    n_starts: Annotated[
         int, typer.Option("--starts", min=1, help="Starts in a fresh process; the median is shown.")
     ] = _DEFAULTS.n_starts,
-    slow_images: Annotated[
+    n_slow_images: Annotated[
         int, typer.Option("--slow-images", min=2, help="Images for the runtime reference.")
     ] = _DEFAULTS.n_slow_images,
-    timeout: Annotated[
+    timeout_seconds: Annotated[
         float, typer.Option("--timeout", help="Seconds after which a process is ended.")
     ] = _DEFAULTS.timeout_seconds,
     max_flips: Annotated[
@@ -119,14 +120,14 @@ def bench(
     from hashkit.exporters.bench.candidates import Wanted, contenders
     from hashkit.workflow.bench import BenchSubject, WantedImages
 
-    wanted = Wanted(_names(runtimes), _names(precisions), device)
+    wanted = Wanted(_names(runtimes), _names(precisions), device, network)
     floors = Floors(max_flips, min_map)
     settings = BenchSettings(
-        batch_sizes=parse_integers("--batches", batches),
+        batch_sizes=parse_integers("--batches", batch_sizes),
         seconds=seconds,
-        n_starts=starts,
-        n_slow_images=slow_images,
-        timeout_seconds=timeout,
+        n_starts=n_starts,
+        n_slow_images=n_slow_images,
+        timeout_seconds=timeout_seconds,
         profile=profile,
     )
     wanted_images = WantedImages(images, random, queries, database)
@@ -181,7 +182,7 @@ def _save(document: Mapping[str, Any], markdown: Path | None, html: Path | None)
         from hashkit.report.bench_table import markdown as to_markdown
         from hashkit.report.templates import save_text
 
-        save_text(markdown, to_markdown(document), "table")
+        save_text(markdown, to_markdown(document))
         note(f"table: {markdown}")
     if html is not None:
         from hashkit.report.bench_page import save_bench_page

@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +23,7 @@ __all__ = [
     "all_or_nothing",
     "emit_json",
     "note",
+    "notes_worded",
     "progress_bar",
 ]
 
@@ -86,8 +87,11 @@ def progress_bar(title: str, total: int, unit: str, start: int = 0) -> Iterator[
 class _Terminal:
     """The reporter of the command line."""
 
+    def __init__(self) -> None:
+        self.wording: Callable[[str], str] = str
+
     def note(self, text: str) -> None:
-        note(text)
+        note(self.wording(text))
 
     def progress(
         self, title: str, total: int, unit: str, start: int = 0
@@ -95,8 +99,19 @@ class _Terminal:
         return progress_bar(title, total, unit, start)
 
 
-TERMINAL: Final[Reporter] = _Terminal()
+_TERMINAL: Final = _Terminal()
+TERMINAL: Final[Reporter] = _TERMINAL
 """Notes and progress on standard error."""
+
+
+@contextlib.contextmanager
+def notes_worded(wording: Callable[[str], str]) -> Iterator[None]:
+    """Print the notes of the package in other words: with the flags of the command that runs."""
+    _TERMINAL.wording, before = wording, _TERMINAL.wording
+    try:
+        yield
+    finally:
+        _TERMINAL.wording = before
 
 
 class _Rate:

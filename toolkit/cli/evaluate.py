@@ -195,7 +195,7 @@ def _file_subject(
     from hashkit.workflow.evaluation import Subject
 
     if not database:
-        raise ConfigError("name the database beside the queries: hashkit evaluate QUERY DATABASE")
+        raise ConfigError("name the database as well: hashkit evaluate QUERY DATABASE")
     name = f"{query.name} in {', '.join(path.name for path in database)}"
     queries = open_codes(query, query_labels)
     databases = [open_codes(path, database_labels) for path in database]
@@ -204,12 +204,13 @@ def _file_subject(
 
 def _keep(evaluation: Evaluation, run: Run) -> None:
     """Write the metrics into the run's folder; if that fails, only warn."""
+    from hashkit.os_errors import cannot_write
     from hashkit.report.evaluations import FILE_NAME, save_evaluation
 
     try:
         save_evaluation(evaluation, run.path / FILE_NAME)
     except OSError as error:
-        note(f"warning: {run.path / FILE_NAME} cannot be written: {error.strerror or error}")
+        note(f"warning: {cannot_write(error, run.path / FILE_NAME)}")
 
 
 def _baselines(

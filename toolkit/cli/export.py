@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from hashkit.cli.console import TERMINAL, emit_json
-from hashkit.cli.options import JsonOption, RunOption, RunsOption
+from hashkit.cli.options import JsonOption, NetworkOption, RunOption, RunsOption
 from hashkit.errors import ConfigError
 from hashkit.runs.run import DEFAULT_RUNS_DIR
 
@@ -23,6 +23,7 @@ def export(
     onnx: Annotated[bool, typer.Option("--onnx", help="Write an ONNX model.")] = False,
     run: RunOption = None,
     runs: RunsOption = DEFAULT_RUNS_DIR,
+    network: NetworkOption = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option("--checkpoint", help="Checkpoint.", show_default="the run's best, or last"),
@@ -74,6 +75,7 @@ def export(
                 "--checkpoint": checkpoint,
                 "--precision": precision != "fp32",
                 "--allow-loss": allow_loss,
+                "--network": network,
             }
         )
         from hashkit.cli.web import check_web, export_web_page
@@ -86,7 +88,7 @@ def export(
             emit_json(document)
         return
     if web_gpu:
-        raise ConfigError("--web-gpu goes with --web FOLDER, the page that it is for")
+        raise ConfigError("--web-gpu needs --web FOLDER: it adds WebGPU to that page")
     if not onnx:
         raise ConfigError("choose what to export to: hashkit export --onnx, or --web FOLDER")
     from hashkit.workflow.export import export_run, require_exporter
@@ -99,6 +101,7 @@ def export(
         precision=precision,
         checkpoint=checkpoint,
         allow_loss=allow_loss,
+        network=network,
         reporter=TERMINAL,
     )
     if json:

@@ -1,7 +1,7 @@
 """Flags of arguments: their names, their values' text, and messages that speak of arguments.
 
-A message of the package gives an argument as code: `` `overwrite=True` ``, or just `` `seed` ``.
-The command line prints the flag in its place.
+A message of the package gives an argument as code: `` `overwrite=True` ``, or just `` `seed` ``,
+and a call as `` `hashkit.resume("runs/first")` ``. The command line prints the flag or command.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from hashkit.errors import ConfigError
 from hashkit.runs.config import SHORT_NAMES
 
 __all__ = [
+    "CALLS",
     "FLAGS",
     "flag",
     "flags",
@@ -30,6 +31,18 @@ FLAGS: Final[Mapping[str, str]] = {name: f"--{short}" for name, short in SHORT_N
 
 _ARGUMENT: Final = re.compile(r"`([a-z]\w*)(?:=(\"[^`\"]*\"|[^`\"\s]+))?`")
 """`name`, `name=value` or `name="value"`; ``...`` stands for a value that is left to the reader."""
+
+
+_CALL: Final = re.compile(r"`hashkit\.(\w+)\(\"([^\"`]*)\"((?:, \w+=\"[^\"`]*\")*)\)`")
+"""A call of the package with the path of a run, and texts: `hashkit.resume("runs/first")`."""
+
+_TEXT: Final = re.compile(r", (\w+)=\"([^\"]*)\"")
+
+CALLS: Final[Mapping[str, str]] = {
+    "export": "hashkit export --onnx --run",
+    "resume": "hashkit train --resume --run",
+}
+"""Commands that do what a call does, by its name; the path follows."""
 
 
 class _Parameter(Protocol):
@@ -52,7 +65,7 @@ def flags(settings: Iterable[str]) -> str:
 
 
 def with_flags(message: str, command: Any, others: Mapping[str, Any]) -> str:
-    """A message in which the flags of a command replace the arguments in backticks.
+    """A message in which flags and commands replace the arguments and calls in backticks.
 
     Parameters
     ----------
@@ -77,7 +90,15 @@ def with_flags(message: str, command: Any, others: Mapping[str, Any]) -> str:
                 return f"hashkit {other_name} {_written(found, value)}"
         return match[0]
 
-    return _ARGUMENT.sub(replaced, message)
+    return _ARGUMENT.sub(replaced, _CALL.sub(_as_command, message))
+
+
+def _as_command(call: re.Match[str]) -> str:
+    name, path, texts = call.groups()
+    if name not in CALLS:
+        return call[0]
+    options = [f"{flag(option)} {shlex.quote(text)}" for option, text in _TEXT.findall(texts)]
+    return " ".join([CALLS[name], shlex.quote(path), *options])
 
 
 def shown(context: Any, message: str) -> str:

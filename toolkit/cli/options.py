@@ -15,6 +15,7 @@ __all__ = [
     "DownloadOption",
     "JsonOption",
     "ModelOption",
+    "NetworkOption",
     "ProfileOption",
     "RunOption",
     "RunsOption",
@@ -32,6 +33,14 @@ RunsOption: TypeAlias = Annotated[
 ]
 ModelOption: TypeAlias = Annotated[
     Path | None, typer.Option("--model", help="ONNX model.", show_default="the run's model.onnx")
+]
+NetworkOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--network",
+        metavar="module:FILE.py:NAME",
+        help="The run's own network: a name in a run's files is not enough to run code.",
+    ),
 ]
 BankOption: TypeAlias = Annotated[
     list[Path] | None,

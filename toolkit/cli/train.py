@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shlex
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ from hashkit.cli.options import (
 )
 from hashkit.cli.train_options import read_settings, with_settings
 from hashkit.errors import ConfigError
+from hashkit.runs.named_network import runs_own_code
 from hashkit.runs.run import DEFAULT_RUNS_DIR
 from hashkit.runs.run_config import read_json_object
 
@@ -133,6 +135,7 @@ def train(
         return
     settings = read_settings(given)
     if resume:
+        own_network = settings.pop("network", None)
         _refuse_changes(locals(), settings)
     elif run is not None:
         raise ConfigError("--run goes with --resume; a new run is named with --name")
@@ -140,6 +143,7 @@ def train(
         if resume:
             made = workflow.resume(
                 find_run(run, runs, TERMINAL),
+                network=own_network,
                 device=device,
                 num_workers=num_workers,
                 strict=strict,
@@ -175,8 +179,10 @@ def train(
             )
     if not made.is_trained:
         raise typer.Exit(INTERRUPTED)
+    network = made.read_config().training.network
+    option = f" --network {shlex.quote(network)}" if runs_own_code(network) else ""
     for part in made.per_length().values():
-        note(f"next: hashkit export --onnx --run {part.path}")
+        note(f"next: hashkit export --onnx --run {part.path}{option}")
     if json:
         emit_json(read_json_object(made.summary_path))
 

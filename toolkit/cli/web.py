@@ -7,8 +7,9 @@ from typing import Any
 
 from hashkit.bank.reader import Bank
 from hashkit.cli.console import TERMINAL, all_or_nothing, note, progress_bar
-from hashkit.exporters.web.folder import check_target, export_web
+from hashkit.exporters.web.folder import export_web
 from hashkit.exporters.web.images import live_rows
+from hashkit.exporters.web.page_folder import check_target
 from hashkit.exporters.web.pixels import check_rule
 from hashkit.exporters.web.runtime import find_runtime
 from hashkit.runs.run import Run

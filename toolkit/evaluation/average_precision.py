@@ -251,10 +251,10 @@ def _ordered_average_precision(ties: _Ties, start: Histogram) -> Scores:
     return quotient(sums.sum(axis=1), ties.relevant.sum(axis=1))
 
 
-def check_cutoff(cutoff: int) -> None:
-    """Raise `ConfigError` unless ``cutoff`` is at least 1."""
+def check_cutoff(cutoff: int, argument: str = "cutoff") -> None:
+    """Raise `ConfigError`, which names the argument, unless ``cutoff`` is at least 1."""
     if cutoff < 1:
-        raise ConfigError(f"a cut-off must be at least 1, not {cutoff}")
+        raise ConfigError(f"`{argument}` must be at least 1, not {cutoff}")
 
 
 def quotient(numerator: NDArray[Any], denominator: NDArray[Any]) -> Scores:

@@ -101,7 +101,7 @@ def evaluate(
     convention_named(convention)
     gain_named(ndcg_gain)
     if without_relevant not in get_args(WithoutRelevant):
-        raise ConfigError(f"without_relevant must be zero or drop, not {without_relevant!r}")
+        raise ConfigError(f"`without_relevant` must be zero or drop, not {without_relevant!r}")
     query, databases, n_database = _live(query, database)
     labels = match_labels(query, databases)
     measures = Measures(
@@ -186,7 +186,7 @@ def _live(
 
 def _cutoffs(given: Sequence[int] | None, convention: str, n_database: int) -> tuple[int, ...]:
     if given is not None:
-        return _positive("a cut-off", given)
+        return _positive("cutoffs", given)
     if convention == "caffe-dnnh":
         return _CAFFE_DNNH_CUTOFFS
     return tuple(cutoff for cutoff in DEFAULT_CUTOFFS if cutoff <= n_database)
@@ -194,14 +194,14 @@ def _cutoffs(given: Sequence[int] | None, convention: str, n_database: int) -> t
 
 def _ks(given: Sequence[int] | None, n_database: int) -> tuple[int, ...]:
     if given is not None:
-        return _positive("k", given)
+        return _positive("ks", given)
     return tuple(k for k in DEFAULT_KS if k <= n_database)
 
 
-def _positive(what: str, values: Sequence[int]) -> tuple[int, ...]:
+def _positive(argument: str, values: Sequence[int]) -> tuple[int, ...]:
     for value in values:
         if value < 1:
-            raise ConfigError(f"{what} must be at least 1, not {value}")
+            raise ConfigError(f"`{argument}` must be at least 1, not {value}")
     return tuple(sorted({int(value) for value in values}))
 
 

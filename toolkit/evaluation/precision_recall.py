@@ -87,7 +87,7 @@ def ranks_in_groups(
         If a k is less than 1.
     """
     for k in ks:
-        check_cutoff(k)
+        check_cutoff(k, "ks")
     rows_until = np.cumsum(total_histogram, axis=1)
     n_rows = rows_until[:, -1:]
     last_ranks = np.minimum(np.array(ks, dtype=np.int64), n_rows)

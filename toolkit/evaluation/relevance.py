@@ -27,6 +27,7 @@ from hashkit.evaluation.label_blocks import (
     packed,
     renumbered,
 )
+from hashkit.inputs.label_values import as_label_array
 
 __all__ = ["MatchedLabels", "match_labels"]
 
@@ -122,9 +123,8 @@ def _labels_of(one: CodeDatabase, what: str) -> Labels:
         raise EvaluationError(
             f"expected labels for {what}, found none: relevance is defined by shared labels"
         )
-    labels = np.asarray(one.labels)
     # The values of a database's label matrix are checked when they are read, in blocks.
-    check_labels(labels[:0], 0)
+    labels = as_label_array(one.labels)
     if len(labels) != len(one):
         raise EvaluationError(f"expected a label for each of {len(one)} rows, found {len(labels)}")
     return labels

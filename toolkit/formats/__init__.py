@@ -15,6 +15,7 @@ from hashkit.codesets import CodeDatabase
 from hashkit.errors import CodesError
 from hashkit.formats.bank import BANK
 from hashkit.formats.faiss_index import FAISS
+from hashkit.formats.faiss_reading import IDENTIFIERS
 from hashkit.formats.format import Format, WriteProgress
 from hashkit.formats.labels import load_labels
 from hashkit.formats.npz import NPZ
@@ -35,7 +36,12 @@ FORMATS: Final[Mapping[str, Format]] = {
 }
 """The formats by the suffix of a file's name."""
 
-_SIGNATURES: Final = {b"\x89HDF\r\n\x1a\n": BANK, b"PAR1": PARQUET, b"PK\x03\x04": NPZ}
+_SIGNATURES: Final = {
+    b"\x89HDF\r\n\x1a\n": BANK,
+    b"PAR1": PARQUET,
+    b"PK\x03\x04": NPZ,
+    **dict.fromkeys(IDENTIFIERS, FAISS),
+}
 _DIGITS: Final = b"01\xef"
 """First byte of a text file of codes: a bit or a byte order mark."""
 

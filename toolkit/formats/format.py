@@ -11,6 +11,7 @@ from typing import Protocol, TypeAlias
 from hashkit.codesets import CodeDatabase
 from hashkit.errors import CodesError
 from hashkit.files import written_whole
+from hashkit.os_errors import cannot_write
 
 __all__ = ["Format", "WriteProgress", "whole_file"]
 
@@ -81,7 +82,6 @@ def whole_file(path: Path, overwrite: bool) -> Iterator[Path]:
     CodesError
         If ``path`` exists and ``overwrite`` is False, or cannot be written.
     """
-    path = path.resolve() if path.is_symlink() else path
     if path.exists() and not overwrite:
         raise CodesError(f"{path}: exists already; replace it with `overwrite=True`")
     try:
@@ -89,5 +89,4 @@ def whole_file(path: Path, overwrite: bool) -> Iterator[Path]:
         with written_whole(path) as part:
             yield part
     except OSError as error:
-        reason = error.strerror or " ".join(str(error).split())
-        raise CodesError(f"{path}: cannot be written ({reason})") from error
+        raise CodesError(cannot_write(error, path)) from error

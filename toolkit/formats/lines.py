@@ -5,27 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 from hashkit.errors import CodesError
+from hashkit.inputs.text import read_numbered_lines
 
 __all__ = ["read_lines"]
 
 
-def read_lines(path: Path) -> list[str]:
-    """Lines of a text file, without empty lines at the end.
+def read_lines(path: Path) -> list[tuple[int, str]]:
+    """Line numbers and stripped text; comments, lines that begin with ``#``, are left out.
 
     Raises
     ------
     CodesError
-        If the file cannot be read, or there is an empty line before the last one.
+        If the file cannot be read, is not UTF-8, or has an empty line before the last one.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise CodesError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise CodesError(f"{path}: expected text, found other data") from None
-    lines = text.rstrip().splitlines()
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
+    lines = read_numbered_lines(path, CodesError)
+    for number, line in lines:
+        if not line:
             raise CodesError(
                 f"{path}, line {number}: expected a code or label, found an empty line"
             )

@@ -26,10 +26,10 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from hashkit.codes import check_codes, code_size, pack
-from hashkit.codesets import CodeDatabase, CodeSet, check_labels, n_kept_rows
+from hashkit.codesets import CodeDatabase, CodeSet, n_kept_rows
 from hashkit.errors import CodesError
 from hashkit.formats.format import Format, WriteProgress, whole_file
-from hashkit.formats.labels import number_classes
+from hashkit.formats.label_arrays import labels_of_array, texts_of_array
 from hashkit.formats.rows import has_names, kept_codes, kept_labels, kept_names
 from hashkit.meter import Meter
 
@@ -50,8 +50,7 @@ def _read(path: Path, n_bits: int | None) -> CodeSet:
         class_names = tuple(_texts(arrays, "class_names"))
         labels = arrays.get("labels")
         if labels is not None:
-            labels, class_names = _labels(labels, class_names)
-            check_labels(labels, len(codes))
+            labels, class_names = labels_of_array(labels, class_names)
         return CodeSet(codes, n_bits, labels, _texts(arrays, "names"), class_names)
     except CodesError as error:
         raise CodesError(f"{path}: {error}") from None
@@ -85,28 +84,7 @@ def _bits(bits: NDArray[Any] | None) -> int | None:
 
 def _texts(arrays: dict[str, NDArray[Any]], name: str) -> list[str]:
     values = arrays.get(name)
-    if values is None:
-        return []
-    if values.dtype.kind not in "US" or values.ndim != 1:
-        raise CodesError(f"{name} must be text [n], not {values.dtype} {list(values.shape)}")
-    if values.dtype.kind == "S":
-        values = np.char.decode(values, "utf-8")
-    return [str(value) for value in values]
-
-
-def _labels(
-    labels: NDArray[Any], class_names: tuple[str, ...]
-) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Labels as integers, with their class names."""
-    if labels.dtype.kind in "US" and labels.ndim == 1:
-        return number_classes(
-            np.char.decode(labels, "utf-8") if labels.dtype.kind == "S" else labels
-        )
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]  # MATLAB saves a vector as a column
-    if np.issubdtype(labels.dtype, np.floating) and np.all(labels == np.floor(labels)):
-        labels = labels.astype(np.int64)
-    return labels, class_names
+    return [] if values is None else texts_of_array(values, name)
 
 
 def _packed(codes: NDArray[Any], n_bits: int | None) -> tuple[NDArray[np.uint8], int]:

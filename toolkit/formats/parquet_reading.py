@@ -14,7 +14,7 @@ from hashkit.bank.header import header_of
 from hashkit.bank.names import StoredNames
 from hashkit.codes import check_codes
 from hashkit.errors import CodesError, HashkitError, MissingExtraError
-from hashkit.formats.labels import number_classes
+from hashkit.formats.class_names import number_classes
 from hashkit.formats.origin import Origin, StoredCodes
 
 __all__ = ["PREFIX", "ParquetNames", "load_pyarrow", "read_parquet"]

@@ -20,11 +20,12 @@ _ZERO, _NEWLINE = ord("0"), ord("\n")
 
 
 def _read(path: Path, n_bits: int | None) -> CodeSet:
-    lines = [line.strip() for line in read_lines(path)]
+    numbered = read_lines(path)
+    lines = [line for _, line in numbered]
     if not lines:
         raise CodesError(f"{path}: expected codes, found none")
     length, like = (len(lines[0]), " like the first line") if n_bits is None else (n_bits, "")
-    for number, line in enumerate(lines, start=1):
+    for number, line in numbered:
         if len(line) != length or not set(line) <= {"0", "1"}:
             found = line if len(line) <= 40 else f"{line[:40]}..."
             raise CodesError(

@@ -214,7 +214,7 @@ class MultiIndex:
         search_radius, limit = self._limits(radius, top_k)
         kept = _checked_kept(kept, self.n_rows)
         if math.isnan(budget) or budget < 0:
-            raise ConfigError(f"budget must be 0 or more, not {budget}")
+            raise ConfigError(f"`budget` must be 0 or more, not {budget}")
         n_threads = check_threads(n_threads, "n_threads")
         if not limit or not len(query_codes):
             return joined([nothing(len(query_codes))])
@@ -284,10 +284,10 @@ class MultiIndex:
     def _limits(self, radius: int | None, top_k: int | None) -> tuple[int, int]:
         """Radius and number of rows, limited by the number of bits and of rows."""
         if radius is None and top_k is None:
-            raise ConfigError("a search needs top_k or radius: neither was given")
+            raise ConfigError("a search needs `top_k` or `radius`: neither was given")
         for name, value in (("radius", radius), ("top_k", top_k)):
             if value is not None and value < 0:
-                raise ConfigError(f"{name} must be 0 or more, not {value}")
+                raise ConfigError(f"`{name}` must be 0 or more, not {value}")
         limit = self.n_rows if top_k is None else min(top_k, self.n_rows)
         return self.n_bits if radius is None else min(radius, self.n_bits), limit
 
@@ -331,6 +331,6 @@ def _checked_kept(kept: NDArray[Any] | None, n_rows: int) -> NDArray[np.uint8]:
         return _ALL_KEPT
     if kept.dtype not in (np.bool_, np.uint8) or kept.shape != (n_rows,):
         raise ConfigError(
-            f"kept must be bool or uint8 [{n_rows}], not {kept.dtype} {list(kept.shape)}"
+            f"`kept` must be bool or uint8 [{n_rows}], not {kept.dtype} {list(kept.shape)}"
         )
     return read_only(np.ascontiguousarray(kept).view(np.uint8))

@@ -47,7 +47,7 @@ def cut_bits(n_bits: int, n_rows: int, n_tables: int | None = None) -> tuple[int
         n_tables = max(round(n_bits / length), fewest)
     if not fewest <= n_tables <= n_bits:
         raise ConfigError(
-            f"n_tables must be {fewest} to {n_bits} for codes of {n_bits} bits, not {n_tables}"
+            f"`n_tables` must be {fewest} to {n_bits} for codes of {n_bits} bits, not {n_tables}"
         )
     return tuple((n_bits + table) // n_tables for table in reversed(range(n_tables)))
 

@@ -25,7 +25,7 @@ def save_bench_page(document: Mapping[str, Any], path: Path) -> None:
     HashkitError
         If the file cannot be written.
     """
-    save_text(path, render_bench_page(document), "page")
+    save_text(path, render_bench_page(document))
 
 
 def render_bench_page(document: Mapping[str, Any]) -> str:

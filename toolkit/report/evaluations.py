@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hashkit.errors import EvaluationError
-from hashkit.files import written_whole
+from hashkit.files import write_whole
 
 __all__ = [
     "FILE_NAME",
@@ -24,7 +24,7 @@ __all__ = [
     "load_evaluation",
     "renamed_apart",
     "save_evaluation",
-    "write_whole",
+    "write_text",
 ]
 
 FILE_NAME: Final = "evaluation.json"
@@ -69,7 +69,7 @@ class Evaluation:
 
 def save_evaluation(evaluation: Evaluation, path: Path) -> None:
     """Write an evaluation as JSON atomically, in ASCII, so that any name can be written."""
-    write_whole(path, json.dumps(evaluation.to_dict(), indent=2) + "\n")
+    write_text(path, json.dumps(evaluation.to_dict(), indent=2) + "\n")
 
 
 def load_evaluation(path: Path) -> Evaluation:
@@ -100,11 +100,10 @@ def load_evaluation(path: Path) -> Evaluation:
     return Evaluation(**{"name": default_name, **own}, fields=document)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file atomically; lone surrogates become character references."""
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all; lone surrogates become character references."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as part:
-        part.write_bytes(text.encode("utf-8", "xmlcharrefreplace"))
+    write_whole(path, text.encode("utf-8", "xmlcharrefreplace"))
 
 
 def renamed_apart(evaluations: Sequence[Evaluation]) -> list[Evaluation]:

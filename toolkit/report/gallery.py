@@ -10,6 +10,8 @@ from typing import Final
 from PIL import Image, ImageDraw, ImageFont
 
 from hashkit.errors import HashkitError
+from hashkit.files import written_whole
+from hashkit.os_errors import cannot_write
 from hashkit.preprocess import ImageSource, decode_usable
 
 __all__ = ["GalleryRow", "Tile", "draw_gallery", "save_gallery"]
@@ -67,12 +69,23 @@ def save_gallery(rows: Sequence[GalleryRow], path: Path) -> None:
     HashkitError
         If the file cannot be written.
     """
+    suffix = path.suffix.lower()
+    kind = Image.registered_extensions().get(suffix)
+    if kind not in Image.SAVE:
+        raise HashkitError(
+            f"{path}: expected a name that ends in .png, .jpg or .webp, "
+            f"found {suffix or 'no suffix'}; change the name"
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draw_gallery(rows).save(path)
-    except (KeyError, OSError, ValueError) as error:  # Pillow: KeyError for read-only formats
-        reason = getattr(error, "strerror", None) or error
-        raise HashkitError(f"{path}: the picture cannot be written ({reason})") from None
+        with written_whole(path) as part:
+            draw_gallery(rows).save(part, kind)
+    except OSError as error:
+        raise HashkitError(cannot_write(error, path)) from None
+    except (KeyError, ValueError) as error:  # Pillow: formats for other kinds of pictures
+        raise HashkitError(
+            f"{path}: a picture of this kind cannot be written ({error}); use .png"
+        ) from None
 
 
 def draw_gallery(rows: Sequence[GalleryRow]) -> Image.Image:

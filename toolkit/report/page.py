@@ -56,7 +56,7 @@ def save_page(content: PageContent, path: Path) -> None:
     HashkitError
         If the file cannot be written.
     """
-    save_text(path, render_page(content), "page")
+    save_text(path, render_page(content))
 
 
 def render_page(content: PageContent) -> str:

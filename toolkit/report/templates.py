@@ -12,7 +12,8 @@ from typing import Any
 import jinja2
 
 from hashkit.errors import HashkitError
-from hashkit.report.evaluations import write_whole
+from hashkit.os_errors import cannot_write
+from hashkit.report.evaluations import write_text
 
 __all__ = ["part", "render", "save_text"]
 
@@ -42,19 +43,18 @@ def part(name: str) -> str:
     return resources.files("hashkit.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def save_text(path: Path, text: str, what: str) -> None:
-    """Write a text file atomically.
+def save_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all; lone surrogates become character references.
 
     Raises
     ------
     HashkitError
-        If it cannot be written; the message calls the file ``what``.
+        If it cannot be written.
     """
     try:
-        write_whole(path, text)
+        write_text(path, text)
     except OSError as error:
-        reason = error.strerror or error
-        raise HashkitError(f"{path}: the {what} cannot be written ({reason})") from None
+        raise HashkitError(cannot_write(error, path)) from None
 
 
 @functools.cache

@@ -52,7 +52,7 @@ def blocks(
         If ``block_rows`` is less than 1.
     """
     if block_rows < 1:
-        raise ValueError(f"block_rows must be at least 1, not {block_rows}")
+        raise ValueError(f"`block_rows` must be at least 1, not {block_rows}")
     for first in range(0, len(codes), block_rows):
         yield start + first, codes[first : first + block_rows]
 

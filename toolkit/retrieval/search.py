@@ -166,14 +166,17 @@ def _check_settings(
     top_k: int | None, radius: int | None, engine: str, index: MultiIndex | None, n_rows: int
 ) -> None:
     if top_k is None and radius is None:
-        raise ConfigError("a search needs top_k or radius: neither was given")
+        raise ConfigError("a search needs `top_k` or `radius`: neither was given")
     for name, value in (("top_k", top_k), ("radius", radius)):
         if value is not None and value < 0:
-            raise ConfigError(f"{name} must be 0 or more, not {value}")
+            raise ConfigError(f"`{name}` must be 0 or more, not {value}")
     if engine not in _ENGINES:
-        raise ConfigError(f"engine must be one of {', '.join(_ENGINES)}, not {engine!r}")
+        raise ConfigError(f"`engine` must be one of {', '.join(_ENGINES)}, not {engine!r}")
     if engine == "index" and index is None:
-        raise ConfigError("the engine 'index' needs an index: build one with MultiIndex.build")
+        raise ConfigError(
+            '`engine="index"` needs an index of the database, found none: build one with '
+            "`hashkit index` or MultiIndex.build"
+        )
     if index is not None and index.n_rows != n_rows:
         raise ConfigError(
             f"the index has {index.n_rows} rows and the database has {n_rows}: build it again"
@@ -187,12 +190,12 @@ def _chosen(where: NDArray[Any], n_rows: int) -> NDArray[np.bool_]:
         return where
     if not np.issubdtype(where.dtype, np.integer) or where.ndim != 1:
         raise ConfigError(
-            f"where must be bool [{n_rows}] or row numbers [m], "
+            f"`where` must be bool [{n_rows}] or row numbers [m], "
             f"not {where.dtype} {list(where.shape)}"
         )
     if len(where) and not 0 <= where.min() <= where.max() < n_rows:
         raise ConfigError(
-            f"where must be rows from 0 to {n_rows - 1}, found {where.min()} to {where.max()}"
+            f"`where` must be rows from 0 to {n_rows - 1}, found {where.min()} to {where.max()}"
         )
     chosen = np.zeros(n_rows, dtype=np.bool_)
     chosen[where] = True

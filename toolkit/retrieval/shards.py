@@ -71,7 +71,9 @@ class Shards:
         """
         if isinstance(database, np.ndarray):
             if n_bits is None:
-                raise CodesError("the number of bits of an array of codes is unknown: pass n_bits")
+                raise CodesError(
+                    "the number of bits of an array of codes is unknown: give `n_bits`"
+                )
             codes = np.ascontiguousarray(check_codes(database, n_bits, "database codes"))
             return cls._joined([codes], [None], n_bits)
         databases = database if isinstance(database, Sequence) else [database]

@@ -6,14 +6,17 @@ JSON; hashkit's part of it is one text below ``__metadata__``.
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from hashkit.errors import CheckpointError, ModelError
 from hashkit.manifest import Manifest
+from hashkit.runs.known_names import split_network
 
-__all__ = ["HEADER_KEY", "read_checkpoint_manifest"]
+__all__ = ["HEADER_KEY", "read_checkpoint_manifest", "read_checkpoint_network"]
 
 HEADER_KEY: Final = "hashkit"
 """Name of hashkit's text in the header."""
@@ -29,11 +32,32 @@ def read_checkpoint_manifest(path: Path) -> Manifest:
     CheckpointError
         If the file is missing or has no such header.
     """
-    try:
+    with _one_line(path):
         return Manifest.from_dict(_read_header(path)["manifest"])
+
+
+def read_checkpoint_network(path: Path) -> str:
+    """Name of the network in a checkpoint, which is not imported.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, has no such header, or names no network.
+    """
+    with _one_line(path):
+        network: str = _read_header(path)["config"]["network"]
+        split_network(network)  # raises for one that there is not
+        return network
+
+
+@contextlib.contextmanager
+def _one_line(path: Path) -> Iterator[None]:
+    """Turn all errors of a damaged file into a CheckpointError."""
+    try:
+        yield
     except FileNotFoundError:
         raise CheckpointError(f"{path}: there is no such checkpoint") from None
-    except (OSError, LookupError, TypeError, ValueError, ModelError) as error:
+    except (OSError, AttributeError, LookupError, TypeError, ValueError, ModelError) as error:
         raise CheckpointError(
             f"{path} is not a checkpoint of hashkit, or damaged: {' '.join(str(error).split())}"
         ) from None

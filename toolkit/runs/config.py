@@ -236,11 +236,19 @@ class TrainConfig:
             if value is not None and not value > 0:
                 raise ConfigError(f"`{field}` must be above 0, not {value}")
         if not 0 < self.stage_decay <= 1:
-            raise ConfigError(f"`stage_decay` must be in (0, 1], not {self.stage_decay}")
+            raise ConfigError(
+                f"`stage_decay` must be above 0 and at most 1, not {self.stage_decay}"
+            )
         if any(not 0 < milestone < 1 for milestone in self.milestones):
-            raise ConfigError(f"milestones are shares of the run in (0, 1), not {self.milestones}")
+            raise ConfigError(
+                "`milestones` must be fractions of the run, above 0 and below 1, not "
+                f"{', '.join(map(str, self.milestones))}"
+            )
         if self.nesterov and not self.momentum:
-            raise ConfigError("nesterov needs a momentum above 0")
+            raise ConfigError(
+                "`nesterov=True` needs a `momentum` above 0, not 0: raise it, or set "
+                "`nesterov=False`"
+            )
         self._check_lengths()
 
     def _check_types(self) -> None:
@@ -263,9 +271,8 @@ class TrainConfig:
         from hashkit.codes import MAX_BITS
 
         if not self.lengths or len(set(self.lengths)) < len(self.lengths):
-            raise ConfigError(
-                f"`lengths` must be one or more different numbers, not {self.lengths}"
-            )
+            shown = ",".join(map(str, self.lengths)) or "none"
+            raise ConfigError(f"`lengths` must be one or more different numbers, not {shown}")
         for n_bits in self.lengths:
             if not 1 <= n_bits <= MAX_BITS:
                 raise ConfigError(f"`lengths` must be between 1 and {MAX_BITS}, not {n_bits}")

@@ -6,14 +6,38 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from hashkit.errors import ConfigError, ProtocolError
 from hashkit.runs.known_names import PROTOCOLS, check_name
 
-__all__ = ["DEFAULT_PROTOCOL", "DataSpec", "ProtocolOptions"]
+__all__ = ["DEFAULT_PROTOCOL", "DataSpec", "ProtocolOptions", "check_split_seed", "name_tuple"]
 
 DEFAULT_PROTOCOL = "per-class"
+
+
+def check_split_seed(seed: int) -> None:
+    """Raise ConfigError if the seed of a split is negative."""
+    if seed < 0:
+        raise ConfigError(f"`split_seed` must be 0 or more, not {seed}")
+
+
+def name_tuple(names: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    """Names of unseen classes; a text is one name.
+
+    Raises
+    ------
+    ProtocolError
+        If a name is not a text.
+    """
+    if names is None:
+        return None
+    several = (names,) if isinstance(names, str) else tuple(names)
+    wrong = [name for name in several if not isinstance(name, str)]
+    if wrong:
+        raise ProtocolError(f"`unseen_classes` must be names of classes, not {wrong[0]!r}")
+    return several
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +67,7 @@ class ProtocolOptions:
     unseen_classes: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "unseen_classes", name_tuple(self.unseen_classes))
         for field in ("queries_per_class", "training_per_class", "n_queries", "n_training"):
             value = getattr(self, field)
             if value is not None and value < 1:
@@ -89,11 +114,20 @@ class DataSpec:
 
     def __post_init__(self) -> None:
         if self.training_list is not None and self.query_list is None:
-            raise ConfigError("a training list needs a query list beside it")
-        if self.query_list is not None and (self.protocol or self.options.changes()):
-            raise ConfigError("a query list defines the split: leave the protocol out")
+            raise ConfigError(
+                "`training_list` needs `query_list` beside it, found none: name the list of the "
+                "queries"
+            )
+        if self.query_list is not None:
+            self._check_listed_split()
         if self.protocol:
             check_name("protocol", self.protocol, PROTOCOLS)
+
+    def _check_listed_split(self) -> None:
+        given = [*(["protocol"] if self.protocol else []), *self.options.changes()]
+        if given:
+            names = ", ".join(f"`{name}`" for name in given)
+            raise ConfigError(f"`query_list` defines the split: leave {names} out")
 
     def to_dict(self) -> dict[str, Any]:
         """Fields as JSON-ready values."""

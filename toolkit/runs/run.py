@@ -28,7 +28,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 from hashkit.errors import RunError
-from hashkit.files import part_path, written_whole
+from hashkit.files import append_whole, write_whole
+from hashkit.private_files import is_private_name, remove_leftovers
 from hashkit.runs.run_config import RunConfig, read_json_object, read_run_config
 
 __all__ = [
@@ -51,9 +52,8 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write a JSON file whole or not at all."""
     # A path that is not UTF-8 holds lone surrogates, which JSON can only escape.
     escape = "backslashreplace"
-    with written_whole(path) as part, part.open("w", encoding="utf-8", errors=escape) as file:
-        json.dump(document, file, indent=2, ensure_ascii=False)
-        file.write("\n")
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    write_whole(path, text.encode("utf-8", escape))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,8 +144,8 @@ class Run:
         path = parent / name
         if path.exists() and not cls(path).is_cut_off():
             raise RunError(
-                f"{path} exists already: choose another `name=...`, or go on with "
-                f"`hashkit train --resume --run {path}`"
+                f"{path} exists already: choose another `name=...`, or continue that run with "
+                f'`hashkit.resume("{path}")`'
             )
 
     @classmethod
@@ -206,8 +206,8 @@ class Run:
         for run in runs.values():
             if not run.config_path.is_file():
                 raise RunError(
-                    f"{run.path} is missing, which is split off from {self.path} when that is "
-                    f"trained: `hashkit train --resume --run {self.path}`"
+                    f"{run.path} is missing: it is made when the training of {self.path} ends; "
+                    f'continue that with `hashkit.resume("{self.path}")`'
                 )
         return runs
 
@@ -215,12 +215,16 @@ class Run:
         """Whether the folder is what a killed `create` left, without any data."""
         if not self.path.is_dir() or self.path.is_symlink():
             return False
-        remains = {self.checkpoints_path, part_path(self.config_path)}
-        return remains.issuperset(self.path.rglob("*"))
+        name = self.config_path.name
+        return all(
+            path == self.checkpoints_path
+            or (path.parent == self.path and is_private_name(path.name, name))
+            for path in self.path.rglob("*")
+        )
 
     def _remove_remains(self) -> None:
         # Each by name, so that nothing is lost that another process writes here meanwhile.
-        part_path(self.config_path).unlink(missing_ok=True)
+        remove_leftovers(self.config_path)
         for folder in (self.checkpoints_path, self.path):
             with contextlib.suppress(FileNotFoundError):
                 folder.rmdir()
@@ -260,14 +264,14 @@ class Run:
         snapshots = self.snapshots()
         if not snapshots:
             raise RunError(
-                f"{self.path} has no checkpoint yet: `hashkit train --resume --run {self.path}`"
+                f"{self.path} has no checkpoint yet: continue its training with "
+                f'`hashkit.resume("{self.path}")`'
             )
         return snapshots[-1][1]
 
     def append_metrics(self, entry: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl."""
-        with self.metrics_path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        append_whole(self.metrics_path, (json.dumps(entry) + "\n").encode())
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Lines of metrics.jsonl; an incomplete one is left out."""
@@ -284,8 +288,8 @@ class Run:
     def rewind_metrics(self, step: int) -> None:
         """Drop the lines of metrics.jsonl after ``step``; those steps will be run again."""
         kept = [entry for entry in self.read_metrics() if entry["step"] <= step]
-        with written_whole(self.metrics_path) as part:
-            part.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
+        lines = "".join(json.dumps(entry) + "\n" for entry in kept)
+        write_whole(self.metrics_path, lines.encode())
 
 
 def as_run(run: Run | PathText) -> Run:

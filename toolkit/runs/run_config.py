@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from hashkit.errors import ProtocolError, RunError
+from hashkit.errors import ConfigError, ProtocolError, RunError
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.data_spec import DataSpec
 
@@ -38,6 +38,11 @@ class SharedTraining:
 
     run: str
     lengths: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        # A path would let `train --resume` write into any other run.
+        if self.run in ("", ".", "..") or set(self.run) & {"/", "\\", "\0"}:
+            raise ConfigError(f"`run` must name one run folder beside this one, not {self.run!r}")
 
 
 @dataclasses.dataclass(frozen=True)

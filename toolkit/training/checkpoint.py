@@ -27,6 +27,7 @@ from hashkit.files import written_whole
 from hashkit.manifest import Manifest
 from hashkit.runs.checkpoint_header import HEADER_KEY
 from hashkit.runs.config import TrainConfig
+from hashkit.runs.named_network import network_to_build
 from hashkit.training.model import HashModel, new_model
 
 __all__ = [
@@ -142,18 +143,30 @@ def read_checkpoint(path: Path) -> Checkpoint:
         ) from None
 
 
-def load_model(path: Path) -> TrainedModel:
+def load_model(path: Path, *, network: str | None = None) -> TrainedModel:
     """Load the model of a checkpoint, in evaluation mode on the CPU.
+
+    Parameters
+    ----------
+    path
+        The checkpoint.
+    network
+        Name of the network that the checkpoint must have. Required if building it runs code from
+        outside hashkit, as ``module:FILE.py:NAME`` does; the file may lie elsewhere than in
+        training.
 
     Raises
     ------
     CheckpointError
         If the file cannot be read, or its tensors do not match its settings.
+    ConfigError
+        If the network runs code and was not named, or another one was named.
     """
     checkpoint = read_checkpoint(path)
+    to_build = network_to_build(checkpoint.config.network, network, path)
     try:
         model = new_model(
-            checkpoint.config,
+            dataclasses.replace(checkpoint.config, network=to_build),
             checkpoint.model["mean"],
             checkpoint.model["std"],
             dataset=checkpoint.manifest.dataset,

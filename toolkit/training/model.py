@@ -86,7 +86,7 @@ class HashModel(nn.Module):
         stages = self.network.stages()
         if n_stages > len(stages):
             raise ConfigError(
-                f"freeze must be at most {len(stages)}, the number of stages of this network, "
+                f"`freeze` must be at most {len(stages)}, the number of stages of this network, "
                 f"not {n_stages}"
             )
         self._frozen = list(stages[: len(stages) if n_stages < 0 else n_stages])

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from hashkit.errors import RunError
+from hashkit.files import write_whole
 from hashkit.runs.run import Run, run_name
 from hashkit.runs.run_config import RunConfig, SharedTraining
 from hashkit.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
@@ -82,7 +83,7 @@ def _split_off(run: Run, saved: RunConfig, checkpoint: Checkpoint, index: int) -
         (run.metrics_path, split.metrics_path),
         (run.summary_path, split.summary_path),
     ):
-        shutil.copyfile(source, copy)
+        write_whole(copy, source.read_bytes())
     return split
 
 

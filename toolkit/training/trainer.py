@@ -66,10 +66,18 @@ class Trainer:
         Run folder for metrics and checkpoints.
     device
         Device to train on.
+    network
+        Name of the network to build, if its file lies elsewhere than ``config`` says.
     """
 
     def __init__(
-        self, config: TrainConfig, data: TrainingData, run: Run, device: torch.device
+        self,
+        config: TrainConfig,
+        data: TrainingData,
+        run: Run,
+        device: torch.device,
+        *,
+        network: str | None = None,
     ) -> None:
         if config.precision == "fp16" and device.type != "cuda":
             raise ConfigError("precision fp16 needs a GPU; on the CPU use fp32 or bf16")
@@ -82,7 +90,8 @@ class Trainer:
         self.augmentation = dataclasses.replace(
             choose_augmentation(config.augmentation, data.dataset), cutout=config.cutout
         )
-        self.learner = Learner.build(config, data, is_new=not run.snapshots()).to(device)
+        to_build = config if network is None else dataclasses.replace(config, network=network)
+        self.learner = Learner.build(to_build, data, is_new=not run.snapshots()).to(device)
         self.batches = BatchSource(
             data,
             BatchAugmentation(

@@ -7,7 +7,6 @@ of the run's own network.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
@@ -19,8 +18,8 @@ from hashkit.baselines import Features
 from hashkit.datasets.decoding import decode_batches
 from hashkit.datasets.imageset import ImageSet
 from hashkit.preprocess import ImageSource, load
-from hashkit.runs.run import write_json
 from hashkit.threads import available_cpus
+from hashkit.workflow.output_table import OutputTable
 from hashkit.workflow.reporter import ProgressBar, Reporter
 
 if TYPE_CHECKING:
@@ -173,7 +172,7 @@ class NetworkOutputs:
         self._rows = rows
         self._n_bits = n_bits
         self._fingerprint = fingerprint
-        self._path = path
+        self._table = OutputTable(path, len(rows), n_bits, fingerprint)
         self._load_encoder = load_encoder
 
     @property
@@ -188,7 +187,7 @@ class NetworkOutputs:
 
     def prepare(self, reporter: Reporter) -> None:
         """Run the model on the images that are left."""
-        n_done = self._n_done()
+        n_done = self._table.n_done()
         n_rows = len(self._rows)
         if n_done < n_rows:
             encoder = self._load_encoder()
@@ -198,7 +197,7 @@ class NetworkOutputs:
 
     def blocks(self, rows: NDArray[np.int64]) -> Iterator[Block]:
         """Outputs of rows, all among the rows of this object."""
-        table = np.load(self._path, mmap_mode="r")
+        table = self._table.read()
         for start in range(0, len(rows), _ROWS_PER_BLOCK):
             block_rows = rows[start : start + _ROWS_PER_BLOCK]
             values = table[np.searchsorted(self._rows, block_rows)]
@@ -209,13 +208,6 @@ class NetworkOutputs:
         """Compute rows from ``n_done`` on; those of images that cannot be used become NaN."""
         from hashkit.runtimes.encoder import default_batch_size
 
-        n_rows = len(self._rows)
-        if not n_done:
-            # Before the table is replaced, so that no progress is recorded for the new one.
-            self._save_progress(0)
-        table: NDArray[np.float32] = np.lib.format.open_memmap(
-            self._path, "r+" if n_done else "w+", np.float32, (n_rows, self._n_bits)
-        )
         batches = decode_batches(
             self._images.subset(self._rows),
             encoder.prepare,
@@ -224,30 +216,10 @@ class NetworkOutputs:
             batch_size=default_batch_size(encoder),
             n_workers=available_cpus(),
         )
-        n_saved = n_done
-        with contextlib.closing(batches):
+        with contextlib.closing(batches), self._table.filled(_ROWS_PER_BLOCK) as append:
             for batch in batches:
-                table[batch.start : batch.stop] = np.nan
+                outputs = np.full((batch.stop - batch.start, self._n_bits), np.nan, np.float32)
                 if len(batch.rows):
-                    table[batch.rows] = encoder.run(batch.pixels)[1]
+                    outputs[batch.rows - batch.start] = encoder.run(batch.pixels)[1]
+                append(outputs)
                 bar.update(batch.stop)
-                if batch.stop - n_saved >= _ROWS_PER_BLOCK or batch.stop == n_rows:
-                    self._save_progress(batch.stop)
-                    n_saved = batch.stop
-
-    def _n_done(self) -> int:
-        try:
-            saved = json.loads(self._progress_path.read_text(encoding="utf-8"))
-            n_done, fingerprint = int(saved["n_done"]), saved["fingerprint"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return 0
-        is_ours = fingerprint == self._fingerprint and self._path.is_file()
-        return n_done if is_ours else 0
-
-    def _save_progress(self, n_done: int) -> None:
-        progress = {"fingerprint": self._fingerprint, "n_done": n_done, "n_rows": len(self._rows)}
-        write_json(self._progress_path, progress)
-
-    @property
-    def _progress_path(self) -> Path:
-        return self._path.with_suffix(".json")

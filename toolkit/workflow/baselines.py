@@ -5,6 +5,7 @@ Their codes are kept in the folder ``baselines`` of the run, so that a second ca
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,8 @@ from hashkit.baselines import METHODS, BaselineModel, ClassCodes, Features, meth
 from hashkit.codesets import CodeSet
 from hashkit.datasets.imageset import ImageSet, spread_rows
 from hashkit.datasets.split import Rows
-from hashkit.errors import ConfigError, DatasetError, MissingExtraError
+from hashkit.errors import ConfigError, DatasetError, MissingExtraError, RunError
+from hashkit.private_files import held
 from hashkit.runs.run import Run
 from hashkit.runtimes.settings import RuntimeSettings
 from hashkit.workflow.baseline_cache import BaselineCodes, read_codes, write_codes
@@ -86,7 +88,8 @@ def baseline_reports(
     ConfigError
         If a method is unknown.
     RunError
-        If the run has no model, or neither queries nor a database.
+        If the run has no model, neither queries nor a database, or another process computes its
+        baselines.
     BankMismatchError
         If a bank holds other images than the run's.
     DatasetError
@@ -100,9 +103,10 @@ def baseline_reports(
     pixels = PixelFeatures(subject.images, subject.manifest.size, subject.manifest.resize)
     sources = {name: outputs if name in _ON_OUTPUTS else features or pixels for name in methods}
     codes: dict[str, BaselineCodes] = {}
-    for source in dict.fromkeys(sources.values()):
-        names = [name for name in methods if sources[name] is source]
-        codes |= _codes_on(subject, source, names, seed, reporter)
+    with _for_this_process(_folder(run)):
+        for source in dict.fromkeys(sources.values()):
+            names = [name for name in methods if sources[name] is source]
+            codes |= _codes_on(subject, source, names, seed, reporter)
     return [
         (
             _title(name, sources[name], codes[name]),
@@ -138,6 +142,20 @@ def _network_outputs(
 
 def _folder(run: Run) -> Path:
     return run.path / "baselines"
+
+
+@contextlib.contextmanager
+def _for_this_process(folder: Path) -> Iterator[None]:
+    """Make the folder of the codes, and keep other processes from writing it at the same time."""
+    folder.mkdir(exist_ok=True)
+    try:
+        with held(folder):
+            yield
+    except BlockingIOError:
+        raise RunError(
+            f"{folder}: another process is computing baselines of this run; wait for it to end, "
+            "and run the same command again"
+        ) from None
 
 
 def _digest(inputs: Mapping[str, object]) -> str:
@@ -181,7 +199,6 @@ def _codes_on(
     codes = {name: found for name, found in kept.items() if found is not None}
     missing = [name for name in names if name not in codes]
     if missing:
-        folder.mkdir(exist_ok=True)
         for name, made in _compute(subject, source, missing, seed, reporter).items():
             write_codes(paths[name], made, fingerprints[name])
             codes[name] = made

@@ -12,11 +12,12 @@ from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.sets import open_image_set
 from hashkit.datasets.spec import open_spec, with_absolute_paths
 from hashkit.errors import ConfigError
-from hashkit.runs.data_spec import DataSpec
+from hashkit.runs.data_spec import DataSpec, check_split_seed
 from hashkit.runs.run import PathText
 from hashkit.runtimes.encoder import Encoder
 from hashkit.runtimes.pipeline import EncodeReport
 from hashkit.runtimes.settings import RuntimeSettings
+from hashkit.threads import check_threads
 from hashkit.workflow.encoding import EncodeOptions, encode_set, load_encoder
 from hashkit.workflow.reporter import LOGGED, Reporter
 
@@ -43,6 +44,7 @@ class ImagesToEncode:
     download: bool = False
 
     def __post_init__(self) -> None:
+        check_split_seed(self.split_seed)
         if isinstance(self.images, ImageSet):
             if self.data_root is not None or self.protocol or self.part != "all":
                 raise ConfigError(
@@ -176,6 +178,7 @@ def encode_options(
         raise ConfigError(
             "`append=True` keeps the bank's rows and `overwrite=True` does not: choose one"
         )
+    check_threads(num_workers, "num_workers")
     return EncodeOptions(
         batch_size=batch_size,
         n_workers=num_workers,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hashkit.errors import ConfigError, RunError
 from hashkit.runs.known_names import check_name
+from hashkit.runs.named_network import network_to_build
 from hashkit.runs.run import PathText, Run, as_run
 from hashkit.workflow.extras import require
 from hashkit.workflow.models import warn_if_outdated
@@ -40,6 +41,7 @@ def export(
     precision: str = "fp32",
     checkpoint: PathText | None = None,
     allow_loss: bool = False,
+    network: str | None = None,
     reporter: Reporter | None = None,
 ) -> Path:
     """Export a trained model to an ONNX file that is verified on real images.
@@ -57,6 +59,9 @@ def export(
         Checkpoint to export; None for the best on held-out images, otherwise the last.
     allow_loss
         Write fp16 or int8 even if its codes differ too much from fp32's.
+    network
+        The run's network, as it was named in training, ``module:FILE.py:NAME``. Required if it is
+        code from outside hashkit: what a run's files name is not imported.
     reporter
         Takes notes and progress; None to log the notes.
 
@@ -72,8 +77,8 @@ def export(
     ParityError
         If the exported model answers differently from its source, or loses too much.
     ConfigError, CheckpointError, DatasetError, MissingExtraError
-        If a setting is wrong, the checkpoint is damaged, the run's training images are not there,
-        or torch or onnx is not installed.
+        If a setting is wrong, the run's network is code that was not named, the checkpoint is
+        damaged, the run's training images are not there, or torch or onnx is not installed.
     """
     report = export_run(
         as_run(run),
@@ -81,6 +86,7 @@ def export(
         precision=precision,
         checkpoint=None if checkpoint is None else Path(checkpoint),
         allow_loss=allow_loss,
+        network=network,
         reporter=reporter or LOGGED,
     )
     return Path(report["path"])
@@ -93,6 +99,7 @@ def export_run(
     precision: str,
     checkpoint: Path | None,
     allow_loss: bool,
+    network: str | None = None,
     reporter: Reporter,
 ) -> dict[str, Any]:
     """Do the work of `export`; returns its report, JSON-ready."""
@@ -105,13 +112,15 @@ def export_run(
     if precision == "fp32" and allow_loss:
         raise ConfigError("`allow_loss` goes with the precisions fp16 and int8: fp32 loses nothing")
     _check_length(run)
+    if network is not None:
+        network_to_build(run.read_config().training.network, network, run.config_path)
     if precision == "fp32":
-        return _export_fp32(run, path, checkpoint, reporter)
+        return _export_fp32(run, path, checkpoint, network, reporter)
     require("train", f"hashkit export --precision {precision}", "onnx")
     if run.model_path.is_file():
         warn_if_outdated(run, reporter)
     else:
-        _export_fp32(run, None, None, reporter)
+        _export_fp32(run, None, None, network, reporter)
     from hashkit.workflow.precisions import export_run_precision
 
     return export_run_precision(run, path, precision, allow_loss, reporter)
@@ -133,14 +142,18 @@ def _check_length(run: Run) -> None:
 
 
 def _export_fp32(
-    run: Run, path: Path | None, checkpoint: Path | None, reporter: Reporter
+    run: Run,
+    path: Path | None,
+    checkpoint: Path | None,
+    network: str | None,
+    reporter: Reporter,
 ) -> dict[str, Any]:
     require_exporter()
     from hashkit.exporters.onnx_export import export_onnx
     from hashkit.training.checkpoint import load_model
 
     checkpoint = checkpoint or run.checkpoint_path()
-    loaded = load_model(checkpoint)
+    loaded = load_model(checkpoint, network=network)
     reporter.note(f"exporting {checkpoint}")
     report = export_onnx(
         loaded.model,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+from hashkit.runs.named_network import runs_own_code
 from hashkit.runs.run import Run, write_json
 from hashkit.training.per_length_runs import split_run
 from hashkit.training.progress import StepReport, TrainResult
@@ -32,13 +33,19 @@ def finish_training(
         result = _fit(trainer, reporter, should_stop or (lambda: False))
         if not result.is_done:
             reporter.note(
-                f"stopped after step {result.step:,} of {result.n_steps:,}; go on with\n"
-                f"    hashkit train --resume --run {run.path}"
+                f"stopped after step {result.step:,} of {result.n_steps:,}; continue with "
+                f"{_resume_call(run, trainer.config.network)}"
             )
             return run
         _write_summary(run, result, reporter)
     split_run(run)
     return run
+
+
+def _resume_call(run: Run, network: str) -> str:
+    if runs_own_code(network):  # which must be named again
+        return f'`hashkit.resume("{run.path}", network="{network}")`'
+    return f'`hashkit.resume("{run.path}")`'
 
 
 def _fit(trainer: Trainer, reporter: Reporter, should_stop: Callable[[], bool]) -> TrainResult:

@@ -52,8 +52,8 @@ def warn_if_outdated(run: Run, reporter: Reporter) -> None:
     """Report an exported model that has other weights than the run's checkpoint."""
     if is_outdated(run):
         reporter.note(
-            f"warning: {run.model_path} has other weights than the run's checkpoint, which is "
-            f"exported with: hashkit export --onnx --run {run.path}"
+            f"warning: {run.model_path} is older than the run's checkpoint; export it again with "
+            f'`hashkit.export("{run.path}")`'
         )
 
 
@@ -82,7 +82,7 @@ def run_model(run: Run) -> Path:
         if len(run.read_config().training.lengths) > 1:
             parts = ", ".join(str(part.path) for part in run.per_length().values())
             raise RunError(f"{run.path} has one run per code length: use one of them: {parts}")
-        raise RunError(f"{run.path} has no model yet: hashkit export --onnx --run {run.path}")
+        raise RunError(f'{run.path} has no model yet: `hashkit.export("{run.path}")` makes it')
     return run.model_path
 
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from hashkit.errors import ConfigError
 from hashkit.runs.config import SHORT_NAMES, TrainConfig
+from hashkit.runs.named_network import absolute_network
 
-__all__ = ["make_config", "settings_by_field"]
+__all__ = ["errors_name", "make_config", "settings_by_field"]
+
+_SIDES = ("height", "width")
+"""Fields of `TrainConfig` that are given together, as ``size``."""
+
+_NAME = re.compile(r"`([a-z_]+)([=`])")
 
 _DEFAULT_SIZE = 64
 """Input size, pixels, for images that are files of any size."""
@@ -23,19 +32,43 @@ def settings_by_field(function: str, settings: Mapping[str, Any]) -> dict[str, A
     TypeError
         If one is unknown, or given under both names; ``function`` is named as what refused it.
     """
-    fields = {field.name for field in dataclasses.fields(TrainConfig)} - {"height", "width"}
+    fields = {field.name for field in dataclasses.fields(TrainConfig)} - set(_SIDES)
     by_short_name = {short: name for name, short in SHORT_NAMES.items()}
     found: dict[str, Any] = {}
     for given, value in settings.items():
         name = by_short_name.get(given, given)
         if name not in fields:
-            near = difflib.get_close_matches(given, [*fields, *by_short_name, "size"], n=1)
-            hint = f"; did you mean {near[0]}?" if near else "; see hashkit.runs.config.TrainConfig"
+            hint = _hint(given, [*fields, *by_short_name])
             raise TypeError(f"{function}() got an unknown setting {given!r}{hint}")
         if name in found:
             raise TypeError(f"{function}() got {name} twice, also as {SHORT_NAMES[name]}")
         found[name] = tuple(value) if isinstance(value, list) else value
     return found
+
+
+def _hint(given: str, known: Sequence[str]) -> str:
+    if given in _SIDES:
+        return ": the setting is size=(height, width)"
+    near = difflib.get_close_matches(given, [*known, "size"], n=1)
+    return f": did you mean {near[0]}?" if near else ": see hashkit.runs.config.TrainConfig"
+
+
+@contextlib.contextmanager
+def errors_name(given: Iterable[str]) -> Iterator[None]:
+    """Let a ConfigError of `TrainConfig` name the arguments that a caller gave.
+
+    Parameters
+    ----------
+    given
+        Names of the settings that were given, of which some are in `SHORT_NAMES`.
+    """
+    names = dict.fromkeys(_SIDES, "size")
+    names |= {field: short for field, short in SHORT_NAMES.items() if short in given}
+    try:
+        yield
+    except ConfigError as error:
+        text = _NAME.sub(lambda match: f"`{names.get(match[1], match[1])}{match[2]}", str(error))
+        raise type(error)(text) from None
 
 
 def make_config(
@@ -67,8 +100,7 @@ def make_config(
     values, recipe_size = settings_of(given)
     kind, argument = find_network(values["network"])
     rule = kind.input_rule(argument, values["pretrained"])
-    if argument:
-        values["network"] = f"{values['network'].partition(':')[0]}:{kind.absolute(argument)}"
+    values["network"] = absolute_network(values["network"])
     if "resize" not in given:
         values["resize"] = rule.resize
     height, width = size or recipe_size or rule.size or own_size or (_DEFAULT_SIZE, _DEFAULT_SIZE)

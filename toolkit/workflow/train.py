@@ -9,11 +9,12 @@ from typing import Any
 
 from hashkit.errors import ConfigError
 from hashkit.runs.config import plain_scalar
-from hashkit.runs.data_spec import DataSpec, ProtocolOptions
+from hashkit.runs.data_spec import DataSpec, ProtocolOptions, check_split_seed, name_tuple
 from hashkit.runs.run import DEFAULT_RUNS_DIR, PathText, Run, as_run
+from hashkit.threads import check_threads
 from hashkit.workflow.extras import require
 from hashkit.workflow.reporter import LOGGED, Reporter
-from hashkit.workflow.settings import settings_by_field
+from hashkit.workflow.settings import errors_name, settings_by_field
 
 __all__ = ["require_torch", "resume", "train"]
 
@@ -33,7 +34,7 @@ def train(
     n_queries: int | None = None,
     n_training: int | None = None,
     unseen_fraction: float | None = None,
-    unseen_classes: Sequence[str] | None = None,
+    unseen_classes: str | Sequence[str] | None = None,
     query_list: PathText | None = None,
     training_list: PathText | None = None,
     triplets: PathText | None = None,
@@ -99,6 +100,9 @@ def train(
         If a setting is wrong, the images or the device cannot be used, the name is taken, the loss
         is no longer finite, or torch is not installed.
     """
+    check_threads(num_workers, "num_workers")
+    check_split_seed(split_seed)
+    given = {*settings, *([] if bits is None else ["bits"])}
     changes = settings_by_field("train", settings)
     if bits is not None:
         if "lengths" in changes:
@@ -114,7 +118,7 @@ def train(
         n_queries=n_queries,
         n_training=n_training,
         unseen_fraction=unseen_fraction,
-        unseen_classes=None if unseen_classes is None else tuple(unseen_classes),
+        unseen_classes=name_tuple(unseen_classes),
     )
     spec = DataSpec(
         data=os.fspath(data),
@@ -132,24 +136,27 @@ def train(
     from hashkit.workflow.training_source import TrainingSource
 
     reporter = reporter or LOGGED
-    trainer = new_trainer(
-        TrainingSource(
-            with_absolute_paths(spec), None if triplets is None else Path(triplets).absolute()
-        ),
-        changes,
-        size=_size(size),
-        runs=Path(runs),
-        name=name,
-        device=device,
-        reading=Reading(num_workers, strict, download),
-        reporter=reporter,
+    source = TrainingSource(
+        with_absolute_paths(spec), None if triplets is None else Path(triplets).absolute()
     )
+    with errors_name(given):
+        trainer = new_trainer(
+            source,
+            changes,
+            size=_size(size),
+            runs=Path(runs),
+            name=name,
+            device=device,
+            reading=Reading(num_workers, strict, download),
+            reporter=reporter,
+        )
     return finish_training(trainer, reporter, should_stop)
 
 
 def resume(
     run: Run | PathText,
     *,
+    network: str | None = None,
     device: str = "auto",
     num_workers: int | None = None,
     strict: bool = False,
@@ -165,15 +172,21 @@ def resume(
     run
         The run, or its folder. It keeps the settings and images it was begun with. For a run of
         one of several code lengths, the training that they share is continued, and returned.
+    network
+        The run's network, as it was named when the run was begun, ``module:FILE.py:NAME``.
+        Required if it is code from outside hashkit: what a run's files name is not imported.
     device
         ``auto`` for the one it was started on.
 
     Raises
     ------
+    ConfigError
+        If its network is code that was not named.
     RunError, CheckpointError, DatasetError, DeviceError, TrainingError, MissingExtraError
         If there is no such run, its snapshot does not match its settings or images, or one of the
         reasons of `train`.
     """
+    check_threads(num_workers, "num_workers")
     require_torch()
     found = as_run(run)
     from hashkit.workflow.fitting import finish_training
@@ -181,7 +194,9 @@ def resume(
 
     reporter = reporter or LOGGED
     reading = Reading(num_workers, strict)
-    trainer = resumed_trainer(found, device=device, reading=reading, reporter=reporter)
+    trainer = resumed_trainer(
+        found, network=network, device=device, reading=reading, reporter=reporter
+    )
     return finish_training(trainer, reporter, should_stop)
 
 

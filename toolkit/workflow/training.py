@@ -16,6 +16,7 @@ from hashkit.datasets.sets import default_input_size
 from hashkit.datasets.spec import open_spec
 from hashkit.errors import HashkitError
 from hashkit.runs.config import TrainConfig
+from hashkit.runs.named_network import network_to_build
 from hashkit.runs.run import Run, run_name
 from hashkit.runs.run_config import RunConfig
 from hashkit.training.data import TrainingData
@@ -106,12 +107,19 @@ def new_trainer(
 
 
 def resumed_trainer(
-    run: Run, *, device: str, reading: Reading, reporter: Reporter = SILENT
+    run: Run,
+    *,
+    network: str | None = None,
+    device: str,
+    reading: Reading,
+    reporter: Reporter = SILENT,
 ) -> Trainer:
     """Trainer of a run that continues from its last snapshot.
 
     Parameters
     ----------
+    network
+        The run's network, required if it is code from outside hashkit.
     device
         ``auto`` for the one it was started on.
     """
@@ -120,12 +128,15 @@ def resumed_trainer(
         run = Run.open(run.path.resolve().parent / saved.shared.run)
         saved = run.read_config()
     config = saved.training
+    to_build = network_to_build(config.network, network, run.config_path)
+    if to_build != config.network:
+        reporter.note(f"{run.config_path} has the network {config.network}; {to_build} is used")
     _, data, _ = _load(TrainingSource.of_run(run), lambda _: config, reading, reporter)
     chosen = choose_device(saved.device if device == "auto" else device)
-    trainer = Trainer(config, data, run, chosen)
+    trainer = Trainer(config, data, run, chosen, network=to_build)
     step = trainer.resume()
     reporter.note(
-        f"run {run.path}: going on after step {step:,} of {trainer.n_steps:,}, on {chosen}"
+        f"run {run.path}: continuing after step {step:,} of {trainer.n_steps:,}, on {chosen}"
     )
     return trainer
 

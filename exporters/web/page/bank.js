@@ -20,6 +20,9 @@ const FORMAT_VERSION = 1;
  */
 export async function loadManifest() {
   const manifest = await (await fetchFile("manifest.json")).json();
+  if (manifest.hashkit_web === 0) {
+    throw new PageError("The page is not complete: reload it later, or export it again.");
+  }
   if (manifest.hashkit_web !== FORMAT_VERSION) {
     throw new PageError(
       `The folder has format ${manifest.hashkit_web}, but this page reads ${FORMAT_VERSION}: ` +

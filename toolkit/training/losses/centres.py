@@ -96,8 +96,8 @@ def hadamard_centres(
     """
     if n_bits < 1 or n_bits & (n_bits - 1) or n_classes > 2 * n_bits:
         raise ValueError(
-            "Hadamard centres need n_bits that is a power of two and at most 2 * n_bits classes, "
-            f"not n_bits={n_bits} and n_classes={n_classes}"
+            "Hadamard centres need a power of two as the number of bits, and at most twice as many "
+            f"classes as bits, not {n_bits} bits and {n_classes} classes"
         )
     matrix = torch.ones(1, 1)
     while len(matrix) < n_bits:

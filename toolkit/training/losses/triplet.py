@@ -54,7 +54,7 @@ class TripletRankingLoss(Loss):
         if average not in _AVERAGES:
             raise ConfigError(f"unknown average {average!r}; known: {', '.join(_AVERAGES)}")
         if not 0 <= epsilon <= 0.5:
-            raise ConfigError(f"epsilon must be between 0 and 0.5, not {epsilon}")
+            raise ConfigError(f"`epsilon` must be between 0 and 0.5, not {epsilon}")
         self.margin = margin
         self.average = average
         self.epsilon = epsilon

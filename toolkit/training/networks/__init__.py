@@ -14,7 +14,7 @@ from hashkit.training.networks.efficientnet_lite0 import (
     build_efficientnet_lite0,
     efficientnet_lite0_input_rule,
 )
-from hashkit.training.networks.own import absolute_own, build_own, own_input_rule
+from hashkit.training.networks.own import build_own, own_input_rule
 from hashkit.training.networks.timm_models import build_timm, timm_input_rule
 from hashkit.training.networks.torchvision_models import build_torchvision, torchvision_input_rule
 
@@ -38,8 +38,6 @@ class NetworkKind:
         Whether the name has an argument, as in ``timm:resnet50``.
     has_weights
         Whether pretrained weights are available.
-    absolute
-        Converts the argument to one that is valid from any working folder.
     """
 
     about: str
@@ -47,7 +45,6 @@ class NetworkKind:
     input_rule: Callable[[str, bool], InputRule] = lambda _, __: InputRule()
     takes_argument: bool = False
     has_weights: bool = False
-    absolute: Callable[[str], str] = str
 
 
 NETWORKS: dict[str, NetworkKind] = {
@@ -86,7 +83,6 @@ NETWORKS: dict[str, NetworkKind] = {
         lambda argument, dropout, _: build_own(argument, dropout),
         lambda argument, _: own_input_rule(argument),
         takes_argument=True,
-        absolute=absolute_own,
     ),
 }
 

@@ -8,7 +8,8 @@ an attribute ``input_size``, (height, width) in pixels.
 
 A `Network` is used without a wrapper, with its own head and calibration.
 
-Importing a module runs its code: name only modules that you trust.
+Importing a module runs its code: name only modules that you trust. A name that stands in a
+checkpoint or config.json is not enough (`hashkit.runs.named_network`).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from hashkit.errors import ConfigError
 from hashkit.training.networks.base import InputRule, Network
 from hashkit.training.networks.wrapped import Wrapped, one_line
 
-__all__ = ["absolute_own", "build_own", "own_input_rule"]
+__all__ = ["build_own", "own_input_rule"]
 
 _TRIAL_SIZE: Final = (64, 64)
 """(height, width) of the images that a network of any size is tested with."""
@@ -83,12 +84,6 @@ def own_input_rule(argument: str) -> InputRule:
         If the network cannot be imported, or its ``input_size`` is invalid.
     """
     return InputRule(size=_input_size(_factory(argument), argument))
-
-
-def absolute_own(argument: str) -> str:
-    """The argument with an absolute path, so that it is valid from any working folder."""
-    place, _, name = argument.rpartition(":")
-    return f"{Path(place).resolve()}:{name}" if place.endswith(".py") else argument
 
 
 def _factory(argument: str) -> Callable[[], Any]:
@@ -158,6 +153,7 @@ def _input_size(factory: Callable[[], Any], argument: str) -> tuple[int, int] | 
         height = width = 0
     if height < 1 or width < 1:
         raise ConfigError(
-            f"network module:{argument}: input_size must be (height, width) in pixels, not {size!r}"
+            f"network module:{argument}: `input_size` must be (height, width) in pixels, "
+            f"not {size!r}"
         )
     return height, width

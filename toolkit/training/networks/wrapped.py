@@ -76,7 +76,7 @@ class Wrapped(Network):
             height, width = self._only_size
             raise ConfigError(
                 f"network {self._name} takes only images of {height}x{width} pixels, not "
-                f"{images.shape[2]}x{images.shape[3]}: set the size to {height}x{width}"
+                f"{images.shape[2]}x{images.shape[3]}: set `size` to {height}x{width}"
             )
         features: Tensor = self.body(images)
         return features

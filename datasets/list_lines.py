@@ -1,0 +1,195 @@
+"""The lines of a list file: paths and labels, separated by spaces, or as a table with delimiters.
+
+Spaces are the usual form, ``images/my cat.jpg 3``. Tables, ``"images/my cat.jpg",3``, are what
+spreadsheets and pandas write. A comma may also be part of a path, so a list is what makes more of
+its first paths existing files; with spaces, if both do.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from hashkit.errors import DatasetError
+from hashkit.inputs.numbers import whole_number
+from hashkit.inputs.text import shown
+
+__all__ = ["N_PROBED", "Entry", "ListLines", "is_file", "split_lines"]
+
+MAX_CLASSES: Final = 1_000_000
+N_PROBED: Final = 20
+"""So many images at the start of a list are looked for."""
+
+_DELIMITERS: Final = ",;\t"
+_INTEGER: Final = re.compile(r"[+-]?\d+", re.ASCII)
+_HEADINGS: Final = frozenset(
+    {"file", "filename", "file_name", "filepath", "file_path", "files", "image", "image_name"}
+    | {"image_path", "images", "img", "name", "path", "paths"}
+)
+_EXPECTED: Final = "a path and its labels, `images/1.jpg 3`"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Entry:
+    """One line: its number, the path, and its labels as decimal integers."""
+
+    line: int
+    path: str
+    labels: Sequence[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class ListLines:
+    """The lines of a list, all with the same number of labels.
+
+    Attributes
+    ----------
+    entries
+        The lines in order, without a heading.
+    n_columns
+        Labels of each line.
+    class_names
+        The heading of several columns of labels; empty if there is none.
+    """
+
+    entries: list[Entry]
+    n_columns: int
+    class_names: tuple[str, ...] = ()
+
+
+def split_lines(
+    path: Path, lines: Sequence[tuple[int, str]], exists: Callable[[str], bool]
+) -> ListLines:
+    """Split the numbered lines of a list.
+
+    Parameters
+    ----------
+    path
+        The list, for messages.
+    exists
+        Whether a listed path is a file.
+
+    Raises
+    ------
+    DatasetError
+        If a line is malformed or differs from the lines before, with its number.
+    """
+    probed = [line for _, line in lines[:N_PROBED]]
+    best, delimiter = sum(exists(_plain(line)[0]) for line in probed), ""
+    for candidate in (*_DELIMITERS, " "):
+        cells = [_cells(line, candidate) for line in probed]
+        if any(len(row) > 1 for row in cells):
+            n_found = sum(exists(row[0]) for row in cells)
+            if n_found > best:
+                best, delimiter = n_found, candidate
+    return _table(path, lines, delimiter, exists) if delimiter else _spaced(path, lines)
+
+
+def is_file(path: Path) -> bool:
+    """Whether a path is a file; False for names that no file can have, unlike `Path.is_file`."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def _spaced(path: Path, lines: Sequence[tuple[int, str]]) -> ListLines:
+    entries: list[Entry] = []
+    n_columns = len(_plain(lines[0][1])[1]) if lines else 0
+    for number, line in lines:
+        where = f"{path}, line {number}"
+        listed, *labels = line.rsplit(None, n_columns) if n_columns else [line]
+        is_label_left = _is_label(listed.rsplit(None, 1)[-1])
+        if len(labels) != n_columns or is_label_left or not all(map(_is_label, labels)):
+            n_found = len(_plain(line)[1])
+            if n_found == len(line.split()):
+                raise DatasetError(
+                    f"{where}: expected a path before the labels, found {shown(line)}"
+                )
+            raise DatasetError(
+                f"{where}: expected {n_columns} label columns, as in the lines before, found "
+                f"{n_found}"
+            )
+        entries.append(Entry(number, listed, _checked(labels, where)))
+    return ListLines(entries, n_columns)
+
+
+def _plain(line: str) -> tuple[str, list[str]]:
+    """The path of a line without a delimiter, and the integers at its end."""
+    tokens = line.split()
+    n_labels = 0
+    while n_labels < len(tokens) and _is_label(tokens[-1 - n_labels]):
+        n_labels += 1
+    if not n_labels or n_labels == len(tokens):
+        return line, tokens[len(tokens) - n_labels :]
+    listed, *labels = line.rsplit(None, n_labels)
+    return listed, labels
+
+
+def _table(
+    path: Path, lines: Sequence[tuple[int, str]], delimiter: str, exists: Callable[[str], bool]
+) -> ListLines:
+    entries: list[Entry] = []
+    heading: list[str] = []
+    n_columns = -1
+    for number, line in lines:
+        where = f"{path}, line {number}"
+        listed, *labels = _cells(line, delimiter)
+        if n_columns < 0:
+            n_columns = len(labels)
+            if not exists(listed) and _is_heading(listed, labels):
+                heading = labels
+                continue
+        if len(labels) != n_columns or not listed:
+            raise DatasetError(
+                f"{where}: expected a path and {n_columns} columns of labels, as in the first "
+                f"line, found {shown(line)}"
+            )
+        wrong = next((label for label in labels if not _is_label(label)), None)
+        if wrong is not None:
+            raise DatasetError(
+                f"{where}: expected {_EXPECTED}, with labels as numbers from 0, found "
+                f"{shown(wrong)} in {shown(line)}"
+            )
+        entries.append(Entry(number, listed, _checked(labels, where)))
+    return ListLines(entries, max(n_columns, 0), tuple(heading) if n_columns > 1 else ())
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    try:
+        (cells,) = csv.reader([line], delimiter=delimiter, skipinitialspace=True)
+    except (csv.Error, ValueError):
+        return [line]
+    return [cell.strip() for cell in cells]
+
+
+def _is_heading(listed: str, labels: Sequence[str]) -> bool:
+    return listed.lower() in _HEADINGS and not any(map(_is_label, labels))
+
+
+def _is_label(token: str) -> bool:
+    return _INTEGER.fullmatch(token) is not None or whole_number(token) is not None
+
+
+def _checked(labels: Sequence[str], where: str) -> Sequence[str]:
+    """Labels as decimal integers: one class number or -1, or 0 and 1."""
+    if set(labels) <= {"0", "1"}:
+        return labels
+    numbers = [whole_number(label) for label in labels]
+    if len(numbers) == 1:
+        if numbers[0] is None or not -1 <= numbers[0] < MAX_CLASSES:
+            raise DatasetError(
+                f"{where}: expected a label from 0 to {MAX_CLASSES - 1}, or -1 where it is "
+                f"unknown, found {shown(labels[0])}"
+            )
+    elif not set(numbers) <= {0, 1}:
+        wrong = next(
+            label for label, number in zip(labels, numbers, strict=True) if number not in (0, 1)
+        )
+        raise DatasetError(
+            f"{where}: expected columns of 0 or 1, one per class, found {shown(wrong)}; "
+            "a list of single labels has one column"
+        )
+    return [str(number) for number in numbers]

@@ -1,0 +1,1 @@
+"""Values from outside, files and arguments, turned into checked values: one kind per file."""

@@ -1,0 +1,60 @@
+"""Errors of files and disks in one line: the file, what the system reports, how to fix it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Final
+
+__all__ = ["cannot_write", "os_error_line", "reason_and_remedy"]
+
+_REMEDIES: Final = {
+    errno.ENOSPC: "free some space, or choose another disk, and run the same command again",
+    errno.EFBIG: "the file system or a limit of the process (ulimit -f) allows no file of this "
+    "size; choose another disk, or raise the limit",
+    errno.EACCES: "change its permissions or those of its folder, or choose another path",
+    errno.EPERM: "change its permissions or those of its folder, or choose another path",
+    errno.EROFS: "choose a path on a disk that can be written",
+    errno.EISDIR: "it is a folder; choose the name of a file",
+    errno.ENOTDIR: "a part of the path is a file, not a folder; choose another path",
+    errno.EEXIST: "choose another path, or remove it",
+    errno.ENOTEMPTY: "choose another path, or remove it",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOENT: "make the folder first, or choose another path",
+    errno.ELOOP: "the link leads to itself; choose another path",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "close other programs; the system has too many open files",
+    errno.EIO: "the disk reports a fault; check it, and choose another one",
+    errno.EBUSY: "end the program that uses it, or choose another path",
+    errno.EBADF: "it is closed; redirect it to a file or a program",
+    errno.EINVAL: "choose another path",
+    errno.EDQUOT: "free some space of your quota, or choose another disk",
+}
+_OTHERWISE: Final = "fix that, or choose another path, and run the same command again"
+
+
+def reason_and_remedy(error: OSError) -> tuple[str, str]:
+    """What the system reports, and what a user can do about it."""
+    reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    return reason, _REMEDIES.get(error.errno or 0, _OTHERWISE)
+
+
+def cannot_write(error: OSError, path: str | os.PathLike[str]) -> str:
+    """Line for a file that could not be written; it may be because of another file or folder."""
+    reason, remedy = reason_and_remedy(error)
+    name = _name(error)
+    if name not in ("", os.fspath(path)):
+        reason = f"{name}: {reason}"
+    return f"{os.fspath(path)}: cannot be written ({reason}); {remedy}"
+
+
+def os_error_line(error: OSError) -> str:
+    """Line for an error of the system that no other code has explained."""
+    reason, remedy = reason_and_remedy(error)
+    name = _name(error)
+    return f"{name}: {reason}; {remedy}" if name else f"{reason}; {remedy}"
+
+
+def _name(error: OSError) -> str:
+    name = error.filename
+    return os.fsdecode(name) if isinstance(name, str | bytes | os.PathLike) else ""

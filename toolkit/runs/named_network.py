@@ -1,0 +1,94 @@
+"""Which network a run may build: a name in a file never makes hashkit import code.
+
+A checkpoint or a config.json may come from somebody else. Names of hashkit's own networks and of
+models that timm and torchvision list are harmless there. All other names, such as
+``module:FILE.py:NAME``, stand for code of the file's author: the user names it again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePath
+from typing import Final
+
+from hashkit.errors import ConfigError
+from hashkit.runs.known_names import split_network
+
+__all__ = ["absolute_network", "network_to_build", "runs_own_code"]
+
+_LISTED: Final = frozenset({"timm", "torchvision"})
+"""Kinds whose argument is looked up in a library's own list of models."""
+
+
+def runs_own_code(network: str) -> bool:
+    """Whether building a network imports code or opens a file that its name points to.
+
+    A kind that is not known to be harmless counts as one that does.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such kind of network.
+    """
+    kind, argument = split_network(network)
+    return bool(argument) and kind not in _LISTED
+
+
+def absolute_network(network: str) -> str:
+    """The name with an absolute path, so that it is valid from any working folder."""
+    kind, argument = split_network(network)
+    place, name = _parts(argument)
+    if not runs_own_code(network) or not place.endswith(".py"):
+        return network
+    return f"{kind}:{Path(place).resolve()}:{name}"
+
+
+def network_to_build(recorded: str, given: str | None, file: Path) -> str:
+    """The network of a run, once it is clear that the user wants its code.
+
+    Parameters
+    ----------
+    recorded
+        The name in ``file``.
+    given
+        The name that the user gave; None if none. Its file may lie elsewhere.
+    file
+        What records the network, for the message.
+
+    Raises
+    ------
+    ConfigError
+        If the network runs code and was not named, or another one was named.
+    """
+    if given is None:
+        if runs_own_code(recorded):
+            raise ConfigError(
+                f"{file} asks for the code of the network {recorded}, and what a file asks for is "
+                f"not imported: if you trust that code, name it yourself with {_argument(recorded)}"
+            )
+        return recorded
+    if _identity(given) != _identity(recorded):
+        raise ConfigError(
+            f"{file} has the network {recorded}, not {given}: name that one with "
+            f"{_argument(recorded)}"
+        )
+    return absolute_network(given)
+
+
+def _argument(network: str) -> str:
+    """`network="..."`, as messages write an argument; quotes in the name would end it early."""
+    return '`network="..."`' if set(network) & set('"`') else f'`network="{network}"`'
+
+
+def _identity(network: str) -> tuple[str, ...]:
+    """What two names of the same network share: file or module, and name, wherever they lie."""
+    kind, argument = split_network(network)
+    if not runs_own_code(network):
+        return kind, argument
+    place, name = _parts(argument)
+    own = PurePath(place).name if place.endswith(".py") else place
+    return kind, own, name
+
+
+def _parts(argument: str) -> tuple[str, str]:
+    place, _, name = argument.rpartition(":")
+    return place, name

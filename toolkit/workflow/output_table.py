@@ -1,0 +1,112 @@
+"""A table of numbers on disk that is filled from the top, and continued after an interruption."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.files import write_whole
+from hashkit.runs.run import write_json
+
+__all__ = ["Append", "OutputTable"]
+
+Append: TypeAlias = Callable[[NDArray[np.float32]], None]
+"""Writes the next rows, float32 [n, n_columns]."""
+
+
+class OutputTable:
+    """A ``.npy`` file, float32 [n_rows, n_columns], with its progress in a ``.json`` beside it.
+
+    It is written, not mapped: on a full disk a write fails, where a mapping would end the process.
+
+    Parameters
+    ----------
+    path
+        The ``.npy`` file.
+    n_rows, n_columns
+        Its shape when it is complete.
+    fingerprint
+        What it is made from; a table with another one is made again.
+    """
+
+    def __init__(self, path: Path, n_rows: int, n_columns: int, fingerprint: str) -> None:
+        self._path = path
+        self._shape = (n_rows, n_columns)
+        self._row_bytes = 4 * n_columns
+        self._fingerprint = fingerprint
+
+    def n_done(self) -> int:
+        """Number of rows that are there, from the first."""
+        try:
+            saved = json.loads(self._progress_path.read_text(encoding="utf-8"))
+            n_done, fingerprint = int(saved["n_done"]), saved["fingerprint"]
+            n_bytes = self._path.stat().st_size
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0
+        is_ours = fingerprint == self._fingerprint and 0 <= n_done <= self._shape[0]
+        return n_done if is_ours and n_bytes >= self._end_of(n_done) else 0
+
+    @contextlib.contextmanager
+    def filled(self, n_rows_per_save: int) -> Iterator[Append]:
+        """Yield the function that writes the rows after `n_done`.
+
+        Parameters
+        ----------
+        n_rows_per_save
+            Rows after which the progress is recorded; so many at most are lost by a kill.
+
+        Raises
+        ------
+        OSError
+            If a file cannot be written.
+        """
+        n_done = n_saved = self.n_done()
+        if not n_done:
+            # Before the table is replaced, so that no progress is recorded for the new one.
+            self._save_progress(0)
+            write_whole(self._path, self._header())
+
+        def append(rows: NDArray[np.float32]) -> None:
+            nonlocal n_done, n_saved
+            file.write(np.ascontiguousarray(rows, dtype="<f4").data)
+            n_done += len(rows)
+            if n_done - n_saved >= n_rows_per_save or n_done == self._shape[0]:
+                file.flush()
+                os.fsync(file.fileno())
+                self._save_progress(n_done)
+                n_saved = n_done
+
+        with self._path.open("r+b") as file:
+            file.seek(self._end_of(n_done))
+            file.truncate()
+            yield append
+
+    def read(self) -> NDArray[np.float32]:
+        """The complete table, mapped."""
+        table: NDArray[np.float32] = np.load(self._path, mmap_mode="r")
+        return table
+
+    def _header(self) -> bytes:
+        fields: dict[str, Any] = {"descr": "<f4", "fortran_order": False, "shape": self._shape}
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, fields)
+        return header.getvalue()
+
+    def _end_of(self, n_rows: int) -> int:
+        return len(self._header()) + n_rows * self._row_bytes
+
+    def _save_progress(self, n_done: int) -> None:
+        progress = {"fingerprint": self._fingerprint, "n_done": n_done, "n_rows": self._shape[0]}
+        write_json(self._progress_path, progress)
+
+    @property
+    def _progress_path(self) -> Path:
+        return self._path.with_suffix(".json")
