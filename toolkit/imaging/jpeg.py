@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import struct
 from typing import Final
 
 import numpy as np
@@ -52,7 +53,7 @@ def check_jpeg(data: bytes) -> None:
     checker = _Checker(data)
     try:
         problem = checker.check()
-    except (IndexError, ValueError, KeyError):
+    except (IndexError, ValueError, KeyError, struct.error):
         # Damaged headers before the first scan are for the decoder to judge.
         problem = "the headers of a scan are damaged" if checker.n_scans else ""
     if problem:
@@ -84,7 +85,8 @@ def _run_starts(values: NDArray[np.uint8]) -> NDArray[np.int64]:
     if not len(starts):
         return starts
     windows = values[starts[:, None] + np.arange(_STEP + 1)]
-    return starts[(windows == windows[:, :1]).all(axis=1)]
+    equal: NDArray[np.bool_] = (windows == windows[:, :1]).all(axis=1)
+    return starts[equal]
 
 
 def _longest_zeros(values: NDArray[np.uint8]) -> tuple[int, int]:
@@ -192,11 +194,17 @@ class _Checker:
                 at += count
 
     def _read_frame(self, marker: int, body: bytes) -> None:
-        precision, height, width = body[0], *np.frombuffer(body, ">u2", 2, 1).tolist()
-        if precision != 8 or not height or not width or self._components or not 1 <= body[5] <= 4:
+        precision, height, width, n_components = struct.unpack(">BHHB", body[:6])
+        if (
+            precision != 8
+            or not height
+            or not width
+            or self._components
+            or not 1 <= n_components <= 4
+        ):
             raise ValueError
         self._is_progressive = marker == _FRAMES[-1]
-        listed = [body[6 + 3 * i : 9 + 3 * i] for i in range(body[5])]
+        listed = [body[6 + 3 * i : 9 + 3 * i] for i in range(n_components)]
         if any(not 1 <= part <= 4 for _, both, _ in listed for part in (both >> 4, both & 15)):
             raise ValueError
         most_columns = max(sampling >> 4 for _, sampling, _ in listed)
