@@ -6,6 +6,7 @@ import contextlib
 import copy
 import dataclasses
 import hashlib
+import io
 import logging
 import time
 import warnings
@@ -28,6 +29,7 @@ from hashkit.exporters.onnx_files import (
     written_model,
 )
 from hashkit.exporters.parity import ABSOLUTE_TOLERANCE, BATCH_SIZES, ParityReport, verify
+from hashkit.exporters.trace_failures import why_not_traced
 from hashkit.manifest import Manifest
 
 __all__ = ["OPSET", "ExportReport", "export_onnx"]
@@ -193,9 +195,9 @@ def _trace(model: nn.Module, manifest: Manifest, opset: int) -> onnx.ModelProto:
                 optimize=True,
             )
         except Exception as error:
-            first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ModelError(
-                f"the network cannot be expressed in ONNX opset {opset}: {first_line}"
+                f"the network cannot be expressed in ONNX opset {opset}: {why_not_traced(error)}; "
+                "replace this step of the network by others"
             ) from error
     if program is None:  # pragma: no cover - only with the exporter's older signature
         raise ModelError("torch's exporter returned no graph; update torch to 2.8 or later")
@@ -204,13 +206,13 @@ def _trace(model: nn.Module, manifest: Manifest, opset: int) -> onnx.ModelProto:
 
 @contextlib.contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """Suppress messages of torch's exporter about missing torchvision and deprecations."""
-    exporter_logger = logging.getLogger("torch.onnx")
-    level = exporter_logger.level
-    exporter_logger.setLevel(logging.ERROR)
+    """Suppress what torch's exporter writes: deprecations, and graphs where it fails."""
+    torch_logger = logging.getLogger("torch")
+    level = torch_logger.level
+    torch_logger.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        exporter_logger.setLevel(level)
+        torch_logger.setLevel(level)

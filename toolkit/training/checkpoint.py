@@ -24,6 +24,7 @@ from torch import Tensor
 from hashkit.distribution import DISTRIBUTION
 from hashkit.errors import CheckpointError, ConfigError, ModelError
 from hashkit.files import written_whole
+from hashkit.foreign_errors import foreign_message
 from hashkit.manifest import Manifest
 from hashkit.runs.checkpoint_header import HEADER_KEY
 from hashkit.runs.config import TrainConfig
@@ -137,9 +138,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except (ConfigError, ModelError) as error:
         raise CheckpointError(f"{path}: {error}") from None
     except (OSError, SafetensorError, AttributeError, LookupError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
         raise CheckpointError(
-            f"{path} is not a checkpoint of hashkit, or damaged: {reason}"
+            f"{path} is not a checkpoint of hashkit, or damaged: {foreign_message(error)}"
         ) from None
 
 
@@ -173,8 +173,9 @@ def load_model(path: Path, *, network: str | None = None) -> TrainedModel:
         )
         model.load_state_dict(dict(checkpoint.model))
     except (KeyError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise CheckpointError(f"{path}: the weights do not match the network: {reason}") from None
+        raise CheckpointError(
+            f"{path}: the weights do not match the network: {foreign_message(error)}"
+        ) from None
     return TrainedModel(model.eval(), checkpoint.manifest)
 
 
