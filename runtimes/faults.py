@@ -49,9 +49,7 @@ def read_faults(bank_path: str | os.PathLike[str]) -> list[SkippedImage]:
     """
     path = faults_path(bank_path)
     try:
-        text = decode_text(
-            read_file(path, "text_bytes"), str(path), BankError, "a list of skipped images"
-        )
+        data = read_file(path, "text_bytes")
     except FileNotFoundError:
         return []
     except OSError as error:
