@@ -311,7 +311,7 @@ def _check_settings(
         raise ConfigError(f"unknown mode {mode!r}; known: {', '.join(get_args(EncodeMode))}")
     if batch_size < 1:
         raise ConfigError(f"`batch_size` must be at least 1, not {batch_size}")
-    if source.n_images != len(image_set):
+    if source.n_images not in (None, len(image_set)):
         raise ConfigError(
             f"the source must be of the {len(image_set)} images of {image_set.name}, "
             f"found one of {source.n_images} images"

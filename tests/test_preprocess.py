@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import struct
 import zlib
 
@@ -211,14 +212,15 @@ def test_the_first_of_several_frames_is_used(suffix, options):
 # --- EXIF orientation
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
-def test_exif_orientation_is_applied(orientation, suffix):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
+def test_exif_orientation_is_applied(suffix):
     options = {"lossless": True} if suffix == ".webp" else {}
-    data = saved(Image.fromarray(COLOUR), suffix, exif=exif, **options)
-    np.testing.assert_array_equal(pixels_of(data), oracle.upright(COLOUR, orientation))
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        data = saved(Image.fromarray(COLOUR), suffix, exif=exif, **options)
+        expected = oracle.upright(COLOUR, orientation)
+        np.testing.assert_array_equal(pixels_of(data), expected, f"orientation {orientation}")
 
 
 def test_exif_orientation_of_a_jpeg_is_applied():
@@ -384,17 +386,18 @@ def test_a_decoded_pillow_image_is_a_copy():
 
 
 @pytest.mark.parametrize("rule", RESIZE_RULES)
-@pytest.mark.parametrize("size", [(4, 4), (13, 5), (5, 31), (6, 9), (24, 24)])
-@pytest.mark.parametrize("source_size", [(6, 9), (20, 8), (17, 17)])
-def test_resizing_matches_its_definition(rule, size, source_size):
-    # Avoid values near 0 and 255, where the bicubic overshoot is clipped between the passes.
-    pixels = RNG.integers(60, 196, (*source_size, 3), dtype=np.uint8)
-    got = load(pixels, size, rule)
-    assert got.dtype == np.uint8
-    assert got.flags.c_contiguous
+def test_resizing_matches_its_definition(rule):
     # Both passes round to integers; absolute weights of the second add up to at most 1.25.
     tolerance = 1.0 if "bilinear" in rule else 0.5 * 1.25 + 0.5
-    np.testing.assert_allclose(got, oracle.resize(pixels, size, rule), atol=tolerance, rtol=0)
+    sizes = [(4, 4), (13, 5), (5, 31), (6, 9), (24, 24)]
+    for size, source_size in itertools.product(sizes, [(6, 9), (20, 8), (17, 17)]):
+        # Avoid values near 0 and 255, where the bicubic overshoot is clipped between the passes.
+        pixels = RNG.integers(60, 196, (*source_size, 3), dtype=np.uint8)
+        got = load(pixels, size, rule)
+        assert got.dtype == np.uint8
+        assert got.flags.c_contiguous
+        expected = oracle.resize(pixels, size, rule)
+        np.testing.assert_allclose(got, expected, 0, tolerance, err_msg=f"{source_size} to {size}")
 
 
 @pytest.mark.parametrize("rule", RESIZE_RULES)
@@ -422,7 +425,7 @@ def test_rounding_never_puts_the_crop_outside_the_image(model_size):
     """For 133 widths up to 4,000, such as 29, 7 * (29 / 7) is more than 29."""
     odd = [side for side in range(1, 4000) if model_size * (side / model_size) > side]
     assert odd
-    for side in odd[:40]:
+    for side in odd[:10]:
         for shape in ((side, side + 9), (side + 9, side)):
             image = Image.new("RGB", shape, (10, 20, 30))
             pixels = fit(image, (model_size, model_size), "crop-bilinear")

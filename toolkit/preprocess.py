@@ -28,7 +28,6 @@ import io
 import os
 import struct
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -37,7 +36,9 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from hashkit.errors import ConfigError, ImageError
 from hashkit.jpeg_reduction import Box, reduce_jpeg, region
+from hashkit.limits import TooLargeError
 from hashkit.manifest import REDUCED, RESIZE_RULES
+from hashkit.opening import read_file
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -201,11 +202,11 @@ def decode_usable(source: ImageSource | None) -> Image.Image | None:
 
 def _contents(name: str) -> bytes:
     try:
-        # Unbuffered: for a small file, allocating a buffer costs more than reading.
-        with Path(name).open("rb", buffering=0) as file:
-            return file.read()
+        return read_file(name, "image_bytes")
     except FileNotFoundError:
         raise ImageError(f"{name}: there is no such file", "missing") from None
+    except TooLargeError as error:
+        raise ImageError(f"{name}: {error.strerror}", "too-large") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"{name}: cannot be read ({reason})", "missing") from None

@@ -440,6 +440,7 @@ def test_a_missing_extra_is_one_line_that_installs_it():
     require("train", "hashkit train", "json", "sys")
 
 
+@pytest.mark.end_to_end
 def test_a_closed_pipe_ends_quietly(banks):
     command = f"evaluate {banks.queries_path} {banks.bank_path} --json"
     process = start(command, Path.cwd())

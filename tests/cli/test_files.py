@@ -103,6 +103,7 @@ def test_convert_says_what_it_knows(bank):
     assert hashkit(f"convert {bank}").exit_code == 2
 
 
+@pytest.mark.end_to_end
 def test_a_missing_extra_is_one_line(bank):
     code = (
         "import sys; sys.modules['pyarrow'] = None\n"
@@ -233,6 +234,7 @@ def test_info_of_codes_of_unknown_origin(bank):
     assert "not known" in succeed("info foreign.h5").stdout
 
 
+@pytest.mark.end_to_end
 def test_info_of_a_model_needs_no_runtime(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     manifest = Manifest(12, 8, 6, network="dnnh", class_names=("ant", "bee"), seed=3)

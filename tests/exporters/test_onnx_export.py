@@ -20,6 +20,8 @@ from hashkit.exporters.onnx_export import export_onnx
 from hashkit.manifest import Manifest
 from hashkit.runtimes.backends.onnxruntime_session import OnnxRuntimeSession
 
+pytestmark = pytest.mark.end_to_end
+
 SIZE = (16, 16)
 
 

@@ -296,6 +296,7 @@ def test_training_images_replace_missing_queries() -> None:
         draw_from_training(numbered(2, None), SMALL)
 
 
+@pytest.mark.end_to_end
 def test_torch_is_not_needed(source: Path, tmp_path: Path) -> None:
     """An fp32 file can be converted where torch cannot be imported."""
     code = f"""

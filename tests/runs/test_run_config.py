@@ -177,6 +177,7 @@ def test_a_file_of_something_else_is_refused(tmp_path, fields):
         read(fields, tmp_path)
 
 
+@pytest.mark.end_to_end
 def test_settings_are_imported_without_pydantic():
     code = (
         "import sys, hashkit.runs.run, hashkit.runs.config\n"

@@ -306,6 +306,7 @@ def test_cuda_gives_the_outputs_of_the_cpu(path: Path) -> None:
         np.testing.assert_allclose(logits, on_cpu.run(noise(n_images))[1], atol=1e-3)
 
 
+@pytest.mark.end_to_end
 @pytest.mark.gpu
 def test_cuda_works_without_torch_in_the_process(path: Path) -> None:
     reason = cuda.why_no_cuda()
@@ -341,6 +342,7 @@ def test_threads_follow_the_affinity_mask(path: Path) -> None:
         os.sched_setaffinity(0, allowed)
 
 
+@pytest.mark.end_to_end
 def test_runtimes_never_import_torch(path: Path) -> None:
     script = (
         "import sys\n"

@@ -86,6 +86,7 @@ def scores(monkeypatch, values):
 # Learning
 
 
+@pytest.mark.end_to_end
 def test_digits_are_learned(tmp_path):
     config = settings(**LEARNING)
     data = digit_data(config, 500)
@@ -117,6 +118,7 @@ def test_digits_are_learned_by_the_papers_network(tmp_path):
     assert result.best_score > 0.4
 
 
+@pytest.mark.end_to_end
 def test_a_triplet_list_is_learned(tmp_path):
     config = settings(**LEARNING)
     data = triplet_data(config, 200, 1500)
@@ -127,6 +129,7 @@ def test_a_triplet_list_is_learned(tmp_path):
     assert result.best_score > max(0.85, start + 0.1)
 
 
+@pytest.mark.end_to_end
 def test_several_labels_per_image_are_learned(tmp_path):
     images = digits(100)
     hot = np.zeros((100, 12), dtype=np.uint8)
@@ -246,6 +249,7 @@ def test_equal_settings_give_equal_bytes_whatever_torchs_generator_state(tmp_pat
     assert without_speed(runs[0]) == without_speed(runs[1])
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize(
     "changes", [{"seed": 1}, {"dropout": 0.3}, {"augmentation": "none"}, {"momentum": 0.8}], ids=str
 )
@@ -259,6 +263,7 @@ def test_other_settings_give_other_weights(tmp_path, changes):
     assert len(hashes) == 2
 
 
+@pytest.mark.end_to_end
 def test_streamed_images_give_the_same_bytes_as_images_in_memory(tmp_path):
     config = settings()
     data = digit_data(config)
@@ -295,6 +300,7 @@ def test_held_out_images_select_the_checkpoint(tmp_path, monkeypatch):
     assert one.run.checkpoint_path() == one.run.best_path
 
 
+@pytest.mark.end_to_end
 def test_the_selected_checkpoint_has_the_recorded_score(tmp_path):
     config = settings(steps=30, validate_epochs=2)
     data = digit_data(config)
@@ -418,14 +424,19 @@ def stop_after(n_steps):
 @pytest.mark.parametrize(
     ("n_steps", "changes"),
     [
-        (4, {}),
         (7, {}),
-        (5, {"momentum": 0.0}),
-        (5, {"nesterov": True}),
-        (5, {"optimiser": "muon"}),
-        (5, {"freeze": 1, "stage_decay": 0.5}),
-        (5, {"freeze": -1, "augmentation": "none"}),
-        (5, {"lengths": (12, 5)}),
+        *(
+            pytest.param(*more, marks=pytest.mark.end_to_end)
+            for more in (
+                (4, {}),
+                (5, {"momentum": 0.0}),
+                (5, {"nesterov": True}),
+                (5, {"optimiser": "muon"}),
+                (5, {"freeze": 1, "stage_decay": 0.5}),
+                (5, {"freeze": -1, "augmentation": "none"}),
+                (5, {"lengths": (12, 5)}),
+            )
+        ),
     ],
     ids=str,
 )
@@ -444,6 +455,7 @@ def test_a_stopped_run_resumes_to_the_same_bytes(tmp_path, n_steps, changes):
     assert_same_checkpoints(tmp_path / "run", tmp_path / "whole")
 
 
+@pytest.mark.end_to_end
 def test_a_stopped_triplet_run_resumes_to_the_same_bytes(tmp_path):
     config = settings(keep_snapshots=1)
     data = triplet_data(config)
@@ -484,6 +496,7 @@ def test_resuming_remembers_the_best_score(tmp_path, monkeypatch):
     assert read_checkpoint(second.run.best_path).step == 4
 
 
+@pytest.mark.end_to_end
 def test_resuming_skips_pretrained_weights_and_calibration(tmp_path, monkeypatch):
     config = settings()
     data = digit_data(config)
@@ -601,6 +614,7 @@ def data_for(loss, config):
 
 
 # Losses with parameters, with buffers, that depend on progress, of features and of views.
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("loss", ["greedyhash", "csq", "hashnet", "bihalf", "cibhash"])
 def test_a_stopped_run_of_any_loss_resumes_to_the_same_bytes(tmp_path, loss):
     config = settings(loss=loss, steps=8, keep_snapshots=1, lengths=(16, 8))
@@ -888,6 +902,7 @@ class DrawingLoss(RememberingLoss):
         return super().forward(logits + 0.1 * torch.rand_like(logits), targets)
 
 
+@pytest.mark.end_to_end
 def test_randomness_of_heads_and_losses_depends_on_seed_and_step_with_cached_features(
     tmp_path, monkeypatch
 ):

@@ -24,6 +24,7 @@ from hashkit.cli import (
 )
 from hashkit.cli.console import INTERRUPTED, note, notes_worded
 from hashkit.cli.flags import with_flags
+from hashkit.cli.limit_option import with_limits
 from hashkit.distribution import install_command
 from hashkit.errors import HashkitError
 
@@ -72,17 +73,17 @@ app = typer.Typer(
     "\b\nIn this order:\n  hashkit train\n  hashkit export --onnx\n"
     "  hashkit search --query img.png",
 )
-app.command("train")(train.train)
-app.command("export")(export.export)
-app.command("encode")(encode.encode)
-app.command("search")(search.search)
-app.command("evaluate")(evaluate.evaluate)
-app.command("bench")(bench.bench)
-app.command("index")(index.index)
-app.command("convert")(convert.convert)
-app.command("delete")(delete.delete)
-app.command("info")(info.info)
-app.command("doctor")(doctor.doctor)
+app.command("train")(with_limits(train.train))
+app.command("export")(with_limits(export.export))
+app.command("encode")(with_limits(encode.encode))
+app.command("search")(with_limits(search.search))
+app.command("evaluate")(with_limits(evaluate.evaluate))
+app.command("bench")(with_limits(bench.bench))
+app.command("index")(with_limits(index.index))
+app.command("convert")(with_limits(convert.convert))
+app.command("delete")(with_limits(delete.delete))
+app.command("info")(with_limits(info.info))
+app.command("doctor")(with_limits(doctor.doctor))
 
 
 @app.callback(invoke_without_command=True)

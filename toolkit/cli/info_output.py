@@ -61,7 +61,8 @@ def _codes_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from _origin_lines(facts)
     for source in facts.get("sources", ()):
         split = ", ".join(text for text in (source["protocol"], source["part"]) if text)
-        yield "images", f"{source['n_images']:,} of {source['dataset']} ({split})"
+        n_images = "a growing list" if source["n_images"] is None else f"{source['n_images']:,}"
+        yield "images", f"{n_images} of {source['dataset']} ({split})"
     if facts.get("index"):
         yield "index", f"{facts['index']['path']}, {file_size(facts['index']['n_bytes'])}"
     version = f", format version {facts['format_version']}" if "format_version" in facts else ""

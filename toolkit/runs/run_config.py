@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from hashkit.errors import ConfigError, ProtocolError, RunError
+from hashkit.opening import read_text
+from hashkit.os_errors import reason_and_remedy
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.data_spec import DataSpec
 
@@ -101,8 +103,10 @@ def read_json_object(path: Path) -> dict[str, Any]:
         If the file cannot be read or holds something else.
     """
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        fields = json.loads(read_text(path, "json_bytes"))
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {reason_and_remedy(error)[0]}") from None
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path} cannot be read: {error}") from None
     if not isinstance(fields, dict):
         raise RunError(f"{path}: expected a JSON object, found {_shown(fields)}: {_REMEDY}")

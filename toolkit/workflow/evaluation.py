@@ -139,7 +139,7 @@ def _title(bank: Bank) -> str:
 def _source_text(source: BankSource) -> str:
     seed = "" if source.seed is None else f"split seed {source.seed}"
     part = "" if source.part == "all" else source.part
-    images = f"{source.n_images:,} images"
+    images = "" if source.n_images is None else f"{source.n_images:,} images"
     return _listed([Path(source.dataset).name, source.protocol, part, seed, images])
 
 

@@ -107,7 +107,8 @@ def _images_left(bank: Bank) -> int | None:
     """Images of the last list that are not encoded yet; None if unknown."""
     if bank.is_complete:
         return 0
-    return bank.sources[-1].n_images - bank.n_consumed if bank.sources else None
+    n_images = bank.sources[-1].n_images if bank.sources else None
+    return None if n_images is None else n_images - bank.n_consumed
 
 
 def _label_facts(database: CodeDatabase) -> dict[str, Any]:
