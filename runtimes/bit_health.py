@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BitHealth", "BitSample", "measure_bits"]
+__all__ = ["BitHealth", "BitSample", "measure_bits", "not_finite_fault"]
 
 _MIN_FOR_CODES: Final = 16
 """Distinct images from which on one code for all of them is reported."""
@@ -61,23 +61,18 @@ class BitHealth:
 
     def faults(self) -> tuple[str, ...]:
         """What is wrong with the bits, one sentence each; empty if nothing was found."""
-        faults = []
-        if self.n_not_finite:
-            faults.append(
-                f"{self.n_not_finite:,} of {self.n_images:,} images have logits that are NaN or "
-                "infinite, whose bits mean nothing"
-            )
-        of_images = f"all {self.n_images - self.n_not_finite:,} images"
-        if self.n_images - self.n_not_finite < _MIN_FOR_CODES:
-            return tuple(faults)
-        if self.n_codes == 1:
-            faults.append(
-                f"{of_images} have the same code, so they cannot be told apart: the logits must "
-                "lie on both sides of 0, before any sigmoid, ReLU or softmax"
-            )
-            return tuple(faults)
-        if self.n_images - self.n_not_finite < _MIN_FOR_BITS:
-            return tuple(faults)
+        return (*not_finite_fault(self.n_not_finite, self.n_images), *self.bit_faults())
+
+    def bit_faults(self) -> tuple[str, ...]:
+        """What is wrong with the bits of the images that have finite logits."""
+        n_images = self.n_images - self.n_not_finite
+        of_images = f"all {n_images:,} images"
+        if self.n_codes == 1 and n_images >= _MIN_FOR_CODES:
+            reason = "the logits must lie on both sides of 0, before any sigmoid, ReLU or softmax"
+            return (f"{of_images} have the same code, so they cannot be told apart: {reason}",)
+        faults: list[str] = []
+        if n_images < _MIN_FOR_BITS:
+            return ()
         if self.constant_bits:
             faults.append(
                 f"{len(self.constant_bits)} of {self.n_bits} bits are constant on {of_images} "
@@ -94,6 +89,14 @@ class BitHealth:
         """Fields and the faults as JSON-ready values."""
         changed = {"constant_bits": list(self.constant_bits), "faults": list(self.faults())}
         return dataclasses.asdict(self) | changed
+
+
+def not_finite_fault(n_not_finite: int, n_images: int) -> tuple[str, ...]:
+    """A sentence about images with NaN or infinite logits; empty if there are none."""
+    if not n_not_finite:
+        return ()
+    of_images = f"{n_not_finite:,} of {n_images:,} images"
+    return (f"{of_images} have logits that are NaN or infinite, so their bits mean nothing",)
 
 
 def measure_bits(images: NDArray[np.uint8], logits: NDArray[np.float32]) -> BitHealth:

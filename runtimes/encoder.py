@@ -210,8 +210,8 @@ def _check_packing(runtime: Runtime) -> None:
     broken = np.flatnonzero(~np.isfinite(logits).any(axis=0))
     if len(broken):
         raise ModelError(
-            f"expected finite logits, found {len(broken)} of {manifest.n_bits} bits that are NaN or "
-            "infinite for every image: the model's weights are damaged, so export it again"
+            f"expected finite logits, found {len(broken)} of {manifest.n_bits} bits that are NaN "
+            "or infinite for every image: the model's weights are damaged, so export it again"
         )
     if not np.array_equal(codes, binarize(logits)):
         raise ModelError(
