@@ -169,7 +169,8 @@ def verify(
             f"verification needs images and positive batch sizes, found {len(images)} images and "
             f"batch sizes {list(batch_sizes)}"
         )
-    if len(images) < max(batch_sizes):
+    n_images = len(images)
+    if n_images < max(batch_sizes):
         images = images[np.arange(max(batch_sizes)) % len(images)]
     expected = answers_of(partial(run_module, model), [images], max(batch_sizes)).logits
     session = OnnxRuntimeSession(onnx_path, device)
@@ -181,7 +182,7 @@ def verify(
         batch_differences = logits - logits[0]
     largest_logit = _largest(expected)
     return ParityReport(
-        n_images=len(images),
+        n_images=n_images,
         n_bits=session.manifest.n_bits,
         batch_sizes=tuple(batch_sizes),
         largest_logit=largest_logit,

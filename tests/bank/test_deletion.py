@@ -159,6 +159,7 @@ def test_a_reader_keeps_the_marks_it_opened_with(complete):
     assert deleted_rows(complete) == [2, 3]
 
 
+@pytest.mark.end_to_end
 def test_readers_see_only_whole_changes(complete):
     first, second = [0, 9, 18, 27, 33], [1, 2, 9, 30]
     delete_rows(complete, first)

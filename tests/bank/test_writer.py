@@ -424,6 +424,7 @@ def test_a_closed_writer_cannot_be_used(path):
             use()
 
 
+@pytest.mark.end_to_end
 def test_readers_see_only_whole_rows_while_a_bank_is_written(path):
     n_images, batch = 600, 3
 

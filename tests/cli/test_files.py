@@ -26,10 +26,17 @@ from hashkit.runs.run_config import RunConfig
 N_ROWS = 34
 
 
+@pytest.fixture(scope="module")
+def bank_bytes(tmp_path_factory):
+    path = tmp_path_factory.mktemp("bank") / "bank.h5"
+    run_job(path)
+    return path.read_bytes()
+
+
 @pytest.fixture
-def bank(tmp_path, monkeypatch):
+def bank(tmp_path, monkeypatch, bank_bytes):
     monkeypatch.chdir(tmp_path)
-    run_job(Path("bank.h5"))
+    Path("bank.h5").write_bytes(bank_bytes)
     return Path("bank.h5")
 
 

@@ -192,6 +192,7 @@ def test_export_of_another_precision(
     assert str(tmp_path).encode() not in content
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("existing", [None, b"an older model"])
 def test_a_file_with_too_much_loss_is_not_written(
     source: Path, tmp_path: Path, existing: bytes | None

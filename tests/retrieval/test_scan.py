@@ -24,7 +24,7 @@ from hashkit.threads import available_cpus, run_parallel
 
 Codes = NDArray[np.uint8]
 BITS = [1, 7, 8, 12, 16, 24, 31, 32, 40, 48, 63, 64, 65, 96, 127, 128, 192, 255, 256, 511, 1024]
-ROWS = [1, 7, 64, 65, 255, 256, 257, 1000]
+ROWS = [1, 64, 65, 255, 257, 1000]
 
 
 def uniform(rng: np.random.Generator, n_rows: int, n_bits: int) -> Codes:

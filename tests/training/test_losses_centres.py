@@ -215,6 +215,7 @@ def test_logits_of_0_have_a_bounded_gradient(name):
     assert logits.grad.abs().max() > 0
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("name", NAMES)
 def test_descent_on_free_logits_separates_classes(name):
     torch.manual_seed(0)

@@ -80,8 +80,9 @@ def encode(
       hashkit encode
       hashkit encode photos/ --model model.onnx --out photos.h5
     """  # noqa: D301
+    from hashkit.workflow.banks import encode_run_part
     from hashkit.workflow.encode import ImagesToEncode, encode_images, encode_options
-    from hashkit.workflow.encoding import encode_run_part, load_encoder
+    from hashkit.workflow.encoding import load_encoder
     from hashkit.workflow.models import find_exported, find_model, run_model
 
     per_batch = parse_batch_size(batch_size)
