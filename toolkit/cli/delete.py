@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hashkit.cli.console import emit_json, note
+from hashkit.cli.console import TERMINAL, emit_json, note
 from hashkit.cli.options import JsonOption
 from hashkit.errors import BankError, ConfigError
 from hashkit.workflow.reporter import plural
@@ -42,6 +42,7 @@ def delete(
     """  # noqa: D301
     from hashkit.bank.deletion import delete_rows, restore_rows
     from hashkit.bank.reader import Bank
+    from hashkit.workflow.index_state import report_index
 
     if not name and rows is None:
         raise ConfigError("name the rows: --name NAME, or --rows 3,7-9")
@@ -53,6 +54,7 @@ def delete(
     with Bank.open(bank) as changed:
         n_rows, n_deleted = len(changed), changed.n_deleted
     _tell(bank, n_changed, len(wanted), n_rows, n_deleted, restore=restore)
+    report_index(bank, TERMINAL)
     if json:
         emit_json(
             {
