@@ -65,7 +65,7 @@ CONFINED = {
     "rich": {"cli"},
     "h5py": {"bank"},
     "pydantic": {"runs.run_config", "report"},
-    "pydantic_core": {"runs.run_config"},
+    "pydantic_core": {"inputs.schema", "runs.run_config"},
     "filelock": {"bank"},
     "PIL": {"imaging", "preprocess", "jpeg_reduction", "report.gallery", "runtimes"},
     "sklearn": {"datasets", "baselines"},

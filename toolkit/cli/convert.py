@@ -25,13 +25,15 @@ def convert(
         int | None,
         typer.Option(
             "--bits",
+            metavar="BITS",
             min=1,
             help="Code length, if SOURCE does not record it.",
             show_default="all bits of its bytes",
         ),
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option("--labels", help="Labels of SOURCE, one per line.")
+        Path | None,
+        typer.Option("--labels", metavar="FILE", help="Labels of SOURCE, one per line."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace TARGET.")] = False,
     json: JsonOption = False,

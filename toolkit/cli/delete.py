@@ -19,10 +19,11 @@ __all__ = ["delete"]
 def delete(
     bank: Annotated[Path, typer.Argument(help="Code bank.")],
     name: Annotated[
-        list[str] | None, typer.Option("--name", help="Name of an image; may be repeated.")
+        list[str] | None,
+        typer.Option("--name", metavar="NAME", help="Name of an image; may be repeated."),
     ] = None,
     rows: Annotated[
-        str | None, typer.Option("--rows", help="Row numbers and ranges, as 3,7-9.")
+        str | None, typer.Option("--rows", metavar="ROWS", help="Row numbers and ranges, as 3,7-9.")
     ] = None,
     restore: Annotated[
         bool, typer.Option("--restore", help="Restore deleted rows instead.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from hashkit.cli.visible import result_console, visible
 from hashkit.workflow.reporter import file_size, plural
 
 __all__ = ["print_facts"]
@@ -17,14 +18,13 @@ _MANY_CLASSES: Final = 20
 
 def print_facts(facts: Mapping[str, Any]) -> None:
     """Print a table of the facts of one path on standard output."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(markup=False, emoji=False, highlight=False)  # names are names
+    console = result_console()
     lines = [(name, text) for name, text in _lines(facts) if text]
     if not console.is_terminal:
         # As wide as the longest line, so that nothing is cut in a pipe.
-        console.width = max([100, *(len(text) + 40 for _, text in lines)])
+        console.width = max([100, *(len(visible(text)) + 40 for _, text in lines)])
     table = Table(show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")

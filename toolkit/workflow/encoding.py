@@ -75,7 +75,15 @@ def encode_set(
             # The first report gives the rows of an earlier run.
             bar.update(progress.n_done, progress.n_total, skipped, start=progress.n_done)
 
-        report = encode_to_bank(encoder, images, out, source=source, progress=show, **vars(options))
+        report = encode_to_bank(
+            encoder,
+            images,
+            out,
+            source=source,
+            progress=show,
+            warn=lambda fault: reporter.note(f"warning: {out}: {fault}"),
+            **vars(options),
+        )
     _tell(report, reporter)
     report_index(out, reporter)
     return report

@@ -76,6 +76,6 @@ def _write_summary(run: Run, result: TrainResult, reporter: Reporter) -> None:
     )
     reporter.note(
         f"trained {plural(result.n_steps, 'step')}; "
-        f"{result.images_per_second:,.0f} images/s, {result.seconds:,.0f} s\n"
-        f"checkpoint: {checkpoint} ({chosen})"
+        f"{result.images_per_second:,.0f} images/s, {result.seconds:,.0f} s"
     )
+    reporter.note(f"checkpoint: {checkpoint} ({chosen})")
