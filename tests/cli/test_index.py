@@ -106,7 +106,7 @@ def test_an_engine_that_is_not_known_is_named(album):
 
 
 def test_an_index_follows_the_changes_of_its_bank(album):
-    """Deleting and adding rows keep it; making the bank again does not, which every command says."""
+    """Deleting and adding rows keep it; making the bank again does not, and commands say so."""
     succeed("index bank.h5")
     assert "index" not in succeed("delete bank.h5 --rows 3").stderr
     everything = hits(album, "--radius 16 --engine index")
