@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hashkit.cli.console import emit_json, note
+from hashkit.cli.console import TERMINAL, emit_json, note
 from hashkit.cli.options import JsonOption
 from hashkit.errors import BankError, ConfigError
 from hashkit.workflow.reporter import plural
@@ -43,6 +43,7 @@ def delete(
     """  # noqa: D301
     from hashkit.bank.deletion import delete_rows, restore_rows
     from hashkit.bank.reader import Bank
+    from hashkit.workflow.index_state import report_index
 
     if not name and rows is None:
         raise ConfigError("name the rows: --name NAME, or --rows 3,7-9")
@@ -54,6 +55,7 @@ def delete(
     with Bank.open(bank) as changed:
         n_rows, n_deleted = len(changed), changed.n_deleted
     _tell(bank, n_changed, len(wanted), n_rows, n_deleted, restore=restore)
+    report_index(bank, TERMINAL)
     if json:
         emit_json(
             {
