@@ -82,7 +82,8 @@ def test_a_cuda_device_that_does_not_work_is_an_error_of_one_line(monkeypatch):
     monkeypatch.setattr(torch, "empty", broken)
     with pytest.raises(DeviceError) as caught:
         choose_device("cuda:7")
-    assert str(caught.value) == '`device="cuda:7"`: CUDA error: invalid device ordinal'
+    message = '`device="cuda:7"`: CUDA error: invalid device ordinal'
+    assert str(caught.value) == f"{message} Compile with TORCH_USE_CUDA_DSA"
 
 
 @pytest.mark.gpu
