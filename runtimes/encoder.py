@@ -38,7 +38,8 @@ class Encoder:
     Raises
     ------
     ModelError
-        If the model's codes are not its packed logits under the code convention.
+        If the model's codes are not its packed logits under the code convention, or a logit is NaN
+        or infinite for every image.
     """
 
     def __init__(self, runtime: Runtime) -> None:
@@ -144,9 +145,11 @@ class Encoder:
         ------
         ImageError
             If an image cannot be used.
+        ModelError
+            If a logit of an image is NaN or infinite, so that its bit means nothing.
         """
         empty = np.empty((0, code_size(self.n_bits)), np.uint8)
-        return self._map(images, lambda pixels: self.run(pixels)[0], empty)
+        return self._map(images, self._finite_codes, empty)
 
     def logits(self, images: Images) -> NDArray[np.float32]:
         """Logits of images, float32 [n, n_bits], before the threshold; otherwise like `encode`."""
@@ -160,6 +163,16 @@ class Encoder:
     def run(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Codes and logits of one batch of prepared pixels, uint8 [n, height, width, 3]."""
         return self._runtime.run(pixels)
+
+    def _finite_codes(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        codes, logits = self.run(pixels)
+        n_broken = int((~np.isfinite(logits)).any(axis=1).sum())
+        if n_broken:
+            raise ModelError(
+                f"expected finite logits, found NaN or infinite ones for {n_broken} of "
+                f"{len(pixels)} images: `logits` gives them; use another model or leave them out"
+            )
+        return codes
 
     def _map(
         self,
@@ -189,11 +202,17 @@ def _each(images: Images) -> Iterator[ImageSource]:
 
 
 def _check_packing(runtime: Runtime) -> None:
-    """Compare codes with logits on noise, where every bit differs between images."""
+    """Compare codes with logits on noise, and check that no bit is NaN or infinite throughout."""
     manifest = runtime.manifest
     shape = (8, manifest.height, manifest.width, 3)
     noise: NDArray[Any] = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     codes, logits = runtime.run(noise)
+    broken = np.flatnonzero(~np.isfinite(logits).any(axis=0))
+    if len(broken):
+        raise ModelError(
+            f"expected finite logits, found {len(broken)} of {manifest.n_bits} bits that are NaN "
+            "or infinite for every image: the model's weights are damaged, so export it again"
+        )
     if not np.array_equal(codes, binarize(logits)):
         raise ModelError(
             "output code must be output logit > 0, packed most significant bit first; "

@@ -190,7 +190,7 @@ def test_cuda_that_is_not_there_is_not_replaced(model):
         ("train --name a/b", "--name must name one folder"),
         ("train --name ..", "--name must name one folder"),
         ("train --training-list a.txt", "--training-list needs --query-list"),
-        ("train --precision fp16 --steps 1 --device cpu", "on the CPU use fp32 or bf16"),
+        ("train --precision fp16 --steps 1 --device cpu", "--precision fp16 needs a GPU"),
         ("train --triplets none.txt", "none.txt"),
         ("export", "hashkit export --onnx"),
         ("encode --append --overwrite", "choose one"),

@@ -25,6 +25,8 @@ from hashkit.errors import (
     BankError,
     BankMismatchError,
     ConfigError,
+    EvaluationError,
+    HashkitError,
     ImageError,
     MissingExtraError,
     RunError,
@@ -33,6 +35,7 @@ from hashkit.runs.config import SHORT_NAMES, TrainConfig
 from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run_config import RunConfig
 from hashkit.runtimes.faults import read_faults
+from hashkit.runtimes.settings import RuntimeSettings
 from hashkit.workflow.encode import encode
 from hashkit.workflow.export import export
 from hashkit.workflow.settings import settings_by_field
@@ -436,10 +439,66 @@ def test_the_examples_of_the_page_make_runs_for_every_command(tmp_path, monkeypa
         exec(compile(block, "training.md", "exec"), {})  # noqa: S102
     assert Path("digits.h5").is_file()
     by_hand = hashkit.Run.open(Path("runs/digits-24"))
-    assert not by_hand.is_trained
-    assert "continuing after step" in succeed(f"train --resume --run {by_hand.path}").stderr
     assert by_hand.is_trained
     check_all_commands(by_hand.path)
+
+
+def tiny_folder(root, **images_of_class):
+    """A folder of class folders, each with a number of images."""
+    for name, n_images in images_of_class.items():
+        for number in range(n_images):
+            path = root / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_digit(number, path)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("images_of_class", "message"),
+    [
+        ({"a": 1}, "expected a class of 2 images or more, one to search with and one to find"),
+        ({"a": 1, "b": 1}, "expected a class of 2 images or more, .* among 2 images: add images"),
+        ({"a": 2, "b": 1}, "holding out images needs .*: add images, or set `holdout=0`"),
+        ({"a": 3, "b": 3}, "training needs at least 3 images besides .*, found 2: add images"),
+        ({"a": 9}, "learning from labels needs training images of 2 classes or more, found 1"),
+    ],
+)
+def test_a_very_small_folder_says_what_is_needed(tmp_path, images_of_class, message):
+    folder = tiny_folder(tmp_path / "photos", **images_of_class)
+    with pytest.raises(HashkitError, match=message):
+        train(folder, runs=tmp_path / "runs", **FEW)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"loss": "triplet", "cutmix": 0.5}, "`cutmix` needs a loss that learns from single"),
+        ({"precision": "fp16"}, '`precision="fp16"` needs a GPU'),
+        ({"loss": "triplet", "batch_size": 600}, "`batch_size` must be at most 512"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_before_images_are_decoded(
+    tmp_path, monkeypatch, settings, message
+):
+    def decode(*_args, **_kwargs):
+        raise AssertionError("images were decoded")
+
+    for name in ("prepare_labelled", "prepare_unlabelled"):
+        monkeypatch.setattr(f"hashkit.workflow.training.{name}", decode)
+    with pytest.raises(ConfigError, match=message):
+        train(runs=tmp_path, **FEW | settings)
+
+
+def test_a_run_without_labels_is_not_encoded_to_be_evaluated(tmp_path, monkeypatch):
+    from hashkit.workflow.evaluation import Subject
+
+    folder = tmp_path / "photos"
+    for number in range(4):
+        write_digit(number, folder / f"{number}.png")
+    config = RunConfig(data=DataSpec(str(folder)))
+    run = hashkit.Run.create(tmp_path, "unlabelled", config)
+    with pytest.raises(EvaluationError, match=r"expected labels for the images of .*, found none"):
+        Subject.of_run(run, RuntimeSettings())
 
 
 @pytest.mark.end_to_end

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
-from typing import Annotated, Any, NoReturn
+import warnings
+from collections.abc import Iterator
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -25,14 +28,22 @@ from hashkit.cli import (
 from hashkit.cli.console import INTERRUPTED, note, notes_worded
 from hashkit.cli.flags import with_flags
 from hashkit.cli.limit_option import with_limits
+from hashkit.cli.visible import VisibleFormatter, visible
 from hashkit.distribution import install_command
 from hashkit.errors import HashkitError
 
 __all__ = ["app", "run"]
 
 
+_UsageError: Final[Any] = typer.BadParameter.__base__
+
+
 class _Commands(TyperGroup):
     """All commands; an error that the user can fix ends in one line and exit code 1."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        with _visible_usage_errors():
+            return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         def worded(text: str) -> str:
@@ -40,7 +51,7 @@ class _Commands(TyperGroup):
             return with_flags(text, command, self.commands)
 
         try:
-            with notes_worded(worded):
+            with notes_worded(worded), _visible_usage_errors():
                 return super().invoke(ctx)
         except HashkitError as error:
             _fail(worded(str(error)))
@@ -55,6 +66,21 @@ class _Commands(TyperGroup):
         except KeyboardInterrupt:
             note("interrupted; what was done is kept, and the same command continues from there")
             raise typer.Exit(INTERRUPTED) from None
+
+
+@contextlib.contextmanager
+def _visible_usage_errors() -> Iterator[None]:
+    """Let usage errors, which typer prints, repeat names of files that the shell filled in."""
+    try:
+        yield
+    except _UsageError as error:
+        error.message = visible(error.message)
+        raise
+
+
+def _show_warning(message: Warning | str, *_: object) -> None:
+    """Print a warning of a library in one line, without the place in its source."""
+    note(f"warning: {' '.join(str(message).split())}")
 
 
 def _fail(message: str) -> NoReturn:
@@ -101,5 +127,8 @@ def _root(
 
 def run() -> None:
     """Run the command line: exit 0, 1 for an error that the user can fix, 2 for usage."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(VisibleFormatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    warnings.showwarning = _show_warning
     app()

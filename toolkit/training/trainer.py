@@ -30,6 +30,7 @@ from hashkit.training.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
+from hashkit.training.checks import check_precision
 from hashkit.training.data import TrainingData, memory_limit
 from hashkit.training.devices import repeatable_kernels, seed_generators, to_device
 from hashkit.training.learner import Learner
@@ -79,10 +80,12 @@ class Trainer:
         *,
         network: str | None = None,
     ) -> None:
-        if config.precision == "fp16" and device.type != "cuda":
-            raise ConfigError("precision fp16 needs a GPU; on the CPU use fp32 or bf16")
+        check_precision(config, device)
         if len(data.fit_items) < 3:
-            raise ConfigError(f"training needs at least 3 images, found {len(data.fit_items)}")
+            raise ConfigError(
+                "training needs at least 3 images besides the queries and the held-out ones, "
+                f"found {len(data.fit_items)}: add images"
+            )
         self.config = config
         self.data = data
         self.run = run
