@@ -8,6 +8,10 @@ TYPES := .cache/types
 PACKAGE := .cache/package
 EXTRAS := train,dev,docs
 PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
+
+# Compiled tests are kept, whatever the environment says: each process would rewrite 250 files.
+unexport PYTHONDONTWRITEBYTECODE
+
 IN_CI := not slow and not gpu and not gpu_check
 
 # For `make gpu-check ARGS='--data-root ... --wheels ...'`; see docs/gpu.md.

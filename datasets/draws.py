@@ -318,5 +318,5 @@ def _check_database(n_training: int | None, training_in_database: bool, option: 
 def _too_small(what: str, n_found: int, n_needed: int) -> ProtocolError:
     return ProtocolError(
         f"expected at least {n_needed} images in {what}, found {n_found}; "
-        "use fewer queries or training images"
+        "add images, or use fewer queries or training images"
     )

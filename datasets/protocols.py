@@ -78,6 +78,11 @@ def make_split(
         parts = kind.draw(image_set, seed)
     except ProtocolError as error:
         raise ProtocolError(f"{protocol}: {error}") from None
+    if not len(parts.queries):
+        raise ProtocolError(
+            f"{protocol}: {image_set.name}: expected a class of 2 images or more, one to search "
+            f"with and one to find, found none among {len(image_set)} images: add images"
+        )
     return Split(
         protocol=protocol,
         seed=seed,

@@ -126,6 +126,6 @@ def holdout(
     if not held_rows.size:
         raise ProtocolError(
             f"holding out images needs a class of two or more training images, found "
-            f"{len(rows)} images in {len(held)} classes"
+            f"{len(rows)} images in {len(held)} classes: add images, or set `holdout=0`"
         )
     return np.setdiff1d(rows, held_rows, assume_unique=True), held_rows

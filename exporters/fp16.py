@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from hashkit.errors import ModelError
 from hashkit.exporters.network_nodes import inline_constants, network_nodes
+from hashkit.foreign_errors import foreign_message
 
 __all__ = ["round_as_fp16", "to_fp16"]
 
@@ -43,8 +44,9 @@ def to_fp16(source: onnx.ModelProto) -> onnx.ModelProto:
     try:
         inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
     except onnx.shape_inference.InferenceError as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise ModelError(f"the types in the graph cannot be inferred: {first_line}") from error
+        raise ModelError(
+            f"the types in the graph cannot be inferred: {foreign_message(error)}"
+        ) from error
     conversion = _Conversion(model.graph, _float_tensors(inferred.graph), _opsets(model))
     conversion.rewrite()
     return model

@@ -32,6 +32,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from hashkit.errors import ConfigError, ModelError
 from hashkit.exporters.network_nodes import first_and_last, inline_constants
 from hashkit.exporters.onnx_files import describe
+from hashkit.foreign_errors import foreign_message
 from hashkit.runtimes.answers import answers_of
 from hashkit.runtimes.backends.onnxruntime_session import OnnxRuntimeSession
 
@@ -252,8 +253,9 @@ def _prepare(source: onnx.ModelProto, path: Path) -> None:
             # Given the graph instead of a file, it would write the weights to a second file.
             quant_pre_process(str(named), str(path), skip_symbolic_shape=True)
         except Exception as error:
-            first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ModelError(f"the graph cannot be prepared for int8: {first_line}") from error
+            raise ModelError(
+                f"the graph cannot be prepared for int8: {foreign_message(error)}"
+            ) from error
 
 
 class _Batches(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime has no types

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import dataclasses
 import hashlib
+import io
 import logging
 import time
 import warnings
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hashkit.codes import code_size
-from hashkit.errors import ConfigError, ModelError, ParityError
+from hashkit.errors import ModelError, ParityError
 from hashkit.exporters.onnx_files import (
     check_and_save,
     describe,
@@ -28,6 +29,8 @@ from hashkit.exporters.onnx_files import (
     written_model,
 )
 from hashkit.exporters.parity import ABSOLUTE_TOLERANCE, BATCH_SIZES, ParityReport, verify
+from hashkit.exporters.source_checks import check_source
+from hashkit.exporters.trace_failures import why_not_traced
 from hashkit.manifest import Manifest
 
 __all__ = ["OPSET", "ExportReport", "export_onnx"]
@@ -55,7 +58,7 @@ class ExportReport:
     seconds
         Time for export and verification.
     parity
-        Comparison of its outputs with torch's.
+        Comparison of its outputs with torch's, and the health of its bits on the same images.
     """
 
     path: Path
@@ -106,7 +109,8 @@ def export_onnx(
     Raises
     ------
     ModelError
-        If the model does not match its manifest, or cannot be expressed in ONNX.
+        If the model does not match its manifest, has NaN or infinite weights or logits, or cannot
+        be expressed in ONNX.
     ParityError
         If the outputs differ; no file is written.
     """
@@ -114,7 +118,7 @@ def export_onnx(
     say = progress or (lambda _: None)
     target = Path(path)
     source = copy.deepcopy(model).to("cpu").eval()
-    _check_fit(source, manifest, images)
+    check_source(source, manifest, images)
     make_folder(target)  # first, because tracing a large network takes minutes
     say("tracing the network")
     graph = _trace(_Contract(source, manifest.n_bits), manifest, opset)
@@ -123,10 +127,14 @@ def export_onnx(
         say("checking the graph")
         check_and_save(graph, temporary)
         say(f"comparing with torch on {max(len(images), *BATCH_SIZES)} images")
-        parity = verify(source, temporary, images, absolute_tolerance=tolerance)
+        try:
+            parity = verify(source, temporary, images, absolute_tolerance=tolerance)
+        except ModelError as error:
+            raise ModelError(str(error).replace(str(temporary), str(target))) from None
         if not parity.passed:
             raise ParityError(
-                f"{target} was not written: its outputs differ from the model's: {parity.summary()}"
+                f"{target} was not written: its outputs differ from the model's: "
+                f"{parity.differences()}"
             )
         data = temporary.read_bytes()
     return ExportReport(
@@ -158,23 +166,6 @@ class _Contract(nn.Module):
         return code.to(torch.uint8), logit
 
 
-def _check_fit(model: nn.Module, manifest: Manifest, images: NDArray[np.uint8]) -> None:
-    shape = (manifest.height, manifest.width, 3)
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != shape or not len(images):
-        raise ConfigError(
-            f"images for verification must be uint8 [m, {manifest.height}, {manifest.width}, 3] "
-            f"with m > 0, not {images.dtype} {list(images.shape)}"
-        )
-    with torch.inference_mode():
-        logits = model(torch.from_numpy(np.ascontiguousarray(images[:2])))
-    expected = (min(len(images), 2), manifest.n_bits)
-    if tuple(logits.shape) != expected or logits.dtype != torch.float32:
-        raise ModelError(
-            f"the manifest has {manifest.n_bits} bits, so {expected[0]} images must give logits "
-            f"float32 {list(expected)}, not {logits.dtype} {list(logits.shape)}"
-        )
-
-
 def _trace(model: nn.Module, manifest: Manifest, opset: int) -> onnx.ModelProto:
     # A batch of 2: with 1, the exporter would treat the batch size as a constant.
     example = torch.zeros((2, manifest.height, manifest.width, 3), dtype=torch.uint8)
@@ -193,9 +184,9 @@ def _trace(model: nn.Module, manifest: Manifest, opset: int) -> onnx.ModelProto:
                 optimize=True,
             )
         except Exception as error:
-            first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ModelError(
-                f"the network cannot be expressed in ONNX opset {opset}: {first_line}"
+                f"the network cannot be expressed in ONNX opset {opset}: {why_not_traced(error)}; "
+                "replace this step of the network by others"
             ) from error
     if program is None:  # pragma: no cover - only with the exporter's older signature
         raise ModelError("torch's exporter returned no graph; update torch to 2.8 or later")
@@ -204,13 +195,13 @@ def _trace(model: nn.Module, manifest: Manifest, opset: int) -> onnx.ModelProto:
 
 @contextlib.contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """Suppress messages of torch's exporter about missing torchvision and deprecations."""
-    exporter_logger = logging.getLogger("torch.onnx")
-    level = exporter_logger.level
-    exporter_logger.setLevel(logging.ERROR)
+    """Suppress what torch's exporter writes: deprecations, and graphs where it fails."""
+    torch_logger = logging.getLogger("torch")
+    level = torch_logger.level
+    torch_logger.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        exporter_logger.setLevel(level)
+        torch_logger.setLevel(level)

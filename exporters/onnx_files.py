@@ -11,6 +11,7 @@ import onnx
 
 from hashkit.errors import ModelError
 from hashkit.files import written_whole
+from hashkit.foreign_errors import foreign_message
 from hashkit.os_errors import cannot_write
 from hashkit.runtimes.contract import PRECISION_KEY
 
@@ -48,8 +49,9 @@ def check_and_save(model: onnx.ModelProto, path: Path) -> None:
         # The full check infers every shape in strict mode and compares it with the declared shape.
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise ModelError(f"the exported graph is not valid ONNX: {first_line}") from error
+        raise ModelError(
+            f"the exported graph is not valid ONNX: {foreign_message(error)}"
+        ) from error
     onnx.save_model(model, str(path), format="protobuf")  # whatever the name ends in
 
 

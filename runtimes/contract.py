@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from hashkit.codes import code_size
 from hashkit.errors import ModelError
+from hashkit.inputs.json_text import parse_json
+from hashkit.inputs.schema import value_from
 
 __all__ = ["PRECISION_KEY", "Tensor", "check_contract", "read_precision"]
 
@@ -86,12 +86,11 @@ def check_contract(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple
 
 def read_precision(metadata: Mapping[str, str]) -> str:
     """Arithmetic of the network from the model's metadata; ``fp32`` by default."""
-    text = metadata.get(PRECISION_KEY, '"fp32"')
-    with contextlib.suppress(json.JSONDecodeError):
-        value = json.loads(text)
-        if isinstance(value, str):
-            return value
-    raise ModelError(f"metadata {PRECISION_KEY} must be a JSON string, found {text!r}")
+    text, name = metadata.get(PRECISION_KEY, '"fp32"'), f"metadata {PRECISION_KEY}"
+    precision: str = value_from(
+        str, parse_json(text, name, ModelError), name=name, error=ModelError
+    )
+    return precision
 
 
 def _check_tensor(tensor: Tensor, rank: int) -> None:

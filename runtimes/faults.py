@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,10 @@ from pathlib import Path
 from hashkit.datasets.decoding import Fault, write_fault_report
 from hashkit.errors import BankError
 from hashkit.files import append_whole
+from hashkit.inputs.json_text import parse_json
+from hashkit.inputs.schema import dataclass_from
+from hashkit.inputs.text import decode_text
+from hashkit.opening import read_file
 
 __all__ = ["FaultLog", "SkippedImage", "faults_path", "read_faults"]
 
@@ -46,19 +49,20 @@ def read_faults(bank_path: str | os.PathLike[str]) -> list[SkippedImage]:
     """
     path = faults_path(bank_path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        data = read_file(path, "text_bytes")
     except FileNotFoundError:
         return []
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise BankError(f"{path}: the list of skipped images cannot be read ({error})") from None
-    whole = [line for line in lines if line.endswith("\n")]
-    try:
-        return [SkippedImage(**json.loads(line)) for line in whole]
-    except (json.JSONDecodeError, TypeError) as error:
-        raise BankError(
-            f"{path}: expected one skipped image per line, as JSON ({error}); "
-            "delete the file, or make the bank again with `overwrite=True`"
-        ) from None
+    text = decode_text(data, str(path), BankError, "a list of skipped images")
+    whole = text.split("\n")[:-1]
+    return [_skipped_image(line, f"{path}, line {at}") for at, line in enumerate(whole, start=1)]
+
+
+def _skipped_image(line: str, name: str) -> SkippedImage:
+    remedy = "delete the file, or make the bank again with `overwrite=True`"
+    fields = parse_json(line, name, BankError, remedy=remedy)
+    return dataclass_from(SkippedImage, fields, name=name, error=BankError, remedy=remedy)
 
 
 class FaultLog:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hashkit.codes import binarize
 from hashkit.distribution import install_command
 from hashkit.errors import HashkitError
+from hashkit.foreign_errors import foreign_message
 from hashkit.runtimes.protocol import RUNTIMES, Runtime, open_runtime
 from hashkit.runtimes.settings import RuntimeSettings
 
@@ -159,7 +160,7 @@ def _check_cuda(name: str) -> Check:
 
 
 def _not_loaded(title: str, runtime: str, error: Exception) -> Check:
-    reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    reason = f"{type(error).__name__}: {foreign_message(error)}"
     return Check(title, "broken", reason, f"reinstall {_package(runtime)}")
 
 

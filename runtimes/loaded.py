@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from hashkit.codes import code_size
 from hashkit.errors import DeviceError, ModelError
+from hashkit.foreign_errors import foreign_message
 from hashkit.manifest import Manifest
 from hashkit.runtimes.contract import Tensor
 from hashkit.runtimes.model_file import ModelFile
 
-__all__ = ["LoadedModel", "first_line"]
+__all__ = ["LoadedModel"]
 
 
 class LoadedModel(ABC):
@@ -102,7 +103,7 @@ class LoadedModel(ABC):
         try:
             return self._compute(images)
         except Exception as error:
-            text = first_line(error)
+            text = foreign_message(error)
             if "allocate" in text or "out of memory" in text.lower():
                 raise DeviceError(
                     f"{self.path}: out of memory on a batch of {len(images)} images; "
@@ -123,10 +124,5 @@ class LoadedModel(ABC):
 
     def _not_loaded(self, runtime: str, error: Exception) -> ModelError:
         return ModelError(
-            f"{self.path}: not an ONNX model that {runtime} can load ({first_line(error)})"
+            f"{self.path}: not an ONNX model that {runtime} can load ({foreign_message(error)})"
         )
-
-
-def first_line(error: Exception) -> str:
-    """First line of an exception's message, or its type."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

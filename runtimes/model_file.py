@@ -12,6 +12,8 @@ from hashkit.errors import ModelError
 from hashkit.manifest import Manifest
 from hashkit.runtimes.contract import Tensor, check_contract, read_precision
 from hashkit.runtimes.onnx_file import read_metadata
+from hashkit.runtimes.own_weights import check_is_whole
+from hashkit.runtimes.protobuf import Message
 
 __all__ = ["ModelFile"]
 
@@ -38,14 +40,19 @@ class ModelFile:
         Raises
         ------
         ModelError
-            If the file is missing or cannot be read.
+            If the file is missing, cannot be read, is not an ONNX model, or has weights in other
+            files.
         """
         try:
-            return cls(path, path.read_bytes())
+            file = cls(path, path.read_bytes())
+            check_is_whole(Message(file.data, 0, len(file.data)), path)
         except FileNotFoundError:
             raise ModelError(f"{path}: there is no such model file") from None
         except OSError as error:
             raise ModelError(f"{path}: the model cannot be read ({error.strerror})") from None
+        except ValueError:
+            raise ModelError(f"{path}: expected an ONNX model, found other data") from None
+        return file
 
     @functools.cached_property
     def sha256(self) -> str:

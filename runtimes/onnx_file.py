@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import mmap
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from hashkit.errors import ModelError
 from hashkit.manifest import Manifest
 from hashkit.runtimes.contract import check_contract, read_precision
+from hashkit.runtimes.own_weights import check_is_whole
+from hashkit.runtimes.protobuf import Message
 
 __all__ = ["GraphTensor", "OnnxFile", "read_metadata", "read_onnx_file", "read_tensors"]
 
@@ -34,7 +35,6 @@ _TYPES: Final = {
     13: "uint64",
     16: "bfloat16",
 }
-_VARINT, _LONG, _BYTES, _SHORT = 0, 1, 2, 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,20 +78,22 @@ def read_onnx_file(path: Path) -> OnnxFile:
     Raises
     ------
     ModelError
-        If the file is missing, not an ONNX model, or breaks the contract.
+        If the file is missing, not an ONNX model, has weights in another file, or breaks the
+        contract.
     """
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            model = _Message(data, 0, len(data))
+            model = Message(data, 0, len(data))
             inputs, outputs = _inputs_and_outputs(model)
             metadata = _metadata(model)
             opsets = {entry.text(1): entry.number(2) for entry in model.messages(8)}
             producer = f"{model.text(2)} {model.text(3)}".strip()
+            check_is_whole(model, path)
     except FileNotFoundError:
         raise ModelError(f"{path}: there is no such model") from None
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except ValueError:  # from `_Message`, from text that is not UTF-8, from an empty file
+    except ValueError:  # from `Message`, from text that is not UTF-8, from an empty file
         raise ModelError(f"{path}: {_not_a_model()}") from None
     try:
         n_bits, height, width = check_contract(inputs, outputs)
@@ -111,7 +113,7 @@ def read_metadata(data: bytes) -> dict[str, str]:
         If they are no ONNX model.
     """
     try:
-        return _metadata(_Message(data, 0, len(data)))
+        return _metadata(Message(data, 0, len(data)))
     except ValueError:
         raise _not_a_model() from None
 
@@ -125,7 +127,7 @@ def read_tensors(data: bytes) -> tuple[tuple[GraphTensor, ...], tuple[GraphTenso
         If they are no ONNX model.
     """
     try:
-        return _inputs_and_outputs(_Message(data, 0, len(data)))
+        return _inputs_and_outputs(Message(data, 0, len(data)))
     except ValueError:
         raise _not_a_model() from None
 
@@ -134,94 +136,18 @@ def _not_a_model() -> ModelError:
     return ModelError("expected an ONNX model, found other data")
 
 
-class _Message:
-    """One protocol-buffers message: the bytes ``start`` to ``end`` of a file.
-
-    Raises
-    ------
-    ValueError
-        In every method, if the bytes are not a message or a required field is missing.
-    """
-
-    def __init__(self, data: mmap.mmap | bytes, start: int, end: int) -> None:
-        self._data, self._start, self._end = data, start, end
-
-    def message(self, field: int) -> _Message:
-        """The message in a required field."""
-        for message in self.messages(field):
-            return message
-        raise ValueError(f"no field {field}")
-
-    def messages(self, field: int) -> Iterator[_Message]:
-        """The messages in a field that may be repeated."""
-        for number, kind, start, end in self._fields():
-            if (number, kind) == (field, _BYTES):
-                yield _Message(self._data, start, end)
-
-    def text(self, field: int) -> str:
-        """The text of a field; empty if it is missing."""
-        for message in self.messages(field):
-            return self._data[message._start : message._end].decode()
-        return ""
-
-    def number(self, field: int) -> int:
-        """The integer of a field; 0 if it is missing."""
-        for number, kind, value, _ in self._fields():
-            if (number, kind) == (field, _VARINT):
-                return value
-        return 0
-
-    def has(self, field: int) -> bool:
-        """Whether the message has a field."""
-        return any(number == field for number, _, _, _ in self._fields())
-
-    def _fields(self) -> Iterator[tuple[int, int, int, int]]:
-        """(field, wire type, start, end) of each field; for integers, ``start`` is the value."""
-        at = self._start
-        while at < self._end:
-            key, at = self._varint(at)
-            kind = key & 7
-            if kind == _VARINT:
-                start, end = self._varint(at)
-                at = end
-            elif kind in (_LONG, _SHORT):
-                start, end = at, at + (8 if kind == _LONG else 4)
-                at = end
-            elif kind == _BYTES:
-                size, start = self._varint(at)
-                at = end = start + size
-            else:
-                raise ValueError(f"wire type {kind}")
-            if at > self._end:
-                raise ValueError("a field ends after its message")
-            yield key >> 3, kind, start, end
-
-    def _varint(self, at: int) -> tuple[int, int]:
-        """An integer of 7 bits per byte, least significant first, and the position after it."""
-        value = 0
-        for shift in range(0, 64, 7):
-            if at >= self._end:
-                break
-            byte = self._data[at]
-            at += 1
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value, at
-        raise ValueError("an integer does not end")
-
-
-def _metadata(model: _Message) -> dict[str, str]:
+def _metadata(model: Message) -> dict[str, str]:
     return {entry.text(1): entry.text(2) for entry in model.messages(14)}
 
 
 def _inputs_and_outputs(
-    model: _Message,
+    model: Message,
 ) -> tuple[tuple[GraphTensor, ...], tuple[GraphTensor, ...]]:
     graph = model.message(7)
     return _tensors(graph, 11), _tensors(graph, 12)
 
 
-def _tensors(graph: _Message, field: int) -> tuple[GraphTensor, ...]:
+def _tensors(graph: Message, field: int) -> tuple[GraphTensor, ...]:
     tensors = []
     for value in graph.messages(field):
         tensor = value.message(2).message(1)
@@ -231,7 +157,7 @@ def _tensors(graph: _Message, field: int) -> tuple[GraphTensor, ...]:
     return tuple(tensors)
 
 
-def _size(dimension: _Message) -> int | str | None:
+def _size(dimension: Message) -> int | str | None:
     if dimension.has(1):
         return dimension.number(1)
     return dimension.text(2) or None

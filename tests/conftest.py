@@ -6,8 +6,9 @@ import sys
 import pytest
 from hypothesis import settings
 
-# No deadline: on a busy machine an example may take any time.
-settings.register_profile("hashkit", deadline=None)
+# No deadline: on a busy machine an example may take any time. Half of Hypothesis's usual number of
+# examples keeps the suite fast; a test that needs more says so.
+settings.register_profile("hashkit", deadline=None, max_examples=50)
 settings.load_profile("hashkit")
 
 

@@ -18,6 +18,8 @@ from small_models import linear_model
 
 import hashkit
 
+pytestmark = pytest.mark.end_to_end
+
 TRAINING = ("torch", "onnx", "onnxscript", "safetensors", "sklearn")
 SEARCHING = (*TRAINING, "onnxruntime")
 BLOCKER = '''

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import struct
 import zlib
 
@@ -14,7 +15,7 @@ from PIL import Image
 from hashkit.errors import ConfigError, ImageError
 from hashkit.jpeg_reduction import reduce_jpeg, reduction
 from hashkit.manifest import RESIZE_RULES
-from hashkit.preprocess import IMAGE_SUFFIXES, MAX_PIXELS, decode, fit, load
+from hashkit.preprocess import MAX_PIXELS, decode, fit, load
 
 RNG = np.random.default_rng(7)
 COLOUR = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)
@@ -62,13 +63,6 @@ def test_lossless_colour_is_decoded_exactly(suffix, tmp_path):
 def test_lossless_webp_is_decoded_exactly():
     data = saved(Image.fromarray(COLOUR), ".webp", lossless=True)
     np.testing.assert_array_equal(pixels_of(data), COLOUR)
-
-
-def test_pillow_reads_every_suffix():
-    readable = {
-        suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN
-    }
-    assert readable >= IMAGE_SUFFIXES
 
 
 @pytest.mark.parametrize("suffix", [".png", ".pgm", ".bmp", ".tif"])
@@ -157,45 +151,8 @@ def test_16_bit_grey_keeps_the_high_byte(suffix):
     np.testing.assert_array_equal(pixels_of(data), as_grey(WIDE >> 8))
 
 
-def tiff(values: np.ndarray, sample_format: int) -> bytes:
-    """An uncompressed grey TIFF in the byte order of ``values``."""
-    order = ">" if values.dtype.byteorder == ">" else "<"
-    data = values.tobytes()
-    tags = [
-        (256, 3, values.shape[1]), (257, 3, values.shape[0]), (258, 3, values.itemsize * 8),
-        (259, 3, 1), (262, 3, 1), (273, 4, 8), (277, 3, 1), (278, 3, values.shape[0]),
-        (279, 4, len(data)), (339, 3, sample_format),
-    ]  # fmt: skip
-    entries = b"".join(
-        struct.pack(f"{order}HHI", tag, kind, 1)
-        + struct.pack(
-            f"{order}HH" if kind == 3 else f"{order}I", *((value, 0) if kind == 3 else (value,))
-        )
-        for tag, kind, value in tags
-    )
-    magic = b"MM" if order == ">" else b"II"
-    header = magic + struct.pack(f"{order}HI", 42, 8 + len(data))
-    return header + data + struct.pack(f"{order}H", len(tags)) + entries + bytes(4)
-
-
-@pytest.mark.parametrize("order", ["<", ">"])
-def test_16_bit_tiff_of_either_byte_order(order):
-    data = tiff(WIDE.astype(f"{order}u2"), 1)
-    assert Image.open(io.BytesIO(data)).mode == {"<": "I;16", ">": "I;16B"}[order]
-    np.testing.assert_array_equal(pixels_of(data), as_grey(WIDE >> 8))
-
-
-@pytest.mark.parametrize(
-    ("values", "sample_format"),
-    [(GREY.astype("<f4"), 3), (GREY.astype("<i4"), 2)],
-    ids=["float", "32-bit"],
-)
-def test_pixels_without_a_range_are_unsupported(values, sample_format):
-    assert reason_of(tiff(values, sample_format)) == "unsupported"
-
-
 def test_a_mode_without_a_conversion_is_unsupported():
-    assert reason_of(Image.new("La", (8, 8))) == "unsupported"
+    assert reason_of(Image.new("I", (8, 8))) == "unsupported"
 
 
 @pytest.mark.parametrize(
@@ -211,14 +168,15 @@ def test_the_first_of_several_frames_is_used(suffix, options):
 # --- EXIF orientation
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
-def test_exif_orientation_is_applied(orientation, suffix):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
+def test_exif_orientation_is_applied(suffix):
     options = {"lossless": True} if suffix == ".webp" else {}
-    data = saved(Image.fromarray(COLOUR), suffix, exif=exif, **options)
-    np.testing.assert_array_equal(pixels_of(data), oracle.upright(COLOUR, orientation))
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        data = saved(Image.fromarray(COLOUR), suffix, exif=exif, **options)
+        expected = oracle.upright(COLOUR, orientation)
+        np.testing.assert_array_equal(pixels_of(data), expected, f"orientation {orientation}")
 
 
 def test_exif_orientation_of_a_jpeg_is_applied():
@@ -384,17 +342,18 @@ def test_a_decoded_pillow_image_is_a_copy():
 
 
 @pytest.mark.parametrize("rule", RESIZE_RULES)
-@pytest.mark.parametrize("size", [(4, 4), (13, 5), (5, 31), (6, 9), (24, 24)])
-@pytest.mark.parametrize("source_size", [(6, 9), (20, 8), (17, 17)])
-def test_resizing_matches_its_definition(rule, size, source_size):
-    # Avoid values near 0 and 255, where the bicubic overshoot is clipped between the passes.
-    pixels = RNG.integers(60, 196, (*source_size, 3), dtype=np.uint8)
-    got = load(pixels, size, rule)
-    assert got.dtype == np.uint8
-    assert got.flags.c_contiguous
+def test_resizing_matches_its_definition(rule):
     # Both passes round to integers; absolute weights of the second add up to at most 1.25.
     tolerance = 1.0 if "bilinear" in rule else 0.5 * 1.25 + 0.5
-    np.testing.assert_allclose(got, oracle.resize(pixels, size, rule), atol=tolerance, rtol=0)
+    sizes = [(4, 4), (13, 5), (5, 31), (6, 9), (24, 24)]
+    for size, source_size in itertools.product(sizes, [(6, 9), (20, 8), (17, 17)]):
+        # Avoid values near 0 and 255, where the bicubic overshoot is clipped between the passes.
+        pixels = RNG.integers(60, 196, (*source_size, 3), dtype=np.uint8)
+        got = load(pixels, size, rule)
+        assert got.dtype == np.uint8
+        assert got.flags.c_contiguous
+        expected = oracle.resize(pixels, size, rule)
+        np.testing.assert_allclose(got, expected, 0, tolerance, err_msg=f"{source_size} to {size}")
 
 
 @pytest.mark.parametrize("rule", RESIZE_RULES)
@@ -422,7 +381,7 @@ def test_rounding_never_puts_the_crop_outside_the_image(model_size):
     """For 133 widths up to 4,000, such as 29, 7 * (29 / 7) is more than 29."""
     odd = [side for side in range(1, 4000) if model_size * (side / model_size) > side]
     assert odd
-    for side in odd[:40]:
+    for side in odd[:10]:
         for shape in ((side, side + 9), (side + 9, side)):
             image = Image.new("RGB", shape, (10, 20, 30))
             pixels = fit(image, (model_size, model_size), "crop-bilinear")

@@ -14,6 +14,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from hashkit.opening import open_file
 from hashkit.private_files import OPEN_FLAGS, is_private_name, new_private_file, remove_leftovers
 
 __all__ = ["append_whole", "file_digest", "publish", "sync_folder", "write_whole", "written_whole"]
@@ -21,7 +22,7 @@ __all__ = ["append_whole", "file_digest", "publish", "sync_folder", "write_whole
 
 def file_digest(path: Path, algorithm: str) -> str:
     """Hexadecimal digest of a file; ``algorithm`` is a name known to `hashlib`."""
-    with path.open("rb") as stream:
+    with open_file(path) as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest()
 
 

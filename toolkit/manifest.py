@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from hashkit.errors import ModelError
+from hashkit.inputs.json_text import parse_json
+from hashkit.inputs.schema import dataclass_from
 
 __all__ = ["FORMAT_VERSION", "PREFIX", "REDUCED", "RESIZE_RULES", "WHOLE_RULES", "Manifest"]
 
@@ -84,11 +86,7 @@ class Manifest:
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
-        if self.format_version != FORMAT_VERSION:
-            raise ModelError(
-                f"expected a manifest of format version {FORMAT_VERSION}, found "
-                f"{self.format_version}: use the hashkit release that wrote it, or export again"
-            )
+        _check_version(self.format_version)
         for field in ("n_bits", "height", "width"):
             value = getattr(self, field)
             if not isinstance(value, int) or value < 1:
@@ -119,17 +117,13 @@ class Manifest:
         ModelError
             If a required field is missing or a value is invalid.
         """
-        known = {field.name for field in dataclasses.fields(cls)}
-        values = {name: value for name, value in fields.items() if name in known}
-        missing = {"n_bits", "height", "width"} - values.keys()
-        if missing:
-            raise ModelError(f"manifest: missing {', '.join(sorted(missing))}")
-        names, versions = values.get("class_names") or (), values.get("versions") or {}
-        if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-            raise ModelError(f"manifest: class_names must be a list of texts, not {names!r}")
-        if not isinstance(versions, Mapping):
-            raise ModelError(f"manifest: versions must be versions by name, not {versions!r}")
-        return cls(**(values | {"class_names": tuple(names), "versions": dict(versions)}))
+        if isinstance(fields, Mapping):
+            # A later version may have other types, so its number comes first.
+            _check_version(fields.get("format_version", FORMAT_VERSION))
+            fields = {
+                name: value for name, value in fields.items() if value is not None or name == "seed"
+            }
+        return dataclass_from(cls, fields, name="manifest", error=ModelError, may_have_more=True)
 
     def to_metadata(self) -> dict[str, str]:
         """Entries for an ONNX file's ``metadata_props``."""
@@ -158,10 +152,7 @@ class Manifest:
             if not key.startswith(PREFIX):
                 continue
             name = key.removeprefix(PREFIX)
-            try:
-                value = json.loads(text)
-            except json.JSONDecodeError:
-                raise ModelError(f"metadata {key} must be JSON, found {text!r}") from None
+            value = parse_json(text, f"metadata {key}", ModelError)
             if name in fields and value != fields[name]:
                 raise ModelError(
                     f"metadata says {name} = {value!r}, but the graph has {fields[name]}: "
@@ -169,3 +160,11 @@ class Manifest:
                 )
             fields[name] = value
         return cls.from_dict(fields)
+
+
+def _check_version(version: object) -> None:
+    if version != FORMAT_VERSION:
+        raise ModelError(
+            f"expected a manifest of format version {FORMAT_VERSION}, found {version!r}: use the "
+            "hashkit release that wrote it, or export again"
+        )

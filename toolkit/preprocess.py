@@ -1,15 +1,15 @@
 """Loads an image as the uint8 pixels that a model takes; no other code does this.
 
-The result is defined for every source:
+The result is defined for every source; docs/image-files.md has the whole table:
 
 =============================  =========================================================
 source                         result
 =============================  =========================================================
 grey, palette, CMYK, YCbCr     converted to RGB
 transparent                    composited over white
-16-bit grey                    the high byte of each value
+more than 8 bits per value     the 8 upper bits of each value
 animated, multi-page           the first frame
-EXIF orientation               applied; EXIF that cannot be read is ignored
+orientation in metadata        applied; metadata that cannot be read is ignored
 floating point, 32-bit         `ImageError`, ``unsupported``
 JPEG, by a ``reduced`` rule    decoded smaller (`hashkit.jpeg_reduction`)
 more than `MAX_PIXELS`         `ImageError`, ``too-large``, before any pixel is decoded
@@ -17,6 +17,9 @@ truncated                      `ImageError`, ``truncated`` (``broken`` if that i
 damaged, or not an image       `ImageError`, ``broken``
 missing or not readable        `ImageError`, ``missing``
 =============================  =========================================================
+
+Settings of Pillow that hold for the whole process, such as those for damaged files, neither change
+the result nor are they changed.
 """
 
 from __future__ import annotations
@@ -24,20 +27,24 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import io
 import os
-import struct
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from hashkit.errors import ConfigError, ImageError
+from hashkit.imaging.colour import to_rgb
+from hashkit.imaging.formats import IMAGE_SUFFIXES
+from hashkit.imaging.loading import load_whole
+from hashkit.imaging.opening import open_image
+from hashkit.imaging.orientation import orientation_of, upright
 from hashkit.jpeg_reduction import Box, reduce_jpeg, region
+from hashkit.limits import TooLargeError
 from hashkit.manifest import REDUCED, RESIZE_RULES
+from hashkit.opening import read_file
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -54,19 +61,10 @@ ImageSource: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | NDArray[
 MAX_PIXELS: Final = 89_478_485
 """Images with more pixels are refused: decoded, they take over 0.25 GiB. It is Pillow's limit."""
 
-IMAGE_SUFFIXES: Final = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp"}
-)
-"""Suffixes of the files that count as images when a folder is read."""
-
 _FILTERS: Final = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
 }
-_WHITE: Final = (255, 255, 255, 255)
-_EXIF_ERRORS: Final = (
-    OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error, UserWarning,
-)  # fmt: skip
 
 
 def load(source: ImageSource, size: tuple[int, int], resize: str) -> NDArray[np.uint8]:
@@ -180,7 +178,7 @@ def _decoded(source: ImageSource, reduced_for: tuple[int, int] | None) -> tuple[
         image = _to_rgb(_from_array(source), "the array")
     elif isinstance(source, Image.Image):
         with _image_errors("the image"):  # Pillow may not have loaded it yet
-            _check_pixels(source, "the image")
+            _check_pixels(source.size, "the image")
             image = _to_rgb(source, "the image")
         if image is source:
             image = source.copy()
@@ -201,11 +199,11 @@ def decode_usable(source: ImageSource | None) -> Image.Image | None:
 
 def _contents(name: str) -> bytes:
     try:
-        # Unbuffered: for a small file, allocating a buffer costs more than reading.
-        with Path(name).open("rb", buffering=0) as file:
-            return file.read()
+        return read_file(name, "image_bytes")
     except FileNotFoundError:
         raise ImageError(f"{name}: there is no such file", "missing") from None
+    except TooLargeError as error:
+        raise ImageError(f"{name}: {error.strerror}", "too-large") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"{name}: cannot be read ({reason})", "missing") from None
@@ -216,11 +214,10 @@ def _decode_file(
 ) -> tuple[Image.Image, Box]:
     if not data:
         raise ImageError(f"{name}: the file is empty", "truncated")
-    with _image_errors(name), Image.open(io.BytesIO(data)) as stored:
-        _check_pixels(stored, name)
+    with _image_errors(name), open_image(data, name, _check_pixels) as stored:
         beyond = (0.0, 0.0) if reduced_for is None else reduce_jpeg(stored, reduced_for)
         image = _to_rgb(stored, name)
-        return image, region(image, _orientation(stored), beyond)
+        return image, region(image, orientation_of(stored), beyond)
 
 
 @contextlib.contextmanager
@@ -238,19 +235,24 @@ def _image_errors(name: str) -> Iterator[None]:
         raise ImageError(f"{name}: not an image that can be read", "broken") from None
     except Exception as error:  # for damaged data, a decoder may raise anything, even warnings
         text = " ".join(str(error).split()) or type(error).__name__
+        if "unknown pixel mode" in text:
+            raise ImageError(
+                f"{name}: pixels of a kind that is not read; save the image as 8-bit RGB",
+                "unsupported",
+            ) from None
         if "truncated" in text.lower() or isinstance(error, EOFError):
             raise ImageError(f"{name}: the file is cut off ({text})", "truncated") from None
         raise ImageError(f"{name}: the file is damaged ({text})", "broken") from None
 
 
-def _check_pixels(image: Image.Image, name: str) -> None:
-    n_pixels = image.width * image.height
-    if n_pixels > MAX_PIXELS:
+def _check_pixels(size: tuple[int, int], name: str) -> None:
+    width, height = size
+    if width * height > MAX_PIXELS:
         raise ImageError(
-            f"{name}: {image.width} x {image.height} pixels, more than the {MAX_PIXELS:,} allowed",
+            f"{name}: {width} x {height} pixels, more than the {MAX_PIXELS:,} allowed",
             "too-large",
         )
-    if not n_pixels:
+    if not width * height:
         raise ImageError(f"{name}: has no pixels", "broken")
 
 
@@ -265,50 +267,10 @@ def _from_array(pixels: NDArray[Any]) -> Image.Image:
             "unsupported",
         )
     image = Image.fromarray(np.ascontiguousarray(pixels))
-    _check_pixels(image, "the array")
+    _check_pixels(image.size, "the array")
     return image
 
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
-    image = _upright(image)
-    if image.mode == "RGB" and not image.has_transparency_data:
-        return image
-    if image.mode.startswith("I;16"):
-        values = np.asarray(image).astype(np.uint16)
-        return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode in ("I", "F"):
-        raise ImageError(
-            f"{name}: {image.mode} pixels ({'32-bit' if image.mode == 'I' else 'floating point'}) "
-            "have no fixed range; save the image with 8 or 16 bits per channel",
-            "unsupported",
-        )
-    try:
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            paper = Image.new("RGBA", image.size, _WHITE)
-            return Image.alpha_composite(paper, image).convert("RGB")
-        return image.convert("RGB")
-    except ValueError:
-        raise ImageError(
-            f"{name}: {image.mode} pixels cannot be converted to RGB; save the image as RGB",
-            "unsupported",
-        ) from None
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation; with damaged EXIF, the image is returned unchanged."""
-    image.load()
-    if _orientation(image) == 1:
-        return image  # `exif_transpose` would copy it, a tenth of the time of decoding a JPEG
-    try:
-        return ImageOps.exif_transpose(image)
-    except _EXIF_ERRORS:
-        return image
-
-
-def _orientation(image: Image.Image) -> int:
-    """EXIF orientation of an image; 1, upright, if EXIF is damaged or missing."""
-    try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except _EXIF_ERRORS:
-        return 1
+    load_whole(image)
+    return upright(to_rgb(image, name), orientation_of(image))

@@ -11,9 +11,10 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from hashkit.errors import DeviceError, ModelError
+from hashkit.foreign_errors import foreign_message
 from hashkit.runtimes import cuda
 from hashkit.runtimes.backends.fixed_batch import FixedBatch
-from hashkit.runtimes.loaded import LoadedModel, first_line
+from hashkit.runtimes.loaded import LoadedModel
 from hashkit.runtimes.model_file import ModelFile
 from hashkit.runtimes.settings import RuntimeSettings, batch_size_for
 from hashkit.threads import check_threads
@@ -120,7 +121,7 @@ class OnnxRuntimeSession(LoadedModel):
                 file.data, _CUDA, options, self.n_threads, _SILENT, self._log_severity
             )
         except Exception as error:
-            return f"ONNX Runtime cannot make a CUDA session ({first_line(error)})"
+            return f"ONNX Runtime cannot make a CUDA session ({foreign_message(error)})"
         # If the CUDA libraries do not load, ONNX Runtime makes a CPU session without an error.
         if _CUDA not in session.get_providers():
             return (
@@ -151,7 +152,7 @@ class OnnxRuntimeSession(LoadedModel):
         except Exception as error:
             raise DeviceError(
                 f"{self.path}: no memory for buffers of {size} images; use a smaller batch size "
-                f"({first_line(error)})"
+                f"({foreign_message(error)})"
             ) from None
 
 

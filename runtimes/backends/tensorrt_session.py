@@ -11,10 +11,11 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from hashkit.errors import DeviceError, ModelError
+from hashkit.foreign_errors import foreign_message
 from hashkit.runtimes import cuda
 from hashkit.runtimes.backends.fixed_batch import FixedBatch
 from hashkit.runtimes.backends.onnxruntime_session import create_session
-from hashkit.runtimes.loaded import LoadedModel, first_line
+from hashkit.runtimes.loaded import LoadedModel
 from hashkit.runtimes.model_file import ModelFile
 from hashkit.runtimes.settings import RuntimeSettings, batch_size_for
 from hashkit.threads import check_threads
@@ -65,7 +66,7 @@ class TensorRtSession(LoadedModel):
         except ModelError as error:
             raise self._refused(str(error)) from None
         except RuntimeError as error:  # from the buffers
-            raise self._refused(first_line(error)) from None
+            raise self._refused(foreign_message(error)) from None
         if not any(self._engines.glob("*.engine")):
             raise self._refused("TensorRT took no part of the graph")
 
@@ -88,7 +89,7 @@ class TensorRtSession(LoadedModel):
         try:
             session = create_session(file.data, _TENSORRT, options, n_threads, _SILENT, 3)
         except Exception as error:
-            raise self._refused(first_line(error)) from None
+            raise self._refused(foreign_message(error)) from None
         # If the TensorRT libraries do not load, ONNX Runtime makes a CPU session without an error.
         if _TENSORRT not in session.get_providers():
             raise self._refused(

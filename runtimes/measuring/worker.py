@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from hashkit.errors import HashkitError
+from hashkit.foreign_errors import foreign_message
 from hashkit.runtimes.measuring.measuring import MeasuringJob, OpenEncoder, measure
 from hashkit.runtimes.protocol import RUNTIMES
 from hashkit.runtimes.settings import RuntimeSettings
@@ -58,8 +59,8 @@ def serve(
     except HashkitError as error:
         say({"status": "failed", "reason": str(error)})
     except Exception as error:  # a damaged package may raise any exception on import
-        text = (str(error).strip() or "no reason given").splitlines()[0]
-        say({"status": "failed", "reason": f"{type(error).__name__}: {text}"})
+        reason = f"{type(error).__name__}: {foreign_message(error)}"
+        say({"status": "failed", "reason": reason})
     else:
         say({"status": "ok", "measurement": dataclasses.asdict(found)})
 

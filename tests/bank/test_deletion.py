@@ -13,7 +13,7 @@ from bank_samples import make_header, make_source, rows_of, run_job
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hashkit.bank import files
+from hashkit.bank import bankfile
 from hashkit.bank import layout as bank_layout
 from hashkit.bank.commit import Commit, read_commit, read_deleted
 from hashkit.bank.deletion import delete_rows, restore_rows, rows_named
@@ -136,16 +136,16 @@ def test_invalid_rows_change_nothing(complete, rows, message):
 
 def test_marks_are_flushed_before_their_commit(complete, monkeypatch):
     steps = []
-    write_at = files._write_at
+    write_at = bankfile._write_at
 
     def recorded_write(file, offset, data):
-        steps.append("commit" if len(data) == 56 else "bitmap")
+        steps.append({64: "commit", 4: "checksum"}.get(len(data), "bitmap"))
         write_at(file, offset, data)
 
-    monkeypatch.setattr(files, "_write_at", recorded_write)
+    monkeypatch.setattr(bankfile, "_write_at", recorded_write)
     monkeypatch.setattr(os, "fsync", lambda _: steps.append("fsync"))
     delete_rows(complete, [1])
-    assert steps == ["bitmap", "fsync", "commit", "fsync"]
+    assert steps == ["bitmap", "checksum", "fsync", "commit", "fsync"]
 
 
 def test_a_reader_keeps_the_marks_it_opened_with(complete):
@@ -159,6 +159,7 @@ def test_a_reader_keeps_the_marks_it_opened_with(complete):
     assert deleted_rows(complete) == [2, 3]
 
 
+@pytest.mark.end_to_end
 def test_readers_see_only_whole_changes(complete):
     first, second = [0, 9, 18, 27, 33], [1, 2, 9, 30]
     delete_rows(complete, first)
@@ -255,7 +256,7 @@ def test_a_bank_of_version_1_is_upgraded_by_its_first_deletion(first_version):
     assert restore_rows(first_version, [1]) == 0
     assert version(first_version) == 1
     assert delete_rows(first_version, [1, 8]) == 2
-    assert version(first_version) == 2
+    assert version(first_version) == 3
     assert deleted_rows(first_version) == [1, 8]
     assert content(first_version) == before
 
@@ -286,7 +287,7 @@ def test_a_wrong_number_of_marks_is_refused(complete):
 def test_more_deleted_rows_than_rows_is_refused(complete):
     with h5py.File(complete, "r+") as file:
         now = Commit(*map(int, file["commit"][:-1]))
-        record = Commit(now.n_rows, now.n_name_bytes, 16, True, now.n_rows + 1).to_bytes(2)
+        record = Commit(now.n_rows, now.n_name_bytes, 16, True, now.n_rows + 1).to_bytes(3)
         file["commit"][...] = np.frombuffer(record, "<u8")
     with pytest.raises(BankError, match="35 of 34 rows are marked as deleted"):
         Bank.open(complete)

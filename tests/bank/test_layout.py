@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -13,18 +14,23 @@ import numpy as np
 import pytest
 from bank_samples import make_header, rows_of, run_job
 
+from hashkit.bank import bankfile, build
+from hashkit.bank.attributes import header_check
 from hashkit.bank.build import build_bank
 from hashkit.bank.deletion import delete_rows, restore_rows
 from hashkit.bank.header import BankHeader, BankSource
+from hashkit.bank.image_files import ImageFiles
 from hashkit.bank.layout import FORMAT_VERSION
 from hashkit.bank.names import hash_names
 from hashkit.bank.reader import Bank
 from hashkit.bank.writer import BankWriter
+from hashkit.codesets import CodeSet
+from hashkit.formats import save_codes
 from hashkit.manifest import Manifest
 
-GOLDEN = {
-    version: Path(__file__).parents[1] / "golden" / f"bank-v{version}.h5" for version in (1, 2)
-}
+FOLDER = Path(__file__).parents[1] / "golden"
+GOLDEN = {version: FOLDER / f"bank-v{version}.h5" for version in (1, 2, 3)}
+BARE = FOLDER / "bank-v3-codes.h5"
 SPECIFICATION = Path(__file__).parents[2] / "docs" / "bank-format.md"
 
 CODES = np.array(
@@ -63,23 +69,59 @@ HEADER = BankHeader(
     source=SOURCES[-1],
 )
 
+# Version 3 has more.
+GROWING = BankSource("/data/uploads", "/data/uploads", "", "all", None, None, "")
+SOURCES_3 = (*SOURCES, GROWING)
+HEADER_3 = dataclasses.replace(
+    HEADER, source=GROWING, resampler="Pillow 12.1.0, Pillow 13.0.0", has_files=True
+)
+FILES = ImageFiles(
+    np.array([1_234, 0, 2**40, 17, 2**63], dtype=np.uint64),
+    np.array([1_700_000_000_123_456_789, 0, -1, 2**62, 1], dtype=np.int64),
+    np.arange(80, dtype=np.uint8).reshape(5, 16),
+)
+IDENTITY = "0123456789abcdef" * 2
+
+
+def header_of_version(version: int) -> BankHeader:
+    return HEADER_3 if version == 3 else HEADER
+
+
+def sources_of_version(version: int) -> tuple[BankSource, ...]:
+    return SOURCES_3 if version == 3 else SOURCES
+
 
 def write_golden(path: Path) -> None:
-    """Write the golden file of version 2 again."""
-    blocks = [(CODES, NAMES, LABELS)]
+    """Write the golden file of version 3 again."""
+    blocks = [(CODES, NAMES, LABELS, FILES)]
     n_name_bytes = len("".join(NAMES).encode())
-    build_bank(path, HEADER, SOURCES, blocks, n_rows=5, n_name_bytes=n_name_bytes, n_consumed=4)
+    sizes = {"n_rows": 5, "n_name_bytes": n_name_bytes, "n_consumed": 4}
+    build_bank(path, HEADER_3, SOURCES_3, blocks, **sizes)
     delete_rows(path, [0, 3])
     restore_rows(path, [0])
     delete_rows(path, [4])
+
+
+def write_bare_golden(path: Path) -> None:
+    """Write the golden file of bare codes again."""
+    save_codes(path, CodeSet(CODES, 11))
+
+
+@pytest.fixture
+def _fixed_identity(monkeypatch):
+    for module in (build, bankfile):
+        monkeypatch.setattr(module, "new_identity", lambda: IDENTITY)
 
 
 @pytest.mark.parametrize("version", GOLDEN)
 def test_the_golden_bank_can_be_read(version):
     with Bank.open(GOLDEN[version]) as bank:
         assert bank.format_version == version
-        assert bank.header == HEADER
-        assert bank.sources == SOURCES
+        assert bank.header == header_of_version(version)
+        assert bank.sources == sources_of_version(version)
+        assert bank.identity == (IDENTITY if version == 3 else "")
+        assert bank.row_generation == (1 if version == 3 else 0)
+        assert bank.deletion_generation == (0 if version == 1 else 3)
         assert bank.is_complete
         assert bank.n_consumed == 4
         np.testing.assert_array_equal(bank.codes, CODES, strict=True)
@@ -93,16 +135,20 @@ def test_the_golden_bank_can_be_read(version):
         bank.verify()
 
 
-def test_a_new_bank_equals_the_golden_bank_of_its_version(tmp_path):
-    write_golden(tmp_path / "bank.h5")
-    with h5py.File(tmp_path / "bank.h5") as made, h5py.File(GOLDEN[FORMAT_VERSION]) as golden:
+@pytest.mark.usefixtures("_fixed_identity")
+@pytest.mark.parametrize(
+    ("golden", "write"), [(GOLDEN[FORMAT_VERSION], write_golden), (BARE, write_bare_golden)]
+)
+def test_a_new_bank_equals_the_golden_bank_of_its_version(tmp_path, golden, write):
+    write(tmp_path / "bank.h5")
+    with h5py.File(tmp_path / "bank.h5") as made, h5py.File(golden) as golden:
         assert set(made) == set(golden)
         for name in golden:
             np.testing.assert_array_equal(made[name][...], golden[name][...], strict=True)
         assert {**made.attrs, "created_by": ""} == {**golden.attrs, "created_by": ""}
 
 
-@pytest.mark.parametrize("version", GOLDEN)
+@pytest.mark.parametrize("version", [1, 2])
 def test_the_golden_bank_matches_the_specification(version):
     text = "".join(NAMES).encode()
     counts = [5, len(text), 4, 1] + [2, 3] * (version == 2)
@@ -202,17 +248,18 @@ def test_unknown_entries_are_ignored(tmp_path):
         file.attrs["manifest"] = json.dumps(manifest)
         sources = [source | {"colour": "blue"} for source in json.loads(file.attrs["source"])]
         file.attrs["source"] = json.dumps(sources)
+        file.attrs["header_check"] = header_check(file.attrs)
     with Bank.open(path) as bank:
-        assert bank.header == HEADER
+        assert bank.header == HEADER_3
         assert list(bank.names) == NAMES
 
 
 def run_the_documented_reader(path: Path, snippet: int = 0) -> dict:
     snippets = re.findall(r"```python\n(.*?)```", SPECIFICATION.read_text("utf-8"), re.DOTALL)
-    assert [sum(bool(line.strip()) for line in one.splitlines()) for one in snippets] == [6, 5]
+    assert [sum(bool(line.strip()) for line in one.splitlines()) for one in snippets] == [6, 5, 9]
     snippet = snippets[snippet]
     assert '"bank.h5"' in snippet
-    values = {"h5py": h5py, "numpy": np}
+    values: dict = {"h5py": h5py, "numpy": np}
     exec(snippet.replace('"bank.h5"', repr(str(path))), values)  # noqa: S102
     return values
 
@@ -222,8 +269,9 @@ def test_the_documented_reader_reads_banks(tmp_path):
         values = run_the_documented_reader(golden)
         np.testing.assert_array_equal(values["codes"], CODES)
         assert values["names"] == NAMES
-    deleted = run_the_documented_reader(GOLDEN[2], snippet=1)["deleted"]
-    assert deleted.tolist() == [0, 0, 0, 1, 1]
+    for version in (2, 3):
+        deleted = run_the_documented_reader(GOLDEN[version], snippet=1)["deleted"]
+        assert deleted.tolist() == [0, 0, 0, 1, 1]
 
     path = tmp_path / "bank.h5"
     run_job(path)

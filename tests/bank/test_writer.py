@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from bank_samples import CLASSES, make_header, make_source, rows_of, run_job
 
-from hashkit.bank import files
+from hashkit.bank import bankfile
 from hashkit.bank import writer as bank_writer
 from hashkit.bank.names import hash_names
 from hashkit.bank.reader import Bank
@@ -141,28 +141,29 @@ def test_commits_are_throttled(path, monkeypatch):
 
 def test_rows_are_flushed_before_their_commit(path, monkeypatch):
     steps = []
-    write_at, replace = files._write_at, Path.replace
+    write_at, replace = bankfile._write_at, Path.replace
 
     def recorded_write(file, offset, data):
-        steps.append("commit" if len(data) == 56 else "rows")
+        steps.append("commit" if len(data) == 64 else "rows")
         write_at(file, offset, data)
 
     def recorded_replace(path, target):
         steps.append("replace")
         return replace(path, target)
 
-    monkeypatch.setattr(files, "_write_at", recorded_write)
+    monkeypatch.setattr(bankfile, "_write_at", recorded_write)
     monkeypatch.setattr(os, "fsync", lambda _: steps.append("fsync"))
     monkeypatch.setattr(Path, "replace", recorded_replace)
     with create(path, n_rows=2, n_name_bytes=80) as writer:
-        assert steps == ["fsync", "commit", "fsync", "replace", "fsync"]
+        published = ["fsync", "commit", "fsync", "fsync", "replace", "fsync"]
+        assert steps == ["rows", *published]  # the checksums of no rows
         steps.clear()
         write(writer, range(2), 2)
         writer.flush()
-        assert steps == ["rows"] * 4 + ["fsync", "commit", "fsync"]
+        assert steps == ["rows"] * 5 + ["fsync", "commit", "fsync"]
         steps.clear()
         write(writer, [2], 3)
-        copied = ["rows"] * 4 + ["fsync", "commit", "fsync", "replace", "fsync"]
+        copied = ["rows"] * 5 + published
         assert steps == copied + ["rows"] * 4
 
 
@@ -213,7 +214,7 @@ def test_an_existing_file_needs_overwrite(complete):
 
 
 def test_leftovers_of_a_killed_writer_are_removed(half):
-    leftover = half.with_name(".bank.h5.new")
+    leftover = half.with_name(f".bank.h5.{'0' * 16}.hashkit-part")
     leftover.write_bytes(b"half a file")
     BankWriter.resume(half, make_header(source=SOURCE)).close()
     assert not leftover.exists()
@@ -423,6 +424,7 @@ def test_a_closed_writer_cannot_be_used(path):
             use()
 
 
+@pytest.mark.end_to_end
 def test_readers_see_only_whole_rows_while_a_bank_is_written(path):
     n_images, batch = 600, 3
 
@@ -463,6 +465,7 @@ def test_a_second_writer_is_refused(complete):
     BankWriter.resume(complete, make_header(source=SOURCE)).close()
 
 
+@pytest.mark.end_to_end
 def test_the_lock_works_between_processes_and_ends_with_its_owner(half):
     script = (
         "import sys; from bank_samples import *; from hashkit.bank.writer import BankWriter\n"

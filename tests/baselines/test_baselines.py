@@ -366,6 +366,7 @@ def test_error_for_a_missing_library_has_the_install_command(monkeypatch):
 # On real images
 
 
+@pytest.mark.end_to_end
 def test_precision_of_the_methods_on_the_digits(digits):
     """Mean precision of the 50 nearest images: by chance, with hyperplanes, and with learning."""
     features, labels = digits

@@ -52,6 +52,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     return fake
 
 
+@pytest.mark.end_to_end
 def test_a_run_is_measured_and_written_down(run: Run, tmp_path: Path) -> None:
     files = f"--markdown {tmp_path}/b.md --html {tmp_path}/b.html"
     outcome = succeed(f"bench {QUICK} --runtimes onnxruntime --json {files}")
@@ -197,6 +198,7 @@ def test_models_of_other_weights_are_warned_of(
     assert two.exit_code == 1, "every row failed"
 
 
+@pytest.mark.end_to_end
 @pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
 def test_ctrl_c_ends_the_measuring_process_too(run: Run) -> None:
     line = "bench --device cpu --runtimes onnxruntime --batches 64 --seconds 99"

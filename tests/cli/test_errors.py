@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -41,11 +42,23 @@ def model(run) -> Path:
     return linear_model(run.model_path, height=8, width=8)
 
 
+@pytest.fixture(scope="module")
+def encoded(tmp_path_factory) -> Path:
+    """A folder with a run, its model and its banks; tests must not change it."""
+    folder = tmp_path_factory.mktemp("encoded")
+    made = Run.create(folder / "runs", "first", RunConfig(data=DataSpec()))
+    linear_model(made.model_path, height=8, width=8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        succeed("encode")
+    return folder
+
+
 @pytest.fixture
-def banks(model, run) -> Run:
-    """The run with its banks."""
-    succeed("encode")
-    return run
+def banks(place, encoded) -> Run:
+    """A copy of that run."""
+    shutil.copytree(encoded / "runs", place / "runs")
+    return Run(Path("runs/first"))
 
 
 def usage(command: str) -> str:
@@ -91,11 +104,11 @@ def test_without_a_bank(model, command):
     assert "a.h5: there is no such bank" in fail(command)
 
 
-def test_a_damaged_model_or_bank(run, banks):
-    run.bank_path.write_bytes(b"no bank" * 100)
+def test_a_damaged_model_or_bank(banks):
+    banks.bank_path.write_bytes(b"no bank" * 100)
     assert "bank.h5" in fail("search --query digits/0000")
     assert "bank.h5" in fail("evaluate")
-    run.model_path.write_bytes(b"no model")
+    banks.model_path.write_bytes(b"no model")
     assert "model.onnx" in fail("encode --overwrite")
 
 
@@ -177,7 +190,7 @@ def test_cuda_that_is_not_there_is_not_replaced(model):
         ("train --name a/b", "--name must name one folder"),
         ("train --name ..", "--name must name one folder"),
         ("train --training-list a.txt", "--training-list needs --query-list"),
-        ("train --precision fp16 --steps 1 --device cpu", "on the CPU use fp32 or bf16"),
+        ("train --precision fp16 --steps 1 --device cpu", "--precision fp16 needs a GPU"),
         ("train --triplets none.txt", "none.txt"),
         ("export", "hashkit export --onnx"),
         ("encode --append --overwrite", "choose one"),
@@ -440,6 +453,7 @@ def test_a_missing_extra_is_one_line_that_installs_it():
     require("train", "hashkit train", "json", "sys")
 
 
+@pytest.mark.end_to_end
 def test_a_closed_pipe_ends_quietly(banks):
     command = f"evaluate {banks.queries_path} {banks.bank_path} --json"
     process = start(command, Path.cwd())

@@ -26,10 +26,17 @@ from hashkit.runs.run_config import RunConfig
 N_ROWS = 34
 
 
+@pytest.fixture(scope="module")
+def bank_bytes(tmp_path_factory):
+    path = tmp_path_factory.mktemp("bank") / "bank.h5"
+    run_job(path)
+    return path.read_bytes()
+
+
 @pytest.fixture
-def bank(tmp_path, monkeypatch):
+def bank(tmp_path, monkeypatch, bank_bytes):
     monkeypatch.chdir(tmp_path)
-    run_job(Path("bank.h5"))
+    Path("bank.h5").write_bytes(bank_bytes)
     return Path("bank.h5")
 
 
@@ -103,6 +110,7 @@ def test_convert_says_what_it_knows(bank):
     assert hashkit(f"convert {bank}").exit_code == 2
 
 
+@pytest.mark.end_to_end
 def test_a_missing_extra_is_one_line(bank):
     code = (
         "import sys; sys.modules['pyarrow'] = None\n"
@@ -233,6 +241,7 @@ def test_info_of_codes_of_unknown_origin(bank):
     assert "not known" in succeed("info foreign.h5").stdout
 
 
+@pytest.mark.end_to_end
 def test_info_of_a_model_needs_no_runtime(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     manifest = Manifest(12, 8, 6, network="dnnh", class_names=("ant", "bee"), seed=3)

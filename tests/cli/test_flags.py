@@ -30,6 +30,12 @@ def flags_of(command: str) -> set[str]:
 
 
 EVERY_FLAG = {flag for command in COMMANDS for flag in flags_of(command)} | {"--version"}
+ARGUMENTS = {
+    name
+    for one in COMMANDS.values()
+    for param in one.params
+    for name in (param.name, *(flag[2:].replace("-", "_") for flag in param.opts))
+}
 FILES_OF = {
     "hashkit.cli.web": "export",
     "hashkit.cli.train_options": "train",
@@ -95,22 +101,16 @@ def module_faults(module: str, text: str, *, is_docstring: bool) -> list[str]:
     command = FILES_OF.get(module)
     is_free = is_docstring or module.startswith("hashkit.cli.")
     faults = wrong_flags(text, command, EVERY_FLAG if is_free else None)
-    known = {
-        name
-        for one in COMMANDS.values()
-        for param in one.params
-        for name in (param.name, *(flag[2:].replace("-", "_") for flag in param.opts))
-    }
     arguments = set() if is_docstring else set(_ARGUMENT.findall(text))
-    return faults + [f"{one}= is no argument: {text[:80]!r}" for one in arguments - known]
+    return faults + [f"{one}= is no argument: {text[:80]!r}" for one in arguments - ARGUMENTS]
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_flags_in_messages_are_of_the_command_they_are_about(module):
+def test_flags_in_messages_are_of_the_command_they_are_about():
     """The library names whole commands or arguments; bare flags are the command line's."""
     assert [
-        fault
-        for text, is_docstring in texts_of(MODULES[module])
+        f"{module}: {fault}"
+        for module, path in MODULES.items()
+        for text, is_docstring in texts_of(path)
         for fault in module_faults(module, text, is_docstring=is_docstring)
     ] == []
 
@@ -138,15 +138,13 @@ def script_flags() -> set[str]:
     return {flag for text in scripts for flag in re.findall(r'"(--[a-z-]+)"', text)}
 
 
-OTHER_FLAGS = script_flags() | {"--version", "--cpus"}
-"""Also those of hashkit itself, and of Docker."""
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
-def test_flags_in_documents_are_of_the_command_they_are_about(page):
-    pieces = list(pieces_of_code(page.read_text(encoding="utf-8")))
+def test_flags_in_documents_are_of_the_command_they_are_about():
+    known = EVERY_FLAG | script_flags() | {"--version", "--cpus"}  # the last is Docker's
     assert [
-        fault for piece in pieces for fault in wrong_flags(piece, None, EVERY_FLAG | OTHER_FLAGS)
+        f"{page.name}: {fault}"
+        for page in PAGES
+        for piece in pieces_of_code(page.read_text(encoding="utf-8"))
+        for fault in wrong_flags(piece, None, known)
     ] == []
 
 
@@ -215,7 +213,12 @@ def test_calls_in_messages_are_of_public_functions():
         if not is_docstring
         for name in re.findall(r"`hashkit\.(\w+)\(", text)
     }
-    assert found == set(CALLS)
+    assert found == {*CALLS, "set_limits"}  # which is the option --limit
+
+
+def test_a_limit_is_an_option_on_the_command_line():
+    message = "too large; raise it with `hashkit.set_limits(json_bytes=20)`"
+    assert with_flags(message, None, {}) == "too large; raise it with --limit json-bytes=20"
 
 
 _FIELDS_OF_FILES = {"class_names", "format_version", "name_ends"}

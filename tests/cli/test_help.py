@@ -70,12 +70,12 @@ def test_every_command_has_help_with_examples_that_parse(command):
     assert any(line.startswith(f"hashkit {command}") for line in shown)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_option_says_what_it_is(command):
-    for param in COMMANDS[command].params:
-        if param.name != "help":
-            assert param.help, param.name
-            assert param.help.endswith("."), param.name
+def test_every_option_says_what_it_is():
+    for command in COMMANDS:
+        for param in COMMANDS[command].params:
+            if param.name != "help":
+                assert param.help, (command, param.name)
+                assert param.help.endswith("."), (command, param.name)
 
 
 def test_a_wrong_example_would_be_noticed():
@@ -84,16 +84,15 @@ def test_a_wrong_example_would_be_noticed():
             check_parses(line)
 
 
-@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(TrainConfig)])
-def test_every_setting_of_training_has_a_flag(field):
-    if field in ("height", "width"):
-        assert "--size" in flags("train")
-        return
-    flag = FLAGS.get(field, "--" + field.replace("_", "-"))
-    assert flag in flags("train")
-    (option,) = [option for option in options("train") if flag in option.opts]
-    assert option.name == field
-    assert option.default is None  # so that only what was given is a setting
+def test_every_setting_of_training_has_a_flag():
+    known = flags("train")
+    assert "--size" in known
+    for field in {one.name for one in dataclasses.fields(TrainConfig)} - {"height", "width"}:
+        flag = FLAGS.get(field, "--" + field.replace("_", "-"))
+        assert flag in known
+        (option,) = [option for option in options("train") if flag in option.opts]
+        assert option.name == field
+        assert option.default is None, flag  # so that only what was given is a setting
 
 
 def test_the_overview_names_every_command():
@@ -119,3 +118,24 @@ def test_every_example_of_the_page_parses():
         check_parses(line)
     for command in COMMANDS:
         assert shell_lines(section(command)), command
+
+
+VALUES = {
+    *("BITS", "BITS,...", "FILE", "FOLDER", "IMAGE", "IMAGES", "N", "N,...", "NAME", "NAME,..."),
+    *("NAME=N", "PATH", "PIXELS", "ROWS", "SECONDS", "X", "X,...", "module:FILE.py:NAME"),
+}
+"""What the help calls the value of an option."""
+
+SEVERAL_MEANINGS = {"--bits", "--k", "--network"}
+"""Options that take one value in one command, and another or several in another."""
+
+
+def test_options_name_their_values_in_the_same_words():
+    words: dict[str, set[str]] = {}
+    for command in COMMANDS:
+        for option in options(command):
+            if not option.is_flag and option.name != "help":
+                assert option.metavar in VALUES, f"{command} {option.opts}"
+                words.setdefault(max(option.opts, key=len), set()).add(option.metavar)
+    several = {flag for flag, names in words.items() if len(names) > 1}
+    assert several == SEVERAL_MEANINGS

@@ -6,6 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -18,6 +19,7 @@ def targets() -> list[str]:
     return " ".join(re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)).split()
 
 
+@pytest.mark.end_to_end
 def test_make_alone_lists_every_target():
     ended = subprocess.run(["make", "-s"], cwd=ROOT, capture_output=True, text=True, check=True)
     shown = re.findall(r"^  make (\S+) +\S", ended.stdout, re.MULTILINE)

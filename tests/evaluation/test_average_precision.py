@@ -33,12 +33,12 @@ def test_average_precision_is_the_mean_over_every_tie_order(
 
 
 @pytest.mark.parametrize("convention", metrics.CONVENTIONS)
-@pytest.mark.parametrize("cutoff", range(1, 15))
-def test_cutoffs_before_in_and_after_a_tie(convention: str, cutoff: int) -> None:
+def test_cutoffs_before_in_and_after_a_tie(convention: str) -> None:
     some = [(1, 2), (0, 0), (3, 6), (2, 3), (0, 2)]
-    found = metrics.average_precision(*histograms(some), cutoff=cutoff, convention=convention)
-    expected = oracles.mean_over_ties(oracles.AP[convention], some, cutoff)
-    assert found[0] == pytest.approx(float(expected), abs=TOLERANCE)
+    for cutoff in range(1, 15):
+        found = metrics.average_precision(*histograms(some), cutoff=cutoff, convention=convention)
+        expected = oracles.mean_over_ties(oracles.AP[convention], some, cutoff)
+        assert found[0] == pytest.approx(float(expected), abs=TOLERANCE), cutoff
 
 
 @settings(deadline=None)

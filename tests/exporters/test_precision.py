@@ -192,6 +192,7 @@ def test_export_of_another_precision(
     assert str(tmp_path).encode() not in content
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("existing", [None, b"an older model"])
 def test_a_file_with_too_much_loss_is_not_written(
     source: Path, tmp_path: Path, existing: bytes | None
@@ -296,6 +297,7 @@ def test_training_images_replace_missing_queries() -> None:
         draw_from_training(numbered(2, None), SMALL)
 
 
+@pytest.mark.end_to_end
 def test_torch_is_not_needed(source: Path, tmp_path: Path) -> None:
     """An fp32 file can be converted where torch cannot be imported."""
     code = f"""

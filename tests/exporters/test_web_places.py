@@ -16,7 +16,10 @@ import pytest
 PAGE = Path(__file__).parents[2] / "exporters" / "web" / "page"
 NODE = shutil.which("node")
 
-pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
+pytestmark = [
+    pytest.mark.end_to_end,
+    pytest.mark.skipif(NODE is None, reason="node is not installed"),
+]
 
 LOG = """\
 2026-01-01 [V:onnxruntime:, session_state.cc:1377 VerifyEachNodeIsAssignedToAnEp] Node placements

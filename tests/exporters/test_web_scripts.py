@@ -22,7 +22,10 @@ from hashkit.preprocess import fit
 PAGE = Path(__file__).parents[2] / "exporters" / "web" / "page"
 NODE = shutil.which("node")
 
-pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
+pytestmark = [
+    pytest.mark.end_to_end,
+    pytest.mark.skipif(NODE is None, reason="node is not installed"),
+]
 
 SIZES = [(32, 32), (24, 40), (1, 1), (9, 3), (96, 96)]
 """Model sizes, (height, width)."""

@@ -109,6 +109,7 @@ def test_busy_seconds_is_the_union_of_spans_on_the_gpu(monkeypatch):
         assert loop.busy_seconds(trainer, 3) == pytest.approx(600e-6 / 3)
 
 
+@pytest.mark.end_to_end
 def test_a_profiler_that_sees_no_gpu_is_an_error():
     trainer = StandIn("pass")
     with warnings.catch_warnings():

@@ -430,6 +430,7 @@ def test_a_run_is_collected_with_the_numbers_of_its_evaluation(runs):
     assert "/" not in json.dumps(result)
 
 
+@pytest.mark.end_to_end
 def test_runs_that_are_not_ready_are_left_out_with_a_reason(runs, tmp_path):
     command = [sys.executable, SCRIPTS / "collect.py", runs, "--to", tmp_path / "to"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -566,6 +567,7 @@ def commands(done: subprocess.CompletedProcess[str]) -> list[str]:
     return [line.partition(" > ")[0] for line in lines if line.startswith("hashkit ")]
 
 
+@pytest.mark.end_to_end
 def test_every_command_of_the_runs_parses_and_names_are_unique(tmp_path):
     lines = commands(run_script(tmp_path, "all", DRY_RUN="1"))
     for line in lines:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hashkit.codes import code_size, pack
 from hashkit.codesets import CodeSet
-from hashkit.errors import CodesError, ConfigError
+from hashkit.errors import CodesError, ConfigError, IndexMismatchError
 from hashkit.multi_index.index import MultiIndex
 from hashkit.retrieval.neighbours import Neighbours, Ranking
 from hashkit.retrieval.scan_compiled import scan_compiled
@@ -23,31 +23,8 @@ from hashkit.retrieval.shards import Shards
 from hashkit.threads import available_cpus, run_parallel
 
 Codes = NDArray[np.uint8]
-BITS = [
-    1,
-    7,
-    8,
-    12,
-    16,
-    24,
-    31,
-    32,
-    40,
-    48,
-    63,
-    64,
-    65,
-    96,
-    127,
-    128,
-    192,
-    255,
-    256,
-    300,
-    511,
-    1024,
-]
-ROWS = [1, 7, 64, 65, 255, 256, 257, 1000]
+BITS = [1, 7, 8, 12, 16, 24, 31, 32, 40, 48, 63, 64, 65, 96, 127, 128, 192, 255, 256, 511, 1024]
+ROWS = [1, 64, 65, 255, 257, 1000]
 
 
 def uniform(rng: np.random.Generator, n_rows: int, n_bits: int) -> Codes:
@@ -95,8 +72,9 @@ def check(
 
 
 @pytest.mark.parametrize("n_bits", BITS)
-@pytest.mark.parametrize("make", [uniform, clustered])
-def test_every_kernel_gives_the_first_of_the_sorted_rows(n_bits: int, make: Any) -> None:
+def test_every_kernel_gives_the_first_of_the_sorted_rows(n_bits: int) -> None:
+    """Half of the lengths with codes that have many ties."""
+    make = (uniform, clustered)[BITS.index(n_bits) % 2]
     rng = np.random.default_rng(n_bits)
     for n_rows in ROWS:
         database = make(rng, n_rows, n_bits)
@@ -253,7 +231,7 @@ def test_invalid_settings_are_refused() -> None:
     ]:
         with pytest.raises(ConfigError, match=message):
             search(codes, codes, top_k=1, n_bits=16, **settings)  # type: ignore[call-overload]
-    with pytest.raises(ConfigError, match="index has 10 rows and the database has 9"):
+    with pytest.raises(IndexMismatchError, match="at most the database's 9 rows, found one of 10"):
         search(codes, codes[:9], top_k=1, n_bits=16, index=index)
 
 
@@ -281,6 +259,7 @@ print(anonymous_kilobytes() - before)
 """
 
 
+@pytest.mark.end_to_end
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_a_mapped_database_is_never_copied_into_memory(tmp_path: Path) -> None:
     n_rows = 4_000_000
@@ -347,6 +326,7 @@ print((small.rows == large.rows).all() and (small.distances == large.distances).
 """
 
 
+@pytest.mark.end_to_end
 def test_a_small_search_never_loads_the_kernels_and_many_do() -> None:
     result = subprocess.run(
         [sys.executable, "-c", SMALL_SEARCH], capture_output=True, text=True, check=True

@@ -210,6 +210,7 @@ def test_every_setting_has_a_help_text():
         assert text[0].isupper() or text.startswith("fp32"), field.name
 
 
+@pytest.mark.end_to_end
 def test_settings_are_made_and_checked_without_torch():
     # None in its place: an import of it fails, which takes less than an import of it.
     code = (

@@ -88,24 +88,27 @@ def changed(place: str, value: object) -> dict:
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
-        ("training.seed", "1", 'training.seed: expected a valid integer, found "1"'),
-        ("training.seed", 1.0, "training.seed: expected a valid integer, found 1.0"),
-        ("training.seed", True, "training.seed: expected a valid integer, found true"),
-        ("training.mirror", 1, "training.mirror: expected a valid boolean, found 1"),
-        ("training.loss", None, "training.loss: expected a valid string, found null"),
-        ("training.epochs", "3", 'training.epochs: expected a valid number, found "3"'),
-        ("training.lengths", [12, "2"], 'training.lengths[1]: expected a valid integer, found "2"'),
-        ("training.lengths", 12, "training.lengths: expected a valid tuple, found 12"),
-        ("training.colour", 1, "training.colour is unknown"),
+        ("training.seed", "1", 'training.seed: expected a whole number, found "1"'),
+        ("training.seed", 1.0, "training.seed: expected a whole number, found 1.0"),
+        ("training.seed", True, "training.seed: expected a whole number, found true"),
+        ("training.mirror", 1, "training.mirror: expected true or false, found 1"),
+        ("training.loss", None, "training.loss: expected a text, found null"),
+        ("training.epochs", "3", 'training.epochs: expected a number, found "3"'),
+        ("training.lengths", [12, "2"], 'training.lengths[1]: expected a whole number, found "2"'),
+        ("training.lengths", 12, "training.lengths: expected a list, found 12"),
+        ("training.colour", 1, "training.colour is unknown: correct"),
+        ("training.epoch", 1, "training.epoch is unknown, did you mean epochs?"),
+        ("data.options.n_querys", 1, "data.options.n_querys is unknown, did you mean n_queries?"),
+        ("trainin", 1, "trainin is unknown, did you mean training?"),
         ("training.seed", -1, "training: `seed` must be between 0 and "),
         ("training.loss", "odd", "training: unknown loss 'odd'; known: triplet, "),
         ("data.colour", 1, "data.colour is unknown"),
-        ("data.seed", "0", 'data.seed: expected a valid integer, found "0"'),
+        ("data.seed", "0", 'data.seed: expected a whole number, found "0"'),
         ("data.options.n_queries", 0, "data.options: `n_queries` must be at least 1, not 0"),
         ("data.options.colour", 0, "data.options.colour is unknown"),
-        ("shared.lengths", None, "shared.lengths: expected a valid tuple, found null"),
-        ("triplets", 3, "triplets: expected a valid string, found 3"),
-        ("device", None, "device: expected a valid string, found null"),
+        ("shared.lengths", None, "shared.lengths: expected a list, found null"),
+        ("triplets", 3, "triplets: expected a text, found 3"),
+        ("device", None, "device: expected a text, found null"),
         ("colour", 3, "colour is unknown"),
     ],
 )
@@ -163,12 +166,22 @@ def test_a_version_that_cannot_be_read_is_refused(tmp_path, version, message):
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "\xff"])
-def test_a_damaged_file_is_refused(tmp_path, text):
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", "an empty file"),
+        ("{", "damaged text"),
+        ("[" * 100_000, "damaged text"),
+        ("\xff", "damaged text"),
+    ],
+)
+def test_a_damaged_file_is_refused(tmp_path, text, found):
     path = tmp_path / "config.json"
     path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(RunError, match=r"config\.json cannot be read: "):
+    with pytest.raises(RunError) as caught:
         read_run_config(path)
+    assert f"config.json: expected a JSON object, found {found}" in str(caught.value)
+    assert str(caught.value).endswith(": correct the file, or train a new run")
 
 
 @pytest.mark.parametrize("fields", [[], 3, None])
@@ -177,6 +190,7 @@ def test_a_file_of_something_else_is_refused(tmp_path, fields):
         read(fields, tmp_path)
 
 
+@pytest.mark.end_to_end
 def test_settings_are_imported_without_pydantic():
     code = (
         "import sys, hashkit.runs.run, hashkit.runs.config\n"

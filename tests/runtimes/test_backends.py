@@ -136,7 +136,7 @@ def test_broken_files_give_one_line_errors(runtime: str, path: Path, tmp_path: P
         open_runtime(tmp_path / "none.onnx", settings(runtime))
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"not a model")
-    with pytest.raises(ModelError, match=r"broken\.onnx: not an ONNX model that ") as caught:
+    with pytest.raises(ModelError, match=r"broken\.onnx: expected an ONNX model, found ") as caught:
         open_runtime(broken, settings(runtime))
     assert "\n" not in str(caught.value)
     model = onnx.load(path)

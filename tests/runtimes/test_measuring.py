@@ -201,6 +201,7 @@ def test_no_process_follows_a_failed_one(
     assert outcome == Outcome("failed", None, "it fell over")
 
 
+@pytest.mark.end_to_end
 def test_a_model_is_measured_in_a_separate_process(tmp_path: Path) -> None:
     path = linear_model(tmp_path / "model.onnx")
     pixels = np.random.default_rng(1).integers(0, 256, (9, 4, 5, 3), np.uint8)
@@ -227,12 +228,14 @@ def test_a_model_is_measured_in_a_separate_process(tmp_path: Path) -> None:
     np.testing.assert_array_equal(answers.logits, expected.run(pixels)[1])
 
 
+@pytest.mark.end_to_end
 def test_output_of_libraries_is_not_read_as_a_report(job: MeasuringJob, worker: str) -> None:
     outcome = run(job, worker, "babbles")
     assert outcome.status == "ok", outcome.reason
     check_answers(job)
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize(
     ("runtime", "status", "reason"),
     [
@@ -254,11 +257,13 @@ def test_every_failure_of_the_process_is_an_outcome(
     assert outcome == Outcome(status, None, reason)  # type: ignore[arg-type]
 
 
+@pytest.mark.end_to_end
 def test_errors_of_hashkit_are_reported_unchanged(job: MeasuringJob) -> None:
     outcome = run(job, "hashkit.runtimes.measuring.worker", "onnxruntime")
     assert outcome == Outcome("failed", None, f"{job.model}: there is no such model file")
 
 
+@pytest.mark.end_to_end
 def test_a_missing_device_is_absent(job: MeasuringJob, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     on_cuda = dataclasses.replace(job, device="cuda")
@@ -267,12 +272,14 @@ def test_a_missing_device_is_absent(job: MeasuringJob, monkeypatch: pytest.Monke
     assert "driver" in outcome.reason or "CUDA provider" in outcome.reason
 
 
+@pytest.mark.end_to_end
 def test_a_process_that_hangs_is_ended(job: MeasuringJob, worker: str) -> None:
     # measure_apart returns when the process has ended; this one never ends on its own.
     outcome = run(job, worker, "hangs", timeout_seconds=1.5)
     assert outcome == Outcome("failed", None, "it took longer than 1.5 seconds")
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("runtime", ["stalls", "is deaf"])
 def test_ctrl_c_leaves_no_process(
     job: MeasuringJob, worker: str, runtime: str, monkeypatch: pytest.MonkeyPatch
@@ -287,6 +294,7 @@ def test_ctrl_c_leaves_no_process(
     assert is_gone(pid_of(job))
 
 
+@pytest.mark.end_to_end
 @pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
 def test_a_killed_parent_leaves_no_process(job: MeasuringJob, worker: str) -> None:
     fields = dataclasses.asdict(dataclasses.replace(job, runtime="hangs"))

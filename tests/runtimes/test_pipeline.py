@@ -327,6 +327,7 @@ def test_the_fault_list_drops_entries_that_the_bank_has_not_committed(tmp_path: 
     assert not faults_path(bank).exists()
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=lambda s: s.name)
 def test_a_killed_run_resumes_to_the_same_bank(
     encoder: Encoder, tmp_path: Path, number: signal.Signals

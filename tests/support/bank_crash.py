@@ -19,7 +19,7 @@ from pathlib import Path
 
 from bank_samples import run_deletions, run_job
 
-from hashkit.bank import files
+from hashkit.bank import bankfile
 
 
 class Fuse:
@@ -33,12 +33,12 @@ class Fuse:
         return self.left == 0
 
     def install(self) -> None:
-        write_at, create, replace = files._write_at, files.create_file, Path.replace
+        write_at, create, replace = bankfile._write_at, bankfile.create_file, Path.replace
 
         def dying_write(file, offset, data):
             if self.burn():
                 # The commit record lies within one page, so the kernel never writes half of it.
-                if len(data) not in (40, 56):
+                if len(data) not in (40, 56, 64):
                     write_at(file, offset, data[: len(data) // 2])
                 die()
             write_at(file, offset, data)
@@ -58,8 +58,8 @@ class Fuse:
                 die()
             return replace(path, target)
 
-        files._write_at = dying_write
-        files.create_file = dying_create
+        bankfile._write_at = dying_write
+        bankfile.create_file = dying_create
         os.fsync = dying_fsync
         Path.replace = dying_replace
 

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from hashkit.bank.deletion import delete_rows, restore_rows
@@ -44,7 +45,7 @@ def make_source(name="first", n_images=5, **fields) -> BankSource:
         "part": "all",
         "seed": None,
         "n_images": n_images,
-        "names_sha256": hash_names([f"{name}/{row}" for row in range(n_images)], None),
+        "names_sha256": hash_names([f"{name}/{row}" for row in range(n_images or 0)], None),
     }
     return BankSource(**(values | fields))
 
@@ -122,6 +123,18 @@ def deletions_done(path: Path) -> int:
         deleted = () if bank.deleted is None else tuple(np.flatnonzero(bank.deleted).tolist())
         assert bank.n_deleted == len(deleted)
         return DELETIONS.index(deleted)
+
+
+def content_of(path: Path) -> dict[str, object]:
+    """What banks of the same job share: not their identity, nor how often they were committed."""
+    with h5py.File(path) as file:
+        content: dict[str, object] = {name: file[name][...].tolist() for name in file}
+        content["commit"] = file["commit"][:5].tolist()
+        if "tail_checksums" in file:
+            valid = int(file["commit"][6]) % 2
+            content["tail_checksums"] = file["tail_checksums"][valid].tolist()
+        own = ("identity", "header_check")
+        return content | {name: value for name, value in file.attrs.items() if name not in own}
 
 
 def assert_is_prefix(bank: Bank) -> int:

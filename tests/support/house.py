@@ -169,15 +169,14 @@ def summary(graph: Graph, modules: Mapping[str, Path] = MODULES) -> str:
     return "\n".join([counts, *("circle: " + ", ".join(circle) for circle in circles)])
 
 
-def main() -> None:
-    """Print the house, top floor first."""
-    graph = room_graph(all_imports())
-    print(summary(graph))
+def drawing(graph: Graph) -> str:
+    """The house as text: its summary, and what each room imports, top floor first."""
+    lines = [summary(graph)]
     for number, floor in reversed(list(enumerate(floors_of(graph)))):
-        print(f"\nfloor {number}")
-        for room in floor:
-            print(f"  {room} -> {', '.join(sorted(graph[room])) or 'nothing'}")
+        lines.append(f"\nfloor {number}")
+        lines += [f"  {room} -> {', '.join(sorted(graph[room])) or 'nothing'}" for room in floor]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    main()
+    print(drawing(room_graph(all_imports())))

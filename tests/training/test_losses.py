@@ -243,7 +243,9 @@ def test_invalid_options_of_the_triplet_loss_are_refused():
     with pytest.raises(ConfigError, match=r"^unknown average 'odd'; known: active, valid$"):
         triplet(average="odd")
     for epsilon in (-0.1, 0.6):
-        with pytest.raises(ConfigError, match=f"^epsilon must be between 0 and 0.5, not {epsilon}"):
+        with pytest.raises(
+            ConfigError, match=f"^`epsilon` must be between 0 and 0.5, not {epsilon}"
+        ):
             triplet(epsilon=epsilon)
 
 

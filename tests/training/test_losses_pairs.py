@@ -318,6 +318,7 @@ def descend(name, targets, n_steps=300, **options):
     return (codes[:, None] != codes[None, :]).sum(dim=2), active[0], active[-1]
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("name", NAMES)
 def test_descent_ends_with_one_code_per_class(name):
     """Without quantisation, which tends to keep the random initial bits."""
@@ -331,6 +332,7 @@ def test_descent_ends_with_one_code_per_class(name):
     assert last == 0
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("name", NAMES)
 def test_descent_with_defaults_separates_classes(name):
     targets = torch.arange(CLASSES).repeat(5)
@@ -340,6 +342,7 @@ def test_descent_with_defaults_separates_classes(name):
     assert last < 0.1
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("name", NAMES)
 def test_descent_on_several_labels_brings_images_with_a_common_label_together(name):
     hot = torch.tensor([[1, 0, 0, 0], [0, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1]])

@@ -153,6 +153,7 @@ def grouped_features():
     return groups, features, 0.1 * torch.randn(20, 12) + 2
 
 
+@pytest.mark.end_to_end
 def test_bihalf_balances_each_bit():
     _, features, start = grouped_features()
     loss = build_loss("bihalf", Task(12, 0), {})
@@ -162,6 +163,7 @@ def test_bihalf_balances_each_bit():
     assert loss(end, features).active == 0
 
 
+@pytest.mark.end_to_end
 def test_bihalf_gives_similar_codes_to_similar_features():
     groups, features, start = grouped_features()
     # Without a network, the default weight outweighs the pairs of only 20 images.
@@ -172,6 +174,7 @@ def test_bihalf_gives_similar_codes_to_similar_features():
     assert (1 - distances / 6 - cosines).abs().mean() < 0.35
 
 
+@pytest.mark.end_to_end
 def test_cibhash_brings_codes_of_views_together():
     torch.manual_seed(0)
     images = torch.arange(10).repeat(2)
@@ -185,6 +188,7 @@ def test_cibhash_brings_codes_of_views_together():
     assert after[same].max() < after[others].min()
 
 
+@pytest.mark.end_to_end
 def test_the_divergence_brings_logits_of_views_together():
     torch.manual_seed(0)
     images = torch.arange(4).repeat(2)

@@ -100,23 +100,24 @@ def test_the_loss_of_mixed_images_is_the_weighted_loss_of_both_labels(name):
 
 def test_a_loss_that_compares_images_is_refused():
     with pytest.raises(
-        ConfigError, match=r"^cutmix needs a loss .* losses csq, orthohash, .*, or `cutmix=0`$"
+        ConfigError, match=r"^`cutmix` needs a loss .* losses csq, orthohash, .*, or `cutmix=0`$"
     ):
         learner("triplet")
 
 
 def test_triplet_lists_are_refused():
     config = settings(loss="triplet", cutmix=0.5)
-    with pytest.raises(ConfigError, match=r"^cutmix needs a loss"):
+    with pytest.raises(ConfigError, match=r"^`cutmix` needs a loss"):
         Learner.build(config, triplet_data(config))
 
 
 def test_images_without_labels_are_refused():
     config = settings(loss="cibhash", cutmix=0.5)
-    with pytest.raises(ConfigError, match=r"^cutmix needs a loss"):
+    with pytest.raises(ConfigError, match=r"^`cutmix` needs a loss"):
         Learner.build(config, unlabelled_data(config))
 
 
+@pytest.mark.end_to_end
 def test_training_with_cutmix_is_deterministic(tmp_path):
     ends = []
     for index, share in enumerate((0.0, 1.0, 1.0)):

@@ -121,6 +121,7 @@ def test_stages_hold_every_parameter_once_and_are_called_in_order(name):
     assert len(first_calls) >= len(stages) - 1  # embeddings are no module and are not called
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("name", FROM_SCRATCH)
 def test_frozen_stages_have_no_gradient_and_the_others_do(name):
     network = build(name)
@@ -137,6 +138,7 @@ def test_dropout_is_part_of_the_head():
     assert not [m for m in network.modules() if isinstance(m, nn.Dropout)]
 
 
+@pytest.mark.end_to_end
 def test_dropout_belongs_to_the_stage_before_it():
     network = build("torchvision:alexnet")
     assert [stage[0].__class__ for stage in network.stages()] == [nn.Conv2d] * 5 + [nn.Linear] * 2
@@ -144,6 +146,7 @@ def test_dropout_belongs_to_the_stage_before_it():
     assert dropouts == [False, False, False, False, True, True, False]
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("name", ["timm:test_vit", "torchvision:squeezenet1_1"])
 def test_initial_weights_depend_on_the_seed(name):
     first, again, other = (build(name, seed=seed) for seed in (1, 1, 2))
@@ -180,6 +183,7 @@ def test_lite0_weights_have_the_order_of_the_package(lite0):
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=False))
 
 
+@pytest.mark.end_to_end
 def test_lite0_equals_the_whole_model_of_timm(lite0):
     import timm
 
@@ -248,6 +252,7 @@ def test_a_missing_library_gives_one_line_with_the_command_that_installs_it(
 # timm
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "mobilenetv3_small_050"])
 def test_timm_features_are_those_before_the_classifier(name):
     import timm
@@ -280,6 +285,7 @@ def test_without_weights_the_rule_has_only_a_fixed_size():
     assert rule_of("torchvision:vit_b_32", pretrained=False).size == (224, 224)
 
 
+@pytest.mark.end_to_end
 def test_input_rules_of_models_are_supported():
     import timm
     from torchvision import models
@@ -293,6 +299,7 @@ def test_input_rules_of_models_are_supported():
         assert len(rule.size) == len(rule.mean) - 1 == len(rule.std) - 1 == 2
 
 
+@pytest.mark.end_to_end
 def test_transformers_that_can_adapt_take_other_sizes():
     assert build("timm:test_vit")(noise(1, (96, 64))).shape == (1, 64)
     network = build("timm:mixer_s32_224")
@@ -393,6 +400,7 @@ def test_torchvision_weights_that_cannot_be_downloaded_give_one_line(torch_home)
     assert is_one_line(error)
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize(
     ("name", "classifier", "n_features"),
     [
@@ -664,6 +672,7 @@ EXPORTS = [
 ]
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("name", EXPORTS)
 def test_exported_codes_match_torch(name, own, tmp_path):
     from hashkit.exporters.onnx_export import export_onnx

@@ -19,6 +19,8 @@ from hashkit.runs.run_config import RunConfig, SharedTraining
 from hashkit.training.checkpoint import load_model, read_checkpoint
 from hashkit.training.per_length_runs import split_run
 
+pytestmark = pytest.mark.end_to_end
+
 LENGTHS = (12, 5)
 TRAIN = (
     "train --bits 12,5 --steps 4 --batch-size 12 --training-per-class 4 --name joint --size 8 "

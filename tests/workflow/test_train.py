@@ -17,6 +17,7 @@ import numpy as np
 import own_network
 import pytest
 from cli_samples import COMMANDS, QUICK, break_image, succeed, write_class_folders, write_digit
+from linear_models import linear_model
 
 import hashkit
 from hashkit.datasets.digits import open_digits
@@ -24,13 +25,17 @@ from hashkit.errors import (
     BankError,
     BankMismatchError,
     ConfigError,
+    EvaluationError,
+    HashkitError,
     ImageError,
     MissingExtraError,
     RunError,
 )
 from hashkit.runs.config import SHORT_NAMES, TrainConfig
+from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run_config import RunConfig
 from hashkit.runtimes.faults import read_faults
+from hashkit.runtimes.settings import RuntimeSettings
 from hashkit.workflow.encode import encode
 from hashkit.workflow.export import export
 from hashkit.workflow.settings import settings_by_field
@@ -81,6 +86,20 @@ def run(trained, tmp_path, monkeypatch):
     return hashkit.Run.open(Path("runs/made"))
 
 
+@pytest.fixture
+def model(tmp_path, monkeypatch):
+    """A model of 8 bits in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    return linear_model(tmp_path / "model.onnx", n_bits=8, height=8, width=8)
+
+
+@pytest.fixture
+def untrained(tmp_path, monkeypatch):
+    """A run that was only just created, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    return hashkit.Run.create(Path("runs"), "made", RunConfig(data=DataSpec()))
+
+
 def check_all_commands(path: Path, network: str = "") -> None:
     """Run every command that takes a run folder on one, of a network that must be named again."""
     commands = (
@@ -100,11 +119,13 @@ def check_all_commands(path: Path, network: str = "") -> None:
 # hashkit.train
 
 
+@pytest.mark.end_to_end
 def test_a_run_made_in_python_works_in_every_command(run):
     check_all_commands(run.path, f"--network {OWN}")
     assert hashkit.Run.newest(Path("runs")).is_trained
 
 
+@pytest.mark.end_to_end
 def test_the_run_is_the_one_of_the_command(run):
     flags = f"{QUICK.replace('--bits 12', '--bits 8')} --network {OWN} --device cpu"
     succeed(f"train {flags} --queries-per-class 5 --name typed")
@@ -115,6 +136,7 @@ def test_the_run_is_the_one_of_the_command(run):
     assert run.best_path.read_bytes() == typed.best_path.read_bytes()
 
 
+@pytest.mark.end_to_end
 def test_notes_and_progress_go_to_the_reporter(trained):
     _, kept = trained
     assert kept.titles[:2] == ["decoding", "training"]
@@ -124,6 +146,7 @@ def test_notes_and_progress_go_to_the_reporter(trained):
         assert part in text
 
 
+@pytest.mark.end_to_end
 def test_without_a_reporter_notes_are_logged(tmp_path, caplog, capfd):
     with caplog.at_level(logging.INFO, "hashkit.workflow"):
         train(name="a", runs=tmp_path, **FEW)
@@ -131,6 +154,7 @@ def test_without_a_reporter_notes_are_logged(tmp_path, caplog, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.end_to_end
 def test_a_training_stops_when_it_is_asked_to_and_resume_goes_on(tmp_path):
     asked = []
     run = train(
@@ -150,6 +174,7 @@ def test_a_training_stops_when_it_is_asked_to_and_resume_goes_on(tmp_path):
     assert kept.notes[-1] == f"run {run.path} is trained already"
 
 
+@pytest.mark.end_to_end
 def test_settings_have_the_names_of_their_flags_and_of_their_fields(tmp_path):
     run = train(name="a", runs=tmp_path, lr=0.01, milestones=[0.25, 0.5], **FEW)
     config = run.read_config().training
@@ -248,13 +273,14 @@ def test_numbers_of_numpy_are_numbers():
     json.dumps(config.to_dict())
 
 
-def test_a_name_that_is_taken_is_refused(run):
+def test_a_name_that_is_taken_is_refused(untrained):
     with pytest.raises(
         RunError, match=r"exists already: choose another `name=...`, or continue that run"
     ):
         train(name="made", **FEW)
 
 
+@pytest.mark.end_to_end
 def test_one_of_several_lengths_is_exported(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = train(name="joint", **(FEW | {"bits": (8, 5)}))
@@ -275,13 +301,14 @@ def test_one_of_several_lengths_is_exported(tmp_path, monkeypatch):
         run.per_length()
 
 
-def test_without_torch_the_extra_is_named(run, monkeypatch):
+def test_without_torch_the_extra_is_named(untrained, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    for call in (train, lambda: resume(run), lambda: export(run)):
+    for call in (train, lambda: resume(untrained), lambda: export(untrained)):
         with pytest.raises(MissingExtraError, match=r"pip install '.\[train\]'"):
             call()
 
 
+@pytest.mark.end_to_end
 def test_a_triplet_list_is_learned_from(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_class_folders(Path("photos"), suffix=".png")
@@ -298,6 +325,7 @@ def test_a_triplet_list_is_learned_from(tmp_path, monkeypatch):
 # hashkit.export
 
 
+@pytest.mark.end_to_end
 def test_an_export_is_the_path_of_the_model(run):
     assert export("runs/made", "other.onnx", network=OWN) == Path("other.onnx")
     assert export(run, network=OWN) == run.model_path
@@ -306,6 +334,7 @@ def test_an_export_is_the_path_of_the_model(run):
     assert hashkit.Encoder.load(half, "cpu").precision == "fp16"
 
 
+@pytest.mark.end_to_end
 def test_another_precision_exports_the_model_first(run):
     run.model_path.unlink()
     kept = Kept()
@@ -325,28 +354,28 @@ def test_another_precision_exports_the_model_first(run):
         ({"allow_loss": True}, "`allow_loss` goes with the precisions fp16 and int8"),
     ],
 )
-def test_a_wrong_export_is_refused(run, arguments, message):
+def test_a_wrong_export_is_refused(untrained, arguments, message):
     with pytest.raises(ConfigError, match=message):
-        export(run, **arguments)
+        export(untrained, **arguments)
 
 
 # hashkit.encode
 
 
-def test_encoding_gives_the_open_bank(run):
+def test_encoding_gives_the_open_bank(model):
     write_class_folders(Path("photos"), suffix=".png")
     kept = Kept()
-    bank = encode("photos", run.model_path, "photos.h5", device="cpu", reporter=kept)
+    bank = encode("photos", model, "photos.h5", device="cpu", reporter=kept)
     assert (len(bank), bank.n_bits, bank.is_complete) == (18, 8, True)
     assert kept.titles == ["encoding photos.h5"]
     ranking = hashkit.search(bank.codes, bank, top_k=1)
     assert (ranking.distances == 0).all()
-    succeed(f"encode photos --model {run.model_path} --out typed.h5 --device cpu")
+    succeed(f"encode photos --model {model} --out typed.h5 --device cpu")
     assert (hashkit.Bank.open("typed.h5").codes == bank.codes).all()
 
 
-def test_images_may_be_an_open_set_and_the_model_an_encoder(run):
-    encoder = hashkit.Encoder.load(run.model_path, "cpu")
+def test_images_may_be_an_open_set_and_the_model_an_encoder(model):
+    encoder = hashkit.Encoder.load(model, "cpu")
     images = open_digits().subset(range(20))
     bank = encode(images, encoder, "few.h5")
     assert list(bank.names) == list(images.names)
@@ -358,35 +387,34 @@ def test_images_may_be_an_open_set_and_the_model_an_encoder(run):
 @pytest.mark.parametrize(
     "given", [{"device": "cuda"}, {"runtime": "openvino"}, {"profile": "fast"}]
 )
-def test_an_encoder_keeps_its_device_runtime_and_profile(run, tmp_path, given):
-    encoder = hashkit.Encoder.load(export(run, network=OWN), "cpu")
+def test_an_encoder_keeps_its_device_runtime_and_profile(model, tmp_path, given):
+    encoder = hashkit.Encoder.load(model, "cpu")
     with pytest.raises(ConfigError, match="are those of the encoder: leave them out"):
         encode("digits", encoder, tmp_path / "bank.h5", **given)
     assert not (tmp_path / "bank.h5").exists()
 
 
-def test_a_part_of_a_split_is_encoded(run):
-    bank = encode("digits", run.model_path, "q.h5", protocol="per-class", part="queries")
+def test_a_part_of_a_split_is_encoded(model):
+    bank = encode("digits", model, "q.h5", protocol="per-class", part="queries")
     assert 0 < len(bank) < len(open_digits())
     with pytest.raises(ConfigError, match=r'`part="queries"` is a part of a split'):
-        encode("digits", run.model_path, "q.h5", part="queries")
+        encode("digits", model, "q.h5", part="queries")
 
 
-def test_images_that_cannot_be_used_are_listed(run):
+def test_images_that_cannot_be_used_are_listed(model):
     names = write_class_folders(Path("photos"), suffix=".png")
     break_image(Path("photos") / names[0])
     kept = Kept()
-    assert len(encode("photos", run.model_path, "a.h5", device="cpu", reporter=kept)) == 17
+    assert len(encode("photos", model, "a.h5", device="cpu", reporter=kept)) == 17
     assert [(fault.name, fault.reason) for fault in read_faults("a.h5")] == [(names[0], "broken")]
     assert "1 image could not be used" in kept.notes[-1]
     with pytest.raises(ImageError):
-        encode("photos", run.model_path, "b.h5", device="cpu", strict=True)
+        encode("photos", model, "b.h5", device="cpu", strict=True)
 
 
-def test_a_bank_is_continued_added_to_or_replaced(run):
+def test_a_bank_is_continued_added_to_or_replaced(model):
     for folder in ("one", "two"):
         write_class_folders(Path(folder), suffix=".png")
-    model = run.model_path
     assert len(encode("one", model, "a.h5", device="cpu")) == 18
     assert len(encode("one", model, "a.h5", device="cpu")) == 18
     with pytest.raises(BankMismatchError, match=r"replace this one with `overwrite=True`"):
@@ -401,6 +429,7 @@ def test_a_bank_is_continued_added_to_or_replaced(run):
 # The parts, by hand
 
 
+@pytest.mark.end_to_end
 def test_the_examples_of_the_page_make_runs_for_every_command(tmp_path, monkeypatch):
     """A run that was made by `Trainer` too."""
     monkeypatch.chdir(tmp_path)
@@ -410,12 +439,69 @@ def test_the_examples_of_the_page_make_runs_for_every_command(tmp_path, monkeypa
         exec(compile(block, "training.md", "exec"), {})  # noqa: S102
     assert Path("digits.h5").is_file()
     by_hand = hashkit.Run.open(Path("runs/digits-24"))
-    assert not by_hand.is_trained
-    assert "continuing after step" in succeed(f"train --resume --run {by_hand.path}").stderr
     assert by_hand.is_trained
     check_all_commands(by_hand.path)
 
 
+def tiny_folder(root, **images_of_class):
+    """A folder of class folders, each with a number of images."""
+    for name, n_images in images_of_class.items():
+        for number in range(n_images):
+            path = root / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_digit(number, path)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("images_of_class", "message"),
+    [
+        ({"a": 1}, "expected a class of 2 images or more, one to search with and one to find"),
+        ({"a": 1, "b": 1}, "expected a class of 2 images or more, .* among 2 images: add images"),
+        ({"a": 2, "b": 1}, "holding out images needs .*: add images, or set `holdout=0`"),
+        ({"a": 3, "b": 3}, "training needs at least 3 images besides .*, found 2: add images"),
+        ({"a": 9}, "learning from labels needs training images of 2 classes or more, found 1"),
+    ],
+)
+def test_a_very_small_folder_says_what_is_needed(tmp_path, images_of_class, message):
+    folder = tiny_folder(tmp_path / "photos", **images_of_class)
+    with pytest.raises(HashkitError, match=message):
+        train(folder, runs=tmp_path / "runs", **FEW)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"loss": "triplet", "cutmix": 0.5}, "`cutmix` needs a loss that learns from single"),
+        ({"precision": "fp16"}, '`precision="fp16"` needs a GPU'),
+        ({"loss": "triplet", "batch_size": 600}, "`batch_size` must be at most 512"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_before_images_are_decoded(
+    tmp_path, monkeypatch, settings, message
+):
+    def decode(*_args, **_kwargs):
+        raise AssertionError("images were decoded")
+
+    for name in ("prepare_labelled", "prepare_unlabelled"):
+        monkeypatch.setattr(f"hashkit.workflow.training.{name}", decode)
+    with pytest.raises(ConfigError, match=message):
+        train(runs=tmp_path, **FEW | settings)
+
+
+def test_a_run_without_labels_is_not_encoded_to_be_evaluated(tmp_path, monkeypatch):
+    from hashkit.workflow.evaluation import Subject
+
+    folder = tmp_path / "photos"
+    for number in range(4):
+        write_digit(number, folder / f"{number}.png")
+    config = RunConfig(data=DataSpec(str(folder)))
+    run = hashkit.Run.create(tmp_path, "unlabelled", config)
+    with pytest.raises(EvaluationError, match=r"expected labels for the images of .*, found none"):
+        Subject.of_run(run, RuntimeSettings())
+
+
+@pytest.mark.end_to_end
 def test_a_run_that_does_not_name_its_images_says_so(run):
     unnamed = hashkit.Run.create(
         Path("runs"), "unnamed", RunConfig(training=run.read_config().training)
@@ -437,6 +523,7 @@ def encode_parts(run):
 # import hashkit
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("name", ["train", "resume", "export", "Run"])
 def test_names_are_found_without_heavy_imports(name):
     code = (
@@ -448,6 +535,7 @@ def test_names_are_found_without_heavy_imports(name):
     assert done.stdout == "[]\n"
 
 
+@pytest.mark.end_to_end
 def test_the_package_is_imported_without_numpy():
     code = (
         "import sys, hashkit\n"

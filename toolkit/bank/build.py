@@ -10,17 +10,21 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from hashkit.bank.bankfile import BankFile
 from hashkit.bank.commit import Commit
-from hashkit.bank.files import BankFile, locked, replacing, resolve_link, write_errors
+from hashkit.bank.files import locked, replacing, resolve_link, write_errors
 from hashkit.bank.header import BankHeader, BankSource
-from hashkit.bank.layout import create_file
+from hashkit.bank.image_files import ImageFiles
+from hashkit.bank.layout import create_file, new_identity
 from hashkit.bank.rows import encode_rows
 from hashkit.errors import BankError
 
 __all__ = ["RowBlock", "build_bank"]
 
-RowBlock: TypeAlias = tuple[NDArray[np.uint8], Sequence[str], NDArray[Any] | None]
-"""Codes, names and labels of consecutive rows, as `BankWriter.write` takes them."""
+RowBlock: TypeAlias = tuple[
+    NDArray[np.uint8], Sequence[str] | None, NDArray[Any] | None, ImageFiles | None
+]
+"""Codes, names, labels and files of consecutive rows, as `BankWriter.write` takes them."""
 
 
 def build_bank(
@@ -70,7 +74,7 @@ def build_bank(
         if path.exists() and not overwrite:
             raise BankError(f"{path}: exists already; replace it with `overwrite=True`")
         with replacing(path) as new:
-            create_file(new, header, sources, n_rows, n_name_bytes)
+            create_file(new, header, sources, n_rows, n_name_bytes, new_identity())
             with BankFile(new, is_new=True) as file:
                 done = _fill(file, header, blocks)
                 if (done.n_rows, done.n_name_bytes) != (n_rows, n_name_bytes):
@@ -85,11 +89,12 @@ def build_bank(
 
 def _fill(file: BankFile, header: BankHeader, blocks: Iterable[RowBlock]) -> Commit:
     done = Commit()
-    for codes, names, labels in blocks:
-        columns = encode_rows(header, done, codes, names, labels)
-        n_rows, n_name_bytes = done.n_rows + len(codes), done.n_name_bytes + len(columns["names"])
+    for codes, names, labels, files in blocks:
+        columns = encode_rows(header, done, codes, names, labels, files)
+        n_rows = done.n_rows + len(codes)
+        n_name_bytes = done.n_name_bytes + len(columns.get("names", b""))
         if n_rows > file.layout.n_rows or n_name_bytes > file.layout.n_name_bytes:
             raise BankError(f"expected room for {n_rows} rows, found {file.layout.n_rows}")
         file.write(columns, done)
-        done = Commit(n_rows, n_name_bytes)
+        done = Commit(n_rows, n_name_bytes, row_generation=min(n_rows, 1))
     return done

@@ -35,8 +35,10 @@ class Commit:
         Whether the job that writes the bank has finished.
     n_deleted
         Number of deleted rows.
-    generation
+    deletion_generation
         How often the set of deleted rows has changed; it determines `deleted_slot`.
+    row_generation
+        How often rows were added or changed, from format version 3 on; it determines `tail_slot`.
     """
 
     n_rows: int = 0
@@ -44,18 +46,26 @@ class Commit:
     n_consumed: int = 0
     is_complete: bool = False
     n_deleted: int = 0
-    generation: int = 0
+    deletion_generation: int = 0
+    row_generation: int = 0
 
     @property
     def deleted_slot(self) -> int:
         """Which of the two bitmaps of deleted rows is valid; the other may hold anything."""
-        return self.generation % 2
+        return self.deletion_generation % 2
+
+    @property
+    def tail_slot(self) -> int:
+        """Which of the two rows of checksums of the last rows is valid."""
+        return self.row_generation % 2
 
     def to_bytes(self, format_version: int) -> bytes:
         """The commit record: little-endian uint64, the last a CRC-32 of the others."""
         values = [self.n_rows, self.n_name_bytes, self.n_consumed, int(self.is_complete)]
         if format_version > 1:
-            values += [self.n_deleted, self.generation]
+            values += [self.n_deleted, self.deletion_generation]
+        if format_version > 2:
+            values.append(self.row_generation)
         record = _RECORDS[format_version]
         return record.pack(*values, zlib.crc32(record.pack(*values, 0)[:-8]))
 
@@ -110,18 +120,33 @@ def read_deleted(
     size = bitmap_size(commit.n_rows)
     if not commit.n_deleted:
         return np.zeros(size, dtype=np.uint8)
-    file.seek(layout.deleted_offset(commit.deleted_slot))
-    bitmap = np.frombuffer(file.read(size), dtype=np.uint8)
+    stored, is_whole = _read_bitmap(file, layout, commit.deleted_slot)
+    bitmap = stored[:size]
     # A writer fills the unused slot, so this one has changed only if two commits came in between.
     now = _read_record(file, layout)
-    if now is None or now.generation != commit.generation:
+    if now is None or now.deletion_generation != commit.deletion_generation:
         return None
     n_set = int(np.bitwise_count(bitmap).sum())
     if len(bitmap) != size or n_set != commit.n_deleted:
         raise BankError(
             f"{path}: damaged: expected {commit.n_deleted} deleted rows, found {n_set} marked"
         )
+    if not is_whole:
+        raise BankError(
+            f"{path}: damaged: the marks of deleted rows do not match their checksum; restore a "
+            "copy of the bank, or make it again with `overwrite=True`"
+        )
     return bitmap
+
+
+def _read_bitmap(file: BinaryIO, layout: Layout, slot: int) -> tuple[NDArray[np.uint8], bool]:
+    """One of the bitmaps of deleted rows, as long as its room, and whether its checksum fits."""
+    file.seek(layout.deleted_offset(slot))
+    bitmap = np.frombuffer(file.read(bitmap_size(layout.n_rows)), dtype=np.uint8)
+    if "deleted_checksums" not in layout.offsets:
+        return bitmap, True
+    file.seek(layout.offsets["deleted_checksums"] + 4 * slot)
+    return bitmap, int.from_bytes(file.read(4), "little") == zlib.crc32(bitmap.data)
 
 
 def _read_record(file: BinaryIO, layout: Layout) -> Commit | None:
@@ -141,7 +166,7 @@ def _check_commit(file: BinaryIO, layout: Layout, commit: Commit, path: Path) ->
             f"{path}: damaged: {commit.n_deleted} of {commit.n_rows} rows are marked as deleted"
         )
     end = 0
-    if commit.n_rows:
+    if commit.n_rows and layout.header.has_names:
         file.seek(layout.offsets["name_ends"] + 8 * (commit.n_rows - 1))
         end = int.from_bytes(file.read(8), "little")
     if end != commit.n_name_bytes:

@@ -81,7 +81,8 @@ def check_appendable(
     if source is not None and any(source.is_same_list(other) for other in sources):
         raise BankMismatchError(
             f"{path}: expected images that are not in the bank, but it already contains this list "
-            f"of {source.n_images} images of {source.dataset}"
+            f"of {'' if source.n_images is None else f'{source.n_images} '}images of "
+            f"{source.dataset}"
         )
 
 

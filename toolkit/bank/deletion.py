@@ -10,7 +10,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hashkit.bank.files import BankFile, existing_bank, locked
+from hashkit.bank.bankfile import BankFile
+from hashkit.bank.files import existing_bank, locked
 from hashkit.bank.layout import FORMAT_VERSION
 from hashkit.errors import BankError
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 from hashkit.codes import code_size
 from hashkit.codesets import check_names
 from hashkit.errors import BankError
 from hashkit.manifest import Manifest
 
-__all__ = ["BankHeader", "BankSource", "LabelKind", "header_attributes", "header_of"]
+__all__ = ["BankHeader", "BankSource", "LabelKind"]
 
 LabelKind: TypeAlias = Literal["none", "single", "multi"]
 
@@ -30,9 +28,10 @@ class BankSource:
     protocol, part, seed
         The split and its part; ``""``, ``"all"`` and None for the whole dataset.
     n_images
-        Images in the list.
+        Images in the list; None for a list that grows, such as a folder that the bank is kept in
+        step with.
     names_sha256
-        `hashkit.bank.names.hash_names` of the whole list.
+        `hashkit.bank.names.hash_names` of the whole list; empty for a list that grows.
     """
 
     dataset: str
@@ -40,7 +39,7 @@ class BankSource:
     protocol: str
     part: str
     seed: int | None
-    n_images: int
+    n_images: int | None
     names_sha256: str
 
     def is_same_list(self, other: BankSource | None) -> bool:
@@ -77,6 +76,8 @@ class BankHeader:
     resampler
         Library and version that resized the images, for example ``Pillow 12.1.0``; empty if
         unknown.
+    has_names, has_files
+        Whether the bank stores a name for each row, and the size, time and digest of its file.
 
     Raises
     ------
@@ -94,6 +95,8 @@ class BankHeader:
     label_kind: LabelKind
     source: BankSource | None
     resampler: str = ""
+    has_names: bool = True
+    has_files: bool = False
 
     def __post_init__(self) -> None:
         code_size(self.n_bits)
@@ -111,47 +114,12 @@ class BankHeader:
         if self.label_kind == "multi" and not self.class_names:
             raise BankError("bank header: multi-hot labels need class names, found none")
 
-
-def header_attributes(header: BankHeader, sources: tuple[BankSource, ...]) -> dict[str, Any]:
-    """Attributes of a bank file that store ``header`` and all its image lists."""
-    return {
-        "n_bits": header.n_bits,
-        "manifest": json.dumps(None if header.manifest is None else header.manifest.to_dict()),
-        "model_sha256": header.model_sha256,
-        "runtime": header.runtime,
-        "provider": header.provider,
-        "precision": header.precision,
-        **({"resampler": header.resampler} if header.resampler else {}),
-        "label_kind": header.label_kind,
-        "class_names": json.dumps(header.class_names),
-        "source": json.dumps([dataclasses.asdict(source) for source in sources]),
-    }
-
-
-def header_of(attributes: Mapping[str, Any]) -> tuple[BankHeader, tuple[BankSource, ...]]:
-    """Header and image lists from a file's attributes; unknown attributes are ignored.
-
-    Raises
-    ------
-    KeyError, TypeError, ValueError, HashkitError
-        If an attribute is missing or invalid.
-    """
-    known = {field.name for field in dataclasses.fields(BankSource)}
-    sources = tuple(
-        BankSource(**{name: value for name, value in fields.items() if name in known})
-        for fields in json.loads(attributes["source"])
-    )
-    manifest = json.loads(attributes["manifest"])
-    header = BankHeader(
-        n_bits=int(attributes["n_bits"]),
-        manifest=None if manifest is None else Manifest.from_dict(manifest),
-        model_sha256=str(attributes["model_sha256"]),
-        runtime=str(attributes["runtime"]),
-        provider=str(attributes["provider"]),
-        precision=str(attributes["precision"]),
-        class_names=tuple(json.loads(attributes["class_names"])),
-        label_kind=attributes["label_kind"],
-        source=sources[-1] if sources else None,
-        resampler=str(attributes.get("resampler", "")),
-    )
-    return header, sources
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What the bank holds: ``codes``, and those of ``names``, ``labels``, ``files`` it has."""
+        has = {
+            "names": self.has_names,
+            "labels": self.label_kind != "none",
+            "files": self.has_files,
+        }
+        return ("codes", *(name for name, is_there in has.items() if is_there))

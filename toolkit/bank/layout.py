@@ -7,6 +7,9 @@ change while a bank is being written, and a killed writer cannot damage it.
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -15,35 +18,42 @@ import h5py
 import numpy as np
 
 from hashkit._version import __version__
-from hashkit.bank.header import BankHeader, BankSource, header_attributes, header_of
+from hashkit.bank.attributes import ATTRIBUTES, FORMAT, bank_attributes, header_of, identity_of
+from hashkit.bank.header import BankHeader, BankSource
 from hashkit.codes import code_size
 from hashkit.errors import BankError, BankMismatchError, HashkitError
+from hashkit.rows_digest import BLOCK_ROWS
 
 __all__ = [
     "COMMIT_WORDS",
-    "FORMAT",
+    "FILE_DIGEST_BYTES",
     "FORMAT_VERSION",
     "VERSIONS",
     "Layout",
     "bitmap_size",
+    "checksum_columns",
     "create_file",
+    "new_identity",
     "read_layout",
     "row_widths",
 ]
 
-FORMAT: Final = "hashkit-bank"
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 """The version of new banks."""
 
-VERSIONS: Final = (1, 2)
-"""The versions that can be read and appended to; version 1 has no deleted rows."""
+VERSIONS: Final = (1, 2, 3)
+"""The versions that can be read and appended to. Version 1 has no deleted rows, and only version 3
+has checksums."""
 
-COMMIT_WORDS: Final = {1: 5, 2: 7}
+COMMIT_WORDS: Final = {1: 5, 2: 7, 3: 8}
 """Words (uint64) of the commit record, by format version."""
 
 # The commit record must not straddle a memory page or a disk sector: a kill between two pages would
 # leave half of it. 64 also keeps every column aligned for its element type.
 _ALIGNMENT: Final = 64
+
+FILE_DIGEST_BYTES: Final = 16
+"""Bytes that a bank keeps of the SHA-256 of each image's file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +66,8 @@ class Layout:
         One of `VERSIONS`.
     header, sources
         The header, and all image lists in the order in which they were added.
+    identity
+        32 hexadecimal digits; empty before format version 3.
     n_rows, n_name_bytes
         Capacity of the file.
     offsets
@@ -65,9 +77,15 @@ class Layout:
     format_version: int
     header: BankHeader
     sources: tuple[BankSource, ...]
+    identity: str
     n_rows: int
     n_name_bytes: int
     offsets: Mapping[str, int]
+
+    @property
+    def has_checksums(self) -> bool:
+        """Whether the bank has checksums and an identity."""
+        return self.format_version >= 3
 
     def deleted_offset(self, slot: int) -> int:
         """Byte position of one of the two bitmaps of deleted rows in the file."""
@@ -79,14 +97,23 @@ def bitmap_size(n_rows: int) -> int:
     return (n_rows + 7) // 8
 
 
+def new_identity() -> str:
+    """A random identity for a new bank, 32 hexadecimal digits."""
+    return uuid.uuid4().hex
+
+
 def row_widths(header: BankHeader) -> dict[str, int]:
     """Bytes per row of each dataset that has one entry per row."""
-    widths = {"codes": code_size(header.n_bits), "name_ends": 8}
-    if header.label_kind == "single":
-        widths["labels"] = 4
-    elif header.label_kind == "multi":
-        widths["labels"] = len(header.class_names)
-    return widths
+    shapes = _row_datasets(header)
+    return {
+        name: np.dtype(dtype).itemsize * math.prod(rest) for name, (dtype, rest) in shapes.items()
+    }
+
+
+def checksum_columns(header: BankHeader) -> tuple[str, ...]:
+    """The datasets that have checksums from format version 3 on, in the order of the file."""
+    names = tuple(_row_datasets(header))
+    return (*names, "names") if header.has_names else names
 
 
 def create_file(
@@ -95,6 +122,7 @@ def create_file(
     sources: tuple[BankSource, ...],
     n_rows: int,
     n_name_bytes: int,
+    identity: str,
     format_version: int = FORMAT_VERSION,
 ) -> None:
     """Write an empty bank file with room for ``n_rows`` rows; an existing file is overwritten.
@@ -109,11 +137,12 @@ def create_file(
         libver=("v108", "v110"),
         alignment_threshold=1,
         alignment_interval=_ALIGNMENT,
+        locking=False,  # the private name is locked already
     ) as file:
-        file.attrs["format"] = FORMAT
-        file.attrs["format_version"] = format_version
         file.attrs["created_by"] = f"hashkit {__version__}"
-        file.attrs.update(header_attributes(header, sources))
+        file.attrs.update(
+            bank_attributes(header, sources, format_version, identity, checksum_columns(header))
+        )
         datasets = _datasets(header, n_rows, n_name_bytes, format_version)
         for name, (dtype, shape) in datasets.items():
             _create_dataset(file, name, dtype, shape)
@@ -134,8 +163,36 @@ def read_layout(file: BinaryIO, path: Path) -> Layout:
             return _read_open(hdf5, path)
     except BankError:
         raise
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+    ) as error:
         raise BankError(f"{path}: {_explain(error)}") from None
+
+
+def _row_datasets(header: BankHeader) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Type and shape of one row of each dataset that has one entry per row."""
+    datasets: dict[str, tuple[str, tuple[int, ...]]] = {
+        "codes": ("|u1", (code_size(header.n_bits),))
+    }
+    if header.has_names:
+        datasets["name_ends"] = ("<u8", ())
+    if header.label_kind == "single":
+        datasets["labels"] = ("<i4", ())
+    elif header.label_kind == "multi":
+        datasets["labels"] = ("|u1", (len(header.class_names),))
+    if header.has_files:
+        datasets |= {
+            "file_size": ("<u8", ()),
+            "file_mtime_ns": ("<i8", ()),
+            "file_digest": ("|u1", (FILE_DIGEST_BYTES,)),
+        }
+    return datasets
 
 
 def _datasets(
@@ -143,17 +200,19 @@ def _datasets(
 ) -> dict[str, tuple[str, tuple[int, ...]]]:
     n_rows, n_name_bytes = max(n_rows, 1), max(n_name_bytes, 1)  # an empty dataset has no offset
     datasets: dict[str, tuple[str, tuple[int, ...]]] = {
-        "commit": ("<u8", (COMMIT_WORDS[format_version],)),
-        "codes": ("|u1", (n_rows, code_size(header.n_bits))),
-        "name_ends": ("<u8", (n_rows,)),
-        "names": ("|u1", (n_name_bytes,)),
+        "commit": ("<u8", (COMMIT_WORDS[format_version],))
     }
-    if header.label_kind == "single":
-        datasets["labels"] = ("<i4", (n_rows,))
-    elif header.label_kind == "multi":
-        datasets["labels"] = ("|u1", (n_rows, len(header.class_names)))
+    for name, (dtype, rest) in _row_datasets(header).items():
+        datasets[name] = (dtype, (n_rows, *rest))
+        if name == "name_ends":
+            datasets["names"] = ("|u1", (n_name_bytes,))
     if format_version > 1:
         datasets["deleted"] = ("|u1", (2, bitmap_size(n_rows)))
+    if format_version > 2:
+        n_columns = len(checksum_columns(header))
+        datasets["deleted_checksums"] = ("<u4", (2,))
+        datasets["checksums"] = ("<u4", (-(-n_rows // BLOCK_ROWS), n_columns))
+        datasets["tail_checksums"] = ("<u4", (2, n_columns))
     return datasets
 
 
@@ -170,19 +229,24 @@ def _create_dataset(file: h5py.File, name: str, dtype: str, shape: tuple[int, ..
 
 
 def _read_open(hdf5: h5py.File, path: Path) -> Layout:
-    if hdf5.attrs.get("format") != FORMAT:
+    attributes = {name: hdf5.attrs[name] for name in hdf5.attrs if name in ATTRIBUTES}
+    if attributes.get("format") != FORMAT:
         raise BankError(f"{path}: an HDF5 file, but not a code bank (no format = {FORMAT!r})")
-    version = int(hdf5.attrs["format_version"])
+    version = int(attributes["format_version"])
     if version not in VERSIONS:
         raise BankMismatchError(
             f"{path}: expected a bank of format version {FORMAT_VERSION} or less, found {version}; "
             "use the hashkit release that wrote it, or make the bank again"
         )
     try:
-        header, sources = header_of(hdf5.attrs)
+        identity = identity_of(attributes, version)
+        header, sources = header_of(attributes)
     except HashkitError as error:
         raise BankError(f"{path}: damaged: {error}") from None
-    n_rows, n_name_bytes = len(hdf5["codes"]), len(hdf5["names"])
+    if version > 2 and json.loads(attributes["checksum_columns"]) != [*checksum_columns(header)]:
+        raise BankError(f"{path}: damaged: expected the checksums of {checksum_columns(header)}")
+    n_rows = len(hdf5["codes"])
+    n_name_bytes = len(hdf5["names"]) if header.has_names else 0
     offsets: dict[str, int] = {}
     for name, (dtype, shape) in _datasets(header, n_rows, n_name_bytes, version).items():
         dataset = hdf5[name]
@@ -198,7 +262,7 @@ def _read_open(hdf5: h5py.File, path: Path) -> Layout:
                 "another program rewrote the file"
             )
         offsets[name] = int(offset)
-    return Layout(version, header, sources, n_rows, n_name_bytes, offsets)
+    return Layout(version, header, sources, identity, n_rows, n_name_bytes, offsets)
 
 
 def _explain(error: Exception) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hashkit.errors import BankError
 
-__all__ = ["Names", "StoredNames", "encode_names", "hash_names"]
+__all__ = ["Names", "NoNames", "StoredNames", "encode_names", "hash_names"]
 
 _BLOCK = 65_536
 
@@ -137,3 +137,31 @@ class Names(StoredNames):
             raise BankError(
                 f"{self._bank}: damaged: a name of rows {start} to {stop - 1} is not UTF-8"
             ) from None
+
+
+class NoNames(StoredNames):
+    """The names of a bank that stores none: empty texts.
+
+    Parameters
+    ----------
+    n_rows
+        Number of rows.
+    bank
+        Name of the bank in messages.
+    """
+
+    def __init__(self, n_rows: int, bank: str) -> None:
+        self._n_rows = n_rows
+        self._bank = bank
+
+    def __len__(self) -> int:
+        return self._n_rows
+
+    def __iter__(self) -> Iterator[str]:
+        return itertools.repeat("", self._n_rows)
+
+    def __repr__(self) -> str:
+        return f"<{self._n_rows} empty names of {self._bank}>"
+
+    def _read(self, start: int, stop: int) -> list[str]:
+        return [""] * (stop - start)

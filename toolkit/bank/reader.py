@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -11,15 +12,24 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from hashkit.bank.checksums import checksums_of_rows
 from hashkit.bank.commit import Commit, read_commit, read_deleted
-from hashkit.bank.layout import Layout, read_layout, row_widths
-from hashkit.bank.names import Names
-from hashkit.codes import check_codes
-from hashkit.errors import BankError, CodesError
+from hashkit.bank.guard import FileGuard
+from hashkit.bank.image_files import ImageFiles
+from hashkit.bank.layout import (
+    FILE_DIGEST_BYTES,
+    Layout,
+    checksum_columns,
+    read_layout,
+    row_widths,
+)
+from hashkit.bank.names import Names, NoNames
+from hashkit.bank.verification import find_faults
+from hashkit.errors import BankError
+from hashkit.rows_digest import BLOCK_ROWS, codes_digest, rows_digest
 
 __all__ = ["Bank"]
 
-_VERIFY_ROWS = 65_536
 _OPEN_TRIES = 50
 
 
@@ -28,6 +38,9 @@ class Bank:
 
     It holds the rows that were committed when it was opened. Use it as a context manager, or leave
     it to the garbage collector. Arrays taken from it stay valid after `close`.
+
+    Taking an array checks that the file was not cut off or overwritten since; see
+    docs/bank-format.md for how to replace a bank that is in use.
 
     Attributes
     ----------
@@ -45,6 +58,11 @@ class Bank:
         Number of deleted rows; see `deleted`.
     format_version
         Version of the file format.
+    identity
+        32 hexadecimal digits, drawn when the bank was created; empty before format version 3.
+    row_generation, deletion_generation
+        How often rows were added or changed (0 before format version 3), and how often the set of
+        deleted rows changed (0 in format version 1).
     """
 
     def __init__(
@@ -54,6 +72,7 @@ class Bank:
         commit: Commit,
         data: NDArray[np.uint8],
         deleted: NDArray[np.bool_] | None,
+        guard: FileGuard,
     ) -> None:
         self.path = path
         self.format_version = layout.format_version
@@ -62,6 +81,11 @@ class Bank:
         self.is_complete = commit.is_complete
         self.n_consumed = commit.n_consumed
         self.n_deleted = commit.n_deleted
+        self.identity = layout.identity
+        self.row_generation = commit.row_generation
+        self.deletion_generation = commit.deletion_generation
+        self._guard = guard
+        self._digests: dict[int, str] = {}
         self._deleted = deleted
         self._layout = layout
         self._commit = commit
@@ -87,7 +111,8 @@ class Bank:
             with path.open("rb", buffering=0) as file:
                 layout = read_layout(file, path)
                 commit, deleted = _read_state(file, layout, path)
-                return cls(path, layout, commit, _map(file), deleted)
+                guard = FileGuard(file, layout, commit, path)
+                return cls(path, layout, commit, _map(file), deleted, guard)
         except FileNotFoundError:
             raise BankError(f"{path}: there is no such bank; `hashkit encode` makes one") from None
         except OSError as error:
@@ -96,6 +121,7 @@ class Bank:
     def close(self) -> None:
         """Release the file; reading from the bank is an error afterwards."""
         self._data = None
+        self._guard.close()
 
     def __enter__(self) -> Self:
         return self
@@ -146,51 +172,97 @@ class Bank:
     @property
     def names(self) -> Sequence[str]:
         """One name per row, decoded on access."""
-        text = self._bytes("names", self._commit.n_name_bytes)
+        if not self.header.has_names:
+            return NoNames(len(self), str(self.path))
+        text = self._bytes("names", 0, self._commit.n_name_bytes)
         return Names(text, self._column("name_ends").view("<u8"), str(self.path))
+
+    @property
+    def files(self) -> ImageFiles | None:
+        """Size, time and digest of the image file of each row; None if the bank has none."""
+        if not self.header.has_files:
+            return None
+        return ImageFiles(
+            self._column("file_size").view("<u8"),
+            self._column("file_mtime_ns").view("<i8"),
+            self._column("file_digest").reshape(len(self), FILE_DIGEST_BYTES),
+        )
 
     @property
     def deleted(self) -> NDArray[np.bool_] | None:
         """Mask of the deleted rows, bool [n]; None if no row is deleted."""
         return self._deleted
 
+    @property
+    def has_checksums(self) -> bool:
+        """Whether the bank has checksums: from format version 3 on."""
+        return self._layout.has_checksums
+
+    def rows_digest(self, n_rows: int | None = None) -> str:
+        """Digest of the codes of the first ``n_rows`` rows, by default of all.
+
+        It is hexadecimal SHA-256, made from the stored checksums and at most one block of codes.
+        Banks without checksums are read whole, half a second per gigabyte.
+        """
+        n_rows = len(self) if n_rows is None else n_rows
+        if n_rows not in self._digests:
+            self._digests[n_rows] = self._rows_digest(n_rows)
+        return self._digests[n_rows]
+
+    def stored_checksums(self, block: int) -> tuple[tuple[str, ...], list[int]]:
+        """The columns that have checksums, and those that the file has of block ``block``."""
+        columns = checksum_columns(self.header)
+        size, dataset, number = 4 * len(columns), "checksums", block
+        if block == len(self) // BLOCK_ROWS:
+            dataset, number = "tail_checksums", self._commit.tail_slot
+        return columns, self._bytes(dataset, number * size, size).view("<u4").tolist()
+
+    def checksums_of(self, start: int, stop: int) -> list[int | None]:
+        """Checksums of the rows ``start`` to ``stop`` of one block, by column.
+
+        That of names is None if it is not known where they are.
+        """
+        return checksums_of_rows(
+            checksum_columns(self.header),
+            row_widths(self.header),
+            lambda *place: self._bytes(*place).data,
+            start,
+            stop,
+            self._commit.n_name_bytes,
+        )
+
     def verify(self) -> None:
-        """Read every row and check what `open` does not: padding, names and labels.
+        """Read every row and check what `open` does not: checksums, padding, names and labels.
 
         Raises
         ------
         BankError
-            If a row is damaged.
+            At the first block of rows that is damaged.
         """
-        for start in range(0, len(self), _VERIFY_ROWS):
-            try:
-                check_codes(self.codes[start : start + _VERIFY_ROWS], self.n_bits)
-            except CodesError as error:
-                raise BankError(f"{self.path}: damaged: {error}") from None
-        for _ in self.names:
-            pass
-        labels, n_classes = self.labels, len(self.class_names)
-        if labels is None or not labels.size:
-            return
-        single = self.header.label_kind == "single"
-        low, high = (-1, n_classes - 1 if n_classes else None) if single else (0, 1)
-        if labels.min() < low or (high is not None and labels.max() > high):
-            raise BankError(
-                f"{self.path}: damaged: expected labels from {low} to {high}, "
-                f"found {labels.min()} to {labels.max()}"
-            )
+        for fault in find_faults(self):
+            raise BankError(f"{self.path}: damaged: {fault}")
+
+    def _rows_digest(self, n_rows: int) -> str:
+        if not self.has_checksums:
+            return codes_digest(self.codes[:n_rows], self.n_bits)
+        columns, n_whole = checksum_columns(self.header), n_rows // BLOCK_ROWS
+        stored = self._bytes("checksums", 0, 4 * n_whole * len(columns)).view("<u4")
+        own = stored.reshape(n_whole, len(columns))[:, columns.index("codes")]
+        rest = zlib.crc32(self.codes[n_whole * BLOCK_ROWS : n_rows].data)
+        return rows_digest(self.n_bits, n_rows, [*own.tolist(), rest])
 
     def _width(self, name: str) -> int:
         return row_widths(self.header)[name]
 
     def _column(self, name: str) -> NDArray[np.uint8]:
-        return self._bytes(name, len(self) * self._width(name))
+        return self._bytes(name, 0, len(self) * self._width(name))
 
-    def _bytes(self, name: str, n_bytes: int) -> NDArray[np.uint8]:
+    def _bytes(self, name: str, first: int, n_bytes: int) -> NDArray[np.uint8]:
         if self._data is None:
             raise BankError(f"{self.path}: the bank is closed; open it again")
-        offset = self._layout.offsets[name]
-        return self._data[offset : offset + n_bytes]
+        self._guard.check()
+        first += self._layout.offsets[name]
+        return self._data[first : first + n_bytes]
 
 
 def _read_state(

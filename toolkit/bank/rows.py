@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hashkit.bank.commit import Commit
 from hashkit.bank.header import BankHeader
+from hashkit.bank.image_files import ImageFiles, encode_files
 from hashkit.bank.names import encode_names
 from hashkit.codes import check_codes
 from hashkit.codesets import check_names
@@ -22,8 +23,9 @@ def encode_rows(
     header: BankHeader,
     before: Commit,
     codes: NDArray[np.uint8],
-    names: Sequence[str],
+    names: Sequence[str] | None,
     labels: NDArray[Any] | None,
+    files: ImageFiles | None = None,
 ) -> dict[str, bytes]:
     """Encode the rows that follow ``before`` as bytes, by dataset.
 
@@ -32,9 +34,11 @@ def encode_rows(
     codes
         uint8 [n, ceil(n_bits / 8)].
     names
-        One name per row.
+        One name per row; None for rows without names.
     labels
         int [n], multi-hot [n, n_classes], or None, according to ``header.label_kind``.
+    files
+        The rows' image files; not stored if the bank has no columns for them.
 
     Raises
     ------
@@ -44,20 +48,28 @@ def encode_rows(
         If names or labels do not match the codes or the header.
     """
     codes = check_codes(codes, header.n_bits)
-    check_names(names, "names", BankError)
-    if len(names) != len(codes):
-        raise BankError(f"expected one name per row, {len(codes)}, found {len(names)}")
-    text, ends = encode_names(names)
-    columns = {
-        "codes": codes.tobytes(),
-        "names": text,
-        "name_ends": (ends + np.uint64(before.n_name_bytes)).astype("<u8").tobytes(),
-    }
+    columns = {"codes": codes.tobytes(), **_encode_names(header, before, names, len(codes))}
     if header.label_kind != "none":
         columns["labels"] = _encode_labels(header, labels, len(codes))
     elif labels is not None:
         raise BankError("expected no labels, because the bank has none, but found some")
-    return columns
+    return columns | (encode_files(files, len(codes)) if header.has_files else {})
+
+
+def _encode_names(
+    header: BankHeader, before: Commit, names: Sequence[str] | None, n_rows: int
+) -> dict[str, bytes]:
+    names = [""] * n_rows if names is None else names
+    check_names(names, "names", BankError)
+    if len(names) != n_rows:
+        raise BankError(f"expected one name per row, {n_rows}, found {len(names)}")
+    text, ends = encode_names(names)
+    if not header.has_names:
+        if text:
+            raise BankError("expected no names, because the bank has none, but found some")
+        return {}
+    ends = (ends + np.uint64(before.n_name_bytes)).astype("<u8")
+    return {"names": text, "name_ends": ends.tobytes()}
 
 
 def _encode_labels(header: BankHeader, labels: NDArray[Any] | None, n_rows: int) -> bytes:

@@ -21,17 +21,12 @@ import filelock
 import numpy as np
 from numpy.typing import NDArray
 
+from hashkit.bank.bankfile import BankFile, create_bank
 from hashkit.bank.commit import Commit
 from hashkit.bank.compatibility import check_appendable, check_model, check_source, join_providers
-from hashkit.bank.files import (
-    BankFile,
-    create_bank,
-    existing_bank,
-    locked,
-    resolve_link,
-    write_errors,
-)
+from hashkit.bank.files import existing_bank, locked, resolve_link, write_errors
 from hashkit.bank.header import BankHeader, BankSource
+from hashkit.bank.image_files import ImageFiles
 from hashkit.bank.rows import encode_rows
 from hashkit.errors import BankError
 
@@ -142,6 +137,8 @@ class BankWriter:
             keep.callback(writer._file.close)
             check_model(path, header, writer.header)
             check_source(path, header.source, writer.header.source)
+            if not writer.is_complete:
+                writer._file.check_last_block()
             writer._admit_provider(header, allow_other_provider)
             keep.pop_all()
         return writer
@@ -184,6 +181,8 @@ class BankWriter:
             is_last = source is not None and bool(sources) and source.is_same_list(sources[-1])
             if not is_last:
                 check_appendable(path, source, sources, writer._written)
+            if not (is_last and writer.is_complete):
+                writer._file.check_last_block()
             writer._admit_provider(header, allow_other_provider)
             if not is_last:
                 done = writer._written
@@ -226,9 +225,10 @@ class BankWriter:
     def write(
         self,
         codes: NDArray[np.uint8],
-        names: Sequence[str],
+        names: Sequence[str] | None = None,
         labels: NDArray[Any] | None = None,
         *,
+        files: ImageFiles | None = None,
         n_consumed: int,
     ) -> None:
         """Add rows, and commit them if ``commit_seconds`` have passed since the last commit.
@@ -238,10 +238,12 @@ class BankWriter:
         codes
             uint8 [n, ceil(n_bits / 8)]; n may be 0 when every image was skipped.
         names
-            One name per row.
+            One name per row; None for rows without names.
         labels
             int [n], -1 where unknown; or multi-hot [n, n_classes]; or None, according to the
             header's ``label_kind``.
+        files
+            The rows' image files, where known; not stored if the bank has no columns for them.
         n_consumed
             Images processed from the source list so far, including these and skipped ones.
 
@@ -255,14 +257,13 @@ class BankWriter:
         self._check_open()
         before = self._written
         try:
-            columns = encode_rows(self.header, before, codes, names, labels)
+            columns = encode_rows(self.header, before, codes, names, labels, files)
         except BankError as error:
             raise BankError(f"{self.path}: {error}") from None
-        n_name_bytes = before.n_name_bytes + len(columns["names"])
         after = dataclasses.replace(
             before,
             n_rows=before.n_rows + len(codes),
-            n_name_bytes=n_name_bytes,
+            n_name_bytes=before.n_name_bytes + len(columns.get("names", b"")),
             n_consumed=n_consumed,
         )
         self._check_progress(after)
@@ -281,7 +282,12 @@ class BankWriter:
             If the file cannot be written.
         """
         self._check_open()
-        if self._written != self._file.committed:
+        done = self._file.committed
+        has_new_rows = self._written.n_rows != done.n_rows
+        self._written = dataclasses.replace(
+            self._written, row_generation=done.row_generation + has_new_rows
+        )
+        if self._written != done:
             self._file.commit(self._written)
         self._committed_at = time.monotonic()
 
@@ -295,15 +301,16 @@ class BankWriter:
         """
         self._check_open()
         source = self.header.source
-        if source is not None and self._written.n_consumed != source.n_images:
+        n_images = None if source is None else source.n_images
+        if n_images is not None and self._written.n_consumed != n_images:
             raise BankError(
-                f"{self.path}: expected all {source.n_images} images before completion, "
+                f"{self.path}: expected all {n_images} images before completion, "
                 f"found {self._written.n_consumed}"
             )
         self._written = dataclasses.replace(self._written, is_complete=True)
         self.flush()
         layout, done = self._file.layout, self._written
-        used = (max(done.n_rows, 1), max(done.n_name_bytes, 1))
+        used = (max(done.n_rows, 1), max(done.n_name_bytes, 1) if layout.header.has_names else 0)
         if (layout.n_rows, layout.n_name_bytes) != used:
             self._file.rebuild(layout.header, layout.sources, *used, done)
 

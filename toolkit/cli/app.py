@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -26,7 +27,9 @@ from hashkit.cli import (
 )
 from hashkit.cli.console import INTERRUPTED, note, notes_worded
 from hashkit.cli.flags import with_flags
+from hashkit.cli.limit_option import with_limits
 from hashkit.cli.process import SIGNALS, STANDARD_OUTPUT
+from hashkit.cli.visible import VisibleFormatter, visible
 from hashkit.distribution import install_command
 from hashkit.errors import HashkitError
 from hashkit.os_errors import os_error_line
@@ -34,8 +37,15 @@ from hashkit.os_errors import os_error_line
 __all__ = ["app", "run"]
 
 
+_UsageError: Final[Any] = typer.BadParameter.__base__
+
+
 class _Commands(TyperGroup):
     """All commands; an error that the user can fix ends in one line and exit code 1."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        with _visible_usage_errors():
+            return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         def worded(text: str) -> str:
@@ -44,7 +54,7 @@ class _Commands(TyperGroup):
 
         with SIGNALS.working():
             try:
-                with notes_worded(worded), _errors_in_a_line(worded):
+                with notes_worded(worded), _visible_usage_errors(), _errors_in_a_line(worded):
                     return super().invoke(ctx)
             except KeyboardInterrupt:
                 note(
@@ -67,10 +77,27 @@ def _errors_in_a_line(worded: Callable[[str], str]) -> Iterator[None]:
         _fail("there is not enough memory; end other programs, or take fewer images or rows")
     except ModuleNotFoundError as error:
         _fail(f"{error.name} is not installed: {install_command()}")
+    except typer.Exit:
+        raise
     except Exception:
         if SIGNALS.received is not None:
             raise KeyboardInterrupt from None
         raise
+
+
+@contextlib.contextmanager
+def _visible_usage_errors() -> Iterator[None]:
+    """Let usage errors, which typer prints, repeat names of files that the shell filled in."""
+    try:
+        yield
+    except _UsageError as error:
+        error.message = visible(error.message)
+        raise
+
+
+def _show_warning(message: Warning | str, *_: object) -> None:
+    """Print a warning of a library in one line, without the place in its source."""
+    note(f"warning: {' '.join(str(message).split())}")
 
 
 def _fail(message: str) -> NoReturn:
@@ -91,17 +118,17 @@ app = typer.Typer(
     "\b\nIn this order:\n  hashkit train\n  hashkit export --onnx\n"
     "  hashkit search --query img.png",
 )
-app.command("train")(train.train)
-app.command("export")(export.export)
-app.command("encode")(encode.encode)
-app.command("search")(search.search)
-app.command("evaluate")(evaluate.evaluate)
-app.command("bench")(bench.bench)
-app.command("index")(index.index)
-app.command("convert")(convert.convert)
-app.command("delete")(delete.delete)
-app.command("info")(info.info)
-app.command("doctor")(doctor.doctor)
+app.command("train")(with_limits(train.train))
+app.command("export")(with_limits(export.export))
+app.command("encode")(with_limits(encode.encode))
+app.command("search")(with_limits(search.search))
+app.command("evaluate")(with_limits(evaluate.evaluate))
+app.command("bench")(with_limits(bench.bench))
+app.command("index")(with_limits(index.index))
+app.command("convert")(with_limits(convert.convert))
+app.command("delete")(with_limits(delete.delete))
+app.command("info")(with_limits(info.info))
+app.command("doctor")(with_limits(doctor.doctor))
 
 
 @app.callback(invoke_without_command=True)
@@ -119,5 +146,8 @@ def _root(
 
 def run() -> None:
     """Run the command line: exit 0, 1 for an error that the user can fix, 2 for usage."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(VisibleFormatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    warnings.showwarning = _show_warning
     app()

@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from rich.console import Console
 from rich.table import Table
 
 from hashkit._version import __version__
-from hashkit.exporters.bench.candidates import Wanted
+from hashkit.cli.visible import result_console, visible
 from hashkit.exporters.bench.comparison import BenchRow
+from hashkit.exporters.bench.contenders import Wanted
 from hashkit.exporters.bench.settings import BenchSettings, Floors
 from hashkit.machine import describe_machine
 from hashkit.report.bench_table import Column, columns_of, facts_of, notes_of, table_of
@@ -34,7 +34,7 @@ def bench_document(
         "ok": not problems,
         "problems": problems,
         "name": subject.name,
-        "models": [str(one.path) for one in subject.candidates],
+        "models": [str(one.path) for one in subject.models],
         "bits": subject.manifest.n_bits,
         "size": list(subject.manifest.size),
         "images": {
@@ -76,7 +76,7 @@ def problems_of(rows: Sequence[BenchRow], wanted: Wanted) -> list[str]:
 
 def print_bench(document: Mapping[str, Any]) -> None:
     """Print one table on standard output, or two where one is too wide for the terminal."""
-    console = Console(markup=False, emoji=False, highlight=False)
+    console = result_console()
     columns = columns_of(document)
     needed = _width(document, columns)
     if not console.is_terminal:
@@ -96,7 +96,8 @@ def print_bench(document: Mapping[str, Any]) -> None:
 def _width(document: Mapping[str, Any], columns: Sequence[Column]) -> int:
     """Width in characters of the table without folded cells, rules and spaces included."""
     lines = [[column.head for column in columns], *table_of(document, columns)]
-    return sum(max(map(len, cells)) + 3 for cells in zip(*lines, strict=True)) + 1
+    widths = [max(len(visible(cell)) for cell in cells) for cells in zip(*lines, strict=True)]
+    return sum(widths) + 3 * len(widths) + 1
 
 
 def _table(document: Mapping[str, Any], columns: Sequence[Column]) -> Table:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from hashkit.cli.visible import visible
 from hashkit.workflow.reporter import ProgressBar, Reporter
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ def all_or_nothing(path: Path) -> Iterator[None]:
 
 
 def note(text: str) -> None:
-    """Print a line on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    """Print one line on standard error; what a terminal would obey is made visible."""
+    print(visible(text), file=sys.stderr, flush=True)
 
 
 def emit_json(document: Mapping[str, Any]) -> None:
@@ -72,10 +73,10 @@ def progress_bar(title: str, total: int, unit: str, start: int = 0) -> Iterator[
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]} {task.fields[detail]}"),
+            TextColumn("{task.fields[rate]} {task.fields[detail]}", markup=False),
         )
         with Progress(*columns, console=Console(stderr=True)) as progress:
             yield _TerminalBar(progress, title, total, unit, start)
@@ -163,11 +164,12 @@ class _TerminalBar:
     def __init__(self, progress: Progress, title: str, total: int, unit: str, start: int) -> None:
         self._progress, self._total, self._unit = progress, total, unit
         self._rate = _Rate(start)
+        title = visible(title)
         self._task = progress.add_task(title, total=total, completed=start, rate="", detail="")
 
     def update(self, done: int, detail: str = "") -> None:
         rate = self._rate.text_and_left(done, self._total, self._unit)
-        self._progress.update(self._task, completed=done, rate=rate, detail=detail)
+        self._progress.update(self._task, completed=done, rate=rate, detail=visible(detail))
 
 
 def _duration(seconds: float) -> str:

@@ -11,6 +11,7 @@ import typer
 from hashkit.cli.console import emit_json
 from hashkit.cli.flags import shown
 from hashkit.cli.options import JsonOption
+from hashkit.cli.visible import result_console
 
 if TYPE_CHECKING:
     from hashkit.runtimes.health import Check
@@ -47,23 +48,21 @@ def doctor(context: typer.Context, json: JsonOption = False) -> None:
 
 
 def _print(checks: Sequence[Check]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(markup=False, emoji=False, highlight=False)
+    console = result_console()
     if not console.is_terminal:
         width = max(len(check.name) for check in checks)
         for check in checks:
-            line = f"{check.status:6}  {check.name:{width}}  {_what(check, ': ')}"
+            what = f"{check.detail}: {check.remedy}" if check.remedy else check.detail
+            line = f"{check.status:6}  {check.name:{width}}  {what}"
             console.print(line, soft_wrap=True)
         return
     table = Table("", "", "", show_header=False, box=None)
     for check in checks:
         status = Text(check.status, style=_STYLES[check.status])
-        table.add_row(status, check.name, _what(check, "\n"))
+        table.add_row(status, check.name, check.detail)
+        if check.remedy:
+            table.add_row("", "", check.remedy)
     console.print(table)
-
-
-def _what(check: Check, between: str) -> str:
-    return f"{check.detail}{between}{check.remedy}" if check.remedy else check.detail

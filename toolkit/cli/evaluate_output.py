@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
 
 from hashkit.cli.console import note
+from hashkit.cli.visible import result_console
 from hashkit.report.evaluations import Evaluation, in_column_order
 from hashkit.report.numbers import CODES, GRADED, MISSING, number_rows
 
@@ -25,7 +25,7 @@ def print_evaluations(evaluations: Sequence[Evaluation], *, is_multi_label: bool
         Whether images may have several labels; otherwise graded metrics add nothing and are left
         out.
     """
-    console = Console(markup=False, emoji=False, highlight=False)  # names are names
+    console = result_console()
     if not console.is_terminal and len(evaluations) > 1:
         console.width = 64 + 24 * len(evaluations)  # so that nothing is cut in a pipe
     console.print(_numbers(evaluations, is_multi_label=is_multi_label))

@@ -32,6 +32,9 @@ FLAGS: Final[Mapping[str, str]] = {name: f"--{short}" for name, short in SHORT_N
 _ARGUMENT: Final = re.compile(r"`([a-z]\w*)(?:=(\"[^`\"]*\"|[^`\"\s]+))?`")
 """`name`, `name=value` or `name="value"`; ``...`` stands for a value that is left to the reader."""
 
+_LIMIT: Final = re.compile(r"`hashkit\.set_limits\((\w+)=(\d+)\)`")
+"""The call that raises a limit."""
+
 
 _CALL: Final = re.compile(r"`hashkit\.(\w+)\(\"([^\"`]*)\"((?:, \w+=\"[^\"`]*\")*)\)`")
 """A call of the package with the path of a run, and texts: `hashkit.resume("runs/first")`."""
@@ -70,7 +73,8 @@ def with_flags(message: str, command: Any, others: Mapping[str, Any]) -> str:
     Parameters
     ----------
     message
-        Such as ``a.h5: exists already; replace it with `overwrite=True` ``.
+        Such as ``a.h5: exists already; replace it with `overwrite=True` ``. A call of
+        `hashkit.set_limits` becomes the option ``--limit``.
     command
         The click command that raised it; None if there was none.
     others
@@ -90,7 +94,11 @@ def with_flags(message: str, command: Any, others: Mapping[str, Any]) -> str:
                 return f"hashkit {other_name} {_written(found, value)}"
         return match[0]
 
-    return _ARGUMENT.sub(replaced, _CALL.sub(_as_command, message))
+    def limit(match: re.Match[str]) -> str:
+        return f"--limit {match[1].replace('_', '-')}={match[2]}"
+
+    message = _CALL.sub(_as_command, _LIMIT.sub(limit, message))
+    return _ARGUMENT.sub(replaced, message)
 
 
 def _as_command(call: re.Match[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from hashkit.cli.visible import result_console, visible
 from hashkit.workflow.reporter import file_size, plural
 
 __all__ = ["print_facts"]
@@ -17,14 +18,13 @@ _MANY_CLASSES: Final = 20
 
 def print_facts(facts: Mapping[str, Any]) -> None:
     """Print a table of the facts of one path on standard output."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(markup=False, emoji=False, highlight=False)  # names are names
+    console = result_console()
     lines = [(name, text) for name, text in _lines(facts) if text]
     if not console.is_terminal:
         # As wide as the longest line, so that nothing is cut in a pipe.
-        console.width = max([100, *(len(text) + 40 for _, text in lines)])
+        console.width = max([100, *(len(visible(text)) + 40 for _, text in lines)])
     table = Table(show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
@@ -61,9 +61,10 @@ def _codes_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from _origin_lines(facts)
     for source in facts.get("sources", ()):
         split = ", ".join(text for text in (source["protocol"], source["part"]) if text)
-        yield "images", f"{source['n_images']:,} of {source['dataset']} ({split})"
+        n_images = "a growing list" if source["n_images"] is None else f"{source['n_images']:,}"
+        yield "images", f"{n_images} of {source['dataset']} ({split})"
     if facts.get("index"):
-        yield "index", f"{facts['index']['path']}, {file_size(facts['index']['n_bytes'])}"
+        yield "index", _index_text(facts["index"], facts["n_rows"])
     version = f", format version {facts['format_version']}" if "format_version" in facts else ""
     yield "size", f"{file_size(facts['n_bytes'])}{version}"
 
@@ -74,6 +75,7 @@ def _origin_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from _manifest_lines(facts["manifest"])
     made = [facts[name] for name in ("runtime", "provider", "precision") if facts[name]]
     yield "computed by", ", ".join(made)
+    yield "resized by", facts["resampler"] or ""
 
 
 def _model_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -119,6 +121,13 @@ def _run_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if facts["evaluation"] is not None:
         yield "evaluation", _brief(facts["evaluation"])
     yield "next", facts["next"]
+
+
+def _index_text(index: Mapping[str, Any], n_rows: int) -> str:
+    if index["problem"] is not None:
+        return f"out of date: {index['problem']}"
+    part = f", of the first {index['n_rows']:,} rows" if index["n_rows"] < n_rows else ""
+    return f"{index['path']}, {file_size(index['n_bytes'])}{part}"
 
 
 def _model_text(facts: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.bank.reader import Bank
+from hashkit.cli.visible import result_console, visible
 from hashkit.codes import to_hex
 from hashkit.errors import HashkitError
 from hashkit.workflow.reporter import plural
@@ -108,11 +109,9 @@ class Result:
 
 def print_results(results: Sequence[Result]) -> None:
     """Print a table for each query on standard output."""
-    from rich.console import Console
     from rich.table import Table
 
-    # Names are printed as they are, brackets and colons too.
-    console = Console(markup=False, emoji=False, highlight=False)
+    console = result_console()
     if not console.is_terminal:
         # As wide as the names, so that nothing is cut in a pipe.
         console.width = max([100, *_line_lengths(results)])
@@ -181,6 +180,6 @@ def _json_label(labels: tuple[str, ...] | None) -> str | list[str] | None:
 
 def _line_lengths(results: Sequence[Result]) -> Iterator[int]:
     for result in results:
-        yield len(_title(result.query))
+        yield len(visible(_title(result.query)))
         for hit in result.hits:
-            yield len(hit.name) + len(_text(hit.labels)) + 60
+            yield len(visible(hit.name + _text(hit.labels))) + 60

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from hashkit.cli.console import emit_json
+from hashkit.cli.visible import result_console
 from hashkit.runs.config import TrainConfig
 from hashkit.training.losses import LOSSES, loss_options
 from hashkit.training.networks import NETWORKS
@@ -21,7 +21,7 @@ def show_recipes(as_json: bool) -> None:
     if as_json:
         emit_json(_document())
         return
-    console = Console()
+    console = result_console()
     for table in (_recipe_table(), _network_table(), _loss_table()):
         console.print(table)
     console.print("Any network learns with any loss. Every setting of a recipe has a flag.")

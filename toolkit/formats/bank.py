@@ -12,7 +12,7 @@ from hashkit.codesets import CodeDatabase, n_kept_rows
 from hashkit.errors import CodesError
 from hashkit.formats.format import Format, WriteProgress
 from hashkit.formats.origin import describe
-from hashkit.formats.rows import kept_codes, kept_labels, kept_names
+from hashkit.formats.rows import kept_codes, kept_files, kept_labels, kept_names
 from hashkit.meter import Meter
 
 if TYPE_CHECKING:
@@ -55,13 +55,18 @@ def _write(
 
 
 def _blocks(database: CodeDatabase, meter: Meter) -> Iterator[RowBlock]:
-    columns = (kept_codes(database), kept_names(database), kept_labels(database))
-    for codes, names, labels in zip(*columns, strict=True):
+    columns = (
+        kept_codes(database),
+        kept_names(database),
+        kept_labels(database),
+        kept_files(database),
+    )
+    for codes, names, labels, files in zip(*columns, strict=True):
         # A bank stores -1 for "unknown"; in other formats, any negative number may mean that.
         if labels is not None and labels.ndim == 1 and labels.dtype.kind == "i":
-            yield codes, names, np.maximum(labels, -1)
+            yield codes, names, np.maximum(labels, -1), files
         else:
-            yield codes, names, labels
+            yield codes, names, labels, files
         meter.add(len(codes))
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from hashkit.errors import CodesError
 from hashkit.inputs.binary import BinaryReader
 from hashkit.inputs.text import shown
+from hashkit.opening import open_file
 
 __all__ = ["IDENTIFIERS", "FaissCodes", "read_faiss"]
 
@@ -64,7 +65,7 @@ def read_faiss(path: Path) -> tuple[FaissCodes, int]:
         not say to which row each code belongs.
     """
     try:
-        file = path.open("rb")
+        file = open_file(path)
     except OSError as error:
         raise CodesError(f"{path}: cannot be read ({error.strerror})") from None
     with file:

@@ -7,6 +7,7 @@ import dataclasses
 from hashkit.bank.header import BankHeader, BankSource, LabelKind
 from hashkit.codesets import CodeDatabase, CodeSet, n_kept_rows
 from hashkit.errors import CodesError
+from hashkit.formats.rows import files_of, has_names
 
 __all__ = ["Origin", "StoredCodes", "describe", "origin_of"]
 
@@ -68,7 +69,13 @@ def describe(database: CodeDatabase) -> Origin:
             )
     origin = origin_of(database)
     if origin is not None:
-        header = dataclasses.replace(origin.header, class_names=class_names, label_kind=kind)
+        header = dataclasses.replace(
+            origin.header,
+            class_names=class_names,
+            label_kind=kind,
+            has_names=has_names(database),
+            has_files=files_of(database) is not None,
+        )
         return dataclasses.replace(origin, header=header)
     header = BankHeader(
         n_bits=database.n_bits,
@@ -80,5 +87,6 @@ def describe(database: CodeDatabase) -> Origin:
         class_names=class_names,
         label_kind=kind,
         source=None,
+        has_names=has_names(database),
     )
     return Origin(header, (), n_kept_rows(database), is_complete=True)

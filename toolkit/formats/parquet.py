@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.bank.header import header_attributes
+from hashkit.bank.attributes import header_attributes
 from hashkit.codes import code_size
 from hashkit.codesets import CodeDatabase, n_kept_rows
 from hashkit.formats.format import Format, WriteProgress, whole_file

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.bank.header import header_of
+from hashkit.bank.attributes import header_of
 from hashkit.bank.names import StoredNames
 from hashkit.codes import check_codes
 from hashkit.errors import CodesError, HashkitError, MissingExtraError

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import compress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.codesets import CodeDatabase
 
-__all__ = ["has_names", "kept_codes", "kept_labels", "kept_names"]
+if TYPE_CHECKING:
+    from hashkit.bank.image_files import ImageFiles
+
+__all__ = ["files_of", "has_names", "kept_codes", "kept_files", "kept_labels", "kept_names"]
 
 BLOCK_ROWS: Final = 131_072
 """Rows per piece: a few megabytes with names and labels; also a row group of a Parquet file."""
@@ -45,6 +48,21 @@ def kept_labels(database: CodeDatabase) -> Iterator[NDArray[Any] | None]:
             yield None
         else:
             yield labels[start:stop] if kept is None else labels[start:stop][kept]
+
+
+def files_of(database: CodeDatabase) -> ImageFiles | None:
+    """Size, time and digest of each image's file, which only a bank may have."""
+    from hashkit.bank.reader import Bank  # here, because other formats do not need h5py
+
+    return database.files if isinstance(database, Bank) else None
+
+
+def kept_files(database: CodeDatabase) -> Iterator[ImageFiles | None]:
+    """Image files of each piece; None if they are unknown."""
+    files = files_of(database)
+    for start, stop, kept in _pieces(database):
+        piece = None if files is None else files[start:stop]
+        yield piece if piece is None or kept is None else piece[kept]
 
 
 def _pieces(database: CodeDatabase) -> Iterator[tuple[int, int, NDArray[np.bool_] | None]]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from io import BufferedReader
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -28,7 +27,7 @@ class BinaryReader:
         The file's name for messages.
     """
 
-    def __init__(self, file: BufferedReader, error: type[HashkitError], name: str) -> None:
+    def __init__(self, file: BinaryIO, error: type[HashkitError], name: str) -> None:
         self._file, self._error, self._name = file, error, name
         self._left = os.fstat(file.fileno()).st_size - file.tell()
 
@@ -66,7 +65,7 @@ class BinaryReader:
         n_bytes = kind.itemsize * count
         self._take(n_bytes, what)
         values = np.empty(count, kind)
-        n_read = self._file.readinto(values.view(np.uint8).data)
+        n_read = self._file.readinto(values.view(np.uint8).data)  # type: ignore[attr-defined]
         if n_read != n_bytes:
             raise self.fault(f"expected {n_bytes} bytes of {what}, found {n_read}")
         return values

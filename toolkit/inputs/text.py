@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from hashkit.errors import HashkitError
+from hashkit.opening import read_file
 
 __all__ = ["decode_text", "read_numbered_lines", "shown"]
 
@@ -38,7 +39,7 @@ def read_numbered_lines(
         If the file cannot be read or is not UTF-8, with the line.
     """
     try:
-        data = path.read_bytes()
+        data = read_file(path, "text_bytes")
     except OSError as fault:
         raise error(f"{path}: cannot be read ({fault.strerror})") from None
     lines = _LINE_ENDS.split(decode_text(data, str(path), error, what, remedy).rstrip())

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from hashkit.errors import EvaluationError
 from hashkit.files import write_whole
+from hashkit.inputs.json_text import read_json
 
 __all__ = [
     "FILE_NAME",
@@ -83,7 +84,7 @@ def load_evaluation(path: Path) -> Evaluation:
     is_folder = path.is_dir()
     file = path / FILE_NAME if is_folder else path
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = read_json(file, EvaluationError, "write it again with `hashkit evaluate`")
     except FileNotFoundError:
         how = (
             f"{path} has no evaluation yet: hashkit evaluate --run {path}"
@@ -91,11 +92,9 @@ def load_evaluation(path: Path) -> Evaluation:
             else f"{path}: there is no such evaluation; write one with `hashkit evaluate --json`"
         )
         raise EvaluationError(how) from None
-    except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise EvaluationError(f"{file} cannot be read: {reason}") from None
     _check_document(file, document)
-    own = {name: document.pop(name) for name in _OWN_FIELDS if name in document}
+    own = {name: document.pop(name, None) for name in _OWN_FIELDS}
+    own = {name: value for name, value in own.items() if value is not None}
     default_name = path.resolve().name if is_folder else path.stem
     return Evaluation(**{"name": default_name, **own}, fields=document)
 

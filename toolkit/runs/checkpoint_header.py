@@ -6,22 +6,84 @@ JSON; hashkit's part of it is one text below ``__metadata__``.
 
 from __future__ import annotations
 
-import contextlib
-import json
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from hashkit.errors import CheckpointError, ModelError
+from hashkit.errors import CheckpointError, ConfigError, ModelError
+from hashkit.inputs.binary import BinaryReader
+from hashkit.inputs.json_text import parse_json
+from hashkit.inputs.schema import dataclass_from, value_from
 from hashkit.manifest import Manifest
+from hashkit.opening import open_file
 from hashkit.runs.known_names import split_network
 
-__all__ = ["HEADER_KEY", "read_checkpoint_manifest", "read_checkpoint_network"]
+__all__ = [
+    "FORMAT_VERSION",
+    "HEADER_KEY",
+    "CheckpointHeader",
+    "parse_header",
+    "read_checkpoint_manifest",
+    "read_checkpoint_network",
+]
 
 HEADER_KEY: Final = "hashkit"
 """Name of hashkit's text in the header."""
 
+FORMAT_VERSION: Final = 2
+
 _LENGTH_BYTES: Final = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointHeader:
+    """Hashkit's part of a header.
+
+    Attributes
+    ----------
+    step
+        Steps done.
+    config, manifest
+        The settings of the run and the metadata of the model, unchecked.
+    state
+        What the trainer resumes from, unchecked.
+    format_version
+        Version of the header's format.
+
+    Raises
+    ------
+    CheckpointError
+        If the step is negative.
+    """
+
+    step: int
+    config: Mapping[str, Any]
+    manifest: Mapping[str, Any]
+    state: Mapping[str, Any]
+    format_version: int
+
+    def __post_init__(self) -> None:
+        if self.step < 0:
+            raise CheckpointError(f"expected a step from 0, found {self.step}")
+
+
+def parse_header(text: str, name: str) -> CheckpointHeader:
+    """Hashkit's part of a header from its text.
+
+    Raises
+    ------
+    CheckpointError
+        If it is damaged, or of another format version; ``name`` says in the message of what.
+    """
+    fields = parse_json(text, name, CheckpointError, allow_nan=True)
+    version = fields.get("format_version") if isinstance(fields, dict) else FORMAT_VERSION
+    if version not in (None, FORMAT_VERSION):  # before its fields, which may be others
+        raise CheckpointError(
+            f"{name}: expected checkpoint format version {FORMAT_VERSION}, found {version!r}: use "
+            "the hashkit release that wrote it"
+        )
+    return dataclass_from(CheckpointHeader, fields, name=name, error=CheckpointError)
 
 
 def read_checkpoint_manifest(path: Path) -> Manifest:
@@ -32,8 +94,10 @@ def read_checkpoint_manifest(path: Path) -> Manifest:
     CheckpointError
         If the file is missing or has no such header.
     """
-    with _one_line(path):
-        return Manifest.from_dict(_read_header(path)["manifest"])
+    try:
+        return Manifest.from_dict(_read_header(path).manifest)
+    except ModelError as error:
+        raise CheckpointError(f"{path}: {error}") from None
 
 
 def read_checkpoint_network(path: Path) -> str:
@@ -44,28 +108,33 @@ def read_checkpoint_network(path: Path) -> str:
     CheckpointError
         If the file is missing, has no such header, or names no network.
     """
-    with _one_line(path):
-        network: str = _read_header(path)["config"]["network"]
-        split_network(network)  # raises for one that there is not
-        return network
-
-
-@contextlib.contextmanager
-def _one_line(path: Path) -> Iterator[None]:
-    """Turn all errors of a damaged file into a CheckpointError."""
+    network: str = value_from(
+        str,
+        _read_header(path).config.get("network"),
+        name=f"{path}: the network in its settings",
+        error=CheckpointError,
+    )
     try:
-        yield
+        split_network(network)  # raises for one that there is not
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    return network
+
+
+def _read_header(path: Path) -> CheckpointHeader:
+    try:
+        with open_file(path) as file:
+            reader = BinaryReader(file, CheckpointError, f"{path} is not a checkpoint of hashkit")
+            (length,) = reader.numbers("<Q", "the length of a header")
+            header = reader.read(length, "a header")
     except FileNotFoundError:
         raise CheckpointError(f"{path}: there is no such checkpoint") from None
-    except (OSError, AttributeError, LookupError, TypeError, ValueError, ModelError) as error:
-        raise CheckpointError(
-            f"{path} is not a checkpoint of hashkit, or damaged: {' '.join(str(error).split())}"
-        ) from None
-
-
-def _read_header(path: Path) -> Any:
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
-        if length > path.stat().st_size:
-            raise ValueError(f"its header would have {length} bytes")
-        return json.loads(json.loads(file.read(length))["__metadata__"][HEADER_KEY])
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
+    name = f"{path} is not a checkpoint of hashkit, or damaged"
+    fields = parse_json(header, name, CheckpointError)
+    metadata = fields.get("__metadata__") if isinstance(fields, dict) else None
+    text = metadata.get(HEADER_KEY) if isinstance(metadata, dict) else None
+    if not isinstance(text, str):
+        raise CheckpointError(f"{name}: expected the metadata {HEADER_KEY!r}, found none")
+    return parse_header(text, name)

@@ -23,12 +23,16 @@ import datetime
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 from hashkit.errors import RunError
 from hashkit.files import append_whole, write_whole
+from hashkit.inputs.json_text import parse_json
+from hashkit.inputs.schema import dataclass_from
+from hashkit.inputs.text import decode_text
+from hashkit.opening import read_file
 from hashkit.private_files import is_private_name, remove_leftovers
 from hashkit.runs.run_config import RunConfig, read_json_object, read_run_config
 
@@ -163,8 +167,13 @@ class Run:
         return run
 
     @classmethod
-    def newest(cls, parent: Path) -> Run:
+    def newest(cls, parent: Path, when_damaged: Callable[[str], None] | None = None) -> Run:
         """Open the run below ``parent`` that was created last.
+
+        Parameters
+        ----------
+        when_damaged
+            Called with what is wrong with a config.json that cannot be read; its run is left out.
 
         Raises
         ------
@@ -172,9 +181,13 @@ class Run:
             If there is none.
         """
         runs = []
-        for path in parent.glob("*/config.json"):
-            with contextlib.suppress(RunError):  # a damaged run does not hide the others
+        for path in sorted(parent.glob("*/config.json")):
+            try:
                 created = str(read_json_object(path).get("created"))
+            except RunError as error:
+                if when_damaged is not None:
+                    when_damaged(str(error))
+            else:
                 runs.append((created, path.parent))
         if not runs:
             raise RunError(f"there is no run below {parent}{os.sep}: `hashkit train` makes one")
@@ -274,22 +287,51 @@ class Run:
         append_whole(self.metrics_path, (json.dumps(entry) + "\n").encode())
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Lines of metrics.jsonl; an incomplete one is left out."""
-        if not self.metrics_path.is_file():
+        """Lines of metrics.jsonl, without a last one that is incomplete.
+
+        Raises
+        ------
+        RunError
+            If another line is not an object with a step.
+        """
+        try:
+            data = read_file(self.metrics_path, "text_bytes")
+        except FileNotFoundError:
             return []
-        entries = []
-        for line in self.metrics_path.read_text(encoding="utf-8").splitlines():
-            try:
-                entries.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
-        return entries
+        except OSError as error:
+            raise RunError(f"{self.metrics_path}: cannot be read ({error.strerror})") from None
+        lines = decode_text(data, str(self.metrics_path), RunError).split("\n")
+        return [
+            _metrics_line(line, f"{self.metrics_path}, line {number}")
+            for number, line in enumerate(lines[:-1], start=1)
+            if line.strip()
+        ]
 
     def rewind_metrics(self, step: int) -> None:
         """Drop the lines of metrics.jsonl after ``step``; those steps will be run again."""
         kept = [entry for entry in self.read_metrics() if entry["step"] <= step]
         lines = "".join(json.dumps(entry) + "\n" for entry in kept)
         write_whole(self.metrics_path, lines.encode())
+
+
+@dataclasses.dataclass(frozen=True)
+class _MetricsLine:
+    """What every line of metrics.jsonl has."""
+
+    step: int
+    seconds: float = 0.0
+    loss: float | None = None
+    held_out: float | None = None
+
+
+def _metrics_line(line: str, name: str) -> dict[str, Any]:
+    remedy = "delete this line"
+    fields = parse_json(line, name, RunError, allow_nan=True, remedy=remedy)
+    dataclass_from(
+        _MetricsLine, fields, name=name, error=RunError, remedy=remedy, may_have_more=True
+    )
+    values: dict[str, Any] = fields
+    return values
 
 
 def as_run(run: Run | PathText) -> Run:

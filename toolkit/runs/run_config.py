@@ -7,6 +7,7 @@ have the same fields, of which all but ``training`` may be missing.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -14,14 +15,27 @@ from pathlib import Path
 from typing import Any, Final
 
 from hashkit.errors import ConfigError, ProtocolError, RunError
+from hashkit.opening import read_text
+from hashkit.os_errors import reason_and_remedy
 from hashkit.runs.config import TrainConfig
-from hashkit.runs.data_spec import DataSpec
+from hashkit.runs.data_spec import DataSpec, ProtocolOptions
 
 __all__ = ["FORMAT_VERSION", "RunConfig", "SharedTraining", "read_json_object", "read_run_config"]
 
 FORMAT_VERSION: Final = 1
 
 _REMEDY: Final = "correct the file, or train a new run"
+
+_EXPECTED: Final = {
+    "bool_type": "true or false",
+    "dataclass_type": "an object",
+    "float_type": "a number",
+    "int_from_float": "a whole number",
+    "int_type": "a whole number",
+    "string_type": "a text",
+    "tuple_type": "a list",
+}
+"""Values in the words of JSON, by pydantic's type of error."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,9 +115,12 @@ def read_json_object(path: Path) -> dict[str, Any]:
         If the file cannot be read or holds something else.
     """
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{path} cannot be read: {error}") from None
+        fields = json.loads(read_text(path, "json_bytes"))
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {reason_and_remedy(error)[0]}") from None
+    except (ValueError, RecursionError) as error:
+        what = f"damaged text ({error})" if path.stat().st_size else "an empty file"
+        raise RunError(f"{path}: expected a JSON object, found {what}: {_REMEDY}") from None
     if not isinstance(fields, dict):
         raise RunError(f"{path}: expected a JSON object, found {_shown(fields)}: {_REMEDY}")
     return fields
@@ -162,7 +179,7 @@ def _missing(fields: Mapping[str, Any], *, is_old: bool) -> list[str]:
     return missing
 
 
-def _names(cls: type[RunConfig | DataSpec]) -> set[str]:
+def _names(cls: type[Any]) -> set[str]:
     return {field.name for field in dataclasses.fields(cls)}
 
 
@@ -192,14 +209,29 @@ def _fault(error: Mapping[str, Any]) -> str:
     """One fault: ``training.lengths[1]: input should be a valid integer, found '2'``."""
     place = "".join(_place(error["loc"])).removeprefix(".")
     if error["type"] == "unexpected_keyword_argument":
-        return f"{place} is unknown"
+        return f"{place} is unknown{_nearest(error['loc'])}"
     if error["type"] == "missing":
         return f"{place} is missing"
     cause = error.get("ctx", {}).get("error")
     if cause is not None:  # raised by the dataclass itself, with all that is to be said
         return f"{place}: {cause}"
-    what = error["msg"].replace("Input should be", "expected", 1)
-    return f"{place}: {what}, found {_shown(error['input'])}"
+    what = _EXPECTED.get(error["type"]) or error["msg"].replace("Input should be ", "", 1)
+    return f"{place}: expected {what}, found {_shown(error['input'])}"
+
+
+def _nearest(steps: tuple[str | int, ...]) -> str:
+    """The known name that is most like an unknown one, if any is."""
+    *parents, name = steps
+    holders = {
+        (): RunConfig,
+        ("data",): DataSpec,
+        ("data", "options"): ProtocolOptions,
+        ("shared",): SharedTraining,
+        ("training",): TrainConfig,
+    }
+    holder = holders.get(tuple(parents))
+    near = difflib.get_close_matches(str(name), _names(holder), n=1, cutoff=0.75) if holder else []
+    return f", did you mean {near[0]}?" if near else ""
 
 
 def _place(steps: tuple[str | int, ...]) -> Iterator[str]:

@@ -22,10 +22,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from hashkit.distribution import DISTRIBUTION
-from hashkit.errors import CheckpointError, ConfigError, ModelError
+from hashkit.errors import CheckpointError, ModelError
 from hashkit.files import written_whole
+from hashkit.foreign_errors import foreign_message
+from hashkit.inputs.schema import dataclass_from
 from hashkit.manifest import Manifest
-from hashkit.runs.checkpoint_header import HEADER_KEY
+from hashkit.runs.checkpoint_header import FORMAT_VERSION, HEADER_KEY, parse_header
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.named_network import network_to_build
 from hashkit.training.model import HashModel, new_model
@@ -40,7 +42,6 @@ __all__ = [
     "write_checkpoint",
 ]
 
-FORMAT_VERSION: Final = 2
 _MODEL: Final = "model."
 _LOSSES: Final = "losses."
 _OPTIMISER: Final = "optimiser."
@@ -114,33 +115,33 @@ def read_checkpoint(path: Path) -> Checkpoint:
     CheckpointError
         If the file is missing, damaged, or of another format version.
     """
+    name = f"{path} is not a checkpoint of hashkit, or damaged"
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})[HEADER_KEY])
+            text = (file.metadata() or {}).get(HEADER_KEY)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if header["format_version"] != FORMAT_VERSION:
-            raise CheckpointError(
-                f"{path}: expected checkpoint format version {FORMAT_VERSION}, found "
-                f"{header['format_version']}"
-            )
-        return Checkpoint(
-            step=header["step"],
-            config=TrainConfig.from_dict(header["config"]),
-            manifest=Manifest.from_dict(header["manifest"]),
-            model=_with_prefix(tensors, _MODEL),
-            losses=_with_prefix(tensors, _LOSSES),
-            optimiser=_with_prefix(tensors, _OPTIMISER),
-            state=header["state"],
-        )
     except FileNotFoundError:
         raise CheckpointError(f"{path}: there is no such checkpoint") from None
-    except (ConfigError, ModelError) as error:
+    except (OSError, SafetensorError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{name}: {foreign_message(error)}") from None
+    if text is None:
+        raise CheckpointError(f"{name}: expected the metadata {HEADER_KEY!r}, found none")
+    header = parse_header(text, name)
+    try:
+        manifest = Manifest.from_dict(header.manifest)
+    except ModelError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    except (OSError, SafetensorError, AttributeError, LookupError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise CheckpointError(
-            f"{path} is not a checkpoint of hashkit, or damaged: {reason}"
-        ) from None
+    return Checkpoint(
+        step=header.step,
+        config=dataclass_from(
+            TrainConfig, header.config, name=f"{path}: its settings", error=CheckpointError
+        ),
+        manifest=manifest,
+        model=_with_prefix(tensors, _MODEL),
+        losses=_with_prefix(tensors, _LOSSES),
+        optimiser=_with_prefix(tensors, _OPTIMISER),
+        state=header.state,
+    )
 
 
 def load_model(path: Path, *, network: str | None = None) -> TrainedModel:
@@ -173,8 +174,9 @@ def load_model(path: Path, *, network: str | None = None) -> TrainedModel:
         )
         model.load_state_dict(dict(checkpoint.model))
     except (KeyError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise CheckpointError(f"{path}: the weights do not match the network: {reason}") from None
+        raise CheckpointError(
+            f"{path}: the weights do not match the network: {foreign_message(error)}"
+        ) from None
     return TrainedModel(model.eval(), checkpoint.manifest)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hashkit.errors import ConfigError, DeviceError
+from hashkit.foreign_errors import foreign_message
 
 __all__ = ["choose_device", "repeatable_kernels", "seed_generators", "thread_count", "to_device"]
 
@@ -38,8 +39,7 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except RuntimeError as error:
-        first = str(error).splitlines()[0]
-        raise DeviceError(f'`device="{name}"`: {first}') from None
+        raise DeviceError(f'`device="{name}"`: {foreign_message(error)}') from None
     return device
 
 

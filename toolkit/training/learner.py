@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from hashkit.errors import ConfigError
+from hashkit.foreign_errors import foreign_message
 from hashkit.runs.config import TrainConfig
+from hashkit.training.checks import check_learnable
 from hashkit.training.data import TrainingData
-from hashkit.training.losses import LOSSES, Loss, LossValue, build_loss, check_batch_size
+from hashkit.training.losses import Loss, LossValue, build_loss
 from hashkit.training.model import HashModel, input_statistics, new_model
 from hashkit.training.networks import find_network
 from hashkit.training.networks.base import pooled
@@ -58,15 +60,7 @@ class Learner(nn.Module):
         ConfigError
             If the loss cannot learn from the data, or the network has too few stages to freeze.
         """
-        if data.triplets is not None and not LOSSES[config.loss].takes_triplets:
-            able = " or ".join(name for name, loss in LOSSES.items() if loss.takes_triplets)
-            raise ConfigError(
-                f"the loss {config.loss} cannot learn from a triplet list: use the loss {able}"
-            )
-        if data.triplets is None:
-            check_batch_size(config.loss, config.batch_size)
-        if config.cutmix:
-            _check_cutmix(config, data)
+        check_learnable(config, from_triplets=data.triplets is not None)
         kind, argument = find_network(config.network)
         n_images = max(1, STATISTICS_BYTES // (config.height * config.width * 3))
         mean, std = input_statistics(
@@ -148,20 +142,6 @@ class Learner(nn.Module):
         return [loss for loss in self.losses if isinstance(loss, Loss)]
 
 
-def _check_cutmix(config: TrainConfig, data: TrainingData) -> None:
-    loss = LOSSES[config.loss]
-    if data.triplets is not None or loss.learns_from != "labels" or loss.compares_images:
-        able = ", ".join(
-            name
-            for name, other in LOSSES.items()
-            if other.learns_from == "labels" and not other.compares_images
-        )
-        raise ConfigError(
-            "cutmix needs a loss that learns from single images and their labels: use one of the "
-            f"losses {able}, or `cutmix=0`"
-        )
-
-
 @torch.inference_mode()
 def _check_input_size(model: HashModel, config: TrainConfig) -> None:
     """Run one image through the model, so that an input size that is too small fails early."""
@@ -169,10 +149,9 @@ def _check_input_size(model: HashModel, config: TrainConfig) -> None:
     try:
         model(image)
     except (AssertionError, RuntimeError, ValueError) as error:  # depends on the network
-        reason = str(error).splitlines()[0]
         raise ConfigError(
             f"network {config.network} cannot take images of {config.height}x{config.width}: "
-            f"choose another `size=...` ({reason})"
+            f"choose another `size=...` ({foreign_message(error)})"
         ) from None
 
 

@@ -78,6 +78,7 @@ def prepare_labelled(
             '`loss="bihalf"` or `loss="cibhash"`'
         )
     check_batch_size(config.loss, config.batch_size)  # before all images are decoded
+    _check_classes(images)
     pixels, rows, faults = _decode(images, config, n_workers, strict, progress)
     labels: NDArray[Any] = images.labels[rows]
     has_label = labels >= 0 if labels.ndim == 1 else labels.any(axis=1)
@@ -97,6 +98,18 @@ def prepare_labelled(
         class_names=images.class_names,
     )
     return data, faults
+
+
+def _check_classes(images: ImageSet) -> None:
+    labels = images.labels
+    if labels is None or labels.ndim != 1:
+        return
+    n_classes = len(np.unique(labels[labels >= 0]))
+    if n_classes == 1:
+        raise ConfigError(
+            f"{images.name}: learning from labels needs training images of 2 classes or more, "
+            'found 1 class: add a class, or use a loss that needs no labels, `loss="cibhash"`'
+        )
 
 
 def prepare_unlabelled(

@@ -30,6 +30,7 @@ from hashkit.training.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
+from hashkit.training.checks import check_precision
 from hashkit.training.data import TrainingData, memory_limit
 from hashkit.training.devices import repeatable_kernels, seed_generators, to_device
 from hashkit.training.learner import Learner
@@ -79,10 +80,12 @@ class Trainer:
         *,
         network: str | None = None,
     ) -> None:
-        if config.precision == "fp16" and device.type != "cuda":
-            raise ConfigError("precision fp16 needs a GPU; on the CPU use fp32 or bf16")
+        check_precision(config, device)
         if len(data.fit_items) < 3:
-            raise ConfigError(f"training needs at least 3 images, found {len(data.fit_items)}")
+            raise ConfigError(
+                "training needs at least 3 images besides the queries and the held-out ones, "
+                f"found {len(data.fit_items)}: add images"
+            )
         self.config = config
         self.data = data
         self.run = run
@@ -92,12 +95,13 @@ class Trainer:
         )
         to_build = config if network is None else dataclasses.replace(config, network=network)
         self.learner = Learner.build(to_build, data, is_new=not run.snapshots()).to(device)
+        self._n_views = 2 if self.learner.learns_from == "views" else 1
         self.batches = BatchSource(
             data,
             BatchAugmentation(
                 augmentation=self.augmentation,
                 cutmix=config.cutmix,
-                n_views=2 if self.learner.learns_from == "views" else 1,
+                n_views=self._n_views,
                 seed=config.seed,
             ),
             (config.height, config.width),
@@ -278,7 +282,7 @@ class Trainer:
         if batch.images is None:
             assert self._fixed_features is not None  # noqa: S101 - the reason for no images
             features = self._fixed_features[batch.rows]
-            return torch.cat([features] * 2) if self.learner.learns_from == "views" else features
+            return features if self._n_views == 1 else torch.cat([features] * self._n_views)
         with self._autocast():
             return self.learner.model.features(batch.images)
 

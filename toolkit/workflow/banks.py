@@ -19,8 +19,10 @@ from hashkit.workflow.training_source import run_spec
 
 if TYPE_CHECKING:
     from hashkit.runtimes.encoder import Encoder
+    from hashkit.runtimes.pipeline import EncodeReport
+    from hashkit.workflow.encoding import EncodeOptions
 
-__all__ = ["run_bank"]
+__all__ = ["encode_run_part", "run_bank"]
 
 
 def run_bank(
@@ -53,9 +55,10 @@ def run_bank(
     """
     path = bank_path(run, part)
     if path.is_file() and (bank := Bank.open(path)).is_complete:
-        _check_model(run, bank)
+        if run.model_path.is_file():
+            _check_model(run, bank, file_digest(run.model_path, "sha256"))
         return path
-    from hashkit.workflow.encoding import EncodeOptions, encode_run_part, load_encoder
+    from hashkit.workflow.encoding import EncodeOptions, load_encoder
     from hashkit.workflow.models import run_model
 
     run_spec(run)  # refuses a run without one before a model is loaded
@@ -66,11 +69,44 @@ def run_bank(
     return path
 
 
-def _check_model(run: Run, bank: Bank) -> None:
-    if not run.model_path.is_file():
-        return
-    found = file_digest(run.model_path, "sha256")
-    if found != bank.header.model_sha256:
+def encode_run_part(
+    run: Run,
+    part: Literal["queries", "database"],
+    encoder: Encoder,
+    options: EncodeOptions,
+    reporter: Reporter = SILENT,
+) -> EncodeReport:
+    """Encode the queries or the database of a run into its folder.
+
+    Raises
+    ------
+    BankMismatchError
+        If its bank is to be continued, but is of another model.
+    """
+    from hashkit.datasets.spec import open_spec  # with all image sets and their downloads
+    from hashkit.workflow.encoding import encode_set
+
+    path = bank_path(run, part)
+    if options.mode == "resume" and path.is_file():
+        with Bank.open(path) as bank:
+            _check_model(run, bank, encoder.model_sha256)
+    spec = run_spec(run)
+    images, split = open_spec(spec)
+    return encode_set(
+        encoder,
+        images.subset(split.part(part)),
+        path,
+        dataset=spec.data,
+        options=options,
+        protocol=split.protocol,
+        part=part,
+        seed=split.seed,
+        reporter=reporter,
+    )
+
+
+def _check_model(run: Run, bank: Bank, model_sha256: str) -> None:
+    if model_sha256 != bank.header.model_sha256:
         raise BankMismatchError(
             f"{bank.path} was made by a different model than {run.model_path}: "
             f"hashkit encode --overwrite --run {run.path}"

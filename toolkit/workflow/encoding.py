@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
 
 from hashkit.bank.header import BankSource
 from hashkit.bank.names import hash_names
 from hashkit.datasets.imageset import ImageSet
-from hashkit.runs.run import Run, bank_path
 from hashkit.runtimes.encoder import Encoder
 from hashkit.runtimes.pipeline import EncodeMode, EncodeProgress, EncodeReport, encode_to_bank
 from hashkit.runtimes.protocol import RUNTIMES
 from hashkit.runtimes.settings import RuntimeSettings
+from hashkit.workflow.index_state import report_index
 from hashkit.workflow.reporter import SILENT, LateProgress, Reporter, plural
-from hashkit.workflow.training_source import run_spec
 
-__all__ = ["EncodeOptions", "encode_run_part", "encode_set", "load_encoder"]
+__all__ = ["EncodeOptions", "encode_set", "load_encoder"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,34 +75,18 @@ def encode_set(
             # The first report gives the rows of an earlier run.
             bar.update(progress.n_done, progress.n_total, skipped, start=progress.n_done)
 
-        report = encode_to_bank(encoder, images, out, source=source, progress=show, **vars(options))
+        report = encode_to_bank(
+            encoder,
+            images,
+            out,
+            source=source,
+            progress=show,
+            warn=lambda fault: reporter.note(f"warning: {out}: {fault}"),
+            **vars(options),
+        )
     _tell(report, reporter)
+    report_index(out, reporter)
     return report
-
-
-def encode_run_part(
-    run: Run,
-    part: Literal["queries", "database"],
-    encoder: Encoder,
-    options: EncodeOptions,
-    reporter: Reporter = SILENT,
-) -> EncodeReport:
-    """Encode the queries or the database of a run into its folder."""
-    from hashkit.datasets.spec import open_spec  # with all image sets and their downloads
-
-    spec = run_spec(run)
-    images, split = open_spec(spec)
-    return encode_set(
-        encoder,
-        images.subset(split.part(part)),
-        bank_path(run, part),
-        dataset=spec.data,
-        options=options,
-        protocol=split.protocol,
-        part=part,
-        seed=split.seed,
-        reporter=reporter,
-    )
 
 
 def _tell(report: EncodeReport, reporter: Reporter) -> None:

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from hashkit.codesets import CodeDatabase, CodeSet
+from hashkit.errors import EvaluationError
 from hashkit.report.evaluations import Evaluation
 from hashkit.runs.run import Run
 from hashkit.runtimes.settings import RuntimeSettings
 from hashkit.workflow.reporter import SILENT, Reporter
 from hashkit.workflow.row_images import sources_of
+from hashkit.workflow.training_source import run_spec
 
 if TYPE_CHECKING:
     from hashkit.bank.header import BankHeader, BankSource
@@ -50,7 +52,13 @@ class Subject:
         n_workers: int | None = None,
         reporter: Reporter = SILENT,
     ) -> Subject:
-        """The banks of a run, encoded first if they are missing."""
+        """The banks of a run, encoded first if they are missing.
+
+        Raises
+        ------
+        EvaluationError
+            If they are missing, and the run's images have no labels to evaluate them by.
+        """
         from hashkit.bank.reader import Bank
         from hashkit.workflow.banks import run_bank
 
@@ -58,6 +66,8 @@ class Subject:
             path = run_bank(run, part, settings, n_workers=n_workers, reporter=reporter)
             return Bank.open(path)
 
+        if not (run.queries_path.is_file() and run.bank_path.is_file()):
+            _check_labelled(run)
         queries, database = bank("queries"), bank("database")
         return cls(run.path.resolve().name, queries, [database], run)
 
@@ -114,6 +124,19 @@ class Subject:
                 yield side, hashlib.sha256(text.encode()).hexdigest()
 
 
+def _check_labelled(run: Run) -> None:
+    """Refuse a run whose images have no labels, before they are encoded."""
+    from hashkit.datasets.spec import open_spec
+
+    images, _ = open_spec(run_spec(run))
+    if images.labels is None:
+        raise EvaluationError(
+            f"expected labels for the images of {run.path}, found none in {images.name}: relevance "
+            "is defined by shared labels; sort the images into one folder per class, or evaluate "
+            "labelled banks with hashkit evaluate QUERY DATABASE"
+        )
+
+
 def _model_facts(header: BankHeader) -> Iterator[tuple[str, str]]:
     if header.model_sha256:
         yield "model", f"SHA-256 {header.model_sha256[:16]}…"
@@ -139,7 +162,7 @@ def _title(bank: Bank) -> str:
 def _source_text(source: BankSource) -> str:
     seed = "" if source.seed is None else f"split seed {source.seed}"
     part = "" if source.part == "all" else source.part
-    images = f"{source.n_images:,} images"
+    images = "" if source.n_images is None else f"{source.n_images:,} images"
     return _listed([Path(source.dataset).name, source.protocol, part, seed, images])
 
 

@@ -10,13 +10,13 @@ from hashkit.runs.run import Run, write_json
 from hashkit.training.per_length_runs import split_run
 from hashkit.training.progress import StepReport, TrainResult
 from hashkit.training.trainer import Trainer
-from hashkit.workflow.reporter import Reporter, plural
+from hashkit.workflow.reporter import LOGGED, Reporter, plural
 
 __all__ = ["finish_training"]
 
 
 def finish_training(
-    trainer: Trainer, reporter: Reporter, should_stop: Callable[[], bool] | None = None
+    trainer: Trainer, reporter: Reporter = LOGGED, should_stop: Callable[[], bool] | None = None
 ) -> Run:
     """Train to the end, write summary.json, and make a run for each of several code lengths.
 
@@ -76,6 +76,6 @@ def _write_summary(run: Run, result: TrainResult, reporter: Reporter) -> None:
     )
     reporter.note(
         f"trained {plural(result.n_steps, 'step')}; "
-        f"{result.images_per_second:,.0f} images/s, {result.seconds:,.0f} s\n"
-        f"checkpoint: {checkpoint} ({chosen})"
+        f"{result.images_per_second:,.0f} images/s, {result.seconds:,.0f} s"
     )
+    reporter.note(f"checkpoint: {checkpoint} ({chosen})")

@@ -12,6 +12,7 @@ from typing import Final
 
 from hashkit._version import __version__
 from hashkit.distribution import DISTRIBUTION, install_command
+from hashkit.foreign_errors import foreign_message
 from hashkit.runtimes.health import Check, check_runtimes, installed_version
 from hashkit.threads import available_cpus, cpu_affinity, cpu_quota
 
@@ -41,7 +42,7 @@ def check_packages(packages: Mapping[str, str]) -> Iterator[Check]:
         try:
             importlib.import_module(module)
         except Exception as error:  # a damaged package may raise anything when it is loaded
-            reason = (str(error) or type(error).__name__).splitlines()[0]
+            reason = foreign_message(error)
             remedy = f"pip install --force-reinstall {distribution}"
             yield Check(distribution, "broken", f"cannot be imported ({reason})", remedy)
         else:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from hashkit.errors import BankError, EvaluationError
+from hashkit.errors import BankError, EvaluationError, RunError
+from hashkit.inputs.json_text import read_json
 from hashkit.runs.run import Run
 from hashkit.workflow.models import is_outdated
 
@@ -126,6 +126,6 @@ def _next(run: Run, facts: Mapping[str, Any]) -> str:
 
 
 def _read_json(path: Path) -> Any:
-    with contextlib.suppress(OSError, ValueError):
-        return json.loads(path.read_text(encoding="utf-8"))
+    with contextlib.suppress(OSError, RunError):
+        return read_json(path, RunError)
     return None

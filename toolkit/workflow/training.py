@@ -6,7 +6,6 @@ import dataclasses
 import datetime
 import shutil
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,6 +18,7 @@ from hashkit.runs.config import TrainConfig
 from hashkit.runs.named_network import network_to_build
 from hashkit.runs.run import Run, run_name
 from hashkit.runs.run_config import RunConfig
+from hashkit.training.checks import check_learnable, check_precision
 from hashkit.training.data import TrainingData
 from hashkit.training.devices import choose_device, thread_count
 from hashkit.training.prepare import (
@@ -79,7 +79,13 @@ def new_trainer(
     chosen = choose_device(device)
     if source.triplets is not None and not settings.keys() & {"loss", "recipe"}:
         settings = dict(settings) | {"loss": "triplet"}
-    config, data, faults = _load(source, partial(make_config, settings, size), reading, reporter)
+
+    def configure(own_size: tuple[int, int] | None) -> TrainConfig:
+        config = make_config(settings, size, own_size)
+        check_precision(config, chosen)
+        return config
+
+    config, data, faults = _load(source, configure, reading, reporter)
     name = name or _default_name(data, config)
     for folder in _folders(name, config):
         Run.check_free(runs, folder)
@@ -131,8 +137,9 @@ def resumed_trainer(
     to_build = network_to_build(config.network, network, run.config_path)
     if to_build != config.network:
         reporter.note(f"{run.config_path} has the network {config.network}; {to_build} is used")
-    _, data, _ = _load(TrainingSource.of_run(run), lambda _: config, reading, reporter)
     chosen = choose_device(saved.device if device == "auto" else device)
+    check_precision(config, chosen)
+    _, data, _ = _load(TrainingSource.of_run(run), lambda _: config, reading, reporter)
     trainer = Trainer(config, data, run, chosen, network=to_build)
     step = trainer.resume()
     reporter.note(
@@ -151,6 +158,11 @@ def _load(
         source.spec, download=reading.download, progress=_DownloadNotes(reporter)
     )
     config = configure(default_input_size(images))
+    if learns_from_labels(config):
+        is_multi_label = images.labels is not None and images.labels.ndim == 2
+        check_learnable(config, from_triplets=False, is_multi_label=is_multi_label)
+    else:
+        check_learnable(config, from_triplets=False)
     report = check_disjoint(images, split, strict=reading.strict)
     if not report.is_disjoint:
         reporter.note(f"warning: {report.summary()}")
@@ -177,6 +189,7 @@ def _load_triplets(
 ) -> tuple[TrainConfig, TrainingData, list[Fault]]:
     images, triplets = source.read_triplets()
     config = configure(None)
+    check_learnable(config, from_triplets=True)
     reporter.note(
         f"{images.name}: {plural(len(triplets), 'triplet')} of {plural(len(images), 'image')}"
     )

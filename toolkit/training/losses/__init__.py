@@ -31,6 +31,7 @@ __all__ = [
     "Task",
     "build_loss",
     "check_batch_size",
+    "check_multi_label",
     "loss_options",
 ]
 
@@ -69,16 +70,9 @@ def check_batch_size(name: str, batch_size: int) -> None:
         )
 
 
-def build_loss(name: str, task: Task, options: Mapping[str, float | str]) -> Loss:
-    """Build a loss by name; its random values come from torch's global generator.
-
-    Raises
-    ------
-    ConfigError
-        If the loss does not have one of the options, or cannot learn the task.
-    """
-    check_loss_options(name, options)
-    if task.is_multi_label and not LOSSES[name].takes_multi_label:
+def check_multi_label(name: str, *, is_multi_label: bool) -> None:
+    """Raise ConfigError if images may have several labels and a loss takes only one."""
+    if is_multi_label and not LOSSES[name].takes_multi_label:
         able = ", ".join(
             other
             for other, loss in LOSSES.items()
@@ -88,4 +82,16 @@ def build_loss(name: str, task: Task, options: Mapping[str, float | str]) -> Los
             f"the loss {name} learns from one label per image, and these images have several: "
             f"use one of the losses {able}"
         )
+
+
+def build_loss(name: str, task: Task, options: Mapping[str, float | str]) -> Loss:
+    """Build a loss by name; its random values come from torch's global generator.
+
+    Raises
+    ------
+    ConfigError
+        If the loss does not have one of the options, or cannot learn the task.
+    """
+    check_loss_options(name, options)
+    check_multi_label(name, is_multi_label=task.is_multi_label)
     return LOSSES[name](task, **options)

@@ -26,8 +26,9 @@ from typing import Any, Final
 from torch import nn
 
 from hashkit.errors import ConfigError
+from hashkit.foreign_errors import foreign_message
 from hashkit.training.networks.base import InputRule, Network
-from hashkit.training.networks.wrapped import Wrapped, one_line
+from hashkit.training.networks.wrapped import Wrapped
 
 __all__ = ["build_own", "own_input_rule"]
 
@@ -56,7 +57,7 @@ def build_own(argument: str, dropout: float) -> Network:
     except Exception as error:
         raise ConfigError(
             f"network module:{argument} must be a class or function that takes no arguments; "
-            f"the call failed: {one_line(error)}"
+            f"the call failed: {foreign_message(error)}"
         ) from error
     if not isinstance(body, nn.Module):
         raise ConfigError(
@@ -110,7 +111,7 @@ def _import_module(name: str) -> ModuleType:
         return importlib.import_module(name)
     except Exception as error:  # the module's own code may raise anything
         raise ConfigError(
-            f"module {name} cannot be imported ({one_line(error)}); install it, add it to "
+            f"module {name} cannot be imported ({foreign_message(error)}); install it, add it to "
             "PYTHONPATH, or give the path of a file: module:FILE.py:NAME"
         ) from error
 
@@ -131,7 +132,7 @@ def _import_file(path: Path) -> ModuleType:
         loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise ConfigError(f"{path} cannot be imported: {one_line(error)}") from error
+        raise ConfigError(f"{path} cannot be imported: {foreign_message(error)}") from error
     return module
 
 

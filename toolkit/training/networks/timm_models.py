@@ -9,8 +9,9 @@ from typing import Any, Final
 from torch import nn
 
 from hashkit.errors import ConfigError, MissingExtraError, ModelError
+from hashkit.foreign_errors import foreign_message
 from hashkit.training.networks.base import InputRule
-from hashkit.training.networks.wrapped import Wrapped, one_line, to_pixel_range
+from hashkit.training.networks.wrapped import Wrapped, to_pixel_range
 
 __all__ = ["build_timm", "import_timm", "timm_input_rule"]
 
@@ -128,7 +129,8 @@ def _create(name: str, pretrained: bool, config: Any, options: dict[str, bool]) 
         place = f"huggingface.co/{config.hf_hub_id}" if config.hf_hub_id else config.url
         raise ModelError(
             f"the weights of timm:{name} could not be downloaded from {place} "
-            f"({one_line(error)}); download them on a machine with network access and copy its "
-            "Hugging Face cache (the folder HF_HOME), or train from scratch with `pretrained=False`"
+            f"({foreign_message(error)}); download them on a machine with network access and copy "
+            "its Hugging Face cache (the folder HF_HOME), or train from scratch with "
+            "`pretrained=False`"
         ) from error
     return body

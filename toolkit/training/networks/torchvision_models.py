@@ -9,8 +9,9 @@ from typing import Any, Final
 from torch import nn
 
 from hashkit.errors import ConfigError, MissingExtraError, ModelError
+from hashkit.foreign_errors import foreign_message
 from hashkit.training.networks.base import InputRule
-from hashkit.training.networks.wrapped import Wrapped, one_line, to_pixel_range
+from hashkit.training.networks.wrapped import Wrapped, to_pixel_range
 
 __all__ = ["build_torchvision", "torchvision_input_rule"]
 
@@ -135,7 +136,7 @@ def _create(name: str, weights: Any, url: str) -> nn.Module:
             raise
         raise ModelError(
             f"the weights of torchvision:{name} could not be downloaded from {url} "
-            f"({one_line(error)}); download the file elsewhere and put it into "
+            f"({foreign_message(error)}); download the file elsewhere and put it into "
             f"{torch.hub.get_dir()}/checkpoints, or train from scratch with `pretrained=False`"
         ) from error
     for classifier in _INCEPTIONS.get(architecture, ()):

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from hashkit.errors import ConfigError
+from hashkit.foreign_errors import foreign_message
 from hashkit.training.networks.base import LinearHead, Network
 
-__all__ = ["Wrapped", "one_line", "to_pixel_range"]
+__all__ = ["Wrapped", "to_pixel_range"]
 
 
 class Wrapped(Network):
@@ -96,12 +97,6 @@ def to_pixel_range(values: Sequence[float]) -> tuple[float, float, float]:
     return 255 * red, 255 * green, 255 * blue
 
 
-def one_line(error: BaseException, max_length: int = 200) -> str:
-    """Message of an error on one line; the name of its type if the message is empty."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= max_length else text[: max_length - 3] + "..."
-
-
 @torch.no_grad()
 def _probe(
     body: nn.Module, parts: list[nn.Module], name: str, size: tuple[int, int]
@@ -119,7 +114,7 @@ def _probe(
     except Exception as error:
         raise ConfigError(
             f"network {name} must take images float [N, 3, H, W]; with shape "
-            f"[2, 3, {size[0]}, {size[1]}] it failed: {one_line(error)}"
+            f"[2, 3, {size[0]}, {size[1]}] it failed: {foreign_message(error)}"
         ) from error
     finally:
         body.train(was_training)

@@ -1,0 +1,142 @@
+"""Which image files are read: recognised by their first bytes, listed by suffix in folders."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import io
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+from PIL import ImageFile, UnidentifiedImageError
+
+from hashkit.distribution import install_command
+from hashkit.errors import ImageError
+
+__all__ = ["EXTRA_SUFFIXES", "IMAGE_SUFFIXES", "format_of", "open_file"]
+
+_Factory: TypeAlias = Callable[[io.BytesIO, str], ImageFile.ImageFile]
+
+_SUFFIXES: Final = {
+    "AVIF": (".avif",),
+    "BMP": (".bmp", ".dib"),
+    "GIF": (".gif",),
+    "JPEG": (".jfif", ".jpe", ".jpeg", ".jpg", ".mpo"),
+    "JPEG 2000": (".j2c", ".j2k", ".jp2", ".jpc", ".jpf", ".jpx"),
+    "PNG": (".apng", ".png"),
+    "PNM": (".pbm", ".pgm", ".pnm", ".ppm"),
+    "QOI": (".qoi",),
+    "TIFF": (".tif", ".tiff"),
+    "WebP": (".webp",),
+}
+EXTRA_SUFFIXES: Final = frozenset({".heic", ".heif", ".hif"})
+"""Suffixes of images that need the extra ``heic``."""
+
+IMAGE_SUFFIXES: Final = frozenset(suffix for names in _SUFFIXES.values() for suffix in names)
+"""Suffixes, in lower case, of the files that count as images when a folder is read."""
+
+# The only parts of Pillow that see a file. Its others are older, and one of them, for PostScript,
+# starts another program.
+_READERS: Final = {
+    "AVIF": ("AvifImagePlugin", "AvifImageFile"),
+    "BMP": ("BmpImagePlugin", "BmpImageFile"),
+    "GIF": ("GifImagePlugin", "GifImageFile"),
+    "JPEG": ("JpegImagePlugin", "JpegImageFile"),
+    "JPEG 2000": ("Jpeg2KImagePlugin", "Jpeg2KImageFile"),
+    "PNG": ("PngImagePlugin", "PngImageFile"),
+    "PNM": ("PpmImagePlugin", "PpmImageFile"),
+    "QOI": ("QoiImagePlugin", "QoiImageFile"),
+    "TIFF": ("TiffImagePlugin", "TiffImageFile"),
+    "WebP": ("WebPImagePlugin", "WebPImageFile"),
+}
+
+_SIGNATURES: Final = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"BM", "BMP"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"),
+    (b"MM\0+", "TIFF"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"qoif", "QOI"),
+)
+_BRANDS: Final = (
+    ("AVIF", frozenset({b"avif", b"avis"})),
+    (
+        "HEIF",
+        frozenset(
+            {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1"}
+        ),
+    ),
+)
+_LONGEST_BRANDS: Final = 256
+
+
+def format_of(data: bytes) -> str | None:
+    """Format of an image file by its first bytes; None if it is none that is known.
+
+    ``HEIF`` is known but needs an extra.
+    """
+    for signature, name in _SIGNATURES:
+        if data.startswith(signature):
+            return name
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WebP"
+    if data[:1] == b"P" and data[1:2] in b"123456f" and data[2:3].isspace():
+        return "PNM"
+    if data[4:8] == b"ftyp":
+        listed = data[8 : min(int.from_bytes(data[:4], "big"), _LONGEST_BRANDS)]
+        brands = {listed[at : at + 4] for at in range(0, len(listed), 4)}
+        return next((name for name, known in _BRANDS if brands & known), None)
+    return None
+
+
+def open_file(data: bytes, name: str) -> ImageFile.ImageFile:
+    """Open an image file with the one reader that its first bytes call for, without decoding it.
+
+    `PIL.Image.open` is not used: its limits can be changed by any other code of the process.
+
+    Raises
+    ------
+    UnidentifiedImageError
+        If it is no image file of a known format.
+    ImageError
+        If its format needs something that is not installed; ``name`` is that of the image.
+    Exception
+        Anything that Pillow raises for damaged files.
+    """
+    kind = format_of(data)
+    if kind is None:
+        raise UnidentifiedImageError
+    factory = _factory(kind)
+    if factory is None:
+        needs = (
+            f"install them with `{install_command('heic')}`"
+            if kind == "HEIF"
+            else f"found a Pillow without it; install a build of Pillow with {kind}"
+        )
+        raise ImageError(
+            f"{name}: {kind} images need more than is installed: {needs}", "unsupported"
+        )
+    return factory(io.BytesIO(data), "")
+
+
+@functools.cache
+def _factory(kind: str) -> _Factory | None:
+    """Pillow's class for a format; None if it is not installed."""
+    try:
+        if kind == "HEIF":
+            made: Any = importlib.import_module("pillow_heif").HeifImageFile
+            return made  # type: ignore[no-any-return]
+        module_name, class_name = _READERS[kind]
+        module = importlib.import_module(f"PIL.{module_name}")
+    except ImportError:
+        return None
+    if not getattr(module, "SUPPORTED", True):  # a Pillow that was built without this format
+        return None
+    found: Any = getattr(module, class_name)
+    return found  # type: ignore[no-any-return]

@@ -1,0 +1,295 @@
+"""Finds JPEG files with a hole: a part that a bad disk or download replaced by equal bytes.
+
+Such a file decodes without an error, to a picture that is wrong from the hole on. Long runs of
+equal bytes are rare in the data of a scan, and looking for them is much faster than decoding. A
+file that has one is read in full, without computing pixels; large flat areas have such runs too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import struct
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["check_jpeg"]
+
+_STEP: Final = 32
+"""Every run of at least twice this length is found, and none of less than this."""
+
+_SOI: Final = 0xD8
+_EOI: Final = 0xD9
+_SOS: Final = 0xDA
+_DQT: Final = 0xDB
+_DRI: Final = 0xDD
+_DHT: Final = 0xC4
+_FRAMES: Final = (0xC0, 0xC1, 0xC2)
+"""Baseline, extended sequential and progressive, with Huffman coding."""
+_OTHER_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {*_FRAMES, _DHT, 0xC8, 0xCC}
+_SEGMENTS: Final = frozenset({*_FRAMES, _DHT, *range(0xDA, 0xF0), 0xFE})
+_RESTARTS: Final = range(0xD0, 0xD8)
+_N_TABLES: Final = 8
+_FIRST_COEFFICIENT: Final = 1024 + 512
+"""Largest magnitude of the first coefficient of 8-bit samples times its quantiser, with a margin
+for encoders that go beyond white to avoid ringing."""
+
+
+def check_jpeg(data: bytes) -> None:
+    """Check a JPEG file whose data has a long run of equal bytes; do nothing for others.
+
+    Arithmetic coding, lossless files and samples of 12 bits are not checked.
+
+    Raises
+    ------
+    OSError
+        If the file has a hole.
+    """
+    start = _first_scan(data)
+    if start is None or not _has_run(np.frombuffer(data, np.uint8, offset=start)):
+        return
+    checker = _Checker(data)
+    try:
+        problem = checker.check()
+    except (IndexError, ValueError, KeyError, struct.error):
+        # Damaged headers before the first scan are for the decoder to judge.
+        problem = "the headers of a scan are damaged" if checker.n_scans else ""
+    if problem:
+        raise OSError(f"the image data has a hole: {problem}")
+
+
+def _first_scan(data: bytes) -> int | None:
+    """Where the first scan begins; None if there is none."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:
+            at += 1
+            continue
+        if marker == _SOS:
+            return at
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return None
+
+
+def _has_run(values: NDArray[np.uint8]) -> bool:
+    return bool(len(_run_starts(values)))
+
+
+def _run_starts(values: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Multiples of `_STEP` from which more than `_STEP` bytes are equal: int64, ascending."""
+    sampled = values[::_STEP]
+    starts = np.flatnonzero(sampled[1:] == sampled[:-1]).astype(np.int64) * _STEP
+    if not len(starts):
+        return starts
+    windows = values[starts[:, None] + np.arange(_STEP + 1)]
+    equal: NDArray[np.bool_] = (windows == windows[:, :1]).all(axis=1)
+    return starts[equal]
+
+
+def _longest_zeros(values: NDArray[np.uint8]) -> tuple[int, int]:
+    """Start and end of the longest run of zeros that `_run_starts` finds; 0, 0 if none."""
+    starts = _run_starts(values)
+    starts = starts[values[starts] == 0]
+    if not len(starts):
+        return 0, 0
+    groups = np.split(starts, np.flatnonzero(np.diff(starts) != _STEP) + 1)
+    longest = max(groups, key=len)
+    return int(longest[0]), int(longest[-1]) + _STEP + 1
+
+
+def _ceil(value: int, divisor: int) -> int:
+    return -(-value // divisor)
+
+
+@dataclasses.dataclass
+class _Component:
+    """A component of the frame: sampling, and its blocks in an MCU's and its own grid."""
+
+    columns: int
+    rows: int
+    limit: int
+    width: int
+    height: int
+    stride: int
+    start: int
+
+
+class _Checker:
+    """Walks through the segments of a file and reads its scans."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._bytes = np.frombuffer(data, np.uint8)
+        found = np.flatnonzero(self._bytes[:-1] == 0xFF)
+        following = self._bytes[found + 1]
+        self._marks = found[(following != 0) & (following != 0xFF)]
+        self._quantisers: dict[int, int] = {}
+        self._tables = np.zeros((_N_TABLES, 1 << 16), np.uint16)
+        self._interval = 0
+        self.n_scans = 0
+        self._components: dict[int, _Component] = {}
+        self._order: list[int] = []
+        self._mcus = (0, 0)
+        self._is_progressive = False
+
+    def check(self) -> str:
+        """What is wrong with the file's scans; empty if nothing is."""
+        at = 2
+        while at + 1 < len(self._data):
+            if self._data[at] != 0xFF:
+                raise ValueError
+            marker = self._data[at + 1]
+            if marker == 0xFF:
+                at += 1
+                continue
+            if marker == _EOI or marker in _OTHER_FRAMES:
+                return ""
+            if marker not in _SEGMENTS:
+                raise ValueError
+            size = int.from_bytes(self._data[at + 2 : at + 4], "big")
+            body = self._data[at + 4 : at + 2 + size]
+            at += 2 + size
+            if marker == _SOS:
+                problem, at = self._scan(body, at)
+                if problem:
+                    return problem
+            else:
+                self._segment(marker, body)
+        return ""
+
+    def _segment(self, marker: int, body: bytes) -> None:
+        if marker == _DQT:
+            self._read_quantisers(body)
+        elif marker == _DHT:
+            self._read_tables(body)
+        elif marker == _DRI:
+            self._interval = int.from_bytes(body[:2], "big")
+        elif marker in _FRAMES:
+            self._read_frame(marker, body)
+
+    def _read_quantisers(self, body: bytes) -> None:
+        at = 0
+        while at < len(body):
+            size = 2 if body[at] >> 4 else 1
+            self._quantisers[body[at] & 15] = int.from_bytes(body[at + 1 : at + 1 + size], "big")
+            at += 1 + 64 * size
+
+    def _read_tables(self, body: bytes) -> None:
+        """Tables from the 16 bits that begin with a code to its length and symbol (T.81, C)."""
+        at = 0
+        while at < len(body):
+            table = self._tables[(body[at] >> 4 & 1) * 4 + (body[at] & 3)]
+            counts = body[at + 1 : at + 17]
+            at += 17
+            table[:] = 0
+            code = 0
+            for length, count in enumerate(counts, start=1):
+                for symbol in body[at : at + count]:
+                    step = 1 << (16 - length)
+                    table[code : code + step] = length << 8 | symbol
+                    code += step
+                at += count
+
+    def _read_frame(self, marker: int, body: bytes) -> None:
+        precision, height, width, n_components = struct.unpack(">BHHB", body[:6])
+        if (
+            precision != 8
+            or not height
+            or not width
+            or self._components
+            or not 1 <= n_components <= 4
+        ):
+            raise ValueError
+        self._is_progressive = marker == _FRAMES[-1]
+        listed = [body[6 + 3 * i : 9 + 3 * i] for i in range(n_components)]
+        if any(not 1 <= part <= 4 for _, both, _ in listed for part in (both >> 4, both & 15)):
+            raise ValueError
+        most_columns = max(sampling >> 4 for _, sampling, _ in listed)
+        most_rows = max(sampling & 15 for _, sampling, _ in listed)
+        self._mcus = _ceil(width, 8 * most_columns), _ceil(height, 8 * most_rows)
+        start = 0
+        for number, sampling, quantiser in listed:
+            columns, rows = sampling >> 4, sampling & 15
+            stride = self._mcus[0] * columns
+            self._components[number] = _Component(
+                columns=columns,
+                rows=rows,
+                limit=_FIRST_COEFFICIENT // max(self._quantisers.get(quantiser, 1), 1) + 2,
+                width=_ceil(_ceil(width * columns, most_columns), 8),
+                height=_ceil(_ceil(height * rows, most_rows), 8),
+                stride=stride,
+                start=start,
+            )
+            self._order.append(number)
+            start += stride * self._mcus[1] * rows
+        self._known = np.zeros(start, np.uint64)
+
+    def _scan(self, header: bytes, start: int) -> tuple[str, int]:
+        """What is wrong with a scan, and where it ends."""
+        from hashkit.kernels.jpeg_scan import WHOLE, read_scan  # loads Numba: a third of a second
+
+        self.n_scans += 1
+        marks = self._marks[np.searchsorted(self._marks, start) :]
+        is_restart = np.isin(self._bytes[marks + 1], _RESTARTS)
+        n_restarts = int(np.argmin(is_restart)) if not is_restart.all() else len(marks)
+        restarts = marks[:n_restarts]
+        end = int(marks[n_restarts]) if n_restarts < len(marks) else len(self._data)
+        numbers = self._bytes[restarts + 1] - _RESTARTS.start
+        if (numbers != np.arange(n_restarts) % 8).any():
+            return "restart marks are missing", end
+        edges = [start, *(int(mark) for mark in restarts), end]
+        parts = [
+            self._data[first + (2 if i else 0) : last].rstrip(b"\xff").replace(b"\xff\0", b"\xff")
+            for i, (first, last) in enumerate(itertools.pairwise(edges))
+        ]
+        values = np.frombuffer(b"".join(parts) + bytes(3), np.uint8)
+        stops = np.cumsum([len(part) for part in parts])
+        blocks, scan = self._layout(header)
+        problem = read_scan(
+            values,
+            np.stack([stops - [len(part) for part in parts], stops], axis=1).astype(np.int64),
+            np.array(_longest_zeros(values[:-3]), np.int64),
+            scan,
+            blocks,
+            self._tables,
+            np.array([self._components[number].limit for number in self._order], np.int64),
+            self._known,
+        )
+        return ("" if problem == WHOLE else _PROBLEMS[problem]), end
+
+    def _layout(self, header: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The ``blocks`` and ``scan`` of `read_scan`."""
+        n = header[0]
+        first, last, bits = header[1 + 2 * n : 4 + 2 * n]
+        listed = [(header[1 + 2 * i], header[2 + 2 * i]) for i in range(n)]
+        is_complete = (first, last) == (0, 63) and not bits
+        is_possible = is_complete if not self._is_progressive else (n == 1 or not last)
+        if not 0 < n <= 4 or not first <= last < 64 or not is_possible:
+            raise ValueError
+        blocks = []
+        for number, tables in listed:
+            one = self._components[number]
+            columns, rows = (one.columns, one.rows) if n > 1 else (1, 1)
+            blocks += [
+                [self._order.index(number), tables >> 4 & 3, 4 + (tables & 3), one.start,
+                 one.stride, columns, rows, column, row]
+                for row in range(rows) for column in range(columns)
+            ]  # fmt: skip
+        per_row, n_rows = (one.width, one.height) if n == 1 else self._mcus
+        fields = [
+            per_row * n_rows, per_row, self._interval, first, last, bits >> 4 > 0,
+            self._is_progressive,
+        ]  # fmt: skip
+        return np.array(blocks, np.int64), np.array(fields, np.int64)
+
+
+_PROBLEMS: Final = {
+    1: "it has codes that are not valid",
+    2: "it ends before the last block",
+    3: "it does not end with the last block",
+    4: "values are out of range",
+    5: "blocks with detail out of nothing but zeros",
+}

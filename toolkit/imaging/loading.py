@@ -1,0 +1,106 @@
+"""Decodes an opened image file completely, or not at all.
+
+Pillow's `ImageFile.LOAD_TRUNCATED_IMAGES` makes it return files that are cut off or damaged as if
+they were whole. Any library may set it, for the whole process. It cannot be set for one call, and
+setting it here would change what the other library sees. So Pillow decodes with a reader and a
+decoder that raise where Pillow would consult the setting.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any, Final
+
+from PIL import Image, ImageFile, PngImagePlugin
+
+__all__ = ["load_whole"]
+
+_DECODER: Final = "hashkit-whole"
+_OWN_LOADERS: Final = frozenset({"libtiff"})
+"""Decoders that are called without `ImageFile.load` and always raise."""
+
+
+class _WholeDecoder:
+    """A decoder of Pillow's that raises where the original returns an error code.
+
+    Pillow ignores the code of all parts of an image but the last.
+    """
+
+    def __init__(self, mode: str, codec: str, arguments: Any, *extra: Any) -> None:
+        self._decoder: Any = Image._getdecoder(mode, codec, arguments, extra)
+
+    @property
+    def pulls_fd(self) -> bool:
+        return bool(self._decoder.pulls_fd)
+
+    def setimage(self, *arguments: Any) -> None:
+        self._decoder.setimage(*arguments)
+
+    def setfd(self, file: Any) -> None:
+        self._decoder.setfd(file)
+
+    def decode(self, data: bytes) -> tuple[int, int]:
+        n_used, error = self._decoder.decode(data)
+        if error < 0:
+            raise OSError(f"broken data stream, error {error}")
+        return n_used, error
+
+    def cleanup(self) -> None:
+        self._decoder.cleanup()
+
+
+Image.register_decoder(_DECODER, _WholeDecoder)  # type: ignore[arg-type]
+
+
+def load_whole(image: Image.Image) -> None:
+    """Decode an image if it is not decoded yet, whatever Pillow's settings for damaged files are.
+
+    Raises
+    ------
+    OSError
+        If the file is cut off or damaged.
+    Exception
+        Anything else that Pillow raises for damaged files.
+    """
+    tiles = list(getattr(image, "tile", ()))
+    if not isinstance(image, ImageFile.ImageFile) or not tiles:
+        image.load()
+        return
+    original = image.__dict__.get("load_read")
+    image.__dict__["load_read"] = _reader(image)
+    if not _OWN_LOADERS.intersection(tile.codec_name for tile in tiles):
+        image.tile = [
+            tile._replace(codec_name=_DECODER, args=(tile.codec_name, tile.args)) for tile in tiles
+        ]
+    try:
+        image.load()
+    except BaseException:
+        image.tile = tiles
+        raise
+    finally:
+        # Kept, it would be a circle of references that holds the pixels.
+        del image.__dict__["load_read"]
+        if original is not None:
+            image.__dict__["load_read"] = original
+
+
+def _reader(image: ImageFile.ImageFile) -> Callable[[int], bytes]:
+    """What `ImageFile.load` reads with; raises at the end of the file."""
+    # A JPEG's own reader adds an end mark to a file that is cut off, if Pillow's setting says so.
+    own = image.load_read if isinstance(image, PngImagePlugin.PngImageFile) else None
+
+    def read(n_bytes: int) -> bytes:
+        try:
+            if own is not None:
+                data = own(n_bytes)
+            else:
+                assert image.fp is not None  # noqa: S101 - open until `load` ends
+                data = image.fp.read(n_bytes)
+        except (IndexError, struct.error):
+            data = b""
+        if not data:
+            raise OSError("image file is truncated")
+        return data
+
+    return read

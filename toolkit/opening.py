@@ -1,0 +1,129 @@
+"""Opens files to read them: regular files only, of limited size, and without ever blocking.
+
+A folder may contain pipes, sockets and devices under the names of images, and whoever names a file
+may name one of these. Opening a pipe waits for its other end, reading a device may never end, and a
+sparse file has any size for nothing. All readers open files here.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO, Final, TypeAlias
+
+from hashkit.limits import check_limit
+
+__all__ = ["NotAFileError", "check_file", "open_file", "read_file", "read_text", "size_on_disk"]
+
+PathText: TypeAlias = str | os.PathLike[str]
+
+_FLAGS: Final = (
+    os.O_RDONLY
+    | getattr(os, "O_NONBLOCK", 0)  # for what replaced the file after it was looked at
+    | getattr(os, "O_NOCTTY", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+    | getattr(os, "O_NOINHERIT", 0)
+)
+_KINDS: Final = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+_BLOCK: Final = 512
+"""Bytes that ``st_blocks`` counts, on all systems that have it."""
+
+
+class NotAFileError(OSError):
+    """A folder, pipe, socket or device where a file was expected."""
+
+
+def check_file(path: PathText) -> os.stat_result:
+    """Status of a regular file; for libraries that open files by themselves.
+
+    Raises
+    ------
+    OSError
+        If there is no such file, or it is not a regular file (`NotAFileError`).
+    """
+    status = os.stat(path)  # noqa: PTH116 - faster, for many small files
+    _check_regular(status, path)
+    return status
+
+
+def open_file(path: PathText, limit: str | None = None, *, buffering: int = -1) -> BinaryIO:
+    """Open a regular file for reading.
+
+    Parameters
+    ----------
+    limit
+        A name of `hashkit.limits.LIMITS` that the file's size must not exceed; None for any size.
+    buffering
+        As for `open`.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened, is not a regular file (`NotAFileError`), or is too large
+        (`hashkit.limits.TooLargeError`).
+    """
+    check_file(path)  # opening a device may do something
+    handle = os.open(path, _FLAGS)
+    try:
+        status = os.fstat(handle)
+        _check_regular(status, path)
+        if limit is not None:
+            check_limit(limit, status.st_size, "the file", path)
+        return open(handle, "rb", buffering=buffering)  # noqa: PTH123 - a handle
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def read_file(path: PathText, limit: str) -> bytes:
+    """Bytes of a regular file, whose size is limited.
+
+    Raises
+    ------
+    OSError
+        See `open_file`.
+    """
+    # Unbuffered: for a small file, allocating a buffer costs more than reading.
+    with open_file(path, limit, buffering=0) as file:
+        data: bytes | None = file.read()
+    if data is None:  # a file of the system that has nothing to read yet
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), os.fspath(path))
+    return data
+
+
+def read_text(path: PathText, limit: str = "text_bytes", *, encoding: str = "utf-8") -> str:
+    """Text of a regular file, with line breaks of any system.
+
+    Raises
+    ------
+    OSError
+        See `open_file`.
+    UnicodeDecodeError
+        If it is not in this encoding.
+    """
+    text = read_file(path, limit).decode(encoding)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def size_on_disk(path: PathText) -> int:
+    """Bytes that a file really takes: fewer than its size if it is sparse, or compressed there."""
+    status = Path(path).stat()
+    blocks: int | None = getattr(status, "st_blocks", None)  # not on Windows
+    return status.st_size if blocks is None else min(status.st_size, blocks * _BLOCK)
+
+
+def _check_regular(status: os.stat_result, path: PathText) -> None:
+    if stat.S_ISREG(status.st_mode):
+        return
+    found = next((kind for is_kind, kind in _KINDS if is_kind(status.st_mode)), "something else")
+    number = errno.EISDIR if found == "a folder" else errno.EINVAL
+    raise NotAFileError(number, f"expected a file, found {found}", os.fspath(path))

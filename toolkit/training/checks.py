@@ -1,0 +1,64 @@
+"""Whether settings, images and device go together, checked before any image is decoded."""
+
+from __future__ import annotations
+
+import torch
+
+from hashkit.errors import ConfigError
+from hashkit.runs.config import TrainConfig
+from hashkit.training.losses import LOSSES, check_batch_size, check_multi_label
+
+__all__ = ["check_learnable", "check_precision"]
+
+
+def check_precision(config: TrainConfig, device: torch.device) -> None:
+    """Raise ConfigError if a device cannot train in the precision of the settings."""
+    if config.precision == "fp16" and device.type != "cuda":
+        raise ConfigError(
+            '`precision="fp16"` needs a GPU, and the device is the CPU: use `precision="fp32"` or '
+            '`precision="bf16"`'
+        )
+
+
+def check_learnable(
+    config: TrainConfig, *, from_triplets: bool, is_multi_label: bool = False
+) -> None:
+    """Check that the loss of the settings can learn from the images.
+
+    Parameters
+    ----------
+    from_triplets
+        Whether the images come with a list of triplets.
+    is_multi_label
+        Whether an image may have several labels.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot, or a batch would take too much memory.
+    """
+    loss = LOSSES[config.loss]
+    if from_triplets and not loss.takes_triplets:
+        able = " or ".join(name for name, one in LOSSES.items() if one.takes_triplets)
+        raise ConfigError(
+            f"the loss {config.loss} cannot learn from a triplet list: use the loss {able}"
+        )
+    if not from_triplets:
+        check_batch_size(config.loss, config.batch_size)
+    check_multi_label(config.loss, is_multi_label=is_multi_label)
+    if config.cutmix:
+        _check_cutmix(config, from_triplets=from_triplets)
+
+
+def _check_cutmix(config: TrainConfig, *, from_triplets: bool) -> None:
+    loss = LOSSES[config.loss]
+    if from_triplets or loss.learns_from != "labels" or loss.compares_images:
+        able = ", ".join(
+            name
+            for name, other in LOSSES.items()
+            if other.learns_from == "labels" and not other.compares_images
+        )
+        raise ConfigError(
+            "`cutmix` needs a loss that learns from single images and their labels: use one of the "
+            f"losses {able}, or `cutmix=0`"
+        )
