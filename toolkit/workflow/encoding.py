@@ -12,6 +12,7 @@ from hashkit.runtimes.encoder import Encoder
 from hashkit.runtimes.pipeline import EncodeMode, EncodeProgress, EncodeReport, encode_to_bank
 from hashkit.runtimes.protocol import RUNTIMES
 from hashkit.runtimes.settings import RuntimeSettings
+from hashkit.workflow.index_state import report_index
 from hashkit.workflow.reporter import SILENT, LateProgress, Reporter, plural
 
 __all__ = ["EncodeOptions", "encode_set", "load_encoder"]
@@ -84,6 +85,7 @@ def encode_set(
             **vars(options),
         )
     _tell(report, reporter)
+    report_index(out, reporter)
     return report
 
 
