@@ -184,8 +184,8 @@ class Encoder:
     ) -> NDArray[_Value]:
         sources = _each(images)
         batch_size = default_batch_size(self)
-        parts = [empty]
-        first = list(islice(sources, batch_size))
+        parts: list[NDArray[_Value]] = [empty]
+        first: list[ImageSource] = list(islice(sources, batch_size))
         if len(first) < 2:  # a single query, which threads would only delay
             return np.concatenate([*parts, *(answer(self.prepare(one)[None]) for one in first)])
         with ThreadPoolExecutor(available_cpus(), thread_name_prefix="hashkit-decode") as pool:

@@ -24,6 +24,7 @@ from hashkit.cli import (
     info,
     search,
     train,
+    verify,
 )
 from hashkit.cli.console import INTERRUPTED, note, notes_worded
 from hashkit.cli.flags import with_flags
@@ -127,6 +128,7 @@ app.command("bench")(with_limits(bench.bench))
 app.command("index")(with_limits(index.index))
 app.command("convert")(with_limits(convert.convert))
 app.command("delete")(with_limits(delete.delete))
+app.command("verify")(with_limits(verify.verify))
 app.command("info")(with_limits(info.info))
 app.command("doctor")(with_limits(doctor.doctor))
 
