@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hashkit.codes import code_size
-from hashkit.errors import ConfigError, ModelError, ParityError
+from hashkit.errors import ModelError, ParityError
 from hashkit.exporters.onnx_files import (
     check_and_save,
     describe,
@@ -29,6 +29,7 @@ from hashkit.exporters.onnx_files import (
     written_model,
 )
 from hashkit.exporters.parity import ABSOLUTE_TOLERANCE, BATCH_SIZES, ParityReport, verify
+from hashkit.exporters.source_checks import check_source
 from hashkit.exporters.trace_failures import why_not_traced
 from hashkit.manifest import Manifest
 
@@ -57,7 +58,7 @@ class ExportReport:
     seconds
         Time for export and verification.
     parity
-        Comparison of its outputs with torch's.
+        Comparison of its outputs with torch's, and the health of its bits on the same images.
     """
 
     path: Path
@@ -108,7 +109,8 @@ def export_onnx(
     Raises
     ------
     ModelError
-        If the model does not match its manifest, or cannot be expressed in ONNX.
+        If the model does not match its manifest, has NaN or infinite weights or logits, or cannot
+        be expressed in ONNX.
     ParityError
         If the outputs differ; no file is written.
     """
@@ -116,7 +118,7 @@ def export_onnx(
     say = progress or (lambda _: None)
     target = Path(path)
     source = copy.deepcopy(model).to("cpu").eval()
-    _check_fit(source, manifest, images)
+    check_source(source, manifest, images)
     make_folder(target)  # first, because tracing a large network takes minutes
     say("tracing the network")
     graph = _trace(_Contract(source, manifest.n_bits), manifest, opset)
@@ -125,10 +127,14 @@ def export_onnx(
         say("checking the graph")
         check_and_save(graph, temporary)
         say(f"comparing with torch on {max(len(images), *BATCH_SIZES)} images")
-        parity = verify(source, temporary, images, absolute_tolerance=tolerance)
+        try:
+            parity = verify(source, temporary, images, absolute_tolerance=tolerance)
+        except ModelError as error:
+            raise ModelError(str(error).replace(str(temporary), str(target))) from None
         if not parity.passed:
             raise ParityError(
-                f"{target} was not written: its outputs differ from the model's: {parity.summary()}"
+                f"{target} was not written: its outputs differ from the model's: "
+                f"{parity.differences()}"
             )
         data = temporary.read_bytes()
     return ExportReport(
@@ -158,23 +164,6 @@ class _Contract(nn.Module):
         bits = nn.functional.pad((logit > 0).to(torch.float32), (0, self.n_padding))
         code = bits.reshape(-1, self.size, 8) @ self.bit_values
         return code.to(torch.uint8), logit
-
-
-def _check_fit(model: nn.Module, manifest: Manifest, images: NDArray[np.uint8]) -> None:
-    shape = (manifest.height, manifest.width, 3)
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != shape or not len(images):
-        raise ConfigError(
-            f"images for verification must be uint8 [m, {manifest.height}, {manifest.width}, 3] "
-            f"with m > 0, not {images.dtype} {list(images.shape)}"
-        )
-    with torch.inference_mode():
-        logits = model(torch.from_numpy(np.ascontiguousarray(images[:2])))
-    expected = (min(len(images), 2), manifest.n_bits)
-    if tuple(logits.shape) != expected or logits.dtype != torch.float32:
-        raise ModelError(
-            f"the manifest has {manifest.n_bits} bits, so {expected[0]} images must give logits "
-            f"float32 {list(expected)}, not {logits.dtype} {list(logits.shape)}"
-        )
 
 
 def _trace(model: nn.Module, manifest: Manifest, opset: int) -> onnx.ModelProto:

@@ -18,6 +18,7 @@ from hashkit.exporters.agreement import finite_or_none
 from hashkit.exporters.torch_model import run_module
 from hashkit.runtimes.answers import answers_of
 from hashkit.runtimes.backends.onnxruntime_session import OnnxRuntimeSession
+from hashkit.runtimes.bit_health import BitHealth, measure_bits
 
 __all__ = [
     "ABSOLUTE_TOLERANCE",
@@ -65,6 +66,8 @@ class ParityReport:
         Logits of torch or ONNX Runtime that are NaN or infinite.
     provider
         Execution provider of ONNX Runtime.
+    bits
+        Whether the bits tell the images apart.
     """
 
     n_images: int
@@ -79,6 +82,7 @@ class ParityReport:
     n_packing_errors: int
     n_not_finite: int
     provider: str
+    bits: BitHealth
 
     @property
     def passed(self) -> bool:
@@ -93,11 +97,19 @@ class ParityReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Fields and ``passed`` as JSON-ready values; numbers that are not finite are None."""
-        changed = {"batch_sizes": list(self.batch_sizes), "passed": self.passed}
+        changed = {
+            "batch_sizes": list(self.batch_sizes),
+            "passed": self.passed,
+            "bits": self.bits.to_dict(),
+        }
         return finite_or_none(dataclasses.asdict(self) | changed)
 
     def summary(self) -> str:
-        """One line of text."""
+        """One line of text, with what is wrong with the bits."""
+        return "; ".join([self.differences(), *self.bits.faults()])
+
+    def differences(self) -> str:
+        """One line of text about the differences."""
         if self.n_not_finite:
             return f"{self.n_not_finite} logits are NaN or infinite"
         text = (
@@ -194,6 +206,7 @@ def verify(
         n_packing_errors=sum(int((one.codes != binarize(one.logits)).sum()) for one in answers),
         n_not_finite=int((~np.isfinite(logits)).sum() + (~np.isfinite(expected)).sum()),
         provider=session.provider,
+        bits=measure_bits(images[:n_images], logits[0, :n_images]),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from hashkit.manifest import Manifest
 from hashkit.preprocess import ImageSource, load
 from hashkit.runtimes.protocol import Runtime, open_runtime
 from hashkit.runtimes.settings import RuntimeSettings, batch_size_for
+from hashkit.threads import available_cpus
 
 __all__ = ["Encoder", "Images", "default_batch_size"]
 
@@ -38,7 +40,8 @@ class Encoder:
     Raises
     ------
     ModelError
-        If the model's codes are not its packed logits under the code convention.
+        If the model's codes are not its packed logits under the code convention, or a logit is NaN
+        or infinite for every image.
     """
 
     def __init__(self, runtime: Runtime) -> None:
@@ -133,7 +136,7 @@ class Encoder:
         images
             One image or an iterable of images, each a path, the bytes of a file, a Pillow image
             or a uint8 array [H, W], [H, W, 3] (RGB) or [H, W, 4]; or uint8 [n, H, W, 3]. Images
-            are decoded and resized one batch at a time, so an iterable may be long.
+            are decoded in threads, one batch ahead of the model, so an iterable may be long.
 
         Returns
         -------
@@ -144,9 +147,11 @@ class Encoder:
         ------
         ImageError
             If an image cannot be used.
+        ModelError
+            If a logit of an image is NaN or infinite, so that its bit means nothing.
         """
         empty = np.empty((0, code_size(self.n_bits)), np.uint8)
-        return self._map(images, lambda pixels: self.run(pixels)[0], empty)
+        return self._map(images, self._finite_codes, empty)
 
     def logits(self, images: Images) -> NDArray[np.float32]:
         """Logits of images, float32 [n, n_bits], before the threshold; otherwise like `encode`."""
@@ -161,6 +166,16 @@ class Encoder:
         """Codes and logits of one batch of prepared pixels, uint8 [n, height, width, 3]."""
         return self._runtime.run(pixels)
 
+    def _finite_codes(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        codes, logits = self.run(pixels)
+        n_broken = int((~np.isfinite(logits)).any(axis=1).sum())
+        if n_broken:
+            raise ModelError(
+                f"expected finite logits, found NaN or infinite ones for {n_broken} of "
+                f"{len(pixels)} images: `logits` gives them; use another model or leave them out"
+            )
+        return codes
+
     def _map(
         self,
         images: Images,
@@ -169,9 +184,21 @@ class Encoder:
     ) -> NDArray[_Value]:
         sources = _each(images)
         batch_size = default_batch_size(self)
-        parts = [empty]
-        while batch := [self.prepare(source) for source in islice(sources, batch_size)]:
-            parts.append(answer(np.stack(batch)))
+        parts: list[NDArray[_Value]] = [empty]
+        first: list[ImageSource] = list(islice(sources, batch_size))
+        if len(first) < 2:  # a single query, which threads would only delay
+            return np.concatenate([*parts, *(answer(self.prepare(one)[None]) for one in first)])
+        with ThreadPoolExecutor(available_cpus(), thread_name_prefix="hashkit-decode") as pool:
+
+            def prepared(batch: list[ImageSource]) -> Callable[[], NDArray[np.uint8]]:
+                tasks = [pool.submit(self.prepare, source) for source in batch]
+                return lambda: np.stack([task.result() for task in tasks])
+
+            waiting = prepared(first)
+            while batch := list(islice(sources, batch_size)):
+                current, waiting = waiting, prepared(batch)  # decodes while the model runs
+                parts.append(answer(current()))
+            parts.append(answer(waiting()))
         return np.concatenate(parts)
 
 
@@ -189,11 +216,17 @@ def _each(images: Images) -> Iterator[ImageSource]:
 
 
 def _check_packing(runtime: Runtime) -> None:
-    """Compare codes with logits on noise, where every bit differs between images."""
+    """Compare codes with logits on noise, and check that no bit is NaN or infinite throughout."""
     manifest = runtime.manifest
     shape = (8, manifest.height, manifest.width, 3)
     noise: NDArray[Any] = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     codes, logits = runtime.run(noise)
+    broken = np.flatnonzero(~np.isfinite(logits).any(axis=0))
+    if len(broken):
+        raise ModelError(
+            f"expected finite logits, found {len(broken)} of {manifest.n_bits} bits that are NaN "
+            "or infinite for every image: the model's weights are damaged, so export it again"
+        )
     if not np.array_equal(codes, binarize(logits)):
         raise ModelError(
             "output code must be output logit > 0, packed most significant bit first; "

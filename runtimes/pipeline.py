@@ -20,6 +20,7 @@ from hashkit.datasets.decoding import DecodedBatch, decode_batches
 from hashkit.datasets.imageset import ImageSet
 from hashkit.errors import ConfigError, DatasetError, ImageError
 from hashkit.overlap import computed_ahead
+from hashkit.runtimes.bit_watch import BitWatch
 from hashkit.runtimes.encoder import Encoder, default_batch_size
 from hashkit.runtimes.faults import FaultLog
 from hashkit.threads import check_threads
@@ -79,6 +80,8 @@ class EncodeReport:
         Images per batch.
     runtime, provider, precision
         Runtime, provider and precision that computed the codes.
+    warnings
+        What is wrong with the codes of this run; see `hashkit.runtimes.bit_health`.
     """
 
     path: Path
@@ -94,6 +97,7 @@ class EncodeReport:
     runtime: str
     provider: str
     precision: str
+    warnings: tuple[str, ...] = ()
 
     @property
     def images_per_second(self) -> float:
@@ -120,6 +124,7 @@ def encode_to_bank(
     mode: EncodeMode = "resume",
     allow_other_provider: bool = False,
     progress: Callable[[EncodeProgress], None] | None = None,
+    warn: Callable[[str], None] = logger.warning,
 ) -> EncodeReport:
     """Encode all images of a set into a bank, in the set's order, in constant memory.
 
@@ -150,6 +155,9 @@ def encode_to_bank(
         Whether another runtime or provider may continue the bank.
     progress
         Called after every batch, and once at the start.
+    warn
+        Called with a sentence if the codes do not tell images apart, for example because the
+        network ends in a sigmoid; logged by default.
 
     Raises
     ------
@@ -172,7 +180,8 @@ def encode_to_bank(
     _check_settings(image_set, source, batch_size, mode)
     header = bank_header(encoder, image_set, source)
     with _open_writer(Path(path), header, image_set, mode, allow_other_provider) as writer:
-        run = _EncodeRun(encoder, image_set, writer, strict, progress)
+        watch = BitWatch(len(image_set), encoder.n_bits, warn)
+        run = _EncodeRun(encoder, image_set, writer, watch, strict, progress)
         if run.was_complete:
             logger.info("%s is complete: there is nothing to do", path)
         else:
@@ -193,6 +202,7 @@ def encode_to_bank(
         runtime=encoder.runtime,
         provider=encoder.provider,
         precision=encoder.precision,
+        warnings=tuple(watch.warnings),
     )
 
 
@@ -222,6 +232,7 @@ class _EncodeRun:
         encoder: Encoder,
         image_set: ImageSet,
         writer: BankWriter,
+        watch: BitWatch,
         strict: bool,
         progress: Callable[[EncodeProgress], None] | None,
     ) -> None:
@@ -232,6 +243,7 @@ class _EncodeRun:
         self._encoder = encoder
         self._image_set = image_set
         self._writer = writer
+        self._watch = watch
         self._strict = strict
         self._progress = progress
 
@@ -245,10 +257,11 @@ class _EncodeRun:
             n_workers=n_workers,
         )
         self._report(self.n_resumed)
-        encoded = computed_ahead(batches, lambda batch: self._encoder.run(batch.pixels)[0])
+        encoded = computed_ahead(batches, lambda batch: self._encoder.run(batch.pixels))
         # Closed here, not by the garbage collector: a traceback would keep the threads alive.
         with contextlib.closing(batches), contextlib.closing(encoded):
-            for batch, codes in encoded:
+            for batch, (codes, logits) in encoded:
+                self._watch.add(batch.rows, batch.pixels, logits)
                 if self._strict and batch.faults:
                     fault = batch.faults[0]
                     before = batch.before(fault.row)
@@ -256,6 +269,7 @@ class _EncodeRun:
                     raise ImageError(f"{fault.message} (image {fault.row})", fault.reason)
                 self._write(batch, codes)
                 self._report(batch.stop)
+        self._watch.finish()
         n_images = len(self._image_set)
         if n_images and self.faults.n_skipped == n_images:
             raise DatasetError(

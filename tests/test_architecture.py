@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -78,7 +79,12 @@ CONFINED = {
 }
 
 ALWAYS = {"numpy", *CONFINED}
-ALL_IMPORTS = all_imports()
+
+
+@functools.cache
+def every_import() -> list[Import]:
+    """Every import of the package, read once and only where these tests run."""
+    return all_imports()
 
 
 def wrong_direction(one: Import) -> bool:
@@ -107,16 +113,16 @@ def test_the_floors_hold_every_room_once():
 
 
 def test_nothing_imports_upwards():
-    assert [one for one in ALL_IMPORTS if wrong_direction(one)] == []
+    assert [one for one in every_import() if wrong_direction(one)] == []
 
 
 def test_packages_stay_where_they_belong():
-    assert [one for one in ALL_IMPORTS if out_of_bounds(one)] == []
+    assert [one for one in every_import() if out_of_bounds(one)] == []
 
 
 def test_nothing_else_is_imported_than_what_is_declared():
     allowed = {"hashkit", *ALWAYS, *sys.stdlib_module_names}
-    assert {one.top for one in ALL_IMPORTS} <= allowed
+    assert {one.top for one in every_import()} <= allowed
 
 
 def test_the_folders_are_never_imported_by_their_bare_names():
@@ -125,13 +131,13 @@ def test_the_folders_are_never_imported_by_their_bare_names():
     tests = sorted((ROOT / "tests").rglob("*.py"))
     assert len(tests) > 100
     assert [bare.findall(path.read_text(encoding="utf-8")) for path in tests] == [[]] * len(tests)
-    assert [one for one in ALL_IMPORTS if one.top in FOLDERS] == []
+    assert [one for one in every_import() if one.top in FOLDERS] == []
 
 
 def test_no_circles_between_rooms_or_modules():
     """Imports inside functions and for types alone count, too."""
-    assert circles_of(room_graph(ALL_IMPORTS)) == []
-    assert circles_of(module_graph(ALL_IMPORTS)) == []
+    assert circles_of(room_graph(every_import())) == []
+    assert circles_of(module_graph(every_import())) == []
 
 
 def test_a_circle_would_be_noticed():
@@ -142,7 +148,7 @@ def test_a_circle_would_be_noticed():
 
 
 def test_the_house_can_be_printed():
-    printed = drawing(room_graph(ALL_IMPORTS)).splitlines()
+    printed = drawing(room_graph(every_import())).splitlines()
     assert " 0 circles" in printed[0]
     assert "  meter -> nothing" in printed
 

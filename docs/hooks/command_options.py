@@ -18,7 +18,6 @@ COMMANDS: Mapping[str, Any] = get_command(app).commands  # type: ignore[attr-def
 """The commands by name, as the command line's own parser knows them."""
 
 _MARK = re.compile(r"^<!-- options: (\S+) -->$", re.MULTILINE)
-_VALUES = {"int": "N", "float": "X", "Path": "PATH", "str": "TEXT"}
 _SETTINGS = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
 
 
@@ -73,18 +72,13 @@ def _name(param: Any) -> str:
 
 
 def _flags(param: Any) -> str:
-    value = "" if param.is_flag else f" {param.metavar or _value(param)}"
+    value = "" if param.is_flag else f" {param.metavar}"
     shown = [f"`{flag}{value}`" for flag in _long(param.opts)]
     return ", ".join([*shown, *(f"`{flag}`" for flag in _long(param.secondary_opts))])
 
 
 def _long(flags: list[str]) -> Iterator[str]:
     return (flag for flag in flags if flag.startswith("--"))
-
-
-def _value(param: Any) -> str:
-    kind = param.bare_type().removeprefix("list[").removesuffix("]")
-    return _VALUES.get(kind, "NAME")  # a Literal, whose help gives the names
 
 
 def _default(param: Any) -> str:

@@ -56,6 +56,7 @@ def test_the_commands_are_these():
         "index",
         "convert",
         "delete",
+        "verify",
         "info",
         "doctor",
     ]
@@ -118,3 +119,24 @@ def test_every_example_of_the_page_parses():
         check_parses(line)
     for command in COMMANDS:
         assert shell_lines(section(command)), command
+
+
+VALUES = {
+    *("BITS", "BITS,...", "FILE", "FOLDER", "IMAGE", "IMAGES", "N", "N,...", "NAME", "NAME,..."),
+    *("NAME=N", "PATH", "PIXELS", "ROWS", "SECONDS", "X", "X,...", "module:FILE.py:NAME"),
+}
+"""What the help calls the value of an option."""
+
+SEVERAL_MEANINGS = {"--bits", "--k", "--network"}
+"""Options that take one value in one command, and another or several in another."""
+
+
+def test_options_name_their_values_in_the_same_words():
+    words: dict[str, set[str]] = {}
+    for command in COMMANDS:
+        for option in options(command):
+            if not option.is_flag and option.name != "help":
+                assert option.metavar in VALUES, f"{command} {option.opts}"
+                words.setdefault(max(option.opts, key=len), set()).add(option.metavar)
+    several = {flag for flag, names in words.items() if len(names) > 1}
+    assert several == SEVERAL_MEANINGS

@@ -103,3 +103,27 @@ def test_images_at_equal_distance_are_ordered_by_the_logits(album):
 def test_an_engine_that_is_not_known_is_named(album):
     command = f"search --query {album} --model model.onnx --bank bank.h5 --engine fast"
     assert "--engine must be one of auto, scan, index, not 'fast'" in fail(command)
+
+
+def test_an_index_follows_the_changes_of_its_bank(album):
+    """Deleting and adding rows keep it; making the bank again does not, and commands say so."""
+    succeed("index bank.h5")
+    assert "index" not in succeed("delete bank.h5 --rows 3").stderr
+    everything = hits(album, "--radius 16 --engine index")
+    assert len(everything) == 29
+    assert hits(album, "--radius 16 --engine scan") == everything
+
+    write_class_folders(Path("more"), per_class=2)
+    said = succeed("encode more --model model.onnx --out bank.h5 --append").stderr
+    assert "bank.h5.mih: covers the first 30 of 36 rows" in said
+    assert "`hashkit index bank.h5` includes them" in said
+    for options in ("--k 7", "--radius 5", "--radius 16"):
+        assert hits(album, f"{options} --engine index") == hits(album, f"{options} --engine scan")
+
+    said = succeed("convert bank.h5 bank.h5 --overwrite").stderr
+    assert "warning: the index is out of date: bank.h5.mih: it was built for other codes" in said
+    assert "out of date" in succeed("info bank.h5").stdout
+    succeed("index bank.h5")
+    assert "out of date" not in succeed("info bank.h5").stdout
+    said = succeed("encode photos --model model.onnx --out bank.h5 --overwrite").stderr
+    assert "built for 35 codes, but there are 30: the bank was made again since" in said

@@ -166,13 +166,13 @@ def test_the_tables_of_a_command_have_every_option_with_its_help():
 
 def test_the_tables_give_defaults_and_kinds_of_values():
     train = command_options.option_tables("train")
-    assert "| `--bits TEXT` | `48` |" in train
+    assert "| `--bits BITS,...` | `48` |" in train
     assert "| `--seed N` | `0` |" in train
     assert "| `--cutout X` | `0.25` |" in train
     assert "| `--nesterov`, `--no-nesterov` | yes |" in train
     assert "| `--precision NAME` | `fp32` |" in command_options.option_tables("export")
     search = command_options.option_tables("search")
-    assert "| `--query TEXT` | required |" in search
+    assert "| `--query IMAGE` | required |" in search
     assert "| `--num-workers N` | one per core |" in search
     assert "| `BANK...` | required |" in command_options.option_tables("index")
 

@@ -49,51 +49,57 @@ def example(n_bits: int, *, tied: bool) -> Example:
     return Example(n_bits + 1 - distances, grades, linear, hits)
 
 
-UNTIED = example(60, tied=False)
-TIED = example(6, tied=True)
+@pytest.fixture(scope="module")
+def untied() -> Example:
+    return example(60, tied=False)
 
 
-@pytest.mark.parametrize("which", [UNTIED, TIED], ids=["untied", "tied"])
-def test_ndcg_matches_scikit_learn_with_and_without_ties(which: Example) -> None:
+@pytest.fixture(scope="module")
+def tied() -> Example:
+    return example(6, tied=True)
+
+
+def test_ndcg_matches_scikit_learn_with_and_without_ties(untied: Example, tied: Example) -> None:
     metrics = pytest.importorskip("sklearn.metrics")
-    for k in KS:
-        expected = metrics.ndcg_score(which.grades, which.scores, k=k, ignore_ties=False)
-        assert which.linear.ndcg_at[k] == pytest.approx(expected, abs=1e-12)
+    for which in (untied, tied):
+        for k in KS:
+            expected = metrics.ndcg_score(which.grades, which.scores, k=k, ignore_ties=False)
+            assert which.linear.ndcg_at[k] == pytest.approx(expected, abs=1e-12)
 
 
-def test_average_precision_matches_scikit_learn_without_ties() -> None:
+def test_average_precision_matches_scikit_learn_without_ties(untied: Example) -> None:
     metrics = pytest.importorskip("sklearn.metrics")
     expected = [
         metrics.average_precision_score(grades > 0, scores)
-        for grades, scores in zip(UNTIED.grades, UNTIED.scores, strict=True)
+        for grades, scores in zip(untied.grades, untied.scores, strict=True)
     ]
-    np.testing.assert_allclose(UNTIED.linear.average_precision, expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(untied.linear.average_precision, expected, rtol=0, atol=1e-12)
 
 
-def test_average_precision_of_scikit_learn_differs_with_ties() -> None:
+def test_average_precision_of_scikit_learn_differs_with_ties(tied: Example) -> None:
     """Each row of a tie gets the precision of the whole tie: neither a mean nor a bound."""
     metrics = pytest.importorskip("sklearn.metrics")
-    relevant, scores = TIED.grades[0] > 0, TIED.scores[0]
+    relevant, scores = tied.grades[0] > 0, tied.scores[0]
     expected = np.mean([(relevant[scores >= s]).mean() for s in scores[relevant]])
     found = metrics.average_precision_score(relevant, scores)
     assert found == pytest.approx(expected)
-    assert found != pytest.approx(TIED.linear.average_precision[0], abs=1e-3)
+    assert found != pytest.approx(tied.linear.average_precision[0], abs=1e-3)
 
 
 @pytest.mark.slow  # importing torch and torchmetrics takes seconds
-def test_metrics_match_torchmetrics() -> None:
+def test_metrics_match_torchmetrics(untied: Example) -> None:
     torch = pytest.importorskip("torch")
     retrieval = pytest.importorskip("torchmetrics.retrieval")
-    scores = torch.from_numpy(UNTIED.scores.astype(np.float64)).flatten()
-    grades = torch.from_numpy(UNTIED.grades)
+    scores = torch.from_numpy(untied.scores.astype(np.float64)).flatten()
+    grades = torch.from_numpy(untied.grades)
     indexes = torch.arange(len(grades)).repeat_interleave(grades.shape[1])
     relevant = grades.flatten() > 0
-    report = UNTIED.linear
+    report = untied.linear
     whole = retrieval.RetrievalMAP()(scores, relevant, indexes=indexes)
     assert report.map == pytest.approx(float(whole), abs=1e-6)
     for k in KS:
         cut = retrieval.RetrievalMAP(top_k=k)(scores, relevant, indexes=indexes)
-        assert UNTIED.hits.map_at[k] == pytest.approx(float(cut), abs=1e-6)
+        assert untied.hits.map_at[k] == pytest.approx(float(cut), abs=1e-6)
         precision = retrieval.RetrievalPrecision(top_k=k)(scores, relevant, indexes=indexes)
         recall = retrieval.RetrievalRecall(top_k=k)(scores, relevant, indexes=indexes)
         ndcg = retrieval.RetrievalNormalizedDCG(top_k=k)(scores, grades.flatten(), indexes=indexes)
@@ -102,15 +108,15 @@ def test_metrics_match_torchmetrics() -> None:
         assert report.ndcg_at[k] == pytest.approx(float(ndcg), abs=1e-6)
 
 
-def test_metrics_match_trec_eval() -> None:
+def test_metrics_match_trec_eval(untied: Example) -> None:
     pytrec_eval = pytest.importorskip("pytrec_eval")
     judged = {
         str(q): {str(row): int(grade) for row, grade in enumerate(grades)}
-        for q, grades in enumerate(UNTIED.grades)
+        for q, grades in enumerate(untied.grades)
     }
     run = {
         str(q): {str(row): float(score) for row, score in enumerate(scores)}
-        for q, scores in enumerate(UNTIED.scores)
+        for q, scores in enumerate(untied.scores)
     }
     ks = ",".join(map(str, KS))
     measures = {"map", f"map_cut.{ks}", f"ndcg_cut.{ks}", f"P.{ks}", f"recall.{ks}"}
@@ -119,7 +125,7 @@ def test_metrics_match_trec_eval() -> None:
     def mean(name: str) -> float:
         return float(np.mean([one[name] for one in found.values()]))
 
-    report = UNTIED.linear
+    report = untied.linear
     assert report.map == pytest.approx(mean("map"), abs=1e-12)
     for k in KS:
         # map_cut divides by all relevant rows, as the default convention does

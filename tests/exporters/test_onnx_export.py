@@ -192,12 +192,10 @@ def test_a_file_with_wrong_outputs_is_not_written(
 
 
 def test_different_weights_in_torch_are_detected(tmp_path: Path, graph: onnx.ModelProto) -> None:
-    broken = TinyHash(12)
-    with torch.no_grad():
-        broken.features[8].bias[5] = torch.nan
-    for model, complaint in ((TinyHash(12, seed=1), "bits flipped"), (broken, "NaN or infinite")):
-        with pytest.raises(ParityError, match=complaint):
-            export_onnx(model, MANIFEST, tmp_path / "m.onnx", images=photographs(64, *SIZE))
+    with pytest.raises(ParityError, match="bits flipped"):
+        export_onnx(
+            TinyHash(12, seed=1), MANIFEST, tmp_path / "m.onnx", images=photographs(64, *SIZE)
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -209,7 +207,7 @@ class Unexportable(nn.Module):
 
 def test_error_for_invalid_arguments_is_one_line(tmp_path: Path) -> None:
     path, images = tmp_path / "m.onnx", photographs(3, *SIZE)
-    with pytest.raises(ModelError, match=r"has 16 bits.*not torch.float32 \[2, 12\]"):
+    with pytest.raises(ModelError, match=r"has 16 bits.*not torch.float32 \[3, 12\]"):
         export_onnx(TinyHash(12), manifest_of(16), path, images=images)
     with pytest.raises(ConfigError, match=r"uint8 \[m, 16, 16, 3\].*\[3, 8, 8, 3\]"):
         export_onnx(TinyHash(12), MANIFEST, path, images=images[:, :8, :8])

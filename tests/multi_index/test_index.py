@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import itertools
 import json
 import math
@@ -9,6 +10,7 @@ import struct
 import subprocess
 import sys
 import threading
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -371,6 +373,30 @@ for size in (3, 8, 13):
 # Saving and opening
 
 
+def flipped(codes: NDArray[np.uint8], row: int) -> NDArray[np.uint8]:
+    """The codes with one bit of one row flipped."""
+    changed = codes.copy()
+    changed[row, -1] ^= 128
+    return changed
+
+
+def with_header(data: bytes, text: bytes) -> bytes:
+    """An index file with another header, whose checksum is right."""
+    (n_json,) = struct.unpack("<I", data[12:16])
+    arrays = data[20 + n_json + -(20 + n_json) % 64 :]
+    start = data[:12] + struct.pack("<II", len(text), zlib.crc32(text)) + text
+    return start + bytes(-len(start) % 64) + arrays
+
+
+def with_field(data: bytes, name: str, value: Any) -> bytes:
+    """An index file with another value of one field, or without it."""
+    (n_json,) = struct.unpack("<I", data[12:16])
+    fields = json.loads(data[20 : 20 + n_json])
+    assert name in fields
+    fields = {key: one for key, one in fields.items() if key != name}
+    return with_header(data, json.dumps(fields | ({} if value is None else {name: value})).encode())
+
+
 def saved(tmp_path: Path, codes: NDArray[np.uint8], n_bits: int) -> Path:
     path = index_path(tmp_path / "bank.h5")
     MultiIndex.build(codes, n_bits).save(path)
@@ -402,11 +428,16 @@ def test_the_file_matches_its_description(tmp_path: Path) -> None:
     codes = random_codes(0, 300, 20)
     data = saved(tmp_path, codes, 20).read_bytes()
     magic, version, n_json = struct.unpack("<8sII", data[:16])
-    assert (magic, version) == (b"\x89hkMIH\r\n", 1)
-    fields = json.loads(data[16 : 16 + n_json])
+    assert (magic, version) == (b"\x89hkMIH\r\n", 2)
+    (check,) = struct.unpack("<I", data[16:20])
+    assert check == zlib.crc32(data[20 : 20 + n_json])
+    fields = json.loads(data[20 : 20 + n_json])
     assert (fields["n_bits"], fields["n_rows"]) == (20, 300)
+    digest = struct.pack("<QQI", 20, 300, zlib.crc32(codes.tobytes()))
+    assert fields["rows_digest"] == hashlib.sha256(digest).hexdigest()
+    assert (fields["bank_identity"], fields["row_generation"]) == ("", 0)
     assert fields["types"] == {"offsets": "<u4", "rows": "<u4", "sketches": "<u4"}
-    position = 16 + n_json
+    position = 20 + n_json
     lengths = fields["substring_lengths"]
     counts = [sum(2**length + 1 for length in lengths), len(lengths) * 300, len(lengths) * 300]
     arrays = []
@@ -416,6 +447,8 @@ def test_the_file_matches_its_description(tmp_path: Path) -> None:
         position += 4 * count
     assert position == len(data)
     offsets, rows, sketches = arrays
+    found = dict(zip(fields["types"], map(zlib.crc32, arrays), strict=True))
+    assert fields["checksums"] == found
     values = unpack(codes, 20)[:, : lengths[0]] @ (1 << np.arange(lengths[0])[::-1])
     bucket = int(values[17])
     assert rows[offsets[bucket] : offsets[bucket + 1]].tolist() == (
@@ -431,8 +464,11 @@ def test_the_file_matches_its_description(tmp_path: Path) -> None:
     ("change", "message"),
     [
         (lambda codes: codes[:-1], "built for 200 codes, but there are 199"),
-        (lambda codes: np.concatenate([codes, codes[:1]]), "built for 200 codes, .* are 201"),
         (lambda codes: codes[::-1].copy(), "built for other codes"),
+        (lambda codes: np.roll(codes, 1, axis=0), "built for other codes"),
+        (lambda codes: flipped(codes, 100), "built for other codes"),
+        (lambda codes: flipped(np.concatenate([codes, codes]), 199), "built for other codes"),
+        (lambda codes: np.concatenate([codes[1:], codes[:1], codes]), "built for other codes"),
         (lambda codes: codes[:, :2].copy(), "codes of 24 bits, not for these"),
     ],
 )
@@ -452,10 +488,23 @@ def test_an_index_of_other_codes_is_refused(tmp_path: Path, change: Any, message
         (lambda data: data + b"\0", "damaged: expected"),
         (lambda data: data[:0], "not an index"),
         (lambda data: b"x" + data[1:], "not an index"),
-        (lambda data: data[:8] + b"\2" + data[9:], "expected format version 1, found 2"),
-        (lambda data: data[:16] + b"[" + data[17:], "damaged"),
-        (lambda data: data.replace(b'"n_bits": 16', b'"n_bots": 16'), "damaged"),
-        (lambda data: data.replace(b'"offsets": "<u4"', b'"offsets": "?u4"'), "damaged"),
+        (lambda data: data[:8] + b"\3" + data[9:], "expected format version 2, found 3"),
+        (lambda data: data[:8] + b"\1" + data[9:], "version 2, found 1, which does not say"),
+        (lambda data: data[:20] + b"[" + data[21:], "damaged"),
+        (lambda data: data.replace(b'"n_bits": 16', b'"n_bits": 17'), "damaged"),
+        (lambda data: with_field(data, "n_bits", None), "damaged"),
+        (lambda data: with_field(data, "n_bits", "16"), "damaged"),
+        (lambda data: with_field(data, "n_rows", 2**62), "damaged"),
+        (lambda data: with_field(data, "n_rows", True), "damaged"),
+        (lambda data: with_field(data, "crowding", [math.nan] * 2), "damaged"),
+        (lambda data: with_field(data, "sample_costs", {"one": [1]}), "damaged"),
+        (lambda data: with_field(data, "substring_lengths", []), "damaged"),
+        (lambda data: with_field(data, "substring_lengths", [60_000, -59_984]), "damaged"),
+        (lambda data: with_field(data, "rows_digest", 5), "damaged"),
+        (lambda data: with_field(data, "bank_identity", "\x1b[2J"), "damaged"),
+        (lambda data: with_field(data, "types", {"offsets": "<f4"}), "damaged"),
+        (lambda data: with_header(data, b"[" * 100_000), "damaged"),
+        (lambda data: with_header(data, b"[]"), "damaged"),
     ],
 )
 def test_a_damaged_file_is_refused(tmp_path: Path, damage: Any, message: str) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hashkit.codes import code_size, pack
 from hashkit.codesets import CodeSet
-from hashkit.errors import CodesError, ConfigError
+from hashkit.errors import CodesError, ConfigError, IndexMismatchError
 from hashkit.multi_index.index import MultiIndex
 from hashkit.retrieval.neighbours import Neighbours, Ranking
 from hashkit.retrieval.scan_compiled import scan_compiled
@@ -231,7 +231,7 @@ def test_invalid_settings_are_refused() -> None:
     ]:
         with pytest.raises(ConfigError, match=message):
             search(codes, codes, top_k=1, n_bits=16, **settings)  # type: ignore[call-overload]
-    with pytest.raises(ConfigError, match="index has 10 rows and the database has 9"):
+    with pytest.raises(IndexMismatchError, match="at most the database's 9 rows, found one of 10"):
         search(codes, codes[:9], top_k=1, n_bits=16, index=index)
 
 

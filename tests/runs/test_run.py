@@ -94,6 +94,15 @@ def test_the_newest_run_is_the_one_created_last(tmp_path):
     assert Run.newest(tmp_path) == runs[2]
 
 
+def test_a_damaged_run_is_left_out_and_reported(tmp_path):
+    good, damaged = (Run.create(tmp_path, name, RunConfig()) for name in ("good", "damaged"))
+    damaged.config_path.write_text("{")
+    faults = []
+    assert Run.newest(tmp_path, faults.append) == good
+    assert len(faults) == 1
+    assert faults[0].startswith(f"{damaged.config_path}: expected a JSON object, found damaged")
+
+
 def test_folders_without_settings_are_no_runs(tmp_path):
     (tmp_path / "notes").mkdir()
     with pytest.raises(RunError, match="`hashkit train` makes one"):

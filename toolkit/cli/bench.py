@@ -17,8 +17,8 @@ from hashkit.exporters.bench.settings import BenchSettings, Floors
 from hashkit.runs.run import DEFAULT_RUNS_DIR
 
 if TYPE_CHECKING:
-    from hashkit.exporters.bench.candidates import Contender
     from hashkit.exporters.bench.comparison import BenchRow
+    from hashkit.exporters.bench.contenders import Contender
     from hashkit.workflow.bench import TrialSet
 
 __all__ = ["bench"]
@@ -35,6 +35,7 @@ def bench(
         list[Path] | None,
         typer.Option(
             "--model",
+            metavar="FILE",
             help="ONNX model, the reference first; may be repeated.",
             show_default="model.onnx and model-*.onnx of the run",
         ),
@@ -43,6 +44,7 @@ def bench(
         str | None,
         typer.Option(
             "--images",
+            metavar="IMAGES",
             help="Folder, list file or named set to compare on.",
             show_default="the run's queries and database",
         ),
@@ -51,15 +53,19 @@ def bench(
         bool, typer.Option("--random", help="Compare on random pixels; without mAP.")
     ] = False,
     queries: Annotated[
-        int, typer.Option("--queries", min=1, help="Queries to take, at most.")
+        int, typer.Option("--queries", metavar="N", min=1, help="Queries to take, at most.")
     ] = 200,
     database: Annotated[
-        int, typer.Option("--database", min=1, help="Images of the database to take, at most.")
+        int,
+        typer.Option(
+            "--database", metavar="N", min=1, help="Images of the database to take, at most."
+        ),
     ] = 1000,
     runtimes: Annotated[
         str | None,
         typer.Option(
             "--runtimes",
+            metavar="NAME,...",
             help="Names of runtimes separated by commas; torch is one of them.",
             show_default="all that are installed",
         ),
@@ -68,39 +74,58 @@ def bench(
         str | None,
         typer.Option(
             "--precisions",
+            metavar="NAME,...",
             help="Names separated by commas: fp32, fp16, int8.",
             show_default="all that have a file",
         ),
     ] = None,
     device: Annotated[
-        str, typer.Option("--device", help="auto for every device, cpu or cuda.")
+        str, typer.Option("--device", metavar="NAME", help="auto for every device, cpu or cuda.")
     ] = "auto",
     profile: ProfileOption = _DEFAULTS.profile,
     batch_sizes: Annotated[
-        str, typer.Option("--batches", help="Batch sizes to time, separated by commas.")
+        str,
+        typer.Option(
+            "--batches", metavar="N,...", help="Batch sizes to time, separated by commas."
+        ),
     ] = ",".join(map(str, _DEFAULTS.batch_sizes)),
     seconds: Annotated[
-        float, typer.Option("--seconds", help="Time for each batch size; at least 3 batches.")
+        float,
+        typer.Option(
+            "--seconds", metavar="SECONDS", help="Time for each batch size; at least 3 batches."
+        ),
     ] = _DEFAULTS.seconds,
     n_starts: Annotated[
-        int, typer.Option("--starts", min=1, help="Starts in a fresh process; the median is shown.")
+        int,
+        typer.Option(
+            "--starts", metavar="N", min=1, help="Starts in a fresh process; the median is shown."
+        ),
     ] = _DEFAULTS.n_starts,
     n_slow_images: Annotated[
-        int, typer.Option("--slow-images", min=2, help="Images for the runtime reference.")
+        int,
+        typer.Option("--slow-images", metavar="N", min=2, help="Images for the runtime reference."),
     ] = _DEFAULTS.n_slow_images,
     timeout_seconds: Annotated[
-        float, typer.Option("--timeout", help="Seconds after which a process is ended.")
+        float,
+        typer.Option(
+            "--timeout", metavar="SECONDS", help="Seconds after which a process is ended."
+        ),
     ] = _DEFAULTS.timeout_seconds,
     max_flips: Annotated[
         float | None,
-        typer.Option("--max-flips", help="Fail if more than this many bits per million flip."),
+        typer.Option(
+            "--max-flips", metavar="X", help="Fail if more than this many bits per million flip."
+        ),
     ] = None,
-    min_map: Annotated[float | None, typer.Option("--min-map", help="Fail below this mAP.")] = None,
+    min_map: Annotated[
+        float | None, typer.Option("--min-map", metavar="X", help="Fail below this mAP.")
+    ] = None,
     markdown: Annotated[
-        Path | None, typer.Option("--markdown", help="Write the table into this file.")
+        Path | None,
+        typer.Option("--markdown", metavar="FILE", help="Write the table into this file."),
     ] = None,
     html: Annotated[
-        Path | None, typer.Option("--html", help="Write a page into this file.")
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page into this file.")
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -117,7 +142,7 @@ def bench(
       hashkit bench --runtimes onnxruntime,openvino --precisions fp32 --max-flips 10
     """  # noqa: D301
     from hashkit.cli.bench_output import bench_document, print_bench
-    from hashkit.exporters.bench.candidates import Wanted, contenders
+    from hashkit.exporters.bench.contenders import Wanted, contenders
     from hashkit.workflow.bench import BenchSubject, WantedImages
 
     wanted = Wanted(_names(runtimes), _names(precisions), device, network)
@@ -132,7 +157,7 @@ def bench(
     )
     wanted_images = WantedImages(images, random, queries, database)
     subject = BenchSubject.open(model or [], run, runs, TERMINAL)
-    measured = contenders(subject.candidates, wanted, subject.checkpoint())
+    measured = contenders(subject.models, wanted, subject.checkpoint())
     trial = subject.images(wanted_images)
     if min_map is not None and not trial.sample.has_labels:
         raise ConfigError(f"--min-map needs labels, and {trial.source} have none")

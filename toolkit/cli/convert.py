@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hashkit.cli.console import all_or_nothing, emit_json, note, progress_bar
+from hashkit.cli.console import TERMINAL, all_or_nothing, emit_json, note, progress_bar
 from hashkit.cli.options import JsonOption
 from hashkit.workflow.reporter import plural
 
@@ -25,13 +25,15 @@ def convert(
         int | None,
         typer.Option(
             "--bits",
+            metavar="BITS",
             min=1,
             help="Code length, if SOURCE does not record it.",
             show_default="all bits of its bytes",
         ),
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option("--labels", help="Labels of SOURCE, one per line.")
+        Path | None,
+        typer.Option("--labels", metavar="FILE", help="Labels of SOURCE, one per line."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace TARGET.")] = False,
     json: JsonOption = False,
@@ -46,11 +48,17 @@ def convert(
       hashkit convert index.faiss bank.h5 --bits 60 --labels labels.txt
       hashkit convert bank.h5 bank.h5 --overwrite
     """  # noqa: D301
+    from hashkit.bank.reader import Bank
     from hashkit.codesets import n_kept_rows
     from hashkit.formats import format_named, open_codes, save_codes
+    from hashkit.formats.bank import BANK
+    from hashkit.workflow.index_state import report_index
+    from hashkit.workflow.verify_files import check_rows
 
     kind = format_named(target)
     database = open_codes(source, labels, n_bits=bits)
+    if isinstance(database, Bank):
+        check_rows(database, TERMINAL)
     n_rows = n_kept_rows(database)
     n_deleted = len(database) - n_rows
     started = time.perf_counter()
@@ -64,6 +72,8 @@ def convert(
     left_out = _left_out(database, keeps_names=kind.keeps_names, keeps_labels=kind.keeps_labels)
     dropped = f", without {plural(n_deleted, 'deleted row')}" if n_deleted else ""
     note(f"{target}: {plural(n_rows, 'row')} of {plural(database.n_bits, 'bit')}{dropped}")
+    if kind is BANK:
+        report_index(target, TERMINAL)
     if left_out:
         note(f"a {kind.name} holds only codes: {' and '.join(left_out)} are left out")
     if not kind.keeps_bits and database.n_bits % 8:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hashkit.cli.console import emit_json, note
+from hashkit.cli.console import TERMINAL, emit_json, note
 from hashkit.cli.options import JsonOption
 from hashkit.errors import BankError, ConfigError
 from hashkit.workflow.reporter import plural
@@ -19,10 +19,11 @@ __all__ = ["delete"]
 def delete(
     bank: Annotated[Path, typer.Argument(help="Code bank.")],
     name: Annotated[
-        list[str] | None, typer.Option("--name", help="Name of an image; may be repeated.")
+        list[str] | None,
+        typer.Option("--name", metavar="NAME", help="Name of an image; may be repeated."),
     ] = None,
     rows: Annotated[
-        str | None, typer.Option("--rows", help="Row numbers and ranges, as 3,7-9.")
+        str | None, typer.Option("--rows", metavar="ROWS", help="Row numbers and ranges, as 3,7-9.")
     ] = None,
     restore: Annotated[
         bool, typer.Option("--restore", help="Restore deleted rows instead.")
@@ -42,6 +43,7 @@ def delete(
     """  # noqa: D301
     from hashkit.bank.deletion import delete_rows, restore_rows
     from hashkit.bank.reader import Bank
+    from hashkit.workflow.index_state import report_index
 
     if not name and rows is None:
         raise ConfigError("name the rows: --name NAME, or --rows 3,7-9")
@@ -53,6 +55,7 @@ def delete(
     with Bank.open(bank) as changed:
         n_rows, n_deleted = len(changed), changed.n_deleted
     _tell(bank, n_changed, len(wanted), n_rows, n_deleted, restore=restore)
+    report_index(bank, TERMINAL)
     if json:
         emit_json(
             {

@@ -38,19 +38,24 @@ def encode(
             help="Folder, list file or named set.", show_default="the run's queries and database"
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Bank to write (with IMAGES).")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Bank to write (with IMAGES).")
+    ] = None,
     model: ModelOption = None,
     run: RunOption = None,
     runs: RunsOption = DEFAULT_RUNS_DIR,
     data_root: DataRootOption = None,
     protocol: Annotated[
-        str, typer.Option("--protocol", help="Encode one part of a split of IMAGES.")
+        str,
+        typer.Option("--protocol", metavar="NAME", help="Encode one part of a split of IMAGES."),
     ] = "",
     part: Annotated[
         Literal["queries", "training", "database", "all"],
-        typer.Option("--part", help="queries, training, database or all."),
+        typer.Option("--part", metavar="NAME", help="queries, training, database or all."),
     ] = "all",
-    split_seed: Annotated[int, typer.Option("--split-seed", help="Seed of the split.")] = 0,
+    split_seed: Annotated[
+        int, typer.Option("--split-seed", metavar="N", help="Seed of the split.")
+    ] = 0,
     download: DownloadOption = False,
     device: DeviceOption = "auto",
     runtime: RuntimeOption = "onnxruntime",

@@ -50,25 +50,37 @@ def evaluate(
         ),
     ] = None,
     query_labels: Annotated[
-        Path | None, typer.Option("--query-labels", help="Labels of the queries, one per line.")
+        Path | None,
+        typer.Option("--query-labels", metavar="FILE", help="Labels of the queries, one per line."),
     ] = None,
     database_labels: Annotated[
-        Path | None, typer.Option("--database-labels", help="Labels of the database, one per line.")
+        Path | None,
+        typer.Option(
+            "--database-labels", metavar="FILE", help="Labels of the database, one per line."
+        ),
     ] = None,
     convention: Annotated[
         str,
         typer.Option(
-            "--convention", help="What mAP@R divides by: all-relevant, min, hits or caffe-dnnh."
+            "--convention",
+            metavar="NAME",
+            help="What mAP@R divides by: all-relevant, min, hits or caffe-dnnh.",
         ),
     ] = "all-relevant",
     cutoffs: Annotated[
         str | None,
-        typer.Option("--at", help="The R of mAP@R, separated by commas.", show_default="1000,5000"),
+        typer.Option(
+            "--at",
+            metavar="N,...",
+            help="The R of mAP@R, separated by commas.",
+            show_default="1000,5000",
+        ),
     ] = None,
     ks: Annotated[
         str | None,
         typer.Option(
             "--k",
+            metavar="N,...",
             help="The k of precision@k and recall@k, separated by commas.",
             show_default="1,5,10,50,100,500,1000",
         ),
@@ -76,16 +88,20 @@ def evaluate(
     without_relevant: Annotated[
         str,
         typer.Option(
-            "--without-relevant", help="Queries without relevant images: zero, or drop them."
+            "--without-relevant",
+            metavar="NAME",
+            help="Queries without relevant images: zero, or drop them.",
         ),
     ] = "zero",
     page: Annotated[
-        Path | None, typer.Option("--report", help="Write a page of charts and images (HTML).")
+        Path | None,
+        typer.Option("--report", metavar="FILE", help="Write a page of charts and images (HTML)."),
     ] = None,
     beside: Annotated[
         list[Path] | None,
         typer.Option(
             "--beside",
+            metavar="PATH",
             help="Evaluated run, or JSON of an evaluation, to show beside; may be repeated.",
         ),
     ] = None,

@@ -26,26 +26,39 @@ def export(
     network: NetworkOption = None,
     checkpoint: Annotated[
         Path | None,
-        typer.Option("--checkpoint", help="Checkpoint.", show_default="the run's best, or last"),
+        typer.Option(
+            "--checkpoint",
+            metavar="FILE",
+            help="Checkpoint.",
+            show_default="the run's best, or last",
+        ),
     ] = None,
     precision: Annotated[
         Literal["fp32", "fp16", "int8"],
-        typer.Option("--precision", help="Arithmetic of the network: fp32, fp16 or int8."),
+        typer.Option(
+            "--precision", metavar="NAME", help="Arithmetic of the network: fp32, fp16 or int8."
+        ),
     ] = "fp32",
     allow_loss: Annotated[
         bool, typer.Option("--allow-loss", help="Write fp16 or int8 even if it loses too much.")
     ] = False,
     web: Annotated[
         Path | None,
-        typer.Option("--web", help="Write a search page for browsers into this folder."),
+        typer.Option(
+            "--web", metavar="FOLDER", help="Write a search page for browsers into this folder."
+        ),
     ] = None,
     web_images: Annotated[
-        int, typer.Option("--web-images", min=1, help="Images of the database to take, at most.")
+        int,
+        typer.Option(
+            "--web-images", metavar="N", min=1, help="Images of the database to take, at most."
+        ),
     ] = 2000,
     web_runtime: Annotated[
         Path | None,
         typer.Option(
             "--web-runtime",
+            metavar="FOLDER",
             help="Folder of the npm package onnxruntime-web.",
             show_default="node_modules/onnxruntime-web",
         ),

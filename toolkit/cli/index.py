@@ -49,9 +49,11 @@ def _build(path: Path, *, overwrite: bool) -> dict[str, object]:
         multi_index = None
         if not overwrite:
             try:
-                multi_index = MultiIndex.open(target, opened.codes)
+                multi_index = MultiIndex.open(target, opened)
             except IndexMismatchError:
                 multi_index = None
+            if multi_index is not None and multi_index.n_rows < len(opened):
+                multi_index = None  # of the rows that the bank had before it grew
         was_built = multi_index is None
         if multi_index is None:
             start = time.monotonic()
@@ -59,8 +61,7 @@ def _build(path: Path, *, overwrite: bool) -> dict[str, object]:
             with all_or_nothing(target):
                 with progress_bar(f"indexing {path.name}", n_rows, "rows") as bar:
                     multi_index = MultiIndex.build(
-                        opened.codes,
-                        opened.n_bits,
+                        opened,
                         progress=lambda done, total: bar.update(done * n_rows // total),
                     )
                 multi_index.save(target)

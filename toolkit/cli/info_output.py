@@ -64,7 +64,7 @@ def _codes_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         n_images = "a growing list" if source["n_images"] is None else f"{source['n_images']:,}"
         yield "images", f"{n_images} of {source['dataset']} ({split})"
     if facts.get("index"):
-        yield "index", f"{facts['index']['path']}, {file_size(facts['index']['n_bytes'])}"
+        yield "index", _index_text(facts["index"], facts["n_rows"])
     version = f", format version {facts['format_version']}" if "format_version" in facts else ""
     yield "size", f"{file_size(facts['n_bytes'])}{version}"
 
@@ -75,6 +75,7 @@ def _origin_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from _manifest_lines(facts["manifest"])
     made = [facts[name] for name in ("runtime", "provider", "precision") if facts[name]]
     yield "computed by", ", ".join(made)
+    yield "resized by", facts["resampler"] or ""
 
 
 def _model_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -120,6 +121,13 @@ def _run_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if facts["evaluation"] is not None:
         yield "evaluation", _brief(facts["evaluation"])
     yield "next", facts["next"]
+
+
+def _index_text(index: Mapping[str, Any], n_rows: int) -> str:
+    if index["problem"] is not None:
+        return f"out of date: {index['problem']}"
+    part = f", of the first {index['n_rows']:,} rows" if index["n_rows"] < n_rows else ""
+    return f"{index['path']}, {file_size(index['n_bytes'])}{part}"
 
 
 def _model_text(facts: Mapping[str, Any]) -> str:

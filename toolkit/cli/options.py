@@ -26,13 +26,17 @@ __all__ = [
 ]
 
 RunOption: TypeAlias = Annotated[
-    Path | None, typer.Option("--run", help="Run folder.", show_default="the newest one")
+    Path | None,
+    typer.Option("--run", metavar="FOLDER", help="Run folder.", show_default="the newest one"),
 ]
 RunsOption: TypeAlias = Annotated[
-    Path, typer.Option("--runs", help="Folder that holds the run folders.")
+    Path, typer.Option("--runs", metavar="FOLDER", help="Folder that holds the run folders.")
 ]
 ModelOption: TypeAlias = Annotated[
-    Path | None, typer.Option("--model", help="ONNX model.", show_default="the run's model.onnx")
+    Path | None,
+    typer.Option(
+        "--model", metavar="FILE", help="ONNX model.", show_default="the run's model.onnx"
+    ),
 ]
 NetworkOption: TypeAlias = Annotated[
     str | None,
@@ -44,22 +48,33 @@ NetworkOption: TypeAlias = Annotated[
 ]
 BankOption: TypeAlias = Annotated[
     list[Path] | None,
-    typer.Option("--bank", help="Code bank; may be repeated.", show_default="the run's bank.h5"),
+    typer.Option(
+        "--bank",
+        metavar="FILE",
+        help="Code bank; may be repeated.",
+        show_default="the run's bank.h5",
+    ),
 ]
 DeviceOption: TypeAlias = Annotated[
-    str, typer.Option("--device", help="auto, cpu or cuda; cuda never falls back to the CPU.")
+    str,
+    typer.Option(
+        "--device", metavar="NAME", help="auto, cpu or cuda; cuda never falls back to the CPU."
+    ),
 ]
 RuntimeOption: TypeAlias = Annotated[
     str,
     typer.Option(
         "--runtime",
+        metavar="NAME",
         help="onnxruntime, onnxruntime-tensorrt, openvino or reference; never replaced.",
     ),
 ]
 ProfileOption: TypeAlias = Annotated[
     str,
     typer.Option(
-        "--profile", help="On CUDA: exact (always the same bits) or fast (TF32, timed kernels)."
+        "--profile",
+        metavar="NAME",
+        help="On CUDA: exact (always the same bits) or fast (TF32, timed kernels).",
     ),
 ]
 JsonOption: TypeAlias = Annotated[
@@ -67,7 +82,11 @@ JsonOption: TypeAlias = Annotated[
 ]
 DataRootOption: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--data-root", help="Folder of a named set's files, or of a list's images."),
+    typer.Option(
+        "--data-root",
+        metavar="FOLDER",
+        help="Folder of a named set's files, or of a list's images.",
+    ),
 ]
 DownloadOption: TypeAlias = Annotated[
     bool, typer.Option("--download", help="Download the missing files of a named set.")
@@ -78,12 +97,16 @@ StrictOption: TypeAlias = Annotated[
 ]
 WorkersOption: TypeAlias = Annotated[
     int | None,
-    typer.Option("--num-workers", min=1, help="Decoding threads.", show_default="one per core"),
+    typer.Option(
+        "--num-workers", metavar="N", min=1, help="Decoding threads.", show_default="one per core"
+    ),
 ]
 
 BatchSizeOption: TypeAlias = Annotated[
     str,
-    typer.Option("--batch-size", help="Images per batch; auto chooses by device and input size."),
+    typer.Option(
+        "--batch-size", metavar="N", help="Images per batch; auto chooses by device and input size."
+    ),
 ]
 
 

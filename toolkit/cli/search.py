@@ -46,16 +46,26 @@ __all__ = ["search"]
 def search(
     query: Annotated[
         list[str],
-        typer.Option("--query", help="Image file, or name of a query of the run; may be repeated."),
+        typer.Option(
+            "--query",
+            metavar="IMAGE",
+            help="Image file, or name of a query of the run; may be repeated.",
+        ),
     ],
-    top_k: Annotated[int, typer.Option("--k", min=1, help="Nearest images to show.")] = 10,
+    top_k: Annotated[
+        int, typer.Option("--k", metavar="N", min=1, help="Nearest images to show.")
+    ] = 10,
     radius: Annotated[
         int | None,
-        typer.Option("--radius", min=0, help="Show all images within this many bits instead."),
+        typer.Option(
+            "--radius", metavar="BITS", min=0, help="Show all images within this many bits instead."
+        ),
     ] = None,
     label: Annotated[
         list[str] | None,
-        typer.Option("--label", help="Search only images of this class; may be repeated."),
+        typer.Option(
+            "--label", metavar="NAME", help="Search only images of this class; may be repeated."
+        ),
     ] = None,
     rerank: Annotated[
         bool,
@@ -64,7 +74,9 @@ def search(
     engine: Annotated[
         str,
         typer.Option(
-            "--engine", help="scan, index (of hashkit index), or auto: whichever is faster."
+            "--engine",
+            metavar="NAME",
+            help="scan, index (of hashkit index), or auto: whichever is faster.",
         ),
     ] = "auto",
     bank: BankOption = None,
@@ -72,7 +84,10 @@ def search(
     run: RunOption = None,
     runs: RunsOption = DEFAULT_RUNS_DIR,
     save_picture: Annotated[
-        Path | None, typer.Option("--save-picture", help="Draw queries and hits into this file.")
+        Path | None,
+        typer.Option(
+            "--save-picture", metavar="FILE", help="Draw queries and hits into this file."
+        ),
     ] = None,
     device: DeviceOption = "auto",
     runtime: RuntimeOption = "onnxruntime",

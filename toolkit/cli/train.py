@@ -37,21 +37,30 @@ _RESUME_TAKES = frozenset(
 
 def train(
     data: Annotated[
-        str, typer.Option("--data", help="Named set, folder of class folders, or list file.")
+        str,
+        typer.Option(
+            "--data", metavar="IMAGES", help="Named set, folder of class folders, or list file."
+        ),
     ] = "digits",
     data_root: DataRootOption = None,
     protocol: Annotated[
         str,
         typer.Option(
-            "--protocol", help="How the set is split.", show_default="per-class, or random"
+            "--protocol",
+            metavar="NAME",
+            help="How the set is split.",
+            show_default="per-class, or random",
         ),
     ] = "",
-    split_seed: Annotated[int, typer.Option("--split-seed", help="Seed of the split.")] = 0,
+    split_seed: Annotated[
+        int, typer.Option("--split-seed", metavar="N", help="Seed of the split.")
+    ] = 0,
     queries_per_class: Annotated[
-        int | None, typer.Option("--queries-per-class", help="Queries per class.")
+        int | None, typer.Option("--queries-per-class", metavar="N", help="Queries per class.")
     ] = None,
     training_per_class: Annotated[
-        int | None, typer.Option("--training-per-class", help="Training images per class.")
+        int | None,
+        typer.Option("--training-per-class", metavar="N", help="Training images per class."),
     ] = None,
     training_in_database: Annotated[
         bool | None,
@@ -62,51 +71,81 @@ def train(
         ),
     ] = None,
     n_queries: Annotated[
-        int | None, typer.Option("--n-queries", help="Number of queries (protocol random).")
+        int | None,
+        typer.Option("--n-queries", metavar="N", help="Number of queries (protocol random)."),
     ] = None,
     n_training: Annotated[
-        int | None, typer.Option("--n-training", help="Number of training images (random).")
+        int | None,
+        typer.Option("--n-training", metavar="N", help="Number of training images (random)."),
     ] = None,
     unseen_fraction: Annotated[
         float | None,
-        typer.Option("--unseen-fraction", help="Fraction of classes kept unseen (unseen-classes)."),
+        typer.Option(
+            "--unseen-fraction",
+            metavar="X",
+            help="Fraction of classes kept unseen (unseen-classes).",
+        ),
     ] = None,
     unseen_classes: Annotated[
         str | None,
-        typer.Option("--unseen-classes", help="Names of the unseen classes, separated by commas."),
+        typer.Option(
+            "--unseen-classes",
+            metavar="NAME,...",
+            help="Names of the unseen classes, separated by commas.",
+        ),
     ] = None,
     query_list: Annotated[
-        Path | None, typer.Option("--query-list", help="Queries of a published split (list file).")
+        Path | None,
+        typer.Option(
+            "--query-list", metavar="FILE", help="Queries of a published split (list file)."
+        ),
     ] = None,
     training_list: Annotated[
         Path | None,
-        typer.Option("--training-list", help="Training images of that split (list file)."),
+        typer.Option(
+            "--training-list", metavar="FILE", help="Training images of that split (list file)."
+        ),
     ] = None,
     triplets: Annotated[
         Path | None,
-        typer.Option("--triplets", help="Learn from a triplet list instead: three names per line."),
+        typer.Option(
+            "--triplets",
+            metavar="FILE",
+            help="Learn from a triplet list instead: three names per line.",
+        ),
     ] = None,
     download: DownloadOption = False,
     size: Annotated[
         str | None,
         typer.Option(
-            "--size", help="Input size in pixels, H or HxW.", show_default="the images' own, or 64"
+            "--size",
+            metavar="PIXELS",
+            help="Input size in pixels, H or HxW.",
+            show_default="the images' own, or 64",
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="Name of the run.", show_default="date and data")
+        str | None,
+        typer.Option(
+            "--name", metavar="NAME", help="Name of the run.", show_default="date and data"
+        ),
     ] = None,
     runs: RunsOption = DEFAULT_RUNS_DIR,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue --run, or the newest run.")
     ] = False,
-    run: Annotated[Path | None, typer.Option("--run", help="Run folder to resume.")] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", metavar="FOLDER", help="Run folder to resume.")
+    ] = None,
     list_recipes: Annotated[
         bool,
         typer.Option("--list-recipes", help="Show recipes, networks and losses, and stop."),
     ] = False,
     device: Annotated[
-        str, typer.Option("--device", help="auto, cpu, cuda or cuda:N; cuda never falls back.")
+        str,
+        typer.Option(
+            "--device", metavar="NAME", help="auto, cpu, cuda or cuda:N; cuda never falls back."
+        ),
     ] = "auto",
     num_workers: WorkersOption = None,
     strict: StrictOption = False,

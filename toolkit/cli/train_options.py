@@ -15,6 +15,12 @@ from hashkit.runs.config import TrainConfig
 __all__ = ["read_settings", "with_settings"]
 
 
+_VALUES = {"str": "NAME", "int": "N", "float": "X"}
+"""Words for values in the help, by the type of a setting."""
+
+_LISTS = {"lengths": "BITS,...", "milestones": "X,..."}
+
+
 def read_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that flags gave, by field of `TrainConfig`; those that are None are left out.
 
@@ -46,6 +52,7 @@ def _setting_parameters() -> Iterator[inspect.Parameter]:
             default = ",".join(map(str, default))
         option = typer.Option(
             name,
+            metavar=_LISTS.get(field.name) or _VALUES.get(str(field.type).partition(" | ")[0]),
             help=field.metadata["help"],
             show_default=False if default is None else str(default),
         )

@@ -13,7 +13,7 @@ import dataclasses
 import functools
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,8 +23,10 @@ from numpy.typing import NDArray
 from hashkit.codes import check_codes
 from hashkit.errors import ConfigError, IndexMismatchError
 from hashkit.kernels.arrays import read_only
+from hashkit.multi_index.binding import IndexedRows, digested, is_same_memory, is_start_of, mismatch
 from hashkit.multi_index.costs import COSTS, DEFAULT_BUDGET, SAMPLED_TOP_K, Workload
-from hashkit.multi_index.file import Contents, fingerprint, read_index, write_index
+from hashkit.multi_index.file import Contents, read_index, unfit, write_index
+from hashkit.multi_index.header import IndexHeader
 from hashkit.multi_index.results import MultiIndexResult, SearchedPart, joined, nothing
 from hashkit.multi_index.tables import Progress, assemble_tables, crowding, cut_bits, fill_tables
 from hashkit.threads import check_threads, run_parallel
@@ -49,7 +51,9 @@ def index_path(bank_path: str | os.PathLike[str]) -> Path:
 class MultiIndex:
     """Tables of the substrings of codes; made by `build` or `open`.
 
-    The codes are not copied, so they can be those of a mapped bank.
+    The codes are not copied, so they can be those of a mapped bank. An index is of the first rows
+    of a database: it stays valid when rows are added or deleted, and a search compares the added
+    ones one by one.
 
     Attributes
     ----------
@@ -69,12 +73,13 @@ class MultiIndex:
     crowding: tuple[float, ...]
     sample_costs: Mapping[int, tuple[int, ...]]
     _tables: Tables
+    _header: IndexHeader
 
     @classmethod
     def build(
         cls,
-        codes: NDArray[np.uint8],
-        n_bits: int,
+        database: IndexedRows,
+        n_bits: int | None = None,
         *,
         n_tables: int | None = None,
         n_threads: int | None = None,
@@ -84,8 +89,11 @@ class MultiIndex:
 
         Parameters
         ----------
-        codes
-            Packed codes, uint8 [n, ceil(n_bits / 8)]; copied only if they are not contiguous.
+        database
+            A bank or code set, or packed codes, uint8 [n, ceil(n_bits / 8)]; copied only if they
+            are not contiguous. Deleted rows are included.
+        n_bits
+            Number of bits of a code: required for an array.
         n_tables
             Number of substrings; by default chosen so that each bucket holds a few rows.
         n_threads
@@ -100,33 +108,54 @@ class MultiIndex:
         ConfigError
             If ``n_tables`` gives substrings without bits or of more than 24 bits.
         """
-        codes = check_codes(codes, n_bits, "database codes")
-        lengths = cut_bits(n_bits, len(codes), n_tables)
+        source = digested(database, n_bits)
+        codes = check_codes(source.codes, source.n_bits, "database codes")
+        lengths = cut_bits(source.n_bits, len(codes), n_tables)
         tables = fill_tables(codes, lengths, check_threads(n_threads, "n_threads"), progress)
-        unmeasured = cls(n_bits, lengths, crowding(tables), {}, tables)
-        return dataclasses.replace(unmeasured, sample_costs=unmeasured._measure_samples())
+        header = IndexHeader(
+            source.n_bits,
+            len(codes),
+            lengths,
+            crowding(tables),
+            {},
+            source.rows_digest(len(codes)),
+            source.identity,
+            source.row_generation,
+        )
+        costs = cls._of(header, tables)._measure_samples()
+        return cls._of(dataclasses.replace(header, sample_costs=costs), tables)
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], codes: NDArray[np.uint8]) -> MultiIndex:
-        """Open a saved index, mapped from its file, for the codes it was built from.
+    def open(cls, path: str | os.PathLike[str], database: IndexedRows) -> MultiIndex:
+        """Open a saved index, mapped from its file, for the database whose first rows it is of.
+
+        Parameters
+        ----------
+        database
+            A bank, whose digest is made from its checksums; or a code set or packed codes, uint8
+            [n, size], which are read whole: half a second per gigabyte.
 
         Raises
         ------
         IndexMismatchError
-            If there is no such file, it is not an index, it is damaged, or it was built from other
-            codes. To fix any of these, build the index again.
+            If there is no such file, it is not an index, it is damaged, or it is not of the first
+            rows of the database. To fix any of these, build the index again.
         """
-        contents = read_index(Path(path), codes)
+        contents = read_index(Path(path))
+        header = contents.header
+        n_bits = header.n_bits if isinstance(database, np.ndarray) else None
+        source = digested(database, n_bits)
+        reason = mismatch(header, source)
+        if reason is not None:
+            raise unfit(Path(path), reason)
         tables = assemble_tables(
-            codes, contents.substring_lengths, contents.offsets, contents.rows, contents.sketches
+            source.codes[: header.n_rows],
+            header.substring_lengths,
+            contents.offsets,
+            contents.rows,
+            contents.sketches,
         )
-        return cls(
-            contents.n_bits,
-            contents.substring_lengths,
-            contents.crowding,
-            contents.sample_costs,
-            tables,
-        )
+        return cls._of(header, tables)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the index to a file atomically.
@@ -136,17 +165,20 @@ class MultiIndex:
         OSError
             If the file cannot be written.
         """
-        contents = Contents(
-            self.n_bits,
-            self.substring_lengths,
-            self.crowding,
-            self.sample_costs,
-            fingerprint(self._tables.codes, self.n_bits),
-            self._tables.offsets,
-            self._tables.rows,
-            self._tables.sketches,
-        )
+        tables = self._tables
+        contents = Contents(self._header, tables.offsets, tables.rows, tables.sketches)
         write_index(Path(path), contents)
+
+    @classmethod
+    def _of(cls, header: IndexHeader, tables: Tables) -> MultiIndex:
+        return cls(
+            header.n_bits,
+            header.substring_lengths,
+            header.crowding,
+            header.sample_costs,
+            tables,
+            header,
+        )
 
     def __repr__(self) -> str:
         lengths = "+".join(str(length) for length in self.substring_lengths)
@@ -166,6 +198,24 @@ class MultiIndex:
     def nbytes(self) -> int:
         """Size of the tables in bytes, without the codes."""
         return self._tables.offsets.nbytes + self._tables.rows.nbytes + self._tables.sketches.nbytes
+
+    def is_of(
+        self, codes: Sequence[NDArray[np.uint8]], rows_digest: Callable[[int], str] | None = None
+    ) -> bool:
+        """Whether the index is of the first rows of a database.
+
+        Parameters
+        ----------
+        codes
+            uint8 [n_i, size], the parts of the database. They are compared with the index's, unless
+            they are at the same place in memory, such as those of one open bank.
+        rows_digest
+            Gives the digest of the database's first rows; it spares the comparison.
+        """
+        own = self._tables.codes
+        if rows_digest is None or is_same_memory(own, codes[0]):
+            return is_start_of(own, codes)
+        return rows_digest(self.n_rows) == self._header.rows_digest
 
     def search(
         self,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hashkit.codes import check_codes
 from hashkit.errors import ConfigError
 from hashkit.multi_index.index import MultiIndex
+from hashkit.retrieval.indexed import check_index, merged
 from hashkit.retrieval.neighbours import Neighbours, Ranking
 from hashkit.retrieval.reranking import check_logits, rerank
 from hashkit.retrieval.scan import scan
@@ -116,7 +117,8 @@ def search(
         ``scan`` compares every row; ``index`` uses the multi-index; ``auto`` uses the multi-index
         if its cost model predicts that it is faster.
     index
-        Multi-index of the database, if there is one.
+        Multi-index of the database's first rows, if there is one; the others are compared one by
+        one.
     n_threads
         Number of threads; one per CPU by default.
 
@@ -132,13 +134,17 @@ def search(
     CodesError
         If queries and database do not have the same number of bits, or the logits do not belong
         to the queries.
+    IndexMismatchError
+        If the index is of other codes.
     ConfigError
         If neither ``top_k`` nor ``radius`` is given, one is negative, ``where`` does not match the
         database, or the engine is ``index`` but there is no index.
     """
     shards = Shards.of(database, n_bits)
     query_codes = check_codes(query_codes, shards.n_bits, "query codes")
-    _check_settings(top_k, radius, engine, index, len(shards))
+    _check_settings(top_k, radius, engine, index)
+    if index is not None and engine != "scan":
+        check_index(index, database, shards)
     n_threads = check_threads(n_threads, "n_threads")
     if where is not None:
         shards = shards.where(_chosen(where, len(shards)))
@@ -163,7 +169,7 @@ def search(
 
 
 def _check_settings(
-    top_k: int | None, radius: int | None, engine: str, index: MultiIndex | None, n_rows: int
+    top_k: int | None, radius: int | None, engine: str, index: MultiIndex | None
 ) -> None:
     if top_k is None and radius is None:
         raise ConfigError("a search needs `top_k` or `radius`: neither was given")
@@ -176,10 +182,6 @@ def _check_settings(
         raise ConfigError(
             '`engine="index"` needs an index of the database, found none: build one with '
             "`hashkit index` or MultiIndex.build"
-        )
-    if index is not None and index.n_rows != n_rows:
-        raise ConfigError(
-            f"the index has {index.n_rows} rows and the database has {n_rows}: build it again"
         )
 
 
@@ -217,10 +219,21 @@ def _find(
     wanted = None if limit == shards.n_kept else limit
     if engine == "auto" and not index.predicts_gain(len(query_codes), radius=radius, top_k=wanted):
         return _scan(query_codes, shards, limit, radii, n_threads)
+    kept = shards.kept_mask()
     found = index.search(
-        query_codes, radius=radius, top_k=wanted, kept=shards.kept_mask(), n_threads=n_threads
+        query_codes,
+        radius=radius,
+        top_k=wanted,
+        kept=None if kept is None else kept[: index.n_rows],
+        n_threads=n_threads,
     )
+    if found.given_up.all():
+        return _scan(query_codes, shards, limit, radii, n_threads)
     rows = Neighbours(found.offsets, found.distances, found.rows, shards.offsets)
+    if index.n_rows < len(shards):
+        reached = _last_distances(rows, limit, radius)
+        added = _scan(query_codes, shards.behind(index.n_rows), limit, reached, n_threads)
+        rows = merged(rows, added, index.n_rows, limit)
     again = np.flatnonzero(found.given_up)
     if not len(again):
         return rows

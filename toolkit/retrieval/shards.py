@@ -113,6 +113,16 @@ class Shards:
         )
         return dataclasses.replace(self, kept=kept)
 
+    def behind(self, n_rows: int) -> Shards:
+        """The rows behind the first ``n_rows``, numbered from 0, without copying them."""
+        starts = [max(n_rows - begin, 0) for begin, _ in self._ranges()]
+        codes = [one[start:] for one, start in zip(self.codes, starts, strict=True)]
+        kept = [
+            None if one is None else one[start:]
+            for one, start in zip(self.kept, starts, strict=True)
+        ]
+        return self._joined(codes, kept, self.n_bits)
+
     def spans(self, first: int = 0, stop: int | None = None, rows: int = 1 << 62) -> Iterator[Span]:
         """Yield the rows ``first`` to ``stop`` in spans of one database and at most ``rows``."""
         stop = len(self) if stop is None else stop

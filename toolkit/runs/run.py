@@ -23,7 +23,7 @@ import datetime
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
@@ -167,8 +167,13 @@ class Run:
         return run
 
     @classmethod
-    def newest(cls, parent: Path) -> Run:
+    def newest(cls, parent: Path, when_damaged: Callable[[str], None] | None = None) -> Run:
         """Open the run below ``parent`` that was created last.
+
+        Parameters
+        ----------
+        when_damaged
+            Called with what is wrong with a config.json that cannot be read; its run is left out.
 
         Raises
         ------
@@ -176,9 +181,13 @@ class Run:
             If there is none.
         """
         runs = []
-        for path in parent.glob("*/config.json"):
-            with contextlib.suppress(RunError):  # a damaged run does not hide the others
+        for path in sorted(parent.glob("*/config.json")):
+            try:
                 created = str(read_json_object(path).get("created"))
+            except RunError as error:
+                if when_damaged is not None:
+                    when_damaged(str(error))
+            else:
                 runs.append((created, path.parent))
         if not runs:
             raise RunError(f"there is no run below {parent}{os.sep}: `hashkit train` makes one")

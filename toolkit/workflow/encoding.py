@@ -12,6 +12,7 @@ from hashkit.runtimes.encoder import Encoder
 from hashkit.runtimes.pipeline import EncodeMode, EncodeProgress, EncodeReport, encode_to_bank
 from hashkit.runtimes.protocol import RUNTIMES
 from hashkit.runtimes.settings import RuntimeSettings
+from hashkit.workflow.index_state import report_index
 from hashkit.workflow.reporter import SILENT, LateProgress, Reporter, plural
 
 __all__ = ["EncodeOptions", "encode_set", "load_encoder"]
@@ -74,8 +75,17 @@ def encode_set(
             # The first report gives the rows of an earlier run.
             bar.update(progress.n_done, progress.n_total, skipped, start=progress.n_done)
 
-        report = encode_to_bank(encoder, images, out, source=source, progress=show, **vars(options))
+        report = encode_to_bank(
+            encoder,
+            images,
+            out,
+            source=source,
+            progress=show,
+            warn=lambda fault: reporter.note(f"warning: {out}: {fault}"),
+            **vars(options),
+        )
     _tell(report, reporter)
+    report_index(out, reporter)
     return report
 
 

@@ -162,7 +162,9 @@ def _export_fp32(
         images=_real_images(run, loaded.manifest),
         progress=reporter.note,
     )
-    reporter.note(f"verified: {report.parity.summary()}")
+    reporter.note(f"verified: {report.parity.differences()}")
+    for fault in report.parity.bits.faults():
+        reporter.note(f"warning: {fault}")
     reporter.note(f"{report.path}: {report.n_bytes / 1e6:.1f} MB, opset {report.opset}")
     return report.to_dict()
 

@@ -33,15 +33,18 @@ def bank_facts(path: Path) -> dict[str, Any]:
             "kind": "code bank",
             "n_bytes": path.stat().st_size,
             "format_version": bank.format_version,
+            "identity": bank.identity or None,
             "bits": bank.n_bits,
             "n_rows": len(bank),
             "n_deleted": bank.n_deleted,
             "is_complete": bank.is_complete,
             "n_images_left": _images_left(bank),
+            "has_names": bank.header.has_names,
+            "has_files": bank.header.has_files,
             **_label_facts(bank),
             **_origin_facts(bank.header),
             "sources": [dataclasses.asdict(source) for source in bank.sources],
-            "index": _index_facts(path),
+            "index": _index_facts(bank),
         }
 
 
@@ -138,6 +141,7 @@ def _origin_facts(header: BankHeader) -> dict[str, Any]:
         "runtime": header.runtime or None,
         "provider": header.provider or None,
         "precision": header.precision or None,
+        "resampler": header.resampler or None,
         "manifest": _manifest_facts(header.manifest),
     }
 
@@ -146,8 +150,15 @@ def _manifest_facts(manifest: Manifest | None) -> dict[str, Any] | None:
     return None if manifest is None else manifest.to_dict()
 
 
-def _index_facts(bank: Path) -> dict[str, Any] | None:
-    from hashkit.multi_index.index import index_path
+def _index_facts(bank: Bank) -> dict[str, Any] | None:
+    from hashkit.workflow.index_state import index_state
 
-    index = index_path(bank)
-    return {"path": str(index), "n_bytes": index.stat().st_size} if index.is_file() else None
+    state = index_state(bank)
+    if state is None:
+        return None
+    return {
+        "path": str(state.path),
+        "n_bytes": state.path.stat().st_size,
+        "n_rows": state.n_rows,
+        "problem": state.problem or None,
+    }

@@ -30,7 +30,7 @@ def find_run(run: Path | None, runs: Path, reporter: Reporter = SILENT) -> Run:
     """
     if run is not None:
         return Run.open(run)
-    newest = Run.newest(runs)
+    newest = Run.newest(runs, lambda fault: reporter.note(f"warning: a run is left out: {fault}"))
     reporter.note(f"using the newest run, {newest.path}")
     return newest
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.bank.reader import Bank
 from hashkit.errors import ConfigError, IndexMismatchError
+from hashkit.workflow.index_state import partial_index_text
 from hashkit.workflow.reporter import SILENT, Reporter
 
 if TYPE_CHECKING:
     from hashkit.multi_index.index import MultiIndex
 
 __all__ = ["open_index", "rows_of_labels"]
+
+_LARGE_TAIL: Final = 0.1
+"""Share of rows behind an index from which a search says that building it again would pay."""
 
 
 def open_index(banks: Sequence[Bank], reporter: Reporter = SILENT) -> MultiIndex | None:
@@ -24,14 +28,18 @@ def open_index(banks: Sequence[Bank], reporter: Reporter = SILENT) -> MultiIndex
 
     if len(banks) > 1:
         return None
-    path = index_path(banks[0].path)
+    (bank,) = banks
+    path = index_path(bank.path)
     if not path.is_file():
         return None
     try:
-        return MultiIndex.open(path, banks[0].codes)
+        index = MultiIndex.open(path, bank)
     except IndexMismatchError as error:
         reporter.note(f"warning: the index is not used, and every row is compared: {error}")
         return None
+    if len(bank) - index.n_rows > len(bank) * _LARGE_TAIL:
+        reporter.note(partial_index_text(path, index.n_rows, len(bank)))
+    return index
 
 
 def rows_of_labels(banks: Sequence[Bank], names: Sequence[str]) -> NDArray[np.bool_]:

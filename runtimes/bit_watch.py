@@ -1,0 +1,77 @@
+"""Watches the bits of the codes that an encoding writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.runtimes.bit_health import BitSample, not_finite_fault
+
+__all__ = ["BitWatch"]
+
+_N_SAMPLED: Final = 1000
+
+
+class BitWatch:
+    """Warns of codes that do not tell images apart.
+
+    If the first thousand images all have one code, it warns then. They may all be of one class, so
+    single bits are judged at the end, on images that are evenly spaced over the whole set.
+
+    Parameters
+    ----------
+    n_images, n_bits
+        Images of the set, and code length.
+    warn
+        Called with each warning, a sentence.
+    """
+
+    def __init__(self, n_images: int, n_bits: int, warn: Callable[[str], None]) -> None:
+        self.warnings: list[str] = []
+        self._warn = warn
+        self._step = max(1, n_images // _N_SAMPLED)
+        self._first: BitSample | None = BitSample(_N_SAMPLED, n_bits)
+        self._spread = BitSample(_N_SAMPLED, n_bits)
+        self._n_seen = self._n_not_finite = 0
+
+    def add(
+        self, rows: NDArray[np.int64], images: NDArray[np.uint8], logits: NDArray[np.float32]
+    ) -> None:
+        """Add a batch.
+
+        Parameters
+        ----------
+        rows
+            int64 [n], rows of the image set.
+        images, logits
+            uint8 [n, H, W, 3], and float32 [n, n_bits].
+        """
+        self._n_seen += len(rows)
+        self._n_not_finite += int((~np.isfinite(logits)).any(axis=1).sum())
+        chosen = np.asarray(rows) % self._step == 0
+        self._spread.add(images[chosen], logits[chosen])
+        if self._first is not None:
+            self._first.add(images, logits)
+            if len(self._first) == _N_SAMPLED:
+                health = self._first.measure()
+                self._say(*(health.bit_faults() if health.n_codes == 1 else ()))
+                self._say(*not_finite_fault(health.n_not_finite, health.n_images))
+                self._first = None
+
+    def finish(self) -> None:
+        """Warn of what the whole set shows."""
+        if not self._n_seen:
+            return
+        health = self._spread.measure()
+        if not (self.warnings and health.n_codes == 1):
+            self._say(*health.bit_faults())
+        self._say(*not_finite_fault(self._n_not_finite, self._n_seen))
+
+    def _say(self, *faults: str) -> None:
+        for fault in faults:
+            if fault not in self.warnings:
+                self.warnings.append(fault)
+                self._warn(fault)

@@ -1,0 +1,229 @@
+"""Bits that do not tell images apart are counted, named and reported."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from linear_models import linear_model
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from hashkit.bank.header import BankSource
+from hashkit.bank.names import hash_names
+from hashkit.datasets.imageset import ImageSet
+from hashkit.errors import ModelError
+from hashkit.runtimes.bit_health import BitHealth, measure_bits
+from hashkit.runtimes.bit_watch import BitWatch
+from hashkit.runtimes.encoder import Encoder
+from hashkit.runtimes.pipeline import EncodeReport, encode_to_bank
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, (64, 4, 5, 3), np.uint8)
+LOGITS = RNG.standard_normal((64, 12)).astype(np.float32)
+
+
+def changed(column: int, values: object) -> NDArray[np.float32]:
+    logits = LOGITS.copy()
+    logits[:, column] = values
+    return logits
+
+
+def of(logits: NDArray[np.float32], images: NDArray[np.uint8] = IMAGES) -> BitHealth:
+    return measure_bits(images, logits)
+
+
+def test_bits_that_differ_have_no_fault() -> None:
+    health = of(LOGITS)
+    assert health.faults() == ()
+    assert (health.n_images, health.n_bits, health.n_codes) == (64, 12, 64)
+    assert health.constant_bits == ()
+    assert health.n_repeated_bits == health.n_not_finite == 0
+    assert health.smallest_deviation == pytest.approx(LOGITS.std(0).min())
+    assert health.largest_mean == pytest.approx(np.abs(LOGITS.mean(0)).max())
+
+
+def sigmoid(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return 1 / (1 + np.exp(-values))
+
+
+@pytest.mark.parametrize(
+    "logits",
+    [
+        sigmoid(LOGITS),
+        np.exp(LOGITS) / np.exp(LOGITS).sum(1, keepdims=True),
+        np.zeros_like(LOGITS),
+        np.tanh(LOGITS) + 2,
+        -np.abs(LOGITS),
+    ],
+    ids=["sigmoid", "softmax", "zeros", "tanh with a bias", "negative"],
+)
+def test_one_code_for_all_images_is_reported(logits: NDArray[np.float32]) -> None:
+    health = of(logits)
+    assert health.n_codes == 1
+    (fault,) = health.faults()
+    assert fault.startswith("all 64 images have the same code")
+
+
+@pytest.mark.parametrize("values", [0, -3, 5, sigmoid(LOGITS[:, 3]), np.maximum(LOGITS[:, 3], 1)])
+def test_a_constant_bit_is_named(values: object) -> None:
+    health = of(changed(3, values))
+    assert health.constant_bits == (3,)
+    (fault,) = health.faults()
+    assert fault.startswith("1 of 12 bits are constant on all 64 images (bit 3)")
+
+
+def test_only_some_constant_bits_are_listed() -> None:
+    (fault,) = of(np.concatenate([LOGITS, np.ones((64, 20), np.float32)], axis=1)).faults()
+    assert "20 of 32 bits" in fault
+    assert "(bits 12, 13, 14, 15, 16, 17, 18, 19 and 12 more)" in fault
+
+
+def test_bits_that_are_equal_or_opposite_are_counted() -> None:
+    assert of(changed(3, LOGITS[:, 0])).n_repeated_bits == 1
+    assert of(changed(3, -LOGITS[:, 0])).n_repeated_bits == 1
+    assert of(changed(3, LOGITS[:, 0])).faults() == ()  # good codes of few classes may have some
+    health = of(np.repeat(LOGITS[:, :2], 6, axis=1))
+    assert health.n_repeated_bits == 10
+    (fault,) = health.faults()
+    assert fault.startswith("10 of 12 bits repeat another bit")
+
+
+def test_equal_images_count_once_and_few_images_prove_nothing() -> None:
+    same = np.repeat(IMAGES[:1], 64, axis=0)
+    assert of(np.repeat(LOGITS[:1], 64, axis=0), same).n_images == 1
+    assert of(np.repeat(LOGITS[:1], 64, axis=0), same).faults() == ()
+    assert of(np.zeros((15, 12), np.float32), IMAGES[:15]).faults() == ()
+    assert len(of(np.zeros((16, 12), np.float32), IMAGES[:16]).faults()) == 1
+    assert of(changed(3, 1)[:31], IMAGES[:31]).faults() == ()
+    assert len(of(changed(3, 1)[:32], IMAGES[:32]).faults()) == 1
+
+
+def test_images_without_finite_logits_are_counted_and_left_out() -> None:
+    logits = LOGITS.copy()
+    logits[5, 0], logits[6, 3] = np.nan, np.inf
+    health = of(logits)
+    assert health.n_not_finite == 2
+    assert health.faults() == (
+        "2 of 64 images have logits that are NaN or infinite, so their bits mean nothing",
+    )
+    assert of(np.full_like(LOGITS, np.nan)).n_not_finite == 64
+    json.dumps(of(np.full_like(LOGITS, np.nan)).to_dict(), allow_nan=False)
+
+
+# Encoding
+
+
+def with_weights(path: Path, weights: NDArray[np.float32]) -> Path:
+    model = onnx.load(linear_model(path))
+    tensor = next(one for one in model.graph.initializer if one.name == "weights")
+    tensor.CopyFrom(numpy_helper.from_array(weights.astype(np.float32), "weights"))
+    onnx.save(model, path)
+    return path
+
+
+def weights_of(n_pixels: int = 60) -> NDArray[np.float32]:
+    return np.random.default_rng(1).standard_normal((n_pixels, 12)).astype(np.float32)
+
+
+def encode(model: Path, n_images: int = 64) -> tuple[EncodeReport, list[str]]:
+    pixels = np.random.default_rng(2).integers(0, 256, (n_images, 4, 5, 3), np.uint8)
+    names = [str(number) for number in range(n_images)]
+    images = ImageSet(name="noise", names=names, pixels=pixels)
+    said: list[str] = []
+    report = encode_to_bank(
+        Encoder.load(model, "cpu"),
+        images,
+        model.with_name("bank.h5"),
+        source=BankSource("noise", None, "", "all", None, n_images, hash_names(names, None)),
+        warn=said.append,
+    )
+    return report, said
+
+
+def test_a_good_model_encodes_without_a_warning(tmp_path: Path) -> None:
+    report, said = encode(with_weights(tmp_path / "m.onnx", weights_of()))
+    assert said == [] == list(report.warnings)
+
+
+def test_encoding_warns_of_one_code_for_all(tmp_path: Path) -> None:
+    report, said = encode(with_weights(tmp_path / "m.onnx", np.zeros((60, 12))))
+    assert said == list(report.warnings)
+    assert [one.partition(",")[0] for one in said] == ["all 64 images have the same code"]
+    assert report.to_dict()["warnings"] == tuple(said)
+
+
+def test_encoding_names_a_dead_bit(tmp_path: Path) -> None:
+    weights = weights_of()
+    weights[:, 7] = 0
+    _, said = encode(with_weights(tmp_path / "m.onnx", weights))
+    assert len(said) == 1
+    assert "(bit 7)" in said[0]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("bits", [slice(None), slice(4, 5)])
+def test_a_model_with_damaged_weights_is_refused(value: float, bits: slice, tmp_path: Path) -> None:
+    weights = weights_of()
+    weights[:, bits] = value
+    with pytest.raises(ModelError, match=r"expected finite logits, found (1|12) of 12 bits"):
+        Encoder.load(with_weights(tmp_path / "m.onnx", weights), "cpu")
+
+
+def test_a_query_with_a_logit_that_is_not_finite_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = Encoder.load(linear_model(tmp_path / "m.onnx"), "cpu")
+    broken = np.zeros((1, 12), np.float32)
+    broken[0, 3] = np.nan
+    monkeypatch.setattr(encoder, "run", lambda _: (np.zeros((1, 2), np.uint8), broken))
+    with pytest.raises(ModelError, match="NaN or infinite ones for 1 of 1 images"):
+        encoder.encode(IMAGES[0])
+    assert np.isnan(encoder.logits(IMAGES[0])[0, 3])
+
+
+def test_one_code_for_the_first_thousand_images_is_said_before_the_end() -> None:
+    pixels = np.random.default_rng(3).integers(0, 256, (1500, 2, 2, 3), np.uint8)
+    said: list[str] = []
+    watch = BitWatch(1500, 12, said.append)
+    for start in range(0, 1500, 50):
+        rows = np.arange(start, start + 50)
+        watch.add(rows, pixels[rows], np.ones((50, 12), np.float32))
+        assert bool(said) == (start >= 950)
+    watch.finish()
+    assert len(said) == 1
+    assert said[0].startswith("all 1,000 images have the same code")
+
+
+def test_bits_are_judged_over_the_whole_set() -> None:
+    """A set sorted by class begins with images whose codes are nearly the same."""
+    n_images = 3000
+    pixels = np.random.default_rng(4).integers(0, 256, (n_images, 2, 2, 3), np.uint8)
+    codes = np.random.default_rng(5).choice([-1, 1], (3, 12))
+    logits = np.repeat(codes, 1000, axis=0).astype(np.float32)
+    logits[::7] *= np.random.default_rng(6).choice([-1, 1], logits[::7].shape)
+    said: list[str] = []
+    watch = BitWatch(n_images, 12, said.append)
+    for start in range(0, n_images, 100):
+        rows = np.arange(start, start + 100)
+        watch.add(rows, pixels[rows], logits[rows])
+    watch.finish()
+    assert said == []
+
+
+def test_every_image_without_finite_logits_is_counted() -> None:
+    said: list[str] = []
+    watch = BitWatch(64, 12, said.append)
+    logits = LOGITS.copy()
+    logits[3:10, 2] = np.nan
+    watch.add(np.arange(64), IMAGES, logits)
+    watch.finish()
+    assert said == [
+        "7 of 64 images have logits that are NaN or infinite, so their bits mean nothing"
+    ]
+    nothing = BitWatch(0, 12, said.append)
+    nothing.finish()
+    assert len(said) == 1
