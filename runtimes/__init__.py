@@ -1,1 +1,9 @@
 """Running exported models: sessions, the encoder, the encode pipeline; never imports torch."""
+
+import os
+
+__all__ = ()
+
+# ONNX Runtime looks up a host of its maker, and stores an identity in the user's home folder, when
+# it is imported. Who wants that sets the variable to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from hashkit.manifest import Manifest
 from hashkit.preprocess import ImageSource, load
 from hashkit.runtimes.protocol import Runtime, open_runtime
 from hashkit.runtimes.settings import RuntimeSettings, batch_size_for
+from hashkit.threads import available_cpus
 
 __all__ = ["Encoder", "Images", "default_batch_size"]
 
@@ -134,7 +136,7 @@ class Encoder:
         images
             One image or an iterable of images, each a path, the bytes of a file, a Pillow image
             or a uint8 array [H, W], [H, W, 3] (RGB) or [H, W, 4]; or uint8 [n, H, W, 3]. Images
-            are decoded and resized one batch at a time, so an iterable may be long.
+            are decoded in threads, one batch ahead of the model, so an iterable may be long.
 
         Returns
         -------
@@ -182,9 +184,21 @@ class Encoder:
     ) -> NDArray[_Value]:
         sources = _each(images)
         batch_size = default_batch_size(self)
-        parts = [empty]
-        while batch := [self.prepare(source) for source in islice(sources, batch_size)]:
-            parts.append(answer(np.stack(batch)))
+        parts: list[NDArray[_Value]] = [empty]
+        first: list[ImageSource] = list(islice(sources, batch_size))
+        if len(first) < 2:  # a single query, which threads would only delay
+            return np.concatenate([*parts, *(answer(self.prepare(one)[None]) for one in first)])
+        with ThreadPoolExecutor(available_cpus(), thread_name_prefix="hashkit-decode") as pool:
+
+            def prepared(batch: list[ImageSource]) -> Callable[[], NDArray[np.uint8]]:
+                tasks = [pool.submit(self.prepare, source) for source in batch]
+                return lambda: np.stack([task.result() for task in tasks])
+
+            waiting = prepared(first)
+            while batch := list(islice(sources, batch_size)):
+                current, waiting = waiting, prepared(batch)  # decodes while the model runs
+                parts.append(answer(current()))
+            parts.append(answer(waiting()))
         return np.concatenate(parts)
 
 

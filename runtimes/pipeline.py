@@ -224,6 +224,7 @@ def bank_header(encoder: Encoder, image_set: ImageSet, source: BankSource) -> Ba
         label_kind=label_kind,
         source=source,
         resampler=resampler() if is_resized else "",
+        has_files=image_set.root is not None,
     )
 
 
@@ -258,6 +259,7 @@ class _EncodeRun:
             start=self.n_resumed,
             batch_size=batch_size,
             n_workers=n_workers,
+            with_files=self._writer.header.has_files,
         )
         self._report(self.n_resumed)
         encoded = computed_ahead(batches, lambda batch: self._encoder.run(batch.pixels))
@@ -285,7 +287,7 @@ class _EncodeRun:
         self.faults.add(batch.faults)
         names = [image_set.names[row] for row in batch.rows]
         labels = None if image_set.labels is None else image_set.labels[batch.rows]
-        self._writer.write(codes, names, labels, n_consumed=batch.stop)
+        self._writer.write(codes, names, labels, files=batch.files, n_consumed=batch.stop)
 
     def _report(self, n_done: int) -> None:
         if self._progress is not None:

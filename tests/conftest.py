@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 
 import pytest
 from hypothesis import settings
+
+# Tests that import ONNX Runtime by itself ask nothing of the network either.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # No deadline: on a busy machine an example may take any time. Half of Hypothesis's usual number of
 # examples keeps the suite fast; a test that needs more says so.

@@ -7,11 +7,16 @@ on first use.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
 from hashkit._version import __version__
 
+# As typing has it, whose import takes 12 ms, in which Ctrl-C would print a traceback: the command
+# handles signals from the end of this module on.
+TYPE_CHECKING = False
+
 if TYPE_CHECKING:
+    from typing import Any
+
     from hashkit.bank.deletion import delete_rows, restore_rows
     from hashkit.bank.reader import Bank
     from hashkit.bank.writer import BankWriter

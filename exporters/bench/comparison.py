@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hashkit.datasets.imageset import spread_rows
 from hashkit.exporters.agreement import Agreement, Sample, compare_answers, share_near_zero
-from hashkit.exporters.bench.candidates import Contender
+from hashkit.exporters.bench.contenders import Contender
 from hashkit.exporters.bench.settings import BenchSettings, Floors
 from hashkit.meter import Meter
 from hashkit.runtimes.answers import Answers

@@ -11,7 +11,7 @@ from hashkit.runtimes.settings import RuntimeSettings
 
 if TYPE_CHECKING:
     from hashkit.exporters.agreement import Agreement
-    from hashkit.exporters.bench.candidates import Contender
+    from hashkit.exporters.bench.contenders import Contender
 
 __all__ = ["BenchSettings", "Floors"]
 

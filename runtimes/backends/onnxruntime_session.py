@@ -27,6 +27,8 @@ _CPU: Final = "CPUExecutionProvider"
 _CUDA: Final = "CUDAExecutionProvider"
 _SILENT: Final = 4
 
+onnxruntime.disable_telemetry_events()  # which the builds for Windows send; not tried there
+
 
 class OnnxRuntimeSession(LoadedModel):
     """A model that follows the contract of docs/model-contract.md, loaded by ONNX Runtime.
@@ -48,7 +50,8 @@ class OnnxRuntimeSession(LoadedModel):
     batch_size
         Images per batch in ``exact``; None to choose by input size.
     log_severity
-        What ONNX Runtime writes to standard error: 0 all, 2 warnings, 3 errors, 4 nothing.
+        What ONNX Runtime writes to standard error: 0 all, 2 warnings, 3 errors, 4 nothing. Errors
+        are exceptions too, and what it writes holds names from the file as they are.
 
     Raises
     ------
@@ -68,7 +71,7 @@ class OnnxRuntimeSession(LoadedModel):
         n_threads: int | None = None,
         profile: str = "exact",
         batch_size: int | None = None,
-        log_severity: int = 3,
+        log_severity: int = _SILENT,
     ) -> None:
         self._settings = RuntimeSettings(
             device=device, n_threads=n_threads, profile=profile, batch_size=batch_size

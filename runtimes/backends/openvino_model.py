@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
-from openvino import properties
-from openvino.properties import hint
 
+from hashkit.runtimes.backends.openvino_import import openvino
 from hashkit.runtimes.loaded import LoadedModel
 from hashkit.runtimes.model_file import ModelFile
 from hashkit.runtimes.onnx_file import GraphTensor
@@ -19,6 +17,9 @@ from hashkit.runtimes.settings import RuntimeSettings
 from hashkit.threads import check_threads
 
 __all__ = ["OpenVinoModel"]
+
+_properties = openvino.properties
+_hint = openvino.properties.hint
 
 _TYPES: Final = {"u8": "uint8", "f32": "float"}
 _NAMES: Final = ("image", "code", "logit")
@@ -77,12 +78,12 @@ class OpenVinoModel(LoadedModel):
     def _properties(self) -> dict[str, Any]:
         return {
             # Without these two, CPUs with bfloat16 would use it.
-            hint.inference_precision: openvino.Type.f32,
-            hint.execution_mode: hint.ExecutionMode.ACCURACY,
-            hint.performance_mode: hint.PerformanceMode.LATENCY,
+            _hint.inference_precision: openvino.Type.f32,
+            _hint.execution_mode: _hint.ExecutionMode.ACCURACY,
+            _hint.performance_mode: _hint.PerformanceMode.LATENCY,
             # Pinned threads would compete for cores with the threads that decode.
-            hint.enable_cpu_pinning: False,
-            properties.inference_num_threads: self.n_threads,
+            _hint.enable_cpu_pinning: False,
+            _properties.inference_num_threads: self.n_threads,
         }
 
 

@@ -87,7 +87,7 @@ class TensorRtSession(LoadedModel):
             "trt_timing_cache_path": str(self._engines),
         }
         try:
-            session = create_session(file.data, _TENSORRT, options, n_threads, _SILENT, 3)
+            session = create_session(file.data, _TENSORRT, options, n_threads, _SILENT)
         except Exception as error:
             raise self._refused(foreign_message(error)) from None
         # If the TensorRT libraries do not load, ONNX Runtime makes a CPU session without an error.

@@ -179,8 +179,9 @@ def test_principal_components_match_the_singular_value_decomposition():
 
 def test_subspace_iteration_finds_the_largest_eigenvectors(monkeypatch):
     rng = np.random.default_rng(0)
-    basis = np.linalg.qr(rng.standard_normal((600, 600)))[0]
-    spectrum = np.arange(1, 601) ** -1.5
+    monkeypatch.setattr("hashkit.baselines.pca._SMALL", 128)
+    basis = np.linalg.qr(rng.standard_normal((200, 200)))[0]
+    spectrum = np.arange(1, 201) ** -1.5
     matrix = basis * spectrum @ basis.T
     monkeypatch.setattr(np.linalg, "eigh", _only_small(np.linalg.eigh))
     values, vectors = largest_eigenvectors(matrix, 20)
@@ -196,12 +197,13 @@ def _only_small(eigh):
     return checked
 
 
-def test_eigenvalues_too_close_for_the_iteration_are_found():
-    spectrum = 1 + np.arange(600)[::-1] * 1e-6
+def test_eigenvalues_too_close_for_the_iteration_are_found(monkeypatch):
+    monkeypatch.setattr("hashkit.baselines.pca._SMALL", 128)
+    spectrum = 1 + np.arange(200)[::-1] * 1e-6
     matrix = np.diag(spectrum)
     values, vectors = largest_eigenvectors(matrix, 3)
     np.testing.assert_allclose(values, spectrum[:3], rtol=1e-12)
-    np.testing.assert_allclose(np.abs(vectors), np.eye(600)[:, :3], atol=1e-6)
+    np.testing.assert_allclose(np.abs(vectors), np.eye(200)[:, :3], atol=1e-6)
 
 
 @pytest.mark.parametrize("fit", [fit_pcah, fit_itq])

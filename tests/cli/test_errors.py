@@ -364,12 +364,17 @@ def test_labels_that_are_missing():
 
 
 def test_a_picture_that_cannot_be_written(banks):
-    Path("folder").mkdir()
-    for name in ("folder", "a.nonsense", "a.psd"):
+    Path("folder.png").mkdir()
+    reasons = {
+        "folder.png": "cannot be written (Is a directory)",
+        "a.nonsense": "expected a name that ends in .png, .jpg or .webp, found .nonsense",
+        "a.psd": "expected a name that ends in .png, .jpg or .webp, found .psd",
+    }
+    for name, reason in reasons.items():
         outcome = hashkit(f"search --query digits/0000 --k 1 --save-picture {name}")
         assert outcome.exit_code == 1
         (line,) = [one for one in outcome.stderr.splitlines() if one.startswith("error: ")]
-        assert f"{name}: the picture cannot be written" in line
+        assert f"{name}: {reason}" in line
 
 
 def test_a_bank_that_cannot_be_written(model):
@@ -380,7 +385,8 @@ def test_a_bank_that_cannot_be_written(model):
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder nobody can write in")
 def test_a_run_that_cannot_be_written():
     line = fail(f"train {QUICK} --training-per-class 2 --runs /proc/self/there")
-    assert line == "error: /proc/self/there: No such file or directory"
+    reason = "No such file or directory; make the folder first, or choose another path"
+    assert line == f"error: /proc/self/there: {reason}"
 
 
 # How errors end

@@ -104,7 +104,7 @@ def test_convert_overwrites_only_when_told(bank):
 
 
 def test_convert_says_what_it_knows(bank):
-    known = r"known: .h5, .hdf5, .npz, .parquet, .faiss, .index, .txt"
+    known = r"known: .h5, .hdf5, .npz, .npy, .parquet, .faiss, .index, .txt"
     assert known in fail(f"convert {bank} codes.csv")
     assert "none.npz" in fail("convert none.npz codes.h5")
     assert hashkit(f"convert {bank}").exit_code == 2

@@ -56,6 +56,7 @@ def test_the_commands_are_these():
         "index",
         "convert",
         "delete",
+        "verify",
         "info",
         "doctor",
     ]

@@ -14,9 +14,9 @@ from bench_samples import (
     SETTINGS,
     StandIn,
     answers_of,
-    candidates,
     document_of,
     measured,
+    models,
     sample,
 )
 
@@ -25,8 +25,8 @@ from hashkit.codesets import CodeSet
 from hashkit.errors import ConfigError
 from hashkit.evaluation.evaluator import expected_map
 from hashkit.exporters.bench import comparison
-from hashkit.exporters.bench.candidates import Wanted, contenders
 from hashkit.exporters.bench.comparison import bench
+from hashkit.exporters.bench.contenders import Wanted, contenders
 from hashkit.exporters.bench.settings import BenchSettings, Floors
 from hashkit.report.bench_table import markdown, notes_of
 from hashkit.runtimes.answers import Answers
@@ -260,7 +260,7 @@ def test_progress_reaches_the_total_with_absent_runtimes(
 ) -> None:
     fake = StandIn(NO_GPU)
     monkeypatch.setattr(comparison, "measure_apart", fake)
-    rows = contenders(candidates(tmp_path), Wanted())
+    rows = contenders(models(tmp_path), Wanted())
     steps: list[tuple[int, int]] = []
     titles: list[str] = []
     bench(

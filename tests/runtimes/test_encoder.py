@@ -55,7 +55,7 @@ def test_many_images_keep_their_order_across_batches(encoder: Encoder) -> None:
     np.testing.assert_array_equal(binarize(encoder.logits(images)), expected)
 
 
-def test_an_iterable_is_read_one_batch_at_a_time(
+def test_an_iterable_is_read_at_most_one_batch_ahead_of_the_model(
     encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch_size, image = default_batch_size(encoder), photographs(1, HEIGHT, WIDTH)[0]
@@ -72,7 +72,19 @@ def test_an_iterable_is_read_one_batch_at_a_time(
 
     monkeypatch.setattr(encoder, "run", recorded)
     assert len(encoder.encode(images())) == 2 * batch_size + 3
-    assert read_before_run == [batch_size, 2 * batch_size, 2 * batch_size + 3]
+    assert read_before_run == [2 * batch_size, 2 * batch_size + 3, 2 * batch_size + 3]
+
+
+def test_images_decoded_in_threads_give_the_codes_of_single_images(encoder: Encoder) -> None:
+    images = list(photographs(default_batch_size(encoder) + 5, HEIGHT, WIDTH))
+    codes = encoder.encode(iter(images))
+    assert np.array_equal(codes, np.concatenate([encoder.encode(image) for image in images]))
+
+
+def test_the_first_image_that_cannot_be_used_is_the_one_reported(encoder: Encoder) -> None:
+    images = [*photographs(3, HEIGHT, WIDTH), "first.png", "second.png"]
+    with pytest.raises(ImageError, match=r"first\.png"):
+        encoder.encode(images)
 
 
 def test_no_images_give_no_codes(encoder: Encoder) -> None:

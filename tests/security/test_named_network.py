@@ -13,7 +13,7 @@ from house import MODULES
 
 import hashkit
 from hashkit.errors import CheckpointError, ConfigError, RunError
-from hashkit.exporters.bench.candidates import Candidate, Wanted, contenders
+from hashkit.exporters.bench.contenders import BenchModel, Wanted, contenders
 from hashkit.manifest import Manifest
 from hashkit.runs.checkpoint_header import read_checkpoint_network
 from hashkit.runs.config import TrainConfig
@@ -162,7 +162,7 @@ def test_bench_imports_nothing_that_a_checkpoint_names(theirs):
     from hashkit.exporters.torch_model import TorchModel
 
     refuse_without_a_name(lambda: TorchModel(theirs.best_path), theirs)
-    model = Candidate(Path("model.onnx"), "fp32", Manifest(48, 32, 32, "crop-bilinear"))
+    model = BenchModel(Path("model.onnx"), "fp32", Manifest(48, 32, 32, "crop-bilinear"))
     wanted = Wanted(runtimes=("torch",))
     refuse_without_a_name(lambda: contenders([model], wanted, theirs.best_path), theirs)
     named = Wanted(runtimes=("torch",), network=read_checkpoint_network(theirs.best_path))

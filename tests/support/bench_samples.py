@@ -17,8 +17,8 @@ from hashkit.cli.bench_output import bench_document
 from hashkit.codes import binarize
 from hashkit.exporters.agreement import Sample
 from hashkit.exporters.bench import comparison
-from hashkit.exporters.bench.candidates import Candidate, Wanted, contenders, read_candidates
 from hashkit.exporters.bench.comparison import BenchRow
+from hashkit.exporters.bench.contenders import BenchModel, Wanted, contenders, read_models
 from hashkit.exporters.bench.settings import BenchSettings, Floors
 from hashkit.runtimes.answers import Answers
 from hashkit.runtimes.contract import PRECISION_KEY
@@ -41,13 +41,13 @@ def model_of(path: Path, precision: str, seed: int = 0, **metadata: str) -> Path
     return linear_model(path, seed=seed, metadata={PRECISION_KEY: f'"{precision}"', **metadata})
 
 
-def candidates(folder: Path) -> list[Candidate]:
+def models(folder: Path) -> list[BenchModel]:
     """Models in fp32 and int8 with different weights."""
     paths = [
         model_of(folder / "model.onnx", "fp32"),
         model_of(folder / "model-int8.onnx", "int8", 1),
     ]
-    return read_candidates(paths)
+    return read_models(paths)
 
 
 def sample(*, has_labels: bool = True) -> Sample:
@@ -128,7 +128,7 @@ def measured(
     """Rows of both models on a machine without a GPU, with a stand-in for the processes."""
     stand_in = StandIn(NO_GPU | (outcomes or {}), change)
     monkeypatch.setattr(comparison, "measure_apart", stand_in)
-    rows = contenders(candidates(folder), wanted or Wanted())
+    rows = contenders(models(folder), wanted or Wanted())
     return comparison.bench(rows, images or sample(), SETTINGS, floors or Floors())
 
 
@@ -142,7 +142,7 @@ def document_of(
     wanted: Wanted | None = None,
 ) -> dict:
     """The JSON document of rows."""
-    subject = BenchSubject("a <b>", candidates(folder))
+    subject = BenchSubject("a <b>", models(folder))
     trial = TrialSet(images or sample(), "noise | and more", is_random)
     return bench_document(subject, trial, SETTINGS, floors or Floors(), wanted or Wanted(), rows)
 

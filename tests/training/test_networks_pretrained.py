@@ -89,6 +89,7 @@ def is_one_line(error):
 # Contract of all networks
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("name", FROM_SCRATCH)
 def test_features_have_n_features_channels_at_several_sizes(name):
     network = build(name)
@@ -100,6 +101,7 @@ def test_features_have_n_features_channels_at_several_sizes(name):
         assert not torch.allclose(*pooled(features)), "different images, different features"
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("name", FROM_SCRATCH)
 def test_stages_hold_every_parameter_once_and_are_called_in_order(name):
     network = build(name)
@@ -164,6 +166,7 @@ def lite0():
     return build("efficientnet-lite0", pretrained=True)
 
 
+@pytest.mark.end_to_end
 def test_lite0_classifies_a_palace_and_a_daisy(lite0):
     weights = efficientnet_lite0.imagenet_weights()
     with torch.inference_mode():
@@ -173,6 +176,7 @@ def test_lite0_classifies_a_palace_and_a_daisy(lite0):
     assert classes.softmax(dim=1).max(dim=1).values.tolist() == pytest.approx([0.3, 0.21], abs=0.05)
 
 
+@pytest.mark.end_to_end
 def test_lite0_weights_have_the_order_of_the_package(lite0):
     # Layers of the package and of timm have the same order, which checks the names again.
     path = efficientnet_lite0._weights_file()
@@ -194,6 +198,7 @@ def test_lite0_equals_the_whole_model_of_timm(lite0):
         assert torch.equal(whole.classifier(lite0(images)), whole(images))
 
 
+@pytest.mark.end_to_end
 def test_lite0_pads_and_normalises_as_tensorflow(lite0):
     from timm.layers import Conv2dSame
 
@@ -342,6 +347,7 @@ def test_timm_models_without_weights_are_refused():
         build(f"timm:{name}", pretrained=True)
 
 
+@pytest.mark.end_to_end
 def test_timm_weights_in_the_cache_are_loaded(hub_cache):
     import timm
     from safetensors.torch import save_file
@@ -380,6 +386,7 @@ def torch_home(monkeypatch, tmp_path):
     return checkpoints
 
 
+@pytest.mark.end_to_end
 def test_torchvision_weights_in_the_cache_are_loaded(torch_home):
     from torchvision.models import ShuffleNet_V2_X0_5_Weights, get_model
 

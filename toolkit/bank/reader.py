@@ -26,6 +26,7 @@ from hashkit.bank.layout import (
 from hashkit.bank.names import Names, NoNames
 from hashkit.bank.verification import find_faults
 from hashkit.errors import BankError
+from hashkit.opening import open_file
 from hashkit.rows_digest import BLOCK_ROWS, codes_digest, rows_digest
 
 __all__ = ["Bank"]
@@ -108,7 +109,7 @@ class Bank:
         try:
             # HDF5 and the mapping share one open file, as a writer may replace the file at any
             # time. It is unbuffered, so that the commit record is never stale.
-            with path.open("rb", buffering=0) as file:
+            with open_file(path, buffering=0) as file:
                 layout = read_layout(file, path)
                 commit, deleted = _read_state(file, layout, path)
                 guard = FileGuard(file, layout, commit, path)

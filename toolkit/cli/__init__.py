@@ -11,6 +11,11 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line; the entry point ``hashkit``."""
-    from hashkit.cli.app import run
+    from hashkit.cli.process import run_process
 
-    run()
+    def command() -> None:
+        from hashkit.cli.app import run
+
+        run()
+
+    run_process(command)

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
@@ -24,13 +24,16 @@ from hashkit.cli import (
     info,
     search,
     train,
+    verify,
 )
 from hashkit.cli.console import INTERRUPTED, note, notes_worded
 from hashkit.cli.flags import with_flags
 from hashkit.cli.limit_option import with_limits
+from hashkit.cli.process import SIGNALS, STANDARD_OUTPUT
 from hashkit.cli.visible import VisibleFormatter, visible
 from hashkit.distribution import install_command
 from hashkit.errors import HashkitError
+from hashkit.os_errors import os_error_line
 
 __all__ = ["app", "run"]
 
@@ -50,22 +53,37 @@ class _Commands(TyperGroup):
             command = self.commands.get(ctx.invoked_subcommand or "")
             return with_flags(text, command, self.commands)
 
-        try:
-            with notes_worded(worded), _visible_usage_errors():
-                return super().invoke(ctx)
-        except HashkitError as error:
-            _fail(worded(str(error)))
-        except BrokenPipeError:
-            raise  # the reader of the output is gone; typer ends quietly
-        except OSError as error:  # a full disk, a folder that may not be written
-            if error.strerror is None:
-                raise
-            _fail(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
-        except ModuleNotFoundError as error:
-            _fail(f"{error.name} is not installed: {install_command()}")
-        except KeyboardInterrupt:
-            note("interrupted; what was done is kept, and the same command continues from there")
-            raise typer.Exit(INTERRUPTED) from None
+        with SIGNALS.working():
+            try:
+                with notes_worded(worded), _visible_usage_errors(), _errors_in_a_line(worded):
+                    return super().invoke(ctx)
+            except KeyboardInterrupt:
+                note(
+                    "interrupted; what was done is kept, and the same command continues from there"
+                )
+                raise typer.Exit(INTERRUPTED) from None
+
+
+@contextlib.contextmanager
+def _errors_in_a_line(worded: Callable[[str], str]) -> Iterator[None]:
+    try:
+        yield
+    except HashkitError as error:
+        _fail(worded(str(error)))
+    except OSError as error:  # a full disk, a folder that may not be written
+        if error.filename == STANDARD_OUTPUT:
+            raise typer.Exit(1) from None  # reported when the process ends
+        _fail(os_error_line(error))
+    except MemoryError:
+        _fail("there is not enough memory; end other programs, or take fewer images or rows")
+    except ModuleNotFoundError as error:
+        _fail(f"{error.name} is not installed: {install_command()}")
+    except typer.Exit:
+        raise
+    except Exception:
+        if SIGNALS.received is not None:
+            raise KeyboardInterrupt from None
+        raise
 
 
 @contextlib.contextmanager
@@ -84,7 +102,9 @@ def _show_warning(message: Warning | str, *_: object) -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    note("error: " + message.replace("\n", " "))
+    if SIGNALS.received is not None:  # the error is a consequence of the interrupt
+        raise KeyboardInterrupt
+    note("error: " + " ".join(message.splitlines()))
     raise typer.Exit(1) from None
 
 
@@ -108,6 +128,7 @@ app.command("bench")(with_limits(bench.bench))
 app.command("index")(with_limits(index.index))
 app.command("convert")(with_limits(convert.convert))
 app.command("delete")(with_limits(delete.delete))
+app.command("verify")(with_limits(verify.verify))
 app.command("info")(with_limits(info.info))
 app.command("doctor")(with_limits(doctor.doctor))
 

@@ -17,8 +17,8 @@ from hashkit.exporters.bench.settings import BenchSettings, Floors
 from hashkit.runs.run import DEFAULT_RUNS_DIR
 
 if TYPE_CHECKING:
-    from hashkit.exporters.bench.candidates import Contender
     from hashkit.exporters.bench.comparison import BenchRow
+    from hashkit.exporters.bench.contenders import Contender
     from hashkit.workflow.bench import TrialSet
 
 __all__ = ["bench"]
@@ -142,7 +142,7 @@ def bench(
       hashkit bench --runtimes onnxruntime,openvino --precisions fp32 --max-flips 10
     """  # noqa: D301
     from hashkit.cli.bench_output import bench_document, print_bench
-    from hashkit.exporters.bench.candidates import Wanted, contenders
+    from hashkit.exporters.bench.contenders import Wanted, contenders
     from hashkit.workflow.bench import BenchSubject, WantedImages
 
     wanted = Wanted(_names(runtimes), _names(precisions), device, network)
@@ -157,7 +157,7 @@ def bench(
     )
     wanted_images = WantedImages(images, random, queries, database)
     subject = BenchSubject.open(model or [], run, runs, TERMINAL)
-    measured = contenders(subject.candidates, wanted, subject.checkpoint())
+    measured = contenders(subject.models, wanted, subject.checkpoint())
     trial = subject.images(wanted_images)
     if min_map is not None and not trial.sample.has_labels:
         raise ConfigError(f"--min-map needs labels, and {trial.source} have none")

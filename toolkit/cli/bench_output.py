@@ -10,8 +10,8 @@ from rich.table import Table
 
 from hashkit._version import __version__
 from hashkit.cli.visible import result_console, visible
-from hashkit.exporters.bench.candidates import Wanted
 from hashkit.exporters.bench.comparison import BenchRow
+from hashkit.exporters.bench.contenders import Wanted
 from hashkit.exporters.bench.settings import BenchSettings, Floors
 from hashkit.machine import describe_machine
 from hashkit.report.bench_table import Column, columns_of, facts_of, notes_of, table_of
@@ -34,7 +34,7 @@ def bench_document(
         "ok": not problems,
         "problems": problems,
         "name": subject.name,
-        "models": [str(one.path) for one in subject.candidates],
+        "models": [str(one.path) for one in subject.models],
         "bits": subject.manifest.n_bits,
         "size": list(subject.manifest.size),
         "images": {

@@ -48,13 +48,17 @@ def convert(
       hashkit convert index.faiss bank.h5 --bits 60 --labels labels.txt
       hashkit convert bank.h5 bank.h5 --overwrite
     """  # noqa: D301
+    from hashkit.bank.reader import Bank
     from hashkit.codesets import n_kept_rows
     from hashkit.formats import format_named, open_codes, save_codes
     from hashkit.formats.bank import BANK
     from hashkit.workflow.index_state import report_index
+    from hashkit.workflow.verify_files import check_rows
 
     kind = format_named(target)
     database = open_codes(source, labels, n_bits=bits)
+    if isinstance(database, Bank):
+        check_rows(database, TERMINAL)
     n_rows = n_kept_rows(database)
     n_deleted = len(database) - n_rows
     started = time.perf_counter()

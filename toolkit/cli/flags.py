@@ -124,7 +124,7 @@ def _parameter(command: Any, name: str) -> _Parameter | None:
 
 
 def _written(parameter: _Parameter, value: str | None) -> str:
-    """A parameter with its value, as it is typed."""
+    """A parameter with its value, as a user types them."""
     if parameter.param_type_name == "argument":
         return (parameter.name or "").upper()
     name = max(parameter.opts, key=len)

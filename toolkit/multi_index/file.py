@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from hashkit.errors import IndexMismatchError
 from hashkit.files import written_whole
 from hashkit.multi_index.header import IndexHeader, header_fields, header_of
+from hashkit.opening import open_file
 
 __all__ = ["FORMAT_VERSION", "Contents", "changed_arrays", "read_index", "write_index"]
 
@@ -70,7 +71,7 @@ def read_index(path: Path) -> Contents:
         If the file is missing, damaged or of another version.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             fields = _read_fields(file, path)
             return _map(file, fields, path)
     except FileNotFoundError:
@@ -93,7 +94,7 @@ def changed_arrays(path: Path) -> list[str]:
         As `read_index`.
     """
     contents = read_index(path)
-    with path.open("rb") as file:
+    with open_file(path) as file:
         checksums = _read_fields(file, path)["checksums"]
     return [name for name in _ARRAYS if zlib.crc32(getattr(contents, name).data) != checksums[name]]
 

@@ -33,7 +33,7 @@ def name_tuple(names: str | Sequence[str] | None) -> tuple[str, ...] | None:
     """
     if names is None:
         return None
-    several = (names,) if isinstance(names, str) else tuple(names)
+    several: tuple[Any, ...] = (names,) if isinstance(names, str) else tuple(names)
     wrong = [name for name in several if not isinstance(name, str)]
     if wrong:
         raise ProtocolError(f"`unseen_classes` must be names of classes, not {wrong[0]!r}")

@@ -185,7 +185,7 @@ def _names(cls: type[Any]) -> set[str]:
 
 @functools.cache
 def _validator() -> Callable[[dict[str, Any]], RunConfig]:
-    """Makes a RunConfig of a JSON object, and takes no value for one of another type."""
+    """Makes a RunConfig from a JSON object, without converting values of another type."""
     from pydantic import TypeAdapter
     from pydantic_core import SchemaValidator
 
@@ -222,7 +222,7 @@ def _fault(error: Mapping[str, Any]) -> str:
 def _nearest(steps: tuple[str | int, ...]) -> str:
     """The known name that is most like an unknown one, if any is."""
     *parents, name = steps
-    holders = {
+    holders: dict[tuple[str | int, ...], type[Any]] = {
         (): RunConfig,
         ("data",): DataSpec,
         ("data", "options"): ProtocolOptions,

@@ -95,12 +95,13 @@ class Trainer:
         )
         to_build = config if network is None else dataclasses.replace(config, network=network)
         self.learner = Learner.build(to_build, data, is_new=not run.snapshots()).to(device)
+        self._n_views = 2 if self.learner.learns_from == "views" else 1
         self.batches = BatchSource(
             data,
             BatchAugmentation(
                 augmentation=self.augmentation,
                 cutmix=config.cutmix,
-                n_views=2 if self.learner.learns_from == "views" else 1,
+                n_views=self._n_views,
                 seed=config.seed,
             ),
             (config.height, config.width),
@@ -281,7 +282,7 @@ class Trainer:
         if batch.images is None:
             assert self._fixed_features is not None  # noqa: S101 - the reason for no images
             features = self._fixed_features[batch.rows]
-            return torch.cat([features] * 2) if self.learner.learns_from == "views" else features
+            return features if self._n_views == 1 else torch.cat([features] * self._n_views)
         with self._autocast():
             return self.learner.model.features(batch.images)
 

@@ -12,7 +12,7 @@ from hashkit.datasets.sets import open_image_set
 from hashkit.datasets.spec import open_spec
 from hashkit.errors import ConfigError, RunError
 from hashkit.exporters.agreement import Sample
-from hashkit.exporters.bench.candidates import Candidate, read_candidates
+from hashkit.exporters.bench.contenders import BenchModel, read_models
 from hashkit.exporters.samples import draw_apart, draw_sample
 from hashkit.manifest import Manifest
 from hashkit.runs.run import Run
@@ -69,14 +69,14 @@ class BenchSubject:
     ----------
     name
         Name of the benchmark.
-    candidates
+    models
         The model files, the reference first.
     run
         Their run; None if the files were named.
     """
 
     name: str
-    candidates: Sequence[Candidate]
+    models: Sequence[BenchModel]
     run: Run | None = None
 
     @classmethod
@@ -93,18 +93,18 @@ class BenchSubject:
         if models:
             if run is not None:
                 raise ConfigError("`model` names files and `run` takes those of a run: choose one")
-            subject = cls(", ".join(path.name for path in models), read_candidates(models))
+            subject = cls(", ".join(path.name for path in models), read_models(models))
         else:
             found = find_exported(run, runs, reporter)
             paths = [run_model(found), *sorted(found.path.glob("model-*.onnx"))]
-            subject = cls(found.path.resolve().name, read_candidates(paths), found)
+            subject = cls(found.path.resolve().name, read_models(paths), found)
         subject._warn_of_other_weights(reporter)
         return subject
 
     @property
     def manifest(self) -> Manifest:
         """Metadata of the first model."""
-        return self.candidates[0].manifest
+        return self.models[0].manifest
 
     def checkpoint(self) -> Path | None:
         """Checkpoint of the first model, if there is one."""
@@ -145,8 +145,8 @@ class BenchSubject:
         )
 
     def _warn_of_other_weights(self, reporter: Reporter) -> None:
-        first = self.candidates[0]
-        for other in self.candidates[1:]:
+        first = self.models[0]
+        for other in self.models[1:]:
             weights = {one.manifest.weights_sha256 for one in (first, other)} - {""}
             if len(weights) > 1:
                 reporter.note(

@@ -11,6 +11,7 @@ from torch import nn
 from hashkit.errors import ConfigError, MissingExtraError, ModelError
 from hashkit.foreign_errors import foreign_message
 from hashkit.training.networks.base import InputRule
+from hashkit.training.networks.library_weights import no_analytics, only_tensors
 from hashkit.training.networks.wrapped import Wrapped, to_pixel_range
 
 __all__ = ["build_timm", "import_timm", "timm_input_rule"]
@@ -26,6 +27,7 @@ def import_timm(purpose: str) -> ModuleType:
     MissingExtraError
         If timm is not installed; the message names ``purpose``.
     """
+    no_analytics()
     try:
         import timm
     except ImportError:
@@ -122,7 +124,8 @@ def _create(name: str, pretrained: bool, config: Any, options: dict[str, bool]) 
         )
     create = import_timm(f"network timm:{name}").create_model
     try:
-        body: nn.Module = create(name, pretrained=pretrained, num_classes=0, **options)
+        with only_tensors():
+            body: nn.Module = create(name, pretrained=pretrained, num_classes=0, **options)
     except Exception as error:  # each download library raises its own error types
         if not pretrained or isinstance(error, TypeError):
             raise

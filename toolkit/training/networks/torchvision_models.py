@@ -11,6 +11,7 @@ from torch import nn
 from hashkit.errors import ConfigError, MissingExtraError, ModelError
 from hashkit.foreign_errors import foreign_message
 from hashkit.training.networks.base import InputRule
+from hashkit.training.networks.library_weights import only_tensors
 from hashkit.training.networks.wrapped import Wrapped, to_pixel_range
 
 __all__ = ["build_torchvision", "torchvision_input_rule"]
@@ -130,7 +131,8 @@ def _create(name: str, weights: Any, url: str) -> nn.Module:
     # Without this option, both models warn that its default will change.
     options = {"init_weights": True} if architecture in _INCEPTIONS and weights is None else {}
     try:
-        body: nn.Module = _models(name).get_model(architecture, weights=weights, **options)
+        with only_tensors():
+            body: nn.Module = _models(name).get_model(architecture, weights=weights, **options)
     except (OSError, RuntimeError) as error:  # no network, or a damaged file
         if weights is None:
             raise

@@ -17,7 +17,7 @@ from hashkit.runtimes.onnx_file import read_onnx_file
 from hashkit.runtimes.protocol import RUNTIMES
 from hashkit.runtimes.settings import DEVICES
 
-__all__ = ["TORCH", "Candidate", "Contender", "Wanted", "contenders", "read_candidates"]
+__all__ = ["TORCH", "BenchModel", "Contender", "Wanted", "contenders", "read_models"]
 
 TORCH: Final = "torch"
 """Name of the row for a run's checkpoint in torch."""
@@ -26,7 +26,7 @@ _REFERENCE: Final = ("onnxruntime", "cpu")
 
 
 @dataclasses.dataclass(frozen=True)
-class Candidate:
+class BenchModel:
     """A model file with its precision and manifest."""
 
     path: Path
@@ -109,7 +109,7 @@ class Wanted:
             raise ConfigError("expected at least one name, found none: leave it out for all")
 
 
-def read_candidates(paths: Sequence[Path]) -> list[Candidate]:
+def read_models(paths: Sequence[Path]) -> list[BenchModel]:
     """Read the metadata of model files, which must have the same input size and code length.
 
     Raises
@@ -122,7 +122,7 @@ def read_candidates(paths: Sequence[Path]) -> list[Candidate]:
     found = []
     for path in paths:
         file = read_onnx_file(path)
-        found.append(Candidate(path, file.precision, file.manifest))
+        found.append(BenchModel(path, file.precision, file.manifest))
         first, last = found[0].manifest, found[-1].manifest
         for what in ("n_bits", "size", "resize"):
             if getattr(first, what) != getattr(last, what):
@@ -134,7 +134,7 @@ def read_candidates(paths: Sequence[Path]) -> list[Candidate]:
 
 
 def contenders(
-    candidates: Sequence[Candidate], wanted: Wanted, checkpoint: Path | None = None
+    models: Sequence[BenchModel], wanted: Wanted, checkpoint: Path | None = None
 ) -> list[Contender]:
     """The contenders to measure; the first is the reference.
 
@@ -142,8 +142,8 @@ def contenders(
 
     Parameters
     ----------
-    candidates
-        At least one model file; see `read_candidates`.
+    models
+        At least one model file; see `read_models`.
     wanted
         The requested runtimes, precisions and devices.
     checkpoint
@@ -154,8 +154,8 @@ def contenders(
     ConfigError
         If a requested runtime, precision or device is impossible.
     """
-    first = candidates[0]
-    chosen = list(_with_precisions(candidates, wanted.precisions))
+    first = models[0]
+    chosen = list(_with_precisions(models, wanted.precisions))
     reference = Contender(*_REFERENCE, first.path, first.precision)
     rows = [reference]
     for name, kind in RUNTIMES.items():
@@ -175,19 +175,19 @@ def contenders(
 
 
 def _with_precisions(
-    candidates: Sequence[Candidate], precisions: Sequence[str] | None
-) -> Iterator[Candidate]:
-    found = {one.precision: None for one in candidates}
+    models: Sequence[BenchModel], precisions: Sequence[str] | None
+) -> Iterator[BenchModel]:
+    found = {one.precision: None for one in models}
     for name in precisions or ():
         if name not in found:
             raise ConfigError(
                 f"no model is {name}; found: {', '.join(found)}; "
                 "`hashkit export --onnx --precision` makes others"
             )
-    yield from (one for one in candidates if precisions is None or one.precision in precisions)
+    yield from (one for one in models if precisions is None or one.precision in precisions)
 
 
-def _torch(first: Candidate, wanted: Wanted, checkpoint: Path | None) -> Iterator[Contender]:
+def _torch(first: BenchModel, wanted: Wanted, checkpoint: Path | None) -> Iterator[Contender]:
     """The checkpoint, if it was requested, or if it can run and nothing excludes it."""
     is_named = wanted.runtimes is not None and TORCH in wanted.runtimes
     if is_named and checkpoint is None:

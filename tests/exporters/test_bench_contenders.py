@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 from bench_samples import (
-    candidates,
     model_of,
+    models,
 )
 from linear_models import linear_model
 
 from hashkit.errors import ConfigError
 from hashkit.exporters import torch_model
-from hashkit.exporters.bench.candidates import Contender, Wanted, contenders, read_candidates
+from hashkit.exporters.bench.contenders import Contender, Wanted, contenders, read_models
 from hashkit.manifest import Manifest
 
 
@@ -24,7 +24,7 @@ def names(rows: list[Contender]) -> list[tuple[str, str, str]]:
 
 def test_every_model_runs_in_every_runtime_on_every_device(tmp_path: Path) -> None:
     both = ["fp32", "int8"]
-    assert names(contenders(candidates(tmp_path), Wanted())) == [
+    assert names(contenders(models(tmp_path), Wanted())) == [
         *(("onnxruntime", "cpu", precision) for precision in both),
         *(("onnxruntime", "cuda", precision) for precision in both),
         *(("onnxruntime-tensorrt", "cuda", precision) for precision in both),
@@ -50,14 +50,14 @@ def test_every_model_runs_in_every_runtime_on_every_device(tmp_path: Path) -> No
 def test_the_reference_is_always_first(
     tmp_path: Path, wanted: Wanted, expected: list[tuple[str, str, str]]
 ) -> None:
-    found = contenders(candidates(tmp_path), wanted)
+    found = contenders(models(tmp_path), wanted)
     assert names(found) == [("onnxruntime", "cpu", "fp32"), *expected]
 
 
 def test_torch_is_a_row_if_there_is_a_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = candidates(tmp_path)
+    known = models(tmp_path)
     manifest = dataclasses.replace(known[0].manifest, weights_sha256="12ab")
     known[0] = dataclasses.replace(known[0], manifest=manifest)
     checkpoint = tmp_path / "best.safetensors"
@@ -87,18 +87,18 @@ def test_torch_is_a_row_if_there_is_a_checkpoint(
 )
 def test_impossible_requests_are_refused(tmp_path: Path, wanted: dict, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
-        contenders(candidates(tmp_path), Wanted(**wanted))
+        contenders(models(tmp_path), Wanted(**wanted))
 
 
 def test_models_that_differ_in_bits_or_size_are_refused(tmp_path: Path) -> None:
     first = model_of(tmp_path / "a.onnx", "fp32")
     other = linear_model(tmp_path / "b.onnx", n_bits=8)
     with pytest.raises(ConfigError, match="cannot be compared: bits 12 and 8"):
-        read_candidates([first, other])
+        read_models([first, other])
     larger = linear_model(tmp_path / "c.onnx", height=5)
     with pytest.raises(ConfigError, match=r"size \(4, 5\) and \(5, 5\)"):
-        read_candidates([first, larger])
+        read_models([first, larger])
     metadata = Manifest(12, 4, 5, resize="stretch-bicubic").to_metadata()
     resized = linear_model(tmp_path / "d.onnx", metadata=metadata)
     with pytest.raises(ConfigError, match="resize crop-bilinear and stretch-bicubic"):
-        read_candidates([first, resized])
+        read_models([first, resized])

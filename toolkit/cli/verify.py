@@ -1,0 +1,50 @@
+"""``hashkit verify``: whether files still hold what was written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hashkit.cli.console import TERMINAL, emit_json
+from hashkit.cli.flags import shown
+from hashkit.cli.options import JsonOption
+from hashkit.cli.visible import visible
+
+__all__ = ["verify"]
+
+
+def verify(
+    context: typer.Context,
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Bank, index, ONNX model or run folder.")
+    ],
+    json: JsonOption = False,
+) -> None:
+    """Read banks, indexes, models and runs from end to end, and list what is damaged.
+
+    The exit code is 1 if anything is. Of a bank, every block of every column is compared with its
+    checksum; of an index, its tables and the rows that it is of; of a run, all of its files.
+
+    \b
+    Examples:
+      hashkit verify bank.h5
+      hashkit verify bank.h5.mih runs/first
+      hashkit verify bank.h5 model.onnx --json
+    """  # noqa: D301
+    from hashkit.workflow.verify import verify_paths
+
+    found = verify_paths(paths, TERMINAL)
+    faults = [fault for one in found for fault in one.faults]
+    if json:
+        emit_json({"checks": [one.to_dict() for one in found], "n_faults": len(faults)})
+    else:
+        for one in found:
+            state = "damaged" if one.faults else "ok"
+            text = shown(context, f"{one.path}: {state} ({one.kind}: {one.checked})")
+            print(visible(text))
+        for fault in faults:
+            print(visible(shown(context, fault.message)))
+    if faults:
+        raise typer.Exit(1)

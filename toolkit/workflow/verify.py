@@ -1,0 +1,67 @@
+"""Reads files and runs from end to end, and finds what is damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from hashkit.errors import HashkitError
+from hashkit.formats import format_named
+from hashkit.formats.bank import BANK
+from hashkit.workflow.reporter import SILENT, Reporter
+from hashkit.workflow.verify_files import (
+    Verification,
+    verify_bank,
+    verify_index,
+    verify_model,
+    with_model_faults,
+)
+from hashkit.workflow.verify_run import verify_run
+
+__all__ = ["verify_paths"]
+
+_INDEX_SUFFIX: Final = ".mih"
+
+
+def verify_paths(paths: Sequence[Path], reporter: Reporter = SILENT) -> list[Verification]:
+    """Verify banks, indexes, ONNX models and run folders.
+
+    If banks and exactly one model are among them, the banks must be of that model.
+
+    Raises
+    ------
+    HashkitError
+        If a path is missing, or is something else.
+    """
+    for path in paths:
+        _check_kind(path)
+    found: list[Verification] = []
+    for path in paths:
+        if path.is_dir():
+            found += verify_run(path, reporter)
+        elif path.suffix == ".onnx":
+            found.append(verify_model(path))
+        elif path.suffix == _INDEX_SUFFIX:
+            found.append(verify_index(path))
+        else:
+            found.append(verify_bank(path, reporter))
+    return with_model_faults(found)
+
+
+def _check_kind(path: Path) -> None:
+    expected = "expected a bank, an index (.mih), an ONNX model (.onnx) or a run folder"
+    if not path.exists():
+        raise HashkitError(f"{path}: {expected}, found no such file or folder")
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise HashkitError(f"{path}: {expected}, found a folder without config.json")
+    elif path.suffix not in (".onnx", _INDEX_SUFFIX):
+        try:
+            is_bank = format_named(path) is BANK
+        except HashkitError:
+            is_bank = False
+        if not is_bank:
+            raise HashkitError(
+                f"{path}: {expected}, found something else; `hashkit convert` makes a bank of codes"
+            )
