@@ -261,8 +261,11 @@ def _image_errors(name: str) -> Iterator[None]:
     except (ImageError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        # Sizes were checked; Pillow asks again for WebP and TIFF, by its own limit.
         raise ImageError(
-            f"{name}: more than the {MAX_PIXELS:,} pixels allowed", "too-large"
+            f"{name}: more pixels than the {Image.MAX_IMAGE_PIXELS} that "
+            "PIL.Image.MAX_IMAGE_PIXELS allows; other code of this process lowered it: raise it",
+            "too-large",
         ) from None
     except UnidentifiedImageError:
         raise ImageError(f"{name}: not an image that can be read", "broken") from None

@@ -340,7 +340,7 @@ def test_images_resized_by_two_versions_are_compared_with_a_warning(model, monke
     assert "old.h5: Pillow 9.9.9" in warned
     assert "different versions" not in succeed("evaluate old.h5 old.h5").stderr
     name = next(Path("photos").rglob("*.*"))
-    search = f"search --query {name} {name} --model {model} --bank"
+    search = f"search --query {name} --query {name} --model {model} --bank"
     assert succeed(f"{search} new.h5").stderr.count("different versions") == 1
     assert "different versions" not in succeed(f"{search} old.h5").stderr
 
