@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hashkit.codes import code_size
+from hashkit.inputs.numbers import whole_number
 from hashkit.multi_index.tables import MAX_LENGTH
 
 __all__ = ["IndexHeader", "header_fields", "header_of"]
@@ -61,7 +62,8 @@ def header_of(fields: Mapping[str, Any]) -> IndexHeader:
         substring_lengths=tuple(map(_natural, fields["substring_lengths"])),
         crowding=tuple(map(_finite, fields["crowding"])),
         sample_costs={
-            int(k): tuple(map(_natural, costs)) for k, costs in fields["sample_costs"].items()
+            _natural_text(k): tuple(map(_natural, costs))
+            for k, costs in _object(fields["sample_costs"]).items()
         },
         rows_digest=_text(fields["rows_digest"], "[0-9a-f]{64}"),
         bank_identity=_text(fields["bank_identity"], "|[0-9a-f]{32}"),
@@ -79,6 +81,19 @@ def header_of(fields: Mapping[str, Any]) -> IndexHeader:
 def _natural(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 63:
         raise ValueError(f"expected a number from 0, found {value!r}")
+    return value
+
+
+def _natural_text(text: str) -> int:
+    number = whole_number(text)
+    if number is None:
+        raise ValueError(f"expected a number of neighbours, found {text!r}")
+    return _natural(number)
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"expected an object, found {value!r}")
     return value
 
 
