@@ -53,7 +53,7 @@ COMMIT_WORDS: Final = {1: 5, 2: 7, 3: 8}
 _ALIGNMENT: Final = 64
 
 FILE_DIGEST_BYTES: Final = 16
-"""Bytes that a bank keeps of the SHA-256 of each image's file."""
+"""Bytes of the digest of each image's file."""
 
 
 @dataclasses.dataclass(frozen=True)
