@@ -53,7 +53,7 @@ def test_convert_writes_every_format(bank, suffix):
     found = open_codes(f"out{suffix}", n_bits=20)
     np.testing.assert_array_equal(found.codes, Bank.open(bank).codes)
     assert document["left_out"] == ([] if FORMATS[suffix].keeps_names else ["names", "labels"])
-    assert ("holds only codes: names and labels are left out" in ended.stderr) == bool(
+    assert ("cannot hold everything: names and labels are left out" in ended.stderr) == bool(
         document["left_out"]
     )
     assert ("read it with --bits 20" in ended.stderr) == (not FORMATS[suffix].keeps_bits)
