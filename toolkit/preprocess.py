@@ -44,6 +44,7 @@ from hashkit.imaging.loading import load_whole
 from hashkit.imaging.opening import open_image
 from hashkit.imaging.orientation import orientation_of, upright
 from hashkit.jpeg_reduction import Box, reduce_jpeg, region
+from hashkit.limits import Limits, TooLargeError, check_limit
 from hashkit.manifest import REDUCED, RESIZE_RULES
 
 __all__ = [
@@ -61,8 +62,9 @@ ImageSource: TypeAlias = (
     str | os.PathLike[str] | bytes | FileContent | Image.Image | NDArray[np.uint8]
 )
 
-MAX_PIXELS: Final = 89_478_485
-"""Images with more pixels are refused: decoded, they take over 0.25 GiB. It is Pillow's limit."""
+MAX_PIXELS: Final = Limits().image_pixels
+"""Images with more pixels are refused, unless `hashkit.set_limits` raises the limit: decoded, they
+take over 0.25 GiB. It is Pillow's limit."""
 
 _FILTERS: Final = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -283,11 +285,10 @@ def _image_errors(name: str) -> Iterator[None]:
 
 def _check_pixels(size: tuple[int, int], name: str) -> None:
     width, height = size
-    if width * height > MAX_PIXELS:
-        raise ImageError(
-            f"{name}: {width} x {height} pixels, more than the {MAX_PIXELS:,} allowed",
-            "too-large",
-        )
+    try:
+        check_limit("image_pixels", width * height, f"the image of {width} x {height}", name)
+    except TooLargeError as error:
+        raise ImageError(f"{name}: {error.strerror}", "too-large") from None
     if not width * height:
         raise ImageError(f"{name}: has no pixels", "broken")
 
