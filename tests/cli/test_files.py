@@ -202,7 +202,7 @@ def test_info_of_a_bank(bank):
     assert facts["classes"] == expected
     assert facts["n_unlabelled"] == np.sum(kept < 0)
     assert (facts["kind"], facts["bits"], facts["n_rows"]) == ("code bank", 20, N_ROWS)
-    assert (facts["n_deleted"], facts["is_complete"], facts["format_version"]) == (2, True, 2)
+    assert (facts["n_deleted"], facts["is_complete"], facts["format_version"]) == (2, True, 3)
     assert facts["model_sha256"] == "ab" * 32
     assert facts["manifest"]["network"] == "dnnh"
     assert [source["dataset"] for source in facts["sources"]] == ["first", "second"]
