@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.datasets.download import DownloadProgress, RemoteFile, fetch
+from hashkit.datasets.download import DownloadProgress, RemoteFile, check_present, fetch
 from hashkit.datasets.folders import open_image_folder
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.pickles import read_plain_pickle
@@ -80,11 +80,15 @@ CIFAR10: Final = CifarSet(
         "cifar-10-python.tar.gz",
         _HOME + "cifar-10-python.tar.gz",
         "md5:c58f30108f718f92721af3b95e74349a",
+        "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+        170_498_071,
     ),
     binary=RemoteFile(
         "cifar-10-binary.tar.gz",
         _HOME + "cifar-10-binary.tar.gz",
         "md5:c32a1d4ab5d03f1284b67883e8d87530",
+        "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+        170_052_171,
     ),
     python_folder="cifar-10-batches-py",
     binary_folder="cifar-10-batches-bin",
@@ -106,11 +110,15 @@ CIFAR100: Final = CifarSet(
         "cifar-100-python.tar.gz",
         _HOME + "cifar-100-python.tar.gz",
         "md5:eb9058c3a382ffc7106e4002c42a8d85",
+        "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+        169_001_437,
     ),
     binary=RemoteFile(
         "cifar-100-binary.tar.gz",
         _HOME + "cifar-100-binary.tar.gz",
         "md5:03b5dce01913d631647c71ecec9e9cb8",
+        "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+        168_513_733,
     ),
     python_folder="cifar-100-python",
     binary_folder="cifar-100-binary",
@@ -153,7 +161,8 @@ def open_cifar(
     root
         The folder of the files.
     download
-        Whether to download the python version into ``root`` if no version is found.
+        Whether to download the python version into ``root`` if no version is found. An archive
+        that is found must then be the published one; otherwise a difference is only logged.
 
     Returns
     -------
@@ -176,8 +185,11 @@ def open_cifar(
                 f"not, nor folders train/ and test/ of images in {root}: download it "
                 f"with `download=True`, or fetch {cifar.python.url} and save it there"
             )
-        version = fetch(cifar.python, root, progress=progress), False
+        return _read_version(cifar, fetch(cifar.python, root, progress=progress), is_binary=False)
     path, is_binary = version
+    if path.is_file():
+        published = cifar.binary if is_binary else cifar.python
+        check_present(published, path, is_required=download)
     return _read_version(cifar, path, is_binary)
 
 

@@ -221,6 +221,7 @@ def bank_header(encoder: Encoder, image_set: ImageSet, source: BankSource) -> Ba
         class_names=image_set.class_names,
         label_kind=label_kind,
         source=source,
+        has_files=image_set.root is not None,
     )
 
 
@@ -255,6 +256,7 @@ class _EncodeRun:
             start=self.n_resumed,
             batch_size=batch_size,
             n_workers=n_workers,
+            with_files=self._writer.header.has_files,
         )
         self._report(self.n_resumed)
         encoded = computed_ahead(batches, lambda batch: self._encoder.run(batch.pixels))
@@ -282,7 +284,7 @@ class _EncodeRun:
         self.faults.add(batch.faults)
         names = [image_set.names[row] for row in batch.rows]
         labels = None if image_set.labels is None else image_set.labels[batch.rows]
-        self._writer.write(codes, names, labels, n_consumed=batch.stop)
+        self._writer.write(codes, names, labels, files=batch.files, n_consumed=batch.stop)
 
     def _report(self, n_done: int) -> None:
         if self._progress is not None:

@@ -37,14 +37,13 @@ from PIL import Image, UnidentifiedImageError
 
 from hashkit.errors import ConfigError, ImageError
 from hashkit.imaging.colour import to_rgb
+from hashkit.imaging.content import FileContent, read_image_file
 from hashkit.imaging.formats import IMAGE_SUFFIXES
 from hashkit.imaging.loading import load_whole
 from hashkit.imaging.opening import open_image
 from hashkit.imaging.orientation import orientation_of, upright
 from hashkit.jpeg_reduction import Box, reduce_jpeg, region
-from hashkit.limits import TooLargeError
 from hashkit.manifest import REDUCED, RESIZE_RULES
-from hashkit.opening import read_file
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -56,7 +55,9 @@ __all__ = [
     "load",
 ]
 
-ImageSource: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
+ImageSource: TypeAlias = (
+    str | os.PathLike[str] | bytes | FileContent | Image.Image | NDArray[np.uint8]
+)
 
 MAX_PIXELS: Final = 89_478_485
 """Images with more pixels are refused: decoded, they take over 0.25 GiB. It is Pillow's limit."""
@@ -73,8 +74,8 @@ def load(source: ImageSource, size: tuple[int, int], resize: str) -> NDArray[np.
     Parameters
     ----------
     source
-        A path, the bytes of a file, a Pillow image, or uint8 [H, W], [H, W, 1], [H, W, 3] (RGB)
-        or [H, W, 4] (RGBA).
+        A path, the bytes of a file, a file that was read, a Pillow image, or uint8 [H, W],
+        [H, W, 1], [H, W, 3] (RGB) or [H, W, 4] (RGBA).
     size
         (height, width) in pixels.
     resize
@@ -185,7 +186,8 @@ def _decoded(source: ImageSource, reduced_for: tuple[int, int] | None) -> tuple[
     elif isinstance(source, bytes):
         return _decode_file(source, "the image data", reduced_for)
     else:
-        return _decode_file(_contents(os.fspath(source)), os.fspath(source), reduced_for)
+        content = source if isinstance(source, FileContent) else read_image_file(source)
+        return _decode_file(content.data, content.name, reduced_for)
     return image, _whole(image)
 
 
@@ -195,18 +197,6 @@ def decode_usable(source: ImageSource | None) -> Image.Image | None:
         return None if source is None else decode(source)
     except ImageError:
         return None
-
-
-def _contents(name: str) -> bytes:
-    try:
-        return read_file(name, "image_bytes")
-    except FileNotFoundError:
-        raise ImageError(f"{name}: there is no such file", "missing") from None
-    except TooLargeError as error:
-        raise ImageError(f"{name}: {error.strerror}", "too-large") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"{name}: cannot be read ({reason})", "missing") from None
 
 
 def _decode_file(

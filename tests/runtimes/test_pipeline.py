@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import signal
 import subprocess
@@ -115,6 +116,30 @@ def test_bank_holds_the_usable_images_in_order(
     assert report.n_images == N_IMAGES
     assert (report.n_rows, report.n_encoded) == (len(rows), len(rows))
     assert (report.n_resumed, report.n_skipped) == (0, len(BAD))
+
+
+@pytest.mark.parametrize("batch_size", [1, 16, 64])
+def test_the_bank_knows_the_files_of_its_images(
+    encoder: Encoder, folder: ImageSet, tmp_path: Path, batch_size: int
+) -> None:
+    path = tmp_path / "bank.h5"
+    encode(encoder, folder, path, batch_size=batch_size)
+    with Bank.open(path) as bank:
+        assert bank.files is not None
+        for row, name in enumerate(bank.names):
+            assert folder.root is not None
+            file = folder.root / name
+            assert bank.files.sizes[row] == file.stat().st_size
+            assert bank.files.mtimes_ns[row] == file.stat().st_mtime_ns
+            digest = hashlib.sha256(file.read_bytes()).digest()
+            assert bank.files.digests[row].tobytes() == digest[:16]
+
+
+def test_images_in_memory_have_no_files(encoder: Encoder, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    encode(encoder, ImageSet("made", list("abcde"), pixels=pixels), tmp_path / "bank.h5")
+    with Bank.open(tmp_path / "bank.h5") as bank:
+        assert bank.files is None
 
 
 def test_skipped_images_are_listed_with_the_reason(

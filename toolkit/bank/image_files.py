@@ -41,6 +41,12 @@ class ImageFiles:
             np.zeros((n_rows, FILE_DIGEST_BYTES), np.uint8),
         )
 
+    def set(self, row: int, size: int, mtime_ns: int, sha256: bytes) -> None:
+        """Set the values of one row; the arrays must be writable."""
+        self.sizes[row] = size
+        self.mtimes_ns[row] = mtime_ns
+        self.digests[row] = np.frombuffer(sha256[:FILE_DIGEST_BYTES], np.uint8)
+
     def __len__(self) -> int:
         return len(self.sizes)
 
