@@ -20,6 +20,8 @@ from hashkit.datasets.folders import open_image_folder
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.pickles import read_plain_pickle
 from hashkit.errors import DatasetError
+from hashkit.limits import TooLargeError, check_limit
+from hashkit.opening import check_file, open_file, size_on_disk
 
 __all__ = ["CIFAR10", "CIFAR100", "CIFAR100_COARSE", "CifarSet", "open_cifar"]
 
@@ -268,20 +270,39 @@ def _read_files(path: Path, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
     if path.is_dir():
         for name in sorted(wanted):
             if (path / name).is_file():
-                yield name, (path / name).read_bytes()
+                yield name, _read_part(path / name)
         return
     try:
+        check_file(path)
         with tarfile.open(path, "r:gz") as archive:
             for member in archive:
                 name = PurePosixPath(member.name).name
-                stream = archive.extractfile(member) if name in wanted else None
+                is_wanted = name in wanted and member.isreg()  # links may lead in a circle
+                stream = archive.extractfile(member) if is_wanted else None
                 if stream is not None:
+                    check_limit(
+                        "array_bytes",
+                        member.size,
+                        f"the member {name}",
+                        path,
+                        on_disk=size_on_disk(path),
+                    )
                     yield name, stream.read()
+    except TooLargeError as error:
+        raise DatasetError(f"{path}: {error.strerror}") from None
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise DatasetError(
             f"{path}: the archive is damaged or truncated ({reason}); delete and download it again"
         ) from None
+
+
+def _read_part(path: Path) -> bytes:
+    try:
+        with open_file(path) as file:
+            return file.read()
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 _Parser = Callable[[CifarSet, bytes, str], tuple[NDArray[np.uint8], NDArray[np.int64]]]

@@ -19,10 +19,14 @@ from numpy.typing import NDArray
 from hashkit.datasets.download import DownloadProgress, RemoteFile, check_present, fetch
 from hashkit.datasets.imageset import ImageSet
 from hashkit.errors import DatasetError
+from hashkit.limits import TooLargeError, check_limit
+from hashkit.opening import open_file, size_on_disk
 
 __all__ = ["FASHION_MNIST", "MNIST", "MnistSet", "Published", "open_mnist", "read_idx"]
 
 _SIDE: Final = 28
+_MOST_DIMS: Final = 3
+_HEADER_BYTES: Final = 4 + 4 * _MOST_DIMS
 _UINT8: Final = 0x08
 
 _PARTS: Final = ("train", "t10k")
@@ -199,7 +203,9 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         If the file is not idx, has another type, or its length does not match its header.
     """
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        data = _contents(path)
+    except TooLargeError as error:
+        raise DatasetError(f"{path}: {error.strerror}") from None
     except (EOFError, OSError, zlib.error) as error:
         raise DatasetError(
             f"{path}: cannot be read or is truncated ({error}); download it again"
@@ -219,6 +225,29 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
             "download it again"
         )
     return np.frombuffer(data, dtype=np.uint8, offset=header_bytes).reshape(shape)
+
+
+def _contents(path: Path) -> bytes:
+    """Bytes of a file, decompressed; no more of them than its header declares, and one."""
+    with open_file(path) as file:
+        if path.suffix != ".gz":
+            return file.read()
+        with gzip.GzipFile(fileobj=file) as stream:
+            start = stream.read(_HEADER_BYTES)
+            check_limit(
+                "array_bytes", _declared(start), "the array", path, on_disk=size_on_disk(path)
+            )
+            # One more, so that a file that is longer than its header says is noticed.
+            return start + stream.read(max(0, _declared(start) + 1 - len(start)))
+
+
+def _declared(start: bytes) -> int:
+    """Bytes that an idx file has by its header; its own number of bytes if that is no header."""
+    if len(start) < 4 or start[3] > _MOST_DIMS:
+        return len(start)
+    sizes = start[4 : 4 + 4 * start[3]]
+    shape = (int.from_bytes(sizes[at : at + 4], "big") for at in range(0, len(sizes), 4))
+    return 4 + len(sizes) + math.prod(shape)
 
 
 def _file_stems(stem: str) -> tuple[str, str]:

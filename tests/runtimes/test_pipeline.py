@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
@@ -307,6 +308,33 @@ def test_another_image_list_or_model_is_refused(
     with pytest.raises(BankMismatchError):
         encode(other, folder, path)
     assert path.read_bytes() == before
+
+
+def test_the_resampler_is_recorded_where_images_are_resized(
+    encoder: Encoder, folder: ImageSet, tmp_path: Path
+) -> None:
+    encode(encoder, folder, tmp_path / "files.h5")
+    assert Bank.open(tmp_path / "files.h5").header.resampler == f"Pillow {PIL.__version__}"
+    for size, expected in (((HEIGHT, WIDTH), ""), ((9, 9), f"Pillow {PIL.__version__}")):
+        pixels = np.zeros((3, *size, 3), np.uint8)
+        images = ImageSet("memory", [f"m/{row}" for row in range(3)], pixels=pixels)
+        encode(encoder, images, tmp_path / "memory.h5", mode="overwrite")
+        assert Bank.open(tmp_path / "memory.h5").header.resampler == expected
+
+
+def test_a_bank_of_another_pillow_is_continued_only_if_allowed(
+    encoder: Encoder, folder: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bank.h5"
+    some = folder.subset(np.arange(5))
+    encode(encoder, some, path)
+    monkeypatch.setattr(PIL, "__version__", "99.0.0")
+    more = folder.subset(np.arange(8, 12))
+    with pytest.raises(BankMismatchError, match="resampler"):
+        encode(encoder, more, path, mode="append")
+    assert len(Bank.open(path)) == 5
+    encode(encoder, more, path, mode="append", allow_other_provider=True)
+    assert Bank.open(path).header.resampler.endswith(", Pillow 99.0.0")
 
 
 def test_a_set_without_usable_images_is_an_error(

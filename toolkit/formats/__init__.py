@@ -25,6 +25,7 @@ from hashkit.formats.parquet import PARQUET
 from hashkit.formats.text import TEXT
 from hashkit.inputs.arguments import checked_arguments
 from hashkit.inputs.arrays import NPY_SIGNATURE
+from hashkit.opening import open_file
 
 __all__ = ["FORMATS", "format_named", "format_of", "open_codes", "save_codes"]
 
@@ -175,7 +176,7 @@ def _labelled(database: CodeDatabase, path: Path, labels_path: Path) -> StoredCo
 
 def _start(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return file.read(8)
     except OSError:
         return b""  # opening the file later reports what is wrong
