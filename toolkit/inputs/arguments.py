@@ -14,7 +14,7 @@ import operator
 import os
 import sys
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar, Union, get_args, get_origin
 
@@ -22,7 +22,13 @@ import numpy as np
 
 from hashkit.errors import ConfigError, HashkitError
 
-__all__ = ["argument_shown", "checked_arguments", "real_number", "whole_number"]
+__all__ = [
+    "argument_shown",
+    "checked_arguments",
+    "checked_arguments_but",
+    "real_number",
+    "whole_number",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -82,9 +88,12 @@ def real_number(
         value = value[()]
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise error(_expected(name, "a number", value))
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     if math.isnan(number) or (is_finite and math.isinf(number)):
-        raise error(_expected(name, "a finite number", value))
+        raise error(_expected(name, "a finite number" if is_finite else "a number", value))
     if low is not None and number < low:
         raise error(_expected(name, _range(low, None), value))
     return number
@@ -94,11 +103,19 @@ def argument_shown(value: object) -> str:
     """A value for a message: arrays by type and shape, anything else by at most 60 characters."""
     if isinstance(value, np.ndarray) and value.ndim:
         return f"an array {value.dtype} {list(value.shape)}"
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # Python refuses to write out integers of more than 4,300 digits
+        text = f"a {type(value).__name__} of thousands of digits"
     return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
 
 
-def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
+def checked_arguments_but(*left: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """`checked_arguments`, except for those that the function checks with messages of its own."""
+    return functools.partial(checked_arguments, left=left)
+
+
+def checked_arguments(function: Callable[P, R], left: Collection[str] = ()) -> Callable[P, R]:
     """Check the arguments of each call by their annotations, and pass plain numbers on.
 
     Checked are int, float, bool, str, paths, sequences of these and classes, also as members of a
@@ -118,7 +135,8 @@ def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
         return {
             name: _evaluated(parameter.annotation, scope)
             for name, parameter in signature.parameters.items()
-            if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+            if name not in left
+            and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
         }
 
     @functools.wraps(function)

@@ -75,7 +75,9 @@ def digested(database: IndexedRows, n_bits: int | None) -> DigestedCodes:
     if isinstance(database, np.ndarray):
         if n_bits is None:
             raise CodesError("the number of bits of an array of codes is unknown: give `n_bits`")
-        return _CodesInMemory(check_codes(database, n_bits, "database codes"), n_bits)
+        if database.dtype != np.uint8 or database.ndim != 2:
+            check_codes(database, n_bits, "database codes")
+        return _CodesInMemory(database, n_bits)
     check_database(database)
     if n_bits not in (None, database.n_bits):
         raise CodesError(f"expected a database of {n_bits} bits, found {database.n_bits} bits")
