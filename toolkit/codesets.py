@@ -117,9 +117,7 @@ class CodeSet:
         return len(self.codes)
 
 
-def check_names(
-    names: Sequence[str], argument: str, error: type[HashkitError] = CodesError
-) -> Sequence[str]:
+def check_names(names: Any, argument: str, error: type[HashkitError] = CodesError) -> Sequence[str]:
     """A list of names, also from an array of text.
 
     Raises
@@ -138,7 +136,8 @@ def check_names(
         is_plain and not all(isinstance(name, str) for name in names)
     ):
         raise error(f"`{argument}` must be a list of names, not {argument_shown(names)}")
-    return names
+    listed: Sequence[str] = names
+    return listed
 
 
 def n_kept_rows(database: CodeDatabase) -> int:

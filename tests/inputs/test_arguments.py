@@ -154,7 +154,7 @@ def test_a_whole_number_is_itself_or_refused(value: Any) -> None:
         (-1, 0, None, "`n` must be 0 or more, not -1"),
         (0, 1, None, "`n` must be at least 1, not 0"),
         (9, 1, 8, "`n` must be between 1 and 8, not 9"),
-        (10**5000, 1, 8, "`n` must be between 1 and 8, not "),
+        (10**30, 1, 8, "`n` must be between 1 and 8, not "),
     ],
 )
 def test_ranges_are_in_the_message(value: int, low: int, high: int | None, message: str) -> None:

@@ -161,7 +161,7 @@ def _union(members: Sequence[Any]) -> CoreSchema:
     from pydantic_core import core_schema as core
 
     choices = [_schema(one) for one in members if one is not types.NoneType]
-    schema = choices[0] if len(choices) == 1 else core.union_schema(choices)
+    schema = choices[0] if len(choices) == 1 else core.union_schema([*choices])
     return core.nullable_schema(schema) if types.NoneType in members else schema
 
 
