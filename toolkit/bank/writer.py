@@ -29,6 +29,7 @@ from hashkit.bank.header import BankHeader, BankSource
 from hashkit.bank.image_files import ImageFiles
 from hashkit.bank.rows import encode_rows
 from hashkit.errors import BankError
+from hashkit.files import make_parents
 from hashkit.inputs.arguments import checked_arguments, whole_number
 
 __all__ = ["BankWriter"]
@@ -93,7 +94,7 @@ class BankWriter:
         n_name_bytes = whole_number(n_name_bytes, "n_name_bytes", 0)
         path = resolve_link(path)
         with write_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_parents(path)
         with locked(path) as (lock, keep):
             if path.exists() and not overwrite:
                 raise BankError(
