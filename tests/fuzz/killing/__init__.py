@@ -1,0 +1,1 @@
+"""Kills commands that write, at random moments, and checks what they leave."""
