@@ -29,6 +29,7 @@ from hashkit.bank.header import BankHeader, BankSource
 from hashkit.bank.image_files import ImageFiles
 from hashkit.bank.rows import encode_rows
 from hashkit.errors import BankError
+from hashkit.files import make_parents
 
 __all__ = ["BankWriter"]
 
@@ -89,7 +90,7 @@ class BankWriter:
         """
         path = resolve_link(path)
         with write_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_parents(path)
         with locked(path) as (lock, keep):
             if path.exists() and not overwrite:
                 raise BankError(
