@@ -15,11 +15,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.datasets.download import DownloadProgress, RemoteFile, fetch
+from hashkit.datasets.download import DownloadProgress, RemoteFile, check_present, fetch
 from hashkit.datasets.folders import open_image_folder
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.pickles import read_plain_pickle
 from hashkit.errors import DatasetError
+from hashkit.limits import TooLargeError, check_limit
+from hashkit.opening import check_file, open_file, size_on_disk
 
 __all__ = ["CIFAR10", "CIFAR100", "CIFAR100_COARSE", "CifarSet", "open_cifar"]
 
@@ -80,11 +82,15 @@ CIFAR10: Final = CifarSet(
         "cifar-10-python.tar.gz",
         _HOME + "cifar-10-python.tar.gz",
         "md5:c58f30108f718f92721af3b95e74349a",
+        "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+        170_498_071,
     ),
     binary=RemoteFile(
         "cifar-10-binary.tar.gz",
         _HOME + "cifar-10-binary.tar.gz",
         "md5:c32a1d4ab5d03f1284b67883e8d87530",
+        "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+        170_052_171,
     ),
     python_folder="cifar-10-batches-py",
     binary_folder="cifar-10-batches-bin",
@@ -106,11 +112,15 @@ CIFAR100: Final = CifarSet(
         "cifar-100-python.tar.gz",
         _HOME + "cifar-100-python.tar.gz",
         "md5:eb9058c3a382ffc7106e4002c42a8d85",
+        "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+        169_001_437,
     ),
     binary=RemoteFile(
         "cifar-100-binary.tar.gz",
         _HOME + "cifar-100-binary.tar.gz",
         "md5:03b5dce01913d631647c71ecec9e9cb8",
+        "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+        168_513_733,
     ),
     python_folder="cifar-100-python",
     binary_folder="cifar-100-binary",
@@ -153,7 +163,8 @@ def open_cifar(
     root
         The folder of the files.
     download
-        Whether to download the python version into ``root`` if no version is found.
+        Whether to download the python version into ``root`` if no version is found. An archive
+        that is found must then be the published one; otherwise a difference is only logged.
 
     Returns
     -------
@@ -176,8 +187,11 @@ def open_cifar(
                 f"not, nor folders train/ and test/ of images in {root}: download it "
                 f"with `download=True`, or fetch {cifar.python.url} and save it there"
             )
-        version = fetch(cifar.python, root, progress=progress), False
+        return _read_version(cifar, fetch(cifar.python, root, progress=progress), is_binary=False)
     path, is_binary = version
+    if path.is_file():
+        published = cifar.binary if is_binary else cifar.python
+        check_present(published, path, is_required=download)
     return _read_version(cifar, path, is_binary)
 
 
@@ -256,20 +270,39 @@ def _read_files(path: Path, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
     if path.is_dir():
         for name in sorted(wanted):
             if (path / name).is_file():
-                yield name, (path / name).read_bytes()
+                yield name, _read_part(path / name)
         return
     try:
+        check_file(path)
         with tarfile.open(path, "r:gz") as archive:
             for member in archive:
                 name = PurePosixPath(member.name).name
-                stream = archive.extractfile(member) if name in wanted else None
+                is_wanted = name in wanted and member.isreg()  # links may lead in a circle
+                stream = archive.extractfile(member) if is_wanted else None
                 if stream is not None:
+                    check_limit(
+                        "array_bytes",
+                        member.size,
+                        f"the member {name}",
+                        path,
+                        on_disk=size_on_disk(path),
+                    )
                     yield name, stream.read()
+    except TooLargeError as error:
+        raise DatasetError(f"{path}: {error.strerror}") from None
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise DatasetError(
             f"{path}: the archive is damaged or truncated ({reason}); delete and download it again"
         ) from None
+
+
+def _read_part(path: Path) -> bytes:
+    try:
+        with open_file(path) as file:
+            return file.read()
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 _Parser = Callable[[CifarSet, bytes, str], tuple[NDArray[np.uint8], NDArray[np.int64]]]

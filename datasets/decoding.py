@@ -13,9 +13,11 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from hashkit.bank.image_files import ImageFiles
 from hashkit.datasets.imageset import ImageSet
 from hashkit.errors import ImageError, ImageFault
 from hashkit.files import write_whole
+from hashkit.imaging.content import read_image_file
 from hashkit.preprocess import ImageSource
 
 __all__ = ["DecodedBatch", "Decoder", "Fault", "decode_batches", "write_fault_report"]
@@ -66,6 +68,9 @@ class DecodedBatch:
         int64 [n], the rows of those images.
     faults
         The other images, in order.
+    files
+        Size, time and digest of the images' files, if they were asked for; None for images in
+        memory.
     """
 
     start: int
@@ -73,12 +78,14 @@ class DecodedBatch:
     pixels: NDArray[np.uint8]
     rows: NDArray[np.int64]
     faults: tuple[Fault, ...]
+    files: ImageFiles | None = None
 
     def before(self, row: int) -> DecodedBatch:
         """The part of a batch of consecutive rows that comes before ``row``."""
         keep = self.rows < row
         faults = tuple(fault for fault in self.faults if fault.row < row)
-        return DecodedBatch(self.start, row, self.pixels[keep], self.rows[keep], faults)
+        files = None if self.files is None else self.files[keep]
+        return DecodedBatch(self.start, row, self.pixels[keep], self.rows[keep], faults, files)
 
 
 class Decoder:
@@ -95,6 +102,8 @@ class Decoder:
         (height, width) in pixels.
     n_workers
         Threads.
+    with_files
+        Whether to record size, time and digest of the images' files, while they are in memory.
     """
 
     def __init__(
@@ -103,11 +112,14 @@ class Decoder:
         prepare: Callable[[ImageSource], NDArray[np.uint8]],
         size: tuple[int, int],
         n_workers: int,
+        *,
+        with_files: bool = False,
     ) -> None:
         self._image_set = image_set
         self._prepare = prepare
         self._size = size
         self._n_workers = n_workers
+        self._with_files = with_files and image_set.root is not None
         self._pool = ThreadPoolExecutor(n_workers, thread_name_prefix="hashkit-decode")
 
     def batches(
@@ -159,20 +171,28 @@ class Decoder:
 
     def _submit(self, rows: NDArray[np.int64], start: int) -> _Pending:
         pixels = np.empty((len(rows), *self._size, 3), np.uint8)
+        files = ImageFiles.unknown(len(rows)) if self._with_files else None
         n_per_task = max(1, min(len(rows) // self._n_workers, _IMAGES_PER_TASK))
+        parts = [slice(first, first + n_per_task) for first in range(0, len(rows), n_per_task)]
         tasks = [
             self._pool.submit(
-                self._fill, pixels[first : first + n_per_task], rows[first : first + n_per_task]
+                self._fill, pixels[part], rows[part], None if files is None else files[part]
             )
-            for first in range(0, len(rows), n_per_task)
+            for part in parts
         ]
-        return _Pending(start, pixels, rows, tasks)
+        return _Pending(start, pixels, rows, files, tasks)
 
-    def _fill(self, pixels: NDArray[np.uint8], rows: NDArray[np.int64]) -> list[Fault]:
+    def _fill(
+        self, pixels: NDArray[np.uint8], rows: NDArray[np.int64], files: ImageFiles | None
+    ) -> list[Fault]:
         faults = []
-        for image, row in zip(pixels, rows.tolist(), strict=True):
+        for place, (image, row) in enumerate(zip(pixels, rows.tolist(), strict=True)):
             try:
-                image[:] = self._prepare(self._image_set.source(row))
+                source: ImageSource = self._image_set.source(row)
+                if files is not None and isinstance(source, Path):
+                    source = read_image_file(source)
+                    files.set(place, len(source.data), source.mtime_ns, source.digest())
+                image[:] = self._prepare(source)
             except ImageError as error:
                 faults.append(Fault(row, self._image_set.names[row], error.reason, str(error)))
         return faults
@@ -186,6 +206,7 @@ def decode_batches(
     start: int,
     batch_size: int,
     n_workers: int,
+    with_files: bool = False,
 ) -> Generator[DecodedBatch, None, None]:
     """Decode the images of a set in order, ahead of their use; see `Decoder`.
 
@@ -203,7 +224,7 @@ def decode_batches(
         np.arange(first, min(first + batch_size, n_images))
         for first in range(start, n_images, batch_size)
     )
-    with Decoder(image_set, prepare, size, n_workers) as decoder:
+    with Decoder(image_set, prepare, size, n_workers, with_files=with_files) as decoder:
         yield from decoder.batches(rows_of_batches, start=start)
 
 
@@ -219,6 +240,7 @@ class _Pending:
     start: int
     pixels: NDArray[np.uint8]
     rows: NDArray[np.int64]
+    files: ImageFiles | None
     tasks: list[Future[list[Fault]]]
 
     @property
@@ -228,9 +250,12 @@ class _Pending:
     def wait(self) -> DecodedBatch:
         faults = tuple(fault for task in self.tasks for fault in task.result())
         if not faults:
-            return DecodedBatch(self.start, self.stop, self.pixels, self.rows, ())
+            return DecodedBatch(self.start, self.stop, self.pixels, self.rows, (), self.files)
         usable = ~np.isin(self.rows, [fault.row for fault in faults])
-        return DecodedBatch(self.start, self.stop, self.pixels[usable], self.rows[usable], faults)
+        files = None if self.files is None else self.files[usable]
+        return DecodedBatch(
+            self.start, self.stop, self.pixels[usable], self.rows[usable], faults, files
+        )
 
     def cancel(self) -> None:
         for task in self.tasks:

@@ -15,6 +15,7 @@ import numpy as np
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.split import Rows, Split
 from hashkit.errors import ProtocolError
+from hashkit.files import file_digest
 
 __all__ = ["DisjointReport", "Overlap", "check_disjoint"]
 
@@ -164,7 +165,7 @@ def _content_ids(image_set: ImageSet, rows: Rows) -> tuple[dict[int, bytes], int
     for same_size in rows_by_size.values():
         for row in same_size if len(same_size) > 1 else ():
             try:
-                content[row] = hashlib.sha256(_path(image_set, row).read_bytes()).digest()
+                content[row] = bytes.fromhex(file_digest(_path(image_set, row), "sha256"))
             except OSError:
                 n_unreadable += 1
     return content, n_unreadable

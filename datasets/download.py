@@ -1,4 +1,8 @@
-"""Downloads the files of an image set, resumes downloads, and verifies digests."""
+"""Downloads the files of an image set, resumes downloads, and verifies digests.
+
+A server decides neither how much is stored nor where it comes from: a file has a published size,
+and https never leads to anything else.
+"""
 
 from __future__ import annotations
 
@@ -11,39 +15,85 @@ import logging
 import os
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from hashkit.errors import DownloadError
 from hashkit.files import file_digest, publish
 from hashkit.private_files import held
 
-__all__ = ["DownloadProgress", "RemoteFile", "fetch"]
+__all__ = ["DownloadProgress", "RemoteFile", "check_present", "fetch"]
 
 DownloadProgress: TypeAlias = Callable[[str, int, int | None], None]
 """Called with the file's name, the bytes downloaded, and the total bytes (None if unknown)."""
 
 _BLOCK_BYTES: Final = 1 << 20
 _TIMEOUT_SECONDS: Final = 30.0
+"""Longest wait for a connection, or for the next bytes."""
+_SLOWEST: Final = 1000.0
+"""Bytes per second below which a transfer is given up, after `_PATIENCE_SECONDS`."""
+_PATIENCE_SECONDS: Final = 60.0
+_MOST_BYTES: Final = 1 << 31
+"""Largest download of a file whose size is not known."""
 _PAUSES_SECONDS: tuple[float, ...] = (1.0, 4.0)
 """Waits before the second and the third try."""
+
+_DIGITS: Final = 19
+"""Digits of the largest length that is read."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class RemoteFile:
-    """A published file: its name on disk, its URL, and its digest (``md5:...``, ``sha256:...``).
+    """A published file.
 
-    Old sets publish only an MD5. It detects damage but not tampering, so pickles are also read
-    without running their code (`hashkit.datasets.pickles`).
+    Attributes
+    ----------
+    name
+        Its name on disk.
+    url
+        Where it is published.
+    digest
+        The publisher's digest, ``md5:...`` or ``sha256:...``. Old sets publish only an MD5, which
+        detects damage but not tampering.
+    sha256
+        SHA-256 of the same file, as other projects have recorded it; empty if unknown.
+    n_bytes
+        Its size; 0 if unknown.
     """
 
     name: str
     url: str
     digest: str
+    sha256: str = ""
+    n_bytes: int = 0
+
+    @property
+    def most_bytes(self) -> int:
+        """Bytes that a server may send at most."""
+        return self.n_bytes or _MOST_BYTES
+
+    def why_different(self, path: Path) -> str:
+        """What tells a local file from the published one, in words; empty if nothing does.
+
+        Raises
+        ------
+        OSError
+            If it cannot be read.
+        """
+        n_bytes = path.stat().st_size
+        if self.n_bytes and n_bytes != self.n_bytes:
+            return f"{n_bytes:,} bytes instead of {self.n_bytes:,}"
+        algorithm, _, expected = self.digest.partition(":")
+        digests = [(algorithm, expected), ("sha256", self.sha256 or None)]
+        for algorithm, expected in digests:
+            if expected is not None and (found := file_digest(path, algorithm)) != expected:
+                return f"the {algorithm.upper()} {found[:16]}... instead of {expected[:16]}..."
+        return ""
 
 
 class _InterruptedError(Exception):
@@ -69,6 +119,7 @@ def fetch(file: RemoteFile, folder: Path, *, progress: DownloadProgress | None =
     """
     target = folder / file.name
     if target.exists():
+        check_present(file, target, is_required=True)
         return target
     part = folder / f".{file.name}.hashkit-download"
     try:
@@ -86,6 +137,33 @@ def fetch(file: RemoteFile, folder: Path, *, progress: DownloadProgress | None =
     return target
 
 
+def check_present(file: RemoteFile, path: Path, *, is_required: bool) -> None:
+    """Compare a file that is there already with the published one.
+
+    Parameters
+    ----------
+    is_required
+        Whether a difference is an error; otherwise it is logged as a warning: the file may have
+        been compressed again.
+
+    Raises
+    ------
+    DownloadError
+        If the file is required and differs, or cannot be read.
+    """
+    try:
+        difference = file.why_different(path)
+    except OSError as error:
+        raise DownloadError(f"{path}: cannot be read ({error.strerror or error})") from None
+    if difference and is_required:
+        raise DownloadError(
+            f"{path} is not the published file: it has {difference}; delete it, and run again to "
+            "download it"
+        )
+    if difference:
+        _log.warning("%s is not the published file: it has %s", path, difference)
+
+
 @contextlib.contextmanager
 def _not_left_empty(part: Path) -> Iterator[None]:
     try:
@@ -97,26 +175,23 @@ def _not_left_empty(part: Path) -> Iterator[None]:
 
 def _fetch_part(file: RemoteFile, part: Path, progress: DownloadProgress | None) -> None:
     was_resumed = part.stat().st_size > 0
+    if part.stat().st_size > file.most_bytes:
+        os.truncate(part, 0)
     _transfer_with_retries(file, part, progress)
-    if _is_intact(file, part):
+    if not file.why_different(part):
         return
     os.truncate(part, 0)
     if was_resumed:
         # The kept bytes may belong to another version of the file.
         _log.info("%s: the partial download does not match; starting again", file.name)
         _transfer_with_retries(file, part, progress)
-        if _is_intact(file, part):
+        if not file.why_different(part):
             return
         os.truncate(part, 0)
     raise DownloadError(
         f"{file.name}: the download from {file.url} does not have the published digest "
         f"{file.digest} and was deleted; try again later, or {_by_hand(file, part.parent)}"
     )
-
-
-def _is_intact(file: RemoteFile, part: Path) -> bool:
-    algorithm, _, expected = file.digest.partition(":")
-    return file_digest(part, algorithm) == expected
 
 
 def _transfer_with_retries(file: RemoteFile, part: Path, progress: DownloadProgress | None) -> None:
@@ -154,16 +229,18 @@ def _transfer(file: RemoteFile, part: Path, progress: DownloadProgress | None) -
         if n_kept and not _goes_on_from(response, n_kept):
             n_kept = 0
         length = response.headers.get("Content-Length")
-        n_total = n_kept + int(length) if length and length.isdigit() else None
-        _receive(response, part, n_kept, n_total, file.name, progress)
+        is_number = length is not None and length.isascii() and length.isdigit()
+        # No file has more digits; Python refuses to convert thousands of them.
+        n_total = n_kept + int(length[:_DIGITS]) if is_number else None
+        if n_total is not None and n_total > file.most_bytes:
+            raise _too_large(file, part, n_total)
+        _receive(response, part, n_kept, n_total, file, progress)
 
 
 def _open(request: urllib.request.Request) -> http.client.HTTPResponse:
     """Open a request; an `HTTPError` is passed on, every other failure may be retried."""
     try:
-        response: http.client.HTTPResponse = urllib.request.urlopen(  # noqa: S310 - our tables
-            request, timeout=_TIMEOUT_SECONDS
-        )
+        response: http.client.HTTPResponse = _opener().open(request, timeout=_TIMEOUT_SECONDS)
     except urllib.error.HTTPError:
         raise
     except urllib.error.URLError as error:
@@ -171,6 +248,38 @@ def _open(request: urllib.request.Request) -> http.client.HTTPResponse:
     except (OSError, http.client.HTTPException) as error:
         raise _InterruptedError(str(error) or type(error).__name__) from None
     return response
+
+
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but not from https to anything else."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        scheme = urllib.parse.urlsplit(newurl).scheme.lower()
+        allowed = ("https",) if req.type == "https" else ("http", "https")
+        if scheme not in allowed:
+            raise DownloadError(
+                f"{req.full_url} leads to {newurl}, which is not {' or '.join(allowed)}: nothing "
+                "was downloaded; check the network, and download the file from its official source"
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """Opens http and https, also through the proxies of the environment, and nothing else."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        urllib.request.UnknownHandler(),
+        _SafeRedirects(),
+    ):
+        opener.add_handler(handler)
+    return opener
 
 
 def _headers(n_kept: int) -> dict[str, str]:
@@ -192,28 +301,43 @@ def _receive(
     part: Path,
     n_done: int,
     n_total: int | None,
-    name: str,
+    file: RemoteFile,
     progress: DownloadProgress | None,
 ) -> None:
+    began, n_before = time.monotonic(), n_done
     with part.open("r+b") as stream:
         stream.seek(n_done)
         stream.truncate()
         while block := _next_block(response):
+            if n_done + len(block) > file.most_bytes:
+                stream.truncate(0)
+                raise _too_large(file, part, n_done + len(block))
             stream.write(block)
             n_done += len(block)
             if progress is not None:
-                progress(name, n_done, n_total)
+                progress(file.name, n_done, n_total)
+            seconds = time.monotonic() - began
+            if seconds > _PATIENCE_SECONDS and n_done - n_before < _SLOWEST * seconds:
+                raise _InterruptedError(f"{n_done - n_before:,} bytes in {seconds:,.0f} s")
     if n_total is not None and n_done < n_total:
         raise _InterruptedError(f"the connection was cut after {n_done:,} of {n_total:,} bytes")
 
 
 def _next_block(response: http.client.HTTPResponse) -> bytes:
     try:
-        return response.read(_BLOCK_BYTES)
+        return response.read1(_BLOCK_BYTES)  # what there is, so that a slow server is noticed
     except http.client.IncompleteRead as error:
         return error.partial
     except (OSError, http.client.HTTPException) as error:
         raise _InterruptedError(f"the connection was lost: {error}") from None
+
+
+def _too_large(file: RemoteFile, part: Path, n_bytes: int) -> DownloadError:
+    return DownloadError(
+        f"{file.name}: {file.url} sends {n_bytes:,} bytes or more, and the file has at most "
+        f"{file.most_bytes:,}: it was not stored; try again later, or "
+        f"{_by_hand(file, part.parent)}"
+    )
 
 
 def _by_hand(file: RemoteFile, folder: Path) -> str:

@@ -16,13 +16,17 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.datasets.download import DownloadProgress, RemoteFile, fetch
+from hashkit.datasets.download import DownloadProgress, RemoteFile, check_present, fetch
 from hashkit.datasets.imageset import ImageSet
 from hashkit.errors import DatasetError
+from hashkit.limits import TooLargeError, check_limit
+from hashkit.opening import open_file, size_on_disk
 
-__all__ = ["FASHION_MNIST", "MNIST", "MnistSet", "open_mnist", "read_idx"]
+__all__ = ["FASHION_MNIST", "MNIST", "MnistSet", "Published", "open_mnist", "read_idx"]
 
 _SIDE: Final = 28
+_MOST_DIMS: Final = 3
+_HEADER_BYTES: Final = 4 + 4 * _MOST_DIMS
 _UINT8: Final = 0x08
 
 _PARTS: Final = ("train", "t10k")
@@ -31,6 +35,16 @@ _CLOTHES: Final = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
     "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """A gzipped file: its stem, as ``train-images``, published MD5, size in bytes, and SHA-256."""
+
+    stem: str
+    md5: str
+    n_bytes: int = 0
+    sha256: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +59,8 @@ class MnistSet:
         Names of its ten classes, by label.
     home
         URL that the file names are appended to.
-    md5
-        Published MD5 of each gzipped file, by stem: ``train-images``, ``train-labels`` ...
+    files
+        The four files.
     elsewhere
         Folders where packages of operating systems install the files.
     """
@@ -54,36 +68,77 @@ class MnistSet:
     name: str
     class_names: tuple[str, ...]
     home: str
-    md5: tuple[tuple[str, str], ...]
+    files: tuple[Published, ...]
     elsewhere: tuple[Path, ...] = ()
 
     def remote_file(self, stem: str) -> RemoteFile:
         """The published file for ``stem``."""
         name = f"{_file_stems(stem)[0]}.gz"
-        return RemoteFile(name, self.home + name, f"md5:{dict(self.md5)[stem]}")
+        (file,) = (file for file in self.files if file.stem == stem)
+        return RemoteFile(name, self.home + name, f"md5:{file.md5}", file.sha256, file.n_bytes)
 
 
 MNIST: Final = MnistSet(
     name="mnist",
     class_names=tuple(str(digit) for digit in range(10)),
     home="https://ossci-datasets.s3.amazonaws.com/mnist/",
-    md5=(
-        ("train-images", "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
-        ("train-labels", "d53e105ee54ea40749a09fcbcd1e9432"),
-        ("t10k-images", "9fb629c4189551a2d022fa330f9573f3"),
-        ("t10k-labels", "ec29112dd5afa0611ce80d1b7f02629c"),
+    files=(
+        Published(
+            "train-images",
+            "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            9_912_422,
+            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        ),
+        Published(
+            "train-labels",
+            "d53e105ee54ea40749a09fcbcd1e9432",
+            28_881,
+            "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        ),
+        Published(
+            "t10k-images",
+            "9fb629c4189551a2d022fa330f9573f3",
+            1_648_877,
+            "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        ),
+        Published(
+            "t10k-labels",
+            "ec29112dd5afa0611ce80d1b7f02629c",
+            4_542,
+            "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+        ),
     ),
 )
 
 FASHION_MNIST: Final = MnistSet(
     name="fashion-mnist",
     class_names=_CLOTHES,
-    home="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-    md5=(
-        ("train-images", "8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
-        ("train-labels", "25c81989df183df01b3e8a0aad5dffbe"),
-        ("t10k-images", "bef4ecab320f06d8554ea6380940ec79"),
-        ("t10k-labels", "bb300cfdad3c16e7a12a480ee83cd310"),
+    home="https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+    files=(
+        Published(
+            "train-images",
+            "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+            26_421_880,
+            "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        ),
+        Published(
+            "train-labels",
+            "25c81989df183df01b3e8a0aad5dffbe",
+            29_515,
+            "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        ),
+        Published(
+            "t10k-images",
+            "bef4ecab320f06d8554ea6380940ec79",
+            4_422_102,
+            "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        ),
+        Published(
+            "t10k-labels",
+            "bb300cfdad3c16e7a12a480ee83cd310",
+            5_148,
+            "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+        ),
     ),
     elsewhere=(Path("/usr/share/datasets/fashion-mnist"),),
 )
@@ -103,7 +158,8 @@ def open_mnist(
     root
         The folder of the files.
     download
-        Whether to download missing files into ``root``.
+        Whether to download missing files into ``root``. Compressed files that are there must then
+        be the published ones; otherwise a difference is only logged.
 
     Returns
     -------
@@ -147,7 +203,9 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         If the file is not idx, has another type, or its length does not match its header.
     """
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        data = _contents(path)
+    except TooLargeError as error:
+        raise DatasetError(f"{path}: {error.strerror}") from None
     except (EOFError, OSError, zlib.error) as error:
         raise DatasetError(
             f"{path}: cannot be read or is truncated ({error}); download it again"
@@ -169,6 +227,29 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     return np.frombuffer(data, dtype=np.uint8, offset=header_bytes).reshape(shape)
 
 
+def _contents(path: Path) -> bytes:
+    """Bytes of a file, decompressed; no more of them than its header declares, and one."""
+    with open_file(path) as file:
+        if path.suffix != ".gz":
+            return file.read()
+        with gzip.GzipFile(fileobj=file) as stream:
+            start = stream.read(_HEADER_BYTES)
+            check_limit(
+                "array_bytes", _declared(start), "the array", path, on_disk=size_on_disk(path)
+            )
+            # One more, so that a file that is longer than its header says is noticed.
+            return start + stream.read(max(0, _declared(start) + 1 - len(start)))
+
+
+def _declared(start: bytes) -> int:
+    """Bytes that an idx file has by its header; its own number of bytes if that is no header."""
+    if len(start) < 4 or start[3] > _MOST_DIMS:
+        return len(start)
+    sizes = start[4 : 4 + 4 * start[3]]
+    shape = (int.from_bytes(sizes[at : at + 4], "big") for at in range(0, len(sizes), 4))
+    return 4 + len(sizes) + math.prod(shape)
+
+
 def _file_stems(stem: str) -> tuple[str, str]:
     """Both published spellings: ``train-images-idx3-ubyte`` and ``train-images.idx3-ubyte``."""
     n_dims = 3 if stem.endswith("images") else 1
@@ -178,11 +259,14 @@ def _file_stems(stem: str) -> tuple[str, str]:
 def _read_part(
     mnist: MnistSet, stem: str, root: Path, download: bool, progress: DownloadProgress | None
 ) -> NDArray[np.uint8]:
+    remote = mnist.remote_file(stem)
     for spelling in _file_stems(stem):
         for name in (spelling, f"{spelling}.gz"):
-            if (root / name).is_file():
-                return read_idx(root / name)
-    remote = mnist.remote_file(stem)
+            path = root / name
+            if path.is_file():
+                if path.suffix == ".gz":
+                    check_present(remote, path, is_required=download)
+                return read_idx(path)
     if not download:
         raise DatasetError(
             f"{mnist.name}: expected {remote.name} in {root}, found no such file: download the "

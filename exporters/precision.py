@@ -25,6 +25,7 @@ from hashkit.exporters.agreement import (
 from hashkit.exporters.fp16 import round_as_fp16, to_fp16
 from hashkit.exporters.int8 import to_int8
 from hashkit.exporters.onnx_files import check_and_save, describe, make_folder, written_model
+from hashkit.opening import read_file
 from hashkit.private_files import private_folder
 from hashkit.runtimes.answers import answers_of
 from hashkit.runtimes.backends.onnxruntime_session import OnnxRuntimeSession
@@ -234,7 +235,7 @@ def _read_source(source: Path) -> bytes:
         raise ModelError(
             f"{source} is {found}: convert the fp32 model instead, so that losses do not add up"
         )
-    return source.read_bytes()
+    return read_file(source, "model_bytes")
 
 
 def _compare(

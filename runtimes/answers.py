@@ -37,7 +37,7 @@ class Answers:
     @classmethod
     def load(cls, path: Path) -> Answers:
         """Read what `save` wrote."""
-        with np.load(path) as file:
+        with np.load(path, allow_pickle=False) as file:
             return cls(file["codes"], file["logits"])
 
 

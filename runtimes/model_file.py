@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hashkit.errors import ModelError
 from hashkit.manifest import Manifest
+from hashkit.opening import read_file
 from hashkit.runtimes.contract import Tensor, check_contract, read_precision
 from hashkit.runtimes.onnx_file import read_metadata
 from hashkit.runtimes.own_weights import check_is_whole
@@ -44,7 +45,7 @@ class ModelFile:
             files.
         """
         try:
-            file = cls(path, path.read_bytes())
+            file = cls(path, read_file(path, "model_bytes"))
             check_is_whole(Message(file.data, 0, len(file.data)), path)
         except FileNotFoundError:
             raise ModelError(f"{path}: there is no such model file") from None

@@ -13,6 +13,7 @@ from typing import Final
 
 from hashkit.errors import ModelError
 from hashkit.manifest import Manifest
+from hashkit.opening import open_file
 from hashkit.runtimes.contract import check_contract, read_precision
 from hashkit.runtimes.own_weights import check_is_whole
 from hashkit.runtimes.protobuf import Message
@@ -82,7 +83,10 @@ def read_onnx_file(path: Path) -> OnnxFile:
         contract.
     """
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        with (
+            open_file(path, "model_bytes") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        ):
             model = Message(data, 0, len(data))
             inputs, outputs = _inputs_and_outputs(model)
             metadata = _metadata(model)

@@ -20,6 +20,7 @@ from hashkit.datasets.decoding import DecodedBatch, decode_batches
 from hashkit.datasets.imageset import ImageSet
 from hashkit.errors import ConfigError, DatasetError, ImageError
 from hashkit.overlap import computed_ahead
+from hashkit.preprocess import resampler
 from hashkit.runtimes.bit_watch import BitWatch
 from hashkit.runtimes.encoder import Encoder, default_batch_size
 from hashkit.runtimes.faults import FaultLog
@@ -211,6 +212,7 @@ def bank_header(encoder: Encoder, image_set: ImageSet, source: BankSource) -> Ba
     label_kind: LabelKind = "none"
     if image_set.labels is not None:
         label_kind = "multi" if image_set.is_multi_label else "single"
+    is_resized = image_set.pixels is None or image_set.pixels.shape[1:3] != encoder.manifest.size
     return BankHeader(
         n_bits=encoder.n_bits,
         manifest=encoder.manifest,
@@ -221,6 +223,8 @@ def bank_header(encoder: Encoder, image_set: ImageSet, source: BankSource) -> Ba
         class_names=image_set.class_names,
         label_kind=label_kind,
         source=source,
+        resampler=resampler() if is_resized else "",
+        has_files=image_set.root is not None,
     )
 
 
@@ -255,6 +259,7 @@ class _EncodeRun:
             start=self.n_resumed,
             batch_size=batch_size,
             n_workers=n_workers,
+            with_files=self._writer.header.has_files,
         )
         self._report(self.n_resumed)
         encoded = computed_ahead(batches, lambda batch: self._encoder.run(batch.pixels))
@@ -282,7 +287,7 @@ class _EncodeRun:
         self.faults.add(batch.faults)
         names = [image_set.names[row] for row in batch.rows]
         labels = None if image_set.labels is None else image_set.labels[batch.rows]
-        self._writer.write(codes, names, labels, n_consumed=batch.stop)
+        self._writer.write(codes, names, labels, files=batch.files, n_consumed=batch.stop)
 
     def _report(self, n_done: int) -> None:
         if self._progress is not None:

@@ -32,19 +32,20 @@ from collections.abc import Iterator
 from typing import Any, Final, TypeAlias
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from hashkit.errors import ConfigError, ImageError
 from hashkit.imaging.colour import to_rgb
+from hashkit.imaging.content import FileContent, read_image_file
 from hashkit.imaging.formats import IMAGE_SUFFIXES
 from hashkit.imaging.loading import load_whole
 from hashkit.imaging.opening import open_image
 from hashkit.imaging.orientation import orientation_of, upright
 from hashkit.jpeg_reduction import Box, reduce_jpeg, region
-from hashkit.limits import TooLargeError
+from hashkit.limits import Limits, TooLargeError, check_limit
 from hashkit.manifest import REDUCED, RESIZE_RULES
-from hashkit.opening import read_file
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -54,17 +55,28 @@ __all__ = [
     "decode_usable",
     "fit",
     "load",
+    "resampler",
 ]
 
-ImageSource: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
+ImageSource: TypeAlias = (
+    str | os.PathLike[str] | bytes | FileContent | Image.Image | NDArray[np.uint8]
+)
 
-MAX_PIXELS: Final = 89_478_485
-"""Images with more pixels are refused: decoded, they take over 0.25 GiB. It is Pillow's limit."""
+MAX_PIXELS: Final = Limits().image_pixels
+"""Images with more pixels are refused, unless `hashkit.set_limits` raises the limit: decoded, they
+take over 0.25 GiB. It is Pillow's limit."""
 
 _FILTERS: Final = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
 }
+_REACHES: Final = {Image.Resampling.BILINEAR: 1, Image.Resampling.BICUBIC: 2}
+"""Radius of each filter, in pixels of the larger of the two images."""
+
+
+def resampler() -> str:
+    """Library and version that resizes images, for example ``Pillow 13.0.0``."""
+    return f"Pillow {PIL.__version__}"
 
 
 def load(source: ImageSource, size: tuple[int, int], resize: str) -> NDArray[np.uint8]:
@@ -73,8 +85,8 @@ def load(source: ImageSource, size: tuple[int, int], resize: str) -> NDArray[np.
     Parameters
     ----------
     source
-        A path, the bytes of a file, a Pillow image, or uint8 [H, W], [H, W, 1], [H, W, 3] (RGB)
-        or [H, W, 4] (RGBA).
+        A path, the bytes of a file, a file that was read, a Pillow image, or uint8 [H, W],
+        [H, W, 1], [H, W, 3] (RGB) or [H, W, 4] (RGBA).
     size
         (height, width) in pixels.
     resize
@@ -138,7 +150,41 @@ def _resampled(
         return np.array(image, dtype=np.uint8)
     if rule.is_crop:
         box = _centred(box, size)
-    return np.array(image.resize((width, height), rule.kernel, box=box), dtype=np.uint8)
+    return np.array(_resized(image, box, size, rule.kernel), dtype=np.uint8)
+
+
+def _resized(
+    image: Image.Image, box: Box, size: tuple[int, int], kernel: Image.Resampling
+) -> Image.Image:
+    """The part of an image inside ``box``, resampled in an order that no version of Pillow changes.
+
+    Pillow resamples each axis on its own, with 8-bit values in between, so the order decides the
+    last bit. It changed in version 13, which begins with the columns of tall images. That order is
+    kept here with every version: a call that changes one axis has one pass.
+    """
+    left, top, right, bottom = box
+    height, width = size
+    shorter = image.height - height
+    if shorter > 0 and shorter > 2 * (image.width - width):
+        down = _one_pass(image, (image.width, height), (0, top, image.width, bottom), kernel)
+        return _one_pass(down, (width, height), (left, 0, right, height), kernel)
+    # Rows below those that the second pass reads. Leaving out rows above would shift the numbers
+    # that Pillow computes weights from, and round them differently.
+    reach = _REACHES[kernel] * max((bottom - top) / height, 1.0)
+    n_rows = min(image.height, int(bottom + reach) + 2)
+    if n_rows < image.height:
+        image = image.crop((0, 0, image.width, n_rows))
+    across = _one_pass(image, (width, n_rows), (left, 0, right, n_rows), kernel)
+    return _one_pass(across, (width, height), (0, top, width, bottom), kernel)
+
+
+def _one_pass(
+    image: Image.Image, size: tuple[int, int], box: Box, kernel: Image.Resampling
+) -> Image.Image:
+    """An image resampled along one axis, to ``size`` (width, height); itself if nothing changes."""
+    if size == image.size and box == _whole(image):
+        return image
+    return image.resize(size, kernel, box=box)
 
 
 def _centred(box: Box, size: tuple[int, int]) -> Box:
@@ -185,7 +231,8 @@ def _decoded(source: ImageSource, reduced_for: tuple[int, int] | None) -> tuple[
     elif isinstance(source, bytes):
         return _decode_file(source, "the image data", reduced_for)
     else:
-        return _decode_file(_contents(os.fspath(source)), os.fspath(source), reduced_for)
+        content = source if isinstance(source, FileContent) else read_image_file(source)
+        return _decode_file(content.data, content.name, reduced_for)
     return image, _whole(image)
 
 
@@ -195,18 +242,6 @@ def decode_usable(source: ImageSource | None) -> Image.Image | None:
         return None if source is None else decode(source)
     except ImageError:
         return None
-
-
-def _contents(name: str) -> bytes:
-    try:
-        return read_file(name, "image_bytes")
-    except FileNotFoundError:
-        raise ImageError(f"{name}: there is no such file", "missing") from None
-    except TooLargeError as error:
-        raise ImageError(f"{name}: {error.strerror}", "too-large") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"{name}: cannot be read ({reason})", "missing") from None
 
 
 def _decode_file(
@@ -228,8 +263,11 @@ def _image_errors(name: str) -> Iterator[None]:
     except (ImageError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        # Sizes were checked; Pillow asks again for WebP and TIFF, by its own limit.
         raise ImageError(
-            f"{name}: more than the {MAX_PIXELS:,} pixels allowed", "too-large"
+            f"{name}: more pixels than the {Image.MAX_IMAGE_PIXELS} that "
+            "PIL.Image.MAX_IMAGE_PIXELS allows; other code of this process lowered it: raise it",
+            "too-large",
         ) from None
     except UnidentifiedImageError:
         raise ImageError(f"{name}: not an image that can be read", "broken") from None
@@ -247,11 +285,10 @@ def _image_errors(name: str) -> Iterator[None]:
 
 def _check_pixels(size: tuple[int, int], name: str) -> None:
     width, height = size
-    if width * height > MAX_PIXELS:
-        raise ImageError(
-            f"{name}: {width} x {height} pixels, more than the {MAX_PIXELS:,} allowed",
-            "too-large",
-        )
+    try:
+        check_limit("image_pixels", width * height, f"the image of {width} x {height}", name)
+    except TooLargeError as error:
+        raise ImageError(f"{name}: {error.strerror}", "too-large") from None
     if not width * height:
         raise ImageError(f"{name}: has no pixels", "broken")
 

@@ -21,6 +21,7 @@ from typing import Final
 
 from hashkit.errors import ConfigError
 from hashkit.files import publish, sync_folder, write_whole
+from hashkit.opening import read_text
 from hashkit.private_files import held, is_private_name, private_folder
 
 __all__ = ["FILES", "FORMAT", "MANIFEST", "check_target", "replaced_page", "thumbnail_name"]
@@ -163,7 +164,7 @@ def _is_page(folder: Path) -> bool:
 
 def _manifest(folder: Path) -> dict[str, object]:
     try:
-        fields = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        fields = json.loads(read_text(folder / MANIFEST, "json_bytes"))
     except (OSError, ValueError, RecursionError):
         return {}
     return fields if isinstance(fields, dict) else {}

@@ -9,6 +9,7 @@ from typing import Final
 
 from hashkit.errors import ConfigError
 from hashkit.files import file_digest
+from hashkit.opening import read_text
 
 __all__ = [
     "RUNTIME_FILES",
@@ -122,7 +123,7 @@ def copy_runtime(runtime: Path, folder: Path, *, webgpu: bool = False) -> None:
 def _version(package: Path) -> str | None:
     """Version of onnxruntime-web in a folder; None if the package is not there."""
     try:
-        fields = json.loads((package / "package.json").read_text(encoding="utf-8"))
+        fields = json.loads(read_text(package / "package.json", "json_bytes"))
     except (OSError, ValueError):
         return None
     if not isinstance(fields, dict) or fields.get("name") != "onnxruntime-web":

@@ -155,7 +155,7 @@ def measure(
     ModelError, DeviceError
         If the model cannot be opened or run.
     """
-    images: NDArray[np.uint8] = np.load(job.images, mmap_mode="r")
+    images: NDArray[np.uint8] = np.load(job.images, mmap_mode="r", allow_pickle=False)
     first = np.array(images[:1])
     started = time.perf_counter()
     encoder = open_encoder(None)

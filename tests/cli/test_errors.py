@@ -330,6 +330,21 @@ def test_banks_of_two_models_are_evaluated_with_a_warning(banks, other):
     assert "warning" not in succeed("evaluate --json").stderr
 
 
+def test_images_resized_by_two_versions_are_compared_with_a_warning(model, monkeypatch):
+    write_class_folders(Path("photos"))
+    succeed(f"encode photos --model {model} --out new.h5")
+    monkeypatch.setattr("PIL.__version__", "9.9.9")
+    succeed(f"encode photos --model {model} --out old.h5")
+    warned = succeed("evaluate new.h5 old.h5").stderr
+    assert "resized by different versions" in warned
+    assert "old.h5: Pillow 9.9.9" in warned
+    assert "different versions" not in succeed("evaluate old.h5 old.h5").stderr
+    name = next(Path("photos").rglob("*.*"))
+    search = f"search --query {name} --query {name} --model {model} --bank"
+    assert succeed(f"{search} new.h5").stderr.count("different versions") == 1
+    assert "different versions" not in succeed(f"{search} old.h5").stderr
+
+
 def test_a_bank_of_other_images_is_not_gone_on_with(model):
     write_class_folders(Path("first"))
     write_class_folders(Path("second"), per_class=2)

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from hashkit.datasets import disjoint
 from hashkit.datasets.disjoint import check_disjoint
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.split import Split
@@ -91,9 +92,11 @@ def test_files_of_equal_size_with_other_bytes_differ(tmp_path):
 def test_files_with_a_unique_size_are_not_read(tmp_path, monkeypatch):
     images = in_files([1, 2, 3, 3], tmp_path)
     read = []
-    genuine = type(tmp_path).read_bytes
+    genuine = disjoint.file_digest
     monkeypatch.setattr(
-        type(tmp_path), "read_bytes", lambda path: read.append(path.name) or genuine(path)
+        disjoint,
+        "file_digest",
+        lambda path, algorithm: read.append(path.name) or genuine(path, algorithm),
     )
     check_disjoint(images, split_of([0], [1, 2], [2, 3]))
     assert read == ["2.bin", "3.bin"]

@@ -3,14 +3,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import http.server
 import os
 import socket
-import threading
 from pathlib import Path
 
 import published_sets
 import pytest
+from file_server import CONTENT, PART, Server, remote
 
 from hashkit.datasets import cifar, download, mnist
 from hashkit.datasets.download import RemoteFile, fetch
@@ -18,58 +17,7 @@ from hashkit.errors import DownloadError
 from hashkit.files import file_digest
 from hashkit.private_files import held
 
-CONTENT = bytes(range(256)) * 5000
 MIB = 1 << 20
-
-
-class Server:
-    """A local web server with faults that a test sets; `requests` records each Range header."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {"/file.bin": CONTENT}
-        self.has_ranges = True
-        self.has_length = True
-        self.cuts: list[int | None] = []  # bytes of each answer to send; None: all
-        self.statuses: list[int] = []
-        self.requests: list[str | None] = []
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                outer.answer(self)
-
-            def log_message(self, *args: object) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
-
-    def answer(self, handler: http.server.BaseHTTPRequestHandler) -> None:
-        wanted = handler.headers["Range"]
-        self.requests.append(wanted)
-        if self.statuses:
-            handler.send_error(self.statuses.pop(0))
-            return
-        body = self.files.get(handler.path)
-        if body is None:
-            handler.send_error(404)
-            return
-        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
-        if start and self.has_ranges:
-            if start >= len(body):
-                handler.send_error(416)
-                return
-            handler.send_response(206)
-            handler.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-            body = body[start:]
-        else:
-            handler.send_response(200)
-        if self.has_length:
-            handler.send_header("Content-Length", str(len(body)))
-        handler.end_headers()
-        n_sent = self.cuts.pop(0) if self.cuts else None
-        handler.wfile.write(body[:n_sent])
 
 
 @pytest.fixture
@@ -79,13 +27,6 @@ def server(monkeypatch):
     yield server
     server.server.shutdown()
     server.server.server_close()
-
-
-PART = ".file.bin.hashkit-download"
-
-
-def remote(server, content=CONTENT, name="file.bin"):
-    return RemoteFile(name, f"{server.url}/{name}", f"md5:{hashlib.md5(content).hexdigest()}")  # noqa: S324
 
 
 def test_a_file_is_downloaded_once_with_progress(server, tmp_path):
@@ -217,8 +158,10 @@ def test_a_full_disk_is_reported_and_the_received_bytes_are_kept(server, tmp_pat
         fetch(remote(server), tmp_path)
     assert not (tmp_path / "file.bin").exists()
     monkeypatch.undo()
+    n_kept = (tmp_path / PART).stat().st_size
+    assert 0 < n_kept <= MIB
     assert fetch(remote(server), tmp_path).read_bytes() == CONTENT
-    assert server.requests == [None, f"bytes={MIB}-"]
+    assert server.requests == [None, f"bytes={n_kept}-"]
 
 
 def test_files_of_other_programs_stay(server, tmp_path):
@@ -282,8 +225,8 @@ def test_mnist_downloads_what_is_missing(server, tmp_path):
     for stem in ("train-images", "train-labels", "t10k-images", "t10k-labels"):
         (path,) = (tmp_path / "source").glob(f"{stem}*")
         server.files[f"/{path.name}"] = path.read_bytes()
-        digests.append((stem, file_digest(path, "md5")))
-    small = download.dataclasses.replace(mnist.MNIST, home=f"{server.url}/", md5=tuple(digests))
+        digests.append(mnist.Published(stem, file_digest(path, "md5")))
+    small = download.dataclasses.replace(mnist.MNIST, home=f"{server.url}/", files=tuple(digests))
     target = tmp_path / "target"
     assert len(mnist.open_mnist(small, target, download=True)) == 30
     (target / "t10k-labels-idx1-ubyte.gz").unlink()

@@ -41,7 +41,7 @@ def test_every_named_set_is_in_the_table():
 def test_every_download_is_in_the_table():
     files = [("cifar10", CIFAR10.python), ("cifar100", CIFAR100.python)]
     for mnist in (MNIST, FASHION_MNIST):
-        files += [(mnist.name, mnist.remote_file(stem)) for stem, _ in mnist.md5]
+        files += [(mnist.name, mnist.remote_file(one.stem)) for one in mnist.files]
     expected = [[name, file.name, f"<{file.url}>"] for name, file in files]
     assert table("name | file") == expected
 

@@ -87,7 +87,7 @@ def test_names_behave_like_a_list(tmp_path, start, stop, step):
     expected = [f"{row}.png" for row in range(50)]
     if not path.exists():
         write(path, name=expected)
-    names = ParquetNames(parquet.ParquetFile(path))
+    names = ParquetNames(tmp_path, parquet.ParquetFile(path))
     assert len(names) == 50
     assert names[start:stop:step] == expected[start:stop:step]
     assert list(names) == expected

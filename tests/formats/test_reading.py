@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from hashkit.codes import pack, unpack
 from hashkit.errors import CodesError
 from hashkit.formats import open_codes
+from hashkit.formats.code_arrays import pack_matrix
 from hashkit.formats.labels import load_labels
-from hashkit.formats.npz import pack_matrix
 
 BITS = np.random.default_rng(0).integers(0, 2, (7, 13)).astype(np.uint8)
 CODES = pack(BITS)
@@ -130,8 +130,8 @@ def test_every_kind_of_labels_is_read(
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"code": BITS}, "array named codes, found code"),
-        ({"codes": CODES}, r"without bits: .*for example bits=16"),
+        ({"code": BITS}, "array named codes, found 'code'"),
+        ({"codes": CODES}, r"without bits: .*`n_bits=16`.* bits=16"),
         ({"codes": CODES[:0]}, "without bits"),
         ({"codes": CODES, "bits": 12}, "zeros in the last 4 bits"),
         ({"codes": CODES, "bits": 24}, r"packed, \[n, 3\]"),
@@ -144,7 +144,7 @@ def test_every_kind_of_labels_is_read(
         ({"codes": BITS, "labels": np.full(7, 0.5)}, "not float64"),
         ({"codes": BITS, "labels": np.full((7, 2), 5)}, "found 5 to 5"),
         ({"codes": BITS, "names": np.arange(7)}, "names must be text"),
-        ({"codes": BITS.astype(object)}, "without unpickling"),
+        ({"codes": BITS.astype(object)}, "have to be unpickled"),
     ],
 )
 def test_ambiguous_or_invalid_archives_are_refused(
@@ -156,7 +156,7 @@ def test_ambiguous_or_invalid_archives_are_refused(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"0101", b"PK\x03\x04 cut off", b"\x93NUMPY"])
+@pytest.mark.parametrize("content", [b"", b"0101", b"PK\x03\x04 cut off"])
 def test_files_that_are_not_archives_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "codes.npz").write_bytes(content)
     with pytest.raises(CodesError, match=r"codes\.npz: expected an \.npz archive"):
@@ -172,11 +172,82 @@ def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
         open_codes(path)
 
 
-def test_an_array_file_named_npz_is_refused(tmp_path: Path) -> None:
+def test_an_array_file_named_npz_is_read_as_what_it_is(tmp_path: Path) -> None:
     np.save(tmp_path / "array.npy", BITS)
     (tmp_path / "array.npy").rename(tmp_path / "codes.npz")
-    with pytest.raises(CodesError, match=r"expected an \.npz archive"):
-        open_codes(tmp_path / "codes.npz")
+    np.testing.assert_array_equal(open_codes(tmp_path / "codes.npz").codes, CODES)
+
+
+def test_one_column_without_bits_is_refused(tmp_path: Path) -> None:
+    """It may be codes of one bit, or packed codes of up to eight."""
+    one = np.array([[0], [1]], np.uint8)
+    with pytest.raises(CodesError, match="without bits"):
+        open_codes(saved(tmp_path, codes=one))
+    assert open_codes(saved(tmp_path, codes=one, bits=1)).codes.tolist() == [[0], [128]]
+    assert open_codes(saved(tmp_path, codes=one, bits=8)).codes.tolist() == [[0], [1]]
+
+
+@pytest.mark.parametrize("kind", ["<U3", "S3", "c16", "M8[D]", "V3"])
+def test_codes_that_are_no_numbers_are_refused(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(CodesError, match=r"numbers"):
+        open_codes(saved(tmp_path, codes=np.zeros((2, 3), kind)))
+
+
+@pytest.mark.parametrize(
+    ("array", "n_bits", "found"),
+    [
+        (BITS, None, 13),
+        (BITS.astype(bool), None, 13),
+        (BITS * 2.0 - 1, None, 13),
+        (np.asfortranarray(BITS), 13, 13),
+        (CODES, 13, 13),
+        (CODES, None, 16),
+    ],
+)
+def test_codes_of_an_array_file(
+    tmp_path: Path, array: NDArray[Any], n_bits: int | None, found: int
+) -> None:
+    np.save(tmp_path / "codes.npy", array)
+    codes = open_codes(tmp_path / "codes.npy", n_bits=n_bits)
+    assert codes.n_bits == found
+    np.testing.assert_array_equal(codes.codes, CODES)
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected", "class_names"),
+    [
+        (np.array([3, 0, -1]), [3, 0, -1], ()),
+        (np.array([3, 0, 1], np.uint8), [3, 0, 1], ()),
+        (np.array([[3.0], [0.0], [1.0]]), [3, 0, 1], ()),
+        (np.eye(3, 2), np.eye(3, 2).tolist(), ()),
+        (np.array(["b", "a", "-1"]), [1, 0, -1], ("a", "b")),
+    ],
+)
+def test_labels_may_be_arrays(
+    tmp_path: Path, labels: NDArray[Any], expected: list[Any], class_names: tuple[str, ...]
+) -> None:
+    np.save(tmp_path / "labels.npy", labels)
+    np.savez(tmp_path / "labels.npz", labels=labels, other=np.zeros(9))
+    for name in ("labels.npy", "labels.npz"):
+        found, names = load_labels(tmp_path / name)
+        assert (found.tolist(), names) == (expected, class_names)
+
+
+def test_arrays_that_are_no_labels_are_refused(tmp_path: Path) -> None:
+    for labels, message in (
+        (np.array([0.5]), "such as 0.5"),
+        (np.full((2, 2), 3), "found 3 to 3"),
+        (np.array([{}]), "unpickled"),
+        (np.array(3), r"not int64 \[\]"),
+        (np.zeros((2, 2), complex), "not complex128"),
+    ):
+        np.save(tmp_path / "labels.npy", labels)
+        with pytest.raises(CodesError, match=message) as caught:
+            load_labels(tmp_path / "labels.npy")
+        assert "labels.npy" in str(caught.value)
+    np.savez(tmp_path / "labels.npz", classes=np.zeros(3))
+    with pytest.raises(CodesError, match="an array named labels, found 'classes'"):
+        load_labels(tmp_path / "labels.npz")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -198,14 +269,35 @@ def test_text_codes_are_the_same_bits(tmp_path: Path, end: str) -> None:
     np.testing.assert_array_equal(unpack(found.codes, 13), BITS)
 
 
+@pytest.mark.parametrize("mark", [" ", "\t", ",", ";", ", "])
+@pytest.mark.parametrize("form", ["%d", "%.18e", "%.1f", "signs"])
+def test_codes_with_delimiters_are_the_same_bits(tmp_path: Path, mark: str, form: str) -> None:
+    values = BITS if form != "signs" else BITS * 2.0 - 1
+    np.savetxt(
+        tmp_path / "pool.txt",
+        values,
+        fmt="%d" if form == "signs" else form,
+        delimiter=mark,
+        header="codes",
+    )
+    found = open_codes(tmp_path / "pool.txt")
+    assert found.n_bits == 13
+    np.testing.assert_array_equal(found.codes, CODES)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("0101\n011\n", "line 2: expected 4 digits"),
         ("0101\n0121\n", "line 2: expected 4 digits 0 or 1 like the first line, found '0121'"),
         ("0101\n\n0101\n", "line 2: expected a code or label, found an empty line"),
-        ("cat\n", "line 1: expected 3 digits"),
-        ("", "expected codes, found none"),
+        ("cat\n", "line 1: expected a code in each line.*found 'cat'"),
+        ("", "expected a code in each line.*found no lines"),
+        ("0 1 1\n0 1\n", "line 2: .*3 bits in each line, found '0 1'"),
+        ("0 1 2\n", "line 1: .*found '0 1 2'"),
+        ("0.5 1 1\n", "line 1: .*found '0.5 1 1'"),
+        ("-1 0 1\n", "1 zeros among -1 and 1"),
+        ('"0" 1\n', "line 1: .*found"),
         ("\xff", "line 1"),
     ],
 )

@@ -85,6 +85,13 @@ def test_another_librarys_limit_of_pixels_changes_nothing(kind, limit, monkeypat
     assert limit == Image.MAX_IMAGE_PIXELS
 
 
+def test_a_lower_limit_that_pillow_insists_on_is_named(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(ImageError, match="MAX_IMAGE_PIXELS allows") as info:
+        decode(saved("WEBP", {}))
+    assert info.value.reason == "too-large"
+
+
 def test_our_limit_holds_without_pillows(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     with pytest.raises(ImageError) as info:

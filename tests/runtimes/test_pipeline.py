@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
@@ -115,6 +117,30 @@ def test_bank_holds_the_usable_images_in_order(
     assert report.n_images == N_IMAGES
     assert (report.n_rows, report.n_encoded) == (len(rows), len(rows))
     assert (report.n_resumed, report.n_skipped) == (0, len(BAD))
+
+
+@pytest.mark.parametrize("batch_size", [1, 16, 64])
+def test_the_bank_knows_the_files_of_its_images(
+    encoder: Encoder, folder: ImageSet, tmp_path: Path, batch_size: int
+) -> None:
+    path = tmp_path / "bank.h5"
+    encode(encoder, folder, path, batch_size=batch_size)
+    with Bank.open(path) as bank:
+        assert bank.files is not None
+        for row, name in enumerate(bank.names):
+            assert folder.root is not None
+            file = folder.root / name
+            assert bank.files.sizes[row] == file.stat().st_size
+            assert bank.files.mtimes_ns[row] == file.stat().st_mtime_ns
+            digest = hashlib.blake2b(file.read_bytes(), digest_size=16).digest()
+            assert bank.files.digests[row].tobytes() == digest
+
+
+def test_images_in_memory_have_no_files(encoder: Encoder, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    encode(encoder, ImageSet("made", list("abcde"), pixels=pixels), tmp_path / "bank.h5")
+    with Bank.open(tmp_path / "bank.h5") as bank:
+        assert bank.files is None
 
 
 def test_skipped_images_are_listed_with_the_reason(
@@ -282,6 +308,33 @@ def test_another_image_list_or_model_is_refused(
     with pytest.raises(BankMismatchError):
         encode(other, folder, path)
     assert path.read_bytes() == before
+
+
+def test_the_resampler_is_recorded_where_images_are_resized(
+    encoder: Encoder, folder: ImageSet, tmp_path: Path
+) -> None:
+    encode(encoder, folder, tmp_path / "files.h5")
+    assert Bank.open(tmp_path / "files.h5").header.resampler == f"Pillow {PIL.__version__}"
+    for size, expected in (((HEIGHT, WIDTH), ""), ((9, 9), f"Pillow {PIL.__version__}")):
+        pixels = np.zeros((3, *size, 3), np.uint8)
+        images = ImageSet("memory", [f"m/{row}" for row in range(3)], pixels=pixels)
+        encode(encoder, images, tmp_path / "memory.h5", mode="overwrite")
+        assert Bank.open(tmp_path / "memory.h5").header.resampler == expected
+
+
+def test_a_bank_of_another_pillow_is_continued_only_if_allowed(
+    encoder: Encoder, folder: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bank.h5"
+    some = folder.subset(np.arange(5))
+    encode(encoder, some, path)
+    monkeypatch.setattr(PIL, "__version__", "99.0.0")
+    more = folder.subset(np.arange(8, 12))
+    with pytest.raises(BankMismatchError, match="resampler"):
+        encode(encoder, more, path, mode="append")
+    assert len(Bank.open(path)) == 5
+    encode(encoder, more, path, mode="append", allow_other_provider=True)
+    assert Bank.open(path).header.resampler.endswith(", Pillow 99.0.0")
 
 
 def test_a_set_without_usable_images_is_an_error(

@@ -25,6 +25,7 @@ from hashkit.bank.layout import (
     row_widths,
 )
 from hashkit.errors import BankError
+from hashkit.opening import check_file
 from hashkit.rows_digest import BLOCK_ROWS
 
 __all__ = ["BankFile", "create_bank"]
@@ -186,6 +187,7 @@ class BankFile:
 
     def _open(self) -> None:
         with write_errors(self._path):
+            check_file(self._path)
             self._file = self._path.open("r+b", buffering=0)
         try:
             self.layout = read_layout(self._file, self._path)

@@ -6,11 +6,13 @@ change while a bank is being written, and a killed writer cannot damage it.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
+import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -18,10 +20,18 @@ import h5py
 import numpy as np
 
 from hashkit._version import __version__
-from hashkit.bank.attributes import ATTRIBUTES, FORMAT, bank_attributes, header_of, identity_of
+from hashkit.bank.attributes import (
+    ATTRIBUTES,
+    FORMAT,
+    bank_attributes,
+    header_of,
+    identity_of,
+    whole_attribute,
+)
 from hashkit.bank.header import BankHeader, BankSource
 from hashkit.codes import code_size
 from hashkit.errors import BankError, BankMismatchError, HashkitError
+from hashkit.inputs.text import shown
 from hashkit.rows_digest import BLOCK_ROWS
 
 __all__ = [
@@ -53,7 +63,7 @@ COMMIT_WORDS: Final = {1: 5, 2: 7, 3: 8}
 _ALIGNMENT: Final = 64
 
 FILE_DIGEST_BYTES: Final = 16
-"""Bytes that a bank keeps of the SHA-256 of each image's file."""
+"""Bytes of the digest of each image's file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,7 +170,7 @@ def read_layout(file: BinaryIO, path: Path) -> Layout:
     """
     try:
         with h5py.File(file, "r") as hdf5:
-            return _read_open(hdf5, path)
+            return _read_open(hdf5, path, os.fstat(file.fileno()).st_size)
     except BankError:
         raise
     except (
@@ -228,23 +238,26 @@ def _create_dataset(file: h5py.File, name: str, dtype: str, shape: tuple[int, ..
     h5py.h5d.create(file.id, name.encode(), kind, h5py.h5s.create_simple(shape), plan)
 
 
-def _read_open(hdf5: h5py.File, path: Path) -> Layout:
+def _read_open(hdf5: h5py.File, path: Path, n_bytes: int) -> Layout:
     attributes = {name: hdf5.attrs[name] for name in hdf5.attrs if name in ATTRIBUTES}
     if attributes.get("format") != FORMAT:
         raise BankError(f"{path}: an HDF5 file, but not a code bank (no format = {FORMAT!r})")
-    version = int(attributes["format_version"])
+    with _damage(path):
+        version = whole_attribute(attributes, "format_version")
     if version not in VERSIONS:
         raise BankMismatchError(
             f"{path}: expected a bank of format version {FORMAT_VERSION} or less, found {version}; "
             "use the hashkit release that wrote it, or make the bank again"
         )
-    try:
+    with _damage(path):
         identity = identity_of(attributes, version)
         header, sources = header_of(attributes)
-    except HashkitError as error:
-        raise BankError(f"{path}: damaged: {error}") from None
-    if version > 2 and json.loads(attributes["checksum_columns"]) != [*checksum_columns(header)]:
-        raise BankError(f"{path}: damaged: expected the checksums of {checksum_columns(header)}")
+    columns = json.dumps(checksum_columns(header))
+    if version > 2 and attributes["checksum_columns"] != columns:
+        raise BankError(
+            f"{path}: damaged: expected the checksums of {columns}, "
+            f"found those of {shown(attributes['checksum_columns'])}"
+        )
     n_rows = len(hdf5["codes"])
     n_name_bytes = len(hdf5["names"]) if header.has_names else 0
     offsets: dict[str, int] = {}
@@ -261,8 +274,21 @@ def _read_open(hdf5: h5py.File, path: Path) -> Layout:
                 f"{path}: expected {name} to be stored contiguously, found chunks or filters: "
                 "another program rewrote the file"
             )
+        if not 0 <= offset <= n_bytes - dataset.nbytes:
+            raise BankError(
+                f"{path}: damaged: expected {name} within the {n_bytes} bytes of the file, "
+                f"found it from byte {offset} to {offset + dataset.nbytes}"
+            )
         offsets[name] = int(offset)
     return Layout(version, header, sources, identity, n_rows, n_name_bytes, offsets)
+
+
+@contextlib.contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except HashkitError as error:
+        raise BankError(f"{path}: damaged: {error}") from None
 
 
 def _explain(error: Exception) -> str:

@@ -68,7 +68,8 @@ def encode(
     allow_other_provider: Annotated[
         bool,
         typer.Option(
-            "--allow-other-provider", help="Continue a bank that another device or runtime began."
+            "--allow-other-provider",
+            help="Continue a bank that another device, runtime or Pillow began.",
         ),
     ] = False,
     json: JsonOption = False,

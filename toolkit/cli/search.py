@@ -171,6 +171,7 @@ class _Place:
         self._settings = settings
         self._n_workers = n_workers
         self._run: Run | None = None
+        self._is_warned = False
         if not banks or model is None:
             self._run = find_exported(run, runs, TERMINAL)
         self.image = RowImages(self._run)
@@ -210,11 +211,13 @@ class _Place:
             If a bank was made by another model.
         """
         from hashkit.cli.search_output import Query
+        from hashkit.preprocess import resampler
 
         path = Path(name)
         if not path.exists() and (known := self._known_query(name)) is not None:
             return known
         self._check_model(self._encoder.model_sha256)
+        self._warn_of_resampler("the query", resampler())
         return Query(name, self._encoder.encode(path)[0], path)
 
     def logits(self, query: Query) -> NDArray[np.float32]:
@@ -243,6 +246,15 @@ class _Place:
                     "hashkit encode --overwrite"
                 )
 
+    def _warn_of_resampler(self, what: str, library: str) -> None:
+        """Warn, once, if the banks' images were resized by another library than the queries."""
+        from hashkit.workflow.resamplers import warn_of_other_resamplers
+
+        if not self._is_warned:
+            self._is_warned = True
+            banks = [(str(bank.path), bank.header.resampler) for bank in self.banks]
+            warn_of_other_resamplers([(what, library), *banks], TERMINAL)
+
     def _known_query(self, name: str) -> Query | None:
         from hashkit.bank.reader import Bank
         from hashkit.cli.search_output import Query
@@ -262,6 +274,7 @@ class _Place:
                 "missing",
             )
         self._check_model(queries.header.model_sha256)
+        self._warn_of_resampler(str(queries.path), queries.header.resampler)
         row = names.index(name)
         labels = label_names(queries, row)
         return Query(name, queries.codes[row], self.image(queries, row), labels)

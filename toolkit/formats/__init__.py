@@ -18,10 +18,13 @@ from hashkit.formats.faiss_index import FAISS
 from hashkit.formats.faiss_reading import IDENTIFIERS
 from hashkit.formats.format import Format, WriteProgress
 from hashkit.formats.labels import load_labels
+from hashkit.formats.npy import NPY
 from hashkit.formats.npz import NPZ
 from hashkit.formats.origin import StoredCodes, origin_of
 from hashkit.formats.parquet import PARQUET
 from hashkit.formats.text import TEXT
+from hashkit.inputs.arrays import NPY_SIGNATURE
+from hashkit.opening import open_file
 
 __all__ = ["FORMATS", "format_named", "format_of", "open_codes", "save_codes"]
 
@@ -29,6 +32,7 @@ FORMATS: Final[Mapping[str, Format]] = {
     ".h5": BANK,
     ".hdf5": BANK,
     ".npz": NPZ,
+    ".npy": NPY,
     ".parquet": PARQUET,
     ".faiss": FAISS,
     ".index": FAISS,
@@ -40,6 +44,7 @@ _SIGNATURES: Final = {
     b"\x89HDF\r\n\x1a\n": BANK,
     b"PAR1": PARQUET,
     b"PK\x03\x04": NPZ,
+    NPY_SIGNATURE: NPY,
     **dict.fromkeys(IDENTIFIERS, FAISS),
 }
 _DIGITS: Final = b"01\xef"
@@ -167,7 +172,7 @@ def _labelled(database: CodeDatabase, path: Path, labels_path: Path) -> StoredCo
 
 def _start(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return file.read(8)
     except OSError:
         return b""  # opening the file later reports what is wrong

@@ -27,7 +27,7 @@ Labelled = tuple[NDArray[Any], tuple[str, ...]]
 """Labels and class names, as `read_label_text` returns them."""
 
 _EXPECTED: Final = (
-    "a class number `3`, a class name `cat`, or 0 or 1 for each class `0 1 1` in each line"
+    "a class number `3`, a class name 'cat', or 0 or 1 for each class `0 1 1` in each line"
 )
 _BITS: Final = {"0": 0, "1": 1, "true": 1, "false": 0}
 _UNKNOWN: Final = frozenset({"nan", "na", "n/a", "null", "none", "?"})

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from numpy.typing import NDArray
 
+from hashkit.codesets import check_labels
+from hashkit.errors import CodesError
+from hashkit.formats.label_arrays import labels_of_array, texts_of_array
 from hashkit.formats.label_text import read_label_text
+from hashkit.inputs.arrays import NPY_SIGNATURE, read_npy, read_npz
+from hashkit.inputs.text import shown
+from hashkit.opening import open_file
 
 __all__ = ["load_labels"]
 
+_ZIP: Final = b"PK\x03\x04"
+_MAX_NAMED: Final = 5
+
 
 def load_labels(path: str | os.PathLike[str]) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Read a file with one label per code: text.
+    """Read a file with one label per code: text, a NumPy array, or an array of MATLAB.
+
+    The content of the file determines which it is.
 
     Returns
     -------
@@ -27,4 +38,35 @@ def load_labels(path: str | os.PathLike[str]) -> tuple[NDArray[Any], tuple[str, 
     CodesError
         If the file cannot be read, its labels differ in kind, or it has two possible meanings.
     """
-    return read_label_text(Path(path))
+    path = Path(path)
+    if _start(path).startswith(NPY_SIGNATURE):
+        return _of_array(path, read_npy(path, CodesError), ())
+    if _start(path).startswith(_ZIP):
+        arrays, names = read_npz(path, ("labels", "class_names"), CodesError)
+        if "labels" not in arrays:
+            raise CodesError(
+                f"{path}: expected an array named labels, found "
+                f"{', '.join(map(shown, names[:_MAX_NAMED])) or 'no arrays'}"
+            )
+        class_names = arrays.get("class_names")
+        names = [] if class_names is None else texts_of_array(class_names, "class_names")
+        return _of_array(path, arrays["labels"], tuple(names))
+    return read_label_text(path)
+
+
+def _of_array(
+    path: Path, array: NDArray[Any], class_names: tuple[str, ...]
+) -> tuple[NDArray[Any], tuple[str, ...]]:
+    try:
+        labels, class_names = labels_of_array(array, class_names)
+        return check_labels(labels, len(labels)), class_names
+    except CodesError as error:
+        raise CodesError(f"{path}: {error}") from None
+
+
+def _start(path: Path) -> bytes:
+    try:
+        with open_file(path) as file:
+            return file.read(8)
+    except OSError as error:
+        raise CodesError(f"{path}: cannot be read ({error.strerror})") from None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -14,13 +15,29 @@ from hashkit.bank.attributes import header_of
 from hashkit.bank.names import StoredNames
 from hashkit.codes import check_codes
 from hashkit.errors import CodesError, HashkitError, MissingExtraError
+from hashkit.foreign_errors import foreign_message
 from hashkit.formats.class_names import number_classes
 from hashkit.formats.origin import Origin, StoredCodes
+from hashkit.inputs.json_text import parse_json
+from hashkit.inputs.schema import dataclass_from
+from hashkit.limits import TooLargeError, check_limit
+from hashkit.opening import check_file, size_on_disk
 
 __all__ = ["PREFIX", "ParquetNames", "load_pyarrow", "read_parquet"]
 
 PREFIX: Final = "hashkit."
 """Prefix of the keys of hashkit's metadata."""
+
+
+_PROGRESS: Final = ("n_consumed", "is_complete")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Progress:
+    """Metadata on how far a list of images was encoded."""
+
+    n_consumed: int
+    is_complete: bool
 
 
 def load_pyarrow() -> Any:
@@ -56,25 +73,39 @@ def read_parquet(path: Path, n_bits: int | None) -> StoredCodes:
         If pyarrow is not installed.
     """
     pyarrow = load_pyarrow()
-    if not path.is_file():
-        raise CodesError(f"{path}: there is no such file")
     try:
+        check_file(path)
+    except FileNotFoundError:
+        raise CodesError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise CodesError(f"{path}: cannot be read ({error.strerror})") from None
+    with _readable(path):
         file = pyarrow.parquet.ParquetFile(path)
         origin = _origin(file.schema_arrow.metadata or {})
-        return _codes(pyarrow, file, n_bits, origin)
-    except (pyarrow.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise CodesError(f"{path}: cannot be read as a Parquet file ({reason})") from None
-    except (HashkitError, KeyError, TypeError, ValueError) as error:
+        return _codes(pyarrow, path, file, n_bits, origin)
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn all errors of a damaged file into a CodesError."""
+    try:
+        yield
+    except HashkitError as error:
         raise CodesError(f"{path}: {error}") from None
+    except TooLargeError as error:
+        raise CodesError(f"{path}: {error.strerror}") from None
+    except Exception as error:  # pyarrow raises its own kinds, OSError, ValueError and others
+        raise CodesError(
+            f"{path}: cannot be read as a Parquet file ({foreign_message(error)})"
+        ) from None
 
 
 class ParquetNames(StoredNames):
     """Names of a file's rows, read on access, one row group at a time."""
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, path: Path, file: Any) -> None:
         sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-        self._file = file
+        self._path, self._file = path, file
         self._starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
         self._group, self._names = -1, None
 
@@ -97,16 +128,19 @@ class ParquetNames(StoredNames):
 
     def _names_of(self, group: int) -> Any:
         if group != self._group:
-            self._names = self._file.read_row_group(group, columns=["name"])["name"]
+            with _readable(self._path):
+                self._names = self._file.read_row_group(group, columns=["name"])["name"]
             self._group = group
         return self._names
 
 
-def _codes(pyarrow: Any, file: Any, n_bits: int | None, origin: Origin | None) -> StoredCodes:
+def _codes(
+    pyarrow: Any, path: Path, file: Any, n_bits: int | None, origin: Origin | None
+) -> StoredCodes:
     schema = file.schema_arrow
     if "code" not in schema.names:
         raise CodesError(f"expected a column named code, found {', '.join(schema.names) or 'none'}")
-    codes = _code_column(pyarrow, file)
+    codes = _code_column(pyarrow, path, file)
     stored_bits = None if origin is None else origin.header.n_bits
     if n_bits is not None and stored_bits not in (None, n_bits):
         raise CodesError(f"expected codes of {n_bits} bits, found {stored_bits}")
@@ -116,12 +150,12 @@ def _codes(pyarrow: Any, file: Any, n_bits: int | None, origin: Origin | None) -
     if "label" in schema.names:
         labels, class_names = _single(pyarrow, file, class_names)
     elif "labels" in schema.names:
-        labels = _multi(pyarrow, file, len(class_names))
-    names = ParquetNames(file) if "name" in schema.names else ()
+        labels = _multi(pyarrow, path, file, len(class_names))
+    names = ParquetNames(path, file) if "name" in schema.names else ()
     return StoredCodes(check_codes(codes, bits), bits, labels, names, class_names, None, origin)
 
 
-def _code_column(pyarrow: Any, file: Any) -> NDArray[np.uint8]:
+def _code_column(pyarrow: Any, path: Path, file: Any) -> NDArray[np.uint8]:
     """Codes, uint8 [n, size], read one row group at a time."""
     kind, types = file.schema_arrow.field("code").type, pyarrow.types
     is_fixed = types.is_fixed_size_binary(kind)
@@ -137,6 +171,10 @@ def _code_column(pyarrow: Any, file: Any) -> NDArray[np.uint8]:
             continue
         if codes is None:
             size = kind.byte_width if is_fixed else len(column[0].as_py())
+            n_bytes = file.metadata.num_rows * size
+            check_limit(
+                "array_bytes", n_bytes, "the column of codes", path, on_disk=size_on_disk(path)
+            )
             codes = np.empty((file.metadata.num_rows, size), dtype=np.uint8)
         column = column.cast(pyarrow.binary(size))  # refuses codes of different lengths
         values = np.frombuffer(column.buffers()[1], dtype=np.uint8)[column.offset * size :]
@@ -166,7 +204,7 @@ def _single(
     return labels, class_names
 
 
-def _multi(pyarrow: Any, file: Any, n_classes: int) -> NDArray[np.uint8]:
+def _multi(pyarrow: Any, path: Path, file: Any, n_classes: int) -> NDArray[np.uint8]:
     """Convert lists of class numbers to a 0/1 matrix [n, n_classes]."""
     column = file.read(columns=["labels"])["labels"].combine_chunks()
     types = pyarrow.types
@@ -181,6 +219,7 @@ def _multi(pyarrow: Any, file: Any, n_classes: int) -> NDArray[np.uint8]:
             f"expected class numbers from 0 to {n_classes - 1}, "
             f"found {classes.min()} to {classes.max()}"
         )
+    check_limit("array_bytes", len(column) * n_classes, "the matrix of labels", path)
     labels = np.zeros((len(column), n_classes), dtype=np.uint8)
     labels[np.repeat(np.arange(len(column)), counts), classes] = 1
     return labels
@@ -195,5 +234,10 @@ def _origin(metadata: Mapping[bytes, bytes]) -> Origin | None:
     if "n_bits" not in texts:
         return None
     header, sources = header_of(texts)
-    n_consumed, is_complete = int(texts["n_consumed"]), json.loads(texts["is_complete"])
-    return Origin(header, sources, n_consumed, bool(is_complete))
+    progress = dataclass_from(
+        _Progress,
+        {name: parse_json(texts.get(name, ""), name, CodesError) for name in _PROGRESS},
+        name="its metadata",
+        error=CodesError,
+    )
+    return Origin(header, sources, progress.n_consumed, progress.is_complete)

@@ -123,7 +123,8 @@ class MultiIndex:
             source.row_generation,
         )
         costs = cls._of(header, tables)._measure_samples()
-        return cls._of(dataclasses.replace(header, sample_costs=costs), tables)
+        texts = {str(top_k): own for top_k, own in costs.items()}
+        return cls._of(dataclasses.replace(header, sample_costs=texts), tables)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], database: IndexedRows) -> MultiIndex:
@@ -175,7 +176,7 @@ class MultiIndex:
             header.n_bits,
             header.substring_lengths,
             header.crowding,
-            header.sample_costs,
+            {int(top_k): costs for top_k, costs in header.sample_costs.items()},
             tables,
             header,
         )

@@ -6,58 +6,80 @@ imported only when a file is read.
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Self, TypeAlias
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 __all__ = ["EvaluationDocument"]
 
+_SLACK = 1e-6
+"""So much a share may be outside 0 and 1, by rounding."""
+
 _Number: TypeAlias = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-_Count: TypeAlias = Annotated[int, Field(strict=True, ge=0)]
+_Share: TypeAlias = Annotated[float, Field(strict=True, ge=-_SLACK, le=1 + _SLACK)]
+_Count: TypeAlias = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+_Bits: TypeAlias = Annotated[int, Field(strict=True, ge=1, le=65_536)]
 _Text: TypeAlias = Annotated[str, Field(strict=True)]
-_ByCutoff: TypeAlias = dict[Annotated[str, Field(pattern="^[0-9]+$")], _Number]
-_Pair: TypeAlias = Annotated[list[_Number], Field(min_length=2, max_length=2)]
+_ByCutoff: TypeAlias = dict[Annotated[str, Field(pattern="^[0-9]{1,18}$")], _Share]
+_Pair: TypeAlias = Annotated[list[_Share], Field(min_length=2, max_length=2)]
 
 
 class _RadiusPoint(BaseModel):
-    radius: _Number
-    precision: _Number
-    recall: _Number
-    empty: _Number
+    radius: _Count
+    precision: _Share
+    recall: _Share
+    empty: _Share
 
 
 class _RankPoint(BaseModel):
-    k: _Number
-    precision: _Number
-    recall: _Number
+    k: _Count
+    precision: _Share
+    recall: _Share
 
 
 class _Distances(BaseModel):
     relevant: list[_Count]
     other: list[_Count]
 
+    @model_validator(mode="after")
+    def _are_counted_together(self) -> Self:
+        if len(self.relevant) != len(self.other):
+            raise ValueError("expected as many counts of relevant images as of other ones")
+        return self
+
+
+class _BitStatistics(BaseModel):
+    share_of_ones: list[_Share] | None = None
+    n_distinct_codes: _Number = 0
+    largest_group: _Number = 0
+    share_duplicated: _Number = 0
+    mean_entropy: _Number = 0
+    n_constant_bits: _Number = 0
+    mean_absolute_correlation: _Number = 0
+    max_absolute_correlation: _Number = 0
+
 
 class _Interval(BaseModel):
-    level: _Number
+    level: _Share
 
 
 class EvaluationDocument(BaseModel):
     """The document of one evaluation; fields with a default may be missing or None."""
 
-    bits: _Count
+    bits: _Bits
     n_queries: _Count
     n_database: _Count
-    map: _Number
-    map_best: _Number
-    map_worst: _Number
-    map_index: _Number
+    map: _Share
+    map_best: _Share
+    map_worst: _Share
+    map_index: _Share
     convention: _Text
     map_at: _ByCutoff
     precision_at: _ByCutoff
     recall_at: _ByCutoff
-    precision_radius_2: _Number
-    empty_radius_2: _Number
-    per_label: dict[str, _Number]
+    precision_radius_2: _Share
+    empty_radius_2: _Share
+    per_label: dict[str, _Share]
     pr_curve: list[_RadiusPoint]
     name: _Text | None = None
     title: _Text | None = None
@@ -73,4 +95,4 @@ class EvaluationDocument(BaseModel):
     interval: _Interval | None = None
     rank_curve: list[_RankPoint] | None = None
     distances: _Distances | None = None
-    bit_statistics: dict[str, _Number | list[_Number]] | None = None
+    bit_statistics: _BitStatistics | None = None

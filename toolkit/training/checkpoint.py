@@ -27,6 +27,7 @@ from hashkit.files import written_whole
 from hashkit.foreign_errors import foreign_message
 from hashkit.inputs.schema import dataclass_from
 from hashkit.manifest import Manifest
+from hashkit.opening import check_file
 from hashkit.runs.checkpoint_header import FORMAT_VERSION, HEADER_KEY, parse_header
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.named_network import network_to_build
@@ -117,6 +118,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     name = f"{path} is not a checkpoint of hashkit, or damaged"
     try:
+        check_file(path)  # safetensors would wait for a pipe
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(HEADER_KEY)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hashkit.errors import RunError
 from hashkit.files import write_whole
+from hashkit.opening import read_file
 from hashkit.runs.run import Run, run_name
 from hashkit.runs.run_config import RunConfig, SharedTraining
 from hashkit.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
@@ -83,7 +84,7 @@ def _split_off(run: Run, saved: RunConfig, checkpoint: Checkpoint, index: int) -
         (run.metrics_path, split.metrics_path),
         (run.summary_path, split.summary_path),
     ):
-        write_whole(copy, source.read_bytes())
+        write_whole(copy, read_file(source, "text_bytes"))
     return split
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import zipfile
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hashkit.codes import check_codes
 from hashkit.errors import CodesError
 from hashkit.files import written_whole
+from hashkit.inputs.arrays import read_npz
 
 __all__ = ["BaselineCodes", "read_codes", "write_codes"]
 
@@ -36,6 +37,9 @@ class BaselineCodes:
     accuracy: float | None = None
 
 
+_ARRAYS: Final = ("fingerprint", "n_bits", "query_codes", "database_codes", "accuracy")
+
+
 def write_codes(path: Path, codes: BaselineCodes, fingerprint: str) -> None:
     """Write an ``.npz`` whole or not at all."""
     with written_whole(path) as part, part.open("wb") as file:
@@ -55,15 +59,15 @@ def read_codes(path: Path, fingerprint: str) -> BaselineCodes | None:
     A damaged file counts as missing, because its codes can be computed again.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            if str(arrays["fingerprint"]) != fingerprint:
-                return None
-            n_bits = int(arrays["n_bits"])
-            return BaselineCodes(
-                n_bits,
-                check_codes(arrays["query_codes"], n_bits),
-                check_codes(arrays["database_codes"], n_bits),
-                next(iter(arrays["accuracy"].tolist()), None),
-            )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, CodesError):
+        arrays, _ = read_npz(path, _ARRAYS, CodesError)
+        if str(arrays["fingerprint"]) != fingerprint:
+            return None
+        n_bits = int(arrays["n_bits"])
+        return BaselineCodes(
+            n_bits,
+            check_codes(arrays["query_codes"], n_bits),
+            check_codes(arrays["database_codes"], n_bits),
+            next(iter(arrays["accuracy"].tolist()), None),
+        )
+    except (CodesError, KeyError, TypeError, ValueError):
         return None

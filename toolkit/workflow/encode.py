@@ -110,7 +110,7 @@ def encode(
         Add the images to a complete bank, or replace it. With neither, a bank of the same images
         and model is continued.
     allow_other_provider
-        Continue a bank that another device or runtime began.
+        Continue a bank that another device, runtime or version of Pillow began.
     reporter
         Takes notes and progress; None to log the notes.
 

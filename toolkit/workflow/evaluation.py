@@ -14,6 +14,7 @@ from hashkit.report.evaluations import Evaluation
 from hashkit.runs.run import Run
 from hashkit.runtimes.settings import RuntimeSettings
 from hashkit.workflow.reporter import SILENT, Reporter
+from hashkit.workflow.resamplers import warn_of_other_resamplers
 from hashkit.workflow.row_images import sources_of
 from hashkit.workflow.training_source import run_spec
 
@@ -83,8 +84,13 @@ class Subject:
         return any(one.labels is not None and one.labels.ndim == 2 for one in sets)
 
     def warn_of_other_models(self, reporter: Reporter) -> None:
-        """Warn if the codes come from several models, such as one in fp32 and one in int8."""
+        """Warn if the codes come from several models, such as one in fp32 and one in int8.
+
+        Warn, too, if the images were resized by different libraries.
+        """
         banks = list(self._banks())
+        resamplers = [(str(bank.path), bank.header.resampler) for bank in banks]
+        warn_of_other_resamplers(resamplers, reporter)
         for bank in banks[1:]:
             if bank.header.model_sha256 != banks[0].header.model_sha256:
                 reporter.note(

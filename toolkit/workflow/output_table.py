@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.files import write_whole
+from hashkit.opening import read_text
 from hashkit.runs.run import write_json
 
 __all__ = ["Append", "OutputTable"]
@@ -46,7 +47,7 @@ class OutputTable:
     def n_done(self) -> int:
         """Number of rows that are there, from the first."""
         try:
-            saved = json.loads(self._progress_path.read_text(encoding="utf-8"))
+            saved = json.loads(read_text(self._progress_path, "json_bytes"))
             n_done, fingerprint = int(saved["n_done"]), saved["fingerprint"]
             n_bytes = self._path.stat().st_size
         except (OSError, ValueError, KeyError, TypeError):
@@ -91,7 +92,7 @@ class OutputTable:
 
     def read(self) -> NDArray[np.float32]:
         """The complete table, mapped."""
-        table: NDArray[np.float32] = np.load(self._path, mmap_mode="r")
+        table: NDArray[np.float32] = np.load(self._path, mmap_mode="r", allow_pickle=False)
         return table
 
     def _header(self) -> bytes:

@@ -103,9 +103,6 @@ export function axisWeights(sourceSize, start, end, size, filter) {
  * @property {number} height
  * @property {number} width
  * @property {string} resize  A resize rule of the manifest, for example `crop-bilinear`.
- * @property {boolean} down_first
- *   Whether images whose height shrinks by more than twice as many pixels as their width are
- *   resampled vertically first, as Pillow does from version 13 on. The order affects the last bit.
  */
 
 /**
@@ -114,7 +111,7 @@ export function axisWeights(sourceSize, start, end, size, filter) {
  * @param {Input} input
  * @returns {Uint8Array}  RGB values [height, width, 3].
  */
-export function resize(source, { width, height, resize: rule, down_first }) {
+export function resize(source, { width, height, resize: rule }) {
   const [shape, kernel] = rule.split("-");
   const filter = FILTERS[kernel];
   if (!filter || !["crop", "stretch"].includes(shape)) throw new Error(`unknown resize rule ${rule}`);
@@ -122,7 +119,8 @@ export function resize(source, { width, height, resize: rule, down_first }) {
   const across = axisWeights(source.width, left, right, width, filter);
   const down = axisWeights(source.height, top, bottom, height, filter);
   const shorter = source.height - height;
-  const isDownFirst = down_first && shorter > 0 && shorter > 2 * (source.width - width);
+  // The order affects the last bit; hashkit/preprocess.py uses the same one.
+  const isDownFirst = shorter > 0 && shorter > 2 * (source.width - width);
   return (isDownFirst ? downThenAcross : acrossThenDown)(source, width, height, across, down);
 }
 
