@@ -557,7 +557,7 @@ def test_an_interrupted_write_leaves_the_old_file(
         ({"top_k": -1}, "`top_k` must be 0 or more"),
         ({"radius": -1}, "`radius` must be 0 or more"),
         ({"radius": 1, "budget": -0.5}, "`budget` must be 0 or more"),
-        ({"radius": 1, "budget": math.nan}, "`budget` must be 0 or more"),
+        ({"radius": 1, "budget": math.nan}, "`budget` must be a number, not nan"),
         ({"radius": 1, "n_threads": 0}, "`n_threads` must be at least 1"),
         ({"radius": 1, "kept": np.ones(4, np.bool_)}, r"`kept` must be bool or uint8 \[5\]"),
         ({"radius": 1, "kept": np.ones(5)}, "not float64"),

@@ -28,6 +28,7 @@ from hashkit.bank.attributes import (
     identity_of,
     whole_attribute,
 )
+from hashkit.bank.hdf5_creation import created_hdf5
 from hashkit.bank.header import BankHeader, BankSource
 from hashkit.codes import code_size
 from hashkit.errors import BankError, BankMismatchError, HashkitError
@@ -57,10 +58,6 @@ has checksums."""
 
 COMMIT_WORDS: Final = {1: 5, 2: 7, 3: 8}
 """Words (uint64) of the commit record, by format version."""
-
-# The commit record must not straddle a memory page or a disk sector: a kill between two pages would
-# leave half of it. 64 also keeps every column aligned for its element type.
-_ALIGNMENT: Final = 64
 
 FILE_DIGEST_BYTES: Final = 16
 """Bytes of the digest of each image's file."""
@@ -140,15 +137,7 @@ def create_file(
     The file is sparse where the file system allows it. Its commit record is zero, which is not
     valid: the caller writes the rows and the commit record before renaming the file.
     """
-    # These bounds keep the file readable by every HDF5 since 1.8.
-    with h5py.File(
-        path,
-        "w",
-        libver=("v108", "v110"),
-        alignment_threshold=1,
-        alignment_interval=_ALIGNMENT,
-        locking=False,  # the private name is locked already
-    ) as file:
+    with created_hdf5(path) as file:
         file.attrs["created_by"] = f"hashkit {__version__}"
         file.attrs.update(
             bank_attributes(header, sources, format_version, identity, checksum_columns(header))
@@ -212,17 +201,18 @@ def _datasets(
     datasets: dict[str, tuple[str, tuple[int, ...]]] = {
         "commit": ("<u8", (COMMIT_WORDS[format_version],))
     }
+    # What a commit writes comes before the rows: its room is allocated when the file is created.
+    if format_version > 2:
+        n_columns = len(checksum_columns(header))
+        datasets["deleted_checksums"] = ("<u4", (2,))
+        datasets["tail_checksums"] = ("<u4", (2, n_columns))
+        datasets["checksums"] = ("<u4", (-(-n_rows // BLOCK_ROWS), n_columns))
+    if format_version > 1:
+        datasets["deleted"] = ("|u1", (2, bitmap_size(n_rows)))
     for name, (dtype, rest) in _row_datasets(header).items():
         datasets[name] = (dtype, (n_rows, *rest))
         if name == "name_ends":
             datasets["names"] = ("|u1", (n_name_bytes,))
-    if format_version > 1:
-        datasets["deleted"] = ("|u1", (2, bitmap_size(n_rows)))
-    if format_version > 2:
-        n_columns = len(checksum_columns(header))
-        datasets["deleted_checksums"] = ("<u4", (2,))
-        datasets["checksums"] = ("<u4", (-(-n_rows // BLOCK_ROWS), n_columns))
-        datasets["tail_checksums"] = ("<u4", (2, n_columns))
     return datasets
 
 
