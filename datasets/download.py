@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from hashkit.errors import DownloadError
-from hashkit.files import file_digest, publish
+from hashkit.files import file_digest, make_parents, publish
 from hashkit.private_files import held
 
 __all__ = ["DownloadProgress", "RemoteFile", "check_present", "fetch"]
@@ -123,7 +123,7 @@ def fetch(file: RemoteFile, folder: Path, *, progress: DownloadProgress | None =
         return target
     part = folder / f".{file.name}.hashkit-download"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_parents(target)
         with held(part), _not_left_empty(part):
             if not target.exists():  # otherwise another process has just completed it
                 _fetch_part(file, part, progress)

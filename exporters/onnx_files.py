@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx
 
 from hashkit.errors import ModelError
-from hashkit.files import written_whole
+from hashkit.files import make_parents, written_whole
 from hashkit.foreign_errors import foreign_message
 from hashkit.os_errors import cannot_write
 from hashkit.runtimes.contract import PRECISION_KEY
@@ -64,7 +64,7 @@ def make_folder(target: Path) -> None:
         If it cannot be created.
     """
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_parents(target)
     except OSError as error:
         raise ModelError(cannot_write(error, target)) from None
 

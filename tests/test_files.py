@@ -220,7 +220,7 @@ def test_a_path_that_cannot_be_written_is_refused_first(tmp_path, target, name, 
 @pytest.mark.parametrize("what", ["file", "folder"])
 def test_what_may_not_be_written_is_refused_first(target, monkeypatch, what):
     if what == "file":
-        monkeypatch.setattr("os.access", lambda *_: False)  # as for users other than root
+        monkeypatch.setattr("os.access", lambda *_, **__: False)  # as for users other than root
     else:
         target.parent.chmod(0o500)
         if os.geteuid() == 0:

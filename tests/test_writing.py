@@ -53,7 +53,8 @@ MEMORY = "it writes into memory"
 TEMPORARY = "its folder is a temporary one of the system"
 REASONS = {
     "hashkit.bank.bankfile._open": "a bank is written in place, in the order of its format",
-    "hashkit.bank.layout.create_file": "the path is a private one of `replacing`",
+    "hashkit.bank.hdf5_creation.copy_to": "the file is that of `created_hdf5`",
+    "hashkit.bank.hdf5_creation.created_hdf5": "the path is a private one of `replacing`",
     "hashkit.cli.index._build": "it calls `MultiIndex.save`",
     "hashkit.cli.process._open_closed_streams": "these are the standard streams",
     "hashkit.datasets.download._fetch_part": "a download of a name of ours, held, is continued",

@@ -17,7 +17,15 @@ from pathlib import Path
 from hashkit.opening import open_file
 from hashkit.private_files import OPEN_FLAGS, is_private_name, new_private_file, remove_leftovers
 
-__all__ = ["append_whole", "file_digest", "publish", "sync_folder", "write_whole", "written_whole"]
+__all__ = [
+    "append_whole",
+    "file_digest",
+    "make_parents",
+    "publish",
+    "sync_folder",
+    "write_whole",
+    "written_whole",
+]
 
 
 def file_digest(path: Path, algorithm: str) -> str:
@@ -121,6 +129,21 @@ def publish(path: Path, target: Path) -> None:
     sync_folder(target.parent)
 
 
+def make_parents(path: Path) -> None:
+    """Make the folders above a file that are missing.
+
+    Raises
+    ------
+    OSError
+        If one cannot be made; `NotADirectoryError` if a file has its name.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        reason = os.strerror(errno.ENOTDIR)
+        raise NotADirectoryError(errno.ENOTDIR, reason, error.filename) from None
+
+
 def sync_folder(folder: Path) -> None:
     """Flush the names in a folder to the disk, where the system can.
 
@@ -181,7 +204,7 @@ def _replaceable(target: Path) -> os.stat_result | None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "it is a device or a pipe, not a file", str(target))
-    if not os.access(target, os.W_OK):
+    if not os.access(target, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         raise PermissionError(errno.EACCES, "the file is read-only", str(target))
     return status
 

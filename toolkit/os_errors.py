@@ -17,8 +17,8 @@ _REMEDIES: Final = {
     errno.EROFS: "choose a path on a disk that can be written",
     errno.EISDIR: "it is a folder; choose the name of a file",
     errno.ENOTDIR: "a part of the path is a file, not a folder; choose another path",
-    errno.EEXIST: "choose another path, or remove it",
-    errno.ENOTEMPTY: "choose another path, or remove it",
+    errno.EEXIST: "choose another path",
+    errno.ENOTEMPTY: "choose another path",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.ENOENT: "make the folder first, or choose another path",
     errno.ELOOP: "the link leads to itself; choose another path",
@@ -36,6 +36,8 @@ _OTHERWISE: Final = "fix that, or choose another path, and run the same command 
 def reason_and_remedy(error: OSError) -> tuple[str, str]:
     """What the system reports, and what a user can do about it."""
     reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    if error.errno and "errno" in reason.lower():  # a library's words, with places in its source
+        reason = os.strerror(error.errno)
     return reason, _REMEDIES.get(error.errno or 0, _OTHERWISE)
 
 

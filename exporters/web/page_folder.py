@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from hashkit.errors import ConfigError
-from hashkit.files import publish, sync_folder, write_whole
+from hashkit.files import make_parents, publish, sync_folder, write_whole
 from hashkit.opening import read_text
 from hashkit.private_files import held, is_private_name, private_folder
 
@@ -77,7 +77,7 @@ def replaced_page(folder: Path) -> Iterator[Path]:
     """
     check_target(folder)
     target = Path(os.path.realpath(folder))
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_parents(target)
     place = target if target.is_dir() else target.parent
     with private_folder(target, place) as part:
         try:
@@ -122,7 +122,7 @@ def _move_in(part: Path, target: Path) -> None:
     for name in new:  # whatever prevents it must do so before the earlier page is touched
         if (target / name).is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target / name))
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        make_parents(target / name)
     listed = sorted(name.as_posix() for name in earlier | new if name.parent != _THUMBNAILS)
     marked = json.dumps({FORMAT: 0, FILES: listed}) + "\n"
     write_whole(target / MANIFEST, marked.encode("ascii"))

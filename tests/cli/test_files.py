@@ -53,7 +53,7 @@ def test_convert_writes_every_format(bank, suffix):
     found = open_codes(f"out{suffix}", n_bits=20)
     np.testing.assert_array_equal(found.codes, Bank.open(bank).codes)
     assert document["left_out"] == ([] if FORMATS[suffix].keeps_names else ["names", "labels"])
-    assert ("holds only codes: names and labels are left out" in ended.stderr) == bool(
+    assert ("cannot hold everything: names and labels are left out" in ended.stderr) == bool(
         document["left_out"]
     )
     assert ("read it with --bits 20" in ended.stderr) == (not FORMATS[suffix].keeps_bits)
@@ -202,7 +202,7 @@ def test_info_of_a_bank(bank):
     assert facts["classes"] == expected
     assert facts["n_unlabelled"] == np.sum(kept < 0)
     assert (facts["kind"], facts["bits"], facts["n_rows"]) == ("code bank", 20, N_ROWS)
-    assert (facts["n_deleted"], facts["is_complete"], facts["format_version"]) == (2, True, 2)
+    assert (facts["n_deleted"], facts["is_complete"], facts["format_version"]) == (2, True, 3)
     assert facts["model_sha256"] == "ab" * 32
     assert facts["manifest"]["network"] == "dnnh"
     assert [source["dataset"] for source in facts["sources"]] == ["first", "second"]

@@ -18,6 +18,7 @@ from hashkit.codes import pack
 from hashkit.codesets import CodeSet
 from hashkit.errors import CodesError
 from hashkit.formats import open_codes, rows, save_codes
+from hashkit.formats.parquet_columns import ParquetColumns
 from hashkit.formats.parquet_reading import ParquetNames
 
 CODES = pack(np.random.default_rng(0).integers(0, 2, (50, 20)))
@@ -87,7 +88,7 @@ def test_names_behave_like_a_list(tmp_path, start, stop, step):
     expected = [f"{row}.png" for row in range(50)]
     if not path.exists():
         write(path, name=expected)
-    names = ParquetNames(tmp_path, parquet.ParquetFile(path))
+    names = ParquetNames(path, ParquetColumns(pyarrow, path))
     assert len(names) == 50
     assert names[start:stop:step] == expected[start:stop:step]
     assert list(names) == expected

@@ -9,7 +9,14 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from hashkit.bank.header import BankHeader, BankSource
+from hashkit.errors import BankError
+from hashkit.inputs.json_text import parse_json
+from hashkit.inputs.numbers import whole_number
+from hashkit.inputs.schema import value_from
+from hashkit.inputs.text import shown
 from hashkit.manifest import Manifest
 
 __all__ = [
@@ -20,6 +27,8 @@ __all__ = [
     "header_check",
     "header_of",
     "identity_of",
+    "text_attribute",
+    "whole_attribute",
 ]
 
 FORMAT: Final = "hashkit-bank"
@@ -45,16 +54,6 @@ _CHECKED: Final = (
 
 ATTRIBUTES: Final = frozenset((*_CHECKED, "header_check"))
 """The attributes that a reader needs."""
-
-_SOURCE_TYPES: Final = {
-    "dataset": (str,),
-    "root": (str, type(None)),
-    "protocol": (str,),
-    "part": (str,),
-    "seed": (int, type(None)),
-    "n_images": (int, type(None)),
-    "names_sha256": (str,),
-}
 
 
 def bank_attributes(
@@ -99,12 +98,18 @@ def header_attributes(header: BankHeader, sources: tuple[BankSource, ...]) -> di
 
 
 def header_check(attributes: Mapping[str, Any]) -> int:
-    """CRC-32 of a bank's attributes, from format version 3 on."""
+    """CRC-32 of a bank's attributes, from format version 3 on.
+
+    Raises
+    ------
+    BankError
+        If one is missing, or neither a text nor a whole number.
+    """
     check = 0
     for name in _CHECKED:
-        value = attributes[name]
-        text = value if isinstance(value, str) else str(int(value))
-        check = zlib.crc32(f"{name}\0{text}\0".encode(errors="surrogateescape"), check)
+        is_text = isinstance(_value(attributes, name), str)
+        text = attributes[name] if is_text else str(whole_attribute(attributes, name))
+        check = zlib.crc32(f"{name}\0{text}\0".encode(errors="surrogatepass"), check)
     return check
 
 
@@ -113,16 +118,16 @@ def identity_of(attributes: Mapping[str, Any], format_version: int) -> str:
 
     Raises
     ------
-    KeyError, TypeError, ValueError
+    BankError
         If an attribute is missing, or they do not match.
     """
     if format_version < 3:
         return ""
-    if int(attributes["header_check"]) != header_check(attributes):
-        raise ValueError("the attributes do not match their checksum")
-    identity = _text(attributes, "identity")
+    if whole_attribute(attributes, "header_check") != header_check(attributes):
+        raise BankError("the attributes do not match their checksum")
+    identity = text_attribute(attributes, "identity")
     if not re.fullmatch("[0-9a-f]{32}", identity):
-        raise ValueError(f"expected an identity of 32 hexadecimal digits, found {identity!r}")
+        raise BankError(f"expected an identity of 32 hexadecimal digits, found {shown(identity)}")
     return identity
 
 
@@ -131,54 +136,69 @@ def header_of(attributes: Mapping[str, Any]) -> tuple[BankHeader, tuple[BankSour
 
     Raises
     ------
-    KeyError, TypeError, ValueError, OverflowError, HashkitError
+    HashkitError
         If an attribute is missing or invalid.
     """
-    columns = _texts(attributes, "columns") if "columns" in attributes else ("codes", "names")
-    sources = tuple(map(_source, _parsed(attributes, "source", list)))
-    manifest = _parsed(attributes, "manifest", (dict, type(None)))
+    columns = ("codes", "names")
+    if "columns" in attributes:
+        columns = _json(attributes, "columns", tuple[str, ...])
+    sources: tuple[BankSource, ...] = _json(attributes, "source", tuple[BankSource, ...])
+    manifest = _json(attributes, "manifest", dict[str, Any] | None)
     header = BankHeader(
-        n_bits=int(attributes["n_bits"]),
+        n_bits=whole_attribute(attributes, "n_bits"),
         manifest=None if manifest is None else Manifest.from_dict(manifest),
-        model_sha256=_text(attributes, "model_sha256"),
-        runtime=_text(attributes, "runtime"),
-        provider=_text(attributes, "provider"),
-        precision=_text(attributes, "precision"),
-        class_names=_texts(attributes, "class_names"),
-        label_kind=attributes["label_kind"],
+        model_sha256=text_attribute(attributes, "model_sha256"),
+        runtime=text_attribute(attributes, "runtime"),
+        provider=text_attribute(attributes, "provider"),
+        precision=text_attribute(attributes, "precision"),
+        class_names=_json(attributes, "class_names", tuple[str, ...]),
+        label_kind=_value(attributes, "label_kind"),
         source=sources[-1] if sources else None,
-        resampler=_text(attributes, "resampler") if "resampler" in attributes else "",
+        resampler=text_attribute(attributes, "resampler") if "resampler" in attributes else "",
         has_names="names" in columns,
         has_files="files" in columns,
     )
     return header, sources
 
 
-def _source(fields: Any) -> BankSource:
-    if not isinstance(fields, dict):
-        raise ValueError(f"expected image lists as JSON objects, found {fields!r}")
-    for name, types in _SOURCE_TYPES.items():
-        if not isinstance(fields[name], types) or isinstance(fields[name], bool):
-            raise ValueError(f"an image list has an invalid {name}: {fields[name]!r}")
-    return BankSource(**{name: fields[name] for name in _SOURCE_TYPES})
+def text_attribute(attributes: Mapping[str, Any], name: str) -> str:
+    """A text among the attributes.
 
-
-def _parsed(attributes: Mapping[str, Any], name: str, types: Any) -> Any:
-    value = json.loads(_text(attributes, name))
-    if not isinstance(value, types):
-        raise ValueError(f"the attribute {name} has another type than expected: {value!r}")
-    return value
-
-
-def _texts(attributes: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    values = _parsed(attributes, name, list)
-    if not all(isinstance(value, str) for value in values):
-        raise ValueError(f"the attribute {name} must be a list of texts")
-    return tuple(values)
-
-
-def _text(attributes: Mapping[str, Any], name: str) -> str:
-    value = attributes[name]
+    Raises
+    ------
+    BankError
+        If it is missing, or no text.
+    """
+    value = _value(attributes, name)
     if not isinstance(value, str):
-        raise ValueError(f"the attribute {name} must be text, not {type(value).__name__}")
+        raise BankError(f"expected the attribute {name} to be a text, found {shown(repr(value))}")
     return value
+
+
+def whole_attribute(attributes: Mapping[str, Any], name: str) -> int:
+    """A whole number among the attributes; in other formats than banks it is a text.
+
+    Raises
+    ------
+    BankError
+        If it is missing, or no whole number.
+    """
+    value = _value(attributes, name)
+    number = whole_number(value) if isinstance(value, str) else value
+    if isinstance(number, bool | np.bool_) or not isinstance(number, int | np.integer):
+        found = shown(repr(value))
+        raise BankError(f"expected the attribute {name} to be a whole number, found {found}")
+    return int(number)
+
+
+def _json(attributes: Mapping[str, Any], name: str, kind: Any) -> Any:
+    """A JSON text among the attributes, as a value of an annotation."""
+    where = f"the attribute {name}"
+    value = parse_json(text_attribute(attributes, name), where, BankError)
+    return value_from(kind, value, name=where, error=BankError, may_have_more=True)
+
+
+def _value(attributes: Mapping[str, Any], name: str) -> Any:
+    if name not in attributes:
+        raise BankError(f"expected an attribute {name}, found none")
+    return attributes[name]

@@ -18,6 +18,7 @@ from hashkit.bank.image_files import ImageFiles
 from hashkit.bank.layout import create_file, new_identity
 from hashkit.bank.rows import encode_rows
 from hashkit.errors import BankError
+from hashkit.files import make_parents
 
 __all__ = ["RowBlock", "build_bank"]
 
@@ -69,7 +70,7 @@ def build_bank(
     """
     path = resolve_link(path)
     with write_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_parents(path)
     with locked(path):
         if path.exists() and not overwrite:
             raise BankError(f"{path}: exists already; replace it with `overwrite=True`")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import filelock
 
 from hashkit.errors import BankError, BankLockedError
 from hashkit.files import written_whole
+from hashkit.os_errors import cannot_write
 from hashkit.private_files import remove_leftovers
 
 __all__ = [
@@ -48,11 +50,7 @@ def write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or " ".join(str(error).split())
-        raise BankError(
-            f"{path}: cannot be written ({reason}); fix that and run the same command again: "
-            "the committed rows are kept"
-        ) from error
+        raise BankError(f"{cannot_write(error, path)}; committed rows are kept") from error
 
 
 @contextlib.contextmanager
@@ -84,6 +82,8 @@ def _acquire(lock: filelock.BaseFileLock, path: Path) -> None:
     try:
         lock.acquire()
     except filelock.Timeout:
+        if not Path(lock.lock_file).exists():  # the folder takes no files
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from None
         raise BankLockedError(
             f"{path}: another process is writing this bank; wait for it to end, "
             "or write another file"

@@ -25,7 +25,7 @@ class ImageFiles:
     mtimes_ns
         int64 [n], time of the last change, nanoseconds since 1970; 0 where unknown.
     digests
-        uint8 [n, 16], the first bytes of the file's SHA-256; all 0 where unknown.
+        uint8 [n, 16], BLAKE2b of the file, of 16 bytes; all 0 where unknown.
     """
 
     sizes: NDArray[np.uint64]
@@ -41,11 +41,11 @@ class ImageFiles:
             np.zeros((n_rows, FILE_DIGEST_BYTES), np.uint8),
         )
 
-    def set(self, row: int, size: int, mtime_ns: int, sha256: bytes) -> None:
+    def set(self, row: int, size: int, mtime_ns: int, digest: bytes) -> None:
         """Set the values of one row; the arrays must be writable."""
         self.sizes[row] = size
         self.mtimes_ns[row] = mtime_ns
-        self.digests[row] = np.frombuffer(sha256[:FILE_DIGEST_BYTES], np.uint8)
+        self.digests[row] = np.frombuffer(digest, np.uint8)
 
     def __len__(self) -> int:
         return len(self.sizes)

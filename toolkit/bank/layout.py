@@ -6,11 +6,13 @@ change while a bank is being written, and a killed writer cannot damage it.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
+import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -18,10 +20,19 @@ import h5py
 import numpy as np
 
 from hashkit._version import __version__
-from hashkit.bank.attributes import ATTRIBUTES, FORMAT, bank_attributes, header_of, identity_of
+from hashkit.bank.attributes import (
+    ATTRIBUTES,
+    FORMAT,
+    bank_attributes,
+    header_of,
+    identity_of,
+    whole_attribute,
+)
+from hashkit.bank.hdf5_creation import created_hdf5
 from hashkit.bank.header import BankHeader, BankSource
 from hashkit.codes import code_size
 from hashkit.errors import BankError, BankMismatchError, HashkitError
+from hashkit.inputs.text import shown
 from hashkit.rows_digest import BLOCK_ROWS
 
 __all__ = [
@@ -48,12 +59,8 @@ has checksums."""
 COMMIT_WORDS: Final = {1: 5, 2: 7, 3: 8}
 """Words (uint64) of the commit record, by format version."""
 
-# The commit record must not straddle a memory page or a disk sector: a kill between two pages would
-# leave half of it. 64 also keeps every column aligned for its element type.
-_ALIGNMENT: Final = 64
-
 FILE_DIGEST_BYTES: Final = 16
-"""Bytes that a bank keeps of the SHA-256 of each image's file."""
+"""Bytes of the digest of each image's file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,15 +137,7 @@ def create_file(
     The file is sparse where the file system allows it. Its commit record is zero, which is not
     valid: the caller writes the rows and the commit record before renaming the file.
     """
-    # These bounds keep the file readable by every HDF5 since 1.8.
-    with h5py.File(
-        path,
-        "w",
-        libver=("v108", "v110"),
-        alignment_threshold=1,
-        alignment_interval=_ALIGNMENT,
-        locking=False,  # the private name is locked already
-    ) as file:
+    with created_hdf5(path) as file:
         file.attrs["created_by"] = f"hashkit {__version__}"
         file.attrs.update(
             bank_attributes(header, sources, format_version, identity, checksum_columns(header))
@@ -160,7 +159,7 @@ def read_layout(file: BinaryIO, path: Path) -> Layout:
     """
     try:
         with h5py.File(file, "r") as hdf5:
-            return _read_open(hdf5, path)
+            return _read_open(hdf5, path, os.fstat(file.fileno()).st_size)
     except BankError:
         raise
     except (
@@ -202,17 +201,18 @@ def _datasets(
     datasets: dict[str, tuple[str, tuple[int, ...]]] = {
         "commit": ("<u8", (COMMIT_WORDS[format_version],))
     }
+    # What a commit writes comes before the rows: its room is allocated when the file is created.
+    if format_version > 2:
+        n_columns = len(checksum_columns(header))
+        datasets["deleted_checksums"] = ("<u4", (2,))
+        datasets["tail_checksums"] = ("<u4", (2, n_columns))
+        datasets["checksums"] = ("<u4", (-(-n_rows // BLOCK_ROWS), n_columns))
+    if format_version > 1:
+        datasets["deleted"] = ("|u1", (2, bitmap_size(n_rows)))
     for name, (dtype, rest) in _row_datasets(header).items():
         datasets[name] = (dtype, (n_rows, *rest))
         if name == "name_ends":
             datasets["names"] = ("|u1", (n_name_bytes,))
-    if format_version > 1:
-        datasets["deleted"] = ("|u1", (2, bitmap_size(n_rows)))
-    if format_version > 2:
-        n_columns = len(checksum_columns(header))
-        datasets["deleted_checksums"] = ("<u4", (2,))
-        datasets["checksums"] = ("<u4", (-(-n_rows // BLOCK_ROWS), n_columns))
-        datasets["tail_checksums"] = ("<u4", (2, n_columns))
     return datasets
 
 
@@ -228,23 +228,26 @@ def _create_dataset(file: h5py.File, name: str, dtype: str, shape: tuple[int, ..
     h5py.h5d.create(file.id, name.encode(), kind, h5py.h5s.create_simple(shape), plan)
 
 
-def _read_open(hdf5: h5py.File, path: Path) -> Layout:
+def _read_open(hdf5: h5py.File, path: Path, n_bytes: int) -> Layout:
     attributes = {name: hdf5.attrs[name] for name in hdf5.attrs if name in ATTRIBUTES}
     if attributes.get("format") != FORMAT:
         raise BankError(f"{path}: an HDF5 file, but not a code bank (no format = {FORMAT!r})")
-    version = int(attributes["format_version"])
+    with _damage(path):
+        version = whole_attribute(attributes, "format_version")
     if version not in VERSIONS:
         raise BankMismatchError(
             f"{path}: expected a bank of format version {FORMAT_VERSION} or less, found {version}; "
             "use the hashkit release that wrote it, or make the bank again"
         )
-    try:
+    with _damage(path):
         identity = identity_of(attributes, version)
         header, sources = header_of(attributes)
-    except HashkitError as error:
-        raise BankError(f"{path}: damaged: {error}") from None
-    if version > 2 and json.loads(attributes["checksum_columns"]) != [*checksum_columns(header)]:
-        raise BankError(f"{path}: damaged: expected the checksums of {checksum_columns(header)}")
+    columns = json.dumps(checksum_columns(header))
+    if version > 2 and attributes["checksum_columns"] != columns:
+        raise BankError(
+            f"{path}: damaged: expected the checksums of {columns}, "
+            f"found those of {shown(attributes['checksum_columns'])}"
+        )
     n_rows = len(hdf5["codes"])
     n_name_bytes = len(hdf5["names"]) if header.has_names else 0
     offsets: dict[str, int] = {}
@@ -261,8 +264,21 @@ def _read_open(hdf5: h5py.File, path: Path) -> Layout:
                 f"{path}: expected {name} to be stored contiguously, found chunks or filters: "
                 "another program rewrote the file"
             )
+        if not 0 <= offset <= n_bytes - dataset.nbytes:
+            raise BankError(
+                f"{path}: damaged: expected {name} within the {n_bytes} bytes of the file, "
+                f"found it from byte {offset} to {offset + dataset.nbytes}"
+            )
         offsets[name] = int(offset)
     return Layout(version, header, sources, identity, n_rows, n_name_bytes, offsets)
+
+
+@contextlib.contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except HashkitError as error:
+        raise BankError(f"{path}: damaged: {error}") from None
 
 
 def _explain(error: Exception) -> str:

@@ -14,6 +14,7 @@ from hashkit.workflow.reporter import plural
 
 if TYPE_CHECKING:
     from hashkit.codesets import CodeDatabase
+    from hashkit.formats.format import Format
 
 __all__ = ["convert"]
 
@@ -69,13 +70,13 @@ def convert(
             overwrite=overwrite,
             progress=lambda done, total: bar.update(done * n_rows // max(total, 1)),
         )
-    left_out = _left_out(database, keeps_names=kind.keeps_names, keeps_labels=kind.keeps_labels)
+    left_out = _left_out(database, kind)
     dropped = f", without {plural(n_deleted, 'deleted row')}" if n_deleted else ""
     note(f"{target}: {plural(n_rows, 'row')} of {plural(database.n_bits, 'bit')}{dropped}")
     if kind is BANK:
         report_index(target, TERMINAL)
     if left_out:
-        note(f"a {kind.name} holds only codes: {' and '.join(left_out)} are left out")
+        note(f"a {kind.name} cannot hold everything: {' and '.join(left_out)} are left out")
     if not kind.keeps_bits and database.n_bits % 8:
         note(f"the file does not record the code length: read it with --bits {database.n_bits}")
     if json:
@@ -94,13 +95,16 @@ def convert(
         )
 
 
-def _left_out(database: CodeDatabase, *, keeps_names: bool, keeps_labels: bool) -> list[str]:
+def _left_out(database: CodeDatabase, kind: Format) -> list[str]:
     """What the source has but the target format cannot hold."""
-    from hashkit.formats.rows import has_names
+    from hashkit.formats.bank import BANK
+    from hashkit.formats.rows import files_of, has_names
 
     left_out = []
-    if not keeps_names and has_names(database):
+    if not kind.keeps_names and has_names(database):
         left_out.append("names")
-    if not keeps_labels and database.labels is not None:
+    if not kind.keeps_labels and database.labels is not None:
         left_out.append("labels")
+    if kind is not BANK and files_of(database) is not None:
+        left_out.append("sizes and digests of files")
     return left_out

@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias
 
 from hashkit.codesets import CodeDatabase
 from hashkit.errors import CodesError
-from hashkit.files import written_whole
+from hashkit.files import make_parents, written_whole
 from hashkit.os_errors import cannot_write
 
 __all__ = ["Format", "WriteProgress", "whole_file"]
@@ -82,10 +82,10 @@ def whole_file(path: Path, overwrite: bool) -> Iterator[Path]:
     CodesError
         If ``path`` exists and ``overwrite`` is False, or cannot be written.
     """
-    if path.exists() and not overwrite:
+    if path.exists() and not path.is_dir() and not overwrite:
         raise CodesError(f"{path}: exists already; replace it with `overwrite=True`")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_parents(path)
         with written_whole(path) as part:
             yield part
     except OSError as error:

@@ -18,6 +18,7 @@ from hashkit.errors import CodesError, HashkitError, MissingExtraError
 from hashkit.foreign_errors import foreign_message
 from hashkit.formats.class_names import number_classes
 from hashkit.formats.origin import Origin, StoredCodes
+from hashkit.formats.parquet_columns import ParquetColumns
 from hashkit.inputs.json_text import parse_json
 from hashkit.inputs.schema import dataclass_from
 from hashkit.limits import TooLargeError, check_limit
@@ -80,9 +81,9 @@ def read_parquet(path: Path, n_bits: int | None) -> StoredCodes:
     except OSError as error:
         raise CodesError(f"{path}: cannot be read ({error.strerror})") from None
     with _readable(path):
-        file = pyarrow.parquet.ParquetFile(path)
-        origin = _origin(file.schema_arrow.metadata or {})
-        return _codes(pyarrow, path, file, n_bits, origin)
+        columns = ParquetColumns(pyarrow, path)
+        origin = _origin(columns.schema.metadata or {})
+        return _codes(pyarrow, path, columns, n_bits, origin)
 
 
 @contextlib.contextmanager
@@ -103,10 +104,9 @@ def _readable(path: Path) -> Iterator[None]:
 class ParquetNames(StoredNames):
     """Names of a file's rows, read on access, one row group at a time."""
 
-    def __init__(self, path: Path, file: Any) -> None:
-        sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-        self._path, self._file = path, file
-        self._starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+    def __init__(self, path: Path, columns: ParquetColumns) -> None:
+        self._path, self._columns = path, columns
+        self._starts = np.concatenate([[0], np.cumsum(columns.group_sizes, dtype=np.int64)])
         self._group, self._names = -1, None
 
     def __len__(self) -> int:
@@ -129,18 +129,18 @@ class ParquetNames(StoredNames):
     def _names_of(self, group: int) -> Any:
         if group != self._group:
             with _readable(self._path):
-                self._names = self._file.read_row_group(group, columns=["name"])["name"]
+                self._names = self._columns.read("name", group)
             self._group = group
         return self._names
 
 
 def _codes(
-    pyarrow: Any, path: Path, file: Any, n_bits: int | None, origin: Origin | None
+    pyarrow: Any, path: Path, columns: ParquetColumns, n_bits: int | None, origin: Origin | None
 ) -> StoredCodes:
-    schema = file.schema_arrow
+    schema = columns.schema
     if "code" not in schema.names:
         raise CodesError(f"expected a column named code, found {', '.join(schema.names) or 'none'}")
-    codes = _code_column(pyarrow, path, file)
+    codes = _code_column(pyarrow, path, columns)
     stored_bits = None if origin is None else origin.header.n_bits
     if n_bits is not None and stored_bits not in (None, n_bits):
         raise CodesError(f"expected codes of {n_bits} bits, found {stored_bits}")
@@ -148,34 +148,34 @@ def _codes(
     class_names = () if origin is None else origin.header.class_names
     labels: NDArray[Any] | None = None
     if "label" in schema.names:
-        labels, class_names = _single(pyarrow, file, class_names)
+        labels, class_names = _single(pyarrow, columns, class_names)
     elif "labels" in schema.names:
-        labels = _multi(pyarrow, path, file, len(class_names))
-    names = ParquetNames(path, file) if "name" in schema.names else ()
+        labels = _multi(pyarrow, path, columns, len(class_names))
+    names = ParquetNames(path, columns) if "name" in schema.names else ()
     return StoredCodes(check_codes(codes, bits), bits, labels, names, class_names, None, origin)
 
 
-def _code_column(pyarrow: Any, path: Path, file: Any) -> NDArray[np.uint8]:
+def _code_column(pyarrow: Any, path: Path, columns: ParquetColumns) -> NDArray[np.uint8]:
     """Codes, uint8 [n, size], read one row group at a time."""
-    kind, types = file.schema_arrow.field("code").type, pyarrow.types
+    kind, types = columns.schema.field("code").type, pyarrow.types
     is_fixed = types.is_fixed_size_binary(kind)
     if not (is_fixed or types.is_binary(kind) or types.is_large_binary(kind)):
         raise CodesError(f"expected the column code to be binary, found {kind}")
     codes: NDArray[np.uint8] | None = None
     done, size = 0, 0
-    for group in range(file.num_row_groups):
-        column = file.read_row_group(group, columns=["code"])["code"].combine_chunks()
+    for group in range(len(columns.group_sizes)):
+        column = columns.read("code", group)
         if column.null_count:
             raise CodesError(f"expected a code in each row, found {column.null_count} null rows")
         if not len(column):
             continue
         if codes is None:
             size = kind.byte_width if is_fixed else len(column[0].as_py())
-            n_bytes = file.metadata.num_rows * size
+            n_bytes = columns.n_rows * size
             check_limit(
                 "array_bytes", n_bytes, "the column of codes", path, on_disk=size_on_disk(path)
             )
-            codes = np.empty((file.metadata.num_rows, size), dtype=np.uint8)
+            codes = np.empty((columns.n_rows, size), dtype=np.uint8)
         column = column.cast(pyarrow.binary(size))  # refuses codes of different lengths
         values = np.frombuffer(column.buffers()[1], dtype=np.uint8)[column.offset * size :]
         codes[done : done + len(column)] = values[: len(column) * size].reshape(-1, size)
@@ -186,16 +186,14 @@ def _code_column(pyarrow: Any, path: Path, file: Any) -> NDArray[np.uint8]:
 
 
 def _single(
-    pyarrow: Any, file: Any, class_names: tuple[str, ...]
+    pyarrow: Any, columns: ParquetColumns, class_names: tuple[str, ...]
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Labels, -1 where null, and the names of their classes."""
-    column = file.read(columns=["label"])["label"].combine_chunks()
+    column = columns.read("label")
     if pyarrow.types.is_integer(column.type):
         is_long = column.type.bit_width == 64 or column.type == pyarrow.uint32()
         column = column.cast(pyarrow.int64() if is_long else pyarrow.int32()).fill_null(-1)
         return column.to_numpy(zero_copy_only=False), class_names
-    if pyarrow.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
     if not (pyarrow.types.is_string(column.type) or pyarrow.types.is_large_string(column.type)):
         raise CodesError(f"expected labels to be integers or class names, found {column.type}")
     named = column.is_valid().to_numpy(zero_copy_only=False)
@@ -204,9 +202,9 @@ def _single(
     return labels, class_names
 
 
-def _multi(pyarrow: Any, path: Path, file: Any, n_classes: int) -> NDArray[np.uint8]:
+def _multi(pyarrow: Any, path: Path, columns: ParquetColumns, n_classes: int) -> NDArray[np.uint8]:
     """Convert lists of class numbers to a 0/1 matrix [n, n_classes]."""
-    column = file.read(columns=["labels"])["labels"].combine_chunks()
+    column = columns.read("labels")
     types = pyarrow.types
     is_list = types.is_list(column.type) or types.is_large_list(column.type)
     if not is_list or not types.is_integer(column.type.value_type):

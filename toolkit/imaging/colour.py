@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +14,7 @@ from hashkit.errors import ImageError
 __all__ = ["to_rgb"]
 
 _WHITE: Final = (255, 255, 255, 255)
+_BAND_ROWS: Final = 256
 
 # Tags of TIFF files: TIFF Revision 6.0, section 8.
 _BITS_PER_SAMPLE: Final = 258
@@ -33,7 +35,7 @@ def to_rgb(image: Image.Image, name: str) -> Image.Image:
     if _is_signed(image):
         raise _unsupported(name, "signed", "have no fixed range")
     if image.mode.startswith("I;16"):
-        return _from_16_bits(image)
+        return _by_bands(image, _from_16_bits)
     if image.mode in ("I", "F"):
         kind = "32-bit integer" if image.mode == "I" else "floating point"
         raise _unsupported(name, kind, "have no fixed range")
@@ -42,10 +44,7 @@ def to_rgb(image: Image.Image, name: str) -> Image.Image:
     try:
         if not image.has_transparency_data:
             return image.convert("RGB")
-        if image.mode == "La":  # grey already multiplied by its opacity
-            image = image.convert("LA")
-        paper = Image.new("RGBA", image.size, _WHITE)
-        return Image.alpha_composite(paper, image.convert("RGBA")).convert("RGB")
+        return _by_bands(image, _over_white)
     except ValueError:
         raise _unsupported(name, image.mode, "cannot be converted to RGB") from None
 
@@ -57,9 +56,30 @@ def _unsupported(name: str, kind: str, why: str) -> ImageError:
     )
 
 
-def _from_16_bits(image: Image.Image) -> Image.Image:
+def _by_bands(
+    image: Image.Image, convert: Callable[[Image.Image, Image.Image], Image.Image]
+) -> Image.Image:
+    """Convert an image a band of rows at a time, so that only the source and the result are whole.
+
+    ``convert`` gets a band and the whole image, whose tags a band lacks.
+    """
+    rgb = Image.new("RGB", image.size)
+    for top in range(0, image.height, _BAND_ROWS):
+        box = (0, top, image.width, min(top + _BAND_ROWS, image.height))
+        rgb.paste(convert(image.crop(box), image), box)
+    return rgb
+
+
+def _over_white(band: Image.Image, _: Image.Image) -> Image.Image:
+    if band.mode == "La":  # grey already multiplied by its opacity
+        band = band.convert("LA")
+    paper = Image.new("RGBA", band.size, _WHITE)
+    return Image.alpha_composite(paper, band.convert("RGBA")).convert("RGB")
+
+
+def _from_16_bits(band: Image.Image, image: Image.Image) -> Image.Image:
     """The high byte of each value; white where a value counts as transparent."""
-    values: NDArray[np.uint16] = np.asarray(image).astype(np.uint16)
+    values: NDArray[np.uint16] = np.asarray(band).astype(np.uint16)
     (n_bits,) = _tag(image, _BITS_PER_SAMPLE)[:1] or (16,)
     if n_bits < 16:
         values = values << np.uint16(16 - n_bits)

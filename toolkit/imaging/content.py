@@ -32,8 +32,11 @@ class FileContent:
     mtime_ns: int
 
     def digest(self) -> bytes:
-        """SHA-256 of the bytes."""
-        return hashlib.sha256(self.data).digest()
+        """BLAKE2b of 16 bytes, as ``b2sum -l 128`` prints it.
+
+        Without instructions for SHA-256, it takes half the time of that.
+        """
+        return hashlib.blake2b(self.data, digest_size=16).digest()
 
 
 def read_image_file(path: str | os.PathLike[str]) -> FileContent:

@@ -7,16 +7,17 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.errors import IndexMismatchError
+from hashkit.errors import HashkitError, IndexMismatchError
 from hashkit.files import written_whole
-from hashkit.multi_index.header import IndexHeader, header_fields, header_of
+from hashkit.inputs.json_text import parse_json
+from hashkit.inputs.schema import dataclass_from
+from hashkit.multi_index.header import IndexHeader
 from hashkit.opening import open_file
 
 __all__ = ["FORMAT_VERSION", "Contents", "changed_arrays", "read_index", "write_index"]
@@ -29,6 +30,32 @@ _VERSIONED: Final = struct.Struct("<8sI")
 _MAX_JSON_BYTES: Final = 1 << 20
 _ALIGNMENT: Final = 64
 _ARRAYS: Final = ("offsets", "rows", "sketches")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Types:
+    """NumPy's names of the arrays' types."""
+
+    offsets: Literal["<u4", "<u8"]
+    rows: Literal["<u4", "<i8"]
+    sketches: Literal["<u4"]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Checksums:
+    """CRC-32 of the arrays."""
+
+    offsets: int
+    rows: int
+    sketches: int
+
+
+@dataclasses.dataclass(frozen=True)
+class _Fields(IndexHeader):
+    """All fields of the JSON."""
+
+    types: _Types
+    checksums: _Checksums
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +77,7 @@ def write_index(path: Path, contents: Contents) -> None:
         If the file cannot be written.
     """
     arrays = {name: _little_endian(getattr(contents, name)) for name in _ARRAYS}
-    fields = header_fields(contents.header) | {
+    fields = dataclasses.asdict(contents.header) | {
         "types": {name: array.dtype.str for name, array in arrays.items()},
         "checksums": {name: zlib.crc32(array.data) for name, array in arrays.items()},
     }
@@ -72,8 +99,7 @@ def read_index(path: Path) -> Contents:
     """
     try:
         with open_file(path) as file:
-            fields = _read_fields(file, path)
-            return _map(file, fields, path)
+            return _map(file, _read_fields(file, path), path)
     except FileNotFoundError:
         raise IndexMismatchError(
             f"{path}: there is no such index; build it: {_command(path)}"
@@ -81,8 +107,6 @@ def read_index(path: Path) -> Contents:
     except OSError as error:
         reason = error.strerror or str(error)
         raise IndexMismatchError(f"{path}: cannot be read ({reason})") from None
-    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
-        raise unfit(path, "it is damaged") from None
 
 
 def changed_arrays(path: Path) -> list[str]:
@@ -95,8 +119,12 @@ def changed_arrays(path: Path) -> list[str]:
     """
     contents = read_index(path)
     with open_file(path) as file:
-        checksums = _read_fields(file, path)["checksums"]
-    return [name for name in _ARRAYS if zlib.crc32(getattr(contents, name).data) != checksums[name]]
+        checksums = _read_fields(file, path).checksums
+    return [
+        name
+        for name in _ARRAYS
+        if zlib.crc32(getattr(contents, name).data) != getattr(checksums, name)
+    ]
 
 
 def unfit(path: Path, reason: str) -> IndexMismatchError:
@@ -112,39 +140,33 @@ def _little_endian(array: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
 
 
-def _read_fields(file: BinaryIO, path: Path) -> dict[str, Any]:
+def _read_fields(file: BinaryIO, path: Path) -> _Fields:
     start = file.read(_START.size)
     if len(start) < _START.size or start[:8] != _MAGIC:
         raise unfit(path, "it is not an index")
     version = _VERSIONED.unpack_from(start)[1]
-    if version < FORMAT_VERSION:
-        raise unfit(
-            path,
-            f"expected format version {FORMAT_VERSION}, found {version}, which does not say what "
-            "rows it is of",
-        )
-    if version > FORMAT_VERSION:
-        raise unfit(path, f"expected format version {FORMAT_VERSION}, found {version}")
+    if version != FORMAT_VERSION:
+        why = ", which does not say what rows it is of" if version < FORMAT_VERSION else ""
+        raise unfit(path, f"expected format version {FORMAT_VERSION}, found {version}{why}")
     _, _, n_bytes, check = _START.unpack(start)
     text = file.read(n_bytes) if n_bytes <= _MAX_JSON_BYTES else b""
     if len(text) != n_bytes or zlib.crc32(text) != check:
-        raise unfit(path, "it is damaged")
-    fields = json.loads(text)
-    if not isinstance(fields, dict):
-        raise unfit(path, "it is damaged")
-    return fields
+        raise unfit(path, "it is damaged: its fields do not match their checksum")
+    try:
+        value = parse_json(text, "its fields", IndexMismatchError)
+        return dataclass_from(
+            _Fields, value, name="its fields", error=IndexMismatchError, may_have_more=True
+        )
+    except HashkitError as error:
+        raise unfit(path, f"it is damaged: {error}") from None
 
 
-def _map(file: BinaryIO, fields: Mapping[str, Any], path: Path) -> Contents:
-    header = header_of(fields)
-    lengths, n_entries = header.substring_lengths, len(header.substring_lengths) * header.n_rows
+def _map(file: BinaryIO, fields: _Fields, path: Path) -> Contents:
+    lengths, n_entries = fields.substring_lengths, len(fields.substring_lengths) * fields.n_rows
     counts = (sum((1 << length) + 1 for length in lengths), n_entries, n_entries)
-    kinds = (("<u4", "<u8"), ("<u4", "<i8"), ("<u4",))
     position, arrays = file.tell(), []
-    for name, count, known in zip(_ARRAYS, counts, kinds, strict=True):
-        if fields["types"][name] not in known or not isinstance(fields["checksums"][name], int):
-            raise ValueError(f"unknown type of {name}")
-        dtype = np.dtype(fields["types"][name])
+    for name, count in zip(_ARRAYS, counts, strict=True):
+        dtype = np.dtype(getattr(fields.types, name))
         position += -position % _ALIGNMENT
         arrays.append((dtype, position, count))
         position += dtype.itemsize * count
@@ -155,4 +177,5 @@ def _map(file: BinaryIO, fields: Mapping[str, Any], path: Path) -> Contents:
     offsets, rows, sketches = (
         data[start : start + dtype.itemsize * count].view(dtype) for dtype, start, count in arrays
     )
-    return Contents(header, offsets, rows, sketches)
+    own = {field.name: getattr(fields, field.name) for field in dataclasses.fields(IndexHeader)}
+    return Contents(IndexHeader(**own), offsets, rows, sketches)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hashkit.errors import ConfigError
 from hashkit.kernels.arrays import read_only
 from hashkit.meter import Meter
+from hashkit.multi_index.header import MAX_LENGTH
 from hashkit.threads import run_parallel
 
 if TYPE_CHECKING:
@@ -24,8 +25,7 @@ Progress: TypeAlias = Callable[[int, int], None]
 """``progress(done, total)``, in rows; each row counts once per pass, with two passes per table."""
 
 MIN_LENGTH: Final = 8
-MAX_LENGTH: Final = 24
-"""Number of bits of a substring. A table has a bucket for each value, so 24 bits take 64 MiB."""
+"""Fewest bits of a substring."""
 
 _BUILD_ROWS: Final = 1 << 20
 

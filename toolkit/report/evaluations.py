@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hashkit.errors import EvaluationError
-from hashkit.files import write_whole
+from hashkit.files import make_parents, write_whole
 from hashkit.inputs.json_text import read_json
 
 __all__ = [
@@ -101,7 +101,7 @@ def load_evaluation(path: Path) -> Evaluation:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all; lone surrogates become character references."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_parents(path)
     write_whole(path, text.encode("utf-8", "xmlcharrefreplace"))
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from PIL import Image, ImageDraw, ImageFont
 
 from hashkit.errors import HashkitError
-from hashkit.files import written_whole
+from hashkit.files import make_parents, written_whole
 from hashkit.os_errors import cannot_write
 from hashkit.preprocess import ImageSource, decode_usable
 
@@ -77,7 +77,7 @@ def save_gallery(rows: Sequence[GalleryRow], path: Path) -> None:
             f"found {suffix or 'no suffix'}; change the name"
         )
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_parents(path)
         with written_whole(path) as part:
             draw_gallery(rows).save(part, kind)
     except OSError as error:

@@ -12,6 +12,7 @@ from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.sets import open_image_set
 from hashkit.datasets.spec import open_spec, with_absolute_paths
 from hashkit.errors import ConfigError
+from hashkit.inputs.arguments import checked_arguments
 from hashkit.runs.data_spec import DataSpec, check_split_seed
 from hashkit.runs.run import PathText
 from hashkit.runtimes.encoder import Encoder
@@ -57,6 +58,7 @@ class ImagesToEncode:
             )
 
 
+@checked_arguments
 def encode(
     images: PathText | ImageSet,
     model: Encoder | PathText,

@@ -1,0 +1,1 @@
+"""Reads damaged files of every format; anything but a value or an error line is a finding."""

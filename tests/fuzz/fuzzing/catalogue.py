@@ -1,0 +1,35 @@
+"""All formats, and how large a share of the cases each one gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from fuzzing.code_files import CODE_SUBJECTS
+from fuzzing.image_files import IMAGE_SUBJECTS
+from fuzzing.planted import PLANTED_SUBJECTS
+from fuzzing.run_files import RUN_SUBJECTS
+from fuzzing.subject import Subject
+
+__all__ = ["FORMATS", "SUBJECTS", "share"]
+
+SUBJECTS: Final[Mapping[str, Callable[[Path], Subject]]] = {
+    **CODE_SUBJECTS, **IMAGE_SUBJECTS, **RUN_SUBJECTS, **PLANTED_SUBJECTS,
+}  # fmt: skip
+"""Makes the subject of each format in an empty folder."""
+
+FORMATS: Final = tuple(name for name in SUBJECTS if name not in PLANTED_SUBJECTS)
+
+_SHARES: Final = {
+    "avif": 0.2,  # these are slow
+    "heif": 0.2,
+    "onnx-model": 0.05,
+    "bank": 2.0,
+    "multi-index": 2.0,
+}
+
+
+def share(name: str) -> float:
+    """Cases of a format for each case of a usual one."""
+    return _SHARES.get(name, 1.0)
