@@ -29,7 +29,7 @@ from house import (
 import hashkit
 
 FLOORS = (
-    {"distribution", "foreign_errors", "os_errors", "private_files"},
+    {"distribution", "foreign_errors", "os_errors", "private_files", "visible_text"},
     {"_version", "errors", "jpeg_reduction", "meter", "overlap"},
     {"limits"},
     {"opening"},
