@@ -17,11 +17,12 @@ from linear_models import linear_model
 
 import hashkit as package
 from hashkit.cli.console import note, progress_bar
-from hashkit.cli.visible import VisibleFormatter, result_console, visible
+from hashkit.cli.visible import VisibleFormatter, result_console
 from hashkit.manifest import Manifest
 from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import Run
 from hashkit.runs.run_config import RunConfig
+from hashkit.visible_text import visible
 
 HOSTILE = {
     "colour": "\x1b[31mred",
@@ -223,7 +224,8 @@ def test_every_command_is_tried():
 
 
 def test_that_test_would_notice(place, monkeypatch):
-    monkeypatch.setattr("hashkit.cli.console.visible", lambda text: text)
+    for place_of in ("cli.console", "errors"):
+        monkeypatch.setattr(f"hashkit.{place_of}.visible", lambda text: text)
     assert "\x1b" in hashkit("info 'none\x1b]0,x\x07'").stderr
 
 
