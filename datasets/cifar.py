@@ -322,7 +322,11 @@ def _parse_python(
             f"{name}: expected {len(labels)} rows of {_N_VALUES} values, "
             f"found {list(planes.shape)}; download it again"
         )
-    return _to_images(planes), _check_labels(cifar, np.asarray(labels), name)
+    try:
+        numbers = np.asarray(labels)
+    except ValueError:  # lists of different lengths
+        numbers = np.empty(0)
+    return _to_images(planes), _check_labels(cifar, numbers, name)
 
 
 def _parse_binary(
@@ -346,7 +350,8 @@ def _to_images(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _check_labels(cifar: CifarSet, labels: NDArray[np.generic], name: str) -> NDArray[np.int64]:
     is_number = np.issubdtype(labels.dtype, np.integer)
-    if not is_number or labels.min() < 0 or labels.max() >= cifar.n_classes:
+    is_list = is_number and labels.ndim == 1
+    if not is_list or labels.min() < 0 or labels.max() >= cifar.n_classes:
         raise DatasetError(f"{name}: expected labels 0 to {cifar.n_classes - 1}; download it again")
     return labels.astype(np.int64)
 

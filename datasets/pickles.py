@@ -51,11 +51,19 @@ def read_plain_pickle(data: bytes, name: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise DatasetError(f"{name}: expected a pickled dictionary, found {type(values).__name__}")
     return {
-        key.decode() if isinstance(key, bytes) else str(key): (
-            _to_array(value, name) if isinstance(value, _Array) else value
-        )
+        _to_text(key, name): _to_array(value, name) if isinstance(value, _Array) else value
         for key, value in values.items()
     }
+
+
+def _to_text(key: object, name: str) -> str:
+    if isinstance(key, bytes):
+        return key.decode("utf-8", "backslashreplace")
+    if isinstance(key, str):
+        return key
+    raise DatasetError(
+        f"{name}: expected text as keys, found {type(key).__name__}; download the file again"
+    )
 
 
 class _Dtype:

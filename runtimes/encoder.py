@@ -15,6 +15,7 @@ from PIL import Image
 
 from hashkit.codes import binarize, code_size
 from hashkit.errors import ModelError
+from hashkit.inputs.arguments import checked_arguments
 from hashkit.manifest import Manifest
 from hashkit.preprocess import ImageSource, load
 from hashkit.runtimes.protocol import Runtime, open_runtime
@@ -49,6 +50,7 @@ class Encoder:
         _check_packing(runtime)
 
     @classmethod
+    @checked_arguments
     def load(
         cls,
         path: str | Path,

@@ -29,7 +29,7 @@ from house import (
 import hashkit
 
 FLOORS = (
-    {"distribution", "foreign_errors", "os_errors", "private_files"},
+    {"distribution", "foreign_errors", "os_errors", "private_files", "visible_text"},
     {"_version", "errors", "jpeg_reduction", "meter", "overlap"},
     {"limits"},
     {"opening"},
@@ -65,8 +65,8 @@ CONFINED = {
     "typer": {"cli"},
     "rich": {"cli"},
     "h5py": {"bank"},
-    "pydantic": {"runs.run_config", "report"},
-    "pydantic_core": {"inputs.schema", "runs.run_config"},
+    "pydantic": {"report"},
+    "pydantic_core": {"inputs.schema"},
     "filelock": {"bank"},
     "PIL": {"imaging", "preprocess", "jpeg_reduction", "report.gallery", "runtimes"},
     "sklearn": {"datasets", "baselines"},

@@ -79,3 +79,11 @@ def test_a_missing_extra_is_an_import_error_with_the_install_command():
         "hashkit train needs torch, which is not installed: "
         "pip install '.[train]' (in a clone of hashkit)"
     )
+
+
+def test_the_text_of_an_error_is_one_line_that_cannot_act_on_a_terminal():
+    for kind in (errors.HashkitError, errors.CodesError, errors.BankLockedError):
+        error = kind("a name\x1b]0;x\x07 of\ntwo lines, \u202e, and \udcff")
+        assert str(error) == r"a name\x1b]0;x\x07 of two lines, \u202e, and \xff"
+    assert str(errors.ImageError("\x9b1m", "broken")) == r"\x9b1m"
+    assert str(errors.MissingExtraError("a\x07", "b", "c")).startswith(r"c needs a\x07, which")

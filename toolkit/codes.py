@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.errors import CodesError
+from hashkit.inputs.arguments import argument_shown, whole_number
 
 __all__ = ["binarize", "check_codes", "code_size", "from_hex", "pack", "to_hex", "unpack"]
 
@@ -26,8 +27,9 @@ def code_size(n_bits: int) -> int:
     Raises
     ------
     CodesError
-        If ``n_bits`` is not between 1 and 65,536.
+        If ``n_bits`` is no whole number from 1 to 65,536.
     """
+    n_bits = whole_number(n_bits, "n_bits", error=CodesError)
     if not 1 <= n_bits <= MAX_BITS:
         raise CodesError(f"the number of bits must be between 1 and {MAX_BITS}, not {n_bits}")
     return (n_bits + 7) // 8
@@ -109,8 +111,15 @@ def check_codes(codes: NDArray[Any], n_bits: int, what: str = "codes") -> NDArra
     CodesError
         If dtype, shape or padding differs.
     """
-    codes = np.asanyarray(codes)
     size = code_size(n_bits)
+    try:
+        codes = np.asanyarray(codes)
+    except (ValueError, TypeError, OverflowError):
+        raise CodesError(
+            f"{what} of {n_bits} bits must be uint8 [n, {size}], not {argument_shown(codes)}"
+        ) from None
+    if isinstance(codes, np.ma.MaskedArray):
+        raise CodesError(f"{what} must be a plain array, not a masked one")
     if codes.dtype != np.uint8 or codes.ndim != 2 or codes.shape[1] != size:
         raise CodesError(
             f"{what} of {n_bits} bits must be uint8 [n, {size}], "

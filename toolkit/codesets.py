@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from hashkit.codes import check_codes
 from hashkit.errors import CodesError, HashkitError
+from hashkit.inputs.arguments import argument_shown, whole_number
 from hashkit.inputs.label_values import as_label_array
 
 __all__ = [
     "CodeDatabase",
     "CodeSet",
     "check_bits",
+    "check_database",
     "check_labels",
     "check_names",
     "label_names",
@@ -94,15 +96,18 @@ class CodeSet:
     deleted: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
-        check_codes(self.codes, self.n_bits)
+        object.__setattr__(self, "n_bits", whole_number(self.n_bits, "n_bits", error=CodesError))
+        object.__setattr__(self, "codes", check_codes(self.codes, self.n_bits))
         n_rows = len(self.codes)
-        check_names(self.names, "names")
-        check_names(self.class_names, "class_names")
+        for field in ("names", "class_names"):
+            object.__setattr__(self, field, check_names(getattr(self, field), field))
         if len(self.names) not in (0, n_rows):
             raise CodesError(f"expected one name per code, {n_rows}, found {len(self.names)}")
         if self.labels is not None:
             object.__setattr__(self, "labels", check_labels(self.labels, n_rows))
         deleted = self.deleted
+        if deleted is not None and not isinstance(deleted, np.ndarray):
+            raise CodesError(f"`deleted` must be bool [{n_rows}], not {argument_shown(deleted)}")
         if deleted is not None and (deleted.dtype != np.bool_ or deleted.shape != (n_rows,)):
             raise CodesError(
                 f"`deleted` must be bool [{n_rows}], not {deleted.dtype} {list(deleted.shape)}"
@@ -112,12 +117,27 @@ class CodeSet:
         return len(self.codes)
 
 
-def check_names(
-    names: Sequence[str], argument: str, error: type[HashkitError] = CodesError
-) -> None:
-    """Raise ``error`` for a text where a list of names belongs: its letters would be the names."""
+def check_names(names: Any, argument: str, error: type[HashkitError] = CodesError) -> Sequence[str]:
+    """A list of names, also from an array of text.
+
+    Raises
+    ------
+    HashkitError
+        ``error``, for a single text, whose letters would be the names, and for other values.
+    """
     if isinstance(names, str | bytes):
         raise error(f"`{argument}` must be a list of names, not the text {names!r}: [{names!r}]")
+    if isinstance(names, np.ndarray) and names.dtype.kind == "U" and names.ndim == 1:
+        texts: list[str] = names.tolist()
+        return texts
+    # Names of a file are read on access, so they are not looked at here.
+    is_plain = isinstance(names, list | tuple)
+    if not isinstance(names, Sequence) or (
+        is_plain and not all(isinstance(name, str) for name in names)
+    ):
+        raise error(f"`{argument}` must be a list of names, not {argument_shown(names)}")
+    listed: Sequence[str] = names
+    return listed
 
 
 def n_kept_rows(database: CodeDatabase) -> int:
@@ -164,6 +184,15 @@ def check_labels(labels: object, n_rows: int) -> NDArray[Any]:
     return array
 
 
+def check_database(value: object, what: str = "the database") -> None:
+    """Raise `CodesError` for what is neither a bank nor a code set, but a text or an array."""
+    if not hasattr(value, "codes") or not hasattr(value, "n_bits"):
+        raise CodesError(
+            f"{what} must be a bank or code set, not {argument_shown(value)}: open a bank with "
+            "`Bank.open`, or make one with `CodeSet(codes, n_bits, labels)`"
+        )
+
+
 def check_bits(databases: Sequence[CodeDatabase], n_bits: int | None = None) -> int:
     """Number of bits of the codes of all databases; ``n_bits`` is the expected number, if known.
 
@@ -174,7 +203,9 @@ def check_bits(databases: Sequence[CodeDatabase], n_bits: int | None = None) -> 
     """
     if not databases:
         raise CodesError("expected at least one database, found none")
-    n_bits = databases[0].n_bits if n_bits is None else n_bits
+    for one in databases:
+        check_database(one)
+    n_bits = databases[0].n_bits if n_bits is None else whole_number(n_bits, "n_bits")
     for one in databases:
         if one.n_bits != n_bits:
             raise CodesError(f"expected a database of {n_bits} bits, found {one.n_bits} bits")

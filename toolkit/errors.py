@@ -22,8 +22,9 @@
     |-- DeviceError            a device that is not available
     `-- MissingExtraError      an optional dependency that is not installed (also an ImportError)
 
-A message is one line: what was expected, what was found, how to fix it. It gives the arguments of
-Python as code, `` `overwrite=True` `` or `` `seed` ``; the command line prints their flags.
+A message is one line without control characters: what was expected, what was found, how to fix it.
+It gives the arguments of Python as code, `` `overwrite=True` `` or `` `seed` ``; the command line
+prints their flags.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from __future__ import annotations
 from typing import Literal
 
 from hashkit.distribution import install_command
+from hashkit.visible_text import visible
 
 __all__ = [
     "BankError",
@@ -59,7 +61,13 @@ ImageFault = Literal["missing", "broken", "truncated", "too-large", "unsupported
 
 
 class HashkitError(Exception):
-    """Base class of all errors that the user can fix."""
+    """Base class of all errors that the user can fix.
+
+    Its text is one line, and shows what a terminal would obey: names in a file may be anything.
+    """
+
+    def __str__(self) -> str:
+        return visible(super().__str__().replace("\n", " "))
 
 
 class ConfigError(HashkitError, ValueError):

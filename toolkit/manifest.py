@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from hashkit.errors import ModelError
+from hashkit.inputs.arguments import whole_number
 from hashkit.inputs.json_text import parse_json
 from hashkit.inputs.schema import dataclass_from
 
@@ -88,9 +89,8 @@ class Manifest:
     def __post_init__(self) -> None:
         _check_version(self.format_version)
         for field in ("n_bits", "height", "width"):
-            value = getattr(self, field)
-            if not isinstance(value, int) or value < 1:
-                raise ModelError(f"manifest: {field} must be a positive integer, not {value!r}")
+            value = whole_number(getattr(self, field), field, 1, error=ModelError)
+            object.__setattr__(self, field, value)
         if self.resize not in RESIZE_RULES:
             raise ModelError(
                 f"manifest: unknown resize rule {self.resize!r}; known: {', '.join(RESIZE_RULES)}"

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
 
-from hashkit.errors import ConfigError
+from hashkit.inputs.arguments import whole_number
 
 __all__ = ["available_cpus", "check_threads", "cpu_affinity", "cpu_quota", "run_parallel"]
 
@@ -101,13 +101,9 @@ def check_threads(n_threads: int | None, what: str) -> int:
     Raises
     ------
     ConfigError
-        If it is less than 1.
+        If it is no whole number, or less than 1.
     """
-    if n_threads is None:
-        return available_cpus()
-    if n_threads < 1:
-        raise ConfigError(f"`{what}` must be at least 1, not {n_threads}")
-    return n_threads
+    return available_cpus() if n_threads is None else whole_number(n_threads, what, 1)
 
 
 def run_parallel(tasks: Sequence[Callable[[], Result]]) -> list[Result]:

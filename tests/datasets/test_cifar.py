@@ -138,6 +138,17 @@ def test_a_truncated_archive_gives_a_one_line_error_at_every_length(tmp_path, ve
             ),
             "expected 1 rows of 3072",
         ),
+        *(
+            (
+                PYTHON10,
+                "test_batch",
+                lambda _, labels=labels: published_sets.python2_pickle(
+                    {b"data": np.zeros((2, 3072), np.uint8), b"labels": labels}
+                ),
+                "expected labels 0 to 9",
+            )
+            for labels in ([[1, 2], [3, 4]], [[1], [2, 3]], [1, b"2"], [1, 10])
+        ),
     ],
 )
 def test_damage_is_reported(tmp_path, version, name, change, message):

@@ -80,8 +80,14 @@ def test_every_truncation_is_a_dataset_error():
     [
         ([1, 2], "expected a pickled dictionary"),
         ({"data": np.zeros((2, 2), dtype=np.float32)}, "expected uint8 arrays"),
+        ({10**5000: 1}, "expected text as keys, found int"),
+        ({("data",): 1}, "expected text as keys, found tuple"),
     ],
 )
 def test_other_contents_are_refused(value, message):
     with pytest.raises(DatasetError, match=message):
         read_plain_pickle(pickle.dumps(value, 2), "batch")
+
+
+def test_a_key_that_is_not_utf8_stays_recognisable():
+    assert read_plain_pickle(python2_pickle({b"data\xff": 1}), "batch") == {"data\\xff": 1}

@@ -40,7 +40,7 @@ def test_any_bytes_are_a_value_or_one_line(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"a\.json: expected JSON, found an error in line 1, column 1: the file is empty: fix"),
+        ("", r"a\.json: expected JSON, found an empty text: fix"),
         ('{"a": 1,\n}', "line 2, column 1"),
         ("NaN", "expected finite numbers, found 'NaN'"),
         ("[-Infinity]", "expected finite numbers, found '-Infinity'"),
@@ -58,7 +58,7 @@ def test_what_is_not_json_is_one_line(text: str | bytes, message: str) -> None:
     with pytest.raises(RunError, match=message) as caught:
         parse_json(text, "a.json", RunError, remedy="fix it")
     assert str(caught.value).isprintable()
-    assert str(caught.value).endswith(("fix it", "save the file as UTF-8"))
+    assert str(caught.value).endswith("fix it")
 
 
 def test_nan_is_taken_where_it_is_allowed() -> None:

@@ -100,7 +100,7 @@ def test_a_damaged_run_is_left_out_and_reported(tmp_path):
     faults = []
     assert Run.newest(tmp_path, faults.append) == good
     assert len(faults) == 1
-    assert faults[0].startswith(f"{damaged.config_path}: expected a JSON object, found damaged")
+    assert faults[0].startswith(f"{damaged.config_path}: expected JSON, found damaged text")
 
 
 def test_folders_without_settings_are_no_runs(tmp_path):

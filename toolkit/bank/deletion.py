@@ -14,6 +14,7 @@ from hashkit.bank.bankfile import BankFile
 from hashkit.bank.files import existing_bank, locked
 from hashkit.bank.layout import FORMAT_VERSION
 from hashkit.errors import BankError
+from hashkit.inputs.arguments import argument_shown, checked_arguments
 
 __all__ = ["delete_rows", "restore_rows", "rows_named"]
 
@@ -22,6 +23,7 @@ _log = logging.getLogger(__name__)
 _FIRST_VERSION: Final = 2
 
 
+@checked_arguments
 def delete_rows(path: str | os.PathLike[str], rows: ArrayLike) -> int:
     """Mark rows of a bank as deleted, so that search and evaluation skip them.
 
@@ -51,6 +53,7 @@ def delete_rows(path: str | os.PathLike[str], rows: ArrayLike) -> int:
     return _mark(path, rows, is_deleted=True)
 
 
+@checked_arguments
 def restore_rows(path: str | os.PathLike[str], rows: ArrayLike) -> int:
     """Undo `delete_rows`.
 
@@ -115,7 +118,12 @@ def _upgrade(file: BankFile) -> None:
 
 
 def _checked(rows: ArrayLike, n_rows: int, path: str) -> NDArray[np.int64]:
-    values: NDArray[Any] = np.atleast_1d(np.asarray(rows))
+    try:
+        values: NDArray[Any] = np.atleast_1d(np.asarray(rows))
+    except (ValueError, TypeError):
+        raise BankError(
+            f"{path}: expected row numbers, integers [m], found {argument_shown(rows)}"
+        ) from None
     if not values.size:
         return np.empty(0, dtype=np.int64)
     if values.ndim != 1 or values.dtype.kind not in "iu":

@@ -26,6 +26,7 @@ from hashkit.bank.layout import (
 from hashkit.bank.names import Names, NoNames
 from hashkit.bank.verification import find_faults
 from hashkit.errors import BankError
+from hashkit.inputs.arguments import checked_arguments
 from hashkit.opening import open_file
 from hashkit.rows_digest import BLOCK_ROWS, codes_digest, rows_digest
 
@@ -93,6 +94,7 @@ class Bank:
         self._data: NDArray[np.uint8] | None = data
 
     @classmethod
+    @checked_arguments
     def open(cls, path: str | os.PathLike[str]) -> Bank:
         """Open a bank, complete or not, in time that does not depend on its size.
 

@@ -30,6 +30,7 @@ from hashkit.bank.image_files import ImageFiles
 from hashkit.bank.rows import encode_rows
 from hashkit.errors import BankError
 from hashkit.files import make_parents
+from hashkit.inputs.arguments import checked_arguments, whole_number
 
 __all__ = ["BankWriter"]
 
@@ -55,6 +56,7 @@ class BankWriter:
         self._committed_at = time.monotonic()
 
     @classmethod
+    @checked_arguments
     def create(
         cls,
         path: str | os.PathLike[str],
@@ -88,6 +90,8 @@ class BankWriter:
         BankError
             If the file exists and ``overwrite`` is False, or it cannot be written.
         """
+        n_rows = whole_number(n_rows, "n_rows", 0)
+        n_name_bytes = whole_number(n_name_bytes, "n_name_bytes", 0)
         path = resolve_link(path)
         with write_errors(path):
             make_parents(path)
@@ -104,6 +108,7 @@ class BankWriter:
         return writer
 
     @classmethod
+    @checked_arguments
     def resume(
         cls,
         path: str | os.PathLike[str],

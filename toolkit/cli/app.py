@@ -30,10 +30,11 @@ from hashkit.cli.console import INTERRUPTED, note, notes_worded
 from hashkit.cli.flags import with_flags
 from hashkit.cli.limit_option import with_limits
 from hashkit.cli.process import SIGNALS, STANDARD_OUTPUT
-from hashkit.cli.visible import VisibleFormatter, visible
+from hashkit.cli.visible import VisibleFormatter
 from hashkit.distribution import install_command
 from hashkit.errors import HashkitError
 from hashkit.os_errors import os_error_line
+from hashkit.visible_text import visible
 
 __all__ = ["app", "run"]
 
@@ -151,5 +152,5 @@ def run() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(VisibleFormatter("%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    warnings.showwarning = _show_warning
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
     app()

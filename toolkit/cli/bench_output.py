@@ -9,12 +9,13 @@ from typing import Any, Literal
 from rich.table import Table
 
 from hashkit._version import __version__
-from hashkit.cli.visible import result_console, visible
+from hashkit.cli.visible import result_console
 from hashkit.exporters.bench.comparison import BenchRow
 from hashkit.exporters.bench.contenders import Wanted
 from hashkit.exporters.bench.settings import BenchSettings, Floors
 from hashkit.machine import describe_machine
 from hashkit.report.bench_table import Column, columns_of, facts_of, notes_of, table_of
+from hashkit.visible_text import visible
 from hashkit.workflow.bench import BenchSubject, TrialSet
 
 __all__ = ["bench_document", "print_bench", "problems_of"]

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.bank.reader import Bank
-from hashkit.cli.visible import result_console, visible
+from hashkit.cli.visible import result_console
 from hashkit.codes import to_hex
 from hashkit.errors import HashkitError
+from hashkit.visible_text import visible
 from hashkit.workflow.reporter import plural
 
 if TYPE_CHECKING:

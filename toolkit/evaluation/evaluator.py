@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.codes import check_codes
-from hashkit.codesets import CodeDatabase, CodeSet, check_bits, n_kept_rows
+from hashkit.codesets import CodeDatabase, CodeSet, check_bits, check_database, n_kept_rows
 from hashkit.errors import ConfigError, EvaluationError
 from hashkit.evaluation.average_precision import convention_named
 from hashkit.evaluation.bit_statistics import bit_statistics
@@ -31,6 +31,7 @@ from hashkit.evaluation.scoring import (
     average_precisions,
     score_queries,
 )
+from hashkit.inputs.arguments import checked_arguments, whole_number
 from hashkit.threads import run_parallel
 
 __all__ = [
@@ -53,6 +54,7 @@ _CURVE_STEPS: Final = 10  # points of the curve by rank per factor of ten
 _BALL_QUERIES: Final = 512  # queries whose balls are averaged at a time
 
 
+@checked_arguments
 def evaluate(
     query: CodeDatabase,
     database: CodeDatabase | Sequence[CodeDatabase],
@@ -171,6 +173,7 @@ def _live(
 ) -> tuple[CodeDatabase, list[CodeDatabase], int]:
     """Live queries, the databases (checked to have as many bits), and their live rows."""
     databases = list(database) if isinstance(database, Sequence) else [database]
+    check_database(query, "the queries")
     check_bits(databases, query.n_bits)
     if query.deleted is not None:
         live = ~query.deleted
@@ -199,10 +202,7 @@ def _ks(given: Sequence[int] | None, n_database: int) -> tuple[int, ...]:
 
 
 def _positive(argument: str, values: Sequence[int]) -> tuple[int, ...]:
-    for value in values:
-        if value < 1:
-            raise ConfigError(f"`{argument}` must be at least 1, not {value}")
-    return tuple(sorted({int(value) for value in values}))
+    return tuple(sorted({whole_number(value, argument, 1) for value in values}))
 
 
 def _curve_ks(n_database: int) -> tuple[int, ...]:

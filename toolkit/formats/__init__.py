@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from hashkit.codesets import CodeDatabase
+from hashkit.codesets import CodeDatabase, check_database
 from hashkit.errors import CodesError
 from hashkit.formats.bank import BANK
 from hashkit.formats.faiss_index import FAISS
@@ -23,6 +23,7 @@ from hashkit.formats.npz import NPZ
 from hashkit.formats.origin import StoredCodes, origin_of
 from hashkit.formats.parquet import PARQUET
 from hashkit.formats.text import TEXT
+from hashkit.inputs.arguments import checked_arguments
 from hashkit.inputs.arrays import NPY_SIGNATURE
 from hashkit.opening import open_file
 
@@ -89,6 +90,7 @@ def format_of(path: str | os.PathLike[str]) -> Format:
     return format_named(path)
 
 
+@checked_arguments
 def open_codes(
     path: str | os.PathLike[str],
     labels_path: str | os.PathLike[str] | None = None,
@@ -122,6 +124,7 @@ def open_codes(
     return database if labels_path is None else _labelled(database, path, Path(labels_path))
 
 
+@checked_arguments
 def save_codes(
     path: str | os.PathLike[str],
     database: CodeDatabase,
@@ -147,6 +150,7 @@ def save_codes(
     MissingExtraError
         If the package that writes the format is not installed.
     """
+    check_database(database, "`database`")
     format_named(path).write(Path(path), database, overwrite=overwrite, progress=progress)
 
 

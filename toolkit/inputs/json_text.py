@@ -11,9 +11,10 @@ from hashkit.errors import HashkitError
 from hashkit.inputs.text import decode_text, shown
 from hashkit.opening import read_file
 
-__all__ = ["parse_json", "read_json"]
+__all__ = ["json_shown", "parse_json", "read_json"]
 
 _LARGEST: Final = 2**64
+_MAX_SHOWN: Final = 60
 _MAX_DIGITS: Final = 20
 """Digits of 2**64; Python refuses to convert more than 4,300, and slowly before that."""
 
@@ -72,7 +73,10 @@ def parse_json(
         If it is not JSON, nested too deeply, has a key twice or a number that is not finite or
         does not fit 64 bits.
     """
-    text = data if isinstance(data, str) else decode_text(data, name, error, "JSON")
+    if isinstance(data, str):
+        text = data
+    else:
+        text = decode_text(data, name, error, "JSON", remedy or "save it as UTF-8")
     try:
         return json.loads(
             text,
@@ -84,11 +88,18 @@ def parse_json(
     except _JsonError as fault:
         reason = str(fault)
     except json.JSONDecodeError as fault:
-        reason = f"expected JSON, found an error in line {fault.lineno}, column {fault.colno}: "
-        reason += fault.msg if text.strip() else "the file is empty"
+        where = f"line {fault.lineno}, column {fault.colno}"
+        found = f"damaged text in {where} ({fault.msg})" if text.strip() else "an empty text"
+        reason = f"expected JSON, found {found}"
     except RecursionError:
         reason = "expected JSON, found values nested too deeply"
     raise error(f"{name}: {reason}{f': {remedy}' if remedy else ''}")
+
+
+def json_shown(value: object) -> str:
+    """A value for a message: as JSON in ASCII, at most 60 characters of it."""
+    text = json.dumps(value, default=repr)
+    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
 
 
 class _JsonError(Exception):

@@ -63,6 +63,8 @@ def _from_list(labels: object) -> NDArray[Any]:
 
 
 def _from_floats(array: NDArray[Any]) -> NDArray[np.int64]:
+    if array.dtype.itemsize < 8:  # which could not hold the bound
+        return _from_floats(array.astype(np.float64))
     is_whole = np.isfinite(array) & (np.abs(array) <= _LARGEST_EXACT) & (array == np.floor(array))
     if not is_whole.all():
         wrong = array[~is_whole].flat[0]

@@ -8,8 +8,8 @@ new field is checked without further code.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
-import json
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import (
@@ -25,6 +25,7 @@ from typing import (
 )
 
 from hashkit.errors import HashkitError
+from hashkit.inputs.json_text import json_shown
 
 if TYPE_CHECKING:
     from pydantic_core import CoreSchema, SchemaValidator
@@ -34,7 +35,7 @@ __all__ = ["dataclass_from", "value_from"]
 T = TypeVar("T")
 
 _MAX_FAULTS: Final = 5
-_MAX_SHOWN: Final = 60
+_MAX_NAME: Final = 60
 
 _EXPECTED: Final = {
     "bool_type": "true or false",
@@ -108,7 +109,7 @@ def value_from(
     try:
         return _validator(annotation).validate_python(value, extra=extra)
     except ValidationError as fault:
-        faults = [_words(one) for one in fault.errors(include_url=False)]
+        faults = [_words(annotation, one) for one in fault.errors(include_url=False)]
     except RecursionError:
         faults = ["expected fewer values inside each other"]
     if len(faults) > _MAX_FAULTS:
@@ -160,7 +161,7 @@ def _union(members: Sequence[Any]) -> CoreSchema:
     from pydantic_core import core_schema as core
 
     choices = [_schema(one) for one in members if one is not types.NoneType]
-    schema = choices[0] if len(choices) == 1 else core.union_schema(choices)
+    schema = choices[0] if len(choices) == 1 else core.union_schema([*choices])
     return core.nullable_schema(schema) if types.NoneType in members else schema
 
 
@@ -187,11 +188,11 @@ def _object(kind: type[Any]) -> CoreSchema:
     return core.no_info_after_validator_function(make, core.typed_dict_schema(members))
 
 
-def _words(error: Mapping[str, Any]) -> str:
+def _words(annotation: Any, error: Mapping[str, Any]) -> str:
     """One fault: ``training.lengths[1]: expected a whole number, found "2"``."""
     place = "".join(_place(error["loc"])).removeprefix(".")
     if error["type"] == "extra_forbidden":
-        return f"{place} is unknown"
+        return f"{place} is unknown{_nearest(annotation, error['loc'])}"
     if error["type"] == "missing":
         return f"{place} is missing"
     where = f"{place}: " if place else ""
@@ -199,15 +200,41 @@ def _words(error: Mapping[str, Any]) -> str:
     if cause is not None:  # raised by the dataclass, with all that is to be said
         return f"{where}{cause}"
     expected = _EXPECTED.get(error["type"]) or error["msg"].removeprefix("Input should be ")
-    return f"{where}expected {expected}, found {_shown(error['input'])}"
+    return f"{where}expected {expected}, found {json_shown(error['input'])}"
 
 
 def _place(steps: tuple[str | int, ...]) -> Iterator[str]:
     for step in steps:
-        is_name = isinstance(step, str) and step.isidentifier() and len(step) < _MAX_SHOWN
-        yield f".{step}" if is_name else f"[{_shown(step)}]"
+        is_name = isinstance(step, str) and step.isidentifier() and len(step) < _MAX_NAME
+        yield f".{step}" if is_name else f"[{json_shown(step)}]"
 
 
-def _shown(value: object) -> str:
-    text = json.dumps(value, default=repr)
-    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
+def _nearest(annotation: Any, steps: tuple[str | int, ...]) -> str:
+    """The known name that is most like an unknown one, if any is."""
+    *parents, name = steps
+    for step in parents:
+        annotation = _inner(annotation, step)
+    annotation = _without_none(annotation)
+    if not dataclasses.is_dataclass(annotation):
+        return ""
+    known = [field.name for field in dataclasses.fields(annotation)]
+    near = difflib.get_close_matches(str(name)[:_MAX_NAME], known, n=1, cutoff=0.75)
+    return f", did you mean {near[0]}?" if near else ""
+
+
+def _inner(annotation: Any, step: str | int) -> Any:
+    """Annotation of a field of a dataclass, or of an item of a list or mapping."""
+    annotation = _without_none(annotation)
+    if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
+        return get_type_hints(annotation).get(str(step))
+    arguments = get_args(annotation)
+    if not arguments:
+        return None
+    return arguments[-1] if get_origin(annotation) in (dict, Mapping) else arguments[0]
+
+
+def _without_none(annotation: Any) -> Any:
+    if get_origin(annotation) not in (Union, types.UnionType):
+        return annotation
+    members = [one for one in get_args(annotation) if one is not types.NoneType]
+    return members[0] if len(members) == 1 else None

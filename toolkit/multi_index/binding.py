@@ -9,8 +9,8 @@ from typing import Final, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.codes import code_size
-from hashkit.codesets import CodeDatabase
+from hashkit.codes import check_codes, code_size
+from hashkit.codesets import CodeDatabase, check_database
 from hashkit.errors import CodesError
 from hashkit.multi_index.header import IndexHeader
 from hashkit.rows_digest import codes_digest
@@ -75,7 +75,10 @@ def digested(database: IndexedRows, n_bits: int | None) -> DigestedCodes:
     if isinstance(database, np.ndarray):
         if n_bits is None:
             raise CodesError("the number of bits of an array of codes is unknown: give `n_bits`")
+        if database.dtype != np.uint8 or database.ndim != 2:
+            check_codes(database, n_bits, "database codes")
         return _CodesInMemory(database, n_bits)
+    check_database(database)
     if n_bits not in (None, database.n_bits):
         raise CodesError(f"expected a database of {n_bits} bits, found {database.n_bits} bits")
     if isinstance(database, DigestedCodes):

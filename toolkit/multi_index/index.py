@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from hashkit.codes import check_codes
 from hashkit.errors import ConfigError, IndexMismatchError
+from hashkit.inputs.arguments import checked_arguments, real_number, whole_number
 from hashkit.kernels.arrays import read_only
 from hashkit.multi_index.binding import IndexedRows, digested, is_same_memory, is_start_of, mismatch
 from hashkit.multi_index.costs import COSTS, DEFAULT_BUDGET, SAMPLED_TOP_K, Workload
@@ -76,6 +76,7 @@ class MultiIndex:
     _header: IndexHeader
 
     @classmethod
+    @checked_arguments
     def build(
         cls,
         database: IndexedRows,
@@ -127,6 +128,7 @@ class MultiIndex:
         return cls._of(dataclasses.replace(header, sample_costs=texts), tables)
 
     @classmethod
+    @checked_arguments
     def open(cls, path: str | os.PathLike[str], database: IndexedRows) -> MultiIndex:
         """Open a saved index, mapped from its file, for the database whose first rows it is of.
 
@@ -264,8 +266,7 @@ class MultiIndex:
         query_codes = check_codes(query_codes, self.n_bits, "query codes")
         search_radius, limit = self._limits(radius, top_k)
         kept = _checked_kept(kept, self.n_rows)
-        if math.isnan(budget) or budget < 0:
-            raise ConfigError(f"`budget` must be 0 or more, not {budget}")
+        budget = real_number(budget, "budget", 0, is_finite=False)
         n_threads = check_threads(n_threads, "n_threads")
         if not limit or not len(query_codes):
             return joined([nothing(len(query_codes))])
@@ -336,11 +337,12 @@ class MultiIndex:
         """Radius and number of rows, limited by the number of bits and of rows."""
         if radius is None and top_k is None:
             raise ConfigError("a search needs `top_k` or `radius`: neither was given")
-        for name, value in (("radius", radius), ("top_k", top_k)):
-            if value is not None and value < 0:
-                raise ConfigError(f"`{name}` must be 0 or more, not {value}")
-        limit = self.n_rows if top_k is None else min(top_k, self.n_rows)
-        return self.n_bits if radius is None else min(radius, self.n_bits), limit
+        limit, reach = self.n_rows, self.n_bits
+        if top_k is not None:
+            limit = min(whole_number(top_k, "top_k", 0), limit)
+        if radius is not None:
+            reach = min(whole_number(radius, "radius", 0), reach)
+        return reach, limit
 
     def _run(
         self,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from hashkit.codes import binarize
 from hashkit.errors import CodesError
+from hashkit.inputs.arguments import argument_shown
 from hashkit.retrieval.neighbours import Neighbours
 from hashkit.retrieval.shards import Shards
 
@@ -35,7 +36,12 @@ def check_logits(
     CodesError
         If they have another shape, are not finite, or do not give ``query_codes``.
     """
-    logits = np.asarray(logits, dtype=np.float32)
+    try:
+        logits = np.asarray(logits, dtype=np.float32)
+    except (ValueError, TypeError):
+        raise CodesError(
+            f"logits must be numbers [q, {n_bits}], not {argument_shown(logits)}"
+        ) from None
     if logits.shape != (len(query_codes), n_bits):
         raise CodesError(
             f"expected logits [{len(query_codes)}, {n_bits}], one per query and bit, "

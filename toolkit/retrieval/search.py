@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hashkit.codes import check_codes
 from hashkit.errors import CodesError, ConfigError
+from hashkit.inputs.arguments import argument_shown, whole_number
 from hashkit.multi_index.index import MultiIndex
 from hashkit.retrieval.indexed import check_index, merged
 from hashkit.retrieval.neighbours import Neighbours, Ranking
@@ -143,6 +144,8 @@ def search(
     """
     shards = Shards.of(database, n_bits)
     query_codes = check_codes(query_codes, shards.n_bits, "query codes")
+    top_k = None if top_k is None else whole_number(top_k, "top_k", 0)
+    radius = None if radius is None else whole_number(radius, "radius", 0)
     _check_settings(top_k, radius, engine, index)
     if index is not None and engine != "scan":
         check_index(index, database, shards)
@@ -179,9 +182,6 @@ def _check_settings(
 ) -> None:
     if top_k is None and radius is None:
         raise ConfigError("a search needs `top_k` or `radius`: neither was given")
-    for name, value in (("top_k", top_k), ("radius", radius)):
-        if value is not None and value < 0:
-            raise ConfigError(f"`{name}` must be 0 or more, not {value}")
     if engine not in _ENGINES:
         raise ConfigError(f"`engine` must be one of {', '.join(_ENGINES)}, not {engine!r}")
     if engine == "index" and index is None:
@@ -193,7 +193,14 @@ def _check_settings(
 
 def _chosen(where: NDArray[Any], n_rows: int) -> NDArray[np.bool_]:
     """``where`` as bool [n_rows]."""
-    where = np.asarray(where)
+    try:
+        where = np.asarray(where)
+    except (ValueError, TypeError):
+        raise ConfigError(
+            f"`where` must be bool [{n_rows}] or row numbers [m], not {argument_shown(where)}"
+        ) from None
+    if where.ndim == 1 and not where.size:  # of an empty list, whose type says nothing
+        return np.zeros(n_rows, dtype=np.bool_)
     if where.dtype == np.bool_ and where.shape == (n_rows,):
         return where
     if not np.issubdtype(where.dtype, np.integer) or where.ndim != 1:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.codes import check_codes
-from hashkit.codesets import CodeDatabase, check_bits
+from hashkit.codesets import CodeDatabase, check_bits, check_database
 from hashkit.errors import CodesError
 
 __all__ = ["Database", "Shards", "Span"]
@@ -77,6 +77,8 @@ class Shards:
             codes = np.ascontiguousarray(check_codes(database, n_bits, "database codes"))
             return cls._joined([codes], [None], n_bits)
         databases = database if isinstance(database, Sequence) else [database]
+        if isinstance(database, str | bytes):
+            check_database(database)
         n_bits = check_bits(databases, n_bits)
         kept = [None if one.deleted is None else ~one.deleted for one in databases]
         return cls._joined([np.ascontiguousarray(one.codes) for one in databases], kept, n_bits)

@@ -29,6 +29,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from hashkit.errors import RunError
 from hashkit.files import append_whole, write_whole
+from hashkit.inputs.arguments import checked_arguments
 from hashkit.inputs.json_text import parse_json
 from hashkit.inputs.schema import dataclass_from
 from hashkit.inputs.text import decode_text
@@ -153,6 +154,7 @@ class Run:
             )
 
     @classmethod
+    @checked_arguments
     def open(cls, path: PathText) -> Run:
         """Open an existing run folder.
 

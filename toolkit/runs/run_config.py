@@ -7,35 +7,21 @@ have the same fields, of which all but ``training`` may be missing.
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import functools
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from hashkit.errors import ConfigError, ProtocolError, RunError
-from hashkit.opening import read_text
-from hashkit.os_errors import reason_and_remedy
+from hashkit.errors import ConfigError, RunError
+from hashkit.inputs.json_text import json_shown, read_json
+from hashkit.inputs.schema import dataclass_from
 from hashkit.runs.config import TrainConfig
-from hashkit.runs.data_spec import DataSpec, ProtocolOptions
+from hashkit.runs.data_spec import DataSpec
 
 __all__ = ["FORMAT_VERSION", "RunConfig", "SharedTraining", "read_json_object", "read_run_config"]
 
 FORMAT_VERSION: Final = 1
 
 _REMEDY: Final = "correct the file, or train a new run"
-
-_EXPECTED: Final = {
-    "bool_type": "true or false",
-    "dataclass_type": "an object",
-    "float_type": "a number",
-    "int_from_float": "a whole number",
-    "int_type": "a whole number",
-    "string_type": "a text",
-    "tuple_type": "a list",
-}
-"""Values in the words of JSON, by pydantic's type of error."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,14 +101,11 @@ def read_json_object(path: Path) -> dict[str, Any]:
         If the file cannot be read or holds something else.
     """
     try:
-        fields = json.loads(read_text(path, "json_bytes"))
-    except OSError as error:
-        raise RunError(f"{path} cannot be read: {reason_and_remedy(error)[0]}") from None
-    except (ValueError, RecursionError) as error:
-        what = f"damaged text ({error})" if path.stat().st_size else "an empty file"
-        raise RunError(f"{path}: expected a JSON object, found {what}: {_REMEDY}") from None
+        fields = read_json(path, RunError, _REMEDY)
+    except FileNotFoundError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from None
     if not isinstance(fields, dict):
-        raise RunError(f"{path}: expected a JSON object, found {_shown(fields)}: {_REMEDY}")
+        raise RunError(f"{path}: expected a JSON object, found {json_shown(fields)}: {_REMEDY}")
     return fields
 
 
@@ -135,22 +118,13 @@ def read_run_config(path: Path) -> RunConfig:
         If the file is damaged, is of a newer format version, lacks a field, or has one that is
         unknown, of the wrong type, or out of range.
     """
-    from pydantic import ValidationError  # 0.2 s, only where a file is checked
-
     fields = read_json_object(path)
     version = fields.pop("format_version", None)
     _check_version(path, version)
-    faults = [f"{name} is missing" for name in _missing(fields, is_old=version is None)]
-    if not faults:
-        try:
-            config: RunConfig = _validator()(fields)
-        except ValidationError as error:
-            faults = [_fault(one) for one in error.errors(include_url=False)]
-        except ProtocolError as error:  # no ValueError, which would come with its place
-            faults = [f"data.options: {error}"]
-        else:
-            return config
-    raise RunError(f"{path}: {'; '.join(faults)}: {_REMEDY}")
+    missing = [f"{name} is missing" for name in _missing(fields, is_old=version is None)]
+    if missing:
+        raise RunError(f"{path}: {'; '.join(missing)}: {_REMEDY}")
+    return dataclass_from(RunConfig, fields, name=str(path), error=RunError, remedy=_REMEDY)
 
 
 def _check_version(path: Path, version: object) -> None:
@@ -158,7 +132,7 @@ def _check_version(path: Path, version: object) -> None:
         return
     if type(version) is not int or version < 1:
         raise RunError(
-            f"{path}: format_version: expected a whole number from 1, found {_shown(version)}: "
+            f"{path}: format_version: expected a whole number from 1, found {json_shown(version)}: "
             f"{_REMEDY}"
         )
     if version > FORMAT_VERSION:
@@ -181,64 +155,3 @@ def _missing(fields: Mapping[str, Any], *, is_old: bool) -> list[str]:
 
 def _names(cls: type[Any]) -> set[str]:
     return {field.name for field in dataclasses.fields(cls)}
-
-
-@functools.cache
-def _validator() -> Callable[[dict[str, Any]], RunConfig]:
-    """Makes a RunConfig from a JSON object, without converting values of another type."""
-    from pydantic import TypeAdapter
-    from pydantic_core import SchemaValidator
-
-    # Only scalars are strict: a strict dataclass would refuse JSON's object, a tuple its array.
-    validator = SchemaValidator(_with_strict_scalars(TypeAdapter(RunConfig).core_schema))
-    return lambda fields: validator.validate_python(fields, extra="forbid")
-
-
-def _with_strict_scalars(schema: Any) -> Any:
-    if isinstance(schema, dict):
-        copy = {name: _with_strict_scalars(value) for name, value in schema.items()}
-        if copy.get("type") in ("bool", "float", "int", "str"):
-            copy["strict"] = True
-        return copy
-    if isinstance(schema, list):
-        return [_with_strict_scalars(value) for value in schema]
-    return schema
-
-
-def _fault(error: Mapping[str, Any]) -> str:
-    """One fault: ``training.lengths[1]: input should be a valid integer, found '2'``."""
-    place = "".join(_place(error["loc"])).removeprefix(".")
-    if error["type"] == "unexpected_keyword_argument":
-        return f"{place} is unknown{_nearest(error['loc'])}"
-    if error["type"] == "missing":
-        return f"{place} is missing"
-    cause = error.get("ctx", {}).get("error")
-    if cause is not None:  # raised by the dataclass itself, with all that is to be said
-        return f"{place}: {cause}"
-    what = _EXPECTED.get(error["type"]) or error["msg"].replace("Input should be ", "", 1)
-    return f"{place}: expected {what}, found {_shown(error['input'])}"
-
-
-def _nearest(steps: tuple[str | int, ...]) -> str:
-    """The known name that is most like an unknown one, if any is."""
-    *parents, name = steps
-    holders: dict[tuple[str | int, ...], type[Any]] = {
-        (): RunConfig,
-        ("data",): DataSpec,
-        ("data", "options"): ProtocolOptions,
-        ("shared",): SharedTraining,
-        ("training",): TrainConfig,
-    }
-    holder = holders.get(tuple(parents))
-    near = difflib.get_close_matches(str(name), _names(holder), n=1, cutoff=0.75) if holder else []
-    return f", did you mean {near[0]}?" if near else ""
-
-
-def _place(steps: tuple[str | int, ...]) -> Iterator[str]:
-    for step in steps:
-        yield f"[{step}]" if isinstance(step, int) else f".{step}"
-
-
-def _shown(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -38,7 +38,8 @@ class HashModel(nn.Module):
         float32 [3, 1, 1], in pixel values 0..255.
     standardise
         Whether each logit is standardised to mean 0 and variance 1 over the batch (over the
-        training set in evaluation mode), so that each bit is 1 about half of the time. A ranking
+        training set in evaluation mode, see `hashkit.training.statistics`), so that each bit is 1
+        about half of the time. A ranking
         loss does not keep logits small or different between images: in longer runs they drift into
         the flat ends of the sigmoid together, and only a few distinct codes remain.
     mirror
@@ -107,11 +108,15 @@ class HashModel(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of images."""
+        return self.standardised(self.unstandardised(images))
+
+    def unstandardised(self, images: Tensor) -> list[Tensor]:
+        """What the heads compute from images, float [N, n_bits] each, before it is standardised."""
         if self.training or not self.mirror:
-            return self.logits(self.features(images))
+            return self.head_outputs(self.features(images))
         # One batch for both, so that the exported graph contains the network once.
-        logits = self.logits(self.features(torch.cat([images, images.flip(2)])))
-        return logits.reshape(2, -1, self.n_bits).mean(0)
+        both = self.head_outputs(self.features(torch.cat([images, images.flip(2)])))
+        return [part.reshape(2, -1, part.shape[1]).mean(0) for part in both]
 
     def features(self, images: Tensor) -> Tensor:
         """Output of the network for images, uint8 [N, height, width, 3].
@@ -123,12 +128,16 @@ class HashModel(nn.Module):
 
     def logits(self, features: Tensor) -> Tensor:
         """Logits of features: float32 [N, n_bits]."""
-        parts = [
-            standardise(head(features))
-            for head, standardise in zip(self.heads, self.standardise, strict=True)
-        ]
-        logits = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-        return logits.to(torch.float32)
+        return self.standardised(self.head_outputs(features))
+
+    def head_outputs(self, features: Tensor) -> list[Tensor]:
+        """What the heads compute from features, float [N, n_bits] each."""
+        return [head(features) for head in self.heads]
+
+    def standardised(self, parts: Sequence[Tensor]) -> Tensor:
+        """Logits, float32 [N, n_bits], from what the heads compute."""
+        logits = [one(part) for one, part in zip(self.standardise, parts, strict=True)]
+        return (logits[0] if len(logits) == 1 else torch.cat(logits, dim=1)).to(torch.float32)
 
     def calibrate(self, images: Tensor) -> None:
         """Calibrate the network's random weights on images, uint8 [N, height, width, 3]."""

@@ -12,6 +12,7 @@ from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.sets import open_image_set
 from hashkit.datasets.spec import open_spec, with_absolute_paths
 from hashkit.errors import ConfigError
+from hashkit.inputs.arguments import checked_arguments
 from hashkit.runs.data_spec import DataSpec, check_split_seed
 from hashkit.runs.run import PathText
 from hashkit.runtimes.encoder import Encoder
@@ -57,6 +58,7 @@ class ImagesToEncode:
             )
 
 
+@checked_arguments
 def encode(
     images: PathText | ImageSet,
     model: Encoder | PathText,
@@ -107,7 +109,8 @@ def encode(
     strict
         Stop at an image that cannot be used, instead of skipping it.
     append, overwrite
-        Add the images to a complete bank, or replace it. With neither, a bank of the same images
+        Add the images to a complete bank, or replace it. Of a folder that is in the bank, only the
+        images that it does not have are added. With neither, a bank of the same images
         and model is continued.
     allow_other_provider
         Continue a bank that another device, runtime or version of Pillow began.

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from hashkit.errors import ConfigError, RunError
+from hashkit.inputs.arguments import checked_arguments
 from hashkit.runs.known_names import check_name
 from hashkit.runs.named_network import network_to_build
 from hashkit.runs.run import PathText, Run, as_run
@@ -34,6 +35,7 @@ N_VERIFY_IMAGES: Final = 256
 """Training images that torch and the exported model are compared on."""
 
 
+@checked_arguments
 def export(
     run: Run | PathText,
     path: PathText | None = None,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hashkit.errors import ConfigError
+from hashkit.inputs.arguments import checked_arguments, checked_arguments_but
 from hashkit.runs.config import plain_scalar
 from hashkit.runs.data_spec import DataSpec, ProtocolOptions, check_split_seed, name_tuple
 from hashkit.runs.run import DEFAULT_RUNS_DIR, PathText, Run, as_run
@@ -19,6 +20,7 @@ from hashkit.workflow.settings import errors_name, settings_by_field
 __all__ = ["require_torch", "resume", "train"]
 
 
+@checked_arguments_but("bits", "size")
 def train(
     data: PathText = "digits",
     *,
@@ -153,6 +155,7 @@ def train(
     return finish_training(trainer, reporter, should_stop)
 
 
+@checked_arguments
 def resume(
     run: Run | PathText,
     *,

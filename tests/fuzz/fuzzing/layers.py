@@ -221,7 +221,9 @@ def _change_attribute(rng: random.Random, bank: h5py.File) -> None:
     value = bank.attrs[name]
     choice = rng.random()
     if choice < 0.6 and isinstance(value, str) and value[:1] in ("{", "["):
-        bank.attrs[name] = mutate_json(rng, json.loads(value)).replace("\0", " ")
+        # HDF5's texts end at a zero, and h5py writes no lone surrogates.
+        text = mutate_json(rng, json.loads(value)).replace("\0", " ")
+        bank.attrs[name] = text.encode("utf-8", "replace").decode()
     elif choice < 0.7:
         del bank.attrs[name]
     else:

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 import traceback
+import unicodedata
 import warnings
 from pathlib import Path
 from typing import Any, Final
@@ -35,6 +36,9 @@ request were read and refused."""
 
 MEMORY_BYTES: Final = 4 << 30
 """Growth of the address space in one case; more is a `MemoryError`, which is a finding."""
+
+_NOT_SHOWN: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Unicode's categories of control characters, lone surrogates, and ends of lines."""
 
 _ROOTS: Final = ("/toolkit/", "/datasets/", "/runtimes/", "/exporters/")
 
@@ -147,7 +151,7 @@ def _read(subject: Subject, rng: random.Random) -> tuple[str, dict[str, str] | N
         subject.read(subject.path, rng)
     except HashkitError as error:
         text = str(error)
-        if text.isprintable() and text:
+        if text and not any(unicodedata.category(one) in _NOT_SHOWN for one in text):
             return "refused", None
         key = "\n".join([type(error).__name__, *_own_frames(error)])
         return "refused", {"kind": "message", "key": key, "text": ascii(text)[:2000]}

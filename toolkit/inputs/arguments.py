@@ -1,0 +1,275 @@
+"""Arguments of public functions: of the annotated type, or one line that says what is wrong.
+
+Numbers of NumPy count as numbers, and arrays of no dimension as their value. Nothing is converted
+with a loss: 2.5 is no whole number, and neither is ``True`` or ``"48"``.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import numbers
+import operator
+import os
+import sys
+import types
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any, Final, ParamSpec, TypeVar, Union, get_args, get_origin
+
+import numpy as np
+
+from hashkit.errors import ConfigError, HashkitError
+
+__all__ = [
+    "argument_shown",
+    "checked_arguments",
+    "checked_arguments_but",
+    "real_number",
+    "whole_number",
+]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_MAX_SHOWN: Final = 60
+
+
+def whole_number(
+    value: object,
+    name: str,
+    low: int | None = None,
+    high: int | None = None,
+    error: type[HashkitError] = ConfigError,
+) -> int:
+    """The integer that an argument is.
+
+    Parameters
+    ----------
+    name
+        Of the argument, for the message.
+    low, high
+        The smallest and the largest value; None for any.
+
+    Raises
+    ------
+    HashkitError
+        ``error``, if it is no integer, or out of range.
+    """
+    if type(value) is not int:
+        try:
+            if isinstance(value, bool | np.bool_):
+                raise TypeError
+            value = operator.index(value)  # type: ignore[arg-type]
+        except TypeError:
+            raise error(_expected(name, "a whole number", value)) from None
+    if (low is not None and value < low) or (high is not None and value > high):
+        raise error(_expected(name, _range(low, high), value))
+    return value
+
+
+def real_number(
+    value: object,
+    name: str,
+    low: float | None = None,
+    error: type[HashkitError] = ConfigError,
+    *,
+    is_finite: bool = True,
+) -> float:
+    """The number that an argument is, from ``low`` if given.
+
+    Raises
+    ------
+    HashkitError
+        ``error``, if it is no number, NaN, infinite (unless ``is_finite`` is False), or too small.
+    """
+    if isinstance(value, np.ndarray) and not value.ndim:
+        value = value[()]
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        raise error(_expected(name, "a number", value))
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if math.isnan(number) or (is_finite and math.isinf(number)):
+        raise error(_expected(name, "a finite number" if is_finite else "a number", value))
+    if low is not None and number < low:
+        raise error(_expected(name, _range(low, None), value))
+    return number
+
+
+def argument_shown(value: object) -> str:
+    """A value for a message: arrays by type and shape, anything else by at most 60 characters."""
+    if isinstance(value, np.ndarray) and value.ndim:
+        return f"an array {value.dtype} {list(value.shape)}"
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # Python refuses to write out integers of more than 4,300 digits
+        text = f"a {type(value).__name__} of thousands of digits"
+    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
+
+
+def checked_arguments_but(*left: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """`checked_arguments`, except for those that the function checks with messages of its own."""
+    return functools.partial(checked_arguments, left=left)
+
+
+def checked_arguments(function: Callable[P, R], left: Collection[str] = ()) -> Callable[P, R]:
+    """Check the arguments of each call by their annotations, and pass plain numbers on.
+
+    Checked are int, float, bool, str, paths, sequences of these and classes, also as members of a
+    union; other annotations are left to the function. So a new argument is checked without further
+    code.
+
+    Raises
+    ------
+    ConfigError
+        By the function returned, if an argument is of another type.
+    """
+    signature = inspect.signature(function)
+
+    @functools.cache
+    def annotations() -> dict[str, Any]:
+        scope = {**vars(sys.modules[function.__module__])}
+        return {
+            name: _evaluated(parameter.annotation, scope)
+            for name, parameter in signature.parameters.items()
+            if name not in left
+            and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+        }
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        bound = signature.bind(*args, **kwargs)
+        for name, annotation in annotations().items():
+            if name in bound.arguments:
+                bound.arguments[name] = _conformed(bound.arguments[name], annotation, name)
+        return function(*bound.args, **bound.kwargs)
+
+    return checked
+
+
+def _evaluated(annotation: Any, scope: dict[str, Any]) -> Any:
+    if not isinstance(annotation, str):
+        return Any if annotation is inspect.Parameter.empty else annotation
+    try:
+        return eval(annotation, scope)  # noqa: S307 - the source's own annotations
+    except (NameError, TypeError):  # imported for types alone
+        return Any
+
+
+_PLURALS: Final[dict[Any, str]] = {int: "whole numbers", float: "numbers", str: "texts"}
+
+
+class _MismatchError(Exception):
+    """A value that is not of a type; the message says what is expected."""
+
+
+def _conformed(value: Any, annotation: Any, name: str) -> Any:
+    try:
+        return _fitted(value, annotation)
+    except _MismatchError as fault:
+        raise ConfigError(_expected(name, str(fault), value)) from None
+
+
+def _fitted(value: Any, annotation: Any) -> Any:
+    members = _members(annotation)
+    expected = []
+    for member in members:
+        try:
+            return _fitted_one(value, member)
+        except _MismatchError as fault:
+            expected.append(str(fault))
+    raise _MismatchError(" or ".join(dict.fromkeys(expected)))
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    if get_origin(annotation) in (Union, types.UnionType):
+        return get_args(annotation)
+    return (annotation,)
+
+
+def _fitted_one(value: Any, annotation: Any) -> Any:
+    origin = get_origin(annotation) or annotation
+    if origin in _CHECKS:
+        try:
+            return _CHECKS[origin](value)
+        except ConfigError as fault:
+            raise _MismatchError(_WORDS[origin]) from fault
+    if origin in (Sequence, tuple, list):
+        return _sequence(value, get_args(annotation))
+    is_class = isinstance(annotation, type) and not getattr(annotation, "_is_protocol", False)
+    if is_class and annotation is not Any and not isinstance(value, annotation):
+        raise _MismatchError(f"a {annotation.__name__}")
+    return value
+
+
+def _bool(value: object) -> bool:
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise ConfigError
+
+
+def _none(value: object) -> None:
+    if value is not None:
+        raise ConfigError
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str) and "\0" not in value:
+        return value
+    raise ConfigError
+
+
+def _path(value: object) -> os.PathLike[str]:
+    if isinstance(value, os.PathLike) and "\0" not in os.fsdecode(value):
+        return value
+    raise ConfigError
+
+
+_CHECKS: Final[dict[Any, Callable[[Any], Any]]] = {
+    int: lambda value: whole_number(value, ""),
+    float: lambda value: real_number(value, ""),
+    bool: _bool,
+    str: _text,
+    os.PathLike: _path,
+    Path: _path,
+    None: _none,
+    types.NoneType: _none,
+}
+_WORDS: Final[dict[Any, str]] = {
+    int: "a whole number",
+    float: "a finite number",
+    bool: "True or False",
+    str: "a text",
+    os.PathLike: "a path",
+    Path: "a path",
+    None: "None",
+    types.NoneType: "None",
+}
+
+
+def _sequence(value: Any, arguments: tuple[Any, ...]) -> Any:
+    items = [one for one in arguments if one is not ...]
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence | np.ndarray):
+        raise _MismatchError("a sequence")
+    if len(items) == 1:
+        kind = _PLURALS.get(items[0], "values")
+        try:
+            return tuple(_fitted(one, items[0]) for one in value)
+        except _MismatchError:
+            raise _MismatchError(f"a sequence of {kind}") from None
+    if items and len(value) != len(items):
+        raise _MismatchError(f"{len(items)} values")
+    return tuple(_fitted(one, kind) for one, kind in zip(value, items, strict=True))
+
+
+def _expected(name: str, what: str, value: object) -> str:
+    return f"`{name}` must be {what}, not {argument_shown(value)}"
+
+
+def _range(low: float | None, high: int | None) -> str:
+    if high is not None:
+        return f"between {low} and {high}"
+    return "0 or more" if not low else f"at least {low:g}"
