@@ -109,15 +109,16 @@ def test_a_sparse_file_is_no_file_of_codes(tmp_path, bank, suffix):
     path = tmp_path / f"sparse.{suffix}"
     with path.open("wb") as file:
         file.truncate(40_000_000_000)
-    with pytest.raises((BankError, CheckpointError, CodesError, IndexMismatchError)):
-        if suffix == "safetensors":
-            from hashkit.training.checkpoint import read_checkpoint
 
-            with pytest.raises(CheckpointError, match="40,000,000,000 bytes, more than"):
-                read_checkpoint(path)
-            read_checkpoint_manifest(path)
-        elif suffix == "mih":
-            with package.Bank.open(bank) as opened:
-                package.MultiIndex.open(path, opened.codes)
-        else:
-            package.open_codes(path)
+    def open_index() -> None:
+        with package.Bank.open(bank) as opened:
+            package.MultiIndex.open(path, opened.codes)
+
+    read = {"safetensors": lambda: read_checkpoint_manifest(path), "mih": open_index}
+    with pytest.raises((BankError, CheckpointError, CodesError, IndexMismatchError)):
+        read.get(suffix, lambda: package.open_codes(path))()
+    if suffix == "safetensors":
+        from hashkit.training.checkpoint import read_checkpoint
+
+        with pytest.raises(CheckpointError, match="40,000,000,000 bytes, more than"):
+            read_checkpoint(path)

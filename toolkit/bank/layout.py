@@ -279,8 +279,8 @@ def _check_links(hdf5: h5py.File, path: Path) -> None:
     for name in hdf5:
         if not isinstance(hdf5.get(name, getlink=True), h5py.HardLink):
             raise BankError(
-                f"{path}: expected its datasets in the file, found that {shown(name)} is a link: it "
-                "was not made by hashkit"
+                f"{path}: expected its datasets in the file, found that {shown(name)} is a link: "
+                "it was not made by hashkit"
             )
 
 
