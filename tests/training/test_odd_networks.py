@@ -12,6 +12,7 @@ from trainer_samples import assert_same_checkpoints, stop_after
 from training_samples import add_network, digit_data, settings, trainer
 
 from hashkit.errors import CheckpointError, TrainingError
+from hashkit.runs.checkpoint_weights import check_weights
 from hashkit.training.checkpoint import load_model, read_checkpoint, weights_sha256
 from hashkit.training.networks import NetworkKind
 from hashkit.training.networks.base import Network
@@ -181,12 +182,25 @@ def test_a_momentum_that_should_be_there_is_missed(tmp_path, monkeypatch) -> Non
         load_model(one.run.snapshots()[-1][1])
 
 
-def test_weights_in_bfloat16_have_a_digest() -> None:
-    values = torch.tensor([1.0, -2.5])
-    half, other = values.bfloat16(), torch.tensor([1.0, -2.25]).bfloat16()
-    digests = {weights_sha256({"w": one}) for one in (values, half, other, half.view(torch.int16))}
-    assert len(digests) == 4
-    assert weights_sha256({"w": torch.tensor(2.0).bfloat16()})
+class Half(Odd):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("half_values", torch.tensor([1.0, -2.5]).bfloat16())
+        self.register_buffer("one_value", torch.tensor(2.0).bfloat16())
+
+
+def test_weights_in_bfloat16_have_a_digest(tmp_path, monkeypatch) -> None:
+    add(monkeypatch, Half)
+    config = settings(network="odd", steps=4)
+    one = trainer(config, digit_data(config), tmp_path / "run")
+    one.fit()
+    path = one.run.snapshots()[-1][1]
+    checkpoint = read_checkpoint(path)
+    assert check_weights(path) == checkpoint.manifest.weights_sha256
+    assert checkpoint.model["network.body.half_values"].tolist() == [1.0, -2.5]
+    whole = torch.tensor([1, 2], dtype=torch.int16)
+    digests = {weights_sha256({"w": one}) for one in (whole, whole.view(torch.bfloat16))}
+    assert len(digests) == 2
 
 
 # Divergence

@@ -211,11 +211,10 @@ def weights_sha256(tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
-        if tensor.dtype == torch.bfloat16:  # which NumPy lacks
-            digest.update(b"bfloat16 ")
-            tensor = tensor.view(torch.int16)
-        values: np.ndarray[Any, Any] = tensor.numpy()
-        digest.update(f"{name} {values.dtype.str} {list(values.shape)}\n".encode())
+        is_bfloat16 = tensor.dtype == torch.bfloat16  # which NumPy lacks
+        values: np.ndarray[Any, Any] = (tensor.view(torch.int16) if is_bfloat16 else tensor).numpy()
+        dtype = "bfloat16" if is_bfloat16 else values.dtype.str
+        digest.update(f"{name} {dtype} {list(values.shape)}\n".encode())
         digest.update(values.tobytes())
     return digest.hexdigest()
 
