@@ -64,7 +64,7 @@ CONFINED = {
     "openvino": {"runtimes"},
     "typer": {"cli"},
     "rich": {"cli"},
-    "h5py": {"bank"},
+    "h5py": {"formats.matlab", "bank"},
     "pydantic": {"report"},
     "pydantic_core": {"inputs.schema"},
     "filelock": {"bank"},

@@ -127,7 +127,7 @@ def test_a_checkpoint_says_what_it_is_without_its_tensors(run: Run) -> None:
 def test_what_is_no_checkpoint_is_one_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "step-0000001.safetensors"
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match="is not a checkpoint of hashkit.*damaged") as caught:
+    with pytest.raises(CheckpointError, match=r"is not a checkpoint of hashkit.*damaged") as caught:
         read_checkpoint_manifest(path)
     assert "\n" not in str(caught.value)
     with pytest.raises(CheckpointError, match="there is no such checkpoint"):
