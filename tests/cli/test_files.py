@@ -208,9 +208,14 @@ def test_info_of_a_bank(bank):
     assert [source["dataset"] for source in facts["sources"]] == ["first", "second"]
     index = facts["index"]
     assert (index["path"], index["n_bytes"], index["n_rows"]) == ("bank.h5.mih", 5, None)
-    assert "build the index again: `hashkit index bank.h5`" in index["problem"]
+    assert "not an index; build the index again: `hashkit index bank.h5`" in index["problem"]
     shown = succeed(f"info {bank}").stdout
-    for text in ("34, 2 of them deleted", "onnxruntime 1.24.0", "ab" * 32):
+    for text in (
+        "34, 2 of them deleted",
+        "onnxruntime 1.24.0",
+        "out of date: bank.h5.mih",
+        "ab" * 32,
+    ):
         assert text in shown
     assert f"ant {expected['ant']}" in shown
 
