@@ -7,7 +7,7 @@ from typing import Final
 
 __all__ = ["is_number", "whole_number"]
 
-_NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_NUMBER: Final = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _INTEGER: Final = re.compile(r"[+-]?\d+", re.ASCII)
 _MAX_DIGITS: Final = 19
 """Digits of the largest 64-bit integer; Python refuses to convert more than 4,300."""
