@@ -88,10 +88,10 @@ class RemoteFile:
         n_bytes = path.stat().st_size
         if self.n_bytes and n_bytes != self.n_bytes:
             return f"{n_bytes:,} bytes instead of {self.n_bytes:,}"
-        algorithm, _, expected = self.digest.partition(":")
-        digests = [(algorithm, expected), ("sha256", self.sha256 or None)]
-        for algorithm, expected in digests:
-            if expected is not None and (found := file_digest(path, algorithm)) != expected:
+        digests = [self.digest, *([f"sha256:{self.sha256}"] if self.sha256 else [])]
+        for digest in digests:
+            algorithm, _, expected = digest.partition(":")
+            if (found := file_digest(path, algorithm)) != expected:
                 return f"the {algorithm.upper()} {found[:16]}... instead of {expected[:16]}..."
         return ""
 
@@ -228,8 +228,8 @@ def _transfer(file: RemoteFile, part: Path, progress: DownloadProgress | None) -
     with response:
         if n_kept and not _goes_on_from(response, n_kept):
             n_kept = 0
-        length = response.headers.get("Content-Length")
-        is_number = length is not None and length.isascii() and length.isdigit()
+        length = response.headers.get("Content-Length") or ""
+        is_number = length.isascii() and length.isdigit()
         # No file has more digits; Python refuses to convert thousands of them.
         n_total = n_kept + int(length[:_DIGITS]) if is_number else None
         if n_total is not None and n_total > file.most_bytes:

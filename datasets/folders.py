@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from hashkit.datasets.imageset import ImageSet
+from hashkit.datasets.walking import Found, find_images
+from hashkit.distribution import install_command
 from hashkit.errors import DatasetError
-from hashkit.preprocess import IMAGE_SUFFIXES
+from hashkit.imaging.formats import readable_suffixes
 
 __all__ = ["open_image_folder"]
 
 _PARTS = ("train", "test")
+_MOST_SUFFIXES = 8
 
 _log = logging.getLogger(__name__)
 
@@ -26,52 +30,96 @@ def open_image_folder(root: Path) -> ImageSet:
     ====================================  ====================================================
     the folder contains                   the set
     ====================================  ====================================================
-    images                                has no labels
+    images, or images and subfolders      has no labels
     one subfolder per class               is labelled; images may be nested in the subfolders
     ``train/`` and ``test/``, both with   is labelled, and ``is_test`` marks the images below
     the same class subfolders             ``test/``
     ====================================  ====================================================
 
-    Images are the files whose suffix is in `hashkit.preprocess.IMAGE_SUFFIXES`, in any case.
-    Names that begin with a dot are skipped. Symbolic links are followed, except in cycles.
-    Classes and images are sorted by the code points of their names. Files whose names are not
-    UTF-8 cannot be stored in a bank; they are skipped, with one warning that counts them.
+    Images are the files whose suffix is in `hashkit.preprocess.IMAGE_SUFFIXES`, in any case, and
+    HEIF files if the extra ``heic`` is installed. Names that begin with a dot are skipped. Symbolic
+    links are followed, except in cycles. Classes and images are sorted by the code points of their
+    names. The root is the folder's real path, so that every way to write it gives the same set.
+
+    Warnings count what is left out: other files by suffix, images that need the extra, images that
+    are not named as such, hidden images, folders that may not be read, and names that are not UTF-8
+    and cannot be stored in a bank.
 
     Raises
     ------
     DatasetError
-        If the folder is missing, contains no images, or mixes these layouts.
+        If the folder is missing, contains no images, or has ``train/`` and ``test/`` with different
+        classes.
     """
-    root = root.absolute()
-    if not root.is_dir():
-        raise DatasetError(f"{root}: expected a folder of images, found no such folder")
-    names = _drop_unnameable(_image_names(root), root)
+    given = root.absolute()
+    if not given.is_dir():
+        raise DatasetError(f"{given}: expected a folder of images, found no such folder")
+    root = given.resolve()
+    found = find_images(str(root))
+    for line in _left_out(found):
+        _log.warning("%s: %s", given, line)
+    names = _drop_unnameable(found.names, given)
     if not names:
+        because = "; ".join(["", *_left_out(found)])
         raise DatasetError(
-            f"{root}: expected images ({', '.join(sorted(IMAGE_SUFFIXES))}), found none"
+            f"{given}: expected images ({', '.join(sorted(readable_suffixes()))}), "
+            f"found none{because}"
         )
     names.sort()
+    images = ImageSet(name=given.name or root.name, names=names, root=root)
     n_loose = sum("/" not in name for name in names)
     if n_loose == len(names):
-        return ImageSet(name=root.name, names=names, root=root)
+        return images
     if n_loose:
         loose = next(name for name in names if "/" not in name)
-        raise DatasetError(
-            f"{root}: expected either images or class folders, found both (for example {loose}); "
-            "move the images into a class folder, or out of the folder"
+        _log.warning(
+            "%s: has images (for example %s) beside its folders, so that the folders are not read "
+            "as classes and the images have no labels; move the images into a folder to get labels",
+            given,
+            loose,
         )
-    return _labelled(names, root)
+        return images
+    return _labelled(images, given)
 
 
-def _labelled(names: list[str], root: Path) -> ImageSet:
-    has_parts = _has_parts(names, root)
+def _left_out(found: Found) -> Iterator[str]:
+    """What a folder has besides the images that are read, a line for each kind."""
+    if found.need_extra:
+        yield (
+            f"left out {_counts(found.need_extra)}: to read these images, "
+            f"install the extra heic with `{install_command('heic')}`"
+        )
+    if found.disguised:
+        yield (
+            f"left out {len(found.disguised):,} files that are images but are not named so (for "
+            f"example {min(found.disguised)}): give them a suffix such as .jpg"
+        )
+    if found.others:
+        yield f"left out files that are not read as images: {_counts(found.others)}"
+    if found.n_hidden:
+        yield f"left out {found.n_hidden:,} images whose names begin with a dot"
+    if found.closed:
+        yield (
+            f"left out {len(found.closed):,} folders that may not be read (for example "
+            f"{min(found.closed)}): change their permissions"
+        )
+
+
+def _counts(by_suffix: Counter[str]) -> str:
+    most = sorted(by_suffix.items(), key=lambda one: (-one[1], one[0]))[:_MOST_SUFFIXES]
+    listed = [f"{count:,} {suffix or 'without a known suffix'}" for suffix, count in most]
+    n_more = by_suffix.total() - sum(count for _, count in most)
+    return ", ".join([*listed, f"{n_more:,} others"] if n_more else listed)
+
+
+def _labelled(images: ImageSet, given: Path) -> ImageSet:
+    names = list(images.names)
+    has_parts = _has_parts(names, given)
     class_of = [name.split("/", 2)[1 if has_parts else 0] for name in names]
     class_names = tuple(sorted(set(class_of)))
     label_by_class = {name: label for label, name in enumerate(class_names)}
-    return ImageSet(
-        name=root.name,
-        names=names,
-        root=root,
+    return dataclasses.replace(
+        images,
         labels=np.array([label_by_class[name] for name in class_of], dtype=np.int64),
         class_names=class_names,
         is_test=np.array([name.startswith("test/") for name in names]) if has_parts else None,
@@ -100,36 +148,6 @@ def _has_parts(names: list[str], root: Path) -> bool:
             "or use list files"
         )
     return True
-
-
-def _image_names(root: Path) -> list[str]:
-    return list(_walk(str(root), "", ()))
-
-
-def _walk(folder: str, prefix: str, parents: tuple[tuple[int, int], ...]) -> Iterator[str]:
-    """Names of the images below ``folder``, after ``prefix``; ``parents`` detects link cycles."""
-    try:
-        status = os.stat(folder)  # noqa: PTH116 - faster without a path object per folder
-        identity = status.st_dev, status.st_ino
-        if identity in parents:
-            return
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if _is_folder(entry):
-                    yield from _walk(entry.path, f"{prefix}{entry.name}/", (*parents, identity))
-                elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:  # noqa: PTH122
-                    yield prefix + entry.name
-    except OSError as error:
-        raise DatasetError(f"{folder}: cannot be read ({error.strerror or error})") from None
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # for example a link to itself; named like an image, it is a missing image
-        return False
 
 
 def _drop_unnameable(names: list[str], root: Path) -> list[str]:

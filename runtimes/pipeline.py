@@ -276,7 +276,8 @@ class _EncodeRun:
                 self._report(batch.stop)
         self._watch.finish()
         n_images = len(self._image_set)
-        if n_images and self.faults.n_skipped == n_images:
+        # A bank that has rows is completed, so that more can be added to it.
+        if n_images and self.faults.n_skipped == n_images and not self.n_rows_before:
             raise DatasetError(
                 f"{self._image_set.name}: none of its {n_images} images can be used, "
                 f"see {self.faults.path}; fix them and make the bank again with `overwrite=True`"

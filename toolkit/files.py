@@ -13,9 +13,13 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from hashkit.opening import open_file
 from hashkit.private_files import OPEN_FLAGS, is_private_name, new_private_file, remove_leftovers
+
+if TYPE_CHECKING:
+    from io import BufferedReader
 
 __all__ = [
     "append_whole",
@@ -31,7 +35,7 @@ __all__ = [
 def file_digest(path: Path, algorithm: str) -> str:
     """Hexadecimal digest of a file; ``algorithm`` is a name known to `hashlib`."""
     with open_file(path) as stream:
-        return hashlib.file_digest(stream, algorithm).hexdigest()
+        return hashlib.file_digest(cast("BufferedReader", stream), algorithm).hexdigest()
 
 
 @contextlib.contextmanager

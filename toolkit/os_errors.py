@@ -9,7 +9,7 @@ from typing import Final
 __all__ = ["cannot_write", "os_error_line", "reason_and_remedy"]
 
 _REMEDIES: Final = {
-    errno.ENOSPC: "free some space, or choose another disk, and run the same command again",
+    errno.ENOSPC: "free some space, or choose another disk",
     errno.EFBIG: "the file system or a limit of the process (ulimit -f) allows no file of this "
     "size; choose another disk, or raise the limit",
     errno.EACCES: "change its permissions or those of its folder, or choose another path",
@@ -20,7 +20,7 @@ _REMEDIES: Final = {
     errno.EEXIST: "choose another path",
     errno.ENOTEMPTY: "choose another path",
     errno.ENAMETOOLONG: "choose a shorter name",
-    errno.ENOENT: "make the folder first, or choose another path",
+    errno.ENOENT: "check the path, or make its folder first",
     errno.ELOOP: "the link leads to itself; choose another path",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
     errno.ENFILE: "close other programs; the system has too many open files",
@@ -30,7 +30,7 @@ _REMEDIES: Final = {
     errno.EINVAL: "choose another path",
     errno.EDQUOT: "free some space of your quota, or choose another disk",
 }
-_OTHERWISE: Final = "fix that, or choose another path, and run the same command again"
+_OTHERWISE: Final = "fix that, or choose another path"
 
 
 def reason_and_remedy(error: OSError) -> tuple[str, str]:

@@ -21,7 +21,7 @@ from typing import Final
 
 from hashkit.errors import ConfigError
 from hashkit.files import make_parents, publish, sync_folder, write_whole
-from hashkit.opening import read_text
+from hashkit.inputs.json_text import read_json
 from hashkit.private_files import held, is_private_name, private_folder
 
 __all__ = ["FILES", "FORMAT", "MANIFEST", "check_target", "replaced_page", "thumbnail_name"]
@@ -164,8 +164,8 @@ def _is_page(folder: Path) -> bool:
 
 def _manifest(folder: Path) -> dict[str, object]:
     try:
-        fields = json.loads(read_text(folder / MANIFEST, "json_bytes"))
-    except (OSError, ValueError, RecursionError):
+        fields = read_json(folder / MANIFEST, ConfigError)
+    except (OSError, ConfigError):
         return {}
     return fields if isinstance(fields, dict) else {}
 

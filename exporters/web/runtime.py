@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Final
 
 from hashkit.errors import ConfigError
 from hashkit.files import file_digest
-from hashkit.opening import read_text
+from hashkit.inputs.json_text import read_json
 
 __all__ = [
     "RUNTIME_FILES",
@@ -123,8 +122,8 @@ def copy_runtime(runtime: Path, folder: Path, *, webgpu: bool = False) -> None:
 def _version(package: Path) -> str | None:
     """Version of onnxruntime-web in a folder; None if the package is not there."""
     try:
-        fields = json.loads(read_text(package / "package.json", "json_bytes"))
-    except (OSError, ValueError):
+        fields = read_json(package / "package.json", ConfigError)
+    except (OSError, ConfigError):
         return None
     if not isinstance(fields, dict) or fields.get("name") != "onnxruntime-web":
         return None

@@ -81,6 +81,18 @@ def test_multi_hot_labels_are_lists_of_class_numbers(tmp_path, small_groups):
     np.testing.assert_array_equal(open_codes(tmp_path / "a.parquet").labels, labels, strict=True)
 
 
+def test_damaged_names_are_one_line(tmp_path):
+    """Names are read on access, so what is wrong with them shows late."""
+    path = tmp_path / "a.parquet"
+    column = pyarrow.array([b"\xff\xfe", b"b"], pyarrow.binary()).view(pyarrow.string())
+    codes = pyarrow.array([b"\1", b"\2"], pyarrow.binary(1))
+    parquet.write_table(pyarrow.table({"code": codes, "name": column}), path)
+    found = open_codes(path)
+    with pytest.raises(CodesError, match=r"a\.parquet: cannot be read as a Parquet file") as caught:
+        list(found.names)
+    assert str(caught.value).isprintable()
+
+
 @given(st.integers(-60, 60), st.integers(-60, 60), st.sampled_from([1, 2, -1, None]))
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_names_behave_like_a_list(tmp_path, start, stop, step):

@@ -10,15 +10,14 @@ bank must be right. Then the same command is typed again; it, or the one that it
 end with the contents that an undisturbed command leaves, and with no other files but locks.
 
 Commands run in processes forked from one that has imported everything, so that a case takes a
-fraction of a second; one case in twenty-five runs as a process of its own, so that imports are killed
-too. The results are lines of kills.jsonl.
+fraction of a second; one case in twenty-five runs as a process of its own, so that imports are
+killed too. The results are lines of kills.jsonl.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import shlex
 import shutil
@@ -29,8 +28,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
-for _name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_name] = "1"  # before anything is imported: a process with threads cannot be forked
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from killing.forks import answered, command_in_fork, command_in_process, preload

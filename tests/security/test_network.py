@@ -18,6 +18,7 @@ COMMAND_LINES = (
     "evaluate --run runs/a",
     "index runs/a/bank.h5",
     "convert runs/a/bank.h5 b.npz",
+    "verify runs/a/bank.h5 runs/a",
     "delete runs/a/bank.h5 --rows 0",
     "info runs/a runs/a/model.onnx runs/a/bank.h5 b.npz",
     "encode digits --model runs/a/model.onnx --out o.h5 --runtime openvino",

@@ -148,6 +148,7 @@ def test_nothing_prints_past_these_places():
     assert printing == {
         "hashkit.cli.console": {"print", "Console"},
         "hashkit.cli.app": {"typer.echo"},  # the version
+        "hashkit.cli.verify": {"print"},  # of `visible` lines
         "hashkit.runtimes.measuring.worker": {"print"},  # JSON, to its parent process
     }
 
@@ -194,6 +195,7 @@ LINES = (
     "convert 'a{x}.npz' 'c{x}.h5'",
     "convert a.h5 'a{x}.npz'",
     "convert a.h5 'b{x}.h5'; index 'b{x}.h5'",
+    "verify a.h5 'a{x}.npz'; verify 'm{x}.onnx'; verify 'none{x}'",
     "delete a.h5 --rows 0; delete a.h5 --name 'none{x}'",
     "encode 'photos{x}' --model 'm{x}.onnx' --out 'o{x}.h5'",
     "train --data 'photos{x}'",
@@ -225,3 +227,26 @@ def test_that_test_would_notice(place, monkeypatch):
     for place_of in ("cli.console", "errors"):
         monkeypatch.setattr(f"hashkit.{place_of}.visible", lambda text: text)
     assert "\x1b" in hashkit("info 'none\x1b]0,x\x07'").stderr
+
+
+def test_a_warning_of_a_library_is_one_line(capfd):
+    from hashkit.cli.app import _show_warning
+
+    _show_warning(UserWarning("odd\n  \x1b[31mname"), UserWarning, "file.py", 3)
+    assert capfd.readouterr().err == "warning: odd \\x1b[31mname\n"
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP", "PPM"])
+def test_libraries_print_nothing_about_damaged_images(kind, capfd):
+    """Not even those in C, which write past Python."""
+    from PIL import Image
+
+    from hashkit.preprocess import decode_usable
+
+    file = io.BytesIO()
+    Image.effect_noise((40, 30), 60).convert("RGB").save(file, kind)
+    data = file.getvalue()
+    for at in range(0, len(data), max(1, len(data) // 60)):
+        decode_usable(data[:at] + b"\xff\x00\x9b" + data[at + 3 :])
+        decode_usable(data[:at])
+    assert capfd.readouterr() == ("", "")

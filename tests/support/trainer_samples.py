@@ -12,10 +12,9 @@ from training_samples import (
     open_run,
 )
 
-import hashkit.training.trainer as trainer_module
 from hashkit.runs.run import Run
+from hashkit.training import scoring
 from hashkit.training.losses import Loss, LossValue
-from hashkit.training.selection import held_out_score
 from hashkit.training.trainer import Trainer
 
 # Settings under which the tiny network learns in a second.
@@ -34,8 +33,7 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch fin
 
 def held_out(one: Trainer) -> float:
     """Held-out score of a trainer's current model."""
-    one.learner.eval()
-    return held_out_score(one._encode, one.data, one.config.lengths)
+    return one.score_held_out()
 
 
 def assert_same_checkpoints(found, expected) -> None:
@@ -52,7 +50,7 @@ def without_speed(run: Run) -> list[dict]:
 def scores(monkeypatch, values):
     """Let validations return these scores."""
     given = iter(values)
-    monkeypatch.setattr(trainer_module, "held_out_score", lambda *_: next(given))
+    monkeypatch.setattr(scoring, "held_out_score", lambda *_: next(given))
 
 
 def stop_after(n_steps):

@@ -42,8 +42,8 @@ def test_digits_are_learned(tmp_path):
     one = trainer(config, data, tmp_path / "run")
     start = held_out(one)
     result = one.fit()
-    assert start < 0.3
-    # Four seeds gave .74 to .77, and .14 to .24 before the first step.
+    assert start < 0.5
+    # Four seeds gave .77 to .82, and .32 to .39 before the first step.
     assert result.best_score > 0.65
     losses = [line["loss"] for line in one.run.read_metrics() if "loss" in line]
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
@@ -74,8 +74,8 @@ def test_a_triplet_list_is_learned(tmp_path):
     one = trainer(config, data, tmp_path / "run")
     start = held_out(one)
     result = one.fit()
-    # Four seeds gave .95 to .98, and .53 to .70 before the first step; chance is .5.
-    assert result.best_score > max(0.85, start + 0.1)
+    # Four seeds gave .96 to .98, and .83 to .86 before the first step; chance is .5.
+    assert result.best_score > max(0.9, start + 0.05)
 
 
 @pytest.mark.end_to_end
@@ -155,7 +155,8 @@ def test_each_step_gets_the_batch_of_the_order(tmp_path):
     one = trainer(config, dataclasses.replace(data, pixels=recorded), tmp_path / "run")
     one.fit()
     expected = [batch for epoch in range(3) for batch in one.order.epoch(epoch)][:12]
-    for (_, rows), items in zip(recorded.asked, expected, strict=True):
+    asked = [rows for selects, rows in recorded.asked if not selects]
+    for rows, items in zip(asked, expected, strict=True):
         np.testing.assert_array_equal(rows, data.fit_items[items])
 
 

@@ -64,6 +64,8 @@ def locked(path: Path) -> Iterator[tuple[filelock.BaseFileLock, contextlib.ExitS
     lock = filelock.FileLock(f"{path}.lock", blocking=False, thread_local=False)
     with contextlib.ExitStack() as keep:
         with write_errors(path):
+            if path.is_dir():  # before a lock file is left beside it
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
             _acquire(lock, path)
         keep.callback(lock.release)
         with write_errors(path):

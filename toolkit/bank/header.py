@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import Literal, TypeAlias, get_args
 
 from hashkit.codes import code_size
@@ -49,7 +50,9 @@ class BankSource:
     @property
     def _identity(self) -> tuple[str | None, ...]:
         place = self.dataset if self.root is None else None
-        return place, self.root, self.names_sha256
+        # The same folder by another path, for example through a link.
+        root = None if self.root is None else os.path.realpath(self.root)
+        return place, root, self.names_sha256
 
 
 @dataclasses.dataclass(frozen=True)

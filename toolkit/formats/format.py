@@ -82,9 +82,9 @@ def whole_file(path: Path, overwrite: bool) -> Iterator[Path]:
     CodesError
         If ``path`` exists and ``overwrite`` is False, or cannot be written.
     """
-    if path.exists() and not path.is_dir() and not overwrite:
-        raise CodesError(f"{path}: exists already; replace it with `overwrite=True`")
     try:
+        if path.exists() and not path.is_dir() and not overwrite:
+            raise CodesError(f"{path}: exists already; replace it with `overwrite=True`")
         make_parents(path)
         with written_whole(path) as part:
             yield part

@@ -12,6 +12,7 @@ from hashkit.codesets import check_labels
 from hashkit.errors import CodesError
 from hashkit.formats.label_arrays import labels_of_array, texts_of_array
 from hashkit.formats.label_text import read_label_text
+from hashkit.formats.matlab import SIGNATURE, read_mat
 from hashkit.inputs.arrays import NPY_SIGNATURE, read_npy, read_npz
 from hashkit.inputs.text import shown
 from hashkit.opening import open_file
@@ -41,6 +42,8 @@ def load_labels(path: str | os.PathLike[str]) -> tuple[NDArray[Any], tuple[str, 
     path = Path(path)
     if _start(path).startswith(NPY_SIGNATURE):
         return _of_array(path, read_npy(path, CodesError), ())
+    if _start(path).startswith(SIGNATURE):
+        return _of_array(path, _only_variable(path, read_mat(path)), ())
     if _start(path).startswith(_ZIP):
         arrays, names = read_npz(path, ("labels", "class_names"), CodesError)
         if "labels" not in arrays:
@@ -52,6 +55,18 @@ def load_labels(path: str | os.PathLike[str]) -> tuple[NDArray[Any], tuple[str, 
         names = [] if class_names is None else texts_of_array(class_names, "class_names")
         return _of_array(path, arrays["labels"], tuple(names))
     return read_label_text(path)
+
+
+def _only_variable(path: Path, arrays: dict[str, NDArray[Any]]) -> NDArray[Any]:
+    """The variable ``labels``, or the only one of a file of MATLAB."""
+    if "labels" in arrays or len(arrays) == 1:
+        values = arrays["labels"] if "labels" in arrays else next(iter(arrays.values()))
+        return values.T if values.ndim == 2 and len(values) == 1 else values  # a row is a vector
+    found = ", ".join(map(shown, list(arrays)[:_MAX_NAMED])) or "none"
+    raise CodesError(
+        f"{path}: expected one variable of numbers, or one that is named labels, found {found}: "
+        "save it alone, `save('labels.mat', 'labels')`"
+    )
 
 
 def _of_array(

@@ -122,7 +122,10 @@ class ParquetNames(StoredNames):
         while start < stop:
             group = int(np.searchsorted(self._starts, start, side="right")) - 1
             first, end = int(self._starts[group]), min(stop, int(self._starts[group + 1]))
-            for name in self._names_of(group).slice(start - first, end - start).to_pylist():
+            part = self._names_of(group).slice(start - first, end - start)
+            with _readable(self._path):
+                names = part.to_pylist()
+            for name in names:
                 yield "" if name is None else str(name)
             start = end
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import io
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
@@ -13,7 +14,7 @@ from PIL import ImageFile, UnidentifiedImageError
 from hashkit.distribution import install_command
 from hashkit.errors import ImageError
 
-__all__ = ["EXTRA_SUFFIXES", "IMAGE_SUFFIXES", "format_of", "open_file"]
+__all__ = ["EXTRA_SUFFIXES", "IMAGE_SUFFIXES", "format_of", "open_file", "readable_suffixes"]
 
 _Factory: TypeAlias = Callable[[io.BytesIO, str], ImageFile.ImageFile]
 
@@ -93,6 +94,12 @@ def format_of(data: bytes) -> str | None:
         brands = {listed[at : at + 4] for at in range(0, len(listed), 4)}
         return next((name for name, known in _BRANDS if brands & known), None)
     return None
+
+
+def readable_suffixes() -> frozenset[str]:
+    """`IMAGE_SUFFIXES`, and `EXTRA_SUFFIXES` if what they need is installed."""
+    has_extra = importlib.util.find_spec("pillow_heif") is not None
+    return IMAGE_SUFFIXES | EXTRA_SUFFIXES if has_extra else IMAGE_SUFFIXES
 
 
 def open_file(data: bytes, name: str) -> ImageFile.ImageFile:

@@ -198,6 +198,11 @@ class TrainingData:
             return Task(n_bits, n_classes=labels.shape[1], is_multi_label=True)
         return Task(n_bits, n_classes=max(len(self.class_names), int(labels.max()) + 1))
 
+    def fit_rows(self) -> NDArray[np.int64]:
+        """Rows of the images to train on, int64 [n], sorted, each once."""
+        chosen = self.fit_items if self.triplets is None else self.triplets[self.fit_items]
+        return np.unique(chosen)
+
     def fit_labels(self) -> NDArray[np.int64] | None:
         """Labels to group batches by: int64, one per item to fit; None if not available."""
         if self.labels is None or self.labels.ndim != 1:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hashkit.errors import ConfigError
+from hashkit.foreign_errors import foreign_message
 from hashkit.runs.config import TrainConfig
 from hashkit.training.augment import choose_augmentation
 from hashkit.training.networks import InputRule, Network, build_network
@@ -38,7 +39,8 @@ class HashModel(nn.Module):
         float32 [3, 1, 1], in pixel values 0..255.
     standardise
         Whether each logit is standardised to mean 0 and variance 1 over the batch (over the
-        training set in evaluation mode), so that each bit is 1 about half of the time. A ranking
+        training set in evaluation mode, see `hashkit.training.statistics`), so that each bit is 1
+        about half of the time. A ranking
         loss does not keep logits small or different between images: in longer runs they drift into
         the flat ends of the sigmoid together, and only a few distinct codes remain.
     mirror
@@ -107,11 +109,15 @@ class HashModel(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of images."""
+        return self.standardised(self.unstandardised(images))
+
+    def unstandardised(self, images: Tensor) -> list[Tensor]:
+        """What the heads compute from images, float [N, n_bits] each, before it is standardised."""
         if self.training or not self.mirror:
-            return self.logits(self.features(images))
+            return self.head_outputs(self.features(images))
         # One batch for both, so that the exported graph contains the network once.
-        logits = self.logits(self.features(torch.cat([images, images.flip(2)])))
-        return logits.reshape(2, -1, self.n_bits).mean(0)
+        both = self.head_outputs(self.features(torch.cat([images, images.flip(2)])))
+        return [part.reshape(2, -1, part.shape[1]).mean(0) for part in both]
 
     def features(self, images: Tensor) -> Tensor:
         """Output of the network for images, uint8 [N, height, width, 3].
@@ -123,12 +129,16 @@ class HashModel(nn.Module):
 
     def logits(self, features: Tensor) -> Tensor:
         """Logits of features: float32 [N, n_bits]."""
-        parts = [
-            standardise(head(features))
-            for head, standardise in zip(self.heads, self.standardise, strict=True)
-        ]
-        logits = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-        return logits.to(torch.float32)
+        return self.standardised(self.head_outputs(features))
+
+    def head_outputs(self, features: Tensor) -> list[Tensor]:
+        """What the heads compute from features, float [N, n_bits] each."""
+        return [head(features) for head in self.heads]
+
+    def standardised(self, parts: Sequence[Tensor]) -> Tensor:
+        """Logits, float32 [N, n_bits], from what the heads compute."""
+        logits = [one(part) for one, part in zip(self.standardise, parts, strict=True)]
+        return (logits[0] if len(logits) == 1 else torch.cat(logits, dim=1)).to(torch.float32)
 
     def calibrate(self, images: Tensor) -> None:
         """Calibrate the network's random weights on images, uint8 [N, height, width, 3]."""
@@ -182,7 +192,7 @@ def _per_channel(values: NDArray[np.float64]) -> Tensor:
 def new_model(
     config: TrainConfig, mean: Tensor, std: Tensor, *, dataset: str, pretrained: bool = False
 ) -> HashModel:
-    """Build the model of the settings.
+    """Build the model of the settings, and run it on one image.
 
     Parameters
     ----------
@@ -194,8 +204,13 @@ def new_model(
     pretrained
         Whether to load pretrained weights if the network has some; all other weights are drawn
         from torch's global generator.
+
+    Raises
+    ------
+    ConfigError
+        If the network cannot take images of the size.
     """
-    return HashModel(
+    model = HashModel(
         build_network(config.network, dropout=config.dropout, pretrained=pretrained),
         lengths=config.lengths,
         size=(config.height, config.width),
@@ -204,3 +219,23 @@ def new_model(
         standardise=config.standardise,
         mirror=config.mirror and choose_augmentation(config.augmentation, dataset).flip,
     )
+    _run_once(model, config)
+    return model
+
+
+@torch.no_grad()
+def _run_once(model: HashModel, config: TrainConfig) -> None:
+    """Run a black image, so that an input size that is too small fails early.
+
+    A network may also make layers or give them their shapes when it first runs.
+    """
+    image = torch.zeros(1, config.height, config.width, 3, dtype=torch.uint8)
+    try:
+        model.eval()(image)
+    except (AssertionError, RuntimeError, ValueError) as error:  # depends on the network
+        raise ConfigError(
+            f"network {config.network} cannot take images of {config.height}x{config.width}: "
+            f"choose another `size=...` ({foreign_message(error)})"
+        ) from None
+    finally:
+        model.train()

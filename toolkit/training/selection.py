@@ -16,7 +16,7 @@ from hashkit.codesets import CodeSet
 from hashkit.evaluation.evaluator import expected_map
 from hashkit.training.data import TrainingData
 
-__all__ = ["MAX_REFERENCE_IMAGES", "Encode", "held_out_score"]
+__all__ = ["MAX_REFERENCE_IMAGES", "Encode", "held_out_score", "reference_rows"]
 
 Encode: TypeAlias = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 
@@ -24,6 +24,12 @@ MAX_REFERENCE_IMAGES: Final = 2000
 """Images that the held-out images are ranked against: enough for a stable mean, fast to encode."""
 
 _BATCH_SIZE: Final = 250
+
+
+def reference_rows(data: TrainingData) -> NDArray[np.int64]:
+    """Rows of up to `MAX_REFERENCE_IMAGES` evenly spaced images of those that are trained on."""
+    rows = data.fit_rows()
+    return rows[:: -(-len(rows) // MAX_REFERENCE_IMAGES)]
 
 
 def held_out_score(encode: Encode, data: TrainingData, lengths: Sequence[int]) -> float:
@@ -58,8 +64,7 @@ def _mean_average_precision(
 ) -> list[float]:
     assert data.labels is not None  # noqa: S101 - by TrainingData
     labels = data.labels
-    step = -(-len(data.fit_items) // MAX_REFERENCE_IMAGES)
-    reference = np.sort(data.fit_items)[::step]
+    reference = reference_rows(data)
 
     def code_sets(rows: NDArray[np.int64]) -> list[CodeSet]:
         return [

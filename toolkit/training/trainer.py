@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from hashkit.errors import CheckpointError, ConfigError
@@ -27,12 +26,13 @@ from hashkit.training.batches import Batch, BatchAugmentation, BatchSource
 from hashkit.training.checkpoint import (
     Checkpoint,
     library_versions,
+    load_weights,
     read_checkpoint,
     write_checkpoint,
 )
 from hashkit.training.checks import check_precision
 from hashkit.training.data import TrainingData, memory_limit
-from hashkit.training.devices import repeatable_kernels, seed_generators, to_device
+from hashkit.training.devices import repeatable_kernels, seed_generators
 from hashkit.training.learner import Learner
 from hashkit.training.losses import LOSSES, LossValue
 from hashkit.training.optimisers import (
@@ -40,18 +40,22 @@ from hashkit.training.optimisers import (
     load_momentum,
     momentum_of,
     set_learning_rate,
+    without_momentum,
 )
 from hashkit.training.progress import StepReport, TrainResult
 from hashkit.training.recipes import describe_recipe
 from hashkit.training.recorder import Recorder
 from hashkit.training.sampling import DROPOUT_STREAM, BatchOrder, step_seed
 from hashkit.training.schedule import learning_rate
-from hashkit.training.selection import held_out_score
+from hashkit.training.scoring import Scorer
 
 __all__ = ["Trainer"]
 
 _FEATURE_BATCH: Final = 64
 """Number of images whose features are computed at a time."""
+
+_SNAPSHOT_IMAGES: Final = 256
+"""Images for the statistics of a snapshot during the training, which costs less than two steps."""
 
 
 class Trainer:
@@ -125,7 +129,7 @@ class Trainer:
         )
         self.optimiser = build_optimiser(self.learner, config)
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
-        self._fixed_features: Tensor | None = None
+        self.scorer = Scorer(self.learner.model, data, self.batches, device)
 
     @property
     def manifest(self) -> Manifest:
@@ -170,9 +174,10 @@ class Trainer:
                 f"{path} was trained on different images: undo all additions, removals, renames "
                 "and damage of image files since then, or train a new run"
             )
-        self.learner.model.load_state_dict(dict(checkpoint.model))
-        self.learner.losses.load_state_dict(dict(checkpoint.losses))
-        load_momentum(self.learner, self.optimiser, checkpoint.optimiser)
+        load_weights(self.learner.model, checkpoint.model, path)
+        load_weights(self.learner.losses, checkpoint.losses, path)
+        without = checkpoint.state.get("without_momentum", ())
+        load_momentum(self.learner, self.optimiser, checkpoint.optimiser, without)
         self.scaler.load_state_dict(checkpoint.state["scaler"])
         self.step = checkpoint.step
         self.record.restore(checkpoint.state, self.step)
@@ -189,7 +194,7 @@ class Trainer:
         progress
             Called with the number of images done and the total.
         """
-        if not self.has_fixed_features or self._fixed_features is not None:
+        if not self.has_fixed_features or self.scorer.fixed_features is not None:
             return
         n_images = len(self.data.pixels)
         features: Tensor | None = None
@@ -206,7 +211,7 @@ class Trainer:
                 features[start : start + len(rows)] = part
                 if progress is not None:
                     progress(int(rows[-1]) + 1, n_images)
-        self._fixed_features = features
+        self.scorer.fixed_features = features
 
     @property
     def has_fixed_features(self) -> bool:
@@ -253,7 +258,7 @@ class Trainer:
             self.order,
             first_step=self.step,
             n_steps=self.n_steps,
-            with_images=self._fixed_features is None,
+            with_images=self.scorer.fixed_features is None,
         )
         with contextlib.closing(batches):
             for batch in batches:
@@ -274,14 +279,15 @@ class Trainer:
             logits = self.learner.model.logits(features)
         loss = self._loss(logits.float(), features, batch)
         self._update(loss.value)
+        self.scorer.forget()
         self.step += 1
         return loss
 
     def _features(self, batch: Batch) -> Tensor:
         """Features of a batch; for a loss that learns from views, of both views of each image."""
         if batch.images is None:
-            assert self._fixed_features is not None  # noqa: S101 - the reason for no images
-            features = self._fixed_features[batch.rows]
+            assert self.scorer.fixed_features is not None  # noqa: S101 - the reason for no images
+            features = self.scorer.fixed_features[batch.rows]
             return features if self._n_views == 1 else torch.cat([features] * self._n_views)
         with self._autocast():
             return self.learner.model.features(batch.images)
@@ -325,34 +331,32 @@ class Trainer:
         if len(self.data.held_items) and self.record.is_validation_due(self.step):
             self._validate()
         if self.record.is_snapshot_due(self.step):
-            self._snapshot()
+            self._snapshot(_SNAPSHOT_IMAGES)
 
     def score_held_out(self) -> float:
         """Score of the current model on the held-out images, see `held_out_score`."""
-        self.learner.eval()
-        with repeatable_kernels(self.device):
-            score = held_out_score(self._encode, self.data, self.config.lengths)
+        score = self.scorer.score(self.config.lengths)
         self.learner.train()
         return score
 
     def _validate(self) -> None:
+        self._check_weights()
         if self.record.score(self.step, self.score_held_out()):
             write_checkpoint(self.run.best_path, self._checkpoint(to_resume=False))
 
-    @torch.inference_mode()
-    def _encode(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Logits of training images without augmentation, in evaluation mode."""
-        model = self.learner.model
-        if self._fixed_features is not None:
-            features = self._fixed_features[to_device(torch.from_numpy(rows), self.device)]
-        else:
-            features = model.features(self.batches.images(rows))
-        logits: NDArray[np.float32] = model.logits(features).cpu().numpy()
-        return logits
-
-    def _snapshot(self) -> None:
+    def _snapshot(self, n_images: int | None = None) -> None:
+        """Save the state, with statistics of ``n_images`` images, or of all that there are."""
+        self._check_weights()
+        self.scorer.refresh(n_images)
+        self.learner.train()
         write_checkpoint(self.run.snapshot_path(self.step), self._checkpoint(to_resume=True))
         self.record.after_snapshot()
+
+    def _check_weights(self) -> None:
+        """Keep the last good snapshot: the loss is looked at only now and then."""
+        finite = [values.isfinite().all() for values in self.learner.parameters()]
+        if not bool(torch.stack(finite).all()):
+            raise self.record.diverged(self.step, "weights are NaN or infinite")
 
     def _checkpoint(self, *, to_resume: bool) -> Checkpoint:
         return Checkpoint(
@@ -365,6 +369,7 @@ class Trainer:
             state={
                 "names_sha256": self.data.names_sha256,
                 "scaler": self.scaler.state_dict(),
+                "without_momentum": without_momentum(self.learner, self.optimiser),
                 **self.record.state(),
             },
         )

@@ -109,7 +109,8 @@ def encode(
     strict
         Stop at an image that cannot be used, instead of skipping it.
     append, overwrite
-        Add the images to a complete bank, or replace it. With neither, a bank of the same images
+        Add the images to a complete bank, or replace it. Of a folder that is in the bank, only the
+        images that it does not have are added. With neither, a bank of the same images
         and model is continued.
     allow_other_provider
         Continue a bank that another device, runtime or version of Pillow began.

@@ -5,13 +5,23 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from hashkit.bank.compatibility import check_model, join_providers
 from hashkit.bank.header import BankSource
 from hashkit.bank.names import hash_names
+from hashkit.bank.reader import Bank
 from hashkit.datasets.imageset import ImageSet
-from hashkit.runtimes.encoder import Encoder
-from hashkit.runtimes.pipeline import EncodeMode, EncodeProgress, EncodeReport, encode_to_bank
+from hashkit.runtimes.encoder import Encoder, default_batch_size
+from hashkit.runtimes.faults import faults_path
+from hashkit.runtimes.pipeline import (
+    EncodeMode,
+    EncodeProgress,
+    EncodeReport,
+    bank_header,
+    encode_to_bank,
+)
 from hashkit.runtimes.protocol import RUNTIMES
 from hashkit.runtimes.settings import RuntimeSettings
+from hashkit.workflow.grown_sources import rows_to_encode
 from hashkit.workflow.index_state import report_index
 from hashkit.workflow.reporter import SILENT, LateProgress, Reporter, plural
 
@@ -54,6 +64,8 @@ def encode_set(
 ) -> EncodeReport:
     """Encode images into a bank, with progress.
 
+    Of a folder that has grown since the bank was made of it, ``append`` encodes the new images.
+
     Parameters
     ----------
     dataset, protocol, part, seed
@@ -61,13 +73,25 @@ def encode_set(
     """
     source = BankSource(
         dataset=dataset,
-        root=None if images.root is None else str(images.root.absolute()),
+        root=None if images.root is None else str(images.root.resolve()),
         protocol=protocol,
         part=part,
         seed=seed,
         n_images=len(images),
         names_sha256=hash_names(images.names, images.labels),
     )
+    header = bank_header(encoder, images, source)
+    todo = rows_to_encode(images, header, out, options.mode, reporter)
+    if todo.rows is not None:
+        if not len(todo.rows):
+            return _nothing_to_do(encoder, images, source, out, options)
+        images = images.subset(todo.rows)
+        options = dataclasses.replace(options, mode=todo.mode)
+        source = dataclasses.replace(
+            source,
+            n_images=len(images),
+            names_sha256=hash_names(images.names, images.labels),
+        )
     with LateProgress(reporter, f"encoding {out.name}", "images") as bar:
 
         def show(progress: EncodeProgress) -> None:
@@ -87,6 +111,39 @@ def encode_set(
     _tell(report, reporter)
     report_index(out, reporter)
     return report
+
+
+def _nothing_to_do(
+    encoder: Encoder, images: ImageSet, source: BankSource, path: Path, options: EncodeOptions
+) -> EncodeReport:
+    """The report on a bank that has all images already.
+
+    Raises
+    ------
+    BankMismatchError
+        If the bank is of another model.
+    """
+    with Bank.open(path) as bank:
+        header = bank_header(encoder, images, source)
+        check_model(path, header, bank.header)
+        join_providers(path, header, bank.header, options.allow_other_provider)
+        n_rows = len(bank)
+    faults = faults_path(path)
+    return EncodeReport(
+        path=path,
+        n_images=len(images),
+        n_rows=n_rows,
+        n_encoded=0,
+        n_resumed=len(images),
+        n_skipped=0,
+        faults_path=faults if faults.exists() else None,
+        was_complete=True,
+        seconds=0.0,
+        batch_size=options.batch_size or default_batch_size(encoder),
+        runtime=encoder.runtime,
+        provider=encoder.provider,
+        precision=encoder.precision,
+    )
 
 
 def _tell(report: EncodeReport, reporter: Reporter) -> None:

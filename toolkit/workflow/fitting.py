@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+from hashkit.errors import RunError
+from hashkit.os_errors import cannot_write
 from hashkit.runs.named_network import runs_own_code
 from hashkit.runs.run import Run, write_json
 from hashkit.training.per_length_runs import split_run
@@ -25,12 +27,23 @@ def finish_training(
     should_stop
         Called before each step; where it returns True, the state is saved and the run is returned
         as it is.
+
+    Raises
+    ------
+    RunError
+        If a file of the run cannot be written; the snapshots so far are kept.
     """
     run = trainer.run
     if run.is_trained and trainer.step >= trainer.n_steps:
         reporter.note(f"run {run.path} is trained already")
     else:
-        result = _fit(trainer, reporter, should_stop or (lambda: False))
+        try:
+            result = _fit(trainer, reporter, should_stop or (lambda: False))
+        except OSError as error:
+            raise RunError(
+                f"{cannot_write(error, error.filename or run.path)}; then continue with "
+                f"{_resume_call(run, trainer.config.network)}"
+            ) from error
         if not result.is_done:
             reporter.note(
                 f"stopped after step {result.step:,} of {result.n_steps:,}; continue with "

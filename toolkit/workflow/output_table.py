@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
-import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,14 +13,24 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from hashkit.errors import RunError
 from hashkit.files import write_whole
-from hashkit.opening import read_text
+from hashkit.inputs.json_text import read_json
+from hashkit.inputs.schema import dataclass_from
 from hashkit.runs.run import write_json
 
 __all__ = ["Append", "OutputTable"]
 
 Append: TypeAlias = Callable[[NDArray[np.float32]], None]
 """Writes the next rows, float32 [n, n_columns]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Progress:
+    """What the file beside a table says."""
+
+    fingerprint: str
+    n_done: int
 
 
 class OutputTable:
@@ -47,13 +57,13 @@ class OutputTable:
     def n_done(self) -> int:
         """Number of rows that are there, from the first."""
         try:
-            saved = json.loads(read_text(self._progress_path, "json_bytes"))
-            n_done, fingerprint = int(saved["n_done"]), saved["fingerprint"]
+            saved = read_json(self._progress_path, RunError)
+            done = dataclass_from(_Progress, saved, name="", error=RunError, may_have_more=True)
             n_bytes = self._path.stat().st_size
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, RunError):
             return 0
-        is_ours = fingerprint == self._fingerprint and 0 <= n_done <= self._shape[0]
-        return n_done if is_ours and n_bytes >= self._end_of(n_done) else 0
+        is_ours = done.fingerprint == self._fingerprint and 0 <= done.n_done <= self._shape[0]
+        return done.n_done if is_ours and n_bytes >= self._end_of(done.n_done) else 0
 
     @contextlib.contextmanager
     def filled(self, n_rows_per_save: int) -> Iterator[Append]:

@@ -63,12 +63,14 @@ class RowImages:
         return images.source(row_of[name])
 
     def _open(self, dataset: str | None) -> tuple[ImageSet, dict[str, int]] | None:
-        from hashkit.datasets.sets import open_image_set
+        from hashkit.datasets.sets import IMAGE_SETS, open_image_set
         from hashkit.datasets.spec import open_spec
         from hashkit.workflow.training_source import run_spec
 
         try:
             if dataset is not None:
+                if dataset not in IMAGE_SETS:  # a bank's word opens no other folder
+                    return None
                 images = open_image_set(dataset)
             elif self._run is not None:
                 images = open_spec(run_spec(self._run))[0]

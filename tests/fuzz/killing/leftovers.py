@@ -11,11 +11,8 @@ from typing import Any, Final
 __all__ = ["contents_of", "damage_in"]
 
 _TIMES: Final = frozenset(
-    {
-        "seconds", "created", "images_per_second", "seconds_per_image", "n_bytes", "rate", "decode_seconds",
-        "mtime", "started", "ended", "waited_seconds", "elapsed",
-    }
-)  # fmt: skip
+    {"seconds", "created", "images_per_second", "decode_seconds", "waited_seconds", "mtime"}
+)
 _WITH_TIMES: Final = (".html", ".md")
 """Files that show measured times: only compared for being whole."""
 

@@ -1,4 +1,4 @@
-"""A small network of which int8 can be made: it has convolutions between its first and last layer."""
+"""A small network with convolutions between its first and last layer, which int8 needs."""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ _TRAIN: Final = (
     f"train --data photos --name r --bits 12 --batch-size 6 --steps 4 --snapshot-steps 1 "
     f"--size 8 --holdout 0.2 --queries-per-class 1 --device cpu --num-workers 1 {NETWORK}"
 )
+_PRECISION: Final = "export --onnx --allow-loss --precision"
 _ENCODE: Final = "encode photos --model model.onnx --out bank.h5 --batch-size 4 --num-workers 1"
 _APPEND: Final = (
     "encode more --model model.onnx --out bank.h5 --append --batch-size 4 --num-workers 1"
@@ -153,8 +154,8 @@ SCENES: Final = {
         f"train --resume --run runs/r {NETWORK}", ("photos", "half-trained")
     ),
     "export": Scene(f"export --onnx --run runs/r {NETWORK}", _RUN),
-    "export-fp16": Scene(f"export --onnx --precision fp16 --allow-loss --run runs/r {NETWORK}", _EXPORTED),
-    "export-int8": Scene(f"export --onnx --precision int8 --allow-loss --run runs/r {NETWORK}", _EXPORTED),
+    "export-fp16": Scene(f"{_PRECISION} fp16 --run runs/r {NETWORK}", _EXPORTED),
+    "export-int8": Scene(f"{_PRECISION} int8 --run runs/r {NETWORK}", _EXPORTED),
     "encode": Scene(_ENCODE, _PHOTOS),
     "encode-resumed": Scene(_ENCODE, (*_PHOTOS, "half-encoded")),
     "encode-append": Scene(_APPEND, (*_PHOTOS, "encoded")),

@@ -1,0 +1,134 @@
+"""The image files below a folder, and what else lies there."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+from hashkit.errors import DatasetError
+from hashkit.imaging.formats import EXTRA_SUFFIXES, format_of, readable_suffixes
+from hashkit.opening import open_file
+
+__all__ = ["Found", "find_images"]
+
+_SIGNATURE_BYTES: Final = 256
+_APPLE_DOUBLE: Final = "._"
+"""How macOS names a file that holds what other file systems cannot keep; never an image."""
+_LONGEST_SUFFIX: Final = 10
+
+
+@dataclasses.dataclass
+class Found:
+    """What lies below a folder.
+
+    Attributes
+    ----------
+    names
+        Paths of the images, relative to the folder, with forward slashes; in no order.
+    others
+        Files that are left out, counted by suffix in lower case; ``""`` for none.
+    need_extra
+        Those of them that are images which need an extra.
+    disguised
+        Names of other files that are images by their content.
+    n_hidden
+        Images whose names begin with a dot.
+    closed
+        Folders that may not be read.
+    """
+
+    names: list[str] = dataclasses.field(default_factory=list)
+    others: Counter[str] = dataclasses.field(default_factory=Counter)
+    need_extra: Counter[str] = dataclasses.field(default_factory=Counter)
+    disguised: list[str] = dataclasses.field(default_factory=list)
+    n_hidden: int = 0
+    closed: list[str] = dataclasses.field(default_factory=list)
+
+
+def find_images(root: str) -> Found:
+    """Walk through a folder and its subfolders, following links except in cycles.
+
+    Images are recognised by their suffix. Files of other suffixes are opened to notice images that
+    are not named as such.
+
+    Raises
+    ------
+    DatasetError
+        If ``root`` may not be read, or any folder fails in another way.
+    """
+    found = Found()
+    suffixes = readable_suffixes()
+    for name, path in _walk(root, "", (), found):
+        suffix = _suffix(name)
+        if os.path.basename(name).startswith("."):  # noqa: PTH119 - called for every file
+            found.n_hidden += suffix in suffixes and not _is_apple_double(name)
+        elif suffix in suffixes:
+            found.names.append(name)
+        elif suffix in EXTRA_SUFFIXES:
+            found.need_extra[suffix] += 1
+        elif _is_image(path):
+            found.disguised.append(name)
+        else:
+            found.others[suffix] += 1
+    return found
+
+
+def _walk(
+    folder: str, prefix: str, parents: tuple[tuple[int, int], ...], found: Found
+) -> Iterator[tuple[str, str]]:
+    """Name, after ``prefix``, and path of every file; ``parents`` detects link cycles."""
+    try:
+        status = os.stat(folder)  # noqa: PTH116 - faster without a path object per folder
+        identity = status.st_dev, status.st_ino
+        if identity in parents:
+            return
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not _is_folder(entry):
+                    yield prefix + entry.name, entry.path
+                elif not entry.name.startswith("."):
+                    inner = f"{prefix}{entry.name}/"
+                    yield from _walk(entry.path, inner, (*parents, identity), found)
+    except PermissionError as error:
+        if not parents:
+            raise _unreadable(folder, error) from None
+        found.closed.append(prefix)
+    except OSError as error:
+        raise _unreadable(folder, error) from None
+
+
+def _unreadable(folder: str, error: OSError) -> DatasetError:
+    return DatasetError(f"{folder}: cannot be read ({error.strerror or error})")
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # for example a link to itself; named like an image, it is a missing image
+        return False
+
+
+def _suffix(name: str) -> str:
+    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - called for every file
+    is_usual = len(suffix) <= _LONGEST_SUFFIX and suffix[1:].isalnum()
+    return suffix if is_usual else ""
+
+
+def _is_apple_double(name: str) -> bool:
+    return name.rpartition("/")[2].startswith(_APPLE_DOUBLE)
+
+
+def _is_image(path: str) -> bool:
+    """Whether a file is an image by its first bytes, of a kind with a clear signature.
+
+    Cameras' raw files begin as TIFF files do, so these do not count.
+    """
+    try:
+        with open_file(path, buffering=0) as file:
+            kind = format_of(file.read(_SIGNATURE_BYTES) or b"")
+    except OSError:
+        return False
+    return kind not in (None, "BMP", "PNM", "TIFF")

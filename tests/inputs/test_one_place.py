@@ -1,0 +1,55 @@
+"""Every value from a file is read through `hashkit.inputs`, so no reader can forget a check."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+import pytest
+from house import MODULES
+
+READERS = {
+    "json.load": set(),
+    "json.loads": {
+        "hashkit.inputs.json_text",
+        # Between a process and the one it started, which is of the same program:
+        "hashkit.runtimes.measuring.process",
+        "hashkit.runtimes.measuring.worker",
+    },
+    "np.load": {
+        # Large arrays that this process wrote, mapped:
+        "hashkit.workflow.output_table",
+        "hashkit.runtimes.measuring.measuring",
+        "hashkit.runtimes.answers",
+    },
+    "np.loadtxt": set(),
+    "np.genfromtxt": set(),
+    "np.fromfile": set(),
+    "pickle.load": set(),
+    "pickle.loads": set(),
+    "struct.unpack": {"hashkit.inputs.binary", "hashkit.imaging.jpeg"},
+}
+"""Functions that read without checks, and the modules that may call them."""
+
+
+def calls(source: str) -> Iterator[tuple[str, int]]:
+    """The functions that a source calls by a dotted name, with their lines."""
+    for node in ast.walk(ast.parse(source)):
+        function = node.func if isinstance(node, ast.Call) else None
+        if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name):
+            yield f"{function.value.id}.{function.attr}", function.lineno
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_unchecked_readers_are_called_where_they_belong(name: str) -> None:
+    found = {
+        module
+        for module, path in MODULES.items()
+        for called, _ in calls(path.read_text(encoding="utf-8"))
+        if called == name
+    }
+    assert found == READERS[name]
+
+
+def test_a_call_would_be_noticed() -> None:
+    assert list(calls("import json\nx = json.loads(text)['a']\n")) == [("json.loads", 2)]
