@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["contents_of", "damage_in"]
+__all__ = ["bank_prefix_fault", "contents_of", "damage_in"]
 
 _TIMES: Final = frozenset(
     {"seconds", "created", "images_per_second", "decode_seconds", "waited_seconds", "mtime"}
@@ -77,7 +77,7 @@ def _is_private(path: Path) -> bool:
 
 def _rows(bank: Any) -> list[Any]:
     labels = [None] * len(bank) if bank.labels is None else bank.labels.tolist()
-    return list(zip(bank.codes.tolist(), list(bank.names), labels, strict=True))
+    return [list(row) for row in zip(bank.codes.tolist(), bank.names, labels, strict=True)]
 
 
 def _content(path: Path) -> Any:
