@@ -28,8 +28,8 @@ class Limits:
 
     image_pixels: int = _limit(89_478_485, "Pixels of an image.")
     image_bytes: int = _limit(2**30, "Bytes of an image file.")
-    text_bytes: int = _limit(2**31, "Bytes of a text file: list, labels, codes, lines of JSON.")
-    json_bytes: int = _limit(2**28, "Bytes of a JSON document, such as config.json.")
+    text_bytes: int = _limit(2**30, "Bytes of a text file: list, labels, codes, lines of JSON.")
+    json_bytes: int = _limit(2**26, "Bytes of a JSON document, such as config.json.")
     model_bytes: int = _limit(2**31, "Bytes of a model file.")
     array_bytes: int = _limit(
         2**31, "Bytes of an array that a file stores compressed, if the file itself is smaller."

@@ -15,7 +15,15 @@ from typing import BinaryIO, Final, TypeAlias
 
 from hashkit.limits import check_limit
 
-__all__ = ["NotAFileError", "check_file", "open_file", "read_file", "read_text", "size_on_disk"]
+__all__ = [
+    "NotAFileError",
+    "bytes_on_disk",
+    "check_file",
+    "open_file",
+    "read_file",
+    "read_text",
+    "size_on_disk",
+]
 
 PathText: TypeAlias = str | os.PathLike[str]
 
@@ -116,7 +124,11 @@ def read_text(path: PathText, limit: str = "text_bytes", *, encoding: str = "utf
 
 def size_on_disk(path: PathText) -> int:
     """Bytes that a file really takes: fewer than its size if it is sparse, or compressed there."""
-    status = Path(path).stat()
+    return bytes_on_disk(Path(path).stat())
+
+
+def bytes_on_disk(status: os.stat_result) -> int:
+    """`size_on_disk` by the status of a file."""
     blocks: int | None = getattr(status, "st_blocks", None)  # not on Windows
     return status.st_size if blocks is None else min(status.st_size, blocks * _BLOCK)
 

@@ -248,6 +248,7 @@ def _read_open(hdf5: h5py.File, path: Path, n_bytes: int) -> Layout:
             f"{path}: damaged: expected the checksums of {columns}, "
             f"found those of {shown(attributes['checksum_columns'])}"
         )
+    _check_links(hdf5, path)
     n_rows = len(hdf5["codes"])
     n_name_bytes = len(hdf5["names"]) if header.has_names else 0
     offsets: dict[str, int] = {}
@@ -271,6 +272,16 @@ def _read_open(hdf5: h5py.File, path: Path, n_bytes: int) -> Layout:
             )
         offsets[name] = int(offset)
     return Layout(version, header, sources, identity, n_rows, n_name_bytes, offsets)
+
+
+def _check_links(hdf5: h5py.File, path: Path) -> None:
+    """Refuse datasets that are links: HDF5 would open the file that a link names."""
+    for name in hdf5:
+        if not isinstance(hdf5.get(name, getlink=True), h5py.HardLink):
+            raise BankError(
+                f"{path}: expected its datasets in the file, found that {shown(name)} is a link: "
+                "it was not made by hashkit"
+            )
 
 
 @contextlib.contextmanager

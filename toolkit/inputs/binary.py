@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from hashkit.errors import HashkitError
+from hashkit.limits import TooLargeError, check_limit
+from hashkit.opening import bytes_on_disk
 
 __all__ = ["BinaryReader"]
 
@@ -29,7 +31,9 @@ class BinaryReader:
 
     def __init__(self, file: BinaryIO, error: type[HashkitError], name: str) -> None:
         self._file, self._error, self._name = file, error, name
-        self._left = os.fstat(file.fileno()).st_size - file.tell()
+        status = os.fstat(file.fileno())
+        self._left = status.st_size - file.tell()
+        self._on_disk = bytes_on_disk(status)
 
     def fault(self, found: str) -> HashkitError:
         """An error about this file, to raise: ``found`` says what is wrong."""
@@ -59,11 +63,15 @@ class BinaryReader:
         Raises
         ------
         HashkitError
-            If the file is too short; no memory is taken then.
+            If the file is too short, or the array exceeds its limit; no memory is taken then.
         """
         kind = np.dtype(dtype)
         n_bytes = kind.itemsize * count
         self._take(n_bytes, what)
+        try:  # a sparse file may be of any size
+            check_limit("array_bytes", n_bytes, what, self._name, on_disk=self._on_disk)
+        except TooLargeError as error:
+            raise self.fault(error.strerror) from None
         values = np.empty(count, kind)
         n_read = self._file.readinto(values.view(np.uint8).data)  # type: ignore[attr-defined]
         if n_read != n_bytes:

@@ -26,8 +26,9 @@ from hashkit.errors import CheckpointError, ModelError
 from hashkit.files import written_whole
 from hashkit.foreign_errors import foreign_message
 from hashkit.inputs.schema import dataclass_from
+from hashkit.limits import TooLargeError, check_limit
 from hashkit.manifest import Manifest
-from hashkit.opening import check_file
+from hashkit.opening import bytes_on_disk, check_file
 from hashkit.runs.checkpoint_header import FORMAT_VERSION, HEADER_KEY, parse_header
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.named_network import network_to_build
@@ -118,12 +119,15 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     name = f"{path} is not a checkpoint of hashkit, or damaged"
     try:
-        check_file(path)  # safetensors would wait for a pipe
+        status = check_file(path)  # safetensors would wait for a pipe
+        check_limit("array_bytes", status.st_size, "the file", path, on_disk=bytes_on_disk(status))
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(HEADER_KEY)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise CheckpointError(f"{path}: there is no such checkpoint") from None
+    except TooLargeError as error:
+        raise CheckpointError(f"{path}: {error.strerror}") from None
     except (OSError, SafetensorError, TypeError, ValueError) as error:
         raise CheckpointError(f"{name}: {foreign_message(error)}") from None
     if text is None:
