@@ -115,7 +115,10 @@ def export_run(
         raise ConfigError("`allow_loss` goes with the precisions fp16 and int8: fp32 loses nothing")
     _check_length(run)
     if network is not None:
-        network_to_build(run.read_config().training.network, network, run.config_path)
+        recorded = run.read_config().training.network
+        to_build = network_to_build(recorded, network, run.config_path)
+        if to_build != recorded:
+            reporter.note(f"{run.config_path} has the network {recorded}; {to_build} is used")
     if precision == "fp32":
         return _export_fp32(run, path, checkpoint, network, reporter)
     require("train", f"hashkit export --precision {precision}", "onnx")
