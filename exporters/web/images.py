@@ -71,10 +71,9 @@ def write_images(
         thumbnails.append(_write_thumbnail(image_of(row), folder, thumbnail_name(row)))
         if progress is not None:
             progress(n_done, len(rows))
-    has_names = len(bank.names) > 0
     document: dict[str, Any] = {
         "rows": rows.tolist(),
-        "names": [bank.names[row] if has_names else f"row {row}" for row in rows.tolist()],
+        "names": [bank.names[row] or f"row {row}" for row in rows.tolist()],
         "labels": [label_names(bank, row) for row in rows.tolist()],
         "thumbnails": thumbnails,
     }

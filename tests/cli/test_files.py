@@ -206,9 +206,16 @@ def test_info_of_a_bank(bank):
     assert facts["model_sha256"] == "ab" * 32
     assert facts["manifest"]["network"] == "dnnh"
     assert [source["dataset"] for source in facts["sources"]] == ["first", "second"]
-    assert facts["index"] == {"path": "bank.h5.mih", "n_bytes": 5}
+    index = facts["index"]
+    assert (index["path"], index["n_bytes"], index["n_rows"]) == ("bank.h5.mih", 5, None)
+    assert "not an index; build the index again: `hashkit index bank.h5`" in index["problem"]
     shown = succeed(f"info {bank}").stdout
-    for text in ("34, 2 of them deleted", "onnxruntime 1.24.0", "bank.h5.mih, 5 bytes", "ab" * 32):
+    for text in (
+        "34, 2 of them deleted",
+        "onnxruntime 1.24.0",
+        "out of date: bank.h5.mih",
+        "ab" * 32,
+    ):
         assert text in shown
     assert f"ant {expected['ant']}" in shown
 

@@ -18,6 +18,7 @@ import hashkit
 from hashkit.errors import BankError, BankMismatchError, ConfigError
 from hashkit.exporters.web import runtime as web_runtime
 from hashkit.exporters.web.folder import DEFAULT_IMAGES, export_web
+from hashkit.exporters.web.images import write_images
 from hashkit.exporters.web.page_folder import check_target
 from hashkit.exporters.web.runtime import (
     RUNTIME_FILES,
@@ -312,9 +313,18 @@ def test_the_command_reports_what_is_missing(tmp_path, monkeypatch):
     assert "does not go with --web" in fail("export --onnx --web site")
     assert "does not go with --web" in fail("export model.onnx --web site")
     assert "--web FOLDER" in fail("export")
-    assert "goes with --web FOLDER" in fail("export --onnx --web-gpu")
+    assert "needs --web FOLDER" in fail("export --onnx --web-gpu")
 
 
 def test_the_default_number_of_images_is_the_library_s():
     (option,) = [one for one in COMMANDS["export"].params if one.name == "web_images"]
     assert option.default == DEFAULT_IMAGES
+
+
+def test_images_without_names_are_called_by_their_rows(tmp_path):
+    bank_path = tmp_path / "bank.h5"
+    hashkit.save_codes(bank_path, hashkit.CodeSet(np.zeros((3, 1), np.uint8), 8))
+    with hashkit.Bank.open(bank_path) as bank:
+        write_images(tmp_path / "images", bank, np.array([0, 2]), lambda _: None)
+    document = json.loads((tmp_path / "images" / "images.json").read_text())
+    assert document["names"] == ["row 0", "row 2"]

@@ -14,6 +14,7 @@ from hashkit.errors import CodesError
 from hashkit.formats import open_codes, save_codes
 from hashkit.formats.labels import load_labels
 from hashkit.formats.matlab import read_mat
+from hashkit.limits import set_limits
 
 scipy_io = pytest.importorskip("scipy.io")
 
@@ -96,6 +97,17 @@ def test_labels_of_matlab_belong_to_codes(tmp_path: Path) -> None:
     assert found.labels is not None
     assert found.labels.tolist() == [3, 1, 2]
     save_codes(tmp_path / "bank.h5", found)
+
+
+def test_a_small_file_of_a_large_variable_is_refused(tmp_path: Path) -> None:
+    scipy_io.savemat(tmp_path / "a.mat", {"labels": np.zeros(1 << 17)}, do_compression=True)
+    before = set_limits(array_bytes=1 << 20)
+    try:
+        with pytest.raises(CodesError, match=r"a variable has .* bytes, more than the 1,048,576"):
+            load_labels(tmp_path / "a.mat")
+    finally:
+        set_limits(array_bytes=before.array_bytes)
+    assert len(load_labels(tmp_path / "a.mat")[0]) == 1 << 17
 
 
 @pytest.mark.parametrize("kind", ["plain", "compressed", "hdf5"])

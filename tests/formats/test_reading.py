@@ -131,7 +131,7 @@ def test_every_kind_of_labels_is_read(
     ("arrays", "message"),
     [
         ({"code": BITS}, "array named codes, found 'code'"),
-        ({"codes": CODES}, r"without bits: .*`n_bits=16`.* bits=16"),
+        ({"codes": CODES}, r"without bits: .* bits=16, .* n_bits=16"),
         ({"codes": CODES[:0]}, "without bits"),
         ({"codes": CODES, "bits": 12}, "zeros in the last 4 bits"),
         ({"codes": CODES, "bits": 24}, r"packed, \[n, 3\]"),
@@ -374,6 +374,9 @@ def test_every_kind_of_label_line_is_read(
         ("0 1\nx 1\n", "line 2: .*found 'x 1' among lines of numbers"),
         ("[0, 1]\n[1, 0]\n", "line 1: .*found 2 columns"),
         ("[0 1]\n[1 0]\n", r"line 1: .*found '\[0 1\]': put names without letters in double"),
+        ("0 1 # a\n1 0 # b\n", "line 1: .*a comment is a line of its own"),
+        ("label,index\n1,0\n0,1\n", "line 1: .*the column 'label': save the labels alone"),
+        (",a\n0,1\n1,0\n", "line 1: .*found 2 columns"),
         ("0|1\n1|0\n", "line 1: .*put names without letters in double quotes"),
         ("cat, dog\ncat\n", "line 1: .*found 2 columns, 'cat, dog'.*in double quotes"),
         ("a.png 3\nb.png 4\n", "line 1: .*found 2 columns, 'a.png 3': save the labels alone"),

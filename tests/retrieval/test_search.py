@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hashkit.codes import pack
 from hashkit.codesets import CodeSet
 from hashkit.errors import CodesError, ConfigError
+from hashkit.evaluation.evaluator import evaluate
 from hashkit.retrieval.neighbours import Neighbours, Ranking
 from hashkit.retrieval.search import search
 from hashkit.retrieval.shards import Shards
@@ -207,3 +208,28 @@ def test_shards_number_rows_in_order() -> None:
     assert [(span.first, len(span.codes)) for span in shards.spans(rows=2)] == [
         (0, 2), (2, 1), (3, 2), (5, 2), (7, 1)
     ]  # fmt: skip
+
+
+class Damaged:
+    """Codes of 11 bits, all other bits of which may be set; of a bank they are not read before."""
+
+    def __init__(self, codes: NDArray[np.uint8]) -> None:
+        self.codes, self.n_bits, self.deleted = codes, 11, None
+        self.labels: NDArray[np.int64] | None = np.zeros(len(codes), np.int64)
+        self.names: tuple[str, ...] = ()
+        self.class_names: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+
+def test_codes_with_bits_behind_the_last_one_are_an_error() -> None:
+    query = np.zeros((1, 2), np.uint8)
+    few = Damaged(np.array([[0, 0], [255, 255], [0, 32]], np.uint8))
+    assert search(query, few, top_k=2).rows.tolist() == [[0, 2]]
+    for database in (few, Damaged(np.full((20_000, 2), 255, np.uint8))):
+        with pytest.raises(CodesError, match="bits set behind the 11 that they have"):
+            search(query, database, top_k=len(database))
+        assert len(search(query, database, radius=11).rows) == (2 if database is few else 0)
+        with pytest.raises(CodesError, match="database codes of 11 bits must have zeros in the"):
+            evaluate(CodeSet(query, 11, labels=np.zeros(1, np.int64)), database)

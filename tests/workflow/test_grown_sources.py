@@ -262,13 +262,49 @@ def test_an_interrupted_append_is_continued(append_again, album, bank, encoder):
     assert append(album, encoder, bank)[0] == names_of(bank)
 
 
-def test_an_interrupted_append_of_a_folder_that_changed_again_is_refused(album, bank, encoder):
+def test_an_interrupted_append_of_a_folder_that_changed_again_goes_on(album, bank, encoder):
     for seed in range(6, 12):
         draw(album / f"new{seed}.png", seed)
     interrupted(album, bank, encoder)
+    before = names_of(bank)
     draw(album / "newer.png", 30)
-    with pytest.raises(BankMismatchError, match="folder has changed since"):
-        append(album, encoder, bank)
+    names, notes = append(album, encoder, bank)
+    assert "has changed since its encoding was interrupted" in notes
+    assert names[: len(before)] == before
+    assert sorted(names) == sorted(path.name for path in album.iterdir())
+    assert append(album, encoder, bank)[0] == names
+
+
+def test_an_interrupted_bank_of_a_folder_that_changed_keeps_its_rows(album, encoder):
+    """The same command goes on, whatever was added, removed or could not be used."""
+    bank = album.parent / "bank.h5"
+    (album / "00.png").write_bytes(b"no image")
+    interrupted(album, bank, encoder)
+    before = names_of(bank)
+    assert before[0] == "0.png"
+    draw(album / "newer.png", 30)
+    (album / "4.png").unlink()
+    hashkit.encode(album, encoder, bank)
+    names = names_of(bank)
+    assert names[: len(before)] == before
+    assert sorted(names) == ["0.png", "1.png", "2.png", "3.png", "newer.png"]
+    assert hashkit.Bank.open(bank).is_complete
+    assert [fault.name for fault in read_faults(bank)] == ["00.png"]
+    hashkit.encode(album, encoder, bank)
+    assert names_of(bank) == names
+
+
+def test_another_model_does_not_end_an_interrupted_list(album, encoder, tmp_path):
+    bank = album.parent / "bank.h5"
+    interrupted(album, bank, encoder)
+    draw(album / "newer.png", 30)
+    other = Encoder.load(
+        linear_model(tmp_path / "other.onnx", height=8, width=8, seed=5), device="cpu"
+    )
+    before = bank.read_bytes()
+    with pytest.raises(BankMismatchError, match="codes of the model"):
+        hashkit.encode(album, other, bank)
+    assert bank.read_bytes() == before
 
 
 def test_labels_that_changed_are_refused(tmp_path, encoder):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from hashkit.codes import check_codes
 from hashkit.codesets import CodeDatabase
 from hashkit.evaluation.label_blocks import LabelBlock
 from hashkit.evaluation.relevance import MatchedLabels
@@ -160,7 +161,10 @@ class Passes:
     def _segment(self, span: _Span) -> _Segment:
         database = self._databases[span.database]
         labels = self._labels.rows(span.database, span.first, span.last)
-        codes = database.codes[span.first : span.last]
+        # The kernels count up to n_bits, and would write behind the end for damaged codes.
+        codes = check_codes(
+            database.codes[span.first : span.last], self._n_distances - 1, "database codes"
+        )
         deleted = database.deleted
         if deleted is not None and deleted[span.first : span.last].any():
             live = ~deleted[span.first : span.last]

@@ -31,6 +31,12 @@ _EXPECTED: Final = (
 )
 _BITS: Final = {"0": 0, "1": 1, "true": 1, "false": 0}
 _UNKNOWN: Final = frozenset({"nan", "na", "n/a", "null", "none", "?"})
+_NO_CLASSES: Final = frozenset(
+    {"class", "class_id", "file", "id", "image", "index", "label", "labels", "name", "path"}
+    | {"row", "target"}
+)
+"""Headings of columns that are not 0 or 1 for a class, even where all values are 0 and 1."""
+
 _IMAGES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
 
 
@@ -57,6 +63,9 @@ def read_label_text(path: Path) -> Labelled:
     heading = _heading(rows)
     body = rows if heading is None else rows[1:]
     are_values = [_are_values(row) for row in body]
+    other = next((name for name in heading or () if name.lower() in _NO_CLASSES), None)
+    if other is not None:
+        _refuse(path, rows[0], f"a table with the column {shown(other)}: save the labels alone")
     if all(are_values):
         return _matrix(path, body), heading or ()
     several = next((row for row in rows if len(row.cells) > 1), rows[0])
@@ -172,6 +181,8 @@ def _phrase(path: Path, row: Row) -> str:
     """A row of words as one name."""
     if len(row.cells) == 1:
         return row.cells[0]
+    if is_number(row.cells[0]) and "#" in row.text:
+        _refuse(path, row, f"{shown(row.text)}: a comment is a line of its own")
     if row.is_quoted or Path(row.cells[0]).suffix.lower() in _IMAGES:
         _refuse(path, row, f"{len(row.cells)} columns, {shown(row.text)}: save the labels alone")
     return row.text

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hashkit.errors import CodesError
 from hashkit.foreign_errors import foreign_message
-from hashkit.limits import check_limit, limits
+from hashkit.limits import TooLargeError, check_limit, limits
 from hashkit.opening import open_file, read_file
 
 __all__ = ["SIGNATURE", "read_mat"]
@@ -32,6 +32,9 @@ _HDF5: Final = b"MATLAB 7.3"
 _HEADER_BYTES: Final = 128
 _MATRIX: Final = 14
 _COMPRESSED: Final = 15
+_MATRIX_PARTS: Final = 3
+"""Flags, dimensions and name; the values of an empty array may be missing."""
+
 _TYPES: Final = {
     1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8",
 }  # fmt: skip
@@ -66,7 +69,9 @@ def read_mat(path: Path) -> dict[str, NDArray[Any]]:
             raise _DamagedError(_CUT)
         found = (_variable(one, path) for one in _elements(data[_HEADER_BYTES:], order))
         return {one.name: one.values for one in found if one is not None}
-    except (_DamagedError, struct.error, zlib.error, UnicodeDecodeError) as error:
+    except TooLargeError as error:
+        raise CodesError(f"{path}: {error.strerror}") from None
+    except (_DamagedError, struct.error, zlib.error, ValueError) as error:
         reason = str(error) if isinstance(error, _DamagedError) else _CUT
         raise CodesError(f"{path}: cannot be read as a file of MATLAB: {reason}") from None
 
@@ -116,7 +121,10 @@ def _variable(element: _Element, path: Path) -> _Variable | None:
         element = next(_elements(data, element.order), element)
     if element.kind != _MATRIX:
         raise _DamagedError("expected variables, found other data")
-    flags, shape_part, name, *values = _elements(element.data, element.order)
+    parts = list(_elements(element.data, element.order))
+    if len(parts) < _MATRIX_PARTS:
+        raise _DamagedError(_CUT)
+    flags, shape_part, name, *values = parts
     word = struct.unpack_from(f"{element.order}I", flags.data)[0]
     dtype, is_complex = _CLASSES.get(word & 0xFF), bool(word >> 8 & _COMPLEX)
     if dtype is None or is_complex or not values:

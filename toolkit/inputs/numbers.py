@@ -7,7 +7,7 @@ from typing import Final
 
 __all__ = ["is_number", "whole_number"]
 
-_NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_NUMBER: Final = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _INTEGER: Final = re.compile(r"[+-]?\d+", re.ASCII)
 _MAX_DIGITS: Final = 19
 """Digits of the largest 64-bit integer; Python refuses to convert more than 4,300."""
@@ -24,9 +24,10 @@ def is_number(text: str) -> bool:
 def whole_number(text: str) -> int | None:
     """The integer that a text stands for; None if it is not one, or does not fit 64 bits."""
     if _INTEGER.fullmatch(text):
-        if len(text.lstrip("+-").lstrip("0")) > _MAX_DIGITS:
+        digits = text.lstrip("+-").lstrip("0") or "0"
+        if len(digits) > _MAX_DIGITS:
             return None
-        number = int(text)
+        number = -int(digits) if text.startswith("-") else int(digits)
         return number if -_LARGEST - 1 <= number <= _LARGEST else None
     if not is_number(text):
         return None

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hashkit.codes import code_size
 from hashkit.kernels.arrays import read_only
 from hashkit.kernels.ranking import count_distances, place_rows
 from hashkit.kernels.scan import scan_rows, select_rows
@@ -265,7 +266,9 @@ def _place_query(
     words: NDArray[np.uint64], radius: int, shards: Shards, top_k: int, n_parts: int
 ) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
     parts = _slices(len(shards), n_parts)
-    counts = np.zeros((n_parts, shards.n_bits + 1), dtype=np.int64)
+    # Damaged codes may have bits set behind the last one; the kernel counts them too.
+    n_distances = 8 * code_size(shards.n_bits) + 1
+    counts = np.zeros((n_parts, n_distances), dtype=np.int64)
 
     def count(part: int) -> None:
         for span in shards.spans(parts[part].start, parts[part].stop, _PAIRS_PER_CALL):

@@ -6,13 +6,14 @@ depend on the engine, the number of threads or the number of databases that hold
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, TypeAlias, get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.codes import check_codes
-from hashkit.errors import ConfigError
+from hashkit.errors import CodesError, ConfigError
 from hashkit.inputs.arguments import argument_shown, whole_number
 from hashkit.multi_index.index import MultiIndex
 from hashkit.retrieval.indexed import check_index, merged
@@ -168,6 +169,11 @@ def search(
     if radius is not None:
         return found
     shape = (len(query_codes), limit)
+    if len(found.rows) != math.prod(shape):
+        raise CodesError(
+            f"expected {limit} rows per query, found fewer: codes of the database are damaged, "
+            f"with bits set behind the {shards.n_bits} that they have; `hashkit verify` lists them"
+        )
     return Ranking(found.distances.reshape(shape), found.rows.reshape(shape), shards.offsets)
 
 

@@ -80,11 +80,13 @@ def encode_set(
         n_images=len(images),
         names_sha256=hash_names(images.names, images.labels),
     )
-    rows = rows_to_encode(images, source, out, options.mode, reporter)
-    if rows is not None:
-        if not len(rows):
+    header = bank_header(encoder, images, source)
+    todo = rows_to_encode(images, header, out, options.mode, reporter)
+    if todo.rows is not None:
+        if not len(todo.rows):
             return _nothing_to_do(encoder, images, source, out, options)
-        images = images.subset(rows)
+        images = images.subset(todo.rows)
+        options = dataclasses.replace(options, mode=todo.mode)
         source = dataclasses.replace(
             source,
             n_images=len(images),

@@ -10,18 +10,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.bank.header import BankSource
+from hashkit.bank.compatibility import check_model
+from hashkit.bank.header import BankHeader, BankSource
+from hashkit.bank.interruption import end_last_list
 from hashkit.bank.names import hash_names
 from hashkit.bank.reader import Bank
 from hashkit.datasets.imageset import ImageSet
-from hashkit.errors import BankError, BankMismatchError, ImageError
-from hashkit.imaging.content import read_image_file
+from hashkit.errors import BankError, BankMismatchError
 from hashkit.preprocess import decode_usable
 from hashkit.runtimes.faults import SkippedImage, read_faults
 from hashkit.runtimes.pipeline import EncodeMode
+from hashkit.workflow.changed_images import changed_images
 from hashkit.workflow.reporter import Reporter, plural
 
-__all__ = ["SourceState", "compare_source", "rows_to_encode"]
+__all__ = ["SourceState", "Todo", "compare_source", "rows_to_encode"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,6 +46,22 @@ class SourceState:
     skipped: NDArray[np.int64]
     known: NDArray[np.int64]
     n_gone: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Todo:
+    """What is to be encoded.
+
+    Attributes
+    ----------
+    rows
+        int64 [n], rows of the set; None for all, in the bank's own bookkeeping.
+    mode
+        How the bank is opened.
+    """
+
+    rows: NDArray[np.int64] | None
+    mode: EncodeMode
 
 
 def compare_source(images: ImageSet, bank: Bank, n_sources: int | None = None) -> SourceState:
@@ -82,28 +100,51 @@ def compare_source(images: ImageSet, bank: Bank, n_sources: int | None = None) -
 
 
 def rows_to_encode(
-    images: ImageSet, source: BankSource, path: Path, mode: EncodeMode, reporter: Reporter
-) -> NDArray[np.int64] | None:
+    images: ImageSet, header: BankHeader, path: Path, mode: EncodeMode, reporter: Reporter
+) -> Todo:
     """Rows of a set of files that are still to be encoded into an existing bank.
 
-    Returns
-    -------
-    NDArray or None
-        int64 [n]: with ``append``, the images that the bank does not have; the rest of a list
-        whose encoding was interrupted. None for all, in the bank's own bookkeeping.
+    If an encoding was interrupted and the folder has changed since, the bank is completed with what
+    it has, and extended.
+
+    Parameters
+    ----------
+    header
+        The header of a bank of the whole set.
 
     Raises
     ------
     BankMismatchError
-        If the bank is of the same folder, but of other images, and not to be extended.
+        If the bank is of the same folder, but of other images, and not to be extended; or of
+        another model.
     """
-    if images.root is None or mode == "overwrite" or not path.is_file():
-        return None
+    source = header.source
+    if source is None or images.root is None or mode == "overwrite" or not path.is_file():
+        return Todo(None, mode)
     with Bank.open(path) as bank:
         if not any(_is_of_folder(one, images) for one in bank.sources):
-            return None
+            return Todo(None, mode)
         if not bank.is_complete:
-            return _interrupted(images, source, bank)
+            rows = _rest_of_interrupted(images, source, bank)
+            if rows is None or len(rows):
+                return Todo(rows, mode)
+            check_model(path, header, bank.header)
+            done = _done_part(bank)
+    if not bank.is_complete:
+        end_last_list(path, done)
+        reporter.note(
+            f"{path}: {images.root} has changed since its encoding was interrupted; continuing "
+            "with the images that the bank does not have"
+        )
+        mode = "append"
+    return Todo(_rows_to_add(images, source, path, mode, reporter), mode)
+
+
+def _rows_to_add(
+    images: ImageSet, source: BankSource, path: Path, mode: EncodeMode, reporter: Reporter
+) -> NDArray[np.int64] | None:
+    """Rows of a set that a complete bank of its folder does not have; None for the bank's list."""
+    with Bank.open(path) as bank:
         state = compare_source(images, bank)
         if mode == "resume" and bank.sources[-1].is_same_list(source):
             _report_changes(images, state, bank, reporter)
@@ -139,26 +180,37 @@ def _check_not_repeated(images: ImageSet, bank: Bank) -> None:
         )
 
 
-def _interrupted(images: ImageSet, source: BankSource, bank: Bank) -> NDArray[np.int64] | None:
-    """Rows of the list whose encoding was interrupted; None if that is the whole set.
+def _rest_of_interrupted(
+    images: ImageSet, source: BankSource, bank: Bank
+) -> NDArray[np.int64] | None:
+    """Rows of the list whose encoding was interrupted; empty if the folder has changed since.
 
-    Raises
-    ------
-    BankMismatchError
-        If the folder has changed since.
+    None if the list is the whole set, or of another folder or draw, which the bank checks.
     """
     last = bank.sources[-1]
-    if last.is_same_list(source) or not _is_of_folder(last, images):
+    if last.is_same_list(source) or not _is_of_folder(last, images) or last.protocol:
         return None
     before = compare_source(images, bank, len(bank.sources) - 1)
     rows = _with_usable(images, before)
     rest = images.subset(rows)
-    if hash_names(rest.names, rest.labels) == last.names_sha256:
-        return rows
-    raise BankMismatchError(
-        f"{bank.path}: expected the images of {images.root} whose encoding was interrupted after "
-        f"{len(bank)} rows, found another list: the folder has changed since; restore it and "
-        "finish, or make the bank again with `overwrite=True`"
+    is_same = hash_names(rest.names, rest.labels) == last.names_sha256
+    return rows if is_same else np.zeros(0, np.int64)
+
+
+def _done_part(bank: Bank) -> BankSource:
+    """The last image list of a bank, cut to the images that it has processed."""
+    number = len(bank.sources) - 1
+    skipped = {
+        fault.row: fault.name
+        for fault in read_faults(bank.path)
+        if fault.source == number and fault.row < bank.n_consumed
+    }
+    n_rows = bank.n_consumed - len(skipped)
+    encoded = iter(bank.names[len(bank) - n_rows : len(bank)])
+    names = [skipped[row] if row in skipped else next(encoded) for row in range(bank.n_consumed)]
+    # Labels of skipped images are not known: the digest is of the names alone.
+    return dataclasses.replace(
+        bank.sources[-1], n_images=len(names), names_sha256=hash_names(names, None)
     )
 
 
@@ -256,7 +308,7 @@ def _report_changes(
             "that changed under their names are not noticed"
         )
         return []
-    changed = _changed(images, state.known, bank)
+    changed = changed_images(images, state.known, bank)
     is_deleted = bank.deleted
     stale = [images.names[at] for at, row in changed if is_deleted is None or not is_deleted[row]]
     if stale:
@@ -266,31 +318,3 @@ def _report_changes(
             "hashkit delete and append the folder, or make the bank again"
         )
     return [at for at, row in changed if is_deleted is not None and is_deleted[row]]
-
-
-def _changed(images: ImageSet, known: NDArray[np.int64], bank: Bank) -> list[tuple[int, int]]:
-    """Rows of the set and the bank whose files are others than those that were encoded.
-
-    A file of the same size and time is taken for the same; otherwise its digest decides.
-    """
-    files, root = bank.files, images.root
-    if files is None or root is None:
-        return []
-    changed = []
-    for at, row in known.tolist():
-        path = root / images.names[at]
-        size, time = int(files.sizes[row]), int(files.mtimes_ns[row])
-        digest = files.digests[row].tobytes()
-        if not any(digest):
-            continue
-        try:
-            status = os.stat(path)  # noqa: PTH116 - faster, for many files
-            if (status.st_size, status.st_mtime_ns) == (size, time):
-                continue
-            same_size = status.st_size == size
-            if same_size and read_image_file(path).digest()[: len(digest)] == digest:
-                continue
-        except (OSError, ImageError):
-            continue  # gone, which is not a change of the image
-        changed.append((at, row))
-    return changed
