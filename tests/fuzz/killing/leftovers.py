@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,10 +68,7 @@ def _files(folder: Path) -> list[Path]:
 def _is_private(path: Path) -> bool:
     from hashkit.private_files import is_private_name
 
-    if any(".part" in part for part in path.parts):
-        return True
-    owner = re.sub(r"^\.?", "", path.name)
-    return any(is_private_name(path.name, owner[:end]) for end in range(3, len(owner)))
+    return any(map(is_private_name, path.parts))
 
 
 def _rows(bank: Any) -> list[Any]:

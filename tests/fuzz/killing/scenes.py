@@ -20,7 +20,8 @@ NETWORK: Final = "--network " + shlex.quote(
 _N_CODES: Final = 3_000
 
 _TRAIN: Final = (
-    f"train --data photos --name r --bits 12 --batch-size 6 --steps 4 --snapshot-steps 1 --display-steps 1 "
+    "train --data photos --name r --bits 12 --batch-size 6 --steps 4 --snapshot-steps 1 "
+    "--display-steps 1 "
     f"--size 8 --holdout 0.2 --queries-per-class 1 --device cpu --num-workers 1 {NETWORK}"
 )
 _PRECISION: Final = "export --onnx --allow-loss --precision"
