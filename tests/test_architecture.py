@@ -67,7 +67,7 @@ CONFINED = {
     "h5py": {"formats.matlab", "bank"},
     "pydantic": {"report"},
     "pydantic_core": {"inputs.schema"},
-    "filelock": {"bank"},
+    "filelock": {"bank", "runs.run_lock"},
     "PIL": {"imaging", "preprocess", "jpeg_reduction", "report.gallery", "runtimes"},
     "sklearn": {"datasets", "baselines"},
     "numba": {"kernels"},

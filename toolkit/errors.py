@@ -19,6 +19,7 @@
     |   `-- BankLockedError    ... because another process is writing it
     |-- IndexMismatchError     an index that is damaged, or was built from other codes
     |-- RunError               a run folder that is missing or incomplete
+    |   `-- RunLockedError     ... because another process trains or exports it
     |-- DeviceError            a device that is not available
     `-- MissingExtraError      an optional dependency that is not installed (also an ImportError)
 
@@ -54,6 +55,7 @@ __all__ = [
     "ParityError",
     "ProtocolError",
     "RunError",
+    "RunLockedError",
     "TrainingError",
 ]
 
@@ -143,6 +145,10 @@ class IndexMismatchError(HashkitError):
 
 class RunError(HashkitError):
     """A run folder that is missing or incomplete."""
+
+
+class RunLockedError(RunError):
+    """A run that another process trains or exports."""
 
 
 class DeviceError(HashkitError):

@@ -107,7 +107,7 @@ def test_a_package_that_cannot_be_loaded_is_broken(monkeypatch):
     monkeypatch.setattr(health, "open_runtime", fail)
     check = check_runtime("onnxruntime", "cpu")
     assert check.status == "broken"
-    assert check.detail == "ImportError: libx.so: cannot open shared object file"
+    assert check.detail == "ImportError: libx.so: cannot open shared object file more"
     assert "onnxruntime-gpu" in check.remedy
 
 
@@ -156,7 +156,7 @@ def test_a_package_that_fails_to_load_is_broken(tmp_path, monkeypatch):
     packages = {"numpy": "numpy", "broken": "broken_package", "gone": "no_such_package"}
     good, broken, gone = installation.check_packages(packages)
     assert good == Check("numpy", "ok", np.__version__)
-    assert broken.detail == "cannot be imported (no libfoo)"
+    assert broken.detail == "cannot be imported (no libfoo more)"
     assert broken.remedy == "pip install --force-reinstall broken"
     assert gone.status == "broken"
 

@@ -306,7 +306,7 @@ def test_a_query_by_name_is_not_compared_with_a_bank_of_another_model(banks, oth
 def test_a_bank_of_another_model_is_not_gone_on_with(banks, other):
     before = banks.bank_path.read_bytes()
     linear_model(banks.model_path, height=8, width=8, seed=1)
-    assert "replace this one with --overwrite" in fail("encode")
+    assert "hashkit encode --overwrite --run runs/first" in fail("encode")
     assert banks.bank_path.read_bytes() == before
     for command in ("evaluate", "search --query digits/0000"):
         assert "hashkit encode --overwrite --run runs/first" in fail(command)

@@ -138,6 +138,6 @@ def test_a_run_that_may_not_be_written_is_still_evaluated(place, monkeypatch):
     monkeypatch.setattr(evaluations, "save_evaluation", refuse)
     outcome = succeed("evaluate --run runs/c16 --json")
     assert (
-        "warning: runs/c16/evaluation.json cannot be written (Permission denied)" in outcome.stderr
+        "warning: runs/c16/evaluation.json: cannot be written (Permission denied)" in outcome.stderr
     )
     assert outcome.json["bits"] == 16

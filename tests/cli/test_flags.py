@@ -139,7 +139,9 @@ def script_flags() -> set[str]:
 
 
 def test_flags_in_documents_are_of_the_command_they_are_about():
-    known = EVERY_FLAG | script_flags() | {"--version", "--cpus"}  # the last is Docker's
+    known = (
+        EVERY_FLAG | script_flags() | {"--version", "--cpus", "--inplace"}
+    )  # Docker's and rsync's
     assert [
         f"{page.name}: {fault}"
         for page in PAGES

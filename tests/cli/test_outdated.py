@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 from hashkit.errors import CheckpointError
 from hashkit.manifest import PREFIX, Manifest
-from hashkit.runs.checkpoint_header import HEADER_KEY, read_checkpoint_manifest
+from hashkit.runs.checkpoint_header import FORMAT_VERSION, HEADER_KEY, read_checkpoint_manifest
 from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import Run, write_json
 from hashkit.runs.run_config import RunConfig
@@ -28,7 +28,15 @@ def manifest_of(weights: str) -> Manifest:
 
 
 def write_checkpoint(path: Path, weights: str) -> None:
-    header = json.dumps({"manifest": manifest_of(weights).to_dict()})
+    header = json.dumps(
+        {
+            "format_version": FORMAT_VERSION,
+            "step": 5,
+            "config": {},
+            "manifest": manifest_of(weights).to_dict(),
+            "state": {},
+        }
+    )
     save_file({"model.weight": np.zeros(4, np.float32)}, path, metadata={HEADER_KEY: header})
 
 
@@ -79,7 +87,7 @@ def test_a_model_of_these_weights_or_of_unknown_ones_is_not_called_outdated(
     run: Run, weights: str
 ) -> None:
     write_model(run.model_path, weights)
-    assert "other weights" not in hashkit("encode").stderr
+    assert "is older than" not in hashkit("encode").stderr
     (facts,) = succeed("info runs/a --json").json["paths"]
     assert facts["is_model_outdated"] is False
     assert facts["next"] == "hashkit encode --run runs/a"
@@ -88,7 +96,7 @@ def test_a_model_of_these_weights_or_of_unknown_ones_is_not_called_outdated(
 def test_it_is_the_best_checkpoint_that_counts(run: Run) -> None:
     write_model(run.model_path, OLD)
     write_checkpoint(run.best_path, OLD)
-    assert "other weights" not in hashkit("encode").stderr
+    assert "is older than" not in hashkit("encode").stderr
 
 
 def test_info_names_the_command_that_renews_it(run: Run) -> None:
@@ -119,9 +127,7 @@ def test_a_checkpoint_says_what_it_is_without_its_tensors(run: Run) -> None:
 def test_what_is_no_checkpoint_is_one_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "step-0000001.safetensors"
     path.write_bytes(content)
-    with pytest.raises(
-        CheckpointError, match="is not a checkpoint of hashkit, or damaged"
-    ) as caught:
+    with pytest.raises(CheckpointError, match=r"is not a checkpoint of hashkit.*damaged") as caught:
         read_checkpoint_manifest(path)
     assert "\n" not in str(caught.value)
     with pytest.raises(CheckpointError, match="there is no such checkpoint"):

@@ -313,7 +313,7 @@ def test_the_command_reports_what_is_missing(tmp_path, monkeypatch):
     assert "does not go with --web" in fail("export --onnx --web site")
     assert "does not go with --web" in fail("export model.onnx --web site")
     assert "--web FOLDER" in fail("export")
-    assert "goes with --web FOLDER" in fail("export --onnx --web-gpu")
+    assert "needs --web FOLDER" in fail("export --onnx --web-gpu")
 
 
 def test_the_default_number_of_images_is_the_library_s():

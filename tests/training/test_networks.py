@@ -424,7 +424,7 @@ def test_freezing_applies_to_the_first_stages(n_stages, n_frozen):
 def test_freezing_too_many_stages_is_refused():
     with pytest.raises(
         ConfigError,
-        match=r"^freeze must be at most 2, the number of stages of this network, not 3$",
+        match=r"^`freeze` must be at most 2, the number of stages of this network, not 3$",
     ):
         tiny_model().freeze(3)
 

@@ -629,7 +629,7 @@ def test_a_hashkit_network_is_not_wrapped(tmp_path):
         ("number", r"must be a class or a function that returns a network, not int"),
         ("dict", r"mine.py has no dict"),
         ("needs", r"the call failed: needs\(\) missing 1 required positional argument"),
-        ("fixed_wrong", r"input_size must be \(height, width\) in pixels, not 'large'"),
+        ("fixed_wrong", r"`input_size` must be \(height, width\) in pixels, not 'large'"),
     ],
 )
 def test_invalid_own_networks_give_one_line(own, name, message):

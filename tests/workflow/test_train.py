@@ -189,7 +189,7 @@ def test_every_flag_of_the_command_is_an_argument():
         if name not in ("height", "width")
     }
     flags = {flag[2:].replace("-", "_") for p in COMMANDS["train"].params for flag in p.opts}
-    elsewhere = {"resume", "run", "list_recipes", "json", "help"}
+    elsewhere = {"resume", "run", "list_recipes", "json", "help", "limit"}
     assert flags - elsewhere == arguments - {"reporter", "should_stop", "settings"}
 
 

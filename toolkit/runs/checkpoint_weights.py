@@ -29,6 +29,7 @@ _TYPES: Final = {
     "F64": ("<f8", 8),
     "F32": ("<f4", 4),
     "F16": ("<f2", 2),
+    "BF16": ("bfloat16", 2),
     "I64": ("<i8", 8),
     "I32": ("<i4", 4),
     "I16": ("<i2", 2),
@@ -36,7 +37,8 @@ _TYPES: Final = {
     "U8": ("|u1", 1),
     "BOOL": ("|b1", 1),
 }
-"""NumPy's name and the bytes of each type of safetensors that a checkpoint of hashkit has."""
+"""NumPy's name, or torch's where it has none, and the bytes of each type of safetensors that a
+checkpoint of hashkit has."""
 
 _PIECE_BYTES: Final = 1 << 22
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from hashkit.distribution import DISTRIBUTION
 from hashkit.errors import CheckpointError, ModelError
@@ -32,6 +32,7 @@ from hashkit.opening import bytes_on_disk, check_file
 from hashkit.runs.checkpoint_header import FORMAT_VERSION, HEADER_KEY, parse_header
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.named_network import network_to_build
+from hashkit.training.devices import seeded
 from hashkit.training.model import HashModel, new_model
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "TrainedModel",
     "library_versions",
     "load_model",
+    "load_weights",
     "read_checkpoint",
     "weights_sha256",
     "write_checkpoint",
@@ -104,9 +106,9 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     tensors = {_MODEL + name: value for name, value in checkpoint.model.items()}
     tensors |= {_LOSSES + name: value for name, value in checkpoint.losses.items()}
     tensors |= {_OPTIMISER + name: value for name, value in checkpoint.optimiser.items()}
-    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    data = save(_apart(tensors), metadata={HEADER_KEY: json.dumps(header)})
     with written_whole(path) as part:
-        part.write_bytes(save(plain, metadata={HEADER_KEY: json.dumps(header)}))
+        part.write_bytes(data)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -170,28 +172,49 @@ def load_model(path: Path, *, network: str | None = None) -> TrainedModel:
         If the network runs code and was not named, or another one was named.
     """
     checkpoint = read_checkpoint(path)
-    to_build = network_to_build(checkpoint.config.network, network, path)
-    try:
+    config = checkpoint.config
+    to_build = network_to_build(config.network, network, path)
+    missing = [name for name in ("mean", "std") if name not in checkpoint.model]
+    if missing:
+        raise CheckpointError(f"{path} is damaged: expected a tensor {missing[0]}, found none")
+    # As in training: a network may hold random values that are not among its weights.
+    with seeded(config.seed):
         model = new_model(
-            dataclasses.replace(checkpoint.config, network=to_build),
+            dataclasses.replace(config, network=to_build),
             checkpoint.model["mean"],
             checkpoint.model["std"],
             dataset=checkpoint.manifest.dataset,
         )
-        model.load_state_dict(dict(checkpoint.model))
-    except (KeyError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{path}: the weights do not match the network: {foreign_message(error)}"
-        ) from None
+    load_weights(model, checkpoint.model, path)
     return TrainedModel(model.eval(), checkpoint.manifest)
+
+
+def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Load the tensors of a checkpoint into a module.
+
+    Raises
+    ------
+    CheckpointError
+        If names or shapes differ, because the network or its file was changed.
+    """
+    try:
+        module.load_state_dict(dict(tensors))
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{path}: expected the tensors of the network that was trained, found others; restore "
+            f"the network as it was in training, or train a new run ({foreign_message(error)})"
+        ) from None
 
 
 def weights_sha256(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 over the names, dtypes, shapes and bytes of tensors, sorted by name."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
-        values: np.ndarray[Any, Any] = tensors[name].detach().cpu().contiguous().numpy()
-        digest.update(f"{name} {values.dtype.str} {list(values.shape)}\n".encode())
+        tensor = tensors[name].detach().cpu().contiguous()
+        is_bfloat16 = tensor.dtype == torch.bfloat16  # which NumPy lacks
+        values: np.ndarray[Any, Any] = (tensor.view(torch.int16) if is_bfloat16 else tensor).numpy()
+        dtype = "bfloat16" if is_bfloat16 else values.dtype.str
+        digest.update(f"{name} {dtype} {list(values.shape)}\n".encode())
         digest.update(values.tobytes())
     return digest.hexdigest()
 
@@ -204,6 +227,21 @@ def library_versions() -> dict[str, str]:
         "python": platform.python_version(),
         "torch": str(torch.__version__),
     }
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors on the CPU, each with memory of its own, as the file format needs.
+
+    Layers may share weights, and a buffer may be a part of another one.
+    """
+    apart: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        value = tensor.detach().cpu().contiguous()
+        place = value.untyped_storage().data_ptr()
+        apart[name] = value.clone() if place in seen else value
+        seen.add(place)
+    return apart
 
 
 def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -11,7 +11,14 @@ from torch import Tensor
 from hashkit.errors import ConfigError, DeviceError
 from hashkit.foreign_errors import foreign_message
 
-__all__ = ["choose_device", "repeatable_kernels", "seed_generators", "thread_count", "to_device"]
+__all__ = [
+    "choose_device",
+    "repeatable_kernels",
+    "seed_generators",
+    "seeded",
+    "thread_count",
+    "to_device",
+]
 
 
 def choose_device(name: str) -> torch.device:
@@ -68,6 +75,14 @@ def seed_generators(seed: int, device: torch.device) -> None:
     if device.type == "cuda":
         with torch.cuda.device(device):
             torch.cuda.manual_seed(seed)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed torch's global generators; that of the CPU is restored afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 @contextmanager

@@ -7,11 +7,10 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from hashkit.errors import ConfigError
-from hashkit.foreign_errors import foreign_message
 from hashkit.runs.config import TrainConfig
 from hashkit.training.checks import check_learnable
 from hashkit.training.data import TrainingData
+from hashkit.training.devices import seeded
 from hashkit.training.losses import Loss, LossValue, build_loss
 from hashkit.training.model import HashModel, input_statistics, new_model
 from hashkit.training.networks import find_network
@@ -66,8 +65,7 @@ class Learner(nn.Module):
         mean, std = input_statistics(
             data.pixels.sample(n_images), kind.input_rule(argument, config.pretrained)
         )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+        with seeded(config.seed):
             model = new_model(
                 config,
                 mean,
@@ -75,10 +73,8 @@ class Learner(nn.Module):
                 dataset=data.dataset,
                 pretrained=config.pretrained and is_new,
             ).eval()
-            if is_new:
-                _check_input_size(model, config)
-                if config.calibrate and not (config.pretrained and kind.has_weights):
-                    model.calibrate(torch.from_numpy(data.pixels.sample(CALIBRATION_IMAGES)))
+            if is_new and config.calibrate and not (config.pretrained and kind.has_weights):
+                model.calibrate(torch.from_numpy(data.pixels.sample(CALIBRATION_IMAGES)))
             losses = [
                 build_loss(config.loss, data.task(n_bits), config.loss_options)
                 for n_bits in config.lengths
@@ -140,19 +136,6 @@ class Learner(nn.Module):
 
     def _each_loss(self) -> list[Loss]:
         return [loss for loss in self.losses if isinstance(loss, Loss)]
-
-
-@torch.inference_mode()
-def _check_input_size(model: HashModel, config: TrainConfig) -> None:
-    """Run one image through the model, so that an input size that is too small fails early."""
-    image = torch.zeros(1, config.height, config.width, 3, dtype=torch.uint8)
-    try:
-        model(image)
-    except (AssertionError, RuntimeError, ValueError) as error:  # depends on the network
-        raise ConfigError(
-            f"network {config.network} cannot take images of {config.height}x{config.width}: "
-            f"choose another `size=...` ({foreign_message(error)})"
-        ) from None
 
 
 def _mean(values: list[LossValue]) -> LossValue:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hashkit.errors import ConfigError
+from hashkit.foreign_errors import foreign_message
 from hashkit.runs.config import TrainConfig
 from hashkit.training.augment import choose_augmentation
 from hashkit.training.networks import InputRule, Network, build_network
@@ -191,7 +192,7 @@ def _per_channel(values: NDArray[np.float64]) -> Tensor:
 def new_model(
     config: TrainConfig, mean: Tensor, std: Tensor, *, dataset: str, pretrained: bool = False
 ) -> HashModel:
-    """Build the model of the settings.
+    """Build the model of the settings, and run it on one image.
 
     Parameters
     ----------
@@ -203,8 +204,13 @@ def new_model(
     pretrained
         Whether to load pretrained weights if the network has some; all other weights are drawn
         from torch's global generator.
+
+    Raises
+    ------
+    ConfigError
+        If the network cannot take images of the size.
     """
-    return HashModel(
+    model = HashModel(
         build_network(config.network, dropout=config.dropout, pretrained=pretrained),
         lengths=config.lengths,
         size=(config.height, config.width),
@@ -213,3 +219,23 @@ def new_model(
         standardise=config.standardise,
         mirror=config.mirror and choose_augmentation(config.augmentation, dataset).flip,
     )
+    _run_once(model, config)
+    return model
+
+
+@torch.no_grad()
+def _run_once(model: HashModel, config: TrainConfig) -> None:
+    """Run a black image, so that an input size that is too small fails early.
+
+    A network may also make layers or give them their shapes when it first runs.
+    """
+    image = torch.zeros(1, config.height, config.width, 3, dtype=torch.uint8)
+    try:
+        model.eval()(image)
+    except (AssertionError, RuntimeError, ValueError) as error:  # depends on the network
+        raise ConfigError(
+            f"network {config.network} cannot take images of {config.height}x{config.width}: "
+            f"choose another `size=...` ({foreign_message(error)})"
+        ) from None
+    finally:
+        model.train()

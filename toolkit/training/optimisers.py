@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from hashkit.runs.config import TrainConfig
     from hashkit.training.learner import Learner
 
-__all__ = ["OPTIMISERS", "build_optimiser", "load_momentum", "momentum_of", "set_learning_rate"]
+__all__ = [
+    "OPTIMISERS",
+    "build_optimiser",
+    "load_momentum",
+    "momentum_of",
+    "set_learning_rate",
+    "without_momentum",
+]
 
 OPTIMISERS: Final[Mapping[str, Callable[..., torch.optim.Optimizer]]] = {
     "muon": Muon,
@@ -76,16 +83,34 @@ def momentum_of(learner: Learner, optimiser: torch.optim.Optimizer) -> dict[str,
     """Momentum buffers by parameter name; empty before the first step."""
     buffers = {}
     for name, parameter in learner.named_parameters():
-        buffer = optimiser.state[parameter].get("momentum_buffer")
+        buffer = optimiser.state.get(parameter, {}).get("momentum_buffer")
         if buffer is not None:
             buffers[name] = buffer
     return buffers
 
 
+def without_momentum(learner: Learner, optimiser: torch.optim.Optimizer) -> list[str]:
+    """Names of trainable parameters that had no gradient yet, such as those of an unused layer."""
+    has_momentum = momentum_of(learner, optimiser)
+    return [
+        name
+        for name, parameter in learner.named_parameters()
+        if parameter.requires_grad and name not in has_momentum
+    ]
+
+
 def load_momentum(
-    learner: Learner, optimiser: torch.optim.Optimizer, buffers: Mapping[str, Tensor]
+    learner: Learner,
+    optimiser: torch.optim.Optimizer,
+    buffers: Mapping[str, Tensor],
+    without: Collection[str] = (),
 ) -> None:
     """Restore saved momentum buffers; no buffers at all mean a run before its first update.
+
+    Parameters
+    ----------
+    without
+        The parameters of `without_momentum` when the buffers were saved.
 
     Raises
     ------
@@ -96,9 +121,9 @@ def load_momentum(
     if not buffers or not optimiser.defaults["momentum"]:
         return
     for name, parameter in learner.named_parameters():
-        if not parameter.requires_grad:
-            continue
         saved = buffers.get(name)
+        if not parameter.requires_grad or (saved is None and name in without):
+            continue
         if saved is None or saved.shape != parameter.shape:
             found = "none" if saved is None else list(saved.shape)
             raise CheckpointError(

@@ -13,6 +13,7 @@ from hashkit.files import write_whole
 from hashkit.opening import read_file
 from hashkit.runs.run import Run, run_name
 from hashkit.runs.run_config import RunConfig, SharedTraining
+from hashkit.runs.run_lock import locked_run
 from hashkit.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 
 __all__ = ["split_run"]
@@ -52,9 +53,14 @@ def split_run(run: Run) -> list[Run]:
 
 def _split_off(run: Run, saved: RunConfig, checkpoint: Checkpoint, index: int) -> Run:
     n_bits = checkpoint.config.lengths[index]
+    target = Run(run.path.parent / run_name(run.path.name, n_bits))
+    with locked_run(target.path, "export"):  # it may be removed and made again
+        return _make_split(run, saved, checkpoint, index, target)
+
+
+def _make_split(run: Run, saved: RunConfig, checkpoint: Checkpoint, index: int, target: Run) -> Run:
+    n_bits = checkpoint.config.lengths[index]
     config = dataclasses.replace(checkpoint.config, lengths=(n_bits,))
-    name = run_name(run.path.name, n_bits)
-    target = Run(run.path.parent / name)
     if target.path.exists():
         if not _was_split_from(target, run):
             raise RunError(
@@ -66,7 +72,9 @@ def _split_off(run: Run, saved: RunConfig, checkpoint: Checkpoint, index: int) -
         shutil.rmtree(target.path)
     shared = SharedTraining(run.path.name, checkpoint.config.lengths)
     split = Run.create(
-        run.path.parent, name, dataclasses.replace(saved, training=config, shared=shared)
+        target.path.parent,
+        target.path.name,
+        dataclasses.replace(saved, training=config, shared=shared),
     )
     write_checkpoint(
         split.best_path,

@@ -170,6 +170,14 @@ class Recorder:
                 path.unlink()
         self._snapshot_at = time.perf_counter()
 
+    def diverged(self, step: int, what: str) -> TrainingError:
+        """The error of a training that cannot continue, because ``what`` at ``step``."""
+        last = max((done for done, _ in self._run.snapshots()), default=0)
+        return TrainingError(
+            f"{what} at step {step}: lower `learning_rate=...` or set `clip_norm=...`; "
+            f"snapshots up to step {last} are kept in {self._run.path}"
+        )
+
     def _is_report_due(self) -> bool:
         now = time.perf_counter()
         if now - self._shown_at < _REPORT_SECONDS:
@@ -180,12 +188,7 @@ class Recorder:
     def _step_report(self, step: int) -> StepReport:
         loss, active, images_per_second = self._sums.means()
         if not math.isfinite(loss):
-            last = max((done for done, _ in self._run.snapshots()), default=0)
-            raise TrainingError(
-                f"the loss is {loss} at step {step}: lower `learning_rate=...` or set "
-                "`clip_norm=...`; "
-                f"snapshots up to step {last} are kept in {self._run.path}"
-            )
+            raise self.diverged(step, f"the loss is {loss}")
         return StepReport(
             step=step,
             n_steps=self._n_steps,

@@ -26,6 +26,7 @@ from hashkit.training.batches import Batch, BatchAugmentation, BatchSource
 from hashkit.training.checkpoint import (
     Checkpoint,
     library_versions,
+    load_weights,
     read_checkpoint,
     write_checkpoint,
 )
@@ -39,6 +40,7 @@ from hashkit.training.optimisers import (
     load_momentum,
     momentum_of,
     set_learning_rate,
+    without_momentum,
 )
 from hashkit.training.progress import StepReport, TrainResult
 from hashkit.training.recipes import describe_recipe
@@ -172,9 +174,10 @@ class Trainer:
                 f"{path} was trained on different images: undo all additions, removals, renames "
                 "and damage of image files since then, or train a new run"
             )
-        self.learner.model.load_state_dict(dict(checkpoint.model))
-        self.learner.losses.load_state_dict(dict(checkpoint.losses))
-        load_momentum(self.learner, self.optimiser, checkpoint.optimiser)
+        load_weights(self.learner.model, checkpoint.model, path)
+        load_weights(self.learner.losses, checkpoint.losses, path)
+        without = checkpoint.state.get("without_momentum", ())
+        load_momentum(self.learner, self.optimiser, checkpoint.optimiser, without)
         self.scaler.load_state_dict(checkpoint.state["scaler"])
         self.step = checkpoint.step
         self.record.restore(checkpoint.state, self.step)
@@ -337,15 +340,23 @@ class Trainer:
         return score
 
     def _validate(self) -> None:
+        self._check_weights()
         if self.record.score(self.step, self.score_held_out()):
             write_checkpoint(self.run.best_path, self._checkpoint(to_resume=False))
 
     def _snapshot(self, n_images: int | None = None) -> None:
         """Save the state, with statistics of ``n_images`` images, or of all that there are."""
+        self._check_weights()
         self.scorer.refresh(n_images)
         self.learner.train()
         write_checkpoint(self.run.snapshot_path(self.step), self._checkpoint(to_resume=True))
         self.record.after_snapshot()
+
+    def _check_weights(self) -> None:
+        """Keep the last good snapshot: the loss is looked at only now and then."""
+        finite = [values.isfinite().all() for values in self.learner.parameters()]
+        if not bool(torch.stack(finite).all()):
+            raise self.record.diverged(self.step, "weights are NaN or infinite")
 
     def _checkpoint(self, *, to_resume: bool) -> Checkpoint:
         return Checkpoint(
@@ -358,6 +369,7 @@ class Trainer:
             state={
                 "names_sha256": self.data.names_sha256,
                 "scaler": self.scaler.state_dict(),
+                "without_momentum": without_momentum(self.learner, self.optimiser),
                 **self.record.state(),
             },
         )

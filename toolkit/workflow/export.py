@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,6 +11,7 @@ from hashkit.inputs.arguments import checked_arguments
 from hashkit.runs.known_names import check_name
 from hashkit.runs.named_network import network_to_build
 from hashkit.runs.run import PathText, Run, as_run
+from hashkit.runs.run_lock import locked_run
 from hashkit.workflow.extras import require
 from hashkit.workflow.models import warn_if_outdated
 from hashkit.workflow.reporter import LOGGED, Reporter
@@ -76,6 +78,8 @@ def export(
     ------
     RunError
         If there is no such run, it has no checkpoint yet, or it holds several code lengths.
+    RunLockedError
+        If another process is exporting it.
     ParityError
         If the exported model answers differently from its source, or loses too much.
     ConfigError, CheckpointError, DatasetError, MissingExtraError
@@ -116,6 +120,21 @@ def export_run(
     _check_length(run)
     if network is not None:
         network_to_build(run.read_config().training.network, network, run.config_path)
+    # A model that is written elsewhere needs no place to write in the run's own folder.
+    lock = locked_run(run.path, "export") if path is None else contextlib.nullcontext()
+    with lock:
+        return _export_locked(run, path, precision, checkpoint, allow_loss, network, reporter)
+
+
+def _export_locked(
+    run: Run,
+    path: Path | None,
+    precision: str,
+    checkpoint: Path | None,
+    allow_loss: bool,
+    network: str | None,
+    reporter: Reporter,
+) -> dict[str, Any]:
     if precision == "fp32":
         return _export_fp32(run, path, checkpoint, network, reporter)
     require("train", f"hashkit export --precision {precision}", "onnx")

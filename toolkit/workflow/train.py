@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from hashkit.inputs.arguments import checked_arguments, checked_arguments_but
 from hashkit.runs.config import plain_scalar
 from hashkit.runs.data_spec import DataSpec, ProtocolOptions, check_split_seed, name_tuple
 from hashkit.runs.run import DEFAULT_RUNS_DIR, PathText, Run, as_run
+from hashkit.runs.run_lock import locked_run
 from hashkit.threads import check_threads
 from hashkit.workflow.extras import require
 from hashkit.workflow.reporter import LOGGED, Reporter
@@ -141,18 +143,20 @@ def train(
     source = TrainingSource(
         with_absolute_paths(spec), None if triplets is None else Path(triplets).absolute()
     )
-    with errors_name(given):
-        trainer = new_trainer(
-            source,
-            changes,
-            size=_size(size),
-            runs=Path(runs),
-            name=name,
-            device=device,
-            reading=Reading(num_workers, strict, download),
-            reporter=reporter,
-        )
-    return finish_training(trainer, reporter, should_stop)
+    with contextlib.ExitStack() as locks:
+        with errors_name(given):
+            trainer = new_trainer(
+                source,
+                changes,
+                size=_size(size),
+                runs=Path(runs),
+                name=name,
+                device=device,
+                reading=Reading(num_workers, strict, download),
+                locks=locks,
+                reporter=reporter,
+            )
+        return finish_training(trainer, reporter, should_stop)
 
 
 @checked_arguments
@@ -185,6 +189,8 @@ def resume(
     ------
     ConfigError
         If its network is code that was not named.
+    RunLockedError
+        If another process is training it.
     RunError, CheckpointError, DatasetError, DeviceError, TrainingError, MissingExtraError
         If there is no such run, its snapshot does not match its settings or images, or one of the
         reasons of `train`.
@@ -193,14 +199,16 @@ def resume(
     require_torch()
     found = as_run(run)
     from hashkit.workflow.fitting import finish_training
-    from hashkit.workflow.training import Reading, resumed_trainer
+    from hashkit.workflow.training import Reading, resumed_trainer, whole_run
 
+    found = whole_run(found)
     reporter = reporter or LOGGED
     reading = Reading(num_workers, strict)
-    trainer = resumed_trainer(
-        found, network=network, device=device, reading=reading, reporter=reporter
-    )
-    return finish_training(trainer, reporter, should_stop)
+    with locked_run(found.path, "training"):
+        trainer = resumed_trainer(
+            found, network=network, device=device, reading=reading, reporter=reporter
+        )
+        return finish_training(trainer, reporter, should_stop)
 
 
 def _lengths(bits: Any) -> tuple[Any, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import shutil
@@ -13,11 +14,13 @@ from hashkit.datasets.decoding import Fault, write_fault_report
 from hashkit.datasets.disjoint import check_disjoint
 from hashkit.datasets.sets import default_input_size
 from hashkit.datasets.spec import open_spec
-from hashkit.errors import HashkitError
+from hashkit.errors import HashkitError, RunError
+from hashkit.os_errors import cannot_write
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.named_network import network_to_build
 from hashkit.runs.run import Run, run_name
 from hashkit.runs.run_config import RunConfig
+from hashkit.runs.run_lock import locked_run
 from hashkit.training.checks import check_learnable, check_precision
 from hashkit.training.data import TrainingData
 from hashkit.training.devices import choose_device, thread_count
@@ -32,7 +35,7 @@ from hashkit.workflow.reporter import SILENT, Reporter, plural
 from hashkit.workflow.settings import make_config
 from hashkit.workflow.training_source import TrainingSource
 
-__all__ = ["Reading", "new_trainer", "resumed_trainer"]
+__all__ = ["Reading", "new_trainer", "resumed_trainer", "whole_run"]
 
 Configure: TypeAlias = Callable[[tuple[int, int] | None], TrainConfig]
 
@@ -65,6 +68,7 @@ def new_trainer(
     name: str | None,
     device: str,
     reading: Reading,
+    locks: contextlib.ExitStack,
     reporter: Reporter = SILENT,
 ) -> Trainer:
     """Make a new run below ``runs``, and its trainer.
@@ -75,6 +79,8 @@ def new_trainer(
         See `hashkit.workflow.settings.make_config`.
     name
         Name of the run; None for date and data.
+    locks
+        Gets the lock of the run, from before it is made; close it after the training.
     """
     chosen = choose_device(device)
     if source.triplets is not None and not settings.keys() & {"loss", "recipe"}:
@@ -89,6 +95,7 @@ def new_trainer(
     name = name or _default_name(data, config)
     for folder in _folders(name, config):
         Run.check_free(runs, folder)
+    locks.enter_context(locked_run(_existing(runs) / name, "training"))
     run = Run.create(
         runs,
         name,
@@ -112,6 +119,12 @@ def new_trainer(
         raise
 
 
+def whole_run(run: Run) -> Run:
+    """The run that was trained; for a run of one of several code lengths, that of all of them."""
+    shared = run.read_config().shared
+    return run if shared is None else Run.open(run.path.resolve().parent / shared.run)
+
+
 def resumed_trainer(
     run: Run,
     *,
@@ -124,15 +137,14 @@ def resumed_trainer(
 
     Parameters
     ----------
+    run
+        A `whole_run`, locked for this process.
     network
         The run's network, required if it is code from outside hashkit.
     device
         ``auto`` for the one it was started on.
     """
     saved = run.read_config()
-    if saved.shared is not None:  # it is a part of the run that was trained
-        run = Run.open(run.path.resolve().parent / saved.shared.run)
-        saved = run.read_config()
     config = saved.training
     to_build = network_to_build(config.network, network, run.config_path)
     if to_build != config.network:
@@ -218,6 +230,14 @@ class _DownloadNotes:
             self._shown[name] = part
             of = f" of {n_total / 1e6:,.1f}" if n_total else ""
             self._reporter.note(f"downloading {name}: {n_done / 1e6:,.1f}{of} MB")
+
+
+def _existing(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(cannot_write(error, folder)) from None
+    return folder
 
 
 def _default_name(data: TrainingData, config: TrainConfig) -> str:
