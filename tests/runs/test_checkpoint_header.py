@@ -95,7 +95,7 @@ def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "[1]", "{", '{"step": NaN}', '{"step": 1, "step": 2}'])
 def test_a_header_that_is_no_object_is_one_line(text: str) -> None:
-    with pytest.raises(CheckpointError, match="^a: "):
+    with pytest.raises(CheckpointError, match=r"^a: "):
         parse_header(text, "a")
 
 
