@@ -182,6 +182,16 @@ def test_with_its_name_the_network_is_imported(theirs):
         assert Path("imported").exists()
 
 
+def test_another_place_of_the_file_is_noted(theirs):
+    from cli_samples import hashkit as command
+
+    Path("elsewhere").mkdir()
+    shutil.move("net.py", "elsewhere/net.py")
+    for line in ("export --onnx", "train --resume"):
+        said = command(f"{line} --run runs/theirs --network module:elsewhere/net.py:net").stderr
+        assert f"/net.py:net; module:{Path.cwd()}/elsewhere/net.py:net is used" in said
+
+
 def test_the_command_line_says_what_to_type(theirs):
     from cli_samples import fail
 
