@@ -46,7 +46,7 @@ def contents_of(folder: Path) -> dict[str, Any]:
 
 
 def wrong_rows(folder: Path, *references: dict[str, Any]) -> list[str]:
-    """Banks whose rows are not the first ones of a reference: contents before or after a command."""
+    """Banks whose rows are not the first ones of a reference: contents before or after."""
     from hashkit.bank.reader import Bank
 
     found = []
