@@ -6,6 +6,7 @@ import io
 import logging
 import re
 import unicodedata
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from cli_samples import COMMANDS, hashkit, write_digit
 from linear_models import linear_model
 
 import hashkit as package
+from hashkit.cli.app import quiet_warnings
 from hashkit.cli.console import note, progress_bar
 from hashkit.cli.visible import VisibleFormatter, result_console
 from hashkit.manifest import Manifest
@@ -197,6 +199,15 @@ def test_no_command_prints_a_hostile_name_raw(place, line):
     hidden = {character for character in shown if visible(character) != character} - {"\n"}
     assert hidden == set(), shown
     assert "\\x1b" in shown
+
+
+def test_warnings_are_one_visible_line_and_none_is_pillows(capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        quiet_warnings()
+        warnings.warn_explicit("odd \x1b[1m\nof two lines", UserWarning, "x.py", 1, "library.part")
+        warnings.warn_explicit("damaged", UserWarning, "x.py", 1, "PIL.TiffImagePlugin")
+    assert capsys.readouterr().err == "warning: odd \\x1b[1m of two lines\n"
 
 
 def test_every_command_is_tried():
