@@ -14,6 +14,8 @@ from typing import Any, Final
 
 from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin
 
+from hashkit.imaging.libtiff import silence_libtiff
+
 __all__ = ["load_whole"]
 
 _DECODER: Final = "hashkit-whole"
@@ -69,7 +71,13 @@ def load_whole(image: Image.Image) -> None:
     if not isinstance(image, ImageFile.ImageFile) or not tiles:
         image.load()
         return
+<<<<<<< HEAD
     before = {name: image.__dict__[name] for name in _REPLACED if name in image.__dict__}
+=======
+    if any(tile.codec_name == "libtiff" for tile in tiles):
+        silence_libtiff()
+    original = image.__dict__.get("load_read")
+>>>>>>> main
     image.__dict__["load_read"] = _reader(image)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         image.__dict__["load_prepare"] = _preparer(image)
