@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hashkit import private_files
@@ -351,6 +352,58 @@ def test_a_file_that_is_taken_for_a_leftover_is_made_again(target, monkeypatch):
     write_whole(target, b"new")
     assert target.read_bytes() == b"new"
     assert removed
+
+
+# Two processes
+
+WRITER = """
+import sys
+from pathlib import Path
+import numpy as np
+from hashkit.codesets import CodeSet
+from hashkit.files import write_whole
+from hashkit.formats import save_codes
+
+letter, folder = sys.argv[1], Path(sys.argv[2])
+number = ord(letter)
+codes = CodeSet(np.full((1000 + number, 2), number, np.uint8), 16, names=[letter] * (1000 + number))
+sys.stdin.readline()
+for _ in range(20):
+    write_whole(folder / "plain", letter.encode() * 100_000)
+    save_codes(folder / "codes.npz", codes, overwrite=True)
+"""
+
+
+@posix
+@pytest.mark.end_to_end
+def test_of_two_processes_that_write_a_file_the_last_stays_whole(tmp_path):
+    (tmp_path / "plain").write_bytes(b"a" * 100_000)
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, letter, tmp_path],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for letter in "ab"
+    ]
+    for writer in writers:
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    seen = set()
+    while any(writer.poll() is None for writer in writers):
+        content = (tmp_path / "plain").read_bytes()
+        assert len(content) == 100_000
+        assert content == content[:1] * 100_000
+        seen.add(content[:1])
+        if (tmp_path / "codes.npz").exists():
+            with np.load(tmp_path / "codes.npz") as archive:
+                (number,) = set(archive["codes"].ravel().tolist())
+                assert set(archive["names"].tolist()) == {chr(number)}
+                assert len(archive["codes"]) == len(archive["names"]) == 1000 + number
+    assert [writer.communicate()[1] for writer in writers] == ["", ""]
+    assert seen == {b"a", b"b"}
+    assert names(tmp_path) == ["codes.npz", "plain"]
 
 
 # Appending

@@ -325,6 +325,6 @@ def test_images_without_names_are_called_by_their_rows(tmp_path):
     bank_path = tmp_path / "bank.h5"
     hashkit.save_codes(bank_path, hashkit.CodeSet(np.zeros((3, 1), np.uint8), 8))
     with hashkit.Bank.open(bank_path) as bank:
-        write_images(tmp_path / "images", bank, np.array([0, 2]), lambda row: None)
+        write_images(tmp_path / "images", bank, np.array([0, 2]), lambda _: None)
     document = json.loads((tmp_path / "images" / "images.json").read_text())
     assert document["names"] == ["row 0", "row 2"]

@@ -104,6 +104,16 @@ def test_arrays_of_a_sparse_file_take_no_memory(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sparse files are made otherwise")
+def test_a_header_of_a_sparse_file_takes_no_memory(tmp_path):
+    path = tmp_path / "a.safetensors"
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", 30_000_000_000))
+        file.truncate(40_000_000_000)
+    with pytest.raises(CheckpointError, match="a header has 30,000,000,000 bytes, more than"):
+        read_checkpoint_manifest(path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sparse files are made otherwise")
 @pytest.mark.parametrize("suffix", ["safetensors", "h5", "npz", "parquet", "mih", "txt"])
 def test_a_sparse_file_is_no_file_of_codes(tmp_path, bank, suffix):
     path = tmp_path / f"sparse.{suffix}"

@@ -45,9 +45,10 @@ class BinaryReader:
         Raises
         ------
         HashkitError
-            If the file is too short.
+            If the file is too short, or this part is longer than a JSON document may be.
         """
         self._take(n_bytes, what)
+        self._check_limit("json_bytes", n_bytes, what)
         data = self._file.read(n_bytes)
         if len(data) != n_bytes:
             raise self.fault(f"expected {n_bytes} bytes of {what}, found {len(data)}")
@@ -68,10 +69,7 @@ class BinaryReader:
         kind = np.dtype(dtype)
         n_bytes = kind.itemsize * count
         self._take(n_bytes, what)
-        try:  # a sparse file may be of any size
-            check_limit("array_bytes", n_bytes, what, self._name, on_disk=self._on_disk)
-        except TooLargeError as error:
-            raise self.fault(error.strerror) from None
+        self._check_limit("array_bytes", n_bytes, what, on_disk=self._on_disk)
         values = np.empty(count, kind)
         n_read = self._file.readinto(values.view(np.uint8).data)  # type: ignore[attr-defined]
         if n_read != n_bytes:
@@ -90,6 +88,13 @@ class BinaryReader:
         """Pass over bytes without reading them."""
         self._take(n_bytes, what)
         self._file.seek(n_bytes, os.SEEK_CUR)
+
+    def _check_limit(self, limit: str, n_bytes: int, what: str, on_disk: int = 0) -> None:
+        """Raise for a part that is too large: a sparse file may be of any size."""
+        try:
+            check_limit(limit, n_bytes, what, self._name, on_disk=on_disk)
+        except TooLargeError as error:
+            raise self.fault(error.strerror) from None
 
     def _take(self, n_bytes: int, what: str) -> None:
         self.expect(n_bytes, what)

@@ -119,7 +119,10 @@ def export_run(
         raise ConfigError("`allow_loss` goes with the precisions fp16 and int8: fp32 loses nothing")
     _check_length(run)
     if network is not None:
-        network_to_build(run.read_config().training.network, network, run.config_path)
+        recorded = run.read_config().training.network
+        to_build = network_to_build(recorded, network, run.config_path)
+        if to_build != recorded:
+            reporter.note(f"{run.config_path} has the network {recorded}; {to_build} is used")
     # A model that is written elsewhere needs no place to write in the run's own folder.
     lock = locked_run(run.path, "export") if path is None else contextlib.nullcontext()
     with lock:
