@@ -25,6 +25,7 @@ from hashkit.opening import open_file, size_on_disk
 __all__ = ["FASHION_MNIST", "MNIST", "MnistSet", "Published", "open_mnist", "read_idx"]
 
 _SIDE: Final = 28
+_CHUNK_BYTES: Final = 1 << 20
 _MOST_DIMS: Final = 3
 _HEADER_BYTES: Final = 4 + 4 * _MOST_DIMS
 _UINT8: Final = 0x08
@@ -210,7 +211,8 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         raise DatasetError(
             f"{path}: cannot be read or is truncated ({error}); download it again"
         ) from None
-    if len(data) < 4 or data[:2] != b"\0\0" or data[2] != _UINT8:
+    is_idx = len(data) >= 4 and data[:2] == b"\0\0" and data[2] == _UINT8
+    if not is_idx or data[3] > _MOST_DIMS:
         raise DatasetError(
             f"{path}: expected an idx file of bytes (000008..), found {data[:4].hex() or 'nothing'}"
         )
@@ -238,7 +240,16 @@ def _contents(path: Path) -> bytes:
                 "array_bytes", _declared(start), "the array", path, on_disk=size_on_disk(path)
             )
             # One more, so that a file that is longer than its header says is noticed.
-            return start + stream.read(max(0, _declared(start) + 1 - len(start)))
+            return start + _read_up_to(stream, _declared(start) + 1 - len(start))
+
+
+def _read_up_to(stream: gzip.GzipFile, n_bytes: int) -> bytes:
+    """The next bytes of a stream, which may have fewer; memory is taken as they come."""
+    parts = []
+    while n_bytes > 0 and (part := stream.read(min(n_bytes, _CHUNK_BYTES))):
+        parts.append(part)
+        n_bytes -= len(part)
+    return b"".join(parts)
 
 
 def _declared(start: bytes) -> int:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.errors import DatasetError
+from hashkit.inputs.text import shown
 
 __all__ = ["read_plain_pickle"]
 
@@ -102,13 +103,16 @@ _PERMITTED: dict[tuple[str, str], Any] = {
 }
 
 
-class _PlainUnpickler(pickle.Unpickler):
+class _PlainUnpickler(pickle._Unpickler):  # type: ignore[misc, name-defined]
+    # The one in Python: the compiled one takes memory for every number up to the largest that a
+    # file gives to an object, 64 GiB for a file of eight bytes.
     def find_class(self, module: str, name: str) -> Any:
         try:
             return _PERMITTED[module, name]
         except KeyError:
+            called = shown(f"{module}.{name}")
             raise DatasetError(
-                f"refused, because this pickle calls {module}.{name}, which no image set needs; "
+                f"refused, because this pickle calls {called}, which no image set needs; "
                 "download the file again from its official source"
             ) from None
 

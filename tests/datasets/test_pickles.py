@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -91,3 +92,14 @@ def test_other_contents_are_refused(value, message):
 
 def test_a_key_that_is_not_utf8_stays_recognisable():
     assert read_plain_pickle(python2_pickle({b"data\xff": 1}), "batch") == {"data\\xff": 1}
+
+
+@pytest.mark.parametrize("number", [0x3FFFFFFF, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_a_number_of_an_object_takes_no_memory(number):
+    """The compiled unpickler makes room for every number up to it."""
+    data = b"\x80\x02}r" + number.to_bytes(4, "little") + b"."
+    tracemalloc.start()
+    assert read_plain_pickle(data, "a") == {}
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 20

@@ -47,7 +47,7 @@ OPTIONS = [
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 def test_whole_files_are_read_to_their_end(options, mode, monkeypatch):
     """The reader must agree with libjpeg about every file, whether it has a long run or not."""
-    monkeypatch.setattr("hashkit.imaging.jpeg._has_run", lambda _: True)
+    monkeypatch.setattr("hashkit.imaging.jpeg.has_run", lambda _: True)
     for quality, (height, width) in ((20, (61, 90)), (95, (8, 17))):
         check_jpeg(saved(photograph(height, width).convert(mode), quality=quality, **options))
 
@@ -102,7 +102,7 @@ def test_a_few_bytes_of_padding_after_the_picture_are_accepted():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_damaged_headers_are_no_trouble(seed, monkeypatch):
-    monkeypatch.setattr("hashkit.imaging.jpeg._has_run", lambda _: True)
+    monkeypatch.setattr("hashkit.imaging.jpeg.has_run", lambda _: True)
     rng = np.random.default_rng(seed)
     options = {"progressive": True, "restart_marker_blocks": 3}
     for data in (saved(photograph(30, 50)), saved(photograph(30, 50), **options)):

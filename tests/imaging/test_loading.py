@@ -150,3 +150,12 @@ def test_threads_with_other_wishes_do_not_disturb_each_other(monkeypatch):
         jobs = [(pool.submit(ours, i), pool.submit(theirs, i)) for i in range(50)]
     assert {job.result() for job, _ in jobs} == {"truncated"}
     assert {job.result() for _, job in jobs} == {(48, 64)}
+
+
+@pytest.mark.parametrize("codec", ["tiff_lzw", "tiff_deflate", "jpeg"])
+def test_a_damaged_tiff_prints_nothing(codec, capfd):
+    data = bytearray(saved("TIFF", {"compression": codec}))
+    data[8:200] = bytes(192)
+    with pytest.raises(ImageError):
+        decode(bytes(data))
+    assert capfd.readouterr() == ("", "")

@@ -15,10 +15,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["check_jpeg"]
+from hashkit.imaging.runs import has_run, longest_zeros
 
-_STEP: Final = 32
-"""Every run of at least twice this length is found, and none of less than this."""
+__all__ = ["check_jpeg"]
 
 _SOI: Final = 0xD8
 _EOI: Final = 0xD9
@@ -48,7 +47,7 @@ def check_jpeg(data: bytes) -> None:
         If the file has a hole.
     """
     start = _first_scan(data)
-    if start is None or not _has_run(np.frombuffer(data, np.uint8, offset=start)):
+    if start is None or not has_run(np.frombuffer(data, np.uint8, offset=start)):
         return
     checker = _Checker(data)
     try:
@@ -72,32 +71,6 @@ def _first_scan(data: bytes) -> int | None:
             return at
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return None
-
-
-def _has_run(values: NDArray[np.uint8]) -> bool:
-    return bool(len(_run_starts(values)))
-
-
-def _run_starts(values: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Multiples of `_STEP` from which more than `_STEP` bytes are equal: int64, ascending."""
-    sampled = values[::_STEP]
-    starts = np.flatnonzero(sampled[1:] == sampled[:-1]).astype(np.int64) * _STEP
-    if not len(starts):
-        return starts
-    windows = values[starts[:, None] + np.arange(_STEP + 1)]
-    equal: NDArray[np.bool_] = (windows == windows[:, :1]).all(axis=1)
-    return starts[equal]
-
-
-def _longest_zeros(values: NDArray[np.uint8]) -> tuple[int, int]:
-    """Start and end of the longest run of zeros that `_run_starts` finds; 0, 0 if none."""
-    starts = _run_starts(values)
-    starts = starts[values[starts] == 0]
-    if not len(starts):
-        return 0, 0
-    groups = np.split(starts, np.flatnonzero(np.diff(starts) != _STEP) + 1)
-    longest = max(groups, key=len)
-    return int(longest[0]), int(longest[-1]) + _STEP + 1
 
 
 def _ceil(value: int, divisor: int) -> int:
@@ -251,7 +224,7 @@ class _Checker:
         problem = read_scan(
             values,
             np.stack([stops - [len(part) for part in parts], stops], axis=1).astype(np.int64),
-            np.array(_longest_zeros(values[:-3]), np.int64),
+            np.array(longest_zeros(values[:-3]), np.int64),
             scan,
             blocks,
             self._tables,

@@ -14,6 +14,8 @@ from typing import Any, Final
 
 from PIL import Image, ImageFile, PngImagePlugin
 
+from hashkit.imaging.libtiff import silence_libtiff
+
 __all__ = ["load_whole"]
 
 _DECODER: Final = "hashkit-whole"
@@ -67,6 +69,8 @@ def load_whole(image: Image.Image) -> None:
     if not isinstance(image, ImageFile.ImageFile) or not tiles:
         image.load()
         return
+    if any(tile.codec_name == "libtiff" for tile in tiles):
+        silence_libtiff()
     original = image.__dict__.get("load_read")
     image.__dict__["load_read"] = _reader(image)
     if not _OWN_LOADERS.intersection(tile.codec_name for tile in tiles):

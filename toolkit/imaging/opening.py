@@ -10,6 +10,7 @@ from hashkit.imaging.formats import format_of, open_file
 from hashkit.imaging.jpeg import check_jpeg
 from hashkit.imaging.png import needed_chunks
 from hashkit.imaging.pnm import PnmHeader, read_deep_pnm
+from hashkit.imaging.tiff import check_tiff
 
 __all__ = ["open_image"]
 
@@ -46,4 +47,6 @@ def open_image(
     check_size(image.size, name)
     if kind == "JPEG":
         check_jpeg(data)
+    elif kind == "TIFF":
+        check_tiff(data, getattr(image, "tag_v2", {}))
     return image

@@ -16,7 +16,7 @@ import sys
 import types
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any, Final, ParamSpec, TypeVar, Union, get_args, get_origin
+from typing import Any, Final, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -153,8 +153,9 @@ def checked_arguments(function: Callable[P, R], left: Collection[str] = ()) -> C
 def _evaluated(annotation: Any, scope: dict[str, Any]) -> Any:
     if not isinstance(annotation, str):
         return Any if annotation is inspect.Parameter.empty else annotation
+    one = types.SimpleNamespace(__annotations__={"it": annotation})
     try:
-        return eval(annotation, scope)  # noqa: S307 - the source's own annotations
+        return get_type_hints(one, scope)["it"]
     except (NameError, TypeError):  # imported for types alone
         return Any
 

@@ -25,6 +25,7 @@ from typing import (
 )
 
 from hashkit.errors import HashkitError
+from hashkit.foreign_errors import foreign_message
 from hashkit.inputs.json_text import json_shown
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def _words(annotation: Any, error: Mapping[str, Any]) -> str:
     where = f"{place}: " if place else ""
     cause = error.get("ctx", {}).get("error")
     if cause is not None:  # raised by the dataclass, with all that is to be said
-        return f"{where}{cause}"
+        return f"{where}{foreign_message(cause)}"
     expected = _EXPECTED.get(error["type"]) or error["msg"].removeprefix("Input should be ")
     return f"{where}expected {expected}, found {json_shown(error['input'])}"
 

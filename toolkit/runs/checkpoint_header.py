@@ -23,9 +23,11 @@ __all__ = [
     "FORMAT_VERSION",
     "HEADER_KEY",
     "CheckpointHeader",
+    "ResumeState",
     "parse_header",
     "read_checkpoint_manifest",
     "read_checkpoint_network",
+    "resume_state",
 ]
 
 HEADER_KEY: Final = "hashkit"
@@ -66,6 +68,42 @@ class CheckpointHeader:
     def __post_init__(self) -> None:
         if self.step < 0:
             raise CheckpointError(f"expected a step from 0, found {self.step}")
+
+
+@dataclasses.dataclass(frozen=True)
+class ResumeState:
+    """What a trainer resumes from besides tensors: the ``state`` of a header.
+
+    Attributes
+    ----------
+    names_sha256
+        Digest of the training images' names and labels.
+    scaler
+        State of the scaler of gradients.
+    best_step, best_score, held_out
+        The best snapshot, its score and the last score on held-out images, if there are any.
+    without_momentum
+        Trainable parameters that had no gradient yet.
+    """
+
+    names_sha256: str
+    scaler: Mapping[str, Any]
+    best_step: int | None
+    best_score: float | None
+    held_out: float | None
+    without_momentum: tuple[str, ...] = ()
+
+
+def resume_state(state: Mapping[str, Any], path: Path) -> ResumeState:
+    """The checked state of a checkpoint, the file ``path``.
+
+    Raises
+    ------
+    CheckpointError
+        If a field is missing or of another type.
+    """
+    name = f"{path} cannot be resumed: its state"
+    return dataclass_from(ResumeState, state, name=name, error=CheckpointError, may_have_more=True)
 
 
 def parse_header(text: str, name: str) -> CheckpointHeader:

@@ -92,7 +92,7 @@ class Recorder:
         self.rewind(step)
         # Read from metrics.jsonl: checkpoints hold no times, so that equal runs write equal files.
         self._earlier_seconds = max(
-            (line["seconds"] for line in self._run.read_metrics()), default=0.0
+            (line.get("seconds", 0.0) for line in self._run.read_metrics()), default=0.0
         )
 
     def rewind(self, step: int) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from hashkit.errors import CheckpointError, ConfigError
 from hashkit.manifest import Manifest
+from hashkit.runs.checkpoint_header import resume_state
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.run import Run
 from hashkit.training.augment import choose_augmentation
@@ -169,16 +170,19 @@ class Trainer:
                 f"{path} was written with different settings from {self.run.config_path}: restore "
                 "that file, or train a new run"
             )
-        if checkpoint.state["names_sha256"] != self.data.names_sha256:
+        state = resume_state(checkpoint.state, path)
+        if state.names_sha256 != self.data.names_sha256:
             raise CheckpointError(
                 f"{path} was trained on different images: undo all additions, removals, renames "
                 "and damage of image files since then, or train a new run"
             )
         load_weights(self.learner.model, checkpoint.model, path)
         load_weights(self.learner.losses, checkpoint.losses, path)
-        without = checkpoint.state.get("without_momentum", ())
-        load_momentum(self.learner, self.optimiser, checkpoint.optimiser, without)
-        self.scaler.load_state_dict(checkpoint.state["scaler"])
+        load_momentum(self.learner, self.optimiser, checkpoint.optimiser, state.without_momentum)
+        try:
+            self.scaler.load_state_dict(dict(state.scaler))
+        except (KeyError, RuntimeError, TypeError) as error:
+            raise CheckpointError(f"{path}: its scaler is damaged: {error}") from None
         self.step = checkpoint.step
         self.record.restore(checkpoint.state, self.step)
         return self.step

@@ -1,0 +1,76 @@
+"""Finds TIFF files of which a part of the compressed data is lost.
+
+libtiff stops at the last pixel of a deflated strip, before the checksum that follows, and accepts
+JPEG data as libjpeg does.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, Final
+
+import numpy as np
+
+from hashkit.imaging.jpeg import check_jpeg
+from hashkit.imaging.runs import has_run
+
+__all__ = ["check_tiff"]
+
+# Tags of TIFF Revision 6.0 and its supplement 1.
+_COMPRESSION: Final = 259
+_STRIPS: Final = (273, 279)
+_TILES: Final = (324, 325)
+_DEFLATE: Final = (8, 32_946)
+_JPEG: Final = 7
+_JPEG_TABLES: Final = 347
+_BLOCK: Final = 1 << 20
+
+
+def check_tiff(data: bytes, tags: Any) -> None:
+    """Check the strips of a TIFF file, deflated or in JPEG, that has a long run of equal bytes.
+
+    Parameters
+    ----------
+    data
+        The file.
+    tags
+        Its tags by number, as Pillow reads them.
+
+    Raises
+    ------
+    OSError
+        If a strip or tile does not match its checksum, or is a JPEG file with a hole.
+    """
+    compression = tags.get(_COMPRESSION)
+    if compression not in (*_DEFLATE, _JPEG) or not has_run(np.frombuffer(data, np.uint8)):
+        return
+    tables = tags.get(_JPEG_TABLES, b"")
+    for start, size in zip(*(_strips_or_tiles(tags, place) for place in (0, 1)), strict=False):
+        strip = data[start : start + size]
+        if compression == _JPEG:
+            check_jpeg(tables[:-2] + strip[2:] if tables else strip)
+        elif not _is_whole(strip):
+            raise OSError("the image data has a hole: a strip does not match its checksum")
+
+
+def _strips_or_tiles(tags: Any, place: int) -> tuple[int, ...]:
+    """Starts of the strips or tiles, or their sizes."""
+    return _numbers(tags, _STRIPS[place]) or _numbers(tags, _TILES[place])
+
+
+def _numbers(tags: Any, tag: int) -> tuple[int, ...]:
+    value = tags.get(tag, ())
+    return tuple(value) if isinstance(value, tuple) else (int(value),)
+
+
+def _is_whole(packed: bytes) -> bool:
+    unpacker = zlib.decompressobj()
+    rest = packed
+    try:
+        while not unpacker.eof:
+            if not unpacker.decompress(rest, _BLOCK) and not unpacker.eof:
+                return False
+            rest = unpacker.unconsumed_tail
+    except zlib.error:
+        return False
+    return True
