@@ -71,13 +71,9 @@ def load_whole(image: Image.Image) -> None:
     if not isinstance(image, ImageFile.ImageFile) or not tiles:
         image.load()
         return
-<<<<<<< HEAD
-    before = {name: image.__dict__[name] for name in _REPLACED if name in image.__dict__}
-=======
     if any(tile.codec_name == "libtiff" for tile in tiles):
         silence_libtiff()
-    original = image.__dict__.get("load_read")
->>>>>>> main
+    before = {name: image.__dict__[name] for name in _REPLACED if name in image.__dict__}
     image.__dict__["load_read"] = _reader(image)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         image.__dict__["load_prepare"] = _preparer(image)
