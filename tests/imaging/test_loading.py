@@ -78,7 +78,7 @@ def test_damage_in_any_strip_is_noticed(lenient):
 
 
 @pytest.mark.parametrize("limit", [100, None])
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "GIF", "PPM", "QOI"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "GIF", "PPM", "QOI", "TIFF", "AVIF"])
 def test_another_librarys_limit_of_pixels_changes_nothing(kind, limit, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     assert decode(saved(kind, {})).size == (48, 64)
