@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -19,6 +22,7 @@ from hashkit.codesets import CodeSet
 from hashkit.errors import CodesError
 from hashkit.formats import open_codes, rows, save_codes
 from hashkit.formats.parquet_columns import ParquetColumns
+from hashkit.formats.parquet_footer import read_column_sizes
 from hashkit.formats.parquet_reading import ParquetNames
 
 CODES = pack(np.random.default_rng(0).integers(0, 2, (50, 20)))
@@ -191,3 +195,68 @@ def test_invalid_metadata_are_refused(tmp_path, name, value):
         return
     with pytest.raises(CodesError, match=r"b\.parquet: "):
         open_codes(tmp_path / "b.parquet")
+
+
+def test_sizes_of_columns_are_those_that_pyarrow_reads(tmp_path, small_groups):
+    labels = np.eye(3, dtype=np.uint8)[np.arange(50) % 3]
+    save_codes(
+        tmp_path / "a.parquet", CodeSet(CODES, 20, labels, list(map(str, range(50))), tuple("abc"))
+    )
+    metadata = parquet.read_metadata(tmp_path / "a.parquet")
+    assert metadata.num_row_groups == 7
+    expected = []
+    for group in range(metadata.num_row_groups):
+        columns = [metadata.row_group(group).column(n) for n in range(metadata.num_columns)]
+        expected.append(
+            [
+                (one.path_in_schema.split(".")[0], one.num_values, one.total_uncompressed_size)
+                for one in columns
+            ]
+        )
+    found = read_column_sizes(tmp_path / "a.parquet")
+    assert [[dataclasses.astuple(one) for one in group] for group in found] == expected
+
+
+@pytest.mark.parametrize("n_kept", [0, 3, 7, 8, 40, 200, -9, -1])
+def test_a_footer_that_is_cut_off_is_a_value_error(tmp_path, n_kept):
+    save_codes(tmp_path / "a.parquet", CodeSet(CODES, 20))
+    data = (tmp_path / "a.parquet").read_bytes()
+    length = int.from_bytes(data[-8:-4], "little")
+    for cut in (data[:n_kept], data[-8 - length : -8][:n_kept] + data[-8:]):
+        (tmp_path / "b.parquet").write_bytes(b"PAR1" + cut)
+        with pytest.raises(ValueError, match="footer"):
+            read_column_sizes(tmp_path / "b.parquet")
+
+
+@pytest.mark.parametrize(
+    "footer", [b"\x19" * 100, b"\x1c" * 100, b"\x19\xf9" * 100, b"\x1b\xff" * 9]
+)
+def test_a_deep_footer_is_a_value_error(tmp_path, footer):
+    end = len(footer).to_bytes(4, "little") + b"PAR1"
+    (tmp_path / "a.parquet").write_bytes(b"PAR1" + footer + end)
+    with pytest.raises(ValueError, match="footer"):
+        read_column_sizes(tmp_path / "a.parquet")
+
+
+@pytest.mark.end_to_end
+def test_damaged_metadata_of_a_column_do_not_end_the_process(tmp_path):
+    """Pyarrow's own access to them does, so this runs in a process of its own."""
+    labels = np.tile(np.array([[1, 0, 1], [0, 0, 0]], np.uint8), (3, 1))
+    save_codes(tmp_path / "a.parquet", CodeSet(CODES[:6], 20, labels, (), tuple("abc")))
+    data = (tmp_path / "a.parquet").read_bytes()
+    # How often a list had each of three kinds of values: 3 empty lists, none with null, 6 values.
+    histogram = b"\x36\x06\x00\x0c"
+    assert data.count(histogram) >= 1
+    length = int.from_bytes(data[-8:-4], "little") - data[:-8].count(histogram)
+    changed = data[:-8].replace(histogram, b"\x26\x06\x00")
+    (tmp_path / "a.parquet").write_bytes(changed + length.to_bytes(4, "little") + b"PAR1")
+    script = (
+        "from hashkit import HashkitError, open_codes\n"
+        "try:\n    print(len(open_codes('a.parquet')))\n"
+        "except HashkitError as error:\n    print(error)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "a.parquet: cannot be read as a Parquet file" in ended.stdout

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
+from hashkit.formats.parquet_footer import read_column_sizes
 from hashkit.limits import check_limit
 from hashkit.opening import size_on_disk
 
@@ -32,6 +33,7 @@ class ParquetColumns:
 
     def __init__(self, pyarrow: Any, path: Path) -> None:
         self._pyarrow, self._path = pyarrow, path
+        self._sizes = read_column_sizes(path)
         file = pyarrow.parquet.ParquetFile(path)
         self.schema = file.schema_arrow
         texts = [field.name for field in self.schema if self._is_text(field.type)]
@@ -79,14 +81,13 @@ class ParquetColumns:
         kind = self.schema.field(name).type
         is_fixed = self._pyarrow.types.is_fixed_size_binary(kind)
         width = kind.byte_width if is_fixed else _NUMBER_BYTES
-        metadata, n_bytes = self.file.metadata, 0
-        for number in range(metadata.num_row_groups) if group is None else [group]:
-            row_group = metadata.row_group(number)
-            for index in range(row_group.num_columns):
-                column = row_group.column(index)
-                if column.path_in_schema.split(".")[0] == name:
-                    n_bytes += max(column.total_uncompressed_size, column.num_values * width)
-        return n_bytes
+        groups = self._sizes if group is None else self._sizes[group : group + 1]
+        return sum(
+            max(column.n_bytes, column.n_values * width)
+            for columns in groups
+            for column in columns
+            if column.name == name
+        )
 
     def _decoded_bytes(self, column: Any) -> int:
         """Bytes of a dictionary array without its dictionary."""

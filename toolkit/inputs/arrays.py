@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import math
+import re
 import sys
 import zipfile
 from collections.abc import Sequence
@@ -29,6 +30,9 @@ NPY_SIGNATURE: Final = b"\x93NUMPY"
 
 _MAX_HEADER_BYTES: Final = 10_000
 """NumPy's own limit; a header of plain values has 128."""
+
+_WARNED_OF: Final = re.compile(r"\\|[0-9][a-zA-Z_]")
+"""What makes Python's parser warn; no header of numbers or text has it."""
 
 _KINDS: Final = "biufcUS"
 _CHUNK_BYTES: Final = 1 << 24
@@ -141,6 +145,8 @@ class _Member:
             raise self._fault(f"expected a header of at most {_MAX_HEADER_BYTES} bytes")
         text = self._take(size).decode("latin-1").strip()
         try:
+            if _WARNED_OF.search(text):
+                raise ValueError
             fields = ast.literal_eval(text)
             dtype = np.dtype(fields["descr"])
             is_fortran, shape = fields["fortran_order"], fields["shape"]

@@ -334,6 +334,19 @@ def _label_arrays(folder: Path) -> Subject:
     )
 
 
+def _matlab(folder: Path) -> Subject:
+    from scipy.io import savemat
+
+    seeds = []
+    for values in ({"labels": np.arange(6.0)}, {"labels": np.eye(3, dtype=np.uint8)}):
+        for compressed in (False, True):
+            file = io.BytesIO()
+            savemat(file, values, do_compression=compressed)
+            # The first 116 bytes are a text with the date.
+            seeds.append(b"MATLAB 5.0 MAT-file".ljust(116) + file.getvalue()[116:])
+    return Subject(folder / "labels.mat", seeds, _read_labels)
+
+
 def _read_labels(path: Path, rng: random.Random) -> None:
     from hashkit.formats.labels import load_labels
 
@@ -367,5 +380,6 @@ CODE_SUBJECTS = {
     "text-codes": _text,
     "labels": _labels,
     "labels-npy": _label_arrays,
+    "labels-mat": _matlab,
     "baseline": _baseline,
 }
