@@ -18,7 +18,7 @@ IN_CI := not slow and not gpu and not gpu_check
 ARGS ?=
 
 .PHONY: help demo test test-end-to-end test-all gpu-check gpu-check-cpu coverage lint types format
-.PHONY: docs bench fuzz web-runtime clean clean-kernels
+.PHONY: docs bench fuzz kills web-runtime clean clean-kernels
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ docs: $(STAMP)  ## build the documentation into site/, without a network
 
 fuzz: $(STAMP)  ## read damaged files of every format until stopped; ARGS='--minutes 1' for a short check
 	$(BIN)/python tests/fuzz/fuzz.py $(ARGS)
+
+kills: $(STAMP)  ## kill commands that write at random moments until stopped, and check what they leave
+	$(BIN)/python tests/fuzz/kills.py $(ARGS)
 
 bench: $(STAMP)  ## run every benchmark
 	for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done

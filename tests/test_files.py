@@ -416,6 +416,16 @@ def test_lines_are_appended(tmp_path):
     assert path.read_bytes() == b"one\ntwo\n"
 
 
+@posix
+def test_lines_are_never_appended_to_a_pipe_or_a_device(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "device").symlink_to("/dev/null")
+    for name in ("pipe", "device"):
+        with pytest.raises(OSError) as caught:  # noqa: PT011 - its name is checked
+            append_whole(tmp_path / name, b"line\n")
+        assert caught.value.filename == str(tmp_path / name)
+
+
 # Folders
 
 

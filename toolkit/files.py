@@ -12,8 +12,9 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from hashkit.opening import open_file
 from hashkit.private_files import OPEN_FLAGS, is_private_name, new_private_file, remove_leftovers
@@ -30,6 +31,9 @@ __all__ = [
     "write_whole",
     "written_whole",
 ]
+
+
+_NO_FILE: Final = "it is a device or a pipe, not a file"
 
 
 def file_digest(path: Path, algorithm: str) -> str:
@@ -100,7 +104,7 @@ def append_whole(path: Path, data: bytes, *, is_synced: bool = False) -> None:
         If the file cannot be written; it then has its earlier content. Its ``filename`` is set.
     """
     try:
-        with path.open("ab", buffering=0) as file:
+        with _opened_to_append(path) as file:
             start, left = file.seek(0, os.SEEK_END), memoryview(data)
             try:
                 while left:  # near a full disk, one call writes a part
@@ -113,6 +117,17 @@ def append_whole(path: Path, data: bytes, *, is_synced: bool = False) -> None:
     except OSError as error:
         _name_target(error, path, None)
         raise
+
+
+def _opened_to_append(path: Path) -> FileIO:
+    """Open a file at its end; a pipe or a device is refused, and never waited for."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    flags |= sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+    handle = os.open(path, flags, 0o666)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, _NO_FILE, str(path))
+    return FileIO(handle, "ab")
 
 
 def publish(path: Path, target: Path) -> None:
@@ -207,7 +222,7 @@ def _replaceable(target: Path) -> os.stat_result | None:
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "it is a device or a pipe, not a file", str(target))
+        raise OSError(errno.EINVAL, _NO_FILE, str(target))
     if not os.access(target, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         raise PermissionError(errno.EACCES, "the file is read-only", str(target))
     return status

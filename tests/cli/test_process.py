@@ -21,6 +21,7 @@ from small_models import linear_model
 from hashkit.cli import process
 from hashkit.cli.app import _errors_in_a_line
 from hashkit.cli.process import _Notes, _Results, _Signals
+from hashkit.cli.stop_signal import StopSignal
 
 posix = pytest.mark.skipif(os.name == "nt", reason="signals and streams of POSIX")
 starts_processes = [posix, pytest.mark.end_to_end]
@@ -122,6 +123,31 @@ def test_exit_codes_tell_the_signal(signals):
     signals.received = signal.SIGTERM
     assert signals.exit_code(130) == 143
     assert [signals.exit_code(code) for code in (0, 1, 2)] == [0, 1, 2]
+    signals.received, signals.stopped_by = None, signal.SIGTERM
+    assert signals.exit_code(130) == 143
+
+
+@posix
+def test_a_training_takes_the_signals_that_are_not_ignored(monkeypatch, capsys):
+    monkeypatch.setattr("hashkit.cli.stop_signal.SIGNALS.stopped_by", None)
+    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as `nohup` does
+        with StopSignal() as should_stop:
+            assert signal.getsignal(signal.SIGTERM) is before[signal.SIGTERM]
+            assert not should_stop()
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not should_stop()
+            signal.raise_signal(signal.SIGTERM)
+            assert should_stop()
+            assert process.SIGNALS.stopped_by == signal.SIGTERM
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGTERM) is before[signal.SIGTERM]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert capsys.readouterr().err == "stopping after this step, and saving\n"
 
 
 def words(text: str) -> str:

@@ -78,7 +78,7 @@ def test_damage_in_any_strip_is_noticed(lenient):
 
 
 @pytest.mark.parametrize("limit", [100, None])
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "GIF", "PPM", "QOI"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "GIF", "PPM", "QOI", "TIFF", "AVIF"])
 def test_another_librarys_limit_of_pixels_changes_nothing(kind, limit, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     assert decode(saved(kind, {})).size == (48, 64)
@@ -150,3 +150,12 @@ def test_threads_with_other_wishes_do_not_disturb_each_other(monkeypatch):
         jobs = [(pool.submit(ours, i), pool.submit(theirs, i)) for i in range(50)]
     assert {job.result() for job, _ in jobs} == {"truncated"}
     assert {job.result() for _, job in jobs} == {(48, 64)}
+
+
+@pytest.mark.parametrize("codec", ["tiff_lzw", "tiff_deflate", "jpeg"])
+def test_a_damaged_tiff_prints_nothing(codec, capfd):
+    data = bytearray(saved("TIFF", {"compression": codec}))
+    data[8:200] = bytes(192)
+    with pytest.raises(ImageError):
+        decode(bytes(data))
+    assert capfd.readouterr() == ("", "")

@@ -89,7 +89,7 @@ def test_an_idx_file_is_not_unpacked_beyond_its_limit(tmp_path, peak):
 
 
 def test_an_idx_file_is_not_unpacked_beyond_its_header(tmp_path, peak):
-    path = idx_gz(tmp_path / "a.gz", (3, 5), 200 * MIB)
+    path = idx_gz(tmp_path / "a.gz", (3, 5), 30 * MIB)
     with pytest.raises(DatasetError, match="expected 27 bytes by the header, found 28"):
         read_idx(path)
     assert peak() < 3 * MIB
@@ -116,7 +116,7 @@ def test_a_member_of_an_archive_is_not_read_beyond_its_limit(tmp_path, peak):
 
 
 def test_what_an_npz_does_not_need_is_not_read(tmp_path, peak):
-    other = np.zeros(100 * MIB, np.uint8)
+    other = np.zeros(30 * MIB, np.uint8)
     np.savez_compressed(tmp_path / "a.npz", codes=codes_of(), bits=16, other=other)
     del other
     tracemalloc.reset_peak()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import shutil
 import struct
 from pathlib import Path
 
 import pytest
-from house import MODULES
 
 import hashkit
 from hashkit.errors import CheckpointError, ConfigError, RunError
@@ -225,29 +223,6 @@ def test_a_header_longer_than_its_file_is_damaged(tmp_path):
         read_checkpoint_network(path)
 
 
-def test_only_checked_places_build_networks():
-    """Each of these is called with settings that the user gave, or after `network_to_build`."""
-    builders = {"build_network", "find_network", "new_model", "build_own", "own_input_rule"}
-    found = {
-        (module, node.func.id)
-        for module, path in MODULES.items()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id in builders
-    }
-    assert found == {
-        ("hashkit.training.checkpoint", "new_model"),  # load_model
-        ("hashkit.training.learner", "find_network"),  # Trainer
-        ("hashkit.training.learner", "new_model"),
-        ("hashkit.training.model", "build_network"),
-        ("hashkit.training.networks", "build_own"),
-        ("hashkit.training.networks", "find_network"),
-        ("hashkit.training.networks", "own_input_rule"),
-        ("hashkit.workflow.settings", "find_network"),  # settings of `hashkit train`
-    }
-
-
 # Other names in a run's files
 
 
@@ -261,6 +236,7 @@ def test_a_shared_training_lies_beside_its_parts(theirs, name):
         theirs.read_config()
 
 
+@pytest.mark.end_to_end  # timm takes seconds to import
 @pytest.mark.parametrize("name", ["timm:hf-hub:someone/model", "timm:local-dir:/theirs"])
 def test_models_of_timm_are_those_that_it_lists(name):
     pytest.importorskip("timm")

@@ -111,6 +111,7 @@ def test_pickles_of_other_libraries_hold_only_tensors(tmp_path, monkeypatch):
     assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
 
 
+@pytest.mark.end_to_end  # these take seconds to import
 @pytest.mark.parametrize("library", ["timm", "torchvision"])
 def test_weights_of_libraries_are_loaded_that_way(library, monkeypatch):
     pytest.importorskip(library)

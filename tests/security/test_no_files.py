@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import signal
@@ -12,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_samples import break_image, fail, start, succeed, write_digit
-from house import MODULES
 from linear_models import linear_model
 
 import hashkit as package
@@ -155,33 +153,3 @@ def test_ctrl_c_ends_an_encoding_of_odd_names(place):
         process.kill()
     assert process.returncode in (0, 130), said
     assert "Traceback" not in said
-
-
-def test_files_are_opened_in_one_place():
-    """Other ways to open a file for reading would wait for a pipe."""
-    allowed = {
-        "hashkit.opening",
-        "hashkit.files",  # writes
-        "hashkit.private_files",
-        "hashkit.threads",  # limits of the system, in /proc and /sys
-        "hashkit.machine",
-        "hashkit.runtimes.measuring.peak_memory",
-        "hashkit.report.templates",  # files of the package
-        "hashkit.training.networks.efficientnet_lite0",  # a file of another package
-        "hashkit.exporters.onnx_export",  # files that were just written
-        "hashkit.exporters.precision",
-        "hashkit.exporters.web.folder",
-    }
-    reading = {"read_bytes", "read_text"}
-    found = set()
-    for module, path in MODULES.items():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.Call):
-                continue
-            name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
-            mode = node.args[0] if node.args else None
-            if name in reading or (
-                name == "open" and isinstance(mode, ast.Constant) and mode.value in ("r", "rb")
-            ):
-                found.add(module)
-    assert found <= allowed, found - allowed

@@ -36,7 +36,7 @@ from hashkit.errors import HashkitError
 from hashkit.os_errors import os_error_line
 from hashkit.visible_text import visible
 
-__all__ = ["app", "run"]
+__all__ = ["app", "quiet_warnings", "run"]
 
 
 _UsageError: Final[Any] = typer.BadParameter.__base__
@@ -97,6 +97,16 @@ def _visible_usage_errors() -> Iterator[None]:
         raise
 
 
+def quiet_warnings() -> None:
+    """Print warnings of libraries in one line each, and none of Pillow.
+
+    Pillow warns of damaged metadata without naming the file. What matters is raised, and becomes
+    the fault of an image.
+    """
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
 def _show_warning(message: Warning | str, *_: object) -> None:
     """Print a warning of a library in one line, without the place in its source."""
     note(f"warning: {' '.join(str(message).split())}")
@@ -152,5 +162,5 @@ def run() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(VisibleFormatter("%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    warnings.showwarning = _show_warning  # type: ignore[assignment]
+    quiet_warnings()
     app()

@@ -53,10 +53,18 @@ class _Signals:
     Before and after the work of a command they end the process at once. During the work they raise
     KeyboardInterrupt, but never inside an import: packages that are imported by half fail in ways
     of their own. It is then raised when the import ends; a second signal ends the process at once.
+
+    Attributes
+    ----------
+    received
+        The signal that has raised KeyboardInterrupt, if one has.
+    stopped_by
+        The signal that a command took by itself, and ended in good order.
     """
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self.stopped_by: int | None = None
         self._is_working = False
 
     def install(self) -> None:
@@ -81,8 +89,8 @@ class _Signals:
 
     def exit_code(self, code: int) -> int:
         """Exit code of a process that was stopped: 128 and the number of the signal."""
-        is_stopped = code == 128 + signal.SIGINT and self.received is not None
-        return 128 + (self.received or 0) if is_stopped else code
+        number = self.received or self.stopped_by
+        return 128 + number if number and code == 128 + signal.SIGINT else code
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         if not self._is_working or (self.received is not None and _is_importing(frame)):

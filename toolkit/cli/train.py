@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import inspect
 import shlex
-import signal
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import typer
 
@@ -21,6 +20,7 @@ from hashkit.cli.options import (
     StrictOption,
     WorkersOption,
 )
+from hashkit.cli.stop_signal import StopSignal
 from hashkit.cli.train_options import read_settings, with_settings
 from hashkit.errors import ConfigError
 from hashkit.runs.named_network import runs_own_code
@@ -178,7 +178,7 @@ def train(
         _refuse_changes(locals(), settings)
     elif run is not None:
         raise ConfigError("--run goes with --resume; a new run is named with --name")
-    with _StopSignal() as should_stop:
+    with StopSignal() as should_stop:
         if resume:
             made = workflow.resume(
                 find_run(run, runs, TERMINAL),
@@ -242,36 +242,6 @@ def _refuse_changes(options: Mapping[str, Any], settings: Mapping[str, Any]) -> 
 
 def _names(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(name.strip() for name in text.split(","))
-
-
-class _StopSignal:
-    """Whether Ctrl-C or SIGTERM was received since the first step; a second one interrupts at once.
-
-    Until the first step, when this is first called, signals are left as they are.
-    """
-
-    def __init__(self) -> None:
-        self._has_come = False
-        self._previous: dict[int, Any] = {}
-
-    def __call__(self) -> bool:
-        if not self._previous:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._take)
-        return self._has_come
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _take(self, _number: int, _frame: object) -> None:
-        if self._has_come:
-            raise KeyboardInterrupt
-        self._has_come = True
-        note("stopping after this step, and saving")
 
 
 with_settings(train)

@@ -12,11 +12,15 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final
 
-from PIL import Image, ImageFile, PngImagePlugin
+from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin
+
+from hashkit.imaging.libtiff import silence_libtiff
 
 __all__ = ["load_whole"]
 
 _DECODER: Final = "hashkit-whole"
+_REPLACED: Final = ("load_read", "load_prepare")
+"""Methods of the image that are replaced while it is decoded."""
 _OWN_LOADERS: Final = frozenset({"libtiff"})
 """Decoders that are called without `ImageFile.load` and always raise."""
 
@@ -67,8 +71,12 @@ def load_whole(image: Image.Image) -> None:
     if not isinstance(image, ImageFile.ImageFile) or not tiles:
         image.load()
         return
-    original = image.__dict__.get("load_read")
+    if any(tile.codec_name == "libtiff" for tile in tiles):
+        silence_libtiff()
+    before = {name: image.__dict__[name] for name in _REPLACED if name in image.__dict__}
     image.__dict__["load_read"] = _reader(image)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        image.__dict__["load_prepare"] = _preparer(image)
     if not _OWN_LOADERS.intersection(tile.codec_name for tile in tiles):
         image.tile = [
             tile._replace(codec_name=_DECODER, args=(tile.codec_name, tile.args)) for tile in tiles
@@ -79,10 +87,21 @@ def load_whole(image: Image.Image) -> None:
         image.tile = tiles
         raise
     finally:
-        # Kept, it would be a circle of references that holds the pixels.
-        del image.__dict__["load_read"]
-        if original is not None:
-            image.__dict__["load_read"] = original
+        # Kept, they would be a circle of references that holds the pixels.
+        for name in _REPLACED:
+            image.__dict__.pop(name, None)
+        image.__dict__.update(before)
+
+
+def _preparer(image: TiffImagePlugin.TiffImageFile) -> Callable[[], None]:
+    """What `ImageFile.load` allocates with, without asking again for Pillow's limit of pixels."""
+
+    def prepare() -> None:
+        if image._im is None:
+            image.im = Image.core.new(image.mode, image._tile_size)
+        ImageFile.ImageFile.load_prepare(image)
+
+    return prepare
 
 
 def _reader(image: ImageFile.ImageFile) -> Callable[[int], bytes]:

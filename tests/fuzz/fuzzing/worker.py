@@ -84,7 +84,6 @@ class _Harness:
         self._folder = workspace()
         self._records = _Records()
         logging.getLogger().addHandler(self._records)
-        warnings.simplefilter("always")
         # Readers wait for writers that may be at work; there are none here.
         time.sleep = lambda _: None
 
@@ -135,6 +134,7 @@ def run_case(
     start = os.fstat(2).st_size
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # as on the command line
         outcome, finding = _read(subject, rng)
     if finding is None and caught:
         finding = _described("warning", f"{caught[0].category.__name__}: {caught[0].message}")

@@ -1,0 +1,188 @@
+"""The commands that write, and the folders that they start from."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+sys.path.append(str(Path(__file__).parents[2] / "support"))
+
+__all__ = ["SCENES", "Scene", "make_start", "run_command"]
+
+NETWORK: Final = "--network " + shlex.quote(
+    f"module:{Path(__file__).resolve().with_name('network.py')}:ThreeConvolutions"
+)
+_N_CODES: Final = 3_000
+
+_TRAIN: Final = (
+    "train --data photos --name r --bits 12 --batch-size 6 --steps 4 --snapshot-steps 1 "
+    "--display-steps 1 "
+    f"--size 8 --holdout 0.2 --queries-per-class 1 --device cpu --num-workers 1 {NETWORK}"
+)
+_PRECISION: Final = "export --onnx --allow-loss --precision"
+_ENCODE: Final = "encode photos --model model.onnx --out bank.h5 --batch-size 4 --num-workers 1"
+_APPEND: Final = (
+    "encode more --model model.onnx --out bank.h5 --append --batch-size 4 --num-workers 1"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """A command to kill.
+
+    Attributes
+    ----------
+    command
+        The command.
+    start
+        Names of the steps that prepare its folder, in order; see `make_start`.
+    goes_on
+        The command that continues where the first one refuses to, as its error says.
+    """
+
+    command: str
+    start: tuple[str, ...]
+    goes_on: str = ""
+
+
+def run_command(line: str) -> int:
+    """Run ``hashkit LINE`` in this process and folder; returns its exit code."""
+    from hashkit.cli import main
+
+    sys.argv = ["hashkit", *shlex.split(line)]
+    try:
+        main()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+def _photos() -> None:
+    from cli_samples import write_class_folders
+
+    write_class_folders(Path("photos"), per_class=8, suffix=".png")
+    write_class_folders(Path("more"), per_class=4, suffix=".png")
+    (Path("photos") / "one" / "broken.png").write_bytes(b"no image")
+
+
+def _model() -> None:
+    from linear_models import linear_model
+
+    linear_model(Path("model.onnx"), height=8, width=8)
+
+
+def _codes() -> None:
+    import numpy as np
+
+    from hashkit import CodeSet, save_codes
+
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 256, (_N_CODES, 3), np.uint8)
+    names = [f"{row:05d}.png" for row in range(_N_CODES)]
+    labels = np.arange(_N_CODES) % 5
+    save_codes("codes.h5", CodeSet(codes, 24, labels, names, tuple("abcde")))
+    save_codes("codes.npz", CodeSet(codes, 24, labels, names, tuple("abcde")))
+    save_codes("queries.npz", CodeSet(codes[:20], 24, labels[:20], names[:20], tuple("abcde")))
+
+
+def _half_trained() -> None:
+    """A run whose training was killed after its second snapshot."""
+    _must(_TRAIN)
+    run = Path("runs/r")
+    for name in ("summary.json", "checkpoints/best.safetensors"):
+        (run / name).unlink(missing_ok=True)
+    snapshots = sorted(run.glob("checkpoints/step-*"))
+    for path in snapshots[1:]:
+        path.unlink()
+
+
+def _half_encoded() -> None:
+    """A bank whose writer was killed after its third batch."""
+    from hashkit.bank.writer import BankWriter
+
+    write, left = BankWriter.write, [3]
+
+    def dying(self: BankWriter, *arguments: object, **options: object) -> None:
+        write(self, *arguments, **options)  # type: ignore[arg-type]
+        left[0] -= 1
+        if not left[0]:
+            os._exit(0)
+
+    BankWriter.write = dying  # type: ignore[method-assign]
+    _must(_ENCODE)
+
+
+def _deleted() -> None:
+    _must("delete codes.h5 --rows 3,7-90,2000-2500")
+
+
+def _must(line: str) -> None:
+    if code := run_command(line):
+        raise RuntimeError(f"hashkit {line}: exit code {code}")
+
+
+_STEPS: Final[Mapping[str, Callable[[], None]]] = {
+    "photos": _photos,
+    "model": _model,
+    "codes": _codes,
+    "half-trained": _half_trained,
+    "half-encoded": _half_encoded,
+    "deleted": _deleted,
+    "trained": lambda: _must(_TRAIN),
+    "exported": lambda: _must(f"export --onnx --run runs/r {NETWORK}"),
+    "encoded": lambda: _must(_ENCODE),
+    "run-encoded": lambda: _must("encode --run runs/r --num-workers 1"),
+}
+
+
+def make_start(name: str) -> None:
+    """Do one step in the current folder; each is run in a process of its own."""
+    _STEPS[name]()
+
+
+_PHOTOS: Final = ("photos", "model")
+_RUN: Final = ("photos", "trained")
+_EXPORTED: Final = (*_RUN, "exported")
+
+SCENES: Final = {
+    "train": Scene(_TRAIN, ("photos",), f"train --resume --run runs/r {NETWORK}"),
+    "train-resume": Scene(
+        f"train --resume --run runs/r {NETWORK}", ("photos", "half-trained")
+    ),
+    "export": Scene(f"export --onnx --run runs/r {NETWORK}", _RUN),
+    "export-fp16": Scene(f"{_PRECISION} fp16 --run runs/r {NETWORK}", _EXPORTED),
+    "export-int8": Scene(f"{_PRECISION} int8 --run runs/r {NETWORK}", _EXPORTED),
+    "encode": Scene(_ENCODE, _PHOTOS),
+    "encode-resumed": Scene(_ENCODE, (*_PHOTOS, "half-encoded")),
+    "encode-append": Scene(_APPEND, (*_PHOTOS, "encoded")),
+    "encode-run": Scene("encode --run runs/r --num-workers 1 --batch-size 4", _EXPORTED),
+    "convert-to-bank": Scene("convert codes.npz new.h5", ("codes",)),
+    "convert-to-npz": Scene("convert codes.h5 new.npz", ("codes",)),
+    "convert-to-parquet": Scene("convert codes.h5 new.parquet", ("codes",)),
+    "convert-in-place": Scene("convert codes.h5 codes.h5 --overwrite", ("codes", "deleted")),
+    "delete": Scene("delete codes.h5 --rows 5,9-1200", ("codes",)),
+    "restore": Scene("delete codes.h5 --restore --rows 7-80", ("codes", "deleted")),
+    "index": Scene("index codes.h5", ("codes",)),
+    "evaluate-report": Scene(
+        "evaluate queries.npz codes.npz --report page.html", ("codes",)
+    ),
+    "evaluate-run": Scene("evaluate --run runs/r --report page.html", (*_EXPORTED, "run-encoded")),
+    "search": Scene("search --query photos/one/0001.png --run runs/r --num-workers 1", _EXPORTED),
+    "search-picture": Scene(
+        "search --query photos/one/0001.png --bank bank.h5 --model model.onnx "
+        "--save-picture hits.png",
+        (*_PHOTOS, "encoded"),
+    ),
+    "bench-report": Scene(
+        "bench --model model.onnx --random --queries 4 --database 8 --runtimes onnxruntime "
+        "--device cpu --batches 2 --seconds 0.01 --starts 1 --slow-images 2 "
+        "--markdown table.md --html table.html",
+        _PHOTOS,
+    ),
+}  # fmt: skip
+"""The scenes by name."""
