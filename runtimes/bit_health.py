@@ -26,6 +26,9 @@ samples."""
 _REPEATED_SHARE: Final = 0.5
 """Share of bits that may repeat others: with few classes, some bits of good codes are the same."""
 
+_SCALE: Final = 2.0
+"""Factor by which the deviation of standardised logits may differ on a sample of the images."""
+
 _N_LISTED: Final = 8
 
 
@@ -85,6 +88,22 @@ class BitHealth:
             )
         return tuple(faults)
 
+    def scale_faults(self) -> tuple[str, ...]:
+        """What is wrong with logits that should have mean 0 and variance 1 over the images."""
+        found = (
+            f"deviations of {self.smallest_deviation:.2g} to {self.largest_deviation:.2g} and "
+            f"means of up to {self.largest_mean:.2g}"
+        )
+        is_near = (
+            self.smallest_deviation >= 1 / _SCALE
+            and self.largest_deviation <= _SCALE
+            and self.largest_mean <= 1 / _SCALE
+        )
+        if is_near or self.n_images < _MIN_FOR_BITS:
+            return ()
+        expected = "expected standardised logits with mean 0 and deviation 1"
+        return (f"{expected}, found {found}: earlier versions wrote such models; train again",)
+
     def to_dict(self) -> dict[str, Any]:
         """Fields and the faults as JSON-ready values."""
         changed = {"constant_bits": list(self.constant_bits), "faults": list(self.faults())}
@@ -139,7 +158,7 @@ class BitSample:
         for image, values in zip(images, logits, strict=True):
             if len(self) >= self._n_most:
                 return
-            digest = hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).digest()
+            digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
             if digest not in self._seen:
                 self._seen.add(digest)
                 self._logits.append(values.copy())

@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from hashkit.errors import ConfigError, ImageError
+from hashkit.foreign_errors import foreign_message
 from hashkit.imaging.colour import to_rgb
 from hashkit.imaging.content import FileContent, read_image_file
 from hashkit.imaging.formats import IMAGE_SUFFIXES
@@ -272,7 +273,7 @@ def _image_errors(name: str) -> Iterator[None]:
     except UnidentifiedImageError:
         raise ImageError(f"{name}: not an image that can be read", "broken") from None
     except Exception as error:  # for damaged data, a decoder may raise anything, even warnings
-        text = " ".join(str(error).split()) or type(error).__name__
+        text = foreign_message(error)
         if "unknown pixel mode" in text:
             raise ImageError(
                 f"{name}: pixels of a kind that is not read; save the image as 8-bit RGB",

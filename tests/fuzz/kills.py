@@ -25,18 +25,21 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from killing.forks import answered, command_in_fork, command_in_process, preload
-from killing.leftovers import bank_prefix_fault, contents_of, damage_in
+from killing.leftovers import contents_of, damage_in, wrong_rows
 from killing.scenes import SCENES, make_start, run_command
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 _PROCESS_SHARE: Final = 0.04
 _NOTE_SECONDS: Final = 30.0
+_ROUND_SECONDS: Final = 1.5
+"""Seconds of a quick command in one round."""
 
 
 class Theatre:
@@ -78,7 +81,9 @@ class Stage:
         self.process_seconds = 0.0
 
     def _undisturbed(self) -> tuple[float, dict[str, Any]]:
-        preload(lambda: run_command(self.scene.command), self.copy())
+        folder = self.copy()
+        self.before: dict[str, Any] = answered(lambda: contents_of(folder))
+        preload(lambda: run_command(self.scene.command), folder)
         seconds = []
         for _ in range(2):  # the first one may compile what the second one finds
             folder = self.copy()
@@ -122,7 +127,9 @@ class Stage:
 
     def _problems(self, folder: Path, code: int | None) -> list[str]:
         problems = [] if code in (None, 0) else [f"exit code {code} without a kill"]
-        problems += answered(lambda: damage_in(folder) + bank_prefix_fault(folder, self.reference))
+        problems += answered(
+            lambda: damage_in(folder) + wrong_rows(folder, self.before, self.reference)
+        )
         is_done = not problems and not self._differences(folder)
         again, _, printed = self.run(folder)
         if again and self.scene.goes_on and "--resume" in printed:
@@ -140,6 +147,13 @@ class Stage:
             for name in names
             if found.get(name) != self.reference.get(name)
         ]
+
+
+def _one_round(stages: dict[str, Stage]) -> Iterator[str]:
+    """Each scene once, and quick ones several times."""
+    for name, stage in stages.items():
+        for _ in range(max(1, round(_ROUND_SECONDS / stage.seconds))):
+            yield name
 
 
 def _what(found: Any, expected: Any) -> str:
@@ -195,7 +209,7 @@ def campaign(names: list[str], home: Path, options: argparse.Namespace) -> int:
         print(f"{name}: {stages[name].seconds:.2f} s undisturbed", file=sys.stderr, flush=True)
     with log.open("a") as file:
         while options.kills is None or n_killed < options.kills:
-            for name in names:
+            for name in _one_round(stages):
                 result = stages[name].case(following[name])
                 following[name] += 1
                 n_killed += result["killed"]

@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from killing.leftovers import bank_prefix_fault, contents_of, damage_in
+from killing.leftovers import contents_of, damage_in, wrong_rows
 from killing.scenes import SCENES
 
 from hashkit import CodeSet, save_codes
@@ -38,7 +38,7 @@ def folder(tmp_path) -> Path:
 
 def test_a_whole_folder_has_no_damage(folder):
     assert damage_in(folder) == []
-    assert bank_prefix_fault(folder, contents_of(folder)) == []
+    assert wrong_rows(folder, contents_of(folder)) == []
 
 
 @pytest.mark.parametrize("name", ["a.h5", "a.npz", "a.parquet", "a.json", "a.html"])
@@ -60,7 +60,7 @@ def test_rows_that_differ_are_found(folder):
     reference = contents_of(folder)
     codes = CodeSet(np.arange(1, 21, dtype=np.uint8).reshape(10, 2), 16, np.arange(10) % 2)
     save_codes(folder / "a.h5", codes, overwrite=True)
-    (fault,) = bank_prefix_fault(folder, reference)
+    (fault,) = wrong_rows(folder, reference)
     assert "10 rows that differ from the first of 20" in fault
 
 

@@ -114,6 +114,14 @@ def test_images_without_finite_logits_are_counted_and_left_out() -> None:
     json.dumps(of(np.full_like(LOGITS, np.nan)).to_dict(), allow_nan=False)
 
 
+@pytest.mark.parametrize(("factor", "shift"), [(0.2, 0), (1, 0.8), (5, 0)])
+def test_logits_that_are_not_standardised_are_reported(factor: float, shift: float) -> None:
+    assert of(LOGITS).scale_faults() == ()
+    (fault,) = of(LOGITS * np.float32(factor) + np.float32(shift)).scale_faults()
+    assert fault.startswith("expected standardised logits with mean 0 and deviation 1, found")
+    assert of(LOGITS[:20] * 5, IMAGES[:20]).scale_faults() == ()
+
+
 # Encoding
 
 

@@ -32,6 +32,7 @@ from hashkit.bank.hdf5_creation import created_hdf5
 from hashkit.bank.header import BankHeader, BankSource
 from hashkit.codes import code_size
 from hashkit.errors import BankError, BankMismatchError, HashkitError
+from hashkit.foreign_errors import foreign_message
 from hashkit.inputs.text import shown
 from hashkit.rows_digest import BLOCK_ROWS
 
@@ -293,7 +294,7 @@ def _damage(path: Path) -> Iterator[None]:
 
 
 def _explain(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = foreign_message(error)
     if "signature not found" in text:
         return "expected a code bank, found a file that is not HDF5"
     if "truncated file" in text:

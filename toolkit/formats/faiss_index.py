@@ -10,6 +10,7 @@ import numpy as np
 from hashkit.codes import check_codes, code_size
 from hashkit.codesets import CodeDatabase, CodeSet, n_kept_rows
 from hashkit.errors import CodesError, MissingExtraError
+from hashkit.foreign_errors import foreign_message
 from hashkit.formats.faiss_reading import read_faiss
 from hashkit.formats.format import Format, WriteProgress, whole_file
 from hashkit.formats.rows import kept_codes
@@ -56,7 +57,7 @@ def _write(
 
 def _reason(error: Exception) -> str:
     """Message of an exception, without the leading position in the sources of Faiss."""
-    text = " ".join(str(error).split())
+    text = foreign_message(error)
     return text.rpartition(".cpp:")[2].partition(": ")[2] if ".cpp:" in text else text
 
 

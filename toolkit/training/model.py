@@ -77,6 +77,11 @@ class HashModel(nn.Module):
         self.register_buffer("std", std)
         self._frozen: list[nn.Module] = []
 
+    @property
+    def is_standardised(self) -> bool:
+        """Whether logits have mean 0 and variance 1 over the training set."""
+        return not any(isinstance(one, nn.Identity) for one in self.standardise)
+
     def freeze(self, n_stages: int) -> None:
         """Exclude the network's first stages from training; -1 for all of them.
 

@@ -187,7 +187,9 @@ def _export_fp32(
         progress=reporter.note,
     )
     reporter.note(f"verified: {report.parity.differences()}")
-    for fault in report.parity.bits.faults():
+    bits = report.parity.bits
+    faults = [*bits.faults(), *(bits.scale_faults() if loaded.model.is_standardised else ())]
+    for fault in faults:
         reporter.note(f"warning: {fault}")
     reporter.note(f"{report.path}: {report.n_bytes / 1e6:.1f} MB, opset {report.opset}")
     return report.to_dict()

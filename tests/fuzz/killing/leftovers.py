@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["bank_prefix_fault", "contents_of", "damage_in"]
+__all__ = ["contents_of", "damage_in", "wrong_rows"]
 
 _TIMES: Final = frozenset(
     {"seconds", "created", "images_per_second", "decode_seconds", "waited_seconds", "mtime"}
@@ -45,19 +45,21 @@ def contents_of(folder: Path) -> dict[str, Any]:
     return contents
 
 
-def bank_prefix_fault(folder: Path, reference: dict[str, Any]) -> list[str]:
-    """Committed rows of banks that are not those of the undisturbed command."""
+def wrong_rows(folder: Path, *references: dict[str, Any]) -> list[str]:
+    """Banks whose rows are not the first ones of a reference: contents before or after."""
     from hashkit.bank.reader import Bank
 
     found = []
     for path in folder.rglob("*.h5"):
         name = str(path.relative_to(folder))
-        if _is_private(path) or name not in reference:
+        if _is_private(path):
             continue
         with Bank.open(path) as bank:
-            rows, whole = _rows(bank), reference[name]["rows"]
-            if rows != whole[: len(rows)]:
-                found.append(f"{name}: {len(rows)} rows that differ from the first of {len(whole)}")
+            rows = _rows(bank)
+        expected = [one[name]["rows"] for one in references if name in one]
+        if all(rows != whole[: len(rows)] for whole in expected):
+            numbers = " or ".join(str(len(whole)) for whole in expected)
+            found.append(f"{name}: {len(rows)} rows that differ from the first of {numbers}")
     return found
 
 
