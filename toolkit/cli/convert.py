@@ -47,7 +47,8 @@ def convert(
 ) -> None:
     """Write codes in another format, or a bank without its deleted rows.
 
-    TARGET appears only when it is complete. Suffixes: .h5 .hdf5 .npz .npy .parquet .faiss .index .txt
+    TARGET appears only when it is complete. Suffixes: .h5 .hdf5 .npz .npy .parquet .faiss .index
+    .txt
 
     \b
     Examples:
