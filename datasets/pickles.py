@@ -103,7 +103,7 @@ _PERMITTED: dict[tuple[str, str], Any] = {
 }
 
 
-class _PlainUnpickler(pickle._Unpickler):  # type: ignore[misc, name-defined]
+class _PlainUnpickler(pickle._Unpickler):
     # The one in Python: the compiled one takes memory for every number up to the largest that a
     # file gives to an object, 64 GiB for a file of eight bytes.
     def find_class(self, module: str, name: str) -> Any:

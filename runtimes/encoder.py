@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hashkit.codes import binarize, code_size
-from hashkit.errors import ModelError
-from hashkit.inputs.arguments import checked_arguments
+from hashkit.errors import ConfigError, ModelError
+from hashkit.imaging.content import FileContent
+from hashkit.inputs.arguments import argument_shown, checked_arguments
 from hashkit.manifest import Manifest
 from hashkit.preprocess import ImageSource, load
 from hashkit.runtimes.protocol import Runtime, open_runtime
@@ -214,7 +215,22 @@ def _each(images: Images) -> Iterator[ImageSource]:
     is_one = isinstance(images, str | bytes | os.PathLike | Image.Image)
     if is_one or (isinstance(images, np.ndarray) and images.ndim <= 3):
         return iter([images])  # type: ignore[list-item]  # narrowed by the line above
-    return iter(images)  # type: ignore[arg-type]
+    if isinstance(images, Mapping) or not isinstance(images, Iterable):
+        raise ConfigError(
+            "`images` must be an image or several in a list, an array or another iterable, not "
+            f"{argument_shown(images)}"
+        )
+    return map(_image, images)
+
+
+def _image(source: Any) -> ImageSource:
+    """One of several images, which may be anything that a caller put into a list."""
+    if isinstance(source, str | bytes | os.PathLike | FileContent | Image.Image | np.ndarray):
+        return source
+    raise ConfigError(
+        "an image must be a path, the bytes of a file, a Pillow image or a uint8 array, not "
+        f"{argument_shown(source)}"
+    )
 
 
 def _check_packing(runtime: Runtime) -> None:

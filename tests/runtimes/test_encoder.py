@@ -144,3 +144,19 @@ def test_batches_shrink_with_the_input(
             self.provider = provider
 
     assert default_batch_size(Described()) == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("images", [3, 2.5, None, True, {}, {"a.png": 1}, object()], ids=repr)
+def test_what_is_no_image_and_no_list_is_refused(tmp_path, images):
+    encoder = Encoder.load(linear_model(tmp_path / "a.onnx"), device="cpu")
+    for call in (encoder.encode, encoder.logits):
+        with pytest.raises(ConfigError, match="`images` must be an image or several in a list"):
+            call(images)
+
+
+@pytest.mark.parametrize("image", [3, None, [1, 2], {}, True], ids=repr)
+def test_what_is_no_image_in_a_list_is_refused(tmp_path, image):
+    encoder = Encoder.load(linear_model(tmp_path / "a.onnx"), device="cpu")
+    for images in ([image], [np.zeros((4, 5, 3), np.uint8)] * 3 + [image], iter([image])):
+        with pytest.raises(ConfigError, match="an image must be a path, the bytes of a file"):
+            encoder.encode(images)

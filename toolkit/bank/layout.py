@@ -28,6 +28,7 @@ from hashkit.bank.attributes import (
     identity_of,
     whole_attribute,
 )
+from hashkit.bank.hdf5_checks import check_heaps, check_links
 from hashkit.bank.hdf5_creation import created_hdf5
 from hashkit.bank.header import BankHeader, BankSource
 from hashkit.codes import code_size
@@ -160,7 +161,10 @@ def read_layout(file: BinaryIO, path: Path) -> Layout:
     """
     try:
         with h5py.File(file, "r") as hdf5:
-            return _read_open(hdf5, path, os.fstat(file.fileno()).st_size)
+            n_bytes = os.fstat(file.fileno()).st_size
+            check_links(hdf5, path)
+            check_heaps(file, hdf5, n_bytes, path)
+            return _read_open(hdf5, path, n_bytes)
     except BankError:
         raise
     except (
@@ -249,7 +253,6 @@ def _read_open(hdf5: h5py.File, path: Path, n_bytes: int) -> Layout:
             f"{path}: damaged: expected the checksums of {columns}, "
             f"found those of {shown(attributes['checksum_columns'])}"
         )
-    _check_links(hdf5, path)
     n_rows = len(hdf5["codes"])
     n_name_bytes = len(hdf5["names"]) if header.has_names else 0
     offsets: dict[str, int] = {}
@@ -273,16 +276,6 @@ def _read_open(hdf5: h5py.File, path: Path, n_bytes: int) -> Layout:
             )
         offsets[name] = int(offset)
     return Layout(version, header, sources, identity, n_rows, n_name_bytes, offsets)
-
-
-def _check_links(hdf5: h5py.File, path: Path) -> None:
-    """Refuse datasets that are links: HDF5 would open the file that a link names."""
-    for name in hdf5:
-        if not isinstance(hdf5.get(name, getlink=True), h5py.HardLink):
-            raise BankError(
-                f"{path}: expected its datasets in the file, found that {shown(name)} is a link: "
-                "it was not made by hashkit"
-            )
 
 
 @contextlib.contextmanager

@@ -20,7 +20,9 @@ __all__ = ["convert"]
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(help="Bank, or .npz, .parquet, .faiss or text file.")],
+    source: Annotated[
+        Path, typer.Argument(help="Bank, or .npz, .npy, .parquet, .faiss or text file.")
+    ],
     target: Annotated[Path, typer.Argument(help="File to write; its suffix gives the format.")],
     bits: Annotated[
         int | None,
@@ -34,14 +36,19 @@ def convert(
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option("--labels", metavar="FILE", help="Labels of SOURCE, one per line."),
+        typer.Option(
+            "--labels",
+            metavar="FILE",
+            help="Labels of SOURCE: text, one per line, or .npy, .npz or .mat.",
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace TARGET.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Write codes in another format, or a bank without its deleted rows.
 
-    TARGET appears only when it is complete. Suffixes: .h5 .hdf5 .npz .parquet .faiss .index .txt
+    TARGET appears only when it is complete. Suffixes: .h5 .hdf5 .npz .npy .parquet .faiss .index
+    .txt
 
     \b
     Examples:

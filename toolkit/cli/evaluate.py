@@ -51,12 +51,18 @@ def evaluate(
     ] = None,
     query_labels: Annotated[
         Path | None,
-        typer.Option("--query-labels", metavar="FILE", help="Labels of the queries, one per line."),
+        typer.Option(
+            "--query-labels",
+            metavar="FILE",
+            help="Labels of the queries: text, .npy, .npz or .mat.",
+        ),
     ] = None,
     database_labels: Annotated[
         Path | None,
         typer.Option(
-            "--database-labels", metavar="FILE", help="Labels of the database, one per line."
+            "--database-labels",
+            metavar="FILE",
+            help="Labels of the database: text, .npy, .npz or .mat.",
         ),
     ] = None,
     convention: Annotated[

@@ -19,7 +19,7 @@ from hashkit.imaging.libtiff import silence_libtiff
 __all__ = ["load_whole"]
 
 _DECODER: Final = "hashkit-whole"
-_REPLACED: Final = ("load_read", "load_prepare")
+_REPLACED: Final[tuple[str, ...]] = ("load_read", "load_prepare")
 """Methods of the image that are replaced while it is decoded."""
 _OWN_LOADERS: Final = frozenset({"libtiff"})
 """Decoders that are called without `ImageFile.load` and always raise."""
@@ -98,7 +98,7 @@ def _preparer(image: TiffImagePlugin.TiffImageFile) -> Callable[[], None]:
 
     def prepare() -> None:
         if image._im is None:
-            image.im = Image.core.new(image.mode, image._tile_size)
+            image.im = Image.new(image.mode, image._tile_size).im
         ImageFile.ImageFile.load_prepare(image)
 
     return prepare

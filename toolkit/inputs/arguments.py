@@ -16,7 +16,17 @@ import sys
 import types
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any, Final, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    Final,
+    Literal,
+    ParamSpec,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import numpy as np
 
@@ -118,9 +128,9 @@ def checked_arguments_but(*left: str) -> Callable[[Callable[P, R]], Callable[P, 
 def checked_arguments(function: Callable[P, R], left: Collection[str] = ()) -> Callable[P, R]:
     """Check the arguments of each call by their annotations, and pass plain numbers on.
 
-    Checked are int, float, bool, str, paths, sequences of these and classes, also as members of a
-    union; other annotations are left to the function. So a new argument is checked without further
-    code.
+    Checked are int, float, bool, str, Literal, paths, functions, classes and sequences of these,
+    also as members of a union; other annotations are left to the function. So a new argument is
+    checked without further code.
 
     Raises
     ------
@@ -200,6 +210,14 @@ def _fitted_one(value: Any, annotation: Any) -> Any:
             raise _MismatchError(_WORDS[origin]) from fault
     if origin in (Sequence, tuple, list):
         return _sequence(value, get_args(annotation))
+    if origin is Literal:
+        if isinstance(value, str) and value in get_args(annotation):
+            return value
+        raise _MismatchError(" or ".join(map(str, get_args(annotation))))
+    if origin is Callable:
+        if callable(value):
+            return value
+        raise _MismatchError("a function")
     is_class = isinstance(annotation, type) and not getattr(annotation, "_is_protocol", False)
     if is_class and annotation is not Any and not isinstance(value, annotation):
         raise _MismatchError(f"a {annotation.__name__}")

@@ -94,7 +94,7 @@ class BinaryReader:
         try:
             check_limit(limit, n_bytes, what, self._name, on_disk=on_disk)
         except TooLargeError as error:
-            raise self.fault(error.strerror) from None
+            raise self.fault(str(error.strerror)) from None
 
     def _take(self, n_bytes: int, what: str) -> None:
         self.expect(n_bytes, what)
