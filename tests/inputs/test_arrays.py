@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,16 @@ def test_a_damaged_array_is_one_line(tmp_path: Path, content: bytes, message: st
             read()
         assert str(caught.value).startswith(str(tmp_path / "a.np"))
         assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("kind", [b"<i8\\^", b"1if 0else"])
+def test_a_damaged_header_gives_no_warning_of_the_parser(tmp_path: Path, kind: bytes) -> None:
+    (tmp_path / "a.npy").write_bytes(npy(PLAIN.replace(b"<i8", kind)))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with pytest.raises(CodesError, match="found a damaged one"):
+            read_npy(tmp_path / "a.npy", CodesError)
+    assert caught == []
 
 
 def test_a_small_archive_of_a_large_array_is_refused(tmp_path: Path) -> None:
