@@ -62,6 +62,15 @@ def test_a_case_is_the_same_file_each_time(name, tmp_path):
     assert len(set(made[0])) > 30
 
 
+@pytest.mark.parametrize("name", ["evaluation", "multi-index", "faults"])
+def test_a_case_does_not_depend_on_the_cases_before(name, tmp_path):
+    subject = SUBJECTS[name](tmp_path)
+    cases = range(300)
+    forwards = [mutated(subject, random.Random(f"{name} {case}")) for case in cases]
+    backwards = [mutated(subject, random.Random(f"{name} {case}")) for case in reversed(cases)]
+    assert forwards == backwards[::-1]
+
+
 @pytest.mark.end_to_end
 @pytest.mark.parametrize("name", [*PLANTED_SUBJECTS])
 def test_a_planted_fault_is_found(name, tmp_path):

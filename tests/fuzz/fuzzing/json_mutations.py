@@ -68,7 +68,7 @@ def _places(document: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 def _changed(rng: random.Random, document: Any) -> Any:
     path = rng.choice(_places(document))
     if not path:
-        return rng.choice(_VALUES) if rng.random() < 0.1 else document
+        return _value(rng) if rng.random() < 0.1 else document
     holder = document
     for step in path[:-1]:
         holder = holder[step]
@@ -78,12 +78,17 @@ def _changed(rng: random.Random, document: Any) -> Any:
     elif kind < 0.2 and isinstance(holder, dict):
         holder[rng.choice(("", "a", f"{step} ", "\x1b[1m", "\ud800", "x" * 300))] = holder.pop(step)
     elif kind < 0.25:
-        holder[step] = [holder[step]] * rng.choice((1, 2, 40))
+        holder[step] = [copy.deepcopy(holder[step]) for _ in range(rng.choice((1, 2, 40)))]
     elif kind < 0.35 and isinstance(holder[step], int | float):
         holder[step] += rng.choice((-1, 1, 0.5, 2**31, -(2**31)))
     else:
-        holder[step] = rng.choice(_VALUES)
+        holder[step] = _value(rng)
     return document
+
+
+def _value(rng: random.Random) -> Any:
+    """A value of its own, as the next change may be inside it."""
+    return copy.deepcopy(rng.choice(_VALUES))
 
 
 def _named_twice(rng: random.Random, text: str) -> str:
