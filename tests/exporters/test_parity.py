@@ -138,3 +138,46 @@ def test_nothing_to_compare_is_refused(path: Path, batch_sizes: tuple[int, ...])
         verify(Linear(), path, photographs(3, HEIGHT, WIDTH), batch_sizes)
     with pytest.raises(ConfigError, match="0 images"):
         verify(Linear(), path, photographs(1, HEIGHT, WIDTH)[:0])
+
+
+class Cancelling(nn.Module):
+    """Subtracts nearly equal numbers, and multiplies what is left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("third", torch.tensor(1 / 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        pixels = images.flatten(1)[:, :12].to(self.third.dtype)
+        return ((pixels + 1000) * self.third - 1000 * self.third) * 50
+
+
+class OnlyFloat32(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(60, 12)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.linear(images.flatten(1).float())
+        return logits
+
+
+def test_the_rounding_error_of_a_network_is_measured() -> None:
+    images = photographs(8, HEIGHT, WIDTH)
+    with torch.inference_mode():
+        expected = Cancelling()(torch.from_numpy(images)).numpy()
+    exact = images.reshape(8, -1)[:, :12] * (50 * np.float64(np.float32(1 / 3)))
+    found = parity._rounding(Cancelling(), images, expected)
+    assert found == pytest.approx(np.abs(exact - expected).max(), rel=1e-3)
+    assert found > 1e-4
+    assert parity._rounding(OnlyFloat32(), images, expected) == 0
+
+
+@pytest.mark.parametrize(("rounding", "tolerance"), [(0.0, 1e-4), (5e-5, 4e-4), (1.0, 1e-3)])
+def test_a_network_that_rounds_more_is_allowed_more(
+    path: Path, monkeypatch: pytest.MonkeyPatch, rounding: float, tolerance: float
+) -> None:
+    monkeypatch.setattr(parity, "_rounding", lambda *_: rounding)
+    report = verify(Linear(), path, photographs(4, HEIGHT, WIDTH), relative_tolerance=0)
+    assert report.tolerance == tolerance
+    assert report.rounding == rounding
