@@ -25,7 +25,7 @@ from bank_samples import (
 from hashkit.bank import layout
 from hashkit.bank.deletion import delete_rows
 from hashkit.bank.reader import Bank
-from hashkit.private_files import is_private_name
+from hashkit.files.private import is_private_name
 
 pytestmark = [
     pytest.mark.end_to_end,

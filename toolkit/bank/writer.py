@@ -29,7 +29,7 @@ from hashkit.bank.header import BankHeader, BankSource
 from hashkit.bank.image_files import ImageFiles
 from hashkit.bank.rows import encode_rows
 from hashkit.errors import BankError
-from hashkit.files import make_parents
+from hashkit.files.writing import make_parents
 from hashkit.inputs.arguments import checked_arguments, whole_number
 
 __all__ = ["BankWriter"]

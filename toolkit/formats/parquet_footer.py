@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from hashkit.limits import check_limit
-from hashkit.opening import open_file
+from hashkit.inputs.limits import check_limit
+from hashkit.inputs.opening import open_file
 
 __all__ = ["ColumnSize", "read_column_sizes"]
 
@@ -67,7 +67,7 @@ def read_column_sizes(path: Path) -> list[list[ColumnSize]]:
     ValueError
         If the file has no such footer, or a damaged one.
     OSError
-        If it cannot be read; `hashkit.limits.TooLargeError` if the footer is too large.
+        If it cannot be read; `hashkit.inputs.limits.TooLargeError` if the footer is too large.
     """
     with open_file(path) as file:
         n_bytes = file.seek(0, os.SEEK_END)
