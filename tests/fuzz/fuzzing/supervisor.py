@@ -19,7 +19,10 @@ from fuzzing.worker import CASE
 __all__ = ["HANG_SECONDS", "Batch", "Worker"]
 
 HANG_SECONDS: Final = 20.0
-"""Seconds that one case may take."""
+"""Seconds of CPU time that one case may take."""
+
+_WAITS: Final = 3.0
+"""Multiple of these seconds that may pass by the clock, as other processes take time too."""
 
 _START_SECONDS: Final = 120.0
 """Seconds that a worker may take to import what it needs and to make the first files."""
@@ -35,6 +38,15 @@ class Batch:
     read: int = 0
     refused: int = 0
     findings: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+
+def _cpu_seconds(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:  # it has ended
+        return 0.0
+    ticks: float = int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 class Worker:
@@ -80,7 +92,7 @@ class Worker:
     def _answers(self, process: subprocess.Popen[bytes], batch: Batch) -> tuple[str, int] | None:
         """Take answers until the batch is done; otherwise what ended it, and in which case."""
         assert process.stdout is not None
-        case, since = -2, time.monotonic()
+        case, since, cpu = -2, 0.0, 0.0
         while True:
             ready, _, _ = select.select([process.stdout], [], [], _POLL_SECONDS)
             if ready:
@@ -92,9 +104,9 @@ class Worker:
                     return None
             now = self._case()
             if now != case:
-                case, since = now, time.monotonic()
+                case, since, cpu = now, time.monotonic(), _cpu_seconds(process.pid)
             limit = self._hang_seconds if case >= 0 else _START_SECONDS
-            if time.monotonic() - since > limit:
+            if _cpu_seconds(process.pid) - cpu > limit or time.monotonic() - since > _WAITS * limit:
                 process.kill()
                 process.wait()
                 return f"hang of more than {limit:.0f} s", case

@@ -7,6 +7,7 @@ of the case is in a small shared file, so that the parent knows where a crash or
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import json
 import logging
@@ -92,6 +93,7 @@ class _Harness:
             folder = self._folder / format
             folder.mkdir()
             self._subjects[format] = SUBJECTS[format](folder)
+            _warm_up(self._subjects[format])
         _limit_memory()
         n_read, n_refused = 0, 0
         for case in range(first, stop):
@@ -107,6 +109,15 @@ class _Harness:
     def _say(self, answer: dict[str, Any]) -> None:
         self._answers.write(json.dumps(answer) + "\n")
         self._answers.flush()
+
+
+def _warm_up(subject: Subject) -> None:
+    """Use undamaged files in several ways, so that no case takes the time to compile kernels."""
+    for number in range(8):
+        subject.path.unlink(missing_ok=True)
+        subject.path.write_bytes(subject.seeds[number % len(subject.seeds)])
+        with contextlib.suppress(HashkitError):
+            subject.read(subject.path, random.Random(number))
 
 
 def workspace() -> Path:
