@@ -20,8 +20,8 @@ from hashkit.datasets.folders import open_image_folder
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.pickles import read_plain_pickle
 from hashkit.errors import DatasetError
-from hashkit.limits import TooLargeError, check_limit
-from hashkit.opening import check_file, open_file, size_on_disk
+from hashkit.inputs.limits import TooLargeError, check_limit
+from hashkit.inputs.opening import check_file, open_file, size_on_disk
 
 __all__ = ["CIFAR10", "CIFAR100", "CIFAR100_COARSE", "CifarSet", "open_cifar"]
 

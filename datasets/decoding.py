@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hashkit.bank.image_files import ImageFiles
 from hashkit.datasets.imageset import ImageSet
 from hashkit.errors import ImageError, ImageFault
-from hashkit.files import write_whole
+from hashkit.files.writing import write_whole
 from hashkit.imaging.content import read_image_file
 from hashkit.preprocess import ImageSource
 

@@ -15,7 +15,7 @@ import numpy as np
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.split import Rows, Split
 from hashkit.errors import ProtocolError
-from hashkit.files import file_digest
+from hashkit.files.writing import file_digest
 
 __all__ = ["DisjointReport", "Overlap", "check_disjoint"]
 

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from hashkit.errors import DownloadError
-from hashkit.files import file_digest, make_parents, publish
-from hashkit.private_files import held
+from hashkit.files.private import held
+from hashkit.files.writing import file_digest, make_parents, publish
 
 __all__ = ["DownloadProgress", "RemoteFile", "check_present", "fetch"]
 

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from hashkit.datasets.download import DownloadProgress, RemoteFile, check_present, fetch
 from hashkit.datasets.imageset import ImageSet
 from hashkit.errors import DatasetError
-from hashkit.limits import TooLargeError, check_limit
-from hashkit.opening import open_file, size_on_disk
+from hashkit.inputs.limits import TooLargeError, check_limit
+from hashkit.inputs.opening import open_file, size_on_disk
 
 __all__ = ["FASHION_MNIST", "MNIST", "MnistSet", "Published", "open_mnist", "read_idx"]
 

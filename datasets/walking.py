@@ -10,7 +10,7 @@ from typing import Final
 
 from hashkit.errors import DatasetError
 from hashkit.imaging.formats import EXTRA_SUFFIXES, format_of, readable_suffixes
-from hashkit.opening import open_file
+from hashkit.inputs.opening import open_file
 
 __all__ = ["Found", "find_images"]
 

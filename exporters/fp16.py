@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from hashkit.errors import ModelError
 from hashkit.exporters.network_nodes import inline_constants, network_nodes
-from hashkit.foreign_errors import foreign_message
+from hashkit.messages.foreign_errors import foreign_message
 
 __all__ = ["round_as_fp16", "to_fp16"]
 

@@ -32,7 +32,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from hashkit.errors import ConfigError, ModelError
 from hashkit.exporters.network_nodes import first_and_last, inline_constants
 from hashkit.exporters.onnx_files import describe
-from hashkit.foreign_errors import foreign_message
+from hashkit.messages.foreign_errors import foreign_message
 from hashkit.runtimes.answers import answers_of
 from hashkit.runtimes.backends.onnxruntime_session import OnnxRuntimeSession
 

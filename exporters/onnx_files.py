@@ -10,9 +10,9 @@ from pathlib import Path
 import onnx
 
 from hashkit.errors import ModelError
-from hashkit.files import make_parents, written_whole
-from hashkit.foreign_errors import foreign_message
-from hashkit.os_errors import cannot_write
+from hashkit.files.writing import make_parents, written_whole
+from hashkit.messages.foreign_errors import foreign_message
+from hashkit.messages.os_errors import cannot_write
 from hashkit.runtimes.contract import PRECISION_KEY
 
 __all__ = ["PRODUCER", "check_and_save", "describe", "make_folder", "written_model"]
@@ -73,7 +73,7 @@ def make_folder(target: Path) -> None:
 def written_model(target: Path) -> Iterator[Path]:
     """Yield the private path of a model to write and check, which replaces ``target`` at the end.
 
-    If anything fails, ``target`` is unchanged; see `hashkit.files.written_whole`.
+    If anything fails, ``target`` is unchanged; see `hashkit.files.writing.written_whole`.
 
     Raises
     ------

@@ -25,8 +25,8 @@ from hashkit.exporters.agreement import (
 from hashkit.exporters.fp16 import round_as_fp16, to_fp16
 from hashkit.exporters.int8 import to_int8
 from hashkit.exporters.onnx_files import check_and_save, describe, make_folder, written_model
-from hashkit.opening import read_file
-from hashkit.private_files import private_folder
+from hashkit.files.private import private_folder
+from hashkit.inputs.opening import read_file
 from hashkit.runtimes.answers import answers_of
 from hashkit.runtimes.backends.onnxruntime_session import OnnxRuntimeSession
 from hashkit.runtimes.onnx_file import read_onnx_file

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from hashkit.datasets.imageset import spread_rows
 from hashkit.errors import ConfigError, ModelError
-from hashkit.foreign_errors import foreign_message
 from hashkit.manifest import Manifest
+from hashkit.messages.foreign_errors import foreign_message
 
 __all__ = ["check_source"]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hashkit.codes import binarize
 from hashkit.errors import ModelError
-from hashkit.files import file_digest
+from hashkit.files.writing import file_digest
 from hashkit.runtimes.measuring.measuring import MeasuringJob, OpenEncoder
 from hashkit.runtimes.measuring.worker import serve
 from hashkit.runtimes.protocol import why_no_package

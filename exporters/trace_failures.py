@@ -13,7 +13,7 @@ from typing import Final
 
 from torch import fx, nn
 
-from hashkit.foreign_errors import root_message
+from hashkit.messages.foreign_errors import root_message
 
 __all__ = ["why_not_traced"]
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from hashkit.datasets.decoding import Fault, write_fault_report
 from hashkit.errors import BankError
-from hashkit.files import append_whole
+from hashkit.files.writing import append_whole
 from hashkit.inputs.json_text import parse_json
+from hashkit.inputs.opening import read_file
 from hashkit.inputs.schema import dataclass_from
 from hashkit.inputs.text import decode_text
-from hashkit.opening import read_file
 
 __all__ = ["FaultLog", "SkippedImage", "faults_path", "read_faults"]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hashkit.codes import binarize
 from hashkit.distribution import install_command
 from hashkit.errors import HashkitError
-from hashkit.foreign_errors import foreign_message
+from hashkit.messages.foreign_errors import foreign_message
 from hashkit.runtimes.protocol import RUNTIMES, Runtime, open_runtime
 from hashkit.runtimes.settings import RuntimeSettings
 

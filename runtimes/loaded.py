@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from hashkit.codes import code_size
 from hashkit.errors import DeviceError, ModelError
-from hashkit.foreign_errors import foreign_message
 from hashkit.manifest import Manifest
+from hashkit.messages.foreign_errors import foreign_message
 from hashkit.runtimes.contract import Tensor
 from hashkit.runtimes.model_file import ModelFile
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hashkit.errors import ModelError
+from hashkit.inputs.opening import read_file
 from hashkit.manifest import Manifest
-from hashkit.opening import read_file
 from hashkit.runtimes.contract import Tensor, check_contract, read_precision
 from hashkit.runtimes.onnx_file import read_metadata
 from hashkit.runtimes.own_weights import check_is_whole

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from hashkit.errors import ModelError
+from hashkit.inputs.opening import open_file
 from hashkit.manifest import Manifest
-from hashkit.opening import open_file
 from hashkit.runtimes.contract import check_contract, read_precision
 from hashkit.runtimes.own_weights import check_is_whole
 from hashkit.runtimes.protobuf import Message

@@ -29,12 +29,10 @@ from house import (
 import hashkit
 
 FLOORS = (
-    {"distribution", "foreign_errors", "os_errors", "private_files", "visible_text"},
-    {"_version", "errors", "jpeg_reduction", "meter", "overlap"},
-    {"limits"},
-    {"opening"},
-    {"files"},
+    {"distribution", "messages"},
+    {"errors"},
     {"inputs"},
+    {"_version", "files", "meter", "overlap"},
     {"codes", "kernels", "manifest", "rows_digest", "threads"},
     {"codesets", "imaging", "machine"},
     {"preprocess"},
@@ -68,7 +66,7 @@ CONFINED = {
     "pydantic": {"report"},
     "pydantic_core": {"inputs.schema"},
     "filelock": {"bank", "runs.run_lock"},
-    "PIL": {"imaging", "preprocess", "jpeg_reduction", "report.gallery", "runtimes"},
+    "PIL": {"imaging", "preprocess", "report.gallery", "runtimes"},
     "sklearn": {"datasets", "baselines"},
     "numba": {"kernels"},
     "pillow_heif": {"imaging"},

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hashkit.errors import ConfigError, ImageError
-from hashkit.jpeg_reduction import reduce_jpeg, reduction
+from hashkit.imaging.jpeg_reduction import reduce_jpeg, reduction
 from hashkit.manifest import RESIZE_RULES
 from hashkit.preprocess import MAX_PIXELS, decode, fit, load, resampler
 

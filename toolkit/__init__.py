@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hashkit.errors import HashkitError
     from hashkit.evaluation.evaluator import Report, evaluate
     from hashkit.formats import open_codes, save_codes
-    from hashkit.limits import set_limits
+    from hashkit.inputs.limits import set_limits
     from hashkit.manifest import Manifest
     from hashkit.multi_index.index import MultiIndex
     from hashkit.retrieval.neighbours import Neighbours, Ranking
@@ -82,7 +82,7 @@ _HOMES = {
     "resume": "hashkit.workflow.train",
     "save_codes": "hashkit.formats",
     "search": "hashkit.retrieval.search",
-    "set_limits": "hashkit.limits",
+    "set_limits": "hashkit.inputs.limits",
     "train": "hashkit.workflow.train",
 }
 

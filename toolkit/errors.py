@@ -33,7 +33,7 @@ from __future__ import annotations
 from typing import Literal
 
 from hashkit.distribution import install_command
-from hashkit.visible_text import visible
+from hashkit.messages.visible_text import visible
 
 __all__ = [
     "BankError",

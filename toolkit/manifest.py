@@ -33,7 +33,7 @@ RESIZE_RULES: Final = (*WHOLE_RULES, *(rule + REDUCED for rule in WHOLE_RULES))
 ``crop`` takes the largest centred region with the target's aspect ratio, ``stretch`` the whole
 image; both then resample with the antialiased Pillow filter named by the second word. ``reduced``
 is for photographs: a large enough JPEG file is first decoded at a fraction of its size
-(`hashkit.jpeg_reduction.reduction`), which is several times as fast and changes some pixels
+(`hashkit.imaging.jpeg_reduction.reduction`), which is several times as fast and changes some pixels
 slightly. So it is a separate rule: a model always uses the same rule for all images.
 """
 

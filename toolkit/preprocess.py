@@ -11,7 +11,7 @@ more than 8 bits per value     the 8 upper bits of each value
 animated, multi-page           the first frame
 orientation in metadata        applied; metadata that cannot be read is ignored
 floating point, 32-bit         `ImageError`, ``unsupported``
-JPEG, by a ``reduced`` rule    decoded smaller (`hashkit.jpeg_reduction`)
+JPEG, by a ``reduced`` rule    decoded smaller (`hashkit.imaging.jpeg_reduction`)
 more than `MAX_PIXELS`         `ImageError`, ``too-large``, before any pixel is decoded
 truncated                      `ImageError`, ``truncated`` (``broken`` if that is not detected)
 damaged, or not an image       `ImageError`, ``broken``
@@ -37,16 +37,16 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from hashkit.errors import ConfigError, ImageError
-from hashkit.foreign_errors import foreign_message
 from hashkit.imaging.colour import to_rgb
 from hashkit.imaging.content import FileContent, read_image_file
 from hashkit.imaging.formats import IMAGE_SUFFIXES
+from hashkit.imaging.jpeg_reduction import Box, reduce_jpeg, region
 from hashkit.imaging.loading import load_whole
 from hashkit.imaging.opening import open_image
 from hashkit.imaging.orientation import orientation_of, upright
-from hashkit.jpeg_reduction import Box, reduce_jpeg, region
-from hashkit.limits import Limits, TooLargeError, check_limit
+from hashkit.inputs.limits import Limits, TooLargeError, check_limit
 from hashkit.manifest import REDUCED, RESIZE_RULES
+from hashkit.messages.foreign_errors import foreign_message
 
 __all__ = [
     "IMAGE_SUFFIXES",

@@ -17,7 +17,7 @@ from hashkit.exporters.web.images import ImageFinder, live_rows, write_images
 from hashkit.exporters.web.page_folder import FILES, FORMAT, MANIFEST, check_target, replaced_page
 from hashkit.exporters.web.pixels import input_rule
 from hashkit.exporters.web.runtime import RUNTIME_VERSION, copy_runtime
-from hashkit.files import file_digest
+from hashkit.files.writing import file_digest
 from hashkit.runtimes.onnx_file import read_onnx_file
 
 __all__ = ["DEFAULT_IMAGES", "FORMAT_VERSION", "WebReport", "export_web"]

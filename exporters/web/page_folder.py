@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Final
 
 from hashkit.errors import ConfigError
-from hashkit.files import make_parents, publish, sync_folder, write_whole
+from hashkit.files.private import held, is_private_name, private_folder
+from hashkit.files.writing import make_parents, publish, sync_folder, write_whole
 from hashkit.inputs.json_text import read_json
-from hashkit.private_files import held, is_private_name, private_folder
 
 __all__ = ["FILES", "FORMAT", "MANIFEST", "check_target", "replaced_page", "thumbnail_name"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from hashkit.errors import ConfigError
-from hashkit.files import file_digest
+from hashkit.files.writing import file_digest
 from hashkit.inputs.json_text import read_json
 
 __all__ = [

@@ -11,7 +11,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from hashkit.errors import DeviceError, ModelError
-from hashkit.foreign_errors import foreign_message
+from hashkit.messages.foreign_errors import foreign_message
 from hashkit.runtimes import cuda
 from hashkit.runtimes.backends.fixed_batch import FixedBatch
 from hashkit.runtimes.loaded import LoadedModel

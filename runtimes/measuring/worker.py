@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from hashkit.errors import HashkitError
-from hashkit.foreign_errors import foreign_message
+from hashkit.messages.foreign_errors import foreign_message
 from hashkit.runtimes.measuring.measuring import MeasuringJob, OpenEncoder, measure
 from hashkit.runtimes.protocol import RUNTIMES
 from hashkit.runtimes.settings import RuntimeSettings

@@ -14,8 +14,8 @@ from file_server import CONTENT, PART, Server, remote
 from hashkit.datasets import cifar, download, mnist
 from hashkit.datasets.download import RemoteFile, fetch
 from hashkit.errors import DownloadError
-from hashkit.files import file_digest
-from hashkit.private_files import held
+from hashkit.files.private import held
+from hashkit.files.writing import file_digest
 
 MIB = 1 << 20
 

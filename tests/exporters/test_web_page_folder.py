@@ -12,7 +12,7 @@ import pytest
 from hashkit.errors import ConfigError
 from hashkit.exporters.web import page_folder
 from hashkit.exporters.web.page_folder import check_target, replaced_page
-from hashkit.private_files import held
+from hashkit.files.private import held
 
 FILES = ["bank/codes.bin", "index.html"]
 

@@ -14,7 +14,7 @@ from hashkit.errors import CodesError
 from hashkit.formats import open_codes, save_codes
 from hashkit.formats.labels import load_labels
 from hashkit.formats.matlab import read_mat
-from hashkit.limits import set_limits
+from hashkit.inputs.limits import set_limits
 
 scipy_io = pytest.importorskip("scipy.io")
 

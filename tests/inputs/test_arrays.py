@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hashkit.errors import CodesError
 from hashkit.inputs.arrays import read_npy, read_npz
-from hashkit.limits import set_limits
+from hashkit.inputs.limits import set_limits
 
 KINDS = ["?", "i1", "<i8", ">i4", "u2", "<f4", ">f8", "c8", "<U3", ">U2", "S4"]
 

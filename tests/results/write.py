@@ -45,7 +45,7 @@ from tables import (
 )
 
 from hashkit.datasets.protocols import PROTOCOLS
-from hashkit.files import written_whole
+from hashkit.files.writing import written_whole
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 INTRODUCTION = "Measured results of the recipes of `hashkit train`."

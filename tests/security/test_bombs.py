@@ -34,7 +34,7 @@ from hashkit.errors import (
     ModelError,
     RunError,
 )
-from hashkit.limits import limits, set_limits
+from hashkit.inputs.limits import limits, set_limits
 from hashkit.preprocess import decode, load
 from hashkit.runs.checkpoint_header import read_checkpoint_manifest
 from hashkit.runs.data_spec import DataSpec

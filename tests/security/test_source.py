@@ -56,9 +56,9 @@ def test_nothing_prints_past_the_console():
 def test_files_are_opened_for_reading_in_one_place():
     """Other ways to open a file for reading would wait for a pipe."""
     allowed = {
-        "hashkit.opening",
-        "hashkit.files",  # writes
-        "hashkit.private_files",
+        "hashkit.inputs.opening",
+        "hashkit.files.writing",  # writes
+        "hashkit.files.private",
         "hashkit.threads",  # limits of the system, in /proc and /sys
         "hashkit.machine",
         "hashkit.runtimes.measuring.peak_memory",

@@ -19,10 +19,10 @@ from hashkit.cli.app import quiet_warnings
 from hashkit.cli.console import note, progress_bar
 from hashkit.cli.visible import VisibleFormatter, result_console
 from hashkit.manifest import Manifest
+from hashkit.messages.visible_text import visible
 from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import Run
 from hashkit.runs.run_config import RunConfig
-from hashkit.visible_text import visible
 
 HOSTILE = {
     "colour": "\x1b[31mred",

@@ -21,7 +21,7 @@ from hashkit.datasets.folders import open_image_folder
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.spec import open_spec
 from hashkit.errors import BankMismatchError, ConfigError, DatasetError, RunError
-from hashkit.private_files import held
+from hashkit.files.private import held
 from hashkit.runs.data_spec import DataSpec, ProtocolOptions
 from hashkit.runs.run import Run, write_json
 from hashkit.runs.run_config import RunConfig

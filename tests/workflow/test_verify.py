@@ -16,7 +16,7 @@ from hashkit.bank.deletion import delete_rows
 from hashkit.bank.reader import Bank
 from hashkit.bank.writer import BankWriter
 from hashkit.errors import HashkitError
-from hashkit.files import file_digest
+from hashkit.files.writing import file_digest
 from hashkit.multi_index.index import MultiIndex, index_path
 from hashkit.workflow.verify import verify_paths
 

@@ -25,7 +25,7 @@ from hashkit.bank.layout import (
     row_widths,
 )
 from hashkit.errors import BankError
-from hashkit.opening import check_file
+from hashkit.inputs.opening import check_file
 from hashkit.rows_digest import BLOCK_ROWS
 
 __all__ = ["BankFile", "create_bank"]

@@ -18,7 +18,7 @@ from hashkit.bank.image_files import ImageFiles
 from hashkit.bank.layout import create_file, new_identity
 from hashkit.bank.rows import encode_rows
 from hashkit.errors import BankError
-from hashkit.files import make_parents
+from hashkit.files.writing import make_parents
 
 __all__ = ["RowBlock", "build_bank"]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import filelock
 
 from hashkit.errors import BankError, BankLockedError
-from hashkit.files import written_whole
-from hashkit.os_errors import cannot_write
-from hashkit.private_files import remove_leftovers
+from hashkit.files.private import remove_leftovers
+from hashkit.files.writing import written_whole
+from hashkit.messages.os_errors import cannot_write
 
 __all__ = [
     "existing_bank",

@@ -33,8 +33,8 @@ from hashkit.bank.hdf5_creation import created_hdf5
 from hashkit.bank.header import BankHeader, BankSource
 from hashkit.codes import code_size
 from hashkit.errors import BankError, BankMismatchError, HashkitError
-from hashkit.foreign_errors import foreign_message
 from hashkit.inputs.text import shown
+from hashkit.messages.foreign_errors import foreign_message
 from hashkit.rows_digest import BLOCK_ROWS
 
 __all__ = [

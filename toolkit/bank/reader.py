@@ -27,7 +27,7 @@ from hashkit.bank.names import Names, NoNames
 from hashkit.bank.verification import find_faults
 from hashkit.errors import BankError
 from hashkit.inputs.arguments import checked_arguments
-from hashkit.opening import open_file
+from hashkit.inputs.opening import open_file
 from hashkit.rows_digest import BLOCK_ROWS, codes_digest, rows_digest
 
 __all__ = ["Bank"]

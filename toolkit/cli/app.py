@@ -33,8 +33,8 @@ from hashkit.cli.process import SIGNALS, STANDARD_OUTPUT
 from hashkit.cli.visible import VisibleFormatter
 from hashkit.distribution import install_command
 from hashkit.errors import HashkitError
-from hashkit.os_errors import os_error_line
-from hashkit.visible_text import visible
+from hashkit.messages.os_errors import os_error_line
+from hashkit.messages.visible_text import visible
 
 __all__ = ["app", "quiet_warnings", "run"]
 

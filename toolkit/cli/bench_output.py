@@ -14,8 +14,8 @@ from hashkit.exporters.bench.comparison import BenchRow
 from hashkit.exporters.bench.contenders import Wanted
 from hashkit.exporters.bench.settings import BenchSettings, Floors
 from hashkit.machine import describe_machine
+from hashkit.messages.visible_text import visible
 from hashkit.report.bench_table import Column, columns_of, facts_of, notes_of, table_of
-from hashkit.visible_text import visible
 from hashkit.workflow.bench import BenchSubject, TrialSet
 
 __all__ = ["bench_document", "print_bench", "problems_of"]

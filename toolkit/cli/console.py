@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from hashkit.visible_text import visible
+from hashkit.messages.visible_text import visible
 from hashkit.workflow.reporter import ProgressBar, Reporter
 
 if TYPE_CHECKING:

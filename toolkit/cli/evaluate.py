@@ -226,7 +226,7 @@ def _file_subject(
 
 def _keep(evaluation: Evaluation, run: Run) -> None:
     """Write the metrics into the run's folder; if that fails, only warn."""
-    from hashkit.os_errors import cannot_write
+    from hashkit.messages.os_errors import cannot_write
     from hashkit.report.evaluations import FILE_NAME, save_evaluation
 
     try:

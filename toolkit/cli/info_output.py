@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from hashkit.cli.visible import result_console
-from hashkit.visible_text import visible
+from hashkit.messages.visible_text import visible
 from hashkit.workflow.reporter import file_size, plural
 
 __all__ = ["print_facts"]

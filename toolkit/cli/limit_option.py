@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from hashkit.errors import ConfigError
-from hashkit.limits import LIMITS, set_limits
+from hashkit.inputs.limits import LIMITS, set_limits
 
 __all__ = ["parse_limits", "with_limits"]
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, Final, NoReturn
 
-from hashkit.os_errors import os_error_line
+from hashkit.messages.os_errors import os_error_line
 
 __all__ = ["BROKEN_PIPE", "SIGNALS", "STANDARD_OUTPUT", "run_process"]
 

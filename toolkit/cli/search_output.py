@@ -14,7 +14,7 @@ from hashkit.bank.reader import Bank
 from hashkit.cli.visible import result_console
 from hashkit.codes import to_hex
 from hashkit.errors import HashkitError
-from hashkit.visible_text import visible
+from hashkit.messages.visible_text import visible
 from hashkit.workflow.reporter import plural
 
 if TYPE_CHECKING:

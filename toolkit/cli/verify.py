@@ -10,7 +10,7 @@ import typer
 from hashkit.cli.console import TERMINAL, emit_json
 from hashkit.cli.flags import shown
 from hashkit.cli.options import JsonOption
-from hashkit.visible_text import visible
+from hashkit.messages.visible_text import visible
 
 __all__ = ["verify"]
 

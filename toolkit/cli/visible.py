@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from hashkit.visible_text import visible
+from hashkit.messages.visible_text import visible
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -25,7 +25,7 @@ from hashkit.formats.parquet import PARQUET
 from hashkit.formats.text import TEXT
 from hashkit.inputs.arguments import checked_arguments
 from hashkit.inputs.arrays import NPY_SIGNATURE
-from hashkit.opening import open_file
+from hashkit.inputs.opening import open_file
 
 __all__ = ["FORMATS", "format_named", "format_of", "open_codes", "save_codes"]
 

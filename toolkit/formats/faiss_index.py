@@ -10,10 +10,10 @@ import numpy as np
 from hashkit.codes import check_codes, code_size
 from hashkit.codesets import CodeDatabase, CodeSet, n_kept_rows
 from hashkit.errors import CodesError, MissingExtraError
-from hashkit.foreign_errors import foreign_message
 from hashkit.formats.faiss_reading import read_faiss
 from hashkit.formats.format import Format, WriteProgress, whole_file
 from hashkit.formats.rows import kept_codes
+from hashkit.messages.foreign_errors import foreign_message
 from hashkit.meter import Meter
 
 __all__ = ["FAISS"]

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from hashkit.errors import CodesError
 from hashkit.inputs.binary import BinaryReader
+from hashkit.inputs.opening import open_file
 from hashkit.inputs.text import shown
-from hashkit.opening import open_file
 
 __all__ = ["IDENTIFIERS", "FaissCodes", "read_faiss"]
 

@@ -10,8 +10,8 @@ from typing import Protocol, TypeAlias
 
 from hashkit.codesets import CodeDatabase
 from hashkit.errors import CodesError
-from hashkit.files import make_parents, written_whole
-from hashkit.os_errors import cannot_write
+from hashkit.files.writing import make_parents, written_whole
+from hashkit.messages.os_errors import cannot_write
 
 __all__ = ["Format", "WriteProgress", "whole_file"]
 

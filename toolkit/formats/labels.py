@@ -14,8 +14,8 @@ from hashkit.formats.label_arrays import labels_of_array, texts_of_array
 from hashkit.formats.label_text import read_label_text
 from hashkit.formats.matlab import SIGNATURE, read_mat
 from hashkit.inputs.arrays import NPY_SIGNATURE, read_npy, read_npz
+from hashkit.inputs.opening import open_file
 from hashkit.inputs.text import shown
-from hashkit.opening import open_file
 
 __all__ = ["load_labels"]
 

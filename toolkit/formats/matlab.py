@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.errors import CodesError
-from hashkit.foreign_errors import foreign_message
-from hashkit.limits import TooLargeError, check_limit, limits
-from hashkit.opening import open_file, read_file
+from hashkit.inputs.limits import TooLargeError, check_limit, limits
+from hashkit.inputs.opening import open_file, read_file
+from hashkit.messages.foreign_errors import foreign_message
 
 __all__ = ["SIGNATURE", "read_mat"]
 

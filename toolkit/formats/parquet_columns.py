@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from hashkit.formats.parquet_footer import read_column_sizes
-from hashkit.limits import check_limit
-from hashkit.opening import size_on_disk
+from hashkit.inputs.limits import check_limit
+from hashkit.inputs.opening import size_on_disk
 
 __all__ = ["ParquetColumns"]
 

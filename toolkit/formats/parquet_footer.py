@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from hashkit.limits import check_limit
-from hashkit.opening import open_file
+from hashkit.inputs.limits import check_limit
+from hashkit.inputs.opening import open_file
 
 __all__ = ["ColumnSize", "read_column_sizes"]
 
@@ -67,7 +67,7 @@ def read_column_sizes(path: Path) -> list[list[ColumnSize]]:
     ValueError
         If the file has no such footer, or a damaged one.
     OSError
-        If it cannot be read; `hashkit.limits.TooLargeError` if the footer is too large.
+        If it cannot be read; `hashkit.inputs.limits.TooLargeError` if the footer is too large.
     """
     with open_file(path) as file:
         n_bytes = file.seek(0, os.SEEK_END)
@@ -99,10 +99,10 @@ def _column_size(column: Mapping[int, Any]) -> ColumnSize:
     if not isinstance(metadata, dict):
         raise ValueError("the footer does not describe a column")
     path, n_values, n_bytes = (metadata.get(n) for n in (_PATH, _NUM_VALUES, _UNCOMPRESSED))
-    is_path = isinstance(path, list) and bool(path) and isinstance(path[0], bytes)
-    if not is_path or type(n_values) is not int or type(n_bytes) is not int:
+    name = path[0] if isinstance(path, list) and path else None
+    if not isinstance(name, bytes) or type(n_values) is not int or type(n_bytes) is not int:
         raise ValueError("the footer does not describe a column")
-    return ColumnSize(path[0].decode("utf-8", "replace"), max(n_values, 0), max(n_bytes, 0))
+    return ColumnSize(name.decode("utf-8", "replace"), max(n_values, 0), max(n_bytes, 0))
 
 
 class _Compact:

@@ -15,14 +15,14 @@ from hashkit.bank.attributes import header_of
 from hashkit.bank.names import StoredNames
 from hashkit.codes import check_codes
 from hashkit.errors import CodesError, HashkitError, MissingExtraError
-from hashkit.foreign_errors import foreign_message
 from hashkit.formats.class_names import number_classes
 from hashkit.formats.origin import Origin, StoredCodes
 from hashkit.formats.parquet_columns import ParquetColumns
 from hashkit.inputs.json_text import parse_json
+from hashkit.inputs.limits import TooLargeError, check_limit
+from hashkit.inputs.opening import check_file, size_on_disk
 from hashkit.inputs.schema import dataclass_from
-from hashkit.limits import TooLargeError, check_limit
-from hashkit.opening import check_file, size_on_disk
+from hashkit.messages.foreign_errors import foreign_message
 
 __all__ = ["PREFIX", "ParquetNames", "load_pyarrow", "read_parquet"]
 

@@ -7,8 +7,8 @@ import hashlib
 import os
 
 from hashkit.errors import ImageError
-from hashkit.limits import TooLargeError
-from hashkit.opening import open_file
+from hashkit.inputs.limits import TooLargeError
+from hashkit.inputs.opening import open_file
 
 __all__ = ["FileContent", "read_image_file"]
 

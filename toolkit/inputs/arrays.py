@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.errors import HashkitError
-from hashkit.foreign_errors import foreign_message
+from hashkit.inputs.limits import check_limit
+from hashkit.inputs.opening import open_file, size_on_disk
 from hashkit.inputs.text import shown
-from hashkit.limits import check_limit
-from hashkit.opening import open_file, size_on_disk
+from hashkit.messages.foreign_errors import foreign_message
 
 __all__ = ["NPY_SIGNATURE", "read_npy", "read_npz"]
 

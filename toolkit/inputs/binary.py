@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from hashkit.errors import HashkitError
-from hashkit.limits import TooLargeError, check_limit
-from hashkit.opening import bytes_on_disk
+from hashkit.inputs.limits import TooLargeError, check_limit
+from hashkit.inputs.opening import bytes_on_disk
 
 __all__ = ["BinaryReader"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from hashkit.errors import HashkitError
+from hashkit.inputs.opening import read_file
 from hashkit.inputs.text import decode_text, shown
-from hashkit.opening import read_file
 
 __all__ = ["json_shown", "parse_json", "read_json"]
 

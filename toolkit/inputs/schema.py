@@ -25,8 +25,8 @@ from typing import (
 )
 
 from hashkit.errors import HashkitError
-from hashkit.foreign_errors import foreign_message
 from hashkit.inputs.json_text import json_shown
+from hashkit.messages.foreign_errors import foreign_message
 
 if TYPE_CHECKING:
     from pydantic_core import CoreSchema, SchemaValidator

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from hashkit.errors import HashkitError
-from hashkit.opening import read_file
+from hashkit.inputs.opening import read_file
 
 __all__ = ["decode_text", "read_numbered_lines", "shown"]
 

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.errors import HashkitError, IndexMismatchError
-from hashkit.files import written_whole
+from hashkit.files.writing import written_whole
 from hashkit.inputs.json_text import parse_json
+from hashkit.inputs.opening import open_file
 from hashkit.inputs.schema import dataclass_from
 from hashkit.multi_index.header import IndexHeader
-from hashkit.opening import open_file
 
 __all__ = ["FORMAT_VERSION", "Contents", "changed_arrays", "read_index", "write_index"]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hashkit.errors import EvaluationError
-from hashkit.files import make_parents, write_whole
+from hashkit.files.writing import make_parents, write_whole
 from hashkit.inputs.json_text import read_json
 
 __all__ = [

@@ -10,8 +10,8 @@ from typing import Final
 from PIL import Image, ImageDraw, ImageFont
 
 from hashkit.errors import HashkitError
-from hashkit.files import make_parents, written_whole
-from hashkit.os_errors import cannot_write
+from hashkit.files.writing import make_parents, written_whole
+from hashkit.messages.os_errors import cannot_write
 from hashkit.preprocess import ImageSource, decode_usable
 
 __all__ = ["GalleryRow", "Tile", "draw_gallery", "save_gallery"]

@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 
 from hashkit.errors import HashkitError
-from hashkit.os_errors import cannot_write
+from hashkit.messages.os_errors import cannot_write
 from hashkit.report.evaluations import write_text
 
 __all__ = ["part", "render", "save_text"]

@@ -14,9 +14,9 @@ from typing import Any, Final
 from hashkit.errors import CheckpointError, ConfigError, ModelError
 from hashkit.inputs.binary import BinaryReader
 from hashkit.inputs.json_text import parse_json
+from hashkit.inputs.opening import open_file
 from hashkit.inputs.schema import dataclass_from, value_from
 from hashkit.manifest import Manifest
-from hashkit.opening import open_file
 from hashkit.runs.known_names import split_network
 
 __all__ = [

@@ -16,8 +16,8 @@ from typing import BinaryIO, Final
 from hashkit.errors import CheckpointError
 from hashkit.inputs.binary import BinaryReader
 from hashkit.inputs.json_text import parse_json
+from hashkit.inputs.opening import open_file
 from hashkit.inputs.schema import value_from
-from hashkit.opening import open_file
 from hashkit.runs.checkpoint_header import read_checkpoint_manifest
 
 __all__ = ["check_weights"]

@@ -28,13 +28,13 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 from hashkit.errors import RunError
-from hashkit.files import append_whole, write_whole
+from hashkit.files.private import is_private_name, remove_leftovers
+from hashkit.files.writing import append_whole, write_whole
 from hashkit.inputs.arguments import checked_arguments
 from hashkit.inputs.json_text import parse_json
+from hashkit.inputs.opening import read_file
 from hashkit.inputs.schema import dataclass_from
 from hashkit.inputs.text import decode_text
-from hashkit.opening import read_file
-from hashkit.private_files import is_private_name, remove_leftovers
 from hashkit.runs.run_config import RunConfig, read_json_object, read_run_config
 
 __all__ = [

@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 import filelock
 
 from hashkit.errors import RunError, RunLockedError
-from hashkit.os_errors import cannot_write
+from hashkit.messages.os_errors import cannot_write
 
 __all__ = ["RunTask", "lock_path", "locked_run"]
 

@@ -23,12 +23,12 @@ from torch import Tensor, nn
 
 from hashkit.distribution import DISTRIBUTION
 from hashkit.errors import CheckpointError, ModelError
-from hashkit.files import written_whole
-from hashkit.foreign_errors import foreign_message
+from hashkit.files.writing import written_whole
+from hashkit.inputs.limits import TooLargeError, check_limit
+from hashkit.inputs.opening import bytes_on_disk, check_file
 from hashkit.inputs.schema import dataclass_from
-from hashkit.limits import TooLargeError, check_limit
 from hashkit.manifest import Manifest
-from hashkit.opening import bytes_on_disk, check_file
+from hashkit.messages.foreign_errors import foreign_message
 from hashkit.runs.checkpoint_header import FORMAT_VERSION, HEADER_KEY, parse_header
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.named_network import network_to_build

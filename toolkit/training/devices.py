@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hashkit.errors import ConfigError, DeviceError
-from hashkit.foreign_errors import foreign_message
+from hashkit.messages.foreign_errors import foreign_message
 
 __all__ = [
     "choose_device",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hashkit.errors import ConfigError
-from hashkit.foreign_errors import foreign_message
+from hashkit.messages.foreign_errors import foreign_message
 from hashkit.runs.config import TrainConfig
 from hashkit.training.augment import choose_augmentation
 from hashkit.training.networks import InputRule, Network, build_network

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from hashkit.errors import RunError
-from hashkit.files import write_whole
-from hashkit.opening import read_file
+from hashkit.files.writing import write_whole
+from hashkit.inputs.opening import read_file
 from hashkit.runs.run import Run, run_name
 from hashkit.runs.run_config import RunConfig, SharedTraining
 from hashkit.runs.run_lock import locked_run

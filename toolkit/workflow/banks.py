@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from hashkit.bank.reader import Bank
 from hashkit.errors import BankMismatchError
-from hashkit.files import file_digest
+from hashkit.files.writing import file_digest
 from hashkit.runs.run import Run, bank_path
 from hashkit.runtimes.settings import RuntimeSettings
 from hashkit.workflow.reporter import SILENT, Reporter

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hashkit.codes import check_codes
 from hashkit.errors import CodesError
-from hashkit.files import written_whole
+from hashkit.files.writing import written_whole
 from hashkit.inputs.arrays import read_npz
 
 __all__ = ["BaselineCodes", "read_codes", "write_codes"]

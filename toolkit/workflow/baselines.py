@@ -21,7 +21,7 @@ from hashkit.codesets import CodeSet
 from hashkit.datasets.imageset import ImageSet, spread_rows
 from hashkit.datasets.split import Rows
 from hashkit.errors import ConfigError, DatasetError, MissingExtraError, RunError
-from hashkit.private_files import held
+from hashkit.files.private import held
 from hashkit.runs.run import Run
 from hashkit.runtimes.settings import RuntimeSettings
 from hashkit.workflow.baseline_cache import BaselineCodes, read_codes, write_codes

@@ -86,7 +86,7 @@ def model_facts(path: Path) -> dict[str, Any]:
     ModelError
         If it is not an ONNX model, or breaks the model contract.
     """
-    from hashkit.files import file_digest
+    from hashkit.files.writing import file_digest
     from hashkit.runtimes.onnx_file import read_onnx_file
 
     model = read_onnx_file(path)

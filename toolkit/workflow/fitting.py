@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 
 from hashkit.errors import RunError
-from hashkit.os_errors import cannot_write
+from hashkit.messages.os_errors import cannot_write
 from hashkit.runs.named_network import runs_own_code
 from hashkit.runs.run import Run, write_json
 from hashkit.training.per_length_runs import split_run

@@ -12,7 +12,7 @@ from typing import Final
 
 from hashkit._version import __version__
 from hashkit.distribution import DISTRIBUTION, install_command
-from hashkit.foreign_errors import foreign_message
+from hashkit.messages.foreign_errors import foreign_message
 from hashkit.runtimes.health import Check, check_runtimes, installed_version
 from hashkit.threads import available_cpus, cpu_affinity, cpu_quota
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.errors import RunError
-from hashkit.files import write_whole
+from hashkit.files.writing import write_whole
 from hashkit.inputs.json_text import read_json
 from hashkit.inputs.schema import dataclass_from
 from hashkit.runs.run import write_json

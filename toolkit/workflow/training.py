@@ -15,7 +15,7 @@ from hashkit.datasets.disjoint import check_disjoint
 from hashkit.datasets.sets import default_input_size
 from hashkit.datasets.spec import open_spec
 from hashkit.errors import HashkitError, RunError
-from hashkit.os_errors import cannot_write
+from hashkit.messages.os_errors import cannot_write
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.named_network import network_to_build
 from hashkit.runs.run import Run, run_name

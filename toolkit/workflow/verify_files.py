@@ -139,7 +139,7 @@ def verify_model(path: Path) -> Verification:
     """Check that a model opens, keeps the contract and gives codes."""
     import numpy as np
 
-    from hashkit.files import file_digest
+    from hashkit.files.writing import file_digest
     from hashkit.runtimes.encoder import Encoder
     from hashkit.runtimes.settings import RuntimeSettings
 

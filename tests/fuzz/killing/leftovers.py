@@ -68,7 +68,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _is_private(path: Path) -> bool:
-    from hashkit.private_files import is_private_name
+    from hashkit.files.private import is_private_name
 
     return any(map(is_private_name, path.parts))
 

@@ -26,7 +26,7 @@ from typing import Any, Final
 from torch import nn
 
 from hashkit.errors import ConfigError
-from hashkit.foreign_errors import foreign_message
+from hashkit.messages.foreign_errors import foreign_message
 from hashkit.training.networks.base import InputRule, Network
 from hashkit.training.networks.wrapped import Wrapped
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from torch import nn
 
 from hashkit.errors import ConfigError, MissingExtraError, ModelError
-from hashkit.foreign_errors import foreign_message
+from hashkit.messages.foreign_errors import foreign_message
 from hashkit.training.networks.base import InputRule
 from hashkit.training.networks.library_weights import only_tensors
 from hashkit.training.networks.wrapped import Wrapped, to_pixel_range

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hashkit.errors import ConfigError
-from hashkit.foreign_errors import foreign_message
+from hashkit.messages.foreign_errors import foreign_message
 from hashkit.training.networks.base import LinearHead, Network
 
 __all__ = ["Wrapped", "to_pixel_range"]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hashkit.files import file_digest
-from hashkit.limits import TooLargeError
-from hashkit.opening import (
+from hashkit.files.writing import file_digest
+from hashkit.inputs.limits import TooLargeError
+from hashkit.inputs.opening import (
     NotAFileError,
     check_file,
     open_file,
@@ -63,7 +63,7 @@ def test_a_link_to_itself_is_an_error_of_the_system(odd):
 @needs_posix
 def test_a_pipe_that_replaces_a_file_does_not_block(odd, monkeypatch):
     """Between the look at a file and its opening, somebody may replace it."""
-    monkeypatch.setattr("hashkit.opening.check_file", lambda _: None)
+    monkeypatch.setattr("hashkit.inputs.opening.check_file", lambda _: None)
     with pytest.raises(NotAFileError, match="found a pipe"):
         open_file(odd / "pipe")
 

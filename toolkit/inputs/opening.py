@@ -13,7 +13,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
 
-from hashkit.limits import check_limit
+from hashkit.inputs.limits import check_limit
 
 __all__ = [
     "NotAFileError",
@@ -69,7 +69,8 @@ def open_file(path: PathText, limit: str | None = None, *, buffering: int = -1) 
     Parameters
     ----------
     limit
-        A name of `hashkit.limits.LIMITS` that the file's size must not exceed; None for any size.
+        A name of `hashkit.inputs.limits.LIMITS` that the file's size must not exceed; None for any
+        size.
     buffering
         As for `open`.
 
@@ -77,7 +78,7 @@ def open_file(path: PathText, limit: str | None = None, *, buffering: int = -1) 
     ------
     OSError
         If it cannot be opened, is not a regular file (`NotAFileError`), or is too large
-        (`hashkit.limits.TooLargeError`).
+        (`hashkit.inputs.limits.TooLargeError`).
     """
     check_file(path)  # opening a device may do something
     handle = os.open(path, _FLAGS)

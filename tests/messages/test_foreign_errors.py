@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hashkit.foreign_errors import foreign_message, root_message
+from hashkit.messages.foreign_errors import foreign_message, root_message
 
 
 @pytest.mark.parametrize(

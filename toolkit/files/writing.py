@@ -1,7 +1,7 @@
 """Files written whole or not at all, and their digests.
 
 A new file has a private name in the folder of its target until it is complete; see
-`hashkit.private_files`.
+`hashkit.files.private`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
-from hashkit.opening import open_file
-from hashkit.private_files import OPEN_FLAGS, is_private_name, new_private_file, remove_leftovers
+from hashkit.files.private import OPEN_FLAGS, is_private_name, new_private_file, remove_leftovers
+from hashkit.inputs.opening import open_file
 
 if TYPE_CHECKING:
     from io import BufferedReader

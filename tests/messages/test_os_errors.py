@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hashkit.os_errors import cannot_write, os_error_line
+from hashkit.messages.os_errors import cannot_write, os_error_line
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from cli_samples import fail, hashkit, succeed
 import hashkit as package
 from hashkit.cli.limit_option import parse_limits
 from hashkit.errors import ConfigError
-from hashkit.limits import LIMITS, Limits, TooLargeError, check_limit, limits, set_limits
+from hashkit.inputs.limits import LIMITS, Limits, TooLargeError, check_limit, limits, set_limits
 
-PAGE = (Path(__file__).parents[1] / "docs" / "trust.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "trust.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(autouse=True)

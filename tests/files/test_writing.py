@@ -12,17 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hashkit import private_files
-from hashkit.files import append_whole, write_whole, written_whole
-from hashkit.private_files import held, is_private_name, private_folder, remove_leftovers
+from hashkit.files import private as private_files
+from hashkit.files.private import held, is_private_name, private_folder, remove_leftovers
+from hashkit.files.writing import append_whole, write_whole, written_whole
 
 posix = pytest.mark.skipif(os.name == "nt", reason="modes, links and locks of POSIX")
 
 HOLDER = """
 import sys
 from pathlib import Path
-from hashkit.files import written_whole
-from hashkit.private_files import held, private_folder
+from hashkit.files.writing import written_whole
+from hashkit.files.private import held, private_folder
 
 make = {"folder": private_folder, "file": written_whole, "held": held}[sys.argv[2]]
 with make(Path(sys.argv[1])) as part:
@@ -145,7 +145,7 @@ def test_a_group_that_cannot_be_kept_is_not_replaced_by_another(target, monkeypa
 
     target.chmod(0o664)
     status = os.stat_result((0o100664, 0, 0, 1, 12345, 23456, 0, 0, 0, 0))
-    monkeypatch.setattr("hashkit.files._replaceable", lambda _: status)
+    monkeypatch.setattr("hashkit.files.writing._replaceable", lambda _: status)
     monkeypatch.setattr("os.fchown", refused)
     write_whole(target, b"new")
     assert mode(target) == 0o644
@@ -240,7 +240,7 @@ def test_a_disk_that_gets_full_loses_nothing(target, write):
     code = """
 import resource, signal, sys
 from pathlib import Path
-from hashkit.files import append_whole, write_whole
+from hashkit.files.writing import append_whole, write_whole
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
@@ -348,7 +348,7 @@ def test_a_file_that_is_taken_for_a_leftover_is_made_again(target, monkeypatch):
             part.unlink()
         return lock(handle)
 
-    monkeypatch.setattr("hashkit.private_files._lock", remove_first)
+    monkeypatch.setattr("hashkit.files.private._lock", remove_first)
     write_whole(target, b"new")
     assert target.read_bytes() == b"new"
     assert removed
@@ -361,7 +361,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from hashkit.codesets import CodeSet
-from hashkit.files import write_whole
+from hashkit.files.writing import write_whole
 from hashkit.formats import save_codes
 
 letter, folder = sys.argv[1], Path(sys.argv[2])
@@ -478,7 +478,7 @@ def test_what_was_renamed_meanwhile_is_held_again_under_its_name(tmp_path, monke
         seen.append(os.fstat(handle).st_ino)
         return lock(handle)
 
-    monkeypatch.setattr("hashkit.private_files._lock", rename_first)
+    monkeypatch.setattr("hashkit.files.private._lock", rename_first)
     with held(path):
         assert seen == [(tmp_path / "complete").stat().st_ino, path.stat().st_ino]
 

@@ -1,4 +1,4 @@
-"""Every file is written through `hashkit.files`; the few exceptions have reasons."""
+"""Every file is written through `hashkit.files.writing`; the few exceptions have reasons."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from house import MODULES
 
-WRITERS = {"hashkit.files", "hashkit.private_files"}
+WRITERS = {"hashkit.files.writing", "hashkit.files.private"}
 """The modules that write files for all others."""
 
 PRIVATE = {
