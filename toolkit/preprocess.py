@@ -279,7 +279,8 @@ def _image_errors(name: str) -> Iterator[None]:
                 f"{name}: pixels of a kind that is not read; save the image as 8-bit RGB",
                 "unsupported",
             ) from None
-        if "truncated" in text.lower() or isinstance(error, EOFError):
+        is_cut = any(words in text.lower() for words in ("truncated", "not enough image data"))
+        if is_cut or isinstance(error, EOFError):
             raise ImageError(f"{name}: the file is cut off ({text})", "truncated") from None
         raise ImageError(f"{name}: the file is damaged ({text})", "broken") from None
 

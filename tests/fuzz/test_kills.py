@@ -92,7 +92,8 @@ def test_killed_commands_leave_whole_files_and_the_script_goes_on(tmp_path):
             text=True,
         )
         assert ended.returncode == 0, ended.stderr
-        results = [json.loads(line) for line in (tmp_path / "kills.jsonl").open()]
+        lines = (tmp_path / "kills.jsonl").read_text().splitlines()
+        results = [json.loads(line) for line in lines]
         assert sum(one["killed"] for one in results) >= n_kills
         assert [one["problems"] for one in results if one["problems"]] == []
     cases = [one["case"] for one in results if one["scene"] == "delete"]

@@ -303,6 +303,9 @@ UNSUPPORTED = {
     "big-endian 16-bit TIFF of which 0 is white": files.tiff(
         7, 5, DEEP.astype(">u2").tobytes(), bits=16, photometric=0, order=">"
     ),
+    "16-bit TIFF in separate planes": files.tiff(
+        7, 5, DEEP_RGB.tobytes(), bits=(16, 16, 16), photometric=2, tags={284: 2}
+    ),
 }
 
 KINDS = {

@@ -52,6 +52,26 @@ def test_a_whole_file_has_the_same_pixels(kind, options, monkeypatch):
     np.testing.assert_array_equal(np.asarray(decode(data)), expected)
 
 
+@pytest.mark.parametrize("n_bytes", [1, 5, 60, 150])
+@pytest.mark.parametrize("codec", ["tiff_lzw", "tiff_deflate", "packbits"])
+def test_a_tiff_without_the_end_of_its_directory_is_truncated(codec, n_bytes):
+    data = saved("TIFF", {"compression": codec})
+    assert (
+        int.from_bytes(data[4:8], "little") > len(data) // 2
+    )  # the directory is behind the pixels
+    with pytest.raises(ImageError) as info:
+        decode(data[:-n_bytes])
+    assert info.value.reason == "truncated"
+
+
+@pytest.mark.parametrize("top", [1, 100, 255, 1000])
+def test_a_pgm_that_lacks_a_byte_is_truncated(top):
+    pixels = bytes(64 * 48 * (1 if top < 256 else 2))
+    with pytest.raises(ImageError) as info:
+        decode(b"P5\n64 48\n%d\n" % top + pixels[:-1])
+    assert info.value.reason == "truncated"
+
+
 @pytest.mark.parametrize("n_bytes", [30, 100, 300])
 def test_a_cut_at_any_place_is_refused(n_bytes, lenient):
     for kind in ("PNG", "JPEG"):

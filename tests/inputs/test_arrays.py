@@ -76,6 +76,9 @@ def test_all_versions_of_the_header_are_read(tmp_path: Path, version: int) -> No
         (npy(PLAIN.replace(b"<i8", b"<M8")), "expected numbers or text"),
         (npy(PLAIN.replace(b"'<i8'", b"[('a', '<i8')]")), "expected numbers or text"),
         (npy(PLAIN.replace(b"<i8", b"x9")), "found a damaged one"),
+        (npy(PLAIN.replace(b"<i8", b"S" + b"9" * 30)), "found a damaged one"),
+        (npy(PLAIN.replace(b"'<i8'", b"3")), "found a damaged one"),
+        (npy(PLAIN.replace(b"'<i8'", b"[('a', 'a')]")), "expected numbers or text"),
         (npy(PLAIN.replace(b"'<i8'", b"open('x')")), "found a damaged one"),
         (npy(b"(" * 5000), "found a damaged one"),
         (npy(b"{"), "found a damaged one"),
@@ -98,7 +101,7 @@ def test_a_damaged_array_is_one_line(tmp_path: Path, content: bytes, message: st
         assert str(caught.value).isprintable()
 
 
-@pytest.mark.parametrize("kind", [b"<i8\\^", b"1if 0else"])
+@pytest.mark.parametrize("kind", [b"<i8\\^", b"1if 0else", b"a3", b"<a"])
 def test_a_damaged_header_gives_no_warning_of_the_parser(tmp_path: Path, kind: bytes) -> None:
     (tmp_path / "a.npy").write_bytes(npy(PLAIN.replace(b"<i8", kind)))
     with warnings.catch_warnings(record=True) as caught:

@@ -313,12 +313,18 @@ class BankWriter:
                 f"{self.path}: expected all {n_images} images before completion, "
                 f"found {self._written.n_consumed}"
             )
-        self._written = dataclasses.replace(self._written, is_complete=True)
-        self.flush()
         layout, done = self._file.layout, self._written
         used = (max(done.n_rows, 1), max(done.n_name_bytes, 1) if layout.header.has_names else 0)
-        if (layout.n_rows, layout.n_name_bytes) != used:
-            self._file.rebuild(layout.header, layout.sources, *used, done)
+        has_room = (layout.n_rows, layout.n_name_bytes) != used
+        if has_room:
+            self.flush()
+        self._written = dataclasses.replace(self._written, is_complete=True)
+        # In this order, the next writer removes the new file of a process that is killed here. Of a
+        # bank that is complete, there may be no next writer.
+        if has_room:
+            self._file.rebuild(layout.header, layout.sources, *used, self._written)
+        else:
+            self.flush()
 
     def close(self) -> None:
         """Commit all rows and close the file; a second call does nothing.

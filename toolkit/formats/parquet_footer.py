@@ -99,10 +99,10 @@ def _column_size(column: Mapping[int, Any]) -> ColumnSize:
     if not isinstance(metadata, dict):
         raise ValueError("the footer does not describe a column")
     path, n_values, n_bytes = (metadata.get(n) for n in (_PATH, _NUM_VALUES, _UNCOMPRESSED))
-    is_path = isinstance(path, list) and bool(path) and isinstance(path[0], bytes)
-    if not is_path or type(n_values) is not int or type(n_bytes) is not int:
+    name = path[0] if isinstance(path, list) and path else None
+    if not isinstance(name, bytes) or type(n_values) is not int or type(n_bytes) is not int:
         raise ValueError("the footer does not describe a column")
-    return ColumnSize(path[0].decode("utf-8", "replace"), max(n_values, 0), max(n_bytes, 0))
+    return ColumnSize(name.decode("utf-8", "replace"), max(n_values, 0), max(n_bytes, 0))
 
 
 class _Compact:

@@ -18,10 +18,14 @@ _BAND_ROWS: Final = 256
 
 # Tags of TIFF files: TIFF Revision 6.0, section 8.
 _BITS_PER_SAMPLE: Final = 258
+_COMPRESSION: Final = 259
 _PHOTOMETRIC: Final = 262
+_PLANES: Final = 284
 _SAMPLE_FORMAT: Final = 339
 _WHITE_IS_ZERO: Final = 0
 _SIGNED: Final = 2
+_NOT_COMPRESSED: Final = 1
+_SEPARATE: Final = 2
 
 
 def to_rgb(image: Image.Image, name: str) -> Image.Image:
@@ -34,6 +38,8 @@ def to_rgb(image: Image.Image, name: str) -> Image.Image:
     """
     if _is_signed(image):
         raise _unsupported(name, "signed", "have no fixed range")
+    if _is_misread(image):
+        raise _unsupported(name, "16-bit", "in separate planes, not compressed, are not read")
     if image.mode.startswith("I;16"):
         return _by_bands(image, _from_16_bits)
     if image.mode in ("I", "F"):
@@ -94,6 +100,20 @@ def _from_16_bits(band: Image.Image, image: Image.Image) -> Image.Image:
 
 def _is_signed(image: Image.Image) -> bool:
     return _SIGNED in _tag(image, _SAMPLE_FORMAT)
+
+
+def _is_misread(image: Image.Image) -> bool:
+    """Whether the channels of a TIFF file have 16 bits each and lie one after another.
+
+    Without compression, Pillow reads such planes as bytes, to a wrong picture.
+    """
+    bits = _tag(image, _BITS_PER_SAMPLE)
+    return (
+        len(bits) > 1
+        and max(bits) > 8
+        and _SEPARATE in _tag(image, _PLANES)
+        and _tag(image, _COMPRESSION) in ((), (_NOT_COMPRESSED,))
+    )
 
 
 def _tag(image: Image.Image, number: int) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from hashkit.imaging.formats import format_of, open_file
 from hashkit.imaging.jpeg import check_jpeg
 from hashkit.imaging.png import needed_chunks
 from hashkit.imaging.pnm import PnmHeader, read_deep_pnm
-from hashkit.imaging.tiff import check_tiff
+from hashkit.imaging.tiff import check_directory, check_tiff
 
 __all__ = ["open_image"]
 
@@ -43,6 +43,8 @@ def open_image(
     if deep is not None:
         check_size(deep.size, name)
         return read_deep_pnm(data, deep)
+    if kind == "TIFF":
+        check_directory(data)
     image = open_file(needed_chunks(data) if kind == "PNG" else data, name)
     check_size(image.size, name)
     if kind == "JPEG":

@@ -6,6 +6,7 @@ JPEG data as libjpeg does.
 
 from __future__ import annotations
 
+import struct
 import zlib
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ import numpy as np
 from hashkit.imaging.jpeg import check_jpeg
 from hashkit.imaging.runs import has_run
 
-__all__ = ["check_tiff"]
+__all__ = ["check_directory", "check_tiff"]
 
 # Tags of TIFF Revision 6.0 and its supplement 1.
 _COMPRESSION: Final = 259
@@ -24,6 +25,41 @@ _DEFLATE: Final = (8, 32_946)
 _JPEG: Final = 7
 _JPEG_TABLES: Final = 347
 _BLOCK: Final = 1 << 20
+_NEEDED: Final = frozenset(
+    {256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 338, 339}
+)
+"""Tags without which the pixels cannot be read."""
+_TYPE_BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4, 13: 4, 16: 8, 17: 8, 18: 8}
+"""Bytes of a value by the number of its type; other types have no place in `_NEEDED`."""
+
+
+def check_directory(data: bytes) -> None:
+    """Check that a TIFF file has its first directory, which many programs write behind the pixels.
+
+    Pillow ignores values that are cut off, and then takes the pixels for an unknown kind.
+
+    Raises
+    ------
+    EOFError
+        If the directory, or a value that the pixels depend on, is cut off.
+    """
+    order = "<" if data[:2] == b"II" else ">"
+    is_big = data[2:4] in (b"+\0", b"\0+")
+    number, count = ("Q", "Q") if is_big else ("I", "H")
+    width = struct.calcsize(number)
+    try:
+        (at,) = struct.unpack_from(order + number, data, 8 if is_big else 4)
+        (n_entries,) = struct.unpack_from(order + count, data, at)
+        at += struct.calcsize(count)
+        for _ in range(n_entries):
+            tag, kind, n_values = struct.unpack_from("".join((order, "HH", number)), data, at)
+            (place,) = struct.unpack_from(order + number, data, at + 4 + width)
+            at += 4 + 2 * width
+            n_bytes = _TYPE_BYTES.get(kind, 0) * n_values
+            if tag in _NEEDED and n_bytes > width and place + n_bytes > len(data):
+                raise EOFError("its directory is not complete")
+    except struct.error:
+        raise EOFError("its directory is not complete") from None
 
 
 def check_tiff(data: bytes, tags: Any) -> None:

@@ -34,6 +34,9 @@ _MAX_HEADER_BYTES: Final = 10_000
 _WARNED_OF: Final = re.compile(r"\\|[0-9][a-zA-Z_]")
 """What makes Python's parser warn; no header of numbers or text has it."""
 
+_TYPE: Final = re.compile(r"[<>=|]?[?biufcmMOSUV][0-9]*(\[[a-z]+\])?")
+"""Types as NumPy writes them; of others that it takes, it warns."""
+
 _KINDS: Final = "biufcUS"
 _CHUNK_BYTES: Final = 1 << 24
 
@@ -148,7 +151,12 @@ class _Member:
             if _WARNED_OF.search(text):
                 raise ValueError
             fields = ast.literal_eval(text)
-            dtype = np.dtype(fields["descr"])
+            kind = fields["descr"]
+            if isinstance(kind, list):  # a table with named columns, which is refused below
+                kind = "V"
+            if not _TYPE.fullmatch(kind):
+                raise ValueError
+            dtype = np.dtype(kind)
             is_fortran, shape = fields["fortran_order"], fields["shape"]
         except (ValueError, SyntaxError, KeyError, TypeError, MemoryError, RecursionError):
             raise self._fault("expected a header of NumPy, found a damaged one") from None

@@ -132,16 +132,17 @@ def _read_bank(path: Path, rng: random.Random) -> None:
     from hashkit.bank.deletion import delete_rows, restore_rows
     from hashkit.bank.reader import Bank
     from hashkit.workflow.file_facts import bank_facts
+    from hashkit.workflow.verify import verify_paths
 
     with Bank.open(path) as bank:
         _ = len(bank), repr(bank), bank.files, bank.rows_digest()
         use_codes(bank, rng)
         kind = rng.random()
-        if kind < 0.3:
-            try:
-                bank.verify()
-            finally:
-                bank_facts(path)
+        if kind < 0.2:
+            bank_facts(path)
+            bank.verify()
+        elif kind < 0.3:
+            verify_paths([path])
         elif kind < 0.4:
             _convert(bank, path, rng)
     if kind > 0.9:
@@ -180,11 +181,13 @@ def _index(folder: Path) -> Subject:
     def read(path: Path, rng: random.Random) -> None:
         from hashkit.multi_index.file import changed_arrays
         from hashkit.workflow.index_state import index_state
+        from hashkit.workflow.verify import verify_paths
 
         if rng.random() < 0.2:
             shutil.copy(path, folder / "indexed.h5.mih")
             index_state(bank)
             changed_arrays(path)
+            verify_paths([folder / "indexed.h5.mih"])
             return
         index = MultiIndex.open(path, bank)
         queries = np.array([[0, 0, 0], [255, 3, 9]], np.uint8)

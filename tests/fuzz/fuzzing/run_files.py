@@ -59,6 +59,7 @@ def _run_file(name: str, seeds: list[bytes], inside: Mutation) -> Callable[[Path
 def _read_run(path: Path, rng: random.Random) -> None:
     from hashkit.runs.run import Run
     from hashkit.workflow.run_facts import run_facts
+    from hashkit.workflow.verify import verify_paths
 
     kind = rng.randrange(3)
     if kind == 0:
@@ -69,6 +70,8 @@ def _read_run(path: Path, rng: random.Random) -> None:
         run.per_length()
         run.read_metrics()
         run.rewind_metrics(2)
+    if kind == 2:
+        verify_paths([path.parent])
     json.dumps(run_facts(path.parent))
 
 
@@ -180,9 +183,12 @@ def _other_metadata(rng: random.Random, data: bytes) -> bytes:
 
 
 def _description(folder: Path) -> Subject:
-    def read(path: Path, _: random.Random) -> None:
+    def read(path: Path, rng: random.Random) -> None:
         from hashkit.workflow.file_facts import model_facts
+        from hashkit.workflow.verify import verify_paths
 
+        if rng.random() < 0.2:
+            verify_paths([path])
         json.dumps(model_facts(path))
 
     return Subject(folder / "model.onnx", [_model_seed(folder)], read, [_other_metadata])
