@@ -24,11 +24,19 @@ LOGITS = (np.unpackbits(CODES[:4], axis=1) * 2.0 - 1).astype(np.float32)
 INDEX = hashkit.MultiIndex.build(SET)
 HEADER = BankHeader(24, None, "", "", "", "", (), "none", None)
 
+
+class Thing:
+    """A value of no type that hashkit knows; its name is the same in every process."""
+
+    def __repr__(self):
+        return "Thing()"
+
+
 NO_WHOLE_NUMBERS = [2.5, 2.0, math.nan, math.inf, "48", "", b"2", True, np.True_, 1j, [3], (), {}]
-NO_WHOLE_NUMBERS += [np.float64(2), np.array([2]), np.array(2.0), Fraction(2), object()]
+NO_WHOLE_NUMBERS += [np.float64(2), np.array([2]), np.array(2.0), Fraction(2), Thing()]
 WHOLE_NUMBERS = [2, np.int8(2), np.uint64(2), np.array(2), np.array(2, ">u2")]
-NO_PATHS = [3, 2.5, b"a.h5", "a\0b", [], True, object(), np.array(["a"])]
-NO_DATABASES = ["text", b"x", 3, 2.5, object(), {}, [None], [CODES], [[1, 2]], True]
+NO_PATHS = [3, 2.5, b"a.h5", "a\0b", [], True, Thing(), np.array(["a"])]
+NO_DATABASES = ["text", b"x", 3, 2.5, Thing(), {}, [None], [CODES], [[1, 2]], True]
 
 
 def refuses(call: Callable[[], Any], *names: str) -> None:
@@ -244,7 +252,7 @@ def test_names_of_choices_are_checked(value: Any) -> None:
     refuses(lambda: hashkit.evaluate(QUERIES, SET, without_relevant=value), "without_relevant")
 
 
-@pytest.mark.parametrize("value", [3, 2.5, "10", object()], ids=repr)
+@pytest.mark.parametrize("value", [3, 2.5, "10", Thing()], ids=repr)
 def test_cutoffs_are_a_sequence(value: Any) -> None:
     refuses(lambda: hashkit.evaluate(QUERIES, SET, cutoffs=value), "`cutoffs`")
 

@@ -385,7 +385,9 @@ def test_a_bank_that_cannot_be_written(model):
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder nobody can write in")
 def test_a_run_that_cannot_be_written():
     line = fail(f"train {QUICK} --training-per-class 2 --runs /proc/self/there")
-    reason = "No such file or directory; check the path, or make its folder first"
+    reason = (
+        "cannot be written (No such file or directory); check the path, or make its folder first"
+    )
     assert line == f"error: /proc/self/there: {reason}"
 
 

@@ -154,7 +154,7 @@ def test_the_package_works_without_an_installation(tmp_path):
     target = lay_out(ROOT, tmp_path / "package")
     script = (
         "import hashkit, importlib.metadata as m, importlib.resources as r\n"
-        "import hashkit.manifest, importlib.util as u\n"
+        "import hashkit.errors, importlib.util as u\n"
         "print(hashkit.__file__, m.version('hashkit-retrieval'))\n"
         "print(u.find_spec('hashkit.runtimes.probe') , u.find_spec('hashkit.exporters').origin)"
     )
