@@ -98,6 +98,7 @@ def is_file(path: Path) -> bool:
 def _spaced(path: Path, lines: Sequence[tuple[int, str]]) -> ListLines:
     entries: list[Entry] = []
     n_columns = len(_plain(lines[0][1])[1]) if lines else 0
+    written: set[str] = set()
     for number, line in lines:
         where = f"{path}, line {number}"
         listed, *labels = line.rsplit(None, n_columns) if n_columns else [line]
@@ -113,6 +114,8 @@ def _spaced(path: Path, lines: Sequence[tuple[int, str]]) -> ListLines:
                 f"{n_found}"
             )
         entries.append(Entry(number, listed, _checked(labels, where)))
+        written.update(labels)
+    _refuse_joined(path, written)
     return ListLines(entries, n_columns)
 
 
@@ -133,6 +136,7 @@ def _table(
 ) -> ListLines:
     entries: list[Entry] = []
     heading: list[str] = []
+    written: set[str] = set()
     n_columns = -1
     for number, line in lines:
         where = f"{path}, line {number}"
@@ -154,6 +158,8 @@ def _table(
                 f"{shown(wrong)} in {shown(line)}"
             )
         entries.append(Entry(number, listed, _checked(labels, where)))
+        written.update(labels)
+    _refuse_joined(path, written)
     return ListLines(entries, max(n_columns, 0), tuple(heading) if n_columns > 1 else ())
 
 
@@ -171,6 +177,18 @@ def _is_heading(listed: str, labels: Sequence[str]) -> bool:
 
 def _is_label(token: str) -> bool:
     return _INTEGER.fullmatch(token) is not None or whole_number(token) is not None
+
+
+def _refuse_joined(path: Path, written: set[str]) -> None:
+    """Refuse 0 and 1 for each class without spaces, ``011``, which would be taken for numbers."""
+    digits = written - {"-1"}
+    joined = sorted(label for label in digits if len(label) > 1 and label.startswith("0"))
+    one_width = len({len(label) for label in digits}) == 1
+    if joined and one_width and set("".join(digits)) <= {"0", "1"}:
+        raise DatasetError(
+            f"{path}: expected one class number, or 0 or 1 for each class with spaces between, "
+            f"found {shown(joined[0])}: write `{' '.join(joined[0])}`, or numbers without leading 0"
+        )
 
 
 def _checked(labels: Sequence[str], where: str) -> Sequence[str]:

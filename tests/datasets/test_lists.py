@@ -90,6 +90,18 @@ def test_mistakes_are_reported_with_their_line(root, text, message):
     assert "\n" not in str(info.value)
 
 
+@pytest.mark.parametrize("between", [" ", ","])
+def test_bits_without_spaces_are_not_taken_for_class_numbers(root, between):
+    path = write_list(root, f"a.png{between}010\nb.png{between}100\n")
+    with pytest.raises(DatasetError, match=r"found '010': write `0 1 0`"):
+        open_list(path)
+
+
+def test_class_numbers_may_have_leading_zeros(root):
+    path = write_list(root, "a.png 02\nb.png 10\nc.png 01\n")
+    assert open_list(path, root).labels.tolist() == [2, 10, 1]
+
+
 def test_files_that_are_not_text_are_refused(root):
     (root / "a.tar.gz").write_bytes(b"\x1f\x8b\x08\xff\xfe")
     with pytest.raises(DatasetError, match=r"line 1: expected a list in UTF-8.*to open an archive"):

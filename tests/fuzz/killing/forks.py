@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import gc
 import importlib
 import json
 import os
@@ -17,39 +19,34 @@ from typing import Any, Final
 
 __all__ = ["answered", "command_in_fork", "command_in_process", "preload"]
 
-_FIRST: Final = (
-    "torch", "onnx", "onnxruntime", "pyarrow.parquet", "hashkit.cli.app", "hashkit.workflow.train",
-)  # fmt: skip
-
 _TIMEOUT_SECONDS: Final = 240.0
 
 
-def preload(command: Callable[[], int] | None = None, folder: Path | None = None) -> None:
-    """Import what commands import.
+def preload(command: Callable[[], int], folder: Path) -> None:
+    """Import what a command imports: it is run in a fork, which lists its modules.
 
     A fork has none of the threads that imports start; the undisturbed run shows that a command does
     not need them.
-
-    With a command, it is run in a fork, and the modules that it needs are imported here.
     """
-    if command is None:
-        _list_operators()
-    names = set(_FIRST)
-    if command is not None and folder is not None:
-        listed = folder.with_name(f"{folder.name}.modules")
+    listed = folder.with_name(f"{folder.name}.modules")
 
-        def listing() -> int:
-            code = command()
-            listed.write_text("\n".join(sys.modules))
-            return code
+    def listing() -> int:
+        code = command()
+        listed.write_text("\n".join(sys.modules))
+        return code
 
-        command_in_fork(listing, folder)
-        names = set(listed.read_text().split()) - sys.modules.keys()
-    for name in sorted(names):
+    command_in_fork(listing, folder)
+    for name in sorted(set(listed.read_text().split()) - sys.modules.keys()):
         with contextlib.suppress(Exception):  # a module that was made by another one
             importlib.import_module(name)
+    if "torch.onnx._internal.exporter._registration" in sys.modules:
+        _list_operators()
+    # What is alive stays where it is: a collection would touch, and so copy, the pages of a fork.
+    gc.collect()
+    gc.freeze()
 
 
+@functools.cache
 def _list_operators() -> None:
     """List the operators of torch's exporter once, which is half of the time of an export."""
     from torch.onnx._internal.exporter._registration import onnxscript_apis

@@ -17,7 +17,7 @@ __all__ = ["SCENES", "Scene", "make_start", "run_command"]
 NETWORK: Final = "--network " + shlex.quote(
     f"module:{Path(__file__).resolve().with_name('network.py')}:ThreeConvolutions"
 )
-_N_CODES: Final = 3_000
+_N_CODES: Final = 1_000
 
 _TRAIN: Final = (
     "train --data photos --name r --bits 12 --batch-size 6 --steps 4 --snapshot-steps 1 "
@@ -118,7 +118,7 @@ def _half_encoded() -> None:
 
 
 def _deleted() -> None:
-    _must("delete codes.h5 --rows 3,7-90,2000-2500")
+    _must("delete codes.h5 --rows 3,7-90,600-900")
 
 
 def _must(line: str) -> None:
@@ -165,7 +165,7 @@ SCENES: Final = {
     "convert-to-npz": Scene("convert codes.h5 new.npz", ("codes",)),
     "convert-to-parquet": Scene("convert codes.h5 new.parquet", ("codes",)),
     "convert-in-place": Scene("convert codes.h5 codes.h5 --overwrite", ("codes", "deleted")),
-    "delete": Scene("delete codes.h5 --rows 5,9-1200", ("codes",)),
+    "delete": Scene("delete codes.h5 --rows 5,9-400", ("codes",)),
     "restore": Scene("delete codes.h5 --restore --rows 7-80", ("codes", "deleted")),
     "index": Scene("index codes.h5", ("codes",)),
     "evaluate-report": Scene(
