@@ -129,6 +129,7 @@ def add(monkeypatch: pytest.MonkeyPatch, body: type[nn.Module]) -> None:
 KINDS = [Unused, Frozen, Shared, RandomBuffer, Lazy, MadeInForward, OwnNetwork]
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("optimiser", ["sgd", "muon"])
 @pytest.mark.parametrize("body", KINDS, ids=lambda body: body.__name__)
 def test_a_stopped_run_resumes_to_the_same_bytes(tmp_path, monkeypatch, body, optimiser) -> None:
