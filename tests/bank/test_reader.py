@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 import time
@@ -280,6 +281,16 @@ def poke(path, name, element, value):
 def test_a_damaged_commit_record_is_refused(complete):
     poke(complete, "commit", 0, 3)
     assert "commit record is damaged" in refusal(complete)
+
+
+@pytest.mark.parametrize("field", ["n_consumed", "deletion_generation", "row_generation"])
+@pytest.mark.parametrize("value", [2**63, 2**64 - 1])
+def test_counts_that_cannot_grow_are_refused(complete, field, value):
+    with h5py.File(complete, "r+") as file:
+        now = Commit(*map(int, file["commit"][:-1]))
+        record = dataclasses.replace(now, **{field: value}).to_bytes(FORMAT_VERSION)
+        file["commit"][...] = np.frombuffer(record, "<u8")
+    assert f"damaged: the commit record has a count of {value}" in refusal(complete)
 
 
 def test_a_commit_record_that_is_being_written_is_read_again(complete):

@@ -19,6 +19,8 @@ __all__ = ["Commit", "read_commit", "read_deleted"]
 
 _RECORDS: Final = {version: struct.Struct(f"<{n}Q") for version, n in COMMIT_WORDS.items()}
 _TRIES: Final = 50
+_IMPOSSIBLE: Final = 2**63
+"""No count of images or changes comes near; a greater one could not be increased."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,6 +167,9 @@ def _check_commit(file: BinaryIO, layout: Layout, commit: Commit, path: Path) ->
         raise BankError(
             f"{path}: damaged: {commit.n_deleted} of {commit.n_rows} rows are marked as deleted"
         )
+    counts = (commit.n_consumed, commit.deletion_generation, commit.row_generation)
+    if max(counts) >= _IMPOSSIBLE:
+        raise BankError(f"{path}: damaged: the commit record has a count of {max(counts)}")
     end = 0
     if commit.n_rows and layout.header.has_names:
         file.seek(layout.offsets["name_ends"] + 8 * (commit.n_rows - 1))
