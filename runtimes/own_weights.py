@@ -1,4 +1,4 @@
-"""Checks that an ONNX file holds all that it computes with, so that its SHA-256 identifies it.
+"""Checks that an ONNX file alone decides what it computes, so that its SHA-256 identifies it.
 
 ONNX lets a tensor lie in another file, named in the model ("external data"). That file can change
 while the model's own bytes stay the same. Field numbers: onnx.proto of the ONNX specification.
@@ -41,9 +41,21 @@ _OPERATOR: Final = 4
 _COMPILED: Final = "EPContext"
 """Operator of ONNX Runtime that stands for a network compiled into another file."""
 
+_RANDOM: Final = frozenset(
+    {
+        "Bernoulli",
+        "Multinomial",
+        "RandomNormal",
+        "RandomNormalLike",
+        "RandomUniform",
+        "RandomUniformLike",
+    }
+)
+"""Operators of ONNX that draw numbers, so that an image has another code each time."""
+
 
 def check_is_whole(model: Message, path: Path) -> None:
-    """Check that no weight or part of the network is in another file than the model's.
+    """Check that no part of the network is in another file than the model's, or is random.
 
     Parameters
     ----------
@@ -66,7 +78,13 @@ def check_is_whole(model: Message, path: Path) -> None:
             value & 0xFFFFFFFF == _EXTERNAL for value in part.numbers(_DATA_LOCATION)
         ):
             raise _has_external_data(part, path)
-        if kind == "node" and part.text(_OPERATOR) == _COMPILED:
+        operator = part.text(_OPERATOR) if kind == "node" else ""
+        if operator in _RANDOM:
+            raise ModelError(
+                f"{path}: expected a network that gives an image one code, found the operator "
+                f"{operator}, which draws random numbers: export the network in evaluation mode"
+            )
+        if operator == _COMPILED:
             raise ModelError(
                 f"{path}: expected a network, found a node {_COMPILED}, which stands for a network "
                 "compiled for one device: export the model again without compiling it"

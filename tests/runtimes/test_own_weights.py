@@ -133,6 +133,21 @@ def test_a_compiled_network_is_refused(tmp_path: Path) -> None:
         read_onnx_file(tmp_path / "m.onnx")
 
 
+@pytest.mark.parametrize("is_in_function", [False, True])
+def test_a_network_that_draws_numbers_is_refused(tmp_path: Path, is_in_function: bool) -> None:
+    model = onnx.load(linear_model(tmp_path / "m.onnx"))
+    node = helper.make_node("RandomNormalLike", ["image"], ["noise"])
+    if is_in_function:
+        opsets = [helper.make_opsetid("", 17)]
+        function = helper.make_function("own", "noisy", ["image"], ["noise"], [node], opsets)
+        model.functions.append(function)
+    else:
+        model.graph.node.append(node)
+    onnx.save(model, tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match="the operator RandomNormalLike, which draws random"):
+        read_onnx_file(tmp_path / "m.onnx")
+
+
 def split(folder: Path) -> Path:
     """A model that works, with its weights in a second file."""
     path = linear_model(folder / "m.onnx")
