@@ -85,7 +85,7 @@ ROWS = st.lists(st.integers(0, 33), max_size=12)
 
 @given(st.lists(st.tuples(st.booleans(), ROWS), max_size=6))
 @settings(
-    deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_marks_are_a_set_of_rows_and_nothing_else_changes(tmp_path, changes):
     path = tmp_path / "marked.h5"

@@ -160,6 +160,7 @@ def test_threads_share_the_check(path):
     assert errors == []
 
 
+@pytest.mark.end_to_end
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
 def test_handles_are_closed(path):
     def n_open() -> int:

@@ -81,7 +81,7 @@ def banks(draw):
 
 
 @settings(
-    deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(banks())
 def test_round_trip(path, sample):
@@ -160,6 +160,7 @@ def test_long_class_names_fit(path):
         assert bank.class_names == class_names
 
 
+@pytest.mark.end_to_end
 def test_a_bank_of_a_million_rows_opens_in_milliseconds(path):
     n_rows = 1_000_000
     codes = np.zeros((n_rows, 3), dtype=np.uint8)

@@ -564,6 +564,7 @@ def test_a_failure_at_the_end_does_not_hide_the_error(path, monkeypatch, caplog)
 # Size
 
 
+@pytest.mark.end_to_end
 def test_a_large_bank_takes_little_memory(path):
     n_bits, n_rows, batch = 65_536, 3_200, 64
     header = make_header(n_bits, label_kind="none")

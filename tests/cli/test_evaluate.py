@@ -49,6 +49,7 @@ def test_a_run_keeps_its_evaluation(place):
     assert load_evaluation(Path("runs/c16")).fields == shown
 
 
+@pytest.mark.end_to_end
 def test_a_run_beside_another_makes_one_page(place, tmp_path):
     page_path = tmp_path / "page.html"
     outcome = succeed(f"evaluate --run runs/c16 --beside runs/c8 --report {page_path}")

@@ -84,6 +84,7 @@ def test_the_same_images_give_the_same_file(source: onnx.ModelProto) -> None:
     assert once == again
 
 
+@pytest.mark.end_to_end
 def test_only_the_layers_with_the_largest_errors_stay_float() -> None:
     values = with_outliers(weights())
     source = stack_model(values)

@@ -107,7 +107,7 @@ def test_no_other_part_of_pillow_is_loaded():
     """Among the others is the one that starts Ghostscript."""
     code = (
         "import sys, numpy; from hashkit.preprocess import load;"
-        "from hashkit import ImageError\n"
+        "from hashkit.errors import ImageError\n"
         "try: load(b'%!PS-Adobe-3.0 EPSF-3.0\\n', (8, 8), 'crop-bilinear')\n"
         "except ImageError: pass\n"
         "load(b'P5 1 1 255 x', (1, 1), 'crop-bilinear')\n"

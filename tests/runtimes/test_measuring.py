@@ -240,7 +240,7 @@ def test_output_of_libraries_is_not_read_as_a_report(job: MeasuringJob, worker: 
     ("runtime", "status", "reason"),
     [
         ("absent", "absent", "it is not here"),
-        ("raises", "failed", "RuntimeError: no such luck"),
+        ("raises", "failed", "RuntimeError: no such luck and more"),
         ("exits", "failed", "its process ended with exit code 3"),
         pytest.param(
             "aborts",

@@ -32,6 +32,7 @@ def test_fp16_on_the_cpu_is_refused(tmp_path):
         trainer(config, digit_data(config), tmp_path / "run")
 
 
+@pytest.mark.end_to_end
 def test_bf16_on_the_cpu_runs_the_network_in_bf16_and_keeps_weights_in_fp32(tmp_path):
     config = settings(precision="bf16", steps=3)
     made = trainer(config, digit_data(config), tmp_path / "run")

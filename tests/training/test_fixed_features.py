@@ -37,6 +37,7 @@ def state_of(module):
     return {name: value.clone() for name, value in module.state_dict().items()}
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize(("freeze", "n_frozen"), [(1, 1), (-1, 2)])
 def test_frozen_stages_do_not_change(tmp_path, freeze, n_frozen):
     config = settings(freeze=freeze, weight_decay=0.1)

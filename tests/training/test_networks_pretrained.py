@@ -33,6 +33,8 @@ FROM_SCRATCH = [
     "torchvision:squeezenet1_1",
 ]
 
+pytestmark = pytest.mark.end_to_end  # timm and torchvision take seconds to import
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _needs_both_libraries():
