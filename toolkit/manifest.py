@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from hashkit.errors import ModelError
-from hashkit.inputs.arguments import whole_number
 from hashkit.inputs.json_text import parse_json
 from hashkit.inputs.schema import dataclass_from
 
@@ -87,6 +86,10 @@ class Manifest:
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
+        from hashkit.inputs.arguments import (
+            whole_number,
+        )  # with NumPy, which `--help` does not need
+
         _check_version(self.format_version)
         for field in ("n_bits", "height", "width"):
             value = whole_number(getattr(self, field), field, 1, error=ModelError)

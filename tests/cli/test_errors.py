@@ -483,7 +483,7 @@ def test_a_closed_pipe_ends_quietly(banks):
     process.stdout.close()
     stderr = process.stderr.read()
     process.stderr.close()
-    assert process.wait() == 1
+    assert process.wait() == 141
     assert "Traceback" not in stderr
     assert "Exception ignored" not in stderr
 

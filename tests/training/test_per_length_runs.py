@@ -66,7 +66,7 @@ def files(path):
 
 def test_a_training_of_two_lengths_creates_a_run_for_each(trained):
     place, ended = trained
-    assert {path.name for path in (place / "runs").iterdir()} == {
+    assert {path.name for path in (place / "runs").glob("[!.]*")} == {
         "joint",
         "joint-12bits",
         "joint-5bits",
@@ -194,7 +194,7 @@ def test_a_run_is_split_from_within_its_folder(place, monkeypatch):
         shutil.rmtree(part(n_bits).path)
     monkeypatch.chdir(place / "runs" / "joint")
     succeed("train --resume --run .")
-    assert {path.name for path in (place / "runs").iterdir()} == {
+    assert {path.name for path in (place / "runs").glob("[!.]*")} == {
         "joint",
         "joint-12bits",
         "joint-5bits",

@@ -28,8 +28,6 @@ from typing import (
     get_type_hints,
 )
 
-import numpy as np
-
 from hashkit.errors import ConfigError, HashkitError
 
 __all__ = [
@@ -67,6 +65,8 @@ def whole_number(
     HashkitError
         ``error``, if it is no integer, or out of range.
     """
+    import numpy as np
+
     if type(value) is not int:
         try:
             if isinstance(value, bool | np.bool_):
@@ -94,6 +94,8 @@ def real_number(
     HashkitError
         ``error``, if it is no number, NaN, infinite (unless ``is_finite`` is False), or too small.
     """
+    import numpy as np
+
     if isinstance(value, np.ndarray) and not value.ndim:
         value = value[()]
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
@@ -111,6 +113,8 @@ def real_number(
 
 def argument_shown(value: object) -> str:
     """A value for a message: arrays by type and shape, anything else by at most 60 characters."""
+    import numpy as np
+
     if isinstance(value, np.ndarray) and value.ndim:
         return f"an array {value.dtype} {list(value.shape)}"
     try:
@@ -225,6 +229,8 @@ def _fitted_one(value: Any, annotation: Any) -> Any:
 
 
 def _bool(value: object) -> bool:
+    import numpy as np
+
     if isinstance(value, bool | np.bool_):
         return bool(value)
     raise ConfigError
@@ -270,6 +276,8 @@ _WORDS: Final[dict[Any, str]] = {
 
 
 def _sequence(value: Any, arguments: tuple[Any, ...]) -> Any:
+    import numpy as np
+
     items = [one for one in arguments if one is not ...]
     if isinstance(value, str | bytes) or not isinstance(value, Sequence | np.ndarray):
         raise _MismatchError("a sequence")
