@@ -65,7 +65,7 @@ CONFINED = {
     "h5py": {"formats.matlab", "bank"},
     "pydantic": {"report"},
     "pydantic_core": {"inputs.schema"},
-    "filelock": {"bank", "runs.run_lock"},
+    "filelock": {"bank", "files.locking"},
     "PIL": {"imaging", "preprocess", "report.gallery", "runtimes"},
     "sklearn": {"datasets", "baselines"},
     "numba": {"kernels"},

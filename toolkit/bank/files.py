@@ -11,6 +11,7 @@ from pathlib import Path
 import filelock
 
 from hashkit.errors import BankError, BankLockedError
+from hashkit.files.locking import LockHeldError, lock_file
 from hashkit.files.private import remove_leftovers
 from hashkit.files.writing import written_whole
 from hashkit.messages.os_errors import cannot_write
@@ -57,16 +58,13 @@ def write_errors(path: Path) -> Iterator[None]:
 def locked(path: Path) -> Iterator[tuple[filelock.BaseFileLock, contextlib.ExitStack]]:
     """Lock ``path`` for one writer; the lock is released on exit unless the caller pops the stack.
 
-    The lock file is not removed: otherwise two processes could lock two files of the same name.
-    The operating system releases the lock when the process dies.
+    A pipeline may make the writer in one thread and close it in another.
     """
-    # Not per thread: a pipeline may make the writer in one thread and close it in another.
-    lock = filelock.FileLock(f"{path}.lock", blocking=False, thread_local=False)
     with contextlib.ExitStack() as keep:
         with write_errors(path):
             if path.is_dir():  # before a lock file is left beside it
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-            _acquire(lock, path)
+            lock = _locked(path)
         keep.callback(lock.release)
         with write_errors(path):
             remove_leftovers(path)  # of a killed writer
@@ -80,12 +78,10 @@ def replacing(path: Path) -> Iterator[Path]:
         yield new
 
 
-def _acquire(lock: filelock.BaseFileLock, path: Path) -> None:
+def _locked(path: Path) -> filelock.BaseFileLock:
     try:
-        lock.acquire()
-    except filelock.Timeout:
-        if not Path(lock.lock_file).exists():  # the folder takes no files
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from None
+        return lock_file(Path(f"{path}.lock"))
+    except LockHeldError:
         raise BankLockedError(
             f"{path}: another process is writing this bank; wait for it to end, "
             "or write another file"

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-import filelock
-
 from hashkit.errors import RunError, RunLockedError
+from hashkit.files.locking import LockHeldError, lock_file
 from hashkit.messages.os_errors import cannot_write
 
 __all__ = ["RunTask", "lock_path", "locked_run"]
@@ -43,10 +41,9 @@ def locked_run(run: Path, task: RunTask) -> Iterator[None]:
         If the lock file cannot be written.
     """
     path = lock_path(run, task)
-    lock = filelock.FileLock(path, blocking=False, thread_local=False)
     try:
-        _acquire(lock, path)
-    except filelock.Timeout:
+        lock = lock_file(path)
+    except LockHeldError:
         raise RunLockedError(
             f"{run}: expected a run that nobody else works on, but another process is "
             f"{_DOING[task]} it; wait for it to end, or stop it"
@@ -57,12 +54,3 @@ def locked_run(run: Path, task: RunTask) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _acquire(lock: filelock.BaseFileLock, path: Path) -> None:
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        if not path.exists():  # the folder takes no files
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from None
-        raise
