@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from hashkit.errors import ConfigError, ModelError
 from hashkit.imaging.content import FileContent
 from hashkit.inputs.arguments import argument_shown, checked_arguments
 from hashkit.manifest import Manifest
+from hashkit.overlap import computed_ahead
 from hashkit.preprocess import ImageSource, load
 from hashkit.runtimes.protocol import Runtime, open_runtime
 from hashkit.runtimes.settings import RuntimeSettings, batch_size_for
@@ -187,22 +189,17 @@ class Encoder:
     ) -> NDArray[_Value]:
         sources = _each(images)
         batch_size = default_batch_size(self)
-        parts: list[NDArray[_Value]] = [empty]
         first: list[ImageSource] = list(islice(sources, batch_size))
         if len(first) < 2:  # a single query, which threads would only delay
-            return np.concatenate([*parts, *(answer(self.prepare(one)[None]) for one in first)])
-        with ThreadPoolExecutor(available_cpus(), thread_name_prefix="hashkit-decode") as pool:
-
-            def prepared(batch: list[ImageSource]) -> Callable[[], NDArray[np.uint8]]:
-                tasks = [pool.submit(self.prepare, source) for source in batch]
-                return lambda: np.stack([task.result() for task in tasks])
-
-            waiting = prepared(first)
-            while batch := list(islice(sources, batch_size)):
-                current, waiting = waiting, prepared(batch)  # decodes while the model runs
-                parts.append(answer(current()))
-            parts.append(answer(waiting()))
-        return np.concatenate(parts)
+            return np.concatenate([empty, *(answer(self.prepare(one)[None]) for one in first)])
+        batches = chain([first], iter(lambda: list(islice(sources, batch_size)), []))
+        with (
+            ThreadPoolExecutor(available_cpus(), thread_name_prefix="hashkit-decode") as pool,
+            contextlib.closing(
+                computed_ahead(batches, lambda batch: np.stack(list(pool.map(self.prepare, batch))))
+            ) as ahead,
+        ):
+            return np.concatenate([empty, *(answer(pixels) for _, pixels in ahead)])
 
 
 def default_batch_size(encoder: Encoder) -> int:
