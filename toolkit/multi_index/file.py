@@ -97,9 +97,14 @@ def read_index(path: Path) -> Contents:
     IndexMismatchError
         If the file is missing, damaged or of another version.
     """
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[Contents, _Checksums]:
     try:
         with open_file(path) as file:
-            return _map(file, _read_fields(file, path), path)
+            fields = _read_fields(file, path)
+            return _map(file, fields, path), fields.checksums
     except FileNotFoundError:
         raise IndexMismatchError(
             f"{path}: there is no such index; build it: {_command(path)}"
@@ -117,9 +122,7 @@ def changed_arrays(path: Path) -> list[str]:
     IndexMismatchError
         As `read_index`.
     """
-    contents = read_index(path)
-    with open_file(path) as file:
-        checksums = _read_fields(file, path).checksums
+    contents, checksums = _read(path)
     return [
         name
         for name in _ARRAYS

@@ -139,16 +139,15 @@ def verify_model(path: Path) -> Verification:
     """Check that a model opens, keeps the contract and gives codes."""
     import numpy as np
 
-    from hashkit.files.writing import file_digest
     from hashkit.runtimes.encoder import Encoder
     from hashkit.runtimes.settings import RuntimeSettings
 
     try:
         encoder = Encoder.open(path, RuntimeSettings(device="cpu"))
         encoder.run(np.zeros((1, *encoder.manifest.size, 3), np.uint8))
-        sha256 = file_digest(path, "sha256")
     except HashkitError as error:
         return Verification(path, "ONNX model", "its file", (Fault(str(error)),))
+    sha256 = encoder.model_sha256
     checked = (
         f"opens, keeps the contract and gives codes of {encoder.n_bits} bits; SHA-256 {sha256}"
     )

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from hashkit.errors import EvaluationError, HashkitError, RunError
 from hashkit.inputs.json_text import read_json
-from hashkit.report.evaluations import load_evaluation
+from hashkit.multi_index.index import index_path
+from hashkit.report.evaluations import FILE_NAME, load_evaluation
 from hashkit.runs.checkpoint_weights import check_weights
 from hashkit.runs.run import Run
 from hashkit.workflow.models import is_outdated
@@ -41,7 +42,7 @@ def verify_run(path: Path, reporter: Reporter = SILENT) -> list[Verification]:
     for bank in (run.bank_path, run.queries_path):
         if bank.is_file():
             found.append(verify_bank(bank, reporter))
-        index = bank.with_name(f"{bank.name}.mih")
+        index = index_path(bank)
         if index.is_file():
             found.append(verify_index(index))
     return with_model_faults(found)
@@ -53,7 +54,7 @@ def _records(run: Run) -> Verification:
         run.config_path: run.read_config,
         run.metrics_path: run.read_metrics,
         run.summary_path: lambda: read_json(run.summary_path, RunError),
-        run.path / "evaluation.json": lambda: load_evaluation(run.path),
+        run.path / FILE_NAME: lambda: load_evaluation(run.path),
     }
     faults, checked = [], []
     for path, read in readers.items():
