@@ -11,7 +11,7 @@ from hashkit.codes import check_codes, code_size
 from hashkit.codesets import CodeDatabase, CodeSet, n_kept_rows
 from hashkit.errors import CodesError, MissingExtraError
 from hashkit.formats.faiss_reading import read_faiss
-from hashkit.formats.format import Format, WriteProgress, whole_file
+from hashkit.formats.format import Format, WriteProgress, naming, whole_file
 from hashkit.formats.rows import kept_codes
 from hashkit.messages.foreign_errors import foreign_message
 from hashkit.meter import Meter
@@ -29,10 +29,8 @@ def _read(path: Path, n_bits: int | None) -> CodeSet:
             f"found an index of {width}"
         )
     names = [] if found.ids is None else [str(number) for number in found.ids.tolist()]
-    try:
+    with naming(path):
         return CodeSet(check_codes(found.codes, bits), bits, names=names)
-    except CodesError as error:
-        raise CodesError(f"{path}: {error}") from None
 
 
 def _write(

@@ -13,7 +13,7 @@ from hashkit.errors import CodesError
 from hashkit.files.writing import make_parents, written_whole
 from hashkit.messages.os_errors import cannot_write
 
-__all__ = ["Format", "WriteProgress", "whole_file"]
+__all__ = ["Format", "WriteProgress", "naming", "whole_file"]
 
 WriteProgress: TypeAlias = Callable[[int, int], None]
 """Called as ``progress(done, total)``, in arbitrary units: only the ratio is meaningful."""
@@ -71,6 +71,15 @@ class Format:
     keeps_names: bool = True
     keeps_labels: bool = True
     keeps_bits: bool = True
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error about the values of a file begin with its path."""
+    try:
+        yield
+    except CodesError as error:
+        raise CodesError(f"{path}: {error}") from None
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hashkit.codesets import check_labels
 from hashkit.errors import CodesError
+from hashkit.formats.format import naming
 from hashkit.formats.label_arrays import labels_of_array, texts_of_array
 from hashkit.formats.label_text import read_label_text
 from hashkit.formats.matlab import SIGNATURE, read_mat
@@ -40,11 +41,12 @@ def load_labels(path: str | os.PathLike[str]) -> tuple[NDArray[Any], tuple[str, 
         If the file cannot be read, its labels differ in kind, or it has two possible meanings.
     """
     path = Path(path)
-    if _start(path).startswith(NPY_SIGNATURE):
+    start = _start(path)
+    if start.startswith(NPY_SIGNATURE):
         return _of_array(path, read_npy(path, CodesError), ())
-    if _start(path).startswith(SIGNATURE):
+    if start.startswith(SIGNATURE):
         return _of_array(path, _only_variable(path, read_mat(path)), ())
-    if _start(path).startswith(_ZIP):
+    if start.startswith(_ZIP):
         arrays, names = read_npz(path, ("labels", "class_names"), CodesError)
         if "labels" not in arrays:
             raise CodesError(
@@ -72,11 +74,9 @@ def _only_variable(path: Path, arrays: dict[str, NDArray[Any]]) -> NDArray[Any]:
 def _of_array(
     path: Path, array: NDArray[Any], class_names: tuple[str, ...]
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
-    try:
+    with naming(path):
         labels, class_names = labels_of_array(array, class_names)
         return check_labels(labels, len(labels)), class_names
-    except CodesError as error:
-        raise CodesError(f"{path}: {error}") from None
 
 
 def _start(path: Path) -> bytes:

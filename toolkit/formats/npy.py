@@ -15,7 +15,7 @@ from hashkit.codesets import CodeDatabase, CodeSet, n_kept_rows
 from hashkit.errors import CodesError
 from hashkit.formats.array_writing import write_array
 from hashkit.formats.code_arrays import codes_of_array
-from hashkit.formats.format import Format, WriteProgress, whole_file
+from hashkit.formats.format import Format, WriteProgress, naming, whole_file
 from hashkit.formats.rows import kept_codes
 from hashkit.inputs.arrays import read_npy
 from hashkit.meter import Meter
@@ -28,10 +28,8 @@ def _read(path: Path, n_bits: int | None) -> CodeSet:
     is_bytes = array.dtype == np.uint8 and array.ndim == 2
     if n_bits is None and is_bytes and not (array.size and array.max() <= 1):
         n_bits = 8 * array.shape[1]
-    try:
+    with naming(path):
         return CodeSet(*codes_of_array(array, n_bits))
-    except CodesError as error:
-        raise CodesError(f"{path}: {error}") from None
 
 
 def _write(

@@ -29,7 +29,7 @@ from hashkit.codesets import CodeDatabase, CodeSet, n_kept_rows
 from hashkit.errors import CodesError
 from hashkit.formats.array_writing import write_array
 from hashkit.formats.code_arrays import codes_of_array
-from hashkit.formats.format import Format, WriteProgress, whole_file
+from hashkit.formats.format import Format, WriteProgress, naming, whole_file
 from hashkit.formats.label_arrays import labels_of_array, texts_of_array
 from hashkit.formats.rows import has_names, kept_codes, kept_labels, kept_names
 from hashkit.inputs.arrays import read_npz
@@ -47,7 +47,7 @@ def _read(path: Path, n_bits: int | None) -> CodeSet:
     if "codes" not in arrays:
         found = ", ".join(map(shown, names[:_MAX_NAMED])) or "no arrays"
         raise CodesError(f"{path}: expected an array named codes, found {found}")
-    try:
+    with naming(path):
         stored_bits = _bits(arrays.get("bits"))
         if n_bits is not None and stored_bits not in (None, n_bits):
             raise CodesError(f"expected codes of {n_bits} bits, found bits = {stored_bits}")
@@ -59,8 +59,6 @@ def _read(path: Path, n_bits: int | None) -> CodeSet:
         if labels is not None:
             labels, class_names = labels_of_array(labels, class_names)
         return CodeSet(codes, n_bits, labels, _texts(arrays, "names"), class_names)
-    except CodesError as error:
-        raise CodesError(f"{path}: {error}") from None
 
 
 def _bits(bits: NDArray[Any] | None) -> int | None:

@@ -12,7 +12,7 @@ from hashkit.codesets import CodeDatabase, CodeSet, n_kept_rows
 from hashkit.errors import CodesError
 from hashkit.formats.cells import split_rows
 from hashkit.formats.code_arrays import pack_matrix
-from hashkit.formats.format import Format, WriteProgress, whole_file
+from hashkit.formats.format import Format, WriteProgress, naming, whole_file
 from hashkit.formats.lines import read_lines
 from hashkit.formats.rows import kept_codes
 from hashkit.inputs.numbers import whole_number
@@ -59,10 +59,8 @@ def _columns(path: Path, numbered: list[tuple[int, str]], n_bits: int | None) ->
                 f"{shown(row.text)}"
             )
     values = np.array([[bits[one] for one in row.cells] for row in rows], dtype=np.int8)
-    try:
+    with naming(path):
         return CodeSet(pack_matrix(values), width)
-    except CodesError as error:
-        raise CodesError(f"{path}: {error}") from None
 
 
 def _bit(text: str) -> int | None:
