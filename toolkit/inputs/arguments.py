@@ -65,9 +65,9 @@ def whole_number(
     HashkitError
         ``error``, if it is no integer, or out of range.
     """
-    import numpy as np
-
     if type(value) is not int:
+        import numpy as np
+
         try:
             if isinstance(value, bool | np.bool_):
                 raise TypeError

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from hashkit.bank.compatibility import check_model, join_providers
-from hashkit.bank.header import BankSource
+from hashkit.bank.header import BankHeader, BankSource
 from hashkit.bank.names import hash_names
 from hashkit.bank.reader import Bank
 from hashkit.datasets.imageset import ImageSet
@@ -84,7 +84,7 @@ def encode_set(
     todo = rows_to_encode(images, header, out, options.mode, reporter)
     if todo.rows is not None:
         if not len(todo.rows):
-            return _nothing_to_do(encoder, images, source, out, options)
+            return _nothing_to_do(encoder, header, len(images), out, options)
         images = images.subset(todo.rows)
         options = dataclasses.replace(options, mode=todo.mode)
         source = dataclasses.replace(
@@ -114,9 +114,9 @@ def encode_set(
 
 
 def _nothing_to_do(
-    encoder: Encoder, images: ImageSet, source: BankSource, path: Path, options: EncodeOptions
+    encoder: Encoder, header: BankHeader, n_images: int, path: Path, options: EncodeOptions
 ) -> EncodeReport:
-    """The report on a bank that has all images already.
+    """The report on a bank that has all ``n_images`` images already.
 
     Raises
     ------
@@ -124,17 +124,16 @@ def _nothing_to_do(
         If the bank is of another model.
     """
     with Bank.open(path) as bank:
-        header = bank_header(encoder, images, source)
         check_model(path, header, bank.header)
         join_providers(path, header, bank.header, options.allow_other_provider)
         n_rows = len(bank)
     faults = faults_path(path)
     return EncodeReport(
         path=path,
-        n_images=len(images),
+        n_images=n_images,
         n_rows=n_rows,
         n_encoded=0,
-        n_resumed=len(images),
+        n_resumed=n_images,
         n_skipped=0,
         faults_path=faults if faults.exists() else None,
         was_complete=True,

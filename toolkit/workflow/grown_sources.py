@@ -242,9 +242,9 @@ def _rows_of_folder(
 
 
 def _faults_of(images: ImageSet, bank: Bank, n_sources: int | None) -> Iterator[SkippedImage]:
-    sources = bank.sources[:n_sources]
+    are_of_folder = [_is_of_folder(one, images) for one in bank.sources[:n_sources]]
     for fault in read_faults(bank.path):
-        if fault.source < len(sources) and _is_of_folder(sources[fault.source], images):
+        if fault.source < len(are_of_folder) and are_of_folder[fault.source]:
             yield fault
 
 
