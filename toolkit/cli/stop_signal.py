@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from hashkit.cli.console import note
-from hashkit.cli.process import SIGNALS
+from hashkit.cli.process import SIGNALS, STOPPING
 
 __all__ = ["StopSignal"]
-
-_NAMES: Final = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class StopSignal:
@@ -30,7 +28,7 @@ class StopSignal:
         """Whether to stop; takes the signals when it is first called."""
         if not self._is_installed:
             self._is_installed = True
-            numbers = (getattr(signal, name, None) for name in _NAMES)
+            numbers = (getattr(signal, name, None) for name in STOPPING)
             for number in numbers:
                 if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
                     self._previous[number] = signal.signal(number, self._take)
