@@ -24,6 +24,7 @@ from house import (
     module_graph,
     room_graph,
     room_of,
+    tree_of,
 )
 
 import hashkit
@@ -169,7 +170,7 @@ def test_the_house_can_be_printed():
     ],
 )
 def test_a_wrong_direction_would_be_noticed(module, line):
-    (one,) = imports_of(module, line, "somewhere")
+    (one,) = imports_of(module, ast.parse(line), "somewhere")
     assert wrong_direction(one)
 
 
@@ -185,7 +186,7 @@ def test_a_wrong_direction_would_be_noticed(module, line):
     ],
 )
 def test_a_package_out_of_bounds_would_be_noticed(module, line):
-    (one,) = imports_of(module, line, "somewhere")
+    (one,) = imports_of(module, ast.parse(line), "somewhere")
     assert out_of_bounds(one)
 
 
@@ -244,7 +245,7 @@ def test_the_public_names_are_these():
 
 def test_every_module_says_what_it_is_and_gives():
     for module, path in MODULES.items():
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = tree_of(path)
         assert ast.get_docstring(tree), module
         assigned = [
             target.id

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from cli_samples import COMMANDS, fail
-from house import MODULES
+from house import MODULES, tree_of
 from house import ROOT as REPOSITORY
 
 import hashkit
@@ -68,7 +68,7 @@ def wrong_flags(text: str, command: str | None, known: set[str] | None = None) -
 
 def texts_of(path: Path) -> Iterator[tuple[str, bool]]:
     """Each text of a module, and whether it is a docstring; values put into it are ``{}``."""
-    return texts_in(ast.parse(path.read_text(encoding="utf-8")))
+    return texts_in(tree_of(path))
 
 
 def texts_in(tree: ast.AST) -> Iterator[tuple[str, bool]]:
@@ -231,7 +231,7 @@ def bare_names(module: Path) -> list[str]:
     """Names with an underscore in a module's errors that are not marked as code."""
     raised = [
         node.exc
-        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
+        for node in ast.walk(tree_of(module))
         if isinstance(node, ast.Raise) and node.exc is not None
     ]
     texts = [text for error in raised for text, _ in texts_in(error) if " " in text]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import published_sets
 import pytest
-from file_server import CONTENT, PART, Server, remote
+from file_server import CONTENT, PART, remote, serving
 
 from hashkit.datasets import cifar, download, mnist
 from hashkit.datasets.download import RemoteFile, fetch
@@ -22,11 +22,8 @@ MIB = 1 << 20
 
 @pytest.fixture
 def server(monkeypatch):
-    monkeypatch.setattr(download, "_PAUSES_SECONDS", (0.0, 0.0))
-    server = Server()
-    yield server
-    server.server.shutdown()
-    server.server.server_close()
+    with serving(monkeypatch) as server:
+        yield server
 
 
 def test_a_file_is_downloaded_once_with_progress(server, tmp_path):

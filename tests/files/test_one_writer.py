@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 import pytest
-from house import MODULES
+from house import MODULES, tree_of
 
 WRITERS = {"hashkit.files.writing", "hashkit.files.private"}
 """The modules that write files for all others."""
@@ -79,9 +79,9 @@ REASONS = {
 """Functions that make or change files by themselves, and why they may."""
 
 
-def writing_calls(source: str) -> Iterator[tuple[str, int]]:
+def writing_calls(tree: ast.Module) -> Iterator[tuple[str, int]]:
     """Function and line of each call that makes or changes a file at a path that may be shared."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
             private = _private_names(node)
             for call in ast.walk(node):
@@ -141,7 +141,7 @@ def found() -> dict[str, list[int]]:
     calls: dict[str, list[int]] = {}
     for module, path in MODULES.items():
         if module not in WRITERS:
-            for function, line in writing_calls(path.read_text(encoding="utf-8")):
+            for function, line in writing_calls(tree_of(path)):
                 calls.setdefault(f"{module}.{function}", []).append(line)
     return calls
 
@@ -181,7 +181,7 @@ def test_files_are_written_by_one_module():
     ],
 )
 def test_another_way_to_write_a_file_would_be_noticed(line):
-    assert list(writing_calls(f"def f(path):\n    {line}")) == [("f", 2)]
+    assert list(writing_calls(ast.parse(f"def f(path):\n    {line}"))) == [("f", 2)]
 
 
 @pytest.mark.parametrize(
@@ -200,4 +200,4 @@ def test_another_way_to_write_a_file_would_be_noticed(line):
     ],
 )
 def test_reading_and_private_paths_are_let_through(line):
-    assert list(writing_calls(f"def f(path):\n    {line}")) == []
+    assert list(writing_calls(ast.parse(f"def f(path):\n    {line}"))) == []

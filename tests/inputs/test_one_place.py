@@ -7,7 +7,7 @@ import functools
 from collections.abc import Iterator
 
 import pytest
-from house import MODULES
+from house import MODULES, tree_of
 
 READERS = {
     "json.load": set(),
@@ -33,9 +33,9 @@ READERS = {
 """Functions that read without checks, and the modules that may call them."""
 
 
-def calls(source: str) -> Iterator[tuple[str, int]]:
-    """The functions that a source calls by a dotted name, with their lines."""
-    for node in ast.walk(ast.parse(source)):
+def calls(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """The functions that a module calls by a dotted name, with their lines."""
+    for node in ast.walk(tree):
         function = node.func if isinstance(node, ast.Call) else None
         if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name):
             yield f"{function.value.id}.{function.attr}", function.lineno
@@ -46,7 +46,7 @@ def callers() -> dict[str, set[str]]:
     """Modules by the functions that they call."""
     found: dict[str, set[str]] = {}
     for module, path in MODULES.items():
-        for called, _ in calls(path.read_text(encoding="utf-8")):
+        for called, _ in calls(tree_of(path)):
             found.setdefault(called, set()).add(module)
     return found
 
@@ -57,4 +57,4 @@ def test_unchecked_readers_are_called_where_they_belong(name: str) -> None:
 
 
 def test_a_call_would_be_noticed() -> None:
-    assert list(calls("import json\nx = json.loads(text)['a']\n")) == [("json.loads", 2)]
+    assert list(calls(ast.parse("import json\nx = json.loads(text)['a']\n"))) == [("json.loads", 2)]

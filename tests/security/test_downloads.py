@@ -8,7 +8,7 @@ import logging
 import urllib.request
 
 import pytest
-from file_server import CONTENT, PART, Server, remote
+from file_server import CONTENT, PART, remote, serving
 
 from hashkit.datasets import download
 from hashkit.datasets.cifar import CIFAR10, CIFAR100
@@ -31,11 +31,8 @@ def test_published_files_have_https_a_sha256_and_a_size(file):
 
 @pytest.fixture
 def server(monkeypatch):
-    monkeypatch.setattr(download, "_PAUSES_SECONDS", (0.0, 0.0))
-    server = Server()
-    yield server
-    server.server.shutdown()
-    server.server.server_close()
+    with serving(monkeypatch) as server:
+        yield server
 
 
 def redirected(url: str, target: str):

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Iterator
 
 import pytest
-from house import MODULES
+from house import MODULES, tree_of
 
 
 @functools.cache
@@ -16,7 +16,7 @@ def calls() -> list[tuple[str, ast.Call, str]]:
     return [
         (module, node, ast.unparse(node.func))
         for module, path in MODULES.items()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(tree_of(path))
         if isinstance(node, ast.Call)
     ]
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.server
 import threading
+from collections.abc import Iterator
 
+import pytest
+
+from hashkit.datasets import download
 from hashkit.datasets.download import RemoteFile
 
 CONTENT = bytes(range(256)) * 5000
@@ -60,6 +65,18 @@ class Server:
         handler.end_headers()
         n_sent = self.cuts.pop(0) if self.cuts else None
         handler.wfile.write(body[:n_sent])
+
+
+@contextlib.contextmanager
+def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server, while downloads do not wait before they try again."""
+    monkeypatch.setattr(download, "_PAUSES_SECONDS", (0.0, 0.0))
+    server = Server()
+    try:
+        yield server
+    finally:
+        server.server.shutdown()
+        server.server.server_close()
 
 
 def remote(server, content=CONTENT, name="file.bin"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
@@ -56,12 +57,18 @@ def module_files(root: Path = ROOT) -> dict[str, Path]:
 MODULES = module_files()
 
 
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    """The syntax tree of a module, parsed once per process; it must not be changed."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports_of(
-    module: str, source: str, where: str, modules: Mapping[str, Path] = MODULES
+    module: str, tree: ast.Module, where: str, modules: Mapping[str, Path] = MODULES
 ) -> list[Import]:
-    """Every import of a source, in functions and under TYPE_CHECKING too."""
+    """Every import of a module, in functions and under TYPE_CHECKING too."""
     found = []
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             targets = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -82,7 +89,7 @@ def all_imports(modules: Mapping[str, Path] = MODULES) -> list[Import]:
     return [
         one
         for module, path in modules.items()
-        for one in imports_of(module, path.read_text(encoding="utf-8"), str(path), modules)
+        for one in imports_of(module, tree_of(path), str(path), modules)
     ]
 
 
