@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 from pathlib import Path
@@ -187,19 +187,26 @@ class Encoder:
         answer: Callable[[NDArray[np.uint8]], NDArray[_Value]],
         empty: NDArray[_Value],
     ) -> NDArray[_Value]:
-        sources = _each(images)
-        batch_size = default_batch_size(self)
-        first: list[ImageSource] = list(islice(sources, batch_size))
+        batches: Generator[NDArray[np.uint8], None, None] = self._batches(images)
+        with contextlib.closing(batches):
+            return np.concatenate([empty, *map(answer, batches)])
+
+    def _batches(self, images: Images) -> Generator[NDArray[np.uint8], None, None]:
+        """Pixels of images in batches, of which the next is decoded while one is used."""
+        sources, batch_size = _each(images), default_batch_size(self)
+        first = list(islice(sources, batch_size))
         if len(first) < 2:  # a single query, which threads would only delay
-            return np.concatenate([empty, *(answer(self.prepare(one)[None]) for one in first)])
+            yield from (self.prepare(one)[None] for one in first)
+            return
         batches = chain([first], iter(lambda: list(islice(sources, batch_size)), []))
-        with (
-            ThreadPoolExecutor(available_cpus(), thread_name_prefix="hashkit-decode") as pool,
-            contextlib.closing(
-                computed_ahead(batches, lambda batch: np.stack(list(pool.map(self.prepare, batch))))
-            ) as ahead,
-        ):
-            return np.concatenate([empty, *(answer(pixels) for _, pixels in ahead)])
+        with ThreadPoolExecutor(available_cpus(), thread_name_prefix="hashkit-decode") as pool:
+
+            def prepared(batch: list[ImageSource]) -> NDArray[np.uint8]:
+                return np.stack(list(pool.map(self.prepare, batch)))
+
+            with contextlib.closing(computed_ahead(batches, prepared)) as ahead:
+                for _, pixels in ahead:
+                    yield pixels
 
 
 def default_batch_size(encoder: Encoder) -> int:
