@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import sys
 
@@ -14,6 +15,12 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 # examples keeps the suite fast; a test that needs more says so.
 settings.register_profile("hashkit", deadline=None, max_examples=50)
 settings.load_profile("hashkit")
+
+
+def pytest_collection_finish() -> None:
+    """Take what importing made out of the collector's sight: torch alone is 100 ms a collection."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

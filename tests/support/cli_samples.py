@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 import own_network
+import pytest
 from PIL import Image
+from typer import testing
 from typer.main import get_command
-from typer.testing import CliRunner
 
 from hashkit.cli.app import app
 from hashkit.datasets.digits import open_digits
@@ -53,7 +54,10 @@ class Outcome:
 
 def hashkit(command: str) -> Outcome:
     """Run ``hashkit <command>`` in this process and folder, whatever its end."""
-    result = CliRunner().invoke(app, shlex.split(command))
+    with pytest.MonkeyPatch.context() as patch:
+        # The runner builds all commands again for each call, which takes longer than most calls.
+        patch.setattr(testing, "_get_command", lambda _: ROOT)
+        result = testing.CliRunner().invoke(app, shlex.split(command))
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Outcome(result.exit_code, result.stdout, result.stderr)

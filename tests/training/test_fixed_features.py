@@ -27,7 +27,7 @@ from hashkit.training.model import new_model
 from hashkit.training.networks import NetworkKind
 from hashkit.training.trainer import Trainer
 
-pytestmark = pytest.mark.usefixtures("tiny_network")
+pytestmark = [pytest.mark.end_to_end, pytest.mark.usefixtures("tiny_network")]
 
 
 # Frozen stages and cached features
@@ -37,7 +37,6 @@ def state_of(module):
     return {name: value.clone() for name, value in module.state_dict().items()}
 
 
-@pytest.mark.end_to_end
 @pytest.mark.parametrize(("freeze", "n_frozen"), [(1, 1), (-1, 2)])
 def test_frozen_stages_do_not_change(tmp_path, freeze, n_frozen):
     config = settings(freeze=freeze, weight_decay=0.1)
@@ -133,7 +132,6 @@ class DrawingLoss(RememberingLoss):
         return super().forward(logits + 0.1 * torch.rand_like(logits), targets)
 
 
-@pytest.mark.end_to_end
 def test_randomness_of_heads_and_losses_depends_on_seed_and_step_with_cached_features(
     tmp_path, monkeypatch
 ):

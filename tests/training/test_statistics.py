@@ -182,6 +182,7 @@ def saved_logits(path, data) -> np.ndarray:
         return model(data.pixels.batch(data.fit_rows())).numpy()
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("changes", [{}, {"lengths": (12, 5)}, {"freeze": -1}, {"freeze": 1}])
 def test_every_checkpoint_of_a_training_has_them(tmp_path, changes) -> None:
     config = settings(keep_snapshots=0, **changes)
@@ -194,6 +195,7 @@ def test_every_checkpoint_of_a_training_has_them(tmp_path, changes) -> None:
         assert_standardised(saved_logits(path, data), tolerance=0.02)
 
 
+@pytest.mark.end_to_end
 def test_scores_and_snapshots_do_not_change_the_course_of_a_training(tmp_path) -> None:
     states = []
     for number, changes in enumerate(
@@ -211,6 +213,7 @@ def test_scores_and_snapshots_do_not_change_the_course_of_a_training(tmp_path) -
         assert torch.equal(value, second.optimiser[name]), name
 
 
+@pytest.mark.end_to_end
 def test_the_score_is_that_of_the_saved_model(tmp_path) -> None:
     from hashkit.training.checkpoint import load_model
     from hashkit.training.selection import held_out_score
