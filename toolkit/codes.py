@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.errors import CodesError
-from hashkit.inputs.arguments import argument_shown, whole_number
+from hashkit.inputs.arguments import argument_shown
+from hashkit.inputs.sizes import checked_n_bits
 
 __all__ = ["binarize", "check_codes", "code_size", "from_hex", "pack", "to_hex", "unpack"]
-
-MAX_BITS = 65_536
 
 
 def code_size(n_bits: int) -> int:
@@ -29,10 +28,7 @@ def code_size(n_bits: int) -> int:
     CodesError
         If ``n_bits`` is no whole number from 1 to 65,536.
     """
-    n_bits = whole_number(n_bits, "n_bits", error=CodesError)
-    if not 1 <= n_bits <= MAX_BITS:
-        raise CodesError(f"the number of bits must be between 1 and {MAX_BITS}, not {n_bits}")
-    return (n_bits + 7) // 8
+    return (checked_n_bits(n_bits) + 7) // 8
 
 
 def binarize(logits: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:

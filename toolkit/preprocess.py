@@ -45,6 +45,7 @@ from hashkit.imaging.loading import load_whole
 from hashkit.imaging.opening import open_image
 from hashkit.imaging.orientation import orientation_of, upright
 from hashkit.inputs.limits import Limits, TooLargeError, check_limit
+from hashkit.inputs.sizes import checked_input_size
 from hashkit.manifest import REDUCED, RESIZE_RULES
 from hashkit.messages.foreign_errors import foreign_message
 
@@ -102,9 +103,12 @@ def load(source: ImageSource, size: tuple[int, int], resize: str) -> NDArray[np.
     ------
     ImageError
         If the image cannot be used; its ``reason`` says which way.
+    ConfigError
+        If the rule is unknown, or the size out of range.
     """
     if isinstance(source, np.ndarray) and source.shape == (*size, 3) and source.dtype == np.uint8:
         return np.ascontiguousarray(source)
+    size = checked_input_size(*size, ConfigError)
     rule = _parsed(resize)
     image, box = _decoded(source, size if rule.is_reduced else None)
     return _resampled(image, box, size, rule)
@@ -116,8 +120,9 @@ def fit(image: Image.Image, size: tuple[int, int], resize: str) -> NDArray[np.ui
     Raises
     ------
     ConfigError
-        If the rule is unknown.
+        If the rule is unknown, or the size out of range.
     """
+    size = checked_input_size(*size, ConfigError)
     return _resampled(image, _whole(image), size, _parsed(resize))
 
 
