@@ -253,7 +253,8 @@ def test_names_of_choices_are_checked(value: Any) -> None:
     refuses(lambda: hashkit.evaluate(QUERIES, SET, convention=value))
     refuses(lambda: hashkit.evaluate(QUERIES, SET, ndcg_gain=value))
     refuses(lambda: hashkit.evaluate(QUERIES, SET, without_relevant=value), "without_relevant")
-    refuses(lambda: hashkit.evaluate(SET, SET, exclude_self=value), "exclude_self")
+    if value is not True:
+        refuses(lambda: hashkit.evaluate(SET, SET, exclude_self=value), "exclude_self")
 
 
 @pytest.mark.parametrize("value", [3, 2.5, "10", Thing()], ids=repr)

@@ -75,7 +75,7 @@ def test_nearest_images_match_a_brute_force_ranking():
 
 def test_a_query_is_not_shown_among_its_own_nearest_images():
     _, database, _ = evaluated()
-    report = evaluate(database, database, exclude_self=True)
+    report = hashkit.evaluate(database, database, exclude_self=True)
     codes = [oracles.bit_string(code, 16) for code in database.codes]
     groups = find_examples(
         database, [database], report.average_precision, lambda *_: None, exclude_self=True

@@ -113,9 +113,9 @@ def evaluate(
         int | None,
         typer.Option(
             "--oversample",
-            metavar="M",
+            metavar="N",
             min=1,
-            help="With --rerank: order the nearest M times R or k images by the logits.",
+            help="With --rerank: order the nearest N times R or k images by the logits.",
         ),
     ] = None,
     page: Annotated[

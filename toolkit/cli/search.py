@@ -75,9 +75,9 @@ def search(
         int | None,
         typer.Option(
             "--oversample",
-            metavar="M",
+            metavar="N",
             min=1,
-            help="With --rerank: order the nearest M x k images by the query's logits instead.",
+            help="With --rerank: order the nearest N x k images by the query's logits instead.",
         ),
     ] = None,
     engine: Annotated[
