@@ -27,6 +27,8 @@ __all__ = ["GIT_LFS", "load_external_data"]
 GIT_LFS: Final = b"version https://git-lfs"
 """How the text begins that Git stores in place of a large file."""
 
+_BLOCK: Final = 2**20
+
 _PACKED_BITS: Final = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
 """Bits per value of the types that share bytes."""
 
@@ -102,7 +104,7 @@ def _piece(tensor: onnx.TensorProto, path: Path) -> _Piece:
 def _n_bytes(tensor: onnx.TensorProto, name: str) -> int:
     if any(side < 0 for side in tensor.dims):
         raise ModelError(f"{name}: expected a shape, found {list(tensor.dims)}")
-    n_values = math.prod(tensor.dims)
+    n_values = math.prod(int(side) for side in tensor.dims)
     kinds = onnx.TensorProto.DataType
     kind = kinds.Name(tensor.data_type) if tensor.data_type in kinds.values() else "UNDEFINED"
     if kind in _PACKED_BITS:
@@ -126,7 +128,10 @@ def _load(path: Path, location: str, pieces: Sequence[_Piece]) -> str:
                 piece.tensor.ClearField("external_data")
                 piece.tensor.ClearField("data_location")
             file.seek(0)
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            digest = hashlib.sha256()
+            while block := file.read(_BLOCK):
+                digest.update(block)
+            return digest.hexdigest()
     except FileNotFoundError:
         raise ModelError(
             f"{path}: expected its weights in {location} beside it, found no such file: copy that "

@@ -38,7 +38,7 @@ def find_output(graph: onnx.GraphProto, name: str, path: Path) -> str:
                 f"are {outputs}"
             )
         return name
-    computed = [value.name for value in graph.output if value.name in makers]
+    computed: list[str] = [value.name for value in graph.output if value.name in makers]
     if len(computed) != 1:
         raise ConfigError(
             f"{path}: expected one output, found {len(computed)}: {outputs}: choose one with "

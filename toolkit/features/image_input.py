@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hashkit.errors import ConfigError, ModelError
 from hashkit.features.graph_parts import described
+from hashkit.inputs.sizes import checked_input_size
 
 __all__ = ["ImageInput", "find_image_input", "input_size"]
 
@@ -22,7 +23,6 @@ _CHANNEL_AXES: Final = {"nchw": 1, "nhwc": 3}
 _SIDE_AXES: Final = {"nchw": (2, 3), "nhwc": (1, 2)}
 _N_CHANNELS: Final = 3
 _MIN_SIDE: Final = 8
-_MAX_SIDE: Final = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,12 +133,12 @@ def input_size(
             f"{path}: expected the `size` that the graph has, {height} x {width} pixels, found "
             f"{asked[0]} x {asked[1]}: leave it out, or export the model with dynamic sides"
         )
-    if not all(1 <= side <= _MAX_SIDE for side in (height, width)):
+    try:
+        return checked_input_size(height, width, ConfigError)
+    except ConfigError as error:
         raise ConfigError(
-            f"{path}: expected an input size of 1 to {_MAX_SIDE} pixels, found {height} x {width}: "
-            "set another `size`, or export the model for a smaller one"
-        )
-    return height, width
+            f"{path}: {error}: set another `size`, or export it for a smaller one"
+        ) from None
 
 
 def _fits(sides: Sequence[int | None], channel_axis: int) -> bool:

@@ -15,6 +15,7 @@ from hashkit.errors import ModelError
 from hashkit.inputs.json_text import parse_json
 from hashkit.inputs.opening import read_file
 from hashkit.inputs.schema import dataclass_from
+from hashkit.inputs.sizes import MAX_SIDE
 
 __all__ = ["CONFIG_NAME", "Cropping", "ProcessorConfig", "read_processor_config"]
 
@@ -22,7 +23,6 @@ CONFIG_NAME: Final = "preprocessor_config.json"
 
 Size: TypeAlias = int | list[int] | dict[str, int | None] | None
 
-_MAX_SIZE: Final = 4096
 _FILTERS: Final = {
     0: "nearest",
     1: "lanczos",
@@ -118,10 +118,11 @@ class ProcessorConfig:
         crop = crop if is_cropped else None
         edge, stretched = self._resized(is_cropped)
         if self.crop_pct is not None and edge is not None and crop is None:
+            whole = (edge, edge)
             if edge < _WARPED_FROM:
-                edge, crop = int(edge / self.crop_pct), (edge, edge)
+                edge, crop = int(edge / self.crop_pct), whole
             else:
-                edge, stretched = None, (edge, edge)
+                edge, stretched = None, whole
         square = None if edge is None else (edge, edge)
         return Cropping(
             size=crop or stretched or square,
@@ -134,7 +135,7 @@ class ProcessorConfig:
     def _resized(self, is_cropped: bool) -> tuple[int | None, tuple[int, int] | None]:
         """Shorter side, or (height, width), after resizing; both None without resizing."""
         if self.do_resize is False or self.size is None:
-            return None, None
+            return (None, None)
         if isinstance(self.size, dict) and self.size.get("shortest_edge") is not None:
             return _side("size.shortest_edge", self.size["shortest_edge"]), None
         # The processors that crop take a single number as the shorter side.
@@ -198,6 +199,6 @@ def _sides(field: str, value: Size) -> tuple[int, int] | None:
 
 
 def _side(field: str, value: int | None) -> int:
-    if value is None or not 1 <= value <= _MAX_SIZE:
-        raise ModelError(f"{field}: expected 1 to {_MAX_SIZE} pixels, found {value}")
+    if value is None or not 1 <= value <= MAX_SIDE:
+        raise ModelError(f"{field}: expected 1 to {MAX_SIDE} pixels, found {value}")
     return value

@@ -64,7 +64,7 @@ class WrappedGraph:
         """The graph from pixels to the network's own output, of any type and shape."""
         output = onnx.ValueInfoProto(name=_PREFIX + self.output)
         self._assemble(layout, size, [], output)
-        return self._model.SerializeToString(deterministic=True)
+        return bytes(self._model.SerializeToString(deterministic=True))
 
     def finished(
         self,
@@ -87,7 +87,7 @@ class WrappedGraph:
         )
         output = helper.make_tensor_value_info(FEATURE, TensorProto.FLOAT, ["N", n_features])
         self._assemble(layout, size, [cast, *pooling], output)
-        return self._model.SerializeToString(deterministic=True)
+        return bytes(self._model.SerializeToString(deterministic=True))
 
     def _assemble(
         self,
@@ -99,9 +99,10 @@ class WrappedGraph:
         graph = self._model.graph
         nodes = [*self._before(layout), *self._nodes, *after]
         image = helper.make_tensor_value_info(IMAGE, TensorProto.UINT8, ["N", *size, 3])
-        for field, parts in (("node", nodes), ("input", [image]), ("output", [output])):
-            graph.ClearField(field)  # type: ignore[arg-type]
-            getattr(graph, field).extend(parts)
+        del graph.node[:], graph.input[:], graph.output[:]
+        graph.node.extend(nodes)
+        graph.input.append(image)
+        graph.output.append(output)
 
     def _before(self, layout: str) -> list[onnx.NodeProto]:
         """Nodes from pixels to the network's input: (pixel - mean) / std, in float32."""
