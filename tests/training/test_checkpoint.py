@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from training_samples import settings
 
-from hashkit.errors import CheckpointError
+from hashkit.errors import CheckpointError, ConfigError
 from hashkit.manifest import Manifest
 from hashkit.training.checkpoint import (
     Checkpoint,
@@ -326,6 +327,22 @@ def test_weights_that_do_not_match_are_refused(path, checkpoint, fault):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no POSIX permissions")
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        ("timm:.a", r"timm has no model '\.a'"),
+        ("timm:resnet99", "timm has no model 'resnet99'"),
+        ("torchvision:.a", r"torchvision has no model '\.a'"),
+    ],
+)
+def test_a_network_that_cannot_be_built_is_named_with_its_file(path, checkpoint, network, words):
+    pytest.importorskip(network.partition(":")[0])
+    config = dataclasses.replace(checkpoint.config, network=network)
+    write_checkpoint(path, dataclasses.replace(checkpoint, config=config))
+    with pytest.raises(ConfigError, match=f"^{re.escape(str(path))}: {words}"):
+        load_model(path)
+
+
 def test_permissions_follow_the_umask(path, checkpoint):
     before = os.umask(0o022)
     try:

@@ -31,7 +31,7 @@ from hashkit.manifest import Manifest
 from hashkit.messages.foreign_errors import foreign_message
 from hashkit.runs.checkpoint_header import FORMAT_VERSION, HEADER_KEY, parse_header
 from hashkit.runs.config import TrainConfig
-from hashkit.runs.named_network import network_to_build
+from hashkit.runs.named_network import named_by, network_to_build
 from hashkit.training.devices import seeded
 from hashkit.training.model import HashModel, new_model
 
@@ -178,7 +178,7 @@ def load_model(path: Path, *, network: str | None = None) -> TrainedModel:
     if missing:
         raise CheckpointError(f"{path} is damaged: expected a tensor {missing[0]}, found none")
     # As in training: a network may hold random values that are not among its weights.
-    with seeded(config.seed):
+    with seeded(config.seed), named_by(path):
         model = new_model(
             dataclasses.replace(config, network=to_build),
             checkpoint.model["mean"],
