@@ -68,9 +68,8 @@ class _Network:
         self.n_channels = 3
         self._nodes: list[onnx.NodeProto] = []
         self._constants = [
-            numpy_helper.from_array(np.float32(variant.mean), "pixel_mean"),
-            numpy_helper.from_array(np.float32(0), "zero"),
-            numpy_helper.from_array(np.float32(6), "six"),
+            numpy_helper.from_array(np.array(value, np.float32), name)
+            for name, value in (("pixel_mean", variant.mean), ("zero", 0), ("six", 6))
         ]
         self._tensor = IMAGE
 
@@ -137,7 +136,7 @@ class _Network:
         """The serialised graph, whose output is the current tensor averaged over the image."""
         self._node("GlobalAveragePool", [self._tensor], "average")
         self._node("Flatten", ["average"], FEATURE, axis=1)
-        image = ["N", *self._input_size, 3]
+        image: list[str | int | None] = ["N", *self._input_size, 3]
         graph = helper.make_graph(
             self._nodes,
             self._variant.name,
@@ -151,7 +150,8 @@ class _Network:
             ir_version=_IR_VERSION,
             opset_imports=[helper.make_opsetid("", _OPSET)],
         )
-        return model.SerializeToString(deterministic=True)
+        data: bytes = model.SerializeToString(deterministic=True)
+        return data
 
 
 def _same_padding(
