@@ -15,6 +15,7 @@ from training_samples import settings
 
 from hashkit.errors import CheckpointError, ConfigError
 from hashkit.manifest import Manifest
+from hashkit.runs.checkpoint_weights import check_weights
 from hashkit.training.checkpoint import (
     Checkpoint,
     load_model,
@@ -169,6 +170,41 @@ def header_of(path):
 def write_header(path, header):
     text = header if isinstance(header, str) else json.dumps(header)
     save_file(load_file(path), path, metadata={"hashkit": text})
+
+
+def place_of(path, tensor):
+    """Position of the first byte of a tensor."""
+    data = path.read_bytes()
+    start = int.from_bytes(data[:8], "little") + 8
+    return start + json.loads(data[8:start])[tensor]["data_offsets"][0]
+
+
+@pytest.mark.parametrize(
+    ("tensor", "what"),
+    [
+        ("model.mean", "weights"),
+        ("losses.0.centres", "tensors of losses and optimiser"),
+        ("losses.1.n_seen", "tensors of losses and optimiser"),
+        ("optimiser.", "tensors of losses and optimiser"),
+    ],
+)
+def test_a_flipped_bit_of_any_tensor_is_noticed(path, checkpoint, tensor, what):
+    assert check_weights(path) == weights_sha256(checkpoint.model)
+    tensor = tensor if tensor[-1] != "." else tensor + next(iter(checkpoint.optimiser))
+    data = bytearray(path.read_bytes())
+    data[place_of(path, tensor)] ^= 1
+    path.write_bytes(data)
+    assert f"damaged: expected {what} with the SHA-256" in refusal(path)
+    with pytest.raises(CheckpointError, match=f"damaged: expected {what} with the SHA-256"):
+        check_weights(path)
+
+
+def test_a_checkpoint_from_before_the_digest_of_all_tensors_is_read(path, checkpoint):
+    header = header_of(path)
+    assert header.pop("trainer_sha256")
+    write_header(path, header)
+    assert_same_tensors(read_checkpoint(path).optimiser, checkpoint.optimiser)
+    assert check_weights(path) == weights_sha256(checkpoint.model)
 
 
 @pytest.mark.parametrize("metadata", [None, {"format": "pt"}], ids=["none", "another's"])
