@@ -23,6 +23,7 @@ from hashkit.exporters import onnx_export
 from hashkit.features.onnx_embedder import wrap_onnx
 from hashkit.preprocess import load
 from hashkit.runs.embedder_settings import EmbedderSettings
+from hashkit.training.networks.efficientnet_lite import build_efficientnet_lite
 
 # The fixture of conftest.py that makes exports fast works where this is imported.
 assert onnx_export.__all__
@@ -170,7 +171,7 @@ def test_a_clip_tower_with_its_processor(tmp_path):
     config |= {"size": {"shortest_edge": 64}, "rescale_factor": 1 / 255}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(config))
     embedder = wrap_onnx(path, EmbedderSettings(output="image_embeds"), None)
-    assert (embedder.resize, embedder.facts["preprocessing"]["differences"]) == ("crop-bicubic", [])
+    assert (embedder.resize, embedder.facts["resize_differences"]) == ("crop-bicubic", [])
     tokens, expected = of_torch(network, images, mean, std)
     assert difference(embedder, images, expected) < 2e-5
     embedder = wrap_onnx(
@@ -224,8 +225,7 @@ def test_float16(tmp_path):
 
 
 def test_efficientnet_lite0_with_its_weights(tmp_path):
-    lite0 = pytest.importorskip("hashkit.training.networks.efficientnet_lite0")
-    body = lite0.build_efficientnet_lite0(0.0, pretrained=True)
+    body = build_efficientnet_lite("efficientnet-lite0", 0.0, pretrained=True)
     network, images = body, photographs((128, 128))
     own = EmbedderSettings(pixel_mean=(127.0,) * 3, pixel_std=(128.0,) * 3)
     embedder = wrap_onnx(exported(network, tmp_path, (128, 128)), own, None)

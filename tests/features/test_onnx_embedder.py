@@ -77,13 +77,13 @@ def test_facts_say_where_it_is_from_and_what_was_done(tmp_path):
     path = saved(pooled_network(), tmp_path)
     facts = wrap_onnx(path, IMAGENET, None).facts
     assert json.loads(json.dumps(facts)) == facts
-    assert facts["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert facts["source_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert facts["source"] == "foreign.onnx"
     assert str(tmp_path) not in json.dumps(facts)
     assert (facts["layout"], facts["precision"], facts["pooling"]) == ("nchw", "fp32", "none")
     assert (facts["output"], facts["fixed_batch"], facts["producer"]) == ("feature", None, "else")
-    assert facts["preprocessing"]["source"] == "preset imagenet"
-    np.testing.assert_allclose(facts["preprocessing"]["pixel_mean"], [123.675, 116.28, 103.53])
+    assert facts["preprocessing"] == "preset imagenet"
+    np.testing.assert_allclose(facts["pixel_mean"], [123.675, 116.28, 103.53])
 
 
 def test_channels_last(tmp_path):

@@ -173,9 +173,9 @@ def test_a_preset_comes_before_the_file(tmp_path):
 
 def test_another_size_is_a_difference(tmp_path):
     facts = found(tmp_path, VIT).facts((192, 192))
-    assert facts["differences"] == ["asked: 224 x 224 pixels, used: 192 x 192"]
+    assert facts["resize_differences"] == ["asked: 224 x 224 pixels, used: 192 x 192"]
     assert json.loads(json.dumps(facts)) == facts
-    assert found(tmp_path, VIT).facts((224, 224))["differences"] == []
+    assert found(tmp_path, VIT).facts((224, 224))["resize_differences"] == []
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def wrap_onnx(path: Path, settings: EmbedderSettings, size: tuple[int, int] | No
         n_features=pooling.n_features,
         facts={
             "source": path.name,
-            "sha256": foreign.sha256,
+            "source_sha256": foreign.sha256,
             "external_data": dict(foreign.external),
             "producer": producer,
             "input": image.name,
@@ -92,7 +92,7 @@ def wrap_onnx(path: Path, settings: EmbedderSettings, size: tuple[int, int] | No
             "fixed_batch": image.batch,
             "output": output,
             "pooling": pooling.kind,
-            "preprocessing": preprocessing.facts(sizes[layout]),
+            **preprocessing.facts(sizes[layout]),
         },
     )
 

@@ -102,10 +102,9 @@ class Preprocessing:
         if self.size is not None and self.size != size:
             differences.append(f"asked: {_shown(self.size)} pixels, used: {_shown(size)}")
         return {
-            "source": self.source,
-            "asked": self.asked,
-            "resize": self.resize,
-            "differences": differences,
+            "preprocessing": self.source,
+            "resize_asked": self.asked,
+            "resize_differences": differences,
             "pixel_mean": list(self.mean),
             "pixel_std": list(self.std),
         }
