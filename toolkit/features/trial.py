@@ -104,7 +104,8 @@ def _drawn(size: tuple[int, ...], number: int) -> NDArray[np.uint8]:
         y, x, radius = rng.uniform(0, 1), rng.uniform(0, 1), rng.uniform(0.05, 0.3)
         inside = np.maximum(abs(down - y), abs(across - x) * rng.uniform(0.5, 2)) < radius
         image[inside] = 0.4 * image[inside] + rng.uniform(0, 150, 3)
-    return np.clip(image, 0, 255).astype(np.uint8)
+    clipped: NDArray[np.uint8] = np.clip(image, 0, 255).astype(np.uint8)
+    return clipped
 
 
 def open_graph(graph: bytes, path: Path) -> Any:
@@ -176,7 +177,7 @@ def check_features(session: Any, n_features: int, input_: TrialInput) -> None:
             )
 
 
-def _check_values(features: NDArray[np.float32], path: Path) -> float:
+def _check_values(features: NDArray[np.float64], path: Path) -> float:
     """Check features [n, n_features] of different pictures; return the largest difference."""
     if not np.isfinite(features).all():
         n_wrong = int((~np.isfinite(features)).sum())
@@ -195,7 +196,7 @@ def _check_values(features: NDArray[np.float32], path: Path) -> float:
 
 def _features(
     session: Any, images: NDArray[np.uint8], n_features: int, input_: TrialInput
-) -> NDArray[np.float32]:
+) -> NDArray[np.float64]:
     try:
         (found,) = run_graph(session, {IMAGE: images}, input_.path)
     except ModelError as error:  # it ran on another number of images before
@@ -205,4 +206,4 @@ def _features(
             f"{FEATURE} is {list(found.shape)} for {len(images)} images, not "
             f"{[len(images), n_features]}"
         )
-    return found.astype(np.float32, copy=False)
+    return found.astype(np.float64)  # differences of float32 may overflow
