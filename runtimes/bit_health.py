@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Collection
 from typing import Any, Final
 
 import numpy as np
@@ -66,8 +67,14 @@ class BitHealth:
         """What is wrong with the bits, one sentence each; empty if nothing was found."""
         return (*not_finite_fault(self.n_not_finite, self.n_images), *self.bit_faults())
 
-    def bit_faults(self) -> tuple[str, ...]:
-        """What is wrong with the bits of the images that have finite logits."""
+    def bit_faults(self, constant_by_definition: Collection[int] = ()) -> tuple[str, ...]:
+        """What is wrong with the bits of the images that have finite logits.
+
+        Parameters
+        ----------
+        constant_by_definition
+            Bits of which nothing is said if they are constant.
+        """
         n_images = self.n_images - self.n_not_finite
         of_images = f"all {n_images:,} images"
         if self.n_codes == 1 and n_images >= _MIN_FOR_CODES:
@@ -76,10 +83,11 @@ class BitHealth:
         faults: list[str] = []
         if n_images < _MIN_FOR_BITS:
             return ()
-        if self.constant_bits:
+        constant = tuple(bit for bit in self.constant_bits if bit not in constant_by_definition)
+        if constant:
             faults.append(
-                f"{len(self.constant_bits)} of {self.n_bits} bits are constant on {of_images} "
-                f"({_listed(self.constant_bits)}), so they carry no information"
+                f"{len(constant)} of {self.n_bits} bits are constant on {of_images} "
+                f"({_listed(constant)}), so they carry no information"
             )
         if self.n_repeated_bits > _REPEATED_SHARE * self.n_bits:
             faults.append(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import numpy as np
@@ -27,11 +27,20 @@ class BitWatch:
         Images of the set, and code length.
     warn
         Called with each warning, a sentence.
+    constant_by_definition
+        Bits of which nothing is said if they are constant.
     """
 
-    def __init__(self, n_images: int, n_bits: int, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        n_images: int,
+        n_bits: int,
+        warn: Callable[[str], None],
+        constant_by_definition: Collection[int] = (),
+    ) -> None:
         self.warnings: list[str] = []
         self._warn = warn
+        self._constant_by_definition = constant_by_definition
         self._step = max(1, n_images // _N_SAMPLED)
         self._first: BitSample | None = BitSample(_N_SAMPLED, n_bits)
         self._spread = BitSample(_N_SAMPLED, n_bits)
@@ -67,7 +76,7 @@ class BitWatch:
             return
         health = self._spread.measure()
         if not (self.warnings and health.n_codes == 1):
-            self._say(*health.bit_faults())
+            self._say(*health.bit_faults(self._constant_by_definition))
         self._say(*not_finite_fault(self._n_not_finite, self._n_seen))
 
     def _say(self, *faults: str) -> None:

@@ -21,6 +21,7 @@ from hashkit.inputs.arguments import argument_shown, checked_arguments
 from hashkit.manifest import Manifest
 from hashkit.overlap import computed_ahead
 from hashkit.preprocess import ImageSource, load
+from hashkit.runtimes.builtin import model_path
 from hashkit.runtimes.protocol import Runtime, open_runtime
 from hashkit.runtimes.settings import RuntimeSettings, batch_size_for
 from hashkit.threads import available_cpus
@@ -64,12 +65,13 @@ class Encoder:
         profile: str = "exact",
         batch_size: int | None = None,
     ) -> Encoder:
-        """Load an ONNX file that follows the model contract.
+        """Load a built-in model, or an ONNX file that follows the model contract.
 
         Parameters
         ----------
         path
-            The model.
+            The model's file, or the name of a built-in model: ``phash`` or ``phash-256``. A file of
+            that name is ``./phash``.
         device
             ``auto`` (CUDA if the model runs there, otherwise the CPU), ``cpu`` or ``cuda``;
             `provider` reports the choice.
@@ -92,7 +94,7 @@ class Encoder:
             If runtime, device or profile is unknown, or a number is less than 1.
         """
         settings = RuntimeSettings(runtime, device, n_threads, profile, batch_size)
-        return cls.open(Path(path), settings)
+        return cls.open(model_path(path), settings)
 
     @classmethod
     def open(cls, path: Path, settings: RuntimeSettings) -> Encoder:

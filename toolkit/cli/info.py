@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from hashkit.cli.console import emit_json
-from hashkit.cli.options import JsonOption
+from hashkit.cli.options import JsonOption, model_or_path
 from hashkit.errors import CodesError, HashkitError
 
 __all__ = ["info"]
@@ -17,7 +17,11 @@ __all__ = ["info"]
 def info(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH...", help="Bank, ONNX model, run folder or file of codes."),
+        typer.Argument(
+            metavar="PATH...",
+            parser=model_or_path,
+            help="Bank, ONNX model, run folder or file of codes.",
+        ),
     ],
     json: JsonOption = False,
 ) -> None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hashkit.errors import CheckpointError, ModelError, RunError
 from hashkit.runs.checkpoint_header import read_checkpoint_manifest
 from hashkit.runs.run import Run
+from hashkit.runtimes.builtin import builtin_name, model_path
 from hashkit.runtimes.onnx_file import read_onnx_file
 from hashkit.workflow.reporter import SILENT, Reporter
 
+if TYPE_CHECKING:
+    from hashkit.bank.reader import Bank
+
 __all__ = [
+    "builtin_of_banks",
     "find_exported",
     "find_model",
     "find_run",
@@ -68,6 +75,16 @@ def find_model(
         If the run has none yet.
     """
     return model if model is not None else run_model(find_exported(run, runs, reporter))
+
+
+def builtin_of_banks(banks: Sequence[Bank], reporter: Reporter = SILENT) -> Path | None:
+    """The built-in model that made all banks, which is noted; None if there is none."""
+    made_by = {bank.header.model_sha256 for bank in banks}
+    name = builtin_name(made_by.pop()) if len(made_by) == 1 else None
+    if name is None:
+        return None
+    reporter.note(f"using the built-in model {name}, which made {banks[0].path}")
+    return model_path(name, SILENT.note)
 
 
 def run_model(run: Run) -> Path:
