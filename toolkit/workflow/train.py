@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hashkit.errors import ConfigError
-from hashkit.inputs.arguments import checked_arguments, checked_arguments_but
+from hashkit.inputs.arguments import argument_shown, checked_arguments, checked_arguments_but
 from hashkit.runs.config import plain_scalar
 from hashkit.runs.data_spec import DataSpec, ProtocolOptions, check_split_seed, name_tuple
 from hashkit.runs.run import DEFAULT_RUNS_DIR, PathText, Run, as_run
@@ -217,7 +217,7 @@ def _lengths(bits: Any) -> tuple[Any, ...]:
         return tuple(bits)
     if isinstance(bits, int) and not isinstance(bits, bool):
         return (bits,)
-    raise ConfigError(f"`bits` must be a whole number, or several, not {bits!r}")
+    raise ConfigError(f"`bits` must be a whole number, or several, not {argument_shown(bits)}")
 
 
 def _size(size: Any) -> tuple[Any, Any] | None:
@@ -226,7 +226,9 @@ def _size(size: Any) -> tuple[Any, Any] | None:
         return None
     sides = (size, size) if isinstance(size, int) and not isinstance(size, bool) else size
     if isinstance(sides, str) or not isinstance(sides, Sequence) or len(sides) != 2:
-        raise ConfigError(f"`size` must be a whole number or (height, width), not {size!r}")
+        raise ConfigError(
+            f"`size` must be a whole number or (height, width), not {argument_shown(size)}"
+        )
     return sides[0], sides[1]
 
 
