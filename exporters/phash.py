@@ -3,13 +3,14 @@
     python -m hashkit.exporters.phash FOLDER
 
 The hash is the one that the package ImageHash calls ``phash``: the image in grey, resized to four
-times the hash's side; its discrete cosine transform (DCT-II), of which the lowest ``side`` x ``side``
-coefficients are kept; a bit is 1 if its coefficient is above their median.
+times the hash's side; its discrete cosine transform (DCT-II), of which the lowest ``side`` x
+``side`` coefficients are kept; a bit is 1 if its coefficient is above their median.
 
-Of an artificial picture many coefficients are 0, and so is their median. Then a rounding error would
-decide a bit. So every sum of the graph is one of whole numbers that float32 holds exactly, whatever
-the order: the logits are the same, to the last bit, in every runtime and on every device, with TF32
-too (factors of 11 bits). `_cosines` and `_transform` give the bounds.
+Of an artificial picture many coefficients are 0, and so is their median. Then a rounding error
+would decide a bit. So every sum of the graph is one of whole numbers that float32 holds exactly, in
+whatever order they are added: all runtimes give the same logits, to the last bit. TF32 does not
+change them either, because the factors have at most 11 bits. `_cosines` and `_transform` give the
+bounds.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from typing import Final
 
 __all__ = [
     "BUILTIN_MODELS",
+    "NAME_ONE",
     "BuiltinModel",
     "builtin_name",
     "constant_bits_of",
@@ -60,6 +61,9 @@ BUILTIN_MODELS: Final[dict[str, BuiltinModel]] = {
 }
 """Built-in models by name."""
 
+NAME_ONE: Final = f"check the path, or name a built-in model: {', '.join(BUILTIN_MODELS)}"
+"""The advice of messages about a path that is missing."""
+
 
 def model_path(
     model: str | os.PathLike[str], warn: Callable[[str], None] = _logger.warning
@@ -101,6 +105,4 @@ def shown_model(path: Path) -> str:
 
 def no_such_model(path: Path) -> str:
     """The message about a model that is missing."""
-    names = ", ".join(BUILTIN_MODELS)
-    return f"{path}: there is no such model file: check the path, or name a built-in model: {names}"
-
+    return f"{path}: there is no such model file: {NAME_ONE}"

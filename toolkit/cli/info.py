@@ -10,6 +10,7 @@ import typer
 from hashkit.cli.console import emit_json
 from hashkit.cli.options import JsonOption, model_or_path
 from hashkit.errors import CodesError, HashkitError
+from hashkit.runtimes.builtin import NAME_ONE
 
 __all__ = ["info"]
 
@@ -59,7 +60,7 @@ def _facts(path: Path) -> dict[str, Any]:
     if path.suffix == ".onnx":
         return model_facts(path)
     if not path.exists():
-        raise HashkitError(f"{path}: there is no such file or folder")
+        raise HashkitError(f"{path}: there is no such file or folder: {NAME_ONE}")
     try:
         kind = format_of(path)
     except CodesError:

@@ -43,9 +43,8 @@ class EncodeOptions:
 def load_encoder(model: Path, settings: RuntimeSettings, reporter: Reporter = SILENT) -> Encoder:
     """Load a model, and report what it runs on."""
     encoder = Encoder.open(model, settings)
-    reporter.note(
-        f"{shown_model(model)}: {plural(encoder.n_bits, 'bit')}, {encoder.runtime} on {encoder.provider}"
-    )
+    bits = plural(encoder.n_bits, "bit")
+    reporter.note(f"{shown_model(model)}: {bits}, {encoder.runtime} on {encoder.provider}")
     if RUNTIMES[settings.runtime].is_slow:
         reporter.note(f"the runtime {settings.runtime} is slow, and meant for a few images")
     return encoder
