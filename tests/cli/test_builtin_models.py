@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_samples import fail, succeed
+from cli_samples import fail, succeed, write_class_folders
 from PIL import Image
 from small_models import linear_model, photographs
 
@@ -63,6 +63,13 @@ def test_search_finds_an_image_and_a_smaller_copy(here, model):
     assert nearest["distance"] <= 6 < other["distance"]
     noted = "using the built-in model phash, which made photos.h5" in outcome.stderr
     assert noted is not bool(model)
+
+
+def test_evaluation_encodes_queries_again_by_the_model_of_the_bank(here):
+    write_class_folders(Path("classes"), per_class=4, suffix=".png")
+    succeed("encode classes --model phash --out classes.h5")
+    outcome = succeed("evaluate classes.h5 classes.h5 --rerank --oversample 2 --at 4 --json")
+    assert "using the built-in model phash, which made classes.h5" in outcome.stderr
 
 
 def test_search_does_not_guess_between_models(here):

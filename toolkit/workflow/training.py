@@ -17,7 +17,7 @@ from hashkit.datasets.spec import open_spec
 from hashkit.errors import HashkitError, RunError
 from hashkit.messages.os_errors import cannot_write
 from hashkit.runs.config import TrainConfig
-from hashkit.runs.named_network import network_to_build
+from hashkit.runs.named_network import named_by, network_to_build
 from hashkit.runs.run import Run, run_name
 from hashkit.runs.run_config import RunConfig
 from hashkit.runs.run_lock import locked_run
@@ -152,7 +152,8 @@ def resumed_trainer(
     chosen = choose_device(saved.device if device == "auto" else device)
     check_precision(config, chosen)
     _, data, _ = _load(TrainingSource.of_run(run), lambda _: config, reading, reporter)
-    trainer = Trainer(config, data, run, chosen, network=to_build)
+    with named_by(run.config_path):
+        trainer = Trainer(config, data, run, chosen, network=to_build)
     step = trainer.resume()
     reporter.note(
         f"run {run.path}: continuing after step {step:,} of {trainer.n_steps:,}, on {chosen}"
