@@ -159,7 +159,8 @@ def _cosines(size: int, side: int) -> NDArray[np.float32]:
     one colour has no coefficient but the first.
     """
     angles = np.arange(side)[:, None] * (2 * np.arange(size) + 1) * (np.pi / (2 * size))
-    return np.rint(_COSINE_UNIT * np.cos(angles)).astype(np.float32)
+    cosines: NDArray[np.float32] = np.rint(_COSINE_UNIT * np.cos(angles)).astype(np.float32)
+    return cosines
 
 
 def main(folder: str) -> None:

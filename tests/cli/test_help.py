@@ -123,17 +123,8 @@ def test_every_example_of_the_page_parses():
 
 VALUES = {
     *("BITS", "BITS,...", "FILE", "FOLDER", "IMAGE", "IMAGES", "MODEL", "N", "N,...", "NAME"),
-    *(
-        "NAME,...",
-        "NAME=N",
-        "PATH",
-        "PIXELS",
-        "ROWS",
-        "SECONDS",
-        "X",
-        "X,...",
-        "module:FILE.py:NAME",
-    ),
+    *("NAME,...", "NAME=N", "PATH", "PIXELS", "ROWS", "SECONDS", "X", "X,..."),
+    "module:FILE.py:NAME",
 }
 """What the help calls the value of an option."""
 
