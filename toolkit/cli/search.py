@@ -307,7 +307,7 @@ def _hits(found: Ranking | Neighbours, banks: Sequence[Bank]) -> Iterator[list[H
     """Hits of each query."""
     from hashkit.retrieval.neighbours import Ranking
 
-    columns = [*found.locate(), found.rows, found.distances]
+    columns: list[Any] = [*found.locate(), found.rows, found.distances]
     if isinstance(found, Ranking):
         own: Iterable[Any] = range(len(found.rows))
         if found.asymmetric_distances is not None:
