@@ -31,6 +31,7 @@ from hashkit.manifest import Manifest
 from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import Run
 from hashkit.runs.run_config import RunConfig
+from hashkit.runtimes.builtin import model_path
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "exporters" / "web" / "page"
@@ -315,3 +316,28 @@ def test_images_without_names_are_called_by_their_rows(tmp_path):
         write_images(tmp_path / "images", bank, np.array([0, 2]), lambda _: None)
     document = json.loads((tmp_path / "images" / "images.json").read_text())
     assert document["names"] == ["row 0", "row 2"]
+
+
+def test_a_page_is_made_of_a_named_model_and_bank(place, runtime, monkeypatch):
+    monkeypatch.chdir(place)
+    succeed("encode photos --model phash --out p.h5")
+    page = f"export --web-runtime {runtime} --web"
+    outcome = succeed(f"{page} site --model phash --bank p.h5 --json")
+    assert (outcome.json["n_images"], outcome.json["n_thumbnails"]) == (12, 12)
+    assert Path("site/model.onnx").read_bytes() == model_path("phash").read_bytes()
+    outcome = succeed(f"{page} other --bank p.h5")
+    assert "using the built-in model phash" in outcome.stderr
+
+
+def test_a_page_needs_both_model_and_bank(place, runtime, monkeypatch):
+    monkeypatch.chdir(place)
+    page = f"--web-runtime {runtime} --web site"
+    for flags, words in (
+        (f"{page} --model phash", "expected --bank with --model"),
+        (f"{page} --bank made.h5", "expected --model with --bank"),
+        (f"{page} --bank made.h5 --model phash", "was made by another model"),
+        (f"{page} --bank made.h5 --run runs/first", "leave one of the two out"),
+        ("--onnx --model phash", "need --web FOLDER"),
+    ):
+        assert words in fail(f"export {flags}")
+    assert not Path("site").exists()
