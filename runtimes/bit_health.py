@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Collection
 from typing import Any, Final
 
 import numpy as np
@@ -210,11 +211,16 @@ class BitSample:
         Largest number of images to keep.
     n_bits
         Code length.
+    constant_by_definition
+        Bits that count neither as constant nor as nearly constant.
     """
 
-    def __init__(self, n_most: int, n_bits: int) -> None:
+    def __init__(
+        self, n_most: int, n_bits: int, constant_by_definition: Collection[int] = ()
+    ) -> None:
         self._n_most = n_most
         self._n_bits = n_bits
+        self._is_judged = ~np.isin(np.arange(n_bits), list(constant_by_definition))
         self._seen: set[bytes] = set()
         self._logits: list[NDArray[np.float32]] = []
 
@@ -250,8 +256,8 @@ class BitSample:
             n_bits=self._n_bits,
             n_codes=len(codes),
             largest_group=int(sizes.max(initial=0)),
-            constant_bits=tuple(np.flatnonzero(constant).tolist()),
-            rare_bits=tuple(np.flatnonzero(is_rare & ~constant).tolist()),
+            constant_bits=tuple(np.flatnonzero(constant & self._is_judged).tolist()),
+            rare_bits=tuple(np.flatnonzero(is_rare & ~constant & self._is_judged).tolist()),
             equal_bits=_equal_logits(finite, np.flatnonzero(~constant), np.asarray(group)),
             n_repeated_bits=columns.shape[1] - len(np.unique(group)),
             largest_mean=float(np.abs(finite.mean(axis=0)).max()) if len(finite) else 0.0,
