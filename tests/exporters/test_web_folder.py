@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_samples import COMMANDS, break_image, fail, succeed, write_class_folders
+from made_up_runtime import PUBLISHED, write_runtime
 from PIL import Image
 from small_models import linear_model
 
@@ -36,26 +37,12 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "exporters" / "web" / "page"
 
 
-def write_runtime(package: Path, version: str = RUNTIME_VERSION) -> Path:
-    """A folder that looks like the npm package, with made-up files."""
-    (package / "dist").mkdir(parents=True)
-    fields = {"name": "onnxruntime-web", "version": version}
-    (package / "package.json").write_text(json.dumps(fields))
-    for name in RUNTIME_FILES | WEBGPU_RUNTIME_FILES:
-        (package / "dist" / name).write_text(f"stands for {name}")
-    return package
-
-
 @pytest.fixture
 def runtime(tmp_path, monkeypatch) -> Path:
     """A made-up runtime whose files count as the published ones."""
     package = write_runtime(tmp_path / "npm" / "node_modules" / "onnxruntime-web")
-    for files in ("RUNTIME_FILES", "WEBGPU_RUNTIME_FILES"):
-        known = {
-            name: (target, hashlib.sha256(f"stands for {name}".encode()).hexdigest())
-            for name, (target, _) in getattr(web_runtime, files).items()
-        }
-        monkeypatch.setattr(web_runtime, files, known)
+    for attribute, files in PUBLISHED.items():
+        monkeypatch.setattr(web_runtime, attribute, files)
     return package
 
 
