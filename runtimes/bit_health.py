@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Collection
 from typing import Any, Final
 
 import numpy as np
@@ -210,11 +211,16 @@ class BitSample:
         Largest number of images to keep.
     n_bits
         Code length.
+    constant_by_definition
+        Bits that count neither as constant nor as nearly constant.
     """
 
-    def __init__(self, n_most: int, n_bits: int) -> None:
+    def __init__(
+        self, n_most: int, n_bits: int, constant_by_definition: Collection[int] = ()
+    ) -> None:
         self._n_most = n_most
         self._n_bits = n_bits
+        self._is_judged = ~np.isin(np.arange(n_bits), list(constant_by_definition))
         self._seen: set[bytes] = set()
         self._logits: list[NDArray[np.float32]] = []
 
@@ -241,7 +247,9 @@ class BitSample:
         # A bit and its opposite become the same column.
         columns = bits[:, ~constant]
         columns = columns ^ columns[:1]
-        group = np.unique(columns, axis=1, return_inverse=True)[1].ravel() if columns.size else []
+        group = np.empty(0, np.int64)
+        if columns.size:
+            group = np.unique(columns, axis=1, return_inverse=True)[1].ravel()
         deviation = finite.std(axis=0) if len(finite) else np.zeros(1)
         codes, sizes = np.unique(np.packbits(bits, axis=1), axis=0, return_counts=True)
         is_rare = np.minimum(ones, len(bits) - ones) <= _RARE * len(bits)
@@ -250,9 +258,9 @@ class BitSample:
             n_bits=self._n_bits,
             n_codes=len(codes),
             largest_group=int(sizes.max(initial=0)),
-            constant_bits=tuple(np.flatnonzero(constant).tolist()),
-            rare_bits=tuple(np.flatnonzero(is_rare & ~constant).tolist()),
-            equal_bits=_equal_logits(finite, np.flatnonzero(~constant), np.asarray(group)),
+            constant_bits=tuple(np.flatnonzero(constant & self._is_judged).tolist()),
+            rare_bits=tuple(np.flatnonzero(is_rare & ~constant & self._is_judged).tolist()),
+            equal_bits=_equal_logits(finite, np.flatnonzero(~constant), group),
             n_repeated_bits=columns.shape[1] - len(np.unique(group)),
             largest_mean=float(np.abs(finite.mean(axis=0)).max()) if len(finite) else 0.0,
             smallest_deviation=float(deviation.min()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import numpy as np
@@ -35,6 +35,8 @@ class BitWatch:
         Code length.
     warn
         Called with each warning, a sentence.
+    constant_by_definition
+        Bits of which nothing is said if they are constant.
 
     Attributes
     ----------
@@ -44,15 +46,22 @@ class BitWatch:
         Number of images so far.
     """
 
-    def __init__(self, n_images: int | None, n_bits: int, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        n_images: int | None,
+        n_bits: int,
+        warn: Callable[[str], None],
+        constant_by_definition: Collection[int] = (),
+    ) -> None:
         self.warnings: list[str] = []
         self._warn = warn
         self._step = max(1, (n_images or 0) // _N_SAMPLED)
         self._is_sized = n_images is not None
         self._has_sample = False
         self._said: set[str] = set()
-        self._first: BitSample | None = BitSample(_N_SAMPLED, n_bits)
-        self._spread = BitSample(_N_SAMPLED, n_bits)
+        samples = [BitSample(_N_SAMPLED, n_bits, constant_by_definition) for _ in range(2)]
+        self._first: BitSample | None = samples[0]
+        self._spread = samples[1]
         self.n_seen = self._n_not_finite = 0
 
     def add_sample(self, images: NDArray[np.uint8], logits: NDArray[np.float32]) -> None:

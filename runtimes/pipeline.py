@@ -22,6 +22,7 @@ from hashkit.errors import ConfigError, DatasetError, ImageError
 from hashkit.overlap import computed_ahead
 from hashkit.preprocess import resampler
 from hashkit.runtimes.bit_watch import BitWatch
+from hashkit.runtimes.builtin import constant_bits_of
 from hashkit.runtimes.encoder import Encoder, default_batch_size
 from hashkit.runtimes.faults import FaultLog
 from hashkit.threads import check_threads
@@ -188,7 +189,8 @@ def encode_to_bank(
     _check_settings(image_set, source, batch_size, mode)
     header = bank_header(encoder, image_set, source)
     with _open_writer(Path(path), header, image_set, mode, allow_other_provider) as writer:
-        watch = BitWatch(len(image_set), encoder.n_bits, warn)
+        constant = constant_bits_of(encoder.model_sha256)
+        watch = BitWatch(len(image_set), encoder.n_bits, warn, constant)
         run = _EncodeRun(encoder, image_set, writer, watch, strict, progress)
         if run.was_complete:
             logger.info("%s is complete: there is nothing to do", path)
