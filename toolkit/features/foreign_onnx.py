@@ -12,7 +12,7 @@ import onnx
 
 from hashkit.errors import ModelError
 from hashkit.features.external_data import GIT_LFS, load_external_data
-from hashkit.features.graph_parts import all_names
+from hashkit.features.graph_parts import all_names, is_own
 from hashkit.inputs.opening import read_file
 from hashkit.messages.foreign_errors import foreign_message
 
@@ -55,7 +55,7 @@ class ForeignModel:
     def opset(self) -> int:
         """Version of ONNX's own operators."""
         return max(
-            (entry.version for entry in self.model.opset_import if _is_own(entry.domain)),
+            (entry.version for entry in self.model.opset_import if is_own(entry.domain)),
             default=0,
         )
 
@@ -136,7 +136,3 @@ def _parsed(data: bytes, path: Path) -> onnx.ModelProto:
             "export it again"
         )
     return model
-
-
-def _is_own(domain: str) -> bool:
-    return domain in ("", "ai.onnx")

@@ -17,7 +17,7 @@ from hashkit.features.batch_axis import with_free_batch
 from hashkit.features.embedder import FEATURE, IMAGE, Embedder
 from hashkit.features.foreign_onnx import read_foreign
 from hashkit.features.foreign_output import find_output
-from hashkit.features.graph_parts import names_read, real_inputs, upstream
+from hashkit.features.graph_parts import names_read, other_domains, real_inputs, upstream
 from hashkit.features.image_input import find_image_input, input_size
 from hashkit.features.pooling import find_pooling, pooling_nodes
 from hashkit.features.preprocessing import find_preprocessing
@@ -93,6 +93,7 @@ def wrap_onnx(path: Path, settings: EmbedderSettings, size: tuple[int, int] | No
             "layout": layout,
             "precision": "fp16" if image.is_half else "fp32",
             "fixed_batch": image.batch,
+            "other_operators": other_domains(nodes),
             "output": output,
             "pooling": pooling.kind,
             **preprocessing.facts(sizes[layout]),
