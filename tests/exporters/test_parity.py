@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +13,15 @@ from torch import Tensor, nn
 
 from hashkit.errors import ConfigError
 from hashkit.exporters import parity
-from hashkit.exporters.parity import allowed_difference, verify
+from hashkit.exporters.parity import ParityReport, allowed_difference
+from hashkit.exporters.torch_model import ModuleSource
 from hashkit.runtimes.backends.onnxruntime_session import OnnxRuntimeSession
 
 HEIGHT, WIDTH, N_BITS = 4, 5, 12
+
+
+def verify(model: nn.Module, *arguments: Any, **settings: Any) -> ParityReport:
+    return parity.verify(ModuleSource(model), *arguments, **settings)
 
 
 class Linear(nn.Module):

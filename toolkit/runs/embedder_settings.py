@@ -1,0 +1,114 @@
+"""Settings that say how an ONNX file becomes an embedder; nothing here imports onnx."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from hashkit.errors import ConfigError
+from hashkit.inputs.schema import dataclass_from
+from hashkit.runs.known_names import check_name
+
+__all__ = ["LAYOUTS", "POOLINGS", "PREPROCESSINGS", "EmbedderSettings"]
+
+PREPROCESSINGS: Final = ("imagenet", "clip", "siglip", "dinov2")
+"""Names of presets of preprocessing."""
+
+LAYOUTS: Final = ("auto", "nchw", "nhwc")
+POOLINGS: Final = ("auto", "none", "class-token", "mean")
+
+_N_CHANNELS: Final = 3
+
+
+def _setting(default: Any, text: str) -> Any:
+    """A field with its help text."""
+    return dataclasses.field(default=default, metadata={"help": text})
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbedderSettings:
+    """How an ONNX file is wrapped as an embedder; each field's ``help`` describes it.
+
+    Raises
+    ------
+    ConfigError
+        If a value is out of range, or a name is unknown.
+    """
+
+    preprocessing: str = _setting(
+        "",
+        f"Preset of the normalisation and resizing: {', '.join(PREPROCESSINGS)}; otherwise those "
+        "of preprocessor_config.json beside the ONNX file.",
+    )
+    pixel_mean: tuple[float, float, float] | None = _setting(
+        None, "Mean of red, green and blue that is subtracted from pixels, 0 to 255."
+    )
+    pixel_std: tuple[float, float, float] | None = _setting(
+        None, "Standard deviation by which pixels are divided after that, 0 to 255."
+    )
+    layout: str = _setting(
+        "auto", "Order of the ONNX input's axes: nchw, nhwc, or auto to take it from the file."
+    )
+    output: str = _setting("", "Tensor of the ONNX file that holds the features.")
+    pooling: str = _setting(
+        "auto",
+        "How token outputs become one vector: class-token or mean; none if they are vectors; auto "
+        "if nothing has to be chosen.",
+    )
+
+    def __post_init__(self) -> None:
+        for field in ("preprocessing", "layout", "output", "pooling"):
+            if not isinstance(getattr(self, field), str):
+                raise ConfigError(f"`{field}` must be a text, not {getattr(self, field)!r}")
+        if self.preprocessing:
+            check_name("preprocessing", self.preprocessing, PREPROCESSINGS)
+        check_name("layout", self.layout, LAYOUTS)
+        check_name("pooling", self.pooling, POOLINGS)
+        for field in ("pixel_mean", "pixel_std"):
+            if getattr(self, field) is not None:
+                object.__setattr__(self, field, _per_channel(field, getattr(self, field)))
+        if (self.pixel_mean is None) != (self.pixel_std is None):
+            given, other = ("mean", "std") if self.pixel_std is None else ("std", "mean")
+            raise ConfigError(
+                f"`pixel_{given}` needs `pixel_{other}` beside it, found none: give both, or "
+                "neither"
+            )
+        if self.pixel_std is not None and min(self.pixel_std) <= 0:
+            raise ConfigError(f"`pixel_std` must be above 0, not {min(self.pixel_std):g}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Fields as JSON-ready values."""
+        fields = dataclasses.asdict(self)
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in fields.items()
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> EmbedderSettings:
+        """Settings of `to_dict`'s values.
+
+        Raises
+        ------
+        ConfigError
+            If a name is not a setting, or a value is wrong.
+        """
+        return dataclass_from(cls, fields, name="embedder settings", error=ConfigError)
+
+
+def _per_channel(field: str, values: Any) -> tuple[float, ...]:
+    """Three finite numbers."""
+    from hashkit.inputs.arguments import real_number
+
+    if isinstance(values, str) or not hasattr(values, "__iter__"):
+        raise ConfigError(f"`{field}` must be 3 numbers, not {values!r}")
+    numbers = tuple(real_number(value, field) for value in values)
+    if len(numbers) != _N_CHANNELS:
+        raise ConfigError(
+            f"`{field}` must be 3 numbers, one per channel, not {len(numbers)}: red, green, blue"
+        )
+    if max(map(abs, numbers)) > 1e6 or not all(map(math.isfinite, numbers)):
+        raise ConfigError(f"`{field}` must be between -1e6 and 1e6, not {numbers}")
+    return numbers
