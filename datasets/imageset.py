@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hashkit.codesets import check_names
 from hashkit.errors import DatasetError
+from hashkit.inputs.masks import unmasked
 
 __all__ = ["ImageSet", "spread_rows"]
 
@@ -53,7 +54,8 @@ class ImageSet:
         if (self.pixels is None) == (self.root is None):
             raise DatasetError(f"{self.name}: images must be either in memory or in a folder")
         for field in ("pixels", "labels", "is_test"):
-            values = getattr(self, field)
+            values = unmasked(getattr(self, field), field, DatasetError)
+            object.__setattr__(self, field, values)
             if values is not None and len(values) != len(self.names):
                 raise DatasetError(
                     f"{self.name}: expected {len(self.names)} {field}, found {len(values)}"

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.errors import ProtocolError
+from hashkit.inputs.masks import unmasked
 
 __all__ = ["PartName", "Rows", "Split", "holdout", "shuffled"]
 
@@ -43,7 +44,7 @@ class Split:
 
     def __post_init__(self) -> None:
         for field in ("queries", "training", "database"):
-            rows = np.asarray(getattr(self, field), dtype=np.int64)
+            rows = np.asarray(unmasked(getattr(self, field), field, ProtocolError), dtype=np.int64)
             if rows.ndim != 1 or not rows.size or np.any(np.diff(rows) <= 0) or rows[0] < 0:
                 raise ProtocolError(
                     f"{self.protocol}: {field} must be at least one row, sorted and unique"

@@ -23,19 +23,30 @@ class BitWatch:
 
     Parameters
     ----------
-    n_images, n_bits
-        Images of the set, and code length.
+    n_images
+        Images of the set; None if it is not known, so that of more than a thousand images only one
+        code for all of the first ones is noticed.
+    n_bits
+        Code length.
     warn
         Called with each warning, a sentence.
+
+    Attributes
+    ----------
+    warnings
+        The warnings so far.
+    n_seen
+        Number of images so far.
     """
 
-    def __init__(self, n_images: int, n_bits: int, warn: Callable[[str], None]) -> None:
+    def __init__(self, n_images: int | None, n_bits: int, warn: Callable[[str], None]) -> None:
         self.warnings: list[str] = []
         self._warn = warn
-        self._step = max(1, n_images // _N_SAMPLED)
+        self._step = max(1, (n_images or 0) // _N_SAMPLED)
+        self._is_sized = n_images is not None
         self._first: BitSample | None = BitSample(_N_SAMPLED, n_bits)
         self._spread = BitSample(_N_SAMPLED, n_bits)
-        self._n_seen = self._n_not_finite = 0
+        self.n_seen = self._n_not_finite = 0
 
     def add(
         self, rows: NDArray[np.int64], images: NDArray[np.uint8], logits: NDArray[np.float32]
@@ -49,7 +60,7 @@ class BitWatch:
         images, logits
             uint8 [n, H, W, 3], and float32 [n, n_bits].
         """
-        self._n_seen += len(rows)
+        self.n_seen += len(rows)
         self._n_not_finite += int((~np.isfinite(logits)).any(axis=1).sum())
         chosen = np.asarray(rows) % self._step == 0
         self._spread.add(images[chosen], logits[chosen])
@@ -63,12 +74,13 @@ class BitWatch:
 
     def finish(self) -> None:
         """Warn of what the whole set shows."""
-        if not self._n_seen:
+        if not self.n_seen:
             return
         health = self._spread.measure()
-        if not (self.warnings and health.n_codes == 1):
+        is_judged = self._is_sized or self.n_seen <= _N_SAMPLED
+        if is_judged and not (self.warnings and health.n_codes == 1):
             self._say(*health.bit_faults())
-        self._say(*not_finite_fault(self._n_not_finite, self._n_seen))
+        self._say(*not_finite_fault(self._n_not_finite, self.n_seen))
 
     def _say(self, *faults: str) -> None:
         for fault in faults:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sized
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 from pathlib import Path
@@ -21,9 +22,12 @@ from hashkit.inputs.arguments import argument_shown, checked_arguments
 from hashkit.manifest import Manifest
 from hashkit.overlap import computed_ahead
 from hashkit.preprocess import ImageSource, load
+from hashkit.runtimes.bit_watch import BitWatch
 from hashkit.runtimes.protocol import Runtime, open_runtime
 from hashkit.runtimes.settings import RuntimeSettings, batch_size_for
 from hashkit.threads import available_cpus
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["Encoder", "Images", "default_batch_size"]
 
@@ -143,6 +147,11 @@ class Encoder:
             or a uint8 array [H, W], [H, W, 3] (RGB) or [H, W, 4]; or uint8 [n, H, W, 3]. Images
             are decoded in threads, one batch ahead of the model, so an iterable may be long.
 
+        Warns
+        -----
+        By logging, if the codes do not tell the images apart: one code for 16 images or more, bits
+        that are constant over 32 or more, or that mostly repeat others.
+
         Returns
         -------
         NDArray
@@ -156,7 +165,10 @@ class Encoder:
             If a logit of an image is NaN or infinite, so that its bit means nothing.
         """
         empty = np.empty((0, code_size(self.n_bits)), np.uint8)
-        return self._map(images, self._finite_codes, empty)
+        watch = BitWatch(_count(images), self.n_bits, logger.warning)
+        codes = self._map(images, lambda pixels: self._watched_codes(pixels, watch), empty)
+        watch.finish()
+        return codes
 
     def logits(self, images: Images) -> NDArray[np.float32]:
         """Logits of images, float32 [n, n_bits], before the threshold; otherwise like `encode`."""
@@ -171,7 +183,7 @@ class Encoder:
         """Codes and logits of one batch of prepared pixels, uint8 [n, height, width, 3]."""
         return self._runtime.run(pixels)
 
-    def _finite_codes(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _watched_codes(self, pixels: NDArray[np.uint8], watch: BitWatch) -> NDArray[np.uint8]:
         codes, logits = self.run(pixels)
         n_broken = int((~np.isfinite(logits)).any(axis=1).sum())
         if n_broken:
@@ -179,6 +191,7 @@ class Encoder:
                 f"expected finite logits, found NaN or infinite ones for {n_broken} of "
                 f"{len(pixels)} images: `logits` gives them; use another model or leave them out"
             )
+        watch.add(np.arange(watch.n_seen, watch.n_seen + len(pixels)), pixels, logits)
         return codes
 
     def _map(
@@ -214,10 +227,21 @@ def default_batch_size(encoder: Encoder) -> int:
     return batch_size_for(encoder.manifest, encoder.provider)
 
 
+def _is_one(images: Images) -> bool:
+    is_one = isinstance(images, str | bytes | os.PathLike | Image.Image)
+    return is_one or (isinstance(images, np.ndarray) and images.ndim <= 3)
+
+
+def _count(images: Images) -> int | None:
+    """Number of images; None for an iterable without a length."""
+    if _is_one(images):
+        return 1
+    return len(images) if isinstance(images, Sized) else None
+
+
 def _each(images: Images) -> Iterator[ImageSource]:
     """Iterate over one image or several."""
-    is_one = isinstance(images, str | bytes | os.PathLike | Image.Image)
-    if is_one or (isinstance(images, np.ndarray) and images.ndim <= 3):
+    if _is_one(images):
         return iter([images])  # type: ignore[list-item]  # narrowed by the line above
     if isinstance(images, Mapping) or not isinstance(images, Iterable):
         raise ConfigError(

@@ -13,6 +13,7 @@ from typing import Final
 
 from hashkit.errors import ModelError
 from hashkit.runtimes.protobuf import Message
+from hashkit.runtimes.training_mode import TrainingMode
 
 __all__ = ["check_is_whole"]
 
@@ -37,25 +38,13 @@ _CONTENTS: Final[dict[str, dict[int, str]]] = {
 
 _TENSOR_NAME, _EXTERNAL_DATA, _DATA_LOCATION, _EXTERNAL = 8, 13, 14, 1
 _GRAPH: Final = 7
-_OPERATOR: Final = 4
+_OPERATOR, _NODE_NAME = 4, 3
 _COMPILED: Final = "EPContext"
 """Operator of ONNX Runtime that stands for a network compiled into another file."""
 
-_RANDOM: Final = frozenset(
-    {
-        "Bernoulli",
-        "Multinomial",
-        "RandomNormal",
-        "RandomNormalLike",
-        "RandomUniform",
-        "RandomUniformLike",
-    }
-)
-"""Operators of ONNX that draw numbers, so that an image has another code each time."""
-
 
 def check_is_whole(model: Message, path: Path) -> None:
-    """Check that no part of the network is in another file than the model's, or is random.
+    """Check that no part of the network is in another file than the model's, or in training mode.
 
     Parameters
     ----------
@@ -72,19 +61,22 @@ def check_is_whole(model: Message, path: Path) -> None:
         If ``model`` is not an ONNX model.
     """
     model.message(_GRAPH)
+    mode = TrainingMode(model, lambda: _walk(model))
     for kind, part in _walk(model):
         # A field may be repeated; libraries take the last value, cut to 32 bits.
         if kind == "tensor" and any(
             value & 0xFFFFFFFF == _EXTERNAL for value in part.numbers(_DATA_LOCATION)
         ):
             raise _has_external_data(part, path)
-        operator = part.text(_OPERATOR) if kind == "node" else ""
-        if operator in _RANDOM:
+        if kind != "node":
+            continue
+        fault = mode.fault(part)
+        if fault is not None:
             raise ModelError(
-                f"{path}: expected a network that gives an image one code, found the operator "
-                f"{operator}, which draws random numbers: export the network in evaluation mode"
+                f"{path}: expected a network that gives an image one code, found "
+                f"{_shown(part)}, which {fault}: export the network in evaluation mode"
             )
-        if operator == _COMPILED:
+        if _COMPILED in part.texts(_OPERATOR):
             raise ModelError(
                 f"{path}: expected a network, found a node {_COMPILED}, which stands for a network "
                 "compiled for one device: export the model again without compiling it"
@@ -102,6 +94,12 @@ def _walk(model: Message) -> Iterator[tuple[str, Message]]:
             waiting += [
                 (contents[field], part) for field, part in message.parts() if field in contents
             ]
+
+
+def _shown(node: Message) -> str:
+    """A node for a message: its operator, and its name if it has one."""
+    operator, name = node.text(_OPERATOR), node.text(_NODE_NAME)
+    return f"the operator {operator} ({name})" if name else f"the operator {operator}"
 
 
 def _has_external_data(tensor: Message, path: Path) -> ModelError:

@@ -22,6 +22,9 @@ class Message:
     def __init__(self, data: mmap.mmap | bytes, start: int, end: int) -> None:
         self._data, self._start, self._end = data, start, end
 
+    def __len__(self) -> int:
+        return self._end - self._start
+
     def message(self, field: int) -> Message:
         """The message in a required field."""
         for message in self.messages(field):
@@ -48,9 +51,17 @@ class Message:
 
     def text(self, field: int) -> str:
         """The text of a field; empty if it is missing."""
+        return next(self.texts(field), "")
+
+    def texts(self, field: int) -> Iterator[str]:
+        """The texts of a field that may be repeated."""
         for message in self.messages(field):
-            return self._data[message._start : message._end].decode()
-        return ""
+            yield self._data[message._start : message._end].decode()
+
+    def content(self, field: int) -> bytes:
+        """The bytes of a field, copied, one occurrence after the other; empty if it is missing."""
+        found = [self._data[one._start : one._end] for one in self.messages(field)]
+        return b"".join(found)
 
     def number(self, field: int) -> int:
         """The integer of a field; 0 if it is missing."""

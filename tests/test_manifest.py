@@ -88,8 +88,8 @@ def test_another_format_version_is_refused(version):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (0, "` must be at least 1, not 0"),
-        (-3, "` must be at least 1, not -3"),
+        (0, "` must be between 1 and 65536, not 0"),
+        (-3, "` must be between 1 and 65536, not -3"),
         (1.5, ": expected a whole number, found 1.5"),
         (True, ": expected a whole number, found true"),
         ("12", ': expected a whole number, found "12"'),

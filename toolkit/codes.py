@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.errors import CodesError
-from hashkit.inputs.arguments import argument_shown, whole_number
+from hashkit.inputs.arguments import argument_shown
+from hashkit.inputs.masks import unmasked
+from hashkit.inputs.sizes import checked_n_bits
 
 __all__ = ["binarize", "check_codes", "code_size", "from_hex", "pack", "to_hex", "unpack"]
-
-MAX_BITS = 65_536
 
 
 def code_size(n_bits: int) -> int:
@@ -29,10 +29,7 @@ def code_size(n_bits: int) -> int:
     CodesError
         If ``n_bits`` is no whole number from 1 to 65,536.
     """
-    n_bits = whole_number(n_bits, "n_bits", error=CodesError)
-    if not 1 <= n_bits <= MAX_BITS:
-        raise CodesError(f"the number of bits must be between 1 and {MAX_BITS}, not {n_bits}")
-    return (n_bits + 7) // 8
+    return (checked_n_bits(n_bits) + 7) // 8
 
 
 def binarize(logits: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
@@ -48,7 +45,7 @@ def binarize(logits: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     NDArray
         uint8 [n, ceil(n_bits / 8)].
     """
-    return pack(np.asarray(logits) > 0)
+    return pack(np.asarray(unmasked(logits, "logits")) > 0)
 
 
 def pack(bits: NDArray[Any]) -> NDArray[np.uint8]:
@@ -69,7 +66,7 @@ def pack(bits: NDArray[Any]) -> NDArray[np.uint8]:
     CodesError
         If ``bits`` is not a matrix of 0 and 1 with at least one column.
     """
-    bits = np.asarray(bits)
+    bits = np.asarray(unmasked(bits, "bits"))
     if bits.ndim != 2:
         raise CodesError(f"bits must be a matrix [n, n_bits], not {list(bits.shape)}")
     code_size(bits.shape[1])
@@ -112,14 +109,13 @@ def check_codes(codes: NDArray[Any], n_bits: int, what: str = "codes") -> NDArra
         If dtype, shape or padding differs.
     """
     size = code_size(n_bits)
+    codes = unmasked(codes, what)
     try:
         codes = np.asanyarray(codes)
     except (ValueError, TypeError, OverflowError):
         raise CodesError(
             f"{what} of {n_bits} bits must be uint8 [n, {size}], not {argument_shown(codes)}"
         ) from None
-    if isinstance(codes, np.ma.MaskedArray):
-        raise CodesError(f"{what} must be a plain array, not a masked one")
     if codes.dtype != np.uint8 or codes.ndim != 2 or codes.shape[1] != size:
         raise CodesError(
             f"{what} of {n_bits} bits must be uint8 [n, {size}], "

@@ -16,6 +16,7 @@ from hashkit.codes import check_codes
 from hashkit.errors import CodesError, HashkitError
 from hashkit.inputs.arguments import argument_shown, whole_number
 from hashkit.inputs.label_values import as_label_array
+from hashkit.inputs.masks import unmasked
 
 __all__ = [
     "CodeDatabase",
@@ -105,7 +106,8 @@ class CodeSet:
             raise CodesError(f"expected one name per code, {n_rows}, found {len(self.names)}")
         if self.labels is not None:
             object.__setattr__(self, "labels", check_labels(self.labels, n_rows))
-        deleted = self.deleted
+        deleted = unmasked(self.deleted, "`deleted`")
+        object.__setattr__(self, "deleted", deleted)
         if deleted is not None and not isinstance(deleted, np.ndarray):
             raise CodesError(f"`deleted` must be bool [{n_rows}], not {argument_shown(deleted)}")
         if deleted is not None and (deleted.dtype != np.bool_ or deleted.shape != (n_rows,)):
@@ -127,6 +129,8 @@ def check_names(names: Any, argument: str, error: type[HashkitError] = CodesErro
     """
     if isinstance(names, str | bytes):
         raise error(f"`{argument}` must be a list of names, not the text {names!r}: [{names!r}]")
+    if isinstance(names, np.ndarray):
+        names = unmasked(names, f"`{argument}`", error)
     if isinstance(names, np.ndarray) and names.dtype.kind == "U" and names.ndim == 1:
         texts: list[str] = names.tolist()
         return texts

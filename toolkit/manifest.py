@@ -13,8 +13,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from hashkit.errors import ModelError
+from hashkit.inputs.arguments import argument_shown, whole_number
 from hashkit.inputs.json_text import parse_json
 from hashkit.inputs.schema import dataclass_from
+from hashkit.inputs.sizes import checked_input_size, checked_n_bits
 
 __all__ = ["FORMAT_VERSION", "PREFIX", "REDUCED", "RESIZE_RULES", "WHOLE_RULES", "Manifest"]
 
@@ -44,9 +46,9 @@ class Manifest:
     Attributes
     ----------
     n_bits
-        Number of bits of a code.
+        Number of bits of a code, at most 65,536.
     height, width
-        Input size in pixels.
+        Input size in pixels, at most 65,536 each.
     resize
         One of `RESIZE_RULES`.
     network, loss, recipe
@@ -86,14 +88,16 @@ class Manifest:
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
-        from hashkit.inputs.arguments import (
-            whole_number,
-        )  # with NumPy, which `--help` does not need
-
         _check_version(self.format_version)
-        for field in ("n_bits", "height", "width"):
-            value = whole_number(getattr(self, field), field, 1, error=ModelError)
+        height, width = checked_input_size(self.height, self.width, ModelError)
+        for field, value in (
+            ("n_bits", checked_n_bits(self.n_bits, error=ModelError)),
+            ("height", height),
+            ("width", width),
+        ):
             object.__setattr__(self, field, value)
+        if self.seed is not None:
+            whole_number(self.seed, "seed", -(2**63), 2**63 - 1, error=ModelError)
         if self.resize not in RESIZE_RULES:
             raise ModelError(
                 f"manifest: unknown resize rule {self.resize!r}; known: {', '.join(RESIZE_RULES)}"
@@ -168,6 +172,6 @@ class Manifest:
 def _check_version(version: object) -> None:
     if version != FORMAT_VERSION:
         raise ModelError(
-            f"expected a manifest of format version {FORMAT_VERSION}, found {version!r}: use the "
-            "hashkit release that wrote it, or export again"
+            f"expected a manifest of format version {FORMAT_VERSION}, found "
+            f"{argument_shown(version)}: use the hashkit release that wrote it, or export again"
         )

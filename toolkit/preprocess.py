@@ -45,6 +45,8 @@ from hashkit.imaging.loading import load_whole
 from hashkit.imaging.opening import open_image
 from hashkit.imaging.orientation import orientation_of, upright
 from hashkit.inputs.limits import Limits, TooLargeError, check_limit
+from hashkit.inputs.masks import unmasked
+from hashkit.inputs.sizes import checked_input_size
 from hashkit.manifest import REDUCED, RESIZE_RULES
 from hashkit.messages.foreign_errors import foreign_message
 
@@ -102,9 +104,14 @@ def load(source: ImageSource, size: tuple[int, int], resize: str) -> NDArray[np.
     ------
     ImageError
         If the image cannot be used; its ``reason`` says which way.
+    ConfigError
+        If the rule is unknown, or the size out of range.
     """
+    if isinstance(source, np.ndarray):
+        source = _unmasked(source)
     if isinstance(source, np.ndarray) and source.shape == (*size, 3) and source.dtype == np.uint8:
         return np.ascontiguousarray(source)
+    size = checked_input_size(*size, ConfigError)
     rule = _parsed(resize)
     image, box = _decoded(source, size if rule.is_reduced else None)
     return _resampled(image, box, size, rule)
@@ -116,8 +123,9 @@ def fit(image: Image.Image, size: tuple[int, int], resize: str) -> NDArray[np.ui
     Raises
     ------
     ConfigError
-        If the rule is unknown.
+        If the rule is unknown, or the size out of range.
     """
+    size = checked_input_size(*size, ConfigError)
     return _resampled(image, _whole(image), size, _parsed(resize))
 
 
@@ -222,7 +230,7 @@ def _decoded(source: ImageSource, reduced_for: tuple[int, int] | None) -> tuple[
     None for the full size. Decoded images and arrays are never reduced.
     """
     if isinstance(source, np.ndarray):
-        image = _to_rgb(_from_array(source), "the array")
+        image = _to_rgb(_from_array(_unmasked(source)), "the array")
     elif isinstance(source, Image.Image):
         with _image_errors("the image"):  # Pillow may not have loaded it yet
             _check_pixels(source.size, "the image")
@@ -235,6 +243,13 @@ def _decoded(source: ImageSource, reduced_for: tuple[int, int] | None) -> tuple[
         content = source if isinstance(source, FileContent) else read_image_file(source)
         return _decode_file(content.data, content.name, reduced_for)
     return image, _whole(image)
+
+
+def _unmasked(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    pixels: NDArray[np.uint8] = unmasked(
+        array, "the array", lambda text: ImageError(text, "unsupported")
+    )
+    return pixels
 
 
 def decode_usable(source: ImageSource | None) -> Image.Image | None:

@@ -113,7 +113,7 @@ def test_an_index_follows_the_changes_of_its_bank(album):
     assert len(everything) == 29
     assert hits(album, "--radius 16 --engine scan") == everything
 
-    write_class_folders(Path("more"), per_class=2)
+    write_class_folders(Path("more"), per_class=2, suffix=".png")
     said = succeed("encode more --model model.onnx --out bank.h5 --append").stderr
     assert "bank.h5.mih: covers the first 30 of 36 rows" in said
     assert "`hashkit index bank.h5` includes them" in said

@@ -332,8 +332,8 @@ def test_progress_counts_up_to_the_total() -> None:
         ({"convention": "best"}, "known: all-relevant, min, hits, caffe-dnnh"),
         ({"without_relevant": "skip"}, "zero or drop"),
         ({"ndcg_gain": "log"}, "known: exponential, linear"),
-        ({"cutoffs": [0]}, "`cutoffs` must be at least 1"),
-        ({"ks": [5, -1]}, "`ks` must be at least 1"),
+        ({"cutoffs": [0]}, "`cutoffs` must be between 1 and"),
+        ({"ks": [5, -1]}, "`ks` must be between 1 and"),
     ],
 )
 def test_invalid_settings_are_refused(changes: dict[str, Any], message: str) -> None:

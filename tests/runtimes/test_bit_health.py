@@ -22,6 +22,7 @@ from hashkit.runtimes.encoder import Encoder
 from hashkit.runtimes.pipeline import EncodeReport, encode_to_bank
 
 RNG = np.random.default_rng(0)
+PICTURES = np.random.default_rng(9).integers(0, 256, (40, 2, 2, 3), np.uint8)
 IMAGES = RNG.integers(0, 256, (64, 4, 5, 3), np.uint8)
 LOGITS = RNG.standard_normal((64, 12)).astype(np.float32)
 
@@ -235,3 +236,48 @@ def test_every_image_without_finite_logits_is_counted() -> None:
     nothing = BitWatch(0, 12, said.append)
     nothing.finish()
     assert len(said) == 1
+
+
+@pytest.mark.parametrize("kind", ["array", "list", "generator"])
+def test_the_encoder_warns_in_python_too(
+    kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after a sigmoid: every logit is above 0."""
+    encoder = Encoder.load(linear_model(tmp_path / "m.onnx", height=2, width=2), "cpu")
+    run = encoder.run
+    encoder.run = lambda pixels: (  # type: ignore[method-assign]
+        np.full((len(pixels), 2), 255, np.uint8),
+        np.abs(run(pixels)[1]) + 1,
+    )
+    given = {"array": PICTURES, "list": list(PICTURES), "generator": (one for one in PICTURES)}
+    encoder.encode(given[kind])
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.name == "hashkit.runtimes.encoder"
+    assert record.message.startswith("all 40 images have the same code")
+    caplog.clear()
+    encoder.encode(PICTURES[:15])
+    encoder.encode(PICTURES[0])
+    assert not caplog.records
+
+
+def test_the_encoder_does_not_warn_of_good_codes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    encoder = Encoder.load(linear_model(tmp_path / "m.onnx", height=2, width=2), "cpu")
+    encoder.encode(PICTURES)
+    assert not caplog.records
+
+
+def test_of_a_stream_of_unknown_length_single_bits_are_not_judged_by_its_beginning() -> None:
+    """It may be sorted by class."""
+    pixels = np.random.default_rng(7).integers(0, 256, (1100, 2, 2, 3), np.uint8)
+    logits = np.random.default_rng(8).choice([-1.0, 1.0], (1100, 12)).astype(np.float32)
+    logits[:1050, 3] = 1
+    said: list[str] = []
+    for n_images, n_given in ((None, 1100), (None, 900), (1100, 1100)):
+        watch = BitWatch(n_images, 12, said.append)
+        watch.add(np.arange(n_given), pixels[:n_given], logits[:n_given])
+        watch.finish()
+    assert len(said) == 2  # the last two: of the last, the first thousand are the sample
+    assert all(text.startswith("1 of 12 bits are constant") for text in said)

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from albums import FIVE, Bar, Notes, append, draw, names_of
 from linear_models import linear_model
-from PIL import Image
 
 import hashkit
 from hashkit.bank.deletion import delete_rows
@@ -17,40 +16,10 @@ from hashkit.runtimes.encoder import Encoder
 from hashkit.runtimes.faults import faults_path, read_faults
 
 
-class Notes:
-    """Keeps the notes of a call."""
-
-    def __init__(self) -> None:
-        self.text = ""
-
-    def note(self, text: str) -> None:
-        self.text += text + "\n"
-
-    def progress(self, title, total, unit, start=0):  # noqa: ARG002
-        return Bar()
-
-
-class Bar:
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        return None
-
-    def update(self, done, detail=""):
-        pass
-
-
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory) -> Encoder:
     path = linear_model(tmp_path_factory.mktemp("model") / "m.onnx", height=8, width=8)
     return Encoder.load(path, device="cpu")
-
-
-def draw(path: Path, seed: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (9, 8, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(path)
 
 
 @pytest.fixture
@@ -65,20 +34,6 @@ def bank(album, encoder) -> Path:
     path = album.parent / "bank.h5"
     hashkit.encode(album, encoder, path)
     return path
-
-
-def append(album: Path, encoder: Encoder, bank: Path, **settings: object) -> tuple[list[str], str]:
-    """Names of the bank after the images were appended, and the notes of it."""
-    notes = Notes()
-    made = hashkit.encode(album, encoder, bank, append=True, reporter=notes, **settings)
-    return list(made.names), notes.text
-
-
-def names_of(path: Path) -> list[str]:
-    return list(hashkit.Bank.open(path).names)
-
-
-FIVE = [f"{seed}.png" for seed in range(5)]
 
 
 def test_only_new_images_are_appended(album, bank, encoder):
@@ -327,8 +282,7 @@ def test_a_list_of_faults_that_does_not_match_is_no_guess(album, encoder):
     bank = album.parent / "bank.h5"
     hashkit.encode(album, encoder, bank)
     other = album.parent / "other"
-    shutil.copytree(album, other)
-    (other / "bad.png").unlink()
+    draw(other / "6.png", 6)
     append(other, encoder, bank)
     faults_path(bank).unlink()
     draw(other / "7.png", 7)

@@ -413,8 +413,8 @@ def test_images_that_cannot_be_used_are_listed(model):
 
 
 def test_a_bank_is_continued_added_to_or_replaced(model):
-    for folder in ("one", "two"):
-        write_class_folders(Path(folder), suffix=".png")
+    for folder, suffix in (("one", ".png"), ("two", ".jpg")):
+        write_class_folders(Path(folder), suffix=suffix)
     assert len(encode("one", model, "a.h5", device="cpu")) == 18
     assert len(encode("one", model, "a.h5", device="cpu")) == 18
     with pytest.raises(BankMismatchError, match=r"replace this one with `overwrite=True`"):

@@ -15,6 +15,7 @@ from hashkit.bank.files import existing_bank, locked
 from hashkit.bank.layout import FORMAT_VERSION
 from hashkit.errors import BankError
 from hashkit.inputs.arguments import argument_shown, checked_arguments
+from hashkit.inputs.masks import unmasked
 
 __all__ = ["delete_rows", "restore_rows", "rows_named"]
 
@@ -118,6 +119,7 @@ def _upgrade(file: BankFile) -> None:
 
 
 def _checked(rows: ArrayLike, n_rows: int, path: str) -> NDArray[np.int64]:
+    rows = unmasked(rows, f"{path}: row numbers", BankError)
     try:
         values: NDArray[Any] = np.atleast_1d(np.asarray(rows))
     except (ValueError, TypeError):

@@ -15,6 +15,7 @@ from hashkit.bank.names import encode_names
 from hashkit.codes import check_codes
 from hashkit.codesets import check_names
 from hashkit.errors import BankError
+from hashkit.inputs.masks import unmasked
 
 __all__ = ["encode_rows"]
 
@@ -76,7 +77,7 @@ def _encode_labels(header: BankHeader, labels: NDArray[Any] | None, n_rows: int)
     n_classes = len(header.class_names)
     single = header.label_kind == "single"
     shape = (n_rows,) if single else (n_rows, n_classes)
-    values = None if labels is None else np.asarray(labels)
+    values = None if labels is None else np.asarray(unmasked(labels, "labels", BankError))
     if values is None or values.shape != shape or values.dtype.kind not in "biu":
         found = "none" if values is None else f"{values.dtype} {list(values.shape)}"
         raise BankError(f"expected integer labels {list(shape)}, found {found}")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hashkit.codes import binarize
 from hashkit.errors import ConfigError
+from hashkit.inputs.masks import unmasked
 
 __all__ = ["BaselineModel", "Features", "Fit", "LinearHash", "check_features"]
 
@@ -70,7 +71,7 @@ def check_features(features: NDArray[Any]) -> Features:
     ConfigError
         If they are not finite floating-point numbers [n, n_dimensions] with at least two rows.
     """
-    features = np.asarray(features)
+    features = np.asarray(unmasked(features, "training features", ConfigError))
     if features.ndim != 2 or len(features) < 2 or not features.shape[1]:
         raise ConfigError(
             "a baseline needs training features [n, n_dimensions] of at least two images, "

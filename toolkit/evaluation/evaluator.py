@@ -8,6 +8,7 @@ rank the whole database and divide by all relevant rows; only ``map_at`` depends
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final, get_args
 
@@ -202,7 +203,7 @@ def _ks(given: Sequence[int] | None, n_database: int) -> tuple[int, ...]:
 
 
 def _positive(argument: str, values: Sequence[int]) -> tuple[int, ...]:
-    return tuple(sorted({whole_number(value, argument, 1) for value in values}))
+    return tuple(sorted({whole_number(value, argument, 1, sys.maxsize) for value in values}))
 
 
 def _curve_ks(n_database: int) -> tuple[int, ...]:

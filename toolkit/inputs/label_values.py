@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.errors import CodesError
+from hashkit.inputs.masks import unmasked
 
 __all__ = ["as_label_array"]
 
@@ -30,6 +31,7 @@ def as_label_array(labels: object) -> NDArray[Any]:
     CodesError
         If they are of another type, shape or range.
     """
+    labels = unmasked(labels, "labels")
     array = labels if isinstance(labels, np.ndarray) else _from_list(labels)
     if array.ndim not in (1, 2) or array.dtype.kind not in "biuf":
         raise CodesError(

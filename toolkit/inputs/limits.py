@@ -11,6 +11,7 @@ import os
 from typing import Any, Final
 
 from hashkit.errors import ConfigError
+from hashkit.inputs.arguments import argument_shown
 
 __all__ = ["LIMITS", "Limits", "TooLargeError", "check_limit", "limits", "set_limits"]
 
@@ -95,7 +96,9 @@ def set_limits(
     changes = {name: value for name, value in given.items() if value is not None}
     for name, value in changes.items():
         if type(value) is not int or value < _LEAST:
-            raise ConfigError(f"`{name}` must be a whole number from {_LEAST}, not {value!r}")
+            raise ConfigError(
+                f"`{name}` must be a whole number from {_LEAST}, not {argument_shown(value)}"
+            )
     before, _current = _current, dataclasses.replace(_current, **changes)
     return before
 

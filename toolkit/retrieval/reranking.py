@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from hashkit.codes import binarize
 from hashkit.errors import CodesError
 from hashkit.inputs.arguments import argument_shown
+from hashkit.inputs.masks import unmasked
 from hashkit.retrieval.neighbours import Neighbours
 from hashkit.retrieval.shards import Shards
 
@@ -36,6 +37,7 @@ def check_logits(
     CodesError
         If they have another shape, are not finite, or do not give ``query_codes``.
     """
+    logits = unmasked(logits, "logits")
     try:
         logits = np.asarray(logits, dtype=np.float32)
     except (ValueError, TypeError):

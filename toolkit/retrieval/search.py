@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from hashkit.codes import check_codes
 from hashkit.errors import CodesError, ConfigError
 from hashkit.inputs.arguments import argument_shown, whole_number
+from hashkit.inputs.masks import unmasked
 from hashkit.multi_index.index import MultiIndex
 from hashkit.retrieval.indexed import check_index, merged
 from hashkit.retrieval.neighbours import Neighbours, Ranking
@@ -193,6 +194,7 @@ def _check_settings(
 
 def _chosen(where: NDArray[Any], n_rows: int) -> NDArray[np.bool_]:
     """``where`` as bool [n_rows]."""
+    where = unmasked(where, "`where`", ConfigError)
     try:
         where = np.asarray(where)
     except (ValueError, TypeError):

@@ -6,10 +6,13 @@ Nothing here imports torch.
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from hashkit.errors import ConfigError
+from hashkit.inputs.arguments import argument_shown
+from hashkit.inputs.sizes import checked_n_bits
 from hashkit.manifest import REDUCED, RESIZE_RULES, WHOLE_RULES
 from hashkit.runs.embedder_settings import EmbedderSettings
 from hashkit.runs.known_names import (
@@ -96,6 +99,8 @@ def _is_of(value: Any, kind: str) -> bool:
     if isinstance(value, bool):
         return False
     types = {"int": (int,), "float": (int, float), "str": (str,)}
+    if kind == "float" and isinstance(value, int):
+        return abs(value) <= sys.float_info.max
     return isinstance(value, types[kind])
 
 
@@ -246,19 +251,22 @@ class TrainConfig:
         ):
             value = getattr(self, field)
             if value is not None and not low <= value <= high:
-                raise ConfigError(f"`{field}` must be between {low} and {high}, not {value}")
+                raise ConfigError(
+                    f"`{field}` must be between {low} and {high}, not {argument_shown(value)}"
+                )
         for field in ("margin", "scale", "temperature", "learning_rate", "epochs", "gamma"):
             value = getattr(self, field)
             if value is not None and not value > 0:
-                raise ConfigError(f"`{field}` must be above 0, not {value}")
+                raise ConfigError(f"`{field}` must be above 0, not {argument_shown(value)}")
         if not 0 < self.stage_decay <= 1:
             raise ConfigError(
-                f"`stage_decay` must be above 0 and at most 1, not {self.stage_decay}"
+                f"`stage_decay` must be above 0 and at most 1, not "
+                f"{argument_shown(self.stage_decay)}"
             )
         if any(not 0 < milestone < 1 for milestone in self.milestones):
             raise ConfigError(
                 "`milestones` must be fractions of the run, above 0 and below 1, not "
-                f"{', '.join(map(str, self.milestones))}"
+                f"{', '.join(map(argument_shown, self.milestones))}"
             )
         if self.nesterov and not self.momentum:
             raise ConfigError(
@@ -318,23 +326,23 @@ class TrainConfig:
                 continue
             if kind.startswith("tuple"):
                 if isinstance(value, str) or not hasattr(value, "__iter__"):
-                    raise ConfigError(f"`{field.name}` must be several numbers, not {value!r}")
+                    raise ConfigError(
+                        f"`{field.name}` must be several numbers, not {argument_shown(value)}"
+                    )
                 kind = kind.removeprefix("tuple[").partition(",")[0]
                 value = tuple(map(plain_scalar, value))
             if not all(_is_of(one, kind) for one in (value if type(value) is tuple else [value])):
-                raise ConfigError(f"`{field.name}` must be {_KINDS[kind]}, not {value!r}")
+                raise ConfigError(
+                    f"`{field.name}` must be {_KINDS[kind]}, not {argument_shown(value)}"
+                )
             object.__setattr__(self, field.name, value)
 
     def _check_lengths(self) -> None:
-        # Here, so that the command line can show these settings without importing NumPy.
-        from hashkit.codes import MAX_BITS
-
         if not self.lengths or len(set(self.lengths)) < len(self.lengths):
-            shown = ",".join(map(str, self.lengths)) or "none"
+            shown = ",".join(map(argument_shown, self.lengths)) or "none"
             raise ConfigError(f"`lengths` must be one or more different numbers, not {shown}")
         for n_bits in self.lengths:
-            if not 1 <= n_bits <= MAX_BITS:
-                raise ConfigError(f"`lengths` must be between 1 and {MAX_BITS}, not {n_bits}")
+            checked_n_bits(n_bits, "lengths", ConfigError)
 
     def _check_names(self) -> None:
         split_network(self.network)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hashkit.errors import ConfigError, ProtocolError
+from hashkit.inputs.arguments import argument_shown
 from hashkit.runs.known_names import PROTOCOLS, check_name
 
 __all__ = ["DEFAULT_PROTOCOL", "DataSpec", "ProtocolOptions", "check_split_seed", "name_tuple"]
@@ -36,7 +37,9 @@ def name_tuple(names: str | Sequence[str] | None) -> tuple[str, ...] | None:
     several: tuple[Any, ...] = (names,) if isinstance(names, str) else tuple(names)
     wrong = [name for name in several if not isinstance(name, str)]
     if wrong:
-        raise ProtocolError(f"`unseen_classes` must be names of classes, not {wrong[0]!r}")
+        raise ProtocolError(
+            f"`unseen_classes` must be names of classes, not {argument_shown(wrong[0])}"
+        )
     return several
 
 

@@ -21,6 +21,7 @@ from hashkit.preprocess import decode_usable
 from hashkit.runtimes.faults import SkippedImage, read_faults
 from hashkit.runtimes.pipeline import EncodeMode
 from hashkit.workflow.changed_images import changed_images
+from hashkit.workflow.copied_images import check_copies, report_copies
 from hashkit.workflow.reporter import Reporter, plural
 
 __all__ = ["SourceState", "Todo", "compare_source", "rows_to_encode"]
@@ -116,13 +117,15 @@ def rows_to_encode(
     ------
     BankMismatchError
         If the bank is of the same folder, but of other images, and not to be extended; or of
-        another model.
+        another model; or is to be extended by a folder of which it has all images.
     """
     source = header.source
     if source is None or images.root is None or mode == "overwrite" or not path.is_file():
         return Todo(None, mode)
     with Bank.open(path) as bank:
         if not any(_is_of_folder(one, images) for one in bank.sources):
+            if mode == "append" and bank.is_complete:
+                check_copies(images, bank, reporter)
             return Todo(None, mode)
         if not bank.is_complete:
             rows = _rest_of_interrupted(images, source, bank)
@@ -164,6 +167,7 @@ def _rows_to_add(
             f"in the bank already; {what}"
         )
         _check_not_repeated(images.subset(rows), bank)
+        report_copies(images, state.new if mode == "append" else rows, bank, reporter)
         return rows
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hashkit.errors import ConfigError
-from hashkit.inputs.arguments import checked_arguments, checked_arguments_but
+from hashkit.inputs.arguments import argument_shown, checked_arguments, checked_arguments_but
 from hashkit.runs.config import plain_scalar
 from hashkit.runs.data_spec import DataSpec, ProtocolOptions, check_split_seed, name_tuple
 from hashkit.runs.run import DEFAULT_RUNS_DIR, PathText, Run, as_run, whole_run
@@ -287,7 +287,7 @@ def _lengths(bits: Any) -> tuple[Any, ...]:
         return tuple(bits)
     if isinstance(bits, int) and not isinstance(bits, bool):
         return (bits,)
-    raise ConfigError(f"`bits` must be a whole number, or several, not {bits!r}")
+    raise ConfigError(f"`bits` must be a whole number, or several, not {argument_shown(bits)}")
 
 
 def _size(size: Any) -> tuple[Any, Any] | None:
@@ -296,7 +296,9 @@ def _size(size: Any) -> tuple[Any, Any] | None:
         return None
     sides = (size, size) if isinstance(size, int) and not isinstance(size, bool) else size
     if isinstance(sides, str) or not isinstance(sides, Sequence) or len(sides) != 2:
-        raise ConfigError(f"`size` must be a whole number or (height, width), not {size!r}")
+        raise ConfigError(
+            f"`size` must be a whole number or (height, width), not {argument_shown(size)}"
+        )
     return sides[0], sides[1]
 
 

@@ -1,0 +1,55 @@
+"""Folders of drawn images, and what is said while they are appended to a bank."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import hashkit
+from hashkit.runtimes.encoder import Encoder
+
+
+class Notes:
+    """Keeps the notes of a call."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def note(self, text: str) -> None:
+        self.text += text + "\n"
+
+    def progress(self, title, total, unit, start=0):  # noqa: ARG002
+        return Bar()
+
+
+class Bar:
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+    def update(self, done, detail=""):
+        pass
+
+
+def draw(path: Path, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (9, 8, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+def append(album: Path, encoder: Encoder, bank: Path, **settings: object) -> tuple[list[str], str]:
+    """Names of the bank after the images were appended, and the notes of it."""
+    notes = Notes()
+    made = hashkit.encode(album, encoder, bank, append=True, reporter=notes, **settings)
+    return list(made.names), notes.text
+
+
+def names_of(path: Path) -> list[str]:
+    return list(hashkit.Bank.open(path).names)
+
+
+FIVE = [f"{seed}.png" for seed in range(5)]
