@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import onnx
@@ -45,7 +45,7 @@ class FeatureSource:
 
     def exact(self, images: NDArray[np.uint8]) -> NDArray[np.float64] | None:
         """The head's logits in float64, from features in float32."""
-        values = self._session.run(images).astype(np.float64)
+        values: NDArray[np.float64] = self._session.run(images).astype(np.float64)
         for layer in self._head.layers:
             if isinstance(layer, Affine):
                 values = values @ layer.weight.astype(np.float64) + layer.bias
@@ -166,7 +166,7 @@ def _append_code(graph: onnx.GraphProto, n_bits: int) -> None:
 
 
 def _append(
-    graph: onnx.GraphProto, operator: str, inputs: list[str], output: str, **attributes: int
+    graph: onnx.GraphProto, operator: str, inputs: list[str], output: str, **attributes: Any
 ) -> str:
     graph.node.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
     return output

@@ -289,13 +289,16 @@ class TrainConfig:
     @property
     def embedder_settings(self) -> EmbedderSettings:
         """How an embedder's images are prepared, and which output is used."""
+        per_channel: dict[str, Any] = {
+            "pixel_mean": self.pixel_mean or None,
+            "pixel_std": self.pixel_std or None,
+        }
         return EmbedderSettings(
             preprocessing=self.preprocessing,
-            pixel_mean=self.pixel_mean or None,
-            pixel_std=self.pixel_std or None,
             layout=self.layout,
             output=self.output,
             pooling=self.pooling,
+            **per_channel,
         )
 
     def _check_features(self) -> None:
@@ -380,7 +383,7 @@ class TrainConfig:
         unknown = fields.keys() - {field.name for field in dataclasses.fields(cls)}
         if unknown:
             raise ConfigError(f"unknown settings: {', '.join(sorted(unknown))}")
-        values = {
+        values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in fields.items()
         }
