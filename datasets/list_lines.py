@@ -2,7 +2,8 @@
 
 Spaces are the usual form, ``images/my cat.jpg 3``. Tables, ``"images/my cat.jpg",3``, are what
 spreadsheets and pandas write. A comma may also be part of a path, so a list is what makes more of
-its first paths existing files; with spaces, if both do.
+its first paths existing files; with spaces, if both do. Spaces around a path are part of it if
+there is such a file: RFC 4180 counts them, and many programs write them for looks.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from hashkit.errors import DatasetError
 from hashkit.inputs.numbers import whole_number
 from hashkit.inputs.text import shown
 
-__all__ = ["N_PROBED", "Entry", "ListLines", "is_file", "split_lines"]
+__all__ = ["N_PROBED", "Entry", "ListLines", "existing_path", "is_file", "split_lines"]
 
 MAX_CLASSES: Final = 1_000_000
 N_PROBED: Final = 20
@@ -80,14 +81,14 @@ def split_lines(
         If a line is malformed or differs from the lines before, with its number.
     """
     probed = [line for _, line in lines[:N_PROBED]]
-    best, delimiter = sum(exists(_plain(line)[0]) for line in probed), ""
+    best, delimiter = sum(exists(existing_path(_plain(line)[0], exists)) for line in probed), ""
     for candidate in (*_DELIMITERS, " "):
-        cells = [_cells(line, candidate) for line in probed]
+        cells = [_cells(line, candidate, exists) for line in probed]
         if any(len(row) > 1 for row in cells):
             n_found = sum(exists(row[0]) for row in cells)
             if n_found > best:
                 best, delimiter = n_found, candidate
-    return _table(path, lines, delimiter, exists) if delimiter else _spaced(path, lines)
+    return _table(path, lines, delimiter, exists) if delimiter else _spaced(path, lines, exists)
 
 
 def is_file(path: Path) -> bool:
@@ -95,7 +96,15 @@ def is_file(path: Path) -> bool:
     return os.path.isfile(path)  # noqa: PTH113
 
 
-def _spaced(path: Path, lines: Sequence[tuple[int, str]]) -> ListLines:
+def existing_path(written: str, exists: Callable[[str], bool]) -> str:
+    """A path as it is written if it is a file, otherwise without spaces around it."""
+    plain = written.strip()
+    return written if written != plain and exists(written) else plain
+
+
+def _spaced(
+    path: Path, lines: Sequence[tuple[int, str]], exists: Callable[[str], bool]
+) -> ListLines:
     entries: list[Entry] = []
     n_columns = len(_plain(lines[0][1])[1]) if lines else 0
     written: set[str] = set()
@@ -113,7 +122,7 @@ def _spaced(path: Path, lines: Sequence[tuple[int, str]]) -> ListLines:
                 f"{where}: expected {n_columns} label columns, as in the lines before, found "
                 f"{n_found}"
             )
-        entries.append(Entry(number, listed, _checked(labels, where)))
+        entries.append(Entry(number, existing_path(listed, exists), _checked(labels, where)))
         written.update(labels)
     _refuse_joined(path, written)
     return ListLines(entries, n_columns)
@@ -140,7 +149,7 @@ def _table(
     n_columns = -1
     for number, line in lines:
         where = f"{path}, line {number}"
-        listed, *labels = _cells(line, delimiter)
+        listed, *labels = _cells(line, delimiter, exists)
         if n_columns < 0:
             n_columns = len(labels)
             if not exists(listed) and _is_heading(listed, labels):
@@ -163,12 +172,17 @@ def _table(
     return ListLines(entries, max(n_columns, 0), tuple(heading) if n_columns > 1 else ())
 
 
-def _cells(line: str, delimiter: str) -> list[str]:
+def _cells(line: str, delimiter: str, exists: Callable[[str], bool]) -> list[str]:
+    """The path and the labels of a line of a table."""
     try:
-        (cells,) = csv.reader([line], delimiter=delimiter, skipinitialspace=True)
+        (cells,) = csv.reader([line.rstrip()], delimiter=delimiter, skipinitialspace=True)
     except (csv.Error, ValueError):
         return [line]
-    return [cell.strip() for cell in cells]
+    listed, *labels = cells or [""]
+    if line.startswith(" ") and not line.lstrip().startswith('"'):
+        n_spaces = len(line) - len(line.lstrip())
+        listed = line[:n_spaces] + listed.lstrip()
+    return [existing_path(listed, exists), *(label.strip() for label in labels)]
 
 
 def _is_heading(listed: str, labels: Sequence[str]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +17,14 @@ from hashkit.datasets.split import Split
 from hashkit.errors import DatasetError
 from hashkit.inputs.text import read_numbered_lines, shown
 
-__all__ = ["check_some_exist", "open_list", "open_list_split", "read_lines", "relative_name"]
+__all__ = [
+    "check_some_exist",
+    "is_listed_file",
+    "open_list",
+    "open_list_split",
+    "read_lines",
+    "relative_name",
+]
 
 _NOT_TEXT: Final = (
     "save the list as UTF-8; to open an archive, give the name of the set and the archive's folder "
@@ -47,7 +55,8 @@ def open_list(path: Path, root: Path | None = None) -> ImageSet:
     A line is ``path``, ``path 3`` (one label from 0, or -1 where it is unknown) or ``path 0 1 0
     ...`` (two or more columns of 0 or 1, one per class); all lines have the same form. The labels
     are the integers at the end of the line, so a path may contain spaces. A table with commas,
-    semicolons or tabs, a heading and quotes is read too. Blank lines and lines that begin with
+    semicolons or tabs, a heading and quotes is read too. Spaces around a path belong to it if such
+    a file exists. Blank lines and lines that begin with
     ``#`` are skipped.
 
     Parameters
@@ -125,15 +134,22 @@ def open_list_split(
 
 
 def read_lines(path: Path) -> list[tuple[int, str]]:
-    """Line numbers, from 1, and stripped text of the lines that are not blank or comments.
+    """Line numbers, from 1, and text of the lines that are not blank or comments.
+
+    Spaces at the beginning and end of a line are kept, as they may belong to a path.
 
     Raises
     ------
     DatasetError
         If the file is missing or is not UTF-8 text.
     """
-    lines = read_numbered_lines(path, DatasetError, "a list", _NOT_TEXT)
+    lines = read_numbered_lines(path, DatasetError, "a list", _NOT_TEXT, keep_spaces=True)
     return [(number, line) for number, line in lines if line]
+
+
+def is_listed_file(listed: str, root: Path) -> bool:
+    """Whether a listed path is a file."""
+    return is_file(root / relative_name(listed, root))
 
 
 def relative_name(listed: str, root: Path) -> str:
@@ -163,9 +179,7 @@ def check_some_exist(names: list[str], root: Path, path: Path) -> None:
 
 
 def _parse_list(path: Path, root: Path) -> _Listing:
-    lines = split_lines(
-        path, read_lines(path), lambda listed: is_file(root / relative_name(listed, root))
-    )
+    lines = split_lines(path, read_lines(path), functools.partial(is_listed_file, root=root))
     line_of: dict[str, int] = {}
     for entry in lines.entries:
         name = relative_name(entry.path, root)

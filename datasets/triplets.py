@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.datasets.imageset import ImageSet
-from hashkit.datasets.lists import check_some_exist, read_lines, relative_name
+from hashkit.datasets.list_lines import existing_path
+from hashkit.datasets.lists import check_some_exist, is_listed_file, read_lines, relative_name
 from hashkit.errors import DatasetError
 
 __all__ = ["read_triplets"]
@@ -41,10 +43,14 @@ def read_triplets(path: Path, root: Path | None = None) -> tuple[ImageSet, NDArr
         dissimilar to itself, or if none of the first files exists.
     """
     root = (path.parent if root is None else root).absolute()
+    exists = functools.partial(is_listed_file, root=root)
     row_of: dict[str, int] = {}
     triplets: list[tuple[int, ...]] = []
     for number, line in read_lines(path):
-        listed = [text.strip() for text in line.split("\t")] if "\t" in line else line.split()
+        if "\t" in line:
+            listed = [existing_path(text, exists) for text in line.split("\t")]
+        else:
+            listed = line.split()
         if len(listed) != 3 or not all(listed):
             raise DatasetError(
                 f"{path}, line {number}: expected three paths (query, similar, dissimilar), "

@@ -54,6 +54,9 @@ COUNTS: dict[str, Callable[[Any], Any]] = {
     "top_k": lambda n: hashkit.search(CODES[:2], SET, top_k=n),
     "radius": lambda n: hashkit.search(CODES[:2], SET, radius=n),
     "n_threads": lambda n: hashkit.search(CODES[:2], SET, top_k=1, n_threads=n),
+    "oversample": lambda n: hashkit.search(
+        CODES[:2], SET, top_k=1, logits=LOGITS[:2], oversample=n
+    ),
     "cutoffs": lambda n: hashkit.evaluate(QUERIES, SET, cutoffs=[n]),
     "ks": lambda n: hashkit.evaluate(QUERIES, SET, ks=[n]),
     "n_tables": lambda n: hashkit.MultiIndex.build(SET, n_tables=n),
@@ -250,6 +253,8 @@ def test_names_of_choices_are_checked(value: Any) -> None:
     refuses(lambda: hashkit.evaluate(QUERIES, SET, convention=value))
     refuses(lambda: hashkit.evaluate(QUERIES, SET, ndcg_gain=value))
     refuses(lambda: hashkit.evaluate(QUERIES, SET, without_relevant=value), "without_relevant")
+    if value is not True:
+        refuses(lambda: hashkit.evaluate(SET, SET, exclude_self=value), "exclude_self")
 
 
 @pytest.mark.parametrize("value", [3, 2.5, "10", Thing()], ids=repr)

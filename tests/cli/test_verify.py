@@ -72,11 +72,14 @@ def test_a_flipped_bit_of_any_file_is_found(run):
         codes_at = file["codes"].id.get_offset()
     start = int.from_bytes(checkpoint.read_bytes()[:8], "little") + 8
     header = json.loads(checkpoint.read_bytes()[8:start])
-    weights_at = start + next(
-        one["data_offsets"][0] for name, one in header.items() if name.startswith("model.")
+    weights_at, momentum_at = (
+        start
+        + next(one["data_offsets"][0] for name, one in header.items() if name.startswith(kind))
+        for kind in ("model.", "optimiser.")
     )
     for path, place, expected in (
         (checkpoint, weights_at, "weights with the SHA-256"),
+        (checkpoint, momentum_at, "tensors of losses and optimiser with the SHA-256"),
         (run / "bank.h5", codes_at, "codes, block 0"),
         (run / "bank.h5.mih", -100, "do not match their checksum"),
         (run / "config.json", 0, "config.json"),

@@ -149,6 +149,40 @@ def test_marks_in_a_path_are_part_of_it(root, name):
     assert images.labels.tolist() == [2, 0]
 
 
+SPACED = {
+    "spaces": " b.png 1\na.png 0\n",
+    "no labels": " b.png\na.png\n",
+    "table": " b.png,1\na.png,0\n",
+    "heading": "path,label\n b.png,1\na.png,0\n",
+    "quotes": '" b.png",1\n"a.png",0\n',
+    "quotes and spaces": '" b.png" 1\n"a.png" 0\n',
+    "tabs": " b.png\t1\na.png\t0\n",
+}
+
+
+@pytest.mark.parametrize("text", SPACED.values(), ids=SPACED)
+def test_a_space_before_a_path_is_part_of_it_if_there_is_such_a_file(root, text):
+    published_sets.write_image(root / " b.png")
+    assert (root / "b.png").is_file()  # which must not be taken for it
+    images = open_list(write_list(root, text))
+    assert images.names == [" b.png", "a.png"]
+    assert images.labels is None or images.labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("text", SPACED.values(), ids=SPACED)
+def test_a_space_before_a_path_does_not_count_otherwise(root, text):
+    assert open_list(write_list(root, text)).names == ["b.png", "a.png"]
+
+
+def test_spaces_after_a_path(root):
+    published_sets.write_image(root / "c.png")
+    (root / "c.png").rename(root / "b.png ")
+    assert open_list(write_list(root, "b.png \na.png  \n")).names == ["b.png ", "a.png"]
+    assert open_list(write_list(root, "b.png ,1\na.png ,0\n")).names == ["b.png ", "a.png"]
+    triplets, _ = read_triplets(write_list(root, " a.png\tb.png \tdeep/c.png\n"))
+    assert triplets.names == ["a.png", "b.png ", "deep/c.png"]
+
+
 def test_a_list_that_is_not_utf8_names_its_line(root):
     (root / "list.txt").write_bytes(b"a.png 1\r\nb.png 1\r\ncaf\xe9.png 0\r\n")
     with pytest.raises(DatasetError, match=r"line 3: expected a list in UTF-8.*0xe9"):

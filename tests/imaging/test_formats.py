@@ -45,20 +45,45 @@ def test_every_suffix_is_one_of_pillow_or_of_the_extra():
 @pytest.mark.parametrize(
     "data",
     [
-        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n",
         b"%PDF-1.7\n",
         b"\xd7\xcd\xc6\x9a" + bytes(60),
-        b"8BPS\0\1" + bytes(60),
         b"\0\0\0\x18ftypmp42" + bytes(30),
         b"hello",
     ],
-    ids=["EPS", "PDF", "WMF", "PSD", "MP4", "text"],
+    ids=["PDF", "WMF", "MP4", "text"],
 )
-def test_other_formats_are_not_read(data):
+def test_other_files_are_not_read(data):
     assert format_of(data) is None
     with pytest.raises(ImageError, match="not an image that can be read") as info:
         decode(data)
     assert info.value.reason == "broken"
+
+
+NOT_READ = {
+    "PFM": b"PF\n1 1\n-1.0\n" + bytes(12),
+    "PFM, grey": b"Pf\n1 1\n-1.0\n" + bytes(4),
+    "PAM": b"P7\nWIDTH 1\nHEIGHT 1\nDEPTH 3\nMAXVAL 255\nTUPLTYPE RGB\nENDHDR\n\0\0\0",
+    "Photoshop": b"8BPS\0\1" + bytes(60),
+    "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n",
+    "JPEG XL": b"\xff\x0a" + bytes(30),
+    "OpenEXR": b"v/1\1\2\0\0\0" + bytes(30),
+    "Radiance HDR": b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 1 +X 1\n" + bytes(4),
+    "DDS": b"DDS |\0\0\0" + bytes(120),
+    "ICO": b"\0\0\1\0\1\0" + bytes(30),
+    "SGI": b"\1\xda\1\1\0\3" + bytes(506),
+    "FITS": b"SIMPLE  =                    T" + b" " * 2850,
+}
+
+
+@pytest.mark.parametrize("kind", NOT_READ)
+def test_an_image_of_a_format_that_is_not_read_is_unsupported(kind, tmp_path):
+    path = tmp_path / "a.ppm"
+    path.write_bytes(NOT_READ[kind])
+    assert format_of(NOT_READ[kind]) is None
+    expected = rf"a\.ppm: {kind.partition(',')[0]}.* images are not read; save the image as PNG"
+    with pytest.raises(ImageError, match=expected) as info:
+        decode(path)
+    assert info.value.reason == "unsupported"
 
 
 def test_heif_without_its_extra_names_the_command(monkeypatch):

@@ -73,6 +73,20 @@ def test_nearest_images_match_a_brute_force_ranking():
     assert {hit.is_relevant for one in groups[2].examples for hit in one.nearest} == {True, False}
 
 
+def test_a_query_is_not_shown_among_its_own_nearest_images():
+    _, database, _ = evaluated()
+    report = hashkit.evaluate(database, database, exclude_self=True)
+    codes = [oracles.bit_string(code, 16) for code in database.codes]
+    groups = find_examples(
+        database, [database], report.average_precision, lambda *_: None, exclude_self=True
+    )
+    for example in (one for group in groups for one in group.examples):
+        row = list(database.names).index(example.query.name)
+        ranking = oracles.ranking(codes[row], codes)
+        expected = [database.names[hit] for _, hit in ranking if hit != row][:10]
+        assert [hit.name for hit in example.nearest] == expected
+
+
 def test_labels_are_matched_by_name_and_by_number():
     queries, database, report = evaluated()
     other_order = dataclasses.replace(

@@ -32,6 +32,22 @@ def ranking(query: str, database: Sequence[str]) -> list[tuple[int, int]]:
     return sorted((hamming(query, code), row) for row, code in enumerate(database))
 
 
+def asymmetric_distance(logits: Sequence[float], query: str, code: str) -> float:
+    """Sum of the logits' magnitudes over the bits in which a code differs from the query's."""
+    differs = (a != b for a, b in zip(query, code, strict=True))
+    return sum(abs(logit) for logit, is_other in zip(logits, differs, strict=True) if is_other)
+
+
+def rescored_ranking(
+    logits: Sequence[float], database: Sequence[str], top_k: int, oversample: int
+) -> list[tuple[float, int, int]]:
+    """(asymmetric distance, distance, row), first ``top_k`` of ``oversample`` times as many."""
+    query = "".join("1" if logit > 0 else "0" for logit in logits)
+    nearest = ranking(query, database)[: oversample * top_k]
+    scores = [asymmetric_distance(logits, query, database[row]) for _, row in nearest]
+    return sorted((score, *place) for score, place in zip(scores, nearest, strict=True))[:top_k]
+
+
 def precision_sum(relevant: Sequence[bool], cutoff: int) -> Fraction:
     """Sum of precision@t over the relevant ranks t of the top ``cutoff``."""
     total = Fraction(0)

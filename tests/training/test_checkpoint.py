@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from training_samples import settings
 
-from hashkit.errors import CheckpointError
+from hashkit.errors import CheckpointError, ConfigError
 from hashkit.manifest import Manifest
+from hashkit.runs.checkpoint_weights import check_weights
 from hashkit.training.checkpoint import (
     Checkpoint,
     load_model,
@@ -168,6 +170,41 @@ def header_of(path):
 def write_header(path, header):
     text = header if isinstance(header, str) else json.dumps(header)
     save_file(load_file(path), path, metadata={"hashkit": text})
+
+
+def place_of(path, tensor):
+    """Position of the first byte of a tensor."""
+    data = path.read_bytes()
+    start = int.from_bytes(data[:8], "little") + 8
+    return start + json.loads(data[8:start])[tensor]["data_offsets"][0]
+
+
+@pytest.mark.parametrize(
+    ("tensor", "what"),
+    [
+        ("model.mean", "weights"),
+        ("losses.0.centres", "tensors of losses and optimiser"),
+        ("losses.1.n_seen", "tensors of losses and optimiser"),
+        ("optimiser.", "tensors of losses and optimiser"),
+    ],
+)
+def test_a_flipped_bit_of_any_tensor_is_noticed(path, checkpoint, tensor, what):
+    assert check_weights(path) == weights_sha256(checkpoint.model)
+    tensor = tensor if tensor[-1] != "." else tensor + next(iter(checkpoint.optimiser))
+    data = bytearray(path.read_bytes())
+    data[place_of(path, tensor)] ^= 1
+    path.write_bytes(data)
+    assert f"damaged: expected {what} with the SHA-256" in refusal(path)
+    with pytest.raises(CheckpointError, match=f"damaged: expected {what} with the SHA-256"):
+        check_weights(path)
+
+
+def test_a_checkpoint_from_before_the_digest_of_all_tensors_is_read(path, checkpoint):
+    header = header_of(path)
+    assert header.pop("trainer_sha256")
+    write_header(path, header)
+    assert_same_tensors(read_checkpoint(path).optimiser, checkpoint.optimiser)
+    assert check_weights(path) == weights_sha256(checkpoint.model)
 
 
 @pytest.mark.parametrize("metadata", [None, {"format": "pt"}], ids=["none", "another's"])
@@ -326,6 +363,22 @@ def test_weights_that_do_not_match_are_refused(path, checkpoint, fault):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no POSIX permissions")
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        ("timm:.a", r"timm has no model '\.a'"),
+        ("timm:resnet99", "timm has no model 'resnet99'"),
+        ("torchvision:.a", r"torchvision has no model '\.a'"),
+    ],
+)
+def test_a_network_that_cannot_be_built_is_named_with_its_file(path, checkpoint, network, words):
+    pytest.importorskip(network.partition(":")[0])
+    config = dataclasses.replace(checkpoint.config, network=network)
+    write_checkpoint(path, dataclasses.replace(checkpoint, config=config))
+    with pytest.raises(ConfigError, match=f"^{re.escape(str(path))}: {words}"):
+        load_model(path)
+
+
 def test_permissions_follow_the_umask(path, checkpoint):
     before = os.umask(0o022)
     try:

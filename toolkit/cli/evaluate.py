@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from hashkit.cli.console import TERMINAL, emit_json, note, progress_bar
+from hashkit.cli.console import TERMINAL, emit_json, note
+from hashkit.cli.evaluate_measures import Conventions, rescoring_of
 from hashkit.cli.flags import parse_integers
 from hashkit.cli.options import (
     BatchSizeOption,
     DeviceOption,
     JsonOption,
+    ModelOption,
     ProfileOption,
     RunOption,
     RunsOption,
@@ -27,10 +28,6 @@ from hashkit.runs.run import DEFAULT_RUNS_DIR, Run
 from hashkit.runtimes.settings import RuntimeSettings
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from hashkit.codesets import CodeDatabase
     from hashkit.evaluation.evaluator import Report, WithoutRelevant
     from hashkit.report.evaluations import Evaluation
     from hashkit.workflow.evaluation import Subject
@@ -99,6 +96,28 @@ def evaluate(
             help="Queries without relevant images: zero, or drop them.",
         ),
     ] = "zero",
+    exclude_self: Annotated[
+        bool,
+        typer.Option(
+            "--exclude-self",
+            help="Leave each query's own row out; queries and database are one bank.",
+        ),
+    ] = False,
+    rerank: Annotated[
+        bool,
+        typer.Option(
+            "--rerank", help="Also measure rankings by the queries' logits; with --oversample."
+        ),
+    ] = False,
+    oversample: Annotated[
+        int | None,
+        typer.Option(
+            "--oversample",
+            metavar="N",
+            min=1,
+            help="With --rerank: order the nearest N times R or k images by the logits.",
+        ),
+    ] = None,
     page: Annotated[
         Path | None,
         typer.Option("--report", metavar="FILE", help="Write a page of charts and images (HTML)."),
@@ -114,6 +133,7 @@ def evaluate(
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Also measure simple codes of the run's images.")
     ] = False,
+    model: ModelOption = None,
     run: RunOption = None,
     runs: RunsOption = DEFAULT_RUNS_DIR,
     device: DeviceOption = "auto",
@@ -134,17 +154,21 @@ def evaluate(
       hashkit evaluate --report page.html --baselines
       hashkit evaluate --run runs/c48 --beside runs/c24 --beside runs/c12 --report page.html
       hashkit evaluate queries.h5 bank.h5 --json
+      hashkit evaluate bank.h5 bank.h5 --exclude-self
+      hashkit evaluate queries.h5 bank.h5 --rerank --oversample 10 --model model.onnx
       hashkit evaluate q.txt db.txt --query-labels ql.txt --database-labels dl.txt
     """  # noqa: D301
     from hashkit.cli.evaluate_output import print_evaluations
     from hashkit.report.evaluations import differences, load_evaluation, renamed_apart
 
-    conventions = _Conventions(
+    conventions = Conventions(
         convention,
         None if cutoffs is None else parse_integers("--at", cutoffs),
         None if ks is None else parse_integers("--k", ks),
         cast("WithoutRelevant", without_relevant),
+        exclude_self,
     )
+    rescoring = rescoring_of(rerank, oversample, model)
     loaded = [load_evaluation(path) for path in beside or ()]
     if baselines and query is not None:
         raise ConfigError("--baselines are of a run's images: leave QUERY and DATABASE out")
@@ -156,7 +180,10 @@ def evaluate(
     else:
         subject = _file_subject(query, database, query_labels, database_labels)
     subject.warn_of_other_models(TERMINAL)
+    logits = None if rescoring is None else rescoring.logits(subject, settings)
     report = conventions.measure(subject.queries, subject.databases)
+    if rescoring is not None and logits is not None:
+        report = rescoring.measure(subject, logits, report)
     own = subject.evaluation(report)
     if subject.run is not None:
         _keep(own, subject.run)
@@ -170,32 +197,7 @@ def evaluate(
         for line in differences(evaluations[0], other):
             note(f"warning: not comparable: {line}")
     if page is not None:
-        _save_page(page, evaluations, subject, report.average_precision)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Conventions:
-    """Conventions of all evaluations of one call; see `hashkit.evaluate`."""
-
-    convention: str
-    cutoffs: tuple[int, ...] | None
-    ks: tuple[int, ...] | None
-    without_relevant: WithoutRelevant
-
-    def measure(self, queries: CodeDatabase, databases: Sequence[CodeDatabase]) -> Report:
-        """Evaluate, with progress."""
-        from hashkit.evaluation.evaluator import evaluate as evaluate_codes
-
-        with progress_bar("evaluating", 2 * sum(map(len, databases)), "rows") as bar:
-            return evaluate_codes(
-                queries,
-                databases,
-                convention=self.convention,
-                cutoffs=self.cutoffs,
-                ks=self.ks,
-                without_relevant=self.without_relevant,
-                progress=lambda done, _: bar.update(done),
-            )
+        _save_page(page, evaluations, subject, report)
 
 
 def _run_subject(
@@ -220,8 +222,24 @@ def _file_subject(
         raise ConfigError("name the database as well: hashkit evaluate QUERY DATABASE")
     name = f"{query.name} in {', '.join(path.name for path in database)}"
     queries = open_codes(query, query_labels)
-    databases = [open_codes(path, database_labels) for path in database]
+    has_same_labels = _is_same_file(query_labels, database_labels)
+    # One file is opened once, so that it is known to be one collection.
+    databases = [
+        queries
+        if has_same_labels and _is_same_file(path, query)
+        else open_codes(path, database_labels)
+        for path in database
+    ]
     return Subject(name, queries, databases)
+
+
+def _is_same_file(one: Path | None, other: Path | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    try:
+        return one.samefile(other)
+    except OSError:  # one that does not exist is reported where it is opened
+        return False
 
 
 def _keep(evaluation: Evaluation, run: Run) -> None:
@@ -236,7 +254,7 @@ def _keep(evaluation: Evaluation, run: Run) -> None:
 
 
 def _baselines(
-    subject: Subject, conventions: _Conventions, settings: RuntimeSettings
+    subject: Subject, conventions: Conventions, settings: RuntimeSettings
 ) -> list[Evaluation]:
     from hashkit.report.evaluations import Evaluation
     from hashkit.workflow.baselines import baseline_reports
@@ -267,7 +285,7 @@ def _save_page(
     path: Path,
     evaluations: Sequence[Evaluation],
     subject: Subject,
-    average_precision: NDArray[np.float64],
+    report: Report,
 ) -> None:
     from hashkit.report.examples import find_examples
     from hashkit.report.page import PageContent, save_page
@@ -275,7 +293,11 @@ def _save_page(
 
     own, *others = evaluations
     examples = find_examples(
-        subject.queries, subject.databases, average_precision, RowImages(subject.run)
+        subject.queries,
+        subject.databases,
+        report.average_precision,
+        RowImages(subject.run),
+        exclude_self=report.exclude_self,
     )
     save_page(PageContent(own, others, examples), path)
     note(f"page: {path}")

@@ -39,6 +39,8 @@ def _numbers(evaluations: Sequence[Evaluation], *, is_multi_label: bool) -> Tabl
     title = (
         f"{own['n_queries']:,} queries, {own['n_database']:,} in the database, {own['bits']} bits"
     )
+    if own.get("exclude_self"):
+        title += ", without each query's own row"
     columns = in_column_order(evaluations)
     table = _table(title, "measure", _headings(columns, "value"))
     hidden = {CODES} if len(evaluations) == 1 else set()

@@ -24,7 +24,7 @@ from hashkit.cli.options import (
     WorkersOption,
     parse_batch_size,
 )
-from hashkit.errors import BankMismatchError, ImageError, RunError
+from hashkit.errors import ConfigError, ImageError, RunError
 from hashkit.runs.run import DEFAULT_RUNS_DIR, Run
 from hashkit.runtimes.settings import RuntimeSettings
 from hashkit.workflow.reporter import plural
@@ -71,6 +71,15 @@ def search(
         bool,
         typer.Option("--rerank", help="Order images at equal distance by the query's logits."),
     ] = False,
+    oversample: Annotated[
+        int | None,
+        typer.Option(
+            "--oversample",
+            metavar="N",
+            min=1,
+            help="With --rerank: order the nearest N x k images by the query's logits instead.",
+        ),
+    ] = None,
     engine: Annotated[
         str,
         typer.Option(
@@ -105,6 +114,7 @@ def search(
       hashkit search --query img.png
       hashkit search --query img.png --bank photos.h5 --model model.onnx --radius 8
       hashkit search --query img.png --label cat --rerank
+      hashkit search --query img.png --rerank --oversample 10
     """  # noqa: D301
     import numpy as np
 
@@ -115,6 +125,7 @@ def search(
     settings = RuntimeSettings(
         runtime, device, profile=profile, batch_size=parse_batch_size(batch_size)
     )
+    _check_oversample(oversample, rerank, radius)
     place = _Place(bank, model, run, runs, settings, num_workers)
     queries = [place.query(name) for name in query]
     codes = np.stack([one.code for one in queries])
@@ -125,6 +136,7 @@ def search(
         radius=radius,
         where=rows_of_labels(place.banks, label) if label else None,
         logits=np.stack([place.logits(one) for one in queries]) if rerank else None,
+        oversample=oversample,
         engine=cast("Engine", engine),
         index=None if engine == "scan" else open_index(place.banks, TERMINAL),
     )
@@ -139,6 +151,20 @@ def search(
         n_missing = draw_results(results, place.image, save_picture)
         lost = f" ({plural(n_missing, 'image')} not found)" if n_missing else ""
         note(f"picture: {save_picture}{lost}")
+
+
+def _check_oversample(oversample: int | None, rerank: bool, radius: int | None) -> None:
+    """Refuse `--oversample` where it has no effect, before images are encoded."""
+    if oversample is not None and not rerank:
+        raise ConfigError(
+            "--oversample goes with --rerank, found it alone: add --rerank to order the nearest "
+            "images by the query's logits"
+        )
+    if oversample is not None and radius is not None:
+        raise ConfigError(
+            "--oversample goes with --k, found --radius: all images within a radius are found "
+            "anyway; leave one of the two out"
+        )
 
 
 class _Place:
@@ -236,15 +262,9 @@ class _Place:
         return logits
 
     def _check_model(self, model_sha256: str) -> None:
-        for bank in self.banks:
-            if bank.header.model_sha256 != model_sha256:
-                made_by = bank.header.model_sha256
-                expected = f"expected one of SHA-256 {made_by[:12]}" if made_by else "it is unknown"
-                raise BankMismatchError(
-                    f"{bank.path} was made by another model: {expected}, found "
-                    f"{model_sha256[:12]}; give its --model, or encode the images again with "
-                    "hashkit encode --overwrite"
-                )
+        from hashkit.workflow.models import check_made_by
+
+        check_made_by(self.banks, model_sha256)
 
     def _warn_of_resampler(self, what: str, library: str) -> None:
         """Warn, once, if the banks' images were resized by another library than the queries."""
@@ -284,9 +304,11 @@ def _hits(found: Ranking | Neighbours, banks: Sequence[Bank]) -> Iterator[list[H
     """Hits of each query."""
     from hashkit.retrieval.neighbours import Ranking
 
-    columns = (*found.locate(), found.rows, found.distances)
+    columns = [*found.locate(), found.rows, found.distances]
     if isinstance(found, Ranking):
         own: Iterable[Any] = range(len(found.rows))
+        if found.asymmetric_distances is not None:
+            columns.append(found.asymmetric_distances)
     else:
         own = itertools.starmap(slice, itertools.pairwise(found.offsets))
     for at in own:
@@ -294,7 +316,9 @@ def _hits(found: Ranking | Neighbours, banks: Sequence[Bank]) -> Iterator[list[H
         yield [_hit(banks[bank], *place) for bank, *place in places]
 
 
-def _hit(bank: Bank, bank_row: int, row: int, distance: int) -> Hit:
+def _hit(
+    bank: Bank, bank_row: int, row: int, distance: int, asymmetric_distance: float | None = None
+) -> Hit:
     from hashkit.cli.search_output import Hit
     from hashkit.codesets import label_names
 
@@ -306,4 +330,5 @@ def _hit(bank: Bank, bank_row: int, row: int, distance: int) -> Hit:
         labels=label_names(bank, bank_row),
         bank=bank,
         bank_row=bank_row,
+        asymmetric_distance=None if asymmetric_distance is None else float(asymmetric_distance),
     )

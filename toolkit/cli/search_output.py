@@ -65,6 +65,8 @@ class Hit:
         Names of its classes; None if they are not known.
     bank, bank_row
         The bank it is in, and the row there.
+    asymmetric_distance
+        Asymmetric distance from the query, if rows were rescored.
     """
 
     row: int
@@ -73,6 +75,7 @@ class Hit:
     labels: tuple[str, ...] | None
     bank: Bank
     bank_row: int
+    asymmetric_distance: float | None = None
 
     def is_relevant_to(self, query: Query) -> bool | None:
         """Whether it shares a label with the query; None if that is not known."""
@@ -90,16 +93,7 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values: ``query``, ``code`` (hexadecimal), ``label``, ``hits``."""
-        hits = [
-            {
-                "rank": rank,
-                "row": hit.row,
-                "distance": hit.distance,
-                "name": hit.name,
-                "label": _json_label(hit.labels),
-            }
-            for rank, hit in enumerate(self.hits, start=1)
-        ]
+        hits = [_json_hit(rank, hit) for rank, hit in enumerate(self.hits, start=1)]
         return {
             "query": self.query.name,
             "code": to_hex(self.query.code),
@@ -118,16 +112,21 @@ def print_results(results: Sequence[Result]) -> None:
         console.width = max([100, *_line_lengths(results)])
     for result in results:
         table = Table(title=_title(result.query), title_justify="left")
+        is_rescored = any(hit.asymmetric_distance is not None for hit in result.hits)
         table.add_column("rank", justify="right")
         table.add_column("distance", justify="right")
+        if is_rescored:
+            table.add_column("asymmetric", justify="right")
         table.add_column("name", overflow="fold")
         table.add_column("label")
         table.add_column("")
         table.add_column("row", justify="right")
         for rank, hit in enumerate(result.hits, start=1):
             mark = {True: "hit", False: "miss", None: ""}[hit.is_relevant_to(result.query)]
+            rescored = [f"{hit.asymmetric_distance:.4g}"] if is_rescored else []
+            label = _text(hit.labels)
             table.add_row(
-                str(rank), str(hit.distance), hit.name, _text(hit.labels), mark, str(hit.row)
+                str(rank), str(hit.distance), *rescored, hit.name, label, mark, str(hit.row)
             )
         console.print(table)
 
@@ -173,6 +172,14 @@ def _text(labels: tuple[str, ...] | None) -> str:
     return ", ".join(labels or ())
 
 
+def _json_hit(rank: int, hit: Hit) -> dict[str, Any]:
+    distances: dict[str, Any] = {"distance": hit.distance}
+    if hit.asymmetric_distance is not None:
+        distances["asymmetric_distance"] = hit.asymmetric_distance
+    label = _json_label(hit.labels)
+    return {"rank": rank, "row": hit.row, **distances, "name": hit.name, "label": label}
+
+
 def _json_label(labels: tuple[str, ...] | None) -> str | list[str] | None:
     if labels is None:
         return None
@@ -183,4 +190,4 @@ def _line_lengths(results: Sequence[Result]) -> Iterator[int]:
     for result in results:
         yield len(visible(_title(result.query)))
         for hit in result.hits:
-            yield len(visible(hit.name + _text(hit.labels))) + 60
+            yield len(visible(hit.name + _text(hit.labels))) + 75

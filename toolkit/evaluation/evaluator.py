@@ -22,6 +22,7 @@ from hashkit.evaluation.average_precision import convention_named
 from hashkit.evaluation.bit_statistics import bit_statistics
 from hashkit.evaluation.intervals import INTERVAL, bootstrap_interval
 from hashkit.evaluation.ndcg import DEFAULT_GAIN, gain_named
+from hashkit.evaluation.own_rows import find_own_rows
 from hashkit.evaluation.precision_recall import within_radius
 from hashkit.evaluation.relevance import match_labels
 from hashkit.evaluation.report import Report, WithoutRelevant
@@ -65,6 +66,7 @@ def evaluate(
     ks: Sequence[int] | None = None,
     ndcg_gain: str = DEFAULT_GAIN,
     without_relevant: WithoutRelevant = "zero",
+    exclude_self: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Rank a database for every query and measure the rankings.
@@ -89,6 +91,9 @@ def evaluate(
         Gain by shared labels in ``ndcg_at``; a name in `hashkit.evaluation.ndcg.GAINS`.
     without_relevant
         Queries without relevant rows count as 0 (``zero``) or are left out (``drop``).
+    exclude_self
+        Leave the row that is the query itself out of the ranking of each query, and out of every
+        count. The query's bank must be one of the databases: the same object, identity or file.
     progress
         Called as ``progress(done, total)``, counted in database rows over two passes.
 
@@ -99,24 +104,33 @@ def evaluate(
     ConfigError
         If the convention, the gain, a cut-off or ``without_relevant`` is invalid.
     EvaluationError
-        If labels are missing or cannot be matched, or no query is left to average over.
+        If labels are missing or cannot be matched, no query is left to average over, or
+        ``exclude_self`` is given for different banks.
     """
     convention_named(convention)
     gain_named(ndcg_gain)
     if without_relevant not in get_args(WithoutRelevant):
         raise ConfigError(f"`without_relevant` must be zero or drop, not {without_relevant!r}")
+    whole = query
     query, databases, n_database = _live(query, database)
+    own_rows = find_own_rows(whole, databases) if exclude_self else None
+    n_ranked = n_database - exclude_self
+    if not n_ranked:
+        raise EvaluationError(
+            "`exclude_self=True` expects two rows or more, found one: nothing is left to rank"
+        )
     labels = match_labels(query, databases)
     measures = Measures(
         convention,
-        _cutoffs(cutoffs, convention, n_database),
-        _ks(ks, n_database),
+        _cutoffs(cutoffs, convention, n_ranked),
+        _ks(ks, n_ranked),
         ndcg_gain,
-        _curve_ks(n_database),
+        _curve_ks(n_ranked),
     )
     codes = check_codes(query.codes, query.n_bits, "query codes")
-    scores = score_queries(codes, query.n_bits, databases, labels, measures, progress)
-    has_relevant = scores.relevant_histogram.sum(axis=1) > 0
+    scores = score_queries(codes, query.n_bits, databases, labels, measures, progress, own_rows)
+    n_relevant = scores.relevant_histogram.sum(axis=1)
+    has_relevant = n_relevant > 0
     kept: NDArray[np.bool_] = np.ones(len(query), np.bool_)
     if without_relevant == "drop":
         kept = has_relevant
@@ -139,6 +153,7 @@ def evaluate(
         n_database=n_database,
         n_without_relevant=int(np.count_nonzero(~has_relevant)),
         without_relevant=without_relevant,
+        exclude_self=exclude_self,
         map_interval=interval,
         interval=dict(INTERVAL),
         convention=convention,
@@ -148,6 +163,7 @@ def evaluate(
         per_label_interval=dict(zip(groups, label_intervals, strict=True)),
         bit_statistics=statistics,
         average_precision=scores.expected,
+        n_relevant=n_relevant,
         **_means(scores, kept, measures),
         **_by_distance(scores, kept),
     )
@@ -188,28 +204,28 @@ def _live(
     return query, databases, n_database
 
 
-def _cutoffs(given: Sequence[int] | None, convention: str, n_database: int) -> tuple[int, ...]:
+def _cutoffs(given: Sequence[int] | None, convention: str, n_ranked: int) -> tuple[int, ...]:
     if given is not None:
         return _positive("cutoffs", given)
     if convention == "caffe-dnnh":
         return _CAFFE_DNNH_CUTOFFS
-    return tuple(cutoff for cutoff in DEFAULT_CUTOFFS if cutoff <= n_database)
+    return tuple(cutoff for cutoff in DEFAULT_CUTOFFS if cutoff <= n_ranked)
 
 
-def _ks(given: Sequence[int] | None, n_database: int) -> tuple[int, ...]:
+def _ks(given: Sequence[int] | None, n_ranked: int) -> tuple[int, ...]:
     if given is not None:
         return _positive("ks", given)
-    return tuple(k for k in DEFAULT_KS if k <= n_database)
+    return tuple(k for k in DEFAULT_KS if k <= n_ranked)
 
 
 def _positive(argument: str, values: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted({whole_number(value, argument, 1, sys.maxsize) for value in values}))
 
 
-def _curve_ks(n_database: int) -> tuple[int, ...]:
+def _curve_ks(n_ranked: int) -> tuple[int, ...]:
     """Ranks from 1 to the last, evenly spaced on a logarithmic scale."""
-    n_steps = int(np.ceil(np.log10(n_database) * _CURVE_STEPS))
-    ranks = np.rint(np.geomspace(1, n_database, n_steps + 1))
+    n_steps = int(np.ceil(np.log10(n_ranked) * _CURVE_STEPS))
+    ranks = np.rint(np.geomspace(1, n_ranked, n_steps + 1))
     return tuple(sorted({int(rank) for rank in ranks}))
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "DatabaseLabels",
     "LabelBlock",
     "LabelSets",
+    "RowChoice",
     "SingleLabels",
     "as_ids",
     "packed",
@@ -27,6 +28,9 @@ __all__ = [
 ]
 
 Labels: TypeAlias = NDArray[Any]
+
+RowChoice: TypeAlias = slice | NDArray[np.int64]
+"""Consecutive rows, or row numbers in any order."""
 
 LARGEST_ID: Final = 2**31 - 1
 
@@ -73,9 +77,9 @@ class SingleLabels:
         """Common number of a row's label; -1 if it has none."""
         return int(renumbered(self.labels[row : row + 1], self.numbers)[0])
 
-    def rows(self, first: int, last: int) -> LabelBlock:
-        """Labels of rows ``first`` to ``last`` (exclusive)."""
-        block = self.labels[first:last]
+    def rows(self, which: RowChoice) -> LabelBlock:
+        """Labels of some rows."""
+        block = self.labels[which]
         if block.dtype == np.int32 and self.numbers is None and self.known is None:
             ids = block.copy()  # kernels need an aligned, writable array
         else:
@@ -110,17 +114,17 @@ class LabelSets:
     def label(self, row: int) -> NDArray[np.bool_]:
         """Labels of a row, used or not: bool [n_classes]."""
         whole = dataclasses.replace(self, used=np.arange(self.n_classes))
-        labels: NDArray[np.bool_] = whole.matrix(row, row + 1)[0]
+        labels: NDArray[np.bool_] = whole.matrix(slice(row, row + 1))[0]
         return labels
 
-    def rows(self, first: int, last: int) -> LabelBlock:
-        """Used labels of rows ``first`` to ``last`` (exclusive)."""
-        words = np.ascontiguousarray(packed(self.matrix(first, last)).T)
+    def rows(self, which: RowChoice) -> LabelBlock:
+        """Used labels of some rows."""
+        words = np.ascontiguousarray(packed(self.matrix(which)).T)
         return LabelBlock(np.empty(0, np.int32), words)
 
-    def matrix(self, first: int, last: int) -> NDArray[np.bool_]:
-        """Used labels of the rows: bool [last - first, n_used]."""
-        block = self.labels[first:last]
+    def matrix(self, which: RowChoice) -> NDArray[np.bool_]:
+        """Used labels of some rows: bool [m, n_used]."""
+        block = self.labels[which]
         result = np.zeros((len(block), len(self.used)), dtype=np.bool_)
         if block.ndim == 1:
             common = renumbered(block, self.numbers)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from hashkit.codes import check_codes
 from hashkit.codesets import CodeDatabase
 from hashkit.evaluation.label_blocks import LabelBlock
+from hashkit.evaluation.own_rows import OwnOfSegment, OwnRows
 from hashkit.evaluation.relevance import MatchedLabels
 from hashkit.threads import available_cpus, run_parallel
 
@@ -50,6 +51,7 @@ class _Segment:
     codes: NDArray[np.uint8]  # contiguous, at least 8 bytes
     labels: LabelBlock
     n_rows: int
+    own: OwnOfSegment
 
     def for_kernels(self) -> Rows:
         from hashkit.kernels.histograms import Rows
@@ -82,6 +84,8 @@ class Passes:
         Their rows are concatenated; deleted rows are left out.
     labels
         Labels of queries and databases.
+    own_rows
+        The row of each query itself, which is left out of its ranking; None to leave out nothing.
     """
 
     def __init__(
@@ -90,10 +94,12 @@ class Passes:
         n_bits: int,
         databases: Sequence[CodeDatabase],
         labels: MatchedLabels,
+        own_rows: OwnRows | None = None,
     ) -> None:
         self._query_bytes = _even_columns(query_codes)
         self._databases = databases
         self._labels = labels
+        self._own_rows = own_rows
         self._n_distances = n_bits + 1
         self._spans = _spans(databases, labels.row_cells)
 
@@ -130,8 +136,9 @@ class Passes:
             float64 [q].
         """
         rows, hits = histograms.sum(axis=1), histograms[:, 1:].sum(axis=1)
-        # Rows, and relevant rows, that rank before the next row of each distance.
-        before = (np.cumsum(rows, axis=1) - rows, np.cumsum(hits, axis=1) - hits)
+        # Rows, and relevant rows, that rank before the next row of each distance. The kernel
+        # counts left-out rows in one more column.
+        before = (_before(rows), _before(hits))
         sums = np.zeros(len(rows))
         chunks = _chunks(queries)
         for spans in self._waves(len(chunks)):
@@ -141,8 +148,8 @@ class Passes:
             # last one updates the counts in place.
             for counted in self._counted(segments[:-1], chunks):
                 starts.append((before[0].copy(), before[1].copy()))
-                before[0][:] += counted.sum(axis=1)
-                before[1][:] += counted[:, 1:].sum(axis=1)
+                before[0][:, :-1] += counted.sum(axis=1)
+                before[1][:, :-1] += counted[:, 1:].sum(axis=1)
             starts.append(before)
             for added in self._ordered(segments, starts, chunks):
                 sums += added
@@ -165,6 +172,7 @@ class Passes:
         codes = check_codes(
             database.codes[span.first : span.last], self._n_distances - 1, "database codes"
         )
+        live = None
         deleted = database.deleted
         if deleted is not None and deleted[span.first : span.last].any():
             live = ~deleted[span.first : span.last]
@@ -172,9 +180,13 @@ class Passes:
             ids = labels.ids[live] if len(labels.ids) else labels.ids
             labels = LabelBlock(ids, np.ascontiguousarray(labels.words[:, live]))
         n_rows = len(codes)
+        own = OwnOfSegment.none()
+        if self._own_rows is not None:
+            own = self._own_rows.of_segment(*dataclasses.astuple(span), live)
+            own = own.graded(labels, self._labels.query_block)
         if codes.size < 8:  # a kernel reads 8 bytes at a time
             codes = np.concatenate([codes, np.zeros((8, codes.shape[1]), np.uint8)])
-        return _Segment(np.ascontiguousarray(codes), labels, n_rows)
+        return _Segment(np.ascontiguousarray(codes), labels, n_rows, own)
 
     def _counted(
         self, segments: Sequence[_Segment], chunks: Sequence[slice]
@@ -192,6 +204,7 @@ class Passes:
         shape = (len(queries.codes), self._labels.n_grades, self._n_distances)
         histograms = np.zeros(shape, dtype=np.int64)
         add_histograms(segment.for_kernels(), queries, histograms)
+        segment.own.subtract(chunk, histograms)
         return histograms
 
     def _ordered(
@@ -226,7 +239,8 @@ class Passes:
 
         queries = self._queries(chunk)
         sums = np.zeros(len(queries.codes))
-        add_row_order(segment.for_kernels(), queries, rows_before, hits_before, sums)
+        skipped = segment.own.skipped(chunk)
+        add_row_order(segment.for_kernels(), queries, skipped, rows_before, hits_before, sums)
         return sums
 
     def _queries(self, chunk: slice) -> Queries:
@@ -234,6 +248,11 @@ class Passes:
 
         labels = self._labels.query_block
         return Queries(self._query_bytes[chunk], labels.ids[chunk], labels.words[chunk])
+
+
+def _before(histogram: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sum of the columns before each one: int64 [q, n_bits + 2], with a last column of zeros."""
+    return np.pad(np.cumsum(histogram, axis=1) - histogram, ((0, 0), (0, 1)))
 
 
 def _joined(parts: Sequence[NDArray[Any]], n_chunks: int) -> list[NDArray[Any]]:

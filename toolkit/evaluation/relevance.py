@@ -71,7 +71,27 @@ class MatchedLabels:
         CodesError
             If these rows of a label matrix contain values other than 0 and 1.
         """
-        return self.database.parts[database].rows(first, last)
+        return self.database.parts[database].rows(slice(first, last))
+
+    def is_relevant(
+        self, query: int, which: NDArray[np.int64], rows: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Whether rows are relevant to a query, bool [m].
+
+        Parameters
+        ----------
+        which, rows
+            int64 [m], the database of each row by its index, and the row's number there.
+        """
+        relevant = np.zeros(len(rows), np.bool_)
+        for database in np.unique(which).tolist():
+            own = which == database
+            block = self.database.parts[database].rows(rows[own])
+            if len(self.query_block.ids):
+                relevant[own] = block.ids == self.query_block.ids[query]
+            else:
+                relevant[own] = (block.words.T & self.query_block.words[query]).any(axis=1)
+        return relevant
 
     def query_groups(self) -> dict[str, NDArray[np.int64]]:
         """Rows (int64) of the queries with each label, keyed by its name, in label order."""
@@ -202,9 +222,7 @@ def _match_sets(
     labels: Sequence[Labels], numbers: Sequence[NDArray[np.int64] | None], names: tuple[str, ...]
 ) -> MatchedLabels:
     n_classes = max(len(names), *(one.shape[1] for one in labels if one.ndim == 2))
-    query = LabelSets(labels[0], numbers[0], np.arange(n_classes), n_classes).matrix(
-        0, len(labels[0])
-    )
+    query = LabelSets(labels[0], numbers[0], np.arange(n_classes), n_classes).matrix(slice(None))
     # Classes that no query has make no row relevant, so their columns are not packed.
     used = np.flatnonzero(query.any(axis=0))
     databases = tuple(

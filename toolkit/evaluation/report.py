@@ -10,9 +10,45 @@ from numpy.typing import NDArray
 
 from hashkit.evaluation.bit_statistics import BitStatistics
 
-__all__ = ["Report", "WithoutRelevant"]
+__all__ = ["CutoffMetrics", "Report", "Rescored", "WithoutRelevant"]
 
 WithoutRelevant: TypeAlias = Literal["zero", "drop"]
+
+
+@dataclasses.dataclass(frozen=True)
+class CutoffMetrics:
+    """Metrics up to a cut-off of rankings in one fixed order, means over queries.
+
+    Attributes
+    ----------
+    map_at
+        {R: mAP of the top R ranks}, under the report's convention.
+    precision_at, recall_at
+        {k: value}.
+    """
+
+    map_at: dict[int, float]
+    precision_at: dict[int, float]
+    recall_at: dict[int, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rescored(CutoffMetrics):
+    """Metrics of rankings in which the nearest rows are ordered by the queries' logits.
+
+    The metrics up to R or k are those of the ``oversample`` times R or k nearest rows by (distance,
+    row), ordered by (asymmetric distance, distance, row), of which the first R or k are kept.
+
+    Attributes
+    ----------
+    oversample
+        How many times R or k rows are ordered.
+    hamming
+        The same metrics of the rankings by (distance, row), for comparison.
+    """
+
+    oversample: int
+    hamming: CutoffMetrics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +65,8 @@ class Report:
         Queries without a relevant database row.
     without_relevant
         ``zero``: these queries count as 0 in every mean; ``drop``: they are left out.
+    exclude_self
+        Whether the row that is the query itself was left out of the ranking of each query.
     map
         mAP: whole ranking, mean over tie orders, divided by all relevant rows.
     map_best, map_worst, map_index
@@ -66,6 +104,10 @@ class Report:
     average_precision
         float64 [n_queries], average precision of each query in order, without deleted queries;
         ``map`` is its mean. ``drop`` removes no query here. Not in the JSON.
+    n_relevant
+        int64 [n_queries], number of relevant rows of each query. Not in the JSON.
+    rescored
+        Metrics after rescoring; None, and not in the JSON, without it.
     """
 
     bits: int
@@ -73,6 +115,7 @@ class Report:
     n_database: int
     n_without_relevant: int
     without_relevant: WithoutRelevant
+    exclude_self: bool
     map: float
     map_best: float
     map_worst: float
@@ -95,11 +138,24 @@ class Report:
     distances: dict[str, list[int]]
     bit_statistics: BitStatistics
     average_precision: NDArray[np.float64] = dataclasses.field(repr=False, compare=False)
+    n_relevant: NDArray[np.int64] = dataclasses.field(repr=False, compare=False)
+    rescored: Rescored | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Fields as JSON-ready values; cut-offs become strings, because JSON keys are strings."""
         fields = dataclasses.asdict(self)
-        del fields["average_precision"]
-        for name in ("map_at", "precision_at", "recall_at", "ndcg_at"):
-            fields[name] = {str(cutoff): value for cutoff, value in fields[name].items()}
+        del fields["average_precision"], fields["n_relevant"]
+        _name_cutoffs(fields)
+        if self.rescored is None:
+            del fields["rescored"]
+        else:
+            _name_cutoffs(fields["rescored"])
+            _name_cutoffs(fields["rescored"]["hamming"])
         return fields
+
+
+def _name_cutoffs(fields: dict[str, Any]) -> None:
+    """Turn the cut-offs of metrics into text."""
+    for name in ("map_at", "precision_at", "recall_at", "ndcg_at"):
+        if name in fields:
+            fields[name] = {str(cutoff): value for cutoff, value in fields[name].items()}

@@ -18,6 +18,7 @@ from hashkit.evaluation.average_precision import (
     worst_average_precision,
 )
 from hashkit.evaluation.ndcg import ndcg_at
+from hashkit.evaluation.own_rows import OwnRows
 from hashkit.evaluation.passes import Passes
 from hashkit.evaluation.precision_recall import expected_hits
 from hashkit.evaluation.relevance import MatchedLabels
@@ -102,6 +103,7 @@ def score_queries(
     labels: MatchedLabels,
     measures: Measures,
     progress: Progress | None = None,
+    own_rows: OwnRows | None = None,
 ) -> QueryScores:
     """Score every query against the whole database.
 
@@ -116,8 +118,10 @@ def score_queries(
         The databases; deleted rows are left out.
     labels
         Labels of queries and databases.
+    own_rows
+        The row of each query itself, which is left out of its ranking; None to leave out nothing.
     """
-    passes = Passes(query_codes, n_bits, databases, labels)
+    passes = Passes(query_codes, n_bits, databases, labels, own_rows)
     blocks = _query_blocks(len(query_codes), labels.n_grades * (n_bits + 1))
     rows_done = _row_counter(progress, sum(map(len, databases)), len(blocks))
     parts: list[QueryScores] = []

@@ -23,6 +23,7 @@ from hashkit.runs.checkpoint_file import (
     read_tensors,
     weights_digest,
 )
+from hashkit.runs.checkpoint_weights import check_digest
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.known_names import SPECTRAL
 
@@ -50,11 +51,7 @@ def write_head(
     """
     from safetensors.numpy import save
 
-    digest = weights_digest(
-        (name, values.dtype.str, list(values.shape), values.tobytes())
-        for name, values in sorted(tensors.items())
-    )
-    manifest = dataclasses.replace(manifest, weights_sha256=digest)
+    manifest = dataclasses.replace(manifest, weights_sha256=_digest(tensors))
     data = save(
         {MODEL_PREFIX + name: np.ascontiguousarray(values) for name, values in tensors.items()},
         metadata=header_metadata(1, config, manifest, {}),
@@ -85,11 +82,19 @@ def read_head(path: Path) -> TrainedHead:
         manifest = Manifest.from_dict(header.manifest)
     except (CheckpointError, ModelError) as error:
         raise CheckpointError(f"{path}: {error}") from None
+    check_digest(path, "weights", manifest.weights_sha256, _digest(own))
     if head.n_bits != manifest.n_bits:
         raise CheckpointError(
             f"{path}: expected a head of {manifest.n_bits} bits, found one of {head.n_bits}"
         )
     return TrainedHead(head, config, manifest)
+
+
+def _digest(tensors: Mapping[str, NDArray[np.float32]]) -> str:
+    return weights_digest(
+        (name, values.dtype.str, list(values.shape), values.tobytes())
+        for name, values in sorted(tensors.items())
+    )
 
 
 def library_versions() -> dict[str, str]:

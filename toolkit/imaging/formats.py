@@ -6,6 +6,7 @@ import functools
 import importlib
 import importlib.util
 import io
+import re
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
@@ -65,6 +66,21 @@ _SIGNATURES: Final = (
     (b"\xff\x4f\xff\x51", "JPEG 2000"),
     (b"qoif", "QOI"),
 )
+_NOT_READ: Final = (
+    (re.compile(rb"P[Ff]\s"), "PFM (floating point)"),
+    (re.compile(rb"P7\s"), "PAM"),
+    (re.compile(rb"8BPS"), "Photoshop"),
+    (re.compile(rb"%!PS|\xc5\xd0\xd3\xc6"), "PostScript"),
+    (re.compile(rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n"), "JPEG XL"),
+    (re.compile(rb"v/1\x01"), "OpenEXR"),
+    (re.compile(rb"#\?(?:RADIANCE|RGBE)\s"), "Radiance HDR"),
+    (re.compile(rb"DDS "), "DDS"),
+    (re.compile(rb"\0\0[\1\2]\0"), "ICO"),
+    (re.compile(rb"\x01\xda[\0\1][\1\2]"), "SGI"),
+    (re.compile(rb"SIMPLE  ="), "FITS"),
+)
+"""First bytes of image formats that are not read."""
+
 _BRANDS: Final = (
     ("AVIF", frozenset({b"avif", b"avis"})),
     (
@@ -87,7 +103,7 @@ def format_of(data: bytes) -> str | None:
             return name
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WebP"
-    if data[:1] == b"P" and data[1:2] in b"123456f" and data[2:3].isspace():
+    if data[:1] == b"P" and data[1:2] in b"123456" and data[2:3].isspace():
         return "PNM"
     if data[4:8] == b"ftyp":
         listed = data[8 : min(int.from_bytes(data[:4], "big"), _LONGEST_BRANDS)]
@@ -112,13 +128,14 @@ def open_file(data: bytes, name: str) -> ImageFile.ImageFile:
     UnidentifiedImageError
         If it is no image file of a known format.
     ImageError
-        If its format needs something that is not installed; ``name`` is that of the image.
+        If its format is not read, or needs something that is not installed; ``name`` is that of
+        the image.
     Exception
         Anything that Pillow raises for damaged files.
     """
     kind = format_of(data)
     if kind is None:
-        raise UnidentifiedImageError
+        raise _not_read(data, name)
     factory = _factory(kind)
     if factory is None:
         needs = (
@@ -130,6 +147,16 @@ def open_file(data: bytes, name: str) -> ImageFile.ImageFile:
             f"{name}: {kind} images need more than is installed: {needs}", "unsupported"
         )
     return factory(io.BytesIO(data), "")
+
+
+def _not_read(data: bytes, name: str) -> Exception:
+    """The error for a file of no format that is read."""
+    for start, kind in _NOT_READ:
+        if start.match(data):
+            return ImageError(
+                f"{name}: {kind} images are not read; save the image as PNG", "unsupported"
+            )
+    return UnidentifiedImageError()
 
 
 @functools.cache

@@ -19,7 +19,12 @@ _MAX_SHOWN: Final = 40
 
 
 def read_numbered_lines(
-    path: Path, error: type[HashkitError], what: str = "text", remedy: str = _REMEDY
+    path: Path,
+    error: type[HashkitError],
+    what: str = "text",
+    remedy: str = _REMEDY,
+    *,
+    keep_spaces: bool = False,
 ) -> list[tuple[int, str]]:
     """Line numbers, from 1, and stripped text of the lines that are not comments.
 
@@ -32,6 +37,8 @@ def read_numbered_lines(
         The exception to raise.
     what, remedy
         What the file should contain, and how to correct another encoding, for messages.
+    keep_spaces
+        Whether spaces, but not tabs, stay at the beginning and end of a line that is not blank.
 
     Raises
     ------
@@ -42,9 +49,13 @@ def read_numbered_lines(
         data = read_file(path, "text_bytes")
     except OSError as fault:
         raise error(f"{path}: cannot be read ({fault.strerror})") from None
-    lines = _LINE_ENDS.split(decode_text(data, str(path), error, what, remedy).rstrip())
-    numbered = [(number, line.strip()) for number, line in enumerate(lines, start=1)]
-    kept = [(number, line) for number, line in numbered if not line.startswith("#")]
+    lines = _LINE_ENDS.split(decode_text(data, str(path), error, what, remedy))
+    numbered = [(number, line, line.strip()) for number, line in enumerate(lines, start=1)]
+    kept = [
+        (number, line if keep_spaces and text == line.strip(" ") and text else text)
+        for number, line, text in numbered
+        if not text.startswith("#")
+    ]
     while kept and not kept[-1][1]:
         kept.pop()
     return kept

@@ -323,6 +323,7 @@ def add_histograms(rows: Rows, queries: Queries, histograms: NDArray[np.int64]) 
 def add_row_order(
     rows: Rows,
     queries: Queries,
+    skipped: NDArray[np.int64],
     rows_before: NDArray[np.int64],
     hits_before: NDArray[np.int64],
     precision_sums: NDArray[np.float64],
@@ -331,9 +332,11 @@ def add_row_order(
 
     Parameters
     ----------
+    skipped
+        int64 [q], a row that is left out of the ranking of each query; -1 for none.
     rows_before, hits_before
-        int64 [q, n_bits + 1], rows and relevant rows ranked before the next row of each distance;
-        updated with these rows.
+        int64 [q, n_bits + 2], rows and relevant rows ranked before the next row of each distance;
+        updated with these rows. The last column counts the skipped rows.
     precision_sums
         float64 [q], modified. One sum is added for every `_BUFFER_ROWS` rows, so the last digits
         depend on where the blocks begin.
@@ -349,6 +352,10 @@ def add_row_order(
             _fill_distances(planes, queries.codes[query], here, counts, distances)
             _fill_grades(query, queries, rows, first, here, grades)
             before, hits = rows_before[query], hits_before[query]
+            own = skipped[query] - first
+            if 0 <= own < here:
+                distances[own] = uint32(len(before) - 1)
+                grades[own] = uint16(0)
             total = 0.0
             for i in range(here):
                 distance = uint64(distances[i])

@@ -63,6 +63,17 @@ class _Interval(BaseModel):
     level: _Share
 
 
+class _CutoffMetrics(BaseModel):
+    map_at: _ByCutoff
+    precision_at: _ByCutoff
+    recall_at: _ByCutoff
+
+
+class _Rescored(_CutoffMetrics):
+    oversample: _Count
+    hamming: _CutoffMetrics
+
+
 class EvaluationDocument(BaseModel):
     """The document of one evaluation; fields with a default may be missing or None."""
 
@@ -87,6 +98,7 @@ class EvaluationDocument(BaseModel):
     lists: dict[str, _Text] | None = None
     n_without_relevant: _Count | None = None
     without_relevant: _Text | None = None
+    exclude_self: Annotated[bool, Field(strict=True)] | None = None
     ndcg_at: _ByCutoff | None = None
     ndcg_gain: _Text | None = None
     per_label_queries: dict[str, _Number] | None = None
@@ -96,3 +108,4 @@ class EvaluationDocument(BaseModel):
     rank_curve: list[_RankPoint] | None = None
     distances: _Distances | None = None
     bit_statistics: _BitStatistics | None = None
+    rescored: _Rescored | None = None

@@ -149,6 +149,9 @@ def differences(evaluation: Evaluation, other: Evaluation) -> list[str]:
         theirs, ours = other.fields.get(field), evaluation.fields.get(field)
         if theirs != ours:
             found.append(f"{other.name} {what}: {theirs}, not {ours}")
+    left_out = [one for one in (evaluation, other) if one.fields.get("exclude_self")]
+    if len(left_out) == 1:
+        found.append(f"only {left_out[0].name} leaves out each query's own row")
     return found
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.codesets import CodeDatabase, label_names, label_numbers
+from hashkit.evaluation.own_rows import find_own_rows
 from hashkit.preprocess import ImageSource, decode_usable
 from hashkit.retrieval.search import search
 
@@ -127,6 +128,8 @@ def find_examples(
     databases: Sequence[CodeDatabase],
     average_precision: NDArray[np.float64],
     find: ImageFinder,
+    *,
+    exclude_self: bool = False,
 ) -> list[ExampleGroup]:
     """Queries with their nearest images, in groups by average precision.
 
@@ -138,6 +141,8 @@ def find_examples(
         float64 [q], of each query that is not deleted.
     find
         Returns the image of a row.
+    exclude_self
+        Whether the query itself, a row of a database, is not shown among its nearest images.
     """
     labels = _Labels([query, *databases])
     live = np.arange(len(query)) if query.deleted is None else np.flatnonzero(~query.deleted)
@@ -148,10 +153,13 @@ def find_examples(
     rows = [row for chosen in groups.values() for row in chosen]
     if not rows:
         return []
-    ranking = search(query.codes[rows], databases, top_k=N_NEAREST)
-    which, own_rows = ranking.locate()
+    ranking = search(query.codes[rows], databases, top_k=N_NEAREST + exclude_self)
+    which, database_rows = ranking.locate()
+    own_database = find_own_rows(query, databases).database if exclude_self else None
     examples = {}
     for number, row in enumerate(rows):
+        is_shown = (which[number] != own_database) | (database_rows[number] != row)
+        shown = np.flatnonzero(is_shown)[:N_NEAREST]
         nearest = [
             dataclasses.replace(
                 _picture(databases[database], own_row, find),
@@ -161,9 +169,9 @@ def find_examples(
                 ),
             )
             for database, own_row, distance in zip(
-                which[number].tolist(),
-                own_rows[number].tolist(),
-                ranking.distances[number].tolist(),
+                which[number, shown].tolist(),
+                database_rows[number, shown].tolist(),
+                ranking.distances[number, shown].tolist(),
                 strict=True,
             )
         ]

@@ -68,6 +68,7 @@ def _cells(one: Fields) -> Iterator[tuple[str, str, str]]:
         ("Mean average precision", _map_cells(one)),
         ("At k", _rank_cells(one)),
         ("Within a radius", _radius_cells(one)),
+        ("Nearest images ordered by logits", _rescored_cells(one)),
         (GRADED, _graded_cells(one)),
         (CODES, _code_cells(one)),
     ):
@@ -104,6 +105,20 @@ def _graded_cells(one: Fields) -> Iterator[tuple[str, str]]:
 def _radius_cells(one: Fields) -> Iterator[tuple[str, str]]:
     yield "precision within 2 bits (empty: 0)", _share(one["precision_radius_2"])
     yield "queries without an image within 2 bits", _share(one["empty_radius_2"])
+
+
+def _rescored_cells(one: Fields) -> Iterator[tuple[str, str]]:
+    """Metrics after rescoring, each behind its value in the same order of ties before it."""
+    rescored = one.get("rescored")
+    if not rescored:
+        return
+    times = f"{rescored['oversample']:,} x k by logits"
+    for order, metrics in (("by distance and row", rescored["hamming"]), (times, rescored)):
+        for cutoff, value in metrics["map_at"].items():
+            yield f"mAP@{int(cutoff):,} ({one['convention']}), {order}", _share(value)
+        for name, label in (("precision_at", "precision"), ("recall_at", "recall")):
+            for k, value in metrics[name].items():
+                yield f"{label}@{int(k):,}, {order}", _share(value)
 
 
 def _code_cells(one: Fields) -> Iterator[tuple[str, str]]:

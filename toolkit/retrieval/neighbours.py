@@ -19,16 +19,20 @@ class Ranking:
     Attributes
     ----------
     distances
-        uint16 [q, k], Hamming distances in bits, ascending.
+        uint16 [q, k], Hamming distances in bits, ascending unless rows were rescored.
     rows
         int64 [q, k], ascending among equal distances.
     offsets
         int64 [n_databases + 1], the first row of each database.
+    asymmetric_distances
+        float32 [q, k], ascending: asymmetric distances from the queries, in units of their logits,
+        if rows were rescored (``oversample`` of `hashkit.search`); otherwise None.
     """
 
     distances: NDArray[np.uint16]
     rows: NDArray[np.int64]
     offsets: NDArray[np.int64]
+    asymmetric_distances: NDArray[np.float32] | None = None
 
     def locate(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Database number of each row, and its row number there: both int64 [q, k]."""

@@ -1,10 +1,14 @@
-"""Orders rows at the same Hamming distance by their asymmetric distance from the query.
+"""Orders rows by their asymmetric distance from the query.
 
 A code keeps only the signs of a network's logits. The logits of a query are available when it is
 encoded, and show how near each bit was to the other value. The *asymmetric distance* of a row is
 the sum of the logits' magnitudes over the bits in which it differs from the query (Gordo,
 Perronnin, Gong & Lazebnik, "Asymmetric Distances for Binary Embeddings", PAMI 2014, for projections
 thresholded at 0). It costs nothing at encoding time and no space in the bank.
+
+`rerank` orders only rows at the same Hamming distance. `rescore` orders all rows of a longer list,
+the nearest by Hamming distance, and keeps the first of them: vector databases call it rescoring
+with oversampling.
 """
 
 from __future__ import annotations
@@ -19,10 +23,10 @@ from hashkit.codes import binarize
 from hashkit.errors import CodesError
 from hashkit.inputs.arguments import argument_shown
 from hashkit.inputs.masks import unmasked
-from hashkit.retrieval.neighbours import Neighbours
+from hashkit.retrieval.neighbours import Neighbours, Ranking
 from hashkit.retrieval.shards import Shards
 
-__all__ = ["asymmetric_distances", "check_logits", "rerank"]
+__all__ = ["asymmetric_distances", "check_logits", "rerank", "rescore", "rescored_order"]
 
 _BLOCK_ROWS: Final = 65_536
 
@@ -110,3 +114,45 @@ def rerank(
         order = np.lexsort((rows, asymmetric, distances))[:limit]
         reranked.append((distances[order], rows[order]))
     return Neighbours.of_queries(reranked, found.database_offsets)
+
+
+def rescore(
+    query_codes: NDArray[np.uint8],
+    logits: NDArray[np.float32],
+    shards: Shards,
+    nearest: Ranking,
+    limit: int,
+) -> Ranking:
+    """Order rows by (asymmetric distance, Hamming distance, row), and keep ``limit`` per query.
+
+    Parameters
+    ----------
+    nearest
+        The rows to order, ``limit`` or more per query, by (distance, row).
+    """
+    shape = (len(query_codes), limit)
+    distances, rows = np.empty(shape, np.uint16), np.empty(shape, np.int64)
+    scores = np.empty(shape, np.float32)
+    for query, code in enumerate(query_codes):
+        of_query = nearest.rows[query]
+        asymmetric = asymmetric_distances(code, logits[query], shards.take(of_query))
+        order = rescored_order(asymmetric)[:limit]
+        distances[query], rows[query] = nearest.distances[query, order], of_query[order]
+        scores[query] = asymmetric[order]
+    return Ranking(distances, rows, nearest.offsets, scores)
+
+
+def rescored_order(asymmetric: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Positions of rows, given by (distance, row), by (asymmetric distance, distance, row).
+
+    Parameters
+    ----------
+    asymmetric
+        float32 [m], asymmetric distances of the rows.
+
+    Returns
+    -------
+    NDArray
+        int64 [m].
+    """
+    return np.argsort(asymmetric, kind="stable")

@@ -19,7 +19,7 @@ from hashkit.inputs.masks import unmasked
 from hashkit.multi_index.index import MultiIndex
 from hashkit.retrieval.indexed import check_index, merged
 from hashkit.retrieval.neighbours import Neighbours, Ranking
-from hashkit.retrieval.reranking import check_logits, rerank
+from hashkit.retrieval.reranking import check_logits, rerank, rescore
 from hashkit.retrieval.scan import scan
 from hashkit.retrieval.shards import Database, Shards
 from hashkit.threads import check_threads
@@ -44,6 +44,7 @@ def search(
     n_bits: int | None = None,
     where: NDArray[Any] | None = None,
     logits: NDArray[np.floating[Any]] | None = None,
+    oversample: int | None = None,
     engine: Engine = "auto",
     index: MultiIndex | None = None,
     n_threads: int | None = None,
@@ -60,6 +61,7 @@ def search(
     n_bits: int | None = None,
     where: NDArray[Any] | None = None,
     logits: NDArray[np.floating[Any]] | None = None,
+    oversample: int | None = None,
     engine: Engine = "auto",
     index: MultiIndex | None = None,
     n_threads: int | None = None,
@@ -76,6 +78,7 @@ def search(
     n_bits: int | None = None,
     where: NDArray[Any] | None = None,
     logits: NDArray[np.floating[Any]] | None = None,
+    oversample: int | None = None,
     engine: Engine = "auto",
     index: MultiIndex | None = None,
     n_threads: int | None = None,
@@ -91,6 +94,7 @@ def search(
     n_bits: int | None = None,
     where: NDArray[Any] | None = None,
     logits: NDArray[np.floating[Any]] | None = None,
+    oversample: int | None = None,
     engine: Engine = "auto",
     index: MultiIndex | None = None,
     n_threads: int | None = None,
@@ -116,6 +120,10 @@ def search(
         Logits of the queries, floating [q, n_bits]. If given, rows at the same Hamming distance
         are ordered by their asymmetric distance from the query, then by row (see
         `hashkit.retrieval.reranking`). The distances returned are still Hamming distances.
+    oversample
+        1 or more, with ``logits`` and ``top_k`` alone: the nearest ``oversample * top_k`` rows by
+        (distance, row) are ordered by (asymmetric distance, distance, row), and the first ``top_k``
+        returned. Each result takes 10 bytes times ``oversample`` while the search runs.
     engine
         ``scan`` compares every row; ``index`` uses the multi-index; ``auto`` uses the multi-index
         if its cost model predicts that it is faster.
@@ -141,13 +149,15 @@ def search(
         If the index is of other codes.
     ConfigError
         If neither ``top_k`` nor ``radius`` is given, one is negative, ``where`` does not match the
-        database, or the engine is ``index`` but there is no index.
+        database, the engine is ``index`` but there is no index, or ``oversample`` is given without
+        ``logits`` or with ``radius``.
     """
     shards = Shards.of(database, n_bits)
     query_codes = check_codes(query_codes, shards.n_bits, "query codes")
     top_k = None if top_k is None else whole_number(top_k, "top_k", 0)
     radius = None if radius is None else whole_number(radius, "radius", 0)
     _check_settings(top_k, radius, engine, index)
+    oversample = _check_oversample(oversample, logits is not None, radius)
     if index is not None and engine != "scan":
         check_index(index, database, shards)
     n_threads = check_threads(n_threads, "n_threads")
@@ -156,26 +166,53 @@ def search(
     n_kept = shards.n_kept
     limit = n_kept if top_k is None else min(top_k, n_kept)
     search_radius = shards.n_bits if radius is None else min(radius, shards.n_bits)
+
+    def nearest(n_rows: int) -> Neighbours:
+        return _find(query_codes, shards, n_rows, search_radius, engine, index, n_threads)
+
     if logits is None:
-        found = _find(query_codes, shards, limit, search_radius, engine, index, n_threads)
-    else:
-        logits = check_logits(logits, query_codes, shards.n_bits)
-        radii = np.full(len(query_codes), search_radius)
-        if limit < n_kept:
-            # Any row that ties with the last one may replace it.
-            nearest = _find(query_codes, shards, limit, search_radius, engine, index, n_threads)
-            radii = _last_distances(nearest, limit, search_radius)
-        found = _scan(query_codes, shards, n_kept, radii, n_threads)
-        found = rerank(query_codes, logits, shards, found, limit)
-    if radius is not None:
-        return found
-    shape = (len(query_codes), limit)
+        found = nearest(limit)
+        return found if radius is not None else _as_ranking(found, limit, shards)
+    logits = check_logits(logits, query_codes, shards.n_bits)
+    if oversample is not None:
+        n_candidates = min(oversample * limit, n_kept)
+        candidates = _as_ranking(nearest(n_candidates), n_candidates, shards)
+        return rescore(query_codes, logits, shards, candidates, limit)
+    radii = np.full(len(query_codes), search_radius)
+    if limit < n_kept:
+        # Any row that ties with the last one may replace it.
+        radii = _last_distances(nearest(limit), limit, search_radius)
+    found = _scan(query_codes, shards, n_kept, radii, n_threads)
+    found = rerank(query_codes, logits, shards, found, limit)
+    return found if radius is not None else _as_ranking(found, limit, shards)
+
+
+def _as_ranking(found: Neighbours, limit: int, shards: Shards) -> Ranking:
+    """Results of ``limit`` rows per query as a table."""
+    shape = (len(found.offsets) - 1, limit)
     if len(found.rows) != math.prod(shape):
         raise CodesError(
             f"expected {limit} rows per query, found fewer: codes of the database are damaged, "
             f"with bits set behind the {shards.n_bits} that they have; `hashkit verify` lists them"
         )
     return Ranking(found.distances.reshape(shape), found.rows.reshape(shape), shards.offsets)
+
+
+def _check_oversample(oversample: int | None, has_logits: bool, radius: int | None) -> int | None:
+    if oversample is None:
+        return None
+    oversample = whole_number(oversample, "oversample", 1)
+    if not has_logits:
+        raise ConfigError(
+            "`oversample` orders the nearest rows by the queries' logits, found none: give "
+            "`logits`, or leave `oversample` out"
+        )
+    if radius is not None:
+        raise ConfigError(
+            "`oversample` goes with `top_k` alone, found `radius` too: all rows within a radius "
+            "are found anyway; leave one of the two out"
+        )
+    return oversample
 
 
 def _check_settings(

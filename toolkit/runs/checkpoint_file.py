@@ -61,15 +61,28 @@ def read_tensors(
 
 
 def header_metadata(
-    step: int, config: TrainConfig, manifest: Manifest, state: Mapping[str, Any]
+    step: int,
+    config: TrainConfig,
+    manifest: Manifest,
+    state: Mapping[str, Any],
+    trainer_sha256: str = "",
 ) -> dict[str, str]:
-    """The metadata of a checkpoint's file; the manifest has the SHA-256 of the weights."""
+    """The metadata of a checkpoint's file.
+
+    Parameters
+    ----------
+    manifest
+        With the SHA-256 of the weights.
+    trainer_sha256
+        SHA-256 of the tensors of losses and optimiser; empty if there are none.
+    """
     header = {
         "format_version": FORMAT_VERSION,
         "step": step,
         "config": config.to_dict(),
         "manifest": manifest.to_dict(),
         "state": dict(state),
+        "trainer_sha256": trainer_sha256,
     }
     return {HEADER_KEY: json.dumps(header)}
 

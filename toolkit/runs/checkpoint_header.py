@@ -25,6 +25,7 @@ __all__ = [
     "CheckpointHeader",
     "ResumeState",
     "parse_header",
+    "read_checkpoint_digests",
     "read_checkpoint_manifest",
     "read_checkpoint_network",
     "resume_state",
@@ -52,6 +53,9 @@ class CheckpointHeader:
         What the trainer resumes from, unchecked.
     format_version
         Version of the header's format.
+    trainer_sha256
+        SHA-256 of the tensors of the losses and the optimiser, hexadecimal; empty in checkpoints of
+        earlier versions. That of the model's tensors is in the manifest.
 
     Raises
     ------
@@ -64,6 +68,7 @@ class CheckpointHeader:
     manifest: Mapping[str, Any]
     state: Mapping[str, Any]
     format_version: int
+    trainer_sha256: str = ""
 
     def __post_init__(self) -> None:
         if self.step < 0:
@@ -136,6 +141,17 @@ def read_checkpoint_manifest(path: Path) -> Manifest:
         return Manifest.from_dict(_read_header(path).manifest)
     except ModelError as error:
         raise CheckpointError(f"{path}: {error}") from None
+
+
+def read_checkpoint_digests(path: Path) -> tuple[str, str]:
+    """SHA-256 of the model's tensors and of the trainer's in the header; empty if it has none.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing or has no such header.
+    """
+    return read_checkpoint_manifest(path).weights_sha256, _read_header(path).trainer_sha256
 
 
 def read_checkpoint_network(path: Path) -> str:

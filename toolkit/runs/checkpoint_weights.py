@@ -1,4 +1,4 @@
-"""Checks the weights of a checkpoint against their SHA-256, without PyTorch.
+"""Checks the tensors of a checkpoint against their SHA-256, without PyTorch.
 
 A safetensors file is the length of its header (uint64, little-endian), the header, JSON with type,
 shape and place of each tensor, and the tensors' bytes.
@@ -18,9 +18,9 @@ from hashkit.inputs.binary import BinaryReader
 from hashkit.inputs.json_text import parse_json
 from hashkit.inputs.opening import open_file
 from hashkit.inputs.schema import value_from
-from hashkit.runs.checkpoint_header import read_checkpoint_manifest
+from hashkit.runs.checkpoint_header import read_checkpoint_digests
 
-__all__ = ["check_weights"]
+__all__ = ["check_digest", "check_weights"]
 
 _MODEL: Final = "model."
 """Prefix of the names of the model's tensors; the others are the trainer's."""
@@ -53,7 +53,9 @@ class _Tensor:
 
 
 def check_weights(path: Path) -> str:
-    """Check that a checkpoint is whole and its weights have the SHA-256 of its manifest.
+    """Check that a checkpoint is whole and its tensors have the SHA-256 of its header.
+
+    Checkpoints of earlier versions have none for the tensors of the losses and the optimiser.
 
     Returns
     -------
@@ -63,9 +65,9 @@ def check_weights(path: Path) -> str:
     Raises
     ------
     CheckpointError
-        If it is missing or damaged, or the weights have another SHA-256.
+        If it is missing or damaged, or tensors have another SHA-256.
     """
-    expected = read_checkpoint_manifest(path).weights_sha256
+    of_model, of_trainer = read_checkpoint_digests(path)
     try:
         with open_file(path) as file:
             reader = BinaryReader(file, CheckpointError, str(path))
@@ -76,14 +78,28 @@ def check_weights(path: Path) -> str:
             reader.skip(n_bytes, "tensors")
             if file.read(1):
                 raise CheckpointError(f"{path}: damaged: expected its end behind the tensors")
-            found = _digest(file, tensors, start)
+            own = {
+                name.removeprefix(_MODEL): tensor
+                for name, tensor in tensors.items()
+                if name.startswith(_MODEL)
+            }
+            others = {name: one for name, one in tensors.items() if not name.startswith(_MODEL)}
+            found = _digest(file, own, start)
+            found_others = _digest(file, others, start) if of_trainer else ""
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
+    check_digest(path, "weights", of_model, found)
+    check_digest(path, "tensors of losses and optimiser", of_trainer, found_others)
+    return found
+
+
+def check_digest(path: Path, what: str, expected: str, found: str) -> None:
+    """Raise CheckpointError if tensors of a checkpoint have another SHA-256 than expected."""
     if found != expected:
         raise CheckpointError(
-            f"{path}: damaged: expected weights with the SHA-256 {expected}, found {found}"
+            f"{path}: damaged: expected {what} with the SHA-256 {expected}, found {found}: use "
+            "another snapshot, or train again"
         )
-    return found
 
 
 def _tensors(header: bytes, path: Path) -> dict[str, _Tensor]:
@@ -102,11 +118,10 @@ def _tensors(header: bytes, path: Path) -> dict[str, _Tensor]:
 
 
 def _digest(file: BinaryIO, tensors: Mapping[str, _Tensor], start: int) -> str:
-    """As `hashkit.training.checkpoint.weights_sha256` of the model's tensors."""
+    """As `hashkit.training.checkpoint.weights_sha256` of the tensors."""
     digest = hashlib.sha256()
-    own = {key.removeprefix(_MODEL): one for key, one in tensors.items() if key.startswith(_MODEL)}
-    for name in sorted(own):
-        tensor = own[name]
+    for name in sorted(tensors):
+        tensor = tensors[name]
         digest.update(f"{name} {_TYPES[tensor.dtype][0]} {list(tensor.shape)}\n".encode())
         first, last = tensor.data_offsets
         file.seek(start + first)

@@ -7,13 +7,21 @@ models that timm and torchvision list are harmless there. All other names, such 
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Final
 
 from hashkit.errors import ConfigError
 from hashkit.runs.known_names import BUILT_IN_EMBEDDERS, split_network
 
-__all__ = ["absolute_network", "network_to_build", "recorded_network", "runs_own_code"]
+__all__ = [
+    "absolute_network",
+    "named_by",
+    "network_to_build",
+    "recorded_network",
+    "runs_own_code",
+]
 
 _LISTED: Final = frozenset({"timm", "torchvision"})
 """Kinds whose argument is looked up in a library's own list of models."""
@@ -53,6 +61,15 @@ def recorded_network(network: str) -> str:
     return f"{kind}:{PurePath(argument).name}" if kind == _KEPT else network
 
 
+@contextlib.contextmanager
+def named_by(file: Path) -> Iterator[None]:
+    """Let an error of a network that a file names, or of its settings, say which file that is."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from None
+
+
 def network_to_build(recorded: str, given: str | None, file: Path) -> str:
     """The network of a run, once it is clear that the user wants its code.
 
@@ -70,8 +87,10 @@ def network_to_build(recorded: str, given: str | None, file: Path) -> str:
     ConfigError
         If the network runs code and was not named, or another one was named.
     """
+    with named_by(file):
+        is_own_code = runs_own_code(recorded)
     if given is None:
-        if runs_own_code(recorded):
+        if is_own_code:
             raise ConfigError(
                 f"{file} asks for the code of the network {recorded}, and what a file asks for is "
                 f"not imported: if you trust that code, name it yourself with {_argument(recorded)}"

@@ -30,8 +30,9 @@ from hashkit.runs.checkpoint_file import (
     read_tensors,
     weights_digest,
 )
+from hashkit.runs.checkpoint_weights import check_digest
 from hashkit.runs.config import TrainConfig
-from hashkit.runs.named_network import network_to_build
+from hashkit.runs.named_network import named_by, network_to_build
 from hashkit.training.devices import seeded
 from hashkit.training.model import HashModel, new_model
 
@@ -91,14 +92,20 @@ class TrainedModel:
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint atomically; its manifest gets the SHA-256 of the weights."""
+    """Write a checkpoint atomically, with the SHA-256 of the weights and of all other tensors."""
     manifest = dataclasses.replace(
         checkpoint.manifest, weights_sha256=weights_sha256(checkpoint.model)
     )
-    metadata = header_metadata(checkpoint.step, checkpoint.config, manifest, checkpoint.state)
-    tensors = {MODEL_PREFIX + name: value for name, value in checkpoint.model.items()}
-    tensors |= {_LOSSES + name: value for name, value in checkpoint.losses.items()}
-    tensors |= {_OPTIMISER + name: value for name, value in checkpoint.optimiser.items()}
+    others = {_LOSSES + name: value for name, value in checkpoint.losses.items()}
+    others |= {_OPTIMISER + name: value for name, value in checkpoint.optimiser.items()}
+    metadata = header_metadata(
+        checkpoint.step,
+        checkpoint.config,
+        manifest,
+        checkpoint.state,
+        trainer_sha256=weights_sha256(others),
+    )
+    tensors = {MODEL_PREFIX + name: value for name, value in checkpoint.model.items()} | others
     data = save(_apart(tensors), metadata=metadata)
     with written_whole(path) as part:
         part.write_bytes(data)
@@ -110,20 +117,27 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises
     ------
     CheckpointError
-        If the file is missing, damaged, or of another format version.
+        If the file is missing, of another format version, or damaged, for example if tensors have
+        another SHA-256 than its header says.
     """
     header, tensors = read_tensors(path, "pt")
     try:
         manifest = Manifest.from_dict(header.manifest)
     except ModelError as error:
         raise CheckpointError(f"{path}: {error}") from None
+    model = _with_prefix(tensors, MODEL_PREFIX)
+    others = {name: value for name, value in tensors.items() if not name.startswith(MODEL_PREFIX)}
+    check_digest(path, "weights", manifest.weights_sha256, weights_sha256(model))
+    if header.trainer_sha256:
+        found = weights_sha256(others)
+        check_digest(path, "tensors of losses and optimiser", header.trainer_sha256, found)
     return Checkpoint(
         step=header.step,
         config=dataclass_from(
             TrainConfig, header.config, name=f"{path}: its settings", error=CheckpointError
         ),
         manifest=manifest,
-        model=_with_prefix(tensors, MODEL_PREFIX),
+        model=model,
         losses=_with_prefix(tensors, _LOSSES),
         optimiser=_with_prefix(tensors, _OPTIMISER),
         state=header.state,
@@ -156,7 +170,7 @@ def load_model(path: Path, *, network: str | None = None) -> TrainedModel:
     if missing:
         raise CheckpointError(f"{path} is damaged: expected a tensor {missing[0]}, found none")
     # As in training: a network may hold random values that are not among its weights.
-    with seeded(config.seed):
+    with seeded(config.seed), named_by(path):
         model = new_model(
             dataclasses.replace(config, network=to_build),
             checkpoint.model["mean"],

@@ -88,7 +88,7 @@ class Subject:
 
         Warn, too, if the images were resized by different libraries.
         """
-        banks = list(self._banks())
+        banks = list(self.banks())
         resamplers = [(str(bank.path), bank.header.resampler) for bank in banks]
         warn_of_other_resamplers(resamplers, reporter)
         for bank in banks[1:]:
@@ -99,22 +99,23 @@ class Subject:
 
     def evaluation(self, report: Report) -> Evaluation:
         """The metrics with the origin of the codes."""
-        made_by = next(self._banks(), None)
+        made_by = next(self.banks(), None)
         return Evaluation(
             name=self.name,
             fields=report.to_dict(),
             title="" if made_by is None else _title(made_by),
-            about=dict(self._facts()),
+            about=dict(self._facts()) | _own_images(report),
             lists=dict(self._lists()),
         )
 
-    def _banks(self) -> Iterator[Bank]:
+    def banks(self) -> Iterator[Bank]:
+        """The banks among queries and databases."""
         for one in [self.queries, *self.databases]:
             if not isinstance(one, CodeSet):
                 yield cast("Bank", one)
 
     def _facts(self) -> Iterator[tuple[str, str]]:
-        made_by = next(self._banks(), None)
+        made_by = next(self.banks(), None)
         if made_by is not None:
             yield from _model_facts(made_by.header)
         for side, sets in (("queries", [self.queries]), ("database", self.databases)):
@@ -141,6 +142,10 @@ def _check_labelled(run: Run) -> None:
             "is defined by shared labels; sort the images into one folder per class, or evaluate "
             "labelled banks with hashkit evaluate QUERY DATABASE"
         )
+
+
+def _own_images(report: Report) -> dict[str, str]:
+    return {"own images": "left out of their rankings"} if report.exclude_self else {}
 
 
 def _model_facts(header: BankHeader) -> Iterator[tuple[str, str]]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
-from hashkit.errors import CheckpointError, ModelError, RunError
+from hashkit.bank.reader import Bank
+from hashkit.errors import BankMismatchError, CheckpointError, ModelError, RunError
 from hashkit.runs.checkpoint_header import read_checkpoint_manifest
 from hashkit.runs.run import Run
 from hashkit.runtimes.onnx_file import read_onnx_file
 from hashkit.workflow.reporter import SILENT, Reporter
 
 __all__ = [
+    "check_made_by",
     "find_exported",
     "find_model",
     "find_run",
@@ -68,6 +71,18 @@ def find_model(
         If the run has none yet.
     """
     return model if model is not None else run_model(find_exported(run, runs, reporter))
+
+
+def check_made_by(banks: Iterable[Bank], model_sha256: str) -> None:
+    """Raise `BankMismatchError` unless all banks were made by a model, given by its SHA-256."""
+    for bank in banks:
+        if bank.header.model_sha256 != model_sha256:
+            made_by = bank.header.model_sha256
+            expected = f"expected one of SHA-256 {made_by[:12]}" if made_by else "it is unknown"
+            raise BankMismatchError(
+                f"{bank.path} was made by another model: {expected}, found {model_sha256[:12]}; "
+                "give its --model, or encode the images again with hashkit encode --overwrite"
+            )
 
 
 def run_model(run: Run) -> Path:

@@ -14,7 +14,7 @@ from hashkit.datasets.sets import default_input_size
 from hashkit.datasets.split import Split
 from hashkit.errors import HashkitError
 from hashkit.runs.config import TrainConfig
-from hashkit.runs.named_network import network_to_build
+from hashkit.runs.named_network import named_by, network_to_build
 from hashkit.runs.run import Run
 from hashkit.runs.run_config import RunConfig
 from hashkit.runs.run_lock import locked_run
@@ -139,7 +139,8 @@ def resumed_trainer(
     source = TrainingSource.of_run(run)
     opened = None if source.triplets else open_images(source.spec, reading, reporter)
     _, data, _ = _load(source, opened, lambda _: config, reading, reporter)
-    trainer = Trainer(config, data, run, chosen, network=to_build)
+    with named_by(run.config_path):
+        trainer = Trainer(config, data, run, chosen, network=to_build)
     step = trainer.resume()
     reporter.note(
         f"run {run.path}: continuing after step {step:,} of {trainer.n_steps:,}, on {chosen}"

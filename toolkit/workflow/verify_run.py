@@ -79,6 +79,6 @@ def _checkpoints(run: Run, reporter: Reporter) -> Iterator[Verification]:
             try:
                 checked = f"weights, SHA-256 {check_weights(path)}"
             except HashkitError as error:
-                checked, faults = "its header and weights", (Fault(str(error)),)
+                checked, faults = "its header and tensors", (Fault(str(error)),)
             bar.update(number)
             yield Verification(path, "checkpoint", checked, faults)

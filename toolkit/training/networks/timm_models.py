@@ -109,7 +109,7 @@ def _configuration(name: str) -> Any:
     if architecture not in models:
         close = difflib.get_close_matches(architecture, models, n=_N_SUGGESTIONS)
         hint = f"similar names: {', '.join(close)}" if close else "timm.list_models() lists them"
-        raise ConfigError(f"timm has no model {architecture!r}; {hint}")
+        raise ConfigError(f"timm has no model {architecture or name!r}; {hint}")
     weights = timm.list_pretrained(f"{architecture}.*")
     if tag and name not in weights:
         known = ", ".join(weights) or "none"

@@ -112,7 +112,7 @@ def _weights(name: str) -> Any:
     if architecture not in known:
         close = difflib.get_close_matches(architecture, known, n=_N_SUGGESTIONS)
         hint = f"similar names: {', '.join(close)}" if close else "list_models() lists them"
-        raise ConfigError(f"torchvision has no model {architecture!r}; {hint}")
+        raise ConfigError(f"torchvision has no model {architecture or name!r}; {hint}")
     weights = models.get_model_weights(architecture)
     if not version:
         return weights.DEFAULT

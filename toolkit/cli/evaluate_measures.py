@@ -1,0 +1,93 @@
+"""What ``hashkit evaluate`` measures, with progress on the terminal."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hashkit.cli.console import TERMINAL, progress_bar
+from hashkit.errors import ConfigError
+from hashkit.runtimes.settings import RuntimeSettings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from hashkit.codesets import CodeDatabase
+    from hashkit.evaluation.evaluator import Report, WithoutRelevant
+    from hashkit.workflow.evaluation import Subject
+
+__all__ = ["Conventions", "Rescoring", "rescoring_of"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Conventions:
+    """Conventions of all evaluations of one call; see `hashkit.evaluate`."""
+
+    convention: str
+    cutoffs: tuple[int, ...] | None
+    ks: tuple[int, ...] | None
+    without_relevant: WithoutRelevant
+    exclude_self: bool
+
+    def measure(self, queries: CodeDatabase, databases: Sequence[CodeDatabase]) -> Report:
+        """Evaluate, with progress."""
+        from hashkit.evaluation.evaluator import evaluate as evaluate_codes
+
+        with progress_bar("evaluating", 2 * sum(map(len, databases)), "rows") as bar:
+            return evaluate_codes(
+                queries,
+                databases,
+                convention=self.convention,
+                cutoffs=self.cutoffs,
+                ks=self.ks,
+                without_relevant=self.without_relevant,
+                exclude_self=self.exclude_self,
+                progress=lambda done, _: bar.update(done),
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Rescoring:
+    """How rankings are rescored; see `hashkit.workflow.rescoring`."""
+
+    oversample: int
+    model: Path | None
+
+    def logits(self, subject: Subject, settings: RuntimeSettings) -> NDArray[np.float32]:
+        """Logits of the queries, with progress."""
+        from hashkit.workflow.rescoring import query_logits
+
+        return query_logits(subject, self.model, settings, TERMINAL)
+
+    def measure(self, subject: Subject, logits: NDArray[np.float32], report: Report) -> Report:
+        """The report with the metrics after rescoring, with progress."""
+        from hashkit.workflow.rescoring import rescored
+
+        queries, databases = subject.queries, subject.databases
+        with progress_bar("rescoring", len(logits), "queries") as bar:
+            found = rescored(queries, databases, logits, report, self.oversample, bar.update)
+        return dataclasses.replace(report, rescored=found)
+
+
+def rescoring_of(rerank: bool, oversample: int | None, model: Path | None) -> Rescoring | None:
+    """What the flags ask for; None without --rerank."""
+    if rerank and oversample is not None:
+        return Rescoring(oversample, model)
+    given = [
+        name
+        for name, is_given in (
+            ("--rerank", rerank),
+            ("--oversample", oversample is not None),
+            ("--model", model is not None),
+        )
+        if is_given
+    ]
+    if given:
+        raise ConfigError(
+            f"expected --rerank and --oversample together, found {' and '.join(given)}: "
+            "for example --rerank --oversample 10, with --model for the queries of a bank"
+        )
+    return None
