@@ -67,7 +67,7 @@ def _root_mean_square(
     for start in range(0, len(features), _BLOCK):
         logits = (features[start : start + _BLOCK] - mean) @ weight
         total += float(np.square(logits, dtype=np.float64).sum())
-    value = (total / (len(features) * weight.shape[1])) ** 0.5
+    value = float((total / (len(features) * weight.shape[1])) ** 0.5)
     if not value > 0:
         raise TrainingError("expected features that differ between images, found equal ones")
     return value
