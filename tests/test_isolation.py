@@ -109,6 +109,20 @@ def test_the_python_api_works_without_torch(place):
     assert ended.stdout.split() == ["two/0002.png", "0"], ended.stderr
 
 
+def test_embedders_with_weights_are_built_without_torch(place):
+    ended = python(
+        "import numpy, onnxruntime\n"
+        "from hashkit.features.efficientnet_lite import build_efficientnet_lite\n"
+        "embedder = build_efficientnet_lite('efficientnet-lite0', (32, 32))\n"
+        "session = onnxruntime.InferenceSession(embedder.graph)\n"
+        "pixels = numpy.zeros((2, 32, 32, 3), numpy.uint8)\n"
+        "print(session.run(['feature'], {'image': pixels})[0].shape)\n",
+        place,
+        ("torch", "timm", "torchvision", "onnxscript", "sklearn"),
+    )
+    assert ended.stdout == "(2, 1280)\n", ended.stderr
+
+
 def test_the_doctor_runs_on_a_base_install(place):
     document = answer("doctor", place, (*TRAINING, "openvino"))
     checks = {check["name"]: check for check in document["checks"]}

@@ -279,7 +279,7 @@ def test_a_folder_without_images(model):
 def test_images_without_labels_cannot_be_trained_on():
     for row in range(20):
         write_digit(row, Path("photos") / f"{row}.png")
-    assert "photos" in fail(f"train --data photos {QUICK}")
+    assert "photos has no labels" in fail(f"train --data photos --recipe best {QUICK}")
 
 
 # Banks that do not fit

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import numpy as np
@@ -130,16 +129,40 @@ def test_each_database_is_matched_by_its_own_class_names() -> None:
     assert table(labelled([0], "a"), *databases) == [[True, False, False, True]]
 
 
-def test_labels_are_matched_by_number_with_a_warning_if_names_are_missing(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    with caplog.at_level(logging.WARNING):
-        assert table(labelled([1], "cat", "dog"), labelled([0, 1])) == [[False, True]]
-    assert "matched by number" in caplog.text
-    caplog.clear()
-    with caplog.at_level(logging.WARNING):
-        table(labelled([1]), labelled([0, 1]))
-    assert caplog.text == ""
+def test_names_that_are_numbers_are_matched_with_numbers() -> None:
+    """Of a text file, the names are in alphabetical order: "10" is the second."""
+    named = labelled([0, 1, 2, 3], "1", "10", "2", "3.0")
+    plain = labelled([10, 3, 2, 1, 0])
+    equal = np.equal.outer([1, 10, 2, 3], [10, 3, 2, 1, 0])
+    np.testing.assert_array_equal(table(named, plain), equal)
+    equal = np.equal.outer([10, 3, 2, 1], [1, 10, 2, 3])
+    np.testing.assert_array_equal(table(labelled([10, 3, 2, 1]), named), equal)
+    assert list(match_labels(named, [plain]).query_groups()) == ["1", "2", "3", "10"]
+
+
+def test_names_that_are_positions_go_with_numbers_and_columns() -> None:
+    assert table(labelled([1], "0", "1"), labelled([0, 1])) == [[False, True]]
+    assert table(labelled([1]), labelled([[1, 0], [0, 1]], "0", "1")) == [[False, True]]
+
+
+@pytest.mark.parametrize(
+    ("named", "plain"),
+    [
+        (labelled([1], "cat", "dog"), labelled([0, 1])),
+        (labelled([[0, 1]], "cat", "dog"), labelled([[0, 1]])),
+        (labelled([0], "1", "cat"), labelled([1])),
+        (labelled([0], "-3", "4"), labelled([4])),
+        (labelled([0], "3", "03"), labelled([3])),
+        (labelled([0], "2", "1"), labelled([[0, 1]])),
+    ],
+)
+def test_names_are_not_matched_with_numbers_by_position(named: CodeSet, plain: CodeSet) -> None:
+    for query, database in ((named, plain), (plain, named)):
+        with pytest.raises(
+            EvaluationError, match="class names in all sets or in none, found names"
+        ) as caught:
+            match_labels(query, [database])
+        assert "\n" not in str(caught.value)
 
 
 def test_query_groups_follow_the_labels() -> None:

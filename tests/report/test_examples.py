@@ -92,11 +92,16 @@ def test_labels_are_matched_by_name_and_by_number():
     other_order = dataclasses.replace(
         database, labels=(database.labels + 1) % 3, class_names=("owl", "cat", "dog")
     )
-    unnamed = dataclasses.replace(database, class_names=())
+    # The position of a name is not its number.
+    numbered = dataclasses.replace(
+        database, labels=np.array([1, 2, 0])[database.labels], class_names=("2", "0", "1")
+    )
+    numbers = dataclasses.replace(queries, class_names=())
     multi = dataclasses.replace(database, labels=np.eye(3, dtype=np.uint8)[database.labels])
     marks = []
-    for one in (database, other_order, unnamed, multi):
-        groups = find_examples(queries, [one], report.average_precision, lambda *_: None)
+    for one in (database, other_order, numbered, multi):
+        own = numbers if one is numbered else queries
+        groups = find_examples(own, [one], report.average_precision, lambda *_: None)
         marks.append(
             [hit.is_relevant for group in groups for e in group.examples for hit in e.nearest]
         )

@@ -1,14 +1,14 @@
 """Match the labels of queries and databases: a row is relevant if it shares a label.
 
 If all sets name their classes, labels are matched by name, so that class order and missing classes
-do not matter. Otherwise labels are matched by number. A row with a negative label, or a multi-hot
+do not matter. If none does, they are matched by number. Names in one set and numbers in another are
+matched if the names are these numbers. A row with a negative label, or a multi-hot
 row of zeros, has no label and is relevant to no query.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -27,11 +27,11 @@ from hashkit.evaluation.label_blocks import (
     packed,
     renumbered,
 )
+from hashkit.inputs.arguments import argument_shown
 from hashkit.inputs.label_values import as_label_array
+from hashkit.inputs.numbers import whole_number
 
 __all__ = ["MatchedLabels", "match_labels"]
-
-logger = logging.getLogger(__name__)
 
 Labels: TypeAlias = NDArray[Any]
 
@@ -163,11 +163,11 @@ def _numbering(
     """
     named = [bool(len(one.class_names)) for one in sets]
     if not all(named):
-        if any(named):
-            logger.warning("labels are matched by number because not every set names its classes")
         _check_widths(labels)
-        names = next((tuple(one.class_names) for one in sets if len(one.class_names)), ())
-        return names, [None] * len(sets)
+        return (), [
+            _values_of_names(one, which.class_names, labels) if is_named else None
+            for one, which, is_named in zip(labels, sets, named, strict=True)
+        ]
     names = tuple(dict.fromkeys(name for one in sets for name in one.class_names))
     position = {name: number for number, name in enumerate(names)}
     numbers: list[NDArray[np.int64] | None] = []
@@ -177,6 +177,33 @@ def _numbering(
         own = np.array([position[name] for name in own_names], dtype=np.int64)
         numbers.append(None if np.array_equal(own, np.arange(len(own))) else own)
     return names, numbers
+
+
+def _values_of_names(
+    own: Labels, class_names: Sequence[str], labels: Sequence[Labels]
+) -> NDArray[np.int64] | None:
+    """Numbers that the class names of a set are, for sets without names; None if they are 0, 1, ...
+
+    The position of a name is no number of its class: text files have none but alphabetical order.
+    """
+    names = list(class_names)
+    _check_names(own, names)
+    values = [whole_number(name) for name in names]
+    if values == list(range(len(names))):
+        return None
+    has_matrix = any(one.ndim == 2 for one in labels)
+    if has_matrix or len(set(values)) < len(values) or not all(_is_class(one) for one in values):
+        others = [name for name, value in zip(names, values, strict=True) if value is None]
+        raise EvaluationError(
+            "expected class names in all sets or in none, found names such as "
+            f"{argument_shown((others or names)[0])} in one and numbers in another, which cannot "
+            "be matched: name the classes in both, or give the labels as numbers in both"
+        )
+    return np.array(values, dtype=np.int64)
+
+
+def _is_class(value: int | None) -> bool:
+    return value is not None and value >= 0
 
 
 def _check_names(labels: Labels, names: list[str]) -> None:

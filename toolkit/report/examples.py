@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hashkit.codesets import CodeDatabase, label_names, label_numbers
 from hashkit.evaluation.own_rows import find_own_rows
+from hashkit.inputs.numbers import whole_number
 from hashkit.preprocess import ImageSource, decode_usable
 from hashkit.retrieval.search import search
 
@@ -185,7 +186,10 @@ def find_examples(
 
 
 class _Labels:
-    """Labels of single rows, matched as in evaluation: by name if all sets name their classes."""
+    """Labels of single rows, matched as in evaluation: by name if all sets name their classes.
+
+    Otherwise the names are numbers, or the evaluation would have refused them.
+    """
 
     def __init__(self, sets: Sequence[CodeDatabase]) -> None:
         self._by_name = all(len(one.class_names) for one in sets)
@@ -194,6 +198,8 @@ class _Labels:
         """Keys of the labels of a row; two rows are relevant to each other if they share one."""
         if self._by_name:
             return set(label_names(codes, row) or ())
+        if codes.class_names:
+            return {str(whole_number(name)) for name in label_names(codes, row) or ()}
         return set(map(str, label_numbers(codes, row) or ()))
 
 

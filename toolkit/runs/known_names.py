@@ -30,6 +30,8 @@ NETWORKS: Final[dict[str, bool]] = {
     "dnnh": False,
     "dnnh-caffe": False,
     "efficientnet-lite0": False,
+    "efficientnet-lite1": False,
+    "efficientnet-lite2": False,
     "timm": True,
     "torchvision": True,
     "module": True,

@@ -242,7 +242,9 @@ def new_model(
         mean=mean,
         std=std,
         standardise=config.standardise,
-        mirror=config.mirror and choose_augmentation(config.augmentation, dataset).flip,
+        mirror=config.mirror
+        and not config.has_embedder
+        and choose_augmentation(config.augmentation, dataset).flip,
     )
     if not config.has_embedder:
         _run_once(model, config)

@@ -87,6 +87,7 @@ def train_on_features(
     """
     images, split = opened
     config, embedder = _configured(settings, size)
+    config = _with_enough_images(config, settings, len(split.training), reporter)
     if source.triplets is not None:
         raise ConfigError(
             "`triplets` does not go with frozen features: leave it out, or train a network"
@@ -191,6 +192,19 @@ def _configured(
     values |= {"augmentation": "none", "cutout": 0.0, "cutmix": 0.0, "mirror": False}
     values |= {"height": embedder.height, "width": embedder.width, "calibrate": False}
     return TrainConfig.from_dict(values), embedder
+
+
+def _with_enough_images(
+    config: TrainConfig, settings: Mapping[str, Any], n_images: int, reporter: Reporter
+) -> TrainConfig:
+    """Replace the recipe's ITQ, which needs a principal component per bit, for a few images."""
+    if config.loss != "itq" or "loss" in settings or n_images >= 2 * max(config.lengths):
+        return config
+    reporter.note(
+        f"method lsh: {plural(n_images, 'training image')} are too few to fit itq to "
+        f"{max(config.lengths)} bits"
+    )
+    return dataclasses.replace(config, loss="lsh")
 
 
 def _refuse_image_settings(settings: Mapping[str, Any]) -> None:

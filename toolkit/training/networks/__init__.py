@@ -11,9 +11,9 @@ from hashkit.training.networks.base import InputRule, Network
 from hashkit.training.networks.compact import Compact
 from hashkit.training.networks.dnnh import Dnnh
 from hashkit.training.networks.dnnh_caffe import DnnhCaffe
-from hashkit.training.networks.efficientnet_lite0 import (
-    build_efficientnet_lite0,
-    efficientnet_lite0_input_rule,
+from hashkit.training.networks.efficientnet_lite import (
+    build_efficientnet_lite,
+    efficientnet_lite_input_rule,
 )
 from hashkit.training.networks.own import build_own, own_input_rule
 from hashkit.training.networks.timm_models import build_timm, timm_input_rule
@@ -49,6 +49,16 @@ class NetworkKind:
     has_weights: bool = False
 
 
+def _efficientnet_lite(name: str) -> NetworkKind:
+    return NetworkKind(
+        f"{name.replace('efficientnet-lite', 'EfficientNet-Lite')}, with ImageNet weights from a "
+        "package",
+        lambda _, dropout, pretrained: build_efficientnet_lite(name, dropout, pretrained),
+        lambda _, pretrained: efficientnet_lite_input_rule(name, pretrained),
+        has_weights=True,
+    )
+
+
 NETWORKS: dict[str, NetworkKind] = {
     "compact": NetworkKind(
         "small and fast from scratch, 8 to 96 pixels",
@@ -60,12 +70,9 @@ NETWORKS: dict[str, NetworkKind] = {
         lambda _, dropout, __: DnnhCaffe(dropout=dropout),
         lambda _, __: InputRule(subtracts_mean_image=True),
     ),
-    "efficientnet-lite0": NetworkKind(
-        "EfficientNet-Lite0, with ImageNet weights from a package",
-        lambda _, dropout, pretrained: build_efficientnet_lite0(dropout, pretrained),
-        lambda _, pretrained: efficientnet_lite0_input_rule(pretrained),
-        has_weights=True,
-    ),
+    "efficientnet-lite0": _efficientnet_lite("efficientnet-lite0"),
+    "efficientnet-lite1": _efficientnet_lite("efficientnet-lite1"),
+    "efficientnet-lite2": _efficientnet_lite("efficientnet-lite2"),
     "timm": NetworkKind(
         "a model of timm, with its weights",
         build_timm,

