@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
 from typing import Final
 
 import numpy as np
@@ -14,12 +15,16 @@ __all__ = ["BitWatch"]
 
 _N_SAMPLED: Final = 1000
 
+_N_IMAGES: Final = re.compile(r"[\d,]+ (?:of [\d,]+ )?images")
+"""The number of images in a fault: the same fault of more images is not repeated."""
+
 
 class BitWatch:
     """Warns of codes that do not tell images apart.
 
     If the first thousand images all have one code, it warns then. They may all be of one class, so
-    single bits are judged at the end, on images that are evenly spaced over the whole set.
+    single bits are judged with them only if some images of the whole set were given before
+    (`add_sample`), and otherwise at the end, on images that are evenly spaced over the set.
 
     Parameters
     ----------
@@ -30,6 +35,8 @@ class BitWatch:
         Code length.
     warn
         Called with each warning, a sentence.
+    constant_by_definition
+        Bits of which nothing is said if they are constant.
 
     Attributes
     ----------
@@ -39,14 +46,35 @@ class BitWatch:
         Number of images so far.
     """
 
-    def __init__(self, n_images: int | None, n_bits: int, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        n_images: int | None,
+        n_bits: int,
+        warn: Callable[[str], None],
+        constant_by_definition: Collection[int] = (),
+    ) -> None:
         self.warnings: list[str] = []
         self._warn = warn
         self._step = max(1, (n_images or 0) // _N_SAMPLED)
         self._is_sized = n_images is not None
-        self._first: BitSample | None = BitSample(_N_SAMPLED, n_bits)
-        self._spread = BitSample(_N_SAMPLED, n_bits)
+        self._has_sample = False
+        self._said: set[str] = set()
+        samples = [BitSample(_N_SAMPLED, n_bits, constant_by_definition) for _ in range(2)]
+        self._first: BitSample | None = samples[0]
+        self._spread = samples[1]
         self.n_seen = self._n_not_finite = 0
+
+    def add_sample(self, images: NDArray[np.uint8], logits: NDArray[np.float32]) -> None:
+        """Add images that are evenly spaced over the set, before the first batch.
+
+        Parameters
+        ----------
+        images, logits
+            uint8 [n, H, W, 3], and float32 [n, n_bits].
+        """
+        if self._first is not None:
+            self._first.add(images, logits)
+            self._has_sample = True
 
     def add(
         self, rows: NDArray[np.int64], images: NDArray[np.uint8], logits: NDArray[np.float32]
@@ -68,7 +96,8 @@ class BitWatch:
             self._first.add(images, logits)
             if len(self._first) == _N_SAMPLED:
                 health = self._first.measure()
-                self._say(*(health.bit_faults() if health.n_codes == 1 else ()))
+                if self._has_sample or health.n_codes == 1:
+                    self._say(*health.early_faults())
                 self._say(*not_finite_fault(health.n_not_finite, health.n_images))
                 self._first = None
 
@@ -84,6 +113,8 @@ class BitWatch:
 
     def _say(self, *faults: str) -> None:
         for fault in faults:
-            if fault not in self.warnings:
+            what = _N_IMAGES.sub("images", fault)
+            if what not in self._said:
+                self._said.add(what)
                 self.warnings.append(fault)
                 self._warn(fault)

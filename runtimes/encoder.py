@@ -23,6 +23,7 @@ from hashkit.manifest import Manifest
 from hashkit.overlap import computed_ahead
 from hashkit.preprocess import ImageSource, load
 from hashkit.runtimes.bit_watch import BitWatch
+from hashkit.runtimes.builtin import constant_bits_of, model_path
 from hashkit.runtimes.protocol import Runtime, open_runtime
 from hashkit.runtimes.settings import RuntimeSettings, batch_size_for
 from hashkit.threads import available_cpus
@@ -68,12 +69,13 @@ class Encoder:
         profile: str = "exact",
         batch_size: int | None = None,
     ) -> Encoder:
-        """Load an ONNX file that follows the model contract.
+        """Load a built-in model, or an ONNX file that follows the model contract.
 
         Parameters
         ----------
         path
-            The model.
+            The model's file, or the name of a built-in model: ``phash`` or ``phash-256``. A file of
+            that name is ``./phash``.
         device
             ``auto`` (CUDA if the model runs there, otherwise the CPU), ``cpu`` or ``cuda``;
             `provider` reports the choice.
@@ -96,7 +98,7 @@ class Encoder:
             If runtime, device or profile is unknown, or a number is less than 1.
         """
         settings = RuntimeSettings(runtime, device, n_threads, profile, batch_size)
-        return cls.open(Path(path), settings)
+        return cls.open(model_path(path), settings)
 
     @classmethod
     def open(cls, path: Path, settings: RuntimeSettings) -> Encoder:
@@ -165,7 +167,8 @@ class Encoder:
             If a logit of an image is NaN or infinite, so that its bit means nothing.
         """
         empty = np.empty((0, code_size(self.n_bits)), np.uint8)
-        watch = BitWatch(_count(images), self.n_bits, logger.warning)
+        constant = constant_bits_of(self.model_sha256)
+        watch = BitWatch(_count(images), self.n_bits, logger.warning, constant)
         codes = self._map(images, lambda pixels: self._watched_codes(pixels, watch), empty)
         watch.finish()
         return codes

@@ -11,6 +11,7 @@ from pathlib import Path
 from hashkit.errors import ModelError
 from hashkit.inputs.opening import read_file
 from hashkit.manifest import Manifest
+from hashkit.runtimes.builtin import no_such_model
 from hashkit.runtimes.contract import Tensor, check_contract, read_precision
 from hashkit.runtimes.onnx_file import read_metadata
 from hashkit.runtimes.own_weights import check_is_whole
@@ -48,7 +49,7 @@ class ModelFile:
             file = cls(path, read_file(path, "model_bytes"))
             check_is_whole(Message(file.data, 0, len(file.data)), path)
         except FileNotFoundError:
-            raise ModelError(f"{path}: there is no such model file") from None
+            raise ModelError(no_such_model(path)) from None
         except OSError as error:
             raise ModelError(f"{path}: the model cannot be read ({error.strerror})") from None
         except ValueError:

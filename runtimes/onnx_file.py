@@ -14,6 +14,7 @@ from typing import Final
 from hashkit.errors import ModelError
 from hashkit.inputs.opening import open_file
 from hashkit.manifest import Manifest
+from hashkit.runtimes.builtin import no_such_model
 from hashkit.runtimes.contract import check_contract, read_precision
 from hashkit.runtimes.own_weights import check_is_whole
 from hashkit.runtimes.protobuf import Message
@@ -94,7 +95,7 @@ def read_onnx_file(path: Path) -> OnnxFile:
             producer = f"{model.text(2)} {model.text(3)}".strip()
             check_is_whole(model, path)
     except FileNotFoundError:
-        raise ModelError(f"{path}: there is no such model") from None
+        raise ModelError(no_such_model(path)) from None
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror or error})") from None
     except ValueError:  # from `Message`, from text that is not UTF-8, from an empty file

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from hashkit.bank.header import BankHeader, BankSource, LabelKind
 from hashkit.bank.writer import BankWriter
 from hashkit.datasets.decoding import DecodedBatch, decode_batches
-from hashkit.datasets.imageset import ImageSet
+from hashkit.datasets.imageset import ImageSet, spread_rows
 from hashkit.errors import ConfigError, DatasetError, ImageError
 from hashkit.overlap import computed_ahead
 from hashkit.preprocess import resampler
 from hashkit.runtimes.bit_watch import BitWatch
+from hashkit.runtimes.builtin import constant_bits_of
 from hashkit.runtimes.encoder import Encoder, default_batch_size
 from hashkit.runtimes.faults import FaultLog
 from hashkit.threads import check_threads
@@ -29,6 +30,13 @@ from hashkit.threads import check_threads
 __all__ = ["EncodeMode", "EncodeProgress", "EncodeReport", "bank_header", "encode_to_bank"]
 
 logger = logging.getLogger(__name__)
+
+_LONG_JOB: Final = 1000
+"""Images from which on a job looks ahead, for what single bits of the whole set are like."""
+
+_SHARE_AHEAD: Final = 16
+_MOST_AHEAD: Final = 256
+"""It looks at one image in this many, and at most at so many."""
 
 EncodeMode: TypeAlias = Literal["resume", "append", "overwrite"]
 
@@ -181,7 +189,8 @@ def encode_to_bank(
     _check_settings(image_set, source, batch_size, mode)
     header = bank_header(encoder, image_set, source)
     with _open_writer(Path(path), header, image_set, mode, allow_other_provider) as writer:
-        watch = BitWatch(len(image_set), encoder.n_bits, warn)
+        constant = constant_bits_of(encoder.model_sha256)
+        watch = BitWatch(len(image_set), encoder.n_bits, warn, constant)
         run = _EncodeRun(encoder, image_set, writer, watch, strict, progress)
         if run.was_complete:
             logger.info("%s is complete: there is nothing to do", path)
@@ -262,6 +271,7 @@ class _EncodeRun:
             with_files=self._writer.header.has_files,
         )
         self._report(self.n_resumed)
+        self._look_ahead(batch_size, n_workers)
         encoded = computed_ahead(batches, lambda batch: self._encoder.run(batch.pixels))
         # Closed here, not by the garbage collector: a traceback would keep the threads alive.
         with contextlib.closing(batches), contextlib.closing(encoded):
@@ -282,6 +292,25 @@ class _EncodeRun:
                 f"{self._image_set.name}: none of its {n_images} images can be used, "
                 f"see {self.faults.path}; fix them and make the bank again with `overwrite=True`"
             )
+
+    def _look_ahead(self, batch_size: int, n_workers: int) -> None:
+        """Encode a few images of the whole set, so that a dead bit is noticed early in a long job.
+
+        The first images alone do not show it: they may all be of one class.
+        """
+        n_images = len(self._image_set)
+        if n_images - self.n_resumed <= _LONG_JOB:
+            return
+        few = self._image_set.subset(
+            spread_rows(n_images, min(_MOST_AHEAD, n_images // _SHARE_AHEAD))
+        )
+        size = self._encoder.manifest.size
+        batches = decode_batches(
+            few, self._encoder.prepare, size, start=0, batch_size=batch_size, n_workers=n_workers
+        )
+        with contextlib.closing(batches):
+            for batch in batches:
+                self._watch.add_sample(batch.pixels, self._encoder.run(batch.pixels)[1])
 
     def _write(self, batch: DecodedBatch, codes: NDArray[np.uint8]) -> None:
         image_set = self._image_set

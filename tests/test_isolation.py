@@ -95,6 +95,15 @@ def test_encode_search_and_evaluate_run_without_torch(place, tmp_path):
     assert report["n_queries"] == 12
 
 
+def test_built_in_models_need_a_base_install_only(place, tmp_path):
+    blocked = (*TRAINING, "openvino", "scipy")
+    out = tmp_path / "copies.h5"
+    made = answer(f"encode photos --model phash --out {out}", place, blocked)
+    assert made["banks"][0]["n_rows"] == 12
+    found = answer(f"search --query photos/two/0002.png --bank {out} --k 1", place, blocked)
+    assert found["queries"][0]["hits"][0]["distance"] == 0
+
+
 def test_the_python_api_works_without_torch(place):
     ended = python(
         "import hashkit\n"

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_samples import COMMANDS, break_image, fail, succeed, write_class_folders
+from made_up_runtime import PUBLISHED, write_runtime
 from PIL import Image
 from small_models import linear_model
 
@@ -30,31 +31,18 @@ from hashkit.manifest import Manifest
 from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import Run
 from hashkit.runs.run_config import RunConfig
+from hashkit.runtimes.builtin import model_path
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "exporters" / "web" / "page"
-
-
-def write_runtime(package: Path, version: str = RUNTIME_VERSION) -> Path:
-    """A folder that looks like the npm package, with made-up files."""
-    (package / "dist").mkdir(parents=True)
-    fields = {"name": "onnxruntime-web", "version": version}
-    (package / "package.json").write_text(json.dumps(fields))
-    for name in RUNTIME_FILES | WEBGPU_RUNTIME_FILES:
-        (package / "dist" / name).write_text(f"stands for {name}")
-    return package
 
 
 @pytest.fixture
 def runtime(tmp_path, monkeypatch) -> Path:
     """A made-up runtime whose files count as the published ones."""
     package = write_runtime(tmp_path / "npm" / "node_modules" / "onnxruntime-web")
-    for files in ("RUNTIME_FILES", "WEBGPU_RUNTIME_FILES"):
-        known = {
-            name: (target, hashlib.sha256(f"stands for {name}".encode()).hexdigest())
-            for name, (target, _) in getattr(web_runtime, files).items()
-        }
-        monkeypatch.setattr(web_runtime, files, known)
+    for attribute, files in PUBLISHED.items():
+        monkeypatch.setattr(web_runtime, attribute, files)
     return package
 
 
@@ -328,3 +316,28 @@ def test_images_without_names_are_called_by_their_rows(tmp_path):
         write_images(tmp_path / "images", bank, np.array([0, 2]), lambda _: None)
     document = json.loads((tmp_path / "images" / "images.json").read_text())
     assert document["names"] == ["row 0", "row 2"]
+
+
+def test_a_page_is_made_of_a_named_model_and_bank(place, runtime, monkeypatch):
+    monkeypatch.chdir(place)
+    succeed("encode photos --model phash --out p.h5")
+    page = f"export --web-runtime {runtime} --web"
+    outcome = succeed(f"{page} site --model phash --bank p.h5 --json")
+    assert (outcome.json["n_images"], outcome.json["n_thumbnails"]) == (12, 12)
+    assert Path("site/model.onnx").read_bytes() == model_path("phash").read_bytes()
+    outcome = succeed(f"{page} other --bank p.h5")
+    assert "using the built-in model phash" in outcome.stderr
+
+
+def test_a_page_needs_both_model_and_bank(place, runtime, monkeypatch):
+    monkeypatch.chdir(place)
+    page = f"--web-runtime {runtime} --web site"
+    for flags, words in (
+        (f"{page} --model phash", "expected --bank with --model"),
+        (f"{page} --bank made.h5", "expected --model with --bank"),
+        (f"{page} --bank made.h5 --model phash", "was made by another model"),
+        (f"{page} --bank made.h5 --run runs/first", "leave one of the two out"),
+        ("--onnx --model phash", "need --web FOLDER"),
+    ):
+        assert words in fail(f"export {flags}")
+    assert not Path("site").exists()

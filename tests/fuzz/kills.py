@@ -85,7 +85,7 @@ class Stage:
     def _undisturbed(self) -> float:
         folder = self.copy()
         self.before = answered(lambda: contents_of(folder))
-        preload(lambda: run_command(self.scene.command), folder)
+        preload(lambda: run_command(self.scene.command, self.scene.before), folder)
         preload(lambda: int(self._left_by_the_kill(folder)[1]), folder)
         seconds = []
         for _ in range(2):  # the first one may compile what the second one finds
@@ -102,14 +102,16 @@ class Stage:
         return self._theatre.reset(self.scene.start)
 
     def run(self, folder: Path, kill_after: float | None = None) -> tuple[int | None, float, str]:
-        return command_in_fork(lambda: run_command(self.scene.command), folder, kill_after)
+        return command_in_fork(
+            lambda: run_command(self.scene.command, self.scene.before), folder, kill_after
+        )
 
     def run_as_process(self, folder: Path, share: float) -> tuple[int | None, float, str]:
-        line = shlex.split(self.scene.command)
+        line, before = shlex.split(self.scene.command), self.scene.before
         if not self.process_seconds:
-            self.process_seconds = command_in_process(line, self.copy())[1]
+            self.process_seconds = command_in_process(line, self.copy(), before=before)[1]
             folder = self.copy()
-        return command_in_process(line, folder, share * self.process_seconds)
+        return command_in_process(line, folder, share * self.process_seconds, before)
 
     def case(self, number: int) -> dict[str, Any]:
         """Run one case; its ``problems`` are empty if all is well."""

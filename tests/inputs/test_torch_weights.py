@@ -7,6 +7,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 import torch
+from house import ROOT
 
 from hashkit.errors import ModelError
 from hashkit.inputs.torch_weights import read_torch_weights
@@ -42,6 +43,16 @@ def test_tensors_are_those_of_torch():
     for name, tensor in tensors.items():
         np.testing.assert_array_equal(ours[name], tensor.numpy(), strict=True)
         assert not ours[name].flags.writeable
+
+
+def test_the_golden_file_is_read():
+    """Written by torch.save, and kept for versions of torch that no longer write this format."""
+    ours = read((ROOT / "tests/golden/torch-first-format.pth").read_bytes())
+    whole = np.arange(6, dtype=np.float32).reshape(2, 3)
+    expected = {"whole": whole, "part": whole[:, 1:], "turned": whole.T, "count": np.array(7)}
+    assert list(ours) == list(expected)
+    for name, array in expected.items():
+        np.testing.assert_array_equal(ours[name], array, strict=True)
 
 
 def test_the_weights_of_a_module_are_read():

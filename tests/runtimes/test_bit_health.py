@@ -19,7 +19,7 @@ from hashkit.errors import ModelError
 from hashkit.runtimes.bit_health import BitHealth, measure_bits
 from hashkit.runtimes.bit_watch import BitWatch
 from hashkit.runtimes.encoder import Encoder
-from hashkit.runtimes.pipeline import EncodeReport, encode_to_bank
+from hashkit.runtimes.pipeline import EncodeProgress, EncodeReport, encode_to_bank
 
 RNG = np.random.default_rng(0)
 PICTURES = np.random.default_rng(9).integers(0, 256, (40, 2, 2, 3), np.uint8)
@@ -84,13 +84,61 @@ def test_only_some_constant_bits_are_listed() -> None:
 
 
 def test_bits_that_are_equal_or_opposite_are_counted() -> None:
-    assert of(changed(3, LOGITS[:, 0])).n_repeated_bits == 1
-    assert of(changed(3, -LOGITS[:, 0])).n_repeated_bits == 1
-    assert of(changed(3, LOGITS[:, 0])).faults() == ()  # good codes of few classes may have some
-    health = of(np.repeat(LOGITS[:, :2], 6, axis=1))
+    other = np.sign(LOGITS[:, 0]) * np.abs(LOGITS[:, 3])
+    assert of(changed(3, other)).n_repeated_bits == 1
+    assert of(changed(3, -other)).n_repeated_bits == 1
+    assert of(changed(3, other)).faults() == ()  # good codes of few classes may have some
+    sizes = np.abs(np.random.default_rng(3).standard_normal((64, 12)).astype(np.float32))
+    health = of(np.sign(np.repeat(LOGITS[:, :2], 6, axis=1)) * sizes)
     assert health.n_repeated_bits == 10
     (fault,) = health.faults()
     assert fault.startswith("10 of 12 bits repeat another bit")
+
+
+@pytest.mark.parametrize("factor", [1, -1, 2.5])
+def test_bits_with_the_same_logits_are_named(factor: float) -> None:
+    logits = changed(7, np.float32(factor) * LOGITS[:, 3])
+    logits[:, 9] = logits[:, 3] * np.float32(1 + 1e-6)
+    health = of(logits)
+    assert health.equal_bits == (7, 9)
+    (fault,) = health.faults()
+    assert fault.startswith("2 of 12 bits have the logits of an earlier bit, or their opposite")
+    assert "all 64 images (bits 7, 9)" in fault
+    saturated = np.tanh(20 * np.sign(logits)) * (1 + 1e-5 * np.abs(LOGITS))
+    assert of(saturated.astype(np.float32)).equal_bits == ()
+
+
+def test_one_code_for_nearly_all_images_is_reported() -> None:
+    logits = np.tile(LOGITS[:1], (64, 1)) * np.abs(LOGITS)
+    logits[::25] = LOGITS[:3] + 4 * np.eye(3, 12, dtype=np.float32)
+    logits[::25] *= np.where(np.arange(12) % 2, 1, -1)
+    health = of(logits)
+    assert 60 <= health.largest_group < 64
+    assert f"{health.largest_group} of 64 images have the same code, so they" in "; ".join(
+        health.faults()
+    )
+    assert of(LOGITS).largest_group == 1
+
+
+def test_a_bit_that_is_nearly_constant_is_named() -> None:
+    rng = np.random.default_rng(2)
+    images = rng.integers(0, 256, (600, 2, 2, 3), np.uint8)
+    logits = rng.standard_normal((600, 12)).astype(np.float32)
+    logits[:, 5] = np.abs(logits[:, 5])
+    logits[[3, 70, 500], 5] *= -1
+    assert of(logits, images).rare_bits == (5,)
+    (fault,) = of(logits, images).faults()
+    assert fault.startswith("1 of 12 bits are nearly constant, the same in 99% or more of 600")
+    assert of(logits[:400], images[:400]).faults() == ()  # too few to tell
+
+
+def test_the_reason_of_one_code_follows_from_the_logits() -> None:
+    (fault,) = of(sigmoid(LOGITS)).faults()
+    low, high = sigmoid(LOGITS).min(), sigmoid(LOGITS).max()
+    assert f"(logits of {low:.3g} to {high:.3g})" in fault
+    assert "before any sigmoid" in fault
+    (fault,) = of(3 + np.arange(12, dtype=np.float32) + LOGITS * np.float32(1e-5)).faults()
+    assert "no logit deviates by more than 1e-05 between images; check the weights" in fault
 
 
 def test_equal_images_count_once_and_few_images_prove_nothing() -> None:
@@ -205,6 +253,50 @@ def test_one_code_for_the_first_thousand_images_is_said_before_the_end() -> None
     watch.finish()
     assert len(said) == 1
     assert said[0].startswith("all 1,000 images have the same code")
+
+
+def test_a_dead_bit_is_said_after_the_first_thousand_images_of_a_long_job(tmp_path: Path) -> None:
+    weights = weights_of()
+    weights[:, 7] = 0
+    weights[:, 4] = -weights[:, 2]
+    model = with_weights(tmp_path / "m.onnx", weights)
+    said: list[tuple[int, str]] = []
+    done = [0]
+
+    def progress(state: EncodeProgress) -> None:
+        done[0] = state.n_done
+
+    pixels = np.random.default_rng(2).integers(0, 256, (2500, 4, 5, 3), np.uint8)
+    names = [str(number) for number in range(2500)]
+    report = encode_to_bank(
+        Encoder.load(model, "cpu"),
+        ImageSet(name="noise", names=names, pixels=pixels),
+        tmp_path / "bank.h5",
+        source=BankSource("noise", None, "", "all", None, 2500, hash_names(names, None)),
+        warn=lambda text: said.append((done[0], text)),
+        progress=progress,
+    )
+    assert [text for _, text in said] == list(report.warnings)
+    assert all(800 < n_done < 1100 for n_done, _ in said)
+    constant, equal = report.warnings
+    assert constant.startswith("1 of 12 bits are constant on all 1,000 images (bit 7)")
+    assert equal.startswith("1 of 12 bits have the logits of an earlier bit")
+    assert "(bit 4)" in equal
+
+
+def test_a_set_sorted_by_class_is_judged_with_images_of_the_whole() -> None:
+    pixels = np.random.default_rng(4).integers(0, 256, (3000, 2, 2, 3), np.uint8)
+    logits = np.random.default_rng(5).standard_normal((3000, 12)).astype(np.float32)
+    logits[:1500, 3] = np.abs(logits[:1500, 3])
+    logits[1500:, 3] = -np.abs(logits[1500:, 3])
+    said: list[str] = []
+    watch = BitWatch(3000, 12, said.append)
+    watch.add_sample(pixels[::50], logits[::50])
+    for start in range(0, 3000, 100):
+        rows = np.arange(start, start + 100)
+        watch.add(rows, pixels[rows], logits[rows])
+    watch.finish()
+    assert said == []
 
 
 def test_bits_are_judged_over_the_whole_set() -> None:

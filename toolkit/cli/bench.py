@@ -11,7 +11,14 @@ import typer
 
 from hashkit.cli.console import INTERRUPTED, TERMINAL, emit_json, note, progress_bar
 from hashkit.cli.flags import parse_integers, shown
-from hashkit.cli.options import JsonOption, NetworkOption, ProfileOption, RunOption, RunsOption
+from hashkit.cli.options import (
+    JsonOption,
+    NetworkOption,
+    ProfileOption,
+    RunOption,
+    RunsOption,
+    model_or_path,
+)
 from hashkit.errors import ConfigError
 from hashkit.exporters.bench.settings import BenchSettings, Floors
 from hashkit.runs.run import DEFAULT_RUNS_DIR
@@ -35,8 +42,9 @@ def bench(
         list[Path] | None,
         typer.Option(
             "--model",
-            metavar="FILE",
-            help="ONNX model, the reference first; may be repeated.",
+            metavar="MODEL",
+            parser=model_or_path,
+            help="ONNX model or built-in one, the reference first; may be repeated.",
             show_default="model.onnx and model-*.onnx of the run",
         ),
     ] = None,

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from hashkit.cli.console import TERMINAL, emit_json
-from hashkit.cli.options import JsonOption, NetworkOption, RunOption, RunsOption
+from hashkit.cli.options import JsonOption, NetworkOption, RunOption, RunsOption, model_or_path
 from hashkit.errors import ConfigError
 from hashkit.runs.run import DEFAULT_RUNS_DIR
 
@@ -48,6 +48,25 @@ def export(
             "--web", metavar="FOLDER", help="Write a search page for browsers into this folder."
         ),
     ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            parser=model_or_path,
+            help="With --web: ONNX model or built-in one; needs --bank.",
+            show_default="the run's model.onnx",
+        ),
+    ] = None,
+    bank: Annotated[
+        Path | None,
+        typer.Option(
+            "--bank",
+            metavar="FILE",
+            help="With --web: bank of that model.",
+            show_default="the run's bank.h5",
+        ),
+    ] = None,
     web_images: Annotated[
         int,
         typer.Option(
@@ -77,8 +96,9 @@ def export(
       hashkit export --onnx model.onnx --run runs/photos
       hashkit export --onnx --precision int8
       hashkit export --web site/
+      hashkit export --web site/ --model phash --bank photos.h5
     """  # noqa: D301
-    from hashkit.workflow.models import find_exported, find_run
+    from hashkit.workflow.models import find_run
 
     if web is not None:
         _refuse_with_web(
@@ -91,17 +111,18 @@ def export(
                 "--network": network,
             }
         )
-        from hashkit.cli.web import check_web, export_web_page
+        from hashkit.cli.web import check_web, export_web_page, open_web_source
 
         runtime = check_web(web, web_runtime)
-        document = export_web_page(
-            find_exported(run, runs, TERMINAL), web, runtime, web_images, web_gpu
-        )
+        source = open_web_source(model, bank, run, runs)
+        document = export_web_page(source, web, runtime, web_images, web_gpu)
         if json:
             emit_json(document)
         return
     if web_gpu:
         raise ConfigError("--web-gpu needs --web FOLDER: it adds WebGPU to that page")
+    if model is not None or bank is not None:
+        raise ConfigError("--model and --bank need --web FOLDER: they are what the page is made of")
     if not onnx:
         raise ConfigError("choose what to export to: hashkit export --onnx, or --web FOLDER")
     from hashkit.workflow.export import export_run
@@ -123,6 +144,6 @@ def _refuse_with_web(given: Mapping[str, object]) -> None:
     flags = [flag for flag, value in given.items() if value]
     if flags:
         raise ConfigError(
-            f"{', '.join(flags)} does not go with --web, which takes the run's model.onnx: "
+            f"{', '.join(flags)} does not go with --web, which takes a model that is exported: "
             "hashkit export --onnx first, then hashkit export --web FOLDER"
         )

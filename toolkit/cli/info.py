@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from hashkit.cli.console import emit_json
-from hashkit.cli.options import JsonOption
+from hashkit.cli.options import JsonOption, model_or_path
 from hashkit.errors import CodesError, HashkitError
+from hashkit.runtimes.builtin import NAME_ONE
 
 __all__ = ["info"]
 
@@ -17,7 +18,11 @@ __all__ = ["info"]
 def info(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH...", help="Bank, ONNX model, run folder or file of codes."),
+        typer.Argument(
+            metavar="PATH...",
+            parser=model_or_path,
+            help="Bank, ONNX model, run folder or file of codes.",
+        ),
     ],
     json: JsonOption = False,
 ) -> None:
@@ -55,7 +60,7 @@ def _facts(path: Path) -> dict[str, Any]:
     if path.suffix == ".onnx":
         return model_facts(path)
     if not path.exists():
-        raise HashkitError(f"{path}: there is no such file or folder")
+        raise HashkitError(f"{path}: there is no such file or folder: {NAME_ONE}")
     try:
         kind = format_of(path)
     except CodesError:

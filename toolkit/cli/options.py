@@ -7,6 +7,9 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from hashkit.cli.console import note
+from hashkit.runtimes.builtin import BUILTIN_MODELS, model_path
+
 __all__ = [
     "BankOption",
     "BatchSizeOption",
@@ -22,8 +25,15 @@ __all__ = [
     "RuntimeOption",
     "StrictOption",
     "WorkersOption",
+    "model_or_path",
     "parse_batch_size",
 ]
+
+
+def model_or_path(text: str) -> Path:
+    """The file of a built-in model if the text is its name, otherwise the path that it is."""
+    return model_path(text, lambda sentence: note(f"warning: {sentence}"))
+
 
 RunOption: TypeAlias = Annotated[
     Path | None,
@@ -35,7 +45,11 @@ RunsOption: TypeAlias = Annotated[
 ModelOption: TypeAlias = Annotated[
     Path | None,
     typer.Option(
-        "--model", metavar="FILE", help="ONNX model.", show_default="the run's model.onnx"
+        "--model",
+        metavar="MODEL",
+        parser=model_or_path,
+        help=f"ONNX model, or a built-in one: {', '.join(BUILTIN_MODELS)}.",
+        show_default="the run's model.onnx",
     ),
 ]
 NetworkOption: TypeAlias = Annotated[

@@ -192,19 +192,22 @@ class _Place:
         n_workers: int | None,
     ) -> None:
         from hashkit.bank.reader import Bank
-        from hashkit.workflow.models import find_exported
+        from hashkit.workflow.models import builtin_of_banks, find_exported
 
         self._settings = settings
         self._n_workers = n_workers
         self._run: Run | None = None
         self._is_warned = False
-        if not banks or model is None:
+        opened = [Bank.open(path) for path in banks or ()]
+        if model is None and run is None:
+            model = builtin_of_banks(opened, TERMINAL)
+        if not opened or model is None:
             self._run = find_exported(run, runs, TERMINAL)
         self.image = RowImages(self._run)
         self._model = model
-        if not banks:
-            banks = [self._run_bank("database", self._encoder if model else None)]
-        self.banks = [Bank.open(path) for path in banks]
+        if not opened:
+            opened = [Bank.open(self._run_bank("database", self._encoder if model else None))]
+        self.banks = opened
 
     def _run_bank(
         self, part: Literal["queries", "database"], encoder: Encoder | None = None
@@ -304,7 +307,7 @@ def _hits(found: Ranking | Neighbours, banks: Sequence[Bank]) -> Iterator[list[H
     """Hits of each query."""
     from hashkit.retrieval.neighbours import Ranking
 
-    columns = [*found.locate(), found.rows, found.distances]
+    columns: list[Any] = [*found.locate(), found.rows, found.distances]
     if isinstance(found, Ranking):
         own: Iterable[Any] = range(len(found.rows))
         if found.asymmetric_distances is not None:

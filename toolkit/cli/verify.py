@@ -9,7 +9,7 @@ import typer
 
 from hashkit.cli.console import TERMINAL, emit_json
 from hashkit.cli.flags import shown
-from hashkit.cli.options import JsonOption
+from hashkit.cli.options import JsonOption, model_or_path
 from hashkit.messages.visible_text import visible
 
 __all__ = ["verify"]
@@ -18,7 +18,12 @@ __all__ = ["verify"]
 def verify(
     context: typer.Context,
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Bank, index, ONNX model or run folder.")
+        list[Path],
+        typer.Argument(
+            metavar="PATH...",
+            parser=model_or_path,
+            help="Bank, index, ONNX model or run folder.",
+        ),
     ],
     json: JsonOption = False,
 ) -> None:

@@ -1,12 +1,14 @@
-"""``hashkit export --web``: the search page of a run."""
+"""``hashkit export --web``: the search page of a run, or of a model and a bank."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 from hashkit.bank.reader import Bank
 from hashkit.cli.console import TERMINAL, all_or_nothing, note, progress_bar
+from hashkit.errors import ConfigError
 from hashkit.exporters.web.folder import export_web
 from hashkit.exporters.web.images import live_rows
 from hashkit.exporters.web.page_folder import check_target
@@ -15,11 +17,20 @@ from hashkit.exporters.web.runtime import find_runtime
 from hashkit.runs.run import Run
 from hashkit.runtimes.onnx_file import read_onnx_file
 from hashkit.workflow.banks import run_bank
-from hashkit.workflow.models import run_model
+from hashkit.workflow.models import builtin_of_banks, find_exported, run_model
 from hashkit.workflow.reporter import file_size, plural
 from hashkit.workflow.row_images import RowImages
 
-__all__ = ["check_web", "export_web_page"]
+__all__ = ["WebSource", "check_web", "export_web_page", "open_web_source"]
+
+
+@dataclasses.dataclass(frozen=True)
+class WebSource:
+    """What a page is made of; ``run`` is None if model and bank were named."""
+
+    model: Path
+    bank: Path
+    run: Run | None = None
 
 
 def check_web(folder: Path, runtime: Path | None) -> Path:
@@ -34,17 +45,49 @@ def check_web(folder: Path, runtime: Path | None) -> Path:
     return find_runtime(runtime)
 
 
-def export_web_page(
-    run: Run, folder: Path, runtime: Path, n_images: int, webgpu: bool
-) -> dict[str, Any]:
-    """Write the page of a run's model and database, with progress; returns its report.
+def open_web_source(
+    model: Path | None, bank: Path | None, run: Path | None, runs: Path
+) -> WebSource:
+    """The named model and bank, otherwise those of the named or the newest run.
 
-    The database is encoded first if it has no bank yet.
+    The run's database is encoded first if it has no bank yet. A bank of a built-in model needs no
+    name of the model.
+
+    Raises
+    ------
+    ConfigError
+        If one is named without the other, with a run, or a browser cannot make the model's pixels.
+    HashkitError
+        If they cannot be used.
     """
-    model = run_model(run)
-    check_rule(read_onnx_file(model).manifest)  # before a database is encoded for nothing
-    with Bank.open(run_bank(run, "database", reporter=TERMINAL)) as bank:
-        find = RowImages(run)
+    if bank is None and model is None:
+        found = find_exported(run, runs, TERMINAL)
+        path = run_model(found)
+        check_rule(read_onnx_file(path).manifest)  # before a database is encoded for nothing
+        return WebSource(path, run_bank(found, "database", reporter=TERMINAL), found)
+    if run is not None:
+        raise ConfigError(
+            "expected --run, or --model and --bank, found both: leave one of the two out"
+        )
+    if bank is None:
+        raise ConfigError("expected --bank with --model, found none: name a bank of this model")
+    if model is None:
+        with Bank.open(bank) as opened:
+            model = builtin_of_banks([opened], TERMINAL)
+    if model is None:
+        raise ConfigError(
+            "expected --model with --bank, found none: name the model that made the bank"
+        )
+    check_rule(read_onnx_file(model).manifest)
+    return WebSource(model, bank)
+
+
+def export_web_page(
+    source: WebSource, folder: Path, runtime: Path, n_images: int, webgpu: bool
+) -> dict[str, Any]:
+    """Write the page of a model and a bank, with progress; returns its report."""
+    with Bank.open(source.bank) as bank:
+        find = RowImages(source.run)
         n_taken = len(live_rows(bank, n_images))
         with (
             all_or_nothing(folder),
@@ -52,7 +95,7 @@ def export_web_page(
         ):
             report = export_web(
                 folder,
-                model=model,
+                model=source.model,
                 bank=bank,
                 image_of=lambda row: find(bank, row),
                 runtime=runtime,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -36,7 +37,7 @@ class OwnRows:
     rows: NDArray[np.int64]
 
     def of_segment(
-        self, database: int, first: int, last: int, live: NDArray[np.bool_] | None
+        self, database: int, first: int, last: int, *, live: NDArray[np.bool_] | None
     ) -> OwnOfSegment:
         """Own rows among the rows ``first`` to ``last`` (exclusive) of a database.
 
@@ -143,23 +144,27 @@ def _is_same(one: CodeDatabase, other: CodeDatabase) -> bool:
         return True
     identities = [getattr(bank, "identity", "") for bank in (one, other)]
     if all(identities):
-        return identities[0] == identities[1]
-    paths = [getattr(bank, "path", None) for bank in (one, other)]
+        return bool(identities[0] == identities[1])
+    own_path, other_path = getattr(one, "path", None), getattr(other, "path", None)
+    if not isinstance(own_path, Path) or not isinstance(other_path, Path):
+        return False
     try:
-        return None not in paths and paths[0].samefile(paths[1])
+        return own_path.samefile(other_path)
     except OSError:  # a file that was moved since
         return False
 
 
 def _has_same_rows(one: CodeDatabase, other: CodeDatabase) -> bool:
+    """Whether two banks, opened at different times, have the same codes and deleted rows."""
     digests = [getattr(bank, "rows_digest", None) for bank in (one, other)]
-    if None in digests or len(one) != len(other) or digests[0]() != digests[1]():
+    if None in digests or len(one) != len(other):
         return False
-    deleted = [
+    own_deleted, other_deleted = (
         np.zeros(len(bank), np.bool_) if bank.deleted is None else bank.deleted
         for bank in (one, other)
-    ]
-    return np.array_equal(*deleted)
+    )
+    is_same = np.array_equal(own_deleted, other_deleted)
+    return is_same and len({digest() for digest in digests if digest is not None}) == 1
 
 
 def _shown(codes: CodeDatabase) -> str:

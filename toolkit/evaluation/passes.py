@@ -182,7 +182,7 @@ class Passes:
         n_rows = len(codes)
         own = OwnOfSegment.none()
         if self._own_rows is not None:
-            own = self._own_rows.of_segment(*dataclasses.astuple(span), live)
+            own = self._own_rows.of_segment(span.database, span.first, span.last, live=live)
             own = own.graded(labels, self._labels.query_block)
         if codes.size < 8:  # a kernel reads 8 bytes at a time
             codes = np.concatenate([codes, np.zeros((8, codes.shape[1]), np.uint8)])

@@ -15,6 +15,7 @@ from hashkit.errors import ConfigError
 from hashkit.inputs.arguments import checked_arguments
 from hashkit.runs.data_spec import DataSpec, check_split_seed
 from hashkit.runs.run import PathText
+from hashkit.runtimes.builtin import model_path
 from hashkit.runtimes.encoder import Encoder
 from hashkit.runtimes.pipeline import EncodeReport
 from hashkit.runtimes.settings import RuntimeSettings
@@ -91,7 +92,8 @@ def encode(
     images
         A folder, a list file, a named set, or an image set that is open already.
     model
-        An ONNX file, or an encoder; ``device``, ``runtime`` and ``profile`` are an encoder's own.
+        An ONNX file, the name of a built-in model (``phash`` or ``phash-256``), or an encoder;
+        ``device``, ``runtime`` and ``profile`` are an encoder's own.
     out
         The bank to write.
     data_root
@@ -156,7 +158,7 @@ def encode(
     reporter = reporter or LOGGED
     if not isinstance(model, Encoder):
         settings = RuntimeSettings(runtime, device, profile=profile, batch_size=batch_size)
-        model = load_encoder(Path(model), settings, reporter)
+        model = load_encoder(model_path(model), settings, reporter)
     encode_images(wanted, model, Path(out), options, reporter)
     return Bank.open(out)
 

@@ -10,6 +10,7 @@ from hashkit.bank.header import BankHeader, BankSource
 from hashkit.bank.names import hash_names
 from hashkit.bank.reader import Bank
 from hashkit.datasets.imageset import ImageSet
+from hashkit.runtimes.builtin import shown_model
 from hashkit.runtimes.encoder import Encoder, default_batch_size
 from hashkit.runtimes.faults import faults_path
 from hashkit.runtimes.pipeline import (
@@ -42,9 +43,8 @@ class EncodeOptions:
 def load_encoder(model: Path, settings: RuntimeSettings, reporter: Reporter = SILENT) -> Encoder:
     """Load a model, and report what it runs on."""
     encoder = Encoder.open(model, settings)
-    reporter.note(
-        f"{model}: {plural(encoder.n_bits, 'bit')}, {encoder.runtime} on {encoder.provider}"
-    )
+    bits = plural(encoder.n_bits, "bit")
+    reporter.note(f"{shown_model(model)}: {bits}, {encoder.runtime} on {encoder.provider}")
     if RUNTIMES[settings.runtime].is_slow:
         reporter.note(f"the runtime {settings.runtime} is slow, and meant for a few images")
     return encoder

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hashkit.bank.reader import Bank
 from hashkit.errors import BankMismatchError, CheckpointError, ModelError, RunError
 from hashkit.runs.checkpoint_header import read_checkpoint_manifest
 from hashkit.runs.run import Run
+from hashkit.runtimes.builtin import builtin_name, model_path
 from hashkit.runtimes.onnx_file import read_onnx_file
 from hashkit.workflow.reporter import SILENT, Reporter
 
 __all__ = [
+    "builtin_of_banks",
     "check_made_by",
     "find_exported",
     "find_model",
@@ -73,12 +75,25 @@ def find_model(
     return model if model is not None else run_model(find_exported(run, runs, reporter))
 
 
+def builtin_of_banks(banks: Sequence[Bank], reporter: Reporter = SILENT) -> Path | None:
+    """The built-in model that made all banks, which is noted; None if there is none."""
+    made_by = {bank.header.model_sha256 for bank in banks}
+    name = builtin_name(made_by.pop()) if len(made_by) == 1 else None
+    if name is None:
+        return None
+    reporter.note(f"using the built-in model {name}, which made {banks[0].path}")
+    return model_path(name, SILENT.note)
+
+
 def check_made_by(banks: Iterable[Bank], model_sha256: str) -> None:
     """Raise `BankMismatchError` unless all banks were made by a model, given by its SHA-256."""
     for bank in banks:
         if bank.header.model_sha256 != model_sha256:
             made_by = bank.header.model_sha256
-            expected = f"expected one of SHA-256 {made_by[:12]}" if made_by else "it is unknown"
+            if (name := builtin_name(made_by)) is not None:
+                expected = f"expected the built-in model {name}"
+            else:
+                expected = f"expected one of SHA-256 {made_by[:12]}" if made_by else "it is unknown"
             raise BankMismatchError(
                 f"{bank.path} was made by another model: {expected}, found {model_sha256[:12]}; "
                 "give its --model, or encode the images again with hashkit encode --overwrite"

@@ -27,7 +27,7 @@ from hashkit.retrieval.search import search
 from hashkit.retrieval.shards import Shards
 from hashkit.runtimes.settings import RuntimeSettings
 from hashkit.workflow.evaluation import Subject
-from hashkit.workflow.models import check_made_by, run_model
+from hashkit.workflow.models import builtin_of_banks, check_made_by, run_model
 from hashkit.workflow.reporter import SILENT, Reporter
 
 __all__ = ["query_logits", "rescored"]
@@ -46,7 +46,7 @@ def query_logits(
     subject
         What is evaluated.
     model
-        The model that made the codes; None for that of the subject's run.
+        The model that made the codes; None for that of the subject's run, or a built-in one.
     settings
         How to run it.
 
@@ -62,6 +62,8 @@ def query_logits(
     EvaluationError
         If there is no model, images are not available, or the model gives other codes.
     """
+    if model is None and subject.run is None:
+        model = builtin_of_banks(list(subject.banks()), reporter)
     if model is None and subject.run is None:
         raise EvaluationError(
             "`rerank` encodes the queries again, and expects the model that made their codes, "

@@ -9,6 +9,7 @@ from typing import Final
 from hashkit.errors import HashkitError
 from hashkit.formats import format_named
 from hashkit.formats.bank import BANK
+from hashkit.runtimes.builtin import NAME_ONE
 from hashkit.workflow.reporter import SILENT, Reporter
 from hashkit.workflow.verify_files import (
     Verification,
@@ -52,7 +53,7 @@ def verify_paths(paths: Sequence[Path], reporter: Reporter = SILENT) -> list[Ver
 def _check_kind(path: Path) -> None:
     expected = "expected a bank, an index (.mih), an ONNX model (.onnx) or a run folder"
     if not path.exists():
-        raise HashkitError(f"{path}: {expected}, found no such file or folder")
+        raise HashkitError(f"{path}: {expected}, found no such file or folder: {NAME_ONE}")
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise HashkitError(f"{path}: {expected}, found a folder without config.json")

@@ -8,6 +8,7 @@ from typing import Final
 
 from fuzzing.code_files import CODE_SUBJECTS
 from fuzzing.image_files import IMAGE_SUBJECTS
+from fuzzing.pickle_files import PICKLE_SUBJECTS
 from fuzzing.planted import PLANTED_SUBJECTS
 from fuzzing.run_files import RUN_SUBJECTS
 from fuzzing.subject import Subject
@@ -15,7 +16,7 @@ from fuzzing.subject import Subject
 __all__ = ["FORMATS", "SUBJECTS", "share"]
 
 SUBJECTS: Final[Mapping[str, Callable[[Path], Subject]]] = {
-    **CODE_SUBJECTS, **IMAGE_SUBJECTS, **RUN_SUBJECTS, **PLANTED_SUBJECTS,
+    **CODE_SUBJECTS, **IMAGE_SUBJECTS, **PICKLE_SUBJECTS, **RUN_SUBJECTS, **PLANTED_SUBJECTS,
 }  # fmt: skip
 """Makes the subject of each format in an empty folder."""
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from fuzzing.layers import inside_gzip, inside_png
 from fuzzing.mutations import mutate_bytes, mutate_text
+from fuzzing.pickle_files import mutate_opcodes
 from fuzzing.subject import Subject
 
 sys.path.append(str(Path(__file__).parents[2] / "support"))
@@ -201,37 +202,6 @@ def _python_part(n_images: int) -> bytes:
     return published_sets.python2_pickle(part)
 
 
-def _pickle(folder: Path) -> Subject:
-    """Pickles without pixels, so that most damage is to the program that a pickle is."""
-    names = published_sets.python2_pickle({b"label_names": list(published_sets.CIFAR10_NAMES)})
-    array = np.arange(6, dtype=np.uint8).reshape(2, 3)
-    whole = published_sets.python2_pickle(
-        {b"data": array, b"labels": [1, 2], b"x": (None, True, b"a")}
-    )
-
-    def read(path: Path, _: random.Random) -> None:
-        from hashkit.datasets.pickles import read_plain_pickle
-
-        read_plain_pickle(path.read_bytes(), str(path))
-
-    return Subject(folder / "batch", [names, whole], read, [_opcodes])
-
-
-def _opcodes(rng: random.Random, data: bytes) -> bytes:
-    pieces = (
-        b"cos\nsystem\n", b"(dp0\n", b"\x85R", b"b", b"0", b"h\xff", b"j\xff\xff\xff\xff",
-        b"\x8a\xff",
-        b"T\xff\xff\xff\x7f", b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7f",
-        b"I" + b"9" * 4301 + b"\n", b"]2a",
-        b"cnumpy\ndtype\n", b"cnumpy\nndarray\n", b"\x96\xff\xff\xff\xff\xff\xff\xff\xff", b"t",
-        b"2" * 3000,
-        b"(" * 3000, b"]" * 3000 + b"a" * 2999, b"\x8b\xff\xff\xff\x7f", b"r\xff\xff\xff\x7f",
-        b"p99999999\n",
-    )  # fmt: skip
-    at = rng.randrange(2, len(data) + 1)
-    return data[:at] + rng.choice(pieces) + data[at + rng.choice((0, 0, 1, 5)) :]
-
-
 def _cifar_python(folder: Path) -> Subject:
     files = published_sets.cifar10_python_files()
     home = folder / "cifar-10-batches-py"
@@ -240,7 +210,7 @@ def _cifar_python(folder: Path) -> Subject:
         (home / name).write_bytes(_python_part(1) if "batch" in name[:10] else files[name])
     (home / "batches.meta").write_bytes(files["batches.meta"])
     seeds = [_python_part(1), _python_part(2)]
-    return Subject(home / "data_batch_1", seeds, _read_cifar(folder), [_opcodes])
+    return Subject(home / "data_batch_1", seeds, _read_cifar(folder), [mutate_opcodes])
 
 
 def _cifar_archive(folder: Path) -> Subject:
@@ -297,7 +267,6 @@ IMAGE_SUBJECTS = {
     "qoi": _image(".qoi", _qoi),
     "image-list": _list,
     "idx": _idx,
-    "pickle": _pickle,
     "cifar": _cifar_python,
     "cifar-archive": _cifar_archive,
 }

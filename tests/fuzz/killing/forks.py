@@ -109,12 +109,12 @@ def _commit_each_batch() -> None:
 
 
 def command_in_process(
-    line: list[str], folder: Path, kill_after: float | None = None
+    line: list[str], folder: Path, kill_after: float | None = None, before: str = ""
 ) -> tuple[int | None, float, str]:
     """Run ``hashkit LINE`` as a process of its own, so that imports are killed too."""
     began = time.perf_counter()
     with (folder.with_name(f"{folder.name}.printed")).open("w+") as printed:
-        code = "from hashkit.cli import main; main()"
+        code = f"{before}\nfrom hashkit.cli import main; main()"
         process = subprocess.Popen(
             [sys.executable, "-c", code, *line], cwd=folder, stdout=printed, stderr=printed
         )

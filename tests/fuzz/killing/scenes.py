@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-sys.path.append(str(Path(__file__).parents[2] / "support"))
+_SUPPORT: Final = str(Path(__file__).resolve().parents[2] / "support")
+sys.path.append(_SUPPORT)
 
 __all__ = ["SCENES", "Scene", "make_start", "run_command"]
 
@@ -26,6 +27,11 @@ _TRAIN: Final = (
 )
 _PRECISION: Final = "export --onnx --allow-loss --precision"
 _ENCODE: Final = "encode photos --model model.onnx --out bank.h5 --batch-size 4 --num-workers 1"
+_WEB: Final = "export --web site --run runs/w --web-runtime npm"
+_STAND_IN: Final = (
+    f"import sys; sys.path.append({_SUPPORT!r}); "
+    "from made_up_runtime import take_as_published; take_as_published()"
+)
 _APPEND: Final = (
     "encode more --model model.onnx --out bank.h5 --append --batch-size 4 --num-workers 1"
 )
@@ -43,17 +49,21 @@ class Scene:
         Names of the steps that prepare its folder, in order; see `make_start`.
     goes_on
         The command that continues where the first one refuses to, as its error says.
+    before
+        Python code that a process runs before the command.
     """
 
     command: str
     start: tuple[str, ...]
     goes_on: str = ""
+    before: str = ""
 
 
-def run_command(line: str) -> int:
+def run_command(line: str, before: str = "") -> int:
     """Run ``hashkit LINE`` in this process and folder; returns its exit code."""
     from hashkit.cli import main
 
+    exec(before, {})  # noqa: S102 - of a scene
     sys.argv = ["hashkit", *shlex.split(line)]
     try:
         main()
@@ -66,7 +76,8 @@ def _photos() -> None:
     from cli_samples import write_class_folders
 
     write_class_folders(Path("photos"), per_class=8, suffix=".png")
-    write_class_folders(Path("more"), per_class=4, suffix=".png")
+    # Other files than the first ones, which encode --append would refuse as copies.
+    write_class_folders(Path("more"), per_class=4)
     (Path("photos") / "one" / "broken.png").write_bytes(b"no image")
 
 
@@ -117,6 +128,29 @@ def _half_encoded() -> None:
     _must(_ENCODE)
 
 
+def _page_run() -> None:
+    """A run with a model and its bank, and a stand-in for the runtime of browsers."""
+    from linear_models import linear_model
+    from made_up_runtime import write_runtime
+
+    from hashkit.runs.data_spec import DataSpec
+    from hashkit.runs.run import Run
+    from hashkit.runs.run_config import RunConfig
+
+    run = Run.create(Path("runs"), "w", RunConfig(data=DataSpec()))
+    linear_model(run.model_path, n_bits=12, height=8, width=8)
+    write_runtime(Path("npm"))
+    _must("encode --run runs/w --num-workers 1")
+
+
+def _page() -> None:
+    """An earlier page, of more images, in a folder with files of the user."""
+    run_command(f"{_WEB} --web-images 60", _STAND_IN)
+    Path("site", "CNAME").write_text("example.org\n")
+    Path("site", ".git").mkdir()
+    Path("site", ".git", "HEAD").write_text("ref: refs/heads/pages\n")
+
+
 def _deleted() -> None:
     _must("delete codes.h5 --rows 3,7-90,600-900")
 
@@ -133,6 +167,8 @@ _STEPS: Final[Mapping[str, Callable[[], None]]] = {
     "half-trained": _half_trained,
     "half-encoded": _half_encoded,
     "deleted": _deleted,
+    "page-run": _page_run,
+    "page": _page,
     "trained": lambda: _must(_TRAIN),
     "exported": lambda: _must(f"export --onnx --run runs/r {NETWORK}"),
     "encoded": lambda: _must(_ENCODE),
@@ -157,6 +193,10 @@ SCENES: Final = {
     "export": Scene(f"export --onnx --run runs/r {NETWORK}", _RUN),
     "export-fp16": Scene(f"{_PRECISION} fp16 --run runs/r {NETWORK}", _EXPORTED),
     "export-int8": Scene(f"{_PRECISION} int8 --run runs/r {NETWORK}", _EXPORTED),
+    "export-web": Scene(f"{_WEB} --web-images 40", ("page-run",), before=_STAND_IN),
+    "export-web-again": Scene(
+        f"{_WEB} --web-images 40", ("page-run", "page"), before=_STAND_IN
+    ),
     "encode": Scene(_ENCODE, _PHOTOS),
     "encode-resumed": Scene(_ENCODE, (*_PHOTOS, "half-encoded")),
     "encode-append": Scene(_APPEND, (*_PHOTOS, "encoded")),

@@ -1,0 +1,108 @@
+"""Models that come with hashkit, by name: files of the package, the same in every installation."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+__all__ = [
+    "BUILTIN_MODELS",
+    "NAME_ONE",
+    "BuiltinModel",
+    "builtin_name",
+    "constant_bits_of",
+    "model_path",
+    "no_such_model",
+    "shown_model",
+]
+
+_logger: Final = logging.getLogger(__name__)
+_FOLDER: Final = Path(__file__).parent
+
+
+@dataclasses.dataclass(frozen=True)
+class BuiltinModel:
+    """A model that comes with hashkit.
+
+    Attributes
+    ----------
+    file
+        Name of its file in this folder.
+    sha256
+        SHA-256 of the file, hexadecimal. It never changes, as banks name it: another version of a
+        model is another entry.
+    constant_bits
+        Bits that have one value in nearly all images by definition, so that nobody is warned.
+    """
+
+    file: str
+    sha256: str
+    constant_bits: frozenset[int] = frozenset()
+
+
+_BRIGHTNESS: Final = frozenset({0})
+"""The first coefficient of a perceptual hash is the mean brightness, which is above the median."""
+
+BUILTIN_MODELS: Final[dict[str, BuiltinModel]] = {
+    "phash": BuiltinModel(
+        "phash-v1.onnx",
+        "e6ac11869c96420f0336b805b27559b1191c51641721f07cd1ff13b7e39b6417",
+        _BRIGHTNESS,
+    ),
+    "phash-256": BuiltinModel(
+        "phash-256-v1.onnx",
+        "ca66faedee1b407abc004fbd585c1d8f55bd060503a12a40879da1b51d237ab1",
+        _BRIGHTNESS,
+    ),
+}
+"""Built-in models by name."""
+
+NAME_ONE: Final = f"check the path, or name a built-in model: {', '.join(BUILTIN_MODELS)}"
+"""The advice of messages about a path that is missing."""
+
+
+def model_path(
+    model: str | os.PathLike[str], warn: Callable[[str], None] = _logger.warning
+) -> Path:
+    """The file of a model.
+
+    Parameters
+    ----------
+    model
+        Text that is a name of `BUILTIN_MODELS`, or anything else: a path. ``./phash`` is a path,
+        and so is a ``Path``.
+    warn
+        Called with a sentence if a name is also that of a file or folder here.
+    """
+    known = BUILTIN_MODELS.get(model) if isinstance(model, str) else None
+    if known is None:
+        return Path(model)
+    if os.path.lexists(model):
+        warn(f"{model} is the built-in model: write ./{model} for the file or folder of that name")
+    return _FOLDER / known.file
+
+
+def builtin_name(sha256: str) -> str | None:
+    """Name of the built-in model whose file has this SHA-256; None if there is none."""
+    return next((name for name, one in BUILTIN_MODELS.items() if one.sha256 == sha256), None)
+
+
+def constant_bits_of(sha256: str) -> frozenset[int]:
+    """Bits that are constant by definition in the codes of a model; none if it is not built in."""
+    name = builtin_name(sha256)
+    return frozenset() if name is None else BUILTIN_MODELS[name].constant_bits
+
+
+def shown_model(path: Path) -> str:
+    """A model's path for notes: the name if it is built in."""
+    names = {_FOLDER / one.file: name for name, one in BUILTIN_MODELS.items()}
+    return names.get(path, str(path))
+
+
+def no_such_model(path: Path) -> str:
+    """The message about a model that is missing."""
+    return f"{path}: there is no such model file: {NAME_ONE}"

@@ -1,0 +1,87 @@
+"""Small ONNX networks as other programs export them, and what their features must be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+__all__ = ["FILTERS", "foreign_graph", "node", "normalised", "patches", "pooled_network", "saved"]
+
+FILTERS = np.random.default_rng(0).normal(size=(5, 3, 4, 4)).astype(np.float32)
+"""Weights of the convolution of `pooled_network`, [5, 3, 4, 4], which has stride 4."""
+
+IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])
+IMAGENET_STD = np.array([0.229, 0.224, 0.225])
+
+
+def node(
+    operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any
+) -> NodeProto:
+    """A node of ONNX's own operators."""
+    return helper.make_node(operator, inputs, outputs, **attributes)
+
+
+def foreign_graph(
+    nodes: Sequence[NodeProto],
+    weights: Mapping[str, Any],
+    inputs: Mapping[str, tuple[int, Sequence[Any]]],
+    outputs: Mapping[str, tuple[int, Sequence[Any]]],
+    opset: int = 17,
+) -> onnx.ModelProto:
+    """A model of nodes, weights, and inputs and outputs as (type, shape) by name."""
+    values = [
+        [helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in some.items()]
+        for some in (inputs, outputs)
+    ]
+    tensors = [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()]
+    graph = helper.make_graph(nodes, "foreign", *values, tensors)
+    opsets = [helper.make_opsetid("", opset)]
+    return helper.make_model(
+        graph, opset_imports=opsets, ir_version=8, producer_name="else", doc_string="a note"
+    )
+
+
+def pooled_network(
+    shape: Sequence[Any] = ("N", 3, 16, 16), kind: int = TensorProto.FLOAT
+) -> onnx.ModelProto:
+    """A convolution of 4 x 4 pixels, ReLU, and the mean over positions: [N, 3, H, W] -> [N, 5]."""
+    weights = FILTERS.astype(np.float16 if kind == TensorProto.FLOAT16 else np.float32)
+    nodes = [
+        node("Conv", ["image", "weights"], ["maps"], strides=[4, 4]),
+        node("Relu", ["maps"], ["active"]),
+        node("GlobalAveragePool", ["active"], ["means"]),
+        node("Flatten", ["means"], ["feature"]),
+    ]
+    return foreign_graph(
+        nodes, {"weights": weights}, {"image": (kind, shape)}, {"feature": (kind, [shape[0], 5])}
+    )
+
+
+def normalised(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Images [n, H, W, 3] as ImageNet's networks take them, float64 [n, 3, H, W]."""
+    return ((images / 255 - IMAGENET_MEAN) / IMAGENET_STD).transpose(0, 3, 1, 2)
+
+
+def patches(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The feature maps of `pooled_network`, [n, 5, h, w], with plain loops."""
+    planes = normalised(images)
+    h, w = planes.shape[2] // 4, planes.shape[3] // 4
+    maps = np.empty((len(images), 5, h, w))
+    for y in range(h):
+        for x in range(w):
+            patch = planes[:, :, 4 * y : 4 * y + 4, 4 * x : 4 * x + 4]
+            maps[:, :, y, x] = np.einsum("ncij,kcij->nk", patch, FILTERS.astype(np.float64))
+    return np.maximum(maps, 0)
+
+
+def saved(model: onnx.ModelProto, folder: Path, name: str = "foreign.onnx") -> Path:
+    """Path of a model, written to a folder."""
+    path = folder / name
+    path.write_bytes(model.SerializeToString())
+    return path
