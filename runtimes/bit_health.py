@@ -247,7 +247,9 @@ class BitSample:
         # A bit and its opposite become the same column.
         columns = bits[:, ~constant]
         columns = columns ^ columns[:1]
-        group = np.unique(columns, axis=1, return_inverse=True)[1].ravel() if columns.size else []
+        group = np.empty(0, np.int64)
+        if columns.size:
+            group = np.unique(columns, axis=1, return_inverse=True)[1].ravel()
         deviation = finite.std(axis=0) if len(finite) else np.zeros(1)
         codes, sizes = np.unique(np.packbits(bits, axis=1), axis=0, return_counts=True)
         is_rare = np.minimum(ones, len(bits) - ones) <= _RARE * len(bits)
@@ -258,7 +260,7 @@ class BitSample:
             largest_group=int(sizes.max(initial=0)),
             constant_bits=tuple(np.flatnonzero(constant & self._is_judged).tolist()),
             rare_bits=tuple(np.flatnonzero(is_rare & ~constant & self._is_judged).tolist()),
-            equal_bits=_equal_logits(finite, np.flatnonzero(~constant), np.asarray(group)),
+            equal_bits=_equal_logits(finite, np.flatnonzero(~constant), group),
             n_repeated_bits=columns.shape[1] - len(np.unique(group)),
             largest_mean=float(np.abs(finite.mean(axis=0)).max()) if len(finite) else 0.0,
             smallest_deviation=float(deviation.min()),

@@ -2,10 +2,10 @@
 
 python tests/benchmarks/bench_rerank.py RUN [--k 1000]
 
-Ranks the run's database for its queries, once with ties in row order and once with ties ordered by
-the queries' logits, and prints precision@k and the mean average precision of the first k ranks
-(divided by k, or by the number of relevant images if that is smaller). The mean over all tie orders
-is printed for comparison.
+Ranks the run's database for its queries, with ties in row order, with ties ordered by the queries'
+logits, and with 4 and 10 times as many rows ordered by the logits, and prints precision@k and the
+mean average precision of the first k ranks (divided by k, or by the number of relevant images if
+that is smaller). The mean over all tie orders is printed for comparison.
 """
 
 from __future__ import annotations
@@ -57,13 +57,18 @@ def main() -> None:
         f"ties averaged:  mAP@{options.k:,} {report.map_at[options.k]:.4f}, "
         f"precision@10 {report.precision_at[10]:.4f}, @100 {report.precision_at[100]:.4f}"
     )
-    for name, given in (("by row", None), ("by logits", logits)):
+    for name, given, oversample in (
+        ("ties by row", None, None),
+        ("ties by logits", logits, None),
+        ("4 x k by logits", logits, 4),
+        ("10 x k by logits", logits, 10),
+    ):
         start = time.perf_counter()
-        found = search(codes, database, top_k=options.k, logits=given)
+        found = search(codes, database, top_k=options.k, logits=given, oversample=oversample)
         seconds = time.perf_counter() - start
         is_hit = labels[found.rows] == np.asarray(queries.labels)[:, None]
         print(
-            f"ties {name + ':':10} mAP@{options.k:,} {average_precision(is_hit, n_relevant):.4f}, "
+            f"{name + ':':18} mAP@{options.k:,} {average_precision(is_hit, n_relevant):.4f}, "
             f"precision@10 {is_hit[:, :10].mean():.4f}, @100 {is_hit[:, :100].mean():.4f}; "
             f"{1e3 * seconds / len(queries):.2f} ms per query"
         )

@@ -68,6 +68,16 @@ def test_a_run_beside_another_makes_one_page(place, tmp_path):
     assert [f"{one['map_at']['1000']:.4f}" for one in kept] == re.findall(r"0\.\d{4}", line)
 
 
+def test_a_run_is_rescored_with_its_own_model(place):
+    shown = succeed("evaluate --run runs/c8 --rerank --oversample 3 --at 50 --k 10 --json").json
+    kept = json.loads(Path("runs/c8/evaluation.json").read_text())
+    assert kept["rescored"] == shown["rescored"]
+    assert load_evaluation(Path("runs/c8")).fields["rescored"]["oversample"] == 3
+    succeed("evaluate --run runs/c8")
+    assert "rescored" not in json.loads(Path("runs/c8/evaluation.json").read_text())
+    assert "--exclude-self expects one bank" in fail("evaluate --run runs/c8 --exclude-self")
+
+
 def test_the_interval_is_printed(place):
     outcome = succeed("evaluate --run runs/c16")
     low, high = json.loads(Path("runs/c16/evaluation.json").read_text())["map_interval"]
