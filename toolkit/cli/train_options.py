@@ -21,8 +21,8 @@ _VALUES = {"str": "NAME", "int": "N", "float": "X"}
 _LISTS = {
     "lengths": "BITS,...",
     "milestones": "X,...",
-    "pixel_mean": "R,G,B",
-    "pixel_std": "R,G,B",
+    "pixel_mean": "X,...",
+    "pixel_std": "X,...",
 }
 
 
