@@ -127,9 +127,7 @@ def test_networks_of_timm(tmp_path, name):
     make, size = NETWORKS[name]
     network, images = make(), photographs(size)
     embedder = wrap_onnx(exported(network, tmp_path, size), IMAGENET, None)
-    found = difference(embedder, images, of_torch(network, images))
-    print(name, found)
-    assert found < 2e-5
+    assert difference(embedder, images, of_torch(network, images)) < 2e-5
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -139,9 +137,7 @@ def test_networks_of_timm_for_one_image_are_made_dynamic(tmp_path, name):
     path = exported(network, tmp_path, size, batch=1)
     embedder = wrap_onnx(path, IMAGENET, None)
     assert embedder.facts["fixed_batch"] == 1
-    found = difference(embedder, images, of_torch(network, images))
-    print(name, found)
-    assert found < 2e-5
+    assert difference(embedder, images, of_torch(network, images)) < 2e-5
 
 
 @pytest.mark.parametrize("pooling", ["class-token", "mean"])
@@ -219,9 +215,7 @@ def test_float16(tmp_path):
     expected = of_torch(network, images)
     embedder = wrap_onnx(exported(network.half(), tmp_path, size, half=True), IMAGENET, None)
     assert embedder.facts["precision"] == "fp16"
-    found = difference(embedder, images, expected)
-    print("fp16", found)
-    assert found < 5e-3
+    assert difference(embedder, images, expected) < 5e-3
 
 
 def test_efficientnet_lite0_with_its_weights(tmp_path):
@@ -230,6 +224,4 @@ def test_efficientnet_lite0_with_its_weights(tmp_path):
     own = EmbedderSettings(pixel_mean=(127.0,) * 3, pixel_std=(128.0,) * 3)
     embedder = wrap_onnx(exported(network, tmp_path, (128, 128)), own, None)
     assert embedder.n_features == 1280
-    found = difference(embedder, images, of_torch(network, images, 127 / 255, 128 / 255))
-    print("lite0", found)
-    assert found < 2e-5
+    assert difference(embedder, images, of_torch(network, images, 127 / 255, 128 / 255)) < 2e-5

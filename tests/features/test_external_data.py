@@ -80,7 +80,7 @@ def test_weights_that_onnx_wrote_beside_a_model(tmp_path):
     )
     embedder = wrap_onnx(tmp_path / "split.onnx", EmbedderSettings(preprocessing="imagenet"), None)
     assert list(embedder.facts["external_data"]) == ["split.onnx.data"]
-    images = pictures((16, 16), 2)
+    images = pictures((16, 16))
     graph = onnx.load_model_from_string(embedder.graph)
     (found,) = onnx.reference.ReferenceEvaluator(graph).run(None, {"image": images})
     np.testing.assert_allclose(found, patches(images).mean((2, 3)), rtol=1e-4, atol=1e-4)

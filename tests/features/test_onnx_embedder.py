@@ -17,7 +17,7 @@ from hashkit.runs.embedder_settings import EmbedderSettings
 
 FLOAT, HALF, INT64 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT64
 IMAGENET = EmbedderSettings(preprocessing="imagenet")
-IMAGES = pictures((16, 16), 7)
+IMAGES = pictures((16, 16))
 
 
 def features(embedder, images=IMAGES):
@@ -111,7 +111,7 @@ def test_sides_that_are_dynamic_come_from_the_preset_or_the_size(tmp_path):
     assert wrap_onnx(path, IMAGENET, None).height == 224
     embedder = wrap_onnx(path, IMAGENET, (12, 20))
     assert (embedder.height, embedder.width) == (12, 20)
-    images = pictures((12, 20), 3)
+    images = pictures((12, 20))
     expected = patches(images).mean((2, 3))
     np.testing.assert_allclose(features(embedder, images), expected, rtol=1e-5, atol=1e-5)
 
@@ -320,6 +320,12 @@ def test_a_batch_that_cannot_be_made_dynamic(tmp_path, added, reason):
     assert "fixed batch of 1 that cannot be made dynamic" in text
     assert reason in text
     assert "torch.onnx.export(" in text
+
+
+def test_a_fixed_batch_that_is_too_large_to_try(tmp_path):
+    text = refused(ModelError, pooled_network((10**9, 3, 16, 16)), tmp_path)
+    assert "its fixed batch has 256,000,000,000 pixels" in text
+    assert "dynamic first axis" in text
 
 
 def test_a_dynamic_batch_that_the_shapes_contradict(tmp_path):
@@ -544,8 +550,9 @@ def test_early_operators(tmp_path):
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "git lfs pull"),
         (pooled_network().SerializeToString()[:-30], "cut off"),
         (pooled_network().SerializeToString()[:100], "cut off"),
+        (pooled_network().SerializeToString().replace(b"feature", b"featur\xff"), "other data"),
     ],
-    ids=["empty", "a picture", "a pointer", "cut at the end", "cut early"],
+    ids=["empty", "a picture", "a pointer", "cut at the end", "cut early", "not UTF-8"],
 )
 def test_files_that_are_no_model(tmp_path, data, words):
     path = tmp_path / "model.onnx"

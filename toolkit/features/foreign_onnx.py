@@ -12,6 +12,7 @@ import onnx
 
 from hashkit.errors import ModelError
 from hashkit.features.external_data import GIT_LFS, load_external_data
+from hashkit.features.graph_parts import all_names
 from hashkit.inputs.opening import read_file
 from hashkit.messages.foreign_errors import foreign_message
 
@@ -129,7 +130,7 @@ def _parsed(data: bytes, path: Path) -> onnx.ModelProto:
         model = onnx.load_model_from_string(data)
     except Exception:  # of protocol buffers, or of memory
         model = onnx.ModelProto()
-    if not model.graph.node:
+    if not model.graph.node or not all(isinstance(name, str) for name in all_names(model)):
         raise ModelError(
             f"{path}: expected an ONNX model, found other data or a file that is cut off: copy or "
             "export it again"

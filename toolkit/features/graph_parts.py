@@ -8,6 +8,7 @@ from typing import Final
 import onnx
 
 __all__ = [
+    "all_names",
     "all_tensors",
     "described",
     "names_read",
@@ -34,6 +35,23 @@ def all_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
         for graph in _graphs(_subgraphs(function.node)):
             yield from graph.initializer
             yield from _node_tensors(graph.node)
+
+
+def all_names(model: onnx.ModelProto) -> Iterator[str | bytes]:
+    """Every name that is read here; bytes if it is not UTF-8, which protocol buffers let pass."""
+    yield from (model.producer_name, model.producer_version)
+    yield from (entry.domain for entry in model.opset_import)
+    for tensor in all_tensors(model):
+        yield tensor.name
+        for entry in tensor.external_data:
+            yield from (entry.key, entry.value)
+    for graph in _graphs([model.graph]):
+        for node in graph.node:
+            yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+            yield from (attribute.name for attribute in node.attribute)
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            yield value.name
+            yield from (side.dim_param for side in value.type.tensor_type.shape.dim)
 
 
 def real_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:

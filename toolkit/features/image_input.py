@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hashkit.errors import ConfigError, ModelError
 from hashkit.features.graph_parts import described
+from hashkit.inputs.limits import TooLargeError, check_limit
 from hashkit.inputs.sizes import checked_input_size
 
 __all__ = ["ImageInput", "find_image_input", "input_size"]
@@ -46,10 +47,23 @@ class ImageInput:
     batch: int | None
     sides: dict[str, tuple[int | None, int | None]]
 
-    def sample(self, layout: str, size: tuple[int, int]) -> NDArray[np.floating[Any]]:
-        """A value of the input, of its fixed batch, or of one image."""
+    def sample(self, layout: str, size: tuple[int, int], path: Path) -> NDArray[np.floating[Any]]:
+        """A value of the input, of its fixed batch, or of one image.
+
+        Raises
+        ------
+        ModelError
+            If the file, named for the message, asks for more pixels than allowed.
+        """
+        n_images = self.batch or 1
+        try:
+            check_limit("image_pixels", n_images * size[0] * size[1], "its fixed batch", path)
+        except TooLargeError as error:
+            raise ModelError(
+                f"{path}: {error.strerror}, or export it with a dynamic first axis"
+            ) from None
         shape = (3, *size) if layout == "nchw" else (*size, 3)
-        return np.zeros((self.batch or 1, *shape), np.float16 if self.is_half else np.float32)
+        return np.zeros((n_images, *shape), np.float16 if self.is_half else np.float32)
 
 
 def find_image_input(

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from hashkit.errors import ModelError
 from hashkit.features.batch_axis import with_free_batch
 from hashkit.features.embedder import FEATURE, IMAGE, Embedder
@@ -64,7 +66,8 @@ def wrap_onnx(path: Path, settings: EmbedderSettings, size: tuple[int, int] | No
     }
     if image.batch is not None:
         layout, one_size = next(iter(sizes.items()))
-        nodes = with_free_batch(model, nodes, image.name, image.sample(layout, one_size), path)
+        sample = image.sample(layout, one_size, path)
+        nodes = with_free_batch(model, nodes, image.name, sample, path)
     wrapped = WrappedGraph(model, nodes, image, output, preprocessing)
     layout, shape = _find_layout(wrapped, sizes, path)
     pooling = find_pooling(shape, settings.pooling, sizes[layout], output, path)
@@ -130,14 +133,15 @@ def _output_shape(
             f"{wrapped.output} of {kind}: choose another `output`"
         )
     tried = TrialInput(path, size, wrapped.image.is_half, wrapped.image.batch)
-    images = pictures(size, max(_N_TRIED, tried.fixed_batch or 0))
+    images = pictures(size)
     try:
         (found,) = run_graph(session, {IMAGE: images[:_N_TRIED]}, path)
     except ModelError as error:
         if tried.fixed_batch is None:
             raise
         # If this fails too, the fault is another one.
-        run_graph(session, {IMAGE: images[: tried.fixed_batch]}, path)
+        repeated = images[np.arange(tried.fixed_batch) % len(images)]
+        run_graph(session, {IMAGE: repeated}, path)
         raise tried.count_fault(f"it fails on {_N_TRIED} images") from error
     if found.shape[:1] != (_N_TRIED,):
         raise tried.count_fault(f"its output is {list(found.shape)} for {_N_TRIED} images")

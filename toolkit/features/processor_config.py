@@ -36,6 +36,10 @@ _FILTERS: Final = {
 _WARPED_FROM: Final = 384
 """Edge from which ConvNextImageProcessor stretches instead of cropping."""
 
+_LEAST: Final = 1e-6
+_LARGEST: Final = 1e6
+"""Beyond these, normalised pixels are not finite in float32, or all the same."""
+
 _REMEDY: Final = "use `preprocessing`, or `pixel_mean` and `pixel_std`, instead of this file"
 
 
@@ -90,12 +94,14 @@ class ProcessorConfig:
                 raise ModelError(f"{field}: expected false, found true, which is not supported")
         if self.resample is not None and self.resample not in _FILTERS:
             raise ModelError(f"resample: expected 0 to 5, found {self.resample}")
-        if self.rescale_factor is not None and not 0 < self.rescale_factor <= 1e6:
-            raise ModelError(f"rescale_factor: expected above 0, found {self.rescale_factor:g}")
+        for field, values in (
+            ("rescale_factor", _three("rescale_factor", self.rescale_factor)),
+            ("image_std", _three("image_std", self.image_std)),
+        ):
+            if values is not None and min(values) < _LEAST:
+                raise ModelError(f"{field}: expected {_LEAST:g} or more, found {min(values):g}")
         if self.crop_pct is not None and not 0 < self.crop_pct <= 1:
             raise ModelError(f"crop_pct: expected above 0 and at most 1, found {self.crop_pct:g}")
-        if any(value <= 0 for value in _three("image_std", self.image_std) or ()):
-            raise ModelError(f"image_std: expected above 0, found {self.image_std}")
         self.cropping()
         self.normalisation()
 
@@ -176,7 +182,7 @@ def _three(field: str, values: float | list[float] | None) -> tuple[float, ...] 
     numbers = (values,) * 3 if isinstance(values, int | float) else tuple(values)
     if len(numbers) != 3:
         raise ModelError(f"{field}: expected 3 numbers, found {len(numbers)}")
-    if max(map(abs, numbers)) > 1e6:
+    if max(map(abs, numbers)) > _LARGEST:
         raise ModelError(f"{field}: expected numbers from -1e6 to 1e6, found {list(numbers)}")
     return tuple(float(number) for number in numbers)
 

@@ -19,6 +19,7 @@ from hashkit.threads import check_threads
 __all__ = ["TrialInput", "check_features", "open_graph", "pictures", "run_graph"]
 
 _N_PICTURES: Final = 5
+_LARGEST_DRAWN: Final = 160
 _BATCHES: Final = (1, 2, _N_PICTURES)
 
 _CPU: Final = "CPUExecutionProvider"
@@ -80,27 +81,31 @@ class TrialInput:
         )
 
 
-def pictures(size: tuple[int, int], n_pictures: int = _N_PICTURES) -> NDArray[np.uint8]:
-    """Pictures with smooth colours, edges and texture, uint8 [n, height, width, 3]; no noise.
+def pictures(size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Five pictures with smooth colours, edges and texture, uint8 [5, height, width, 3]; no noise.
 
     Their spectrum falls with the frequency, as that of photographs does.
     """
-    height, width = size
-    down, across = np.meshgrid(np.linspace(0, 1, height), np.linspace(0, 1, width), indexing="ij")
-    made = []
-    for number in range(n_pictures):
-        rng = np.random.default_rng(number)
-        image = np.full((height, width, 3), rng.uniform(70, 180, 3))
-        for frequency in (1, 2, 3, 5, 8, 13, 21):
-            fy, fx, phase = rng.normal(0, frequency), rng.normal(0, frequency), rng.uniform(0, 6)
-            wave = np.cos(6.28 * (fy * down + fx * across) + phase)[..., None]
-            image += wave * rng.normal(0, 50, 3) / frequency
-        for _ in range(6):
-            y, x, radius = rng.uniform(0, 1), rng.uniform(0, 1), rng.uniform(0.05, 0.3)
-            inside = np.maximum(abs(down - y), abs(across - x) * rng.uniform(0.5, 2)) < radius
-            image[inside] = 0.4 * image[inside] + rng.uniform(0, 150, 3)
-        made.append(np.clip(image, 0, 255).astype(np.uint8))
-    return np.stack(made)
+    sides = tuple(min(side, _LARGEST_DRAWN) for side in size)
+    drawn = np.stack([_drawn(sides, number) for number in range(_N_PICTURES)])
+    rows, columns = (np.arange(side) * few // side for side, few in zip(size, sides, strict=True))
+    return np.asarray(drawn[:, rows][:, :, columns])
+
+
+def _drawn(size: tuple[int, ...], number: int) -> NDArray[np.uint8]:
+    down, across = np.meshgrid(*(np.linspace(0, 1, side) for side in size), indexing="ij")
+    rng = np.random.default_rng(number)
+    image = np.full((*size, 3), rng.uniform(70, 180, 3))
+    for frequency in (1, 2, 3, 5, 8, 13, 21):
+        fy, fx, phase = rng.normal(0, frequency), rng.normal(0, frequency), rng.uniform(0, 6)
+        wave = np.cos(6.28 * (fy * down + fx * across) + phase)[..., None]
+        image += wave * rng.normal(0, 50, 3) / frequency
+    for _ in range(6):
+        y, x, radius = rng.uniform(0, 1), rng.uniform(0, 1), rng.uniform(0.05, 0.3)
+        inside = np.maximum(abs(down - y), abs(across - x) * rng.uniform(0.5, 2)) < radius
+        image[inside] = 0.4 * image[inside] + rng.uniform(0, 150, 3)
+    clipped: NDArray[np.uint8] = np.clip(image, 0, 255).astype(np.uint8)
+    return clipped
 
 
 def open_graph(graph: bytes, path: Path) -> Any:
@@ -172,7 +177,7 @@ def check_features(session: Any, n_features: int, input_: TrialInput) -> None:
             )
 
 
-def _check_values(features: NDArray[np.float32], path: Path) -> float:
+def _check_values(features: NDArray[np.float64], path: Path) -> float:
     """Check features [n, n_features] of different pictures; return the largest difference."""
     if not np.isfinite(features).all():
         n_wrong = int((~np.isfinite(features)).sum())
@@ -191,7 +196,7 @@ def _check_values(features: NDArray[np.float32], path: Path) -> float:
 
 def _features(
     session: Any, images: NDArray[np.uint8], n_features: int, input_: TrialInput
-) -> NDArray[np.float32]:
+) -> NDArray[np.float64]:
     try:
         (found,) = run_graph(session, {IMAGE: images}, input_.path)
     except ModelError as error:  # it ran on another number of images before
@@ -201,4 +206,4 @@ def _features(
             f"{FEATURE} is {list(found.shape)} for {len(images)} images, not "
             f"{[len(images), n_features]}"
         )
-    return found.astype(np.float32, copy=False)
+    return found.astype(np.float64)  # differences of float32 may overflow

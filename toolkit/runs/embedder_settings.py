@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -20,6 +19,9 @@ LAYOUTS: Final = ("auto", "nchw", "nhwc")
 POOLINGS: Final = ("auto", "none", "class-token", "mean")
 
 _N_CHANNELS: Final = 3
+_LARGEST: Final = 1e6
+_LEAST_STD: Final = 1e-6
+"""Beyond these, normalised pixels are not finite in float32, or all the same."""
 
 
 def _setting(default: Any, text: str) -> Any:
@@ -75,8 +77,10 @@ class EmbedderSettings:
                 f"`pixel_{given}` needs `pixel_{other}` beside it, found none: give both, or "
                 "neither"
             )
-        if self.pixel_std is not None and min(self.pixel_std) <= 0:
-            raise ConfigError(f"`pixel_std` must be above 0, not {min(self.pixel_std):g}")
+        if self.pixel_std is not None and min(self.pixel_std) < _LEAST_STD:
+            raise ConfigError(
+                f"`pixel_std` must be from {_LEAST_STD:g}, not {min(self.pixel_std):g}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Fields as JSON-ready values."""
@@ -109,6 +113,6 @@ def _per_channel(field: str, values: Any) -> tuple[float, ...]:
         raise ConfigError(
             f"`{field}` must be 3 numbers, one per channel, not {len(numbers)}: red, green, blue"
         )
-    if max(map(abs, numbers)) > 1e6 or not all(map(math.isfinite, numbers)):
+    if max(map(abs, numbers)) > _LARGEST:
         raise ConfigError(f"`{field}` must be between -1e6 and 1e6, not {numbers}")
     return numbers

@@ -22,7 +22,11 @@ SUBJECTS: Final[Mapping[str, Callable[[Path], Subject]]] = {
 
 FORMATS: Final = tuple(name for name in SUBJECTS if name not in PLANTED_SUBJECTS)
 
-_SHARES: Final = {"multi-index": 2.0, "onnx-model": 0.3}  # the most arithmetic, and the slowest
+_SHARES: Final = {
+    "multi-index": 2.0,
+    "onnx-model": 0.3,
+    "embedder": 0.3,
+}  # the most arithmetic, and the slowest
 
 
 def share(name: str) -> float:

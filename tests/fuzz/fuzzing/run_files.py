@@ -205,6 +205,58 @@ def _model(folder: Path) -> Subject:
     return Subject(folder / "model.onnx", [_model_seed(folder)], read, [_other_metadata])
 
 
+# Embedders
+
+
+def _embedder(folder: Path) -> Subject:
+    from foreign_graphs import pooled_network
+
+    def read(path: Path, rng: random.Random) -> None:
+        from hashkit.features.onnx_embedder import wrap_onnx
+        from hashkit.runs.embedder_settings import EmbedderSettings
+
+        settings = EmbedderSettings(
+            preprocessing="clip",
+            output=rng.choice(("", "feature", "active")),
+            pooling=rng.choice(("auto", "auto", "mean", "class-token")),
+        )
+        wrap_onnx(path, settings, rng.choice((None, (16, 16))))
+
+    shapes = (("N", 3, 16, 16), (1, 3, 16, 16), ("N", "C", "H", "W"))
+    seeds = [pooled_network(shape).SerializeToString() for shape in shapes]
+    return Subject(folder / "embedder.onnx", seeds, read)
+
+
+def _processor(folder: Path) -> Subject:
+    def read(path: Path, rng: random.Random) -> None:
+        from hashkit.features.preprocessing import find_preprocessing
+        from hashkit.runs.embedder_settings import EmbedderSettings
+
+        own = {"pixel_mean": (0, 0, 0), "pixel_std": (1, 1, 1)} if rng.random() < 0.3 else {}
+        found = find_preprocessing(path.with_name("model.onnx"), EmbedderSettings(**own))
+        json.dumps(found.facts((16, 16)))
+        assert np.isfinite(np.float32([found.mean, found.std])).all()
+        assert np.float32(found.std).min() > 0
+
+    seeds = [
+        {"size": 224, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "resample": 2},
+        {
+            "size": {"shortest_edge": 256},
+            "crop_size": {"height": 224, "width": 224},
+            "do_center_crop": True,
+            "do_normalize": True,
+            "do_rescale": True,
+            "rescale_factor": 1 / 255,
+            "image_mean": 0.4,
+            "image_std": 0.3,
+            "crop_pct": 0.875,
+            "do_pad": None,
+        },
+    ]
+    path = folder / "preprocessor_config.json"
+    return Subject(path, [json.dumps(one).encode() for one in seeds], read, [mutate_json_text])
+
+
 RUN_SUBJECTS = {
     "config": _run_file("config.json", _config(), mutate_json_text),
     "metrics": _run_file("metrics.jsonl", [_lines(_METRICS)], mutate_json_lines),
@@ -214,4 +266,6 @@ RUN_SUBJECTS = {
     "checkpoint": _checkpoint,
     "onnx-description": _description,
     "onnx-model": _model,
+    "embedder": _embedder,
+    "processor": _processor,
 }
