@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import dataclasses
-import hashlib
 import io
 import logging
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import onnx
@@ -21,57 +19,24 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hashkit.codes import code_size
-from hashkit.errors import ModelError, ParityError
+from hashkit.errors import ModelError
 from hashkit.exporters.onnx_files import (
-    check_and_save,
     describe,
     make_folder,
-    written_model,
 )
-from hashkit.exporters.parity import ABSOLUTE_TOLERANCE, BATCH_SIZES, ParityReport, verify
+from hashkit.exporters.parity import ABSOLUTE_TOLERANCE
 from hashkit.exporters.source_checks import check_source
+from hashkit.exporters.torch_model import ModuleSource
 from hashkit.exporters.trace_failures import why_not_traced
+from hashkit.exporters.verified import ExportReport, write_verified
 from hashkit.manifest import Manifest
 
-__all__ = ["OPSET", "ExportReport", "export_onnx"]
+__all__ = ["OPSET", "export_onnx"]
 
 OPSET: Final = 20
 """Operator set of the files, which ONNX Runtime reads from version 1.18 on."""
 
 _BIT_VALUES: Final = (128.0, 64.0, 32.0, 16.0, 8.0, 4.0, 2.0, 1.0)
-
-
-@dataclasses.dataclass(frozen=True)
-class ExportReport:
-    """The result of an export.
-
-    Attributes
-    ----------
-    path
-        The ONNX file.
-    n_bytes
-        Size of the file.
-    model_sha256
-        SHA-256 of the file, hexadecimal; code banks identify their model by it.
-    opset
-        Operator set of the graph.
-    seconds
-        Time for export and verification.
-    parity
-        Comparison of its outputs with torch's, and the health of its bits on the same images.
-    """
-
-    path: Path
-    n_bytes: int
-    model_sha256: str
-    opset: int
-    seconds: float
-    parity: ParityReport
-
-    def to_dict(self) -> dict[str, Any]:
-        """Fields as JSON-ready values."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return fields | {"path": str(self.path), "parity": self.parity.to_dict()}
 
 
 def export_onnx(
@@ -123,27 +88,16 @@ def export_onnx(
     say("tracing the network")
     graph = _trace(_Contract(source, manifest.n_bits), manifest, opset)
     describe(graph, manifest.to_metadata(), "fp32")
-    with written_model(target) as temporary:
-        say("checking the graph")
-        check_and_save(graph, temporary)
-        say(f"comparing with torch on {max(len(images), *BATCH_SIZES)} images")
-        try:
-            parity = verify(source, temporary, images, absolute_tolerance=tolerance)
-        except ModelError as error:
-            raise ModelError(str(error).replace(str(temporary), str(target))) from None
-        if not parity.passed:
-            raise ParityError(
-                f"{target} was not written: its outputs differ from the model's: "
-                f"{parity.differences()}"
-            )
-        data = temporary.read_bytes()
-    return ExportReport(
-        path=target,
-        n_bytes=len(data),
-        model_sha256=hashlib.sha256(data).hexdigest(),
+    return write_verified(
+        graph,
+        ModuleSource(source),
+        target,
+        images,
+        what="torch",
         opset=opset,
-        seconds=time.perf_counter() - started,
-        parity=parity,
+        tolerance=tolerance,
+        started=started,
+        progress=say,
     )
 
 

@@ -1,23 +1,18 @@
-"""Verify that an ONNX file gives the same outputs as its torch source, on real images."""
+"""Verify that an ONNX file gives the same outputs as its source, on real images."""
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from hashkit.codes import binarize
 from hashkit.errors import ConfigError
 from hashkit.exporters.agreement import finite_or_none
-from hashkit.exporters.torch_model import run_module
 from hashkit.runtimes.answers import answers_of
 from hashkit.runtimes.backends.onnxruntime_session import OnnxRuntimeSession
 from hashkit.runtimes.bit_health import BitHealth, measure_bits
@@ -27,6 +22,7 @@ __all__ = [
     "BATCH_SIZES",
     "RELATIVE_TOLERANCE",
     "ParityReport",
+    "Source",
     "allowed_difference",
     "verify",
 ]
@@ -48,9 +44,21 @@ _N_ROUNDED: Final = 64
 """Images on which the rounding error is measured."""
 
 
+class Source(Protocol):
+    """What an ONNX file was made from: a torch model, or an embedder and a head."""
+
+    def run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Codes and logits of images, uint8 [n, H, W, 3]."""
+        ...
+
+    def exact(self, images: NDArray[np.uint8]) -> NDArray[np.float64] | None:
+        """Logits computed in float64; None if that is not possible."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True)
 class ParityReport:
-    """Differences between an ONNX file and its torch source.
+    """Differences between an ONNX file and its source.
 
     Attributes
     ----------
@@ -59,26 +67,26 @@ class ParityReport:
     batch_sizes
         Batch sizes that were run in ONNX Runtime.
     largest_logit
-        Largest absolute logit of torch, the scale of the outputs.
+        Largest absolute logit of the source, the scale of the outputs.
     largest_difference
-        Largest absolute difference between a logit of torch and of ONNX Runtime.
+        Largest absolute difference between a logit of the source and of ONNX Runtime.
     largest_batch_difference
         The same between ONNX Runtime's logits of one image at different batch sizes.
     rounding
-        Largest absolute difference between logits of torch in float32 and in float64, on some of
-        the images; 0 if the network cannot compute in float64.
+        Largest absolute difference between logits of the source in float32 and in float64, on some
+        of the images; 0 if it cannot compute in float64.
     tolerance
         Upper limit of both differences; `allowed_difference` of ``largest_logit``, or more if the
         network's own rounding error is large.
     n_flipped_bits
-        Bits that differ between torch and ONNX Runtime, over all images and batch sizes.
+        Bits that differ between the source and ONNX Runtime, over all images and batch sizes.
     largest_flipped_logit
-        Largest absolute torch logit of these bits, which shows how close to 0 they are; 0 if there
-        are none.
+        Largest absolute logit of these bits in the source, which shows how close to 0 they are; 0
+        if there are none.
     n_packing_errors
         Code bytes that differ from `hashkit.codes.binarize` of the graph's own logits.
     n_not_finite
-        Logits of torch or ONNX Runtime that are NaN or infinite.
+        Logits of the source or of ONNX Runtime that are NaN or infinite.
     provider
         Execution provider of ONNX Runtime.
     bits
@@ -157,7 +165,7 @@ def allowed_difference(
 
 
 def verify(
-    model: nn.Module,
+    source: Source,
     onnx_path: Path,
     images: NDArray[np.uint8],
     batch_sizes: Sequence[int] = BATCH_SIZES,
@@ -166,12 +174,12 @@ def verify(
     relative_tolerance: float = RELATIVE_TOLERANCE,
     device: str = "cpu",
 ) -> ParityReport:
-    """Compare a torch model with its ONNX file on images.
+    """Compare a source with its ONNX file on images.
 
     Parameters
     ----------
-    model
-        In evaluation mode, on the CPU: uint8 [n, H, W, 3] -> logits float32 [n, n_bits].
+    source
+        What the file was made from.
     onnx_path
         A file that follows the model contract.
     images
@@ -200,7 +208,7 @@ def verify(
     n_images = len(images)
     if n_images < max(batch_sizes):
         images = images[np.arange(max(batch_sizes)) % len(images)]
-    expected = answers_of(partial(run_module, model), [images], max(batch_sizes)).logits
+    expected = answers_of(source.run, [images], max(batch_sizes)).logits
     session = OnnxRuntimeSession(onnx_path, device)
     answers = [answers_of(session.run, [images], size) for size in batch_sizes]
     logits = np.stack([one.logits for one in answers])
@@ -209,7 +217,7 @@ def verify(
         differences = logits - expected
         batch_differences = logits - logits[0]
     largest_logit = _largest(expected)
-    rounding = _rounding(model, images[:_N_ROUNDED], expected[:_N_ROUNDED])
+    rounding = _rounding(source, images[:_N_ROUNDED], expected[:_N_ROUNDED])
     return ParityReport(
         n_images=n_images,
         n_bits=session.manifest.n_bits,
@@ -231,19 +239,17 @@ def verify(
     )
 
 
-def _rounding(model: nn.Module, images: NDArray[np.uint8], expected: NDArray[np.float32]) -> float:
-    """Largest error of a model's float32 logits; 0 if it is not known.
+def _rounding(source: Source, images: NDArray[np.uint8], expected: NDArray[np.float32]) -> float:
+    """Largest error of a source's float32 logits; 0 if it is not known.
 
     A layer that divides by a small deviation, as after a few steps of training, multiplies the
     error of those before it.
     """
-    try:
-        with torch.inference_mode():
-            exact = copy.deepcopy(model).double()(torch.from_numpy(images)).numpy()
-    except Exception:  # the network's own code may take float32 only
+    exact = source.exact(images)
+    if exact is None:
         return 0.0
     with np.errstate(invalid="ignore"):  # infinities are counted by the caller
-        difference = _largest(exact.astype(np.float64) - expected)
+        difference = _largest(exact - expected)
     return difference if np.isfinite(difference) else 0.0
 
 

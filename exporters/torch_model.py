@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from hashkit.runtimes.encoder import Encoder
 
-__all__ = ["WORKER", "TorchModel", "main", "run_module", "why_no_torch"]
+__all__ = ["WORKER", "ModuleSource", "TorchModel", "main", "run_module", "why_no_torch"]
 
 WORKER: Final = "hashkit.exporters.torch_model"
 """Module of the process that measures a checkpoint."""
@@ -78,6 +79,35 @@ class TorchModel:
     def run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Codes, uint8 [n, ceil(n_bits / 8)], and logits, float32 [n, n_bits], of images."""
         return run_module(self._model, images)
+
+
+class ModuleSource:
+    """A torch model as a `hashkit.exporters.parity.Source`.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode, on the CPU: uint8 [n, H, W, 3] -> logits float32 [n, n_bits].
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+
+    def run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Codes and logits of images."""
+        return run_module(self._model, images)
+
+    def exact(self, images: NDArray[np.uint8]) -> NDArray[np.float64] | None:
+        """Logits in float64."""
+        import torch
+
+        try:
+            with torch.inference_mode():
+                logits = copy.deepcopy(self._model).double()(torch.from_numpy(images))
+        except Exception:  # the network's own code may take float32 only
+            return None
+        exact: NDArray[np.float64] = logits.numpy().astype(np.float64)
+        return exact
 
 
 def run_module(

@@ -8,7 +8,14 @@ from typing import Final
 from hashkit.errors import ConfigError
 from hashkit.manifest import Manifest
 
-__all__ = ["DEVICES", "GPU_PROVIDERS", "PROFILES", "RuntimeSettings", "batch_size_for"]
+__all__ = [
+    "DEVICES",
+    "GPU_PROVIDERS",
+    "PROFILES",
+    "RuntimeSettings",
+    "batch_size_for",
+    "batch_size_for_size",
+]
 
 DEVICES: Final = ("auto", "cpu", "cuda")
 PROFILES: Final = ("exact", "fast")
@@ -59,9 +66,15 @@ class RuntimeSettings:
 
 
 def batch_size_for(manifest: Manifest, provider: str) -> int:
+    """Default batch size of a model; see `batch_size_for_size`."""
+    return batch_size_for_size(manifest.size, provider)
+
+
+def batch_size_for_size(size: tuple[int, int], provider: str) -> int:
     """Default batch size: small on a CPU, whose caches are small; large on a GPU, to fill it.
 
-    It is smaller for large inputs, because activations grow with the number of pixels.
+    It is smaller for large inputs, (height, width) in pixels, because activations grow with the
+    number of pixels.
     """
     most, pixels = (256, 2**24) if provider in GPU_PROVIDERS else (32, 2**20)
-    return max(1, min(most, pixels // (manifest.height * manifest.width)))
+    return max(1, min(most, pixels // (size[0] * size[1])))

@@ -54,7 +54,7 @@ FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floo
 # lazily.
 CONFINED = {
     "torch": {"training", "exporters"},
-    "safetensors": {"training"},
+    "safetensors": {"features", "runs", "training"},
     "torchvision": {"training"},
     "timm": {"training"},
     "onnx": {"exporters", "features", "runtimes"},

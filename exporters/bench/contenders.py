@@ -194,6 +194,13 @@ def _torch(first: BenchModel, wanted: Wanted, checkpoint: Path | None) -> Iterat
         raise ConfigError(
             "the row torch needs a checkpoint: name a run that has one with `run=...`"
         )
+    if checkpoint is not None and _has_embedder(checkpoint):
+        if is_named:
+            raise ConfigError(
+                f"{checkpoint} has a head on the features of an embedder, which torch does not "
+                "run: leave the row torch out"
+            )
+        checkpoint = None
     is_wanted = is_named or (
         wanted.runtimes is None
         and wanted.device != "cuda"
@@ -215,6 +222,13 @@ def _torch(first: BenchModel, wanted: Wanted, checkpoint: Path | None) -> Iterat
             "`network` names the network of a run's checkpoint, and no checkpoint is measured "
             "here: leave it out"
         )
+
+
+def _has_embedder(checkpoint: Path) -> bool:
+    try:
+        return read_checkpoint_network(checkpoint).startswith("onnx:")
+    except CheckpointError:
+        return False
 
 
 def _network(checkpoint: Path, given: str | None) -> str | None:

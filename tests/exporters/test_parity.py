@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +13,15 @@ from torch import Tensor, nn
 
 from hashkit.errors import ConfigError
 from hashkit.exporters import parity
-from hashkit.exporters.parity import allowed_difference, verify
+from hashkit.exporters.parity import ParityReport, allowed_difference
+from hashkit.exporters.torch_model import ModuleSource
 from hashkit.runtimes.backends.onnxruntime_session import OnnxRuntimeSession
 
 HEIGHT, WIDTH, N_BITS = 4, 5, 12
+
+
+def verify(model: nn.Module, *arguments: Any, **settings: Any) -> ParityReport:
+    return parity.verify(ModuleSource(model), *arguments, **settings)
 
 
 class Linear(nn.Module):
@@ -167,10 +173,10 @@ def test_the_rounding_error_of_a_network_is_measured() -> None:
     with torch.inference_mode():
         expected = Cancelling()(torch.from_numpy(images)).numpy()
     exact = images.reshape(8, -1)[:, :12] * (50 * np.float64(np.float32(1 / 3)))
-    found = parity._rounding(Cancelling(), images, expected)
+    found = parity._rounding(ModuleSource(Cancelling()), images, expected)
     assert found == pytest.approx(np.abs(exact - expected).max(), rel=1e-3)
     assert found > 1e-4
-    assert parity._rounding(OnlyFloat32(), images, expected) == 0
+    assert parity._rounding(ModuleSource(OnlyFloat32()), images, expected) == 0
 
 
 @pytest.mark.parametrize(("rounding", "tolerance"), [(0.0, 1e-4), (5e-5, 4e-4), (1.0, 1e-3)])

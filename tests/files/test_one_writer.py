@@ -74,7 +74,7 @@ REASONS = {
     "hashkit.report.examples._data_address": MEMORY,
     "hashkit.runtimes.answers.save": TEMPORARY,
     "hashkit.runtimes.measuring.measuring.measure": TEMPORARY,
-    "hashkit.workflow.output_table.filled": "a table, held by its caller, is continued",
+    "hashkit.features.table.filled": "a table, held by its caller, is continued",
 }
 """Functions that make or change files by themselves, and why they may."""
 

@@ -19,7 +19,7 @@ READERS = {
     },
     "np.load": {
         # Large arrays that this process wrote, mapped:
-        "hashkit.workflow.output_table",
+        "hashkit.features.table",
         "hashkit.runtimes.measuring.measuring",
         "hashkit.runtimes.answers",
     },

@@ -33,7 +33,9 @@ def read(fields: object, folder: Path) -> RunConfig:
     return read_run_config(path)
 
 
-@pytest.mark.parametrize("name", ["run-config-unversioned.json", "run-config-v1.json"])
+@pytest.mark.parametrize(
+    "name", ["run-config-unversioned.json", "run-config-v1-first.json", "run-config-v1.json"]
+)
 def test_the_files_of_every_version_are_read(name):
     assert read_run_config(GOLDEN / name) == CONFIG
 

@@ -63,7 +63,7 @@ def test_files_are_opened_for_reading_in_one_place():
         "hashkit.machine",
         "hashkit.runtimes.measuring.peak_memory",
         "hashkit.report.templates",  # files of the package
-        "hashkit.exporters.onnx_export",  # files that were just written
+        "hashkit.exporters.verified",  # files that were just written
         "hashkit.exporters.precision",
         "hashkit.exporters.web.folder",
     }

@@ -692,6 +692,8 @@ EXPORTS = [
     "own",
     pytest.param("timm:test_resnet", marks=pytest.mark.slow),
     pytest.param("efficientnet-lite0", marks=pytest.mark.slow),
+    pytest.param("efficientnet-lite1", marks=pytest.mark.slow),
+    pytest.param("efficientnet-lite2", marks=pytest.mark.slow),
     pytest.param("torchvision:squeezenet1_1", marks=pytest.mark.slow),
     pytest.param("timm:test_vit", marks=pytest.mark.slow),
 ]
@@ -703,7 +705,7 @@ def test_exported_codes_match_torch(name, own, tmp_path):
     from hashkit.exporters.onnx_export import export_onnx
     from hashkit.runtimes.backends.onnxruntime_session import OnnxRuntimeSession
 
-    pretrained = name == "efficientnet-lite0"
+    pretrained = name in LITE
     name = own("Maps") if name == "own" else name
     size = (64, 64)
     images = photographs(16, *size)

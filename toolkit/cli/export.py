@@ -125,10 +125,8 @@ def export(
         raise ConfigError("--model and --bank need --web FOLDER: they are what the page is made of")
     if not onnx:
         raise ConfigError("choose what to export to: hashkit export --onnx, or --web FOLDER")
-    from hashkit.workflow.export import export_run, require_exporter
+    from hashkit.workflow.export import export_run
 
-    if precision == "fp32":
-        require_exporter()  # before a run is looked for
     document = export_run(
         find_run(run, runs, TERMINAL),
         path,

@@ -166,8 +166,8 @@ def train(
     from hashkit.workflow import train as workflow
     from hashkit.workflow.models import find_run
 
-    workflow.require_torch()  # before a run is looked for
     if list_recipes:
+        workflow.require_torch()
         from hashkit.cli.train_output import show_recipes
 
         show_recipes(json)

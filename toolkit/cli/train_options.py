@@ -18,7 +18,12 @@ __all__ = ["read_settings", "with_settings"]
 _VALUES = {"str": "NAME", "int": "N", "float": "X"}
 """Words for values in the help, by the type of a setting."""
 
-_LISTS = {"lengths": "BITS,...", "milestones": "X,..."}
+_LISTS = {
+    "lengths": "BITS,...",
+    "milestones": "X,...",
+    "pixel_mean": "X,...",
+    "pixel_std": "X,...",
+}
 
 
 def read_settings(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,9 +35,9 @@ def read_settings(given: Mapping[str, Any]) -> dict[str, Any]:
         If a list of numbers is something else.
     """
     settings = {name: value for name, value in given.items() if value is not None}
-    for name, parse in (("milestones", parse_floats), ("lengths", parse_integers)):
-        if name in settings:
-            settings[name] = parse(flag(name), settings[name])
+    for name in _LISTS.keys() & settings.keys():
+        parse = parse_integers if name == "lengths" else parse_floats
+        settings[name] = parse(flag(name), settings[name])
     return settings
 
 
@@ -49,7 +54,7 @@ def _setting_parameters() -> Iterator[inspect.Parameter]:
         else:
             kind = kinds.get(str(field.type), str)
         if isinstance(default, tuple):
-            default = ",".join(map(str, default))
+            default = ",".join(map(str, default)) or None
         option = typer.Option(
             name,
             metavar=_LISTS.get(field.name) or _VALUES.get(str(field.type).partition(" | ")[0]),

@@ -59,7 +59,7 @@ def _recipe_table() -> Table:
 
 def _changes(recipe: Recipe) -> str:
     """Settings of a recipe that are not the defaults."""
-    defaults = TrainConfig(loss=recipe.config.loss).to_dict()
+    defaults = TrainConfig(network=recipe.config.network, loss=recipe.config.loss).to_dict()
     shown = {"recipe", "network", "loss"}
     changes = [
         f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"

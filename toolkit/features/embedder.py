@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["FEATURE", "IMAGE", "Embedder"]
+from hashkit.errors import ModelError
+from hashkit.files.writing import write_whole
+from hashkit.inputs.json_text import parse_json
+from hashkit.inputs.opening import read_file
+from hashkit.inputs.schema import dataclass_from
+from hashkit.manifest import RESIZE_RULES
+from hashkit.runtimes.onnx_file import read_metadata
+from hashkit.runtimes.own_weights import check_is_whole
+from hashkit.runtimes.protobuf import Message
+
+__all__ = ["FEATURE", "IMAGE", "Embedder", "read_embedder", "write_embedder"]
 
 IMAGE: Final = "image"
 FEATURE: Final = "feature"
 """Names of the input and the output of an embedder's graph."""
+
+_KEY: Final = "hashkit.embedder"
+_METADATA_FIELD: Final = 14
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,3 +67,100 @@ class Embedder:
     def sha256(self) -> str:
         """SHA-256 of the graph, hexadecimal."""
         return hashlib.sha256(self.graph).hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Description:
+    """What the metadata of a file says of its embedder."""
+
+    name: str
+    height: int
+    width: int
+    resize: str
+    n_features: int
+    facts: Mapping[str, Any]
+    graph_bytes: int
+
+    def __post_init__(self) -> None:
+        if self.resize not in RESIZE_RULES:
+            raise ModelError(f"unknown resize rule {self.resize!r}")
+        if min(self.height, self.width, self.n_features, self.graph_bytes) < 1:
+            raise ModelError("expected sizes of 1 or more")
+
+
+def write_embedder(path: Path, embedder: Embedder) -> None:
+    """Write an embedder as an ONNX file whose metadata describe it.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    description = _Description(
+        name=embedder.name,
+        height=embedder.height,
+        width=embedder.width,
+        resize=embedder.resize,
+        n_features=embedder.n_features,
+        facts=embedder.facts,
+        graph_bytes=len(embedder.graph),
+    )
+    text = json.dumps(dataclasses.asdict(description))
+    # Protocol buffers that are concatenated are merged, so this adds an entry of metadata_props.
+    write_whole(path, embedder.graph + _metadata_entry(_KEY, text))
+
+
+def read_embedder(path: Path) -> Embedder:
+    """Read what `write_embedder` wrote.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, damaged, or not of an embedder, or if its graph refers to other
+        files or draws random numbers.
+    """
+    try:
+        data = read_file(path, "model_bytes")
+    except FileNotFoundError:
+        raise ModelError(f"{path}: there is no such embedder") from None
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror or error})") from None
+    name = f"{path}: its description"
+    try:
+        text = read_metadata(data).get(_KEY)
+        check_is_whole(Message(data, 0, len(data)), path)
+    except ValueError:
+        raise ModelError(f"{path}: expected an ONNX model, found other data") from None
+    if text is None:
+        raise ModelError(f"{path}: expected an embedder, found an ONNX model without {_KEY}")
+    fields = parse_json(text, name, ModelError)
+    found = dataclass_from(_Description, fields, name=name, error=ModelError)
+    if data[found.graph_bytes :] != _metadata_entry(_KEY, text):
+        raise ModelError(f"{path}: damaged: its description is not at the end of the file")
+    return Embedder(
+        name=found.name,
+        graph=data[: found.graph_bytes],
+        height=found.height,
+        width=found.width,
+        resize=found.resize,
+        n_features=found.n_features,
+        facts=found.facts,
+    )
+
+
+def _metadata_entry(key: str, value: str) -> bytes:
+    """One entry of an ONNX model's ``metadata_props``, as protocol buffers write it."""
+    entry = _field(1, key.encode()) + _field(2, value.encode())
+    return _field(_METADATA_FIELD, entry)
+
+
+def _field(number: int, data: bytes) -> bytes:
+    return bytes([number << 3 | 2]) + _varint(len(data)) + data
+
+
+def _varint(value: int) -> bytes:
+    parts = []
+    while value > 0x7F:
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*parts, value])

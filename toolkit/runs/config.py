@@ -14,8 +14,10 @@ from hashkit.errors import ConfigError
 from hashkit.inputs.arguments import argument_shown
 from hashkit.inputs.sizes import checked_n_bits
 from hashkit.manifest import REDUCED, RESIZE_RULES, WHOLE_RULES
+from hashkit.runs.embedder_settings import EmbedderSettings
 from hashkit.runs.known_names import (
     AUGMENTATIONS,
+    FITTED,
     LOSSES,
     OPTIMISERS,
     SCHEDULES,
@@ -128,6 +130,18 @@ class TrainConfig:
         "crop-bilinear",
         f"Resize rule: {', '.join(WHOLE_RULES)}; append {REDUCED} for photographs.",
     )
+    preprocessing: str = _setting(
+        "", "Preset of an embedder's preprocessing; empty to read preprocessor_config.json."
+    )
+    pixel_mean: tuple[float, ...] = _setting((), "Mean per channel of an embedder's input, 0..255.")
+    pixel_std: tuple[float, ...] = _setting(
+        (), "Standard deviation of an embedder's input, per channel."
+    )
+    layout: str = _setting("auto", "Layout of an embedder's input: nchw, nhwc or auto.")
+    output: str = _setting("", "Output of an embedder; empty for its only one.")
+    pooling: str = _setting(
+        "auto", "Pooling of an embedder's tokens: class-token, mean, none or auto."
+    )
     dropout: float = _setting(0.0, "Fraction of features dropped.")
     standardise: bool = _setting(True, "Keep each logit at mean 0 and variance 1 over a batch.")
     mirror: bool = _setting(
@@ -135,6 +149,7 @@ class TrainConfig:
         "Average the trained model's logits of an image and its mirror image, if training mirrors.",
     )
     calibrate: bool = _setting(True, "Adjust fresh weights to the training images.")
+    hidden: int = _setting(0, "Units of a hidden layer on frozen features; 0 for none.")
     freeze: int = _setting(0, "Number of first stages of the network to freeze; -1 for all.")
     stage_decay: float = _setting(
         1.0, "Ratio of a stage's learning rate to that of the next stage; 1 for equal rates."
@@ -213,6 +228,7 @@ class TrainConfig:
             ("height", MIN_INPUT_SIZE, 4096),
             ("width", MIN_INPUT_SIZE, 4096),
             ("dropout", 0, 0.99),
+            ("hidden", 0, 10**6),
             ("freeze", -1, 10**6),
             ("epsilon", 0, 0.5),
             ("quantisation", 0, 1e9),
@@ -258,6 +274,52 @@ class TrainConfig:
                 "`nesterov=False`"
             )
         self._check_lengths()
+        self._check_features()
+
+    @property
+    def has_embedder(self) -> bool:
+        """Whether codes are learned on the features of a frozen embedder, ``onnx:...``."""
+        return split_network(self.network)[0] == "onnx"
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether a head is fitted in place of learning by gradients."""
+        return self.loss in FITTED
+
+    @property
+    def embedder_settings(self) -> EmbedderSettings:
+        """How an embedder's images are prepared, and which output is used."""
+        per_channel: dict[str, Any] = {
+            "pixel_mean": self.pixel_mean or None,
+            "pixel_std": self.pixel_std or None,
+        }
+        return EmbedderSettings(
+            preprocessing=self.preprocessing,
+            layout=self.layout,
+            output=self.output,
+            pooling=self.pooling,
+            **per_channel,
+        )
+
+    def _check_features(self) -> None:
+        settings = self.embedder_settings  # raises if a value is wrong
+        if self.has_embedder:
+            return
+        if settings != EmbedderSettings():
+            raise ConfigError(
+                "`preprocessing`, `pixel_mean`, `pixel_std`, `layout`, `output` and `pooling` go "
+                'with an embedder: name one, as in `network="onnx:FILE"`'
+            )
+        if self.is_fitted:
+            raise ConfigError(
+                f"the method {self.loss} is fitted to the features of a frozen embedder: name one, "
+                'as in `network="onnx:efficientnet-lite0"`'
+            )
+        if self.hidden:
+            raise ConfigError(
+                "`hidden` goes with frozen features: name an embedder, as in "
+                '`network="onnx:efficientnet-lite0"`'
+            )
 
     def _check_types(self) -> None:
         for field in dataclasses.fields(self):
@@ -287,7 +349,7 @@ class TrainConfig:
 
     def _check_names(self) -> None:
         split_network(self.network)
-        check_name("loss", self.loss, LOSSES)
+        check_name("loss", self.loss, (*LOSSES, *FITTED))
         check_name("optimiser", self.optimiser, OPTIMISERS)
         check_name("schedule", self.schedule, SCHEDULES)
         check_name("resize", self.resize, RESIZE_RULES)
@@ -304,9 +366,10 @@ class TrainConfig:
     def to_dict(self) -> dict[str, Any]:
         """Fields as JSON-ready values."""
         fields = dataclasses.asdict(self)
-        fields["milestones"] = list(self.milestones)
-        fields["lengths"] = list(self.lengths)
-        return fields
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in fields.items()
+        }
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> TrainConfig:
@@ -320,8 +383,8 @@ class TrainConfig:
         unknown = fields.keys() - {field.name for field in dataclasses.fields(cls)}
         if unknown:
             raise ConfigError(f"unknown settings: {', '.join(sorted(unknown))}")
-        values = dict(fields)
-        for name in ("milestones", "lengths"):
-            if isinstance(values.get(name), list):
-                values[name] = tuple(values[name])
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in fields.items()
+        }
         return cls(**values)

@@ -12,11 +12,14 @@ from hashkit.errors import ConfigError
 
 __all__ = [
     "AUGMENTATIONS",
+    "BUILT_IN_EMBEDDERS",
+    "FITTED",
     "LOSSES",
     "NETWORKS",
     "OPTIMISERS",
     "PROTOCOLS",
     "SCHEDULES",
+    "SPECTRAL",
     "check_loss_options",
     "check_name",
     "split_network",
@@ -32,6 +35,7 @@ NETWORKS: Final[dict[str, bool]] = {
     "timm": True,
     "torchvision": True,
     "module": True,
+    "onnx": True,
 }
 """Whether a network's name continues after a colon, by name."""
 
@@ -50,6 +54,15 @@ LOSSES: Final[dict[str, tuple[str, ...]]] = {
     "cibhash": ("temperature", "quantisation"),
 }
 """Options of a loss, by name."""
+
+BUILT_IN_EMBEDDERS: Final = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
+"""Embedders that ``onnx:`` can name without a file."""
+
+FITTED: Final = ("itq", "pcah", "lsh", "sh")
+"""Methods that fit a head to frozen features without labels or gradients, in place of a loss."""
+
+SPECTRAL: Final = "sh"
+"""The method whose logits are cosines."""
 
 OPTIMISERS: Final = ("muon", "sgd")
 SCHEDULES: Final = ("constant", "multistep", "cosine", "one-cycle")
@@ -90,7 +103,8 @@ def split_network(name: str) -> tuple[str, str]:
 
 def check_loss_options(name: str, options: Mapping[str, float | str]) -> None:
     """Raise ConfigError if a loss does not have one of the options."""
-    unknown = sorted(options.keys() - set(LOSSES[name]))
+    own = LOSSES.get(name, ())
+    unknown = sorted(options.keys() - set(own))
     if unknown:
-        known = ", ".join(LOSSES[name]) or "no options"
+        known = ", ".join(own) or "no options"
         raise ConfigError(f"the loss {name} has no {', '.join(unknown)}; it has {known}")

@@ -13,12 +13,21 @@ from pathlib import Path, PurePath
 from typing import Final
 
 from hashkit.errors import ConfigError
-from hashkit.runs.known_names import split_network
+from hashkit.runs.known_names import BUILT_IN_EMBEDDERS, split_network
 
-__all__ = ["absolute_network", "named_by", "network_to_build", "runs_own_code"]
+__all__ = [
+    "absolute_network",
+    "named_by",
+    "network_to_build",
+    "recorded_network",
+    "runs_own_code",
+]
 
 _LISTED: Final = frozenset({"timm", "torchvision"})
 """Kinds whose argument is looked up in a library's own list of models."""
+
+_KEPT: Final = "onnx"
+"""Kind whose graph is kept in the run, so that the file it was made from is not opened again."""
 
 
 def runs_own_code(network: str) -> bool:
@@ -32,16 +41,24 @@ def runs_own_code(network: str) -> bool:
         If there is no such kind of network.
     """
     kind, argument = split_network(network)
-    return bool(argument) and kind not in _LISTED
+    return bool(argument) and kind not in _LISTED and kind != _KEPT
 
 
 def absolute_network(network: str) -> str:
     """The name with an absolute path, so that it is valid from any working folder."""
     kind, argument = split_network(network)
     place, name = _parts(argument)
+    if kind == _KEPT and argument not in BUILT_IN_EMBEDDERS:
+        return f"{kind}:{Path(argument).resolve()}"
     if not runs_own_code(network) or not place.endswith(".py"):
         return network
     return f"{kind}:{Path(place).resolve()}:{name}"
+
+
+def recorded_network(network: str) -> str:
+    """The name as a model's metadata have it: an embedder's file without its folder."""
+    kind, argument = split_network(network)
+    return f"{kind}:{PurePath(argument).name}" if kind == _KEPT else network
 
 
 @contextlib.contextmanager

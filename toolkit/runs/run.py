@@ -97,6 +97,11 @@ class Run:
         return self.path / "model.onnx"
 
     @property
+    def embedder_path(self) -> Path:
+        """The embedder of a run on frozen features."""
+        return self.path / "embedder.onnx"
+
+    @property
     def bank_path(self) -> Path:
         """Codes of the database."""
         return self.path / "bank.h5"
@@ -345,6 +350,12 @@ def as_run(run: Run | PathText) -> Run:
         If that is not a run folder.
     """
     return run if isinstance(run, Run) else Run.open(Path(run))
+
+
+def whole_run(run: Run) -> Run:
+    """The run that was trained; for a run of one of several code lengths, that of all of them."""
+    shared = run.read_config().shared
+    return run if shared is None else Run.open(run.path.resolve().parent / shared.run)
 
 
 def run_name(name: str, n_bits: int) -> str:

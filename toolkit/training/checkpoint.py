@@ -7,8 +7,6 @@ Nothing is unpickled.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -17,19 +15,21 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from hashkit.distribution import DISTRIBUTION
 from hashkit.errors import CheckpointError, ModelError
 from hashkit.files.writing import written_whole
-from hashkit.inputs.limits import TooLargeError, check_limit
-from hashkit.inputs.opening import bytes_on_disk, check_file
 from hashkit.inputs.schema import dataclass_from
 from hashkit.manifest import Manifest
 from hashkit.messages.foreign_errors import foreign_message
-from hashkit.runs.checkpoint_header import FORMAT_VERSION, HEADER_KEY, parse_header
+from hashkit.runs.checkpoint_file import (
+    MODEL_PREFIX,
+    header_metadata,
+    read_tensors,
+    weights_digest,
+)
 from hashkit.runs.checkpoint_weights import check_digest
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.named_network import named_by, network_to_build
@@ -47,7 +47,6 @@ __all__ = [
     "write_checkpoint",
 ]
 
-_MODEL: Final = "model."
 _LOSSES: Final = "losses."
 _OPTIMISER: Final = "optimiser."
 
@@ -99,16 +98,15 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     )
     others = {_LOSSES + name: value for name, value in checkpoint.losses.items()}
     others |= {_OPTIMISER + name: value for name, value in checkpoint.optimiser.items()}
-    header = {
-        "format_version": FORMAT_VERSION,
-        "step": checkpoint.step,
-        "config": checkpoint.config.to_dict(),
-        "manifest": manifest.to_dict(),
-        "state": dict(checkpoint.state),
-        "trainer_sha256": weights_sha256(others),
-    }
-    tensors = {_MODEL + name: value for name, value in checkpoint.model.items()} | others
-    data = save(_apart(tensors), metadata={HEADER_KEY: json.dumps(header)})
+    metadata = header_metadata(
+        checkpoint.step,
+        checkpoint.config,
+        manifest,
+        checkpoint.state,
+        trainer_sha256=weights_sha256(others),
+    )
+    tensors = {MODEL_PREFIX + name: value for name, value in checkpoint.model.items()} | others
+    data = save(_apart(tensors), metadata=metadata)
     with written_whole(path) as part:
         part.write_bytes(data)
 
@@ -122,28 +120,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
         If the file is missing, of another format version, or damaged, for example if tensors have
         another SHA-256 than its header says.
     """
-    name = f"{path} is not a checkpoint of hashkit, or damaged"
-    try:
-        status = check_file(path)  # safetensors would wait for a pipe
-        check_limit("array_bytes", status.st_size, "the file", path, on_disk=bytes_on_disk(status))
-        with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(HEADER_KEY)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: there is no such checkpoint") from None
-    except TooLargeError as error:
-        raise CheckpointError(f"{path}: {error.strerror}") from None
-    except (OSError, SafetensorError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{name}: {foreign_message(error)}") from None
-    if text is None:
-        raise CheckpointError(f"{name}: expected the metadata {HEADER_KEY!r}, found none")
-    header = parse_header(text, name)
+    header, tensors = read_tensors(path, "pt")
     try:
         manifest = Manifest.from_dict(header.manifest)
     except ModelError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    model = _with_prefix(tensors, _MODEL)
-    others = {name: value for name, value in tensors.items() if not name.startswith(_MODEL)}
+    model = _with_prefix(tensors, MODEL_PREFIX)
+    others = {name: value for name, value in tensors.items() if not name.startswith(MODEL_PREFIX)}
     check_digest(path, "weights", manifest.weights_sha256, weights_sha256(model))
     if header.trainer_sha256:
         found = weights_sha256(others)
@@ -217,15 +200,16 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -
 
 def weights_sha256(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 over the names, dtypes, shapes and bytes of tensors, sorted by name."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        is_bfloat16 = tensor.dtype == torch.bfloat16  # which NumPy lacks
-        values: np.ndarray[Any, Any] = (tensor.view(torch.int16) if is_bfloat16 else tensor).numpy()
-        dtype = "bfloat16" if is_bfloat16 else values.dtype.str
-        digest.update(f"{name} {dtype} {list(values.shape)}\n".encode())
-        digest.update(values.tobytes())
-    return digest.hexdigest()
+    return weights_digest(map(_described, sorted(tensors.items())))
+
+
+def _described(named: tuple[str, Tensor]) -> tuple[str, str, list[int], bytes]:
+    name, given = named
+    tensor = given.detach().cpu().contiguous()
+    is_bfloat16 = tensor.dtype == torch.bfloat16  # which NumPy lacks
+    values: np.ndarray[Any, Any] = (tensor.view(torch.int16) if is_bfloat16 else tensor).numpy()
+    dtype = "bfloat16" if is_bfloat16 else values.dtype.str
+    return name, dtype, list(values.shape), values.tobytes()
 
 
 def library_versions() -> dict[str, str]:

@@ -22,6 +22,7 @@ from hashkit.training.losses import Task
 
 __all__ = [
     "MEMORY_LIMIT_BYTES",
+    "FeatureRows",
     "MemoryPixels",
     "Pixels",
     "StreamedPixels",
@@ -45,7 +46,7 @@ def memory_limit(device: torch.device) -> int:
 
 
 class Pixels(Protocol):
-    """Decoded images by row."""
+    """Decoded images by row, or features in their place (`FeatureRows`)."""
 
     def __len__(self) -> int:
         """Number of images."""
@@ -61,7 +62,7 @@ class Pixels(Protocol):
         """Images of each batch of rows, in order; close the generator if you do not exhaust it."""
         ...
 
-    def sample(self, n_images: int) -> NDArray[np.uint8]:
+    def sample(self, n_images: int) -> NDArray[Any]:
         """Up to ``n_images`` evenly spaced images: uint8 [m, H, W, 3]."""
         ...
 
@@ -101,6 +102,36 @@ class MemoryPixels:
         """A copy on the device if it fits there, otherwise itself."""
         fits = self._pixels.nbytes <= memory_limit(device)
         return MemoryPixels(self._pixels.to(device)) if fits else self
+
+
+class FeatureRows:
+    """Features of an embedder in place of images: float32 [n, n_features], maybe mapped."""
+
+    def __init__(self, features: NDArray[np.float32]) -> None:
+        self._features = features
+
+    def __len__(self) -> int:
+        return len(self._features)
+
+    def batch(self, rows: NDArray[np.int64]) -> Tensor:
+        """Features of rows: float32 [n, n_features]."""
+        return torch.from_numpy(self._features[rows])
+
+    def batches(
+        self, rows_of_batches: Iterable[NDArray[np.int64]]
+    ) -> Generator[Tensor, None, None]:
+        """Features of each batch of rows."""
+        for rows in rows_of_batches:
+            yield self.batch(rows)
+
+    def sample(self, n_images: int) -> NDArray[np.float32]:
+        """Features of up to ``n_images`` evenly spaced images."""
+        sampled: NDArray[np.float32] = self._features[spread_rows(len(self), n_images)]
+        return sampled
+
+    def on(self, device: torch.device) -> Pixels:  # noqa: ARG002
+        """Itself: the trainer keeps the features on the device."""
+        return self
 
 
 class StreamedPixels:

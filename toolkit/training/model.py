@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from hashkit.messages.foreign_errors import foreign_message
 from hashkit.runs.config import TrainConfig
 from hashkit.training.augment import choose_augmentation
 from hashkit.training.networks import InputRule, Network, build_network
+from hashkit.training.networks.features import FrozenFeatures
 
 __all__ = ["HashModel", "input_statistics", "new_model"]
 
@@ -34,9 +35,10 @@ class HashModel(nn.Module):
     size
         (height, width), pixels.
     mean
-        float32 [3, 1, 1], or [3, height, width] for a mean image; in pixel values 0..255.
+        float32 [3, 1, 1], or [3, height, width] for a mean image; in pixel values 0..255. For the
+        features of an embedder, which then take the place of the images, float32 [n_features].
     std
-        float32 [3, 1, 1], in pixel values 0..255.
+        float32 [3, 1, 1], in pixel values 0..255; float32 [n_features] for features.
     standardise
         Whether each logit is standardised to mean 0 and variance 1 over the batch (over the
         training set in evaluation mode, see `hashkit.training.statistics`), so that each bit is 1
@@ -150,20 +152,23 @@ class HashModel(nn.Module):
         self.network.calibrate(self._normalised(images), list(self.heads))
 
     def _normalised(self, images: Tensor) -> Tensor:
+        if self.mean.ndim == 1:  # features of an embedder
+            return (images - self.mean) / self.std
         # A permuted NHWC tensor already lies in memory as channels-last.
         pixels = images.permute(0, 3, 1, 2).to(torch.float32)
         return (pixels - self.mean) / self.std
 
 
 def input_statistics(
-    pixels: NDArray[np.uint8], rule: InputRule, *, block: int = 1024
+    pixels: NDArray[Any], rule: InputRule, *, block: int = 1024
 ) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation that normalise the images of a training set.
 
     Parameters
     ----------
     pixels
-        uint8 [n, H, W, 3].
+        uint8 [n, H, W, 3]; or features of an embedder, float32 [n, n_features], whose mean is
+        returned with their root mean square deviation, the same number for every feature.
     rule
         The network's input rule. If it has a mean and standard deviation, they are returned; if it
         subtracts the mean image, that of the pixels, float32 [3, H, W], and ones; otherwise mean
@@ -171,6 +176,8 @@ def input_statistics(
     block
         Images summed at a time, which bounds the memory.
     """
+    if pixels.ndim == 2:
+        return _feature_statistics(pixels)
     if rule.mean is not None and rule.std is not None:
         return _per_channel(np.array(rule.mean)), _per_channel(np.array(rule.std))
     n, height, width, _ = pixels.shape
@@ -188,6 +195,14 @@ def input_statistics(
     # The standard deviation of a constant channel is 0.
     deviation = np.sqrt(np.maximum(variance, 1.0))
     return _per_channel(channel_mean), _per_channel(deviation)
+
+
+def _feature_statistics(features: NDArray[Any]) -> tuple[Tensor, Tensor]:
+    # One scale for all: directions that hardly vary hold little but noise.
+    mean = features.mean(axis=0, dtype=np.float64)
+    deviation = float(np.sqrt(features.var(axis=0, dtype=np.float64).mean()))
+    std = np.full(len(mean), deviation or 1.0, dtype=np.float32)
+    return torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(std)
 
 
 def _per_channel(values: NDArray[np.float64]) -> Tensor:
@@ -215,16 +230,24 @@ def new_model(
     ConfigError
         If the network cannot take images of the size.
     """
+    network: Network
+    if config.has_embedder:
+        network = FrozenFeatures(len(mean), hidden=config.hidden, dropout=config.dropout)
+    else:
+        network = build_network(config.network, dropout=config.dropout, pretrained=pretrained)
     model = HashModel(
-        build_network(config.network, dropout=config.dropout, pretrained=pretrained),
+        network,
         lengths=config.lengths,
         size=(config.height, config.width),
         mean=mean,
         std=std,
         standardise=config.standardise,
-        mirror=config.mirror and choose_augmentation(config.augmentation, dataset).flip,
+        mirror=config.mirror
+        and not config.has_embedder
+        and choose_augmentation(config.augmentation, dataset).flip,
     )
-    _run_once(model, config)
+    if not config.has_embedder:
+        _run_once(model, config)
     return model
 
 

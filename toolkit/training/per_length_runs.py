@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Mapping
 
 from torch import Tensor
 
-from hashkit.errors import RunError
-from hashkit.files.writing import write_whole
-from hashkit.inputs.opening import read_file
+from hashkit.runs.length_runs import copy_record, new_length_run
 from hashkit.runs.run import Run, run_name
-from hashkit.runs.run_config import RunConfig, SharedTraining
 from hashkit.runs.run_lock import locked_run
 from hashkit.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 
@@ -46,41 +42,26 @@ def split_run(run: Run) -> list[Run]:
     if run.path.name in ("", ".."):
         run = Run(run.path.resolve())
     checkpoint = read_checkpoint(run.checkpoint_path())
-    return [
-        _split_off(run, saved, checkpoint, index) for index in range(len(checkpoint.config.lengths))
-    ]
+    return [_split_off(run, checkpoint, index) for index in range(len(checkpoint.config.lengths))]
 
 
-def _split_off(run: Run, saved: RunConfig, checkpoint: Checkpoint, index: int) -> Run:
+def _split_off(run: Run, checkpoint: Checkpoint, index: int) -> Run:
     n_bits = checkpoint.config.lengths[index]
-    target = Run(run.path.parent / run_name(run.path.name, n_bits))
-    with locked_run(target.path, "export"):  # it may be removed and made again
-        return _make_split(run, saved, checkpoint, index, target)
+    name = run_name(run.path.name, n_bits)
+    with locked_run(run.path.parent / name, "export"):  # it may be removed and made again
+        split, is_new = new_length_run(run, checkpoint.config, n_bits)
+        if is_new:
+            _write_part(run, checkpoint, index, split)
+        return split
 
 
-def _make_split(run: Run, saved: RunConfig, checkpoint: Checkpoint, index: int, target: Run) -> Run:
+def _write_part(run: Run, checkpoint: Checkpoint, index: int, split: Run) -> None:
     n_bits = checkpoint.config.lengths[index]
-    config = dataclasses.replace(checkpoint.config, lengths=(n_bits,))
-    if target.path.exists():
-        if not _was_split_from(target, run):
-            raise RunError(
-                f"{target.path} already exists and is not from {run.path}: rename it, then resume "
-                f"{run.path}"
-            )
-        if target.model_path.exists():
-            return target
-        shutil.rmtree(target.path)
-    shared = SharedTraining(run.path.name, checkpoint.config.lengths)
-    split = Run.create(
-        target.path.parent,
-        target.path.name,
-        dataclasses.replace(saved, training=config, shared=shared),
-    )
     write_checkpoint(
         split.best_path,
         Checkpoint(
             step=checkpoint.step,
-            config=config,
+            config=dataclasses.replace(checkpoint.config, lengths=(n_bits,)),
             manifest=dataclasses.replace(checkpoint.manifest, n_bits=n_bits),
             model=_one_head(checkpoint.model, index),
             losses={},
@@ -88,20 +69,7 @@ def _make_split(run: Run, saved: RunConfig, checkpoint: Checkpoint, index: int, 
             state=checkpoint.state,
         ),
     )
-    for source, copy in (
-        (run.metrics_path, split.metrics_path),
-        (run.summary_path, split.summary_path),
-    ):
-        write_whole(copy, read_file(source, "text_bytes"))
-    return split
-
-
-def _was_split_from(target: Run, run: Run) -> bool:
-    """Whether a folder was split from a run, completely or until an interruption."""
-    if not target.config_path.exists():
-        return target.is_cut_off()
-    shared = target.read_config().shared
-    return shared is not None and shared.run == run.path.name
+    copy_record(run, split)
 
 
 def _one_head(model: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from hashkit.runs.config import TrainConfig
 from hashkit.threads import check_threads
 from hashkit.training.data import (
     MEMORY_LIMIT_BYTES,
+    FeatureRows,
     MemoryPixels,
     Pixels,
     StreamedPixels,
@@ -25,7 +26,15 @@ from hashkit.training.data import (
 )
 from hashkit.training.losses import LOSSES, check_batch_size
 
-__all__ = ["learns_from_labels", "prepare_labelled", "prepare_triplets", "prepare_unlabelled"]
+__all__ = [
+    "check_classes",
+    "learns_from_labels",
+    "no_labels",
+    "prepare_features",
+    "prepare_labelled",
+    "prepare_triplets",
+    "prepare_unlabelled",
+]
 
 Progress = Callable[[int, int], None]
 
@@ -72,21 +81,61 @@ def prepare_labelled(
         If ``strict`` and an image is unusable, or if no image is usable.
     """
     if images.labels is None:
-        raise ConfigError(
-            f"{images.name} has no labels to learn from: sort the images into one folder per "
-            "class, give a list of triplets, `triplets=...`, or use a loss that needs no labels, "
-            '`loss="bihalf"` or `loss="cibhash"`'
-        )
+        raise no_labels(images)
     check_batch_size(config.loss, config.batch_size)  # before all images are decoded
-    _check_classes(images)
+    check_classes(images)
     pixels, rows, faults = _decode(images, config, n_workers, strict, progress)
+    return _labelled(images, rows, pixels, config, protocol), faults
+
+
+def prepare_features(
+    images: ImageSet,
+    rows: NDArray[np.int64],
+    features: NDArray[np.float32],
+    config: TrainConfig,
+    *,
+    protocol: str = "",
+) -> TrainingData:
+    """Training data of images whose features an embedder has computed.
+
+    Parameters
+    ----------
+    images
+        The training images.
+    rows
+        int64 [n], sorted: those that can be used.
+    features
+        float32 [n, n_features], the features of these rows.
+    protocol
+        Name of the protocol that selected the images, for the manifest.
+
+    Raises
+    ------
+    ConfigError
+        If the loss needs labels, and the images have none, or too few classes.
+    """
+    pixels = FeatureRows(features)
+    if learns_from_labels(config):
+        return _labelled(images, rows, pixels, config, protocol)
+    return _unlabelled(images, rows, pixels, protocol)
+
+
+def _labelled(
+    images: ImageSet,
+    rows: NDArray[np.int64],
+    pixels: Pixels,
+    config: TrainConfig,
+    protocol: str,
+) -> TrainingData:
+    if images.labels is None:
+        raise no_labels(images)
     labels: NDArray[Any] = images.labels[rows]
     has_label = labels >= 0 if labels.ndim == 1 else labels.any(axis=1)
     usable = np.flatnonzero(has_label)
     if not len(usable):
         raise ConfigError(f"{images.name}: no usable image has a label")
     fit, held = _hold_out(labels, usable, config)
-    data = TrainingData(
+    return TrainingData(
         pixels=pixels,
         labels=labels,
         triplets=None,
@@ -97,10 +146,19 @@ def prepare_labelled(
         protocol=protocol,
         class_names=images.class_names,
     )
-    return data, faults
 
 
-def _check_classes(images: ImageSet) -> None:
+def no_labels(images: ImageSet) -> ConfigError:
+    """The error of a loss that needs labels, for images without any."""
+    return ConfigError(
+        f"{images.name} has no labels to learn from: sort the images into one folder per "
+        "class, give a list of triplets, `triplets=...`, or learn without labels, "
+        '`recipe="unlabelled"`'
+    )
+
+
+def check_classes(images: ImageSet) -> None:
+    """Raise ConfigError if the images have labels of one class alone, from which none learns."""
     labels = images.labels
     if labels is None or labels.ndim != 1:
         return
@@ -127,7 +185,13 @@ def prepare_unlabelled(
     and errors are those of `prepare_labelled`.
     """
     pixels, rows, faults = _decode(images, config, n_workers, strict, progress)
-    data = TrainingData(
+    return _unlabelled(images, rows, pixels, protocol), faults
+
+
+def _unlabelled(
+    images: ImageSet, rows: NDArray[np.int64], pixels: Pixels, protocol: str
+) -> TrainingData:
+    return TrainingData(
         pixels=pixels,
         labels=None,
         triplets=None,
@@ -137,7 +201,6 @@ def prepare_unlabelled(
         dataset=images.name,
         protocol=protocol,
     )
-    return data, faults
 
 
 def prepare_triplets(

@@ -62,9 +62,42 @@ _PRETRAINED: Final = dataclasses.replace(
     cutout=0.0,
 )
 
+_FEATURES: Final = dataclasses.replace(
+    _BEST,
+    recipe="features",
+    network="onnx:efficientnet-lite0",
+    freeze=-1,
+    hidden=1024,
+    dropout=0.3,
+    augmentation="none",
+    cutout=0.0,
+    mirror=False,
+    calibrate=False,
+)
+
+_UNLABELLED: Final = dataclasses.replace(
+    _FEATURES,
+    recipe="unlabelled",
+    hidden=0,
+    dropout=0.0,
+    loss="itq",
+    scale=None,
+    label_smoothing=None,
+    standardise=False,
+    holdout=0.0,
+)
+
 RECIPES: Final[Mapping[str, Recipe]] = {
     "best": Recipe("from scratch, for small images", _BEST),
     "pretrained": Recipe("from ImageNet weights, for photographs", _PRETRAINED, size=(128, 128)),
+    "features": Recipe(
+        "a head on frozen ImageNet features, in minutes; needs labels", _FEATURES, size=(128, 128)
+    ),
+    "unlabelled": Recipe(
+        "codes for images without labels, from frozen ImageNet features",
+        _UNLABELLED,
+        size=(128, 128),
+    ),
     "paper": Recipe("the DNNH paper's network and loss, with a faster solver", _PAPER),
     "caffe-dnnh": Recipe(
         "the same with the network of the paper's Caffe implementation",

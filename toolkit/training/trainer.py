@@ -21,6 +21,7 @@ from hashkit.errors import CheckpointError, ConfigError
 from hashkit.manifest import Manifest
 from hashkit.runs.checkpoint_header import resume_state
 from hashkit.runs.config import TrainConfig
+from hashkit.runs.named_network import recorded_network
 from hashkit.runs.run import Run
 from hashkit.training.augment import choose_augmentation
 from hashkit.training.batches import Batch, BatchAugmentation, BatchSource
@@ -141,7 +142,7 @@ class Trainer:
             height=config.height,
             width=config.width,
             resize=config.resize,
-            network=config.network,
+            network=recorded_network(config.network),
             loss=config.loss,
             recipe=describe_recipe(config),
             dataset=self.data.dataset,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hashkit.codes import check_codes
 from hashkit.errors import CodesError
 from hashkit.files.writing import written_whole
+from hashkit.inputs.arguments import real_number, whole_number
 from hashkit.inputs.arrays import read_npz
 
 __all__ = ["BaselineCodes", "read_codes", "write_codes"]
@@ -62,12 +63,13 @@ def read_codes(path: Path, fingerprint: str) -> BaselineCodes | None:
         arrays, _ = read_npz(path, _ARRAYS, CodesError)
         if str(arrays["fingerprint"]) != fingerprint:
             return None
-        n_bits = int(arrays["n_bits"])
+        n_bits = whole_number(arrays["n_bits"], "n_bits", 1, error=CodesError)
+        (accuracy,) = arrays["accuracy"].tolist() or [None]
         return BaselineCodes(
             n_bits,
             check_codes(arrays["query_codes"], n_bits),
             check_codes(arrays["database_codes"], n_bits),
-            next(iter(arrays["accuracy"].tolist()), None),
+            None if accuracy is None else real_number(accuracy, "accuracy", error=CodesError),
         )
     except (CodesError, KeyError, TypeError, ValueError):
         return None

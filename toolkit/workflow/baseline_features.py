@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from hashkit.baselines import Features
 from hashkit.datasets.decoding import decode_batches
 from hashkit.datasets.imageset import ImageSet
+from hashkit.features.table import OutputTable
 from hashkit.preprocess import ImageSource, load
 from hashkit.threads import available_cpus
-from hashkit.workflow.output_table import OutputTable
 from hashkit.workflow.reporter import ProgressBar, Reporter
 
 if TYPE_CHECKING:

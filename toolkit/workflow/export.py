@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hashkit.datasets.imageset import ImageSet
+    from hashkit.exporters.verified import ExportReport
     from hashkit.manifest import Manifest
 
 __all__ = [
@@ -172,6 +173,8 @@ def _export_fp32(
     network: str | None,
     reporter: Reporter,
 ) -> dict[str, Any]:
+    if run.read_config().training.has_embedder:
+        return _export_features(run, path, checkpoint, reporter)
     require_exporter()
     from hashkit.exporters.onnx_export import export_onnx
     from hashkit.training.checkpoint import load_model
@@ -186,9 +189,37 @@ def _export_fp32(
         images=_real_images(run, loaded.manifest),
         progress=reporter.note,
     )
+    return _noted(report, reporter, is_standardised=loaded.model.is_standardised)
+
+
+def _export_features(
+    run: Run, path: Path | None, checkpoint: Path | None, reporter: Reporter
+) -> dict[str, Any]:
+    """Export embedder and head, which needs no torch."""
+    require("onnx", "hashkit export --onnx", "onnx", "safetensors")
+    from hashkit.exporters.feature_model import export_features
+    from hashkit.features.head_checkpoint import read_head
+    from hashkit.workflow.feature_training import find_embedder
+
+    checkpoint = checkpoint or run.checkpoint_path()
+    trained = read_head(checkpoint)
+    reporter.note(f"exporting {checkpoint}")
+    report = export_features(
+        find_embedder(run),
+        trained.head,
+        trained.manifest,
+        path or run.model_path,
+        images=_real_images(run, trained.manifest),
+        progress=reporter.note,
+    )
+    return _noted(report, reporter, is_standardised=trained.config.standardise)
+
+
+def _noted(report: ExportReport, reporter: Reporter, *, is_standardised: bool) -> dict[str, Any]:
+    """Note what an export found; returns its report, JSON-ready."""
     reporter.note(f"verified: {report.parity.differences()}")
     bits = report.parity.bits
-    faults = [*bits.faults(), *(bits.scale_faults() if loaded.model.is_standardised else ())]
+    faults = [*bits.faults(), *(bits.scale_faults() if is_standardised else ())]
     for fault in faults:
         reporter.note(f"warning: {fault}")
     reporter.note(f"{report.path}: {report.n_bytes / 1e6:.1f} MB, opset {report.opset}")

@@ -96,7 +96,7 @@ def check_made_by(banks: Iterable[Bank], model_sha256: str) -> None:
                 expected = f"expected one of SHA-256 {made_by[:12]}" if made_by else "it is unknown"
             raise BankMismatchError(
                 f"{bank.path} was made by another model: {expected}, found {model_sha256[:12]}; "
-                "give its --model, or encode the images again with hashkit encode --overwrite"
+                "give its `model=...`, or encode the images again with hashkit encode --overwrite"
             )
 
 

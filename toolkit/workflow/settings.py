@@ -11,9 +11,10 @@ from typing import Any
 
 from hashkit.errors import ConfigError
 from hashkit.runs.config import SHORT_NAMES, TrainConfig
+from hashkit.runs.known_names import split_network
 from hashkit.runs.named_network import absolute_network
 
-__all__ = ["errors_name", "make_config", "settings_by_field"]
+__all__ = ["errors_name", "make_config", "on_features", "settings_by_field"]
 
 _SIDES = ("height", "width")
 """Fields of `TrainConfig` that are given together, as ``size``."""
@@ -69,6 +70,20 @@ def errors_name(given: Iterable[str]) -> Iterator[None]:
     except ConfigError as error:
         text = _NAME.sub(lambda match: f"`{names.get(match[1], match[1])}{match[2]}", str(error))
         raise type(error)(text) from None
+
+
+def on_features(settings: Mapping[str, Any]) -> bool:
+    """Whether settings train a head on the features of a frozen embedder.
+
+    Raises
+    ------
+    ConfigError
+        If the recipe or the network is unknown.
+    """
+    from hashkit.training.recipes import settings_of
+
+    values, _ = settings_of(dict(settings))
+    return split_network(values["network"])[0] == "onnx"
 
 
 def make_config(

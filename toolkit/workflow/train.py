@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hashkit.errors import ConfigError
 from hashkit.inputs.arguments import argument_shown, checked_arguments, checked_arguments_but
 from hashkit.runs.config import plain_scalar
 from hashkit.runs.data_spec import DataSpec, ProtocolOptions, check_split_seed, name_tuple
-from hashkit.runs.run import DEFAULT_RUNS_DIR, PathText, Run, as_run
+from hashkit.runs.run import DEFAULT_RUNS_DIR, PathText, Run, as_run, whole_run
 from hashkit.runs.run_lock import locked_run
 from hashkit.threads import check_threads
 from hashkit.workflow.extras import require
 from hashkit.workflow.reporter import LOGGED, Reporter
-from hashkit.workflow.settings import errors_name, settings_by_field
+from hashkit.workflow.settings import errors_name, on_features, settings_by_field
+
+if TYPE_CHECKING:
+    from hashkit.workflow.run_start import Reading
+    from hashkit.workflow.training_source import TrainingSource
 
 __all__ = ["require_torch", "resume", "train"]
 
@@ -133,30 +138,23 @@ def train(
         query_list=_text(query_list),
         training_list=_text(training_list),
     )
-    require_torch()
     from hashkit.datasets.spec import with_absolute_paths
-    from hashkit.workflow.fitting import finish_training
-    from hashkit.workflow.training import Reading, new_trainer
+    from hashkit.workflow.run_start import Reading
     from hashkit.workflow.training_source import TrainingSource
 
-    reporter = reporter or LOGGED
-    source = TrainingSource(
-        with_absolute_paths(spec), None if triplets is None else Path(triplets).absolute()
+    start = _Start(
+        source=TrainingSource(
+            with_absolute_paths(spec), None if triplets is None else Path(triplets).absolute()
+        ),
+        size=_size(size),
+        runs=Path(runs),
+        name=name,
+        device=device,
+        reading=Reading(num_workers, strict, download),
+        reporter=reporter or LOGGED,
+        should_stop=should_stop or (lambda: False),
     )
-    with contextlib.ExitStack() as locks:
-        with errors_name(given):
-            trainer = new_trainer(
-                source,
-                changes,
-                size=_size(size),
-                runs=Path(runs),
-                name=name,
-                device=device,
-                reading=Reading(num_workers, strict, download),
-                locks=locks,
-                reporter=reporter,
-            )
-        return finish_training(trainer, reporter, should_stop)
+    return _start(start, changes, given)
 
 
 @checked_arguments
@@ -196,19 +194,91 @@ def resume(
         reasons of `train`.
     """
     check_threads(num_workers, "num_workers")
-    require_torch()
-    found = as_run(run)
-    from hashkit.workflow.fitting import finish_training
-    from hashkit.workflow.training import Reading, resumed_trainer, whole_run
-
-    found = whole_run(found)
+    found = whole_run(as_run(run))
     reporter = reporter or LOGGED
+    from hashkit.workflow.run_start import Reading
+
     reading = Reading(num_workers, strict)
+    if found.read_config().training.has_embedder:
+        from hashkit.workflow.feature_training import resume_on_features
+
+        with locked_run(found.path, "training"):
+            return resume_on_features(
+                found,
+                device=device,
+                reading=reading,
+                reporter=reporter,
+                should_stop=should_stop or (lambda: False),
+            )
+    require_torch()
+    from hashkit.workflow.fitting import finish_training
+    from hashkit.workflow.training import resumed_trainer
+
     with locked_run(found.path, "training"):
         trainer = resumed_trainer(
             found, network=network, device=device, reading=reading, reporter=reporter
         )
         return finish_training(trainer, reporter, should_stop)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Start:
+    """What a new training is made of, besides its settings."""
+
+    source: TrainingSource
+    size: tuple[int, int] | None
+    runs: Path
+    name: str | None
+    device: str
+    reading: Reading
+    reporter: Reporter
+    should_stop: Callable[[], bool]
+
+
+def _start(start: _Start, changes: dict[str, Any], given: Collection[str]) -> Run:
+    """Train a network, or a head on frozen features, as the settings and the images say."""
+    from hashkit.workflow.recipe_choice import chosen_settings
+    from hashkit.workflow.run_start import open_images
+
+    opened = None
+    if start.source.triplets is None:
+        opened = open_images(start.source.spec, start.reading, start.reporter)
+        changes = chosen_settings(changes, opened[0], start.reporter)
+    if opened is not None and on_features(changes):
+        from hashkit.workflow.feature_training import train_on_features
+
+        with errors_name(given):
+            return train_on_features(
+                start.source,
+                opened,
+                changes,
+                size=start.size,
+                runs=start.runs,
+                name=start.name,
+                device=start.device,
+                reading=start.reading,
+                reporter=start.reporter,
+                should_stop=start.should_stop,
+            )
+    require_torch()
+    from hashkit.workflow.fitting import finish_training
+    from hashkit.workflow.training import new_trainer
+
+    with contextlib.ExitStack() as locks:
+        with errors_name(given):
+            trainer = new_trainer(
+                start.source,
+                opened,
+                changes,
+                size=start.size,
+                runs=start.runs,
+                name=start.name,
+                device=start.device,
+                reading=start.reading,
+                locks=locks,
+                reporter=start.reporter,
+            )
+        return finish_training(trainer, start.reporter, start.should_stop)
 
 
 def _lengths(bits: Any) -> tuple[Any, ...]:

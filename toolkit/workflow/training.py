@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import datetime
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from hashkit.datasets.decoding import Fault, write_fault_report
-from hashkit.datasets.disjoint import check_disjoint
+from hashkit.datasets.decoding import Fault
+from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.sets import default_input_size
-from hashkit.datasets.spec import open_spec
-from hashkit.errors import HashkitError, RunError
-from hashkit.messages.os_errors import cannot_write
+from hashkit.datasets.split import Split
+from hashkit.errors import HashkitError
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.named_network import named_by, network_to_build
-from hashkit.runs.run import Run, run_name
+from hashkit.runs.run import Run
 from hashkit.runs.run_config import RunConfig
 from hashkit.runs.run_lock import locked_run
 from hashkit.training.checks import check_learnable, check_precision
@@ -32,35 +29,27 @@ from hashkit.training.prepare import (
 )
 from hashkit.training.trainer import Trainer
 from hashkit.workflow.reporter import SILENT, Reporter, plural
+from hashkit.workflow.run_start import (
+    Reading,
+    default_name,
+    existing_folder,
+    lengths_text,
+    open_images,
+    report_faults,
+    run_folders,
+    training_part,
+)
 from hashkit.workflow.settings import make_config
 from hashkit.workflow.training_source import TrainingSource
 
-__all__ = ["Reading", "new_trainer", "resumed_trainer", "whole_run"]
+__all__ = ["new_trainer", "resumed_trainer"]
 
 Configure: TypeAlias = Callable[[tuple[int, int] | None], TrainConfig]
 
 
-@dataclasses.dataclass(frozen=True)
-class Reading:
-    """How images are read.
-
-    Attributes
-    ----------
-    n_workers
-        Decoding threads; None for one per core.
-    strict
-        Stop at an image that cannot be used.
-    download
-        Download the missing files of a named set.
-    """
-
-    n_workers: int | None = None
-    strict: bool = False
-    download: bool = False
-
-
 def new_trainer(
     source: TrainingSource,
+    opened: tuple[ImageSet, Split] | None,
     settings: Mapping[str, Any],
     *,
     size: tuple[int, int] | None,
@@ -75,6 +64,8 @@ def new_trainer(
 
     Parameters
     ----------
+    opened
+        The images of ``source`` and their split; None for a triplet list.
     settings, size
         See `hashkit.workflow.settings.make_config`.
     name
@@ -91,11 +82,11 @@ def new_trainer(
         check_precision(config, chosen)
         return config
 
-    config, data, faults = _load(source, configure, reading, reporter)
-    name = name or _default_name(data, config)
-    for folder in _folders(name, config):
+    config, data, faults = _load(source, opened, configure, reading, reporter)
+    name = name or default_name(data.dataset, config)
+    for folder in run_folders(name, config):
         Run.check_free(runs, folder)
-    locks.enter_context(locked_run(_existing(runs) / name, "training"))
+    locks.enter_context(locked_run(existing_folder(runs) / name, "training"))
     run = Run.create(
         runs,
         name,
@@ -107,22 +98,16 @@ def new_trainer(
             threads=thread_count(),
         ),
     )
-    _report_faults(run, faults, reporter)
+    report_faults(run, faults, reporter)
     reporter.note(
         f"run {run.path}: recipe {config.recipe}, network {config.network}, loss {config.loss}, "
-        f"{_lengths(config)}, on {chosen}"
+        f"{lengths_text(config)}, on {chosen}"
     )
     try:
         return Trainer(config, data, run, chosen)
     except HashkitError:  # such as missing weights
         shutil.rmtree(run.path)
         raise
-
-
-def whole_run(run: Run) -> Run:
-    """The run that was trained; for a run of one of several code lengths, that of all of them."""
-    shared = run.read_config().shared
-    return run if shared is None else Run.open(run.path.resolve().parent / shared.run)
 
 
 def resumed_trainer(
@@ -151,7 +136,9 @@ def resumed_trainer(
         reporter.note(f"{run.config_path} has the network {config.network}; {to_build} is used")
     chosen = choose_device(saved.device if device == "auto" else device)
     check_precision(config, chosen)
-    _, data, _ = _load(TrainingSource.of_run(run), lambda _: config, reading, reporter)
+    source = TrainingSource.of_run(run)
+    opened = None if source.triplets else open_images(source.spec, reading, reporter)
+    _, data, _ = _load(source, opened, lambda _: config, reading, reporter)
     with named_by(run.config_path):
         trainer = Trainer(config, data, run, chosen, network=to_build)
     step = trainer.resume()
@@ -162,28 +149,23 @@ def resumed_trainer(
 
 
 def _load(
-    source: TrainingSource, configure: Configure, reading: Reading, reporter: Reporter
+    source: TrainingSource,
+    opened: tuple[ImageSet, Split] | None,
+    configure: Configure,
+    reading: Reading,
+    reporter: Reporter,
 ) -> tuple[TrainConfig, TrainingData, list[Fault]]:
-    """Open and decode the images; ``configure`` makes the settings from their own size."""
-    if source.triplets is not None:
+    """Decode the images; ``configure`` makes the settings from their own size."""
+    if opened is None:
         return _load_triplets(source, configure, reading, reporter)
-    images, split = open_spec(
-        source.spec, download=reading.download, progress=_DownloadNotes(reporter)
-    )
+    images, split = opened
     config = configure(default_input_size(images))
     if learns_from_labels(config):
         is_multi_label = images.labels is not None and images.labels.ndim == 2
         check_learnable(config, from_triplets=False, is_multi_label=is_multi_label)
     else:
         check_learnable(config, from_triplets=False)
-    report = check_disjoint(images, split, strict=reading.strict)
-    if not report.is_disjoint:
-        reporter.note(f"warning: {report.summary()}")
-    training = images.subset(split.training)
-    reporter.note(
-        f"{images.name}, {split.protocol}: {plural(len(training), 'training image')}, "
-        f"{len(split.queries):,} queries, {len(split.database):,} in the database"
-    )
+    training = training_part(images, split, reading, reporter)
     with reporter.progress("decoding", len(training), "images") as bar:
         prepare = prepare_labelled if learns_from_labels(config) else prepare_unlabelled
         data, faults = prepare(
@@ -216,51 +198,3 @@ def _load_triplets(
             progress=lambda done, _: bar.update(done),
         )
     return config, data, faults
-
-
-class _DownloadNotes:
-    """Notes of downloads: one line for each new file and for each tenth of it."""
-
-    def __init__(self, reporter: Reporter) -> None:
-        self._reporter = reporter
-        self._shown: dict[str, int] = {}
-
-    def __call__(self, name: str, n_done: int, n_total: int | None) -> None:
-        part = 10 * n_done // n_total if n_total else n_done >> 26
-        if self._shown.get(name) != part:
-            self._shown[name] = part
-            of = f" of {n_total / 1e6:,.1f}" if n_total else ""
-            self._reporter.note(f"downloading {name}: {n_done / 1e6:,.1f}{of} MB")
-
-
-def _existing(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(cannot_write(error, folder)) from None
-    return folder
-
-
-def _default_name(data: TrainingData, config: TrainConfig) -> str:
-    now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
-    dataset = "".join(c if c.isalnum() or c in "-_" else "-" for c in data.dataset)
-    lengths = "-".join(map(str, config.lengths))
-    return f"{now}-{dataset}-{config.recipe}-{lengths}"
-
-
-def _folders(name: str, config: TrainConfig) -> list[str]:
-    """Names of the run folders that a training makes."""
-    lengths = config.lengths if len(config.lengths) > 1 else ()
-    return [name, *(run_name(name, n_bits) for n_bits in lengths)]
-
-
-def _lengths(config: TrainConfig) -> str:
-    *others, last = config.lengths
-    return "".join(f"{n_bits}, " for n_bits in others) + plural(last, "bit")
-
-
-def _report_faults(run: Run, faults: list[Fault], reporter: Reporter) -> None:
-    if faults:
-        path = run.path / "faults.jsonl"
-        write_fault_report(faults, path)
-        reporter.note(f"{plural(len(faults), 'image')} could not be used, see {path}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hashkit.exporters.onnx_export import export_onnx
 from hashkit.exporters.parity import verify
+from hashkit.exporters.torch_model import ModuleSource
 from hashkit.runs.config import TrainConfig
 from hashkit.training.checkpoint import load_model, read_checkpoint
 from hashkit.training.data import TrainingData
@@ -16,6 +17,7 @@ from hashkit.workflow.settings import make_config
 
 __all__ = [
     "Learner",
+    "ModuleSource",
     "TrainConfig",
     "Trainer",
     "TrainingData",

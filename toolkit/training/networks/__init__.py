@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+from hashkit.errors import ConfigError
 from hashkit.runs.known_names import split_network
 from hashkit.training.networks.base import InputRule, Network
 from hashkit.training.networks.compact import Compact
@@ -31,7 +32,8 @@ class NetworkKind:
         Short description for the list of networks.
     build
         Called with the argument (the part of the name after the colon, or an empty string), the
-        fraction of features dropped, and whether to load pretrained weights.
+        fraction of features dropped, and whether to load pretrained weights. None for an embedder,
+        which ONNX Runtime runs (`hashkit.features`).
     input_rule
         Called with the argument, and whether pretrained weights are loaded.
     takes_argument
@@ -41,7 +43,7 @@ class NetworkKind:
     """
 
     about: str
-    build: Callable[[str, float, bool], Network]
+    build: Callable[[str, float, bool], Network] | None
     input_rule: Callable[[str, bool], InputRule] = lambda _, __: InputRule()
     takes_argument: bool = False
     has_weights: bool = False
@@ -91,6 +93,11 @@ NETWORKS: dict[str, NetworkKind] = {
         lambda argument, _: own_input_rule(argument),
         takes_argument=True,
     ),
+    "onnx": NetworkKind(
+        "a frozen embedder: an ONNX file, or efficientnet-lite0 by name",
+        None,
+        takes_argument=True,
+    ),
 }
 
 
@@ -127,4 +134,6 @@ def build_network(name: str, *, dropout: float, pretrained: bool) -> Network:
         If the weights are not available.
     """
     kind, argument = find_network(name)
+    if kind.build is None:
+        raise ConfigError(f"{name} is an embedder, which is not trained: leave its network frozen")
     return kind.build(argument, dropout, pretrained and kind.has_weights)

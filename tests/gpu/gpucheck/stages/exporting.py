@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpucheck.images import real_pixels
-from gpucheck.product_training import TrainConfig, export_onnx, load_model, verify
+from gpucheck.product_training import (
+    ModuleSource,
+    TrainConfig,
+    export_onnx,
+    load_model,
+    verify,
+)
 from gpucheck.record import Record, SkipStage
 from gpucheck.settings import Settings
 from gpucheck.subjects import Subject, keep_subject
@@ -71,7 +77,7 @@ def _verify_on_cuda(
         return
     with record.attempt("ONNX Runtime on CUDA gives the outputs of torch on the CPU"):
         # Ten times the absolute tolerance of the CPU, because a GPU sums in another order.
-        parity = verify(model, path, pixels, device="cuda", absolute_tolerance=1e-3)
+        parity = verify(ModuleSource(model), path, pixels, device="cuda", absolute_tolerance=1e-3)
         record.figure("parity_on_cuda", parity.to_dict())
         name = "ONNX Runtime on CUDA gives the outputs of torch on the CPU"
         record.check(name, parity.passed, f"{parity.provider}: {parity.summary()}")

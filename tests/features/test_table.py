@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hashkit.workflow.output_table import OutputTable
+from hashkit.features.table import OutputTable
 
 ROWS = np.arange(30, dtype=np.float32).reshape(10, 3)
 

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_embedder import SIZE, tiny_embedder, tiny_features
+
+from hashkit.datasets.folders import open_image_folder
+from hashkit.datasets.imageset import ImageSet
+from hashkit.errors import DatasetError
+from hashkit.features.computing import FeatureStore
+from hashkit.features.session import EmbedderSession
+
+EMBEDDER = tiny_embedder()
+PIXELS = np.random.default_rng(0).integers(0, 256, (100, SIZE, SIZE, 3), dtype=np.uint8)
+MEMORY = ImageSet("a", [f"a/{row}" for row in range(100)], pixels=PIXELS)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> ImageSet:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for row in range(20):
+        Image.fromarray(PIXELS[row]).save(folder / f"{row:02}.png")
+    return open_image_folder(folder)
+
+
+def computed(store: FeatureStore) -> FeatureStore:
+    assert store.compute("cpu", n_workers=2)
+    return store
+
+
+def test_features_of_all_images(tmp_path: Path) -> None:
+    done: list[int] = []
+    store = FeatureStore(tmp_path, MEMORY, EMBEDDER)
+    assert store.compute("cpu", n_workers=2, progress=done.append)
+    assert done[-1] == 100
+    found = store.read(2)
+    np.testing.assert_allclose(found.features, tiny_features(PIXELS), rtol=1e-4, atol=1e-4)
+    assert isinstance(found.features, np.memmap)
+    np.testing.assert_array_equal(found.rows, np.arange(100))
+    assert found.faults == []
+
+
+def test_a_stopped_computation_continues_and_gives_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = computed(FeatureStore(tmp_path / "whole", MEMORY, EMBEDDER)).read(2).features
+    stopped = FeatureStore(tmp_path / "stopped", MEMORY, EMBEDDER)
+    assert not stopped.compute("cpu", n_workers=2, should_stop=lambda: True)
+    n_seen: list[int] = []
+    run = EmbedderSession.run
+    monkeypatch.setattr(
+        EmbedderSession,
+        "run",
+        lambda self, images: (n_seen.append(len(images)), run(self, images))[1],
+    )
+    again = computed(FeatureStore(tmp_path / "stopped", MEMORY, EMBEDDER))
+    assert 0 < sum(n_seen) <= 100
+    np.testing.assert_array_equal(again.read(2).features, expected)
+    n_seen.clear()
+    assert again.compute("cpu", n_workers=2)
+    assert n_seen == []
+
+
+def test_images_that_cannot_be_used_are_left_out(files: ImageSet, tmp_path: Path) -> None:
+    assert files.root is not None
+    (files.root / "07.png").write_bytes(b"no image")
+    found = computed(FeatureStore(tmp_path, files, EMBEDDER)).read(2)
+    assert 7 not in found.rows
+    np.testing.assert_allclose(
+        found.features, tiny_features(PIXELS[found.rows]), rtol=1e-4, atol=1e-4
+    )
+    assert [(fault.row, fault.name) for fault in found.faults] == [(7, "07.png")]
+    with pytest.raises(DatasetError, match=r"07\.png"):
+        FeatureStore(tmp_path / "b", files, EMBEDDER).compute("cpu", n_workers=2, strict=True)
+    for name in files.names:
+        (files.root / name).write_bytes(b"no image")
+    with pytest.raises(DatasetError, match="none of its 20 images can be used"):
+        computed(FeatureStore(tmp_path / "c", files, EMBEDDER)).read(2)
+
+
+def test_features_are_taken_from_a_run_on_the_same_images(files: ImageSet, tmp_path: Path) -> None:
+    assert files.root is not None
+    first = computed(FeatureStore(tmp_path / "first", files, EMBEDDER))
+    second = FeatureStore(tmp_path / "second", files, EMBEDDER)
+    assert second.take_from(tmp_path / "first")
+    np.testing.assert_array_equal(second.read(2).features, first.read(2).features)
+
+    other_embedder = FeatureStore(tmp_path / "third", files, tiny_embedder(seed=1))
+    other_size = FeatureStore(tmp_path / "third", files, dataclasses.replace(EMBEDDER, width=9))
+    other_images = FeatureStore(tmp_path / "third", files.subset(np.arange(19)), EMBEDDER)
+    for other in (other_embedder, other_size, other_images):
+        assert not other.take_from(tmp_path / "first")
+    Image.fromarray(PIXELS[50]).save(files.root / "03.png")
+    assert not FeatureStore(tmp_path / "third", files, EMBEDDER).take_from(tmp_path / "first")
+    # Its own are computed again, and those that it shared are not changed by that.
+    before = first.read(2).features.copy()
+    computed(FeatureStore(tmp_path / "second", files, EMBEDDER))
+    np.testing.assert_array_equal(np.load(tmp_path / "first" / "features.npy"), before)

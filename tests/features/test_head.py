@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from hashkit.errors import CheckpointError
+from hashkit.features.head import head_from_tensors
+from hashkit.runs.config import TrainConfig
+from hashkit.training.model import new_model
+
+RNG = np.random.default_rng(0)
+FEATURES = RNG.standard_normal((50, 20)).astype(np.float32) * 3 + 1
+
+
+def trained(
+    hidden: int, standardise: bool
+) -> tuple[torch.nn.Module, dict[str, NDArray[np.float32]]]:
+    """A model of torch on features, with statistics of its layers, and its tensors."""
+    config = TrainConfig(
+        network="onnx:tiny", freeze=-1, hidden=hidden, standardise=standardise, lengths=(12,)
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = new_model(config, torch.arange(20.0) / 7, torch.full((20,), 2.5), dataset="a")
+        for _ in range(5):
+            model(torch.from_numpy(FEATURES))
+    model.eval()
+    tensors = {name: value.numpy() for name, value in model.state_dict().items()}
+    return model, tensors
+
+
+@pytest.mark.parametrize("hidden", [0, 7])
+@pytest.mark.parametrize("standardise", [False, True])
+def test_a_head_gives_the_logits_of_the_model_that_torch_trained(
+    hidden: int, standardise: bool
+) -> None:
+    model, tensors = trained(hidden, standardise)
+    head = head_from_tensors(tensors)
+    with torch.inference_mode():
+        expected = model(torch.from_numpy(FEATURES)).numpy()
+    np.testing.assert_allclose(head(FEATURES), expected, rtol=1e-4, atol=1e-5)
+    assert (head.n_features, head.n_bits) == (20, 12)
+
+
+@pytest.mark.parametrize(
+    "name", ["mean", "std", "heads.0.linear.weight", "heads.0.norm.running_var"]
+)
+def test_missing_tensors_are_named(name: str) -> None:
+    _, tensors = trained(7, True)
+    del tensors[name]
+    with pytest.raises(CheckpointError, match="expected the tensors of a head on features"):
+        head_from_tensors(tensors)
+
+
+def test_tensors_of_other_shapes_are_refused() -> None:
+    _, tensors = trained(0, False)
+    for name in ("mean", "heads.0.linear.bias", "heads.0.linear.weight"):
+        with pytest.raises(CheckpointError):
+            head_from_tensors(tensors | {name: np.zeros((3, 5), np.float32)})

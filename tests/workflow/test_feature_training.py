@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_embedder import SIZE, tiny_embedder, tiny_features
+
+import hashkit
+from hashkit.errors import ConfigError, RunError
+from hashkit.features.head_checkpoint import read_head
+from hashkit.runs.known_names import FITTED
+from hashkit.runs.run import Run
+from hashkit.workflow import feature_training
+
+QUICK: dict[str, Any] = {"bits": 8, "network": "onnx:tiny", "device": "cpu"}
+LEARNED: dict[str, Any] = QUICK | {"recipe": "features", "hidden": 16, "steps": 4, "batch_size": 20}
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(feature_training, "open_embedder", lambda *_: tiny_embedder())
+    rng = np.random.default_rng(0)
+    for row in range(90):
+        name = f"{'abc'[row % 3]}/{row:02}.png"
+        level = 60 + 60 * (row % 3)
+        pixels = rng.integers(level - 50, level + 50, (SIZE, SIZE, 3), dtype=np.uint8)
+        for folder, path in (("classes", name), ("photos", f"{row:02}.png")):
+            (Path(folder) / path).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(Path(folder) / path)
+    return tmp_path
+
+
+def photographs() -> np.ndarray[Any, Any]:
+    return np.stack([np.array(Image.open(path)) for path in sorted(Path("photos").iterdir())])
+
+
+@pytest.mark.parametrize("loss", FITTED)
+def test_a_folder_without_labels_becomes_a_model(loss: str) -> None:
+    run = hashkit.train("photos", name="a", loss=loss, n_queries=10, **QUICK)
+    assert run.is_trained
+    model = hashkit.export(run)
+    codes = hashkit.Encoder.load(model, device="cpu").encode(sorted(Path("photos").iterdir()))
+    trained = read_head(run.checkpoint_path())
+    np.testing.assert_array_equal(
+        codes, hashkit.codes.binarize(trained.head(tiny_features(photographs())))
+    )
+    assert trained.manifest.loss == loss
+    assert trained.manifest.weights_sha256
+    bank = hashkit.encode("photos", model, "a.h5")
+    assert len(bank) == 90
+
+
+def test_the_recipe_is_chosen_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    settings = {name: value for name, value in QUICK.items() if name != "network"}
+    run = hashkit.train("photos", name="a", **settings)
+    assert run.read_config().training.recipe == "unlabelled"
+    assert "recipe unlabelled: photos has no folder for each class" in caplog.text
+    labelled = hashkit.train("classes", name="b", steps=2, batch_size=20, **QUICK)
+    assert labelled.read_config().training.recipe == "features"
+    with pytest.raises(ConfigError, match="has no labels to learn from"):
+        hashkit.train("photos", name="c", recipe="best", size=8)
+
+
+def test_several_lengths_share_their_features() -> None:
+    run = hashkit.train("photos", name="a", **QUICK | {"bits": (4, 8), "loss": "itq"})
+    parts = run.per_length()
+    assert list(parts) == [4, 8]
+    for n_bits, part in parts.items():
+        alone = hashkit.train(
+            "photos", name=f"alone{n_bits}", **QUICK | {"bits": n_bits, "loss": "itq"}
+        )
+        ours, theirs = (read_head(one.checkpoint_path()) for one in (part, alone))
+        assert ours.manifest.weights_sha256 == theirs.manifest.weights_sha256
+        assert hashkit.Encoder.load(hashkit.export(part), device="cpu").n_bits == n_bits
+        assert (alone.path / "features.npy").samefile(run.path / "features.npy")
+
+
+def test_a_stopped_run_is_continued() -> None:
+    run = hashkit.train("photos", name="a", loss="itq", should_stop=lambda: True, **QUICK)
+    assert not run.is_trained
+    assert (run.path / "features.json").is_file()
+    again = hashkit.resume(run)
+    assert again.is_trained
+    expected = hashkit.train("photos", name="b", loss="itq", **QUICK)
+    weights = [read_head(one.checkpoint_path()).manifest.weights_sha256 for one in (run, expected)]
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.end_to_end
+def test_a_head_learns_from_labels_and_is_continued_to_the_same_weights() -> None:
+    whole = hashkit.train("classes", name="a", queries_per_class=5, **LEARNED)
+    n_steps: list[int] = []
+    stopped = hashkit.train(
+        "classes",
+        name="b",
+        queries_per_class=5,
+        should_stop=lambda: len(n_steps) >= 2 or bool(n_steps.append(0)),
+        **LEARNED,
+    )
+    assert not stopped.is_trained
+    hashkit.resume(stopped)
+    weights = [read_head(one.checkpoint_path()).manifest.weights_sha256 for one in (whole, stopped)]
+    assert weights[0] == weights[1]
+    model = hashkit.export(whole)
+    encoder = hashkit.Encoder.load(model, device="cpu")
+    bank = hashkit.encode("classes", model, "a.h5")
+    report = hashkit.evaluate(bank, bank)
+    assert report.map > 0.6
+    assert encoder.manifest.class_names == ("a", "b", "c")
+
+
+@pytest.mark.end_to_end
+def test_losses_without_labels_and_of_pairs_learn_too() -> None:
+    for loss in ("bihalf", "dpsh", "csq"):
+        run = hashkit.train("classes", name=loss, **LEARNED | {"loss": loss})
+        assert Path(hashkit.export(run)).is_file()
+
+
+def test_the_embedder_is_kept_in_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = hashkit.train("photos", name="a", loss="itq", **QUICK)
+
+    def refused(*_: object) -> None:
+        raise AssertionError("the file that config.json names was opened")
+
+    monkeypatch.setattr(feature_training, "open_embedder", refused)
+    hashkit.export(run)
+    run.summary_path.unlink()
+    hashkit.resume(run)
+    shutil.move("runs/a", "runs/moved")
+    moved = Run.open("runs/moved")
+    hashkit.export(moved)
+    moved.embedder_path.unlink()
+    with pytest.raises(RunError, match=r"expected its embedder, .*, found no such file"):
+        hashkit.export(moved)
+
+
+def test_settings_of_images_are_refused() -> None:
+    for settings, message in (
+        ({"augmentation": "crop"}, "`augmentation` does not go with frozen features"),
+        ({"freeze": 1}, "`freeze` does not go with frozen features"),
+        ({"network": "compact"}, "itq is fitted to the features of a frozen embedder"),
+        ({"loss": "orthohash"}, "has no labels to learn from"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            hashkit.train("photos", **QUICK | {"recipe": "unlabelled"} | settings)
+    with pytest.raises(ConfigError, match="`hidden` goes with frozen features"):
+        hashkit.train("classes", recipe="best", hidden=3, size=8)
+    assert not list(Path("runs").glob("*/config.json"))
+
+
+def test_a_few_images_get_a_method_that_fits_them(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    run = hashkit.train("photos", recipe="unlabelled", n_queries=70, **QUICK | {"bits": 12})
+    assert json.loads(run.config_path.read_text())["training"]["loss"] == "lsh"
+    assert "method lsh: 20 training images are too few to fit itq to 12 bits" in caplog.text

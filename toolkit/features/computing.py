@@ -1,0 +1,230 @@
+"""Computes the features of images once, and keeps them on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.bank.names import hash_names
+from hashkit.datasets.decoding import Fault, decode_batches
+from hashkit.datasets.imageset import ImageSet
+from hashkit.errors import DatasetError
+from hashkit.features.embedder import Embedder
+from hashkit.features.session import EmbedderSession
+from hashkit.features.table import OutputTable
+from hashkit.files.writing import make_parents, written_whole
+from hashkit.overlap import computed_ahead
+from hashkit.preprocess import load, resampler
+
+__all__ = ["FeatureSet", "FeatureStore"]
+
+_ROWS_PER_SAVE: Final = 1024
+_NAME: Final = "features.npy"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FeatureSet:
+    """Features of the images of a set that can be used.
+
+    Attributes
+    ----------
+    features
+        float32 [n, n_features]; mapped from the file if all images can be used.
+    rows
+        int64 [n], sorted: rows of these images in the set.
+    faults
+        The other images, and why they cannot be used.
+    """
+
+    features: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    faults: list[Fault]
+
+
+class FeatureStore:
+    """Features of one image set by one embedder, in a file of a run folder.
+
+    The file is filled in the order of the images. A computation that was killed or stopped
+    continues where it was; rows of images that cannot be used are NaN. Its fingerprint is that of
+    the embedder and of the list, with size and time of each file.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    images
+        The images.
+    embedder
+        The embedder.
+    """
+
+    def __init__(self, folder: Path, images: ImageSet, embedder: Embedder) -> None:
+        self._path = folder / _NAME
+        self._images = images
+        self._embedder = embedder
+        self._fingerprint = _fingerprint(images, embedder)
+        self._table = self._table_at(self._path)
+
+    @property
+    def n_done(self) -> int:
+        """Images whose features are there."""
+        return self._table.n_done()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all features are there."""
+        return self.n_done == len(self._images)
+
+    def take_from(self, folder: Path) -> bool:
+        """Take complete features of the same images from another run folder, if it has them."""
+        source = folder / _NAME
+        if self._table_at(source).n_done() < len(self._images):
+            return False
+        for one in (source, source.with_suffix(".json")):
+            _link(one, self._path.with_suffix(one.suffix))
+        return self.is_complete
+
+    def compute(
+        self,
+        device: str = "auto",
+        *,
+        n_workers: int,
+        strict: bool = False,
+        progress: Callable[[int], None] | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> bool:
+        """Compute what is left, decoding beside it; returns whether all features are there.
+
+        Parameters
+        ----------
+        device
+            See `EmbedderSession`.
+        n_workers
+            Decoding threads.
+        strict
+            Stop at an image that cannot be used.
+        progress
+            Called with the number of images done.
+        should_stop
+            Called after each batch; where it returns True, the computation stops.
+
+        Raises
+        ------
+        DatasetError
+            If ``strict`` and an image cannot be used.
+        DeviceError, ModelError
+            If the embedder cannot run.
+        OSError
+            If the file cannot be written.
+        """
+        if self.is_complete:
+            return True
+        embedder = self._embedder
+        session = EmbedderSession(embedder, device)
+        make_parents(self._path)
+        batches = decode_batches(
+            self._images,
+            functools.partial(load, size=embedder.size, resize=embedder.resize),
+            embedder.size,
+            start=self.n_done,
+            batch_size=session.batch_size,
+            n_workers=n_workers,
+        )
+        results = computed_ahead(batches, lambda batch: session.run(batch.pixels))
+        # Closed here, not by the garbage collector: a traceback would keep the threads alive.
+        with (
+            contextlib.closing(batches),
+            contextlib.closing(results),
+            self._table.filled(_ROWS_PER_SAVE) as append,
+        ):
+            for batch, features in results:
+                if strict and batch.faults:
+                    raise DatasetError(f"{self._images.name}: {batch.faults[0].message}")
+                rows = np.full(
+                    (batch.stop - batch.start, embedder.n_features), np.nan, dtype=np.float32
+                )
+                rows[batch.rows - batch.start] = features
+                append(rows)
+                if progress is not None:
+                    progress(batch.stop)
+                if should_stop():
+                    break
+        return self.is_complete
+
+    def read(self, n_workers: int) -> FeatureSet:
+        """The features, which are complete.
+
+        Raises
+        ------
+        DatasetError
+            If no image can be used.
+        """
+        table = self._table.read()
+        broken = np.isnan(table[:, 0])
+        if not broken.any():
+            return FeatureSet(table, np.arange(len(table), dtype=np.int64), [])
+        faults = self._faults(np.flatnonzero(broken), n_workers)
+        rows = np.flatnonzero(~broken)
+        if not len(rows):
+            raise DatasetError(
+                f"{self._images.name}: none of its {len(table):,} images can be used, the first: "
+                f"{faults[0].message if faults else self._images.names[0]}"
+            )
+        return FeatureSet(table[rows], rows, faults)
+
+    def _faults(self, rows: NDArray[np.int64], n_workers: int) -> list[Fault]:
+        """Decode the images that could not be used once more, to say why."""
+        embedder = self._embedder
+        batches = decode_batches(
+            self._images.subset(rows),
+            functools.partial(load, size=embedder.size, resize=embedder.resize),
+            embedder.size,
+            start=0,
+            batch_size=len(rows),
+            n_workers=n_workers,
+        )
+        with contextlib.closing(batches):
+            return [
+                dataclasses.replace(fault, row=int(rows[fault.row]))
+                for batch in batches
+                for fault in batch.faults
+            ]
+
+    def _table_at(self, path: Path) -> OutputTable:
+        shape = (len(self._images), self._embedder.n_features)
+        return OutputTable(path, *shape, self._fingerprint)
+
+
+def _fingerprint(images: ImageSet, embedder: Embedder) -> str:
+    digest = hashlib.sha256(embedder.sha256.encode())
+    digest.update(hash_names(images.names, None).encode())
+    digest.update(f"{images.root} {embedder.size} {embedder.resize} {resampler()}".encode())
+    if images.root is None:
+        digest.update(str(images.name).encode())
+        return digest.hexdigest()
+    for name in images.names:
+        with contextlib.suppress(OSError):
+            status = (images.root / name).stat()
+            digest.update(f"{status.st_size} {status.st_mtime_ns};".encode())
+    return digest.hexdigest()
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a file a second name, or copy it where that is not possible; replaces ``target``."""
+    make_parents(target)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        with written_whole(target) as part:
+            shutil.copyfile(source, part)

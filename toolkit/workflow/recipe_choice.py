@@ -1,0 +1,74 @@
+"""The recipe that fits the images, where none was named."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from hashkit.datasets.imageset import ImageSet
+from hashkit.runs.known_names import FITTED, split_network
+from hashkit.workflow.reporter import Reporter, plural
+
+__all__ = ["chosen_settings", "odd_class_names"]
+
+_ODD: Final = re.compile(
+    r"""
+    (19|20)\d\d                                    # 2021, 2021-05, 2021 summer
+    | \d{1,2}[-_. ]\d{1,2}([-_. ]\d{2,4})?$        # 05-2021
+    | \d{3}(_?pana|canon|nikon|olymp|apple|msdcf|_fuji|media)
+    | (camera|kamera|dcim|whatsapp|telegram|instagram|screenshots?|downloads?|backups?|old|new
+       |misc|various|other|sorted|unsorted|import(ed)?|export(ed)?|album|photos?|pictures?|images?
+       |jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sep(t(ember)?)?
+       |oct(ober)?|nov(ember)?|dec(ember)?)
+      ([-_. ]?(images|pictures|photos|roll|\d+))?$
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+"""Beginnings of folder names that say when or how images arrived, not what they show."""
+
+_SHARE: Final = 0.3
+
+
+def chosen_settings(
+    settings: Mapping[str, Any], images: ImageSet, reporter: Reporter
+) -> dict[str, Any]:
+    """Settings with the recipe that fits the images, if none was named; the choice is noted.
+
+    Images without labels get ``unlabelled``, unless a loss or a network was named; an embedder,
+    ``onnx:...``, gets ``features`` or ``unlabelled``. Folders whose names are no classes are noted.
+
+    Parameters
+    ----------
+    settings
+        The changes that the user gave, by field of `hashkit.runs.config.TrainConfig`.
+    """
+    chosen = dict(settings)
+    if "recipe" in chosen:
+        return chosen
+    has_embedder = "network" in chosen and split_network(chosen["network"])[0] == "onnx"
+    is_fitted = chosen.get("loss") in FITTED
+    if has_embedder or is_fitted:
+        without_labels = is_fitted or (images.labels is None and "loss" not in chosen)
+        chosen["recipe"] = "unlabelled" if without_labels else "features"
+        why = "it fits a head on an embedder's features"
+        reporter.note(f"recipe {chosen['recipe']}: {why}")
+    elif images.labels is None and not chosen.keys() & {"network", "loss"}:
+        chosen["recipe"] = "unlabelled"
+        reporter.note(
+            f"recipe unlabelled: {images.name} has no folder for each class, so there are no "
+            "labels to learn from"
+        )
+    elif odd := odd_class_names(images.class_names):
+        reporter.note(
+            f"warning: {images.name}: {plural(len(odd), 'folder')} of {len(images.class_names)} "
+            f"do not look like classes ({', '.join(odd[:3])}), and codes learn to tell the folders "
+            'apart; to search by what images show, use `recipe="unlabelled"`'
+        )
+    return chosen
+
+
+def odd_class_names(names: Sequence[str]) -> list[str]:
+    """Names of folders that say when or how their images arrived; empty if they are few."""
+    odd = [name for name in names if _ODD.match(name)]
+    return odd if len(odd) >= max(1, _SHARE * len(names)) else []

@@ -1,0 +1,119 @@
+"""The first steps of every training: images, split, and the name of the run."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from pathlib import Path
+
+from hashkit.datasets.decoding import Fault, write_fault_report
+from hashkit.datasets.disjoint import check_disjoint
+from hashkit.datasets.imageset import ImageSet
+from hashkit.datasets.spec import open_spec
+from hashkit.datasets.split import Split
+from hashkit.errors import RunError
+from hashkit.messages.os_errors import cannot_write
+from hashkit.runs.config import TrainConfig
+from hashkit.runs.data_spec import DataSpec
+from hashkit.runs.run import Run, run_name
+from hashkit.workflow.reporter import Reporter, plural
+
+__all__ = [
+    "Reading",
+    "default_name",
+    "existing_folder",
+    "lengths_text",
+    "open_images",
+    "report_faults",
+    "run_folders",
+    "training_part",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How images are read.
+
+    Attributes
+    ----------
+    n_workers
+        Decoding threads; None for one per core.
+    strict
+        Stop at an image that cannot be used.
+    download
+        Download the missing files of a named set.
+    """
+
+    n_workers: int | None = None
+    strict: bool = False
+    download: bool = False
+
+
+def open_images(spec: DataSpec, reading: Reading, reporter: Reporter) -> tuple[ImageSet, Split]:
+    """Open an image set and draw its split; downloads are reported."""
+    return open_spec(spec, download=reading.download, progress=_DownloadNotes(reporter))
+
+
+def training_part(images: ImageSet, split: Split, reading: Reading, reporter: Reporter) -> ImageSet:
+    """The training images, after a check that queries and database have none in common."""
+    report = check_disjoint(images, split, strict=reading.strict)
+    if not report.is_disjoint:
+        reporter.note(f"warning: {report.summary()}")
+    training = images.subset(split.training)
+    reporter.note(
+        f"{images.name}, {split.protocol}: {plural(len(training), 'training image')}, "
+        f"{len(split.queries):,} queries, {len(split.database):,} in the database"
+    )
+    return training
+
+
+class _DownloadNotes:
+    """Notes of downloads: one line for each new file and for each tenth of it."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self._shown: dict[str, int] = {}
+
+    def __call__(self, name: str, n_done: int, n_total: int | None) -> None:
+        part = 10 * n_done // n_total if n_total else n_done >> 26
+        if self._shown.get(name) != part:
+            self._shown[name] = part
+            of = f" of {n_total / 1e6:,.1f}" if n_total else ""
+            self._reporter.note(f"downloading {name}: {n_done / 1e6:,.1f}{of} MB")
+
+
+def existing_folder(folder: Path) -> Path:
+    """The folder, which is created if it is missing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(cannot_write(error, folder)) from None
+    return folder
+
+
+def default_name(dataset: str, config: TrainConfig) -> str:
+    """Name of a run: time, image set, recipe and code lengths."""
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
+    shown = "".join(c if c.isalnum() or c in "-_" else "-" for c in dataset)
+    lengths = "-".join(map(str, config.lengths))
+    return f"{now}-{shown}-{config.recipe}-{lengths}"
+
+
+def run_folders(name: str, config: TrainConfig) -> list[str]:
+    """Names of the run folders that a training makes."""
+    lengths = config.lengths if len(config.lengths) > 1 else ()
+    return [name, *(run_name(name, n_bits) for n_bits in lengths)]
+
+
+def report_faults(run: Run, faults: list[Fault], reporter: Reporter) -> None:
+    """Write the images that cannot be used to faults.jsonl, and note how many there are."""
+    if faults:
+        path = run.path / "faults.jsonl"
+        write_fault_report(faults, path)
+        reporter.note(f"{plural(len(faults), 'image')} could not be used, see {path}")
+
+
+def lengths_text(config: TrainConfig) -> str:
+    """Code lengths for a person: ``12, 48 bits``."""
+    *others, last = config.lengths
+    return "".join(f"{n_bits}, " for n_bits in others) + plural(last, "bit")
