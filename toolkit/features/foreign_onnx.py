@@ -39,17 +39,15 @@ class ForeignModel:
         SHA-256 of the file, hexadecimal.
     external
         SHA-256 of the files with its other weights, by name.
+    producer
+        The program that wrote the file, and its version; empty if unknown.
     """
 
     path: Path
     model: onnx.ModelProto
     sha256: str
     external: Mapping[str, str]
-
-    @property
-    def producer(self) -> str:
-        """The program that wrote the file, and its version; empty if unknown."""
-        return f"{self.model.producer_name} {self.model.producer_version}".strip()
+    producer: str
 
     @property
     def opset(self) -> int:
@@ -86,7 +84,8 @@ def read_foreign(path: Path) -> ForeignModel:
             f"{path}: expected less than 2 GiB of weights, which is what a single ONNX file holds, "
             f"found {model.ByteSize():,} bytes: export the network in fp16"
         )
-    found = ForeignModel(path, model, sha256, external)
+    producer = f"{model.producer_name} {model.producer_version}".strip()
+    found = ForeignModel(path, model, sha256, external, producer)
     if found.opset < _LEAST_OPSET:
         raise ModelError(
             f"{path}: expected operators of opset {_LEAST_OPSET} or newer, found {found.opset}: "
