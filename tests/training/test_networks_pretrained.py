@@ -29,7 +29,6 @@ PALACE, DAISY, HONEYCOMB = 698, 985, 599
 
 FROM_SCRATCH = [
     "efficientnet-lite0",
-    "efficientnet-lite2",
     "timm:test_resnet",
     "timm:test_vit",
     "timm:mobilenetv3_small_050",
