@@ -1,4 +1,8 @@
-"""Models that come with hashkit, by name: files of the package, the same in every installation."""
+"""Models that come with hashkit, by name, the same in every installation.
+
+A model is a file of the package, or is made from one and from the weights of another package, which
+is done when its name is first used.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from hashkit.runtimes.cache import cache_folder
+
 __all__ = [
     "BUILTIN_MODELS",
     "NAME_ONE",
     "BuiltinModel",
     "builtin_name",
     "constant_bits_of",
+    "made_folder",
     "model_path",
     "no_such_model",
     "shown_model",
@@ -31,17 +38,33 @@ class BuiltinModel:
     Attributes
     ----------
     file
-        Name of its file in this folder.
+        Name of its file in this folder; with ``weights``, of the file in `made_folder`.
     sha256
         SHA-256 of the file, hexadecimal. It never changes, as banks name it: another version of a
         model is another entry.
     constant_bits
         Bits that have one value in nearly all images by definition, so that nobody is warned.
+    weights
+        The network whose weights are added to the graph in this folder; empty if the file is whole.
     """
 
     file: str
     sha256: str
     constant_bits: frozenset[int] = frozenset()
+    weights: str = ""
+
+    @property
+    def path(self) -> Path:
+        """The model's file, which may not be made yet."""
+        return (made_folder() if self.weights else _FOLDER) / self.file
+
+    def make(self) -> None:
+        """Make the file if it is not there; see `hashkit.runtimes.installed_weights.make_model`."""
+        if self.weights:
+            from hashkit.runtimes.installed_weights import make_model
+
+            graph = (_FOLDER / self.file).with_suffix(".graph")
+            make_model(graph, self.weights, self.path, self.sha256)
 
 
 _BRIGHTNESS: Final = frozenset({0})
@@ -58,6 +81,16 @@ BUILTIN_MODELS: Final[dict[str, BuiltinModel]] = {
         "ca66faedee1b407abc004fbd585c1d8f55bd060503a12a40879da1b51d237ab1",
         _BRIGHTNESS,
     ),
+    "lite0": BuiltinModel(
+        "lite0-v1.onnx",
+        "d373b4022ed0c44e9e2e797c9a7b8c53e00b704c1948e163cb8fc00407a60407",
+        weights="efficientnet-lite0",
+    ),
+    "lite0-256": BuiltinModel(
+        "lite0-256-v1.onnx",
+        "607d4da0f147813e549adf3a42ac845ca5b898bc5acd2b295c4fedae5f0dbded",
+        weights="efficientnet-lite0",
+    ),
 }
 """Built-in models by name."""
 
@@ -68,7 +101,7 @@ NAME_ONE: Final = f"check the path, or name a built-in model: {', '.join(BUILTIN
 def model_path(
     model: str | os.PathLike[str], warn: Callable[[str], None] = _logger.warning
 ) -> Path:
-    """The file of a model.
+    """The file of a model. One that is made from installed weights is made now.
 
     Parameters
     ----------
@@ -77,13 +110,26 @@ def model_path(
         and so is a ``Path``.
     warn
         Called with a sentence if a name is also that of a file or folder here.
+
+    Raises
+    ------
+    MissingExtraError
+        If the package with the model's weights is not installed.
+    ModelError
+        If the model cannot be made.
     """
     known = BUILTIN_MODELS.get(model) if isinstance(model, str) else None
     if known is None:
         return Path(model)
     if os.path.lexists(model):
         warn(f"{model} is the built-in model: write ./{model} for the file or folder of that name")
-    return _FOLDER / known.file
+    known.make()
+    return known.path
+
+
+def made_folder() -> Path:
+    """Folder of the models that are made."""
+    return cache_folder() / "models"
 
 
 def builtin_name(sha256: str) -> str | None:
@@ -99,7 +145,7 @@ def constant_bits_of(sha256: str) -> frozenset[int]:
 
 def shown_model(path: Path) -> str:
     """A model's path for notes: the name if it is built in."""
-    names = {_FOLDER / one.file: name for name, one in BUILTIN_MODELS.items()}
+    names = {one.path: name for name, one in BUILTIN_MODELS.items()}
     return names.get(path, str(path))
 
 

@@ -25,6 +25,11 @@ class Message:
     def __len__(self) -> int:
         return self._end - self._start
 
+    @property
+    def span(self) -> tuple[int, int]:
+        """Positions of its first byte and after its last one in the file."""
+        return self._start, self._end
+
     def message(self, field: int) -> Message:
         """The message in a required field."""
         for message in self.messages(field):

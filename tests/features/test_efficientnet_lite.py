@@ -15,8 +15,8 @@ from sklearn.datasets import load_sample_images
 from hashkit.errors import ConfigError, MissingExtraError
 from hashkit.features.efficientnet_lite import build_efficientnet_lite
 from hashkit.features.lite_graph import _same_padding
-from hashkit.features.lite_weights import LITE_VARIANTS, lite_weights
 from hashkit.preprocess import load
+from hashkit.runtimes.lite_weights import LITE_VARIANTS, lite_weights
 
 NAMES = [
     "efficientnet-lite0",

@@ -20,10 +20,12 @@ from hashkit.runtimes.builtin import (
 from hashkit.runtimes.encoder import Encoder
 
 
-def test_a_name_is_the_file_of_the_package():
+def test_a_name_is_the_file_of_the_package_or_one_that_is_made(tmp_path, monkeypatch):
+    monkeypatch.setenv("HASHKIT_CACHE", str(tmp_path))
     for name, model in BUILTIN_MODELS.items():
         path = model_path(name)
         assert (path.name, path.is_file()) == (model.file, True)
+        assert path.is_relative_to(tmp_path) is bool(model.weights)
         assert (shown_model(path), builtin_name(model.sha256)) == (name, name)
         assert Encoder.load(name, "cpu").model_sha256 == model.sha256
 
@@ -51,7 +53,9 @@ def test_a_file_of_that_name_is_reported_and_can_be_named(tmp_path, monkeypatch,
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ModelError, match=r"^phahs: .*built-in model: phash, phash-256$"):
+    with pytest.raises(
+        ModelError, match=r"^phahs: .*built-in model: phash, phash-256, lite0, lite0-256$"
+    ):
         Encoder.load("phahs", "cpu")
 
 

@@ -16,9 +16,9 @@ from torch import nn
 
 from hashkit.codes import binarize
 from hashkit.errors import ConfigError, MissingExtraError, ModelError
-from hashkit.features.lite_weights import LITE_VARIANTS, lite_weights
 from hashkit.manifest import RESIZE_RULES, Manifest
 from hashkit.preprocess import load
+from hashkit.runtimes.lite_weights import LITE_VARIANTS, lite_weights
 from hashkit.training.model import HashModel, input_statistics
 from hashkit.training.networks import Network, build_network, efficientnet_lite, find_network
 from hashkit.training.networks.base import pooled

@@ -6,9 +6,9 @@ from typing import Final
 
 from hashkit.errors import ConfigError, MissingExtraError
 from hashkit.features.embedder import Embedder
-from hashkit.features.lite_weights import find_variant, lite_weights
 from hashkit.inputs.arguments import whole_number
 from hashkit.runs.config import MIN_INPUT_SIZE
+from hashkit.runtimes.lite_weights import find_variant, lite_weights
 
 __all__ = ["build_efficientnet_lite"]
 
@@ -25,7 +25,7 @@ def build_efficientnet_lite(name: str, size: tuple[int, int] | None = None) -> E
     Parameters
     ----------
     name
-        A name of `hashkit.features.lite_weights.LITE_VARIANTS`, such as ``efficientnet-lite0``.
+        A name of `hashkit.runtimes.lite_weights.LITE_VARIANTS`, such as ``efficientnet-lite0``.
     size
         Input size as (height, width), pixels; the size that the network was trained with by
         default.

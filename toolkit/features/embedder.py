@@ -18,6 +18,7 @@ from hashkit.manifest import RESIZE_RULES
 from hashkit.runtimes.onnx_file import read_metadata
 from hashkit.runtimes.own_weights import check_is_whole
 from hashkit.runtimes.protobuf import Message
+from hashkit.runtimes.protobuf_writing import bytes_field
 
 __all__ = ["FEATURE", "IMAGE", "Embedder", "read_embedder", "write_embedder"]
 
@@ -150,17 +151,5 @@ def read_embedder(path: Path) -> Embedder:
 
 def _metadata_entry(key: str, value: str) -> bytes:
     """One entry of an ONNX model's ``metadata_props``, as protocol buffers write it."""
-    entry = _field(1, key.encode()) + _field(2, value.encode())
-    return _field(_METADATA_FIELD, entry)
-
-
-def _field(number: int, data: bytes) -> bytes:
-    return bytes([number << 3 | 2]) + _varint(len(data)) + data
-
-
-def _varint(value: int) -> bytes:
-    parts = []
-    while value > 0x7F:
-        parts.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*parts, value])
+    entry = bytes_field(1, key.encode()) + bytes_field(2, value.encode())
+    return bytes_field(_METADATA_FIELD, entry)

@@ -1,7 +1,7 @@
 """The graph of an EfficientNet-Lite network: pixels to features, in ONNX.
 
-Batch normalisation is part of the convolutions' weights, computed in float64, and so is the
-division by the standard deviation of the pixels, a power of two. The mean is subtracted before the
+Batch normalisation and the division by the standard deviation of the pixels are part of the
+convolutions' weights, see `hashkit.runtimes.lite_folding`. The mean is subtracted before the
 first convolution, because padding adds zeros to normalised pixels. Strided convolutions use
 TensorFlow's ``SAME`` padding, which depends on the input's size and pads more at the bottom and the
 right.
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from hashkit.features.embedder import FEATURE, IMAGE
-from hashkit.features.lite_weights import LiteVariant
+from hashkit.runtimes.lite_folding import folded
+from hashkit.runtimes.lite_weights import LiteVariant
 
 __all__ = ["lite_graph"]
 
@@ -49,13 +50,13 @@ def lite_graph(variant: LiteVariant, weights: _Weights, size: tuple[int, int]) -
     """
     network = _Network(variant, weights, size)
     network.pixels()
-    network.convolution("_conv_stem", "_bn0", stride=2, scale=1 / variant.std)
+    network.convolution("_conv_stem", stride=2)
     number = 0
     for n_blocks, stride in zip(variant.blocks, _STRIDES, strict=True):
         for index in range(n_blocks):
             network.block(f"_blocks.{number}.", stride if index == 0 else 1)
             number += 1
-    network.convolution("_conv_head", "_bn1")
+    network.convolution("_conv_head")
     return network.finished(), network.n_channels
 
 
@@ -85,11 +86,9 @@ class _Network:
         self._node("Cast", ["planes"], "values", to=TensorProto.FLOAT)
         self._node("Sub", ["values", "pixel_mean"], "centred")
 
-    def convolution(
-        self, name: str, norm: str, *, stride: int = 1, scale: float = 1.0, relu6: bool = True
-    ) -> None:
+    def convolution(self, name: str, *, stride: int = 1, relu6: bool = True) -> None:
         """A convolution without bias, its batch normalisation, and ReLU6."""
-        weight, bias = self._folded(name, norm, scale)
+        weight, bias = folded(self._variant, self._weights, name)
         n_channels, n_inputs, *kernel = weight.shape
         pads, size = _same_padding(self._size, kernel, stride)
         self._constants.append(numpy_helper.from_array(weight, f"{name}.weight"))
@@ -111,26 +110,11 @@ class _Network:
         """An inverted residual block: expansion, a depthwise convolution, projection."""
         before, n_before = self._tensor, self.n_channels
         if f"{prefix}_expand_conv.weight" in self._weights:
-            self.convolution(f"{prefix}_expand_conv", f"{prefix}_bn0")
-        self.convolution(f"{prefix}_depthwise_conv", f"{prefix}_bn1", stride=stride)
-        self.convolution(f"{prefix}_project_conv", f"{prefix}_bn2", relu6=False)
+            self.convolution(f"{prefix}_expand_conv")
+        self.convolution(f"{prefix}_depthwise_conv", stride=stride)
+        self.convolution(f"{prefix}_project_conv", relu6=False)
         if stride == 1 and self.n_channels == n_before:
             self._node("Add", [self._tensor, before], f"{prefix}sum")
-
-    def _folded(
-        self, name: str, norm: str, scale: float
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Weights and bias of a convolution that includes its batch normalisation."""
-
-        def norm_of(part: str) -> NDArray[np.float64]:
-            return self._weights[f"{norm}.{part}"].astype(np.float64)
-
-        factor = norm_of("weight") / np.sqrt(
-            norm_of("running_var") + self._variant.batch_norm_epsilon
-        )
-        weight = self._weights[f"{name}.weight"] * (factor * scale)[:, None, None, None]
-        bias = norm_of("bias") - norm_of("running_mean") * factor
-        return np.ascontiguousarray(weight, np.float32), bias.astype(np.float32)
 
     def finished(self) -> bytes:
         """The serialised graph, whose output is the current tensor averaged over the image."""
