@@ -87,6 +87,7 @@ def train_on_features(
     """
     images, split = opened
     config, embedder = _configured(settings, size)
+    _note_facts(embedder, reporter)
     config = _with_enough_images(config, settings, len(split.training), reporter)
     if source.triplets is not None:
         raise ConfigError(
@@ -192,6 +193,20 @@ def _configured(
     values |= {"augmentation": "none", "cutout": 0.0, "cutmix": 0.0, "mirror": False}
     values |= {"height": embedder.height, "width": embedder.width, "calibrate": False}
     return TrainConfig.from_dict(values), embedder
+
+
+def _note_facts(embedder: Embedder, reporter: Reporter) -> None:
+    """Note what may make an embedder's features differ from those that it was made for."""
+    differences = embedder.facts.get("resize_differences")
+    if differences:
+        several = [differences] if isinstance(differences, str) else differences
+        reporter.note(f"warning: {embedder.name}: {'; '.join(map(str, several))}")
+    operators = embedder.facts.get("other_operators")
+    if operators:
+        reporter.note(
+            f"warning: {embedder.name} has operators that not every runtime knows: "
+            f"{', '.join(map(str, operators))}"
+        )
 
 
 def _with_enough_images(
