@@ -14,6 +14,7 @@ __all__ = [
     "AUGMENTATIONS",
     "BUILT_IN_EMBEDDERS",
     "FITTED",
+    "FROM_VIEWS",
     "LOSSES",
     "NETWORKS",
     "OPTIMISERS",
@@ -60,6 +61,9 @@ BUILT_IN_EMBEDDERS: Final = ("efficientnet-lite0", "efficientnet-lite1", "effici
 
 FITTED: Final = ("itq", "pcah", "lsh", "sh")
 """Methods that fit a head to frozen features without labels or gradients, in place of a loss."""
+
+FROM_VIEWS: Final = ("cibhash",)
+"""Losses that learn from two views of each image."""
 
 SPECTRAL: Final = "sh"
 """The method whose logits are cosines."""
