@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from tiny_embedder import SIZE, tiny_embedder, tiny_features
 
 from hashkit.datasets.folders import open_image_folder
 from hashkit.datasets.imageset import ImageSet
-from hashkit.errors import DatasetError
+from hashkit.errors import DatasetError, RunError
 from hashkit.features.computing import FeatureStore
 from hashkit.features.session import EmbedderSession
 from hashkit.features.views import views_of
@@ -136,3 +138,67 @@ def test_views_of_images_that_cannot_be_used_are_left_out(files: ImageSet, tmp_p
     for view in range(2):
         expected = tiny_features(views[:, view])
         np.testing.assert_allclose(found.views[:, view], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_kill_while_features_are_taken_leaves_the_other_run_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = computed(FeatureStore(tmp_path / "first", MEMORY, EMBEDDER))
+    expected = np.array(first.read(2).features)
+    second = FeatureStore(tmp_path / "second", MEMORY, EMBEDDER)
+    assert not second.compute("cpu", n_workers=2, should_stop=lambda: True)
+    (tmp_path / "second" / "features.json").write_text(
+        json.dumps(json.loads((tmp_path / "first" / "features.json").read_text()) | {"n_done": 32})
+    )
+
+    def killed_after_one(source: Path, target: Path) -> None:
+        monkeypatch.setattr(os, "link", refused)
+        link(source, target)
+
+    def refused(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    link = os.link
+    monkeypatch.setattr(os, "link", killed_after_one)
+    with pytest.raises(KeyboardInterrupt):
+        second.take_from(tmp_path / "first")
+    assert second.n_done == 0
+    computed(second)
+    np.testing.assert_array_equal(second.read(2).features, expected)
+    assert not (tmp_path / "second" / "features.npy").samefile(tmp_path / "first" / "features.npy")
+    assert first.is_complete
+
+
+def test_damaged_features_are_not_taken_and_not_used(tmp_path: Path) -> None:
+    store = computed(FeatureStore(tmp_path / "a", MEMORY, EMBEDDER))
+    path = tmp_path / "a" / "features.npy"
+    content = path.read_bytes()
+    path.write_bytes(content[:-2] + b"\0\1")
+    assert not FeatureStore(tmp_path / "b", MEMORY, EMBEDDER).take_from(tmp_path / "a")
+    with pytest.raises(RunError, match=r"a.features\.npy: expected the features that its \.json"):
+        store.read(2)
+
+
+@pytest.mark.parametrize("column", [0, 7])
+def test_features_that_are_not_finite_are_faults_of_their_images(
+    files: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, column: int
+) -> None:
+    assert files.root is not None
+    (files.root / "03.png").write_bytes(b"no image")
+    run = EmbedderSession.run
+
+    def overflowing(self: EmbedderSession, images: np.ndarray) -> np.ndarray:
+        features = run(self, images)
+        same = (images == PIXELS[5]).all(axis=(1, 2, 3))
+        features[same, column] = np.inf
+        return features
+
+    monkeypatch.setattr(EmbedderSession, "run", overflowing)
+    found = computed(FeatureStore(tmp_path / "a", files, EMBEDDER)).read(2)
+    assert [fault.name for fault in found.faults] == ["03.png", "05.png"]
+    assert "05.png: expected finite features, found NaN or infinite" in found.faults[1].message
+    assert np.isfinite(found.features).all()
+    assert not {3, 5} & {*found.rows}
+    (files.root / "03.png").write_bytes((files.root / "04.png").read_bytes())
+    with pytest.raises(DatasetError, match=r"05\.png: expected finite features"):
+        FeatureStore(tmp_path / "b", files, EMBEDDER).compute("cpu", n_workers=2, strict=True)

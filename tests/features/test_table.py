@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
@@ -61,3 +63,42 @@ def test_a_table_that_was_cut_counts_as_none(tmp_path):
     content = (tmp_path / "outputs.npy").read_bytes()
     (tmp_path / "outputs.npy").write_bytes(content[:-1])
     assert table(tmp_path).n_done() == 0
+
+
+@pytest.mark.parametrize("stop_at", [4, 10])
+def test_a_header_of_something_else_counts_as_none(tmp_path, stop_at):
+    with pytest.raises(KeyboardInterrupt):
+        fill(table(tmp_path), ROWS[:stop_at], stop=KeyboardInterrupt())
+    np.save(tmp_path / "outputs.npy", np.zeros((20, 3), np.float32))
+    assert table(tmp_path).n_done() == 0
+    np.save(tmp_path / "outputs.npy", np.array([{}] * 40), allow_pickle=True)
+    assert table(tmp_path).n_done() == 0
+    fill(table(tmp_path), ROWS)
+    np.testing.assert_array_equal(table(tmp_path).read(), ROWS)
+
+
+def test_other_rows_than_were_written_are_noticed(tmp_path):
+    fill(table(tmp_path), ROWS)
+    assert table(tmp_path).is_whole()
+    path = tmp_path / "outputs.npy"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert table(tmp_path).n_done() == 10
+    assert not table(tmp_path).is_whole()
+
+
+@pytest.mark.parametrize("link", [os.link, os.symlink])
+def test_an_incomplete_table_is_never_written_through_a_link(tmp_path, link):
+    """A run folder may come from somebody else, and a killed process may leave a shared table."""
+    with pytest.raises(KeyboardInterrupt):
+        fill(table(tmp_path), ROWS[:4], stop=KeyboardInterrupt())
+    theirs = []
+    for name in ("outputs.npy", "outputs.json"):
+        path = tmp_path / name
+        path.rename(tmp_path / f"their-{name}")
+        link(tmp_path / f"their-{name}", path)
+        theirs.append((tmp_path / f"their-{name}", path.read_bytes()))
+    assert table(tmp_path).n_done() == 0
+    fill(table(tmp_path), ROWS[::-1])
+    np.testing.assert_array_equal(table(tmp_path).read(), ROWS[::-1])
+    assert [path.read_bytes() for path, _ in theirs] == [content for _, content in theirs]

@@ -8,14 +8,32 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-__all__ = ["FILTERS", "foreign_graph", "node", "normalised", "patches", "pooled_network", "saved"]
+from hashkit.errors import HashkitError
+from hashkit.features.onnx_embedder import wrap_onnx
+from hashkit.runs.embedder_settings import EmbedderSettings
+
+__all__ = [
+    "FILTERS",
+    "IMAGENET",
+    "foreign_graph",
+    "node",
+    "normalised",
+    "patches",
+    "pooled_network",
+    "refused",
+    "saved",
+    "token_network",
+    "two_towers",
+]
 
 FILTERS = np.random.default_rng(0).normal(size=(5, 3, 4, 4)).astype(np.float32)
 """Weights of the convolution of `pooled_network`, [5, 3, 4, 4], which has stride 4."""
 
+IMAGENET = EmbedderSettings(preprocessing="imagenet")
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])
 IMAGENET_STD = np.array([0.229, 0.224, 0.225])
 
@@ -78,6 +96,69 @@ def patches(images: NDArray[np.uint8]) -> NDArray[np.float64]:
             patch = planes[:, :, 4 * y : 4 * y + 4, 4 * x : 4 * x + 4]
             maps[:, :, y, x] = np.einsum("ncij,kcij->nk", patch, FILTERS.astype(np.float64))
     return np.maximum(maps, 0)
+
+
+def token_network(batch: int | str = "N") -> onnx.ModelProto:
+    """Patches as tokens [N, 17, 5] behind a class token, as a vision transformer has them."""
+    nodes = [
+        node("Conv", ["image", "weights"], ["maps"], strides=[4, 4]),
+        node("Relu", ["maps"], ["active"]),
+        node("Reshape", ["active", "shape"], ["rows"]),
+        node("Transpose", ["rows"], ["patches"], perm=[0, 2, 1]),
+    ]
+    weights: dict[str, Any] = {"weights": FILTERS, "class": np.full((1, 1, 5), 0.5, np.float32)}
+    if batch == "N":
+        weights["shape"] = np.array([0, 5, 16])
+        nodes += [
+            node("ReduceMean", ["patches"], ["token"], axes=[1], keepdims=1),
+            node("Add", ["token", "class"], ["first"]),
+        ]
+    else:
+        weights["shape"] = np.array([batch, 5, -1])
+        nodes.append(node("Identity", ["class"], ["first"]))
+    nodes.append(node("Concat", ["first", "patches"], ["tokens"], axis=1))
+    return foreign_graph(
+        nodes,
+        weights,
+        {"image": (TensorProto.FLOAT, [batch, 3, 16, 16])},
+        {"tokens": (TensorProto.FLOAT, [batch, 17, 5])},
+    )
+
+
+def two_towers() -> onnx.ModelProto:
+    """Images and text to one output each, as CLIP is exported."""
+    model = pooled_network()
+    model.graph.input.append(
+        helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["N", 7])
+    )
+    model.graph.node.extend(
+        [
+            node("Cast", ["input_ids"], ["floats"], to=TensorProto.FLOAT),
+            node("MatMul", ["floats", "words"], ["text"]),
+            node("MatMul", ["text", "feature"], ["both"]),
+        ]
+    )
+    words = np.ones((7, 5), np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(words, "words"))
+    model.graph.output.append(helper.make_tensor_value_info("text", TensorProto.FLOAT, ["N", 5]))
+    return model
+
+
+def refused(
+    error: type[HashkitError],
+    model: onnx.ModelProto | Path,
+    folder: Path,
+    settings: EmbedderSettings = IMAGENET,
+    size: tuple[int, int] | None = None,
+) -> str:
+    """The one line of the error that wrapping a model gives; it begins with the file."""
+    path = model if isinstance(model, Path) else saved(model, folder)
+    with pytest.raises(error) as caught:
+        wrap_onnx(path, settings, size)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert text.startswith(str(folder))
+    return text
 
 
 def saved(model: onnx.ModelProto, folder: Path, name: str = "foreign.onnx") -> Path:

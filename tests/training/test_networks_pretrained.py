@@ -29,7 +29,6 @@ PALACE, DAISY, HONEYCOMB = 698, 985, 599
 
 FROM_SCRATCH = [
     "efficientnet-lite0",
-    "efficientnet-lite2",
     "timm:test_resnet",
     "timm:test_vit",
     "timm:mobilenetv3_small_050",
@@ -692,6 +691,8 @@ EXPORTS = [
     "own",
     pytest.param("timm:test_resnet", marks=pytest.mark.slow),
     pytest.param("efficientnet-lite0", marks=pytest.mark.slow),
+    pytest.param("efficientnet-lite1", marks=pytest.mark.slow),
+    pytest.param("efficientnet-lite2", marks=pytest.mark.slow),
     pytest.param("torchvision:squeezenet1_1", marks=pytest.mark.slow),
     pytest.param("timm:test_vit", marks=pytest.mark.slow),
 ]
@@ -703,7 +704,7 @@ def test_exported_codes_match_torch(name, own, tmp_path):
     from hashkit.exporters.onnx_export import export_onnx
     from hashkit.runtimes.backends.onnxruntime_session import OnnxRuntimeSession
 
-    pretrained = name == "efficientnet-lite0"
+    pretrained = name in LITE
     name = own("Maps") if name == "own" else name
     size = (64, 64)
     images = photographs(16, *size)

@@ -133,8 +133,6 @@ def _shapes(
 
     They are measured, as inference does not see through shapes that are computed.
     """
-    shown = onnx.ModelProto()
-    shown.CopyFrom(model)
     names = [
         name
         for node in nodes
@@ -144,8 +142,11 @@ def _shapes(
     ]
     if not names:
         return {}
-    del shown.graph.output[:]
-    shown.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    session = open_graph(shown.SerializeToString(), path)
+    outputs = list(model.graph.output)
+    del model.graph.output[:]
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    session = open_graph(model.SerializeToString(), path)
+    del model.graph.output[:]
+    model.graph.output.extend(outputs)
     found = run_graph(session, {image: images}, path)
     return {name: list(value.shape) for name, value in zip(names, found, strict=True)}

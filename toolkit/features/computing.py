@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from hashkit.bank.names import hash_names
 from hashkit.datasets.decoding import DecodedBatch, Fault, decode_batches
 from hashkit.datasets.imageset import ImageSet
-from hashkit.errors import DatasetError
+from hashkit.errors import DatasetError, RunError
 from hashkit.features.embedder import Embedder
 from hashkit.features.session import EmbedderSession
 from hashkit.features.table import OutputTable
@@ -26,6 +26,7 @@ from hashkit.features.views import VIEW_RULE, views_of
 from hashkit.files.writing import make_parents, written_whole
 from hashkit.overlap import computed_ahead
 from hashkit.preprocess import load, resampler
+from hashkit.runtimes.settings import batch_size_for_size
 
 __all__ = ["FeatureSet", "FeatureStore"]
 
@@ -99,8 +100,10 @@ class FeatureStore:
     def take_from(self, folder: Path) -> bool:
         """Take complete features of the same images from another run folder, if it has them."""
         source = folder / _NAME
-        if self._table_at(source).n_done() < len(self._images):
+        if not self._table_at(source).is_whole():
             return False
+        # Without it, what a kill leaves is an empty table, never a part of the other run's.
+        self._path.with_suffix(".json").unlink(missing_ok=True)
         for one in (source, source.with_suffix(".json")):
             _link(one, self._path.with_suffix(one.suffix))
         return self.is_complete
@@ -159,11 +162,13 @@ class FeatureStore:
             self._table.filled(_ROWS_PER_SAVE) as append,
         ):
             for batch, features in results:
-                if strict and batch.faults:
-                    raise DatasetError(f"{self._images.name}: {batch.faults[0].message}")
+                is_finite = np.isfinite(features).all(axis=1)
+                faults = [*batch.faults, *map(self._not_finite, batch.rows[~is_finite])]
+                if strict and faults:
+                    raise DatasetError(f"{self._images.name}: {faults[0].message}")
                 shape = (batch.stop - batch.start, self._n_views * embedder.n_features)
                 rows = np.full(shape, np.nan, dtype=np.float32)
-                rows[batch.rows - batch.start] = features
+                rows[batch.rows[is_finite] - batch.start] = features[is_finite]
                 append(rows)
                 if progress is not None:
                     progress(batch.stop)
@@ -178,7 +183,14 @@ class FeatureStore:
         ------
         DatasetError
             If no image can be used.
+        RunError
+            If the file is not what was written.
         """
+        if not self._table.is_whole():
+            raise RunError(
+                f"{self._path}: expected the features that its .json file describes, found damaged "
+                "or other ones: remove both files, then continue the training"
+            )
         table = self._table.read()
         views = table.reshape(len(table), self._n_views, self._embedder.n_features)
         broken = np.isnan(table[:, 0])
@@ -189,7 +201,7 @@ class FeatureStore:
         if not len(rows):
             raise DatasetError(
                 f"{self._images.name}: none of its {len(table):,} images can be used, the first: "
-                f"{faults[0].message if faults else self._images.names[0]}"
+                f"{faults[0].message}"
             )
         return FeatureSet(views[rows], rows, faults)
 
@@ -211,15 +223,28 @@ class FeatureStore:
             functools.partial(load, size=embedder.size, resize=embedder.resize),
             embedder.size,
             start=0,
-            batch_size=len(rows),
+            batch_size=batch_size_for_size(embedder.size, "CPUExecutionProvider"),
             n_workers=n_workers,
         )
         with contextlib.closing(batches):
-            return [
+            found = [
                 dataclasses.replace(fault, row=int(rows[fault.row]))
                 for batch in batches
                 for fault in batch.faults
             ]
+        decoded = np.setdiff1d(rows, [fault.row for fault in found])
+        found += map(self._not_finite, decoded)
+        return sorted(found, key=lambda fault: fault.row)
+
+    def _not_finite(self, row: int | np.integer[Any]) -> Fault:
+        name = self._images.names[row]
+        return Fault(
+            int(row),
+            name,
+            "unsupported",
+            f"{name}: expected finite features, found NaN or infinite ones of the embedder "
+            f"{self._embedder.name}",
+        )
 
     def _table_at(self, path: Path) -> OutputTable:
         shape = (len(self._images), self._n_views * self._embedder.n_features)

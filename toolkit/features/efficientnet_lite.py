@@ -7,12 +7,13 @@ from typing import Final
 from hashkit.errors import ConfigError, MissingExtraError
 from hashkit.features.embedder import Embedder
 from hashkit.features.lite_weights import find_variant, lite_weights
+from hashkit.inputs.arguments import whole_number
 from hashkit.runs.config import MIN_INPUT_SIZE
 
 __all__ = ["build_efficientnet_lite"]
 
 _EXTRA: Final = "lite"
-_SIZES: Final = range(MIN_INPUT_SIZE, 4096 + 1)
+_MAX_SIZE: Final = 4096
 
 
 def build_efficientnet_lite(name: str, size: tuple[int, int] | None = None) -> Embedder:
@@ -39,12 +40,10 @@ def build_efficientnet_lite(name: str, size: tuple[int, int] | None = None) -> E
         If the weights are not the expected ones.
     """
     variant = find_variant(name)
-    height, width = size or (variant.size, variant.size)
-    if height not in _SIZES or width not in _SIZES:
-        raise ConfigError(
-            f"`size` must be {_SIZES[0]} to {_SIZES[-1]} pixels in height and width, not "
-            f"{height}x{width}"
-        )
+    height, width = (
+        whole_number(side, "size", MIN_INPUT_SIZE, _MAX_SIZE, ConfigError)
+        for side in size or (variant.size, variant.size)
+    )
     try:
         from hashkit.features.lite_graph import lite_graph
     except ImportError:

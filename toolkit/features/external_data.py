@@ -21,11 +21,14 @@ from hashkit.features.graph_parts import all_tensors
 from hashkit.inputs.limits import TooLargeError, check_limit
 from hashkit.inputs.numbers import whole_number
 from hashkit.inputs.opening import open_file
+from hashkit.inputs.text import shown
 
 __all__ = ["GIT_LFS", "load_external_data"]
 
 GIT_LFS: Final = b"version https://git-lfs"
 """How the text begins that Git stores in place of a large file."""
+
+_AGAIN: Final = "export the model again"
 
 _BLOCK: Final = 2**20
 
@@ -86,31 +89,33 @@ def _piece(tensor: onnx.TensorProto, path: Path) -> _Piece:
     entries = {entry.key: entry.value for entry in tensor.external_data}
     name = f"{path}: the external data of {tensor.name or 'a tensor'}"
     if "location" not in entries:
-        raise ModelError(f"{name}: expected the name of a file, found none: export the model again")
+        raise ModelError(f"{name}: expected the name of a file, found none: {_AGAIN}")
     offset = whole_number(entries.get("offset") or "0")
     length = whole_number(entries["length"]) if entries.get("length") else None
     if offset is None or offset < 0 or (length is None and entries.get("length")):
-        found = {key: entries.get(key) for key in ("offset", "length")}
-        raise ModelError(f"{name}: expected an offset and a length in bytes, found {found}")
+        found = " and ".join(shown(entries.get(key, "")) for key in ("offset", "length"))
+        raise ModelError(
+            f"{name}: expected an offset and a length in bytes, found {found}: {_AGAIN}"
+        )
     expected = _n_bytes(tensor, name)
     if length is not None and length != expected:
         raise ModelError(
             f"{name}: expected {expected:,} bytes for its shape {list(tensor.dims)}, found a "
-            f"length of {length:,}: export the model again"
+            f"length of {length:,}: {_AGAIN}"
         )
     return _Piece(tensor, entries["location"], offset, expected)
 
 
 def _n_bytes(tensor: onnx.TensorProto, name: str) -> int:
     if any(side < 0 for side in tensor.dims):
-        raise ModelError(f"{name}: expected a shape, found {list(tensor.dims)}")
+        raise ModelError(f"{name}: expected a shape, found {list(tensor.dims)}: {_AGAIN}")
     n_values = math.prod(int(side) for side in tensor.dims)
     kinds = onnx.TensorProto.DataType
     kind = kinds.Name(tensor.data_type) if tensor.data_type in kinds.values() else "UNDEFINED"
     if kind in _PACKED_BITS:
         return -(-n_values * _PACKED_BITS[kind] // 8)
     if kind in ("UNDEFINED", "STRING"):
-        raise ModelError(f"{name}: expected numbers, found the type {kind.lower()}")
+        raise ModelError(f"{name}: expected numbers, found the type {kind.lower()}: {_AGAIN}")
     return n_values * int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
 
 
@@ -163,7 +168,7 @@ def _own_file(path: Path, location: str) -> Path:
     if not is_plain:
         raise ModelError(
             f"{path}: expected weights in a file of the model's own folder, found the location "
-            f"{location!r}: {remedy}"
+            f"{shown(location)}: {remedy}"
         )
     folder = Path(os.path.realpath(path.parent))
     inside = folder.joinpath(*(part for part in parts if part not in ("", ".")))

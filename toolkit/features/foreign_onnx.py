@@ -12,7 +12,7 @@ import onnx
 
 from hashkit.errors import ModelError
 from hashkit.features.external_data import GIT_LFS, load_external_data
-from hashkit.features.graph_parts import all_names
+from hashkit.features.graph_parts import all_names, is_own
 from hashkit.inputs.opening import read_file
 from hashkit.messages.foreign_errors import foreign_message
 
@@ -39,23 +39,21 @@ class ForeignModel:
         SHA-256 of the file, hexadecimal.
     external
         SHA-256 of the files with its other weights, by name.
+    producer
+        The program that wrote the file, and its version; empty if unknown.
     """
 
     path: Path
     model: onnx.ModelProto
     sha256: str
     external: Mapping[str, str]
-
-    @property
-    def producer(self) -> str:
-        """The program that wrote the file, and its version; empty if unknown."""
-        return f"{self.model.producer_name} {self.model.producer_version}".strip()
+    producer: str
 
     @property
     def opset(self) -> int:
         """Version of ONNX's own operators."""
         return max(
-            (entry.version for entry in self.model.opset_import if _is_own(entry.domain)),
+            (entry.version for entry in self.model.opset_import if is_own(entry.domain)),
             default=0,
         )
 
@@ -86,7 +84,8 @@ def read_foreign(path: Path) -> ForeignModel:
             f"{path}: expected less than 2 GiB of weights, which is what a single ONNX file holds, "
             f"found {model.ByteSize():,} bytes: export the network in fp16"
         )
-    found = ForeignModel(path, model, sha256, external)
+    producer = f"{model.producer_name} {model.producer_version}".strip()
+    found = ForeignModel(path, model, sha256, external, producer)
     if found.opset < _LEAST_OPSET:
         raise ModelError(
             f"{path}: expected operators of opset {_LEAST_OPSET} or newer, found {found.opset}: "
@@ -136,7 +135,3 @@ def _parsed(data: bytes, path: Path) -> onnx.ModelProto:
             "export it again"
         )
     return model
-
-
-def _is_own(domain: str) -> bool:
-    return domain in ("", "ai.onnx")

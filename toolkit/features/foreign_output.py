@@ -48,7 +48,7 @@ def find_output(graph: onnx.GraphProto, name: str, path: Path) -> str:
     if makers[only].op_type in ("Softmax", "LogSoftmax"):
         raise ConfigError(
             f"{path}: expected features, found probabilities (the output {only} comes from "
-            f"{makers[only].op_type}): choose an earlier tensor with `output`, such as "
-            f"{makers[only].input[0]}"
+            f"{makers[only].op_type}): choose an earlier tensor, such as "
+            f'`output="{makers[only].input[0]}"`'
         )
     return only

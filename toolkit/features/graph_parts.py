@@ -11,7 +11,9 @@ __all__ = [
     "all_names",
     "all_tensors",
     "described",
+    "is_own",
     "names_read",
+    "other_domains",
     "real_inputs",
     "rename_values",
     "strip_notes",
@@ -79,6 +81,18 @@ def names_read(nodes: Iterable[onnx.NodeProto]) -> set[str]:
         found.update(name for node in graph.node for name in node.input if name)
         found.update(value.name for value in graph.output)
     return found
+
+
+def is_own(domain: str) -> bool:
+    """Whether operators of a domain are ONNX's own."""
+    return domain in ("", "ai.onnx")
+
+
+def other_domains(nodes: Iterable[onnx.NodeProto]) -> list[str]:
+    """Domains of operators that are not ONNX's own, and that few runtimes know; nested ones too."""
+    nodes = list(nodes)
+    inner = [node for graph in _graphs(_subgraphs(nodes)) for node in graph.node]
+    return sorted({node.domain for node in (*nodes, *inner) if not is_own(node.domain)})
 
 
 def rename_values(graph: onnx.GraphProto, prefix: str) -> None:

@@ -6,20 +6,22 @@ It is tried on pictures before it is used (`hashkit.features.trial`).
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import onnx
 
 from hashkit.errors import ModelError
 from hashkit.features.batch_axis import with_free_batch
 from hashkit.features.embedder import FEATURE, IMAGE, Embedder
-from hashkit.features.foreign_onnx import read_foreign
+from hashkit.features.foreign_onnx import ForeignModel, read_foreign
 from hashkit.features.foreign_output import find_output
-from hashkit.features.graph_parts import names_read, real_inputs, upstream
-from hashkit.features.image_input import find_image_input, input_size
-from hashkit.features.pooling import find_pooling, pooling_nodes
+from hashkit.features.graph_parts import names_read, other_domains, real_inputs, upstream
+from hashkit.features.image_input import ImageInput, find_image_input, input_size
+from hashkit.features.pooling import Pooling, find_pooling, pooling_nodes
 from hashkit.features.preprocessing import find_preprocessing
 from hashkit.features.trial import TrialInput, check_features, open_graph, pictures, run_graph
 from hashkit.features.wrapped_graph import FLOAT_OUTPUT, WrappedGraph
@@ -53,51 +55,87 @@ def wrap_onnx(path: Path, settings: EmbedderSettings, size: tuple[int, int] | No
         If a setting is missing, or does not fit the file.
     """
     foreign = read_foreign(path)
-    model, producer = foreign.model, foreign.producer
-    output = find_output(model.graph, settings.output, path)
-    nodes = upstream(model.graph.node, output)
-    needed = names_read(nodes)
-    inputs = [value for value in real_inputs(model.graph) if value.name in needed]
-    image = find_image_input(inputs, settings.layout, output, path)
+    part = _image_part(foreign, settings)
     preprocessing = find_preprocessing(path, settings)
     sizes = {
         layout: input_size(sides, size, preprocessing.size, path)
-        for layout, sides in image.sides.items()
+        for layout, sides in part.image.sides.items()
     }
-    if image.batch is not None:
-        layout, one_size = next(iter(sizes.items()))
-        sample = image.sample(layout, one_size, path)
-        nodes = with_free_batch(model, nodes, image.name, sample, path)
-    wrapped = WrappedGraph(model, nodes, image, output, preprocessing)
+    nodes = _for_any_batch(foreign, part, sizes)
+    wrapped = WrappedGraph(foreign.model, nodes, part.image, part.output, preprocessing)
     layout, shape = _find_layout(wrapped, sizes, path)
-    pooling = find_pooling(shape, settings.pooling, sizes[layout], output, path)
-    graph = wrapped.finished(
-        layout, sizes[layout], pooling_nodes(pooling, FLOAT_OUTPUT, FEATURE), pooling.n_features
-    )
-    check_is_whole(Message(graph, 0, len(graph)), path)
-    tried = TrialInput(path, sizes[layout], image.is_half, image.batch)
-    check_features(open_graph(graph, path), pooling.n_features, tried)
+    height, width = sizes[layout]
+    pooling = find_pooling(shape, settings.pooling, sizes[layout], part.output, path)
     return Embedder(
         name=path.name,
-        graph=graph,
-        height=sizes[layout][0],
-        width=sizes[layout][1],
+        graph=_checked_graph(wrapped, layout, sizes[layout], pooling, path),
+        height=height,
+        width=width,
         resize=preprocessing.resize,
         n_features=pooling.n_features,
         facts={
-            "source": path.name,
-            "source_sha256": foreign.sha256,
-            "external_data": dict(foreign.external),
-            "producer": producer,
-            "input": image.name,
+            **_facts(foreign, part),
             "layout": layout,
-            "precision": "fp16" if image.is_half else "fp32",
-            "fixed_batch": image.batch,
-            "output": output,
             "pooling": pooling.kind,
             **preprocessing.facts(sizes[layout]),
         },
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """The nodes of a model that compute the features of images; names as in the file."""
+
+    nodes: Sequence[onnx.NodeProto]
+    image: ImageInput
+    output: str
+
+
+def _image_part(foreign: ForeignModel, settings: EmbedderSettings) -> _Part:
+    graph, path = foreign.model.graph, foreign.path
+    output = find_output(graph, settings.output, path)
+    nodes = upstream(graph.node, output)
+    needed = names_read(nodes)
+    inputs = [value for value in real_inputs(graph) if value.name in needed]
+    return _Part(nodes, find_image_input(inputs, settings.layout, output, path), output)
+
+
+def _for_any_batch(
+    foreign: ForeignModel, part: _Part, sizes: Mapping[str, tuple[int, int]]
+) -> Sequence[onnx.NodeProto]:
+    """The nodes, changed so that they take any number of images if they took a fixed one."""
+    if part.image.batch is None:
+        return part.nodes
+    layout, size = next(iter(sizes.items()))
+    sample = part.image.sample(layout, size, foreign.path)
+    return with_free_batch(foreign.model, part.nodes, part.image.name, sample, foreign.path)
+
+
+def _facts(foreign: ForeignModel, part: _Part) -> dict[str, Any]:
+    """What is known about the file, as JSON-ready values."""
+    return {
+        "source": foreign.path.name,
+        "source_sha256": foreign.sha256,
+        "external_data": dict(foreign.external),
+        "producer": foreign.producer,
+        "other_operators": other_domains(part.nodes),
+        "input": part.image.name,
+        "fixed_batch": part.image.batch,
+        "precision": "fp16" if part.image.is_half else "fp32",
+        "output": part.output,
+    }
+
+
+def _checked_graph(
+    wrapped: WrappedGraph, layout: str, size: tuple[int, int], pooling: Pooling, path: Path
+) -> bytes:
+    """The graph from pixels to features, after it was tried."""
+    nodes = pooling_nodes(pooling, FLOAT_OUTPUT, FEATURE)
+    graph = wrapped.finished(layout, size, nodes, pooling.n_features)
+    check_is_whole(Message(graph, 0, len(graph)), path)
+    tried = TrialInput(path, size, wrapped.image.is_half, wrapped.image.batch)
+    check_features(open_graph(graph, path), pooling.n_features, tried)
+    return graph
 
 
 def _find_layout(

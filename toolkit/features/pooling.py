@@ -70,7 +70,7 @@ def find_pooling(
         return _of_tokens(shape, setting, found, path)
     if setting == "class-token" or (setting == "mean" and len(shape) == 2):
         raise ConfigError(
-            f"{path}: expected tokens [N, T, D] for `pooling={setting!r}`, found {found}: leave "
+            f'{path}: expected tokens [N, T, D] for `pooling="{setting}"`, found {found}: leave '
             "`pooling` out, or choose another `output`"
         )
     if len(shape) == 2:

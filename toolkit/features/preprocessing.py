@@ -120,18 +120,17 @@ def find_preprocessing(path: Path, settings: EmbedderSettings) -> Preprocessing:
     ModelError
         If nothing says how images are normalised, or the file beside it cannot be used.
     """
-    beside = path.parent / CONFIG_NAME
     if settings.preprocessing:
         source, config = f"preset {settings.preprocessing}", PRESETS[settings.preprocessing]
     else:
-        found = read_processor_config(beside)
+        found = read_processor_config(path.parent / CONFIG_NAME)
         source, config = (CONFIG_NAME, found) if found else ("settings", ProcessorConfig())
     normalisation = config.normalisation()
     if settings.pixel_mean is not None and settings.pixel_std is not None:
         normalisation = settings.pixel_mean, settings.pixel_std
         source = source if source == "settings" else f"{source}, normalisation from settings"
     if normalisation is None:
-        raise _not_normalised(beside, source)
+        raise _not_normalised(path, source)
     cropping = config.cropping()
     shape, asked, differences = _rule(cropping)
     return Preprocessing(
@@ -145,16 +144,16 @@ def find_preprocessing(path: Path, settings: EmbedderSettings) -> Preprocessing:
     )
 
 
-def _not_normalised(beside: Path, source: str) -> ModelError:
-    known = ", ".join(PREPROCESSINGS)
+def _not_normalised(path: Path, source: str) -> ModelError:
+    choices = f"`preprocessing` ({', '.join(PREPROCESSINGS)}), or `pixel_mean` and `pixel_std`"
     if source == CONFIG_NAME:
         return ModelError(
-            f"{beside}: expected image_mean and image_std, found none: add them, or set "
-            f"`preprocessing` ({known}), or `pixel_mean` and `pixel_std`"
+            f"{path.parent / CONFIG_NAME}: expected image_mean and image_std, found none: add "
+            f"them, or set {choices}"
         )
     return ModelError(
-        f"expected how images are normalised, found no {CONFIG_NAME} beside the ONNX file: copy it "
-        f"there, or set `preprocessing` ({known}), or `pixel_mean` and `pixel_std`"
+        f"{path}: expected to know how its images are normalised, found no {CONFIG_NAME} beside "
+        f"it: copy that file there, or set {choices}"
     )
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final
 
 from hashkit.errors import ModelError
-from hashkit.inputs.json_text import parse_json
+from hashkit.inputs.json_text import json_shown, parse_json
 from hashkit.inputs.opening import read_file
 from hashkit.inputs.schema import dataclass_from
 from hashkit.inputs.sizes import MAX_SIDE
@@ -21,8 +21,7 @@ __all__ = ["CONFIG_NAME", "Cropping", "ProcessorConfig", "read_processor_config"
 
 CONFIG_NAME: Final = "preprocessor_config.json"
 
-Size: TypeAlias = int | list[int] | dict[str, int | None] | None
-
+_N_CHANNELS: Final = 3
 _FILTERS: Final = {
     0: "nearest",
     1: "lanczos",
@@ -73,16 +72,16 @@ class ProcessorConfig:
     """The fields that decide about pixels, under their names in the file; None if missing."""
 
     do_resize: bool | None = None
-    size: Size = None
+    size: Any = None
     do_center_crop: bool | None = None
-    crop_size: Size = None
+    crop_size: Any = None
     crop_pct: float | None = None
     resample: int | None = None
     do_rescale: bool | None = None
     rescale_factor: float | None = None
     do_normalize: bool | None = None
-    image_mean: float | list[float] | None = None
-    image_std: float | list[float] | None = None
+    image_mean: Any = None
+    image_std: Any = None
     do_flip_channel_order: bool | None = None
     rescale_offset: bool | None = None
     include_top: bool | None = None
@@ -175,36 +174,35 @@ def read_processor_config(path: Path) -> ProcessorConfig | None:
     )
 
 
-def _three(field: str, values: float | list[float] | None) -> tuple[float, ...] | None:
-    """One number per channel."""
-    if values is None:
+def _three(field: str, value: Any) -> tuple[float, ...] | None:
+    """One number per channel, from a number or a list of 3; None of None."""
+    if value is None:
         return None
-    numbers = (values,) * 3 if isinstance(values, int | float) else tuple(values)
-    if len(numbers) != 3:
-        raise ModelError(f"{field}: expected 3 numbers, found {len(numbers)}")
+    numbers = value if isinstance(value, list) else [value] * _N_CHANNELS
+    if len(numbers) != _N_CHANNELS or not all(type(one) in (int, float) for one in numbers):
+        raise ModelError(f"{field}: expected 3 numbers, found {json_shown(value)}")
     if max(map(abs, numbers)) > _LARGEST:
-        raise ModelError(f"{field}: expected numbers from -1e6 to 1e6, found {list(numbers)}")
+        raise ModelError(f"{field}: expected numbers from -1e6 to 1e6, found {json_shown(value)}")
     return tuple(float(number) for number in numbers)
 
 
-def _sides(field: str, value: Size) -> tuple[int, int] | None:
-    """(height, width) of one number, two numbers, or an object with both."""
+def _sides(field: str, value: Any) -> tuple[int, int] | None:
+    """(height, width) of a number, a list of 2, or an object with both; None of None."""
     if value is None:
         return None
-    if isinstance(value, int):
-        return _side(field, value), _side(field, value)
-    if isinstance(value, list):
-        if len(value) != 2:
-            raise ModelError(f"{field}: expected height and width, found {len(value)} numbers")
-        return _side(field, value[0]), _side(field, value[1])
-    height, width = value.get("height"), value.get("width")
-    if height is None or width is None:
-        found = ", ".join(sorted(value)) or "an empty object"
-        raise ModelError(f"{field}: expected height and width, or shortest_edge, found {found}")
-    return _side(f"{field}.height", height), _side(f"{field}.width", width)
+    if isinstance(value, dict):
+        sides = [value.get("height"), value.get("width")]
+    else:
+        sides = value if isinstance(value, list) else [value, value]
+    if len(sides) != 2 or not all(type(side) is int for side in sides):
+        raise ModelError(
+            f"{field}: expected a number, height and width, or shortest_edge, found "
+            f"{json_shown(value)}"
+        )
+    return _side(field, sides[0]), _side(field, sides[1])
 
 
-def _side(field: str, value: int | None) -> int:
-    if value is None or not 1 <= value <= MAX_SIDE:
-        raise ModelError(f"{field}: expected 1 to {MAX_SIDE} pixels, found {value}")
+def _side(field: str, value: Any) -> int:
+    if type(value) is not int or not 1 <= value <= MAX_SIDE:
+        raise ModelError(f"{field}: expected 1 to {MAX_SIDE} pixels, found {json_shown(value)}")
     return value

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import io
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.errors import RunError
-from hashkit.files.writing import write_whole
+from hashkit.files.writing import file_digest, write_whole
 from hashkit.inputs.json_text import read_json
+from hashkit.inputs.opening import open_file
 from hashkit.inputs.schema import dataclass_from
 from hashkit.runs.run import write_json
 
@@ -31,12 +33,15 @@ class _Progress:
 
     fingerprint: str
     n_done: int
+    sha256: str = ""
 
 
 class OutputTable:
     """A ``.npy`` file, float32 [n_rows, n_columns], with its progress in a ``.json`` beside it.
 
     It is written, not mapped: on a full disk a write fails, where a mapping would end the process.
+    A complete table may be a link, also to that of another run: it is not written any more. An
+    incomplete one that is a link is made again in a file of its own.
 
     Parameters
     ----------
@@ -56,14 +61,15 @@ class OutputTable:
 
     def n_done(self) -> int:
         """Number of rows that are there, from the first."""
-        try:
-            saved = read_json(self._progress_path, RunError)
-            done = dataclass_from(_Progress, saved, name="", error=RunError, may_have_more=True)
-            n_bytes = self._path.stat().st_size
-        except (OSError, RunError):
-            return 0
-        is_ours = done.fingerprint == self._fingerprint and 0 <= done.n_done <= self._shape[0]
-        return done.n_done if is_ours and n_bytes >= self._end_of(done.n_done) else 0
+        done = self._progress()
+        return 0 if done is None else done.n_done
+
+    def is_whole(self) -> bool:
+        """Whether the table is complete, and its content is what was written; reads it once."""
+        done = self._progress()
+        if done is None or done.n_done < self._shape[0]:
+            return False
+        return file_digest(self._path, "sha256") == done.sha256
 
     @contextlib.contextmanager
     def filled(self, n_rows_per_save: int) -> Iterator[Append]:
@@ -82,6 +88,9 @@ class OutputTable:
         n_done = n_saved = self.n_done()
         if not n_done:
             # Before the table is replaced, so that no progress is recorded for the new one.
+            for path in (self._progress_path, self._path):
+                if path.is_symlink():  # to a file of the user, in a run from somebody else
+                    path.unlink()
             self._save_progress(0)
             write_whole(self._path, self._header())
 
@@ -101,9 +110,30 @@ class OutputTable:
             yield append
 
     def read(self) -> NDArray[np.float32]:
-        """The complete table, mapped."""
-        table: NDArray[np.float32] = np.load(self._path, mmap_mode="r", allow_pickle=False)
-        return table
+        """The complete table, mapped; `n_done` has compared its header."""
+        start = len(self._header())
+        return np.memmap(self._path, dtype="<f4", mode="r", offset=start, shape=self._shape)
+
+    def _progress(self) -> _Progress | None:
+        """What was recorded; None if it is of another table, or if the rows are not there."""
+        try:
+            saved = read_json(self._progress_path, RunError)
+            done = dataclass_from(_Progress, saved, name="", error=RunError, may_have_more=True)
+            has_rows = self._has_rows(done.n_done)
+        except (OSError, RunError):
+            return None
+        is_ours = done.fingerprint == self._fingerprint and 0 <= done.n_done <= self._shape[0]
+        return done if is_ours and has_rows else None
+
+    def _has_rows(self, n_rows: int) -> bool:
+        status = self._path.lstat()
+        is_shared = stat.S_ISLNK(status.st_mode) or status.st_nlink > 1
+        if is_shared and n_rows < self._shape[0]:
+            return False
+        header = self._header()
+        with open_file(self._path) as file:
+            n_bytes = os.fstat(file.fileno()).st_size
+            return n_bytes >= self._end_of(n_rows) and file.read(len(header)) == header
 
     def _header(self) -> bytes:
         fields: dict[str, Any] = {"descr": "<f4", "fortran_order": False, "shape": self._shape}
@@ -116,6 +146,8 @@ class OutputTable:
 
     def _save_progress(self, n_done: int) -> None:
         progress = {"fingerprint": self._fingerprint, "n_done": n_done, "n_rows": self._shape[0]}
+        if n_done == self._shape[0]:
+            progress["sha256"] = file_digest(self._path, "sha256")
         write_json(self._progress_path, progress)
 
     @property

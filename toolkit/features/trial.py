@@ -20,7 +20,7 @@ __all__ = ["TrialInput", "check_features", "open_graph", "pictures", "run_graph"
 
 _N_PICTURES: Final = 5
 _LARGEST_DRAWN: Final = 160
-_BATCHES: Final = (1, 2, _N_PICTURES)
+_BATCHES: Final = (2, _N_PICTURES)
 
 _CPU: Final = "CPUExecutionProvider"
 _SILENT: Final = 4

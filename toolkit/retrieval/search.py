@@ -7,6 +7,7 @@ depend on the engine, the number of threads or the number of databases that hold
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any, Literal, TypeAlias, get_args, overload
 
 import numpy as np
@@ -201,7 +202,7 @@ def _as_ranking(found: Neighbours, limit: int, shards: Shards) -> Ranking:
 def _check_oversample(oversample: int | None, has_logits: bool, radius: int | None) -> int | None:
     if oversample is None:
         return None
-    oversample = whole_number(oversample, "oversample", 1)
+    oversample = whole_number(oversample, "oversample", 1, sys.maxsize)
     if not has_logits:
         raise ConfigError(
             "`oversample` orders the nearest rows by the queries' logits, found none: give "

@@ -79,7 +79,7 @@ class EmbedderSettings:
             )
         if self.pixel_std is not None and min(self.pixel_std) < _LEAST_STD:
             raise ConfigError(
-                f"`pixel_std` must be from {_LEAST_STD:g}, not {min(self.pixel_std):g}"
+                f"`pixel_std` must be {_LEAST_STD:g} or more, not {min(self.pixel_std):g}"
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ A bank has only codes, so the queries are encoded again. The ranking up to a cut
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -112,7 +113,7 @@ def rescored(
     progress
         Called with the number of queries that are done.
     """
-    oversample = whole_number(oversample, "oversample", 1)
+    oversample = whole_number(oversample, "oversample", 1, sys.maxsize)
     own_rows = find_own_rows(queries, databases) if report.exclude_self else None
     live = _live(queries, logits)
     labels = match_labels(live, databases)
@@ -132,7 +133,9 @@ def rescored(
             is_hit = labels.is_relevant(query, which, rows - shards.offsets[which])
             asymmetric = asymmetric_distances(live.codes[query], logits[query], shards.take(rows))
             order = rescored_order(asymmetric)
-            by_logits.add(query, {c: is_hit[order[order < oversample * c][:c]] for c in cutoffs})
+            # Rows before place n in the list are the n nearest, so one order serves every cut-off.
+            near = {c: order < min(oversample * c, len(order)) for c in cutoffs}
+            by_logits.add(query, {c: is_hit[order[near[c]][:c]] for c in cutoffs})
             by_distance.add(query, {c: is_hit[:c] for c in cutoffs})
         if progress is not None:
             progress(min(start + size, len(live)))
