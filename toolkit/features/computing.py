@@ -237,7 +237,7 @@ class FeatureStore:
         return sorted(found, key=lambda fault: fault.row)
 
     def _not_finite(self, row: int | np.integer[Any]) -> Fault:
-        name = self._images.names[row]
+        name = self._images.names[int(row)]
         return Fault(
             int(row),
             name,

@@ -151,7 +151,7 @@ class FeatureViews(FeatureRows):
     @property
     def n_views(self) -> int:
         """Views per image."""
-        return self._views.shape[1]
+        return int(self._views.shape[1])
 
     def of(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> Tensor:
         """Features of one view of each row, both int64 [n]: float32 [n, n_features]."""
