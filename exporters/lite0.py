@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from hashkit.baselines.itq import fit_itq
 from hashkit.exporters.feature_model import feature_graph
 from hashkit.exporters.onnx_files import written_model
-from hashkit.features.efficientnet_lite import build_efficientnet_lite
 from hashkit.features.head import Affine, Head
+from hashkit.features.lite.efficientnet_lite import build_efficientnet_lite
 from hashkit.manifest import Manifest
 from hashkit.runtimes.lite_folding import convolutions
 from hashkit.runtimes.lite_weights import find_variant, lite_weights

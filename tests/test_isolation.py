@@ -6,6 +6,7 @@ The commands run in a process where importing any other package raises an error.
 from __future__ import annotations
 
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -124,7 +125,7 @@ def test_the_python_api_works_without_torch(place):
 def test_embedders_with_weights_are_built_without_torch(place):
     ended = python(
         "import numpy, onnxruntime\n"
-        "from hashkit.features.efficientnet_lite import build_efficientnet_lite\n"
+        "from hashkit.features.lite.efficientnet_lite import build_efficientnet_lite\n"
         "embedder = build_efficientnet_lite('efficientnet-lite0', (32, 32))\n"
         "session = onnxruntime.InferenceSession(embedder.graph)\n"
         "pixels = numpy.zeros((2, 32, 32, 3), numpy.uint8)\n"
@@ -133,6 +134,28 @@ def test_embedders_with_weights_are_built_without_torch(place):
         ("torch", "timm", "torchvision", "onnxscript", "sklearn"),
     )
     assert ended.stdout == "(2, 1280)\n", ended.stderr
+
+
+def test_codes_of_images_without_labels_are_learned_without_torch(
+    place, tmp_path, monkeypatch
+):
+    """From a folder to hits, with the extras ``onnx`` and ``lite`` alone."""
+    monkeypatch.setenv("HASHKIT_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "flat").mkdir()
+    for path in (place / "photos").rglob("*.png"):
+        shutil.copyfile(path, tmp_path / "flat" / f"{path.parent.name}-{path.name}")
+    blocked = ("torch", "onnxscript", "sklearn", "scipy", "timm", "torchvision", "openvino")
+    trained = command("train --data flat --bits 4 --size 32 --name a", tmp_path, blocked)
+    assert trained.returncode == 0, trained.stderr
+    assert "recipe unlabelled: flat has no folder for each class" in trained.stderr
+    exported = command("export --onnx", tmp_path, blocked)
+    assert exported.returncode == 0, exported.stderr
+    assert answer("encode flat --out flat.h5", tmp_path, blocked)["banks"][0]["n_rows"] == 12
+    line = "search --query flat/two-0002.png --bank flat.h5 --k 12"
+    hits = answer(line, tmp_path, blocked)["queries"][0]["hits"]
+    assert [hit["distance"] for hit in hits if hit["name"] == "two-0002.png"] == [0]
+    looks = answer("encode flat --model lite0 --out looks.h5", tmp_path, (*blocked, "onnx"))
+    assert looks["banks"][0]["n_rows"] == 12
 
 
 def test_the_doctor_runs_on_a_base_install(place):

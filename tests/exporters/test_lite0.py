@@ -10,7 +10,7 @@ import pytest
 from small_models import photographs
 
 from hashkit.exporters.lite0 import fitted_projection, lite0_graph
-from hashkit.features.efficientnet_lite import build_efficientnet_lite
+from hashkit.features.lite.efficientnet_lite import build_efficientnet_lite
 from hashkit.features.session import EmbedderSession
 from hashkit.runtimes.builtin import BUILTIN_MODELS, model_path
 from hashkit.runtimes.encoder import Encoder

@@ -87,6 +87,7 @@ def train_on_features(
     """
     images, split = opened
     config, embedder = _configured(settings, size)
+    _note_facts(embedder, reporter)
     config = _with_enough_images(config, settings, len(split.training), reporter)
     if source.triplets is not None:
         raise ConfigError(
@@ -194,6 +195,20 @@ def _configured(
     return TrainConfig.from_dict(values), embedder
 
 
+def _note_facts(embedder: Embedder, reporter: Reporter) -> None:
+    """Note what may make an embedder's features differ from those that it was made for."""
+    differences = embedder.facts.get("resize_differences")
+    if differences:
+        several = [differences] if isinstance(differences, str) else differences
+        reporter.note(f"warning: {embedder.name}: {'; '.join(map(str, several))}")
+    operators = embedder.facts.get("other_operators")
+    if operators:
+        reporter.note(
+            f"warning: {embedder.name} has operators that not every runtime knows: "
+            f"{', '.join(map(str, operators))}"
+        )
+
+
 def _with_enough_images(
     config: TrainConfig, settings: Mapping[str, Any], n_images: int, reporter: Reporter
 ) -> TrainConfig:
@@ -264,7 +279,7 @@ def _train(job: _Job) -> Run:
 def _features(job: _Job, n_workers: int) -> FeatureSet | None:
     """The features of the training images; None if the computation was stopped."""
     run, reporter = job.run, job.reporter
-    store = FeatureStore(run.path, job.images, job.embedder)
+    store = FeatureStore(run.path, job.images, job.embedder, n_views=job.config.n_views)
     if not store.is_complete:
         for other in _other_runs(run):
             if store.take_from(other):
@@ -305,7 +320,7 @@ def _learn(job: _Job, found: FeatureSet) -> Run:
     from hashkit.workflow.fitting import finish_training
 
     run, config = job.run, job.config
-    data = prepare_features(job.images, found.rows, found.features, config, protocol=job.protocol)
+    data = prepare_features(job.images, found.rows, found.views, config, protocol=job.protocol)
     trainer = Trainer(config, data, run, choose_device(job.device))
     if run.snapshots():
         step = trainer.resume()

@@ -45,7 +45,7 @@ def build_efficientnet_lite(name: str, size: tuple[int, int] | None = None) -> E
         for side in size or (variant.size, variant.size)
     )
     try:
-        from hashkit.features.lite_graph import lite_graph
+        from hashkit.features.lite.graph import lite_graph
     except ImportError:
         raise MissingExtraError("onnx", _EXTRA, f"the embedder {name}") from None
     graph, n_features = lite_graph(variant, lite_weights(variant, _EXTRA), (height, width))
