@@ -205,6 +205,7 @@ def resume(
         with locked_run(found.path, "training"):
             return resume_on_features(
                 found,
+                network=network,
                 device=device,
                 reading=reading,
                 reporter=reporter,
