@@ -10,6 +10,7 @@ from pathlib import Path
 import onnx
 
 from hashkit.errors import ModelError
+from hashkit.features.graph_parts import strip_notes
 from hashkit.files.writing import make_parents, written_whole
 from hashkit.messages.foreign_errors import foreign_message
 from hashkit.messages.os_errors import cannot_write
@@ -24,16 +25,7 @@ def describe(model: onnx.ModelProto, metadata: dict[str, str], precision: str) -
     """Set the metadata of a graph, and remove what tools added: source lines, paths, comments."""
     model.producer_name = PRODUCER
     model.producer_version = ""
-    model.doc_string = ""
-    for node in model.graph.node:
-        node.ClearField("metadata_props")
-        node.ClearField("doc_string")
-    for values in (model.graph.value_info, model.graph.input, model.graph.output):
-        for value in values:
-            value.ClearField("metadata_props")
-    for initializer in model.graph.initializer:
-        initializer.ClearField("metadata_props")
-    model.graph.ClearField("metadata_props")
+    strip_notes(model)
     onnx.helper.set_model_props(model, metadata | {PRECISION_KEY: json.dumps(precision)})
 
 

@@ -17,6 +17,9 @@ from cli_samples import succeed, write_class_folders
 from small_models import linear_model
 
 import hashkit
+from hashkit.runs.data_spec import DataSpec
+from hashkit.runs.run import Run
+from hashkit.runs.run_config import RunConfig
 
 pytestmark = pytest.mark.end_to_end
 
@@ -173,11 +176,14 @@ def test_models_are_measured_on_a_base_install(place, tmp_path, monkeypatch):
     ("line", "package"),
     [
         ("train", "torch"),
-        ("export --onnx", "torch"),
+        ("train --data photos --recipe best", "torch"),
+        ("export --onnx --run runs/a", "torch"),
         ("encode digits --model model.onnx --out digits.h5", "scikit-learn"),
     ],
 )
 def test_the_error_for_a_missing_extra_tells_how_to_install_it(place, line, package):
+    if not (place / "runs" / "a").exists():
+        Run.create(place / "runs", "a", RunConfig(data=DataSpec("digits")))
     ended = command(line, place, TRAINING)
     assert ended.returncode == 1
     assert ended.stdout == ""

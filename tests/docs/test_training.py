@@ -11,6 +11,7 @@ from cli_samples import shell_lines
 from hashkit.cli.app import app
 from hashkit.cli.train_options import read_settings
 from hashkit.runs.config import MIN_INPUT_SIZE, TrainConfig
+from hashkit.runs.known_names import FITTED
 from hashkit.training.augment import AUGMENTATIONS, choose_augmentation
 from hashkit.training.data import MEMORY_LIMIT_BYTES
 from hashkit.training.learner import CALIBRATION_IMAGES
@@ -99,6 +100,7 @@ def test_every_name_is_in_a_table():
     assert list(dict.fromkeys(name.partition(":")[0] for name in named)) == list(NETWORKS)
     assert all(NETWORKS[name.partition(":")[0]].takes_argument == (":" in name) for name in named)
     assert {row[0].split("`")[1] for row in table("`--loss`")} == set(LOSSES)
+    assert [row[0] for row in table("method")] == [f"`{name}`" for name in FITTED]
     recipes = {row[0].split("`")[1]: row[1:3] for row in table("`--recipe`")}
     assert recipes == {
         name: [f"`{recipe.config.network}`", f"`{recipe.config.loss}`"]

@@ -8,6 +8,7 @@ from training_samples import add_network
 
 from hashkit.errors import ConfigError
 from hashkit.runs.config import TrainConfig
+from hashkit.runs.known_names import FITTED
 from hashkit.training.losses import LOSSES, loss_options
 from hashkit.training.networks import NETWORKS, InputRule, NetworkKind, find_network
 from hashkit.training.recipes import RECIPES, describe_recipe, settings_of
@@ -140,7 +141,7 @@ def test_the_size_comes_from_flag_recipe_network_or_images(
 
 def test_the_list_as_json_has_every_name_and_setting():
     document = succeed("train --list-recipes --json").json
-    assert list(document) == ["recipes", "networks", "losses"]
+    assert list(document) == ["recipes", "networks", "losses", "methods"]
     assert list(document["recipes"]) == list(RECIPES)
     assert list(document["networks"]) == list(NETWORKS)
     assert list(document["losses"]) == list(LOSSES)
@@ -149,6 +150,7 @@ def test_the_list_as_json_has_every_name_and_setting():
         assert TrainConfig.from_dict(listed["settings"]) == recipe.config
         assert listed["about"] == recipe.about
         assert listed["size"] == (list(recipe.size) if recipe.size else None)
+    assert document["methods"] == FITTED
     for name, kind in NETWORKS.items():
         assert document["networks"][name] == kind.about
     for name, loss in LOSSES.items():

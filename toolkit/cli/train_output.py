@@ -9,6 +9,7 @@ from rich.table import Table
 from hashkit.cli.console import emit_json
 from hashkit.cli.visible import result_console
 from hashkit.runs.config import TrainConfig
+from hashkit.runs.known_names import FITTED
 from hashkit.training.losses import LOSSES, loss_options
 from hashkit.training.networks import NETWORKS
 from hashkit.training.recipes import RECIPES, Recipe
@@ -24,7 +25,10 @@ def show_recipes(as_json: bool) -> None:
     console = result_console()
     for table in (_recipe_table(), _network_table(), _loss_table()):
         console.print(table)
-    console.print("Any network learns with any loss. Every setting of a recipe has a flag.")
+    console.print(
+        "Any network learns with any loss; an embedder, onnx:NAME, also with methods for frozen "
+        "features. Every setting of a recipe has a flag."
+    )
 
 
 def _document() -> dict[str, Any]:
@@ -46,6 +50,7 @@ def _document() -> dict[str, Any]:
             }
             for name, loss in LOSSES.items()
         },
+        "methods": dict(FITTED),
     }
 
 
@@ -86,6 +91,8 @@ def _loss_table() -> Table:
             for option, default in loss_options(name).items()
         )
         table.add_row(name, _about(name), loss.learns_from, options)
+    for name, about in FITTED.items():
+        table.add_row(name, about, "frozen features", "")
     return table
 
 

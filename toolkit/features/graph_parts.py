@@ -116,7 +116,7 @@ def strip_notes(model: onnx.ModelProto) -> None:
     model.doc_string = ""
     model.ClearField("metadata_props")
     for graph in _graphs([model.graph]):
-        graph.doc_string = ""
+        graph.ClearField("doc_string")
         graph.ClearField("metadata_props")
         for parts in (graph.node, graph.value_info, graph.input, graph.output, graph.initializer):
             for part in parts:

@@ -58,8 +58,16 @@ LOSSES: Final[dict[str, tuple[str, ...]]] = {
 BUILT_IN_EMBEDDERS: Final = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
 """Embedders that ``onnx:`` can name without a file."""
 
-FITTED: Final = ("itq", "pcah", "lsh", "sh")
-"""Methods that fit a head to frozen features without labels or gradients, in place of a loss."""
+FITTED: Final[Mapping[str, str]] = {
+    "itq": "Iterative quantisation: rotated principal components",
+    "pcah": "Principal components",
+    "lsh": "Random directions",
+    "sh": "Spectral hashing: sine waves along principal components",
+}
+"""Methods that fit a head to frozen features without labels or gradients, in place of a loss.
+
+Each has a short description.
+"""
 
 SPECTRAL: Final = "sh"
 """The method whose logits are cosines."""

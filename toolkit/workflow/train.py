@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from hashkit.errors import ConfigError
 from hashkit.inputs.arguments import argument_shown, checked_arguments, checked_arguments_but
 from hashkit.runs.config import plain_scalar
 from hashkit.runs.data_spec import DataSpec, ProtocolOptions, check_split_seed, name_tuple
+from hashkit.runs.known_names import FITTED
 from hashkit.runs.run import DEFAULT_RUNS_DIR, PathText, Run, as_run, whole_run
 from hashkit.runs.run_lock import locked_run
 from hashkit.threads import check_threads
@@ -242,6 +243,8 @@ def _start(start: _Start, changes: dict[str, Any], given: Collection[str]) -> Ru
     from hashkit.workflow.run_start import open_images
 
     opened = None
+    if not _may_need_no_torch(start.source, changes):
+        require_torch()  # before the images are opened
     if start.source.triplets is None:
         opened = open_images(start.source.spec, start.reading, start.reporter)
         changes = chosen_settings(changes, opened[0], start.reporter)
@@ -280,6 +283,14 @@ def _start(start: _Start, changes: dict[str, Any], given: Collection[str]) -> Ru
                 reporter=start.reporter,
             )
         return finish_training(trainer, start.reporter, start.should_stop)
+
+
+def _may_need_no_torch(source: TrainingSource, changes: Mapping[str, Any]) -> bool:
+    """Whether a head may be fitted to frozen features, before it is known whether it will be."""
+    if changes.get("loss") in FITTED or on_features(changes):
+        return True
+    is_named = changes.keys() & {"recipe", "network", "loss"}
+    return not is_named and source.triplets is None and Path(source.spec.data).is_dir()
 
 
 def _lengths(bits: Any) -> tuple[Any, ...]:

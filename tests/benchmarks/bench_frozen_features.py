@@ -1,0 +1,202 @@
+"""What codes of frozen features keep, by method and code length: mAP and nearest neighbours.
+
+python tests/benchmarks/bench_frozen_features.py --images cifar10/ [--runs runs/a,runs/b]
+
+The images are in train/<class>/ and test/<class>/. A built-in embedder computes their features
+once; they stay in --work. Each method is fitted to 500 images per class; 100 images per class are
+queries, and all others the database. Printed is a table in Markdown: mAP, and of the ten nearest
+images by cosine of the float features, the share among the ten nearest codes; both also with the
+first rows ordered by asymmetric distance (``oversample``). --runs adds the heads of trained runs
+on the same embedder and size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import hashkit
+from hashkit.codes import binarize
+from hashkit.datasets.folders import open_image_folder
+from hashkit.datasets.protocols import make_split
+from hashkit.features.computing import FeatureStore
+from hashkit.features.efficientnet_lite import build_efficientnet_lite
+from hashkit.features.fitting import fit_head
+from hashkit.features.head import Head, head_from_tensors
+from hashkit.features.head_checkpoint import read_head
+from hashkit.machine import processor
+from hashkit.runs.data_spec import ProtocolOptions
+from hashkit.runs.known_names import FITTED, SPECTRAL
+from hashkit.runs.run import Run
+from hashkit.threads import available_cpus
+
+Features = NDArray[np.float32]
+PROTOCOL = ProtocolOptions(queries_per_class=100, training_per_class=500, training_in_database=True)
+NEAREST = 10
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Images:
+    """Features and labels of training images, queries and database."""
+
+    training: Features
+    queries: Features
+    database: Features
+    query_labels: NDArray[Any]
+    database_labels: NDArray[Any]
+    nearest: NDArray[np.int64]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--work", type=Path, default=Path(".cache/frozen-features"))
+    parser.add_argument("--embedder", default="efficientnet-lite0")
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--bits", default="32,48,64,128,256,512")
+    parser.add_argument("--methods", default=",".join(FITTED))
+    parser.add_argument("--oversample", type=int, default=10)
+    parser.add_argument("--runs", default="")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    images, facts = load(given.images, given.work, given.embedder, given.size)
+    print(f"{processor()}, {available_cpus()} CPUs; {facts}", flush=True)
+    times = f"{given.oversample}x"
+    print(
+        "| method | bits | mAP | of the float mAP | ten nearest "
+        f"| mAP@1000, ordered {times} | ten nearest, ordered {times} | seconds to fit |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    float_map = cosine_map(images)
+    print(f"| float features, cosine | | {float_map:.3f} | 1.00 | 1.00 | | | |", flush=True)
+    rows = [{"method": "float", "map": float_map}]
+    for name, n_bits, head, seconds in heads(given, images):
+        row = measured(images, head, given.oversample)
+        rows.append({"method": name, "bits": n_bits, "seconds": seconds, **row})
+        print(
+            f"| {name} | {n_bits} | {row['map']:.3f} | {row['map'] / float_map:.2f} "
+            f"| {row['nearest']:.2f} "
+            f"| {row['map_at_1000']:.3f} -> {row['ordered_map_at_1000']:.3f} "
+            f"| {row['ordered_nearest']:.2f} | {seconds:.1f} |",
+            flush=True,
+        )
+    if given.json:
+        given.json.write_text(json.dumps({"facts": facts, "rows": rows}, indent=1))
+
+
+def load(folder: Path, work: Path, name: str, size: int) -> tuple[Images, str]:
+    """Features of all images, computed once, in the parts of the protocol."""
+    images = open_image_folder(folder)
+    embedder = build_efficientnet_lite(name, (size, size))
+    store = FeatureStore(work, images, embedder)
+    started, n_before = time.perf_counter(), store.n_done
+    store.compute(n_workers=available_cpus())
+    rate = (len(images) - n_before) / (time.perf_counter() - started)
+    found = store.read(available_cpus())
+    split = make_split(images, "per-class", seed=0, options=PROTOCOL)
+    assert images.labels is not None
+    assert len(found.rows) == len(images)
+    database = np.asarray(split.database)
+    of_parts = (split.training, split.queries, database)
+    parts = [np.asarray(found.features[rows]) for rows in of_parts]
+    facts = f"{len(images):,} images, {embedder.name} at {size} pixels"
+    if n_before < len(images):
+        facts += f", {rate:.0f} images per second"
+    return (
+        Images(
+            *parts,
+            query_labels=images.labels[split.queries],
+            database_labels=images.labels[database],
+            nearest=nearest_by_cosine(parts[1], parts[2]),
+        ),
+        facts,
+    )
+
+
+def unit(features: Features) -> Features:
+    normed: Features = features / np.linalg.norm(features, axis=1, keepdims=True)
+    return normed
+
+
+def nearest_by_cosine(queries: Features, database: Features) -> NDArray[np.int64]:
+    """The ten nearest rows of each query: int64 [q, 10]."""
+    database = unit(database)
+    blocks = [
+        np.argpartition(-(unit(queries[start : start + 100]) @ database.T), NEAREST, axis=1)
+        for start in range(0, len(queries), 100)
+    ]
+    return np.concatenate(blocks)[:, :NEAREST]
+
+
+def cosine_map(images: Images) -> float:
+    """mAP of the float features, ranked by cosine."""
+    database = unit(images.database)
+    scores = []
+    for query, label in zip(unit(images.queries), images.query_labels, strict=True):
+        hits = images.database_labels[np.argsort(-(database @ query), kind="stable")] == label
+        ranks = np.flatnonzero(hits) + 1
+        scores.append((np.arange(1, len(ranks) + 1) / ranks).mean())
+    return float(np.mean(scores))
+
+
+def heads(given: argparse.Namespace, images: Images) -> Iterator[tuple[str, int, Head, float]]:
+    for n_bits in map(int, given.bits.split(",")):
+        for method in given.methods.split(","):
+            started = time.perf_counter()
+            tensors = fit_head(method, images.training, n_bits, seed=0)
+            seconds = time.perf_counter() - started
+            yield method, n_bits, head_from_tensors(tensors, has_cosine=method == SPECTRAL), seconds
+    for path in filter(None, given.runs.split(",")):
+        trained = read_head(Run.open(path).checkpoint_path())
+        yield trained.manifest.recipe, trained.manifest.n_bits, trained.head, 0.0
+
+
+def measured(images: Images, head: Head, oversample: int) -> dict[str, float]:
+    """mAP and neighbours of the codes, plain and ordered by asymmetric distance."""
+    logits = head(images.queries)
+    codes, bits = binarize(logits), head.n_bits
+    database = binarize(head(images.database))
+    report = hashkit.evaluate(
+        hashkit.CodeSet(codes, bits, images.query_labels),
+        hashkit.CodeSet(database, bits, images.database_labels),
+    )
+    plain = hashkit.search(codes, database, top_k=1000, n_bits=bits)
+    ordered = hashkit.search(
+        codes, database, top_k=1000, n_bits=bits, logits=logits, oversample=oversample
+    )
+    near = hashkit.search(
+        codes, database, top_k=NEAREST, n_bits=bits, logits=logits, oversample=oversample
+    )
+    return {
+        "map": report.map,
+        "map_at_1000": map_at(images, plain.rows),
+        "ordered_map_at_1000": map_at(images, ordered.rows),
+        "nearest": shared(images.nearest, plain.rows[:, :NEAREST]),
+        "ordered_nearest": shared(images.nearest, near.rows),
+    }
+
+
+def map_at(images: Images, rows: NDArray[np.int64]) -> float:
+    """Mean over queries of the precision at each relevant row among the given ones."""
+    hits = images.database_labels[rows] == images.query_labels[:, None]
+    precision = hits.cumsum(axis=1) / np.arange(1, rows.shape[1] + 1)
+    per_query = (precision * hits).sum(axis=1) / np.maximum(hits.sum(axis=1), 1)
+    return float(per_query.mean())
+
+
+def shared(expected: NDArray[np.int64], found: NDArray[np.int64]) -> float:
+    """Share of the expected rows of each query that were found."""
+    pairs = zip(expected, found, strict=True)
+    return float(np.mean([len(np.intersect1d(one, other)) / NEAREST for one, other in pairs]))
+
+
+if __name__ == "__main__":
+    main()
