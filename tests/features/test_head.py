@@ -57,7 +57,7 @@ def test_missing_tensors_are_named(name: str) -> None:
 WRONG: list[tuple[str, NDArray[np.generic], str]] = [
     ("mean", np.zeros(3, np.float32), r"std \[3\], found it \[20\]"),
     ("mean", np.zeros((3, 5), np.float32), r"mean \[15\], found it \[3, 5\]"),
-    ("std", np.float32(1), r"std \[20\], found it \[\]"),
+    ("std", np.float32(1), r"std \[1\], found it \[\]"),
     ("std", np.zeros(20, np.float32), "NaN or infinite weights in heads.0.linear"),
     ("heads.0.linear.bias", np.zeros(1, np.float32), r"weight \[1, 20\], found it \[12, 20\]"),
     ("heads.0.linear.bias", np.zeros((), np.float32), r"bias \[1\], found it \[\]"),

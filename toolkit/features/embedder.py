@@ -130,7 +130,10 @@ def read_embedder(path: Path) -> Embedder:
         text = read_metadata(data).get(_KEY)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from None
-    check_is_whole(Message(data, 0, len(data)), path)
+    try:
+        check_is_whole(Message(data, 0, len(data)), path)
+    except ValueError:
+        raise ModelError(f"{path}: expected an ONNX model, found other data") from None
     if text is None:
         raise ModelError(f"{path}: expected an embedder, found an ONNX model without {_KEY}")
     fields = parse_json(text, name, ModelError)

@@ -158,9 +158,10 @@ def resume_on_features(
 
 
 def _is_complete(run: Run) -> bool:
-    """Whether the run is trained, and every code length has its checkpoint."""
+    """Whether the run is trained, and every code length has its checkpoint and its summary."""
     try:
-        return run.is_trained and all(one.checkpoint_path() for one in run.per_length().values())
+        parts = run.per_length().values() if run.is_trained else ()
+        return bool(parts) and all(one.is_trained and one.checkpoint_path() for one in parts)
     except RunError:
         return False
 
