@@ -67,7 +67,7 @@ CONFINED = {
     "pydantic": {"report"},
     "pydantic_core": {"inputs.schema"},
     "filelock": {"bank", "files.locking"},
-    "PIL": {"imaging", "preprocess", "report.gallery", "runtimes"},
+    "PIL": {"features.views", "imaging", "preprocess", "report.gallery", "runtimes"},
     "sklearn": {"datasets", "baselines"},
     "numba": {"kernels"},
     "pillow_heif": {"imaging"},

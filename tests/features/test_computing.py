@@ -15,6 +15,7 @@ from hashkit.datasets.imageset import ImageSet
 from hashkit.errors import DatasetError, RunError
 from hashkit.features.computing import FeatureStore
 from hashkit.features.session import EmbedderSession
+from hashkit.features.views import views_of
 
 EMBEDDER = tiny_embedder()
 PIXELS = np.random.default_rng(0).integers(0, 256, (100, SIZE, SIZE, 3), dtype=np.uint8)
@@ -103,6 +104,40 @@ def test_features_are_taken_from_a_run_on_the_same_images(files: ImageSet, tmp_p
     before = first.read(2).features.copy()
     computed(FeatureStore(tmp_path / "second", files, EMBEDDER))
     np.testing.assert_array_equal(np.load(tmp_path / "first" / "features.npy"), before)
+
+
+def test_features_of_views_are_computed_beside_those_of_the_image(tmp_path: Path) -> None:
+    alone = computed(FeatureStore(tmp_path / "alone", MEMORY, EMBEDDER)).read(2)
+    assert alone.views.shape == (100, 1, alone.features.shape[1])
+    store = FeatureStore(tmp_path / "views", MEMORY, EMBEDDER, n_views=3)
+    done: list[int] = []
+    while not store.compute(
+        "cpu", n_workers=2, progress=done.append, should_stop=lambda: len(done) < 2
+    ):
+        store = FeatureStore(tmp_path / "views", MEMORY, EMBEDDER, n_views=3)
+    found = store.read(2)
+    views = views_of(PIXELS, np.arange(100), 3)
+    expected = tiny_features(views.reshape(-1, *PIXELS.shape[1:])).reshape(100, 3, -1)
+    np.testing.assert_allclose(found.views, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found.features, alone.features, rtol=1e-4, atol=1e-4)
+    for n_views in (1, 2, 4):
+        other = FeatureStore(tmp_path / "other", MEMORY, EMBEDDER, n_views=n_views)
+        assert not other.take_from(tmp_path / "views")
+    assert FeatureStore(tmp_path / "other", MEMORY, EMBEDDER, n_views=3).take_from(
+        tmp_path / "views"
+    )
+
+
+def test_views_of_images_that_cannot_be_used_are_left_out(files: ImageSet, tmp_path: Path) -> None:
+    assert files.root is not None
+    for row in (7, 12):
+        (files.root / f"{row:02}.png").write_bytes(b"no image")
+    found = computed(FeatureStore(tmp_path, files, EMBEDDER, n_views=2)).read(2)
+    assert [fault.row for fault in found.faults] == [7, 12]
+    views = views_of(PIXELS[found.rows], found.rows, 2)
+    for view in range(2):
+        expected = tiny_features(views[:, view])
+        np.testing.assert_allclose(found.views[:, view], expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_kill_while_features_are_taken_leaves_the_other_run_as_it_was(

@@ -153,6 +153,8 @@ def test_the_known_names_are_those_of_what_they_name():
         (known_names.PROTOCOLS, PROTOCOLS),
     ):
         assert list(known) == list(named)
+    from_views = [name for name, one in LOSSES.items() if one.learns_from == "views"]
+    assert list(known_names.FROM_VIEWS) == from_views
 
 
 def test_options_are_those_of_the_loss():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -10,7 +11,8 @@ from training_samples import digit_data, settings, triplet_data, unlabelled_data
 from hashkit.overlap import computed_ahead
 from hashkit.training.augment import AUGMENTATIONS
 from hashkit.training.batches import BatchAugmentation, BatchSource
-from hashkit.training.sampling import BatchOrder
+from hashkit.training.data import FeatureViews
+from hashkit.training.sampling import BatchOrder, draw_views
 
 CPU = torch.device("cpu")
 SIZE = (8, 8)
@@ -141,3 +143,26 @@ def test_number_of_steps_per_group_on_a_gpu(monkeypatch, side, n_views, expected
     assert made._group_size(100) == 1
     monkeypatch.setattr(made, "_device", torch.device("cuda"))
     assert made._group_size(100) == expected
+
+
+@pytest.mark.parametrize("group_size", [1, 4])
+def test_each_step_gets_features_of_two_different_views_of_its_images(group_size, monkeypatch):
+    data = unlabelled_data(settings(holdout=0))
+    table = np.random.default_rng(0).random((len(data.pixels), 3, 5), dtype=np.float32)
+    features = FeatureViews(table)
+    np.testing.assert_array_equal(features.sample(len(table)), table[:, 0])
+    data = dataclasses.replace(data, pixels=features)
+    how = {"name": "none", "cutmix": 0, "n_views": 2}
+    found = batches(data, group_size, monkeypatch, **how)
+    for step, (batch, items) in enumerate(zip(found, items_of(data), strict=True)):
+        rows = data.fit_items[items]
+        first, second = draw_views(len(rows), 3, seed=3, step=step)
+        assert (first != second).all()
+        expected = np.concatenate([table[rows, first], table[rows, second]])
+        np.testing.assert_array_equal(batch.images.numpy(), expected)
+    resumed = batches(data, group_size, monkeypatch, first_step=4, **how)
+    assert_same(resumed, found[4:])
+    # The trainer needs none of its own images, because those that do not change are cached.
+    made = source(data, group_size, monkeypatch, **how)
+    steps = made.steps(order_of(data), first_step=0, n_steps=N_STEPS, with_images=False)
+    assert_same(list(steps), found)

@@ -10,6 +10,7 @@ from hashkit.training.sampling import (
     DROPOUT_STREAM,
     ORDER_STREAM,
     BatchOrder,
+    draw_views,
     generator,
     step_seed,
 )
@@ -110,3 +111,18 @@ def test_seeds_and_generators_are_functions_of_their_arguments():
     assert one.random(4).tolist() == other.random(4).tolist()
     assert generator(3, 2, 11).random() != generator(3, 2, 10).random()
     assert generator(3, 1, 10).random() != generator(3, 2, 10).random()
+
+
+def test_the_views_of_a_step_differ_and_depend_on_seed_and_step():
+    drawn = draw_views(6000, 4, seed=3, step=5)
+    assert drawn.shape == (2, 6000)
+    pairs, counts = np.unique(drawn, axis=1, return_counts=True)
+    # Each of the 12 ordered pairs of different views, equally often.
+    assert {(first, second) for first, second in pairs.T} == {
+        (first, second) for first in range(4) for second in range(4) if first != second
+    }
+    assert counts.min() > 400
+    np.testing.assert_array_equal(draw_views(6000, 4, seed=3, step=5), drawn)
+    for seed, step in ((3, 6), (4, 5)):
+        assert (draw_views(6000, 4, seed, step) != drawn).any()
+    assert sorted(draw_views(1, 2, 0, 0)[:, 0]) == [0, 1]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_embedder import SIZE, tiny_embedder, tiny_features
+from tiny_embedder import N_FEATURES, SIZE, tiny_embedder, tiny_features
 
 import hashkit
 from hashkit.errors import ConfigError, DeviceError, RunError
@@ -125,6 +125,30 @@ def test_losses_without_labels_and_of_pairs_learn_too() -> None:
         assert Path(hashkit.export(run)).is_file()
 
 
+@pytest.mark.end_to_end
+def test_views_are_computed_once_and_a_run_is_continued_to_the_same_weights() -> None:
+    settings = LEARNED | {"loss": "cibhash"}
+    whole = hashkit.train("photos", name="a", **settings)
+    assert np.load(whole.path / "features.npy").shape == (81, 4 * N_FEATURES)
+    n_steps: list[int] = []
+    stopped = hashkit.train(
+        "photos",
+        name="b",
+        should_stop=lambda: len(n_steps) >= 2 or bool(n_steps.append(0)),
+        **settings,
+    )
+    assert not stopped.is_trained
+    assert (stopped.path / "features.npy").samefile(whole.path / "features.npy")
+    hashkit.resume(stopped)
+    same_views = hashkit.train("photos", name="c", **settings | {"views": 1})
+    weights = [
+        read_head(one.checkpoint_path()).manifest.weights_sha256
+        for one in (whole, stopped, same_views)
+    ]
+    assert weights[0] == weights[1] != weights[2]
+    assert Path(hashkit.export(whole)).is_file()
+
+
 def test_the_embedder_is_kept_in_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     run = hashkit.train("photos", name="a", loss="itq", **QUICK)
 
@@ -149,6 +173,8 @@ def test_settings_of_images_are_refused() -> None:
         ({"freeze": 1}, "`freeze` does not go with frozen features"),
         ({"network": "compact"}, "itq is fitted to the features of a frozen embedder"),
         ({"loss": "orthohash"}, "has no labels to learn from"),
+        ({"views": 3}, r"`views` goes with a loss that learns from views \(cibhash\) and an embed"),
+        ({"loss": "cibhash", "views": 65}, "`views` must be between 0 and 64, not 65"),
     ):
         with pytest.raises(ConfigError, match=message):
             hashkit.train("photos", **QUICK | {"recipe": "unlabelled"} | settings)

@@ -10,18 +10,19 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.bank.names import hash_names
-from hashkit.datasets.decoding import Fault, decode_batches
+from hashkit.datasets.decoding import DecodedBatch, Fault, decode_batches
 from hashkit.datasets.imageset import ImageSet
 from hashkit.errors import DatasetError, RunError
 from hashkit.features.embedder import Embedder
 from hashkit.features.session import EmbedderSession
 from hashkit.features.table import OutputTable
+from hashkit.features.views import VIEW_RULE, views_of
 from hashkit.files.writing import make_parents, written_whole
 from hashkit.overlap import computed_ahead
 from hashkit.preprocess import load, resampler
@@ -39,17 +40,22 @@ class FeatureSet:
 
     Attributes
     ----------
-    features
-        float32 [n, n_features]; mapped from the file if all images can be used.
+    views
+        float32 [n, n_views, n_features]; mapped from the file if all images can be used.
     rows
         int64 [n], sorted: rows of these images in the set.
     faults
         The other images, and why they cannot be used.
     """
 
-    features: NDArray[np.float32]
+    views: NDArray[np.float32]
     rows: NDArray[np.int64]
     faults: list[Fault]
+
+    @property
+    def features(self) -> NDArray[np.float32]:
+        """Features of the images as they are, float32 [n, n_features]."""
+        return self.views[:, 0]
 
 
 class FeatureStore:
@@ -67,13 +73,18 @@ class FeatureStore:
         The images.
     embedder
         The embedder.
+    n_views
+        Views of each image, see `hashkit.features.views.views_of`; 1 for the image alone.
     """
 
-    def __init__(self, folder: Path, images: ImageSet, embedder: Embedder) -> None:
+    def __init__(
+        self, folder: Path, images: ImageSet, embedder: Embedder, *, n_views: int = 1
+    ) -> None:
         self._path = folder / _NAME
         self._images = images
         self._embedder = embedder
-        self._fingerprint = _fingerprint(images, embedder)
+        self._n_views = n_views
+        self._fingerprint = _fingerprint(images, embedder, n_views)
         self._table = self._table_at(self._path)
 
     @property
@@ -140,10 +151,10 @@ class FeatureStore:
             functools.partial(load, size=embedder.size, resize=embedder.resize),
             embedder.size,
             start=self.n_done,
-            batch_size=session.batch_size,
+            batch_size=max(1, session.batch_size // self._n_views),
             n_workers=n_workers,
         )
-        results = computed_ahead(batches, lambda batch: session.run(batch.pixels))
+        results = computed_ahead(batches, lambda batch: self._computed(session, batch))
         # Closed here, not by the garbage collector: a traceback would keep the threads alive.
         with (
             contextlib.closing(batches),
@@ -155,9 +166,8 @@ class FeatureStore:
                 faults = [*batch.faults, *map(self._not_finite, batch.rows[~is_finite])]
                 if strict and faults:
                     raise DatasetError(f"{self._images.name}: {faults[0].message}")
-                rows = np.full(
-                    (batch.stop - batch.start, embedder.n_features), np.nan, dtype=np.float32
-                )
+                shape = (batch.stop - batch.start, self._n_views * embedder.n_features)
+                rows = np.full(shape, np.nan, dtype=np.float32)
                 rows[batch.rows[is_finite] - batch.start] = features[is_finite]
                 append(rows)
                 if progress is not None:
@@ -182,9 +192,10 @@ class FeatureStore:
                 "or other ones: remove both files, then continue the training"
             )
         table = self._table.read()
+        views = table.reshape(len(table), self._n_views, self._embedder.n_features)
         broken = np.isnan(table[:, 0])
         if not broken.any():
-            return FeatureSet(table, np.arange(len(table), dtype=np.int64), [])
+            return FeatureSet(views, np.arange(len(table), dtype=np.int64), [])
         faults = self._faults(np.flatnonzero(broken), n_workers)
         rows = np.flatnonzero(~broken)
         if not len(rows):
@@ -192,7 +203,17 @@ class FeatureStore:
                 f"{self._images.name}: none of its {len(table):,} images can be used, the first: "
                 f"{faults[0].message}"
             )
-        return FeatureSet(table[rows], rows, faults)
+        return FeatureSet(views[rows], rows, faults)
+
+    def _computed(self, session: EmbedderSession, batch: DecodedBatch) -> NDArray[np.float32]:
+        """Features of a batch, those of an image's views side by side."""
+        pixels = batch.pixels
+        if self._n_views > 1:
+            views = views_of(pixels, batch.rows, self._n_views)
+            pixels = views.reshape(-1, *pixels.shape[1:])
+        return session.run(pixels).reshape(
+            len(batch.rows), self._n_views * self._embedder.n_features
+        )
 
     def _faults(self, rows: NDArray[np.int64], n_workers: int) -> list[Fault]:
         """Decode the images that could not be used once more, to say why."""
@@ -212,13 +233,13 @@ class FeatureStore:
                 for fault in batch.faults
             ]
         decoded = np.setdiff1d(rows, [fault.row for fault in found])
-        found += map(self._not_finite, decoded)
+        found += [self._not_finite(row) for row in decoded.tolist()]
         return sorted(found, key=lambda fault: fault.row)
 
-    def _not_finite(self, row: int | np.integer[Any]) -> Fault:
+    def _not_finite(self, row: int) -> Fault:
         name = self._images.names[row]
         return Fault(
-            int(row),
+            row,
             name,
             "unsupported",
             f"{name}: expected finite features, found NaN or infinite ones of the embedder "
@@ -226,12 +247,14 @@ class FeatureStore:
         )
 
     def _table_at(self, path: Path) -> OutputTable:
-        shape = (len(self._images), self._embedder.n_features)
+        shape = (len(self._images), self._n_views * self._embedder.n_features)
         return OutputTable(path, *shape, self._fingerprint)
 
 
-def _fingerprint(images: ImageSet, embedder: Embedder) -> str:
+def _fingerprint(images: ImageSet, embedder: Embedder, n_views: int) -> str:
     digest = hashlib.sha256(embedder.sha256.encode())
+    if n_views > 1:
+        digest.update(f"{VIEW_RULE} {n_views} ".encode())
     digest.update(hash_names(images.names, None).encode())
     digest.update(f"{images.root} {embedder.size} {embedder.resize} {resampler()}".encode())
     if images.root is None:

@@ -6,7 +6,6 @@ Nothing here imports torch.
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +17,7 @@ from hashkit.runs.embedder_settings import EmbedderSettings
 from hashkit.runs.known_names import (
     AUGMENTATIONS,
     FITTED,
+    FROM_VIEWS,
     LOSSES,
     OPTIMISERS,
     SCHEDULES,
@@ -25,6 +25,7 @@ from hashkit.runs.known_names import (
     check_name,
     split_network,
 )
+from hashkit.runs.setting_kinds import KINDS, is_of_kind, plain_scalar
 
 __all__ = [
     "LOSS_OPTIONS",
@@ -39,6 +40,9 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 
 SHORT_NAMES = {"lengths": "bits", "learning_rate": "lr"}
 """Names of settings in flags and in `hashkit.train`, where they differ from the field."""
+
+N_VIEWS = 4
+"""Views of an image on frozen features, where the settings leave the number open."""
 
 MIN_INPUT_SIZE = 8
 """Smallest height and width in pixels, for networks with three pools of stride 2."""
@@ -76,32 +80,6 @@ class LossDefault:
 def _setting(default: Any, text: str) -> Any:
     """A field with its help text."""
     return dataclasses.field(default=default, metadata={"help": text})
-
-
-_KINDS = {
-    "bool": "True or False",
-    "int": "a whole number",
-    "float": "a number",
-    "str": "a text",
-}
-"""Descriptions of the types of settings."""
-
-
-def plain_scalar(value: Any) -> Any:
-    """A NumPy scalar as a Python number; other values unchanged."""
-    return value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value
-
-
-def _is_of(value: Any, kind: str) -> bool:
-    """Whether a value is of a kind; True and False are no numbers, whole numbers are floats too."""
-    if kind == "bool":
-        return isinstance(value, bool)
-    if isinstance(value, bool):
-        return False
-    types = {"int": (int,), "float": (int, float), "str": (str,)}
-    if kind == "float" and isinstance(value, int):
-        return abs(value) <= sys.float_info.max
-    return isinstance(value, types[kind])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,6 +128,9 @@ class TrainConfig:
     )
     calibrate: bool = _setting(True, "Adjust fresh weights to the training images.")
     hidden: int = _setting(0, "Units of a hidden layer on frozen features; 0 for none.")
+    views: int = _setting(
+        0, f"Views of an image on frozen features, with cibhash; 0 for {N_VIEWS}, 1 for none."
+    )
     freeze: int = _setting(0, "Number of first stages of the network to freeze; -1 for all.")
     stage_decay: float = _setting(
         1.0, "Ratio of a stage's learning rate to that of the next stage; 1 for equal rates."
@@ -229,6 +210,7 @@ class TrainConfig:
             ("width", MIN_INPUT_SIZE, 4096),
             ("dropout", 0, 0.99),
             ("hidden", 0, 10**6),
+            ("views", 0, 64),
             ("freeze", -1, 10**6),
             ("epsilon", 0, 0.5),
             ("quantisation", 0, 1e9),
@@ -287,6 +269,16 @@ class TrainConfig:
         return self.loss in FITTED
 
     @property
+    def learns_from_views(self) -> bool:
+        """Whether the loss compares views of images whose features an embedder computes."""
+        return self.has_embedder and self.loss in FROM_VIEWS
+
+    @property
+    def n_views(self) -> int:
+        """Views of each image that an embedder is run on."""
+        return (self.views or N_VIEWS) if self.learns_from_views else 1
+
+    @property
     def embedder_settings(self) -> EmbedderSettings:
         """How an embedder's images are prepared, and which output is used."""
         per_channel: dict[str, Any] = {
@@ -303,6 +295,12 @@ class TrainConfig:
 
     def _check_features(self) -> None:
         settings = self.embedder_settings  # raises if a value is wrong
+        if self.views and not self.learns_from_views:
+            raise ConfigError(
+                f"`views` goes with a loss that learns from views ({', '.join(FROM_VIEWS)}) and an "
+                f'embedder, `network="onnx:FILE"`, not with {self.loss} and {self.network}: '
+                "leave it out"
+            )
         if self.has_embedder:
             return
         if settings != EmbedderSettings():
@@ -334,9 +332,11 @@ class TrainConfig:
                     )
                 kind = kind.removeprefix("tuple[").partition(",")[0]
                 value = tuple(map(plain_scalar, value))
-            if not all(_is_of(one, kind) for one in (value if type(value) is tuple else [value])):
+            if not all(
+                is_of_kind(one, kind) for one in (value if type(value) is tuple else [value])
+            ):
                 raise ConfigError(
-                    f"`{field.name}` must be {_KINDS[kind]}, not {argument_shown(value)}"
+                    f"`{field.name}` must be {KINDS[kind]}, not {argument_shown(value)}"
                 )
             object.__setattr__(self, field.name, value)
 

@@ -14,6 +14,7 @@ __all__ = [
     "AUGMENTATIONS",
     "BUILT_IN_EMBEDDERS",
     "FITTED",
+    "FROM_VIEWS",
     "LOSSES",
     "NETWORKS",
     "OPTIMISERS",
@@ -68,6 +69,9 @@ FITTED: Final[Mapping[str, str]] = {
 
 Each has a short description.
 """
+
+FROM_VIEWS: Final = ("cibhash",)
+"""Losses that learn from two views of each image."""
 
 SPECTRAL: Final = "sh"
 """The method whose logits are cosines."""

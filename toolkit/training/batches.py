@@ -20,10 +20,10 @@ from torch import Tensor
 
 from hashkit.overlap import computed_ahead
 from hashkit.training.augment import Augmentation, Draws, augment, draw
-from hashkit.training.data import TrainingData
+from hashkit.training.data import FeatureViews, TrainingData
 from hashkit.training.devices import to_device
 from hashkit.training.mixing import Cut, cut_and_mix, draw_cut
-from hashkit.training.sampling import AUGMENT_STREAM, BatchOrder, step_seed
+from hashkit.training.sampling import AUGMENT_STREAM, BatchOrder, draw_views, step_seed
 
 __all__ = ["Batch", "BatchAugmentation", "BatchSource"]
 
@@ -65,8 +65,9 @@ class Batch:
     rows
         int64 [n], distinct rows of the training set.
     images
-        uint8 [n_views * n, H, W, 3], the first view of all images, then the next; None if the
-        features are cached.
+        uint8 [n_views * n, H, W, 3], the first view of all images, then the next; their features,
+        float32 [n_views * n, n_features], if several views of each were computed before; None if
+        the features are cached.
     kept
         Fraction of each image's pixels that are its own, see `hashkit.training.mixing`.
     labels
@@ -130,6 +131,7 @@ class BatchSource:
         self._size = size
         self._device = device
         self._pixels = data.pixels.on(device)
+        self._views = self._pixels if isinstance(self._pixels, FeatureViews) else None
         self._labels = None if data.labels is None else torch.from_numpy(data.labels).to(device)
 
     def images(self, rows: NDArray[np.int64]) -> Tensor:
@@ -156,7 +158,8 @@ class BatchSource:
         # The rows are generated a second time for the images, which are taken by another thread.
         rows = (np.concatenate(group.rows) for group in self._groups(order, *wanted))
         no_images: Generator[None, None, None] = (None for _ in rows)
-        images = self._pixels.batches(rows) if with_images else no_images
+        has_images = with_images and self._views is None
+        images = self._pixels.batches(rows) if has_images else no_images
 
         def make(group: _Group) -> list[Batch]:
             return self._batches(group, next(images))
@@ -202,6 +205,11 @@ class BatchSource:
         images, kept = no_values, [1.0] * len(sizes)
         if pixels is not None:
             images, kept = self._augmented(to_device(pixels, self._device), sizes, group.steps)
+        elif self._views is not None:
+            images = [
+                self._two_views(self._views, *one)
+                for one in zip(group.rows, group.steps, strict=True)
+            ]
         return [
             Batch(own_rows, own_images, own_share, own_labels, self._triplets(own_items, numbers))
             for own_rows, own_images, own_share, own_labels, own_items, numbers in zip(
@@ -253,6 +261,11 @@ class BatchSource:
             for part, cut in zip(parts, cuts, strict=True)
         ]
         return mixed, [1.0 if cut is None else cut.kept for cut in cuts]
+
+    def _two_views(self, views: FeatureViews, rows: NDArray[np.int64], step: int) -> Tensor:
+        """Features of two views of each image of a step, float32 [2 * n, n_features]."""
+        chosen = draw_views(len(rows), views.n_views, self._augmentation.seed, step)
+        return to_device(torch.cat([views.of(rows, one) for one in chosen]), self._device)
 
     def _draw(self, n_images: int, step: int) -> tuple[list[Draws], Cut | None]:
         """Random values of a step: the draws of each view, and the rectangle of CutMix."""

@@ -23,6 +23,7 @@ from hashkit.training.losses import Task
 __all__ = [
     "MEMORY_LIMIT_BYTES",
     "FeatureRows",
+    "FeatureViews",
     "MemoryPixels",
     "Pixels",
     "StreamedPixels",
@@ -132,6 +133,29 @@ class FeatureRows:
     def on(self, device: torch.device) -> Pixels:  # noqa: ARG002
         """Itself: the trainer keeps the features on the device."""
         return self
+
+
+class FeatureViews(FeatureRows):
+    """Features of several views of each image, the first of which is the image itself.
+
+    Parameters
+    ----------
+    views
+        float32 [n, n_views, n_features], maybe mapped.
+    """
+
+    def __init__(self, views: NDArray[np.float32]) -> None:
+        super().__init__(views[:, 0])
+        self._views = views
+
+    @property
+    def n_views(self) -> int:
+        """Views per image."""
+        return int(self._views.shape[1])
+
+    def of(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> Tensor:
+        """Features of one view of each row, both int64 [n]: float32 [n, n_features]."""
+        return torch.from_numpy(self._views[rows, views])
 
 
 class StreamedPixels:

@@ -19,6 +19,7 @@ from hashkit.threads import check_threads
 from hashkit.training.data import (
     MEMORY_LIMIT_BYTES,
     FeatureRows,
+    FeatureViews,
     MemoryPixels,
     Pixels,
     StreamedPixels,
@@ -91,7 +92,7 @@ def prepare_labelled(
 def prepare_features(
     images: ImageSet,
     rows: NDArray[np.int64],
-    features: NDArray[np.float32],
+    views: NDArray[np.float32],
     config: TrainConfig,
     *,
     protocol: str = "",
@@ -104,8 +105,8 @@ def prepare_features(
         The training images.
     rows
         int64 [n], sorted: those that can be used.
-    features
-        float32 [n, n_features], the features of these rows.
+    views
+        float32 [n, n_views, n_features], the features of these rows.
     protocol
         Name of the protocol that selected the images, for the manifest.
 
@@ -114,7 +115,7 @@ def prepare_features(
     ConfigError
         If the loss needs labels, and the images have none, or too few classes.
     """
-    pixels = FeatureRows(features)
+    pixels = FeatureViews(views) if views.shape[1] > 1 else FeatureRows(views[:, 0])
     if learns_from_labels(config):
         return _labelled(images, rows, pixels, config, protocol)
     return _unlabelled(images, rows, pixels, protocol)

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ORDER_STREAM", "BatchOrder", "generator", "step_seed"]
+__all__ = ["ORDER_STREAM", "BatchOrder", "draw_views", "generator", "step_seed"]
 
 ORDER_STREAM: Final = 1
 AUGMENT_STREAM: Final = 2
@@ -26,6 +26,14 @@ def generator(seed: int, stream: int, index: int) -> np.random.Generator:
 def step_seed(seed: int, stream: int, step: int) -> int:
     """63-bit seed for one purpose (stream) in one step, for torch's generators."""
     return int(np.random.SeedSequence([seed, stream, step]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def draw_views(n_images: int, n_views: int, seed: int, step: int) -> NDArray[np.int64]:
+    """Two different views, of ``n_views``, for each image of a step: int64 [2, n_images]."""
+    rng = generator(seed, AUGMENT_STREAM, step)
+    first = rng.integers(n_views, size=n_images)
+    second = (first + rng.integers(1, n_views, size=n_images)) % n_views
+    return np.stack([first, second])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -71,6 +71,7 @@ def configured(
     check_device(device, probe)
     reporter.note(f"opening the embedder {recorded_network(probe.network)}")
     embedder = open_embedder(values["network"], probe.embedder_settings, size or recipe_size)
+    _note_facts(embedder, reporter)
     if "resize" not in settings:
         values["resize"] = embedder.resize
     else:
@@ -79,6 +80,20 @@ def configured(
     values |= {"augmentation": "none", "cutout": 0.0, "cutmix": 0.0, "mirror": False}
     values |= {"height": embedder.height, "width": embedder.width, "calibrate": False}
     return TrainConfig.from_dict(values), embedder
+
+
+def _note_facts(embedder: Embedder, reporter: Reporter) -> None:
+    """Note what may make an embedder's features differ from those that it was made for."""
+    differences = embedder.facts.get("resize_differences")
+    if differences:
+        several = [differences] if isinstance(differences, str) else differences
+        reporter.note(f"warning: {embedder.name}: {'; '.join(map(str, several))}")
+    operators = embedder.facts.get("other_operators")
+    if operators:
+        reporter.note(
+            f"warning: {embedder.name} has operators that not every runtime knows: "
+            f"{', '.join(map(str, operators))}"
+        )
 
 
 def _without_learning(values: dict[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -224,7 +224,7 @@ def _train(job: _Job) -> Run:
 def _features(job: _Job, n_workers: int) -> FeatureSet | None:
     """The features of the training images; None if the computation was stopped."""
     run, reporter = job.run, job.reporter
-    store = FeatureStore(run.path, job.images, job.embedder)
+    store = FeatureStore(run.path, job.images, job.embedder, n_views=job.config.n_views)
     if not store.is_complete:
         for other in _other_runs(run):
             if store.take_from(other):
@@ -265,7 +265,7 @@ def _learn(job: _Job, found: FeatureSet) -> Run:
     from hashkit.workflow.fitting import finish_training
 
     run, config = job.run, job.config
-    data = prepare_features(job.images, found.rows, found.features, config, protocol=job.protocol)
+    data = prepare_features(job.images, found.rows, found.views, config, protocol=job.protocol)
     trainer = Trainer(config, data, run, choose_device(job.device))
     if run.snapshots():
         step = trainer.resume()

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from hashkit.errors import ConfigError
 from hashkit.inputs.arguments import argument_shown, checked_arguments, checked_arguments_but
-from hashkit.runs.config import plain_scalar
 from hashkit.runs.data_spec import DataSpec, ProtocolOptions, check_split_seed, name_tuple
 from hashkit.runs.known_names import FITTED
 from hashkit.runs.run import DEFAULT_RUNS_DIR, PathText, Run, as_run, whole_run
 from hashkit.runs.run_lock import locked_run
+from hashkit.runs.setting_kinds import plain_scalar
 from hashkit.threads import check_threads
 from hashkit.workflow.extras import require
 from hashkit.workflow.reporter import LOGGED, Reporter
