@@ -44,4 +44,4 @@ def open_embedder(
         return build_efficientnet_lite(argument, size)
     from hashkit.features.foreign.onnx_embedder import wrap_onnx
 
-    return wrap_onnx(Path(argument), settings, size)
+    return wrap_onnx(Path(argument).expanduser(), settings, size)

@@ -49,7 +49,7 @@ def absolute_network(network: str) -> str:
     kind, argument = split_network(network)
     place, name = _parts(argument)
     if kind == _KEPT and argument not in BUILT_IN_EMBEDDERS:
-        return f"{kind}:{Path(argument).resolve()}"
+        return f"{kind}:{Path(argument).expanduser().resolve()}"
     if not runs_own_code(network) or not place.endswith(".py"):
         return network
     return f"{kind}:{Path(place).resolve()}:{name}"
@@ -113,7 +113,7 @@ def _identity(network: str) -> tuple[str, ...]:
     """What two names of the same network share: file or module, and name, wherever they lie."""
     kind, argument = split_network(network)
     if not runs_own_code(network):
-        return kind, argument
+        return tuple(recorded_network(network).split(":", 1))
     place, name = _parts(argument)
     own = PurePath(place).name if place.endswith(".py") else place
     return kind, own, name
