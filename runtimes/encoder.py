@@ -74,8 +74,8 @@ class Encoder:
         Parameters
         ----------
         path
-            The model's file, or the name of a built-in model, such as ``phash`` or ``lite0``. A file
-            of that name is ``./phash``.
+            The model's file, or the name of a built-in model, such as ``phash`` or ``lite0``. A
+            file of that name is ``./phash``.
         device
             ``auto`` (CUDA if the model runs there, otherwise the CPU), ``cpu`` or ``cuda``;
             `provider` reports the choice.

@@ -136,9 +136,7 @@ def test_embedders_with_weights_are_built_without_torch(place):
     assert ended.stdout == "(2, 1280)\n", ended.stderr
 
 
-def test_codes_of_images_without_labels_are_learned_without_torch(
-    place, tmp_path, monkeypatch
-):
+def test_codes_of_images_without_labels_are_learned_without_torch(place, tmp_path, monkeypatch):
     """From a folder to hits, with the extras ``onnx`` and ``lite`` alone."""
     monkeypatch.setenv("HASHKIT_CACHE", str(tmp_path / "cache"))
     (tmp_path / "flat").mkdir()

@@ -49,6 +49,7 @@ def test_a_bank_names_the_model_as_any_other(made, here):
     assert refused.startswith("error: photos.h5: expected")
 
 
+@pytest.mark.end_to_end
 def test_a_model_with_installed_weights_is_made_at_its_first_use(here, monkeypatch):
     monkeypatch.setenv("HASHKIT_CACHE", str(here / "cache"))
     outcome = succeed("encode photos --model lite0 --out looks.h5")

@@ -22,7 +22,8 @@ from hashkit.runtimes.encoder import Encoder
 
 def test_a_name_is_the_file_of_the_package_or_one_that_is_made(tmp_path, monkeypatch):
     monkeypatch.setenv("HASHKIT_CACHE", str(tmp_path))
-    for name, model in BUILTIN_MODELS.items():
+    for name in ("phash", "phash-256", "lite0"):
+        model = BUILTIN_MODELS[name]
         path = model_path(name)
         assert (path.name, path.is_file()) == (model.file, True)
         assert path.is_relative_to(tmp_path) is bool(model.weights)
