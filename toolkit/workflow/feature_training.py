@@ -18,7 +18,6 @@ from hashkit.datasets.split import Split
 from hashkit.errors import ConfigError, ModelError, RunError
 from hashkit.features.computing import FeatureSet, FeatureStore
 from hashkit.features.embedder import Embedder, read_embedder, write_embedder
-from hashkit.features.embedders import open_embedder
 from hashkit.features.fitting import fit_head
 from hashkit.features.head_checkpoint import library_versions, write_head
 from hashkit.manifest import Manifest
@@ -31,6 +30,7 @@ from hashkit.runs.run_config import RunConfig
 from hashkit.runs.run_lock import locked_run
 from hashkit.threads import check_threads
 from hashkit.training.recipes import RECIPES, describe_recipe, settings_of
+from hashkit.workflow.embedders import open_embedder
 from hashkit.workflow.extras import require
 from hashkit.workflow.reporter import Reporter, plural
 from hashkit.workflow.run_start import (
@@ -183,7 +183,7 @@ def _configured(
         values |= {name: value for name, value in plain.items() if name not in settings}
     _require_packages(probe)
     _refuse_image_settings(settings)
-    embedder = open_embedder(values["network"], probe.embedder_settings, size or recipe_size)
+    embedder = open_embedder(probe, size or recipe_size)
     if "resize" not in settings:
         values["resize"] = embedder.resize
     else:
