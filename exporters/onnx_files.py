@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx
 
 from hashkit.errors import ModelError
-from hashkit.features.graph_parts import strip_notes
+from hashkit.features.foreign.graph_parts import strip_notes
 from hashkit.files.writing import make_parents, written_whole
 from hashkit.messages.foreign_errors import foreign_message
 from hashkit.messages.os_errors import cannot_write

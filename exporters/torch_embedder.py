@@ -10,33 +10,31 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hashkit.errors import ModelError
+from hashkit.errors import ConfigError, ModelError
 from hashkit.exporters.onnx_files import PRODUCER
 from hashkit.exporters.tracing import traced
 from hashkit.features.embedder import FEATURE, IMAGE, Embedder
-from hashkit.features.graph_parts import strip_notes
-from hashkit.features.trial import TrialInput, check_features, open_graph, pictures, run_graph
+from hashkit.features.foreign.graph_parts import strip_notes
+from hashkit.features.foreign.trial import (
+    TrialInput,
+    check_features,
+    open_graph,
+    pictures,
+    run_graph,
+)
 from hashkit.messages.foreign_errors import foreign_message
-from hashkit.training.devices import seeded
 from hashkit.training.networks import build_network, find_network
 from hashkit.training.networks.base import pooled
 
 __all__ = ["embedder_of_network"]
 
 _OPSET: Final = 20
-_SIZE: Final = (224, 224)
-"""Input size of networks that take any."""
-_MEAN: Final = (123.675, 116.28, 103.53)
-_STD: Final = (58.395, 57.12, 57.375)
-"""Of ImageNet, for networks without weights, which have none of their own."""
 _SHARE: Final = 1e-3
 """Largest difference from torch, relative to the differences between pictures."""
 
 
-def embedder_of_network(
-    name: str, size: tuple[int, int] | None, *, pretrained: bool, seed: int
-) -> Embedder:
-    """Export a torch network, and compare the graph with it on a few pictures.
+def embedder_of_network(name: str, size: tuple[int, int] | None = None) -> Embedder:
+    """Export a torch network with its weights, and compare the graph with it on pictures.
 
     Parameters
     ----------
@@ -44,8 +42,6 @@ def embedder_of_network(
         ``timm:NAME`` or ``torchvision:NAME``.
     size
         Input size (height, width), pixels; None for that of the weights.
-    pretrained
-        Whether to load its weights; otherwise they are drawn by ``seed``.
 
     Raises
     ------
@@ -56,11 +52,16 @@ def embedder_of_network(
         expressed in ONNX, or the graph computes something else.
     """
     kind, argument = find_network(name)
-    rule = kind.input_rule(argument, pretrained)
-    height, width = size or rule.size or _SIZE
-    with seeded(seed):
-        network = build_network(name, dropout=0.0, pretrained=pretrained)
-    model = _Features(network, rule.mean or _MEAN, rule.std or _STD).eval()
+    rule = kind.input_rule(argument, True)
+    sides = size or rule.size
+    if sides is None or rule.mean is None or rule.std is None:
+        raise ConfigError(
+            f"expected a network whose weights have a size and a normalisation, found {name}: name "
+            "a model of timm or torchvision"
+        )
+    height, width = sides
+    network = build_network(name, dropout=0.0, pretrained=True)
+    model = _Features(network, rule.mean, rule.std).eval()
     expected = _run(model, (height, width), name)
     graph = traced(model, (height, width), _OPSET, [FEATURE])
     graph.producer_name, graph.producer_version = PRODUCER, ""
@@ -74,9 +75,8 @@ def embedder_of_network(
         n_features=expected.shape[1],
         facts={
             "source": name,
-            "pretrained": pretrained,
-            "mean": list(rule.mean or _MEAN),
-            "std": list(rule.std or _STD),
+            "mean": list(rule.mean),
+            "std": list(rule.std),
         },
     )
     _compare(embedder, expected)

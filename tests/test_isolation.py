@@ -124,7 +124,7 @@ def test_the_python_api_works_without_torch(place):
 def test_embedders_with_weights_are_built_without_torch(place):
     ended = python(
         "import numpy, onnxruntime\n"
-        "from hashkit.features.efficientnet_lite import build_efficientnet_lite\n"
+        "from hashkit.features.lite.efficientnet_lite import build_efficientnet_lite\n"
         "embedder = build_efficientnet_lite('efficientnet-lite0', (32, 32))\n"
         "session = onnxruntime.InferenceSession(embedder.graph)\n"
         "pixels = numpy.zeros((2, 32, 32, 3), numpy.uint8)\n"

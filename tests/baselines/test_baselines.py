@@ -223,14 +223,14 @@ def test_more_bits_than_components_are_refused(fit):
 @pytest.mark.parametrize("fit", [fit_pcah, fit_itq, fit_spectral])
 @pytest.mark.parametrize("value", [0, 0.1, -1e6])
 def test_features_without_variance_are_refused(fit, value):
-    with pytest.raises(ConfigError, match="the same for every image"):
+    with pytest.raises(ConfigError, match="the same for all"):
         fit(np.full((40, 5), value, np.float32), None, 2, 0)
 
 
 def test_features_that_differ_only_by_rounding_have_no_variance():
     features = np.full((40, 5), 1000, np.float32)
     features[::2, 1] = np.nextafter(np.float32(1000), np.float32(0))
-    with pytest.raises(ConfigError, match="the same for every image"):
+    with pytest.raises(ConfigError, match="the same for all"):
         fit_pcah(features, None, 1, 0)
 
 

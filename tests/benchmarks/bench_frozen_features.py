@@ -28,10 +28,10 @@ from hashkit.codes import binarize
 from hashkit.datasets.folders import open_image_folder
 from hashkit.datasets.protocols import make_split
 from hashkit.features.computing import FeatureStore
-from hashkit.features.efficientnet_lite import build_efficientnet_lite
 from hashkit.features.fitting import fit_head
 from hashkit.features.head import Head, head_from_tensors
 from hashkit.features.head_checkpoint import read_head
+from hashkit.features.lite.efficientnet_lite import build_efficientnet_lite
 from hashkit.machine import processor
 from hashkit.runs.data_spec import ProtocolOptions
 from hashkit.runs.known_names import FITTED, SPECTRAL

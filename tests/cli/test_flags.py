@@ -223,7 +223,7 @@ def test_a_limit_is_an_option_on_the_command_line():
     assert with_flags(message, None, {}) == "too large; raise it with --limit json-bytes=20"
 
 
-_FIELDS_OF_FILES = {"class_names", "format_version", "name_ends"}
+_FIELDS_OF_FILES = {"class_names", "crop_pct", "format_version", "name_ends", "shortest_edge"}
 """Names in messages that are no arguments."""
 
 

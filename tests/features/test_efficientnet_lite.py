@@ -13,9 +13,9 @@ import pytest
 from sklearn.datasets import load_sample_images
 
 from hashkit.errors import ConfigError, MissingExtraError
-from hashkit.features.efficientnet_lite import build_efficientnet_lite
-from hashkit.features.lite_graph import _same_padding
-from hashkit.features.lite_weights import LITE_VARIANTS, lite_weights
+from hashkit.features.lite.efficientnet_lite import build_efficientnet_lite
+from hashkit.features.lite.graph import _same_padding
+from hashkit.features.lite.weights import LITE_VARIANTS, lite_weights
 from hashkit.preprocess import load
 
 NAMES = [
@@ -122,7 +122,7 @@ def test_unknown_names_are_refused():
 
 
 def test_without_onnx_one_line_has_the_command(monkeypatch):
-    monkeypatch.delitem(sys.modules, "hashkit.features.lite_graph", raising=False)
+    monkeypatch.delitem(sys.modules, "hashkit.features.lite.graph", raising=False)
     real_import = builtins.__import__
 
     def without_onnx(module, *rest, **options):

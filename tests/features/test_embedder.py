@@ -86,3 +86,10 @@ def test_what_is_no_embedder_is_refused(tmp_path: Path, path: Path) -> None:
     path.write_bytes(b"\xff" * 50)
     with pytest.raises(ModelError, match="expected an ONNX model, found other data"):
         read_embedder(path)
+
+
+def test_other_files_than_embedders_are_refused_by_name(tmp_path: Path) -> None:
+    for content in (b"", b"root:x:0:0", bytes(range(256))):
+        (tmp_path / "embedder.onnx").write_bytes(content)
+        with pytest.raises(ModelError, match=r"embedder\.onnx: expected an"):
+            read_embedder(tmp_path / "embedder.onnx")

@@ -20,7 +20,7 @@ from sklearn.datasets import load_sample_image
 
 from hashkit.errors import ModelError
 from hashkit.exporters import onnx_export
-from hashkit.features.onnx_embedder import wrap_onnx
+from hashkit.features.foreign.onnx_embedder import wrap_onnx
 from hashkit.preprocess import load
 from hashkit.runs.embedder_settings import EmbedderSettings
 from hashkit.training.networks.efficientnet_lite import build_efficientnet_lite

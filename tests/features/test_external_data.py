@@ -14,9 +14,9 @@ import pytest
 from foreign_graphs import FILTERS, patches, pooled_network, saved
 
 from hashkit.errors import ModelError
-from hashkit.features.foreign_onnx import read_foreign
-from hashkit.features.onnx_embedder import wrap_onnx
-from hashkit.features.trial import pictures
+from hashkit.features.foreign.foreign_onnx import read_foreign
+from hashkit.features.foreign.onnx_embedder import wrap_onnx
+from hashkit.features.foreign.trial import pictures
 from hashkit.inputs.limits import limits, set_limits
 from hashkit.runs.embedder_settings import EmbedderSettings
 

@@ -54,8 +54,29 @@ def test_missing_tensors_are_named(name: str) -> None:
         head_from_tensors(tensors)
 
 
-def test_tensors_of_other_shapes_are_refused() -> None:
-    _, tensors = trained(0, False)
-    for name in ("mean", "heads.0.linear.bias", "heads.0.linear.weight"):
-        with pytest.raises(CheckpointError):
-            head_from_tensors(tensors | {name: np.zeros((3, 5), np.float32)})
+WRONG: list[tuple[str, NDArray[np.generic], str]] = [
+    ("mean", np.zeros(3, np.float32), r"std \[3\], found it \[20\]"),
+    ("mean", np.zeros((3, 5), np.float32), r"mean \[15\], found it \[3, 5\]"),
+    ("std", np.float32(1), r"std \[1\], found it \[\]"),
+    ("std", np.zeros(20, np.float32), "NaN or infinite weights in heads.0.linear"),
+    ("heads.0.linear.bias", np.zeros(1, np.float32), r"weight \[1, 20\], found it \[12, 20\]"),
+    ("heads.0.linear.bias", np.zeros((), np.float32), r"bias \[1\], found it \[\]"),
+    ("heads.0.linear.weight", np.zeros((20, 12), np.float32), r"\[12, 20\], found it \[20, 12\]"),
+    ("heads.0.linear.weight", np.zeros((12, 20, 2), np.float32), r"found it \[12, 20, 2\]"),
+    ("heads.0.linear.weight", np.zeros((12, 20), np.int32), "linear.weight of int32"),
+    ("heads.0.linear.weight", np.full((12, 20), np.nan, np.float32), "NaN or infinite weights"),
+    ("heads.0.linear.weight", np.full((12, 20), 1e300), "NaN or infinite weights"),
+    ("standardise.0.running_var", np.full(12, -1, np.float32), "NaN or infinite weights"),
+    ("standardise.0.running_var", np.ones(1, np.float32), r"running_var \[12\], found it \[1\]"),
+]
+
+
+@pytest.mark.parametrize(("name", "values", "message"), WRONG)
+def test_tensors_that_do_not_fit_are_named(
+    name: str, values: NDArray[np.float32], message: str
+) -> None:
+    _, tensors = trained(0, True)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        head_from_tensors(tensors | {name: values})
+    assert str(caught.value).startswith("expected the tensors of a head on features, ")
+    assert str(caught.value).endswith(": train a new run")

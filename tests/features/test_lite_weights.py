@@ -13,7 +13,7 @@ import torch
 from house import ROOT
 
 from hashkit.errors import ConfigError, MissingExtraError, ModelError
-from hashkit.features.lite_weights import (
+from hashkit.features.lite.weights import (
     LITE_VARIANTS,
     find_variant,
     lite_weights,

@@ -21,8 +21,8 @@ from foreign_graphs import (
 from onnx import TensorProto, helper, numpy_helper
 
 from hashkit.errors import ModelError
-from hashkit.features.onnx_embedder import wrap_onnx
-from hashkit.features.trial import pictures
+from hashkit.features.foreign.onnx_embedder import wrap_onnx
+from hashkit.features.foreign.trial import pictures
 from hashkit.runs.embedder_settings import EmbedderSettings
 
 FLOAT, HALF, INT64 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT64

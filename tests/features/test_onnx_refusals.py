@@ -17,7 +17,7 @@ from foreign_graphs import (
 from onnx import TensorProto, helper, numpy_helper
 
 from hashkit.errors import ConfigError, ModelError
-from hashkit.features.onnx_embedder import wrap_onnx
+from hashkit.features.foreign.onnx_embedder import wrap_onnx
 from hashkit.runs.embedder_settings import EmbedderSettings
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hashkit.errors import ConfigError, ModelError
-from hashkit.features.preprocessing import PRESETS, find_preprocessing
+from hashkit.features.foreign.preprocessing import PRESETS, find_preprocessing
 from hashkit.runs.embedder_settings import PREPROCESSINGS, EmbedderSettings
 
 VIT = {

@@ -19,7 +19,6 @@ READERS = {
     },
     "np.load": {
         # Large arrays that this process wrote, mapped:
-        "hashkit.features.table",
         "hashkit.runtimes.measuring.measuring",
         "hashkit.runtimes.answers",
     },

@@ -87,6 +87,8 @@ def test_the_message_names_the_file_the_code_and_the_remedy():
         ("compact", "dnnh"),
         ("timm:resnet50", "timm:resnet18"),
         ("module:a.nets:Net", "module:b.nets:Net"),
+        ("onnx:/theirs/clip.onnx", "onnx:/theirs/dino.onnx"),
+        ("onnx:/theirs/clip.onnx", "compact"),
     ],
 )
 def test_another_network_than_the_recorded_one_is_refused(recorded, given):
@@ -98,7 +100,11 @@ def test_another_network_than_the_recorded_one_is_refused(recorded, given):
 def test_the_file_of_a_named_network_may_lie_elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert network_to_build(OWN, "module:net.py:Net", FILE) == f"module:{tmp_path}/net.py:Net"
+    for embedder in ("onnx:clip.onnx", "onnx:/elsewhere/clip.onnx"):
+        assert network_to_build("onnx:/theirs/clip.onnx", embedder, FILE).endswith("/clip.onnx")
     assert absolute_network("compact") == "compact"
+    monkeypatch.setenv("HOME", str(tmp_path))  # a shell leaves a tilde in the middle of a word
+    assert absolute_network("onnx:~/clip.onnx") == f"onnx:{tmp_path}/clip.onnx"
     assert absolute_network("module:a.b:Net") == "module:a.b:Net"
 
 

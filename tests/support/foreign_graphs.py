@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from hashkit.errors import HashkitError
-from hashkit.features.onnx_embedder import wrap_onnx
+from hashkit.features.foreign.onnx_embedder import wrap_onnx
 from hashkit.runs.embedder_settings import EmbedderSettings
 
 __all__ = [

@@ -16,7 +16,7 @@ from torch import nn
 
 from hashkit.codes import binarize
 from hashkit.errors import ConfigError, MissingExtraError, ModelError
-from hashkit.features.lite_weights import LITE_VARIANTS, lite_weights
+from hashkit.features.lite.weights import LITE_VARIANTS, lite_weights
 from hashkit.manifest import RESIZE_RULES, Manifest
 from hashkit.preprocess import load
 from hashkit.training.model import HashModel, input_statistics

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -11,11 +12,12 @@ from PIL import Image
 from tiny_embedder import N_FEATURES, SIZE, tiny_embedder, tiny_features
 
 import hashkit
-from hashkit.errors import ConfigError, RunError
+from hashkit.errors import ConfigError, DeviceError, RunError
+from hashkit.features.embedder import write_embedder
 from hashkit.features.head_checkpoint import read_head
 from hashkit.runs.known_names import FITTED
 from hashkit.runs.run import Run
-from hashkit.workflow import feature_training
+from hashkit.workflow import feature_settings
 
 QUICK: dict[str, Any] = {"bits": 8, "network": "onnx:tiny", "device": "cpu"}
 LEARNED: dict[str, Any] = QUICK | {"recipe": "features", "hidden": 16, "steps": 4, "batch_size": 20}
@@ -24,7 +26,7 @@ LEARNED: dict[str, Any] = QUICK | {"recipe": "features", "hidden": 16, "steps": 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(feature_training, "open_embedder", lambda *_: tiny_embedder())
+    monkeypatch.setattr(feature_settings, "open_embedder", lambda *_: tiny_embedder())
     rng = np.random.default_rng(0)
     for row in range(90):
         name = f"{'abc'[row % 3]}/{row:02}.png"
@@ -153,7 +155,7 @@ def test_the_embedder_is_kept_in_the_run(monkeypatch: pytest.MonkeyPatch) -> Non
     def refused(*_: object) -> None:
         raise AssertionError("the file that config.json names was opened")
 
-    monkeypatch.setattr(feature_training, "open_embedder", refused)
+    monkeypatch.setattr(feature_settings, "open_embedder", refused)
     hashkit.export(run)
     run.summary_path.unlink()
     hashkit.resume(run)
@@ -186,3 +188,79 @@ def test_a_few_images_get_a_method_that_fits_them(caplog: pytest.LogCaptureFixtu
     run = hashkit.train("photos", recipe="unlabelled", n_queries=70, **QUICK | {"bits": 12})
     assert json.loads(run.config_path.read_text())["training"]["loss"] == "lsh"
     assert "method lsh: 20 training images are too few to fit itq to 12 bits" in caplog.text
+
+
+def test_settings_of_training_are_refused_where_a_method_is_fitted() -> None:
+    fitted = QUICK | {"loss": "itq"}
+    for name, value in (("hidden", 4), ("dropout", 0.2), ("epochs", 3), ("precision", "bf16"),
+                        ("holdout", 0.1), ("batch_size", 8)):  # fmt: skip
+        with pytest.raises(ConfigError, match=f"`{name}` does not go with itq, which is fitted"):
+            hashkit.train("photos", **fitted | {name: value})
+    for name, value in (("mirror", True), ("calibrate", True), ("pretrained", False),
+                        ("stage_decay", 0.5)):  # fmt: skip
+        for settings in (fitted, LEARNED):
+            with pytest.raises(ConfigError, match=f"`{name}` does not go with frozen features"):
+                hashkit.train("classes", **settings | {name: value})
+    assert not Path("runs").exists()
+    # What it would be anyway is not refused.
+    assert hashkit.train("photos", **fitted | {"hidden": 0, "display_steps": 5}).is_trained
+
+
+def test_a_device_that_is_not_there_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feature_settings, "why_no_cuda", lambda: "there is no NVIDIA driver")
+    first = hashkit.train("photos", name="a", loss="lsh", **QUICK)
+    with pytest.raises(DeviceError, match="CUDA was asked for, but there is no NVIDIA driver"):
+        hashkit.train("photos", name="b", loss="itq", **QUICK | {"device": "cuda"})
+    with pytest.raises(ConfigError, match="unknown device 'tpu'; known: auto, cpu, cuda"):
+        hashkit.train("photos", name="b", loss="itq", **QUICK | {"device": "tpu"})
+    assert [path.name for path in Path("runs").glob("*/")] == ["a"]
+    first.summary_path.unlink()
+    with pytest.raises(DeviceError, match="CUDA was asked for"):
+        hashkit.resume(first, device="cuda")
+
+
+def test_one_training_image_is_too_few(caplog: pytest.LogCaptureFixture) -> None:
+    message = "expected at least 2 training images to fit itq to, found 1: add images, or take"
+    with pytest.raises(ConfigError, match=message):
+        hashkit.train("photos", name="a", loss="itq", n_queries=89, **QUICK)
+    assert not Path("runs", "a").exists()
+
+
+def test_a_trained_run_is_not_trained_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = hashkit.train("photos", name="a", loss="itq", **QUICK)
+    content = run.best_path.read_bytes()
+    next(Path("photos").iterdir()).unlink()
+    hashkit.resume(run, network="onnx:elsewhere/tiny")
+    assert run.best_path.read_bytes() == content
+    with pytest.raises(ConfigError, match=r"has the network onnx:.*tiny, not onnx:other"):
+        hashkit.resume(run, network="onnx:other")
+
+
+def test_a_training_that_was_killed_before_its_settings_were_there_is_begun_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hashkit.runs.run.write_json", killed)
+        with pytest.raises(KeyboardInterrupt):
+            hashkit.train("photos", name="a", loss="itq", **QUICK)
+    left = [path.name for path in Path("runs/a").iterdir()]
+    assert sorted(left) == ["checkpoints", "embedder.onnx"]
+    assert hashkit.train("photos", name="a", loss="itq", **QUICK).is_trained
+
+    # A folder of the user with an embedder is none of hashkit's.
+    Path("runs/b").mkdir()
+    Path("runs/b/embedder.onnx").write_bytes(b"theirs")
+    with pytest.raises(RunError, match="exists already"):
+        hashkit.train("photos", name="b", loss="itq", **QUICK)
+
+
+def test_an_embedder_of_another_run_is_refused() -> None:
+    run = hashkit.train("photos", name="a", loss="itq", **QUICK)
+    write_embedder(run.embedder_path, dataclasses.replace(tiny_embedder(), height=4096, width=4096))
+    with pytest.raises(
+        RunError, match="an embedder for the run's 8 x 8 pixels, stretch-bilinear, "
+    ):
+        hashkit.export(run)

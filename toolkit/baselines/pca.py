@@ -64,7 +64,10 @@ def principal_components(features: Features, at_most: int) -> Components:
     rounding = len(features) * (mean @ mean) * float(np.finfo(np.float32).eps) ** 2
     varies = values > max(_LEAST_SHARE * values[0], rounding)
     if not varies.any():
-        raise ConfigError("the training features are the same for every image")
+        raise ConfigError(
+            f"expected features that differ between the training images, found the same for all "
+            f"{len(features):,} of them: add other images, or use another network"
+        )
     vectors = vectors[:, varies]
     peaks = vectors[np.abs(vectors).argmax(axis=0), np.arange(vectors.shape[1])]
     return Components(mean, vectors * np.sign(peaks))

@@ -59,7 +59,7 @@ def _setting_parameters() -> Iterator[inspect.Parameter]:
             name,
             metavar=_LISTS.get(field.name) or _VALUES.get(str(field.type).partition(" | ")[0]),
             help=field.metadata["help"],
-            show_default=False if default is None else str(default),
+            show_default=str(default) if default not in (None, "") else False,
         )
         yield inspect.Parameter(
             field.name,

@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -233,13 +233,13 @@ class FeatureStore:
                 for fault in batch.faults
             ]
         decoded = np.setdiff1d(rows, [fault.row for fault in found])
-        found += map(self._not_finite, decoded)
+        found += [self._not_finite(row) for row in decoded.tolist()]
         return sorted(found, key=lambda fault: fault.row)
 
-    def _not_finite(self, row: int | np.integer[Any]) -> Fault:
-        name = self._images.names[int(row)]
+    def _not_finite(self, row: int) -> Fault:
+        name = self._images.names[row]
         return Fault(
-            int(row),
+            row,
             name,
             "unsupported",
             f"{name}: expected finite features, found NaN or infinite ones of the embedder "

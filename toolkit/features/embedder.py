@@ -128,6 +128,9 @@ def read_embedder(path: Path) -> Embedder:
     name = f"{path}: its description"
     try:
         text = read_metadata(data).get(_KEY)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from None
+    try:
         check_is_whole(Message(data, 0, len(data)), path)
     except ValueError:
         raise ModelError(f"{path}: expected an ONNX model, found other data") from None

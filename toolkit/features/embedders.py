@@ -34,7 +34,7 @@ def open_embedder(
     """
     _, argument = split_network(network)
     if argument in BUILT_IN_EMBEDDERS:
-        from hashkit.features.efficientnet_lite import build_efficientnet_lite
+        from hashkit.features.lite.efficientnet_lite import build_efficientnet_lite
 
         if settings != EmbedderSettings():
             raise ConfigError(
@@ -42,6 +42,6 @@ def open_embedder(
                 "`preprocessing`, `pixel_mean`, `layout`, `output` and `pooling`"
             )
         return build_efficientnet_lite(argument, size)
-    from hashkit.features.onnx_embedder import wrap_onnx
+    from hashkit.features.foreign.onnx_embedder import wrap_onnx
 
-    return wrap_onnx(Path(argument), settings, size)
+    return wrap_onnx(Path(argument).expanduser(), settings, size)

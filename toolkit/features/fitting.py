@@ -69,5 +69,8 @@ def _root_mean_square(
         total += float(np.square(logits, dtype=np.float64).sum())
     value = float((total / (len(features) * weight.shape[1])) ** 0.5)
     if not value > 0:
-        raise TrainingError("expected features that differ between images, found equal ones")
+        raise TrainingError(
+            f"expected features that differ between the training images, found the same for all "
+            f"{len(features):,} of them: add other images, or use another network"
+        )
     return value

@@ -22,6 +22,9 @@ Tensors = Mapping[str, NDArray[np.float32]]
 _EPSILON: Final = 1e-5
 """What batch normalisation adds to the variance."""
 
+_EXPECTED: Final = "expected the tensors of a head on features"
+_REMEDY: Final = "train a new run"
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Affine:
@@ -101,35 +104,57 @@ def head_from_tensors(tensors: Tensors, *, has_cosine: bool = False) -> Head:
     Raises
     ------
     CheckpointError
-        If a tensor is missing, or their shapes do not fit.
+        If a tensor is missing, is of another type or shape, or if weights are not finite.
     """
-    try:
-        layers: list[Layer] = []
-        mean, scale = _double(tensors["mean"]), 1 / _double(tensors["std"])
+    layers: list[Layer] = []
+    mean, std = _vector(tensors, "mean"), _vector(tensors, "std")
+    _check_shape("std", std, mean.shape)
+    # What is not finite is found at the end of each layer.
+    with np.errstate(all="ignore"):
+        scale = 1 / std
         if "heads.0.hidden.weight" in tensors:
             weight, bias = _linear(tensors, "heads.0.hidden", mean, scale)
             weight, bias = _normalised(tensors, "heads.0.norm", weight, bias)
-            layers += [_affine(weight, bias), Relu()]
+            layers += [_affine("heads.0.hidden", weight, bias), Relu()]
             n_hidden = len(bias)
             mean, scale = np.zeros(n_hidden), np.ones(n_hidden)
         weight, bias = _linear(tensors, "heads.0.linear", mean, scale)
         weight, bias = _normalised(tensors, "standardise.0", weight, bias)
-        layers.append(_affine(weight, bias))
-    except (KeyError, ValueError) as error:
-        raise CheckpointError(f"expected the tensors of a head on features: {error}") from None
+        layers.append(_affine("heads.0.linear", weight, bias))
     return Head((*layers, Cosine()) if has_cosine else tuple(layers))
 
 
-def _double(values: NDArray[np.float32]) -> NDArray[np.float64]:
+def _double(tensors: Tensors, name: str) -> NDArray[np.float64]:
+    if name not in tensors:
+        raise CheckpointError(f"{_EXPECTED}, found no {name}: {_REMEDY}")
+    values = tensors[name]
+    if values.dtype.kind != "f":
+        raise CheckpointError(f"{_EXPECTED}, found {name} of {values.dtype}: {_REMEDY}")
     return np.asarray(values, dtype=np.float64)
+
+
+def _vector(tensors: Tensors, name: str) -> NDArray[np.float64]:
+    values = _double(tensors, name)
+    _check_shape(name, values, (values.size or 1,))
+    return values
+
+
+def _check_shape(name: str, values: NDArray[np.float64], shape: tuple[int, ...]) -> None:
+    if values.shape != shape:
+        raise CheckpointError(
+            f"{_EXPECTED}, {name} {list(shape)}, found it {list(values.shape)}: {_REMEDY}"
+        )
 
 
 def _linear(
     tensors: Tensors, name: str, mean: NDArray[np.float64], scale: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Weight [n_in, n_out] and bias of a layer whose input is ``(x - mean) * scale``."""
-    weight = _double(tensors[f"{name}.weight"]).T * scale[:, None]
-    return weight, _double(tensors[f"{name}.bias"]) - mean @ weight
+    bias = _vector(tensors, f"{name}.bias")
+    weight = _double(tensors, f"{name}.weight")
+    _check_shape(f"{name}.weight", weight, (len(bias), len(mean)))
+    weight = weight.T * scale[:, None]
+    return weight, bias - mean @ weight
 
 
 def _normalised(
@@ -138,13 +163,18 @@ def _normalised(
     """A layer merged with the batch normalisation behind it, if there is one."""
     if f"{name}.running_mean" not in tensors:
         return weight, bias
-    factor = 1 / np.sqrt(_double(tensors[f"{name}.running_var"]) + _EPSILON)
-    shift = -_double(tensors[f"{name}.running_mean"])
-    if f"{name}.weight" not in tensors:
-        return weight * factor, (bias + shift) * factor
-    factor = factor * _double(tensors[f"{name}.weight"])
-    return weight * factor, (bias + shift) * factor + _double(tensors[f"{name}.bias"])
+    parts = ["running_mean", "running_var"]
+    if f"{name}.weight" in tensors:
+        parts += ["weight", "bias"]
+    own = {part: _double(tensors, f"{name}.{part}") for part in parts}
+    for part, values in own.items():
+        _check_shape(f"{name}.{part}", values, bias.shape)
+    factor = own.get("weight", 1) / np.sqrt(own["running_var"] + _EPSILON)
+    return weight * factor, (bias - own["running_mean"]) * factor + own.get("bias", 0)
 
 
-def _affine(weight: NDArray[np.float64], bias: NDArray[np.float64]) -> Affine:
-    return Affine(weight.astype(np.float32), bias.astype(np.float32))
+def _affine(name: str, weight: NDArray[np.float64], bias: NDArray[np.float64]) -> Affine:
+    layer = Affine(weight.astype(np.float32), bias.astype(np.float32))
+    if not (np.isfinite(layer.weight).all() and np.isfinite(layer.bias).all()):
+        raise CheckpointError(f"{_EXPECTED}, found NaN or infinite weights in {name}: {_REMEDY}")
+    return layer

@@ -51,7 +51,7 @@ def absolute_network(network: str) -> str:
     if kind == _KEPT:
         if argument in BUILT_IN_EMBEDDERS or is_exported_network(argument):
             return network
-        return f"{kind}:{Path(argument).resolve()}"
+        return f"{kind}:{Path(argument).expanduser().resolve()}"
     if not runs_own_code(network) or not place.endswith(".py"):
         return network
     return f"{kind}:{Path(place).resolve()}:{name}"
@@ -115,7 +115,7 @@ def _identity(network: str) -> tuple[str, ...]:
     """What two names of the same network share: file or module, and name, wherever they lie."""
     kind, argument = split_network(network)
     if not runs_own_code(network):
-        return kind, argument
+        return tuple(recorded_network(network).split(":", 1))
     place, name = _parts(argument)
     own = PurePath(place).name if place.endswith(".py") else place
     return kind, own, name

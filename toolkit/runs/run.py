@@ -122,22 +122,41 @@ class Run:
         return self.checkpoints_path / "best.safetensors"
 
     @classmethod
-    def create(cls, parent: Path, name: str, config: RunConfig) -> Run:
+    def create(
+        cls,
+        parent: Path,
+        name: str,
+        config: RunConfig,
+        write_embedder: Callable[[Path], None] | None = None,
+    ) -> Run:
         """Make a new run folder below ``parent`` and write its config.json.
 
         Remains of an attempt that was killed are removed first. The config.json is written last,
         with the current time.
 
+        Parameters
+        ----------
+        write_embedder
+            Writes the run's embedder to a path, if it has one.
+
         Raises
         ------
         RunError
             If something of that name exists already.
+        OSError
+            If the embedder cannot be written; the folder is removed.
         """
         cls.check_free(parent, name)
         run = cls(parent / name)
         run._remove_remains()
         run.path.mkdir(parents=True)
         run.checkpoints_path.mkdir()
+        if write_embedder is not None:
+            try:
+                write_embedder(run.embedder_path)
+            except OSError:
+                run._remove_remains()
+                raise
         created = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
         write_json(run.config_path, dataclasses.replace(config, created=created).to_dict())
         return run
@@ -235,16 +254,25 @@ class Run:
         """Whether the folder is what a killed `create` left, without any data."""
         if not self.path.is_dir() or self.path.is_symlink():
             return False
-        name = self.config_path.name
+        # An embedder alone may be a file of the user.
+        own = [self.checkpoints_path, *([self.embedder_path] if self._has_embedder_only() else [])]
+        written = (self.config_path.name, self.embedder_path.name)
         return all(
-            path == self.checkpoints_path
-            or (path.parent == self.path and is_private_name(path.name, name))
+            path in own
+            or (path.parent == self.path and any(is_private_name(path.name, n) for n in written))
             for path in self.path.rglob("*")
         )
+
+    def _has_embedder_only(self) -> bool:
+        is_file = self.embedder_path.is_file() and not self.embedder_path.is_symlink()
+        return is_file and self.checkpoints_path.is_dir()
 
     def _remove_remains(self) -> None:
         # Each by name, so that nothing is lost that another process writes here meanwhile.
         remove_leftovers(self.config_path)
+        remove_leftovers(self.embedder_path)
+        if self._has_embedder_only():
+            self.embedder_path.unlink()
         for folder in (self.checkpoints_path, self.path):
             with contextlib.suppress(FileNotFoundError):
                 folder.rmdir()

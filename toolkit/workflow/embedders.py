@@ -38,4 +38,4 @@ def open_embedder(config: TrainConfig, size: tuple[int, int] | None) -> Embedder
     require("train", f"the network {argument}", "torch", "onnxscript")
     from hashkit.exporters.torch_embedder import embedder_of_network
 
-    return embedder_of_network(argument, size, pretrained=config.pretrained, seed=config.seed)
+    return embedder_of_network(argument, size)

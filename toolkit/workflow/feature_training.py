@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.split import Split
-from hashkit.errors import ConfigError, ModelError, RunError
+from hashkit.errors import ModelError, RunError
 from hashkit.features.computing import FeatureSet, FeatureStore
 from hashkit.features.embedder import Embedder, read_embedder, write_embedder
 from hashkit.features.fitting import fit_head
@@ -24,14 +23,19 @@ from hashkit.manifest import Manifest
 from hashkit.messages.os_errors import cannot_write
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.length_runs import copy_record, new_length_run
-from hashkit.runs.named_network import absolute_network, recorded_network
+from hashkit.runs.named_network import network_to_build, recorded_network
 from hashkit.runs.run import Run, run_name, write_json
 from hashkit.runs.run_config import RunConfig
 from hashkit.runs.run_lock import locked_run
 from hashkit.threads import check_threads
-from hashkit.training.recipes import RECIPES, describe_recipe, settings_of
-from hashkit.workflow.embedders import open_embedder
-from hashkit.workflow.extras import require
+from hashkit.training.recipes import describe_recipe
+from hashkit.workflow.feature_settings import (
+    check_device,
+    check_labels,
+    configured,
+    require_packages,
+    with_enough_images,
+)
 from hashkit.workflow.reporter import Reporter, plural
 from hashkit.workflow.run_start import (
     Reading,
@@ -86,28 +90,21 @@ def train_on_features(
         See `hashkit.workflow.settings.make_config`.
     """
     images, split = opened
-    config, embedder = _configured(settings, size)
-    config = _with_enough_images(config, settings, len(split.training), reporter)
-    if source.triplets is not None:
-        raise ConfigError(
-            "`triplets` does not go with frozen features: leave it out, or train a network"
-        )
-    _check_labels(config, images)
+    config, embedder = configured(settings, size, device, reporter)
+    config = with_enough_images(config, settings, len(split.training), reporter)
+    check_labels(config, images)
     training = training_part(images, split, reading, reporter)
     name = name or default_name(images.name, config)
     for folder in run_folders(name, config):
         Run.check_free(runs, folder)
     with locked_run(existing_folder(runs) / name, "training"):
-        run = Run.create(runs, name, RunConfig(data=source.spec, training=config, device=device))
+        run = _new_run(
+            runs, name, RunConfig(data=source.spec, training=config, device=device), embedder
+        )
         reporter.note(
             f"run {run.path}: recipe {config.recipe}, {recorded_network(config.network)}, "
             f"{config.loss}, {lengths_text(config)}"
         )
-        try:
-            write_embedder(run.embedder_path, embedder)
-        except OSError as error:
-            shutil.rmtree(run.path)
-            raise RunError(cannot_write(error, run.embedder_path)) from None
         return _train(
             _Job(
                 run, config, embedder, training, split.protocol, device, reading, reporter,
@@ -116,9 +113,17 @@ def train_on_features(
         )  # fmt: skip
 
 
+def _new_run(runs: Path, name: str, config: RunConfig, embedder: Embedder) -> Run:
+    try:
+        return Run.create(runs, name, config, lambda path: write_embedder(path, embedder))
+    except OSError as error:
+        raise RunError(cannot_write(error, error.filename or runs / name)) from None
+
+
 def resume_on_features(
     run: Run,
     *,
+    network: str | None,
     device: str,
     reading: Reading,
     reporter: Reporter,
@@ -126,24 +131,39 @@ def resume_on_features(
 ) -> Run:
     """Continue a run on frozen features, which is locked for this process.
 
-    Raises
-    ------
-    RunError
-        If it was stopped before its embedder was there.
+    Parameters
+    ----------
+    network
+        None, or the network of the run, which is only compared.
     """
     saved = run.read_config()
     config = saved.training
-    _require_packages(config)
+    if network is not None:
+        network_to_build(config.network, network, run.config_path)
+    if _is_complete(run):
+        reporter.note(f"run {run.path} is trained already")
+        return run
+    require_packages(config)
     embedder = find_embedder(run)
     source = TrainingSource.of_run(run)
     images, split = open_images(source.spec, reading, reporter)
     training = training_part(images, split, reading, reporter)
     device = saved.device if device == "auto" else device
+    check_device(device, config)
     return _train(
         _Job(
             run, config, embedder, training, split.protocol, device, reading, reporter, should_stop
         )
     )
+
+
+def _is_complete(run: Run) -> bool:
+    """Whether the run is trained, and every code length has its checkpoint and its summary."""
+    try:
+        parts = run.per_length().values() if run.is_trained else ()
+        return bool(parts) and all(one.is_trained and one.checkpoint_path() for one in parts)
+    except RunError:
+        return False
 
 
 def find_embedder(run: Run) -> Embedder:
@@ -154,92 +174,32 @@ def find_embedder(run: Run) -> Embedder:
     RunError
         If it is missing or damaged.
     """
-    shared = run.read_config().shared
+    saved = run.read_config()
     places = [run.embedder_path]
-    if shared is not None:
-        places.append(Run(run.path.resolve().parent / shared.run).embedder_path)
+    if saved.shared is not None:
+        places.append(Run(run.path.resolve().parent / saved.shared.run).embedder_path)
     for path in places:
         if path.is_file():
             try:
-                return read_embedder(path)
+                embedder = read_embedder(path)
             except ModelError as error:
                 raise RunError(f"{error}: train a new run") from None
+            _check_belongs(embedder, saved.training, path)
+            return embedder
     raise RunError(
         f"{run.path}: expected its embedder, {places[-1]}, found no such file: train a new run"
     )
 
 
-def _configured(
-    settings: Mapping[str, Any], size: tuple[int, int] | None
-) -> tuple[TrainConfig, Embedder]:
-    values, recipe_size = settings_of(dict(settings))
-    usual = RECIPES[values["recipe"]].config
-    if values["network"] != usual.network:
-        recipe_size = None
-    # What only a loss needs, if the recipe's own is replaced by a method that is fitted.
-    plain = {"hidden": 0, "dropout": 0.0, "standardise": False, "holdout": 0.0}
-    probe = TrainConfig.from_dict(values | {"freeze": -1})
-    if probe.is_fitted:
-        values |= {name: value for name, value in plain.items() if name not in settings}
-    _require_packages(probe)
-    _refuse_image_settings(settings)
-    embedder = open_embedder(probe, size or recipe_size)
-    if "resize" not in settings:
-        values["resize"] = embedder.resize
-    else:
-        embedder = dataclasses.replace(embedder, resize=values["resize"])
-    values |= {"network": absolute_network(values["network"]), "freeze": -1}
-    values |= {"augmentation": "none", "cutout": 0.0, "cutmix": 0.0, "mirror": False}
-    values |= {"height": embedder.height, "width": embedder.width, "calibrate": False}
-    return TrainConfig.from_dict(values), embedder
-
-
-def _with_enough_images(
-    config: TrainConfig, settings: Mapping[str, Any], n_images: int, reporter: Reporter
-) -> TrainConfig:
-    """Replace the recipe's ITQ, which needs a principal component per bit, for a few images."""
-    if config.loss != "itq" or "loss" in settings or n_images >= 2 * max(config.lengths):
-        return config
-    reporter.note(
-        f"method lsh: {plural(n_images, 'training image')} are too few to fit itq to "
-        f"{max(config.lengths)} bits"
-    )
-    return dataclasses.replace(config, loss="lsh")
-
-
-def _refuse_image_settings(settings: Mapping[str, Any]) -> None:
-    """Refuse settings of networks that see the images again and again."""
-    given = [name for name in ("augmentation", "cutout", "cutmix", "freeze", "stage_decay")
-             if settings.get(name) not in (None, "none", 0, 0.0, -1)]  # fmt: skip
-    if given:
-        raise ConfigError(
-            f"`{given[0]}` does not go with frozen features, which are computed once: leave it out"
+def _check_belongs(embedder: Embedder, config: TrainConfig, path: Path) -> None:
+    expected = (config.height, config.width, config.resize)
+    found = (*embedder.size, embedder.resize)
+    if found != expected:
+        shown = ["{} x {} pixels, {}".format(*one) for one in (expected, found)]
+        raise RunError(
+            f"{path}: expected an embedder for the run's {shown[0]}, found one for {shown[1]}: "
+            "train a new run"
         )
-
-
-def _check_labels(config: TrainConfig, images: ImageSet) -> None:
-    """Check that the loss can learn from the images, before any is decoded."""
-    if config.is_fitted:
-        return
-    from hashkit.training.checks import check_learnable
-    from hashkit.training.prepare import check_classes, learns_from_labels, no_labels
-
-    has_labels = images.labels is not None
-    check_learnable(
-        config,
-        from_triplets=False,
-        is_multi_label=learns_from_labels(config) and has_labels and images.is_multi_label,
-    )
-    if learns_from_labels(config):
-        if not has_labels:
-            raise no_labels(images)
-        check_classes(images)
-
-
-def _require_packages(config: TrainConfig) -> None:
-    require("onnx", "a training on frozen features", "onnx", "safetensors")
-    if not config.is_fitted:
-        require("train", f"the loss {config.loss}", "torch")
 
 
 def _train(job: _Job) -> Run:

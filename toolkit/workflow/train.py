@@ -206,6 +206,7 @@ def resume(
         with locked_run(found.path, "training"):
             return resume_on_features(
                 found,
+                network=network,
                 device=device,
                 reading=reading,
                 reporter=reporter,

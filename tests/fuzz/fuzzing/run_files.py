@@ -212,7 +212,7 @@ def _embedder(folder: Path) -> Subject:
     from foreign_graphs import pooled_network
 
     def read(path: Path, rng: random.Random) -> None:
-        from hashkit.features.onnx_embedder import wrap_onnx
+        from hashkit.features.foreign.onnx_embedder import wrap_onnx
         from hashkit.runs.embedder_settings import EmbedderSettings
 
         settings = EmbedderSettings(
@@ -229,7 +229,7 @@ def _embedder(folder: Path) -> Subject:
 
 def _processor(folder: Path) -> Subject:
     def read(path: Path, rng: random.Random) -> None:
-        from hashkit.features.preprocessing import find_preprocessing
+        from hashkit.features.foreign.preprocessing import find_preprocessing
         from hashkit.runs.embedder_settings import EmbedderSettings
 
         own = {"pixel_mean": (0, 0, 0), "pixel_std": (1, 1, 1)} if rng.random() < 0.3 else {}

@@ -134,8 +134,12 @@ def _check_codes(path: Path) -> None:
 
 
 def _check_model(path: Path) -> None:
+    from hashkit.features.embedder import read_embedder
     from hashkit.runtimes.encoder import Encoder
 
+    if path.name == "embedder.onnx":
+        read_embedder(path)
+        return
     Encoder.load(path, device="cpu", n_threads=1)
 
 

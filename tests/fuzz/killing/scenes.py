@@ -25,6 +25,15 @@ _TRAIN: Final = (
     "--display-steps 1 "
     f"--size 8 --holdout 0.2 --queries-per-class 1 --device cpu --num-workers 1 {NETWORK}"
 )
+_FEATURES: Final = (
+    "train --data photos --name f --bits 4,8 --loss lsh --network onnx:their.network "
+    "--preprocessing imagenet --queries-per-class 1 --device cpu --num-workers 1"
+)
+_HEAD: Final = (
+    "train --data photos --name h --bits 12 --hidden 4 --batch-size 6 --steps 4 --snapshot-steps 1 "
+    "--display-steps 1 --network onnx:their.network --preprocessing imagenet --holdout 0.2 "
+    "--queries-per-class 1 --device cpu --num-workers 1"
+)
 _PRECISION: Final = "export --onnx --allow-loss --precision"
 _ENCODE: Final = "encode photos --model model.onnx --out bank.h5 --batch-size 4 --num-workers 1"
 _WEB: Final = "export --web site --run runs/w --web-runtime npm"
@@ -85,6 +94,34 @@ def _model() -> None:
     from linear_models import linear_model
 
     linear_model(Path("model.onnx"), height=8, width=8)
+
+
+def _network() -> None:
+    import onnx
+    from foreign_graphs import pooled_network
+
+    onnx.save(pooled_network(), "their.network")
+
+
+def _half_featured() -> None:
+    """A run on frozen features whose computation was killed after its first record."""
+    from hashkit.features import computing
+
+    computing._ROWS_PER_SAVE = 4  # type: ignore[misc]
+    computing.batch_size_for_size = lambda *_: 4
+    from hashkit.features import session
+
+    session.batch_size_for_size = lambda *_: 4
+    append, n_left = computing.OutputTable._save_progress, [3]
+
+    def dying(self: computing.OutputTable, n_done: int) -> None:
+        append(self, n_done)
+        n_left[0] -= 1
+        if not n_left[0]:
+            os._exit(0)
+
+    computing.OutputTable._save_progress = dying  # type: ignore[method-assign]
+    run_command(_FEATURES)
 
 
 def _codes() -> None:
@@ -164,6 +201,9 @@ _STEPS: Final[Mapping[str, Callable[[], None]]] = {
     "photos": _photos,
     "model": _model,
     "codes": _codes,
+    "network": _network,
+    "half-featured": _half_featured,
+    "featured": lambda: _must(_FEATURES),
     "half-trained": _half_trained,
     "half-encoded": _half_encoded,
     "deleted": _deleted,
@@ -189,6 +229,22 @@ SCENES: Final = {
     "train": Scene(_TRAIN, ("photos",), f"train --resume --run runs/r {NETWORK}"),
     "train-resume": Scene(
         f"train --resume --run runs/r {NETWORK}", ("photos", "half-trained")
+    ),
+    "train-features": Scene(
+        _FEATURES, ("photos", "network"), "train --resume --run runs/f"
+    ),
+    "train-features-resume": Scene(
+        "train --resume --run runs/f", ("photos", "network", "half-featured")
+    ),
+    "train-head": Scene(_HEAD, ("photos", "network"), "train --resume --run runs/h"),
+    # Takes the features of the earlier run.
+    "train-features-again": Scene(
+        _FEATURES.replace("--name f", "--name g"),
+        ("photos", "network", "featured"),
+        "train --resume --run runs/g",
+    ),
+    "export-features": Scene(
+        "export --onnx --run runs/f-4bits", ("photos", "network", "featured")
     ),
     "export": Scene(f"export --onnx --run runs/r {NETWORK}", _RUN),
     "export-fp16": Scene(f"{_PRECISION} fp16 --run runs/r {NETWORK}", _EXPORTED),

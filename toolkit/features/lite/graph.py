@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from hashkit.features.embedder import FEATURE, IMAGE
-from hashkit.features.lite_weights import LiteVariant
+from hashkit.features.lite.weights import LiteVariant
 
 __all__ = ["lite_graph"]
 

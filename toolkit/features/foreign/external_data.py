@@ -17,7 +17,7 @@ from typing import Any, Final
 import onnx
 
 from hashkit.errors import ModelError
-from hashkit.features.graph_parts import all_tensors
+from hashkit.features.foreign.graph_parts import all_tensors
 from hashkit.inputs.limits import TooLargeError, check_limit
 from hashkit.inputs.numbers import whole_number
 from hashkit.inputs.opening import open_file

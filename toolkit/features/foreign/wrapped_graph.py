@@ -8,11 +8,11 @@ from typing import Final
 import onnx
 from onnx import TensorProto, helper
 
-from hashkit.features.batch_axis import constant
 from hashkit.features.embedder import FEATURE, IMAGE
-from hashkit.features.graph_parts import names_read, rename_values, strip_notes
-from hashkit.features.image_input import ImageInput
-from hashkit.features.preprocessing import Preprocessing
+from hashkit.features.foreign.batch_axis import constant
+from hashkit.features.foreign.graph_parts import names_read, rename_values, strip_notes
+from hashkit.features.foreign.image_input import ImageInput
+from hashkit.features.foreign.preprocessing import Preprocessing
 
 __all__ = ["FLOAT_OUTPUT", "WrappedGraph"]
 

@@ -12,7 +12,7 @@ import onnx
 from onnx import helper
 
 from hashkit.errors import ConfigError, ModelError
-from hashkit.features.batch_axis import constant
+from hashkit.features.foreign.batch_axis import constant
 
 __all__ = ["Pooling", "find_pooling", "pooling_nodes"]
 

@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 
 from hashkit.errors import ConfigError, ModelError
-from hashkit.features.graph_parts import described
+from hashkit.features.foreign.graph_parts import described
 from hashkit.inputs.limits import TooLargeError, check_limit
 from hashkit.inputs.sizes import checked_input_size
 

@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from hashkit.features.trial import open_graph, run_graph
+from hashkit.features.foreign.trial import open_graph, run_graph
 
 __all__ = ["constant", "with_free_batch"]
 

@@ -11,8 +11,8 @@ from typing import Final
 import onnx
 
 from hashkit.errors import ModelError
-from hashkit.features.external_data import GIT_LFS, load_external_data
-from hashkit.features.graph_parts import all_names, is_own
+from hashkit.features.foreign.external_data import GIT_LFS, load_external_data
+from hashkit.features.foreign.graph_parts import all_names, is_own
 from hashkit.inputs.opening import read_file
 from hashkit.messages.foreign_errors import foreign_message
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 
 from hashkit.errors import ConfigError
-from hashkit.features.graph_parts import described
+from hashkit.features.foreign.graph_parts import described
 
 __all__ = ["find_output"]
 

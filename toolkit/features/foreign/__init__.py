@@ -1,0 +1,1 @@
+"""Embedders from ONNX files of other programs."""

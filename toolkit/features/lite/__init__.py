@@ -1,0 +1,1 @@
+"""Embedders from the EfficientNet-Lite networks, with their weights."""
