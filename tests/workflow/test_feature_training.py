@@ -264,3 +264,10 @@ def test_an_embedder_of_another_run_is_refused() -> None:
         RunError, match="an embedder for the run's 8 x 8 pixels, stretch-bilinear, "
     ):
         hashkit.export(run)
+
+
+def test_triplets_do_not_go_with_frozen_features() -> None:
+    Path("triplets.txt").write_text("photos/00.png photos/03.png photos/01.png\n")
+    with pytest.raises(ConfigError, match="`triplets` does not go with frozen features"):
+        hashkit.train(triplets="triplets.txt", **QUICK)
+    assert not Path("runs").exists()
