@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import io
-import logging
 import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hashkit.codes import code_size
-from hashkit.errors import ModelError
 from hashkit.exporters.onnx_files import (
     describe,
     make_folder,
@@ -27,7 +22,7 @@ from hashkit.exporters.onnx_files import (
 from hashkit.exporters.parity import ABSOLUTE_TOLERANCE
 from hashkit.exporters.source_checks import check_source
 from hashkit.exporters.torch_model import ModuleSource
-from hashkit.exporters.trace_failures import why_not_traced
+from hashkit.exporters.tracing import traced
 from hashkit.exporters.verified import ExportReport, write_verified
 from hashkit.manifest import Manifest
 
@@ -121,41 +116,4 @@ class _Contract(nn.Module):
 
 
 def _trace(model: nn.Module, manifest: Manifest, opset: int) -> onnx.ModelProto:
-    # A batch of 2: with 1, the exporter would treat the batch size as a constant.
-    example = torch.zeros((2, manifest.height, manifest.width, 3), dtype=torch.uint8)
-    with _quiet_exporter():
-        try:
-            program = torch.onnx.export(
-                model.eval(),
-                (example,),
-                dynamo=True,
-                verbose=False,
-                opset_version=opset,
-                input_names=["image"],
-                output_names=["code", "logit"],
-                dynamic_shapes={"image": {0: torch.export.Dim("N")}},
-                external_data=False,
-                optimize=True,
-            )
-        except Exception as error:
-            raise ModelError(
-                f"the network cannot be expressed in ONNX opset {opset}: {why_not_traced(error)}; "
-                "replace this step of the network by others"
-            ) from error
-    if program is None:  # pragma: no cover - only with the exporter's older signature
-        raise ModelError("torch's exporter returned no graph; update torch to 2.8 or later")
-    return program.model_proto
-
-
-@contextlib.contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """Suppress what torch's exporter writes: deprecations, and graphs where it fails."""
-    torch_logger = logging.getLogger("torch")
-    level = torch_logger.level
-    torch_logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        torch_logger.setLevel(level)
+    return traced(model, (manifest.height, manifest.width), opset, ["code", "logit"])

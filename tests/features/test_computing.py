@@ -202,3 +202,11 @@ def test_features_that_are_not_finite_are_faults_of_their_images(
     (files.root / "03.png").write_bytes((files.root / "04.png").read_bytes())
     with pytest.raises(DatasetError, match=r"05\.png: expected finite features"):
         FeatureStore(tmp_path / "b", files, EMBEDDER).compute("cpu", n_workers=2, strict=True)
+
+
+def test_other_pixels_under_the_same_names_are_other_images(tmp_path: Path) -> None:
+    computed(FeatureStore(tmp_path, MEMORY, EMBEDDER))
+    assert FeatureStore(tmp_path, MEMORY, EMBEDDER).is_complete
+    assert not FeatureStore(
+        tmp_path, dataclasses.replace(MEMORY, pixels=PIXELS[::-1]), EMBEDDER
+    ).is_complete

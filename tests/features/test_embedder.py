@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from tiny_embedder import N_FEATURES, SIZE, tiny_embedder, tiny_features
 
@@ -93,3 +94,14 @@ def test_other_files_than_embedders_are_refused_by_name(tmp_path: Path) -> None:
         (tmp_path / "embedder.onnx").write_bytes(content)
         with pytest.raises(ModelError, match=r"embedder\.onnx: expected an"):
             read_embedder(tmp_path / "embedder.onnx")
+
+
+def test_a_flipped_bit_of_a_weight_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "embedder.onnx"
+    write_embedder(path, tiny_embedder())
+    content = bytearray(path.read_bytes())
+    at = content.index(onnx.load(path).graph.initializer[0].raw_data[:16])
+    content[at + 5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="damaged: expected a graph with the SHA-256"):
+        read_embedder(path)

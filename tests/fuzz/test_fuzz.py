@@ -24,7 +24,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits memory a
 
 def readable(name: str) -> object:
     """A format as a parameter; loading torch or ONNX Runtime takes more than a second."""
-    marks = [pytest.mark.end_to_end] if name in ("checkpoint", "onnx-model", "embedder") else []
+    slow = ("checkpoint", "onnx-model", "embedder", "kept-embedder")
+    marks = [pytest.mark.end_to_end] if name in slow else []
     return pytest.param(name, marks=marks)
 
 

@@ -18,6 +18,7 @@ from hashkit.features.head_checkpoint import read_head
 from hashkit.runs.known_names import FITTED
 from hashkit.runs.run import Run
 from hashkit.workflow import feature_settings
+from hashkit.workflow.verify import verify_paths
 
 QUICK: dict[str, Any] = {"bits": 8, "network": "onnx:tiny", "device": "cpu"}
 LEARNED: dict[str, Any] = QUICK | {"recipe": "features", "hidden": 16, "steps": 4, "batch_size": 20}
@@ -263,4 +264,24 @@ def test_an_embedder_of_another_run_is_refused() -> None:
     with pytest.raises(
         RunError, match="an embedder for the run's 8 x 8 pixels, stretch-bilinear, "
     ):
+        hashkit.export(run)
+
+
+def test_triplets_do_not_go_with_frozen_features() -> None:
+    Path("triplets.txt").write_text("photos/00.png photos/03.png photos/01.png\n")
+    with pytest.raises(ConfigError, match="`triplets` does not go with frozen features"):
+        hashkit.train(triplets="triplets.txt", **QUICK)
+    assert not Path("runs").exists()
+
+
+def test_verify_checks_the_embedder_of_a_run() -> None:
+    run = hashkit.train("photos", name="a", loss="lsh", **QUICK)
+    assert not any(one.faults for one in verify_paths([run.path]))
+    assert "embedder" in {one.kind for one in verify_paths([run.path])}
+    content = bytearray(run.embedder_path.read_bytes())
+    content[len(content) // 2] ^= 1
+    run.embedder_path.write_bytes(content)
+    faults = {one.kind: one.faults for one in verify_paths([run.path])}
+    assert "damaged" in faults["embedder"][0].message
+    with pytest.raises(RunError, match="damaged"):
         hashkit.export(run)

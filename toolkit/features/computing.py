@@ -63,7 +63,8 @@ class FeatureStore:
 
     The file is filled in the order of the images. A computation that was killed or stopped
     continues where it was; rows of images that cannot be used are NaN. Its fingerprint is that of
-    the embedder and of the list, with size and time of each file.
+    the embedder and of the list, with size and time of each file, or with
+    the pixels of images in memory.
 
     Parameters
     ----------
@@ -163,7 +164,7 @@ class FeatureStore:
         ):
             for batch, features in results:
                 is_finite = np.isfinite(features).all(axis=1)
-                faults = [*batch.faults, *map(self._not_finite, batch.rows[~is_finite])]
+                faults = [*batch.faults, *map(self._not_finite, batch.rows[~is_finite].tolist())]
                 if strict and faults:
                     raise DatasetError(f"{self._images.name}: {faults[0].message}")
                 shape = (batch.stop - batch.start, self._n_views * embedder.n_features)
@@ -257,8 +258,9 @@ def _fingerprint(images: ImageSet, embedder: Embedder, n_views: int) -> str:
         digest.update(f"{VIEW_RULE} {n_views} ".encode())
     digest.update(hash_names(images.names, None).encode())
     digest.update(f"{images.root} {embedder.size} {embedder.resize} {resampler()}".encode())
+    if images.pixels is not None:
+        digest.update(np.ascontiguousarray(images.pixels).data)
     if images.root is None:
-        digest.update(str(images.name).encode())
         return digest.hexdigest()
     for name in images.names:
         with contextlib.suppress(OSError):

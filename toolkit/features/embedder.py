@@ -81,6 +81,7 @@ class _Description:
     n_features: int
     facts: Mapping[str, Any]
     graph_bytes: int
+    graph_sha256: str = ""
 
     def __post_init__(self) -> None:
         if self.resize not in RESIZE_RULES:
@@ -105,6 +106,7 @@ def write_embedder(path: Path, embedder: Embedder) -> None:
         n_features=embedder.n_features,
         facts=embedder.facts,
         graph_bytes=len(embedder.graph),
+        graph_sha256=embedder.sha256,
     )
     text = json.dumps(dataclasses.asdict(description))
     # Protocol buffers that are concatenated are merged, so this adds an entry of metadata_props.
@@ -141,7 +143,7 @@ def read_embedder(path: Path) -> Embedder:
     found = dataclass_from(_Description, fields, name=name, error=ModelError)
     if data[found.graph_bytes :] != _metadata_entry(_KEY, text):
         raise ModelError(f"{path}: damaged: its description is not at the end of the file")
-    return Embedder(
+    embedder = Embedder(
         name=found.name,
         graph=data[: found.graph_bytes],
         height=found.height,
@@ -150,6 +152,12 @@ def read_embedder(path: Path) -> Embedder:
         n_features=found.n_features,
         facts=found.facts,
     )
+    if found.graph_sha256 not in ("", embedder.sha256):
+        raise ModelError(
+            f"{path}: damaged: expected a graph with the SHA-256 {found.graph_sha256}, found one "
+            f"with {embedder.sha256}"
+        )
+    return embedder
 
 
 def _metadata_entry(key: str, value: str) -> bytes:

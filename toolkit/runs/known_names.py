@@ -13,6 +13,7 @@ from hashkit.errors import ConfigError
 __all__ = [
     "AUGMENTATIONS",
     "BUILT_IN_EMBEDDERS",
+    "EXPORTED_NETWORKS",
     "FITTED",
     "FROM_VIEWS",
     "LOSSES",
@@ -23,6 +24,7 @@ __all__ = [
     "SPECTRAL",
     "check_loss_options",
     "check_name",
+    "is_exported_network",
     "split_network",
 ]
 
@@ -58,6 +60,9 @@ LOSSES: Final[dict[str, tuple[str, ...]]] = {
 
 BUILT_IN_EMBEDDERS: Final = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
 """Embedders that ``onnx:`` can name without a file."""
+
+EXPORTED_NETWORKS: Final = ("timm", "torchvision")
+"""Kinds of torch networks that ``onnx:`` can name, as in ``onnx:timm:resnet50``."""
 
 FITTED: Final[Mapping[str, str]] = {
     "itq": "Iterative quantisation: rotated principal components",
@@ -111,6 +116,12 @@ def split_network(name: str) -> tuple[str, str]:
         known = ", ".join(f"{one}:NAME" if takes else one for one, takes in NETWORKS.items())
         raise ConfigError(f"unknown network {name!r}; known: {known}")
     return kind, argument
+
+
+def is_exported_network(embedder: str) -> bool:
+    """Whether an embedder, the part of a name after ``onnx:``, is a torch network."""
+    kind, colon, argument = embedder.partition(":")
+    return kind in EXPORTED_NETWORKS and bool(colon) and bool(argument)
 
 
 def check_loss_options(name: str, options: Mapping[str, float | str]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from typing import Final
 
 from hashkit.errors import ConfigError
-from hashkit.runs.known_names import BUILT_IN_EMBEDDERS, split_network
+from hashkit.runs.known_names import BUILT_IN_EMBEDDERS, is_exported_network, split_network
 
 __all__ = [
     "absolute_network",
@@ -48,7 +48,9 @@ def absolute_network(network: str) -> str:
     """The name with an absolute path, so that it is valid from any working folder."""
     kind, argument = split_network(network)
     place, name = _parts(argument)
-    if kind == _KEPT and argument not in BUILT_IN_EMBEDDERS:
+    if kind == _KEPT:
+        if argument in BUILT_IN_EMBEDDERS or is_exported_network(argument):
+            return network
         return f"{kind}:{Path(argument).expanduser().resolve()}"
     if not runs_own_code(network) or not place.endswith(".py"):
         return network

@@ -9,12 +9,12 @@ from typing import Any, Final
 from hashkit.datasets.imageset import ImageSet
 from hashkit.errors import ConfigError, DeviceError
 from hashkit.features.embedder import Embedder
-from hashkit.features.embedders import open_embedder
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.named_network import absolute_network, recorded_network
 from hashkit.runtimes.cuda import why_no_cuda
 from hashkit.runtimes.settings import DEVICES
 from hashkit.training.recipes import RECIPES, settings_of
+from hashkit.workflow.embedders import open_embedder
 from hashkit.workflow.extras import require
 from hashkit.workflow.reporter import Reporter, plural
 
@@ -70,7 +70,7 @@ def configured(
     _refuse_image_settings(settings)
     check_device(device, probe)
     reporter.note(f"opening the embedder {recorded_network(probe.network)}")
-    embedder = open_embedder(values["network"], probe.embedder_settings, size or recipe_size)
+    embedder = open_embedder(probe, size or recipe_size)
     _note_facts(embedder, reporter)
     if "resize" not in settings:
         values["resize"] = embedder.resize

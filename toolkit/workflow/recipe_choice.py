@@ -7,7 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from hashkit.datasets.imageset import ImageSet
-from hashkit.runs.known_names import FITTED, split_network
+from hashkit.runs.known_names import (
+    BUILT_IN_EMBEDDERS,
+    EXPORTED_NETWORKS,
+    FITTED,
+    split_network,
+)
+from hashkit.training.recipes import RECIPES
 from hashkit.workflow.reporter import Reporter, plural
 
 __all__ = ["chosen_settings", "odd_class_names"]
@@ -43,7 +49,7 @@ def chosen_settings(
     settings
         The changes that the user gave, by field of `hashkit.runs.config.TrainConfig`.
     """
-    chosen = dict(settings)
+    chosen = _with_frozen_network(settings, reporter)
     if "recipe" in chosen:
         return chosen
     has_embedder = "network" in chosen and split_network(chosen["network"])[0] == "onnx"
@@ -65,6 +71,19 @@ def chosen_settings(
             f"do not look like classes ({', '.join(odd[:3])}), and codes learn to tell the folders "
             'apart; to search by what images show, use `recipe="unlabelled"`'
         )
+    return chosen
+
+
+def _with_frozen_network(settings: Mapping[str, Any], reporter: Reporter) -> dict[str, Any]:
+    """Settings with a torch network as an embedder, if the loss or the recipe is for embedders."""
+    chosen = dict(settings)
+    recipe = RECIPES.get(chosen.get("recipe", ""))
+    needs_embedder = chosen.get("loss") in FITTED or (recipe and recipe.config.has_embedder)
+    if "network" in chosen and needs_embedder:
+        kind, _ = split_network(chosen["network"])
+        if kind in EXPORTED_NETWORKS or chosen["network"] in BUILT_IN_EMBEDDERS:
+            chosen["network"] = f"onnx:{chosen['network']}"
+            reporter.note(f"network {chosen['network']}: frozen, as an embedder in ONNX")
     return chosen
 
 

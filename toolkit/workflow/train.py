@@ -248,6 +248,11 @@ def _start(start: _Start, changes: dict[str, Any], given: Collection[str]) -> Ru
     if start.source.triplets is None:
         opened = open_images(start.source.spec, start.reading, start.reporter)
         changes = chosen_settings(changes, opened[0], start.reporter)
+    elif on_features(changes):
+        raise ConfigError(
+            "`triplets` does not go with frozen features, found both: leave it out, or name a "
+            "network that is trained"
+        )
     if opened is not None and on_features(changes):
         from hashkit.workflow.feature_training import train_on_features
 

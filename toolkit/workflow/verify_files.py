@@ -52,7 +52,8 @@ class Verification:
     path
         The file, or the run folder for what belongs to no single file.
     kind
-        ``code bank``, ``multi-index``, ``ONNX model``, ``checkpoint`` or ``run``.
+        ``code bank``, ``multi-index``, ``ONNX model``, ``checkpoint``, ``embedder`` or
+        ``run``.
     checked
         What was checked, one line.
     faults

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hashkit.errors import EvaluationError, HashkitError, RunError
+from hashkit.features.embedder import read_embedder
 from hashkit.inputs.json_text import read_json
 from hashkit.multi_index.index import index_path
 from hashkit.report.evaluations import FILE_NAME, load_evaluation
@@ -31,7 +32,7 @@ def verify_run(path: Path, reporter: Reporter = SILENT) -> list[Verification]:
     A file that the run does not have (yet) is not missed.
     """
     run = Run(path)
-    found = [_records(run), *_checkpoints(run, reporter)]
+    found = [_records(run), *_checkpoints(run, reporter), *_embedder(run)]
     if run.model_path.is_file():
         if is_outdated(run):
             reporter.note(
@@ -65,6 +66,19 @@ def _records(run: Run) -> Verification:
             except (EvaluationError, RunError) as error:
                 faults.append(Fault(str(error)))
     return Verification(run.path, "run", ", ".join(checked), tuple(faults))
+
+
+def _embedder(run: Run) -> Iterator[Verification]:
+    """The embedder of a run on frozen features; an export depends on it."""
+    path = run.embedder_path
+    if not path.is_file():
+        return
+    faults: tuple[Fault, ...] = ()
+    try:
+        checked = f"graph, SHA-256 {read_embedder(path).sha256}"
+    except HashkitError as error:
+        checked, faults = "its file", (Fault(str(error)),)
+    yield Verification(path, "embedder", checked, faults)
 
 
 def _checkpoints(run: Run, reporter: Reporter) -> Iterator[Verification]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from fuzzing.code_files import CODE_SUBJECTS
+from fuzzing.feature_files import FEATURE_SUBJECTS
 from fuzzing.image_files import IMAGE_SUBJECTS
 from fuzzing.pickle_files import PICKLE_SUBJECTS
 from fuzzing.planted import PLANTED_SUBJECTS
@@ -16,7 +17,8 @@ from fuzzing.subject import Subject
 __all__ = ["FORMATS", "SUBJECTS", "share"]
 
 SUBJECTS: Final[Mapping[str, Callable[[Path], Subject]]] = {
-    **CODE_SUBJECTS, **IMAGE_SUBJECTS, **PICKLE_SUBJECTS, **RUN_SUBJECTS, **PLANTED_SUBJECTS,
+    **CODE_SUBJECTS, **IMAGE_SUBJECTS, **PICKLE_SUBJECTS, **RUN_SUBJECTS, **FEATURE_SUBJECTS,
+    **PLANTED_SUBJECTS,
 }  # fmt: skip
 """Makes the subject of each format in an empty folder."""
 

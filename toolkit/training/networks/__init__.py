@@ -94,7 +94,7 @@ NETWORKS: dict[str, NetworkKind] = {
         takes_argument=True,
     ),
     "onnx": NetworkKind(
-        "a frozen embedder: an ONNX file, or efficientnet-lite0 by name",
+        "a frozen embedder: an ONNX file, efficientnet-lite0, or timm:NAME",
         None,
         takes_argument=True,
     ),
