@@ -232,7 +232,8 @@ def test_an_empty_file_is_truncated(tmp_path):
 @settings(max_examples=100, deadline=None)
 @given(st.binary(min_size=1, max_size=200))
 def test_random_bytes_are_broken(data):
-    assert reason_of(data) in ("broken", "truncated")
+    # Some begin like a file of a format that is not read.
+    assert reason_of(data) in ("broken", "truncated", "unsupported")
 
 
 @settings(max_examples=300, deadline=None)

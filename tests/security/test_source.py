@@ -26,6 +26,8 @@ def test_only_checked_places_build_networks():
     builders = {"build_network", "find_network", "new_model", "build_own", "own_input_rule"}
     found = {(module, name) for module, _, name in calls() if name in builders}
     assert found == {
+        ("hashkit.exporters.torch_embedder", "build_network"),  # settings of `hashkit train`
+        ("hashkit.exporters.torch_embedder", "find_network"),
         ("hashkit.training.checkpoint", "new_model"),  # load_model
         ("hashkit.training.learner", "find_network"),  # Trainer
         ("hashkit.training.learner", "new_model"),
