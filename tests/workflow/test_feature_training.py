@@ -64,9 +64,11 @@ def test_the_recipe_is_chosen_and_said(caplog: pytest.LogCaptureFixture) -> None
     settings = {name: value for name, value in QUICK.items() if name != "network"}
     run = hashkit.train("photos", name="a", **settings)
     assert run.read_config().training.recipe == "unlabelled"
+    assert run.read_config().training.resize == "stretch-bilinear-reduced"
     assert "recipe unlabelled: photos has no folder for each class" in caplog.text
     labelled = hashkit.train("classes", name="b", steps=2, batch_size=20, **QUICK)
     assert labelled.read_config().training.recipe == "features"
+    assert labelled.read_config().training.resize == "stretch-bilinear"  # the embedder's own
     with pytest.raises(ConfigError, match="has no labels to learn from"):
         hashkit.train("photos", name="c", recipe="best", size=8)
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 from hashkit.datasets.imageset import ImageSet
 from hashkit.errors import ConfigError, DeviceError
 from hashkit.features.embedder import Embedder
+from hashkit.manifest import REDUCED
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.named_network import absolute_network, recorded_network
 from hashkit.runtimes.cuda import why_no_cuda
@@ -73,9 +74,10 @@ def configured(
     embedder = open_embedder(probe, size or recipe_size)
     _note_facts(embedder, reporter)
     if "resize" not in settings:
-        values["resize"] = embedder.resize
-    else:
-        embedder = dataclasses.replace(embedder, resize=values["resize"])
+        # Large JPEG files are decoded at a fraction of their size, which is most of the time.
+        is_usual = values["network"] == usual.network
+        values["resize"] = embedder.resize + REDUCED if is_usual else embedder.resize
+    embedder = dataclasses.replace(embedder, resize=values["resize"])
     values |= {"network": absolute_network(values["network"]), "freeze": -1}
     values |= {"augmentation": "none", "cutout": 0.0, "cutmix": 0.0, "mirror": False}
     values |= {"height": embedder.height, "width": embedder.width, "calibrate": False}
