@@ -133,6 +133,7 @@ def test_a_training_takes_the_signals_that_are_not_ignored(monkeypatch, capsys):
     before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as `nohup` does
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
         with StopSignal() as should_stop:
             assert signal.getsignal(signal.SIGTERM) is before[signal.SIGTERM]
             assert not should_stop()

@@ -16,6 +16,8 @@ from hashkit.runtimes.builtin import BUILTIN_MODELS, model_path
 from hashkit.runtimes.encoder import Encoder
 from hashkit.runtimes.lite_weights import find_variant, lite_weights
 
+pytestmark = pytest.mark.end_to_end
+
 N_BITS = {"lite0": 64, "lite0-256": 256}
 PROJECTION = "hashkit_head_0_weight"
 
@@ -40,7 +42,6 @@ def test_the_shipped_graphs_are_what_the_script_makes_of_their_projections():
         assert model == lite0_graph(BUILTIN_MODELS[name].path.stem, projection)
 
 
-@pytest.mark.end_to_end
 def test_the_projection_is_itq_of_the_classifier():
     """A decomposition on another CPU gives other last digits, so bits are compared, not bytes."""
     _, projection = shipped("lite0")

@@ -2,14 +2,14 @@
 
     python tests/results/write.py
 
-The text of docs/results/notes.md, if it exists, is appended.
+The texts of docs/results/frozen-features.md and notes.md are appended if they exist.
 """
 
 from __future__ import annotations
 
 import argparse
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,22 +68,32 @@ def main() -> None:
         print(path)
 
 
+TEXTS = {
+    "frozen-features.md": "Frozen features",
+    "notes.md": "Further experiments and limits",
+}
+"""Texts that are written by hand, by file: their headings on the page."""
+
+
 def render(folder: Path) -> dict[str, str]:
     """Render the page and its pictures.
 
     Parameters
     ----------
     folder
-        Folder with the JSON files and notes.md.
+        Folder with the JSON files, and the texts of `TEXTS`.
 
     Returns
     -------
     dict
         Content of each file, by path relative to the folder of the pages.
     """
-    notes = folder / "notes.md"
-    text = notes.read_text(encoding="utf-8").strip() if notes.is_file() else ""
-    page = Page(load_results(folder), text)
+    texts = {
+        title: (folder / name).read_text(encoding="utf-8").strip()
+        for name, title in TEXTS.items()
+        if (folder / name).is_file()
+    }
+    page = Page(load_results(folder), texts)
     return {"results.md": page.text()} | {
         f"images/{picture.name}": picture.svg for picture in page.pictures
     }
@@ -92,10 +102,10 @@ def render(folder: Path) -> dict[str, str]:
 class Page:
     """The results page and its pictures, which are collected while the text is built."""
 
-    def __init__(self, results: Sequence[Result], notes: str) -> None:
+    def __init__(self, results: Sequence[Result], texts: Mapping[str, str]) -> None:
         self._results = results
         self._entries = entries_of(results)
-        self._notes = notes
+        self._texts = texts
         self.pictures: list[Picture] = []
         places = list(dict.fromkeys(machine_text(run) for run in results))
         letters = [f" {chr(ord('A') + number)}" for number in range(len(places))]
@@ -115,8 +125,8 @@ class Page:
             ]
         else:
             parts.append("There are no runs yet: `tests/results/runs.sh` creates them.")
-        if self._notes:
-            parts += ["## Further experiments and limits", self._notes]
+        for title, text in self._texts.items():
+            parts += [f"## {title}", text]
         return "\n\n".join(parts) + "\n"
 
     def _method(self) -> list[str]:

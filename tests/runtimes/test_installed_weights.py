@@ -16,6 +16,8 @@ from hashkit.runtimes.lite_weights import find_variant, lite_weights
 from hashkit.runtimes.protobuf import Message
 from hashkit.runtimes.protobuf_writing import bytes_field, number_field
 
+pytestmark = pytest.mark.end_to_end
+
 LITE0 = "efficientnet-lite0"
 
 

@@ -26,7 +26,7 @@ from hashkit.training.losses import LOSSES, MAX_TRIPLET_BATCH
 from hashkit.training.prepare import prepare_labelled
 from hashkit.training.selection import held_out_score
 
-pytestmark = pytest.mark.usefixtures("tiny_network")
+pytestmark = [pytest.mark.end_to_end, pytest.mark.usefixtures("tiny_network")]
 
 
 # All kinds of losses
@@ -37,7 +37,6 @@ def data_for(loss, config):
 
 
 # Losses with parameters, with buffers, that depend on progress, of features and of views.
-@pytest.mark.end_to_end
 @pytest.mark.parametrize("loss", ["greedyhash", "csq", "hashnet", "bihalf", "cibhash"])
 def test_a_stopped_run_of_any_loss_resumes_to_the_same_bytes(tmp_path, loss):
     config = settings(loss=loss, steps=8, keep_snapshots=1, lengths=(16, 8))

@@ -18,6 +18,8 @@ from hashkit.training.networks import NetworkKind
 from hashkit.training.networks.base import Network
 from hashkit.training.networks.wrapped import Wrapped
 
+pytestmark = pytest.mark.end_to_end
+
 
 class Odd(nn.Module):
     """A small body; subclasses add what is odd."""
@@ -129,7 +131,6 @@ def add(monkeypatch: pytest.MonkeyPatch, body: type[nn.Module]) -> None:
 KINDS = [Unused, Frozen, Shared, RandomBuffer, Lazy, MadeInForward, OwnNetwork]
 
 
-@pytest.mark.end_to_end
 @pytest.mark.parametrize("optimiser", ["sgd", "muon"])
 @pytest.mark.parametrize("body", KINDS, ids=lambda body: body.__name__)
 def test_a_stopped_run_resumes_to_the_same_bytes(tmp_path, monkeypatch, body, optimiser) -> None:

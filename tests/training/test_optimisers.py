@@ -11,7 +11,7 @@ from hashkit.training.losses import Loss, LossValue
 from hashkit.training.muon import Muon, orthogonalised
 from hashkit.training.optimisers import build_optimiser, set_learning_rate
 
-pytestmark = pytest.mark.usefixtures("tiny_network")
+pytestmark = [pytest.mark.end_to_end, pytest.mark.usefixtures("tiny_network")]
 
 
 def groups_by_name(learner, optimiser):

@@ -29,7 +29,7 @@ from hashkit.training.losses.triplet import TripletRankingLoss
 from hashkit.training.model import HashModel, new_model
 from hashkit.training.optimisers import load_momentum, momentum_of
 
-pytestmark = pytest.mark.usefixtures("tiny_network")
+pytestmark = [pytest.mark.end_to_end, pytest.mark.usefixtures("tiny_network")]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,6 @@ def test_a_stopped_run_resumes_to_the_same_bytes(tmp_path, n_steps, changes):
     assert_same_checkpoints(tmp_path / "run", tmp_path / "whole")
 
 
-@pytest.mark.end_to_end
 def test_a_stopped_triplet_run_resumes_to_the_same_bytes(tmp_path):
     config = settings(keep_snapshots=1)
     data = triplet_data(config)
@@ -107,7 +106,6 @@ def test_resuming_remembers_the_best_score(tmp_path, monkeypatch):
     assert read_checkpoint(second.run.best_path).step == 4
 
 
-@pytest.mark.end_to_end
 def test_resuming_skips_pretrained_weights_and_calibration(tmp_path, monkeypatch):
     config = settings()
     data = digit_data(config)

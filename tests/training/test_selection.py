@@ -23,7 +23,7 @@ from hashkit.training.checkpoint import load_model, read_checkpoint
 from hashkit.training.recipes import describe_recipe
 from hashkit.training.selection import held_out_score
 
-pytestmark = pytest.mark.usefixtures("tiny_network")
+pytestmark = [pytest.mark.end_to_end, pytest.mark.usefixtures("tiny_network")]
 
 
 # Selection
@@ -49,7 +49,6 @@ def test_held_out_images_select_the_checkpoint(tmp_path, monkeypatch):
     assert one.run.checkpoint_path() == one.run.best_path
 
 
-@pytest.mark.end_to_end
 def test_the_selected_checkpoint_has_the_recorded_score(tmp_path):
     config = settings(steps=30, validate_epochs=2)
     data = digit_data(config)

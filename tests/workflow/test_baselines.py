@@ -31,6 +31,8 @@ from hashkit.workflow.baseline_features import NetworkOutputs, PixelFeatures
 from hashkit.workflow.baselines import baseline_reports
 from hashkit.workflow.reporter import SILENT
 
+pytestmark = pytest.mark.end_to_end
+
 N_BITS = 12
 SPEC = DataSpec(options=ProtocolOptions(training_per_class=40))
 """Training images are a part of the database, and must not be taken for all of it."""

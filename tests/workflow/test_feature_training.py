@@ -20,6 +20,8 @@ from hashkit.runs.run import Run
 from hashkit.workflow import feature_settings
 from hashkit.workflow.verify import verify_paths
 
+pytestmark = pytest.mark.end_to_end
+
 QUICK: dict[str, Any] = {"bits": 8, "network": "onnx:tiny", "device": "cpu"}
 LEARNED: dict[str, Any] = QUICK | {"recipe": "features", "hidden": 16, "steps": 4, "batch_size": 20}
 
@@ -98,7 +100,6 @@ def test_a_stopped_run_is_continued() -> None:
     assert weights[0] == weights[1]
 
 
-@pytest.mark.end_to_end
 def test_a_head_learns_from_labels_and_is_continued_to_the_same_weights() -> None:
     whole = hashkit.train("classes", name="a", queries_per_class=5, **LEARNED)
     n_steps: list[int] = []
@@ -121,14 +122,12 @@ def test_a_head_learns_from_labels_and_is_continued_to_the_same_weights() -> Non
     assert encoder.manifest.class_names == ("a", "b", "c")
 
 
-@pytest.mark.end_to_end
 def test_losses_without_labels_and_of_pairs_learn_too() -> None:
     for loss in ("bihalf", "dpsh", "csq"):
         run = hashkit.train("classes", name=loss, **LEARNED | {"loss": loss})
         assert Path(hashkit.export(run)).is_file()
 
 
-@pytest.mark.end_to_end
 def test_views_are_computed_once_and_a_run_is_continued_to_the_same_weights() -> None:
     settings = LEARNED | {"loss": "cibhash"}
     whole = hashkit.train("photos", name="a", **settings)
