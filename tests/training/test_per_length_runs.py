@@ -119,7 +119,14 @@ def test_a_run_of_one_length_is_returned(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
 
 
-@pytest.mark.parametrize("kill_at", ["create", "write_checkpoint", "write_whole"])
+@pytest.mark.parametrize(
+    "kill_at",
+    [
+        "runs.run.Run.create",
+        "training.per_length_runs.write_checkpoint",
+        "runs.length_runs.write_whole",
+    ],
+)
 def test_resuming_completes_an_interrupted_split(place, monkeypatch, kill_at):
     expected = {n_bits: files(part(n_bits).path) for n_bits in LENGTHS}
     for n_bits in LENGTHS:
@@ -129,8 +136,7 @@ def test_resuming_completes_an_interrupted_split(place, monkeypatch, kill_at):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        where = {"create": "Run.create"}.get(kill_at, kill_at)
-        patch.setattr(f"hashkit.training.per_length_runs.{where}", killed)
+        patch.setattr(f"hashkit.{kill_at}", killed)
         assert hashkit(RESUME).exit_code != 0
     succeed(RESUME)
     assert {n_bits: files(part(n_bits).path) for n_bits in LENGTHS} == expected

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hashkit.bank.reader import Bank
 from hashkit.errors import BankMismatchError, CheckpointError, ModelError, RunError
 from hashkit.runs.checkpoint_header import read_checkpoint_manifest
 from hashkit.runs.run import Run
 from hashkit.runtimes.builtin import builtin_name, model_path
 from hashkit.runtimes.onnx_file import read_onnx_file
 from hashkit.workflow.reporter import SILENT, Reporter
+
+if TYPE_CHECKING:
+    from hashkit.bank.reader import Bank
 
 __all__ = [
     "builtin_of_banks",
