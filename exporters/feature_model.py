@@ -16,9 +16,10 @@ from onnx import TensorProto, helper, numpy_helper
 from hashkit.codes import binarize, code_size
 from hashkit.errors import ModelError
 from hashkit.exporters.onnx_files import describe, make_folder
+from hashkit.exporters.packing import contract_outputs
 from hashkit.exporters.verified import ExportReport, write_verified
 from hashkit.features.embedder import FEATURE, Embedder
-from hashkit.features.head import Affine, Cosine, Head, Relu
+from hashkit.features.head import Affine, Cosine, Head
 from hashkit.features.session import EmbedderSession
 from hashkit.manifest import PREFIX, Manifest
 
@@ -47,16 +48,9 @@ class FeatureSource:
 
     def exact(self, images: NDArray[np.uint8]) -> NDArray[np.float64] | None:
         """The head's logits in float64, from features in float32."""
-        values: NDArray[np.float64] = self._session.run(images).astype(np.float64)
+        features = self._session.run(images).astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
-            for layer in self._head.layers:
-                if isinstance(layer, Affine):
-                    values = values @ layer.weight.astype(np.float64) + layer.bias
-                elif isinstance(layer, Relu):
-                    values = np.maximum(values, 0)
-                else:
-                    values = np.cos(values)
-        return values
+            return self._head(features)
 
 
 def export_features(
@@ -132,14 +126,7 @@ def feature_graph(embedder: Embedder, head: Head, manifest: Manifest) -> onnx.Mo
     _append(graph, "Identity", [values], "logit")
     _append_code(graph, manifest.n_bits)
     del graph.output[:]
-    graph.output.extend(
-        [
-            helper.make_tensor_value_info(
-                "code", TensorProto.UINT8, ["N", code_size(manifest.n_bits)]
-            ),
-            helper.make_tensor_value_info("logit", TensorProto.FLOAT, ["N", manifest.n_bits]),
-        ]
-    )
+    graph.output.extend(contract_outputs(manifest.n_bits))
     facts = {"name": embedder.name, **embedder.facts}
     describe(model, manifest.to_metadata() | {_FACTS: json.dumps(facts)}, "fp32")
     return model

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from hashkit.errors import CheckpointError
 __all__ = ["Affine", "Cosine", "Head", "Layer", "Relu", "head_from_tensors"]
 
 Tensors = Mapping[str, NDArray[np.float32]]
+Floats = TypeVar("Floats", np.float32, np.float64)
+"""A head computes in the type of its features; its weights are float32."""
 
 _EPSILON: Final = 1e-5
 """What batch normalisation adds to the variance."""
@@ -33,9 +35,9 @@ class Affine:
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
 
-    def __call__(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Outputs, float32 [n, n_out]."""
-        outputs: NDArray[np.float32] = values @ self.weight + self.bias
+    def __call__(self, values: NDArray[Floats]) -> NDArray[Floats]:
+        """Outputs [n, n_out]."""
+        outputs: NDArray[Floats] = values @ self.weight + self.bias
         return outputs
 
 
@@ -43,18 +45,19 @@ class Affine:
 class Relu:
     """``max(x, 0)``."""
 
-    def __call__(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def __call__(self, values: NDArray[Floats]) -> NDArray[Floats]:
         """Outputs of the same shape."""
-        return np.maximum(values, np.float32(0))
+        positive: NDArray[Floats] = np.maximum(values, np.float32(0))
+        return positive
 
 
 @dataclasses.dataclass(frozen=True)
 class Cosine:
     """``cos(x)``, of spectral hashing."""
 
-    def __call__(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def __call__(self, values: NDArray[Floats]) -> NDArray[Floats]:
         """Outputs of the same shape."""
-        cosines: NDArray[np.float32] = np.cos(values)
+        cosines: NDArray[Floats] = np.cos(values)
         return cosines
 
 
@@ -63,12 +66,12 @@ Layer = Affine | Relu | Cosine
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Head:
-    """Layers that are applied one after another: float32 [n, n_features] -> [n, n_bits]."""
+    """Layers that are applied one after another: floating [n, n_features] -> [n, n_bits]."""
 
     layers: tuple[Layer, ...]
 
-    def __call__(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logits of features."""
+    def __call__(self, features: NDArray[Floats]) -> NDArray[Floats]:
+        """Logits of features, in their type."""
         values = features
         for layer in self.layers:
             values = layer(values)
