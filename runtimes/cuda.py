@@ -14,7 +14,16 @@ from typing import Final
 
 import onnxruntime
 
-__all__ = ["built_version", "driver_version", "load_libraries", "why_no_cuda", "why_no_tensorrt"]
+from hashkit.errors import DeviceError
+
+__all__ = [
+    "built_version",
+    "driver_version",
+    "load_libraries",
+    "not_on_cuda",
+    "why_no_cuda",
+    "why_no_tensorrt",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +50,11 @@ def why_no_cuda() -> str | None:
     if status or n_devices.value == 0:
         return "the NVIDIA driver finds no device (is CUDA_VISIBLE_DEVICES empty?)"
     return None
+
+
+def not_on_cuda(reason: str) -> DeviceError:
+    """The error that CUDA was asked for, and why it cannot be used."""
+    return DeviceError(f'CUDA was asked for, but {reason}; use `device="cpu"`, or `device="auto"`')
 
 
 def why_no_tensorrt() -> str | None:

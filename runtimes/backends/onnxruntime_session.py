@@ -109,9 +109,7 @@ class OnnxRuntimeSession(LoadedModel):
         if reason is None:
             return True
         if required:
-            raise DeviceError(
-                f'CUDA was asked for, but {reason}; use `device="cpu"`, or `device="auto"`'
-            )
+            raise cuda.not_on_cuda(reason)
         logger.log(level, "running on the CPU: %s", reason)
         return False
 

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.errors import DeviceError, ModelError
+from hashkit.errors import ModelError
 from hashkit.features.embedder import FEATURE, IMAGE, Embedder
 from hashkit.messages.foreign_errors import foreign_message
 from hashkit.runtimes import cuda
@@ -107,9 +107,7 @@ class EmbedderSession:
                     return True
                 reason = "ONNX Runtime could not load its CUDA provider"
         if required:
-            raise DeviceError(
-                f'CUDA was asked for, but {reason}; use `device="cpu"`, or `device="auto"`'
-            )
+            raise cuda.not_on_cuda(reason)
         logger.info("running on the CPU: %s", reason)
         return False
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from hashkit.datasets.imageset import ImageSet
-from hashkit.errors import ConfigError, DeviceError
+from hashkit.errors import ConfigError
 from hashkit.features.embedder import Embedder
 from hashkit.manifest import REDUCED
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.named_network import absolute_network, recorded_network
-from hashkit.runtimes.cuda import why_no_cuda
+from hashkit.runtimes.cuda import not_on_cuda, why_no_cuda
 from hashkit.runtimes.settings import DEVICES
 from hashkit.training.recipes import RECIPES, settings_of
 from hashkit.workflow.embedders import open_embedder
@@ -185,9 +185,7 @@ def check_device(device: str, config: TrainConfig) -> None:
     if kind != "cuda":
         return
     if reason := why_no_cuda():
-        raise DeviceError(
-            f'CUDA was asked for, but {reason}; use `device="cpu"`, or `device="auto"`'
-        )
+        raise not_on_cuda(reason)
     if not config.is_fitted:
         from hashkit.training.devices import choose_device
 
