@@ -7,9 +7,7 @@ Nothing is unpickled.
 from __future__ import annotations
 
 import dataclasses
-import platform
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,8 +16,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from hashkit.distribution import DISTRIBUTION
 from hashkit.errors import CheckpointError, ModelError
+from hashkit.features.head_checkpoint import library_versions as versions_without_torch
 from hashkit.files.writing import written_whole
 from hashkit.inputs.schema import dataclass_from
 from hashkit.manifest import Manifest
@@ -214,12 +212,7 @@ def _described(named: tuple[str, Tensor]) -> tuple[str, str, list[int], bytes]:
 
 def library_versions() -> dict[str, str]:
     """Versions of Python and the libraries that training uses."""
-    return {
-        "hashkit": version(DISTRIBUTION),
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-    }
+    return versions_without_torch() | {"torch": str(torch.__version__)}
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

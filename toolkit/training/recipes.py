@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from hashkit.errors import ConfigError
+from hashkit.manifest import Manifest
 from hashkit.runs.config import LOSS_OPTIONS, TrainConfig
+from hashkit.runs.named_network import recorded_network
 
-__all__ = ["RECIPES", "Recipe", "describe_recipe", "settings_of"]
+__all__ = ["RECIPES", "Recipe", "describe_recipe", "model_manifest", "settings_of"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,6 +139,39 @@ def settings_of(settings: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[int,
     if settings.get("loss", values["loss"]) != values["loss"]:
         values |= dict.fromkeys(LOSS_OPTIONS)
     return values | dict(settings) | {"recipe": name}, recipe.size
+
+
+def model_manifest(
+    config: TrainConfig,
+    *,
+    dataset: str,
+    protocol: str,
+    versions: Mapping[str, str],
+    class_names: tuple[str, ...] = (),
+) -> Manifest:
+    """Metadata of the model of a run with these settings.
+
+    Parameters
+    ----------
+    dataset, protocol, class_names
+        What it learns from.
+    versions
+        Versions of the libraries, by name.
+    """
+    return Manifest(
+        n_bits=sum(config.lengths),
+        height=config.height,
+        width=config.width,
+        resize=config.resize,
+        network=recorded_network(config.network),
+        loss=config.loss,
+        recipe=describe_recipe(config),
+        dataset=dataset,
+        protocol=protocol,
+        class_names=class_names,
+        seed=config.seed,
+        versions=versions,
+    )
 
 
 def describe_recipe(config: TrainConfig) -> str:

@@ -21,7 +21,6 @@ from hashkit.errors import CheckpointError, ConfigError
 from hashkit.manifest import Manifest
 from hashkit.runs.checkpoint_header import resume_state
 from hashkit.runs.config import TrainConfig
-from hashkit.runs.named_network import recorded_network
 from hashkit.runs.run import Run
 from hashkit.training.augment import choose_augmentation
 from hashkit.training.batches import Batch, BatchAugmentation, BatchSource
@@ -45,7 +44,7 @@ from hashkit.training.optimisers import (
     without_momentum,
 )
 from hashkit.training.progress import StepReport, TrainResult
-from hashkit.training.recipes import describe_recipe
+from hashkit.training.recipes import model_manifest
 from hashkit.training.recorder import Recorder
 from hashkit.training.sampling import DROPOUT_STREAM, BatchOrder, step_seed
 from hashkit.training.schedule import learning_rate
@@ -136,19 +135,11 @@ class Trainer:
     @property
     def manifest(self) -> Manifest:
         """Metadata of the model."""
-        config = self.config
-        return Manifest(
-            n_bits=sum(config.lengths),
-            height=config.height,
-            width=config.width,
-            resize=config.resize,
-            network=recorded_network(config.network),
-            loss=config.loss,
-            recipe=describe_recipe(config),
+        return model_manifest(
+            self.config,
             dataset=self.data.dataset,
             protocol=self.data.protocol,
             class_names=self.data.class_names,
-            seed=config.seed,
             versions=library_versions(),
         )
 

@@ -19,7 +19,6 @@ from hashkit.features.computing import FeatureSet, FeatureStore
 from hashkit.features.embedder import Embedder, read_embedder, write_embedder
 from hashkit.features.fitting import fit_head
 from hashkit.features.head_checkpoint import library_versions, write_head
-from hashkit.manifest import Manifest
 from hashkit.messages.os_errors import cannot_write
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.length_runs import copy_record, new_length_run
@@ -28,7 +27,7 @@ from hashkit.runs.run import Run, run_name, write_json
 from hashkit.runs.run_config import RunConfig
 from hashkit.runs.run_lock import locked_run
 from hashkit.threads import check_threads
-from hashkit.training.recipes import describe_recipe
+from hashkit.training.recipes import model_manifest
 from hashkit.workflow.feature_settings import (
     check_device,
     check_labels,
@@ -281,12 +280,10 @@ def _fit(job: _Job, found: FeatureSet, started: float) -> None:
         for n_bits in config.lengths:
             heads[n_bits] = fit_head(config.loss, found.features, n_bits, config.seed)
             bar.update(len(heads))
-    is_one = len(heads) == 1
     seconds = time.perf_counter() - started
-    checkpoint = run.best_path if is_one else run.path
-    write_one = _writer(job)
+    is_one = len(heads) == 1
     if is_one:
-        write_one(run, *next(iter(heads.items())))
+        _write_head(job, run, *next(iter(heads.items())))
     summary = {
         "step": 1,
         "n_steps": 1,
@@ -295,39 +292,24 @@ def _fit(job: _Job, found: FeatureSet, started: float) -> None:
         "seconds": seconds,
         "images_per_second": len(job.images) / max(seconds, 1e-9),
         "run": str(run.path),
-        "checkpoint": str(checkpoint),
+        "checkpoint": str(run.best_path if is_one else run.path),
     }
     write_json(run.summary_path, summary)
     for n_bits, head in heads.items() if not is_one else ():
         with locked_run(run.path.parent / run_name(run.path.name, n_bits), "export"):
             target, is_new = new_length_run(run, config, n_bits)
             if is_new:
-                write_one(target, n_bits, head)
+                _write_head(job, target, n_bits, head)
                 copy_record(run, target)
     job.reporter.note(
         f"fitted {config.loss} to {plural(len(found.rows), 'image')} in {seconds:,.0f} s"
     )
 
 
-def _writer(job: _Job) -> Callable[[Run, int, Mapping[str, NDArray[np.float32]]], None]:
-    """The function that writes the checkpoint of a run and code length."""
-    config = job.config
-
-    def write(run: Run, n_bits: int, head: Mapping[str, NDArray[np.float32]]) -> None:
-        manifest = Manifest(
-            n_bits=n_bits,
-            height=config.height,
-            width=config.width,
-            resize=config.resize,
-            network=recorded_network(config.network),
-            loss=config.loss,
-            recipe=describe_recipe(config),
-            dataset=job.images.name,
-            protocol=job.protocol,
-            seed=config.seed,
-            versions=library_versions(),
-        )
-        own = dataclasses.replace(config, lengths=(n_bits,))
-        write_head(run.best_path, head, own, manifest)
-
-    return write
+def _write_head(job: _Job, run: Run, n_bits: int, head: Mapping[str, NDArray[np.float32]]) -> None:
+    """Write the checkpoint of one code length to its run."""
+    config = dataclasses.replace(job.config, lengths=(n_bits,))
+    manifest = model_manifest(
+        config, dataset=job.images.name, protocol=job.protocol, versions=library_versions()
+    )
+    write_head(run.best_path, head, config, manifest)
