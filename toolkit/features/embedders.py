@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hashkit.errors import ConfigError
 from hashkit.features.embedder import Embedder
 from hashkit.runs.embedder_settings import EmbedderSettings
 from hashkit.runs.known_names import BUILT_IN_EMBEDDERS, split_network
@@ -36,11 +35,7 @@ def open_embedder(
     if argument in BUILT_IN_EMBEDDERS:
         from hashkit.features.lite.efficientnet_lite import build_efficientnet_lite
 
-        if settings != EmbedderSettings():
-            raise ConfigError(
-                f"the embedder {argument} has a preprocessing of its own: leave out "
-                "`preprocessing`, `pixel_mean`, `layout`, `output` and `pooling`"
-            )
+        settings.refuse(f"the embedder {argument}")
         return build_efficientnet_lite(argument, size)
     from hashkit.features.foreign.onnx_embedder import wrap_onnx
 

@@ -24,14 +24,26 @@ _LEAST_STD: Final = 1e-6
 """Beyond these, normalised pixels are not finite in float32, or all the same."""
 
 
-def _setting(default: Any, text: str) -> Any:
-    """A field with its help text."""
-    return dataclasses.field(default=default, metadata={"help": text})
-
-
 @dataclasses.dataclass(frozen=True)
 class EmbedderSettings:
-    """How an ONNX file is wrapped as an embedder; each field's ``help`` describes it.
+    """How an ONNX file is wrapped as an embedder.
+
+    Attributes
+    ----------
+    preprocessing
+        Preset of the normalisation and resizing, one of `PREPROCESSINGS`; otherwise those of
+        preprocessor_config.json beside the ONNX file.
+    pixel_mean
+        Mean of red, green and blue that is subtracted from pixels, 0 to 255.
+    pixel_std
+        Standard deviation by which pixels are divided after that, 0 to 255.
+    layout
+        Order of the ONNX input's axes, one of `LAYOUTS`; ``auto`` to take it from the file.
+    output
+        Tensor of the ONNX file that holds the features; empty for its only output.
+    pooling
+        How token outputs become one vector, one of `POOLINGS`; ``none`` if they are vectors,
+        ``auto`` if nothing has to be chosen.
 
     Raises
     ------
@@ -39,26 +51,12 @@ class EmbedderSettings:
         If a value is out of range, or a name is unknown.
     """
 
-    preprocessing: str = _setting(
-        "",
-        f"Preset of the normalisation and resizing: {', '.join(PREPROCESSINGS)}; otherwise those "
-        "of preprocessor_config.json beside the ONNX file.",
-    )
-    pixel_mean: tuple[float, float, float] | None = _setting(
-        None, "Mean of red, green and blue that is subtracted from pixels, 0 to 255."
-    )
-    pixel_std: tuple[float, float, float] | None = _setting(
-        None, "Standard deviation by which pixels are divided after that, 0 to 255."
-    )
-    layout: str = _setting(
-        "auto", "Order of the ONNX input's axes: nchw, nhwc, or auto to take it from the file."
-    )
-    output: str = _setting("", "Tensor of the ONNX file that holds the features.")
-    pooling: str = _setting(
-        "auto",
-        "How token outputs become one vector: class-token or mean; none if they are vectors; auto "
-        "if nothing has to be chosen.",
-    )
+    preprocessing: str = ""
+    pixel_mean: tuple[float, float, float] | None = None
+    pixel_std: tuple[float, float, float] | None = None
+    layout: str = "auto"
+    output: str = ""
+    pooling: str = "auto"
 
     def __post_init__(self) -> None:
         for field in ("preprocessing", "layout", "output", "pooling"):
@@ -80,6 +78,20 @@ class EmbedderSettings:
         if self.pixel_std is not None and min(self.pixel_std) < _LEAST_STD:
             raise ConfigError(
                 f"`pixel_std` must be {_LEAST_STD:g} or more, not {min(self.pixel_std):g}"
+            )
+
+    def refuse(self, name: str) -> None:
+        """Raise ConfigError if a setting is given for an embedder that has its own.
+
+        Parameters
+        ----------
+        name
+            Of the embedder, for the message, such as ``the network timm:resnet50``.
+        """
+        if self != EmbedderSettings():
+            raise ConfigError(
+                f"{name} has a preprocessing of its own: leave out `preprocessing`, `pixel_mean`, "
+                "`layout`, `output` and `pooling`"
             )
 
     def to_dict(self) -> dict[str, Any]:

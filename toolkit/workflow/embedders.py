@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from hashkit.errors import ConfigError
 from hashkit.features import embedders
 from hashkit.features.embedder import Embedder
 from hashkit.runs.config import TrainConfig
-from hashkit.runs.embedder_settings import EmbedderSettings
 from hashkit.runs.known_names import is_exported_network, split_network
 from hashkit.workflow.extras import require
 
@@ -30,11 +28,7 @@ def open_embedder(config: TrainConfig, size: tuple[int, int] | None) -> Embedder
     _, argument = split_network(config.network)
     if not is_exported_network(argument):
         return embedders.open_embedder(config.network, config.embedder_settings, size)
-    if config.embedder_settings != EmbedderSettings():
-        raise ConfigError(
-            f"the network {argument} has a preprocessing of its own: leave out `preprocessing`, "
-            "`pixel_mean`, `layout`, `output` and `pooling`"
-        )
+    config.embedder_settings.refuse(f"the network {argument}")
     require("train", f"the network {argument}", "torch", "onnxscript")
     from hashkit.exporters.torch_embedder import embedder_of_network
 
