@@ -8,7 +8,7 @@ import functools
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Final
 
@@ -63,8 +63,8 @@ class FeatureStore:
 
     The file is filled in the order of the images. A computation that was killed or stopped
     continues where it was; rows of images that cannot be used are NaN. Its fingerprint is that of
-    the embedder and of the list, with size and time of each file, or with
-    the pixels of images in memory.
+    the embedder and of the list, with size and time of each file, or with the pixels of images in
+    memory.
 
     Parameters
     ----------
@@ -147,14 +147,8 @@ class FeatureStore:
         embedder = self._embedder
         session = EmbedderSession(embedder, device)
         make_parents(self._path)
-        batches = decode_batches(
-            self._images,
-            functools.partial(load, size=embedder.size, resize=embedder.resize),
-            embedder.size,
-            start=self.n_done,
-            batch_size=max(1, session.batch_size // self._n_views),
-            n_workers=n_workers,
-        )
+        batch_size = max(1, session.batch_size // self._n_views)
+        batches = self._decoded(self._images, self.n_done, batch_size, n_workers)
         results = computed_ahead(batches, lambda batch: self._computed(session, batch))
         # Closed here, not by the garbage collector: a traceback would keep the threads alive.
         with (
@@ -206,6 +200,20 @@ class FeatureStore:
             )
         return FeatureSet(views[rows], rows, faults)
 
+    def _decoded(
+        self, images: ImageSet, start: int, batch_size: int, n_workers: int
+    ) -> Generator[DecodedBatch, None, None]:
+        """Images as the embedder takes them, from a row on; close it if you do not exhaust it."""
+        size, resize = self._embedder.size, self._embedder.resize
+        return decode_batches(
+            images,
+            functools.partial(load, size=size, resize=resize),
+            size,
+            start=start,
+            batch_size=batch_size,
+            n_workers=n_workers,
+        )
+
     def _computed(self, session: EmbedderSession, batch: DecodedBatch) -> NDArray[np.float32]:
         """Features of a batch, those of an image's views side by side."""
         pixels = batch.pixels
@@ -218,15 +226,8 @@ class FeatureStore:
 
     def _faults(self, rows: NDArray[np.int64], n_workers: int) -> list[Fault]:
         """Decode the images that could not be used once more, to say why."""
-        embedder = self._embedder
-        batches = decode_batches(
-            self._images.subset(rows),
-            functools.partial(load, size=embedder.size, resize=embedder.resize),
-            embedder.size,
-            start=0,
-            batch_size=batch_size_for_size(embedder.size, "CPUExecutionProvider"),
-            n_workers=n_workers,
-        )
+        batch_size = batch_size_for_size(self._embedder.size, "CPUExecutionProvider")
+        batches = self._decoded(self._images.subset(rows), 0, batch_size, n_workers)
         with contextlib.closing(batches):
             found = [
                 dataclasses.replace(fault, row=int(rows[fault.row]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -64,7 +65,7 @@ class Embedder:
         """Input size as (height, width), pixels."""
         return self.height, self.width
 
-    @property
+    @functools.cached_property
     def sha256(self) -> str:
         """SHA-256 of the graph, hexadecimal."""
         return hashlib.sha256(self.graph).hexdigest()

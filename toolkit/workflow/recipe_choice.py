@@ -57,8 +57,7 @@ def chosen_settings(
     if has_embedder or is_fitted:
         without_labels = is_fitted or (images.labels is None and "loss" not in chosen)
         chosen["recipe"] = "unlabelled" if without_labels else "features"
-        why = "it fits a head on an embedder's features"
-        reporter.note(f"recipe {chosen['recipe']}: {why}")
+        reporter.note(f"recipe {chosen['recipe']}: it fits a head on an embedder's features")
     elif images.labels is None and not chosen.keys() & {"network", "loss"}:
         chosen["recipe"] = "unlabelled"
         reporter.note(
