@@ -3,39 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 from albums import FIVE, Notes, append, draw, names_of
-from linear_models import linear_model
 
 import hashkit
 from hashkit.bank.deletion import delete_rows
 from hashkit.datasets.folders import open_image_folder
 from hashkit.errors import BankMismatchError
-from hashkit.runtimes.encoder import Encoder
 from hashkit.workflow.copied_images import check_copies, copied_images
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory) -> Encoder:
-    path = linear_model(tmp_path_factory.mktemp("model") / "m.onnx", height=8, width=8)
-    return Encoder.load(path, device="cpu")
-
-
-@pytest.fixture
-def album(tmp_path) -> Path:
-    for seed in range(5):
-        draw(tmp_path / "album" / f"{seed}.png", seed)
-    return tmp_path / "album"
-
-
-@pytest.fixture
-def bank(album, encoder) -> Path:
-    path = album.parent / "bank.h5"
-    hashkit.encode(album, encoder, path)
-    return path
 
 
 @pytest.mark.parametrize("how", ["renamed", "copied", "a part", "other names", "other times"])

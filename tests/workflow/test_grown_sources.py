@@ -16,26 +16,6 @@ from hashkit.runtimes.encoder import Encoder
 from hashkit.runtimes.faults import faults_path, read_faults
 
 
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory) -> Encoder:
-    path = linear_model(tmp_path_factory.mktemp("model") / "m.onnx", height=8, width=8)
-    return Encoder.load(path, device="cpu")
-
-
-@pytest.fixture
-def album(tmp_path) -> Path:
-    for seed in range(5):
-        draw(tmp_path / "album" / f"{seed}.png", seed)
-    return tmp_path / "album"
-
-
-@pytest.fixture
-def bank(album, encoder) -> Path:
-    path = album.parent / "bank.h5"
-    hashkit.encode(album, encoder, path)
-    return path
-
-
 def test_only_new_images_are_appended(album, bank, encoder):
     draw(album / "10.png", 10)
     draw(album / "new" / "11.png", 11)
