@@ -44,6 +44,7 @@ FLOORS = (
     {"training"},
     {"exporters", "report"},
     {"workflow"},
+    {"server"},
     {"cli"},
 )
 """Rooms from the ground up. A room imports rooms of lower floors alone."""
@@ -75,6 +76,10 @@ CONFINED = {
     "faiss": {"formats"},
     "pyarrow": {"formats"},
     "jinja2": {"report"},
+    "h11": {"server"},
+    "prometheus_client": {"server"},
+    "starlette": {"server"},
+    "uvicorn": {"server"},
 }
 
 ALWAYS = {"numpy", *CONFINED}
