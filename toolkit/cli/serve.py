@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hashkit.cli.console import TERMINAL
-from hashkit.cli.options import DeviceOption, ModelOption, RuntimeOption
+from hashkit.cli.options import DataRootOption, DeviceOption, ModelOption, RuntimeOption
 from hashkit.runtimes.settings import RuntimeSettings
 
 __all__ = ["serve"]
@@ -22,9 +23,7 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[
         int,
-        typer.Option(
-            "--port", metavar="N", min=0, max=65535, help="Port; 0 for any that is free."
-        ),
+        typer.Option("--port", metavar="N", min=0, max=65535, help="Port; 0 for any that is free."),
     ] = 8000,
     title: Annotated[
         str,
@@ -32,6 +31,15 @@ def serve(
             "--title", metavar="TEXT", help="Title of the page.", show_default="the folder's name"
         ),
     ] = "",
+    data_root: DataRootOption = None,
+    writable: Annotated[
+        Path | None,
+        typer.Option(
+            "--writable",
+            metavar="FOLDER",
+            help="Take new images into this folder, from clients that know HASHKIT_TOKEN.",
+        ),
+    ] = None,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
@@ -70,6 +78,7 @@ def serve(
     \b
     Examples:
       hashkit serve --bank photos.h5 --model model.onnx
+      hashkit serve --bank uploads.h5 --model phash --writable uploads/
       hashkit serve --bank photos.h5 --host 0.0.0.0 --port 8080 --title 'Our pictures'
     """  # noqa: D301
     from hashkit.workflow.extras import require
@@ -78,13 +87,16 @@ def serve(
     from hashkit.server.limits import ServerLimits
     from hashkit.server.settings import ServerSettings
     from hashkit.server.starting import serve as serve_bank
+    from hashkit.server.writable import token_of
 
     settings = ServerSettings(
         host=host,
         port=port,
         title=title,
+        writable=writable,
+        token="" if writable is None else token_of(os.environ),
         allow_hosts=tuple(allow_host or ()),
         allow_origins=tuple(allow_origin or ()),
         limits=ServerLimits(max_bytes=max_bytes, max_waiting=max_waiting),
     )
-    serve_bank(bank, model, settings, RuntimeSettings(runtime, device), TERMINAL)
+    serve_bank(bank, model, settings, data_root, RuntimeSettings(runtime, device), TERMINAL)

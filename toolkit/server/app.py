@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from hashkit.server import description, page, routes
+from hashkit.server import description, page, routes, writes
 from hashkit.server.gate import Gate
 from hashkit.server.service import Service
 
@@ -62,10 +62,19 @@ def make_app(service: Service) -> Starlette:
 
 
 def _routes() -> list[Route]:
-    reading = [
-        Route(path, routes.answered(handler, path)) for path, handler in _READ
+    reading = [Route(path, routes.answered(handler, path)) for path, handler in _READ]
+    writing = [
+        ("POST", "/search", routes.search),
+        ("POST", "/images", writes.add_image),
+        ("DELETE", "/images/{name:path}", writes.remove_image),
     ]
-    return [*reading, Route("/search", routes.answered(routes.search, "/search"), methods=["POST"])]
+    return [
+        *reading,
+        *(
+            Route(path, routes.answered(handler, path), methods=[method])
+            for method, path, handler in writing
+        ),
+    ]
 
 
 @contextlib.asynccontextmanager

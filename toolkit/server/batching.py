@@ -1,4 +1,4 @@
-"""Work on what waits at once: nothing waits for others to come, and what comes meanwhile is next."""
+"""Works on all that waits at once, and never waits for more to come."""
 
 from __future__ import annotations
 

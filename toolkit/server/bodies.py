@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from starlette.requests import ClientDisconnect, Request
 
+from hashkit.imaging.formats import format_of
 from hashkit.server.failures import RequestError
 from hashkit.server.limits import ServerLimits
 
-__all__ = ["read_body"]
+__all__ = ["checked_image", "content_type", "read_body"]
 
-_CLOSE = {"Connection": "close"}
+_FORM: Final = "multipart/form-data"
+_CLOSE: Final = {"Connection": "close"}
 
 
 async def read_body(request: Request, limits: ServerLimits) -> bytes:
@@ -32,6 +35,29 @@ async def read_body(request: Request, limits: ServerLimits) -> bytes:
         ) from None
     except ClientDisconnect:
         raise RequestError(400, "the client went away") from None
+
+
+def content_type(request: Request) -> str:
+    """The type that a client declares, in lower case; empty if it does not."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def checked_image(request: Request, body: bytes) -> bytes:
+    """A body that begins as an image file does.
+
+    Raises
+    ------
+    RequestError
+        415 if it does not.
+    """
+    if format_of(body) is None:
+        found = "a form" if content_type(request) == _FORM else "something else"
+        raise RequestError(
+            415,
+            f"expected an image file as the body, found {found}: curl sends one with --data-binary "
+            "@cat.jpg",
+        )
+    return body
 
 
 async def _read(request: Request, max_bytes: int) -> bytes:

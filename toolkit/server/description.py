@@ -88,7 +88,7 @@ def _json(schema: dict[str, Any]) -> dict[str, Any]:
 _STATUSES: Final = {
     400: "An unknown parameter, or an empty or incomplete body.",
     401: "The token is missing or wrong.",
-    403: "The server may not be called by this name.",
+    403: "The server may not be called by this name, or takes no changes.",
     404: "There is no such row, image or name.",
     408: "The body did not come in time.",
     409: "There is an image of this name already.",
@@ -97,6 +97,7 @@ _STATUSES: Final = {
     422: "A value that is out of range, or a damaged image.",
     503: "The server is starting, or too many requests wait; see Retry-After.",
     504: "The answer took too long.",
+    507: "The disk of the server is full.",
 }
 
 _PATHS: Final[dict[str, Any]] = {
@@ -120,6 +121,30 @@ _PATHS: Final[dict[str, Any]] = {
                 _json({"$ref": "#/components/schemas/Answer"}),
                 *(400, 403, 404, 408, 413, 415, 422, 503, 504),
             ),
+        }
+    },
+    "/images": {
+        "post": {
+            "summary": "Add an image: a file in the folder of uploads, and a row of the bank.",
+            "security": [{"token": []}],
+            "parameters": [
+                _parameter("name", "Its name, a path such as album/cat.jpg.", "string"),
+            ],
+            "requestBody": {"required": True, "content": _IMAGE},
+            "responses": _answers(
+                201,
+                "Name, row and code.",
+                _json({"type": "object"}),
+                *(400, 401, 403, 408, 409, 413, 415, 422, 503, 504, 507),
+            ),
+        }
+    },
+    "/images/{name}": {
+        "delete": {
+            "summary": "Remove an image: its file, and its row from all searches.",
+            "security": [{"token": []}],
+            "parameters": [_parameter("name", "Its name.", "string", "path")],
+            "responses": _answers(204, "It is gone.", None, 401, 403, 404, 503),
         }
     },
     "/rows/{row}/thumbnail": {
@@ -152,7 +177,9 @@ _PATHS: Final[dict[str, Any]] = {
             "responses": _answers(200, "The facts.", _json({"type": "object"})),
         }
     },
-    "/healthz": {"get": {"summary": "The process is alive.", "responses": _answers(200, "ok", None)}},
+    "/healthz": {
+        "get": {"summary": "The process is alive.", "responses": _answers(200, "ok", None)}
+    },
     "/readyz": {
         "get": {
             "summary": "Whether requests are answered without delay.",
@@ -174,6 +201,7 @@ def openapi_document() -> dict[str, Any]:
         "paths": _PATHS,
         "components": {
             "schemas": {"Start": _START, "Answer": _ANSWER, "Error": _ERROR},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
 

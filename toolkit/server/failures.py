@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 from collections.abc import Mapping
@@ -25,6 +26,8 @@ _IMAGE_STATUS: Final = {
 }
 """Status codes of images that cannot be used, by reason."""
 
+_FULL: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
+
 _AS_CODE: Final = re.compile(r"`(\w+)(?:=[^`]*)?`")
 
 
@@ -39,9 +42,7 @@ class RequestError(Exception):
         Further headers of the answer.
     """
 
-    def __init__(
-        self, status: int, message: str, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.headers = dict(headers or {})
@@ -62,9 +63,11 @@ def failure_of(error: Exception) -> RequestError:
         return RequestError(504, "the answer took too long: try again later", {"Retry-After": "5"})
     if isinstance(error, MemoryError):
         return RequestError(503, "there is not enough memory now: try again later", _later())
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return RequestError(507, "the disk of the server is full")
     if isinstance(error, BankError | OSError):
         logger.error("%s", error)
-        return RequestError(503, "the bank cannot be read or written now: try again later", _later())
+        return RequestError(503, "the bank cannot be used now: try again later", _later())
     if isinstance(error, HashkitError):
         logger.error("%s", error)
     else:

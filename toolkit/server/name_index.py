@@ -34,8 +34,8 @@ class NameIndex:
         Parameters
         ----------
         names
-            The names of all rows: those of earlier calls, and perhaps more; or fewer, of a bank that
-            was opened before.
+            The names of all rows: those of earlier calls, and more or fewer, of a bank that was
+            opened later or before.
         deleted
             bool [n], or None.
         """

@@ -14,7 +14,7 @@ from hashkit.bank.reader import Bank
 from hashkit.codes import from_hex
 from hashkit.codesets import label_names
 from hashkit.errors import ImageError
-from hashkit.server.bodies import read_body
+from hashkit.server.bodies import checked_image, content_type, read_body
 from hashkit.server.failures import RequestError, failure_response
 from hashkit.server.metrics import CONTENT_TYPE_LATEST
 from hashkit.server.pictures import Picture
@@ -45,7 +45,6 @@ __all__ = [
 Handler: TypeAlias = Callable[[Service, Request], Awaitable[Response]]
 
 _MOST_ROWS: Final = 100
-_FORM: Final = "multipart/form-data"
 
 
 def answered(handler: Handler, route: str) -> Callable[[Request], Awaitable[Response]]:
@@ -67,15 +66,12 @@ async def search(service: Service, request: Request) -> Response:
     options = search_options(request.query_params, limits.max_k)
     if not service.is_ready:
         raise RequestError(503, "the server is starting", {"Retry-After": "1"})
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == _FORM:
-        raise RequestError(415, "expected the image itself as the body, found a form")
     body = await read_body(request, limits)
     async with asyncio.timeout(limits.answer_seconds):
-        if kind == "application/json":
+        if content_type(request) == "application/json":
             answer = await _search_from(service, start_of(body), options)
         else:
-            encoded = await service.searcher.encoded(body)
+            encoded = await service.searcher.encoded(checked_image(request, body))
             answer = await service.searcher.answer("image", encoded, options)
     return Response(answer, media_type="application/json")
 

@@ -1,4 +1,4 @@
-"""Turns queries into answers: decoding in threads, then the model and the search, each in batches."""
+"""Turns queries into answers: decoding in threads, then model and search, each in batches."""
 
 from __future__ import annotations
 

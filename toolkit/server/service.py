@@ -13,14 +13,18 @@ from typing import Any, Final, ParamSpec, TypeVar
 import numpy as np
 
 from hashkit._version import __version__
+from hashkit.bank.editor import BankEditor
+from hashkit.errors import ImageError
 from hashkit.runtimes.encoder import Encoder
 from hashkit.server.failures import RequestError
 from hashkit.server.live_bank import LiveBank, Snapshot
 from hashkit.server.metrics import Metrics
 from hashkit.server.pictures import Pictures
 from hashkit.server.queries import SearchOptions
+from hashkit.server.repair import files_without_rows
 from hashkit.server.searcher import Encoded, Searcher
 from hashkit.server.settings import ServerSettings
+from hashkit.server.uploads import NewImage, Uploads
 from hashkit.threads import available_cpus
 from hashkit.workflow.models import check_made_by
 from hashkit.workflow.row_images import RowImages, sources_of
@@ -46,6 +50,8 @@ class Service:
         Finds the images of rows.
     settings
         Of the server.
+    editor
+        The bank, open for changes, if ``settings`` have a writable folder; closed at the end.
 
     Raises
     ------
@@ -56,7 +62,12 @@ class Service:
     """
 
     def __init__(
-        self, bank: Path, encoder: Encoder, images: RowImages, settings: ServerSettings
+        self,
+        bank: Path,
+        encoder: Encoder,
+        images: RowImages,
+        settings: ServerSettings,
+        editor: BankEditor | None = None,
     ) -> None:
         self.settings = settings
         self.bank = LiveBank(bank)
@@ -64,6 +75,10 @@ class Service:
         self.metrics = Metrics(self.bank)
         self.pictures = Pictures(images)
         self.searcher = Searcher(self.bank, encoder, settings.limits, self.metrics)
+        self.uploads: Uploads | None = None
+        if settings.writable is not None and editor is not None:
+            most = settings.limits.max_batch
+            self.uploads = Uploads(settings.writable, self.bank, editor, most)
         self.is_ready = False
         self.failure: Exception | None = None
         self.on_failure: Callable[[], None] = lambda: None
@@ -79,11 +94,27 @@ class Service:
             blank = np.zeros((*self._size, 3), np.uint8)
             encoded = await self.searcher.encoded(blank)
             await self.searcher.answer("", encoded, SearchOptions(1))
+            await self._repair()
         except Exception as error:
             self.failure = error
             self.on_failure()
         else:
             self.is_ready = True
+
+    async def _repair(self) -> None:
+        """Add the files that a killed server left without a row."""
+        folder = self.settings.writable
+        if folder is None or self.uploads is None:
+            return
+        names = await self.in_thread(files_without_rows, folder, self.bank.latest.bank)
+        for name in names:
+            try:
+                encoded = await self.searcher.encoded(folder / name)
+                await self.uploads.add(NewImage(name, None, encoded.code))
+            except (ImageError, RequestError) as error:
+                logger.warning("%s is not added: %s", folder / name, error)
+            else:
+                logger.warning("%s had no row in the bank, and is added", folder / name)
 
     def about(self) -> dict[str, Any]:
         """What a client may want to know first."""
@@ -91,7 +122,7 @@ class Service:
         return {
             "title": self.settings.title or _name_of(self.bank.latest),
             **self.bank.about(),
-            "writable": self.settings.writable is not None,
+            "writable": self.uploads is not None,
             "max_bytes": limits.max_bytes,
             "max_k": limits.max_k,
             "can_rerank": True,
@@ -132,13 +163,17 @@ class Service:
             raise RequestError(404, f"there is no image named {name[:80]!r}")
         return rows[0]
 
-    async def in_thread(self, work: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
-        """The result of a function that reads files, in one of as many threads as there are CPUs."""
+    async def in_thread(
+        self, work: Callable[P, Result], *args: P.args, **kwargs: P.kwargs
+    ) -> Result:
+        """The result of a function that reads files, in one of a few threads."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, functools.partial(work, *args, **kwargs))
 
     def close(self) -> None:
         """End the threads."""
+        if self.uploads is not None:
+            self.uploads.close()
         self._readers.shutdown(wait=True, cancel_futures=True)
         self.searcher.close()
 

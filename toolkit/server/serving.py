@@ -40,7 +40,6 @@ class _Server(uvicorn.Server):
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-
     def stop(self) -> None:
         """End the server."""
         self.should_exit = True
