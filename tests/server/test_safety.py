@@ -138,7 +138,9 @@ def test_too_many_requests_are_told_to_come_later(bank, monkeypatch):
             return run(*arguments)
 
         monkeypatch.setattr(type(encoder()), "run", slow)
-        first = threading.Thread(target=client.post, args=("/search",), kwargs={"content": picture(0)})
+        first = threading.Thread(
+            target=client.post, args=("/search",), kwargs={"content": picture(0)}
+        )
         first.start()
         assert begun.wait(20)
         answer = client.post("/search", content=picture(0))

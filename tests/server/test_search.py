@@ -1,7 +1,8 @@
-"""Searching over HTTP: by an image, a code, a row or a name; what is answered, and what is refused."""
+"""Searching over HTTP: by an image, a code, a row or a name; what is answered, and refused."""
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 
 import numpy as np
@@ -62,10 +63,10 @@ def test_a_search_starts_from_a_code_a_row_or_a_name(client):
 
 
 def test_requests_at_once_share_the_model(client, bank):
-    import concurrent.futures
-
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda n: client.post("/search?k=2", content=picture(n)), range(24)))
+        answers = list(
+            pool.map(lambda n: client.post("/search?k=2", content=picture(n)), range(24))
+        )
     for seed, answer in enumerate(answers):
         assert answer.json() == expected(bank, picture(seed), top_k=2)
 
@@ -137,7 +138,9 @@ def test_the_page_and_the_description(client):
     assert "/search" in client.get("/docs").text
     known = {route.path for route in client.app.routes}
     undescribed = {"/", "/page/{name}", "/openapi.json", "/docs"}
-    assert {path.replace("{name}", "{name:path}") for path in document["paths"]} == known - undescribed
+    assert {
+        path.replace("{name}", "{name:path}") for path in document["paths"]
+    } == known - undescribed
 
 
 def test_what_is_counted(client):
@@ -157,7 +160,9 @@ def test_the_names_of_the_answer_fit_every_client(client):
 def test_a_broken_logit_is_no_answer(bank, monkeypatch):
     with client_of(bank) as client:
         monkeypatch.setattr(
-            type(encoder()), "run", lambda *_: (np.zeros((1, 8), np.uint8), np.full((1, 64), np.nan))
+            type(encoder()),
+            "run",
+            lambda *_: (np.zeros((1, 8), np.uint8), np.full((1, 64), np.nan)),
         )
         answer = client.post("/search", content=picture(0))
     assert (answer.status_code, answer.json()) == (

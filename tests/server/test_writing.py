@@ -79,7 +79,18 @@ def test_many_uploads_at_once_each_get_their_row(tmp_path):
 
 WRONG_NAMES = [
     *("../x.png", "/x.png", "a//x.png", "a/../x.png", ".x.png", ".git/x.png", "x.png/", "a\\x.png"),
-    *("x", "x.exe", "x.svg", "a\0.png", "a\n.png", "c:x.png", "con.png", " x.png", "x.png.", "%ff.png"),
+    *(
+        "x",
+        "x.exe",
+        "x.svg",
+        "a\0.png",
+        "a\n.png",
+        "c:x.png",
+        "con.png",
+        " x.png",
+        "x.png.",
+        "%ff.png",
+    ),
     *("a" * 300 + ".png", "a/" * 600 + "x.png", "\u202egnp.x.png"),
 ]
 
@@ -148,7 +159,9 @@ def test_the_next_start_adds_what_a_killed_one_left(tmp_path, bank):
     (album / "broken.png").write_bytes(b"no image")
     hashkit.delete_rows(bank, [0])
     with client_of(bank, writable=album) as client:
-        assert client.post("/search?k=1", content=picture(7)).json()["hits"][0]["name"] == "late.png"
+        assert (
+            client.post("/search?k=1", content=picture(7)).json()["hits"][0]["name"] == "late.png"
+        )
     assert names(bank) == ["2.png", "sub/1.png", "late.png"]  # what was deleted stays deleted
 
 

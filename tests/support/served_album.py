@@ -53,11 +53,18 @@ def make_album(folder: Path, n_images: int = 5) -> Path:
 
 @contextlib.contextmanager
 def client_of(
-    bank: Path, *, writable: Path | None = None, limits: ServerLimits | None = None, **settings: object
+    bank: Path,
+    *,
+    writable: Path | None = None,
+    limits: ServerLimits | None = None,
+    **settings: object,
 ) -> Iterator[TestClient]:
     """A client of a server in this process, which is ready."""
     served = ServerSettings(
-        writable=writable, token=TOKEN if writable else "", limits=limits or ServerLimits(), **settings
+        writable=writable,
+        token=TOKEN if writable else "",
+        limits=limits or ServerLimits(),
+        **settings,
     )
     editor = None if writable is None else open_editor(bank, writable, encoder())
     service = Service(bank, encoder(), RowImages(only_below=True), served, editor)
