@@ -41,7 +41,7 @@ class _LimitedConnection(H11Protocol):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
-            self._waiting = _cancelled(self._waiting)
+            self._cancel_waiting()
         elif self._waiting is None and self.timeout_keep_alive_task is None:
             self._await_headers()
 
@@ -51,14 +51,25 @@ class _LimitedConnection(H11Protocol):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._writing = _cancelled(self._writing)
+        self._cancel_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._waiting, self._writing = _cancelled(self._waiting), _cancelled(self._writing)
+        self._cancel_waiting()
+        self._cancel_writing()
         super().connection_lost(exc)
 
     def _await_headers(self) -> None:
         self._waiting = self.loop.call_later(self.limits.header_seconds, self._close)
+
+    def _cancel_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+
+    def _cancel_writing(self) -> None:
+        if self._writing is not None:
+            self._writing.cancel()
+            self._writing = None
 
     def _close(self) -> None:
         self._waiting = None
@@ -68,8 +79,3 @@ class _LimitedConnection(H11Protocol):
 def limited_connections(limits: ServerLimits) -> type[Any]:
     """The protocol class for uvicorn that keeps to some limits."""
     return type("LimitedConnection", (_LimitedConnection,), {"limits": limits})
-
-
-def _cancelled(timer: asyncio.TimerHandle | None) -> None:
-    if timer is not None:
-        timer.cancel()

@@ -30,7 +30,7 @@ class _Server(uvicorn.Server):
     """A server whose end by a signal is its ordinary end."""
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+    def capture_signals(self) -> Iterator[None]:
         # What the shell lets a program ignore, as `nohup` does, stays ignored.
         taken = [one for one in _STOPPING if signal.getsignal(one) is not signal.SIG_IGN]
         before = {number: signal.signal(number, self.handle_exit) for number in taken}
