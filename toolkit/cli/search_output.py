@@ -15,6 +15,7 @@ from hashkit.workflow.search_results import Query, Result
 
 if TYPE_CHECKING:
     from hashkit.report.examples import ImageFinder
+    from hashkit.workflow.search_results import Query, Result
 
 __all__ = ["draw_results", "print_results"]
 

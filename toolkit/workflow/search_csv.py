@@ -19,11 +19,11 @@ CSV_COLUMNS: Final = ("query", "rank", "row", "distance", "name", "label")
 
 
 def write_csv(results: Sequence[Result], path: Path) -> int:
-    """Write one line per hit, below a line with the columns; returns the number of hits.
+    r"""Write one line per hit, below a line with the columns; returns the number of hits.
 
     The file is UTF-8 with lines that end in a line feed. A field with a comma, a quote or a line
     break stands in double quotes, and a double quote in it is doubled (RFC 4180). Bytes of a
-    query's path that are not UTF-8 are written as ``\\udc80`` to ``\\udcff``, as in JSON. Several
+    query's path that are not UTF-8 are written as ``\udc80`` to ``\udcff``, as in JSON. Several
     labels of an image are separated by semicolons.
 
     Raises

@@ -1,4 +1,4 @@
-"""Queries with the rows found for them, in the form that is printed, saved and served."""
+"""Results of a search, and the JSON that `hashkit search` and the server answer with."""
 
 from __future__ import annotations
 
