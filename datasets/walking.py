@@ -37,9 +37,16 @@ class Found:
     n_hidden
         Images whose names begin with a dot.
     closed
-        Folders that may not be read.
+        Folders that may not be read, as prefixes of names.
+    dangling
+        Links without a suffix of images that lead nowhere, for example into a disk that is not
+        there.
     n_links
         Links to folders and images that are found without them, and are left out.
+    statuses
+        Size in bytes and time in nanoseconds of each image of ``names``, if they were asked for.
+    unreadable
+        Images of which these are not available, and why; not in ``names``.
     """
 
     names: list[str] = dataclasses.field(default_factory=list)
@@ -48,101 +55,131 @@ class Found:
     disguised: list[str] = dataclasses.field(default_factory=list)
     n_hidden: int = 0
     closed: list[str] = dataclasses.field(default_factory=list)
+    dangling: list[str] = dataclasses.field(default_factory=list)
     n_links: int = 0
+    statuses: list[tuple[int, int]] = dataclasses.field(default_factory=list)
+    unreadable: list[tuple[str, OSError]] = dataclasses.field(default_factory=list)
 
 
-def find_images(root: str) -> Found:
-    """Walk through a folder and its subfolders, following links, each folder and image once.
+def find_images(root: str, *, with_status: bool = False) -> Found:
+    """Walk through a folder and its subfolders.
 
-    What can be reached in several ways has the name that leads there without a link, if there is
-    one, otherwise the first in the order of names. Images are recognised by their suffix. Files of
-    other suffixes are opened to notice images that are not named as such.
+    A folder is entered once, and an image taken once, whatever links lead to it: by its own path if
+    that is below ``root``, and otherwise by the first link, in the order of their names.
+
+    Images are recognised by their suffix. Files of other suffixes are opened to notice images that
+    are not named as such.
+
+    Parameters
+    ----------
+    with_status
+        Whether to look up size and time of each image; other files are then not opened.
 
     Raises
     ------
     DatasetError
         If ``root`` may not be read, or any folder fails in another way.
     """
-    walk = _Walk(root)
-    found, links = walk.found, []
+    found = Found()
     suffixes = readable_suffixes()
-    for name, entry in walk.files():
+    entered: dict[tuple[int, int], str] = {}
+    links = []
+    for name, entry in _walk(root, entered, found):
         suffix = _suffix(name)
-        if entry.name.startswith("."):
-            found.n_hidden += suffix in suffixes and not entry.name.startswith(_APPLE_DOUBLE)
+        if os.path.basename(name).startswith("."):  # noqa: PTH119 - called for every file
+            found.n_hidden += suffix in suffixes and not _is_apple_double(name)
+        elif suffix in suffixes and entry.is_symlink():
+            links.append((name, entry))
         elif suffix in suffixes:
-            (links if entry.is_symlink() else found.names).append(name)
+            _add(found, name, entry, with_status=with_status)
         elif suffix in EXTRA_SUFFIXES:
             found.need_extra[suffix] += 1
-        elif _is_image(entry.path):
+        elif _leads_nowhere(entry):
+            found.dangling.append(name)
+        elif not with_status and _is_image(entry.path):
             found.disguised.append(name)
         else:
             found.others[suffix] += 1
-    if links:
-        found.names += walk.new_of(sorted(links))
+    for name, entry in _new_images(links, entered, found):
+        _add(found, name, entry, with_status=with_status)
     return found
 
 
-class _Walk:
-    """A walk through a folder, which enters every folder once: links after all that is none."""
+def _new_images(
+    links: list[tuple[str, os.DirEntry[str]]], entered: dict[tuple[int, int], str], found: Found
+) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """The links to images whose image has no other name; ``entered`` has the prefix of a folder."""
+    names, targets = set(found.names if links else ()), set[str]()
+    for name, entry in sorted(links, key=lambda link: link[0]):
+        target = os.path.realpath(entry.path)
+        folder, last = os.path.split(target)
+        try:
+            prefix = entered.get(_identity(folder))
+        except OSError:  # a link to nothing; named like an image, it is a missing image
+            prefix = None
+        if target in targets or (prefix is not None and prefix + last in names):
+            found.n_links += 1
+        else:
+            targets.add(target)
+            yield name, entry
 
-    def __init__(self, root: str) -> None:
-        self.found = Found()
-        self._root = root
-        self._entered: dict[tuple[int, int], str] = {}
-        self._links: list[str] = []
 
-    def files(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
-        """Name and entry of every file."""
-        yield from self._below("")
-        while self._links:
-            self._links.sort()
-            yield from self._below(self._links.pop(0))
+def _add(found: Found, name: str, entry: os.DirEntry[str], *, with_status: bool) -> None:
+    if not with_status:
+        found.names.append(name)
+        return
+    try:
+        status = entry.stat()
+    except OSError as error:
+        found.unreadable.append((name, error))
+    else:
+        found.names.append(name)
+        found.statuses.append((status.st_size, status.st_mtime_ns))
 
-    def new_of(self, links: list[str]) -> Iterator[str]:
-        """Those of the links to images whose image has no other name yet."""
-        names, targets = set(self.found.names), set[str]()
-        for name in links:
-            target = os.path.realpath(os.path.join(self._root, name))  # noqa: PTH118
-            folder, last = os.path.split(target)
-            try:
-                prefix = self._entered.get(_identity(folder))
-            except OSError:  # a link to nothing; named like an image, it is a missing image
-                prefix = None
-            if target in targets or (prefix is not None and prefix + last in names):
-                self.found.n_links += 1
-            else:
-                targets.add(target)
-                yield name
 
-    def _below(self, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-        folder = os.path.join(self._root, prefix[:-1]) if prefix else self._root  # noqa: PTH118
-        inner = []
+def _walk(
+    root: str, entered: dict[tuple[int, int], str], found: Found
+) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Name and entry of every file; ``entered`` gets the folders, with the prefixes of names."""
+    folders = [("", root)]
+    while folders:
+        links: list[tuple[str, str]] = []
+        for prefix, folder in sorted(folders):
+            yield from _walk_below(prefix, folder, entered, links, found)
+        folders = links
+
+
+def _walk_below(
+    prefix: str,
+    folder: str,
+    entered: dict[tuple[int, int], str],
+    links: list[tuple[str, str]],
+    found: Found,
+) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Walk through a folder, without those that were ``entered``; collect links to folders."""
+    folders = [(prefix, folder)]
+    while folders:
+        prefix, folder = folders.pop()
         try:
             identity = _identity(folder)
-            if identity in self._entered:
-                self.found.n_links += 1
-                return
+            if identity in entered:
+                found.n_links += 1
+                continue
+            entered[identity] = prefix
             with os.scandir(folder) as entries:
-                self._entered[identity] = prefix
                 for entry in entries:
-                    name = prefix + entry.name
                     if not _is_folder(entry):
-                        yield name, entry
-                    elif entry.name.startswith("."):
-                        continue
-                    elif entry.is_symlink():
-                        self._links.append(name + "/")
-                    else:
-                        inner.append(name + "/")
-        except PermissionError as error:
+                        yield prefix + entry.name, entry
+                    elif not entry.name.startswith("."):
+                        inner = links if entry.is_symlink() else folders
+                        inner.append((f"{prefix}{entry.name}/", entry.path))
+        except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
             if not prefix:
                 raise _unreadable(folder, error) from None
-            self.found.closed.append(prefix)
+            if isinstance(error, PermissionError):  # the others: it is gone by now
+                found.closed.append(prefix)
         except OSError as error:
             raise _unreadable(folder, error) from None
-        for one in inner:
-            yield from self._below(one)
 
 
 def _identity(folder: str) -> tuple[int, int]:
@@ -161,10 +198,24 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
+def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
+    try:
+        if not entry.is_symlink():
+            return False
+        entry.stat()
+    except OSError:
+        return True
+    return False
+
+
 def _suffix(name: str) -> str:
     suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - called for every file
     is_usual = len(suffix) <= _LONGEST_SUFFIX and suffix[1:].isalnum()
     return suffix if is_usual else ""
+
+
+def _is_apple_double(name: str) -> bool:
+    return name.rpartition("/")[2].startswith(_APPLE_DOUBLE)
 
 
 def _is_image(path: str) -> bool:
