@@ -125,15 +125,11 @@ class Pictures:
         return content
 
     def _may_be_read(self, bank: Bank, row: int, path: Path, content: FileContent) -> bool:
-        real = Path(os.path.realpath(path))
-        roots = [Path(os.path.realpath(root)) for root in self._roots(bank)]
-        if any(real.is_relative_to(root) for root in roots):
+        is_inside = next(self._find.names_of(bank, path), None) is not None
+        if is_inside and any(source.root is not None for source in sources_of(bank)):
             return True
         files = bank.files
         return files is not None and files.digests[row].tobytes() == content.digest()
-
-    def _roots(self, bank: Bank) -> list[str]:
-        return [source.root for source in sources_of(bank) if source.root is not None]
 
     def _keep(self, key: tuple[int, str], picture: Picture) -> None:
         with self._lock:

@@ -26,9 +26,8 @@ from hashkit.server.queries import (
     start_of,
     whole,
 )
-from hashkit.server.searcher import Encoded
 from hashkit.server.service import Service
-from hashkit.workflow.search_results import json_label
+from hashkit.workflow.search_results import Query, json_label
 
 __all__ = [
     "about",
@@ -72,7 +71,8 @@ async def search(service: Service, request: Request) -> Response:
             answer = await _search_from(service, start_of(body), options)
         else:
             encoded = await service.searcher.encoded(checked_image(request, body))
-            answer = await service.searcher.answer("image", encoded, options)
+            query = Query("image", encoded.code, None)
+            answer = await service.searcher.answer(query, options, encoded.logits)
     return Response(answer, media_type="application/json")
 
 
@@ -81,16 +81,15 @@ async def _search_from(service: Service, start: Start, options: SearchOptions) -
         if options.rerank:
             raise RequestError(422, "rerank needs an image: a code has no logits")
         code = from_hex(start.code, service.bank.latest.bank.n_bits)
-        return await service.searcher.answer("code", Encoded(code), options)
+        return await service.searcher.answer(Query("code", code, None), options)
     if start.name is not None:
         row = await service.in_thread(service.row_named, start.name)
     else:
         row = start.row or 0
     bank = service.live_row(row).bank
     encoded = await service.encoded_row(row, options)
-    return await service.searcher.answer(
-        bank.names[row], encoded, options, row=row, label=json_label(label_names(bank, row))
-    )
+    query = Query(bank.names[row], encoded.code, None, label_names(bank, row), row)
+    return await service.searcher.answer(query, options, encoded.logits)
 
 
 async def thumbnail(service: Service, request: Request) -> Response:

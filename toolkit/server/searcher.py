@@ -41,7 +41,6 @@ class _Task:
     query: Query
     logits: NDArray[np.float32] | None
     options: SearchOptions
-    extra: dict[str, Any]
 
 
 class Searcher:
@@ -86,18 +85,16 @@ class Searcher:
         return await self._model(pixels)
 
     async def answer(
-        self, name: str, encoded: Encoded, options: SearchOptions, **extra: Any
+        self, query: Query, options: SearchOptions, logits: NDArray[np.float32] | None = None
     ) -> bytes:
-        """The JSON of a search: that of `hashkit search`, and further fields.
+        """The JSON of a search: that of one query of `hashkit search`.
 
         Raises
         ------
         ConfigError
             If the bank has no such class.
         """
-        query = Query(name, encoded.code, None)
-        logits = encoded.logits if options.rerank else None
-        return await self._search(_Task(query, logits, options, extra))
+        return await self._search(_Task(query, logits if options.rerank else None, options))
 
     def close(self) -> None:
         """End the threads, after what they work on."""
@@ -140,7 +137,7 @@ class Searcher:
             index=snapshot.index,
         )
         return [
-            _as_json(Result(task.query, hits).to_dict() | task.extra)
+            _as_json(Result(task.query, hits).to_dict())
             for task, hits in zip(tasks, hits_of(found, banks), strict=True)
         ]
 

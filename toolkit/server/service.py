@@ -28,6 +28,7 @@ from hashkit.server.uploads import NewImage, Uploads
 from hashkit.threads import available_cpus
 from hashkit.workflow.models import check_made_by
 from hashkit.workflow.row_images import RowImages, sources_of
+from hashkit.workflow.search_results import Query
 
 __all__ = ["Service"]
 
@@ -93,7 +94,7 @@ class Service:
         try:
             blank = np.zeros((*self._size, 3), np.uint8)
             encoded = await self.searcher.encoded(blank)
-            await self.searcher.answer("", encoded, SearchOptions(1))
+            await self.searcher.answer(Query("", encoded.code, None), SearchOptions(1))
             await self._repair()
         except Exception as error:
             self.failure = error
