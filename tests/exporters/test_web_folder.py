@@ -18,8 +18,8 @@ from small_models import linear_model
 import hashkit
 from hashkit.errors import BankError, BankMismatchError, ConfigError
 from hashkit.exporters.web import runtime as web_runtime
-from hashkit.exporters.web.folder import DEFAULT_IMAGES, export_web
-from hashkit.exporters.web.images import write_images
+from hashkit.exporters.web.folder import DEFAULT_IMAGES, DEFAULT_TITLE, export_web
+from hashkit.exporters.web.images import PICTURE_SIDE, write_images
 from hashkit.exporters.web.page_files import SETTINGS, page_files
 from hashkit.exporters.web.page_folder import check_target
 from hashkit.exporters.web.runtime import (
@@ -323,12 +323,17 @@ def test_the_command_reports_what_is_missing(tmp_path, monkeypatch):
     assert "does not go with --web" in fail("export --onnx --web site")
     assert "does not go with --web" in fail("export model.onnx --web site")
     assert "--web FOLDER" in fail("export")
-    assert "needs --web FOLDER" in fail("export --onnx --web-gpu")
+    assert "--web-gpu needs --web FOLDER" in fail("export --onnx --web-gpu")
+    for flag in ("--web-images 2000", "--web-size 0", "--title T", f"--web-runtime {tmp_path}"):
+        assert f"{flag.split()[0]} needs --web FOLDER" in fail(f"export --onnx {flag}")
 
 
-def test_the_default_number_of_images_is_the_library_s():
-    (option,) = [one for one in COMMANDS["export"].params if one.name == "web_images"]
-    assert option.default == DEFAULT_IMAGES
+def test_the_defaults_are_the_library_s():
+    shown = {one.name: one.show_default for one in COMMANDS["export"].params}
+    defaults = {"web_images": DEFAULT_IMAGES, "web_size": PICTURE_SIDE, "title": DEFAULT_TITLE}
+    assert {name: shown[name] for name in defaults} == {
+        name: str(value) for name, value in defaults.items()
+    }
 
 
 def test_images_without_names_are_called_by_their_rows(tmp_path):
@@ -344,7 +349,8 @@ def test_a_page_is_made_of_a_named_model_and_bank(place, runtime, monkeypatch):
     monkeypatch.chdir(place)
     succeed("encode photos --model phash --out p.h5")
     page = f"export --web-runtime {runtime} --web"
-    outcome = succeed(f"{page} site --model phash --bank p.h5 --json")
+    outcome = succeed(f"{page} site --model phash --bank p.h5 --title Ours --web-size 0 --json")
+    assert json.loads(Path("site", SETTINGS).read_text())["title"] == "Ours"
     assert (outcome.json["n_images"], outcome.json["n_thumbnails"]) == (12, 12)
     assert Path("site/model.onnx").read_bytes() == model_path("phash").read_bytes()
     outcome = succeed(f"{page} other --bank p.h5")
