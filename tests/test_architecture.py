@@ -43,6 +43,7 @@ FLOORS = (
     {"features"},
     {"training"},
     {"exporters", "report"},
+    {"collection"},
     {"workflow"},
     {"cli"},
 )
