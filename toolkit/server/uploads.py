@@ -7,7 +7,6 @@ that is killed in between leaves a file without a row, which the next start or `
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from hashkit.bank.editor import BankEditor
 from hashkit.bank.image_files import ImageFiles
 from hashkit.files.writing import make_parents, sync_folder, write_new
+from hashkit.imaging.content import read_image_file
 from hashkit.server.batching import Batcher
 from hashkit.server.failures import RequestError
 from hashkit.server.live_bank import LiveBank
@@ -158,10 +158,8 @@ class Uploads:
             return range(0)
         files = ImageFiles.unknown(len(images))
         for row, (image, path) in enumerate(images):
-            status = path.stat()
-            data = path.read_bytes() if image.data is None else image.data
-            digest = hashlib.blake2b(data, digest_size=files.digests.shape[1]).digest()
-            files.set(row, status.st_size, status.st_mtime_ns, digest)
+            content = read_image_file(path)
+            files.set(row, len(content.data), content.mtime_ns, content.digest())
         return self._editor.apply(
             np.stack([image.code for image, _ in images]),
             [image.name for image, _ in images],
