@@ -1,0 +1,1 @@
+"""A collection of images that is kept: what changes in its folder, and duplicates."""
