@@ -16,7 +16,7 @@ from hashkit.distribution import install_command
 from hashkit.errors import DatasetError
 from hashkit.imaging.formats import readable_suffixes
 
-__all__ = ["open_image_folder"]
+__all__ = ["left_out", "open_image_folder"]
 
 _PARTS = ("train", "test")
 _MOST_SUFFIXES = 8
@@ -38,8 +38,9 @@ def open_image_folder(root: Path) -> ImageSet:
 
     Images are the files whose suffix is in `hashkit.preprocess.IMAGE_SUFFIXES`, in any case, and
     HEIF files if the extra ``heic`` is installed. Names that begin with a dot are skipped. Symbolic
-    links are followed, except in cycles. Classes and images are sorted by the code points of their
-    names. The root is the folder's real path, so that every way to write it gives the same set.
+    links are followed, but no folder is read twice. Classes and images are sorted by the code
+    points of their names. The root is the folder's real path, so that every way to write it gives
+    the same set.
 
     Warnings count what is left out: other files by suffix, images that need the extra, images that
     are not named as such, hidden images, folders that may not be read, and names that are not UTF-8
@@ -56,11 +57,11 @@ def open_image_folder(root: Path) -> ImageSet:
         raise DatasetError(f"{given}: expected a folder of images, found no such folder")
     root = given.resolve()
     found = find_images(str(root))
-    for line in _left_out(found):
+    for line in left_out(found):
         _log.warning("%s: %s", given, line)
     names = _drop_unnameable(found.names, given)
     if not names:
-        because = "; ".join(["", *_left_out(found)])
+        because = "; ".join(["", *left_out(found)])
         raise DatasetError(
             f"{given}: expected images ({', '.join(sorted(readable_suffixes()))}), "
             f"found none{because}"
@@ -82,7 +83,7 @@ def open_image_folder(root: Path) -> ImageSet:
     return _labelled(images, given)
 
 
-def _left_out(found: Found) -> Iterator[str]:
+def left_out(found: Found) -> Iterator[str]:
     """What a folder has besides the images that are read, a line for each kind."""
     if found.need_extra:
         yield (
@@ -102,6 +103,11 @@ def _left_out(found: Found) -> Iterator[str]:
         yield (
             f"left out {len(found.closed):,} folders that may not be read (for example "
             f"{min(found.closed)}): change their permissions"
+        )
+    if found.dangling:
+        yield (
+            f"left out {len(found.dangling):,} links that lead nowhere (for example "
+            f"{min(found.dangling)}): remove them, or connect the disk"
         )
 
 

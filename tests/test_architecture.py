@@ -43,6 +43,7 @@ FLOORS = (
     {"features"},
     {"training"},
     {"exporters", "report"},
+    {"collection"},
     {"workflow"},
     {"cli"},
 )
@@ -220,6 +221,7 @@ def test_the_public_names_are_these():
         "Manifest",
         "MultiIndex",
         "Neighbours",
+        "Pair",
         "Ranking",
         "Report",
         "Run",
@@ -229,6 +231,7 @@ def test_the_public_names_are_these():
         "evaluate",
         "export",
         "open_codes",
+        "pairs",
         "restore_rows",
         "resume",
         "save_codes",

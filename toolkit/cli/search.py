@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -34,11 +32,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hashkit.bank.reader import Bank
-    from hashkit.cli.search_output import Hit, Query
-    from hashkit.retrieval.neighbours import Neighbours, Ranking
     from hashkit.retrieval.search import Engine
     from hashkit.runtimes.encoder import Encoder
+    from hashkit.workflow.search_results import Query
 
 __all__ = ["search"]
 
@@ -118,9 +114,10 @@ def search(
     """  # noqa: D301
     import numpy as np
 
-    from hashkit.cli.search_output import Result, draw_results, print_results
+    from hashkit.cli.search_output import draw_results, print_results
     from hashkit.retrieval.search import search as search_codes
     from hashkit.workflow.narrowing import open_index, rows_of_labels
+    from hashkit.workflow.search_results import Result, hits_of
 
     settings = RuntimeSettings(
         runtime, device, profile=profile, batch_size=parse_batch_size(batch_size)
@@ -141,7 +138,7 @@ def search(
         index=None if engine == "scan" else open_index(place.banks, TERMINAL),
     )
     results = [
-        Result(one, hits) for one, hits in zip(queries, _hits(found, place.banks), strict=True)
+        Result(one, hits) for one, hits in zip(queries, hits_of(found, place.banks), strict=True)
     ]
     if json:
         emit_json({"queries": [result.to_dict() for result in results]})
@@ -239,8 +236,8 @@ class _Place:
         BankMismatchError
             If a bank was made by another model.
         """
-        from hashkit.cli.search_output import Query
         from hashkit.preprocess import resampler
+        from hashkit.workflow.search_results import Query
 
         path = Path(name)
         if not path.exists() and (known := self._known_query(name)) is not None:
@@ -280,8 +277,8 @@ class _Place:
 
     def _known_query(self, name: str) -> Query | None:
         from hashkit.bank.reader import Bank
-        from hashkit.cli.search_output import Query
         from hashkit.codesets import label_names
+        from hashkit.workflow.search_results import Query
 
         if self._run is None:
             return None
@@ -301,37 +298,3 @@ class _Place:
         row = names.index(name)
         labels = label_names(queries, row)
         return Query(name, queries.codes[row], self.image(queries, row), labels)
-
-
-def _hits(found: Ranking | Neighbours, banks: Sequence[Bank]) -> Iterator[list[Hit]]:
-    """Hits of each query."""
-    from hashkit.retrieval.neighbours import Ranking
-
-    columns: list[Any] = [*found.locate(), found.rows, found.distances]
-    if isinstance(found, Ranking):
-        own: Iterable[Any] = range(len(found.rows))
-        if found.asymmetric_distances is not None:
-            columns.append(found.asymmetric_distances)
-    else:
-        own = itertools.starmap(slice, itertools.pairwise(found.offsets))
-    for at in own:
-        places = zip(*(column[at] for column in columns), strict=True)
-        yield [_hit(banks[bank], *place) for bank, *place in places]
-
-
-def _hit(
-    bank: Bank, bank_row: int, row: int, distance: int, asymmetric_distance: float | None = None
-) -> Hit:
-    from hashkit.cli.search_output import Hit
-    from hashkit.codesets import label_names
-
-    bank_row = int(bank_row)
-    return Hit(
-        row=int(row),
-        distance=int(distance),
-        name=bank.names[bank_row],
-        labels=label_names(bank, bank_row),
-        bank=bank,
-        bank_row=bank_row,
-        asymmetric_distance=None if asymmetric_distance is None else float(asymmetric_distance),
-    )

@@ -1,1 +1,1 @@
-"""A collection of images that is kept: what changes in its folder, and duplicates."""
+"""Collections of images: folders that change, and the banks that follow them."""
