@@ -67,6 +67,15 @@ def export(
             show_default="the run's bank.h5",
         ),
     ] = None,
+    data_root: Annotated[
+        Path | None,
+        typer.Option(
+            "--data-root",
+            metavar="FOLDER",
+            help="With --web: folder that the bank's images are in now, if it has moved.",
+            show_default="where the bank was made from",
+        ),
+    ] = None,
     web_images: Annotated[
         int,
         typer.Option(
@@ -115,7 +124,7 @@ def export(
 
         runtime = check_web(web, web_runtime)
         source = open_web_source(model, bank, run, runs)
-        document = export_web_page(source, web, runtime, web_images, web_gpu)
+        document = export_web_page(source, web, runtime, web_images, web_gpu, data_root)
         if json:
             emit_json(document)
         return
@@ -123,6 +132,10 @@ def export(
         raise ConfigError("--web-gpu needs --web FOLDER: it adds WebGPU to that page")
     if model is not None or bank is not None:
         raise ConfigError("--model and --bank need --web FOLDER: they are what the page is made of")
+    if data_root is not None:
+        raise ConfigError(
+            "--data-root needs --web FOLDER: the page shows the images that are there"
+        )
     if not onnx:
         raise ConfigError("choose what to export to: hashkit export --onnx, or --web FOLDER")
     from hashkit.workflow.export import export_run

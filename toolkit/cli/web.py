@@ -83,11 +83,19 @@ def open_web_source(
 
 
 def export_web_page(
-    source: WebSource, folder: Path, runtime: Path, n_images: int, webgpu: bool
+    source: WebSource,
+    folder: Path,
+    runtime: Path,
+    n_images: int,
+    webgpu: bool,
+    data_root: Path | None,
 ) -> dict[str, Any]:
-    """Write the page of a model and a bank, with progress; returns its report."""
+    """Write the page of a model and a bank, with progress; returns its report.
+
+    ``data_root`` is where the images' folder is now, if it has moved.
+    """
+    find = RowImages(source.run, data_root)
     with Bank.open(source.bank) as bank:
-        find = RowImages(source.run)
         n_taken = len(live_rows(bank, n_images))
         with (
             all_or_nothing(folder),
@@ -111,6 +119,9 @@ def export_web_page(
     )
     if report.n_thumbnails < report.n_images:
         n_missing = report.n_images - report.n_thumbnails
-        note(f"{plural(n_missing, 'image')} could not be found or read, and have no picture")
+        TERMINAL.note(
+            f"{plural(n_missing, 'image')} could not be found or read, and have no picture; if the "
+            "folder has moved, `data_root=...` is where it is now"
+        )
     note(f"look at it: python3 -m http.server --directory {folder}, then http://localhost:8000")
     return report.to_dict()
