@@ -123,7 +123,7 @@ def test_every_example_of_the_page_parses():
 
 VALUES = {
     *("BITS", "BITS,...", "FILE", "FOLDER", "IMAGE", "IMAGES", "MODEL", "N", "N,...", "NAME"),
-    *("NAME,...", "NAME=N", "PATH", "PIXELS", "ROWS", "SECONDS", "X", "X,..."),
+    *("NAME,...", "NAME=N", "PATH", "PIXELS", "ROWS", "SECONDS", "TEXT", "X", "X,..."),
     "module:FILE.py:NAME",
 }
 """What the help calls the value of an option."""
