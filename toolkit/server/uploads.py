@@ -157,7 +157,7 @@ class Uploads:
         if not images:
             return range(0)
         files = ImageFiles.unknown(len(images))
-        for row, (image, path) in enumerate(images):
+        for row, (_, path) in enumerate(images):
             content = read_image_file(path)
             files.set(row, len(content.data), content.mtime_ns, content.digest())
         return self._editor.apply(
