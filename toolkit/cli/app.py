@@ -23,6 +23,7 @@ from hashkit.cli import (
     index,
     info,
     search,
+    serve,
     train,
     verify,
 )
@@ -134,6 +135,7 @@ app.command("train")(with_limits(train.train))
 app.command("export")(with_limits(export.export))
 app.command("encode")(with_limits(encode.encode))
 app.command("search")(with_limits(search.search))
+app.command("serve")(with_limits(serve.serve))
 app.command("evaluate")(with_limits(evaluate.evaluate))
 app.command("bench")(with_limits(bench.bench))
 app.command("index")(with_limits(index.index))
