@@ -238,6 +238,7 @@ def test_the_public_names_are_these():
         "Report",
         "Run",
         "__version__",
+        "add",
         "delete_rows",
         "encode",
         "evaluate",

@@ -5,18 +5,22 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import uvicorn
 from PIL import Image
 from starlette.testclient import TestClient
 
 import hashkit
 from hashkit.runtimes.encoder import Encoder
 from hashkit.server.app import make_app
+from hashkit.server.connections import limited_connections
 from hashkit.server.limits import ServerLimits
 from hashkit.server.service import Service
+from hashkit.server.serving import address_of, open_listener
 from hashkit.server.settings import ServerSettings
 from hashkit.server.writable import open_editor
 from hashkit.workflow.row_images import RowImages
@@ -72,3 +76,23 @@ def client_of(
         while client.get("/readyz").status_code != 200:
             assert service.failure is None
         yield client
+
+
+class Served:
+    """A server on a port of this machine, in a thread of this process."""
+
+    def __init__(self, bank: Path, settings: ServerSettings) -> None:
+        service = Service(bank, encoder(), RowImages(only_below=True), settings, None)
+        self._listener = open_listener(settings)
+        self.address = address_of(self._listener)
+        http = limited_connections(settings.limits)
+        config = uvicorn.Config(make_app(service), http=http, ws="none", log_config=None)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, args=([self._listener],))
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the server; again, if it has ended."""
+        self._server.should_exit = True
+        self._thread.join()
+        self._listener.close()
