@@ -76,6 +76,7 @@ CONFINED = {
     "faiss": {"formats"},
     "pyarrow": {"formats"},
     "jinja2": {"report"},
+    "watchfiles": {"collection.watching"},
 }
 
 ALWAYS = {"numpy", *CONFINED}
@@ -235,6 +236,7 @@ def test_the_public_names_are_these():
         "save_codes",
         "search",
         "set_limits",
+        "sync",
         "train",
     ]
     assert dir(hashkit) == sorted(hashkit.__all__)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from hashkit.runtimes.encoder import Encoder
     from hashkit.workflow.encode import encode
     from hashkit.workflow.export import export
+    from hashkit.workflow.sync import sync
     from hashkit.workflow.train import resume, train
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "save_codes",
     "search",
     "set_limits",
+    "sync",
     "train",
 ]
 
@@ -83,6 +85,7 @@ _HOMES = {
     "save_codes": "hashkit.formats",
     "search": "hashkit.retrieval.search",
     "set_limits": "hashkit.inputs.limits",
+    "sync": "hashkit.workflow.sync",
     "train": "hashkit.workflow.train",
 }
 

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hashkit.bank.bankfile import BankFile, create_bank
 from hashkit.bank.commit import Commit
-from hashkit.bank.compatibility import check_complete
+from hashkit.bank.compatibility import check_complete, join_providers
 from hashkit.bank.deletion import FIRST_VERSION, row_numbers, with_marks
 from hashkit.bank.files import existing_bank, locked, resolve_link, write_errors
 from hashkit.bank.header import BankHeader, BankSource
@@ -195,6 +195,24 @@ class BankEditor:
         """
         if not (self.sources and source.is_same_list(self.sources[-1])):
             self._set_sources((*self.sources, source))
+
+    def admit(self, header: BankHeader, *, allow_other_provider: bool = False) -> None:
+        """Check that the runtime, provider and resampler of a header may add rows.
+
+        It copies the bank if others are allowed: its header then names all that were used.
+
+        Raises
+        ------
+        BankMismatchError
+            If one of them is another than the bank's, and ``allow_other_provider`` is False.
+        """
+        with self._turn:
+            self._check_open()
+            layout, committed = self._file.layout, self._file.committed
+            joined = join_providers(self.path, header, layout.header, allow_other_provider)
+            if joined != layout.header:
+                room = _room(committed, joined)
+                self._file.rebuild(joined, layout.sources, *room, committed)
 
     def close(self) -> None:
         """Close the file and release the lock; a second call does nothing."""

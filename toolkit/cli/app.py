@@ -23,6 +23,7 @@ from hashkit.cli import (
     index,
     info,
     search,
+    sync,
     train,
     verify,
 )
@@ -133,6 +134,7 @@ app = typer.Typer(
 app.command("train")(with_limits(train.train))
 app.command("export")(with_limits(export.export))
 app.command("encode")(with_limits(encode.encode))
+app.command("sync")(with_limits(sync.sync))
 app.command("search")(with_limits(search.search))
 app.command("evaluate")(with_limits(evaluate.evaluate))
 app.command("bench")(with_limits(bench.bench))

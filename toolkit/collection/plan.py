@@ -17,7 +17,7 @@ from hashkit.collection.removals import RemovedRows
 from hashkit.datasets.decoding import Fault
 from hashkit.errors import BankError
 
-__all__ = ["Known", "Plan", "check_removals", "known_rows", "make_plan"]
+__all__ = ["Known", "Plan", "check_removals", "known_rows", "make_plan", "no_rows"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,8 @@ class Plan:
     left_deleted
         Images that a user deleted, and that stay deleted, with their rows.
     kept
-        int64 [n], rows of which it is unknown whether their files are there; `n_unchanged` has them.
+        int64 [n], rows of which it is unknown whether their files are there; they are among the
+        unchanged.
     moved
         Images that have the content of a row whose file is gone.
     refreshed
@@ -100,6 +101,12 @@ def known_rows(bank: Bank, removed: RemovedRows) -> KnownRows:
     files = ImageFiles.unknown(len(bank)) if bank.files is None else bank.files
     removed_too = removed.mask(is_deleted)
     return KnownRows(bank.names, files, is_deleted, removed_too, bank.files is not None)
+
+
+def no_rows() -> KnownRows:
+    """The rows of a bank that does not exist."""
+    none = np.zeros(0, bool)
+    return KnownRows((), ImageFiles.unknown(0), none, none)
 
 
 def make_plan(

@@ -1,7 +1,8 @@
 """Which deleted rows of a bank were deleted because of their files, and not by a user.
 
-A row that a user deleted stays deleted while its file is the same. A row whose file was removed comes
-back with the file. The bank knows only which rows are deleted, so the others are listed beside it.
+A row that a user deleted stays deleted while its file is the same. A row whose file was removed
+comes back with the file. The bank knows only which rows are deleted, so the others are listed
+beside it.
 """
 
 from __future__ import annotations
@@ -131,7 +132,5 @@ class RemovedRows:
         for at, line in enumerate(text.split("\n")[:-1], start=1):  # a killed process's last line
             name = f"{self.path}, line {at}"
             fields = parse_json(line, name, BankError, remedy=remedy)
-            lines.append(
-                dataclass_from(_Line, fields, name=name, error=BankError, remedy=remedy)
-            )
+            lines.append(dataclass_from(_Line, fields, name=name, error=BankError, remedy=remedy))
         return lines

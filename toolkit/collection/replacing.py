@@ -1,4 +1,4 @@
-"""Replaces a bank by one that is made beside it: of another model, or with what is known of files."""
+"""Replaces a bank by one that is made beside it, of another model or with columns for files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 
 from hashkit.bank.deletion import rows_named
 from hashkit.bank.editor import BankEditor
@@ -86,12 +87,11 @@ def _counted(bank: Bank, made: Bank, plan: Plan, encoded: Done) -> Done:
     names = plan.listing.names
     added = [at for at in plan.added.tolist() if names[at] not in broken]
     changed = [(at, row) for at, row in plan.changed.tolist() if names[at] not in broken]
+    n_known = len(changed)
     if bank.files is None and bank.header.model_sha256 == made.header.model_sha256:
         codes = dict(zip(made.names, np.asarray(made.codes), strict=True))
         before = np.asarray(bank.codes)
-        changed = [
-            (at, row) for at, row in changed if (codes[names[at]] != before[row]).any()
-        ]
+        changed = [(at, row) for at, row in changed if (codes[names[at]] != before[row]).any()]
     return Done(
         len(added),
         len(changed),
@@ -99,6 +99,7 @@ def _counted(bank: Bank, made: Bank, plan: Plan, encoded: Done) -> Done:
         len(plan.vanished),
         encoded.encoded,
         encoded.faults,
+        n_known - len(changed),
     )
 
 

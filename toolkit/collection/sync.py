@@ -75,6 +75,8 @@ class Done:
         Images that were encoded; the others have the content of another row.
     faults
         Images that cannot be used.
+    same
+        Images whose rows stay although the plan would have replaced them.
     """
 
     added: int = 0
@@ -83,6 +85,18 @@ class Done:
     removed: int = 0
     encoded: int = 0
     faults: list[Fault] = dataclasses.field(default_factory=list)
+    same: int = 0
+
+    @classmethod
+    def expected(cls, plan: Plan) -> Done:
+        """What a sync would do, as far as is known before images are decoded."""
+        return cls(
+            added=len(plan.added),
+            changed=len(plan.changed),
+            moved=len(plan.moved),
+            removed=len(plan.vanished),
+            faults=list(plan.faults),
+        )
 
 
 def folder_source(folder: Path) -> BankSource:
@@ -173,8 +187,11 @@ def _encode(
             batch_names = [names[at] for at in batch.positions.tolist()]
             commits.add(batch_names, batch.codes, batch.files, rows)
             _count(done, batch, rows)
-            # A file that cannot be read may be the same; of one that cannot be used, it is known.
-            broken += [row_of[one.name] for one in batch.faults if one.reason != "missing"]
+            faulty = [row_of[one.name] for one in batch.faults]
+            # A file that cannot be read may be the same as before; its row stays.
+            is_kept = [one.reason == "missing" for one in batch.faults]
+            broken += [row for row, kept in zip(faulty, is_kept, strict=True) if not kept]
+            done.same += sum(row >= 0 for row, kept in zip(faulty, is_kept, strict=True) if kept)
             job.progress(batch.n_done, len(todo), len(done.faults) - n_faults_before)
     commits.flush()
     broken = [row for row in broken if row >= 0]
