@@ -41,6 +41,8 @@ class Found:
     dangling
         Links without a suffix of images that lead nowhere, for example into a disk that is not
         there.
+    n_links
+        Links to folders and images that are found without them, and are left out.
     statuses
         Size in bytes and time in nanoseconds of each image of ``names``, if they were asked for.
     unreadable
@@ -54,6 +56,7 @@ class Found:
     n_hidden: int = 0
     closed: list[str] = dataclasses.field(default_factory=list)
     dangling: list[str] = dataclasses.field(default_factory=list)
+    n_links: int = 0
     statuses: list[tuple[int, int]] = dataclasses.field(default_factory=list)
     unreadable: list[tuple[str, OSError]] = dataclasses.field(default_factory=list)
 
@@ -61,8 +64,8 @@ class Found:
 def find_images(root: str, *, with_status: bool = False) -> Found:
     """Walk through a folder and its subfolders.
 
-    A folder is entered once, whatever links lead to it: by its own path if that is below ``root``,
-    and otherwise by the first link, in the order of their names.
+    A folder is entered once, and an image taken once, whatever links lead to it: by its own path if
+    that is below ``root``, and otherwise by the first link, in the order of their names.
 
     Images are recognised by their suffix. Files of other suffixes are opened to notice images that
     are not named as such.
@@ -79,15 +82,16 @@ def find_images(root: str, *, with_status: bool = False) -> Found:
     """
     found = Found()
     suffixes = readable_suffixes()
-    for name, entry in _walk(root, found):
+    entered: dict[tuple[int, int], str] = {}
+    links = []
+    for name, entry in _walk(root, entered, found):
         suffix = _suffix(name)
         if os.path.basename(name).startswith("."):  # noqa: PTH119 - called for every file
             found.n_hidden += suffix in suffixes and not _is_apple_double(name)
+        elif suffix in suffixes and entry.is_symlink():
+            links.append((name, entry))
         elif suffix in suffixes:
-            if with_status:
-                _add_with_status(found, name, entry)
-            else:
-                found.names.append(name)
+            _add(found, name, entry, with_status=with_status)
         elif suffix in EXTRA_SUFFIXES:
             found.need_extra[suffix] += 1
         elif _leads_nowhere(entry):
@@ -96,10 +100,34 @@ def find_images(root: str, *, with_status: bool = False) -> Found:
             found.disguised.append(name)
         else:
             found.others[suffix] += 1
+    for name, entry in _new_images(links, entered, found):
+        _add(found, name, entry, with_status=with_status)
     return found
 
 
-def _add_with_status(found: Found, name: str, entry: os.DirEntry[str]) -> None:
+def _new_images(
+    links: list[tuple[str, os.DirEntry[str]]], entered: dict[tuple[int, int], str], found: Found
+) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """The links to images whose image has no other name; ``entered`` has the prefix of a folder."""
+    names, targets = set(found.names if links else ()), set[str]()
+    for name, entry in sorted(links, key=lambda link: link[0]):
+        target = os.path.realpath(entry.path)
+        folder, last = os.path.split(target)
+        try:
+            prefix = entered.get(_identity(folder))
+        except OSError:  # a link to nothing; named like an image, it is a missing image
+            prefix = None
+        if target in targets or (prefix is not None and prefix + last in names):
+            found.n_links += 1
+        else:
+            targets.add(target)
+            yield name, entry
+
+
+def _add(found: Found, name: str, entry: os.DirEntry[str], *, with_status: bool) -> None:
+    if not with_status:
+        found.names.append(name)
+        return
     try:
         status = entry.stat()
     except OSError as error:
@@ -109,34 +137,35 @@ def _add_with_status(found: Found, name: str, entry: os.DirEntry[str]) -> None:
         found.statuses.append((status.st_size, status.st_mtime_ns))
 
 
-def _walk(root: str, found: Found) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Name and entry of every file."""
-    seen: set[tuple[int, int]] = set()
+def _walk(
+    root: str, entered: dict[tuple[int, int], str], found: Found
+) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Name and entry of every file; ``entered`` gets the folders, with the prefixes of names."""
     folders = [("", root)]
     while folders:
         links: list[tuple[str, str]] = []
         for prefix, folder in sorted(folders):
-            yield from _walk_below(prefix, folder, seen, links, found)
+            yield from _walk_below(prefix, folder, entered, links, found)
         folders = links
 
 
 def _walk_below(
     prefix: str,
     folder: str,
-    seen: set[tuple[int, int]],
+    entered: dict[tuple[int, int], str],
     links: list[tuple[str, str]],
     found: Found,
 ) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Walk through a folder, without those that were ``seen``; collect links to folders."""
+    """Walk through a folder, without those that were ``entered``; collect links to folders."""
     folders = [(prefix, folder)]
     while folders:
         prefix, folder = folders.pop()
         try:
-            status = os.stat(folder)  # noqa: PTH116 - faster without a path object per folder
-            identity = status.st_dev, status.st_ino
-            if identity in seen:
+            identity = _identity(folder)
+            if identity in entered:
+                found.n_links += 1
                 continue
-            seen.add(identity)
+            entered[identity] = prefix
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if not _is_folder(entry):
@@ -151,6 +180,11 @@ def _walk_below(
                 found.closed.append(prefix)
         except OSError as error:
             raise _unreadable(folder, error) from None
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    status = os.stat(folder)  # noqa: PTH116 - faster without a path object per folder
+    return status.st_dev, status.st_ino
 
 
 def _unreadable(folder: str, error: OSError) -> DatasetError:

@@ -25,7 +25,7 @@ from hashkit.collection.removals import RemovedRows
 from hashkit.datasets.decoding import Fault
 from hashkit.datasets.imageset import ImageSet
 from hashkit.runtimes.encoder import Encoder, default_batch_size
-from hashkit.runtimes.pipeline import bank_header
+from hashkit.runtimes.pipeline import bank_header, header_of_codes
 
 __all__ = ["Done", "SyncJob", "apply_plan", "folder_source", "new_header"]
 
@@ -136,7 +136,7 @@ def apply_plan(
     done = Done(faults=list(plan.faults))
     encoder = job.load_encoder() if plan.n_to_encode else None
     if encoder is not None:
-        expected = new_header(encoder, plan.listing.folder)
+        expected = header_of_codes(encoder, editor.header)
         editor.admit(expected, allow_other_provider=job.allow_other_provider)
     with _Commits(editor, bank, labels, removed) as commits:
         _write_known(commits, bank, plan)

@@ -7,18 +7,19 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from hashkit.bank.reader import Bank
 from hashkit.codes import to_hex
 from hashkit.codesets import label_names
-from hashkit.retrieval.neighbours import Neighbours, Ranking
+from hashkit.retrieval.neighbours import Ranking
 
 if TYPE_CHECKING:
-    from hashkit.preprocess import ImageSource
+    import numpy as np
+    from numpy.typing import NDArray
 
-__all__ = ["Hit", "Query", "Result", "hits_of"]
+    from hashkit.bank.reader import Bank
+    from hashkit.preprocess import ImageSource
+    from hashkit.retrieval.neighbours import Neighbours
+
+__all__ = ["Hit", "Query", "Result", "hits_of", "json_label"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,15 +33,18 @@ class Query:
     code
         Packed code, uint8 [ceil(n_bits / 8)].
     image
-        The image, for a picture.
+        The image, for a picture; None if it is not available.
     labels
         Names of its classes; None if they are not known.
+    row
+        The row that it is, counted across the banks that are searched; None for other queries.
     """
 
     name: str
     code: NDArray[np.uint8]
     image: ImageSource | None
     labels: tuple[str, ...] | None = None
+    row: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,18 +90,22 @@ class Result:
     hits: Sequence[Hit]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values: ``query``, ``code`` (hexadecimal), ``label``, ``hits``."""
-        hits = [_json_hit(rank, hit) for rank, hit in enumerate(self.hits, start=1)]
+        """JSON-ready values: ``query``, ``code`` (hexadecimal), ``label``, ``hits``.
+
+        A query that is a row of the banks also has ``row``.
+        """
+        query = self.query
         return {
-            "query": self.query.name,
-            "code": to_hex(self.query.code),
-            "label": _json_label(self.query.labels),
-            "hits": hits,
+            "query": query.name,
+            "code": to_hex(query.code),
+            "label": json_label(query.labels),
+            **({} if query.row is None else {"row": query.row}),
+            "hits": [_json_hit(rank, hit) for rank, hit in enumerate(self.hits, start=1)],
         }
 
 
 def hits_of(found: Ranking | Neighbours, banks: Sequence[Bank]) -> Iterator[list[Hit]]:
-    """Hits of each query, nearest first; ``banks`` are the databases that were searched."""
+    """Hits of each query of a search in ``banks``."""
     columns: list[Any] = [*found.locate(), found.rows, found.distances]
     if isinstance(found, Ranking):
         own: Iterable[Any] = range(len(found.rows))
@@ -129,11 +137,12 @@ def _json_hit(rank: int, hit: Hit) -> dict[str, Any]:
     distances: dict[str, Any] = {"distance": hit.distance}
     if hit.asymmetric_distance is not None:
         distances["asymmetric_distance"] = hit.asymmetric_distance
-    label = _json_label(hit.labels)
+    label = json_label(hit.labels)
     return {"rank": rank, "row": hit.row, **distances, "name": hit.name, "label": label}
 
 
-def _json_label(labels: tuple[str, ...] | None) -> str | list[str] | None:
+def json_label(labels: tuple[str, ...] | None) -> str | list[str] | None:
+    """Labels in JSON: one as a text, several as a list, null where they are not known."""
     if labels is None:
         return None
     return labels[0] if len(labels) == 1 else list(labels)
