@@ -76,7 +76,7 @@ class FolderLabels:
             return self.by_name[name]
         if self.depth is not None:
             return _number(numbers, name, self.depth)
-        if earlier in self.by_name:
+        if earlier is not None and earlier in self.by_name:
             return self.by_name[earlier]
         return -1 if self.header.label_kind == "single" else [0] * len(self.header.class_names)
 
