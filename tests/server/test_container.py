@@ -33,7 +33,9 @@ def metadata_of(project: Path, folder: Path) -> dict[str, list[str]]:
 @pytest.mark.end_to_end
 def test_the_distribution_for_cpus_differs_in_one_package_alone(tmp_path):
     tree = tmp_path / "tree"  # a build writes beside what it builds
-    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "build", "tests", "docs", "site"))
+    shutil.copytree(
+        ROOT, tree, ignore=shutil.ignore_patterns(".*", "build", "tests", "docs", "site")
+    )
     both = metadata_of(tree, tmp_path / "gpu")
     cpu = metadata_of(tree / "packaging" / "cpu", tmp_path / "cpu")
     assert (both["Name"], cpu["Name"]) == (["hashkit-retrieval"], ["hashkit-retrieval-cpu"])
@@ -59,8 +61,15 @@ def test_the_lines_of_the_container_make_a_server(tmp_path):
     shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "build", "node_modules"))
     for line in run_lines():
         command = line.replace("/opt/hashkit", str(place))
-        subprocess.run(["sh", "-c", command], cwd=tree, env={"DEVICE": "cpu", "PATH": "/usr/bin:/bin"}, check=True)
-    shown = subprocess.run([place / "bin" / "hashkit", "serve", "--help"], capture_output=True, text=True)
+        subprocess.run(
+            ["sh", "-c", command],
+            cwd=tree,
+            env={"DEVICE": "cpu", "PATH": "/usr/bin:/bin"},
+            check=True,
+        )
+    shown = subprocess.run(
+        [place / "bin" / "hashkit", "serve", "--help"], capture_output=True, text=True
+    )
     assert "--writable" in shown.stdout
     size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
     print(f"{size / 1e6:.0f} MB are installed")
