@@ -26,6 +26,7 @@ from hashkit.cli import (
     train,
     verify,
 )
+from hashkit.cli.command import Command
 from hashkit.cli.console import INTERRUPTED, note, notes_worded
 from hashkit.cli.flags import with_flags
 from hashkit.cli.limit_option import with_limits
@@ -130,18 +131,18 @@ app = typer.Typer(
     "\b\nIn this order:\n  hashkit train\n  hashkit export --onnx\n"
     "  hashkit search --query img.png",
 )
-app.command("train")(with_limits(train.train))
-app.command("export")(with_limits(export.export))
-app.command("encode")(with_limits(encode.encode))
-app.command("search")(with_limits(search.search))
-app.command("evaluate")(with_limits(evaluate.evaluate))
-app.command("bench")(with_limits(bench.bench))
-app.command("index")(with_limits(index.index))
-app.command("convert")(with_limits(convert.convert))
-app.command("delete")(with_limits(delete.delete))
-app.command("verify")(with_limits(verify.verify))
-app.command("info")(with_limits(info.info))
-app.command("doctor")(with_limits(doctor.doctor))
+app.command("train", cls=Command)(with_limits(train.train))
+app.command("export", cls=Command)(with_limits(export.export))
+app.command("encode", cls=Command)(with_limits(encode.encode))
+app.command("search", cls=Command)(with_limits(search.search))
+app.command("evaluate", cls=Command)(with_limits(evaluate.evaluate))
+app.command("bench", cls=Command)(with_limits(bench.bench))
+app.command("index", cls=Command)(with_limits(index.index))
+app.command("convert", cls=Command)(with_limits(convert.convert))
+app.command("delete", cls=Command)(with_limits(delete.delete))
+app.command("verify", cls=Command)(with_limits(verify.verify))
+app.command("info", cls=Command)(with_limits(info.info))
+app.command("doctor", cls=Command)(with_limits(doctor.doctor))
 
 
 @app.callback(invoke_without_command=True)

@@ -230,7 +230,7 @@ def _file_subject(
         else open_codes(path, database_labels)
         for path in database
     ]
-    return Subject(name, queries, databases)
+    return Subject.of_codes(name, queries, databases)
 
 
 def _is_same_file(one: Path | None, other: Path | None) -> bool:
