@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hashkit.bank.reader import Bank
     from hashkit.bank.writer import BankWriter
     from hashkit.codesets import CodeSet
+    from hashkit.collection.pairs import Pair, pairs
     from hashkit.errors import HashkitError
     from hashkit.evaluation.evaluator import Report, evaluate
     from hashkit.formats import open_codes, save_codes
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from hashkit.retrieval.search import search
     from hashkit.runs.run import Run
     from hashkit.runtimes.encoder import Encoder
+    from hashkit.workflow.add import add
     from hashkit.workflow.encode import encode
     from hashkit.workflow.export import export
     from hashkit.workflow.train import resume, train
@@ -44,15 +46,18 @@ __all__ = [
     "Manifest",
     "MultiIndex",
     "Neighbours",
+    "Pair",
     "Ranking",
     "Report",
     "Run",
     "__version__",
+    "add",
     "delete_rows",
     "encode",
     "evaluate",
     "export",
     "open_codes",
+    "pairs",
     "restore_rows",
     "resume",
     "save_codes",
@@ -70,14 +75,17 @@ _HOMES = {
     "Manifest": "hashkit.manifest",
     "MultiIndex": "hashkit.multi_index.index",
     "Neighbours": "hashkit.retrieval.neighbours",
+    "Pair": "hashkit.collection.pairs",
     "Ranking": "hashkit.retrieval.neighbours",
     "Report": "hashkit.evaluation.evaluator",
     "Run": "hashkit.runs.run",
+    "add": "hashkit.workflow.add",
     "delete_rows": "hashkit.bank.deletion",
     "encode": "hashkit.workflow.encode",
     "evaluate": "hashkit.evaluation.evaluator",
     "export": "hashkit.workflow.export",
     "open_codes": "hashkit.formats",
+    "pairs": "hashkit.collection.pairs",
     "restore_rows": "hashkit.bank.deletion",
     "resume": "hashkit.workflow.train",
     "save_codes": "hashkit.formats",

@@ -64,8 +64,8 @@ REASONS = {
     "hashkit.exporters.int8._answers": TEMPORARY,
     "hashkit.exporters.int8._prepare": TEMPORARY,
     "hashkit.exporters.onnx_files.check_and_save": "the path is a private one of `written_model`",
-    "hashkit.exporters.web.folder._copy_page": IN_PRIVATE_FOLDER,
-    "hashkit.exporters.web.images._write_thumbnail": IN_PRIVATE_FOLDER,
+    "hashkit.exporters.web.folder._write_page": IN_PRIVATE_FOLDER,
+    "hashkit.exporters.web.images._save": IN_PRIVATE_FOLDER,
     "hashkit.exporters.web.images.write_images": IN_PRIVATE_FOLDER,
     "hashkit.exporters.web.page_folder._move_in": "files are moved from a private folder",
     "hashkit.exporters.web.page_folder._publish": "a private folder gets its name",
@@ -74,6 +74,7 @@ REASONS = {
     "hashkit.report.examples._data_address": MEMORY,
     "hashkit.runtimes.answers.save": TEMPORARY,
     "hashkit.runtimes.measuring.measuring.measure": TEMPORARY,
+    "hashkit.server.pictures._as_jpeg": MEMORY,
     "hashkit.features.table.filled": "a table, held by its caller, is continued",
 }
 """Functions that make or change files by themselves, and why they may."""

@@ -23,14 +23,15 @@ from hashkit.cli import (
     index,
     info,
     search,
+    serve,
     train,
     verify,
 )
-from hashkit.cli.command import Command
 from hashkit.cli.console import INTERRUPTED, note, notes_worded
 from hashkit.cli.flags import with_flags
 from hashkit.cli.limit_option import with_limits
 from hashkit.cli.process import SIGNALS, STANDARD_OUTPUT
+from hashkit.cli.repeated_options import check_repeated
 from hashkit.cli.visible import VisibleFormatter
 from hashkit.distribution import install_command
 from hashkit.errors import HashkitError
@@ -49,6 +50,12 @@ class _Commands(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         with _visible_usage_errors():
             return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None:
+            check_repeated(command, command.context_class(command, ctx, name), rest)
+        return name, command, rest
 
     def invoke(self, ctx: Any) -> Any:
         def worded(text: str) -> str:
@@ -131,18 +138,19 @@ app = typer.Typer(
     "\b\nIn this order:\n  hashkit train\n  hashkit export --onnx\n"
     "  hashkit search --query img.png",
 )
-app.command("train", cls=Command)(with_limits(train.train))
-app.command("export", cls=Command)(with_limits(export.export))
-app.command("encode", cls=Command)(with_limits(encode.encode))
-app.command("search", cls=Command)(with_limits(search.search))
-app.command("evaluate", cls=Command)(with_limits(evaluate.evaluate))
-app.command("bench", cls=Command)(with_limits(bench.bench))
-app.command("index", cls=Command)(with_limits(index.index))
-app.command("convert", cls=Command)(with_limits(convert.convert))
-app.command("delete", cls=Command)(with_limits(delete.delete))
-app.command("verify", cls=Command)(with_limits(verify.verify))
-app.command("info", cls=Command)(with_limits(info.info))
-app.command("doctor", cls=Command)(with_limits(doctor.doctor))
+app.command("train")(with_limits(train.train))
+app.command("export")(with_limits(export.export))
+app.command("encode")(with_limits(encode.encode))
+app.command("search")(with_limits(search.search))
+app.command("serve")(with_limits(serve.serve))
+app.command("evaluate")(with_limits(evaluate.evaluate))
+app.command("bench")(with_limits(bench.bench))
+app.command("index")(with_limits(index.index))
+app.command("convert")(with_limits(convert.convert))
+app.command("delete")(with_limits(delete.delete))
+app.command("verify")(with_limits(verify.verify))
+app.command("info")(with_limits(info.info))
+app.command("doctor")(with_limits(doctor.doctor))
 
 
 @app.callback(invoke_without_command=True)
