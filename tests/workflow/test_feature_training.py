@@ -307,7 +307,7 @@ def test_verify_checks_the_embedder_and_the_features_of_a_run() -> None:
 @pytest.mark.parametrize("strict", [False, True])
 def test_a_training_without_one_usable_image_leaves_no_run(strict: bool) -> None:
     for path in Path("photos").iterdir():
-        path.write_bytes(b"no image")
+        path.write_text(f"no image {path}")
     with pytest.raises(DatasetError, match="not an image"):
         hashkit.train("photos", name="a", loss="lsh", strict=strict, **QUICK)
     assert not Path("runs/a").exists()

@@ -104,7 +104,7 @@ def encode_run_part(
     stored: PartName = part
     if part == "database" and is_own_collection(spec, split, len(images)):
         stored = "database" if options.mode == "resume" and _lacks_queries(path) else "all"
-    if stored == "all":
+    if stored == "all" and images.labels is not None:
         reporter.note(
             f"{path} holds all images; hashkit evaluate leaves its "
             f"{plural(len(split.queries), 'query', 'queries')} out of it"
