@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from hashkit.cli import (
     bench,
     convert,
+    dedup,
     delete,
     doctor,
     encode,
@@ -133,6 +134,7 @@ app = typer.Typer(
 app.command("train")(with_limits(train.train))
 app.command("export")(with_limits(export.export))
 app.command("encode")(with_limits(encode.encode))
+app.command("dedup")(with_limits(dedup.dedup))
 app.command("search")(with_limits(search.search))
 app.command("evaluate")(with_limits(evaluate.evaluate))
 app.command("bench")(with_limits(bench.bench))
