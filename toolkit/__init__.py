@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from hashkit.retrieval.search import search
     from hashkit.runs.run import Run
     from hashkit.runtimes.encoder import Encoder
+    from hashkit.workflow.add import add
     from hashkit.workflow.encode import encode
     from hashkit.workflow.export import export
     from hashkit.workflow.train import resume, train
@@ -50,6 +51,7 @@ __all__ = [
     "Report",
     "Run",
     "__version__",
+    "add",
     "delete_rows",
     "encode",
     "evaluate",
@@ -77,6 +79,7 @@ _HOMES = {
     "Ranking": "hashkit.retrieval.neighbours",
     "Report": "hashkit.evaluation.evaluator",
     "Run": "hashkit.runs.run",
+    "add": "hashkit.workflow.add",
     "delete_rows": "hashkit.bank.deletion",
     "encode": "hashkit.workflow.encode",
     "evaluate": "hashkit.evaluation.evaluator",

@@ -51,6 +51,7 @@ def test_the_commands_are_these():
         "export",
         "encode",
         "search",
+        "serve",
         "evaluate",
         "bench",
         "index",
@@ -123,7 +124,8 @@ def test_every_example_of_the_page_parses():
 
 VALUES = {
     *("BITS", "BITS,...", "FILE", "FOLDER", "IMAGE", "IMAGES", "MODEL", "N", "N,...", "NAME"),
-    *("NAME,...", "NAME=N", "PATH", "PIXELS", "ROWS", "SECONDS", "TEXT", "X", "X,..."),
+    *("NAME,...", "NAME=N", "PATH", "PIXELS", "ROWS", "SECONDS", "TEXT", "URL", "X"),
+    *("X,...",),
     "module:FILE.py:NAME",
 }
 """What the help calls the value of an option."""

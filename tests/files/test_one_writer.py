@@ -74,6 +74,7 @@ REASONS = {
     "hashkit.report.examples._data_address": MEMORY,
     "hashkit.runtimes.answers.save": TEMPORARY,
     "hashkit.runtimes.measuring.measuring.measure": TEMPORARY,
+    "hashkit.server.pictures._as_jpeg": MEMORY,
     "hashkit.features.table.filled": "a table, held by its caller, is continued",
 }
 """Functions that make or change files by themselves, and why they may."""

@@ -24,6 +24,7 @@ from hashkit.cli import (
     index,
     info,
     search,
+    serve,
     train,
     verify,
 )
@@ -136,6 +137,7 @@ app.command("export")(with_limits(export.export))
 app.command("encode")(with_limits(encode.encode))
 app.command("dedup")(with_limits(dedup.dedup))
 app.command("search")(with_limits(search.search))
+app.command("serve")(with_limits(serve.serve))
 app.command("evaluate")(with_limits(evaluate.evaluate))
 app.command("bench")(with_limits(bench.bench))
 app.command("index")(with_limits(index.index))

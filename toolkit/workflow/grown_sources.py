@@ -233,6 +233,9 @@ def _rows_of_folder(
     counts = [
         (one.n_images or 0) - missing for one, missing in zip(bank.sources, skipped, strict=True)
     ]
+    growing = [number for number, one in enumerate(bank.sources) if one.n_images is None]
+    if bank.is_complete and len(growing) == 1:  # the rows that no other list has
+        counts[growing[0]] = max(0, len(bank) - sum(counts))
     if bank.is_complete and sum(counts) != len(bank):
         raise BankError(
             f"{bank.path}: expected {sum(counts)} rows of its {len(counts)} image lists, found "
