@@ -36,6 +36,9 @@ def dedup(
             show_default="24 of 256 for a folder, 2 for a bank",
         ),
     ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Find equal files and equal pixels only.")
+    ] = False,
     csv: Annotated[
         Path | None,
         typer.Option("--csv", metavar="FILE", help="Write one line per image into this file."),
@@ -74,7 +77,7 @@ def dedup(
     \b
     Examples:
       hashkit dedup photos/ --report duplicates.html
-      hashkit dedup photos/ --apply move=duplicates/
+      hashkit dedup photos/ --exact --apply move=duplicates/
       hashkit dedup --undo duplicates/hashkit-dedup-20250101-120000-a1b2c3.json
       hashkit dedup album.h5 --radius 4 --json
     """  # noqa: D301
@@ -90,7 +93,12 @@ def dedup(
     if target is not None and source.is_dir():
         check_target(target, source)
     found = find_duplicates(
-        source, radius, data_root=data_root, num_workers=num_workers, reporter=TERMINAL
+        source,
+        radius,
+        exact=exact,
+        data_root=data_root,
+        num_workers=num_workers,
+        reporter=TERMINAL,
     )
     if target is not None:
         check_target(target, found.folder)

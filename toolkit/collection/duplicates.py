@@ -143,11 +143,16 @@ def group_duplicates(
 
 
 def classes_of(images: Sequence[ImageFacts]) -> NDArray[np.int64]:
-    """Classes of images with equal pixels, int64 [n], numbered by their first image."""
-    numbers: dict[bytes, int] = {}
-    return np.array(
-        [numbers.setdefault(image.pixel_digest, len(numbers)) for image in images], np.int64
-    )
+    """Classes of images with equal pixels, int64 [n], numbered by their first image.
+
+    Images whose pixels are unknown are compared by their files' digests.
+    """
+    numbers: dict[object, int] = {}
+    keys = [
+        (image.pixel_digest, image.pixel_digest or image.file_digest or image.name)
+        for image in images
+    ]
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
 
 
 def without_other_names(images: Sequence[ImageFacts]) -> list[ImageFacts]:

@@ -45,6 +45,9 @@ _MAX_PAIRS: Final = 50_000_000
 """Pairs held in memory, as 18 bytes each and far more while they are grouped."""
 
 
+_NO_PAIRS: Final = PairBlock(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint16))
+
+
 @dataclasses.dataclass(frozen=True)
 class Duplicates:
     """The duplicates of a folder or a bank.
@@ -101,6 +104,7 @@ def find_duplicates(
     source: PathText | Bank,
     radius: int | None = None,
     *,
+    exact: bool = False,
     data_root: PathText | None = None,
     num_workers: int | None = None,
     reporter: Reporter | None = None,
@@ -118,6 +122,8 @@ def find_duplicates(
     radius
         Largest distance between the code of an image and that of the one to keep, in bits;
         by default 24 for a folder, and 2 for a bank.
+    exact
+        Find equal files and equal pixels only; without a radius.
     data_root
         Where the folder of a bank's images is now.
     num_workers
@@ -138,20 +144,36 @@ def find_duplicates(
     n_workers = check_threads(num_workers, "num_workers")
     if radius is not None:
         radius = whole_number(radius, "radius", 0)
+        if exact:
+            raise ConfigError("`exact` has no radius, found both: leave one of the two out")
+    wanted = _Wanted(radius, exact)
     if isinstance(source, Bank):
-        return _in_bank(source, radius, data_root, n_workers, reporter)
+        return _in_bank(source, wanted, data_root, n_workers, reporter)
     path = Path(source)
     if path.is_file():
         with Bank.open(path) as bank:
-            return _in_bank(bank, radius, data_root, n_workers, reporter)
+            return _in_bank(bank, wanted, data_root, n_workers, reporter)
     if data_root is not None:
         raise ConfigError(
             "`data_root` is where a bank's images are now; found it with a folder: leave it out"
         )
-    return _in_folder(path, radius, n_workers, reporter)
+    return _in_folder(path, wanted, n_workers, reporter)
 
 
-def _in_folder(folder: Path, radius: int | None, n_workers: int, reporter: Reporter) -> Duplicates:
+@dataclasses.dataclass(frozen=True)
+class _Wanted:
+    """Which duplicates are wanted: the arguments of `find_duplicates`."""
+
+    given_radius: int | None
+    is_exact: bool
+
+    def radius(self, default: int) -> int:
+        if self.is_exact:
+            return 0
+        return default if self.given_radius is None else self.given_radius
+
+
+def _in_folder(folder: Path, wanted: _Wanted, n_workers: int, reporter: Reporter) -> Duplicates:
     listing = list_folder(folder)
     for line in listing.left_out:
         reporter.note(line)
@@ -159,13 +181,13 @@ def _in_folder(folder: Path, radius: int | None, n_workers: int, reporter: Repor
     named = [(name, listing.folder / name) for name in sorted(listing.names)]
     with reporter.progress(f"reading {folder.name}", len(named), "images") as bar:
         images, codes, faults = facts_and_codes(named, encoder, n_workers, bar.update)
-    radius = FOLDER_RADIUS if radius is None else radius
+    radius = wanted.radius(FOLDER_RADIUS)
     places = _places(images)
     images = without_other_names(images)
     codes = codes[places(images)]
     classes = classes_of(images)
     _, first = np.unique(classes, return_index=True)
-    pairs = _collected(codes[first], encoder.n_bits, radius)
+    pairs = _NO_PAIRS if wanted.is_exact else _collected(codes[first], encoder.n_bits, radius)
     groups = group_duplicates(images, classes, pairs)
     return Duplicates(
         folder,
@@ -179,15 +201,15 @@ def _in_folder(folder: Path, radius: int | None, n_workers: int, reporter: Repor
 
 def _in_bank(
     bank: Bank,
-    radius: int | None,
+    wanted: _Wanted,
     data_root: PathText | None,
     n_workers: int,
     reporter: Reporter,
 ) -> Duplicates:
-    radius = BANK_RADIUS if radius is None else radius
+    radius = wanted.radius(BANK_RADIUS)
     kept = np.arange(len(bank)) if bank.deleted is None else np.flatnonzero(~bank.deleted)
     distinct, classes = _distinct(bank.codes if bank.deleted is None else bank.codes[kept])
-    pairs = _collected(distinct, bank.n_bits, radius)
+    pairs = _NO_PAIRS if wanted.is_exact else _collected(distinct, bank.n_bits, radius)
     is_candidate = np.bincount(classes, minlength=len(distinct)) > 1
     is_candidate[pairs.left] = True
     is_candidate[pairs.right] = True
@@ -197,8 +219,8 @@ def _in_bank(
     folder = _only_folder(bank, data_root)
     places = _places(images)
     images = without_other_names(images)
-    classes = classes[chosen[places(images)]]
-    groups = group_duplicates(images, classes, pairs)
+    same = classes_of(images) if wanted.is_exact else classes[chosen[places(images)]]
+    groups = group_duplicates(images, same, pairs)
     return Duplicates(bank.path, folder, radius, len(kept), tuple(groups), tuple(faults))
 
 
@@ -224,7 +246,7 @@ def _collected(codes: NDArray[np.uint8], n_bits: int, radius: int) -> PairBlock:
     ConfigError
         If they are so many that the codes do not tell the images apart at this radius.
     """
-    found = [PairBlock(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint16))]
+    found = [_NO_PAIRS]
     n_found = 0
     for block in hamming_join(codes, None, n_bits, radius):
         found.append(block)
