@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hashkit.workflow.dedup import Duplicates, find_duplicates
     from hashkit.workflow.encode import encode
     from hashkit.workflow.export import export
+    from hashkit.workflow.sync import sync
     from hashkit.workflow.train import resume, train
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "save_codes",
     "search",
     "set_limits",
+    "sync",
     "train",
 ]
 
@@ -96,6 +98,7 @@ _HOMES = {
     "save_codes": "hashkit.formats",
     "search": "hashkit.retrieval.search",
     "set_limits": "hashkit.inputs.limits",
+    "sync": "hashkit.workflow.sync",
     "train": "hashkit.workflow.train",
 }
 

@@ -25,6 +25,7 @@ from hashkit.cli import (
     info,
     search,
     serve,
+    sync,
     train,
     verify,
 )
@@ -135,6 +136,7 @@ app = typer.Typer(
 app.command("train")(with_limits(train.train))
 app.command("export")(with_limits(export.export))
 app.command("encode")(with_limits(encode.encode))
+app.command("sync")(with_limits(sync.sync))
 app.command("dedup")(with_limits(dedup.dedup))
 app.command("search")(with_limits(search.search))
 app.command("serve")(with_limits(serve.serve))
