@@ -70,6 +70,7 @@ CONFINED = {
     "pydantic_core": {"inputs.schema"},
     "filelock": {"bank", "files.locking"},
     "PIL": {
+        "collection",
         "exporters.web",
         "features.views",
         "imaging",
@@ -88,6 +89,7 @@ CONFINED = {
     "prometheus_client": {"server"},
     "starlette": {"server"},
     "uvicorn": {"server"},
+    "watchfiles": {"collection.watching"},
 }
 
 ALWAYS = {"numpy", *CONFINED}
@@ -228,6 +230,7 @@ def test_the_public_names_are_these():
         "Bank",
         "BankWriter",
         "CodeSet",
+        "Duplicates",
         "Encoder",
         "HashkitError",
         "Manifest",
@@ -243,6 +246,7 @@ def test_the_public_names_are_these():
         "encode",
         "evaluate",
         "export",
+        "find_duplicates",
         "open_codes",
         "pairs",
         "restore_rows",
@@ -250,6 +254,7 @@ def test_the_public_names_are_these():
         "save_codes",
         "search",
         "set_limits",
+        "sync",
         "train",
     ]
     assert dir(hashkit) == sorted(hashkit.__all__)
