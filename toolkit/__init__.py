@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hashkit.workflow.encode import encode
     from hashkit.workflow.export import export
     from hashkit.workflow.train import resume, train
+    from hashkit.workflow.warm_up import warm_up
 
 __all__ = [
     "Bank",
@@ -64,6 +65,7 @@ __all__ = [
     "search",
     "set_limits",
     "train",
+    "warm_up",
 ]
 
 _HOMES = {
@@ -92,6 +94,7 @@ _HOMES = {
     "search": "hashkit.retrieval.search",
     "set_limits": "hashkit.inputs.limits",
     "train": "hashkit.workflow.train",
+    "warm_up": "hashkit.workflow.warm_up",
 }
 
 
