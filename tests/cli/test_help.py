@@ -60,6 +60,7 @@ def test_the_commands_are_these():
         "verify",
         "info",
         "doctor",
+        "compile",
     ]
 
 

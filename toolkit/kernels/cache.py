@@ -11,7 +11,7 @@ import contextlib
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from numba.core import caching, config
 
@@ -68,11 +68,18 @@ class KernelCache:
         Versions of the kernel that this process loaded, and that it compiled.
     is_kept
         Whether what was compiled could be written.
+    source
+        The file that the kernel is written in.
     found_in
         Folder that the kernel was loaded from or written to; None if there is none.
+    reads_others
+        Of all caches: whether folders are read that are not written.
     """
 
+    reads_others: ClassVar[bool] = True
+
     def __init__(self, function: Callable[..., Any]) -> None:
+        self.source = function.__code__.co_filename
         self._own: Any = caching.NullCache()
         with contextlib.suppress(RuntimeError):  # Numba found no folder that can be written
             self._own = caching.FunctionCache(function)
@@ -94,7 +101,7 @@ class KernelCache:
 
     def load_overload(self, signature: Any, context: Any) -> Any:
         """One version of the kernel from the first folder that has it; None if none does."""
-        for one in self._caches:
+        for one in self._caches if self.reads_others else self._caches[:1]:
             with contextlib.suppress(*_UNREADABLE):
                 found = one.load_overload(signature, context)
                 if found is not None:

@@ -20,6 +20,7 @@ from hashkit.kernels.widths import COUNTERS
 from hashkit.retrieval.loading import KERNELS
 from hashkit.retrieval.search import search
 from hashkit.runs.run import PathText
+from hashkit.workflow.reporter import SILENT, Reporter
 
 __all__ = ["CompiledKernels", "compile_kernels", "warm_up"]
 
@@ -88,44 +89,50 @@ class CompiledKernels:
     n_compiled: int
 
 
-def compile_kernels(done: Callable[[str], None] = lambda _: None) -> CompiledKernels:
+def compile_kernels(reporter: Reporter = SILENT) -> CompiledKernels:
     """Compile all kernels of hashkit into the folder from which other processes load them.
 
     That is ``NUMBA_CACHE_DIR`` if it is set, otherwise the folder of the kernels' source, or the
-    user's folder for Numba if the former cannot be written. Later processes find kernels there that
-    cannot write these folders, as in an image that is read-only. Kernels are for the CPU that
-    compiles them: see docs/live-banks.md for other ones.
-
-    Parameters
-    ----------
-    done
-        Called with what has just been compiled.
+    user's folder for Numba if the former cannot be written. Processes that cannot write the first
+    two find the kernels there nevertheless, as in an image that is read-only. Kernels are for the
+    CPU that compiles them: see docs/live-banks.md for others. Kernels that this process has used
+    already are not written again.
 
     Raises
     ------
     ConfigError
         If no folder can be written, or the one of ``NUMBA_CACHE_DIR`` cannot.
     """
-    for what, run in _everything():
-        run()
-        done(what)
+    import hashkit.kernels.scan  # noqa: F401 - so that there are caches
+    from hashkit.kernels.cache import CACHES, KernelCache
+
+    _check_folders()
+    steps = list(_everything())
+    KernelCache.reads_others = False  # what lies elsewhere is to be written too
+    try:
+        with reporter.progress("compiling kernels", len(steps), "steps") as bar:
+            for number, (what, run) in enumerate(steps, 1):
+                run()
+                _check_folders()
+                bar.update(number, what)
+    finally:
+        KernelCache.reads_others = True
+    folders = {cache.found_in for cache in CACHES if cache.found_in}
+    return CompiledKernels(tuple(sorted(folders)), sum(cache.n_compiled for cache in CACHES))
+
+
+def _check_folders() -> None:
     from hashkit.kernels.cache import CACHES
 
-    used = [cache for cache in CACHES if cache.n_loaded or cache.n_compiled]
-    written = {cache.cache_path for cache in used if cache.n_compiled and cache.is_kept}
-    n_lost = sum(cache.n_compiled for cache in used if not cache.is_kept)
     given = os.environ.get("NUMBA_CACHE_DIR")
-    is_elsewhere = given and not all(_is_below(path, given) for path in written if path)
-    if n_lost or is_elsewhere:
-        where = given or f"{Path(__file__).parents[1] / 'kernels'} or the user's cache folder"
-        raise ConfigError(
-            f"expected to write compiled kernels to {where}, found that it cannot be written: set "
-            "NUMBA_CACHE_DIR to a folder that can be, here and where hashkit runs"
-        )
-    return CompiledKernels(
-        tuple(sorted({cache.found_in for cache in used if cache.found_in})),
-        sum(cache.n_compiled for cache in used),
-    )
+    for cache in CACHES:
+        is_given = not given or (cache.cache_path and _is_below(cache.cache_path, given))
+        if not cache.is_kept or not is_given:
+            raise ConfigError(
+                "expected a folder that takes compiled kernels, found that "
+                f"{given or Path(cache.source).with_name('__pycache__')} cannot be written: set "
+                "NUMBA_CACHE_DIR to a folder that can be, here and where hashkit runs"
+            )
 
 
 def _is_below(path: str, folder: str) -> bool:
@@ -176,5 +183,6 @@ def _run_jpeg_check() -> None:
     from hashkit.imaging.jpeg import check_jpeg
 
     flat = io.BytesIO()
-    Image.new("L", (2_048, 2_048)).save(flat, "jpeg")  # so flat that its data is read in full
+    # With codes of its own, its data is a run of zeros, which is read in full.
+    Image.new("L", (1_024, 1_024)).save(flat, "jpeg", optimize=True)
     check_jpeg(flat.getvalue())
