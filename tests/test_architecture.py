@@ -88,6 +88,7 @@ CONFINED = {
     "prometheus_client": {"server"},
     "starlette": {"server"},
     "uvicorn": {"server"},
+    "watchfiles": {"collection.watching"},
 }
 
 ALWAYS = {"numpy", *CONFINED}
@@ -250,6 +251,7 @@ def test_the_public_names_are_these():
         "save_codes",
         "search",
         "set_limits",
+        "sync",
         "train",
     ]
     assert dir(hashkit) == sorted(hashkit.__all__)

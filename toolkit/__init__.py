@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from hashkit.workflow.add import add
     from hashkit.workflow.encode import encode
     from hashkit.workflow.export import export
+    from hashkit.workflow.sync import sync
     from hashkit.workflow.train import resume, train
     from hashkit.workflow.warm_up import warm_up
 
@@ -64,6 +65,7 @@ __all__ = [
     "save_codes",
     "search",
     "set_limits",
+    "sync",
     "train",
     "warm_up",
 ]
@@ -93,6 +95,7 @@ _HOMES = {
     "save_codes": "hashkit.formats",
     "search": "hashkit.retrieval.search",
     "set_limits": "hashkit.inputs.limits",
+    "sync": "hashkit.workflow.sync",
     "train": "hashkit.workflow.train",
     "warm_up": "hashkit.workflow.warm_up",
 }

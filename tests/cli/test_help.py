@@ -50,6 +50,7 @@ def test_the_commands_are_these():
         "train",
         "export",
         "encode",
+        "sync",
         "search",
         "serve",
         "evaluate",

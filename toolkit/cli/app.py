@@ -24,6 +24,7 @@ from hashkit.cli import (
     info,
     search,
     serve,
+    sync,
     train,
     verify,
 )
@@ -135,6 +136,7 @@ app = typer.Typer(
 app.command("train")(with_limits(train.train))
 app.command("export")(with_limits(export.export))
 app.command("encode")(with_limits(encode.encode))
+app.command("sync")(with_limits(sync.sync))
 app.command("search")(with_limits(search.search))
 app.command("serve")(with_limits(serve.serve))
 app.command("evaluate")(with_limits(evaluate.evaluate))
