@@ -1,6 +1,6 @@
 """Time single queries one after the other in a fresh process, with and without `hashkit.warm_up`.
 
-    python tests/benchmarks/bench_latency.py [--queries N] [--rows N] [--bits B] [--k K] [--cold]
+    python tests/benchmarks/bench_latency.py [--queries N] [--rows N] [--bits B] [--pause MS] [--cold]
 
 A service must not stall in the middle: compiled kernels are loaded, or compiled on a new machine,
 before it says that it is ready, or in the background while NumPy answers. Prints the milliseconds
@@ -25,7 +25,9 @@ import numpy as np
 import hashkit
 
 
-def measure(path: str, n_queries: int, top_k: int, *, is_warm: bool) -> dict[str, float]:
+def measure(
+    path: str, n_queries: int, top_k: int, pause: float, *, is_warm: bool
+) -> dict[str, float]:
     """Times of single queries in this process, milliseconds."""
     started = time.perf_counter()
     bank = hashkit.Bank.open(path)
@@ -38,6 +40,7 @@ def measure(path: str, n_queries: int, top_k: int, *, is_warm: bool) -> dict[str
         begun = time.perf_counter()
         hashkit.search(queries[row : row + 1], bank, top_k=top_k)
         seconds[row] = time.perf_counter() - begun
+        time.sleep(pause)
     return {
         "ready": 1000 * ready,
         "p50": 1000 * float(np.median(seconds)),
@@ -52,7 +55,9 @@ def measured_in_a_process(options: argparse.Namespace, folder: str, path: str, w
     is_cold, is_warm = "empty" in what, "with warm_up" in what
     cache = tempfile.mkdtemp(dir=folder) if is_cold else os.environ.get("NUMBA_CACHE_DIR", "")
     command = [sys.executable, __file__, "--measure", path, "--queries", str(options.queries)]
-    command += ["--k", str(options.k), *(["--warm-up"] if is_warm else [])]
+    command += ["--k", str(options.k), "--pause", str(options.pause)]
+    if is_warm:
+        command.append("--warm-up")
     if is_cold:  # of the folder beside the source, too
         command.append("--own-cache-alone")
     output = subprocess.run(
@@ -73,6 +78,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--bits", type=int, default=64)
     parser.add_argument("--k", type=int, default=10)
+    parser.add_argument("--pause", type=float, default=0, help="milliseconds between two calls")
     parser.add_argument("--cold", action="store_true", help="also with an empty cache")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     parser.add_argument("--warm-up", action="store_true", help=argparse.SUPPRESS)
@@ -82,8 +88,14 @@ def main() -> None:
         if options.own_cache_alone:
             from hashkit.kernels import cache
 
-            cache._READ = ()  # type: ignore[misc]
-        found = measure(options.measure, options.queries, options.k, is_warm=options.warm_up)
+            cache.KernelCache.reads_others = False
+        found = measure(
+            options.measure,
+            options.queries,
+            options.k,
+            options.pause / 1000,
+            is_warm=options.warm_up,
+        )
         print(json.dumps(found))
         return
     codes = np.random.default_rng(0).integers(0, 256, (options.rows, options.bits // 8), np.uint8)

@@ -18,6 +18,7 @@ from hashkit.errors import CodesError, ConfigError, IndexMismatchError
 from hashkit.multi_index.index import MultiIndex
 from hashkit.retrieval.neighbours import Neighbours, Ranking
 from hashkit.retrieval.scan_compiled import scan_compiled
+from hashkit.retrieval.scan_numpy import scan_numpy
 from hashkit.retrieval.search import search
 from hashkit.retrieval.shards import Shards
 from hashkit.threads import available_cpus, run_parallel
@@ -242,6 +243,7 @@ import sys
 import numpy as np
 from hashkit.retrieval.search import search
 from hashkit.retrieval.scan_compiled import scan_compiled
+from hashkit.retrieval.scan_numpy import scan_numpy
 
 def anonymous_kilobytes():
     with open("/proc/self/status") as status:
@@ -332,3 +334,13 @@ def test_a_small_search_never_loads_the_kernels_and_many_do() -> None:
         [sys.executable, "-c", SMALL_SEARCH], capture_output=True, text=True, check=True
     )
     assert result.stdout.split() == ["False", "True", "True"]
+
+
+def test_codes_too_long_for_bit_planes_are_searched():
+    codes = np.random.default_rng(0).integers(0, 256, (400, 300), np.uint8)
+    shards = Shards.of(codes, 2_400)
+    radii = np.full(4, 2_400)
+    found = scan_compiled(codes[:4], shards, 5, radii, 2)
+    expected = scan_numpy(codes[:4], shards, 5, radii)
+    np.testing.assert_array_equal(found.rows, expected.rows)
+    np.testing.assert_array_equal(found.distances, expected.distances)
