@@ -1,6 +1,6 @@
 """Time single queries one after the other in a fresh process, with and without `hashkit.warm_up`.
 
-    python tests/benchmarks/bench_latency.py [--queries N] [--rows N] [--bits B] [--pause MS] [--cold]
+    python tests/benchmarks/bench_latency.py [--queries N] [--rows N] [--bits B] [--pause MS]
 
 A service must not stall in the middle: compiled kernels are loaded, or compiled on a new machine,
 before it says that it is ready, or in the background while NumPy answers. Prints the milliseconds

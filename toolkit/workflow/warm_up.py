@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from hashkit.bank.reader import Bank
 from hashkit.codes import code_size
 from hashkit.codesets import CodeSet
 from hashkit.errors import ConfigError
+from hashkit.imaging.jpeg import run_jpeg_kernel
 from hashkit.inputs.arguments import checked_arguments
 from hashkit.kernels.widths import COUNTERS
 from hashkit.retrieval.loading import KERNELS
@@ -60,7 +60,7 @@ def warm_up(bank: Bank | PathText | None = None) -> None:
     else:
         with Bank.open(bank) as opened:
             _warm_up(opened)
-    _run_jpeg_check()
+    run_jpeg_kernel()
 
 
 def _warm_up(bank: Bank) -> None:
@@ -146,7 +146,7 @@ def _everything() -> Iterator[tuple[str, Callable[[], None]]]:
     yield "index", _run_index
     yield "pairs", _run_joins
     yield "evaluation", _run_evaluation
-    yield "JPEG files", _run_jpeg_check
+    yield "JPEG files", run_jpeg_kernel
 
 
 def _codes(n_bits: int = 64) -> CodeSet:
@@ -175,14 +175,3 @@ def _run_evaluation() -> None:
 
     codes = _codes()
     evaluate(codes, codes)
-
-
-def _run_jpeg_check() -> None:
-    from PIL import Image
-
-    from hashkit.imaging.jpeg import check_jpeg
-
-    flat = io.BytesIO()
-    # With codes of its own, its data is a run of zeros, which is read in full.
-    Image.new("L", (1_024, 1_024)).save(flat, "jpeg", optimize=True)
-    check_jpeg(flat.getvalue())
