@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from hashkit.runs.run import Run
     from hashkit.runtimes.encoder import Encoder
     from hashkit.workflow.add import add
+    from hashkit.workflow.dedup import Duplicates, find_duplicates
     from hashkit.workflow.encode import encode
     from hashkit.workflow.export import export
     from hashkit.workflow.sync import sync
@@ -42,6 +43,7 @@ __all__ = [
     "Bank",
     "BankWriter",
     "CodeSet",
+    "Duplicates",
     "Encoder",
     "HashkitError",
     "Manifest",
@@ -57,6 +59,7 @@ __all__ = [
     "encode",
     "evaluate",
     "export",
+    "find_duplicates",
     "open_codes",
     "pairs",
     "restore_rows",
@@ -72,6 +75,7 @@ _HOMES = {
     "Bank": "hashkit.bank.reader",
     "BankWriter": "hashkit.bank.writer",
     "CodeSet": "hashkit.codesets",
+    "Duplicates": "hashkit.workflow.dedup",
     "Encoder": "hashkit.runtimes.encoder",
     "HashkitError": "hashkit.errors",
     "Manifest": "hashkit.manifest",
@@ -86,6 +90,7 @@ _HOMES = {
     "encode": "hashkit.workflow.encode",
     "evaluate": "hashkit.evaluation.evaluator",
     "export": "hashkit.workflow.export",
+    "find_duplicates": "hashkit.workflow.dedup",
     "open_codes": "hashkit.formats",
     "pairs": "hashkit.collection.pairs",
     "restore_rows": "hashkit.bank.deletion",

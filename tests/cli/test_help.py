@@ -51,6 +51,7 @@ def test_the_commands_are_these():
         "export",
         "encode",
         "sync",
+        "dedup",
         "search",
         "serve",
         "evaluate",
@@ -128,6 +129,7 @@ VALUES = {
     *("NAME,...", "NAME=N", "PATH", "PIXELS", "ROWS", "SECONDS", "TEXT", "URL", "X"),
     *("X,...",),
     "module:FILE.py:NAME",
+    "move=FOLDER",
 }
 """What the help calls the value of an option."""
 
