@@ -256,7 +256,7 @@ def _file_subject(
         else open_codes(path, database_labels, n_bits=n_bits)
         for path in database
     ]
-    return Subject(name, queries, databases)
+    return Subject.of_codes(name, queries, databases)
 
 
 def _is_same_file(one: Path | None, other: Path | None) -> bool:
