@@ -16,7 +16,7 @@ from hashkit.distribution import install_command
 from hashkit.errors import DatasetError
 from hashkit.imaging.formats import readable_suffixes
 
-__all__ = ["open_image_folder"]
+__all__ = ["left_out", "open_image_folder"]
 
 _PARTS = ("train", "test")
 _MOST_SUFFIXES = 8
@@ -38,11 +38,13 @@ def open_image_folder(root: Path) -> ImageSet:
 
     Images are the files whose suffix is in `hashkit.preprocess.IMAGE_SUFFIXES`, in any case, and
     HEIF files if the extra ``heic`` is installed. Names that begin with a dot are skipped. Symbolic
-    links are followed, except in cycles. Classes and images are sorted by the code points of their
-    names. The root is the folder's real path, so that every way to write it gives the same set.
+    links are followed, and every folder and image is taken once. Classes and
+    images are sorted by the code points of their names. The root is the folder's real path, so that
+    every way to write it gives the same set.
 
     Warnings count what is left out: other files by suffix, images that need the extra, images that
-    are not named as such, hidden images, folders that may not be read, and names that are not UTF-8
+    are not named as such, hidden images, folders that may not be read, links to what is found
+    without them, and names that are not UTF-8
     and cannot be stored in a bank.
 
     Raises
@@ -56,11 +58,11 @@ def open_image_folder(root: Path) -> ImageSet:
         raise DatasetError(f"{given}: expected a folder of images, found no such folder")
     root = given.resolve()
     found = find_images(str(root))
-    for line in _left_out(found):
+    for line in left_out(found):
         _log.warning("%s: %s", given, line)
     names = _drop_unnameable(found.names, given)
     if not names:
-        because = "; ".join(["", *_left_out(found)])
+        because = "; ".join(["", *left_out(found)])
         raise DatasetError(
             f"{given}: expected images ({', '.join(sorted(readable_suffixes()))}), "
             f"found none{because}"
@@ -82,7 +84,7 @@ def open_image_folder(root: Path) -> ImageSet:
     return _labelled(images, given)
 
 
-def _left_out(found: Found) -> Iterator[str]:
+def left_out(found: Found) -> Iterator[str]:
     """What a folder has besides the images that are read, a line for each kind."""
     if found.need_extra:
         yield (
@@ -91,18 +93,33 @@ def _left_out(found: Found) -> Iterator[str]:
         )
     if found.disguised:
         yield (
-            f"left out {len(found.disguised):,} files that are images but are not named so (for "
-            f"example {min(found.disguised)}): give them a suffix such as .jpg"
+            f"left out {_several(len(found.disguised), 'image')} by content without an image's "
+            f"suffix (for example {min(found.disguised)}): give them a suffix such as .jpg"
         )
     if found.others:
         yield f"left out files that are not read as images: {_counts(found.others)}"
     if found.n_hidden:
-        yield f"left out {found.n_hidden:,} images whose names begin with a dot"
+        count = _several(found.n_hidden, "image")
+        yield f"left out {count} hidden by a dot at the start of the name"
+    if found.n_links:
+        yield (
+            f"left out {_several(found.n_links, 'link')} to folders and images that are found "
+            "without them"
+        )
     if found.closed:
         yield (
-            f"left out {len(found.closed):,} folders that may not be read (for example "
-            f"{min(found.closed)}): change their permissions"
+            f"left out {_several(len(found.closed), 'folder')} without permission to read (for "
+            f"example {min(found.closed)}): change the permissions"
         )
+    if found.dangling:
+        yield (
+            f"left out {_several(len(found.dangling), 'link')} that lead nowhere (for example "
+            f"{min(found.dangling)}): remove them, or connect the disk"
+        )
+
+
+def _several(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def _counts(by_suffix: Counter[str]) -> str:
@@ -155,9 +172,9 @@ def _drop_unnameable(names: list[str], root: Path) -> list[str]:
     if len(good) < len(names):
         first = next(name for name in names if not _is_text(name))
         _log.warning(
-            "%s: skipped %d images whose names are not UTF-8, for example %s; rename them",
+            "%s: left out %s with a name that is not UTF-8 (for example %s): rename",
             root,
-            len(names) - len(good),
+            _several(len(names) - len(good), "image"),
             ascii(first),
         )
     return good

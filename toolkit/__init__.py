@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hashkit.bank.reader import Bank
     from hashkit.bank.writer import BankWriter
     from hashkit.codesets import CodeSet
+    from hashkit.collection.pairs import Pair, pairs
     from hashkit.errors import HashkitError
     from hashkit.evaluation.evaluator import Report, evaluate
     from hashkit.formats import open_codes, save_codes
@@ -44,6 +45,7 @@ __all__ = [
     "Manifest",
     "MultiIndex",
     "Neighbours",
+    "Pair",
     "Ranking",
     "Report",
     "Run",
@@ -53,6 +55,7 @@ __all__ = [
     "evaluate",
     "export",
     "open_codes",
+    "pairs",
     "restore_rows",
     "resume",
     "save_codes",
@@ -70,6 +73,7 @@ _HOMES = {
     "Manifest": "hashkit.manifest",
     "MultiIndex": "hashkit.multi_index.index",
     "Neighbours": "hashkit.retrieval.neighbours",
+    "Pair": "hashkit.collection.pairs",
     "Ranking": "hashkit.retrieval.neighbours",
     "Report": "hashkit.evaluation.evaluator",
     "Run": "hashkit.runs.run",
@@ -78,6 +82,7 @@ _HOMES = {
     "evaluate": "hashkit.evaluation.evaluator",
     "export": "hashkit.workflow.export",
     "open_codes": "hashkit.formats",
+    "pairs": "hashkit.collection.pairs",
     "restore_rows": "hashkit.bank.deletion",
     "resume": "hashkit.workflow.train",
     "save_codes": "hashkit.formats",

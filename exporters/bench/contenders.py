@@ -11,7 +11,7 @@ from hashkit.errors import CheckpointError, ConfigError
 from hashkit.exporters import torch_model
 from hashkit.manifest import Manifest
 from hashkit.runs.checkpoint_header import read_checkpoint_network
-from hashkit.runs.named_network import network_to_build
+from hashkit.runs.named_code import network_to_build
 from hashkit.runtimes.measuring.process import WORKER
 from hashkit.runtimes.onnx_file import read_onnx_file
 from hashkit.runtimes.protocol import RUNTIMES

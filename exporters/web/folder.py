@@ -6,27 +6,37 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
 from hashkit._version import __version__
 from hashkit.bank.reader import Bank
 from hashkit.errors import BankMismatchError
-from hashkit.exporters.web.images import ImageFinder, live_rows, write_images
-from hashkit.exporters.web.page_folder import FILES, FORMAT, MANIFEST, check_target, replaced_page
+from hashkit.exporters.web.images import PICTURE_SIDE, ImageFinder, live_rows, write_images
+from hashkit.exporters.web.page_files import SETTINGS, page_files
+from hashkit.exporters.web.page_folder import (
+    FILES,
+    FORMAT,
+    MANIFEST,
+    check_target,
+    is_picture,
+    replaced_page,
+)
 from hashkit.exporters.web.pixels import input_rule
 from hashkit.exporters.web.runtime import RUNTIME_VERSION, copy_runtime
 from hashkit.files.writing import file_digest
 from hashkit.runtimes.onnx_file import read_onnx_file
 
-__all__ = ["DEFAULT_IMAGES", "FORMAT_VERSION", "WebReport", "export_web"]
+__all__ = ["DEFAULT_IMAGES", "DEFAULT_TITLE", "FORMAT_VERSION", "WebReport", "export_web"]
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 """Format version of the folder; the page refuses other versions."""
 
 DEFAULT_IMAGES: Final = 2000
 """Largest number of images of the bank in a page."""
+
+DEFAULT_TITLE: Final = "Find similar images"
+"""Title of a page."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +85,8 @@ def export_web(
     runtime: Path,
     webgpu: bool = False,
     n_images: int = DEFAULT_IMAGES,
+    title: str = DEFAULT_TITLE,
+    picture_side: int = PICTURE_SIDE,
     progress: Callable[[int, int], None] | None = None,
 ) -> WebReport:
     """Write a self-contained search page, which fetches nothing from other servers.
@@ -98,6 +110,11 @@ def export_web(
         Let users choose to run the model on their GPU; this needs a larger runtime.
     n_images
         Largest number of images to take from the bank, evenly spaced.
+    title
+        Title of the page.
+    picture_side
+        Length of the longer side of the pictures in the larger view, pixels; 0 for none, so that
+        the larger view shows thumbnails.
     progress
         Called as ``progress(done, total)``, counted in images.
 
@@ -122,10 +139,12 @@ def export_web(
     rows = live_rows(bank, n_images)
     n_database = len(bank) - bank.n_deleted
     with replaced_page(folder) as part:
-        _copy_page(part)
+        _write_page(part, title)
         copy_runtime(runtime, part / "runtime", webgpu=webgpu)
         shutil.copyfile(model, part / "model.onnx")
-        n_thumbnails = write_images(part / "bank", bank, rows, image_of, progress)
+        n_thumbnails = write_images(
+            part / "bank", bank, rows, image_of, progress, picture_side=picture_side
+        )
         document = {
             FORMAT: FORMAT_VERSION,
             "hashkit": __version__,
@@ -141,8 +160,8 @@ def export_web(
             "n_database": n_database,
         }
         files = [path for path in part.rglob("*") if path.is_file()]
-        names = (path.relative_to(part).as_posix() for path in files)
-        document[FILES] = sorted(name for name in names if "/thumbnails/" not in name)
+        names = (path.relative_to(part) for path in files)
+        document[FILES] = sorted(name.as_posix() for name in names if not is_picture(name))
         manifest = part / MANIFEST
         manifest.write_text(json.dumps(document, indent=2) + "\n", encoding="ascii")
         sizes = [path.stat().st_size for path in [*files, manifest]]
@@ -159,10 +178,12 @@ def export_web(
     )
 
 
-def _copy_page(folder: Path) -> None:
-    """Copy the page's own files from the package."""
-    for file in (resources.files("hashkit.exporters.web") / "page").iterdir():
-        (folder / file.name).write_bytes(file.read_bytes())
+def _write_page(folder: Path, title: str) -> None:
+    """Write the page's own files, with settings for a search in the browser."""
+    settings = json.dumps({"backend": "browser", "title": title}) + "\n"
+    for name, data in (page_files() | {SETTINGS: settings.encode("ascii")}).items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(data)
 
 
 def _dataset(bank: Bank) -> str:

@@ -1,4 +1,4 @@
-"""Write rows of a bank for the page: codes, names, labels and thumbnails."""
+"""Write rows of a bank for the page: codes, names, labels and pictures in two sizes."""
 
 from __future__ import annotations
 
@@ -9,23 +9,28 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from hashkit.bank.reader import Bank
 from hashkit.codesets import label_names
 from hashkit.datasets.imageset import spread_rows
 from hashkit.errors import BankError
-from hashkit.exporters.web.page_folder import thumbnail_name
+from hashkit.exporters.web.page_folder import picture_name, thumbnail_name
 from hashkit.preprocess import ImageSource, decode_usable
 
-__all__ = ["THUMBNAIL_SIDE", "ImageFinder", "live_rows", "write_images"]
+__all__ = ["PICTURE_SIDE", "THUMBNAIL_SIDE", "ImageFinder", "live_rows", "write_images"]
 
 ImageFinder: TypeAlias = Callable[[int], ImageSource | None]
 """Returns the image of a row of the bank; None if it is not available."""
 
-THUMBNAIL_SIDE: Final = 96
+THUMBNAIL_SIDE: Final = 192
 """Largest length of a thumbnail's longer side, pixels; smaller images keep their size."""
 
-_QUALITY: Final = 88
+PICTURE_SIDE: Final = 640
+"""The same for the pictures of the larger view: about 40 kB per photograph."""
+
+_QUALITY: Final = 82
+_FINE_BELOW: Final = 96  # small pictures are enlarged, so their colours keep the full resolution
 
 
 def live_rows(bank: Bank, n_images: int) -> NDArray[np.int64]:
@@ -48,14 +53,18 @@ def write_images(
     rows: NDArray[np.int64],
     image_of: ImageFinder,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    picture_side: int = PICTURE_SIDE,
 ) -> int:
     """Write rows of a bank into a new folder; returns how many have a thumbnail.
 
     ::
 
         codes.bin              packed codes, row after row: uint8 [n, ceil(n_bits / 8)]
-        images.json            rows (of the bank), names, labels, thumbnails; one entry per image
+        images.json            rows (of the bank), names, labels, thumbnails, pictures, and sizes of
+                               the images [width, height]; one entry per image
         thumbnails/<row>.jpg
+        pictures/<row>.jpg     for images that are larger than their thumbnail
 
     Parameters
     ----------
@@ -63,29 +72,48 @@ def write_images(
         Returns the image of a row; images that are not found or cannot be read have no thumbnail.
     progress
         Called as ``progress(done, total)``, counted in images.
+    picture_side
+        Length of the longer side of the larger pictures, pixels; 0 for none.
     """
-    (folder / "thumbnails").mkdir(parents=True)
+    folder.mkdir()
     (folder / "codes.bin").write_bytes(np.ascontiguousarray(bank.codes[rows]).tobytes())
-    thumbnails = []
+    written = []
     for n_done, row in enumerate(map(int, rows), 1):
-        thumbnails.append(_write_thumbnail(image_of(row), folder, thumbnail_name(row)))
+        written.append(_write_pictures(image_of(row), folder, row, picture_side))
         if progress is not None:
             progress(n_done, len(rows))
     document: dict[str, Any] = {
         "rows": rows.tolist(),
         "names": [bank.names[row] or f"row {row}" for row in rows.tolist()],
         "labels": [label_names(bank, row) for row in rows.tolist()],
-        "thumbnails": thumbnails,
+        "thumbnails": [thumbnail for thumbnail, _, _ in written],
+        "pictures": [picture for _, picture, _ in written],
+        "sizes": [size for _, _, size in written],
     }
     (folder / "images.json").write_text(json.dumps(document), encoding="ascii")
-    return sum(name is not None for name in thumbnails)
+    return sum(thumbnail is not None for thumbnail, _, _ in written)
 
 
-def _write_thumbnail(source: ImageSource | None, folder: Path, name: str) -> str | None:
+def _write_pictures(
+    source: ImageSource | None, folder: Path, row: int, side: int
+) -> tuple[str | None, str | None, tuple[int, int] | None]:
+    """Write the pictures of a row; returns their names, and the size of the image."""
     image = decode_usable(source)
     if image is None:
-        return None
-    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-    image.info = {}  # drop EXIF and profiles, so that only the pixels are published
-    image.save(folder / name, "JPEG", quality=_QUALITY, subsampling=0)
-    return name
+        return None, None, None
+    size = image.size
+    picture = None
+    if max(size) > THUMBNAIL_SIDE < side:
+        picture = picture_name(row)
+        _save(image, side, folder / picture)
+    _save(image, THUMBNAIL_SIDE, folder / thumbnail_name(row))
+    return thumbnail_name(row), picture, size
+
+
+def _save(image: Image.Image, side: int, path: Path) -> None:
+    """Shrink an image in place and save it, with its pixels only: no EXIF, no colour profile."""
+    image.thumbnail((side, side))
+    image.info = {}
+    path.parent.mkdir(exist_ok=True)
+    subsampling = "4:4:4" if max(image.size) < _FINE_BELOW else "4:2:0"
+    image.save(path, "JPEG", quality=_QUALITY, subsampling=subsampling)

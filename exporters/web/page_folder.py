@@ -24,7 +24,16 @@ from hashkit.files.private import held, is_private_name, private_folder
 from hashkit.files.writing import make_parents, publish, sync_folder, write_whole
 from hashkit.inputs.json_text import read_json
 
-__all__ = ["FILES", "FORMAT", "MANIFEST", "check_target", "replaced_page", "thumbnail_name"]
+__all__ = [
+    "FILES",
+    "FORMAT",
+    "MANIFEST",
+    "check_target",
+    "is_picture",
+    "picture_name",
+    "replaced_page",
+    "thumbnail_name",
+]
 
 MANIFEST: Final = "manifest.json"
 """Describes the page; the last file to be written."""
@@ -33,10 +42,11 @@ FORMAT: Final = "hashkit_web"
 """Field of the manifest with the format version; 0 in a page that is incomplete."""
 
 FILES: Final = "files"
-"""Field of the manifest with the page's files, without manifest and thumbnails."""
+"""Field of the manifest with the page's files, without manifest and pictures."""
 
 _THUMBNAILS: Final = Path("bank", "thumbnails")
-_THUMBNAIL: Final = re.compile(r"\d+\.jpg")
+_PICTURES: Final = Path("bank", "pictures")
+_PICTURE: Final = re.compile(r"\d+\.jpg")
 _BEFORE_THE_FIELD: Final = ("model.onnx", "bank/codes.bin", "bank/images.json")
 """Files of pages whose manifest does not list them, besides those that every page has."""
 
@@ -44,6 +54,16 @@ _BEFORE_THE_FIELD: Final = ("model.onnx", "bank/codes.bin", "bank/images.json")
 def thumbnail_name(row: int) -> str:
     """Path of a row's thumbnail below ``bank/``."""
     return f"{_THUMBNAILS.name}/{row}.jpg"
+
+
+def picture_name(row: int) -> str:
+    """Path of a row's larger picture below ``bank/``."""
+    return f"{_PICTURES.name}/{row}.jpg"
+
+
+def is_picture(name: Path) -> bool:
+    """Whether a path relative to the page is that of a row's thumbnail or larger picture."""
+    return name.parent in (_THUMBNAILS, _PICTURES) and bool(_PICTURE.fullmatch(name.name))
 
 
 def check_target(folder: Path) -> None:
@@ -123,7 +143,7 @@ def _move_in(part: Path, target: Path) -> None:
         if (target / name).is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target / name))
         make_parents(target / name)
-    listed = sorted(name.as_posix() for name in earlier | new if name.parent != _THUMBNAILS)
+    listed = sorted(name.as_posix() for name in earlier | new if not is_picture(name))
     marked = json.dumps({FORMAT: 0, FILES: listed}) + "\n"
     write_whole(target / MANIFEST, marked.encode("ascii"))
     for name in sorted(new - {Path(MANIFEST)}):
@@ -143,11 +163,12 @@ def _own_files(target: Path) -> set[Path]:
     listed = _manifest(target).get(FILES, _BEFORE_THE_FIELD)
     names = listed if isinstance(listed, list | tuple) else ()
     own = {Path(name) for name in names if isinstance(name, str)}
-    own |= {
-        _THUMBNAILS / path.name
-        for path in (target / _THUMBNAILS).glob("*.jpg")
-        if _THUMBNAIL.fullmatch(path.name)
-    }
+    pictures = (
+        folder / path.name
+        for folder in (_THUMBNAILS, _PICTURES)
+        for path in (target / folder).glob("*.jpg")
+    )
+    own |= {name for name in pictures if is_picture(name)}
     return {name for name in own if name != Path(MANIFEST) and _is_in(target, name)}
 
 

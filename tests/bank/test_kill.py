@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bank_edits import EDITS, edits_done, run_edits
 from bank_samples import (
     DELETIONS,
     LISTS,
@@ -22,6 +23,7 @@ from bank_samples import (
     run_job,
 )
 
+from hashkit.bank import editor as bank_editor
 from hashkit.bank import layout
 from hashkit.bank.deletion import delete_rows
 from hashkit.bank.reader import Bank
@@ -208,3 +210,46 @@ def test_deletions_survive_a_killed_writer(tmp_path, crash):
         if bank.is_complete and len(bank.sources) == 2:
             break
     assert check_survivor(path) == N_IMAGES
+
+
+# Edits of a bank in use
+
+
+@pytest.mark.parametrize(
+    ("version", "stride"),
+    [
+        (1, 13),
+        (2, 13),
+        (3, 5),
+        pytest.param(1, 1, marks=pytest.mark.slow),
+        pytest.param(2, 1, marks=pytest.mark.slow),
+        pytest.param(3, 1, marks=pytest.mark.slow),
+    ],
+)
+def test_a_kill_at_any_step_leaves_a_whole_number_of_edits(
+    tmp_path, crash, version, stride, monkeypatch
+):
+    """New rows and deletions of one edit are all there or none; the bank grows meanwhile."""
+    source, path = tmp_path / "source.h5", tmp_path / "bank.h5"
+    monkeypatch.setattr(layout.create_file, "__defaults__", (version,))
+    run_job(source)
+    monkeypatch.undo()
+    monkeypatch.setattr(bank_editor, "_LEAST_ROWS", 1)
+    monkeypatch.setattr(bank_editor, "_LEAST_NAME_BYTES", 1)
+    least, seen = 0, set()
+    for step in range(1, 400, stride):
+        path.write_bytes(source.read_bytes())
+        answer = crash(path, step=step, job="edits")
+        done = edits_done(path)
+        assert done >= least
+        least = done
+        seen.add(done)
+        if not answer["killed"]:
+            break
+        if step % 4 == 1:
+            run_edits(path)
+            assert edits_done(path) == len(EDITS)
+            assert not list(tmp_path.glob(".*.hashkit-part"))
+    assert not answer["error"]
+    assert {0, len(EDITS)} < seen
+    assert step > 60

@@ -41,10 +41,10 @@ from hashkit.runtimes.encoder import Encoder
 from hashkit.runtimes.pipeline import encode_to_bank
 
 SCRIPT = """
-import { loadManifest } from "/site/bank.js";
-import { toHex } from "/site/codes.js";
-import { Model } from "/site/model.js";
-import { prepare } from "/site/picture.js";
+import { loadManifest } from "/site/page/bank.js";
+import { toHex } from "/site/page/codes.js";
+import { Model } from "/site/page/model.js";
+import { prepare } from "/site/page/picture.js";
 
 export default async function () {
   const { input } = await loadManifest();
@@ -56,7 +56,7 @@ export default async function () {
   const told = { wasm: await measure(processor, blobs, input, ROUNDS) };
   if (!WEBGPU) return told;
   try {
-    const { GpuModel } = await import("/site/webgpu.js");
+    const { GpuModel } = await import("/site/page/webgpu.js");
     const gpu = await GpuModel.load(input, processor); // runs once, to try it
     told.webgpu = { line: gpu.line, ...(await measure(gpu, blobs, input, ROUNDS)) };
   } catch (error) {

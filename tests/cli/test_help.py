@@ -80,7 +80,7 @@ def test_every_option_says_what_it_is():
 
 
 def test_a_wrong_example_would_be_noticed():
-    for line in ("hashkit train --no-such-option", "hashkit fly", "hashkit search --k 3"):
+    for line in ("hashkit train --no-such-option", "hashkit fly", "hashkit search --row x"):
         with pytest.raises(AssertionError):
             check_parses(line)
 
@@ -123,7 +123,7 @@ def test_every_example_of_the_page_parses():
 
 VALUES = {
     *("BITS", "BITS,...", "FILE", "FOLDER", "IMAGE", "IMAGES", "MODEL", "N", "N,...", "NAME"),
-    *("NAME,...", "NAME=N", "PATH", "PIXELS", "ROWS", "SECONDS", "X", "X,..."),
+    *("NAME,...", "NAME=N", "PATH", "PIXELS", "ROWS", "SECONDS", "TEXT", "X", "X,..."),
     "module:FILE.py:NAME",
 }
 """What the help calls the value of an option."""

@@ -97,6 +97,27 @@ def test_links_are_followed_except_in_cycles(tmp_path):
     assert open_image_folder(root).names == ["a/1.png", "b/2.png"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_a_folder_or_image_that_links_lead_to_is_taken_once(tmp_path, caplog):
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    for path in (root / "z/1.png", root / "2.png", elsewhere / "3.png", elsewhere / "in/4.png"):
+        write(path)
+    (root / "a").symlink_to("z")  # before its target in every order, and still not its name
+    (root / "b").symlink_to(elsewhere)
+    (root / "c").symlink_to(elsewhere / "in")
+    (root / "best.png").symlink_to("z/1.png")
+    (root / "z" / "best.png").symlink_to("../2.png")
+    (root / "first.png").symlink_to(elsewhere / "3.png")
+    (tmp_path / "lone.png").write_bytes((root / "2.png").read_bytes())
+    for name in ("lone.png", "lone-2.png"):
+        (root / name).symlink_to(tmp_path / "lone.png")
+    line, _ = left_out(root, caplog)
+    assert line.endswith("left out 6 links to folders and images that are found without them")
+    assert open_image_folder(root).names == [
+        "2.png", "b/3.png", "b/in/4.png", "lone-2.png", "z/1.png"
+    ]  # fmt: skip
+
+
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file names are Unicode there")
 def test_names_that_are_not_utf8_are_skipped_with_a_warning(tmp_path, caplog):
     write(tmp_path / "good.png")
@@ -105,7 +126,7 @@ def test_names_that_are_not_utf8_are_skipped_with_a_warning(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         images = open_image_folder(tmp_path)
     assert images.names == ["tee\u0301.png"]
-    assert "skipped 1 images" in caplog.text
+    assert "left out 1 image with a name that is not UTF-8" in caplog.text
     assert r"caf\udce9.png" in caplog.text
 
 
@@ -179,7 +200,7 @@ def test_images_that_are_not_named_so_are_noticed(tmp_path, caplog):
     (tmp_path / "c.jpg").rename(tmp_path / "c.jpg_original")
     (tmp_path / "d.tif").rename(tmp_path / "d.nef")  # raw files of cameras look like TIFF
     disguised, others = left_out(tmp_path, caplog)
-    assert "left out 2 files that are images but are not named so (for example IMG_1)" in disguised
+    assert "left out 2 images by content without an image's suffix (for example IMG_1)" in disguised
     assert others.endswith(": 1 .nef")
     assert open_image_folder(tmp_path).names == ["a.png"]
 
@@ -189,7 +210,7 @@ def test_hidden_images_are_counted(tmp_path, caplog):
         write(tmp_path / name)
     (tmp_path / ".DS_Store").touch()
     (line,) = left_out(tmp_path, caplog)
-    assert line.endswith("left out 1 images whose names begin with a dot")
+    assert line.endswith("left out 1 image hidden by a dot at the start of the name")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes there")
@@ -214,7 +235,7 @@ def test_a_subfolder_that_may_not_be_read_is_reported(tmp_path, caplog, monkeypa
 
     monkeypatch.setattr("os.scandir", guarded)
     (line,) = left_out(tmp_path, caplog)
-    assert "1 folders that may not be read (for example closed/)" in line
+    assert "left out 1 folder without permission to read (for example closed/)" in line
     with pytest.raises(DatasetError, match="closed: cannot be read"):
         open_image_folder(tmp_path / "closed")
 

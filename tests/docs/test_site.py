@@ -172,7 +172,6 @@ def test_the_tables_give_defaults_and_kinds_of_values():
     assert "| `--nesterov`, `--no-nesterov` | yes |" in train
     assert "| `--precision NAME` | `fp32` |" in command_options.option_tables("export")
     search = command_options.option_tables("search")
-    assert "| `--query IMAGE` | required |" in search
     assert "| `--num-workers N` | one per core |" in search
     assert "| `BANK...` | required |" in command_options.option_tables("index")
 

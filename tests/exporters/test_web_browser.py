@@ -32,10 +32,10 @@ N_BITS = 48
 SIDE = 32
 
 SCRIPT = """
-import { loadManifest, Bank } from "/site/bank.js";
-import { toHex } from "/site/codes.js";
-import { Model } from "/site/model.js";
-import { prepare } from "/site/picture.js";
+import { loadManifest, Bank } from "/site/page/bank.js";
+import { toHex } from "/site/page/codes.js";
+import { Model } from "/site/page/model.js";
+import { prepare } from "/site/page/picture.js";
 
 const base64 = (bytes) => btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
 
@@ -78,13 +78,13 @@ async function page() {
   await until(() => at("query-name").textContent === "crop.png");
   told.chosen = state(inside);
 
-  inside.querySelector("#hits button").click();
+  inside.querySelector("#hits .search").click();
   await until(() => at("query-name").textContent !== "crop.png");
   told.clicked = state(inside);
   told.clickedAddress = frame.contentWindow.location.search;
 
-  at("more").click();
-  told.more = at("hits").children.length;
+  inside.querySelector(".pager [data-step='1']").click();
+  told.second = { ...state(inside), address: frame.contentWindow.location.search };
 
   give(at("file"), new File(["this is no picture"], "notes.txt"));
   await until(() => !at("error").hidden);
@@ -116,6 +116,7 @@ function state(inside) {
       Number(hit.dataset.row),
       Number(hit.dataset.distance),
     ]),
+    place: inside.querySelector(".pager span").textContent,
     spoken: inside.querySelector("#hits button").getAttribute("aria-label"),
   };
 }
@@ -293,14 +294,14 @@ def test_the_query_can_be_given_in_the_url(place):
     told = place.told["page"]["address"]
     assert told["name"] == place.bank.names[4]
     assert told["code"] == to_hex(place.bank.codes[4])
-    assert told["hits"] == hits_of(place, place.bank.codes[4], 24, without=4)
+    assert told["hits"] == hits_of(place, place.bank.codes[4], 48, without=4)
 
 
 def test_a_chosen_picture_is_the_query(place):
     told = place.told["page"]["chosen"]
     code = place.encoder.encode(place.pictures / "crop-000.png")[0]
     assert told["code"] == to_hex(code)
-    assert told["hits"] == hits_of(place, code, 24)
+    assert told["hits"] == hits_of(place, code, 48)
     row, distance = told["hits"][0]
     assert place.bank.names[row] in told["status"]
     assert f"{distance} bit" in told["status"]
@@ -318,17 +319,22 @@ def test_a_clicked_hit_becomes_the_query_and_is_in_the_url(place):
     told = place.told["page"]
     row = told["chosen"]["hits"][0][0]
     assert told["clickedAddress"] == f"?query={row}"
-    assert told["clicked"]["hits"] == hits_of(place, place.bank.codes[row], 24, without=row)
+    assert told["clicked"]["hits"] == hits_of(place, place.bank.codes[row], 48, without=row)
 
 
-def test_more_hits_can_be_shown(place):
-    assert place.told["page"]["more"] == 48
+def test_the_hits_come_in_pages(place):
+    told = place.told["page"]
+    row = told["chosen"]["hits"][0][0]
+    all_hits = hits_of(place, place.bank.codes[row], 100, without=row)
+    assert told["clicked"]["place"] == "1\u201348 of 59"
+    assert told["second"]["hits"] == all_hits[48:]
+    assert told["second"]["address"] == f"?query={row}&page=2"
 
 
 def test_error_for_a_file_that_is_not_a_picture(place):
     told = place.told["page"]
-    assert told["error"] == "notes.txt is not a picture that this browser can read."
-    assert told["afterError"]["hits"][:24] == told["clicked"]["hits"]
+    assert told["error"] == "\u2068notes.txt\u2069 is not a picture that this browser can read."
+    assert told["afterError"]["hits"] == told["second"]["hits"]
 
 
 def test_error_for_an_unknown_row(place):

@@ -18,8 +18,9 @@ from small_models import linear_model
 import hashkit
 from hashkit.errors import BankError, BankMismatchError, ConfigError
 from hashkit.exporters.web import runtime as web_runtime
-from hashkit.exporters.web.folder import DEFAULT_IMAGES, export_web
-from hashkit.exporters.web.images import write_images
+from hashkit.exporters.web.folder import DEFAULT_IMAGES, DEFAULT_TITLE, export_web
+from hashkit.exporters.web.images import PICTURE_SIDE, write_images
+from hashkit.exporters.web.page_files import SETTINGS, page_files
 from hashkit.exporters.web.page_folder import check_target
 from hashkit.exporters.web.runtime import (
     RUNTIME_FILES,
@@ -34,7 +35,6 @@ from hashkit.runs.run_config import RunConfig
 from hashkit.runtimes.builtin import model_path
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "exporters" / "web" / "page"
 
 
 @pytest.fixture
@@ -117,8 +117,8 @@ def test_nothing_is_fetched_from_elsewhere(place, runtime):
     site = place / "site"
     for name, (target, _) in web_runtime.RUNTIME_FILES.items():
         assert (site / "runtime" / target).read_text() == f"stands for {name}"
-    texts = {path.name: path.read_text() for path in PAGE.iterdir()}
-    assert set(texts) <= {path.name for path in site.iterdir()}
+    texts = {name: data.decode() for name, data in page_files().items()}
+    assert all((site / name).is_file() for name in texts)
     for name, text in texts.items():
         addresses = set(re.findall(r"\w+://[\w.]+", text)) - {
             "http://www.w3.org",
@@ -126,21 +126,43 @@ def test_nothing_is_fetched_from_elsewhere(place, runtime):
         }
         assert addresses == set(), name
         for used in re.findall(r'(?:from|import\(|src=|href=) ?"([^"]+)"', text):
-            assert (site / used).is_file() or used == "./runtime/ort.js", used
-    assert "default-src 'self'" in texts["index.html"]
+            assert (site / name).parent.joinpath(used).is_file(), used
+    assert "default-src 'none'" in texts["index.html"]
 
 
-def test_thumbnails_are_small_jpegs_without_metadata(place, runtime):
-    large = Image.radial_gradient("L").resize((640, 320)).convert("RGB")
+def test_pictures_are_jpegs_of_their_size_without_metadata(place, runtime):
+    large = Image.radial_gradient("L").resize((1000, 500)).convert("RGB")
     exif = Image.Exif()
     exif[0x010E], exif[0x0112] = "where I live", 6  # description; rotated by 90 degrees
-    large.save(place / "large.jpg", exif=exif)
-    export(place, runtime, image_of={3: place / "large.jpg"}.get)
-    path = place / "site" / "bank" / images_of(place / "site")["thumbnails"][3]
-    with Image.open(path) as thumbnail:
-        assert (thumbnail.format, thumbnail.size) == ("JPEG", (48, 96))
-        assert dict(thumbnail.getexif()) == {}
-    assert b"where I live" not in path.read_bytes()
+    large.save(place / "large.jpg", exif=exif, icc_profile=b"a profile", comment=b"a comment")
+    for side, expected in ((640, (320, 640)), (800, (400, 800)), (0, None)):
+        export(place, runtime, image_of={3: place / "large.jpg"}.get, picture_side=side)
+        site = place / "site" / "bank"
+        images = images_of(place / "site")
+        assert images["sizes"] == [[500, 1000] if row == 3 else None for row in range(12)]
+        names = {images["thumbnails"][3]: (96, 192), images["pictures"][3]: expected}
+        for name, size in names.items():
+            if name is None:
+                assert size is None
+                continue
+            with Image.open(site / name) as picture:
+                assert (picture.format, picture.size) == ("JPEG", size)
+                assert dict(picture.getexif()) == {}
+                assert set(picture.info) == {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
+            assert b"where I live" not in (site / name).read_bytes()
+    assert not (place / "site" / "bank" / "pictures").exists()  # those of the earlier page are gone
+
+
+def test_small_images_have_no_larger_picture(place, runtime):
+    export(place, runtime)
+    assert set(images_of(place / "site")["pictures"]) == {None}
+
+
+def test_the_title_is_in_the_settings(place, runtime):
+    export(place, runtime, title='A "title" \u05d0')
+    settings = json.loads((place / "site" / SETTINGS).read_text())
+    assert settings == {"backend": "browser", "title": 'A "title" \u05d0'}
+    assert json.loads(page_files()[SETTINGS]) == {"backend": "server"}
 
 
 def test_missing_and_broken_images_have_no_thumbnail(place, runtime):
@@ -301,12 +323,17 @@ def test_the_command_reports_what_is_missing(tmp_path, monkeypatch):
     assert "does not go with --web" in fail("export --onnx --web site")
     assert "does not go with --web" in fail("export model.onnx --web site")
     assert "--web FOLDER" in fail("export")
-    assert "needs --web FOLDER" in fail("export --onnx --web-gpu")
+    assert "--web-gpu needs --web FOLDER" in fail("export --onnx --web-gpu")
+    for flag in ("--web-images 2000", "--web-size 0", "--title T", f"--web-runtime {tmp_path}"):
+        assert f"{flag.split()[0]} needs --web FOLDER" in fail(f"export --onnx {flag}")
 
 
-def test_the_default_number_of_images_is_the_library_s():
-    (option,) = [one for one in COMMANDS["export"].params if one.name == "web_images"]
-    assert option.default == DEFAULT_IMAGES
+def test_the_defaults_are_the_library_s():
+    shown = {one.name: one.show_default for one in COMMANDS["export"].params}
+    defaults = {"web_images": DEFAULT_IMAGES, "web_size": PICTURE_SIDE, "title": DEFAULT_TITLE}
+    assert {name: shown[name] for name in defaults} == {
+        name: str(value) for name, value in defaults.items()
+    }
 
 
 def test_images_without_names_are_called_by_their_rows(tmp_path):
@@ -322,7 +349,8 @@ def test_a_page_is_made_of_a_named_model_and_bank(place, runtime, monkeypatch):
     monkeypatch.chdir(place)
     succeed("encode photos --model phash --out p.h5")
     page = f"export --web-runtime {runtime} --web"
-    outcome = succeed(f"{page} site --model phash --bank p.h5 --json")
+    outcome = succeed(f"{page} site --model phash --bank p.h5 --title Ours --web-size 0 --json")
+    assert json.loads(Path("site", SETTINGS).read_text())["title"] == "Ours"
     assert (outcome.json["n_images"], outcome.json["n_thumbnails"]) == (12, 12)
     assert Path("site/model.onnx").read_bytes() == model_path("phash").read_bytes()
     outcome = succeed(f"{page} other --bank p.h5")

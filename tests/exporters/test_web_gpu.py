@@ -32,11 +32,11 @@ N_BITS = 48
 SIDE = 32
 
 MEASURE = """
-import { loadManifest } from "/site/bank.js";
-import { toHex } from "/site/codes.js";
-import { Model } from "/site/model.js";
-import { GpuModel } from "/site/webgpu.js";
-import { prepare } from "/site/picture.js";
+import { loadManifest } from "/site/page/bank.js";
+import { toHex } from "/site/page/codes.js";
+import { Model } from "/site/page/model.js";
+import { GpuModel } from "/site/page/webgpu.js";
+import { prepare } from "/site/page/picture.js";
 
 const { input, model } = await loadManifest();
 const pixels = [];

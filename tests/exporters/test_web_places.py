@@ -92,7 +92,7 @@ export const InferenceSession = {
 """
 
 START = """
-import "./runtime/ort.js";
+import "../runtime/ort.js";
 import { Model } from "./model.js";
 import { Runner } from "./runner.js";
 import { GpuModel } from "./webgpu.js";
@@ -119,9 +119,9 @@ const answer = (value) => process.stdout.write(JSON.stringify(value));
 def ask(tmp_path):
     """Run a script next to a copy of the page with a fake runtime; returns its answer."""
     folder = Path(shutil.copytree(PAGE, tmp_path / "page"))
-    (folder / "package.json").write_text('{"type": "module"}')
-    (folder / "runtime").mkdir()
-    (folder / "runtime" / "ort.js").write_text(ORT)
+    (tmp_path / "runtime").mkdir()
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    (tmp_path / "runtime" / "ort.js").write_text(ORT)
 
     def run(script: str) -> Any:
         (folder / "script.js").write_text(START + script)

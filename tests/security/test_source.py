@@ -67,7 +67,7 @@ def test_files_are_opened_for_reading_in_one_place():
         "hashkit.report.templates",  # files of the package
         "hashkit.exporters.verified",  # files that were just written
         "hashkit.exporters.precision",
-        "hashkit.exporters.web.folder",
+        "hashkit.exporters.web.page_files",  # files of the package
     }
     found = set()
     for module, call, name in calls():

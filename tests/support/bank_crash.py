@@ -2,9 +2,9 @@
 
 It reads one JSON object per line: ``{"path": ..., "step": n}`` (the child dies at its n-th step
 that touches the file system) or ``{"path": ..., "seconds": s}`` (it is killed after that time).
-It answers with ``{"killed": bool, "error": bool}``. The job is `run_job`, or `run_deletions` with
-``"job": "deletions"``. Forking from one warm process takes milliseconds, while starting Python for
-each kill would take much longer.
+It answers with ``{"killed": bool, "error": bool}``. The job is `run_job`; with ``"job":
+"deletions"`` or ``"edits"`` it is `run_deletions` or `run_edits`. Forking from one warm process
+takes milliseconds, while starting Python for each kill would take much longer.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ import time
 import traceback
 from pathlib import Path
 
+from bank_edits import run_edits
 from bank_samples import run_deletions, run_job
 
 from hashkit.bank import bankfile
+from hashkit.bank import editor as bank_editor
 
 
 class Fuse:
@@ -64,7 +66,7 @@ class Fuse:
         Path.replace = dying_replace
 
 
-JOBS = {"rows": run_job, "deletions": run_deletions}
+JOBS = {"rows": run_job, "deletions": run_deletions, "edits": run_edits}
 
 
 def do_nothing(handle: int) -> None:
@@ -79,6 +81,7 @@ def child(request: dict) -> None:
     try:
         # A kill does not lose what was handed to the kernel; only a power cut would.
         os.fsync = do_nothing
+        bank_editor._LEAST_ROWS = bank_editor._LEAST_NAME_BYTES = 1
         if "step" in request:
             Fuse(request["step"]).install()
         JOBS[request.get("job", "rows")](Path(request["path"]))

@@ -6,7 +6,7 @@ import pytest
 from hashkit.datasets.imageset import ImageSet
 from hashkit.errors import ConfigError
 from hashkit.runs.config import TrainConfig
-from hashkit.runs.named_network import absolute_network, recorded_network, runs_own_code
+from hashkit.runs.named_code import absolute_network, recorded_network, runs_own_code
 from hashkit.workflow.embedders import open_embedder
 from hashkit.workflow.recipe_choice import chosen_settings, odd_class_names
 from hashkit.workflow.reporter import SILENT

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
@@ -34,13 +34,19 @@ _COPY_BYTES: Final = 4 << 20
 
 
 def create_bank(
-    path: Path, header: BankHeader, sources: tuple[BankSource, ...], n_rows: int, n_name_bytes: int
+    path: Path,
+    header: BankHeader,
+    n_rows: int,
+    n_name_bytes: int,
+    *,
+    is_complete: bool = False,
 ) -> None:
     """Create an empty bank with room for ``n_rows`` rows at ``path``, atomically."""
+    sources = () if header.source is None else (header.source,)
     with replacing(path) as new:
         create_file(new, header, sources, n_rows, n_name_bytes, new_identity())
         with BankFile(new, is_new=True) as file:
-            file.commit(Commit())
+            file.commit(Commit(is_complete=is_complete))
 
 
 class BankFile:
@@ -86,15 +92,33 @@ class BankFile:
                 self._put(name, row, data)
             if self._checksums is None:
                 return
+            if self._checksums.n_rows != before.n_rows:  # the last rows were not committed
+                self._checksums = self._computed(before)
             checksums, whole = self._checksums.continued(columns, before.n_name_bytes)
             for block, found in whole:
                 self._put("checksums", block * 4 * len(found), encode_checksums(found))
         self._checksums = checksums
 
-    def commit(self, commit: Commit) -> None:
-        """Flush the rows and their checksums to the disk, then write ``commit``."""
+    def commit(self, commit: Commit, deleted: NDArray[np.uint8] | None = None) -> None:
+        """Flush the rows and their checksums to the disk, then write ``commit``.
+
+        Parameters
+        ----------
+        deleted
+            The bitmap of deleted rows, as from `read_deleted`, if it has changed: it is replaced in
+            the same moment. Format version 1 has none.
+        """
+        if deleted is not None:
+            commit = dataclasses.replace(
+                commit,
+                n_deleted=int(np.bitwise_count(deleted).sum()),
+                deletion_generation=self.committed.deletion_generation + 1,
+            )
         record = commit.to_bytes(self.layout.format_version)
         with write_errors(self._path):
+            self._check_place()
+            if deleted is not None:
+                self._put_deleted(deleted, commit.deleted_slot)
             # A commit of no rows must not write to the row of checksums that is in use.
             is_other_slot = commit.row_generation != self.committed.row_generation
             if self._checksums is not None and (is_other_slot or self._is_new):
@@ -145,19 +169,10 @@ class BankFile:
             raise BankError(f"{self._path}: the commit record is damaged; another program wrote it")
         return bitmap
 
-    def commit_deleted(self, bitmap: NDArray[np.uint8]) -> None:
-        """Replace the bitmap of deleted rows atomically; ``bitmap`` is as from `read_deleted`.
-
-        It is written to the unused slot, which exists from format version 2 on.
-        """
-        commit = dataclasses.replace(
-            self.committed,
-            n_deleted=int(np.bitwise_count(bitmap).sum()),
-            deletion_generation=self.committed.deletion_generation + 1,
-        )
+    def reread(self) -> None:
+        """Go back to the state that is in the file; it is closed if it cannot be read."""
         with write_errors(self._path):
-            self._put_deleted(bitmap, commit.deleted_slot)
-        self.commit(commit)
+            self._load()
 
     def rebuild(
         self,
@@ -176,6 +191,7 @@ class BankFile:
         identity = self.layout.identity or new_identity()
         try:
             with replacing(self._path) as new:
+                self._check_place()
                 create_file(new, header, sources, n_rows, n_name_bytes, identity, version)
                 with BankFile(new, is_new=True) as successor:
                     self._copy_to(successor)
@@ -189,6 +205,9 @@ class BankFile:
         with write_errors(self._path):
             check_file(self._path)
             self._file = self._path.open("r+b", buffering=0)
+        self._load()
+
+    def _load(self) -> None:
         try:
             self.layout = read_layout(self._file, self._path)
             if not self._is_new:
@@ -199,6 +218,18 @@ class BankFile:
         except BaseException:
             self.close()
             raise
+
+    def _check_place(self) -> None:
+        """Check that no other file has been put in this one's place: rows would go nowhere."""
+        try:
+            is_same = os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
+        except FileNotFoundError:
+            is_same = False
+        if not is_same:
+            raise BankError(
+                f"{self._path}: expected the bank that is being written, found that another "
+                "program removed it or put another file in its place; open it again"
+            )
 
     def _open_checksums(self) -> RowChecksums | None:
         """The checksums to continue; None for a format version that has none."""
@@ -222,9 +253,13 @@ class BankFile:
         tail = self._checksums_of(start, commit.n_rows, commit)
         return RowChecksums(self._columns, self._widths, commit.n_rows, tail)
 
-    def _checksums_of(self, start: int, stop: int, commit: Commit) -> tuple[int, ...]:
+    def _checksums_of(
+        self, start: int, stop: int, commit: Commit, columns: Sequence[str] | None = None
+    ) -> tuple[int, ...]:
+        """Checksums of the rows ``start`` to ``stop``, of all columns unless some are given."""
+        columns = self._columns if columns is None else columns
         found = checksums_of_rows(
-            self._columns, self._widths, self._read, start, stop, commit.n_name_bytes
+            columns, self._widths, self._read, start, stop, commit.n_name_bytes
         )
         if None in found:
             raise BankError(
@@ -238,23 +273,38 @@ class BankFile:
         sizes = {name: n_rows * width for name, width in self._widths.items()}
         if self.layout.header.has_names:
             sizes["names"] = self.committed.n_name_bytes
-        n_whole = n_rows // BLOCK_ROWS
-        if self._checksums is not None:
-            sizes["checksums"] = n_whole * 4 * len(self._columns)
         for name, n_bytes in sizes.items():
             source_at, target_at = self.layout.offsets[name], other.layout.offsets[name]
             _copy(self._file, source_at, other._file, target_at, n_bytes)
         if self.committed.n_deleted:
             other._put_deleted(self.read_deleted(), self.committed.deleted_slot)
-        if self._checksums is not None:
-            tail = self._stored_checksums(n_whole)
-            other._checksums = RowChecksums(self._columns, self._widths, n_rows, tail)
-        elif other._checksums is not None:
-            for block in range(n_whole):
-                rows = block * BLOCK_ROWS, (block + 1) * BLOCK_ROWS
-                found = self._checksums_of(*rows, self.committed)
-                other._put("checksums", block * 4 * len(found), encode_checksums(found))
-            other._checksums = self._computed(self.committed)
+        if other._checksums is not None:
+            self._copy_checksums_to(other)
+
+    def _copy_checksums_to(self, other: BankFile) -> None:
+        """Copy the checksums of the rows, and compute those that this file lacks.
+
+        They are not computed again: the copies still show damage to the rows.
+        """
+        n_rows = self.committed.n_rows
+        tail: tuple[int, ...] = ()
+        for block in range(n_rows // BLOCK_ROWS + 1):
+            tail = self._checksums_for(other, block)
+            if (block + 1) * BLOCK_ROWS <= n_rows:
+                other._put("checksums", block * 4 * len(tail), encode_checksums(tail))
+        other._checksums = RowChecksums(other._columns, other._widths, n_rows, tail)
+
+    def _checksums_for(self, other: BankFile, block: int) -> tuple[int, ...]:
+        start, stop = block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, self.committed.n_rows)
+        if self._checksums is None:
+            own = self._checksums_of(start, stop, self.committed)
+        else:
+            own = self._stored_checksums(block)
+        added = [name for name in other._columns if name not in self._columns]
+        found = dict(zip(self._columns, own, strict=True))
+        computed = other._checksums_of(start, stop, self.committed, added)
+        found.update(zip(added, computed, strict=True))
+        return tuple(found[name] for name in other._columns)
 
     def _put_deleted(self, bitmap: NDArray[np.uint8], slot: int) -> None:
         size = bitmap_size(self.layout.n_rows)

@@ -12,10 +12,10 @@ from typing import BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.bank.layout import COMMIT_WORDS, Layout, bitmap_size
+from hashkit.bank.layout import COMMIT_WORDS, Layout, bitmap_size, checksum_columns
 from hashkit.errors import BankError
 
-__all__ = ["Commit", "read_commit", "read_deleted"]
+__all__ = ["Commit", "read_commit", "read_deleted", "read_tail"]
 
 _RECORDS: Final = {version: struct.Struct(f"<{n}Q") for version, n in COMMIT_WORDS.items()}
 _TRIES: Final = 50
@@ -139,6 +139,26 @@ def read_deleted(
             "copy of the bank, or make it again with `overwrite=True`"
         )
     return bitmap
+
+
+def read_tail(file: BinaryIO, layout: Layout, commit: Commit) -> tuple[int, ...] | None:
+    """Read the checksums of the rows behind the last whole block of an open bank file.
+
+    Returns
+    -------
+    tuple or None
+        One checksum per column, none for a format version that has no checksums; None if a writer
+        has added rows since ``commit`` was read, in which case read the commit record again.
+    """
+    if not layout.has_checksums:
+        return ()
+    size = 4 * len(checksum_columns(layout.header))
+    file.seek(layout.offsets["tail_checksums"] + commit.tail_slot * size)
+    tail = np.frombuffer(file.read(size), "<u4")
+    # As for the bitmap: the slot is written again only after the next commit.
+    now = _read_record(file, layout)
+    is_valid = now is not None and now.row_generation == commit.row_generation
+    return tuple(tail.tolist()) if is_valid else None
 
 
 def _read_bitmap(file: BinaryIO, layout: Layout, slot: int) -> tuple[NDArray[np.uint8], bool]:

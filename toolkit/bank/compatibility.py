@@ -10,7 +10,13 @@ from hashkit.bank.commit import Commit
 from hashkit.bank.header import BankHeader, BankSource
 from hashkit.errors import BankError, BankMismatchError
 
-__all__ = ["check_appendable", "check_model", "check_source", "join_providers"]
+__all__ = [
+    "check_appendable",
+    "check_complete",
+    "check_model",
+    "check_source",
+    "join_providers",
+]
 
 _HOW_TO_FIX: Final = "write another file, or replace this one with `overwrite=True`"
 
@@ -72,17 +78,35 @@ def check_appendable(
     BankMismatchError
         If the bank contains ``source`` already.
     """
-    if not commit.is_complete:
-        last = f" of {sources[-1].dataset}" if sources else ""
-        raise BankError(
-            f"{path}: expected a complete bank to append to, found one whose encoding{last} was "
-            f"interrupted after {commit.n_rows} rows: finish that first, without `append=True`"
-        )
+    check_complete(path, sources, commit, "append to", ", without `append=True`")
     if source is not None and any(source.is_same_list(other) for other in sources):
         raise BankMismatchError(
             f"{path}: expected images that are not in the bank, but it already contains this list "
             f"of {'' if source.n_images is None else f'{source.n_images} '}images of "
             f"{source.dataset}"
+        )
+
+
+def check_complete(
+    path: Path, sources: tuple[BankSource, ...], commit: Commit, what: str, how: str = ""
+) -> None:
+    """Check that a bank is complete.
+
+    Parameters
+    ----------
+    what, how
+        What the bank is wanted for, and how its encoding is finished first, for the message.
+
+    Raises
+    ------
+    BankError
+        If it is not.
+    """
+    if not commit.is_complete:
+        last = f" of {sources[-1].dataset}" if sources else ""
+        raise BankError(
+            f"{path}: expected a complete bank to {what}, found one whose encoding{last} was "
+            f"interrupted after {commit.n_rows} rows: finish that first{how}"
         )
 
 

@@ -17,11 +17,19 @@ from hashkit.errors import BankError
 from hashkit.inputs.arguments import argument_shown, checked_arguments
 from hashkit.inputs.masks import unmasked
 
-__all__ = ["delete_rows", "restore_rows", "rows_named"]
+__all__ = [
+    "FIRST_VERSION",
+    "delete_rows",
+    "restore_rows",
+    "row_numbers",
+    "rows_named",
+    "with_marks",
+]
 
 _log = logging.getLogger(__name__)
 
-_FIRST_VERSION: Final = 2
+FIRST_VERSION: Final = 2
+"""The first format version that has deleted rows."""
 
 
 @checked_arguments
@@ -89,21 +97,39 @@ def rows_named(names: Sequence[str], wanted: Collection[str]) -> dict[str, list[
     return rows
 
 
+def with_marks(
+    bitmap: NDArray[np.uint8], rows: NDArray[np.int64], *, is_deleted: bool
+) -> tuple[NDArray[np.uint8], int]:
+    """A bitmap of deleted rows with some rows marked or unmarked, and how many have changed.
+
+    Parameters
+    ----------
+    bitmap
+        uint8 [ceil(n_rows / 8)], packed like codes.
+    rows
+        int64 [m], in any order.
+    """
+    rows = np.unique(rows)
+    bits = np.uint8(0x80) >> (rows % 8).astype(np.uint8)
+    is_changed = ((bitmap[rows // 8] & bits) != 0) != is_deleted
+    marked = bitmap.copy()
+    np.bitwise_xor.at(marked, rows[is_changed] // 8, bits[is_changed])
+    return marked, int(is_changed.sum())
+
+
 def _mark(path: str | os.PathLike[str], rows: ArrayLike, *, is_deleted: bool) -> int:
     path = existing_bank(path)
     with locked(path), BankFile(path) as file:
         n_rows = file.committed.n_rows
-        numbers = _checked(rows, n_rows, str(path))
-        marks = np.unpackbits(file.read_deleted(), count=n_rows)
-        changed = np.unique(numbers[marks[numbers] != is_deleted])
-        if not len(changed):
+        numbers = row_numbers(rows, n_rows, str(path))
+        bitmap, n_changed = with_marks(file.read_deleted(), numbers, is_deleted=is_deleted)
+        if not n_changed:
             return 0
-        if file.layout.format_version < _FIRST_VERSION:
+        if file.layout.format_version < FIRST_VERSION:
             _upgrade(file)
             _log.info("%s: upgraded to format version %d", path, FORMAT_VERSION)
-        marks[changed] = is_deleted
-        file.commit_deleted(np.packbits(marks))
-        return len(changed)
+        file.commit(file.committed, bitmap)
+        return n_changed
 
 
 def _upgrade(file: BankFile) -> None:
@@ -118,7 +144,14 @@ def _upgrade(file: BankFile) -> None:
     )
 
 
-def _checked(rows: ArrayLike, n_rows: int, path: str) -> NDArray[np.int64]:
+def row_numbers(rows: ArrayLike, n_rows: int, path: str) -> NDArray[np.int64]:
+    """Row numbers as int64 [m].
+
+    Raises
+    ------
+    BankError
+        If they are no row numbers of a bank of ``n_rows`` rows.
+    """
     rows = unmasked(rows, f"{path}: row numbers", BankError)
     try:
         values: NDArray[Any] = np.atleast_1d(np.asarray(rows))

@@ -55,16 +55,23 @@ def write_errors(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[tuple[filelock.BaseFileLock, contextlib.ExitStack]]:
+def locked(
+    path: Path, seconds: float = 0
+) -> Iterator[tuple[filelock.BaseFileLock, contextlib.ExitStack]]:
     """Lock ``path`` for one writer; the lock is released on exit unless the caller pops the stack.
 
     A pipeline may make the writer in one thread and close it in another.
+
+    Parameters
+    ----------
+    seconds
+        How long to wait for another writer.
     """
     with contextlib.ExitStack() as keep:
         with write_errors(path):
             if path.is_dir():  # before a lock file is left beside it
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-            lock = _locked(path)
+            lock = _locked(path, seconds)
         keep.callback(lock.release)
         with write_errors(path):
             remove_leftovers(path)  # of a killed writer
@@ -78,11 +85,12 @@ def replacing(path: Path) -> Iterator[Path]:
         yield new
 
 
-def _locked(path: Path) -> filelock.BaseFileLock:
+def _locked(path: Path, seconds: float) -> filelock.BaseFileLock:
     try:
-        return lock_file(Path(f"{path}.lock"))
+        return lock_file(Path(f"{path}.lock"), seconds)
     except LockHeldError:
+        waited = f", still after {seconds:g} s" if seconds else ""
         raise BankLockedError(
-            f"{path}: another process is writing this bank; wait for it to end, "
+            f"{path}: another process is writing this bank{waited}; wait for it to end, "
             "or write another file"
         ) from None

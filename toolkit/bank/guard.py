@@ -69,6 +69,30 @@ class FileGuard:
             self._check_content(file)
         self._seen = seen
 
+    def is_current(self) -> bool:
+        """Whether the file of this name is still the open one, and no writer has changed it.
+
+        Raises
+        ------
+        BankError
+            If there is no file, or its state cannot be read.
+        """
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise BankError(f"{self._path}: cannot be read ({error.strerror or error})") from None
+        # The number of a file that is open is not given to another one.
+        if not os.path.samestat(status, os.fstat(self._handle)):
+            return False
+        try:
+            self.check()
+            with self._lock, open(self._handle, "rb", buffering=0, closefd=False) as file:
+                return read_commit(file, self._layout, self._path) == self._commit
+        except BankError:
+            return False
+
     def _check_content(self, file: BinaryIO) -> None:
         try:
             layout = read_layout(file, self._path)

@@ -7,13 +7,13 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.bank.checksums import checksums_of_rows
-from hashkit.bank.commit import Commit, read_commit, read_deleted
+from hashkit.bank.commit import Commit, read_commit, read_deleted, read_tail
 from hashkit.bank.guard import FileGuard
 from hashkit.bank.image_files import ImageFiles
 from hashkit.bank.layout import (
@@ -33,6 +33,24 @@ from hashkit.rows_digest import BLOCK_ROWS, codes_digest, rows_digest
 __all__ = ["Bank"]
 
 _OPEN_TRIES = 50
+
+
+class _State(NamedTuple):
+    """What of a bank changes, at one moment.
+
+    Attributes
+    ----------
+    commit
+        The commit record.
+    deleted
+        Mask of the deleted rows, bool [n]; None if there are none.
+    tail
+        Checksum of each column of the rows behind the last whole block; none without checksums.
+    """
+
+    commit: Commit
+    deleted: NDArray[np.bool_] | None
+    tail: tuple[int, ...]
 
 
 class Bank:
@@ -71,11 +89,11 @@ class Bank:
         self,
         path: Path,
         layout: Layout,
-        commit: Commit,
+        state: _State,
         data: NDArray[np.uint8],
-        deleted: NDArray[np.bool_] | None,
         guard: FileGuard,
     ) -> None:
+        commit = state.commit
         self.path = path
         self.format_version = layout.format_version
         self.header = layout.header
@@ -88,7 +106,8 @@ class Bank:
         self.deletion_generation = commit.deletion_generation
         self._guard = guard
         self._digests: dict[int, str] = {}
-        self._deleted = deleted
+        self._deleted = state.deleted
+        self._tail = state.tail
         self._layout = layout
         self._commit = commit
         self._data: NDArray[np.uint8] | None = data
@@ -113,13 +132,30 @@ class Bank:
             # time. It is unbuffered, so that the commit record is never stale.
             with open_file(path, buffering=0) as file:
                 layout = read_layout(file, path)
-                commit, deleted = _read_state(file, layout, path)
-                guard = FileGuard(file, layout, commit, path)
-                return cls(path, layout, commit, _map(file), deleted, guard)
+                state = _read_state(file, layout, path)
+                guard = FileGuard(file, layout, state.commit, path)
+                return cls(path, layout, state, _map(file), guard)
         except FileNotFoundError:
             raise BankError(f"{path}: there is no such bank; `hashkit encode` makes one") from None
         except OSError as error:
             raise BankError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+    def reload(self) -> Bank:
+        """The bank as its file is now: this object if nothing has changed, else a new one.
+
+        Takes microseconds if nothing has changed, whether the file would have been written to or
+        replaced. This object stays as it is, so that searches that run in other threads end with
+        the rows that they started with; typical use is ``bank = bank.reload()``.
+
+        Raises
+        ------
+        BankError
+            If this bank is closed, or as `open` does.
+        BankMismatchError
+            If the bank has a later format version.
+        """
+        self._check_open()
+        return self if self._guard.is_current() else Bank.open(self.path)
 
     def close(self) -> None:
         """Release the file; reading from the bank is an error afterwards."""
@@ -215,10 +251,10 @@ class Bank:
     def stored_checksums(self, block: int) -> tuple[tuple[str, ...], list[int]]:
         """The columns that have checksums, and those that the file has of block ``block``."""
         columns = checksum_columns(self.header)
-        size, dataset, number = 4 * len(columns), "checksums", block
-        if block == len(self) // BLOCK_ROWS:
-            dataset, number = "tail_checksums", self._commit.tail_slot
-        return columns, self._bytes(dataset, number * size, size).view("<u4").tolist()
+        if block == len(self) // BLOCK_ROWS:  # from when the bank was opened: a writer goes on
+            return columns, list(self._tail)
+        size = 4 * len(columns)
+        return columns, self._bytes("checksums", block * size, size).view("<u4").tolist()
 
     def checksums_of(self, start: int, stop: int) -> list[int | None]:
         """Checksums of the rows ``start`` to ``stop`` of one block, by column.
@@ -261,27 +297,31 @@ class Bank:
         return self._bytes(name, 0, len(self) * self._width(name))
 
     def _bytes(self, name: str, first: int, n_bytes: int) -> NDArray[np.uint8]:
-        if self._data is None:
-            raise BankError(f"{self.path}: the bank is closed; open it again")
+        data = self._check_open()
         self._guard.check()
         first += self._layout.offsets[name]
-        return self._data[first : first + n_bytes]
+        return data[first : first + n_bytes]
+
+    def _check_open(self) -> NDArray[np.uint8]:
+        if self._data is None:
+            raise BankError(f"{self.path}: the bank is closed; open it again")
+        return self._data
 
 
-def _read_state(
-    file: BinaryIO, layout: Layout, path: Path
-) -> tuple[Commit, NDArray[np.bool_] | None]:
-    """The commit record, and the mask of the rows that were deleted at that moment."""
+def _read_state(file: BinaryIO, layout: Layout, path: Path) -> _State:
     for _ in range(_OPEN_TRIES):
         commit = read_commit(file, layout, path)
+        tail = read_tail(file, layout, commit)
+        if tail is None:
+            continue
         if not commit.n_deleted:
-            return commit, None
+            return _State(commit, None, tail)
         bitmap = read_deleted(file, layout, commit, path)
         if bitmap is not None:
             deleted = np.unpackbits(bitmap, count=commit.n_rows).view(np.bool_)
             deleted.setflags(write=False)
-            return commit, deleted
-    raise BankError(f"{path}: the deleted rows keep changing; open the bank again later")
+            return _State(commit, deleted, tail)
+    raise BankError(f"{path}: its rows keep changing; open the bank again later")
 
 
 def _map(file: BinaryIO) -> NDArray[np.uint8]:

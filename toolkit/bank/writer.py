@@ -101,8 +101,7 @@ class BankWriter:
                     f"{path}: exists already; continue it with BankWriter.resume, add to it with "
                     "BankWriter.append, or replace it with `overwrite=True`"
                 )
-            sources = () if header.source is None else (header.source,)
-            create_bank(path, header, sources, n_rows, n_name_bytes)
+            create_bank(path, header, n_rows, n_name_bytes)
             writer = cls(path, lock, commit_seconds)
             keep.pop_all()
         return writer

@@ -67,12 +67,45 @@ def export(
             show_default="the run's bank.h5",
         ),
     ] = None,
-    web_images: Annotated[
-        int,
+    data_root: Annotated[
+        Path | None,
         typer.Option(
-            "--web-images", metavar="N", min=1, help="Images of the database to take, at most."
+            "--data-root",
+            metavar="FOLDER",
+            help="With --web: folder that the bank's images are in now, if it has moved.",
+            show_default="where the bank was made from",
         ),
-    ] = 2000,
+    ] = None,
+    web_images: Annotated[
+        int | None,
+        typer.Option(
+            "--web-images",
+            metavar="N",
+            min=1,
+            help="Images of the database to take, at most.",
+            show_default="2000",
+        ),
+    ] = None,
+    web_size: Annotated[
+        int | None,
+        typer.Option(
+            "--web-size",
+            metavar="PIXELS",
+            min=0,
+            help="Longer side of the pictures in the larger view; 0 for thumbnails only. "
+            "At 640, about 40 kB per photograph.",
+            show_default="640",
+        ),
+    ] = None,
+    title: Annotated[
+        str | None,
+        typer.Option(
+            "--title",
+            metavar="TEXT",
+            help="Title of the page.",
+            show_default="Find similar images",
+        ),
+    ] = None,
     web_runtime: Annotated[
         Path | None,
         typer.Option(
@@ -96,7 +129,7 @@ def export(
       hashkit export --onnx model.onnx --run runs/photos
       hashkit export --onnx --precision int8
       hashkit export --web site/
-      hashkit export --web site/ --model phash --bank photos.h5
+      hashkit export --web site/ --model phash --bank photos.h5 --title "Our photos"
     """  # noqa: D301
     from hashkit.workflow.models import find_run
 
@@ -111,18 +144,30 @@ def export(
                 "--network": network,
             }
         )
-        from hashkit.cli.web import check_web, export_web_page, open_web_source
+        from hashkit.cli.web import WebSettings, check_web, export_web_page, open_web_source
 
         runtime = check_web(web, web_runtime)
         source = open_web_source(model, bank, run, runs)
-        document = export_web_page(source, web, runtime, web_images, web_gpu)
+        settings = WebSettings.of(web_images, web_size, title, webgpu=web_gpu)
+        document = export_web_page(source, web, runtime, settings, data_root)
         if json:
             emit_json(document)
         return
-    if web_gpu:
-        raise ConfigError("--web-gpu needs --web FOLDER: it adds WebGPU to that page")
+    _refuse_without_web(
+        {
+            "--web-gpu": web_gpu,
+            "--web-images": web_images is not None,
+            "--web-size": web_size is not None,
+            "--web-runtime": web_runtime is not None,
+            "--title": title is not None,
+        }
+    )
     if model is not None or bank is not None:
         raise ConfigError("--model and --bank need --web FOLDER: they are what the page is made of")
+    if data_root is not None:
+        raise ConfigError(
+            "--data-root needs --web FOLDER: the page shows the images that are there"
+        )
     if not onnx:
         raise ConfigError("choose what to export to: hashkit export --onnx, or --web FOLDER")
     from hashkit.workflow.export import export_run
@@ -147,3 +192,10 @@ def _refuse_with_web(given: Mapping[str, object]) -> None:
             f"{', '.join(flags)} does not go with --web, which takes a model that is exported: "
             "hashkit export --onnx first, then hashkit export --web FOLDER"
         )
+
+
+def _refuse_without_web(given: Mapping[str, object]) -> None:
+    flags = [flag for flag, value in given.items() if value]
+    if flags:
+        what = "a setting" if len(flags) == 1 else "settings"
+        raise ConfigError(f"{', '.join(flags)} needs --web FOLDER: {what} of that page")

@@ -18,6 +18,7 @@ __all__ = [
     "DownloadOption",
     "JsonOption",
     "ModelOption",
+    "MovedRootOption",
     "NetworkOption",
     "ProfileOption",
     "RunOption",
@@ -100,6 +101,15 @@ DataRootOption: TypeAlias = Annotated[
         "--data-root",
         metavar="FOLDER",
         help="Folder of a named set's files, or of a list's images.",
+    ),
+]
+MovedRootOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-root",
+        metavar="FOLDER",
+        help="Folder that the bank's images are in now, if it has moved.",
+        show_default="where the bank was made from",
     ),
 ]
 DownloadOption: TypeAlias = Annotated[

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -17,6 +14,7 @@ from hashkit.cli.options import (
     DeviceOption,
     JsonOption,
     ModelOption,
+    MovedRootOption,
     ProfileOption,
     RunOption,
     RunsOption,
@@ -24,34 +22,44 @@ from hashkit.cli.options import (
     WorkersOption,
     parse_batch_size,
 )
-from hashkit.errors import ConfigError, ImageError, RunError
-from hashkit.runs.run import DEFAULT_RUNS_DIR, Run
+from hashkit.errors import ConfigError
+from hashkit.runs.run import DEFAULT_RUNS_DIR
 from hashkit.runtimes.settings import RuntimeSettings
 from hashkit.workflow.reporter import plural
-from hashkit.workflow.row_images import RowImages
+from hashkit.workflow.row_images import missing_text
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from hashkit.bank.reader import Bank
-    from hashkit.cli.search_output import Hit, Query
-    from hashkit.retrieval.neighbours import Neighbours, Ranking
     from hashkit.retrieval.search import Engine
-    from hashkit.runtimes.encoder import Encoder
 
 __all__ = ["search"]
 
 
 def search(
     query: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--query",
             metavar="IMAGE",
-            help="Image file, or name of a query of the run; may be repeated.",
+            help="Image file, folder of images, or name of a query of the run; may be repeated.",
         ),
-    ],
+    ] = None,
+    row: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--row",
+            metavar="N",
+            min=0,
+            help="Row of the bank to search with, without a model; may be repeated.",
+        ),
+    ] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--name",
+            metavar="NAME",
+            help="Name of such a row, as search prints it; may be repeated.",
+        ),
+    ] = None,
     top_k: Annotated[
         int, typer.Option("--k", metavar="N", min=1, help="Nearest images to show.")
     ] = 10,
@@ -80,6 +88,13 @@ def search(
             help="With --rerank: order the nearest N x k images by the query's logits instead.",
         ),
     ] = None,
+    exclude_self: Annotated[
+        bool,
+        typer.Option(
+            "--exclude-self",
+            help="Leave out the query's own row, which is otherwise found at distance 0.",
+        ),
+    ] = False,
     engine: Annotated[
         str,
         typer.Option(
@@ -92,6 +107,13 @@ def search(
     model: ModelOption = None,
     run: RunOption = None,
     runs: RunsOption = DEFAULT_RUNS_DIR,
+    data_root: MovedRootOption = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option(
+            "--csv", metavar="FILE", help="Write one line per hit into this file, and no tables."
+        ),
+    ] = None,
     save_picture: Annotated[
         Path | None,
         typer.Option(
@@ -105,7 +127,7 @@ def search(
     num_workers: WorkersOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Find the images of a bank that are nearest to an image.
+    """Find the images of a bank that are nearest to an image, or to one of its own rows.
 
     A run's database is encoded first if it has no bank yet.
 
@@ -115,42 +137,59 @@ def search(
       hashkit search --query img.png --bank photos.h5 --model model.onnx --radius 8
       hashkit search --query img.png --label cat --rerank
       hashkit search --query img.png --rerank --oversample 10
+      hashkit search --name 2021/beach.jpg --bank photos.h5 --exclude-self
+      hashkit search --query new/ --bank photos.h5 --csv hits.csv
     """  # noqa: D301
-    import numpy as np
+    from hashkit.cli.search_output import draw_results, print_results
+    from hashkit.workflow.search_answers import Question, answers
+    from hashkit.workflow.search_csv import write_csv
+    from hashkit.workflow.search_place import SearchPlace
+    from hashkit.workflow.search_queries import queries_of_files, queries_of_names, queries_of_rows
 
-    from hashkit.cli.search_output import Result, draw_results, print_results
-    from hashkit.retrieval.search import search as search_codes
-    from hashkit.workflow.narrowing import open_index, rows_of_labels
-
-    settings = RuntimeSettings(
-        runtime, device, profile=profile, batch_size=parse_batch_size(batch_size)
-    )
+    if not (query or row or name):
+        raise typer.BadParameter(
+            "expected an image, or a row of the bank: --query IMAGE, --row N or --name NAME",
+            param_hint="--query",
+        )
     _check_oversample(oversample, rerank, radius)
-    place = _Place(bank, model, run, runs, settings, num_workers)
-    queries = [place.query(name) for name in query]
-    codes = np.stack([one.code for one in queries])
-    found = search_codes(
-        codes,
-        place.banks,
+    place = SearchPlace(
+        bank,
+        model,
+        run,
+        runs,
+        RuntimeSettings(runtime, device, profile=profile, batch_size=parse_batch_size(batch_size)),
+        n_workers=num_workers,
+        data_root=data_root,
+        needs_model=bool(query) or rerank,
+        needs_images=rerank or save_picture is not None,
+        reporter=TERMINAL,
+    )
+    queries = [
+        *queries_of_files(place, query or [], TERMINAL),
+        *queries_of_rows(place, row or []),
+        *queries_of_names(place, name or []),
+    ]
+    question = Question(
         top_k=top_k if radius is None else None,
         radius=radius,
-        where=rows_of_labels(place.banks, label) if label else None,
-        logits=np.stack([place.logits(one) for one in queries]) if rerank else None,
+        labels=label or (),
+        rerank=rerank,
         oversample=oversample,
+        exclude_self=exclude_self,
         engine=cast("Engine", engine),
-        index=None if engine == "scan" else open_index(place.banks, TERMINAL),
     )
-    results = [
-        Result(one, hits) for one, hits in zip(queries, _hits(found, place.banks), strict=True)
-    ]
+    results = answers(place, queries, question, TERMINAL)
+    if csv is not None:
+        n_hits = write_csv(results, csv)
+        note(f"{csv}: {plural(n_hits, 'hit')} of {plural(len(results), 'query', 'queries')}")
     if json:
         emit_json({"queries": [result.to_dict() for result in results]})
-    else:
+    elif csv is None:
         print_results(results)
     if save_picture is not None:
-        n_missing = draw_results(results, place.image, save_picture)
-        lost = f" ({plural(n_missing, 'image')} not found)" if n_missing else ""
-        note(f"picture: {save_picture}{lost}")
+        n_missing = draw_results(results, place.images, save_picture)
+        lost = f"; {missing_text(n_missing)}" if n_missing else ""
+        TERMINAL.note(f"picture: {save_picture}{lost}")
 
 
 def _check_oversample(oversample: int | None, rerank: bool, radius: int | None) -> None:
@@ -165,173 +204,3 @@ def _check_oversample(oversample: int | None, rerank: bool, radius: int | None) 
             "--oversample goes with --k, found --radius: all images within a radius are found "
             "anyway; leave one of the two out"
         )
-
-
-class _Place:
-    """What a search works on: banks, the model that made them, and their images.
-
-    Parameters
-    ----------
-    banks
-        Banks to search; None for the run's bank, which is encoded first if it is missing.
-    model, run, runs
-        As the flags.
-    settings
-        How to run the model.
-    n_workers
-        Decoding threads if a bank is encoded; None for one per core.
-    """
-
-    def __init__(
-        self,
-        banks: list[Path] | None,
-        model: Path | None,
-        run: Path | None,
-        runs: Path,
-        settings: RuntimeSettings,
-        n_workers: int | None,
-    ) -> None:
-        from hashkit.bank.reader import Bank
-        from hashkit.workflow.models import builtin_of_banks, find_exported
-
-        self._settings = settings
-        self._n_workers = n_workers
-        self._run: Run | None = None
-        self._is_warned = False
-        opened = [Bank.open(path) for path in banks or ()]
-        if model is None and run is None:
-            model = builtin_of_banks(opened, TERMINAL)
-        if not opened or model is None:
-            self._run = find_exported(run, runs, TERMINAL)
-        self.image = RowImages(self._run)
-        self._model = model
-        if not opened:
-            opened = [Bank.open(self._run_bank("database", self._encoder if model else None))]
-        self.banks = opened
-
-    def _run_bank(
-        self, part: Literal["queries", "database"], encoder: Encoder | None = None
-    ) -> Path:
-        from hashkit.workflow.banks import run_bank
-
-        assert self._run is not None  # noqa: S101 - by __init__
-        return run_bank(
-            self._run, part, self._settings, encoder, self._n_workers, reporter=TERMINAL
-        )
-
-    @functools.cached_property
-    def _encoder(self) -> Encoder:
-        from hashkit.workflow.encoding import load_encoder
-        from hashkit.workflow.models import run_model
-
-        if self._model is not None:
-            return load_encoder(self._model, self._settings, TERMINAL)
-        assert self._run is not None  # noqa: S101 - by __init__
-        return load_encoder(run_model(self._run), self._settings, TERMINAL)
-
-    def query(self, name: str) -> Query:
-        """Query of an image file, or of a name in the run's queries.
-
-        Raises
-        ------
-        ImageError
-            If it is neither, or the file cannot be used.
-        BankMismatchError
-            If a bank was made by another model.
-        """
-        from hashkit.cli.search_output import Query
-        from hashkit.preprocess import resampler
-
-        path = Path(name)
-        if not path.exists() and (known := self._known_query(name)) is not None:
-            return known
-        self._check_model(self._encoder.model_sha256)
-        self._warn_of_resampler("the query", resampler())
-        return Query(name, self._encoder.encode(path)[0], path)
-
-    def logits(self, query: Query) -> NDArray[np.float32]:
-        """Logits of a query, float32 [n_bits].
-
-        Raises
-        ------
-        ImageError
-            If its image is not available.
-        """
-        if query.image is None:
-            raise ImageError(
-                f"{query.name}: --rerank needs the query's image, which is missing", "missing"
-            )
-        logits: NDArray[np.float32] = self._encoder.logits([query.image])[0]
-        return logits
-
-    def _check_model(self, model_sha256: str) -> None:
-        from hashkit.workflow.models import check_made_by
-
-        check_made_by(self.banks, model_sha256)
-
-    def _warn_of_resampler(self, what: str, library: str) -> None:
-        """Warn, once, if the banks' images were resized by another library than the queries."""
-        from hashkit.workflow.resamplers import warn_of_other_resamplers
-
-        if not self._is_warned:
-            self._is_warned = True
-            banks = [(str(bank.path), bank.header.resampler) for bank in self.banks]
-            warn_of_other_resamplers([(what, library), *banks], TERMINAL)
-
-    def _known_query(self, name: str) -> Query | None:
-        from hashkit.bank.reader import Bank
-        from hashkit.cli.search_output import Query
-        from hashkit.codesets import label_names
-
-        if self._run is None:
-            return None
-        try:
-            queries = Bank.open(self._run_bank("queries"))
-        except RunError:  # a run that learned from triplets has no queries
-            return None
-        names = list(queries.names)
-        if name not in names:
-            raise ImageError(
-                f"{name}: there is no such file, nor is it the name of a query of {self._run.path} "
-                f"(for example {names[0]})",
-                "missing",
-            )
-        self._check_model(queries.header.model_sha256)
-        self._warn_of_resampler(str(queries.path), queries.header.resampler)
-        row = names.index(name)
-        labels = label_names(queries, row)
-        return Query(name, queries.codes[row], self.image(queries, row), labels)
-
-
-def _hits(found: Ranking | Neighbours, banks: Sequence[Bank]) -> Iterator[list[Hit]]:
-    """Hits of each query."""
-    from hashkit.retrieval.neighbours import Ranking
-
-    columns: list[Any] = [*found.locate(), found.rows, found.distances]
-    if isinstance(found, Ranking):
-        own: Iterable[Any] = range(len(found.rows))
-        if found.asymmetric_distances is not None:
-            columns.append(found.asymmetric_distances)
-    else:
-        own = itertools.starmap(slice, itertools.pairwise(found.offsets))
-    for at in own:
-        places = zip(*(column[at] for column in columns), strict=True)
-        yield [_hit(banks[bank], *place) for bank, *place in places]
-
-
-def _hit(
-    bank: Bank, bank_row: int, row: int, distance: int, asymmetric_distance: float | None = None
-) -> Hit:
-    from hashkit.cli.search_output import Hit
-    from hashkit.codesets import label_names
-
-    bank_row = int(bank_row)
-    return Hit(
-        row=int(row),
-        distance=int(distance),
-        name=bank.names[bank_row],
-        labels=label_names(bank, bank_row),
-        bank=bank,
-        bank_row=bank_row,
-        asymmetric_distance=None if asymmetric_distance is None else float(asymmetric_distance),
-    )

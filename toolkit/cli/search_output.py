@@ -2,104 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from hashkit.bank.reader import Bank
 from hashkit.cli.visible import result_console
 from hashkit.codes import to_hex
 from hashkit.errors import HashkitError
 from hashkit.messages.visible_text import visible
 from hashkit.workflow.reporter import plural
+from hashkit.workflow.search_results import Query, Result
 
 if TYPE_CHECKING:
-    from hashkit.preprocess import ImageSource
     from hashkit.report.examples import ImageFinder
+    from hashkit.workflow.search_results import Query, Result
 
-__all__ = ["Hit", "Query", "Result", "draw_results", "print_results"]
+__all__ = ["draw_results", "print_results"]
 
 PICTURE_HITS: Final = 10
 """Hits that a picture shows, at most."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Query:
-    """A query.
-
-    Attributes
-    ----------
-    name
-        Its path or name.
-    code
-        Packed code, uint8 [ceil(n_bits / 8)].
-    image
-        The image, for a picture.
-    labels
-        Names of its classes; None if they are not known.
-    """
-
-    name: str
-    code: NDArray[np.uint8]
-    image: ImageSource | None
-    labels: tuple[str, ...] | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Hit:
-    """A row found.
-
-    Attributes
-    ----------
-    row
-        Row of the bank; with several banks, counted across them.
-    distance
-        Hamming distance, bits.
-    name
-        Name of the image.
-    labels
-        Names of its classes; None if they are not known.
-    bank, bank_row
-        The bank it is in, and the row there.
-    asymmetric_distance
-        Asymmetric distance from the query, if rows were rescored.
-    """
-
-    row: int
-    distance: int
-    name: str
-    labels: tuple[str, ...] | None
-    bank: Bank
-    bank_row: int
-    asymmetric_distance: float | None = None
-
-    def is_relevant_to(self, query: Query) -> bool | None:
-        """Whether it shares a label with the query; None if that is not known."""
-        if self.labels is None or query.labels is None:
-            return None
-        return not set(self.labels).isdisjoint(query.labels)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Result:
-    """A query and its hits, nearest first."""
-
-    query: Query
-    hits: Sequence[Hit]
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values: ``query``, ``code`` (hexadecimal), ``label``, ``hits``."""
-        hits = [_json_hit(rank, hit) for rank, hit in enumerate(self.hits, start=1)]
-        return {
-            "query": self.query.name,
-            "code": to_hex(self.query.code),
-            "label": _json_label(self.query.labels),
-            "hits": hits,
-        }
 
 
 def print_results(results: Sequence[Result]) -> None:
@@ -170,20 +91,6 @@ def _title(query: Query) -> str:
 
 def _text(labels: tuple[str, ...] | None) -> str:
     return ", ".join(labels or ())
-
-
-def _json_hit(rank: int, hit: Hit) -> dict[str, Any]:
-    distances: dict[str, Any] = {"distance": hit.distance}
-    if hit.asymmetric_distance is not None:
-        distances["asymmetric_distance"] = hit.asymmetric_distance
-    label = _json_label(hit.labels)
-    return {"rank": rank, "row": hit.row, **distances, "name": hit.name, "label": label}
-
-
-def _json_label(labels: tuple[str, ...] | None) -> str | list[str] | None:
-    if labels is None:
-        return None
-    return labels[0] if len(labels) == 1 else list(labels)
 
 
 def _line_lengths(results: Sequence[Result]) -> Iterator[int]:

@@ -23,7 +23,7 @@ from hashkit.cli.options import (
 from hashkit.cli.stop_signal import StopSignal
 from hashkit.cli.train_options import read_settings, with_settings
 from hashkit.errors import ConfigError
-from hashkit.runs.named_network import runs_own_code
+from hashkit.runs.named_code import runs_own_code
 from hashkit.runs.run import DEFAULT_RUNS_DIR
 from hashkit.runs.run_config import read_json_object
 
@@ -174,7 +174,7 @@ def train(
         return
     settings = read_settings(given)
     if resume:
-        own_network = settings.pop("network", None)
+        own_network, own_loss = settings.pop("network", None), settings.pop("loss", None)
         _refuse_changes(locals(), settings)
     elif run is not None:
         raise ConfigError("--run goes with --resume; a new run is named with --name")
@@ -183,6 +183,7 @@ def train(
             made = workflow.resume(
                 find_run(run, runs, TERMINAL),
                 network=own_network,
+                loss=own_loss,
                 device=device,
                 num_workers=num_workers,
                 strict=strict,

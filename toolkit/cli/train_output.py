@@ -9,12 +9,14 @@ from rich.table import Table
 from hashkit.cli.console import emit_json
 from hashkit.cli.visible import result_console
 from hashkit.runs.config import TrainConfig
-from hashkit.runs.known_names import FITTED
+from hashkit.runs.known_names import FITTED, OWN_CODE
 from hashkit.training.losses import LOSSES, loss_options
 from hashkit.training.networks import NETWORKS
 from hashkit.training.recipes import RECIPES, Recipe
 
 __all__ = ["show_recipes"]
+
+_OWN = "your own loss: PACKAGE.MODULE:NAME or FILE.py:NAME"
 
 
 def show_recipes(as_json: bool) -> None:
@@ -49,7 +51,8 @@ def _document() -> dict[str, Any]:
                 "options": loss_options(name),
             }
             for name, loss in LOSSES.items()
-        },
+        }
+        | {OWN_CODE: {"about": _OWN, "learns_from": None, "options": {}}},
         "methods": dict(FITTED),
     }
 
@@ -93,6 +96,7 @@ def _loss_table() -> Table:
         table.add_row(name, _about(name), loss.learns_from, options)
     for name, about in FITTED.items():
         table.add_row(name, about, "frozen features", "")
+    table.add_row(OWN_CODE, _OWN, "", "")
     return table
 
 

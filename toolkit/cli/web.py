@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from hashkit.bank.reader import Bank
 from hashkit.cli.console import TERMINAL, all_or_nothing, note, progress_bar
 from hashkit.errors import ConfigError
-from hashkit.exporters.web.folder import export_web
-from hashkit.exporters.web.images import live_rows
+from hashkit.exporters.web.folder import DEFAULT_IMAGES, DEFAULT_TITLE, export_web
+from hashkit.exporters.web.images import PICTURE_SIDE, live_rows
 from hashkit.exporters.web.page_folder import check_target
 from hashkit.exporters.web.pixels import check_rule
 from hashkit.exporters.web.runtime import find_runtime
@@ -21,7 +21,7 @@ from hashkit.workflow.models import builtin_of_banks, find_exported, run_model
 from hashkit.workflow.reporter import file_size, plural
 from hashkit.workflow.row_images import RowImages
 
-__all__ = ["WebSource", "check_web", "export_web_page", "open_web_source"]
+__all__ = ["WebSettings", "WebSource", "check_web", "export_web_page", "open_web_source"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +31,28 @@ class WebSource:
     model: Path
     bank: Path
     run: Run | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class WebSettings:
+    """How the page looks, and what it has of the images."""
+
+    n_images: int
+    picture_side: int
+    title: str
+    webgpu: bool
+
+    @classmethod
+    def of(
+        cls, n_images: int | None, picture_side: int | None, title: str | None, *, webgpu: bool
+    ) -> Self:
+        """Settings with the library's defaults for what is None."""
+        return cls(
+            DEFAULT_IMAGES if n_images is None else n_images,
+            PICTURE_SIDE if picture_side is None else picture_side,
+            DEFAULT_TITLE if title is None else title,
+            webgpu,
+        )
 
 
 def check_web(folder: Path, runtime: Path | None) -> Path:
@@ -83,12 +105,19 @@ def open_web_source(
 
 
 def export_web_page(
-    source: WebSource, folder: Path, runtime: Path, n_images: int, webgpu: bool
+    source: WebSource,
+    folder: Path,
+    runtime: Path,
+    settings: WebSettings,
+    data_root: Path | None = None,
 ) -> dict[str, Any]:
-    """Write the page of a model and a bank, with progress; returns its report."""
+    """Write the page of a model and a bank, with progress; returns its report.
+
+    ``data_root`` is where the images' folder is now, if it has moved.
+    """
+    find = RowImages(source.run, data_root)
     with Bank.open(source.bank) as bank:
-        find = RowImages(source.run)
-        n_taken = len(live_rows(bank, n_images))
+        n_taken = len(live_rows(bank, settings.n_images))
         with (
             all_or_nothing(folder),
             progress_bar(f"writing {folder}", n_taken, "images") as bar,
@@ -99,8 +128,10 @@ def export_web_page(
                 bank=bank,
                 image_of=lambda row: find(bank, row),
                 runtime=runtime,
-                webgpu=webgpu,
-                n_images=n_images,
+                webgpu=settings.webgpu,
+                n_images=settings.n_images,
+                title=settings.title,
+                picture_side=settings.picture_side,
                 progress=lambda done, _: bar.update(done),
             )
     spread = f" of {report.n_database:,}, spread over the database"
@@ -111,6 +142,9 @@ def export_web_page(
     )
     if report.n_thumbnails < report.n_images:
         n_missing = report.n_images - report.n_thumbnails
-        note(f"{plural(n_missing, 'image')} could not be found or read, and have no picture")
+        TERMINAL.note(
+            f"{plural(n_missing, 'image')} could not be found or read, and have no picture; if the "
+            "folder has moved, `data_root=...` is where it is now"
+        )
     note(f"look at it: python3 -m http.server --directory {folder}, then http://localhost:8000")
     return report.to_dict()

@@ -14,20 +14,25 @@ LockHeldError = filelock.Timeout
 """Raised by `lock_file` if another process, or another thread of this one, holds the lock."""
 
 
-def lock_file(path: Path) -> filelock.BaseFileLock:
+def lock_file(path: Path, seconds: float = 0) -> filelock.BaseFileLock:
     """Take the lock of a file, which is made if it does not exist; ``release`` returns it.
 
     The file is not removed: otherwise two processes could lock two files of the same name. The lock
     belongs to the process, not to a thread: one may take it, and another release it.
 
+    Parameters
+    ----------
+    seconds
+        How long to wait for another process to release it.
+
     Raises
     ------
     LockHeldError
-        If it is held.
+        If it is held until then.
     OSError
         If the file cannot be made.
     """
-    lock = filelock.FileLock(path, blocking=False, thread_local=False)
+    lock = filelock.FileLock(path, timeout=seconds, thread_local=False)
     try:
         lock.acquire()
     except filelock.Timeout:

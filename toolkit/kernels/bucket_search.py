@@ -35,15 +35,27 @@ from hashkit.kernels.buckets import Tables, address_of, sketch, substring
 from hashkit.kernels.compiling import kernel
 from hashkit.kernels.words import code_word
 
-__all__ = ["search_tables"]
+__all__ = [
+    "BUDGET",
+    "DAMAGED",
+    "FIRST_KEY",
+    "FIRST_ROW",
+    "N_KEYS",
+    "N_STATE",
+    "SPENT",
+    "TOP_K",
+    "new_buffers",
+    "search_tables",
+    "take_steps",
+]
 
 TRIAL = 16  # queries after which all queries are given up if most have been
 DISTANCE_SHIFT = 48  # a key is distance << 48 | row
 
 # Indices into the state of a query: its radius, which shrinks to the distance of the k-th nearest
 # row; rows found within it; number of keys of all queries; first key of this query; cost so far;
-# the budget.
-RADIUS, N_WITHIN, N_KEYS, FIRST_KEY, SPENT, BUDGET, TOP_K, DAMAGED, N_STATE = range(9)
+# the budget; rows wanted; whether a table is damaged; the first row that may be found.
+RADIUS, N_WITHIN, N_KEYS, FIRST_KEY, SPENT, BUDGET, TOP_K, DAMAGED, FIRST_ROW, N_STATE = range(10)
 
 
 class Buffers(NamedTuple):
@@ -65,6 +77,17 @@ class Buffers(NamedTuple):
     counts: NDArray[np.int64]
     batch: NDArray[np.int64]
     pending: NDArray[np.int64]
+
+
+@kernel
+def new_buffers(tables: Tables, radius: int) -> Buffers:
+    """Buffers for queries within a radius."""
+    return Buffers(
+        np.empty(tables.masks.shape[1], np.uint64),
+        np.empty(radius + 1, np.int64),
+        np.empty((2, BATCH), np.int64),
+        np.empty(PENDING, np.int64),
+    )
 
 
 @kernel
@@ -107,12 +130,7 @@ def search_tables(
     given_up = np.zeros(n_queries, np.bool_)
     state = np.zeros(N_STATE, np.int64)
     state[TOP_K], state[BUDGET] = top_k, budget
-    buffers = Buffers(
-        np.empty(tables.masks.shape[1], np.uint64),
-        np.empty(radius + 1, np.int64),
-        np.empty((2, BATCH), np.int64),
-        np.empty(PENDING, np.int64),
-    )
+    buffers = new_buffers(tables, radius)
     n_given_up = 0
     for query in range(n_queries):
         given_up[query] = query >= TRIAL and 2 * n_given_up > query
@@ -139,6 +157,25 @@ def answer(
     keys: NDArray[np.uint64],
 ) -> NDArray[np.uint64]:
     """Append the keys of one query in order; return the array of keys, which may be a new one."""
+    keys = take_steps(tables, code, kept, costs, state, buffers, keys)
+    if state[SPENT] <= state[BUDGET]:
+        drop_far_keys(keys, state)
+        keys[state[FIRST_KEY] : state[N_KEYS]].sort()
+        state[N_KEYS] = min(state[N_KEYS], state[FIRST_KEY] + state[TOP_K])
+    return keys
+
+
+@kernel
+def take_steps(
+    tables: Tables,
+    code: Any,
+    kept: NDArray[np.uint8],
+    costs: tuple[int, int, int],
+    state: NDArray[np.int64],
+    buffers: Buffers,
+    keys: NDArray[np.uint64],
+) -> NDArray[np.uint64]:
+    """Append the keys of one query, in no order; too few if its cost exceeds the budget."""
     for word in range(len(buffers.words)):
         buffers.words[word] = code_word(code, tables.codes.shape[1], word)
     for distance in range(len(buffers.counts)):
@@ -149,10 +186,6 @@ def answer(
     while step <= state[RADIUS] and state[SPENT] <= state[BUDGET]:
         keys = take_step(tables, code, step, kept, costs, state, buffers, keys)
         step += 1
-    if state[SPENT] <= state[BUDGET]:
-        drop_far_keys(keys, state)
-        keys[state[FIRST_KEY] : state[N_KEYS]].sort()
-        state[N_KEYS] = min(state[N_KEYS], state[FIRST_KEY] + state[TOP_K])
     return keys
 
 
@@ -222,6 +255,8 @@ def compare_codes(
         if row < 0 or row >= n_rows:
             state[DAMAGED] = 1
             break
+        if row < state[FIRST_ROW]:
+            continue
         code = address + np.uint64(row * size)
         distance = np.int64(0)
         for word in range(len(words)):

@@ -18,11 +18,11 @@ from hashkit.runs.known_names import (
     AUGMENTATIONS,
     FITTED,
     FROM_VIEWS,
-    LOSSES,
     OPTIMISERS,
     SCHEDULES,
     check_loss_options,
     check_name,
+    split_loss,
     split_network,
 )
 from hashkit.runs.setting_kinds import KINDS, is_of_kind, plain_scalar
@@ -349,7 +349,7 @@ class TrainConfig:
 
     def _check_names(self) -> None:
         split_network(self.network)
-        check_name("loss", self.loss, (*LOSSES, *FITTED))
+        split_loss(self.loss)
         check_name("optimiser", self.optimiser, OPTIMISERS)
         check_name("schedule", self.schedule, SCHEDULES)
         check_name("resize", self.resize, RESIZE_RULES)

@@ -19,12 +19,14 @@ __all__ = [
     "LOSSES",
     "NETWORKS",
     "OPTIMISERS",
+    "OWN_CODE",
     "PROTOCOLS",
     "SCHEDULES",
     "SPECTRAL",
     "check_loss_options",
     "check_name",
     "is_exported_network",
+    "split_loss",
     "split_network",
 ]
 
@@ -57,6 +59,9 @@ LOSSES: Final[dict[str, tuple[str, ...]]] = {
     "cibhash": ("temperature", "quantisation"),
 }
 """Options of a loss, by name."""
+
+OWN_CODE: Final = "module"
+"""Kind of networks and losses that are the user's own, as in ``module:FILE.py:NAME``."""
 
 BUILT_IN_EMBEDDERS: Final = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
 """Embedders that ``onnx:`` can name without a file."""
@@ -118,6 +123,23 @@ def split_network(name: str) -> tuple[str, str]:
     return kind, argument
 
 
+def split_loss(name: str) -> tuple[str, str]:
+    """Name of a loss or method, and what follows its colon: empty unless it is the user's own.
+
+    Raises
+    ------
+    ConfigError
+        If there is none of this name.
+    """
+    kind, _, argument = name.partition(":")
+    if name in LOSSES or name in FITTED or (kind == OWN_CODE and argument):
+        return kind, argument
+    own = f"{OWN_CODE}:FILE.py:NAME"
+    raise ConfigError(
+        f"unknown loss {name!r}; known: {', '.join([*LOSSES, *FITTED])} and your own, {own}"
+    )
+
+
 def is_exported_network(embedder: str) -> bool:
     """Whether an embedder, the part of a name after ``onnx:``, is a torch network."""
     kind, colon, argument = embedder.partition(":")
@@ -125,7 +147,12 @@ def is_exported_network(embedder: str) -> bool:
 
 
 def check_loss_options(name: str, options: Mapping[str, float | str]) -> None:
-    """Raise ConfigError if a loss does not have one of the options."""
+    """Raise ConfigError if a loss does not have one of the options.
+
+    The options of the user's own loss are known where its code is imported.
+    """
+    if split_loss(name)[0] == OWN_CODE:
+        return
     own = LOSSES.get(name, ())
     unknown = sorted(options.keys() - set(own))
     if unknown:

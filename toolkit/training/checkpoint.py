@@ -30,7 +30,7 @@ from hashkit.runs.checkpoint_file import (
 )
 from hashkit.runs.checkpoint_weights import check_digest
 from hashkit.runs.config import TrainConfig
-from hashkit.runs.named_network import named_by, network_to_build
+from hashkit.runs.named_code import named_by, network_to_build
 from hashkit.training.devices import seeded
 from hashkit.training.model import HashModel, new_model
 

@@ -6,7 +6,8 @@ import torch
 
 from hashkit.errors import ConfigError
 from hashkit.runs.config import TrainConfig
-from hashkit.training.losses import LOSSES, check_batch_size, check_multi_label
+from hashkit.runs.known_names import FROM_VIEWS
+from hashkit.training.losses import LOSSES, check_batch_size, check_multi_label, find_loss
 
 __all__ = ["check_learnable", "check_precision"]
 
@@ -37,7 +38,7 @@ def check_learnable(
     ConfigError
         If it cannot, or a batch would take too much memory.
     """
-    loss = LOSSES[config.loss]
+    loss = find_loss(config.loss)
     if from_triplets and not loss.takes_triplets:
         able = " or ".join(name for name, one in LOSSES.items() if one.takes_triplets)
         raise ConfigError(
@@ -46,12 +47,17 @@ def check_learnable(
     if not from_triplets:
         check_batch_size(config.loss, config.batch_size)
     check_multi_label(config.loss, is_multi_label=is_multi_label)
+    if loss.learns_from == "views" and config.has_embedder and not config.learns_from_views:
+        raise ConfigError(
+            f"the loss {config.loss} learns from views, and on frozen features only these do: "
+            f"{', '.join(FROM_VIEWS)}: use one of them, or a network that is trained"
+        )
     if config.cutmix:
         _check_cutmix(config, from_triplets=from_triplets)
 
 
 def _check_cutmix(config: TrainConfig, *, from_triplets: bool) -> None:
-    loss = LOSSES[config.loss]
+    loss = find_loss(config.loss)
     if from_triplets or loss.learns_from != "labels" or loss.compares_images:
         able = ", ".join(
             name

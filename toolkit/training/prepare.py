@@ -25,7 +25,7 @@ from hashkit.training.data import (
     StreamedPixels,
     TrainingData,
 )
-from hashkit.training.losses import LOSSES, check_batch_size
+from hashkit.training.losses import check_batch_size, find_loss
 
 __all__ = [
     "check_classes",
@@ -42,7 +42,7 @@ Progress = Callable[[int, int], None]
 
 def learns_from_labels(config: TrainConfig) -> bool:
     """Whether the loss of the settings needs labels, or a triplet list instead."""
-    return LOSSES[config.loss].learns_from == "labels"
+    return find_loss(config.loss).learns_from == "labels"
 
 
 def prepare_labelled(

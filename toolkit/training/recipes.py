@@ -12,7 +12,7 @@ from typing import Any, Final
 from hashkit.errors import ConfigError
 from hashkit.manifest import Manifest
 from hashkit.runs.config import LOSS_OPTIONS, TrainConfig
-from hashkit.runs.named_network import recorded_network
+from hashkit.runs.named_code import recorded_network
 
 __all__ = ["RECIPES", "Recipe", "describe_recipe", "model_manifest", "settings_of"]
 

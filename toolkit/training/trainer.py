@@ -35,7 +35,7 @@ from hashkit.training.checks import check_precision
 from hashkit.training.data import TrainingData, memory_limit
 from hashkit.training.devices import repeatable_kernels, seed_generators
 from hashkit.training.learner import Learner
-from hashkit.training.losses import LOSSES, LossValue
+from hashkit.training.losses import LossValue, find_loss
 from hashkit.training.optimisers import (
     build_optimiser,
     load_momentum,
@@ -72,8 +72,9 @@ class Trainer:
         Run folder for metrics and checkpoints.
     device
         Device to train on.
-    network
-        Name of the network to build, if its file lies elsewhere than ``config`` says.
+    network, loss
+        Names of the network and the loss to build, if their files lie elsewhere than ``config``
+        says.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Trainer:
         device: torch.device,
         *,
         network: str | None = None,
+        loss: str | None = None,
     ) -> None:
         check_precision(config, device)
         if len(data.fit_items) < 3:
@@ -98,7 +100,9 @@ class Trainer:
         self.augmentation = dataclasses.replace(
             choose_augmentation(config.augmentation, data.dataset), cutout=config.cutout
         )
-        to_build = config if network is None else dataclasses.replace(config, network=network)
+        to_build = dataclasses.replace(
+            config, network=network or config.network, loss=loss or config.loss
+        )
         self.learner = Learner.build(to_build, data, is_new=not run.snapshots()).to(device)
         self._n_views = 2 if self.learner.learns_from == "views" else 1
         self.batches = BatchSource(
@@ -117,7 +121,7 @@ class Trainer:
             batch_size=config.batch_size,
             seed=config.seed,
             labels=data.fit_labels(),
-            group_size=_group_size(config, data),
+            group_size=_group_size(to_build, data),
         )
         self.n_steps = config.steps or max(1, round(config.epochs * self.order.steps_per_epoch))
         self.step = 0
@@ -374,7 +378,7 @@ class Trainer:
 def _group_size(config: TrainConfig, data: TrainingData) -> int:
     """Images of a class that stay together: by default at least 4, so that classes fit a batch."""
     labels = data.fit_labels()
-    if labels is None or not LOSSES[config.loss].compares_images:
+    if labels is None or not find_loss(config.loss).compares_images:
         return 1
     if config.images_per_class:
         return config.images_per_class

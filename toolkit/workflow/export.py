@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hashkit.errors import ConfigError, RunError
 from hashkit.inputs.arguments import checked_arguments
 from hashkit.runs.known_names import check_name
-from hashkit.runs.named_network import network_to_build
+from hashkit.runs.named_code import network_to_build
 from hashkit.runs.run import PathText, Run, as_run
 from hashkit.runs.run_lock import locked_run
 from hashkit.workflow.extras import require

@@ -11,7 +11,7 @@ from hashkit.errors import ConfigError
 from hashkit.features.embedder import Embedder
 from hashkit.manifest import REDUCED
 from hashkit.runs.config import TrainConfig
-from hashkit.runs.named_network import absolute_network, recorded_network
+from hashkit.runs.named_code import absolute_loss, absolute_network, recorded_network
 from hashkit.runtimes.cuda import not_on_cuda, why_no_cuda
 from hashkit.runtimes.settings import DEVICES
 from hashkit.training.recipes import RECIPES, settings_of
@@ -79,6 +79,7 @@ def configured(
         values["resize"] = embedder.resize + REDUCED if is_usual else embedder.resize
     embedder = dataclasses.replace(embedder, resize=values["resize"])
     values |= {"network": absolute_network(values["network"]), "freeze": -1}
+    values["loss"] = absolute_loss(values["loss"])
     values |= {"augmentation": "none", "cutout": 0.0, "cutmix": 0.0, "mirror": False}
     values |= {"height": embedder.height, "width": embedder.width, "calibrate": False}
     return TrainConfig.from_dict(values), embedder

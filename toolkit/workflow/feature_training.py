@@ -22,7 +22,7 @@ from hashkit.features.head_checkpoint import library_versions, write_head
 from hashkit.messages.os_errors import cannot_write
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.length_runs import copy_record, new_length_run
-from hashkit.runs.named_network import network_to_build, recorded_network
+from hashkit.runs.named_code import loss_to_build, network_to_build, recorded_network
 from hashkit.runs.run import Run, run_name, write_json
 from hashkit.runs.run_config import RunConfig
 from hashkit.runs.run_lock import locked_run
@@ -64,6 +64,7 @@ class _Job:
     reading: Reading
     reporter: Reporter
     should_stop: Callable[[], bool]
+    loss: str | None = None  # to build, if its file lies elsewhere than the settings say
 
 
 def train_on_features(
@@ -123,6 +124,7 @@ def resume_on_features(
     run: Run,
     *,
     network: str | None,
+    loss: str | None,
     device: str,
     reading: Reading,
     reporter: Reporter,
@@ -134,11 +136,16 @@ def resume_on_features(
     ----------
     network
         None, or the network of the run, which is only compared.
+    loss
+        The run's loss, required if it is code from outside hashkit.
     """
     saved = run.read_config()
     config = saved.training
     if network is not None:
         network_to_build(config.network, network, run.config_path)
+    to_build = loss_to_build(config.loss, loss, run.config_path)
+    if to_build != config.loss:
+        reporter.note(f"{run.config_path} has the loss {config.loss}; {to_build} is used")
     if _is_complete(run):
         reporter.note(f"run {run.path} is trained already")
         return run
@@ -151,9 +158,10 @@ def resume_on_features(
     check_device(device, config)
     return _train(
         _Job(
-            run, config, embedder, training, split.protocol, device, reading, reporter, should_stop
+            run, config, embedder, training, split.protocol, device, reading, reporter,
+            should_stop, to_build,
         )
-    )
+    )  # fmt: skip
 
 
 def _is_complete(run: Run) -> bool:
@@ -264,8 +272,9 @@ def _learn(job: _Job, found: FeatureSet) -> Run:
     from hashkit.workflow.fitting import finish_training
 
     run, config = job.run, job.config
-    data = prepare_features(job.images, found.rows, found.views, config, protocol=job.protocol)
-    trainer = Trainer(config, data, run, choose_device(job.device))
+    to_build = dataclasses.replace(config, loss=job.loss or config.loss)
+    data = prepare_features(job.images, found.rows, found.views, to_build, protocol=job.protocol)
+    trainer = Trainer(config, data, run, choose_device(job.device), loss=job.loss)
     if run.snapshots():
         step = trainer.resume()
         job.reporter.note(f"continuing after step {step:,} of {trainer.n_steps:,}")

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from hashkit.errors import RunError
 from hashkit.messages.os_errors import cannot_write
-from hashkit.runs.named_network import runs_own_code
+from hashkit.runs.config import TrainConfig
+from hashkit.runs.named_code import is_own_loss, runs_own_code
 from hashkit.runs.run import Run, write_json
 from hashkit.training.per_length_runs import split_run
 from hashkit.training.progress import StepReport, TrainResult
@@ -42,12 +43,12 @@ def finish_training(
         except OSError as error:
             raise RunError(
                 f"{cannot_write(error, error.filename or run.path)}; then continue with "
-                f"{_resume_call(run, trainer.config.network)}"
+                f"{_resume_call(run, trainer.config)}"
             ) from error
         if not result.is_done:
             reporter.note(
                 f"stopped after step {result.step:,} of {result.n_steps:,}; continue with "
-                f"{_resume_call(run, trainer.config.network)}"
+                f"{_resume_call(run, trainer.config)}"
             )
             return run
         _write_summary(run, result, reporter)
@@ -55,10 +56,11 @@ def finish_training(
     return run
 
 
-def _resume_call(run: Run, network: str) -> str:
-    if runs_own_code(network):  # which must be named again
-        return f'`hashkit.resume("{run.path}", network="{network}")`'
-    return f'`hashkit.resume("{run.path}")`'
+def _resume_call(run: Run, config: TrainConfig) -> str:
+    # What is the user's own code must be named again.
+    network = f', network="{config.network}"' if runs_own_code(config.network) else ""
+    loss = f', loss="{config.loss}"' if is_own_loss(config.loss) else ""
+    return f'`hashkit.resume("{run.path}"{network}{loss})`'
 
 
 def _fit(trainer: Trainer, reporter: Reporter, should_stop: Callable[[], bool]) -> TrainResult:

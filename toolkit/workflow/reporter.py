@@ -87,9 +87,9 @@ LOGGED: Final[Reporter] = _Logged()
 """Logs notes, under ``hashkit.workflow``: at level INFO, warnings at WARNING."""
 
 
-def plural(count: int, noun: str) -> str:
-    """A count and its noun: ``1 image``, ``1,200 images``."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+def plural(count: int, noun: str, several: str = "") -> str:
+    """A count and its noun: ``1 image``, ``1,200 images``; ``several`` where an s is not enough."""
+    return f"{count:,} {noun if count == 1 else several or noun + 's'}"
 
 
 def file_size(n_bytes: int) -> str:

@@ -1,12 +1,15 @@
-"""Finds the images of a bank's rows."""
+"""Finds the images of a bank's rows: the one place that turns a row into a file."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, cast
 
-from hashkit.errors import HashkitError
-from hashkit.runs.run import Run
+from hashkit.errors import ConfigError, HashkitError
+from hashkit.runs.run import PathText, Run
+from hashkit.workflow.reporter import plural
 
 if TYPE_CHECKING:
     from hashkit.bank.header import BankSource
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
     from hashkit.datasets.imageset import ImageSet
     from hashkit.preprocess import ImageSource
 
-__all__ = ["RowImages", "sources_of"]
+__all__ = ["RowImages", "is_below", "missing_text", "sources_of"]
 
 
 class RowImages:
@@ -25,32 +28,62 @@ class RowImages:
     ----------
     run
         A run whose image set is searched too; None for none.
+    data_root
+        Where the images' folder is now, for example on another machine; None for where the banks
+        say. Images that it does not have are looked up there nevertheless.
+    only_below
+        Leave out names that lead out of their folder, which a list may have: for a server.
+
+    Raises
+    ------
+    ConfigError
+        If ``data_root`` is no folder.
     """
 
-    def __init__(self, run: Run | None = None) -> None:
+    def __init__(
+        self, run: Run | None = None, data_root: PathText | None = None, *, only_below: bool = False
+    ) -> None:
         self._run = run
+        self._data_root = None if data_root is None else Path(data_root).expanduser().absolute()
+        if self._data_root is not None and not self._data_root.is_dir():
+            raise ConfigError(
+                f"`data_root` must be the folder that the images are in now; found no folder "
+                f"{self._data_root}"
+            )
+        self._only_below = only_below
         self._sets: dict[str | None, tuple[ImageSet, dict[str, int]] | None] = {}
 
     def __call__(self, bank: CodeDatabase, row: int) -> ImageSource | None:
         """Image of a row; None if it is not available.
 
-        It is looked up in the folder that the bank was made from, in the run's image set, and in
-        the set that the bank was made from. Names of a code set, which has no folder, may be
+        It is looked up in ``data_root``, in the folders that the bank was made from (of several
+        that have the name, the file of the size that the bank keeps), in the run's image set, and
+        in the set that the bank was made from. Names of a code set, which has no folder, may be
         paths.
         """
-        if not len(bank.names):
+        name = bank.names[row] if len(bank.names) else ""
+        if not name or (self._only_below and not is_below(name)):
             return None
-        name = bank.names[row]
+        if self._data_root is not None and (path := self._data_root / name).is_file():
+            return path
         sources = sources_of(bank)
-        roots = [Path(source.root) for source in sources if source.root is not None]
-        for root in roots or [Path()]:
-            if (path := root / name).is_file():
-                return path
+        paths = [path for root in _roots(sources) if (path := root / name).is_file()]
+        if paths:
+            return paths[0] if len(paths) == 1 else _of_known_size(cast("Bank", bank), row, paths)
         datasets = [source.dataset for source in sources if source.root is None]
         for dataset in (None, *datasets):
             if (image := self._of_set(dataset, name)) is not None:
                 return image
         return None
+
+    def names_of(self, bank: CodeDatabase, path: Path) -> Iterator[str]:
+        """Names that an image file has below the folders of a bank; the file may be gone."""
+        real = Path(os.path.realpath(path))
+        given = [] if self._data_root is None else [self._data_root]
+        for root in (*given, *_roots(sources_of(bank))):
+            real_root = Path(os.path.realpath(root))
+            if real.is_relative_to(real_root):
+                yield real.relative_to(real_root).as_posix()
 
     def _of_set(self, dataset: str | None, name: str) -> ImageSource | None:
         """Image of an image set by its name; the run's set where ``dataset`` is None."""
@@ -86,3 +119,31 @@ def sources_of(codes: CodeDatabase) -> tuple[BankSource, ...]:
     from hashkit.codesets import CodeSet
 
     return () if isinstance(codes, CodeSet) else cast("Bank", codes).sources
+
+
+def is_below(name: str) -> bool:
+    """Whether a name of an image stays in the folder that it is relative to."""
+    path = PurePath(name)
+    return not path.anchor and ".." not in path.parts
+
+
+def missing_text(n_missing: int) -> str:
+    """One line on images that were not found, and how to find them."""
+    return (
+        f"{plural(n_missing, 'image')} not found: if the folder has moved, `data_root=...` is "
+        "where it is now"
+    )
+
+
+def _roots(sources: tuple[BankSource, ...]) -> Iterator[Path]:
+    """Folders of the images, each once; the working folder for names that may be paths."""
+    roots = dict.fromkeys(source.root for source in sources if source.root is not None)
+    yield from map(Path, roots or [""])
+
+
+def _of_known_size(bank: Bank, row: int, paths: list[Path]) -> Path:
+    """The first of several files of a row's name that has the size the bank keeps of it."""
+    files = bank.files
+    if files is not None and (size := int(files.sizes[row])):
+        return next((path for path in paths if path.stat().st_size == size), paths[0])
+    return paths[0]

@@ -12,7 +12,7 @@ from typing import Any
 from hashkit.errors import ConfigError
 from hashkit.runs.config import SHORT_NAMES, TrainConfig
 from hashkit.runs.known_names import split_network
-from hashkit.runs.named_network import absolute_network
+from hashkit.runs.named_code import absolute_loss, absolute_network
 
 __all__ = ["errors_name", "make_config", "on_features", "settings_by_field"]
 
@@ -116,6 +116,7 @@ def make_config(
     kind, argument = find_network(values["network"])
     rule = kind.input_rule(argument, values["pretrained"])
     values["network"] = absolute_network(values["network"])
+    values["loss"] = absolute_loss(values["loss"])
     if "resize" not in given:
         values["resize"] = rule.resize
     height, width = size or recipe_size or rule.size or own_size or (_DEFAULT_SIZE, _DEFAULT_SIZE)

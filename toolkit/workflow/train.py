@@ -163,6 +163,7 @@ def resume(
     run: Run | PathText,
     *,
     network: str | None = None,
+    loss: str | None = None,
     device: str = "auto",
     num_workers: int | None = None,
     strict: bool = False,
@@ -178,16 +179,17 @@ def resume(
     run
         The run, or its folder. It keeps the settings and images it was begun with. For a run of
         one of several code lengths, the training that they share is continued, and returned.
-    network
-        The run's network, as it was named when the run was begun, ``module:FILE.py:NAME``.
-        Required if it is code from outside hashkit: what a run's files name is not imported.
+    network, loss
+        The run's network and loss, as they were named when the run was begun,
+        ``module:FILE.py:NAME``. Required if they are code from outside hashkit: what a run's files
+        name is not imported.
     device
         ``auto`` for the one it was started on.
 
     Raises
     ------
     ConfigError
-        If its network is code that was not named.
+        If its network or loss is code that was not named.
     RunLockedError
         If another process is training it.
     RunError, CheckpointError, DatasetError, DeviceError, TrainingError, MissingExtraError
@@ -207,6 +209,7 @@ def resume(
             return resume_on_features(
                 found,
                 network=network,
+                loss=loss,
                 device=device,
                 reading=reading,
                 reporter=reporter,
@@ -218,7 +221,7 @@ def resume(
 
     with locked_run(found.path, "training"):
         trainer = resumed_trainer(
-            found, network=network, device=device, reading=reading, reporter=reporter
+            found, network=network, loss=loss, device=device, reading=reading, reporter=reporter
         )
         return finish_training(trainer, reporter, should_stop)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from hashkit.datasets.sets import default_input_size
 from hashkit.datasets.split import Split
 from hashkit.errors import HashkitError
 from hashkit.runs.config import TrainConfig
-from hashkit.runs.named_network import named_by, network_to_build
+from hashkit.runs.named_code import loss_to_build, named_by, network_to_build
 from hashkit.runs.run import Run
 from hashkit.runs.run_config import RunConfig
 from hashkit.runs.run_lock import locked_run
@@ -114,6 +115,7 @@ def resumed_trainer(
     run: Run,
     *,
     network: str | None = None,
+    loss: str | None = None,
     device: str,
     reading: Reading,
     reporter: Reporter = SILENT,
@@ -124,23 +126,29 @@ def resumed_trainer(
     ----------
     run
         A `whole_run`, locked for this process.
-    network
-        The run's network, required if it is code from outside hashkit.
+    network, loss
+        The run's network and loss, required if they are code from outside hashkit.
     device
         ``auto`` for the one it was started on.
     """
     saved = run.read_config()
     config = saved.training
-    to_build = network_to_build(config.network, network, run.config_path)
-    if to_build != config.network:
-        reporter.note(f"{run.config_path} has the network {config.network}; {to_build} is used")
+    to_build = dataclasses.replace(
+        config,
+        network=network_to_build(config.network, network, run.config_path),
+        loss=loss_to_build(config.loss, loss, run.config_path),
+    )
+    for setting in ("network", "loss"):
+        recorded, used = getattr(config, setting), getattr(to_build, setting)
+        if used != recorded:
+            reporter.note(f"{run.config_path} has the {setting} {recorded}; {used} is used")
     chosen = choose_device(saved.device if device == "auto" else device)
     check_precision(config, chosen)
     source = TrainingSource.of_run(run)
     opened = None if source.triplets else open_images(source.spec, reading, reporter)
-    _, data, _ = _load(source, opened, lambda _: config, reading, reporter)
     with named_by(run.config_path):
-        trainer = Trainer(config, data, run, chosen, network=to_build)
+        _, data, _ = _load(source, opened, lambda _: to_build, reading, reporter)
+        trainer = Trainer(config, data, run, chosen, network=to_build.network, loss=to_build.loss)
     step = trainer.resume()
     reporter.note(
         f"run {run.path}: continuing after step {step:,} of {trainer.n_steps:,}, on {chosen}"

@@ -1,18 +1,10 @@
 // The images that the page searches, and the folder's manifest.
 
 import { codeSize, distances, ranking } from "./codes.js";
-import { PageError, fetchFile } from "./files.js";
+import { addressOf, fetchFile, PageError } from "./files.js";
+import { quoted } from "./text.js";
 
-const FORMAT_VERSION = 1;
-
-/**
- * A search result.
- * @typedef {Object} Hit
- * @property {number} index  Index in the page's files.
- * @property {number} rank  From 1.
- * @property {number} row  Row of the bank that the images were taken from.
- * @property {number} distance  Bits.
- */
+const FORMAT_VERSION = 2;
 
 /**
  * The folder's manifest.json.
@@ -38,13 +30,15 @@ export class Bank {
    * @param {number} nBits
    * @param {Uint8Array} codes  [n * ceil(nBits / 8)]
    * @param {{ rows: number[], names: string[], labels: (string[] | null)[],
-   *           thumbnails: (string | null)[] }} images
+   *           thumbnails: (string | null)[], pictures: (string | null)[],
+   *           sizes: ([number, number] | null)[] }} images
    */
   constructor(nBits, codes, images) {
     this.nBits = nBits;
     this.size = codeSize(nBits);
     this.codes = codes;
     this.images = images;
+    this.indices = new Map(images.rows.map((row, index) => [row, index]));
     const found = codes.length / this.size;
     if (found !== images.rows.length) {
       throw new PageError(
@@ -77,36 +71,59 @@ export class Bank {
     return this.codes.subarray(index * this.size, (index + 1) * this.size);
   }
 
-  /**
-   * URL of an image's thumbnail; null if it has none.
-   * @param {number} index
-   */
-  thumbnail(index) {
-    const name = this.images.thumbnails[index];
-    return name && new URL(`bank/${name}`, import.meta.url).href;
+  /** All labels, sorted. */
+  get labels() {
+    return [...new Set(this.images.labels.flatMap((names) => names ?? []))].sort();
   }
 
   /**
-   * Names of an image's classes as text; empty if unknown.
-   * @param {number} index
+   * Index of the image that a query names.
+   * @param {{ row?: number, name?: string }} query
    */
-  label(index) {
-    return (this.images.labels[index] ?? []).join(", ");
+  indexOf({ row, name }) {
+    const index = row === undefined ? this.images.names.indexOf(name) : this.indices.get(row);
+    if (index >= 0) return index;
+    const what = row === undefined ? `named ${quoted(name)}` : `for row ${row}`;
+    throw new PageError(`This page has no image ${what}.`);
   }
 
   /**
-   * All images in the order (distance, row).
+   * Address of a picture of a row; null if there is none.
+   * @param {"thumbnails" | "pictures"} kind
+   * @param {number} row
+   */
+  file(kind, row) {
+    const name = this.images[kind][this.indexOf({ row })];
+    return name && addressOf(`bank/${name}`).href;
+  }
+
+  /**
+   * @param {number} index
+   * @returns {import("./backend.js").Item}
+   */
+  item(index) {
+    const { rows, names, labels } = this.images;
+    return { row: rows[index], name: names[index], label: (labels[index] ?? []).join(", ") };
+  }
+
+  /**
+   * Images in the order (distance, row).
    * @param {Uint8Array} code
+   * @param {{ k?: number, radius?: number | null, label?: string }} [options]
+   *   All images by default.
    * @param {number | null} without  Index of an image to leave out, the query itself.
-   * @returns {Hit[]}
+   * @returns {import("./backend.js").Hit[]}
    */
-  search(code, without = null) {
+  search(code, { k = this.length, radius = null, label = "" } = {}, without = null) {
     const all = distances(code, this.codes);
-    const order = Array.from(ranking(all, this.nBits)).filter((index) => index !== without);
-    return order.map((index, place) => ({
-      index,
-      rank: place + 1,
-      row: this.images.rows[index],
+    const isWanted = (index) =>
+      index !== without &&
+      (radius === null || all[index] <= radius) &&
+      (!label || (this.images.labels[index] ?? []).includes(label));
+    const order = Array.from(ranking(all, this.nBits)).filter(isWanted).slice(0, k);
+    return order.map((index, at) => ({
+      ...this.item(index),
+      rank: at + 1,
       distance: all[index],
     }));
   }

@@ -10,7 +10,7 @@ export class Model {
   line = "Runs on the CPU. The codes are the same as in Python.";
 
   /**
-   * @param {import("./runtime/ort.js").InferenceSession} session
+   * @param {import("../runtime/ort.js").InferenceSession} session
    * @param {import("./resize.js").Input} input
    */
   constructor(session, input) {

@@ -1,255 +1,234 @@
 // The page: takes a picture or one of the images, and shows its nearest images.
 
-import { Bank, loadManifest } from "./bank.js";
-import { toHex } from "./codes.js";
+import { readAddress } from "./address.js";
+import { openBackend } from "./backend.js";
 import { PageError } from "./files.js";
-import { prepare } from "./picture.js";
-import { CPU, GPU, Runner } from "./runner.js";
-import { count, hitTile, pictureOf, sampleTile } from "./view.js";
+import { Filters } from "./filters.js";
+import { listenForPictures } from "./intake.js";
+import { Pager } from "./pager.js";
+import { hideError, showError } from "./problem.js";
+import { count, quoted } from "./text.js";
+import { currentPicture, currentVisit, remember } from "./trail.js";
+import { hitTile, pictureOf, sampleTile } from "./view.js";
+import { Viewer } from "./viewer.js";
 
-const N_SAMPLES = 12;
-const N_HITS = 24;
+const DEFAULT_HITS = 100;
 
 const element = (id) => document.getElementById(id);
 
-/** The state of the page; answers to an earlier `search` are dropped. */
-const state = {
-  bank: null,
-  manifest: null,
-  picture: null, // the file of the last search, unless it was one of the images
-  hits: [],
-  nShown: 0,
-  samples: 0,
-  search: 0,
-};
+/** The state of the page; `ending` ends the search that is under way. */
+const state = { backend: null, filters: null, pager: null, viewer: null, visit: null, turn: 0 };
+let ending = new AbortController();
 
-/** The model, loaded for the first picture, or once everything else is loaded. */
-const runner = new Runner(async (place, cpuModel) => {
-  const { input } = state.manifest;
-  if (place === GPU) return (await import("./webgpu.js")).GpuModel.load(input, cpuModel);
-  try {
-    return await (await import("./model.js")).Model.load(input);
-  } catch (error) {
-    throw new PageError(`The model could not be loaded: ${error.message}`);
-  }
-}, showPlace);
-
-/** Show where the model runs; visible only on pages exported with WebGPU. */
-function showPlace({ place, line, isProblem }) {
-  for (const input of document.querySelectorAll("#places input")) {
-    input.checked = input.value === place;
-  }
-  element("place-line").textContent = line;
-  element("place-line").classList.toggle("error", isProblem);
-  setAddress("run", place === GPU ? GPU : null);
-}
-
-/** Run the model on another device, and search the picture again. */
-async function choosePlace(place) {
-  try {
-    await runner.choose(place);
-    if (state.picture && runner.place === place) await searchPicture(state.picture);
-  } catch (error) {
-    showError(error);
-  }
-}
-
-/** The device that the URL requests. */
-function addressPlace() {
-  const place = new URL(location.href).searchParams.get("run") ?? CPU;
-  if (place === CPU || (place === GPU && state.manifest.webgpu)) return place;
-  const why =
-    place === GPU
-      ? "This page was exported without WebGPU."
-      : `Unknown value of run in the URL: ${place}.`;
-  showError(new PageError(`${why} The model runs on the CPU.`));
-  return CPU;
-}
-
-function showError(error) {
-  console.error(error);
-  element("error").textContent = error.message;
-  element("error").hidden = false;
-}
-
-function describe() {
-  const { dataset, n_images, n_database, model, precision, model_sha256 } = state.manifest;
-  const from = dataset ? ` from ${dataset}` : "";
-  const sampled =
-    n_images < n_database ? `, evenly sampled from ${n_database.toLocaleString("en")}` : "";
-  element("about").textContent =
-    `Searches ${count(n_images, "image")}${from}${sampled}, with codes of ` +
-    `${count(model.n_bits, "bit")}.`;
-  element("facts").textContent =
-    `Model: ${model.network || "unknown network"}, ${model.width}×${model.height} pixels, ` +
-    `${precision}, SHA-256 ${model_sha256.slice(0, 12)}. ` +
-    `hashkit ${state.manifest.hashkit}, ONNX Runtime Web ${state.manifest.onnxruntime_web}.`;
-}
-
-/** Show other sample images, evenly spaced over the bank. */
-function showSamples() {
-  const { bank } = state;
-  const n = Math.min(N_SAMPLES, bank.length);
-  const start = (state.samples++ * 7) % bank.length;
-  const indices = Array.from(
-    { length: n },
-    (_, at) => (start + Math.floor((at * bank.length) / n)) % bank.length,
-  );
-  element("samples").replaceChildren(
-    ...indices.map((index) => sampleTile(bank, index, searchImage)),
-  );
-}
-
-/** Search with one of the images. */
-function searchImage(index) {
-  const { bank } = state;
-  state.search++;
-  state.picture = null;
-  const name = bank.images.names[index];
-  const picture = pictureOf(bank.thumbnail(index), name);
-  const text = [name, bank.label(index)].filter(Boolean).join(" · ");
-  show(text, picture, bank.code(index), index);
-  setAddress("query", bank.images.rows[index]);
-}
-
-/** Search with a picture file. */
-async function searchPicture(blob) {
-  const search = ++state.search;
-  element("error").hidden = true;
+/**
+ * Search, and show the hits; only the answer to the last search is shown.
+ * @param {import("./backend.js").Query} query
+ * @param {{ inPlace?: boolean, page?: number, focus?: boolean }} [options]
+ *   `inPlace` adds no step to the history; `focus` moves the focus to the results.
+ */
+async function search(query, { inPlace = false, page = 0, focus = false } = {}) {
+  const { backend, filters } = state;
+  const { options } = filters;
+  ending.abort();
+  const { signal } = (ending = new AbortController());
+  hideError();
   element("result").hidden = false;
   element("result").setAttribute("aria-busy", "true");
   element("status").textContent = "Searching…";
+  const k = Math.min(options.k ?? DEFAULT_HITS, backend.maxHits);
   try {
-    const pixels = await prepare(blob, state.manifest.input);
-    const { codes, place } = await runner.encode(pixels);
-    if (search !== state.search) return;
-    const name = blob.name || "Pasted picture";
-    state.picture = blob;
-    show(name, pictureOf(pictureAddress(blob), name), codes, null);
-    if (state.manifest.webgpu) {
-      element("status").append(` Its code was computed on the ${place === GPU ? "GPU" : "CPU"}.`);
-    }
-    setAddress("query", null);
+    const answer = await backend.search(query, { ...options, k }, signal);
+    if (signal.aborted) return;
+    const visit = { query, options, answer, page };
+    remember(visit, { inPlace });
+    show(visit);
+    if (focus) element("result-title").focus();
   } catch (error) {
-    if (search !== state.search) return;
+    if (signal.aborted) return;
     const isPageError = error instanceof PageError;
-    showError(isPageError ? error : new PageError(`The search failed: ${error.message}`));
-    element("status").textContent = "";
-    element("result").hidden = !state.hits.length;
+    showError(
+      isPageError ? error : new PageError(`The search failed: ${error.message}`),
+      () => search(query, { inPlace, page, focus }),
+    );
+    element("status").textContent = state.visit ? statusOf(state.visit) : "";
+    element("result").hidden = !state.visit;
   } finally {
-    if (search === state.search) element("result").removeAttribute("aria-busy");
+    if (!signal.aborted) element("result").removeAttribute("aria-busy");
   }
+}
+
+const searchHit = (hit) => search({ row: hit.row }, { focus: true });
+
+function nameOf({ query, answer }) {
+  return answer.image?.name ?? query.picture.name;
+}
+
+function show(visit) {
+  state.visit = visit;
+  const { query, answer } = visit;
+  const name = nameOf(visit);
+  hideError();
+  state.viewer.close();
+  state.filters.options = visit.options;
+  document.title = `${name} – ${state.backend.title}`;
+  element("query-name").textContent = name;
+  element("query-label").textContent = answer.image?.label ?? "";
+  element("query-picture").replaceChildren(pictureOf(addressOfQuery(visit), name));
+  element("query-code").textContent = answer.code;
+  element("result").hidden = false;
+  element("result").removeAttribute("aria-busy");
+  element("status").textContent = statusOf(visit);
+  showPage(visit.page);
 }
 
 let address = null;
 
-/** Object URL of the picture shown; the previous one is released. */
-function pictureAddress(blob) {
+/** Address of the picture of a query; that of the previous picture file is released. */
+function addressOfQuery({ query, answer }) {
   if (address) URL.revokeObjectURL(address);
-  address = URL.createObjectURL(blob);
-  return address;
+  address = query.picture ? URL.createObjectURL(query.picture) : null;
+  if (address) return address;
+  const { row } = answer.image;
+  return row === null ? null : state.backend.thumbnail(row);
 }
 
-function show(name, picture, code, without) {
-  state.hits = state.bank.search(code, without);
-  state.nShown = 0;
-  element("error").hidden = true;
-  element("query-name").textContent = name;
-  element("query-picture").replaceChildren(picture);
-  element("query-code").textContent = toHex(code);
-  element("hits").replaceChildren();
-  element("result").hidden = false;
-  element("result").removeAttribute("aria-busy");
-  showMore();
-  const [nearest] = state.hits;
-  element("status").textContent = nearest
-    ? `Nearest to ${name}: ${state.bank.images.names[nearest.index]}, ` +
-      `${count(nearest.distance, "bit")} away.`
-    : "There are no other images.";
+function statusOf(visit) {
+  const { options, answer } = visit;
+  const name = quoted(nameOf(visit));
+  const [nearest] = answer.hits;
+  if (nearest) {
+    const away = count(nearest.distance, "bit");
+    return `Nearest to ${name}: ${quoted(nearest.name)}, ${away} away. ${answer.note}`.trim();
+  }
+  const limits = [
+    options.radius === null ? "" : ` within ${count(options.radius, "bit")} of ${name}`,
+    options.label && ` with the label ${quoted(options.label)}`,
+  ].join("");
+  return limits ? `There is no other image${limits}.` : "There are no other images.";
 }
 
-function showMore() {
-  const tiles = state.hits
-    .slice(state.nShown, state.nShown + N_HITS)
-    .map((hit) => hitTile(state.bank, hit, startAgain));
-  element("hits").append(...tiles);
-  state.nShown += tiles.length;
-  element("more").hidden = state.nShown >= state.hits.length;
-  return tiles;
-}
-
-/** Search with a hit, and move the focus to the start of the results. */
-function startAgain(index) {
-  searchImage(index);
-  element("result-title").tabIndex = -1;
-  element("result-title").focus();
-}
-
-/** Store a choice in the URL, so that it can be linked to. */
-function setAddress(name, value) {
-  const url = new URL(location.href);
-  if (value === null) url.searchParams.delete(name);
-  else url.searchParams.set(name, value);
-  history.replaceState(null, "", url);
-}
-
-function searchAddress() {
-  const text = new URL(location.href).searchParams.get("query");
-  if (text === null) return;
-  const index = state.bank.images.rows.indexOf(Number(text));
-  if (text.trim() !== "" && index >= 0) searchImage(index);
-  else showError(new PageError(`This page has no image for row ${text}.`));
-}
-
-function listen() {
-  const drop = element("drop");
-  element("file").addEventListener("change", (event) => {
-    const [file] = event.target.files;
-    if (file) searchPicture(file);
-    event.target.value = ""; // so that the same file can be chosen again
+/** Show one page of hits. */
+function showPage(page) {
+  const { backend, pager, viewer, visit } = state;
+  const { hits } = visit.answer;
+  pager.show(page, hits.length);
+  visit.page = pager.page;
+  const tiles = hits.slice(pager.start, pager.end).map((hit, at) => {
+    const open = () => viewer.open(hits, pager.start + at, backend);
+    return hitTile(hit, backend.thumbnail(hit.row), open, () => searchHit(hit));
   });
-  document.addEventListener("dragover", (event) => {
-    event.preventDefault(); // otherwise the browser would open a dropped file
-    drop.classList.add("over");
-  });
-  document.addEventListener("dragleave", (event) => {
-    if (!event.relatedTarget) drop.classList.remove("over");
-  });
-  document.addEventListener("drop", (event) => {
-    event.preventDefault();
-    drop.classList.remove("over");
-    receive(event.dataTransfer, "Only files can be dropped here.");
-  });
-  document.addEventListener("paste", (event) => receive(event.clipboardData, ""));
-  element("places").addEventListener("change", (event) => choosePlace(event.target.value));
-  element("others").addEventListener("click", showSamples);
-  element("more").addEventListener("click", () => showMore()[0]?.querySelector("button").focus());
+  element("hits").replaceChildren(...tiles);
 }
 
-/** Search with the first dropped or pasted file. */
-function receive(data, complaint) {
-  const [file] = data?.files ?? [];
-  if (file) searchPicture(file);
-  else if (complaint) showError(new PageError(complaint));
+/** Turn to another page of hits, as a step of the history. */
+function turnTo(page) {
+  state.visit = { ...state.visit };
+  showPage(page);
+  remember(state.visit);
+  element("result-title").scrollIntoView();
+  focusHit(0);
+}
+
+/** Focus a tile of the page of hits that is shown. */
+function focusHit(at) {
+  element("hits").children[at]?.querySelector(".tile").focus();
+}
+
+/** After the larger view: the focus goes to the hit that was shown last. */
+function returnToHit(at) {
+  const { pager } = state;
+  if (pager.pageOf(at) !== pager.page) {
+    showPage(pager.pageOf(at));
+    remember(state.visit, { inPlace: true });
+  }
+  focusHit(at - pager.start);
+}
+
+/** Left and right move between tiles. */
+function moveBetweenTiles(event) {
+  const steps = { ArrowLeft: "previousElementSibling", ArrowRight: "nextElementSibling" };
+  const to = event.target.closest("li")?.[steps[event.key]];
+  if (!to || event.altKey || event.ctrlKey || event.metaKey) return;
+  event.preventDefault();
+  to.querySelector(".tile").focus();
+}
+
+/** Show what the address and the history ask for. */
+function followHistory() {
+  ending.abort();
+  state.viewer.close();
+  const visit = currentVisit();
+  if (visit) {
+    show(visit);
+    return;
+  }
+  const { query, options, page } = readAddress();
+  state.filters.options = options;
+  if (query) {
+    search(query, { inPlace: true, page });
+    return;
+  }
+  hideError();
+  state.visit = null;
+  document.title = state.backend.title;
+  element("result").hidden = true;
+  const picture = currentPicture();
+  if (picture) {
+    showError(
+      new PageError(
+        `${quoted(picture)} is not kept when the page is closed or reloaded: choose it again.`,
+      ),
+    );
+  }
+}
+
+/** Show other images to start from. */
+async function showSamples() {
+  const { backend } = state;
+  try {
+    const items = await backend.samples(state.turn++);
+    element("samples-section").hidden = !items.length;
+    element("samples").replaceChildren(
+      ...items.map((item) => sampleTile(item, backend.thumbnail(item.row), () => searchHit(item))),
+    );
+  } catch (error) {
+    console.error(error);
+    element("samples-section").hidden = true; // pictures can still be searched with
+  }
 }
 
 async function start() {
   try {
-    state.manifest = await loadManifest();
-    state.bank = await Bank.load(state.manifest.model.n_bits);
+    state.backend = await openBackend(() => {
+      if (state.visit?.query.picture) search(state.visit.query, { inPlace: true });
+    });
   } catch (error) {
     element("about").hidden = true;
-    showError(new PageError(`The images could not be loaded: ${error.message}`));
+    showError(new PageError(`The page could not start: ${error.message}`), () => location.reload());
     return;
   }
-  describe();
-  showSamples();
-  listen();
+  const { title, line, facts, privacy } = state.backend;
+  element("title").textContent = title;
+  element("about").textContent = line;
+  element("facts").textContent = facts;
+  element("drop-hint").textContent = `or drop or paste one here. ${privacy}`;
+  state.filters = new Filters(state.backend, DEFAULT_HITS, () => {
+    if (state.visit) search(state.visit.query);
+  });
+  state.pager = new Pager([...document.querySelectorAll(".pager")], turnTo);
+  state.viewer = new Viewer({ search: searchHit, closed: returnToHit });
+  listenForPictures({
+    picture: (picture) => search({ picture }, { focus: true }),
+    row: (row) => search({ row }, { focus: true }),
+    refuse: showError,
+  });
+  element("others").addEventListener("click", showSamples);
+  element("hits").addEventListener("keydown", moveBetweenTiles);
+  addEventListener("popstate", followHistory);
   element("file").disabled = false;
   element("others").disabled = false;
-  element("places").hidden = !state.manifest.webgpu;
-  searchAddress();
-  choosePlace(addressPlace());
+  followHistory();
+  showSamples();
 }
 
 start();

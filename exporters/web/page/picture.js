@@ -2,6 +2,7 @@
 
 import { PageError } from "./files.js";
 import { resize } from "./resize.js";
+import { quoted } from "./text.js";
 
 /** Larger pictures are refused, as in Python. */
 const MAX_PIXELS = 89_478_485;
@@ -18,7 +19,7 @@ const AS_STORED = {
  * @returns {Promise<ImageBitmap>}
  */
 export async function decode(blob) {
-  const name = blob.name || "The picture"; // only files have a name
+  const name = blob.name ? quoted(blob.name) : "The picture"; // only files have a name
   let bitmap;
   try {
     bitmap = await createImageBitmap(blob, AS_STORED);

@@ -1,7 +1,7 @@
 // ONNX Runtime, from files in the page's folder. It uses one thread, which needs no special server
 // headers, and runs one call at a time.
 
-import * as ort from "./runtime/ort.js";
+import * as ort from "../runtime/ort.js";
 import { fetchFile } from "./files.js";
 
 let last = Promise.resolve();

@@ -1,16 +1,12 @@
 // Elements of the page: pictures and tiles.
 
+import { count } from "./text.js";
+
 /** Thumbnails narrower than this are enlarged with square pixels instead of smoothing. */
 const PIXELATED_BELOW = 48;
 
-/**
- * A count and its noun.
- * @param {number} number
- * @param {string} noun
- */
-export function count(number, noun) {
-  return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
-}
+/** Type of a hit that is dragged; its data is the row. */
+export const DRAGGED_ROW = "application/x-hashkit-row";
 
 /**
  * A picture, or a text if there is none.
@@ -18,69 +14,86 @@ export function count(number, noun) {
  * @param {string} name
  */
 export function pictureOf(address, name) {
-  if (!address) {
-    const text = document.createElement("span");
-    text.className = "no-picture";
-    text.textContent = "no picture";
-    return text;
-  }
+  if (!address) return noPicture();
   const image = document.createElement("img");
   image.alt = name;
   image.decoding = "async";
   image.addEventListener("load", () => {
     if (image.naturalWidth < PIXELATED_BELOW) image.classList.add("pixelated");
   });
+  image.addEventListener("error", () => image.replaceWith(noPicture()));
   image.src = address;
   return image;
 }
 
-/**
- * The tile of a sample image.
- * @param {import("./bank.js").Bank} bank
- * @param {number} index
- * @param {(index: number) => void} choose
- */
-export function sampleTile(bank, index, choose) {
-  const name = bank.images.names[index];
-  return tile(bank, index, () => choose(index), `Search with ${name}`, []);
+function noPicture() {
+  const text = document.createElement("span");
+  text.className = "no-picture";
+  text.textContent = "no picture";
+  return text;
 }
 
 /**
- * The tile of a hit.
- * @param {import("./bank.js").Bank} bank
- * @param {import("./bank.js").Hit} hit
- * @param {(index: number) => void} choose
+ * The tile of an image to start from.
+ * @param {import("./backend.js").Item} item
+ * @param {string | null} thumbnail
+ * @param {() => void} choose
  */
-export function hitTile(bank, hit, choose) {
-  const name = bank.images.names[hit.index];
-  const label = bank.label(hit.index);
+export function sampleTile(item, thumbnail, choose) {
+  const element = document.createElement("li");
+  const button = tileButton(item, thumbnail, `Search with ${item.name}`, choose);
+  element.append(button);
+  return element;
+}
+
+/**
+ * The tile of a hit: opens the larger view, and has a second button to search with the hit.
+ * @param {import("./backend.js").Hit} hit
+ * @param {string | null} thumbnail
+ * @param {() => void} open
+ * @param {() => void} search
+ */
+export function hitTile(hit, thumbnail, open, search) {
   const bits = count(hit.distance, "bit");
-  const spoken = [`Rank ${hit.rank}`, `${bits} away`, name, label].filter(Boolean).join(", ");
-  const lines = [
+  const spoken = [`Rank ${hit.rank}`, `${bits} away`, hit.name, hit.label].filter(Boolean);
+  const element = document.createElement("li");
+  element.className = "hit";
+  element.dataset.row = `${hit.row}`;
+  element.dataset.distance = `${hit.distance}`;
+  element.draggable = true;
+  element.addEventListener("dragstart", (event) =>
+    event.dataTransfer.setData(DRAGGED_ROW, `${hit.row}`),
+  );
+  const button = tileButton(hit, thumbnail, spoken.join(", "), open);
+  button.append(
     line("place", `${hit.rank}`, bits),
-    line("label", label),
-    line("name", name),
-  ];
-  const made = tile(bank, hit.index, () => choose(hit.index), `${spoken}. Search with it`, lines);
-  made.dataset.row = `${hit.row}`;
-  made.dataset.distance = `${hit.distance}`;
-  return made;
+    line("label", hit.label),
+    line("name", hit.name.split("/").at(-1)), // folders would fill the line
+  );
+  const again = document.createElement("button");
+  again.type = "button";
+  again.className = "search";
+  again.textContent = "Search";
+  again.setAttribute("aria-label", `Search with ${hit.name}`);
+  again.addEventListener("click", search);
+  element.append(button, again);
+  return element;
 }
 
-function tile(bank, index, choose, spoken, lines) {
-  const item = document.createElement("li");
+function tileButton(item, thumbnail, spoken, act) {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "tile";
   button.setAttribute("aria-label", spoken);
-  button.title = bank.images.names[index];
-  button.addEventListener("click", choose);
+  button.title = item.name;
+  button.addEventListener("click", act);
   const picture = document.createElement("span");
   picture.className = "picture";
-  picture.append(pictureOf(bank.thumbnail(index), bank.images.names[index]));
-  button.append(picture, ...lines);
-  item.append(button);
-  return item;
+  const shown = pictureOf(thumbnail, item.name);
+  if (shown instanceof HTMLImageElement) shown.draggable = false; // the hit is dragged, not its image
+  picture.append(shown);
+  button.append(picture);
+  return button;
 }
 
 function line(kind, ...parts) {
@@ -89,6 +102,7 @@ function line(kind, ...parts) {
   made.append(
     ...parts.map((part) => {
       const span = document.createElement("span");
+      span.dir = "auto";
       span.textContent = part;
       return span;
     }),

@@ -16,7 +16,7 @@ export class GpuModel extends Model {
   place = "webgpu";
 
   /**
-   * @param {import("./runtime/ort.js").InferenceSession} session
+   * @param {import("../runtime/ort.js").InferenceSession} session
    * @param {import("./resize.js").Input} input
    * @param {GPUDevice} device
    * @param {import("./placement.js").Placement | null} placement

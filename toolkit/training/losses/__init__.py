@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from hashkit.errors import ConfigError
-from hashkit.runs.known_names import check_loss_options
+from hashkit.runs.known_names import OWN_CODE, check_loss_options, split_loss
 from hashkit.training.losses.base import LearnsFrom, Loss, LossValue, Task
 from hashkit.training.losses.bihalf import BiHalfLoss
 from hashkit.training.losses.cibhash import CibHashLoss
@@ -20,6 +20,7 @@ from hashkit.training.losses.dtsh import DtshLoss
 from hashkit.training.losses.greedyhash import GreedyHashLoss
 from hashkit.training.losses.hashnet import HashNetLoss
 from hashkit.training.losses.orthohash import OrthoHashLoss
+from hashkit.training.losses.own import own_loss
 from hashkit.training.losses.triplet import TripletRankingLoss
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "build_loss",
     "check_batch_size",
     "check_multi_label",
+    "find_loss",
     "loss_options",
 ]
 
@@ -54,6 +56,18 @@ LOSSES: dict[str, type[Loss]] = {
 }
 
 
+def find_loss(name: str) -> type[Loss]:
+    """Class of a loss by name; the code of the user's own loss is imported.
+
+    Raises
+    ------
+    ConfigError
+        If the name is unknown, or the user's own loss cannot be imported.
+    """
+    kind, argument = split_loss(name)
+    return own_loss(argument) if kind == OWN_CODE else LOSSES[name]
+
+
 def loss_options(name: str) -> dict[str, float | str | None]:
     """Options of a loss and their defaults; the default of None depends on the task."""
     parameters = inspect.signature(LOSSES[name]).parameters.values()
@@ -62,7 +76,7 @@ def loss_options(name: str) -> dict[str, float | str | None]:
 
 def check_batch_size(name: str, batch_size: int) -> None:
     """Raise ConfigError if a loss that learns from labels needs too much memory for its batches."""
-    if LOSSES[name].takes_triplets and batch_size > MAX_TRIPLET_BATCH:
+    if find_loss(name).takes_triplets and batch_size > MAX_TRIPLET_BATCH:
         raise ConfigError(
             f"`batch_size` must be at most {MAX_TRIPLET_BATCH} with the loss {name}, not "
             f"{batch_size}: it compares all triplets of a batch, which takes memory of the order "
@@ -72,7 +86,7 @@ def check_batch_size(name: str, batch_size: int) -> None:
 
 def check_multi_label(name: str, *, is_multi_label: bool) -> None:
     """Raise ConfigError if images may have several labels and a loss takes only one."""
-    if is_multi_label and not LOSSES[name].takes_multi_label:
+    if is_multi_label and not find_loss(name).takes_multi_label:
         able = ", ".join(
             other
             for other, loss in LOSSES.items()
@@ -94,4 +108,4 @@ def build_loss(name: str, task: Task, options: Mapping[str, float | str]) -> Los
     """
     check_loss_options(name, options)
     check_multi_label(name, is_multi_label=task.is_multi_label)
-    return LOSSES[name](task, **options)
+    return find_loss(name)(task, **options)

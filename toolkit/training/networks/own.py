@@ -9,18 +9,12 @@ an attribute ``input_size``, (height, width) in pixels.
 A `Network` is used without a wrapper, with its own head and calibration.
 
 Importing a module runs its code: name only modules that you trust. A name that stands in a
-checkpoint or config.json is not enough (`hashkit.runs.named_network`).
+checkpoint or config.json is not enough (`hashkit.runs.named_code`).
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.machinery
-import importlib.util
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from types import ModuleType
 from typing import Any, Final
 
 from torch import nn
@@ -29,6 +23,7 @@ from hashkit.errors import ConfigError
 from hashkit.messages.foreign_errors import foreign_message
 from hashkit.training.networks.base import InputRule, Network
 from hashkit.training.networks.wrapped import Wrapped
+from hashkit.training.own_code import import_own
 
 __all__ = ["build_own", "own_input_rule"]
 
@@ -88,15 +83,7 @@ def own_input_rule(argument: str) -> InputRule:
 
 
 def _factory(argument: str) -> Callable[[], Any]:
-    place, _, name = argument.rpartition(":")
-    if not place or not name:
-        raise ConfigError(
-            f"network module:{argument} must be module:PACKAGE.MODULE:NAME or module:FILE.py:NAME"
-        )
-    module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
-    if not hasattr(module, name):
-        raise ConfigError(f"network module:{argument}: {place} has no {name}")
-    made = getattr(module, name)
+    made = import_own("network", argument)
     if isinstance(made, nn.Module) or not callable(made):
         raise ConfigError(
             f"network module:{argument} must be a class or a function that returns a network, "
@@ -104,36 +91,6 @@ def _factory(argument: str) -> Callable[[], Any]:
         )
     factory: Callable[[], Any] = made
     return factory
-
-
-def _import_module(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except Exception as error:  # the module's own code may raise anything
-        raise ConfigError(
-            f"module {name} cannot be imported ({foreign_message(error)}); install it, add it to "
-            "PYTHONPATH, or give the path of a file: module:FILE.py:NAME"
-        ) from error
-
-
-def _import_file(path: Path) -> ModuleType:
-    path = path.resolve()
-    if not path.is_file():
-        raise ConfigError(f"{path}: there is no such file")
-    name = f"hashkit_own_{path.stem}_{abs(hash(path)):x}"
-    if name in sys.modules:
-        return sys.modules[name]
-    loader = importlib.machinery.SourceFileLoader(name, str(path))
-    spec = importlib.util.spec_from_loader(name, loader)
-    assert spec is not None  # noqa: S101 - there is a loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickle look for a class's module there
-    try:
-        loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise ConfigError(f"{path} cannot be imported: {foreign_message(error)}") from error
-    return module
 
 
 def _stages(body: nn.Module) -> Sequence[nn.Module] | None:

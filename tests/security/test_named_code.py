@@ -17,8 +17,10 @@ from hashkit.runs.checkpoint_header import read_checkpoint_network
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.known_names import NETWORKS, split_network
-from hashkit.runs.named_network import (
+from hashkit.runs.named_code import (
+    absolute_loss,
     absolute_network,
+    loss_to_build,
     network_to_build,
     runs_own_code,
 )
@@ -74,6 +76,25 @@ def test_the_message_names_the_file_the_code_and_the_remedy():
     )
     with pytest.raises(ConfigError, match=r'with `network="..."`$'):
         network_to_build('module:a"b.py:Net', None, FILE)
+
+
+def test_a_loss_follows_the_same_rule(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        loss_to_build(OWN, None, FILE)
+    assert str(caught.value) == (
+        f"{FILE} asks for the code of the loss {OWN}, and what a file asks for is not imported: "
+        f'if you trust that code, name it yourself with `loss="{OWN}"`'
+    )
+    assert loss_to_build(OWN, "module:net.py:Net", FILE) == f"module:{tmp_path}/net.py:Net"
+    for harmless in ("csq", "itq"):
+        assert loss_to_build(harmless, None, FILE) == absolute_loss(harmless) == harmless
+    for given in ("csq", "module:net.py:Other"):
+        with pytest.raises(ConfigError, match=f"has the loss {OWN}, not {given}"):
+            loss_to_build(OWN, given, FILE)
+    for unknown in ("module:", "csq:x", "os:system", ""):
+        with pytest.raises(ConfigError, match="unknown loss"):
+            loss_to_build(unknown, None, FILE)
 
 
 @pytest.mark.parametrize(
@@ -164,6 +185,20 @@ def test_export_imports_nothing_that_a_checkpoint_names(theirs):
 
 def test_resume_imports_nothing_that_a_config_names(theirs):
     refuse_without_a_name(lambda: hashkit.resume(theirs), theirs)
+
+
+@pytest.mark.parametrize("network", ["compact", "onnx:efficientnet-lite0"])
+def test_resume_imports_no_loss_that_a_config_names(tmp_path, monkeypatch, network):
+    from cli_samples import fail
+
+    monkeypatch.chdir(tmp_path)
+    Path("own.py").write_text("open('imported', 'w').close()\ndef loss(a, b): return None\n")
+    config = TrainConfig(network=network, loss=f"module:{tmp_path}/own.py:loss")
+    run = Run.create(Path("runs"), "theirs", RunConfig(data=DataSpec(), training=config))
+    said = fail("train --resume --run runs/theirs")
+    assert said.endswith(f"yourself with --loss module:{tmp_path}/own.py:loss")
+    assert f"{run.config_path} asks for the code of the loss" in said
+    assert not Path("imported").exists()
 
 
 def test_bench_imports_nothing_that_a_checkpoint_names(theirs):

@@ -1,0 +1,168 @@
+"""A browser for tests that is used like a person does: keys, clicks and the size of the window.
+
+Headless Chromium is driven through its DevTools protocol, over a pipe. Unlike events that a script
+makes, its keys and clicks do what those of a keyboard and a mouse do: they move the focus, close
+dialogs and go back in the history.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shlex
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Self
+
+from browser import CHROMIUM
+
+SECONDS = 30
+"""How long `until` waits."""
+
+KEYS = {
+    "Enter": ("\r", 13),
+    "Tab": ("", 9),
+    "Escape": ("", 27),
+    " ": (" ", 32),
+    "End": ("", 35),
+    "Home": ("", 36),
+    "ArrowLeft": ("", 37),
+    "ArrowRight": ("", 39),
+}
+"""Text and key code of the keys that tests press."""
+
+
+class Browser:
+    """Headless Chromium with one page; use it as a context manager."""
+
+    def __enter__(self) -> Self:
+        self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        self._buffer = b""
+        self._last = 0
+        requests, to_browser = os.pipe()
+        from_browser, answers = os.pipe()
+        arguments = [
+            str(CHROMIUM),
+            "--headless",
+            "--no-sandbox",
+            "--no-first-run",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--disable-background-networking",
+            f"--user-data-dir={self._profile.name}",
+            "--remote-debugging-pipe",
+        ]
+        # Chromium reads requests from descriptor 3 and writes answers to descriptor 4.
+        shell = f"exec {shlex.join(arguments)} 3<&{requests} 4>&{answers}"
+        self._process = subprocess.Popen(
+            ["bash", "-c", shell],
+            pass_fds=(requests, answers),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(requests)
+        os.close(answers)
+        self._to, self._from = to_browser, from_browser
+        self._session: str | None = None
+        target = self.ask("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.ask("Target.attachToTarget", targetId=target, flatten=True)
+        self._session = attached["sessionId"]
+        self.ask("Page.enable")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait(30)
+        os.close(self._to)
+        os.close(self._from)
+        self._profile.cleanup()
+
+    def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Call a method of the DevTools protocol, and return its result."""
+        self._last += 1
+        message: dict[str, Any] = {"id": self._last, "method": method, "params": parameters}
+        if self._session is not None:
+            message["sessionId"] = self._session
+        os.write(self._to, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._next()
+            if answer.get("id") == self._last:
+                assert "error" not in answer, answer["error"]
+                result: dict[str, Any] = answer["result"]
+                return result
+
+    def _next(self) -> dict[str, Any]:
+        while b"\0" not in self._buffer:
+            data = os.read(self._from, 1 << 20)
+            assert data, "the browser has ended"
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\0")
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+    def window(self, width: int, height: int, *, dark: bool = False) -> None:
+        """Set the size of the window, CSS pixels, and the colours that the user prefers."""
+        self.ask(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 500,
+        )
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.ask("Emulation.setEmulatedMedia", features=[scheme])
+
+    def open(self, address: str) -> None:
+        """Go to an address, and wait until its document and scripts are loaded."""
+        self.ask("Page.navigate", url=address)
+        self.until("document.readyState === 'complete'")
+
+    def value(self, expression: str) -> Any:
+        """Value of a JavaScript expression in the page, from JSON; promises are awaited."""
+        answer = self.ask(
+            "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
+        )
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
+
+    def until(self, condition: str) -> None:
+        """Wait until a JavaScript expression is true."""
+        end = time.monotonic() + SECONDS
+        while not self.value(f"Boolean({condition})"):
+            assert time.monotonic() < end, f"not met in time: {condition}; {self.value(STATE)}"
+            time.sleep(0.02)
+
+    def press(self, *keys: str, shift: bool = False, alt: bool = False) -> None:
+        """Press keys, one after the other."""
+        for key in keys:
+            text, code = KEYS[key]
+            press = {
+                "key": key,
+                "code": "Space" if key == " " else key,
+                "windowsVirtualKeyCode": code,
+                "modifiers": 8 * shift + alt,
+            }
+            self.ask("Input.dispatchKeyEvent", type="keyDown", text=text, **press)
+            self.ask("Input.dispatchKeyEvent", type="keyUp", **press)
+
+    def write(self, text: str) -> None:
+        """Type text into the element with the focus."""
+        self.ask("Input.insertText", text=text)
+
+    def choose_file(self, selector: str, path: Path) -> None:
+        """Choose a file in a file input."""
+        root = self.ask("DOM.getDocument")["root"]["nodeId"]
+        node = self.ask("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.ask("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
+
+    def picture(self, path: Path, *, whole: bool = False) -> None:
+        """Save a picture of the window, or of the whole page, as PNG."""
+        answer = self.ask("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+        path.write_bytes(base64.b64decode(answer["data"]))
+
+
+STATE = "document.title + ' | ' + (document.getElementById('error')?.textContent ?? '')"
+"""What a failure shows of the page."""

@@ -1,0 +1,305 @@
+"""Changes a bank that is in use: rows are added and marked as deleted, each time in one commit."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, Self
+
+import filelock
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hashkit.bank.bankfile import BankFile, create_bank
+from hashkit.bank.commit import Commit
+from hashkit.bank.compatibility import check_complete
+from hashkit.bank.deletion import FIRST_VERSION, row_numbers, with_marks
+from hashkit.bank.files import existing_bank, locked, resolve_link, write_errors
+from hashkit.bank.header import BankHeader, BankSource
+from hashkit.bank.image_files import ImageFiles
+from hashkit.bank.layout import FORMAT_VERSION, bitmap_size
+from hashkit.bank.rows import encode_rows
+from hashkit.errors import BankError
+from hashkit.files.writing import make_parents
+from hashkit.inputs.arguments import checked_arguments, real_number
+
+__all__ = ["BankEditor"]
+
+_GROWTH: Final = 1.5
+_LEAST_ROWS: Final = 1_024
+_LEAST_NAME_BYTES: Final = 32 * _LEAST_ROWS
+"""Room of a small bank. Where files are sparse, unused room takes no space on the disk."""
+
+
+class BankEditor:
+    """Adds rows to a complete bank and deletes others, while it is searched; made by `open`.
+
+    It holds the writer's lock until it is closed. Between any two calls, the file is a complete
+    bank; a process that is killed leaves it as before or after a call of `apply`. A bank that has
+    no room left is copied, to a file with room for half as many rows more, so that the cost per row
+    does not grow with the bank. Several threads may share an editor: their calls run one after the
+    other.
+
+    Readers see new rows and deletions when they open the bank again: see `Bank.reload`.
+    """
+
+    def __init__(self, path: Path, lock: filelock.BaseFileLock) -> None:
+        self.path = path
+        self._lock = lock
+        self._turn = threading.Lock()
+        self._file = BankFile(path)
+
+    @classmethod
+    @checked_arguments
+    def open(cls, path: str | os.PathLike[str], *, lock_seconds: float = 0) -> BankEditor:
+        """Open a complete bank to change it.
+
+        Parameters
+        ----------
+        lock_seconds
+            How long to wait for another process that is writing the bank, seconds.
+
+        Raises
+        ------
+        BankLockedError
+            If another process is writing the bank, or another editor of this one is open.
+        BankError
+            If there is no such bank, it is not complete, its last rows do not match their
+            checksums, or it cannot be read or written.
+        BankMismatchError
+            If the bank has a later format version.
+        """
+        lock_seconds = real_number(lock_seconds, "lock_seconds", 0)
+        path = existing_bank(path)
+        with locked(path, lock_seconds) as (lock, keep):
+            editor = cls(path, lock)
+            keep.callback(editor._file.close)
+            check_complete(path, editor.sources, editor._file.committed, "change")
+            editor._file.check_last_block()
+            keep.pop_all()
+        return editor
+
+    @classmethod
+    @checked_arguments
+    def create(
+        cls, path: str | os.PathLike[str], header: BankHeader, *, overwrite: bool = False
+    ) -> BankEditor:
+        """Make an empty, complete bank and open it; it stores names and what is known of files.
+
+        Parameters
+        ----------
+        path
+            The file; missing parent folders are created.
+        header
+            The bank's metadata; its ``has_names`` and ``has_files`` become True.
+        overwrite
+            Whether an existing file may be replaced.
+
+        Raises
+        ------
+        BankLockedError
+            If another process is writing the bank.
+        BankError
+            If the file exists and ``overwrite`` is False, or it cannot be written.
+        """
+        header = dataclasses.replace(header, has_names=True, has_files=True)
+        path = resolve_link(path)
+        with write_errors(path):
+            make_parents(path)
+        with locked(path) as (lock, keep):
+            if path.exists() and not overwrite:
+                raise BankError(
+                    f"{path}: exists already; change it with BankEditor.open, or replace it with "
+                    "`overwrite=True`"
+                )
+            create_bank(path, header, _LEAST_ROWS, _LEAST_NAME_BYTES, is_complete=True)
+            editor = cls(path, lock)
+            keep.pop_all()
+        return editor
+
+    @property
+    def header(self) -> BankHeader:
+        """The bank's metadata."""
+        return self._file.layout.header
+
+    @property
+    def sources(self) -> tuple[BankSource, ...]:
+        """The bank's image lists, in the order in which they were added."""
+        return self._file.layout.sources
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows, including deleted ones."""
+        return self._file.committed.n_rows
+
+    def apply(
+        self,
+        codes: NDArray[np.uint8] | None = None,
+        names: Sequence[str] | None = None,
+        labels: NDArray[Any] | None = None,
+        *,
+        files: ImageFiles | None = None,
+        deleted: ArrayLike = (),
+    ) -> range:
+        """Add rows and mark others as deleted in one commit; returns the numbers of the new rows.
+
+        When it returns, the change is on the disk. A bank of an earlier format version, or without
+        columns for files, is upgraded where ``files`` or ``deleted`` need it, which copies it.
+
+        Parameters
+        ----------
+        codes
+            uint8 [n, ceil(n_bits / 8)]; None for no new rows.
+        names
+            One name per new row; None for rows without names.
+        labels
+            int [n], -1 where unknown; or multi-hot [n, n_classes]; or None, according to the
+            header's ``label_kind``.
+        files
+            The image files of the new rows, where known.
+        deleted
+            Numbers of rows to mark as deleted, integer [m]; may include rows that are deleted.
+
+        Raises
+        ------
+        CodesError
+            If the codes break the code convention.
+        BankError
+            If names, labels, files or row numbers are invalid, another program replaced the file,
+            or it cannot be written: then nothing has changed.
+        """
+        with self._turn:
+            self._check_open()
+            try:
+                return self._apply(codes, names, labels, files, deleted)
+            except BaseException:
+                with contextlib.suppress(BankError):
+                    self._file.reread()
+                raise
+
+    def set_source(self, source: BankSource) -> None:
+        """Replace the bank's image lists by one, for example of a folder that it follows.
+
+        It copies the bank, unless the list is its only one already.
+        """
+        self._set_sources((source,))
+
+    def add_source(self, source: BankSource) -> None:
+        """Name the list of the rows that follow, unless it is the bank's last one already.
+
+        It copies the bank if the list is another one.
+        """
+        if not (self.sources and source.is_same_list(self.sources[-1])):
+            self._set_sources((*self.sources, source))
+
+    def close(self) -> None:
+        """Close the file and release the lock; a second call does nothing."""
+        with self._turn:
+            self._file.close()
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _apply(
+        self,
+        codes: NDArray[np.uint8] | None,
+        names: Sequence[str] | None,
+        labels: NDArray[Any] | None,
+        files: ImageFiles | None,
+        deleted: ArrayLike,
+    ) -> range:
+        before = self._file.committed
+        header, columns, n_new = self.header, dict[str, bytes](), 0
+        if codes is not None:
+            header = dataclasses.replace(header, has_files=header.has_files or files is not None)
+            try:
+                columns = encode_rows(header, before, codes, names, labels, files)
+            except BankError as error:
+                raise BankError(f"{self.path}: {error}") from None
+            n_new = len(codes)
+        elif not (names is None and labels is None and files is None):
+            raise BankError(
+                f"{self.path}: expected codes with names, labels and files, found none: give "
+                "`codes` too"
+            )
+        bitmap = self._marked(deleted, n_new)
+        if not n_new and bitmap is None:
+            return range(before.n_rows, before.n_rows)
+        after = _followed(before, self.sources, n_new, len(columns.get("names", b"")))
+        self._prepare(header, after, has_deleted=bitmap is not None)
+        if n_new:
+            self._file.write(columns, before)
+        self._file.commit(after, bitmap)
+        return range(before.n_rows, after.n_rows)
+
+    def _marked(self, deleted: ArrayLike, n_new: int) -> NDArray[np.uint8] | None:
+        """The bitmap with more rows marked, and room for new ones; None if it stays as it is."""
+        rows = row_numbers(deleted, self.n_rows, str(self.path))
+        if not len(rows):
+            return None
+        bitmap, n_marked = with_marks(self._file.read_deleted(), rows, is_deleted=True)
+        if not n_marked:
+            return None
+        return np.pad(bitmap, (0, bitmap_size(self.n_rows + n_new) - len(bitmap)))
+
+    def _prepare(self, header: BankHeader, after: Commit, *, has_deleted: bool) -> None:
+        """Give the file the columns, the version and the room that a change needs."""
+        layout = self._file.layout
+        version = layout.format_version
+        if header != layout.header or (has_deleted and version < FIRST_VERSION):
+            version = FORMAT_VERSION
+        has_room = after.n_rows <= layout.n_rows and after.n_name_bytes <= layout.n_name_bytes
+        if has_room and version == layout.format_version and header == layout.header:
+            return
+        room = _room(after, header)
+        self._file.rebuild(header, layout.sources, *room, self._file.committed, version)
+
+    def _set_sources(self, sources: tuple[BankSource, ...]) -> None:
+        with self._turn:
+            self._check_open()
+            layout, before = self._file.layout, self._file.committed
+            if sources == layout.sources:
+                return
+            n_images = sources[-1].n_images
+            n_consumed = 0 if len(sources) > 1 else before.n_rows
+            self._file.rebuild(
+                dataclasses.replace(layout.header, source=sources[-1]),
+                sources,
+                *_room(before, layout.header),
+                dataclasses.replace(
+                    before, n_consumed=n_consumed if n_images is None else n_images
+                ),
+            )
+
+    def _check_open(self) -> None:
+        if not self._file.is_open:
+            raise BankError(f"{self.path}: this editor is closed; open the bank again")
+
+
+def _followed(
+    before: Commit, sources: tuple[BankSource, ...], n_rows: int, n_name_bytes: int
+) -> Commit:
+    """The commit after more rows; a list of known length stays as it is, being complete."""
+    grows = not sources or sources[-1].n_images is None
+    return dataclasses.replace(
+        before,
+        n_rows=before.n_rows + n_rows,
+        n_name_bytes=before.n_name_bytes + n_name_bytes,
+        n_consumed=before.n_consumed + (n_rows if grows else 0),
+        row_generation=before.row_generation + bool(n_rows),
+    )
+
+
+def _room(needed: Commit, header: BankHeader) -> tuple[int, int]:
+    """Rows and bytes of names to make room for: many small changes follow without a copy."""
+    n_rows = max(_LEAST_ROWS, int(needed.n_rows * _GROWTH))
+    n_name_bytes = max(_LEAST_NAME_BYTES, int(needed.n_name_bytes * _GROWTH))
+    return n_rows, n_name_bytes if header.has_names else 0

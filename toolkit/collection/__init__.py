@@ -1,0 +1,1 @@
+"""Collections of images: folders that change, and the banks that follow them."""

@@ -1,0 +1,193 @@
+"""What has changed in a folder since the rows of a bank were made of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.bank.image_files import ImageFiles
+from hashkit.collection.listing import Listing
+
+__all__ = ["Changes", "KnownRows", "Pairs", "compare"]
+
+Pairs: TypeAlias = NDArray[np.int64]
+"""int64 [n, 2], positions in a listing and rows of the same names."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class KnownRows:
+    """Rows of a bank.
+
+    Attributes
+    ----------
+    names
+        One name per row; several rows may have one name.
+    files
+        Size, time and digest of each row's file.
+    is_deleted
+        bool [n], the deleted rows.
+    is_removed
+        bool [n], those of them that were deleted because of what happened to their file, and not by
+        a user.
+    """
+
+    names: Sequence[str]
+    files: ImageFiles
+    is_deleted: NDArray[np.bool_]
+    is_removed: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.is_deleted)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Changes:
+    """How a folder differs from the rows of a bank, by names, sizes and times.
+
+    Every image of the listing is in one of the first five, and every row that is not deleted in
+    `unchanged`, `changed`, `touched`, `vanished`, `repeated` or `kept`.
+
+    Attributes
+    ----------
+    unchanged
+        Images whose rows are right.
+    added
+        int64 [n], images without a row.
+    changed
+        Images whose files are others, or of which the bank does not know the file.
+    touched
+        Images whose content decides: of the same size and another time.
+    left_deleted
+        Images that a user deleted, with the last of their rows, unless size or content has changed
+        since. Content decides about those whose time differs, so they are in `deleted_touched` too.
+    deleted_touched
+        See `left_deleted`.
+    vanished
+        int64 [n], rows whose files are gone.
+    repeated
+        int64 [n], rows of names that have a later row.
+    kept
+        int64 [n], rows of which it is unknown whether their files are there, and rows that were not
+        made of a file.
+    """
+
+    unchanged: Pairs
+    added: NDArray[np.int64]
+    changed: Pairs
+    touched: Pairs
+    left_deleted: Pairs
+    deleted_touched: Pairs
+    vanished: NDArray[np.int64]
+    repeated: NDArray[np.int64]
+    kept: NDArray[np.int64]
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether the bank is in step with the folder."""
+        rest = (self.added, self.changed, self.touched, self.deleted_touched)
+        return not any(map(len, (*rest, self.vanished, self.repeated)))
+
+
+def compare(listing: Listing, known: KnownRows, *, checksum: bool = False) -> Changes:
+    """Compare the images of a folder with the rows of a bank.
+
+    Parameters
+    ----------
+    checksum
+        Whether the content of every file decides, and not its size and time.
+    """
+    names = list(known.names)
+    live = np.flatnonzero(~known.is_deleted)
+    row_of = {names[row]: row for row in live.tolist()}
+    rows = _looked_up(row_of, listing.names)
+    at = np.flatnonzero(rows >= 0)
+    sorts = _sorted_by_file(listing, known, at, rows[at], checksum)
+    deleted, deleted_at = _deleted_by_user(listing, known, names, np.flatnonzero(rows < 0))
+    deleted_sorts = _sorted_by_file(listing, known, deleted_at, deleted, checksum)
+    is_unknown = ~_has_file(known.files, deleted_sorts.changed[:, 1])
+    left_deleted = np.concatenate(
+        [deleted_sorts.unchanged, deleted_sorts.touched, deleted_sorts.changed[is_unknown]]
+    )
+    is_new = rows < 0
+    is_new[left_deleted[:, 0]] = False
+    is_repeated = np.zeros(len(known), bool)
+    is_repeated[live] = True
+    is_repeated[list(row_of.values())] = False
+    is_unmatched = ~known.is_deleted & ~is_repeated
+    is_unmatched[rows[at]] = False
+    unmatched = np.flatnonzero(is_unmatched)
+    is_kept = np.array([listing.is_unknown(names[row]) for row in unmatched.tolist()], bool)
+    is_kept |= ~_has_file(known.files, unmatched)
+    return Changes(
+        unchanged=sorts.unchanged,
+        added=_by_name(listing, np.flatnonzero(is_new)),
+        changed=_pairs_by_name(listing, sorts.changed),
+        touched=_pairs_by_name(listing, sorts.touched),
+        left_deleted=left_deleted,
+        deleted_touched=deleted_sorts.touched,
+        vanished=unmatched[~is_kept],
+        repeated=np.flatnonzero(is_repeated),
+        kept=unmatched[is_kept],
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Sorts:
+    unchanged: Pairs
+    changed: Pairs
+    touched: Pairs
+
+
+def _sorted_by_file(
+    listing: Listing,
+    known: KnownRows,
+    at: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    checksum: bool,
+) -> _Sorts:
+    """Images at ``at`` and their ``rows``, by what their files' sizes and times say."""
+    pairs = np.stack([at, rows], axis=1)
+    is_same_size = listing.sizes[at] == known.files.sizes[rows]
+    is_same_size &= _has_file(known.files, rows)
+    is_same = is_same_size & (listing.mtimes_ns[at] == known.files.mtimes_ns[rows])
+    if checksum:
+        is_same[:] = False
+    return _Sorts(pairs[is_same], pairs[~is_same_size], pairs[is_same_size & ~is_same])
+
+
+def _has_file(files: ImageFiles, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether the files of rows are known."""
+    return np.asarray(files.digests[rows].any(axis=1), np.bool_)
+
+
+def _deleted_by_user(
+    listing: Listing, known: KnownRows, names: list[str], at: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows that a user deleted and their images, of the images ``at`` that have no other row."""
+    deleted = np.flatnonzero(known.is_deleted)
+    row_of = {names[row]: row for row in deleted.tolist()}  # the last one of each name
+    if not row_of or not len(at):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    rows = _looked_up(row_of, [listing.names[one] for one in at.tolist()])
+    is_users = rows >= 0
+    is_users[is_users] = ~known.is_removed[rows[is_users]]
+    return rows[is_users], at[is_users]
+
+
+def _looked_up(row_of: dict[str, int], names: Sequence[str]) -> NDArray[np.int64]:
+    """Rows of names; -1 where there is none."""
+    return np.fromiter((row_of.get(name, -1) for name in names), np.int64, len(names))
+
+
+def _by_name(listing: Listing, at: NDArray[np.int64]) -> NDArray[np.int64]:
+    order = sorted(at.tolist(), key=listing.names.__getitem__)
+    return np.array(order, np.int64)
+
+
+def _pairs_by_name(listing: Listing, pairs: Pairs) -> Pairs:
+    order: list[Any] = sorted(pairs.tolist(), key=lambda pair: listing.names[pair[0]])
+    return np.array(order, np.int64).reshape(-1, 2)

@@ -1,0 +1,242 @@
+"""Queries of a search: image files, folders of them, queries of a run, and rows of the banks.
+
+ONNX Runtime is imported only to encode images, so that rows are searched with without it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.bank.deletion import rows_named
+from hashkit.bank.reader import Bank
+from hashkit.codes import binarize
+from hashkit.codesets import label_names
+from hashkit.errors import ConfigError, DatasetError, ImageError, RunError
+from hashkit.messages.visible_text import visible
+from hashkit.workflow.reporter import Reporter, plural
+from hashkit.workflow.search_place import SearchPlace
+from hashkit.workflow.search_results import Query
+
+if TYPE_CHECKING:
+    from hashkit.datasets.imageset import ImageSet
+
+__all__ = [
+    "find_own_rows",
+    "queries_of_files",
+    "queries_of_names",
+    "queries_of_rows",
+    "with_logits",
+]
+
+
+def queries_of_files(place: SearchPlace, names: Sequence[str], reporter: Reporter) -> list[Query]:
+    """Queries of image files, of all images below folders, and of names of the run's queries.
+
+    Images of a folder that cannot be used are left out, with a note for each.
+
+    Raises
+    ------
+    ImageError
+        If a name is none of these, or a file cannot be used.
+    DatasetError
+        If a folder has no images, or none that can be used.
+    BankMismatchError
+        If a bank was made by another model.
+    """
+    queries: list[Query] = []
+    for name in names:
+        path = Path(name)
+        if path.is_dir():
+            place.check_query_model()
+            queries += _of_folder(place, name, reporter)
+        elif path.exists() or (known := _of_run(place, name)) is None:
+            place.check_query_model()
+            queries.append(Query(name, place.encoder.encode(path)[0], path))
+        else:
+            queries.append(known)
+    return queries
+
+
+def queries_of_rows(place: SearchPlace, rows: Sequence[int]) -> list[Query]:
+    """Queries of rows of the banks, counted across them.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such row, or it is deleted.
+    """
+    return [_of_row(place, row) for row in rows]
+
+
+def queries_of_names(place: SearchPlace, names: Sequence[str]) -> list[Query]:
+    """Queries of the rows of the banks that have these names, without deleted rows.
+
+    Raises
+    ------
+    ConfigError
+        If a name has no row, or all of its rows are deleted.
+    """
+    found: dict[str, list[int]] = {name: [] for name in names}
+    for start, bank in place.numbered_banks():
+        for name, rows in rows_named(bank.names, found).items():
+            found[name] += [start + row for row in rows]
+    queries: list[Query] = []
+    for name in names:
+        if not found[name]:
+            raise ConfigError(_unknown_name(place, name))
+        live = [row for row in found[name] if not place.is_deleted(row)]
+        queries += queries_of_rows(place, live or found[name][:1])
+    return queries
+
+
+def with_logits(
+    place: SearchPlace, queries: Sequence[Query], reporter: Reporter
+) -> tuple[list[Query], NDArray[np.float32]]:
+    """Queries with the codes of their logits, and the logits, float32 [q, n_bits].
+
+    Raises
+    ------
+    ImageError
+        If an image of a query is not available.
+    """
+    answered, logits = [], []
+    for query in queries:
+        image = query.image if query.row is None else place.image_of(query.row)
+        if image is None:
+            raise ImageError(
+                f"{query.name}: `rerank` needs the query's image, which is missing: "
+                "`data_root=...` is where its folder is now",
+                "missing",
+            )
+        place.check_query_model()
+        own = place.encoder.logits([image])
+        code = binarize(own)[0]
+        if not np.array_equal(code, query.code):
+            reporter.note(
+                f"warning: {query.name} has another code than when it was encoded; its code of now "
+                "is used"
+            )
+        answered.append(dataclasses.replace(query, code=code))
+        logits.append(own)
+    return answered, np.concatenate(logits)
+
+
+def find_own_rows(place: SearchPlace, queries: Sequence[Query]) -> list[list[int]]:
+    """Rows of the banks that are each query itself: its row, or those of its file."""
+    own: list[list[int]] = [[] if query.row is None else [query.row] for query in queries]
+    files = {
+        at: query.image
+        for at, query in enumerate(queries)
+        if query.row is None and isinstance(query.image, Path)
+    }
+    for start, bank in place.numbered_banks() if files else ():
+        names = {at: set(place.images.names_of(bank, path)) for at, path in files.items()}
+        rows = rows_named(bank.names, set().union(*names.values()))
+        for at, wanted in names.items():
+            own[at] += [start + row for name in sorted(wanted) for row in rows[name]]
+    return own
+
+
+def _of_row(place: SearchPlace, row: int) -> Query:
+    if not 0 <= row < place.n_rows:
+        raise ConfigError(
+            f"`row` must be from 0 to {place.n_rows - 1}, the rows of the bank, found {row}"
+        )
+    bank, bank_row = place.locate(row)
+    if place.is_deleted(row):
+        raise ConfigError(
+            f"row {row} ({visible(bank.names[bank_row])}) of {bank.path} is deleted: choose "
+            "another row, or restore it with hashkit delete --restore"
+        )
+    return Query(
+        bank.names[bank_row] or f"row {row}",
+        bank.codes[bank_row],
+        place.image_of(row) if place.needs_images else None,
+        label_names(bank, bank_row),
+        row,
+    )
+
+
+def _unknown_name(place: SearchPlace, name: str) -> str:
+    """The message for a name without a row, with a name that ends alike."""
+    last = name.rpartition("/")[2]
+    names = (known for bank in place.banks for known in bank.names)
+    alike = next((known for known in names if known.rpartition("/")[2] == last), None)
+    example = next((known for bank in place.banks for known in bank.names[:1]), "")
+    hint = f"did you mean {alike}?" if alike else f"names are paths in the folder, as {example}"
+    return f'`name="{name}"`: no row of {place.banks[0].path} has this name; {hint}'
+
+
+def _of_folder(place: SearchPlace, folder: str, reporter: Reporter) -> Iterator[Query]:
+    from hashkit.datasets.folders import open_image_folder
+
+    images = open_image_folder(Path(folder))
+    for row, code in _codes(place, images, reporter):
+        path = Path(folder) / images.names[row]
+        yield Query(str(path), code, path)
+
+
+def _codes(
+    place: SearchPlace, images: ImageSet, reporter: Reporter
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Row and code of each image of a folder that can be used."""
+    from hashkit.datasets.decoding import decode_batches
+    from hashkit.preprocess import load
+    from hashkit.runtimes.encoder import default_batch_size
+    from hashkit.threads import check_threads
+
+    encoder = place.encoder
+    size, rule = encoder.manifest.size, encoder.manifest.resize
+    batches = decode_batches(
+        images,
+        functools.partial(load, size=size, resize=rule),
+        size,
+        start=0,
+        batch_size=default_batch_size(encoder),
+        n_workers=check_threads(place.n_workers, "n_workers"),
+    )
+    n_found = 0
+    bar = reporter.progress("encoding queries", len(images), "images")
+    with contextlib.closing(batches), bar as progress:
+        for batch in batches:
+            for fault in batch.faults:
+                reporter.note(f"left out: {fault.message}")
+            if len(batch.rows):
+                yield from zip(batch.rows.tolist(), encoder.run(batch.pixels)[0], strict=True)
+            n_found += len(batch.rows)
+            progress.update(batch.stop)
+    if not n_found:
+        raise DatasetError(
+            f"{images.root}: none of its {plural(len(images), 'image')} can be used: give another "
+            "folder, or image files"
+        )
+
+
+def _of_run(place: SearchPlace, name: str) -> Query | None:
+    """A query of the run by its name; None if there is no run, or it has no queries."""
+    if place.run is None:
+        return None
+    try:
+        queries = Bank.open(place.run_bank("queries"))
+    except RunError:  # a run that learned from triplets has no queries
+        return None
+    names = list(queries.names)
+    if name not in names:
+        raise ImageError(
+            f"{name}: there is no such file, nor is it the name of a query of {place.run.path} "
+            f"(for example {names[0]}); `name=...` takes the name of a row",
+            "missing",
+        )
+    place.check_model(queries.header.model_sha256)
+    place.warn_of_resampler(str(queries.path), queries.header.resampler)
+    row = names.index(name)
+    image = place.images(queries, row) if place.needs_images else None
+    return Query(name, queries.codes[row], image, label_names(queries, row))
