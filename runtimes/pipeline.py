@@ -27,7 +27,14 @@ from hashkit.runtimes.encoder import Encoder, default_batch_size
 from hashkit.runtimes.faults import FaultLog
 from hashkit.threads import check_threads
 
-__all__ = ["EncodeMode", "EncodeProgress", "EncodeReport", "bank_header", "encode_to_bank"]
+__all__ = [
+    "EncodeMode",
+    "EncodeProgress",
+    "EncodeReport",
+    "bank_header",
+    "encode_to_bank",
+    "header_of_codes",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -222,18 +229,32 @@ def bank_header(encoder: Encoder, image_set: ImageSet, source: BankSource) -> Ba
     if image_set.labels is not None:
         label_kind = "multi" if image_set.is_multi_label else "single"
     is_resized = image_set.pixels is None or image_set.pixels.shape[1:3] != encoder.manifest.size
-    return BankHeader(
+    header = BankHeader(
+        n_bits=encoder.n_bits,
+        manifest=encoder.manifest,
+        model_sha256="",
+        runtime="",
+        provider="",
+        precision="",
+        class_names=image_set.class_names,
+        label_kind=label_kind,
+        source=source,
+        has_files=image_set.root is not None,
+    )
+    return header_of_codes(encoder, header, is_resized=is_resized)
+
+
+def header_of_codes(encoder: Encoder, header: BankHeader, *, is_resized: bool = True) -> BankHeader:
+    """A header with what ``encoder`` adds to it: model, runtime, provider and resampler."""
+    return dataclasses.replace(
+        header,
         n_bits=encoder.n_bits,
         manifest=encoder.manifest,
         model_sha256=encoder.model_sha256,
         runtime=encoder.runtime,
         provider=encoder.provider,
         precision=encoder.precision,
-        class_names=image_set.class_names,
-        label_kind=label_kind,
-        source=source,
         resampler=resampler() if is_resized else "",
-        has_files=image_set.root is not None,
     )
 
 

@@ -45,6 +45,7 @@ FLOORS = (
     {"exporters", "report"},
     {"collection"},
     {"workflow"},
+    {"server"},
     {"cli"},
 )
 """Rooms from the ground up. A room imports rooms of lower floors alone."""
@@ -69,6 +70,7 @@ CONFINED = {
     "pydantic_core": {"inputs.schema"},
     "filelock": {"bank", "files.locking"},
     "PIL": {
+        "collection",
         "exporters.web",
         "features.views",
         "imaging",
@@ -83,6 +85,11 @@ CONFINED = {
     "faiss": {"formats"},
     "pyarrow": {"formats"},
     "jinja2": {"report"},
+    "h11": {"server"},
+    "prometheus_client": {"server"},
+    "starlette": {"server"},
+    "uvicorn": {"server"},
+    "watchfiles": {"collection.watching"},
 }
 
 ALWAYS = {"numpy", *CONFINED}
@@ -223,6 +230,7 @@ def test_the_public_names_are_these():
         "Bank",
         "BankWriter",
         "CodeSet",
+        "Duplicates",
         "Encoder",
         "HashkitError",
         "Manifest",
@@ -233,10 +241,12 @@ def test_the_public_names_are_these():
         "Report",
         "Run",
         "__version__",
+        "add",
         "delete_rows",
         "encode",
         "evaluate",
         "export",
+        "find_duplicates",
         "open_codes",
         "pairs",
         "restore_rows",
@@ -244,6 +254,7 @@ def test_the_public_names_are_these():
         "save_codes",
         "search",
         "set_limits",
+        "sync",
         "train",
     ]
     assert dir(hashkit) == sorted(hashkit.__all__)

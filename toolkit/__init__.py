@@ -32,14 +32,18 @@ if TYPE_CHECKING:
     from hashkit.retrieval.search import search
     from hashkit.runs.run import Run
     from hashkit.runtimes.encoder import Encoder
+    from hashkit.workflow.add import add
+    from hashkit.workflow.dedup import Duplicates, find_duplicates
     from hashkit.workflow.encode import encode
     from hashkit.workflow.export import export
+    from hashkit.workflow.sync import sync
     from hashkit.workflow.train import resume, train
 
 __all__ = [
     "Bank",
     "BankWriter",
     "CodeSet",
+    "Duplicates",
     "Encoder",
     "HashkitError",
     "Manifest",
@@ -50,10 +54,12 @@ __all__ = [
     "Report",
     "Run",
     "__version__",
+    "add",
     "delete_rows",
     "encode",
     "evaluate",
     "export",
+    "find_duplicates",
     "open_codes",
     "pairs",
     "restore_rows",
@@ -61,6 +67,7 @@ __all__ = [
     "save_codes",
     "search",
     "set_limits",
+    "sync",
     "train",
 ]
 
@@ -68,6 +75,7 @@ _HOMES = {
     "Bank": "hashkit.bank.reader",
     "BankWriter": "hashkit.bank.writer",
     "CodeSet": "hashkit.codesets",
+    "Duplicates": "hashkit.workflow.dedup",
     "Encoder": "hashkit.runtimes.encoder",
     "HashkitError": "hashkit.errors",
     "Manifest": "hashkit.manifest",
@@ -77,10 +85,12 @@ _HOMES = {
     "Ranking": "hashkit.retrieval.neighbours",
     "Report": "hashkit.evaluation.evaluator",
     "Run": "hashkit.runs.run",
+    "add": "hashkit.workflow.add",
     "delete_rows": "hashkit.bank.deletion",
     "encode": "hashkit.workflow.encode",
     "evaluate": "hashkit.evaluation.evaluator",
     "export": "hashkit.workflow.export",
+    "find_duplicates": "hashkit.workflow.dedup",
     "open_codes": "hashkit.formats",
     "pairs": "hashkit.collection.pairs",
     "restore_rows": "hashkit.bank.deletion",
@@ -88,6 +98,7 @@ _HOMES = {
     "save_codes": "hashkit.formats",
     "search": "hashkit.retrieval.search",
     "set_limits": "hashkit.inputs.limits",
+    "sync": "hashkit.workflow.sync",
     "train": "hashkit.workflow.train",
 }
 

@@ -59,6 +59,7 @@ __all__ = [
     "fit",
     "load",
     "resampler",
+    "shrunk",
 ]
 
 ImageSource: TypeAlias = (
@@ -221,6 +222,23 @@ def decode(source: ImageSource) -> Image.Image:
         If the image cannot be used; its ``reason`` says which way.
     """
     return _decoded(source, None)[0]
+
+
+def shrunk(source: ImageSource, longest_side: int) -> Image.Image:
+    """Decode a source to look at: upright, RGB, without metadata, and no side above a length.
+
+    Large JPEG files are decoded at a reduced size, so the pixels are not those that models take.
+
+    Raises
+    ------
+    ImageError
+        If the image cannot be used; its ``reason`` says which way.
+    """
+    # Rounded-up borders of a reduced image, part of a pixel, are not seen.
+    image, _ = _decoded(source, (longest_side // 2, longest_side // 2))
+    image.thumbnail((longest_side, longest_side))
+    image.info = {}
+    return image
 
 
 def _decoded(source: ImageSource, reduced_for: tuple[int, int] | None) -> tuple[Image.Image, Box]:

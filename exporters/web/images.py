@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,7 @@ from hashkit.datasets.imageset import spread_rows
 from hashkit.errors import BankError
 from hashkit.exporters.web.page_folder import picture_name, thumbnail_name
 from hashkit.preprocess import ImageSource, decode_usable
+from hashkit.threads import run_parallel
 
 __all__ = ["PICTURE_SIDE", "THUMBNAIL_SIDE", "ImageFinder", "live_rows", "write_images"]
 
@@ -30,6 +33,7 @@ PICTURE_SIDE: Final = 640
 """The same for the pictures of the larger view: about 40 kB per photograph."""
 
 _QUALITY: Final = 82
+_AT_ONCE: Final = 32  # images that are decoded together
 _FINE_BELOW: Final = 96  # small pictures are enlarged, so their colours keep the full resolution
 
 
@@ -77,37 +81,46 @@ def write_images(
     """
     folder.mkdir()
     (folder / "codes.bin").write_bytes(np.ascontiguousarray(bank.codes[rows]).tobytes())
-    written = []
-    for n_done, row in enumerate(map(int, rows), 1):
-        written.append(_write_pictures(image_of(row), folder, row, picture_side))
+    written: list[_Written] = []
+    for start in range(0, len(rows), _AT_ONCE):
+        chunk = rows[start : start + _AT_ONCE].tolist()
+        write = functools.partial(_write_pictures, folder=folder, side=picture_side)
+        sources = [(row, image_of(row)) for row in chunk]
+        written += run_parallel([functools.partial(write, *one) for one in sources])
         if progress is not None:
-            progress(n_done, len(rows))
+            progress(len(written), len(rows))
     document: dict[str, Any] = {
         "rows": rows.tolist(),
         "names": [bank.names[row] or f"row {row}" for row in rows.tolist()],
         "labels": [label_names(bank, row) for row in rows.tolist()],
-        "thumbnails": [thumbnail for thumbnail, _, _ in written],
-        "pictures": [picture for _, picture, _ in written],
-        "sizes": [size for _, _, size in written],
+        "thumbnails": [one.thumbnail for one in written],
+        "pictures": [one.picture for one in written],
+        "sizes": [one.size for one in written],
     }
     (folder / "images.json").write_text(json.dumps(document), encoding="ascii")
-    return sum(thumbnail is not None for thumbnail, _, _ in written)
+    return sum(one.thumbnail is not None for one in written)
 
 
-def _write_pictures(
-    source: ImageSource | None, folder: Path, row: int, side: int
-) -> tuple[str | None, str | None, tuple[int, int] | None]:
-    """Write the pictures of a row; returns their names, and the size of the image."""
+@dataclasses.dataclass(frozen=True)
+class _Written:
+    """Names of the pictures of a row, and the size of its image; None for what it lacks."""
+
+    thumbnail: str | None = None
+    picture: str | None = None
+    size: tuple[int, int] | None = None
+
+
+def _write_pictures(row: int, source: ImageSource | None, *, folder: Path, side: int) -> _Written:
     image = decode_usable(source)
     if image is None:
-        return None, None, None
+        return _Written()
     size = image.size
     picture = None
     if max(size) > THUMBNAIL_SIDE < side:
         picture = picture_name(row)
         _save(image, side, folder / picture)
     _save(image, THUMBNAIL_SIDE, folder / thumbnail_name(row))
-    return thumbnail_name(row), picture, size
+    return _Written(thumbnail_name(row), picture, size)
 
 
 def _save(image: Image.Image, side: int, path: Path) -> None:

@@ -250,13 +250,12 @@ def test_lists_are_replaced_or_added_once(path):
     uploads = make_source("uploads", None, root=None, names_sha256="")
     with BankEditor.open(path) as editor:
         first = editor.sources
-        editor.add_source(uploads)
-        editor.apply(*rows_of(NEW))
+        editor.apply(*rows_of(NEW), source=uploads)
         inode = path.stat().st_ino
-        editor.add_source(uploads)
+        editor.apply(*rows_of(range(48, 52)), source=uploads)
         assert editor.sources == (*first, uploads)
         assert path.stat().st_ino == inode  # nothing was copied
-        assert Bank.open(path).n_consumed == n_rows_of(NEW)
+        assert Bank.open(path).n_consumed == n_rows_of(range(40, 52))
         editor.set_source(FOLDER)
         assert (editor.sources, editor.header.source) == ((FOLDER,), FOLDER)
     with Bank.open(path) as bank:

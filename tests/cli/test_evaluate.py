@@ -49,6 +49,52 @@ def test_a_run_keeps_its_evaluation(place):
     assert load_evaluation(Path("runs/c16")).fields == shown
 
 
+def test_evaluations_are_rows_of_tables_for_other_programs(place, tmp_path):
+    succeed(
+        f"evaluate --run runs/c16 --beside runs/c8 --k 5,50 --csv {tmp_path}/t.csv "
+        f"--latex {tmp_path}/new/t.tex"
+    )
+    rows = (tmp_path / "t.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["name", "c16", "c8"]
+    table = (tmp_path / "new" / "t.tex").read_text()
+    assert "& P@5 & P@50 & R@5 & R@50 &" in table
+    assert [line[:8] for line in table.splitlines() if line.startswith("c")] == [
+        "c16 & 16",
+        "c8 & 8 &",
+    ]
+
+
+def test_arrays_of_numpy_are_evaluated_with_their_labels(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    report = evaluated()[2]
+    queries, database = (one for one in evaluated()[:2])
+    for name, one in (("q", queries), ("d", database)):
+        bits = np.unpackbits(one.codes, axis=1)
+        np.save(f"{name}.npy", one.codes)
+        np.save(f"{name}_signs.npy", 2.0 * bits - 1)
+        hot = np.asarray(one.labels)
+        hot = hot if hot.ndim == 2 else np.eye(hot.max() + 1, dtype=bool)[hot]
+        np.save(f"{name}_labels.npy", hot)
+    labels = "--query-labels q_labels.npy --database-labels d_labels.npy --json"
+    for line in ("q.npy d.npy", "q_signs.npy d_signs.npy", "q.npy d_signs.npy --bits 16"):
+        document = succeed(f"evaluate {line} {labels}").json
+        assert (document["bits"], document["map"]) == (16, pytest.approx(report.map))
+    said = fail(f"evaluate q.npy d.npy --bits 9 {labels}")
+    assert "codes of 9 bits must have zeros" in said
+
+
+@pytest.mark.parametrize("width", [80, 60])
+def test_tables_fit_a_terminal(place, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    others = " ".join(["--beside runs/c8"] * 5)
+    shown = re.sub(r"\x1b\[[\d;]*m", "", succeed(f"evaluate --run runs/c16 {others}").stdout)
+    assert max(map(len, shown.splitlines())) <= width
+    intervals = re.findall(r"0\.\d{4} to 0\.\d{4}", shown)
+    assert len(intervals) == 6  # none is folded
+
+
 @pytest.mark.end_to_end
 def test_a_run_beside_another_makes_one_page(place, tmp_path):
     page_path = tmp_path / "page.html"
@@ -57,8 +103,8 @@ def test_a_run_beside_another_makes_one_page(place, tmp_path):
     assert "not comparable" not in outcome.stderr
     page = Page(page_path.read_text(encoding="utf-8"))
     rows = {row[0]: row[1:] for row in page.table("measure")}
-    assert rows["measure"] == ["c8", "c16"]
-    kept = [json.loads(Path(f"runs/{name}/evaluation.json").read_text()) for name in ("c8", "c16")]
+    assert rows["measure"] == ["c16", "c8"]
+    kept = [json.loads(Path(f"runs/{name}/evaluation.json").read_text()) for name in ("c16", "c8")]
     assert rows["mAP, ties in row order"] == [f"{one['map_index']:.4f}" for one in kept]
     assert "mAP over bits" in page.text
     assert len(page.all("img")) == 9 * 11

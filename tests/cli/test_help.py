@@ -50,7 +50,10 @@ def test_the_commands_are_these():
         "train",
         "export",
         "encode",
+        "sync",
+        "dedup",
         "search",
+        "serve",
         "evaluate",
         "bench",
         "index",
@@ -123,12 +126,14 @@ def test_every_example_of_the_page_parses():
 
 VALUES = {
     *("BITS", "BITS,...", "FILE", "FOLDER", "IMAGE", "IMAGES", "MODEL", "N", "N,...", "NAME"),
-    *("NAME,...", "NAME=N", "PATH", "PIXELS", "ROWS", "SECONDS", "TEXT", "X", "X,..."),
+    *("NAME,...", "NAME=N", "PATH", "PIXELS", "ROWS", "SECONDS", "TEXT", "URL", "X"),
+    *("X,...",),
     "module:FILE.py:NAME",
+    "move=FOLDER",
 }
 """What the help calls the value of an option."""
 
-SEVERAL_MEANINGS = {"--bits", "--k", "--network"}
+SEVERAL_MEANINGS = {"--bits", "--k", "--labels", "--network"}
 """Options that take one value in one command, and another or several in another."""
 
 

@@ -138,12 +138,14 @@ def test_any_title_stays_below_its_own_tile(title):
     assert has_ink(picture, 0)
 
 
-def test_long_titles_keep_their_end():
-    long = pixels([GalleryRow(Tile(solid(0), "x" * 200 + "end.png"), [])])
-    other = pixels([GalleryRow(Tile(solid(0), "y" * 200 + "x" * 200 + "end.png"), [])])
-    changed = pixels([GalleryRow(Tile(solid(0), "x" * 200 + "odd.png"), [])])
-    assert np.array_equal(long, other)
-    assert not np.array_equal(long, changed)
+def test_long_titles_keep_both_ends():
+    def drawn(title: str) -> np.ndarray:
+        return pixels([GalleryRow(Tile(solid(0), title), [])])
+
+    long = drawn("IMG_" + "x" * 100 + "_0001.jpg")
+    assert np.array_equal(long, drawn("IMG_" + "x" * 90 + "yy" + "x" * 90 + "_0001.jpg"))
+    assert not np.array_equal(long, drawn("IMG_" + "x" * 100 + "_0002.jpg"))
+    assert not np.array_equal(long, drawn("DSC_" + "x" * 100 + "_0001.jpg"))
 
 
 @pytest.mark.parametrize("name", ["a.png", "deep/er/b.jpg", "c.webp"])

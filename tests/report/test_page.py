@@ -19,6 +19,7 @@ from hashkit.report.evaluations import (
 )
 from hashkit.report.examples import find_examples
 from hashkit.report.numbers import number_rows
+from hashkit.report.overview import map_figure
 from hashkit.report.page import PageContent, render_page, save_page
 
 HOSTILE = '</script><script>alert(1)</script>"><img src=x onerror=alert(1)>{{ 7 * 7 }}<!--'
@@ -102,17 +103,17 @@ def test_table_by_label_has_all_labels_best_first():
 # Several evaluations
 
 
-def test_columns_are_ordered_by_bits_with_baselines_last():
+def test_the_own_column_is_first_then_others_by_bits_then_baselines():
     own, other = an_evaluation("c16", title="net"), an_evaluation("c8", 8, title="net")
     poor, good = an_evaluation("poor", 12), an_evaluation("good", 24)
     assert poor.fields["map"] < good.fields["map"]
     simple = [dataclasses.replace(one, is_baseline=True) for one in (poor, good)]
     page = page_of(own, *simple, other)
     rows = page.table("measure")
-    assert rows[0] == ["measure", "c8", "c16", "goodbaseline", "poorbaseline"]
+    assert rows[0] == ["measure", "c16", "c8", "goodbaseline", "poorbaseline"]
     shown = {row[0]: row[1:] for row in rows if len(row) == 5}
-    columns = [other, own, good, poor]
-    assert shown["bits"] == ["8", "16", "24", "12"]
+    columns = [own, other, good, poor]
+    assert shown["bits"] == ["16", "8", "24", "12"]
     assert shown["mAP, ties in row order"] == [f"{one.fields['map_index']:.4f}" for one in columns]
     assert [row[-4:] for row in page.table("label")[1:]] == [
         [f"{one.fields['per_label'][row[0]]:.4f}" for one in columns]
@@ -123,10 +124,31 @@ def test_columns_are_ordered_by_bits_with_baselines_last():
 def test_each_chart_has_all_evaluations_with_the_own_in_front():
     page = page_of(an_evaluation("c16"), an_evaluation("c8", 8))
     series = [one for one in page.all("g") if one.get("data-name") in ("c8", "c16")]
-    # Bits, precision against recall, both by rank, and three by radius.
-    assert [one["data-name"] for one in series] == ["c8", "c16"] * 7
+    # Bits, precision against recall, both by rank, their differences, and three by radius.
+    names = [one["data-name"] for one in series]
+    assert names == [*["c8", "c16"] * 4, "c8", "c8", *["c8", "c16"] * 3]
     assert {one["class"] for one in series if one["data-name"] == "c16"} == {"series s0"}
     assert {one["class"] for one in series if one["data-name"] == "c8"} == {"series s1"}
+
+
+def test_baselines_do_not_flatten_the_differences_of_the_others():
+    """They have charts of their own, and every axis fits what it shows."""
+
+    def near(name: str, value: float) -> Evaluation:
+        one = an_evaluation(name)
+        fields = {"map": value, "map_best": value, "map_worst": value, "map_interval": None}
+        return dataclasses.replace(one, fields={**one.fields, **fields})
+
+    own, other = near("own", 0.945), near("other", 0.948)
+    simple = dataclasses.replace(near("simple", 0.1), is_baseline=True)
+    axis = map_figure([(0, own), (1, other)]).svg
+    assert re.search(r">0\.9\d*<", axis)
+    assert ">0.5<" not in axis
+    figures = render_page(PageContent(own, [other, simple])).split("<figure")
+    charts = [set(re.findall(r'class="(series s\d)" data-name="(\w+)"', one)) for one in figures]
+    assert {("series s0", "own"), ("series s1", "other")} in charts
+    assert {("series s0", "own"), ("series s2", "simple")} in charts
+    assert not any(len(one) > 2 for one in charts)
 
 
 def test_numbers_of_one_evaluation_are_blank_for_others():
@@ -214,10 +236,10 @@ def test_more_evaluations_than_styles_have_different_classes():
     assert len(classes) == 10
 
 
-def test_baselines_are_last_in_column_order():
+def test_the_own_column_is_first_and_baselines_are_last():
     own, other = an_evaluation("c16"), an_evaluation("c8", 8)
     simple = dataclasses.replace(an_evaluation("x", 8), is_baseline=True)
-    assert [one.name for one in in_column_order([own, simple, other])] == ["c8", "c16", "x"]
+    assert [one.name for one in in_column_order([own, simple, other])] == ["c16", "c8", "x"]
 
 
 # The file

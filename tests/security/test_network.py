@@ -15,6 +15,7 @@ COMMAND_LINES = (
     f"export --onnx --run runs/a {OWN_NETWORK}",
     "encode --run runs/a",
     "search --query digits/0000 --run runs/a",
+    "serve --bank missing.h5",
     "evaluate --run runs/a",
     "index runs/a/bank.h5",
     "convert runs/a/bank.h5 b.npz",
@@ -41,7 +42,7 @@ for line in {lines!r}:
 @pytest.mark.end_to_end
 def test_no_command_asks_anything_of_the_network(tmp_path):
     """By Python's own events and, where strace is installed, by all calls of the system."""
-    code = CODE.format(lines=COMMAND_LINES, may_fail=("doctor", "search"))
+    code = CODE.format(lines=COMMAND_LINES, may_fail=("doctor", "search", "serve"))
     assert requests_of(code, tmp_path, traced=has_strace()) == []
     left = {path.name for path in tmp_path.rglob("*") if path.is_dir()}
     assert not left & {"intel", "Microsoft"}  # where OpenVINO and ONNX Runtime keep an identity

@@ -129,9 +129,10 @@ class Browser:
         return answer["result"].get("value")
 
     def until(self, condition: str) -> None:
-        """Wait until a JavaScript expression is true."""
+        """Wait until a JavaScript expression is true; an error counts as false."""
         end = time.monotonic() + SECONDS
-        while not self.value(f"Boolean({condition})"):
+        attempt = f"(() => {{ try {{ return Boolean({condition}) }} catch {{ return false }} }})()"
+        while not self.value(attempt):
             assert time.monotonic() < end, f"not met in time: {condition}; {self.value(STATE)}"
             time.sleep(0.02)
 
@@ -151,6 +152,12 @@ class Browser:
     def write(self, text: str) -> None:
         """Type text into the element with the focus."""
         self.ask("Input.insertText", text=text)
+
+    def drop(self, kind: str, data: str) -> None:
+        """Drop data of a type onto the upper left of the window."""
+        items = {"items": [{"mimeType": kind, "data": data}], "dragOperationsMask": 1}
+        for step in ("dragEnter", "dragOver", "drop"):
+            self.ask("Input.dispatchDragEvent", type=step, x=20, y=20, data=items)
 
     def choose_file(self, selector: str, path: Path) -> None:
         """Choose a file in a file input."""

@@ -273,3 +273,11 @@ def test_a_list_of_faults_that_does_not_match_is_no_guess(album, encoder):
 def test_the_real_path_is_stored(album, bank):
     with h5py.File(bank) as file:
         assert str(album.resolve()) in file.attrs["source"]
+
+
+def test_a_folder_is_appended_to_after_images_were_added_from_elsewhere(album, bank, encoder):
+    draw(album.parent / "upload.png", 30)
+    hashkit.add(bank, [album.parent / "upload.png"], ["upload.png"], model=encoder)
+    draw(album / "00.png", 10)
+    assert append(album, encoder, bank)[0] == [*FIVE, "upload.png", "00.png"]
+    assert append(album, encoder, bank)[0] == [*FIVE, "upload.png", "00.png"]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hashkit.bank.checksums import RowChecksums, checksums_of_rows, encode_checksums
 from hashkit.bank.commit import Commit, read_commit, read_deleted
+from hashkit.bank.compatibility import join_providers
 from hashkit.bank.files import replacing, write_errors
 from hashkit.bank.header import BankHeader, BankSource
 from hashkit.bank.layout import (
@@ -173,6 +174,20 @@ class BankFile:
         """Go back to the state that is in the file; it is closed if it cannot be read."""
         with write_errors(self._path):
             self._load()
+
+    def admit(self, header: BankHeader, *, allow_other_provider: bool) -> None:
+        """Record the runtime, provider and resampler of ``header``, which rows will come from.
+
+        Raises
+        ------
+        BankMismatchError
+            If the bank was made with another one, unless that is allowed.
+        """
+        layout = self.layout
+        joined = join_providers(self._path, header, layout.header, allow_other_provider)
+        if joined != layout.header:
+            room = layout.n_rows, layout.n_name_bytes
+            self.rebuild(joined, layout.sources, *room, self.committed)
 
     def rebuild(
         self,

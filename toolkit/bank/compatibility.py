@@ -11,6 +11,7 @@ from hashkit.bank.header import BankHeader, BankSource
 from hashkit.errors import BankError, BankMismatchError
 
 __all__ = [
+    "USE_ITS_MODEL",
     "check_appendable",
     "check_complete",
     "check_model",
@@ -19,6 +20,9 @@ __all__ = [
 ]
 
 _HOW_TO_FIX: Final = "write another file, or replace this one with `overwrite=True`"
+
+USE_ITS_MODEL: Final = "give the model that made the bank"
+"""What to do where rows are added to a bank that is to stay."""
 
 _FIXED: Final = {
     "n_bits": "codes of this many bits:",
@@ -38,8 +42,15 @@ _LIST: Final = {
 }
 
 
-def check_model(path: Path, expected: BankHeader, found: BankHeader) -> None:
+def check_model(
+    path: Path, expected: BankHeader, found: BankHeader, fix: str = _HOW_TO_FIX
+) -> None:
     """Check that a bank's bits, model, precision and classes are those of ``expected``.
+
+    Parameters
+    ----------
+    fix
+        What to do otherwise, for the message.
 
     Raises
     ------
@@ -47,7 +58,7 @@ def check_model(path: Path, expected: BankHeader, found: BankHeader) -> None:
         If one of them differs.
     """
     for name, what in _FIXED.items():
-        _compare(path, what, getattr(expected, name), getattr(found, name))
+        _compare(path, what, getattr(expected, name), getattr(found, name), fix)
 
 
 def check_source(path: Path, expected: BankSource | None, found: BankSource | None) -> None:
@@ -138,10 +149,12 @@ def join_providers(
     return dataclasses.replace(found, **joined)
 
 
-def _compare(path: Path, what: str, expected: object, found: object) -> None:
+def _compare(
+    path: Path, what: str, expected: object, found: object, fix: str = _HOW_TO_FIX
+) -> None:
     if expected != found:
         raise BankMismatchError(
-            f"{path}: expected {what} {_short(expected)}, found {_short(found)}: {_HOW_TO_FIX}"
+            f"{path}: expected {what} {_short(expected)}, found {_short(found)}: {fix}"
         )
 
 

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hashkit.bank.bankfile import BankFile, create_bank
 from hashkit.bank.commit import Commit
-from hashkit.bank.compatibility import check_complete
+from hashkit.bank.compatibility import USE_ITS_MODEL, check_complete, check_model
 from hashkit.bank.deletion import FIRST_VERSION, row_numbers, with_marks
 from hashkit.bank.files import existing_bank, locked, resolve_link, write_errors
 from hashkit.bank.header import BankHeader, BankSource
@@ -136,6 +136,22 @@ class BankEditor:
         """Number of rows, including deleted ones."""
         return self._file.committed.n_rows
 
+    def admit(self, header: BankHeader, *, allow_other_provider: bool = False) -> None:
+        """Check that codes of the model in ``header`` fit the bank, and record their runtime.
+
+        Raises
+        ------
+        BankMismatchError
+            If bits, model, precision, classes or kind of labels differ, or (without
+            ``allow_other_provider``) runtime, provider or resampler.
+        BankError
+            If the file cannot be written.
+        """
+        with self._turn:
+            self._check_open()
+            check_model(self.path, header, self.header, USE_ITS_MODEL)
+            self._file.admit(header, allow_other_provider=allow_other_provider)
+
     def apply(
         self,
         codes: NDArray[np.uint8] | None = None,
@@ -144,6 +160,7 @@ class BankEditor:
         *,
         files: ImageFiles | None = None,
         deleted: ArrayLike = (),
+        source: BankSource | None = None,
     ) -> range:
         """Add rows and mark others as deleted in one commit; returns the numbers of the new rows.
 
@@ -163,6 +180,9 @@ class BankEditor:
             The image files of the new rows, where known.
         deleted
             Numbers of rows to mark as deleted, integer [m]; may include rows that are deleted.
+        source
+            The image list of the new rows: the bank names it too, which copies the bank, unless it
+            is the bank's last one already. By default that is their list.
 
         Raises
         ------
@@ -175,7 +195,7 @@ class BankEditor:
         with self._turn:
             self._check_open()
             try:
-                return self._apply(codes, names, labels, files, deleted)
+                return self._apply(codes, names, labels, files, deleted, source)
             except BaseException:
                 with contextlib.suppress(BankError):
                     self._file.reread()
@@ -186,15 +206,18 @@ class BankEditor:
 
         It copies the bank, unless the list is its only one already.
         """
-        self._set_sources((source,))
-
-    def add_source(self, source: BankSource) -> None:
-        """Name the list of the rows that follow, unless it is the bank's last one already.
-
-        It copies the bank if the list is another one.
-        """
-        if not (self.sources and source.is_same_list(self.sources[-1])):
-            self._set_sources((*self.sources, source))
+        with self._turn:
+            self._check_open()
+            layout, before = self._file.layout, self._file.committed
+            if layout.sources == (source,):
+                return
+            n_consumed = before.n_rows if source.n_images is None else source.n_images
+            self._file.rebuild(
+                dataclasses.replace(layout.header, source=source),
+                (source,),
+                *_room(before, layout.header),
+                dataclasses.replace(before, n_consumed=n_consumed),
+            )
 
     def close(self) -> None:
         """Close the file and release the lock; a second call does nothing."""
@@ -215,6 +238,7 @@ class BankEditor:
         labels: NDArray[Any] | None,
         files: ImageFiles | None,
         deleted: ArrayLike,
+        source: BankSource | None,
     ) -> range:
         before = self._file.committed
         header, columns, n_new = self.header, dict[str, bytes](), 0
@@ -233,8 +257,11 @@ class BankEditor:
         bitmap = self._marked(deleted, n_new)
         if not n_new and bitmap is None:
             return range(before.n_rows, before.n_rows)
-        after = _followed(before, self.sources, n_new, len(columns.get("names", b"")))
-        self._prepare(header, after, has_deleted=bitmap is not None)
+        sources = self.sources
+        if n_new and source and not (sources and source.is_same_list(sources[-1])):
+            header, sources = dataclasses.replace(header, source=source), (*sources, source)
+        before = self._prepare(header, sources, n_new, columns, has_deleted=bitmap is not None)
+        after = _followed(before, sources, n_new, columns)
         if n_new:
             self._file.write(columns, before)
         self._file.commit(after, bitmap)
@@ -250,34 +277,29 @@ class BankEditor:
             return None
         return np.pad(bitmap, (0, bitmap_size(self.n_rows + n_new) - len(bitmap)))
 
-    def _prepare(self, header: BankHeader, after: Commit, *, has_deleted: bool) -> None:
-        """Give the file the columns, the version and the room that a change needs."""
-        layout = self._file.layout
+    def _prepare(
+        self,
+        header: BankHeader,
+        sources: tuple[BankSource, ...],
+        n_new: int,
+        columns: Mapping[str, bytes],
+        *,
+        has_deleted: bool,
+    ) -> Commit:
+        """Give the file the columns, lists, version and room for a change; its commit by then."""
+        layout, before = self._file.layout, self._file.committed
         version = layout.format_version
-        if header != layout.header or (has_deleted and version < FIRST_VERSION):
+        has_columns = header.columns == layout.header.columns
+        if not has_columns or (has_deleted and version < FIRST_VERSION):
             version = FORMAT_VERSION
+        if len(sources) > len(layout.sources):
+            before = dataclasses.replace(before, n_consumed=0)
+        after = _followed(before, sources, n_new, columns)
         has_room = after.n_rows <= layout.n_rows and after.n_name_bytes <= layout.n_name_bytes
-        if has_room and version == layout.format_version and header == layout.header:
-            return
-        room = _room(after, header)
-        self._file.rebuild(header, layout.sources, *room, self._file.committed, version)
-
-    def _set_sources(self, sources: tuple[BankSource, ...]) -> None:
-        with self._turn:
-            self._check_open()
-            layout, before = self._file.layout, self._file.committed
-            if sources == layout.sources:
-                return
-            n_images = sources[-1].n_images
-            n_consumed = 0 if len(sources) > 1 else before.n_rows
-            self._file.rebuild(
-                dataclasses.replace(layout.header, source=sources[-1]),
-                sources,
-                *_room(before, layout.header),
-                dataclasses.replace(
-                    before, n_consumed=n_consumed if n_images is None else n_images
-                ),
-            )
+        is_same = (version, sources) == (layout.format_version, layout.sources) and has_columns
+        if not (has_room and is_same):
+            self._file.rebuild(header, sources, *_room(after, header), before, version)
+        return self._file.committed
 
     def _check_open(self) -> None:
         if not self._file.is_open:
@@ -285,14 +307,14 @@ class BankEditor:
 
 
 def _followed(
-    before: Commit, sources: tuple[BankSource, ...], n_rows: int, n_name_bytes: int
+    before: Commit, sources: tuple[BankSource, ...], n_rows: int, columns: Mapping[str, bytes]
 ) -> Commit:
     """The commit after more rows; a list of known length stays as it is, being complete."""
     grows = not sources or sources[-1].n_images is None
     return dataclasses.replace(
         before,
         n_rows=before.n_rows + n_rows,
-        n_name_bytes=before.n_name_bytes + n_name_bytes,
+        n_name_bytes=before.n_name_bytes + len(columns.get("names", b"")),
         n_consumed=before.n_consumed + (n_rows if grows else 0),
         row_generation=before.row_generation + bool(n_rows),
     )

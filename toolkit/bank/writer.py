@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from hashkit.bank.bankfile import BankFile, create_bank
 from hashkit.bank.commit import Commit
-from hashkit.bank.compatibility import check_appendable, check_model, check_source, join_providers
+from hashkit.bank.compatibility import check_appendable, check_model, check_source
 from hashkit.bank.files import existing_bank, locked, resolve_link, write_errors
 from hashkit.bank.header import BankHeader, BankSource
 from hashkit.bank.image_files import ImageFiles
@@ -144,7 +144,7 @@ class BankWriter:
             check_source(path, header.source, writer.header.source)
             if not writer.is_complete:
                 writer._file.check_last_block()
-            writer._admit_provider(header, allow_other_provider)
+            writer._file.admit(header, allow_other_provider=allow_other_provider)
             keep.pop_all()
         return writer
 
@@ -188,7 +188,7 @@ class BankWriter:
                 check_appendable(path, source, sources, writer._written)
             if not (is_last and writer.is_complete):
                 writer._file.check_last_block()
-            writer._admit_provider(header, allow_other_provider)
+            writer._file.admit(header, allow_other_provider=allow_other_provider)
             if not is_last:
                 done = writer._written
                 writer._file.rebuild(
@@ -369,14 +369,6 @@ class BankWriter:
             _grown(layout.n_name_bytes, after.n_name_bytes),
             self._written,
         )
-
-    def _admit_provider(self, header: BankHeader, allow_other: bool) -> None:
-        layout = self._file.layout
-        joined = join_providers(self.path, header, layout.header, allow_other)
-        if joined != layout.header:
-            self._file.rebuild(
-                joined, layout.sources, layout.n_rows, layout.n_name_bytes, self._written
-            )
 
     def _check_open(self) -> None:
         if not self._file.is_open:

@@ -38,7 +38,7 @@ __all__ = ["evaluate"]
 def evaluate(
     query: Annotated[
         Path | None,
-        typer.Argument(help="Bank, .npz or text file.", show_default="the run's queries"),
+        typer.Argument(help="Bank, .npz, .npy or text file.", show_default="the run's queries"),
     ] = None,
     database: Annotated[
         list[Path] | None,
@@ -60,6 +60,16 @@ def evaluate(
             "--database-labels",
             metavar="FILE",
             help="Labels of the database: text, .npy, .npz or .mat.",
+        ),
+    ] = None,
+    bits: Annotated[
+        int | None,
+        typer.Option(
+            "--bits",
+            metavar="BITS",
+            min=1,
+            help="Code length, if the files do not record it.",
+            show_default="all bits of their bytes",
         ),
     ] = None,
     convention: Annotated[
@@ -122,6 +132,16 @@ def evaluate(
         Path | None,
         typer.Option("--report", metavar="FILE", help="Write a page of charts and images (HTML)."),
     ] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="Write a line of numbers per evaluation (CSV)."),
+    ] = None,
+    latex: Annotated[
+        Path | None,
+        typer.Option(
+            "--latex", metavar="FILE", help="Write a row per evaluation for a paper (booktabs)."
+        ),
+    ] = None,
     beside: Annotated[
         list[Path] | None,
         typer.Option(
@@ -153,10 +173,12 @@ def evaluate(
       hashkit evaluate
       hashkit evaluate --report page.html --baselines
       hashkit evaluate --run runs/c48 --beside runs/c24 --beside runs/c12 --report page.html
+      hashkit evaluate --run runs/c48 --beside runs/c24 --latex table.tex --csv table.csv
       hashkit evaluate queries.h5 bank.h5 --json
       hashkit evaluate bank.h5 bank.h5 --exclude-self
       hashkit evaluate queries.h5 bank.h5 --rerank --oversample 10 --model model.onnx
       hashkit evaluate q.txt db.txt --query-labels ql.txt --database-labels dl.txt
+      hashkit evaluate q.npy db.npy --bits 12 --query-labels ql.npy --database-labels dl.npy
     """  # noqa: D301
     from hashkit.cli.evaluate_output import print_evaluations
     from hashkit.report.evaluations import differences, load_evaluation, renamed_apart
@@ -176,9 +198,11 @@ def evaluate(
         runtime, device, profile=profile, batch_size=parse_batch_size(batch_size)
     )
     if query is None:
+        if bits is not None:
+            raise ConfigError("--bits goes with files of codes: name QUERY and DATABASE")
         subject = _run_subject(run, runs, settings, num_workers)
     else:
-        subject = _file_subject(query, database, query_labels, database_labels)
+        subject = _file_subject(query, database, query_labels, database_labels, bits)
     subject.warn_of_other_models(TERMINAL)
     logits = None if rescoring is None else rescoring.logits(subject, settings)
     report = conventions.measure(subject.queries, subject.databases)
@@ -196,6 +220,7 @@ def evaluate(
     for other in evaluations[1:]:
         for line in differences(evaluations[0], other):
             note(f"warning: not comparable: {line}")
+    _save_tables(evaluations, csv, latex, conventions.ks)
     if page is not None:
         _save_page(page, evaluations, subject, report)
 
@@ -214,6 +239,7 @@ def _file_subject(
     database: list[Path] | None,
     query_labels: Path | None,
     database_labels: Path | None,
+    n_bits: int | None,
 ) -> Subject:
     from hashkit.formats import open_codes
     from hashkit.workflow.evaluation import Subject
@@ -221,16 +247,16 @@ def _file_subject(
     if not database:
         raise ConfigError("name the database as well: hashkit evaluate QUERY DATABASE")
     name = f"{query.name} in {', '.join(path.name for path in database)}"
-    queries = open_codes(query, query_labels)
+    queries = open_codes(query, query_labels, n_bits=n_bits)
     has_same_labels = _is_same_file(query_labels, database_labels)
     # One file is opened once, so that it is known to be one collection.
     databases = [
         queries
         if has_same_labels and _is_same_file(path, query)
-        else open_codes(path, database_labels)
+        else open_codes(path, database_labels, n_bits=n_bits)
         for path in database
     ]
-    return Subject(name, queries, databases)
+    return Subject.of_codes(name, queries, databases)
 
 
 def _is_same_file(one: Path | None, other: Path | None) -> bool:
@@ -279,6 +305,25 @@ def _emit(evaluations: Sequence[Evaluation], *, with_beside: bool, with_baseline
             {"name": one.name, **one.fields} for one in others if one.is_baseline
         ]
     emit_json(document)
+
+
+def _save_tables(
+    evaluations: Sequence[Evaluation],
+    csv: Path | None,
+    latex: Path | None,
+    ks: Sequence[int] | None,
+) -> None:
+    from hashkit.report.evaluations import in_column_order
+    from hashkit.report.result_table import csv_text, latex_text
+    from hashkit.report.templates import save_text
+
+    rows = in_column_order(evaluations)
+    if csv is not None:
+        save_text(csv, csv_text(rows))
+        note(f"table: {csv}")
+    if latex is not None:
+        save_text(latex, latex_text(rows, ks))
+        note(f"table: {latex}")
 
 
 def _save_page(

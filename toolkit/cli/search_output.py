@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from hashkit.cli.visible import result_console
@@ -69,15 +69,15 @@ def draw_results(results: Sequence[Result], find: ImageFinder, path: Path) -> in
         hits = [
             Tile(
                 source=find(hit.bank, hit.bank_row),
-                title=_text(hit.labels) or hit.name,
-                subtitle=plural(hit.distance, "bit"),
+                title=PurePosixPath(hit.name).name or hit.name,
+                subtitle=", ".join(filter(None, (plural(hit.distance, "bit"), _text(hit.labels)))),
                 is_hit=hit.is_relevant_to(query),
             )
             for hit in result.hits[:PICTURE_HITS]
         ]
         n_missing += sum(tile.source is None for tile in hits)
-        title = f"query: {_text(query.labels)}" if query.labels else "query"
-        rows.append(GalleryRow(Tile(query.image, title, Path(query.name).name), hits))
+        subtitle = ", ".join(filter(None, ("query", _text(query.labels))))
+        rows.append(GalleryRow(Tile(query.image, Path(query.name).name, subtitle), hits))
     if not rows:
         raise HashkitError("there are no results to draw")
     save_gallery(rows, path)

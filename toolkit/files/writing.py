@@ -28,6 +28,7 @@ __all__ = [
     "make_parents",
     "publish",
     "sync_folder",
+    "write_new",
     "write_whole",
     "written_whole",
 ]
@@ -88,6 +89,34 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
     """
     with written_whole(path) as part, part.open("wb") as file:
         file.write(data)
+
+
+def write_new(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write bytes to a file that must not exist yet; whole or not at all, and flushed to the disk.
+
+    Raises
+    ------
+    FileExistsError
+        If there is a file, a folder or a link of this name; it stays as it is.
+    OSError
+        If the file cannot be written.
+    """
+    target = Path(os.path.realpath(Path(path).parent)) / Path(path).name
+    part: _Part | None = None
+    try:
+        remove_leftovers(target)
+        part = _Part(target, 0o666)
+        with part.path.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.publish_new(target)
+    except OSError as error:
+        _name_target(error, path, part)
+        raise
+    finally:
+        if part is not None:
+            part.discard()
 
 
 def append_whole(path: Path, data: bytes, *, is_synced: bool = False) -> None:
@@ -198,6 +227,20 @@ class _Part:
         if os.name == "nt":  # Windows cannot rename an open file; not tried there
             self._close()
         publish(self.path, target)
+
+    def publish_new(self, target: Path) -> None:
+        """Give the file a name that no other file has."""
+        try:
+            os.link(self.path, target)
+        except FileExistsError:
+            raise
+        except (OSError, NotImplementedError):  # a file system without hard links
+            if os.path.lexists(target):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from None
+            if os.name == "nt":  # which refuses to rename over a file; not tried there
+                self._close()
+            self.path.rename(target)
+        sync_folder(target.parent)
 
     def discard(self) -> None:
         """Remove the file unless it was published."""

@@ -6,21 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from hashkit.report.charts import Point, Series
-from hashkit.report.evaluations import Evaluation
-from hashkit.report.figures import Figure, Table, chart_figure, largest, share_text
+from hashkit.report.figures import Figure, Styled, Table, chart_figure, share_text
 from hashkit.report.numbers import MISSING
-from hashkit.report.scales import bit_axis, log_axis, share_axis
+from hashkit.report.scales import Axis, bit_axis, difference_axis, fitted_axis, log_axis, share_axis
 
-__all__ = ["radius_figures", "rank_figures"]
+__all__ = ["difference_figures", "radius_figures", "rank_figures"]
 
 Curve: TypeAlias = Sequence[Mapping[str, float]]
 
 
-def rank_figures(evaluations: Sequence[Evaluation]) -> list[Figure]:
+def rank_figures(evaluations: Styled) -> list[Figure]:
     """Precision against recall, and both by rank; evaluations without rank curves are left out."""
     curves = {
         (style, one.name): one.fields["rank_curve"]
-        for style, one in enumerate(evaluations)
+        for style, one in evaluations
         if one.fields.get("rank_curve")
     }
     if not curves:
@@ -36,7 +35,7 @@ def rank_figures(evaluations: Sequence[Evaluation]) -> list[Figure]:
             "One point per number of first ranks k, mean over queries and tie orders.",
             by_recall,
             share_axis("recall"),
-            share_axis("precision", largest(by_recall)),
+            _fitted("precision", by_recall),
             _joined_table("k", curves, "k", ("precision", "recall")),
         )
     ]
@@ -51,15 +50,62 @@ def rank_figures(evaluations: Sequence[Evaluation]) -> list[Figure]:
                 f"{measure.capitalize()} of the first k ranks, mean over queries and tie orders.",
                 series,
                 log_axis("k, first ranks", last),
-                share_axis(f"{measure} at k", largest(series)),
+                _fitted(f"{measure} at k", series),
                 _joined_table("k", curves, "k", (measure,)),
             )
         )
     return figures
 
 
-def _precision_recall_by_radius(evaluations: Sequence[Evaluation]) -> Figure:
-    curves = {(style, one.name): one.fields["pr_curve"] for style, one in enumerate(evaluations)}
+def difference_figures(evaluations: Styled) -> list[Figure]:
+    """Precision and recall by rank of all others, less those of the first; for close curves."""
+    (_, own), *others = evaluations
+    by_k = {point["k"]: point for point in own.fields.get("rank_curve") or ()}
+    curves = {
+        (style, one.name): [point for point in one.fields["rank_curve"] if point["k"] in by_k]
+        for style, one in others
+        if one.fields.get("rank_curve")
+    }
+    curves = {key: curve for key, curve in curves.items() if len(curve) > 1}
+    figures = []
+    for measure in ("precision", "recall") if curves else ():
+        less = {
+            key: [
+                {"k": point["k"], measure: point[measure] - by_k[point["k"]][measure]}
+                for point in curve
+            ]
+            for key, curve in curves.items()
+        }
+
+        def text(point: Mapping[str, Any], measure: str = measure) -> str:
+            return f"k {point['k']:,}: {point[measure]:+.4f}"
+
+        series = [
+            _series(name, style, curve, "k", measure, text) for (style, name), curve in less.items()
+        ]
+        figures.append(
+            chart_figure(
+                f"{measure.capitalize()} at k: difference from {own.name}",
+                "Above 0 is better.",
+                series,
+                log_axis("k, first ranks", max(curve[-1]["k"] for curve in curves.values())),
+                difference_axis(f"{measure} at k, difference", _values(series)),
+                _joined_table("k", less, "k", (measure,), "{:+.4f}"),
+            )
+        )
+    return figures
+
+
+def _fitted(label: str, series: Sequence[Series]) -> Axis:
+    return fitted_axis(label, _values(series))
+
+
+def _values(series: Sequence[Series]) -> list[float]:
+    return [point.y for one in series for point in one.points]
+
+
+def _precision_recall_by_radius(evaluations: Styled) -> Figure:
+    curves = {(style, one.name): one.fields["pr_curve"] for style, one in evaluations}
     series = [
         _series(name, style, curve, "recall", "precision", _radius_text)
         for (style, name), curve in curves.items()
@@ -69,15 +115,15 @@ def _precision_recall_by_radius(evaluations: Sequence[Evaluation]) -> Figure:
         "One point per radius in bits, mean over queries; an empty ball has precision 0.",
         series,
         share_axis("recall"),
-        share_axis("precision"),
+        _fitted("precision", series),
         _joined_table("radius", curves, "radius", ("precision", "recall")),
     )
 
 
-def radius_figures(evaluations: Sequence[Evaluation]) -> list[Figure]:
+def radius_figures(evaluations: Styled) -> list[Figure]:
     """Precision, recall and the share of empty balls by radius; one figure for one evaluation."""
-    curves = {(style, one.name): one.fields["pr_curve"] for style, one in enumerate(evaluations)}
-    axis = bit_axis("radius, bits", max(one.fields["bits"] for one in evaluations))
+    curves = {(style, one.name): one.fields["pr_curve"] for style, one in evaluations}
+    axis = bit_axis("radius, bits", max(one.fields["bits"] for _, one in evaluations))
     words = {
         "precision": "precision (empty: 0)",
         "recall": "recall",
@@ -106,20 +152,16 @@ def radius_figures(evaluations: Sequence[Evaluation]) -> list[Figure]:
         "recall": ("Recall by radius", "Share of the relevant images within the radius."),
         "empty": ("Empty balls", "Share of queries with no image within the radius."),
     }
-    return [
-        chart_figure(
-            title,
-            caption,
-            [
-                _series(name, style, curve, "radius", measure, _radius_text)
-                for (style, name), curve in curves.items()
-            ],
-            axis,
-            share_axis(words[measure]),
-            _joined_table("radius", curves, "radius", (measure,)),
-        )
-        for measure, (title, caption) in titles.items()
-    ]
+    figures = []
+    for measure, (title, caption) in titles.items():
+        series = [
+            _series(name, style, curve, "radius", measure, _radius_text)
+            for (style, name), curve in curves.items()
+        ]
+        table = _joined_table("radius", curves, "radius", (measure,))
+        y_axis = _fitted(words[measure], series)
+        figures.append(chart_figure(title, caption, series, axis, y_axis, table))
+    return figures
 
 
 def _series(
@@ -149,7 +191,11 @@ def _radius_text(point: Mapping[str, Any]) -> str:
 
 
 def _joined_table(
-    key_name: str, curves: Mapping[tuple[int, str], Curve], key: str, measures: tuple[str, ...]
+    key_name: str,
+    curves: Mapping[tuple[int, str], Curve],
+    key: str,
+    measures: tuple[str, ...],
+    form: str = "{:.4f}",
 ) -> Table:
     """One row per x of any curve, one column per curve and measure."""
     columns = []
@@ -163,7 +209,7 @@ def _joined_table(
     rows = tuple(
         (
             f"{x:,}",
-            *(share_text(column[x]) if x in column else MISSING for column in columns),
+            *(form.format(column[x]) if x in column else MISSING for column in columns),
         )
         for x in keys
     )

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from hashkit.report.charts import LineKind, Series, line_chart, swatch
+from hashkit.report.evaluations import Evaluation
 from hashkit.report.scales import Axis
 
-__all__ = ["Figure", "Table", "chart_figure", "largest", "share_text"]
+__all__ = ["Figure", "Styled", "Table", "chart_figure", "share_text"]
+
+Styled: TypeAlias = Sequence[tuple[int, Evaluation]]
+"""Evaluations with the number of their style, which is the same in all figures of a page."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,11 +60,6 @@ def chart_figure(
 def _sample_kind(series: Series) -> LineKind:
     """Kind of the legend's sample: connected dots are shown as a line."""
     return "line" if series.kind == "dots" and len(series.points) > 1 else series.kind
-
-
-def largest(series: Sequence[Series]) -> float:
-    """The largest y of any point."""
-    return max(point.y for one in series for point in one.points)
 
 
 def share_text(value: float) -> str:

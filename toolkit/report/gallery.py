@@ -148,10 +148,12 @@ def _thumbnail(source: ImageSource | None) -> Image.Image | None:
 
 
 def _fitted(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:
-    """Text shortened to the width of a tile, at the front: the end of a path matters most."""
+    """Text shortened to the width of a tile, in the middle: names differ at their ends."""
     text = " ".join(text.split())
-    if font.getlength(text) <= _SIDE - 4:
-        return text
-    while text and font.getlength("…" + text) > _SIDE - 4:
-        text = text[1:]
-    return "…" + text
+    n_kept = len(text)
+    shown = text
+    while n_kept and font.getlength(shown) > _SIDE - 4:
+        n_kept -= 1
+        n_end = (n_kept + 1) // 2
+        shown = text[: n_kept - n_end] + "…" + text[len(text) - n_end :]
+    return shown

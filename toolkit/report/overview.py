@@ -6,18 +6,18 @@ from collections.abc import Sequence
 
 from hashkit.report.charts import Point, Series
 from hashkit.report.evaluations import Evaluation
-from hashkit.report.figures import Figure, Table, chart_figure, largest, share_text
+from hashkit.report.figures import Figure, Styled, Table, chart_figure, share_text
 from hashkit.report.intervals import Interval, interval_chart
 from hashkit.report.numbers import MISSING
-from hashkit.report.scales import chosen_axis, fitted_axis, share_axis
+from hashkit.report.scales import chosen_axis, fitted_axis
 
 __all__ = ["map_by_bits_figure", "map_figure"]
 
 
-def map_figure(evaluations: Sequence[Evaluation]) -> Figure:
+def map_figure(evaluations: Styled) -> Figure:
     """MAP of each evaluation, its confidence interval, and its range over tie orders."""
     rows = []
-    for style, one in enumerate(evaluations):
+    for style, one in evaluations:
         ends = one.fields.get("map_interval")
         interval = (ends[0], ends[1]) if ends else None
         outer = (one.fields["map_worst"], one.fields["map_best"])
@@ -41,9 +41,9 @@ def map_figure(evaluations: Sequence[Evaluation]) -> Figure:
     )
 
 
-def map_by_bits_figure(evaluations: Sequence[Evaluation]) -> Figure | None:
+def map_by_bits_figure(evaluations: Styled) -> Figure | None:
     """MAP over the code length; None unless evaluations other than baselines differ in bits."""
-    if len({one.fields["bits"] for one in evaluations if not one.is_baseline}) < 2:
+    if len({one.fields["bits"] for _, one in evaluations if not one.is_baseline}) < 2:
         return None
     series = [
         Series(
@@ -60,21 +60,21 @@ def map_by_bits_figure(evaluations: Sequence[Evaluation]) -> Figure | None:
         "Evaluations with the same title are connected.",
         series,
         chosen_axis("bits", [point.x for point in values]),
-        share_axis("mAP", largest(series)),
+        fitted_axis("mAP", [point.y for point in values]),
         Table(
             ("", "bits", "mAP"),
             tuple(
                 (one.name, str(one.fields["bits"]), share_text(one.fields["map"]))
-                for one in evaluations
+                for _, one in evaluations
             ),
         ),
     )
 
 
-def _joined_by_title(evaluations: Sequence[Evaluation]) -> list[tuple[int, list[Evaluation]]]:
+def _joined_by_title(evaluations: Styled) -> list[tuple[int, list[Evaluation]]]:
     """Groups of evaluations with one title and different bits, with the style of the first."""
     groups: dict[str, list[tuple[int, Evaluation]]] = {}
-    for style, one in enumerate(evaluations):
+    for style, one in evaluations:
         groups.setdefault(one.title or f"name {one.name}", []).append((style, one))
     joined = []
     for members in groups.values():

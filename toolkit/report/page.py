@@ -9,7 +9,7 @@ from typing import Final
 
 from hashkit.report.charts import swatch
 from hashkit.report.code_figures import distance_figure, ones_figure
-from hashkit.report.curves import radius_figures, rank_figures
+from hashkit.report.curves import difference_figures, radius_figures, rank_figures
 from hashkit.report.evaluations import (
     Evaluation,
     differences,
@@ -17,7 +17,7 @@ from hashkit.report.evaluations import (
     renamed_apart,
 )
 from hashkit.report.examples import ExampleGroup
-from hashkit.report.figures import Figure
+from hashkit.report.figures import Figure, Styled
 from hashkit.report.numbers import NumberRow, number_rows
 from hashkit.report.overview import map_by_bits_figure, map_figure
 from hashkit.report.svg import style_class
@@ -62,23 +62,23 @@ def save_page(content: PageContent, path: Path) -> None:
 def render_page(content: PageContent) -> str:
     """HTML of a page."""
     evaluation, *others = renamed_apart([content.evaluation, *content.others])
-    ordered = in_column_order([evaluation, *others])
     # Styles follow this order: the page's own evaluation has the first style in every figure.
-    styled = [evaluation, *(one for one in ordered if one is not evaluation)]
-    style_of = {one.name: style for style, one in enumerate(styled)}
+    ordered = in_column_order([evaluation, *others])
+    styled = list(enumerate(ordered))
+    style_of = {one.name: style for style, one in styled}
     values = {
         "script": part("page.js"),
         "evaluation": evaluation,
-        "columns": [(one, swatch(style_of[one.name])) for one in ordered],
+        "columns": [(one, swatch(style)) for style, one in styled],
         "warnings": ["; ".join(lines) for one in others if (lines := differences(evaluation, one))],
         "groups": _groups(number_rows([one.fields for one in ordered])),
         "labels": _label_rows(evaluation, ordered, style_of),
         "labels_in_view": _LABELS_IN_VIEW,
         "has_label_queries": bool(evaluation.fields.get("per_label_queries")),
         "has_label_intervals": any(one.fields.get("per_label_interval") for one in ordered),
-        "map_figure": map_figure(styled),
-        "figures": _figures(styled),
-        "code_figures": _code_figures(styled),
+        "map_figure": map_figure(_curves(styled)),
+        "sections": _sections(styled),
+        "code_figures": _code_figures(ordered),
         "examples": content.examples,
         "images_note": _images_note(content.examples),
         "n_without_relevant": evaluation.fields.get("n_without_relevant", 0),
@@ -86,13 +86,31 @@ def render_page(content: PageContent) -> str:
     return render("page.html", values)
 
 
-def _figures(styled: Sequence[Evaluation]) -> list[Figure]:
-    by_bits = map_by_bits_figure(styled)
-    return [
-        *([by_bits] if by_bits is not None else []),
-        *rank_figures(styled),
-        *radius_figures(styled),
+def _curves(styled: Styled) -> Styled:
+    """What is drawn together: baselines lie far from the rest, and would flatten differences."""
+    without_baselines = [pair for pair in styled if not pair[1].is_baseline]
+    return without_baselines if len(without_baselines) > 1 else styled
+
+
+def _sections(styled: Styled) -> list[tuple[str, list[Figure]]]:
+    """Figures below their headings."""
+    drawn = _curves(styled)
+    by_bits = map_by_bits_figure(drawn)
+    sections = [
+        (
+            "Curves",
+            [
+                *([by_bits] if by_bits is not None else []),
+                *rank_figures(drawn),
+                *difference_figures(drawn),
+                *radius_figures(drawn),
+            ],
+        )
     ]
+    if len(drawn) < len(styled):
+        beside = [styled[0], *(pair for pair in styled if pair[1].is_baseline)]
+        sections.append(("Beside baselines", [map_figure(beside), *rank_figures(beside)]))
+    return sections
 
 
 def _code_figures(styled: Sequence[Evaluation]) -> list[Figure]:

@@ -7,7 +7,15 @@ import math
 from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
-__all__ = ["Axis", "bit_axis", "chosen_axis", "fitted_axis", "log_axis", "share_axis"]
+__all__ = [
+    "Axis",
+    "bit_axis",
+    "chosen_axis",
+    "difference_axis",
+    "fitted_axis",
+    "log_axis",
+    "share_axis",
+]
 
 ScaleKind: TypeAlias = Literal["linear", "log"]
 
@@ -84,6 +92,14 @@ def fitted_axis(label: str, values: list[float]) -> Axis:
     first = max(0.0, step * (math.floor(low / step + 1e-9) - (low == high)))
     last = min(1.0, step * (math.ceil(high / step - 1e-9) + (low == high)))
     return _linear(label, round(first, 10), round(max(last, first + step), 10))
+
+
+def difference_axis(label: str, values: list[float]) -> Axis:
+    """Linear axis around 0 and some differences, with round ends."""
+    low, high = min(0.0, *values), max(0.0, *values)
+    step = _round_step(max(high - low, 1e-3) / 4)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return _linear(label, round(first * step, 10), round(max(last, first + 1) * step, 10))
 
 
 def log_axis(label: str, high: float) -> Axis:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Self
+from typing import Self, cast
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.spec import open_spec
 from hashkit.datasets.split import Rows
 from hashkit.errors import BankMismatchError
+from hashkit.evaluation.split_queries import without_queries
 from hashkit.manifest import Manifest
 from hashkit.runs.run import Run
 from hashkit.runtimes.settings import RuntimeSettings
@@ -68,7 +69,8 @@ class BaselineSubject:
         """
         images, split = open_spec(run_spec(run))
         queries = Bank.open(run_bank(run, "queries", settings, reporter=reporter))
-        database = Bank.open(run_bank(run, "database", settings, reporter=reporter))
+        whole = Bank.open(run_bank(run, "database", settings, reporter=reporter))
+        database = cast("Bank", without_queries(queries, whole, is_one_set=True))
         if database.header.manifest is None:
             raise BankMismatchError(
                 f"{database.path} does not record the model that made it: {_remedy(run)}"

@@ -169,8 +169,8 @@ def _title(name: str, source: ImageFeatures, codes: BaselineCodes) -> str:
 
 
 def _code_set(codes: NDArray[np.uint8], n_bits: int, bank: Bank) -> CodeSet:
-    """A code set with the labels and names of a bank."""
-    return CodeSet(codes, n_bits, bank.labels, bank.names, bank.class_names)
+    """A code set with the labels, names and deleted rows of a bank."""
+    return CodeSet(codes, n_bits, bank.labels, bank.names, bank.class_names, bank.deleted)
 
 
 def _codes_on(

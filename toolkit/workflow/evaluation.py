@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from hashkit.codesets import CodeDatabase, CodeSet
 from hashkit.errors import EvaluationError
+from hashkit.evaluation.split_queries import without_queries
 from hashkit.report.evaluations import Evaluation
 from hashkit.runs.run import Run
 from hashkit.runtimes.settings import RuntimeSettings
@@ -69,8 +70,16 @@ class Subject:
 
         if not (run.queries_path.is_file() and run.bank_path.is_file()):
             _check_labelled(run)
-        queries, database = bank("queries"), bank("database")
+        queries = bank("queries")
+        database = without_queries(queries, bank("database"), is_one_set=True)
         return cls(run.path.resolve().name, queries, [database], run)
+
+    @classmethod
+    def of_codes(
+        cls, name: str, queries: CodeDatabase, databases: Sequence[CodeDatabase]
+    ) -> Subject:
+        """Banks or code sets; queries of a split are left out of a bank of all its images."""
+        return cls(name, queries, [without_queries(queries, one) for one in databases])
 
     @property
     def n_rows(self) -> int:

@@ -123,6 +123,11 @@ def rows_to_encode(
     if source is None or images.root is None or mode == "overwrite" or not path.is_file():
         return Todo(None, mode)
     with Bank.open(path) as bank:
+        if any(_is_of_folder(one, images) and one.n_images is None for one in bank.sources):
+            raise BankMismatchError(
+                f"{path}: expected a bank of a fixed list of images, found one that follows "
+                f"{images.root}: use hashkit sync, or write another file"
+            )
         if not any(_is_of_folder(one, images) for one in bank.sources):
             if mode == "append" and bank.is_complete:
                 check_copies(images, bank, reporter)
@@ -233,6 +238,9 @@ def _rows_of_folder(
     counts = [
         (one.n_images or 0) - missing for one, missing in zip(bank.sources, skipped, strict=True)
     ]
+    growing = [number for number, one in enumerate(bank.sources) if one.n_images is None]
+    if bank.is_complete and len(growing) == 1:  # the rows that no other list has
+        counts[growing[0]] = max(0, len(bank) - sum(counts))
     if bank.is_complete and sum(counts) != len(bank):
         raise BankError(
             f"{bank.path}: expected {sum(counts)} rows of its {len(counts)} image lists, found "

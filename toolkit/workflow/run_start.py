@@ -62,7 +62,7 @@ def training_part(images: ImageSet, split: Split, reading: Reading, reporter: Re
     training = images.subset(split.training)
     reporter.note(
         f"{images.name}, {split.protocol}: {plural(len(training), 'training image')}, "
-        f"{len(split.queries):,} queries, {len(split.database):,} in the database"
+        f"{plural(len(split.queries), 'query', 'queries')}, {len(split.database):,} in the database"
     )
     return training
 

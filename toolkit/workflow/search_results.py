@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hashkit.preprocess import ImageSource
     from hashkit.retrieval.neighbours import Neighbours
 
-__all__ = ["Hit", "Query", "Result", "hits_of"]
+__all__ = ["Hit", "Query", "Result", "hits_of", "json_label"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -98,7 +98,7 @@ class Result:
         return {
             "query": query.name,
             "code": to_hex(query.code),
-            "label": _json_label(query.labels),
+            "label": json_label(query.labels),
             **({} if query.row is None else {"row": query.row}),
             "hits": [_json_hit(rank, hit) for rank, hit in enumerate(self.hits, start=1)],
         }
@@ -113,23 +113,28 @@ def hits_of(found: Ranking | Neighbours, banks: Sequence[Bank]) -> Iterator[list
             columns.append(found.asymmetric_distances)
     else:
         own = itertools.starmap(slice, itertools.pairwise(found.offsets))
+    names = [bank.names for bank in banks]  # each access looks at the file
     for at in own:
-        places = zip(*(column[at] for column in columns), strict=True)
-        yield [_hit(banks[bank], *place) for bank, *place in places]
+        places = zip(*(column[at].tolist() for column in columns), strict=True)
+        yield [_hit(banks[bank], names[bank], *place) for bank, *place in places]
 
 
 def _hit(
-    bank: Bank, bank_row: int, row: int, distance: int, asymmetric_distance: float | None = None
+    bank: Bank,
+    names: Sequence[str],
+    bank_row: int,
+    row: int,
+    distance: int,
+    asymmetric_distance: float | None = None,
 ) -> Hit:
-    bank_row = int(bank_row)
     return Hit(
-        row=int(row),
-        distance=int(distance),
-        name=bank.names[bank_row],
+        row=row,
+        distance=distance,
+        name=names[bank_row],
         labels=label_names(bank, bank_row),
         bank=bank,
         bank_row=bank_row,
-        asymmetric_distance=None if asymmetric_distance is None else float(asymmetric_distance),
+        asymmetric_distance=asymmetric_distance,
     )
 
 
@@ -137,11 +142,12 @@ def _json_hit(rank: int, hit: Hit) -> dict[str, Any]:
     distances: dict[str, Any] = {"distance": hit.distance}
     if hit.asymmetric_distance is not None:
         distances["asymmetric_distance"] = hit.asymmetric_distance
-    label = _json_label(hit.labels)
+    label = json_label(hit.labels)
     return {"rank": rank, "row": hit.row, **distances, "name": hit.name, "label": label}
 
 
-def _json_label(labels: tuple[str, ...] | None) -> str | list[str] | None:
+def json_label(labels: tuple[str, ...] | None) -> str | list[str] | None:
+    """Labels in JSON: one as a text, several as a list, null where they are not known."""
     if labels is None:
         return None
     return labels[0] if len(labels) == 1 else list(labels)

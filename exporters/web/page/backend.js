@@ -17,7 +17,7 @@ import { fetchFile, PageError } from "./files.js";
  * @property {string} privacy  What happens to a picture.
  * @property {string[]} labels
  * @property {number} maxHits
- * @property {boolean} canRerank  Whether it can order ties by the logits of a picture.
+ * @property {boolean} canRerank  Whether it can order ties by the logits of the query.
  */
 
 /**

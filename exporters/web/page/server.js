@@ -46,9 +46,10 @@ export class ServerBackend {
     const parameters = new URLSearchParams({ k: `${wanted}` });
     if (radius !== null) parameters.set("radius", `${radius}`);
     if (label) parameters.set("label", label);
-    if (rerank && picture) parameters.set("rerank", "1");
+    if (rerank) parameters.set("rerank", "1");
     if (picture) this.#checkSize(picture);
     const found = await ask(`search?${parameters}`, {
+      what: picture ? quoted(picture.name) : "",
       method: "POST",
       // Never the type of the file: one of JSON would be read as a query.
       headers: { "Content-Type": picture ? "application/octet-stream" : "application/json" },
@@ -56,7 +57,7 @@ export class ServerBackend {
       signal,
     });
     const hits = found.hits.map((hit) => ({ ...hit, ...itemOf(hit) }));
-    const note = rerank && picture ? "Ties are ordered by the model's logits." : "";
+    const note = rerank ? "Ties are ordered by the model's logits." : "";
     if (picture) return { image: null, code: found.code, hits, note };
     const image = itemOf({ row: rowOf(query, found), name: found.query, label: found.label });
     return { image, code: found.code, hits: without(hits, image.row).slice(0, k), note };
@@ -103,24 +104,36 @@ function without(hits, row) {
   return others.map((hit, at) => ({ ...hit, rank: at + 1 }));
 }
 
-/** Answer of the server as JSON; errors are sentences for the user. */
-async function ask(path, options = {}) {
-  const signals = [AbortSignal.timeout(LONGEST_WAIT), options.signal].filter(Boolean);
+/**
+ * Answer of the server as JSON; errors are sentences for the user.
+ * @param {string} path
+ * @param {RequestInit & { what?: string }} [options]  `what` is the name of a picture that is sent.
+ */
+async function ask(path, { what = "", signal, ...options } = {}) {
+  const ending = new AbortController();
+  const timer = setTimeout(() => ending.abort(), LONGEST_WAIT);
+  signal?.addEventListener("abort", () => ending.abort());
   let response;
   try {
-    response = await fetch(addressOf(path), { ...options, signal: AbortSignal.any(signals) });
+    response = await fetch(addressOf(path), { ...options, signal: ending.signal });
     if (response.ok) return await response.json();
   } catch (error) {
-    if (options.signal?.aborted) throw error; // another search has taken its place
+    if (signal?.aborted) throw error; // another search has taken its place
     throw new PageError(
-      error.name === "TimeoutError"
+      ending.signal.aborted
         ? `The server gave no answer within ${LONGEST_WAIT / 1000} seconds.`
         : "The server cannot be reached: it may have stopped, or the connection is lost.",
       { mayPass: true },
     );
+  } finally {
+    clearTimeout(timer);
   }
   const { status } = response;
-  throw new PageError(await errorOf(response), { mayPass: [429, 502, 503, 504].includes(status) });
+  if (status === 415 && what) throw new PageError(`${what} is not a picture that the server can read.`);
+  const sent = what && `The search with ${what} failed. `;
+  throw new PageError(sent + (await errorOf(response)), {
+    mayPass: [408, 429, 502, 503, 504].includes(status),
+  });
 }
 
 async function errorOf(response) {

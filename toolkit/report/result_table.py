@@ -1,0 +1,176 @@
+"""Evaluations as the rows of a table for other programs: CSV, and LaTeX for a paper."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from hashkit.messages.visible_text import visible
+from hashkit.report.evaluations import Evaluation
+
+__all__ = ["csv_text", "latex_text"]
+
+_FACTS: Final = ("bits", "n_queries", "n_database", "convention", "without_relevant")
+_VALUES: Final = (
+    *("map_best", "map_worst", "map_index", "map_at", "precision_at", "recall_at", "ndcg_at"),
+    *("precision_radius_2", "empty_radius_2", "n_without_relevant"),
+)
+
+_PAPER_KS: Final = ("10", "100", "1000")
+"""The k of a paper's table, unless others are asked for."""
+
+_ESCAPES: Final = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\symbol{34}",
+    **{character: f"\\{character}" for character in "&%$#_"},
+}
+"""What LaTeX would read as a command or as another character."""
+
+Fields = Mapping[str, Any]
+
+
+def csv_text(evaluations: Sequence[Evaluation]) -> str:
+    """One line per evaluation, in their order, and one column per number, unrounded.
+
+    The columns are named like the fields of the JSON, with the cutoff at the end:
+    ``precision_at_100``. A number that an evaluation does not have is left empty.
+    """
+    rows = [dict(_csv_cells(one)) for one in evaluations]
+    names: list[str] = []
+    for row in rows:
+        last = -1
+        for name in row:
+            if name in names:
+                last = names.index(name)
+            else:  # beside the columns that it belongs to
+                last += 1
+                names.insert(last, name)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _csv_cells(one: Evaluation) -> Iterator[tuple[str, Any]]:
+    yield "name", visible(one.name)
+    yield "title", visible(one.title)
+    yield "is_baseline", int(one.is_baseline)
+    for name in _FACTS:
+        yield name, one.fields.get(name, "")
+    yield "exclude_self", int(bool(one.fields.get("exclude_self")))
+    yield "map", one.fields["map"]
+    low, high = one.fields.get("map_interval") or ("", "")
+    yield "map_low", low
+    yield "map_high", high
+    for name in _VALUES:
+        value = one.fields.get(name)
+        if isinstance(value, Mapping):
+            yield from ((f"{name}_{cutoff}", number) for cutoff, number in value.items())
+        elif value is not None:
+            yield name, value
+
+
+def latex_text(evaluations: Sequence[Evaluation], ks: Sequence[int] | None = None) -> str:
+    """A ``tabular`` with one row per evaluation, in their order, for the package booktabs.
+
+    Columns: method, bits, mAP with its interval, mAP@R, precision and recall at k, and precision
+    within 2 bits. The best value of a column is bold, among the rows of the same number of bits if
+    there are several of them; baselines are set apart by a rule.
+
+    Parameters
+    ----------
+    ks
+        The k of precision and recall; None for those of 10, 100 and 1,000 that were measured, or
+        all if none of these was.
+    """
+    columns = _paper_columns(evaluations, None if ks is None else [str(k) for k in ks])
+    best = {
+        (label, bits): _best(cells, evaluations, bits)
+        for label, cells in columns.items()
+        for bits in {one.fields["bits"] for one in evaluations}
+    }
+    lines = [
+        *_comments(evaluations),
+        rf"\begin{{tabular}}{{lr{'r' * len(columns)}}}",
+        r"\toprule",
+        " & ".join(["Method", "Bits", *columns]) + r" \\",
+        r"\midrule",
+    ]
+    for number, one in enumerate(evaluations):
+        if number and one.is_baseline and not evaluations[number - 1].is_baseline:
+            lines.append(r"\midrule")
+        bits = one.fields["bits"]
+        shown = [
+            _paper_cell(one, label, cells[number], best[label, bits])
+            for label, cells in columns.items()
+        ]
+        lines.append(" & ".join([_escaped(one.name), str(bits), *shown]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _paper_columns(
+    evaluations: Sequence[Evaluation], ks: Sequence[str] | None
+) -> dict[str, list[float | None]]:
+    """Values of all evaluations by column heading; None where an evaluation has none."""
+    columns: dict[str, list[float | None]] = {"mAP": [one.fields["map"] for one in evaluations]}
+    for field, heading in (("map_at", "mAP"), ("precision_at", "P"), ("recall_at", "R")):
+        cutoffs = {key for one in evaluations for key in one.fields[field]}
+        if field != "map_at":
+            cutoffs &= set(ks or _PAPER_KS) if ks or cutoffs & set(_PAPER_KS) else cutoffs
+        for cutoff in sorted(cutoffs, key=int):
+            values = [one.fields[field].get(cutoff) for one in evaluations]
+            columns[f"{heading}@{int(cutoff)}"] = values
+    columns[r"P@$r \le 2$"] = [one.fields["precision_radius_2"] for one in evaluations]
+    return columns
+
+
+def _best(
+    cells: Sequence[float | None], evaluations: Sequence[Evaluation], bits: int
+) -> float | None:
+    """The best value of the rows of a number of bits; None if there is nothing to compare."""
+    values = [
+        cell
+        for cell, one in zip(cells, evaluations, strict=True)
+        if cell is not None and one.fields["bits"] == bits
+    ]
+    return max(values) if len(values) > 1 else None
+
+
+def _paper_cell(one: Evaluation, label: str, value: float | None, best: float | None) -> str:
+    if value is None:
+        return "--"
+    text = f"{value:.3f}"
+    # What looks equal in the table is equally good.
+    shown = rf"\textbf{{{text}}}" if best is not None and text == f"{best:.3f}" else text
+    ends = one.fields.get("map_interval")
+    if label == "mAP" and ends:
+        return rf"{shown} {{\scriptsize [{ends[0]:.3f}, {ends[1]:.3f}]}}"
+    return shown
+
+
+def _comments(evaluations: Sequence[Evaluation]) -> Iterator[str]:
+    """What the numbers mean, for whoever writes the caption."""
+    own = evaluations[0].fields
+    yield r"% Needs \usepackage{booktabs}."
+    queries, database = f"{own['n_queries']:,} queries", f"{own['n_database']:,} in the database"
+    yield f"% {queries}, {database}. mAP: whole ranking, mean over tie orders, all relevant images;"
+    level = (own.get("interval") or {"level": 0.95})["level"]
+    yield f"% brackets: {level:.0%} interval, by bootstrap over queries."
+    yield f"% mAP@R: convention {visible(str(own['convention']))}. P@r<=2: within 2 bits, empty 0."
+
+
+def _escaped(text: str) -> str:
+    """Text that LaTeX prints as it is."""
+    escaped = "".join(_ESCAPES.get(character, character) for character in visible(text))
+    return re.sub("-(?=-)", "-{}", escaped)  # two in a row would become a dash

@@ -1,0 +1,133 @@
+"""The bank that is searched, as it is now."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.bank.reader import Bank
+from hashkit.errors import BankError
+from hashkit.multi_index.index import MultiIndex
+from hashkit.server.name_index import NameIndex
+from hashkit.workflow.narrowing import open_index, rows_of_labels
+from hashkit.workflow.reporter import LOGGED, SILENT
+
+__all__ = ["LiveBank", "Snapshot"]
+
+logger: Final = logging.getLogger("hashkit.server")
+
+_MASKS: Final = 16
+"""Sets of labels whose rows a snapshot remembers."""
+
+
+class Snapshot:
+    """A bank as it was at one moment, with its index.
+
+    Attributes
+    ----------
+    bank
+        The open bank.
+    index
+        Its multi-index; None for none.
+    """
+
+    def __init__(self, bank: Bank, index: MultiIndex | None, names: NameIndex) -> None:
+        self.bank = bank
+        self.index = index
+        self._names = names
+        self._masks: dict[tuple[str, ...], NDArray[np.bool_]] = {}
+
+    @property
+    def n_live(self) -> int:
+        """Rows that are not deleted."""
+        return len(self.bank) - self.bank.n_deleted
+
+    def rows_named(self, name: str) -> list[int]:
+        """Rows of a name, without deleted ones, ascending."""
+        return self._names.rows(name, self.bank.names, self.bank.deleted)
+
+    def is_live(self, row: int) -> bool:
+        """Whether there is such a row, and it is not deleted."""
+        deleted = self.bank.deleted
+        return 0 <= row < len(self.bank) and (deleted is None or not deleted[row])
+
+    def rows_of(self, labels: Sequence[str]) -> NDArray[np.bool_]:
+        """Rows that have one of some classes: bool [n].
+
+        Raises
+        ------
+        ConfigError
+            If there is no such class.
+        """
+        key = tuple(sorted(set(labels)))
+        if key not in self._masks:
+            if len(self._masks) >= _MASKS:
+                self._masks.clear()
+            self._masks[key] = rows_of_labels([self.bank], key)
+        return self._masks[key]
+
+    def followed_by(self, bank: Bank) -> Snapshot:
+        """The snapshot of the same file at a later moment."""
+        is_same = self.bank.identity and self.bank.identity == bank.identity
+        has_grown = is_same and len(bank) >= len(self.bank)
+        index = open_index([bank], SILENT)
+        return Snapshot(bank, index, self._names if has_grown else NameIndex())
+
+
+class LiveBank:
+    """Opens a bank again when its file has changed; whoever has the earlier one keeps it.
+
+    Parameters
+    ----------
+    path
+        The bank.
+
+    Raises
+    ------
+    BankError
+        If it cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        bank = Bank.open(path)
+        self._snapshot = Snapshot(bank, open_index([bank], LOGGED), NameIndex())
+        self._lock = threading.Lock()
+        self._is_failing = False
+        self.n_reloads = 0
+
+    def current(self) -> Snapshot:
+        """The bank as it is now; as it was, if it cannot be opened at the moment."""
+        with self._lock:
+            try:
+                bank = self._snapshot.bank.reload()
+            except BankError as error:
+                if not self._is_failing:
+                    logger.warning("the bank of before is searched: %s", error)
+                self._is_failing = True
+                return self._snapshot
+            self._is_failing = False
+            if bank is not self._snapshot.bank:
+                self._snapshot = self._snapshot.followed_by(bank)
+                self.n_reloads += 1
+            return self._snapshot
+
+    @property
+    def latest(self) -> Snapshot:
+        """The bank as it was at the last request; the file is not looked at."""
+        return self._snapshot
+
+    def about(self) -> dict[str, Any]:
+        """Rows, bits and labels, for `/about`."""
+        now = self.current()
+        bank = now.bank
+        return {
+            "rows": now.n_live,
+            "bits": bank.n_bits,
+            "labels": list(bank.class_names),
+        }

@@ -1,0 +1,65 @@
+"""Finds rows by name, in 16 bytes per row whatever the length of the names."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["NameIndex"]
+
+_TAIL: Final = 65_536
+"""Rows behind the sorted ones from which on all are sorted again."""
+
+
+class NameIndex:
+    """Rows of a bank by name; rows that are added are taken in without reading the others again.
+
+    Names are compared by Python's keyed hash, then letter by letter.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._hashes = np.empty(0, np.int64)
+        self._rows = np.empty(0, np.int64)
+        self._tail: dict[str, list[int]] = {}
+        self._n_known = 0
+
+    def rows(self, name: str, names: Sequence[str], deleted: NDArray[Any] | None) -> list[int]:
+        """Rows of a name that are not deleted, ascending.
+
+        Parameters
+        ----------
+        names
+            The names of all rows: those of earlier calls, and more or fewer, of a bank that was
+            opened later or before.
+        deleted
+            bool [n], or None.
+        """
+        with self._lock:
+            self._extend(names)
+            found = [*self._sorted_rows(hash(name)), *self._tail.get(name, [])]
+        return [
+            row
+            for row in found
+            if row < len(names) and names[row] == name and (deleted is None or not deleted[row])
+        ]
+
+    def _extend(self, names: Sequence[str]) -> None:
+        if len(names) - len(self._hashes) > _TAIL:
+            hashes = np.fromiter(map(hash, names), np.int64, len(names))
+            self._rows = np.argsort(hashes, kind="stable")
+            self._hashes, self._tail = hashes[self._rows], {}
+        else:
+            for row in range(self._n_known, len(names)):
+                self._tail.setdefault(names[row], []).append(row)
+        self._n_known = max(self._n_known, len(names))
+
+    def _sorted_rows(self, key: int) -> list[int]:
+        first = np.searchsorted(self._hashes, key, "left")
+        stop = np.searchsorted(self._hashes, key, "right")
+        rows: list[int] = self._rows[first:stop].tolist()
+        return rows

@@ -1,0 +1,148 @@
+"""What a client wants to search for: the parameters of an address, and the body."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Final
+
+from starlette.datastructures import QueryParams
+
+from hashkit.errors import HashkitError
+from hashkit.inputs.json_text import parse_json
+from hashkit.server.failures import RequestError
+
+__all__ = ["SearchOptions", "Start", "checked_parameters", "search_options", "start_of", "whole"]
+
+_MOST_DIGITS: Final = 12
+_STARTS: Final = ("code", "row", "name")
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchOptions:
+    """How to search; equal options can share a search.
+
+    Attributes
+    ----------
+    k
+        Largest number of hits.
+    radius
+        Largest distance, bits; None for any.
+    labels
+        Classes to which the hits belong; empty for all.
+    rerank, oversample
+        As of `hashkit search`.
+    """
+
+    k: int
+    radius: int | None = None
+    labels: tuple[str, ...] = ()
+    rerank: bool = False
+    oversample: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """Where a search starts from that is no image; one of the three is not None."""
+
+    code: str | None = None
+    row: int | None = None
+    name: str | None = None
+
+
+def checked_parameters(params: QueryParams, *known: str, several: str = "") -> Mapping[str, str]:
+    """The parameters of an address by name; of those that are given several times, the last.
+
+    Parameters
+    ----------
+    known
+        Their names.
+    several
+        The one of them that may be given several times.
+
+    Raises
+    ------
+    RequestError
+        If one is unknown, or is given twice.
+    """
+    for name in params:
+        if name not in known:
+            listed = ", ".join(known) or "none"
+            raise RequestError(400, f"unknown parameter {name[:40]!r}; known: {listed}")
+        if name != several and len(params.getlist(name)) > 1:
+            raise RequestError(400, f"expected the parameter {name} once, found it several times")
+    return params
+
+
+def search_options(params: QueryParams, max_k: int) -> SearchOptions:
+    """The options of a search.
+
+    Raises
+    ------
+    RequestError
+        If one is unknown or invalid.
+    """
+    given = checked_parameters(
+        params, "k", "radius", "label", "rerank", "oversample", several="label"
+    )
+    radius = _optional(given, "radius", 0, 65_536)
+    rerank = given.get("rerank", "0")
+    if rerank not in ("0", "1"):
+        raise RequestError(422, f"expected rerank=1 or rerank=0, found {rerank[:40]!r}")
+    oversample = _optional(given, "oversample", 1, 1_000)
+    if oversample is not None and (rerank == "0" or radius is not None):
+        raise RequestError(422, "oversample goes with rerank=1 and without radius")
+    # All images within a radius, up to the limit, unless fewer are asked for.
+    k = _optional(given, "k", 1, max_k) or (10 if radius is None else max_k)
+    return SearchOptions(k, radius, tuple(params.getlist("label")), rerank == "1", oversample)
+
+
+def start_of(body: bytes) -> Start:
+    """The code, row or name that a JSON body asks to start from.
+
+    Raises
+    ------
+    RequestError
+        If it is something else.
+    """
+    document: Any = _parsed(body)
+    how = 'expected a JSON object with one of "code", "row" and "name"'
+    if not isinstance(document, dict) or len(document) != 1 or not set(document) <= {*_STARTS}:
+        found = sorted(document) if isinstance(document, dict) else type(document).__name__
+        raise RequestError(422, f"{how}, found {str(found)[:60]}")
+    ((name, value),) = document.items()
+    is_right = type(value) is int if name == "row" else isinstance(value, str)
+    if not is_right:
+        kind = "a whole number" if name == "row" else "a text"
+        raise RequestError(422, f'expected "{name}" to be {kind}, found {str(value)[:40]!r}')
+    return Start(**{name: value})
+
+
+def whole(text: str, name: str, low: int, high: int) -> int:
+    """A whole number from a text.
+
+    Raises
+    ------
+    RequestError
+        If it is no number, or out of range.
+    """
+    if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS and low <= int(text) <= high:
+        return int(text)
+    raise RequestError(
+        422, f"expected {name} to be a whole number from {low} to {high:,}, found {text[:40]!r}"
+    )
+
+
+def _optional(given: Mapping[str, str], name: str, low: int, high: int) -> int | None:
+    return whole(given[name], name, low, high) if name in given else None
+
+
+class _JsonError(HashkitError):
+    """A body that is not JSON."""
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return parse_json(body, "the body", _JsonError)
+    except _JsonError as error:
+        raise RequestError(400, str(error)) from None

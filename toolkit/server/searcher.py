@@ -1,0 +1,146 @@
+"""Turns queries into answers: decoding in threads, then model and search, each in batches."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import dataclasses
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.errors import ModelError
+from hashkit.preprocess import ImageSource
+from hashkit.retrieval.search import search
+from hashkit.runtimes.encoder import Encoder
+from hashkit.server.batching import Batcher
+from hashkit.server.limits import ServerLimits
+from hashkit.server.live_bank import LiveBank
+from hashkit.server.metrics import Metrics
+from hashkit.server.queries import SearchOptions
+from hashkit.threads import available_cpus
+from hashkit.workflow.search_results import Query, Result, hits_of
+
+__all__ = ["Encoded", "Searcher"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Encoded:
+    """The code of an image, uint8 [ceil(n_bits / 8)], and its logits, float32 [n_bits]."""
+
+    code: NDArray[np.uint8]
+    logits: NDArray[np.float32] | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Task:
+    query: Query
+    logits: NDArray[np.float32] | None
+    options: SearchOptions
+
+
+class Searcher:
+    """Encodes and searches.
+
+    Parameters
+    ----------
+    bank
+        What is searched.
+    encoder
+        The model that made it.
+    limits
+        For the size of batches.
+    metrics
+        Where work is counted.
+    """
+
+    def __init__(
+        self, bank: LiveBank, encoder: Encoder, limits: ServerLimits, metrics: Metrics
+    ) -> None:
+        self._bank = bank
+        self._encoder = encoder
+        self._metrics = metrics
+        self._decoders = ThreadPoolExecutor(available_cpus(), thread_name_prefix="decode")
+        self._model: Batcher[NDArray[np.uint8], Encoded] = Batcher(
+            self._encode, limits.max_batch, "model"
+        )
+        self._search: Batcher[_Task, bytes] = Batcher(self._answer, limits.max_batch, "search")
+
+    async def encoded(self, image: ImageSource) -> Encoded:
+        """The code and the logits of an image.
+
+        Raises
+        ------
+        ImageError
+            If it cannot be used.
+        ModelError
+            If the model cannot encode it.
+        """
+        loop = asyncio.get_running_loop()
+        pixels = await loop.run_in_executor(self._decoders, self._encoder.prepare, image)
+        return await self._model(pixels)
+
+    async def answer(
+        self, query: Query, options: SearchOptions, logits: NDArray[np.float32] | None = None
+    ) -> bytes:
+        """The JSON of a search: that of one query of `hashkit search`.
+
+        Raises
+        ------
+        ConfigError
+            If the bank has no such class.
+        """
+        return await self._search(_Task(query, logits if options.rerank else None, options))
+
+    def close(self) -> None:
+        """End the threads, after what they work on."""
+        self._decoders.shutdown(wait=True, cancel_futures=True)
+        self._model.close()
+        self._search.close()
+
+    def _encode(self, images: Sequence[NDArray[np.uint8]]) -> list[Encoded]:
+        with self._metrics.timed_batch("encode", len(images)):
+            codes, logits = self._encoder.run(np.stack(images))
+        if not np.isfinite(logits).all():
+            raise ModelError("expected finite logits, found NaN or infinite ones for an image")
+        return [Encoded(*one) for one in zip(codes, logits, strict=True)]
+
+    def _answer(self, tasks: Sequence[_Task]) -> list[bytes]:
+        groups: dict[SearchOptions, list[int]] = collections.defaultdict(list)
+        for number, task in enumerate(tasks):
+            groups[task.options].append(number)
+        answers = [b""] * len(tasks)
+        with self._metrics.timed_batch("search", len(tasks)):
+            for options, numbers in groups.items():
+                found = self._found(options, [tasks[number] for number in numbers])
+                for number, answer in zip(numbers, found, strict=True):
+                    answers[number] = answer
+        return answers
+
+    def _found(self, options: SearchOptions, tasks: Sequence[_Task]) -> list[bytes]:
+        snapshot = self._bank.current()
+        banks = [snapshot.bank]
+        logits = [task.logits for task in tasks if task.logits is not None]
+        codes = np.stack([task.query.code for task in tasks])
+        found = search(
+            codes,
+            banks,
+            top_k=options.k,
+            radius=options.radius,
+            where=snapshot.rows_of(options.labels) if options.labels else None,
+            logits=np.stack(logits) if options.rerank else None,
+            oversample=options.oversample,
+            index=snapshot.index,
+        )
+        return [
+            _as_json(Result(task.query, hits).to_dict())
+            for task, hits in zip(tasks, hits_of(found, banks), strict=True)
+        ]
+
+
+def _as_json(document: dict[str, Any]) -> bytes:
+    return json.dumps(document).encode("ascii")

@@ -1,0 +1,131 @@
+"""Runs a server until it is stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import math
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Final
+
+import uvicorn
+
+from hashkit.errors import ConfigError
+from hashkit.server.app import make_app
+from hashkit.server.connections import limited_connections
+from hashkit.server.service import Service
+from hashkit.server.settings import ServerSettings
+
+__all__ = ["address_of", "open_listener", "run_server"]
+
+_STOPPING = tuple(
+    number
+    for name in ("SIGINT", "SIGTERM", "SIGHUP")
+    if (number := getattr(signal, name, None)) is not None
+)
+
+
+_FIRST_HANDLE: Final = 3
+"""Of the sockets that a supervisor passes on."""
+
+
+class _Server(uvicorn.Server):
+    """A server whose end by a signal is its ordinary end."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():  # which alone has signals
+            yield
+            return
+        # What the shell lets a program ignore, as `nohup` does, stays ignored.
+        taken = [one for one in _STOPPING if signal.getsignal(one) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, self.handle_exit) for number in taken}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def stop(self) -> None:
+        """End the server."""
+        self.should_exit = True
+
+
+def run_server(service: Service, listener: socket.socket) -> None:
+    """Answer requests until SIGTERM, SIGINT or SIGHUP; then end those that were begun.
+
+    Parameters
+    ----------
+    listener
+        What `open_listener` gives.
+    """
+    limits = service.settings.limits
+    config = uvicorn.Config(
+        make_app(service),
+        http=limited_connections(limits),
+        ws="none",
+        loop="asyncio",
+        log_config=None,
+        log_level="error",  # not what clients send that is no HTTP
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        lifespan="on",
+        timeout_keep_alive=math.ceil(limits.idle_seconds),
+        timeout_graceful_shutdown=math.ceil(limits.stop_seconds),
+    )
+    server = _Server(config)
+    service.stop = server.stop
+    server.run(sockets=[listener])
+    if service.failure is not None:
+        raise service.failure
+
+
+def open_listener(settings: ServerSettings) -> socket.socket:
+    """The socket of a server, bound to its address.
+
+    A socket that the supervisor has opened (systemd's socket activation, ``sd_listen_fds``) is
+    taken instead: connections wait in it while the server is started again.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such address here, or the port is taken.
+    """
+    if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS") == "1":
+        return socket.socket(fileno=_FIRST_HANDLE)
+    host, port = settings.host, settings.port
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(f"`host`: {host!r} is no address of this machine ({error})") from None
+    try:
+        if os.name != "nt":  # where the option means another thing
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(_why_not_bound(host, port, error)) from None
+    return listener
+
+
+def address_of(listener: socket.socket) -> str:
+    """The address to type into a browser on this machine."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - not bound here
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+def _why_not_bound(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} is taken by another program: choose another one with `port`"
+    if error.errno == errno.EACCES:
+        return f"port {port} needs more rights: choose one from 1024 with `port`"
+    return f"`host`: {host!r} is no address of this machine ({error.strerror})"

@@ -1,0 +1,72 @@
+"""Starts a server on a bank and a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hashkit.bank.reader import Bank
+from hashkit.errors import ConfigError
+from hashkit.runtimes.settings import RuntimeSettings
+from hashkit.server.service import Service
+from hashkit.server.serving import address_of, open_listener, run_server
+from hashkit.server.settings import ServerSettings
+from hashkit.server.writable import open_editor
+from hashkit.workflow.encoding import load_encoder
+from hashkit.workflow.models import builtin_of_banks
+from hashkit.workflow.reporter import Reporter
+from hashkit.workflow.row_images import RowImages
+
+__all__ = ["serve"]
+
+
+def serve(
+    bank: Path,
+    model: Path | None,
+    settings: ServerSettings,
+    data_root: Path | None,
+    runtime: RuntimeSettings,
+    reporter: Reporter,
+) -> None:
+    """Answer requests about a bank until the process is told to stop.
+
+    Parameters
+    ----------
+    bank
+        The bank.
+    model
+        The model that made it; None for a built-in one that the bank names.
+    settings
+        Of the server.
+    data_root
+        The folder of the bank's images, if it was moved.
+    runtime
+        How to run the model.
+    reporter
+        Takes notes.
+
+    Raises
+    ------
+    ConfigError
+        If the address cannot be used, or the model is not known.
+    BankError, ModelError, DeviceError
+        If the bank or the model cannot be used.
+    """
+    found = model or _model_of(bank, reporter)
+    with open_listener(settings) as listener:
+        encoder = load_encoder(found, runtime, reporter)
+        editor = None
+        if settings.writable is not None:
+            editor = open_editor(bank, settings.writable, encoder)
+        images = RowImages(data_root=data_root, only_below=True)
+        service = Service(bank, encoder, images, settings, editor)
+        reporter.note(f"{address_of(listener)} searches {service.bank.latest.n_live:,} images")
+        run_server(service, listener)
+        reporter.note("stopped")
+
+
+def _model_of(bank: Path, reporter: Reporter) -> Path:
+    with Bank.open(bank) as opened:
+        found = builtin_of_banks([opened], reporter)
+    if found is None:
+        raise ConfigError(f"{bank}: expected the model that made it, found none: give `model`")
+    return found

@@ -1,0 +1,90 @@
+"""Names of uploads: paths below a folder, on every system, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from pathlib import Path
+from typing import Final
+
+from hashkit.imaging.formats import readable_suffixes
+from hashkit.server.failures import RequestError
+
+__all__ = ["check_upload_name", "path_below"]
+
+_MOST_BYTES: Final = 1000
+_MOST_PART_BYTES: Final = 200
+"""Of one folder or file; a private name of the file must fit too."""
+
+_NOT_SHOWN: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_TURNS: Final = frozenset(map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]))
+"""Characters that turn the direction of text, so that a name reads as another one."""
+
+_NOT_ON_WINDOWS: Final = frozenset('<>:"|?*')
+_DEVICES: Final = frozenset(
+    {"con", "prn", "aux", "nul", *(f"{kind}{n}" for kind in ("com", "lpt") for n in range(1, 10))}
+)
+
+
+def check_upload_name(name: str) -> str:
+    """A name for a new image, as it was given.
+
+    It is a path with forward slashes, whose parts neither begin with a dot nor have characters or
+    names that a system treats in its own way.
+
+    Raises
+    ------
+    RequestError
+        If it is anything else, or does not end as an image file does.
+    """
+    parts = name.split("/")
+    fault = next((fault for part in parts if (fault := _fault_of(part)) is not None), None)
+    if fault is None and len(name.encode(errors="replace")) > _MOST_BYTES:
+        fault = f"more than {_MOST_BYTES} bytes"
+    if fault is not None:
+        raise RequestError(
+            422, f"expected a name such as album/cat.jpg, found {fault} in {name[:80]!r}"
+        )
+    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - of a name, not of a path here
+    if suffix not in (known := readable_suffixes()):
+        raise RequestError(
+            422, f"expected a name that ends in {', '.join(sorted(known))}, found {name[-40:]!r}"
+        )
+    return name
+
+
+def path_below(folder: Path, name: str) -> Path:
+    """The path of a checked name below a folder, which no link leads out of.
+
+    Raises
+    ------
+    RequestError
+        If a link does.
+    """
+    root = Path(os.path.realpath(folder))
+    path = root / name
+    if not Path(os.path.realpath(path.parent)).is_relative_to(root):
+        raise RequestError(422, f"{name[:80]!r} leads out of the folder of uploads")
+    return path
+
+
+def _fault_of(part: str) -> str | None:
+    if not part:
+        return "an empty part"
+    if part.startswith("."):
+        return "a part that begins with a dot"
+    if part.endswith((".", " ")) or part.startswith(" "):
+        return "a part with a space or a dot at its end"
+    if "\\" in part or any(character in _NOT_ON_WINDOWS for character in part):
+        return "a character that some system does not allow"
+    if any(unicodedata.category(one) in _NOT_SHOWN or one in _TURNS for one in part):
+        return "a control character"
+    if "\N{REPLACEMENT CHARACTER}" in part:
+        return "text that is not UTF-8"
+    if part.partition(".")[0].lower() in _DEVICES:
+        return "the name of a device"
+    return f"a part of more than {_MOST_PART_BYTES} bytes" if _is_long(part) else None
+
+
+def _is_long(part: str) -> bool:
+    return len(part.encode()) > _MOST_PART_BYTES

@@ -1,0 +1,200 @@
+"""Images that clients add and remove: a file in a folder, and a row of the bank.
+
+The file comes first, whole and on the disk, then the row, in one commit of all that wait. A process
+that is killed in between leaves a file without a row, which the next start or `hashkit sync` adds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.bank.editor import BankEditor
+from hashkit.bank.image_files import ImageFiles
+from hashkit.bank.reader import Bank
+from hashkit.collection.labelling import FolderLabels
+from hashkit.files.writing import make_parents, sync_folder, write_new
+from hashkit.imaging.content import read_image_file
+from hashkit.server.batching import Batcher
+from hashkit.server.failures import RequestError
+from hashkit.server.live_bank import LiveBank
+from hashkit.server.upload_names import check_upload_name, path_below
+
+__all__ = ["NewImage", "Uploads"]
+
+logger: Final = logging.getLogger("hashkit.server")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class NewImage:
+    """An image to add: its name, the bytes of its file, and its code.
+
+    ``data`` is None for a file that is in the folder already.
+    """
+
+    name: str
+    data: bytes | None
+    code: NDArray[np.uint8]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Removal:
+    name: str
+
+
+_Change: TypeAlias = NewImage | _Removal
+_Outcome: TypeAlias = int | RequestError
+"""The row that was added, or the number of rows removed; or why nothing was done."""
+
+
+class Uploads:
+    """Adds images to a folder and a bank, and removes them, in one thread.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    bank
+        What is searched.
+    editor
+        The open bank; it is closed with this object.
+    most
+        Changes that are made in one commit.
+    """
+
+    def __init__(self, folder: Path, bank: LiveBank, editor: BankEditor, most: int) -> None:
+        self._folder = folder
+        self._bank = bank
+        self._editor = editor
+        with Bank.open(editor.path) as opened:
+            self._labels = FolderLabels.of_rows(editor.header, opened.names, opened.labels)
+        self._changes: Batcher[_Change, _Outcome] = Batcher(self._apply, most, "uploads")
+
+    def check_new(self, name: str) -> None:
+        """Check that an image of this name can be added.
+
+        Raises
+        ------
+        RequestError
+            422 if the name cannot be one, 409 if there is such an image.
+        """
+        path = path_below(self._folder, check_upload_name(name))
+        if self._bank.current().rows_named(name) or path.exists():
+            raise _exists(name)
+
+    async def add(self, image: NewImage) -> int:
+        """Add an image; returns its row.
+
+        Raises
+        ------
+        RequestError
+            409 if there is one of this name.
+        """
+        return _checked(await self._changes(image))
+
+    async def remove(self, name: str) -> None:
+        """Remove the file and the rows of a name.
+
+        Raises
+        ------
+        RequestError
+            404 if there are none.
+        """
+        _checked(await self._changes(_Removal(name)))
+
+    def close(self) -> None:
+        """End the thread, and release the bank."""
+        self._changes.close()
+        self._editor.close()
+
+    def _apply(self, changes: Sequence[_Change]) -> list[_Outcome]:
+        """Make changes in their order; a removal ends a commit, as it may be of a new image."""
+        outcomes: list[_Outcome] = []
+        new: list[NewImage] = []
+        for change in changes:
+            if isinstance(change, NewImage):
+                new.append(change)
+                continue
+            outcomes += self._add(new)
+            new = []
+            outcomes.append(self._remove(change.name))
+        return outcomes + self._add(new)
+
+    def _add(self, images: Sequence[NewImage]) -> list[_Outcome]:
+        outcomes: list[_Outcome] = [0] * len(images)
+        written: list[tuple[int, NewImage, Path]] = []
+        try:
+            for number, image in enumerate(images):
+                try:
+                    written.append((number, image, self._written(image)))
+                except RequestError as error:
+                    outcomes[number] = error
+            rows = self._commit([(image, path) for _, image, path in written])
+        except BaseException:
+            for _, image, path in written:
+                if image.data is not None:
+                    path.unlink(missing_ok=True)
+            raise
+        for (number, _, _), row in zip(written, rows, strict=True):
+            outcomes[number] = row
+        return outcomes
+
+    def _written(self, image: NewImage) -> Path:
+        path = path_below(self._folder, check_upload_name(image.name))
+        if self._bank.current().rows_named(image.name):
+            raise _exists(image.name)
+        if image.data is not None:
+            try:
+                make_parents(path)
+                write_new(path, image.data)
+            except (FileExistsError, NotADirectoryError):
+                raise _exists(image.name) from None
+        return path
+
+    def _commit(self, images: Sequence[tuple[NewImage, Path]]) -> range:
+        if not images:
+            return range(0)
+        names = [image.name for image, _ in images]
+        files = ImageFiles.unknown(len(images))
+        for row, (_, path) in enumerate(images):
+            content = read_image_file(path)
+            files.set(row, len(content.data), content.mtime_ns, content.digest())
+        return self._editor.apply(
+            np.stack([image.code for image, _ in images]),
+            names,
+            self._labels.labels_of(names, [None] * len(names)),
+            files=files,
+        )
+
+    def _remove(self, name: str) -> _Outcome:
+        rows = self._bank.current().rows_named(name)
+        try:
+            path: Path | None = path_below(self._folder, check_upload_name(name))
+        except RequestError:  # of a row that no upload made
+            path = None
+        has_file = path is not None and path.is_file()
+        if not rows and not has_file:
+            return RequestError(404, f"there is no image named {name[:80]!r}")
+        # In this order, as a row without a file would be a hit without a picture.
+        if rows:
+            self._editor.apply(deleted=rows)
+        if path is not None and has_file:
+            path.unlink()
+            sync_folder(path.parent)
+        return len(rows)
+
+
+def _exists(name: str) -> RequestError:
+    return RequestError(409, f"there is an image named {name[:80]!r} already")
+
+
+def _checked(outcome: _Outcome) -> int:
+    if isinstance(outcome, RequestError):
+        raise outcome
+    return outcome
