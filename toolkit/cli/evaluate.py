@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -17,6 +18,7 @@ from hashkit.cli.options import (
     JsonOption,
     LeaksOption,
     ModelOption,
+    MovedRootOption,
     ProfileOption,
     RunOption,
     RunsOption,
@@ -159,6 +161,7 @@ def evaluate(
     model: ModelOption = None,
     run: RunOption = None,
     runs: RunsOption = DEFAULT_RUNS_DIR,
+    data_root: MovedRootOption = None,
     device: DeviceOption = "auto",
     runtime: RuntimeOption = "onnxruntime",
     profile: ProfileOption = "exact",
@@ -206,6 +209,7 @@ def evaluate(
         subject = _run_subject(run, runs, settings, num_workers)
     else:
         subject = _file_subject(query, database, query_labels, database_labels, bits)
+    subject = dataclasses.replace(subject, data_root=data_root)
     subject.warn_of_other_models(TERMINAL)
     copies = _leaks(subject, num_workers) if leaks else None
     logits = None if rescoring is None else rescoring.logits(subject, settings)
@@ -354,14 +358,13 @@ def _save_page(
 ) -> None:
     from hashkit.report.examples import find_examples
     from hashkit.report.page import PageContent, save_page
-    from hashkit.workflow.row_images import RowImages
 
     own, *others = evaluations
     examples = find_examples(
         subject.queries,
         subject.databases,
         report.average_precision,
-        RowImages(subject.run),
+        subject.images,
         exclude_self=report.exclude_self,
     )
     save_page(PageContent(own, others, examples), path)
