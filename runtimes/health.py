@@ -13,7 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.codes import binarize
-from hashkit.distribution import DISTRIBUTIONS, install_command, install_for_cpus
+from hashkit.distribution import (
+    DISTRIBUTIONS,
+    install_command,
+    install_for_cpus,
+    install_for_gpus,
+)
 from hashkit.errors import HashkitError
 from hashkit.messages.foreign_errors import foreign_message
 from hashkit.runtimes.protocol import RUNTIMES, Runtime, open_runtime
@@ -147,9 +152,9 @@ def _check_build(detail: str, *, is_for_gpus: bool) -> Check:
             title, "ok", f"{detail}, the right one with{'' if has_driver else 'out'} a GPU"
         )
     if has_driver:
-        reason, command = "which does not use the NVIDIA GPU here", install_command()
+        reason, command = "which does not use the NVIDIA GPU here", install_for_gpus()
     else:
-        reason, command = "which works; without a GPU, 290 MB less do the same", install_for_cpus()
+        reason, command = "which works; without a GPU, 260 MB less do the same", install_for_cpus()
     gone = " ".join(name for name in (*DISTRIBUTIONS, *_DISTRIBUTIONS) if installed_version(name))
     return Check(title, "ok", f"{detail}, {reason}", f"pip uninstall -y {gone} && {command}")
 

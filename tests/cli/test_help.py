@@ -62,6 +62,7 @@ def test_the_commands_are_these():
         "verify",
         "info",
         "doctor",
+        "compile",
     ]
 
 

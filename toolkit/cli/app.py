@@ -29,6 +29,7 @@ from hashkit.cli import (
     train,
     verify,
 )
+from hashkit.cli.compile import compile_all
 from hashkit.cli.console import INTERRUPTED, note, notes_worded
 from hashkit.cli.flags import with_flags
 from hashkit.cli.limit_option import with_limits
@@ -155,6 +156,7 @@ app.command("delete")(with_limits(delete.delete))
 app.command("verify")(with_limits(verify.verify))
 app.command("info")(with_limits(info.info))
 app.command("doctor")(with_limits(doctor.doctor))
+app.command("compile")(with_limits(compile_all))
 
 
 @app.callback(invoke_without_command=True)
