@@ -70,6 +70,7 @@ CONFINED = {
     "pydantic_core": {"inputs.schema"},
     "filelock": {"bank", "files.locking"},
     "PIL": {
+        "collection",
         "exporters.web",
         "features.views",
         "imaging",
@@ -229,6 +230,7 @@ def test_the_public_names_are_these():
         "Bank",
         "BankWriter",
         "CodeSet",
+        "Duplicates",
         "Encoder",
         "HashkitError",
         "Manifest",
@@ -244,6 +246,7 @@ def test_the_public_names_are_these():
         "encode",
         "evaluate",
         "export",
+        "find_duplicates",
         "open_codes",
         "pairs",
         "restore_rows",
@@ -253,6 +256,7 @@ def test_the_public_names_are_these():
         "set_limits",
         "sync",
         "train",
+        "warm_up",
     ]
     assert dir(hashkit) == sorted(hashkit.__all__)
     for name in hashkit.__all__:

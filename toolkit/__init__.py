@@ -33,15 +33,18 @@ if TYPE_CHECKING:
     from hashkit.runs.run import Run
     from hashkit.runtimes.encoder import Encoder
     from hashkit.workflow.add import add
+    from hashkit.workflow.dedup import Duplicates, find_duplicates
     from hashkit.workflow.encode import encode
     from hashkit.workflow.export import export
     from hashkit.workflow.sync import sync
     from hashkit.workflow.train import resume, train
+    from hashkit.workflow.warm_up import warm_up
 
 __all__ = [
     "Bank",
     "BankWriter",
     "CodeSet",
+    "Duplicates",
     "Encoder",
     "HashkitError",
     "Manifest",
@@ -57,6 +60,7 @@ __all__ = [
     "encode",
     "evaluate",
     "export",
+    "find_duplicates",
     "open_codes",
     "pairs",
     "restore_rows",
@@ -66,12 +70,14 @@ __all__ = [
     "set_limits",
     "sync",
     "train",
+    "warm_up",
 ]
 
 _HOMES = {
     "Bank": "hashkit.bank.reader",
     "BankWriter": "hashkit.bank.writer",
     "CodeSet": "hashkit.codesets",
+    "Duplicates": "hashkit.workflow.dedup",
     "Encoder": "hashkit.runtimes.encoder",
     "HashkitError": "hashkit.errors",
     "Manifest": "hashkit.manifest",
@@ -86,6 +92,7 @@ _HOMES = {
     "encode": "hashkit.workflow.encode",
     "evaluate": "hashkit.evaluation.evaluator",
     "export": "hashkit.workflow.export",
+    "find_duplicates": "hashkit.workflow.dedup",
     "open_codes": "hashkit.formats",
     "pairs": "hashkit.collection.pairs",
     "restore_rows": "hashkit.bank.deletion",
@@ -95,6 +102,7 @@ _HOMES = {
     "set_limits": "hashkit.inputs.limits",
     "sync": "hashkit.workflow.sync",
     "train": "hashkit.workflow.train",
+    "warm_up": "hashkit.workflow.warm_up",
 }
 
 

@@ -51,6 +51,7 @@ def test_the_commands_are_these():
         "export",
         "encode",
         "sync",
+        "dedup",
         "search",
         "serve",
         "evaluate",
@@ -61,6 +62,7 @@ def test_the_commands_are_these():
         "verify",
         "info",
         "doctor",
+        "compile",
     ]
 
 
@@ -128,10 +130,11 @@ VALUES = {
     *("NAME,...", "NAME=N", "PATH", "PIXELS", "ROWS", "SECONDS", "TEXT", "URL", "X"),
     *("X,...",),
     "module:FILE.py:NAME",
+    "move=FOLDER",
 }
 """What the help calls the value of an option."""
 
-SEVERAL_MEANINGS = {"--bits", "--k", "--network"}
+SEVERAL_MEANINGS = {"--bits", "--k", "--labels", "--network"}
 """Options that take one value in one command, and another or several in another."""
 
 
