@@ -91,7 +91,7 @@ def _counted(bank: Bank, made: Bank, plan: Plan, encoded: Done) -> Done:
     if bank.files is None and bank.header.model_sha256 == made.header.model_sha256:
         codes = dict(zip(made.names, np.asarray(made.codes), strict=True))
         before = np.asarray(bank.codes)
-        same = [np.array_equal(codes.get(names[at]), before[row]) for at, row in changed]
+        same = [np.array_equal(codes.get(names[at], ()), before[row]) for at, row in changed]
         changed = [pair for pair, is_same in zip(changed, same, strict=True) if not is_same]
     return Done(
         len(added),
