@@ -16,6 +16,7 @@ from hashkit.cli.options import (
     DataRootOption,
     DownloadOption,
     JsonOption,
+    LeaksOption,
     RunsOption,
     StrictOption,
     WorkersOption,
@@ -149,6 +150,7 @@ def train(
     ] = "auto",
     num_workers: WorkersOption = None,
     strict: StrictOption = False,
+    leaks: LeaksOption = False,
     json: JsonOption = False,
     **given: Any,
 ) -> None:
@@ -213,6 +215,7 @@ def train(
                 device=device,
                 num_workers=num_workers,
                 strict=strict,
+                leaks=leaks,
                 reporter=TERMINAL,
                 should_stop=should_stop,
                 **settings,

@@ -54,6 +54,7 @@ def train(
     device: str = "auto",
     num_workers: int | None = None,
     strict: bool = False,
+    leaks: bool = False,
     reporter: Reporter | None = None,
     should_stop: Callable[[], bool] | None = None,
     **settings: Any,
@@ -88,6 +89,8 @@ def train(
         Decoding threads; None for one per core.
     strict
         Stop at an image that cannot be used, instead of leaving it out.
+    leaks
+        Look for queries that are near copies of training or database images, and warn of them.
     reporter
         Takes notes and progress (`hashkit.workflow.reporter.Reporter`); None to log the notes.
     should_stop
@@ -151,7 +154,7 @@ def train(
         runs=Path(runs),
         name=name,
         device=device,
-        reading=Reading(num_workers, strict, download),
+        reading=Reading(num_workers, strict, download, leaks),
         reporter=reporter or LOGGED,
         should_stop=should_stop or (lambda: False),
     )
