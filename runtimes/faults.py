@@ -15,7 +15,7 @@ from hashkit.inputs.opening import read_file
 from hashkit.inputs.schema import dataclass_from
 from hashkit.inputs.text import decode_text
 
-__all__ = ["FaultLog", "SkippedImage", "faults_path", "read_faults"]
+__all__ = ["FaultLog", "SkippedImage", "faults_path", "read_faults", "write_faults"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +57,30 @@ def read_faults(bank_path: str | os.PathLike[str]) -> list[SkippedImage]:
     text = decode_text(data, str(path), BankError, "a list of skipped images")
     whole = text.split("\n")[:-1]
     return [_skipped_image(line, f"{path}, line {at}") for at, line in enumerate(whole, start=1)]
+
+
+def write_faults(bank_path: str | os.PathLike[str], faults: Sequence[Fault]) -> None:
+    """Write the list of a bank whose image list grows: all images that cannot be used now.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    path = faults_path(bank_path)
+    skipped = [SkippedImage(at, one.name, one.reason, one.message) for at, one in enumerate(faults)]
+    if not faults:
+        path.unlink(missing_ok=True)
+    elif skipped != _listed(bank_path):
+        write_fault_report(skipped, path)
+
+
+def _listed(bank_path: str | os.PathLike[str]) -> list[SkippedImage] | None:
+    """The list as it is; None if it is damaged."""
+    try:
+        return read_faults(bank_path)
+    except BankError:
+        return None
 
 
 def _skipped_image(line: str, name: str) -> SkippedImage:

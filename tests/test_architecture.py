@@ -70,6 +70,7 @@ CONFINED = {
     "pydantic_core": {"inputs.schema"},
     "filelock": {"bank", "files.locking"},
     "PIL": {
+        "collection",
         "exporters.web",
         "features.views",
         "imaging",
@@ -89,6 +90,7 @@ CONFINED = {
     "prometheus_client": {"server"},
     "starlette": {"server"},
     "uvicorn": {"server"},
+    "watchfiles": {"collection.watching"},
 }
 
 ALWAYS = {"numpy", *CONFINED}
@@ -229,6 +231,7 @@ def test_the_public_names_are_these():
         "Bank",
         "BankWriter",
         "CodeSet",
+        "Duplicates",
         "Encoder",
         "HashkitError",
         "Manifest",
@@ -244,6 +247,7 @@ def test_the_public_names_are_these():
         "encode",
         "evaluate",
         "export",
+        "find_duplicates",
         "open_codes",
         "pairs",
         "restore_rows",
@@ -251,6 +255,7 @@ def test_the_public_names_are_these():
         "save_codes",
         "search",
         "set_limits",
+        "sync",
         "train",
     ]
     assert dir(hashkit) == sorted(hashkit.__all__)

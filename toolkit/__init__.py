@@ -33,14 +33,17 @@ if TYPE_CHECKING:
     from hashkit.runs.run import Run
     from hashkit.runtimes.encoder import Encoder
     from hashkit.workflow.add import add
+    from hashkit.workflow.dedup import Duplicates, find_duplicates
     from hashkit.workflow.encode import encode
     from hashkit.workflow.export import export
+    from hashkit.workflow.sync import sync
     from hashkit.workflow.train import resume, train
 
 __all__ = [
     "Bank",
     "BankWriter",
     "CodeSet",
+    "Duplicates",
     "Encoder",
     "HashkitError",
     "Manifest",
@@ -56,6 +59,7 @@ __all__ = [
     "encode",
     "evaluate",
     "export",
+    "find_duplicates",
     "open_codes",
     "pairs",
     "restore_rows",
@@ -63,6 +67,7 @@ __all__ = [
     "save_codes",
     "search",
     "set_limits",
+    "sync",
     "train",
 ]
 
@@ -70,6 +75,7 @@ _HOMES = {
     "Bank": "hashkit.bank.reader",
     "BankWriter": "hashkit.bank.writer",
     "CodeSet": "hashkit.codesets",
+    "Duplicates": "hashkit.workflow.dedup",
     "Encoder": "hashkit.runtimes.encoder",
     "HashkitError": "hashkit.errors",
     "Manifest": "hashkit.manifest",
@@ -84,6 +90,7 @@ _HOMES = {
     "encode": "hashkit.workflow.encode",
     "evaluate": "hashkit.evaluation.evaluator",
     "export": "hashkit.workflow.export",
+    "find_duplicates": "hashkit.workflow.dedup",
     "open_codes": "hashkit.formats",
     "pairs": "hashkit.collection.pairs",
     "restore_rows": "hashkit.bank.deletion",
@@ -91,6 +98,7 @@ _HOMES = {
     "save_codes": "hashkit.formats",
     "search": "hashkit.retrieval.search",
     "set_limits": "hashkit.inputs.limits",
+    "sync": "hashkit.workflow.sync",
     "train": "hashkit.workflow.train",
 }
 

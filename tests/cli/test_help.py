@@ -50,6 +50,8 @@ def test_the_commands_are_these():
         "train",
         "export",
         "encode",
+        "sync",
+        "dedup",
         "search",
         "serve",
         "evaluate",
@@ -127,6 +129,7 @@ VALUES = {
     *("NAME,...", "NAME=N", "PATH", "PIXELS", "ROWS", "SECONDS", "TEXT", "URL", "X"),
     *("X,...",),
     "module:FILE.py:NAME",
+    "move=FOLDER",
 }
 """What the help calls the value of an option."""
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from house import MODULES, tree_of
 
-WRITERS = {"hashkit.files.writing", "hashkit.files.private"}
+WRITERS = {"hashkit.files.moving", "hashkit.files.private", "hashkit.files.writing"}
 """The modules that write files for all others."""
 
 PRIVATE = {
@@ -71,7 +71,7 @@ REASONS = {
     "hashkit.exporters.web.page_folder._publish": "a private folder gets its name",
     "hashkit.exporters.web.runtime.copy_runtime": IN_PRIVATE_FOLDER,
     "hashkit.formats.npz._write_array": "a member of an archive at a private path",
-    "hashkit.report.examples._data_address": MEMORY,
+    "hashkit.report.thumbnails.thumbnail_address": MEMORY,
     "hashkit.runtimes.answers.save": TEMPORARY,
     "hashkit.runtimes.measuring.measuring.measure": TEMPORARY,
     "hashkit.server.pictures._as_jpeg": MEMORY,

@@ -202,6 +202,9 @@ def test_options_narrow_the_hits(place):
     browser.write("0")  # not a number of hits
     browser.press("Enter")
     assert browser.value("document.getElementById('k').validity.rangeUnderflow")
+    browser = place.go("?query=30&k=2000")
+    browser.until("document.querySelectorAll('#hits li').length === 48")
+    assert text(browser, "status").endswith("At most 1,000 hits can be shown.")
     browser = place.go("?query=30&k=1&rerank=1")
     browser.until("document.querySelectorAll('#hits li').length === 1")
     assert browser.value("document.getElementById('k').value") == "1"
@@ -257,9 +260,15 @@ def test_errors_are_sentences_and_keep_the_hits(place):
     browser.value("document.getElementById('again').click()")
     searched(browser, "050.png")
     assert browser.value("document.getElementById('error').hidden")
-    browser = place.go("?query=9999")
-    browser.until("!document.getElementById('error').hidden")
-    assert text(browser, "error").startswith("The server answered: ")
+    for address, words in (
+        ("?query=9999", "The server answered: "),
+        ("?name=none", "The server answered: "),
+        ("?query=x", "The address is wrong: expected query to be a whole number from 0, found x."),
+        ("?query=9&k=0", "The address is wrong: expected k to be a whole number from 1, found 0."),
+    ):
+        browser = place.go(address)
+        browser.until("!document.getElementById('error').hidden")
+        assert text(browser, "error").startswith(words)
 
 
 def test_odd_names_and_a_missing_file_on_a_phone(place):

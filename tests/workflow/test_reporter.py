@@ -4,12 +4,13 @@ import pytest
 from linear_models import linear_model
 
 from hashkit.cli.console import TERMINAL
+from hashkit.messages.byte_counts import file_size
 from hashkit.runs.run import Run
 from hashkit.runs.run_config import RunConfig
 from hashkit.runtimes.settings import RuntimeSettings
 from hashkit.workflow.encoding import load_encoder
 from hashkit.workflow.models import find_run
-from hashkit.workflow.reporter import SILENT, file_size, plural
+from hashkit.workflow.reporter import SILENT, plural
 
 
 class Kept:

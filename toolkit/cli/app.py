@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from hashkit.cli import (
     bench,
     convert,
+    dedup,
     delete,
     doctor,
     encode,
@@ -24,6 +25,7 @@ from hashkit.cli import (
     info,
     search,
     serve,
+    sync,
     train,
     verify,
 )
@@ -134,6 +136,8 @@ app = typer.Typer(
 app.command("train")(with_limits(train.train))
 app.command("export")(with_limits(export.export))
 app.command("encode")(with_limits(encode.encode))
+app.command("sync")(with_limits(sync.sync))
+app.command("dedup")(with_limits(dedup.dedup))
 app.command("search")(with_limits(search.search))
 app.command("serve")(with_limits(serve.serve))
 app.command("evaluate")(with_limits(evaluate.evaluate))

@@ -24,6 +24,7 @@ __all__ = [
     "TERMINAL",
     "all_or_nothing",
     "emit_json",
+    "emit_json_line",
     "note",
     "notes_worded",
     "progress_bar",
@@ -57,6 +58,11 @@ def emit_json(document: Mapping[str, Any]) -> None:
     In ASCII, which fits every encoding of a pipe, and names that are not UTF-8.
     """
     print(json.dumps(document, indent=2), flush=True)
+
+
+def emit_json_line(document: Mapping[str, Any]) -> None:
+    """Print one JSON document in one line: for commands that go on, and print more than one."""
+    print(json.dumps(document), flush=True)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,8 @@ import typer
 from hashkit.cli.console import all_or_nothing, emit_json, note, progress_bar
 from hashkit.cli.options import JsonOption
 from hashkit.errors import ConfigError, IndexMismatchError
-from hashkit.workflow.reporter import file_size, plural
+from hashkit.messages.byte_counts import file_size
+from hashkit.workflow.reporter import plural
 
 __all__ = ["index"]
 

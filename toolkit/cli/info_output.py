@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from hashkit.cli.visible import result_console
+from hashkit.messages.byte_counts import file_size
 from hashkit.messages.visible_text import visible
-from hashkit.workflow.reporter import file_size, plural
+from hashkit.workflow.reporter import plural
 
 __all__ = ["print_facts"]
 

@@ -14,11 +14,12 @@ from hashkit.exporters.web.images import PICTURE_SIDE, live_rows
 from hashkit.exporters.web.page_folder import check_target
 from hashkit.exporters.web.pixels import check_rule
 from hashkit.exporters.web.runtime import find_runtime
+from hashkit.messages.byte_counts import file_size
 from hashkit.runs.run import Run
 from hashkit.runtimes.onnx_file import read_onnx_file
 from hashkit.workflow.banks import run_bank
 from hashkit.workflow.models import builtin_of_banks, find_exported, run_model
-from hashkit.workflow.reporter import file_size, plural
+from hashkit.workflow.reporter import plural
 from hashkit.workflow.row_images import RowImages
 
 __all__ = ["WebSettings", "WebSource", "check_web", "export_web_page", "open_web_source"]

@@ -33,12 +33,15 @@ class KnownRows:
     is_removed
         bool [n], those of them that were deleted because of what happened to their file, and not by
         a user.
+    has_files
+        Whether the bank has columns for files. If not, all rows are taken to be made of files.
     """
 
     names: Sequence[str]
     files: ImageFiles
     is_deleted: NDArray[np.bool_]
     is_removed: NDArray[np.bool_]
+    has_files: bool = True
 
     def __len__(self) -> int:
         return len(self.is_deleted)
@@ -121,7 +124,8 @@ def compare(listing: Listing, known: KnownRows, *, checksum: bool = False) -> Ch
     is_unmatched[rows[at]] = False
     unmatched = np.flatnonzero(is_unmatched)
     is_kept = np.array([listing.is_unknown(names[row]) for row in unmatched.tolist()], bool)
-    is_kept |= ~_has_file(known.files, unmatched)
+    if known.has_files:
+        is_kept |= ~_has_file(known.files, unmatched)
     return Changes(
         unchanged=sorts.unchanged,
         added=_by_name(listing, np.flatnonzero(is_new)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import os
 
@@ -36,6 +37,10 @@ class FileContent:
 
         Without instructions for SHA-256, it takes half the time of that.
         """
+        return self._digest
+
+    @functools.cached_property
+    def _digest(self) -> bytes:
         return hashlib.blake2b(self.data, digest_size=16).digest()
 
 
@@ -45,14 +50,15 @@ def read_image_file(path: str | os.PathLike[str]) -> FileContent:
     Raises
     ------
     ImageError
-        If it is missing, cannot be read or is too large.
+        If it is missing, cannot be read, is too large, or is being written.
     """
     name = os.fspath(path)
     try:
         # Unbuffered: for a small file, allocating a buffer costs more than reading.
         with open_file(name, "image_bytes", buffering=0) as file:
-            mtime_ns = os.fstat(file.fileno()).st_mtime_ns
-            return FileContent(name, file.read() or b"", mtime_ns)
+            before = os.fstat(file.fileno())
+            data = file.read() or b""
+            after = os.fstat(file.fileno())
     except FileNotFoundError:
         raise ImageError(f"{name}: there is no such file", "missing") from None
     except TooLargeError as error:
@@ -60,3 +66,8 @@ def read_image_file(path: str | os.PathLike[str]) -> FileContent:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"{name}: cannot be read ({reason})", "missing") from None
+    if (len(data), before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise ImageError(
+            f"{name}: another program wrote it while it was read; read it again later", "truncated"
+        )
+    return FileContent(name, data, before.st_mtime_ns)

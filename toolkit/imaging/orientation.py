@@ -7,9 +7,9 @@ from typing import Final
 
 from PIL import ExifTags, Image
 
-__all__ = ["orientation_of", "upright"]
+__all__ = ["EXIF_ERRORS", "orientation_of", "upright"]
 
-_EXIF_ERRORS: Final = (
+EXIF_ERRORS: Final = (
     OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error, UserWarning,
 )  # fmt: skip
 _TURNS: Final = {
@@ -33,5 +33,5 @@ def orientation_of(image: Image.Image) -> int:
     """EXIF orientation of a decoded image; 1, upright, if EXIF is damaged or missing."""
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except _EXIF_ERRORS:
+    except EXIF_ERRORS:
         return 1

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import io
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
@@ -14,16 +12,14 @@ from numpy.typing import NDArray
 from hashkit.codesets import CodeDatabase, label_names, label_numbers
 from hashkit.evaluation.own_rows import find_own_rows
 from hashkit.inputs.numbers import whole_number
-from hashkit.preprocess import ImageSource, decode_usable
+from hashkit.preprocess import ImageSource
+from hashkit.report.thumbnails import thumbnail_address
 from hashkit.retrieval.search import search
 
 __all__ = ["Example", "ExampleGroup", "ImageFinder", "Picture", "choose_queries", "find_examples"]
 
 N_PER_GROUP: Final = 3
 N_NEAREST: Final = 10
-
-_SIDE: Final = 112
-_JPEG_QUALITY: Final = 85
 
 
 class ImageFinder(Protocol):
@@ -205,19 +201,4 @@ class _Labels:
 
 def _picture(codes: CodeDatabase, row: int, find: ImageFinder) -> Picture:
     name = codes.names[row] if len(codes.names) else f"row {row}"
-    return Picture(name, label_names(codes, row) or (), _data_address(find(codes, row)))
-
-
-def _data_address(source: ImageSource | None) -> str | None:
-    """A thumbnail as a ``data:`` URL; None if the image is not available."""
-    image = decode_usable(source)
-    if image is None:
-        return None
-    image.thumbnail((_SIDE, _SIDE))  # smaller images are kept: the page enlarges them
-    files = []
-    for kind in ("PNG", "JPEG"):
-        file = io.BytesIO()
-        image.save(file, kind, quality=_JPEG_QUALITY, optimize=True)
-        files.append((len(file.getvalue()), kind.lower(), file.getvalue()))
-    _, kind, data = min(files)
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+    return Picture(name, label_names(codes, row) or (), thumbnail_address(find(codes, row)))

@@ -54,8 +54,7 @@ def checked_image(request: Request, body: bytes) -> bytes:
         found = "a form" if content_type(request) == _FORM else "something else"
         raise RequestError(
             415,
-            f"expected an image file as the body, found {found}: curl sends one with --data-binary "
-            "@cat.jpg",
+            f"expected an image file as the body, found {found}: send the bytes of the file",
         )
     return body
 

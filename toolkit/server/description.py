@@ -95,7 +95,7 @@ _STATUSES: Final = {
     413: "The body has too many bytes, or the image too many pixels.",
     415: "Not an image of a kind that is read.",
     422: "A value that is out of range, or a damaged image.",
-    503: "The server is starting, or too many requests wait; see Retry-After.",
+    503: "Too many requests wait, or the bank cannot be used now; see Retry-After.",
     504: "The answer took too long.",
     507: "The disk of the server is full.",
 }

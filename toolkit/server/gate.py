@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import socket
 import time
@@ -107,6 +108,12 @@ class Gate:
         return None
 
 
+@functools.cache
+def _own_name() -> str:
+    """Name of this machine; asking the system for it takes as long as all else of a request."""
+    return socket.gethostname().lower()
+
+
 def is_own_host(header: str, hosts: Collection[str]) -> bool:
     """Whether a Host header names this server.
 
@@ -118,7 +125,7 @@ def is_own_host(header: str, hosts: Collection[str]) -> bool:
         return True
     name = header.rpartition(":")[0] if header.rpartition(":")[2].isdigit() else header
     name = name.lower().rstrip(".")
-    if name in {"localhost", socket.gethostname().lower(), *(one.lower() for one in hosts)}:
+    if name in {"localhost", _own_name(), *(one.lower() for one in hosts)}:
         return True
     try:
         ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))

@@ -63,10 +63,9 @@ async def search(service: Service, request: Request) -> Response:
     """``POST /search``: the nearest images to one in the body, or to a code, row or name."""
     limits = service.settings.limits
     options = search_options(request.query_params, limits.max_k)
-    if not service.is_ready:
-        raise RequestError(503, "the server is starting", {"Retry-After": "1"})
     body = await read_body(request, limits)
     async with asyncio.timeout(limits.answer_seconds):
+        await service.ready()
         if content_type(request) == "application/json":
             answer = await _search_from(service, start_of(body), options)
         else:

@@ -80,9 +80,9 @@ class Service:
         if settings.writable is not None and editor is not None:
             most = settings.limits.max_batch
             self.uploads = Uploads(settings.writable, self.bank, editor, most)
-        self.is_ready = False
+        self._ready = asyncio.Event()
         self.failure: Exception | None = None
-        self.on_failure: Callable[[], None] = lambda: None
+        self.stop: Callable[[], None] = lambda: None
         self._readers = ThreadPoolExecutor(available_cpus(), thread_name_prefix="pictures")
         self._size = encoder.manifest.size
 
@@ -98,9 +98,18 @@ class Service:
             await self._repair()
         except Exception as error:
             self.failure = error
-            self.on_failure()
+            self.stop()
         else:
-            self.is_ready = True
+            self._ready.set()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests are answered without delay."""
+        return self._ready.is_set()
+
+    async def ready(self) -> None:
+        """Wait until the server is ready: requests that come while it starts are not lost."""
+        await self._ready.wait()
 
     async def _repair(self) -> None:
         """Add the files that a killed server left without a row."""

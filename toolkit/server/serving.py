@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator
+from typing import Final
 
 import uvicorn
 
@@ -26,11 +29,18 @@ _STOPPING = tuple(
 )
 
 
+_FIRST_HANDLE: Final = 3
+"""Of the sockets that a supervisor passes on."""
+
+
 class _Server(uvicorn.Server):
     """A server whose end by a signal is its ordinary end."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():  # which alone has signals
+            yield
+            return
         # What the shell lets a program ignore, as `nohup` does, stays ignored.
         taken = [one for one in _STOPPING if signal.getsignal(one) is not signal.SIG_IGN]
         before = {number: signal.signal(number, self.handle_exit) for number in taken}
@@ -60,15 +70,16 @@ def run_server(service: Service, listener: socket.socket) -> None:
         ws="none",
         loop="asyncio",
         log_config=None,
+        log_level="error",  # not what clients send that is no HTTP
         access_log=False,
         proxy_headers=False,
         server_header=False,
         lifespan="on",
-        timeout_keep_alive=round(limits.idle_seconds),
-        timeout_graceful_shutdown=round(limits.stop_seconds),
+        timeout_keep_alive=math.ceil(limits.idle_seconds),
+        timeout_graceful_shutdown=math.ceil(limits.stop_seconds),
     )
     server = _Server(config)
-    service.on_failure = server.stop
+    service.stop = server.stop
     server.run(sockets=[listener])
     if service.failure is not None:
         raise service.failure
@@ -77,11 +88,16 @@ def run_server(service: Service, listener: socket.socket) -> None:
 def open_listener(settings: ServerSettings) -> socket.socket:
     """The socket of a server, bound to its address.
 
+    A socket that the supervisor has opened (systemd's socket activation, ``sd_listen_fds``) is
+    taken instead: connections wait in it while the server is started again.
+
     Raises
     ------
     ConfigError
         If there is no such address here, or the port is taken.
     """
+    if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS") == "1":
+        return socket.socket(fileno=_FIRST_HANDLE)
     host, port = settings.host, settings.port
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(

@@ -36,8 +36,8 @@ def token_of(environment: Mapping[str, str]) -> str:
     found = "none" if not token else f"one of {len(token)}" if is_plain else "other characters"
     raise ConfigError(
         f"`writable` needs a token of at least {_LEAST_LENGTH} letters and digits in the "
-        f"environment variable {TOKEN_VARIABLE}, found {found}: set one, such as that of "
-        "python3 -c 'import secrets; print(secrets.token_urlsafe())'"
+        f"environment variable {TOKEN_VARIABLE}, found {found}: docs/server.md shows how to "
+        "make one"
     )
 
 

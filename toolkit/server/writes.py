@@ -22,7 +22,7 @@ _SCHEME = "bearer "
 
 async def add_image(service: Service, request: Request) -> Response:
     """``POST /images?name=NAME``: a new file in the folder, and a new row of the bank."""
-    uploads = _uploads(service, request)
+    uploads = await _uploads(service, request)
     name = checked_parameters(request.query_params, "name").get("name", "")
     if not name:
         raise RequestError(400, "expected the parameter name, as name=cat.jpg, found none")
@@ -37,13 +37,13 @@ async def add_image(service: Service, request: Request) -> Response:
 
 async def remove_image(service: Service, request: Request) -> Response:
     """``DELETE /images/NAME``: neither the file nor its rows are there any longer."""
-    uploads = _uploads(service, request)
+    uploads = await _uploads(service, request)
     checked_parameters(request.query_params)
     await uploads.remove(request.path_params["name"])
     return Response(status_code=204)
 
 
-def _uploads(service: Service, request: Request) -> Uploads:
+async def _uploads(service: Service, request: Request) -> Uploads:
     """What takes changes, after a check that the client may ask for them."""
     if service.uploads is None:
         raise RequestError(403, "this server takes no changes: it was not started as writable")
@@ -58,6 +58,6 @@ def _uploads(service: Service, request: Request) -> Uploads:
             + ("another token" if token else "none"),
             {"WWW-Authenticate": "Bearer"},
         )
-    if not service.is_ready:
-        raise RequestError(503, "the server is starting", {"Retry-After": "1"})
+    async with asyncio.timeout(service.settings.limits.answer_seconds):
+        await service.ready()
     return service.uploads

@@ -123,6 +123,11 @@ def rows_to_encode(
     if source is None or images.root is None or mode == "overwrite" or not path.is_file():
         return Todo(None, mode)
     with Bank.open(path) as bank:
+        if any(_is_of_folder(one, images) and one.n_images is None for one in bank.sources):
+            raise BankMismatchError(
+                f"{path}: expected a bank of a fixed list of images, found one that follows "
+                f"{images.root}: use hashkit sync, or write another file"
+            )
         if not any(_is_of_folder(one, images) for one in bank.sources):
             if mode == "append" and bank.is_complete:
                 check_copies(images, bank, reporter)

@@ -9,9 +9,10 @@ from hashkit.datasets.spec import open_spec
 from hashkit.exporters.precision import PrecisionReport, export_precision
 from hashkit.exporters.samples import TrialImages, draw_from_split, draw_from_training
 from hashkit.manifest import Manifest
+from hashkit.messages.byte_counts import file_size
 from hashkit.runs.run import Run
 from hashkit.runtimes.onnx_file import read_onnx_file
-from hashkit.workflow.reporter import SILENT, LateProgress, Reporter, file_size
+from hashkit.workflow.reporter import SILENT, LateProgress, Reporter
 from hashkit.workflow.training_source import TrainingSource
 
 __all__ = ["export_run_precision"]

@@ -6,7 +6,7 @@ import contextlib
 import logging
 from typing import Final, Protocol
 
-__all__ = ["LOGGED", "SILENT", "LateProgress", "ProgressBar", "Reporter", "file_size", "plural"]
+__all__ = ["LOGGED", "SILENT", "LateProgress", "ProgressBar", "Reporter", "plural"]
 
 _logger: Final = logging.getLogger("hashkit.workflow")
 
@@ -90,13 +90,3 @@ LOGGED: Final[Reporter] = _Logged()
 def plural(count: int, noun: str, several: str = "") -> str:
     """A count and its noun: ``1 image``, ``1,200 images``; ``several`` where an s is not enough."""
     return f"{count:,} {noun if count == 1 else several or noun + 's'}"
-
-
-def file_size(n_bytes: int) -> str:
-    """A size in bytes with a suitable unit: ``12 bytes``, ``3.4 MB``."""
-    size, unit = float(n_bytes), "bytes"
-    for larger in ("KB", "MB", "GB", "TB"):
-        if size < 1000:
-            break
-        size, unit = size / 1000, larger
-    return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"

@@ -113,23 +113,28 @@ def hits_of(found: Ranking | Neighbours, banks: Sequence[Bank]) -> Iterator[list
             columns.append(found.asymmetric_distances)
     else:
         own = itertools.starmap(slice, itertools.pairwise(found.offsets))
+    names = [bank.names for bank in banks]  # each access looks at the file
     for at in own:
-        places = zip(*(column[at] for column in columns), strict=True)
-        yield [_hit(banks[bank], *place) for bank, *place in places]
+        places = zip(*(column[at].tolist() for column in columns), strict=True)
+        yield [_hit(banks[bank], names[bank], *place) for bank, *place in places]
 
 
 def _hit(
-    bank: Bank, bank_row: int, row: int, distance: int, asymmetric_distance: float | None = None
+    bank: Bank,
+    names: Sequence[str],
+    bank_row: int,
+    row: int,
+    distance: int,
+    asymmetric_distance: float | None = None,
 ) -> Hit:
-    bank_row = int(bank_row)
     return Hit(
-        row=int(row),
-        distance=int(distance),
-        name=bank.names[bank_row],
+        row=row,
+        distance=distance,
+        name=names[bank_row],
         labels=label_names(bank, bank_row),
         bank=bank,
         bank_row=bank_row,
-        asymmetric_distance=None if asymmetric_distance is None else float(asymmetric_distance),
+        asymmetric_distance=asymmetric_distance,
     )
 
 

@@ -1,6 +1,8 @@
 // The address of the page: it holds the query, unless that is a picture, the options and the page
 // of hits, so that results can be linked to.
 
+import { PageError } from "./files.js";
+
 /** @param {string} name */
 export function wordOfAddress(name) {
   return new URL(location.href).searchParams.get(name);
@@ -22,22 +24,30 @@ export function replaceInAddress(name, value) {
  * Read the search that the address asks for.
  * @returns {{ query: import("./backend.js").Query | null,
  *             options: import("./backend.js").Options, page: number }}
+ * @throws {PageError}  If it has something else in place of a number.
  */
 export function readAddress() {
   const words = new URL(location.href).searchParams;
-  const number = (name) => (/^\d{1,15}$/.test(words.get(name) ?? "") ? Number(words.get(name)) : null);
+  const number = (name, least = 0) => {
+    const text = words.get(name);
+    if (text === null) return null;
+    if (/^\d{1,12}$/.test(text) && Number(text) >= least) return Number(text);
+    throw new PageError(
+      `The address is wrong: expected ${name} to be a whole number from ${least}, found ${text}.`,
+    );
+  };
   let query = null;
   if (words.has("name")) query = { name: words.get("name") };
-  if (words.has("query")) query = { row: number("query") ?? words.get("query") };
+  if (words.has("query")) query = { row: number("query") };
   return {
     query,
     options: {
-      k: number("k") || null,
+      k: number("k", 1),
       radius: number("radius"),
       label: words.get("label") ?? "",
       rerank: words.get("rerank") === "1",
     },
-    page: Math.max((number("page") ?? 1) - 1, 0),
+    page: (number("page", 1) ?? 1) - 1,
   };
 }
 

@@ -1,7 +1,7 @@
 // How many hits, how near, with which label: the fields above the hits.
 
 const element = (id) => document.getElementById(id);
-const N_LABELS = 1000; // suggestions; others can be typed
+const N_LABELS = 500; // suggestions; others can be typed
 
 /** The fields with the options of a search. */
 export class Filters {
@@ -16,7 +16,9 @@ export class Filters {
     element("label-field").hidden = !labels.length;
     element("rerank-field").hidden = !canRerank;
     element("labels").replaceChildren(
-      ...labels.slice(0, N_LABELS).map((label) => Object.assign(document.createElement("option"), { value: label })),
+      ...labels.slice(0, N_LABELS).map((value) => {
+        return Object.assign(document.createElement("option"), { value });
+      }),
     );
     const form = element("filters");
     form.addEventListener("change", () => form.reportValidity() && changed());

@@ -98,7 +98,10 @@ function statusOf(visit) {
   const [nearest] = answer.hits;
   if (nearest) {
     const away = count(nearest.distance, "bit");
-    return `Nearest to ${name}: ${quoted(nearest.name)}, ${away} away. ${answer.note}`.trim();
+    const most = state.backend.maxHits;
+    const limit = options.k > most ? `At most ${count(most, "hit")} can be shown.` : "";
+    const sentence = `Nearest to ${name}: ${quoted(nearest.name)}, ${away} away.`;
+    return [sentence, limit, answer.note].filter(Boolean).join(" ");
   }
   const limits = [
     options.radius === null ? "" : ` within ${count(options.radius, "bit")} of ${name}`,
@@ -162,16 +165,17 @@ function followHistory() {
     show(visit);
     return;
   }
-  const { query, options, page } = readAddress();
-  state.filters.options = options;
-  if (query) {
-    search(query, { inPlace: true, page });
-    return;
-  }
   hideError();
   state.visit = null;
   document.title = state.backend.title;
   element("result").hidden = true;
+  try {
+    const { query, options, page } = readAddress();
+    state.filters.options = options;
+    if (query) search(query, { inPlace: true, page });
+  } catch (error) {
+    showError(error);
+  }
   const picture = currentPicture();
   if (picture) {
     showError(

@@ -109,20 +109,24 @@ function without(hits, row) {
  * @param {string} path
  * @param {RequestInit & { what?: string }} [options]  `what` is the name of a picture that is sent.
  */
-async function ask(path, { what = "", ...options } = {}) {
-  const signals = [AbortSignal.timeout(LONGEST_WAIT), options.signal].filter(Boolean);
+async function ask(path, { what = "", signal, ...options } = {}) {
+  const ending = new AbortController();
+  const timer = setTimeout(() => ending.abort(), LONGEST_WAIT);
+  signal?.addEventListener("abort", () => ending.abort());
   let response;
   try {
-    response = await fetch(addressOf(path), { ...options, signal: AbortSignal.any(signals) });
+    response = await fetch(addressOf(path), { ...options, signal: ending.signal });
     if (response.ok) return await response.json();
   } catch (error) {
-    if (options.signal?.aborted) throw error; // another search has taken its place
+    if (signal?.aborted) throw error; // another search has taken its place
     throw new PageError(
-      error.name === "TimeoutError"
+      ending.signal.aborted
         ? `The server gave no answer within ${LONGEST_WAIT / 1000} seconds.`
         : "The server cannot be reached: it may have stopped, or the connection is lost.",
       { mayPass: true },
     );
+  } finally {
+    clearTimeout(timer);
   }
   const { status } = response;
   if (status === 415 && what) throw new PageError(`${what} is not a picture that the server can read.`);

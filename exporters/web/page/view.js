@@ -12,24 +12,25 @@ export const DRAGGED_ROW = "application/x-hashkit-row";
  * A picture, or a text if there is none.
  * @param {string | null} address
  * @param {string} name
+ * @param {string} [missing]
  */
-export function pictureOf(address, name) {
-  if (!address) return noPicture();
+export function pictureOf(address, name, missing = "no picture") {
+  if (!address) return noPicture(missing);
   const image = document.createElement("img");
   image.alt = name;
   image.decoding = "async";
   image.addEventListener("load", () => {
     if (image.naturalWidth < PIXELATED_BELOW) image.classList.add("pixelated");
   });
-  image.addEventListener("error", () => image.replaceWith(noPicture()));
+  image.addEventListener("error", () => image.replaceWith(noPicture(missing)));
   image.src = address;
   return image;
 }
 
-function noPicture() {
+function noPicture(missing) {
   const text = document.createElement("span");
   text.className = "no-picture";
-  text.textContent = "no picture";
+  text.textContent = missing;
   return text;
 }
 
@@ -66,7 +67,7 @@ export function hitTile(hit, thumbnail, open, search) {
   );
   const button = tileButton(hit, thumbnail, spoken.join(", "), open);
   button.append(
-    line("place", `${hit.rank}`, bits),
+    line("place", `${hit.rank.toLocaleString("en")}`, bits),
     line("label", hit.label),
     line("name", hit.name.split("/").at(-1)), // folders would fill the line
   );
@@ -99,10 +100,10 @@ function tileButton(item, thumbnail, spoken, act) {
 function line(kind, ...parts) {
   const made = document.createElement("span");
   made.className = kind;
+  made.dir = "auto"; // so that the end of a name is cut, whatever its direction
   made.append(
     ...parts.map((part) => {
       const span = document.createElement("span");
-      span.dir = "auto";
       span.textContent = part;
       return span;
     }),

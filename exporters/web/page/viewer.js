@@ -3,6 +3,8 @@
 import { count } from "./text.js";
 import { pictureOf } from "./view.js";
 
+const MISSING = "There is no picture: the file was moved or deleted, or cannot be shown.";
+
 const element = (id) => document.getElementById(id);
 
 /** Shows hits one by one. */
@@ -91,7 +93,7 @@ export class Viewer {
 
   #showPicture(hit) {
     const address = this.#backend.picture(hit.row);
-    const shown = pictureOf(address, hit.name);
+    const shown = pictureOf(address, hit.name, MISSING);
     element("viewer-picture").replaceChildren(shown);
     element("viewer-open").hidden = !address;
     if (address) element("viewer-open").href = address;

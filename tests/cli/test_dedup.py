@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_samples import hashkit as run
+from PIL import Image
+
+import hashkit
+from hashkit.errors import ConfigError
+from hashkit.report.duplicates_page import render_duplicates_page
+from hashkit.workflow import dedup
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three pictures: one with an equal file, one with equal pixels, one at another size."""
+    folder = tmp_path_factory.mktemp("dedup") / "photos"
+    (folder / "old").mkdir(parents=True)
+    rng = np.random.default_rng(3)
+    for name in "abcd":
+        pixels = rng.integers(0, 256, (10, 12, 3), dtype=np.uint8)
+        picture = Image.fromarray(pixels).resize((240, 200), Image.Resampling.BICUBIC)
+        picture.save(folder / f"{name}.png")
+    shutil.copy(folder / "a.png", folder / "old" / "a.png")
+    Image.open(folder / "b.png").save(folder / "b<i>.bmp")
+    Image.open(folder / "c.png").resize((120, 100)).save(folder / "c small.jpg", quality=95)
+    (folder / "broken.jpg").write_bytes(b"no image")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bank(photos: Path) -> Path:
+    path = photos.parent / "photos.h5"
+    hashkit.encode(photos, "phash", path)
+    return path
+
+
+def groups_of(document: dict) -> list[tuple[str, str, list[str]]]:
+    return [
+        (group["kind"], group["keep"], [image["name"] for image in group["images"]])
+        for group in document["groups"]
+    ]
+
+
+EXPECTED = [
+    ("bytes", "a.png", ["a.png", "old/a.png"]),
+    ("pixels", "b<i>.bmp", ["b<i>.bmp", "b.png"]),
+    ("near", "c.png", ["c.png", "c small.jpg"]),
+]
+
+
+def test_the_duplicates_of_a_folder_in_every_form(photos: Path, tmp_path: Path) -> None:
+    table, page = tmp_path / "d.csv", tmp_path / "d.html"
+    outcome = run(f"dedup '{photos}' --json --csv '{table}' --report '{page}'")
+    assert outcome.exit_code == 0
+    document = outcome.json
+    assert groups_of(document) == EXPECTED
+    assert document["n_images"] == 7
+    assert document["n_duplicates"] == 3
+    assert document["spare_bytes"] == sum(
+        (photos / name).stat().st_size for name in ("old/a.png", "b.png", "c small.jpg")
+    )
+    near = document["groups"][2]["images"][1]
+    assert 0 < near["distance"] <= 24
+    size = (photos / "c small.jpg").stat().st_size
+    assert (near["bytes"], near["width"], near["height"]) == (size, 120, 100)
+    assert [fault["name"] for fault in document["faults"]] == ["broken.jpg"]
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    assert [row["name"] for row in rows if row["keep"] == "0"] == [
+        "old/a.png",
+        "b.png",
+        "c small.jpg",
+    ]
+    html = page.read_text()
+    assert "b&lt;i&gt;.bmp" in html
+    assert "<i>" not in html
+    assert html.count('<img src="data:image/') == 6
+    assert "broken.jpg: not an image" in html
+    assert not re.search(r"(?:src|href)=\"(?!data:)", html)
+
+
+def test_the_duplicates_of_a_bank_with_and_without_its_images(bank: Path, photos: Path) -> None:
+    found = hashkit.find_duplicates(bank, 8)
+    assert groups_of(found.to_json()) == EXPECTED
+    assert found.folder == photos
+    # Without the files, what the bank keeps of them is compared.
+    moved = photos.rename(photos.with_name("elsewhere"))
+    try:
+        document = hashkit.find_duplicates(bank, 8).to_json()
+        assert [(kind, len(names)) for kind, _, names in groups_of(document)] == [
+            ("bytes", 2),
+            ("near", 2),
+            ("near", 2),
+        ]
+        assert document["groups"][0]["images"][0]["width"] is None
+        outcome = run(f"dedup '{bank}' --radius 8 --data-root '{moved}' --json")
+        assert groups_of(outcome.json) == EXPECTED
+    finally:
+        moved.rename(photos)
+
+
+def test_only_equal_pictures_are_found_where_wanted(bank: Path, photos: Path) -> None:
+    for source in (photos, bank):
+        found = hashkit.find_duplicates(source, exact=True)
+        assert groups_of(found.to_json()) == EXPECTED[:2]
+    with pytest.raises(ConfigError, match="`exact` has no radius"):
+        hashkit.find_duplicates(photos, 4, exact=True)
+
+
+def test_duplicates_are_moved_and_moved_back(photos: Path, tmp_path: Path) -> None:
+    album, out = tmp_path / "album", tmp_path / "out"
+    shutil.copytree(photos, album)
+    before = sorted(path.name for path in album.rglob("*"))
+    outcome = run(f"dedup '{album}' --apply 'move={out}' --json")
+    journal = Path(outcome.json["moved"]["journal"])
+    assert len(outcome.json["moved"]["files"]) == 3
+    assert sorted(path.name for path in out.rglob("*.png")) == ["a.png", "b.png"]
+    assert f"hashkit dedup --undo {journal}" in outcome.stderr
+    assert run(f"dedup '{album}' --json").json["groups"] == []
+    outcome = run(f"dedup --undo '{journal}' --json")
+    assert outcome.json == {"restored": 3, "unmoved": 0, "faults": []}
+    assert sorted(path.name for path in album.rglob("*")) == before
+    (album / "old" / "a.png").unlink()
+    outcome = run(f"dedup --undo '{journal}'")
+    assert outcome.exit_code == 1
+    assert "old/a.png: neither there nor at" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "message"),
+    [
+        ("dedup", 1, "expected a folder or a bank, found none"),
+        ("dedup nothing/", 1, "found no such folder"),
+        ("dedup . --apply copy=x", 2, "expected move=FOLDER, found 'copy=x'"),
+        ("dedup . --apply move=inner", 1, "expected a folder outside"),
+        ("dedup . --undo x.json", 1, "--undo takes the journal alone"),
+        ("dedup . --data-root x", 1, "--data-root is where a bank's images are now"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(
+    command: str, code: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = run(command)
+    assert outcome.exit_code == code
+    assert message in " ".join(outcome.stderr.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_codes_that_tell_nothing_apart_are_refused(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(dedup, "_MAX_PAIRS", 10)
+    codes = np.arange(8, dtype=np.uint8)[:, None]
+    hashkit.save_codes(tmp_path / "codes.h5", hashkit.CodeSet(codes, 8))
+    with pytest.raises(ConfigError, match="choose a smaller one"):
+        hashkit.find_duplicates(tmp_path / "codes.h5")
+    assert hashkit.find_duplicates(tmp_path / "codes.h5", 0).groups == ()
+
+
+def test_a_page_of_very_many_groups_shows_those_with_most_bytes(monkeypatch) -> None:
+    monkeypatch.setattr("hashkit.report.duplicates_page._MAX_PICTURES", 4)
+    groups = [
+        {
+            "kind": "bytes",
+            "keep": f"keep{n}",
+            "images": [
+                {"name": name, "distance": 0, "bytes": n, "width": 1, "height": 1, "kind": kind}
+                for name, kind in ((f"keep{n}", None), (f"copy{n}", "bytes"))
+            ],
+        }
+        for n in range(1, 6)
+    ]
+    document = {"source": "x", "radius": 2, "n_images": 10, "n_duplicates": 5, "keep_rule": "rule"}
+    document |= {"spare_bytes": 15, "groups": groups, "faults": []}
+    html = render_duplicates_page(json.loads(json.dumps(document)), {}.get)
+    assert re.findall(r"keep\d", html) == ["keep5", "keep5", "keep4", "keep4"]
+    assert "3 more groups are not on this page" in html

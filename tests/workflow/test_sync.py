@@ -1,0 +1,297 @@
+"""A bank that follows its folder."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+from albums import Notes, draw
+from linear_models import linear_model
+
+import hashkit
+from hashkit.bank.deletion import rows_named
+from hashkit.bank.editor import BankEditor
+from hashkit.bank.writer import BankWriter
+from hashkit.collection.replacing import beside_path
+from hashkit.errors import BankError, BankMismatchError, ConfigError, DatasetError
+from hashkit.multi_index.index import index_path
+from hashkit.runtimes.encoder import Encoder
+from hashkit.runtimes.faults import read_faults
+from hashkit.workflow import sync as sync_module
+from hashkit.workflow.index_state import index_state
+
+KINDS = ("added", "changed", "moved", "removed", "unchanged")
+
+
+@pytest.fixture
+def sync(album, encoder):
+    """Sync the album; returns the counts that are not 0, and what was encoded."""
+
+    def synced(bank=None, model=encoder, **options):
+        report = hashkit.sync(album, bank, model, reporter=Notes(), num_workers=1, **options)
+        counts = {kind: getattr(report, kind) for kind in KINDS if getattr(report, kind)}
+        return counts, report.encoded
+
+    return synced
+
+
+@pytest.fixture
+def path(album):
+    return album.parent / "album.h5"
+
+
+@pytest.fixture
+def dies(monkeypatch):
+    """Let the encoder be interrupted after so many batches; 0 for never."""
+    run, left = Encoder.run, [0]
+
+    def dying(self, pixels):
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        return run(self, pixels)
+
+    monkeypatch.setattr(Encoder, "run", dying)
+    return lambda n_batches: left.__setitem__(0, n_batches + 1 if n_batches else 0)
+
+
+def live(path):
+    """Codes by name of the rows that are not deleted, each name once."""
+    with hashkit.Bank.open(path) as bank:
+        is_live = np.ones(len(bank), bool) if bank.deleted is None else ~bank.deleted
+        rows = [(name, code.tobytes()) for name, code in zip(bank.names, bank.codes, strict=True)]
+        found = [row for row, kept in zip(rows, is_live, strict=True) if kept]
+    assert len(dict(found)) == len(found)
+    return dict(found)
+
+
+def is_right(album, path, encoder):
+    """Whether the bank has exactly the images of the folder with their codes."""
+    names = sorted(str(one.relative_to(album)) for one in album.rglob("*.png"))
+    codes = encoder.encode([album / name for name in names])
+    return live(path) == {name: code.tobytes() for name, code in zip(names, codes, strict=True)}
+
+
+def test_every_change_of_a_folder_in_one_sync(album, path, sync, encoder):
+    assert sync(dry_run=True) == ({"added": 5}, 0)
+    assert not path.exists()
+    assert sync() == ({"added": 5}, 5)
+    hashkit.MultiIndex.build(hashkit.Bank.open(path)).save(index_path(path))
+    assert sync() == ({"unchanged": 5}, 0)
+
+    (album / "trip").mkdir()
+    (album / "0.png").rename(album / "trip" / "renamed.png")
+    draw(album / "1.png", 11)
+    (album / "2.png").unlink()
+    shutil.copy(album / "3.png", album / "copy.png")
+    os.utime(album / "4.png", ns=(1, 1))
+    draw(album / "trip" / "new.png", 12)
+    expected = {"added": 2, "changed": 1, "moved": 1, "removed": 1, "unchanged": 2}
+    assert sync(dry_run=True) == (expected, 0)
+    assert sync() == (expected, 2)  # the copy and the moved one keep their codes
+    assert is_right(album, path, encoder)
+    with hashkit.Bank.open(path) as bank:
+        assert index_state(bank).n_rows == 5
+        assert [source.root for source in bank.sources] == [str(album)]
+    content = path.read_bytes()
+    assert sync() == ({"unchanged": 6}, 0)
+    assert path.read_bytes() == content
+    assert sync(checksum=True) == ({"unchanged": 6}, 0)
+
+
+def test_only_a_checksum_notices_a_file_of_the_same_size_and_time(album, path, sync, encoder):
+    for seed in range(2):
+        (album / f"{seed}.ppm").write_bytes(b"P6 2 2 255 " + bytes([seed * 99] * 12))
+    sync()
+    status = (album / "0.ppm").stat()
+    shutil.copy(album / "1.ppm", album / "0.ppm")
+    os.utime(album / "0.ppm", ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert sync() == ({"unchanged": 7}, 0)
+    assert sync(checksum=True) == ({"changed": 1, "unchanged": 6}, 0)
+    assert live(path)["0.ppm"] == encoder.encode(album / "1.ppm").tobytes()
+
+
+def test_what_comes_back_is_found_again_and_what_a_user_deleted_is_not(album, path, sync):
+    sync()
+    (album / "0.png").rename(album.parent / "away.png")
+    assert sync() == ({"removed": 1, "unchanged": 4}, 0)
+    (album.parent / "away.png").rename(album / "0.png")
+    assert sync() == ({"added": 1, "unchanged": 4}, 0)
+
+    with hashkit.Bank.open(path) as bank:
+        rows = rows_named(bank.names, ["0.png", "1.png"])
+    hashkit.delete_rows(path, [*rows["0.png"], *rows["1.png"]])
+    os.utime(album / "1.png", ns=(1, 1))
+    assert sync() == ({"unchanged": 3}, 0)
+    assert set(live(path)) == {"2.png", "3.png", "4.png"}
+    draw(album / "1.png", 11)
+    assert sync() == ({"added": 1, "unchanged": 3}, 1)
+
+
+def test_an_unplugged_disk_deletes_nothing(album, path, sync, encoder):
+    sync()
+    away = album.rename(album.parent / "away")
+    with pytest.raises(DatasetError, match="no such folder"):
+        sync()
+    album.mkdir()
+    with pytest.raises(BankError, match=r"found none of them.*`allow_removals=True`"):
+        sync()
+    for seed in (0, 1):
+        shutil.copy2(away / f"{seed}.png", album)
+    with pytest.raises(BankError, match="found 3 missing"):
+        sync(dry_run=True)
+    assert len(live(path)) == 5
+    assert sync(allow_removals=True) == ({"removed": 3, "unchanged": 2}, 0)
+    # Moved images are not missing, however many they are.
+    album.rename(away / "sub")
+    away.rename(album)
+    for seed in (2, 3, 4):
+        (album / f"{seed}.png").unlink()
+    (album / "0.png").unlink()
+    (album / "1.png").unlink()
+    assert sync() == ({"moved": 2}, 0)
+    assert is_right(album, path, encoder)
+
+
+def test_faults_are_listed_each_time_and_rows_of_broken_images_go(album, path, sync):
+    (album / "broken.png").write_bytes(b"no image")
+    sync()
+    for _ in range(2):
+        assert sync() == ({"unchanged": 5}, 0)
+        assert [(one.name, one.reason) for one in read_faults(path)] == [("broken.png", "broken")]
+    (album / "broken.png").unlink()
+    (album / "0.png").write_bytes(b"overwritten")
+    assert sync() == ({"removed": 1, "unchanged": 4}, 0)
+    assert [one.name for one in read_faults(path)] == ["0.png"]
+    for seed in (1, 2, 3):
+        (album / f"{seed}.png").write_bytes(b"overwritten, too")
+    with pytest.raises(BankError, match="found 3 missing"):
+        sync()
+    assert len(live(path)) == 4
+
+
+def test_files_that_vanish_or_grow_while_they_are_read_are_faults(
+    album, path, sync, encoder, monkeypatch
+):
+    sync()
+    draw(album / "1.png", 11)
+    draw(album / "new.png", 12)
+    list_folder = sync_module.list_folder
+
+    def listed(folder):
+        listing = list_folder(folder)
+        (album / "1.png").unlink()
+        (album / "new.png").unlink()
+        return listing
+
+    monkeypatch.setattr(sync_module, "list_folder", listed)
+    assert sync() == ({"unchanged": 5}, 0)
+    assert {one.reason for one in read_faults(path)} == {"missing"}
+    monkeypatch.undo()
+    assert sync() == ({"removed": 1, "unchanged": 4}, 0)
+    assert is_right(album, path, encoder)
+
+
+def test_an_interrupted_sync_keeps_its_rows_and_goes_on(album, path, sync, encoder, dies):
+    dies(3)
+    with pytest.raises(KeyboardInterrupt):
+        sync(batch_size=1)
+    n_kept = len(live(path))
+    assert 0 < n_kept < 5
+    dies(0)
+    assert sync() == ({"added": 5 - n_kept, "unchanged": n_kept}, 5 - n_kept)
+    assert is_right(album, path, encoder)
+
+
+def test_another_model_replaces_the_bank_at_the_end(album, path, sync, tmp_path, dies):
+    other = linear_model(tmp_path / "other.onnx", n_bits=16, height=8, width=8, seed=1)
+    other = Encoder.load(other, device="cpu")
+    sync()
+    hashkit.delete_rows(path, [0])
+    before = live(path)
+    draw(album / "new.png", 12)
+    dies(3)
+    with pytest.raises(KeyboardInterrupt):
+        sync(model=other, batch_size=1)
+    assert live(path) == before
+    assert beside_path(path).exists()
+    dies(0)
+    counts, n_encoded = sync(model=other)
+    assert counts == {"added": 1, "unchanged": 4}
+    assert n_encoded < 6  # the others were encoded before the interruption
+    assert set(live(path)) == {"1.png", "2.png", "3.png", "4.png", "new.png"}
+    assert {len(code) for code in live(path).values()} == {2}
+    assert sorted(one.name for one in album.parent.glob("album.*")) == [
+        "album.h5",
+        "album.h5.lock",
+    ]
+    assert sync(model=other) == ({"unchanged": 5}, 0)
+
+
+@pytest.mark.parametrize("has_files", [True, False])
+def test_a_bank_of_encode_is_taken_over(album, path, sync, encoder, dies, has_files):
+    """One that keeps nothing of its files is made again: it is unknown if they have changed."""
+    bank = hashkit.encode(album, encoder, album.parent / "encoded.h5")
+    header = bank.header
+    if has_files:
+        shutil.copy(bank.path, path)
+    else:
+        from dataclasses import replace
+
+        size = {"n_rows": 5, "n_name_bytes": 25}
+        with BankWriter.create(path, replace(header, has_files=False), **size) as writer:
+            codes = bank.codes.copy()
+            codes[4] = 0  # an image that has changed
+            writer.write(codes, list(bank.names), n_consumed=5)
+            writer.complete()
+    hashkit.delete_rows(path, [0])
+    expected = {"unchanged": 4} if has_files else {"unchanged": 3, "changed": 1}
+    assert sync() == (expected, 0 if has_files else 5)
+    assert set(live(path)) == {"1.png", "2.png", "3.png", "4.png"}
+    assert sync() == ({"unchanged": 4}, 0)
+
+
+def test_an_interrupted_encoding_is_continued(album, path, sync, encoder, dies):
+    dies(3)
+    with pytest.raises(KeyboardInterrupt):
+        hashkit.encode(album, encoder, path, batch_size=1)
+    dies(0)
+    n_done = len(live(path))
+    assert sync() == ({"added": 5 - n_done, "unchanged": n_done}, 5 - n_done)
+    assert is_right(album, path, encoder)
+    with pytest.raises(BankMismatchError, match="hashkit sync"):
+        hashkit.encode(album, encoder, path)
+
+
+def test_banks_of_something_else_are_refused(album, sync, encoder, tmp_path):
+    with pytest.raises(ConfigError, match=r"needs a model.*lite0"):
+        sync(model=None)
+    split = hashkit.encode(album, encoder, tmp_path / "s.h5", protocol="random", part="queries")
+    with pytest.raises(BankMismatchError, match=r"expected a bank of one folder.* split"):
+        sync(split.path)
+    other = tmp_path / "other"
+    draw(other / "z.png", 77)
+    two = tmp_path / "two.h5"
+    hashkit.encode(other, encoder, two)
+    hashkit.encode(album, encoder, two, append=True)
+    with pytest.raises(BankMismatchError, match=r"images of .*album and .*other"):
+        sync(two)
+
+
+def test_rows_that_were_added_by_hand_are_kept(album, path, sync):
+    sync()
+    with BankEditor.open(path) as editor:
+        editor.apply(np.zeros((1, 2), np.uint8), ["by hand"])
+    assert sync() == ({"unchanged": 6}, 0)
+    assert "by hand" in live(path)
+
+
+def test_a_folder_that_moved_keeps_its_bank(album, path, sync, encoder):
+    sync()
+    moved = album.rename(album.parent / "moved")
+    notes = Notes()
+    report = hashkit.sync(moved, path, encoder, reporter=notes)
+    assert report.unchanged == 5
+    assert "was made of" in notes.text
+    with hashkit.Bank.open(path) as bank:
+        assert bank.header.source.root == str(moved)

@@ -1,0 +1,238 @@
+"""``hashkit dedup``: duplicates in a folder or a bank, and which of them to keep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hashkit.cli.console import TERMINAL, emit_json, note, progress_bar
+from hashkit.cli.options import JsonOption, MovedRootOption, WorkersOption
+from hashkit.errors import ConfigError
+from hashkit.messages.byte_counts import file_size
+from hashkit.messages.visible_text import visible
+from hashkit.workflow.reporter import LateProgress, plural
+
+if TYPE_CHECKING:
+    from hashkit.collection.moving import MoveReport
+    from hashkit.workflow.dedup import Duplicates
+
+__all__ = ["dedup"]
+
+
+def dedup(
+    source: Annotated[
+        Path | None,
+        typer.Argument(metavar="FOLDER|BANK", help="Folder of images, or a code bank."),
+    ] = None,
+    radius: Annotated[
+        int | None,
+        typer.Option(
+            "--radius",
+            metavar="BITS",
+            min=0,
+            help="Largest distance between the codes of near images.",
+            show_default="24 of 256 for a folder, 2 for a bank",
+        ),
+    ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Find equal files and equal pixels only.")
+    ] = False,
+    csv: Annotated[
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="Write one line per image into this file."),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="FILE",
+            help="Draw the groups on a page in this file.",
+        ),
+    ] = None,
+    apply: Annotated[
+        str | None,
+        typer.Option(
+            "--apply",
+            metavar="move=FOLDER",
+            help="Move the duplicates into this folder, and write a journal there.",
+        ),
+    ] = None,
+    undo: Annotated[
+        Path | None,
+        typer.Option(
+            "--undo", metavar="FILE", help="Move the files of this journal back where they were."
+        ),
+    ] = None,
+    data_root: MovedRootOption = None,
+    num_workers: WorkersOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Find duplicates: equal files, equal pixels, and near codes.
+
+    Each group has one image to keep, which all others of the group are copies of. Nothing is moved
+    without --apply, and nothing is ever deleted or replaced; --undo takes a move back.
+
+    \b
+    Examples:
+      hashkit dedup photos/ --report duplicates.html
+      hashkit dedup photos/ --exact --apply move=duplicates/
+      hashkit dedup --undo duplicates/hashkit-dedup-20250101-120000-a1b2c3.json
+      hashkit dedup album.h5 --radius 4 --json
+    """  # noqa: D301
+    if undo is not None:
+        _undo(undo, source, apply, json=json)
+        return
+    if source is None:
+        raise ConfigError("expected a folder or a bank, found none: hashkit dedup photos/")
+    from hashkit.collection.moving import check_target
+    from hashkit.workflow.dedup import find_duplicates
+
+    target = None if apply is None else _target(apply)
+    if target is not None and source.is_dir():
+        check_target(target, source)
+    found = find_duplicates(
+        source,
+        radius,
+        exact=exact,
+        data_root=data_root,
+        num_workers=num_workers,
+        reporter=TERMINAL,
+    )
+    if target is not None:
+        check_target(target, found.folder)
+    if csv is not None:
+        _write_csv(found, csv)
+    if report is not None:
+        _write_page(found, report)
+    moved = None if target is None else _move(found, target)
+    if json:
+        emit_json(found.to_json() | ({} if moved is None else {"moved": _moved_json(moved)}))
+    else:
+        _print(found, moved is not None)
+
+
+def _target(text: str) -> Path:
+    action, _, folder = text.partition("=")
+    if action != "move" or not folder:
+        raise typer.BadParameter(f"expected move=FOLDER, found {text!r}", param_hint="--apply")
+    return Path(folder).expanduser()
+
+
+def _move(found: Duplicates, target: Path) -> MoveReport:
+    from hashkit.collection.moving import move_duplicates
+
+    with LateProgress(TERMINAL, "moving duplicates", "files") as bar:
+        report = move_duplicates(found.groups, target, bar.update)
+    for line in report.faults:
+        note(f"warning: {line}")
+    if report.journal is None:
+        note("nothing to move")
+    else:
+        note(
+            f"{plural(len(report.moved), 'file')} moved to {target}; "
+            f"hashkit dedup --undo {report.journal} moves them back"
+        )
+        if found.source != found.folder and found.source.is_file():
+            note(
+                f"{found.source} still has their rows: hashkit sync {found.folder} --bank "
+                f"{found.source} deletes them"
+            )
+    return report
+
+
+def _moved_json(report: MoveReport) -> dict[str, object]:
+    return {
+        "journal": None if report.journal is None else str(report.journal),
+        "files": [{"from": str(source), "to": str(path)} for source, path in report.moved],
+        "faults": list(report.faults),
+    }
+
+
+def _undo(journal: Path, source: Path | None, apply: str | None, *, json: bool) -> None:
+    from hashkit.collection.moving import undo_moves
+
+    if source is not None or apply is not None:
+        raise ConfigError("`undo=...` takes the journal alone: leave out the others")
+    with LateProgress(TERMINAL, "moving back", "files") as bar:
+        report = undo_moves(journal, bar.update)
+    for line in report.faults:
+        note(f"warning: {line}")
+    rest = f"; {report.n_unmoved:,} had stayed or were back already" if report.n_unmoved else ""
+    note(f"{plural(report.restored, 'file')} moved back{rest}")
+    if json:
+        emit_json(
+            {
+                "restored": report.restored,
+                "unmoved": report.n_unmoved,
+                "faults": list(report.faults),
+            }
+        )
+    if report.faults:
+        raise typer.Exit(1)
+
+
+def _write_csv(found: Duplicates, path: Path) -> None:
+    import csv
+    import io
+
+    from hashkit.report.templates import save_text
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["group", "kind", "keep", "name", "distance", "bytes", "width", "height"])
+    for number, group in enumerate(found.to_json()["groups"], 1):
+        for image in group["images"]:
+            fields = [image[key] for key in ("name", "distance", "bytes", "width", "height")]
+            is_kept = image["name"] == group["keep"]
+            writer.writerow([number, image["kind"] or "", int(is_kept), *fields])
+    save_text(path, text.getvalue())
+    note(f"{path}: {plural(len(found.groups), 'group')}")
+
+
+def _write_page(found: Duplicates, path: Path) -> None:
+    from hashkit.report.duplicates_page import save_duplicates_page
+
+    paths = {
+        image.name: image.path
+        for group in found.groups
+        for image in (group.keep, *(one.image for one in group.duplicates))
+    }
+    n_images = found.n_duplicates + len(found.groups)
+    with progress_bar(f"drawing {path.name}", n_images, "images") as bar:
+        done = 0
+
+        def find(name: str) -> Path | None:
+            nonlocal done
+            done += 1
+            bar.update(done)
+            return paths[name]
+
+        save_duplicates_page(found.to_json(), path, find)
+    note(f"{path}: {plural(len(found.groups), 'group')}")
+
+
+def _print(found: Duplicates, is_moved: bool) -> None:
+    """Print each group: the image to keep, then its duplicates."""
+    for group in found.groups:
+        print(visible(f"keep      {group.keep.name}  {_size(group.keep.width, group.keep.height)}"))
+        for one in group.duplicates:
+            relation = f"{one.distance} bits" if one.kind == "near" else one.kind
+            size = _size(one.image.width, one.image.height)
+            print(visible(f"  {relation:8}{one.image.name}  {size}".rstrip()))
+    if found.faults:
+        for fault in found.faults[:5]:
+            note(f"warning: {fault.message}")
+        if len(found.faults) > 5:
+            note(f"warning: {len(found.faults) - 5:,} more images could not be used; --json")
+    note(
+        f"{plural(found.n_images, 'image')}: {plural(len(found.groups), 'group')} with "
+        f"{plural(found.n_duplicates, 'duplicate')}, {file_size(found.n_spare_bytes)}"
+    )
+    if found.groups and not is_moved:
+        note("nothing was moved: --report draws the groups, --apply moves duplicates")
+
+
+def _size(width: int, height: int) -> str:
+    return f"{width}x{height}" if width else ""

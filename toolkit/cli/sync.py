@@ -1,0 +1,110 @@
+"""``hashkit sync``: a bank that follows its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hashkit.cli.console import TERMINAL, emit_json, emit_json_line
+from hashkit.cli.options import (
+    BatchSizeOption,
+    DeviceOption,
+    JsonOption,
+    ProfileOption,
+    RuntimeOption,
+    WorkersOption,
+    model_or_path,
+    parse_batch_size,
+)
+from hashkit.errors import ConfigError
+from hashkit.runtimes.builtin import BUILTIN_MODELS
+from hashkit.runtimes.settings import RuntimeSettings
+
+__all__ = ["sync"]
+
+
+def sync(
+    folder: Annotated[Path, typer.Argument(help="Folder of images, with all subfolders.")],
+    bank: Annotated[
+        Path | None,
+        typer.Option(
+            "--bank",
+            metavar="FILE",
+            help="Bank to bring in step; made if missing.",
+            show_default="FOLDER.h5",
+        ),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            parser=model_or_path,
+            help=f"ONNX model, or a built-in one: {', '.join(BUILTIN_MODELS)}.",
+            show_default="the bank's model",
+        ),
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on with every change, until Ctrl-C.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count what has changed, and change nothing.")
+    ] = False,
+    checksum: Annotated[
+        bool,
+        typer.Option("--checksum", help="Read all files; do not trust their sizes and times."),
+    ] = False,
+    allow_removals: Annotated[
+        bool,
+        typer.Option(
+            "--allow-removals", help="Delete rows even if more than half of the images are missing."
+        ),
+    ] = False,
+    device: DeviceOption = "auto",
+    runtime: RuntimeOption = "onnxruntime",
+    profile: ProfileOption = "exact",
+    batch_size: BatchSizeOption = "auto",
+    num_workers: WorkersOption = None,
+    allow_other_provider: Annotated[
+        bool,
+        typer.Option(
+            "--allow-other-provider",
+            help="Add rows with another device, runtime or Pillow than the bank's.",
+        ),
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Bring a bank in step with its folder.
+
+    New and changed images are encoded. Moved and renamed images are recognised by their content and
+    keep their codes. Rows of images that are gone are deleted. The same command continues where an
+    earlier one stopped.
+
+    \b
+    Examples:
+      hashkit sync photos/ --model lite0
+      hashkit sync photos/
+      hashkit sync photos/ --bank photos.h5 --model model.onnx --watch
+    """  # noqa: D301
+    from hashkit.workflow.sync import FolderSync, SyncOptions
+
+    if watch and dry_run:
+        raise ConfigError("--watch goes on, and --dry-run changes nothing: choose one")
+    per_batch = parse_batch_size(batch_size)
+    settings = RuntimeSettings(runtime, device, profile=profile, batch_size=per_batch)
+    options = SyncOptions(
+        per_batch, num_workers, checksum, dry_run, allow_removals, allow_other_provider
+    )
+    follower = FolderSync(folder, bank, model, settings, options, TERMINAL)
+    if not watch:
+        report = follower.run()
+        if json:
+            emit_json(report.to_dict())
+        return
+    from hashkit.workflow.watch import watch as watched
+
+    for report in watched(follower, TERMINAL):
+        if json:
+            emit_json_line(report.to_dict())

@@ -1,0 +1,60 @@
+"""Whether a bank can follow a folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+from hashkit.bank.header import BankSource
+from hashkit.bank.interruption import end_last_list
+from hashkit.bank.reader import Bank
+from hashkit.errors import BankMismatchError
+
+__all__ = ["check_follows", "end_interrupted", "follows"]
+
+
+def follows(source: BankSource | None, folder: Path) -> bool:
+    """Whether an image list is that of a bank which follows a folder, a real path."""
+    return source is not None and source.n_images is None and source.root == str(folder)
+
+
+def check_follows(bank: Bank) -> None:
+    """Check that a bank was made of one whole folder of images, or of no known list.
+
+    Images that were added one by one may be there too.
+
+    Raises
+    ------
+    BankMismatchError
+        If it was made of something else.
+    """
+    sources = [one for one in bank.sources if one.root is not None or one.n_images is not None]
+    other = [_other(one) for one in sources]
+    roots = sorted({os.path.realpath(one.root) for one in sources if one.root is not None})
+    if len(roots) > 1:
+        other.append(f"images of {' and '.join(roots)}")
+    found = next(filter(None, other), None)
+    if found is not None:
+        raise BankMismatchError(
+            f"{bank.path}: expected a bank of one folder of images, found {found}: name another "
+            "bank with `bank=...`"
+        )
+
+
+def end_interrupted(bank: Bank) -> None:
+    """Complete a bank whose encoding was interrupted, so that a sync can go on."""
+    if not bank.is_complete and bank.sources:
+        done = dataclasses.replace(bank.sources[-1], n_images=bank.n_consumed)
+        end_last_list(bank.path, done)
+
+
+def _other(source: BankSource) -> str | None:
+    """What a list is of, if not of a whole folder."""
+    if source.root is None:
+        return f"one of {source.dataset}"
+    if source.protocol:
+        return f"the part {source.part} of a split of {source.dataset}"
+    if Path(source.dataset).is_file():
+        return f"one of the list {source.dataset}"
+    return None

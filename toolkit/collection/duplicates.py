@@ -1,0 +1,189 @@
+"""Groups of duplicates: each image is near the one of its group that is worth keeping.
+
+Groups are stars, not chains. If near images were joined one by one, A with B and B with C, a group
+could end with pictures that nobody takes for copies. Here the best image of all that are left comes
+first, and its group is every image near *it*; so what is moved away always has a near copy that
+stays.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Any, Final, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.collection.facts import ImageFacts
+from hashkit.collection.join import PairBlock
+
+__all__ = [
+    "KEEP_RULE",
+    "Duplicate",
+    "DuplicateGroup",
+    "DuplicateKind",
+    "classes_of",
+    "group_duplicates",
+    "without_other_names",
+]
+
+DuplicateKind: TypeAlias = Literal["bytes", "pixels", "near"]
+
+KINDS: Final[tuple[DuplicateKind, ...]] = ("bytes", "pixels", "near")
+
+KEEP_RULE: Final = (
+    "most pixels; then with the time of capture in its metadata; then most bytes; then the oldest "
+    "change; then the shortest name"
+)
+"""Which image of a group is kept: the first difference decides."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Duplicate:
+    """An image that is a duplicate of the one to keep.
+
+    Attributes
+    ----------
+    image
+        The image.
+    distance
+        Hamming distance between the two codes, bits; 0 for equal bytes or pixels.
+    kind
+        What is equal: ``bytes`` of the files, ``pixels``, or neither (``near``).
+    """
+
+    image: ImageFacts
+    distance: int
+    kind: DuplicateKind
+
+
+@dataclasses.dataclass(frozen=True)
+class DuplicateGroup:
+    """An image to keep, and its duplicates, nearest first.
+
+    Attributes
+    ----------
+    keep
+        The image that the rule `KEEP_RULE` chooses.
+    duplicates
+        One or more others.
+    """
+
+    keep: ImageFacts
+    duplicates: tuple[Duplicate, ...]
+
+    @property
+    def kind(self) -> DuplicateKind:
+        """``bytes`` if all files are equal, ``pixels`` if all pictures are, otherwise ``near``."""
+        return max((one.kind for one in self.duplicates), key=KINDS.index)
+
+    @property
+    def n_spare_bytes(self) -> int:
+        """Bytes of the duplicates."""
+        return sum(one.image.n_bytes for one in self.duplicates)
+
+    def to_json(self) -> dict[str, Any]:
+        """The group in the JSON of `hashkit dedup`."""
+        kept = Duplicate(self.keep, 0, "bytes")
+        return {
+            "kind": self.kind,
+            "keep": self.keep.name,
+            "images": [
+                {
+                    "name": one.image.name,
+                    "distance": one.distance,
+                    "bytes": one.image.n_bytes or None,
+                    "width": one.image.width or None,
+                    "height": one.image.height or None,
+                    "kind": None if one is kept else one.kind,
+                }
+                for one in (kept, *self.duplicates)
+            ],
+        }
+
+
+def group_duplicates(
+    images: Sequence[ImageFacts], classes: NDArray[np.int64], pairs: PairBlock
+) -> list[DuplicateGroup]:
+    """Group images, by the name of the one to keep.
+
+    Parameters
+    ----------
+    images
+        n images, each file once.
+    classes
+        int64 [n], the class of each image: those of one class are at distance 0.
+    pairs
+        Pairs of near classes.
+    """
+    members: dict[int, list[ImageFacts]] = {}
+    for image, number in zip(images, classes.tolist(), strict=True):
+        members.setdefault(number, []).append(image)
+    near: dict[int, dict[int, int]] = {}
+    for left, right, distance in zip(*(column.tolist() for column in pairs), strict=True):
+        near.setdefault(left, {})[right] = distance
+        near.setdefault(right, {})[left] = distance
+    for own in members.values():
+        own.sort(key=_preference)
+    taken: set[int] = set()
+    groups = []
+    for number in sorted(members, key=lambda one: _preference(members[one][0])):
+        if number in taken:
+            continue
+        keep, *equal = members[number]
+        others = {one: d for one, d in near.get(number, {}).items() if one not in taken}
+        taken.update([number, *others])
+        found = [(image, 0) for image in equal]
+        found += [(image, d) for one, d in others.items() for image in members[one]]
+        if found:
+            groups.append(_group(keep, found))
+    return sorted(groups, key=lambda group: group.keep.name)
+
+
+def classes_of(images: Sequence[ImageFacts]) -> NDArray[np.int64]:
+    """Classes of images with equal pixels, int64 [n], numbered by their first image.
+
+    Images whose pixels are unknown are compared by their files' digests.
+    """
+    numbers: dict[object, int] = {}
+    keys = [
+        (image.pixel_digest, image.pixel_digest or image.file_digest or image.name)
+        for image in images
+    ]
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
+
+
+def without_other_names(images: Sequence[ImageFacts]) -> list[ImageFacts]:
+    """Each file once: of several names of one file, which take no space, one that is no link."""
+    first: dict[object, ImageFacts] = {}
+    for image in sorted(images, key=lambda one: (one.is_link, one.name)):
+        first.setdefault(image.file_id or image.name, image)
+    chosen = {image.name for image in first.values()}
+    return [image for image in images if image.name in chosen]
+
+
+def _group(keep: ImageFacts, found: list[tuple[ImageFacts, int]]) -> DuplicateGroup:
+    duplicates = [Duplicate(image, distance, _kind(keep, image)) for image, distance in found]
+    duplicates.sort(key=lambda one: (KINDS.index(one.kind), one.distance, one.image.name))
+    return DuplicateGroup(keep, tuple(duplicates))
+
+
+def _kind(keep: ImageFacts, image: ImageFacts) -> DuplicateKind:
+    if keep.file_digest and keep.file_digest == image.file_digest:
+        return "bytes"
+    return "pixels" if keep.pixel_digest and keep.pixel_digest == image.pixel_digest else "near"
+
+
+def _preference(image: ImageFacts) -> tuple[Any, ...]:
+    """The smallest is kept: a file before a link, then by `KEEP_RULE`."""
+    return (
+        image.is_link,
+        -image.width * image.height,
+        not image.is_dated,
+        -image.n_bytes,
+        image.mtime_ns,
+        len(PurePosixPath(image.name).name),
+        image.name,
+    )

@@ -1,0 +1,113 @@
+"""What is known of an image file, to find its duplicates and to choose which of them to keep."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from pathlib import Path
+
+from PIL import Image
+
+from hashkit.imaging.capture_time import has_capture_time
+from hashkit.imaging.content import FileContent, read_image_file
+from hashkit.imaging.opening import open_image
+from hashkit.preprocess import decode
+
+__all__ = ["ImageFacts", "has_changed", "pixel_digest", "read_facts"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageFacts:
+    """An image file; of a file that is not there, only what a bank keeps of it.
+
+    Attributes
+    ----------
+    name
+        Its name in the folder or the bank.
+    path
+        The file; None if it is not there.
+    n_bytes, mtime_ns
+        Size, and time of the last change in nanoseconds since 1970; 0 if unknown.
+    width, height
+        Pixels of the upright image; 0 if unknown.
+    file_digest
+        BLAKE2b of the file, of 16 bytes; empty if unknown.
+    pixel_digest
+        That of the upright RGB pixels and their size; empty if unknown.
+    is_dated
+        Whether the metadata say when the picture was taken.
+    is_link
+        Whether the name is a link to a file.
+    file_id
+        Device and number of the file, the same for all its names; None if it is not there.
+    """
+
+    name: str
+    path: Path | None = None
+    n_bytes: int = 0
+    mtime_ns: int = 0
+    width: int = 0
+    height: int = 0
+    file_digest: bytes = b""
+    pixel_digest: bytes = b""
+    is_dated: bool = False
+    is_link: bool = False
+    file_id: tuple[int, int] | None = None
+
+
+def read_facts(name: str, path: Path) -> tuple[ImageFacts, Image.Image]:
+    """Read a file once: its facts, and the decoded image.
+
+    Raises
+    ------
+    ImageError
+        If the image cannot be used.
+    OSError
+        If the file vanishes meanwhile.
+    """
+    content = read_image_file(path)
+    image = decode(content)
+    status = path.stat()
+    facts = ImageFacts(
+        name,
+        path,
+        len(content.data),
+        content.mtime_ns,
+        image.width,
+        image.height,
+        content.digest(),
+        pixel_digest(image),
+        _is_dated(content),
+        path.is_symlink(),
+        (status.st_dev, status.st_ino),
+    )
+    return facts, image
+
+
+def pixel_digest(image: Image.Image) -> bytes:
+    """BLAKE2b, of 16 bytes, of an RGB image's size and pixels."""
+    digest = hashlib.blake2b(f"{image.width} {image.height} ".encode(), digest_size=16)
+    digest.update(image.tobytes())
+    return digest.digest()
+
+
+def _is_dated(content: FileContent) -> bool:
+    """Whether the metadata of a file that was decoded say when the picture was taken."""
+    with open_image(content.data, content.name, _any_size) as stored:
+        return has_capture_time(stored)
+
+
+def _any_size(size: tuple[int, int], name: str) -> None:
+    """Accept an image: its size was checked when it was decoded."""
+
+
+def has_changed(image: ImageFacts) -> bool:
+    """Whether a file is no longer there, or has another size or time."""
+    if image.path is None:
+        return True
+    try:
+        status = os.stat(image.path)  # noqa: PTH116 - follows links, as it was read
+    except OSError:
+        return True
+    return (status.st_size, status.st_mtime_ns) != (image.n_bytes, image.mtime_ns)

@@ -1,0 +1,97 @@
+"""Facts and codes of the images of a folder, each file read and decoded once."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.collection.facts import ImageFacts, read_facts
+from hashkit.datasets.decoding import Fault
+from hashkit.errors import ImageError
+from hashkit.preprocess import fit
+
+if TYPE_CHECKING:
+    from hashkit.runtimes.encoder import Encoder
+
+__all__ = ["facts_and_codes", "facts_of"]
+
+_BATCH: Final = 64
+"""Images encoded at a time, while the next are decoded."""
+
+_Result = TypeVar("_Result")
+
+
+def facts_and_codes(
+    named: Sequence[tuple[str, Path]],
+    encoder: Encoder,
+    n_workers: int,
+    progress: Callable[[int], None],
+) -> tuple[list[ImageFacts], NDArray[np.uint8], list[Fault]]:
+    """Facts of images, and their codes, uint8 [n, size]; images that cannot be used are faults."""
+    manifest = encoder.manifest
+
+    def read(name: str, path: Path) -> tuple[ImageFacts, NDArray[np.uint8]]:
+        facts, image = read_facts(name, path)
+        return facts, fit(image, manifest.size, manifest.resize)
+
+    facts: list[ImageFacts] = []
+    codes: list[NDArray[np.uint8]] = [np.empty((0, -(-manifest.n_bits // 8)), np.uint8)]
+    faults: list[Fault] = []
+    results = _each(named, read, n_workers, faults, progress)
+    while batch := list(itertools.islice(results, _BATCH)):
+        facts += [one for one, _ in batch]
+        codes.append(encoder.run(np.stack([pixels for _, pixels in batch]))[0])
+    return facts, np.concatenate(codes), faults
+
+
+def facts_of(
+    named: Sequence[tuple[str, Path]], n_workers: int, progress: Callable[[int], None]
+) -> tuple[list[ImageFacts], list[Fault]]:
+    """Facts of images, by reading and decoding each."""
+
+    def read(name: str, path: Path) -> ImageFacts:
+        return read_facts(name, path)[0]
+
+    faults: list[Fault] = []
+    return list(_each(named, read, n_workers, faults, progress)), faults
+
+
+def _each(
+    named: Sequence[tuple[str, Path]],
+    read: Callable[[str, Path], _Result],
+    n_workers: int,
+    faults: list[Fault],
+    progress: Callable[[int], None],
+) -> Iterator[_Result]:
+    """Results for the images that can be used, in order, read ahead by threads."""
+
+    def attempt(place: int) -> _Result | Fault:
+        name, path = named[place]
+        try:
+            return read(name, path)
+        except ImageError as error:
+            return Fault(place, name, error.reason, str(error))
+        except OSError as error:
+            return Fault(place, name, "missing", f"{path}: cannot be read ({error.strerror})")
+
+    with ThreadPoolExecutor(n_workers, thread_name_prefix="hashkit-decode") as pool:
+        ahead = [pool.submit(attempt, place) for place in range(min(len(named), 4 * n_workers))]
+        try:
+            for place in range(len(named)):
+                result = ahead.pop(0).result()
+                if place + 4 * n_workers < len(named):
+                    ahead.append(pool.submit(attempt, place + 4 * n_workers))
+                progress(place + 1)
+                if isinstance(result, Fault):
+                    faults.append(result)
+                else:
+                    yield result
+        finally:
+            for one in ahead:
+                one.cancel()

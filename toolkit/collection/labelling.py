@@ -1,0 +1,98 @@
+"""Labels of the images that a bank gets from its folder, by the bank's own rule."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.bank.header import BankHeader
+
+__all__ = ["FolderLabels"]
+
+_DEPTHS = (0, 1)
+"""Which part of a name can be the class: the first one, or the second one after train and test."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderLabels:
+    """The rule by which a bank labels images.
+
+    A name that has a label keeps it. If all labels of a bank are those of the subfolders, new
+    images get theirs so; otherwise they have none.
+
+    Attributes
+    ----------
+    header
+        Of the bank.
+    by_name
+        Labels of rows by name: numbers, or multi-hot rows.
+    depth
+        Which part of a name is the class; None if the labels have another origin.
+    """
+
+    header: BankHeader
+    by_name: Mapping[str, Any]
+    depth: int | None = None
+
+    @classmethod
+    def of_rows(
+        cls, header: BankHeader, names: Sequence[str], labels: NDArray[Any] | None
+    ) -> FolderLabels:
+        """The rule of rows with ``names`` and ``labels``, of a bank with this header."""
+        if header.label_kind == "none" or labels is None:
+            return cls(header, {})
+        by_name = dict(zip(names, np.asarray(labels), strict=True))
+        if header.label_kind == "multi":
+            return cls(header, by_name)
+        numbers = _numbers(header)
+        fit = (depth for depth in _DEPTHS if _fits(numbers, by_name, depth))
+        return cls(header, by_name, next(fit, None))
+
+    def labels_of(
+        self, names: Sequence[str], earlier: Sequence[str | None]
+    ) -> NDArray[np.int64] | None:
+        """Labels of new rows, as a bank takes them; None for a bank without labels.
+
+        Parameters
+        ----------
+        names
+            Names of the images.
+        earlier
+            The earlier name of each; None where there is none.
+        """
+        if self.header.label_kind == "none":
+            return None
+        numbers = _numbers(self.header)
+        labels = [self._label(*one, numbers) for one in zip(names, earlier, strict=True)]
+        shape = (-1, len(self.header.class_names)) if self.header.label_kind == "multi" else (-1,)
+        return np.array(labels, np.int64).reshape(shape)
+
+    def _label(self, name: str, earlier: str | None, numbers: Mapping[str, int]) -> Any:
+        if name in self.by_name:
+            return self.by_name[name]
+        if self.depth is not None:
+            return _number(numbers, name, self.depth)
+        if earlier is not None and earlier in self.by_name:
+            return self.by_name[earlier]
+        return -1 if self.header.label_kind == "single" else [0] * len(self.header.class_names)
+
+
+def _numbers(header: BankHeader) -> dict[str, int]:
+    return {name: number for number, name in enumerate(header.class_names)}
+
+
+def _fits(numbers: Mapping[str, int], by_name: Mapping[str, Any], depth: int) -> bool:
+    labelled = {name: label for name, label in by_name.items() if label >= 0}
+    return bool(labelled) and all(
+        _number(numbers, name, depth) == label for name, label in labelled.items()
+    )
+
+
+def _number(numbers: Mapping[str, int], name: str, depth: int) -> int:
+    """The label of an image's subfolder; -1 if it is no class."""
+    folders = name.split("/")[:-1]
+    return numbers.get(folders[depth], -1) if len(folders) > depth else -1

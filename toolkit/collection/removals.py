@@ -1,0 +1,136 @@
+"""Which deleted rows of a bank were deleted because of their files, and not by a user.
+
+A row that a user deleted stays deleted while its file is the same. A row whose file was removed
+comes back with the file. The bank knows only which rows are deleted, so the others are listed
+beside it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.errors import BankError
+from hashkit.files.writing import append_whole, write_whole
+from hashkit.inputs.json_text import parse_json
+from hashkit.inputs.opening import read_file
+from hashkit.inputs.schema import dataclass_from
+from hashkit.inputs.text import decode_text
+
+__all__ = ["RemovedRows", "removed_rows_path"]
+
+_MOST_LINES: Final = 100
+"""Lines from which on the list is written as one line again."""
+
+
+def removed_rows_path(bank_path: str | os.PathLike[str]) -> Path:
+    """Path of the list of a bank: one JSON object per line."""
+    path = Path(bank_path)
+    return path.with_name(path.name + ".removed.jsonl")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Line:
+    """Rows of one commit, of the bank with this identity."""
+
+    bank: str
+    rows: list[int]
+
+
+class RemovedRows:
+    """The list of the rows of a bank that were deleted because of their files.
+
+    Rows are listed before they are deleted, so that after a kill the list may be ahead of the bank,
+    but never behind.
+
+    Parameters
+    ----------
+    bank_path
+        The bank.
+    identity
+        Of the bank: another bank of the same path has other rows.
+
+    Raises
+    ------
+    BankError
+        If the list cannot be read.
+    """
+
+    def __init__(self, bank_path: str | os.PathLike[str], identity: str) -> None:
+        self.path = removed_rows_path(bank_path)
+        self._identity = identity
+        lines = self._read()
+        self._n_lines = len(lines)
+        self._rows = {row for line in lines if line.bank == identity for row in line.rows}
+
+    @property
+    def rows(self) -> list[int]:
+        """The rows that are listed, some of which may not be deleted."""
+        return sorted(self._rows)
+
+    def mask(self, is_deleted: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which rows were deleted because of their files.
+
+        Parameters
+        ----------
+        is_deleted
+            bool [n], the deleted rows of the bank.
+        """
+        mask = np.zeros(len(is_deleted), bool)
+        mask[[row for row in self._rows if 0 <= row < len(mask)]] = True
+        return mask & is_deleted
+
+    def tidy(self, is_deleted: NDArray[np.bool_]) -> None:
+        """Drop rows that are not deleted, and other banks' rows; for whoever holds the lock.
+
+        Raises
+        ------
+        OSError
+            If the list cannot be written.
+        """
+        rows = set(np.flatnonzero(self.mask(is_deleted)).tolist())
+        if rows == self._rows and self._n_lines <= _MOST_LINES:
+            return
+        self._rows = rows
+        self._n_lines = 1
+        write_whole(self.path, self._line(rows))
+
+    def add(self, rows: Iterable[int]) -> None:
+        """List rows that are about to be deleted; they are on the disk when this returns.
+
+        Raises
+        ------
+        OSError
+            If the list cannot be written.
+        """
+        new = set(rows) - self._rows
+        if new:
+            append_whole(self.path, self._line(new), is_synced=True)
+            self._rows |= new
+            self._n_lines += 1
+
+    def _line(self, rows: Iterable[int]) -> bytes:
+        return f"{json.dumps({'bank': self._identity, 'rows': sorted(rows)})}\n".encode()
+
+    def _read(self) -> list[_Line]:
+        try:
+            data = read_file(self.path, "text_bytes")
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise BankError(f"{self.path}: cannot be read ({error.strerror or error})") from None
+        text = decode_text(data, str(self.path), BankError, "a list of removed rows")
+        remedy = "delete the file, so that rows of removed images count as deleted by hand"
+        lines = []
+        for at, line in enumerate(text.split("\n")[:-1], start=1):  # a killed process's last line
+            name = f"{self.path}, line {at}"
+            fields = parse_json(line, name, BankError, remedy=remedy)
+            lines.append(dataclass_from(_Line, fields, name=name, error=BankError, remedy=remedy))
+        return lines

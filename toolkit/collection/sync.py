@@ -1,0 +1,292 @@
+"""Brings a bank in step with its folder: new images are encoded, and rows of others are deleted."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.bank.editor import BankEditor
+from hashkit.bank.header import BankHeader, BankSource
+from hashkit.bank.image_files import ImageFiles
+from hashkit.bank.reader import Bank
+from hashkit.collection.contents import as_files, codes_by_digest
+from hashkit.collection.encoding import EncodedImages, encode_images
+from hashkit.collection.labelling import FolderLabels
+from hashkit.collection.plan import Plan, check_removals
+from hashkit.collection.removals import RemovedRows
+from hashkit.datasets.decoding import Fault
+from hashkit.datasets.imageset import ImageSet
+from hashkit.runtimes.encoder import Encoder, default_batch_size
+from hashkit.runtimes.pipeline import bank_header, header_of_codes
+
+__all__ = ["Done", "SyncJob", "apply_plan", "folder_source", "new_header"]
+
+_COMMIT_SECONDS: Final = 1.0
+_COMMIT_ROWS: Final = 10_000
+
+
+@dataclasses.dataclass(frozen=True)
+class SyncJob:
+    """How a sync encodes.
+
+    Attributes
+    ----------
+    load_encoder
+        Loads the model; called only if an image has to be encoded.
+    batch_size
+        Images per batch; None to choose by provider and input size.
+    n_workers
+        Threads that read and decode.
+    allow_removals, allow_other_provider
+        Whether more than half of the rows may be deleted, and whether another runtime or provider
+        may add rows.
+    progress
+        Called with the number of images that are done, of all to encode, and of faults.
+    warn
+        Called with a sentence if the codes do not tell images apart.
+    """
+
+    load_encoder: Callable[[], Encoder]
+    batch_size: int | None
+    n_workers: int
+    allow_removals: bool
+    allow_other_provider: bool
+    progress: Callable[[int, int, int], None]
+    warn: Callable[[str], None]
+
+
+@dataclasses.dataclass
+class Done:
+    """What a sync did.
+
+    Attributes
+    ----------
+    added, changed, moved, removed
+        Images of each kind.
+    encoded
+        Images that were encoded; the others have the content of another row.
+    faults
+        Images that cannot be used.
+    same
+        Images whose rows stay although the plan would have replaced them.
+    """
+
+    added: int = 0
+    changed: int = 0
+    moved: int = 0
+    removed: int = 0
+    encoded: int = 0
+    faults: list[Fault] = dataclasses.field(default_factory=list)
+    same: int = 0
+
+    @classmethod
+    def expected(cls, plan: Plan) -> Done:
+        """What a sync would do, as far as is known before images are decoded."""
+        return cls(
+            added=len(plan.added),
+            changed=len(plan.changed),
+            moved=len(plan.moved),
+            removed=len(plan.vanished),
+            faults=list(plan.faults),
+        )
+
+
+def folder_source(folder: Path) -> BankSource:
+    """The image list of a bank that follows a folder, which is a real path."""
+    return BankSource(str(folder), str(folder), "", "all", None, None, "")
+
+
+def new_header(encoder: Encoder, folder: Path) -> BankHeader:
+    """Header of a new bank of a folder."""
+    images = ImageSet(name=folder.name or str(folder), names=[], root=folder)
+    return bank_header(encoder, images, folder_source(folder))
+
+
+def apply_plan(
+    editor: BankEditor, bank: Bank, plan: Plan, labels: FolderLabels, job: SyncJob
+) -> Done:
+    """Do what a plan says, in commits of about a second, so that a kill loses no more.
+
+    Ctrl-C commits the images that are encoded.
+
+    Parameters
+    ----------
+    bank
+        The bank of the editor, as it was when the plan was made.
+    labels
+        How new rows are labelled.
+
+    Raises
+    ------
+    BankMismatchError
+        If an image has to be encoded with another runtime or provider than the bank names.
+    BankError
+        If the bank cannot be written, or, without ``job.allow_removals``, more than half of its
+        images cannot be used any more.
+    """
+    removed = RemovedRows(editor.path, bank.identity)
+    done = Done(faults=list(plan.faults))
+    encoder = job.load_encoder() if plan.n_to_encode else None
+    if encoder is not None:
+        expected = header_of_codes(encoder, editor.header)
+        editor.admit(expected, allow_other_provider=job.allow_other_provider)
+    with _Commits(editor, bank, labels, removed) as commits:
+        _write_known(commits, bank, plan)
+        done.moved, done.removed = len(plan.moved), len(plan.vanished)
+        if encoder is not None:
+            _encode(commits, bank, plan, encoder, job, done)
+    return done
+
+
+def _write_known(commits: _Commits, bank: Bank, plan: Plan) -> None:
+    """Write the rows whose codes are known, and delete those whose files are gone."""
+    known = (*plan.moved, *plan.refreshed)
+    for start in range(0, len(known), _COMMIT_ROWS):
+        some = known[start : start + _COMMIT_ROWS]
+        rows = [one.row for one in some]
+        names = [plan.listing.names[one.at] for one in some]
+        files = as_files([one.facts for one in some])
+        commits.add(names, np.asarray(bank.codes)[rows], files, rows)
+    commits.delete([*plan.vanished.tolist(), *plan.repeated.tolist()])
+    commits.flush()
+
+
+def _encode(
+    commits: _Commits, bank: Bank, plan: Plan, encoder: Encoder, job: SyncJob, done: Done
+) -> None:
+    listing = plan.listing
+    todo = [*plan.changed.tolist(), *([at, -1] for at in plan.added.tolist())]
+    names = [listing.names[at] for at, _ in todo]
+    row_of = {name: row for name, (_, row) in zip(names, todo, strict=True)}
+    codes: dict[bytes, NDArray[np.uint8]] = {}
+    if bank.files is not None:
+        codes = codes_by_digest(bank.codes, bank.files, listing.sizes[[at for at, _ in todo]])
+    batches = encode_images(
+        encoder,
+        listing.folder,
+        names,
+        codes,
+        batch_size=job.batch_size or default_batch_size(encoder),
+        n_workers=job.n_workers,
+        warn=job.warn,
+    )
+    broken: list[int] = []
+    n_faults_before = len(done.faults)
+    with contextlib.closing(batches):
+        job.progress(0, len(todo), 0)
+        for batch in batches:
+            rows = [todo[at][1] for at in batch.positions.tolist()]
+            batch_names = [names[at] for at in batch.positions.tolist()]
+            commits.add(batch_names, batch.codes, batch.files, rows)
+            _count(done, batch, rows)
+            faulty = [row_of[one.name] for one in batch.faults]
+            # A file that cannot be read may be the same as before; its row stays.
+            is_kept = [one.reason == "missing" for one in batch.faults]
+            broken += [row for row, kept in zip(faulty, is_kept, strict=True) if not kept]
+            done.same += sum(row >= 0 for row, kept in zip(faulty, is_kept, strict=True) if kept)
+            job.progress(batch.n_done, len(todo), len(done.faults) - n_faults_before)
+    commits.flush()
+    broken = [row for row in broken if row >= 0]
+    gone = np.append(plan.vanished, np.array(broken, np.int64))
+    check_removals(
+        dataclasses.replace(plan, vanished=gone), str(bank.path), allow_removals=job.allow_removals
+    )
+    commits.delete(broken)
+    done.removed += len(broken)
+
+
+def _count(done: Done, batch: EncodedImages, rows: Sequence[int]) -> None:
+    n_changed = sum(row >= 0 for row in rows)
+    done.changed += n_changed
+    done.added += len(rows) - n_changed
+    done.encoded += batch.n_encoded
+    done.faults += batch.faults
+
+
+class _Commits:
+    """Collects rows, and commits them when a second has passed and at the end.
+
+    A row that replaces another one is in the commit that deletes the other one.
+    """
+
+    def __init__(
+        self, editor: BankEditor, bank: Bank, labels: FolderLabels, removed: RemovedRows
+    ) -> None:
+        self._editor = editor
+        self._names_before = bank.names
+        self._labels = labels
+        self._removed = removed
+        self._names: list[str] = []
+        self._codes: list[NDArray[np.uint8]] = []
+        self._files: list[ImageFiles] = []
+        self._rows: list[int] = []
+        self._deleted: list[int] = []
+        self._committed_at = time.monotonic()
+
+    def add(
+        self,
+        names: Sequence[str],
+        codes: NDArray[np.uint8],
+        files: ImageFiles,
+        rows: Sequence[int],
+    ) -> None:
+        """Add rows, each in place of one of ``rows``; of -1, in place of none."""
+        self._names += names
+        self._codes.append(codes)
+        self._files.append(files)
+        self._rows += rows
+        is_late = time.monotonic() - self._committed_at >= _COMMIT_SECONDS
+        if is_late or len(self._names) >= _COMMIT_ROWS:
+            self.flush()
+
+    def delete(self, rows: Sequence[int]) -> None:
+        """Delete rows in the next commit."""
+        self._deleted += rows
+
+    def flush(self) -> None:
+        """Commit what was added."""
+        names, codes, files, rows = self._names, self._codes, self._files, self._rows
+        deleted = [*self._deleted, *(row for row in rows if row >= 0)]
+        # Emptied first, so that rows are not committed twice if Ctrl-C ends this.
+        self._names, self._codes, self._files, self._rows, self._deleted = [], [], [], [], []
+        self._removed.add(deleted)
+        if names:
+            earlier = [self._names_before[row] if row >= 0 else None for row in rows]
+            self._editor.apply(
+                np.concatenate(codes),
+                names,
+                self._labels.labels_of(names, earlier),
+                files=_joined(files),
+                deleted=deleted,
+            )
+        elif deleted:
+            self._editor.apply(deleted=deleted)
+        self._committed_at = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None or isinstance(error, KeyboardInterrupt):
+            self.flush()
+
+
+def _joined(files: Sequence[ImageFiles]) -> ImageFiles:
+    return ImageFiles(
+        np.concatenate([one.sizes for one in files]),
+        np.concatenate([one.mtimes_ns for one in files]),
+        np.concatenate([one.digests for one in files]),
+    )

@@ -1,0 +1,94 @@
+"""The model of a collection, which is loaded only if an image has to be encoded."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from hashkit.bank.reader import Bank
+from hashkit.errors import ConfigError, ModelError
+from hashkit.runtimes.builtin import BUILTIN_MODELS, builtin_name, model_path
+from hashkit.runtimes.encoder import Encoder
+from hashkit.runtimes.model_file import ModelFile
+from hashkit.runtimes.settings import RuntimeSettings
+from hashkit.workflow.encoding import load_encoder
+from hashkit.workflow.reporter import Reporter
+
+__all__ = ["CollectionModel"]
+
+
+class CollectionModel:
+    """The model that a user named, or otherwise the one that made the bank.
+
+    Parameters
+    ----------
+    model
+        A path, the name of a built-in model, or an encoder; None for the bank's.
+    settings
+        Ignored for an encoder.
+    """
+
+    def __init__(
+        self,
+        model: Encoder | str | os.PathLike[str] | None,
+        settings: RuntimeSettings,
+        reporter: Reporter,
+    ) -> None:
+        self._encoder = model if isinstance(model, Encoder) else None
+        self._path = None if model is None or self._encoder else model_path(model)  # type: ignore[arg-type]
+        self._settings = settings
+        self._reporter = reporter
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the user named a model."""
+        return self._encoder is not None or self._path is not None
+
+    def made(self, bank: Bank) -> bool:
+        """Whether the bank's codes are the model's."""
+        if not self.is_named:
+            return True
+        if self._encoder is not None:
+            return self._encoder.model_sha256 == bank.header.model_sha256
+        return _sha256(self._path) == bank.header.model_sha256
+
+    def load(self, bank: Bank | None) -> Encoder:
+        """Load the model; the one that made ``bank`` if none was named.
+
+        Raises
+        ------
+        ConfigError
+            If none was named, and the bank's is not found.
+        ModelError, DeviceError
+            If it cannot be used.
+        """
+        if self._encoder is None:
+            path = self._path or self._of_bank(bank)
+            self._encoder = load_encoder(path, self._settings, self._reporter)
+        return self._encoder
+
+    def _of_bank(self, bank: Bank | None) -> Path:
+        if bank is None:
+            raise ConfigError(
+                "a new bank needs a model: name one with `model=...`, an ONNX file or a built-in "
+                f"one: {', '.join(BUILTIN_MODELS)}"
+            )
+        sha256 = bank.header.model_sha256
+        name = builtin_name(sha256)
+        if name is not None:
+            return model_path(name, lambda _: None)
+        beside = bank.path.with_name("model.onnx")
+        try:
+            if sha256 and _sha256(beside) == sha256:
+                return beside
+        except ModelError:
+            pass
+        made_by = f"the model of SHA-256 {sha256[:12]}" if sha256 else "a model that is not known"
+        raise ConfigError(
+            f"{bank.path} was made by {made_by}, which is not built in and not beside it: name "
+            "its file with `model=...`"
+        )
+
+
+def _sha256(path: Path | None) -> str:
+    return "" if path is None else ModelFile.read(path).sha256

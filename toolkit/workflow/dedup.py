@@ -1,0 +1,312 @@
+"""``hashkit.find_duplicates``: the duplicates in a folder or a bank, and which of them to keep."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.bank.reader import Bank
+from hashkit.codes import code_words
+from hashkit.collection.duplicates import (
+    KEEP_RULE,
+    DuplicateGroup,
+    classes_of,
+    group_duplicates,
+    without_other_names,
+)
+from hashkit.collection.facts import ImageFacts
+from hashkit.collection.folder_facts import facts_and_codes, facts_of
+from hashkit.collection.join import PairBlock, hamming_join
+from hashkit.collection.listing import list_folder
+from hashkit.datasets.decoding import Fault
+from hashkit.errors import ConfigError
+from hashkit.inputs.arguments import checked_arguments, whole_number
+from hashkit.runs.run import PathText
+from hashkit.runtimes.encoder import Encoder
+from hashkit.threads import check_threads
+from hashkit.workflow.reporter import LOGGED, Reporter, plural
+from hashkit.workflow.row_images import RowImages, sources_of
+
+__all__ = ["BANK_RADIUS", "FOLDER_RADIUS", "Duplicates", "find_duplicates"]
+
+FOLDER_RADIUS: Final = 24
+"""Bits of 256 by which perceptual hashes of two copies differ at most, unless asked otherwise."""
+
+BANK_RADIUS: Final = 2
+"""Bits by which two codes of a bank differ at most, unless asked otherwise."""
+
+_MODEL: Final = "phash-256"
+_MAX_PAIRS: Final = 50_000_000
+"""Pairs held in memory, as 18 bytes each and far more while they are grouped."""
+
+
+_NO_PAIRS: Final = PairBlock(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint16))
+
+
+@dataclasses.dataclass(frozen=True)
+class Duplicates:
+    """The duplicates of a folder or a bank.
+
+    Attributes
+    ----------
+    source
+        The folder or the bank.
+    folder
+        Folder of the images; None if a bank has none or several.
+    radius
+        Largest distance of near images from the one to keep, bits.
+    n_images
+        Images that were compared.
+    groups
+        The duplicates, by the name of the image to keep.
+    faults
+        Images that could not be used.
+    """
+
+    source: Path
+    folder: Path | None
+    radius: int
+    n_images: int
+    groups: tuple[DuplicateGroup, ...]
+    faults: tuple[Fault, ...]
+
+    @property
+    def n_duplicates(self) -> int:
+        """Images besides those to keep."""
+        return sum(len(group.duplicates) for group in self.groups)
+
+    @property
+    def n_spare_bytes(self) -> int:
+        """Bytes of these images."""
+        return sum(group.n_spare_bytes for group in self.groups)
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON of `hashkit dedup`; docs/cli.md lists its fields."""
+        return {
+            "source": str(self.source),
+            "radius": self.radius,
+            "n_images": self.n_images,
+            "n_duplicates": self.n_duplicates,
+            "spare_bytes": self.n_spare_bytes,
+            "keep_rule": KEEP_RULE,
+            "groups": [group.to_json() for group in self.groups],
+            "faults": [dataclasses.asdict(fault) for fault in self.faults],
+        }
+
+
+@checked_arguments
+def find_duplicates(
+    source: PathText | Bank,
+    radius: int | None = None,
+    *,
+    exact: bool = False,
+    data_root: PathText | None = None,
+    num_workers: int | None = None,
+    reporter: Reporter | None = None,
+) -> Duplicates:
+    """Find the duplicates in a folder of images or in a bank, as ``hashkit dedup`` does.
+
+    Images are duplicates if their files have equal bytes, if their pixels are equal, or if their
+    codes are near. Nothing is changed.
+
+    Parameters
+    ----------
+    source
+        A folder, whose images are compared by perceptual hashes of 256 bits; or a bank, whose own
+        codes are compared. Files of a bank's images are read if they are there.
+    radius
+        Largest distance between the code of an image and that of the one to keep, in bits;
+        by default 24 for a folder, and 2 for a bank.
+    exact
+        Find equal files and equal pixels only; without a radius.
+    data_root
+        Where the folder of a bank's images is now.
+    num_workers
+        Decoding threads; None for one per core.
+    reporter
+        Takes notes and progress; None to log the notes.
+
+    Raises
+    ------
+    DatasetError
+        If there is no such folder.
+    BankError
+        If there is no such bank.
+    ConfigError
+        If an argument is invalid, or more pairs are near than can be grouped.
+    """
+    reporter = LOGGED if reporter is None else reporter
+    n_workers = check_threads(num_workers, "num_workers")
+    if radius is not None:
+        radius = whole_number(radius, "radius", 0)
+        if exact:
+            raise ConfigError("`exact` has no radius, found both: leave one of the two out")
+    wanted = _Wanted(radius, exact)
+    if isinstance(source, Bank):
+        return _in_bank(source, wanted, data_root, n_workers, reporter)
+    path = Path(source)
+    if path.is_file():
+        with Bank.open(path) as bank:
+            return _in_bank(bank, wanted, data_root, n_workers, reporter)
+    if data_root is not None:
+        raise ConfigError(
+            "`data_root` is where a bank's images are now; found it with a folder: leave it out"
+        )
+    return _in_folder(path, wanted, n_workers, reporter)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Wanted:
+    """Which duplicates are wanted: the arguments of `find_duplicates`."""
+
+    given_radius: int | None
+    is_exact: bool
+
+    def radius(self, default: int) -> int:
+        if self.is_exact:
+            return 0
+        return default if self.given_radius is None else self.given_radius
+
+
+def _in_folder(folder: Path, wanted: _Wanted, n_workers: int, reporter: Reporter) -> Duplicates:
+    listing = list_folder(folder)
+    for line in listing.left_out:
+        reporter.note(line)
+    encoder = Encoder.load(_MODEL, "cpu")
+    named = [(name, listing.folder / name) for name in sorted(listing.names)]
+    with reporter.progress(f"reading {folder.name}", len(named), "images") as bar:
+        images, codes, faults = facts_and_codes(named, encoder, n_workers, bar.update)
+    radius = wanted.radius(FOLDER_RADIUS)
+    places = _places(images)
+    images = without_other_names(images)
+    codes = codes[places(images)]
+    classes = classes_of(images)
+    _, first = np.unique(classes, return_index=True)
+    pairs = _NO_PAIRS if wanted.is_exact else _collected(codes[first], encoder.n_bits, radius)
+    groups = group_duplicates(images, classes, pairs)
+    return Duplicates(
+        folder,
+        listing.folder,
+        radius,
+        len(images),
+        tuple(groups),
+        (*listing.faults, *faults),
+    )
+
+
+def _in_bank(
+    bank: Bank,
+    wanted: _Wanted,
+    data_root: PathText | None,
+    n_workers: int,
+    reporter: Reporter,
+) -> Duplicates:
+    radius = wanted.radius(BANK_RADIUS)
+    kept = np.arange(len(bank)) if bank.deleted is None else np.flatnonzero(~bank.deleted)
+    distinct, classes = _distinct(bank.codes if bank.deleted is None else bank.codes[kept])
+    pairs = _NO_PAIRS if wanted.is_exact else _collected(distinct, bank.n_bits, radius)
+    is_candidate = np.bincount(classes, minlength=len(distinct)) > 1
+    is_candidate[pairs.left] = True
+    is_candidate[pairs.right] = True
+    chosen = np.flatnonzero(is_candidate[classes])
+    find = RowImages(None, data_root)
+    images, faults = _facts_of_rows(bank, kept[chosen], find, n_workers, reporter)
+    folder = _only_folder(bank, data_root)
+    places = _places(images)
+    images = without_other_names(images)
+    same = classes_of(images) if wanted.is_exact else classes[chosen[places(images)]]
+    groups = group_duplicates(images, same, pairs)
+    return Duplicates(bank.path, folder, radius, len(kept), tuple(groups), tuple(faults))
+
+
+def _places(images: Sequence[ImageFacts]) -> Callable[[Sequence[ImageFacts]], NDArray[np.int64]]:
+    """Gives the places of some of the images among all, int64 [m]."""
+    place_of = {image.name: place for place, image in enumerate(images)}
+    return lambda some: np.array([place_of[image.name] for image in some], np.int64)
+
+
+def _distinct(codes: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The distinct codes, uint8 [m, size], and the number of each row's code, int64 [n]."""
+    words = code_words(codes)
+    keys = words.view([("", np.uint64)] * words.shape[1]).reshape(-1)
+    _, first, numbers = np.unique(keys, return_index=True, return_inverse=True)
+    return codes[first], numbers.astype(np.int64).reshape(-1)
+
+
+def _collected(codes: NDArray[np.uint8], n_bits: int, radius: int) -> PairBlock:
+    """All pairs of codes within a radius.
+
+    Raises
+    ------
+    ConfigError
+        If they are so many that the codes do not tell the images apart at this radius.
+    """
+    found = [_NO_PAIRS]
+    n_found = 0
+    for block in hamming_join(codes, None, n_bits, radius):
+        found.append(block)
+        n_found += len(block.left)
+        if n_found > _MAX_PAIRS:
+            raise ConfigError(
+                f"`radius` must be so small that at most {_MAX_PAIRS:,} pairs of codes are near, "
+                f"found more within {plural(radius, 'bit')}: choose a smaller one"
+            )
+    return PairBlock(*(np.concatenate(column) for column in zip(*found, strict=True)))
+
+
+def _facts_of_rows(
+    bank: Bank,
+    rows: NDArray[np.int64],
+    find: RowImages,
+    n_workers: int,
+    reporter: Reporter,
+) -> tuple[list[ImageFacts], list[Fault]]:
+    """Facts of rows, in order: of their files, or of what the bank keeps where there is none."""
+    named = list(_named(bank, rows))
+    paths = {name: find(bank, row) for row, name in named}
+    there = [(name, path) for name, path in paths.items() if isinstance(path, Path)]
+    with reporter.progress("reading candidates", len(there), "images") as bar:
+        read, faults = facts_of(there, n_workers, bar.update)
+    facts = {image.name: image for image in read}
+    if len(there) < len(named):
+        reporter.note(
+            f"{plural(len(named) - len(there), 'image')} of {bank.path} not found: they are "
+            "compared by their codes alone; `data_root=...` is where a moved folder is now"
+        )
+    return [facts.get(name) or _kept_facts(bank, row, name) for row, name in named], faults
+
+
+def _named(bank: Bank, rows: NDArray[np.int64]) -> Iterator[tuple[int, str]]:
+    """Rows and their names, each name once: rows without one, or with one again, get a number."""
+    seen: set[str] = set()
+    for row in rows.tolist():
+        name = (bank.names[row] if len(bank.names) else "") or f"row {row}"
+        if name in seen:
+            name = f"{name} (row {row})"
+        seen.add(name)
+        yield row, name
+
+
+def _kept_facts(bank: Bank, row: int, name: str) -> ImageFacts:
+    """What a bank keeps of the file of a row."""
+    if bank.files is None:
+        return ImageFacts(name)
+    digest = bank.files.digests[row]
+    return ImageFacts(
+        name,
+        n_bytes=int(bank.files.sizes[row]),
+        mtime_ns=int(bank.files.mtimes_ns[row]),
+        file_digest=digest.tobytes() if digest.any() else b"",
+    )
+
+
+def _only_folder(bank: Bank, data_root: PathText | None) -> Path | None:
+    if data_root is not None:
+        return Path(data_root)
+    roots: Sequence[str | None] = [source.root for source in sources_of(bank)]
+    return Path(roots[0]) if len(set(roots)) == 1 and roots[0] is not None else None

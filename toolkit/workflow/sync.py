@@ -1,0 +1,299 @@
+"""``hashkit.sync``: a bank that follows its folder."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from hashkit.bank.editor import BankEditor
+from hashkit.bank.files import existing_bank, locked, resolve_link, write_errors
+from hashkit.bank.reader import Bank
+from hashkit.collection.bank_of_folder import check_follows, end_interrupted, follows
+from hashkit.collection.labelling import FolderLabels
+from hashkit.collection.listing import Listing, list_folder
+from hashkit.collection.plan import Plan, check_removals, known_rows, make_plan, no_rows
+from hashkit.collection.removals import RemovedRows
+from hashkit.collection.replacing import beside_path, replace_bank
+from hashkit.collection.sync import Done, SyncJob, apply_plan, folder_source, new_header
+from hashkit.errors import ConfigError, DatasetError
+from hashkit.inputs.arguments import checked_arguments
+from hashkit.runs.run import PathText
+from hashkit.runtimes.encoder import Encoder
+from hashkit.runtimes.faults import write_faults
+from hashkit.runtimes.settings import RuntimeSettings
+from hashkit.threads import check_threads
+from hashkit.workflow.collection_model import CollectionModel
+from hashkit.workflow.index_state import report_index
+from hashkit.workflow.reporter import LOGGED, LateProgress, Reporter, plural
+from hashkit.workflow.sync_report import SyncReport
+
+__all__ = ["FolderSync", "SyncOptions", "bank_of_folder", "sync"]
+
+
+@dataclasses.dataclass(frozen=True)
+class SyncOptions:
+    """Settings of `sync`; see there."""
+
+    batch_size: int | None = None
+    num_workers: int | None = None
+    checksum: bool = False
+    dry_run: bool = False
+    allow_removals: bool = False
+    allow_other_provider: bool = False
+
+
+@checked_arguments
+def sync(
+    folder: PathText,
+    bank: PathText | None = None,
+    model: Encoder | PathText | None = None,
+    *,
+    device: str = "auto",
+    runtime: str = "onnxruntime",
+    profile: str = "exact",
+    batch_size: int | None = None,
+    num_workers: int | None = None,
+    checksum: bool = False,
+    dry_run: bool = False,
+    allow_removals: bool = False,
+    allow_other_provider: bool = False,
+    reporter: Reporter | None = None,
+) -> SyncReport:
+    """Bring a bank in step with its folder, as ``hashkit sync`` does.
+
+    New and changed images are encoded, rows of moved images get their names, and rows of vanished
+    ones are deleted; all other rows stay. If it is interrupted, the same call continues. A bank of
+    another model is made again beside the old one and replaces it at the end.
+
+    Parameters
+    ----------
+    folder
+        The images, with all subfolders.
+    bank
+        The bank, which is made if it does not exist; None for ``<folder>.h5`` beside the folder.
+    model
+        An ONNX file, the name of a built-in model, or an encoder; None for the model of the bank.
+    device, runtime, profile
+        See `hashkit.runtimes.settings.RuntimeSettings`; an encoder has its own.
+    batch_size
+        Images per batch; None to choose by device and input size.
+    num_workers
+        Threads that read and decode; None for one per core.
+    checksum
+        Read every file, and compare its digest; otherwise a file of the same size and time is taken
+        to be the same.
+    dry_run
+        Only count; files that may have moved are read.
+    allow_removals
+        Delete rows even if more than half of the images are missing.
+    allow_other_provider
+        Add rows with another device, runtime or version of Pillow than the bank was made with.
+    reporter
+        Takes notes and progress; None to log the notes.
+
+    Raises
+    ------
+    ConfigError
+        If there is no model for images to encode.
+    DatasetError
+        If the folder does not exist, cannot be read, or has no images for a new bank.
+    ModelError, DeviceError
+        If the model or the device cannot be used.
+    BankLockedError
+        If another process is writing the bank.
+    BankError
+        If more than half of the images are missing, the bank is of something else, or it cannot be
+        written.
+    """
+    settings = RuntimeSettings(runtime, device, profile=profile, batch_size=batch_size)
+    options = SyncOptions(
+        batch_size, num_workers, checksum, dry_run, allow_removals, allow_other_provider
+    )
+    reporter = reporter or LOGGED
+    return FolderSync(folder, bank, model, settings, options, reporter).run()
+
+
+def bank_of_folder(folder: Path) -> Path:
+    """The bank of a folder where none is named: ``photos.h5`` beside ``photos``.
+
+    Raises
+    ------
+    ConfigError
+        If the folder has no name.
+    """
+    folder = folder.absolute()
+    name = folder.name if folder.name != ".." else ""
+    if not name:
+        raise ConfigError(f"{folder}: name its bank with `bank=...`")
+    return folder.with_name(f"{name}.h5")
+
+
+class FolderSync:
+    """A folder and its bank, to be brought in step once or again and again.
+
+    The parameters are those of `sync`; a model that was loaded is kept.
+    """
+
+    def __init__(
+        self,
+        folder: PathText,
+        bank: PathText | None,
+        model: Encoder | PathText | None,
+        settings: RuntimeSettings,
+        options: SyncOptions,
+        reporter: Reporter,
+    ) -> None:
+        self.folder = Path(folder)
+        self.bank = resolve_link(bank_of_folder(self.folder) if bank is None else bank)
+        self._model = CollectionModel(model, settings, reporter)
+        self._options = options
+        self._n_workers = check_threads(options.num_workers, "num_workers")
+        self._reporter = reporter
+        self._said: set[str] = set()
+
+    def run(self) -> SyncReport:
+        """Bring the bank in step with the folder once."""
+        started = time.perf_counter()
+        listing = list_folder(self.folder)
+        for line in listing.left_out:
+            if line not in self._said:
+                self._said.add(line)
+                self._reporter.note(line)
+        if self.bank.exists():
+            plan, done = self._follow(listing)
+        else:
+            plan, done = self._begin(listing)
+        if not self._options.dry_run:
+            write_faults(self.bank, done.faults)
+        report = SyncReport(
+            folder=self.folder,
+            bank=self.bank,
+            added=done.added,
+            changed=done.changed,
+            moved=done.moved,
+            removed=done.removed,
+            unchanged=plan.n_unchanged + done.same,
+            left_deleted=len(plan.left_deleted),
+            encoded=done.encoded,
+            faults=tuple(done.faults),
+            seconds=time.perf_counter() - started,
+            is_dry_run=self._options.dry_run,
+        )
+        for line in report.lines():
+            self._reporter.note(line)
+        return report
+
+    def _begin(self, listing: Listing) -> tuple[Plan, Done]:
+        """Make the bank."""
+        if not len(listing):
+            because = "".join(f"; {line}" for line in listing.left_out)
+            raise DatasetError(
+                f"{self.folder}: expected images for the new bank {self.bank}, found none{because}"
+            )
+        if self._options.dry_run:
+            plan = make_plan(listing, no_rows(), checksum=False, n_workers=self._n_workers)
+            return plan, Done.expected(plan)
+        encoder = self._model.load(None)
+        self._reporter.note(f"{self.bank}: a new bank of {self.folder}")
+        BankEditor.create(self.bank, new_header(encoder, listing.folder)).close()
+        return self._follow(listing)
+
+    def _follow(self, listing: Listing) -> tuple[Plan, Done]:
+        """Bring an existing bank in step."""
+        path = existing_bank(self.bank)
+        with Bank.open(path) as bank:
+            check_follows(bank)
+            is_same_model = self._model.made(bank)
+        if self._options.dry_run:
+            with Bank.open(path) as bank:
+                plan = self._plan(listing, bank)
+                return plan, Done.expected(plan)
+        if is_same_model and bank.header.has_files and bank.header.has_names:
+            return self._update(listing, path)
+        return self._replace(listing, path, is_same_model=is_same_model)
+
+    def _update(self, listing: Listing, path: Path) -> tuple[Plan, Done]:
+        with Bank.open(path) as bank:
+            if not bank.is_complete:
+                end_interrupted(bank)
+        with BankEditor.open(path) as editor, Bank.open(path) as bank:
+            plan = self._plan(listing, bank)
+            if not follows(editor.header.source, listing.folder) or len(editor.sources) > 1:
+                self._tell_folder(bank, listing)
+                editor.set_source(folder_source(listing.folder))
+            done = Done(faults=list(plan.faults))
+            if not plan.is_nothing:
+                with self._job(bank) as job:
+                    done = apply_plan(editor, bank, plan, _labels(bank), job)
+        report_index(path, self._reporter)
+        return plan, done
+
+    def _replace(self, listing: Listing, path: Path, *, is_same_model: bool) -> tuple[Plan, Done]:
+        with locked(path), Bank.open(path) as bank:
+            plan = self._plan(listing, bank)
+            why = "was made by another model"
+            if is_same_model:
+                why = "does not keep size, time and digest of its images' files"
+            self._reporter.note(
+                f"{path} {why}: encoding {plural(len(listing), 'image')} into "
+                f"{beside_path(path).name}, which replaces it at the end"
+            )
+            with self._job(bank) as job:
+                done = replace_bank(bank, plan, _labels(bank), job)
+        report_index(path, self._reporter)
+        return plan, done
+
+    def _plan(self, listing: Listing, bank: Bank) -> Plan:
+        removed = RemovedRows(bank.path, bank.identity)
+        known = known_rows(bank, removed)
+        if not self._options.dry_run:
+            with write_errors(bank.path):
+                removed.tidy(known.is_deleted)
+        with LateProgress(self._reporter, f"reading {self.folder.name}", "files") as bar:
+            plan = make_plan(
+                listing,
+                known,
+                checksum=self._options.checksum,
+                n_workers=self._n_workers,
+                progress=bar.update,
+            )
+        check_removals(plan, str(bank.path), allow_removals=self._options.allow_removals)
+        return plan
+
+    @contextlib.contextmanager
+    def _job(self, bank: Bank) -> Iterator[SyncJob]:
+        with LateProgress(self._reporter, f"encoding {self.bank.name}", "images") as bar:
+
+            def show(n_done: int, n_images: int, n_faults: int) -> None:
+                bar.update(n_done, n_images, f"{n_faults:,} skipped" if n_faults else "")
+
+            yield SyncJob(
+                lambda: self._model.load(bank),
+                self._options.batch_size,
+                self._n_workers,
+                self._options.allow_removals,
+                self._options.allow_other_provider,
+                show,
+                lambda fault: self._reporter.note(f"warning: {self.bank}: {fault}"),
+            )
+
+    def _tell_folder(self, bank: Bank, listing: Listing) -> None:
+        before = bank.header.source
+        if before is not None and before.root not in (None, str(listing.folder)):
+            self._reporter.note(
+                f"{bank.path} was made of {before.root}, and follows {listing.folder} from now on"
+            )
+
+
+def _labels(bank: Bank) -> FolderLabels:
+    """The rule by which a bank labels images."""
+    if bank.labels is None:
+        return FolderLabels(bank.header, {})
+    live = np.ones(len(bank), bool) if bank.deleted is None else ~bank.deleted
+    names = [name for name, is_live in zip(bank.names, live.tolist(), strict=True) if is_live]
+    return FolderLabels.of_rows(bank.header, names, bank.labels[live])

@@ -1,0 +1,84 @@
+"""What a sync found and did, as JSON and as lines."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from hashkit.datasets.decoding import Fault
+from hashkit.runtimes.faults import faults_path
+from hashkit.workflow.reporter import plural
+
+__all__ = ["SyncReport"]
+
+_MOST_FAULTS: Final = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class SyncReport:
+    """Result of a sync.
+
+    Attributes
+    ----------
+    folder, bank
+        The folder, and its bank.
+    added, changed, moved, removed, unchanged
+        Images of each kind. A file under another name is moved; its code is taken from its row.
+    left_deleted
+        Images whose rows a user deleted; they stay deleted while their files are the same.
+    encoded
+        Images that were encoded. Copies of images that the bank has, and moved ones, are not.
+    faults
+        Images that cannot be used.
+    seconds
+        Duration.
+    is_dry_run
+        Whether nothing was changed. Images that cannot be decoded are not known then.
+    """
+
+    folder: Path
+    bank: Path
+    added: int
+    changed: int
+    moved: int
+    removed: int
+    unchanged: int
+    left_deleted: int
+    encoded: int
+    faults: tuple[Fault, ...]
+    seconds: float
+    is_dry_run: bool
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether nothing had changed."""
+        return not (self.added or self.changed or self.moved or self.removed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON-ready values."""
+        fields = dataclasses.asdict(self)
+        fields |= {"folder": str(self.folder), "bank": str(self.bank)}
+        fields["dry_run"] = fields.pop("is_dry_run")
+        fields["faults"] = [
+            {"name": one.name, "reason": one.reason, "message": one.message} for one in self.faults
+        ]
+        return fields
+
+    def lines(self) -> Iterator[str]:
+        """What a person is told."""
+        counts = ("added", "changed", "moved", "removed", "unchanged")
+        listed = ", ".join(f"{getattr(self, name):,} {name}" for name in counts)
+        if self.is_dry_run:
+            yield f"{self.bank}: nothing was changed; a sync would find {listed}"
+        else:
+            yield f"{self.bank}: {listed}; {self.encoded:,} encoded, in {self.seconds:.1f} s"
+        if self.left_deleted:
+            left = plural(self.left_deleted, "image")
+            yield f"{left} stayed deleted; hashkit delete --restore brings deleted rows back"
+        for fault in self.faults[:_MOST_FAULTS]:
+            yield f"cannot be used: {fault.message}"
+        if len(self.faults) > _MOST_FAULTS:
+            where = "" if self.is_dry_run else f", see {faults_path(self.bank)}"
+            yield f"{len(self.faults) - _MOST_FAULTS:,} more cannot be used{where}"
