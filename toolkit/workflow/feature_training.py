@@ -299,18 +299,18 @@ def _fit(job: _Job, found: FeatureSet, started: float) -> None:
     is_one = len(heads) == 1
     if is_one:
         _write_head(job, run, *next(iter(heads.items())))
+    speed = {"seconds": seconds, "images_per_second": len(job.images) / max(seconds, 1e-9)}
     summary = {
         "step": 1,
         "n_steps": 1,
         "best_step": None,
         "best_score": None,
-        "seconds": seconds,
-        "images_per_second": len(job.images) / max(seconds, 1e-9),
+        **speed,
         "run": str(run.path),
         "checkpoint": str(run.best_path if is_one else run.path),
     }
     write_json(run.summary_path, summary)
-    job.loggers.log(1, {name: summary[name] for name in ("seconds", "images_per_second")})
+    job.loggers.log(1, speed)
     for n_bits, head in heads.items() if not is_one else ():
         with locked_run(run.path.parent / run_name(run.path.name, n_bits), "export"):
             target, is_new = new_length_run(run, config, n_bits)

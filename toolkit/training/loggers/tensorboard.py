@@ -29,7 +29,7 @@ class TensorBoardLogger:
 
         folder = self.folder or Path(config["path"]) / "tensorboard"
         first_step = config["first_step"]
-        self._writer = SummaryWriter(  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(
             str(folder), purge_step=first_step + 1 if first_step else None, flush_secs=10
         )
         text = json.dumps(dict(config), indent=2)
