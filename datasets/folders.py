@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -24,7 +25,9 @@ _MOST_SUFFIXES = 8
 _log = logging.getLogger(__name__)
 
 
-def open_image_folder(root: Path) -> ImageSet:
+def open_image_folder(
+    root: Path, labels: Literal["classes", "folders", "none"] = "classes"
+) -> ImageSet:
     """Open a folder of images as an image set of files, named after the folder.
 
     ====================================  ====================================================
@@ -46,6 +49,12 @@ def open_image_folder(root: Path) -> ImageSet:
     are not named as such, hidden images, folders that may not be read, links to what is found
     without them, and names that are not UTF-8
     and cannot be stored in a bank.
+
+    Parameters
+    ----------
+    labels
+        ``classes``: as above. ``folders``: as above, but images beside subfolders do not undo the
+        labels of the others; they are unlabelled, -1. ``none``: no labels in any case.
 
     Raises
     ------
@@ -70,9 +79,9 @@ def open_image_folder(root: Path) -> ImageSet:
     names.sort()
     images = ImageSet(name=given.name or root.name, names=names, root=root)
     n_loose = sum("/" not in name for name in names)
-    if n_loose == len(names):
+    if n_loose == len(names) or labels == "none":
         return images
-    if n_loose:
+    if n_loose and labels == "classes":
         loose = next(name for name in names if "/" not in name)
         _log.warning(
             "%s: has images (for example %s) beside its folders, so that the folders are not read "
@@ -131,10 +140,14 @@ def _counts(by_suffix: Counter[str]) -> str:
 
 def _labelled(images: ImageSet, given: Path) -> ImageSet:
     names = list(images.names)
-    has_parts = _has_parts(names, given)
-    class_of = [name.split("/", 2)[1 if has_parts else 0] for name in names]
-    class_names = tuple(sorted(set(class_of)))
-    label_by_class = {name: label for label, name in enumerate(class_names)}
+    has_loose = any("/" not in name for name in names)
+    has_parts = not has_loose and _has_parts(names, given)
+    class_of = [
+        name.split("/", 2)[1 if has_parts else 0] if "/" in name else None for name in names
+    ]
+    class_names = tuple(sorted({name for name in class_of if name is not None}))
+    label_by_class: dict[str | None, int] = {None: -1}
+    label_by_class |= {name: label for label, name in enumerate(class_names)}
     return dataclasses.replace(
         images,
         labels=np.array([label_by_class[name] for name in class_of], dtype=np.int64),

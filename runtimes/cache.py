@@ -1,4 +1,4 @@
-"""The folder of what is made once per machine and can be made again."""
+"""The folder of cached files, which are made once per machine and can be made again."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.resources
+import platform
 from collections.abc import Iterator
 from importlib import metadata
 from typing import Final, Literal
@@ -12,7 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.codes import binarize
-from hashkit.distribution import install_command
+from hashkit.distribution import (
+    DISTRIBUTIONS,
+    install_command,
+    install_for_cpus,
+    install_for_gpus,
+)
 from hashkit.errors import HashkitError
 from hashkit.messages.foreign_errors import foreign_message
 from hashkit.runtimes.protocol import RUNTIMES, Runtime, open_runtime
@@ -125,9 +131,32 @@ def _check_builds() -> Iterator[Check]:
             f"pip uninstall -y {' '.join(found)} && pip install {_preferred(found)}",
         )
     elif found:
-        yield Check("builds of ONNX Runtime", "ok", detail)
+        yield _check_build(detail, is_for_gpus="onnxruntime-gpu" in found)
     else:
         yield Check("builds of ONNX Runtime", "absent", "none is installed", install_command())
+
+
+def _check_build(detail: str, *, is_for_gpus: bool) -> Check:
+    """Say whether the one build that is installed is right for this machine; others work too."""
+    title = "builds of ONNX Runtime"
+    if platform.machine() not in ("x86_64", "AMD64"):  # where there is one build alone
+        return Check(title, "ok", detail)
+    try:
+        from hashkit.runtimes import cuda
+
+        has_driver = cuda.driver_version() is not None
+    except Exception:  # a damaged package; other checks say so
+        return Check(title, "ok", detail)
+    if is_for_gpus == has_driver:
+        return Check(
+            title, "ok", f"{detail}, the right one with{'' if has_driver else 'out'} a GPU"
+        )
+    if has_driver:
+        reason, command = "which does not use the NVIDIA GPU here", install_for_gpus()
+    else:
+        reason, command = "which works; without a GPU, 260 MB less do the same", install_for_cpus()
+    gone = " ".join(name for name in (*DISTRIBUTIONS, *_DISTRIBUTIONS) if installed_version(name))
+    return Check(title, "ok", f"{detail}, {reason}", f"pip uninstall -y {gone} && {command}")
 
 
 def _check_cuda(name: str) -> Check:

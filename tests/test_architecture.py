@@ -257,6 +257,7 @@ def test_the_public_names_are_these():
         "set_limits",
         "sync",
         "train",
+        "warm_up",
     ]
     assert dir(hashkit) == sorted(hashkit.__all__)
     for name in hashkit.__all__:

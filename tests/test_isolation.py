@@ -78,7 +78,10 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("isolated")
     write_class_folders(folder / "photos", per_class=4, suffix=".png")
     linear_model(folder / "model.onnx", height=8, width=8)
-    succeed(f"encode {folder}/photos --model {folder}/model.onnx --out {folder}/made.h5")
+    succeed(
+        f"encode {folder}/photos --labels folders --model {folder}/model.onnx "
+        f"--out {folder}/made.h5"
+    )
     return folder
 
 
@@ -87,7 +90,7 @@ def place(tmp_path_factory):
 
 def test_encode_search_and_evaluate_run_without_torch(place, tmp_path):
     out = tmp_path / "bank.h5"
-    made = answer(f"encode photos --model model.onnx --out {out}", place, TRAINING)
+    made = answer(f"encode photos --model model.onnx --labels folders --out {out}", place, TRAINING)
     assert made["banks"][0]["n_rows"] == 12
     assert (hashkit.Bank.open(out).codes == hashkit.Bank.open(place / "made.h5").codes).all()
     image = "photos/two/0002.png"

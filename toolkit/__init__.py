@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from hashkit.workflow.export import export
     from hashkit.workflow.sync import sync
     from hashkit.workflow.train import resume, train
+    from hashkit.workflow.warm_up import warm_up
 
 __all__ = [
     "Bank",
@@ -69,6 +70,7 @@ __all__ = [
     "set_limits",
     "sync",
     "train",
+    "warm_up",
 ]
 
 _HOMES = {
@@ -100,6 +102,7 @@ _HOMES = {
     "set_limits": "hashkit.inputs.limits",
     "sync": "hashkit.workflow.sync",
     "train": "hashkit.workflow.train",
+    "warm_up": "hashkit.workflow.warm_up",
 }
 
 

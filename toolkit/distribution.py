@@ -8,15 +8,51 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["DISTRIBUTION", "install_command"]
+__all__ = [
+    "DISTRIBUTION",
+    "DISTRIBUTIONS",
+    "install_command",
+    "install_for_cpus",
+    "install_for_gpus",
+]
 
 DISTRIBUTION: Final = "hashkit-retrieval"
 
+DISTRIBUTIONS: Final = (DISTRIBUTION, f"{DISTRIBUTION}-cpu")
+"""The same package twice: with ONNX Runtime for GPUs and CPUs, and for CPUs alone."""
+
 _SOURCE: Final = "."
+_SOURCE_FOR_CPUS: Final = "./packaging/cpu"
 _WHERE: Final = " (in a clone of hashkit)"
 
 
 def install_command(extra: str | None = None) -> str:
-    """The command that installs hashkit, with an extra if one is named, and where to type it."""
-    requirement = f"'{_SOURCE}[{extra}]'" if extra else _SOURCE
+    """The command that installs hashkit, with an extra if one is named, and where to type it.
+
+    It is of the distribution that is installed, which another one would overwrite.
+    """
+    return _command(_SOURCE_FOR_CPUS if _is_for_cpus() else _SOURCE, extra)
+
+
+def install_for_cpus() -> str:
+    """The command that installs hashkit with the CPU package of ONNX Runtime."""
+    return _command(_SOURCE_FOR_CPUS)
+
+
+def install_for_gpus() -> str:
+    """The command that installs hashkit with the package of ONNX Runtime for GPUs and CPUs."""
+    return _command(_SOURCE)
+
+
+def _command(source: str, extra: str | None = None) -> str:
+    requirement = f"'{source}[{extra}]'" if extra else source
     return f"pip install {requirement}{_WHERE}"
+
+
+def _is_for_cpus() -> bool:
+    from importlib import metadata
+
+    def is_there(name: str) -> bool:
+        return bool(list(metadata.distributions(name=name)))
+
+    return not is_there(DISTRIBUTION) and is_there(DISTRIBUTIONS[1])

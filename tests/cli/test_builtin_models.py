@@ -92,7 +92,7 @@ def test_search_finds_an_image_and_a_smaller_copy(here, model):
 
 def test_evaluation_encodes_queries_again_by_the_model_of_the_bank(here):
     write_class_folders(Path("classes"), per_class=4, suffix=".png")
-    succeed("encode classes --model phash --out classes.h5")
+    succeed("encode classes --model phash --labels folders --out classes.h5")
     outcome = succeed("evaluate classes.h5 classes.h5 --rerank --oversample 2 --at 4 --json")
     assert "using the built-in model phash, which made classes.h5" in outcome.stderr
 

@@ -144,7 +144,32 @@ def test_two_builds_in_one_folder_are_broken(monkeypatch):
 def test_the_build_is_the_installed_one():
     check = next(check_runtimes())
     assert check.status == "ok"
-    assert check.detail.endswith(onnxruntime.__version__)
+    assert onnxruntime.__version__ in check.detail
+
+
+def test_the_right_build_for_the_machine_is_named(monkeypatch):
+    said = {}
+    for build in ("onnxruntime", "onnxruntime-gpu"):
+        found = {build: "1.31.1", "hashkit-retrieval": "0.1.0"}
+        monkeypatch.setattr(health, "installed_version", found.get)
+        for driver in (None, "13.0"):
+            monkeypatch.setattr(cuda, "driver_version", lambda driver=driver: driver)
+            said[build, driver] = next(health._check_builds())
+    assert {check.status for check in said.values()} == {"ok"}
+    assert "the right one" in said["onnxruntime", None].detail
+    assert "the right one" in said["onnxruntime-gpu", "13.0"].detail
+    assert said["onnxruntime-gpu", None].remedy == (
+        "pip uninstall -y hashkit-retrieval onnxruntime-gpu && "
+        "pip install ./packaging/cpu (in a clone of hashkit)"
+    )
+    assert "does not use the NVIDIA GPU" in said["onnxruntime", "13.0"].detail
+
+
+def test_two_distributions_of_hashkit_are_broken(monkeypatch):
+    monkeypatch.setattr(installation, "installed_version", lambda _: "0.1.0")
+    (check,) = installation.check_distributions()
+    assert check.status == "broken"
+    assert check.remedy.startswith("pip uninstall -y hashkit-retrieval hashkit-retrieval-cpu && ")
 
 
 # Packages, threads, extras

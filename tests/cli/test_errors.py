@@ -332,9 +332,9 @@ def test_banks_of_two_models_are_evaluated_with_a_warning(banks, other):
 
 def test_images_resized_by_two_versions_are_compared_with_a_warning(model, monkeypatch):
     write_class_folders(Path("photos"))
-    succeed(f"encode photos --model {model} --out new.h5")
+    succeed(f"encode photos --model {model} --labels folders --out new.h5")
     monkeypatch.setattr("PIL.__version__", "9.9.9")
-    succeed(f"encode photos --model {model} --out old.h5")
+    succeed(f"encode photos --model {model} --labels folders --out old.h5")
     warned = succeed("evaluate new.h5 old.h5").stderr
     assert "resized by different versions" in warned
     assert "old.h5: Pillow 9.9.9" in warned
@@ -402,6 +402,19 @@ def test_a_run_that_cannot_be_written():
 )  # fmt: skip
 def test_a_wrong_command_line_is_a_usage_error(command):
     assert "Usage: hashkit" in usage(command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["train --bits 8 --bits 16", "search --query a --k 1 --k 2", "train --nesterov --no-nesterov"],
+)
+def test_an_option_of_one_value_is_given_once(command):
+    assert "expected the option once, found it 2 times" in usage(command)
+
+
+def test_options_of_several_values_and_switches_may_be_repeated(banks):
+    query = "search --query digits/0000 --query digits/0000 --k 1 --json --json"
+    assert len(succeed(query).json["queries"]) == 2
 
 
 def test_no_command_at_all_shows_the_help():

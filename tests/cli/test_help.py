@@ -62,6 +62,7 @@ def test_the_commands_are_these():
         "verify",
         "info",
         "doctor",
+        "compile",
     ]
 
 
@@ -133,7 +134,7 @@ VALUES = {
 }
 """What the help calls the value of an option."""
 
-SEVERAL_MEANINGS = {"--bits", "--k", "--network"}
+SEVERAL_MEANINGS = {"--bits", "--k", "--labels", "--network"}
 """Options that take one value in one command, and another or several in another."""
 
 

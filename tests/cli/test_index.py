@@ -24,7 +24,7 @@ def album(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = write_class_folders(Path("photos"), per_class=10)
     linear_model(Path("model.onnx"), n_bits=16, height=8, width=8)
-    succeed("encode photos --model model.onnx --out bank.h5")
+    succeed("encode photos --model model.onnx --labels folders --out bank.h5")
     return f"photos/{names[0]}"
 
 
@@ -125,5 +125,7 @@ def test_an_index_follows_the_changes_of_its_bank(album):
     assert "out of date" in succeed("info bank.h5").stdout
     succeed("index bank.h5")
     assert "out of date" not in succeed("info bank.h5").stdout
-    said = succeed("encode photos --model model.onnx --out bank.h5 --overwrite").stderr
+    said = succeed(
+        "encode photos --model model.onnx --labels folders --out bank.h5 --overwrite"
+    ).stderr
     assert "built for 35 codes, but there are 30: the bank was made again since" in said

@@ -29,8 +29,8 @@ def album(tmp_path_factory):
         write_class_folders(Path("more"), per_class=4, suffix=".png")
         linear_model(Path("model.onnx"), n_bits=16, height=8, width=8)
         linear_model(Path("other.onnx"), n_bits=16, height=8, width=8, seed=1)
-        succeed("encode photos --model model.onnx --out bank.h5")
-        succeed("encode more --model model.onnx --out queries.h5")
+        succeed("encode photos --model model.onnx --labels folders --out bank.h5")
+        succeed("encode more --model model.onnx --labels folders --out queries.h5")
         save_codes("codes.npz", Bank.open("bank.h5"))
     return folder
 
@@ -139,7 +139,7 @@ def test_images_that_changed_are_said_or_refused(place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = write_class_folders(Path("more"), per_class=4, suffix=".png")
     model = place / "model.onnx"
-    succeed(f"encode more --model {model} --out queries.h5")
+    succeed(f"encode more --model {model} --labels folders --out queries.h5")
     command = f"evaluate queries.h5 {place}/bank.h5 --rerank --oversample 2 --model {model}"
     shutil.copyfile(f"more/{names[-1]}", f"more/{names[0]}")
     said = succeed(command).stderr

@@ -28,7 +28,7 @@ def album(tmp_path_factory):
         write_class_folders(Path("more"), per_class=2, suffix=".png")
         linear_model(Path("model.onnx"), n_bits=16, height=8, width=8)
         for name in ("photos", "more"):
-            succeed(f"encode {name} --model model.onnx --out {name}.h5")
+            succeed(f"encode {name} --model model.onnx --out {name}.h5 --labels folders")
     return folder
 
 
@@ -43,7 +43,7 @@ def own(album, tmp_path, monkeypatch):
     """A copy that may be changed, with a bank of its own."""
     shutil.copytree(album, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    succeed("encode photos --model model.onnx --out photos.h5 --overwrite")
+    succeed("encode photos --model model.onnx --out photos.h5 --overwrite --labels folders")
     return tmp_path
 
 
@@ -107,6 +107,10 @@ def test_rows_that_are_not_there(own):
     assert line == f"error: --name {last}: no row of photos.h5 has this name; did you mean {name}?"
     assert "names are paths in the folder, as nought/" in fail(
         "search --name none.png --bank photos.h5"
+    )
+    line = fail(f"search --query {name} --bank photos.h5 --model model.onnx")
+    assert line.endswith(
+        f"there is no such file; to search with the row of this name, give --name {name}"
     )
     delete_rows("photos.h5", [4])
     for option in ("--row 4", f"--name {name}"):
@@ -190,6 +194,11 @@ def test_images_of_a_folder_that_has_moved(own):
     assert f"{names[1]}: --rerank needs the query's image" in fail(rerank)
     assert succeed(f"{rerank} {moved} --json").json["queries"][0]["row"] == 1
     assert "found no folder" in fail(f"{search} --data-root nowhere")
+    evaluate = (
+        "evaluate photos.h5 photos.h5 --rerank --oversample 2 --k 3 --model model.onnx --json"
+    )
+    assert "--data-root" in fail(evaluate)
+    assert succeed(f"{evaluate} {moved}").json["rescored"]["oversample"] == 2
 
 
 def test_the_file_of_a_row_is_the_one_that_was_encoded(own):

@@ -35,7 +35,7 @@ def made(tmp_path_factory) -> Path:
     write_class_folders(place / "photos", per_class=2)
     write_class_folders(place / "more", per_class=3)
     linear_model(place / "m.onnx", n_bits=16, height=8, width=8)
-    succeed(f"encode {place}/photos --model {place}/m.onnx --out {place}/b.h5")
+    succeed(f"encode {place}/photos --model {place}/m.onnx --labels folders --out {place}/b.h5")
     succeed(f"index {place}/b.h5")
     return place
 

@@ -52,7 +52,10 @@ def encoded(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("encoded")
     write_class_folders(folder / "photos", per_class=4, suffix=".png")
     linear_model(folder / "model.onnx", n_bits=12, height=8, width=8)
-    succeed(f"encode {folder}/photos --model {folder}/model.onnx --out {folder}/made.h5")
+    succeed(
+        f"encode {folder}/photos --labels folders --model {folder}/model.onnx "
+        f"--out {folder}/made.h5"
+    )
     return folder
 
 
@@ -208,7 +211,9 @@ def test_a_reduced_resize_rule_is_refused(place, runtime):
     model = place / "model.onnx"
     metadata = Manifest(12, 8, 8, resize="stretch-bicubic-reduced").to_metadata()
     linear_model(model, n_bits=12, height=8, width=8, metadata=metadata)
-    succeed(f"encode {place}/photos --model {model} --out {place}/made.h5 --overwrite")
+    succeed(
+        f"encode {place}/photos --model {model} --labels folders --out {place}/made.h5 --overwrite"
+    )
     with pytest.raises(ConfigError, match=r'bicubic-reduced; .* `resize="stretch-bicubic"`$'):
         export(place, runtime)
     assert not (place / "site").exists()

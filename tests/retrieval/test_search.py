@@ -23,7 +23,7 @@ from hashkit.retrieval.shards import Shards
 def scanner(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run every test with both scans."""
     monkeypatch.setattr(
-        "hashkit.retrieval.scan._are_kernels_worthwhile", lambda _: request.param == "compiled"
+        "hashkit.retrieval.scan.KERNELS.are_wanted", lambda *_: request.param == "compiled"
     )
 
 

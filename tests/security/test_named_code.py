@@ -26,6 +26,7 @@ from hashkit.runs.named_code import (
 )
 from hashkit.runs.run import Run
 from hashkit.runs.run_config import RunConfig
+from hashkit.training.own_code import import_own
 
 FILE = Path("runs/theirs/config.json")
 OWN = "module:/theirs/net.py:Net"
@@ -126,6 +127,10 @@ def test_the_file_of_a_named_network_may_lie_elsewhere(tmp_path, monkeypatch):
     assert absolute_network("compact") == "compact"
     monkeypatch.setenv("HOME", str(tmp_path))  # a shell leaves a tilde in the middle of a word
     assert absolute_network("onnx:~/clip.onnx") == f"onnx:{tmp_path}/clip.onnx"
+    assert absolute_network("module:~/net.py:Net") == f"module:{tmp_path}/net.py:Net"
+    assert absolute_loss("module:~/loss.py:L") == f"module:{tmp_path}/loss.py:L"
+    (tmp_path / "own.py").write_text("Net = 3\n")
+    assert import_own("network", "~/own.py:Net") == 3
     assert absolute_network("module:a.b:Net") == "module:a.b:Net"
 
 

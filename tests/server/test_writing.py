@@ -11,9 +11,11 @@ from served_album import TOKEN, WRITER, client_of, encoder, make_album, picture
 
 import hashkit
 from hashkit.bank.editor import BankEditor
+from hashkit.datasets.sets import open_image_set
 from hashkit.errors import BankLockedError, ConfigError
 from hashkit.server.limits import ServerLimits
 from hashkit.server.writable import token_of
+from hashkit.workflow.sync import sync
 
 
 @pytest.fixture
@@ -163,6 +165,34 @@ def test_the_next_start_adds_what_a_killed_one_left(tmp_path, bank):
             client.post("/search?k=1", content=picture(7)).json()["hits"][0]["name"] == "late.png"
         )
     assert names(bank) == ["2.png", "sub/1.png", "late.png"]  # what was deleted stays deleted
+
+
+def test_a_sync_after_uploads_changes_nothing(tmp_path):
+    bank, folder = tmp_path / "new.h5", tmp_path / "uploads"
+    with client_of(bank, writable=folder) as client:
+        for seed in range(3):
+            client.post(f"/images?name=a/{seed}.png", content=picture(seed), headers=WRITER)
+        client.delete("/images/a/1.png", headers=WRITER)
+    report = sync(folder, bank, encoder())
+    counts = report.added, report.changed, report.moved, report.removed, report.unchanged
+    assert counts == (0, 0, 0, 0, 2)
+
+
+def test_uploads_are_labelled_as_the_bank_labels(tmp_path):
+    for seed, label in enumerate(("cat", "dog")):
+        path = tmp_path / "album" / label / f"{seed}.png"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(picture(seed))
+    bank = tmp_path / "album.h5"
+    hashkit.encode(open_image_set(str(tmp_path / "album")), encoder(), bank).close()
+    with client_of(bank, writable=tmp_path / "album") as client:
+        for name, label in (("dog/new.png", "dog"), ("new.png", None)):
+            seed = len(name)
+            client.post(f"/images?name={name}", content=picture(seed), headers=WRITER)
+            hit = client.post("/search?k=1", content=picture(seed)).json()["hits"][0]
+            assert (hit["name"], hit["label"]) == (name, label)
+        found = client.post("/search?label=dog", content=picture(0)).json()["hits"]
+        assert {hit["name"] for hit in found} == {"dog/1.png", "dog/new.png"}
 
 
 def test_a_server_holds_the_bank(tmp_path, bank):

@@ -12,12 +12,13 @@ from PIL import Image
 from tiny_embedder import N_FEATURES, SIZE, tiny_embedder, tiny_features
 
 import hashkit
-from hashkit.errors import ConfigError, DeviceError, RunError
+from hashkit.errors import ConfigError, DatasetError, DeviceError, RunError
 from hashkit.features.embedder import write_embedder
 from hashkit.features.head_checkpoint import read_head
 from hashkit.runs.known_names import FITTED
 from hashkit.runs.run import Run
 from hashkit.workflow import feature_settings
+from hashkit.workflow.file_facts import model_facts
 from hashkit.workflow.verify import verify_paths
 
 pytestmark = pytest.mark.end_to_end
@@ -275,14 +276,38 @@ def test_triplets_do_not_go_with_frozen_features() -> None:
     assert not Path("runs").exists()
 
 
-def test_verify_checks_the_embedder_of_a_run() -> None:
+def test_verify_checks_the_embedder_and_the_features_of_a_run() -> None:
     run = hashkit.train("photos", name="a", loss="lsh", **QUICK)
     assert not any(one.faults for one in verify_paths([run.path]))
-    assert "embedder" in {one.kind for one in verify_paths([run.path])}
+    assert {"embedder", "features"} <= {one.kind for one in verify_paths([run.path])}
+    (alone,) = verify_paths([run.embedder_path])
+    assert (alone.kind, alone.faults) == ("embedder", ())
+    facts = model_facts(run.embedder_path)
+    assert (facts["kind"], facts["name"], facts["n_features"]) == ("embedder", "tiny", N_FEATURES)
+    table = run.path / "features.npy"
+    with table.open("r+b") as file:
+        file.seek(-3, 2)
+        file.write(b"x")
+    (broken,) = [one for one in verify_paths([run.path]) if one.kind == "features"]
+    assert "features.npy: damaged: expected SHA-256" in broken.faults[0].message
+    table.unlink()
+    (gone,) = [one for one in verify_paths([run.path]) if one.kind == "features"]
+    assert "found no features.npy" in gone.faults[0].message
     content = bytearray(run.embedder_path.read_bytes())
     content[len(content) // 2] ^= 1
     run.embedder_path.write_bytes(content)
     faults = {one.kind: one.faults for one in verify_paths([run.path])}
     assert "damaged" in faults["embedder"][0].message
+    (alone,) = verify_paths([run.embedder_path])
+    assert (alone.kind, "damaged" in alone.faults[0].message) == ("embedder", True)
     with pytest.raises(RunError, match="damaged"):
         hashkit.export(run)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_training_without_one_usable_image_leaves_no_run(strict: bool) -> None:
+    for path in Path("photos").iterdir():
+        path.write_text(f"no image {path}")
+    with pytest.raises(DatasetError, match="not an image"):
+        hashkit.train("photos", name="a", loss="lsh", strict=strict, **QUICK)
+    assert not Path("runs/a").exists()

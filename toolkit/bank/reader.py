@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import zlib
 from collections.abc import Sequence
@@ -156,6 +157,21 @@ class Bank:
         """
         self._check_open()
         return self if self._guard.is_current() else Bank.open(self.path)
+
+    def without(self, rows: NDArray[np.int64]) -> Bank:
+        """The same bank without some rows, which count as deleted; the file does not change.
+
+        Parameters
+        ----------
+        rows
+            int64 [m], rows of the bank; may include deleted ones.
+        """
+        deleted = np.zeros(len(self), np.bool_) if self.deleted is None else self.deleted.copy()
+        deleted[rows] = True
+        deleted.setflags(write=False)
+        other = copy.copy(self)
+        other._deleted, other.n_deleted = deleted, int(np.count_nonzero(deleted))
+        return other
 
     def close(self) -> None:
         """Release the file; reading from the bank is an error afterwards."""

@@ -29,10 +29,12 @@ from hashkit.cli import (
     train,
     verify,
 )
+from hashkit.cli.compile import compile_all
 from hashkit.cli.console import INTERRUPTED, note, notes_worded
 from hashkit.cli.flags import with_flags
 from hashkit.cli.limit_option import with_limits
 from hashkit.cli.process import SIGNALS, STANDARD_OUTPUT
+from hashkit.cli.repeated_options import check_repeated
 from hashkit.cli.visible import VisibleFormatter
 from hashkit.distribution import install_command
 from hashkit.errors import HashkitError
@@ -51,6 +53,12 @@ class _Commands(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         with _visible_usage_errors():
             return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None:
+            check_repeated(command, command.context_class(command, ctx, name), rest)
+        return name, command, rest
 
     def invoke(self, ctx: Any) -> Any:
         def worded(text: str) -> str:
@@ -148,6 +156,7 @@ app.command("delete")(with_limits(delete.delete))
 app.command("verify")(with_limits(verify.verify))
 app.command("info")(with_limits(info.info))
 app.command("doctor")(with_limits(doctor.doctor))
+app.command("compile")(with_limits(compile_all))
 
 
 @app.callback(invoke_without_command=True)

@@ -57,6 +57,15 @@ def encode(
         int, typer.Option("--split-seed", metavar="N", help="Seed of the split.")
     ] = 0,
     download: DownloadOption = False,
+    labels: Annotated[
+        Literal["auto", "folders", "none"],
+        typer.Option(
+            "--labels",
+            metavar="NAME",
+            help="Labels of a folder's images: folders (each subfolder is a class), none, or auto: "
+            "folders if the model was trained on these classes or the bank has labels.",
+        ),
+    ] = "auto",
     device: DeviceOption = "auto",
     runtime: RuntimeOption = "onnxruntime",
     profile: ProfileOption = "exact",
@@ -111,6 +120,7 @@ def encode(
                 "--part": part != "all",
                 "--split-seed": split_seed,
                 "--download": download,
+                "--labels": labels != "auto",
                 "--append": append,
             }
         )
@@ -123,7 +133,7 @@ def encode(
     else:
         if out is None:
             raise ConfigError("--out is missing: name the bank to write")
-        wanted = ImagesToEncode(images, data_root, protocol, part, split_seed, download)
+        wanted = ImagesToEncode(images, data_root, protocol, part, split_seed, download, labels)
         encoder = load_encoder(find_model(model, run, runs, TERMINAL), settings, TERMINAL)
         reports = [encode_images(wanted, encoder, out, options, TERMINAL)]
     if json:

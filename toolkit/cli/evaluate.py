@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -15,7 +16,9 @@ from hashkit.cli.options import (
     BatchSizeOption,
     DeviceOption,
     JsonOption,
+    LeaksOption,
     ModelOption,
+    MovedRootOption,
     ProfileOption,
     RunOption,
     RunsOption,
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from hashkit.evaluation.evaluator import Report, WithoutRelevant
     from hashkit.report.evaluations import Evaluation
     from hashkit.workflow.evaluation import Subject
+    from hashkit.workflow.leaks import Leaks
 
 __all__ = ["evaluate"]
 
@@ -153,9 +157,11 @@ def evaluate(
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Also measure simple codes of the run's images.")
     ] = False,
+    leaks: LeaksOption = False,
     model: ModelOption = None,
     run: RunOption = None,
     runs: RunsOption = DEFAULT_RUNS_DIR,
+    data_root: MovedRootOption = None,
     device: DeviceOption = "auto",
     runtime: RuntimeOption = "onnxruntime",
     profile: ProfileOption = "exact",
@@ -203,7 +209,9 @@ def evaluate(
         subject = _run_subject(run, runs, settings, num_workers)
     else:
         subject = _file_subject(query, database, query_labels, database_labels, bits)
+    subject = dataclasses.replace(subject, data_root=data_root)
     subject.warn_of_other_models(TERMINAL)
+    copies = _leaks(subject, num_workers) if leaks else None
     logits = None if rescoring is None else rescoring.logits(subject, settings)
     report = conventions.measure(subject.queries, subject.databases)
     if rescoring is not None and logits is not None:
@@ -214,7 +222,7 @@ def evaluate(
     simple = _baselines(subject, conventions, settings) if baselines else []
     evaluations = renamed_apart([own, *loaded, *simple])
     if json:
-        _emit(evaluations, with_beside=bool(loaded), with_baselines=baselines)
+        _emit(evaluations, copies, with_beside=bool(loaded), with_baselines=baselines)
     else:
         print_evaluations(evaluations, is_multi_label=subject.is_multi_label)
     for other in evaluations[1:]:
@@ -256,7 +264,7 @@ def _file_subject(
         else open_codes(path, database_labels, n_bits=n_bits)
         for path in database
     ]
-    return Subject(name, queries, databases)
+    return Subject.of_codes(name, queries, databases)
 
 
 def _is_same_file(one: Path | None, other: Path | None) -> bool:
@@ -295,9 +303,25 @@ def _baselines(
     return [Evaluation(name, report.to_dict(), is_baseline=True) for name, report in reports]
 
 
-def _emit(evaluations: Sequence[Evaluation], *, with_beside: bool, with_baselines: bool) -> None:
+def _leaks(subject: Subject, n_workers: int | None) -> Leaks:
+    from hashkit.workflow.leaks import leaks_of_subject
+
+    found = leaks_of_subject(subject, n_workers, TERMINAL)
+    found.report(TERMINAL)
+    return found
+
+
+def _emit(
+    evaluations: Sequence[Evaluation],
+    leaks: Leaks | None,
+    *,
+    with_beside: bool,
+    with_baselines: bool,
+) -> None:
     own, *others = evaluations
     document = dict(own.fields)
+    if leaks is not None:
+        document["leaks"] = leaks.to_json()
     if with_beside:
         document["beside"] = [one.to_dict() for one in others if not one.is_baseline]
     if with_baselines:
@@ -334,14 +358,13 @@ def _save_page(
 ) -> None:
     from hashkit.report.examples import find_examples
     from hashkit.report.page import PageContent, save_page
-    from hashkit.workflow.row_images import RowImages
 
     own, *others = evaluations
     examples = find_examples(
         subject.queries,
         subject.databases,
         report.average_precision,
-        RowImages(subject.run),
+        subject.images,
         exclude_self=report.exclude_self,
     )
     save_page(PageContent(own, others, examples), path)

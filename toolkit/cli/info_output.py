@@ -41,6 +41,8 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from _run_lines(facts)
     elif facts["kind"] == "ONNX model":
         yield from _model_lines(facts)
+    elif facts["kind"] == "embedder":
+        yield from _embedder_lines(facts)
     else:
         yield from _codes_lines(facts)
 
@@ -90,6 +92,17 @@ def _model_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "opset", f"{facts['opset']}, written by {facts['producer'] or 'an unknown program'}"
     yield "versions", ", ".join(f"{k} {v}" for k, v in facts["manifest"]["versions"].items())
     yield "SHA-256", facts["sha256"]
+    yield "size", file_size(facts["n_bytes"])
+
+
+def _embedder_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "network", facts["name"]
+    yield "input", f"{facts['height']} x {facts['width']} pixels, {facts['resize']}"
+    yield "features", f"{facts['n_features']:,} numbers per image"
+    for name, value in facts["facts"].items():
+        if not isinstance(value, dict):
+            yield name.replace("_", " "), str(value)
+    yield "SHA-256", f"{facts['sha256']} (of the graph)"
     yield "size", file_size(facts["n_bytes"])
 
 

@@ -16,6 +16,7 @@ from hashkit.cli.options import (
     DataRootOption,
     DownloadOption,
     JsonOption,
+    LeaksOption,
     RunsOption,
     StrictOption,
     WorkersOption,
@@ -157,6 +158,7 @@ def train(
             help="Log to tensorboard or wandb too (offline, in the run folder); may be repeated.",
         ),
     ] = None,
+    leaks: LeaksOption = False,
     json: JsonOption = False,
     **given: Any,
 ) -> None:
@@ -223,6 +225,7 @@ def train(
                 num_workers=num_workers,
                 strict=strict,
                 loggers=log or (),
+                leaks=leaks,
                 reporter=TERMINAL,
                 should_stop=should_stop,
                 **settings,

@@ -17,7 +17,7 @@ from hashkit.exporters.web.runtime import find_runtime
 from hashkit.messages.byte_counts import file_size
 from hashkit.runs.run import Run
 from hashkit.runtimes.onnx_file import read_onnx_file
-from hashkit.workflow.banks import run_bank
+from hashkit.workflow.banks import note_missing_queries, run_bank
 from hashkit.workflow.models import builtin_of_banks, find_exported, run_model
 from hashkit.workflow.reporter import plural
 from hashkit.workflow.row_images import RowImages
@@ -87,7 +87,9 @@ def open_web_source(
         found = find_exported(run, runs, TERMINAL)
         path = run_model(found)
         check_rule(read_onnx_file(path).manifest)  # before a database is encoded for nothing
-        return WebSource(path, run_bank(found, "database", reporter=TERMINAL), found)
+        source = WebSource(path, run_bank(found, "database", reporter=TERMINAL), found)
+        note_missing_queries(found, TERMINAL)
+        return source
     if run is not None:
         raise ConfigError(
             "expected --run, or --model and --bank, found both: leave one of the two out"

@@ -33,6 +33,7 @@ from hashkit.evaluation.scoring import (
     average_precisions,
     score_queries,
 )
+from hashkit.evaluation.split_queries import without_queries
 from hashkit.inputs.arguments import checked_arguments, whole_number
 from hashkit.threads import run_parallel
 
@@ -71,7 +72,9 @@ def evaluate(
 ) -> Report:
     """Rank a database for every query and measure the rankings.
 
-    Deleted rows are left out of queries and database.
+    Deleted rows are left out of queries and database. If the queries are those of a split, and the
+    database is a bank of all images of that split, as in a run on a folder, the queries' rows are
+    left out of the database.
 
     Parameters
     ----------
@@ -192,6 +195,7 @@ def _live(
     databases = list(database) if isinstance(database, Sequence) else [database]
     check_database(query, "the queries")
     check_bits(databases, query.n_bits)
+    databases = [without_queries(query, one) for one in databases]
     if query.deleted is not None:
         live = ~query.deleted
         labels = None if query.labels is None else query.labels[live]

@@ -141,7 +141,8 @@ def match_labels(query: CodeDatabase, databases: Sequence[CodeDatabase]) -> Matc
 def _labels_of(one: CodeDatabase, what: str) -> Labels:
     if one.labels is None:
         raise EvaluationError(
-            f"expected labels for {what}, found none: relevance is defined by shared labels"
+            f"expected labels for {what}, found none: relevance is defined by shared labels; for a "
+            'folder with a subfolder per class, encode with `labels="folders"`'
         )
     # The values of a database's label matrix are checked when they are read, in blocks.
     labels = as_label_array(one.labels)

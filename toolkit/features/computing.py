@@ -28,10 +28,11 @@ from hashkit.overlap import computed_ahead
 from hashkit.preprocess import load, resampler
 from hashkit.runtimes.settings import batch_size_for_size
 
-__all__ = ["FeatureSet", "FeatureStore"]
+__all__ = ["FEATURES_NAME", "FeatureSet", "FeatureStore"]
 
 _ROWS_PER_SAVE: Final = 1024
-_NAME: Final = "features.npy"
+FEATURES_NAME: Final = "features.npy"
+"""Name of the file of features in a run folder."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -81,12 +82,18 @@ class FeatureStore:
     def __init__(
         self, folder: Path, images: ImageSet, embedder: Embedder, *, n_views: int = 1
     ) -> None:
-        self._path = folder / _NAME
+        self._path = folder / FEATURES_NAME
         self._images = images
         self._embedder = embedder
         self._n_views = n_views
         self._fingerprint = _fingerprint(images, embedder, n_views)
         self._table = self._table_at(self._path)
+
+    @staticmethod
+    def paths(folder: Path) -> list[Path]:
+        """The files of a store in a run folder."""
+        path = folder / FEATURES_NAME
+        return [path, path.with_suffix(".json")]
 
     @property
     def n_done(self) -> int:
@@ -100,7 +107,7 @@ class FeatureStore:
 
     def take_from(self, folder: Path) -> bool:
         """Take complete features of the same images from another run folder, if it has them."""
-        source = folder / _NAME
+        source = folder / FEATURES_NAME
         if not self._table_at(source).is_whole():
             return False
         # Without it, what a kill leaves is an empty table, never a part of the other run's.

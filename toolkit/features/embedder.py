@@ -21,13 +21,15 @@ from hashkit.runtimes.own_weights import check_is_whole
 from hashkit.runtimes.protobuf import Message
 from hashkit.runtimes.protobuf_writing import bytes_field
 
-__all__ = ["FEATURE", "IMAGE", "Embedder", "read_embedder", "write_embedder"]
+__all__ = ["FEATURE", "IMAGE", "Embedder", "is_embedder", "read_embedder", "write_embedder"]
 
 IMAGE: Final = "image"
 FEATURE: Final = "feature"
 """Names of the input and the output of an embedder's graph."""
 
 _KEY: Final = "hashkit.embedder"
+_MODEL_KEY: Final = "hashkit.n_bits"
+"""What every model has in its metadata, also one that names the embedder that it contains."""
 _METADATA_FIELD: Final = 14
 
 
@@ -112,6 +114,15 @@ def write_embedder(path: Path, embedder: Embedder) -> None:
     text = json.dumps(dataclasses.asdict(description))
     # Protocol buffers that are concatenated are merged, so this adds an entry of metadata_props.
     write_whole(path, embedder.graph + _metadata_entry(_KEY, text))
+
+
+def is_embedder(path: Path) -> bool:
+    """Whether the metadata of an ONNX file say that it is an embedder, and not a model with one."""
+    try:
+        metadata = read_metadata(read_file(path, "model_bytes"))
+    except (OSError, ModelError):
+        return False
+    return _KEY in metadata and _MODEL_KEY not in metadata
 
 
 def read_embedder(path: Path) -> Embedder:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import platform
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.distribution import DISTRIBUTION
+from hashkit._version import __version__
 from hashkit.errors import CheckpointError, ModelError
 from hashkit.features.head import Head, head_from_tensors
 from hashkit.files.writing import written_whole
@@ -100,7 +99,7 @@ def _digest(tensors: Mapping[str, NDArray[np.float32]]) -> str:
 def library_versions() -> dict[str, str]:
     """Versions of Python and the libraries that fit heads."""
     return {
-        "hashkit": version(DISTRIBUTION),
+        "hashkit": __version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
     }

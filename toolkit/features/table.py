@@ -21,7 +21,7 @@ from hashkit.inputs.opening import open_file
 from hashkit.inputs.schema import dataclass_from
 from hashkit.runs.run import write_json
 
-__all__ = ["Append", "OutputTable"]
+__all__ = ["Append", "OutputTable", "check_table"]
 
 Append: TypeAlias = Callable[[NDArray[np.float32]], None]
 """Writes the next rows, float32 [n, n_columns]."""
@@ -34,6 +34,7 @@ class _Progress:
     fingerprint: str
     n_done: int
     sha256: str = ""
+    n_rows: int = 0
 
 
 class OutputTable:
@@ -153,3 +154,34 @@ class OutputTable:
     @property
     def _progress_path(self) -> Path:
         return self._path.with_suffix(".json")
+
+
+def check_table(path: Path) -> str:
+    """Compare a table with what was recorded of it; returns one line on what was checked.
+
+    Raises
+    ------
+    RunError
+        If the table or its record is missing or damaged.
+    """
+    remedy = "remove both files, and the same command computes them again"
+    record = path.with_suffix(".json")
+    for one in (path, record):
+        if not one.is_file():
+            raise RunError(f"{path}: expected it and {record.name}, found no {one.name}: {remedy}")
+    saved = read_json(record, RunError)
+    done = dataclass_from(
+        _Progress, saved, name=str(record), error=RunError, remedy=remedy, may_have_more=True
+    )
+    if done.n_done < done.n_rows:
+        return f"its record: {done.n_done:,} of {done.n_rows:,} rows are there"
+    try:
+        found = file_digest(path, "sha256")
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror or error})") from None
+    if found != done.sha256:
+        raise RunError(
+            f"{path}: damaged: expected SHA-256 {done.sha256[:12] or 'unknown'}, "
+            f"found {found[:12]}: {remedy}"
+        )
+    return f"SHA-256 {found}"

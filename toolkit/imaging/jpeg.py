@@ -8,6 +8,7 @@ file that has one is read in full, without computing pixels; large flat areas ha
 from __future__ import annotations
 
 import dataclasses
+import io
 import itertools
 import struct
 from typing import Final
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from hashkit.imaging.runs import has_run, longest_zeros
 
-__all__ = ["check_jpeg"]
+__all__ = ["check_jpeg", "run_jpeg_kernel"]
 
 _SOI: Final = 0xD8
 _EOI: Final = 0xD9
@@ -57,6 +58,16 @@ def check_jpeg(data: bytes) -> None:
         problem = "the headers of a scan are damaged" if checker.n_scans else ""
     if problem:
         raise OSError(f"the image data has a hole: {problem}")
+
+
+def run_jpeg_kernel() -> None:
+    """Check a small file in full, which loads or compiles the kernel for all that follow."""
+    from PIL import Image
+
+    flat = io.BytesIO()
+    # With codes of its own, its data is a run of zeros.
+    Image.new("L", (1_024, 1_024)).save(flat, "jpeg", optimize=True)
+    check_jpeg(flat.getvalue())
 
 
 def _first_scan(data: bytes) -> int | None:

@@ -7,6 +7,8 @@ from typing import Any, TypeVar, cast
 
 import numba
 
+from hashkit.kernels.cache import KernelCache
+
 __all__ = ["inlined", "kernel"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -15,18 +17,14 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def kernel(function: Function) -> Function:
     """Compile a function at its first call with each combination of argument types.
 
-    The machine code is cached beside the source, or in the user's cache folder if that is
-    read-only, and later processes load it. If neither can be written, each process compiles again.
-    Kernels release Python's global lock, so threads run them in parallel.
+    The machine code is kept (see `hashkit.kernels.cache`), and later processes load it. Kernels
+    release Python's global lock, so threads run them in parallel.
 
     The cache is updated when the kernel's own file changes, but not when a kernel that it calls in
     another file does. After such a change, run ``make clean-kernels``.
     """
-    options = {"nogil": True, "error_model": "numpy"}
-    try:
-        compiled = numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # Numba found no writable folder
-        compiled = numba.njit(**options)(function)
+    compiled = numba.njit(nogil=True, error_model="numpy")(function)
+    compiled._cache = KernelCache(function)
     return cast("Function", compiled)
 
 

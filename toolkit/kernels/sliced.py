@@ -12,6 +12,7 @@ from hashkit.kernels.bits import trailing_zeros
 from hashkit.kernels.compiling import inlined, kernel
 from hashkit.kernels.planes import LANES, PLANE_BYTES, UNIT_ROWS, near_rows, transpose_unit
 from hashkit.kernels.selection import Selection, take
+from hashkit.kernels.widths import COUNTERS, counters_for
 from hashkit.kernels.words import n_safe_rows
 
 __all__ = ["plane_bytes", "plane_scanner", "query_picks"]
@@ -56,7 +57,7 @@ def plane_scanner(n_bits: int) -> Callable[..., None]:
     The number of bits of a distance is the number of vectors in registers, so there is one kernel
     for every second such number. Each is compiled at its first call.
     """
-    return next(scan for counters, scan in _SCANNERS.items() if n_bits + 1 < 1 << counters)
+    return _SCANNERS[counters_for(n_bits)]
 
 
 def _scanner(n_counters: int) -> Callable[..., None]:
@@ -114,7 +115,7 @@ def _scanner(n_counters: int) -> Callable[..., None]:
     return scan_planes
 
 
-_SCANNERS = {n_counters: _scanner(n_counters) for n_counters in (5, 7, 9, 11)}
+_SCANNERS = {counters: _scanner(counters) for counters in COUNTERS}
 
 
 @kernel

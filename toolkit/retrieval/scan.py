@@ -2,39 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Final
-
 import numpy as np
 from numpy.typing import NDArray
 
+from hashkit.retrieval.loading import KERNELS
 from hashkit.retrieval.neighbours import Neighbours
 from hashkit.retrieval.scan_numpy import scan_numpy
 from hashkit.retrieval.shards import Shards
 from hashkit.threads import available_cpus
 
 __all__ = ["scan"]
-
-_LOADING_BYTES: Final = 1_000_000_000
-"""Bytes of codes, counted once per query, that NumPy compares while kernels would be loaded.
-
-Numba and cached kernels load in about 0.3 s, and NumPy compares about 3 GB/s. A process with few
-small searches never loads them. A process with many soon does, after at most twice the time that it
-would have taken with kernels from the start."""
-
-
-class _Ledger:
-    """Bytes that this process still compares in NumPy before it loads the kernels."""
-
-    bytes_left = _LOADING_BYTES
-
-
-def _are_kernels_worthwhile(n_bytes: int) -> bool:
-    """Whether kernels are loaded, or a search of ``n_bytes`` makes loading them worthwhile."""
-    if "hashkit.retrieval.scan_compiled" in sys.modules:
-        return True
-    _Ledger.bytes_left -= n_bytes
-    return _Ledger.bytes_left < 0
 
 
 def scan(
@@ -63,7 +40,7 @@ def scan(
     if not top_k or not len(query_codes):
         offsets = np.zeros(len(query_codes) + 1, np.int64)
         return Neighbours(offsets, np.empty(0, np.uint16), np.empty(0, np.int64), shards.offsets)
-    if not _are_kernels_worthwhile(query_codes.size * len(shards)):
+    if not KERNELS.are_wanted(query_codes.size * len(shards), shards.n_bits):
         return scan_numpy(query_codes, shards, top_k, radii)
     from hashkit.retrieval.scan_compiled import scan_compiled
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -23,12 +23,13 @@ from hashkit.kernels.ranking import count_distances, place_rows
 from hashkit.kernels.scan import scan_rows, select_rows
 from hashkit.kernels.selection import Selection, order
 from hashkit.kernels.sliced import plane_bytes, plane_scanner, query_picks
+from hashkit.kernels.widths import MAX_PLANE_BITS
 from hashkit.kernels.words import row_words
 from hashkit.retrieval.neighbours import Neighbours
 from hashkit.retrieval.shards import Shards, Span
 from hashkit.threads import run_parallel
 
-__all__ = ["scan_compiled"]
+__all__ = ["run_each_kernel", "scan_compiled"]
 
 _PLANES_FROM_QUERIES: Final = 3
 """Transposing rows into bit planes pays from this many queries on."""
@@ -53,6 +54,9 @@ _PLACED_SHARE: Final = 32
 
 _FIRST_CAPACITY: Final = 4096
 """Capacity per query for rows within a radius, before their number is known."""
+
+_FEW_ROWS: Final = 64
+"""Rows of the searches that only load kernels."""
 
 _ALL_KEPT: Final = read_only(np.empty(0, dtype=np.bool_))
 
@@ -108,6 +112,29 @@ def scan_compiled(
     if not len(again) or capacity == n_rows:
         return found
     return found.replaced(again, _place(job.of(again), n_threads))
+
+
+def run_each_kernel(n_bits: int) -> Iterator[None]:
+    """Run every kernel that a search of codes of ``n_bits`` bits may use, and yield after each.
+
+    Each is loaded or compiled by that, for all searches that follow.
+    """
+    codes = np.zeros((_FEW_ROWS, code_size(n_bits)), np.uint8)
+    one = Shards((codes,), n_bits, np.array([0, _FEW_ROWS]), (None,))
+    two = Shards((codes, codes), n_bits, np.array([0, _FEW_ROWS, 2 * _FEW_ROWS]), (None, None))
+
+    def job(n_queries: int, shards: Shards, top_k: int) -> _Job:
+        return _Job(read_only(codes[:n_queries]), shards, top_k, np.full(n_queries, n_bits))
+
+    for search in (
+        partial(_select_at_once, job(1, one, 1), 1),
+        partial(_select_at_once, job(1, one, 1), 2),
+        partial(_select, job(_PLANES_FROM_QUERIES, one, 1), 1),
+        partial(_select, job(1, two, 1), 1),
+        partial(_place, job(1, one, _FEW_ROWS), 1),
+    ):
+        search()
+        yield
 
 
 def _select(job: _Job, n_threads: int) -> Neighbours:
@@ -193,7 +220,7 @@ class _Selection:
         self._n_held = np.zeros((n_parts, n_queries), dtype=np.int64)
         self._distances = np.empty((n_parts, n_queries, _capacity(top_k)), dtype=np.uint16)
         self._rows = np.empty((n_parts, n_queries, _capacity(top_k)), dtype=np.int64)
-        self._use_planes = n_queries >= _PLANES_FROM_QUERIES
+        self._use_planes = n_queries >= _PLANES_FROM_QUERIES and shards.n_bits <= MAX_PLANE_BITS
         # The queries in the form that the kernel takes.
         self._queries = (query_picks if self._use_planes else row_words)(query_codes)
         self._size = query_codes.shape[1]

@@ -85,7 +85,7 @@ def absolute_network(network: str) -> str:
 def _absolute(code: str, split: tuple[str, str]) -> str:
     kind, argument = split
     place, name = _parts(argument)
-    return f"{kind}:{Path(place).resolve()}:{name}" if place.endswith(".py") else code
+    return f"{kind}:{Path(place).expanduser().resolve()}:{name}" if place.endswith(".py") else code
 
 
 def recorded_network(network: str) -> str:

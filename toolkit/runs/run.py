@@ -23,7 +23,7 @@ import datetime
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
@@ -276,6 +276,16 @@ class Run:
         for folder in (self.checkpoints_path, self.path):
             with contextlib.suppress(FileNotFoundError):
                 folder.rmdir()
+
+    def discard(self, files: Iterable[Path]) -> None:
+        """Remove a new run that came to nothing: what `create` made, and ``files`` of it.
+
+        The folder stays if it holds anything else.
+        """
+        for path in (*files, self.config_path):
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._remove_remains()
 
     def read_config(self) -> RunConfig:
         """Content of config.json.

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from hashkit.bank.editor import BankEditor
 from hashkit.bank.image_files import ImageFiles
+from hashkit.bank.reader import Bank
+from hashkit.collection.labelling import FolderLabels
 from hashkit.files.writing import make_parents, sync_folder, write_new
 from hashkit.imaging.content import read_image_file
 from hashkit.server.batching import Batcher
@@ -70,6 +72,8 @@ class Uploads:
         self._folder = folder
         self._bank = bank
         self._editor = editor
+        with Bank.open(editor.path) as opened:
+            self._labels = FolderLabels.of_rows(editor.header, opened.names, opened.labels)
         self._changes: Batcher[_Change, _Outcome] = Batcher(self._apply, most, "uploads")
 
     def check_new(self, name: str) -> None:
@@ -156,24 +160,17 @@ class Uploads:
     def _commit(self, images: Sequence[tuple[NewImage, Path]]) -> range:
         if not images:
             return range(0)
+        names = [image.name for image, _ in images]
         files = ImageFiles.unknown(len(images))
         for row, (_, path) in enumerate(images):
             content = read_image_file(path)
             files.set(row, len(content.data), content.mtime_ns, content.digest())
         return self._editor.apply(
             np.stack([image.code for image, _ in images]),
-            [image.name for image, _ in images],
-            self._unknown_labels(len(images)),
+            names,
+            self._labels.labels_of(names, [None] * len(names)),
             files=files,
         )
-
-    def _unknown_labels(self, n_rows: int) -> NDArray[np.int64] | NDArray[np.uint8] | None:
-        header = self._editor.header
-        if header.label_kind == "single":
-            return np.full(n_rows, -1)
-        if header.label_kind == "multi":
-            return np.zeros((n_rows, len(header.class_names)), np.uint8)
-        return None
 
     def _remove(self, name: str) -> _Outcome:
         rows = self._bank.current().rows_named(name)

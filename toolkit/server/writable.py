@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Final
 
 from hashkit.bank.editor import BankEditor
-from hashkit.bank.header import BankHeader, BankSource
+from hashkit.bank.reader import Bank
+from hashkit.collection.bank_of_folder import check_follows, follows
+from hashkit.collection.sync import folder_source, new_header
 from hashkit.errors import BankError, ConfigError
 from hashkit.messages.os_errors import cannot_write
-from hashkit.preprocess import resampler
 from hashkit.runtimes.encoder import Encoder
+from hashkit.runtimes.pipeline import header_of_codes
 
-__all__ = ["TOKEN_VARIABLE", "folder_source", "open_editor", "token_of"]
+__all__ = ["TOKEN_VARIABLE", "open_editor", "token_of"]
 
 TOKEN_VARIABLE: Final = "HASHKIT_TOKEN"  # noqa: S105 - the name of the variable
 
@@ -41,12 +43,6 @@ def token_of(environment: Mapping[str, str]) -> str:
     )
 
 
-def folder_source(folder: Path) -> BankSource:
-    """The source of a bank whose images are a folder that changes."""
-    root = os.path.realpath(folder)
-    return BankSource(str(root), str(root), "", "all", None, None, "")
-
-
 def open_editor(bank: Path, folder: Path, encoder: Encoder) -> BankEditor:
     """Open a bank to add images of a folder; neither has to exist.
 
@@ -65,44 +61,34 @@ def open_editor(bank: Path, folder: Path, encoder: Encoder) -> BankEditor:
         raise ConfigError(f"`writable`: {cannot_write(error, folder)}") from None
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ConfigError(f"`writable`: {folder} may not be written by this user")
+    root = Path(os.path.realpath(folder))
     if not bank.exists():
-        return BankEditor.create(bank, _header(encoder, folder_source(folder)))
+        return BankEditor.create(bank, new_header(encoder, root))
+    with Bank.open(bank) as opened:
+        _check_folder(opened, root)
     editor = BankEditor.open(bank)
     try:
-        _check_folder(bank, editor, folder)
+        # The header then names all devices and versions that codes were computed with.
+        header = header_of_codes(encoder, editor.header)
+        editor.admit(header, allow_other_provider=True)
+        if not (editor.sources and follows(editor.sources[-1], root)):
+            editor.set_source(folder_source(root))
     except BaseException:
         editor.close()
         raise
     return editor
 
 
-def _check_folder(bank: Path, editor: BankEditor, folder: Path) -> None:
-    if not editor.header.has_names:
-        raise BankError(f"{bank}: expected a bank with names, to add images, found only codes")
-    roots = {
-        None if source.root is None else os.path.realpath(source.root) for source in editor.sources
-    }
-    if editor.n_rows and roots != {os.path.realpath(folder)}:
-        found = ", ".join(sorted(str(root or "no folder") for root in roots)) or "no folder"
+def _check_folder(bank: Bank, root: Path) -> None:
+    if not bank.header.has_names:
+        raise BankError(f"{bank.path}: expected a bank with names, to add images, found only codes")
+    if not len(bank):
+        return
+    check_follows(bank)
+    roots = {os.path.realpath(one.root) for one in bank.sources if one.root is not None}
+    if roots != {str(root)}:
+        found = ", ".join(sorted(roots)) or "no folder"
         raise ConfigError(
-            f"`writable`: expected the folder of the bank's images, {found}, found {folder}: name "
+            f"`writable`: expected the folder of the bank's images, {found}, found {root}: name "
             "that folder, or start with a new bank"
         )
-    if not editor.n_rows:
-        editor.set_source(folder_source(folder))
-
-
-def _header(encoder: Encoder, source: BankSource) -> BankHeader:
-    return BankHeader(
-        n_bits=encoder.n_bits,
-        manifest=encoder.manifest,
-        model_sha256=encoder.model_sha256,
-        runtime=encoder.runtime,
-        provider=encoder.provider,
-        precision=encoder.precision,
-        class_names=(),
-        label_kind="none",
-        source=source,
-        resampler=resampler(),
-        has_files=True,
-    )

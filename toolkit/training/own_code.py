@@ -45,7 +45,9 @@ def import_own(setting: str, argument: str) -> Any:
             f"{setting} {OWN_CODE}:{argument} must be {OWN_CODE}:PACKAGE.MODULE:NAME or "
             f"{OWN_CODE}:FILE.py:NAME"
         )
-    module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
+    module = (
+        _import_file(Path(place).expanduser()) if place.endswith(".py") else _import_module(place)
+    )
     if not hasattr(module, name):
         raise ConfigError(f"{setting} {OWN_CODE}:{argument}: {place} has no {name}")
     return getattr(module, name)

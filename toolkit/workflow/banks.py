@@ -1,5 +1,9 @@
 """The banks of a run, encoded where they are missing.
 
+The bank that is searched holds the database of the run's split. Of somebody's own images, split at
+random, it holds the queries too, so that all images are found; an evaluation leaves them out
+(`hashkit.evaluation.split_queries`).
+
 ONNX Runtime is imported only to encode, so that a run with complete banks is searched and
 evaluated without it.
 """
@@ -7,22 +11,27 @@ evaluated without it.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from hashkit.bank.reader import Bank
 from hashkit.errors import BankMismatchError
 from hashkit.files.writing import file_digest
 from hashkit.runs.run import Run, bank_path
 from hashkit.runtimes.settings import RuntimeSettings
-from hashkit.workflow.reporter import SILENT, Reporter
+from hashkit.workflow.reporter import SILENT, Reporter, plural
 from hashkit.workflow.training_source import run_spec
 
 if TYPE_CHECKING:
+    from hashkit.datasets.split import PartName, Split
+    from hashkit.runs.data_spec import DataSpec
     from hashkit.runtimes.encoder import Encoder
     from hashkit.runtimes.pipeline import EncodeReport
     from hashkit.workflow.encoding import EncodeOptions
 
-__all__ = ["encode_run_part", "run_bank"]
+__all__ = ["encode_run_part", "is_own_collection", "note_missing_queries", "run_bank"]
+
+_RANDOM_DRAWS: Final = ("per-class", "random")
+"""Protocols that draw queries at random, in numbers that are not published ones."""
 
 
 def run_bank(
@@ -92,17 +101,60 @@ def encode_run_part(
             _check_model(run, bank, encoder.model_sha256)
     spec = run_spec(run)
     images, split = open_spec(spec)
+    stored: PartName = part
+    if part == "database" and is_own_collection(spec, split, len(images)):
+        stored = "database" if options.mode == "resume" and _lacks_queries(path) else "all"
+    if stored == "all" and images.labels is not None:
+        reporter.note(
+            f"{path} holds all images; hashkit evaluate leaves its "
+            f"{plural(len(split.queries), 'query', 'queries')} out of it"
+        )
     return encode_set(
         encoder,
-        images.subset(split.part(part)),
+        images.subset(split.part(stored)),
         path,
         dataset=spec.data,
         options=options,
         protocol=split.protocol,
-        part=part,
+        part=stored,
         seed=split.seed,
         reporter=reporter,
     )
+
+
+def is_own_collection(spec: DataSpec, split: Split, n_images: int) -> bool:
+    """Whether the bank of a run holds all images of its set, the queries included.
+
+    That is so for a folder or a list whose queries are drawn at random and whose other images are
+    all in the database. Named sets, published splits and other protocols keep their databases.
+    """
+    from hashkit.datasets.sets import IMAGE_SETS
+
+    is_own = spec.data not in IMAGE_SETS and spec.query_list is None
+    is_drawn = split.protocol in _RANDOM_DRAWS
+    return is_own and is_drawn and len(split.queries) + len(split.database) == n_images
+
+
+def note_missing_queries(run: Run, reporter: Reporter) -> None:
+    """Note that the bank of a run on somebody's own images lacks the queries, as older ones do."""
+    with Bank.open(run.bank_path) as bank:
+        source = bank.sources[-1] if bank.sources else None
+    if source is None or source.part != "database" or source.protocol not in _RANDOM_DRAWS:
+        return
+    # A path is absolute and a name is not; importing all named sets would delay every search.
+    if Path(source.dataset).is_absolute():
+        reporter.note(
+            f"{run.bank_path} lacks the images that are queries of hashkit evaluate, so that they "
+            f"are not found: hashkit encode --overwrite --run {run.path} makes it of all images"
+        )
+
+
+def _lacks_queries(path: Path) -> bool:
+    """Whether a bank exists and holds the database of a split alone."""
+    if not path.is_file():
+        return False
+    with Bank.open(path) as bank:
+        return bool(bank.sources) and bank.sources[-1].part == "database"
 
 
 def _check_model(run: Run, bank: Bank, model_sha256: str) -> None:

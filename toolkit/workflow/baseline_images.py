@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Self
 
 import numpy as np
 
 from hashkit.bank.names import hash_names
 from hashkit.bank.reader import Bank
+from hashkit.codesets import CodeDatabase, CodeSet
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.spec import open_spec
 from hashkit.datasets.split import Rows
 from hashkit.errors import BankMismatchError
+from hashkit.evaluation.split_queries import without_queries
 from hashkit.manifest import Manifest
 from hashkit.runs.run import Run
 from hashkit.runtimes.settings import RuntimeSettings
@@ -37,10 +40,13 @@ class BaselineSubject:
     images
         The image set.
     queries, database
-        The banks.
+        Codes, labels and names of the banks, without deleted rows; a bank of all images without
+        the queries.
+    model_sha256
+        SHA-256 of the model that made the banks.
     training, query_rows, database_rows
-        int64, rows of the image set: those of the split's training part, and those of the banks
-        in the banks' order.
+        int64, rows of the image set: those of the split's training part, and those of the banks'
+        codes.
     identity
         Place of the images, and digests of the names of the three parts: inputs of every baseline.
     """
@@ -48,8 +54,9 @@ class BaselineSubject:
     run: Run
     manifest: Manifest
     images: ImageSet
-    queries: Bank
-    database: Bank
+    queries: CodeSet
+    database: CodeSet
+    model_sha256: str
     training: Rows
     query_rows: Rows
     database_rows: Rows
@@ -68,28 +75,31 @@ class BaselineSubject:
         """
         images, split = open_spec(run_spec(run))
         queries = Bank.open(run_bank(run, "queries", settings, reporter=reporter))
-        database = Bank.open(run_bank(run, "database", settings, reporter=reporter))
-        if database.header.manifest is None:
+        whole = Bank.open(run_bank(run, "database", settings, reporter=reporter))
+        rest = without_queries(queries, whole, is_one_set=True)
+        if whole.header.manifest is None:
             raise BankMismatchError(
-                f"{database.path} does not record the model that made it: {_remedy(run)}"
+                f"{whole.path} does not record the model that made it: {_remedy(run)}"
             )
         places = {name: row for row, name in enumerate(images.names)}
         training = images.subset(split.training)
+        query_codes, database_codes = _kept(queries), _kept(rest)
         return cls(
             run,
-            database.header.manifest,
+            whole.header.manifest,
             images,
-            queries,
-            database,
+            query_codes,
+            database_codes,
+            whole.header.model_sha256,
             split.training,
-            _rows_of(queries, places, run),
-            _rows_of(database, places, run),
+            _rows_of(query_codes, places, queries.path, run),
+            _rows_of(database_codes, places, whole.path, run),
             {
                 "dataset": images.name,
                 "root": None if images.root is None else str(images.root.absolute()),
                 "training": hash_names(training.names, training.labels),
-                "queries": hash_names(list(queries.names), None),
-                "database": hash_names(list(database.names), None),
+                "queries": hash_names(query_codes.names, None),
+                "database": hash_names(database_codes.names, None),
             },
         )
 
@@ -99,12 +109,22 @@ class BaselineSubject:
         return self.database.n_bits
 
 
-def _rows_of(bank: Bank, places: Mapping[str, int], run: Run) -> Rows:
+def _kept(bank: CodeDatabase) -> CodeSet:
+    """The rows of a bank that are not deleted."""
+    rows = np.arange(len(bank)) if bank.deleted is None else np.flatnonzero(~bank.deleted)
+    labels = None if bank.labels is None else bank.labels[rows]
+    names = list(bank.names)
+    return CodeSet(
+        bank.codes[rows], bank.n_bits, labels, [names[row] for row in rows], bank.class_names
+    )
+
+
+def _rows_of(codes: CodeSet, places: Mapping[str, int], path: Path, run: Run) -> Rows:
     try:
-        return np.array([places[name] for name in bank.names], np.int64)
+        return np.array([places[name] for name in codes.names], np.int64)
     except KeyError as error:
         raise BankMismatchError(
-            f"{bank.path} holds an image that is not in the run's image set, {error.args[0]}: "
+            f"{path} holds an image that is not in the run's image set, {error.args[0]}: "
             f"{_remedy(run)}"
         ) from None
 

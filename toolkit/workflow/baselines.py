@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.bank.reader import Bank
 from hashkit.baselines import METHODS, BaselineModel, ClassCodes, Features, method_named
 from hashkit.codesets import CodeSet
 from hashkit.datasets.imageset import ImageSet, spread_rows
@@ -134,7 +133,7 @@ def _network_outputs(
         subject.images,
         rows,
         n_bits=subject.n_bits,
-        fingerprint=_digest({"model": subject.database.header.model_sha256, **subject.identity}),
+        fingerprint=_digest({"model": subject.model_sha256, **subject.identity}),
         path=_folder(subject.run) / "outputs.npy",
         load_encoder=load_encoder,
     )
@@ -168,9 +167,9 @@ def _title(name: str, source: ImageFeatures, codes: BaselineCodes) -> str:
     return title if codes.accuracy is None else f"{title} (accuracy {codes.accuracy:.3f})"
 
 
-def _code_set(codes: NDArray[np.uint8], n_bits: int, bank: Bank) -> CodeSet:
-    """A code set with the labels and names of a bank."""
-    return CodeSet(codes, n_bits, bank.labels, bank.names, bank.class_names)
+def _code_set(codes: NDArray[np.uint8], n_bits: int, of: CodeSet) -> CodeSet:
+    """A code set with the labels and names of another one."""
+    return CodeSet(codes, n_bits, of.labels, of.names, of.class_names)
 
 
 def _codes_on(
@@ -292,7 +291,9 @@ def _encode(
     return {name: np.concatenate(parts) for name, parts in codes.items()}
 
 
-def _accuracy(model: BaselineModel, query_codes: NDArray[np.uint8], queries: Bank) -> float | None:
+def _accuracy(
+    model: BaselineModel, query_codes: NDArray[np.uint8], queries: CodeSet
+) -> float | None:
     if not isinstance(model, ClassCodes) or queries.labels is None:
         return None
     has_label = queries.labels >= 0

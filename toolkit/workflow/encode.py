@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from hashkit.bank.reader import Bank
 from hashkit.datasets.imageset import ImageSet
-from hashkit.datasets.sets import open_image_set
+from hashkit.datasets.sets import IMAGE_SETS, open_image_set
 from hashkit.datasets.spec import open_spec, with_absolute_paths
 from hashkit.errors import ConfigError
 from hashkit.inputs.arguments import checked_arguments
@@ -21,6 +21,7 @@ from hashkit.runtimes.pipeline import EncodeReport
 from hashkit.runtimes.settings import RuntimeSettings
 from hashkit.threads import check_threads
 from hashkit.workflow.encoding import EncodeOptions, encode_set, load_encoder
+from hashkit.workflow.folder_labels import Labels, open_folder_to_encode
 from hashkit.workflow.reporter import LOGGED, Reporter
 
 __all__ = ["ImagesToEncode", "Part", "encode", "encode_images", "encode_options"]
@@ -44,9 +45,15 @@ class ImagesToEncode:
     part: Part = "all"
     split_seed: int = 0
     download: bool = False
+    labels: Labels = "auto"
 
     def __post_init__(self) -> None:
         check_split_seed(self.split_seed)
+        if self.labels == "folders" and not self.is_folder:
+            raise ConfigError(
+                f'`labels="folders"` goes with a folder of images, found {self._shown}: lists and '
+                "named sets have labels of their own; leave it out"
+            )
         if isinstance(self.images, ImageSet):
             if self.data_root is not None or self.protocol or self.part != "all":
                 raise ConfigError(
@@ -57,6 +64,18 @@ class ImagesToEncode:
             raise ConfigError(
                 f'`part="{self.part}"` is a part of a split: choose one with `protocol=...`'
             )
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the images are a folder that is given by its path."""
+        if isinstance(self.images, ImageSet):
+            return False
+        text = os.fspath(self.images)
+        return text not in IMAGE_SETS and Path(text).expanduser().is_dir()
+
+    @property
+    def _shown(self) -> str:
+        return "an image set" if isinstance(self.images, ImageSet) else os.fspath(self.images)
 
 
 @checked_arguments
@@ -70,6 +89,7 @@ def encode(
     part: Part = "all",
     split_seed: int = 0,
     download: bool = False,
+    labels: Labels = "auto",
     device: str = "auto",
     runtime: str = "onnxruntime",
     profile: str = "exact",
@@ -102,6 +122,10 @@ def encode(
         Encode one part of a split of the images only.
     download
         Download the missing files of a named set.
+    labels
+        Labels of a folder's images: ``folders`` (the subfolder is the class), ``none``, or
+        ``auto``: those of the subfolders if all of these are classes that the model was trained on,
+        if the bank that is continued has labels, or with ``protocol``; otherwise none.
     device, runtime, profile
         See `hashkit.runtimes.settings.RuntimeSettings`.
     batch_size
@@ -154,7 +178,7 @@ def encode(
             "`device`, `runtime` and `profile` are those of the encoder: leave them out, or give "
             "the model's file"
         )
-    wanted = ImagesToEncode(images, data_root, protocol, part, split_seed, download)
+    wanted = ImagesToEncode(images, data_root, protocol, part, split_seed, download, labels)
     reporter = reporter or LOGGED
     if not isinstance(model, Encoder):
         settings = RuntimeSettings(runtime, device, profile=profile, batch_size=batch_size)
@@ -213,9 +237,16 @@ def encode_images(
     if spec.protocol:
         images, split = open_spec(spec, download=wanted.download)
         images = images.subset(split.part(wanted.part))
+    elif wanted.is_folder and root is None:
+        continued = None if options.mode == "overwrite" else out
+        images = open_folder_to_encode(
+            Path(spec.data), wanted.labels, encoder.manifest, continued, reporter
+        )
     else:
         folder = None if spec.root is None else Path(spec.root)
         images = open_image_set(spec.data, root=folder, download=wanted.download)
+    if wanted.labels == "none":
+        images = dataclasses.replace(images, labels=None, class_names=())
     return encode_set(
         encoder,
         images,

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from hashkit.codesets import CodeDatabase, CodeSet
 from hashkit.errors import EvaluationError
+from hashkit.evaluation.split_queries import without_queries
 from hashkit.report.evaluations import Evaluation
 from hashkit.runs.run import Run
 from hashkit.runtimes.settings import RuntimeSettings
 from hashkit.workflow.reporter import SILENT, Reporter
 from hashkit.workflow.resamplers import warn_of_other_resamplers
-from hashkit.workflow.row_images import sources_of
+from hashkit.workflow.row_images import RowImages, sources_of
 from hashkit.workflow.training_source import run_spec
 
 if TYPE_CHECKING:
@@ -38,12 +39,15 @@ class Subject:
         Banks or code sets.
     run
         Their run, if any.
+    data_root
+        Where the images' folder is now; None for where the banks say.
     """
 
     name: str
     queries: CodeDatabase
     databases: Sequence[CodeDatabase]
     run: Run | None = None
+    data_root: Path | None = None
 
     @classmethod
     def of_run(
@@ -69,8 +73,21 @@ class Subject:
 
         if not (run.queries_path.is_file() and run.bank_path.is_file()):
             _check_labelled(run)
-        queries, database = bank("queries"), bank("database")
+        queries = bank("queries")
+        database = without_queries(queries, bank("database"), is_one_set=True)
         return cls(run.path.resolve().name, queries, [database], run)
+
+    @classmethod
+    def of_codes(
+        cls, name: str, queries: CodeDatabase, databases: Sequence[CodeDatabase]
+    ) -> Subject:
+        """Banks or code sets; queries of a split are left out of a bank of all its images."""
+        return cls(name, queries, [without_queries(queries, one) for one in databases])
+
+    @property
+    def images(self) -> RowImages:
+        """Finds the images of queries and databases."""
+        return RowImages(self.run, self.data_root)
 
     @property
     def n_rows(self) -> int:

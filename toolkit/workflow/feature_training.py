@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.split import Split
-from hashkit.errors import ModelError, RunError
+from hashkit.errors import DatasetError, ModelError, RunError
 from hashkit.features.computing import FeatureSet, FeatureStore
 from hashkit.features.embedder import Embedder, read_embedder, write_embedder
 from hashkit.features.fitting import fit_head
@@ -109,12 +109,16 @@ def train_on_features(
             f"run {run.path}: recipe {config.recipe}, {recorded_network(config.network)}, "
             f"{config.loss}, {lengths_text(config)}"
         )
-        return _train(
-            _Job(
-                run, config, embedder, training, split.protocol, device, reading, reporter,
-                should_stop, loggers,
-            )
+        job = _Job(
+            run, config, embedder, training, split.protocol, device, reading, reporter,
+            should_stop, loggers,
         )  # fmt: skip
+        try:
+            return _train(job)
+        except DatasetError:
+            if not (reading.strict and _store(job).n_done):  # strict keeps what is usable
+                run.discard(FeatureStore.paths(run.path))
+            raise
 
 
 def _new_run(runs: Path, name: str, config: RunConfig, embedder: Embedder) -> Run:
@@ -234,10 +238,14 @@ def _train(job: _Job) -> Run:
     return job.run
 
 
+def _store(job: _Job) -> FeatureStore:
+    return FeatureStore(job.run.path, job.images, job.embedder, n_views=job.config.n_views)
+
+
 def _features(job: _Job, n_workers: int) -> FeatureSet | None:
     """The features of the training images; None if the computation was stopped."""
     run, reporter = job.run, job.reporter
-    store = FeatureStore(run.path, job.images, job.embedder, n_views=job.config.n_views)
+    store = _store(job)
     if not store.is_complete:
         for other in _other_runs(run):
             if store.take_from(other):

@@ -79,20 +79,24 @@ def codes_facts(path: Path) -> dict[str, Any]:
 
 
 def model_facts(path: Path) -> dict[str, Any]:
-    """Facts of an ONNX model; neither ONNX Runtime nor the weights are loaded.
+    """Facts of an ONNX model, or of an embedder; neither ONNX Runtime nor the weights are loaded.
 
     Raises
     ------
     ModelError
         If it is not an ONNX model, or breaks the model contract.
     """
+    from hashkit.features.embedder import is_embedder
     from hashkit.files.writing import file_digest
+    from hashkit.runtimes.builtin import shown_model
     from hashkit.runtimes.onnx_file import read_onnx_file
 
+    if is_embedder(path):
+        return _embedder_facts(path)
     model = read_onnx_file(path)
     sha256 = file_digest(path, "sha256")
     return {
-        "path": str(path),
+        "path": shown_model(path),
         "kind": "ONNX model",
         "n_bytes": path.stat().st_size,
         "sha256": sha256,
@@ -103,6 +107,24 @@ def model_facts(path: Path) -> dict[str, Any]:
         "inputs": [dataclasses.asdict(tensor) for tensor in model.inputs],
         "outputs": [dataclasses.asdict(tensor) for tensor in model.outputs],
         "manifest": model.manifest.to_dict(),
+    }
+
+
+def _embedder_facts(path: Path) -> dict[str, Any]:
+    from hashkit.features.embedder import read_embedder
+
+    embedder = read_embedder(path)
+    return {
+        "path": str(path),
+        "kind": "embedder",
+        "n_bytes": path.stat().st_size,
+        "sha256": embedder.sha256,
+        "name": embedder.name,
+        "height": embedder.height,
+        "width": embedder.width,
+        "resize": embedder.resize,
+        "n_features": embedder.n_features,
+        "facts": dict(embedder.facts),
     }
 
 

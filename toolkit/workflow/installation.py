@@ -11,12 +11,18 @@ from importlib import metadata
 from typing import Final
 
 from hashkit._version import __version__
-from hashkit.distribution import DISTRIBUTION, install_command
+from hashkit.distribution import DISTRIBUTION, DISTRIBUTIONS, install_command
 from hashkit.messages.foreign_errors import foreign_message
 from hashkit.runtimes.health import Check, check_runtimes, installed_version
 from hashkit.threads import available_cpus, cpu_affinity, cpu_quota
 
-__all__ = ["check_extras", "check_installation", "check_packages", "check_threads"]
+__all__ = [
+    "check_distributions",
+    "check_extras",
+    "check_installation",
+    "check_packages",
+    "check_threads",
+]
 
 _PACKAGES: Final = {"numpy": "numpy", "numba": "numba", "h5py": "h5py", "pillow": "PIL"}
 """Packages with compiled code that every command needs: distribution and import."""
@@ -29,11 +35,21 @@ def check_installation() -> list[Check]:
     return [
         Check("Python", "ok", f"{platform.python_version()} on {platform.platform()}"),
         Check("hashkit", "ok", __version__),
+        *check_distributions(),
         *check_packages(_PACKAGES),
         check_threads(),
         *check_runtimes(),
         *check_extras(),
     ]
+
+
+def check_distributions() -> Iterator[Check]:
+    """Check that hashkit is not installed twice: the two distributions have the same files."""
+    found = [name for name in DISTRIBUTIONS if installed_version(name)]
+    if len(found) > 1:
+        remedy = f"pip uninstall -y {' '.join(found)} && {install_command()}"
+        detail = f"{' and '.join(found)} overwrite each other"
+        yield Check("distributions", "broken", detail, remedy)
 
 
 def check_packages(packages: Mapping[str, str]) -> Iterator[Check]:
@@ -58,8 +74,11 @@ def check_threads() -> Check:
     return Check("threads", "ok", f"{available_cpus()} ({', '.join(limits)})")
 
 
-def check_extras(distribution: str = DISTRIBUTION) -> Iterator[Check]:
-    """Check which extras of a distribution are installed; nothing is imported."""
+def check_extras(distribution: str | None = None) -> Iterator[Check]:
+    """Check which extras of a distribution, of hashkit's by default, are there; imports nothing."""
+    if distribution is None:
+        found = (name for name in DISTRIBUTIONS if installed_version(name))
+        distribution = next(found, DISTRIBUTION)
     try:
         requirements = metadata.requires(distribution) or []
     except metadata.PackageNotFoundError:

@@ -53,7 +53,10 @@ def rows_of_labels(banks: Sequence[Bank], names: Sequence[str]) -> NDArray[np.bo
     known = {name for bank in banks for name in _class_names(bank)}
     for name in names:
         if name not in known:
-            listed = ", ".join(sorted(known)[:20]) or "none: the images have no labels"
+            listed = ", ".join(sorted(known)[:20]) or (
+                "none: the images have no labels; `hashkit encode --labels folders` makes classes "
+                "of subfolders"
+            )
             raise ConfigError(f'`label="{name}"`: no such class; known: {listed}')
     return np.concatenate([_rows_of(bank, names) for bank in banks])
 

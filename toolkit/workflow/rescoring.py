@@ -162,11 +162,9 @@ def _live_rows(queries: CodeDatabase) -> NDArray[np.int64]:
 
 def _query_images(subject: Subject) -> list[ImageSource]:
     """Images of the queries that are not deleted."""
-    from hashkit.workflow.row_images import RowImages
-
-    queries, find = subject.queries, RowImages(subject.run)
+    queries, find = subject.queries, subject.images
     rows = _live_rows(queries).tolist()
-    how = "give a bank whose images are in place, or leave `rerank` out"
+    how = "if the folder has moved, `data_root=...` is where it is now; or leave `rerank` out"
     if not len(queries.names):
         raise EvaluationError(
             f"`rerank` expects the queries' images, to encode them again, found only codes: {how}"

@@ -13,6 +13,7 @@ import numpy as np
 from hashkit.bank.reader import Bank
 from hashkit.runs.run import Run
 from hashkit.runtimes.settings import RuntimeSettings
+from hashkit.workflow.banks import note_missing_queries, run_bank
 from hashkit.workflow.models import builtin_of_banks, check_made_by, find_exported
 from hashkit.workflow.reporter import SILENT, Reporter
 from hashkit.workflow.row_images import RowImages
@@ -83,6 +84,8 @@ class SearchPlace:
         self._model = model
         if not opened:
             opened = [Bank.open(self.run_bank("database", self.encoder if model else None))]
+            assert self.run is not None  # noqa: S101 - without banks there is a run
+            note_missing_queries(self.run, reporter)
         self.banks: Sequence[Bank] = opened
         self._starts = list(itertools.accumulate(map(len, opened), initial=0))
 
@@ -113,8 +116,6 @@ class SearchPlace:
         self, part: Literal["queries", "database"], encoder: Encoder | None = None
     ) -> Path:
         """The bank of the run's queries or database, encoded first if it is missing."""
-        from hashkit.workflow.banks import run_bank
-
         assert self.run is not None  # noqa: S101 - by __init__
         return run_bank(self.run, part, self.settings, encoder, self.n_workers, self._reporter)
 

@@ -58,6 +58,7 @@ def queries_of_files(place: SearchPlace, names: Sequence[str], reporter: Reporte
             place.check_query_model()
             queries += _of_folder(place, name, reporter)
         elif path.exists() or (known := _of_run(place, name)) is None:
+            _check_exists(place, path)
             place.check_query_model()
             queries.append(Query(name, place.encoder.encode(path)[0], path))
         else:
@@ -145,6 +146,19 @@ def find_own_rows(place: SearchPlace, queries: Sequence[Query]) -> list[list[int
     return own
 
 
+def _check_exists(place: SearchPlace, path: Path) -> None:
+    """Point to `name` where a missing file has the name of a row."""
+    name = str(path)
+    if path.exists():
+        return
+    if any(rows_named(bank.names, [name])[name] for bank in place.banks):
+        raise ImageError(
+            f"{name}: there is no such file; to search with the row of this name, give "
+            f'`name="{name}"`',
+            "missing",
+        )
+
+
 def _of_row(place: SearchPlace, row: int) -> Query:
     if not 0 <= row < place.n_rows:
         raise ConfigError(
@@ -167,6 +181,8 @@ def _of_row(place: SearchPlace, row: int) -> Query:
 
 def _unknown_name(place: SearchPlace, name: str) -> str:
     """The message for a name without a row, with a name that ends alike."""
+    if not any(bank.header.has_names for bank in place.banks):
+        return f"{place.banks[0].path} has no names: give the number of a row with `row`"
     last = name.rpartition("/")[2]
     names = (known for bank in place.banks for known in bank.names)
     alike = next((known for known in names if known.rpartition("/")[2] == last), None)

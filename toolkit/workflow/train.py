@@ -57,6 +57,7 @@ def train(
     num_workers: int | None = None,
     strict: bool = False,
     loggers: Sequence[str | RunLogger] = (),
+    leaks: bool = False,
     reporter: Reporter | None = None,
     should_stop: Callable[[], bool] | None = None,
     **settings: Any,
@@ -94,6 +95,8 @@ def train(
     loggers
         What takes the numbers of metrics.jsonl too: ``tensorboard``, ``wandb``, or objects of your
         own with the methods of `hashkit.training.loggers.base.RunLogger`.
+    leaks
+        Look for queries that are near copies of training or database images, and warn of them.
     reporter
         Takes notes and progress (`hashkit.workflow.reporter.Reporter`); None to log the notes.
     should_stop
@@ -158,7 +161,7 @@ def train(
         runs=Path(runs),
         name=name,
         device=device,
-        reading=Reading(num_workers, strict, download),
+        reading=Reading(num_workers, strict, download, leaks),
         loggers=checked_loggers,
         reporter=reporter or LOGGED,
         should_stop=should_stop or (lambda: False),

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Final
 
 from hashkit.errors import HashkitError
+from hashkit.features.embedder import is_embedder
 from hashkit.formats import format_named
 from hashkit.formats.bank import BANK
+from hashkit.runs.run import Run
 from hashkit.runtimes.builtin import NAME_ONE
 from hashkit.workflow.reporter import SILENT, Reporter
 from hashkit.workflow.verify_files import (
     Verification,
     verify_bank,
+    verify_embedder,
     verify_index,
     verify_model,
     with_model_faults,
@@ -41,6 +44,8 @@ def verify_paths(paths: Sequence[Path], reporter: Reporter = SILENT) -> list[Ver
     for path in paths:
         if path.is_dir():
             found += verify_run(path, reporter)
+        elif path.suffix == ".onnx" and _is_embedder(path):
+            found.append(verify_embedder(path))
         elif path.suffix == ".onnx":
             found.append(verify_model(path))
         elif path.suffix == _INDEX_SUFFIX:
@@ -48,6 +53,12 @@ def verify_paths(paths: Sequence[Path], reporter: Reporter = SILENT) -> list[Ver
         else:
             found.append(verify_bank(path, reporter))
     return with_model_faults(found)
+
+
+def _is_embedder(path: Path) -> bool:
+    """Whether a file is an embedder, or was one before it was damaged."""
+    run = Run(path.parent)
+    return is_embedder(path) or (path.name == run.embedder_path.name and run.config_path.is_file())
 
 
 def _check_kind(path: Path) -> None:

@@ -18,6 +18,7 @@ __all__ = [
     "Verification",
     "check_rows",
     "verify_bank",
+    "verify_embedder",
     "verify_index",
     "verify_model",
     "with_model_faults",
@@ -52,8 +53,8 @@ class Verification:
     path
         The file, or the run folder for what belongs to no single file.
     kind
-        ``code bank``, ``multi-index``, ``ONNX model``, ``checkpoint``, ``embedder`` or
-        ``run``.
+        ``code bank``, ``multi-index``, ``ONNX model``, ``checkpoint``, ``embedder``,
+        ``features`` or ``run``.
     checked
         What was checked, one line.
     faults
@@ -153,6 +154,18 @@ def verify_model(path: Path) -> Verification:
         f"opens, keeps the contract and gives codes of {encoder.n_bits} bits; SHA-256 {sha256}"
     )
     return Verification(path, "ONNX model", checked, (), sha256)
+
+
+def verify_embedder(path: Path) -> Verification:
+    """Check the embedder of a run on frozen features, which an export depends on."""
+    from hashkit.features.embedder import read_embedder
+
+    faults: tuple[Fault, ...] = ()
+    try:
+        checked = f"graph, SHA-256 {read_embedder(path).sha256}"
+    except HashkitError as error:
+        checked, faults = "its file", (Fault(str(error)),)
+    return Verification(path, "embedder", checked, faults)
 
 
 def with_model_faults(found: Sequence[Verification]) -> list[Verification]:

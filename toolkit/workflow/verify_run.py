@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hashkit.errors import EvaluationError, HashkitError, RunError
-from hashkit.features.embedder import read_embedder
+from hashkit.features.computing import FEATURES_NAME
+from hashkit.features.table import check_table
 from hashkit.inputs.json_text import read_json
 from hashkit.multi_index.index import index_path
 from hashkit.report.evaluations import FILE_NAME, load_evaluation
@@ -18,6 +19,7 @@ from hashkit.workflow.verify_files import (
     Fault,
     Verification,
     verify_bank,
+    verify_embedder,
     verify_index,
     verify_model,
     with_model_faults,
@@ -32,7 +34,10 @@ def verify_run(path: Path, reporter: Reporter = SILENT) -> list[Verification]:
     A file that the run does not have (yet) is not missed.
     """
     run = Run(path)
-    found = [_records(run), *_checkpoints(run, reporter), *_embedder(run)]
+    found = [_records(run), *_checkpoints(run, reporter)]
+    if run.embedder_path.is_file():
+        found.append(verify_embedder(run.embedder_path))
+    found += _features(run)
     if run.model_path.is_file():
         if is_outdated(run):
             reporter.note(
@@ -68,17 +73,16 @@ def _records(run: Run) -> Verification:
     return Verification(run.path, "run", ", ".join(checked), tuple(faults))
 
 
-def _embedder(run: Run) -> Iterator[Verification]:
-    """The embedder of a run on frozen features; an export depends on it."""
-    path = run.embedder_path
-    if not path.is_file():
-        return
-    faults: tuple[Fault, ...] = ()
-    try:
-        checked = f"graph, SHA-256 {read_embedder(path).sha256}"
-    except HashkitError as error:
-        checked, faults = "its file", (Fault(str(error)),)
-    yield Verification(path, "embedder", checked, faults)
+def _features(run: Run) -> Iterator[Verification]:
+    """The features of a run, and the outputs that its baselines are made of."""
+    for path in (run.path / FEATURES_NAME, run.path / "baselines" / "outputs.npy"):
+        if path.is_file() or path.with_suffix(".json").is_file():
+            faults: tuple[Fault, ...] = ()
+            try:
+                checked = check_table(path)
+            except HashkitError as error:
+                checked, faults = "its content", (Fault(str(error)),)
+            yield Verification(path, "features", checked, faults)
 
 
 def _checkpoints(run: Run, reporter: Reporter) -> Iterator[Verification]:

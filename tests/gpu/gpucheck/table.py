@@ -218,7 +218,7 @@ def _headline(stage: Figures) -> str:
         "machine": lambda f: f["torch"].get("gpu") or f["cpu"]["name"],
         "speed-best": _shares,
         "speed-pretrained": _shares,
-        "resume": lambda f: f"resumed: {_difference(f['bf16']['resumed'])}",
+        "resume": lambda f: f"resumed: {_difference((f.get('bf16') or f['fp32'])['resumed'])}",
         "export-best": lambda f: (
             f"largest logit difference {f['parity']['largest_difference']:.1e}"
         ),

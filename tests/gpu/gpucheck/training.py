@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from gpucheck.images import open_images
-from gpucheck.product import Run, RunConfig, default_input_size
+from gpucheck.product import Run, RunConfig, default_input_size, spread_rows
 from gpucheck.product_training import (
     TrainConfig,
     Trainer,
@@ -28,10 +28,17 @@ def config_of(settings: Settings, changes: dict[str, Any], size: int | None = No
     return make_config(changes, None if size is None else (size, size), default_input_size(images))
 
 
-def training_data(settings: Settings, config: TrainConfig) -> TrainingData:
-    """The training images, decoded."""
+_SMALL = 320
+"""Images of a small measurement; every training ends with the logits of all of them."""
+
+
+def training_data(settings: Settings, config: TrainConfig, *, whole: bool = False) -> TrainingData:
+    """The training images, decoded; of a small measurement a part, unless it needs ``whole``."""
     images, split = open_images(settings)
-    return prepare_labelled(images.subset(split.training), config, protocol=split.protocol)[0]
+    rows = split.training
+    if settings.is_small and not whole:
+        rows = rows[spread_rows(len(rows), _SMALL)]
+    return prepare_labelled(images.subset(rows), config, protocol=split.protocol)[0]
 
 
 def new_run(settings: Settings, name: str) -> Run:

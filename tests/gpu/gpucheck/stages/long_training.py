@@ -32,7 +32,7 @@ def run(record: Record, settings: Settings) -> None:
     """Train and measure mAP at intervals; the measurements are not part of the time."""
     config = _config(settings)
     record.figure("settings", {"lengths": list(config.lengths), "epochs": config.epochs})
-    trainer = new_trainer(settings, config, training_data(settings, config), "long")
+    trainer = new_trainer(settings, config, training_data(settings, config, whole=True), "long")
     judge = _Judge(settings, config)
     judge.scores(trainer)  # compiles the ranking kernels and loads those of the GPU
     whole = trainer.n_steps / trainer.order.steps_per_epoch

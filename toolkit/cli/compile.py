@@ -1,0 +1,41 @@
+"""``hashkit compile``: compiled kernels for all later processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+
+from hashkit.cli.console import TERMINAL, emit_json, note
+from hashkit.cli.options import JsonOption
+from hashkit.workflow.reporter import plural
+
+__all__ = ["compile_all"]
+
+
+def compile_all(json: JsonOption = False) -> None:
+    """Compile the inner loops of search, index and evaluation once, for all later processes.
+
+    A process that finds them loads them in half a second; otherwise each process of a read-only
+    image compiles them again. They go to NUMBA_CACHE_DIR if that is set, otherwise beside the
+    installed package, or to the user's cache folder if that cannot be written.
+
+    \b
+    Examples:
+      hashkit compile
+      NUMBA_CACHE_DIR=/opt/kernels hashkit compile
+    """  # noqa: D301
+    from hashkit.workflow.warm_up import compile_kernels
+
+    start = time.monotonic()
+    done = compile_kernels(TERMINAL)
+    seconds = time.monotonic() - start
+    folders = ", ".join(done.folders)
+    if done.n_compiled:
+        note(f"compiled {plural(done.n_compiled, 'kernel')} into {folders}, {seconds:.1f} s")
+    else:
+        note(f"all kernels are in {folders} already")
+    if os.environ.get("NUMBA_CACHE_DIR"):
+        note("hashkit finds them there where NUMBA_CACHE_DIR is set to the same folder")
+    if json:
+        emit_json({**dataclasses.asdict(done), "seconds": seconds})

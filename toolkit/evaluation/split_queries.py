@@ -1,0 +1,91 @@
+"""Leaves the queries of a split out of a bank that holds all images of the split.
+
+The bank of a run on somebody's own images holds them all, so that all of them are found. An
+evaluation ranks the database of the split, which does not have the queries.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from hashkit.bank.names import hash_names
+from hashkit.codesets import CodeDatabase
+
+if TYPE_CHECKING:
+    from hashkit.bank.header import BankSource
+    from hashkit.bank.reader import Bank
+
+__all__ = ["without_queries"]
+
+
+def without_queries(
+    queries: CodeDatabase, database: CodeDatabase, *, is_one_set: bool = False
+) -> CodeDatabase:
+    """The database without the rows of the queries, if both are banks of one split.
+
+    Parameters
+    ----------
+    queries, database
+        Banks or code sets. Rows are left out if the queries are the part ``queries`` of a split,
+        and the database is the part ``all`` of the same split.
+    is_one_set
+        Whether it is known that they are of one set of images, as in a run; the database may then
+        be kept in step with its folder, without a split.
+
+    Returns
+    -------
+    CodeDatabase
+        The database itself, or the same bank in which these rows count as deleted.
+    """
+    drawn, listed = _sources(queries), _sources(database)
+    if not drawn or not all(one.part == "queries" and one.protocol for one in drawn):
+        return database
+    whole = [one for one in listed if _is_whole(one, drawn[0], is_one_set=is_one_set)]
+    if not whole:
+        return database
+    bank, names = cast("Bank", database), set(queries.names)
+    is_query = np.fromiter((name in names for name in bank.names), np.bool_, len(bank))
+    rest = bank.without(np.flatnonzero(is_query))
+    if len(listed) == 1:
+        rest.sources = (_database_part(whole[0], drawn[0], rest, is_query.tolist()),)
+    return rest
+
+
+def _sources(codes: CodeDatabase) -> Sequence[BankSource]:
+    return getattr(codes, "sources", ()) if len(codes.names) else ()
+
+
+def _is_whole(whole: BankSource, drawn: BankSource, *, is_one_set: bool) -> bool:
+    if whole.part != "all" or _place(whole) != _place(drawn):
+        return False
+    is_same_draw = (whole.protocol, whole.seed) == (drawn.protocol, drawn.seed)
+    return is_same_draw or (is_one_set and not whole.protocol)
+
+
+def _place(source: BankSource) -> str:
+    return source.dataset if source.root is None else os.path.realpath(source.root)
+
+
+def _database_part(
+    whole: BankSource, drawn: BankSource, bank: Bank, is_query: Sequence[bool]
+) -> BankSource:
+    """The image list of the split's database, as a bank of it alone records it."""
+    kept = [row for row, is_left_out in enumerate(is_query) if not is_left_out]
+    labels = None if bank.labels is None else bank.labels[kept]
+    n_images = None
+    if whole.n_images is not None and drawn.n_images is not None:
+        n_images = whole.n_images - drawn.n_images
+    names = bank.names[:]
+    return dataclasses.replace(
+        whole,
+        protocol=drawn.protocol,
+        part="database",
+        seed=drawn.seed,
+        n_images=n_images,
+        names_sha256=hash_names([names[row] for row in kept], labels),
+    )
