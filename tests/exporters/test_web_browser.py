@@ -86,6 +86,15 @@ async function page() {
   inside.querySelector(".pager [data-step='1']").click();
   told.second = { ...state(inside), address: frame.contentWindow.location.search };
 
+  inside.querySelector("#hits .tile").click();
+  await until(() => inside.querySelector("#viewer-picture img").naturalWidth);
+  told.viewer = {
+    name: at("viewer-name").textContent,
+    size: at("viewer-size").textContent,
+    link: new URL(at("viewer-open").href).pathname,
+  };
+  at("viewer-close").click();
+
   give(at("file"), new File(["this is no picture"], "notes.txt"));
   await until(() => !at("error").hidden);
   told.error = at("error").textContent;
@@ -329,6 +338,16 @@ def test_the_hits_come_in_pages(place):
     assert told["clicked"]["place"] == "1\u201348 of 59"
     assert told["second"]["hits"] == all_hits[48:]
     assert told["second"]["address"] == f"?query={row}&page=2"
+
+
+def test_the_larger_view_has_the_size_of_the_original(place):
+    told = place.told["page"]
+    row, _ = told["second"]["hits"][0]
+    assert told["viewer"] == {
+        "name": place.bank.names[row],
+        "size": "32 \u00d7 32 pixels",
+        "link": f"/site/bank/thumbnails/{row}.jpg",
+    }
 
 
 def test_error_for_a_file_that_is_not_a_picture(place):

@@ -303,3 +303,13 @@ def test_everything_has_a_name_for_screen_readers(place):
     assert len(on_the_page) > 2 * 48
     assert ("button", "Search with this picture") in in_the_dialog
     assert [one for one in on_the_page + in_the_dialog if not one[1]] == []
+
+
+def test_nothing_was_blocked_or_thrown(place):
+    browser = place.go("?query=9")
+    searched(browser, place.bank.names[9])
+    assert browser.problems == []  # of the tests above
+    browser.value("document.body.append(Object.assign(new Image(), { src: 'https://a.example/' }))")
+    browser.value("new Promise((done) => setTimeout(done, 100))")
+    (blocked,) = browser.problems
+    assert "violates the following Content Security Policy" in str(blocked)

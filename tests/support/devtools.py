@@ -36,12 +36,16 @@ KEYS = {
 
 
 class Browser:
-    """Headless Chromium with one page; use it as a context manager."""
+    """Headless Chromium with one page; use it as a context manager.
+
+    `problems` lists exceptions of pages, and what their security policy blocked.
+    """
 
     def __enter__(self) -> Self:
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self._buffer = b""
         self._last = 0
+        self.problems: list[dict[str, Any]] = []
         requests, to_browser = os.pipe()
         from_browser, answers = os.pipe()
         arguments = [
@@ -70,7 +74,8 @@ class Browser:
         target = self.ask("Target.createTarget", url="about:blank")["targetId"]
         attached = self.ask("Target.attachToTarget", targetId=target, flatten=True)
         self._session = attached["sessionId"]
-        self.ask("Page.enable")
+        for domain in ("Page", "Log", "Runtime"):
+            self.ask(f"{domain}.enable")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -89,10 +94,17 @@ class Browser:
         os.write(self._to, json.dumps(message).encode() + b"\0")
         while True:
             answer = self._next()
+            self._note(answer)
             if answer.get("id") == self._last:
                 assert "error" not in answer, answer["error"]
                 result: dict[str, Any] = answer["result"]
                 return result
+
+    def _note(self, event: dict[str, Any]) -> None:
+        """Keep what a page did wrong: exceptions, and what its security policy blocked."""
+        method, entry = event.get("method"), event.get("params", {}).get("entry", {})
+        if method == "Runtime.exceptionThrown" or entry.get("source") in ("security", "violation"):
+            self.problems.append(event)
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
