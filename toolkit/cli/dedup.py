@@ -32,8 +32,8 @@ def dedup(
             "--radius",
             metavar="BITS",
             min=0,
-            help="Largest distance between the codes of near images.",
-            show_default="24 of 256 for a folder, 2 for a bank",
+            help="Near images are those whose codes differ in at most so many bits.",
+            show_default="2 for a bank; a folder's images are compared by pixels too",
         ),
     ] = None,
     exact: Annotated[

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.collection.facts import ImageFacts, read_facts
+from hashkit.collection.signatures import CANVAS, Signatures, Signer, canvas_of, joined
 from hashkit.datasets.decoding import Fault
 from hashkit.errors import ImageError
 from hashkit.preprocess import fit
@@ -19,7 +20,7 @@ from hashkit.preprocess import fit
 if TYPE_CHECKING:
     from hashkit.runtimes.encoder import Encoder
 
-__all__ = ["facts_and_codes", "facts_of"]
+__all__ = ["facts_and_codes", "facts_and_signatures", "facts_of"]
 
 _BATCH: Final = 64
 """Images encoded at a time, while the next are decoded."""
@@ -48,6 +49,28 @@ def facts_and_codes(
         facts += [one for one, _ in batch]
         codes.append(encoder.run(np.stack([pixels for _, pixels in batch]))[0])
     return facts, np.concatenate(codes), faults
+
+
+def facts_and_signatures(
+    named: Sequence[tuple[str, Path]],
+    signer: Signer,
+    n_workers: int,
+    progress: Callable[[int], None],
+) -> tuple[list[ImageFacts], Signatures, list[Fault]]:
+    """Facts of images, and their signatures; images that cannot be used are faults."""
+
+    def read(name: str, path: Path) -> tuple[ImageFacts, NDArray[np.uint8]]:
+        facts, image = read_facts(name, path)
+        return facts, canvas_of(image)
+
+    facts: list[ImageFacts] = []
+    signatures = [signer.sign(np.empty((0, CANVAS, CANVAS, 3), np.uint8))]
+    faults: list[Fault] = []
+    results = _each(named, read, n_workers, faults, progress)
+    while batch := list(itertools.islice(results, _BATCH)):
+        facts += [one for one, _ in batch]
+        signatures.append(signer.sign(np.stack([canvas for _, canvas in batch])))
+    return facts, joined(signatures), faults
 
 
 def facts_of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,22 +20,22 @@ from hashkit.collection.duplicates import (
     without_other_names,
 )
 from hashkit.collection.facts import ImageFacts
-from hashkit.collection.folder_facts import facts_and_codes, facts_of
+from hashkit.collection.folder_facts import facts_and_codes, facts_and_signatures, facts_of
 from hashkit.collection.join import PairBlock, hamming_join
 from hashkit.collection.listing import list_folder
+from hashkit.collection.near import near_pairs
+from hashkit.collection.signatures import Signatures, Signer
 from hashkit.datasets.decoding import Fault
+from hashkit.distribution import install_command
 from hashkit.errors import ConfigError
 from hashkit.inputs.arguments import checked_arguments, whole_number
 from hashkit.runs.run import PathText
 from hashkit.runtimes.encoder import Encoder
 from hashkit.threads import check_threads
-from hashkit.workflow.reporter import LOGGED, Reporter, plural
+from hashkit.workflow.reporter import LOGGED, LateProgress, Reporter, plural
 from hashkit.workflow.row_images import RowImages, sources_of
 
-__all__ = ["BANK_RADIUS", "FOLDER_RADIUS", "Duplicates", "find_duplicates"]
-
-FOLDER_RADIUS: Final = 24
-"""Bits of 256 by which perceptual hashes of two copies differ at most, unless asked otherwise."""
+__all__ = ["BANK_RADIUS", "Duplicates", "find_duplicates"]
 
 BANK_RADIUS: Final = 2
 """Bits by which two codes of a bank differ at most, unless asked otherwise."""
@@ -59,7 +59,8 @@ class Duplicates:
     folder
         Folder of the images; None if a bank has none or several.
     radius
-        Largest distance of near images from the one to keep, bits.
+        Largest distance of near images from the one to keep, bits; None for a folder whose near
+        images are verified by their pixels.
     n_images
         Images that were compared.
     groups
@@ -70,7 +71,7 @@ class Duplicates:
 
     source: Path
     folder: Path | None
-    radius: int
+    radius: int | None
     n_images: int
     groups: tuple[DuplicateGroup, ...]
     faults: tuple[Fault, ...]
@@ -111,17 +112,20 @@ def find_duplicates(
 ) -> Duplicates:
     """Find the duplicates in a folder of images or in a bank, as ``hashkit dedup`` does.
 
-    Images are duplicates if their files have equal bytes, if their pixels are equal, or if their
-    codes are near. Nothing is changed.
+    Images are duplicates if their files have equal bytes, if their pixels are equal, or if they are
+    near: in a folder, codes give candidates, in all rotations and mirrored, that are verified by
+    their pixels (`hashkit.collection.near`); in a bank, or within a radius, codes decide. Nothing
+    is changed.
 
     Parameters
     ----------
     source
-        A folder, whose images are compared by perceptual hashes of 256 bits; or a bank, whose own
-        codes are compared. Files of a bank's images are read if they are there.
+        A folder, or a bank, whose own codes are compared. Files of a bank's images are read if they
+        are there.
     radius
-        Largest distance between the code of an image and that of the one to keep, in bits;
-        by default 24 for a folder, and 2 for a bank.
+        Largest distance between the code of an image and that of the one to keep, in bits; 2 by
+        default for a bank. With a radius, images of a folder are compared by perceptual hashes of
+        256 bits alone, in one position.
     exact
         Find equal files and equal pixels only; without a radius.
     data_root
@@ -177,26 +181,53 @@ def _in_folder(folder: Path, wanted: _Wanted, n_workers: int, reporter: Reporter
     listing = list_folder(folder)
     for line in listing.left_out:
         reporter.note(line)
-    encoder = Encoder.load(_MODEL, "cpu")
     named = [(name, listing.folder / name) for name in sorted(listing.names)]
-    with reporter.progress(f"reading {folder.name}", len(named), "images") as bar:
-        images, codes, faults = facts_and_codes(named, encoder, n_workers, bar.update)
-    radius = wanted.radius(FOLDER_RADIUS)
+    images, near, faults = _read(named, wanted, n_workers, reporter)
     places = _places(images)
     images = without_other_names(images)
-    codes = codes[places(images)]
     classes = classes_of(images)
     _, first = np.unique(classes, return_index=True)
-    pairs = _NO_PAIRS if wanted.is_exact else _collected(codes[first], encoder.n_bits, radius)
-    groups = group_duplicates(images, classes, pairs)
+    groups = group_duplicates(images, classes, near(places(images)[first]))
     return Duplicates(
         folder,
         listing.folder,
-        radius,
+        0 if wanted.is_exact else wanted.given_radius,
         len(images),
         tuple(groups),
         (*listing.faults, *faults),
     )
+
+
+_Near: TypeAlias = Callable[[NDArray[np.int64]], PairBlock]
+"""Gives the near pairs among some images, chosen by number."""
+
+
+def _read(
+    named: Sequence[tuple[str, Path]], wanted: _Wanted, n_workers: int, reporter: Reporter
+) -> tuple[list[ImageFacts], _Near, list[Fault]]:
+    """Facts of the images of a folder, and how to find what is near."""
+    with reporter.progress("reading images", len(named), "images") as bar:
+        if wanted.is_exact:
+            images, faults = facts_of(named, n_workers, bar.update)
+            return images, lambda _: _NO_PAIRS, faults
+        if wanted.given_radius is not None:
+            radius, encoder = wanted.given_radius, Encoder.load(_MODEL, "cpu")
+            images, codes, faults = facts_and_codes(named, encoder, n_workers, bar.update)
+            return images, lambda chosen: _collected(codes[chosen], encoder.n_bits, radius), faults
+        signer = Signer.load(n_threads=n_workers)
+        images, signatures, faults = facts_and_signatures(named, signer, n_workers, bar.update)
+    if not signer.has_learned:
+        reporter.note(
+            "learned codes, which find crops and borders, are left out without their weights: "
+            + install_command("lite")
+        )
+    return images, lambda chosen: _verified(signatures[chosen], n_workers, reporter), faults
+
+
+def _verified(signatures: Signatures, n_workers: int, reporter: Reporter) -> PairBlock:
+    with LateProgress(reporter, "comparing pictures", "pairs") as bar:
+        found = near_pairs(signatures, n_threads=n_workers, progress=bar.update)
+    return PairBlock(found.left, found.right, found.distance)
 
 
 def _in_bank(
