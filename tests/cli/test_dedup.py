@@ -68,6 +68,7 @@ def test_the_duplicates_of_a_folder_in_every_form(photos: Path, tmp_path: Path) 
     )
     near = document["groups"][2]["images"][1]
     assert 0 < near["distance"] <= 24
+    assert 0.6 < near["score"] <= 1
     size = (photos / "c small.jpg").stat().st_size
     assert (near["bytes"], near["width"], near["height"]) == (size, 120, 100)
     assert [fault["name"] for fault in document["faults"]] == ["broken.jpg"]
@@ -169,7 +170,15 @@ def test_a_page_of_very_many_groups_shows_those_with_most_bytes(monkeypatch) -> 
             "kind": "bytes",
             "keep": f"keep{n}",
             "images": [
-                {"name": name, "distance": 0, "bytes": n, "width": 1, "height": 1, "kind": kind}
+                {
+                    "name": name,
+                    "distance": 0,
+                    "score": None,
+                    "bytes": n,
+                    "width": 1,
+                    "height": 1,
+                    "kind": kind,
+                }
                 for name, kind in ((f"keep{n}", None), (f"copy{n}", "bytes"))
             ],
         }
