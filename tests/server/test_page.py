@@ -208,7 +208,7 @@ def test_options_narrow_the_hits(place):
     browser = place.go("?query=30&k=1&rerank=1")
     browser.until("document.querySelectorAll('#hits li').length === 1")
     assert browser.value("document.getElementById('k').value") == "1"
-    assert text(browser, "status").endswith("Ties are ordered by the model's logits.")
+    assert text(browser, "status").endswith("hits are ordered by the logits of the query.")
     assert browser.value("document.querySelector('.pager').hidden")
 
 
