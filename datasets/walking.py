@@ -31,7 +31,9 @@ class Found:
     others
         Files that are left out, counted by suffix in lower case; ``""`` for none.
     need_extra
-        Those of them that are images which need an extra.
+        Images which need an extra, counted in the same way.
+    without_extra
+        Their names.
     disguised
         Names of other files that are images by their content.
     n_hidden
@@ -52,6 +54,7 @@ class Found:
     names: list[str] = dataclasses.field(default_factory=list)
     others: Counter[str] = dataclasses.field(default_factory=Counter)
     need_extra: Counter[str] = dataclasses.field(default_factory=Counter)
+    without_extra: list[str] = dataclasses.field(default_factory=list)
     disguised: list[str] = dataclasses.field(default_factory=list)
     n_hidden: int = 0
     closed: list[str] = dataclasses.field(default_factory=list)
@@ -94,6 +97,7 @@ def find_images(root: str, *, with_status: bool = False) -> Found:
             _add(found, name, entry, with_status=with_status)
         elif suffix in EXTRA_SUFFIXES:
             found.need_extra[suffix] += 1
+            found.without_extra.append(name)
         elif _leads_nowhere(entry):
             found.dangling.append(name)
         elif not with_status and _is_image(entry.path):

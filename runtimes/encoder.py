@@ -41,6 +41,8 @@ _Value = TypeVar("_Value", np.uint8, np.float32)
 class Encoder:
     """A model that turns images into codes.
 
+    Threads may share an encoder. A forked process must not use its parent's: it loads another one.
+
     Parameters
     ----------
     runtime

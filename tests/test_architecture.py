@@ -86,6 +86,7 @@ CONFINED = {
     "pyarrow": {"formats"},
     "jinja2": {"report"},
     "h11": {"server"},
+    "wandb": {"training"},
     "prometheus_client": {"server"},
     "starlette": {"server"},
     "uvicorn": {"server"},

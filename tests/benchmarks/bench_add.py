@@ -2,21 +2,22 @@
 
     python tests/benchmarks/bench_add.py [--appends N] [--rows N] [--bits B] [--folder DIR]
 
-An append must cost the same however many came before it, and however large the bank is. Prints the
-median and the mean of the first, the middle and the last tenth, as ratios to the first, for a bank
-that starts empty and one of `--rows` rows: by `hashkit.add`, which opens the bank each time, and
-by one `BankEditor` that stays open. The mean includes the copies that make room.
+An append must cost the same however many came before it, and however large the bank is. Prints
+the first tenth in milliseconds, and the middle and the last tenth as ratios to it, for a bank of
+one row and one of `--rows` rows: by `hashkit.add`, which opens the bank each time, and by one
+`BankEditor` that stays open. The mean includes the copies that make room; on the clock, `fsync`
+takes most.
 """
 
 from __future__ import annotations
 
 import argparse
 import platform
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,30 +26,35 @@ import hashkit
 from hashkit.bank.editor import BankEditor
 
 
-def seconds_of(append: Callable[[int], object], n_appends: int) -> list[float]:
-    """Time of each append, seconds."""
-    seconds = []
+class Times(NamedTuple):
+    """Time of each append, seconds: on the clock, and of this process's CPU."""
+
+    clock: NDArray[np.float64]
+    cpu: NDArray[np.float64]
+
+
+def times_of(append: Callable[[int], object], n_appends: int) -> Times:
+    """Times of appends, one after the other."""
+    times = Times(np.empty(n_appends), np.empty(n_appends))
     for row in range(n_appends):
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         append(row)
-        seconds.append(time.perf_counter() - started)
-    return seconds
+        times.clock[row] = time.perf_counter() - started
+        times.cpu[row] = time.process_time() - cpu
+    return times
 
 
-def show(what: str, seconds: list[float]) -> None:
-    """Print a line of ratios; the median of the first tenth is also in milliseconds."""
-    n = max(1, len(seconds) // 10)
-    middle = (len(seconds) - n) // 2
-    parts = [seconds[:n], seconds[middle : middle + n], seconds[-n:]]
+def show(what: str, times: Times) -> None:
+    """Print a line: milliseconds of the first tenth, and ratios of the others to it."""
+    n = max(1, len(times.clock) // 10)
+    middle = (len(times.clock) - n) // 2
     cells = []
-    for measure in (statistics.median, statistics.mean):
-        first = measure(parts[0])
-        cells += [f"{measure(part) / first:8.2f}" for part in parts[1:]]
-    print(
-        f"{what:36} {1000 * statistics.median(parts[0]):8.2f} {' '.join(cells)}"
-        f" {1000 * max(seconds):8.0f}",
-        flush=True,
-    )
+    for values, measure in ((times.clock, np.median), (times.cpu, np.mean)):
+        parts = [measure(values[at : at + n]) for at in (0, middle, len(values) - n)]
+        cells.append(
+            f"{1000 * parts[0]:8.2f} {parts[1] / parts[0]:8.2f} {parts[2] / parts[0]:8.2f}"
+        )
+    print(f"{what:36} {' '.join(cells)} {1000 * times.clock.max():8.0f}", flush=True)
 
 
 def main() -> None:
@@ -62,9 +68,9 @@ def main() -> None:
     size = options.bits // 8
     codes: NDArray[np.uint8] = rng.integers(0, 256, (options.appends, size), np.uint8)
     print(f"{platform.processor() or platform.machine()}, {options.appends:,} appends of one row")
-    print(f"{'':36} {'ms':>8} {'median of':>17} {'mean of':>17} {'longest':>8}")
-    columns = " ".join(f"{part:>8}" for part in ("middle", "last") * 2)
-    print(f"{'bank of, appended by':36} {'first':>8} {columns} {'ms':>8}")
+    print(f"{'':36} {'clock, median':>26} {'CPU, mean':>26} {'longest':>8}")
+    columns = " ".join(f"{part:>8}" for part in ("first/ms", "middle", "last") * 2)
+    print(f"{'bank of, appended by':36} {columns} {'ms':>8}")
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         path = Path(folder, "bank.h5")
         for n_rows in (1, options.rows):
@@ -74,7 +80,7 @@ def main() -> None:
             hashkit.save_codes(path, made, overwrite=True)
             show(
                 f"{n_rows:,} rows, hashkit.add",
-                seconds_of(
+                times_of(
                     lambda row: hashkit.add(path, codes[row][None], [f"{row}.jpg"]),
                     options.appends,
                 ),
@@ -83,7 +89,7 @@ def main() -> None:
             with BankEditor.open(path) as editor:
                 show(
                     f"{n_rows:,} rows, BankEditor.apply",
-                    seconds_of(
+                    times_of(
                         lambda row: editor.apply(codes[row][None], [f"{row}.jpg"]),
                         options.appends,
                     ),

@@ -163,6 +163,9 @@ def test_a_csv_file_has_a_line_for_each_hit(own):
     ]
     assert any(odd in line for line in lines)
     assert b"\r" not in Path("hits.csv").read_bytes()
+    before = Path("odd.h5").read_bytes()
+    assert "odd.h5: expected a new file" in fail("search --row 0 --bank odd.h5 --csv odd.h5")
+    assert Path("odd.h5").read_bytes() == before
     Path("taken").mkdir()
     assert (
         "taken: cannot be written"

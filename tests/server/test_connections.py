@@ -18,6 +18,8 @@ from hashkit.server.serving import open_listener, run_server
 from hashkit.server.settings import ServerSettings
 from hashkit.workflow.row_images import RowImages
 
+pytestmark = pytest.mark.end_to_end
+
 LIMITS = ServerLimits(
     max_bytes=100_000, max_connections=8, header_seconds=0.4, body_seconds=0.4, idle_seconds=0.5
 )

@@ -24,6 +24,12 @@ def bank(tmp_path):
     return make_album(tmp_path, 3)
 
 
+@pytest.fixture(scope="module")
+def same_bank(tmp_path_factory):
+    """For tests that change nothing."""
+    return make_album(tmp_path_factory.mktemp("served"), 3)
+
+
 def hostile_bank(tmp_path, names):
     """A bank with names of one's own."""
     root = tmp_path / "album"
@@ -70,8 +76,8 @@ def test_a_link_to_the_image_that_was_encoded_is_followed(tmp_path, bank):
         assert client.get(f"/rows/{row}/image").status_code == 404
 
 
-def test_no_path_of_an_address_reaches_the_disk(bank):
-    with client_of(bank) as client:
+def test_no_path_of_an_address_reaches_the_disk(same_bank):
+    with client_of(same_bank) as client:
         for path in (
             *("/page/..%2f..%2f__init__.py", "/page/../album.h5", "/page//etc/passwd"),
             *("/rows/-1/image", "/rows/x/image", "/rows/%D9%A3/image"),
@@ -84,13 +90,13 @@ def test_pictures_have_no_metadata_but_in_the_file_itself(tmp_path, bank):
     exif = Image.Exif()
     exif[0x010E] = "a place"
     exif[0x0112] = 6
-    big = picture(5, "TIFF", side=2100, exif=exif)
+    big = picture(5, "TIFF", side=400, exif=exif)
     (tmp_path / "album" / "big.tif").write_bytes(big)
     bank.unlink()
     hashkit.encode(tmp_path / "album", encoder(), bank).close()
     with client_of(bank) as client:
         row = client.post("/search?k=1", content=big).json()["hits"][0]["row"]
-        for kind, side in (("thumbnail", 256), ("image", 2048)):
+        for kind, side in (("thumbnail", 256), ("image", 400)):
             made = client.get(f"/rows/{row}/{kind}")
             assert made.headers["content-type"] == "image/jpeg"
             assert b"a place" not in made.content
@@ -101,8 +107,8 @@ def test_pictures_have_no_metadata_but_in_the_file_itself(tmp_path, bank):
             assert client.get(f"/rows/{row}/{kind}", headers=tag).status_code == 304
 
 
-def test_a_site_that_points_its_name_here_gets_nothing(bank):
-    with client_of(bank, allow_hosts=("photos.example.org",)) as client:
+def test_a_site_that_points_its_name_here_gets_nothing(same_bank):
+    with client_of(same_bank, allow_hosts=("photos.example.org",)) as client:
         for host, status in (
             *(("evil.example.org", 403), ("localhost.evil.org", 403), ("", 403)),
             *(("localhost:8000", 200), ("192.168.0.7", 200), ("[::1]:80", 200)),
@@ -113,23 +119,23 @@ def test_a_site_that_points_its_name_here_gets_nothing(bank):
     assert is_own_host("anything", ["*"])
 
 
-def test_other_sites_read_answers_only_if_asked(bank):
+def test_other_sites_read_answers_only_if_asked(same_bank):
     origin = {"Origin": "https://example.org"}
-    with client_of(bank) as client:
+    with client_of(same_bank) as client:
         answer = client.get("/about", headers=origin)
         assert "access-control-allow-origin" not in answer.headers
         assert answer.headers["cross-origin-resource-policy"] == "same-origin"
         assert answer.headers["x-content-type-options"] == "nosniff"
-    with client_of(bank, allow_origins=("https://example.org",)) as client:
+    with client_of(same_bank, allow_origins=("https://example.org",)) as client:
         answer = client.get("/about", headers=origin)
         assert answer.headers["access-control-allow-origin"] == "https://example.org"
         other = client.get("/about", headers={"Origin": "https://evil.org"})
         assert "access-control-allow-origin" not in other.headers
 
 
-def test_too_many_requests_are_told_to_come_later(bank, monkeypatch):
+def test_too_many_requests_are_told_to_come_later(same_bank, monkeypatch):
     blocked, begun = threading.Event(), threading.Event()
-    with client_of(bank, limits=ServerLimits(max_waiting=1, answer_seconds=20)) as client:
+    with client_of(same_bank, limits=ServerLimits(max_waiting=1, answer_seconds=20)) as client:
         run = type(encoder()).run
 
         def slow(*arguments):
@@ -151,8 +157,8 @@ def test_too_many_requests_are_told_to_come_later(bank, monkeypatch):
         assert client.post("/search", content=picture(0)).status_code == 200
 
 
-def test_an_answer_that_takes_too_long_is_given_up(bank, monkeypatch):
-    with client_of(bank, limits=ServerLimits(answer_seconds=0.05)) as client:
+def test_an_answer_that_takes_too_long_is_given_up(same_bank, monkeypatch):
+    with client_of(same_bank, limits=ServerLimits(answer_seconds=0.05)) as client:
         run = type(encoder()).run
         monkeypatch.setattr(type(encoder()), "run", lambda *a: (time.sleep(0.3), run(*a))[1])
         assert client.post("/search", content=picture(0)).status_code == 504

@@ -62,6 +62,7 @@ def test_a_search_starts_from_a_code_a_row_or_a_name(client):
         assert (answer["query"], answer["row"]) == ("sub/3.png", row)
 
 
+@pytest.mark.end_to_end
 def test_requests_at_once_share_the_model(client, bank):
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         answers = list(

@@ -50,6 +50,7 @@ def test_an_upload_is_found_shown_and_removed(tmp_path, bank):
     assert names(bank) == ["0.png", "2.png", "sub/1.png"]
 
 
+@pytest.mark.end_to_end
 def test_a_sync_finds_nothing_to_do_for_uploads(tmp_path, bank):
     with client_of(bank, writable=tmp_path / "album") as client:
         client.post("/images?name=x.png", content=picture(7), headers=WRITER)
@@ -60,6 +61,7 @@ def test_a_sync_finds_nothing_to_do_for_uploads(tmp_path, bank):
         assert opened.verify() is None
 
 
+@pytest.mark.end_to_end
 def test_many_uploads_at_once_each_get_their_row(tmp_path):
     bank, folder = tmp_path / "new.h5", tmp_path / "uploads"
     with client_of(bank, writable=folder) as client:
@@ -132,6 +134,7 @@ def test_who_may_write(tmp_path, bank):
             token_of({"HASHKIT_TOKEN": token})
 
 
+@pytest.mark.end_to_end
 def test_what_cannot_be_used_leaves_nothing(tmp_path, bank):
     before = sorted(tmp_path.rglob("*"))
     limits = ServerLimits(max_bytes=5_000)
@@ -143,6 +146,7 @@ def test_what_cannot_be_used_leaves_nothing(tmp_path, bank):
     assert len(names(bank)) == 3
 
 
+@pytest.mark.end_to_end
 def test_a_bank_that_cannot_be_written_leaves_no_file(tmp_path, bank, monkeypatch):
     with client_of(bank, writable=tmp_path / "album") as client:
 
@@ -155,6 +159,7 @@ def test_a_bank_that_cannot_be_written_leaves_no_file(tmp_path, bank, monkeypatc
     assert not (tmp_path / "album" / "x.png").exists()
 
 
+@pytest.mark.end_to_end
 def test_the_next_start_adds_what_a_killed_one_left(tmp_path, bank):
     album = tmp_path / "album"
     (album / "late.png").write_bytes(picture(7))
@@ -167,6 +172,7 @@ def test_the_next_start_adds_what_a_killed_one_left(tmp_path, bank):
     assert names(bank) == ["2.png", "sub/1.png", "late.png"]  # what was deleted stays deleted
 
 
+@pytest.mark.end_to_end
 def test_a_sync_after_uploads_changes_nothing(tmp_path):
     bank, folder = tmp_path / "new.h5", tmp_path / "uploads"
     with client_of(bank, writable=folder) as client:
@@ -178,6 +184,7 @@ def test_a_sync_after_uploads_changes_nothing(tmp_path):
     assert counts == (0, 0, 0, 0, 2)
 
 
+@pytest.mark.end_to_end
 def test_uploads_are_labelled_as_the_bank_labels(tmp_path):
     for seed, label in enumerate(("cat", "dog")):
         path = tmp_path / "album" / label / f"{seed}.png"

@@ -12,7 +12,7 @@ from cli_samples import fail, succeed, write_digit
 from linear_models import linear_model
 
 import hashkit
-from hashkit.errors import ConfigError
+from hashkit.errors import ConfigError, DatasetError
 from hashkit.runtimes.encoder import Encoder
 
 NAMES = ["album/1.png", "album/deep/2.png", "other/3.png"]
@@ -66,6 +66,8 @@ def test_lists_and_splits_keep_their_labels(model):
     assert labels_of(hashkit.encode("list.txt", model, "n.h5", labels="none")) is None
     with pytest.raises(ConfigError, match=r"goes with a folder of images, found list\.txt"):
         hashkit.encode("list.txt", model, "x.h5", labels="folders")
+    with pytest.raises(DatasetError, match="expects subfolders with images, found none"):
+        hashkit.encode("photos/album/deep", model, "x.h5", labels="folders")
     split = hashkit.encode("photos", model, "s.h5", protocol="per-class", part="database")
     assert np.unique(split.labels).size
     assert "--labels goes with IMAGES" in fail("encode --labels folders")

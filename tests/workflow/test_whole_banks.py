@@ -44,6 +44,11 @@ def test_all_images_are_found_and_the_evaluation_is_that_of_the_split(run):
     assert len(outcome.json["queries"][0]["hits"]) == 29
     measured = succeed("evaluate --json").json
     assert (measured["n_queries"], measured["n_database"]) == (5, 24)
+    name = hashkit.Bank.open(run.queries_path).names[2]
+    (own,) = succeed(f"search --query {name} --k 1 --json").json["queries"]
+    assert (own["row"], own["hits"][0]["distance"]) == (own["row"], 0)
+    (rest,) = succeed(f"search --query {name} --k 40 --exclude-self --json").json["queries"]
+    assert own["row"] not in [hit["row"] for hit in rest["hits"]]
     kept = json.loads((run.path / "evaluation.json").read_text())
     # As it was when the bank held the database alone.
     succeed(f"encode photos --model {run.model_path} --out rest.h5 --protocol per-class "

@@ -57,8 +57,12 @@ class _State(NamedTuple):
 class Bank:
     """A code bank opened for reading with `Bank.open`.
 
-    It holds the rows that were committed when it was opened. Use it as a context manager, or leave
-    it to the garbage collector. Arrays taken from it stay valid after `close`.
+    It holds the rows that were committed when it was opened, and never changes, whatever writers
+    do: any number of threads and processes may read and search it. `reload` gives the newest
+    state; take the names of hits from the object that was searched.
+
+    Use it as a context manager, or leave it to the garbage collector. Arrays taken from it stay
+    valid after `close`, which must wait until no thread uses the bank.
 
     Taking an array checks that the file was not cut off or overwritten since; see
     docs/bank-format.md for how to replace a bank that is in use.

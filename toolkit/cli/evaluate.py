@@ -16,6 +16,7 @@ from hashkit.cli.options import (
     BatchSizeOption,
     DeviceOption,
     JsonOption,
+    LeaksOption,
     ModelOption,
     MovedRootOption,
     ProfileOption,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from hashkit.evaluation.evaluator import Report, WithoutRelevant
     from hashkit.report.evaluations import Evaluation
     from hashkit.workflow.evaluation import Subject
+    from hashkit.workflow.leaks import Leaks
 
 __all__ = ["evaluate"]
 
@@ -155,6 +157,7 @@ def evaluate(
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Also measure simple codes of the run's images.")
     ] = False,
+    leaks: LeaksOption = False,
     model: ModelOption = None,
     run: RunOption = None,
     runs: RunsOption = DEFAULT_RUNS_DIR,
@@ -208,6 +211,7 @@ def evaluate(
         subject = _file_subject(query, database, query_labels, database_labels, bits)
     subject = dataclasses.replace(subject, data_root=data_root)
     subject.warn_of_other_models(TERMINAL)
+    copies = _leaks(subject, num_workers) if leaks else None
     logits = None if rescoring is None else rescoring.logits(subject, settings)
     report = conventions.measure(subject.queries, subject.databases)
     if rescoring is not None and logits is not None:
@@ -218,7 +222,7 @@ def evaluate(
     simple = _baselines(subject, conventions, settings) if baselines else []
     evaluations = renamed_apart([own, *loaded, *simple])
     if json:
-        _emit(evaluations, with_beside=bool(loaded), with_baselines=baselines)
+        _emit(evaluations, copies, with_beside=bool(loaded), with_baselines=baselines)
     else:
         print_evaluations(evaluations, is_multi_label=subject.is_multi_label)
     for other in evaluations[1:]:
@@ -299,9 +303,25 @@ def _baselines(
     return [Evaluation(name, report.to_dict(), is_baseline=True) for name, report in reports]
 
 
-def _emit(evaluations: Sequence[Evaluation], *, with_beside: bool, with_baselines: bool) -> None:
+def _leaks(subject: Subject, n_workers: int | None) -> Leaks:
+    from hashkit.workflow.leaks import leaks_of_subject
+
+    found = leaks_of_subject(subject, n_workers, TERMINAL)
+    found.report(TERMINAL)
+    return found
+
+
+def _emit(
+    evaluations: Sequence[Evaluation],
+    leaks: Leaks | None,
+    *,
+    with_beside: bool,
+    with_baselines: bool,
+) -> None:
     own, *others = evaluations
     document = dict(own.fields)
+    if leaks is not None:
+        document["leaks"] = leaks.to_json()
     if with_beside:
         document["beside"] = [one.to_dict() for one in others if not one.is_baseline]
     if with_baselines:

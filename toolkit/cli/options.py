@@ -17,6 +17,7 @@ __all__ = [
     "DeviceOption",
     "DownloadOption",
     "JsonOption",
+    "LeaksOption",
     "ModelOption",
     "MovedRootOption",
     "NetworkOption",
@@ -114,6 +115,12 @@ MovedRootOption: TypeAlias = Annotated[
 ]
 DownloadOption: TypeAlias = Annotated[
     bool, typer.Option("--download", help="Download the missing files of a named set.")
+]
+LeaksOption: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--leaks", help="Look for queries that are near copies of training or database images."
+    ),
 ]
 StrictOption: TypeAlias = Annotated[
     bool,

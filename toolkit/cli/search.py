@@ -142,7 +142,7 @@ def search(
     """  # noqa: D301
     from hashkit.cli.search_output import draw_results, print_results
     from hashkit.workflow.search_answers import Question, answers
-    from hashkit.workflow.search_csv import write_csv
+    from hashkit.workflow.search_csv import check_csv_path, write_csv
     from hashkit.workflow.search_place import SearchPlace
     from hashkit.workflow.search_queries import queries_of_files, queries_of_names, queries_of_rows
 
@@ -152,6 +152,8 @@ def search(
             param_hint="--query",
         )
     _check_oversample(oversample, rerank, radius)
+    if csv is not None:
+        check_csv_path(csv)  # before images are encoded
     place = SearchPlace(
         bank,
         model,

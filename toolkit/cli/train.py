@@ -16,6 +16,7 @@ from hashkit.cli.options import (
     DataRootOption,
     DownloadOption,
     JsonOption,
+    LeaksOption,
     RunsOption,
     StrictOption,
     WorkersOption,
@@ -30,7 +31,7 @@ from hashkit.runs.run_config import read_json_object
 __all__ = ["train"]
 
 _RESUME_TAKES = frozenset(
-    {"resume", "run", "runs", "device", "num_workers", "strict", "json", "list_recipes"}
+    {"resume", "run", "runs", "device", "num_workers", "strict", "log", "json", "list_recipes"}
 )
 """Options that go with --resume; the others are kept in the run's config.json."""
 
@@ -149,6 +150,15 @@ def train(
     ] = "auto",
     num_workers: WorkersOption = None,
     strict: StrictOption = False,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--log",
+            metavar="NAME",
+            help="Log to tensorboard or wandb too (offline, in the run folder); may be repeated.",
+        ),
+    ] = None,
+    leaks: LeaksOption = False,
     json: JsonOption = False,
     **given: Any,
 ) -> None:
@@ -187,6 +197,7 @@ def train(
                 device=device,
                 num_workers=num_workers,
                 strict=strict,
+                loggers=log or (),
                 reporter=TERMINAL,
                 should_stop=should_stop,
             )
@@ -213,6 +224,8 @@ def train(
                 device=device,
                 num_workers=num_workers,
                 strict=strict,
+                loggers=log or (),
+                leaks=leaks,
                 reporter=TERMINAL,
                 should_stop=should_stop,
                 **settings,

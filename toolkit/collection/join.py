@@ -96,7 +96,8 @@ def hamming_join(
     """Find all pairs of codes within a radius, exactly, ordered by (left, right).
 
     Memory does not depend on the number of pairs: a block has about a million of them, or more
-    where a single left row has. The tables take 8 bytes per row and substring.
+    where a single left row has. All pairs of a left row are in one block. The tables take 8 bytes
+    per row and substring.
 
     Parameters
     ----------

@@ -102,6 +102,9 @@ def search(
 ) -> Ranking | Neighbours:
     """Find the nearest rows of each query exactly, ordered by (distance, row).
 
+    Threads may search at the same time, one bank or several. `hashkit.warm_up` keeps the first
+    searches of a service from being slower than the others.
+
     Parameters
     ----------
     query_codes

@@ -16,6 +16,7 @@ __all__ = [
     "EXPORTED_NETWORKS",
     "FITTED",
     "FROM_VIEWS",
+    "LOGGERS",
     "LOSSES",
     "NETWORKS",
     "OPTIMISERS",
@@ -86,6 +87,7 @@ FROM_VIEWS: Final = ("cibhash",)
 SPECTRAL: Final = "sh"
 """The method whose logits are cosines."""
 
+LOGGERS: Final = ("tensorboard", "wandb")
 OPTIMISERS: Final = ("muon", "sgd")
 SCHEDULES: Final = ("constant", "multistep", "cosine", "one-cycle")
 AUGMENTATIONS: Final = ("none", "shift", "shift-flip", "crop", "views")

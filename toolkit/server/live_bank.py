@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.bank.reader import Bank
-from hashkit.errors import BankError
+from hashkit.errors import BankError, ConfigError
 from hashkit.multi_index.index import MultiIndex
+from hashkit.server.failures import RequestError
 from hashkit.server.name_index import NameIndex
 from hashkit.workflow.narrowing import open_index, rows_of_labels
 from hashkit.workflow.reporter import LOGGED, SILENT
@@ -62,14 +63,18 @@ class Snapshot:
 
         Raises
         ------
-        ConfigError
-            If there is no such class.
+        RequestError
+            422 if there is no such class.
         """
         key = tuple(sorted(set(labels)))
         if key not in self._masks:
             if len(self._masks) >= _MASKS:
                 self._masks.clear()
-            self._masks[key] = rows_of_labels([self.bank], key)
+            try:
+                self._masks[key] = rows_of_labels([self.bank], key)
+            except ConfigError:  # which advises whoever made the bank
+                wanted = ", ".join(key)[:80]
+                raise RequestError(422, f"the bank has no such class: {wanted}") from None
         return self._masks[key]
 
     def followed_by(self, bank: Bank) -> Snapshot:

@@ -91,8 +91,8 @@ class Searcher:
 
         Raises
         ------
-        ConfigError
-            If the bank has no such class.
+        RequestError
+            422 if the bank has no such class.
         """
         return await self._search(_Task(query, logits if options.rerank else None, options))
 

@@ -29,6 +29,7 @@ from hashkit.threads import available_cpus
 from hashkit.workflow.models import check_made_by
 from hashkit.workflow.row_images import RowImages, sources_of
 from hashkit.workflow.search_results import Query
+from hashkit.workflow.warm_up import warm_up
 
 __all__ = ["Service"]
 
@@ -92,6 +93,7 @@ class Service:
         If that fails, so does the server.
         """
         try:
+            await self.in_thread(warm_up, self.bank.latest.bank)
             blank = np.zeros((*self._size, 3), np.uint8)
             encoded = await self.searcher.encoded(blank)
             await self.searcher.answer(Query("", encoded.code, None), SearchOptions(1))

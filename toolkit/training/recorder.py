@@ -45,6 +45,8 @@ class Recorder:
         Step and score of the best validation so far; None before the first.
     held_out
         Score of the latest validation; None before the first.
+    on_metrics
+        Called with the step and the other values of each line of metrics.jsonl; None for nothing.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Recorder:
         self.best_step: int | None = None
         self.best_score: float | None = None
         self.held_out: float | None = None
+        self.on_metrics: Callable[[int, Mapping[str, float]], None] | None = None
         self._run = run
         self._config = config
         self._n_steps = n_steps
@@ -136,13 +139,13 @@ class Recorder:
             on_step(report)
         if is_line:
             line = dataclasses.asdict(report)
-            self._run.append_metrics({name: line[name] for name in METRICS_FIELDS})
+            self._write({name: line[name] for name in METRICS_FIELDS})
             self._sums = _LossSums()
 
     def score(self, step: int, held_out: float) -> bool:
         """Record a score on held-out images; returns whether it is the best so far."""
         self.held_out = held_out
-        self._run.append_metrics({"step": step, "held_out": held_out, "seconds": self.seconds})
+        self._write({"step": step, "held_out": held_out, "seconds": self.seconds})
         if self.best_score is not None and held_out <= self.best_score:
             return False
         self.best_step, self.best_score = step, held_out
@@ -177,6 +180,13 @@ class Recorder:
             f"{what} at step {step}: lower `learning_rate=...` or set `clip_norm=...`; "
             f"snapshots up to step {last} are kept in {self._run.path}"
         )
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        """Add a line to metrics.jsonl."""
+        self._run.append_metrics(dict(line))
+        if self.on_metrics is not None:
+            values = {name: value for name, value in line.items() if name != "step"}
+            self.on_metrics(line["step"], values)
 
     def _is_report_due(self) -> bool:
         now = time.perf_counter()

@@ -79,7 +79,7 @@ def configured(
         values["resize"] = embedder.resize + REDUCED if is_usual else embedder.resize
     embedder = dataclasses.replace(embedder, resize=values["resize"])
     values |= {"network": absolute_network(values["network"]), "freeze": -1}
-    values["loss"] = absolute_loss(values["loss"])
+    values["loss"] = absolute_loss(probe.loss)
     values |= {"augmentation": "none", "cutout": 0.0, "cutmix": 0.0, "mirror": False}
     values |= {"height": embedder.height, "width": embedder.width, "calibrate": False}
     return TrainConfig.from_dict(values), embedder

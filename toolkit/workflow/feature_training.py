@@ -27,6 +27,7 @@ from hashkit.runs.run import Run, run_name, write_json
 from hashkit.runs.run_config import RunConfig
 from hashkit.runs.run_lock import locked_run
 from hashkit.threads import check_threads
+from hashkit.training.loggers.group import LoggerGroup
 from hashkit.training.recipes import model_manifest
 from hashkit.workflow.feature_settings import (
     check_device,
@@ -35,6 +36,7 @@ from hashkit.workflow.feature_settings import (
     require_packages,
     with_enough_images,
 )
+from hashkit.workflow.loggers import logging_config
 from hashkit.workflow.reporter import Reporter, plural
 from hashkit.workflow.run_start import (
     Reading,
@@ -64,6 +66,7 @@ class _Job:
     reading: Reading
     reporter: Reporter
     should_stop: Callable[[], bool]
+    loggers: LoggerGroup
     loss: str | None = None  # to build, if its file lies elsewhere than the settings say
 
 
@@ -79,6 +82,7 @@ def train_on_features(
     reading: Reading,
     reporter: Reporter,
     should_stop: Callable[[], bool],
+    loggers: LoggerGroup,
 ) -> Run:
     """Make a new run below ``runs`` and train it; the other parameters are those of `train`.
 
@@ -106,8 +110,9 @@ def train_on_features(
             f"{config.loss}, {lengths_text(config)}"
         )
         job = _Job(
-            run, config, embedder, training, split.protocol, device, reading, reporter, should_stop
-        )
+            run, config, embedder, training, split.protocol, device, reading, reporter,
+            should_stop, loggers,
+        )  # fmt: skip
         try:
             return _train(job)
         except DatasetError:
@@ -132,6 +137,7 @@ def resume_on_features(
     reading: Reading,
     reporter: Reporter,
     should_stop: Callable[[], bool],
+    loggers: LoggerGroup,
 ) -> Run:
     """Continue a run on frozen features, which is locked for this process.
 
@@ -162,7 +168,7 @@ def resume_on_features(
     return _train(
         _Job(
             run, config, embedder, training, split.protocol, device, reading, reporter,
-            should_stop, to_build,
+            should_stop, loggers, to_build,
         )
     )  # fmt: skip
 
@@ -222,7 +228,8 @@ def _train(job: _Job) -> Run:
         report_faults(job.run, found.faults, job.reporter)
         if not job.config.is_fitted:
             return _learn(job, found)
-        _fit(job, found, started)
+        with job.loggers.running(logging_config(job.run, 0, 1)):
+            _fit(job, found, started)
     except OSError as error:
         raise RunError(
             f"{cannot_write(error, error.filename or job.run.path)}; then continue with "
@@ -285,7 +292,7 @@ def _learn(job: _Job, found: FeatureSet) -> Run:
     if run.snapshots():
         step = trainer.resume()
         job.reporter.note(f"continuing after step {step:,} of {trainer.n_steps:,}")
-    return finish_training(trainer, job.reporter, job.should_stop)
+    return finish_training(trainer, job.reporter, job.should_stop, job.loggers)
 
 
 def _fit(job: _Job, found: FeatureSet, started: float) -> None:
@@ -300,17 +307,18 @@ def _fit(job: _Job, found: FeatureSet, started: float) -> None:
     is_one = len(heads) == 1
     if is_one:
         _write_head(job, run, *next(iter(heads.items())))
+    speed = {"seconds": seconds, "images_per_second": len(job.images) / max(seconds, 1e-9)}
     summary = {
         "step": 1,
         "n_steps": 1,
         "best_step": None,
         "best_score": None,
-        "seconds": seconds,
-        "images_per_second": len(job.images) / max(seconds, 1e-9),
+        **speed,
         "run": str(run.path),
         "checkpoint": str(run.best_path if is_one else run.path),
     }
     write_json(run.summary_path, summary)
+    job.loggers.log(1, speed)
     for n_bits, head in heads.items() if not is_one else ():
         with locked_run(run.path.parent / run_name(run.path.name, n_bits), "export"):
             target, is_new = new_length_run(run, config, n_bits)

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from hashkit.errors import RunError
 from hashkit.messages.os_errors import cannot_write
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.named_code import is_own_loss, runs_own_code
 from hashkit.runs.run import Run, write_json
+from hashkit.training.loggers.group import LoggerGroup
 from hashkit.training.per_length_runs import split_run
 from hashkit.training.progress import StepReport, TrainResult
 from hashkit.training.trainer import Trainer
+from hashkit.workflow.loggers import logging_config
 from hashkit.workflow.reporter import LOGGED, Reporter, plural
 
 __all__ = ["finish_training"]
 
 
 def finish_training(
-    trainer: Trainer, reporter: Reporter = LOGGED, should_stop: Callable[[], bool] | None = None
+    trainer: Trainer,
+    reporter: Reporter = LOGGED,
+    should_stop: Callable[[], bool] | None = None,
+    loggers: LoggerGroup | None = None,
 ) -> Run:
     """Train to the end, write summary.json, and make a run for each of several code lengths.
 
@@ -28,6 +34,8 @@ def finish_training(
     should_stop
         Called before each step; where it returns True, the state is saved and the run is returned
         as it is.
+    loggers
+        Take the numbers of metrics.jsonl, too.
 
     Raises
     ------
@@ -39,7 +47,8 @@ def finish_training(
         reporter.note(f"run {run.path} is trained already")
     else:
         try:
-            result = _fit(trainer, reporter, should_stop or (lambda: False))
+            with _logged(trainer, loggers or LoggerGroup()):
+                result = _fit(trainer, reporter, should_stop or (lambda: False))
         except OSError as error:
             raise RunError(
                 f"{cannot_write(error, error.filename or run.path)}; then continue with "
@@ -54,6 +63,16 @@ def finish_training(
         _write_summary(run, result, reporter)
     split_run(run)
     return run
+
+
+@contextlib.contextmanager
+def _logged(trainer: Trainer, loggers: LoggerGroup) -> Iterator[None]:
+    with loggers.running(logging_config(trainer.run, trainer.step, trainer.n_steps)):
+        trainer.record.on_metrics = loggers.log
+        try:
+            yield
+        finally:
+            trainer.record.on_metrics = None
 
 
 def _resume_call(run: Run, config: TrainConfig) -> str:

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from hashkit.bank.reader import Bank
 from hashkit.datasets.folders import open_image_folder
 from hashkit.datasets.imageset import ImageSet
-from hashkit.errors import BankError
+from hashkit.errors import BankError, DatasetError
 from hashkit.manifest import Manifest
 from hashkit.workflow.reporter import Reporter
 
@@ -34,10 +34,20 @@ def open_folder_to_encode(
         Metadata of the model.
     out
         The bank that may be continued; None if it is made from the beginning.
+
+    Raises
+    ------
+    DatasetError
+        If the folder cannot be opened, or has no subfolders to take labels from.
     """
     if labels == "none":
         return open_image_folder(folder, "none")
     images = open_image_folder(folder, "folders")
+    if labels == "folders" and images.labels is None:
+        raise DatasetError(
+            f'{folder}: `labels="folders"` expects subfolders with images, found none: sort the '
+            "images into one folder per class, or leave it out"
+        )
     is_learned = set(images.class_names) <= set(manifest.class_names)
     if labels == "folders" or images.labels is None or is_learned or _is_labelled(out):
         return images

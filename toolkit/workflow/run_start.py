@@ -42,11 +42,14 @@ class Reading:
         Stop at an image that cannot be used.
     download
         Download the missing files of a named set.
+    leaks
+        Look for queries that are near copies of training or database images.
     """
 
     n_workers: int | None = None
     strict: bool = False
     download: bool = False
+    leaks: bool = False
 
 
 def open_images(spec: DataSpec, reading: Reading, reporter: Reporter) -> tuple[ImageSet, Split]:
@@ -59,6 +62,10 @@ def training_part(images: ImageSet, split: Split, reading: Reading, reporter: Re
     report = check_disjoint(images, split, strict=reading.strict)
     if not report.is_disjoint:
         reporter.note(f"warning: {report.summary()}")
+    if reading.leaks:
+        from hashkit.workflow.leaks import leaks_of_split
+
+        leaks_of_split(images, split, reading.n_workers, reporter).report(reporter)
     training = images.subset(split.training)
     reporter.note(
         f"{images.name}, {split.protocol}: {plural(len(training), 'training image')}, "

@@ -12,10 +12,21 @@ from hashkit.files.writing import written_whole
 from hashkit.messages.os_errors import cannot_write
 from hashkit.workflow.search_results import Result
 
-__all__ = ["CSV_COLUMNS", "write_csv"]
+__all__ = ["CSV_COLUMNS", "check_csv_path", "write_csv"]
+
+_SUFFIXES: Final = (".csv", ".tsv", ".txt")
 
 CSV_COLUMNS: Final = ("query", "rank", "row", "distance", "name", "label")
 """Columns of the file; ``asymmetric_distance`` comes last where rows were rescored."""
+
+
+def check_csv_path(path: Path) -> None:
+    """Raise `HashkitError` if a table would replace a file that is none, such as a bank."""
+    if path.is_file() and path.suffix.lower() not in _SUFFIXES:
+        raise HashkitError(
+            f"{path}: expected a new file or one that ends in {', '.join(_SUFFIXES)}, found "
+            "another file, which is not replaced: choose another name"
+        )
 
 
 def write_csv(results: Sequence[Result], path: Path) -> int:
@@ -29,8 +40,9 @@ def write_csv(results: Sequence[Result], path: Path) -> int:
     Raises
     ------
     HashkitError
-        If the file cannot be written.
+        If the file cannot be written, or would replace one that is no ``.csv`` file.
     """
+    check_csv_path(path)
     has_asymmetric = any(
         hit.asymmetric_distance is not None for result in results for hit in result.hits
     )

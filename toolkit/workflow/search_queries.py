@@ -253,6 +253,17 @@ def _of_run(place: SearchPlace, name: str) -> Query | None:
         )
     place.check_model(queries.header.model_sha256)
     place.warn_of_resampler(str(queries.path), queries.header.resampler)
+    if (own := _row_in_run_bank(place, name)) is not None:
+        return _of_row(place, own)
     row = names.index(name)
     image = place.images(queries, row) if place.needs_images else None
     return Query(name, queries.codes[row], image, label_names(queries, row))
+
+
+def _row_in_run_bank(place: SearchPlace, name: str) -> int | None:
+    """The row of a query of the run in the run's bank, if that holds all images."""
+    for start, bank in place.numbered_banks():
+        if place.run is not None and bank.path == place.run.bank_path:
+            rows = (start + row for row in rows_named(bank.names, [name])[name])
+            return next((row for row in rows if not place.is_deleted(row)), None)
+    return None

@@ -116,8 +116,8 @@ def make_config(
     kind, argument = find_network(values["network"])
     rule = kind.input_rule(argument, values["pretrained"])
     values["network"] = absolute_network(values["network"])
-    values["loss"] = absolute_loss(values["loss"])
     if "resize" not in given:
         values["resize"] = rule.resize
     height, width = size or recipe_size or rule.size or own_size or (_DEFAULT_SIZE, _DEFAULT_SIZE)
-    return TrainConfig.from_dict(values | {"height": height, "width": width})
+    config = TrainConfig.from_dict(values | {"height": height, "width": width})
+    return dataclasses.replace(config, loss=absolute_loss(config.loss))

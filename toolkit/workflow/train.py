@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hashkit.errors import ConfigError
-from hashkit.inputs.arguments import argument_shown, checked_arguments, checked_arguments_but
+from hashkit.inputs.arguments import argument_shown, checked_arguments_but
 from hashkit.runs.data_spec import DataSpec, ProtocolOptions, check_split_seed, name_tuple
 from hashkit.runs.known_names import FITTED
 from hashkit.runs.run import DEFAULT_RUNS_DIR, PathText, Run, as_run, whole_run
@@ -18,17 +18,19 @@ from hashkit.runs.run_lock import locked_run
 from hashkit.runs.setting_kinds import plain_scalar
 from hashkit.threads import check_threads
 from hashkit.workflow.extras import require
+from hashkit.workflow.loggers import check_loggers, logger_group
 from hashkit.workflow.reporter import LOGGED, Reporter
 from hashkit.workflow.settings import errors_name, on_features, settings_by_field
 
 if TYPE_CHECKING:
+    from hashkit.training.loggers import RunLogger
     from hashkit.workflow.run_start import Reading
     from hashkit.workflow.training_source import TrainingSource
 
 __all__ = ["require_torch", "resume", "train"]
 
 
-@checked_arguments_but("bits", "size")
+@checked_arguments_but("bits", "size", "loggers")
 def train(
     data: PathText = "digits",
     *,
@@ -54,6 +56,8 @@ def train(
     device: str = "auto",
     num_workers: int | None = None,
     strict: bool = False,
+    loggers: Sequence[str | RunLogger] = (),
+    leaks: bool = False,
     reporter: Reporter | None = None,
     should_stop: Callable[[], bool] | None = None,
     **settings: Any,
@@ -88,6 +92,11 @@ def train(
         Decoding threads; None for one per core.
     strict
         Stop at an image that cannot be used, instead of leaving it out.
+    loggers
+        What takes the numbers of metrics.jsonl too: ``tensorboard``, ``wandb``, or objects of your
+        own with the methods of `hashkit.training.loggers.base.RunLogger`.
+    leaks
+        Look for queries that are near copies of training or database images, and warn of them.
     reporter
         Takes notes and progress (`hashkit.workflow.reporter.Reporter`); None to log the notes.
     should_stop
@@ -112,6 +121,7 @@ def train(
     """
     check_threads(num_workers, "num_workers")
     check_split_seed(split_seed)
+    checked_loggers = check_loggers(loggers)
     given = {*settings, *([] if bits is None else ["bits"])}
     changes = settings_by_field("train", settings)
     if bits is not None:
@@ -151,14 +161,15 @@ def train(
         runs=Path(runs),
         name=name,
         device=device,
-        reading=Reading(num_workers, strict, download),
+        reading=Reading(num_workers, strict, download, leaks),
+        loggers=checked_loggers,
         reporter=reporter or LOGGED,
         should_stop=should_stop or (lambda: False),
     )
     return _start(start, changes, given)
 
 
-@checked_arguments
+@checked_arguments_but("loggers")
 def resume(
     run: Run | PathText,
     *,
@@ -167,6 +178,7 @@ def resume(
     device: str = "auto",
     num_workers: int | None = None,
     strict: bool = False,
+    loggers: Sequence[str | RunLogger] = (),
     reporter: Reporter | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Run:
@@ -197,6 +209,7 @@ def resume(
         reasons of `train`.
     """
     check_threads(num_workers, "num_workers")
+    checked_loggers = check_loggers(loggers)
     found = whole_run(as_run(run))
     reporter = reporter or LOGGED
     from hashkit.workflow.run_start import Reading
@@ -214,6 +227,7 @@ def resume(
                 reading=reading,
                 reporter=reporter,
                 should_stop=should_stop or (lambda: False),
+                loggers=logger_group(checked_loggers, reporter),
             )
     require_torch()
     from hashkit.workflow.fitting import finish_training
@@ -223,7 +237,9 @@ def resume(
         trainer = resumed_trainer(
             found, network=network, loss=loss, device=device, reading=reading, reporter=reporter
         )
-        return finish_training(trainer, reporter, should_stop)
+        return finish_training(
+            trainer, reporter, should_stop, logger_group(checked_loggers, reporter)
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,6 +252,7 @@ class _Start:
     name: str | None
     device: str
     reading: Reading
+    loggers: Sequence[str | RunLogger]
     reporter: Reporter
     should_stop: Callable[[], bool]
 
@@ -271,6 +288,7 @@ def _start(start: _Start, changes: dict[str, Any], given: Collection[str]) -> Ru
                 reading=start.reading,
                 reporter=start.reporter,
                 should_stop=start.should_stop,
+                loggers=logger_group(start.loggers, start.reporter),
             )
     require_torch()
     from hashkit.workflow.fitting import finish_training
@@ -290,7 +308,8 @@ def _start(start: _Start, changes: dict[str, Any], given: Collection[str]) -> Ru
                 locks=locks,
                 reporter=start.reporter,
             )
-        return finish_training(trainer, start.reporter, start.should_stop)
+        loggers = logger_group(start.loggers, start.reporter)
+        return finish_training(trainer, start.reporter, start.should_stop, loggers)
 
 
 def _may_need_no_torch(source: TrainingSource, changes: Mapping[str, Any]) -> bool:

@@ -77,7 +77,7 @@ class _OwnLoss(Loss):
                 f"the loss {self.name} has no {', '.join(unknown)}; it has "
                 f"{', '.join(known) or 'no options'}"
             )
-        if not inspect.isclass(made):
+        if not isinstance(made, type):
             return made
         arguments = (task,) if issubclass(made, Loss) else ()
         try:
@@ -101,18 +101,15 @@ class _OwnLoss(Loss):
             ) from error
 
     def _value(self, value: Any) -> LossValue:
-        if isinstance(value, LossValue):
-            total = value.value
-        elif isinstance(value, Tensor):
-            total, value = value, LossValue(value, torch.ones((), device=value.device))
-        else:
-            total = value
+        total: object = value.value if isinstance(value, LossValue) else value
         if not isinstance(total, Tensor) or total.ndim or not total.requires_grad:
             raise TrainingError(
                 f"the loss {self.name} must return a scalar tensor that was computed from the "
                 f"logits, not {_shape(total)}"
             )
-        return value
+        if isinstance(value, LossValue):
+            return value
+        return LossValue(total, torch.ones((), device=total.device))
 
 
 def own_loss(argument: str) -> type[Loss]:

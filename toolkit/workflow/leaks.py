@@ -1,0 +1,229 @@
+"""Finds queries that are near copies of training or database images, by perceptual hashes.
+
+`hashkit.datasets.disjoint` compares bytes, which another size, quality or format changes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.codesets import CodeDatabase
+from hashkit.collection.join import hamming_join
+from hashkit.datasets.imageset import ImageSet
+from hashkit.datasets.split import Split
+from hashkit.errors import ImageError
+from hashkit.preprocess import ImageSource
+from hashkit.runtimes.encoder import Encoder
+from hashkit.threads import check_threads
+from hashkit.workflow.reporter import Reporter, plural
+from hashkit.workflow.row_images import RowImages
+
+if TYPE_CHECKING:
+    from hashkit.workflow.evaluation import Subject
+
+__all__ = ["LEAK_RADIUS", "Leak", "Leaks", "leaks_of_split", "leaks_of_subject"]
+
+LEAK_RADIUS: Final = 12
+"""Bits of 256. A copy at half the size differs in 1 or 2, one of JPEG quality 30 in 5."""
+
+_MODEL: Final = "phash-256"
+_MAX_EXAMPLES: Final = 5
+_BATCH: Final = 256
+_NOUNS: Final = {"training": "training images", "database": "database images"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Leak:
+    """Queries that are near images of another part.
+
+    Attributes
+    ----------
+    part
+        ``training`` or ``database``.
+    n_queries
+        Number of queries that are near at least one image of it.
+    examples
+        Up to five of them, nearest first: names of query and image, and their distance in bits.
+    """
+
+    part: str
+    n_queries: int
+    examples: tuple[tuple[str, str, int], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaks:
+    """Near copies of queries in other parts.
+
+    Attributes
+    ----------
+    n_queries
+        Number of queries that were compared.
+    n_missing
+        Images of any part that could not be used.
+    found
+        The parts with near images.
+    """
+
+    n_queries: int
+    n_missing: int
+    found: tuple[Leak, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The field ``leaks`` of the JSON of `hashkit evaluate`."""
+        return {
+            "radius": LEAK_RADIUS,
+            "n_queries": self.n_queries,
+            "n_missing": self.n_missing,
+            "parts": [
+                {
+                    "part": leak.part,
+                    "n_queries": leak.n_queries,
+                    "examples": [
+                        {"query": query, "image": image, "distance": distance}
+                        for query, image, distance in leak.examples
+                    ],
+                }
+                for leak in self.found
+            ],
+        }
+
+    def report(self, reporter: Reporter) -> None:
+        """Note what was found, one line for each part."""
+        for leak in self.found:
+            query, image, distance = leak.examples[0]
+            reporter.note(
+                f"warning: {leak.n_queries:,} of the {self.n_queries:,} queries look like "
+                f"{_NOUNS[leak.part]} (for example {query} and {image}, {distance} of 256 bits): "
+                "look at them, as copies make results too good"
+            )
+        if not self.found:
+            reporter.note("no query looks like a training or database image")
+        if self.n_missing:
+            reporter.note(f"{plural(self.n_missing, 'image')} could not be compared")
+
+
+_Named = tuple[str, ImageSource | None]
+
+
+def leaks_of_split(
+    images: ImageSet, split: Split, n_workers: int | None, reporter: Reporter
+) -> Leaks:
+    """Compare the queries of a split with its training and database images."""
+    rows = split.part("all")
+    hashes = _Hashes(n_workers)
+    named = [(images.names[row], images.source(row)) for row in rows.tolist()]
+    codes, is_usable = hashes.of(named, reporter)
+    parts = {
+        name: np.searchsorted(rows, split.part(name))
+        for name in ("queries", "training", "database")
+    }
+    names = [name for name, _ in named]
+    found = []
+    for name in ("training", "database"):
+        leak = _leak(name, names, codes, is_usable, parts["queries"], parts[name])
+        if leak is not None:
+            found.append(leak)
+    n_queries = int(is_usable[parts["queries"]].sum())
+    return Leaks(n_queries, int((~is_usable).sum()), tuple(found))
+
+
+def leaks_of_subject(subject: Subject, n_workers: int | None, reporter: Reporter) -> Leaks:
+    """Compare queries with the databases that are ranked for them, and with a run's training set.
+
+    A query that is itself a row of the database is not compared with that row.
+    """
+    if subject.run is not None:
+        from hashkit.datasets.spec import open_spec
+        from hashkit.workflow.training_source import run_spec
+
+        images, split = open_spec(run_spec(subject.run))
+        return leaks_of_split(images, split, n_workers, reporter)
+    find = RowImages(subject.run)
+    sets = [subject.queries, *(one for one in subject.databases if one is not subject.queries)]
+    named: list[_Named] = []
+    starts = [0]
+    for one in sets:
+        named += _named(one, find)
+        starts.append(len(named))
+    codes, is_usable = _Hashes(n_workers).of(named, reporter)
+    queries = np.arange(starts[1])
+    has_own = len(sets) <= len(subject.databases)
+    database = np.arange(0 if has_own else starts[1], len(named))
+    names = [name for name, _ in named]
+    leak = _leak("database", names, codes, is_usable, queries, database)
+    found = () if leak is None else (leak,)
+    return Leaks(int(is_usable[queries].sum()), int((~is_usable).sum()), found)
+
+
+def _named(codes: CodeDatabase, find: RowImages) -> list[_Named]:
+    """Names and images of the rows that are not deleted."""
+    kept = range(len(codes)) if codes.deleted is None else np.flatnonzero(~codes.deleted).tolist()
+    return [
+        (codes.names[row] if len(codes.names) else f"row {row}", find(codes, row)) for row in kept
+    ]
+
+
+def _leak(
+    part: str,
+    names: Sequence[str],
+    codes: NDArray[np.uint8],
+    is_usable: NDArray[np.bool_],
+    queries: NDArray[np.int64],
+    others: NDArray[np.int64],
+) -> Leak | None:
+    """Queries near images of a part, as numbers of ``names``; an image is not near itself."""
+    queries, others = queries[is_usable[queries]], others[is_usable[others]]
+    nearest: dict[int, tuple[int, int]] = {}
+    for block in hamming_join(codes[queries], codes[others], 8 * codes.shape[1], LEAK_RADIUS):
+        left, right = queries[block.left], others[block.right]
+        for query, image, distance in zip(
+            left.tolist(), right.tolist(), block.distance.tolist(), strict=True
+        ):
+            if query != image and (distance, image) < nearest.get(query, (257, 0)):
+                nearest[query] = distance, image
+    if not nearest:
+        return None
+    first = sorted((distance, query, image) for query, (distance, image) in nearest.items())
+    examples = tuple((names[q], names[i], d) for d, q, i in first[:_MAX_EXAMPLES])
+    return Leak(part, len(nearest), examples)
+
+
+class _Hashes:
+    """Perceptual hashes of images, decoded by threads."""
+
+    def __init__(self, n_workers: int | None) -> None:
+        self._encoder = Encoder.load(_MODEL, "cpu")
+        self._n_workers = check_threads(n_workers, "num_workers")
+
+    def of(
+        self, named: Sequence[_Named], reporter: Reporter
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Codes, uint8 [n, 32], and whether each image could be used, bool [n]."""
+        codes = np.zeros((len(named), -(-self._encoder.n_bits // 8)), np.uint8)
+        is_usable = np.zeros(len(named), np.bool_)
+        with (
+            ThreadPoolExecutor(self._n_workers, thread_name_prefix="hashkit-decode") as pool,
+            reporter.progress("comparing images", len(named), "images") as bar,
+        ):
+            for first in range(0, len(named), _BATCH):
+                batch = list(pool.map(self._pixels, named[first : first + _BATCH]))
+                places = [first + at for at, pixels in enumerate(batch) if pixels is not None]
+                if places:
+                    pixels = np.stack([one for one in batch if one is not None])
+                    codes[places] = self._encoder.run(pixels)[0]
+                    is_usable[places] = True
+                bar.update(first + len(batch))
+        return codes, is_usable
+
+    def _pixels(self, one: _Named) -> NDArray[np.uint8] | None:
+        try:
+            return None if one[1] is None else self._encoder.prepare(one[1])
+        except ImageError:
+            return None
