@@ -9,7 +9,8 @@ Recall is printed for pairs of an original with its copy, by kind of change, and
 among them those of two copies that were changed in two ways. Every system is given its best
 threshold for a precision on these very files, except that hashkit's own threshold, chosen on other
 photographs, is printed too. Times are CPU time of one thread per image, decoding included. What was
-computed is kept in --work. --one-in N verifies one of N pairs of two copies and counts it N times.
+computed is kept in --work. --one-in N saves time: of the pairs in which both files were changed,
+it verifies one of N, drawn by chance, and counts it N times.
 """
 
 from __future__ import annotations
@@ -38,12 +39,13 @@ BATCH: Final = 64
 
 
 class Files(NamedTuple):
-    """Files of a set and the truth about them: groups int64 [n], kinds, and which are originals."""
+    """Files of a set and the truth about them: groups and kinds, [n], and what each file is."""
 
     paths: list[Path]
     groups: NDArray[np.int64]
     kinds: NDArray[np.str_]
     is_original: NDArray[np.bool_]
+    is_changed: NDArray[np.bool_]
 
 
 class Found(NamedTuple):
@@ -83,7 +85,9 @@ def read_truth(folder: Path) -> Files:
     _, groups = np.unique([one["group"] for one in truth.values()], return_inverse=True)
     kinds = np.array([one["kind"] for one in truth.values()])
     paths = [folder / name for name in truth]
-    return Files(paths, groups.astype(np.int64), kinds, kinds == "original")
+    is_original = kinds == "original"
+    is_changed = np.isin(groups, groups[is_original]) & ~is_original
+    return Files(paths, groups.astype(np.int64), kinds, is_original, is_changed)
 
 
 def own_systems(
@@ -149,9 +153,9 @@ def verified(
     stored = work / "scores.npz"
     if not stored.exists():
         left, right = candidates.left, candidates.right
-        is_copies = files.groups[left] == files.groups[right]
-        is_copies &= ~(files.is_original[left] | files.is_original[right])
-        chosen = np.flatnonzero(~is_copies | (np.arange(len(left)) % one_in == 0))
+        is_sampled = files.is_changed[left] & files.is_changed[right]
+        drawn = np.random.default_rng(0).random(len(left)) < 1 / one_in
+        chosen = np.flatnonzero(~is_sampled | drawn)
         scores, start = np.empty(len(chosen)), 0.0
         for number, pair in enumerate(chosen):
             if number == 1:  # the first call compiles
@@ -159,7 +163,7 @@ def verified(
             images = signatures.thumbnails[[left[pair], right[pair]]].astype(np.float32)
             scores[number] = verify(*images, [int(candidates.position[pair])]).score
         taken = time.process_time() - start
-        weights = np.where(is_copies[chosen], float(one_in), 1.0)
+        weights = np.where(is_sampled[chosen], float(one_in), 1.0)
         np.savez(
             stored,
             left=left[chosen],
@@ -195,7 +199,7 @@ def report(
     files: Files, systems: Mapping[str, Callable[[], Found]], seconds: Mapping[str, float]
 ) -> None:
     """Print a line per system, and recall by kind of change at precision .99."""
-    kinds = [kind for kind in dict.fromkeys(files.kinds) if is_change(files, kind)]
+    kinds = list(dict.fromkeys(files.kinds[files.is_changed]))
     by_kind, sizes = {}, np.bincount(files.groups)
     n_pairs, n_copies = (
         int((sizes * (sizes - 1) // 2).sum()),
@@ -228,12 +232,6 @@ def report(
     print("\n| change | " + " | ".join(by_kind) + " |\n|" + "---|" * (1 + len(by_kind)))
     for row, kind in enumerate(kinds):
         print(f"| {kind} | " + " | ".join(f"{one[row]:.2f}" for one in by_kind.values()) + " |")
-
-
-def is_change(files: Files, kind: str) -> bool:
-    """Whether a kind is one of the changes, and not a look-alike or an original."""
-    groups = files.groups[files.kinds == kind]
-    return kind != "original" and bool(np.isin(groups, files.groups[files.is_original]).all())
 
 
 def best_threshold(found: Found, same: NDArray[np.bool_], precision: float, n_pairs: int) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from hashkit.collection.duplicates import (
     without_other_names,
 )
 from hashkit.collection.facts import ImageFacts
-from hashkit.collection.folder_facts import facts_and_codes, facts_and_signatures, facts_of
+from hashkit.collection.folder_facts import facts_and_signatures, facts_of
 from hashkit.collection.join import PairBlock, hamming_join
 from hashkit.collection.listing import list_folder
 from hashkit.collection.near import near_pairs
@@ -30,7 +30,6 @@ from hashkit.distribution import install_command
 from hashkit.errors import ConfigError
 from hashkit.inputs.arguments import checked_arguments, whole_number
 from hashkit.runs.run import PathText
-from hashkit.runtimes.encoder import Encoder
 from hashkit.threads import check_threads
 from hashkit.workflow.reporter import LOGGED, LateProgress, Reporter, plural
 from hashkit.workflow.row_images import RowImages, sources_of
@@ -40,7 +39,6 @@ __all__ = ["BANK_RADIUS", "Duplicates", "find_duplicates"]
 BANK_RADIUS: Final = 2
 """Bits by which two codes of a bank differ at most, unless asked otherwise."""
 
-_MODEL: Final = "phash-256"
 _MAX_PAIRS: Final = 50_000_000
 """Pairs held in memory, as 18 bytes each and far more while they are grouped."""
 
@@ -59,8 +57,8 @@ class Duplicates:
     folder
         Folder of the images; None if a bank has none or several.
     radius
-        Largest distance of near images from the one to keep, bits; None for a folder whose near
-        images are verified by their pixels.
+        Largest distance of near images from the one to keep, bits; None for a folder without one,
+        whose near images were verified by their pixels alone.
     n_images
         Images that were compared.
     groups
@@ -112,20 +110,19 @@ def find_duplicates(
 ) -> Duplicates:
     """Find the duplicates in a folder of images or in a bank, as ``hashkit dedup`` does.
 
-    Images are duplicates if their files have equal bytes, if their pixels are equal, or if they are
-    near: in a folder, codes give candidates, in all rotations and mirrored, that are verified by
-    their pixels (`hashkit.collection.near`); in a bank, or within a radius, codes decide. Nothing
-    is changed.
+    Images are duplicates if their files have equal bytes, if their pixels are equal, or if their
+    codes are near. Nothing is changed.
 
     Parameters
     ----------
     source
-        A folder, or a bank, whose own codes are compared. Files of a bank's images are read if they
-        are there.
+        A folder, whose images are compared by perceptual hashes and learned codes, and then by
+        their pixels (`hashkit.collection.near`); or a bank, whose own codes are compared. Files of
+        a bank's images are read if they are there.
     radius
-        Largest distance between the code of an image and that of the one to keep, in bits; 2 by
-        default for a bank. With a radius, images of a folder are compared by perceptual hashes of
-        256 bits alone, in one position.
+        Largest distance between the code of an image and that of the one to keep, in bits. By
+        default 2 for a bank, and none for a folder, where the pixels decide; with one, perceptual
+        hashes of 256 bits must be as near, too.
     exact
         Find equal files and equal pixels only; without a radius.
     data_root
@@ -168,13 +165,8 @@ def find_duplicates(
 class _Wanted:
     """Which duplicates are wanted: the arguments of `find_duplicates`."""
 
-    given_radius: int | None
+    radius: int | None
     is_exact: bool
-
-    def radius(self, default: int) -> int:
-        if self.is_exact:
-            return 0
-        return default if self.given_radius is None else self.given_radius
 
 
 def _in_folder(folder: Path, wanted: _Wanted, n_workers: int, reporter: Reporter) -> Duplicates:
@@ -182,52 +174,44 @@ def _in_folder(folder: Path, wanted: _Wanted, n_workers: int, reporter: Reporter
     for line in listing.left_out:
         reporter.note(line)
     named = [(name, listing.folder / name) for name in sorted(listing.names)]
-    images, near, faults = _read(named, wanted, n_workers, reporter)
-    places = _places(images)
-    images = without_other_names(images)
+    title = f"reading {listing.folder.name}"
+    if wanted.is_exact:
+        with reporter.progress(title, len(named), "images") as bar:
+            images, faults = facts_of(named, n_workers, bar.update)
+        images = without_other_names(images)
+        groups = group_duplicates(images, classes_of(images), _NO_PAIRS)
+    else:
+        signer = Signer.load()
+        with reporter.progress(title, len(named), "images") as bar:
+            read, signatures, faults = facts_and_signatures(named, signer, n_workers, bar.update)
+        images = without_other_names(read)
+        signatures = signatures[_places(read)(images)]
+        groups = _near_groups(images, signatures, wanted.radius, n_workers, reporter)
+        if signatures.learned is None:
+            reporter.note(
+                "without learned codes, fewer crops are found: "
+                f"{install_command('lite')} installs their weights"
+            )
+    faults = [*listing.faults, *faults]
+    radius = 0 if wanted.is_exact else wanted.radius
+    return Duplicates(folder, listing.folder, radius, len(images), tuple(groups), tuple(faults))
+
+
+def _near_groups(
+    images: Sequence[ImageFacts],
+    signatures: Signatures,
+    radius: int | None,
+    n_threads: int,
+    reporter: Reporter,
+) -> list[DuplicateGroup]:
+    """Groups of images by their pixels and signatures."""
     classes = classes_of(images)
     _, first = np.unique(classes, return_index=True)
-    groups = group_duplicates(images, classes, near(places(images)[first]))
-    return Duplicates(
-        folder,
-        listing.folder,
-        0 if wanted.is_exact else wanted.given_radius,
-        len(images),
-        tuple(groups),
-        (*listing.faults, *faults),
-    )
-
-
-_Near: TypeAlias = Callable[[NDArray[np.int64]], PairBlock]
-"""Gives the near pairs among some images, chosen by number."""
-
-
-def _read(
-    named: Sequence[tuple[str, Path]], wanted: _Wanted, n_workers: int, reporter: Reporter
-) -> tuple[list[ImageFacts], _Near, list[Fault]]:
-    """Facts of the images of a folder, and how to find what is near."""
-    with reporter.progress("reading images", len(named), "images") as bar:
-        if wanted.is_exact:
-            images, faults = facts_of(named, n_workers, bar.update)
-            return images, lambda _: _NO_PAIRS, faults
-        if wanted.given_radius is not None:
-            radius, encoder = wanted.given_radius, Encoder.load(_MODEL, "cpu")
-            images, codes, faults = facts_and_codes(named, encoder, n_workers, bar.update)
-            return images, lambda chosen: _collected(codes[chosen], encoder.n_bits, radius), faults
-        signer = Signer.load(n_threads=n_workers)
-        images, signatures, faults = facts_and_signatures(named, signer, n_workers, bar.update)
-    if not signer.has_learned:
-        reporter.note(
-            "learned codes, which find crops and borders, are left out without their weights: "
-            + install_command("lite")
-        )
-    return images, lambda chosen: _verified(signatures[chosen], n_workers, reporter), faults
-
-
-def _verified(signatures: Signatures, n_workers: int, reporter: Reporter) -> PairBlock:
-    with LateProgress(reporter, "comparing pictures", "pairs") as bar:
-        found = near_pairs(signatures, n_threads=n_workers, progress=bar.update)
-    return PairBlock(found.left, found.right, found.distance)
+    with LateProgress(reporter, "verifying candidates", "pairs") as bar:
+        near = near_pairs(signatures[first], n_threads=n_threads, progress=bar.update)
+    is_near = near.distance <= (near.distance if radius is None else radius)
+    pairs = PairBlock(near.left[is_near], near.right[is_near], near.distance[is_near])
+    return group_duplicates(images, classes, pairs, near.score[is_near])
 
 
 def _in_bank(
@@ -237,7 +221,7 @@ def _in_bank(
     n_workers: int,
     reporter: Reporter,
 ) -> Duplicates:
-    radius = wanted.radius(BANK_RADIUS)
+    radius = BANK_RADIUS if wanted.radius is None else wanted.radius
     kept = np.arange(len(bank)) if bank.deleted is None else np.flatnonzero(~bank.deleted)
     distinct, classes = _distinct(bank.codes if bank.deleted is None else bank.codes[kept])
     pairs = _NO_PAIRS if wanted.is_exact else _collected(distinct, bank.n_bits, radius)
@@ -252,6 +236,7 @@ def _in_bank(
     images = without_other_names(images)
     same = classes_of(images) if wanted.is_exact else classes[chosen[places(images)]]
     groups = group_duplicates(images, same, pairs)
+    radius = 0 if wanted.is_exact else radius
     return Duplicates(bank.path, folder, radius, len(kept), tuple(groups), tuple(faults))
 
 
