@@ -99,7 +99,7 @@ class Supervisor:
         for _ in range(600):
             with (
                 contextlib.suppress(OSError),
-                urllib.request.urlopen(f"http://{host}:{port}/readyz") as answer,
+                urllib.request.urlopen(f"http://{host}:{port}/readyz", timeout=2) as answer,
             ):
                 if answer.status == 200:
                     return
@@ -110,11 +110,15 @@ class Supervisor:
         self._process = subprocess.Popen(
             ["sh", "-c", self._command],
             env=os.environ | {"HASHKIT_TOKEN": TOKEN},
-            preexec_fn=lambda: os.dup2(self._listener.fileno(), 3) and None,
+            preexec_fn=self._pass_on,
             close_fds=False,
             stderr=subprocess.DEVNULL,
         )
         self.n_starts += 1
+
+    def _pass_on(self) -> None:
+        os.dup2(self._listener.fileno(), 3)
+        os.set_inheritable(3, True)  # it may have been 3 before
 
     def _keep(self) -> None:
         while True:
