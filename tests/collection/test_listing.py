@@ -74,7 +74,7 @@ def test_what_cannot_be_read_is_a_fault_or_unknown(tmp_path):
         False,
     ]
     assert not listing.is_unknown("gone.png")
-    assert any("lead nowhere" in line for line in listing.left_out)
+    assert any("1 broken link" in line for line in listing.left_out)
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file names are Unicode there")
@@ -104,3 +104,15 @@ def test_a_folder_that_may_not_be_read_is_unknown(tmp_path):
     assert listing.names == ["2.png"]
     assert listing.is_unknown("private/1.png")
     assert [fault.name for fault in listing.faults] == ["private/"]
+
+
+def test_images_that_need_an_extra_which_is_gone_are_unknown(tmp_path, monkeypatch):
+    from hashkit.datasets import walking
+
+    write(tmp_path / "a.heic")
+    write(tmp_path / "b.png")
+    monkeypatch.setattr(walking, "readable_suffixes", lambda: {".png"})
+    listing = list_folder(tmp_path)
+    assert listing.names == ["b.png"]
+    assert listing.is_unknown("a.heic")
+    assert any("[heic]" in line for line in listing.left_out)

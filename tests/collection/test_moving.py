@@ -81,9 +81,9 @@ def test_what_was_moved_is_moved_back(album: Path, system: str) -> None:
     assert (again.restored, again.n_unmoved, again.faults) == (0, 3, ())
 
 
-@pytest.mark.parametrize("n_moves", [0, 1, 2])
+@pytest.mark.parametrize("n_moves", [0, 2])
 def test_a_kill_between_two_files_loses_nothing(
-    album: Path, system: str, n_moves: int, monkeypatch: pytest.MonkeyPatch
+    album: Path, n_moves: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = files(album)
     done = 0
@@ -124,6 +124,16 @@ def test_a_kill_within_a_move_is_undone(album: Path, left: str) -> None:
     assert (undone.restored, undone.n_unmoved, undone.faults) == (0, 1, ())
     assert files(album) == before
     assert files(album.parent / "out") == {}
+
+
+def test_a_killed_move_is_finished_by_the_same_command(album: Path) -> None:
+    source, out = album / "c.png", album.parent / "out"
+    out.mkdir()
+    os.link(source, out / "c.png")
+    report = moved(album, ["c.png"])
+    assert report.moved == ((source, out / "c.png"),)
+    assert sorted(files(out)) == ["c.png"]
+    assert not source.exists()
 
 
 def test_what_changed_since_is_left_where_it_is(album: Path) -> None:

@@ -208,7 +208,7 @@ def test_options_narrow_the_hits(place):
     browser = place.go("?query=30&k=1&rerank=1")
     browser.until("document.querySelectorAll('#hits li').length === 1")
     assert browser.value("document.getElementById('k').value") == "1"
-    assert text(browser, "status").endswith("Ties are ordered by the model's logits.")
+    assert text(browser, "status").endswith("hits are ordered by the logits of the query.")
     assert browser.value("document.querySelector('.pager').hidden")
 
 
@@ -227,36 +227,23 @@ def test_errors_are_sentences_and_keep_the_hits(place):
     browser = place.go("?query=9")
     searched(browser, place.bank.names[9])
     before = hit_names(browser)
-    notes = place.folder / "notes.png"
-    for content, words in (
-        (b"this is no picture", "notes.png\u2069 is not a picture that the server can read."),
-        (b"", "notes.png\u2069 is empty."),
-        (picture(1)[:300], "The server answered: "),
-        (bytes(90_001), "is too large: it has 90 kB, and the server takes 90 kB."),
+    for number, (content, words) in enumerate(
+        (
+            (b"this is no picture", "0.png\u2069 is not a picture that the server can read."),
+            (b"", "1.png\u2069 is empty."),
+            (picture(1)[:300], "The server answered: "),
+            (bytes(90_001), "is too large: it has 90 kB, and the server takes 90 kB."),
+        )
     ):
-        notes.write_bytes(content)
-        browser.choose_file("#file", notes)
+        (place.folder / f"{number}.png").write_bytes(content)
+        browser.choose_file("#file", place.folder / f"{number}.png")
         browser.until(f"document.getElementById('error').textContent.includes({words!r})")
         assert browser.value("document.getElementById('again').hidden")
         assert hit_names(browser) == before
-    browser.ask("Network.enable")
-    browser.ask(
-        "Network.emulateNetworkConditions",
-        offline=True,
-        latency=0,
-        downloadThroughput=-1,
-        uploadThroughput=-1,
-    )
-    browser.choose_file("#file", place.folder / "album" / "050.png")
-    browser.until("document.getElementById('error').textContent.includes('cannot be reached')")
-    assert text(browser, "query-name") == place.bank.names[9]
-    browser.ask(
-        "Network.emulateNetworkConditions",
-        offline=False,
-        latency=0,
-        downloadThroughput=-1,
-        uploadThroughput=-1,
-    )
+    with browser.offline():
+        browser.choose_file("#file", place.folder / "album" / "050.png")
+        browser.until("document.getElementById('error').textContent.includes('cannot be reached')")
+        assert text(browser, "query-name") == place.bank.names[9]
     browser.value("document.getElementById('again').click()")
     searched(browser, "050.png")
     assert browser.value("document.getElementById('error').hidden")
@@ -282,6 +269,21 @@ def test_odd_names_and_a_missing_file_on_a_phone(place):
         assert browser.value("document.title") != "run"
         assert browser.value("document.querySelectorAll('[onerror]').length") == 0
     browser.until("document.querySelector('#query-picture .no-picture')")
+
+
+def test_pictures_that_a_busy_server_refuses_are_asked_for_again(place):
+    busy = Served(place.bank.path, ServerSettings(port=0, limits=ServerLimits(max_waiting=2)))
+    try:
+        browser = place.browser
+        browser.open(f"{busy.address}?query=9&k=40")
+        browser.until("document.querySelectorAll('#hits li').length === 40")
+        shown = "document.querySelectorAll('#hits img').length === 40"
+        whole = "[...document.querySelectorAll('#hits img')].every((one) => one.naturalWidth)"
+        browser.until(f"{shown} && {whole}")
+        entries = "performance.getEntriesByType('resource')"
+        assert browser.value(f"{entries}.some((one) => one.responseStatus === 503)")
+    finally:
+        busy.stop()
 
 
 def named(browser: Browser) -> list[tuple[str, str]]:

@@ -8,18 +8,20 @@ dialogs and go back in the history.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import shlex
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
 from browser import CHROMIUM
 
-SECONDS = 30
+SECONDS = 60
 """How long `until` waits."""
 
 KEYS = {
@@ -176,6 +178,18 @@ class Browser:
         root = self.ask("DOM.getDocument")["root"]["nodeId"]
         node = self.ask("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
         self.ask("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
+
+    @contextlib.contextmanager
+    def offline(self) -> Iterator[None]:
+        """Without a network, as far as the page can see."""
+        self.ask("Network.enable")
+        conditions = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        self.ask("Network.emulateNetworkConditions", offline=True, **conditions)
+        try:
+            yield
+        finally:
+            self.ask("Network.emulateNetworkConditions", offline=False, **conditions)
+            self.ask("Network.disable")
 
     def picture(self, path: Path, *, whole: bool = False) -> None:
         """Save a picture of the window, or of the whole page, as PNG."""

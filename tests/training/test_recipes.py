@@ -190,3 +190,11 @@ def test_a_network_that_cannot_be_built_leaves_no_run(tmp_path, monkeypatch):
     message = fail("train --name deep --freeze 99")
     assert "freeze must be at most 4" in message
     assert not (tmp_path / "runs" / "deep").exists()
+
+
+def test_no_name_is_cut_on_a_narrow_terminal(monkeypatch):
+    for name, value in (("COLUMNS", "60"), ("FORCE_COLOR", "1"), ("NO_COLOR", "1")):
+        monkeypatch.setenv(name, value)
+    shown = succeed("train --list-recipes").stdout
+    assert "…" not in shown
+    assert all(f" {name} " in shown for name in (*RECIPES, *LOSSES, "dnnh-caffe", "timm:NAME"))

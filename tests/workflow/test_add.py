@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from bank_samples import make_header
@@ -9,6 +11,7 @@ from linear_models import linear_model
 
 import hashkit
 from hashkit import BankWriter, Encoder
+from hashkit.bank.editor import BankEditor
 from hashkit.errors import BankError, BankMismatchError, CodesError, ConfigError
 from hashkit.workflow.add import ADDED
 
@@ -90,3 +93,13 @@ def test_what_cannot_be_added_changes_nothing(path, codes, names, error, message
         hashkit.add(path, codes, names)
     assert "\n" not in str(caught.value)
     assert path.read_bytes() == before
+
+
+def test_a_bank_whose_list_grows_gets_no_other_one(path):
+    folder = dataclasses.replace(ADDED, dataset="photos", root="/photos")
+    with BankEditor.open(path) as editor:
+        editor.set_source(folder)
+    inode = path.stat().st_ino
+    hashkit.add(path, CODES[:1], ["a"])
+    assert path.stat().st_ino == inode  # it was not copied
+    assert hashkit.Bank.open(path).sources == (folder,)

@@ -181,8 +181,9 @@ class BankEditor:
         deleted
             Numbers of rows to mark as deleted, integer [m]; may include rows that are deleted.
         source
-            The image list of the new rows: the bank names it too, which copies the bank, unless it
-            is the bank's last one already. By default that is their list.
+            The image list of the new rows: the bank names it too, which copies the bank, unless its
+            last list grows already, as that of a folder which it follows. By default the rows
+            belong to the last list.
 
         Raises
         ------
@@ -258,7 +259,7 @@ class BankEditor:
         if not n_new and bitmap is None:
             return range(before.n_rows, before.n_rows)
         sources = self.sources
-        if n_new and source and not (sources and source.is_same_list(sources[-1])):
+        if n_new and source and not (sources and sources[-1].n_images is None):
             header, sources = dataclasses.replace(header, source=source), (*sources, source)
         before = self._prepare(header, sources, n_new, columns, has_deleted=bitmap is not None)
         after = _followed(before, sources, n_new, columns)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -15,10 +15,13 @@ from hashkit.messages.visible_text import visible
 from hashkit.workflow.reporter import LateProgress, plural
 
 if TYPE_CHECKING:
+    from hashkit.collection.duplicates import Duplicate
     from hashkit.collection.moving import MoveReport
     from hashkit.workflow.dedup import Duplicates
 
 __all__ = ["dedup"]
+
+_COLUMNS: Final = ("distance", "score", "bytes", "width", "height")
 
 
 def dedup(
@@ -33,7 +36,7 @@ def dedup(
             metavar="BITS",
             min=0,
             help="Largest distance between the codes of near images.",
-            show_default="24 of 256 for a folder, 2 for a bank",
+            show_default="2 for a bank, none for a folder",
         ),
     ] = None,
     exact: Annotated[
@@ -181,10 +184,10 @@ def _write_csv(found: Duplicates, path: Path) -> None:
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["group", "kind", "keep", "name", "distance", "bytes", "width", "height"])
+    writer.writerow(["group", "kind", "keep", "name", *_COLUMNS])
     for number, group in enumerate(found.to_json()["groups"], 1):
         for image in group["images"]:
-            fields = [image[key] for key in ("name", "distance", "bytes", "width", "height")]
+            fields = [image[key] for key in ("name", *_COLUMNS)]
             is_kept = image["name"] == group["keep"]
             writer.writerow([number, image["kind"] or "", int(is_kept), *fields])
     save_text(path, text.getvalue())
@@ -218,7 +221,7 @@ def _print(found: Duplicates, is_moved: bool) -> None:
     for group in found.groups:
         print(visible(f"keep      {group.keep.name}  {_size(group.keep.width, group.keep.height)}"))
         for one in group.duplicates:
-            relation = f"{one.distance} bits" if one.kind == "near" else one.kind
+            relation = one.kind if one.kind != "near" else _nearness(one)
             size = _size(one.image.width, one.image.height)
             print(visible(f"  {relation:8}{one.image.name}  {size}".rstrip()))
     if found.faults:
@@ -232,6 +235,10 @@ def _print(found: Duplicates, is_moved: bool) -> None:
     )
     if found.groups and not is_moved:
         note("nothing was moved: --report draws the groups, --apply moves duplicates")
+
+
+def _nearness(one: Duplicate) -> str:
+    return f"{one.distance} bits" if one.score is None else f"{one.score:.0%}"
 
 
 def _size(width: int, height: int) -> str:

@@ -34,14 +34,14 @@ def print_results(results: Sequence[Result]) -> None:
     for result in results:
         table = Table(title=_title(result.query), title_justify="left")
         is_rescored = any(hit.asymmetric_distance is not None for hit in result.hits)
-        table.add_column("rank", justify="right")
-        table.add_column("distance", justify="right")
+        table.add_column("rank", justify="right", no_wrap=True)
+        table.add_column("distance", justify="right", no_wrap=True)
         if is_rescored:
-            table.add_column("asymmetric", justify="right")
+            table.add_column("asymmetric", justify="right", overflow="fold")
         table.add_column("name", overflow="fold")
-        table.add_column("label")
-        table.add_column("")
-        table.add_column("row", justify="right")
+        table.add_column("label", overflow="fold")
+        table.add_column("", no_wrap=True)
+        table.add_column("row", justify="right", no_wrap=True)
         for rank, hit in enumerate(result.hits, start=1):
             mark = {True: "hit", False: "miss", None: ""}[hit.is_relevant_to(result.query)]
             rescored = [f"{hit.asymmetric_distance:.4g}"] if is_rescored else []

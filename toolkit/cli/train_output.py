@@ -58,7 +58,7 @@ def _document() -> dict[str, Any]:
 
 
 def _recipe_table() -> Table:
-    table = Table("--recipe", "what for", "network, loss", "what else it sets", title="Recipes")
+    table = _table("Recipes", "--recipe", "what for", "network, loss", "what else it sets")
     for name, recipe in RECIPES.items():
         kinds = f"{recipe.config.network}, {recipe.config.loss}"
         table.add_row(name, recipe.about, kinds, _changes(recipe))
@@ -80,14 +80,14 @@ def _changes(recipe: Recipe) -> str:
 
 
 def _network_table() -> Table:
-    table = Table("--network", "what it is", title="Networks")
+    table = _table("Networks", "--network", "what it is")
     for name, kind in NETWORKS.items():
         table.add_row(f"{name}:NAME" if kind.takes_argument else name, kind.about)
     return table
 
 
 def _loss_table() -> Table:
-    table = Table("--loss", "what it is", "learns from", "options", title="Losses")
+    table = _table("Losses", "--loss", "what it is", "learns from", "options")
     for name, loss in LOSSES.items():
         options = ", ".join(
             option if default is None else f"{option} {default}"
@@ -96,7 +96,14 @@ def _loss_table() -> Table:
         table.add_row(name, _about(name), loss.learns_from, options)
     for name, about in FITTED.items():
         table.add_row(name, about, "frozen features", "")
-    table.add_row(OWN_CODE, _OWN, "", "")
+    table.add_row(f"{OWN_CODE}:NAME", _OWN, "", "")
+    return table
+
+
+def _table(title: str, *heads: str) -> Table:
+    table = Table(title=title)
+    for number, head in enumerate(heads):
+        table.add_column(head, overflow="fold", no_wrap=number == 0)  # names are typed as they are
     return table
 
 

@@ -40,6 +40,10 @@ KEEP_RULE: Final = (
 """Which image of a group is kept: the first difference decides."""
 
 
+_Nearness: TypeAlias = tuple[int, float | None]
+"""Distance and score of two images."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Duplicate:
     """An image that is a duplicate of the one to keep.
@@ -52,11 +56,15 @@ class Duplicate:
         Hamming distance between the two codes, bits; 0 for equal bytes or pixels.
     kind
         What is equal: ``bytes`` of the files, ``pixels``, or neither (``near``).
+    score
+        Share of the pictures' texture that agrees, where near pictures were verified by their
+        pixels; None where they were not.
     """
 
     image: ImageFacts
     distance: int
     kind: DuplicateKind
+    score: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +106,7 @@ class DuplicateGroup:
                     "width": one.image.width or None,
                     "height": one.image.height or None,
                     "kind": None if one is kept else one.kind,
+                    "score": None if one.score is None else round(one.score, 3),
                 }
                 for one in (kept, *self.duplicates)
             ],
@@ -105,7 +114,10 @@ class DuplicateGroup:
 
 
 def group_duplicates(
-    images: Sequence[ImageFacts], classes: NDArray[np.int64], pairs: PairBlock
+    images: Sequence[ImageFacts],
+    classes: NDArray[np.int64],
+    pairs: PairBlock,
+    scores: NDArray[np.float64] | None = None,
 ) -> list[DuplicateGroup]:
     """Group images, by the name of the one to keep.
 
@@ -117,14 +129,17 @@ def group_duplicates(
         int64 [n], the class of each image: those of one class are at distance 0.
     pairs
         Pairs of near classes.
+    scores
+        float64 [m], the score of each pair; None where they were not verified.
     """
     members: dict[int, list[ImageFacts]] = {}
     for image, number in zip(images, classes.tolist(), strict=True):
         members.setdefault(number, []).append(image)
-    near: dict[int, dict[int, int]] = {}
-    for left, right, distance in zip(*(column.tolist() for column in pairs), strict=True):
-        near.setdefault(left, {})[right] = distance
-        near.setdefault(right, {})[left] = distance
+    near: dict[int, dict[int, _Nearness]] = {}
+    given = [None] * len(pairs.left) if scores is None else scores.tolist()
+    columns = (column.tolist() for column in pairs)
+    for left, right, distance, score in zip(*columns, given, strict=True):
+        near.setdefault(left, {})[right] = near.setdefault(right, {})[left] = distance, score
     for own in members.values():
         own.sort(key=_preference)
     taken: set[int] = set()
@@ -133,10 +148,10 @@ def group_duplicates(
         if number in taken:
             continue
         keep, *equal = members[number]
-        others = {one: d for one, d in near.get(number, {}).items() if one not in taken}
+        others = {one: how for one, how in near.get(number, {}).items() if one not in taken}
         taken.update([number, *others])
-        found = [(image, 0) for image in equal]
-        found += [(image, d) for one, d in others.items() for image in members[one]]
+        found: list[tuple[ImageFacts, _Nearness]] = [(image, (0, None)) for image in equal]
+        found += [(image, how) for one, how in others.items() for image in members[one]]
         if found:
             groups.append(_group(keep, found))
     return sorted(groups, key=lambda group: group.keep.name)
@@ -164,8 +179,10 @@ def without_other_names(images: Sequence[ImageFacts]) -> list[ImageFacts]:
     return [image for image in images if image.name in chosen]
 
 
-def _group(keep: ImageFacts, found: list[tuple[ImageFacts, int]]) -> DuplicateGroup:
-    duplicates = [Duplicate(image, distance, _kind(keep, image)) for image, distance in found]
+def _group(keep: ImageFacts, found: list[tuple[ImageFacts, _Nearness]]) -> DuplicateGroup:
+    duplicates = [
+        Duplicate(image, distance, _kind(keep, image), score) for image, (distance, score) in found
+    ]
     duplicates.sort(key=lambda one: (KINDS.index(one.kind), one.distance, one.image.name))
     return DuplicateGroup(keep, tuple(duplicates))
 

@@ -1,4 +1,4 @@
-"""Facts and codes of the images of a folder, each file read and decoded once."""
+"""Facts and signatures of the images of a folder, each file read and decoded once."""
 
 from __future__ import annotations
 
@@ -6,48 +6,44 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.collection.facts import ImageFacts, read_facts
+from hashkit.collection.signatures import CANVAS, Signatures, Signer, canvas_of, joined
 from hashkit.datasets.decoding import Fault
 from hashkit.errors import ImageError
-from hashkit.preprocess import fit
 
-if TYPE_CHECKING:
-    from hashkit.runtimes.encoder import Encoder
-
-__all__ = ["facts_and_codes", "facts_of"]
+__all__ = ["facts_and_signatures", "facts_of"]
 
 _BATCH: Final = 64
-"""Images encoded at a time, while the next are decoded."""
+"""Images signed at a time, while the next are decoded."""
 
 _Result = TypeVar("_Result")
 
 
-def facts_and_codes(
+def facts_and_signatures(
     named: Sequence[tuple[str, Path]],
-    encoder: Encoder,
+    signer: Signer,
     n_workers: int,
     progress: Callable[[int], None],
-) -> tuple[list[ImageFacts], NDArray[np.uint8], list[Fault]]:
-    """Facts of images, and their codes, uint8 [n, size]; images that cannot be used are faults."""
-    manifest = encoder.manifest
+) -> tuple[list[ImageFacts], Signatures, list[Fault]]:
+    """Facts and signatures of n images, in order; images that cannot be used are faults."""
 
     def read(name: str, path: Path) -> tuple[ImageFacts, NDArray[np.uint8]]:
         facts, image = read_facts(name, path)
-        return facts, fit(image, manifest.size, manifest.resize)
+        return facts, canvas_of(image)
 
     facts: list[ImageFacts] = []
-    codes: list[NDArray[np.uint8]] = [np.empty((0, -(-manifest.n_bits // 8)), np.uint8)]
+    signed: list[Signatures] = [signer.sign(np.empty((0, CANVAS, CANVAS, 3), np.uint8))]
     faults: list[Fault] = []
     results = _each(named, read, n_workers, faults, progress)
     while batch := list(itertools.islice(results, _BATCH)):
         facts += [one for one, _ in batch]
-        codes.append(encoder.run(np.stack([pixels for _, pixels in batch]))[0])
-    return facts, np.concatenate(codes), faults
+        signed.append(signer.sign(np.stack([canvas for _, canvas in batch])))
+    return facts, joined(signed), faults
 
 
 def facts_of(

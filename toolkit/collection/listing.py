@@ -38,7 +38,8 @@ class Listing:
         names are not UTF-8, which no bank can hold.
     unknown
         Names, and with a slash at the end beginnings of names, of which nothing can be said: files
-        and folders that may not be read, and links to folders that lead nowhere.
+        and folders that may not be read, images that need an extra which is not installed, and
+        links to folders that lead nowhere.
     left_out
         What else the folder has, a line for each kind.
     """
@@ -94,6 +95,7 @@ def list_folder(folder: str | os.PathLike[str]) -> Listing:
             *found.closed,
             *(f"{name}/" for name in found.dangling),
             *(name for name, _ in found.unreadable if name not in gone),
+            *found.without_extra,
         ),
         tuple(left_out(dataclasses.replace(found, closed=[]))),
     )

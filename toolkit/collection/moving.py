@@ -20,7 +20,7 @@ from typing import Any, Final
 from hashkit.collection.duplicates import DuplicateGroup
 from hashkit.collection.facts import ImageFacts, has_changed
 from hashkit.errors import ConfigError, HashkitError
-from hashkit.files.moving import blake2b_of, move_file
+from hashkit.files.moving import blake2b_of, is_same_file, move_file
 from hashkit.files.writing import make_parents, write_whole
 from hashkit.inputs.json_text import read_json
 from hashkit.inputs.schema import dataclass_from
@@ -124,7 +124,7 @@ def move_duplicates(
     if not chosen:
         return MoveReport(None, (), tuple(faults))
     moves = [_Move(str(image.path), "", image.file_digest.hex()) for image in chosen]
-    names = _free_names(target, [image.name for image in chosen])
+    names = _free_names(target, chosen)
     moves = [
         dataclasses.replace(one, target=str(path)) for one, path in zip(moves, names, strict=True)
     ]
@@ -187,17 +187,21 @@ def _movable(groups: Sequence[DuplicateGroup], faults: list[str]) -> Iterator[Im
                 yield dataclasses.replace(one.image, path=one.image.path.absolute())
 
 
-def _free_names(folder: Path, names: Sequence[str]) -> Iterator[Path]:
-    """A path in the folder for each name that nothing has, on any file system."""
+def _free_names(folder: Path, images: Sequence[ImageFacts]) -> Iterator[Path]:
+    """A path in the folder for each image that nothing has, on any file system.
+
+    The path may have the file itself, which a killed move left.
+    """
     taken: set[str] = set()
-    for name in names:
-        pure = PurePath(name)
+    for image in images:
+        pure, source = PurePath(image.name), image.path or Path()
         below = pure if not pure.anchor and ".." not in pure.parts else PurePath(pure.name)
         for number in itertools.count(1):
             last = below.name if number == 1 else f"{below.stem} ({number}){below.suffix}"
             path = folder / below.with_name(last)
             key = str(path).casefold()
-            if key not in taken and not os.path.lexists(path):
+            is_free = not os.path.lexists(path) or is_same_file(path, source)
+            if key not in taken and is_free:
                 break
         taken.add(key)
         yield path

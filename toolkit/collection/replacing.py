@@ -70,11 +70,11 @@ def replace_bank(bank: Bank, plan: Plan, labels: FolderLabels, job: SyncJob) -> 
             names = [plan.listing.names[at] for at in plan.left_deleted[:, 0].tolist()]
             rows = [row for some in rows_named(made.names, names).values() for row in some]
         editor.apply(deleted=rows)
+        removed_rows_path(beside).unlink(missing_ok=True)
     with write_errors(bank.path):
         publish(beside, bank.path)
-    for left in (removed_rows_path(beside), Path(f"{beside}.lock")):
-        with contextlib.suppress(OSError):
-            left.unlink()
+    with contextlib.suppress(OSError):
+        Path(f"{beside}.lock").unlink()
     return done
 
 
@@ -91,7 +91,8 @@ def _counted(bank: Bank, made: Bank, plan: Plan, encoded: Done) -> Done:
     if bank.files is None and bank.header.model_sha256 == made.header.model_sha256:
         codes = dict(zip(made.names, np.asarray(made.codes), strict=True))
         before = np.asarray(bank.codes)
-        changed = [(at, row) for at, row in changed if (codes[names[at]] != before[row]).any()]
+        same = [np.array_equal(codes.get(names[at], ()), before[row]) for at, row in changed]
+        changed = [pair for pair, is_same in zip(changed, same, strict=True) if not is_same]
     return Done(
         len(added),
         len(changed),

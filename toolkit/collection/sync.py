@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.bank.editor import BankEditor
+from hashkit.bank.files import write_errors
 from hashkit.bank.header import BankHeader, BankSource
 from hashkit.bank.image_files import ImageFiles
 from hashkit.bank.reader import Bank
@@ -257,7 +258,8 @@ class _Commits:
         deleted = [*self._deleted, *(row for row in rows if row >= 0)]
         # Emptied first, so that rows are not committed twice if Ctrl-C ends this.
         self._names, self._codes, self._files, self._rows, self._deleted = [], [], [], [], []
-        self._removed.add(deleted)
+        with write_errors(self._editor.path):
+            self._removed.add(deleted)
         if names:
             earlier = [self._names_before[row] if row >= 0 else None for row in rows]
             self._editor.apply(

@@ -14,7 +14,7 @@ from hashkit.files.private import OPEN_FLAGS, new_private_file, remove_leftovers
 from hashkit.files.writing import make_parents, sync_folder
 from hashkit.inputs.opening import open_file
 
-__all__ = ["blake2b_of", "move_file"]
+__all__ = ["blake2b_of", "is_same_file", "move_file"]
 
 _PIECE_BYTES: Final = 1 << 20
 
@@ -52,7 +52,7 @@ def move_file(source: Path, target: Path, digest: bytes) -> None:
     Raises
     ------
     FileExistsError
-        If the target exists.
+        If the target exists and is another file.
     OSError
         If the file cannot be moved; the source is then unchanged.
     """
@@ -60,7 +60,9 @@ def move_file(source: Path, target: Path, digest: bytes) -> None:
     try:
         os.link(source, target)
     except OSError as error:
-        if error.errno == errno.EXDEV:
+        if error.errno == errno.EEXIST and is_same_file(source, target):
+            pass  # the end of a move that was killed
+        elif error.errno == errno.EXDEV:
             _copy(source, target, digest)
         elif error.errno in _NO_LINKS:
             _rename(source, target)
@@ -71,6 +73,14 @@ def move_file(source: Path, target: Path, digest: bytes) -> None:
     sync_folder(target.parent)
     source.unlink()
     sync_folder(source.parent)
+
+
+def is_same_file(one: Path, other: Path) -> bool:
+    """Whether two paths are names of one file, neither through a link; False if one is missing."""
+    try:
+        return os.path.samestat(one.lstat(), other.lstat())
+    except OSError:
+        return False
 
 
 def _copy(source: Path, target: Path, digest: bytes) -> None:

@@ -24,7 +24,7 @@ _SIDE: Final = 200
 _TITLES: Final = {
     "bytes": "Equal files",
     "pixels": "Equal pixels",
-    "near": "Near codes",
+    "near": "Near pictures",
 }
 
 _RELATIONS: Final = {"bytes": "Equal file", "pixels": "Equal pixels"}
@@ -84,13 +84,18 @@ def _group(group: Mapping[str, Any], find: FindImage) -> dict[str, Any]:
             {
                 "name": image["name"],
                 "is_kept": image["name"] == group["keep"],
-                "relation": _RELATIONS.get(image["kind"], f"{image['distance']} bits away"),
+                "relation": _RELATIONS.get(image["kind"]) or _nearness(image),
                 "size": _facts(image),
                 "picture": thumbnail_address(find(image["name"]), _SIDE),
             }
             for image in group["images"][:_MAX_PICTURES]
         ],
     }
+
+
+def _nearness(image: Mapping[str, Any]) -> str:
+    score = image["score"]
+    return f"{image['distance']} bits away" if score is None else f"{score:.0%} alike"
 
 
 def _spare(group: Mapping[str, Any]) -> int:

@@ -34,7 +34,7 @@ ADDED: Final = BankSource(
     n_images=None,
     names_sha256="",
 )
-"""The list of all rows that `add` gives a bank, of which a bank has one entry."""
+"""The list of all rows that `add` gives a bank whose last list does not grow already."""
 
 
 @checked_arguments_but("images_or_codes", "names", "labels")

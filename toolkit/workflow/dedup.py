@@ -20,27 +20,25 @@ from hashkit.collection.duplicates import (
     without_other_names,
 )
 from hashkit.collection.facts import ImageFacts
-from hashkit.collection.folder_facts import facts_and_codes, facts_of
+from hashkit.collection.folder_facts import facts_and_signatures, facts_of
 from hashkit.collection.join import PairBlock, hamming_join
 from hashkit.collection.listing import list_folder
+from hashkit.collection.near import near_pairs
+from hashkit.collection.signatures import Signatures, Signer
 from hashkit.datasets.decoding import Fault
+from hashkit.distribution import install_command
 from hashkit.errors import ConfigError
 from hashkit.inputs.arguments import checked_arguments, whole_number
 from hashkit.runs.run import PathText
-from hashkit.runtimes.encoder import Encoder
 from hashkit.threads import check_threads
-from hashkit.workflow.reporter import LOGGED, Reporter, plural
+from hashkit.workflow.reporter import LOGGED, LateProgress, Reporter, plural
 from hashkit.workflow.row_images import RowImages, sources_of
 
-__all__ = ["BANK_RADIUS", "FOLDER_RADIUS", "Duplicates", "find_duplicates"]
-
-FOLDER_RADIUS: Final = 24
-"""Bits of 256 by which perceptual hashes of two copies differ at most, unless asked otherwise."""
+__all__ = ["BANK_RADIUS", "Duplicates", "find_duplicates"]
 
 BANK_RADIUS: Final = 2
 """Bits by which two codes of a bank differ at most, unless asked otherwise."""
 
-_MODEL: Final = "phash-256"
 _MAX_PAIRS: Final = 50_000_000
 """Pairs held in memory, as 18 bytes each and far more while they are grouped."""
 
@@ -59,7 +57,8 @@ class Duplicates:
     folder
         Folder of the images; None if a bank has none or several.
     radius
-        Largest distance of near images from the one to keep, bits.
+        Largest distance of near images from the one to keep, bits; None for a folder without one,
+        whose near images were verified by their pixels alone.
     n_images
         Images that were compared.
     groups
@@ -70,7 +69,7 @@ class Duplicates:
 
     source: Path
     folder: Path | None
-    radius: int
+    radius: int | None
     n_images: int
     groups: tuple[DuplicateGroup, ...]
     faults: tuple[Fault, ...]
@@ -117,11 +116,13 @@ def find_duplicates(
     Parameters
     ----------
     source
-        A folder, whose images are compared by perceptual hashes of 256 bits; or a bank, whose own
-        codes are compared. Files of a bank's images are read if they are there.
+        A folder, whose images are compared by perceptual hashes and learned codes, and then by
+        their pixels (`hashkit.collection.near`); or a bank, whose own codes are compared. Files of
+        a bank's images are read if they are there.
     radius
-        Largest distance between the code of an image and that of the one to keep, in bits;
-        by default 24 for a folder, and 2 for a bank.
+        Largest distance between the code of an image and that of the one to keep, in bits. By
+        default 2 for a bank, and none for a folder, where the pixels decide; with one, perceptual
+        hashes of 256 bits must be as near, too.
     exact
         Find equal files and equal pixels only; without a radius.
     data_root
@@ -164,39 +165,53 @@ def find_duplicates(
 class _Wanted:
     """Which duplicates are wanted: the arguments of `find_duplicates`."""
 
-    given_radius: int | None
+    radius: int | None
     is_exact: bool
-
-    def radius(self, default: int) -> int:
-        if self.is_exact:
-            return 0
-        return default if self.given_radius is None else self.given_radius
 
 
 def _in_folder(folder: Path, wanted: _Wanted, n_workers: int, reporter: Reporter) -> Duplicates:
     listing = list_folder(folder)
     for line in listing.left_out:
         reporter.note(line)
-    encoder = Encoder.load(_MODEL, "cpu")
     named = [(name, listing.folder / name) for name in sorted(listing.names)]
-    with reporter.progress(f"reading {folder.name}", len(named), "images") as bar:
-        images, codes, faults = facts_and_codes(named, encoder, n_workers, bar.update)
-    radius = wanted.radius(FOLDER_RADIUS)
-    places = _places(images)
-    images = without_other_names(images)
-    codes = codes[places(images)]
+    title = f"reading {listing.folder.name}"
+    if wanted.is_exact:
+        with reporter.progress(title, len(named), "images") as bar:
+            images, faults = facts_of(named, n_workers, bar.update)
+        images = without_other_names(images)
+        groups = group_duplicates(images, classes_of(images), _NO_PAIRS)
+    else:
+        signer = Signer.load()
+        with reporter.progress(title, len(named), "images") as bar:
+            read, signatures, faults = facts_and_signatures(named, signer, n_workers, bar.update)
+        images = without_other_names(read)
+        signatures = signatures[_places(read)(images)]
+        groups = _near_groups(images, signatures, wanted.radius, n_workers, reporter)
+        if signatures.learned is None:
+            reporter.note(
+                "without learned codes, fewer crops are found: "
+                f"{install_command('lite')} installs their weights"
+            )
+    faults = [*listing.faults, *faults]
+    radius = 0 if wanted.is_exact else wanted.radius
+    return Duplicates(folder, listing.folder, radius, len(images), tuple(groups), tuple(faults))
+
+
+def _near_groups(
+    images: Sequence[ImageFacts],
+    signatures: Signatures,
+    radius: int | None,
+    n_threads: int,
+    reporter: Reporter,
+) -> list[DuplicateGroup]:
+    """Groups of images by their pixels and signatures."""
     classes = classes_of(images)
     _, first = np.unique(classes, return_index=True)
-    pairs = _NO_PAIRS if wanted.is_exact else _collected(codes[first], encoder.n_bits, radius)
-    groups = group_duplicates(images, classes, pairs)
-    return Duplicates(
-        folder,
-        listing.folder,
-        radius,
-        len(images),
-        tuple(groups),
-        (*listing.faults, *faults),
-    )
+    with LateProgress(reporter, "verifying candidates", "pairs") as bar:
+        near = near_pairs(signatures[first], n_threads=n_threads, progress=bar.update)
+    is_near = near.distance <= (near.distance if radius is None else radius)
+    pairs = PairBlock(near.left[is_near], near.right[is_near], near.distance[is_near])
+    return group_duplicates(images, classes, pairs, near.score[is_near])
 
 
 def _in_bank(
@@ -206,7 +221,7 @@ def _in_bank(
     n_workers: int,
     reporter: Reporter,
 ) -> Duplicates:
-    radius = wanted.radius(BANK_RADIUS)
+    radius = BANK_RADIUS if wanted.radius is None else wanted.radius
     kept = np.arange(len(bank)) if bank.deleted is None else np.flatnonzero(~bank.deleted)
     distinct, classes = _distinct(bank.codes if bank.deleted is None else bank.codes[kept])
     pairs = _NO_PAIRS if wanted.is_exact else _collected(distinct, bank.n_bits, radius)
@@ -221,6 +236,7 @@ def _in_bank(
     images = without_other_names(images)
     same = classes_of(images) if wanted.is_exact else classes[chosen[places(images)]]
     groups = group_duplicates(images, same, pairs)
+    radius = 0 if wanted.is_exact else radius
     return Duplicates(bank.path, folder, radius, len(kept), tuple(groups), tuple(faults))
 
 

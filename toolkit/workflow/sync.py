@@ -126,11 +126,10 @@ def bank_of_folder(folder: Path) -> Path:
     ConfigError
         If the folder has no name.
     """
-    folder = folder.absolute()
-    name = folder.name if folder.name != ".." else ""
-    if not name:
+    named = folder if folder.name else folder.absolute()
+    if named.name in ("", ".."):
         raise ConfigError(f"{folder}: name its bank with `bank=...`")
-    return folder.with_name(f"{name}.h5")
+    return named.with_name(f"{named.name}.h5")
 
 
 class FolderSync:
@@ -169,7 +168,8 @@ class FolderSync:
         else:
             plan, done = self._begin(listing)
         if not self._options.dry_run:
-            write_faults(self.bank, done.faults)
+            with write_errors(self.bank):
+                write_faults(self.bank, done.faults)
         report = SyncReport(
             folder=self.folder,
             bank=self.bank,
@@ -208,14 +208,21 @@ class FolderSync:
         path = existing_bank(self.bank)
         with Bank.open(path) as bank:
             check_follows(bank)
-            is_same_model = self._model.made(bank)
-        if self._options.dry_run:
-            with Bank.open(path) as bank:
+            why = self._why_to_replace(bank)
+            if self._options.dry_run:
+                if why:
+                    self._reporter.note(f"{path} {why}: all images would be encoded again")
                 plan = self._plan(listing, bank)
                 return plan, Done.expected(plan)
-        if is_same_model and bank.header.has_files and bank.header.has_names:
-            return self._update(listing, path)
-        return self._replace(listing, path, is_same_model=is_same_model)
+        return self._replace(listing, path, why) if why else self._update(listing, path)
+
+    def _why_to_replace(self, bank: Bank) -> str:
+        """Why the bank has to be made again; empty if it can be kept."""
+        if not self._model.made(bank):
+            return "was made by another model"
+        if not (bank.header.has_files and bank.header.has_names):
+            return "does not keep names, sizes, times and digests of its images' files"
+        return ""
 
     def _update(self, listing: Listing, path: Path) -> tuple[Plan, Done]:
         with Bank.open(path) as bank:
@@ -233,12 +240,9 @@ class FolderSync:
         report_index(path, self._reporter)
         return plan, done
 
-    def _replace(self, listing: Listing, path: Path, *, is_same_model: bool) -> tuple[Plan, Done]:
+    def _replace(self, listing: Listing, path: Path, why: str) -> tuple[Plan, Done]:
         with locked(path), Bank.open(path) as bank:
             plan = self._plan(listing, bank)
-            why = "was made by another model"
-            if is_same_model:
-                why = "does not keep size, time and digest of its images' files"
             self._reporter.note(
                 f"{path} {why}: encoding {plural(len(listing), 'image')} into "
                 f"{beside_path(path).name}, which replaces it at the end"

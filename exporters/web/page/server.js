@@ -57,7 +57,7 @@ export class ServerBackend {
       signal,
     });
     const hits = found.hits.map((hit) => ({ ...hit, ...itemOf(hit) }));
-    const note = rerank ? "Ties are ordered by the model's logits." : "";
+    const note = rerank ? "At equal distance, hits are ordered by the logits of the query." : "";
     if (picture) return { image: null, code: found.code, hits, note };
     const image = itemOf({ row: rowOf(query, found), name: found.query, label: found.label });
     return { image, code: found.code, hits: without(hits, image.row).slice(0, k), note };

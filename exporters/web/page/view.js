@@ -5,6 +5,8 @@ import { count } from "./text.js";
 /** Thumbnails narrower than this are enlarged with square pixels instead of smoothing. */
 const PIXELATED_BELOW = 48;
 
+const MOST_TRIES = 6; // for a picture, while the server is busy
+
 /** Type of a hit that is dragged; its data is the row. */
 export const DRAGGED_ROW = "application/x-hashkit-row";
 
@@ -22,9 +24,26 @@ export function pictureOf(address, name, missing = "no picture") {
   image.addEventListener("load", () => {
     if (image.naturalWidth < PIXELATED_BELOW) image.classList.add("pixelated");
   });
-  image.addEventListener("error", () => image.replaceWith(noPicture(missing)));
+  let tries = MOST_TRIES;
+  image.addEventListener("error", async () => {
+    if (--tries && (await isBusy(address))) {
+      const pause = (MOST_TRIES - tries) * (500 + 1000 * Math.random());
+      setTimeout(() => (image.src = address), pause);
+    } else image.replaceWith(noPicture(missing));
+  });
   image.src = address;
   return image;
+}
+
+/** Whether a server may not have sent a picture because it had too much to do. */
+async function isBusy(address) {
+  if (!address.startsWith("http")) return false;
+  try {
+    const { ok, status } = await fetch(address, { method: "HEAD" });
+    return ok || [429, 503].includes(status); // by now it may have less to do
+  } catch {
+    return false;
+  }
 }
 
 function noPicture(missing) {

@@ -51,7 +51,8 @@ def wrong_rows(folder: Path, *references: dict[str, Any]) -> list[str]:
 
     found = []
     for path in folder.rglob("*.h5"):
-        name = str(path.relative_to(folder))
+        # `sync` makes the bank of another model beside the one that it replaces.
+        name = str(path.relative_to(folder)).replace(".next.h5", ".h5")
         if _is_private(path):
             continue
         with Bank.open(path) as bank:
@@ -85,6 +86,9 @@ def _content(path: Path) -> Any:
         return _codes_content(path)
     if path.suffix == ".json":
         return _timeless(json.loads(path.read_text()))
+    if path.name.endswith(".removed.jsonl"):  # a line for each commit
+        lines = map(json.loads, path.read_text().splitlines())
+        return sorted({row for line in lines for row in line["rows"]})
     if path.suffix == ".jsonl":
         return [_timeless(json.loads(line)) for line in path.read_text().splitlines()]
     if path.suffix in _WITH_TIMES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -36,6 +37,7 @@ _HEAD: Final = (
 )
 _PRECISION: Final = "export --onnx --allow-loss --precision"
 _ENCODE: Final = "encode photos --model model.onnx --out bank.h5 --batch-size 4 --num-workers 1"
+_SYNC: Final = "sync photos --bank bank.h5 --batch-size 4 --num-workers 1 --model"
 _WEB: Final = "export --web site --run runs/w --web-runtime npm"
 _STAND_IN: Final = (
     f"import sys; sys.path.append({_SUPPORT!r}); "
@@ -165,6 +167,26 @@ def _half_encoded() -> None:
     _must(_ENCODE)
 
 
+def _other_model() -> None:
+    from linear_models import linear_model
+
+    linear_model(Path("other.onnx"), n_bits=16, height=8, width=8, seed=1)
+
+
+def _changed() -> None:
+    """Changes of every kind since the bank was brought in step."""
+    from cli_samples import write_class_folders
+
+    names, others = (sorted(one.glob("0*.png")) for one in sorted(Path("photos").iterdir())[:2])
+    for path in names[:4]:
+        path.rename(Path("photos") / f"moved-{path.name}")
+    names[4].unlink()
+    shutil.copy(names[5], "photos/copy.png")
+    names[6].write_bytes(others[0].read_bytes())
+    os.utime(names[7], ns=(1, 1))
+    write_class_folders(Path("photos/new"), per_class=4)
+
+
 def _page_run() -> None:
     """A run with a model and its bank, and a stand-in for the runtime of browsers."""
     from linear_models import linear_model
@@ -212,6 +234,9 @@ _STEPS: Final[Mapping[str, Callable[[], None]]] = {
     "trained": lambda: _must(_TRAIN),
     "exported": lambda: _must(f"export --onnx --run runs/r {NETWORK}"),
     "encoded": lambda: _must(_ENCODE),
+    "synced": lambda: _must(f"{_SYNC} model.onnx"),
+    "changed": _changed,
+    "other-model": _other_model,
     "run-encoded": lambda: _must("encode --run runs/r --num-workers 1"),
 }
 
@@ -256,6 +281,9 @@ SCENES: Final = {
     "encode": Scene(_ENCODE, _PHOTOS),
     "encode-resumed": Scene(_ENCODE, (*_PHOTOS, "half-encoded")),
     "encode-append": Scene(_APPEND, (*_PHOTOS, "encoded")),
+    "sync": Scene(f"{_SYNC} model.onnx", _PHOTOS),
+    "sync-changed": Scene(f"{_SYNC} model.onnx", (*_PHOTOS, "synced", "changed")),
+    "sync-model": Scene(f"{_SYNC} other.onnx", (*_PHOTOS, "synced", "other-model")),
     "encode-run": Scene("encode --run runs/r --num-workers 1 --batch-size 4", _EXPORTED),
     "convert-to-bank": Scene("convert codes.npz new.h5", ("codes",)),
     "convert-to-npz": Scene("convert codes.h5 new.npz", ("codes",)),

@@ -1,0 +1,39 @@
+"""``hashkit sync`` on the command line."""
+
+import json
+
+import pytest
+from albums import draw
+from cli_samples import fail, succeed
+
+from hashkit.errors import ConfigError
+from hashkit.workflow.sync import bank_of_folder
+
+
+def test_json_and_what_messages_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for seed in range(3):
+        draw(tmp_path / "album" / f"{seed}.png", seed)
+    (tmp_path / "album" / "broken.png").write_bytes(b"no image")
+    assert "--model" in fail("sync album")
+    outcome = succeed("sync album --model phash --json")
+    report = json.loads(outcome.stdout)
+    counts = {name: report[name] for name in ("added", "changed", "moved", "removed", "unchanged")}
+    assert counts == {"added": 3, "changed": 0, "moved": 0, "removed": 0, "unchanged": 0}
+    assert [(one["name"], one["reason"]) for one in report["faults"]] == [("broken.png", "broken")]
+    assert report["seconds"] > 0
+    assert "album.h5: 3 added" in outcome.stderr
+    assert (tmp_path / "album.h5").is_file()
+    for seed in range(3):
+        (tmp_path / "album" / f"{seed}.png").unlink()
+    assert "--allow-removals" in fail("sync album/ --json")
+    assert json.loads(succeed("sync album --allow-removals --json").stdout)["removed"] == 3
+    assert "choose one" in fail("sync album --watch --dry-run")
+
+
+def test_the_bank_of_a_folder_lies_beside_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert bank_of_folder(tmp_path / "a.b" / "photos.2024") == tmp_path / "a.b" / "photos.2024.h5"
+    assert bank_of_folder(tmp_path.relative_to(tmp_path)).name == f"{tmp_path.name}.h5"
+    with pytest.raises(ConfigError, match="name its bank"):
+        bank_of_folder(tmp_path / "x" / "..")
