@@ -232,7 +232,7 @@ class _Soak:
         began = time.monotonic()
         request = request_of("POST", "/search?k=10", self._images[query])
         status, body = await pool.ask(request, is_safe=True)
-        while status == 503 or (status == 0 and began > self._killed_at):
+        while self._left() > -30 and (status == 503 or (status == 0 and began > self._killed_at)):
             if status == 503:  # as the answer asks for
                 self._counts.later += 1
                 await asyncio.sleep(1)
