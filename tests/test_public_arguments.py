@@ -13,6 +13,7 @@ import pytest
 
 import hashkit
 from hashkit import HashkitError
+from hashkit.bank.editor import BankEditor
 from hashkit.bank.header import BankHeader
 
 RANDOM = np.random.default_rng(0)
@@ -281,6 +282,9 @@ def test_what_is_no_path_is_refused(value: Any) -> None:
         lambda: hashkit.MultiIndex.open(value, SET),
         lambda: hashkit.delete_rows(value, [0]),
         lambda: hashkit.restore_rows(value, [0]),
+        lambda: hashkit.add(value, CODES, None),
+        lambda: hashkit.warm_up(value),
+        lambda: BankEditor.open(value),
         lambda: hashkit.Run.open(value),
         lambda: hashkit.resume(value),
         lambda: hashkit.export(value),

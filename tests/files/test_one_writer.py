@@ -53,6 +53,7 @@ MEMORY = "it writes into memory"
 TEMPORARY = "its folder is a temporary one of the system"
 REASONS = {
     "hashkit.bank.bankfile._open": "a bank is written in place, in the order of its format",
+    "hashkit.bank.reader.without": "it copies an object, not a file",
     "hashkit.bank.hdf5_creation.copy_to": "the file is that of `created_hdf5`",
     "hashkit.bank.hdf5_creation.created_hdf5": "the path is a private one of `replacing`",
     "hashkit.cli.index._build": "it calls `MultiIndex.save`",

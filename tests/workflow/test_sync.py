@@ -295,3 +295,31 @@ def test_a_folder_that_moved_keeps_its_bank(album, path, sync, encoder):
     assert "was made of" in notes.text
     with hashkit.Bank.open(path) as bank:
         assert bank.header.source.root == str(moved)
+
+
+def test_another_version_of_pillow_is_refused_unless_it_is_allowed(album, path, sync, monkeypatch):
+    sync()
+    monkeypatch.setattr("hashkit.runtimes.pipeline.resampler", lambda: "Pillow 0.1")
+    assert sync() == ({"unchanged": 5}, 0)
+    draw(album / "new.png", 12)
+    with pytest.raises(BankMismatchError, match=r"Pillow 0\.1.*`allow_other_provider=True`"):
+        sync()
+    assert sync(allow_other_provider=True) == ({"added": 1, "unchanged": 5}, 1)
+    with hashkit.Bank.open(path) as bank:
+        assert bank.header.resampler.endswith(", Pillow 0.1")
+
+
+def test_new_images_of_a_labelled_folder_get_labels(album, path, sync, encoder):
+    for name in ("cat/a.png", "dog/b.png", "dog/c.png"):
+        draw(album / name, len(name) + ord(name[4]))
+    for seed in range(5):
+        (album / f"{seed}.png").unlink()
+    hashkit.encode(album, encoder, path, labels="folders")
+    draw(album / "cat" / "new.png", 12)
+    draw(album / "cow" / "new.png", 13)
+    (album / "dog" / "b.png").rename(album / "loose.png")
+    assert sync() == ({"added": 2, "moved": 1, "unchanged": 2}, 2)
+    with hashkit.Bank.open(path) as bank:
+        labels = dict(zip(bank.names, bank.labels.tolist(), strict=True))
+    expected = {"cat/a.png": 0, "cat/new.png": 0, "cow/new.png": -1, "dog/c.png": 1}
+    assert labels == expected | {"dog/b.png": 1, "loose.png": -1}

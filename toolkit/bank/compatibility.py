@@ -143,7 +143,7 @@ def join_providers(
         if not allow_other:
             raise BankMismatchError(
                 f"{path}: expected a bank made by the {name} {wanted}, found {taken}: "
-                "continue with that one, or allow another provider"
+                "continue with that one, or allow others with `allow_other_provider=True`"
             )
         joined[name] = f"{taken}, {wanted}"
     return dataclasses.replace(found, **joined)

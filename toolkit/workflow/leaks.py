@@ -145,7 +145,7 @@ def leaks_of_subject(subject: Subject, n_workers: int | None, reporter: Reporter
 
         images, split = open_spec(run_spec(subject.run))
         return leaks_of_split(images, split, n_workers, reporter)
-    find = RowImages(subject.run)
+    find = subject.images
     sets = [subject.queries, *(one for one in subject.databases if one is not subject.queries)]
     named: list[_Named] = []
     starts = [0]
