@@ -122,8 +122,8 @@ def left_out(found: Found) -> Iterator[str]:
         )
     if found.dangling:
         yield (
-            f"left out {_several(len(found.dangling), 'link')} that lead nowhere (for example "
-            f"{min(found.dangling)}): remove them, or connect the disk"
+            f"left out {_several(len(found.dangling), 'broken link')} (for example "
+            f"{min(found.dangling)}): connect the disk, or remove what is not needed"
         )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.collection.facts import ImageFacts, read_facts
-from hashkit.collection.signatures import CANVAS, Signatures, Signer, canvas_of
+from hashkit.collection.signatures import CANVAS, Signatures, Signer, canvas_of, joined
 from hashkit.datasets.decoding import Fault
 from hashkit.errors import ImageError
 
@@ -43,16 +43,7 @@ def facts_and_signatures(
     while batch := list(itertools.islice(results, _BATCH)):
         facts += [one for one, _ in batch]
         signed.append(signer.sign(np.stack([canvas for _, canvas in batch])))
-    return facts, _joined(signed), faults
-
-
-def _joined(parts: Sequence[Signatures]) -> Signatures:
-    learned = [part.learned for part in parts if part.learned is not None]
-    return Signatures(
-        np.concatenate([part.hashes for part in parts]),
-        np.concatenate([part.thumbnails for part in parts]),
-        np.concatenate(learned) if learned else None,
-    )
+    return facts, joined(signed), faults
 
 
 def facts_of(

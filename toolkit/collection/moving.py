@@ -129,6 +129,8 @@ def move_duplicates(
         dataclasses.replace(one, target=str(path)) for one, path in zip(moves, names, strict=True)
     ]
     journal = _write_journal(target, moves)
+    if progress is not None:
+        progress(0, len(moves))
     moved = []
     for done, (image, one) in enumerate(zip(chosen, moves, strict=True), 1):
         source, path = Path(one.source), Path(one.target)
@@ -157,6 +159,8 @@ def undo_moves(journal: Path, progress: Callable[[int, int], None] | None = None
     """
     moves = _read_journal(journal)
     n_restored, n_unmoved, faults = 0, 0, []
+    if progress is not None:
+        progress(0, len(moves))
     for done, one in enumerate(reversed(moves), 1):
         try:
             fault, is_restored = _undo(one)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -20,7 +21,7 @@ from hashkit.errors import MissingExtraError
 from hashkit.preprocess import ImageSource, load
 from hashkit.runtimes.encoder import Encoder
 
-__all__ = ["CANVAS", "LEARNED_MODEL", "Signatures", "Signer", "canvas_of"]
+__all__ = ["CANVAS", "LEARNED_MODEL", "Signatures", "Signer", "canvas_of", "joined"]
 
 CANVAS: Final = 256
 """Pixels of a side of a canvas."""
@@ -59,6 +60,16 @@ class Signatures:
     def __getitem__(self, chosen: NDArray[np.int64] | slice) -> Signatures:
         learned = None if self.learned is None else self.learned[chosen]
         return Signatures(self.hashes[chosen], self.thumbnails[chosen], learned)
+
+
+def joined(parts: Sequence[Signatures]) -> Signatures:
+    """Signatures of one or more groups of pictures as one; all have learned codes, or none."""
+    learned = [part.learned for part in parts if part.learned is not None]
+    return Signatures(
+        np.concatenate([part.hashes for part in parts]),
+        np.concatenate([part.thumbnails for part in parts]),
+        np.concatenate(learned) if learned else None,
+    )
 
 
 def canvas_of(source: ImageSource) -> NDArray[np.uint8]:

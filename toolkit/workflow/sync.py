@@ -126,11 +126,10 @@ def bank_of_folder(folder: Path) -> Path:
     ConfigError
         If the folder has no name.
     """
-    folder = folder.absolute()
-    name = folder.name if folder.name != ".." else ""
-    if not name:
+    named = folder if folder.name else folder.absolute()
+    if named.name in ("", ".."):
         raise ConfigError(f"{folder}: name its bank with `bank=...`")
-    return folder.with_name(f"{name}.h5")
+    return named.with_name(f"{named.name}.h5")
 
 
 class FolderSync:
