@@ -83,7 +83,7 @@ def test_the_duplicates_of_a_folder_in_every_form(photos: Path, tmp_path: Path) 
     rows = list(csv.DictReader(table.read_text().splitlines()))
     assert [row["name"] for row in rows if row["keep"] == "0"] == [
         "old/a.png",
-        "b.png",
+        "b<i>.bmp",
         "c small.jpg",
     ]
     html = page.read_text()
