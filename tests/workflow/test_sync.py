@@ -266,6 +266,10 @@ def test_an_interrupted_encoding_is_continued(album, path, sync, encoder, dies):
 def test_banks_of_something_else_are_refused(album, sync, encoder, tmp_path):
     with pytest.raises(ConfigError, match=r"needs a model.*lite0"):
         sync(model=None)
+    bare = tmp_path / "bare.h5"
+    hashkit.save_codes(bare, hashkit.CodeSet(np.zeros((3, 2), np.uint8), 12))
+    with pytest.raises(BankMismatchError, match="found one of codes alone"):
+        sync(bare, allow_removals=True)
     split = hashkit.encode(album, encoder, tmp_path / "s.h5", protocol="random", part="queries")
     with pytest.raises(BankMismatchError, match=r"expected a bank of one folder.* split"):
         sync(split.path)
