@@ -268,8 +268,14 @@ def test_a_run_whose_banks_are_complete_needs_no_onnx_runtime(place, tmp_path, m
     succeed("encode")
     assert answer("evaluate", tmp_path, SEARCHING) == succeed("evaluate --json").json
     query = hashkit.Bank.open(run.queries_path).names[0]
+    # The query is a row of the bank, which is also found without a run or a model.
     line = f"search --query {query} --k 3"
-    assert answer(line, tmp_path, SEARCHING) == succeed(f"{line} --json").json
+    found = answer(line, tmp_path, SEARCHING)
+    assert found == succeed(f"{line} --json").json
+    line = f"search --name {query} --bank {run.bank_path} --k 3 --exclude-self --csv hits.csv"
+    (rest,) = answer(line, tmp_path, SEARCHING)["queries"]
+    assert rest["row"] == found["queries"][0]["row"]
+    assert len(rest["hits"]) == 3
 
 
 # These tests can fail

@@ -39,7 +39,7 @@ from hashkit.codes import binarize
 from hashkit.runtimes.encoder import Encoder
 
 N_IMAGES = 200
-BATCH = 32
+BATCHES = (1, 4, N_IMAGES)
 BLOCK = 100_000
 
 
@@ -100,11 +100,12 @@ def throughput(
     args: argparse.Namespace,
 ) -> float:
     """Print searches per second in a process and over HTTP; returns the latter."""
-    single, batched, served, used, used_alone = [], [], [], [], []
+    alone: dict[int, list[float]] = {batch: [] for batch in BATCHES}
+    served, used, used_alone = [], [], []
     for _ in range(args.rounds):
-        single.append(in_process(encoder, bank, images, 1, args.seconds)[0])
-        rate, cpu = in_process(encoder, bank, images, BATCH, args.seconds)
-        batched.append(rate)
+        for batch in BATCHES:
+            rate, cpu = in_process(encoder, bank, images, batch, args.seconds)
+            alone[batch].append(rate)
         used_alone.append(cpu)
         before = server.cpu_seconds()
         answers, seconds = in_other_process(closed_loop)(
@@ -113,12 +114,12 @@ def throughput(
         assert {status for status, _, _ in answers} == {200}
         served.append(len(answers) / seconds)
         used.append((server.cpu_seconds() - before) / len(answers))
-    best = np.maximum(single, batched)
-    shares = np.divide(served, best)
-    print(f"in a process {median(single):.1f}/s one by one, {median(batched):.1f}/s in batches")
+    shares = np.divide(served, np.max(list(alone.values()), axis=0))
+    rates = ", ".join(f"{median(one):.1f}/s by {batch}" for batch, one in alone.items())
+    print(f"in a process {rates}")
     print(f"served       {median(served):.1f}/s, {args.clients} clients")
     least, most = min(shares), max(shares)
-    print(f"share        {median(shares):.2f} of the better one ({least:.2f} to {most:.2f})")
+    print(f"share        {median(shares):.2f} of the best one ({least:.2f} to {most:.2f})")
     print(
         f"CPU time     {1000 * median(used):.1f} ms of the server per search; "
         f"{1000 * median(used_alone):.1f} ms in a process, in batches"

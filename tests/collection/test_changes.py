@@ -77,6 +77,8 @@ def test_the_last_row_of_a_name_counts():
         "unchanged": [("a", 2), ("b", 3)],
         "repeated": [1],
     }
+    # Rows of one name whose file is gone are missing, all of them.
+    assert found(listed(), known(("a", 1, 1), ("a", 2, 2))) == {"vanished": [0, 1]}
 
 
 def test_what_a_user_deleted_stays_deleted_while_its_file_is_the_same():

@@ -64,9 +64,20 @@ def test_the_rule_says_which_image_is_kept(better: dict[str, object]) -> None:
     assert group.keep is images[0]
 
 
+def test_of_equal_pixels_the_smallest_file_is_kept_and_of_others_the_largest() -> None:
+    images = [
+        image("as.png", n_bytes=9000, pixel_digest=b"1"),
+        image("original.jpg", n_bytes=2000, pixel_digest=b"1"),
+        image("poor.jpg", n_bytes=1000, pixel_digest=b"2"),
+    ]
+    (group,) = group_duplicates(images, classes_of(images), pairs((0, 1, 5)))
+    assert group.keep.name == "original.jpg"
+    assert [one.kind for one in group.duplicates] == ["pixels", "near"]
+
+
 def test_a_group_is_of_the_kind_of_its_least_equal_image() -> None:
     images = [
-        image("a", width=90, file_digest=b"1", pixel_digest=b"1"),
+        image("a", width=90, is_dated=True, file_digest=b"1", pixel_digest=b"1"),
         image("b", width=90, file_digest=b"1", pixel_digest=b"1", n_bytes=1),
         image("c", width=90, file_digest=b"2", pixel_digest=b"1", n_bytes=1),
         image("d", file_digest=b"3", pixel_digest=b"3"),

@@ -87,6 +87,7 @@ REFUSED = [
     ("", picture(0)[:200], {}, 422, "cut off"),
     ("", bytes(200_001), {}, 413, "200,000 bytes"),
     ("", b"{", JSON, 400, "JSON"),
+    ("", b"[" * 100_001, JSON, 413, "JSON of more than"),
     ("", b"[1]", JSON, 422, "code"),
     ("", b'{"row": 1, "name": "x"}', JSON, 422, "one of"),
     ("", b'{"row": "1"}', JSON, 422, "whole number"),
@@ -146,7 +147,9 @@ def test_the_page_and_the_description(client):
 
 def test_what_is_counted(client):
     client.post("/search", content=picture(0))
+    assert client.request("MADE-UP", "/about").status_code == 405
     text = client.get("/metrics").text
+    assert "MADE-UP" not in text
     assert 'hashkit_requests_total{method="POST",route="/search",status="200"}' in text
     assert "hashkit_bank_rows 5.0" in text
 

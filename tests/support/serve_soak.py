@@ -99,7 +99,7 @@ class Supervisor:
         for _ in range(600):
             with (
                 contextlib.suppress(OSError),
-                urllib.request.urlopen(f"http://{host}:{port}/readyz") as answer,
+                urllib.request.urlopen(f"http://{host}:{port}/readyz", timeout=2) as answer,
             ):
                 if answer.status == 200:
                     return
@@ -110,11 +110,15 @@ class Supervisor:
         self._process = subprocess.Popen(
             ["sh", "-c", self._command],
             env=os.environ | {"HASHKIT_TOKEN": TOKEN},
-            preexec_fn=lambda: os.dup2(self._listener.fileno(), 3) and None,
+            preexec_fn=self._pass_on,
             close_fds=False,
             stderr=subprocess.DEVNULL,
         )
         self.n_starts += 1
+
+    def _pass_on(self) -> None:
+        os.dup2(self._listener.fileno(), 3)
+        os.set_inheritable(3, True)  # it may have been 3 before
 
     def _keep(self) -> None:
         while True:
@@ -131,7 +135,7 @@ class _Counts:
     uploads: int = 0
     removals: int = 0
     broken: int = 0
-    broken_otherwise: int = 0
+    closed: int = 0
     later: int = 0
     wrong: list[str] = dataclasses.field(default_factory=list)
     kills: int = 0
@@ -228,11 +232,14 @@ class _Soak:
         began = time.monotonic()
         request = request_of("POST", "/search?k=10", self._images[query])
         status, body = await pool.ask(request, is_safe=True)
-        while status == 503:  # as the answer asks for
-            self._counts.later += 1
-            await asyncio.sleep(1)
+        while self._left() > -30 and (status == 503 or (status == 0 and began > self._killed_at)):
+            if status == 503:  # as the answer asks for
+                self._counts.later += 1
+                await asyncio.sleep(1)
+            else:  # the kill had closed the connection
+                self._counts.closed += 1
             began = time.monotonic()
-            status, body = await pool.ask(request, is_safe=True)
+            status, body = await pool.ask(request)
         self._counts.searches += 1
         if self._is_broken(status, began):
             return
@@ -246,7 +253,9 @@ class _Soak:
         if status == 0 and began <= self._killed_at:
             self._counts.broken += 1
         elif status == 0:
-            self._counts.broken_otherwise += 1
+            self._counts.closed += 1
+        elif status == 503:
+            self._counts.later += 1
         elif status not in (200, 201, 204):
             self._counts.wrong.append(f"status {status}")
         return status not in (200, 201, 204)
@@ -316,8 +325,8 @@ soak         {self._seconds / 60:.1f} minutes at {self._rate:.1f}/s, {counts.kil
 {counts.searches:,} searches, {counts.uploads:,} images added, {counts.removals:,} removed
 wrong        {len(counts.wrong)} answers {counts.wrong[:3]}, {len(lost)} uploads lost, \
 {undone} removals undone
-failed       {counts.broken} in flight at a kill, {counts.broken_otherwise} others, \
-{counts.later} searches told to come a second later
+failed       {counts.broken} in flight at a kill; sent again: {counts.closed} on a connection \
+that a kill had closed, {counts.later} told to come a second later
 memory       {memory} MB from a third to the end of each life"""
 
 

@@ -266,6 +266,10 @@ def test_an_interrupted_encoding_is_continued(album, path, sync, encoder, dies):
 def test_banks_of_something_else_are_refused(album, sync, encoder, tmp_path):
     with pytest.raises(ConfigError, match=r"needs a model.*lite0"):
         sync(model=None)
+    bare = tmp_path / "bare.h5"
+    hashkit.save_codes(bare, hashkit.CodeSet(np.zeros((3, 2), np.uint8), 12))
+    with pytest.raises(BankMismatchError, match="found one of codes alone"):
+        sync(bare, allow_removals=True)
     split = hashkit.encode(album, encoder, tmp_path / "s.h5", protocol="random", part="queries")
     with pytest.raises(BankMismatchError, match=r"expected a bank of one folder.* split"):
         sync(split.path)
@@ -323,3 +327,20 @@ def test_new_images_of_a_labelled_folder_get_labels(album, path, sync, encoder):
         labels = dict(zip(bank.names, bank.labels.tolist(), strict=True))
     expected = {"cat/a.png": 0, "cat/new.png": 0, "cow/new.png": -1, "dog/c.png": 1}
     assert labels == expected | {"dog/b.png": 1, "loose.png": -1}
+
+
+def test_the_model_that_made_the_bank_is_found_beside_it_or_in_a_run(
+    album, path, sync, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    model = linear_model(tmp_path / "runs" / "mine" / "model.onnx", height=8, width=8)
+    sync(model=model)
+    draw(album / "new.png", 12)
+    linear_model(tmp_path / "model.onnx", height=8, width=8, seed=1)
+    assert sync(model=None) == ({"added": 1, "unchanged": 5}, 1)
+    model.unlink()
+    assert sync(model=None) == ({"unchanged": 6}, 0)  # no model is needed
+    draw(album / "newer.png", 13)
+    with pytest.raises(ConfigError, match=r"neither beside the bank nor in runs/.*`model=...`"):
+        sync(model=None)

@@ -127,7 +127,12 @@ def _move(found: Duplicates, target: Path) -> MoveReport:
     from hashkit.collection.moving import move_duplicates
 
     with LateProgress(TERMINAL, "moving duplicates", "files") as bar:
-        report = move_duplicates(found.groups, target, bar.update)
+        report = move_duplicates(
+            found.groups,
+            target,
+            bar.update,
+            begun=lambda journal: note(f"journal, for --undo: {journal}"),
+        )
     for line in report.faults:
         note(f"warning: {line}")
     if report.journal is None:
@@ -219,7 +224,8 @@ def _write_page(found: Duplicates, path: Path) -> None:
 def _print(found: Duplicates, is_moved: bool) -> None:
     """Print each group: the image to keep, then its duplicates."""
     for group in found.groups:
-        print(visible(f"keep      {group.keep.name}  {_size(group.keep.width, group.keep.height)}"))
+        size = _size(group.keep.width, group.keep.height)
+        print(visible(f"keep      {group.keep.name}  {size}".rstrip()))
         for one in group.duplicates:
             relation = one.kind if one.kind != "near" else _nearness(one)
             size = _size(one.image.width, one.image.height)

@@ -29,6 +29,11 @@ def check_follows(bank: Bank) -> None:
     BankMismatchError
         If it was made of something else.
     """
+    if not bank.header.has_names and len(bank):
+        raise BankMismatchError(
+            f"{bank.path}: expected a bank with the names of its images, found one of codes alone: "
+            "name another bank with `bank=...`"
+        )
     sources = [one for one in bank.sources if one.root is not None or one.n_images is not None]
     other = [_other(one) for one in sources]
     roots = sorted({os.path.realpath(one.root) for one in sources if one.root is not None})

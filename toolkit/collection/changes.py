@@ -72,7 +72,7 @@ class Changes:
     vanished
         int64 [n], rows whose files are gone.
     repeated
-        int64 [n], rows of names that have a later row.
+        int64 [n], rows of images that have a later row.
     kept
         int64 [n], rows of which it is unknown whether their files are there, and rows that were not
         made of a file.
@@ -117,9 +117,7 @@ def compare(listing: Listing, known: KnownRows, *, checksum: bool = False) -> Ch
     )
     is_new = rows < 0
     is_new[left_deleted[:, 0]] = False
-    is_repeated = np.zeros(len(known), bool)
-    is_repeated[live] = True
-    is_repeated[list(row_of.values())] = False
+    is_repeated = _are_repeated(listing, names, live, row_of)
     is_unmatched = ~known.is_deleted & ~is_repeated
     is_unmatched[rows[at]] = False
     unmatched = np.flatnonzero(is_unmatched)
@@ -137,6 +135,17 @@ def compare(listing: Listing, known: KnownRows, *, checksum: bool = False) -> Ch
         repeated=np.flatnonzero(is_repeated),
         kept=unmatched[is_kept],
     )
+
+
+def _are_repeated(
+    listing: Listing, names: list[str], live: NDArray[np.int64], row_of: dict[str, int]
+) -> NDArray[np.bool_]:
+    """Which rows are of an image that has a later row; ``row_of`` has the last ones."""
+    is_repeated = np.zeros(len(names), bool)
+    earlier = [row for row in live.tolist() if row_of[names[row]] != row]
+    there = set(listing.names if earlier else ())
+    is_repeated[[row for row in earlier if names[row] in there]] = True
+    return is_repeated
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -34,8 +34,8 @@ DuplicateKind: TypeAlias = Literal["bytes", "pixels", "near"]
 KINDS: Final[tuple[DuplicateKind, ...]] = ("bytes", "pixels", "near")
 
 KEEP_RULE: Final = (
-    "most pixels; then with the time of capture in its metadata; then most bytes; then the oldest "
-    "change; then the shortest name"
+    "most pixels; then with the time of capture in its metadata; then most bytes, or fewest where "
+    "the pixels are equal; then the oldest change; then the shortest name"
 )
 """Which image of a group is kept: the first difference decides."""
 
@@ -140,11 +140,12 @@ def group_duplicates(
     columns = (column.tolist() for column in pairs)
     for left, right, distance, score in zip(*columns, given, strict=True):
         near.setdefault(left, {})[right] = near.setdefault(right, {})[left] = distance, score
+    preference = _Preference(images)
     for own in members.values():
-        own.sort(key=_preference)
+        own.sort(key=preference)
     taken: set[int] = set()
     groups = []
-    for number in sorted(members, key=lambda one: _preference(members[one][0])):
+    for number in sorted(members, key=lambda one: preference(members[one][0])):
         if number in taken:
             continue
         keep, *equal = members[number]
@@ -193,14 +194,30 @@ def _kind(keep: ImageFacts, image: ImageFacts) -> DuplicateKind:
     return "pixels" if keep.pixel_digest and keep.pixel_digest == image.pixel_digest else "near"
 
 
-def _preference(image: ImageFacts) -> tuple[Any, ...]:
-    """The smallest is kept: a file before a link, then by `KEEP_RULE`."""
-    return (
-        image.is_link,
-        -image.width * image.height,
-        not image.is_dated,
-        -image.n_bytes,
-        image.mtime_ns,
-        len(PurePosixPath(image.name).name),
-        image.name,
-    )
+class _Preference:
+    """Key of an image, of which the smallest is kept: a file before a link, then by `KEEP_RULE`.
+
+    Of equal pixels the larger file has no more in it: a JPEG file saved again as PNG is larger. So
+    such files are compared with others by the smallest of them, and the smallest is kept.
+    """
+
+    def __init__(self, images: Sequence[ImageFacts]) -> None:
+        self._least_bytes: dict[bytes, int] = {}
+        for image in images:
+            least = self._least_bytes.get(image.pixel_digest, image.n_bytes)
+            self._least_bytes[image.pixel_digest] = min(least, image.n_bytes)
+
+    def __call__(self, image: ImageFacts) -> tuple[Any, ...]:
+        least = image.n_bytes
+        if image.pixel_digest:
+            least = self._least_bytes[image.pixel_digest]
+        return (
+            image.is_link,
+            -image.width * image.height,
+            not image.is_dated,
+            -least,
+            image.n_bytes,
+            image.mtime_ns,
+            len(PurePosixPath(image.name).name),
+            image.name,
+        )

@@ -107,11 +107,20 @@ def move_duplicates(
     groups: Sequence[DuplicateGroup],
     folder: Path,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    begun: Callable[[Path], None] | None = None,
 ) -> MoveReport:
     """Move the duplicates of groups into a folder; the image to keep stays.
 
     A file is left where it is if it or the image to keep has changed since they were compared, if
     it is a link, or if it cannot be moved. No file is ever replaced.
+
+    Parameters
+    ----------
+    progress
+        Called with the number of files done, and of all.
+    begun
+        Called with the journal's path before the first file moves.
 
     Raises
     ------
@@ -129,6 +138,10 @@ def move_duplicates(
         dataclasses.replace(one, target=str(path)) for one, path in zip(moves, names, strict=True)
     ]
     journal = _write_journal(target, moves)
+    if begun is not None:
+        begun(journal)
+    if progress is not None:
+        progress(0, len(moves))
     moved = []
     for done, (image, one) in enumerate(zip(chosen, moves, strict=True), 1):
         source, path = Path(one.source), Path(one.target)
@@ -157,6 +170,8 @@ def undo_moves(journal: Path, progress: Callable[[int, int], None] | None = None
     """
     moves = _read_journal(journal)
     n_restored, n_unmoved, faults = 0, 0, []
+    if progress is not None:
+        progress(0, len(moves))
     for done, one in enumerate(reversed(moves), 1):
         try:
             fault, is_restored = _undo(one)
@@ -175,6 +190,9 @@ def undo_moves(journal: Path, progress: Callable[[int, int], None] | None = None
 
 def _movable(groups: Sequence[DuplicateGroup], faults: list[str]) -> Iterator[ImageFacts]:
     for group in groups:
+        if group.keep.path is None:
+            faults.append(f"{group.keep.name}: the file was not found; its group is left")
+            continue
         if has_changed(group.keep):
             faults.append(f"{group.keep.name}: changed since it was compared; its group is left")
             continue

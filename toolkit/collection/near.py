@@ -123,6 +123,8 @@ def near_pairs(
     scores = np.empty(len(found.left), np.float64)
     positions = found.position.copy()
     starts = range(0, len(scores), _CHUNK)
+    if progress is not None:
+        progress(0, len(scores))
     for first in range(0, len(starts), threads):
         group = starts[first : first + threads]
         run_parallel(

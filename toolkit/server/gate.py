@@ -26,6 +26,9 @@ _HEADERS: Final = (
 )
 """Headers of every answer: nothing of it is guessed, embedded by other sites, or told to them."""
 
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "DELETE", "OPTIONS"})
+"""Methods that are counted apart; a client may make up any number of others."""
+
 _FREE: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """Paths that are answered however many requests wait, and by whatever name: for supervisors."""
 
@@ -76,7 +79,8 @@ class Gate:
             await self._admit(scope, receive, sending)
         finally:
             route = scope.get("hashkit_route", "other")
-            self._metrics.requests.labels(route, scope["method"], status).inc()
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self._metrics.requests.labels(route, method, status).inc()
             self._metrics.seconds.labels(route).observe(time.perf_counter() - started)
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -133,6 +133,8 @@ class Pictures:
 
     def _keep(self, key: tuple[int, str], picture: Picture) -> None:
         with self._lock:
+            if key in self._kept:  # two clients asked for it at once
+                return
             self._kept[key] = picture
             self._kept_bytes += len(picture.data)
             while self._kept_bytes > _CACHE_BYTES:

@@ -15,6 +15,9 @@ from hashkit.server.failures import RequestError
 __all__ = ["SearchOptions", "Start", "checked_parameters", "search_options", "start_of", "whole"]
 
 _MOST_DIGITS: Final = 12
+_MOST_JSON_BYTES: Final = 100_000
+"""The longest code has 16,384 hexadecimal digits."""
+
 _STARTS: Final = ("code", "row", "name")
 
 
@@ -105,6 +108,8 @@ def start_of(body: bytes) -> Start:
     RequestError
         If it is something else.
     """
+    if len(body) > _MOST_JSON_BYTES:
+        raise RequestError(413, f"JSON of more than {_MOST_JSON_BYTES:,} bytes is not read")
     document: Any = _parsed(body)
     how = 'expected a JSON object with one of "code", "row" and "name"'
     if not isinstance(document, dict) or len(document) != 1 or not set(document) <= {*_STARTS}:

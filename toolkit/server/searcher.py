@@ -8,7 +8,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from hashkit.errors import ModelError
 from hashkit.preprocess import ImageSource
 from hashkit.retrieval.search import search
 from hashkit.runtimes.encoder import Encoder
+from hashkit.runtimes.settings import GPU_PROVIDERS
 from hashkit.server.batching import Batcher
 from hashkit.server.limits import ServerLimits
 from hashkit.server.live_bank import LiveBank
@@ -26,6 +27,10 @@ from hashkit.threads import available_cpus
 from hashkit.workflow.search_results import Query, Result, hits_of
 
 __all__ = ["Encoded", "Searcher"]
+
+_ON_CPU: Final = 4
+"""Images that the model gets at once on a CPU. EfficientNet-Lite0 encodes 118 images per second in
+fours on two cores, 105 one by one and 80 in batches of 32, which fit no cache."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,9 +70,9 @@ class Searcher:
         self._encoder = encoder
         self._metrics = metrics
         self._decoders = ThreadPoolExecutor(available_cpus(), thread_name_prefix="decode")
-        self._model: Batcher[NDArray[np.uint8], Encoded] = Batcher(
-            self._encode, limits.max_batch, "model"
-        )
+        is_on_gpu = encoder.provider in GPU_PROVIDERS
+        most = limits.max_batch if is_on_gpu else min(_ON_CPU, limits.max_batch)
+        self._model: Batcher[NDArray[np.uint8], Encoded] = Batcher(self._encode, most, "model")
         self._search: Batcher[_Task, bytes] = Batcher(self._answer, limits.max_batch, "search")
 
     async def encoded(self, image: ImageSource) -> Encoded:

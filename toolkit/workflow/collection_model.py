@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hashkit.bank.reader import Bank
 from hashkit.errors import ConfigError, ModelError
+from hashkit.runs.run import DEFAULT_RUNS_DIR
 from hashkit.runtimes.builtin import BUILTIN_MODELS, builtin_name, model_path
 from hashkit.runtimes.encoder import Encoder
 from hashkit.runtimes.model_file import ModelFile
@@ -78,16 +79,22 @@ class CollectionModel:
         if name is not None:
             return model_path(name, lambda _: None)
         beside = bank.path.with_name("model.onnx")
-        try:
-            if sha256 and _sha256(beside) == sha256:
-                return beside
-        except ModelError:
-            pass
+        for path in (beside, *sorted(DEFAULT_RUNS_DIR.glob("*/model.onnx"))):
+            if sha256 and _is_model(path, sha256):
+                self._reporter.note(f"using {path}, which made {bank.path}")
+                return path
         made_by = f"the model of SHA-256 {sha256[:12]}" if sha256 else "a model that is not known"
         raise ConfigError(
-            f"{bank.path} was made by {made_by}, which is not built in and not beside it: name "
-            "its file with `model=...`"
+            f"{bank.path} was made by {made_by}, which is not built in, and neither beside "
+            f"the bank nor in {DEFAULT_RUNS_DIR}/: name its file with `model=...`"
         )
+
+
+def _is_model(path: Path, sha256: str) -> bool:
+    try:
+        return ModelFile.read(path).sha256 == sha256
+    except ModelError:
+        return False
 
 
 def _sha256(path: Path | None) -> str:
