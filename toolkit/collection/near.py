@@ -187,8 +187,8 @@ def find_candidates(
     n_images = len(signatures.hashes)
     joins = [signatures.hashes[:, position] for position in _ONE_OF_EACH]
     own = np.ascontiguousarray(signatures.hashes[:, 0])
-    for position, codes in zip(_ONE_OF_EACH, joins, strict=True):
-        other = None if position == 0 else own
+    for turns, codes in zip(_ONE_OF_EACH, joins, strict=True):
+        other = None if turns == 0 else own
         turned = np.ascontiguousarray(codes)
         keys += _nearest(turned, other, hash_radius, most, n_images, n_threads)
     if signatures.learned is not None:

@@ -7,7 +7,6 @@ each such copy is an axis-parallel part of the other.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Sequence
 from typing import Final
@@ -119,11 +118,12 @@ class Signer:
         """
         if learned is False:
             return cls(None)
-        with contextlib.ExitStack() as stack:
-            if learned is None:
-                stack.enter_context(contextlib.suppress(MissingExtraError))
+        try:
             return cls(Encoder.load(LEARNED_MODEL, n_threads=n_threads))
-        return cls(None)
+        except MissingExtraError:
+            if learned:
+                raise
+            return cls(None)
 
     @property
     def has_learned(self) -> bool:
