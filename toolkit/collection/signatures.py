@@ -32,7 +32,7 @@ these codes are not those of a bank of this model."""
 
 _RULE: Final = "stretch-bilinear-reduced"
 
-_LUMA: Final = np.array([19595, 38470, 7471], np.int64)
+_LUMA: Final = np.array([19595, 38470, 7471], np.uint32)
 """Weights of red, green and blue in 1/65536, as Pillow converts to grey (ITU-R BT.601)."""
 
 
@@ -148,8 +148,12 @@ class Signer:
 def _shrunk(canvases: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     """Averages over squares, rounded: uint8 [n, side, side, 3]."""
     factor = CANVAS // side
-    parts = canvases.reshape(len(canvases), side, factor, side, factor, 3)
-    sums = parts.sum(axis=(2, 4), dtype=np.uint32)
+    rows = canvases[:, ::factor].astype(np.uint16)
+    for row in range(1, factor):
+        rows += canvases[:, row::factor]
+    sums = rows[:, :, ::factor].copy()
+    for column in range(1, factor):
+        sums += rows[:, :, column::factor]
     shrunk: NDArray[np.uint8] = ((sums + factor * factor // 2) // (factor * factor)).astype(
         np.uint8
     )
@@ -158,5 +162,6 @@ def _shrunk(canvases: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 def _grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Grey values, uint8 [n, s, s]."""
-    grey: NDArray[np.uint8] = ((pixels @ _LUMA + 2**15) >> 16).astype(np.uint8)
+    weighted = (pixels * _LUMA).sum(axis=-1, dtype=np.uint32)
+    grey: NDArray[np.uint8] = ((weighted + 2**15) >> 16).astype(np.uint8)
     return grey

@@ -24,8 +24,9 @@ __all__ = ["SIDE", "Place", "score", "verify"]
 SIDE: Final = 64
 """Pixels of a side of a thumbnail."""
 
-_LEAST_FOUND: Final = 0.55
-"""Correlation of 16 x 16 pixels below which a map is not refined."""
+_LEAST_FOUND: Final = 0.7
+"""Correlation of 16 x 16 pixels below which a map is not refined: of 250 hard copies, 2 % are below
+it, and 60 % of other candidates."""
 
 _MOST_REFINED: Final = 3
 """Maps that are refined per pair."""
@@ -34,6 +35,9 @@ _HALF_STEPS, _FULL_STEPS = 12, 4
 
 _PROMISING: Final = 0.35
 """Score at which a map that was refined at half the size is refined at full size."""
+
+_CERTAIN: Final = 0.9
+"""Score of a likely position at which not even its map is refined."""
 
 _SURE: Final = 0.8
 """Score at which no other map is tried."""
@@ -94,7 +98,11 @@ def verify(
     """
     best = Place(0.0, positions[0] if len(positions) else 0, 1.0)
     for position in positions:
-        best = _better(best, _refined(in_position(left, position), right, position, _WHOLE))
+        turned = in_position(left, position)
+        best = _better(best, _scored(turned, right, position, _WHOLE))
+        if best.score >= _CERTAIN:
+            return best
+        best = _better(best, _refined(turned, right, position, _WHOLE))
         if best.score >= _SURE:
             return best
     for position, is_within, start in _starts(left, right):
