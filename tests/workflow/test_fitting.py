@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from hashkit.errors import RunError
+from hashkit.runs.config import TrainConfig
 from hashkit.runs.run import Run
 from hashkit.runs.run_config import RunConfig
 from hashkit.workflow.fitting import finish_training
@@ -24,7 +25,7 @@ def test_a_full_disk_names_the_file_and_how_to_continue(tmp_path):
         has_fixed_features=False,
         record=SimpleNamespace(),
         fit=fit,
-        config=SimpleNamespace(network="compact"),
+        config=TrainConfig(),
     )
     with pytest.raises(RunError) as caught:
         finish_training(trainer, SILENT)
