@@ -71,6 +71,7 @@ REASONS = {
     "hashkit.exporters.web.page_folder._move_in": "files are moved from a private folder",
     "hashkit.exporters.web.page_folder._publish": "a private folder gets its name",
     "hashkit.exporters.web.runtime.copy_runtime": IN_PRIVATE_FOLDER,
+    "hashkit.imaging.jpeg.run_jpeg_kernel": MEMORY,
     "hashkit.formats.npz._write_array": "a member of an archive at a private path",
     "hashkit.report.thumbnails.thumbnail_address": MEMORY,
     "hashkit.runtimes.answers.save": TEMPORARY,

@@ -159,7 +159,7 @@ def test_pages_escape_what_comes_from_files():
 
 
 def test_code_is_imported_by_fixed_names():
-    """`importlib` takes names from this package's own tables, and `--network`."""
+    """`importlib` takes names from this package's own tables, `--network` and `--loss`."""
     found = {
         module
         for module, path in MODULES.items()
@@ -169,7 +169,7 @@ def test_code_is_imported_by_fixed_names():
         "hashkit",  # its public names
         "hashkit.imaging.formats",  # Pillow's readers, by the kind of an image
         "hashkit.runtimes.cuda",
-        "hashkit.training.networks.own",  # --network
+        "hashkit.training.own_code",  # --network and --loss
         "hashkit.workflow.installation",  # packages of `hashkit doctor`
     }
     with pytest.raises(AttributeError):

@@ -187,6 +187,11 @@ LINES = (
     "export --onnx",
     "export --web site --web-runtime 'w{x}'",
     "bench --model 'm{x}.onnx' --model 'none{x}'",
+    "sync photos --model 'm{x}.onnx' --bank 's{x}.h5'; sync photos --bank 's{x}.h5'",
+    "sync 'photos{x}' --model 'm{x}.onnx'",
+    "dedup photos --exact; dedup 'a{x}.npz'; dedup 's{x}.h5'",
+    "serve --bank 'none{x}' --model 'm{x}.onnx'",
+    "compile 'odd{x}'",
     "doctor --json --'odd{x}'",
     "'odd{x}'",
 )

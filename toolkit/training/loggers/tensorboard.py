@@ -11,7 +11,7 @@ __all__ = ["TensorBoardLogger"]
 
 
 class TensorBoardLogger:
-    """Writes events that ``tensorboard --logdir runs`` shows.
+    """Writes events that TensorBoard shows.
 
     Parameters
     ----------
