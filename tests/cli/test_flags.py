@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,20 +67,22 @@ def wrong_flags(text: str, command: str | None, known: set[str] | None = None) -
     return found
 
 
-def texts_of(path: Path) -> Iterator[tuple[str, bool]]:
+@functools.cache
+def texts_of(path: Path) -> tuple[tuple[str, bool], ...]:
     """Each text of a module, and whether it is a docstring; values put into it are ``{}``."""
-    return texts_in(tree_of(path))
+    return tuple(texts_in(tree_of(path)))
 
 
 def texts_in(tree: ast.AST) -> Iterator[tuple[str, bool]]:
     """The same of a part of a module."""
     parts: set[int] = set()
+    nodes = list(ast.walk(tree))
     docstrings = {
         id(node.value)
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     }
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.JoinedStr):
             parts |= {id(value) for value in node.values}
             yield (
@@ -89,7 +92,7 @@ def texts_in(tree: ast.AST) -> Iterator[tuple[str, bool]]:
                 ),
                 False,
             )
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
             yield node.value, id(node) in docstrings
 

@@ -86,9 +86,10 @@ def writing_calls(tree: ast.Module) -> Iterator[tuple[str, int]]:
     """Function and line of each call that makes or changes a file at a path that may be shared."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
-            private = _private_names(node)
-            for call in ast.walk(node):
-                if isinstance(call, ast.Call) and _writes(call) and not _names(call) & private:
+            calls = [one for one in ast.walk(node) if isinstance(one, ast.Call) and _writes(one)]
+            private = _private_names(node) if calls else set()
+            for call in calls:
+                if not _names(call) & private:
                     yield node.name, call.lineno
 
 
