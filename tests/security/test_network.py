@@ -27,11 +27,18 @@ COMMAND_LINES = (
         "bench --model runs/a/model.onnx --random --queries 4 --database 4 --batches 1 "
         "--seconds 0.01 --starts 1 --slow-images 2"
     ),
+    "sync photos --model phash",
+    "dedup photos",
+    "dedup photos.h5",
+    "compile",
     "doctor",
     "train --list-recipes",
 )
 CODE = """
-from cli_samples import hashkit
+from pathlib import Path
+from cli_samples import hashkit, write_digit
+for row in range(3):
+    write_digit(row, Path("photos") / f"{{row}}.png")
 for line in {lines!r}:
     outcome = hashkit(line)
     assert outcome.exit_code in (0, 1), (line, outcome)

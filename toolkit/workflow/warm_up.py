@@ -145,6 +145,7 @@ def _everything() -> Iterator[tuple[str, Callable[[], None]]]:
         yield f"search of up to {n_bits} bits", lambda n_bits=n_bits: KERNELS.load(n_bits)  # type: ignore[misc]
     yield "index", _run_index
     yield "pairs", _run_joins
+    yield "duplicates", _run_verification
     yield "evaluation", _run_evaluation
     yield "JPEG files", run_jpeg_kernel
 
@@ -168,6 +169,13 @@ def _run_joins() -> None:
 
     for engine in ("scan", "tables"):
         list(hamming_join(_codes().codes, None, 64, 2, engine=engine))
+
+
+def _run_verification() -> None:
+    from hashkit.collection.verification import SIDE, verify
+
+    picture = np.add.outer(np.arange(SIDE), np.arange(SIDE) % 16).astype(np.float32)
+    verify(picture, picture)
 
 
 def _run_evaluation() -> None:
