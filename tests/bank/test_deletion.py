@@ -83,6 +83,7 @@ def content(path: Path) -> tuple:
 ROWS = st.lists(st.integers(0, 33), max_size=12)
 
 
+@pytest.mark.end_to_end
 @given(st.lists(st.tuples(st.booleans(), ROWS), max_size=6))
 @settings(
     deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture]

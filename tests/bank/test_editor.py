@@ -64,6 +64,7 @@ def n_rows_of(images) -> int:
     return len(rows_of(images)[1])
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("version", [1, 2, 3])
 def test_each_edit_is_one_change_and_earlier_formats_are_upgraded(
     path, job_bytes, version, monkeypatch

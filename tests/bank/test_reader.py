@@ -80,6 +80,7 @@ def banks(draw):
     return n_bits, kind, bits, names, labels, batch, room
 
 
+@pytest.mark.end_to_end
 @settings(
     deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -89,6 +89,7 @@ def test_a_whole_bank_has_no_faults(large):
     assert faults_of(large) == []
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize(
     ("column", "element"),
     [

@@ -108,6 +108,7 @@ def module_faults(module: str, text: str, *, is_docstring: bool) -> list[str]:
     return faults + [f"{one}= is no argument: {text[:80]!r}" for one in arguments - ARGUMENTS]
 
 
+@pytest.mark.end_to_end
 def test_flags_in_messages_are_of_the_command_they_are_about():
     """The library names whole commands or arguments; bare flags are the command line's."""
     assert [

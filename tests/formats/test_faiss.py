@@ -201,6 +201,7 @@ def test_a_float_index_is_refused(tmp_path):
         open_codes(path)
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("name", KINDS)
 def test_a_damaged_index_gives_codes_or_one_line(tmp_path, name):
     path = tmp_path / "a.faiss"

@@ -29,6 +29,7 @@ def readable(name: str) -> object:
     return pytest.param(name, marks=marks)
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("name", [readable(name) for name in FORMATS])
 def test_undamaged_files_are_read(name, tmp_path, capfd):
     if not installed([name]):

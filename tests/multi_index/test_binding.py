@@ -111,6 +111,7 @@ def test_a_deletion_does_not_cost_the_index(path):
     assert_exact(path, N_ROWS)
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("n_more", [1, 500, BLOCK_ROWS])
 def test_added_rows_are_scanned_and_merged(path, n_more):
     add_rows(path, random_codes(1, n_more))

@@ -209,6 +209,7 @@ class StopError(Exception):
     """Raised in the middle of a run."""
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("error", [StopError, KeyboardInterrupt])
 @pytest.mark.parametrize("stop_at", [0, 16, 32, 48])
 def test_an_interrupted_run_keeps_its_rows_and_can_be_continued(

@@ -23,6 +23,8 @@ from hashkit.training.losses.centres import (
     spread_centres,
 )
 
+pytestmark = pytest.mark.end_to_end
+
 NAMES = ["csq", "orthohash", "dpn", "greedyhash"]
 
 SINGLE = torch.tensor([0, 1, 3, -1, 2, 0, 4, -1])
@@ -215,7 +217,6 @@ def test_logits_of_0_have_a_bounded_gradient(name):
     assert logits.grad.abs().max() > 0
 
 
-@pytest.mark.end_to_end
 @pytest.mark.parametrize("name", NAMES)
 def test_descent_on_free_logits_separates_classes(name):
     torch.manual_seed(0)

@@ -20,6 +20,8 @@ from hashkit.training.losses.dtsh import DtshLoss
 from hashkit.training.losses.hashnet import HashNetLoss, sharpness
 from hashkit.training.losses.pairs import Pairs
 
+pytestmark = pytest.mark.end_to_end
+
 N_BITS = 5
 CLASSES = 4
 
@@ -318,7 +320,6 @@ def descend(name, targets, n_steps=300, **options):
     return (codes[:, None] != codes[None, :]).sum(dim=2), active[0], active[-1]
 
 
-@pytest.mark.end_to_end
 @pytest.mark.parametrize("name", NAMES)
 def test_descent_ends_with_one_code_per_class(name):
     """Without quantisation, which tends to keep the random initial bits."""
@@ -332,7 +333,6 @@ def test_descent_ends_with_one_code_per_class(name):
     assert last == 0
 
 
-@pytest.mark.end_to_end
 @pytest.mark.parametrize("name", NAMES)
 def test_descent_with_defaults_separates_classes(name):
     targets = torch.arange(CLASSES).repeat(5)
@@ -342,7 +342,6 @@ def test_descent_with_defaults_separates_classes(name):
     assert last < 0.1
 
 
-@pytest.mark.end_to_end
 @pytest.mark.parametrize("name", NAMES)
 def test_descent_on_several_labels_brings_images_with_a_common_label_together(name):
     hot = torch.tensor([[1, 0, 0, 0], [0, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1]])

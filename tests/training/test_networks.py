@@ -20,6 +20,8 @@ from hashkit.training.networks import (
 )
 from hashkit.training.networks.layers import DivideAndEncode
 
+pytestmark = pytest.mark.end_to_end
+
 DNNH = ["dnnh", "dnnh-caffe"]
 FROM_SCRATCH = ["compact", *DNNH]
 
