@@ -22,6 +22,10 @@ __all__ = ["draw_results", "print_results"]
 PICTURE_HITS: Final = 10
 """Hits that a picture shows, at most."""
 
+_NUMBERS: Final = ("rank", "distance", "asymmetric", "row")
+_ALWAYS: Final = ("rank", "distance", "name", "row")
+"""Columns that every table has."""
+
 
 def print_results(results: Sequence[Result]) -> None:
     """Print a table for each query on standard output."""
@@ -32,24 +36,38 @@ def print_results(results: Sequence[Result]) -> None:
         # As wide as the names, so that nothing is cut in a pipe.
         console.width = max([100, *_line_lengths(results)])
     for result in results:
+        columns = _columns(result)
         table = Table(title=_title(result.query), title_justify="left")
-        is_rescored = any(hit.asymmetric_distance is not None for hit in result.hits)
-        table.add_column("rank", justify="right", no_wrap=True)
-        table.add_column("distance", justify="right", no_wrap=True)
-        if is_rescored:
-            table.add_column("asymmetric", justify="right", overflow="fold")
-        table.add_column("name", overflow="fold")
-        table.add_column("label", overflow="fold")
-        table.add_column("", no_wrap=True)
-        table.add_column("row", justify="right", no_wrap=True)
-        for rank, hit in enumerate(result.hits, start=1):
-            mark = {True: "hit", False: "miss", None: ""}[hit.is_relevant_to(result.query)]
-            rescored = [f"{hit.asymmetric_distance:.4g}"] if is_rescored else []
-            label = _text(hit.labels)
-            table.add_row(
-                str(rank), str(hit.distance), *rescored, hit.name, label, mark, str(hit.row)
+        for heading in columns:
+            is_number = heading in _NUMBERS
+            table.add_column(
+                heading,
+                justify="right" if is_number else "left",
+                no_wrap=is_number or not heading,
+                overflow="ellipsis" if is_number or not heading else "fold",
             )
+        for texts in zip(*columns.values(), strict=True):
+            table.add_row(*texts)
         console.print(table)
+
+
+def _columns(result: Result) -> dict[str, list[str]]:
+    """Texts by heading; without columns of which nothing is known, as of labels where none are."""
+    hits = result.hits
+    marks = {True: "hit", False: "miss", None: ""}
+    columns = {
+        "rank": [str(rank) for rank in range(1, len(hits) + 1)],
+        "distance": [str(hit.distance) for hit in hits],
+        "asymmetric": [
+            "" if hit.asymmetric_distance is None else f"{hit.asymmetric_distance:.4g}"
+            for hit in hits
+        ],
+        "name": [hit.name for hit in hits],
+        "label": [_text(hit.labels) for hit in hits],
+        "": [marks[hit.is_relevant_to(result.query)] for hit in hits],
+        "row": [str(hit.row) for hit in hits],
+    }
+    return {name: texts for name, texts in columns.items() if name in _ALWAYS or any(texts)}
 
 
 def draw_results(results: Sequence[Result], find: ImageFinder, path: Path) -> int:
