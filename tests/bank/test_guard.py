@@ -22,7 +22,10 @@ from hashkit.errors import BankError
 from hashkit.evaluation.evaluator import evaluate
 from hashkit.retrieval.search import search
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows protects mapped files itself")
+pytestmark = [
+    pytest.mark.end_to_end,
+    pytest.mark.skipif(os.name == "nt", reason="Windows protects mapped files itself"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -160,7 +163,6 @@ def test_threads_share_the_check(path):
     assert errors == []
 
 
-@pytest.mark.end_to_end
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
 def test_handles_are_closed(path):
     def n_open() -> int:
@@ -176,7 +178,6 @@ def test_handles_are_closed(path):
     assert n_open() == before
 
 
-@pytest.mark.end_to_end
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs SIGBUS of Linux")
 def test_without_the_check_the_process_would_end(path, tmp_path):
     """The same search after the file was cut off: without the guard the process dies."""
