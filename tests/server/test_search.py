@@ -173,3 +173,20 @@ def test_a_broken_logit_is_no_answer(bank, monkeypatch):
         500,
         {"error": "the server failed; its log says why"},
     )
+
+
+def test_a_bank_of_another_model_does_not_replace_the_one_that_is_served(tmp_path):
+    bank = make_album(tmp_path, 3)
+    other = tmp_path / "other.h5"
+    hashkit.encode(tmp_path / "album", "phash-256", other).close()
+    with client_of(bank) as client:
+        before = client.post("/search?k=2", content=picture(1)).json()
+        kept = bank.read_bytes()
+        other.replace(bank)
+        for _ in range(2):
+            assert client.post("/search?k=2", content=picture(1)).json() == before
+        assert "hashkit_bank_stale 1.0" in client.get("/metrics").text
+        (tmp_path / "again.h5").write_bytes(kept)
+        (tmp_path / "again.h5").replace(bank)
+        assert client.post("/search?k=2", content=picture(1)).json() == before
+        assert "hashkit_bank_stale 0.0" in client.get("/metrics").text

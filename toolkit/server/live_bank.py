@@ -16,6 +16,7 @@ from hashkit.errors import BankError, ConfigError
 from hashkit.multi_index.index import MultiIndex
 from hashkit.server.failures import RequestError
 from hashkit.server.name_index import NameIndex
+from hashkit.workflow.models import check_made_by
 from hashkit.workflow.narrowing import open_index, rows_of_labels
 from hashkit.workflow.reporter import LOGGED, SILENT
 
@@ -103,20 +104,26 @@ class LiveBank:
         bank = Bank.open(path)
         self._snapshot = Snapshot(bank, open_index([bank], LOGGED), NameIndex())
         self._lock = threading.Lock()
-        self._is_failing = False
+        self._refused: Bank | None = None
+        self.is_stale = False
         self.n_reloads = 0
 
     def current(self) -> Snapshot:
-        """The bank as it is now; as it was, if it cannot be opened at the moment."""
+        """The bank as it is now; as it was, if it cannot be opened or another model made it.
+
+        ``is_stale`` says which.
+        """
         with self._lock:
             try:
-                bank = self._snapshot.bank.reload()
+                bank = (self._refused or self._snapshot.bank).reload()
+                self._refused = bank
+                check_made_by([bank], self._snapshot.bank.header.model_sha256)
             except BankError as error:
-                if not self._is_failing:
+                if not self.is_stale:
                     logger.warning("the bank of before is searched: %s", error)
-                self._is_failing = True
+                self.is_stale = True
                 return self._snapshot
-            self._is_failing = False
+            self._refused, self.is_stale = None, False
             if bank is not self._snapshot.bank:
                 self._snapshot = self._snapshot.followed_by(bank)
                 self.n_reloads += 1

@@ -54,6 +54,13 @@ class Metrics:
         )
         rows = Gauge("hashkit_bank_rows", "Rows that are searched.", registry=registry)
         rows.set_function(lambda: bank.latest.n_live)
+        stale = Gauge(
+            "hashkit_bank_stale",
+            "1 while the bank of before is searched, since its file is gone, damaged or of another "
+            "model.",
+            registry=registry,
+        )
+        stale.set_function(lambda: bank.is_stale)
         reloads = Gauge("hashkit_bank_reloads", "How often the bank changed.", registry=registry)
         reloads.set_function(lambda: bank.n_reloads)
 
