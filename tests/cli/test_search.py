@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_samples import break_image, fail, hashkit, succeed, write_class_folders
+from cli_samples import break_image, fail, hashkit, succeed, write_class_folders, write_digit
 from linear_models import linear_model
 from PIL import Image
 
@@ -228,3 +228,18 @@ def test_names_that_lead_out_of_the_folder(own):
     bank = Bank.open("list.h5")
     assert all(RowImages()(bank, row).samefile(outside) for row in range(2))
     assert [RowImages(only_below=True)(bank, row) for row in range(len(bank))] == [None] * len(bank)
+
+
+def test_nothing_of_a_collection_is_replaced_and_banks_are_of_one_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for row in range(3):
+        write_digit(row, Path("photos") / f"{row}.png")
+    succeed("encode photos --model phash --out a.h5")
+    succeed("encode photos --model phash-256 --out b.h5")
+    before = Path("photos/1.png").read_bytes()
+    for command in ("search --row 0 --bank a.h5 --save-picture", "dedup photos --report"):
+        assert "not replaced" in fail(f"{command} photos/1.png")
+        assert Path("photos/1.png").read_bytes() == before
+    succeed("search --row 0 --bank a.h5 --save-picture hits.png")
+    succeed("search --row 0 --bank a.h5 --save-picture hits.png")
+    assert "different ones" in fail("search --row 0 --bank a.h5 --bank b.h5")

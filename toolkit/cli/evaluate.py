@@ -188,6 +188,7 @@ def evaluate(
     """  # noqa: D301
     from hashkit.cli.evaluate_output import print_evaluations
     from hashkit.report.evaluations import differences, load_evaluation, renamed_apart
+    from hashkit.workflow.output_files import check_page_path
 
     conventions = Conventions(
         convention,
@@ -196,6 +197,7 @@ def evaluate(
         cast("WithoutRelevant", without_relevant),
         exclude_self,
     )
+    check_page_path(page)
     rescoring = rescoring_of(rerank, oversample, model)
     loaded = [load_evaluation(path) for path in beside or ()]
     if baselines and query is not None:

@@ -141,6 +141,7 @@ def search(
       hashkit search --query new/ --bank photos.h5 --csv hits.csv
     """  # noqa: D301
     from hashkit.cli.search_output import draw_results, print_results
+    from hashkit.workflow.output_files import check_picture_path
     from hashkit.workflow.search_answers import Question, answers
     from hashkit.workflow.search_csv import check_csv_path, write_csv
     from hashkit.workflow.search_place import SearchPlace
@@ -171,6 +172,8 @@ def search(
         *queries_of_rows(place, row or []),
         *queries_of_names(place, name or []),
     ]
+    if save_picture is not None:
+        check_picture_path(save_picture, place.images, place.banks, [one.image for one in queries])
     question = Question(
         top_k=top_k if radius is None else None,
         radius=radius,

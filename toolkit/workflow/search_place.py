@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from hashkit.bank.reader import Bank
+from hashkit.errors import BankMismatchError
 from hashkit.runs.run import Run
 from hashkit.runtimes.settings import RuntimeSettings
 from hashkit.workflow.banks import note_missing_queries, run_bank
@@ -76,6 +77,7 @@ class SearchPlace:
         self._reporter = reporter
         self._is_warned = False
         opened = [Bank.open(path) for path in banks or ()]
+        _check_one_model(opened)
         if needs_model and model is None and run is None:
             model = builtin_of_banks(opened, reporter)
         if not opened or (model is None and (needs_model or run is not None)):
@@ -150,3 +152,14 @@ class SearchPlace:
             self._is_warned = True
             banks = [(str(bank.path), bank.header.resampler) for bank in self.banks]
             warn_of_other_resamplers([(what, library), *banks], self._reporter)
+
+
+def _check_one_model(banks: Sequence[Bank]) -> None:
+    """Raise `BankMismatchError` if different models made the banks, where they are known."""
+    made_by = {bank.header.model_sha256: bank.path for bank in banks if bank.header.model_sha256}
+    if len(made_by) > 1:
+        one, other, *_ = made_by.values()
+        raise BankMismatchError(
+            f"expected banks of one model, found that {one} and {other} were made by different "
+            "ones, whose codes cannot be compared: search each by itself"
+        )

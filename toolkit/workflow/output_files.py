@@ -1,0 +1,52 @@
+"""Files that a command writes where its user says: pictures and files of other kinds are kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from hashkit.codesets import CodeDatabase
+from hashkit.errors import ConfigError
+from hashkit.workflow.row_images import RowImages
+
+__all__ = ["check_page_path", "check_picture_path"]
+
+_PAGES: Final = (".html", ".htm")
+
+
+def check_page_path(path: Path | None) -> None:
+    """Raise `ConfigError` if a page would replace a file that is none, such as a picture."""
+    if path is not None and path.is_file() and path.suffix.lower() not in _PAGES:
+        raise ConfigError(
+            f"{path}: expected a new file or one that ends in {' or '.join(_PAGES)}, found "
+            "another file, which is not replaced: choose another name"
+        )
+
+
+def check_picture_path(
+    path: Path, find: RowImages, banks: Iterable[CodeDatabase], queries: Iterable[object]
+) -> None:
+    """Raise `ConfigError` if a picture of hits would replace a query or a file of a collection.
+
+    Parameters
+    ----------
+    path
+        The file to write.
+    find
+        Finds the images of rows.
+    banks
+        The banks that are searched: no file below their folders is replaced.
+    queries
+        Images of the queries; those that are paths are not replaced.
+    """
+    if not path.is_file():
+        return
+    files = [one for one in queries if isinstance(one, str | os.PathLike)]
+    is_query = any(os.path.exists(one) and os.path.samefile(one, path) for one in files)  # noqa: PTH110, PTH121
+    if is_query or any(next(find.names_of(bank, path), None) is not None for bank in banks):
+        raise ConfigError(
+            f"{path}: expected a new file, found a picture that is searched or asked for, which is "
+            "not replaced: choose another name"
+        )
