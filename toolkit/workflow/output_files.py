@@ -18,7 +18,7 @@ _PAGES: Final = (".html", ".htm")
 
 def check_page_path(path: Path | None) -> None:
     """Raise `ConfigError` if a page would replace a file that is none, such as a picture."""
-    if path is not None and path.is_file() and path.suffix.lower() not in _PAGES:
+    if path is not None and _is_file(path) and path.suffix.lower() not in _PAGES:
         raise ConfigError(
             f"{path}: expected a new file or one that ends in {' or '.join(_PAGES)}, found "
             "another file, which is not replaced: choose another name"
@@ -41,7 +41,7 @@ def check_picture_path(
     queries
         Images of the queries; those that are paths are not replaced.
     """
-    if not path.is_file():
+    if not _is_file(path):
         return
     files = [one for one in queries if isinstance(one, str | os.PathLike)]
     is_query = any(os.path.exists(one) and os.path.samefile(one, path) for one in files)  # noqa: PTH110, PTH121
@@ -50,3 +50,8 @@ def check_picture_path(
             f"{path}: expected a new file, found a picture that is searched or asked for, which is "
             "not replaced: choose another name"
         )
+
+
+def _is_file(path: Path) -> bool:
+    # Unlike the method of a path, it takes names that no file can have; writing reports them.
+    return os.path.isfile(path)  # noqa: PTH113
