@@ -25,6 +25,7 @@ __all__ = [
     "check_database",
     "check_labels",
     "check_names",
+    "deleted_mask",
     "kept_rows",
     "label_names",
     "label_numbers",
@@ -143,6 +144,12 @@ def check_names(names: Any, argument: str, error: type[HashkitError] = CodesErro
         raise error(f"`{argument}` must be a list of names, not {argument_shown(names)}")
     listed: Sequence[str] = names
     return listed
+
+
+def deleted_mask(database: CodeDatabase) -> NDArray[np.bool_]:
+    """Mask of the deleted rows, bool [n], also where none is deleted; not to be written to."""
+    deleted = database.deleted
+    return np.zeros(len(database), np.bool_) if deleted is None else deleted
 
 
 def kept_rows(database: CodeDatabase) -> NDArray[np.int64]:

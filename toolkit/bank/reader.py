@@ -26,6 +26,7 @@ from hashkit.bank.layout import (
 )
 from hashkit.bank.names import Names, NoNames
 from hashkit.bank.verification import find_faults
+from hashkit.codesets import deleted_mask
 from hashkit.errors import BankError
 from hashkit.inputs.arguments import checked_arguments
 from hashkit.inputs.opening import open_file
@@ -37,7 +38,7 @@ _OPEN_TRIES = 50
 
 
 class _State(NamedTuple):
-    """What of a bank changes, at one moment.
+    """The parts of a bank that change, at one moment.
 
     Attributes
     ----------
@@ -170,7 +171,7 @@ class Bank:
         rows
             int64 [m], rows of the bank; may include deleted ones.
         """
-        deleted = np.zeros(len(self), np.bool_) if self.deleted is None else self.deleted.copy()
+        deleted = deleted_mask(self).copy()
         deleted[rows] = True
         deleted.setflags(write=False)
         other = copy.copy(self)

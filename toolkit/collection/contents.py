@@ -15,7 +15,7 @@ from hashkit.datasets.decoding import Fault
 from hashkit.errors import ImageError
 from hashkit.imaging.content import read_image_file
 
-__all__ = ["FileFacts", "as_files", "codes_by_digest", "read_facts"]
+__all__ = ["FileFacts", "as_files", "codes_by_digest", "read_file_facts"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,7 @@ class FileFacts:
     digest: bytes
 
 
-def read_facts(
+def read_file_facts(
     folder: Path,
     names: Sequence[str],
     *,

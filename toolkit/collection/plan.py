@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from hashkit.bank.image_files import ImageFiles
 from hashkit.bank.reader import Bank
+from hashkit.codesets import deleted_mask
 from hashkit.collection.changes import Changes, KnownRows, Pairs, compare
-from hashkit.collection.contents import FileFacts, read_facts
+from hashkit.collection.contents import FileFacts, read_file_facts
 from hashkit.collection.listing import Listing
 from hashkit.collection.removals import RemovedRows
 from hashkit.datasets.decoding import Fault
@@ -97,7 +98,7 @@ class Plan:
 
 def known_rows(bank: Bank, removed: RemovedRows) -> KnownRows:
     """The rows of a bank; the files of a bank without columns for them are unknown."""
-    is_deleted = np.zeros(len(bank), bool) if bank.deleted is None else bank.deleted
+    is_deleted = deleted_mask(bank)
     files = ImageFiles.unknown(len(bank)) if bank.files is None else bank.files
     removed_too = removed.mask(is_deleted)
     return KnownRows(bank.names, files, is_deleted, removed_too, bank.files is not None)
@@ -130,14 +131,15 @@ def make_plan(
     candidates = _as_large(listing, changes, known.files)
     at = [*changes.touched[:, 0], *changes.deleted_touched[:, 0], *candidates]
     names = [listing.names[one] for one in at]
-    read = read_facts(listing.folder, names, n_workers=n_workers, progress=progress)
+    read = read_file_facts(listing.folder, names, n_workers=n_workers, progress=progress)
     facts = dict(zip(map(int, at), read, strict=True))
     same, other, unread = _by_content(changes.touched, facts, known.files)
     _, back, _ = _by_content(changes.deleted_touched, facts, known.files)
     refreshed = [one for one in same if _differs(one, known.files)]
     moved = _moved(candidates.tolist(), changes.vanished, facts, known.files)
     rows_moved = [one.row for one in moved]
-    added = [*changes.added.tolist(), *(pair[0] for pair in back)]
+    came_back = [at for at, _ in back]
+    added = [*changes.added.tolist(), *came_back]
     added = sorted(
         set(added).difference(one.at for one in moved), key=lambda one: listing.names[one]
     )
@@ -145,9 +147,7 @@ def make_plan(
         listing,
         n_live=int((~known.is_deleted).sum()),
         n_unchanged=len(changes.unchanged) + len(changes.kept) + len(same) + len(unread),
-        left_deleted=np.array(
-            [pair for pair in changes.left_deleted.tolist() if pair not in back], np.int64
-        ).reshape(-1, 2),
+        left_deleted=changes.left_deleted[~np.isin(changes.left_deleted[:, 0], came_back)],
         kept=changes.kept,
         moved=tuple(moved),
         refreshed=tuple(refreshed),

@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.codesets import CodeDatabase, kept_rows
+from hashkit.codesets import CodeDatabase, deleted_mask, kept_rows
 from hashkit.errors import EvaluationError
 from hashkit.evaluation.label_blocks import LabelBlock
 
@@ -157,11 +157,7 @@ def _has_same_rows(one: CodeDatabase, other: CodeDatabase) -> bool:
     digests = [getattr(bank, "rows_digest", None) for bank in (one, other)]
     if None in digests or len(one) != len(other):
         return False
-    own_deleted, other_deleted = (
-        np.zeros(len(bank), np.bool_) if bank.deleted is None else bank.deleted
-        for bank in (one, other)
-    )
-    is_same = np.array_equal(own_deleted, other_deleted)
+    is_same = np.array_equal(deleted_mask(one), deleted_mask(other))
     return is_same and len({digest() for digest in digests if digest is not None}) == 1
 
 

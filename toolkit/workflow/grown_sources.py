@@ -15,6 +15,7 @@ from hashkit.bank.header import BankHeader, BankSource
 from hashkit.bank.interruption import end_last_list
 from hashkit.bank.names import hash_names
 from hashkit.bank.reader import Bank
+from hashkit.codesets import deleted_mask
 from hashkit.datasets.imageset import ImageSet
 from hashkit.errors import BankError, BankMismatchError
 from hashkit.preprocess import decode_usable
@@ -91,7 +92,7 @@ def compare_source(images: ImageSet, bank: Bank, n_sources: int | None = None) -
         else:
             new.append(at)
     gone = rows.keys() - set(images.names)
-    is_deleted = np.zeros(len(bank), bool) if bank.deleted is None else bank.deleted
+    is_deleted = deleted_mask(bank)
     return SourceState(
         np.array(new, np.int64),
         np.array(skipped, np.int64),

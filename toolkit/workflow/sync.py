@@ -8,11 +8,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from hashkit.bank.editor import BankEditor
 from hashkit.bank.files import existing_bank, locked, resolve_link, write_errors
 from hashkit.bank.reader import Bank
+from hashkit.codesets import kept_rows
 from hashkit.collection.bank_of_folder import check_follows, end_interrupted, follows
 from hashkit.collection.labelling import FolderLabels
 from hashkit.collection.listing import Listing, list_folder
@@ -297,6 +296,7 @@ def _labels(bank: Bank) -> FolderLabels:
     """The rule by which a bank labels images."""
     if bank.labels is None:
         return FolderLabels(bank.header, {})
-    live = np.ones(len(bank), bool) if bank.deleted is None else ~bank.deleted
-    names = [name for name, is_live in zip(bank.names, live.tolist(), strict=True) if is_live]
-    return FolderLabels.of_rows(bank.header, names, bank.labels[live])
+    rows, names = kept_rows(bank), list(bank.names)
+    return FolderLabels.of_rows(
+        bank.header, [names[row] for row in rows.tolist()], bank.labels[rows]
+    )
