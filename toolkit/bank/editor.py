@@ -18,13 +18,12 @@ from hashkit.bank.bankfile import BankFile, create_bank
 from hashkit.bank.commit import Commit
 from hashkit.bank.compatibility import USE_ITS_MODEL, check_complete, check_model
 from hashkit.bank.deletion import FIRST_VERSION, row_numbers, with_marks
-from hashkit.bank.files import existing_bank, locked, resolve_link, write_errors
+from hashkit.bank.files import existing_bank, locked, locked_new, resolve_link
 from hashkit.bank.header import BankHeader, BankSource
 from hashkit.bank.image_files import ImageFiles
 from hashkit.bank.layout import FORMAT_VERSION, bitmap_size
 from hashkit.bank.rows import encode_rows
 from hashkit.errors import BankError
-from hashkit.files.writing import make_parents
 from hashkit.inputs.arguments import checked_arguments, real_number
 
 __all__ = ["BankEditor"]
@@ -108,14 +107,8 @@ class BankEditor:
         """
         header = dataclasses.replace(header, has_names=True, has_files=True)
         path = resolve_link(path)
-        with write_errors(path):
-            make_parents(path)
-        with locked(path) as (lock, keep):
-            if path.exists() and not overwrite:
-                raise BankError(
-                    f"{path}: exists already; change it with BankEditor.open, or replace it with "
-                    "`overwrite=True`"
-                )
+        instead = "change it with BankEditor.open"
+        with locked_new(path, overwrite=overwrite, instead=instead) as (lock, keep):
             create_bank(path, header, _LEAST_ROWS, _LEAST_NAME_BYTES, is_complete=True)
             editor = cls(path, lock)
             keep.pop_all()

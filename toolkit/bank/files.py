@@ -13,12 +13,13 @@ import filelock
 from hashkit.errors import BankError, BankLockedError
 from hashkit.files.locking import LockHeldError, lock_file
 from hashkit.files.private import remove_leftovers
-from hashkit.files.writing import written_whole
+from hashkit.files.writing import make_parents, written_whole
 from hashkit.messages.os_errors import cannot_write
 
 __all__ = [
     "existing_bank",
     "locked",
+    "locked_new",
     "replacing",
     "resolve_link",
     "write_errors",
@@ -75,6 +76,34 @@ def locked(
         keep.callback(lock.release)
         with write_errors(path):
             remove_leftovers(path)  # of a killed writer
+        yield lock, keep
+
+
+@contextlib.contextmanager
+def locked_new(
+    path: Path, *, overwrite: bool, instead: str
+) -> Iterator[tuple[filelock.BaseFileLock, contextlib.ExitStack]]:
+    """Lock ``path`` as `locked` does, for a new bank; missing parent folders are created.
+
+    Parameters
+    ----------
+    overwrite
+        Whether an existing file may be replaced.
+    instead
+        What to do with an existing file, for the message.
+
+    Raises
+    ------
+    BankError
+        If the file exists and ``overwrite`` is False.
+    """
+    with write_errors(path):
+        make_parents(path)
+    with locked(path) as (lock, keep):
+        if path.exists() and not overwrite:
+            raise BankError(
+                f"{path}: exists already; {instead}, or replace it with `overwrite=True`"
+            )
         yield lock, keep
 
 

@@ -24,12 +24,11 @@ from numpy.typing import NDArray
 from hashkit.bank.bankfile import BankFile, create_bank
 from hashkit.bank.commit import Commit
 from hashkit.bank.compatibility import check_appendable, check_model, check_source
-from hashkit.bank.files import existing_bank, locked, resolve_link, write_errors
+from hashkit.bank.files import existing_bank, locked, locked_new, resolve_link
 from hashkit.bank.header import BankHeader, BankSource
 from hashkit.bank.image_files import ImageFiles
 from hashkit.bank.rows import encode_rows
 from hashkit.errors import BankError
-from hashkit.files.writing import make_parents
 from hashkit.inputs.arguments import checked_arguments, whole_number
 
 __all__ = ["BankWriter"]
@@ -93,14 +92,8 @@ class BankWriter:
         n_rows = whole_number(n_rows, "n_rows", 0)
         n_name_bytes = whole_number(n_name_bytes, "n_name_bytes", 0)
         path = resolve_link(path)
-        with write_errors(path):
-            make_parents(path)
-        with locked(path) as (lock, keep):
-            if path.exists() and not overwrite:
-                raise BankError(
-                    f"{path}: exists already; continue it with BankWriter.resume, add to it with "
-                    "BankWriter.append, or replace it with `overwrite=True`"
-                )
+        instead = "continue it with BankWriter.resume, add to it with BankWriter.append"
+        with locked_new(path, overwrite=overwrite, instead=instead) as (lock, keep):
             create_bank(path, header, n_rows, n_name_bytes)
             writer = cls(path, lock, commit_seconds)
             keep.pop_all()
