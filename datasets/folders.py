@@ -17,7 +17,7 @@ from hashkit.distribution import install_command
 from hashkit.errors import DatasetError
 from hashkit.imaging.formats import readable_suffixes
 
-__all__ = ["left_out", "open_image_folder"]
+__all__ = ["is_utf8", "left_out", "open_image_folder"]
 
 _PARTS = ("train", "test")
 _MOST_SUFFIXES = 8
@@ -181,9 +181,9 @@ def _has_parts(names: list[str], root: Path) -> bool:
 
 
 def _drop_unnameable(names: list[str], root: Path) -> list[str]:
-    good = [name for name in names if _is_text(name)]
+    good = [name for name in names if is_utf8(name)]
     if len(good) < len(names):
-        first = next(name for name in names if not _is_text(name))
+        first = next(name for name in names if not is_utf8(name))
         _log.warning(
             "%s: left out %s with a name that is not UTF-8 (for example %s): rename",
             root,
@@ -193,7 +193,8 @@ def _drop_unnameable(names: list[str], root: Path) -> list[str]:
     return good
 
 
-def _is_text(name: str) -> bool:
+def is_utf8(name: str) -> bool:
+    """Whether the name of a file is UTF-8, so that it can be stored."""
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -11,12 +11,17 @@ from hashkit.bank.interruption import end_last_list
 from hashkit.bank.reader import Bank
 from hashkit.errors import BankMismatchError
 
-__all__ = ["check_follows", "end_interrupted", "follows"]
+__all__ = ["check_follows", "end_interrupted", "folders_of", "follows"]
 
 
 def follows(source: BankSource | None, folder: Path) -> bool:
     """Whether an image list is that of a bank which follows a folder, a real path."""
     return source is not None and source.n_images is None and source.root == str(folder)
+
+
+def folders_of(bank: Bank) -> list[str]:
+    """Real paths of the folders that a bank's image lists name, sorted."""
+    return sorted({os.path.realpath(one.root) for one in bank.sources if one.root is not None})
 
 
 def check_follows(bank: Bank) -> None:
@@ -36,9 +41,9 @@ def check_follows(bank: Bank) -> None:
         )
     sources = [one for one in bank.sources if one.root is not None or one.n_images is not None]
     other = [_other(one) for one in sources]
-    roots = sorted({os.path.realpath(one.root) for one in sources if one.root is not None})
-    if len(roots) > 1:
-        other.append(f"images of {' and '.join(roots)}")
+    folders = folders_of(bank)
+    if len(folders) > 1:
+        other.append(f"images of {' and '.join(folders)}")
     found = next(filter(None, other), None)
     if found is not None:
         raise BankMismatchError(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.datasets.decoding import Fault
-from hashkit.datasets.folders import left_out
+from hashkit.datasets.folders import is_utf8, left_out
 from hashkit.datasets.walking import Found, find_images
 from hashkit.errors import DatasetError
 
@@ -37,9 +37,9 @@ class Listing:
         Images that have no such entry: those whose size and time cannot be read, and those whose
         names are not UTF-8, which no bank can hold.
     unknown
-        Names, and with a slash at the end beginnings of names, of which nothing can be said: files
-        and folders that may not be read, images that need an extra which is not installed, and
-        links to folders that lead nowhere.
+        Names, or prefixes of names that end with a slash, whose images may or may not be there:
+        files and folders that may not be read, images that need an extra which is not installed,
+        and links to folders that lead nowhere.
     left_out
         What else the folder has, a line for each kind.
     """
@@ -117,20 +117,12 @@ def _is_gone(error: OSError) -> bool:
 
 def _without_nameless(found: Found, folder: Path) -> Iterator[Fault]:
     """Take names that are not UTF-8 out of what was found."""
-    if _is_text("".join(found.names)):
+    if is_utf8("".join(found.names)):
         return
     listed = list(zip(found.names, found.statuses, strict=True))
     for name in found.names:
-        if not _is_text(name):
+        if not is_utf8(name):
             message = f"{folder / name}: the name is not UTF-8; rename the file"
             yield Fault(0, name, "unsupported", message)
-    found.names = [name for name, _ in listed if _is_text(name)]
-    found.statuses = [status for name, status in listed if _is_text(name)]
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    found.names = [name for name, _ in listed if is_utf8(name)]
+    found.statuses = [status for name, status in listed if is_utf8(name)]

@@ -9,7 +9,7 @@ from typing import Final
 
 from hashkit.bank.editor import BankEditor
 from hashkit.bank.reader import Bank
-from hashkit.collection.bank_of_folder import check_follows, follows
+from hashkit.collection.bank_of_folder import check_follows, folders_of, follows
 from hashkit.collection.sync import folder_source, new_header
 from hashkit.errors import BankError, ConfigError
 from hashkit.messages.os_errors import cannot_write
@@ -85,9 +85,9 @@ def _check_folder(bank: Bank, root: Path) -> None:
     if not len(bank):
         return
     check_follows(bank)
-    roots = {os.path.realpath(one.root) for one in bank.sources if one.root is not None}
-    if roots != {str(root)}:
-        found = ", ".join(sorted(roots)) or "no folder"
+    folders = folders_of(bank)
+    if folders != [str(root)]:
+        found = ", ".join(folders) or "no folder"
         raise ConfigError(
             f"`writable`: expected the folder of the bank's images, {found}, found {root}: name "
             "that folder, or start with a new bank"
