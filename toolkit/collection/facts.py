@@ -14,12 +14,12 @@ from hashkit.imaging.content import FileContent, read_image_file
 from hashkit.imaging.opening import open_image
 from hashkit.preprocess import decode
 
-__all__ = ["ImageFacts", "has_changed", "pixel_digest", "read_facts"]
+__all__ = ["ImageFacts", "has_changed", "read_facts"]
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageFacts:
-    """An image file; of a file that is not there, only what a bank keeps of it.
+    """An image file, or what a bank keeps of one that is not there.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ def read_facts(name: str, path: Path) -> tuple[ImageFacts, Image.Image]:
         image.width,
         image.height,
         content.digest(),
-        pixel_digest(image),
+        _pixel_digest(image),
         _is_dated(content),
         path.is_symlink(),
         (status.st_dev, status.st_ino),
@@ -85,7 +85,7 @@ def read_facts(name: str, path: Path) -> tuple[ImageFacts, Image.Image]:
     return facts, image
 
 
-def pixel_digest(image: Image.Image) -> bytes:
+def _pixel_digest(image: Image.Image) -> bytes:
     """BLAKE2b, of 16 bytes, of an RGB image's size and pixels."""
     digest = hashlib.blake2b(f"{image.width} {image.height} ".encode(), digest_size=16)
     digest.update(image.tobytes())

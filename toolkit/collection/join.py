@@ -29,7 +29,7 @@ from hashkit.threads import check_threads, run_parallel
 if TYPE_CHECKING:
     from hashkit.kernels.buckets import Tables
 
-__all__ = ["JoinEngine", "PairBlock", "hamming_join"]
+__all__ = ["NO_PAIRS", "JoinEngine", "PairBlock", "hamming_join"]
 
 JoinEngine: TypeAlias = Literal["auto", "numpy", "scan", "tables"]
 
@@ -160,7 +160,7 @@ class _Sides:
         return self.workload.scan(_MAX_LEFT)
 
 
-_NO_PAIRS: Final = PairBlock(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint16))
+NO_PAIRS: Final = PairBlock(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint16))
 
 
 class _Found(NamedTuple):
@@ -223,7 +223,7 @@ class _Scan:
             one.left, first, last, one.right, one.is_self, one.radius, _BLOCK_PAIRS
         )
         if not is_done:
-            return _Found(_NO_PAIRS, 0)
+            return _Found(NO_PAIRS, 0)
         n_pairs = len(keys)
         pairs = PairBlock(
             np.empty(n_pairs, np.int64), np.empty(n_pairs, np.int64), np.empty(n_pairs, np.uint16)

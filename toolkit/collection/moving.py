@@ -132,10 +132,9 @@ def move_duplicates(
     chosen = list(_movable(groups, faults))
     if not chosen:
         return MoveReport(None, (), tuple(faults))
-    moves = [_Move(str(image.path), "", image.file_digest.hex()) for image in chosen]
-    names = _free_names(target, chosen)
     moves = [
-        dataclasses.replace(one, target=str(path)) for one, path in zip(moves, names, strict=True)
+        _Move(str(image.path), str(path), image.file_digest.hex())
+        for image, path in zip(chosen, _free_names(target, chosen), strict=True)
     ]
     journal = _write_journal(target, moves)
     if begun is not None:

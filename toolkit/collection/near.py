@@ -23,9 +23,6 @@ from hashkit.errors import ConfigError
 from hashkit.threads import check_threads, run_parallel
 
 __all__ = [
-    "HASH_RADIUS",
-    "LEARNED_RADIUS",
-    "MOST_CANDIDATES",
     "THRESHOLD",
     "Candidates",
     "NearPairs",
@@ -33,20 +30,20 @@ __all__ = [
     "near_pairs",
 ]
 
-HASH_RADIUS: Final = 80
+_HASH_RADIUS: Final = 80
 """Bits of 256 by which perceptual hashes of candidates differ at most."""
 
-LEARNED_RADIUS: Final = 88
+_LEARNED_RADIUS: Final = 88
 """Bits of 256 by which learned codes of candidates differ at most."""
 
-MOST_CANDIDATES: Final = 20
+_MOST_CANDIDATES: Final = 20
 """Candidates per picture and kind of code: the nearest."""
 
 THRESHOLD: Final = 0.75
 """Score from which a pair counts as copies: precision .99 on photographs that were not measured."""
 
 _CHUNK: Final = 64
-"""Pairs that a thread verifies before progress is told."""
+"""Pairs that a thread verifies before progress is reported."""
 
 
 class Candidates(NamedTuple):
@@ -163,36 +160,28 @@ def _verify(
 
 
 def find_candidates(
-    signatures: Signatures,
-    hash_radius: int = HASH_RADIUS,
-    learned_radius: int = LEARNED_RADIUS,
-    most: int = MOST_CANDIDATES,
-    *,
-    n_threads: int | None = None,
+    signatures: Signatures, most: int = _MOST_CANDIDATES, *, n_threads: int | None = None
 ) -> Candidates:
-    """Pairs whose codes are near; memory for at most 3 x ``most`` pairs per picture is taken.
+    """Pairs whose codes are near; takes memory for at most 3 x ``most`` pairs per picture.
 
     Parameters
     ----------
     signatures
         Of n pictures.
-    hash_radius, learned_radius
-        Largest distances, bits.
     most
         Candidates per picture and kind of code.
     n_threads
         Number of threads; one per CPU by default.
     """
     keys: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
-    n_images = len(signatures.hashes)
-    joins = [signatures.hashes[:, position] for position in _ONE_OF_EACH]
+    n_images = len(signatures)
     own = np.ascontiguousarray(signatures.hashes[:, 0])
-    for turns, codes in zip(_ONE_OF_EACH, joins, strict=True):
-        other = None if turns == 0 else own
-        turned = np.ascontiguousarray(codes)
-        keys += _nearest(turned, other, hash_radius, most, n_images, n_threads)
+    for position in _ONE_OF_EACH:
+        other = None if position == 0 else own
+        turned = signatures.hashes[:, position]
+        keys += _nearest(turned, other, _HASH_RADIUS, most, n_images, n_threads)
     if signatures.learned is not None:
-        keys += _nearest(signatures.learned, None, learned_radius, most, n_images, n_threads)
+        keys += _nearest(signatures.learned, None, _LEARNED_RADIUS, most, n_images, n_threads)
     left, right = np.divmod(np.unique(np.concatenate(keys)), max(n_images, 1))
     distance, position = _best_position(signatures.hashes, left, right)
     return Candidates(left, right, distance, position)

@@ -20,12 +20,12 @@ from hashkit.errors import MissingExtraError
 from hashkit.preprocess import ImageSource, load
 from hashkit.runtimes.encoder import Encoder
 
-__all__ = ["CANVAS", "LEARNED_MODEL", "Signatures", "Signer", "canvas_of", "joined"]
+__all__ = ["CANVAS", "Signatures", "Signer", "canvas_of", "joined"]
 
 CANVAS: Final = 256
 """Pixels of a side of a canvas."""
 
-LEARNED_MODEL: Final = "lite0-256"
+_LEARNED_MODEL: Final = "lite0-256"
 """The built-in model of the learned codes. Its input is the stretched picture, not its centre, so
 these codes are not those of a bank of this model."""
 
@@ -119,19 +119,14 @@ class Signer:
         if learned is False:
             return cls(None)
         try:
-            return cls(Encoder.load(LEARNED_MODEL, n_threads=n_threads))
+            return cls(Encoder.load(_LEARNED_MODEL, n_threads=n_threads))
         except MissingExtraError:
             if learned:
                 raise
             return cls(None)
 
-    @property
-    def has_learned(self) -> bool:
-        """Whether it computes learned codes."""
-        return self._encoder is not None
-
     def sign(self, canvases: NDArray[np.uint8]) -> Signatures:
-        """Signatures of canvases, uint8 [n, 256, 256, 3]; take some hundred at a time."""
+        """Signatures of canvases, uint8 [n, 256, 256, 3]; take a few hundred at a time."""
         n_images = len(canvases)
         if not n_images:
             learned = None if self._encoder is None else np.empty((0, N_BITS // 8), np.uint8)

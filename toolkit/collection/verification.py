@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hashkit.collection.position_codes import N_POSITIONS, in_position, inverse_position
 from hashkit.kernels.registration import BLOCK, COARSE, agreement, find_place, refine, shrink
 
-__all__ = ["SIDE", "Place", "score", "verify"]
+__all__ = ["SIDE", "Place", "verify"]
 
 SIDE: Final = 64
 """Pixels of a side of a thumbnail."""
@@ -70,13 +70,10 @@ class Place:
         0 to 1: how much of the texture agrees.
     position
         0 to 7: the position of `in_position` into which the left picture must be brought.
-    overlap
-        Share of the larger picture that both show.
     """
 
     score: float
     position: int
-    overlap: float
 
 
 def verify(
@@ -96,7 +93,7 @@ def verify(
     Place
         The best that was found.
     """
-    best = Place(0.0, positions[0] if len(positions) else 0, 1.0)
+    best = Place(0.0, positions[0] if len(positions) else 0)
     for position in positions:
         turned = in_position(left, position)
         best = _better(best, _scored(turned, right, position, _WHOLE))
@@ -186,11 +183,10 @@ def _scored(
     place: NDArray[np.float64],
 ) -> Place:
     if not (_SCALES[0] < place[0] < _SCALES[1] and _SCALES[0] < place[2] < _SCALES[1]):
-        return Place(0.0, position, 0.0)
+        return Place(0.0, position)
     values, weights = np.empty(_N_BLOCKS, np.float32), np.empty(_N_BLOCKS, np.float32)
     agreement(left, right, place, values, weights)
-    area = place[0] * place[2]
-    return Place(score(values, weights), position, float(min(area, 1 / area)))
+    return Place(_score(values, weights), position)
 
 
 def _scaled(place: NDArray[np.float64], factor: float) -> NDArray[np.float64]:
@@ -202,7 +198,7 @@ def _scaled(place: NDArray[np.float64], factor: float) -> NDArray[np.float64]:
     return scaled
 
 
-def score(values: NDArray[np.float32], weights: NDArray[np.float32]) -> float:
+def _score(values: NDArray[np.float32], weights: NDArray[np.float32]) -> float:
     """How much of the texture agrees, 0 to 1: the mean correlation of blocks by their weight.
 
     The worst fifth of the weight is left out, since text may cover it. Negative correlations count

@@ -22,7 +22,7 @@ from hashkit.collection.duplicates import (
 )
 from hashkit.collection.facts import ImageFacts
 from hashkit.collection.folder_facts import facts_and_signatures, facts_of
-from hashkit.collection.join import PairBlock, hamming_join
+from hashkit.collection.join import NO_PAIRS, PairBlock, hamming_join
 from hashkit.collection.listing import list_folder
 from hashkit.collection.near import near_pairs
 from hashkit.collection.signatures import Signatures, Signer
@@ -42,9 +42,6 @@ BANK_RADIUS: Final = 2
 
 _MAX_PAIRS: Final = 50_000_000
 """Pairs held in memory, as 18 bytes each and far more while they are grouped."""
-
-
-_NO_PAIRS: Final = PairBlock(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint16))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,7 +177,7 @@ def _in_folder(folder: Path, wanted: _Wanted, n_workers: int, reporter: Reporter
         with reporter.progress(title, len(named), "images") as bar:
             images, faults = facts_of(named, n_workers, bar.update)
         images = without_other_names(images)
-        groups = group_duplicates(images, classes_of(images), _NO_PAIRS)
+        groups = group_duplicates(images, classes_of(images), NO_PAIRS)
     else:
         signer = Signer.load()
         with reporter.progress(title, len(named), "images") as bar:
@@ -225,7 +222,7 @@ def _in_bank(
     radius = BANK_RADIUS if wanted.radius is None else wanted.radius
     kept = kept_rows(bank)
     distinct, classes = _distinct(bank.codes if bank.deleted is None else bank.codes[kept])
-    pairs = _NO_PAIRS if wanted.is_exact else _collected(distinct, bank.n_bits, radius)
+    pairs = NO_PAIRS if wanted.is_exact else _collected(distinct, bank.n_bits, radius)
     is_candidate = np.bincount(classes, minlength=len(distinct)) > 1
     is_candidate[pairs.left] = True
     is_candidate[pairs.right] = True
@@ -262,7 +259,7 @@ def _collected(codes: NDArray[np.uint8], n_bits: int, radius: int) -> PairBlock:
     ConfigError
         If they are so many that the codes do not tell the images apart at this radius.
     """
-    found = [_NO_PAIRS]
+    found = [NO_PAIRS]
     n_found = 0
     for block in hamming_join(codes, None, n_bits, radius):
         found.append(block)
