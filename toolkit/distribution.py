@@ -29,7 +29,7 @@ _WHERE: Final = " (in a clone of hashkit)"
 def install_command(extra: str | None = None) -> str:
     """The command that installs hashkit, with an extra if one is named, and where to type it.
 
-    It is of the distribution that is installed, which another one would overwrite.
+    It installs the same distribution again: the other one would overwrite its files.
     """
     return _command(_SOURCE_FOR_CPUS if _is_for_cpus() else _SOURCE, extra)
 

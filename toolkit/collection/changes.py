@@ -61,7 +61,7 @@ class Changes:
     added
         int64 [n], images without a row.
     changed
-        Images whose files are others, or of which the bank does not know the file.
+        Images whose files have another size, or whose files the bank does not know.
     touched
         Images whose content decides: of the same size and another time.
     left_deleted

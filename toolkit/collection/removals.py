@@ -88,7 +88,7 @@ class RemovedRows:
         return mask & is_deleted
 
     def tidy(self, is_deleted: NDArray[np.bool_]) -> None:
-        """Drop rows that are not deleted, and other banks' rows; for whoever holds the lock.
+        """Drop rows that are not deleted, and other banks' rows; the caller holds the lock.
 
         Raises
         ------
