@@ -10,10 +10,7 @@ from pathlib import Path
 from hashkit.datasets.decoding import Fault, write_fault_report
 from hashkit.errors import BankError
 from hashkit.files.writing import append_whole
-from hashkit.inputs.json_text import parse_json
-from hashkit.inputs.opening import read_file
-from hashkit.inputs.schema import dataclass_from
-from hashkit.inputs.text import decode_text
+from hashkit.inputs.json_lines import read_json_lines
 
 __all__ = ["FaultLog", "SkippedImage", "faults_path", "read_faults", "write_faults"]
 
@@ -47,16 +44,13 @@ def read_faults(bank_path: str | os.PathLike[str]) -> list[SkippedImage]:
     BankError
         If the file cannot be read, or any other line is not a skipped image.
     """
-    path = faults_path(bank_path)
-    try:
-        data = read_file(path, "text_bytes")
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise BankError(f"{path}: the list of skipped images cannot be read ({error})") from None
-    text = decode_text(data, str(path), BankError, "a list of skipped images")
-    whole = text.split("\n")[:-1]
-    return [_skipped_image(line, f"{path}, line {at}") for at, line in enumerate(whole, start=1)]
+    return read_json_lines(
+        faults_path(bank_path),
+        SkippedImage,
+        BankError,
+        what="a list of skipped images",
+        remedy="delete the file, or make the bank again with `overwrite=True`",
+    )
 
 
 def write_faults(bank_path: str | os.PathLike[str], faults: Sequence[Fault]) -> None:
@@ -81,12 +75,6 @@ def _listed(bank_path: str | os.PathLike[str]) -> list[SkippedImage] | None:
         return read_faults(bank_path)
     except BankError:
         return None
-
-
-def _skipped_image(line: str, name: str) -> SkippedImage:
-    remedy = "delete the file, or make the bank again with `overwrite=True`"
-    fields = parse_json(line, name, BankError, remedy=remedy)
-    return dataclass_from(SkippedImage, fields, name=name, error=BankError, remedy=remedy)
 
 
 class FaultLog:

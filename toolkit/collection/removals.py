@@ -19,10 +19,7 @@ from numpy.typing import NDArray
 
 from hashkit.errors import BankError
 from hashkit.files.writing import append_whole, write_whole
-from hashkit.inputs.json_text import parse_json
-from hashkit.inputs.opening import read_file
-from hashkit.inputs.schema import dataclass_from
-from hashkit.inputs.text import decode_text
+from hashkit.inputs.json_lines import read_json_lines
 
 __all__ = ["RemovedRows", "removed_rows_path"]
 
@@ -66,7 +63,13 @@ class RemovedRows:
     def __init__(self, bank_path: str | os.PathLike[str], identity: str) -> None:
         self.path = removed_rows_path(bank_path)
         self._identity = identity
-        lines = self._read()
+        lines = read_json_lines(
+            self.path,
+            _Line,
+            BankError,
+            what="a list of removed rows",
+            remedy="delete the file, so that rows of removed images count as deleted by hand",
+        )
         self._n_lines = len(lines)
         self._rows = {row for line in lines if line.bank == identity for row in line.rows}
 
@@ -118,19 +121,3 @@ class RemovedRows:
 
     def _line(self, rows: Iterable[int]) -> bytes:
         return f"{json.dumps({'bank': self._identity, 'rows': sorted(rows)})}\n".encode()
-
-    def _read(self) -> list[_Line]:
-        try:
-            data = read_file(self.path, "text_bytes")
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise BankError(f"{self.path}: cannot be read ({error.strerror or error})") from None
-        text = decode_text(data, str(self.path), BankError, "a list of removed rows")
-        remedy = "delete the file, so that rows of removed images count as deleted by hand"
-        lines = []
-        for at, line in enumerate(text.split("\n")[:-1], start=1):  # a killed process's last line
-            name = f"{self.path}, line {at}"
-            fields = parse_json(line, name, BankError, remedy=remedy)
-            lines.append(dataclass_from(_Line, fields, name=name, error=BankError, remedy=remedy))
-        return lines
