@@ -183,8 +183,7 @@ def find_candidates(
     if signatures.learned is not None:
         keys += _nearest(signatures.learned, None, _LEARNED_RADIUS, most, n_images, n_threads)
     left, right = np.divmod(np.unique(np.concatenate(keys)), max(n_images, 1))
-    distance, position = _best_position(signatures.hashes, left, right)
-    return Candidates(left, right, distance, position)
+    return Candidates(left, right, *_best_position(signatures.hashes, left, right))
 
 
 _ONE_OF_EACH: Final = tuple(
