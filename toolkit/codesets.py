@@ -25,6 +25,7 @@ __all__ = [
     "check_database",
     "check_labels",
     "check_names",
+    "kept_rows",
     "label_names",
     "label_numbers",
     "n_kept_rows",
@@ -142,6 +143,13 @@ def check_names(names: Any, argument: str, error: type[HashkitError] = CodesErro
         raise error(f"`{argument}` must be a list of names, not {argument_shown(names)}")
     listed: Sequence[str] = names
     return listed
+
+
+def kept_rows(database: CodeDatabase) -> NDArray[np.int64]:
+    """Rows that are not deleted, int64 [n_kept], ascending."""
+    deleted = database.deleted
+    rows = np.arange(len(database)) if deleted is None else np.flatnonzero(~deleted)
+    return rows.astype(np.int64, copy=False)
 
 
 def n_kept_rows(database: CodeDatabase) -> int:

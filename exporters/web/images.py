@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hashkit.bank.reader import Bank
-from hashkit.codesets import label_names
+from hashkit.codesets import kept_rows, label_names
 from hashkit.datasets.imageset import spread_rows
 from hashkit.errors import BankError
 from hashkit.exporters.web.page_folder import picture_name, thumbnail_name
@@ -45,7 +45,7 @@ def live_rows(bank: Bank, n_images: int) -> NDArray[np.int64]:
     BankError
         If the bank has no live rows.
     """
-    rows = np.arange(len(bank)) if bank.deleted is None else np.flatnonzero(~bank.deleted)
+    rows = kept_rows(bank)
     if not len(rows):
         raise BankError(f"{bank.path}: has no rows to show on a page")
     return rows[spread_rows(len(rows), n_images)]

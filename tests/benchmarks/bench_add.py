@@ -12,7 +12,6 @@ takes most.
 from __future__ import annotations
 
 import argparse
-import platform
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 
 import hashkit
 from hashkit.bank.editor import BankEditor
+from hashkit.machine import describe_machine
 
 
 class Times(NamedTuple):
@@ -67,7 +67,7 @@ def main() -> None:
     rng = np.random.default_rng(0)
     size = options.bits // 8
     codes: NDArray[np.uint8] = rng.integers(0, 256, (options.appends, size), np.uint8)
-    print(f"{platform.processor() or platform.machine()}, {options.appends:,} appends of one row")
+    print(f"{describe_machine()}; {options.appends:,} appends of one row")
     print(f"{'':36} {'clock, median':>26} {'CPU, mean':>26} {'longest':>8}")
     columns = " ".join(f"{part:>8}" for part in ("first/ms", "middle", "last") * 2)
     print(f"{'bank of, appended by':36} {columns} {'ms':>8}")

@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import multiprocessing
+import statistics
 import sys
 import tempfile
 import time
@@ -115,16 +116,18 @@ def throughput(
         served.append(len(answers) / seconds)
         used.append((server.cpu_seconds() - before) / len(answers))
     shares = np.divide(served, np.max(list(alone.values()), axis=0))
-    rates = ", ".join(f"{median(one):.1f}/s by {batch}" for batch, one in alone.items())
+    rates = ", ".join(f"{statistics.median(one):.1f}/s by {batch}" for batch, one in alone.items())
     print(f"in a process {rates}")
-    print(f"served       {median(served):.1f}/s, {args.clients} clients")
+    print(f"served       {statistics.median(served):.1f}/s, {args.clients} clients")
     least, most = min(shares), max(shares)
-    print(f"share        {median(shares):.2f} of the best one ({least:.2f} to {most:.2f})")
     print(
-        f"CPU time     {1000 * median(used):.1f} ms of the server per search; "
-        f"{1000 * median(used_alone):.1f} ms in a process, in batches"
+        f"share        {statistics.median(shares):.2f} of the best one ({least:.2f} to {most:.2f})"
     )
-    return median(served)
+    print(
+        f"CPU time     {1000 * statistics.median(used):.1f} ms of the server per search; "
+        f"{1000 * statistics.median(used_alone):.1f} ms in a process, in batches"
+    )
+    return statistics.median(served)
 
 
 def in_process(
@@ -180,10 +183,6 @@ def in_other_process(work: Callable[..., Any]) -> Callable[..., Any]:
 
 def _run(work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     return asyncio.run(work(*arguments))
-
-
-def median(values: list[float]) -> float:
-    return float(np.median(values))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from hashkit.bank.header import BankHeader
 from hashkit.collection.contents import FileFacts, as_files
 from hashkit.collection.listing import list_folder
 from hashkit.collection.sync import folder_source
+from hashkit.machine import describe_machine
 from hashkit.manifest import Manifest
 from hashkit.workflow.reporter import SILENT
 from hashkit.workflow.sync import sync
@@ -99,7 +100,7 @@ def main() -> None:
         bare = median_seconds(lambda: sum(1 for _ in walk(str(folder))))
         listed = median_seconds(lambda: list_folder(folder))
         synced = median_seconds(lambda: sync(folder, bank, reporter=SILENT))
-    print(f"{arguments.files:,} files, Python {platform.python_version()}, {os.cpu_count()} CPUs")
+    print(f"{arguments.files:,} files; {describe_machine()}, Python {platform.python_version()}")
     print(f"bare walk with stat  {bare:7.3f} s")
     print(f"list_folder          {listed:7.3f} s  {listed / bare:5.2f} x")
     print(f"sync, no change      {synced:7.3f} s  {synced / bare:5.2f} x")

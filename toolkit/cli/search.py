@@ -141,9 +141,9 @@ def search(
       hashkit search --query new/ --bank photos.h5 --csv hits.csv
     """  # noqa: D301
     from hashkit.cli.search_output import draw_results, print_results
-    from hashkit.workflow.output_files import check_picture_path
+    from hashkit.workflow.output_files import check_picture_path, check_table_path
     from hashkit.workflow.search_answers import Question, answers
-    from hashkit.workflow.search_csv import check_csv_path, write_csv
+    from hashkit.workflow.search_csv import write_csv
     from hashkit.workflow.search_place import SearchPlace
     from hashkit.workflow.search_queries import queries_of_files, queries_of_names, queries_of_rows
 
@@ -153,8 +153,7 @@ def search(
             param_hint="--query",
         )
     _check_oversample(oversample, rerank, radius)
-    if csv is not None:
-        check_csv_path(csv)  # before images are encoded
+    check_table_path(csv)  # before images are encoded
     place = SearchPlace(
         bank,
         model,

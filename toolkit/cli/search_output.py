@@ -11,7 +11,6 @@ from hashkit.codes import to_hex
 from hashkit.errors import HashkitError
 from hashkit.messages.visible_text import visible
 from hashkit.workflow.reporter import plural
-from hashkit.workflow.search_results import Query, Result
 
 if TYPE_CHECKING:
     from hashkit.report.examples import ImageFinder

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hashkit.cli.console import TERMINAL
-from hashkit.cli.options import DataRootOption, DeviceOption, ModelOption, RuntimeOption
+from hashkit.cli.options import DeviceOption, ModelOption, MovedRootOption, RuntimeOption
 from hashkit.runtimes.settings import RuntimeSettings
 
 __all__ = ["serve"]
@@ -31,7 +31,7 @@ def serve(
             "--title", metavar="TEXT", help="Title of the page.", show_default="the folder's name"
         ),
     ] = "",
-    data_root: DataRootOption = None,
+    data_root: MovedRootOption = None,
     writable: Annotated[
         Path | None,
         typer.Option(

@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.codesets import CodeDatabase
+from hashkit.codesets import CodeDatabase, kept_rows
 from hashkit.errors import EvaluationError
 from hashkit.evaluation.label_blocks import LabelBlock
 
@@ -134,9 +134,7 @@ def find_own_rows(query: CodeDatabase, databases: Sequence[CodeDatabase]) -> Own
             f"{_shown(query)} and {_shown(other)}, one of which has changed: open the bank again, "
             "or give one file for both"
         )
-    deleted = query.deleted
-    rows = np.arange(len(query)) if deleted is None else np.flatnonzero(~deleted)
-    return OwnRows(same[0], rows.astype(np.int64))
+    return OwnRows(same[0], kept_rows(query))
 
 
 def _is_same(one: CodeDatabase, other: CodeDatabase) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.codesets import CodeDatabase, label_names, label_numbers
+from hashkit.codesets import CodeDatabase, kept_rows, label_names, label_numbers
 from hashkit.evaluation.own_rows import find_own_rows
 from hashkit.inputs.numbers import whole_number
 from hashkit.preprocess import ImageSource
@@ -142,7 +142,7 @@ def find_examples(
         Whether the query itself, a row of a database, is not shown among its nearest images.
     """
     labels = _Labels([query, *databases])
-    live = np.arange(len(query)) if query.deleted is None else np.flatnonzero(~query.deleted)
+    live = kept_rows(query)
     known = np.full(len(query), -1) if query.labels is None else query.labels
     chosen_of = choose_queries(average_precision, known[live])
     groups = {name: live[chosen].tolist() for name, chosen in chosen_of.items()}

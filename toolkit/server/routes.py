@@ -6,13 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
-import numpy as np
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from hashkit.bank.reader import Bank
 from hashkit.codes import from_hex
-from hashkit.codesets import label_names
+from hashkit.codesets import kept_rows, label_names
 from hashkit.errors import ImageError
 from hashkit.server.bodies import checked_image, content_type, read_body
 from hashkit.server.failures import RequestError, failure_response
@@ -125,7 +124,7 @@ async def sample_rows(service: Service, request: Request) -> Response:
     n_rows = whole(given.get("n", "12"), "n", 1, _MOST_ROWS)
     turn = whole(given.get("turn", "0"), "turn", 0, 10**9)
     bank = service.bank.current().bank
-    live = np.arange(len(bank)) if bank.deleted is None else np.flatnonzero(~bank.deleted)
+    live = kept_rows(bank)
     step = max(1, len(live) // n_rows)
     rows = live[turn % step :: step][:n_rows].tolist()
     found = [

@@ -11,7 +11,7 @@ import numpy as np
 
 from hashkit.bank.names import hash_names
 from hashkit.bank.reader import Bank
-from hashkit.codesets import CodeDatabase, CodeSet
+from hashkit.codesets import CodeDatabase, CodeSet, kept_rows
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.spec import open_spec
 from hashkit.datasets.split import Rows
@@ -111,7 +111,7 @@ class BaselineSubject:
 
 def _kept(bank: CodeDatabase) -> CodeSet:
     """The rows of a bank that are not deleted."""
-    rows = np.arange(len(bank)) if bank.deleted is None else np.flatnonzero(~bank.deleted)
+    rows = kept_rows(bank)
     labels = None if bank.labels is None else bank.labels[rows]
     names = list(bank.names)
     return CodeSet(

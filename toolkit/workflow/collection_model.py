@@ -40,18 +40,15 @@ class CollectionModel:
         self._settings = settings
         self._reporter = reporter
 
-    @property
-    def is_named(self) -> bool:
-        """Whether the user named a model."""
-        return self._encoder is not None or self._path is not None
-
     def made(self, bank: Bank) -> bool:
-        """Whether the bank's codes are the model's."""
-        if not self.is_named:
-            return True
+        """Whether the bank's codes are the model's; so they are if no model was named."""
         if self._encoder is not None:
-            return self._encoder.model_sha256 == bank.header.model_sha256
-        return _sha256(self._path) == bank.header.model_sha256
+            sha256 = self._encoder.model_sha256
+        elif self._path is not None:
+            sha256 = ModelFile.read(self._path).sha256
+        else:
+            return True
+        return sha256 == bank.header.model_sha256
 
     def load(self, bank: Bank | None) -> Encoder:
         """Load the model; the one that made ``bank`` if none was named.
@@ -95,7 +92,3 @@ def _is_model(path: Path, sha256: str) -> bool:
         return ModelFile.read(path).sha256 == sha256
     except ModelError:
         return False
-
-
-def _sha256(path: Path | None) -> str:
-    return "" if path is None else ModelFile.read(path).sha256

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hashkit.bank.reader import Bank
 from hashkit.codes import code_words
+from hashkit.codesets import kept_rows
 from hashkit.collection.duplicates import (
     KEEP_RULE,
     DuplicateGroup,
@@ -185,7 +186,7 @@ def _in_folder(folder: Path, wanted: _Wanted, n_workers: int, reporter: Reporter
         with reporter.progress(title, len(named), "images") as bar:
             read, signatures, faults = facts_and_signatures(named, signer, n_workers, bar.update)
         images = without_other_names(read)
-        signatures = signatures[_places(read)(images)]
+        signatures = signatures[_places(images, read)]
         groups = _near_groups(images, signatures, wanted.radius, n_workers, reporter)
         if signatures.learned is None:
             reporter.note(
@@ -222,7 +223,7 @@ def _in_bank(
     reporter: Reporter,
 ) -> Duplicates:
     radius = BANK_RADIUS if wanted.radius is None else wanted.radius
-    kept = np.arange(len(bank)) if bank.deleted is None else np.flatnonzero(~bank.deleted)
+    kept = kept_rows(bank)
     distinct, classes = _distinct(bank.codes if bank.deleted is None else bank.codes[kept])
     pairs = _NO_PAIRS if wanted.is_exact else _collected(distinct, bank.n_bits, radius)
     is_candidate = np.bincount(classes, minlength=len(distinct)) > 1
@@ -230,20 +231,19 @@ def _in_bank(
     is_candidate[pairs.right] = True
     chosen = np.flatnonzero(is_candidate[classes])
     find = RowImages(None, data_root)
-    images, faults = _facts_of_rows(bank, kept[chosen], find, n_workers, reporter)
+    read, faults = _facts_of_rows(bank, kept[chosen], find, n_workers, reporter)
     folder = _only_folder(bank, data_root)
-    places = _places(images)
-    images = without_other_names(images)
-    same = classes_of(images) if wanted.is_exact else classes[chosen[places(images)]]
+    images = without_other_names(read)
+    same = classes_of(images) if wanted.is_exact else classes[chosen[_places(images, read)]]
     groups = group_duplicates(images, same, pairs)
     radius = 0 if wanted.is_exact else radius
     return Duplicates(bank.path, folder, radius, len(kept), tuple(groups), tuple(faults))
 
 
-def _places(images: Sequence[ImageFacts]) -> Callable[[Sequence[ImageFacts]], NDArray[np.int64]]:
-    """Gives the places of some of the images among all, int64 [m]."""
+def _places(some: Sequence[ImageFacts], images: Sequence[ImageFacts]) -> NDArray[np.int64]:
+    """The places of some of the images among all, int64 [m]."""
     place_of = {image.name: place for place, image in enumerate(images)}
-    return lambda some: np.array([place_of[image.name] for image in some], np.int64)
+    return np.array([place_of[image.name] for image in some], np.int64)
 
 
 def _distinct(codes: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -300,8 +300,9 @@ def _facts_of_rows(
 def _named(bank: Bank, rows: NDArray[np.int64]) -> Iterator[tuple[int, str]]:
     """Rows and their names, each name once: rows without one, or with one again, get a number."""
     seen: set[str] = set()
+    names = bank.names  # each access looks at the file
     for row in rows.tolist():
-        name = (bank.names[row] if len(bank.names) else "") or f"row {row}"
+        name = (names[row] if len(names) else "") or f"row {row}"
         if name in seen:
             name = f"{name} (row {row})"
         seen.add(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -84,9 +85,9 @@ class Subject:
         """Banks or code sets; queries of a split are left out of a bank of all its images."""
         return cls(name, queries, [without_queries(queries, one) for one in databases])
 
-    @property
+    @functools.cached_property
     def images(self) -> RowImages:
-        """Finds the images of queries and databases."""
+        """Finds the images of queries and databases; image sets that it opens are kept."""
         return RowImages(self.run, self.data_root)
 
     @property

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.codesets import CodeDatabase
+from hashkit.codesets import CodeDatabase, kept_rows
 from hashkit.collection.join import hamming_join
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.split import Split
@@ -146,16 +146,14 @@ def leaks_of_subject(subject: Subject, n_workers: int | None, reporter: Reporter
         images, split = open_spec(run_spec(subject.run))
         return leaks_of_split(images, split, n_workers, reporter)
     find = subject.images
-    sets = [subject.queries, *(one for one in subject.databases if one is not subject.queries)]
-    named: list[_Named] = []
-    starts = [0]
-    for one in sets:
+    others = [one for one in subject.databases if one is not subject.queries]
+    named = _named(subject.queries, find)
+    queries = np.arange(len(named))
+    for one in others:
         named += _named(one, find)
-        starts.append(len(named))
     codes, is_usable = _Hashes(n_workers).of(named, reporter)
-    queries = np.arange(starts[1])
-    has_own = len(sets) <= len(subject.databases)
-    database = np.arange(0 if has_own else starts[1], len(named))
+    has_own = len(others) < len(subject.databases)
+    database = np.arange(0 if has_own else len(queries), len(named))
     names = [name for name, _ in named]
     leak = _leak("database", names, codes, is_usable, queries, database)
     found = () if leak is None else (leak,)
@@ -164,9 +162,10 @@ def leaks_of_subject(subject: Subject, n_workers: int | None, reporter: Reporter
 
 def _named(codes: CodeDatabase, find: RowImages) -> list[_Named]:
     """Names and images of the rows that are not deleted."""
-    kept = range(len(codes)) if codes.deleted is None else np.flatnonzero(~codes.deleted).tolist()
+    names = codes.names  # a bank looks at its file for each access
     return [
-        (codes.names[row] if len(codes.names) else f"row {row}", find(codes, row)) for row in kept
+        (names[row] if len(names) else f"row {row}", find(codes, row))
+        for row in kept_rows(codes).tolist()
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,17 +11,27 @@ from hashkit.codesets import CodeDatabase
 from hashkit.errors import ConfigError
 from hashkit.workflow.row_images import RowImages
 
-__all__ = ["check_page_path", "check_picture_path"]
+__all__ = ["check_page_path", "check_picture_path", "check_table_path"]
 
 _PAGES: Final = (".html", ".htm")
+_TABLES: Final = (".csv", ".tsv", ".txt")
 
 
 def check_page_path(path: Path | None) -> None:
     """Raise `ConfigError` if a page would replace a file that is none, such as a picture."""
-    if path is not None and _is_file(path) and path.suffix.lower() not in _PAGES:
+    _check_ending(path, _PAGES)
+
+
+def check_table_path(path: Path | None) -> None:
+    """Raise `ConfigError` if a table would replace a file that is none, such as a bank."""
+    _check_ending(path, _TABLES)
+
+
+def _check_ending(path: Path | None, endings: Sequence[str]) -> None:
+    if path is not None and _is_file(path) and path.suffix.lower() not in endings:
         raise ConfigError(
-            f"{path}: expected a new file or one that ends in {' or '.join(_PAGES)}, found "
-            "another file, which is not replaced: choose another name"
+            f"{path}: expected a new file or one that ends in {', '.join(endings[:-1])} or "
+            f"{endings[-1]}, found another file, which is not replaced: choose another name"
         )
 
 

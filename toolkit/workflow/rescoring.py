@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.codes import binarize
-from hashkit.codesets import CodeDatabase, CodeSet
+from hashkit.codesets import CodeDatabase, CodeSet, kept_rows
 from hashkit.errors import EvaluationError
 from hashkit.evaluation.own_rows import find_own_rows
 from hashkit.evaluation.ranked_hits import RankedHits
@@ -154,16 +154,10 @@ def _live(queries: CodeDatabase, logits: NDArray[np.float32]) -> CodeSet:
     return CodeSet(codes, queries.n_bits, labels, class_names=queries.class_names)
 
 
-def _live_rows(queries: CodeDatabase) -> NDArray[np.int64]:
-    if queries.deleted is None:
-        return np.arange(len(queries))
-    return np.flatnonzero(~queries.deleted)
-
-
 def _query_images(subject: Subject) -> list[ImageSource]:
     """Images of the queries that are not deleted."""
     queries, find = subject.queries, subject.images
-    rows = _live_rows(queries).tolist()
+    rows = kept_rows(queries).tolist()
     how = "if the folder has moved, `data_root=...` is where it is now; or leave `rerank` out"
     if not len(queries.names):
         raise EvaluationError(
@@ -196,7 +190,7 @@ def _check_finite(logits: NDArray[np.float32]) -> None:
 
 def _compare_codes(subject: Subject, logits: NDArray[np.float32], reporter: Reporter) -> None:
     """Warn if the model gives other codes than the bank has, or refuse if it does for most."""
-    stored = subject.queries.codes[_live_rows(subject.queries)]
+    stored = subject.queries.codes[kept_rows(subject.queries)]
     n_other = int((binarize(logits) != stored).any(axis=1).sum())
     if 2 * n_other > len(logits):
         raise EvaluationError(

@@ -10,23 +10,13 @@ from typing import Final
 from hashkit.errors import HashkitError
 from hashkit.files.writing import written_whole
 from hashkit.messages.os_errors import cannot_write
+from hashkit.workflow.output_files import check_table_path
 from hashkit.workflow.search_results import Result
 
-__all__ = ["CSV_COLUMNS", "check_csv_path", "write_csv"]
-
-_SUFFIXES: Final = (".csv", ".tsv", ".txt")
+__all__ = ["CSV_COLUMNS", "write_csv"]
 
 CSV_COLUMNS: Final = ("query", "rank", "row", "distance", "name", "label")
 """Columns of the file; ``asymmetric_distance`` comes last where rows were rescored."""
-
-
-def check_csv_path(path: Path) -> None:
-    """Raise `HashkitError` if a table would replace a file that is none, such as a bank."""
-    if path.is_file() and path.suffix.lower() not in _SUFFIXES:
-        raise HashkitError(
-            f"{path}: expected a new file or one that ends in {', '.join(_SUFFIXES)}, found "
-            "another file, which is not replaced: choose another name"
-        )
 
 
 def write_csv(results: Sequence[Result], path: Path) -> int:
@@ -42,7 +32,7 @@ def write_csv(results: Sequence[Result], path: Path) -> int:
     HashkitError
         If the file cannot be written, or would replace one that is no ``.csv`` file.
     """
-    check_csv_path(path)
+    check_table_path(path)
     has_asymmetric = any(
         hit.asymmetric_distance is not None for result in results for hit in result.hits
     )

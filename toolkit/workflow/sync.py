@@ -214,6 +214,8 @@ class FolderSync:
                     self._reporter.note(f"{path} {why}: all images would be encoded again")
                 plan = self._plan(listing, bank)
                 return plan, Done.expected(plan)
+            if not why:
+                end_interrupted(bank)
         return self._replace(listing, path, why) if why else self._update(listing, path)
 
     def _why_to_replace(self, bank: Bank) -> str:
@@ -225,9 +227,6 @@ class FolderSync:
         return ""
 
     def _update(self, listing: Listing, path: Path) -> tuple[Plan, Done]:
-        with Bank.open(path) as bank:
-            if not bank.is_complete:
-                end_interrupted(bank)
         with BankEditor.open(path) as editor, Bank.open(path) as bank:
             plan = self._plan(listing, bank)
             if not follows(editor.header.source, listing.folder) or len(editor.sources) > 1:
