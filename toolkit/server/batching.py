@@ -1,4 +1,4 @@
-"""Works on all that waits at once, and never waits for more to come."""
+"""Processes all waiting items in one batch, without waiting for more to arrive."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Result = TypeVar("Result")
 
 
 class Batcher(Generic[Item, Result]):
-    """Calls a function of a list in one thread, with as many items as wait.
+    """Calls a function of a list in one thread, with all items that are waiting.
 
-    An item that comes while nothing runs is worked on at once, alone. If a list fails, each of its
-    items is tried alone, so that one cannot spoil the others.
+    An item that arrives while nothing runs is processed at once, alone. If a list fails, each of
+    its items is tried alone, so that one item cannot make the others fail.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class Batcher(Generic[Item, Result]):
         return await future
 
     def close(self) -> None:
-        """End the thread, after the list that it works on."""
+        """End the thread when its current list is done."""
         self._thread.shutdown(wait=True)
 
     async def _run(self) -> None:
@@ -64,7 +64,7 @@ class Batcher(Generic[Item, Result]):
             while self._waiting:
                 n_items = min(len(self._waiting), self._most)
                 taken = [self._waiting.popleft() for _ in range(n_items)]
-                # Of clients that gave up, or whose time is over.
+                # Clients that disconnected or timed out need no answer.
                 await self._answer([one for one in taken if not one[1].done()])
         finally:
             self._running = None

@@ -1,4 +1,4 @@
-"""Connections: how many there may be, and for how long one may say nothing, or not listen."""
+"""Limits of connections: their number, and how long a client may neither send nor read."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _FULL = (
 
 
 class _LimitedConnection(H11Protocol):
-    """A connection that is closed if headers do not come in time, or an answer is not read.
+    """A connection that is closed if headers do not arrive in time, or an answer is not read.
 
-    uvicorn itself waits for both without end.
+    uvicorn itself has no time limit for either.
     """
 
     limits = ServerLimits()

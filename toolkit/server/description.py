@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from hashkit._version import __version__
 from hashkit.server.service import Service
 
-__all__ = ["docs", "openapi", "openapi_document"]
+__all__ = ["docs", "openapi"]
 
 _IMAGE: Final = {"image/*": {"schema": {"type": "string", "format": "binary"}}}
 _START: Final = {
@@ -192,7 +192,7 @@ _PATHS: Final[dict[str, Any]] = {
 }
 
 
-def openapi_document() -> dict[str, Any]:
+def _document() -> dict[str, Any]:
     """The description in the form of OpenAPI 3.1."""
     return {
         "openapi": "3.1.0",
@@ -208,7 +208,7 @@ def openapi_document() -> dict[str, Any]:
 
 async def openapi(_service: Service, _request: Request) -> Response:
     """``GET /openapi.json``."""
-    return JSONResponse(openapi_document())
+    return JSONResponse(_document())
 
 
 async def docs(_service: Service, _request: Request) -> Response:
@@ -219,7 +219,7 @@ async def docs(_service: Service, _request: Request) -> Response:
 def _page() -> str:
     sections = [
         _section(path, method, operation)
-        for path, methods in openapi_document()["paths"].items()
+        for path, methods in _document()["paths"].items()
         for method, operation in methods.items()
     ]
     return (

@@ -1,4 +1,4 @@
-"""What a request gets that cannot be answered: a status code, and JSON with one line."""
+"""Answers to requests that fail: a status code, and JSON with one line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from hashkit.errors import BankError, CodesError, ConfigError, HashkitError, ImageError
 from hashkit.inputs.limits import limits
 
-__all__ = ["RequestError", "failure_of", "failure_response"]
+__all__ = ["RequestError", "failure_response"]
 
 logger: Final = logging.getLogger("hashkit.server")
 
@@ -27,6 +27,8 @@ _IMAGE_STATUS: Final = {
 """Status codes of images that cannot be used, by reason."""
 
 _FULL: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
+
+_LATER: Final = {"Retry-After": "1"}
 
 _AS_CODE: Final = re.compile(r"`(\w+)(?:=[^`]*)?`")
 
@@ -48,7 +50,13 @@ class RequestError(Exception):
         self.headers = dict(headers or {})
 
 
-def failure_of(error: Exception) -> RequestError:
+def failure_response(error: Exception) -> Response:
+    """The answer to a request that failed."""
+    failure = _failure_of(error)
+    return JSONResponse({"error": str(failure)}, failure.status, failure.headers)
+
+
+def _failure_of(error: Exception) -> RequestError:
     """The refusal that an exception becomes; what is not the client's fault is logged.
 
     A message about the server's own files stays in the log: it has paths of this machine.
@@ -62,27 +70,17 @@ def failure_of(error: Exception) -> RequestError:
     if isinstance(error, TimeoutError):
         return RequestError(504, "the answer took too long: try again later", {"Retry-After": "5"})
     if isinstance(error, MemoryError):
-        return RequestError(503, "there is not enough memory now: try again later", _later())
+        return RequestError(503, "there is not enough memory now: try again later", _LATER)
     if isinstance(error, OSError) and error.errno in _FULL:
         return RequestError(507, "the disk of the server is full")
     if isinstance(error, BankError | OSError):
         logger.error("%s", error)
-        return RequestError(503, "the bank cannot be used now: try again later", _later())
+        return RequestError(503, "the bank cannot be used now: try again later", _LATER)
     if isinstance(error, HashkitError):
         logger.error("%s", error)
     else:
         logger.error("a request failed", exc_info=error)
     return RequestError(500, "the server failed; its log says why")
-
-
-def failure_response(error: Exception) -> Response:
-    """The answer to a request that failed."""
-    failure = failure_of(error)
-    return JSONResponse({"error": str(failure)}, failure.status, failure.headers)
-
-
-def _later() -> dict[str, str]:
-    return {"Retry-After": "1"}
 
 
 def _image_text(error: ImageError) -> str:

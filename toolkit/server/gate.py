@@ -1,4 +1,4 @@
-"""What every request passes: its host, the number of requests, the time, headers and counters."""
+"""Checks and counts every request: host, number of waiting requests, time, and headers."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ _HEADERS: Final = (
     (b"referrer-policy", b"no-referrer"),
     (b"content-security-policy", b"frame-ancestors 'none'"),
 )
-"""Headers of every answer: nothing of it is guessed, embedded by other sites, or told to them."""
+"""Headers of every answer: browsers guess no type, and other sites can neither embed it nor learn
+its address."""
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "DELETE", "OPTIONS"})
-"""Methods that are counted apart; a client may make up any number of others."""
+"""Methods with counters of their own; a client may make up any number of others."""
 
 _FREE: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """Paths that are answered however many requests wait, and by whatever name: for supervisors."""
@@ -114,7 +115,7 @@ class Gate:
 
 @functools.cache
 def _own_name() -> str:
-    """Name of this machine; asking the system for it takes as long as all else of a request."""
+    """Name of this machine; asking the system for it takes as long as the rest of a request."""
     return socket.gethostname().lower()
 
 

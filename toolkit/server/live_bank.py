@@ -87,7 +87,7 @@ class Snapshot:
 
 
 class LiveBank:
-    """Opens a bank again when its file has changed; whoever has the earlier one keeps it.
+    """Opens a bank again when its file has changed; running searches keep the earlier one.
 
     Parameters
     ----------
@@ -104,34 +104,34 @@ class LiveBank:
         bank = Bank.open(path)
         self._snapshot = Snapshot(bank, open_index([bank], LOGGED), NameIndex())
         self._lock = threading.Lock()
-        self._refused: Bank | None = None
+        # The file as it was read last, which another model may have made.
+        self._newest = bank
         self.is_stale = False
         self.n_reloads = 0
 
     def current(self) -> Snapshot:
-        """The bank as it is now; as it was, if it cannot be opened or another model made it.
+        """The bank as it is now, or as it was if it cannot be opened or another model made it.
 
-        ``is_stale`` says which.
+        ``is_stale`` is then True.
         """
         with self._lock:
             try:
-                bank = (self._refused or self._snapshot.bank).reload()
-                self._refused = bank
-                check_made_by([bank], self._snapshot.bank.header.model_sha256)
+                self._newest = self._newest.reload()
+                check_made_by([self._newest], self._snapshot.bank.header.model_sha256)
             except BankError as error:
                 if not self.is_stale:
                     logger.warning("the bank of before is searched: %s", error)
                 self.is_stale = True
                 return self._snapshot
-            self._refused, self.is_stale = None, False
-            if bank is not self._snapshot.bank:
-                self._snapshot = self._snapshot.followed_by(bank)
+            self.is_stale = False
+            if self._newest is not self._snapshot.bank:
+                self._snapshot = self._snapshot.followed_by(self._newest)
                 self.n_reloads += 1
             return self._snapshot
 
     @property
     def latest(self) -> Snapshot:
-        """The bank as it was at the last request; the file is not looked at."""
+        """The bank as it was at the last request; the file is not read."""
         return self._snapshot
 
     def about(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The search page, as the files of the package have it."""
+"""The files of the search page, from the package."""
 
 from __future__ import annotations
 

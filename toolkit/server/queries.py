@@ -46,7 +46,7 @@ class SearchOptions:
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """Where a search starts from that is no image; one of the three is not None."""
+    """The start of a search without an image; one of the three is not None."""
 
     code: str | None = None
     row: int | None = None

@@ -11,18 +11,18 @@ from hashkit.bank.reader import Bank
 from hashkit.collection.listing import list_folder
 from hashkit.errors import HashkitError
 
-__all__ = ["MOST_ORPHANS", "files_without_rows"]
+__all__ = ["files_without_rows"]
 
 logger: Final = logging.getLogger("hashkit.server")
 
-MOST_ORPHANS: Final = 256
+_MOST_ORPHANS: Final = 256
 """Files that a start adds; more were not left by a killed server, and are the work of a sync."""
 
 
 def files_without_rows(folder: Path, bank: Bank) -> Sequence[str]:
     """Names of images in a folder that no row of a bank has, deleted or not.
 
-    None are given if there are more than `MOST_ORPHANS`, with a warning.
+    None are given if there are more than `_MOST_ORPHANS`, with a warning.
     """
     try:
         listed = set(list_folder(folder).names)
@@ -30,7 +30,7 @@ def files_without_rows(folder: Path, bank: Bank) -> Sequence[str]:
         logger.warning("%s", error)
         return ()
     listed.difference_update(bank.names)
-    if len(listed) > MOST_ORPHANS:
+    if len(listed) > _MOST_ORPHANS:
         logger.warning(
             "%d images of %s are not in the bank: stop the server, and add them with hashkit sync",
             len(listed),

@@ -84,8 +84,8 @@ async def _search_from(service: Service, start: Start, options: SearchOptions) -
         row = await service.in_thread(service.row_named, start.name)
     else:
         row = start.row or 0
-    bank = service.live_row(row).bank
-    encoded = await service.encoded_row(row, options)
+    bank = service.bank_with(row)
+    encoded = await service.encoded_row(bank, row, options)
     query = Query(bank.names[row], encoded.code, None, label_names(bank, row), row)
     return await service.searcher.answer(query, options, encoded.logits)
 
@@ -105,7 +105,7 @@ async def _picture(
 ) -> Response:
     checked_parameters(request.query_params, "v")
     row = whole(request.path_params["row"], "the row", 0, 10**12 - 1)
-    bank = service.live_row(row).bank
+    bank = service.bank_with(row)
     async with asyncio.timeout(service.settings.limits.answer_seconds):
         try:
             made = await service.in_thread(make, bank, row)

@@ -1,4 +1,4 @@
-"""Everything that answers need, from the start of a server to its end."""
+"""The bank, the model and the threads of a server, from its start to its end."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from hashkit._version import __version__
 from hashkit.bank.editor import BankEditor
+from hashkit.bank.reader import Bank
 from hashkit.errors import ImageError
 from hashkit.runtimes.encoder import Encoder
 from hashkit.server.failures import RequestError
@@ -129,7 +130,7 @@ class Service:
                 logger.warning("%s had no row in the bank, and is added", folder / name)
 
     def about(self) -> dict[str, Any]:
-        """What a client may want to know first."""
+        """Facts about the bank and the server, for `/about`."""
         limits = self.settings.limits
         return {
             "title": self.settings.title or _name_of(self.bank.latest),
@@ -141,15 +142,14 @@ class Service:
             "version": __version__,
         }
 
-    async def encoded_row(self, row: int, options: SearchOptions) -> Encoded:
-        """The code of a row, which is live; with logits, of its image, if they are needed."""
-        bank = self.bank.latest.bank
+    async def encoded_row(self, bank: Bank, row: int, options: SearchOptions) -> Encoded:
+        """The code of a row; if logits are needed, that of its image, with them."""
         if not options.rerank:
             return Encoded(bank.codes[row])
         image = await self.in_thread(self.pictures.source, bank, row)
         return await self.searcher.encoded(image)
 
-    def live_row(self, row: int) -> Snapshot:
+    def bank_with(self, row: int) -> Bank:
         """The bank as it is now, after a check that it has a row.
 
         Raises
@@ -160,7 +160,7 @@ class Service:
         now = self.bank.current()
         if not now.is_live(row):
             raise RequestError(404, f"there is no row {row}, or it was deleted")
-        return now
+        return now.bank
 
     def row_named(self, name: str) -> int:
         """The first row of a name.

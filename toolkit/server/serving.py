@@ -70,7 +70,7 @@ def run_server(service: Service, listener: socket.socket) -> None:
         ws="none",
         loop="asyncio",
         log_config=None,
-        log_level="error",  # not what clients send that is no HTTP
+        log_level="error",  # no warnings about invalid HTTP of clients
         access_log=False,
         proxy_headers=False,
         server_header=False,

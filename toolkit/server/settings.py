@@ -1,4 +1,4 @@
-"""What a server is started with."""
+"""Settings of a server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["ServerSettings"]
 
 @dataclasses.dataclass(frozen=True)
 class ServerSettings:
-    """Settings of a server.
+    """Where a server listens, whom it answers, and what clients may do.
 
     Attributes
     ----------
@@ -23,13 +23,13 @@ class ServerSettings:
     writable
         Folder that takes uploads; None for none.
     token
-        What a client that writes must know; empty if ``writable`` is None.
+        The secret of clients that write; empty if ``writable`` is None.
     allow_hosts
         Names by which the server may be called, besides addresses and ``localhost``; ``*`` for any.
     allow_origins
         Other sites, such as ``https://example.org``, whose pages may use the server.
     limits
-        What requests may take.
+        Limits of requests.
     """
 
     host: str = "127.0.0.1"

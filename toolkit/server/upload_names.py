@@ -10,7 +10,7 @@ from typing import Final
 from hashkit.imaging.formats import readable_suffixes
 from hashkit.server.failures import RequestError
 
-__all__ = ["check_upload_name", "path_below"]
+__all__ = ["upload_path"]
 
 _MOST_BYTES: Final = 1000
 _MOST_PART_BYTES: Final = 200
@@ -26,17 +26,27 @@ _DEVICES: Final = frozenset(
 )
 
 
-def check_upload_name(name: str) -> str:
-    """A name for a new image, as it was given.
+def upload_path(folder: Path, name: str) -> Path:
+    """Path of an upload below a folder, which no link leads out of.
 
-    It is a path with forward slashes, whose parts neither begin with a dot nor have characters or
-    names that a system treats in its own way.
+    The name is a path with forward slashes. Its parts neither begin with a dot nor have characters
+    or names that a system treats in its own way.
 
     Raises
     ------
     RequestError
-        If it is anything else, or does not end as an image file does.
+        If the name is anything else, does not end as an image file does, or a link leads out of
+        the folder.
     """
+    _check_name(name)
+    root = Path(os.path.realpath(folder))
+    path = root / name
+    if not Path(os.path.realpath(path.parent)).is_relative_to(root):
+        raise RequestError(422, f"{name[:80]!r} leads out of the folder of uploads")
+    return path
+
+
+def _check_name(name: str) -> None:
     parts = name.split("/")
     fault = next((fault for part in parts if (fault := _fault_of(part)) is not None), None)
     if fault is None and len(name.encode(errors="replace")) > _MOST_BYTES:
@@ -50,22 +60,6 @@ def check_upload_name(name: str) -> str:
         raise RequestError(
             422, f"expected a name that ends in {', '.join(sorted(known))}, found {name[-40:]!r}"
         )
-    return name
-
-
-def path_below(folder: Path, name: str) -> Path:
-    """The path of a checked name below a folder, which no link leads out of.
-
-    Raises
-    ------
-    RequestError
-        If a link does.
-    """
-    root = Path(os.path.realpath(folder))
-    path = root / name
-    if not Path(os.path.realpath(path.parent)).is_relative_to(root):
-        raise RequestError(422, f"{name[:80]!r} leads out of the folder of uploads")
-    return path
 
 
 def _fault_of(part: str) -> str | None:

@@ -17,14 +17,13 @@ from numpy.typing import NDArray
 
 from hashkit.bank.editor import BankEditor
 from hashkit.bank.image_files import ImageFiles
-from hashkit.bank.reader import Bank
 from hashkit.collection.labelling import FolderLabels
 from hashkit.files.writing import make_parents, sync_folder, write_new
 from hashkit.imaging.content import read_image_file
 from hashkit.server.batching import Batcher
 from hashkit.server.failures import RequestError
 from hashkit.server.live_bank import LiveBank
-from hashkit.server.upload_names import check_upload_name, path_below
+from hashkit.server.upload_names import upload_path
 
 __all__ = ["NewImage", "Uploads"]
 
@@ -72,8 +71,8 @@ class Uploads:
         self._folder = folder
         self._bank = bank
         self._editor = editor
-        with Bank.open(editor.path) as opened:
-            self._labels = FolderLabels.of_rows(editor.header, opened.names, opened.labels)
+        now = bank.latest.bank
+        self._labels = FolderLabels.of_rows(editor.header, now.names, now.labels)
         self._changes: Batcher[_Change, _Outcome] = Batcher(self._apply, most, "uploads")
 
     def check_new(self, name: str) -> None:
@@ -84,7 +83,7 @@ class Uploads:
         RequestError
             422 if the name cannot be one, 409 if there is such an image.
         """
-        path = path_below(self._folder, check_upload_name(name))
+        path = upload_path(self._folder, name)
         if self._bank.current().rows_named(name) or path.exists():
             raise _exists(name)
 
@@ -146,7 +145,7 @@ class Uploads:
         return outcomes
 
     def _written(self, image: NewImage) -> Path:
-        path = path_below(self._folder, check_upload_name(image.name))
+        path = upload_path(self._folder, image.name)
         if self._bank.current().rows_named(image.name):
             raise _exists(image.name)
         if image.data is not None:
@@ -173,21 +172,24 @@ class Uploads:
         )
 
     def _remove(self, name: str) -> _Outcome:
-        rows = self._bank.current().rows_named(name)
-        try:
-            path: Path | None = path_below(self._folder, check_upload_name(name))
-        except RequestError:  # of a row that no upload made
-            path = None
-        has_file = path is not None and path.is_file()
-        if not rows and not has_file:
+        rows, path = self._bank.current().rows_named(name), self._file_of(name)
+        if not rows and path is None:
             return RequestError(404, f"there is no image named {name[:80]!r}")
         # In this order, as a row without a file would be a hit without a picture.
         if rows:
             self._editor.apply(deleted=rows)
-        if path is not None and has_file:
+        if path is not None:
             path.unlink()
             sync_folder(path.parent)
         return len(rows)
+
+    def _file_of(self, name: str) -> Path | None:
+        """The file of an upload; None if there is none, or the name is of a row that none made."""
+        try:
+            path = upload_path(self._folder, name)
+        except RequestError:
+            return None
+        return path if path.is_file() else None
 
 
 def _exists(name: str) -> RequestError:

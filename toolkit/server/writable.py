@@ -16,9 +16,9 @@ from hashkit.messages.os_errors import cannot_write
 from hashkit.runtimes.encoder import Encoder
 from hashkit.runtimes.pipeline import header_of_codes
 
-__all__ = ["TOKEN_VARIABLE", "open_editor", "token_of"]
+__all__ = ["open_editor", "token_of"]
 
-TOKEN_VARIABLE: Final = "HASHKIT_TOKEN"  # noqa: S105 - the name of the variable
+_TOKEN_VARIABLE: Final = "HASHKIT_TOKEN"  # noqa: S105 - the name of the variable
 
 _LEAST_LENGTH: Final = 16
 
@@ -31,14 +31,14 @@ def token_of(environment: Mapping[str, str]) -> str:
     ConfigError
         If it is missing, short, or has characters that no header takes.
     """
-    token = environment.get(TOKEN_VARIABLE, "")
+    token = environment.get(_TOKEN_VARIABLE, "")
     is_plain = token.isascii() and token.isprintable() and " " not in token
     if len(token) >= _LEAST_LENGTH and is_plain:
         return token
     found = "none" if not token else f"one of {len(token)}" if is_plain else "other characters"
     raise ConfigError(
         f"`writable` needs a token of at least {_LEAST_LENGTH} letters and digits in the "
-        f"environment variable {TOKEN_VARIABLE}, found {found}: docs/server.md shows how to "
+        f"environment variable {_TOKEN_VARIABLE}, found {found}: docs/server.md shows how to "
         "make one"
     )
 

@@ -30,7 +30,7 @@ async def add_image(service: Service, request: Request) -> Response:
     data = checked_image(request, await read_body(request, service.settings.limits))
     async with asyncio.timeout(service.settings.limits.answer_seconds):
         encoded = await service.searcher.encoded(data)
-    # What is written is not given up half-way: the client learns what became of it.
+    # No timeout here: a write is not abandoned half-way, and the client gets its result.
     row = await uploads.add(NewImage(name, data, encoded.code))
     return JSONResponse({"name": name, "row": row, "code": to_hex(encoded.code)}, 201)
 
@@ -44,13 +44,13 @@ async def remove_image(service: Service, request: Request) -> Response:
 
 
 async def _uploads(service: Service, request: Request) -> Uploads:
-    """What takes changes, after a check that the client may ask for them."""
+    """The object that makes changes, after a check that the client may make them."""
     if service.uploads is None:
         raise RequestError(403, "this server takes no changes: it was not started as writable")
     given = request.headers.get("authorization", "")
     is_scheme = given[: len(_SCHEME)].lower() == _SCHEME
     token = given[len(_SCHEME) :].strip() if is_scheme else ""
-    # In a time that does not tell how much of it is right.
+    # In constant time, so that timing does not reveal the token.
     if not hmac.compare_digest(token.encode(), service.settings.token.encode()):
         raise RequestError(
             401,

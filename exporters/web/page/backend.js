@@ -1,7 +1,7 @@
 // Where the page searches: in this browser, or on a server. `settings.json` names it.
 //
 // A backend has the properties of `Facts` and these functions:
-//   samples(turn)                     up to 12 images to start from, other ones for another turn
+//   samples(n, turn)                  up to n images to start from, other ones for another turn
 //   search(query, options, signal)    an Answer; `signal` ends a search whose answer is not wanted
 //   thumbnail(row), picture(row)      addresses of an image in two sizes, null if there is none
 //   size(row)                         [width, height] of the original; null if unknown

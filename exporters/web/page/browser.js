@@ -8,8 +8,6 @@ import { Places } from "./places.js";
 import { GPU } from "./runner.js";
 import { count, quoted } from "./text.js";
 
-const N_SAMPLES = 12;
-
 /** Searches the images of the folder. */
 export class BrowserBackend {
   privacy = "It stays in this browser.";
@@ -46,13 +44,16 @@ export class BrowserBackend {
     return new BrowserBackend(settings, manifest, bank, new Places(manifest, searchAgain));
   }
 
-  /** @param {number} turn */
-  async samples(turn) {
+  /**
+   * @param {number} n
+   * @param {number} turn
+   */
+  async samples(n, turn) {
     const { length } = this.bank;
-    const n = Math.min(N_SAMPLES, length);
+    const nShown = Math.min(n, length);
     const start = (turn * 7) % length;
-    return Array.from({ length: n }, (_, at) =>
-      this.bank.item((start + Math.floor((at * length) / n)) % length),
+    return Array.from({ length: nShown }, (_, at) =>
+      this.bank.item((start + Math.floor((at * length) / nShown)) % length),
     );
   }
 

@@ -1,6 +1,7 @@
 // How many hits, how near, with which label: the fields above the hits.
 
-const element = (id) => document.getElementById(id);
+import { element } from "./view.js";
+
 const N_LABELS = 500; // suggestions; others can be typed
 
 /** The fields with the options of a search. */

@@ -2,7 +2,7 @@
 
 import { PageError } from "./files.js";
 import { quoted } from "./text.js";
-import { DRAGGED_ROW } from "./view.js";
+import { DRAGGED_ROW, element } from "./view.js";
 
 /**
  * Listen for pictures.
@@ -12,8 +12,8 @@ import { DRAGGED_ROW } from "./view.js";
  * @param {(error: PageError) => void} actions.refuse
  */
 export function listenForPictures({ picture, row, refuse }) {
-  const input = document.getElementById("file");
-  const drop = document.getElementById("drop");
+  const input = element("file");
+  const drop = element("drop");
 
   /** Take the first dropped or pasted file. */
   async function receive(data, complaint) {

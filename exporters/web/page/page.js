@@ -9,12 +9,11 @@ import { Pager } from "./pager.js";
 import { hideError, showError } from "./problem.js";
 import { count, quoted } from "./text.js";
 import { currentPicture, currentVisit, remember } from "./trail.js";
-import { hitTile, pictureOf, sampleTile } from "./view.js";
+import { element, hitTile, pictureOf, sampleTile } from "./view.js";
 import { Viewer } from "./viewer.js";
 
 const DEFAULT_HITS = 100;
-
-const element = (id) => document.getElementById(id);
+const N_SAMPLES = 12;
 
 /** The state of the page; `ending` ends the search that is under way. */
 const state = { backend: null, filters: null, pager: null, viewer: null, visit: null, turn: 0 };
@@ -88,8 +87,7 @@ function addressOfQuery({ query, answer }) {
   if (address) URL.revokeObjectURL(address);
   address = query.picture ? URL.createObjectURL(query.picture) : null;
   if (address) return address;
-  const { row } = answer.image;
-  return row === null ? null : state.backend.thumbnail(row);
+  return state.backend.thumbnail(answer.image.row);
 }
 
 function statusOf(visit) {
@@ -190,7 +188,7 @@ function followHistory() {
 async function showSamples() {
   const { backend } = state;
   try {
-    const items = await backend.samples(state.turn++);
+    const items = await backend.samples(N_SAMPLES, state.turn++);
     element("samples-section").hidden = !items.length;
     element("samples").replaceChildren(
       ...items.map((item) => sampleTile(item, backend.thumbnail(item.row), () => searchHit(item))),

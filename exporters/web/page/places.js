@@ -4,8 +4,7 @@ import { replaceInAddress, wordOfAddress } from "./address.js";
 import { PageError } from "./files.js";
 import { CPU, GPU, Runner } from "./runner.js";
 import { showError } from "./problem.js";
-
-const element = (id) => document.getElementById(id);
+import { element } from "./view.js";
 
 /** The model, on the device that the user chose. */
 export class Places {

@@ -1,6 +1,6 @@
 // The line that tells the user what went wrong.
 
-const element = (id) => document.getElementById(id);
+import { element } from "./view.js";
 
 let retry = null;
 

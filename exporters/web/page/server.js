@@ -3,8 +3,6 @@
 import { addressOf, PageError } from "./files.js";
 import { count, fileSize, quoted } from "./text.js";
 
-const N_SAMPLES = 12;
-const MAX_HITS = 1000; // the server's own default
 const LONGEST_WAIT = 120_000; // milliseconds
 
 /** Searches with the API of a server. */
@@ -18,18 +16,21 @@ export class ServerBackend {
     this.line =
       `Searches ${count(about.rows, "image")}, with codes of ${count(about.bits, "bit")}.`;
     this.facts = `hashkit ${about.version}`;
-    this.labels = about.labels ?? [];
-    this.maxHits = about.max_k ?? MAX_HITS;
-    this.canRerank = Boolean(about.can_rerank);
+    this.labels = about.labels;
+    this.maxHits = about.max_k;
+    this.canRerank = about.can_rerank;
   }
 
   static async open() {
     return new ServerBackend(await ask("about"));
   }
 
-  /** @param {number} turn */
-  async samples(turn) {
-    const { rows } = await ask(`rows?n=${N_SAMPLES}&turn=${turn}`);
+  /**
+   * @param {number} n
+   * @param {number} turn
+   */
+  async samples(n, turn) {
+    const { rows } = await ask(`rows?n=${n}&turn=${turn}`);
     return rows.map(itemOf);
   }
 
@@ -59,13 +60,13 @@ export class ServerBackend {
     const hits = found.hits.map((hit) => ({ ...hit, ...itemOf(hit) }));
     const note = rerank ? "At equal distance, hits are ordered by the logits of the query." : "";
     if (picture) return { image: null, code: found.code, hits, note };
-    const image = itemOf({ row: rowOf(query, found), name: found.query, label: found.label });
+    const image = itemOf({ row: found.row, name: found.query, label: found.label });
     return { image, code: found.code, hits: without(hits, image.row).slice(0, k), note };
   }
 
   #checkSize({ name, size }) {
     const most = this.about.max_bytes;
-    if (most && size > most) {
+    if (size > most) {
       throw new PageError(
         `${quoted(name)} is too large: it has ${fileSize(size)}, and the server takes ` +
           `${fileSize(most)}.`,
@@ -91,12 +92,6 @@ export class ServerBackend {
 
 function itemOf({ row, name, label }) {
   return { row, name: name || `row ${row}`, label: [label ?? []].flat().join(", ") };
-}
-
-/** Row of the image that a query names. */
-function rowOf(query, found) {
-  const itself = found.hits.find((hit) => hit.distance === 0 && hit.name === query.name);
-  return query.row ?? found.row ?? itself?.row ?? null;
 }
 
 function without(hits, row) {

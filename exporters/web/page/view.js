@@ -5,6 +5,14 @@ import { count } from "./text.js";
 /** Thumbnails narrower than this are enlarged with square pixels instead of smoothing. */
 const PIXELATED_BELOW = 48;
 
+/**
+ * An element of index.html.
+ * @param {string} id
+ */
+export function element(id) {
+  return document.getElementById(id);
+}
+
 const MOST_TRIES = 6; // for a picture, while the server is busy
 
 /** Type of a hit that is dragged; its data is the row. */
@@ -60,10 +68,10 @@ function noPicture(missing) {
  * @param {() => void} choose
  */
 export function sampleTile(item, thumbnail, choose) {
-  const element = document.createElement("li");
+  const tile = document.createElement("li");
   const button = tileButton(item, thumbnail, `Search with ${item.name}`, choose);
-  element.append(button);
-  return element;
+  tile.append(button);
+  return tile;
 }
 
 /**
@@ -76,12 +84,12 @@ export function sampleTile(item, thumbnail, choose) {
 export function hitTile(hit, thumbnail, open, search) {
   const bits = count(hit.distance, "bit");
   const spoken = [`Rank ${hit.rank}`, `${bits} away`, hit.name, hit.label].filter(Boolean);
-  const element = document.createElement("li");
-  element.className = "hit";
-  element.dataset.row = `${hit.row}`;
-  element.dataset.distance = `${hit.distance}`;
-  element.draggable = true;
-  element.addEventListener("dragstart", (event) =>
+  const tile = document.createElement("li");
+  tile.className = "hit";
+  tile.dataset.row = `${hit.row}`;
+  tile.dataset.distance = `${hit.distance}`;
+  tile.draggable = true;
+  tile.addEventListener("dragstart", (event) =>
     event.dataTransfer.setData(DRAGGED_ROW, `${hit.row}`),
   );
   const button = tileButton(hit, thumbnail, spoken.join(", "), open);
@@ -96,8 +104,8 @@ export function hitTile(hit, thumbnail, open, search) {
   again.textContent = "Search";
   again.setAttribute("aria-label", `Search with ${hit.name}`);
   again.addEventListener("click", search);
-  element.append(button, again);
-  return element;
+  tile.append(button, again);
+  return tile;
 }
 
 function tileButton(item, thumbnail, spoken, act) {

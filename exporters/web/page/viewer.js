@@ -1,11 +1,9 @@
 // The larger view: one hit at a time, in a dialog.
 
 import { count } from "./text.js";
-import { pictureOf } from "./view.js";
+import { element, pictureOf } from "./view.js";
 
 const MISSING = "There is no picture: the file was moved or deleted, or cannot be shown.";
-
-const element = (id) => document.getElementById(id);
 
 /** Shows hits one by one. */
 export class Viewer {
