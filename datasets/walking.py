@@ -90,7 +90,7 @@ def find_images(root: str, *, with_status: bool = False) -> Found:
     for name, entry in _walk(root, entered, found):
         suffix = _suffix(entry.name)
         if entry.name.startswith("."):
-            found.n_hidden += suffix in suffixes and not _is_apple_double(name)
+            found.n_hidden += suffix in suffixes and not entry.name.startswith(_APPLE_DOUBLE)
         elif suffix in suffixes and entry.is_symlink():
             links.append((name, entry))
         elif suffix in suffixes:
@@ -216,10 +216,6 @@ def _suffix(name: str) -> str:
     stem, _, ending = name.rpartition(".")  # os.path.splitext takes three times as long
     is_usual = len(ending) < _LONGEST_SUFFIX and ending.isalnum() and stem.strip(".")
     return f".{ending.lower()}" if is_usual else ""
-
-
-def _is_apple_double(name: str) -> bool:
-    return name.rpartition("/")[2].startswith(_APPLE_DOUBLE)
 
 
 def _is_image(path: str) -> bool:

@@ -229,33 +229,31 @@ def bank_header(encoder: Encoder, image_set: ImageSet, source: BankSource) -> Ba
     if image_set.labels is not None:
         label_kind = "multi" if image_set.is_multi_label else "single"
     is_resized = image_set.pixels is None or image_set.pixels.shape[1:3] != encoder.manifest.size
-    header = BankHeader(
-        n_bits=encoder.n_bits,
-        manifest=encoder.manifest,
-        model_sha256="",
-        runtime="",
-        provider="",
-        precision="",
+    return BankHeader(
+        **_code_fields(encoder, is_resized=is_resized),
         class_names=image_set.class_names,
         label_kind=label_kind,
         source=source,
         has_files=image_set.root is not None,
     )
-    return header_of_codes(encoder, header, is_resized=is_resized)
 
 
-def header_of_codes(encoder: Encoder, header: BankHeader, *, is_resized: bool = True) -> BankHeader:
+def header_of_codes(encoder: Encoder, header: BankHeader) -> BankHeader:
     """A header with what ``encoder`` adds to it: model, runtime, provider and resampler."""
-    return dataclasses.replace(
-        header,
-        n_bits=encoder.n_bits,
-        manifest=encoder.manifest,
-        model_sha256=encoder.model_sha256,
-        runtime=encoder.runtime,
-        provider=encoder.provider,
-        precision=encoder.precision,
-        resampler=resampler() if is_resized else "",
-    )
+    return dataclasses.replace(header, **_code_fields(encoder, is_resized=True))
+
+
+def _code_fields(encoder: Encoder, *, is_resized: bool) -> dict[str, Any]:
+    """Fields of a header that say how the codes were computed."""
+    return {
+        "n_bits": encoder.n_bits,
+        "manifest": encoder.manifest,
+        "model_sha256": encoder.model_sha256,
+        "runtime": encoder.runtime,
+        "provider": encoder.provider,
+        "precision": encoder.precision,
+        "resampler": resampler() if is_resized else "",
+    }
 
 
 class _EncodeRun:

@@ -1,6 +1,6 @@
 """The distribution ``hashkit-retrieval-cpu``: the same package for machines without an NVIDIA GPU.
 
-An extra cannot take a dependency away, so there are two distributions, as of TensorFlow and OpenCV.
+An extra cannot remove a dependency, so there are two distributions, as TensorFlow and OpenCV have.
 This one is made from the same pyproject.toml; only the name and the package of ONNX Runtime differ.
 """
 
@@ -14,7 +14,7 @@ from setuptools import Distribution, setup
 
 
 class CpuDistribution(Distribution):
-    """What the pyproject.toml of the repository says, with the CPU package of ONNX Runtime."""
+    """Settings of the repository's pyproject.toml, with the CPU package of ONNX Runtime."""
 
     def parse_config_files(self, *arguments: Any, **options: Any) -> None:
         """Read the settings, and replace two of them."""

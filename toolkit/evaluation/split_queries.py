@@ -48,11 +48,15 @@ def without_queries(
     whole = [one for one in listed if _is_whole(one, drawn[0], is_one_set=is_one_set)]
     if not whole:
         return database
-    bank, names = cast("Bank", database), set(queries.names)
-    is_query = np.fromiter((name in names for name in bank.names), np.bool_, len(bank))
+    bank, drawn_names = cast("Bank", database), set(queries.names)
+    names = bank.names[:]
+    is_query = np.fromiter((name in drawn_names for name in names), np.bool_, len(bank))
     rest = bank.without(np.flatnonzero(is_query))
     if len(listed) == 1:
-        rest.sources = (_database_part(whole[0], drawn[0], rest, is_query.tolist()),)
+        kept = np.flatnonzero(~is_query)
+        labels = None if bank.labels is None else bank.labels[kept]
+        digest = hash_names([names[row] for row in kept.tolist()], labels)
+        rest.sources = (_database_part(whole[0], drawn[0], digest),)
     return rest
 
 
@@ -71,21 +75,16 @@ def _place(source: BankSource) -> str:
     return source.dataset if source.root is None else os.path.realpath(source.root)
 
 
-def _database_part(
-    whole: BankSource, drawn: BankSource, bank: Bank, is_query: Sequence[bool]
-) -> BankSource:
+def _database_part(whole: BankSource, drawn: BankSource, names_sha256: str) -> BankSource:
     """The image list of the split's database, as a bank of it alone records it."""
-    kept = [row for row, is_left_out in enumerate(is_query) if not is_left_out]
-    labels = None if bank.labels is None else bank.labels[kept]
     n_images = None
     if whole.n_images is not None and drawn.n_images is not None:
         n_images = whole.n_images - drawn.n_images
-    names = bank.names[:]
     return dataclasses.replace(
         whole,
         protocol=drawn.protocol,
         part="database",
         seed=drawn.seed,
         n_images=n_images,
-        names_sha256=hash_names([names[row] for row in kept], labels),
+        names_sha256=names_sha256,
     )

@@ -21,7 +21,7 @@ from hashkit.datasets.imageset import ImageSet
 from hashkit.errors import DatasetError, RunError
 from hashkit.features.embedder import Embedder
 from hashkit.features.session import EmbedderSession
-from hashkit.features.table import OutputTable
+from hashkit.features.table import OutputTable, record_path
 from hashkit.features.views import VIEW_RULE, views_of
 from hashkit.files.writing import make_parents, written_whole
 from hashkit.overlap import computed_ahead
@@ -93,7 +93,7 @@ class FeatureStore:
     def paths(folder: Path) -> list[Path]:
         """The files of a store in a run folder."""
         path = folder / FEATURES_NAME
-        return [path, path.with_suffix(".json")]
+        return [path, record_path(path)]
 
     @property
     def n_done(self) -> int:
@@ -111,8 +111,8 @@ class FeatureStore:
         if not self._table_at(source).is_whole():
             return False
         # Without it, what a kill leaves is an empty table, never a part of the other run's.
-        self._path.with_suffix(".json").unlink(missing_ok=True)
-        for one in (source, source.with_suffix(".json")):
+        record_path(self._path).unlink(missing_ok=True)
+        for one in (source, record_path(source)):
             _link(one, self._path.with_suffix(one.suffix))
         return self.is_complete
 

@@ -21,7 +21,7 @@ from hashkit.inputs.opening import open_file
 from hashkit.inputs.schema import dataclass_from
 from hashkit.runs.run import write_json
 
-__all__ = ["Append", "OutputTable", "check_table"]
+__all__ = ["Append", "OutputTable", "check_table", "record_path"]
 
 Append: TypeAlias = Callable[[NDArray[np.float32]], None]
 """Writes the next rows, float32 [n, n_columns]."""
@@ -153,7 +153,12 @@ class OutputTable:
 
     @property
     def _progress_path(self) -> Path:
-        return self._path.with_suffix(".json")
+        return record_path(self._path)
+
+
+def record_path(path: Path) -> Path:
+    """The file beside a table that records its progress and its digest."""
+    return path.with_suffix(".json")
 
 
 def check_table(path: Path) -> str:
@@ -165,7 +170,7 @@ def check_table(path: Path) -> str:
         If the table or its record is missing or damaged.
     """
     remedy = "remove both files, and the same command computes them again"
-    record = path.with_suffix(".json")
+    record = record_path(path)
     for one in (path, record):
         if not one.is_file():
             raise RunError(f"{path}: expected it and {record.name}, found no {one.name}: {remedy}")

@@ -67,8 +67,10 @@ def difference_figures(evaluations: Styled) -> list[Figure]:
         if one.fields.get("rank_curve")
     }
     curves = {key: curve for key, curve in curves.items() if len(curve) > 1}
+    if not curves:
+        return []
     figures = []
-    for measure in ("precision", "recall") if curves else ():
+    for measure in ("precision", "recall"):
         less = {
             key: [
                 {"k": point["k"], measure: point[measure] - by_k[point["k"]][measure]}

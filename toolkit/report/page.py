@@ -65,14 +65,13 @@ def render_page(content: PageContent) -> str:
     # Styles follow this order: the page's own evaluation has the first style in every figure.
     ordered = in_column_order([evaluation, *others])
     styled = list(enumerate(ordered))
-    style_of = {one.name: style for style, one in styled}
     values = {
         "script": part("page.js"),
         "evaluation": evaluation,
         "columns": [(one, swatch(style)) for style, one in styled],
         "warnings": ["; ".join(lines) for one in others if (lines := differences(evaluation, one))],
         "groups": _groups(number_rows([one.fields for one in ordered])),
-        "labels": _label_rows(evaluation, ordered, style_of),
+        "labels": _label_rows(evaluation, styled),
         "labels_in_view": _LABELS_IN_VIEW,
         "has_label_queries": bool(evaluation.fields.get("per_label_queries")),
         "has_label_intervals": any(one.fields.get("per_label_interval") for one in ordered),
@@ -113,10 +112,10 @@ def _sections(styled: Styled) -> list[tuple[str, list[Figure]]]:
     return sections
 
 
-def _code_figures(styled: Sequence[Evaluation]) -> list[Figure]:
+def _code_figures(ordered: Sequence[Evaluation]) -> list[Figure]:
     found = [
-        ones_figure(styled[0]),
-        *(distance_figure(one) for one in styled if not one.is_baseline),
+        ones_figure(ordered[0]),
+        *(distance_figure(one) for one in ordered if not one.is_baseline),
     ]
     return [figure for figure in found if figure is not None]
 
@@ -146,19 +145,17 @@ class _LabelRow:
     cells: tuple[_LabelCell | None, ...]
 
 
-def _label_rows(
-    evaluation: Evaluation, ordered: Sequence[Evaluation], style_of: dict[str, int]
-) -> list[_LabelRow]:
+def _label_rows(evaluation: Evaluation, styled: Styled) -> list[_LabelRow]:
     """Labels of all evaluations, ordered by mAP in the page's own evaluation."""
     own = evaluation.fields["per_label"]
     names = dict.fromkeys(sorted(own, key=lambda name: -own[name]))
-    names |= dict.fromkeys(name for one in ordered for name in one.fields["per_label"])
+    names |= dict.fromkeys(name for _, one in styled for name in one.fields["per_label"])
     n_queries = evaluation.fields.get("per_label_queries") or {}
     return [
         _LabelRow(
             name,
             n_queries.get(name),
-            tuple(_label_cell(one, name, style_class(style_of[one.name])) for one in ordered),
+            tuple(_label_cell(one, name, style_class(style)) for style, one in styled),
         )
         for name in names
     ]

@@ -127,7 +127,7 @@ def _paper_columns(
     for field, heading in (("map_at", "mAP"), ("precision_at", "P"), ("recall_at", "R")):
         cutoffs = {key for one in evaluations for key in one.fields[field]}
         if field != "map_at":
-            cutoffs &= set(ks or _PAPER_KS) if ks or cutoffs & set(_PAPER_KS) else cutoffs
+            cutoffs = cutoffs & set(ks) if ks else cutoffs & set(_PAPER_KS) or cutoffs
         for cutoff in sorted(cutoffs, key=int):
             values = [one.fields[field].get(cutoff) for one in evaluations]
             columns[f"{heading}@{int(cutoff)}"] = values

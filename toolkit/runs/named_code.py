@@ -69,7 +69,7 @@ def is_own_loss(loss: str) -> bool:
 
 def absolute_loss(loss: str) -> str:
     """The name with an absolute path, so that it is valid from any working folder."""
-    return _absolute(loss, split_loss(loss)) if is_own_loss(loss) else loss
+    return _absolute_own(loss) if is_own_loss(loss) else loss
 
 
 def absolute_network(network: str) -> str:
@@ -79,11 +79,11 @@ def absolute_network(network: str) -> str:
         if argument in BUILT_IN_EMBEDDERS or is_exported_network(argument):
             return network
         return f"{kind}:{Path(argument).expanduser().resolve()}"
-    return _absolute(network, (kind, argument)) if runs_own_code(network) else network
+    return _absolute_own(network) if runs_own_code(network) else network
 
 
-def _absolute(code: str, split: tuple[str, str]) -> str:
-    kind, argument = split
+def _absolute_own(code: str) -> str:
+    kind, _, argument = code.partition(":")
     place, name = _parts(argument)
     return f"{kind}:{Path(place).expanduser().resolve()}:{name}" if place.endswith(".py") else code
 

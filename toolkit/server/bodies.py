@@ -67,7 +67,7 @@ async def _read(request: Request, max_bytes: int) -> bytes:
     parts, n_bytes = [], 0
     async for part in request.stream():
         n_bytes += len(part)
-        # Most clients read the answer only when they have sent all: as much again is thrown away.
+        # Most clients read the answer only after they have sent all: as much again is discarded.
         if n_bytes > 2 * max_bytes:
             raise _too_large(max_bytes)
         if n_bytes <= max_bytes:

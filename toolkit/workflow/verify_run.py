@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hashkit.errors import EvaluationError, HashkitError, RunError
 from hashkit.features.computing import FEATURES_NAME
-from hashkit.features.table import check_table
+from hashkit.features.table import check_table, record_path
 from hashkit.inputs.json_text import read_json
 from hashkit.multi_index.index import index_path
 from hashkit.report.evaluations import FILE_NAME, load_evaluation
@@ -76,7 +76,7 @@ def _records(run: Run) -> Verification:
 def _features(run: Run) -> Iterator[Verification]:
     """The features of a run, and the outputs that its baselines are made of."""
     for path in (run.path / FEATURES_NAME, run.path / "baselines" / "outputs.npy"):
-        if path.is_file() or path.with_suffix(".json").is_file():
+        if path.is_file() or record_path(path).is_file():
             faults: tuple[Fault, ...] = ()
             try:
                 checked = check_table(path)

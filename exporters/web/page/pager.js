@@ -1,7 +1,7 @@
 // Pages of hits: only one page of tiles is in the document.
 
 /** Hits on a page. */
-export const PAGE_SIZE = 48;
+const PAGE_SIZE = 48;
 
 /** The controls above and below the hits. */
 export class Pager {

@@ -30,6 +30,7 @@ class LoggerGroup:
         warn: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._loggers = list(loggers)
+        self._working: list[tuple[str, RunLogger]] = []  # started, and without a fault since
         self._warn = warn
 
     @contextlib.contextmanager
@@ -41,10 +42,8 @@ class LoggerGroup:
         TrainingError
             If one cannot start.
         """
-        started: list[tuple[str, RunLogger]] = []
-        waiting, self._loggers = self._loggers, started
         try:
-            for name, logger in waiting:
+            for name, logger in self._loggers:
                 try:
                     logger.start(config)
                 except Exception as error:  # another program's code may raise anything
@@ -52,23 +51,23 @@ class LoggerGroup:
                         f"the logger {name} cannot start: {foreign_message(error)}: fix that, or "
                         "leave it out"
                     ) from error
-                started.append((name, logger))
+                self._working.append((name, logger))
             yield
         finally:
             self._each("finish", lambda logger: logger.finish())
-            self._loggers = waiting
+            self._working.clear()
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Give values to all loggers."""
         self._each("log", lambda logger: logger.log(step, dict(values)))
 
     def _each(self, what: str, call: Callable[[RunLogger], None]) -> None:
-        for one in list(self._loggers):
+        for one in list(self._working):
             name, logger = one
             try:
                 call(logger)
             except Exception as error:  # see `running`
-                self._loggers.remove(one)
+                self._working.remove(one)
                 self._warn(
                     f"warning: the logger {name} failed in {what}: {foreign_message(error)}; it is "
                     "left out from here on, and metrics.jsonl has all numbers"

@@ -21,6 +21,7 @@ from torch import nn
 
 from hashkit.errors import ConfigError
 from hashkit.messages.foreign_errors import foreign_message
+from hashkit.runs.known_names import OWN_CODE
 from hashkit.training.networks.base import InputRule, Network
 from hashkit.training.networks.wrapped import Wrapped
 from hashkit.training.own_code import import_own
@@ -51,19 +52,20 @@ def build_own(argument: str, dropout: float) -> Network:
         body = make()
     except Exception as error:
         raise ConfigError(
-            f"network module:{argument} must be a class or function that takes no arguments; "
+            f"network {OWN_CODE}:{argument} must be a class or function that takes no arguments; "
             f"the call failed: {foreign_message(error)}"
         ) from error
     if not isinstance(body, nn.Module):
         raise ConfigError(
-            f"network module:{argument} must return a torch.nn.Module, not {type(body).__name__}"
+            f"network {OWN_CODE}:{argument} must return a torch.nn.Module, not "
+            f"{type(body).__name__}"
         )
     if isinstance(body, Network):
         return body
     size = _input_size(make, argument)
     return Wrapped(
         body,
-        name=f"module:{argument}",
+        name=f"{OWN_CODE}:{argument}",
         size=size or _TRIAL_SIZE,
         any_size=size is None,
         dropout=dropout,
@@ -86,7 +88,7 @@ def _factory(argument: str) -> Callable[[], Any]:
     made = import_own("network", argument)
     if isinstance(made, nn.Module) or not callable(made):
         raise ConfigError(
-            f"network module:{argument} must be a class or a function that returns a network, "
+            f"network {OWN_CODE}:{argument} must be a class or a function that returns a network, "
             f"not {type(made).__name__}"
         )
     factory: Callable[[], Any] = made
@@ -111,7 +113,7 @@ def _input_size(factory: Callable[[], Any], argument: str) -> tuple[int, int] | 
         height = width = 0
     if height < 1 or width < 1:
         raise ConfigError(
-            f"network module:{argument}: `input_size` must be (height, width) in pixels, "
+            f"network {OWN_CODE}:{argument}: `input_size` must be (height, width) in pixels, "
             f"not {size!r}"
         )
     return height, width
