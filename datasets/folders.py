@@ -41,14 +41,13 @@ def open_image_folder(
 
     Images are the files whose suffix is in `hashkit.preprocess.IMAGE_SUFFIXES`, in any case, and
     HEIF files if the extra ``heic`` is installed. Names that begin with a dot are skipped. Symbolic
-    links are followed, and every folder and image is taken once. Classes and
-    images are sorted by the code points of their names. The root is the folder's real path, so that
-    every way to write it gives the same set.
+    links are followed, and every folder and image is taken once. Classes and images are sorted by
+    the code points of their names. The root is the folder's real path, so that every way to write
+    it gives the same set.
 
     Warnings count what is left out: other files by suffix, images that need the extra, images that
     are not named as such, hidden images, folders that may not be read, links to what is found
-    without them, and names that are not UTF-8
-    and cannot be stored in a bank.
+    without them, and names that are not UTF-8 and cannot be stored in a bank.
 
     Parameters
     ----------

@@ -53,7 +53,7 @@ def why_no_cuda() -> str | None:
 
 
 def not_on_cuda(reason: str) -> DeviceError:
-    """The error that CUDA was asked for, and why it cannot be used."""
+    """The error where CUDA is required and cannot be used, with the reason."""
     return DeviceError(f'CUDA was asked for, but {reason}; use `device="cpu"`, or `device="auto"`')
 
 

@@ -66,7 +66,7 @@ class KernelLoader:
         self._ready.add(_group(n_bits))
 
     def pause(self) -> None:
-        """Stop loading in the background after the kernel at hand, until the next search."""
+        """Stop loading in the background after the current kernel, until the next search."""
         with self._lock:
             self._pause()
 

@@ -24,7 +24,7 @@ __all__ = ["import_own"]
 
 
 def import_own(setting: str, argument: str) -> Any:
-    """Import what the name of the user's own network or loss says.
+    """Import what a name of the user's own network or loss stands for.
 
     Parameters
     ----------

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from hashkit.codes import code_size
 from hashkit.codesets import CodeDatabase, kept_rows
 from hashkit.collection.join import hamming_join
 from hashkit.datasets.imageset import ImageSet
@@ -117,9 +118,8 @@ def leaks_of_split(
 ) -> Leaks:
     """Compare the queries of a split with its training and database images."""
     rows = split.part("all")
-    hashes = _Hashes(n_workers)
     named = [(images.names[row], images.source(row)) for row in rows.tolist()]
-    codes, is_usable = hashes.of(named, reporter)
+    codes, is_usable = _hashes(named, n_workers, reporter)
     parts = {
         name: np.searchsorted(rows, split.part(name))
         for name in ("queries", "training", "database")
@@ -151,7 +151,7 @@ def leaks_of_subject(subject: Subject, n_workers: int | None, reporter: Reporter
     queries = np.arange(len(named))
     for one in others:
         named += _named(one, find)
-    codes, is_usable = _Hashes(n_workers).of(named, reporter)
+    codes, is_usable = _hashes(named, n_workers, reporter)
     has_own = len(others) < len(subject.databases)
     database = np.arange(0 if has_own else len(queries), len(named))
     names = [name for name, _ in named]
@@ -194,35 +194,31 @@ def _leak(
     return Leak(part, len(nearest), examples)
 
 
-class _Hashes:
-    """Perceptual hashes of images, decoded by threads."""
+def _hashes(
+    named: Sequence[_Named], n_workers: int | None, reporter: Reporter
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Perceptual hashes of images, uint8 [n, 32], and whether each could be used, bool [n]."""
+    encoder = Encoder.load(_MODEL, "cpu")
+    n_threads = check_threads(n_workers, "num_workers")
 
-    def __init__(self, n_workers: int | None) -> None:
-        self._encoder = Encoder.load(_MODEL, "cpu")
-        self._n_workers = check_threads(n_workers, "num_workers")
-
-    def of(
-        self, named: Sequence[_Named], reporter: Reporter
-    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Codes, uint8 [n, 32], and whether each image could be used, bool [n]."""
-        codes = np.zeros((len(named), -(-self._encoder.n_bits // 8)), np.uint8)
-        is_usable = np.zeros(len(named), np.bool_)
-        with (
-            ThreadPoolExecutor(self._n_workers, thread_name_prefix="hashkit-decode") as pool,
-            reporter.progress("comparing images", len(named), "images") as bar,
-        ):
-            for first in range(0, len(named), _BATCH):
-                batch = list(pool.map(self._pixels, named[first : first + _BATCH]))
-                places = [first + at for at, pixels in enumerate(batch) if pixels is not None]
-                if places:
-                    pixels = np.stack([one for one in batch if one is not None])
-                    codes[places] = self._encoder.run(pixels)[0]
-                    is_usable[places] = True
-                bar.update(first + len(batch))
-        return codes, is_usable
-
-    def _pixels(self, one: _Named) -> NDArray[np.uint8] | None:
+    def pixels_of(one: _Named) -> NDArray[np.uint8] | None:
         try:
-            return None if one[1] is None else self._encoder.prepare(one[1])
+            return None if one[1] is None else encoder.prepare(one[1])
         except ImageError:
             return None
+
+    codes = np.zeros((len(named), code_size(encoder.n_bits)), np.uint8)
+    is_usable = np.zeros(len(named), np.bool_)
+    with (
+        ThreadPoolExecutor(n_threads, thread_name_prefix="hashkit-decode") as pool,
+        reporter.progress("comparing images", len(named), "images") as bar,
+    ):
+        for first in range(0, len(named), _BATCH):
+            batch = list(pool.map(pixels_of, named[first : first + _BATCH]))
+            places = [first + at for at, pixels in enumerate(batch) if pixels is not None]
+            if places:
+                pixels = np.stack([one for one in batch if one is not None])
+                codes[places] = encoder.run(pixels)[0]
+                is_usable[places] = True
+            bar.update(first + len(batch))
+    return codes, is_usable

@@ -45,9 +45,8 @@ def check_loggers(loggers: Any) -> tuple[str | RunLogger, ...]:
                 f"a logger must be {', '.join(LOGGERS)} or an object with the methods "
                 f"{', '.join(_METHODS)}, not {argument_shown(one)}"
             )
-    if len({one for one in loggers if isinstance(one, str)}) < sum(
-        isinstance(one, str) for one in loggers
-    ):
+    names = [one for one in loggers if isinstance(one, str)]
+    if len(set(names)) < len(names):
         raise ConfigError("`loggers` has a name twice: leave one of them out")
     return tuple(loggers)
 

@@ -1,4 +1,4 @@
-"""Files that a command writes where its user says: pictures and files of other kinds are kept."""
+"""Checks that the file a command writes replaces no image and no file of another kind."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _TABLES: Final = (".csv", ".tsv", ".txt")
 
 
 def check_page_path(path: Path | None) -> None:
-    """Raise `ConfigError` if a page would replace a file that is none, such as a picture."""
+    """Raise `ConfigError` if a page would replace a file of another kind, such as an image."""
     _check_ending(path, _PAGES)
 
 
 def check_table_path(path: Path | None) -> None:
-    """Raise `ConfigError` if a table would replace a file that is none, such as a bank."""
+    """Raise `ConfigError` if a table would replace a file of another kind, such as a bank."""
     _check_ending(path, _TABLES)
 
 
@@ -57,11 +57,11 @@ def check_picture_path(
     is_query = any(os.path.exists(one) and os.path.samefile(one, path) for one in files)  # noqa: PTH110, PTH121
     if is_query or any(next(find.names_of(bank, path), None) is not None for bank in banks):
         raise ConfigError(
-            f"{path}: expected a new file, found a picture that is searched or asked for, which is "
-            "not replaced: choose another name"
+            f"{path}: expected a new file, found a query or an image of a collection, which "
+            "is not replaced: choose another name"
         )
 
 
 def _is_file(path: Path) -> bool:
-    # Unlike the method of a path, it takes names that no file can have; writing reports them.
+    # Unlike Path.is_file, this is False for names that no file can have; writing reports them.
     return os.path.isfile(path)  # noqa: PTH113

@@ -30,7 +30,7 @@ def write_csv(results: Sequence[Result], path: Path) -> int:
     Raises
     ------
     HashkitError
-        If the file cannot be written, or would replace one that is no ``.csv`` file.
+        If the file cannot be written, or would replace a file of another kind.
     """
     check_table_path(path)
     has_asymmetric = any(

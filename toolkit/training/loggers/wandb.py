@@ -30,7 +30,7 @@ class WandbLogger:
         self._run: Any = None
 
     def start(self, config: Mapping[str, Any]) -> None:
-        """Begin the run, or go on with it."""
+        """Begin the run, or continue it."""
         mode = self.mode or os.environ.get("WANDB_MODE", "offline")
         if mode != "online":
             # Reports of its own errors would be sent as well; read when wandb is imported.

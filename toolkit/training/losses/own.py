@@ -37,7 +37,7 @@ _FLAGS: Final = ("takes_multi_label", "takes_triplets", "compares_images")
 
 
 class _OwnLoss(Loss):
-    """A wrapper of the user's code, whose errors become one line with the place in his file.
+    """A wrapper of the user's code, whose errors become one line with the place in that code.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class _OwnLoss(Loss):
         self.own: Callable[..., Any] = self._made(task, options)
 
     def begin_step(self, progress: float) -> None:
-        """Pass the fraction of the run done on, if the user's loss wants it."""
+        """Pass on the fraction of the run that is done, if the user's loss takes it."""
         if isinstance(self.own, Loss):
             self._guarded(self.own.begin_step, progress)
 
