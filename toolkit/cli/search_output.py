@@ -36,7 +36,9 @@ def print_results(results: Sequence[Result]) -> None:
         console.width = max([100, *_line_lengths(results)])
     for result in results:
         columns = _columns(result)
-        table = Table(title=_title(result.query), title_justify="left")
+        # A line of its own: a table breaks its title, and then the name cannot be copied.
+        console.print(_title(result.query), style="table.title", markup=False, soft_wrap=True)
+        table = Table()
         for heading in columns:
             is_number = heading in _NUMBERS
             table.add_column(
