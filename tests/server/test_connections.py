@@ -12,6 +12,7 @@ import pytest
 from processes import wait_until
 from served_album import encoder, make_album, picture
 
+import hashkit
 from hashkit.server.limits import ServerLimits
 from hashkit.server.service import Service
 from hashkit.server.serving import open_listener, run_server
@@ -29,7 +30,7 @@ LIMITS = ServerLimits(
 def running(bank, limits):
     """The address of a server in a thread."""
     settings = ServerSettings(port=0, limits=limits)
-    service = Service(bank, encoder(), RowImages(only_below=True), settings)
+    service = Service(hashkit.Bank.open(bank), encoder(), RowImages(only_below=True), settings)
     with open_listener(settings) as listener:
         thread = threading.Thread(target=run_server, args=(service, listener))
         thread.start()

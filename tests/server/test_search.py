@@ -186,7 +186,24 @@ def test_a_bank_of_another_model_does_not_replace_the_one_that_is_served(tmp_pat
         for _ in range(2):
             assert client.post("/search?k=2", content=picture(1)).json() == before
         assert "hashkit_bank_stale 1.0" in client.get("/metrics").text
+        assert "another model" in client.get("/about").json()["fault"]
         (tmp_path / "again.h5").write_bytes(kept)
         (tmp_path / "again.h5").replace(bank)
         assert client.post("/search?k=2", content=picture(1)).json() == before
         assert "hashkit_bank_stale 0.0" in client.get("/metrics").text
+        assert client.get("/about").json()["fault"] is None
+        assert client.get("/readyz").text == "ready\n"
+        bank.unlink()
+        answer = client.get("/readyz")
+        assert (answer.status_code, "is gone" in answer.text) == (200, True)
+        assert client.post("/search?k=2", content=picture(1)).json() == before
+
+
+def test_a_bank_that_cannot_be_searched_is_not_ready(tmp_path):
+    bank = make_album(tmp_path, 3)
+    with client_of(bank) as client:
+        bank.write_bytes(bank.read_bytes()[:300])
+        assert client.post("/search", content=picture(1)).status_code == 503
+        answer = client.get("/readyz")
+        assert (answer.status_code, "cannot be searched" in answer.text) == (503, True)
+        assert "damaged" in client.get("/about").json()["fault"]

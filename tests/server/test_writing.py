@@ -209,3 +209,26 @@ def test_a_server_holds_the_bank(tmp_path, bank):
     Image.new("RGB", (8, 8)).save(tmp_path / "elsewhere.png")
     with pytest.raises(ConfigError, match="the folder of the bank's images"):
         client_of(bank, writable=tmp_path / "other").__enter__()
+
+
+def test_a_bank_that_replaces_another_takes_the_uploads(tmp_path, bank):
+    album = tmp_path / "album"
+    same, other = tmp_path / "same.h5", tmp_path / "other.h5"
+    hashkit.encode(album, encoder(), same).close()
+    make_album(tmp_path / "elsewhere", 2).replace(other)
+    with client_of(bank, writable=album) as client:
+        assert client.post("/images?name=a.png", content=picture(7), headers=WRITER).is_success
+        same.replace(bank)
+        assert client.post("/images?name=b.png", content=picture(8), headers=WRITER).is_success
+        assert client.delete("/images/0.png", headers=WRITER).status_code == 204
+        assert names(bank) == ["2.png", "sub/1.png", "b.png"]
+        for step, words in ((lambda: other.replace(bank), "other images"), (bank.unlink, "gone")):
+            step()
+            before = sorted(album.rglob("*"))
+            added = client.post("/images?name=c.png", content=picture(9), headers=WRITER)
+            removed = client.delete("/images/2.png", headers=WRITER)
+            for answer in (added, removed):
+                assert answer.status_code == 503
+                assert words in answer.json()["error"]
+                assert str(tmp_path) not in answer.text
+            assert sorted(album.rglob("*")) == before

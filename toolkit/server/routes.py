@@ -146,10 +146,17 @@ async def health(service: Service, request: Request) -> Response:
 
 
 async def readiness(service: Service, request: Request) -> Response:
-    """``GET /readyz``: 200 when requests are answered without delay, until then 503."""
-    if service.is_ready:
-        return PlainTextResponse("ready\n")
-    return PlainTextResponse("starting\n", 503, {"Retry-After": "1"})
+    """``GET /readyz``: 200 when requests are answered without delay, until then 503.
+
+    A bank of before that is still searched is ready: other servers of the same bank see the same
+    file, and none would be left.
+    """
+    if not service.is_ready:
+        return PlainTextResponse("starting\n", 503, {"Retry-After": "1"})
+    state = await asyncio.to_thread(service.bank.state)
+    if not state.can_search:
+        return PlainTextResponse(f"{state.fault}\n", 503, {"Retry-After": "30"})
+    return PlainTextResponse("ready" + (f", but {state.fault}" if state.fault else "") + "\n")
 
 
 async def metrics(service: Service, request: Request) -> Response:
