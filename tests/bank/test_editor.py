@@ -232,8 +232,9 @@ def test_an_editor_goes_on_with_the_file_that_replaced_its_own(empty, path):
     (empty.path.parent / "copy.h5").replace(empty.path)
     assert empty.reopen()
     empty.apply(*rows_of(NEW))
-    with Bank.open(empty.path) as bank, pytest.raises(BankLockedError):
+    with Bank.open(empty.path) as bank:
         assert len(bank) == n_rows_of(NEW)
+    with pytest.raises(BankLockedError):
         BankEditor.open(empty.path)
 
 
