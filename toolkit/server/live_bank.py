@@ -61,6 +61,11 @@ class Snapshot:
 
     def rows_named(self, name: str) -> list[int]:
         """Rows of a name, without deleted ones, ascending."""
+        names = self.bank.names
+        return [row for row in self.rows_like(name) if names[row] == name]
+
+    def rows_like(self, name: str) -> list[int]:
+        """Rows whose names some system does not tell from a name, ascending."""
         return self._names.rows(name, self.bank.names, self.bank.deleted)
 
     def is_live(self, row: int) -> bool:

@@ -61,14 +61,14 @@ def answered(handler: Handler, route: str) -> Callable[[Request], Awaitable[Resp
 async def search(service: Service, request: Request) -> Response:
     """``POST /search``: the nearest images to one in the body, or to a code, row or name."""
     limits = service.settings.limits
-    options = search_options(request.query_params, limits.max_k)
+    options = search_options(request.query_params, limits.max_k, service.bank.latest.bank.n_bits)
     body = await read_body(request, limits)
     async with asyncio.timeout(limits.answer_seconds):
         await service.ready()
         if content_type(request) == "application/json":
             answer = await _search_from(service, start_of(body), options)
         else:
-            encoded = await service.searcher.encoded(checked_image(request, body))
+            encoded = await service.searcher.encoded(checked_image(request, body, takes_json=True))
             query = Query("image", encoded.code, None)
             answer = await service.searcher.answer(query, options, encoded.logits)
     return Response(answer, media_type="application/json")

@@ -21,7 +21,7 @@ from hashkit.server.live_bank import LiveBank, Snapshot
 from hashkit.server.metrics import Metrics
 from hashkit.server.pictures import Pictures
 from hashkit.server.queries import SearchOptions
-from hashkit.server.repair import files_without_rows
+from hashkit.server.repair import files_without_rows, repaired_text
 from hashkit.server.searcher import Encoded, Searcher
 from hashkit.server.settings import ServerSettings
 from hashkit.server.uploads import NewImage, Uploads
@@ -117,14 +117,15 @@ class Service:
             return
         folder = self.uploads.folder
         names = await self.in_thread(files_without_rows, folder, self.bank.latest.bank)
+        left_out: list[str] = []
         for name in names:
             try:
                 encoded = await self.searcher.encoded(folder / name)
                 await self.uploads.add(NewImage(name, None, encoded.code))
             except (ImageError, RequestError) as error:
-                logger.warning("%s is not added: %s", folder / name, error)
-            else:
-                logger.warning("%s had no row in the bank, and is added", folder / name)
+                left_out.append(f"{name} ({error})")
+        if names:
+            logger.warning("%s", repaired_text(folder, len(names), left_out))
 
     def about(self) -> dict[str, Any]:
         """Facts about the bank and the server, for `/about`."""

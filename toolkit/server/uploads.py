@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -24,7 +25,7 @@ from hashkit.imaging.content import read_image_file
 from hashkit.server.batching import Batcher
 from hashkit.server.failures import RequestError
 from hashkit.server.live_bank import LiveBank
-from hashkit.server.upload_names import upload_path
+from hashkit.server.upload_names import folded, upload_path
 from hashkit.server.writable import WritableBank
 
 __all__ = ["NewImage", "Uploads"]
@@ -95,8 +96,7 @@ class Uploads:
             now.
         """
         path = upload_path(self.folder, name)
-        if self._bank.current().rows_named(name) or path.exists():
-            raise _exists(name)
+        self._check_free(name, path)
         if self._bank.fault:
             raise _no_changes(self._bank.fault)
 
@@ -167,12 +167,17 @@ class Uploads:
     def _add(self, images: Sequence[NewImage], labels: FolderLabels) -> list[_Outcome]:
         outcomes: list[_Outcome] = [0] * len(images)
         written: list[tuple[int, NewImage, Path]] = []
+        names: set[str] = set()  # of images that no row has yet
         try:
             for number, image in enumerate(images):
                 try:
+                    if folded(image.name) in names:
+                        raise _exists(image.name)
                     written.append((number, image, self._written(image)))
                 except RequestError as error:
                     outcomes[number] = error
+                else:
+                    names.add(folded(image.name))
             rows = self._commit([(image, path) for _, image, path in written], labels)
         except BaseException:
             for _, image, path in written:
@@ -185,15 +190,40 @@ class Uploads:
 
     def _written(self, image: NewImage) -> Path:
         path = upload_path(self.folder, image.name)
-        if self._bank.current().rows_named(image.name):
-            raise _exists(image.name)
+        self._check_free(image.name, None if image.data is None else path)
         if image.data is not None:
             try:
                 make_parents(path)
                 write_new(path, image.data)
             except (FileExistsError, NotADirectoryError):
+                self._check_free(image.name, path)  # says what came in between
                 raise _exists(image.name) from None
         return path
+
+    def _check_free(self, name: str, path: Path | None) -> None:
+        """Raise unless no image has a name or one like it, and nothing is at its path."""
+        now = self._bank.current()
+        like = [now.bank.names[row] for row in now.rows_like(name)]
+        if name in like:
+            raise _exists(name)
+        if like:
+            raise RequestError(
+                409,
+                f"there is an image named {like[0][:80]!r} already, which some systems do not tell "
+                f"from {name[:80]!r}",
+            )
+        if path is None:
+            return
+        if path.is_dir():
+            raise RequestError(409, f"there is a folder named {name[:80]!r}")
+        if path.exists():
+            raise _exists(name)
+        above = next(one for one in path.parents if os.path.lexists(one))
+        if not above.is_dir():
+            file = above.relative_to(self.folder).as_posix()
+            raise RequestError(
+                409, f"expected {file[:80]!r} to be a folder, found an image of this name"
+            )
 
     def _commit(self, images: Sequence[tuple[NewImage, Path]], labels: FolderLabels) -> range:
         if not images:
@@ -211,8 +241,10 @@ class Uploads:
         )
 
     def _remove(self, name: str) -> _Outcome:
-        rows, path = self._bank.current().rows_named(name), self._file_of(name)
-        if not rows and path is None:
+        now = self._bank.current()
+        rows, path = now.rows_named(name), self._file_of(name)
+        # Where case does not count, the file may be that of another row.
+        if not rows and (path is None or now.rows_like(name)):
             return RequestError(404, f"there is no image named {name[:80]!r}")
         # In this order, as a row without a file would be a hit without a picture.
         if rows:
