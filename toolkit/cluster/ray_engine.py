@@ -145,12 +145,11 @@ class RayEngine:
     ) -> Actor:
         """Start an actor; see `Engine`."""
         place = NodeAffinitySchedulingStrategy(self._nodes[node % len(self._nodes)], soft=True)
-        host = ray.remote(_Host).options(
+        host = ray.remote(concurrency_groups={"pings": 1})(_Host).options(
             num_cpus=resources.cpus,
             num_gpus=resources.gpus,
             max_restarts=-1,
             max_task_retries=0,
-            concurrency_groups={"pings": 1},
             scheduling_strategy=place,
         )
         handle = host.remote(make, arguments)
