@@ -66,7 +66,7 @@ BankOption: TypeAlias = Annotated[
     list[Path] | None,
     typer.Option(
         "--bank",
-        metavar="BANK",
+        metavar="PATH",
         help="Code bank or bank set; may be repeated.",
         show_default="the run's bank.h5",
     ),
