@@ -21,6 +21,7 @@ from typing import IO
 
 __all__ = ["Cluster", "Node", "cluster", "descendants"]
 
+_NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 _START_SECONDS = 120
 _FIRST = 2
 """Last number of the head's address."""
@@ -89,7 +90,8 @@ class Cluster:
         self.folder = folder
         self.cpus = cpus
         self.environment = {
-            **os.environ,
+            # Ray's processes start twice as fast from compiled files.
+            **{name: text for name, text in os.environ.items() if name != _NO_BYTECODE},
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_DISABLE_IMPORT_WARNING": "1",
@@ -114,6 +116,14 @@ class Cluster:
         node = self._start(f"--address={self.address}", f"--num-cpus={self.cpus}")
         self.nodes.append(node)
         return node
+
+    def restore(self, n_nodes: int) -> None:
+        """Wake nodes that were stopped, and replace those that were killed."""
+        for node in self.nodes:
+            node.go_on()
+        self.nodes = [node for node in self.nodes if node.process.poll() is None]
+        while len(self.nodes) < n_nodes:
+            self.add_node()
 
     def _start(self, *arguments: str) -> Node:
         ip = f"127.0.0.{self._next}"

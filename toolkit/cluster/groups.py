@@ -16,7 +16,6 @@ from hashkit.cluster.grouping import group_bounds
 from hashkit.cluster.replicas import STARTING, Replicas
 from hashkit.cluster.shard_group import RowFilter, ShardFile, ShardGroup
 from hashkit.cluster.together import Threads
-from hashkit.errors import ClusterError
 from hashkit.workflow.reporter import SILENT, Reporter, plural
 
 if TYPE_CHECKING:
@@ -117,7 +116,7 @@ class ShardGroups:
         self._replicas: list[Replicas] = []
         self.parts: list[GroupPart] = []
         for number, (first, stop) in enumerate(bounds):
-            arguments = (files[first:stop], n_threads)
+            arguments = (files[first:stop], __version__, n_threads)
             actors = [
                 engine.actor(ShardGroup, arguments, number + replica, _SHARED)
                 for replica in range(n_replicas)
@@ -128,26 +127,18 @@ class ShardGroups:
             self.parts.append(GroupPart(replicas, start, end - start))
         self.together = Threads(len(bounds))
         try:
-            versions = self.together(
-                [functools.partial(one.call, "version", patience=STARTING) for one in self._replicas]
+            self.together(
+                [functools.partial(one.call, "ready", patience=STARTING) for one in self._replicas]
             )
         except BaseException:
             self.close()
             raise
-        for version in versions:
-            if version != __version__:
-                self.close()
-                raise ClusterError(
-                    f"expected hashkit {__version__} on every node, found {version}: install the "
-                    "same version everywhere"
-                )
 
     def close(self) -> None:
-        """End the actors."""
+        """End the calls that wait; the actors end with the engine."""
         for one in self._replicas:
             one.close()
         self.together.close()
-        self._engine.close()
 
     def __enter__(self) -> Self:
         return self

@@ -195,6 +195,8 @@ def _connect(address: str) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        # Ray prints what happens to nodes on standard output, where results go; it has no setting.
+        ray._private.worker._worker_logs_enabled = False
     except AuthenticationError:
         raise ClusterError(
             f"the Ray cluster at {address} expects its token, found another or none: set "

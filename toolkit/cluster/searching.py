@@ -10,13 +10,53 @@ from numpy.typing import NDArray
 
 from hashkit.retrieval.part_query import PartQuery
 from hashkit.retrieval.parts import search_parts
+from hashkit.workflow.narrowing import check_classes
 
 if TYPE_CHECKING:
+    from hashkit.bank.reader import Bank
     from hashkit.cluster.groups import ShardGroups
     from hashkit.retrieval.arguments import Engine
     from hashkit.retrieval.neighbours import Neighbours, Ranking
+    from hashkit.workflow.search_answers import Question
 
-__all__ = ["search_groups"]
+__all__ = ["GroupSearcher", "search_groups"]
+
+
+class GroupSearcher:
+    """Searches banks whose shards are open in a cluster; a `hashkit.workflow.search_answers.Searcher`.
+
+    Raises
+    ------
+    ConfigError
+        If no bank has one of the classes.
+    """
+
+    def __init__(self, groups: ShardGroups, banks: Sequence[Bank], question: Question) -> None:
+        check_classes(banks, question.labels)
+        self._groups = groups
+        self._n_bits = banks[0].n_bits
+
+    def __call__(
+        self,
+        query_codes: NDArray[np.uint8],
+        question: Question,
+        *,
+        left_out: Sequence[int] = (),
+        logits: NDArray[np.float32] | None = None,
+    ) -> Ranking | Neighbours:
+        """See `hashkit.workflow.search_answers.Searcher`."""
+        return search_groups(
+            self._groups,
+            query_codes,
+            self._n_bits,
+            top_k=question.top_k,
+            radius=question.radius,
+            labels=question.labels,
+            left_out=left_out,
+            logits=logits,
+            oversample=question.oversample,
+            engine=question.engine,
+        )
 
 
 def search_groups(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hashkit._version import __version__
 from hashkit.bank.reader import Bank
-from hashkit.errors import BankMismatchError
+from hashkit.errors import BankMismatchError, ClusterError
 from hashkit.retrieval.local_part import LocalSearchPart
 from hashkit.workflow.narrowing import open_index, rows_with_labels
 
@@ -89,11 +89,27 @@ class ShardGroup:
     ----------
     files
         The banks, in the order of their rows.
+    version
+        The driver's version of hashkit.
     n_threads
         Number of threads; None for one per CPU.
+
+    Raises
+    ------
+    ClusterError
+        If this node has another version.
+    BankError, BankMismatchError
+        As `ShardFile.open` does.
     """
 
-    def __init__(self, files: Sequence[ShardFile], n_threads: int | None = None) -> None:
+    def __init__(
+        self, files: Sequence[ShardFile], version: str, n_threads: int | None = None
+    ) -> None:
+        if version != __version__:
+            raise ClusterError(
+                f"expected hashkit {version} on every node, found {__version__}: install the same "
+                "version everywhere"
+            )
         self._banks = [file.open() for file in files]
         self._n_threads = n_threads
         self._part = LocalSearchPart(
@@ -101,9 +117,8 @@ class ShardGroup:
         )
         self._where: dict[tuple[str, ...], NDArray[np.bool_]] = {}
 
-    def version(self) -> str:
-        """The version of hashkit on this node."""
-        return __version__
+    def ready(self) -> None:
+        """Answered once the banks are open."""
 
     def count(
         self, query: PartQuery, where: NDArray[Any] | None, rows: RowFilter | None
