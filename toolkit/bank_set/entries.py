@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from hashkit.bank.reader import Bank
 from hashkit.bank_set.manifest import SetManifest, ShardEntry, Slice
 from hashkit.errors import BankError, BankMismatchError
 
-__all__ = ["manifest_of", "new_identity", "shard_entry"]
+__all__ = ["manifest_of", "new_identity", "shard_entry", "updated_manifest"]
 
 _OTHER_MODEL = "shards of one set come from one model: encode it again, or take it out"
 
@@ -94,6 +95,22 @@ def shard_entry(bank: Bank, first_row: int, images: Slice | None) -> ShardEntry:
     )
 
 
+def updated_manifest(manifest: SetManifest, banks: Sequence[Bank]) -> SetManifest:
+    """The manifest of a set whose shards were changed by its own writer."""
+    entries: list[ShardEntry] = []
+    first_row = 0
+    for entry, bank in zip(manifest.shards, banks, strict=True):
+        entries.append(shard_entry(bank, first_row, entry.slice))
+        first_row += len(bank)
+    return dataclasses.replace(
+        manifest,
+        n_rows=first_row,
+        shards=tuple(entries),
+        created_by=f"hashkit {__version__}",
+        **{name: _all_of(name, banks) for name in ("runtime", "provider", "resampler")},
+    )
+
+
 def new_identity() -> str:
     """Identity of a new set: 32 hexadecimal digits, drawn at random."""
     return secrets.token_hex(16)
@@ -125,5 +142,10 @@ def _joined(name: str, banks: Sequence[Bank], folder: Path, allow_other: bool) -
             f"{other_file}: encode one of them again, or allow others with "
             "`allow_other_provider=True`"
         )
-    # A shard may name several itself.
-    return ", ".join(dict.fromkeys(one for text in made_by for one in text.split(", ")))
+    return _all_of(name, banks)
+
+
+def _all_of(name: str, banks: Sequence[Bank]) -> str:
+    """What all shards name, each once; a shard may name several itself."""
+    texts = [getattr(bank.header, name) for bank in banks]
+    return ", ".join(dict.fromkeys(one for text in texts if text for one in text.split(", ")))
