@@ -57,10 +57,9 @@ def manifest_of(
         entries.append(shard_entry(bank, first_row, images))
         first_row += len(bank)
     header = banks[0].header
-    made_by = {
-        name: _joined(name, banks, folder, allow_other_provider)
-        for name in ("runtime", "provider", "resampler")
-    }
+    if not allow_other_provider:
+        for name in ("runtime", "provider", "resampler"):
+            _check_same(name, banks, folder)
     return SetManifest(
         identity=identity,
         n_bits=header.n_bits,
@@ -70,8 +69,10 @@ def manifest_of(
         precision=header.precision,
         n_rows=first_row,
         shards=tuple(entries),
+        runtime=_all_of("runtime", banks),
+        provider=_all_of("provider", banks),
+        resampler=_all_of("resampler", banks),
         created_by=f"hashkit {__version__}",
-        **made_by,
     )
 
 
@@ -107,7 +108,9 @@ def updated_manifest(manifest: SetManifest, banks: Sequence[Bank]) -> SetManifes
         n_rows=first_row,
         shards=tuple(entries),
         created_by=f"hashkit {__version__}",
-        **{name: _all_of(name, banks) for name in ("runtime", "provider", "resampler")},
+        runtime=_all_of("runtime", banks),
+        provider=_all_of("provider", banks),
+        resampler=_all_of("resampler", banks),
     )
 
 
@@ -129,20 +132,19 @@ def _check_shard(bank: Bank) -> None:
         )
 
 
-def _joined(name: str, banks: Sequence[Bank], folder: Path, allow_other: bool) -> str:
-    """The runtimes, providers or resamplers of all shards; unknown ones are not compared."""
+def _check_same(name: str, banks: Sequence[Bank], folder: Path) -> None:
+    """Check the runtime, provider or resampler of all shards; unknown ones are not compared."""
     made_by: dict[str, str] = {}
     for bank in banks:
         made_by.setdefault(getattr(bank.header, name), bank.path.name)
     made_by.pop("", None)
-    if len(made_by) > 1 and not allow_other:
+    if len(made_by) > 1:
         (one, file), (other, other_file), *_ = made_by.items()
         raise BankMismatchError(
             f"{folder}: expected shards of one {name}, found {one} in {file} and {other} in "
             f"{other_file}: encode one of them again, or allow others with "
             "`allow_other_provider=True`"
         )
-    return _all_of(name, banks)
 
 
 def _all_of(name: str, banks: Sequence[Bank]) -> str:
