@@ -25,5 +25,3 @@ def nodes(ray_cluster: Cluster):
     """The cluster with two nodes, whatever a test before did to them."""
     ray_cluster.restore(2)
     return ray_cluster
-
-

@@ -1,8 +1,6 @@
-"""Searches over groups of shards: the answers of one bank, from actors that know only their own rows."""
+"""Groups of shards give the answers of one bank, from actors that know only their own rows."""
 
 from __future__ import annotations
-
-import dataclasses
 
 import numpy as np
 import pytest
@@ -10,8 +8,8 @@ from inline_engine import InlineEngine
 from sharded_banks import N_BITS, write_banks
 
 import hashkit
-from hashkit.cluster.groups import ShardGroups
 from hashkit.cluster.grouping import group_bounds
+from hashkit.cluster.groups import ShardGroups
 from hashkit.cluster.searching import search_groups
 from hashkit.errors import BankMismatchError, ClusterError
 

@@ -1,4 +1,4 @@
-"""Searches on a real Ray cluster of two nodes: killed and stopped, they answer what one machine does."""
+"""Searches on a Ray cluster: its nodes killed and stopped, it answers what one machine does."""
 
 from __future__ import annotations
 

@@ -104,5 +104,5 @@ def test_errors_of_the_work_are_raised_as_they_are():
     with pytest.raises(BankError, match="expected a bank, found none"):
         replicas.call("add", 1, patience=QUICK)
     replicas, _, _ = replicas_of(1)
-    with pytest.raises(ClusterError, match="a job failed: .*'int' and 'str'"):
+    with pytest.raises(ClusterError, match=r"a job failed: .*'int' and 'str'"):
         replicas.call("add", "x", patience=QUICK)

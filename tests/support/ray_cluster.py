@@ -1,7 +1,7 @@
 """A Ray cluster on this machine: a head and nodes on loopback addresses, each its own processes.
 
-Ray replaces 127.0.0.1 by the machine's own address, so that the nodes are at 127.0.0.2 and above. They start
-one after another: several at once often fail.
+Ray replaces 127.0.0.1 by the machine's own address, so that the nodes are at 127.0.0.2 and above.
+They start one after another: several at once often fail.
 """
 
 from __future__ import annotations
@@ -64,10 +64,8 @@ class Node:
         _signal([self.process.pid, *descendants(self.process.pid)], signal.SIGCONT)
 
     def workers(self, word: str) -> list[int]:
-        """Numbers of this node's worker processes whose title contains a word, as an actor's class."""
-        return [
-            number for number in descendants(self.process.pid) if word in _command_line(number)
-        ]
+        """Numbers of this node's worker processes whose title has a word, as an actor's class."""
+        return [number for number in descendants(self.process.pid) if word in _command_line(number)]
 
     def close(self) -> None:
         if self.process.poll() is None:

@@ -1,4 +1,4 @@
-"""One bank, and the same rows as shards: ragged, empty, with deleted rows, one of them wholly deleted."""
+"""One bank, and the same rows as shards: ragged, empty, with deleted rows, one with no other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WHOLLY_DELETED = 3
 
 
 def write_banks(folder: Path, seed: int = 0) -> tuple[Bank, list[Bank]]:
-    """The bank of all rows, and its shards; few distinct codes, so that many distances are equal."""
+    """The bank of all rows, and its shards; with few codes, so that many distances are equal."""
     rng = np.random.default_rng(seed)
     n_rows = sum(SIZES)
     codes = np.packbits(rng.random((n_rows, N_BITS)) < 0.2, axis=1)

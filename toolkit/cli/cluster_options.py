@@ -37,7 +37,7 @@ AddressOption: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--address",
-        metavar="HOST",
+        metavar="NAME",
         help="With --cluster: its head, as HOST or HOST:PORT.",
         show_default="auto: the cluster of this machine",
     ),

@@ -1,8 +1,8 @@
-"""What the jobs of a cluster need from the engine that runs them: tasks, and actors that answer calls.
+"""What jobs on a cluster need from the engine that runs them: tasks, and actors that answer calls.
 
-An engine places work, starts it again where that is safe, and moves arguments and results. Arguments and
-results can be pickled. A `hashkit.errors.HashkitError` that a job raises is raised again where its result is
-read; `LostError` means that the engine lost the job, so that it can be tried again.
+An engine places work, starts it again where that is safe, and moves arguments and results, which
+can be pickled. A `hashkit.errors.HashkitError` that a job raises is raised again where its result
+is read; `LostError` means that the engine lost the job, so that it can be tried again.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ class Engine(Protocol):
     ) -> Actor:
         """Start an actor: the object that a function or class of a module makes.
 
-        It starts on node number ``node`` if possible. If its process or node is lost, it is made again,
-        on another node if need be; calls that run meanwhile are lost.
+        It starts on node number ``node`` if possible. If its process or node is lost, it is made
+        again, on another node if need be; calls that run meanwhile are lost.
         """
         ...
 

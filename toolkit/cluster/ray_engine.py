@@ -1,6 +1,7 @@
-"""The engine on Ray Core: one task per job, actors that Ray starts again; nothing is scheduled here.
+"""The engine on Ray Core: one task per job, and actors that Ray starts again.
 
-Ray is not told to copy code: every node has hashkit installed. The driver runs on a node of the cluster.
+Nothing is scheduled here, and no code is copied: every node has hashkit installed. The driver runs
+on a node of the cluster.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ _LOST: Final = (
 
 
 class _Host:
-    """An actor's process: the object, made there, and an answer to pings from a thread of its own."""
+    """An actor's process: the object, made there; a thread of its own answers pings."""
 
     def __init__(self, make: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         self._object = guarded(make, *arguments)
@@ -103,8 +104,8 @@ class RayEngine:
             _connect(address)
         if os.environ.get("RAY_AUTH_MODE") != "token":
             reporter.note(
-                "warning: this Ray cluster asks for no token, so that anybody who reaches it can run "
-                "code on it: see SECURITY.md"
+                "warning: this Ray cluster asks for no token, so that anybody who reaches it can "
+                "run code on it: see SECURITY.md"
             )
         nodes = [one for one in ray.nodes() if one["Alive"] and one["Resources"].get("CPU", 0) > 0]
         self._nodes = [one["NodeID"] for one in sorted(nodes, key=_node_order)]
@@ -112,8 +113,8 @@ class RayEngine:
         if not nodes:
             self.close()
             raise ClusterError(
-                "expected a Ray cluster with CPUs for tasks, found none: start a node with `ray start "
-                "--address HOST:PORT`, or the head without `--num-cpus 0`"
+                "expected a Ray cluster with CPUs for tasks, found none: start a node with `ray "
+                "start --address HOST:PORT`, or the head without `--num-cpus 0`"
             )
 
     @property
@@ -205,8 +206,8 @@ def _connect(address: str) -> None:
     except ConnectionError as error:
         if address == "auto":
             raise ClusterError(
-                "expected a running Ray cluster, found none: start its head with `ray start --head`, "
-                'or give the head with `address="HOST:PORT"`'
+                "expected a running Ray cluster, found none: start its head with `ray start "
+                '--head`, or give the head with `address="HOST:PORT"`'
             ) from None
         raise ClusterError(_refused(address, error)) from None
     except (RayError, RuntimeError, ValueError, OSError) as error:
@@ -219,8 +220,8 @@ def _connect(address: str) -> None:
 
 def _refused(address: str, error: BaseException) -> str:
     return (
-        f"cannot join the Ray cluster at {address}: {foreign_message(error)}; this machine must be a "
-        "node of it, with the same versions of Ray and Python"
+        f"cannot join the Ray cluster at {address}: {foreign_message(error)}; this machine must be "
+        "a node of it, with the same versions of Ray and Python"
     )
 
 

@@ -49,7 +49,7 @@ STARTING: Final = Patience(hung_after=120, note_after=30)
 
 @dataclasses.dataclass(eq=False)
 class _Attempt:
-    """A call of one actor; ``ping`` is on its way since ``pinged``, or the last one came back then."""
+    """A call of one actor; ``pinged`` is when its ping was sent, or when the last one came back."""
 
     call: Call
     pinged: float
@@ -128,8 +128,8 @@ class Replicas:
             if waited > patience.note_after and not has_noted:
                 has_noted = True
                 self._reporter.note(
-                    f"warning: {self.name}: no answer for {waited:.0f} s; waiting until the cluster "
-                    "has started it again"
+                    f"warning: {self.name}: no answer for {waited:.0f} s; waiting until the "
+                    "cluster has started it again"
                 )
         raise ClusterError(
             f"{self.name}: expected an answer, found none: look at the cluster with `ray status`, "

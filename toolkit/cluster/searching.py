@@ -23,7 +23,7 @@ __all__ = ["GroupSearcher", "search_groups"]
 
 
 class GroupSearcher:
-    """Searches banks whose shards are open in a cluster; a `hashkit.workflow.search_answers.Searcher`.
+    """Searches banks whose shards are open in a cluster, as a `Searcher` of the workflow.
 
     Raises
     ------

@@ -24,7 +24,7 @@ class Threads:
         self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix="hashkit-cluster")
 
     def __call__(self, tasks: Sequence[Callable[[], Result]], /) -> list[Result]:
-        """The results of all tasks, in order; raises the first failure without waiting for others."""
+        """The results of all tasks, in order; a failure is raised without waiting for others."""
         futures = [self._pool.submit(task) for task in tasks]
         wait(futures, return_when=FIRST_EXCEPTION)
         for future in futures:
