@@ -34,7 +34,7 @@ from hashkit.cluster.engine import PING, Actor, Call, LostError, Resources
 from hashkit.cluster.failures import guarded, opened
 from hashkit.errors import ClusterError
 from hashkit.messages.foreign_errors import foreign_message
-from hashkit.workflow.reporter import Reporter
+from hashkit.workflow.reporter import SILENT, Reporter
 
 __all__ = ["RayEngine"]
 
@@ -96,7 +96,7 @@ class RayEngine:
         If there is no such cluster, it does not let this process in, or no node runs tasks.
     """
 
-    def __init__(self, address: str, reporter: Reporter) -> None:
+    def __init__(self, address: str, reporter: Reporter = SILENT) -> None:
         self._is_own = not ray.is_initialized()
         self._actors: list[Any] = []
         self._tasks: set[Any] = set()
