@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from served_album import client_of, make_album, picture
+from served_album import TOKEN, client_of, make_album, picture
 
 import hashkit
 from hashkit.errors import ConfigError
@@ -42,6 +42,6 @@ def test_a_set_is_served_as_one_bank_and_reloaded(tmp_path):
 
 
 def test_a_set_takes_no_images(tmp_path):
-    settings = ServerSettings(writable=tmp_path, token="a-token-of-this-test")
+    settings = ServerSettings(writable=tmp_path, token=TOKEN)
     with pytest.raises(ConfigError, match="a bank set is only read"):
         serve(tmp_path, None, settings, None, RuntimeSettings(), SILENT)
