@@ -7,7 +7,7 @@ import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from hashkit.datasets.sets import IMAGE_SETS
 from hashkit.datasets.slices.listings import FileListing, FolderListing, Listing
@@ -234,7 +234,7 @@ def _are_unchanged(files: tuple[SourceFile, ...]) -> bool:
         return False
 
 
-def _model_fields(encoder: Encoder) -> dict[str, object]:
+def _model_fields(encoder: Encoder) -> dict[str, Any]:
     """What is the same for all shards, in the order in which it is compared."""
     return {
         "n_bits": encoder.n_bits,

@@ -101,7 +101,7 @@ def encode_shards(
     plan = plan_shards(wanted, n_shards, folder, encoder, options, reporter)
     is_done = [(folder / shard_name(number)).is_file() for number in range(n_shards)]
     n_before = sum(len(one) for one, done in zip(plan.slices, is_done, strict=True) if done)
-    reports = []
+    reports: list[EncodeReport] = []
     with LateProgress(reporter, f"encoding {folder.name}", "images") as bar:
         n_done = n_skipped = 0
 
