@@ -112,5 +112,6 @@ def test_a_cluster_that_is_not_there_or_not_ours_is_one_line(nodes, banks, monke
     monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
     # Ray reads the token once per process.
     _, refused = start(f"{asked} --address {nodes.address}", tmp_path).communicate()
-    assert "expects its token, found another or none: set RAY_AUTH_MODE=token" in refused
+    assert f"cannot join the Ray cluster at {nodes.address}: Failed to connect" in refused
+    assert "with its token (RAY_AUTH_MODE=token" in refused
     assert len(refused.splitlines()) == 1

@@ -77,6 +77,7 @@ class InlineActor:
 
 
 class InlineEngine:
+    n_cpus = 2.0
     n_gpus = 0.0
 
     def __init__(self, n_nodes: int = 2):

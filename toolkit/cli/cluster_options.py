@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AddressOption",
+    "ClusterChoice",
     "ClusterOption",
+    "CpusOption",
+    "GpusOption",
     "ReplicasOption",
-    "check_cluster_options",
     "cluster_engine",
 ]
 
@@ -54,15 +57,53 @@ ReplicasOption: TypeAlias = Annotated[
 ]
 
 
-def check_cluster_options(
-    cluster: str | None, address: str | None, replicas: int | None = None
-) -> None:
-    """Refuse an unknown cluster, and options of a cluster without one."""
-    if cluster is not None and cluster not in _ENGINES:
-        raise ConfigError(f"--cluster must be one of {', '.join(_ENGINES)}, not {cluster!r}")
-    for name, value in (("--address", address), ("--replicas", replicas)):
-        if cluster is None and value is not None:
-            raise ConfigError(f"{name} goes with --cluster, found it alone: add --cluster ray")
+CpusOption: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        "--cpus-per-task",
+        metavar="X",
+        min=0.01,
+        help="With --cluster: CPUs of a node for each bank that is made.",
+        show_default="1, or a GPU's share",
+    ),
+]
+GpusOption: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        "--gpus-per-task",
+        metavar="X",
+        min=0,
+        help="With --cluster: GPUs for each bank that is made; 0.5 lets two share one.",
+        show_default="1 where there are GPUs",
+    ),
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class ClusterChoice:
+    """The options of a cluster, as they were typed.
+
+    Raises
+    ------
+    ConfigError
+        If the cluster is unknown, or an option of a cluster is given without one.
+    """
+
+    cluster: str | None = None
+    address: str | None = None
+    replicas: int | None = None
+    cpus_per_task: float | None = None
+    gpus_per_task: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.cluster is not None and self.cluster not in _ENGINES:
+            raise ConfigError(
+                f"--cluster must be one of {', '.join(_ENGINES)}, not {self.cluster!r}"
+            )
+        for field in dataclasses.fields(self):
+            if self.cluster is None and getattr(self, field.name) is not None:
+                flag = f"--{field.name.replace('_', '-')}"
+                raise ConfigError(f"{flag} goes with --cluster, found it alone: add --cluster ray")
 
 
 @contextlib.contextmanager

@@ -10,9 +10,9 @@ import typer
 
 from hashkit.cli.cluster_options import (
     AddressOption,
+    ClusterChoice,
     ClusterOption,
     ReplicasOption,
-    check_cluster_options,
     cluster_engine,
 )
 from hashkit.cli.console import TERMINAL, emit_json, note
@@ -168,7 +168,7 @@ def search(
             param_hint="--query",
         )
     _check_oversample(oversample, rerank, radius)
-    check_cluster_options(cluster, address, replicas)
+    choice = ClusterChoice(cluster, address, replicas)
     check_table_path(csv)  # before images are encoded
     place = SearchPlace(
         bank,
@@ -198,7 +198,7 @@ def search(
         exclude_self=exclude_self,
         engine=cast("Engine", engine),
     )
-    results = _answers(place, queries, question, cluster, address, replicas)
+    results = _answers(place, queries, question, choice)
     if csv is not None:
         n_hits = write_csv(results, csv)
         note(f"{csv}: {plural(n_hits, 'hit')} of {plural(len(results), 'query', 'queries')}")
@@ -216,21 +216,19 @@ def _answers(
     place: SearchPlace,
     queries: Sequence[Query],
     question: Question,
-    cluster: str | None,
-    address: str | None,
-    replicas: int | None,
+    choice: ClusterChoice,
 ) -> list[Result]:
     """The hits of each query, from this machine or from a cluster."""
     from hashkit.workflow.search_answers import answers
 
-    if cluster is None:
+    if choice.cluster is None:
         return answers(place, queries, question, TERMINAL)
-    with cluster_engine(address) as engine:
+    with cluster_engine(choice.address) as engine:
         from hashkit.cluster.groups import ShardGroups
         from hashkit.cluster.searching import GroupSearcher
 
         with ShardGroups(
-            engine, place.banks, n_replicas=replicas or 1, reporter=TERMINAL
+            engine, place.banks, n_replicas=choice.replicas or 1, reporter=TERMINAL
         ) as groups:
             searcher = GroupSearcher(groups, place.banks, question)
             return answers(place, queries, question, TERMINAL, searcher)

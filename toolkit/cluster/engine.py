@@ -61,6 +61,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def n_cpus(self) -> float:
+        """CPUs of all nodes."""
+        ...
+
+    @property
     def n_gpus(self) -> float:
         """GPUs of all nodes."""
         ...

@@ -19,7 +19,6 @@ from typing import Any, Final
 
 import ray
 from ray.exceptions import (
-    AuthenticationError,
     NodeDiedError,
     ObjectLostError,
     OwnerDiedError,
@@ -109,6 +108,7 @@ class RayEngine:
             )
         nodes = [one for one in ray.nodes() if one["Alive"] and one["Resources"].get("CPU", 0) > 0]
         self._nodes = [one["NodeID"] for one in sorted(nodes, key=_node_order)]
+        self._n_cpus = sum(one["Resources"]["CPU"] for one in nodes)
         self._n_gpus = sum(one["Resources"].get("GPU", 0) for one in nodes)
         if not nodes:
             self.close()
@@ -121,6 +121,11 @@ class RayEngine:
     def n_nodes(self) -> int:
         """Nodes that run tasks."""
         return len(self._nodes)
+
+    @property
+    def n_cpus(self) -> float:
+        """CPUs of all nodes."""
+        return self._n_cpus
 
     @property
     def n_gpus(self) -> float:
@@ -191,6 +196,8 @@ class RayEngine:
 def _connect(address: str) -> None:
     if address != "auto":
         address = _reachable(address)
+    # Ray's library would repeat a refusal every second, in a form of its own.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     terminate = signal.getsignal(signal.SIGTERM)
     try:
         with warnings.catch_warnings():
@@ -198,11 +205,6 @@ def _connect(address: str) -> None:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         # Ray prints what happens to nodes on standard output, where results go; it has no setting.
         ray._private.worker._worker_logs_enabled = False
-    except AuthenticationError:
-        raise ClusterError(
-            f"the Ray cluster at {address} expects its token, found another or none: set "
-            "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH as on its nodes"
-        ) from None
     except ConnectionError as error:
         if address == "auto":
             raise ClusterError(
@@ -221,7 +223,8 @@ def _connect(address: str) -> None:
 def _refused(address: str, error: BaseException) -> str:
     return (
         f"cannot join the Ray cluster at {address}: {foreign_message(error)}; this machine must be "
-        "a node of it, with the same versions of Ray and Python"
+        "a node of it, with the same versions of Ray and Python and with its token "
+        "(RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH)"
     )
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit._version import __version__
 from hashkit.bank.reader import Bank
-from hashkit.errors import BankMismatchError, ClusterError
+from hashkit.cluster.versions import check_version
+from hashkit.errors import BankMismatchError
 from hashkit.retrieval.local_part import LocalSearchPart
 from hashkit.workflow.narrowing import open_index, rows_with_labels
 
@@ -105,11 +105,7 @@ class ShardGroup:
     def __init__(
         self, files: Sequence[ShardFile], version: str, n_threads: int | None = None
     ) -> None:
-        if version != __version__:
-            raise ClusterError(
-                f"expected hashkit {version} on every node, found {__version__}: install the same "
-                "version everywhere"
-            )
+        check_version(version)
         self._banks = [file.open() for file in files]
         self._n_threads = n_threads
         self._part = LocalSearchPart(
