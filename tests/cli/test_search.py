@@ -237,9 +237,28 @@ def test_nothing_of_a_collection_is_replaced_and_banks_are_of_one_model(tmp_path
     succeed("encode photos --model phash --out a.h5")
     succeed("encode photos --model phash-256 --out b.h5")
     before = Path("photos/1.png").read_bytes()
-    for command in ("search --row 0 --bank a.h5 --save-picture", "dedup photos --report"):
-        assert "not replaced" in fail(f"{command} photos/1.png")
+    for command in (
+        "search --row 0 --bank a.h5 --save-picture",
+        "search --row 0 --bank a.h5 --csv",
+        "dedup photos --report",
+        "dedup photos --csv",
+        "evaluate a.h5 a.h5 --csv",
+        "evaluate a.h5 a.h5 --latex",
+        "evaluate a.h5 a.h5 --report",
+        "bench --markdown",
+        "bench --html",
+    ):
+        assert "not replaced" in fail(f"{command} photos/1.png"), command
         assert Path("photos/1.png").read_bytes() == before
+    Path("notes.txt").write_text("mine")
+    write_digit(3, Path("new/3.png"))
+    for command in (
+        "search --row 0 --bank a.h5 --csv notes.txt",
+        "evaluate a.h5 a.h5 --query-labels l.csv --csv l.csv",
+        "search --query new --bank a.h5 --save-picture new/3.png",
+    ):
+        Path("l.csv").write_text("0")
+        assert "not replaced" in fail(command), command
     succeed("search --row 0 --bank a.h5 --save-picture hits.png")
     succeed("search --row 0 --bank a.h5 --save-picture hits.png")
     assert "different ones" in fail("search --row 0 --bank a.h5 --bank b.h5")

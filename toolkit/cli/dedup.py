@@ -91,9 +91,10 @@ def dedup(
         raise ConfigError("expected a folder or a bank, found none: hashkit dedup photos/")
     from hashkit.collection.moving import check_target
     from hashkit.workflow.dedup import find_duplicates
-    from hashkit.workflow.output_files import check_page_path
+    from hashkit.workflow.output_files import check_page_path, check_table_path
 
     check_page_path(report)
+    check_table_path(csv)
     target = None if apply is None else _target(apply)
     if target is not None and source.is_dir():
         check_target(target, source)

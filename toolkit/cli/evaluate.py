@@ -188,7 +188,7 @@ def evaluate(
     """  # noqa: D301
     from hashkit.cli.evaluate_output import print_evaluations
     from hashkit.report.evaluations import differences, load_evaluation, renamed_apart
-    from hashkit.workflow.output_files import check_page_path
+    from hashkit.workflow.output_files import check_latex_path, check_page_path, check_table_path
 
     conventions = Conventions(
         convention,
@@ -198,6 +198,8 @@ def evaluate(
         exclude_self,
     )
     check_page_path(page)
+    check_table_path(csv, [query, *(database or ()), query_labels, database_labels])
+    check_latex_path(latex)
     rescoring = rescoring_of(rerank, oversample, model)
     loaded = [load_evaluation(path) for path in beside or ()]
     if baselines and query is not None:

@@ -141,6 +141,7 @@ def search(
       hashkit search --query new/ --bank photos.h5 --csv hits.csv
     """  # noqa: D301
     from hashkit.cli.search_output import draw_results, print_results
+    from hashkit.report.gallery import check_picture_format
     from hashkit.workflow.output_files import check_picture_path, check_table_path
     from hashkit.workflow.search_answers import Question, answers
     from hashkit.workflow.search_csv import write_csv
@@ -153,7 +154,10 @@ def search(
             param_hint="--query",
         )
     _check_oversample(oversample, rerank, radius)
-    check_table_path(csv)  # before images are encoded
+    # Before images are encoded, which may take long.
+    check_table_path(csv)
+    if save_picture is not None:
+        check_picture_format(save_picture)
     place = SearchPlace(
         bank,
         model,
@@ -166,13 +170,13 @@ def search(
         needs_images=rerank or save_picture is not None,
         reporter=TERMINAL,
     )
+    if save_picture is not None:
+        check_picture_path(save_picture, place.images, place.banks, query or [])
     queries = [
         *queries_of_files(place, query or [], TERMINAL),
         *queries_of_rows(place, row or []),
         *queries_of_names(place, name or []),
     ]
-    if save_picture is not None:
-        check_picture_path(save_picture, place.images, place.banks, [one.image for one in queries])
     question = Question(
         top_k=top_k if radius is None else None,
         radius=radius,
