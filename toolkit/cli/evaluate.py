@@ -255,7 +255,9 @@ def _file_subject(
 ) -> Subject:
     from hashkit.formats import open_codes
     from hashkit.workflow.evaluation import Subject
+    from hashkit.workflow.repeated import check_each_once
 
+    check_each_once(database or ())
     if not database:
         raise ConfigError("name the database as well: hashkit evaluate QUERY DATABASE")
     name = f"{query.name} in {', '.join(path.name for path in database)}"

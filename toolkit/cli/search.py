@@ -61,12 +61,19 @@ def search(
         ),
     ] = None,
     top_k: Annotated[
-        int, typer.Option("--k", metavar="N", min=1, help="Nearest images to show.")
-    ] = 10,
+        int | None,
+        typer.Option(
+            "--k",
+            metavar="N",
+            min=1,
+            help="Nearest images to show; with --radius, at most so many.",
+            show_default="10, or all within --radius",
+        ),
+    ] = None,
     radius: Annotated[
         int | None,
         typer.Option(
-            "--radius", metavar="BITS", min=0, help="Show all images within this many bits instead."
+            "--radius", metavar="BITS", min=0, help="Show all images within this many bits."
         ),
     ] = None,
     label: Annotated[
@@ -178,7 +185,7 @@ def search(
         *queries_of_names(place, name or []),
     ]
     question = Question(
-        top_k=top_k if radius is None else None,
+        top_k=10 if top_k is None and radius is None else top_k,
         radius=radius,
         labels=label or (),
         rerank=rerank,
@@ -193,7 +200,7 @@ def search(
     if json:
         emit_json({"queries": [result.to_dict() for result in results]})
     elif csv is None:
-        print_results(results)
+        print_results(results, radius)
     if save_picture is not None:
         n_missing = draw_results(results, place.images, save_picture)
         lost = f"; {missing_text(n_missing)}" if n_missing else ""

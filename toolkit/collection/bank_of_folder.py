@@ -11,7 +11,7 @@ from hashkit.bank.interruption import end_last_list
 from hashkit.bank.reader import Bank
 from hashkit.errors import BankMismatchError
 
-__all__ = ["check_follows", "end_interrupted", "folders_of", "follows"]
+__all__ = ["check_follows", "end_interrupted", "folders_of", "followed_folder", "follows"]
 
 
 def follows(source: BankSource | None, folder: Path) -> bool:
@@ -22,6 +22,12 @@ def follows(source: BankSource | None, folder: Path) -> bool:
 def folders_of(bank: Bank) -> list[str]:
     """Real paths of the folders that a bank's image lists name, sorted."""
     return sorted({os.path.realpath(one.root) for one in bank.sources if one.root is not None})
+
+
+def followed_folder(bank: Bank) -> str | None:
+    """The folder that a bank follows, which `hashkit sync` keeps it in step with; None if none."""
+    growing = [one.root for one in bank.sources if one.n_images is None]
+    return growing[-1] if growing else None
 
 
 def check_follows(bank: Bank) -> None:

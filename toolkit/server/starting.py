@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from hashkit.bank.reader import Bank
-from hashkit.errors import ConfigError
 from hashkit.runtimes.settings import RuntimeSettings
 from hashkit.server.service import Service
 from hashkit.server.serving import address_of, open_listener, run_server
 from hashkit.server.settings import ServerSettings
 from hashkit.server.writable import open_editor
 from hashkit.workflow.encoding import load_encoder
-from hashkit.workflow.models import builtin_of_banks
+from hashkit.workflow.models import model_of_banks
 from hashkit.workflow.reporter import Reporter
 from hashkit.workflow.row_images import RowImages
 
@@ -66,7 +65,4 @@ def serve(
 
 def _model_of(bank: Path, reporter: Reporter) -> Path:
     with Bank.open(bank) as opened:
-        found = builtin_of_banks([opened], reporter)
-    if found is None:
-        raise ConfigError(f"{bank}: expected the model that made it, found none: give `model`")
-    return found
+        return model_of_banks([opened], "hashkit serve", reporter)

@@ -8,8 +8,9 @@ from typing import Final
 
 from hashkit.bank.reader import Bank
 from hashkit.errors import ConfigError, ModelError
+from hashkit.model_names import builtin_name, shown_sha256
 from hashkit.runs.run import DEFAULT_RUNS_DIR
-from hashkit.runtimes.builtin import BUILTIN_MODELS, builtin_name, model_path
+from hashkit.runtimes.builtin import BUILTIN_MODELS, model_path
 from hashkit.runtimes.encoder import Encoder
 from hashkit.runtimes.model_file import ModelFile
 from hashkit.runtimes.settings import RuntimeSettings
@@ -88,10 +89,9 @@ class CollectionModel:
             if sha256 and _is_model(path, sha256):
                 self._reporter.note(f"using {path}, which made {bank.path}")
                 return path
-        made_by = f"the model of SHA-256 {sha256[:12]}" if sha256 else "a model that is not known"
         raise ConfigError(
-            f"{bank.path} was made by {made_by}, which is not built in, and neither beside "
-            f"the bank nor in {DEFAULT_RUNS_DIR}/: name its file with `model=...`"
+            f"{bank.path} was made by {shown_sha256(sha256)}, which is not built in, and neither "
+            f"beside the bank nor in {DEFAULT_RUNS_DIR}/: name its file with `model=...`"
         )
 
 

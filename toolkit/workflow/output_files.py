@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -53,8 +52,8 @@ def _check_replaced(
         return
     if path.suffix.lower() not in endings:
         raise ConfigError(
-            f"{path}: expected a new file or one that ends in {' or '.join(endings)}, found another "
-            "file, which is not replaced: choose another name"
+            f"{path}: expected a new file or one that ends in {' or '.join(endings)}, found "
+            "another file, which is not replaced: choose another name"
         )
     if any(one is not None and _is_file(one) and one.samefile(path) for one in inputs):
         raise ConfigError(
@@ -81,7 +80,8 @@ def check_picture_path(
     """
     if not _is_file(path):
         return
-    if any(map(functools.partial(_is_in, path), queries)) or any(next(find.names_of(bank, path), None) is not None for bank in banks):
+    is_query = any(_is_in(path, query) for query in queries)
+    if is_query or any(next(find.names_of(bank, path), None) is not None for bank in banks):
         raise ConfigError(
             f"{path}: expected a new file, found a query or an image of a collection, which "
             "is not replaced: choose another name"

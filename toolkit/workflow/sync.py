@@ -9,7 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hashkit.bank.editor import BankEditor
-from hashkit.bank.files import existing_bank, locked, resolve_link, write_errors
+from hashkit.bank.files import (
+    check_bank_name,
+    existing_bank,
+    locked,
+    resolve_link,
+    write_errors,
+)
 from hashkit.bank.reader import Bank
 from hashkit.codesets import kept_rows
 from hashkit.collection.bank_of_folder import check_follows, end_interrupted, follows
@@ -151,6 +157,8 @@ class FolderSync:
     ) -> None:
         self.folder = Path(folder)
         self.bank = resolve_link(bank_of_folder(self.folder) if bank is None else bank)
+        if not self.bank.exists():
+            check_bank_name(self.bank)
         self._model = CollectionModel(model, settings, reporter)
         self._options = options
         self._n_workers = check_threads(options.num_workers, "num_workers")
