@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hashkit.bank.reader import Bank
+from hashkit.errors import ConfigError
 from hashkit.runtimes.settings import RuntimeSettings
 from hashkit.server.service import Service
 from hashkit.server.serving import address_of, open_listener, run_server
