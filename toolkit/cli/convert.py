@@ -48,7 +48,7 @@ def convert(
     """Write codes in another format, or a bank without its deleted rows.
 
     TARGET appears only when it is complete. Suffixes: .h5 .hdf5 .npz .npy .parquet .faiss .index
-    .txt
+    .txt, and .lance, which is only written
 
     \b
     Examples:
@@ -96,10 +96,16 @@ def convert(
                 "n_rows": n_rows,
                 "n_deleted": n_deleted,
                 "left_out": left_out,
-                "n_bytes": target.stat().st_size,
+                "n_bytes": _n_bytes(target),
                 "seconds": time.perf_counter() - started,
             }
         )
+
+
+def _n_bytes(target: Path) -> int:
+    """Size of a file, or of the files of a folder."""
+    files = target.rglob("*") if target.is_dir() else [target]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _left_out(database: CodeDatabase, kind: Format) -> list[str]:
