@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hashkit.bank.deletion import delete_rows, restore_rows
     from hashkit.bank.reader import Bank
     from hashkit.bank.writer import BankWriter
+    from hashkit.bank_set.reader import BankSet
     from hashkit.codesets import CodeSet
     from hashkit.collection.pairs import Pair, pairs
     from hashkit.errors import HashkitError
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Bank",
+    "BankSet",
     "BankWriter",
     "CodeSet",
     "Duplicates",
@@ -75,6 +77,7 @@ __all__ = [
 
 _HOMES = {
     "Bank": "hashkit.bank.reader",
+    "BankSet": "hashkit.bank_set.reader",
     "BankWriter": "hashkit.bank.writer",
     "CodeSet": "hashkit.codesets",
     "Duplicates": "hashkit.workflow.dedup",

@@ -17,6 +17,7 @@ from hashkit.errors import CodesError
 from hashkit.inputs.arguments import argument_shown
 from hashkit.inputs.masks import unmasked
 from hashkit.inputs.sizes import checked_n_bits
+from hashkit.inputs.text import shown
 
 __all__ = ["binarize", "check_codes", "code_size", "from_hex", "pack", "to_hex", "unpack"]
 
@@ -146,6 +147,11 @@ def from_hex(text: str, n_bits: int) -> NDArray[np.uint8]:
     try:
         code = np.frombuffer(bytes.fromhex(text), dtype=np.uint8)
     except ValueError:
-        raise CodesError(f"a code must be hexadecimal digits, not {text!r}") from None
+        raise CodesError(f"a code must be hexadecimal digits, not {shown(text)}") from None
+    if len(code) != code_size(n_bits):
+        raise CodesError(
+            f"a code of {n_bits} bits must have {2 * code_size(n_bits)} hexadecimal digits, "
+            f"not {2 * len(code)}"
+        )
     row: NDArray[np.uint8] = check_codes(code[None, :], n_bits, what="a hexadecimal code")[0]
     return row

@@ -218,6 +218,26 @@ def test_rows_are_not_written_to_a_file_that_is_gone(empty, tmp_path, path):
         assert len(bank) == 34
 
 
+def test_an_editor_goes_on_with_the_file_that_replaced_its_own(empty, path):
+    assert not empty.reopen()
+    kept = empty.path.read_bytes()
+    empty.path.unlink()
+    with pytest.raises(BankError, match="found no file"):
+        empty.reopen()
+    (empty.path.parent / "half.h5").write_bytes(path.read_bytes()[:-500])
+    (empty.path.parent / "half.h5").replace(empty.path)
+    with pytest.raises(BankError):
+        empty.reopen()
+    (empty.path.parent / "copy.h5").write_bytes(kept)
+    (empty.path.parent / "copy.h5").replace(empty.path)
+    assert empty.reopen()
+    empty.apply(*rows_of(NEW))
+    with Bank.open(empty.path) as bank:
+        assert len(bank) == n_rows_of(NEW)
+    with pytest.raises(BankLockedError):
+        BankEditor.open(empty.path)
+
+
 def test_only_one_editor_or_writer_at_a_time(empty):
     for second in (
         lambda: BankEditor.open(empty.path),

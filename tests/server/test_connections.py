@@ -12,6 +12,7 @@ import pytest
 from processes import wait_until
 from served_album import encoder, make_album, picture
 
+import hashkit
 from hashkit.server.limits import ServerLimits
 from hashkit.server.service import Service
 from hashkit.server.serving import open_listener, run_server
@@ -29,7 +30,7 @@ LIMITS = ServerLimits(
 def running(bank, limits):
     """The address of a server in a thread."""
     settings = ServerSettings(port=0, limits=limits)
-    service = Service(bank, encoder(), RowImages(only_below=True), settings)
+    service = Service(hashkit.Bank.open(bank), encoder(), RowImages(only_below=True), settings)
     with open_listener(settings) as listener:
         thread = threading.Thread(target=run_server, args=(service, listener))
         thread.start()
@@ -100,6 +101,22 @@ def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not(address):
             post(b"", 10**12).replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
         )
         assert received(connection).startswith(b"HTTP/1.1 413 ")
+
+
+def test_an_answer_does_not_wait_for_a_body_that_nobody_reads(address):
+    """And a client that goes on sending it is let go."""
+    refused = (post(b"", 10**9), post(b"", 10**9).replace(b"/search", b"/nothing"))
+    for request, status in zip(refused, (b"413", b"404"), strict=True):
+        with socket.create_connection(address, 20) as connection:
+            connection.sendall(request)
+            answer = connection.recv(65_536)
+            assert answer.startswith(b"HTTP/1.1 " + status)
+            began = time.monotonic()
+            with contextlib.suppress(ConnectionError):
+                while time.monotonic() - began < 20:
+                    connection.sendall(b"x")
+                    time.sleep(0.05)
+            assert time.monotonic() - began < 10
 
 
 def test_too_many_connections_are_told_to_come_later(address):

@@ -125,3 +125,7 @@ def test_what_a_start_refuses_in_one_line(tmp_path, monkeypatch):
             (f"--bank {bank} --data-root {tmp_path}/nowhere", "--data-root must be the folder"),
         ):
             assert words in fail(f"serve {options}")
+        monkeypatch.setenv("HASHKIT_TOKEN", TOKEN)
+        line = fail(f"serve --bank {tmp_path}/new.h5 --writable {tmp_path}/album")
+        assert "--model phash" in line
+        assert not (tmp_path / "new.h5").exists()

@@ -79,6 +79,7 @@ REFUSED = [
     ("?k=1&k=2", picture(0), {}, 400, "once"),
     ("?top=1", picture(0), {}, 400, "unknown parameter"),
     ("?radius=-1", picture(0), {}, 422, "radius"),
+    ("?radius=65", picture(0), {}, 422, "from 0 to 64"),
     ("?rerank=yes", picture(0), {}, 422, "rerank"),
     ("?oversample=2", picture(0), {}, 422, "oversample"),
     ("?label=cat", picture(0), {}, 422, "no such class"),
@@ -88,14 +89,19 @@ REFUSED = [
     ("", bytes(200_001), {}, 413, "200,000 bytes"),
     ("", b"{", JSON, 400, "JSON"),
     ("", b"[" * 100_001, JSON, 413, "JSON of more than"),
-    ("", b"[1]", JSON, 422, "code"),
+    ("", picture(0), JSON, 415, "found an image file"),
+    ("", b'{"row": 1}', {}, 415, "Content-Type: application/json"),
+    ("", b"[1]", JSON, 422, "found [1]"),
+    ("", b"null", JSON, 422, "found null"),
+    ("", b"{}", JSON, 422, "found an empty one"),
+    ("", b'{"row": {"a": true}}', JSON, 422, 'found {"a": true}'),
+    ("", b'{"code": ""}', JSON, 422, "16 hexadecimal digits, not 0"),
     ("", b'{"row": 1, "name": "x"}', JSON, 422, "one of"),
     ("", b'{"row": "1"}', JSON, 422, "whole number"),
     ("", b'{"row": true}', JSON, 422, "whole number"),
     ("", b'{"row": 99}', JSON, 404, "no row 99"),
     ("", b'{"row": -1}', JSON, 404, "no row"),
     ("", b'{"name": "../album.h5"}', JSON, 404, "no image named"),
-    ("", b'{"code": "00"}', JSON, 422, "64 bits"),
     ("?rerank=1", b'{"code": "' + b"0" * 16 + b'"}', JSON, 422, "image"),
 ]
 
@@ -186,7 +192,24 @@ def test_a_bank_of_another_model_does_not_replace_the_one_that_is_served(tmp_pat
         for _ in range(2):
             assert client.post("/search?k=2", content=picture(1)).json() == before
         assert "hashkit_bank_stale 1.0" in client.get("/metrics").text
+        assert "another model" in client.get("/about").json()["fault"]
         (tmp_path / "again.h5").write_bytes(kept)
         (tmp_path / "again.h5").replace(bank)
         assert client.post("/search?k=2", content=picture(1)).json() == before
         assert "hashkit_bank_stale 0.0" in client.get("/metrics").text
+        assert client.get("/about").json()["fault"] is None
+        assert client.get("/readyz").text == "ready\n"
+        bank.unlink()
+        answer = client.get("/readyz")
+        assert (answer.status_code, "is gone" in answer.text) == (200, True)
+        assert client.post("/search?k=2", content=picture(1)).json() == before
+
+
+def test_a_bank_that_cannot_be_searched_is_not_ready(tmp_path):
+    bank = make_album(tmp_path, 3)
+    with client_of(bank) as client:
+        bank.write_bytes(bank.read_bytes()[:300])
+        assert client.post("/search", content=picture(1)).status_code == 503
+        answer = client.get("/readyz")
+        assert (answer.status_code, "cannot be searched" in answer.text) == (503, True)
+        assert "damaged" in client.get("/about").json()["fault"]

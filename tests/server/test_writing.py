@@ -91,6 +91,9 @@ WRONG_NAMES = [
         "a\n.png",
         "c:x.png",
         "con.png",
+        "COM\u00b9.png",
+        "lpt1 .tar.png",
+        "a\u200b.png",
         " x.png",
         "x.png.",
         "%ff.png",
@@ -112,6 +115,28 @@ def test_names_that_lead_elsewhere_are_refused(tmp_path, bank):
         for name in ("..%2Falbum.h5", "../album.h5", "out/album.h5"):
             assert client.delete(f"/images/{name}", headers=WRITER).status_code == 404
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_names_that_some_system_does_not_tell_apart_are_one_name(tmp_path, bank):
+    album = tmp_path / "album"
+    with client_of(bank, writable=album) as client:
+
+        def add(name):
+            given = {"name": name}
+            answer = client.post("/images", params=given, content=picture(9), headers=WRITER)
+            return answer.status_code, answer.json().get("error", "")
+
+        assert add("gr\u00fcn.png")[0] == 201
+        before = sorted(album.rglob("*"))
+        for name, words in (
+            *(("gru\u0308n.png", "some systems"), ("GR\u00dcN.PNG", "some systems")),
+            *(("Sub/1.png", "'sub/1.png'"), ("gr\u00fcn.png", "already")),
+            ("0.png/x.png", "expected '0.png' to be a folder"),
+        ):
+            status, error = add(name)
+            assert (status, words in error) == (409, True), (name, error)
+        assert sorted(album.rglob("*")) == before
+        assert client.delete("/images/0.PNG", headers=WRITER).status_code == 404
 
 
 def httpx_quoted(name):
@@ -209,3 +234,26 @@ def test_a_server_holds_the_bank(tmp_path, bank):
     Image.new("RGB", (8, 8)).save(tmp_path / "elsewhere.png")
     with pytest.raises(ConfigError, match="the folder of the bank's images"):
         client_of(bank, writable=tmp_path / "other").__enter__()
+
+
+def test_a_bank_that_replaces_another_takes_the_uploads(tmp_path, bank):
+    album = tmp_path / "album"
+    same, other = tmp_path / "same.h5", tmp_path / "other.h5"
+    hashkit.encode(album, encoder(), same).close()
+    make_album(tmp_path / "elsewhere", 2).replace(other)
+    with client_of(bank, writable=album) as client:
+        assert client.post("/images?name=a.png", content=picture(7), headers=WRITER).is_success
+        same.replace(bank)
+        assert client.post("/images?name=b.png", content=picture(8), headers=WRITER).is_success
+        assert client.delete("/images/0.png", headers=WRITER).status_code == 204
+        assert names(bank) == ["2.png", "sub/1.png", "b.png"]
+        for step, words in ((lambda: other.replace(bank), "other images"), (bank.unlink, "gone")):
+            step()
+            before = sorted(album.rglob("*"))
+            added = client.post("/images?name=c.png", content=picture(9), headers=WRITER)
+            removed = client.delete("/images/2.png", headers=WRITER)
+            for answer in (added, removed):
+                assert answer.status_code == 503
+                assert words in answer.json()["error"]
+                assert str(tmp_path) not in answer.text
+            assert sorted(album.rglob("*")) == before

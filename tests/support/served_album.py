@@ -22,7 +22,7 @@ from hashkit.server.limits import ServerLimits
 from hashkit.server.service import Service
 from hashkit.server.serving import address_of, open_listener
 from hashkit.server.settings import ServerSettings
-from hashkit.server.writable import open_editor
+from hashkit.server.writable import WritableBank
 from hashkit.workflow.row_images import RowImages
 
 TOKEN = "a token of this test".replace(" ", "-")
@@ -70,8 +70,15 @@ def client_of(
         limits=limits or ServerLimits(),
         **settings,
     )
-    editor = None if writable is None else open_editor(bank, writable, encoder())
-    service = Service(bank, encoder(), RowImages(only_below=True), served, editor)
+    place = None if writable is None else WritableBank.open(bank, writable, encoder())
+    try:
+        service = Service(
+            hashkit.Bank.open(bank), encoder(), RowImages(only_below=True), served, place
+        )
+    except BaseException:
+        if place is not None:
+            place.close()
+        raise
     with TestClient(make_app(service), base_url=HERE, raise_server_exceptions=False) as client:
         while client.get("/readyz").status_code != 200:
             assert service.failure is None
@@ -82,7 +89,8 @@ class Served:
     """A server on a port of this machine, in a thread of this process."""
 
     def __init__(self, bank: Path, settings: ServerSettings) -> None:
-        service = Service(bank, encoder(), RowImages(only_below=True), settings, None)
+        opened = hashkit.Bank.open(bank)
+        service = Service(opened, encoder(), RowImages(only_below=True), settings)
         self._listener = open_listener(settings)
         self.address = address_of(self._listener)
         http = limited_connections(settings.limits)

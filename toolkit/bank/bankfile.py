@@ -216,6 +216,19 @@ class BankFile:
             if not self.is_open:
                 self._open()
 
+    def is_in_place(self) -> bool:
+        """Whether the file of this name is still the open one.
+
+        Raises
+        ------
+        OSError
+            If that cannot be found out.
+        """
+        try:
+            return os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
+        except FileNotFoundError:
+            return False
+
     def _open(self) -> None:
         with write_errors(self._path):
             check_file(self._path)
@@ -236,11 +249,7 @@ class BankFile:
 
     def _check_place(self) -> None:
         """Check that no other file has been put in this one's place: rows would go nowhere."""
-        try:
-            is_same = os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
-        except FileNotFoundError:
-            is_same = False
-        if not is_same:
+        if not self.is_in_place():
             raise BankError(
                 f"{self._path}: expected the bank that is being written, found that another "
                 "program removed it or put another file in its place; open it again"

@@ -18,7 +18,13 @@ from hashkit.bank.bankfile import BankFile, create_bank
 from hashkit.bank.commit import Commit
 from hashkit.bank.compatibility import USE_ITS_MODEL, check_complete, check_model
 from hashkit.bank.deletion import FIRST_VERSION, row_numbers, with_marks
-from hashkit.bank.files import existing_bank, locked, locked_new, resolve_link
+from hashkit.bank.files import (
+    existing_bank,
+    locked,
+    locked_new,
+    resolve_link,
+    write_errors,
+)
 from hashkit.bank.header import BankHeader, BankSource
 from hashkit.bank.image_files import ImageFiles
 from hashkit.bank.layout import FORMAT_VERSION, bitmap_size
@@ -77,8 +83,7 @@ class BankEditor:
         with locked(path, lock_seconds) as (lock, keep):
             editor = cls(path, lock)
             keep.callback(editor._file.close)
-            check_complete(path, editor.sources, editor._file.committed, "change")
-            editor._file.check_last_block()
+            editor._check_file(editor._file)
             keep.pop_all()
         return editor
 
@@ -213,6 +218,37 @@ class BankEditor:
                 dataclasses.replace(before, n_consumed=n_consumed),
             )
 
+    def reopen(self) -> bool:
+        """Go on with the file that another program put in the place of this bank's.
+
+        Returns whether there was one; the lock is held all the time.
+
+        Raises
+        ------
+        BankError, BankMismatchError
+            If the file is gone, or cannot be changed, as `open` says: then the editor stays with
+            the earlier one, and can change nothing.
+        """
+        with self._turn:
+            self._check_open()
+            with write_errors(self.path):
+                if self._file.is_in_place():
+                    return False
+            if not self.path.exists():
+                raise BankError(
+                    f"{self.path}: expected the bank that is being written, found no file: "
+                    "restore a copy of the bank"
+                )
+            file = BankFile(self.path)
+            try:
+                self._check_file(file)
+            except BaseException:
+                file.close()
+                raise
+            self._file.close()
+            self._file = file
+            return True
+
     def close(self) -> None:
         """Close the file and release the lock; a second call does nothing."""
         with self._turn:
@@ -294,6 +330,10 @@ class BankEditor:
         if not (has_room and is_same):
             self._file.rebuild(header, sources, *_room(after, header), before, version)
         return self._file.committed
+
+    def _check_file(self, file: BankFile) -> None:
+        check_complete(self.path, file.layout.sources, file.committed, "change")
+        file.check_last_block()
 
     def _check_open(self) -> None:
         if not self._file.is_open:

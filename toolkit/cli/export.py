@@ -62,7 +62,7 @@ def export(
         Path | None,
         typer.Option(
             "--bank",
-            metavar="FILE",
+            metavar="PATH",
             help="With --web: bank of that model.",
             show_default="the run's bank.h5",
         ),

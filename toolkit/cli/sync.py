@@ -31,7 +31,7 @@ def sync(
         Path | None,
         typer.Option(
             "--bank",
-            metavar="FILE",
+            metavar="PATH",
             help="Bank to bring in step; made if missing.",
             show_default="FOLDER.h5",
         ),
@@ -50,7 +50,7 @@ def sync(
         bool, typer.Option("--watch", help="Go on with every change, until Ctrl-C.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Count what has changed, and change nothing.")
+        bool, typer.Option("--dry-run", help="Count what a sync would do, and change nothing.")
     ] = False,
     checksum: Annotated[
         bool,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from hashkit.runtimes.bit_watch import BitWatch
 from hashkit.runtimes.builtin import constant_bits_of
 from hashkit.runtimes.encoder import Encoder
 
-__all__ = ["EncodedImages", "encode_images"]
+__all__ = ["EncodedImages", "encode_images", "unless_known"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,12 +74,6 @@ def encode_images(
         Called with a sentence if the codes do not tell the images apart.
     """
     images = ImageSet(name=folder.name or str(folder), names=names, root=folder)
-    blank = np.zeros((*encoder.manifest.size, 3), np.uint8)
-
-    def prepare(source: ImageSource) -> NDArray[np.uint8]:
-        if isinstance(source, FileContent) and source.digest() in known_codes:
-            return blank
-        return encoder.prepare(source)
 
     def encode(batch: DecodedBatch) -> _Codes:
         return _encode(encoder, batch, known_codes)
@@ -87,7 +81,7 @@ def encode_images(
     watch = BitWatch(len(names), encoder.n_bits, warn, constant_bits_of(encoder.model_sha256))
     batches = decode_batches(
         images,
-        prepare,
+        unless_known(encoder.prepare, encoder.manifest.size, known_codes),
         encoder.manifest.size,
         start=0,
         batch_size=batch_size,
@@ -102,6 +96,21 @@ def encode_images(
             n_new = int(is_new.sum())
             yield EncodedImages(batch.rows, codes, files, n_new, batch.faults, batch.stop)
     watch.finish()
+
+
+def unless_known(
+    prepare: Callable[[ImageSource], NDArray[np.uint8]],
+    size: tuple[int, int],
+    known_codes: Container[bytes],
+) -> Callable[[ImageSource], NDArray[np.uint8]]:
+    """A ``prepare`` that decodes no file whose digest is known: black pixels stand for it."""
+    blank = np.zeros((*size, 3), np.uint8)
+
+    def prepared(source: ImageSource) -> NDArray[np.uint8]:
+        is_known = isinstance(source, FileContent) and source.digest() in known_codes
+        return blank if is_known else prepare(source)
+
+    return prepared
 
 
 _Codes = tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.float32]]

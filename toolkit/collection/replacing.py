@@ -16,11 +16,12 @@ from hashkit.bank.reader import Bank
 from hashkit.collection.labelling import FolderLabels
 from hashkit.collection.plan import Plan, known_rows, make_plan
 from hashkit.collection.removals import RemovedRows, removed_rows_path
-from hashkit.collection.sync import Done, SyncJob, apply_plan, new_header
+from hashkit.collection.sync import SyncJob, apply_plan, new_header
+from hashkit.collection.todo import Done
 from hashkit.errors import BankError
 from hashkit.files.writing import publish
 
-__all__ = ["beside_path", "replace_bank"]
+__all__ = ["beside_path", "check_readable", "replace_bank"]
 
 
 def beside_path(path: Path) -> Path:
@@ -46,12 +47,7 @@ def replace_bank(bank: Bank, plan: Plan, labels: FolderLabels, job: SyncJob) -> 
         If images of the bank cannot be read now, so that their rows would be lost, unless
         ``job.allow_removals``; or if a file cannot be written.
     """
-    if len(plan.kept) and not job.allow_removals:
-        raise BankError(
-            f"{bank.path}: expected to read all its images again, found {len(plan.kept):,} that "
-            f"cannot be read (for example {bank.names[int(plan.kept[0])]}): make them readable, or "
-            "delete their rows with `allow_removals=True`"
-        )
+    check_readable(bank, plan, allow_removals=job.allow_removals)
     beside, encoder = beside_path(bank.path), job.load_encoder()
     header = dataclasses.replace(
         new_header(encoder, plan.listing.folder),
@@ -76,6 +72,22 @@ def replace_bank(bank: Bank, plan: Plan, labels: FolderLabels, job: SyncJob) -> 
     with contextlib.suppress(OSError):
         Path(f"{beside}.lock").unlink()
     return done
+
+
+def check_readable(bank: Bank, plan: Plan, *, allow_removals: bool) -> None:
+    """Refuse to replace a bank of which images cannot be read now.
+
+    Raises
+    ------
+    BankError
+        If there are any, unless ``allow_removals``.
+    """
+    if len(plan.kept) and not allow_removals:
+        raise BankError(
+            f"{bank.path}: expected to read all its images again, found {len(plan.kept):,} that "
+            f"cannot be read (for example {bank.names[int(plan.kept[0])]}): make them readable, or "
+            "delete their rows with `allow_removals=True`"
+        )
 
 
 def _counted(bank: Bank, made: Bank, plan: Plan, encoded: Done) -> Done:

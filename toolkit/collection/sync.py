@@ -18,17 +18,17 @@ from hashkit.bank.files import write_errors
 from hashkit.bank.header import BankHeader, BankSource
 from hashkit.bank.image_files import ImageFiles
 from hashkit.bank.reader import Bank
-from hashkit.collection.contents import as_files, codes_by_digest
-from hashkit.collection.encoding import EncodedImages, encode_images
+from hashkit.collection.contents import as_files
+from hashkit.collection.encoding import encode_images
 from hashkit.collection.labelling import FolderLabels
-from hashkit.collection.plan import Plan, check_removals
+from hashkit.collection.plan import Plan
 from hashkit.collection.removals import RemovedRows
-from hashkit.datasets.decoding import Fault
+from hashkit.collection.todo import Done, Todo
 from hashkit.datasets.imageset import ImageSet
 from hashkit.runtimes.encoder import Encoder, default_batch_size
 from hashkit.runtimes.pipeline import bank_header, header_of_codes
 
-__all__ = ["Done", "SyncJob", "apply_plan", "folder_source", "new_header"]
+__all__ = ["SyncJob", "apply_plan", "folder_source", "new_header"]
 
 _COMMIT_SECONDS: Final = 1.0
 _COMMIT_ROWS: Final = 10_000
@@ -62,42 +62,6 @@ class SyncJob:
     allow_other_provider: bool
     progress: Callable[[int, int, int], None]
     warn: Callable[[str], None]
-
-
-@dataclasses.dataclass
-class Done:
-    """What a sync did.
-
-    Attributes
-    ----------
-    added, changed, moved, removed
-        Images of each kind.
-    encoded
-        Images that were encoded; the others have the content of another row.
-    faults
-        Images that cannot be used.
-    same
-        Images whose rows stay although the plan would have replaced them.
-    """
-
-    added: int = 0
-    changed: int = 0
-    moved: int = 0
-    removed: int = 0
-    encoded: int = 0
-    faults: list[Fault] = dataclasses.field(default_factory=list)
-    same: int = 0
-
-    @classmethod
-    def expected(cls, plan: Plan) -> Done:
-        """What a sync would do, as far as is known before images are decoded."""
-        return cls(
-            added=len(plan.added),
-            changed=len(plan.changed),
-            moved=len(plan.moved),
-            removed=len(plan.vanished),
-            faults=list(plan.faults),
-        )
 
 
 def folder_source(folder: Path) -> BankSource:
@@ -163,53 +127,26 @@ def _write_known(commits: _Commits, bank: Bank, plan: Plan) -> None:
 def _encode(
     commits: _Commits, bank: Bank, plan: Plan, encoder: Encoder, job: SyncJob, done: Done
 ) -> None:
-    listing = plan.listing
-    todo = [*plan.changed.tolist(), *([at, -1] for at in plan.added.tolist())]
-    names = [listing.names[at] for at, _ in todo]
-    row_of = {name: row for name, (_, row) in zip(names, todo, strict=True)}
-    codes: dict[bytes, NDArray[np.uint8]] = {}
-    if bank.files is not None:
-        codes = codes_by_digest(bank.codes, bank.files, listing.sizes[[at for at, _ in todo]])
+    todo = Todo(plan, done)
     batches = encode_images(
         encoder,
-        listing.folder,
-        names,
-        codes,
+        plan.listing.folder,
+        todo.names,
+        todo.known_codes(bank),
         batch_size=job.batch_size or default_batch_size(encoder),
         n_workers=job.n_workers,
         warn=job.warn,
     )
-    broken: list[int] = []
-    n_faults_before = len(done.faults)
     with contextlib.closing(batches):
-        job.progress(0, len(todo), 0)
+        job.progress(0, len(todo.names), 0)
         for batch in batches:
-            rows = [todo[at][1] for at in batch.positions.tolist()]
-            batch_names = [names[at] for at in batch.positions.tolist()]
-            commits.add(batch_names, batch.codes, batch.files, rows)
-            _count(done, batch, rows)
-            faulty = [row_of[one.name] for one in batch.faults]
-            # A file that cannot be read may be the same as before; its row stays.
-            is_kept = [one.reason == "missing" for one in batch.faults]
-            broken += [row for row, kept in zip(faulty, is_kept, strict=True) if not kept]
-            done.same += sum(row >= 0 for row, kept in zip(faulty, is_kept, strict=True) if kept)
-            job.progress(batch.n_done, len(todo), len(done.faults) - n_faults_before)
+            at = batch.positions.tolist()
+            names, rows = [todo.names[one] for one in at], [todo.rows[one] for one in at]
+            commits.add(names, batch.codes, batch.files, rows)
+            todo.count(rows, batch.n_encoded, batch.faults)
+            job.progress(batch.n_done, len(todo.names), todo.n_faults)
     commits.flush()
-    broken = [row for row in broken if row >= 0]
-    gone = np.append(plan.vanished, np.array(broken, np.int64))
-    check_removals(
-        dataclasses.replace(plan, vanished=gone), str(bank.path), allow_removals=job.allow_removals
-    )
-    commits.delete(broken)
-    done.removed += len(broken)
-
-
-def _count(done: Done, batch: EncodedImages, rows: Sequence[int]) -> None:
-    n_changed = sum(row >= 0 for row in rows)
-    done.changed += n_changed
-    done.added += len(rows) - n_changed
-    done.encoded += batch.n_encoded
-    done.faults += batch.faults
+    commits.delete(todo.broken_rows(bank.path, allow_removals=job.allow_removals))
 
 
 class _Commits:

@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from hashkit.bank_set.joined import as_one
 from hashkit.codesets import CodeDatabase, check_database
 from hashkit.errors import CodesError
 from hashkit.formats.bank import BANK
+from hashkit.formats.bank_set import BANK_SET, write_bank_set
 from hashkit.formats.faiss_index import FAISS
 from hashkit.formats.faiss_reading import IDENTIFIERS
 from hashkit.formats.format import Format, WriteProgress
@@ -24,7 +26,7 @@ from hashkit.formats.npz import NPZ
 from hashkit.formats.origin import StoredCodes, origin_of
 from hashkit.formats.parquet import PARQUET
 from hashkit.formats.text import TEXT
-from hashkit.inputs.arguments import checked_arguments
+from hashkit.inputs.arguments import checked_arguments, whole_number
 from hashkit.inputs.arrays import NPY_SIGNATURE
 from hashkit.inputs.opening import open_file
 
@@ -75,7 +77,7 @@ def format_named(path: str | os.PathLike[str]) -> Format:
 
 
 def format_of(path: str | os.PathLike[str]) -> Format:
-    """Format of an existing file, by its content, otherwise by its suffix.
+    """Format of an existing file, by its content, otherwise by its suffix; a folder is a bank set.
 
     Raises
     ------
@@ -83,6 +85,8 @@ def format_of(path: str | os.PathLike[str]) -> Format:
         If neither determines the format.
     """
     path = Path(path)
+    if path.is_dir():
+        return EXPORTS.get(path.suffix, BANK_SET)
     start = _start(path)
     for signature, kind in _SIGNATURES.items():
         if start.startswith(signature):
@@ -108,7 +112,7 @@ def open_codes(
     Parameters
     ----------
     path
-        A file in one of `FORMATS`.
+        A file in one of `FORMATS`, or the folder of a bank set.
     labels_path
         A file of labels, one per line, for codes without labels.
     n_bits
@@ -136,6 +140,7 @@ def save_codes(
     database: CodeDatabase,
     *,
     overwrite: bool = False,
+    shards: int | None = None,
     progress: WriteProgress | None = None,
 ) -> None:
     """Write codes atomically, in the format of the file's suffix, without deleted rows.
@@ -143,10 +148,13 @@ def save_codes(
     Parameters
     ----------
     path
-        A file with a suffix of `FORMATS` or `EXPORTS`; may be the one that ``database`` was
+        A file with a suffix of `FORMATS` or `EXPORTS`, or a folder with ``shards``; may be what
+    ``database`` was
         opened from.
     overwrite
-        Whether an existing file may be replaced.
+        Whether an existing file, or bank set, may be replaced.
+    shards
+        Write a bank set of this many shards, 1 or more; None to write a file.
     progress
         See `WriteProgress`.
 
@@ -157,7 +165,12 @@ def save_codes(
     MissingExtraError
         If the package that writes the format is not installed.
     """
+    database = as_one(database)
     check_database(database, "`database`")
+    if shards is not None:
+        n_shards = whole_number(shards, "shards", 1)
+        write_bank_set(Path(path), database, n_shards, overwrite=overwrite, progress=progress)
+        return
     format_named(path).write(Path(path), database, overwrite=overwrite, progress=progress)
 
 

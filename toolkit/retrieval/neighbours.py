@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Neighbours", "Ranking"]
+from hashkit.errors import CodesError
+
+__all__ = ["Neighbours", "Ranking", "as_ranking"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +117,25 @@ class Neighbours:
         distances[is_new], distances[~is_new] = others.distances, self.distances[is_unchanged]
         rows[is_new], rows[~is_new] = others.rows, self.rows[is_unchanged]
         return Neighbours(_offsets(sizes), distances, rows, self.database_offsets)
+
+
+def as_ranking(found: Neighbours, limit: int, n_bits: int) -> Ranking:
+    """Results of ``limit`` rows per query as a table.
+
+    Raises
+    ------
+    CodesError
+        If there are fewer, which is possible only if codes have more than ``n_bits`` bits.
+    """
+    shape = (len(found.offsets) - 1, limit)
+    if len(found.rows) != math.prod(shape):
+        raise CodesError(
+            f"expected {limit} rows per query, found fewer: codes of the database are damaged, "
+            f"with bits set behind the {n_bits} that they have; `hashkit verify` lists them"
+        )
+    return Ranking(
+        found.distances.reshape(shape), found.rows.reshape(shape), found.database_offsets
+    )
 
 
 def _offsets(sizes: Sequence[int] | NDArray[Any]) -> NDArray[np.int64]:

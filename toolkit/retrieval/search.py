@@ -6,30 +6,23 @@ depend on the engine, the number of threads or the number of databases that hold
 
 from __future__ import annotations
 
-import math
-import sys
-from typing import Any, Literal, TypeAlias, get_args, overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.codes import check_codes
-from hashkit.errors import CodesError, ConfigError
-from hashkit.inputs.arguments import argument_shown, whole_number
-from hashkit.inputs.masks import unmasked
+from hashkit.inputs.arguments import whole_number
 from hashkit.multi_index.index import MultiIndex
+from hashkit.retrieval.arguments import Engine, check_oversample, check_settings, chosen_rows
 from hashkit.retrieval.indexed import check_index, merged
-from hashkit.retrieval.neighbours import Neighbours, Ranking
+from hashkit.retrieval.neighbours import Neighbours, Ranking, as_ranking
 from hashkit.retrieval.reranking import check_logits, rerank, rescore
 from hashkit.retrieval.scan import scan
 from hashkit.retrieval.shards import Database, Shards
 from hashkit.threads import check_threads
 
 __all__ = ["Engine", "search"]
-
-Engine: TypeAlias = Literal["auto", "scan", "index"]
-
-_ENGINES = get_args(Engine)
 
 _GATHER_SHARE = 16
 """If fewer than one row in this many is kept, the kept rows are copied and searched alone."""
@@ -110,8 +103,8 @@ def search(
     query_codes
         Packed codes, uint8 [q, ceil(n_bits / 8)].
     database
-        A bank or code set; a sequence of them, whose rows are numbered in the order given; or
-        packed codes, uint8 [n, ceil(n_bits / 8)]. Deleted rows are not found.
+        A bank or code set; a bank set, or a sequence of these, whose rows are numbered in the order
+        given; or packed codes, uint8 [n, ceil(n_bits / 8)]. Deleted rows are not found.
     top_k
         Number of rows per query, 0 or more; all rows if the database has fewer.
     radius
@@ -160,13 +153,13 @@ def search(
     query_codes = check_codes(query_codes, shards.n_bits, "query codes")
     top_k = None if top_k is None else whole_number(top_k, "top_k", 0)
     radius = None if radius is None else whole_number(radius, "radius", 0)
-    _check_settings(top_k, radius, engine, index)
-    oversample = _check_oversample(oversample, logits is not None, radius)
+    check_settings(top_k, radius, engine, has_index=index is not None)
+    oversample = check_oversample(oversample, logits is not None, radius)
     if index is not None and engine != "scan":
         check_index(index, database, shards)
     n_threads = check_threads(n_threads, "n_threads")
     if where is not None:
-        shards = shards.where(_chosen(where, len(shards)))
+        shards = shards.where(chosen_rows(where, len(shards)))
     n_kept = shards.n_kept
     limit = n_kept if top_k is None else min(top_k, n_kept)
     search_radius = shards.n_bits if radius is None else min(radius, shards.n_bits)
@@ -176,11 +169,11 @@ def search(
 
     if logits is None:
         found = nearest(limit)
-        return found if radius is not None else _as_ranking(found, limit, shards)
+        return found if radius is not None else as_ranking(found, limit, shards.n_bits)
     logits = check_logits(logits, query_codes, shards.n_bits)
     if oversample is not None:
         n_candidates = min(oversample * limit, n_kept)
-        candidates = _as_ranking(nearest(n_candidates), n_candidates, shards)
+        candidates = as_ranking(nearest(n_candidates), n_candidates, shards.n_bits)
         return rescore(query_codes, logits, shards, candidates, limit)
     radii = np.full(len(query_codes), search_radius)
     if limit < n_kept:
@@ -188,76 +181,7 @@ def search(
         radii = _last_distances(nearest(limit), limit, search_radius)
     found = _scan(query_codes, shards, n_kept, radii, n_threads)
     found = rerank(query_codes, logits, shards, found, limit)
-    return found if radius is not None else _as_ranking(found, limit, shards)
-
-
-def _as_ranking(found: Neighbours, limit: int, shards: Shards) -> Ranking:
-    """Results of ``limit`` rows per query as a table."""
-    shape = (len(found.offsets) - 1, limit)
-    if len(found.rows) != math.prod(shape):
-        raise CodesError(
-            f"expected {limit} rows per query, found fewer: codes of the database are damaged, "
-            f"with bits set behind the {shards.n_bits} that they have; `hashkit verify` lists them"
-        )
-    return Ranking(found.distances.reshape(shape), found.rows.reshape(shape), shards.offsets)
-
-
-def _check_oversample(oversample: int | None, has_logits: bool, radius: int | None) -> int | None:
-    if oversample is None:
-        return None
-    oversample = whole_number(oversample, "oversample", 1, sys.maxsize)
-    if not has_logits:
-        raise ConfigError(
-            "`oversample` orders the nearest rows by the queries' logits, found none: give "
-            "`logits`, or leave `oversample` out"
-        )
-    if radius is not None:
-        raise ConfigError(
-            "`oversample` goes with `top_k` alone, found `radius` too: all rows within a radius "
-            "are found anyway; leave one of the two out"
-        )
-    return oversample
-
-
-def _check_settings(
-    top_k: int | None, radius: int | None, engine: str, index: MultiIndex | None
-) -> None:
-    if top_k is None and radius is None:
-        raise ConfigError("a search needs `top_k` or `radius`: neither was given")
-    if engine not in _ENGINES:
-        raise ConfigError(f"`engine` must be one of {', '.join(_ENGINES)}, not {engine!r}")
-    if engine == "index" and index is None:
-        raise ConfigError(
-            '`engine="index"` needs an index of the database, found none: build one with '
-            "`hashkit index` or MultiIndex.build"
-        )
-
-
-def _chosen(where: NDArray[Any], n_rows: int) -> NDArray[np.bool_]:
-    """``where`` as bool [n_rows]."""
-    where = unmasked(where, "`where`", ConfigError)
-    try:
-        where = np.asarray(where)
-    except (ValueError, TypeError):
-        raise ConfigError(
-            f"`where` must be bool [{n_rows}] or row numbers [m], not {argument_shown(where)}"
-        ) from None
-    if where.ndim == 1 and not where.size:  # of an empty list, whose type says nothing
-        return np.zeros(n_rows, dtype=np.bool_)
-    if where.dtype == np.bool_ and where.shape == (n_rows,):
-        return where
-    if not np.issubdtype(where.dtype, np.integer) or where.ndim != 1:
-        raise ConfigError(
-            f"`where` must be bool [{n_rows}] or row numbers [m], "
-            f"not {where.dtype} {list(where.shape)}"
-        )
-    if len(where) and not 0 <= where.min() <= where.max() < n_rows:
-        raise ConfigError(
-            f"`where` must be rows from 0 to {n_rows - 1}, found {where.min()} to {where.max()}"
-        )
-    chosen = np.zeros(n_rows, dtype=np.bool_)
-    chosen[where] = True
-    return chosen
+    return found if radius is not None else as_ranking(found, limit, shards.n_bits)
 
 
 def _find(

@@ -15,6 +15,7 @@ __all__ = ["checked_image", "content_type", "read_body"]
 
 _FORM: Final = "multipart/form-data"
 _CLOSE: Final = {"Connection": "close"}
+_MOST_DIGITS: Final = 20
 
 
 async def read_body(request: Request, limits: ServerLimits) -> bytes:
@@ -42,44 +43,45 @@ def content_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def checked_image(request: Request, body: bytes) -> bytes:
+def checked_image(request: Request, body: bytes, *, takes_json: bool = False) -> bytes:
     """A body that begins as an image file does.
+
+    Parameters
+    ----------
+    takes_json
+        Whether the address also takes JSON.
 
     Raises
     ------
     RequestError
         415 if it does not.
     """
-    if format_of(body) is None:
-        found = "a form" if content_type(request) == _FORM else "something else"
-        raise RequestError(
-            415,
-            f"expected an image file as the body, found {found}: send the bytes of the file",
-        )
-    return body
+    if format_of(body) is not None:
+        return body
+    how = "send the bytes of the file"
+    if content_type(request) == _FORM:
+        found = "a form"
+    elif takes_json and body.lstrip()[:1] in (b"{", b"["):
+        found, how = "JSON", "send it with the header Content-Type: application/json"
+    else:
+        found = "something else"
+    raise RequestError(415, f"expected an image file as the body, found {found}: {how}")
 
 
 async def _read(request: Request, max_bytes: int) -> bytes:
     declared = request.headers.get("content-length", "0")
-    # Clients that wait for "100 Continue" get the answer before they send anything.
-    if request.headers.get("expect") and declared.isdigit() and int(declared[:20]) > max_bytes:
+    if declared.isdigit() and int(declared[:_MOST_DIGITS]) > max_bytes:
         raise _too_large(max_bytes)
     parts, n_bytes = [], 0
     async for part in request.stream():
         n_bytes += len(part)
-        # Most clients read the answer only after they have sent all: as much again is discarded.
-        if n_bytes > 2 * max_bytes:
+        if n_bytes > max_bytes:
             raise _too_large(max_bytes)
-        if n_bytes <= max_bytes:
-            parts.append(part)
-        else:
-            parts.clear()
-    if n_bytes > max_bytes:
-        raise _too_large(max_bytes)
+        parts.append(part)
     if not n_bytes:
         raise RequestError(400, "expected an image, or JSON, as the body, found nothing")
     return b"".join(parts)
 
 
 def _too_large(max_bytes: int) -> RequestError:
-    return RequestError(413, f"the body has more than the {max_bytes:,} bytes allowed", _CLOSE)
+    return RequestError(413, f"the body has more than the {max_bytes:,} bytes allowed")

@@ -86,14 +86,14 @@ def _json(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 _STATUSES: Final = {
-    400: "An unknown parameter, or an empty or incomplete body.",
+    400: "A parameter that is unknown, given twice or missing, or an empty or incomplete body.",
     401: "The token is missing or wrong.",
     403: "The server may not be called by this name, or takes no changes.",
     404: "There is no such row, image or name.",
     408: "The body did not come in time.",
-    409: "There is an image of this name already.",
+    409: "There is an image of this name, or of one that some system does not tell from it.",
     413: "The body has too many bytes, or the image too many pixels.",
-    415: "Not an image of a kind that is read.",
+    415: "Not an image of a kind that is read, or JSON without its content type.",
     422: "A value that is out of range, or a damaged image.",
     503: "Too many requests wait, or the bank cannot be used now; see Retry-After.",
     504: "The answer took too long.",
@@ -106,7 +106,9 @@ _PATHS: Final[dict[str, Any]] = {
             "summary": "Find the nearest images to an image, a code, a row or a name.",
             "parameters": [
                 _parameter("k", "Hits, 10 by default.", minimum=1),
-                _parameter("radius", "All hits within this many bits instead.", minimum=0),
+                _parameter(
+                    "radius", "All hits within this many bits instead, at most n_bits.", minimum=0
+                ),
                 _parameter("label", "Only images of this class; may be repeated.", "string"),
                 _parameter("rerank", "1: order hits at equal distance by the logits.", enum=[0, 1]),
                 _parameter("oversample", "With rerank: order the nearest M x k.", minimum=1),

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hashkit.server.failures import RequestError, failure_response
 from hashkit.server.limits import ServerLimits
 from hashkit.server.metrics import Metrics
+from hashkit.server.unread import UnreadBody
 
 __all__ = ["Gate", "is_own_host"]
 
@@ -66,6 +67,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         started, status = time.perf_counter(), 500
+        body = UnreadBody(scope, receive, send, self._limits)
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -74,15 +76,16 @@ class Gate:
                 known = {name.lower() for name, _ in message.get("headers", ())}
                 added = [one for one in _HEADERS if one[0] not in known]
                 message = {**message, "headers": [*message.get("headers", ()), *added]}
-            await send(message)
+            await body.send(message)
 
         try:
-            await self._admit(scope, receive, sending)
+            await self._admit(scope, body.receive, sending)
         finally:
             route = scope.get("hashkit_route", "other")
             method = scope["method"] if scope["method"] in _METHODS else "other"
             self._metrics.requests.labels(route, method, status).inc()
             self._metrics.seconds.labels(route).observe(time.perf_counter() - started)
+        await body.discard()
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] in _FREE:

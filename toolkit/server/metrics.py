@@ -60,7 +60,7 @@ class Metrics:
             "model.",
             registry=registry,
         )
-        stale.set_function(lambda: bank.is_stale)
+        stale.set_function(lambda: bool(bank.fault))
         reloads = Gauge("hashkit_bank_reloads", "How often the bank changed.", registry=registry)
         reloads.set_function(lambda: bank.n_reloads)
 

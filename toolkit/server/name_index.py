@@ -9,6 +9,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from hashkit.server.upload_names import folded
+
 __all__ = ["NameIndex"]
 
 _TAIL: Final = 65_536
@@ -18,7 +20,7 @@ _TAIL: Final = 65_536
 class NameIndex:
     """Rows of a bank by name; rows that are added are taken in without reading the others again.
 
-    Names are compared by Python's keyed hash, then letter by letter.
+    Names are compared as they are `folded`, by Python's keyed hash, then letter by letter.
     """
 
     def __init__(self) -> None:
@@ -29,7 +31,7 @@ class NameIndex:
         self._n_known = 0
 
     def rows(self, name: str, names: Sequence[str], deleted: NDArray[Any] | None) -> list[int]:
-        """Rows of a name that are not deleted, ascending.
+        """Rows that are not deleted whose names some system does not tell from ``name``, ascending.
 
         Parameters
         ----------
@@ -39,23 +41,26 @@ class NameIndex:
         deleted
             bool [n], or None.
         """
+        key = folded(name)
         with self._lock:
             self._extend(names)
-            found = [*self._sorted_rows(hash(name)), *self._tail.get(name, [])]
+            found = [*self._sorted_rows(hash(key)), *self._tail.get(key, [])]
         return [
             row
             for row in found
-            if row < len(names) and names[row] == name and (deleted is None or not deleted[row])
+            if row < len(names)
+            and folded(names[row]) == key
+            and (deleted is None or not deleted[row])
         ]
 
     def _extend(self, names: Sequence[str]) -> None:
         if len(names) - len(self._hashes) > _TAIL:
-            hashes = np.fromiter(map(hash, names), np.int64, len(names))
+            hashes = np.fromiter((hash(folded(name)) for name in names), np.int64, len(names))
             self._rows = np.argsort(hashes, kind="stable")
             self._hashes, self._tail = hashes[self._rows], {}
         else:
             for row in range(self._n_known, len(names)):
-                self._tail.setdefault(names[row], []).append(row)
+                self._tail.setdefault(folded(names[row]), []).append(row)
         self._n_known = max(self._n_known, len(names))
 
     def _sorted_rows(self, key: int) -> list[int]:

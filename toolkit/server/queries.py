@@ -9,7 +9,8 @@ from typing import Any, Final
 from starlette.datastructures import QueryParams
 
 from hashkit.errors import HashkitError
-from hashkit.inputs.json_text import parse_json
+from hashkit.imaging.formats import format_of
+from hashkit.inputs.json_text import json_shown, parse_json
 from hashkit.server.failures import RequestError
 
 __all__ = ["SearchOptions", "Start", "checked_parameters", "search_options", "start_of", "whole"]
@@ -70,15 +71,15 @@ def checked_parameters(params: QueryParams, *known: str, several: str = "") -> M
     """
     for name in params:
         if name not in known:
-            listed = ", ".join(known) or "none"
-            raise RequestError(400, f"unknown parameter {name[:40]!r}; known: {listed}")
+            listed = f"known: {', '.join(known)}" if known else "this address has none"
+            raise RequestError(400, f"unknown parameter {name[:40]!r}; {listed}")
         if name != several and len(params.getlist(name)) > 1:
             raise RequestError(400, f"expected the parameter {name} once, found it several times")
     return params
 
 
-def search_options(params: QueryParams, max_k: int) -> SearchOptions:
-    """The options of a search.
+def search_options(params: QueryParams, max_k: int, n_bits: int) -> SearchOptions:
+    """The options of a search in codes of ``n_bits`` bits.
 
     Raises
     ------
@@ -88,7 +89,7 @@ def search_options(params: QueryParams, max_k: int) -> SearchOptions:
     given = checked_parameters(
         params, "k", "radius", "label", "rerank", "oversample", several="label"
     )
-    radius = _optional(given, "radius", 0, 65_536)
+    radius = _optional(given, "radius", 0, n_bits)
     rerank = given.get("rerank", "0")
     if rerank not in ("0", "1"):
         raise RequestError(422, f"expected rerank=1 or rerank=0, found {rerank[:40]!r}")
@@ -110,16 +111,24 @@ def start_of(body: bytes) -> Start:
     """
     if len(body) > _MOST_JSON_BYTES:
         raise RequestError(413, f"JSON of more than {_MOST_JSON_BYTES:,} bytes is not read")
+    if format_of(body) is not None:
+        raise RequestError(
+            415,
+            "expected JSON, as the header Content-Type says, found an image file: send another"
+            " type, such as application/octet-stream",
+        )
     document: Any = _parsed(body)
     how = 'expected a JSON object with one of "code", "row" and "name"'
-    if not isinstance(document, dict) or len(document) != 1 or not set(document) <= {*_STARTS}:
-        found = sorted(document) if isinstance(document, dict) else type(document).__name__
-        raise RequestError(422, f"{how}, found {str(found)[:60]}")
+    if not isinstance(document, dict):
+        raise RequestError(422, f"{how}, found {json_shown(document)}")
+    if len(document) != 1 or not set(document) <= {*_STARTS}:
+        found = ", ".join(json_shown(name) for name in sorted(document)[:5]) or "an empty one"
+        raise RequestError(422, f"{how}, found {found}")
     ((name, value),) = document.items()
     is_right = type(value) is int if name == "row" else isinstance(value, str)
     if not is_right:
         kind = "a whole number" if name == "row" else "a text"
-        raise RequestError(422, f'expected "{name}" to be {kind}, found {str(value)[:40]!r}')
+        raise RequestError(422, f'expected "{name}" to be {kind}, found {json_shown(value)}')
     return Start(**{name: value})
 
 

@@ -10,13 +10,16 @@ from typing import Final
 from hashkit.bank.reader import Bank
 from hashkit.collection.listing import list_folder
 from hashkit.errors import HashkitError
+from hashkit.workflow.reporter import plural
 
-__all__ = ["files_without_rows"]
+__all__ = ["files_without_rows", "repaired_text"]
 
 logger: Final = logging.getLogger("hashkit.server")
 
 _MOST_ORPHANS: Final = 256
 """Files that a start adds; more were not left by a killed server, and are the work of a sync."""
+
+_MOST_NAMED: Final = 3
 
 
 def files_without_rows(folder: Path, bank: Bank) -> Sequence[str]:
@@ -38,3 +41,13 @@ def files_without_rows(folder: Path, bank: Bank) -> Sequence[str]:
         )
         return ()
     return sorted(listed)
+
+
+def repaired_text(folder: Path, n_files: int, left_out: Sequence[str]) -> str:
+    """One line on files that had no row: how many were added, and those that were not."""
+    text = f"{folder}: {plural(n_files - len(left_out), 'image')} had no row and are added"
+    if left_out:
+        shown = "; ".join(left_out[:_MOST_NAMED])
+        more = "" if len(left_out) <= _MOST_NAMED else "; ..."
+        text += f", {plural(len(left_out), 'file')} cannot be: {shown}{more}"
+    return text

@@ -61,14 +61,14 @@ def answered(handler: Handler, route: str) -> Callable[[Request], Awaitable[Resp
 async def search(service: Service, request: Request) -> Response:
     """``POST /search``: the nearest images to one in the body, or to a code, row or name."""
     limits = service.settings.limits
-    options = search_options(request.query_params, limits.max_k)
+    options = search_options(request.query_params, limits.max_k, service.bank.latest.bank.n_bits)
     body = await read_body(request, limits)
     async with asyncio.timeout(limits.answer_seconds):
         await service.ready()
         if content_type(request) == "application/json":
             answer = await _search_from(service, start_of(body), options)
         else:
-            encoded = await service.searcher.encoded(checked_image(request, body))
+            encoded = await service.searcher.encoded(checked_image(request, body, takes_json=True))
             query = Query("image", encoded.code, None)
             answer = await service.searcher.answer(query, options, encoded.logits)
     return Response(answer, media_type="application/json")
@@ -146,10 +146,17 @@ async def health(service: Service, request: Request) -> Response:
 
 
 async def readiness(service: Service, request: Request) -> Response:
-    """``GET /readyz``: 200 when requests are answered without delay, until then 503."""
-    if service.is_ready:
-        return PlainTextResponse("ready\n")
-    return PlainTextResponse("starting\n", 503, {"Retry-After": "1"})
+    """``GET /readyz``: 200 when requests are answered without delay, until then 503.
+
+    A bank of before that is still searched is ready: other servers of the same bank see the same
+    file, and none would be left.
+    """
+    if not service.is_ready:
+        return PlainTextResponse("starting\n", 503, {"Retry-After": "1"})
+    state = await asyncio.to_thread(service.bank.state)
+    if not state.can_search:
+        return PlainTextResponse(f"{state.fault}\n", 503, {"Retry-After": "30"})
+    return PlainTextResponse("ready" + (f", but {state.fault}" if state.fault else "") + "\n")
 
 
 async def metrics(service: Service, request: Request) -> Response:

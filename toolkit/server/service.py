@@ -13,7 +13,6 @@ from typing import Any, Final, ParamSpec, TypeVar
 import numpy as np
 
 from hashkit._version import __version__
-from hashkit.bank.editor import BankEditor
 from hashkit.bank.reader import Bank
 from hashkit.errors import ImageError
 from hashkit.runtimes.encoder import Encoder
@@ -22,10 +21,11 @@ from hashkit.server.live_bank import LiveBank, Snapshot
 from hashkit.server.metrics import Metrics
 from hashkit.server.pictures import Pictures
 from hashkit.server.queries import SearchOptions
-from hashkit.server.repair import files_without_rows
+from hashkit.server.repair import files_without_rows, repaired_text
 from hashkit.server.searcher import Encoded, Searcher
 from hashkit.server.settings import ServerSettings
 from hashkit.server.uploads import NewImage, Uploads
+from hashkit.server.writable import WritableBank
 from hashkit.threads import available_cpus
 from hashkit.workflow.models import check_made_by
 from hashkit.workflow.row_images import RowImages, sources_of
@@ -46,42 +46,39 @@ class Service:
     Parameters
     ----------
     bank
-        The bank's file.
+        The open bank.
     encoder
         The model.
     images
         Finds the images of rows.
     settings
         Of the server.
-    editor
-        The bank, open for changes, if ``settings`` have a writable folder; closed at the end.
+    place
+        Where clients add images; None for nowhere. It is closed at the end.
 
     Raises
     ------
-    BankError
-        If the bank cannot be opened.
     BankMismatchError
         If another model made it.
     """
 
     def __init__(
         self,
-        bank: Path,
+        bank: Bank,
         encoder: Encoder,
         images: RowImages,
         settings: ServerSettings,
-        editor: BankEditor | None = None,
+        place: WritableBank | None = None,
     ) -> None:
         self.settings = settings
+        check_made_by([bank], encoder.model_sha256)
         self.bank = LiveBank(bank)
-        check_made_by([self.bank.latest.bank], encoder.model_sha256)
         self.metrics = Metrics(self.bank)
         self.pictures = Pictures(images)
         self.searcher = Searcher(self.bank, encoder, settings.limits, self.metrics)
         self.uploads: Uploads | None = None
-        if settings.writable is not None and editor is not None:
-            most = settings.limits.max_batch
-            self.uploads = Uploads(settings.writable, self.bank, editor, most)
+        if place is not None:
+            self.uploads = Uploads(place, self.bank, settings.limits.max_batch)
         self._ready = asyncio.Event()
         self.failure: Exception | None = None
         self.stop: Callable[[], None] = lambda: None
@@ -116,18 +113,19 @@ class Service:
 
     async def _repair(self) -> None:
         """Add the files that a killed server left without a row."""
-        folder = self.settings.writable
-        if folder is None or self.uploads is None:
+        if self.uploads is None:
             return
+        folder = self.uploads.folder
         names = await self.in_thread(files_without_rows, folder, self.bank.latest.bank)
+        left_out: list[str] = []
         for name in names:
             try:
                 encoded = await self.searcher.encoded(folder / name)
                 await self.uploads.add(NewImage(name, None, encoded.code))
             except (ImageError, RequestError) as error:
-                logger.warning("%s is not added: %s", folder / name, error)
-            else:
-                logger.warning("%s had no row in the bank, and is added", folder / name)
+                left_out.append(f"{name} ({error})")
+        if names:
+            logger.warning("%s", repaired_text(folder, len(names), left_out))
 
     def about(self) -> dict[str, Any]:
         """Facts about the bank and the server, for `/about`."""

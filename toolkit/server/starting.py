@@ -10,7 +10,7 @@ from hashkit.runtimes.settings import RuntimeSettings
 from hashkit.server.service import Service
 from hashkit.server.serving import address_of, open_listener, run_server
 from hashkit.server.settings import ServerSettings
-from hashkit.server.writable import open_editor
+from hashkit.server.writable import WritableBank
 from hashkit.workflow.encoding import load_encoder
 from hashkit.workflow.models import builtin_of_banks
 from hashkit.workflow.reporter import Reporter
@@ -51,22 +51,34 @@ def serve(
     BankError, ModelError, DeviceError
         If the bank or the model cannot be used.
     """
-    found = model or _model_of(bank, reporter)
+    opened = None if settings.writable is not None and not bank.exists() else Bank.open(bank)
+    found = model or _model_of(bank, opened, reporter)
     with open_listener(settings) as listener:
         encoder = load_encoder(found, runtime, reporter)
-        editor = None
+        place = None
         if settings.writable is not None:
-            editor = open_editor(bank, settings.writable, encoder)
-        images = RowImages(data_root=data_root, only_below=True)
-        service = Service(bank, encoder, images, settings, editor)
+            place = WritableBank.open(bank, settings.writable, encoder)
+        try:
+            # Nobody writes it from here on, but somebody may have until now.
+            now = Bank.open(bank) if opened is None else opened.reload()
+            images = RowImages(data_root=data_root, only_below=True)
+            service = Service(now, encoder, images, settings, place)
+        except BaseException:
+            if place is not None:
+                place.close()
+            raise
         reporter.note(f"{address_of(listener)} searches {service.bank.latest.n_live:,} images")
         run_server(service, listener)
         reporter.note("stopped")
 
 
-def _model_of(bank: Path, reporter: Reporter) -> Path:
-    with Bank.open(bank) as opened:
-        found = builtin_of_banks([opened], reporter)
+def _model_of(path: Path, bank: Bank | None, reporter: Reporter) -> Path:
+    if bank is None:
+        raise ConfigError(
+            f"{path}: expected the model that encodes the images of a new bank, found none: give "
+            "`model`, for example `model=phash`"
+        )
+    found = builtin_of_banks([bank], reporter)
     if found is None:
-        raise ConfigError(f"{bank}: expected the model that made it, found none: give `model`")
+        raise ConfigError(f"{path}: expected the model that made it, found none: give `model`")
     return found

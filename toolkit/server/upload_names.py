@@ -8,22 +8,34 @@ from pathlib import Path
 from typing import Final
 
 from hashkit.imaging.formats import readable_suffixes
+from hashkit.messages.visible_text import visible
 from hashkit.server.failures import RequestError
 
-__all__ = ["upload_path"]
+__all__ = ["folded", "upload_path"]
 
 _MOST_BYTES: Final = 1000
 _MOST_PART_BYTES: Final = 200
 """Of one folder or file; a private name of the file must fit too."""
 
-_NOT_SHOWN: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
-_TURNS: Final = frozenset(map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]))
-"""Characters that turn the direction of text, so that a name reads as another one."""
-
 _NOT_ON_WINDOWS: Final = frozenset('<>:"|?*')
 _DEVICES: Final = frozenset(
-    {"con", "prn", "aux", "nul", *(f"{kind}{n}" for kind in ("com", "lpt") for n in range(1, 10))}
+    {
+        *("con", "prn", "aux", "nul", "conin$", "conout$"),
+        *(f"{kind}{n}" for kind in ("com", "lpt") for n in "0123456789\u00b9\u00b2\u00b3"),
+    }
 )
+"""Names that Windows keeps for devices, with any suffix; a superscript counts as its digit."""
+
+
+def folded(name: str) -> str:
+    """A text that is the same for two names of one file on Windows or macOS.
+
+    They do not tell upper from lower case, and macOS does not tell whether an accent is a part of
+    its letter or follows it.
+    """
+    if name.isascii():
+        return name.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def upload_path(folder: Path, name: str) -> Path:
@@ -71,11 +83,11 @@ def _fault_of(part: str) -> str | None:
         return "a part with a space or a dot at its end"
     if "\\" in part or any(character in _NOT_ON_WINDOWS for character in part):
         return "a character that some system does not allow"
-    if any(unicodedata.category(one) in _NOT_SHOWN or one in _TURNS for one in part):
-        return "a control character"
+    if visible(part) != part:
+        return "a character that is not shown"
     if "\N{REPLACEMENT CHARACTER}" in part:
         return "text that is not UTF-8"
-    if part.partition(".")[0].lower() in _DEVICES:
+    if part.partition(".")[0].rstrip(" ").lower() in _DEVICES:
         return "the name of a device"
     return f"a part of more than {_MOST_PART_BYTES} bytes" if _is_long(part) else None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -15,15 +16,17 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.bank.editor import BankEditor
 from hashkit.bank.image_files import ImageFiles
+from hashkit.bank.reader import Bank
 from hashkit.collection.labelling import FolderLabels
+from hashkit.errors import BankError, ConfigError
 from hashkit.files.writing import make_parents, sync_folder, write_new
 from hashkit.imaging.content import read_image_file
 from hashkit.server.batching import Batcher
 from hashkit.server.failures import RequestError
 from hashkit.server.live_bank import LiveBank
-from hashkit.server.upload_names import upload_path
+from hashkit.server.upload_names import folded, upload_path
+from hashkit.server.writable import WritableBank
 
 __all__ = ["NewImage", "Uploads"]
 
@@ -57,22 +60,30 @@ class Uploads:
 
     Parameters
     ----------
-    folder
-        The folder.
+    place
+        The folder, and the bank open for changes; it is closed with this object.
     bank
         What is searched.
-    editor
-        The open bank; it is closed with this object.
     most
         Changes that are made in one commit.
+
+    Attributes
+    ----------
+    folder
+        The folder.
+
+    Raises
+    ------
+    ConfigError, BankError
+        If the bank cannot take images of the folder.
     """
 
-    def __init__(self, folder: Path, bank: LiveBank, editor: BankEditor, most: int) -> None:
-        self._folder = folder
+    def __init__(self, place: WritableBank, bank: LiveBank, most: int) -> None:
+        self.folder = place.folder
+        self._place = place
+        self._editor = place.editor
         self._bank = bank
-        self._editor = editor
-        now = bank.latest.bank
-        self._labels = FolderLabels.of_rows(editor.header, now.names, now.labels)
+        self._labels: FolderLabels | None = self._adopted(bank.latest.bank)
         self._changes: Batcher[_Change, _Outcome] = Batcher(self._apply, most, "uploads")
 
     def check_new(self, name: str) -> None:
@@ -81,11 +92,13 @@ class Uploads:
         Raises
         ------
         RequestError
-            422 if the name cannot be one, 409 if there is such an image.
+            422 if the name cannot be one, 409 if there is such an image, 503 if the bank takes none
+            now.
         """
-        path = upload_path(self._folder, name)
-        if self._bank.current().rows_named(name) or path.exists():
-            raise _exists(name)
+        path = upload_path(self.folder, name)
+        self._check_free(name, path)
+        if self._bank.fault:
+            raise _no_changes(self._bank.fault)
 
     async def add(self, image: NewImage) -> int:
         """Add an image; returns its row.
@@ -110,31 +123,62 @@ class Uploads:
     def close(self) -> None:
         """End the thread, and release the bank."""
         self._changes.close()
-        self._editor.close()
+        self._place.close()
+
+    def _adopted(self, bank: Bank) -> FolderLabels:
+        """Prepare the bank for images of the folder; the rule by which it labels them."""
+        self._place.adopt(bank)
+        return FolderLabels.of_rows(self._editor.header, bank.names, bank.labels)
+
+    def _follow(self) -> FolderLabels:
+        """Go on with the file that another program put in the place of the bank's, if one did.
+
+        Returns the rule by which it labels images.
+        """
+        self._bank.current()
+        if self._bank.fault:
+            raise _no_changes(self._bank.fault)
+        try:
+            if self._editor.reopen():
+                self._labels = None
+            if self._labels is None:
+                self._labels = self._adopted(self._bank.current().bank)
+        except (BankError, ConfigError) as error:
+            logger.error("no image is added or removed: %s", error)
+            raise _no_changes(
+                "the file that replaced it is damaged, incomplete or of other images"
+            ) from None
+        return self._labels
 
     def _apply(self, changes: Sequence[_Change]) -> list[_Outcome]:
         """Make changes in their order; a removal ends a commit, as it may be of a new image."""
+        labels = self._follow()
         outcomes: list[_Outcome] = []
         new: list[NewImage] = []
         for change in changes:
             if isinstance(change, NewImage):
                 new.append(change)
                 continue
-            outcomes += self._add(new)
+            outcomes += self._add(new, labels)
             new = []
             outcomes.append(self._remove(change.name))
-        return outcomes + self._add(new)
+        return outcomes + self._add(new, labels)
 
-    def _add(self, images: Sequence[NewImage]) -> list[_Outcome]:
+    def _add(self, images: Sequence[NewImage], labels: FolderLabels) -> list[_Outcome]:
         outcomes: list[_Outcome] = [0] * len(images)
         written: list[tuple[int, NewImage, Path]] = []
+        names: set[str] = set()  # of images that no row has yet
         try:
             for number, image in enumerate(images):
                 try:
+                    if folded(image.name) in names:
+                        raise _exists(image.name)
                     written.append((number, image, self._written(image)))
                 except RequestError as error:
                     outcomes[number] = error
-            rows = self._commit([(image, path) for _, image, path in written])
+                else:
+                    names.add(folded(image.name))
+            rows = self._commit([(image, path) for _, image, path in written], labels)
         except BaseException:
             for _, image, path in written:
                 if image.data is not None:
@@ -145,18 +189,43 @@ class Uploads:
         return outcomes
 
     def _written(self, image: NewImage) -> Path:
-        path = upload_path(self._folder, image.name)
-        if self._bank.current().rows_named(image.name):
-            raise _exists(image.name)
+        path = upload_path(self.folder, image.name)
+        self._check_free(image.name, None if image.data is None else path)
         if image.data is not None:
             try:
                 make_parents(path)
                 write_new(path, image.data)
             except (FileExistsError, NotADirectoryError):
+                self._check_free(image.name, path)  # says what came in between
                 raise _exists(image.name) from None
         return path
 
-    def _commit(self, images: Sequence[tuple[NewImage, Path]]) -> range:
+    def _check_free(self, name: str, path: Path | None) -> None:
+        """Raise unless no image has a name or one like it, and nothing is at its path."""
+        now = self._bank.current()
+        like = [now.bank.names[row] for row in now.rows_like(name)]
+        if name in like:
+            raise _exists(name)
+        if like:
+            raise RequestError(
+                409,
+                f"there is an image named {like[0][:80]!r} already, which some systems do not tell "
+                f"from {name[:80]!r}",
+            )
+        if path is None:
+            return
+        if path.is_dir():
+            raise RequestError(409, f"there is a folder named {name[:80]!r}")
+        if path.exists():
+            raise _exists(name)
+        above = next(one for one in path.parents if os.path.lexists(one))
+        if not above.is_dir():
+            file = above.relative_to(self.folder).as_posix()
+            raise RequestError(
+                409, f"expected {file[:80]!r} to be a folder, found an image of this name"
+            )
+
+    def _commit(self, images: Sequence[tuple[NewImage, Path]], labels: FolderLabels) -> range:
         if not images:
             return range(0)
         names = [image.name for image, _ in images]
@@ -167,13 +236,15 @@ class Uploads:
         return self._editor.apply(
             np.stack([image.code for image, _ in images]),
             names,
-            self._labels.labels_of(names, [None] * len(names)),
+            labels.labels_of(names, [None] * len(names)),
             files=files,
         )
 
     def _remove(self, name: str) -> _Outcome:
-        rows, path = self._bank.current().rows_named(name), self._file_of(name)
-        if not rows and path is None:
+        now = self._bank.current()
+        rows, path = now.rows_named(name), self._file_of(name)
+        # Where case does not count, the file may be that of another row.
+        if not rows and (path is None or now.rows_like(name)):
             return RequestError(404, f"there is no image named {name[:80]!r}")
         # In this order, as a row without a file would be a hit without a picture.
         if rows:
@@ -186,7 +257,7 @@ class Uploads:
     def _file_of(self, name: str) -> Path | None:
         """The file of an upload; None if there is none, or the name is of a row that none made."""
         try:
-            path = upload_path(self._folder, name)
+            path = upload_path(self.folder, name)
         except RequestError:
             return None
         return path if path.is_file() else None
@@ -194,6 +265,15 @@ class Uploads:
 
 def _exists(name: str) -> RequestError:
     return RequestError(409, f"there is an image named {name[:80]!r} already")
+
+
+def _no_changes(reason: str) -> RequestError:
+    return RequestError(
+        503,
+        f"no image can be added or removed now, as the bank was replaced: {reason}; the log of the "
+        "server says more",
+        {"Retry-After": "30"},
+    )
 
 
 def _checked(outcome: _Outcome) -> int:

@@ -16,7 +16,7 @@ from hashkit.messages.os_errors import cannot_write
 from hashkit.runtimes.encoder import Encoder
 from hashkit.runtimes.pipeline import header_of_codes
 
-__all__ = ["open_editor", "token_of"]
+__all__ = ["WritableBank", "token_of"]
 
 _TOKEN_VARIABLE: Final = "HASHKIT_TOKEN"  # noqa: S105 - the name of the variable
 
@@ -43,40 +43,73 @@ def token_of(environment: Mapping[str, str]) -> str:
     )
 
 
-def open_editor(bank: Path, folder: Path, encoder: Encoder) -> BankEditor:
-    """Open a bank to add images of a folder; neither has to exist.
+class WritableBank:
+    """A bank that takes the images of a folder; other programs cannot write it until it is closed.
 
-    Raises
-    ------
-    ConfigError
-        If the folder cannot be made, or the bank's images are in another one.
-    BankLockedError
-        If another process writes the bank.
-    BankError
-        If the bank cannot be opened or made.
+    Parameters
+    ----------
+    editor
+        The bank, open for changes.
+    folder
+        The folder.
+    encoder
+        The model that encodes its images.
+
+    Attributes
+    ----------
+    editor, folder
+        As given.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"`writable`: {cannot_write(error, folder)}") from None
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise ConfigError(f"`writable`: {folder} may not be written by this user")
-    root = Path(os.path.realpath(folder))
-    if not bank.exists():
-        return BankEditor.create(bank, new_header(encoder, root))
-    with Bank.open(bank) as opened:
-        _check_folder(opened, root)
-    editor = BankEditor.open(bank)
-    try:
+
+    def __init__(self, editor: BankEditor, folder: Path, encoder: Encoder) -> None:
+        self.editor = editor
+        self.folder = folder
+        self._encoder = encoder
+
+    @classmethod
+    def open(cls, path: Path, folder: Path, encoder: Encoder) -> WritableBank:
+        """Open a bank to add images of a folder; neither has to exist.
+
+        Raises
+        ------
+        ConfigError
+            If the folder cannot be made.
+        BankLockedError
+            If another process writes the bank.
+        BankError
+            If the bank cannot be opened or made.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"`writable`: {cannot_write(error, folder)}") from None
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise ConfigError(f"`writable`: {folder} may not be written by this user")
+        root = Path(os.path.realpath(folder))
+        if path.exists():
+            return cls(BankEditor.open(path), root, encoder)
+        return cls(BankEditor.create(path, new_header(encoder, root)), root, encoder)
+
+    def adopt(self, bank: Bank) -> None:
+        """Prepare the editor's bank for images of the folder; ``bank`` is the same, for reading.
+
+        Raises
+        ------
+        ConfigError
+            If its images are in another folder.
+        BankError
+            If it cannot take images of the model.
+        """
+        _check_folder(bank, self.folder)
         # The header then names all devices and versions that codes were computed with.
-        header = header_of_codes(encoder, editor.header)
-        editor.admit(header, allow_other_provider=True)
-        if not (editor.sources and follows(editor.sources[-1], root)):
-            editor.set_source(folder_source(root))
-    except BaseException:
-        editor.close()
-        raise
-    return editor
+        header = header_of_codes(self._encoder, self.editor.header)
+        self.editor.admit(header, allow_other_provider=True)
+        if not (self.editor.sources and follows(self.editor.sources[-1], self.folder)):
+            self.editor.set_source(folder_source(self.folder))
+
+    def close(self) -> None:
+        """Release the bank."""
+        self.editor.close()
 
 
 def _check_folder(bank: Bank, root: Path) -> None:

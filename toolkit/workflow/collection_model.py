@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
 
 from hashkit.bank.reader import Bank
 from hashkit.errors import ConfigError, ModelError
@@ -15,7 +16,12 @@ from hashkit.runtimes.settings import RuntimeSettings
 from hashkit.workflow.encoding import load_encoder
 from hashkit.workflow.reporter import Reporter
 
-__all__ = ["CollectionModel"]
+__all__ = ["NEEDS_MODEL", "CollectionModel"]
+
+NEEDS_MODEL: Final = (
+    "a new bank needs a model: name one with `model=...`, an ONNX file or a built-in one: "
+    f"{', '.join(BUILTIN_MODELS)}"
+)
 
 
 class CollectionModel:
@@ -39,6 +45,11 @@ class CollectionModel:
         self._path = None if model is None or self._encoder else model_path(model)  # type: ignore[arg-type]
         self._settings = settings
         self._reporter = reporter
+
+    @property
+    def is_named(self) -> bool:
+        """Whether a model was named."""
+        return self._encoder is not None or self._path is not None
 
     def made(self, bank: Bank) -> bool:
         """Whether the bank's codes are the model's; so they are if no model was named."""
@@ -67,10 +78,7 @@ class CollectionModel:
 
     def _of_bank(self, bank: Bank | None) -> Path:
         if bank is None:
-            raise ConfigError(
-                "a new bank needs a model: name one with `model=...`, an ONNX file or a built-in "
-                f"one: {', '.join(BUILTIN_MODELS)}"
-            )
+            raise ConfigError(NEEDS_MODEL)
         sha256 = bank.header.model_sha256
         name = builtin_name(sha256)
         if name is not None:

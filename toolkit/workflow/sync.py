@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hashkit.bank.editor import BankEditor
@@ -16,9 +16,11 @@ from hashkit.collection.bank_of_folder import check_follows, end_interrupted, fo
 from hashkit.collection.labelling import FolderLabels
 from hashkit.collection.listing import Listing, list_folder
 from hashkit.collection.plan import Plan, check_removals, known_rows, make_plan, no_rows
+from hashkit.collection.rehearsal import Rehearsal
 from hashkit.collection.removals import RemovedRows
-from hashkit.collection.replacing import beside_path, replace_bank
-from hashkit.collection.sync import Done, SyncJob, apply_plan, folder_source, new_header
+from hashkit.collection.replacing import beside_path, check_readable, replace_bank
+from hashkit.collection.sync import SyncJob, apply_plan, folder_source, new_header
+from hashkit.collection.todo import Done
 from hashkit.errors import ConfigError, DatasetError
 from hashkit.inputs.arguments import checked_arguments
 from hashkit.runs.run import PathText
@@ -26,7 +28,7 @@ from hashkit.runtimes.encoder import Encoder
 from hashkit.runtimes.faults import write_faults
 from hashkit.runtimes.settings import RuntimeSettings
 from hashkit.threads import check_threads
-from hashkit.workflow.collection_model import CollectionModel
+from hashkit.workflow.collection_model import NEEDS_MODEL, CollectionModel
 from hashkit.workflow.index_state import report_index
 from hashkit.workflow.reporter import LOGGED, LateProgress, Reporter, plural
 from hashkit.workflow.sync_report import SyncReport
@@ -87,7 +89,8 @@ def sync(
         Read every file, and compare its digest; otherwise a file of the same size and time is taken
         to be the same.
     dry_run
-        Only count; files that may have moved are read.
+        Only count what a sync would do. New and changed images are read and decoded, so that those
+        which cannot be used are known; whether model and device fit the bank is not checked.
     allow_removals
         Delete rows even if more than half of the images are missing.
     allow_other_provider
@@ -195,8 +198,11 @@ class FolderSync:
                 f"{self.folder}: expected images for the new bank {self.bank}, found none{because}"
             )
         if self._options.dry_run:
+            if not self._model.is_named:
+                self._reporter.note(f"warning: {NEEDS_MODEL}")
             plan = make_plan(listing, no_rows(), checksum=False, n_workers=self._n_workers)
-            return plan, Done.expected(plan)
+            with self._rehearsal() as rehearsal:
+                return plan, rehearsal.follow(plan, None)
         encoder = self._model.load(None)
         self._reporter.note(f"{self.bank}: a new bank of {self.folder}")
         BankEditor.create(self.bank, new_header(encoder, listing.folder)).close()
@@ -209,13 +215,27 @@ class FolderSync:
             check_follows(bank)
             why = self._why_to_replace(bank)
             if self._options.dry_run:
-                if why:
-                    self._reporter.note(f"{path} {why}: all images would be encoded again")
-                plan = self._plan(listing, bank)
-                return plan, Done.expected(plan)
+                return self._rehearse(listing, bank, why)
             if not why:
                 end_interrupted(bank)
         return self._replace(listing, path, why) if why else self._update(listing, path)
+
+    def _rehearse(self, listing: Listing, bank: Bank, why: str) -> tuple[Plan, Done]:
+        plan = self._plan(listing, bank)
+        with self._rehearsal() as rehearsal:
+            if not why:
+                return plan, rehearsal.follow(plan, bank)
+            unknown = "" if bank.files is not None else "; those whose code is the same count too"
+            self._reporter.note(f"{bank.path} {why}: all images would be encoded again{unknown}")
+            check_readable(bank, plan, allow_removals=self._options.allow_removals)
+            return plan, rehearsal.replace(plan)
+
+    @contextlib.contextmanager
+    def _rehearsal(self) -> Iterator[Rehearsal]:
+        with LateProgress(self._reporter, f"reading {self.folder.name}", "images") as bar:
+            yield Rehearsal(
+                self.bank, self._n_workers, self._options.allow_removals, _shown_on(bar)
+            )
 
     def _why_to_replace(self, bank: Bank) -> str:
         """Why the bank has to be made again; empty if it can be kept."""
@@ -270,17 +290,13 @@ class FolderSync:
     @contextlib.contextmanager
     def _job(self, bank: Bank) -> Iterator[SyncJob]:
         with LateProgress(self._reporter, f"encoding {self.bank.name}", "images") as bar:
-
-            def show(n_done: int, n_images: int, n_faults: int) -> None:
-                bar.update(n_done, n_images, f"{n_faults:,} skipped" if n_faults else "")
-
             yield SyncJob(
                 lambda: self._model.load(bank),
                 self._options.batch_size,
                 self._n_workers,
                 self._options.allow_removals,
                 self._options.allow_other_provider,
-                show,
+                _shown_on(bar),
                 lambda fault: self._reporter.note(f"warning: {self.bank}: {fault}"),
             )
 
@@ -290,6 +306,15 @@ class FolderSync:
             self._reporter.note(
                 f"{bank.path} was made of {before.root}, and follows {listing.folder} from now on"
             )
+
+
+def _shown_on(bar: LateProgress) -> Callable[[int, int, int], None]:
+    """Shows images that are done, of all, and faults."""
+
+    def show(n_done: int, n_images: int, n_faults: int) -> None:
+        bar.update(n_done, n_images, f"{n_faults:,} skipped" if n_faults else "")
+
+    return show
 
 
 def _labels(bank: Bank) -> FolderLabels:

@@ -29,13 +29,14 @@ class SyncReport:
     left_deleted
         Images whose rows a user deleted; they stay deleted while their files are the same.
     encoded
-        Images that were encoded. Copies of images that the bank has, and moved ones, are not.
+        Images that were encoded, or in a dry run would be. Copies of images that the bank has, and
+        moved ones, are not.
     faults
         Images that cannot be used.
     seconds
         Duration.
     is_dry_run
-        Whether nothing was changed. Images that cannot be decoded are not known then.
+        Whether nothing was changed, and the numbers are what a sync would give.
     """
 
     folder: Path
@@ -71,7 +72,10 @@ class SyncReport:
         counts = ("added", "changed", "moved", "removed", "unchanged")
         listed = ", ".join(f"{getattr(self, name):,} {name}" for name in counts)
         if self.is_dry_run:
-            yield f"{self.bank}: nothing was changed; a sync would find {listed}"
+            yield (
+                f"{self.bank}: nothing was changed; a sync would give {listed}; "
+                f"{self.encoded:,} to encode"
+            )
         else:
             yield f"{self.bank}: {listed}; {self.encoded:,} encoded, in {self.seconds:.1f} s"
         if self.left_deleted:

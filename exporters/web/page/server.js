@@ -14,7 +14,8 @@ export class ServerBackend {
     this.about = about;
     this.title = about.title;
     this.line =
-      `Searches ${count(about.rows, "image")}, with codes of ${count(about.bits, "bit")}.`;
+      `Searches ${count(about.rows, "image")}, with codes of ${count(about.bits, "bit")}.` +
+      (about.fault ? ` Something is wrong: ${about.fault}.` : "");
     this.facts = `hashkit ${about.version}`;
     this.labels = about.labels;
     this.maxHits = about.max_k;

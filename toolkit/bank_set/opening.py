@@ -1,0 +1,42 @@
+"""Opens what a command was given as a bank: a file, or a bank set."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from hashkit.bank.reader import Bank
+from hashkit.bank_set.manifest import MANIFEST_NAME
+from hashkit.bank_set.reader import BankSet
+
+__all__ = ["is_bank_set", "open_bank_or_set", "open_banks"]
+
+
+def is_bank_set(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is a folder with the manifest of a bank set, damaged or not."""
+    return (Path(path) / MANIFEST_NAME).is_file()
+
+
+def open_bank_or_set(path: str | os.PathLike[str]) -> Bank | BankSet:
+    """Open a bank, or the bank set of a folder.
+
+    Raises
+    ------
+    BankError
+        If it cannot be opened; of a folder without a manifest, with how to write it.
+    BankMismatchError
+        If it has a later format version.
+    """
+    return BankSet.open(path) if Path(path).is_dir() else Bank.open(path)
+
+
+def open_banks(path: str | os.PathLike[str]) -> list[Bank]:
+    """The bank of a file, or the shards of a bank set in their order.
+
+    Raises
+    ------
+    BankError, BankMismatchError
+        See `open_bank_or_set`.
+    """
+    opened = open_bank_or_set(path)
+    return [opened] if isinstance(opened, Bank) else list(opened)
