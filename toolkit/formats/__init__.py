@@ -149,8 +149,7 @@ def save_codes(
     ----------
     path
         A file with a suffix of `FORMATS` or `EXPORTS`, or a folder with ``shards``; may be what
-    ``database`` was
-        opened from.
+        ``database`` was opened from.
     overwrite
         Whether an existing file, or bank set, may be replaced.
     shards
