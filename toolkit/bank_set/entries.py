@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from hashkit.bank.reader import Bank
 from hashkit.bank_set.manifest import SetManifest, ShardEntry, Slice
 from hashkit.errors import BankError, BankMismatchError
 
-__all__ = ["manifest_of", "new_identity", "shard_entry"]
+__all__ = ["manifest_of", "new_identity", "shard_entry", "updated_manifest"]
 
 _OTHER_MODEL = "shards of one set come from one model: encode it again, or take it out"
 
@@ -56,10 +57,9 @@ def manifest_of(
         entries.append(shard_entry(bank, first_row, images))
         first_row += len(bank)
     header = banks[0].header
-    made_by = {
-        name: _joined(name, banks, folder, allow_other_provider)
-        for name in ("runtime", "provider", "resampler")
-    }
+    if not allow_other_provider:
+        for name in ("runtime", "provider", "resampler"):
+            _check_same(name, banks, folder)
     return SetManifest(
         identity=identity,
         n_bits=header.n_bits,
@@ -69,8 +69,10 @@ def manifest_of(
         precision=header.precision,
         n_rows=first_row,
         shards=tuple(entries),
+        runtime=_all_of("runtime", banks),
+        provider=_all_of("provider", banks),
+        resampler=_all_of("resampler", banks),
         created_by=f"hashkit {__version__}",
-        **made_by,
     )
 
 
@@ -94,6 +96,24 @@ def shard_entry(bank: Bank, first_row: int, images: Slice | None) -> ShardEntry:
     )
 
 
+def updated_manifest(manifest: SetManifest, banks: Sequence[Bank]) -> SetManifest:
+    """The manifest of a set whose shards were changed by its own writer."""
+    entries: list[ShardEntry] = []
+    first_row = 0
+    for entry, bank in zip(manifest.shards, banks, strict=True):
+        entries.append(shard_entry(bank, first_row, entry.slice))
+        first_row += len(bank)
+    return dataclasses.replace(
+        manifest,
+        n_rows=first_row,
+        shards=tuple(entries),
+        created_by=f"hashkit {__version__}",
+        runtime=_all_of("runtime", banks),
+        provider=_all_of("provider", banks),
+        resampler=_all_of("resampler", banks),
+    )
+
+
 def new_identity() -> str:
     """Identity of a new set: 32 hexadecimal digits, drawn at random."""
     return secrets.token_hex(16)
@@ -112,18 +132,22 @@ def _check_shard(bank: Bank) -> None:
         )
 
 
-def _joined(name: str, banks: Sequence[Bank], folder: Path, allow_other: bool) -> str:
-    """The runtimes, providers or resamplers of all shards; unknown ones are not compared."""
+def _check_same(name: str, banks: Sequence[Bank], folder: Path) -> None:
+    """Check the runtime, provider or resampler of all shards; unknown ones are not compared."""
     made_by: dict[str, str] = {}
     for bank in banks:
         made_by.setdefault(getattr(bank.header, name), bank.path.name)
     made_by.pop("", None)
-    if len(made_by) > 1 and not allow_other:
+    if len(made_by) > 1:
         (one, file), (other, other_file), *_ = made_by.items()
         raise BankMismatchError(
             f"{folder}: expected shards of one {name}, found {one} in {file} and {other} in "
             f"{other_file}: encode one of them again, or allow others with "
             "`allow_other_provider=True`"
         )
-    # A shard may name several itself.
-    return ", ".join(dict.fromkeys(one for text in made_by for one in text.split(", ")))
+
+
+def _all_of(name: str, banks: Sequence[Bank]) -> str:
+    """What all shards name, each once; a shard may name several itself."""
+    texts = [getattr(bank.header, name) for bank in banks]
+    return ", ".join(dict.fromkeys(one for text in texts if text for one in text.split(", ")))

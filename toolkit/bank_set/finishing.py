@@ -69,9 +69,11 @@ def finish(
     folder = Path(folder)
     if not folder.is_dir():
         raise BankError(f"{folder}: expected a folder of shards, found no such folder")
+    expected = None if slices is None else list(slices)
+    _files(folder, _earlier(folder), expected)  # before a lock is left in some other folder
     with locked_set(folder):
         before = _earlier(folder)
-        files = _files(folder, before, None if slices is None else list(slices))
+        files = _files(folder, before, expected)
         banks = [Bank.open(folder / file) for file in files]
         known: dict[str, Slice | None] = {}
         if slices is not None:

@@ -25,7 +25,7 @@ from hashkit.bank_set.manifest import (
 from hashkit.errors import BankError, BankMismatchError
 from hashkit.inputs.arguments import checked_arguments
 
-__all__ = ["BankSet"]
+__all__ = ["BankSet", "open_shard"]
 
 _OPEN_TRIES = 10
 
@@ -73,7 +73,7 @@ class BankSet(Sequence[Bank]):
             seen = _fingerprint(path)
             manifest = read_manifest(path)
             try:
-                banks = [_opened(path, manifest, entry) for entry in manifest.shards]
+                banks = [open_shard(path, manifest, entry) for entry in manifest.shards]
             except BankError:
                 # Its writer may have replaced shards after the manifest was read.
                 if attempt < _OPEN_TRIES - 1 and _fingerprint(path) != seen:
@@ -177,7 +177,14 @@ def _fingerprint(folder: Path) -> tuple[int, ...]:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _opened(folder: Path, manifest: SetManifest, entry: ShardEntry) -> Bank:
+def open_shard(folder: Path, manifest: SetManifest, entry: ShardEntry) -> Bank:
+    """Open a shard, and check that it is the one that the manifest lists.
+
+    Raises
+    ------
+    BankError
+        If it is missing, or another one.
+    """
     path = folder / entry.file
     if not path.exists():
         raise BankError(
