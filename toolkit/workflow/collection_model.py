@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from hashkit.bank.reader import Bank
+from hashkit.bank_set.joined import AnyBank
 from hashkit.errors import ConfigError, ModelError
 from hashkit.model_names import builtin_name, shown_sha256
 from hashkit.runs.run import DEFAULT_RUNS_DIR
@@ -52,7 +52,7 @@ class CollectionModel:
         """Whether a model was named."""
         return self._encoder is not None or self._path is not None
 
-    def made(self, bank: Bank) -> bool:
+    def made(self, bank: AnyBank) -> bool:
         """Whether the bank's codes are the model's; so they are if no model was named."""
         if self._encoder is not None:
             sha256 = self._encoder.model_sha256
@@ -62,7 +62,7 @@ class CollectionModel:
             return True
         return sha256 == bank.header.model_sha256
 
-    def load(self, bank: Bank | None) -> Encoder:
+    def load(self, bank: AnyBank | None) -> Encoder:
         """Load the model; the one that made ``bank`` if none was named.
 
         Raises
@@ -77,7 +77,7 @@ class CollectionModel:
             self._encoder = load_encoder(path, self._settings, self._reporter)
         return self._encoder
 
-    def _of_bank(self, bank: Bank | None) -> Path:
+    def _of_bank(self, bank: AnyBank | None) -> Path:
         if bank is None:
             raise ConfigError(NEEDS_MODEL)
         sha256 = bank.header.model_sha256
