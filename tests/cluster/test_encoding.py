@@ -78,7 +78,9 @@ def test_a_shard_that_fails_is_one_line_and_the_others_are_kept(photos, tmp_path
 def test_another_model_is_refused_before_shards_are_made(photos, tmp_path):
     encode(InlineEngine(), tmp_path, photos)
     other = dataclasses.replace(work_in(tmp_path), model=model_path("phash-256"))
-    with pytest.raises(BankMismatchError, match="expected shards made with the n_bits 64, found 256"):
+    with pytest.raises(
+        BankMismatchError, match="expected shards made with the n_bits 64, found 256"
+    ):
         encode_on_cluster(InlineEngine(), other, ImagesToShard(str(photos)), 4, ONE)
 
 
