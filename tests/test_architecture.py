@@ -38,6 +38,7 @@ FLOORS = (
     {"codesets", "imaging", "machine"},
     {"preprocess"},
     {"bank", "baselines", "multi_index", "runs"},
+    {"bank_set"},
     {"datasets", "evaluation", "formats", "retrieval"},
     {"runtimes"},
     {"features"},
@@ -83,6 +84,7 @@ CONFINED = {
     "pillow_heif": {"imaging"},
     "llvmlite": {"kernels"},
     "faiss": {"formats"},
+    "lance": {"formats.lance"},
     "pyarrow": {"formats"},
     "jinja2": {"report"},
     "h11": {"server"},
@@ -229,6 +231,7 @@ def test_the_command_is_the_entry_point():
 def test_the_public_names_are_these():
     assert hashkit.__all__ == [
         "Bank",
+        "BankSet",
         "BankWriter",
         "CodeSet",
         "Duplicates",

@@ -17,9 +17,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from hashkit.bank.deletion import delete_rows, restore_rows
     from hashkit.bank.reader import Bank
     from hashkit.bank.writer import BankWriter
+    from hashkit.bank_set.editing import delete_rows, restore_rows
+    from hashkit.bank_set.reader import BankSet
     from hashkit.codesets import CodeSet
     from hashkit.collection.pairs import Pair, pairs
     from hashkit.errors import HashkitError
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Bank",
+    "BankSet",
     "BankWriter",
     "CodeSet",
     "Duplicates",
@@ -75,6 +77,7 @@ __all__ = [
 
 _HOMES = {
     "Bank": "hashkit.bank.reader",
+    "BankSet": "hashkit.bank_set.reader",
     "BankWriter": "hashkit.bank.writer",
     "CodeSet": "hashkit.codesets",
     "Duplicates": "hashkit.workflow.dedup",
@@ -88,14 +91,14 @@ _HOMES = {
     "Report": "hashkit.evaluation.evaluator",
     "Run": "hashkit.runs.run",
     "add": "hashkit.workflow.add",
-    "delete_rows": "hashkit.bank.deletion",
+    "delete_rows": "hashkit.bank_set.editing",
     "encode": "hashkit.workflow.encode",
     "evaluate": "hashkit.evaluation.evaluator",
     "export": "hashkit.workflow.export",
     "find_duplicates": "hashkit.workflow.dedup",
     "open_codes": "hashkit.formats",
     "pairs": "hashkit.collection.pairs",
-    "restore_rows": "hashkit.bank.deletion",
+    "restore_rows": "hashkit.bank_set.editing",
     "resume": "hashkit.workflow.train",
     "save_codes": "hashkit.formats",
     "search": "hashkit.retrieval.search",

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from hashkit.bank.commit import Commit
-from hashkit.bank.header import BankHeader, BankSource
+from hashkit.bank.header import BankHeader, BankSource, LabelKind
 from hashkit.errors import BankError, BankMismatchError
 
 __all__ = [
     "USE_ITS_MODEL",
+    "ModelFacts",
     "check_appendable",
     "check_complete",
     "check_model",
@@ -42,8 +43,32 @@ _LIST: Final = {
 }
 
 
+class ModelFacts(Protocol):
+    """What must not differ between codes that are compared: a header, or a set's manifest."""
+
+    @property
+    def n_bits(self) -> int:
+        """Number of bits of a code."""
+
+    @property
+    def model_sha256(self) -> str:
+        """SHA-256 of the model's file."""
+
+    @property
+    def precision(self) -> str:
+        """Precision of the model."""
+
+    @property
+    def label_kind(self) -> LabelKind:
+        """Kind of the labels."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes."""
+
+
 def check_model(
-    path: Path, expected: BankHeader, found: BankHeader, fix: str = _HOW_TO_FIX
+    path: Path, expected: ModelFacts, found: ModelFacts, fix: str = _HOW_TO_FIX
 ) -> None:
     """Check that a bank's bits, model, precision and classes are those of ``expected``.
 

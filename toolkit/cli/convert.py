@@ -21,9 +21,21 @@ __all__ = ["convert"]
 
 def convert(
     source: Annotated[
-        Path, typer.Argument(help="Bank, or .npz, .npy, .parquet, .faiss or text file.")
+        Path, typer.Argument(help="Bank, bank set, or .npz, .npy, .parquet, .faiss or text file.")
     ],
-    target: Annotated[Path, typer.Argument(help="File to write; its suffix gives the format.")],
+    target: Annotated[
+        Path,
+        typer.Argument(help="File to write; its suffix gives the format. A folder with --shards."),
+    ],
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            "--shards",
+            metavar="N",
+            min=1,
+            help="Write a bank set: a folder of N banks of equal size.",
+        ),
+    ] = None,
     bits: Annotated[
         int | None,
         typer.Option(
@@ -45,28 +57,33 @@ def convert(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace TARGET.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Write codes in another format, or a bank without its deleted rows.
+    """Write codes in another format, as a bank set, or without their deleted rows.
 
     TARGET appears only when it is complete. Suffixes: .h5 .hdf5 .npz .npy .parquet .faiss .index
-    .txt
+    .txt, and .lance, which is only written
 
     \b
     Examples:
       hashkit convert bank.h5 codes.parquet
       hashkit convert index.faiss bank.h5 --bits 60 --labels labels.txt
       hashkit convert bank.h5 bank.h5 --overwrite
+      hashkit convert bank.h5 set/ --shards 5
+      hashkit convert set/ bank.h5
     """  # noqa: D301
     from hashkit.bank.reader import Bank
     from hashkit.codesets import n_kept_rows
     from hashkit.formats import format_named, open_codes, save_codes
     from hashkit.formats.bank import BANK
+    from hashkit.formats.bank_set import BANK_SET
+    from hashkit.formats.rows import parts_of
     from hashkit.workflow.index_state import report_index
     from hashkit.workflow.verify_files import check_rows
 
-    kind = format_named(target)
+    kind = format_named(target) if shards is None else BANK_SET
     database = open_codes(source, labels, n_bits=bits)
-    if isinstance(database, Bank):
-        check_rows(database, TERMINAL)
+    for part in parts_of(database):
+        if isinstance(part, Bank):
+            check_rows(part, TERMINAL)
     n_rows = n_kept_rows(database)
     n_deleted = len(database) - n_rows
     started = time.perf_counter()
@@ -75,11 +92,13 @@ def convert(
             target,
             database,
             overwrite=overwrite,
+            shards=shards,
             progress=lambda done, total: bar.update(done * n_rows // max(total, 1)),
         )
     left_out = _left_out(database, kind)
     dropped = f", without {plural(n_deleted, 'deleted row')}" if n_deleted else ""
-    note(f"{target}: {plural(n_rows, 'row')} of {plural(database.n_bits, 'bit')}{dropped}")
+    cut = "" if shards is None else f" in {plural(shards, 'shard')}"
+    note(f"{target}: {plural(n_rows, 'row')} of {plural(database.n_bits, 'bit')}{cut}{dropped}")
     if kind is BANK:
         report_index(target, TERMINAL)
     if left_out:
@@ -96,22 +115,29 @@ def convert(
                 "n_rows": n_rows,
                 "n_deleted": n_deleted,
                 "left_out": left_out,
-                "n_bytes": target.stat().st_size,
+                "n_bytes": sum(part.stat().st_size for part in _files(target)),
                 "seconds": time.perf_counter() - started,
             }
         )
 
 
+def _files(target: Path) -> list[Path]:
+    """The files that were written: those of a bank set or a dataset, or one."""
+    inside = target.rglob("*") if target.is_dir() else [target]
+    return [path for path in inside if path.is_file()]
+
+
 def _left_out(database: CodeDatabase, kind: Format) -> list[str]:
     """What the source has but the target format cannot hold."""
     from hashkit.formats.bank import BANK
-    from hashkit.formats.rows import files_of, has_names
+    from hashkit.formats.bank_set import BANK_SET
+    from hashkit.formats.rows import has_files, has_names
 
     left_out = []
     if not kind.keeps_names and has_names(database):
         left_out.append("names")
     if not kind.keeps_labels and database.labels is not None:
         left_out.append("labels")
-    if kind is not BANK and files_of(database) is not None:
+    if kind not in (BANK, BANK_SET) and has_files(database):
         left_out.append("sizes and digests of files")
     return left_out

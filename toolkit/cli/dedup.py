@@ -27,7 +27,7 @@ _COLUMNS: Final = ("distance", "score", "bytes", "width", "height")
 def dedup(
     source: Annotated[
         Path | None,
-        typer.Argument(metavar="FOLDER|BANK", help="Folder of images, or a code bank."),
+        typer.Argument(metavar="FOLDER|BANK", help="Folder of images, code bank or bank set."),
     ] = None,
     radius: Annotated[
         int | None,
@@ -89,13 +89,14 @@ def dedup(
         return
     if source is None:
         raise ConfigError("expected a folder or a bank, found none: hashkit dedup photos/")
+    from hashkit.bank_set.opening import is_bank_set
     from hashkit.collection.moving import check_target
     from hashkit.workflow.dedup import find_duplicates
     from hashkit.workflow.output_files import check_page_path
 
     check_page_path(report)
     target = None if apply is None else _target(apply)
-    if target is not None and source.is_dir():
+    if target is not None and source.is_dir() and not is_bank_set(source):
         check_target(target, source)
     found = find_duplicates(
         source,
@@ -126,6 +127,7 @@ def _target(text: str) -> Path:
 
 
 def _move(found: Duplicates, target: Path) -> MoveReport:
+    from hashkit.bank_set.opening import is_bank_set
     from hashkit.collection.moving import move_duplicates
 
     with LateProgress(TERMINAL, "moving duplicates", "files") as bar:
@@ -144,7 +146,7 @@ def _move(found: Duplicates, target: Path) -> MoveReport:
             f"{plural(len(report.moved), 'file')} moved to {target}; "
             f"hashkit dedup --undo {report.journal} moves them back"
         )
-        if found.source != found.folder and found.source.is_file():
+        if found.source.is_file() or is_bank_set(found.source):
             note(
                 f"{found.source} still has their rows: hashkit sync {found.folder} --bank "
                 f"{found.source} deletes them"

@@ -17,7 +17,7 @@ __all__ = ["delete"]
 
 
 def delete(
-    bank: Annotated[Path, typer.Argument(help="Code bank.")],
+    bank: Annotated[Path, typer.Argument(help="Code bank or bank set.")],
     name: Annotated[
         list[str] | None,
         typer.Option("--name", metavar="NAME", help="Name of an image; may be repeated."),
@@ -30,7 +30,7 @@ def delete(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Delete rows of a bank: search and evaluation skip them.
+    """Delete rows of a bank or a bank set: search and evaluation skip them.
 
     Nothing is rewritten, row numbers stay, and --restore undoes it. hashkit convert makes a bank
     without the deleted rows.
@@ -40,22 +40,26 @@ def delete(
       hashkit delete bank.h5 --name cats/0012.jpg --name cats/0013.jpg
       hashkit delete bank.h5 --rows 3,7-9
       hashkit delete bank.h5 --rows 3,7-9 --restore
+      hashkit delete set/ --rows 1000000
     """  # noqa: D301
-    from hashkit.bank.deletion import delete_rows, restore_rows
-    from hashkit.bank.reader import Bank
+    from hashkit.bank_set.editing import delete_rows, restore_rows
+    from hashkit.bank_set.joined import as_one
+    from hashkit.bank_set.opening import open_bank_or_set, open_banks
     from hashkit.workflow.index_state import report_index
 
     if not name and rows is None:
         raise ConfigError("name the rows: --name NAME, or --rows 3,7-9")
-    with Bank.open(bank) as opened:
-        wanted = set(_parse_rows(rows or "", len(opened)))
-        wanted.update(_rows_of(bank, opened.names, name or []))
+    with open_bank_or_set(bank) as opened:
+        one = as_one(opened)
+        wanted = set(_parse_rows(rows or "", len(one)))
+        wanted.update(_rows_of(bank, one.names, name or []))
     change = restore_rows if restore else delete_rows
     n_changed = change(bank, sorted(wanted))
-    with Bank.open(bank) as changed:
-        n_rows, n_deleted = len(changed), changed.n_deleted
+    shards = open_banks(bank)
+    n_rows, n_deleted = sum(map(len, shards)), sum(shard.n_deleted for shard in shards)
     _tell(bank, n_changed, len(wanted), n_rows, n_deleted, restore=restore)
-    report_index(bank, TERMINAL)
+    for shard in shards:
+        report_index(shard.path, TERMINAL)
     if json:
         emit_json(
             {

@@ -31,6 +31,7 @@ from hashkit.runs.run import DEFAULT_RUNS_DIR, Run
 from hashkit.runtimes.settings import RuntimeSettings
 
 if TYPE_CHECKING:
+    from hashkit.codesets import CodeDatabase
     from hashkit.evaluation.evaluator import Report, WithoutRelevant
     from hashkit.report.evaluations import Evaluation
     from hashkit.workflow.evaluation import Subject
@@ -42,7 +43,9 @@ __all__ = ["evaluate"]
 def evaluate(
     query: Annotated[
         Path | None,
-        typer.Argument(help="Bank, .npz, .npy or text file.", show_default="the run's queries"),
+        typer.Argument(
+            help="Bank, bank set, .npz, .npy or text file.", show_default="the run's queries"
+        ),
     ] = None,
     database: Annotated[
         list[Path] | None,
@@ -251,6 +254,7 @@ def _file_subject(
     database_labels: Path | None,
     n_bits: int | None,
 ) -> Subject:
+    from hashkit.bank_set.opening import is_bank_set, open_banks
     from hashkit.formats import open_codes
     from hashkit.workflow.evaluation import Subject
 
@@ -260,12 +264,14 @@ def _file_subject(
     queries = open_codes(query, query_labels, n_bits=n_bits)
     has_same_labels = _is_same_file(query_labels, database_labels)
     # One file is opened once, so that it is known to be one collection.
-    databases = [
-        queries
-        if has_same_labels and _is_same_file(path, query)
-        else open_codes(path, database_labels, n_bits=n_bits)
-        for path in database
-    ]
+    databases: list[CodeDatabase] = []
+    for path in database:
+        if has_same_labels and _is_same_file(path, query):
+            databases.append(queries)
+        elif is_bank_set(path) and database_labels is None:  # by shard, without a copy in memory
+            databases += open_banks(path)
+        else:
+            databases.append(open_codes(path, database_labels, n_bits=n_bits))
     return Subject.of_codes(name, queries, databases)
 
 

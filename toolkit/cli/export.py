@@ -62,8 +62,8 @@ def export(
         Path | None,
         typer.Option(
             "--bank",
-            metavar="FILE",
-            help="With --web: bank of that model.",
+            metavar="PATH",
+            help="With --web: bank or bank set of that model.",
             show_default="the run's bank.h5",
         ),
     ] = None,

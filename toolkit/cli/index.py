@@ -18,7 +18,10 @@ __all__ = ["index"]
 
 
 def index(
-    bank: Annotated[list[Path], typer.Argument(help="Code bank; each gets its own index.")],
+    bank: Annotated[
+        list[Path],
+        typer.Argument(help="Code bank or bank set; each bank and shard gets its own index."),
+    ],
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Build it again even if the index matches the bank.")
     ] = False,
@@ -32,11 +35,24 @@ def index(
     \b
     Examples:
       hashkit index bank.h5
+      hashkit index set/
       hashkit search --query img.png --bank bank.h5 --model model.onnx --radius 2
     """  # noqa: D301
-    done = [_build(path, overwrite=overwrite) for path in bank]
+    done = [_build(one, overwrite=overwrite) for path in bank for one in _files(path)]
     if json:
         emit_json({"indexes": done})
+
+
+def _files(path: Path) -> list[Path]:
+    """The bank, or the shards of a set that have rows."""
+    from hashkit.bank_set.reader import BankSet
+
+    if not path.is_dir():
+        return [path]
+    with BankSet.open(path) as banks:
+        if not banks.n_rows:
+            raise ConfigError(f"{path} has no rows to index")
+        return [bank.path for bank in banks if len(bank)]
 
 
 def _build(path: Path, *, overwrite: bool) -> dict[str, object]:

@@ -21,12 +21,12 @@ def info(
         typer.Argument(
             metavar="PATH...",
             parser=model_or_path,
-            help="Bank, ONNX model, run folder or file of codes.",
+            help="Bank, bank set, ONNX model, run folder or file of codes.",
         ),
     ],
     json: JsonOption = False,
 ) -> None:
-    """Show what is in a bank, a model, a run folder or a file of codes.
+    """Show what is in a bank, a bank set, a model, a run folder or a file of codes.
 
     \b
     Examples:
@@ -45,16 +45,20 @@ def info(
 
 
 def _facts(path: Path) -> dict[str, Any]:
+    from hashkit.bank_set.opening import is_bank_set
     from hashkit.formats import FORMATS, format_of
     from hashkit.formats.bank import BANK
     from hashkit.workflow.file_facts import bank_facts, codes_facts, model_facts
     from hashkit.workflow.run_facts import run_facts
+    from hashkit.workflow.set_facts import set_facts
 
+    if is_bank_set(path):
+        return set_facts(path)
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise HashkitError(
-                f"{path}: a folder without config.json is not a run; name a run folder, a bank, an "
-                "ONNX model or a file of codes"
+                f"{path}: a folder without config.json or bankset.json is neither a run nor a bank "
+                "set; name a run folder, a bank, a bank set, an ONNX model or a file of codes"
             )
         return run_facts(path)
     if path.suffix == ".onnx":
@@ -65,7 +69,7 @@ def _facts(path: Path) -> dict[str, Any]:
         kind = format_of(path)
     except CodesError:
         raise HashkitError(
-            f"{path}: expected a run folder, an ONNX model (.onnx) or codes "
+            f"{path}: expected a run folder, a bank set, an ONNX model (.onnx) or codes "
             f"({' '.join(FORMATS)}), found something else"
         ) from None
     return bank_facts(path) if kind is BANK else codes_facts(path)

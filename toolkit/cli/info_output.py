@@ -52,6 +52,7 @@ def _codes_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "bits", f"{facts['bits']}{unsure}"
     deleted = f", {facts['n_deleted']:,} of them deleted" if facts.get("n_deleted") else ""
     yield "rows", f"{facts['n_rows']:,}{deleted}"
+    yield "shards", _shards_text(facts.get("shards", ()))
     if not facts.get("is_complete", True):
         left = facts["n_images_left"]
         yield "complete", "no" if left is None else f"no, {plural(left, 'image')} still to encode"
@@ -160,6 +161,15 @@ def _bank_text(bank: Mapping[str, Any] | None) -> str:
     deleted = f", {bank['n_deleted']:,} deleted" if bank["n_deleted"] else ""
     state = "" if bank["is_complete"] else ", incomplete"
     return f"{plural(bank['n_rows'], 'row')}{deleted}{state}, {file_size(bank['n_bytes'])}"
+
+
+def _shards_text(shards: Sequence[Mapping[str, Any]]) -> str:
+    if not shards:
+        return ""
+    rows = [shard["n_rows"] for shard in shards]
+    n_indexed = sum(shard["index"] is not None for shard in shards)
+    indexed = f", {n_indexed:,} with an index" if n_indexed else ""
+    return f"{len(shards):,}, of {min(rows):,} to {max(rows):,} rows{indexed}"
 
 
 def _labels_text(facts: Mapping[str, Any]) -> str:

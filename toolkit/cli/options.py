@@ -66,8 +66,8 @@ BankOption: TypeAlias = Annotated[
     list[Path] | None,
     typer.Option(
         "--bank",
-        metavar="FILE",
-        help="Code bank; may be repeated.",
+        metavar="PATH",
+        help="Code bank or bank set; may be repeated.",
         show_default="the run's bank.h5",
     ),
 ]

@@ -31,7 +31,7 @@ def sync(
         Path | None,
         typer.Option(
             "--bank",
-            metavar="FILE",
+            metavar="PATH",
             help="Bank to bring in step; made if missing.",
             show_default="FOLDER.h5",
         ),

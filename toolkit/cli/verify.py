@@ -22,15 +22,16 @@ def verify(
         typer.Argument(
             metavar="PATH...",
             parser=model_or_path,
-            help="Bank, index, ONNX model or run folder.",
+            help="Bank, bank set, index, ONNX model or run folder.",
         ),
     ],
     json: JsonOption = False,
 ) -> None:
-    """Read banks, indexes, models and runs from end to end, and list what is damaged.
+    """Read banks, bank sets, indexes, models and runs from end to end, and list what is damaged.
 
     The exit code is 1 if anything is. Of a bank, every block of every column is compared with its
-    checksum; of an index, its tables and the rows that it is of; of a run, all of its files.
+    checksum; of a bank set, its manifest with the shards, and each shard; of an index, its tables
+    and the rows that it is of; of a run, all of its files.
 
     \b
     Examples:

@@ -47,8 +47,8 @@ def pairs(
     Parameters
     ----------
     database
-        A bank or code set; a sequence of them, whose rows are numbered in the order given; or
-        packed codes, uint8 [n, ceil(n_bits / 8)]. Deleted rows are left out.
+        A bank or code set; a bank set, or a sequence of these, whose rows are numbered in the order
+        given; or packed codes, uint8 [n, ceil(n_bits / 8)]. Deleted rows are left out.
     radius
         Largest distance, in bits, 0 or more.
     n_bits

@@ -15,6 +15,7 @@ from typing import Any, Final, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from hashkit.bank_set.joined import as_one
 from hashkit.codes import check_codes
 from hashkit.codesets import CodeDatabase, CodeSet, check_bits, check_database, n_kept_rows
 from hashkit.errors import ConfigError, EvaluationError
@@ -79,9 +80,9 @@ def evaluate(
     Parameters
     ----------
     query
-        Queries: a bank or a `hashkit.codesets.CodeSet`; each must have a label.
+        Queries: a bank, a bank set or a `hashkit.codesets.CodeSet`; each must have a label.
     database
-        A bank or code set, or several.
+        A bank or code set, or several, such as a bank set.
     convention
         Divisor of ``map_at``; a name in `hashkit.evaluation.average_precision.CONVENTIONS`.
     cutoffs
@@ -114,6 +115,7 @@ def evaluate(
     gain_named(ndcg_gain)
     if without_relevant not in get_args(WithoutRelevant):
         raise ConfigError(f"`without_relevant` must be zero or drop, not {without_relevant!r}")
+    query, database = _joined(query, database)
     whole = query
     query, databases, n_database = _live(query, database)
     own_rows = find_own_rows(whole, databases) if exclude_self else None
@@ -182,10 +184,18 @@ def expected_map(query: CodeDatabase, database: CodeDatabase | Sequence[CodeData
     EvaluationError
         If labels are missing or cannot be matched, or either side is empty.
     """
-    query, databases, _ = _live(query, database)
+    query, databases, _ = _live(*_joined(query, database))
     labels = match_labels(query, databases)
     codes = check_codes(query.codes, query.n_bits, "query codes")
     return float(average_precisions(codes, query.n_bits, databases, labels).mean())
+
+
+def _joined(
+    query: CodeDatabase, database: CodeDatabase | Sequence[CodeDatabase]
+) -> tuple[CodeDatabase, CodeDatabase | Sequence[CodeDatabase]]:
+    """Queries of a bank set as one database; one object for both if the set is both."""
+    one = as_one(query)
+    return one, one if database is query else database
 
 
 def _live(

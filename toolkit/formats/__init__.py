@@ -11,23 +11,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from hashkit.bank_set.joined import as_one
 from hashkit.codesets import CodeDatabase, check_database
 from hashkit.errors import CodesError
 from hashkit.formats.bank import BANK
+from hashkit.formats.bank_set import BANK_SET, write_bank_set
 from hashkit.formats.faiss_index import FAISS
 from hashkit.formats.faiss_reading import IDENTIFIERS
 from hashkit.formats.format import Format, WriteProgress
 from hashkit.formats.labels import load_labels
+from hashkit.formats.lance import LANCE
 from hashkit.formats.npy import NPY
 from hashkit.formats.npz import NPZ
 from hashkit.formats.origin import StoredCodes, origin_of
 from hashkit.formats.parquet import PARQUET
 from hashkit.formats.text import TEXT
-from hashkit.inputs.arguments import checked_arguments
+from hashkit.inputs.arguments import checked_arguments, whole_number
 from hashkit.inputs.arrays import NPY_SIGNATURE
 from hashkit.inputs.opening import open_file
 
-__all__ = ["FORMATS", "format_named", "format_of", "open_codes", "save_codes"]
+__all__ = ["EXPORTS", "FORMATS", "format_named", "format_of", "open_codes", "save_codes"]
 
 FORMATS: Final[Mapping[str, Format]] = {
     ".h5": BANK,
@@ -40,6 +43,11 @@ FORMATS: Final[Mapping[str, Format]] = {
     ".txt": TEXT,
 }
 """The formats by the suffix of a file's name."""
+
+EXPORTS: Final[Mapping[str, Format]] = {".lance": LANCE}
+"""Formats that are written and never read, by suffix."""
+
+_BY_SUFFIX: Final = {**FORMATS, **EXPORTS}
 
 _SIGNATURES: Final = {
     b"\x89HDF\r\n\x1a\n": BANK,
@@ -61,15 +69,15 @@ def format_named(path: str | os.PathLike[str]) -> Format:
         If the suffix is unknown.
     """
     suffix = Path(path).suffix
-    if suffix not in FORMATS:
+    if suffix not in _BY_SUFFIX:
         raise CodesError(
-            f"{path}: unknown suffix {suffix!r} for codes; known: {', '.join(FORMATS)}"
+            f"{path}: unknown suffix {suffix!r} for codes; known: {', '.join(_BY_SUFFIX)}"
         )
-    return FORMATS[suffix]
+    return _BY_SUFFIX[suffix]
 
 
 def format_of(path: str | os.PathLike[str]) -> Format:
-    """Format of an existing file, by its content, otherwise by its suffix.
+    """Format of an existing file, by its content, otherwise by its suffix; a folder is a bank set.
 
     Raises
     ------
@@ -77,12 +85,14 @@ def format_of(path: str | os.PathLike[str]) -> Format:
         If neither determines the format.
     """
     path = Path(path)
+    if path.is_dir():
+        return EXPORTS.get(path.suffix, BANK_SET)
     start = _start(path)
     for signature, kind in _SIGNATURES.items():
         if start.startswith(signature):
             return kind
-    if path.suffix in FORMATS:
-        return FORMATS[path.suffix]
+    if path.suffix in _BY_SUFFIX:
+        return _BY_SUFFIX[path.suffix]
     if not path.exists():
         raise CodesError(f"{path}: there is no such file")
     if start and start[0] in _DIGITS:
@@ -102,7 +112,7 @@ def open_codes(
     Parameters
     ----------
     path
-        A file in one of `FORMATS`.
+        A file in one of `FORMATS`, or the folder of a bank set.
     labels_path
         A file of labels, one per line, for codes without labels.
     n_bits
@@ -130,6 +140,7 @@ def save_codes(
     database: CodeDatabase,
     *,
     overwrite: bool = False,
+    shards: int | None = None,
     progress: WriteProgress | None = None,
 ) -> None:
     """Write codes atomically, in the format of the file's suffix, without deleted rows.
@@ -137,9 +148,12 @@ def save_codes(
     Parameters
     ----------
     path
-        A file with a suffix of `FORMATS`; may be the one that ``database`` was opened from.
+        A file with a suffix of `FORMATS` or `EXPORTS`, or a folder with ``shards``; may be what
+        ``database`` was opened from.
     overwrite
-        Whether an existing file may be replaced.
+        Whether an existing file, or bank set, may be replaced.
+    shards
+        Write a bank set of this many shards, 1 or more; None to write a file.
     progress
         See `WriteProgress`.
 
@@ -150,7 +164,12 @@ def save_codes(
     MissingExtraError
         If the package that writes the format is not installed.
     """
+    database = as_one(database)
     check_database(database, "`database`")
+    if shards is not None:
+        n_shards = whole_number(shards, "shards", 1)
+        write_bank_set(Path(path), database, n_shards, overwrite=overwrite, progress=progress)
+        return
     format_named(path).write(Path(path), database, overwrite=overwrite, progress=progress)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,13 +13,13 @@ from hashkit.codesets import CodeDatabase, n_kept_rows
 from hashkit.errors import CodesError
 from hashkit.formats.format import Format, WriteProgress
 from hashkit.formats.origin import describe
-from hashkit.formats.rows import kept_codes, kept_files, kept_labels, kept_names
+from hashkit.formats.rows import BLOCK_ROWS, kept_codes, kept_files, kept_labels, kept_names
 from hashkit.meter import Meter
 
 if TYPE_CHECKING:
     from hashkit.bank.build import RowBlock
 
-__all__ = ["BANK"]
+__all__ = ["BANK", "name_bytes", "row_blocks"]
 
 
 def _read(path: Path, n_bits: int | None) -> CodeDatabase:
@@ -38,23 +39,35 @@ def _write(
     progress: WriteProgress | None = None,
 ) -> None:
     from hashkit.bank.build import build_bank
-    from hashkit.bank.names import encode_names
 
     origin = describe(database)
     build_bank(
         path,
         origin.header,
         origin.sources,
-        _blocks(database, Meter(n_kept_rows(database), progress)),
+        row_blocks(database, Meter(n_kept_rows(database), progress)),
         n_rows=n_kept_rows(database),
-        n_name_bytes=sum(len(encode_names(names)[0]) for names in kept_names(database)),
+        n_name_bytes=sum(name_bytes(database, [0, n_kept_rows(database)])),
         n_consumed=origin.n_consumed,
         is_complete=origin.is_complete,
         overwrite=overwrite,
     )
 
 
-def _blocks(database: CodeDatabase, meter: Meter) -> Iterator[RowBlock]:
+def name_bytes(database: CodeDatabase, bounds: Sequence[int]) -> list[int]:
+    """Bytes of the names of the kept rows ``bounds[i]`` to the one before ``bounds[i + 1]``."""
+    from hashkit.bank.names import encode_names
+
+    names = itertools.chain.from_iterable(kept_names(database))
+    sizes = []
+    for first, stop in itertools.pairwise(bounds):
+        pieces = (min(BLOCK_ROWS, stop - start) for start in range(first, stop, BLOCK_ROWS))
+        sizes.append(sum(len(encode_names([*itertools.islice(names, n)])[0]) for n in pieces))
+    return sizes
+
+
+def row_blocks(database: CodeDatabase, meter: Meter) -> Iterator[RowBlock]:
+    """The kept rows as a bank stores them, in blocks of at most `BLOCK_ROWS`."""
     columns = (
         kept_codes(database),
         kept_names(database),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 from hashkit.bank.header import BankHeader, BankSource, LabelKind
+from hashkit.bank_set.joined import JoinedBanks
 from hashkit.codesets import CodeDatabase, CodeSet, n_kept_rows
 from hashkit.errors import CodesError
-from hashkit.formats.rows import files_of, has_names
+from hashkit.formats.rows import has_files, has_names
 
 __all__ = ["Origin", "StoredCodes", "describe", "origin_of"]
 
@@ -41,6 +42,9 @@ def origin_of(database: CodeDatabase) -> Origin | None:
     """Origin of the codes of a bank, or of a `StoredCodes` that has one; otherwise None."""
     if isinstance(database, CodeSet):
         return database.origin if isinstance(database, StoredCodes) else None
+    if isinstance(database, JoinedBanks):  # of complete shards
+        n_consumed = database.banks[-1].n_consumed
+        return Origin(database.header, database.sources, n_consumed, is_complete=True)
     from hashkit.bank.reader import Bank  # here, because other formats do not need h5py
 
     if not isinstance(database, Bank):
@@ -74,7 +78,7 @@ def describe(database: CodeDatabase) -> Origin:
             class_names=class_names,
             label_kind=kind,
             has_names=has_names(database),
-            has_files=files_of(database) is not None,
+            has_files=has_files(database),
         )
         return dataclasses.replace(origin, header=header)
     header = BankHeader(

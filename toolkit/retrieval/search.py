@@ -103,8 +103,8 @@ def search(
     query_codes
         Packed codes, uint8 [q, ceil(n_bits / 8)].
     database
-        A bank or code set; a sequence of them, whose rows are numbered in the order given; or
-        packed codes, uint8 [n, ceil(n_bits / 8)]. Deleted rows are not found.
+        A bank or code set; a bank set, or a sequence of these, whose rows are numbered in the order
+        given; or packed codes, uint8 [n, ceil(n_bits / 8)]. Deleted rows are not found.
     top_k
         Number of rows per query, 0 or more; all rows if the database has fewer.
     radius

@@ -11,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.bank.reader import Bank
+from hashkit.bank_set.joined import JoinedBanks, as_one
+from hashkit.bank_set.opening import is_bank_set, open_bank_or_set
+from hashkit.bank_set.reader import BankSet
 from hashkit.codes import code_words
 from hashkit.codesets import kept_rows
 from hashkit.collection.duplicates import (
@@ -46,12 +49,12 @@ _MAX_PAIRS: Final = 50_000_000
 
 @dataclasses.dataclass(frozen=True)
 class Duplicates:
-    """The duplicates of a folder or a bank.
+    """The duplicates of a folder, a bank or a bank set.
 
     Attributes
     ----------
     source
-        The folder or the bank.
+        The folder, the bank or the bank set.
     folder
         Folder of the images; None if a bank has none or several.
     radius
@@ -98,7 +101,7 @@ class Duplicates:
 
 @checked_arguments
 def find_duplicates(
-    source: PathText | Bank,
+    source: PathText | Bank | BankSet,
     radius: int | None = None,
     *,
     exact: bool = False,
@@ -106,7 +109,7 @@ def find_duplicates(
     num_workers: int | None = None,
     reporter: Reporter | None = None,
 ) -> Duplicates:
-    """Find the duplicates in a folder of images or in a bank, as ``hashkit dedup`` does.
+    """Find the duplicates in a folder of images, a bank or a bank set, as ``hashkit dedup`` does.
 
     Images are duplicates if their files have equal bytes, if their pixels are equal, or if their
     codes are near. Nothing is changed.
@@ -115,8 +118,8 @@ def find_duplicates(
     ----------
     source
         A folder, whose images are compared by perceptual hashes and learned codes, and then by
-        their pixels (`hashkit.collection.near`); or a bank, whose own codes are compared. Files of
-        a bank's images are read if they are there.
+        their pixels (`hashkit.collection.near`); or a bank or a bank set, whose own codes are
+        compared. Files of a bank's images are read if they are there.
     radius
         Largest distance between the code of an image and that of the one to keep, in bits. By
         default 2 for a bank, and none for a folder, where the pixels decide; with one, perceptual
@@ -146,12 +149,12 @@ def find_duplicates(
         if exact:
             raise ConfigError("`exact` has no radius, found both: leave one of the two out")
     wanted = _Wanted(radius, exact)
-    if isinstance(source, Bank):
-        return _in_bank(source, wanted, data_root, n_workers, reporter)
+    if isinstance(source, Bank | BankSet):
+        return _in_bank(as_one(source), wanted, data_root, n_workers, reporter)
     path = Path(source)
-    if path.is_file():
-        with Bank.open(path) as bank:
-            return _in_bank(bank, wanted, data_root, n_workers, reporter)
+    if path.is_file() or is_bank_set(path):
+        with open_bank_or_set(path) as bank:
+            return _in_bank(as_one(bank), wanted, data_root, n_workers, reporter)
     if data_root is not None:
         raise ConfigError(
             "`data_root` is where a bank's images are now; found it with a folder: leave it out"
@@ -213,7 +216,7 @@ def _near_groups(
 
 
 def _in_bank(
-    bank: Bank,
+    bank: Bank | JoinedBanks,
     wanted: _Wanted,
     data_root: PathText | None,
     n_workers: int,
@@ -273,7 +276,7 @@ def _collected(codes: NDArray[np.uint8], n_bits: int, radius: int) -> PairBlock:
 
 
 def _facts_of_rows(
-    bank: Bank,
+    bank: Bank | JoinedBanks,
     rows: NDArray[np.int64],
     find: RowImages,
     n_workers: int,
@@ -294,7 +297,7 @@ def _facts_of_rows(
     return [facts.get(name) or _kept_facts(bank, row, name) for row, name in named], faults
 
 
-def _named(bank: Bank, rows: NDArray[np.int64]) -> Iterator[tuple[int, str]]:
+def _named(bank: Bank | JoinedBanks, rows: NDArray[np.int64]) -> Iterator[tuple[int, str]]:
     """Rows and their names, each name once: rows without one, or with one again, get a number."""
     seen: set[str] = set()
     names = bank.names  # each access looks at the file
@@ -306,7 +309,7 @@ def _named(bank: Bank, rows: NDArray[np.int64]) -> Iterator[tuple[int, str]]:
         yield row, name
 
 
-def _kept_facts(bank: Bank, row: int, name: str) -> ImageFacts:
+def _kept_facts(bank: Bank | JoinedBanks, row: int, name: str) -> ImageFacts:
     """What a bank keeps of the file of a row."""
     if bank.files is None:
         return ImageFacts(name)
@@ -319,7 +322,7 @@ def _kept_facts(bank: Bank, row: int, name: str) -> ImageFacts:
     )
 
 
-def _only_folder(bank: Bank, data_root: PathText | None) -> Path | None:
+def _only_folder(bank: Bank | JoinedBanks, data_root: PathText | None) -> Path | None:
     if data_root is not None:
         return Path(data_root)
     roots: Sequence[str | None] = [source.root for source in sources_of(bank)]

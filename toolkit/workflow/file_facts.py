@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from hashkit.codesets import CodeDatabase
     from hashkit.manifest import Manifest
 
-__all__ = ["bank_facts", "codes_facts", "model_facts"]
+__all__ = [
+    "bank_facts",
+    "codes_facts",
+    "index_facts",
+    "label_facts",
+    "model_facts",
+    "origin_facts",
+]
 
 
 def bank_facts(path: Path) -> dict[str, Any]:
@@ -41,10 +48,10 @@ def bank_facts(path: Path) -> dict[str, Any]:
             "n_images_left": _images_left(bank),
             "has_names": bank.header.has_names,
             "has_files": bank.header.has_files,
-            **_label_facts(bank),
-            **_origin_facts(bank.header),
+            **label_facts(bank),
+            **origin_facts(bank.header),
             "sources": [dataclasses.asdict(source) for source in bank.sources],
-            "index": _index_facts(bank),
+            "index": index_facts(bank),
         }
 
 
@@ -73,8 +80,8 @@ def codes_facts(path: Path) -> dict[str, Any]:
         "bits_are_known": kind.keeps_bits,
         "n_rows": len(codes),
         "has_names": has_names(codes),
-        **_label_facts(codes),
-        **({} if origin is None else _origin_facts(origin.header)),
+        **label_facts(codes),
+        **({} if origin is None else origin_facts(origin.header)),
     }
 
 
@@ -136,7 +143,7 @@ def _images_left(bank: Bank) -> int | None:
     return None if n_images is None else n_images - bank.n_consumed
 
 
-def _label_facts(database: CodeDatabase) -> dict[str, Any]:
+def label_facts(database: CodeDatabase) -> dict[str, Any]:
     """Kind of the labels, and the number of rows of each class, without deleted rows."""
     labels, names = database.labels, database.class_names
     if labels is None:
@@ -157,7 +164,8 @@ def _label_facts(database: CodeDatabase) -> dict[str, Any]:
     return {"labels": kind, "classes": classes, "n_unlabelled": n_unlabelled}
 
 
-def _origin_facts(header: BankHeader) -> dict[str, Any]:
+def origin_facts(header: BankHeader) -> dict[str, Any]:
+    """Model, runtime and libraries that made codes; None where unknown."""
     return {
         "model_sha256": header.model_sha256 or None,
         "runtime": header.runtime or None,
@@ -172,7 +180,8 @@ def _manifest_facts(manifest: Manifest | None) -> dict[str, Any] | None:
     return None if manifest is None else manifest.to_dict()
 
 
-def _index_facts(bank: Bank) -> dict[str, Any] | None:
+def index_facts(bank: Bank) -> dict[str, Any] | None:
+    """The index beside a bank; None if there is none."""
     from hashkit.workflow.index_state import index_state
 
     state = index_state(bank)

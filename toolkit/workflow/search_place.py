@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from hashkit.bank.reader import Bank
+from hashkit.bank_set.opening import open_banks
 from hashkit.errors import BankMismatchError
 from hashkit.runs.run import Run
 from hashkit.runtimes.settings import RuntimeSettings
@@ -32,7 +33,7 @@ class SearchPlace:
     Parameters
     ----------
     banks
-        Banks to search; None for the run's bank, which is encoded first if it is missing.
+        Banks and bank sets to search; None for the run's bank, encoded first if it is missing.
     model
         The model's file; None for a built-in one that made the banks, otherwise the run's.
     run, runs
@@ -76,7 +77,7 @@ class SearchPlace:
         self.run: Run | None = None
         self._reporter = reporter
         self._is_warned = False
-        opened = [Bank.open(path) for path in banks or ()]
+        opened = [bank for path in banks or () for bank in open_banks(path)]
         _check_one_model(opened)
         if needs_model and model is None and run is None:
             model = builtin_of_banks(opened, reporter)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from hashkit.bank_set.opening import is_bank_set
 from hashkit.errors import HashkitError
 from hashkit.features.embedder import is_embedder
 from hashkit.formats import format_named
@@ -19,6 +20,7 @@ from hashkit.workflow.verify_files import (
     verify_embedder,
     verify_index,
     verify_model,
+    verify_set,
     with_model_faults,
 )
 from hashkit.workflow.verify_run import verify_run
@@ -29,7 +31,7 @@ _INDEX_SUFFIX: Final = ".mih"
 
 
 def verify_paths(paths: Sequence[Path], reporter: Reporter = SILENT) -> list[Verification]:
-    """Verify banks, indexes, ONNX models and run folders.
+    """Verify banks, bank sets, indexes, ONNX models and run folders.
 
     If banks and exactly one model are among them, the banks must be of that model.
 
@@ -42,7 +44,9 @@ def verify_paths(paths: Sequence[Path], reporter: Reporter = SILENT) -> list[Ver
         _check_kind(path)
     found: list[Verification] = []
     for path in paths:
-        if path.is_dir():
+        if is_bank_set(path):
+            found += verify_set(path, reporter)
+        elif path.is_dir():
             found += verify_run(path, reporter)
         elif path.suffix == ".onnx" and _is_embedder(path):
             found.append(verify_embedder(path))
@@ -62,12 +66,14 @@ def _is_embedder(path: Path) -> bool:
 
 
 def _check_kind(path: Path) -> None:
-    expected = "expected a bank, an index (.mih), an ONNX model (.onnx) or a run folder"
+    expected = "expected a bank, a bank set, an index (.mih), an ONNX model (.onnx) or a run folder"
     if not path.exists():
         raise HashkitError(f"{path}: {expected}, found no such file or folder: {NAME_ONE}")
     if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise HashkitError(f"{path}: {expected}, found a folder without config.json")
+        if not (is_bank_set(path) or (path / "config.json").is_file()):
+            raise HashkitError(
+                f"{path}: {expected}, found a folder without config.json or bankset.json"
+            )
     elif path.suffix not in (".onnx", _INDEX_SUFFIX):
         try:
             is_bank = format_named(path) is BANK

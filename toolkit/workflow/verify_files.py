@@ -9,6 +9,8 @@ from typing import Any
 
 from hashkit.bank.reader import Bank
 from hashkit.bank.verification import find_faults
+from hashkit.bank_set.manifest import read_manifest
+from hashkit.bank_set.reader import open_shard
 from hashkit.errors import BankError, HashkitError
 from hashkit.rows_digest import BLOCK_ROWS
 from hashkit.workflow.reporter import SILENT, Reporter, plural
@@ -21,6 +23,7 @@ __all__ = [
     "verify_embedder",
     "verify_index",
     "verify_model",
+    "verify_set",
     "with_model_faults",
 ]
 
@@ -53,7 +56,7 @@ class Verification:
     path
         The file, or the run folder for what belongs to no single file.
     kind
-        ``code bank``, ``multi-index``, ``ONNX model``, ``checkpoint``, ``embedder``,
+        ``code bank``, ``bank set``, ``multi-index``, ``ONNX model``, ``checkpoint``, ``embedder``,
         ``features`` or ``run``.
     checked
         What was checked, one line.
@@ -97,6 +100,29 @@ def verify_bank(path: Path, reporter: Reporter = SILENT) -> Verification:
             )
     except BankError as error:
         return Verification(path, "code bank", "its header", (Fault(str(error)),))
+
+
+def verify_set(folder: Path, reporter: Reporter = SILENT) -> list[Verification]:
+    """Check the manifest of a bank set against its shards, and every block of each shard.
+
+    The rows of a shard are compared with its checksums, and these with the manifest's digest.
+    """
+    try:
+        manifest = read_manifest(folder)
+    except BankError as error:
+        return [Verification(folder, "bank set", "its manifest", (Fault(str(error)),))]
+    faults: list[Fault] = []
+    found: list[Verification] = []
+    for entry in manifest.shards:
+        try:
+            open_shard(folder, manifest, entry).close()
+        except BankError as error:
+            faults.append(Fault(str(error)))
+        if (folder / entry.file).exists():
+            found.append(verify_bank(folder / entry.file, reporter))
+    n_shards = plural(len(manifest.shards), "shard")
+    checked = f"its manifest against {n_shards} of {plural(manifest.n_rows, 'row')}"
+    return [Verification(folder, "bank set", checked, tuple(faults)), *found]
 
 
 def check_rows(bank: Bank, reporter: Reporter = SILENT) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from hashkit.bank.reader import Bank
+from hashkit.bank_set.opening import open_banks
+from hashkit.bank_set.reader import BankSet
 from hashkit.codes import code_size
 from hashkit.codesets import CodeSet
 from hashkit.errors import ConfigError
@@ -31,7 +33,7 @@ _N_CODES: Final = 256
 
 
 @checked_arguments
-def warm_up(bank: Bank | PathText | None = None) -> None:
+def warm_up(bank: Bank | BankSet | PathText | None = None) -> None:
     """Load all that a search needs, so that no later search waits; call it when a service starts.
 
     Kernels are loaded from where they are kept, in about half a second; on a new machine they are
@@ -42,9 +44,9 @@ def warm_up(bank: Bank | PathText | None = None) -> None:
     Parameters
     ----------
     bank
-        A bank to be searched, open or by its path: its codes are read once, and the kernels of its
-        index are loaded if it has one. By default the kernels for codes of every length and for
-        indexes are loaded.
+        A bank or a bank set to be searched, open or by its path: its codes are read once, and the
+        kernels of its index are loaded if it has one. By default the kernels for codes of every
+        length and for indexes are loaded.
 
     Raises
     ------
@@ -56,21 +58,23 @@ def warm_up(bank: Bank | PathText | None = None) -> None:
             KERNELS.load(n_bits)
         _run_index()
     elif isinstance(bank, Bank):
+        _warm_up([bank])
+    elif isinstance(bank, BankSet):
         _warm_up(bank)
     else:
-        with Bank.open(bank) as opened:
-            _warm_up(opened)
+        _warm_up(open_banks(bank))
     run_jpeg_kernel()
 
 
-def _warm_up(bank: Bank) -> None:
+def _warm_up(banks: Sequence[Bank]) -> None:
     from hashkit.multi_index.index import index_path
 
-    KERNELS.load(bank.n_bits)
-    if index_path(bank.path).is_file():
+    KERNELS.load(banks[0].n_bits)
+    if any(index_path(bank.path).is_file() for bank in banks):
         _run_index()
-    if len(bank):
-        search(bank.codes[:1], bank, top_k=1)
+    filled = next((bank for bank in banks if len(bank)), None)
+    if filled is not None:
+        search(filled.codes[:1], banks, top_k=1)
 
 
 @dataclasses.dataclass(frozen=True)

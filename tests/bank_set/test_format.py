@@ -13,6 +13,8 @@ from bank_samples import make_header, make_source, rows_of
 from hashkit.bank.deletion import delete_rows
 from hashkit.bank.reader import Bank
 from hashkit.bank.writer import BankWriter
+from hashkit.bank_set.manifest import write_manifest
+from hashkit.bank_set.reader import BankSet
 from hashkit.rows_digest import codes_digest
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "bank-set"
@@ -86,6 +88,14 @@ def test_every_field_of_the_golden_set_follows_from_its_shards():
     assert found["resampler"] == "Pillow 12.1.0, Pillow 13.0.0"
     spans = [(shard["slice"]["start"], shard["slice"]["stop"]) for shard in found["shards"]]
     assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
+
+
+def test_the_golden_set_opens_and_its_manifest_is_written_as_it_was_read(tmp_path):
+    with BankSet.open(GOLDEN) as banks:
+        assert (banks.n_rows, banks.n_deleted, banks.n_bits) == (5, 1, 20)
+        assert banks.offsets.tolist() == [0, 3, 5]
+        write_manifest(tmp_path, banks.manifest)
+    assert (tmp_path / "bankset.json").read_bytes() == (GOLDEN / "bankset.json").read_bytes()
 
 
 def test_a_shards_digest_comes_from_its_checksums_and_survives_a_deletion():

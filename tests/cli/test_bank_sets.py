@@ -1,0 +1,99 @@
+"""Commands on a bank set print what they print of one bank of the same rows."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from bank_samples import rows_of
+from cli_samples import fail, succeed
+from cli_samples import hashkit as hashkit_command
+from set_samples import set_of
+
+import hashkit
+from hashkit.bank_set.reader import BankSet
+
+
+@pytest.fixture(scope="module")
+def banks(tmp_path_factory):
+    """A bank, and a set of five shards of the same rows."""
+    codes, names, labels = rows_of(range(60))
+    codes = hashkit.CodeSet(codes, 20, labels % 3, names, ("ant", "bee", "cat"))
+    return set_of(tmp_path_factory.mktemp("banks"), codes, 5)
+
+
+def test_search_and_evaluate_answer_as_on_one_bank(banks):
+    one, several = banks
+    for command in (
+        "search --row 30 --row 3 --k 60 --json --bank",
+        "search --name 37.png --radius 9 --exclude-self --json --bank",
+        f"evaluate {one} --json",
+    ):
+        if "37" in command:
+            name = rows_of([37])[1][0]
+            command = command.replace("37.png", name)
+        expected = json.loads(succeed(f"{command} {one}").stdout)
+        found = json.loads(succeed(f"{command} {several}").stdout)
+        assert found == expected
+
+
+def test_info_of_a_set_adds_up_its_shards(banks):
+    one, several = banks
+    expected, found = json.loads(succeed(f"info {one} {several} --json").stdout)["paths"]
+    same = ("bits", "n_rows", "n_deleted", "labels", "classes", "has_names", "model_sha256")
+    assert {name: found[name] for name in same} == {name: expected[name] for name in same}
+    assert [shard["first_row"] for shard in found["shards"]] == [0, 10, 20, 30, 40]
+    assert "5, of 10 to 11 rows" in succeed(f"info {several}").stdout
+
+
+def test_a_bank_is_cut_and_joined(banks, tmp_path):
+    one, _ = banks
+    cut, joined = tmp_path / "cut", tmp_path / "joined.h5"
+    shown = json.loads(succeed(f"convert {one} {cut} --shards 3 --json").stdout)
+    assert shown["n_rows"] == 51
+    assert shown["n_bytes"] == sum(path.stat().st_size for path in cut.glob("*.h5"))
+    succeed(f"convert {cut} {joined}")
+    found, expected = hashkit.Bank.open(joined), hashkit.Bank.open(one)
+    assert found.codes.tolist() == expected.codes.tolist()
+    assert list(found.names) == list(expected.names)
+    assert "exists already" in fail(f"convert {one} {cut} --shards 3")
+    assert "found a folder without bankset.json" in fail(f"search --row 1 --bank {tmp_path}")
+
+
+def test_rows_are_deleted_by_number_and_by_name(banks, tmp_path):
+    folder = shutil.copytree(banks[1], tmp_path / "set")
+    (name,) = rows_of([58])[1]
+    shown = succeed(f"delete {folder} --rows 3,12-13 --name {name} --json").json
+    assert shown["rows"] == [3, 12, 13, 50]
+    assert (shown["n_changed"], shown["n_rows"], shown["n_deleted"]) == (4, 51, 4)
+    assert BankSet.open(folder).joined().deleted.nonzero()[0].tolist() == shown["rows"]
+    assert "no row named" in fail(f"delete {folder} --name none.png")
+
+
+def test_dedup_and_index_of_a_set_are_those_of_one_bank(banks):
+    one, several = banks
+    expected = succeed(f"dedup {one} --radius 4 --json").json
+    found = succeed(f"dedup {several} --radius 4 --json").json
+    assert found | {"source": expected["source"]} == expected
+    built = succeed(f"index {several} --json").json["indexes"]
+    assert [entry["n_rows"] for entry in built] == [10, 10, 10, 10, 11]
+
+
+def test_verify_names_the_damaged_shard_and_the_one_that_was_changed(banks, tmp_path):
+    folder = shutil.copytree(banks[1], tmp_path / "set")
+    shown = succeed(f"verify {folder} --json").json
+    kinds = [check["kind"] for check in shown["checks"]]
+    assert kinds == ["bank set", *["code bank"] * 5]
+    shutil.copy(folder / "shard-00001.h5", folder / "shard-00004.h5")
+    with (folder / "shard-00002.h5").open("r+b") as file:
+        at = file.read().index(hashkit.Bank.open(folder / "shard-00002.h5").codes.tobytes())
+        file.seek(at)
+        file.write(b"\xff")
+    outcome = hashkit_command(f"verify {folder} --json")
+    assert outcome.exit_code == 1
+    faults = [len(check["faults"]) for check in outcome.json["checks"]]
+    assert faults == [2, 0, 0, 1, 0, 0]
+    changed, other = (fault["message"] for fault in outcome.json["checks"][0]["faults"])
+    assert "shard-00002.h5: expected rows of the digest" in changed
+    assert "shard-00004.h5: expected the shard of identity" in other

@@ -1,0 +1,99 @@
+"""Deletes and restores rows of a bank or a bank set, whose rows are numbered over all shards."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hashkit.bank import deletion
+from hashkit.bank.deletion import row_numbers
+from hashkit.bank_set.entries import updated_manifest
+from hashkit.bank_set.finishing import locked_set
+from hashkit.bank_set.manifest import read_manifest, write_manifest
+from hashkit.bank_set.reader import BankSet
+from hashkit.inputs.arguments import checked_arguments
+
+__all__ = ["delete_rows", "restore_rows"]
+
+
+@checked_arguments
+def delete_rows(path: str | os.PathLike[str], rows: ArrayLike) -> int:
+    """Mark rows of a bank or a bank set as deleted, so that search and evaluation skip them.
+
+    Codes, names and row numbers do not change, and `restore_rows` undoes the deletion. ``hashkit
+    convert`` writes a bank without the deleted rows. If the process is killed, either all rows of a
+    bank are marked or none; of a set, those of some shards may be, and the same call marks the
+    others. A bank of format version 1 is first upgraded, which copies it.
+
+    Parameters
+    ----------
+    path
+        The bank, complete or not, or the folder of a bank set.
+    rows
+        Row numbers, integer [m], from 0; may include rows that are already deleted.
+
+    Returns
+    -------
+    int
+        Number of rows that were not deleted before.
+
+    Raises
+    ------
+    BankLockedError
+        If another process is writing the bank, or changing the set.
+    BankError
+        If there is no such row, or the bank cannot be read or written.
+    """
+    return _mark(path, rows, deletion.delete_rows)
+
+
+@checked_arguments
+def restore_rows(path: str | os.PathLike[str], rows: ArrayLike) -> int:
+    """Undo `delete_rows`.
+
+    Parameters
+    ----------
+    path
+        The bank, complete or not, or the folder of a bank set.
+    rows
+        Row numbers, integer [m], from 0; may include rows that are not deleted.
+
+    Returns
+    -------
+    int
+        Number of rows that were deleted before.
+
+    Raises
+    ------
+    BankLockedError
+        If another process is writing the bank, or changing the set.
+    BankError
+        If there is no such row, or the bank cannot be read or written.
+    """
+    return _mark(path, rows, deletion.restore_rows)
+
+
+def _mark(
+    path: str | os.PathLike[str],
+    rows: ArrayLike,
+    mark: Callable[[Path, NDArray[np.int64]], int],
+) -> int:
+    path = Path(path)
+    if not path.is_dir():
+        return mark(path, rows)  # type: ignore[arg-type]
+    read_manifest(path)  # before a lock is left in some other folder
+    with locked_set(path), BankSet.open(path) as banks:
+        numbers = row_numbers(rows, banks.n_rows, str(path))
+        shard_of = np.searchsorted(banks.offsets, numbers, side="right") - 1
+        n_changed = 0
+        try:
+            for shard in np.unique(shard_of).tolist():
+                own = numbers[shard_of == shard] - banks.offsets[shard]
+                n_changed += mark(banks[shard].path, own)
+        finally:
+            write_manifest(path, updated_manifest(banks.manifest, banks.reload()))
+        return n_changed

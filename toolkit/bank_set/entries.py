@@ -1,0 +1,153 @@
+"""The manifest that banks give as the shards of a set, and whether they may be one."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from hashkit._version import __version__
+from hashkit.bank.compatibility import check_model
+from hashkit.bank.reader import Bank
+from hashkit.bank_set.manifest import SetManifest, ShardEntry, Slice
+from hashkit.errors import BankError, BankMismatchError
+
+__all__ = ["manifest_of", "new_identity", "shard_entry", "updated_manifest"]
+
+_OTHER_MODEL = "shards of one set come from one model: encode it again, or take it out"
+
+
+def manifest_of(
+    banks: Sequence[Bank],
+    slices: Sequence[Slice | None],
+    identity: str,
+    *,
+    allow_other_provider: bool = False,
+    folder: Path,
+) -> SetManifest:
+    """The manifest of a set of banks, which are checked against each other.
+
+    Parameters
+    ----------
+    banks
+        The shards, in the order of their rows.
+    slices
+        The images that each was made from; None where unknown.
+    identity
+        Identity of the set.
+    allow_other_provider
+        Whether shards of different runtimes, providers or resamplers are taken.
+    folder
+        The set, for messages.
+
+    Raises
+    ------
+    BankError
+        If a shard is not complete, or has a format version before 3.
+    BankMismatchError
+        If shards have different models, bits, classes or, unless allowed, providers.
+    """
+    for bank in banks:
+        _check_shard(bank)
+        check_model(bank.path, banks[0].header, bank.header, _OTHER_MODEL)
+    entries: list[ShardEntry] = []
+    first_row = 0
+    for bank, images in zip(banks, slices, strict=True):
+        entries.append(shard_entry(bank, first_row, images))
+        first_row += len(bank)
+    header = banks[0].header
+    if not allow_other_provider:
+        for name in ("runtime", "provider", "resampler"):
+            _check_same(name, banks, folder)
+    return SetManifest(
+        identity=identity,
+        n_bits=header.n_bits,
+        label_kind=header.label_kind,
+        class_names=header.class_names,
+        model_sha256=header.model_sha256,
+        precision=header.precision,
+        n_rows=first_row,
+        shards=tuple(entries),
+        runtime=_all_of("runtime", banks),
+        provider=_all_of("provider", banks),
+        resampler=_all_of("resampler", banks),
+        created_by=f"hashkit {__version__}",
+    )
+
+
+def shard_entry(bank: Bank, first_row: int, images: Slice | None) -> ShardEntry:
+    """What a manifest says of a bank."""
+    header = bank.header
+    return ShardEntry(
+        file=bank.path.name,
+        identity=bank.identity,
+        first_row=first_row,
+        n_rows=len(bank),
+        n_deleted=bank.n_deleted,
+        digest=bank.rows_digest(),
+        bytes=bank.path.stat().st_size,
+        slice=images,
+        model_sha256=header.model_sha256,
+        runtime=header.runtime,
+        provider=header.provider,
+        resampler=header.resampler,
+        precision=header.precision,
+    )
+
+
+def updated_manifest(manifest: SetManifest, banks: Sequence[Bank]) -> SetManifest:
+    """The manifest of a set whose shards were changed by its own writer."""
+    entries: list[ShardEntry] = []
+    first_row = 0
+    for entry, bank in zip(manifest.shards, banks, strict=True):
+        entries.append(shard_entry(bank, first_row, entry.slice))
+        first_row += len(bank)
+    return dataclasses.replace(
+        manifest,
+        n_rows=first_row,
+        shards=tuple(entries),
+        created_by=f"hashkit {__version__}",
+        runtime=_all_of("runtime", banks),
+        provider=_all_of("provider", banks),
+        resampler=_all_of("resampler", banks),
+    )
+
+
+def new_identity() -> str:
+    """Identity of a new set: 32 hexadecimal digits, drawn at random."""
+    return secrets.token_hex(16)
+
+
+def _check_shard(bank: Bank) -> None:
+    if bank.format_version < 3:
+        raise BankError(
+            f"{bank.path}: expected a shard of format version 3 or later, found "
+            f"{bank.format_version}: `hashkit convert` writes it again"
+        )
+    if not bank.is_complete:
+        raise BankError(
+            f"{bank.path}: expected a complete shard, found one whose encoding was interrupted "
+            f"after {len(bank)} rows: finish that first, by typing its command again"
+        )
+
+
+def _check_same(name: str, banks: Sequence[Bank], folder: Path) -> None:
+    """Check the runtime, provider or resampler of all shards; unknown ones are not compared."""
+    made_by: dict[str, str] = {}
+    for bank in banks:
+        made_by.setdefault(getattr(bank.header, name), bank.path.name)
+    made_by.pop("", None)
+    if len(made_by) > 1:
+        (one, file), (other, other_file), *_ = made_by.items()
+        raise BankMismatchError(
+            f"{folder}: expected shards of one {name}, found {one} in {file} and {other} in "
+            f"{other_file}: encode one of them again, or allow others with "
+            "`allow_other_provider=True`"
+        )
+
+
+def _all_of(name: str, banks: Sequence[Bank]) -> str:
+    """What all shards name, each once; a shard may name several itself."""
+    texts = [getattr(bank.header, name) for bank in banks]
+    return ", ".join(dict.fromkeys(one for text in texts if text for one in text.split(", ")))

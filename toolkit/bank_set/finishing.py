@@ -1,0 +1,163 @@
+"""Makes a bank set of complete shards: checks them, and writes the manifest last."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from hashkit.bank.reader import Bank
+from hashkit.bank_set.entries import manifest_of, new_identity
+from hashkit.bank_set.manifest import (
+    MANIFEST_NAME,
+    SetManifest,
+    Slice,
+    read_manifest,
+    write_manifest,
+)
+from hashkit.errors import BankError, BankLockedError, BankMismatchError
+from hashkit.files.locking import LockHeldError, lock_file
+from hashkit.inputs.arguments import checked_arguments_but
+from hashkit.messages.os_errors import cannot_write
+
+__all__ = ["finish", "locked_set", "shard_name"]
+
+_SHARD: Final = re.compile(r"shard-(\d{5,})\.h5")
+_SHOWN: Final = 5
+_LOCK_SECONDS: Final = 30.0
+
+
+def shard_name(number: int) -> str:
+    """File name of a shard, counted from 0."""
+    return f"shard-{number:05}.h5"
+
+
+@checked_arguments_but("slices")
+def finish(
+    folder: str | os.PathLike[str],
+    *,
+    slices: Mapping[str, Slice] | None = None,
+    allow_other_provider: bool = False,
+) -> SetManifest:
+    """Check the shards of a folder and write its manifest, which makes it a bank set.
+
+    The shards are ``shard-00000.h5`` and so on. A set that has a manifest keeps its identity, the
+    order of its shards, and their slices.
+
+    Parameters
+    ----------
+    folder
+        The folder with the shards, all of them complete.
+    slices
+        The images of every shard by its file's name, in order: there must be a shard for each. None
+        if they are not known; the shards are then those that are there, without a gap.
+    allow_other_provider
+        Whether shards of different runtimes, providers or resamplers are taken.
+
+    Raises
+    ------
+    BankError
+        If a shard is missing, not complete, or has a format version before 3.
+    BankMismatchError
+        If shards have different models, bits, classes or, unless allowed, providers.
+    BankLockedError
+        If another process is changing the set.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise BankError(f"{folder}: expected a folder of shards, found no such folder")
+    expected = None if slices is None else list(slices)
+    _files(folder, _earlier(folder), expected)  # before a lock is left in some other folder
+    with locked_set(folder):
+        before = _earlier(folder)
+        files = _files(folder, before, expected)
+        banks = [Bank.open(folder / file) for file in files]
+        known: dict[str, Slice | None] = {}
+        if slices is not None:
+            known |= slices
+        elif before is not None:
+            known = {shard.file: shard.slice for shard in before.shards}
+        manifest = manifest_of(
+            banks,
+            [known.get(file) for file in files],
+            new_identity() if before is None else before.identity,
+            allow_other_provider=allow_other_provider,
+            folder=folder,
+        )
+        write_manifest(folder, manifest)
+        return manifest
+
+
+@contextlib.contextmanager
+def locked_set(folder: Path) -> Iterator[None]:
+    """Lock a set for one writer of its manifest.
+
+    Raises
+    ------
+    BankLockedError
+        If another process holds the lock, and keeps it for half a minute.
+    """
+    path = folder / f"{MANIFEST_NAME}.lock"
+    try:
+        lock = lock_file(path, _LOCK_SECONDS)
+    except LockHeldError:
+        raise BankLockedError(
+            f"{folder}: another process is changing this bank set, still after "
+            f"{_LOCK_SECONDS:g} s; wait for it to end"
+        ) from None
+    except OSError as error:
+        raise BankError(cannot_write(error, path)) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _earlier(folder: Path) -> SetManifest | None:
+    """The manifest that the folder has; None if there is none, or it is damaged."""
+    try:
+        return read_manifest(folder)
+    except BankMismatchError:
+        raise
+    except BankError:
+        return None
+
+
+def _files(folder: Path, before: SetManifest | None, expected: Sequence[str] | None) -> list[str]:
+    """Names of the shards in the order of their rows."""
+    names = {path.name for path in folder.iterdir()}
+    numbers = [int(match[1]) for match in map(_SHARD.fullmatch, names) if match is not None]
+    found = {number: shard_name(number) for number in numbers if shard_name(number) in names}
+    if expected is None and before is not None:
+        listed = [shard.file for shard in before.shards]
+        files = [*listed, *(found[n] for n in sorted(found) if found[n] not in listed)]
+        missing = [file for file in listed if not (folder / file).is_file()]
+    else:
+        files = [*(expected or map(shard_name, range(max(found, default=-1) + 1)))]
+        missing = [file for file in files if file not in names]
+        if extra := sorted(set(found.values()) - set(files)):
+            raise BankError(
+                f"{folder}: expected {len(files)} shards, found {_listed(extra)} too: move what "
+                "does not belong to this set to another folder"
+            )
+    if not files:
+        raise BankError(
+            f"{folder}: expected shards, {shard_name(0)} and so on, found none: `hashkit encode "
+            "LIST --shards N --out SET` makes them"
+        )
+    if missing:
+        raise BankError(
+            f"{folder}: expected {len(files)} shards, found that {_listed(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} missing: encode "
+            f"{'it' if len(missing) == 1 else 'them'} first, with `hashkit encode LIST --shard "
+            f"I/N --out {folder}`"
+        )
+    return files
+
+
+def _listed(files: Sequence[str]) -> str:
+    more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
+    return ", ".join(files[:_SHOWN]) + more

@@ -1,0 +1,46 @@
+"""Opens what a command was given as a bank: a file, or a bank set."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from hashkit.bank.reader import Bank
+from hashkit.bank_set.manifest import MANIFEST_NAME
+from hashkit.bank_set.reader import BankSet
+
+__all__ = ["banks_of", "is_bank_set", "open_bank_or_set", "open_banks"]
+
+
+def is_bank_set(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is a folder with the manifest of a bank set, damaged or not."""
+    return (Path(path) / MANIFEST_NAME).is_file()
+
+
+def open_bank_or_set(path: str | os.PathLike[str]) -> Bank | BankSet:
+    """Open a bank, or the bank set of a folder.
+
+    Raises
+    ------
+    BankError
+        If it cannot be opened; of a folder without a manifest, with how to write it.
+    BankMismatchError
+        If it has a later format version.
+    """
+    return BankSet.open(path) if Path(path).is_dir() else Bank.open(path)
+
+
+def open_banks(path: str | os.PathLike[str]) -> list[Bank]:
+    """The bank of a file, or the shards of a bank set in their order.
+
+    Raises
+    ------
+    BankError, BankMismatchError
+        See `open_bank_or_set`.
+    """
+    return banks_of(open_bank_or_set(path))
+
+
+def banks_of(opened: Bank | BankSet) -> list[Bank]:
+    """A bank alone, or the shards of a bank set in their order."""
+    return [opened] if isinstance(opened, Bank) else list(opened)

@@ -1,0 +1,51 @@
+"""Puts the shards of a new set in the place of those of an existing one."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import re
+from pathlib import Path
+from typing import Final
+
+from hashkit.bank_set.finishing import locked_set, shard_name
+from hashkit.bank_set.manifest import read_manifest, write_manifest
+
+__all__ = ["replace_set"]
+
+_NUMBERED: Final = re.compile(r"shard-(\d+)\.h5")
+
+
+def replace_set(folder: Path, new: Path) -> None:
+    """Replace the shards of a set by those of another one on the same disk, which loses them.
+
+    The new shards get names of their own, then the manifest is written, and then the earlier
+    shards are removed with their indexes: readers of the earlier set keep their files. The identity
+    stays.
+
+    Raises
+    ------
+    BankError
+        If a set cannot be read, or the manifest cannot be written.
+    OSError
+        If a file cannot be moved.
+    """
+    with locked_set(folder):
+        before, made = read_manifest(folder), read_manifest(new)
+        taken = [int(m[1]) for m in map(_NUMBERED.fullmatch, _names(folder)) if m is not None]
+        first = max(taken) + 1 if min(taken, default=len(made.shards)) < len(made.shards) else 0
+        shards = []
+        for number, shard in enumerate(made.shards, first):
+            (new / shard.file).rename(folder / shard_name(number))
+            shards.append(dataclasses.replace(shard, file=shard_name(number)))
+        write_manifest(
+            folder, dataclasses.replace(made, identity=before.identity, shards=tuple(shards))
+        )
+        for old in before.shards:
+            for name in (old.file, f"{old.file}.mih", f"{old.file}.lock"):
+                with contextlib.suppress(OSError):
+                    (folder / name).unlink()
+
+
+def _names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
