@@ -21,7 +21,10 @@ from numpy.typing import NDArray
 from hashkit.kernels.bits import load_word, popcount
 from hashkit.kernels.compiling import kernel
 
-__all__ = ["Queries", "Rows", "add_histograms", "add_row_order"]
+__all__ = ["PRECISION_UNITS", "Queries", "Rows", "add_histograms", "add_row_order"]
+
+PRECISION_UNITS = 2.0**62
+"""A precision of 1 in the units of `add_row_order`: a signed integer of 64 bits holds it."""
 
 # Rows in the buffers of distances and grades: 2,048 rows of one query fit the level-1 cache.
 _BUFFER_ROWS = 2048
@@ -326,9 +329,13 @@ def add_row_order(
     skipped: NDArray[np.int64],
     rows_before: NDArray[np.int64],
     hits_before: NDArray[np.int64],
-    precision_sums: NDArray[np.float64],
+    precision_sums: NDArray[np.uint64],
 ) -> None:
     """Add up the precision at the rank of each relevant row, with ranks by (distance, row).
+
+    Sums are whole numbers of units of 1 / `PRECISION_UNITS`, so they are the same in whatever parts
+    the rows are added. A precision is a float64 of 53 bits and at most 1: those from 2^-10 on are
+    added without a loss, smaller ones with an error below one unit.
 
     Parameters
     ----------
@@ -338,8 +345,7 @@ def add_row_order(
         int64 [q, n_bits + 2], rows and relevant rows ranked before the next row of each distance;
         updated with these rows. The last column counts the skipped rows.
     precision_sums
-        float64 [q], modified. One sum is added for every `_BUFFER_ROWS` rows, so the last digits
-        depend on where the blocks begin.
+        uint64 [q, 2], modified: the sum modulo 2^64, and how often it passed 2^64.
     """
     planes = np.zeros((queries.codes.shape[1], _BUFFER_ROWS), np.uint8)
     counts = np.empty(_BUFFER_ROWS, np.uint8)
@@ -356,7 +362,7 @@ def add_row_order(
             if 0 <= own < here:
                 distances[own] = uint32(len(before) - 1)
                 grades[own] = uint16(0)
-            total = 0.0
+            low, high = precision_sums[query, 0], precision_sums[query, 1]
             for i in range(here):
                 distance = uint64(distances[i])
                 rank = before[distance] + int64(1)
@@ -364,5 +370,7 @@ def add_row_order(
                 if grades[i]:
                     n_hits = hits[distance] + int64(1)
                     hits[distance] = n_hits
-                    total += n_hits / rank
-            precision_sums[query] += total
+                    added = uint64(int64(n_hits / rank * PRECISION_UNITS))
+                    low += added
+                    high += uint64(low < added)
+            precision_sums[query, 0], precision_sums[query, 1] = low, high
