@@ -12,7 +12,7 @@ import csv
 import dataclasses
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +20,7 @@ from hashkit.errors import DatasetError
 from hashkit.inputs.numbers import whole_number
 from hashkit.inputs.text import shown
 
-__all__ = ["N_PROBED", "Entry", "ListLines", "existing_path", "is_file", "split_lines"]
+__all__ = ["N_PROBED", "Entry", "ListParser", "existing_path", "is_file"]
 
 MAX_CLASSES: Final = 1_000_000
 N_PROBED: Final = 20
@@ -44,43 +44,95 @@ class Entry:
     labels: Sequence[str]
 
 
-@dataclasses.dataclass(frozen=True)
-class ListLines:
-    """The lines of a list, all with the same number of labels.
-
-    Attributes
-    ----------
-    entries
-        The lines in order, without a heading.
-    n_columns
-        Labels of each line.
-    class_names
-        The heading of several columns of labels; empty if there is none.
-    """
-
-    entries: list[Entry]
-    n_columns: int
-    class_names: tuple[str, ...] = ()
-
-
-def split_lines(
-    path: Path, lines: Sequence[tuple[int, str]], exists: Callable[[str], bool]
-) -> ListLines:
-    """Split the numbered lines of a list.
+class ListParser:
+    """Splits the numbered lines of one list, of any length, into paths and labels.
 
     Parameters
     ----------
     path
         The list, for messages.
+    probed
+        The first `N_PROBED` lines, by which the form of all is recognised; `entries` takes them
+        again.
     exists
         Whether a listed path is a file.
 
-    Raises
-    ------
-    DatasetError
-        If a line is malformed or differs from the lines before, with its number.
+    Attributes
+    ----------
+    n_columns
+        Labels of each line; known when the first entry was given.
+    class_names
+        The heading of several columns of labels; empty if there is none.
     """
-    probed = [line for _, line in lines[:N_PROBED]]
+
+    def __init__(
+        self, path: Path, probed: Sequence[tuple[int, str]], exists: Callable[[str], bool]
+    ) -> None:
+        self._path, self._exists = path, exists
+        self._delimiter = _delimiter([line for _, line in probed[:N_PROBED]], exists)
+        self._written: set[str] = set()
+        self.n_columns = 0
+        self.class_names: tuple[str, ...] = ()
+
+    def entries(self, lines: Iterable[tuple[int, str]]) -> Iterator[Entry]:
+        """The entries of all lines in order, without a heading.
+
+        Raises
+        ------
+        DatasetError
+            If a line is malformed or differs from the lines before, with its number.
+        """
+        yield from self._of_table(lines) if self._delimiter else self._of_spaced(lines)
+        _refuse_joined(self._path, self._written)
+
+    def _of_spaced(self, lines: Iterable[tuple[int, str]]) -> Iterator[Entry]:
+        n_columns = -1
+        for number, line in lines:
+            if n_columns < 0:
+                self.n_columns = n_columns = len(_plain(line)[1])
+            where = f"{self._path}, line {number}"
+            listed, *labels = line.rsplit(None, n_columns) if n_columns else [line]
+            is_label_left = _is_label(listed.rsplit(None, 1)[-1])
+            if len(labels) != n_columns or is_label_left or not all(map(_is_label, labels)):
+                n_found = len(_plain(line)[1])
+                if n_found == len(line.split()):
+                    raise DatasetError(
+                        f"{where}: expected a path before the labels, found {shown(line)}"
+                    )
+                raise DatasetError(
+                    f"{where}: expected {n_columns} label columns, as in the lines before, found "
+                    f"{n_found}"
+                )
+            self._written.update(labels)
+            yield Entry(number, existing_path(listed, self._exists), _checked(labels, where))
+
+    def _of_table(self, lines: Iterable[tuple[int, str]]) -> Iterator[Entry]:
+        n_columns = -1
+        for number, line in lines:
+            where = f"{self._path}, line {number}"
+            listed, *labels = _cells(line, self._delimiter, self._exists)
+            if n_columns < 0:
+                self.n_columns = n_columns = len(labels)
+                if not self._exists(listed) and _is_heading(listed, labels):
+                    self.class_names = tuple(labels) if n_columns > 1 else ()
+                    continue
+            if len(labels) != n_columns or not listed:
+                raise DatasetError(
+                    f"{where}: expected a path and {n_columns} columns of labels, as in the first "
+                    f"line, found {shown(line)}"
+                )
+            wrong = next((label for label in labels if not _is_label(label)), None)
+            if wrong is not None:
+                raise DatasetError(
+                    f"{where}: expected {_EXPECTED}, with labels as numbers from 0, found "
+                    f"{shown(wrong)} in {shown(line)}"
+                )
+            self._written.update(labels)
+            yield Entry(number, listed, _checked(labels, where))
+
+
+def _delimiter(probed: Sequence[str], exists: Callable[[str], bool]) -> str:
+    """The delimiter of a table by its first lines; empty for paths and labels with spaces."""
     best, delimiter = sum(exists(existing_path(_plain(line)[0], exists)) for line in probed), ""
     for candidate in (*_DELIMITERS, " "):
         cells = [_cells(line, candidate, exists) for line in probed]
@@ -88,7 +140,7 @@ def split_lines(
             n_found = sum(exists(row[0]) for row in cells)
             if n_found > best:
                 best, delimiter = n_found, candidate
-    return _table(path, lines, delimiter, exists) if delimiter else _spaced(path, lines, exists)
+    return delimiter
 
 
 def is_file(path: Path) -> bool:
@@ -102,32 +154,6 @@ def existing_path(written: str, exists: Callable[[str], bool]) -> str:
     return written if written != plain and exists(written) else plain
 
 
-def _spaced(
-    path: Path, lines: Sequence[tuple[int, str]], exists: Callable[[str], bool]
-) -> ListLines:
-    entries: list[Entry] = []
-    n_columns = len(_plain(lines[0][1])[1]) if lines else 0
-    written: set[str] = set()
-    for number, line in lines:
-        where = f"{path}, line {number}"
-        listed, *labels = line.rsplit(None, n_columns) if n_columns else [line]
-        is_label_left = _is_label(listed.rsplit(None, 1)[-1])
-        if len(labels) != n_columns or is_label_left or not all(map(_is_label, labels)):
-            n_found = len(_plain(line)[1])
-            if n_found == len(line.split()):
-                raise DatasetError(
-                    f"{where}: expected a path before the labels, found {shown(line)}"
-                )
-            raise DatasetError(
-                f"{where}: expected {n_columns} label columns, as in the lines before, found "
-                f"{n_found}"
-            )
-        entries.append(Entry(number, existing_path(listed, exists), _checked(labels, where)))
-        written.update(labels)
-    _refuse_joined(path, written)
-    return ListLines(entries, n_columns)
-
-
 def _plain(line: str) -> tuple[str, list[str]]:
     """The path of a line without a delimiter, and the integers at its end."""
     tokens = line.split()
@@ -138,38 +164,6 @@ def _plain(line: str) -> tuple[str, list[str]]:
         return line, tokens[len(tokens) - n_labels :]
     listed, *labels = line.rsplit(None, n_labels)
     return listed, labels
-
-
-def _table(
-    path: Path, lines: Sequence[tuple[int, str]], delimiter: str, exists: Callable[[str], bool]
-) -> ListLines:
-    entries: list[Entry] = []
-    heading: list[str] = []
-    written: set[str] = set()
-    n_columns = -1
-    for number, line in lines:
-        where = f"{path}, line {number}"
-        listed, *labels = _cells(line, delimiter, exists)
-        if n_columns < 0:
-            n_columns = len(labels)
-            if not exists(listed) and _is_heading(listed, labels):
-                heading = labels
-                continue
-        if len(labels) != n_columns or not listed:
-            raise DatasetError(
-                f"{where}: expected a path and {n_columns} columns of labels, as in the first "
-                f"line, found {shown(line)}"
-            )
-        wrong = next((label for label in labels if not _is_label(label)), None)
-        if wrong is not None:
-            raise DatasetError(
-                f"{where}: expected {_EXPECTED}, with labels as numbers from 0, found "
-                f"{shown(wrong)} in {shown(line)}"
-            )
-        entries.append(Entry(number, listed, _checked(labels, where)))
-        written.update(labels)
-    _refuse_joined(path, written)
-    return ListLines(entries, max(n_columns, 0), tuple(heading) if n_columns > 1 else ())
 
 
 def _cells(line: str, delimiter: str, exists: Callable[[str], bool]) -> list[str]:

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.datasets.imageset import ImageSet
-from hashkit.datasets.list_lines import N_PROBED, is_file, split_lines
+from hashkit.datasets.list_lines import N_PROBED, ListParser, is_file
 from hashkit.datasets.split import Split
 from hashkit.errors import DatasetError
 from hashkit.inputs.text import read_numbered_lines, shown
 
 __all__ = [
+    "NOT_TEXT",
     "check_some_exist",
     "is_listed_file",
     "open_list",
@@ -26,7 +27,7 @@ __all__ = [
     "relative_name",
 ]
 
-_NOT_TEXT: Final = (
+NOT_TEXT: Final = (
     "save the list as UTF-8; to open an archive, give the name of the set and the archive's folder "
     "as the root"
 )
@@ -143,7 +144,7 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     DatasetError
         If the file is missing or is not UTF-8 text.
     """
-    lines = read_numbered_lines(path, DatasetError, "a list", _NOT_TEXT, keep_spaces=True)
+    lines = read_numbered_lines(path, DatasetError, "a list", NOT_TEXT, keep_spaces=True)
     return [(number, line) for number, line in lines if line]
 
 
@@ -179,9 +180,11 @@ def check_some_exist(names: list[str], root: Path, path: Path) -> None:
 
 
 def _parse_list(path: Path, root: Path) -> _Listing:
-    lines = split_lines(path, read_lines(path), functools.partial(is_listed_file, root=root))
+    lines = read_lines(path)
+    parser = ListParser(path, lines, functools.partial(is_listed_file, root=root))
+    entries = list(parser.entries(lines))
     line_of: dict[str, int] = {}
-    for entry in lines.entries:
+    for entry in entries:
         name = relative_name(entry.path, root)
         if name in line_of:
             raise DatasetError(
@@ -189,8 +192,8 @@ def _parse_list(path: Path, root: Path) -> _Listing:
                 f"{line_of[name]}; remove one of them"
             )
         line_of[name] = entry.line
-    labels = _to_labels([entry.labels for entry in lines.entries], lines.n_columns)
-    return _Listing(path, list(line_of), labels, lines.class_names)
+    labels = _to_labels([entry.labels for entry in entries], parser.n_columns)
+    return _Listing(path, list(line_of), labels, parser.class_names)
 
 
 def _to_labels(columns: Sequence[Sequence[str]], n_columns: int) -> NDArray[Any] | None:

@@ -139,6 +139,7 @@ def encode_to_bank(
     strict: bool = False,
     mode: EncodeMode = "resume",
     allow_other_provider: bool = False,
+    may_be_empty: bool = False,
     progress: Callable[[EncodeProgress], None] | None = None,
     warn: Callable[[str], None] = logger.warning,
 ) -> EncodeReport:
@@ -169,6 +170,8 @@ def encode_to_bank(
         the bank, or make it if it does not exist. ``overwrite``: make the bank again.
     allow_other_provider
         Whether another runtime or provider may continue the bank.
+    may_be_empty
+        Whether a bank without rows is complete, too: a shard of which no image can be used.
     progress
         Called after every batch, and once at the start.
     warn
@@ -203,6 +206,8 @@ def encode_to_bank(
             logger.info("%s is complete: there is nothing to do", path)
         else:
             run.encode(batch_size, n_workers)
+            if not may_be_empty:
+                run.check_some_usable()
             writer.complete()
         n_rows = writer.n_committed
     return EncodeReport(
@@ -304,6 +309,9 @@ class _EncodeRun:
                 self._write(batch, codes)
                 self._report(batch.stop)
         self._watch.finish()
+
+    def check_some_usable(self) -> None:
+        """Raise an error if no image can be used and the bank has no row."""
         n_images = len(self._image_set)
         # A bank that has rows is completed, so that more can be added to it.
         if n_images and self.faults.n_skipped == n_images and not self.n_rows_before:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hashkit.bank.reader import Bank
+from hashkit.bank_set.joined import JoinedBanks, codes_of
 from hashkit.codesets import kept_rows, label_names
 from hashkit.datasets.imageset import spread_rows
 from hashkit.errors import BankError
@@ -37,7 +38,7 @@ _AT_ONCE: Final = 32  # images that are decoded together
 _FINE_BELOW: Final = 96  # small pictures are enlarged, so their colours keep the full resolution
 
 
-def live_rows(bank: Bank, n_images: int) -> NDArray[np.int64]:
+def live_rows(bank: Bank | JoinedBanks, n_images: int) -> NDArray[np.int64]:
     """Up to ``n_images`` live rows of a bank, evenly spaced: int64, sorted.
 
     Raises
@@ -53,7 +54,7 @@ def live_rows(bank: Bank, n_images: int) -> NDArray[np.int64]:
 
 def write_images(
     folder: Path,
-    bank: Bank,
+    bank: Bank | JoinedBanks,
     rows: NDArray[np.int64],
     image_of: ImageFinder,
     progress: Callable[[int, int], None] | None = None,
@@ -80,7 +81,7 @@ def write_images(
         Length of the longer side of the larger pictures, pixels; 0 for none.
     """
     folder.mkdir()
-    (folder / "codes.bin").write_bytes(np.ascontiguousarray(bank.codes[rows]).tobytes())
+    (folder / "codes.bin").write_bytes(np.ascontiguousarray(codes_of(bank, rows)).tobytes())
     written: list[_Written] = []
     for start in range(0, len(rows), _AT_ONCE):
         chunk = rows[start : start + _AT_ONCE].tolist()

@@ -126,7 +126,19 @@ def test_every_example_of_the_page_parses():
 
 
 VALUES = {
-    *("BITS", "BITS,...", "FILE", "FOLDER", "IMAGE", "IMAGES", "MODEL", "N", "N,...", "NAME"),
+    *(
+        "BITS",
+        "BITS,...",
+        "FILE",
+        "FOLDER",
+        "I/N",
+        "IMAGE",
+        "IMAGES",
+        "MODEL",
+        "N",
+        "N,...",
+        "NAME",
+    ),
     *("NAME,...", "NAME=N", "PATH", "PIXELS", "ROWS", "SECONDS", "TEXT", "URL", "X"),
     *("X,...",),
     "module:FILE.py:NAME",

@@ -15,6 +15,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 import hashkit
+from hashkit.bank_set.opening import open_bank_or_set
 from hashkit.runtimes.encoder import Encoder
 from hashkit.server.app import make_app
 from hashkit.server.connections import limited_connections
@@ -73,7 +74,7 @@ def client_of(
     place = None if writable is None else WritableBank.open(bank, writable, encoder())
     try:
         service = Service(
-            hashkit.Bank.open(bank), encoder(), RowImages(only_below=True), served, place
+            open_bank_or_set(bank), encoder(), RowImages(only_below=True), served, place
         )
     except BaseException:
         if place is not None:

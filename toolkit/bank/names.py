@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hashkit.errors import BankError
 
-__all__ = ["Names", "NoNames", "StoredNames", "encode_names", "hash_names"]
+__all__ = ["ListDigest", "Names", "NoNames", "StoredNames", "encode_names", "hash_names"]
 
 _BLOCK = 65_536
 
@@ -55,18 +55,45 @@ def hash_names(names: Sequence[str], labels: NDArray[Any] | None) -> str:
     BankError
         If a name cannot be stored in a bank; checked here so that encoding does not start.
     """
-    digest = hashlib.sha256()
+    digest = ListDigest()
     for start in range(0, len(names), _BLOCK):
-        block = names[start : start + _BLOCK]
-        encode_names(block)
-        digest.update("".join(f"{name}\0" for name in block).encode())
-    if labels is None:
-        digest.update(b"\0none")
-    else:
-        values = np.ascontiguousarray(labels, dtype="<i8")
-        digest.update(f"\0labels {list(values.shape)}".encode())
-        digest.update(values.data if values.size else b"")
+        digest.add_names(names[start : start + _BLOCK])
+    digest.begin_labels(None if labels is None else np.shape(labels))
+    if labels is not None:
+        digest.add_labels(labels)
     return digest.hexdigest()
+
+
+class ListDigest:
+    """The fingerprint of `hash_names` of a list in blocks: all names, then all labels."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    def add_names(self, names: Sequence[str]) -> None:
+        """Add the next names.
+
+        Raises
+        ------
+        BankError
+            If a name cannot be stored in a bank.
+        """
+        encode_names(names)
+        self._digest.update("".join(f"{name}\0" for name in names).encode())
+
+    def begin_labels(self, shape: Sequence[int] | None) -> None:
+        """End the names; ``shape`` is that of the labels of all images, None without labels."""
+        text = "none" if shape is None else f"labels {list(shape)}"
+        self._digest.update(f"\0{text}".encode())
+
+    def add_labels(self, labels: NDArray[Any]) -> None:
+        """Add the next labels, int [n] or multi-hot [n, n_classes]."""
+        values = np.ascontiguousarray(labels, dtype="<i8")
+        self._digest.update(values.data if values.size else b"")
+
+    def hexdigest(self) -> str:
+        """The fingerprint, hexadecimal."""
+        return self._digest.hexdigest()
 
 
 class StoredNames(Sequence[str]):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import copy
 import functools
 import itertools
 from collections.abc import Iterator, Sequence
@@ -14,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.bank.image_files import ImageFiles
-from hashkit.codesets import deleted_mask
+from hashkit.codes import code_size
+from hashkit.codesets import CodeDatabase, deleted_mask
 
 if TYPE_CHECKING:
     from hashkit.bank.header import BankHeader, BankSource
     from hashkit.bank.reader import Bank
 
-__all__ = ["JoinedBanks", "as_one"]
+__all__ = ["JoinedBanks", "as_one", "codes_of"]
 
 
 class JoinedBanks:
@@ -52,9 +52,6 @@ class JoinedBanks:
         self.identity = identity
         lists = itertools.chain.from_iterable(bank.sources for bank in banks)
         self.sources: tuple[BankSource, ...] = tuple(dict.fromkeys(lists))
-        self._deleted: NDArray[np.bool_] | None = None
-        if any(bank.n_deleted for bank in banks):
-            self._deleted = np.concatenate([deleted_mask(bank) for bank in banks])
 
     def __len__(self) -> int:
         return sum(map(len, self.banks))
@@ -99,29 +96,40 @@ class JoinedBanks:
             np.concatenate([one.digests for one in known]),
         )
 
-    @property
+    @functools.cached_property
     def deleted(self) -> NDArray[np.bool_] | None:
         """Mask of the deleted rows, bool [n]; None if no row is deleted."""
-        return self._deleted
+        if not self.n_deleted:
+            return None
+        return np.concatenate([deleted_mask(bank) for bank in self.banks])
 
     @property
     def n_deleted(self) -> int:
         """Number of deleted rows."""
-        return 0 if self._deleted is None else int(np.count_nonzero(self._deleted))
+        return sum(bank.n_deleted for bank in self.banks)
 
     def without(self, rows: NDArray[np.int64]) -> JoinedBanks:
         """The same rows without some, which count as deleted; see `Bank.without`."""
-        other = copy.copy(self)
-        deleted = deleted_mask(self).copy()
-        deleted[rows] = True
-        deleted.setflags(write=False)
-        other._deleted = deleted
         bounds = list(itertools.accumulate(map(len, self.banks), initial=0))
         spans = zip(self.banks, itertools.pairwise(bounds), strict=True)
-        other.banks = tuple(
-            bank.without(np.flatnonzero(deleted[first:stop])) for bank, (first, stop) in spans
-        )
-        return other
+        banks = [
+            bank.without(rows[(first <= rows) & (rows < stop)] - first)
+            for bank, (first, stop) in spans
+        ]
+        return JoinedBanks(self.path, banks, self.header, self.identity)
+
+
+def codes_of(database: CodeDatabase, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Codes of some rows, uint8 [m, size]; of a bank set without copying the others."""
+    if not isinstance(database, JoinedBanks):
+        return database.codes[rows]
+    bounds = np.cumsum([0, *map(len, database.banks)])
+    bank_of = np.searchsorted(bounds, rows, side="right") - 1
+    codes = np.empty((len(rows), code_size(database.n_bits)), np.uint8)
+    for number in np.unique(bank_of).tolist():
+        own = bank_of == number
+        codes[own] = database.banks[number].codes[rows[own] - bounds[number]]
+    return codes
 
 
 def as_one(database: Any) -> Any:

@@ -9,7 +9,7 @@ from hashkit.bank.reader import Bank
 from hashkit.bank_set.manifest import MANIFEST_NAME
 from hashkit.bank_set.reader import BankSet
 
-__all__ = ["is_bank_set", "open_bank_or_set", "open_banks"]
+__all__ = ["banks_of", "is_bank_set", "open_bank_or_set", "open_banks"]
 
 
 def is_bank_set(path: str | os.PathLike[str]) -> bool:
@@ -38,5 +38,9 @@ def open_banks(path: str | os.PathLike[str]) -> list[Bank]:
     BankError, BankMismatchError
         See `open_bank_or_set`.
     """
-    opened = open_bank_or_set(path)
+    return banks_of(open_bank_or_set(path))
+
+
+def banks_of(opened: Bank | BankSet) -> list[Bank]:
+    """A bank alone, or the shards of a bank set in their order."""
     return [opened] if isinstance(opened, Bank) else list(opened)

@@ -9,6 +9,14 @@ from typing import Annotated, Literal
 import typer
 
 from hashkit.cli.console import TERMINAL, emit_json
+from hashkit.cli.encode_shards import (
+    FinishOption,
+    ShardOption,
+    ShardsOption,
+    ShardsRequest,
+    encode_shards_here,
+    finish_set,
+)
 from hashkit.cli.options import (
     BatchSizeOption,
     DataRootOption,
@@ -39,7 +47,8 @@ def encode(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Bank to write (with IMAGES).")
+        Path | None,
+        typer.Option("--out", metavar="PATH", help="Bank, or bank set, to write (with IMAGES)."),
     ] = None,
     model: ModelOption = None,
     run: RunOption = None,
@@ -81,6 +90,9 @@ def encode(
             help="Continue a bank that another device, runtime or Pillow began.",
         ),
     ] = False,
+    shards: ShardsOption = None,
+    shard: ShardOption = None,
+    finish: FinishOption = None,
     json: JsonOption = False,
 ) -> None:
     """Encode images with an exported model into a code bank.
@@ -88,12 +100,14 @@ def encode(
     The same command continues where an earlier one stopped. Images that cannot be used are skipped
     and listed beside the bank.
 
-    Without IMAGES it encodes the queries and the database of a run.
+    Without IMAGES it encodes the queries and the database of a run. With --shards, or --shard on
+    many machines and then --finish, it makes a set of banks.
 
     \b
     Examples:
       hashkit encode
       hashkit encode photos/ --model model.onnx --out photos.h5
+      hashkit encode photos/ --model model.onnx --out photos/ --shards 64
     """  # noqa: D301
     from hashkit.workflow.banks import encode_run_part
     from hashkit.workflow.encode import ImagesToEncode, encode_images, encode_options
@@ -110,39 +124,51 @@ def encode(
         allow_other_provider=allow_other_provider,
     )
     settings = RuntimeSettings(runtime, device, profile=profile, batch_size=per_batch)
-    if images is None:
-        _refuse(
-            {
-                "--out": out,
-                "--model": model,
-                "--data-root": data_root,
-                "--protocol": protocol,
-                "--part": part != "all",
-                "--split-seed": split_seed,
-                "--download": download,
-                "--labels": labels != "auto",
-                "--append": append,
-            }
-        )
+    of_split = {
+        "--protocol": protocol,
+        "--part": part != "all",
+        "--split-seed": split_seed,
+        "--download": download,
+    }
+    of_images = {
+        "--out": out,
+        "--model": model,
+        "--data-root": data_root,
+        **of_split,
+        "--labels": labels != "auto",
+        "--append": append,
+    }
+    of_set = {"--shards": shards is not None, "--shard": shard is not None}
+    answer: dict[str, object]
+    if finish is not None:
+        given = {"IMAGES": images, **of_images, **of_set, "--overwrite": overwrite}
+        _refuse(given, "does not go with --finish, which takes what is there: leave it out")
+        answer = finish_set(finish, allow_other_provider=allow_other_provider)
+    elif any(of_set.values()):
+        _refuse({**of_split, "--append": append}, "does not go with a set of banks: leave it out")
+        encoded = ShardsRequest(images, out, shards, shard, data_root, labels)
+        encoder = load_encoder(find_model(model, run, runs, TERMINAL), settings, TERMINAL)
+        answer = encode_shards_here(encoded, encoder, options)
+    elif images is None:
+        _refuse(of_images, "goes with IMAGES: name a folder, a list file or a named set")
         found = find_exported(run, runs, TERMINAL)
         encoder = load_encoder(run_model(found), settings, TERMINAL)
         reports = [
             encode_run_part(found, name, encoder, options, TERMINAL)
             for name in ("queries", "database")
         ]
+        answer = {"banks": [report.to_dict() for report in reports]}
     else:
         if out is None:
             raise ConfigError("--out is missing: name the bank to write")
         wanted = ImagesToEncode(images, data_root, protocol, part, split_seed, download, labels)
         encoder = load_encoder(find_model(model, run, runs, TERMINAL), settings, TERMINAL)
-        reports = [encode_images(wanted, encoder, out, options, TERMINAL)]
+        answer = {"banks": [encode_images(wanted, encoder, out, options, TERMINAL).to_dict()]}
     if json:
-        emit_json({"banks": [report.to_dict() for report in reports]})
+        emit_json(answer)
 
 
-def _refuse(given: Mapping[str, object]) -> None:
+def _refuse(given: Mapping[str, object], why: str) -> None:
     flags = [flag for flag, value in given.items() if value]
     if flags:
-        raise ConfigError(
-            f"{', '.join(flags)} goes with IMAGES: name a folder, a list file or a named set"
-        )
+        raise ConfigError(f"{', '.join(flags)} {why}")

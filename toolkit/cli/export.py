@@ -63,7 +63,7 @@ def export(
         typer.Option(
             "--bank",
             metavar="PATH",
-            help="With --web: bank of that model.",
+            help="With --web: bank or bank set of that model.",
             show_default="the run's bank.h5",
         ),
     ] = None,

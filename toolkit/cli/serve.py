@@ -16,7 +16,7 @@ __all__ = ["serve"]
 
 
 def serve(
-    bank: Annotated[Path, typer.Option("--bank", metavar="PATH", help="Code bank to search.")],
+    bank: Annotated[Path, typer.Option("--bank", metavar="PATH", help="Code bank or bank set.")],
     model: ModelOption = None,
     host: Annotated[
         str, typer.Option("--host", metavar="NAME", help="Address to listen at; 0.0.0.0 for all.")

@@ -6,7 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Self
 
-from hashkit.bank.reader import Bank
+from hashkit.bank_set.joined import as_one
+from hashkit.bank_set.opening import open_bank_or_set, open_banks
 from hashkit.cli.console import TERMINAL, all_or_nothing, note, progress_bar
 from hashkit.errors import ConfigError
 from hashkit.exporters.web.folder import DEFAULT_IMAGES, DEFAULT_TITLE, export_web
@@ -97,8 +98,7 @@ def open_web_source(
     if bank is None:
         raise ConfigError("expected --bank with --model, found none: name a bank of this model")
     if model is None:
-        with Bank.open(bank) as opened:
-            model = builtin_of_banks([opened], TERMINAL)
+        model = builtin_of_banks(open_banks(bank), TERMINAL)
     if model is None:
         raise ConfigError(
             "expected --model with --bank, found none: name the model that made the bank"
@@ -119,7 +119,8 @@ def export_web_page(
     ``data_root`` is where the images' folder is now, if it has moved.
     """
     find = RowImages(source.run, data_root)
-    with Bank.open(source.bank) as bank:
+    with open_bank_or_set(source.bank) as opened:
+        bank = as_one(opened)
         n_taken = len(live_rows(bank, settings.n_images))
         with (
             all_or_nothing(folder),

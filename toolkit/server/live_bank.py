@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import logging
 import threading
 from collections.abc import Sequence
@@ -11,6 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.bank.reader import Bank
+from hashkit.bank_set.joined import JoinedBanks, as_one
+from hashkit.bank_set.opening import banks_of
+from hashkit.bank_set.reader import BankSet
 from hashkit.errors import BankError, BankMismatchError, ConfigError
 from hashkit.multi_index.index import MultiIndex
 from hashkit.server.failures import RequestError
@@ -38,18 +43,26 @@ class BankState(NamedTuple):
 
 
 class Snapshot:
-    """A bank as it was at one moment, with its index.
+    """A bank, or a bank set, as it was at one moment, with its index.
 
     Attributes
     ----------
+    opened
+        The open bank or bank set.
+    banks
+        The bank, or the shards of the set.
     bank
-        The open bank.
+        All rows as one database, whose columns are copied for a set: look at single rows with
+        `located`.
     index
         Its multi-index; None for none.
     """
 
-    def __init__(self, bank: Bank, index: MultiIndex | None, names: NameIndex) -> None:
-        self.bank = bank
+    def __init__(self, opened: Bank | BankSet, index: MultiIndex | None, names: NameIndex) -> None:
+        self.opened = opened
+        self.banks: Sequence[Bank] = banks_of(opened)
+        self.bank: Bank | JoinedBanks = as_one(opened)
+        self._starts = list(itertools.accumulate(map(len, self.banks), initial=0))
         self.index = index
         self._names = names
         self._masks: dict[tuple[str, ...], NDArray[np.bool_]] = {}
@@ -57,7 +70,12 @@ class Snapshot:
     @property
     def n_live(self) -> int:
         """Rows that are not deleted."""
-        return len(self.bank) - self.bank.n_deleted
+        return self._starts[-1] - sum(bank.n_deleted for bank in self.banks)
+
+    def located(self, row: int) -> tuple[Bank, int]:
+        """The bank of a row, and the row there."""
+        which = bisect.bisect_right(self._starts, row) - 1
+        return self.banks[which], row - self._starts[which]
 
     def rows_named(self, name: str) -> list[int]:
         """Rows of a name, without deleted ones, ascending."""
@@ -66,12 +84,15 @@ class Snapshot:
 
     def rows_like(self, name: str) -> list[int]:
         """Rows whose names some system does not tell from a name, ascending."""
-        return self._names.rows(name, self.bank.names, self.bank.deleted)
+        rows = self._names.rows(name, self.bank.names)
+        return [row for row in rows if self.is_live(row)]
 
     def is_live(self, row: int) -> bool:
         """Whether there is such a row, and it is not deleted."""
-        deleted = self.bank.deleted
-        return 0 <= row < len(self.bank) and (deleted is None or not deleted[row])
+        if not 0 <= row < self._starts[-1]:
+            return False
+        bank, own = self.located(row)
+        return bank.deleted is None or not bank.deleted[own]
 
     def rows_of(self, labels: Sequence[str]) -> NDArray[np.bool_]:
         """Rows that have one of some classes: bool [n].
@@ -86,18 +107,34 @@ class Snapshot:
             if len(self._masks) >= _MASKS:
                 self._masks.clear()
             try:
-                self._masks[key] = rows_of_labels([self.bank], key)
+                self._masks[key] = rows_of_labels(self.banks, key)
             except ConfigError:  # which advises whoever made the bank
                 wanted = ", ".join(key)[:80]
                 raise RequestError(422, f"the bank has no such class: {wanted}") from None
         return self._masks[key]
 
-    def followed_by(self, bank: Bank) -> Snapshot:
-        """The snapshot of the same file at a later moment."""
-        is_same = self.bank.identity and self.bank.identity == bank.identity
-        has_grown = is_same and len(bank) >= len(self.bank)
-        index = open_index([bank], SILENT)
-        return Snapshot(bank, index, self._names if has_grown else NameIndex())
+    def followed_by(self, opened: Bank | BankSet) -> Snapshot:
+        """The snapshot of the same file or set at a later moment."""
+        now = banks_of(opened)
+        names = self._names if _keeps_rows(self.banks, now) else NameIndex()
+        return Snapshot(opened, open_index(now, SILENT), names)
+
+
+def _keeps_rows(before: Sequence[Bank], now: Sequence[Bank]) -> bool:
+    """Whether all rows have the numbers that they had; others may have been added behind them."""
+    if len(now) < len(before):
+        return False
+    pairs = list(zip(before, now, strict=False))
+    is_same = all(one.identity and one.identity == other.identity for one, other in pairs)
+    sizes_stay = all(len(one) == len(other) for one, other in pairs[:-1])
+    last, last_now = pairs[-1]
+    has_grown = len(last_now) > len(last)
+    return (
+        is_same
+        and sizes_stay
+        and len(last_now) >= len(last)
+        and not (has_grown and len(now) > len(before))
+    )
 
 
 class LiveBank:
@@ -105,8 +142,8 @@ class LiveBank:
 
     Parameters
     ----------
-    bank
-        The open bank.
+    opened
+        The open bank or bank set.
 
     Attributes
     ----------
@@ -116,11 +153,11 @@ class LiveBank:
         How often the bank has changed.
     """
 
-    def __init__(self, bank: Bank) -> None:
-        self._snapshot = Snapshot(bank, open_index([bank], LOGGED), NameIndex())
+    def __init__(self, opened: Bank | BankSet) -> None:
+        self._snapshot = Snapshot(opened, open_index(banks_of(opened), LOGGED), NameIndex())
         self._lock = threading.Lock()
         # The file as it was read last, which another model may have made.
-        self._newest = bank
+        self._newest = opened
         self.fault = ""
         self.n_reloads = 0
 
@@ -132,14 +169,15 @@ class LiveBank:
         with self._lock:
             try:
                 self._newest = self._newest.reload()
-                check_made_by([self._newest], self._snapshot.bank.header.model_sha256)
+                model_sha256 = self._snapshot.banks[0].header.model_sha256
+                check_made_by(banks_of(self._newest), model_sha256)
             except BankError as error:
                 if not self.fault:
                     logger.warning("the bank of before is searched: %s", error)
                 self.fault = self._fault_of(error)
                 return self._snapshot
             self.fault = ""
-            if self._newest is not self._snapshot.bank:
+            if self._newest is not self._snapshot.opened:
                 self._snapshot = self._snapshot.followed_by(self._newest)
                 self.n_reloads += 1
             return self._snapshot
@@ -151,9 +189,10 @@ class LiveBank:
 
     def state(self) -> BankState:
         """Whether the bank can be searched as its file is now."""
-        bank = self.current().bank
+        banks = self.current().banks
         try:
-            _ = bank.codes  # which looks at the file
+            for bank in banks:
+                _ = bank.codes  # which looks at the file
         except BankError:
             return BankState(False, f"the bank cannot be searched: {self.fault or _DAMAGED}")
         return BankState(True, self.fault and f"the bank of before is searched: {self.fault}")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hashkit.server.upload_names import folded
 
@@ -30,28 +29,20 @@ class NameIndex:
         self._tail: dict[str, list[int]] = {}
         self._n_known = 0
 
-    def rows(self, name: str, names: Sequence[str], deleted: NDArray[Any] | None) -> list[int]:
-        """Rows that are not deleted whose names some system does not tell from ``name``, ascending.
+    def rows(self, name: str, names: Sequence[str]) -> list[int]:
+        """Rows whose names some system does not tell from ``name``, ascending; deleted ones too.
 
         Parameters
         ----------
         names
             The names of all rows: those of earlier calls, and more or fewer, of a bank that was
             opened later or before.
-        deleted
-            bool [n], or None.
         """
         key = folded(name)
         with self._lock:
             self._extend(names)
             found = [*self._sorted_rows(hash(key)), *self._tail.get(key, [])]
-        return [
-            row
-            for row in found
-            if row < len(names)
-            and folded(names[row]) == key
-            and (deleted is None or not deleted[row])
-        ]
+        return [row for row in found if row < len(names) and folded(names[row]) == key]
 
     def _extend(self, names: Sequence[str]) -> None:
         if len(names) - len(self._hashes) > _TAIL:

@@ -84,9 +84,9 @@ async def _search_from(service: Service, start: Start, options: SearchOptions) -
         row = await service.in_thread(service.row_named, start.name)
     else:
         row = start.row or 0
-    bank = service.bank_with(row)
-    encoded = await service.encoded_row(bank, row, options)
-    query = Query(bank.names[row], encoded.code, None, label_names(bank, row), row)
+    bank, own = service.bank_with(row)
+    encoded = await service.encoded_row(bank, own, options)
+    query = Query(bank.names[own], encoded.code, None, label_names(bank, own), row)
     return await service.searcher.answer(query, options, encoded.logits)
 
 
@@ -105,10 +105,10 @@ async def _picture(
 ) -> Response:
     checked_parameters(request.query_params, "v")
     row = whole(request.path_params["row"], "the row", 0, 10**12 - 1)
-    bank = service.bank_with(row)
+    bank, own = service.bank_with(row)
     async with asyncio.timeout(service.settings.limits.answer_seconds):
         try:
-            made = await service.in_thread(make, bank, row)
+            made = await service.in_thread(make, bank, own)
         except ImageError as error:  # of the server's own files
             raise RequestError(404, f"row {row} has no picture: {error.reason}") from None
     tag = f'"{made.tag}"'
@@ -123,13 +123,14 @@ async def sample_rows(service: Service, request: Request) -> Response:
     given = checked_parameters(request.query_params, "n", "turn")
     n_rows = whole(given.get("n", "12"), "n", 1, _MOST_ROWS)
     turn = whole(given.get("turn", "0"), "turn", 0, 10**9)
-    bank = service.bank.current().bank
-    live = kept_rows(bank)
+    now = service.bank.current()
+    live = range(len(now.bank)) if now.bank.deleted is None else kept_rows(now.bank)
     step = max(1, len(live) // n_rows)
-    rows = live[turn % step :: step][:n_rows].tolist()
+    rows = [int(row) for row in live[turn % step :: step][:n_rows]]
+    places = [now.located(row) for row in rows]
     found = [
-        {"row": row, "name": bank.names[row], "label": json_label(label_names(bank, row))}
-        for row in rows
+        {"row": row, "name": bank.names[own], "label": json_label(label_names(bank, own))}
+        for row, (bank, own) in zip(rows, places, strict=True)
     ]
     return JSONResponse({"rows": found})
 

@@ -128,7 +128,7 @@ class Searcher:
 
     def _found(self, options: SearchOptions, tasks: Sequence[_Task]) -> list[bytes]:
         snapshot = self._bank.current()
-        banks = [snapshot.bank]
+        banks = snapshot.banks
         logits = [task.logits for task in tasks if task.logits is not None]
         codes = np.stack([task.query.code for task in tasks])
         found = search(

@@ -14,6 +14,8 @@ import numpy as np
 
 from hashkit._version import __version__
 from hashkit.bank.reader import Bank
+from hashkit.bank_set.opening import banks_of
+from hashkit.bank_set.reader import BankSet
 from hashkit.errors import ImageError
 from hashkit.runtimes.encoder import Encoder
 from hashkit.server.failures import RequestError
@@ -46,7 +48,7 @@ class Service:
     Parameters
     ----------
     bank
-        The open bank.
+        The open bank or bank set.
     encoder
         The model.
     images
@@ -64,14 +66,14 @@ class Service:
 
     def __init__(
         self,
-        bank: Bank,
+        bank: Bank | BankSet,
         encoder: Encoder,
         images: RowImages,
         settings: ServerSettings,
         place: WritableBank | None = None,
     ) -> None:
         self.settings = settings
-        check_made_by([bank], encoder.model_sha256)
+        check_made_by(banks_of(bank), encoder.model_sha256)
         self.bank = LiveBank(bank)
         self.metrics = Metrics(self.bank)
         self.pictures = Pictures(images)
@@ -91,7 +93,7 @@ class Service:
         If that fails, so does the server.
         """
         try:
-            await self.in_thread(warm_up, self.bank.latest.bank)
+            await self.in_thread(warm_up, self.bank.latest.opened)
             blank = np.zeros((*self._size, 3), np.uint8)
             encoded = await self.searcher.encoded(blank)
             await self.searcher.answer(Query("", encoded.code, None), SearchOptions(1))
@@ -116,7 +118,7 @@ class Service:
         if self.uploads is None:
             return
         folder = self.uploads.folder
-        names = await self.in_thread(files_without_rows, folder, self.bank.latest.bank)
+        names = await self.in_thread(files_without_rows, folder, self.bank.latest.banks[0])
         left_out: list[str] = []
         for name in names:
             try:
@@ -147,8 +149,8 @@ class Service:
         image = await self.in_thread(self.pictures.source, bank, row)
         return await self.searcher.encoded(image)
 
-    def bank_with(self, row: int) -> Bank:
-        """The bank as it is now, after a check that it has a row.
+    def bank_with(self, row: int) -> tuple[Bank, int]:
+        """The bank of a row as it is now, and the row there.
 
         Raises
         ------
@@ -158,7 +160,7 @@ class Service:
         now = self.bank.current()
         if not now.is_live(row):
             raise RequestError(404, f"there is no row {row}, or it was deleted")
-        return now.bank
+        return now.located(row)
 
     def row_named(self, name: str) -> int:
         """The first row of a name.

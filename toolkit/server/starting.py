@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from hashkit.bank.reader import Bank
+from hashkit.bank_set.opening import banks_of, open_bank_or_set
+from hashkit.bank_set.reader import BankSet
 from hashkit.errors import ConfigError
 from hashkit.runtimes.settings import RuntimeSettings
 from hashkit.server.service import Service
@@ -32,7 +34,7 @@ def serve(
     Parameters
     ----------
     bank
-        The bank.
+        The bank, or a bank set, which is only read.
     model
         The model that made it; None for a built-in one that the bank names.
     settings
@@ -51,7 +53,13 @@ def serve(
     BankError, ModelError, DeviceError
         If the bank or the model cannot be used.
     """
-    opened = None if settings.writable is not None and not bank.exists() else Bank.open(bank)
+    if settings.writable is not None and bank.is_dir():
+        raise ConfigError(
+            f"{bank}: expected a bank that takes new images, found a folder: a bank set is only "
+            "read, so give one bank, or leave `writable` out"
+        )
+    is_new = settings.writable is not None and not bank.exists()
+    opened = None if is_new else open_bank_or_set(bank)
     found = model or _model_of(bank, opened, reporter)
     with open_listener(settings) as listener:
         encoder = load_encoder(found, runtime, reporter)
@@ -60,7 +68,7 @@ def serve(
             place = WritableBank.open(bank, settings.writable, encoder)
         try:
             # Nobody writes it from here on, but somebody may have until now.
-            now = Bank.open(bank) if opened is None else opened.reload()
+            now = open_bank_or_set(bank) if opened is None else opened.reload()
             images = RowImages(data_root=data_root, only_below=True)
             service = Service(now, encoder, images, settings, place)
         except BaseException:
@@ -72,13 +80,13 @@ def serve(
         reporter.note("stopped")
 
 
-def _model_of(path: Path, bank: Bank | None, reporter: Reporter) -> Path:
+def _model_of(path: Path, bank: Bank | BankSet | None, reporter: Reporter) -> Path:
     if bank is None:
         raise ConfigError(
             f"{path}: expected the model that encodes the images of a new bank, found none: give "
             "`model`, for example `model=phash`"
         )
-    found = builtin_of_banks([bank], reporter)
+    found = builtin_of_banks(banks_of(bank), reporter)
     if found is None:
         raise ConfigError(f"{path}: expected the model that made it, found none: give `model`")
     return found

@@ -83,7 +83,7 @@ class Uploads:
         self._place = place
         self._editor = place.editor
         self._bank = bank
-        self._labels: FolderLabels | None = self._adopted(bank.latest.bank)
+        self._labels: FolderLabels | None = self._adopted(bank.latest.banks[0])
         self._changes: Batcher[_Change, _Outcome] = Batcher(self._apply, most, "uploads")
 
     def check_new(self, name: str) -> None:
@@ -142,7 +142,7 @@ class Uploads:
             if self._editor.reopen():
                 self._labels = None
             if self._labels is None:
-                self._labels = self._adopted(self._bank.current().bank)
+                self._labels = self._adopted(self._bank.current().banks[0])
         except (BankError, ConfigError) as error:
             logger.error("no image is added or removed: %s", error)
             raise _no_changes(

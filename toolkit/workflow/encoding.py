@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Final
 
 from hashkit.bank.compatibility import check_model, join_providers
 from hashkit.bank.header import BankHeader, BankSource
@@ -26,7 +27,7 @@ from hashkit.workflow.grown_sources import rows_to_encode
 from hashkit.workflow.index_state import report_index
 from hashkit.workflow.reporter import SILENT, LateProgress, Reporter, plural
 
-__all__ = ["EncodeOptions", "encode_set", "load_encoder"]
+__all__ = ["DEFAULT_OPTIONS", "EncodeOptions", "encode_set", "load_encoder"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,9 @@ class EncodeOptions:
     strict: bool = False
     mode: EncodeMode = "resume"
     allow_other_provider: bool = False
+
+
+DEFAULT_OPTIONS: Final = EncodeOptions()
 
 
 def load_encoder(model: Path, settings: RuntimeSettings, reporter: Reporter = SILENT) -> Encoder:

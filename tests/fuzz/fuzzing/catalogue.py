@@ -12,13 +12,14 @@ from fuzzing.image_files import IMAGE_SUBJECTS
 from fuzzing.pickle_files import PICKLE_SUBJECTS
 from fuzzing.planted import PLANTED_SUBJECTS
 from fuzzing.run_files import RUN_SUBJECTS
+from fuzzing.slice_files import SLICE_SUBJECTS
 from fuzzing.subject import Subject
 
 __all__ = ["FORMATS", "SUBJECTS", "share"]
 
 SUBJECTS: Final[Mapping[str, Callable[[Path], Subject]]] = {
     **CODE_SUBJECTS, **IMAGE_SUBJECTS, **PICKLE_SUBJECTS, **RUN_SUBJECTS, **FEATURE_SUBJECTS,
-    **PLANTED_SUBJECTS,
+    **SLICE_SUBJECTS, **PLANTED_SUBJECTS,
 }  # fmt: skip
 """Makes the subject of each format in an empty folder."""
 

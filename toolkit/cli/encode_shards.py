@@ -1,0 +1,183 @@
+"""The options of ``hashkit encode`` that make a set of banks, and what they do."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
+
+import typer
+
+from hashkit.cli.console import TERMINAL
+from hashkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from hashkit.bank_set.manifest import SetManifest
+    from hashkit.runtimes.encoder import Encoder
+    from hashkit.workflow.encoding import EncodeOptions
+    from hashkit.workflow.folder_labels import Labels
+    from hashkit.workflow.shard_plans import ImagesToShard
+
+__all__ = [
+    "FinishOption",
+    "ShardOption",
+    "ShardsOption",
+    "ShardsRequest",
+    "encode_shards_here",
+    "finish_set",
+    "parse_shard",
+]
+
+ShardsOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--shards", metavar="N", help="Make a set of N banks, on this machine."),
+]
+ShardOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--shard", metavar="I/N", help="Make bank I of a set of N, from 1: for job arrays."
+    ),
+]
+FinishOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--finish",
+        metavar="FOLDER",
+        help="Check the banks that --shard made, and write the manifest of their set.",
+    ),
+]
+
+_SHARD: Final = re.compile(r"(\d{1,9})/(\d{1,9})", re.ASCII)
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Number of a shard, from 0, and of all shards, of ``3/64``.
+
+    Raises
+    ------
+    ConfigError
+        If it is none.
+    """
+    found = _SHARD.fullmatch(text)
+    number, n_shards = (0, 0) if found is None else (int(found[1]), int(found[2]))
+    if not 1 <= number <= n_shards:
+        raise ConfigError(
+            f"--shard must be a bank's number and the number of all, as 1/64 to 64/64, not {text!r}"
+        )
+    return number - 1, n_shards
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardsRequest:
+    """What was asked for on the command line.
+
+    Attributes
+    ----------
+    images, data_root, labels
+        See `hashkit.workflow.shard_plans.ImagesToShard`.
+    out
+        The folder of the set.
+    shards, shard
+        How many banks to make, or which one, as the options have it; one of them is given.
+
+    Raises
+    ------
+    ConfigError
+        If the options contradict each other.
+    """
+
+    images: str | None
+    out: Path | None
+    shards: int | None
+    shard: str | None
+    data_root: Path | None
+    labels: Labels
+
+    def __post_init__(self) -> None:
+        if self.shards is not None and self.shard is not None:
+            raise ConfigError("--shards makes all banks of a set and --shard one: choose one")
+        if self.images is None or self.out is None:
+            raise ConfigError(
+                "--shards and --shard expect IMAGES and --out: name the images, and the folder of "
+                "the set to write"
+            )
+        if self.shard is not None:
+            parse_shard(self.shard)
+        _ = self.wanted  # refused before a model is loaded
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the set."""
+        assert self.out is not None  # noqa: S101 - by __post_init__
+        return self.out
+
+    @property
+    def wanted(self) -> ImagesToShard:
+        """The images."""
+        from hashkit.workflow.shard_plans import ImagesToShard
+
+        assert self.images is not None  # noqa: S101 - by __post_init__
+        return ImagesToShard(self.images, self.data_root, self.labels)
+
+
+def encode_shards_here(
+    request: ShardsRequest, encoder: Encoder, options: EncodeOptions
+) -> dict[str, Any]:
+    """Make all banks of a set, or one of them; returns what ``--json`` prints.
+
+    Raises
+    ------
+    ConfigError
+        If one bank was asked for, and to remove what is there.
+    """
+    from hashkit.bank_set.manifest import read_manifest
+    from hashkit.workflow.shard_plans import plan_shards
+    from hashkit.workflow.shards import encode_shard, encode_shards
+
+    folder = request.folder
+    if request.shards is not None:
+        reports = encode_shards(request.wanted, request.shards, folder, encoder, options, TERMINAL)
+        banks = [report.to_dict() for report in reports]
+        return {"banks": banks, "set": _facts(folder, read_manifest(folder))}
+    number, n_shards = parse_shard(request.shard or "")
+    if options.mode == "overwrite":
+        raise ConfigError(
+            "--overwrite does not go with --shard, as each job of an array would remove what the "
+            f"others made: remove {folder} before the array starts, or use --shards"
+        )
+    plan_shards(request.wanted, n_shards, folder, encoder, options, TERMINAL)
+    report = encode_shard(folder, number, encoder, options, TERMINAL)
+    TERMINAL.note(_line_of(report.path, report.n_rows, report.n_images, report.was_complete))
+    return {"banks": [report.to_dict()]}
+
+
+def finish_set(folder: Path, *, allow_other_provider: bool) -> dict[str, Any]:
+    """Write the manifest of a set; returns what ``--json`` prints.
+
+    Raises
+    ------
+    HashkitError
+        See `hashkit.workflow.shards.finish_shards`.
+    """
+    from hashkit.workflow.shards import finish_shards
+
+    manifest = finish_shards(folder, allow_other_provider=allow_other_provider, reporter=TERMINAL)
+    return {"set": _facts(folder, manifest)}
+
+
+def _facts(folder: Path, manifest: SetManifest) -> dict[str, Any]:
+    return {
+        "path": str(folder),
+        "identity": manifest.identity,
+        "n_shards": len(manifest.shards),
+        "n_rows": manifest.n_rows,
+    }
+
+
+def _line_of(path: Path, n_rows: int, n_images: int, was_complete: bool) -> str:
+    from hashkit.workflow.reporter import plural
+
+    if was_complete:
+        return f"{path} is already complete: {plural(n_rows, 'row')}"
+    return f"{path}: {plural(n_rows, 'row')} from {plural(n_images, 'image')}"

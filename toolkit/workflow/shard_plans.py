@@ -1,0 +1,261 @@
+"""Plans of bank sets: which images every shard is made of, and by which model."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from hashkit.datasets.sets import IMAGE_SETS
+from hashkit.datasets.slices.listings import FileListing, FolderListing, Listing
+from hashkit.datasets.slices.plan import PLAN_NAME, Plan, SourceFile, read_plan, write_plan
+from hashkit.datasets.slices.planning import MAX_SHARDS, write_slices
+from hashkit.datasets.slices.spool import spooled
+from hashkit.errors import BankError, BankMismatchError, ConfigError, DatasetError
+from hashkit.files.locking import LockHeldError, lock_file
+from hashkit.inputs.arguments import whole_number
+from hashkit.manifest import Manifest
+from hashkit.messages.os_errors import cannot_write
+from hashkit.preprocess import resampler
+from hashkit.runs.run import PathText
+from hashkit.runtimes.encoder import Encoder
+from hashkit.workflow.encoding import DEFAULT_OPTIONS, EncodeOptions
+from hashkit.workflow.folder_labels import Labels, open_folder_to_encode
+from hashkit.workflow.reporter import SILENT, Reporter, plural
+
+__all__ = ["ImagesToShard", "check_encoder", "plan_shards", "planned"]
+
+_FIX: Final = "name another folder with `out=...`, or replace the set with `overwrite=True`"
+
+
+@dataclasses.dataclass(frozen=True)
+class ImagesToShard:
+    """Which images a bank set is made of; the fields are arguments of `hashkit.encode`.
+
+    Raises
+    ------
+    ConfigError
+        If one of them contradicts another, or the images cannot be cut into slices.
+    """
+
+    images: PathText
+    data_root: PathText | None = None
+    labels: Labels = "auto"
+
+    def __post_init__(self) -> None:
+        text = os.fspath(self.images)
+        if text in IMAGE_SETS:
+            raise ConfigError(
+                f"`shards` goes with a list file or a folder of images, found the named set "
+                f"{text}, which is one file in memory: leave it out, or write ./{text} for a folder"
+            )
+        if not self.path.exists():
+            raise DatasetError(
+                f"{text}: expected a list file or a folder of images, found no such file"
+            )
+        if self.path.is_dir() and self.data_root is not None:
+            raise DatasetError(f"{text}: a folder is its own root; omit the root {self.data_root}")
+        if self.labels == "folders" and not self.path.is_dir():
+            raise ConfigError(
+                f'`labels="folders"` goes with a folder of images, found {text}: lists have labels '
+                "of their own; leave it out"
+            )
+
+    @property
+    def path(self) -> Path:
+        """Absolute path of the list or folder."""
+        return Path(self.images).expanduser().absolute()
+
+    def settings(self) -> dict[str, str]:
+        """How the list is read, by argument, as a plan keeps it."""
+        root = "" if self.data_root is None else str(Path(self.data_root).expanduser().absolute())
+        return {"data_root": root, "labels": self.labels}
+
+    def listing(self, manifest: Manifest, reporter: Reporter) -> Listing:
+        """The list, to be read.
+
+        Raises
+        ------
+        DatasetError
+            If it cannot be opened.
+        """
+        if self.path.is_dir():
+            images = open_folder_to_encode(self.path, self.labels, manifest, None, reporter)
+            return FolderListing(images, self.path)
+        root = None if self.data_root is None else Path(self.data_root).expanduser()
+        return FileListing(self.path, root)
+
+
+def plan_shards(
+    wanted: ImagesToShard,
+    n_shards: int,
+    folder: Path,
+    encoder: Encoder,
+    options: EncodeOptions = DEFAULT_OPTIONS,
+    reporter: Reporter = SILENT,
+) -> Plan:
+    """Cut a list into slices, and write them and the plan into the folder of a set.
+
+    If the folder has a plan of the same list, model and number of shards, it is taken as it is: a
+    list file is then read again only if it has changed since, and a folder of images never.
+
+    Raises
+    ------
+    ConfigError
+        If ``n_shards`` is out of range.
+    BankMismatchError
+        If the folder has another plan.
+    DatasetError
+        If the list or the plan cannot be read.
+    BankError
+        If the folder cannot be written.
+    """
+    n_shards = whole_number(n_shards, "shards", 1, MAX_SHARDS)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder, reporter):
+            found = read_plan(folder)
+            if found is None:
+                return _planned(wanted, n_shards, folder, encoder, reporter)
+            _check_same(folder, found, wanted, n_shards, encoder, reporter)
+    except OSError as error:
+        raise BankError(cannot_write(error, folder)) from error
+    check_encoder(folder, found, encoder, options)
+    return found
+
+
+def planned(folder: Path) -> Plan:
+    """The plan of a set's folder.
+
+    Raises
+    ------
+    BankError
+        If it has none.
+    DatasetError
+        If it is damaged.
+    """
+    plan = read_plan(folder)
+    if plan is None:
+        raise BankError(
+            f"{folder}: expected the folder of a bank set with {PLAN_NAME}, found none: `hashkit "
+            f"encode LIST --model MODEL --shards N --out {folder}` plans one"
+        )
+    return plan
+
+
+def check_encoder(folder: Path, plan: Plan, encoder: Encoder, options: EncodeOptions) -> None:
+    """Check that a model computes the codes that the other shards have.
+
+    Raises
+    ------
+    BankMismatchError
+        If it is another model, or, unless that is allowed, another runtime or provider.
+    """
+    found = _model_fields(encoder)
+    for name, value in found.items():
+        expected = getattr(plan, name)
+        is_provider = name in ("runtime", "provider", "resampler")
+        if value == expected or (is_provider and options.allow_other_provider):
+            continue
+        fix = "use that one, or allow others with `allow_other_provider=True`"
+        raise BankMismatchError(
+            f"{folder}: expected shards made with the {name} {expected}, found {value}: "
+            f"{fix if is_provider else _FIX}"
+        )
+
+
+def _planned(
+    wanted: ImagesToShard, n_shards: int, folder: Path, encoder: Encoder, reporter: Reporter
+) -> Plan:
+    listing = wanted.listing(encoder.manifest, reporter)
+    files = listing.files()  # before they are read, so that a change is noticed
+    with spooled(listing, folder) as spool:
+        slices = write_slices(folder, spool, n_shards)
+        plan = Plan(
+            images=str(listing.images),
+            kind=listing.kind,
+            root=None if listing.root is None else str(listing.root),
+            settings=wanted.settings(),
+            files=files,
+            n_images=spool.n_images,
+            list=spool.digest,
+            label_kind=spool.label_kind,
+            class_names=spool.class_names,
+            slices=slices,
+            **_model_fields(encoder),
+        )
+    write_plan(folder, plan)
+    reporter.note(
+        f"{folder}: {plural(plan.n_images, 'image')} of {plan.images} in "
+        f"{plural(n_shards, 'shard')}"
+    )
+    return plan
+
+
+def _check_same(
+    folder: Path,
+    plan: Plan,
+    wanted: ImagesToShard,
+    n_shards: int,
+    encoder: Encoder,
+    reporter: Reporter,
+) -> None:
+    """Check that a plan is of the list and of the number of shards that are wanted."""
+    if len(plan.slices) != n_shards:
+        raise BankMismatchError(
+            f"{folder}: expected a bank set of {plural(n_shards, 'shard')}, found the plan of one "
+            f"of {len(plan.slices)}: {_FIX}"
+        )
+    is_same = plan.settings == wanted.settings()
+    if is_same and plan.images == str(wanted.path) and _are_unchanged(plan.files):
+        return
+    if is_same:
+        listing = wanted.listing(encoder.manifest, reporter)
+        with spooled(listing, folder) as spool:
+            for _ in spool.blocks():
+                pass
+            root = None if listing.root is None else str(listing.root)
+            is_same = (spool.digest, root) == (plan.list, plan.root)
+    if not is_same:
+        raise BankMismatchError(
+            f"{folder}: expected a bank set of {wanted.path}, found the plan of "
+            f"{plural(plan.n_images, 'image')} of {plan.images}, another list or the same one "
+            f"before it changed: {_FIX}"
+        )
+
+
+def _are_unchanged(files: tuple[SourceFile, ...]) -> bool:
+    try:
+        return all(SourceFile.of(Path(one.path)) == one for one in files)
+    except DatasetError:
+        return False
+
+
+def _model_fields(encoder: Encoder) -> dict[str, Any]:
+    """What is the same for all shards, in the order in which it is compared."""
+    return {
+        "n_bits": encoder.n_bits,
+        "model_sha256": encoder.model_sha256,
+        "precision": encoder.precision,
+        "runtime": encoder.runtime,
+        "provider": encoder.provider,
+        "resampler": resampler(),
+    }
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, reporter: Reporter) -> Iterator[None]:
+    """Let one process plan at a time; the others then find its plan."""
+    path = folder / f"{PLAN_NAME}.lock"
+    try:
+        lock = lock_file(path)
+    except LockHeldError:
+        reporter.note(f"{folder}: waiting for another process that plans this set")
+        lock = lock_file(path, seconds=-1)
+    try:
+        yield
+    finally:
+        lock.release()
