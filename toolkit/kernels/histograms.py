@@ -21,10 +21,7 @@ from numpy.typing import NDArray
 from hashkit.kernels.bits import load_word, popcount
 from hashkit.kernels.compiling import kernel
 
-__all__ = ["PRECISION_UNITS", "Queries", "Rows", "add_histograms", "add_row_order"]
-
-PRECISION_UNITS = 2.0**62
-"""A precision of 1 in the units of `add_row_order`: a signed integer of 64 bits holds it."""
+__all__ = ["Queries", "Rows", "add_histograms", "add_row_order"]
 
 # Rows in the buffers of distances and grades: 2,048 rows of one query fit the level-1 cache.
 _BUFFER_ROWS = 2048
@@ -323,6 +320,29 @@ def add_histograms(rows: Rows, queries: Queries, histograms: NDArray[np.int64]) 
 
 
 @kernel
+def _add_precisions(
+    ranks: NDArray[np.int64],
+    distances: NDArray[np.uint32],
+    hits: NDArray[np.int64],
+    sums: NDArray[np.uint64],
+) -> None:
+    """Add the precisions at the ranks of at most `_BUFFER_ROWS` relevant rows, in row order.
+
+    ``hits`` and ``sums`` are those of `add_row_order`, for one query.
+    """
+    coarse, fine = uint64(0), sums[1]
+    for i in range(len(ranks)):
+        distance = uint64(distances[i])
+        n_hits = hits[distance] + int64(1)
+        hits[distance] = n_hits
+        units = uint64(int64(n_hits / ranks[i] * 1152921504606846976.0))  # 2^60
+        coarse += units >> uint64(30)
+        fine += units & uint64(1073741823)
+    sums[0] += coarse + (fine >> uint64(30))
+    sums[1] = fine & uint64(1073741823)
+
+
+@kernel
 def add_row_order(
     rows: Rows,
     queries: Queries,
@@ -333,9 +353,9 @@ def add_row_order(
 ) -> None:
     """Add up the precision at the rank of each relevant row, with ranks by (distance, row).
 
-    Sums are whole numbers of units of 1 / `PRECISION_UNITS`, so they are the same in whatever parts
-    the rows are added. A precision is a float64 of 53 bits and at most 1: those from 2^-10 on are
-    added without a loss, smaller ones with an error below one unit.
+    Sums are whole numbers of units of 2^-60, so they are the same in whatever parts the rows are
+    added. A precision is a float64 of 53 bits, at most 1: those from 2^-7 on are added without a
+    loss, smaller ones with an error below one unit.
 
     Parameters
     ----------
@@ -345,12 +365,14 @@ def add_row_order(
         int64 [q, n_bits + 2], rows and relevant rows ranked before the next row of each distance;
         updated with these rows. The last column counts the skipped rows.
     precision_sums
-        uint64 [q, 2], modified: the sum modulo 2^64, and how often it passed 2^64.
+        uint64 [q, 2], modified: units of 2^-30, and further units of 2^-60, fewer than 2^30.
     """
     planes = np.zeros((queries.codes.shape[1], _BUFFER_ROWS), np.uint8)
     counts = np.empty(_BUFFER_ROWS, np.uint8)
     distances = np.empty(_BUFFER_ROWS, np.uint32)
     grades = np.empty(_BUFFER_ROWS, np.uint16)
+    found_ranks = np.empty(_BUFFER_ROWS, np.int64)
+    found_distances = np.empty(_BUFFER_ROWS, np.uint32)
     for first in range(0, rows.n_rows, _BUFFER_ROWS):
         here = min(rows.n_rows - first, _BUFFER_ROWS)
         _load_planes(rows, first, here, planes)
@@ -362,15 +384,13 @@ def add_row_order(
             if 0 <= own < here:
                 distances[own] = uint32(len(before) - 1)
                 grades[own] = uint16(0)
-            low, high = precision_sums[query, 0], precision_sums[query, 1]
+            n_found = uint64(0)
             for i in range(here):
                 distance = uint64(distances[i])
                 rank = before[distance] + int64(1)
                 before[distance] = rank
-                if grades[i]:
-                    n_hits = hits[distance] + int64(1)
-                    hits[distance] = n_hits
-                    added = uint64(int64(n_hits / rank * PRECISION_UNITS))
-                    low += added
-                    high += uint64(low < added)
-            precision_sums[query, 0], precision_sums[query, 1] = low, high
+                # Written for every row and kept for relevant ones, without a branch: which rows
+                # are relevant cannot be predicted.
+                found_ranks[n_found], found_distances[n_found] = rank, uint32(distance)
+                n_found += uint64(grades[i] != uint16(0))
+            _add_precisions(found_ranks[:n_found], found_distances, hits, precision_sums[query])
