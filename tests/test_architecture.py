@@ -34,7 +34,7 @@ FLOORS = (
     {"errors"},
     {"inputs"},
     {"_version", "files", "meter", "overlap"},
-    {"codes", "kernels", "manifest", "rows_digest", "threads"},
+    {"codes", "kernels", "manifest", "model_names", "rows_digest", "threads"},
     {"codesets", "imaging", "machine"},
     {"preprocess"},
     {"bank", "baselines", "multi_index", "runs"},

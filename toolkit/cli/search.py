@@ -61,12 +61,19 @@ def search(
         ),
     ] = None,
     top_k: Annotated[
-        int, typer.Option("--k", metavar="N", min=1, help="Nearest images to show.")
-    ] = 10,
+        int | None,
+        typer.Option(
+            "--k",
+            metavar="N",
+            min=1,
+            help="Nearest images to show; with --radius, at most so many.",
+            show_default="10, or all within --radius",
+        ),
+    ] = None,
     radius: Annotated[
         int | None,
         typer.Option(
-            "--radius", metavar="BITS", min=0, help="Show all images within this many bits instead."
+            "--radius", metavar="BITS", min=0, help="Show all images within this many bits."
         ),
     ] = None,
     label: Annotated[
@@ -141,6 +148,7 @@ def search(
       hashkit search --query new/ --bank photos.h5 --csv hits.csv
     """  # noqa: D301
     from hashkit.cli.search_output import draw_results, print_results
+    from hashkit.report.gallery import check_picture_format
     from hashkit.workflow.output_files import check_picture_path, check_table_path
     from hashkit.workflow.search_answers import Question, answers
     from hashkit.workflow.search_csv import write_csv
@@ -153,7 +161,10 @@ def search(
             param_hint="--query",
         )
     _check_oversample(oversample, rerank, radius)
-    check_table_path(csv)  # before images are encoded
+    # Before images are encoded, which may take long.
+    check_table_path(csv)
+    if save_picture is not None:
+        check_picture_format(save_picture)
     place = SearchPlace(
         bank,
         model,
@@ -166,15 +177,15 @@ def search(
         needs_images=rerank or save_picture is not None,
         reporter=TERMINAL,
     )
+    if save_picture is not None:
+        check_picture_path(save_picture, place.images, place.banks, query or [])
     queries = [
         *queries_of_files(place, query or [], TERMINAL),
         *queries_of_rows(place, row or []),
         *queries_of_names(place, name or []),
     ]
-    if save_picture is not None:
-        check_picture_path(save_picture, place.images, place.banks, [one.image for one in queries])
     question = Question(
-        top_k=top_k if radius is None else None,
+        top_k=10 if top_k is None and radius is None else top_k,
         radius=radius,
         labels=label or (),
         rerank=rerank,
@@ -189,7 +200,7 @@ def search(
     if json:
         emit_json({"queries": [result.to_dict() for result in results]})
     elif csv is None:
-        print_results(results)
+        print_results(results, radius)
     if save_picture is not None:
         n_missing = draw_results(results, place.images, save_picture)
         lost = f"; {missing_text(n_missing)}" if n_missing else ""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from hashkit.codesets import check_radius
 from hashkit.retrieval.search import Engine, search
 from hashkit.workflow.narrowing import open_index, rows_of_labels
 from hashkit.workflow.reporter import SILENT, Reporter
@@ -57,10 +58,13 @@ def answers(
     Raises
     ------
     ConfigError
-        If no bank has one of the classes, or the engine is ``index`` and there is no index.
+        If no bank has one of the classes, the radius is larger than the codes, or the engine is
+        ``index`` and there is no index.
     ImageError
         If rows are to be ordered by logits, and the image of a query is not available.
     """
+    if question.radius is not None:
+        check_radius(question.radius, place.banks[0].n_bits)
     where = rows_of_labels(place.banks, question.labels) if question.labels else None
     index = None if question.engine == "scan" else open_index(place.banks, reporter)
     logits = None
