@@ -46,7 +46,7 @@ FLOORS = (
     {"exporters", "report"},
     {"collection"},
     {"workflow"},
-    {"server"},
+    {"cluster", "server"},
     {"cli"},
 )
 """Rooms from the ground up. A room imports rooms of lower floors alone."""
@@ -88,6 +88,7 @@ CONFINED = {
     "pyarrow": {"formats"},
     "jinja2": {"report"},
     "h11": {"server"},
+    "ray": {"cluster.ray_engine"},
     "wandb": {"training"},
     "prometheus_client": {"server"},
     "starlette": {"server"},

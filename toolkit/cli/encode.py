@@ -8,6 +8,13 @@ from typing import Annotated, Literal
 
 import typer
 
+from hashkit.cli.cluster_options import (
+    AddressOption,
+    ClusterChoice,
+    ClusterOption,
+    CpusOption,
+    GpusOption,
+)
 from hashkit.cli.console import TERMINAL, emit_json
 from hashkit.cli.encode_shards import (
     FinishOption,
@@ -15,6 +22,7 @@ from hashkit.cli.encode_shards import (
     ShardsOption,
     ShardsRequest,
     encode_shards_here,
+    encode_shards_on_cluster,
     finish_set,
 )
 from hashkit.cli.options import (
@@ -93,6 +101,10 @@ def encode(
     shards: ShardsOption = None,
     shard: ShardOption = None,
     finish: FinishOption = None,
+    cluster: ClusterOption = None,
+    address: AddressOption = None,
+    cpus_per_task: CpusOption = None,
+    gpus_per_task: GpusOption = None,
     json: JsonOption = False,
 ) -> None:
     """Encode images with an exported model into a code bank.
@@ -108,6 +120,7 @@ def encode(
       hashkit encode
       hashkit encode photos/ --model model.onnx --out photos.h5
       hashkit encode photos/ --model model.onnx --out photos/ --shards 64
+      hashkit encode photos/ --model model.onnx --out photos/ --shards 64 --cluster ray
     """  # noqa: D301
     from hashkit.workflow.banks import encode_run_part
     from hashkit.workflow.encode import ImagesToEncode, encode_images, encode_options
@@ -138,7 +151,12 @@ def encode(
         "--labels": labels != "auto",
         "--append": append,
     }
+    choice = ClusterChoice(
+        cluster, address, cpus_per_task=cpus_per_task, gpus_per_task=gpus_per_task
+    )
     of_set = {"--shards": shards is not None, "--shard": shard is not None}
+    if not any(of_set.values()):
+        _refuse({"--cluster": cluster}, "makes a set of banks: add --shards N")
     answer: dict[str, object]
     if finish is not None:
         given = {"IMAGES": images, **of_images, **of_set, "--overwrite": overwrite}
@@ -147,8 +165,12 @@ def encode(
     elif any(of_set.values()):
         _refuse({**of_split, "--append": append}, "does not go with a set of banks: leave it out")
         encoded = ShardsRequest(images, out, shards, shard, data_root, labels)
-        encoder = load_encoder(find_model(model, run, runs, TERMINAL), settings, TERMINAL)
-        answer = encode_shards_here(encoded, encoder, options)
+        found_model = find_model(model, run, runs, TERMINAL)
+        if cluster is None:
+            encoder = load_encoder(found_model, settings, TERMINAL)
+            answer = encode_shards_here(encoded, encoder, options)
+        else:
+            answer = encode_shards_on_cluster(encoded, found_model, settings, options, choice)
     elif images is None:
         _refuse(of_images, "goes with IMAGES: name a folder, a list file or a named set")
         found = find_exported(run, runs, TERMINAL)
