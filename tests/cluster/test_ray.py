@@ -54,6 +54,25 @@ def groups_on(cluster, shards, n_replicas, notes):
     return engine, ShardGroups(engine, shards, n_groups=2, n_replicas=n_replicas, reporter=notes)
 
 
+def test_the_json_of_a_search_equals_that_of_one_machine(nodes, banks):
+    _, shards = banks
+    banks_given = " ".join(f"--bank {shard.path}" for shard in shards)
+    asked = f"search --row 3 --row 150 --name photo-012.png {banks_given} --json"
+    where = f"--cluster ray --address {nodes.address} --replicas 2"
+    for settings in ("--k 20", "--radius 4 --exclude-self", "--label bee --exclude-self"):
+        here = succeed(f"{asked} {settings}")
+        assert here.json["queries"][0]["hits"]
+        assert succeed(f"{asked} {settings} {where}").stdout == here.stdout
+
+
+def test_the_json_of_an_evaluation_equals_that_of_one_machine(nodes, banks):
+    one, shards = banks
+    where = f"--cluster ray --address {nodes.address}"
+    given = " ".join(str(shard.path) for shard in shards)
+    here = succeed(f"evaluate {one.path} {one.path} --json")
+    assert succeed(f"evaluate {one.path} {given} --json {where}").stdout == here.stdout
+
+
 def test_with_replicas_no_search_waits_long_for_a_killed_actor_or_a_stopped_node(nodes, banks):
     one, shards = banks
     notes = Notes()
@@ -102,17 +121,6 @@ def test_without_replicas_a_search_waits_until_ray_has_started_the_actor_again(n
     finally:
         groups.close()
         engine.close()
-
-
-def test_the_json_of_a_search_equals_that_of_one_machine(nodes, banks):
-    _, shards = banks
-    banks_given = " ".join(f"--bank {shard.path}" for shard in shards)
-    asked = f"search --row 3 --row 150 --name photo-012.png {banks_given} --json"
-    where = f"--cluster ray --address {nodes.address} --replicas 2"
-    for settings in ("--k 20", "--radius 4 --exclude-self", "--label bee --exclude-self"):
-        here = succeed(f"{asked} {settings}")
-        assert here.json["queries"][0]["hits"]
-        assert succeed(f"{asked} {settings} {where}").stdout == here.stdout
 
 
 def test_a_cluster_that_is_not_there_or_not_ours_is_one_line(nodes, banks, monkeypatch, tmp_path):
