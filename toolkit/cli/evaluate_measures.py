@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hashkit.evaluation.settings import EvaluationSettings
     from hashkit.workflow.evaluation import Subject
 
-__all__ = ["Conventions", "Rescoring", "measure_on_cluster", "rescoring_of"]
+__all__ = ["Conventions", "Rescoring", "measured", "rescoring_of"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,14 +63,16 @@ class Conventions:
             )
 
 
-def measure_on_cluster(conventions: Conventions, subject: Subject, choice: ClusterChoice) -> Report:
-    """Evaluate banks with the nodes of a cluster, with progress.
+def measured(conventions: Conventions, subject: Subject, choice: ClusterChoice) -> Report:
+    """Evaluate, here or with the nodes of a cluster, with progress.
 
     Raises
     ------
     ConfigError
-        If a database is no bank.
+        If a cluster is to evaluate what is no bank.
     """
+    if choice.cluster is None:
+        return conventions.measure(subject.queries, subject.databases)
     from hashkit.bank.reader import Bank
     from hashkit.bank_set.joined import JoinedBanks
 
