@@ -42,6 +42,8 @@ _PORT: Final = 6379
 
 _CONNECT_SECONDS: Final = 5.0
 
+_ACTOR_BYTES: Final = 2**20
+
 _LOST: Final = (
     RayActorError,
     WorkerCrashedError,
@@ -154,6 +156,8 @@ class RayEngine:
         host = ray.remote(concurrency_groups={"pings": 1})(_Host).options(
             num_cpus=resources.cpus,
             num_gpus=resources.gpus,
+            # Of an actor that takes nothing, Ray ignores where it should start.
+            memory=_ACTOR_BYTES,
             max_restarts=-1,
             max_task_retries=0,
             scheduling_strategy=place,
