@@ -84,7 +84,7 @@ CONFINED = {
     "pillow_heif": {"imaging"},
     "llvmlite": {"kernels"},
     "faiss": {"formats"},
-    "pyarrow": {"formats"},
+    "pyarrow": {"formats", "inputs.pyarrow_import"},
     "jinja2": {"report"},
     "h11": {"server"},
     "wandb": {"training"},

@@ -11,6 +11,8 @@ import typer
 from hashkit.cli.console import TERMINAL, emit_json
 from hashkit.cli.encode_shards import (
     FinishOption,
+    ImageColumnOption,
+    LabelColumnOption,
     ShardOption,
     ShardsOption,
     ShardsRequest,
@@ -93,6 +95,8 @@ def encode(
     shards: ShardsOption = None,
     shard: ShardOption = None,
     finish: FinishOption = None,
+    image_column: ImageColumnOption = "",
+    label_column: LabelColumnOption = "",
     json: JsonOption = False,
 ) -> None:
     """Encode images with an exported model into a code bank.
@@ -137,6 +141,8 @@ def encode(
         **of_split,
         "--labels": labels != "auto",
         "--append": append,
+        "--image-column": image_column,
+        "--label-column": label_column,
     }
     of_set = {"--shards": shards is not None, "--shard": shard is not None}
     answer: dict[str, object]
@@ -146,7 +152,9 @@ def encode(
         answer = finish_set(finish, allow_other_provider=allow_other_provider)
     elif any(of_set.values()):
         _refuse({**of_split, "--append": append}, "does not go with a set of banks: leave it out")
-        encoded = ShardsRequest(images, out, shards, shard, data_root, labels)
+        encoded = ShardsRequest(
+            images, out, shards, shard, data_root, labels, image_column, label_column
+        )
         encoder = load_encoder(find_model(model, run, runs, TERMINAL), settings, TERMINAL)
         answer = encode_shards_here(encoded, encoder, options)
     elif images is None:

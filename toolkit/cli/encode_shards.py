@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FinishOption",
+    "ImageColumnOption",
+    "LabelColumnOption",
     "ShardOption",
     "ShardsOption",
     "ShardsRequest",
@@ -46,6 +48,17 @@ FinishOption: TypeAlias = Annotated[
         metavar="FOLDER",
         help="Check the banks that --shard made, and write the manifest of their set.",
     ),
+]
+
+ImageColumnOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--image-column", metavar="NAME", help="Column of Parquet files with the images' bytes."
+    ),
+]
+LabelColumnOption: TypeAlias = Annotated[
+    str,
+    typer.Option("--label-column", metavar="NAME", help="Column of Parquet files with labels."),
 ]
 
 _SHARD: Final = re.compile(r"(\d{1,9})/(\d{1,9})", re.ASCII)
@@ -74,7 +87,7 @@ class ShardsRequest:
 
     Attributes
     ----------
-    images, data_root, labels
+    images, data_root, labels, image_column, label_column
         See `hashkit.workflow.shard_plans.ImagesToShard`.
     out
         The folder of the set.
@@ -93,6 +106,8 @@ class ShardsRequest:
     shard: str | None
     data_root: Path | None
     labels: Labels
+    image_column: str = ""
+    label_column: str = ""
 
     def __post_init__(self) -> None:
         if self.shards is not None and self.shard is not None:
@@ -118,7 +133,9 @@ class ShardsRequest:
         from hashkit.workflow.shard_plans import ImagesToShard
 
         assert self.images is not None  # noqa: S101 - by __post_init__
-        return ImagesToShard(self.images, self.data_root, self.labels)
+        return ImagesToShard(
+            self.images, self.data_root, self.labels, self.image_column, self.label_column
+        )
 
 
 def encode_shards_here(

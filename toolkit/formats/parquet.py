@@ -26,13 +26,14 @@ from hashkit.codes import code_size
 from hashkit.codesets import CodeDatabase, n_kept_rows
 from hashkit.formats.format import Format, WriteProgress, whole_file
 from hashkit.formats.origin import Origin, describe
-from hashkit.formats.parquet_reading import PREFIX, load_pyarrow, read_parquet
+from hashkit.formats.parquet_reading import PREFIX, read_parquet
 from hashkit.formats.rows import (
     has_names,
     kept_codes,
     kept_labels,
     kept_names,
 )
+from hashkit.inputs.pyarrow_import import load_pyarrow
 from hashkit.meter import Meter
 
 __all__ = ["PARQUET"]
