@@ -34,7 +34,7 @@ FLOORS = (
     {"errors"},
     {"inputs"},
     {"_version", "files", "meter", "overlap"},
-    {"codes", "kernels", "manifest", "rows_digest", "threads"},
+    {"codes", "kernels", "manifest", "model_names", "rows_digest", "threads"},
     {"codesets", "imaging", "machine"},
     {"preprocess"},
     {"bank", "baselines", "multi_index", "runs"},
@@ -46,7 +46,7 @@ FLOORS = (
     {"exporters", "report"},
     {"collection"},
     {"workflow"},
-    {"server"},
+    {"cluster", "server"},
     {"cli"},
 )
 """Rooms from the ground up. A room imports rooms of lower floors alone."""
@@ -88,6 +88,7 @@ CONFINED = {
     "pyarrow": {"formats", "inputs.pyarrow_import"},
     "jinja2": {"report"},
     "h11": {"server"},
+    "ray": {"cluster.ray_engine"},
     "wandb": {"training"},
     "prometheus_client": {"server"},
     "starlette": {"server"},

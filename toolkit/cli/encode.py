@@ -8,6 +8,13 @@ from typing import Annotated, Literal
 
 import typer
 
+from hashkit.cli.cluster_options import (
+    AddressOption,
+    ClusterChoice,
+    ClusterOption,
+    CpusOption,
+    GpusOption,
+)
 from hashkit.cli.console import TERMINAL, emit_json
 from hashkit.cli.encode_shards import (
     FinishOption,
@@ -17,6 +24,7 @@ from hashkit.cli.encode_shards import (
     ShardsOption,
     ShardsRequest,
     encode_shards_here,
+    encode_shards_on_cluster,
     finish_set,
 )
 from hashkit.cli.options import (
@@ -97,6 +105,10 @@ def encode(
     finish: FinishOption = None,
     image_column: ImageColumnOption = "",
     label_column: LabelColumnOption = "",
+    cluster: ClusterOption = None,
+    address: AddressOption = None,
+    cpus_per_task: CpusOption = None,
+    gpus_per_task: GpusOption = None,
     json: JsonOption = False,
 ) -> None:
     """Encode images with an exported model into a code bank.
@@ -112,6 +124,7 @@ def encode(
       hashkit encode
       hashkit encode photos/ --model model.onnx --out photos.h5
       hashkit encode photos/ --model model.onnx --out photos/ --shards 64
+      hashkit encode photos/ --model model.onnx --out photos/ --shards 64 --cluster ray
     """  # noqa: D301
     from hashkit.workflow.banks import encode_run_part
     from hashkit.workflow.encode import ImagesToEncode, encode_images, encode_options
@@ -144,7 +157,12 @@ def encode(
         "--image-column": image_column,
         "--label-column": label_column,
     }
+    choice = ClusterChoice(
+        cluster, address, cpus_per_task=cpus_per_task, gpus_per_task=gpus_per_task
+    )
     of_set = {"--shards": shards is not None, "--shard": shard is not None}
+    if not any(of_set.values()):
+        _refuse({"--cluster": cluster}, "makes a set of banks: add --shards N")
     answer: dict[str, object]
     if finish is not None:
         given = {"IMAGES": images, **of_images, **of_set, "--overwrite": overwrite}
@@ -155,8 +173,12 @@ def encode(
         encoded = ShardsRequest(
             images, out, shards, shard, data_root, labels, image_column, label_column
         )
-        encoder = load_encoder(find_model(model, run, runs, TERMINAL), settings, TERMINAL)
-        answer = encode_shards_here(encoded, encoder, options)
+        found_model = find_model(model, run, runs, TERMINAL)
+        if cluster is None:
+            encoder = load_encoder(found_model, settings, TERMINAL)
+            answer = encode_shards_here(encoded, encoder, options)
+        else:
+            answer = encode_shards_on_cluster(encoded, found_model, settings, options, choice)
     elif images is None:
         _refuse(of_images, "goes with IMAGES: name a folder, a list file or a named set")
         found = find_exported(run, runs, TERMINAL)

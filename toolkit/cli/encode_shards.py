@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
 
+from hashkit.cli.cluster_options import ClusterChoice, cluster_engine
 from hashkit.cli.console import TERMINAL
 from hashkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from hashkit.bank_set.manifest import SetManifest
     from hashkit.runtimes.encoder import Encoder
+    from hashkit.runtimes.settings import RuntimeSettings
     from hashkit.workflow.encoding import EncodeOptions
     from hashkit.workflow.folder_labels import Labels
     from hashkit.workflow.shard_plans import ImagesToShard
@@ -27,6 +29,7 @@ __all__ = [
     "ShardsOption",
     "ShardsRequest",
     "encode_shards_here",
+    "encode_shards_on_cluster",
     "finish_set",
     "parse_shard",
 ]
@@ -167,6 +170,45 @@ def encode_shards_here(
     report = encode_shard(folder, number, encoder, options, TERMINAL)
     TERMINAL.note(_line_of(report.path, report.n_rows, report.n_images, report.was_complete))
     return {"banks": [report.to_dict()]}
+
+
+def encode_shards_on_cluster(
+    request: ShardsRequest,
+    model: Path,
+    settings: RuntimeSettings,
+    options: EncodeOptions,
+    choice: ClusterChoice,
+) -> dict[str, Any]:
+    """Make all banks of a set with a cluster; returns what ``--json`` prints.
+
+    Raises
+    ------
+    ConfigError
+        If one bank was asked for.
+    HashkitError
+        See `hashkit.cluster.encoding.encode_on_cluster`.
+    """
+    from hashkit.bank_set.manifest import read_manifest
+
+    if request.shards is None:
+        raise ConfigError(
+            "--cluster expects --shards N, the number of banks to make, found --shard: the cluster "
+            "makes all of them"
+        )
+    with cluster_engine(choice.address) as engine:
+        from hashkit.cluster.encode_jobs import EncodeWork
+        from hashkit.cluster.encoding import encode_on_cluster, task_resources
+
+        resources = task_resources(
+            engine, settings.device, choice.cpus_per_task, choice.gpus_per_task
+        )
+        folder = request.folder.absolute()
+        work = EncodeWork(folder, model.absolute(), settings, options)
+        reports = encode_on_cluster(
+            engine, work, request.wanted, request.shards, resources, TERMINAL
+        )
+    banks = [report.to_dict() for report in reports]
+    return {"banks": banks, "set": _facts(request.folder, read_manifest(request.folder))}
 
 
 def finish_set(folder: Path, *, allow_other_provider: bool) -> dict[str, Any]:
