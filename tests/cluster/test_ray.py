@@ -65,12 +65,14 @@ def test_the_json_of_a_search_equals_that_of_one_machine(nodes, banks):
         assert succeed(f"{asked} {settings} {where}").stdout == here.stdout
 
 
-def test_the_json_of_an_evaluation_equals_that_of_one_machine(nodes, banks):
+def test_the_json_of_evaluate_and_dedup_equals_that_of_one_machine(nodes, banks):
     one, shards = banks
     where = f"--cluster ray --address {nodes.address}"
     given = " ".join(str(shard.path) for shard in shards)
     here = succeed(f"evaluate {one.path} {one.path} --json")
     assert succeed(f"evaluate {one.path} {given} --json {where}").stdout == here.stdout
+    here = succeed(f"dedup {one.path} --json")
+    assert succeed(f"dedup {one.path} --json {where}").stdout == here.stdout
 
 
 def test_with_replicas_no_search_waits_long_for_a_killed_actor_or_a_stopped_node(nodes, banks):
@@ -123,12 +125,18 @@ def test_without_replicas_a_search_waits_until_ray_has_started_the_actor_again(n
         engine.close()
 
 
-def test_a_cluster_that_is_not_there_or_not_ours_is_one_line(nodes, banks, monkeypatch, tmp_path):
+def test_a_cluster_that_is_not_there_is_one_line(nodes, banks):
     asked = f"search --row 3 --bank {banks[0].path} --cluster ray"
     nowhere = fail(f"{asked} --address 127.0.0.1:1")
     assert "expected the head of a Ray cluster at 127.0.0.1:1, found none" in nowhere
     assert "must be one of ray, not 'dask'" in fail(asked.replace("ray", "dask"))
     assert "--replicas goes with --cluster" in fail("search --row 3 --replicas 2")
+
+
+@pytest.mark.slow
+def test_another_token_is_one_line(nodes, banks, monkeypatch, tmp_path):
+    """Ray tries it for 20 seconds."""
+    asked = f"search --row 3 --bank {banks[0].path} --cluster ray"
     monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
     # Ray reads the token once per process.
     _, refused = start(f"{asked} --address {nodes.address}", tmp_path).communicate()
