@@ -12,12 +12,12 @@ PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 # Compiled tests are kept, whatever the environment says: each process would rewrite 250 files.
 unexport PYTHONDONTWRITEBYTECODE
 
-IN_CI := not slow and not gpu and not gpu_check
+IN_CI := not slow and not gpu and not gpu_check and not cluster
 
 # For `make gpu-check ARGS='--data-root ... --wheels ...'`; see docs/gpu.md.
 ARGS ?=
 
-.PHONY: help demo test test-end-to-end test-all gpu-check gpu-check-cpu coverage lint types format
+.PHONY: help demo test test-end-to-end test-cluster test-all gpu-check gpu-check-cpu coverage lint types format
 .PHONY: docs bench fuzz kills kernels web-runtime clean clean-kernels
 
 help:  ## list the targets
@@ -34,8 +34,11 @@ test: $(STAMP)  ## run the fast tests
 test-end-to-end: $(STAMP)  ## run the tests that start commands, train or export
 	$(BIN)/pytest $(PARALLEL) -m "end_to_end and $(IN_CI)"
 
+test-cluster: $(STAMP)  ## run the tests on a Ray cluster, which they start on this machine
+	$(BIN)/pytest -m "cluster and not slow"
+
 test-all: $(STAMP)  ## run all tests, also the slow ones and those for a GPU
-	$(BIN)/pytest -m "slow or gpu or gpu_check or not slow"
+	$(BIN)/pytest -m "slow or gpu or gpu_check or cluster or not slow"
 
 # With the machine's own Python: nothing is installed.
 gpu-check:  ## check and measure everything on a GPU, see docs/gpu.md

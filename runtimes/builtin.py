@@ -13,13 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from hashkit.inputs.suggestions import did_you_mean
+from hashkit.model_names import BUILTIN_SHA256, builtin_name
 from hashkit.runtimes.cache import cache_folder
 
 __all__ = [
     "BUILTIN_MODELS",
     "NAME_ONE",
     "BuiltinModel",
-    "builtin_name",
     "constant_bits_of",
     "made_folder",
     "model_path",
@@ -73,22 +74,22 @@ _BRIGHTNESS: Final = frozenset({0})
 BUILTIN_MODELS: Final[dict[str, BuiltinModel]] = {
     "phash": BuiltinModel(
         "phash-v1.onnx",
-        "e6ac11869c96420f0336b805b27559b1191c51641721f07cd1ff13b7e39b6417",
+        BUILTIN_SHA256["phash"],
         _BRIGHTNESS,
     ),
     "phash-256": BuiltinModel(
         "phash-256-v1.onnx",
-        "ca66faedee1b407abc004fbd585c1d8f55bd060503a12a40879da1b51d237ab1",
+        BUILTIN_SHA256["phash-256"],
         _BRIGHTNESS,
     ),
     "lite0": BuiltinModel(
         "lite0-v1.onnx",
-        "d373b4022ed0c44e9e2e797c9a7b8c53e00b704c1948e163cb8fc00407a60407",
+        BUILTIN_SHA256["lite0"],
         weights="efficientnet-lite0",
     ),
     "lite0-256": BuiltinModel(
         "lite0-256-v1.onnx",
-        "607d4da0f147813e549adf3a42ac845ca5b898bc5acd2b295c4fedae5f0dbded",
+        BUILTIN_SHA256["lite0-256"],
         weights="efficientnet-lite0",
     ),
 }
@@ -132,11 +133,6 @@ def made_folder() -> Path:
     return cache_folder() / "models"
 
 
-def builtin_name(sha256: str) -> str | None:
-    """Name of the built-in model whose file has this SHA-256; None if there is none."""
-    return next((name for name, one in BUILTIN_MODELS.items() if one.sha256 == sha256), None)
-
-
 def constant_bits_of(sha256: str) -> frozenset[int]:
     """Bits that are constant by definition in the codes of a model; none if it is not built in."""
     name = builtin_name(sha256)
@@ -151,4 +147,5 @@ def shown_model(path: Path) -> str:
 
 def no_such_model(path: Path) -> str:
     """The message about a model that is missing."""
-    return f"{path}: there is no such model file: {NAME_ONE}"
+    hint = did_you_mean(str(path), BUILTIN_MODELS)
+    return f"{path}: there is no such model file: {NAME_ONE}{f'; {hint}' if hint else ''}"

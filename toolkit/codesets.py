@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.codes import check_codes
-from hashkit.errors import CodesError, HashkitError
+from hashkit.errors import CodesError, ConfigError, HashkitError
 from hashkit.inputs.arguments import argument_shown, whole_number
 from hashkit.inputs.label_values import as_label_array
 from hashkit.inputs.masks import unmasked
@@ -25,6 +25,7 @@ __all__ = [
     "check_database",
     "check_labels",
     "check_names",
+    "check_radius",
     "deleted_mask",
     "kept_rows",
     "label_names",
@@ -209,6 +210,14 @@ def check_database(value: object, what: str = "the database") -> None:
         raise CodesError(
             f"{what} must be a bank or code set, not {argument_shown(value)}: open a bank with "
             "`Bank.open`, or make one with `CodeSet(codes, n_bits, labels)`"
+        )
+
+
+def check_radius(radius: int, n_bits: int) -> None:
+    """Raise `ConfigError` if no two codes can be as far apart as ``radius``, in bits."""
+    if radius > n_bits:
+        raise ConfigError(
+            f"`radius` must be at most {n_bits}, the bits of the codes, found {radius}"
         )
 
 

@@ -227,7 +227,7 @@ def test_leftovers_of_a_killed_writer_are_removed(half):
     ("fields", "expected"),
     [
         ({"n_bits": 24, "manifest": Manifest(24, 32, 32)}, "24, found 20"),
-        ({"model_sha256": "cd" * 32}, f"{'cd' * 32}, found {'ab' * 32}"),
+        ({"model_sha256": "cd" * 32}, f"{'cd' * 6}, found the model of SHA-256 {'ab' * 6}"),
         ({"precision": "int8"}, "int8, found fp32"),
         ({"provider": "CUDAExecutionProvider"}, "CUDAExecutionProvider, found CPUExecution"),
         ({"runtime": "onnxruntime 2"}, "onnxruntime 2, found onnxruntime 1.24.0"),

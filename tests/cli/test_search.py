@@ -15,6 +15,7 @@ from PIL import Image
 
 from hashkit.bank.deletion import delete_rows, restore_rows
 from hashkit.bank.reader import Bank
+from hashkit.messages.visible_text import visible
 from hashkit.workflow.row_images import RowImages, is_below
 
 
@@ -154,14 +155,15 @@ def test_a_csv_file_has_a_line_for_each_hit(own):
     assert heading == ["query", "rank", "row", "distance", "name", "label"]
     assert lines == [
         [
-            one["query"],
-            *(str(hit[key]) for key in ("rank", "row", "distance", "name")),
+            visible(one["query"]),
+            *(str(hit[key]) for key in ("rank", "row", "distance")),
+            visible(hit["name"]),
             hit["label"] or "",
         ]
         for one in queries
         for hit in one["hits"]
     ]
-    assert any(odd in line for line in lines)
+    assert any(visible(odd) in line for line in lines)
     assert b"\r" not in Path("hits.csv").read_bytes()
     before = Path("odd.h5").read_bytes()
     assert "odd.h5: expected a new file" in fail("search --row 0 --bank odd.h5 --csv odd.h5")
@@ -174,7 +176,7 @@ def test_a_csv_file_has_a_line_for_each_hit(own):
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file names are Unicode there")
-def test_a_csv_file_has_names_that_are_not_utf8_as_json_has_them(own):
+def test_a_csv_file_has_names_that_are_not_utf8_as_a_terminal_shows_them(own):
     odd = os.fsdecode(b"caf\xe9")
     shutil.copytree(own / "more", own / odd)
     name = Bank.open("more.h5").names[0]
@@ -182,7 +184,7 @@ def test_a_csv_file_has_names_that_are_not_utf8_as_json_has_them(own):
     (found,) = asked(query)
     assert found["query"] == f"{odd}/{name}"
     line = Path("hits.csv").read_bytes().splitlines()[1].decode()
-    assert line.startswith(rf"caf\udce9/{name},1,")
+    assert line.startswith(rf"caf\xe9/{name},1,")
 
 
 def test_images_of_a_folder_that_has_moved(own):
@@ -237,9 +239,71 @@ def test_nothing_of_a_collection_is_replaced_and_banks_are_of_one_model(tmp_path
     succeed("encode photos --model phash --out a.h5")
     succeed("encode photos --model phash-256 --out b.h5")
     before = Path("photos/1.png").read_bytes()
-    for command in ("search --row 0 --bank a.h5 --save-picture", "dedup photos --report"):
-        assert "not replaced" in fail(f"{command} photos/1.png")
+    for command in (
+        "search --row 0 --bank a.h5 --save-picture",
+        "search --row 0 --bank a.h5 --csv",
+        "dedup photos --report",
+        "dedup photos --csv",
+        "evaluate a.h5 a.h5 --csv",
+        "evaluate a.h5 a.h5 --latex",
+        "evaluate a.h5 a.h5 --report",
+        "bench --markdown",
+        "bench --html",
+    ):
+        assert "not replaced" in fail(f"{command} photos/1.png"), command
         assert Path("photos/1.png").read_bytes() == before
+    Path("notes.txt").write_text("mine")
+    write_digit(3, Path("new/3.png"))
+    for command in (
+        "search --row 0 --bank a.h5 --csv notes.txt",
+        "evaluate a.h5 a.h5 --query-labels l.csv --csv l.csv",
+        "search --query new --bank a.h5 --save-picture new/3.png",
+    ):
+        Path("l.csv").write_text("0")
+        assert "not replaced" in fail(command), command
     succeed("search --row 0 --bank a.h5 --save-picture hits.png")
     succeed("search --row 0 --bank a.h5 --save-picture hits.png")
     assert "different ones" in fail("search --row 0 --bank a.h5 --bank b.h5")
+
+
+def test_what_a_search_says_where_it_finds_nothing_or_was_not_meant(own):
+    names = list(Bank.open("photos.h5").names)
+    bank = "--bank photos.h5"
+    far = succeed(f"search --row 0 --radius 0 --exclude-self {bank}").stdout
+    assert "no images within 0 bits" in far
+    assert "rank" not in far
+    within = asked("--row 0 --radius 16 --k 3")
+    assert [len(one["hits"]) for one in within] == [3]
+    assert len(asked("--row 0 --radius 16")[0]["hits"]) == len(names)
+    assert "at most 16" in fail(f"search --row 0 --radius 17 {bank}")
+    assert "at most 16" in fail("dedup photos.h5 --radius 17")
+    assert "one file" in fail(f"search --row 0 {bank} --bank ./photos.h5")
+    typo = names[0][:-6] + "x" + names[0][-6:]
+    assert f"did you mean {names[0]}?" in fail(f"search --name {typo} {bank}")
+    assert "photos.h5 lies here" in fail("search --row 0") or "more.h5" in fail("search --row 0")
+    assert "did you mean phash?" in fail(f"search --query photos/{names[0]} {bank} --model phsh")
+    wrong = fail(f"search --query photos/{names[0]} {bank} --model phash")
+    assert "found the built-in model phash;" in wrong
+    assert "hashkit encode --overwrite" in wrong
+    break_image(Path("photos") / "broken.png")
+    succeed("sync photos --bank kept.h5 --model phash")
+    assert "no row of this image" in fail("search --name broken.png --bank kept.h5")
+    other = fail(f"search --query photos/{names[0]} --bank kept.h5 --model model.onnx")
+    assert "expected the built-in model phash" in other
+    assert "hashkit sync" in other
+    for name in names:
+        (Path("photos") / name).unlink()
+    succeed("sync photos --bank kept.h5 --allow-removals")
+    succeed("convert kept.h5 empty.h5")
+    assert "has no rows" in fail("search --row 0 --bank empty.h5")
+
+
+def test_a_name_cannot_act_on_a_terminal_from_a_table(own):
+    name = "photos/\x1b[2J\nevil.png"
+    write_digit(1, Path(name))
+    succeed("encode photos --model model.onnx --out evil.h5")
+    succeed("search --row 0 --bank evil.h5 --k 30 --csv hits.csv")
+    text = Path("hits.csv").read_bytes()
+    assert b"\\x1b[2J\\nevil.png" in text
+    assert b"\x1b" not in text
+    assert text.count(b"\n") == len(Bank.open("evil.h5")) + 1

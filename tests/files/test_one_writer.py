@@ -72,6 +72,7 @@ REASONS = {
     "hashkit.exporters.web.page_folder._publish": "a private folder gets its name",
     "hashkit.exporters.web.runtime.copy_runtime": IN_PRIVATE_FOLDER,
     "hashkit.imaging.jpeg.run_jpeg_kernel": MEMORY,
+    "hashkit.formats.lance._publish": "a private folder gets its name",
     "hashkit.formats.npz._write_array": "a member of an archive at a private path",
     "hashkit.report.thumbnails.thumbnail_address": MEMORY,
     "hashkit.runtimes.answers.save": TEMPORARY,

@@ -10,14 +10,18 @@ import pytest
 from small_models import linear_model
 
 from hashkit.errors import ModelError
+from hashkit.model_names import BUILTIN_SHA256, builtin_name
 from hashkit.runtimes.builtin import (
     BUILTIN_MODELS,
-    builtin_name,
     constant_bits_of,
     model_path,
     shown_model,
 )
 from hashkit.runtimes.encoder import Encoder
+
+
+def test_the_names_of_models_are_those_that_messages_know():
+    assert {name: model.sha256 for name, model in BUILTIN_MODELS.items()} == BUILTIN_SHA256
 
 
 def test_a_name_is_the_file_of_the_package_or_one_that_is_made(tmp_path, monkeypatch):
@@ -55,7 +59,8 @@ def test_a_file_of_that_name_is_reported_and_can_be_named(tmp_path, monkeypatch,
 def test_an_unknown_name_lists_the_known_ones(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
-        ModelError, match=r"^phahs: .*built-in model: phash, phash-256, lite0, lite0-256$"
+        ModelError,
+        match=r"^phahs: .*: phash, phash-256, lite0, lite0-256; did you mean phash\?$",
     ):
         Encoder.load("phahs", "cpu")
 

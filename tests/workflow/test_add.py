@@ -57,6 +57,31 @@ def test_codes_are_added_to_one_list_however_often(path):
     bank.verify()
 
 
+def test_names_and_rows_that_come_twice_and_a_file_that_is_gone(path):
+    bank = hashkit.Bank.open(path)
+    n_before = len(bank)
+    codes = np.zeros((2, bank.codes.shape[1]), np.uint8)
+    hashkit.add(bank, codes, ["twice", "twice"])
+    hashkit.add(bank, codes[:1], ["twice"])
+    bank = bank.reload()
+    assert list(bank.names)[n_before:] == ["twice"] * 3
+
+    assert hashkit.delete_rows(path, [n_before]) == 1
+    assert hashkit.delete_rows(path, [n_before, n_before + 1]) == 1
+    with pytest.raises(BankError, match="row"):
+        hashkit.delete_rows(path, [0, len(bank)])
+    assert hashkit.restore_rows(path, [0, n_before]) == 1
+
+    bank = bank.reload()
+    away = path.with_name("away.h5")
+    path.rename(away)
+    with pytest.raises(BankError, match="no such bank"):
+        bank.reload()
+    assert len(hashkit.search(codes[:1], bank, top_k=1).rows) == 1
+    away.rename(path)
+    assert bank.reload() is bank
+
+
 def test_images_are_encoded_by_the_banks_model(pictures, model):
     encoder = Encoder.load(model, "cpu")
     assert hashkit.add(pictures, IMAGES[1:3], ["1", "2"], model=model) == [1, 2]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from albums import Notes, draw
 from linear_models import linear_model
+from PIL import Image
 
 import hashkit
 from hashkit.bank.deletion import rows_named
@@ -292,6 +293,28 @@ def test_banks_of_something_else_are_refused(album, sync, encoder, tmp_path):
     hashkit.encode(album, encoder, two, append=True)
     with pytest.raises(BankMismatchError, match=r"images of .*album and .*other"):
         sync(two)
+
+
+def test_a_bank_is_no_image_and_what_follows_a_folder_is_not_replaced_in_silence(
+    album, path, sync, encoder, tmp_path
+):
+    Image.new("RGB", (4, 4)).save(tmp_path / "mine.webp")
+    before = (tmp_path / "mine.webp").read_bytes()
+    for name in ("new.jpg", "mine.webp"):
+        with pytest.raises(BankError, match="expected"):
+            sync(tmp_path / name)
+        with pytest.raises(BankError, match="that of an image"):
+            hashkit.encode(album, encoder, tmp_path / name, overwrite=True)
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(BankError, match="not replaced"):
+        hashkit.encode(album, encoder, tmp_path / "notes", overwrite=True)
+    assert (tmp_path / "mine.webp").read_bytes() == before
+    assert not (tmp_path / "new.jpg").exists()
+
+    sync()
+    notes = Notes()
+    hashkit.encode(album, encoder, path, overwrite=True, reporter=notes)
+    assert f"warning: {path} followed {album} by hashkit sync" in notes.text
 
 
 def test_rows_that_were_added_by_hand_are_kept(album, path, sync):

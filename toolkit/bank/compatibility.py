@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from hashkit.bank.commit import Commit
 from hashkit.bank.header import BankHeader, BankSource, LabelKind
 from hashkit.errors import BankError, BankMismatchError
+from hashkit.model_names import shown_sha256
 
 __all__ = [
     "USE_ITS_MODEL",
@@ -27,7 +28,7 @@ USE_ITS_MODEL: Final = "give the model that made the bank"
 
 _FIXED: Final = {
     "n_bits": "codes of this many bits:",
-    "model_sha256": "codes of the model",
+    "model_sha256": "codes of",
     "precision": "codes computed in",
     "label_kind": "labels of the kind",
     "class_names": "the classes",
@@ -83,7 +84,10 @@ def check_model(
         If one of them differs.
     """
     for name, what in _FIXED.items():
-        _compare(path, what, getattr(expected, name), getattr(found, name), fix)
+        wanted, there = getattr(expected, name), getattr(found, name)
+        if name == "model_sha256" and wanted != there:
+            wanted, there = shown_sha256(wanted), shown_sha256(there)
+        _compare(path, what, wanted, there, fix)
 
 
 def check_source(path: Path, expected: BankSource | None, found: BankSource | None) -> None:

@@ -7,6 +7,7 @@ import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import filelock
 
@@ -14,16 +15,25 @@ from hashkit.errors import BankError, BankLockedError
 from hashkit.files.locking import LockHeldError, lock_file
 from hashkit.files.private import remove_leftovers
 from hashkit.files.writing import make_parents, written_whole
+from hashkit.imaging.formats import IMAGE_SUFFIXES
 from hashkit.messages.os_errors import cannot_write
 
 __all__ = [
+    "check_bank_name",
     "existing_bank",
     "locked",
     "locked_new",
+    "no_such_bank",
     "replacing",
     "resolve_link",
     "write_errors",
 ]
+
+
+_SUFFIXES: Final = (".h5", ".hdf5")
+
+_SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
+"""The first bytes of an HDF5 file."""
 
 
 def resolve_link(path: str | os.PathLike[str]) -> Path:
@@ -42,8 +52,42 @@ def existing_bank(path: str | os.PathLike[str]) -> Path:
     """
     path = resolve_link(path)
     if not path.exists():
-        raise BankError(f"{path}: there is no such bank; `hashkit encode` makes one")
+        raise BankError(no_such_bank(path))
     return path
+
+
+def check_bank_name(path: Path) -> None:
+    """Check that a new bank has no name of an image, and replaces no file that is not a bank.
+
+    Raises
+    ------
+    BankError
+        If it would.
+    """
+    is_bank_name = path.suffix.lower() in _SUFFIXES
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        raise BankError(
+            f"{path}: expected the name of a bank, such as {path.with_suffix('.h5').name}, found "
+            "that of an image: choose another name"
+        )
+    if path.is_file() and path.stat().st_size and not is_bank_name and not _is_bank(path):
+        raise BankError(
+            f"{path}: expected a bank or a new file, found another file, which is not replaced: "
+            "choose another name"
+        )
+
+
+def _is_bank(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_SIGNATURE)) == _SIGNATURE
+
+
+def no_such_bank(path: str | os.PathLike[str]) -> str:
+    """The message about a bank that is missing."""
+    return (
+        f"{os.fspath(path)}: there is no such bank; `hashkit sync` makes one of a folder, and "
+        "`hashkit encode` of a list"
+    )
 
 
 @contextlib.contextmanager
@@ -95,10 +139,11 @@ def locked_new(
     Raises
     ------
     BankError
-        If the file exists and ``overwrite`` is False.
+        If the file exists and ``overwrite`` is False, or the name is not that of a bank.
     """
     with write_errors(path):
         make_parents(path)
+    check_bank_name(path)
     with locked(path) as (lock, keep):
         if path.exists() and not overwrite:
             raise BankError(

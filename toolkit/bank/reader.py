@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hashkit.bank.checksums import checksums_of_rows
 from hashkit.bank.commit import Commit, read_commit, read_deleted, read_tail
+from hashkit.bank.files import no_such_bank
 from hashkit.bank.guard import FileGuard
 from hashkit.bank.image_files import ImageFiles
 from hashkit.bank.layout import (
@@ -142,7 +143,7 @@ class Bank:
                 guard = FileGuard(file, layout, state.commit, path)
                 return cls(path, layout, state, _map(file), guard)
         except FileNotFoundError:
-            raise BankError(f"{path}: there is no such bank; `hashkit encode` makes one") from None
+            raise BankError(no_such_bank(path)) from None
         except OSError as error:
             raise BankError(f"{path}: cannot be read ({error.strerror or error})") from None
 

@@ -92,21 +92,26 @@ def finish(
 
 
 @contextlib.contextmanager
-def locked_set(folder: Path) -> Iterator[None]:
+def locked_set(folder: Path, seconds: float = _LOCK_SECONDS) -> Iterator[None]:
     """Lock a set for one writer of its manifest.
+
+    Parameters
+    ----------
+    seconds
+        How long to wait for another process.
 
     Raises
     ------
     BankLockedError
-        If another process holds the lock, and keeps it for half a minute.
+        If another process holds the lock until then.
     """
     path = folder / f"{MANIFEST_NAME}.lock"
     try:
-        lock = lock_file(path, _LOCK_SECONDS)
+        lock = lock_file(path, seconds)
     except LockHeldError:
+        waited = f", still after {seconds:g} s" if seconds else ""
         raise BankLockedError(
-            f"{folder}: another process is changing this bank set, still after "
-            f"{_LOCK_SECONDS:g} s; wait for it to end"
+            f"{folder}: another process is changing this bank set{waited}; wait for it to end"
         ) from None
     except OSError as error:
         raise BankError(cannot_write(error, path)) from error

@@ -7,7 +7,7 @@ import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from hashkit.bank.header import BankHeader, BankSource
     from hashkit.bank.reader import Bank
 
-__all__ = ["JoinedBanks", "as_one", "codes_of"]
+__all__ = ["AnyBank", "JoinedBanks", "as_one", "codes_of"]
+
+
+AnyBank: TypeAlias = "Bank | JoinedBanks"
+"""A bank, or the banks of a set as one."""
 
 
 class JoinedBanks:

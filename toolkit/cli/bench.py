@@ -152,7 +152,10 @@ def bench(
     from hashkit.cli.bench_output import bench_document, print_bench
     from hashkit.exporters.bench.contenders import Wanted, contenders
     from hashkit.workflow.bench import BenchSubject, WantedImages
+    from hashkit.workflow.output_files import check_markdown_path, check_page_path
 
+    check_markdown_path(markdown)
+    check_page_path(html)
     wanted = Wanted(_names(runtimes), _names(precisions), device, network)
     floors = Floors(max_flips, min_map)
     settings = BenchSettings(

@@ -60,7 +60,7 @@ def convert(
     """Write codes in another format, as a bank set, or without their deleted rows.
 
     TARGET appears only when it is complete. Suffixes: .h5 .hdf5 .npz .npy .parquet .faiss .index
-    .txt
+    .txt, and .lance, which is only written
 
     \b
     Examples:
@@ -122,8 +122,9 @@ def convert(
 
 
 def _files(target: Path) -> list[Path]:
-    """The files that were written: those of a bank set, or one."""
-    return [*target.glob("*.h5")] if target.is_dir() else [target]
+    """The files that were written: those of a bank set or a dataset, or one."""
+    inside = target.rglob("*") if target.is_dir() else [target]
+    return [path for path in inside if path.is_file()]
 
 
 def _left_out(database: CodeDatabase, kind: Format) -> list[str]:

@@ -92,9 +92,10 @@ def dedup(
     from hashkit.bank_set.opening import is_bank_set
     from hashkit.collection.moving import check_target
     from hashkit.workflow.dedup import find_duplicates
-    from hashkit.workflow.output_files import check_page_path
+    from hashkit.workflow.output_files import check_page_path, check_table_path
 
     check_page_path(report)
+    check_table_path(csv)
     target = None if apply is None else _target(apply)
     if target is not None and source.is_dir() and not is_bank_set(source):
         check_target(target, source)
@@ -186,20 +187,16 @@ def _undo(journal: Path, source: Path | None, apply: str | None, *, json: bool) 
 
 
 def _write_csv(found: Duplicates, path: Path) -> None:
-    import csv
-    import io
-
+    from hashkit.files.csv_text import csv_text
     from hashkit.report.templates import save_text
 
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["group", "kind", "keep", "name", *_COLUMNS])
-    for number, group in enumerate(found.to_json()["groups"], 1):
-        for image in group["images"]:
-            fields = [image[key] for key in ("name", *_COLUMNS)]
-            is_kept = image["name"] == group["keep"]
-            writer.writerow([number, image["kind"] or "", int(is_kept), *fields])
-    save_text(path, text.getvalue())
+    lines = [
+        [number, image["kind"] or "", int(image["name"] == group["keep"])]
+        + [image[key] for key in ("name", *_COLUMNS)]
+        for number, group in enumerate(found.to_json()["groups"], 1)
+        for image in group["images"]
+    ]
+    save_text(path, csv_text(["group", "kind", "keep", "name", *_COLUMNS], lines))
     note(f"{path}: {plural(len(found.groups), 'group')}")
 
 

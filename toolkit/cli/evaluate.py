@@ -191,7 +191,7 @@ def evaluate(
     """  # noqa: D301
     from hashkit.cli.evaluate_output import print_evaluations
     from hashkit.report.evaluations import differences, load_evaluation, renamed_apart
-    from hashkit.workflow.output_files import check_page_path
+    from hashkit.workflow.output_files import check_latex_path, check_page_path, check_table_path
 
     conventions = Conventions(
         convention,
@@ -201,6 +201,8 @@ def evaluate(
         exclude_self,
     )
     check_page_path(page)
+    check_table_path(csv, [query, *(database or ()), query_labels, database_labels])
+    check_latex_path(latex)
     rescoring = rescoring_of(rerank, oversample, model)
     loaded = [load_evaluation(path) for path in beside or ()]
     if baselines and query is not None:
@@ -257,7 +259,9 @@ def _file_subject(
     from hashkit.bank_set.opening import is_bank_set, open_banks
     from hashkit.formats import open_codes
     from hashkit.workflow.evaluation import Subject
+    from hashkit.workflow.repeated import check_each_once
 
+    check_each_once(database or ())
     if not database:
         raise ConfigError("name the database as well: hashkit evaluate QUERY DATABASE")
     name = f"{query.name} in {', '.join(path.name for path in database)}"

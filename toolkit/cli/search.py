@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from hashkit.cli.cluster_options import (
+    AddressOption,
+    ClusterChoice,
+    ClusterOption,
+    ReplicasOption,
+    cluster_engine,
+)
 from hashkit.cli.console import TERMINAL, emit_json, note
 from hashkit.cli.options import (
     BankOption,
@@ -30,6 +38,9 @@ from hashkit.workflow.row_images import missing_text
 
 if TYPE_CHECKING:
     from hashkit.retrieval.search import Engine
+    from hashkit.workflow.search_answers import Question
+    from hashkit.workflow.search_place import SearchPlace
+    from hashkit.workflow.search_results import Query, Result
 
 __all__ = ["search"]
 
@@ -61,12 +72,19 @@ def search(
         ),
     ] = None,
     top_k: Annotated[
-        int, typer.Option("--k", metavar="N", min=1, help="Nearest images to show.")
-    ] = 10,
+        int | None,
+        typer.Option(
+            "--k",
+            metavar="N",
+            min=1,
+            help="Nearest images to show; with --radius, at most so many.",
+            show_default="10, or all within --radius",
+        ),
+    ] = None,
     radius: Annotated[
         int | None,
         typer.Option(
-            "--radius", metavar="BITS", min=0, help="Show all images within this many bits instead."
+            "--radius", metavar="BITS", min=0, help="Show all images within this many bits."
         ),
     ] = None,
     label: Annotated[
@@ -125,6 +143,9 @@ def search(
     profile: ProfileOption = "exact",
     batch_size: BatchSizeOption = "auto",
     num_workers: WorkersOption = None,
+    cluster: ClusterOption = None,
+    address: AddressOption = None,
+    replicas: ReplicasOption = None,
     json: JsonOption = False,
 ) -> None:
     """Find the images of a bank that are nearest to an image, or to one of its own rows.
@@ -139,10 +160,12 @@ def search(
       hashkit search --query img.png --rerank --oversample 10
       hashkit search --name 2021/beach.jpg --bank photos.h5 --exclude-self
       hashkit search --query new/ --bank photos.h5 --csv hits.csv
+      hashkit search --query img.png --bank set/ --cluster ray --replicas 2
     """  # noqa: D301
     from hashkit.cli.search_output import draw_results, print_results
+    from hashkit.report.gallery import check_picture_format
     from hashkit.workflow.output_files import check_picture_path, check_table_path
-    from hashkit.workflow.search_answers import Question, answers
+    from hashkit.workflow.search_answers import Question
     from hashkit.workflow.search_csv import write_csv
     from hashkit.workflow.search_place import SearchPlace
     from hashkit.workflow.search_queries import queries_of_files, queries_of_names, queries_of_rows
@@ -153,7 +176,11 @@ def search(
             param_hint="--query",
         )
     _check_oversample(oversample, rerank, radius)
-    check_table_path(csv)  # before images are encoded
+    choice = ClusterChoice(cluster, address, replicas)
+    # Before images are encoded, which may take long.
+    check_table_path(csv)
+    if save_picture is not None:
+        check_picture_format(save_picture)
     place = SearchPlace(
         bank,
         model,
@@ -166,15 +193,15 @@ def search(
         needs_images=rerank or save_picture is not None,
         reporter=TERMINAL,
     )
+    if save_picture is not None:
+        check_picture_path(save_picture, place.images, place.banks, query or [])
     queries = [
         *queries_of_files(place, query or [], TERMINAL),
         *queries_of_rows(place, row or []),
         *queries_of_names(place, name or []),
     ]
-    if save_picture is not None:
-        check_picture_path(save_picture, place.images, place.banks, [one.image for one in queries])
     question = Question(
-        top_k=top_k if radius is None else None,
+        top_k=10 if top_k is None and radius is None else top_k,
         radius=radius,
         labels=label or (),
         rerank=rerank,
@@ -182,18 +209,40 @@ def search(
         exclude_self=exclude_self,
         engine=cast("Engine", engine),
     )
-    results = answers(place, queries, question, TERMINAL)
+    results = _answers(place, queries, question, choice)
     if csv is not None:
         n_hits = write_csv(results, csv)
         note(f"{csv}: {plural(n_hits, 'hit')} of {plural(len(results), 'query', 'queries')}")
     if json:
         emit_json({"queries": [result.to_dict() for result in results]})
     elif csv is None:
-        print_results(results)
+        print_results(results, radius)
     if save_picture is not None:
         n_missing = draw_results(results, place.images, save_picture)
         lost = f"; {missing_text(n_missing)}" if n_missing else ""
         TERMINAL.note(f"picture: {save_picture}{lost}")
+
+
+def _answers(
+    place: SearchPlace,
+    queries: Sequence[Query],
+    question: Question,
+    choice: ClusterChoice,
+) -> list[Result]:
+    """The hits of each query, from this machine or from a cluster."""
+    from hashkit.workflow.search_answers import answers
+
+    if choice.cluster is None:
+        return answers(place, queries, question, TERMINAL)
+    with cluster_engine(choice.address) as engine:
+        from hashkit.cluster.groups import ShardGroups
+        from hashkit.cluster.searching import GroupSearcher
+
+        with ShardGroups(
+            engine, place.banks, n_replicas=choice.replicas or 1, reporter=TERMINAL
+        ) as groups:
+            searcher = GroupSearcher(groups, place.banks, question)
+            return answers(place, queries, question, TERMINAL, searcher)
 
 
 def _check_oversample(oversample: int | None, rerank: bool, radius: int | None) -> None:

@@ -26,8 +26,8 @@ _ALWAYS: Final = ("rank", "distance", "name", "row")
 """Columns that every table has."""
 
 
-def print_results(results: Sequence[Result]) -> None:
-    """Print a table for each query on standard output."""
+def print_results(results: Sequence[Result], radius: int | None) -> None:
+    """Print a table for each query on standard output, or a line if it has no hits."""
     from rich.table import Table
 
     console = result_console()
@@ -38,6 +38,10 @@ def print_results(results: Sequence[Result]) -> None:
         columns = _columns(result)
         # A line of its own: a table breaks its title, and then the name cannot be copied.
         console.print(_title(result.query), style="table.title", markup=False, soft_wrap=True)
+        if not result.hits:
+            within = "" if radius is None else f" within {plural(radius, 'bit')}"
+            console.print(f"no images{within}", soft_wrap=True)
+            continue
         table = Table()
         for heading in columns:
             is_number = heading in _NUMBERS

@@ -32,7 +32,7 @@ def sync(
         typer.Option(
             "--bank",
             metavar="PATH",
-            help="Bank to bring in step; made if missing.",
+            help="Bank or bank set to bring in step; a bank is made if missing.",
             show_default="FOLDER.h5",
         ),
     ] = None,

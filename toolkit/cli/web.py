@@ -19,7 +19,7 @@ from hashkit.messages.byte_counts import file_size
 from hashkit.runs.run import Run
 from hashkit.runtimes.onnx_file import read_onnx_file
 from hashkit.workflow.banks import note_missing_queries, run_bank
-from hashkit.workflow.models import builtin_of_banks, find_exported, run_model
+from hashkit.workflow.models import find_exported, model_of_banks, run_model
 from hashkit.workflow.reporter import plural
 from hashkit.workflow.row_images import RowImages
 
@@ -98,11 +98,7 @@ def open_web_source(
     if bank is None:
         raise ConfigError("expected --bank with --model, found none: name a bank of this model")
     if model is None:
-        model = builtin_of_banks(open_banks(bank), TERMINAL)
-    if model is None:
-        raise ConfigError(
-            "expected --model with --bank, found none: name the model that made the bank"
-        )
+        model = model_of_banks(open_banks(bank), "--web", TERMINAL)
     check_rule(read_onnx_file(model).manifest)
     return WebSource(model, bank)
 

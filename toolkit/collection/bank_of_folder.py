@@ -9,9 +9,10 @@ from pathlib import Path
 from hashkit.bank.header import BankSource
 from hashkit.bank.interruption import end_last_list
 from hashkit.bank.reader import Bank
+from hashkit.bank_set.joined import AnyBank
 from hashkit.errors import BankMismatchError
 
-__all__ = ["check_follows", "end_interrupted", "folders_of", "follows"]
+__all__ = ["check_follows", "end_interrupted", "folders_of", "followed_folder", "follows"]
 
 
 def follows(source: BankSource | None, folder: Path) -> bool:
@@ -19,12 +20,18 @@ def follows(source: BankSource | None, folder: Path) -> bool:
     return source is not None and source.n_images is None and source.root == str(folder)
 
 
-def folders_of(bank: Bank) -> list[str]:
+def folders_of(bank: AnyBank) -> list[str]:
     """Real paths of the folders that a bank's image lists name, sorted."""
     return sorted({os.path.realpath(one.root) for one in bank.sources if one.root is not None})
 
 
-def check_follows(bank: Bank) -> None:
+def followed_folder(bank: AnyBank) -> str | None:
+    """The folder that a bank follows, which `hashkit sync` keeps it in step with; None if none."""
+    growing = [one.root for one in bank.sources if one.n_images is None]
+    return growing[-1] if growing else None
+
+
+def check_follows(bank: AnyBank) -> None:
     """Check that a bank was made of one whole folder of images, or of no known list.
 
     Images that were added one by one may be there too.

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from hashkit.codesets import check_radius
 from hashkit.collection.join import JoinEngine, PairBlock, hamming_join
-from hashkit.inputs.arguments import checked_arguments
+from hashkit.inputs.arguments import checked_arguments, whole_number
 from hashkit.retrieval.shards import Database, Shards
 
 __all__ = ["Pair", "pair_blocks", "pairs"]
@@ -63,7 +64,9 @@ def pairs(
     ConfigError
         If the radius or the number of threads is out of range.
     """
-    blocks = pair_blocks(Shards.of(database, n_bits), radius, n_threads=n_threads)
+    shards = Shards.of(database, n_bits)
+    check_radius(whole_number(radius, "radius", 0), shards.n_bits)
+    blocks = pair_blocks(shards, radius, n_threads=n_threads)
     return _single(blocks)
 
 

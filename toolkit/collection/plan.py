@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.bank.image_files import ImageFiles
-from hashkit.bank.reader import Bank
+from hashkit.bank_set.joined import AnyBank
 from hashkit.codesets import deleted_mask
 from hashkit.collection.changes import Changes, KnownRows, Pairs, compare
 from hashkit.collection.contents import FileFacts, read_file_facts
 from hashkit.collection.listing import Listing
-from hashkit.collection.removals import RemovedRows
+from hashkit.collection.removals import Removals
 from hashkit.datasets.decoding import Fault
 from hashkit.errors import BankError
 
@@ -96,7 +96,7 @@ class Plan:
         return not (new or len(self.vanished) or len(self.repeated))
 
 
-def known_rows(bank: Bank, removed: RemovedRows) -> KnownRows:
+def known_rows(bank: AnyBank, removed: Removals) -> KnownRows:
     """The rows of a bank; the files of a bank without columns for them are unknown."""
     is_deleted = deleted_mask(bank)
     files = ImageFiles.unknown(len(bank)) if bank.files is None else bank.files

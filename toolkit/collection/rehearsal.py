@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.bank.reader import Bank
+from hashkit.bank_set.joined import AnyBank
 from hashkit.collection.encoding import unless_known
 from hashkit.collection.plan import Plan
 from hashkit.collection.todo import Done, Todo
@@ -49,7 +49,7 @@ class Rehearsal:
     allow_removals: bool
     progress: Callable[[int, int, int], None]
 
-    def follow(self, plan: Plan, bank: Bank | None) -> Done:
+    def follow(self, plan: Plan, bank: AnyBank | None) -> Done:
         """What a sync would do to a bank; None for a new one.
 
         Raises

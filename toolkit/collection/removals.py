@@ -12,16 +12,17 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hashkit.bank_set.joined import AnyBank, JoinedBanks
 from hashkit.errors import BankError
 from hashkit.files.writing import append_whole, write_whole
 from hashkit.inputs.json_lines import read_json_lines
 
-__all__ = ["RemovedRows", "removed_rows_path"]
+__all__ = ["Removals", "RemovedRows", "removed_rows_of", "removed_rows_path"]
 
 _MOST_LINES: Final = 100
 """Lines from which on the list is written as one line again."""
@@ -39,6 +40,32 @@ class _Line:
 
     bank: str
     rows: list[int]
+
+
+class Removals(Protocol):
+    """The rows of a bank or a bank set that were deleted because of their files."""
+
+    def mask(self, is_deleted: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which rows were deleted because of their files; see `RemovedRows.mask`."""
+
+    def tidy(self, is_deleted: NDArray[np.bool_]) -> None:
+        """Drop rows that are not deleted; see `RemovedRows.tidy`."""
+
+    def add(self, rows: Iterable[int]) -> None:
+        """List rows that are about to be deleted; see `RemovedRows.add`."""
+
+
+def removed_rows_of(bank: AnyBank) -> Removals:
+    """The list of a bank, or those of the shards of a set.
+
+    Raises
+    ------
+    BankError
+        If a list cannot be read.
+    """
+    if isinstance(bank, JoinedBanks):
+        return _RemovedOfShards(bank)
+    return RemovedRows(bank.path, bank.identity)
 
 
 class RemovedRows:
@@ -121,3 +148,32 @@ class RemovedRows:
 
     def _line(self, rows: Iterable[int]) -> bytes:
         return f"{json.dumps({'bank': self._identity, 'rows': sorted(rows)})}\n".encode()
+
+
+class _RemovedOfShards:
+    """The lists of the shards of a set, by rows of the set.
+
+    Rows behind those that the set had when it was opened belong to its last shard.
+    """
+
+    def __init__(self, banks: JoinedBanks) -> None:
+        self._lists = [RemovedRows(bank.path, bank.identity) for bank in banks.banks]
+        self._starts = np.cumsum([0, *map(len, banks.banks)])[:-1]
+
+    def mask(self, is_deleted: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        parts = zip(self._lists, self._parts(is_deleted), strict=True)
+        return np.concatenate([one.mask(part) for one, part in parts])
+
+    def tidy(self, is_deleted: NDArray[np.bool_]) -> None:
+        for one, part in zip(self._lists, self._parts(is_deleted), strict=True):
+            one.tidy(part)
+
+    def add(self, rows: Iterable[int]) -> None:
+        numbers = np.array([*rows], np.int64)
+        shard_of = np.searchsorted(self._starts, numbers, side="right") - 1
+        for shard in np.unique(shard_of).tolist():
+            own = numbers[shard_of == shard] - self._starts[shard]
+            self._lists[shard].add(own.tolist())
+
+    def _parts(self, is_deleted: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
+        return np.split(is_deleted, self._starts[1:])

@@ -13,6 +13,7 @@ from hashkit.bank.editor import BankEditor
 from hashkit.bank.files import write_errors
 from hashkit.bank.header import BankHeader
 from hashkit.bank.reader import Bank
+from hashkit.bank_set.joined import AnyBank
 from hashkit.collection.labelling import FolderLabels
 from hashkit.collection.plan import Plan, known_rows, make_plan
 from hashkit.collection.removals import RemovedRows, removed_rows_path
@@ -74,7 +75,7 @@ def replace_bank(bank: Bank, plan: Plan, labels: FolderLabels, job: SyncJob) -> 
     return done
 
 
-def check_readable(bank: Bank, plan: Plan, *, allow_removals: bool) -> None:
+def check_readable(bank: AnyBank, plan: Plan, *, allow_removals: bool) -> None:
     """Refuse to replace a bank of which images cannot be read now.
 
     Raises

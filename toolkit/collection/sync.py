@@ -17,12 +17,13 @@ from hashkit.bank.editor import BankEditor
 from hashkit.bank.files import write_errors
 from hashkit.bank.header import BankHeader, BankSource
 from hashkit.bank.image_files import ImageFiles
-from hashkit.bank.reader import Bank
+from hashkit.bank_set.editor import SetEditor
+from hashkit.bank_set.joined import AnyBank, codes_of
 from hashkit.collection.contents import as_files
 from hashkit.collection.encoding import encode_images
 from hashkit.collection.labelling import FolderLabels
 from hashkit.collection.plan import Plan
-from hashkit.collection.removals import RemovedRows
+from hashkit.collection.removals import Removals, removed_rows_of
 from hashkit.collection.todo import Done, Todo
 from hashkit.datasets.imageset import ImageSet
 from hashkit.runtimes.encoder import Encoder, default_batch_size
@@ -76,7 +77,7 @@ def new_header(encoder: Encoder, folder: Path) -> BankHeader:
 
 
 def apply_plan(
-    editor: BankEditor, bank: Bank, plan: Plan, labels: FolderLabels, job: SyncJob
+    editor: BankEditor | SetEditor, bank: AnyBank, plan: Plan, labels: FolderLabels, job: SyncJob
 ) -> Done:
     """Do what a plan says, in commits of about a second, so that a kill loses no more.
 
@@ -97,7 +98,7 @@ def apply_plan(
         If the bank cannot be written, or, without ``job.allow_removals``, more than half of its
         images cannot be used any more.
     """
-    removed = RemovedRows(editor.path, bank.identity)
+    removed = removed_rows_of(bank)
     done = Done(faults=list(plan.faults))
     encoder = job.load_encoder() if plan.n_to_encode else None
     if encoder is not None:
@@ -111,7 +112,7 @@ def apply_plan(
     return done
 
 
-def _write_known(commits: _Commits, bank: Bank, plan: Plan) -> None:
+def _write_known(commits: _Commits, bank: AnyBank, plan: Plan) -> None:
     """Write the rows whose codes are known, and delete those whose files are gone."""
     known = (*plan.moved, *plan.refreshed)
     for start in range(0, len(known), _COMMIT_ROWS):
@@ -119,13 +120,13 @@ def _write_known(commits: _Commits, bank: Bank, plan: Plan) -> None:
         rows = [one.row for one in some]
         names = [plan.listing.names[one.at] for one in some]
         files = as_files([one.facts for one in some])
-        commits.add(names, np.asarray(bank.codes)[rows], files, rows)
+        commits.add(names, codes_of(bank, np.array(rows, np.int64)), files, rows)
     commits.delete([*plan.vanished.tolist(), *plan.repeated.tolist()])
     commits.flush()
 
 
 def _encode(
-    commits: _Commits, bank: Bank, plan: Plan, encoder: Encoder, job: SyncJob, done: Done
+    commits: _Commits, bank: AnyBank, plan: Plan, encoder: Encoder, job: SyncJob, done: Done
 ) -> None:
     todo = Todo(plan, done)
     batches = encode_images(
@@ -156,7 +157,11 @@ class _Commits:
     """
 
     def __init__(
-        self, editor: BankEditor, bank: Bank, labels: FolderLabels, removed: RemovedRows
+        self,
+        editor: BankEditor | SetEditor,
+        bank: AnyBank,
+        labels: FolderLabels,
+        removed: Removals,
     ) -> None:
         self._editor = editor
         self._names_before = bank.names

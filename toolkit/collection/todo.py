@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.bank.reader import Bank
+from hashkit.bank_set.joined import AnyBank
 from hashkit.collection.contents import codes_by_digest
 from hashkit.collection.plan import Plan, check_removals
 from hashkit.datasets.decoding import Fault
@@ -73,7 +73,7 @@ class Todo:
         self._done = done
         self._broken: list[int] = []
 
-    def known_codes(self, bank: Bank) -> dict[bytes, NDArray[np.uint8]]:
+    def known_codes(self, bank: AnyBank) -> dict[bytes, NDArray[np.uint8]]:
         """Codes of a bank by the digest of the file, of all files that may be one of the images."""
         if bank.files is None:
             return {}

@@ -20,6 +20,7 @@ from hashkit.formats.faiss_index import FAISS
 from hashkit.formats.faiss_reading import IDENTIFIERS
 from hashkit.formats.format import Format, WriteProgress
 from hashkit.formats.labels import load_labels
+from hashkit.formats.lance import LANCE
 from hashkit.formats.npy import NPY
 from hashkit.formats.npz import NPZ
 from hashkit.formats.origin import StoredCodes, origin_of
@@ -29,7 +30,7 @@ from hashkit.inputs.arguments import checked_arguments, whole_number
 from hashkit.inputs.arrays import NPY_SIGNATURE
 from hashkit.inputs.opening import open_file
 
-__all__ = ["FORMATS", "format_named", "format_of", "open_codes", "save_codes"]
+__all__ = ["EXPORTS", "FORMATS", "format_named", "format_of", "open_codes", "save_codes"]
 
 FORMATS: Final[Mapping[str, Format]] = {
     ".h5": BANK,
@@ -42,6 +43,11 @@ FORMATS: Final[Mapping[str, Format]] = {
     ".txt": TEXT,
 }
 """The formats by the suffix of a file's name."""
+
+EXPORTS: Final[Mapping[str, Format]] = {".lance": LANCE}
+"""Formats that are written and never read, by suffix."""
+
+_BY_SUFFIX: Final = {**FORMATS, **EXPORTS}
 
 _SIGNATURES: Final = {
     b"\x89HDF\r\n\x1a\n": BANK,
@@ -63,11 +69,11 @@ def format_named(path: str | os.PathLike[str]) -> Format:
         If the suffix is unknown.
     """
     suffix = Path(path).suffix
-    if suffix not in FORMATS:
+    if suffix not in _BY_SUFFIX:
         raise CodesError(
-            f"{path}: unknown suffix {suffix!r} for codes; known: {', '.join(FORMATS)}"
+            f"{path}: unknown suffix {suffix!r} for codes; known: {', '.join(_BY_SUFFIX)}"
         )
-    return FORMATS[suffix]
+    return _BY_SUFFIX[suffix]
 
 
 def format_of(path: str | os.PathLike[str]) -> Format:
@@ -80,13 +86,13 @@ def format_of(path: str | os.PathLike[str]) -> Format:
     """
     path = Path(path)
     if path.is_dir():
-        return BANK_SET
+        return EXPORTS.get(path.suffix, BANK_SET)
     start = _start(path)
     for signature, kind in _SIGNATURES.items():
         if start.startswith(signature):
             return kind
-    if path.suffix in FORMATS:
-        return FORMATS[path.suffix]
+    if path.suffix in _BY_SUFFIX:
+        return _BY_SUFFIX[path.suffix]
     if not path.exists():
         raise CodesError(f"{path}: there is no such file")
     if start and start[0] in _DIGITS:
@@ -142,8 +148,8 @@ def save_codes(
     Parameters
     ----------
     path
-        A file with a suffix of `FORMATS`, or a folder with ``shards``; may be what ``database`` was
-        opened from.
+        A file with a suffix of `FORMATS` or `EXPORTS`, or a folder with ``shards``; may be what
+        ``database`` was opened from.
     overwrite
         Whether an existing file, or bank set, may be replaced.
     shards

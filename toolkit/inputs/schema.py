@@ -8,7 +8,6 @@ new field is checked without further code.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +25,7 @@ from typing import (
 
 from hashkit.errors import HashkitError
 from hashkit.inputs.json_text import json_shown
+from hashkit.inputs.suggestions import did_you_mean
 from hashkit.messages.foreign_errors import foreign_message
 
 if TYPE_CHECKING:
@@ -219,8 +219,8 @@ def _nearest(annotation: Any, steps: tuple[str | int, ...]) -> str:
     if not dataclasses.is_dataclass(annotation):
         return ""
     known = [field.name for field in dataclasses.fields(annotation)]
-    near = difflib.get_close_matches(str(name)[:_MAX_NAME], known, n=1, cutoff=0.75)
-    return f", did you mean {near[0]}?" if near else ""
+    hint = did_you_mean(str(name), known)
+    return f", {hint}" if hint else ""
 
 
 def _inner(annotation: Any, step: str | int) -> Any:

@@ -69,13 +69,7 @@ def save_gallery(rows: Sequence[GalleryRow], path: Path) -> None:
     HashkitError
         If the file cannot be written.
     """
-    suffix = path.suffix.lower()
-    kind = Image.registered_extensions().get(suffix)
-    if kind not in Image.SAVE:
-        raise HashkitError(
-            f"{path}: expected a name that ends in .png, .jpg or .webp, "
-            f"found {suffix or 'no suffix'}; change the name"
-        )
+    kind = check_picture_format(path)
     try:
         make_parents(path)
         with written_whole(path) as part:
@@ -86,6 +80,24 @@ def save_gallery(rows: Sequence[GalleryRow], path: Path) -> None:
         raise HashkitError(
             f"{path}: a picture of this kind cannot be written ({error}); use .png"
         ) from None
+
+
+def check_picture_format(path: Path) -> str:
+    """The format of a picture that is to be saved, by the suffix of its name.
+
+    Raises
+    ------
+    HashkitError
+        If there is none.
+    """
+    suffix = path.suffix.lower()
+    kind = Image.registered_extensions().get(suffix)
+    if kind not in Image.SAVE:
+        raise HashkitError(
+            f"{path}: expected a name that ends in .png, .jpg or .webp, "
+            f"found {suffix or 'no suffix'}; change the name"
+        )
+    return kind
 
 
 def draw_gallery(rows: Sequence[GalleryRow]) -> Image.Image:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from hashkit.files.csv_text import csv_text as csv_of_rows
 from hashkit.messages.visible_text import visible
 from hashkit.report.evaluations import Evaluation
 
@@ -55,16 +54,12 @@ def csv_text(evaluations: Sequence[Evaluation]) -> str:
             else:  # beside the columns that it belongs to
                 last += 1
                 names.insert(last, name)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_of_rows(names, [[row.get(name, "") for name in names] for row in rows])
 
 
 def _csv_cells(one: Evaluation) -> Iterator[tuple[str, Any]]:
-    yield "name", visible(one.name)
-    yield "title", visible(one.title)
+    yield "name", one.name
+    yield "title", one.title
     yield "is_baseline", int(one.is_baseline)
     for name in _FACTS:
         yield name, one.fields.get(name, "")

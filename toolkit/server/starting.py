@@ -14,7 +14,7 @@ from hashkit.server.serving import address_of, open_listener, run_server
 from hashkit.server.settings import ServerSettings
 from hashkit.server.writable import WritableBank
 from hashkit.workflow.encoding import load_encoder
-from hashkit.workflow.models import builtin_of_banks
+from hashkit.workflow.models import model_of_banks
 from hashkit.workflow.reporter import Reporter
 from hashkit.workflow.row_images import RowImages
 
@@ -86,7 +86,4 @@ def _model_of(path: Path, bank: Bank | BankSet | None, reporter: Reporter) -> Pa
             f"{path}: expected the model that encodes the images of a new bank, found none: give "
             "`model`, for example `model=phash`"
         )
-    found = builtin_of_banks(banks_of(bank), reporter)
-    if found is None:
-        raise ConfigError(f"{path}: expected the model that made it, found none: give `model`")
-    return found
+    return model_of_banks(banks_of(bank), "hashkit serve", reporter)

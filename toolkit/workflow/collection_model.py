@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import Final
 
-from hashkit.bank.reader import Bank
+from hashkit.bank_set.joined import AnyBank
 from hashkit.errors import ConfigError, ModelError
+from hashkit.model_names import builtin_name, shown_sha256
 from hashkit.runs.run import DEFAULT_RUNS_DIR
-from hashkit.runtimes.builtin import BUILTIN_MODELS, builtin_name, model_path
+from hashkit.runtimes.builtin import BUILTIN_MODELS, model_path
 from hashkit.runtimes.encoder import Encoder
 from hashkit.runtimes.model_file import ModelFile
 from hashkit.runtimes.settings import RuntimeSettings
@@ -51,7 +52,7 @@ class CollectionModel:
         """Whether a model was named."""
         return self._encoder is not None or self._path is not None
 
-    def made(self, bank: Bank) -> bool:
+    def made(self, bank: AnyBank) -> bool:
         """Whether the bank's codes are the model's; so they are if no model was named."""
         if self._encoder is not None:
             sha256 = self._encoder.model_sha256
@@ -61,7 +62,7 @@ class CollectionModel:
             return True
         return sha256 == bank.header.model_sha256
 
-    def load(self, bank: Bank | None) -> Encoder:
+    def load(self, bank: AnyBank | None) -> Encoder:
         """Load the model; the one that made ``bank`` if none was named.
 
         Raises
@@ -76,7 +77,7 @@ class CollectionModel:
             self._encoder = load_encoder(path, self._settings, self._reporter)
         return self._encoder
 
-    def _of_bank(self, bank: Bank | None) -> Path:
+    def _of_bank(self, bank: AnyBank | None) -> Path:
         if bank is None:
             raise ConfigError(NEEDS_MODEL)
         sha256 = bank.header.model_sha256
@@ -88,10 +89,9 @@ class CollectionModel:
             if sha256 and _is_model(path, sha256):
                 self._reporter.note(f"using {path}, which made {bank.path}")
                 return path
-        made_by = f"the model of SHA-256 {sha256[:12]}" if sha256 else "a model that is not known"
         raise ConfigError(
-            f"{bank.path} was made by {made_by}, which is not built in, and neither beside "
-            f"the bank nor in {DEFAULT_RUNS_DIR}/: name its file with `model=...`"
+            f"{bank.path} was made by {shown_sha256(sha256)}, which is not built in, and neither "
+            f"beside the bank nor in {DEFAULT_RUNS_DIR}/: name its file with `model=...`"
         )
 
 

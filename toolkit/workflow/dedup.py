@@ -15,7 +15,7 @@ from hashkit.bank_set.joined import JoinedBanks, as_one
 from hashkit.bank_set.opening import is_bank_set, open_bank_or_set
 from hashkit.bank_set.reader import BankSet
 from hashkit.codes import code_words
-from hashkit.codesets import kept_rows
+from hashkit.codesets import check_radius, kept_rows
 from hashkit.collection.duplicates import (
     KEEP_RULE,
     DuplicateGroup,
@@ -28,6 +28,7 @@ from hashkit.collection.folder_facts import facts_and_signatures, facts_of
 from hashkit.collection.join import NO_PAIRS, PairBlock, hamming_join
 from hashkit.collection.listing import list_folder
 from hashkit.collection.near import near_pairs
+from hashkit.collection.position_codes import N_BITS as HASH_BITS
 from hashkit.collection.signatures import Signatures, Signer
 from hashkit.datasets.decoding import Fault
 from hashkit.distribution import install_command
@@ -171,6 +172,8 @@ class _Wanted:
 
 
 def _in_folder(folder: Path, wanted: _Wanted, n_workers: int, reporter: Reporter) -> Duplicates:
+    if wanted.radius is not None:
+        check_radius(wanted.radius, HASH_BITS)
     listing = list_folder(folder)
     for line in listing.left_out:
         reporter.note(line)
@@ -222,7 +225,8 @@ def _in_bank(
     n_workers: int,
     reporter: Reporter,
 ) -> Duplicates:
-    radius = BANK_RADIUS if wanted.radius is None else wanted.radius
+    radius = min(BANK_RADIUS, bank.n_bits) if wanted.radius is None else wanted.radius
+    check_radius(radius, bank.n_bits)
     kept = kept_rows(bank)
     distinct, classes = _distinct(bank.codes if bank.deleted is None else bank.codes[kept])
     pairs = NO_PAIRS if wanted.is_exact else _collected(distinct, bank.n_bits, radius)

@@ -10,7 +10,9 @@ from hashkit.bank.compatibility import check_model, join_providers
 from hashkit.bank.header import BankHeader, BankSource
 from hashkit.bank.names import hash_names
 from hashkit.bank.reader import Bank
+from hashkit.collection.bank_of_folder import followed_folder
 from hashkit.datasets.imageset import ImageSet
+from hashkit.errors import BankError
 from hashkit.runtimes.builtin import shown_model
 from hashkit.runtimes.encoder import Encoder, default_batch_size
 from hashkit.runtimes.faults import faults_path
@@ -85,6 +87,8 @@ def encode_set(
         names_sha256=hash_names(images.names, images.labels),
     )
     header = bank_header(encoder, images, source)
+    if options.mode == "overwrite":
+        _tell_of_followed(out, reporter)
     todo = rows_to_encode(images, header, out, options.mode, reporter)
     if todo.rows is not None:
         if not len(todo.rows):
@@ -115,6 +119,22 @@ def encode_set(
     _tell(report, reporter)
     report_index(out, reporter)
     return report
+
+
+def _tell_of_followed(path: Path, reporter: Reporter) -> None:
+    """Warn that a bank which is to be replaced follows a folder."""
+    if not path.is_file():
+        return
+    try:
+        with Bank.open(path) as bank:
+            folder = followed_folder(bank)
+    except BankError:  # what is damaged may be replaced
+        return
+    if folder is not None:
+        reporter.note(
+            f"warning: {path} followed {folder} by hashkit sync: it is replaced by a bank of a "
+            "fixed list of images, and rows that were deleted by hand come back"
+        )
 
 
 def _nothing_to_do(

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hashkit.errors import BankMismatchError, CheckpointError, ModelError, RunError
+from hashkit.collection.bank_of_folder import followed_folder
+from hashkit.errors import (
+    BankMismatchError,
+    CheckpointError,
+    ConfigError,
+    ModelError,
+    RunError,
+)
+from hashkit.model_names import builtin_name, shown_sha256
 from hashkit.runs.checkpoint_header import read_checkpoint_manifest
 from hashkit.runs.run import Run
-from hashkit.runtimes.builtin import builtin_name, model_path
+from hashkit.runtimes.builtin import model_path
 from hashkit.runtimes.onnx_file import read_onnx_file
 from hashkit.workflow.reporter import SILENT, Reporter
 
@@ -23,6 +32,7 @@ __all__ = [
     "find_model",
     "find_run",
     "is_outdated",
+    "model_of_banks",
     "run_model",
     "warn_if_outdated",
 ]
@@ -88,19 +98,47 @@ def builtin_of_banks(banks: Sequence[Bank], reporter: Reporter = SILENT) -> Path
     return model_path(name, SILENT.note)
 
 
+def model_of_banks(banks: Sequence[Bank], what: str, reporter: Reporter = SILENT) -> Path:
+    """The built-in model that made all banks, which is noted.
+
+    Parameters
+    ----------
+    what
+        What needs a model, for the message.
+
+    Raises
+    ------
+    ConfigError
+        If no built-in model made them.
+    """
+    found = builtin_of_banks(banks, reporter)
+    if found is None:
+        made_by = {shown_sha256(bank.header.model_sha256) for bank in banks}
+        named = f" ({made_by.pop()})" if len(made_by) == 1 else ""
+        raise ConfigError(
+            f"{what} needs the model that made {banks[0].path if banks else 'the codes'}{named}, "
+            "which is not built in: name its file with `model=...`"
+        )
+    return found
+
+
 def check_made_by(banks: Iterable[Bank], model_sha256: str) -> None:
     """Raise `BankMismatchError` unless all banks were made by a model, given by its SHA-256."""
     for bank in banks:
         if bank.header.model_sha256 != model_sha256:
-            made_by = bank.header.model_sha256
-            if (name := builtin_name(made_by)) is not None:
-                expected = f"expected the built-in model {name}"
-            else:
-                expected = f"expected one of SHA-256 {made_by[:12]}" if made_by else "it is unknown"
             raise BankMismatchError(
-                f"{bank.path} was made by another model: {expected}, found {model_sha256[:12]}; "
-                "give its `model=...`, or encode the images again with hashkit encode --overwrite"
+                f"{bank.path} was made by another model: expected "
+                f"{shown_sha256(bank.header.model_sha256)}, found {shown_sha256(model_sha256)}; "
+                f"give its `model=...`, or encode the images again with {_again(bank)}"
             )
+
+
+def _again(bank: Bank) -> str:
+    """The command that makes a bank again."""
+    folder = followed_folder(bank)
+    if folder is None:
+        return "hashkit encode --overwrite"
+    return f"hashkit sync {shlex.quote(folder)} --bank {shlex.quote(str(bank.path))} --model MODEL"
 
 
 def run_model(run: Run) -> Path:

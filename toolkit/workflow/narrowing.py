@@ -16,7 +16,7 @@ from hashkit.workflow.reporter import SILENT, Reporter
 if TYPE_CHECKING:
     from hashkit.multi_index.index import MultiIndex
 
-__all__ = ["open_index", "rows_of_labels"]
+__all__ = ["check_classes", "open_index", "rows_of_labels", "rows_with_labels"]
 
 _LARGE_TAIL: Final = 0.1
 """Share of rows behind an index from which a search says that building it again would pay."""
@@ -50,6 +50,12 @@ def rows_of_labels(banks: Sequence[Bank], names: Sequence[str]) -> NDArray[np.bo
     ConfigError
         If no bank has a class of that name.
     """
+    check_classes(banks, names)
+    return rows_with_labels(banks, names)
+
+
+def check_classes(banks: Sequence[Bank], names: Sequence[str]) -> None:
+    """Raise `ConfigError` if no bank has a class of one of these names."""
     known = {name for bank in banks for name in _class_names(bank)}
     for name in names:
         if name not in known:
@@ -58,6 +64,10 @@ def rows_of_labels(banks: Sequence[Bank], names: Sequence[str]) -> NDArray[np.bo
                 "of subfolders"
             )
             raise ConfigError(f'`label="{name}"`: no such class; known: {listed}')
+
+
+def rows_with_labels(banks: Sequence[Bank], names: Sequence[str]) -> NDArray[np.bool_]:
+    """Rows of all banks that have one of the classes, which other banks may have: bool [n]."""
     return np.concatenate([_rows_of(bank, names) for bank in banks])
 
 

@@ -28,7 +28,7 @@ from hashkit.retrieval.search import search
 from hashkit.retrieval.shards import Shards
 from hashkit.runtimes.settings import RuntimeSettings
 from hashkit.workflow.evaluation import Subject
-from hashkit.workflow.models import builtin_of_banks, check_made_by, run_model
+from hashkit.workflow.models import check_made_by, model_of_banks, run_model
 from hashkit.workflow.reporter import SILENT, Reporter
 
 __all__ = ["query_logits", "rescored"]
@@ -64,12 +64,7 @@ def query_logits(
         If there is no model, images are not available, or the model gives other codes.
     """
     if model is None and subject.run is None:
-        model = builtin_of_banks(list(subject.banks()), reporter)
-    if model is None and subject.run is None:
-        raise EvaluationError(
-            "`rerank` encodes the queries again, and expects the model that made their codes, "
-            "found none: give `model`"
-        )
+        model = model_of_banks(list(subject.banks()), "`rerank`", reporter)
     sources = _query_images(subject)
     from hashkit.workflow.encoding import load_encoder
 

@@ -12,11 +12,13 @@ import numpy as np
 
 from hashkit.bank.reader import Bank
 from hashkit.bank_set.opening import open_banks
-from hashkit.errors import BankMismatchError
+from hashkit.errors import BankMismatchError, RunError
+from hashkit.model_names import shown_sha256
 from hashkit.runs.run import Run
 from hashkit.runtimes.settings import RuntimeSettings
 from hashkit.workflow.banks import note_missing_queries, run_bank
 from hashkit.workflow.models import builtin_of_banks, check_made_by, find_exported
+from hashkit.workflow.repeated import check_each_once
 from hashkit.workflow.reporter import SILENT, Reporter
 from hashkit.workflow.row_images import RowImages
 
@@ -77,12 +79,13 @@ class SearchPlace:
         self.run: Run | None = None
         self._reporter = reporter
         self._is_warned = False
+        check_each_once(banks or ())
         opened = [bank for path in banks or () for bank in open_banks(path)]
         _check_one_model(opened)
         if needs_model and model is None and run is None:
             model = builtin_of_banks(opened, reporter)
         if not opened or (model is None and (needs_model or run is not None)):
-            self.run = find_exported(run, runs, reporter)
+            self.run = _run_in_place(opened, run, runs, reporter)
         self.images = RowImages(self.run, data_root)
         self._model = model
         if not opened:
@@ -153,6 +156,24 @@ class SearchPlace:
             self._is_warned = True
             banks = [(str(bank.path), bank.header.resampler) for bank in self.banks]
             warn_of_other_resamplers([(what, library), *banks], self._reporter)
+
+
+def _run_in_place(banks: Sequence[Bank], run: Path | None, runs: Path, reporter: Reporter) -> Run:
+    """The run in place of banks or a model; says what to name if there is none."""
+    try:
+        return find_exported(run, runs, reporter)
+    except RunError as error:
+        if run is not None:
+            raise
+        if banks:
+            model = shown_sha256(banks[0].header.model_sha256)
+            name_one = f"name the model that made {banks[0].path} with `model=...` ({model})"
+        else:
+            here = next(iter(sorted(Path().glob("*.h5"))), None)
+            name_one = "name a bank with `bank=...`"
+            if here is not None:
+                name_one = f'{here} lies here: name it with `bank="{here}"`'
+        raise RunError(f"{error}; {name_one}") from None
 
 
 def _check_one_model(banks: Sequence[Bank]) -> None:

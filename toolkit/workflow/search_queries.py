@@ -10,7 +10,7 @@ import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +20,18 @@ from hashkit.bank.reader import Bank
 from hashkit.codes import binarize
 from hashkit.codesets import label_names
 from hashkit.errors import ConfigError, DatasetError, ImageError, RunError
+from hashkit.inputs.suggestions import did_you_mean
 from hashkit.messages.visible_text import visible
+from hashkit.runtimes.faults import read_faults
 from hashkit.workflow.reporter import Reporter, plural
 from hashkit.workflow.search_place import SearchPlace
 from hashkit.workflow.search_results import Query
 
 if TYPE_CHECKING:
     from hashkit.datasets.imageset import ImageSet
+
+_MOST_COMPARED: Final = 20_000
+"""Names that are compared with an unknown one letter by letter: a few tenths of a second."""
 
 __all__ = [
     "find_own_rows",
@@ -160,6 +165,10 @@ def _check_exists(place: SearchPlace, path: Path) -> None:
 
 
 def _of_row(place: SearchPlace, row: int) -> Query:
+    if not place.n_rows:
+        raise ConfigError(
+            f"{place.banks[0].path} has no rows, so that there is none to search with"
+        )
     if not 0 <= row < place.n_rows:
         raise ConfigError(
             f"`row` must be from 0 to {place.n_rows - 1}, the rows of the bank, found {row}"
@@ -180,15 +189,34 @@ def _of_row(place: SearchPlace, row: int) -> Query:
 
 
 def _unknown_name(place: SearchPlace, name: str) -> str:
-    """The message for a name without a row, with a name that ends alike."""
+    """The message for a name without a row: why it has none, or with a name that is like it."""
+    for bank in place.banks:
+        fault = next((one for one in read_faults(bank.path) if one.name == name), None)
+        if fault is not None:
+            return f'`name="{name}"`: {bank.path} has no row of this image: {fault.message}'
     if not any(bank.header.has_names for bank in place.banks):
         return f"{place.banks[0].path} has no names: give the number of a row with `row`"
-    last = name.rpartition("/")[2]
-    names = (known for bank in place.banks for known in bank.names)
-    alike = next((known for known in names if known.rpartition("/")[2] == last), None)
     example = next((known for bank in place.banks for known in bank.names[:1]), "")
-    hint = f"did you mean {alike}?" if alike else f"names are paths in the folder, as {example}"
+    hint = _alike(place, name) or (
+        f"names are paths in the folder, as {example}" if example else "it has no rows"
+    )
     return f'`name="{name}"`: no row of {place.banks[0].path} has this name; {hint}'
+
+
+def _alike(place: SearchPlace, name: str) -> str:
+    """``did you mean X?`` with the name of a row that ends alike, or is like it otherwise."""
+    last = _last_part(name)
+    some: list[str] = []
+    for known in (known for bank in place.banks for known in bank.names):
+        if _last_part(known) == last:
+            return f"did you mean {known}?"
+        if len(some) < _MOST_COMPARED:
+            some.append(known)
+    return did_you_mean(name, some)
+
+
+def _last_part(name: str) -> str:
+    return name.rpartition("/")[2].casefold()
 
 
 def _of_folder(place: SearchPlace, folder: str, reporter: Reporter) -> Iterator[Query]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hashkit.errors import ConfigError
+from hashkit.inputs.suggestions import did_you_mean
 from hashkit.runs.config import SHORT_NAMES, TrainConfig
 from hashkit.runs.known_names import split_network
 from hashkit.runs.named_code import absolute_loss, absolute_network
@@ -50,8 +50,7 @@ def settings_by_field(function: str, settings: Mapping[str, Any]) -> dict[str, A
 def _hint(given: str, known: Sequence[str]) -> str:
     if given in _SIDES:
         return ": the setting is size=(height, width)"
-    near = difflib.get_close_matches(given, [*known, "size"], n=1)
-    return f": did you mean {near[0]}?" if near else ": see hashkit.runs.config.TrainConfig"
+    return f": {did_you_mean(given, [*known, 'size']) or 'see hashkit.runs.config.TrainConfig'}"
 
 
 @contextlib.contextmanager

@@ -9,19 +9,29 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hashkit.bank.editor import BankEditor
-from hashkit.bank.files import existing_bank, locked, resolve_link, write_errors
+from hashkit.bank.files import (
+    check_bank_name,
+    existing_bank,
+    locked,
+    resolve_link,
+    write_errors,
+)
 from hashkit.bank.reader import Bank
+from hashkit.bank_set.editor import SetEditor
+from hashkit.bank_set.joined import AnyBank, as_one
+from hashkit.bank_set.opening import banks_of, open_bank_or_set
+from hashkit.bank_set.reader import BankSet
 from hashkit.codesets import kept_rows
 from hashkit.collection.bank_of_folder import check_follows, end_interrupted, follows
 from hashkit.collection.labelling import FolderLabels
 from hashkit.collection.listing import Listing, list_folder
 from hashkit.collection.plan import Plan, check_removals, known_rows, make_plan, no_rows
 from hashkit.collection.rehearsal import Rehearsal
-from hashkit.collection.removals import RemovedRows
+from hashkit.collection.removals import removed_rows_of
 from hashkit.collection.replacing import beside_path, check_readable, replace_bank
 from hashkit.collection.sync import SyncJob, apply_plan, folder_source, new_header
 from hashkit.collection.todo import Done
-from hashkit.errors import ConfigError, DatasetError
+from hashkit.errors import BankMismatchError, ConfigError, DatasetError
 from hashkit.inputs.arguments import checked_arguments
 from hashkit.runs.run import PathText
 from hashkit.runtimes.encoder import Encoder
@@ -76,7 +86,8 @@ def sync(
     folder
         The images, with all subfolders.
     bank
-        The bank, which is made if it does not exist; None for ``<folder>.h5`` beside the folder.
+        The bank, which is made if it does not exist, or a bank set, whose last shard grows; None
+        for ``<folder>.h5`` beside the folder.
     model
         An ONNX file, the name of a built-in model, or an encoder; None for the model of the bank.
     device, runtime, profile
@@ -151,6 +162,8 @@ class FolderSync:
     ) -> None:
         self.folder = Path(folder)
         self.bank = resolve_link(bank_of_folder(self.folder) if bank is None else bank)
+        if not self.bank.exists():
+            check_bank_name(self.bank)
         self._model = CollectionModel(model, settings, reporter)
         self._options = options
         self._n_workers = check_threads(options.num_workers, "num_workers")
@@ -171,7 +184,7 @@ class FolderSync:
             plan, done = self._begin(listing)
         if not self._options.dry_run:
             with write_errors(self.bank):
-                write_faults(self.bank, done.faults)
+                write_faults(self._faults_of, done.faults)
         report = SyncReport(
             folder=self.folder,
             bank=self.bank,
@@ -189,6 +202,11 @@ class FolderSync:
         for line in report.lines():
             self._reporter.note(line)
         return report
+
+    @property
+    def _faults_of(self) -> Path:
+        """The file beside which faults are listed; in the folder of a set."""
+        return self.bank / "sync" if self.bank.is_dir() else self.bank
 
     def _begin(self, listing: Listing) -> tuple[Plan, Done]:
         """Make the bank."""
@@ -211,16 +229,23 @@ class FolderSync:
     def _follow(self, listing: Listing) -> tuple[Plan, Done]:
         """Bring an existing bank in step."""
         path = existing_bank(self.bank)
-        with Bank.open(path) as bank:
+        with open_bank_or_set(path) as opened:
+            bank = as_one(opened)
             check_follows(bank)
             why = self._why_to_replace(bank)
+            if why and isinstance(opened, BankSet):
+                raise BankMismatchError(
+                    f"{path}: expected a bank set that can be continued, found one that {why}: "
+                    f"encode the folder into a new one, with `hashkit encode {self.folder} "
+                    f"--shards {len(opened)} --out SET`"
+                )
             if self._options.dry_run:
                 return self._rehearse(listing, bank, why)
-            if not why:
-                end_interrupted(bank)
+            if not why and isinstance(opened, Bank):
+                end_interrupted(opened)
         return self._replace(listing, path, why) if why else self._update(listing, path)
 
-    def _rehearse(self, listing: Listing, bank: Bank, why: str) -> tuple[Plan, Done]:
+    def _rehearse(self, listing: Listing, bank: AnyBank, why: str) -> tuple[Plan, Done]:
         plan = self._plan(listing, bank)
         with self._rehearsal() as rehearsal:
             if not why:
@@ -237,7 +262,7 @@ class FolderSync:
                 self.bank, self._n_workers, self._options.allow_removals, _shown_on(bar)
             )
 
-    def _why_to_replace(self, bank: Bank) -> str:
+    def _why_to_replace(self, bank: AnyBank) -> str:
         """Why the bank has to be made again; empty if it can be kept."""
         if not self._model.made(bank):
             return "was made by another model"
@@ -246,7 +271,10 @@ class FolderSync:
         return ""
 
     def _update(self, listing: Listing, path: Path) -> tuple[Plan, Done]:
-        with BankEditor.open(path) as editor, Bank.open(path) as bank:
+        editor: BankEditor | SetEditor
+        editor = SetEditor.open(path) if path.is_dir() else BankEditor.open(path)
+        with editor, open_bank_or_set(path) as opened:
+            bank = as_one(opened)
             plan = self._plan(listing, bank)
             if not follows(editor.header.source, listing.folder) or len(editor.sources) > 1:
                 self._tell_folder(bank, listing)
@@ -255,7 +283,8 @@ class FolderSync:
             if not plan.is_nothing:
                 with self._job(bank) as job:
                     done = apply_plan(editor, bank, plan, _labels(bank), job)
-        report_index(path, self._reporter)
+        for one in banks_of(opened):
+            report_index(one.path, self._reporter)
         return plan, done
 
     def _replace(self, listing: Listing, path: Path, why: str) -> tuple[Plan, Done]:
@@ -270,8 +299,8 @@ class FolderSync:
         report_index(path, self._reporter)
         return plan, done
 
-    def _plan(self, listing: Listing, bank: Bank) -> Plan:
-        removed = RemovedRows(bank.path, bank.identity)
+    def _plan(self, listing: Listing, bank: AnyBank) -> Plan:
+        removed = removed_rows_of(bank)
         known = known_rows(bank, removed)
         if not self._options.dry_run:
             with write_errors(bank.path):
@@ -288,7 +317,7 @@ class FolderSync:
         return plan
 
     @contextlib.contextmanager
-    def _job(self, bank: Bank) -> Iterator[SyncJob]:
+    def _job(self, bank: AnyBank) -> Iterator[SyncJob]:
         with LateProgress(self._reporter, f"encoding {self.bank.name}", "images") as bar:
             yield SyncJob(
                 lambda: self._model.load(bank),
@@ -300,7 +329,7 @@ class FolderSync:
                 lambda fault: self._reporter.note(f"warning: {self.bank}: {fault}"),
             )
 
-    def _tell_folder(self, bank: Bank, listing: Listing) -> None:
+    def _tell_folder(self, bank: AnyBank, listing: Listing) -> None:
         before = bank.header.source
         if before is not None and before.root not in (None, str(listing.folder)):
             self._reporter.note(
@@ -317,7 +346,7 @@ def _shown_on(bar: LateProgress) -> Callable[[int, int, int], None]:
     return show
 
 
-def _labels(bank: Bank) -> FolderLabels:
+def _labels(bank: AnyBank) -> FolderLabels:
     """The rule by which a bank labels images."""
     if bank.labels is None:
         return FolderLabels(bank.header, {})

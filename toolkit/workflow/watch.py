@@ -54,6 +54,8 @@ def _is_own(path: Path, bank: Path) -> bool:
     """Whether a file is one that a sync writes: the bank or a file beside it."""
     if is_private_name(path.name):
         return True
+    if bank.is_dir():
+        return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(bank))
     if os.path.realpath(path.parent) != os.path.realpath(bank.parent):
         return False
     return path.name.startswith((bank.name, beside_path(bank).name))
