@@ -23,6 +23,7 @@ from hashkit.bank_set.manifest import (
     read_manifest,
 )
 from hashkit.errors import BankError, BankMismatchError
+from hashkit.files.remote import url_of
 from hashkit.inputs.arguments import checked_arguments
 
 __all__ = ["BankSet", "open_shard"]
@@ -61,14 +62,22 @@ class BankSet(Sequence[Bank]):
     def open(cls, path: str | os.PathLike[str]) -> BankSet:
         """Open a bank set, in time that depends on the number of its shards, not of its rows.
 
+        Parameters
+        ----------
+        path
+            The folder, or the address of one in an object store, such as ``s3://bucket/photos``:
+            its shards are then copied to this machine's cache first, unless they are there.
+
         Raises
         ------
         BankError
             If there is no such set, or a shard is missing or is not the one of the manifest.
         BankMismatchError
             If the manifest or a shard has a later format version, or a shard another model.
+        MissingExtraError
+            If the package that reads such addresses is not installed.
         """
-        path = Path(path)
+        path = _folder(path)
         for attempt in range(_OPEN_TRIES):
             seen = _fingerprint(path)
             manifest = read_manifest(path)
@@ -166,6 +175,16 @@ class BankSet(Sequence[Bank]):
     def n_deleted(self) -> int:
         """Deleted rows of all shards."""
         return sum(bank.n_deleted for bank in self._banks)
+
+
+def _folder(path: str | os.PathLike[str]) -> Path:
+    """The folder of a set on this machine."""
+    url = url_of(path)
+    if url is None:
+        return Path(path)
+    from hashkit.bank_set.remote import local_set  # here, as few sets are elsewhere
+
+    return local_set(url)
 
 
 def _fingerprint(folder: Path) -> tuple[int, ...]:
