@@ -10,11 +10,11 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from hashkit.errors import DeviceError, ModelError
+from hashkit.files.cache import cache_folder
 from hashkit.messages.foreign_errors import foreign_message
 from hashkit.runtimes import cuda
 from hashkit.runtimes.backends.fixed_batch import FixedBatch
 from hashkit.runtimes.backends.onnxruntime_session import create_session
-from hashkit.files.cache import cache_folder
 from hashkit.runtimes.loaded import LoadedModel
 from hashkit.runtimes.model_file import ModelFile
 from hashkit.runtimes.settings import RuntimeSettings, batch_size_for

@@ -8,7 +8,7 @@ from pathlib import Path
 from hashkit.bank.reader import Bank
 from hashkit.bank_set.manifest import MANIFEST_NAME
 from hashkit.bank_set.reader import BankSet
-from hashkit.files.remote import url_of
+from hashkit.files.addresses import url_of
 
 __all__ = ["banks_of", "is_bank_set", "open_bank_or_set", "open_banks"]
 

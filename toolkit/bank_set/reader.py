@@ -22,8 +22,8 @@ from hashkit.bank_set.manifest import (
     finish_command,
     read_manifest,
 )
+from hashkit.bank_set.places import on_this_machine
 from hashkit.errors import BankError, BankMismatchError
-from hashkit.files.remote import url_of
 from hashkit.inputs.arguments import checked_arguments
 
 __all__ = ["BankSet", "open_shard"]
@@ -77,7 +77,7 @@ class BankSet(Sequence[Bank]):
         MissingExtraError
             If the package that reads such addresses is not installed.
         """
-        path = _folder(path)
+        path = on_this_machine(path)
         for attempt in range(_OPEN_TRIES):
             seen = _fingerprint(path)
             manifest = read_manifest(path)
@@ -175,16 +175,6 @@ class BankSet(Sequence[Bank]):
     def n_deleted(self) -> int:
         """Deleted rows of all shards."""
         return sum(bank.n_deleted for bank in self._banks)
-
-
-def _folder(path: str | os.PathLike[str]) -> Path:
-    """The folder of a set on this machine."""
-    url = url_of(path)
-    if url is None:
-        return Path(path)
-    from hashkit.bank_set.remote import local_set  # here, as few sets are elsewhere
-
-    return local_set(url)
 
 
 def _fingerprint(folder: Path) -> tuple[int, ...]:

@@ -65,7 +65,7 @@ class RemoteShard:
         path = self.place()
         if not _is_there(path, self.entry.bytes):
             make_room(_shards(), self.entry.bytes, {path})
-            self.copy(path)
+            self.fetch(path)
         return path
 
     def place(self) -> Path:
@@ -83,7 +83,7 @@ class RemoteShard:
         text = f"{self.entry.digest} {self.entry.identity} {key}"
         return _shards() / f"{hashlib.sha256(text.encode()).hexdigest()}.h5"
 
-    def copy(self, path: Path) -> None:
+    def fetch(self, path: Path) -> None:
         """Copy it to the cache.
 
         Raises
@@ -155,7 +155,7 @@ def local_set(url: str) -> Path:
         make_room(_shards(), n_bytes, set(places))
         if needed:
             _log.info("%s: copying %s in %d shards", url, file_size(n_bytes), len(needed))
-        list(pool.map(lambda one: one[0].copy(one[1]), needed))
+        list(pool.map(lambda one: one[0].fetch(one[1]), needed))
     for shard, place in zip(shards, places, strict=True):
         _link(folder / shard.entry.file, place)
     return folder

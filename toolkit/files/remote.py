@@ -5,22 +5,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from hashkit.errors import BankError, MissingExtraError
+from hashkit.files.addresses import SCHEMES
 from hashkit.files.writing import make_parents, written_whole
 from hashkit.messages.foreign_errors import foreign_message
 from hashkit.messages.os_errors import cannot_write
 
-__all__ = ["SCHEMES", "copy_remote", "read_remote", "remote_key", "url_of"]
+__all__ = ["copy_remote", "read_remote", "remote_key"]
 
-SCHEMES: Final = {"file": ("fsspec", "cluster"), "gs": ("gcsfs", "gcs"), "s3": ("s3fs", "s3")}
-"""The package that reads each kind of address, and the extra that installs it."""
-
-_URL: Final = re.compile(rf"({'|'.join(SCHEMES)}):/+(.*)", re.DOTALL)
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "s3": {  # so that an address that does not answer is an error within a minute
         "config_kwargs": {
@@ -30,18 +26,6 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
         }
     },
 }
-
-
-def url_of(path: str | os.PathLike[str]) -> str | None:
-    """The address that a path is, such as ``s3://bucket/set``; None if it is a path.
-
-    `pathlib` makes one slash of two, so ``s3:/bucket/set`` is the same address.
-    """
-    match = _URL.fullmatch(os.fspath(path))
-    if match is None:
-        return None
-    scheme, rest = match[1], match[2].rstrip("/")
-    return f"file:///{rest}" if scheme == "file" else f"{scheme}://{rest}"
 
 
 def read_remote(url: str, max_bytes: int) -> bytes:

@@ -14,7 +14,7 @@ from typing import Final
 from hashkit.bank_set.joined import as_one
 from hashkit.codesets import CodeDatabase, check_database
 from hashkit.errors import CodesError
-from hashkit.files.remote import url_of
+from hashkit.files.addresses import url_of
 from hashkit.formats.bank import BANK
 from hashkit.formats.bank_set import BANK_SET, write_bank_set
 from hashkit.formats.faiss_index import FAISS
