@@ -86,7 +86,7 @@ CONFINED = {
     "faiss": {"formats"},
     "fsspec": {"files.remote"},
     "lance": {"formats.lance"},
-    "pyarrow": {"formats"},
+    "pyarrow": {"formats", "inputs.pyarrow_import"},
     "jinja2": {"report"},
     "h11": {"server"},
     "ray": {"cluster.ray_engine"},

@@ -38,11 +38,17 @@ _HEAD: Final = (
 _PRECISION: Final = "export --onnx --allow-loss --precision"
 _ENCODE: Final = "encode photos --model model.onnx --out bank.h5 --batch-size 4 --num-workers 1"
 _SYNC: Final = "sync photos --bank bank.h5 --batch-size 4 --num-workers 1 --model"
+_DEDUP: Final = "dedup photos --exact --apply move=moved --report dedup.html"
 _WEB: Final = "export --web site --run runs/w --web-runtime npm"
 _STAND_IN: Final = (
     f"import sys; sys.path.append({_SUPPORT!r}); "
     "from made_up_runtime import take_as_published; take_as_published()"
 )
+_UPLOADS: Final = (
+    f"import sys; sys.path += [{_SUPPORT!r}, {str(Path(__file__).resolve().parents[1])!r}]; "
+    "from killing.uploading import take_uploads; take_uploads()"
+)
+_SERVE: Final = "serve --bank uploads.h5 --model model.onnx --writable uploads --port 0"
 _APPEND: Final = (
     "encode more --model model.onnx --out bank.h5 --append --batch-size 4 --num-workers 1"
 )
@@ -210,6 +216,27 @@ def _page() -> None:
     Path("site", ".git", "HEAD").write_text("ref: refs/heads/pages\n")
 
 
+def _copies() -> None:
+    """Copies of photographs, equal by bytes or by pixels alone, and an empty folder of the user."""
+    from PIL import Image
+
+    for number, path in enumerate(sorted(Path("photos").rglob("0*.png"))[:12]):
+        copy = path.with_name(f"copy-of-{path.name}")
+        if number % 3:
+            shutil.copy(path, copy)
+        else:
+            with Image.open(path) as image:
+                image.save(copy.with_suffix(".bmp"))
+    Path("moved").mkdir()
+
+
+def _moved() -> None:
+    """Duplicates that were moved, and the journal under a name that is known."""
+    _must(_DEDUP)
+    (journal,) = Path("moved").glob("hashkit-dedup-*.json")
+    journal.rename("moved/journal.json")
+
+
 def _deleted() -> None:
     _must("delete codes.h5 --rows 3,7-90,600-900")
 
@@ -229,6 +256,8 @@ _STEPS: Final[Mapping[str, Callable[[], None]]] = {
     "half-trained": _half_trained,
     "half-encoded": _half_encoded,
     "deleted": _deleted,
+    "copies": _copies,
+    "moved": _moved,
     "page-run": _page_run,
     "page": _page,
     "trained": lambda: _must(_TRAIN),
@@ -284,6 +313,9 @@ SCENES: Final = {
     "sync": Scene(f"{_SYNC} model.onnx", _PHOTOS),
     "sync-changed": Scene(f"{_SYNC} model.onnx", (*_PHOTOS, "synced", "changed")),
     "sync-model": Scene(f"{_SYNC} other.onnx", (*_PHOTOS, "synced", "other-model")),
+    "serve": Scene(_SERVE, ("model",), before=_UPLOADS),
+    "dedup": Scene(_DEDUP, ("photos", "copies")),
+    "dedup-undo": Scene("dedup --undo moved/journal.json", ("photos", "copies", "moved")),
     "encode-run": Scene("encode --run runs/r --num-workers 1 --batch-size 4", _EXPORTED),
     "convert-to-bank": Scene("convert codes.npz new.h5", ("codes",)),
     "convert-to-npz": Scene("convert codes.h5 new.npz", ("codes",)),
