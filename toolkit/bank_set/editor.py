@@ -20,6 +20,7 @@ from hashkit.bank_set.entries import updated_manifest
 from hashkit.bank_set.finishing import locked_set
 from hashkit.bank_set.manifest import SetManifest, read_manifest, write_manifest
 from hashkit.bank_set.reader import BankSet
+from hashkit.files.addresses import check_local
 
 __all__ = ["SetEditor", "open_editor"]
 
@@ -75,6 +76,7 @@ class SetEditor:
         BankError
             If there is no such set, or it cannot be read or written.
         """
+        check_local(path)
         folder = Path(path)
         read_manifest(folder)  # before a lock is left in some other folder
         with contextlib.ExitStack() as keep:
