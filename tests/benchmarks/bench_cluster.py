@@ -81,11 +81,12 @@ def write_shards(folder: Path, n_rows: int) -> list[Bank]:
 def counted(processes: Callable[[], list[int]]) -> Iterator[list[float]]:
     """Seconds of wall and CPU time of a block, this process and some others, in the list."""
     found: list[float] = []
-    cpu = time.process_time() + cpu_seconds_of(processes())
-    start = time.perf_counter()
+    others = cpu_seconds_of(processes())  # takes CPU time itself, which is left out
+    own, start = time.process_time(), time.perf_counter()
     yield found
     found.append(time.perf_counter() - start)
-    found.append(time.process_time() + cpu_seconds_of(processes()) - cpu)
+    own = time.process_time() - own
+    found.append(own + cpu_seconds_of(processes()) - others)
 
 
 def print_idle_cost(one: Cluster, seconds: float = 10.0) -> None:
