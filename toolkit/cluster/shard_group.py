@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.bank.reader import Bank
+from hashkit.bank_set.remote import RemoteShard, remote_shard
 from hashkit.cluster.versions import check_version
 from hashkit.errors import BankMismatchError
 from hashkit.retrieval.local_part import LocalSearchPart
@@ -32,17 +33,21 @@ class ShardFile:
         Its file, under the same path on every node.
     identity, n_rows, n_deleted
         Those of the bank.
+    remote
+        Where it is in an object store; each node then copies it to a cache of its own.
     """
 
     path: str
     identity: str
     n_rows: int
     n_deleted: int
+    remote: RemoteShard | None = None
 
     @classmethod
     def of(cls, bank: Bank) -> ShardFile:
         """The file of an open bank."""
-        return cls(str(bank.path.resolve()), bank.identity, len(bank), bank.n_deleted)
+        path, remote = str(bank.path.resolve()), remote_shard(bank.path)
+        return cls(path, bank.identity, len(bank), bank.n_deleted, remote)
 
     def open(self) -> Bank:
         """Open the bank here.
@@ -54,9 +59,9 @@ class ShardFile:
         BankMismatchError
             If it is not the bank that the driver has opened, or has changed since.
         """
-        bank = Bank.open(Path(self.path))
+        bank = Bank.open(Path(self.path) if self.remote is None else self.remote.local())
         found = ShardFile.of(bank)
-        if dataclasses.replace(found, path=self.path) != self:
+        if dataclasses.replace(found, path=self.path, remote=self.remote) != self:
             raise BankMismatchError(
                 f"{self.path}: expected the bank that was opened, with {self.n_rows:,} rows, "
                 f"{self.n_deleted:,} of them deleted, found one with {found.n_rows:,} and "
