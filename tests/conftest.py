@@ -49,7 +49,7 @@ def pytest_collection_finish() -> None:
 def _without_fsync():
     """Make fsync do nothing, as it protects from power cuts only.
 
-    A new bank waits for it four times, up to 10 ms each. Processes that tests start are not changed.
+    A new bank waits for it four times, up to 10 ms each. Processes that tests start do fsync.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)
