@@ -59,6 +59,8 @@ def _use(service: Any, address: tuple[str, int]) -> None:
             if status not in _DONE[method]:
                 raise RuntimeError(f"{method} {name}: {status}")
             _log(f"{method} {name}\n")
+        while not service.is_ready:
+            time.sleep(0.01)
     except BaseException as error:
         os.write(2, f"the client failed: {error!r}\n".encode())
         os._exit(7)
