@@ -85,7 +85,7 @@ CONFINED = {
     "llvmlite": {"kernels"},
     "faiss": {"formats"},
     "lance": {"formats.lance"},
-    "pyarrow": {"formats"},
+    "pyarrow": {"formats", "inputs.pyarrow_import"},
     "jinja2": {"report"},
     "h11": {"server"},
     "ray": {"cluster.ray_engine"},

@@ -18,6 +18,8 @@ from hashkit.cli.cluster_options import (
 from hashkit.cli.console import TERMINAL, emit_json
 from hashkit.cli.encode_shards import (
     FinishOption,
+    ImageColumnOption,
+    LabelColumnOption,
     ShardOption,
     ShardsOption,
     ShardsRequest,
@@ -101,6 +103,8 @@ def encode(
     shards: ShardsOption = None,
     shard: ShardOption = None,
     finish: FinishOption = None,
+    image_column: ImageColumnOption = "",
+    label_column: LabelColumnOption = "",
     cluster: ClusterOption = None,
     address: AddressOption = None,
     cpus_per_task: CpusOption = None,
@@ -150,6 +154,8 @@ def encode(
         **of_split,
         "--labels": labels != "auto",
         "--append": append,
+        "--image-column": image_column,
+        "--label-column": label_column,
     }
     choice = ClusterChoice(
         cluster, address, cpus_per_task=cpus_per_task, gpus_per_task=gpus_per_task
@@ -164,7 +170,9 @@ def encode(
         answer = finish_set(finish, allow_other_provider=allow_other_provider)
     elif any(of_set.values()):
         _refuse({**of_split, "--append": append}, "does not go with a set of banks: leave it out")
-        encoded = ShardsRequest(images, out, shards, shard, data_root, labels)
+        encoded = ShardsRequest(
+            images, out, shards, shard, data_root, labels, image_column, label_column
+        )
         found_model = find_model(model, run, runs, TERMINAL)
         if cluster is None:
             encoder = load_encoder(found_model, settings, TERMINAL)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FinishOption",
+    "ImageColumnOption",
+    "LabelColumnOption",
     "ShardOption",
     "ShardsOption",
     "ShardsRequest",
@@ -51,6 +53,17 @@ FinishOption: TypeAlias = Annotated[
     ),
 ]
 
+ImageColumnOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--image-column", metavar="NAME", help="Column of Parquet files with the images' bytes."
+    ),
+]
+LabelColumnOption: TypeAlias = Annotated[
+    str,
+    typer.Option("--label-column", metavar="NAME", help="Column of Parquet files with labels."),
+]
+
 _SHARD: Final = re.compile(r"(\d{1,9})/(\d{1,9})", re.ASCII)
 
 
@@ -77,7 +90,7 @@ class ShardsRequest:
 
     Attributes
     ----------
-    images, data_root, labels
+    images, data_root, labels, image_column, label_column
         See `hashkit.workflow.shard_plans.ImagesToShard`.
     out
         The folder of the set.
@@ -96,6 +109,8 @@ class ShardsRequest:
     shard: str | None
     data_root: Path | None
     labels: Labels
+    image_column: str = ""
+    label_column: str = ""
 
     def __post_init__(self) -> None:
         if self.shards is not None and self.shard is not None:
@@ -121,7 +136,9 @@ class ShardsRequest:
         from hashkit.workflow.shard_plans import ImagesToShard
 
         assert self.images is not None  # noqa: S101 - by __post_init__
-        return ImagesToShard(self.images, self.data_root, self.labels)
+        return ImagesToShard(
+            self.images, self.data_root, self.labels, self.image_column, self.label_column
+        )
 
 
 def encode_shards_here(

@@ -320,15 +320,42 @@ def add_histograms(rows: Rows, queries: Queries, histograms: NDArray[np.int64]) 
 
 
 @kernel
+def _add_precisions(
+    ranks: NDArray[np.int64],
+    distances: NDArray[np.uint32],
+    hits: NDArray[np.int64],
+    sums: NDArray[np.uint64],
+) -> None:
+    """Add the precisions at the ranks of at most `_BUFFER_ROWS` relevant rows, in row order.
+
+    ``hits`` and ``sums`` are those of `add_row_order`, for one query.
+    """
+    coarse, fine = uint64(0), sums[1]
+    for i in range(len(ranks)):
+        distance = uint64(distances[i])
+        n_hits = hits[distance] + int64(1)
+        hits[distance] = n_hits
+        units = uint64(int64(n_hits / ranks[i] * 1152921504606846976.0))  # 2^60
+        coarse += units >> uint64(30)
+        fine += units & uint64(1073741823)
+    sums[0] += coarse + (fine >> uint64(30))
+    sums[1] = fine & uint64(1073741823)
+
+
+@kernel
 def add_row_order(
     rows: Rows,
     queries: Queries,
     skipped: NDArray[np.int64],
     rows_before: NDArray[np.int64],
     hits_before: NDArray[np.int64],
-    precision_sums: NDArray[np.float64],
+    precision_sums: NDArray[np.uint64],
 ) -> None:
     """Add up the precision at the rank of each relevant row, with ranks by (distance, row).
+
+    Sums are whole numbers of units of 2^-60, so they are the same in whatever parts the rows are
+    added. A precision is a float64 of 53 bits, at most 1: those from 2^-7 on are added without a
+    loss, smaller ones with an error below one unit.
 
     Parameters
     ----------
@@ -338,13 +365,14 @@ def add_row_order(
         int64 [q, n_bits + 2], rows and relevant rows ranked before the next row of each distance;
         updated with these rows. The last column counts the skipped rows.
     precision_sums
-        float64 [q], modified. One sum is added for every `_BUFFER_ROWS` rows, so the last digits
-        depend on where the blocks begin.
+        uint64 [q, 2], modified: units of 2^-30, and further units of 2^-60, fewer than 2^30.
     """
     planes = np.zeros((queries.codes.shape[1], _BUFFER_ROWS), np.uint8)
     counts = np.empty(_BUFFER_ROWS, np.uint8)
     distances = np.empty(_BUFFER_ROWS, np.uint32)
     grades = np.empty(_BUFFER_ROWS, np.uint16)
+    found_ranks = np.empty(_BUFFER_ROWS, np.int64)
+    found_distances = np.empty(_BUFFER_ROWS, np.uint32)
     for first in range(0, rows.n_rows, _BUFFER_ROWS):
         here = min(rows.n_rows - first, _BUFFER_ROWS)
         _load_planes(rows, first, here, planes)
@@ -356,13 +384,13 @@ def add_row_order(
             if 0 <= own < here:
                 distances[own] = uint32(len(before) - 1)
                 grades[own] = uint16(0)
-            total = 0.0
+            n_found = uint64(0)
             for i in range(here):
                 distance = uint64(distances[i])
                 rank = before[distance] + int64(1)
                 before[distance] = rank
-                if grades[i]:
-                    n_hits = hits[distance] + int64(1)
-                    hits[distance] = n_hits
-                    total += n_hits / rank
-            precision_sums[query] += total
+                # Written for every row and kept for relevant ones, without a branch: which rows
+                # are relevant cannot be predicted.
+                found_ranks[n_found], found_distances[n_found] = rank, uint32(distance)
+                n_found += uint64(grades[i] != uint16(0))
+            _add_precisions(found_ranks[:n_found], found_distances, hits, precision_sums[query])
