@@ -18,7 +18,7 @@ IN_CI := not slow and not gpu and not gpu_check and not cluster
 ARGS ?=
 
 .PHONY: help demo test test-end-to-end test-cluster test-all gpu-check gpu-check-cpu coverage lint types format
-.PHONY: docs bench fuzz kills web-runtime clean clean-kernels
+.PHONY: docs bench fuzz kills kernels web-runtime clean clean-kernels
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ $(STAMP): pyproject.toml constraints.txt
 # The version is package.json's.
 web-runtime:  ## fetch onnxruntime-web, for `hashkit export --web` and the tests marked `browser`
 	npm install --ignore-scripts --no-package-lock --no-audit --no-fund
+
+kernels: $(STAMP)  ## compile all kernels now, so that no process has to wait for them
+	$(BIN)/hashkit compile
 
 # Compiled kernels are renewed when their own file changes, not when one that they call does.
 clean-kernels:  ## forget compiled kernels, after a change to one that others call

@@ -78,7 +78,7 @@ class ImageSet:
     def __post_init__(self) -> None:
         check_names(self.names, "names", DatasetError)
         check_names(self.class_names, "class_names", DatasetError)
-        if [self.pixels, self.root, self.contents].count(None) != 2:
+        if sum(one is not None for one in (self.pixels, self.root, self.contents)) != 1:
             raise DatasetError(
                 f"{self.name}: images must be either in memory, in a folder, or in containers"
             )

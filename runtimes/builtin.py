@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from hashkit.files.cache import cache_folder
 from hashkit.inputs.suggestions import did_you_mean
 from hashkit.model_names import BUILTIN_SHA256, builtin_name
-from hashkit.runtimes.cache import cache_folder
 
 __all__ = [
     "BUILTIN_MODELS",

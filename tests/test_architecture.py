@@ -84,6 +84,7 @@ CONFINED = {
     "pillow_heif": {"imaging"},
     "llvmlite": {"kernels"},
     "faiss": {"formats"},
+    "fsspec": {"files.remote"},
     "lance": {"formats.lance"},
     "pyarrow": {"formats", "inputs.pyarrow_import"},
     "jinja2": {"report"},

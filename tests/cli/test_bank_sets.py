@@ -52,7 +52,7 @@ def test_a_bank_is_cut_and_joined(banks, tmp_path):
     cut, joined = tmp_path / "cut", tmp_path / "joined.h5"
     shown = json.loads(succeed(f"convert {one} {cut} --shards 3 --json").stdout)
     assert shown["n_rows"] == 51
-    assert shown["n_bytes"] == sum(path.stat().st_size for path in cut.glob("*.h5"))
+    assert shown["n_bytes"] == sum(path.stat().st_size for path in cut.iterdir())
     succeed(f"convert {cut} {joined}")
     found, expected = hashkit.Bank.open(joined), hashkit.Bank.open(one)
     assert found.codes.tolist() == expected.codes.tolist()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from inline_engine import InlineEngine
 from sharded_banks import N_BITS, write_banks
 
 import hashkit
+from hashkit.cluster.evaluating import evaluate_groups
 from hashkit.cluster.grouping import group_bounds
 from hashkit.cluster.groups import ShardGroups
 from hashkit.cluster.searching import search_groups
 from hashkit.errors import BankMismatchError, ClusterError
+from hashkit.evaluation.settings import EvaluationSettings
 
 RNG = np.random.default_rng(1)
 CODES = np.packbits(RNG.random((9, N_BITS)) < 0.2, axis=1)
@@ -103,3 +107,17 @@ def test_a_node_with_another_version_is_refused(banks, monkeypatch):
     monkeypatch.setattr("hashkit.cluster.groups.__version__", "9.9")
     with pytest.raises(ClusterError, match=r"expected hashkit 9\.9 on every node, found"):
         ShardGroups(InlineEngine(), banks[1])
+
+
+def test_an_evaluation_equals_that_of_one_bank(banks):
+    one, shards = banks
+    done: list[int] = []
+    for exclude_self in (False, True):
+        # With itself as queries, whose rows are found again in other processes.
+        queries = shards if exclude_self else [one]
+        expected = hashkit.evaluate(one, one, exclude_self=exclude_self).to_dict()
+        with ShardGroups(InlineEngine(), shards, n_groups=3) as groups:
+            settings = EvaluationSettings(exclude_self=exclude_self)
+            found = evaluate_groups(groups, queries, settings, lambda n, _: done.append(n))
+        assert json.dumps(found.to_dict()) == json.dumps(expected)
+        assert done[-1] == 2 * len(one)

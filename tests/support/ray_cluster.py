@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-__all__ = ["Cluster", "Node", "cluster", "descendants"]
+__all__ = ["Cluster", "Node", "cluster", "cpu_seconds_of", "descendants"]
 
 _NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 _START_SECONDS = 120
@@ -132,6 +132,11 @@ class Cluster:
         node.wait_until_started()
         return node
 
+    def processes(self) -> list[int]:
+        """Numbers of all processes of the cluster."""
+        first = [node.process.pid for node in self._started if node.process.poll() is None]
+        return [*first, *(other for number in first for other in descendants(number))]
+
     def close(self) -> None:
         for node in reversed(self._started):
             node.close()
@@ -163,6 +168,16 @@ def descendants(number: int) -> list[int]:
         found += own
         waiting += own
     return found
+
+
+def cpu_seconds_of(numbers: list[int]) -> float:
+    """CPU time of processes and of those children that they have waited for, seconds."""
+    total = 0
+    for number in numbers:
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+            total += sum(map(int, fields[11:15]))
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def _command_line(number: int) -> str:

@@ -20,8 +20,21 @@ from hashkit.bank_set.entries import updated_manifest
 from hashkit.bank_set.finishing import locked_set
 from hashkit.bank_set.manifest import SetManifest, read_manifest, write_manifest
 from hashkit.bank_set.reader import BankSet
+from hashkit.files.addresses import check_local
 
-__all__ = ["SetEditor"]
+__all__ = ["SetEditor", "open_editor"]
+
+
+def open_editor(path: str | os.PathLike[str], *, lock_seconds: float = 0) -> BankEditor | SetEditor:
+    """Open a complete bank, or the bank set of a folder, to change it.
+
+    Raises
+    ------
+    BankLockedError, BankError, BankMismatchError
+        See `BankEditor.open` and `SetEditor.open`.
+    """
+    kind = SetEditor if Path(path).is_dir() else BankEditor
+    return kind.open(path, lock_seconds=lock_seconds)
 
 
 class SetEditor:
@@ -42,7 +55,10 @@ class SetEditor:
         self._starts: list[int] = banks.offsets.tolist()[:-1]
         self._editors: dict[int, BankEditor] = {}
         self._keep = keep
-        self._is_changed = self._manifest.shards[-1].is_growing  # an earlier process was killed
+        # A process that was killed may have left a manifest from before its changes.
+        now = updated_manifest(self._manifest, banks)
+        now = dataclasses.replace(now, created_by=self._manifest.created_by)
+        self._is_changed = now != self._manifest
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, lock_seconds: float = 0) -> SetEditor:
@@ -60,6 +76,7 @@ class SetEditor:
         BankError
             If there is no such set, or it cannot be read or written.
         """
+        check_local(path)
         folder = Path(path)
         read_manifest(folder)  # before a lock is left in some other folder
         with contextlib.ExitStack() as keep:
@@ -98,6 +115,7 @@ class SetEditor:
         *,
         files: ImageFiles | None = None,
         deleted: ArrayLike = (),
+        source: BankSource | None = None,
     ) -> range:
         """Add rows and mark others as deleted; returns the numbers of the new rows.
 
@@ -110,7 +128,7 @@ class SetEditor:
         self._is_changed = True
         last = self._n_shards - 1
         own = rows[shard_of == last] - self._starts[last]
-        added = self._last.apply(codes, names, labels, files=files, deleted=own)
+        added = self._last.apply(codes, names, labels, files=files, deleted=own, source=source)
         for shard in np.unique(shard_of[shard_of < last]).tolist():
             own = rows[shard_of == shard] - self._starts[shard]
             self._editor(shard).apply(deleted=own)

@@ -53,16 +53,20 @@ class GroupPart:
         part._rows = None if rows == RowFilter() else rows
         return part
 
+    def call(self, method: str, *arguments: Any) -> Any:
+        """Result of a method of `ShardGroup`."""
+        return self._replicas.call(method, *arguments)
+
     def count(self, query: PartQuery, where: NDArray[Any] | None) -> PartCounts:
         """See `hashkit.retrieval.part_query.SearchPart`."""
-        counts: PartCounts = self._replicas.call("count", query, where, self._rows)
+        counts: PartCounts = self.call("count", query, where, self._rows)
         return counts
 
     def answer(
         self, query: PartQuery, where: NDArray[Any] | None, sizes: NDArray[np.int64] | None
     ) -> PartAnswer:
         """See `hashkit.retrieval.part_query.SearchPart`."""
-        answer: PartAnswer = self._replicas.call("answer", query, where, self._rows, sizes)
+        answer: PartAnswer = self.call("answer", query, where, self._rows, sizes)
         return answer
 
 

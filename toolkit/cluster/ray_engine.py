@@ -42,6 +42,8 @@ _PORT: Final = 6379
 
 _CONNECT_SECONDS: Final = 5.0
 
+_ACTOR_BYTES: Final = 2**20
+
 _LOST: Final = (
     RayActorError,
     WorkerCrashedError,
@@ -154,6 +156,8 @@ class RayEngine:
         host = ray.remote(concurrency_groups={"pings": 1})(_Host).options(
             num_cpus=resources.cpus,
             num_gpus=resources.gpus,
+            # Of an actor that takes nothing, Ray ignores where it should start.
+            memory=_ACTOR_BYTES,
             max_restarts=-1,
             max_task_retries=0,
             scheduling_strategy=place,
@@ -196,11 +200,9 @@ class RayEngine:
 def _connect(address: str) -> None:
     if address != "auto":
         address = _reachable(address)
-    # Ray's library would repeat a refusal every second, in a form of its own.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     terminate = signal.getsignal(signal.SIGTERM)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _native_messages_dropped():
             warnings.simplefilter("ignore")
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         # Ray prints what happens to nodes on standard output, where results go; it has no setting.
@@ -218,6 +220,19 @@ def _connect(address: str) -> None:
         # Ray takes SIGTERM for itself; the command line has its own way to end.
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, terminate)
+
+
+@contextlib.contextmanager
+def _native_messages_dropped() -> Iterator[None]:
+    """Drop what Ray's library writes to standard error: a refusal again and again, every second."""
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
 
 
 def _refused(address: str, error: BaseException) -> str:

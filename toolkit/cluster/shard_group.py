@@ -11,12 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.bank.reader import Bank
+from hashkit.bank_set.remote import RemoteShard, remote_shard
 from hashkit.cluster.versions import check_version
 from hashkit.errors import BankMismatchError
+from hashkit.evaluation.local_part import LocalEvaluationPart
 from hashkit.retrieval.local_part import LocalSearchPart
 from hashkit.workflow.narrowing import open_index, rows_with_labels
 
 if TYPE_CHECKING:
+    from hashkit.evaluation.bit_statistics import BitCounts
+    from hashkit.evaluation.database_marks import DatabaseMark
+    from hashkit.evaluation.part_task import DatabaseFacts, EvaluationTask
+    from hashkit.evaluation.passes import RankStarts
+    from hashkit.evaluation.split_queries import SplitQueries
     from hashkit.retrieval.part_query import PartAnswer, PartCounts, PartQuery
 
 __all__ = ["RowFilter", "ShardFile", "ShardGroup"]
@@ -32,17 +39,21 @@ class ShardFile:
         Its file, under the same path on every node.
     identity, n_rows, n_deleted
         Those of the bank.
+    remote
+        Where it is in an object store; each node then copies it to a cache of its own.
     """
 
     path: str
     identity: str
     n_rows: int
     n_deleted: int
+    remote: RemoteShard | None = None
 
     @classmethod
     def of(cls, bank: Bank) -> ShardFile:
         """The file of an open bank."""
-        return cls(str(bank.path.resolve()), bank.identity, len(bank), bank.n_deleted)
+        path, remote = str(bank.path.resolve()), remote_shard(bank.path)
+        return cls(path, bank.identity, len(bank), bank.n_deleted, remote)
 
     def open(self) -> Bank:
         """Open the bank here.
@@ -54,9 +65,9 @@ class ShardFile:
         BankMismatchError
             If it is not the bank that the driver has opened, or has changed since.
         """
-        bank = Bank.open(Path(self.path))
+        bank = Bank.open(Path(self.path) if self.remote is None else self.remote.local())
         found = ShardFile.of(bank)
-        if dataclasses.replace(found, path=self.path) != self:
+        if dataclasses.replace(found, path=self.path, remote=self.remote) != self:
             raise BankMismatchError(
                 f"{self.path}: expected the bank that was opened, with {self.n_rows:,} rows, "
                 f"{self.n_deleted:,} of them deleted, found one with {found.n_rows:,} and "
@@ -111,6 +122,7 @@ class ShardGroup:
         self._part = LocalSearchPart(
             self._banks, index=open_index(self._banks), n_threads=n_threads
         )
+        self._evaluated = LocalEvaluationPart(self._banks)
         self._where: dict[tuple[str, ...], NDArray[np.bool_]] = {}
 
     def ready(self) -> None:
@@ -132,6 +144,28 @@ class ShardGroup:
         """See `hashkit.retrieval.part_query.SearchPart`."""
         return self._part.answer(query, self._chosen(where, rows), sizes)
 
+    def facts(self, drawn: SplitQueries | None) -> list[DatabaseFacts]:
+        """See `hashkit.evaluation.part_task.EvaluationPart`; so for the methods that follow."""
+        return self._evaluated.facts(drawn)
+
+    def marks(self) -> list[DatabaseMark]:
+        """Marks of each shard."""
+        return self._evaluated.marks()
+
+    def histograms(self, task: EvaluationTask, queries: slice) -> NDArray[np.int64]:
+        """Rows at each grade and distance."""
+        return self._evaluated.histograms(task, queries, _uncounted)
+
+    def precision_sums(
+        self, task: EvaluationTask, queries: slice, starts: RankStarts
+    ) -> NDArray[np.uint64]:
+        """Sums of precisions."""
+        return self._evaluated.precision_sums(task, queries, starts, _uncounted)
+
+    def bit_counts(self, drawn: SplitQueries | None, first_row: int, n_rows: int) -> BitCounts:
+        """Counts of the bits of all shards."""
+        return self._evaluated.bit_counts(drawn, first_row, n_rows)
+
     def _chosen(self, where: NDArray[Any] | None, rows: RowFilter | None) -> NDArray[Any] | None:
         if rows is None:
             return where
@@ -143,3 +177,7 @@ class ShardGroup:
             chosen = chosen.copy()
             chosen[list(rows.left_out)] = False
         return chosen
+
+
+def _uncounted(_n_rows: int) -> None:
+    """Progress is counted by the driver."""

@@ -8,6 +8,7 @@ rank the whole database and divide by all relevant rows; only ``map_at`` depends
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from hashkit.bank_set.joined import JoinedBanks
 from hashkit.codesets import CodeDatabase, check_bits, check_database
@@ -116,7 +117,7 @@ def _local(
     return queries, LocalEvaluationPart(databases)
 
 
-def _single(given: CodeDatabase | Sequence[CodeDatabase]) -> list[CodeDatabase]:
+def _single(given: Any) -> list[CodeDatabase]:
     """Databases one by one: those of a bank set are read where they are, without copies."""
     if isinstance(given, JoinedBanks):
         return list(given.banks)

@@ -183,7 +183,8 @@ def _live(queries: Sequence[CodeDatabase]) -> CodeDatabase:
     """The queries that are not deleted, as one database."""
     if len(queries) == 1 and queries[0].deleted is None:
         return queries[0]
-    if len({(tuple(one.class_names), np.shape(one.labels)[1:]) for one in queries}) > 1:
+    shapes = [None if one.labels is None else one.labels.shape[1:] for one in queries]
+    if len(set(zip((tuple(one.class_names) for one in queries), shapes, strict=True))) > 1:
         raise EvaluationError(
             "expected queries of the same classes, found databases of queries with different class "
             "names or kinds of labels: evaluate each by itself"

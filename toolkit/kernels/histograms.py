@@ -19,7 +19,7 @@ from numba import int64, uint8, uint16, uint32, uint64
 from numpy.typing import NDArray
 
 from hashkit.kernels.bits import load_word, popcount
-from hashkit.kernels.compiling import kernel
+from hashkit.kernels.compiling import inner_kernel, kernel
 
 __all__ = ["Queries", "Rows", "add_histograms", "add_row_order"]
 
@@ -84,7 +84,7 @@ class Queries(NamedTuple):
 _NO_BYTE_ID = 255
 
 
-@kernel
+@inner_kernel
 def _load_planes(rows: Rows, first: int, n_rows: int, planes: NDArray[np.uint8]) -> None:
     """Write the codes of rows from ``first`` on as planes of bytes; other planes do not change."""
     last_start, size = rows.n_bytes - 8, rows.size
@@ -99,7 +99,7 @@ def _load_planes(rows: Rows, first: int, n_rows: int, planes: NDArray[np.uint8])
                 word >>= uint64(8)
 
 
-@kernel
+@inner_kernel
 def _fill_bytes(
     planes: NDArray[np.uint8],
     query_bytes: NDArray[np.uint8],
@@ -125,7 +125,7 @@ def _fill_bytes(
                 )
 
 
-@kernel
+@inner_kernel
 def _fill_distances(
     planes: NDArray[np.uint8],
     query_bytes: NDArray[np.uint8],
@@ -145,7 +145,7 @@ def _fill_distances(
                 distances[i] += counts[i]
 
 
-@kernel
+@inner_kernel
 def _fill_grades(
     query: int,
     queries: Queries,
@@ -169,7 +169,7 @@ def _fill_grades(
                 grades[i] += uint16(popcount(words[i] & wanted))
 
 
-@kernel
+@inner_kernel
 def _add_grades(
     grades: NDArray[np.uint16], n_rows: int, n_distances: Any, keys: NDArray[np.uint32]
 ) -> None:
@@ -178,7 +178,7 @@ def _add_grades(
         keys[i] += grades[i] * n_distances
 
 
-@kernel
+@inner_kernel
 def _add_grades_to_bytes(
     grades: NDArray[np.uint16], n_rows: int, n_distances: Any, keys: NDArray[np.uint8]
 ) -> None:
@@ -187,7 +187,7 @@ def _add_grades_to_bytes(
         keys[i] = uint8(uint16(keys[i]) + uint16(grades[i] * n_distances))
 
 
-@kernel
+@inner_kernel
 def _add_where_equal(
     ids: NDArray[np.uint8], label: Any, n_distances: Any, keys: NDArray[np.uint8]
 ) -> None:
@@ -195,7 +195,7 @@ def _add_where_equal(
         keys[i] = uint8(keys[i] + (n_distances if ids[i] == label else uint8(0)))
 
 
-@kernel
+@inner_kernel
 def _count_pairs(
     left: NDArray[np.uint8],
     right: NDArray[np.uint8],
@@ -210,7 +210,7 @@ def _count_pairs(
         table[uint64(both[i])] += uint32(1)
 
 
-@kernel
+@inner_kernel
 def _empty_table(
     table: NDArray[np.uint32], left: NDArray[np.int64], right: NDArray[np.int64]
 ) -> None:
@@ -228,7 +228,7 @@ def _empty_table(
                 counts[i] = 0
 
 
-@kernel
+@inner_kernel
 def _count_in_pairs(
     rows: Rows,
     queries: Queries,
@@ -275,7 +275,7 @@ def _count_in_pairs(
             _empty_table(table, histograms[pair].reshape(-1), histograms[pair + 1].reshape(-1))
 
 
-@kernel
+@inner_kernel
 def _count_one_by_one(
     rows: Rows,
     queries: Queries,
@@ -319,7 +319,7 @@ def add_histograms(rows: Rows, queries: Queries, histograms: NDArray[np.int64]) 
         _count_one_by_one(rows, queries, histograms, n_paired)
 
 
-@kernel
+@inner_kernel
 def _add_precisions(
     ranks: NDArray[np.int64],
     distances: NDArray[np.uint32],

@@ -15,6 +15,7 @@ from hashkit.workflow.reporter import SILENT, Reporter
 
 if TYPE_CHECKING:
     from hashkit.multi_index.index import MultiIndex
+    from hashkit.retrieval.indexed import Index
 
 __all__ = ["check_classes", "open_index", "rows_of_labels", "rows_with_labels"]
 
@@ -22,13 +23,20 @@ _LARGE_TAIL: Final = 0.1
 """Share of rows behind an index from which a search says that building it again would pay."""
 
 
-def open_index(banks: Sequence[Bank], reporter: Reporter = SILENT) -> MultiIndex | None:
-    """The index beside a single bank; None, with a warning, if it does not match the bank."""
+def open_index(banks: Sequence[Bank], reporter: Reporter = SILENT) -> Index | None:
+    """The index beside a bank, or a list of those beside several banks; None if there is none.
+
+    An index that does not match its bank is left out, with a warning.
+    """
+    found = [_open_index(bank, reporter) for bank in banks]
+    if len(found) == 1:
+        return found[0]
+    return found if any(index is not None for index in found) else None
+
+
+def _open_index(bank: Bank, reporter: Reporter) -> MultiIndex | None:
     from hashkit.multi_index.index import MultiIndex, index_path
 
-    if len(banks) > 1:
-        return None
-    (bank,) = banks
     path = index_path(bank.path)
     if not path.is_file():
         return None

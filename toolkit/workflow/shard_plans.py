@@ -11,6 +11,7 @@ from hashkit.datasets.slices.plan import PLAN_NAME, Plan, SourceFile, read_plan,
 from hashkit.datasets.slices.planning import MAX_SHARDS, write_slices
 from hashkit.datasets.slices.spool import spooled
 from hashkit.errors import BankError, BankMismatchError, DatasetError
+from hashkit.files.addresses import check_local
 from hashkit.files.locking import LockHeldError, lock_file
 from hashkit.inputs.arguments import whole_number
 from hashkit.messages.os_errors import cannot_write
@@ -51,6 +52,7 @@ def plan_shards(
     """
     n_shards = whole_number(n_shards, "shards", 1, MAX_SHARDS)
     try:
+        check_local(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder, reporter):
             found = read_plan(folder)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from hashkit.bank_set.opening import is_bank_set
+from hashkit.bank_set.places import on_this_machine
 from hashkit.errors import HashkitError
 from hashkit.features.embedder import is_embedder
 from hashkit.formats import format_named
@@ -40,6 +41,7 @@ def verify_paths(paths: Sequence[Path], reporter: Reporter = SILENT) -> list[Ver
     HashkitError
         If a path is missing, or is something else.
     """
+    paths = [on_this_machine(path) for path in paths]
     for path in paths:
         _check_kind(path)
     found: list[Verification] = []

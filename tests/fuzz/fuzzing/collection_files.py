@@ -151,6 +151,25 @@ def _web_package(folder: Path) -> Subject:
     return Subject(package / "package.json", [seed], read, [mutate_json_text])
 
 
+def _bank_set(folder: Path) -> Subject:
+    from set_samples import write_shards
+
+    banks = write_shards(folder / "set")
+    seed = (banks / "bankset.json").read_bytes()
+
+    def read(path: Path, rng: random.Random) -> None:
+        from hashkit import BankSet, search
+        from hashkit.bank_set.finishing import finish
+
+        if rng.random() < 0.2:
+            finish(path.parent)
+        with BankSet.open(path.parent) as found:
+            assert found.n_rows == 17
+            search(found[0].codes, found, top_k=3)
+
+    return Subject(banks / "bankset.json", [seed], read, [mutate_json_text])
+
+
 COLLECTION_SUBJECTS = {
     "bank-set": _bank_set,
     "removed-rows": _removed_rows,
