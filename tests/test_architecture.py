@@ -250,6 +250,7 @@ def test_the_public_names_are_these():
         "add",
         "delete_rows",
         "encode",
+        "encode_shards",
         "evaluate",
         "export",
         "find_duplicates",

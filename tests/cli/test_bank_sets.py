@@ -78,6 +78,10 @@ def test_dedup_and_index_of_a_set_are_those_of_one_bank(banks):
     assert found | {"source": expected["source"]} == expected
     built = succeed(f"index {several} --json").json["indexes"]
     assert [entry["n_rows"] for entry in built] == [10, 10, 10, 10, 11]
+    command = "search --row 30 --row 3 --radius 8 --json --bank"
+    with_index = succeed(f"{command} {several} --engine index").json
+    assert with_index == succeed(f"{command} {one} --engine scan").json
+    assert any(len(query["hits"]) > 1 for query in with_index["queries"])
 
 
 def test_verify_names_the_damaged_shard_and_the_one_that_was_changed(banks, tmp_path):

@@ -26,6 +26,7 @@ from hashkit.files.private import private_folder
 from hashkit.files.remote import copy_remote, read_remote, remote_key
 from hashkit.files.writing import make_parents, write_whole
 from hashkit.inputs.limits import limits
+from hashkit.inputs.opening import read_file, read_text
 from hashkit.messages.byte_counts import file_size
 from hashkit.messages.os_errors import cannot_write
 
@@ -166,7 +167,7 @@ def remote_shard(path: Path) -> RemoteShard | None:
     folder = path.parent
     if folder.parent != _sets() or not (folder / _ORIGIN).is_file():
         return None
-    url = (folder / _ORIGIN).read_text(encoding="utf-8")
+    url = read_text(folder / _ORIGIN)
     for entry in _entries(folder, url):
         if entry.file == path.name:
             return RemoteShard(f"{url}/{entry.file}", entry)
@@ -195,7 +196,7 @@ def _write_folder(folder: Path, url: str, manifest: bytes) -> None:
         make_parents(folder / MANIFEST_NAME)
         for name, data in ((_ORIGIN, url.encode()), (MANIFEST_NAME, manifest)):
             path = folder / name
-            if not path.is_file() or path.read_bytes() != data:
+            if not path.is_file() or read_file(path, "json_bytes") != data:
                 write_whole(path, data)
     except OSError as error:
         raise BankError(

@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
+import shutil
 from pathlib import Path
 from typing import Final
 
 from hashkit.bank_set.finishing import locked_set, shard_name
 from hashkit.bank_set.manifest import read_manifest, write_manifest
 
-__all__ = ["replace_set"]
+__all__ = ["PLAN_FILES", "replace_set"]
+
+PLAN_FILES: Final = ("plan.json", "slices")
+"""The plan by which `hashkit.datasets.slices` had the earlier shards made, and its folder."""
 
 _NUMBERED: Final = re.compile(r"shard-(\d+)\.h5")
 
@@ -20,8 +24,8 @@ def replace_set(folder: Path, new: Path) -> None:
     """Replace the shards of a set by those of another one on the same disk, which loses them.
 
     The new shards get names of their own, then the manifest is written, and then the earlier
-    shards are removed with their indexes: readers of the earlier set keep their files. The identity
-    stays.
+    shards are removed with their indexes and plan: readers of the earlier set keep their files. The
+    identity stays.
 
     Raises
     ------
@@ -45,6 +49,10 @@ def replace_set(folder: Path, new: Path) -> None:
             for name in (old.file, f"{old.file}.mih", f"{old.file}.lock"):
                 with contextlib.suppress(OSError):
                     (folder / name).unlink()
+        plan, slices = (folder / name for name in PLAN_FILES)
+        if plan.is_file():  # `hashkit encode --finish` would look for its shards
+            plan.unlink()
+            shutil.rmtree(slices, ignore_errors=True)
 
 
 def _names(folder: Path) -> list[str]:

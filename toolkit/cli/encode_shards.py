@@ -153,11 +153,13 @@ def encode_shards_here(
     """
     from hashkit.bank_set.manifest import read_manifest
     from hashkit.workflow.shard_plans import plan_shards
-    from hashkit.workflow.shards import encode_shard, encode_shards
+    from hashkit.workflow.shards import encode_all_shards, encode_shard
 
     folder = request.folder
     if request.shards is not None:
-        reports = encode_shards(request.wanted, request.shards, folder, encoder, options, TERMINAL)
+        reports = encode_all_shards(
+            request.wanted, request.shards, folder, encoder, options, TERMINAL
+        )
         banks = [report.to_dict() for report in reports]
         return {"banks": banks, "set": _facts(folder, read_manifest(folder))}
     number, n_shards = parse_shard(request.shard or "")

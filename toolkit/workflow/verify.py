@@ -13,7 +13,7 @@ from hashkit.features.embedder import is_embedder
 from hashkit.formats import format_named
 from hashkit.formats.bank import BANK
 from hashkit.runs.run import Run
-from hashkit.runtimes.builtin import NAME_ONE
+from hashkit.runtimes.builtin import advice_on_missing
 from hashkit.workflow.reporter import SILENT, Reporter
 from hashkit.workflow.verify_files import (
     Verification,
@@ -70,7 +70,9 @@ def _is_embedder(path: Path) -> bool:
 def _check_kind(path: Path) -> None:
     expected = "expected a bank, a bank set, an index (.mih), an ONNX model (.onnx) or a run folder"
     if not path.exists():
-        raise HashkitError(f"{path}: {expected}, found no such file or folder: {NAME_ONE}")
+        raise HashkitError(
+            f"{path}: {expected}, found no such file or folder: {advice_on_missing(path)}"
+        )
     if path.is_dir():
         if not (is_bank_set(path) or (path / "config.json").is_file()):
             raise HashkitError(

@@ -11,7 +11,10 @@ __all__ = ["contents_of", "damage_in", "lost_pictures", "wrong_rows"]
 
 _TIMES: Final = frozenset(
     {"seconds", "created", "images_per_second", "decode_seconds", "waited_seconds", "mtime"}
+    | {"identity"}
 )
+"""Names of values that differ each time: measured, or drawn at random."""
+
 _JOURNAL: Final = "hashkit-dedup-"
 _PICTURES: Final = (".png", ".jpg", ".bmp")
 _WITH_TIMES: Final = (".html", ".md")
@@ -58,8 +61,9 @@ def wrong_rows(folder: Path, *references: dict[str, Any]) -> list[str]:
 
     found = []
     for path in folder.rglob("*.h5"):
-        # `sync` makes the bank of another model beside the one that it replaces.
-        name = str(path.relative_to(folder)).replace(".next.h5", ".h5")
+        # `sync` makes the bank of another model beside the one that it replaces, and a shard is
+        # made in a folder of its own.
+        name = str(path.relative_to(folder)).replace(".next.h5", ".h5").replace("unfinished/", "")
         if _is_private(path):
             continue
         with Bank.open(path) as bank:

@@ -36,6 +36,9 @@ _HEAD: Final = (
     "--queries-per-class 1 --device cpu --num-workers 1"
 )
 _PRECISION: Final = "export --onnx --allow-loss --precision"
+_SHARDS: Final = (
+    "encode photos --model model.onnx --out set --shards 3 --batch-size 4 --num-workers 1"
+)
 _ENCODE: Final = "encode photos --model model.onnx --out bank.h5 --batch-size 4 --num-workers 1"
 _SYNC: Final = "sync photos --bank bank.h5 --batch-size 4 --num-workers 1 --model"
 _DEDUP: Final = "dedup photos --exact --apply move=moved --report dedup.html"
@@ -311,6 +314,7 @@ SCENES: Final = {
     ),
     "encode": Scene(_ENCODE, _PHOTOS),
     "encode-resumed": Scene(_ENCODE, (*_PHOTOS, "half-encoded")),
+    "encode-shards": Scene(_SHARDS, _PHOTOS),
     "encode-append": Scene(_APPEND, (*_PHOTOS, "encoded")),
     "sync": Scene(f"{_SYNC} model.onnx", _PHOTOS),
     "sync-changed": Scene(f"{_SYNC} model.onnx", (*_PHOTOS, "synced", "changed")),
