@@ -9,8 +9,8 @@ from set_samples import write_shards
 
 import hashkit
 from hashkit.bank.deletion import delete_rows
+from hashkit.bank_set.plan_files import PLAN_FILES
 from hashkit.bank_set.reader import BankSet
-from hashkit.bank_set.replacing import PLAN_FILES
 from hashkit.datasets.slices.plan import PLAN_NAME
 from hashkit.datasets.slices.planning import SLICES_FOLDER
 from hashkit.errors import CodesError

@@ -19,6 +19,7 @@ from hashkit.bank.image_files import ImageFiles
 from hashkit.bank_set.entries import updated_manifest
 from hashkit.bank_set.finishing import locked_set
 from hashkit.bank_set.manifest import SetManifest, read_manifest, write_manifest
+from hashkit.bank_set.plan_files import remove_plan
 from hashkit.bank_set.reader import BankSet
 from hashkit.files.addresses import check_local
 
@@ -140,6 +141,7 @@ class SetEditor:
         It copies these shards, unless the list is their only one already.
         """
         self._is_changed = True
+        self._set_last(slice=None)
         for shard in range(self._n_shards):
             editor = self._editor(shard)
             is_other = any(one.root not in (None, source.root) for one in editor.sources)
@@ -175,8 +177,13 @@ class SetEditor:
         return self._editors[shard]
 
     def _begin_to_grow(self) -> None:
+        if not self._manifest.shards[-1].is_growing:
+            self._set_last(slice=None, is_growing=True)
+
+    def _set_last(self, **changes: Any) -> None:
+        """Change what the manifest says of the last shard, which is of no fixed list any more."""
         *others, last = self._manifest.shards
-        if not last.is_growing:
-            growing = dataclasses.replace(last, is_growing=True)
-            self._manifest = dataclasses.replace(self._manifest, shards=(*others, growing))
-            write_manifest(self.path, self._manifest)
+        changed = dataclasses.replace(last, **changes)
+        self._manifest = dataclasses.replace(self._manifest, shards=(*others, changed))
+        write_manifest(self.path, self._manifest)
+        remove_plan(self.path)

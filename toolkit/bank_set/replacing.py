@@ -5,17 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-import shutil
 from pathlib import Path
 from typing import Final
 
 from hashkit.bank_set.finishing import locked_set, shard_name
 from hashkit.bank_set.manifest import read_manifest, write_manifest
+from hashkit.bank_set.plan_files import remove_plan
 
-__all__ = ["PLAN_FILES", "replace_set"]
-
-PLAN_FILES: Final = ("plan.json", "slices")
-"""The plan by which `hashkit.datasets.slices` had the earlier shards made, and its folder."""
+__all__ = ["replace_set"]
 
 _NUMBERED: Final = re.compile(r"shard-(\d+)\.h5")
 
@@ -49,10 +46,7 @@ def replace_set(folder: Path, new: Path) -> None:
             for name in (old.file, f"{old.file}.mih", f"{old.file}.lock"):
                 with contextlib.suppress(OSError):
                     (folder / name).unlink()
-        plan, slices = (folder / name for name in PLAN_FILES)
-        if plan.is_file():  # `hashkit encode --finish` would look for its shards
-            plan.unlink()
-            shutil.rmtree(slices, ignore_errors=True)
+        remove_plan(folder)
 
 
 def _names(folder: Path) -> list[str]:
