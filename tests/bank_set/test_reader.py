@@ -18,7 +18,8 @@ from hashkit.bank import reader
 from hashkit.bank.deletion import delete_rows
 from hashkit.bank.writer import BankWriter
 from hashkit.bank_set.finishing import finish
-from hashkit.bank_set.opening import is_bank_set, open_banks
+from hashkit.bank_set.opening import open_banks
+from hashkit.bank_set.places import is_bank_set
 from hashkit.bank_set.reader import BankSet
 from hashkit.errors import BankError, BankMismatchError
 

@@ -30,7 +30,7 @@ from hashkit.bank.build import build_bank
 from hashkit.bank.header import BankHeader
 from hashkit.bank_set.finishing import finish, shard_name
 from hashkit.bank_set.manifest import MANIFEST_NAME
-from hashkit.bank_set.opening import is_bank_set
+from hashkit.bank_set.places import is_bank_set
 from hashkit.codesets import CodeSet
 from hashkit.machine import describe_machine
 

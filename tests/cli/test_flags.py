@@ -20,7 +20,7 @@ from hashkit.errors import ConfigError, HashkitError
 
 _FLAG = re.compile(r"(?<![\w-])--[a-z](?:[a-z0-9-]*[a-z0-9])?(?![\w-])")
 _COMMAND = re.compile(r"\bhashkit (" + "|".join(COMMANDS) + r")\b")
-_OTHER_PROGRAM = re.compile(r"\b(?:pip (?:install|download)|npm|python3?|git|pytest) ")
+_OTHER_PROGRAM = re.compile(r"\b(?:pip (?:install|download)|npm|python3?|git|pytest|ray) ")
 _ARGUMENT = re.compile(r"`([a-z]\w*)=(?:True|False|\.\.\.|\"[^`]*\"|[^`\s=][^`\s]*)`")
 
 

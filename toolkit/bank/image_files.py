@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.bank.layout import FILE_DIGEST_BYTES
 from hashkit.errors import BankError
 
-__all__ = ["ImageFiles", "encode_files"]
+__all__ = ["FILE_DIGEST_BYTES", "ImageFiles", "encode_files"]
+
+FILE_DIGEST_BYTES: Final = 16
+"""Bytes of the digest of each image's file."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -31,6 +31,7 @@ from hashkit.bank.attributes import (
 from hashkit.bank.hdf5_checks import check_heaps, check_links
 from hashkit.bank.hdf5_creation import created_hdf5
 from hashkit.bank.header import BankHeader, BankSource
+from hashkit.bank.image_files import FILE_DIGEST_BYTES
 from hashkit.codes import code_size
 from hashkit.errors import BankError, BankMismatchError, HashkitError
 from hashkit.inputs.text import shown
@@ -39,7 +40,6 @@ from hashkit.rows_digest import BLOCK_ROWS
 
 __all__ = [
     "COMMIT_WORDS",
-    "FILE_DIGEST_BYTES",
     "FORMAT_VERSION",
     "VERSIONS",
     "Layout",
@@ -60,9 +60,6 @@ has checksums."""
 
 COMMIT_WORDS: Final = {1: 5, 2: 7, 3: 8}
 """Words (uint64) of the commit record, by format version."""
-
-FILE_DIGEST_BYTES: Final = 16
-"""Bytes of the digest of each image's file."""
 
 
 @dataclasses.dataclass(frozen=True)

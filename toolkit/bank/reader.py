@@ -17,9 +17,8 @@ from hashkit.bank.checksums import checksums_of_rows
 from hashkit.bank.commit import Commit, read_commit, read_deleted, read_tail
 from hashkit.bank.files import no_such_bank
 from hashkit.bank.guard import FileGuard
-from hashkit.bank.image_files import ImageFiles
+from hashkit.bank.image_files import FILE_DIGEST_BYTES, ImageFiles
 from hashkit.bank.layout import (
-    FILE_DIGEST_BYTES,
     Layout,
     checksum_columns,
     read_layout,

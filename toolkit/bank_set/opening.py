@@ -6,16 +6,10 @@ import os
 from pathlib import Path
 
 from hashkit.bank.reader import Bank
-from hashkit.bank_set.manifest import MANIFEST_NAME
 from hashkit.bank_set.reader import BankSet
 from hashkit.files.addresses import url_of
 
-__all__ = ["banks_of", "is_bank_set", "open_bank_or_set", "open_banks"]
-
-
-def is_bank_set(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is a folder with the manifest of a bank set, damaged or not; or an address."""
-    return url_of(path) is not None or (Path(path) / MANIFEST_NAME).is_file()
+__all__ = ["banks_of", "open_bank_or_set", "open_banks"]
 
 
 def open_bank_or_set(path: str | os.PathLike[str]) -> Bank | BankSet:

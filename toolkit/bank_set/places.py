@@ -1,13 +1,19 @@
-"""Where a bank set is on this machine."""
+"""What is a bank set, and where it is on this machine."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from hashkit.bank_set.manifest import MANIFEST_NAME
 from hashkit.files.addresses import url_of
 
-__all__ = ["on_this_machine"]
+__all__ = ["is_bank_set", "on_this_machine"]
+
+
+def is_bank_set(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is a folder with the manifest of a bank set, damaged or not; or an address."""
+    return url_of(path) is not None or (Path(path) / MANIFEST_NAME).is_file()
 
 
 def on_this_machine(path: str | os.PathLike[str]) -> Path:

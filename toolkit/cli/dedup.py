@@ -98,7 +98,7 @@ def dedup(
         return
     if source is None:
         raise ConfigError("expected a folder or a bank, found none: hashkit dedup photos/")
-    from hashkit.bank_set.opening import is_bank_set
+    from hashkit.bank_set.places import is_bank_set
     from hashkit.collection.moving import check_target
     from hashkit.workflow.dedup import find_duplicates
     from hashkit.workflow.output_files import check_page_path, check_table_path
@@ -143,7 +143,8 @@ def _on_cluster(
 ) -> Duplicates:
     """The duplicates in a bank or a bank set, whose near codes a cluster finds."""
     from hashkit.bank.reader import Bank
-    from hashkit.bank_set.opening import is_bank_set, open_bank_or_set
+    from hashkit.bank_set.opening import open_bank_or_set
+    from hashkit.bank_set.places import is_bank_set
     from hashkit.workflow.dedup import find_in_bank
 
     if exact or not (source.is_file() or is_bank_set(source)):
@@ -173,7 +174,7 @@ def _target(text: str) -> Path:
 
 
 def _move(found: Duplicates, target: Path) -> MoveReport:
-    from hashkit.bank_set.opening import is_bank_set
+    from hashkit.bank_set.places import is_bank_set
     from hashkit.collection.moving import move_duplicates
 
     with LateProgress(TERMINAL, "moving duplicates", "files") as bar:

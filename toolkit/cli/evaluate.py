@@ -267,7 +267,7 @@ def _file_subject(
     database_labels: Path | None,
     n_bits: int | None,
 ) -> Subject:
-    from hashkit.bank_set.opening import is_bank_set, open_banks
+    from hashkit.bank_set.places import is_bank_set
     from hashkit.formats import open_codes
     from hashkit.workflow.evaluation import Subject
     from hashkit.workflow.repeated import check_each_once
@@ -284,6 +284,8 @@ def _file_subject(
         if has_same_labels and _is_same_file(path, query):
             databases.append(queries)
         elif is_bank_set(path) and database_labels is None:  # by shard, without a copy in memory
+            from hashkit.bank_set.opening import open_banks  # codes in text files need no h5py
+
             databases += open_banks(path)
         else:
             databases.append(open_codes(path, database_labels, n_bits=n_bits))

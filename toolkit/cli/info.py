@@ -45,7 +45,7 @@ def info(
 
 
 def _facts(path: Path) -> dict[str, Any]:
-    from hashkit.bank_set.opening import is_bank_set
+    from hashkit.bank_set.places import is_bank_set
     from hashkit.formats import FORMATS, format_of
     from hashkit.formats.bank import BANK
     from hashkit.workflow.file_facts import bank_facts, codes_facts, model_facts

@@ -163,7 +163,6 @@ def search(
       hashkit search --query img.png --bank set/ --cluster ray --replicas 2
     """  # noqa: D301
     from hashkit.cli.search_output import draw_results, print_results
-    from hashkit.report.gallery import check_picture_format
     from hashkit.workflow.output_files import check_picture_path, check_table_path
     from hashkit.workflow.search_answers import Question
     from hashkit.workflow.search_csv import write_csv
@@ -180,6 +179,8 @@ def search(
     # Before images are encoded, which may take long.
     check_table_path(csv)
     if save_picture is not None:
+        from hashkit.report.gallery import check_picture_format
+
         check_picture_format(save_picture)
     place = SearchPlace(
         bank,

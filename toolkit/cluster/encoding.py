@@ -40,7 +40,7 @@ def task_resources(
         gpus = 1 if device != "cpu" and engine.n_gpus else 0
     if gpus > engine.n_gpus:
         raise ClusterError(
-            f"expected a cluster with GPUs, found {engine.n_gpus:g}: use --device cpu"
+            f'expected a cluster with GPUs, found {engine.n_gpus:g}: use `device="cpu"`'
         )
     if cpus is None:
         cpus = 1 if not gpus else max(1, int(engine.n_cpus * gpus / engine.n_gpus))

@@ -116,7 +116,7 @@ class RayEngine:
             self.close()
             raise ClusterError(
                 "expected a Ray cluster with CPUs for tasks, found none: start a node with `ray "
-                "start --address HOST:PORT`, or the head without `--num-cpus 0`"
+                "start --address HOST:PORT`, or the head with `ray start --head` alone"
             )
 
     @property

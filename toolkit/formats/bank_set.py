@@ -59,7 +59,7 @@ def write_bank_set(
 
 
 def _check_target(folder: Path, overwrite: bool) -> None:
-    from hashkit.bank_set.opening import is_bank_set
+    from hashkit.bank_set.places import is_bank_set
 
     if folder.is_file():
         raise CodesError(

@@ -7,13 +7,14 @@ import functools
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
-
-import jinja2
+from typing import TYPE_CHECKING, Any
 
 from hashkit.errors import HashkitError
 from hashkit.messages.os_errors import cannot_write
 from hashkit.report.evaluations import write_text
+
+if TYPE_CHECKING:
+    import jinja2
 
 __all__ = ["part", "render", "save_text"]
 
@@ -59,6 +60,8 @@ def save_text(path: Path, text: str) -> None:
 
 @functools.cache
 def _environment() -> jinja2.Environment:
+    import jinja2  # a search that writes a table needs none
+
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(part),
         autoescape=True,

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from hashkit.bank.reader import Bank
 from hashkit.bank_set.joined import JoinedBanks, as_one
-from hashkit.bank_set.opening import is_bank_set, open_bank_or_set
+from hashkit.bank_set.opening import open_bank_or_set
+from hashkit.bank_set.places import is_bank_set
 from hashkit.bank_set.reader import BankSet
 from hashkit.codesets import check_radius, kept_rows
 from hashkit.collection.duplicates import (

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hashkit.collection.bank_of_folder import followed_folder
 from hashkit.errors import (
     BankMismatchError,
     CheckpointError,
@@ -135,6 +134,8 @@ def check_made_by(banks: Iterable[Bank], model_sha256: str) -> None:
 
 def _again(bank: Bank) -> str:
     """The command that makes a bank again."""
+    from hashkit.collection.bank_of_folder import followed_folder  # h5py takes long to import
+
     folder = followed_folder(bank)
     if folder is None:
         return "hashkit encode --overwrite"

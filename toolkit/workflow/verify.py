@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from hashkit.bank_set.opening import is_bank_set
-from hashkit.bank_set.places import on_this_machine
+from hashkit.bank_set.places import is_bank_set, on_this_machine
 from hashkit.errors import HashkitError
 from hashkit.features.embedder import is_embedder
 from hashkit.formats import format_named
