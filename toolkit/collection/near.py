@@ -149,14 +149,10 @@ def _verify(
     scores: NDArray[np.float64],
     positions: NDArray[np.int64],
 ) -> None:
-    for pair in range(start, min(start + _CHUNK, len(scores))):
-        left, right = found.left[pair], found.right[pair]
-        place = verify(
-            signatures.thumbnails[left].astype(np.float32),
-            signatures.thumbnails[right].astype(np.float32),
-            [int(found.position[pair])],
-        )
-        scores[pair], positions[pair] = place.score, place.position
+    some = slice(start, start + _CHUNK)
+    scores[some], positions[some] = verify(
+        signatures.thumbnails, found.left[some], found.right[some], found.position[some]
+    )
 
 
 def find_candidates(
