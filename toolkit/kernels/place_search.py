@@ -154,8 +154,9 @@ def _correlate(
         for x in range(width):
             value = part[y, x]
             for top in range(n_tops):
+                sums, places = products[top], wide[top + y, x : x + _PLACES]
                 for at in range(_PLACES):
-                    products[top, at] += value * wide[top + y, x + at]
+                    sums[at] += value * places[at]
 
 
 @inlined

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.kernels.compiling import inlined, kernel
+from hashkit.kernels.compiling import inlined, inlined_sums, kernel
 
 __all__ = ["BLOCK", "agreement", "refine"]
 
@@ -102,7 +102,7 @@ def refine(
     return found
 
 
-@inlined
+@inlined_sums
 def _normal_equations(
     left: NDArray[np.float32],
     right: NDArray[np.float32],
@@ -121,6 +121,7 @@ def _normal_equations(
     matrix[:], vector[:] = 0.0, 0.0
     first, stop = _inside(place[2], place[3], side)
     n_rows = 0
+    one, last = np.uint64(1), np.uint64(side - 2)
     for y in range(side):
         at_y = place[0] * y + place[1]
         if at_y < 0.0 or at_y > side - 1.0:
@@ -128,6 +129,7 @@ def _normal_equations(
         n_rows += 1
         row = min(int(at_y), side - 2)
         below = at_y - row
+        above_row, under_row, right_row = left[row], left[row + 1], right[y]
         # Sums of products along a row, in scalars, which are faster than an array: gradients down
         # and across, x, value, error. Row and gain are the same for all and come afterwards.
         dd, da, dax, dv, d1, de = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
@@ -135,16 +137,17 @@ def _normal_equations(
         vv, v1, ve, ones, e1 = 0.0, 0.0, 0.0, 0.0, 0.0
         for x in range(first, stop):
             at_x = place[2] * x + place[3]
-            column = min(int(at_x), side - 2)
+            # Unsigned, since an index that may be negative costs a comparison.
+            column = min(np.uint64(at_x), last)
             beside = at_x - column
-            above, above_right = left[row, column], left[row, column + 1]
-            under, under_right = left[row + 1, column], left[row + 1, column + 1]
+            above, above_right = above_row[column], above_row[column + one]
+            under, under_right = under_row[column], under_row[column + one]
             upper = above + (above_right - above) * beside
             lower = under + (under_right - under) * beside
             down = lower - upper
             value = upper + down * below
             across = (above_right - above) * (1.0 - below) + (under_right - under) * below
-            error = right[y, x] - (gain * value + offset)
+            error = right_row[x] - (gain * value + offset)
             # Text is an outlier: a large error counts less (Huber 1964).
             weight = 1.0 if abs(error) <= _OUTLIER else _OUTLIER / abs(error)
             wd, wa, wv = weight * down, weight * across, weight * value
