@@ -12,13 +12,13 @@ PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 # Compiled tests are kept, whatever the environment says: each process would rewrite 250 files.
 unexport PYTHONDONTWRITEBYTECODE
 
-IN_CI := not slow and not gpu and not gpu_check
+IN_CI := not slow and not gpu and not gpu_check and not cluster
 
 # For `make gpu-check ARGS='--data-root ... --wheels ...'`; see docs/gpu.md.
 ARGS ?=
 
-.PHONY: help demo test test-end-to-end test-all gpu-check gpu-check-cpu coverage lint types format
-.PHONY: docs bench fuzz kills web-runtime clean clean-kernels
+.PHONY: help demo test test-end-to-end test-cluster test-all gpu-check gpu-check-cpu coverage lint types format
+.PHONY: docs bench fuzz kills kernels web-runtime clean clean-kernels
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,8 +34,11 @@ test: $(STAMP)  ## run the fast tests
 test-end-to-end: $(STAMP)  ## run the tests that start commands, train or export
 	$(BIN)/pytest $(PARALLEL) -m "end_to_end and $(IN_CI)"
 
+test-cluster: $(STAMP)  ## run the tests on a Ray cluster, which they start on this machine
+	$(BIN)/pytest -m "cluster and not slow"
+
 test-all: $(STAMP)  ## run all tests, also the slow ones and those for a GPU
-	$(BIN)/pytest -m "slow or gpu or gpu_check or not slow"
+	$(BIN)/pytest -m "slow or gpu or gpu_check or cluster or not slow"
 
 # With the machine's own Python: nothing is installed.
 gpu-check:  ## check and measure everything on a GPU, see docs/gpu.md
@@ -87,6 +90,9 @@ $(STAMP): pyproject.toml constraints.txt
 # The version is package.json's.
 web-runtime:  ## fetch onnxruntime-web, for `hashkit export --web` and the tests marked `browser`
 	npm install --ignore-scripts --no-package-lock --no-audit --no-fund
+
+kernels: $(STAMP)  ## compile all kernels now, so that no process has to wait for them
+	$(BIN)/hashkit compile
 
 # Compiled kernels are renewed when their own file changes, not when one that they call does.
 clean-kernels:  ## forget compiled kernels, after a change to one that others call

@@ -5,16 +5,40 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.codesets import check_names
 from hashkit.errors import DatasetError
+from hashkit.imaging.content import FileContent
 from hashkit.inputs.masks import unmasked
 
-__all__ = ["ImageSet", "spread_rows"]
+__all__ = ["Contents", "ImageSet", "spread_rows"]
+
+
+class Contents(Protocol):
+    """Images in containers: files of which each holds many, such as tars."""
+
+    @property
+    def is_sequential(self) -> bool:
+        """Whether images are read quickly in the order of the rows alone."""
+        ...
+
+    def read(self, row: int) -> FileContent:
+        """The file of image ``row``, read from its container; threads may call it at once.
+
+        Raises
+        ------
+        ImageError
+            If it cannot be read.
+        """
+        ...
+
+    def subset(self, rows: NDArray[np.integer[Any]]) -> Contents:
+        """The images of ``rows``, int [m], in that order."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +55,9 @@ class ImageSet:
     pixels
         uint8 [n, H, W, 3] for sets in memory; otherwise None.
     root
-        The folder that file names are relative to; None for sets in memory.
+        The folder that file names are relative to; None for other sets.
+    contents
+        Images in containers; otherwise None.
     labels
         int64 [n] (one label per image, from 0), or uint8 [n, n_classes] (multi-hot), or None.
     class_names
@@ -47,12 +73,15 @@ class ImageSet:
     labels: NDArray[Any] | None = None
     class_names: tuple[str, ...] = ()
     is_test: NDArray[np.bool_] | None = None
+    contents: Contents | None = None
 
     def __post_init__(self) -> None:
         check_names(self.names, "names", DatasetError)
         check_names(self.class_names, "class_names", DatasetError)
-        if (self.pixels is None) == (self.root is None):
-            raise DatasetError(f"{self.name}: images must be either in memory or in a folder")
+        if sum(one is not None for one in (self.pixels, self.root, self.contents)) != 1:
+            raise DatasetError(
+                f"{self.name}: images must be either in memory, in a folder, or in containers"
+            )
         for field in ("pixels", "labels", "is_test"):
             values = unmasked(getattr(self, field), field, DatasetError)
             object.__setattr__(self, field, values)
@@ -69,8 +98,18 @@ class ImageSet:
         """Whether an image may have several labels."""
         return self.labels is not None and self.labels.ndim == 2
 
-    def source(self, row: int) -> Path | NDArray[np.uint8]:
-        """Image ``row`` as `hashkit.preprocess.load` takes it: a path, or uint8 [H, W, 3]."""
+    def source(self, row: int) -> Path | NDArray[np.uint8] | FileContent:
+        """Image ``row`` as `hashkit.preprocess.load` takes it.
+
+        A path, uint8 [H, W, 3], or a file that was read from its container.
+
+        Raises
+        ------
+        ImageError
+            If it cannot be read from its container.
+        """
+        if self.contents is not None:
+            return self.contents.read(row)
         if self.pixels is not None:
             image: NDArray[np.uint8] = self.pixels[row]
             return image
@@ -85,6 +124,7 @@ class ImageSet:
             pixels=None if self.pixels is None else self.pixels[rows],
             labels=None if self.labels is None else self.labels[rows],
             is_test=None if self.is_test is None else self.is_test[rows],
+            contents=None if self.contents is None else self.contents.subset(rows),
         )
 
 

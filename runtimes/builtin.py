@@ -13,14 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from hashkit.files.cache import cache_folder
 from hashkit.inputs.suggestions import did_you_mean
 from hashkit.model_names import BUILTIN_SHA256, builtin_name
-from hashkit.runtimes.cache import cache_folder
 
 __all__ = [
     "BUILTIN_MODELS",
-    "NAME_ONE",
     "BuiltinModel",
+    "advice_on_missing",
     "constant_bits_of",
     "made_folder",
     "model_path",
@@ -95,9 +95,6 @@ BUILTIN_MODELS: Final[dict[str, BuiltinModel]] = {
 }
 """Built-in models by name."""
 
-NAME_ONE: Final = f"check the path, or name a built-in model: {', '.join(BUILTIN_MODELS)}"
-"""The advice of messages about a path that is missing."""
-
 
 def model_path(
     model: str | os.PathLike[str], warn: Callable[[str], None] = _logger.warning
@@ -147,5 +144,11 @@ def shown_model(path: Path) -> str:
 
 def no_such_model(path: Path) -> str:
     """The message about a model that is missing."""
+    return f"{path}: there is no such model file: {advice_on_missing(path)}"
+
+
+def advice_on_missing(path: Path) -> str:
+    """The advice of a message about a path that is missing and may be meant for a model."""
     hint = did_you_mean(str(path), BUILTIN_MODELS)
-    return f"{path}: there is no such model file: {NAME_ONE}{f'; {hint}' if hint else ''}"
+    known = ", ".join(BUILTIN_MODELS)
+    return f"check the path, or name a built-in model: {known}{f'; {hint}' if hint else ''}"

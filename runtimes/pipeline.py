@@ -325,8 +325,9 @@ class _EncodeRun:
 
         The first images alone do not show it: they may all be of one class.
         """
-        n_images = len(self._image_set)
-        if n_images - self.n_resumed <= _LONG_JOB:
+        n_images, contents = len(self._image_set), self._image_set.contents
+        is_sequential = contents is not None and contents.is_sequential
+        if n_images - self.n_resumed <= _LONG_JOB or is_sequential:
             return
         few = self._image_set.subset(
             spread_rows(n_images, min(_MOST_AHEAD, n_images // _SHARE_AHEAD))

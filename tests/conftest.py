@@ -3,7 +3,9 @@ from __future__ import annotations
 import functools
 import gc
 import os
+import re
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -15,6 +17,26 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 # examples keeps the suite fast; a test that needs more says so.
 settings.register_profile("hashkit", deadline=None, max_examples=33)
 settings.load_profile("hashkit")
+
+
+# A mark of a whole file, alone or first in a list.
+WHOLE_FILE_MARKED = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.end_to_end\b", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out files with no selected test: each process would import them and what they import.
+
+    Files named on the command line are always collected.
+    """
+    chosen = config.option.markexpr
+    if collection_path.suffix != ".py" or "end_to_end" not in chosen:
+        return None
+    text = collection_path.read_text(encoding="utf-8")
+    if chosen.startswith("end_to_end and "):
+        return "end_to_end" not in text or None
+    if chosen.startswith("not end_to_end and "):
+        return WHOLE_FILE_MARKED.search(text) is not None or None
+    return None
 
 
 def pytest_collection_finish() -> None:

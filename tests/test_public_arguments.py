@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from fractions import Fraction
@@ -22,8 +23,13 @@ LABELS = np.arange(40) % 3
 SET = hashkit.CodeSet(CODES, 24, LABELS)
 QUERIES = hashkit.CodeSet(CODES[:4], 24, LABELS[:4])
 LOGITS = (np.unpackbits(CODES[:4], axis=1) * 2.0 - 1).astype(np.float32)
-INDEX = hashkit.MultiIndex.build(SET)
 HEADER = BankHeader(24, None, "", "", "", "", (), "none", None)
+
+
+@functools.cache
+def index() -> hashkit.MultiIndex:
+    """Made by the first test that needs it, as it compiles kernels on a new machine."""
+    return hashkit.MultiIndex.build(SET)
 
 
 class Thing:
@@ -61,8 +67,8 @@ COUNTS: dict[str, Callable[[Any], Any]] = {
     "cutoffs": lambda n: hashkit.evaluate(QUERIES, SET, cutoffs=[n]),
     "ks": lambda n: hashkit.evaluate(QUERIES, SET, ks=[n]),
     "n_tables": lambda n: hashkit.MultiIndex.build(SET, n_tables=n),
-    "`radius`": lambda n: INDEX.search(CODES[:2], radius=n),
-    "`top_k`": lambda n: INDEX.search(CODES[:2], top_k=n),
+    "`radius`": lambda n: index().search(CODES[:2], radius=n),
+    "`top_k`": lambda n: index().search(CODES[:2], top_k=n),
 }
 
 
@@ -132,7 +138,7 @@ def test_codes_of_another_kind_are_refused(name: str) -> None:
     codes: Any = WRONG_CODES[name]
     refuses(lambda: hashkit.search(codes, SET, top_k=1), "query codes")
     refuses(lambda: hashkit.CodeSet(codes, 24))
-    refuses(lambda: INDEX.search(codes, top_k=1), "query codes")
+    refuses(lambda: index().search(codes, top_k=1), "query codes")
     if name != "a set":
         refuses(lambda: hashkit.search(CODES[:2], codes, top_k=1, n_bits=24))
         refuses(lambda: hashkit.MultiIndex.build(codes, 24))
@@ -265,9 +271,9 @@ def test_cutoffs_are_a_sequence(value: Any) -> None:
 
 def test_a_budget_is_a_number() -> None:
     for value in ("1", math.nan, -1, True, [1], None, 1j):
-        refuses(lambda value=value: INDEX.search(CODES[:2], top_k=1, budget=value), "`budget`")
+        refuses(lambda value=value: index().search(CODES[:2], top_k=1, budget=value), "`budget`")
     for value in (0, 1, 2.5, math.inf, np.float32(1), np.array(1.5), Fraction(1, 2)):
-        INDEX.search(CODES[:2], top_k=1, budget=value)  # type: ignore[arg-type]
+        index().search(CODES[:2], top_k=1, budget=value)  # type: ignore[arg-type]
 
 
 # Files

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hashkit.workflow.add import add
     from hashkit.workflow.dedup import Duplicates, find_duplicates
     from hashkit.workflow.encode import encode
+    from hashkit.workflow.encode_shards import encode_shards
     from hashkit.workflow.export import export
     from hashkit.workflow.sync import sync
     from hashkit.workflow.train import resume, train
@@ -60,6 +61,7 @@ __all__ = [
     "add",
     "delete_rows",
     "encode",
+    "encode_shards",
     "evaluate",
     "export",
     "find_duplicates",
@@ -93,6 +95,7 @@ _HOMES = {
     "add": "hashkit.workflow.add",
     "delete_rows": "hashkit.bank_set.editing",
     "encode": "hashkit.workflow.encode",
+    "encode_shards": "hashkit.workflow.encode_shards",
     "evaluate": "hashkit.evaluation.evaluator",
     "export": "hashkit.workflow.export",
     "find_duplicates": "hashkit.workflow.dedup",

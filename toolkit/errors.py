@@ -21,6 +21,7 @@
     |-- RunError               a run folder that is missing or incomplete
     |   `-- RunLockedError     ... because another process trains or exports it
     |-- DeviceError            a device that is not available
+    |-- ClusterError           a cluster that is not available, or a job on it that failed
     `-- MissingExtraError      an optional dependency that is not installed (also an ImportError)
 
 A message is one line without control characters: what was expected, what was found, how to fix it.
@@ -40,6 +41,7 @@ __all__ = [
     "BankLockedError",
     "BankMismatchError",
     "CheckpointError",
+    "ClusterError",
     "CodesError",
     "ConfigError",
     "DatasetError",
@@ -153,6 +155,10 @@ class RunLockedError(RunError):
 
 class DeviceError(HashkitError):
     """A requested device that is not available."""
+
+
+class ClusterError(HashkitError):
+    """A cluster that is not available, or a job on it that failed."""
 
 
 class MissingExtraError(HashkitError, ImportError):

@@ -9,11 +9,19 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from hashkit.inputs.arguments import whole_number
 
-__all__ = ["available_cpus", "check_threads", "cpu_affinity", "cpu_quota", "run_parallel"]
+__all__ = [
+    "Together",
+    "available_cpus",
+    "check_threads",
+    "cpu_affinity",
+    "cpu_quota",
+    "one_by_one",
+    "run_parallel",
+]
 
 Result = TypeVar("Result")
 
@@ -104,6 +112,19 @@ def check_threads(n_threads: int | None, what: str) -> int:
         If it is no whole number, or less than 1.
     """
     return available_cpus() if n_threads is None else whole_number(n_threads, what, 1)
+
+
+class Together(Protocol):
+    """Runs tasks, at the same time or not, and returns their results in order."""
+
+    def __call__(self, tasks: Sequence[Callable[[], Result]], /) -> list[Result]:
+        """The results of all tasks; raises if one fails."""
+        ...
+
+
+def one_by_one(tasks: Sequence[Callable[[], Result]]) -> list[Result]:
+    """The results of tasks that run one after the other."""
+    return [task() for task in tasks]
 
 
 def run_parallel(tasks: Sequence[Callable[[], Result]]) -> list[Result]:

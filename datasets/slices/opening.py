@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
-from hashkit.datasets.imageset import ImageSet
+import numpy as np
+
+from hashkit.datasets.imageset import Contents, ImageSet
+from hashkit.datasets.slices.containers import Places, check_unchanged
 from hashkit.datasets.slices.entries import Listed, blocks_of, labels_of, parse_lines
+from hashkit.datasets.slices.parquets import ParquetContents
 from hashkit.datasets.slices.plan import PLAN_NAME, Plan
+from hashkit.datasets.slices.tars import TarContents
 from hashkit.errors import DatasetError
 from hashkit.inputs.opening import read_file
 
 __all__ = ["open_slice"]
+
+_LARGEST: Final = 2**63
+_REMEDY: Final = f"remove {PLAN_NAME}, and the same command plans again"
 
 
 def open_slice(folder: Path, plan: Plan, number: int) -> ImageSet:
@@ -24,34 +34,57 @@ def open_slice(folder: Path, plan: Plan, number: int) -> ImageSet:
     """
     entries = _entries(folder, plan, number)
     where = str(folder / plan.slices[number].file)
+    is_contained = plan.kind in ("parquet", "tar")
     return ImageSet(
         name=Path(plan.images).stem if plan.kind == "list" else Path(plan.images).name,
         names=[entry.name for entry in entries],
-        root=None if plan.root is None else Path(plan.root),
+        root=None if is_contained else Path(plan.root or ""),
         labels=labels_of(entries, plan.label_kind, len(plan.class_names), where),
         class_names=plan.class_names,
+        contents=_contents(plan, entries, where) if is_contained else None,
     )
+
+
+def _contents(plan: Plan, entries: Sequence[Listed], where: str) -> Contents:
+    """The images of a slice in their containers, which must be those that were listed."""
+    rows = [entry.place for entry in entries]
+    n_files = len(plan.files)
+    are_valid = all(
+        row is not None and row[0] < n_files and all(0 <= part < _LARGEST for part in row)
+        for row in rows
+    )
+    if not are_valid:
+        raise DatasetError(
+            f"{where}: expected the place of each image in one of {n_files} files, found another "
+            f"value: {_REMEDY}"
+        )
+    places = np.array(rows, np.int64).reshape(-1, 3)
+    for number in np.unique(places[:, 0]).tolist():
+        check_unchanged(plan.files[number])
+    found = Places(plan.files, [entry.name for entry in entries], places)
+    if plan.kind == "tar":
+        return TarContents(found)
+    return ParquetContents(found, plan.settings.get("image_column", ""))
 
 
 def _entries(folder: Path, plan: Plan, number: int) -> list[Listed]:
     planned = plan.slices[number]
     path = folder / planned.file
-    remedy = f"remove {folder / PLAN_NAME}, and the same command plans again"
     try:
         data = read_file(path, "text_bytes")
     except OSError as error:
         reason = error.strerror or error
-        raise DatasetError(f"{path}: cannot be read ({reason}): {remedy}") from None
+        raise DatasetError(f"{path}: cannot be read ({reason}): {_REMEDY}") from None
     if hashlib.sha256(data).hexdigest() != planned.sha256:
         raise DatasetError(
             f"{path}: expected the slice that was planned, with the SHA-256 {planned.sha256}, "
-            f"found other bytes: {remedy}"
+            f"found other bytes: {_REMEDY}"
         )
     entries = []
     for block in blocks_of(data.splitlines(keepends=True)):
         entries += parse_lines(block, str(path))
     if len(entries) != len(planned):
         raise DatasetError(
-            f"{path}: expected {len(planned)} images, found {len(entries)}: {remedy}"
+            f"{path}: expected {len(planned)} images, found {len(entries)}: {_REMEDY}"
         )
     return entries

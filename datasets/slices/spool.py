@@ -32,10 +32,15 @@ _UNKNOWN_CLASS = "-1"
 
 
 @contextlib.contextmanager
-def spooled(listing: Listing, folder: Path) -> Iterator[Spool]:
+def spooled(listing: Listing, folder: Path, *, with_labels: bool = True) -> Iterator[Spool]:
     """Read a list into a file without a name in ``folder``, which is gone at the end.
 
     Per image, 8 bytes of memory are used, to notice names that are listed twice.
+
+    Parameters
+    ----------
+    with_labels
+        Whether the labels of the list are kept.
 
     Raises
     ------
@@ -47,7 +52,7 @@ def spooled(listing: Listing, folder: Path) -> Iterator[Spool]:
         If the file cannot be written.
     """
     with tempfile.TemporaryFile(dir=folder) as file:
-        spool = Spool(listing, file)
+        spool = Spool(listing, file, with_labels=with_labels)
         spool.read()
         yield spool
 
@@ -65,8 +70,8 @@ class Spool:
         `hashkit.bank.names.hash_names` of the list; known when `blocks` has come to its end.
     """
 
-    def __init__(self, listing: Listing, file: IO[bytes]) -> None:
-        self._listing, self._file = listing, file
+    def __init__(self, listing: Listing, file: IO[bytes], *, with_labels: bool) -> None:
+        self._listing, self._file, self._with_labels = listing, file, with_labels
         self._digest = ListDigest()
         self._hashes = array.array("q")
         self._kinds: set[type] = set()
@@ -84,7 +89,10 @@ class Spool:
             names = [entry.name for entry in block]
             self._digest.add_names(names)
             self._hashes.extend(map(hash, names))
-            self._note_labels(block)
+            if self._with_labels:
+                self._note_labels(block)
+            else:
+                block = [entry._replace(label=None) for entry in block]
             self._file.writelines(lines_of(block))
             self.n_images += len(block)
         if len(self._kinds) > 1:  # an image without a label has an unknown one
@@ -138,6 +146,8 @@ class Spool:
 
     def _settle_classes(self) -> None:
         names, n_columns = self._listing.class_names, self._listing.n_columns
+        if not self._with_labels:
+            return
         if n_columns:
             self.label_kind = "multi"
             names = names or tuple(map(str, range(n_columns)))

@@ -175,8 +175,11 @@ def _own_files(target: Path) -> set[Path]:
 def _is_in(target: Path, name: Path) -> bool:
     """Whether a listed name is a file that a page can have: below the folder, and not hidden."""
     path = target / name
-    is_below = path.parent.resolve().is_relative_to(target)
-    return is_below and path.is_file() and not any(part.startswith(".") for part in name.parts)
+    try:
+        is_below = path.parent.resolve().is_relative_to(target)
+        return is_below and path.is_file() and not any(part.startswith(".") for part in name.parts)
+    except (OSError, ValueError, RuntimeError):  # a name that no file can have, or a loop of links
+        return False
 
 
 def _is_page(folder: Path) -> bool:

@@ -10,11 +10,11 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from hashkit.errors import DeviceError, ModelError
+from hashkit.files.cache import cache_folder
 from hashkit.messages.foreign_errors import foreign_message
 from hashkit.runtimes import cuda
 from hashkit.runtimes.backends.fixed_batch import FixedBatch
 from hashkit.runtimes.backends.onnxruntime_session import create_session
-from hashkit.runtimes.cache import cache_folder
 from hashkit.runtimes.loaded import LoadedModel
 from hashkit.runtimes.model_file import ModelFile
 from hashkit.runtimes.settings import RuntimeSettings, batch_size_for
@@ -107,7 +107,7 @@ class TensorRtSession(LoadedModel):
 def engine_folder(model_sha256: str) -> Path:
     """Folder of a model's engines for this version of ONNX Runtime.
 
-    It is below the folder of `hashkit.runtimes.cache.cache_folder`.
+    It is below the folder of `hashkit.files.cache.cache_folder`.
     """
     return (
         cache_folder() / "tensorrt" / f"{model_sha256[:16]}-onnxruntime-{onnxruntime.__version__}"

@@ -126,4 +126,6 @@ def test_a_file_of_that_name_is_named_with_its_folder(here):
     "command", ["encode photos --out c.h5 --model", "bench --random --model", "verify", "info"]
 )
 def test_an_unknown_name_lists_the_known_ones(here, command):
-    assert fail(f"{command} phahs").endswith("phash, phash-256, lite0, lite0-256")
+    said = fail(f"{command} phahs")
+    assert "phash, phash-256, lite0, lite0-256" in said
+    assert said.endswith("did you mean phash?")

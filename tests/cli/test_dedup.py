@@ -15,7 +15,7 @@ import hashkit
 from hashkit.collection.signatures import Signer
 from hashkit.errors import ConfigError
 from hashkit.report.duplicates_page import render_duplicates_page
-from hashkit.workflow import dedup
+from hashkit.workflow import near_codes
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ def test_what_cannot_be_done_is_one_line(
 
 
 def test_codes_that_tell_nothing_apart_are_refused(monkeypatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(dedup, "_MAX_PAIRS", 10)
+    monkeypatch.setattr(near_codes, "_MAX_PAIRS", 10)
     codes = np.arange(8, dtype=np.uint8)[:, None]
     hashkit.save_codes(tmp_path / "codes.h5", hashkit.CodeSet(codes, 8))
     with pytest.raises(ConfigError, match="choose a smaller one"):

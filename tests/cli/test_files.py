@@ -65,7 +65,7 @@ def test_an_interrupted_conversion_says_that_nothing_changed(bank, monkeypatch):
     def interrupt(database):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hashkit.formats.parquet.kept_codes", interrupt)
+    monkeypatch.setattr("hashkit.formats.arrow_columns.kept_codes", interrupt)
     ended = hashkit(f"convert {bank} out.parquet")
     assert ended.exit_code == 130
     assert ended.stderr.splitlines()[-1] == "interrupted; out.parquet is unchanged"

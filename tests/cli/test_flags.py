@@ -144,8 +144,10 @@ def script_flags() -> set[str]:
 
 def test_flags_in_documents_are_of_the_command_they_are_about():
     known = (
-        EVERY_FLAG | script_flags() | {"--version", "--build-arg", "--cpus", "--inplace"}
-    )  # Docker's and rsync's
+        EVERY_FLAG
+        | script_flags()
+        | {"--version", "--build-arg", "--cpus", "--inplace", "--node-ip-address"}
+    )  # of Docker, rsync and Ray
     assert [
         f"{page.name}: {fault}"
         for page in PAGES

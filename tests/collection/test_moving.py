@@ -172,6 +172,14 @@ def test_what_changed_since_is_left_where_it_is(album: Path) -> None:
         ("not json", "expected JSON"),
         ("{}", "hashkit_dedup"),
         (json.dumps({"hashkit_dedup": 9, "moves": []}), "version 1"),
+        *(
+            (json.dumps({"hashkit_dedup": 1, "moves": [one]}), "absolute paths")
+            for one in (
+                {"source": "x.png", "target": "/out/x.png", "digest": ""},
+                {"source": "/album/x.png", "target": "/out/\0", "digest": ""},
+                {"source": "/album/\ud800", "target": "/out/x.png", "digest": ""},
+            )
+        ),
         (None, "found no such file"),
     ],
 )
@@ -181,3 +189,15 @@ def test_what_is_no_journal_is_refused(tmp_path: Path, text: str | None, message
         path.write_text(text)
     with pytest.raises(HashkitError, match=message):
         undo_moves(path)
+
+
+def test_a_journal_takes_files_from_its_own_folder_alone(album: Path) -> None:
+    report = moved(album, ["c.png"])
+    before = files(album.parent)
+    elsewhere = report.journal.rename(album.parent / "journal.json")
+    assert undo_moves(elsewhere).restored == 1  # the folder is below it
+    moved(album, ["c.png"])
+    (album.parent / "other").mkdir()
+    (fault,) = undo_moves(elsewhere.rename(album.parent / "other" / "journal.json")).faults
+    assert "put the journal back" in fault
+    assert files(album.parent).keys() - before.keys() == {"other/journal.json"}

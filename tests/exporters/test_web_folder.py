@@ -367,7 +367,7 @@ def test_a_page_needs_both_model_and_bank(place, runtime, monkeypatch):
     page = f"--web-runtime {runtime} --web site"
     for flags, words in (
         (f"{page} --model phash", "expected --bank with --model"),
-        (f"{page} --bank made.h5", "expected --model with --bank"),
+        (f"{page} --bank made.h5", "name its file with --model"),
         (f"{page} --bank made.h5 --model phash", "was made by another model"),
         (f"{page} --bank made.h5 --run runs/first", "leave one of the two out"),
         ("--onnx --model phash", "need --web FOLDER"),

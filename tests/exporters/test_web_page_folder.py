@@ -101,7 +101,7 @@ def test_a_manifest_cannot_name_files_outside_of_the_folder(site, tmp_path):
     outside.write_text("kept")
     (site / ".git").write_text("kept")
     (site / "link").symlink_to(tmp_path)
-    names = ["../outside", str(outside), "link/outside", ".git", "a\0b", 7, None]
+    names = ["../outside", str(outside), "link/outside", ".git", "a\0b", "x" * 5000, "\ud800", 7]
     (site / "manifest.json").write_text(json.dumps({"hashkit_web": 1, "files": names}))
     write_page(site, "two")
     assert outside.read_text() == (site / ".git").read_text() == "kept"

@@ -13,7 +13,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import timm
 import torch
 from clip_tower import ClipTower
 from sklearn.datasets import load_sample_image
@@ -66,6 +65,13 @@ def exported(network, folder, size, *, batch=2, outputs=None, half=False, free_s
     return path
 
 
+def create_timm(name, **arguments):
+    """A network of timm, which takes seconds to import: each process collects this file."""
+    import timm
+
+    return timm.create_model(name, **arguments)
+
+
 def of_torch(network, images, mean=MEAN, std=STD):
     """Features of torch for normalised pixels."""
     planes = ((images / 255 - mean) / std).transpose(0, 3, 1, 2).astype(np.float32)
@@ -93,7 +99,7 @@ def _seed():
 
 
 def small_vit(**settings):
-    return timm.create_model(
+    return create_timm(
         "vit_tiny_patch16_224", img_size=64, depth=2, embed_dim=48, num_classes=0, **settings
     )
 
@@ -101,13 +107,13 @@ def small_vit(**settings):
 NETWORKS = {
     "vit": (lambda: small_vit(), (64, 64)),
     "convnext": (
-        lambda: timm.create_model(
+        lambda: create_timm(
             "convnext_atto", depths=(1, 1, 1, 1), dims=(8, 16, 24, 32), num_classes=0
         ),
         (64, 64),
     ),
     "swin": (
-        lambda: timm.create_model(
+        lambda: create_timm(
             "swin_tiny_patch4_window7_224",
             img_size=64,
             window_size=4,
@@ -118,7 +124,7 @@ NETWORKS = {
         ),
         (64, 64),
     ),
-    "mobilenet": (lambda: timm.create_model("mobilenetv3_small_050", num_classes=0), (64, 96)),
+    "mobilenet": (lambda: create_timm("mobilenetv3_small_050", num_classes=0), (64, 96)),
 }
 
 

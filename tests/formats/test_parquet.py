@@ -22,8 +22,8 @@ from hashkit.codesets import CodeSet
 from hashkit.errors import CodesError
 from hashkit.formats import open_codes, rows, save_codes
 from hashkit.formats.parquet_columns import ParquetColumns
-from hashkit.formats.parquet_footer import read_column_sizes
 from hashkit.formats.parquet_reading import ParquetNames
+from hashkit.inputs.parquet_footer import read_column_sizes
 
 CODES = pack(np.random.default_rng(0).integers(0, 2, (50, 20)))
 
@@ -209,7 +209,12 @@ def test_sizes_of_columns_are_those_that_pyarrow_reads(tmp_path, small_groups):
         columns = [metadata.row_group(group).column(n) for n in range(metadata.num_columns)]
         expected.append(
             [
-                (one.path_in_schema.split(".")[0], one.num_values, one.total_uncompressed_size)
+                (
+                    one.path_in_schema.split(".")[0],
+                    one.num_values,
+                    one.total_uncompressed_size,
+                    one.path_in_schema,
+                )
                 for one in columns
             ]
         )

@@ -54,7 +54,7 @@ def main() -> int:
         return 0
     if options.case is not None:
         (name,) = options.format or ("?",)
-        return show(name, options.case)
+        return show(name, options.case, options.folder)
     formats = installed(options.format or FORMATS)
     is_fixed = options.minutes is not None
     campaign = Campaign(options.folder, formats, continues=not is_fixed)
@@ -71,13 +71,14 @@ def main() -> int:
     return 1 if n_found else 0
 
 
-def show(name: str, case: int) -> int:
-    """Run one case in this process, and print its file and what happened."""
+def show(name: str, case: int, kept_in: Path) -> int:
+    """Run one case in this process; print its file, which is kept, and what happened."""
     folder = workspace()
     subject = SUBJECTS[name](folder)
     rng = random.Random(f"{name} {case}")
     data = mutated(subject, rng)
-    kept = Path(f"{name}-{case}{subject.path.suffix}")
+    kept = kept_in / "cases" / f"{name}-{case}{subject.path.suffix}"
+    kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_bytes(data)
     print(f"{kept}: {len(data)} bytes", flush=True)
     outcome, finding = run_case(subject, name, case, [])

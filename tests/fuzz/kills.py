@@ -32,7 +32,7 @@ from typing import Any, Final
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from killing.forks import answered, command_in_fork, command_in_process, preload
-from killing.leftovers import contents_of, damage_in, wrong_rows
+from killing.leftovers import contents_of, damage_in, lost_pictures, wrong_rows
 from killing.scenes import SCENES, make_start, run_command
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -145,6 +145,7 @@ class Stage:
     def _left_by_the_kill(self, folder: Path) -> tuple[list[str], bool]:
         """What is damaged, and whether the command was done already."""
         found = damage_in(folder) + wrong_rows(folder, self.before, self.reference)
+        found += lost_pictures(folder, self.before)
         is_done = not found and json.loads(json.dumps(contents_of(folder))) == self.reference
         return found, is_done
 

@@ -293,3 +293,12 @@ def test_a_search_says_when_an_index_covers_little(path):
     with Bank.open(path) as bank:
         assert open_index([bank], notes).n_rows == N_ROWS
     assert "covers the first 12,000 of 17,500 rows" in notes.lines[0]
+
+
+def test_several_banks_have_an_index_each(path, tmp_path):
+    other = tmp_path / "other.h5"
+    add_rows(other, random_codes(7, 300))
+    with Bank.open(path) as bank, Bank.open(other) as bare:
+        indexes = open_index([bare, bank, bare])
+        assert [index and index.n_rows for index in indexes] == [None, N_ROWS, None]
+        assert open_index([bare, bare]) is None

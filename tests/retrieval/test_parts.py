@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from hashkit.codes import pack
 from hashkit.codesets import CodeSet
-from hashkit.errors import ConfigError
+from hashkit.errors import ConfigError, IndexMismatchError
+from hashkit.multi_index.index import MultiIndex
 from hashkit.retrieval import parts
 from hashkit.retrieval.local_part import LocalSearchPart
 from hashkit.retrieval.neighbours import Neighbours, Ranking
@@ -126,6 +127,43 @@ def test_merged_answers_of_parts_equal_a_search_of_the_whole(
     assert fields(found) == fields(expected)
     if is_counted and given_logits is None and "top_k" in question:
         assert sum(part.n_sent for part in far) == np.size(expected.rows)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.integers(0, 2**32 - 1), st.lists(st.integers(0, 30), min_size=1, max_size=5), asked,
+    st.booleans(), st.sampled_from(["auto", "index"]),
+)  # fmt: skip
+def test_indexes_of_single_databases_are_used(
+    seed: int, lengths: list[int], question: dict[str, Any], filtered: bool, engine: Any
+) -> None:
+    rng = np.random.default_rng(seed)
+    logits, shards = shards_of(seed, [*lengths, 25])
+    arguments = {**question, "logits": logits if question.get("logits") else None}
+    where = rng.random(sum(lengths) + 25) < 0.5 if filtered else None
+    # Of all rows, of the first rows alone, or none.
+    indexed = [int(rng.integers(0, len(shard) + 1)) for shard in shards]
+    indexed[-1] = 20
+    indexes = [
+        MultiIndex.build(shard.codes[:n_rows], N_BITS) if n_rows > 4 else None
+        for shard, n_rows in zip(shards, indexed, strict=True)
+    ]
+    codes = pack(logits > 0)
+    expected = search(codes, shards, where=where, **arguments)
+    found = search(codes, shards, where=where, index=indexes, engine=engine, **arguments)
+    assert fields(found) == fields(expected)
+
+
+def test_indexes_are_those_of_the_databases() -> None:
+    _, shards = shards_of(3, [40, 40])
+    codes = shards[0].codes[:2]
+    indexes = [MultiIndex.build(shard.codes, N_BITS) for shard in shards]
+    with pytest.raises(IndexMismatchError, match="first rows, found one of other codes"):
+        search(codes, shards, top_k=3, index=indexes[::-1])
+    with pytest.raises(ConfigError, match="for each of 2 databases, found 1"):
+        search(codes, shards, top_k=3, index=indexes[:1])
+    with pytest.raises(ConfigError, match="needs an index of the database, found none"):
+        search(codes, shards, top_k=3, index=[None, None], engine="index")
 
 
 def test_rows_outside_of_the_parts_are_refused() -> None:

@@ -85,7 +85,7 @@ def test_each_batch_size_is_run_once_before_it_is_timed(job: MeasuringJob) -> No
     found = measure(lambda _: model, job, steps.append)  # type: ignore[arg-type,return-value]
     assert steps == ["start", "batch 1", "batch 4", "answers"]
     # The start, batches of 1 and of 4, and all images in the batches of `hashkit encode`.
-    assert model.batches == [1] + [1] * 4 + [4] * 4 + [32, 32, 6]
+    assert model.batches == [1] + [1] * 4 + [4] * 4 + [8] * 8 + [6]
     assert [(one.batch_size, one.n_repeats) for one in found.timings] == [(1, 3), (4, 3)]
     assert (found.runtime, found.provider) == ("pixels 1.0", "PixelProvider")
     check_answers(job)

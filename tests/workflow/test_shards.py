@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import shutil
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from hashkit.runtimes.faults import read_faults
 from hashkit.workflow import shard_job
 from hashkit.workflow.encoding import EncodeOptions
 from hashkit.workflow.shard_plans import ImagesToShard, plan_shards
-from hashkit.workflow.shards import encode_shard, encode_shards, finish_shards
+from hashkit.workflow.shards import encode_all_shards, encode_shard, finish_shards
 
 OPTIONS = EncodeOptions(batch_size=2, n_workers=1)
 
@@ -59,7 +60,7 @@ def contents(banks: list[hashkit.Bank]) -> tuple[bytes, list[str], list[int]]:
 def test_a_set_has_the_rows_of_one_bank(album, out, encoder):
     whole = hashkit.encode(album, encoder, out.parent / "one.h5", labels="folders")
     wanted = ImagesToShard(album, labels="folders")
-    reports = encode_shards(wanted, 3, out, encoder, OPTIONS)
+    reports = encode_all_shards(wanted, 3, out, encoder, OPTIONS)
     assert contents(shards_of(out)) == contents([whole])
     assert [report.n_images for report in reports] == [3, 3, 4]
     manifest = json.loads((out / "bankset.json").read_text())
@@ -127,7 +128,7 @@ def test_shards_may_be_empty(out, encoder, tmp_path):
     draw(tmp_path / "0.png", 0)
     (tmp_path / "1.png").write_bytes(b"no image")
     (tmp_path / "list.txt").write_text("0.png\n1.png\n")
-    encode_shards(ImagesToShard(tmp_path / "list.txt"), 4, out, encoder, OPTIONS)
+    encode_all_shards(ImagesToShard(tmp_path / "list.txt"), 4, out, encoder, OPTIONS)
     assert [len(bank) for bank in shards_of(out)] == [0, 1, 0, 0]
     assert json.loads((out / "bankset.json").read_text())["n_rows"] == 1
 
@@ -150,7 +151,7 @@ def test_what_planned_another_set_is_refused(album, out, encoder, tmp_path):
     with pytest.raises(BankMismatchError, match="before it changed: name another folder"):
         plan_shards(wanted, 2, out, encoder, OPTIONS)
     again = dataclasses.replace(OPTIONS, mode="overwrite")
-    encode_shards(wanted, 1, out, encoder, again)
+    encode_all_shards(wanted, 1, out, encoder, again)
     assert [len(bank) for bank in shards_of(out)] == [2]
 
 
@@ -223,3 +224,31 @@ def test_lists_that_cannot_be_planned(tmp_path, monkeypatch, encoder, out):
         plan_shards(ImagesToShard(listed), 2, out, encoder)
     with pytest.raises(ConfigError, match="found the named set digits"):
         ImagesToShard("digits")
+
+
+def test_images_in_tars_have_the_codes_of_files(album, out, encoder, tmp_path):
+    (tmp_path / "tars").mkdir()
+    files = sorted(path for path in album.rglob("*.png"))
+    for number in range(2):
+        with tarfile.open(tmp_path / "tars" / f"{number}.tar", "w") as tar:
+            for path in files[5 * number : 5 * number + 5]:
+                tar.add(path, path.name)
+    whole = hashkit.encode(album, encoder, tmp_path / "one.h5", labels="none")
+    found = hashkit.encode_shards(tmp_path / "tars", encoder, out, 3, batch_size=2)
+    assert found.manifest.n_rows == len(whole) == 9
+    assert np.concatenate([bank.codes for bank in found]).tobytes() == whole.codes.tobytes()
+    assert found[0].names[0] == "0.tar/1.png"
+    (skipped,) = [one for bank in found for one in read_faults(bank.path)]
+    assert (skipped.name, skipped.reason) == ("1.tar/broken.png", "broken")
+    again = hashkit.encode_shards(tmp_path / "tars", encoder, out, 3)
+    assert again.identity == found.identity
+    with pytest.raises(BankMismatchError, match=r"before it changed|another list"):
+        hashkit.encode_shards(f"{tmp_path}/tars/0.tar", encoder, out, 3)
+
+
+def test_labels_of_a_list_may_be_left_out(out, encoder, tmp_path):
+    draw(tmp_path / "a.png", 0)
+    (tmp_path / "list.txt").write_text("a.png 3\n")
+    found = hashkit.encode_shards(tmp_path / "list.txt", encoder, out, 1, labels="none")
+    assert found[0].labels is None
+    assert found.class_names == ()

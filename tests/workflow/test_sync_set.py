@@ -58,7 +58,9 @@ def check(album, folder, encoder):
 
 
 def test_every_change_of_a_folder_reaches_the_right_shard(album, folder, encoder):
+    (folder / "plan.json").touch()
     assert sync(album, folder, encoder) == {"unchanged": 5}
+    assert not (folder / "plan.json").exists()  # of a fixed list
     before = BankSet.open(folder)
     sizes = [len(bank) for bank in before]
     change(album)
@@ -88,6 +90,7 @@ def test_a_row_that_a_user_deleted_stays_deleted_and_one_of_a_removed_file_comes
     assert [one.name for one in read_faults(folder / "sync")] == ["broken.png"]
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("n_commits", [1, 2, 4])
 def test_a_sync_that_is_killed_leaves_a_set_that_opens_and_goes_on(
     album, folder, encoder, monkeypatch, n_commits
@@ -122,3 +125,14 @@ def test_another_model_and_another_writer_are_refused(album, folder, encoder, tm
         hashkit.sync(album, folder, other, reporter=Notes())
     with SetEditor.open(folder), pytest.raises(BankLockedError, match="changing this bank set"):
         sync(album, folder, encoder)
+
+
+def test_rows_are_added_to_the_last_shard(album, folder, encoder):
+    before = BankSet.open(folder)
+    draw(album / "new.png", 21)
+    assert hashkit.add(before, album / "new.png", ["new.png"], model=encoder) == [5]
+    after = before.reload()
+    assert [len(bank) for bank in after] == [1, 2, 3]
+    assert after.joined().names[5] == "new.png"
+    assert after.manifest.n_rows == 6
+    assert hashkit.add(folder, after[0].codes, ["copy"]) == [6]

@@ -150,5 +150,7 @@ def test_something_else_is_refused(tmp_path, name):
         (tmp_path / name).mkdir()
     elif name != "none.h5":
         (tmp_path / name).write_text("text")
-    with pytest.raises(HashkitError, match=r"expected a bank, an index \(.mih\), an ONNX model"):
+    with pytest.raises(
+        HashkitError, match=r"expected a bank, a bank set, an index \(.mih\), an ONNX model"
+    ):
         verify_paths([tmp_path / name])

@@ -16,6 +16,7 @@ from hashkit.files.locking import LockHeldError, lock_file
 from hashkit.files.private import remove_leftovers
 from hashkit.files.writing import make_parents, written_whole
 from hashkit.imaging.formats import IMAGE_SUFFIXES
+from hashkit.inputs.opening import open_file
 from hashkit.messages.os_errors import cannot_write
 
 __all__ = [
@@ -78,7 +79,7 @@ def check_bank_name(path: Path) -> None:
 
 
 def _is_bank(path: Path) -> bool:
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return file.read(len(_SIGNATURE)) == _SIGNATURE
 
 

@@ -31,6 +31,7 @@ from hashkit.codesets import deleted_mask
 from hashkit.errors import BankError
 from hashkit.inputs.arguments import checked_arguments
 from hashkit.inputs.opening import open_file
+from hashkit.messages.os_errors import cannot_read
 from hashkit.rows_digest import BLOCK_ROWS, codes_digest, rows_digest
 
 __all__ = ["Bank"]
@@ -145,7 +146,7 @@ class Bank:
         except FileNotFoundError:
             raise BankError(no_such_bank(path)) from None
         except OSError as error:
-            raise BankError(f"{path}: cannot be read ({error.strerror or error})") from None
+            raise BankError(cannot_read(error, path)) from None
 
     def reload(self) -> Bank:
         """The bank as its file is now: this object if nothing has changed, else a new one.

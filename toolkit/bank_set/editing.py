@@ -15,6 +15,7 @@ from hashkit.bank_set.entries import updated_manifest
 from hashkit.bank_set.finishing import locked_set
 from hashkit.bank_set.manifest import read_manifest, write_manifest
 from hashkit.bank_set.reader import BankSet
+from hashkit.files.addresses import check_local
 from hashkit.inputs.arguments import checked_arguments
 
 __all__ = ["delete_rows", "restore_rows"]
@@ -82,6 +83,7 @@ def _mark(
     rows: ArrayLike,
     mark: Callable[[Path, NDArray[np.int64]], int],
 ) -> int:
+    check_local(path)
     path = Path(path)
     if not path.is_dir():
         return mark(path, rows)  # type: ignore[arg-type]

@@ -19,9 +19,23 @@ from hashkit.bank.image_files import ImageFiles
 from hashkit.bank_set.entries import updated_manifest
 from hashkit.bank_set.finishing import locked_set
 from hashkit.bank_set.manifest import SetManifest, read_manifest, write_manifest
+from hashkit.bank_set.plan_files import remove_plan
 from hashkit.bank_set.reader import BankSet
+from hashkit.files.addresses import check_local
 
-__all__ = ["SetEditor"]
+__all__ = ["SetEditor", "open_editor"]
+
+
+def open_editor(path: str | os.PathLike[str], *, lock_seconds: float = 0) -> BankEditor | SetEditor:
+    """Open a complete bank, or the bank set of a folder, to change it.
+
+    Raises
+    ------
+    BankLockedError, BankError, BankMismatchError
+        See `BankEditor.open` and `SetEditor.open`.
+    """
+    kind = SetEditor if Path(path).is_dir() else BankEditor
+    return kind.open(path, lock_seconds=lock_seconds)
 
 
 class SetEditor:
@@ -42,7 +56,10 @@ class SetEditor:
         self._starts: list[int] = banks.offsets.tolist()[:-1]
         self._editors: dict[int, BankEditor] = {}
         self._keep = keep
-        self._is_changed = self._manifest.shards[-1].is_growing  # an earlier process was killed
+        # A process that was killed may have left a manifest from before its changes.
+        now = updated_manifest(self._manifest, banks)
+        now = dataclasses.replace(now, created_by=self._manifest.created_by)
+        self._is_changed = now != self._manifest
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, lock_seconds: float = 0) -> SetEditor:
@@ -60,6 +77,7 @@ class SetEditor:
         BankError
             If there is no such set, or it cannot be read or written.
         """
+        check_local(path)
         folder = Path(path)
         read_manifest(folder)  # before a lock is left in some other folder
         with contextlib.ExitStack() as keep:
@@ -98,6 +116,7 @@ class SetEditor:
         *,
         files: ImageFiles | None = None,
         deleted: ArrayLike = (),
+        source: BankSource | None = None,
     ) -> range:
         """Add rows and mark others as deleted; returns the numbers of the new rows.
 
@@ -110,7 +129,7 @@ class SetEditor:
         self._is_changed = True
         last = self._n_shards - 1
         own = rows[shard_of == last] - self._starts[last]
-        added = self._last.apply(codes, names, labels, files=files, deleted=own)
+        added = self._last.apply(codes, names, labels, files=files, deleted=own, source=source)
         for shard in np.unique(shard_of[shard_of < last]).tolist():
             own = rows[shard_of == shard] - self._starts[shard]
             self._editor(shard).apply(deleted=own)
@@ -122,6 +141,7 @@ class SetEditor:
         It copies these shards, unless the list is their only one already.
         """
         self._is_changed = True
+        self._set_last(slice=None)
         for shard in range(self._n_shards):
             editor = self._editor(shard)
             is_other = any(one.root not in (None, source.root) for one in editor.sources)
@@ -157,8 +177,13 @@ class SetEditor:
         return self._editors[shard]
 
     def _begin_to_grow(self) -> None:
+        if not self._manifest.shards[-1].is_growing:
+            self._set_last(slice=None, is_growing=True)
+
+    def _set_last(self, **changes: Any) -> None:
+        """Change what the manifest says of the last shard, which is of no fixed list any more."""
         *others, last = self._manifest.shards
-        if not last.is_growing:
-            growing = dataclasses.replace(last, is_growing=True)
-            self._manifest = dataclasses.replace(self._manifest, shards=(*others, growing))
-            write_manifest(self.path, self._manifest)
+        changed = dataclasses.replace(last, **changes)
+        self._manifest = dataclasses.replace(self._manifest, shards=(*others, changed))
+        write_manifest(self.path, self._manifest)
+        remove_plan(self.path)

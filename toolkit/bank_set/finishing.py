@@ -19,6 +19,7 @@ from hashkit.bank_set.manifest import (
     write_manifest,
 )
 from hashkit.errors import BankError, BankLockedError, BankMismatchError
+from hashkit.files.addresses import check_local
 from hashkit.files.locking import LockHeldError, lock_file
 from hashkit.inputs.arguments import checked_arguments_but
 from hashkit.messages.os_errors import cannot_write
@@ -66,6 +67,7 @@ def finish(
     BankLockedError
         If another process is changing the set.
     """
+    check_local(folder)
     folder = Path(folder)
     if not folder.is_dir():
         raise BankError(f"{folder}: expected a folder of shards, found no such folder")

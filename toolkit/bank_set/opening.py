@@ -8,17 +8,18 @@ from pathlib import Path
 from hashkit.bank.reader import Bank
 from hashkit.bank_set.manifest import MANIFEST_NAME
 from hashkit.bank_set.reader import BankSet
+from hashkit.files.addresses import url_of
 
 __all__ = ["banks_of", "is_bank_set", "open_bank_or_set", "open_banks"]
 
 
 def is_bank_set(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is a folder with the manifest of a bank set, damaged or not."""
-    return (Path(path) / MANIFEST_NAME).is_file()
+    """Whether a path is a folder with the manifest of a bank set, damaged or not; or an address."""
+    return url_of(path) is not None or (Path(path) / MANIFEST_NAME).is_file()
 
 
 def open_bank_or_set(path: str | os.PathLike[str]) -> Bank | BankSet:
-    """Open a bank, or the bank set of a folder.
+    """Open a bank, or the bank set of a folder or an address.
 
     Raises
     ------
@@ -27,7 +28,8 @@ def open_bank_or_set(path: str | os.PathLike[str]) -> Bank | BankSet:
     BankMismatchError
         If it has a later format version.
     """
-    return BankSet.open(path) if Path(path).is_dir() else Bank.open(path)
+    is_set = url_of(path) is not None or Path(path).is_dir()
+    return BankSet.open(path) if is_set else Bank.open(path)
 
 
 def open_banks(path: str | os.PathLike[str]) -> list[Bank]:

@@ -22,6 +22,7 @@ from hashkit.bank_set.manifest import (
     finish_command,
     read_manifest,
 )
+from hashkit.bank_set.places import on_this_machine
 from hashkit.errors import BankError, BankMismatchError
 from hashkit.inputs.arguments import checked_arguments
 
@@ -61,14 +62,22 @@ class BankSet(Sequence[Bank]):
     def open(cls, path: str | os.PathLike[str]) -> BankSet:
         """Open a bank set, in time that depends on the number of its shards, not of its rows.
 
+        Parameters
+        ----------
+        path
+            The folder, or the address of one in an object store, such as ``s3://bucket/photos``:
+            its shards are then copied to this machine's cache first, unless they are there.
+
         Raises
         ------
         BankError
             If there is no such set, or a shard is missing or is not the one of the manifest.
         BankMismatchError
             If the manifest or a shard has a later format version, or a shard another model.
+        MissingExtraError
+            If the package that reads such addresses is not installed.
         """
-        path = Path(path)
+        path = on_this_machine(path)
         for attempt in range(_OPEN_TRIES):
             seen = _fingerprint(path)
             manifest = read_manifest(path)

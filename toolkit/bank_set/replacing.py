@@ -10,6 +10,7 @@ from typing import Final
 
 from hashkit.bank_set.finishing import locked_set, shard_name
 from hashkit.bank_set.manifest import read_manifest, write_manifest
+from hashkit.bank_set.plan_files import remove_plan
 
 __all__ = ["replace_set"]
 
@@ -20,8 +21,8 @@ def replace_set(folder: Path, new: Path) -> None:
     """Replace the shards of a set by those of another one on the same disk, which loses them.
 
     The new shards get names of their own, then the manifest is written, and then the earlier
-    shards are removed with their indexes: readers of the earlier set keep their files. The identity
-    stays.
+    shards are removed with their indexes and plan: readers of the earlier set keep their files. The
+    identity stays.
 
     Raises
     ------
@@ -45,6 +46,7 @@ def replace_set(folder: Path, new: Path) -> None:
             for name in (old.file, f"{old.file}.mih", f"{old.file}.lock"):
                 with contextlib.suppress(OSError):
                     (folder / name).unlink()
+        remove_plan(folder)
 
 
 def _names(folder: Path) -> list[str]:

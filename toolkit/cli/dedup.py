@@ -7,6 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from hashkit.cli.cluster_options import (
+    AddressOption,
+    ClusterChoice,
+    ClusterOption,
+    cluster_engine,
+)
 from hashkit.cli.console import TERMINAL, emit_json, note, progress_bar
 from hashkit.cli.options import JsonOption, MovedRootOption, WorkersOption
 from hashkit.errors import ConfigError
@@ -70,6 +76,8 @@ def dedup(
     ] = None,
     data_root: MovedRootOption = None,
     num_workers: WorkersOption = None,
+    cluster: ClusterOption = None,
+    address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
     """Find duplicates: equal files, equal pixels, and near codes.
@@ -83,6 +91,7 @@ def dedup(
       hashkit dedup photos/ --exact --apply move=duplicates/
       hashkit dedup --undo duplicates/hashkit-dedup-20250101-120000-a1b2c3.json
       hashkit dedup album.h5 --radius 4 --json
+      hashkit dedup set/ --cluster ray --json
     """  # noqa: D301
     if undo is not None:
         _undo(undo, source, apply, json=json)
@@ -94,19 +103,23 @@ def dedup(
     from hashkit.workflow.dedup import find_duplicates
     from hashkit.workflow.output_files import check_page_path, check_table_path
 
+    choice = ClusterChoice(cluster, address)
     check_page_path(report)
     check_table_path(csv)
     target = None if apply is None else _target(apply)
     if target is not None and source.is_dir() and not is_bank_set(source):
         check_target(target, source)
-    found = find_duplicates(
-        source,
-        radius,
-        exact=exact,
-        data_root=data_root,
-        num_workers=num_workers,
-        reporter=TERMINAL,
-    )
+    if choice.cluster is None:
+        found = find_duplicates(
+            source,
+            radius,
+            exact=exact,
+            data_root=data_root,
+            num_workers=num_workers,
+            reporter=TERMINAL,
+        )
+    else:
+        found = _on_cluster(source, radius, exact, data_root, num_workers, choice)
     if target is not None:
         check_target(target, found.folder)
     if csv is not None:
@@ -118,6 +131,38 @@ def dedup(
         emit_json(found.to_json() | ({} if moved is None else {"moved": _moved_json(moved)}))
     else:
         _print(found, moved is not None)
+
+
+def _on_cluster(
+    source: Path,
+    radius: int | None,
+    exact: bool,
+    data_root: Path | None,
+    num_workers: int | None,
+    choice: ClusterChoice,
+) -> Duplicates:
+    """The duplicates in a bank or a bank set, whose near codes a cluster finds."""
+    from hashkit.bank.reader import Bank
+    from hashkit.bank_set.opening import is_bank_set, open_bank_or_set
+    from hashkit.workflow.dedup import find_in_bank
+
+    if exact or not (source.is_file() or is_bank_set(source)):
+        raise ConfigError(
+            "--cluster compares the codes of a bank or a bank set, found "
+            f"{'--exact' if exact else 'a folder of images'}: leave --cluster out"
+        )
+    with open_bank_or_set(source) as opened, cluster_engine(choice.address) as engine:
+        from hashkit.cluster.duplicates import pairs_of_shards
+
+        banks = [opened] if isinstance(opened, Bank) else list(opened)
+        return find_in_bank(
+            opened,
+            lambda bits: pairs_of_shards(engine, banks, bits, TERMINAL),
+            radius,
+            data_root=data_root,
+            num_workers=num_workers,
+            reporter=TERMINAL,
+        )
 
 
 def _target(text: str) -> Path:

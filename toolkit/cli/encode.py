@@ -8,13 +8,23 @@ from typing import Annotated, Literal
 
 import typer
 
+from hashkit.cli.cluster_options import (
+    AddressOption,
+    ClusterChoice,
+    ClusterOption,
+    CpusOption,
+    GpusOption,
+)
 from hashkit.cli.console import TERMINAL, emit_json
 from hashkit.cli.encode_shards import (
     FinishOption,
+    ImageColumnOption,
+    LabelColumnOption,
     ShardOption,
     ShardsOption,
     ShardsRequest,
     encode_shards_here,
+    encode_shards_on_cluster,
     finish_set,
 )
 from hashkit.cli.options import (
@@ -93,6 +103,12 @@ def encode(
     shards: ShardsOption = None,
     shard: ShardOption = None,
     finish: FinishOption = None,
+    image_column: ImageColumnOption = "",
+    label_column: LabelColumnOption = "",
+    cluster: ClusterOption = None,
+    address: AddressOption = None,
+    cpus_per_task: CpusOption = None,
+    gpus_per_task: GpusOption = None,
     json: JsonOption = False,
 ) -> None:
     """Encode images with an exported model into a code bank.
@@ -108,6 +124,7 @@ def encode(
       hashkit encode
       hashkit encode photos/ --model model.onnx --out photos.h5
       hashkit encode photos/ --model model.onnx --out photos/ --shards 64
+      hashkit encode photos/ --model model.onnx --out photos/ --shards 64 --cluster ray
     """  # noqa: D301
     from hashkit.workflow.banks import encode_run_part
     from hashkit.workflow.encode import ImagesToEncode, encode_images, encode_options
@@ -137,8 +154,15 @@ def encode(
         **of_split,
         "--labels": labels != "auto",
         "--append": append,
+        "--image-column": image_column,
+        "--label-column": label_column,
     }
+    choice = ClusterChoice(
+        cluster, address, cpus_per_task=cpus_per_task, gpus_per_task=gpus_per_task
+    )
     of_set = {"--shards": shards is not None, "--shard": shard is not None}
+    if not any(of_set.values()):
+        _refuse({"--cluster": cluster}, "makes a set of banks: add --shards N")
     answer: dict[str, object]
     if finish is not None:
         given = {"IMAGES": images, **of_images, **of_set, "--overwrite": overwrite}
@@ -146,9 +170,15 @@ def encode(
         answer = finish_set(finish, allow_other_provider=allow_other_provider)
     elif any(of_set.values()):
         _refuse({**of_split, "--append": append}, "does not go with a set of banks: leave it out")
-        encoded = ShardsRequest(images, out, shards, shard, data_root, labels)
-        encoder = load_encoder(find_model(model, run, runs, TERMINAL), settings, TERMINAL)
-        answer = encode_shards_here(encoded, encoder, options)
+        encoded = ShardsRequest(
+            images, out, shards, shard, data_root, labels, image_column, label_column
+        )
+        found_model = find_model(model, run, runs, TERMINAL)
+        if cluster is None:
+            encoder = load_encoder(found_model, settings, TERMINAL)
+            answer = encode_shards_here(encoded, encoder, options)
+        else:
+            answer = encode_shards_on_cluster(encoded, found_model, settings, options, choice)
     elif images is None:
         _refuse(of_images, "goes with IMAGES: name a folder, a list file or a named set")
         found = find_exported(run, runs, TERMINAL)

@@ -9,22 +9,27 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
 
+from hashkit.cli.cluster_options import ClusterChoice, cluster_engine
 from hashkit.cli.console import TERMINAL
 from hashkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from hashkit.bank_set.manifest import SetManifest
     from hashkit.runtimes.encoder import Encoder
+    from hashkit.runtimes.settings import RuntimeSettings
     from hashkit.workflow.encoding import EncodeOptions
     from hashkit.workflow.folder_labels import Labels
     from hashkit.workflow.shard_plans import ImagesToShard
 
 __all__ = [
     "FinishOption",
+    "ImageColumnOption",
+    "LabelColumnOption",
     "ShardOption",
     "ShardsOption",
     "ShardsRequest",
     "encode_shards_here",
+    "encode_shards_on_cluster",
     "finish_set",
     "parse_shard",
 ]
@@ -46,6 +51,17 @@ FinishOption: TypeAlias = Annotated[
         metavar="FOLDER",
         help="Check the banks that --shard made, and write the manifest of their set.",
     ),
+]
+
+ImageColumnOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--image-column", metavar="NAME", help="Column of Parquet files with the images' bytes."
+    ),
+]
+LabelColumnOption: TypeAlias = Annotated[
+    str,
+    typer.Option("--label-column", metavar="NAME", help="Column of Parquet files with labels."),
 ]
 
 _SHARD: Final = re.compile(r"(\d{1,9})/(\d{1,9})", re.ASCII)
@@ -74,7 +90,7 @@ class ShardsRequest:
 
     Attributes
     ----------
-    images, data_root, labels
+    images, data_root, labels, image_column, label_column
         See `hashkit.workflow.shard_plans.ImagesToShard`.
     out
         The folder of the set.
@@ -93,6 +109,8 @@ class ShardsRequest:
     shard: str | None
     data_root: Path | None
     labels: Labels
+    image_column: str = ""
+    label_column: str = ""
 
     def __post_init__(self) -> None:
         if self.shards is not None and self.shard is not None:
@@ -118,7 +136,9 @@ class ShardsRequest:
         from hashkit.workflow.shard_plans import ImagesToShard
 
         assert self.images is not None  # noqa: S101 - by __post_init__
-        return ImagesToShard(self.images, self.data_root, self.labels)
+        return ImagesToShard(
+            self.images, self.data_root, self.labels, self.image_column, self.label_column
+        )
 
 
 def encode_shards_here(
@@ -133,11 +153,13 @@ def encode_shards_here(
     """
     from hashkit.bank_set.manifest import read_manifest
     from hashkit.workflow.shard_plans import plan_shards
-    from hashkit.workflow.shards import encode_shard, encode_shards
+    from hashkit.workflow.shards import encode_all_shards, encode_shard
 
     folder = request.folder
     if request.shards is not None:
-        reports = encode_shards(request.wanted, request.shards, folder, encoder, options, TERMINAL)
+        reports = encode_all_shards(
+            request.wanted, request.shards, folder, encoder, options, TERMINAL
+        )
         banks = [report.to_dict() for report in reports]
         return {"banks": banks, "set": _facts(folder, read_manifest(folder))}
     number, n_shards = parse_shard(request.shard or "")
@@ -150,6 +172,45 @@ def encode_shards_here(
     report = encode_shard(folder, number, encoder, options, TERMINAL)
     TERMINAL.note(_line_of(report.path, report.n_rows, report.n_images, report.was_complete))
     return {"banks": [report.to_dict()]}
+
+
+def encode_shards_on_cluster(
+    request: ShardsRequest,
+    model: Path,
+    settings: RuntimeSettings,
+    options: EncodeOptions,
+    choice: ClusterChoice,
+) -> dict[str, Any]:
+    """Make all banks of a set with a cluster; returns what ``--json`` prints.
+
+    Raises
+    ------
+    ConfigError
+        If one bank was asked for.
+    HashkitError
+        See `hashkit.cluster.encoding.encode_on_cluster`.
+    """
+    from hashkit.bank_set.manifest import read_manifest
+
+    if request.shards is None:
+        raise ConfigError(
+            "--cluster expects --shards N, the number of banks to make, found --shard: the cluster "
+            "makes all of them"
+        )
+    with cluster_engine(choice.address) as engine:
+        from hashkit.cluster.encode_jobs import EncodeWork
+        from hashkit.cluster.encoding import encode_on_cluster, task_resources
+
+        resources = task_resources(
+            engine, settings.device, choice.cpus_per_task, choice.gpus_per_task
+        )
+        folder = request.folder.absolute()
+        work = EncodeWork(folder, model.absolute(), settings, options)
+        reports = encode_on_cluster(
+            engine, work, request.wanted, request.shards, resources, TERMINAL
+        )
+    banks = [report.to_dict() for report in reports]
+    return {"banks": banks, "set": _facts(request.folder, read_manifest(request.folder))}
 
 
 def finish_set(folder: Path, *, allow_other_provider: bool) -> dict[str, Any]:

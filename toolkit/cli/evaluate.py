@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from hashkit.cli.cluster_options import (
+    AddressOption,
+    ClusterChoice,
+    ClusterOption,
+    ReplicasOption,
+)
 from hashkit.cli.console import TERMINAL, emit_json, note
-from hashkit.cli.evaluate_measures import Conventions, rescoring_of
+from hashkit.cli.evaluate_measures import Conventions, measured, rescoring_of
 from hashkit.cli.flags import parse_integers
 from hashkit.cli.options import (
     BatchSizeOption,
@@ -170,6 +176,9 @@ def evaluate(
     profile: ProfileOption = "exact",
     batch_size: BatchSizeOption = "auto",
     num_workers: WorkersOption = None,
+    cluster: ClusterOption = None,
+    address: AddressOption = None,
+    replicas: ReplicasOption = None,
     json: JsonOption = False,
 ) -> None:
     """Measure how well Hamming rankings find relevant images.
@@ -185,6 +194,7 @@ def evaluate(
       hashkit evaluate --run runs/c48 --beside runs/c24 --latex table.tex --csv table.csv
       hashkit evaluate queries.h5 bank.h5 --json
       hashkit evaluate bank.h5 bank.h5 --exclude-self
+      hashkit evaluate queries.h5 set/ --cluster ray
       hashkit evaluate queries.h5 bank.h5 --rerank --oversample 10 --model model.onnx
       hashkit evaluate q.txt db.txt --query-labels ql.txt --database-labels dl.txt
       hashkit evaluate q.npy db.npy --bits 12 --query-labels ql.npy --database-labels dl.npy
@@ -200,6 +210,7 @@ def evaluate(
         cast("WithoutRelevant", without_relevant),
         exclude_self,
     )
+    choice = ClusterChoice(cluster, address, replicas)
     check_page_path(page)
     check_table_path(csv, [query, *(database or ()), query_labels, database_labels])
     check_latex_path(latex)
@@ -220,7 +231,7 @@ def evaluate(
     subject.warn_of_other_models(TERMINAL)
     copies = _leaks(subject, num_workers) if leaks else None
     logits = None if rescoring is None else rescoring.logits(subject, settings)
-    report = conventions.measure(subject.queries, subject.databases)
+    report = measured(conventions, subject, choice)
     if rescoring is not None and logits is not None:
         report = rescoring.measure(subject, logits, report)
     own = subject.evaluation(report)

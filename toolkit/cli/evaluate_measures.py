@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hashkit.cli.cluster_options import ClusterChoice, cluster_engine
 from hashkit.cli.console import TERMINAL, progress_bar
 from hashkit.errors import ConfigError
 from hashkit.runtimes.settings import RuntimeSettings
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 
     from hashkit.codesets import CodeDatabase
     from hashkit.evaluation.evaluator import Report, WithoutRelevant
+    from hashkit.evaluation.settings import EvaluationSettings
     from hashkit.workflow.evaluation import Subject
 
-__all__ = ["Conventions", "Rescoring", "rescoring_of"]
+__all__ = ["Conventions", "Rescoring", "measured", "rescoring_of"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +33,18 @@ class Conventions:
     ks: tuple[int, ...] | None
     without_relevant: WithoutRelevant
     exclude_self: bool
+
+    def settings(self) -> EvaluationSettings:
+        """The same, as parts of a database take them."""
+        from hashkit.evaluation.settings import EvaluationSettings
+
+        return EvaluationSettings(
+            convention=self.convention,
+            cutoffs=self.cutoffs,
+            ks=self.ks,
+            without_relevant=self.without_relevant,
+            exclude_self=self.exclude_self,
+        )
 
     def measure(self, queries: CodeDatabase, databases: Sequence[CodeDatabase]) -> Report:
         """Evaluate, with progress."""
@@ -46,6 +60,43 @@ class Conventions:
                 without_relevant=self.without_relevant,
                 exclude_self=self.exclude_self,
                 progress=lambda done, _: bar.update(done),
+            )
+
+
+def measured(conventions: Conventions, subject: Subject, choice: ClusterChoice) -> Report:
+    """Evaluate, here or with the nodes of a cluster, with progress.
+
+    Raises
+    ------
+    ConfigError
+        If a cluster is to evaluate what is no bank.
+    """
+    if choice.cluster is None:
+        return conventions.measure(subject.queries, subject.databases)
+    from hashkit.bank.reader import Bank
+    from hashkit.bank_set.joined import JoinedBanks
+
+    queries = (
+        subject.queries.banks if isinstance(subject.queries, JoinedBanks) else [subject.queries]
+    )
+    banks = [one for one in subject.databases if isinstance(one, Bank)]
+    if len(banks) < len(subject.databases):
+        raise ConfigError(
+            "--cluster expects banks or bank sets as databases, found other codes: make a bank of "
+            "them with hashkit convert"
+        )
+    with cluster_engine(choice.address) as engine:
+        from hashkit.cluster.evaluating import evaluate_groups
+        from hashkit.cluster.groups import ShardGroups
+
+        with (
+            ShardGroups(
+                engine, banks, n_replicas=choice.replicas or 1, reporter=TERMINAL
+            ) as groups,
+            progress_bar("evaluating", 2 * sum(map(len, banks)), "rows") as bar,
+        ):
+            return evaluate_groups(
+                groups, queries, conventions.settings(), lambda done, _: bar.update(done)
             )
 
 

@@ -45,8 +45,10 @@ def index(
 
 def _files(path: Path) -> list[Path]:
     """The bank, or the shards of a set that have rows."""
+    from hashkit.bank_set.places import on_this_machine
     from hashkit.bank_set.reader import BankSet
 
+    path = on_this_machine(path)
     if not path.is_dir():
         return [path]
     with BankSet.open(path) as banks:

@@ -10,7 +10,7 @@ import typer
 from hashkit.cli.console import emit_json
 from hashkit.cli.options import JsonOption, model_or_path
 from hashkit.errors import CodesError, HashkitError
-from hashkit.runtimes.builtin import NAME_ONE
+from hashkit.runtimes.builtin import advice_on_missing
 
 __all__ = ["info"]
 
@@ -64,7 +64,7 @@ def _facts(path: Path) -> dict[str, Any]:
     if path.suffix == ".onnx":
         return model_facts(path)
     if not path.exists():
-        raise HashkitError(f"{path}: there is no such file or folder: {NAME_ONE}")
+        raise HashkitError(f"{path}: there is no such file or folder: {advice_on_missing(path)}")
     try:
         kind = format_of(path)
     except CodesError:

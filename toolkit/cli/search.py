@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from hashkit.cli.cluster_options import (
+    AddressOption,
+    ClusterChoice,
+    ClusterOption,
+    ReplicasOption,
+    cluster_engine,
+)
 from hashkit.cli.console import TERMINAL, emit_json, note
 from hashkit.cli.options import (
     BankOption,
@@ -30,6 +38,9 @@ from hashkit.workflow.row_images import missing_text
 
 if TYPE_CHECKING:
     from hashkit.retrieval.search import Engine
+    from hashkit.workflow.search_answers import Question
+    from hashkit.workflow.search_place import SearchPlace
+    from hashkit.workflow.search_results import Query, Result
 
 __all__ = ["search"]
 
@@ -132,6 +143,9 @@ def search(
     profile: ProfileOption = "exact",
     batch_size: BatchSizeOption = "auto",
     num_workers: WorkersOption = None,
+    cluster: ClusterOption = None,
+    address: AddressOption = None,
+    replicas: ReplicasOption = None,
     json: JsonOption = False,
 ) -> None:
     """Find the images of a bank that are nearest to an image, or to one of its own rows.
@@ -146,11 +160,12 @@ def search(
       hashkit search --query img.png --rerank --oversample 10
       hashkit search --name 2021/beach.jpg --bank photos.h5 --exclude-self
       hashkit search --query new/ --bank photos.h5 --csv hits.csv
+      hashkit search --query img.png --bank set/ --cluster ray --replicas 2
     """  # noqa: D301
     from hashkit.cli.search_output import draw_results, print_results
     from hashkit.report.gallery import check_picture_format
     from hashkit.workflow.output_files import check_picture_path, check_table_path
-    from hashkit.workflow.search_answers import Question, answers
+    from hashkit.workflow.search_answers import Question
     from hashkit.workflow.search_csv import write_csv
     from hashkit.workflow.search_place import SearchPlace
     from hashkit.workflow.search_queries import queries_of_files, queries_of_names, queries_of_rows
@@ -161,6 +176,7 @@ def search(
             param_hint="--query",
         )
     _check_oversample(oversample, rerank, radius)
+    choice = ClusterChoice(cluster, address, replicas)
     # Before images are encoded, which may take long.
     check_table_path(csv)
     if save_picture is not None:
@@ -193,7 +209,7 @@ def search(
         exclude_self=exclude_self,
         engine=cast("Engine", engine),
     )
-    results = answers(place, queries, question, TERMINAL)
+    results = _answers(place, queries, question, choice)
     if csv is not None:
         n_hits = write_csv(results, csv)
         note(f"{csv}: {plural(n_hits, 'hit')} of {plural(len(results), 'query', 'queries')}")
@@ -205,6 +221,28 @@ def search(
         n_missing = draw_results(results, place.images, save_picture)
         lost = f"; {missing_text(n_missing)}" if n_missing else ""
         TERMINAL.note(f"picture: {save_picture}{lost}")
+
+
+def _answers(
+    place: SearchPlace,
+    queries: Sequence[Query],
+    question: Question,
+    choice: ClusterChoice,
+) -> list[Result]:
+    """The hits of each query, from this machine or from a cluster."""
+    from hashkit.workflow.search_answers import answers
+
+    if choice.cluster is None:
+        return answers(place, queries, question, TERMINAL)
+    with cluster_engine(choice.address) as engine:
+        from hashkit.cluster.groups import ShardGroups
+        from hashkit.cluster.searching import GroupSearcher
+
+        with ShardGroups(
+            engine, place.banks, n_replicas=choice.replicas or 1, reporter=TERMINAL
+        ) as groups:
+            searcher = GroupSearcher(groups, place.banks, question)
+            return answers(place, queries, question, TERMINAL, searcher)
 
 
 def _check_oversample(oversample: int | None, rerank: bool, radius: int | None) -> None:

@@ -24,6 +24,7 @@ from hashkit.files.moving import blake2b_of, is_same_file, move_file
 from hashkit.files.writing import make_parents, write_whole
 from hashkit.inputs.json_text import read_json
 from hashkit.inputs.schema import dataclass_from
+from hashkit.inputs.text import shown
 from hashkit.messages.os_errors import cannot_write, os_error_line
 
 __all__ = ["MoveReport", "UndoReport", "check_target", "move_duplicates", "undo_moves"]
@@ -168,12 +169,13 @@ def undo_moves(journal: Path, progress: Callable[[int, int], None] | None = None
         If there is no such journal, or it is damaged.
     """
     moves = _read_journal(journal)
+    home = _real(journal.absolute().parent)
     n_restored, n_unmoved, faults = 0, 0, []
     if progress is not None:
         progress(0, len(moves))
     for done, one in enumerate(reversed(moves), 1):
         try:
-            fault, is_restored = _undo(one)
+            fault, is_restored = _undo(one, home)
         except OSError as error:
             fault, is_restored = f"{one.target}: left there ({os_error_line(error)})", False
         if fault:
@@ -248,12 +250,33 @@ def _read_journal(path: Path) -> tuple[_Move, ...]:
             f"{path}: expected version {_VERSION} of {what}, found {journal.hashkit_dedup}: "
             "update hashkit"
         )
+    for text in itertools.chain.from_iterable((one.source, one.target) for one in journal.moves):
+        if not _is_absolute(text):
+            raise HashkitError(
+                f"{path}: expected absolute paths in {what}, found {shown(text)}: use the journal "
+                "as it was written"
+            )
     return journal.moves
 
 
-def _undo(one: _Move) -> tuple[str, bool]:
-    """Undo one move: what is wrong, if anything, and whether the file came back."""
+def _is_absolute(path: str) -> bool:
+    """Whether a text is an absolute path that a file can have."""
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in path and Path(path).is_absolute()
+
+
+def _undo(one: _Move, home: Path) -> tuple[str, bool]:
+    """Undo one move: what is wrong, if anything, and whether the file came back.
+
+    Files are taken from ``home`` alone, the journal's folder: a journal from somebody else moves or
+    removes nothing elsewhere.
+    """
     source, target = Path(one.source), Path(one.target)
+    if not _real(target.parent).is_relative_to(home):
+        return f"{target}: left there: put the journal back where it was written", False
     if not os.path.lexists(target):
         missing = f"{target}: neither there nor at {source}"
         return ("" if os.path.lexists(source) else missing), False

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hashkit.codes import code_words
 from hashkit.codesets import CodeDatabase, n_kept_rows
 
-__all__ = ["BitStatistics", "bit_statistics"]
+__all__ = ["BitCounts", "BitStatistics", "bit_counts", "bit_statistics", "statistics_of_counts"]
 
 _BLOCK_ROWS: Final = 65_536
 _BLOCK_BITS: Final = 2**28  # read at a time: 32 MiB
@@ -59,6 +59,29 @@ class BitStatistics:
     share_duplicated: float
 
 
+@dataclasses.dataclass(frozen=True)
+class BitCounts:
+    """Counts of the bits of a part of a database, and the codes that were counted.
+
+    Attributes
+    ----------
+    n_rows, n_sampled
+        As in `BitStatistics`.
+    ones
+        int64 [n_bits], rows in which each bit is 1.
+    together
+        int64 [n_paired, n_paired], rows in which two bits are both 1, for evenly spaced bits.
+    words
+        uint64 [n_sampled, w], the codes.
+    """
+
+    n_rows: int
+    n_sampled: int
+    ones: NDArray[np.int64]
+    together: NDArray[np.int64]
+    words: NDArray[np.uint64]
+
+
 def bit_statistics(database: CodeDatabase | Sequence[CodeDatabase]) -> BitStatistics:
     """Statistics of the codes of one or several databases, without deleted rows.
 
@@ -71,24 +94,45 @@ def bit_statistics(database: CodeDatabase | Sequence[CodeDatabase]) -> BitStatis
         One or several databases with the same number of bits and at least one live row.
     """
     databases = list(database) if isinstance(database, Sequence) else [database]
+    return statistics_of_counts([bit_counts(databases, 0, sum(map(len, databases)))])
+
+
+def bit_counts(databases: Sequence[CodeDatabase], first_row: int, n_rows: int) -> BitCounts:
+    """Counts of some databases that are part of a larger one.
+
+    Parameters
+    ----------
+    first_row
+        The number that their first row has in the whole.
+    n_rows
+        Number of rows of the whole, deleted ones included, which decides how many are sampled.
+    """
     n_bits = databases[0].n_bits
     paired = slice(None, None, -(-n_bits // _MOST_CORRELATED))
     n_paired = len(range(n_bits)[paired])
-    ones = np.zeros(n_bits)
-    together = np.zeros((n_paired, n_paired))  # rows in which two bits are both 1
-    words = []
-    n_sampled = 0
-    for codes in _sampled(databases, n_bits):
+    ones = np.zeros(n_bits, np.int64)
+    together = np.zeros((n_paired, n_paired), np.int64)
+    words = [np.empty((0, -(-n_bits // 64)), np.uint64)]
+    for codes in _sampled(databases, n_bits, first_row, n_rows):
         planes = _planes(codes, n_bits)
         ones += _counts(planes)
         together += _counts_together(planes[paired])
         words.append(code_words(codes))
-        n_sampled += len(codes)
+    sampled = np.concatenate(words)
+    return BitCounts(sum(map(n_kept_rows, databases)), len(sampled), ones, together, sampled)
+
+
+def statistics_of_counts(parts: Sequence[BitCounts]) -> BitStatistics:
+    """Statistics of a database from counts of all its parts, in any order."""
+    n_sampled = sum(part.n_sampled for part in parts)
+    ones = np.sum([part.ones for part in parts], axis=0)
+    together = np.sum([part.together for part in parts], axis=0).astype(np.float64)
     share = ones / n_sampled
     correlations = _correlations(together, n_sampled)
-    groups = _group_sizes(np.concatenate(words))
+    words = [part.words for part in parts]
+    groups = _group_sizes(words[0] if len(words) == 1 else np.concatenate(words))
     return BitStatistics(
-        n_rows=sum(map(n_kept_rows, databases)),
+        n_rows=sum(part.n_rows for part in parts),
         n_sampled=n_sampled,
         share_of_ones=share.tolist(),
         mean_entropy=float(_entropy(share).mean()),
@@ -101,16 +145,19 @@ def bit_statistics(database: CodeDatabase | Sequence[CodeDatabase]) -> BitStatis
     )
 
 
-def _sampled(databases: Sequence[CodeDatabase], n_bits: int) -> Iterator[NDArray[np.uint8]]:
-    """Live codes in blocks: all rows, or every n-th row if there are more than the limit."""
+def _sampled(
+    databases: Sequence[CodeDatabase], n_bits: int, first_row: int, n_rows: int
+) -> Iterator[NDArray[np.uint8]]:
+    """Live codes in blocks: all rows, or every n-th row of the whole, if there are many."""
     most = min(_MOST_ROWS, max(_BLOCK_ROWS, _MOST_PRODUCTS // n_bits**2))
     block_rows = min(_BLOCK_ROWS, max(1, _BLOCK_BITS // n_bits))
-    step = -(-sum(map(len, databases)) // most)
+    step = -(-n_rows // most)
     for database in databases:
         codes, deleted = database.codes, database.deleted
-        for first in range(0, len(codes), step * block_rows):
+        for first in range(-first_row % step, len(codes), step * block_rows):
             rows = slice(first, first + step * block_rows, step)
             yield codes[rows] if deleted is None else codes[rows][~deleted[rows]]
+        first_row += len(codes)
 
 
 def _planes(codes: NDArray[np.uint8], n_bits: int) -> NDArray[np.uint64]:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.codesets import CodeDatabase, deleted_mask, kept_rows
+from hashkit.codesets import CodeDatabase, kept_rows
 from hashkit.errors import EvaluationError
+from hashkit.evaluation.database_marks import DatabaseMark
 from hashkit.evaluation.label_blocks import LabelBlock
 
-__all__ = ["OwnOfSegment", "OwnRows", "find_own_rows"]
+__all__ = ["OwnOfSegment", "OwnRows", "find_own_rows", "match_own_rows"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,10 +31,13 @@ class OwnRows:
         Index of the database that has these rows.
     rows
         int64 [q], ascending row numbers in that database.
+    first_query
+        The first of these queries; those of a bank set are rows of several databases.
     """
 
     database: int
     rows: NDArray[np.int64]
+    first_query: int = 0
 
     def of_segment(
         self, database: int, first: int, last: int, *, live: NDArray[np.bool_] | None
@@ -52,7 +55,7 @@ class OwnRows:
         places = self.rows[start:stop] - first
         if live is not None:
             places = (np.cumsum(live) - 1)[places]
-        return OwnOfSegment(start, places, np.zeros(len(places), np.int64))
+        return OwnOfSegment(self.first_query + start, places, np.zeros(len(places), np.int64))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,48 +122,37 @@ def find_own_rows(query: CodeDatabase, databases: Sequence[CodeDatabase]) -> Own
         If the query's bank is not exactly one of the databases, or has changed between the two
         times that it was opened.
     """
-    same = [place for place, one in enumerate(databases) if _is_same(query, one)]
+    (own,) = match_own_rows([query], list(map(DatabaseMark.of, databases)))
+    return own
+
+
+def match_own_rows(
+    queries: Sequence[CodeDatabase], databases: Sequence[DatabaseMark]
+) -> list[OwnRows]:
+    """As `find_own_rows`, for each of several databases of queries, from marks of databases."""
+    first_query = 0
+    found = []
+    for query in queries:
+        database = _place_of(DatabaseMark.of(query), databases)
+        found.append(OwnRows(database, kept_rows(query), first_query))
+        first_query += len(found[-1].rows)
+    return found
+
+
+def _place_of(query: DatabaseMark, databases: Sequence[DatabaseMark]) -> int:
+    same = [place for place, one in enumerate(databases) if query.is_same(one)]
     if len(same) != 1:
-        found = ", ".join(map(_shown, databases))
+        found = ", ".join(one.shown for one in databases)
         times = "is not among them" if not same else f"is {len(same)} of them"
         raise EvaluationError(
             "`exclude_self=True` expects one bank both as queries and as database: "
-            f"{_shown(query)} {times}, found {found}; give the same bank for both"
+            f"{query.shown} {times}, found {found}; give the same bank for both"
         )
     other = databases[same[0]]
-    if query is not other and not _has_same_rows(query, other):
+    if not query.has_same_rows(other):
         raise EvaluationError(
             "`exclude_self=True` expects the same rows in queries and database, found "
-            f"{_shown(query)} and {_shown(other)}, one of which has changed: open the bank again, "
+            f"{query.shown} and {other.shown}, one of which has changed: open the bank again, "
             "or give one file for both"
         )
-    return OwnRows(same[0], kept_rows(query))
-
-
-def _is_same(one: CodeDatabase, other: CodeDatabase) -> bool:
-    if one is other:
-        return True
-    identities = [getattr(bank, "identity", "") for bank in (one, other)]
-    if all(identities):
-        return bool(identities[0] == identities[1])
-    own_path, other_path = getattr(one, "path", None), getattr(other, "path", None)
-    if not isinstance(own_path, Path) or not isinstance(other_path, Path):
-        return False
-    try:
-        return own_path.samefile(other_path)
-    except OSError:  # a file that was moved since
-        return False
-
-
-def _has_same_rows(one: CodeDatabase, other: CodeDatabase) -> bool:
-    """Whether two banks, opened at different times, have the same codes and deleted rows."""
-    digests = [getattr(bank, "rows_digest", None) for bank in (one, other)]
-    if None in digests or len(one) != len(other):
-        return False
-    is_same = np.array_equal(deleted_mask(one), deleted_mask(other))
-    return is_same and len({digest() for digest in digests if digest is not None}) == 1
-
-
-def _shown(codes: CodeDatabase) -> str:
-    path = getattr(codes, "path", None)
-    return f"codes of {len(codes):,} rows" if path is None else f"{path} ({len(codes):,} rows)"
+    return same[0]

@@ -4,8 +4,8 @@ The first counts, for each query, the rows at each grade (labels shared) and dis
 uses these counts to find the rank of each relevant row with ties in row order. Both are compiled,
 run on all cores, and hold only a few segments of rows at a time.
 
-A task is one segment of rows for one chunk of queries. Segments are the same on every machine, and
-their sums are added in order, so results do not depend on the number of cores.
+A task is one segment of rows for one chunk of queries. Counts and sums are whole numbers, so
+results do not depend on segments, on the number of cores, or on how rows are spread over databases.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.codes import check_codes
 from hashkit.codesets import CodeDatabase
+from hashkit.evaluation.exact_sums import as_floats, no_sums, total
 from hashkit.evaluation.label_blocks import LabelBlock
 from hashkit.evaluation.own_rows import OwnOfSegment, OwnRows
 from hashkit.evaluation.relevance import MatchedLabels
@@ -29,7 +30,7 @@ from hashkit.threads import available_cpus, run_parallel
 if TYPE_CHECKING:
     from hashkit.kernels.histograms import Queries, Rows
 
-__all__ = ["Passes"]
+__all__ = ["Passes", "RankStarts", "RowsDone", "rank_starts"]
 
 RowsDone: TypeAlias = Callable[[int], None]
 """Called with the number of database rows that a part of a pass has processed."""
@@ -73,6 +74,32 @@ class _Span:
     last: int
 
 
+class RankStarts(NamedTuple):
+    """What ranks before the next row of each distance, when rows are visited in order.
+
+    Attributes
+    ----------
+    rows, hits
+        int64 [q, n_bits + 2], rows and relevant rows; the last column is of rows that are left out.
+    """
+
+    rows: NDArray[np.int64]
+    hits: NDArray[np.int64]
+
+
+def rank_starts(parts: Sequence[NDArray[np.int64]]) -> list[RankStarts]:
+    """Where the ranks of each part's rows start.
+
+    Parameters
+    ----------
+    parts
+        `Passes.histograms` of each part of a database, in the order of their rows.
+    """
+    rows = [part.sum(axis=1) for part in parts]
+    hits = [part[:, 1:].sum(axis=1) for part in parts]
+    return list(map(RankStarts, _starts(rows), _starts(hits)))
+
+
 class Passes:
     """The passes for some queries and databases.
 
@@ -85,7 +112,8 @@ class Passes:
     labels
         Labels of queries and databases.
     own_rows
-        The row of each query itself, which is left out of its ranking; None to leave out nothing.
+        The row of each query itself, which is left out of its ranking, in one or several of the
+        databases; None to leave out nothing.
     """
 
     def __init__(
@@ -94,12 +122,13 @@ class Passes:
         n_bits: int,
         databases: Sequence[CodeDatabase],
         labels: MatchedLabels,
-        own_rows: OwnRows | None = None,
+        own_rows: OwnRows | Sequence[OwnRows] | None = None,
     ) -> None:
         self._query_bytes = _even_columns(query_codes)
         self._databases = databases
         self._labels = labels
-        self._own_rows = own_rows
+        own = [own_rows] if isinstance(own_rows, OwnRows) else own_rows or ()
+        self._own_rows = {one.database: one for one in own}
         self._n_distances = n_bits + 1
         self._spans = _spans(databases, labels.row_cells)
 
@@ -123,7 +152,7 @@ class Passes:
     def row_order_sums(
         self, queries: slice, histograms: NDArray[np.int64], rows_done: RowsDone
     ) -> NDArray[np.float64]:
-        """Precision sums of the whole ranking, ordered by (distance, row).
+        """Precision sums of the whole ranking, ordered by (distance, row), of these rows alone.
 
         Parameters
         ----------
@@ -135,24 +164,38 @@ class Passes:
         NDArray
             float64 [q].
         """
-        rows, hits = histograms.sum(axis=1), histograms[:, 1:].sum(axis=1)
-        # Rows, and relevant rows, that rank before the next row of each distance. The kernel
-        # counts left-out rows in one more column.
-        before = (_before(rows), _before(hits))
-        sums = np.zeros(len(rows))
+        (starts,) = rank_starts([histograms])
+        return as_floats(self.precision_sums(queries, starts, rows_done))
+
+    def precision_sums(
+        self, queries: slice, starts: RankStarts, rows_done: RowsDone
+    ) -> NDArray[np.uint64]:
+        """Sums of the precision at each relevant row, in a ranking ordered by (distance, row).
+
+        Parameters
+        ----------
+        starts
+            Where the ranks of these rows start for these queries.
+
+        Returns
+        -------
+        NDArray
+            uint64 [q, 2], see `hashkit.evaluation.exact_sums`.
+        """
+        before = (starts.rows.copy(), starts.hits.copy())
+        sums = no_sums(len(starts.rows))
         chunks = _chunks(queries)
         for spans in self._waves(len(chunks)):
             segments = self._load(spans)
-            starts = []
+            of_segments = []
             # Segments that run in parallel start from the counts of the segments before them; the
             # last one updates the counts in place.
             for counted in self._counted(segments[:-1], chunks):
-                starts.append((before[0].copy(), before[1].copy()))
+                of_segments.append((before[0].copy(), before[1].copy()))
                 before[0][:, :-1] += counted.sum(axis=1)
                 before[1][:, :-1] += counted[:, 1:].sum(axis=1)
-            starts.append(before)
-            for added in self._ordered(segments, starts, chunks):
-                sums += added
+            of_segments.append(before)
+            sums = total([sums, *self._ordered(segments, of_segments, chunks)])
             rows_done(sum(span.last - span.first for span in spans))
         return sums
 
@@ -181,8 +224,9 @@ class Passes:
             labels = LabelBlock(ids, np.ascontiguousarray(labels.words[:, live]))
         n_rows = len(codes)
         own = OwnOfSegment.none()
-        if self._own_rows is not None:
-            own = self._own_rows.of_segment(span.database, span.first, span.last, live=live)
+        if span.database in self._own_rows:
+            rows = self._own_rows[span.database]
+            own = rows.of_segment(span.database, span.first, span.last, live=live)
             own = own.graded(labels, self._labels.query_block)
         if codes.size < 8:  # a kernel reads 8 bytes at a time
             codes = np.concatenate([codes, np.zeros((8, codes.shape[1]), np.uint8)])
@@ -212,8 +256,8 @@ class Passes:
         segments: Sequence[_Segment],
         starts: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
         chunks: Sequence[slice],
-    ) -> list[NDArray[np.float64]]:
-        """Precision sums of each segment's rows, float64 [q]."""
+    ) -> list[NDArray[np.uint64]]:
+        """Precision sums of each segment's rows, uint64 [q, 2]."""
         offset = chunks[0].start
         tasks = [
             functools.partial(
@@ -234,11 +278,11 @@ class Passes:
         chunk: slice,
         rows_before: NDArray[np.int64],
         hits_before: NDArray[np.int64],
-    ) -> NDArray[np.float64]:
+    ) -> NDArray[np.uint64]:
         from hashkit.kernels.histograms import add_row_order
 
         queries = self._queries(chunk)
-        sums = np.zeros(len(queries.codes))
+        sums = no_sums(len(queries.codes))
         skipped = segment.own.skipped(chunk)
         add_row_order(segment.for_kernels(), queries, skipped, rows_before, hits_before, sums)
         return sums
@@ -250,9 +294,16 @@ class Passes:
         return Queries(self._query_bytes[chunk], labels.ids[chunk], labels.words[chunk])
 
 
-def _before(histogram: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Sum of the columns before each one: int64 [q, n_bits + 2], with a last column of zeros."""
-    return np.pad(np.cumsum(histogram, axis=1) - histogram, ((0, 0), (0, 1)))
+def _starts(parts: Sequence[NDArray[np.int64]]) -> Iterator[NDArray[np.int64]]:
+    """For each part: counts at smaller distances, and of the parts before it at the same one.
+
+    int64 [q, n_bits + 1] each; the result has a last column of zeros.
+    """
+    whole = functools.reduce(np.add, parts)
+    before = np.pad(np.cumsum(whole, axis=1) - whole, ((0, 0), (0, 1)))
+    for part in parts:
+        yield before.copy()
+        before[:, :-1] += part
 
 
 def _joined(parts: Sequence[NDArray[Any]], n_chunks: int) -> list[NDArray[Any]]:

@@ -27,25 +27,25 @@ from hashkit.evaluation.label_blocks import (
     packed,
     renumbered,
 )
+from hashkit.evaluation.label_facts import LabelFacts, labels_of
 from hashkit.inputs.arguments import argument_shown
-from hashkit.inputs.label_values import as_label_array
 from hashkit.inputs.numbers import whole_number
 
-__all__ = ["MatchedLabels", "match_labels"]
+__all__ = ["LabelMatch", "MatchedLabels", "match_facts", "match_labels"]
 
 Labels: TypeAlias = NDArray[Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class MatchedLabels:
-    """Labels of queries and of databases under one numbering; made by `match_labels`.
+class LabelMatch:
+    """Labels of queries, and what numbers those of databases get; made by `match_facts`.
+
+    It can be pickled, and needs no labels of databases.
 
     Attributes
     ----------
     query
         int64 [q]; or bool [q, n_classes]. Every query has a label.
-    database
-        Indexed by row: an int, negative if the row has no label; or bool [n_classes].
     class_names
         Names by label number; a label beyond them is named by its number.
     query_block
@@ -54,14 +54,65 @@ class MatchedLabels:
         One more than the largest number of labels that a row can share with a query.
     row_cells
         Label cells of the widest database row: the memory needed to read the labels of one row.
+    numbers
+        For each database the common numbers of its own labels; None if they are the same.
+    known
+        With one label per row: if given, labels become positions among these, int64.
+    used
+        With label sets: the common numbers of the labels that are compared, int64; otherwise None.
+    n_classes
+        With label sets: number of common labels.
     """
 
     query: Labels
-    database: DatabaseLabels
     class_names: tuple[str, ...]
     query_block: LabelBlock
     n_grades: int
     row_cells: int
+    numbers: tuple[NDArray[np.int64] | None, ...]
+    known: NDArray[np.int64] | None
+    used: NDArray[np.int64] | None
+    n_classes: int
+
+    def of_part(self, first: int, stop: int) -> LabelMatch:
+        """The same for the databases ``first`` to ``stop`` (exclusive) alone."""
+        return dataclasses.replace(self, numbers=self.numbers[first:stop])
+
+    def with_labels(self, labels: Sequence[Labels]) -> MatchedLabels:
+        """The same with the labels of its databases, as `labels_of` gives them."""
+        pairs = list(zip(labels, self.numbers, strict=True))
+        database = DatabaseLabels(tuple(SingleLabels(*pair, self.known) for pair in pairs))
+        if self.used is not None:
+            sets = [LabelSets(*pair, self.used, self.n_classes) for pair in pairs]
+            database = DatabaseLabels(tuple(sets))
+        return MatchedLabels(**vars(self), database=database)
+
+    def query_groups(self) -> dict[str, NDArray[np.int64]]:
+        """Rows (int64) of the queries with each label, keyed by its name, in label order."""
+        labels = self.query
+        if labels.ndim == 2:
+            present = np.flatnonzero(labels.any(axis=0))
+            return {self._name(int(c)): np.flatnonzero(labels[:, c]) for c in present}
+        order = np.argsort(labels, kind="stable")
+        present, starts = np.unique(labels[order], return_index=True)
+        groups = np.split(order, starts[1:])
+        return {self._name(int(c)): rows for c, rows in zip(present, groups, strict=True)}
+
+    def _name(self, label: int) -> str:
+        return self.class_names[label] if label < len(self.class_names) else str(label)
+
+
+@dataclasses.dataclass(frozen=True)
+class MatchedLabels(LabelMatch):
+    """Labels of queries and of databases under one numbering; made by `match_labels`.
+
+    Attributes
+    ----------
+    database
+        Indexed by row: an int, negative if the row has no label; or bool [n_classes].
+    """
+
+    database: DatabaseLabels
 
     def rows(self, database: int, first: int, last: int) -> LabelBlock:
         """Labels of rows ``first`` to ``last`` (exclusive) of a database, given by its index.
@@ -93,20 +144,6 @@ class MatchedLabels:
                 relevant[own] = (block.words.T & self.query_block.words[query]).any(axis=1)
         return relevant
 
-    def query_groups(self) -> dict[str, NDArray[np.int64]]:
-        """Rows (int64) of the queries with each label, keyed by its name, in label order."""
-        labels = self.query
-        if labels.ndim == 2:
-            present = np.flatnonzero(labels.any(axis=0))
-            return {self._name(int(c)): np.flatnonzero(labels[:, c]) for c in present}
-        order = np.argsort(labels, kind="stable")
-        present, starts = np.unique(labels[order], return_index=True)
-        groups = np.split(order, starts[1:])
-        return {self._name(int(c)): rows for c, rows in zip(present, groups, strict=True)}
-
-    def _name(self, label: int) -> str:
-        return self.class_names[label] if label < len(self.class_names) else str(label)
-
 
 def match_labels(query: CodeDatabase, databases: Sequence[CodeDatabase]) -> MatchedLabels:
     """Give the labels of queries and databases common numbers.
@@ -123,32 +160,27 @@ def match_labels(query: CodeDatabase, databases: Sequence[CodeDatabase]) -> Matc
     EvaluationError
         If a set has no labels, a query has none, or the labels cannot be matched.
     """
-    sets = [query, *databases]
-    labels = [_labels_of(one, "the queries" if one is query else "the database") for one in sets]
-    check_labels(labels[0], len(query))
-    n_unlabelled = int(np.count_nonzero(_is_unlabelled(labels[0])))
+    labels_of(query, "the queries")
+    labels = [labels_of(one, "the database") for one in databases]
+    facts = list(map(LabelFacts.of, databases, labels))
+    return match_facts(query, facts).with_labels(labels)
+
+
+def match_facts(query: CodeDatabase, databases: Sequence[LabelFacts]) -> LabelMatch:
+    """As `match_labels`, from facts of the databases' labels."""
+    labels = labels_of(query, "the queries")
+    check_labels(labels, len(query))
+    n_unlabelled = int(np.count_nonzero(_is_unlabelled(labels)))
     if n_unlabelled:
         raise EvaluationError(
-            f"every query needs a label, but {n_unlabelled} of {len(labels[0])} have none: "
+            f"every query needs a label, but {n_unlabelled} of {len(labels)} have none: "
             "remove them from the queries"
         )
-    names, numbers = _numbering(sets, labels)
-    if all(one.ndim == 1 for one in labels):
+    sets = [LabelFacts.of(query, labels), *databases]
+    names, numbers = _numbering(sets)
+    if all(one.width is None for one in sets):
         return _match_single(labels, numbers, names)
-    return _match_sets(labels, numbers, names)
-
-
-def _labels_of(one: CodeDatabase, what: str) -> Labels:
-    if one.labels is None:
-        raise EvaluationError(
-            f"expected labels for {what}, found none: relevance is defined by shared labels; for a "
-            'folder with a subfolder per class, encode with `labels="folders"`'
-        )
-    # The values of a database's label matrix are checked when they are read, in blocks.
-    labels = as_label_array(one.labels)
-    if len(labels) != len(one):
-        raise EvaluationError(f"expected a label for each of {len(one)} rows, found {len(labels)}")
-    return labels
+    return _match_sets(labels, sets, numbers, names)
 
 
 def _is_unlabelled(labels: Labels) -> NDArray[np.bool_]:
@@ -156,7 +188,7 @@ def _is_unlabelled(labels: Labels) -> NDArray[np.bool_]:
 
 
 def _numbering(
-    sets: Sequence[CodeDatabase], labels: Sequence[Labels]
+    sets: Sequence[LabelFacts],
 ) -> tuple[tuple[str, ...], list[NDArray[np.int64] | None]]:
     """Names by common label number, and for each set the common numbers of its own numbers.
 
@@ -164,35 +196,32 @@ def _numbering(
     """
     named = [bool(len(one.class_names)) for one in sets]
     if not all(named):
-        _check_widths(labels)
+        _check_widths(sets)
         return (), [
-            _values_of_names(one, which.class_names, labels) if is_named else None
-            for one, which, is_named in zip(labels, sets, named, strict=True)
+            _values_of_names(one, sets) if is_named else None
+            for one, is_named in zip(sets, named, strict=True)
         ]
     names = tuple(dict.fromkeys(name for one in sets for name in one.class_names))
     position = {name: number for number, name in enumerate(names)}
     numbers: list[NDArray[np.int64] | None] = []
-    for one, which in zip(labels, sets, strict=True):
-        own_names = list(which.class_names)
-        _check_names(one, own_names)
-        own = np.array([position[name] for name in own_names], dtype=np.int64)
+    for one in sets:
+        _check_names(one)
+        own = np.array([position[name] for name in one.class_names], dtype=np.int64)
         numbers.append(None if np.array_equal(own, np.arange(len(own))) else own)
     return names, numbers
 
 
-def _values_of_names(
-    own: Labels, class_names: Sequence[str], labels: Sequence[Labels]
-) -> NDArray[np.int64] | None:
+def _values_of_names(own: LabelFacts, sets: Sequence[LabelFacts]) -> NDArray[np.int64] | None:
     """Numbers that the class names of a set are, for sets without names; None if they are 0, 1, ...
 
     The position of a name is no number of its class: text files have none but alphabetical order.
     """
-    names = list(class_names)
-    _check_names(own, names)
+    names = own.class_names
+    _check_names(own)
     values = [whole_number(name) for name in names]
     if values == list(range(len(names))):
         return None
-    has_matrix = any(one.ndim == 2 for one in labels)
+    has_matrix = any(one.width is not None for one in sets)
     if has_matrix or len(set(values)) < len(values) or not all(_is_class(one) for one in values):
         others = [name for name, value in zip(names, values, strict=True) if value is None]
         raise EvaluationError(
@@ -207,26 +236,27 @@ def _is_class(value: int | None) -> bool:
     return value is not None and value >= 0
 
 
-def _check_names(labels: Labels, names: list[str]) -> None:
+def _check_names(one: LabelFacts) -> None:
+    names = one.class_names
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise EvaluationError(f"class names must be unique, but {twice!r} names two classes")
-    n_classes = labels.shape[1] if labels.ndim == 2 else int(labels.max(initial=-1)) + 1
+    n_classes = one.largest + 1 if one.width is None else one.width
     if n_classes > len(names):
         raise EvaluationError(
             f"expected a name for each of {n_classes} classes, found {len(names)} names"
         )
 
 
-def _check_widths(labels: Sequence[Labels]) -> None:
+def _check_widths(sets: Sequence[LabelFacts]) -> None:
     """Raise unless label matrices that are matched by number have the same width."""
-    widths = sorted({one.shape[1] for one in labels if one.ndim == 2})
+    widths = sorted({one.width for one in sets if one.width is not None})
     if len(widths) > 1:
         raise EvaluationError(
             f"label matrices have {' and '.join(map(str, widths))} columns: without class names, "
             "all sets need the same number of columns"
         )
-    largest = max((int(one.max(initial=-1)) for one in labels if one.ndim == 1), default=-1)
+    largest = max(one.largest for one in sets)
     if widths and largest >= widths[0]:
         raise EvaluationError(
             f"label {largest} is beyond the {widths[0]} columns of the other set's label matrix"
@@ -234,34 +264,42 @@ def _check_widths(labels: Sequence[Labels]) -> None:
 
 
 def _match_single(
-    labels: Sequence[Labels], numbers: Sequence[NDArray[np.int64] | None], names: tuple[str, ...]
-) -> MatchedLabels:
-    query = renumbered(labels[0], numbers[0])
+    labels: Labels, numbers: Sequence[NDArray[np.int64] | None], names: tuple[str, ...]
+) -> LabelMatch:
+    query = renumbered(labels, numbers[0])
     # Numbers beyond 32 bits are rare. They become positions among the queries' labels.
     known = np.unique(query) if query.max(initial=-1) >= LARGEST_ID else None
-    databases = tuple(
-        SingleLabels(one, own, known) for one, own in zip(labels[1:], numbers[1:], strict=True)
+    return LabelMatch(
+        query,
+        names,
+        LabelBlock(as_ids(query, known), np.empty((len(query), 0), np.uint64)),
+        n_grades=2,
+        row_cells=1,
+        numbers=tuple(numbers[1:]),
+        known=known,
+        used=None,
+        n_classes=0,
     )
-    block = LabelBlock(as_ids(query, known), np.empty((len(query), 0), np.uint64))
-    return MatchedLabels(query, DatabaseLabels(databases), names, block, n_grades=2, row_cells=1)
 
 
 def _match_sets(
-    labels: Sequence[Labels], numbers: Sequence[NDArray[np.int64] | None], names: tuple[str, ...]
-) -> MatchedLabels:
-    n_classes = max(len(names), *(one.shape[1] for one in labels if one.ndim == 2))
-    query = LabelSets(labels[0], numbers[0], np.arange(n_classes), n_classes).matrix(slice(None))
+    labels: Labels,
+    sets: Sequence[LabelFacts],
+    numbers: Sequence[NDArray[np.int64] | None],
+    names: tuple[str, ...],
+) -> LabelMatch:
+    n_classes = max(len(names), *(one.width for one in sets if one.width is not None))
+    query = LabelSets(labels, numbers[0], np.arange(n_classes), n_classes).matrix(slice(None))
     # Classes that no query has make no row relevant, so their columns are not packed.
     used = np.flatnonzero(query.any(axis=0))
-    databases = tuple(
-        LabelSets(one, own, used, n_classes)
-        for one, own in zip(labels[1:], numbers[1:], strict=True)
-    )
-    return MatchedLabels(
+    return LabelMatch(
         query,
-        DatabaseLabels(databases),
         names,
         LabelBlock(np.empty(0, np.int32), packed(query[:, used])),
         n_grades=int(query.sum(axis=1).max(initial=0)) + 1,
-        row_cells=max(one.shape[1] if one.ndim == 2 else len(used) for one in labels[1:]),
+        row_cells=max(len(used) if one.width is None else one.width for one in sets[1:]),
+        numbers=tuple(numbers[1:]),
+        known=None,
+        used=used,
+        n_classes=n_classes,
     )

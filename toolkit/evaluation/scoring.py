@@ -1,39 +1,45 @@
-"""Scores of every query of an evaluation, from two passes over the database."""
+"""Scores of every query of an evaluation, from two passes over the parts of the database."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.codesets import CodeDatabase
 from hashkit.evaluation.average_precision import (
     average_precision,
     best_average_precision,
     convention_named,
     worst_average_precision,
 )
+from hashkit.evaluation.exact_sums import as_floats, total
 from hashkit.evaluation.ndcg import ndcg_at
-from hashkit.evaluation.own_rows import OwnRows
-from hashkit.evaluation.passes import Passes
+from hashkit.evaluation.part_task import EvaluationPart, EvaluationTask
+from hashkit.evaluation.passes import RowsDone, rank_starts
 from hashkit.evaluation.precision_recall import expected_hits
-from hashkit.evaluation.relevance import MatchedLabels
-from hashkit.threads import run_parallel
+from hashkit.threads import Together, one_by_one, run_parallel
 
-__all__ = ["Measures", "Progress", "QueryScores", "average_precisions", "score_queries"]
-
-Progress: TypeAlias = Callable[[int, int], None]
-"""``progress(done, total)``, counted in database rows processed; ends with done == total."""
+__all__ = [
+    "Measures",
+    "PartOfTask",
+    "QueryScores",
+    "average_precisions",
+    "query_blocks",
+    "score_queries",
+]
 
 _QUERY_BLOCK: Final = 4096
 """Most queries in memory at a time."""
 
 _HISTOGRAM_BYTES: Final = 2**26
 """Most bytes of their histograms: a query takes 1,040 bytes with 64 bits and one label."""
+
+_PARTS_IN_MEMORY: Final = 8
+"""Parts whose histograms may be in memory together; with more of them, blocks are smaller."""
 
 _CHUNK_QUERIES: Final = 128
 """Queries scored at a time, few enough that intermediate results stay in cache."""
@@ -96,14 +102,18 @@ class QueryScores:
     curve_recall: NDArray[np.float64]
 
 
+class PartOfTask(NamedTuple):
+    """A part of a database, and what it counts."""
+
+    part: EvaluationPart
+    task: EvaluationTask
+
+
 def score_queries(
-    query_codes: NDArray[np.uint8],
-    n_bits: int,
-    databases: Sequence[CodeDatabase],
-    labels: MatchedLabels,
+    parts: Sequence[PartOfTask],
     measures: Measures,
-    progress: Progress | None = None,
-    own_rows: OwnRows | None = None,
+    rows_done: RowsDone = lambda _: None,
+    together: Together = one_by_one,
 ) -> QueryScores:
     """Score every query against the whole database.
 
@@ -112,47 +122,58 @@ def score_queries(
 
     Parameters
     ----------
-    query_codes
-        Packed codes, uint8 [q, ceil(n_bits / 8)], q at least 1.
-    databases
-        The databases; deleted rows are left out.
-    labels
-        Labels of queries and databases.
-    own_rows
-        The row of each query itself, which is left out of its ranking; None to leave out nothing.
+    parts
+        In the order of their rows; all with the same one or more queries.
+    rows_done
+        Called with numbers of rows, for each block of queries twice as many in all as there are.
+    together
+        Runs the calls of all parts.
     """
-    passes = Passes(query_codes, n_bits, databases, labels, own_rows)
-    blocks = _query_blocks(len(query_codes), labels.n_grades * (n_bits + 1))
-    rows_done = _row_counter(progress, sum(map(len, databases)), len(blocks))
-    parts: list[QueryScores] = []
-    for block in blocks:
-        histograms = passes.histograms(block, rows_done)
-        row_order_sums = passes.row_order_sums(block, histograms, rows_done)
-        parts += run_parallel(
+    scores: list[QueryScores] = []
+    for block in query_blocks(parts):
+        counted = _histograms(parts, block, rows_done, together)
+        summed = together(
+            [
+                functools.partial(part.precision_sums, task, block, starts, rows_done)
+                for (part, task), starts in zip(parts, rank_starts(counted), strict=True)
+            ]
+        )
+        histograms, row_order_sums = functools.reduce(np.add, counted), as_floats(total(summed))
+        scores += run_parallel(
             [
                 functools.partial(_scores, histograms[chunk], row_order_sums[chunk], measures)
                 for chunk in _slices(len(histograms), _CHUNK_QUERIES)
             ]
         )
-    return _stacked(parts)
+    return _stacked(scores)
 
 
-def average_precisions(
-    query_codes: NDArray[np.uint8],
-    n_bits: int,
-    databases: Sequence[CodeDatabase],
-    labels: MatchedLabels,
-) -> NDArray[np.float64]:
+def average_precisions(parts: Sequence[PartOfTask]) -> NDArray[np.float64]:
     """Average precision of the whole ranking, mean over tie orders, float64 [q], in one pass."""
-    passes = Passes(query_codes, n_bits, databases, labels)
     scores: list[NDArray[np.float64]] = []
-    for block in _query_blocks(len(query_codes), labels.n_grades * (n_bits + 1)):
-        histograms = passes.histograms(block, lambda _: None)
+    for block in query_blocks(parts):
+        histograms = functools.reduce(np.add, _histograms(parts, block, lambda _: None, one_by_one))
         scores += [
             _average_precision(histograms[chunk])
             for chunk in _slices(len(histograms), _CHUNK_QUERIES)
         ]
     return np.concatenate(scores)
+
+
+def query_blocks(parts: Sequence[PartOfTask]) -> list[slice]:
+    """Blocks of queries whose histograms are in memory together."""
+    task = parts[0].task
+    n_cells = task.labels.n_grades * (task.n_bits + 1) * -(-len(parts) // _PARTS_IN_MEMORY)
+    size = max(1, min(_QUERY_BLOCK, _HISTOGRAM_BYTES // (8 * n_cells)))
+    return _slices(len(task.query_codes), size)
+
+
+def _histograms(
+    parts: Sequence[PartOfTask], block: slice, rows_done: RowsDone, together: Together
+) -> list[NDArray[np.int64]]:
+    return together(
+        [functools.partial(part.histograms, task, block, rows_done) for part, task in parts]
+    )
 
 
 def _average_precision(histograms: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -185,26 +206,8 @@ def _scores(
     )
 
 
-def _query_blocks(n_queries: int, n_cells: int) -> list[slice]:
-    """Blocks of queries whose histograms, ``n_cells`` per query, are in memory together."""
-    return _slices(n_queries, max(1, min(_QUERY_BLOCK, _HISTOGRAM_BYTES // (8 * n_cells))))
-
-
 def _slices(n_items: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, n_items)) for start in range(0, n_items, size)]
-
-
-def _row_counter(progress: Progress | None, n_rows: int, n_blocks: int) -> Callable[[int], None]:
-    """Report progress in rows of two passes, for any number of query blocks."""
-    passed = 0
-
-    def rows_done(n_more: int) -> None:
-        nonlocal passed
-        passed += n_more
-        if progress is not None:
-            progress(passed // n_blocks, 2 * n_rows)
-
-    return rows_done
 
 
 def _columns(columns: list[NDArray[np.float64]], n_rows: int) -> NDArray[np.float64]:

@@ -7,7 +7,9 @@ evaluation ranks the database of the split, which does not have the queries.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
+import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
@@ -20,7 +22,52 @@ if TYPE_CHECKING:
     from hashkit.bank.header import BankSource
     from hashkit.bank.reader import Bank
 
-__all__ = ["without_queries"]
+__all__ = ["SplitQueries", "split_queries", "without_queries"]
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitQueries:
+    """The queries of a split; it can be pickled.
+
+    Attributes
+    ----------
+    source
+        The first of their image lists.
+    names
+        The name of each query.
+    key
+        Distinguishes queries.
+    """
+
+    source: BankSource
+    names: frozenset[str]
+    key: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
+
+    def left_out_of(self, database: CodeDatabase, *, is_one_set: bool = False) -> CodeDatabase:
+        """The database without the rows of the queries; see `without_queries`."""
+        listed = _sources(database)
+        whole = [one for one in listed if _is_whole(one, self.source, is_one_set=is_one_set)]
+        if not whole:
+            return database
+        bank = cast("Bank", database)
+        names = bank.names[:]
+        is_query = np.fromiter((name in self.names for name in names), np.bool_, len(bank))
+        rest = bank.without(np.flatnonzero(is_query))
+        if len(listed) == 1:
+            kept = np.flatnonzero(~is_query)
+            labels = None if bank.labels is None else bank.labels[kept]
+            digest = hash_names([names[row] for row in kept.tolist()], labels)
+            rest.sources = (_database_part(whole[0], self.source, digest),)
+        return rest
+
+
+def split_queries(queries: Sequence[CodeDatabase]) -> SplitQueries | None:
+    """One or more banks of queries as those of a split; None if they are no split's queries."""
+    drawn = [source for one in queries for source in _sources(one)]
+    if not drawn or not all(one.part == "queries" and one.protocol for one in drawn):
+        return None
+    names = itertools.chain.from_iterable(one.names for one in queries)
+    return SplitQueries(drawn[0], frozenset(names))
 
 
 def without_queries(
@@ -42,22 +89,8 @@ def without_queries(
     CodeDatabase
         The database itself, or the same bank in which these rows count as deleted.
     """
-    drawn, listed = _sources(queries), _sources(database)
-    if not drawn or not all(one.part == "queries" and one.protocol for one in drawn):
-        return database
-    whole = [one for one in listed if _is_whole(one, drawn[0], is_one_set=is_one_set)]
-    if not whole:
-        return database
-    bank, drawn_names = cast("Bank", database), set(queries.names)
-    names = bank.names[:]
-    is_query = np.fromiter((name in drawn_names for name in names), np.bool_, len(bank))
-    rest = bank.without(np.flatnonzero(is_query))
-    if len(listed) == 1:
-        kept = np.flatnonzero(~is_query)
-        labels = None if bank.labels is None else bank.labels[kept]
-        digest = hash_names([names[row] for row in kept.tolist()], labels)
-        rest.sources = (_database_part(whole[0], drawn[0], digest),)
-    return rest
+    drawn = split_queries([queries])
+    return database if drawn is None else drawn.left_out_of(database, is_one_set=is_one_set)
 
 
 def _sources(codes: CodeDatabase) -> Sequence[BankSource]:

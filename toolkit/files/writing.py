@@ -16,6 +16,7 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
+from hashkit.files.addresses import check_local
 from hashkit.files.private import OPEN_FLAGS, is_private_name, new_private_file, remove_leftovers
 from hashkit.inputs.opening import open_file
 
@@ -184,7 +185,10 @@ def make_parents(path: Path) -> None:
     ------
     OSError
         If one cannot be made; `NotADirectoryError` if a file has its name.
+    BankError
+        If it is the address of an object store.
     """
+    check_local(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:

@@ -14,6 +14,7 @@ from typing import Final
 from hashkit.bank_set.joined import as_one
 from hashkit.codesets import CodeDatabase, check_database
 from hashkit.errors import CodesError
+from hashkit.files.addresses import url_of
 from hashkit.formats.bank import BANK
 from hashkit.formats.bank_set import BANK_SET, write_bank_set
 from hashkit.formats.faiss_index import FAISS
@@ -85,6 +86,8 @@ def format_of(path: str | os.PathLike[str]) -> Format:
         If neither determines the format.
     """
     path = Path(path)
+    if url_of(path) is not None:
+        return BANK_SET
     if path.is_dir():
         return EXPORTS.get(path.suffix, BANK_SET)
     start = _start(path)

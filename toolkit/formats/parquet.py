@@ -19,7 +19,8 @@ from typing import Final
 from hashkit.codesets import CodeDatabase, n_kept_rows
 from hashkit.formats.arrow_columns import ArrowColumns
 from hashkit.formats.format import Format, WriteProgress, whole_file
-from hashkit.formats.parquet_reading import load_pyarrow, read_parquet
+from hashkit.formats.parquet_reading import read_parquet
+from hashkit.inputs.pyarrow_import import load_pyarrow
 from hashkit.meter import Meter
 
 __all__ = ["PARQUET"]

@@ -10,9 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from hashkit.formats.parquet_footer import read_column_sizes
 from hashkit.inputs.limits import check_limit
 from hashkit.inputs.opening import size_on_disk
+from hashkit.inputs.parquet_footer import read_column_sizes
 
 __all__ = ["ParquetColumns"]
 

@@ -14,17 +14,18 @@ from numpy.typing import NDArray
 from hashkit.bank.attributes import header_of
 from hashkit.bank.names import StoredNames
 from hashkit.codes import check_codes
-from hashkit.errors import CodesError, HashkitError, MissingExtraError
+from hashkit.errors import CodesError, HashkitError
 from hashkit.formats.class_names import number_classes
 from hashkit.formats.origin import Origin, StoredCodes
 from hashkit.formats.parquet_columns import ParquetColumns
 from hashkit.inputs.json_text import parse_json
 from hashkit.inputs.limits import TooLargeError, check_limit
 from hashkit.inputs.opening import check_file, size_on_disk
+from hashkit.inputs.pyarrow_import import load_pyarrow
 from hashkit.inputs.schema import dataclass_from
 from hashkit.messages.foreign_errors import foreign_message
 
-__all__ = ["PREFIX", "ParquetNames", "load_pyarrow", "read_parquet"]
+__all__ = ["PREFIX", "ParquetNames", "read_parquet"]
 
 PREFIX: Final = "hashkit."
 """Prefix of the keys of hashkit's metadata."""
@@ -39,22 +40,6 @@ class _Progress:
 
     n_consumed: int
     is_complete: bool
-
-
-def load_pyarrow() -> Any:
-    """Import pyarrow with its Parquet module.
-
-    Raises
-    ------
-    MissingExtraError
-        If pyarrow is not installed.
-    """
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise MissingExtraError("pyarrow", "parquet", "a Parquet file") from None
-    return pyarrow
 
 
 def read_parquet(path: Path, n_bits: int | None) -> StoredCodes:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hashkit.kernels.bits import popcount, prefetch, trailing_zeros
 from hashkit.kernels.buckets import address_of
-from hashkit.kernels.compiling import kernel
+from hashkit.kernels.compiling import inner_kernel
 
 __all__ = ["BATCH", "PENDING", "choose_buckets", "compare_sketches", "open_buckets"]
 
@@ -23,7 +23,7 @@ PIECE = 256  # entries compared between two checks of that capacity
 BLOCK = 8  # entries compared at once
 
 
-@kernel
+@inner_kernel
 def choose_buckets(
     offsets: Any, bucket: Any, flips: Any, end: Any, batch: NDArray[np.int64]
 ) -> tuple[Any, Any]:
@@ -41,7 +41,7 @@ def choose_buckets(
     return flips, n_probes
 
 
-@kernel
+@inner_kernel
 def next_flips(flips: Any) -> Any:
     """The next larger number with as many bits set (Gosper's hack); 2 ** 62 after 0."""
     if flips == 0:
@@ -51,7 +51,7 @@ def next_flips(flips: Any) -> Any:
     return carried | moved
 
 
-@kernel
+@inner_kernel
 def open_buckets(
     offsets: Any, sketches: NDArray[np.uint32], n_probes: Any, batch: NDArray[np.int64]
 ) -> Any:
@@ -70,7 +70,7 @@ def open_buckets(
     return n_entries
 
 
-@kernel
+@inner_kernel
 def compare_sketches(
     sketches: NDArray[np.uint32],
     query_sketch: Any,
@@ -103,7 +103,7 @@ def compare_sketches(
     return probe, n_pending
 
 
-@kernel
+@inner_kernel
 def any_near(sketches: NDArray[np.uint32], first: Any, query_sketch: Any, allowed: Any) -> Any:
     """Whether any of the BLOCK entries from ``first`` on, even past the bucket, may be near.
 

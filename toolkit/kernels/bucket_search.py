@@ -32,7 +32,7 @@ from hashkit.kernels.bucket_probing import (
     open_buckets,
 )
 from hashkit.kernels.buckets import Tables, address_of, sketch, substring
-from hashkit.kernels.compiling import kernel
+from hashkit.kernels.compiling import inner_kernel, kernel
 from hashkit.kernels.words import code_word
 
 __all__ = [
@@ -79,7 +79,7 @@ class Buffers(NamedTuple):
     pending: NDArray[np.int64]
 
 
-@kernel
+@inner_kernel
 def new_buffers(tables: Tables, radius: int) -> Buffers:
     """Buffers for queries within a radius."""
     return Buffers(
@@ -146,7 +146,7 @@ def search_tables(
     return keys[: state[N_KEYS]], ends, spent, given_up, state[DAMAGED] != 0
 
 
-@kernel
+@inner_kernel
 def answer(
     tables: Tables,
     code: Any,
@@ -165,7 +165,7 @@ def answer(
     return keys
 
 
-@kernel
+@inner_kernel
 def take_steps(
     tables: Tables,
     code: Any,
@@ -189,7 +189,7 @@ def take_steps(
     return keys
 
 
-@kernel
+@inner_kernel
 def take_step(
     tables: Tables,
     code: Any,
@@ -229,7 +229,7 @@ def take_step(
     return keys
 
 
-@kernel
+@inner_kernel
 def compare_codes(
     tables: Tables,
     rows: Any,
@@ -268,7 +268,7 @@ def compare_codes(
     return keys
 
 
-@kernel
+@inner_kernel
 def first_step(tables: Tables, code: Any, step: Any, words: NDArray[np.uint64]) -> Any:
     """The first step that finds the code at an address, or ``step`` if that is earlier."""
     n_tables, size = len(tables.lengths), tables.codes.shape[1]
@@ -282,7 +282,7 @@ def first_step(tables: Tables, code: Any, step: Any, words: NDArray[np.uint64]) 
     return step
 
 
-@kernel
+@inner_kernel
 def add_key(
     distance: Any,
     row: Any,
@@ -308,7 +308,7 @@ def add_key(
     return keys
 
 
-@kernel
+@inner_kernel
 def drop_far_keys(keys: NDArray[np.uint64], state: NDArray[np.int64]) -> None:
     """Drop the query's keys that are now beyond its radius."""
     beyond = np.uint64(state[RADIUS] + 1) << np.uint64(DISTANCE_SHIFT)

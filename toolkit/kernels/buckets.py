@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.kernels.bits import load_byte
-from hashkit.kernels.compiling import kernel
+from hashkit.kernels.compiling import inner_kernel, kernel
 from hashkit.kernels.words import code_word
 
 __all__ = ["Tables", "address_of", "count_rows", "place_rows", "sketch", "substring"]
@@ -54,13 +54,13 @@ class Tables(NamedTuple):
     masks: NDArray[np.uint64]
 
 
-@kernel
+@inner_kernel
 def address_of(array: Any) -> Any:
     """Address of an array's first element."""
     return np.uint64(array.ctypes.data)
 
 
-@kernel
+@inner_kernel
 def substring(code: Any, first_bit: Any, length: Any) -> Any:
     """Bits ``first_bit`` to ``first_bit + length - 1`` of the code at an address, as a number.
 
@@ -74,7 +74,7 @@ def substring(code: Any, first_bit: Any, length: Any) -> Any:
     return np.int64(value & ((np.uint64(1) << np.uint64(length)) - np.uint64(1)))
 
 
-@kernel
+@inner_kernel
 def sketch(code: Any, size: int, mask: NDArray[np.uint64]) -> Any:
     """Exclusive-or of the 32-bit parts of the code at an address, without the bits of ``mask``."""
     folded = np.uint64(0)

@@ -9,7 +9,7 @@ import numba
 
 from hashkit.kernels.cache import KernelCache
 
-__all__ = ["inlined", "inlined_sums", "kernel"]
+__all__ = ["inlined", "inlined_sums", "inner_kernel", "kernel"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -23,7 +23,7 @@ def kernel(function: Function) -> Function:
     The cache is updated when the kernel's own file changes, but not when a kernel that it calls in
     another file does. After such a change, run ``make clean-kernels``.
     """
-    compiled = numba.njit(nogil=True, error_model="numpy")(function)
+    compiled = numba.njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True)(function)
     compiled._cache = KernelCache(function)
     return cast("Function", compiled)
 
@@ -42,7 +42,40 @@ def inlined_sums(function: Function) -> Function:
     return cast("Function", compiled)
 
 
+def inner_kernel(function: Function) -> Function:
+    """Compile a function that only other kernels call; a call from Python raises TypeError.
+
+    Without the code that turns Python's objects into arguments and back, which is compiled and
+    optimised in each caller again, the kernels of an index take a third less time to compile.
+    """
+    compiled = numba.njit(
+        nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
+    )(function)
+    compiled._cache = KernelCache(function)
+    return cast("Function", _closed_to_python(compiled))
+
+
 def inlined(function: Function) -> Function:
     """Compile a function into every kernel that calls it, for use in inner loops."""
-    compiled = numba.njit(nogil=True, error_model="numpy", forceinline=True)(function)
-    return cast("Function", compiled)
+    compiled = numba.njit(
+        nogil=True,
+        error_model="numpy",
+        forceinline=True,
+        no_cpython_wrapper=True,
+        no_cfunc_wrapper=True,
+    )(function)
+    return cast("Function", _closed_to_python(compiled))
+
+
+def _closed_to_python(compiled: Any) -> Any:
+    """Numba would jump to the code for Python's objects, although there is none, and crash."""
+
+    def refuse(*_: object) -> None:
+        raise TypeError(f"{compiled.py_func.__name__} can only be called by kernels")
+
+    def keep_version(version: Any) -> None:  # for kernels; a call from Python does not find it
+        compiled.overloads[tuple(version.signature.args)] = version
+
+    compiled._compile_for_args = refuse
+    compiled.add_overload = keep_version
+    return compiled

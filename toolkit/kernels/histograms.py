@@ -19,7 +19,7 @@ from numba import int64, uint8, uint16, uint32, uint64
 from numpy.typing import NDArray
 
 from hashkit.kernels.bits import load_word, popcount
-from hashkit.kernels.compiling import kernel
+from hashkit.kernels.compiling import inner_kernel, kernel
 
 __all__ = ["Queries", "Rows", "add_histograms", "add_row_order"]
 
@@ -84,7 +84,7 @@ class Queries(NamedTuple):
 _NO_BYTE_ID = 255
 
 
-@kernel
+@inner_kernel
 def _load_planes(rows: Rows, first: int, n_rows: int, planes: NDArray[np.uint8]) -> None:
     """Write the codes of rows from ``first`` on as planes of bytes; other planes do not change."""
     last_start, size = rows.n_bytes - 8, rows.size
@@ -99,7 +99,7 @@ def _load_planes(rows: Rows, first: int, n_rows: int, planes: NDArray[np.uint8])
                 word >>= uint64(8)
 
 
-@kernel
+@inner_kernel
 def _fill_bytes(
     planes: NDArray[np.uint8],
     query_bytes: NDArray[np.uint8],
@@ -125,7 +125,7 @@ def _fill_bytes(
                 )
 
 
-@kernel
+@inner_kernel
 def _fill_distances(
     planes: NDArray[np.uint8],
     query_bytes: NDArray[np.uint8],
@@ -145,7 +145,7 @@ def _fill_distances(
                 distances[i] += counts[i]
 
 
-@kernel
+@inner_kernel
 def _fill_grades(
     query: int,
     queries: Queries,
@@ -169,7 +169,7 @@ def _fill_grades(
                 grades[i] += uint16(popcount(words[i] & wanted))
 
 
-@kernel
+@inner_kernel
 def _add_grades(
     grades: NDArray[np.uint16], n_rows: int, n_distances: Any, keys: NDArray[np.uint32]
 ) -> None:
@@ -178,7 +178,7 @@ def _add_grades(
         keys[i] += grades[i] * n_distances
 
 
-@kernel
+@inner_kernel
 def _add_grades_to_bytes(
     grades: NDArray[np.uint16], n_rows: int, n_distances: Any, keys: NDArray[np.uint8]
 ) -> None:
@@ -187,7 +187,7 @@ def _add_grades_to_bytes(
         keys[i] = uint8(uint16(keys[i]) + uint16(grades[i] * n_distances))
 
 
-@kernel
+@inner_kernel
 def _add_where_equal(
     ids: NDArray[np.uint8], label: Any, n_distances: Any, keys: NDArray[np.uint8]
 ) -> None:
@@ -195,7 +195,7 @@ def _add_where_equal(
         keys[i] = uint8(keys[i] + (n_distances if ids[i] == label else uint8(0)))
 
 
-@kernel
+@inner_kernel
 def _count_pairs(
     left: NDArray[np.uint8],
     right: NDArray[np.uint8],
@@ -210,7 +210,7 @@ def _count_pairs(
         table[uint64(both[i])] += uint32(1)
 
 
-@kernel
+@inner_kernel
 def _empty_table(
     table: NDArray[np.uint32], left: NDArray[np.int64], right: NDArray[np.int64]
 ) -> None:
@@ -228,7 +228,7 @@ def _empty_table(
                 counts[i] = 0
 
 
-@kernel
+@inner_kernel
 def _count_in_pairs(
     rows: Rows,
     queries: Queries,
@@ -275,7 +275,7 @@ def _count_in_pairs(
             _empty_table(table, histograms[pair].reshape(-1), histograms[pair + 1].reshape(-1))
 
 
-@kernel
+@inner_kernel
 def _count_one_by_one(
     rows: Rows,
     queries: Queries,
@@ -319,6 +319,29 @@ def add_histograms(rows: Rows, queries: Queries, histograms: NDArray[np.int64]) 
         _count_one_by_one(rows, queries, histograms, n_paired)
 
 
+@inner_kernel
+def _add_precisions(
+    ranks: NDArray[np.int64],
+    distances: NDArray[np.uint32],
+    hits: NDArray[np.int64],
+    sums: NDArray[np.uint64],
+) -> None:
+    """Add the precisions at the ranks of at most `_BUFFER_ROWS` relevant rows, in row order.
+
+    ``hits`` and ``sums`` are those of `add_row_order`, for one query.
+    """
+    coarse, fine = uint64(0), sums[1]
+    for i in range(len(ranks)):
+        distance = uint64(distances[i])
+        n_hits = hits[distance] + int64(1)
+        hits[distance] = n_hits
+        units = uint64(int64(n_hits / ranks[i] * 1152921504606846976.0))  # 2^60
+        coarse += units >> uint64(30)
+        fine += units & uint64(1073741823)
+    sums[0] += coarse + (fine >> uint64(30))
+    sums[1] = fine & uint64(1073741823)
+
+
 @kernel
 def add_row_order(
     rows: Rows,
@@ -326,9 +349,13 @@ def add_row_order(
     skipped: NDArray[np.int64],
     rows_before: NDArray[np.int64],
     hits_before: NDArray[np.int64],
-    precision_sums: NDArray[np.float64],
+    precision_sums: NDArray[np.uint64],
 ) -> None:
     """Add up the precision at the rank of each relevant row, with ranks by (distance, row).
+
+    Sums are whole numbers of units of 2^-60, so they are the same in whatever parts the rows are
+    added. A precision is a float64 of 53 bits, at most 1: those from 2^-7 on are added without a
+    loss, smaller ones with an error below one unit.
 
     Parameters
     ----------
@@ -338,13 +365,14 @@ def add_row_order(
         int64 [q, n_bits + 2], rows and relevant rows ranked before the next row of each distance;
         updated with these rows. The last column counts the skipped rows.
     precision_sums
-        float64 [q], modified. One sum is added for every `_BUFFER_ROWS` rows, so the last digits
-        depend on where the blocks begin.
+        uint64 [q, 2], modified: units of 2^-30, and further units of 2^-60, fewer than 2^30.
     """
     planes = np.zeros((queries.codes.shape[1], _BUFFER_ROWS), np.uint8)
     counts = np.empty(_BUFFER_ROWS, np.uint8)
     distances = np.empty(_BUFFER_ROWS, np.uint32)
     grades = np.empty(_BUFFER_ROWS, np.uint16)
+    found_ranks = np.empty(_BUFFER_ROWS, np.int64)
+    found_distances = np.empty(_BUFFER_ROWS, np.uint32)
     for first in range(0, rows.n_rows, _BUFFER_ROWS):
         here = min(rows.n_rows - first, _BUFFER_ROWS)
         _load_planes(rows, first, here, planes)
@@ -356,13 +384,13 @@ def add_row_order(
             if 0 <= own < here:
                 distances[own] = uint32(len(before) - 1)
                 grades[own] = uint16(0)
-            total = 0.0
+            n_found = uint64(0)
             for i in range(here):
                 distance = uint64(distances[i])
                 rank = before[distance] + int64(1)
                 before[distance] = rank
-                if grades[i]:
-                    n_hits = hits[distance] + int64(1)
-                    hits[distance] = n_hits
-                    total += n_hits / rank
-            precision_sums[query] += total
+                # Written for every row and kept for relevant ones, without a branch: which rows
+                # are relevant cannot be predicted.
+                found_ranks[n_found], found_distances[n_found] = rank, uint32(distance)
+                n_found += uint64(grades[i] != uint16(0))
+            _add_precisions(found_ranks[:n_found], found_distances, hits, precision_sums[query])

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from hashkit.kernels.compiling import kernel
+from hashkit.kernels.compiling import inner_kernel, kernel
 
 __all__ = [
     "BAD_CODE", "ENDS_EARLY", "LEFT_OVER", "OUT_OF_RANGE", "REPEATED", "WHOLE", "read_scan",
@@ -46,7 +46,7 @@ _PADDING_BYTES: Final = 64
 """Fewer equal bytes than this may follow the last block: some cameras pad their files."""
 
 
-@kernel
+@inner_kernel
 def _take(data: Any, state: Any, n_bits: Any) -> Any:
     """The next bits, at most 16; after the end, 0 and an error."""
     bit = state[_BIT]
@@ -59,7 +59,7 @@ def _take(data: Any, state: Any, n_bits: Any) -> Any:
     return (word >> (24 - (bit & 7) - n_bits)) & ((np.int64(1) << n_bits) - 1)
 
 
-@kernel
+@inner_kernel
 def _symbol(data: Any, state: Any, table: Any) -> Any:
     """The next Huffman symbol."""
     bit = state[_BIT]
@@ -79,7 +79,7 @@ def _symbol(data: Any, state: Any, table: Any) -> Any:
     return entry & 0xFF
 
 
-@kernel
+@inner_kernel
 def _difference(data: Any, state: Any, table: Any) -> Any:
     """Difference between the first coefficients of two blocks (T.81, F.2.2.1)."""
     size = _symbol(data, state, table)
@@ -92,7 +92,7 @@ def _difference(data: Any, state: Any, table: Any) -> Any:
     return bits
 
 
-@kernel
+@inner_kernel
 def _new_details(data: Any, state: Any, table: Any, first: Any, last: Any, known: Any) -> Any:
     """Read a block's coefficients; returns ``known`` with the bits of those that are not 0."""
     if state[_EMPTY_BLOCKS] > 0:
@@ -118,7 +118,7 @@ def _new_details(data: Any, state: Any, table: Any, first: Any, last: Any, known
     return known
 
 
-@kernel
+@inner_kernel
 def _corrections(data: Any, state: Any, first: Any, last: Any, old: Any, n_zeros: Any) -> Any:
     """Read a bit of each coefficient that was not 0; returns the place after ``n_zeros`` more."""
     k = first
@@ -133,7 +133,7 @@ def _corrections(data: Any, state: Any, first: Any, last: Any, old: Any, n_zeros
     return k
 
 
-@kernel
+@inner_kernel
 def _refined_details(data: Any, state: Any, table: Any, first: Any, last: Any, known: Any) -> Any:
     """Read one more bit of a block's coefficients, and its new ones (T.81, figure G.7)."""
     old = known
@@ -159,7 +159,7 @@ def _refined_details(data: Any, state: Any, table: Any, first: Any, last: Any, k
     return known
 
 
-@kernel
+@inner_kernel
 def _end_of_part(data: Any, state: Any) -> Any:
     """Whether the data between two restart marks ends with its last block."""
     if state[_EMPTY_BLOCKS]:
@@ -173,7 +173,7 @@ def _end_of_part(data: Any, state: Any) -> Any:
     return WHOLE
 
 
-@kernel
+@inner_kernel
 def _first_coefficient(
     data: Any, state: Any, scan: Any, block: Any, tables: Any, limits: Any, predicted: Any
 ) -> None:
@@ -187,7 +187,7 @@ def _first_coefficient(
         state[_ERROR] = OUT_OF_RANGE
 
 
-@kernel
+@inner_kernel
 def _other_coefficients(
     data: Any, state: Any, scan: Any, block: Any, tables: Any, known: Any, mcu: Any
 ) -> Any:

@@ -25,7 +25,7 @@ from hashkit.kernels.bucket_search import (
     take_steps,
 )
 from hashkit.kernels.buckets import Tables, address_of
-from hashkit.kernels.compiling import kernel
+from hashkit.kernels.compiling import inner_kernel, kernel
 from hashkit.kernels.scan import CHUNK_ROWS, indices_below, skip_far_rows
 from hashkit.kernels.words import (
     chunk_distances,
@@ -113,7 +113,7 @@ def join_by_tables(
     return keys[: state[N_KEYS]], ends[: left - first + 1]
 
 
-@kernel
+@inner_kernel
 def order_by_row(keys: NDArray[np.uint64]) -> None:
     """Turn keys ``distance << 48 | row`` of a search into those of one left code, ascending."""
     for index in range(len(keys)):
@@ -204,7 +204,7 @@ def place_pairs(
         distance[place] = np.uint16(key & uint64((1 << DISTANCE_BITS) - 1))
 
 
-@kernel
+@inner_kernel
 def append_near(
     codes: NDArray[np.uint8],
     row: int,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba import uint64
 
-from hashkit.kernels.compiling import kernel
+from hashkit.kernels.compiling import inner_kernel, kernel
 from hashkit.kernels.words import chunk_distances, distance_to, last_mask, n_safe_rows
 
 __all__ = ["count_distances", "place_rows"]
@@ -75,7 +75,7 @@ def place_rows(
                 places[chunk[index]] = place + 1
 
 
-@kernel
+@inner_kernel
 def _distances(codes: Any, row: int, n_chunk: int, n_safe: int, words: Any, chunk: Any) -> None:
     size = codes.shape[1]
     address = uint64(codes.ctypes.data) + uint64(row * size)

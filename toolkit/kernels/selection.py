@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hashkit.kernels.compiling import inlined, kernel
+from hashkit.kernels.compiling import inlined, inner_kernel, kernel
 
 __all__ = ["Selection", "compact", "order", "take"]
 
@@ -66,7 +66,7 @@ def take(query: int, distance: int, row: int, top_k: int, state: Selection) -> N
     state.bounds[query] = bound
 
 
-@kernel
+@inner_kernel
 def compact(distances: Any, rows: Any, n_held: int, bound: int, n_at_bound: int) -> int:
     """Keep the candidates below the bound and the first ``n_at_bound`` at it; returns a count."""
     n_kept = 0

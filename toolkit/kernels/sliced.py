@@ -9,7 +9,7 @@ import numpy as np
 from numba import int64, uint64
 
 from hashkit.kernels.bits import trailing_zeros
-from hashkit.kernels.compiling import inlined, kernel
+from hashkit.kernels.compiling import inlined, inner_kernel, kernel
 from hashkit.kernels.planes import LANES, PLANE_BYTES, UNIT_ROWS, near_rows, transpose_unit
 from hashkit.kernels.selection import Selection, take
 from hashkit.kernels.widths import COUNTERS, counters_for
@@ -118,7 +118,7 @@ def _scanner(n_counters: int) -> Callable[..., None]:
 _SCANNERS = {counters: _scanner(counters) for counters in COUNTERS}
 
 
-@kernel
+@inner_kernel
 def transpose_rows(codes: Any, first: int, padded: Any, planes: int) -> None:
     """Transpose the 256 rows from ``first`` on, or as many as there are, into bit planes.
 

@@ -13,7 +13,7 @@ import numpy as np
 from numba import int64, uint64
 
 from hashkit.kernels.bits import load_byte, load_word, popcount
-from hashkit.kernels.compiling import inlined, kernel
+from hashkit.kernels.compiling import inlined, inner_kernel, kernel
 
 __all__ = [
     "chunk_distances",
@@ -27,7 +27,7 @@ __all__ = [
 _FULL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
-@kernel
+@inner_kernel
 def n_safe_rows(n_rows: int, size: int) -> int:
     """Number of leading rows of ``size`` bytes that can be read as whole words."""
     overhang = -size % 8
@@ -43,7 +43,7 @@ def last_mask(size: int) -> int:
 
 
 # Takes an address, not the array: passing an array on costs a reference count each time.
-@kernel
+@inner_kernel
 def code_word(code: Any, size: int, word: int) -> Any:
     """Bytes ``8 * word`` to ``8 * word + 7`` of the code at an address; 0 past its end.
 
@@ -74,7 +74,7 @@ def row_words(codes: Any) -> Any:
     return words
 
 
-@kernel
+@inner_kernel
 def distance_to(code: int, size: int, query: Any) -> int:
     """Distance, in bits, between the code at an address and a query's words, uint64 [n_words].
 

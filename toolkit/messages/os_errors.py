@@ -6,7 +6,7 @@ import errno
 import os
 from typing import Final
 
-__all__ = ["cannot_write", "os_error_line", "reason_and_remedy"]
+__all__ = ["cannot_read", "cannot_write", "os_error_line", "reason_and_remedy"]
 
 _REMEDIES: Final = {
     errno.ENOSPC: "free some space, or choose another disk",
@@ -48,6 +48,13 @@ def cannot_write(error: OSError, path: str | os.PathLike[str]) -> str:
     if name not in ("", os.fspath(path)):
         reason = f"{name}: {reason}"
     return f"{os.fspath(path)}: cannot be written ({reason}); {remedy}"
+
+
+def cannot_read(error: OSError, path: str | os.PathLike[str]) -> str:
+    """Line for a file that could not be read, with a remedy where the fault is not the file's."""
+    reason = error.strerror or str(error)
+    remedy = _REMEDIES[error.errno] if error.errno in (errno.EMFILE, errno.ENFILE) else ""
+    return f"{os.fspath(path)}: cannot be read ({reason}){f'; {remedy}' if remedy else ''}"
 
 
 def os_error_line(error: OSError) -> str:

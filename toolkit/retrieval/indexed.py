@@ -1,62 +1,194 @@
-"""A search with an index of the first rows of a database, and a scan of the rows added since."""
+"""Searches with indexes: each of the first rows of a database, and scans of all other rows."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
 
-from hashkit.errors import IndexMismatchError
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.errors import ConfigError, IndexMismatchError
 from hashkit.multi_index.binding import DigestedCodes
 from hashkit.multi_index.index import MultiIndex
+from hashkit.retrieval.arguments import Engine
+from hashkit.retrieval.merging import PartHits, merged
 from hashkit.retrieval.neighbours import Neighbours
+from hashkit.retrieval.scan import last_distances, scan_kept
 from hashkit.retrieval.shards import Database, Shards
 
-__all__ = ["check_index", "merged"]
+__all__ = ["Index", "IndexedRows", "find_nearest", "indexed_rows"]
+
+Index: TypeAlias = MultiIndex | Sequence[MultiIndex | None]
+"""An index of a database, or one for each of several databases, None where there is none."""
 
 
-def check_index(index: MultiIndex, database: Database, shards: Shards) -> None:
-    """Check that an index is of the first rows of a database, whose shards these are.
+class IndexedRows(NamedTuple):
+    """Consecutive databases with an index of their first rows.
+
+    Attributes
+    ----------
+    first, stop
+        The databases ``first`` to ``stop`` (exclusive).
+    index
+        Their index.
+    """
+
+    first: int
+    stop: int
+    index: MultiIndex
+
+
+def indexed_rows(index: Index | None, database: Database, shards: Shards) -> list[IndexedRows]:
+    """The databases that have an index.
 
     Raises
     ------
+    ConfigError
+        If there are several indexes, but not as many as databases.
     IndexMismatchError
-        If it is not.
+        If an index is not of the first rows of its database.
     """
+    if index is None:
+        return []
+    n_databases = len(shards.codes)
+    if isinstance(index, MultiIndex):
+        only = database[0] if n_databases == 1 and isinstance(database, Sequence) else database
+        _check_index(index, only, shards)
+        return [IndexedRows(0, n_databases, index)]
+    if len(index) != n_databases:
+        raise ConfigError(
+            f"`index` must have one index, or None, for each of {n_databases} databases, found "
+            f"{len(index)}"
+        )
+    databases = [database] if not isinstance(database, Sequence) else database
+    found = []
+    for number, (one, own) in enumerate(zip(databases, index, strict=True)):
+        if own is not None:
+            _check_index(own, one, shards.between(number, number + 1))
+            found.append(IndexedRows(number, number + 1, own))
+    return found
+
+
+def find_nearest(
+    query_codes: NDArray[np.uint8],
+    shards: Shards,
+    limit: int,
+    radius: int,
+    engine: Engine,
+    indexed: Sequence[IndexedRows],
+    n_threads: int,
+) -> Neighbours:
+    """The ``limit`` nearest rows of each query within a radius, by (distance, row)."""
+    whole = shards.n_kept
+    parts = []
+    for one in indexed if engine != "scan" else ():
+        own = shards if len(indexed) == 1 and _is_all(one, shards) else shards.between(*one[:2])
+        n_kept = whole if own is shards else own.n_kept
+        if n_kept and (engine == "index" or _gains(one.index, query_codes, n_kept, limit, radius)):
+            parts.append((one, own, min(limit, n_kept)))
+    if not parts:
+        radii = np.full(len(query_codes), radius)
+        return scan_kept(query_codes, shards, limit, radii, n_threads)
+    if len(parts) == 1 and parts[0][1] is shards:
+        return _search(query_codes, shards, limit, radius, indexed[0].index, n_threads)
+    found: list[tuple[int, PartHits]] = []
+    for one, own, own_limit in parts:
+        # Rows behind the last of those that were found cannot be in the answer.
+        reached = int(_reached(found, shards, limit, radius, len(query_codes)).max(initial=0))
+        near = _search(query_codes, own, own_limit, reached, one.index, n_threads)
+        found.append((one.first, PartHits.of(near)))
+    for first, stop in _gaps([one for one, *_ in parts], len(shards.codes)):
+        reached_by = _reached(found, shards, limit, radius, len(query_codes))
+        own = shards.between(first, stop)
+        near = scan_kept(query_codes, own, limit, reached_by, n_threads)
+        found.append((first, PartHits.of(near)))
+    return _merged(found, shards, limit)
+
+
+def _is_all(one: IndexedRows, shards: Shards) -> bool:
+    return (one.first, one.stop) == (0, len(shards.codes))
+
+
+def _gains(
+    index: MultiIndex, query_codes: NDArray[np.uint8], n_kept: int, limit: int, radius: int
+) -> bool:
+    wanted = None if limit >= n_kept else limit
+    return index.predicts_gain(len(query_codes), radius=radius, top_k=wanted)
+
+
+def _search(
+    query_codes: NDArray[np.uint8],
+    shards: Shards,
+    limit: int,
+    radius: int,
+    index: MultiIndex,
+    n_threads: int,
+) -> Neighbours:
+    """The nearest rows by an index of the first rows, and by a scan of those behind it."""
+    radii = np.full(len(query_codes), radius)
+    kept = shards.kept_mask()
+    found = index.search(
+        query_codes,
+        radius=radius,
+        top_k=None if limit == shards.n_kept else limit,
+        kept=None if kept is None else kept[: index.n_rows],
+        n_threads=n_threads,
+    )
+    if found.given_up.all():
+        return scan_kept(query_codes, shards, limit, radii, n_threads)
+    rows = Neighbours(found.offsets, found.distances, found.rows, shards.offsets)
+    if index.n_rows < len(shards):
+        reached = last_distances(rows, limit, radius)
+        added = scan_kept(query_codes, shards.behind(index.n_rows), limit, reached, n_threads)
+        both = [(0, PartHits.of(rows)), (index.n_rows, PartHits.of(added))]
+        rows = _by_row(both, shards, limit) if len(added.rows) else rows
+    again = np.flatnonzero(found.given_up)
+    if not len(again):
+        return rows
+    return rows.replaced(
+        again, scan_kept(query_codes[again], shards, limit, radii[again], n_threads)
+    )
+
+
+def _reached(
+    found: Sequence[tuple[int, PartHits]], shards: Shards, limit: int, radius: int, n_queries: int
+) -> NDArray[np.int64]:
+    """Largest distance at which each query may still find rows, int64 [q]."""
+    if not found:
+        return np.full(n_queries, radius)
+    return last_distances(_merged(found, shards, limit), limit, radius)
+
+
+def _merged(found: Sequence[tuple[int, PartHits]], shards: Shards, limit: int) -> Neighbours:
+    """Hits of some databases, given by the number of the first."""
+    in_order = sorted(found, key=lambda one: one[0])
+    return _by_row([(int(shards.offsets[one]), hits) for one, hits in in_order], shards, limit)
+
+
+def _by_row(parts: Sequence[tuple[int, PartHits]], shards: Shards, limit: int) -> Neighbours:
+    """Hits of some rows, given by the number of the first."""
+    hits = merged([hits for _, hits in parts], [first for first, _ in parts], limit)
+    return Neighbours(hits.offsets, hits.distances, hits.rows, shards.offsets)
+
+
+def _gaps(parts: Sequence[IndexedRows], n_databases: int) -> list[tuple[int, int]]:
+    """Ranges of the databases that are in no part; the parts are in order."""
+    starts = [0, *(one.stop for one in parts)]
+    stops = [*(one.first for one in parts), n_databases]
+    return [pair for pair in zip(starts, stops, strict=True) if pair[0] < pair[1]]
+
+
+def _check_index(index: MultiIndex, database: object, shards: Shards) -> None:
+    """Check that an index is of the first rows of a database, whose shards these are."""
     if len(shards) < index.n_rows:
         raise IndexMismatchError(
             f"expected an index of at most the database's {len(shards)} rows, found one of "
             f"{index.n_rows}: build it again"
         )
-    only = database[0] if isinstance(database, list | tuple) and len(database) == 1 else database
-    digest = only.rows_digest if isinstance(only, DigestedCodes) else None
+    digest = database.rows_digest if isinstance(database, DigestedCodes) else None
     if index.n_bits != shards.n_bits or not index.is_of(shards.codes, digest):
         raise IndexMismatchError(
             "expected an index of the database's first rows, found one of other codes: "
             "build it again"
         )
-
-
-def merged(indexed: Neighbours, added: Neighbours, n_indexed: int, limit: int) -> Neighbours:
-    """The first ``limit`` rows of each query, of two results ordered by (distance, row).
-
-    Parameters
-    ----------
-    indexed
-        Rows found with the index.
-    added
-        Rows found by a scan of the rows behind it, counted from its end.
-    n_indexed
-        Number of rows of the index.
-    """
-    if not len(added.rows):
-        return indexed
-    sizes = np.diff(indexed.offsets), np.diff(added.offsets)
-    queries = np.concatenate([np.repeat(np.arange(len(one)), one) for one in sizes])
-    distances = np.concatenate([indexed.distances, added.distances])
-    rows = np.concatenate([indexed.rows, added.rows + n_indexed])
-    # Added rows are the larger numbers and come second, so a stable sort leaves ties in order.
-    order = np.argsort(queries * (1 << 17) + distances, kind="stable")
-    counts = sizes[0] + sizes[1]
-    starts = np.cumsum(counts) - counts
-    kept = order[np.arange(len(order)) - np.repeat(starts, counts) < limit]
-    offsets = np.concatenate([[0], np.cumsum(np.minimum(counts, limit))])
-    return Neighbours(offsets, distances[kept], rows[kept], indexed.database_offsets)

@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.multi_index.index import MultiIndex
 from hashkit.retrieval.arguments import chosen_rows
+from hashkit.retrieval.indexed import Index
 from hashkit.retrieval.merging import PartHits, distance_histograms, first_entries
 from hashkit.retrieval.part_query import PartAnswer, PartCounts, PartQuery
 from hashkit.retrieval.reranking import asymmetric_distances, rescored_order
@@ -41,7 +41,7 @@ class LocalSearchPart:
         database: Database,
         n_bits: int | None = None,
         *,
-        index: MultiIndex | None = None,
+        index: Index | None = None,
         n_threads: int | None = None,
     ) -> None:
         self._database = database

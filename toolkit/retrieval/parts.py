@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol, TypeVar
+from collections.abc import Sequence
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,28 +19,14 @@ from hashkit.retrieval.arguments import split_rows
 from hashkit.retrieval.merging import merged, needed_sizes
 from hashkit.retrieval.neighbours import Neighbours, Ranking, as_ranking
 from hashkit.retrieval.part_query import PartAnswer, PartQuery, SearchPart
+from hashkit.threads import Together, one_by_one
 
-__all__ = ["Together", "one_by_one", "search_parts"]
-
-Result = TypeVar("Result")
+__all__ = ["search_parts"]
 
 _ONE_ROUND_BYTES: Final = 2**20
 """Bytes of hits up to which all parts send all that they found at once."""
 
 _HIT_BYTES: Final = 10
-
-
-class Together(Protocol):
-    """Runs tasks, at the same time or not, and returns their results in order."""
-
-    def __call__(self, tasks: Sequence[Callable[[], Result]], /) -> list[Result]:
-        """The results of all tasks; raises if one fails."""
-        ...
-
-
-def one_by_one(tasks: Sequence[Callable[[], Result]]) -> list[Result]:
-    """The results of tasks that run one after the other."""
-    return [task() for task in tasks]
 
 
 def search_parts(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +13,10 @@ from hashkit.retrieval.scan_numpy import scan_numpy
 from hashkit.retrieval.shards import Shards
 from hashkit.threads import available_cpus
 
-__all__ = ["scan"]
+__all__ = ["last_distances", "scan", "scan_kept"]
+
+_GATHER_SHARE: Final = 16
+"""If fewer than one row in this many is kept, the kept rows are copied and searched alone."""
 
 
 def scan(
@@ -47,3 +52,27 @@ def scan(
     n_threads = available_cpus() if n_threads is None else n_threads
     query_codes = np.ascontiguousarray(query_codes)
     return scan_compiled(query_codes, shards, top_k, radii, n_threads)
+
+
+def scan_kept(
+    query_codes: NDArray[np.uint8],
+    shards: Shards,
+    limit: int,
+    radii: NDArray[np.int64],
+    n_threads: int,
+) -> Neighbours:
+    """As `scan`; where few rows are kept, these alone are read."""
+    if shards.n_kept * _GATHER_SHARE >= len(shards):
+        return scan(query_codes, shards, limit, radii, n_threads)
+    rows = shards.kept_rows()
+    found = scan(query_codes, Shards.of(shards.take(rows), shards.n_bits), limit, radii, n_threads)
+    return Neighbours(found.offsets, found.distances, rows[found.rows], shards.offsets)
+
+
+def last_distances(nearest: Neighbours, limit: int, radius: int) -> NDArray[np.int64]:
+    """Distance of the last of ``limit`` rows of each query; ``radius`` if there are fewer rows."""
+    sizes = np.diff(nearest.offsets)
+    is_full = (sizes == limit) & (sizes > 0)
+    radii = np.full(len(sizes), radius)
+    radii[is_full] = nearest.distances[nearest.offsets[1:][is_full] - 1]
+    return radii

@@ -15,17 +15,14 @@ from hashkit.codes import check_codes
 from hashkit.inputs.arguments import whole_number
 from hashkit.multi_index.index import MultiIndex
 from hashkit.retrieval.arguments import Engine, check_oversample, check_settings, chosen_rows
-from hashkit.retrieval.indexed import check_index, merged
+from hashkit.retrieval.indexed import Index, find_nearest, indexed_rows
 from hashkit.retrieval.neighbours import Neighbours, Ranking, as_ranking
 from hashkit.retrieval.reranking import check_logits, rerank, rescore
-from hashkit.retrieval.scan import scan
+from hashkit.retrieval.scan import last_distances, scan_kept
 from hashkit.retrieval.shards import Database, Shards
 from hashkit.threads import check_threads
 
 __all__ = ["Engine", "search"]
-
-_GATHER_SHARE = 16
-"""If fewer than one row in this many is kept, the kept rows are copied and searched alone."""
 
 
 @overload
@@ -40,7 +37,7 @@ def search(
     logits: NDArray[np.floating[Any]] | None = None,
     oversample: int | None = None,
     engine: Engine = "auto",
-    index: MultiIndex | None = None,
+    index: Index | None = None,
     n_threads: int | None = None,
 ) -> Ranking: ...
 
@@ -57,7 +54,7 @@ def search(
     logits: NDArray[np.floating[Any]] | None = None,
     oversample: int | None = None,
     engine: Engine = "auto",
-    index: MultiIndex | None = None,
+    index: Index | None = None,
     n_threads: int | None = None,
 ) -> Neighbours: ...
 
@@ -74,7 +71,7 @@ def search(
     logits: NDArray[np.floating[Any]] | None = None,
     oversample: int | None = None,
     engine: Engine = "auto",
-    index: MultiIndex | None = None,
+    index: Index | None = None,
     n_threads: int | None = None,
 ) -> Ranking | Neighbours: ...
 
@@ -90,7 +87,7 @@ def search(
     logits: NDArray[np.floating[Any]] | None = None,
     oversample: int | None = None,
     engine: Engine = "auto",
-    index: MultiIndex | None = None,
+    index: Index | None = None,
     n_threads: int | None = None,
 ) -> Ranking | Neighbours:
     """Find the nearest rows of each query exactly, ordered by (distance, row).
@@ -125,8 +122,8 @@ def search(
         ``scan`` compares every row; ``index`` uses the multi-index; ``auto`` uses the multi-index
         if its cost model predicts that it is faster.
     index
-        Multi-index of the database's first rows, if there is one; the others are compared one by
-        one.
+        Multi-index of the database's first rows, if there is one; for several databases also a list
+        with the index of each, None where there is none. All other rows are compared one by one.
     n_threads
         Number of threads; one per CPU by default.
 
@@ -143,7 +140,7 @@ def search(
         If queries and database do not have the same number of bits, or the logits do not belong
         to the queries.
     IndexMismatchError
-        If the index is of other codes.
+        If an index is of other codes.
     ConfigError
         If neither ``top_k`` nor ``radius`` is given, one is negative, ``where`` does not match the
         database, the engine is ``index`` but there is no index, or ``oversample`` is given without
@@ -153,10 +150,10 @@ def search(
     query_codes = check_codes(query_codes, shards.n_bits, "query codes")
     top_k = None if top_k is None else whole_number(top_k, "top_k", 0)
     radius = None if radius is None else whole_number(radius, "radius", 0)
-    check_settings(top_k, radius, engine, has_index=index is not None)
+    has_index = isinstance(index, MultiIndex) or any(one is not None for one in index or ())
+    check_settings(top_k, radius, engine, has_index=has_index)
     oversample = check_oversample(oversample, logits is not None, radius)
-    if index is not None and engine != "scan":
-        check_index(index, database, shards)
+    indexed = [] if engine == "scan" else indexed_rows(index, database, shards)
     n_threads = check_threads(n_threads, "n_threads")
     if where is not None:
         shards = shards.where(chosen_rows(where, len(shards)))
@@ -165,7 +162,7 @@ def search(
     search_radius = shards.n_bits if radius is None else min(radius, shards.n_bits)
 
     def nearest(n_rows: int) -> Neighbours:
-        return _find(query_codes, shards, n_rows, search_radius, engine, index, n_threads)
+        return find_nearest(query_codes, shards, n_rows, search_radius, engine, indexed, n_threads)
 
     if logits is None:
         found = nearest(limit)
@@ -178,66 +175,7 @@ def search(
     radii = np.full(len(query_codes), search_radius)
     if limit < n_kept:
         # Any row that ties with the last one may replace it.
-        radii = _last_distances(nearest(limit), limit, search_radius)
-    found = _scan(query_codes, shards, n_kept, radii, n_threads)
+        radii = last_distances(nearest(limit), limit, search_radius)
+    found = scan_kept(query_codes, shards, n_kept, radii, n_threads)
     found = rerank(query_codes, logits, shards, found, limit)
     return found if radius is not None else as_ranking(found, limit, shards.n_bits)
-
-
-def _find(
-    query_codes: NDArray[np.uint8],
-    shards: Shards,
-    limit: int,
-    radius: int,
-    engine: Engine,
-    index: MultiIndex | None,
-    n_threads: int,
-) -> Neighbours:
-    radii = np.full(len(query_codes), radius)
-    if engine == "scan" or index is None:
-        return _scan(query_codes, shards, limit, radii, n_threads)
-    wanted = None if limit == shards.n_kept else limit
-    if engine == "auto" and not index.predicts_gain(len(query_codes), radius=radius, top_k=wanted):
-        return _scan(query_codes, shards, limit, radii, n_threads)
-    kept = shards.kept_mask()
-    found = index.search(
-        query_codes,
-        radius=radius,
-        top_k=wanted,
-        kept=None if kept is None else kept[: index.n_rows],
-        n_threads=n_threads,
-    )
-    if found.given_up.all():
-        return _scan(query_codes, shards, limit, radii, n_threads)
-    rows = Neighbours(found.offsets, found.distances, found.rows, shards.offsets)
-    if index.n_rows < len(shards):
-        reached = _last_distances(rows, limit, radius)
-        added = _scan(query_codes, shards.behind(index.n_rows), limit, reached, n_threads)
-        rows = merged(rows, added, index.n_rows, limit)
-    again = np.flatnonzero(found.given_up)
-    if not len(again):
-        return rows
-    return rows.replaced(again, _scan(query_codes[again], shards, limit, radii[again], n_threads))
-
-
-def _scan(
-    query_codes: NDArray[np.uint8],
-    shards: Shards,
-    limit: int,
-    radii: NDArray[np.int64],
-    n_threads: int,
-) -> Neighbours:
-    if shards.n_kept * _GATHER_SHARE >= len(shards):
-        return scan(query_codes, shards, limit, radii, n_threads)
-    rows = shards.kept_rows()
-    found = scan(query_codes, Shards.of(shards.take(rows), shards.n_bits), limit, radii, n_threads)
-    return Neighbours(found.offsets, found.distances, rows[found.rows], shards.offsets)
-
-
-def _last_distances(nearest: Neighbours, limit: int, radius: int) -> NDArray[np.int64]:
-    """Distance of the last of ``limit`` rows of each query; ``radius`` if there are fewer rows."""
-    sizes = np.diff(nearest.offsets)
-    is_full = (sizes == limit) & (sizes > 0)
-    radii = np.full(len(sizes), radius)
-    radii[is_full] = nearest.distances[nearest.offsets[1:][is_full] - 1]
-    return radii

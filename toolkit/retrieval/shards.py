@@ -115,6 +115,10 @@ class Shards:
         )
         return dataclasses.replace(self, kept=kept)
 
+    def between(self, first: int, stop: int) -> Shards:
+        """The databases ``first`` to ``stop`` (exclusive), their rows numbered from 0."""
+        return self._joined(self.codes[first:stop], self.kept[first:stop], self.n_bits)
+
     def behind(self, n_rows: int) -> Shards:
         """The rows behind the first ``n_rows``, numbered from 0, without copying them."""
         starts = [max(n_rows - begin, 0) for begin, _ in self._ranges()]

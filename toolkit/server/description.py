@@ -158,7 +158,7 @@ _PATHS: Final[dict[str, Any]] = {
     },
     "/rows/{row}/image": {
         "get": {
-            "summary": "The file of a row, or a JPEG file if no browser shows it.",
+            "summary": "The file of a row without metadata, or a JPEG file if no browser shows it.",
             "parameters": [_parameter("row", "The row.", where="path")],
             "responses": _answers(200, "The picture.", _IMAGE, 403, 404, 503, 504),
         }

@@ -17,7 +17,7 @@ from hashkit.bank_set.joined import JoinedBanks, as_one
 from hashkit.bank_set.opening import banks_of
 from hashkit.bank_set.reader import BankSet
 from hashkit.errors import BankError, BankMismatchError, ConfigError
-from hashkit.multi_index.index import MultiIndex
+from hashkit.retrieval.indexed import Index
 from hashkit.server.failures import RequestError
 from hashkit.server.name_index import NameIndex
 from hashkit.workflow.models import check_made_by
@@ -55,10 +55,10 @@ class Snapshot:
         All rows as one database, whose columns are copied for a set: look at single rows with
         `located`.
     index
-        Its multi-index; None for none.
+        Its multi-index, or those of its shards; None for none.
     """
 
-    def __init__(self, opened: Bank | BankSet, index: MultiIndex | None, names: NameIndex) -> None:
+    def __init__(self, opened: Bank | BankSet, index: Index | None, names: NameIndex) -> None:
         self.opened = opened
         self.banks: Sequence[Bank] = banks_of(opened)
         self.bank: Bank | JoinedBanks = as_one(opened)

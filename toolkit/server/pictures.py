@@ -17,6 +17,7 @@ from hashkit.bank.reader import Bank
 from hashkit.errors import ImageError
 from hashkit.imaging.content import FileContent, read_image_file
 from hashkit.imaging.formats import format_of
+from hashkit.imaging.stripping import without_metadata
 from hashkit.inputs.opening import check_file
 from hashkit.preprocess import ImageSource, shrunk
 from hashkit.workflow.row_images import RowImages, sources_of
@@ -26,14 +27,13 @@ __all__ = ["Picture", "Pictures"]
 THUMBNAIL_SIDE: Final = 256
 IMAGE_SIDE: Final = 2048
 
-_SHOWN: Final = {
-    "AVIF": "image/avif",
+_TYPES: Final = {
     "GIF": "image/gif",
     "JPEG": "image/jpeg",
     "PNG": "image/png",
     "WebP": "image/webp",
 }
-"""Formats that browsers show, with their types."""
+"""Types of the formats whose metadata is taken out; browsers show all of them."""
 
 _CACHE_BYTES: Final = 64_000_000
 _QUALITY: Final = 85
@@ -51,9 +51,9 @@ class Picture:
 class Pictures:
     """Finds the images of rows, and makes thumbnails, of which it keeps the latest.
 
-    Only images are given out, and only files inside the folders that the bank was made from. A file
-    elsewhere, to which a link in such a folder or a name leads, is given out if its content is that
-    which was encoded.
+    Only images are given out, without metadata, and only files inside the folders that the bank was
+    made from. A file elsewhere, to which a link in such a folder or a name leads, is given out if
+    its content is that which was encoded.
 
     Parameters
     ----------
@@ -77,8 +77,8 @@ class Pictures:
         """
         return self._read(bank, row, self._found(bank, row))
 
-    def thumbnail(self, bank: Bank, row: int) -> Picture:
-        """A JPEG file of at most `THUMBNAIL_SIDE` pixels, without metadata.
+    def thumbnail(self, bank: Bank, row: int, known: str) -> Picture | None:
+        """A JPEG file of at most `THUMBNAIL_SIDE` pixels; None if its tag is ``known``.
 
         Raises
         ------
@@ -87,6 +87,8 @@ class Pictures:
         """
         found = self._found(bank, row)
         key = (row, _tag(found))
+        if key[1] == known:
+            return None
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -95,8 +97,11 @@ class Pictures:
         self._keep(key, picture)
         return picture
 
-    def image(self, bank: Bank, row: int) -> Picture:
-        """The file as it is, or a JPEG file of at most `IMAGE_SIDE` pixels if no browser shows it.
+    def image(self, bank: Bank, row: int, known: str) -> Picture | None:
+        """The file without its metadata; None if its tag is ``known``.
+
+        Of a format whose metadata is not taken out, or that no browser shows, it is a JPEG file of
+        at most `IMAGE_SIDE` pixels.
 
         Raises
         ------
@@ -104,11 +109,14 @@ class Pictures:
             If the image is not available, or cannot be decoded.
         """
         found = self._found(bank, row)
+        tag = _tag(found)
+        if tag == known:
+            return None
         source = self._read(bank, row, found)
-        kind = format_of(source.data) if isinstance(source, FileContent) else None
-        if isinstance(source, FileContent) and kind in _SHOWN:
-            return Picture(source.data, _SHOWN[kind], _tag(found))
-        return _as_jpeg(source, IMAGE_SIDE, _tag(found))
+        bare = without_metadata(source.data) if isinstance(source, FileContent) else None
+        if bare is None:
+            return _as_jpeg(source, IMAGE_SIDE, tag)
+        return Picture(bare, _TYPES[format_of(bare) or ""], tag)
 
     def _found(self, bank: Bank, row: int) -> ImageSource:
         found = self._find(bank, row)
@@ -146,7 +154,7 @@ def _as_jpeg(source: ImageSource, side: int, tag: str) -> Picture:
     image = shrunk(source, side)
     with io.BytesIO() as file:
         image.save(file, "JPEG", quality=_QUALITY)
-        return Picture(file.getvalue(), "image/jpeg", f"{tag}-{side}")
+        return Picture(file.getvalue(), "image/jpeg", tag)
 
 
 def _tag(found: ImageSource) -> str:

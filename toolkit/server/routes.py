@@ -101,19 +101,20 @@ async def image(service: Service, request: Request) -> Response:
 
 
 async def _picture(
-    service: Service, request: Request, make: Callable[[Bank, int], Picture]
+    service: Service, request: Request, make: Callable[[Bank, int, str], Picture | None]
 ) -> Response:
     checked_parameters(request.query_params, "v")
     row = whole(request.path_params["row"], "the row", 0, 10**12 - 1)
     bank, own = service.bank_with(row)
+    known = request.headers.get("if-none-match", "").removeprefix("W/").strip('"')
     async with asyncio.timeout(service.settings.limits.answer_seconds):
         try:
-            made = await service.in_thread(make, bank, own)
+            made = await service.in_thread(make, bank, own, known)
         except ImageError as error:  # of the server's own files
             raise RequestError(404, f"row {row} has no picture: {error.reason}") from None
-    tag = f'"{made.tag}"'
-    headers = {"ETag": tag, "Cache-Control": "private, max-age=60"}
-    if request.headers.get("if-none-match") == tag:
+    tag = known if made is None else made.tag
+    headers = {"ETag": f'"{tag}"', "Cache-Control": "private, max-age=60"}
+    if made is None:
         return Response(status_code=304, headers=headers)
     return Response(made.data, media_type=made.media_type, headers=headers)
 

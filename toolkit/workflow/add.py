@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.bank.compatibility import USE_ITS_MODEL, check_model
-from hashkit.bank.editor import BankEditor
 from hashkit.bank.header import BankSource
 from hashkit.bank.reader import Bank
+from hashkit.bank_set.editor import open_editor
+from hashkit.bank_set.opening import banks_of, open_bank_or_set
+from hashkit.bank_set.reader import BankSet
 from hashkit.codes import check_codes
 from hashkit.codesets import check_names
 from hashkit.errors import ConfigError
@@ -39,7 +41,7 @@ ADDED: Final = BankSource(
 
 @checked_arguments_but("images_or_codes", "names", "labels")
 def add(
-    bank: Bank | PathText,
+    bank: Bank | BankSet | PathText,
     images_or_codes: Images | NDArray[np.uint8],
     names: Sequence[str] | None,
     *,
@@ -59,7 +61,7 @@ def add(
     Parameters
     ----------
     bank
-        A complete bank, open or by its path.
+        A complete bank, or a bank set, whose last shard gets the rows; open or by its path.
     images_or_codes
         Packed codes, uint8 [n, ceil(n_bits / 8)]; with ``model``, an image or several, as
         `Encoder.encode` takes them.
@@ -96,17 +98,17 @@ def add(
         If there is no such bank, it is not complete, names or labels do not match, or it cannot be
         written.
     """
-    path = bank.path if isinstance(bank, Bank) else os.fspath(bank)
+    path = bank.path if isinstance(bank, Bank | BankSet) else os.fspath(bank)
     names = None if names is None else check_names(names, "names", ConfigError)
     if model is None:
         encoder, codes = None, _as_codes(images_or_codes)
     else:
         encoder = _loaded(model)
-        with Bank.open(path) as opened:  # before the images are encoded
-            header = header_of_codes(encoder, opened.header)
-            check_model(opened.path, header, opened.header, USE_ITS_MODEL)
+        with open_bank_or_set(path) as opened:  # before the images are encoded
+            last = banks_of(opened)[-1].header
+            check_model(opened.path, header_of_codes(encoder, last), last, USE_ITS_MODEL)
         codes = encoder.encode(images_or_codes)
-    with BankEditor.open(path, lock_seconds=lock_seconds) as editor:
+    with open_editor(path, lock_seconds=lock_seconds) as editor:
         check_codes(codes, editor.header.n_bits)
         if encoder is not None:
             header = header_of_codes(encoder, editor.header)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,6 @@ from hashkit.bank.reader import Bank
 from hashkit.bank_set.joined import JoinedBanks, as_one
 from hashkit.bank_set.opening import is_bank_set, open_bank_or_set
 from hashkit.bank_set.reader import BankSet
-from hashkit.codes import code_words
 from hashkit.codesets import check_radius, kept_rows
 from hashkit.collection.duplicates import (
     KEEP_RULE,
@@ -25,7 +24,7 @@ from hashkit.collection.duplicates import (
 )
 from hashkit.collection.facts import ImageFacts
 from hashkit.collection.folder_facts import facts_and_signatures, facts_of
-from hashkit.collection.join import NO_PAIRS, PairBlock, hamming_join
+from hashkit.collection.join import NO_PAIRS, PairBlock
 from hashkit.collection.listing import list_folder
 from hashkit.collection.near import near_pairs
 from hashkit.collection.position_codes import N_BITS as HASH_BITS
@@ -37,16 +36,16 @@ from hashkit.errors import ConfigError
 from hashkit.inputs.arguments import checked_arguments, whole_number
 from hashkit.runs.run import PathText
 from hashkit.threads import check_threads
+from hashkit.workflow.near_codes import distinct_codes, pairs_of_classes, pairs_of_codes
 from hashkit.workflow.reporter import LOGGED, LateProgress, Reporter, plural
 from hashkit.workflow.row_images import RowImages, sources_of
 
-__all__ = ["BANK_RADIUS", "Duplicates", "find_duplicates"]
+__all__ = ["BANK_RADIUS", "Duplicates", "PairFinder", "find_duplicates", "find_in_bank"]
+
+PairFinder: TypeAlias = Callable[[int], PairBlock]
 
 BANK_RADIUS: Final = 2
 """Bits by which two codes of a bank differ at most, unless asked otherwise."""
-
-_MAX_PAIRS: Final = 50_000_000
-"""Pairs held in memory, as 18 bytes each and far more while they are grouped."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,6 +163,28 @@ def find_duplicates(
     return _in_folder(path, wanted, n_workers, reporter)
 
 
+def find_in_bank(
+    bank: Bank | BankSet,
+    find_pairs: PairFinder,
+    radius: int | None = None,
+    *,
+    data_root: PathText | None = None,
+    num_workers: int | None = None,
+    reporter: Reporter = LOGGED,
+) -> Duplicates:
+    """The duplicates in a bank or a bank set whose near codes are found elsewhere.
+
+    Parameters
+    ----------
+    find_pairs
+        Takes a radius, and gives all pairs of near rows in no order; one row may stand for all that
+        have its code.
+    """
+    n_workers = check_threads(num_workers, "num_workers")
+    wanted = _Wanted(radius, False)
+    return _in_bank(as_one(bank), wanted, data_root, n_workers, reporter, find_pairs)
+
+
 @dataclasses.dataclass(frozen=True)
 class _Wanted:
     """Which duplicates are wanted: the arguments of `find_duplicates`."""
@@ -228,12 +249,18 @@ def _in_bank(
     data_root: PathText | None,
     n_workers: int,
     reporter: Reporter,
+    find_pairs: PairFinder | None = None,
 ) -> Duplicates:
     radius = min(BANK_RADIUS, bank.n_bits) if wanted.radius is None else wanted.radius
     check_radius(radius, bank.n_bits)
     kept = kept_rows(bank)
-    distinct, classes = _distinct(bank.codes if bank.deleted is None else bank.codes[kept])
-    pairs = NO_PAIRS if wanted.is_exact else _collected(distinct, bank.n_bits, radius)
+    distinct, classes = distinct_codes(bank.codes if bank.deleted is None else bank.codes[kept])
+    if wanted.is_exact:
+        pairs = NO_PAIRS
+    elif find_pairs is None:
+        pairs = pairs_of_codes(distinct, bank.n_bits, radius)
+    else:
+        pairs = pairs_of_classes(find_pairs(radius), kept, classes)
     is_candidate = np.bincount(classes, minlength=len(distinct)) > 1
     is_candidate[pairs.left] = True
     is_candidate[pairs.right] = True
@@ -252,35 +279,6 @@ def _places(some: Sequence[ImageFacts], images: Sequence[ImageFacts]) -> NDArray
     """The places of some of the images among all, int64 [m]."""
     place_of = {image.name: place for place, image in enumerate(images)}
     return np.array([place_of[image.name] for image in some], np.int64)
-
-
-def _distinct(codes: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The distinct codes, uint8 [m, size], and the number of each row's code, int64 [n]."""
-    words = code_words(codes)
-    keys = words.view([("", np.uint64)] * words.shape[1]).reshape(-1)
-    _, first, numbers = np.unique(keys, return_index=True, return_inverse=True)
-    return codes[first], numbers.astype(np.int64).reshape(-1)
-
-
-def _collected(codes: NDArray[np.uint8], n_bits: int, radius: int) -> PairBlock:
-    """All pairs of codes within a radius.
-
-    Raises
-    ------
-    ConfigError
-        If they are so many that the codes do not tell the images apart at this radius.
-    """
-    found = [NO_PAIRS]
-    n_found = 0
-    for block in hamming_join(codes, None, n_bits, radius):
-        found.append(block)
-        n_found += len(block.left)
-        if n_found > _MAX_PAIRS:
-            raise ConfigError(
-                f"`radius` must be so small that at most {_MAX_PAIRS:,} pairs of codes are near, "
-                f"found more within {plural(radius, 'bit')}: choose a smaller one"
-            )
-    return PairBlock(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
 
 def _facts_of_rows(

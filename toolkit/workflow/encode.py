@@ -24,7 +24,14 @@ from hashkit.workflow.encoding import EncodeOptions, encode_set, load_encoder
 from hashkit.workflow.folder_labels import Labels, open_folder_to_encode
 from hashkit.workflow.reporter import LOGGED, Reporter
 
-__all__ = ["ImagesToEncode", "Part", "encode", "encode_images", "encode_options"]
+__all__ = [
+    "ImagesToEncode",
+    "Part",
+    "encode",
+    "encode_images",
+    "encode_options",
+    "opened_model",
+]
 
 Part: TypeAlias = Literal["queries", "training", "database", "all"]
 
@@ -169,22 +176,32 @@ def encode(
         overwrite=overwrite,
         allow_other_provider=allow_other_provider,
     )
-    if isinstance(model, Encoder) and (device, runtime, profile) != (
-        "auto",
-        "onnxruntime",
-        "exact",
-    ):
+    wanted = ImagesToEncode(images, data_root, protocol, part, split_seed, download, labels)
+    reporter = reporter or LOGGED
+    settings = RuntimeSettings(runtime, device, profile=profile, batch_size=batch_size)
+    encode_images(wanted, opened_model(model, settings, reporter), Path(out), options, reporter)
+    return Bank.open(out)
+
+
+def opened_model(
+    model: Encoder | PathText, settings: RuntimeSettings, reporter: Reporter
+) -> Encoder:
+    """The encoder of an argument ``model``.
+
+    Raises
+    ------
+    ConfigError
+        If it is an encoder, and ``settings`` are not the defaults.
+    """
+    if not isinstance(model, Encoder):
+        return load_encoder(model_path(model), settings, reporter)
+    given = (settings.device, settings.runtime, settings.profile)
+    if given != ("auto", "onnxruntime", "exact"):
         raise ConfigError(
             "`device`, `runtime` and `profile` are those of the encoder: leave them out, or give "
             "the model's file"
         )
-    wanted = ImagesToEncode(images, data_root, protocol, part, split_seed, download, labels)
-    reporter = reporter or LOGGED
-    if not isinstance(model, Encoder):
-        settings = RuntimeSettings(runtime, device, profile=profile, batch_size=batch_size)
-        model = load_encoder(model_path(model), settings, reporter)
-    encode_images(wanted, model, Path(out), options, reporter)
-    return Bank.open(out)
+    return model
 
 
 def encode_options(

@@ -15,20 +15,28 @@ from hashkit.workflow.reporter import SILENT, Reporter
 
 if TYPE_CHECKING:
     from hashkit.multi_index.index import MultiIndex
+    from hashkit.retrieval.indexed import Index
 
-__all__ = ["open_index", "rows_of_labels"]
+__all__ = ["check_classes", "open_index", "rows_of_labels", "rows_with_labels"]
 
 _LARGE_TAIL: Final = 0.1
 """Share of rows behind an index from which a search says that building it again would pay."""
 
 
-def open_index(banks: Sequence[Bank], reporter: Reporter = SILENT) -> MultiIndex | None:
-    """The index beside a single bank; None, with a warning, if it does not match the bank."""
+def open_index(banks: Sequence[Bank], reporter: Reporter = SILENT) -> Index | None:
+    """The index beside a bank, or a list of those beside several banks; None if there is none.
+
+    An index that does not match its bank is left out, with a warning.
+    """
+    found = [_open_index(bank, reporter) for bank in banks]
+    if len(found) == 1:
+        return found[0]
+    return found if any(index is not None for index in found) else None
+
+
+def _open_index(bank: Bank, reporter: Reporter) -> MultiIndex | None:
     from hashkit.multi_index.index import MultiIndex, index_path
 
-    if len(banks) > 1:
-        return None
-    (bank,) = banks
     path = index_path(bank.path)
     if not path.is_file():
         return None
@@ -50,6 +58,12 @@ def rows_of_labels(banks: Sequence[Bank], names: Sequence[str]) -> NDArray[np.bo
     ConfigError
         If no bank has a class of that name.
     """
+    check_classes(banks, names)
+    return rows_with_labels(banks, names)
+
+
+def check_classes(banks: Sequence[Bank], names: Sequence[str]) -> None:
+    """Raise `ConfigError` if no bank has a class of one of these names."""
     known = {name for bank in banks for name in _class_names(bank)}
     for name in names:
         if name not in known:
@@ -58,6 +72,10 @@ def rows_of_labels(banks: Sequence[Bank], names: Sequence[str]) -> NDArray[np.bo
                 "of subfolders"
             )
             raise ConfigError(f'`label="{name}"`: no such class; known: {listed}')
+
+
+def rows_with_labels(banks: Sequence[Bank], names: Sequence[str]) -> NDArray[np.bool_]:
+    """Rows of all banks that have one of the classes, which other banks may have: bool [n]."""
     return np.concatenate([_rows_of(bank, names) for bank in banks])
 
 

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from hashkit.messages.counts import plural
 
-__all__ = ["LOGGED", "SILENT", "LateProgress", "ProgressBar", "Reporter", "plural"]
+__all__ = ["LOGGED", "SILENT", "LateProgress", "NoteList", "ProgressBar", "Reporter", "plural"]
 
 _logger: Final = logging.getLogger("hashkit.workflow")
 
@@ -72,6 +72,23 @@ class _Silent:
 
     def progress(self, *_: object, **__: object) -> contextlib.AbstractContextManager[ProgressBar]:
         return contextlib.nullcontext(_SilentBar())
+
+
+class NoteList(_Silent):
+    """Keeps notes, for a job whose notes are printed elsewhere.
+
+    Attributes
+    ----------
+    lines
+        The notes.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, text: str) -> None:
+        """Keep a line."""
+        self.lines.append(text)
 
 
 SILENT: Final[Reporter] = _Silent()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,10 @@ from hashkit.workflow.search_queries import find_own_rows, with_logits
 from hashkit.workflow.search_results import Query, Result, hits_of
 
 if TYPE_CHECKING:
-    from hashkit.multi_index.index import MultiIndex
+    from hashkit.bank.reader import Bank
+    from hashkit.retrieval.neighbours import Neighbours, Ranking
 
-__all__ = ["Question", "answers"]
+__all__ = ["LocalSearcher", "Question", "Searcher", "answers"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,10 +51,77 @@ class Question:
     engine: Engine = "auto"
 
 
+class Searcher(Protocol):
+    """Searches the banks of a place, here or elsewhere."""
+
+    def __call__(
+        self,
+        query_codes: NDArray[np.uint8],
+        question: Question,
+        *,
+        left_out: Sequence[int] = (),
+        logits: NDArray[np.float32] | None = None,
+    ) -> Ranking | Neighbours:
+        """The rows that a question asks for, without some; see `hashkit.search`."""
+        ...
+
+
+class LocalSearcher:
+    """Searches banks in this process.
+
+    Raises
+    ------
+    ConfigError
+        If no bank has one of the classes.
+    """
+
+    def __init__(
+        self, banks: Sequence[Bank], question: Question, reporter: Reporter = SILENT
+    ) -> None:
+        self._banks = banks
+        self._where = rows_of_labels(banks, question.labels) if question.labels else None
+        self._index = None if question.engine == "scan" else open_index(banks, reporter)
+
+    def __call__(
+        self,
+        query_codes: NDArray[np.uint8],
+        question: Question,
+        *,
+        left_out: Sequence[int] = (),
+        logits: NDArray[np.float32] | None = None,
+    ) -> Ranking | Neighbours:
+        """See `Searcher`."""
+        where = self._where
+        if left_out:
+            n_rows = sum(map(len, self._banks))
+            where = np.ones(n_rows, np.bool_) if where is None else where.copy()
+            where[list(left_out)] = False
+        return search(
+            query_codes,
+            self._banks,
+            top_k=question.top_k,
+            radius=question.radius,
+            where=where,
+            logits=logits,
+            oversample=question.oversample,
+            engine=question.engine,
+            index=self._index,
+        )
+
+
 def answers(
-    place: SearchPlace, queries: Sequence[Query], question: Question, reporter: Reporter = SILENT
+    place: SearchPlace,
+    queries: Sequence[Query],
+    question: Question,
+    reporter: Reporter = SILENT,
+    searcher: Searcher | None = None,
 ) -> list[Result]:
     """The hits of each query, nearest first.
+
+    Parameters
+    ----------
+    searcher
+        Searches the banks of ``place``; None for this process.
 
     Raises
     ------
@@ -65,45 +133,25 @@ def answers(
     """
     if question.radius is not None:
         check_radius(question.radius, place.banks[0].n_bits)
-    where = rows_of_labels(place.banks, question.labels) if question.labels else None
-    index = None if question.engine == "scan" else open_index(place.banks, reporter)
+    searcher = searcher or LocalSearcher(place.banks, question, reporter)
     logits = None
     if question.rerank:
         queries, logits = with_logits(place, queries, reporter)
+    codes = np.stack([query.code for query in queries])
     if not question.exclude_self:
-        return list(_search(place, queries, question, where, logits, index))
+        found = searcher(codes, question, logits=logits)
+        return list(_results(place, queries, found))
     results: list[Result] = []
-    everything = np.ones(place.n_rows, np.bool_) if where is None else where
     for at, own in enumerate(find_own_rows(place, queries)):
         one = slice(at, at + 1)
-        some = where
-        if own:
-            some = everything.copy()
-            some[own] = False
-        results += _search(
-            place, queries[one], question, some, None if logits is None else logits[one], index
-        )
+        own_logits = None if logits is None else logits[one]
+        found = searcher(codes[one], question, left_out=own, logits=own_logits)
+        results += _results(place, queries[one], found)
     return results
 
 
-def _search(
-    place: SearchPlace,
-    queries: Sequence[Query],
-    question: Question,
-    where: NDArray[np.bool_] | None,
-    logits: NDArray[np.float32] | None,
-    index: MultiIndex | None,
+def _results(
+    place: SearchPlace, queries: Sequence[Query], found: Ranking | Neighbours
 ) -> Iterator[Result]:
-    found = search(
-        np.stack([query.code for query in queries]),
-        place.banks,
-        top_k=question.top_k,
-        radius=question.radius,
-        where=where,
-        logits=logits,
-        oversample=question.oversample,
-        engine=question.engine,
-        index=index,
-    )
     for query, hits in zip(queries, hits_of(found, place.banks), strict=True):
         yield Result(query, hits)

@@ -3,90 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from hashkit.datasets.sets import IMAGE_SETS
-from hashkit.datasets.slices.listings import FileListing, FolderListing, Listing
 from hashkit.datasets.slices.plan import PLAN_NAME, Plan, SourceFile, read_plan, write_plan
 from hashkit.datasets.slices.planning import MAX_SHARDS, write_slices
 from hashkit.datasets.slices.spool import spooled
-from hashkit.errors import BankError, BankMismatchError, ConfigError, DatasetError
+from hashkit.errors import BankError, BankMismatchError, DatasetError
+from hashkit.files.addresses import check_local
 from hashkit.files.locking import LockHeldError, lock_file
 from hashkit.inputs.arguments import whole_number
-from hashkit.manifest import Manifest
 from hashkit.messages.os_errors import cannot_write
 from hashkit.preprocess import resampler
-from hashkit.runs.run import PathText
 from hashkit.runtimes.encoder import Encoder
 from hashkit.workflow.encoding import DEFAULT_OPTIONS, EncodeOptions
-from hashkit.workflow.folder_labels import Labels, open_folder_to_encode
+from hashkit.workflow.images_to_shard import ImagesToShard
 from hashkit.workflow.reporter import SILENT, Reporter, plural
 
 __all__ = ["ImagesToShard", "check_encoder", "plan_shards", "planned"]
 
 _FIX: Final = "name another folder with `out=...`, or replace the set with `overwrite=True`"
-
-
-@dataclasses.dataclass(frozen=True)
-class ImagesToShard:
-    """Which images a bank set is made of; the fields are arguments of `hashkit.encode`.
-
-    Raises
-    ------
-    ConfigError
-        If one of them contradicts another, or the images cannot be cut into slices.
-    """
-
-    images: PathText
-    data_root: PathText | None = None
-    labels: Labels = "auto"
-
-    def __post_init__(self) -> None:
-        text = os.fspath(self.images)
-        if text in IMAGE_SETS:
-            raise ConfigError(
-                f"`shards` goes with a list file or a folder of images, found the named set "
-                f"{text}, which is one file in memory: leave it out, or write ./{text} for a folder"
-            )
-        if not self.path.exists():
-            raise DatasetError(
-                f"{text}: expected a list file or a folder of images, found no such file"
-            )
-        if self.path.is_dir() and self.data_root is not None:
-            raise DatasetError(f"{text}: a folder is its own root; omit the root {self.data_root}")
-        if self.labels == "folders" and not self.path.is_dir():
-            raise ConfigError(
-                f'`labels="folders"` goes with a folder of images, found {text}: lists have labels '
-                "of their own; leave it out"
-            )
-
-    @property
-    def path(self) -> Path:
-        """Absolute path of the list or folder."""
-        return Path(self.images).expanduser().absolute()
-
-    def settings(self) -> dict[str, str]:
-        """How the list is read, by argument, as a plan keeps it."""
-        root = "" if self.data_root is None else str(Path(self.data_root).expanduser().absolute())
-        return {"data_root": root, "labels": self.labels}
-
-    def listing(self, manifest: Manifest, reporter: Reporter) -> Listing:
-        """The list, to be read.
-
-        Raises
-        ------
-        DatasetError
-            If it cannot be opened.
-        """
-        if self.path.is_dir():
-            images = open_folder_to_encode(self.path, self.labels, manifest, None, reporter)
-            return FolderListing(images, self.path)
-        root = None if self.data_root is None else Path(self.data_root).expanduser()
-        return FileListing(self.path, root)
 
 
 def plan_shards(
@@ -115,6 +52,7 @@ def plan_shards(
     """
     n_shards = whole_number(n_shards, "shards", 1, MAX_SHARDS)
     try:
+        check_local(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder, reporter):
             found = read_plan(folder)
@@ -172,7 +110,7 @@ def _planned(
 ) -> Plan:
     listing = wanted.listing(encoder.manifest, reporter)
     files = listing.files()  # before they are read, so that a change is noticed
-    with spooled(listing, folder) as spool:
+    with spooled(listing, folder, with_labels=wanted.labels != "none") as spool:
         slices = write_slices(folder, spool, n_shards)
         plan = Plan(
             images=str(listing.images),
@@ -214,7 +152,7 @@ def _check_same(
         return
     if is_same:
         listing = wanted.listing(encoder.manifest, reporter)
-        with spooled(listing, folder) as spool:
+        with spooled(listing, folder, with_labels=wanted.labels != "none") as spool:
             for _ in spool.blocks():
                 pass
             root = None if listing.root is None else str(listing.root)

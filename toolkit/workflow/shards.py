@@ -22,7 +22,7 @@ from hashkit.workflow.reporter import SILENT, LateProgress, Reporter, plural
 from hashkit.workflow.shard_job import UNFINISHED_FOLDER, ShardJob, is_finished
 from hashkit.workflow.shard_plans import ImagesToShard, check_encoder, plan_shards, planned
 
-__all__ = ["encode_shard", "encode_shards", "finish_shards", "remove_shards"]
+__all__ = ["encode_all_shards", "encode_shard", "finish_shards", "remove_shards"]
 
 
 def encode_shard(
@@ -73,7 +73,7 @@ def encode_shard(
     return ShardJob(folder, plan, shard, encoder, options, reporter, progress).run()
 
 
-def encode_shards(
+def encode_all_shards(
     wanted: ImagesToShard,
     n_shards: int,
     folder: Path,

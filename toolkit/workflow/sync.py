@@ -17,7 +17,7 @@ from hashkit.bank.files import (
     write_errors,
 )
 from hashkit.bank.reader import Bank
-from hashkit.bank_set.editor import SetEditor
+from hashkit.bank_set.editor import open_editor
 from hashkit.bank_set.joined import AnyBank, as_one
 from hashkit.bank_set.opening import banks_of, open_bank_or_set
 from hashkit.bank_set.reader import BankSet
@@ -271,9 +271,7 @@ class FolderSync:
         return ""
 
     def _update(self, listing: Listing, path: Path) -> tuple[Plan, Done]:
-        editor: BankEditor | SetEditor
-        editor = SetEditor.open(path) if path.is_dir() else BankEditor.open(path)
-        with editor, open_bank_or_set(path) as opened:
+        with open_editor(path) as editor, open_bank_or_set(path) as opened:
             bank = as_one(opened)
             removed = removed_rows_of(bank)
             plan = self._plan(listing, bank, removed)

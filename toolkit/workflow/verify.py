@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Final
 
 from hashkit.bank_set.opening import is_bank_set
+from hashkit.bank_set.places import on_this_machine
 from hashkit.errors import HashkitError
 from hashkit.features.embedder import is_embedder
 from hashkit.formats import format_named
 from hashkit.formats.bank import BANK
 from hashkit.runs.run import Run
-from hashkit.runtimes.builtin import NAME_ONE
+from hashkit.runtimes.builtin import advice_on_missing
 from hashkit.workflow.reporter import SILENT, Reporter
 from hashkit.workflow.verify_files import (
     Verification,
@@ -40,6 +41,7 @@ def verify_paths(paths: Sequence[Path], reporter: Reporter = SILENT) -> list[Ver
     HashkitError
         If a path is missing, or is something else.
     """
+    paths = [on_this_machine(path) for path in paths]
     for path in paths:
         _check_kind(path)
     found: list[Verification] = []
@@ -68,7 +70,9 @@ def _is_embedder(path: Path) -> bool:
 def _check_kind(path: Path) -> None:
     expected = "expected a bank, a bank set, an index (.mih), an ONNX model (.onnx) or a run folder"
     if not path.exists():
-        raise HashkitError(f"{path}: {expected}, found no such file or folder: {NAME_ONE}")
+        raise HashkitError(
+            f"{path}: {expected}, found no such file or folder: {advice_on_missing(path)}"
+        )
     if path.is_dir():
         if not (is_bank_set(path) or (path / "config.json").is_file()):
             raise HashkitError(

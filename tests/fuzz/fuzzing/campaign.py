@@ -23,7 +23,8 @@ BATCH_CASES: Final = 400
 
 _NOTE_SECONDS: Final = 30.0
 _NEEDS: Final = {
-    "parquet": "pyarrow", "faiss": "faiss", "heif": "pillow_heif", "labels-mat": "scipy",
+    "parquet": "pyarrow", "image-parquet": "pyarrow", "faiss": "faiss", "heif": "pillow_heif",
+    "labels-mat": "scipy",
     "checkpoint": "torch", "onnx-description": "onnx", "onnx-model": "onnx",
 }  # fmt: skip
 

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Final
 
 from fuzzing.code_files import CODE_SUBJECTS
+from fuzzing.collection_files import COLLECTION_SUBJECTS
 from fuzzing.feature_files import FEATURE_SUBJECTS
 from fuzzing.image_files import IMAGE_SUBJECTS
 from fuzzing.pickle_files import PICKLE_SUBJECTS
 from fuzzing.planted import PLANTED_SUBJECTS
 from fuzzing.run_files import RUN_SUBJECTS
+from fuzzing.server_requests import SERVER_SUBJECTS
 from fuzzing.slice_files import SLICE_SUBJECTS
 from fuzzing.subject import Subject
 
@@ -19,7 +21,7 @@ __all__ = ["FORMATS", "SUBJECTS", "share"]
 
 SUBJECTS: Final[Mapping[str, Callable[[Path], Subject]]] = {
     **CODE_SUBJECTS, **IMAGE_SUBJECTS, **PICKLE_SUBJECTS, **RUN_SUBJECTS, **FEATURE_SUBJECTS,
-    **SLICE_SUBJECTS, **PLANTED_SUBJECTS,
+    **SLICE_SUBJECTS, **COLLECTION_SUBJECTS, **SERVER_SUBJECTS, **PLANTED_SUBJECTS,
 }  # fmt: skip
 """Makes the subject of each format in an empty folder."""
 

@@ -56,11 +56,31 @@ def _read_image(path: Path, rng: random.Random) -> None:
     from hashkit.manifest import RESIZE_RULES
     from hashkit.preprocess import decode, load
 
-    if rng.random() < 0.5:
+    way = rng.random()
+    if way < 0.4:
         pixels = load(path, SIZE, rng.choice(RESIZE_RULES))
         assert pixels.shape == (*SIZE, 3)
-    else:
+    elif way < 0.7:
         assert decode(path.read_bytes()).mode == "RGB"
+    else:
+        _strip(path.read_bytes())
+
+
+def _strip(data: bytes) -> None:
+    """What the server gives out of a file has the pixels of the file."""
+    from hashkit.errors import ImageError
+    from hashkit.imaging.stripping import without_metadata
+    from hashkit.preprocess import decode
+
+    bare = without_metadata(data)
+    before = decode(data)
+    if bare is None:
+        return
+    try:
+        after = decode(bare)
+    except ImageError as error:
+        raise AssertionError("cannot be decoded without metadata") from error
+    assert after.tobytes() == before.tobytes()
 
 
 def _image(suffix: str, seeds: Callable[[], list[bytes]]) -> Callable[[Path], Subject]:

@@ -36,7 +36,8 @@ def preload(command: Callable[[], int], folder: Path) -> None:
         return code
 
     command_in_fork(listing, folder)
-    for name in sorted(set(listed.read_text().split()) - sys.modules.keys()):
+    # In their order: asyncio is another one where its module in C is imported before it.
+    for name in listed.read_text().split():
         with contextlib.suppress(Exception):  # a module that was made by another one
             importlib.import_module(name)
     if "torch.onnx._internal.exporter._registration" in sys.modules:

@@ -7,11 +7,16 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["contents_of", "damage_in", "wrong_rows"]
+__all__ = ["contents_of", "damage_in", "lost_pictures", "wrong_rows"]
 
 _TIMES: Final = frozenset(
     {"seconds", "created", "images_per_second", "decode_seconds", "waited_seconds", "mtime"}
+    | {"identity"}
 )
+"""Names of values that differ each time: measured, or drawn at random."""
+
+_JOURNAL: Final = "hashkit-dedup-"
+_PICTURES: Final = (".png", ".jpg", ".bmp")
 _WITH_TIMES: Final = (".html", ".md")
 """Files that show measured times: only compared for being whole."""
 
@@ -35,10 +40,15 @@ def damage_in(folder: Path) -> list[str]:
 
 def contents_of(folder: Path) -> dict[str, Any]:
     """Content of each file by its name, except for locks and times."""
-    contents = {}
+    contents: dict[str, Any] = {}
     for path in _files(folder):
         name = str(path.relative_to(folder))
         if path.suffix == ".lock":
+            continue
+        if path.name.startswith(_JOURNAL):  # one for each time that the command was typed
+            moves = json.loads(path.read_text())["moves"]
+            joined = contents.setdefault("journals", [])
+            joined[:] = sorted([*joined, *(one for one in moves if one not in joined)], key=str)
             continue
         # A private name has a random part.
         contents[name if not _is_private(path) else f"private file of {name[:20]}"] = _content(path)
@@ -51,8 +61,9 @@ def wrong_rows(folder: Path, *references: dict[str, Any]) -> list[str]:
 
     found = []
     for path in folder.rglob("*.h5"):
-        # `sync` makes the bank of another model beside the one that it replaces.
-        name = str(path.relative_to(folder)).replace(".next.h5", ".h5")
+        # `sync` makes the bank of another model beside the one that it replaces, and a shard is
+        # made in a folder of its own.
+        name = str(path.relative_to(folder)).replace(".next.h5", ".h5").replace("unfinished/", "")
         if _is_private(path):
             continue
         with Bank.open(path) as bank:
@@ -61,6 +72,43 @@ def wrong_rows(folder: Path, *references: dict[str, Any]) -> list[str]:
         if all(rows != whole[: len(rows)] for whole in expected):
             numbers = " or ".join(str(len(whole)) for whole in expected)
             found.append(f"{name}: {len(rows)} rows that differ from the first of {numbers}")
+    return found
+
+
+def lost_pictures(folder: Path, before: dict[str, Any]) -> list[str]:
+    """Pictures of the user, and of answered uploads, whose content is nowhere in the folder."""
+    contents = {_content(path) for path in _files(folder) if path.suffix in _PICTURES}
+    found = [
+        f"{name}: its content is lost"
+        for name, content in before.items()
+        if name.startswith("photos") and name.endswith(_PICTURES) and content not in contents
+    ]
+    return found + _lost_uploads(folder)
+
+
+def _lost_uploads(folder: Path) -> list[str]:
+    from hashkit.bank.reader import Bank
+
+    log = folder / "answered.log"
+    if not log.exists():
+        return []
+    names: dict[str, str] = {}
+    for line in log.read_text().splitlines():
+        method, name = line.split(" ")
+        names[name] = method
+    with Bank.open(folder / "uploads.h5") as bank:
+        rows = {
+            name
+            for row, name in enumerate(bank.names)
+            if bank.deleted is None or not bank.deleted[row]
+        }
+    found = []
+    for name, method in names.items():
+        is_file = (folder / "uploads" / name).is_file()
+        if method == "POST" and not (is_file and name in rows):
+            found.append(f"{name}: an upload that was answered is lost")
+        if method == "DELETE" and (is_file or name in rows):
+            found.append(f"{name}: is there although its removal was answered")
     return found
 
 
@@ -84,6 +132,10 @@ def _content(path: Path) -> Any:
         return _bank_content(path)
     if path.suffix in (".npz", ".parquet"):
         return _codes_content(path)
+    if path.name == "bankset.json":  # identities are drawn, and files have room for more rows
+        names = ("file", "first_row", "n_rows", "n_deleted", "slice", "is_growing")
+        shards = json.loads(path.read_text())["shards"]
+        return [{name: shard.get(name) for name in names} for shard in shards]
     if path.suffix == ".json":
         return _timeless(json.loads(path.read_text()))
     if path.name.endswith(".removed.jsonl"):  # a line for each commit
@@ -178,7 +230,11 @@ def _check_index(path: Path) -> None:
 
 
 def _check_json(path: Path) -> None:
+    from hashkit import BankSet
+
     json.loads(path.read_text())
+    if path.name == "bankset.json":
+        BankSet.open(path.parent).close()
 
 
 _CHECKS: Final = {

@@ -36,13 +36,22 @@ _HEAD: Final = (
     "--queries-per-class 1 --device cpu --num-workers 1"
 )
 _PRECISION: Final = "export --onnx --allow-loss --precision"
+_SHARDS: Final = (
+    "encode photos --model model.onnx --out set --shards 3 --batch-size 4 --num-workers 1"
+)
 _ENCODE: Final = "encode photos --model model.onnx --out bank.h5 --batch-size 4 --num-workers 1"
 _SYNC: Final = "sync photos --bank bank.h5 --batch-size 4 --num-workers 1 --model"
+_DEDUP: Final = "dedup photos --exact --apply move=moved --report dedup.html"
 _WEB: Final = "export --web site --run runs/w --web-runtime npm"
 _STAND_IN: Final = (
     f"import sys; sys.path.append({_SUPPORT!r}); "
     "from made_up_runtime import take_as_published; take_as_published()"
 )
+_UPLOADS: Final = (
+    f"import sys; sys.path += [{_SUPPORT!r}, {str(Path(__file__).resolve().parents[1])!r}]; "
+    "from killing.uploading import take_uploads; take_uploads()"
+)
+_SERVE: Final = "serve --bank uploads.h5 --model model.onnx --writable uploads --port 0"
 _APPEND: Final = (
     "encode more --model model.onnx --out bank.h5 --append --batch-size 4 --num-workers 1"
 )
@@ -210,6 +219,27 @@ def _page() -> None:
     Path("site", ".git", "HEAD").write_text("ref: refs/heads/pages\n")
 
 
+def _copies() -> None:
+    """Copies of photographs, equal by bytes or by pixels alone, and an empty folder of the user."""
+    from PIL import Image
+
+    for number, path in enumerate(sorted(Path("photos").rglob("0*.png"))[:12]):
+        copy = path.with_name(f"copy-of-{path.name}")
+        if number % 3:
+            shutil.copy(path, copy)
+        else:
+            with Image.open(path) as image:
+                image.save(copy.with_suffix(".bmp"))
+    Path("moved").mkdir()
+
+
+def _moved() -> None:
+    """Duplicates that were moved, and the journal under a name that is known."""
+    _must(_DEDUP)
+    (journal,) = Path("moved").glob("hashkit-dedup-*.json")
+    journal.rename("moved/journal.json")
+
+
 def _deleted() -> None:
     _must("delete codes.h5 --rows 3,7-90,600-900")
 
@@ -229,11 +259,15 @@ _STEPS: Final[Mapping[str, Callable[[], None]]] = {
     "half-trained": _half_trained,
     "half-encoded": _half_encoded,
     "deleted": _deleted,
+    "copies": _copies,
+    "moved": _moved,
     "page-run": _page_run,
     "page": _page,
     "trained": lambda: _must(_TRAIN),
     "exported": lambda: _must(f"export --onnx --run runs/r {NETWORK}"),
     "encoded": lambda: _must(_ENCODE),
+    "cut": lambda: _must("convert codes.h5 set --shards 4"),
+    "cut-bank": lambda: _must("convert bank.h5 set --shards 3"),
     "synced": lambda: _must(f"{_SYNC} model.onnx"),
     "changed": _changed,
     "other-model": _other_model,
@@ -280,15 +314,25 @@ SCENES: Final = {
     ),
     "encode": Scene(_ENCODE, _PHOTOS),
     "encode-resumed": Scene(_ENCODE, (*_PHOTOS, "half-encoded")),
+    "encode-shards": Scene(_SHARDS, _PHOTOS),
     "encode-append": Scene(_APPEND, (*_PHOTOS, "encoded")),
     "sync": Scene(f"{_SYNC} model.onnx", _PHOTOS),
     "sync-changed": Scene(f"{_SYNC} model.onnx", (*_PHOTOS, "synced", "changed")),
     "sync-model": Scene(f"{_SYNC} other.onnx", (*_PHOTOS, "synced", "other-model")),
+    "serve": Scene(_SERVE, ("model",), before=_UPLOADS),
+    "dedup": Scene(_DEDUP, ("photos", "copies")),
+    "dedup-undo": Scene("dedup --undo moved/journal.json", ("photos", "copies", "moved")),
     "encode-run": Scene("encode --run runs/r --num-workers 1 --batch-size 4", _EXPORTED),
     "convert-to-bank": Scene("convert codes.npz new.h5", ("codes",)),
     "convert-to-npz": Scene("convert codes.h5 new.npz", ("codes",)),
     "convert-to-parquet": Scene("convert codes.h5 new.parquet", ("codes",)),
     "convert-in-place": Scene("convert codes.h5 codes.h5 --overwrite", ("codes", "deleted")),
+    "convert-to-set": Scene("convert codes.h5 set --shards 4", ("codes",)),
+    "delete-set": Scene("delete set --rows 5,9-400,990", ("codes", "cut")),
+    "sync-set": Scene(
+        f"{_SYNC.replace('bank.h5', 'set')} model.onnx",
+        (*_PHOTOS, "encoded", "cut-bank", "changed"),
+    ),
     "delete": Scene("delete codes.h5 --rows 5,9-400", ("codes",)),
     "restore": Scene("delete codes.h5 --restore --rows 7-80", ("codes", "deleted")),
     "index": Scene("index codes.h5", ("codes",)),

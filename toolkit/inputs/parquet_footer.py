@@ -52,11 +52,14 @@ class ColumnSize:
         Number of values, nulls among them.
     n_bytes
         Bytes of its pages when they are decompressed.
+    path
+        Its whole path, with dots.
     """
 
     name: str
     n_values: int
     n_bytes: int
+    path: str
 
 
 def read_column_sizes(path: Path) -> list[list[ColumnSize]]:
@@ -99,10 +102,12 @@ def _column_size(column: Mapping[int, Any]) -> ColumnSize:
     if not isinstance(metadata, dict):
         raise ValueError("the footer does not describe a column")
     path, n_values, n_bytes = (metadata.get(n) for n in (_PATH, _NUM_VALUES, _UNCOMPRESSED))
-    name = path[0] if isinstance(path, list) and path else None
-    if not isinstance(name, bytes) or type(n_values) is not int or type(n_bytes) is not int:
+    names = path if isinstance(path, list) else []
+    is_named = names and all(isinstance(name, bytes) for name in names)
+    if not is_named or type(n_values) is not int or type(n_bytes) is not int:
         raise ValueError("the footer does not describe a column")
-    return ColumnSize(name.decode("utf-8", "replace"), max(n_values, 0), max(n_bytes, 0))
+    texts = [name.decode("utf-8", "replace") for name in names]
+    return ColumnSize(texts[0], max(n_values, 0), max(n_bytes, 0), ".".join(texts))
 
 
 class _Compact:

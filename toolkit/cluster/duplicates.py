@@ -1,0 +1,66 @@
+"""Finds the near codes of banks with the nodes of a cluster: one task for each two shards."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from hashkit._version import __version__
+from hashkit.cluster.engine import Engine, Resources
+from hashkit.cluster.pair_jobs import near_rows
+from hashkit.cluster.shard_group import ShardFile
+from hashkit.cluster.tasks import results_of_tasks
+from hashkit.collection.join import NO_PAIRS, PairBlock
+from hashkit.errors import HashkitError
+from hashkit.workflow.near_codes import check_number_of_pairs
+from hashkit.workflow.reporter import SILENT, Reporter
+
+if TYPE_CHECKING:
+    from hashkit.bank.reader import Bank
+
+__all__ = ["pairs_of_shards"]
+
+_ONE_CPU: Final = Resources(cpus=1, n_retries=5)
+
+
+def pairs_of_shards(
+    engine: Engine, banks: Sequence[Bank], radius: int, reporter: Reporter = SILENT
+) -> PairBlock:
+    """All pairs of near rows of several banks, numbered over all of them, in no order.
+
+    Of equal codes of a bank, one row stands for all.
+
+    Raises
+    ------
+    ConfigError
+        If there are too many pairs.
+    HashkitError
+        If a task failed.
+    """
+    files = [ShardFile.of(bank) for bank in banks]
+    starts = np.cumsum([0, *(file.n_rows for file in files)]).tolist()
+    places = [at for at, file in enumerate(files) if file.n_rows]
+    tasks = {
+        (one, other): (
+            files[one],
+            None if one == other else files[other],
+            radius,
+            1,
+            __version__,
+        )
+        for one, other in itertools.combinations_with_replacement(places, 2)
+    }
+    found, n_found = [NO_PAIRS], 0
+    with reporter.progress("comparing shards", len(tasks), "pairs of shards") as bar:
+        for (one, other), block in results_of_tasks(engine, near_rows, tasks, _ONE_CPU):
+            if isinstance(block, HashkitError):
+                raise block
+            left, right = block.left + starts[one], block.right + starts[other]
+            found.append(PairBlock(left, right, block.distance))
+            n_found += len(left)
+            check_number_of_pairs(n_found, radius)
+            bar.update(len(found) - 1)
+    return PairBlock(*(np.concatenate(column) for column in zip(*found, strict=True)))

@@ -1,0 +1,203 @@
+"""Actors that give the same answers as one: a call goes to another where one is lost or hangs."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+from hashkit.cluster.engine import PING, Actor, Call, Engine, LostError
+from hashkit.errors import ClusterError
+from hashkit.workflow.reporter import Reporter
+
+__all__ = ["STARTING", "WORKING", "Patience", "Replicas"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Patience:
+    """How long to wait for an actor, seconds.
+
+    A call may take as long as it needs while its actor answers pings.
+
+    Attributes
+    ----------
+    ping_after
+        Time between pings while a call runs.
+    hung_after
+        Without an answer to a ping for that long, the actor hangs, and another is asked as well.
+    note_after
+        If no actor answers for that long, a note says so.
+    give_up_after
+        If no actor answers for that long, the call ends with an error.
+    retry_after
+        Time between two attempts to call an actor that was lost.
+    """
+
+    ping_after: float = 1.0
+    hung_after: float = 2.0
+    note_after: float = 5.0
+    give_up_after: float = 600.0
+    retry_after: float = 0.25
+
+
+WORKING: Final = Patience()
+STARTING: Final = Patience(hung_after=120, note_after=30)
+"""For the first call: a process starts, imports and opens files before it answers."""
+
+
+@dataclasses.dataclass(eq=False)
+class _Attempt:
+    """A call of one actor; ``pinged`` is when its ping was sent, or when the last one came back."""
+
+    call: Call
+    pinged: float
+    ping: Call | None = None
+    is_hung: bool = False
+
+
+class Replicas:
+    """Actors that give the same answers; the one that answered last is asked first.
+
+    Threads may call at the same time.
+
+    Parameters
+    ----------
+    engine
+        Runs them.
+    actors
+        One or more.
+    name
+        What they hold, for notes: ``shards 3 to 5``.
+    reporter
+        Takes a note where a call has to wait.
+    """
+
+    def __init__(
+        self, engine: Engine, actors: Sequence[Actor], name: str, reporter: Reporter
+    ) -> None:
+        self.name = name
+        self._engine = engine
+        self._actors = actors
+        self._reporter = reporter
+        self._lock = threading.Lock()
+        self._order = list(range(len(actors)))
+        self._probes: dict[int, Call] = {}
+        self._is_closed = False
+
+    def call(self, method: str, *arguments: Any, patience: Patience = WORKING) -> Any:
+        """Result of a method, from the first actor that gives one.
+
+        Raises
+        ------
+        HashkitError
+            The one that the method raised.
+        ClusterError
+            If no actor answers for a long time, or the engine failed.
+        """
+        self._look_for_recovered()
+        attempts: dict[int, _Attempt] = {}
+        lost: set[int] = set()
+        answered = time.monotonic()
+        has_noted = False
+        while not self._is_closed:
+            if all(one.is_hung for one in attempts.values()):
+                self._ask_another(attempts, lost, method, arguments, patience)
+            else:
+                answered = time.monotonic()
+            calls = [one.call for one in attempts.values()]
+            pings = [one.ping for one in attempts.values() if one.ping is not None]
+            ended = self._engine.wait([*calls, *pings], patience.retry_after)
+            for replica, one in list(attempts.items()):
+                if one.call in ended:
+                    try:
+                        result = self._engine.result(one.call)
+                    except LostError:
+                        del attempts[replica]
+                        lost.add(replica)
+                        self._suspect(replica)
+                    else:
+                        self._prefer(replica)
+                        return result
+                elif self._check_ping(replica, one, ended, patience):
+                    answered = time.monotonic()
+            waited = time.monotonic() - answered
+            if waited > patience.give_up_after:
+                break
+            if waited > patience.note_after and not has_noted:
+                has_noted = True
+                self._reporter.note(
+                    f"warning: {self.name}: no answer for {waited:.0f} s; waiting until the "
+                    "cluster has started it again"
+                )
+        raise ClusterError(
+            f"{self.name}: expected an answer, found none: look at the cluster with `ray status`, "
+            "and type the same command again"
+        )
+
+    def close(self) -> None:
+        """End the calls that wait."""
+        self._is_closed = True
+
+    def _ask_another(
+        self,
+        attempts: dict[int, _Attempt],
+        lost: set[int],
+        method: str,
+        arguments: tuple[Any, ...],
+        patience: Patience,
+    ) -> None:
+        with self._lock:
+            free = [one for one in self._order if one not in attempts]
+        if not free:
+            return
+        # One that was lost in this call comes last, and after a pause.
+        replica = min(free, key=lambda one: one in lost)
+        if replica in lost:
+            time.sleep(patience.retry_after)
+        call = self._actors[replica].call(method, *arguments)
+        attempts[replica] = _Attempt(call, time.monotonic())
+
+    def _check_ping(
+        self, replica: int, one: _Attempt, ended: Sequence[Call], patience: Patience
+    ) -> bool:
+        """Send a ping, or look at the one that is on its way; whether the actor has answered it."""
+        now = time.monotonic()
+        if one.ping is None:
+            if now - one.pinged > patience.ping_after:
+                one.ping, one.pinged = self._actors[replica].call(PING), now
+        elif one.ping in ended:
+            one.ping, one.pinged = None, now
+            one.is_hung = False
+            return True
+        elif now - one.pinged > patience.hung_after and not one.is_hung:
+            one.is_hung = True
+            self._suspect(replica)
+        return False
+
+    def _prefer(self, replica: int) -> None:
+        with self._lock:
+            self._order.remove(replica)
+            self._order.insert(0, replica)
+            self._probes.pop(replica, None)
+
+    def _suspect(self, replica: int) -> None:
+        with self._lock:
+            self._order.remove(replica)
+            self._order.append(replica)
+            self._probes[replica] = self._actors[replica].call(PING)
+
+    def _look_for_recovered(self) -> None:
+        """Move actors that answer again before those that do not; ping the others again."""
+        with self._lock:
+            for replica, probe in list(self._probes.items()):
+                if not self._engine.wait([probe], 0):
+                    continue
+                try:
+                    self._engine.result(probe)
+                except LostError:
+                    self._probes[replica] = self._actors[replica].call(PING)
+                else:
+                    del self._probes[replica]
+            self._order.sort(key=lambda one: one in self._probes)

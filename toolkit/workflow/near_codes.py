@@ -1,0 +1,77 @@
+"""The pairs of near codes of a bank, of which duplicates are made."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.codes import code_words
+from hashkit.collection.join import NO_PAIRS, PairBlock, hamming_join
+from hashkit.errors import ConfigError
+from hashkit.workflow.reporter import plural
+
+__all__ = [
+    "check_number_of_pairs",
+    "distinct_codes",
+    "pairs_of_classes",
+    "pairs_of_codes",
+]
+
+_MAX_PAIRS: Final = 50_000_000
+"""Pairs held in memory, as 18 bytes each and far more while they are grouped."""
+
+
+def distinct_codes(codes: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The distinct codes, uint8 [m, size], and the number of each row's code, int64 [n]."""
+    words = code_words(codes)
+    keys = words.view([("", np.uint64)] * words.shape[1]).reshape(-1)
+    _, first, numbers = np.unique(keys, return_index=True, return_inverse=True)
+    return codes[first], numbers.astype(np.int64).reshape(-1)
+
+
+def pairs_of_codes(codes: NDArray[np.uint8], n_bits: int, radius: int) -> PairBlock:
+    """All pairs of codes within a radius, ordered by (left, right).
+
+    Raises
+    ------
+    ConfigError
+        If they are so many that the codes do not tell the images apart at this radius.
+    """
+    found = [NO_PAIRS]
+    n_found = 0
+    for block in hamming_join(codes, None, n_bits, radius):
+        found.append(block)
+        n_found += len(block.left)
+        check_number_of_pairs(n_found, radius)
+    return PairBlock(*(np.concatenate(column) for column in zip(*found, strict=True)))
+
+
+def pairs_of_classes(
+    found: PairBlock, rows: NDArray[np.int64], classes: NDArray[np.int64]
+) -> PairBlock:
+    """The pairs of distinct codes, each once and ordered, of pairs of rows that have them.
+
+    Parameters
+    ----------
+    found
+        Pairs of rows, in no order.
+    rows, classes
+        int64 [n]: rows in ascending order, and the number of the code of each.
+    """
+    sides = [classes[np.searchsorted(rows, side)] for side in (found.left, found.right)]
+    left, right = np.minimum(*sides), np.maximum(*sides)
+    keys = left * (classes.max(initial=0) + 1) + right
+    _, first = np.unique(keys, return_index=True)
+    first = first[left[first] != right[first]]
+    return PairBlock(left[first], right[first], found.distance[first])
+
+
+def check_number_of_pairs(n_found: int, radius: int) -> None:
+    """Raise `ConfigError` if there are more pairs than can be grouped."""
+    if n_found > _MAX_PAIRS:
+        raise ConfigError(
+            f"`radius` must be so small that at most {_MAX_PAIRS:,} pairs of codes are near, "
+            f"found more within {plural(radius, 'bit')}: choose a smaller one"
+        )
