@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.kernels.compiling import inlined, kernel
+from hashkit.kernels.compiling import inlined, inner_kernel, kernel
 from hashkit.kernels.place_search import COARSE, find_place, shrink
 from hashkit.kernels.registration import BLOCK, agreement, refine
 
@@ -115,7 +115,7 @@ def _verify(left: NDArray[np.float32], right: NDArray[np.float32], likely: int) 
     return best, best_position
 
 
-@kernel
+@inner_kernel
 def _starts(left: NDArray[np.float32], right: NDArray[np.float32]) -> Any:
     """The likeliest maps by coarse search.
 
@@ -125,7 +125,9 @@ def _starts(left: NDArray[np.float32], right: NDArray[np.float32]) -> Any:
         float64 [3, 3], correlation, position and whether left lies within right, with the position
         -1 where there are fewer; and float64 [3, 4], maps as `refine` takes them.
     """
-    found, starts = np.full((_MOST_REFINED, 3), -1.0), np.zeros((_MOST_REFINED, 4))
+    found, starts = np.empty((_MOST_REFINED, 3)), np.empty((_MOST_REFINED, 4))
+    for number in range(_MOST_REFINED):
+        found[number, 0], found[number, 1], found[number, 2] = -1.0, -1.0, -1.0
     small_left, small_right = _smaller(left, SIDE // COARSE), _smaller(right, SIDE // COARSE)
     parts_left, parts_right = shrink(small_left, _SIZES), shrink(small_right, _SIZES)
     for position in range(N_POSITIONS):
@@ -139,7 +141,10 @@ def _starts(left: NDArray[np.float32], right: NDArray[np.float32]) -> Any:
                 continue
             place = _MOST_REFINED - 1
             while place > 0 and correlation > found[place - 1, 0]:
-                found[place], starts[place] = found[place - 1], starts[place - 1]
+                for column in range(3):
+                    found[place, column] = found[place - 1, column]
+                for column in range(4):
+                    starts[place, column] = starts[place - 1, column]
                 place -= 1
             found[place, 0], found[place, 1], found[place, 2] = correlation, position, is_within
             _set_map(starts[place], top, start, height, width)
@@ -155,7 +160,7 @@ def _set_map(place: NDArray[np.float64], top: int, left: int, height: int, width
     place[2], place[3] = scale_x, left * unit + (scale_x - 1) / 2
 
 
-@kernel
+@inner_kernel
 def _refined(
     left: NDArray[np.float32], right: NDArray[np.float32], start: NDArray[np.float64]
 ) -> float:
@@ -170,7 +175,7 @@ def _refined(
     return float(max(found, _scored(left, right, start)))
 
 
-@kernel
+@inner_kernel
 def _scored(
     left: NDArray[np.float32], right: NDArray[np.float32], place: NDArray[np.float64]
 ) -> float:
@@ -216,15 +221,16 @@ def _scaled(place: NDArray[np.float64], factor: float) -> NDArray[np.float64]:
     return scaled
 
 
-@kernel
+@inner_kernel
 def _smaller(image: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
     """Averages over squares of ``factor`` pixels."""
     side = len(image) // factor
     means = np.zeros((side, side), np.float32)
+    share = np.float32(1.0 / (factor * factor))
     for y in range(side * factor):
         for x in range(side * factor):
-            means[y // factor, x // factor] += image[y, x]
-    return means / np.float32(factor * factor)
+            means[y // factor, x // factor] += share * image[y, x]
+    return means
 
 
 @inlined
@@ -233,7 +239,7 @@ def _inverse(position: int) -> int:
     return position if position >= 4 else (4 - position) % 4
 
 
-@kernel
+@inner_kernel
 def _in_position(image: NDArray[np.float32], position: int) -> NDArray[np.float32]:
     """A square picture in a position: see `hashkit.collection.position_codes.in_position`."""
     last = len(image) - 1

@@ -74,7 +74,8 @@ def _resize(
     """Add averages over the areas of pixels to ``part``; ``rows`` is overwritten."""
     for y in range(height):
         top, bottom = y * COARSE / height, (y + 1) * COARSE / height
-        rows[y] = 0.0
+        for column in range(COARSE):
+            rows[y, column] = 0.0
         for row in range(int(top), min(int(np.ceil(bottom)), COARSE)):
             share = (min(bottom, row + 1.0) - max(top, float(row))) / (bottom - top)
             for column in range(COARSE):
@@ -117,7 +118,9 @@ def find_place(
                 value * value + sums[1, y, x + 1] + sums[1, y + 1, x] - sums[1, y, x]
             )
     wide = np.zeros((COARSE, COARSE + _PLACES), np.float32)
-    wide[:, :COARSE] = large
+    for y in range(COARSE):
+        for x in range(COARSE):
+            wide[y, x] = large[y, x]
     products = np.empty((COARSE, _PLACES), np.float32)
     best, best_top, best_left, best_one = -2.0, 0, 0, 0
     for one in range(len(sizes)):
@@ -149,14 +152,16 @@ def _correlate(
     eight of them in a row are one vector.
     """
     n_tops = COARSE - height + 1
-    products[:n_tops] = 0.0
+    for top in range(n_tops):
+        for at in range(_PLACES):
+            products[top, at] = 0.0
     for y in range(height):
         for x in range(width):
             value = part[y, x]
             for top in range(n_tops):
-                sums, places = products[top], wide[top + y, x : x + _PLACES]
+                sums, places = products[top], wide[top + y]
                 for at in range(_PLACES):
-                    sums[at] += value * places[at]
+                    sums[at] += value * places[x + at]
 
 
 @inlined
