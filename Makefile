@@ -4,7 +4,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-TYPES := .cache/types
 PACKAGE := .cache/package
 EXTRAS := train,dev,docs
 PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
@@ -59,18 +58,20 @@ format: $(STAMP)  ## fix style and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# mypy cannot see folders that pyproject.toml maps to other names, so it reads an installed copy.
-# The check of a GPU is read too: little of it runs where there is no GPU.
-types: $(STAMP)  ## check types
-	rm -rf $(TYPES) build
-	$(BIN)/pip install --quiet --no-deps --target $(TYPES) .
-	MYPYPATH=$(TYPES):tests/gpu $(BIN)/mypy -p hashkit -p gpucheck
-
-# The reference is read from the folders under their import names, which links give them.
-docs: $(STAMP)  ## build the documentation into site/, without a network
+# mypy and the reference see the folders under their import names, which links give them.
+define link_package
 	rm -rf $(PACKAGE)
 	mkdir -p $(PACKAGE)/hashkit
 	ln -s $(abspath toolkit)/* $(abspath exporters runtimes datasets) $(PACKAGE)/hashkit
+endef
+
+# The check of a GPU is read too: little of it runs where there is no GPU.
+types: $(STAMP)  ## check types
+	$(link_package)
+	MYPYPATH=$(PACKAGE):tests/gpu $(BIN)/mypy -p hashkit -p gpucheck
+
+docs: $(STAMP)  ## build the documentation into site/, without a network
+	$(link_package)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 fuzz: $(STAMP)  ## read damaged files of every format until stopped; ARGS='--minutes 1' for a short check

@@ -46,6 +46,17 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _without_fsync():
+    """Make fsync do nothing, as it protects from power cuts only.
+
+    A new bank waits for it four times, up to 10 ms each. Processes that tests start do fsync.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _one_torch_thread():
     """Limit torch to one thread: more are slower on tiny tensors, and change some sums.
 

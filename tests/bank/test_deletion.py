@@ -25,12 +25,6 @@ from hashkit.errors import BankError, BankLockedError
 SOURCE = make_source("first", 6)
 
 
-@pytest.fixture(autouse=True)
-def _without_fsync(monkeypatch):
-    """Disable fsync, which protects from power cuts only; no test here needs it."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
-
-
 @pytest.fixture(scope="module")
 def complete_bytes(tmp_path_factory):
     path = tmp_path_factory.mktemp("complete") / "bank.h5"

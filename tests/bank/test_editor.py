@@ -25,12 +25,6 @@ from hashkit.errors import BankError, BankLockedError, CodesError
 NEW = range(40, 48)
 
 
-@pytest.fixture(autouse=True)
-def _without_fsync(monkeypatch):
-    """Disable fsync, which protects from power cuts only; no test here needs it."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
-
-
 @pytest.fixture(scope="module")
 def job_bytes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("jobs")

@@ -44,12 +44,6 @@ ATTRIBUTES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _without_fsync(monkeypatch):
-    """Disable fsync, which protects from power cuts only; no test here needs it."""
-    monkeypatch.setattr("os.fsync", lambda _: None)
-
-
 def bytes_of(file: h5py.File, column: str, first: int, stop: int) -> bytes:
     """Bytes of a column's rows ``first`` to ``stop``, as the specification says."""
     if column != "names":

@@ -28,12 +28,6 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _without_fsync(monkeypatch):
-    """Disable fsync, which protects from power cuts only; no test here needs it."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
-
-
 @pytest.fixture(params=[2, 3])
 def path(tmp_path, request, monkeypatch):
     monkeypatch.setattr(layout.create_file, "__defaults__", (request.param,))

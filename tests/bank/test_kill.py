@@ -37,12 +37,6 @@ pytestmark = [
 N_IMAGES = sum(map(len, LISTS.values()))
 
 
-@pytest.fixture(autouse=True)
-def _without_fsync(monkeypatch):
-    """Disable fsync, which protects from power cuts only; no test here needs it."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
-
-
 @pytest.fixture(scope="module")
 def crash():
     """A function that sends one request to bank_crash.py and returns its answer."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import threading
 import time
 import tracemalloc
@@ -35,12 +34,6 @@ from hashkit.errors import BankError, BankMismatchError
 names_without_nul = st.text(
     st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=12
 )
-
-
-@pytest.fixture(autouse=True)
-def _without_fsync(monkeypatch):
-    """Disable fsync, which protects from power cuts only; no test here needs it."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import h5py
 import numpy as np
 import pytest
@@ -19,12 +17,6 @@ from hashkit.errors import BankError
 
 BLOCK = 65_536
 N_ROWS = 2 * BLOCK + 100
-
-
-@pytest.fixture(autouse=True)
-def _without_fsync(monkeypatch):
-    """Disable fsync, which protects from power cuts only; no test here needs it."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.fixture(scope="module")

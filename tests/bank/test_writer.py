@@ -27,12 +27,6 @@ SOURCE = make_source("first", 6)
 OTHER = make_source("second", 3)
 
 
-@pytest.fixture(autouse=True)
-def _without_fsync(monkeypatch):
-    """Disable fsync, which protects from power cuts only; no test here needs it."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
-
-
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "bank.h5"

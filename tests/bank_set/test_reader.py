@@ -58,6 +58,9 @@ def test_the_shards_are_a_sequence_of_banks_with_global_rows(folder):
         assert list(joined.names) == names
         assert joined.names[-1] == names[-1]
         assert joined.names[2:9] == names[2:9]
+        rest = joined.without(np.array([16, 0, 5]))
+        assert np.flatnonzero(rest.deleted).tolist() == [0, 5, 16]
+        assert joined.deleted is None
         found = hashkit.search(codes, banks, top_k=7)
         expected = hashkit.search(codes, codes, n_bits=20, top_k=7)
         np.testing.assert_array_equal(found.rows, expected.rows)

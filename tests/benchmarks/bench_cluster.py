@@ -3,18 +3,18 @@
 python tests/benchmarks/bench_cluster.py [--rows 10000000] [--images 2000] [--rounds 9]
 
 A cluster of a head and two nodes runs on this machine, each node with one CPU. Searches go to four
-banks in two actors of one thread; plain processes on pipes run the same classes. Encoding takes the
-shards of a set in turn with two processes of ``hashkit encode --shard``. CPU time is that of all
+banks in two actors of one thread; plain processes on pipes run the same classes. Encoding runs the
+same function for each shard in tasks and in two plain processes. CPU time is that of all
 processes, Ray's own included; on a machine that does other work it is the firmer number.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -33,10 +33,17 @@ from ray_cluster import Cluster, cluster, cpu_seconds_of
 from hashkit.bank.header import BankHeader
 from hashkit.bank.reader import Bank
 from hashkit.bank.writer import BankWriter
+from hashkit.cluster.encode_jobs import EncodeWork, encode_one_shard, plan_set
+from hashkit.cluster.encoding import encode_on_cluster
+from hashkit.cluster.engine import Resources
 from hashkit.cluster.groups import ShardGroups
 from hashkit.cluster.searching import search_groups
 from hashkit.machine import processor
 from hashkit.manifest import Manifest
+from hashkit.runtimes.builtin import model_path
+from hashkit.runtimes.settings import RuntimeSettings
+from hashkit.workflow.encoding import EncodeOptions
+from hashkit.workflow.images_to_shard import ImagesToShard
 
 N_BITS, N_SHARDS = 64, 4
 BATCHES = ((1, 10), (16, 10), (256, 10), (256, 1000))
@@ -74,11 +81,20 @@ def write_shards(folder: Path, n_rows: int) -> list[Bank]:
 def counted(processes: Callable[[], list[int]]) -> Iterator[list[float]]:
     """Seconds of wall and CPU time of a block, this process and some others, in the list."""
     found: list[float] = []
-    cpu = time.process_time() + cpu_seconds_of(processes())
-    start = time.perf_counter()
+    others = cpu_seconds_of(processes())  # takes CPU time itself, which is left out
+    own, start = time.process_time(), time.perf_counter()
     yield found
     found.append(time.perf_counter() - start)
-    found.append(time.process_time() + cpu_seconds_of(processes()) - cpu)
+    own = time.process_time() - own
+    found.append(own + cpu_seconds_of(processes()) - others)
+
+
+def print_idle_cost(one: Cluster, seconds: float = 10.0) -> None:
+    """Print the CPU time that a cluster takes with nothing to do, part of every number of Ray."""
+    before = cpu_seconds_of(one.processes())
+    time.sleep(seconds)
+    share = (cpu_seconds_of(one.processes()) - before) / seconds
+    print(f"Ray alone, a head and two nodes: {share:.1%} of one CPU", flush=True)
 
 
 def compare_searches(one: Cluster, banks: list[Bank], n_rounds: int) -> None:
@@ -126,7 +142,8 @@ def longest_wait(search: Callable[[], None], seconds: float, fail: Callable[[], 
     search()
     fail()
     longest, end = 0.0, time.perf_counter() + seconds
-    while time.perf_counter() < end:
+    # Without replicas one search waits; when it is back, the failure is over.
+    while time.perf_counter() < end and longest < seconds / 5:
         start = time.perf_counter()
         search()
         longest = max(longest, time.perf_counter() - start)
@@ -134,92 +151,86 @@ def longest_wait(search: Callable[[], None], seconds: float, fail: Callable[[], 
 
 
 def measure_waits(one: Cluster, banks: list[Bank], n_replicas: int) -> None:
-    """Print the longest wait of batches of 16 queries after an actor and nodes fail."""
+    """Print the longest wait of batches of 16 queries after actors and nodes fail."""
     from hashkit.cluster.ray_engine import RayEngine
 
     queries = np.random.default_rng(1).integers(0, 256, (16, N_BITS // 8), np.uint8)
-    engine = RayEngine(one.address)
-    groups = ShardGroups(engine, banks, n_groups=2, n_replicas=n_replicas, n_threads=1)
 
-    def search() -> None:
-        search_groups(groups, queries, N_BITS, top_k=10, engine="scan")
+    def kill_actors() -> None:
+        for worker in one.nodes[0].workers("_Host"):
+            os.kill(worker, signal.SIGKILL)
 
-    def kill_actor() -> None:
-        for node in one.nodes:
-            for worker in node.workers("_Host")[:1]:
-                os.kill(worker, signal.SIGKILL)
-                return
+    failures = {
+        "actors of a node killed": kill_actors,
+        "node stopped": lambda: one.nodes[0].stop(),
+        "node killed": lambda: one.nodes[0].kill(),
+    }
+    for name, fail in failures.items():
+        engine = RayEngine(one.address)
+        # One group asks the first node, the other the second, until one fails.
+        groups = ShardGroups(engine, banks, n_groups=2, n_replicas=n_replicas, n_threads=1)
 
-    start = time.perf_counter()
-    search()
-    usual = time.perf_counter() - start
-    seconds = 10.0 if n_replicas > 1 else 100.0
-    actor = longest_wait(search, 10, kill_actor)
-    hung = longest_wait(search, seconds, one.nodes[0].stop)
-    one.nodes[0].go_on()
-    time.sleep(5)
-    killed = longest_wait(search, seconds, one.nodes[1].kill)
-    groups.close()
-    engine.close()
-    one.restore(2)
-    print(
-        f"longest wait with {n_replicas} replicas (usually {usual:.2f} s): actor killed "
-        f"{actor:.1f} s, node stopped {hung:.1f} s, node killed {killed:.1f} s",
-        flush=True,
-    )
+        def search(groups: ShardGroups = groups) -> None:
+            search_groups(groups, queries, N_BITS, top_k=10, engine="scan")
+
+        search()
+        time.sleep(5)  # until the replicas have started, too
+        start = time.perf_counter()
+        search()
+        usual = time.perf_counter() - start
+        wait = longest_wait(search, 8 if n_replicas > 1 else 100, fail)
+        groups.close()
+        engine.close()
+        one.restore(2)
+        print(f"{n_replicas} replicas, {name}: {wait:.1f} s (usually {usual:.1f} s)", flush=True)
+
+
+def encode_shards(work: EncodeWork, shards: list[int]) -> None:
+    """What a plain process does."""
+    for shard in shards:
+        encode_one_shard(work, shard)
 
 
 def compare_encoding(one: Cluster, folder: Path, n_images: int, n_shards: int) -> None:
-    """Print CPU time of a set made by two plain processes, and by Ray."""
+    """Print CPU time of a set made by two plain processes, and by Ray: the same function."""
+    from hashkit.cluster.ray_engine import RayEngine
+
     photos = folder / "photos"
     write_photos(photos, n_images, 300, 400)
-    common = ["encode", str(photos), "--model", "phash", "--device", "cpu"]
-    command = [sys.executable, "-c", "from hashkit.cli import main; main()", *common]
-    single = ["--num-workers", "1"]
-    in_shards, address = ["--shards", str(n_shards)], ["--address", one.address]
+    wanted = ImagesToShard(str(photos))
+    settings, options = RuntimeSettings(device="cpu", n_threads=1), EncodeOptions(n_workers=1)
 
-    def plain(out: Path) -> None:
-        script = (
-            "import subprocess, sys\nfrom concurrent.futures import ThreadPoolExecutor\n"
-            "def run(i): subprocess.run([*sys.argv[2:], '--shard', f'{i}/' + sys.argv[1]],"
-            " check=True)\n"
-            "n = int(sys.argv[1])\n"
-            "with ThreadPoolExecutor(2) as pool: list(pool.map(run, range(1, n + 1)))"
-        )
-        n = str(n_shards)
-        subprocess.run(
-            [sys.executable, "-c", script, n, *command, *single, "--out", str(out)],
-            check=True,
-            capture_output=True,
-        )
+    def work_of(name: str) -> EncodeWork:
+        return EncodeWork(folder / name, model_path("phash"), settings, options)
 
-    def in_one(out: Path) -> None:
-        subprocess.run(
-            [*command, *in_shards, "--out", str(out)],
-            check=True,
-            capture_output=True,
-        )
+    def plain() -> float:
+        work = work_of("plain")
+        plan_set(work, wanted, n_shards)
+        context = multiprocessing.get_context("spawn")
+        before = os.times()
+        shares = [list(range(first, n_shards, 2)) for first in range(2)]
+        processes = [context.Process(target=encode_shards, args=(work, own)) for own in shares]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        return sum(os.times()[2:4]) - sum(before[2:4])
 
-    def on_ray(out: Path) -> None:
-        subprocess.run(
-            [*command, *in_shards, "--out", str(out), "--cluster", "ray", *address],
-            check=True,
-            capture_output=True,
-            env=one.environment,
-        )
+    def on_ray() -> float:
+        engine = RayEngine(one.address)
+        before = cpu_seconds_of(one.processes()) + time.process_time()
+        encode_on_cluster(engine, work_of("ray"), wanted, n_shards, Resources(cpus=1))
+        cpu = cpu_seconds_of(one.processes()) + time.process_time() - before
+        engine.close()  # which ends the workers
+        return cpu
 
-    ways = {"one process": in_one, "Ray": on_ray}
-    if n_shards <= 16:  # a process for each shard, which imports everything again
-        ways["a process per shard"] = plain
-    for name, run in ways.items():
-        children = os.times()
-        with counted(one.processes if name == "Ray" else list) as found:
-            run(folder / name.replace(" ", "-"))
-        now = os.times()
-        own = sum(now[2:4]) - sum(children[2:4])
+    for name, run in {"two plain processes": plain, "Ray": on_ray}.items():
+        start = time.perf_counter()
+        cpu = run()
+        seconds = time.perf_counter() - start
         print(
-            f"encode {n_images:,} images in {n_shards} shards, {name}: {found[0]:.1f} s, "
-            f"{found[1] + own:.1f} s of CPU time",
+            f"encode {n_images:,} images in {n_shards} shards, {name}: {seconds:.1f} s, "
+            f"{cpu:.1f} s of CPU time",
             flush=True,
         )
 
@@ -231,12 +242,14 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=6000)
     parser.add_argument("--shards", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--replicas", type=int, nargs="*", default=[2, 1])
     parser.add_argument("--only", choices=("search", "waits", "encode"))
     arguments = parser.parse_args()
     print(processor())
     with tempfile.TemporaryDirectory() as name, cluster(Path(name), 2, cpus=1) as one:
         for variable in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
             os.environ[variable] = one.environment[variable]
+        print_idle_cost(one)
         if arguments.only != "encode":
             banks = write_shards(Path(name), arguments.rows)
         if arguments.only in (None, "search"):
@@ -244,7 +257,7 @@ def main() -> None:
         if arguments.only in (None, "encode"):
             compare_encoding(one, Path(name), arguments.images, arguments.shards)
         if arguments.only in (None, "waits"):
-            for n_replicas in (2, 1):
+            for n_replicas in arguments.replicas:
                 measure_waits(one, banks, n_replicas)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
 import pytest
@@ -11,7 +12,7 @@ from hashkit.cluster.engine import Resources
 from hashkit.cluster.replicas import Patience, Replicas
 from hashkit.errors import BankError, ClusterError, ImageError
 
-QUICK = Patience(ping_after=0.02, hung_after=0.05, note_after=0.2, retry_after=0.005)
+QUICK = Patience(ping_after=0.02, hung_after=0.05, note_after=60, retry_after=0.005)
 
 
 class Adder:
@@ -81,7 +82,8 @@ def test_without_another_a_call_waits_until_the_actor_is_started_again_and_says_
             actors[0].start()
 
     replicas._reporter = late = LateReporter()
-    assert replicas.call("add", 1, patience=QUICK) == 11
+    impatient = dataclasses.replace(QUICK, note_after=0.1)
+    assert replicas.call("add", 1, patience=impatient) == 11
     (line,) = late.lines
     assert line.startswith("warning: shards 1 to 2: no answer for 0 s; waiting")
     assert notes.lines == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -23,12 +22,6 @@ from hashkit.workflow.index_state import index_state, report_index
 from hashkit.workflow.narrowing import open_index
 
 N_ROWS = 12_000
-
-
-@pytest.fixture(autouse=True)
-def _without_fsync(monkeypatch):
-    """Disable fsync, which protects from power cuts only; no test here needs it."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 def random_codes(seed: int, n_rows: int) -> np.ndarray:

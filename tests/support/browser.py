@@ -129,7 +129,7 @@ class Site:
         self.answers: queue.Queue[dict[str, Any]] = queue.Queue()
         handler = functools.partial(_Handler, folders=folders, site=self)
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self.address = f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import h5py
 import numpy as np
 import pytest
@@ -19,12 +17,6 @@ from hashkit.errors import HashkitError
 from hashkit.files.writing import file_digest
 from hashkit.multi_index.index import MultiIndex, index_path
 from hashkit.workflow.verify import verify_paths
-
-
-@pytest.fixture(autouse=True)
-def _without_fsync(monkeypatch):
-    """Disable fsync, which protects from power cuts only; no test here needs it."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ that all parts together send what the answer holds.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -97,17 +98,19 @@ def needed_sizes(
     list
         int64 [q] for each part.
     """
-    counts = np.stack(histograms).astype(np.int64)
-    until = np.cumsum(counts.sum(axis=0), axis=1)
+    until = np.cumsum(functools.reduce(np.add, histograms, np.int64(0)), axis=1)
     last = np.minimum((until < limit).sum(axis=1), until.shape[1] - 1)
+    is_before = np.arange(until.shape[1]) < last[:, None]
     queries = np.arange(len(until))
-    before = np.cumsum(counts, axis=2)[:, queries, last] - counts[:, queries, last]
-    tied = counts[:, queries, last]
-    if not whole_ties:
-        # Earlier parts hold the smaller row numbers, so they fill the remaining places first.
-        room = limit - before.sum(axis=0)
-        tied = np.clip(room - (np.cumsum(tied, axis=0) - tied), 0, tied)
-    return list(before + tied)
+    sizes = [one.sum(axis=1, where=is_before, dtype=np.int64) for one in histograms]
+    # Earlier parts hold the smaller row numbers, so they fill the remaining places first.
+    room = limit - functools.reduce(np.add, sizes)
+    for size, one in zip(sizes, histograms, strict=True):
+        tied = one[queries, last].astype(np.int64)
+        taken = tied if whole_ties else np.minimum(tied, room)
+        size += taken
+        room = room - taken
+    return sizes
 
 
 def first_entries(hits: PartHits, sizes: NDArray[np.int64]) -> PartHits:

@@ -26,7 +26,7 @@ __all__ = ["search_parts"]
 _ONE_ROUND_BYTES: Final = 2**20
 """Bytes of hits up to which all parts send all that they found at once."""
 
-_HIT_BYTES: Final = 10
+_HIT_BYTES, _COUNT_BYTES = 10, 4
 
 
 def search_parts(
@@ -97,7 +97,10 @@ def _counts_first(query: PartQuery, n_parts: int) -> bool:
         return False
     if query.oversample is not None:  # which decides what is rescored, not only what is sent
         return True
-    return len(query.query_codes) * query.n_found * n_parts * _HIT_BYTES > _ONE_ROUND_BYTES
+    hits = query.n_found * n_parts * _HIT_BYTES
+    # What the parts send in two rounds: numbers of rows, and the hits of the answer.
+    two_rounds = (query.n_bits + 1) * n_parts * _COUNT_BYTES + query.n_found * _HIT_BYTES
+    return two_rounds < hits and len(query.query_codes) * hits > _ONE_ROUND_BYTES
 
 
 def _merged(

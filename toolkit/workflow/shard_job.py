@@ -155,7 +155,7 @@ class ShardJob:
 
 
 def is_finished(path: Path, plan: Plan, number: int) -> bool:
-    """Whether a shard is there, complete.
+    """Whether a shard is there, complete; it may follow the folder by now, as `hashkit sync` does.
 
     Raises
     ------
@@ -170,9 +170,11 @@ def is_finished(path: Path, plan: Plan, number: int) -> bool:
     except FileNotFoundError:
         return False
     with Bank.open(path) as bank:
-        found = bank.sources[0] if bank.sources else None
-        is_ours = found is not None and found.dataset == plan.images
-        is_ours &= found is not None and found.n_images == len(plan.slices[number])
+        n_images = len(plan.slices[number])
+        is_ours = any(
+            source.n_images is None or (source.dataset, source.n_images) == (plan.images, n_images)
+            for source in bank.sources
+        )
         if not is_ours or bank.header.model_sha256 != plan.model_sha256:
             raise BankMismatchError(
                 f"{path}: expected the shard of images {plan.slices[number].start} to "
