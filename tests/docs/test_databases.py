@@ -6,7 +6,6 @@ A database that is not installed skips its tests. DuckDB comes with the developm
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from database_page import EXAMPLE, EXAMPLE_END, blocks, defined_in
 
 import hashkit
 from hashkit.codes import pack
@@ -22,22 +22,7 @@ from hashkit.codesets import CodeSet
 from hashkit.errors import CodesError
 from hashkit.formats import open_codes, save_codes
 
-PAGE = (Path(__file__).parents[2] / "docs" / "databases.md").read_text(encoding="utf-8")
-EXAMPLE, EXAMPLE_END = "5f82c2d967fac3e3", "0123456789abcdef"
 TOP_K, RADIUS = 10, 2
-
-
-def blocks(section: str, language: str) -> list[str]:
-    """Code of a section of the page."""
-    text = PAGE.split(f"\n## {section}\n")[1].split("\n## ")[0]
-    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
-
-
-def defined_in(section: str) -> dict[str, Any]:
-    """Functions that the first Python code of a section defines."""
-    names: dict[str, Any] = {}
-    exec(blocks(section, "python")[0], names)  # noqa: S102
-    return names
 
 
 def tied_codes(n_bits: int) -> CodeSet:
@@ -135,7 +120,16 @@ def postgres(tmp_path) -> Iterator[list[str]]:
     for folder in tmp_path.parents[:2]:
         folder.chmod(0o755)
     tmp_path.chmod(0o755)
-    control = [*user, str(binaries[-1] / "pg_ctl"), "-D", str(data / "data"), "-w", "-s"]
+    control = [
+        *user,
+        str(binaries[-1] / "pg_ctl"),
+        "-D",
+        str(data / "data"),
+        "-w",
+        "-s",
+        "-t",
+        "240",
+    ]
     create = [str(binaries[-1] / "initdb"), "-D", str(data / "data"), "-A", "trust", "-U", "test"]
     options = f"-c listen_addresses= -c unix_socket_directories={data}"
     subprocess.run([*user, *create], check=True, capture_output=True)

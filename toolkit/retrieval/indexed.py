@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,8 @@ Index: TypeAlias = MultiIndex | Sequence[MultiIndex | None]
 """An index of a database, or one for each of several databases, None where there is none."""
 
 
-class IndexedRows(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class IndexedRows:
     """Consecutive databases with an index of their first rows.
 
     Attributes
@@ -83,7 +85,11 @@ def find_nearest(
     whole = shards.n_kept
     parts = []
     for one in indexed if engine != "scan" else ():
-        own = shards if len(indexed) == 1 and _is_all(one, shards) else shards.between(*one[:2])
+        own = (
+            shards
+            if len(indexed) == 1 and _is_all(one, shards)
+            else shards.between(one.first, one.stop)
+        )
         n_kept = whole if own is shards else own.n_kept
         if n_kept and (engine == "index" or _gains(one.index, query_codes, n_kept, limit, radius)):
             parts.append((one, own, min(limit, n_kept)))

@@ -98,7 +98,10 @@ def needed_sizes(
     list
         int64 [q] for each part.
     """
-    until = np.cumsum(functools.reduce(np.add, histograms, np.int64(0)), axis=1)
+    whole = np.zeros(histograms[0].shape, np.int64)
+    for one in histograms:
+        whole += one
+    until = np.cumsum(whole, axis=1)
     last = np.minimum((until < limit).sum(axis=1), until.shape[1] - 1)
     is_before = np.arange(until.shape[1]) < last[:, None]
     queries = np.arange(len(until))

@@ -73,9 +73,13 @@ def _failure_of(error: Exception) -> RequestError:
         return RequestError(503, "there is not enough memory now: try again later", _LATER)
     if isinstance(error, OSError) and error.errno in _FULL:
         return RequestError(507, "the disk of the server is full")
-    if isinstance(error, BankError | OSError):
+    if isinstance(error, BankError):
         logger.error("%s", error)
         return RequestError(503, "the bank cannot be used now: try again later", _LATER)
+    if isinstance(error, OSError):
+        logger.error("%s", error)
+        text = "the server cannot read or write a file now: try again later"
+        return RequestError(503, text, _LATER)
     if isinstance(error, HashkitError):
         logger.error("%s", error)
     else:

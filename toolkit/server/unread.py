@@ -54,8 +54,9 @@ class UnreadBody:
         """Send a part of the answer; the end of an early one is left to `discard`."""
         if message["type"] == "http.response.start" and self._is_left:
             names = {name.lower() for name, _ in message["headers"]}
-            self._is_early = _CLOSE[0] not in names
-            message = {**message, "headers": [*message["headers"], _CLOSE]}
+            self._is_early = _CLOSE[0] not in names  # otherwise the client was too slow already
+            if self._is_early:
+                message = {**message, "headers": [*message["headers"], _CLOSE]}
         elif self._is_early and not message.get("more_body", False):
             self._is_open = True
             message = {**message, "more_body": True}

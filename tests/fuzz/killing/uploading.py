@@ -23,6 +23,8 @@ _STEPS: Final = (
     ("POST", 7), ("POST", 8), ("DELETE", 0),
 )  # fmt: skip
 """Requests, one after the other; a picture is not added twice."""
+_LATER: Final = (503, 504)
+"""Answers of a server that is busy, as on a machine under load."""
 _DONE: Final = {"POST": (201, 409), "DELETE": (204, 404)}
 """Answers of a step, the second where a killed server had done it before it could answer."""
 
@@ -51,18 +53,26 @@ def _use(service: Any, address: tuple[str, int]) -> None:
             name = f"{'sub/' if number % 3 else ''}{number}.png"
             path = f"/images?name={name}" if method == "POST" else f"/images/{name}"
             body = picture(number, side=16) if method == "POST" else None
-            connection = _connection(address)
-            headers = {"Authorization": f"Bearer {_TOKEN}", "Host": "localhost"}
-            connection.request(method, path, body, headers)
-            status = connection.getresponse().status
-            connection.close()
+            while (status := _status(address, method, path, body)) in _LATER:
+                time.sleep(0.1)
             if status not in _DONE[method]:
                 raise RuntimeError(f"{method} {name}: {status}")
             _log(f"{method} {name}\n")
+        while not service.is_ready:
+            time.sleep(0.01)
     except BaseException as error:
         os.write(2, f"the client failed: {error!r}\n".encode())
         os._exit(7)
     service.stop()
+
+
+def _status(address: tuple[str, int], method: str, path: str, body: bytes | None) -> int:
+    connection = _connection(address)
+    headers = {"Authorization": f"Bearer {_TOKEN}", "Host": "localhost"}
+    connection.request(method, path, body, headers)
+    status = connection.getresponse().status
+    connection.close()
+    return status
 
 
 def _connection(address: tuple[str, int]) -> http.client.HTTPConnection:
