@@ -24,9 +24,9 @@ from hashkit.collection.position_codes import N_BITS, N_POSITIONS
 from hashkit.collection.signatures import Signatures
 from hashkit.collection.verification import SIDE
 from hashkit.errors import DatasetError, HashkitError
+from hashkit.files.cache import cache_folder
 from hashkit.files.writing import append_whole, write_whole
 from hashkit.inputs.json_lines import read_json_lines
-from hashkit.runtimes.cache import cache_folder
 
 __all__ = ["KnownPicture", "SignatureCache"]
 
