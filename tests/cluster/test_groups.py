@@ -91,9 +91,9 @@ def test_a_lost_actor_between_the_two_rounds_is_replaced(banks, monkeypatch):
 
         monkeypatch.setattr(part, "count", count_and_kill)
         monkeypatch.setattr(part, "filtered", lambda *_: part)
-        found = search_groups(groups, CODES, N_BITS, top_k=10)
+        found = search_groups(groups, CODES, N_BITS, top_k=60)
         assert engine.actors[1].calls == ["answer"]
-    assert_same(found, hashkit.search(CODES, one, top_k=10))
+    assert_same(found, hashkit.search(CODES, one, top_k=60))
 
 
 def test_a_node_that_sees_other_rows_is_refused(tmp_path):

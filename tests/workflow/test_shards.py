@@ -246,6 +246,8 @@ def test_images_in_tars_have_the_codes_of_files(album, out, encoder, tmp_path):
     assert (skipped.name, skipped.reason) == ("1.tar/broken.png", "broken")
     again = hashkit.encode_shards(tmp_path / "tars", encoder, out, 3)
     assert again.identity == found.identity
+    with pytest.raises(DatasetError, match=r"found Parquet files or tars: .* make a bank set"):
+        hashkit.encode(tmp_path / "tars" / "0.tar", encoder, tmp_path / "two.h5")
     with pytest.raises(BankMismatchError, match=r"before it changed|another list"):
         hashkit.encode_shards(f"{tmp_path}/tars/0.tar", encoder, out, 3)
 

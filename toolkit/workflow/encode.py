@@ -10,8 +10,9 @@ from typing import Literal, TypeAlias
 from hashkit.bank.reader import Bank
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.sets import IMAGE_SETS, open_image_set
+from hashkit.datasets.slices.containers import find_containers
 from hashkit.datasets.spec import open_spec, with_absolute_paths
-from hashkit.errors import ConfigError
+from hashkit.errors import ConfigError, DatasetError
 from hashkit.inputs.arguments import checked_arguments
 from hashkit.runs.data_spec import DataSpec, check_split_seed
 from hashkit.runs.run import PathText
@@ -260,6 +261,7 @@ def encode_images(
             Path(spec.data), wanted.labels, encoder.manifest, continued, reporter
         )
     else:
+        _refuse_containers(spec.data)
         folder = None if spec.root is None else Path(spec.root)
         images = open_image_set(spec.data, root=folder, download=wanted.download)
     if wanted.labels == "none":
@@ -275,3 +277,12 @@ def encode_images(
         seed=spec.seed if spec.protocol else None,
         reporter=reporter,
     )
+
+
+def _refuse_containers(data: str) -> None:
+    """Refuse Parquet files and tars, which would be read as lists."""
+    if data not in IMAGE_SETS and not Path(data).is_dir() and find_containers(data):
+        raise DatasetError(
+            f"{data}: expected a list file, a folder or a named set, found Parquet files or tars: "
+            "`hashkit encode --shards 1` and `hashkit.encode_shards` make a bank set of them"
+        )
