@@ -16,6 +16,7 @@ from hashkit.datasets.walking import Found, find_images
 from hashkit.distribution import install_command
 from hashkit.errors import DatasetError
 from hashkit.imaging.formats import readable_suffixes
+from hashkit.messages.counts import plural
 
 __all__ = ["is_utf8", "left_out", "open_image_folder"]
 
@@ -101,33 +102,29 @@ def left_out(found: Found) -> Iterator[str]:
         )
     if found.disguised:
         yield (
-            f"left out {_several(len(found.disguised), 'image')} by content without an image's "
+            f"left out {plural(len(found.disguised), 'image')} by content without an image's "
             f"suffix (for example {min(found.disguised)}): give them a suffix such as .jpg"
         )
     if found.others:
         yield f"left out files that are not read as images: {_counts(found.others)}"
     if found.n_hidden:
-        count = _several(found.n_hidden, "image")
+        count = plural(found.n_hidden, "image")
         yield f"left out {count} hidden by a dot at the start of the name"
     if found.n_links:
         yield (
-            f"left out {_several(found.n_links, 'link')} to folders and images that are found "
+            f"left out {plural(found.n_links, 'link')} to folders and images that are found "
             "without them"
         )
     if found.closed:
         yield (
-            f"left out {_several(len(found.closed), 'folder')} without permission to read (for "
+            f"left out {plural(len(found.closed), 'folder')} without permission to read (for "
             f"example {min(found.closed)}): change the permissions"
         )
     if found.dangling:
         yield (
-            f"left out {_several(len(found.dangling), 'broken link')} (for example "
+            f"left out {plural(len(found.dangling), 'broken link')} (for example "
             f"{min(found.dangling)}): connect the disk, or remove what is not needed"
         )
-
-
-def _several(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def _counts(by_suffix: Counter[str]) -> str:
@@ -186,7 +183,7 @@ def _drop_unnameable(names: list[str], root: Path) -> list[str]:
         _log.warning(
             "%s: left out %s with a name that is not UTF-8 (for example %s): rename",
             root,
-            _several(len(names) - len(good), "image"),
+            plural(len(names) - len(good), "image"),
             ascii(first),
         )
     return good

@@ -156,12 +156,10 @@ def verified(
         is_sampled = files.is_changed[left] & files.is_changed[right]
         drawn = np.random.default_rng(0).random(len(left)) < 1 / one_in
         chosen = np.flatnonzero(~is_sampled | drawn)
-        scores, start = np.empty(len(chosen)), 0.0
-        for number, pair in enumerate(chosen):
-            if number == 1:  # the first call compiles
-                start = time.process_time()
-            images = signatures.thumbnails[[left[pair], right[pair]]].astype(np.float32)
-            scores[number] = verify(*images, [int(candidates.position[pair])]).score
+        pairs = left[chosen], right[chosen], candidates.position[chosen]
+        verify(signatures.thumbnails, *(column[:1] for column in pairs))  # compiles
+        start = time.process_time()
+        scores = verify(signatures.thumbnails, *pairs).scores
         taken = time.process_time() - start
         weights = np.where(is_sampled[chosen], float(one_in), 1.0)
         np.savez(

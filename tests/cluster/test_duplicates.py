@@ -12,17 +12,12 @@ from hashkit.errors import ConfigError
 from hashkit.workflow.dedup import find_in_bank
 
 
-@pytest.mark.parametrize("radius", [0, 2])
-def test_groups_equal_those_of_one_machine(tmp_path, radius):
+def test_groups_equal_those_of_one_machine(tmp_path):
     one, shards = write_banks(tmp_path)
-    hashkit.save_codes(tmp_path / "set", one, shards=5)
-    expected = hashkit.find_duplicates(one, radius).to_json()
-    assert expected["n_duplicates"] >= 3
-    found = find_in_bank(one, lambda bits: pairs_of_shards(InlineEngine(), shards, bits), radius)
+    expected = hashkit.find_duplicates(one, 1).to_json()
+    assert expected["n_duplicates"] > 10
+    found = find_in_bank(one, lambda bits: pairs_of_shards(InlineEngine(), shards, bits), 1)
     assert found.to_json() == expected
-    banks = hashkit.BankSet.open(tmp_path / "set")
-    found = find_in_bank(banks, lambda bits: pairs_of_shards(InlineEngine(), banks, bits), radius)
-    assert found.to_json() | {"source": expected["source"]} == expected
 
 
 def test_more_pairs_than_can_be_grouped_are_refused(tmp_path, monkeypatch):

@@ -88,12 +88,6 @@ class Changes:
     repeated: NDArray[np.int64]
     kept: NDArray[np.int64]
 
-    @property
-    def is_nothing(self) -> bool:
-        """Whether the bank is in step with the folder."""
-        rest = (self.added, self.changed, self.touched, self.deleted_touched)
-        return not any(map(len, (*rest, self.vanished, self.repeated)))
-
 
 def compare(listing: Listing, known: KnownRows, *, checksum: bool = False) -> Changes:
     """Compare the images of a folder with the rows of a bank.

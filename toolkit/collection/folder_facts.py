@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.collection.facts import ImageFacts, read_facts
+from hashkit.collection.signature_cache import SignatureCache
 from hashkit.collection.signatures import CANVAS, Signatures, Signer, canvas_of, joined
 from hashkit.datasets.decoding import Fault
 from hashkit.errors import ImageError
 
 __all__ = ["facts_and_signatures", "facts_of"]
 
-_BATCH: Final = 64
-"""Images signed at a time, while the next are decoded."""
+_BATCH: Final = 32
+"""Images signed and kept at a time, while the next are decoded."""
 
 _Result = TypeVar("_Result")
 
@@ -29,8 +31,33 @@ def facts_and_signatures(
     signer: Signer,
     n_workers: int,
     progress: Callable[[int], None],
+    cache: SignatureCache,
 ) -> tuple[list[ImageFacts], Signatures, list[Fault]]:
-    """Facts and signatures of n images, in order; images that cannot be used are faults."""
+    """Facts and signatures of n images, in order; images that cannot be used are faults.
+
+    Those that ``cache`` knows are not read, and the others are added to it.
+    """
+    known = [cache.find(name, path) for name, path in named]
+    todo = [one for one, there in zip(named, known, strict=True) if there is None]
+    n_known = len(named) - len(todo)
+    progress(n_known)
+    new = _signed(todo, signer, n_workers, lambda n_done: progress(n_known + n_done), cache)
+    facts = [one.facts for one in known if one is not None] + new[0]
+    signatures = joined([*(one.signatures for one in known if one is not None), new[1]])
+    place_of = {name: place for place, (name, _) in enumerate(named)}
+    order = np.argsort(np.array([place_of[one.name] for one in facts], np.int64))
+    faults = [dataclasses.replace(fault, row=place_of[fault.name]) for fault in new[2]]
+    return [facts[place] for place in order.tolist()], signatures[order], faults
+
+
+def _signed(
+    named: Sequence[tuple[str, Path]],
+    signer: Signer,
+    n_workers: int,
+    progress: Callable[[int], None],
+    cache: SignatureCache,
+) -> tuple[list[ImageFacts], Signatures, list[Fault]]:
+    """The same of images that are read."""
 
     def read(name: str, path: Path) -> tuple[ImageFacts, NDArray[np.uint8]]:
         facts, image = read_facts(name, path)
@@ -43,6 +70,7 @@ def facts_and_signatures(
     while batch := list(itertools.islice(results, _BATCH)):
         facts += [one for one, _ in batch]
         signed.append(signer.sign(np.stack([canvas for _, canvas in batch])))
+        cache.add([one for one, _ in batch], signed[-1])
     return facts, joined(signed), faults
 
 

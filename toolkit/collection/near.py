@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from hashkit.collection.join import hamming_join
 from hashkit.collection.position_codes import N_BITS, N_POSITIONS, inverse_position
 from hashkit.collection.signatures import Signatures
+from hashkit.collection.texture import texture
 from hashkit.collection.verification import verify
 from hashkit.errors import ConfigError
 from hashkit.threads import check_threads, run_parallel
@@ -41,6 +42,11 @@ _MOST_CANDIDATES: Final = 20
 
 THRESHOLD: Final = 0.75
 """Score from which a pair counts as copies: precision .99 on photographs that were not measured."""
+
+_LEAST_TEXTURE: Final = 9.0
+"""Blocks with texture, of 64, below which a picture cannot be verified. Of 666 pairs of smooth
+parts of photographs (not those measured), 39 passed for copies without this rule, and 3 do with it;
+it costs half a percent of the copies."""
 
 _CHUNK: Final = 64
 """Pairs that a thread verifies before progress is reported."""
@@ -149,20 +155,18 @@ def _verify(
     scores: NDArray[np.float64],
     positions: NDArray[np.int64],
 ) -> None:
-    for pair in range(start, min(start + _CHUNK, len(scores))):
-        left, right = found.left[pair], found.right[pair]
-        place = verify(
-            signatures.thumbnails[left].astype(np.float32),
-            signatures.thumbnails[right].astype(np.float32),
-            [int(found.position[pair])],
-        )
-        scores[pair], positions[pair] = place.score, place.position
+    some = slice(start, start + _CHUNK)
+    scores[some], positions[some] = verify(
+        signatures.thumbnails, found.left[some], found.right[some], found.position[some]
+    )
 
 
 def find_candidates(
     signatures: Signatures, most: int = _MOST_CANDIDATES, *, n_threads: int | None = None
 ) -> Candidates:
     """Pairs whose codes are near; takes memory for at most 3 x ``most`` pairs per picture.
+
+    A picture with too little texture has none: see `hashkit.collection.texture`.
 
     Parameters
     ----------
@@ -183,6 +187,9 @@ def find_candidates(
     if signatures.learned is not None:
         keys += _nearest(signatures.learned, None, _LEARNED_RADIUS, most, n_images, n_threads)
     left, right = np.divmod(np.unique(np.concatenate(keys)), max(n_images, 1))
+    has_texture = texture(signatures.thumbnails) >= _LEAST_TEXTURE
+    is_usable = has_texture[left] & has_texture[right]
+    left, right = left[is_usable], right[is_usable]
     return Candidates(left, right, *_best_position(signatures.hashes, left, right))
 
 

@@ -57,12 +57,12 @@ def replace_bank(bank: Bank, plan: Plan, labels: FolderLabels, job: SyncJob) -> 
     )
     with _editor_of(beside, header) as editor:
         with Bank.open(beside) as so_far:
-            known = known_rows(so_far, RemovedRows(beside, so_far.identity))
+            removed = RemovedRows(beside, so_far.identity)
+            known = known_rows(so_far, removed)
             rest = make_plan(plan.listing, known, checksum=False, n_workers=job.n_workers)
-            encoded = apply_plan(editor, so_far, rest, labels, job)
+            encoded = apply_plan(editor, so_far, rest, removed, labels, job)
         with Bank.open(beside) as made:
             done = _counted(bank, made, plan, encoded)
-            removed = RemovedRows(beside, made.identity)
             RemovedRows(bank.path, made.identity).add(removed.rows)
             names = [plan.listing.names[at] for at in plan.left_deleted[:, 0].tolist()]
             rows = [row for some in rows_named(made.names, names).values() for row in some]

@@ -125,6 +125,11 @@ class Signer:
                 raise
             return cls(None)
 
+    @property
+    def model(self) -> str:
+        """SHA-256 of the model of the learned codes; empty for none."""
+        return "" if self._encoder is None else self._encoder.model_sha256
+
     def sign(self, canvases: NDArray[np.uint8]) -> Signatures:
         """Signatures of canvases, uint8 [n, 256, 256, 3]; take a few hundred at a time."""
         n_images = len(canvases)

@@ -23,7 +23,7 @@ from hashkit.collection.contents import as_files
 from hashkit.collection.encoding import encode_images
 from hashkit.collection.labelling import FolderLabels
 from hashkit.collection.plan import Plan
-from hashkit.collection.removals import Removals, removed_rows_of
+from hashkit.collection.removals import Removals
 from hashkit.collection.todo import Done, Todo
 from hashkit.datasets.imageset import ImageSet
 from hashkit.runtimes.encoder import Encoder, default_batch_size
@@ -77,7 +77,12 @@ def new_header(encoder: Encoder, folder: Path) -> BankHeader:
 
 
 def apply_plan(
-    editor: BankEditor | SetEditor, bank: AnyBank, plan: Plan, labels: FolderLabels, job: SyncJob
+    editor: BankEditor | SetEditor,
+    bank: AnyBank,
+    plan: Plan,
+    removed: Removals,
+    labels: FolderLabels,
+    job: SyncJob,
 ) -> Done:
     """Do what a plan says, in commits of about a second, so that a kill loses no more.
 
@@ -87,6 +92,8 @@ def apply_plan(
     ----------
     bank
         The bank of the editor, as it was when the plan was made.
+    removed
+        The list of the bank's removed rows.
     labels
         How new rows are labelled.
 
@@ -98,7 +105,6 @@ def apply_plan(
         If the bank cannot be written, or, without ``job.allow_removals``, more than half of its
         images cannot be used any more.
     """
-    removed = removed_rows_of(bank)
     done = Done(faults=list(plan.faults))
     encoder = job.load_encoder() if plan.n_to_encode else None
     if encoder is not None:

@@ -9,7 +9,7 @@ import numba
 
 from hashkit.kernels.cache import KernelCache
 
-__all__ = ["inlined", "inner_kernel", "kernel"]
+__all__ = ["inlined", "inlined_sums", "inner_kernel", "kernel"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -25,6 +25,20 @@ def kernel(function: Function) -> Function:
     """
     compiled = numba.njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True)(function)
     compiled._cache = KernelCache(function)
+    return cast("Function", compiled)
+
+
+def inlined_sums(function: Function) -> Function:
+    """Compile like `inlined`, and let sums of floats be computed in any order, in vectors.
+
+    The last digits may then differ between CPUs.
+    """
+    compiled = numba.njit(
+        nogil=True,
+        error_model="numpy",
+        forceinline=True,
+        fastmath={"reassoc", "contract", "nsz"},
+    )(function)
     return cast("Function", compiled)
 
 

@@ -1,11 +1,10 @@
-"""Finds where one small picture lies in another, and how well the two agree there.
+"""Lays one small picture upon another, and measures how well the two agree there.
 
 Two pictures are compared under maps that keep the axes: ``y' = sy * y + ty``, ``x' = sx * x + tx``.
 Thumbnails that were stretched to a square differ by such a map if one picture is a resized copy of
-the other, a part of it, or has a border around it. `find_place` tries maps on pictures of 16 x 16
-pixels, which `shrink` prepares. `refine` improves a map by the Gauss-Newton method, together with a
-gain and an offset of the brightness (Lucas & Kanade 1981; Baker & Matthews 2004, section 3.2), and
-`agreement` compares blocks.
+the other, a part of it, or has a border around it. `refine` improves a map by the Gauss-Newton
+method, together with a gain and an offset of the brightness (Lucas & Kanade 1981; Baker & Matthews
+2004, section 3.2), and `agreement` compares blocks.
 """
 
 from __future__ import annotations
@@ -15,18 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.kernels.compiling import inlined, kernel
+from hashkit.kernels.compiling import inlined, inlined_sums, kernel
 
-__all__ = ["BLOCK", "COARSE", "agreement", "find_place", "refine", "shrink"]
+__all__ = ["BLOCK", "agreement", "refine"]
 
 BLOCK = 8
 """Side, in pixels, of the blocks that `agreement` compares."""
-
-COARSE = 16
-"""Side, in pixels, of the pictures in which `find_place` searches."""
-
-# Sum of squares, in grey values, below which a part has no contrast.
-_FLAT = 100.0
 
 # Pixels of a side that must overlap at least, as a share: half of a side, a quarter of the area.
 _LEAST_OVERLAP = 0.5
@@ -41,133 +34,29 @@ _OUTLIER = 20.0
 _TEXTURE = 8.0
 
 
-@kernel
-def shrink(image: NDArray[np.float32], sizes: NDArray[np.int64]) -> NDArray[np.float32]:
-    """A picture of 16 x 16 pixels in smaller sizes, each with the mean 0 and the sum of squares 1.
+@inlined
+def _inside(scale: float, offset: float, side: int) -> Any:
+    """First and last + 1 of the pixels whose place ``scale * x + offset`` is in the other picture.
 
-    Parameters
-    ----------
-    image
-        float32 [16, 16].
-    sizes
-        int64 [n, 2], (height, width) in pixels.
-
-    Returns
-    -------
-    NDArray
-        float32 [n, 16, 16], of which the first ``height`` x ``width`` pixels are used. All are 0
-        for a picture without contrast.
+    ``scale`` is positive.
     """
-    parts = np.zeros((len(sizes), COARSE, COARSE), np.float32)
-    for one in range(len(sizes)):
-        height, width = sizes[one, 0], sizes[one, 1]
-        part = parts[one]
-        total, squares = 0.0, 0.0
-        for y in range(height):
-            top, bottom = y * COARSE / height, (y + 1) * COARSE / height
-            for x in range(width):
-                start, end = x * COARSE / width, (x + 1) * COARSE / width
-                value = 0.0
-                for row in range(int(top), min(int(np.ceil(bottom)), COARSE)):
-                    share = min(bottom, row + 1.0) - max(top, float(row))
-                    for column in range(int(start), min(int(np.ceil(end)), COARSE)):
-                        reach = min(end, column + 1.0) - max(start, float(column))
-                        value += share * reach * image[row, column]
-                value /= (bottom - top) * (end - start)
-                part[y, x] = value
-                total += value
-                squares += value * value
-        mean = total / (height * width)
-        spread = squares - total * mean
-        scale = 1.0 / np.sqrt(spread) if spread > _FLAT else 0.0
-        for y in range(height):
-            for x in range(width):
-                part[y, x] = (part[y, x] - mean) * scale
-    return parts
-
-
-@kernel
-def find_place(
-    large: NDArray[np.float32], parts: NDArray[np.float32], sizes: NDArray[np.int64]
-) -> Any:
-    """The part of one picture that correlates best with the whole of another.
-
-    Parameters
-    ----------
-    large
-        float32 [16, 16].
-    parts
-        float32 [n, 16, 16], the other picture from `shrink`.
-    sizes
-        int64 [n, 2], (height, width) of the parts, tried at every place.
-
-    Returns
-    -------
-    tuple
-        Correlation, top, left, height and width of the part.
-    """
-    sums = np.zeros((2, COARSE + 1, COARSE + 1), np.float64)
-    for y in range(COARSE):
-        for x in range(COARSE):
-            value = large[y, x]
-            sums[0, y + 1, x + 1] = value + sums[0, y, x + 1] + sums[0, y + 1, x] - sums[0, y, x]
-            sums[1, y + 1, x + 1] = (
-                value * value + sums[1, y, x + 1] + sums[1, y + 1, x] - sums[1, y, x]
-            )
-    products = np.empty(COARSE, np.float32)
-    best, best_top, best_left, best_one = -2.0, 0, 0, 0
-    for one in range(len(sizes)):
-        height, width = sizes[one, 0], sizes[one, 1]
-        n_places = COARSE - width + 1
-        for top in range(COARSE - height + 1):
-            _correlate(large, parts[one], top, height, width, products)
-            for at in range(n_places):
-                total = _area(sums[0], top, at, height, width)
-                spread = _area(sums[1], top, at, height, width) - total * total / (height * width)
-                if spread > _FLAT:
-                    found = products[at] / np.sqrt(spread)
-                    if found > best:
-                        best, best_top, best_left, best_one = found, top, at, one
-    return best, best_top, best_left, sizes[best_one, 0], sizes[best_one, 1]
+    first, stop = 0, side
+    while first < side and scale * first + offset < 0.0:
+        first += 1
+    while stop > first and scale * (stop - 1) + offset > side - 1.0:
+        stop -= 1
+    return first, stop
 
 
 @inlined
-def _correlate(
-    large: NDArray[np.float32],
-    part: NDArray[np.float32],
-    top: int,
-    height: int,
-    width: int,
-    products: NDArray[np.float32],
-) -> None:
-    """Sums of products of a part with every place of some rows."""
-    n_places = COARSE - width + 1
-    products[:n_places] = 0.0
-    for y in range(height):
-        for x in range(width):
-            value = part[y, x]
-            # Along the places, not along the part: a sum of floats has one order.
-            for at in range(n_places):
-                products[at] += value * large[top + y, at + x]
-
-
-@inlined
-def _area(sums: NDArray[np.float64], top: int, left: int, height: int, width: int) -> float:
-    """Sum over a part, from cumulative sums."""
-    bottom, right = top + height, left + width
-    return float(sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left])
-
-
-@inlined
-def _sampled(image: NDArray[np.float32], y: float, x: float) -> Any:
-    """Value and gradient at a place inside, by linear interpolation."""
-    row, column = min(int(y), image.shape[0] - 2), min(int(x), image.shape[1] - 2)
-    below, right = y - row, x - column
+def _value(image: NDArray[np.float32], row: int, below: float, x: float) -> Any:
+    """Value between two rows at a place inside, by linear interpolation."""
+    column = min(int(x), image.shape[1] - 2)
+    right = x - column
     a, b = image[row, column], image[row, column + 1]
     c, d = image[row + 1, column], image[row + 1, column + 1]
     upper, lower = a + (b - a) * right, c + (d - c) * right
-    across = (b - a) * (1.0 - below) + (d - c) * below
-    return upper + (lower - upper) * below, lower - upper, across
+    return upper + (lower - upper) * below
 
 
 @kernel
@@ -184,7 +73,7 @@ def refine(
     left, right
         float32 [s, s].
     start
-        float64 [4], (sy, ty, sx, tx).
+        float64 [4], (sy, ty, sx, tx), with positive scales.
     n_steps
         Most steps.
 
@@ -199,6 +88,8 @@ def refine(
     matrix, vector = np.empty((6, 6), np.float64), np.empty(6, np.float64)
     gain, offset = _brightness(left, right, found)
     for _ in range(n_steps):
+        if found[0] <= 0.0 or found[2] <= 0.0:
+            return start.copy()
         if _normal_equations(left, right, found, gain, offset, matrix, vector) < least:
             return start.copy()
         _solve(matrix, vector)
@@ -211,7 +102,7 @@ def refine(
     return found
 
 
-@inlined
+@inlined_sums
 def _normal_equations(
     left: NDArray[np.float32],
     right: NDArray[np.float32],
@@ -227,31 +118,80 @@ def _normal_equations(
     of pixels that overlap.
     """
     side = left.shape[0]
-    slope = np.empty(6, np.float64)
     matrix[:], vector[:] = 0.0, 0.0
-    n_used = 0
+    first, stop = _inside(place[2], place[3], side)
+    n_rows = 0
+    one, last = np.uint64(1), np.uint64(side - 2)
     for y in range(side):
         at_y = place[0] * y + place[1]
         if at_y < 0.0 or at_y > side - 1.0:
             continue
-        for x in range(side):
+        n_rows += 1
+        row = min(int(at_y), side - 2)
+        below = at_y - row
+        above_row, under_row, right_row = left[row], left[row + 1], right[y]
+        # Sums of products along a row, in scalars, which are faster than an array: gradients down
+        # and across, x, value, error. Row and gain are the same for all and come afterwards.
+        dd, da, dax, dv, d1, de = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        aa, aax, aaxx, av, avx, a1, ax, ae, axe = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        vv, v1, ve, ones, e1 = 0.0, 0.0, 0.0, 0.0, 0.0
+        for x in range(first, stop):
             at_x = place[2] * x + place[3]
-            if at_x < 0.0 or at_x > side - 1.0:
-                continue
-            value, down, across = _sampled(left, at_y, at_x)
-            error = right[y, x] - (gain * value + offset)
-            slope[0], slope[1] = gain * down * y, gain * down
-            slope[2], slope[3] = gain * across * x, gain * across
-            slope[4], slope[5] = value, 1.0
+            # Unsigned, since an index that may be negative costs a comparison.
+            column = min(np.uint64(at_x), last)
+            beside = at_x - column
+            above, above_right = above_row[column], above_row[column + one]
+            under, under_right = under_row[column], under_row[column + one]
+            upper = above + (above_right - above) * beside
+            lower = under + (under_right - under) * beside
+            down = lower - upper
+            value = upper + down * below
+            across = (above_right - above) * (1.0 - below) + (under_right - under) * below
+            error = right_row[x] - (gain * value + offset)
             # Text is an outlier: a large error counts less (Huber 1964).
             weight = 1.0 if abs(error) <= _OUTLIER else _OUTLIER / abs(error)
-            for i in range(6):
-                scaled = weight * slope[i]
-                vector[i] += scaled * error
-                for j in range(i + 1):
-                    matrix[i, j] += scaled * slope[j]
-            n_used += 1
-    return n_used
+            wd, wa, wv = weight * down, weight * across, weight * value
+            dd, da, dax = dd + wd * down, da + wd * across, dax + wd * across * x
+            dv, d1, de = dv + wd * value, d1 + wd, de + wd * error
+            aa, aax, aaxx = aa + wa * across, aax + wa * across * x, aaxx + wa * across * x * x
+            av, avx, a1, ax = av + wa * value, avx + wa * value * x, a1 + wa, ax + wa * x
+            ae, axe = ae + wa * error, axe + wa * error * x
+            vv, v1, ve = vv + wv * value, v1 + wv, ve + wv * error
+            ones, e1 = ones + weight, e1 + weight * error
+        matrix[0, 0] += y * y * dd
+        matrix[1, 0] += y * dd
+        matrix[1, 1] += dd
+        matrix[2, 0] += y * dax
+        matrix[2, 1] += dax
+        matrix[2, 2] += aaxx
+        matrix[3, 0] += y * da
+        matrix[3, 1] += da
+        matrix[3, 2] += aax
+        matrix[3, 3] += aa
+        matrix[4, 0] += y * dv
+        matrix[4, 1] += dv
+        matrix[4, 2] += avx
+        matrix[4, 3] += av
+        matrix[4, 4] += vv
+        matrix[5, 0] += y * d1
+        matrix[5, 1] += d1
+        matrix[5, 2] += ax
+        matrix[5, 3] += a1
+        matrix[5, 4] += v1
+        matrix[5, 5] += ones
+        vector[0] += y * de
+        vector[1] += de
+        vector[2] += axe
+        vector[3] += ae
+        vector[4] += ve
+        vector[5] += e1
+    for i in range(4):
+        vector[i] *= gain
+        for j in range(i + 1):
+            matrix[i, j] *= gain * gain
+        for j in range(4, 6):
+            matrix[j, i] *= gain
+    return n_rows * (stop - first)
 
 
 @inlined
@@ -284,17 +224,16 @@ def _brightness(
 ) -> Any:
     """Gain and offset that turn ``left`` into ``right`` where they overlap, by least squares."""
     side = left.shape[0]
+    first, stop = _inside(place[2], place[3], side)
     count, total, squares, other, products = 0, 0.0, 0.0, 0.0, 0.0
     for y in range(side):
         at_y = place[0] * y + place[1]
         if at_y < 0.0 or at_y > side - 1.0:
             continue
-        for x in range(side):
-            at_x = place[2] * x + place[3]
-            if at_x < 0.0 or at_x > side - 1.0:
-                continue
-            value, _, _ = _sampled(left, at_y, at_x)
-            count += 1
+        row = min(int(at_y), side - 2)
+        count += stop - first
+        for x in range(first, stop):
+            value = _value(left, row, at_y - row, place[2] * x + place[3])
             total += value
             squares += value * value
             other += right[y, x]
@@ -333,6 +272,7 @@ def agreement(
     """
     side = left.shape[0]
     n_blocks = side // BLOCK
+    first, stop = _inside(place[2], place[3], side)
     all_sums = np.zeros(6, np.float64)
     sums = np.empty(6, np.float64)
     for row in range(n_blocks):
@@ -342,18 +282,15 @@ def agreement(
                 at_y = place[0] * y + place[1]
                 if at_y < 0.0 or at_y > side - 1.0:
                     continue
-                for x in range(column * BLOCK, (column + 1) * BLOCK):
-                    at_x = place[2] * x + place[3]
-                    if at_x < 0.0 or at_x > side - 1.0:
-                        continue
-                    value, _, _ = _sampled(left, at_y, at_x)
+                above = min(int(at_y), side - 2)
+                s0, s1, s2, s3, s4, s5 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+                for x in range(max(column * BLOCK, first), min((column + 1) * BLOCK, stop)):
+                    value = _value(left, above, at_y - above, place[2] * x + place[3])
                     other = right[y, x]
-                    sums[0] += 1.0
-                    sums[1] += value
-                    sums[2] += other
-                    sums[3] += value * value
-                    sums[4] += other * other
-                    sums[5] += value * other
+                    s0, s1, s2 = s0 + 1.0, s1 + value, s2 + other
+                    s3, s4, s5 = s3 + value * value, s4 + other * other, s5 + value * other
+                sums[0], sums[1], sums[2] = sums[0] + s0, sums[1] + s1, sums[2] + s2
+                sums[3], sums[4], sums[5] = sums[3] + s3, sums[4] + s4, sums[5] + s5
             all_sums += sums
             index = row * n_blocks + column
             values[index], weights[index] = 0.0, 0.0

@@ -29,6 +29,7 @@ from hashkit.collection.join import NO_PAIRS, PairBlock
 from hashkit.collection.listing import list_folder
 from hashkit.collection.near import near_pairs
 from hashkit.collection.position_codes import N_BITS as HASH_BITS
+from hashkit.collection.signature_cache import SignatureCache
 from hashkit.collection.signatures import Signatures, Signer
 from hashkit.datasets.decoding import Fault
 from hashkit.distribution import install_command
@@ -209,7 +210,10 @@ def _in_folder(folder: Path, wanted: _Wanted, n_workers: int, reporter: Reporter
     else:
         signer = Signer.load()
         with reporter.progress(title, len(named), "images") as bar:
-            read, signatures, faults = facts_and_signatures(named, signer, n_workers, bar.update)
+            cache = SignatureCache(listing.folder, signer.model)
+            read, signatures, faults = facts_and_signatures(
+                named, signer, n_workers, bar.update, cache
+            )
         images = without_other_names(read)
         signatures = signatures[_places(images, read)]
         groups = _near_groups(images, signatures, wanted.radius, n_workers, reporter)

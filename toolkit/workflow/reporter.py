@@ -6,6 +6,8 @@ import contextlib
 import logging
 from typing import Final, Protocol
 
+from hashkit.messages.counts import plural
+
 __all__ = ["LOGGED", "SILENT", "LateProgress", "NoteList", "ProgressBar", "Reporter", "plural"]
 
 _logger: Final = logging.getLogger("hashkit.workflow")
@@ -102,8 +104,3 @@ class _Logged(_Silent):
 
 LOGGED: Final[Reporter] = _Logged()
 """Logs notes, under ``hashkit.workflow``: at level INFO, warnings at WARNING."""
-
-
-def plural(count: int, noun: str, several: str = "") -> str:
-    """A count and its noun: ``1 image``, ``1,200 images``; ``several`` where an s is not enough."""
-    return f"{count:,} {noun if count == 1 else several or noun + 's'}"

@@ -27,7 +27,7 @@ from hashkit.collection.labelling import FolderLabels
 from hashkit.collection.listing import Listing, list_folder
 from hashkit.collection.plan import Plan, check_removals, known_rows, make_plan, no_rows
 from hashkit.collection.rehearsal import Rehearsal
-from hashkit.collection.removals import removed_rows_of
+from hashkit.collection.removals import Removals, removed_rows_of
 from hashkit.collection.replacing import beside_path, check_readable, replace_bank
 from hashkit.collection.sync import SyncJob, apply_plan, folder_source, new_header
 from hashkit.collection.todo import Done
@@ -246,7 +246,7 @@ class FolderSync:
         return self._replace(listing, path, why) if why else self._update(listing, path)
 
     def _rehearse(self, listing: Listing, bank: AnyBank, why: str) -> tuple[Plan, Done]:
-        plan = self._plan(listing, bank)
+        plan = self._plan(listing, bank, removed_rows_of(bank))
         with self._rehearsal() as rehearsal:
             if not why:
                 return plan, rehearsal.follow(plan, bank)
@@ -273,21 +273,22 @@ class FolderSync:
     def _update(self, listing: Listing, path: Path) -> tuple[Plan, Done]:
         with open_editor(path) as editor, open_bank_or_set(path) as opened:
             bank = as_one(opened)
-            plan = self._plan(listing, bank)
+            removed = removed_rows_of(bank)
+            plan = self._plan(listing, bank, removed)
             if not follows(editor.header.source, listing.folder) or len(editor.sources) > 1:
                 self._tell_folder(bank, listing)
                 editor.set_source(folder_source(listing.folder))
             done = Done(faults=list(plan.faults))
             if not plan.is_nothing:
                 with self._job(bank) as job:
-                    done = apply_plan(editor, bank, plan, _labels(bank), job)
+                    done = apply_plan(editor, bank, plan, removed, _labels(bank), job)
         for one in banks_of(opened):
             report_index(one.path, self._reporter)
         return plan, done
 
     def _replace(self, listing: Listing, path: Path, why: str) -> tuple[Plan, Done]:
         with locked(path), Bank.open(path) as bank:
-            plan = self._plan(listing, bank)
+            plan = self._plan(listing, bank, removed_rows_of(bank))
             self._reporter.note(
                 f"{path} {why}: encoding {plural(len(listing), 'image')} into "
                 f"{beside_path(path).name}, which replaces it at the end"
@@ -297,8 +298,7 @@ class FolderSync:
         report_index(path, self._reporter)
         return plan, done
 
-    def _plan(self, listing: Listing, bank: AnyBank) -> Plan:
-        removed = removed_rows_of(bank)
+    def _plan(self, listing: Listing, bank: AnyBank, removed: Removals) -> Plan:
         known = known_rows(bank, removed)
         if not self._options.dry_run:
             with write_errors(bank.path):

@@ -52,11 +52,6 @@ class SyncReport:
     seconds: float
     is_dry_run: bool
 
-    @property
-    def is_nothing(self) -> bool:
-        """Whether nothing had changed."""
-        return not (self.added or self.changed or self.moved or self.removed)
-
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON-ready values."""
         fields = dataclasses.asdict(self)
