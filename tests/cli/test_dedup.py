@@ -65,6 +65,7 @@ EXPECTED = [
 ]
 
 
+@pytest.mark.end_to_end  # a fresh clone compiles the kernels of the second stage for it
 def test_the_duplicates_of_a_folder_in_every_form(photos: Path, tmp_path: Path) -> None:
     table, page = tmp_path / "d.csv", tmp_path / "d.html"
     outcome = run(f"dedup '{photos}' --json --csv '{table}' --report '{page}'")

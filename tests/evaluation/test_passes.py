@@ -279,7 +279,7 @@ def test_memory_does_not_grow_with_the_database(monkeypatch: pytest.MonkeyPatch)
         tracemalloc.stop()
         return most
 
-    assert peak(300_000) < 1.5 * peak(30_000)
+    assert peak(300_000) < peak(30_000) + 300_000  # bytes; the codes alone are 600,000
 
 
 def test_wide_label_matrices_are_read_in_fewer_rows() -> None:

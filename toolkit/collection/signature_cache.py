@@ -27,6 +27,7 @@ from hashkit.errors import DatasetError, HashkitError
 from hashkit.files.cache import cache_folder
 from hashkit.files.writing import append_whole, write_whole
 from hashkit.inputs.json_lines import read_json_lines
+from hashkit.inputs.opening import open_file
 
 __all__ = ["KnownPicture", "SignatureCache"]
 
@@ -150,7 +151,7 @@ class SignatureCache:
     def _tidy(self, lines: dict[str, _Line], n_listed: int) -> None:
         """Write the file again if it ends in half a line, or half of it is out of date."""
         try:
-            with self.path.open("rb") as file:
+            with open_file(self.path) as file:
                 file.seek(-1, os.SEEK_END)
                 is_whole = file.read() == b"\n"
             if not is_whole or n_listed > 2 * len(lines) or not lines:
