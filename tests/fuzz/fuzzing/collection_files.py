@@ -89,26 +89,6 @@ def _sources(path: Path) -> list[str]:
         return []
 
 
-def _bank_set(folder: Path) -> Subject:
-    from set_samples import write_shards
-
-    from hashkit.bank_set.manifest import MANIFEST_NAME
-
-    path = write_shards(folder / "set") / MANIFEST_NAME
-
-    def read(path: Path, rng: random.Random) -> None:
-        from hashkit import search
-        from hashkit.bank_set.reader import BankSet
-
-        with BankSet.open(path.parent) as found:
-            assert found.offsets[-1] == sum(map(len, found))
-            if rng.random() < 0.3 and found.offsets[-1]:
-                rows = search(found[0].codes[:1], found, top_k=3).rows
-                assert rows.max() < found.offsets[-1]
-
-    return Subject(path, [path.read_bytes()], read, [mutate_json_text])
-
-
 def _page_manifest(folder: Path) -> Subject:
     """The manifest of an earlier page, whose files a new page replaces."""
     page = folder / "page"
