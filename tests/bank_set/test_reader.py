@@ -178,8 +178,14 @@ def test_finish_checks_the_shards(folder, tmp_path):
     with pytest.raises(BankMismatchError, match=r"one provider, found CPU.* and CUDA.*00001.h5"):
         finish(folder)
     manifest = finish(folder, allow_other_provider=True)
+    (folder / "shard-00000.h5").rename(folder / "a.h5")
+    (folder / "shard-00001.h5").rename(folder / "shard-00000.h5")
+    (folder / "a.h5").rename(folder / "shard-00001.h5")
+    with pytest.raises(BankMismatchError, match=r"found shard-00001.h5 as shard-00000.h5: rename"):
+        finish(folder, allow_other_provider=True)
+    (folder / "shard-00000.h5").unlink()
+    (folder / "shard-00001.h5").rename(folder / "shard-00000.h5")
     assert manifest.provider == "CPUExecutionProvider, CUDAExecutionProvider"
-    (folder / "shard-00001.h5").unlink()
     write_shard(folder, 1, range(3), model_sha256="cd" * 32)
     with pytest.raises(BankMismatchError, match=r"shard-00001.h5: expected codes of the model"):
         finish(folder)

@@ -58,7 +58,9 @@ def test_a_killed_actor_s_calls_go_to_the_other_from_then_on():
     actors[0].start()
     actors[1].kill()
     assert replicas.call("add", 3, patience=QUICK) == 13
-    assert notes.lines == []
+    assert [line.rpartition(": ")[2] for line in notes.lines] == [
+        "a process was lost; asking another one"
+    ] * 2
 
 
 def test_a_hung_actor_s_call_goes_to_the_other():

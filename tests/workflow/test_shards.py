@@ -92,6 +92,10 @@ def test_shards_are_made_in_any_order_and_the_manifest_last(album, out, encoder)
     hashkit.sync(album, bank=out, model=encoder)  # from now on, a shard follows the folder
     manifest = finish_shards(out)
     assert (manifest.n_rows, manifest.shards[2].n_deleted) == (9, 1)
+    files = sorted(path.name for path in out.iterdir())
+    with pytest.raises(BankMismatchError, match="found a bank set without it, which follows"):
+        encode_all_shards(wanted, 2, out, encoder, OPTIONS)
+    assert sorted(path.name for path in out.iterdir()) == files
 
 
 def test_an_interrupted_shard_goes_on_where_it_stopped(album, out, encoder):

@@ -185,5 +185,5 @@ class SetEditor:
         *others, last = self._manifest.shards
         changed = dataclasses.replace(last, **changes)
         self._manifest = dataclasses.replace(self._manifest, shards=(*others, changed))
+        remove_plan(self.path)  # first: by it, a shard that has grown would be another bank
         write_manifest(self.path, self._manifest)
-        remove_plan(self.path)

@@ -70,13 +70,15 @@ def finish(
     check_local(folder)
     folder = Path(folder)
     if not folder.is_dir():
-        raise BankError(f"{folder}: expected a folder of shards, found no such folder")
+        found = "a file" if folder.exists() else "no such folder"
+        raise BankError(f"{folder}: expected a folder of shards, found {found}")
     expected = None if slices is None else list(slices)
     _files(folder, _earlier(folder), expected)  # before a lock is left in some other folder
     with locked_set(folder):
         before = _earlier(folder)
         files = _files(folder, before, expected)
         banks = [Bank.open(folder / file) for file in files]
+        _check_names(folder, before, banks)
         known: dict[str, Slice | None] = {}
         if slices is not None:
             known |= slices
@@ -156,13 +158,26 @@ def _files(folder: Path, before: SetManifest | None, expected: Sequence[str] | N
             "LIST --shards N --out SET` makes them"
         )
     if missing:
+        number = files.index(missing[0]) + 1
+        n_shards = "N" if expected is None and before is None else str(len(files))
         raise BankError(
             f"{folder}: expected {len(files)} shards, found that {_listed(missing)} "
-            f"{'is' if len(missing) == 1 else 'are'} missing: encode "
-            f"{'it' if len(missing) == 1 else 'them'} first, with `hashkit encode LIST --shard "
-            f"I/N --out {folder}`"
+            f"{'is' if len(missing) == 1 else 'are'} missing: `hashkit encode LIST --model MODEL "
+            f"--shard {number}/{n_shards} --out {folder}` makes {missing[0]}"
         )
     return files
+
+
+def _check_names(folder: Path, before: SetManifest | None, banks: Sequence[Bank]) -> None:
+    """Check that no shard has the name of another one: rows would change their numbers."""
+    known = {} if before is None else {one.identity: one.file for one in before.shards}
+    for bank in banks:
+        file = known.get(bank.identity, bank.path.name)
+        if file != bank.path.name:
+            raise BankMismatchError(
+                f"{folder}: expected each shard under its own name, found {file} as "
+                f"{bank.path.name}: rename it to {file} again"
+            )
 
 
 def _listed(files: Sequence[str]) -> str:

@@ -78,8 +78,10 @@ def parse_shard(text: str) -> tuple[int, int]:
     found = _SHARD.fullmatch(text)
     number, n_shards = (0, 0) if found is None else (int(found[1]), int(found[2]))
     if not 1 <= number <= n_shards:
+        n_known = n_shards or 64
         raise ConfigError(
-            f"--shard must be a bank's number and the number of all, as 1/64 to 64/64, not {text!r}"
+            "--shard must be a bank's number, from 1, and the number of all, as "
+            f"1/{n_known} to {n_known}/{n_known}, not {text!r}"
         )
     return number - 1, n_shards
 

@@ -114,6 +114,11 @@ class ShardGroups:
         reporter: Reporter = SILENT,
     ) -> None:
         self._engine = engine
+        if n_replicas > engine.n_nodes:
+            reporter.note(
+                f"warning: {plural(n_replicas, 'replica')} on {plural(engine.n_nodes, 'node')}: "
+                "some are on one node, and are lost with it together"
+            )
         files = [ShardFile.of(bank) for bank in banks]
         self.offsets = np.cumsum([0, *(file.n_rows for file in files)], dtype=np.int64)
         bounds = group_bounds([file.n_rows for file in files], n_groups or engine.n_nodes)

@@ -117,6 +117,7 @@ class Replicas:
                         del attempts[replica]
                         lost.add(replica)
                         self._suspect(replica)
+                        self._note_lost()
                     else:
                         self._prefer(replica)
                         return result
@@ -181,6 +182,10 @@ class Replicas:
             self._order.remove(replica)
             self._order.insert(0, replica)
             self._probes.pop(replica, None)
+
+    def _note_lost(self) -> None:
+        if len(self._actors) > 1:
+            self._reporter.note(f"warning: {self.name}: a process was lost; asking another one")
 
     def _suspect(self, replica: int) -> None:
         with self._lock:

@@ -155,7 +155,7 @@ class ShardJob:
 
 
 def is_finished(path: Path, plan: Plan, number: int) -> bool:
-    """Whether a shard is there, complete; it may follow the folder by now, as `hashkit sync` does.
+    """Whether a shard is there, complete.
 
     Raises
     ------
@@ -172,8 +172,7 @@ def is_finished(path: Path, plan: Plan, number: int) -> bool:
     with Bank.open(path) as bank:
         n_images = len(plan.slices[number])
         is_ours = any(
-            source.n_images is None or (source.dataset, source.n_images) == (plan.images, n_images)
-            for source in bank.sources
+            (source.dataset, source.n_images) == (plan.images, n_images) for source in bank.sources
         )
         if not is_ours or bank.header.model_sha256 != plan.model_sha256:
             raise BankMismatchError(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from hashkit.bank_set.manifest import MANIFEST_NAME
 from hashkit.datasets.slices.plan import PLAN_NAME, Plan, SourceFile, read_plan, write_plan
 from hashkit.datasets.slices.planning import MAX_SHARDS, write_slices
 from hashkit.datasets.slices.spool import spooled
@@ -44,7 +45,7 @@ def plan_shards(
     ConfigError
         If ``n_shards`` is out of range.
     BankMismatchError
-        If the folder has another plan.
+        If the folder has another plan, or a set without one.
     DatasetError
         If the list or the plan cannot be read.
     BankError
@@ -57,6 +58,7 @@ def plan_shards(
         with _locked(folder, reporter):
             found = read_plan(folder)
             if found is None:
+                _check_new(folder)
                 return _planned(wanted, n_shards, folder, encoder, reporter)
             _check_same(folder, found, wanted, n_shards, encoder, reporter)
     except OSError as error:
@@ -131,6 +133,17 @@ def _planned(
         f"{plural(n_shards, 'shard')}"
     )
     return plan
+
+
+def _check_new(folder: Path) -> None:
+    """Check that a folder without a plan has no set: it would be of no fixed list any more."""
+    names = sorted(path.name for path in folder.glob("shard-*.h5"))
+    if (folder / MANIFEST_NAME).is_file() or names:
+        raise BankMismatchError(
+            f"{folder}: expected a new folder, or one with {PLAN_NAME}, found a bank set without "
+            "it, which follows a folder or was made in another way: bring it in step with "
+            f"`hashkit sync FOLDER --bank {folder}`, {_FIX}"
+        )
 
 
 def _check_same(
