@@ -31,10 +31,10 @@ test: $(STAMP)  ## run the fast tests
 	$(BIN)/pytest $(PARALLEL)
 
 test-end-to-end: $(STAMP)  ## run the tests that start commands, train or export
-	$(BIN)/pytest $(PARALLEL) -m "end_to_end and $(IN_CI)"
+	$(BIN)/pytest $(PARALLEL) -m "end_to_end and $(IN_CI)" --durations=30 --durations-min=4
 
 test-cluster: $(STAMP)  ## run the tests on a Ray cluster, which they start on this machine
-	$(BIN)/pytest -m "cluster and not slow"
+	$(BIN)/pytest -m "cluster and not slow" tests/cluster
 
 test-all: $(STAMP)  ## run all tests, also the slow ones and those for a GPU
 	$(BIN)/pytest -m "slow or gpu or gpu_check or cluster or not slow"
