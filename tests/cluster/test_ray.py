@@ -65,7 +65,7 @@ def test_the_json_of_a_search_equals_that_of_one_machine(nodes, banks):
         assert succeed(f"{asked} {settings} {where}").stdout == here.stdout
 
 
-@pytest.mark.slow  # the same without Ray is in test_evaluation.py and test_duplicates.py
+@pytest.mark.slow  # test_groups.py and test_duplicates.py do the same without Ray
 def test_the_json_of_evaluate_and_dedup_equals_that_of_one_machine(nodes, banks):
     one, shards = banks
     where = f"--cluster ray --address {nodes.address}"
