@@ -163,7 +163,10 @@ def test_many_kills_at_random_moments(tmp_path, crash, unkilled):
 # Deleted rows
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize(
+    "version",
+    [pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow), 3],
+)
 def test_a_kill_at_any_step_leaves_a_whole_number_of_deletions(
     tmp_path, crash, version, monkeypatch
 ):

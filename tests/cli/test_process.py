@@ -341,7 +341,14 @@ class TestProcesses:
         assert "Traceback" not in said
         assert "error" not in said
 
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    @pytest.mark.parametrize(
+        "number",
+        [
+            signal.SIGINT,
+            pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+            pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+        ],
+    )
     def test_a_signal_at_any_time_is_quiet(self, album, number):
         """From the moment at which Python has started and runs code of this project."""
         heeding = (

@@ -42,6 +42,7 @@ def test_the_shipped_graphs_are_what_the_script_makes_of_their_projections():
         assert model == lite0_graph(BUILTIN_MODELS[name].path.stem, projection)
 
 
+@pytest.mark.slow
 def test_the_projection_is_itq_of_the_classifier():
     """A decomposition on another CPU gives other last digits, so bits are compared, not bytes."""
     _, projection = shipped("lite0")

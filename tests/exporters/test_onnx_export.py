@@ -248,7 +248,13 @@ def test_manifest_is_read_back_from_an_exported_network(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "mirror"), [((8, 8), False), ((9, 13), True), ((33, 28), True)], ids=str
+    ("size", "mirror"),
+    [
+        ((8, 8), False),
+        ((9, 13), True),
+        pytest.param((33, 28), True, marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 def test_the_compact_network_gives_the_same_outputs_in_onnx_and_torch(
     tmp_path: Path, size: tuple[int, int], mirror: bool

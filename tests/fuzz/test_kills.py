@@ -100,6 +100,7 @@ def test_every_command_that_writes_has_a_scene():
 
 
 @pytest.mark.end_to_end
+@pytest.mark.slow
 def test_killed_commands_leave_whole_files_and_the_script_goes_on(tmp_path):
     names = ["convert-to-npz", "delete", "encode-append"]
     for n_kills in (3, 6):

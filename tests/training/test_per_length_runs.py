@@ -106,6 +106,7 @@ def test_each_run_gives_exactly_its_part_of_the_joint_logits(place):
             assert logits.std() > 0
 
 
+@pytest.mark.slow
 def test_a_part_is_exported_and_encoded_like_any_run(place):
     succeed("export --onnx --run runs/joint-5bits")
     succeed("encode --run runs/joint-5bits")

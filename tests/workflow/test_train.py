@@ -432,6 +432,7 @@ def test_a_bank_is_continued_added_to_or_replaced(model):
 
 
 @pytest.mark.end_to_end
+@pytest.mark.slow
 def test_the_examples_of_the_page_make_runs_for_every_command(tmp_path, monkeypatch):
     """A run that was made by `Trainer` too."""
     monkeypatch.chdir(tmp_path)
