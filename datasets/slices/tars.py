@@ -122,7 +122,8 @@ def _entries_of(path: Path, name: str, number: int, others: Counter[str]) -> Ite
             tar.members = []  # which would hold every member
             kind = _kind_of(member)
             if kind not in suffixes and kind != _LABEL:
-                others[kind] += kind != _FOLDER
+                if kind != _FOLDER:
+                    others[kind] += 1
                 continue
             if (found := _key(member.name)) != key:
                 yield from _of_sample(sample, label, name, number)

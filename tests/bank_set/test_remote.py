@@ -129,6 +129,10 @@ def test_the_cache_has_a_limit_and_drops_what_was_not_used_for_longest(
     tmp_path, cache, monkeypatch
 ):
     first, second = (write_shards(tmp_path / name) for name in ("a", "b"))
+    with monkeypatch.context() as fresh:  # the cache has no folder yet
+        fresh.setenv("HASHKIT_CACHE_GB", "0.000001")
+        with pytest.raises(BankError, match=r"found a limit of 1.0 KB: set HASHKIT_CACHE_GB"):
+            hashkit.BankSet.open(address(first))
     n_bytes = sum(shard.bytes for shard in hashkit.BankSet.open(address(first)).manifest.shards)
     for path in cache.glob("shards/*.h5"):
         os.utime(path, (0, 0))

@@ -68,6 +68,9 @@ def test_tars_give_images_and_labels_in_order(tmp_path, caplog):
             member = tarfile.TarInfo("e.png")
             member.type, member.linkname = kind, "c.png"
             tar.addfile(member)
+        folder = tarfile.TarInfo("d")
+        folder.type = tarfile.DIRTYPE
+        tar.addfile(folder)
     listing = TarListing(tmp_path, [first, second])
     entries = list(listing.entries())
     assert [(entry.name, entry.label) for entry in entries] == [
@@ -79,6 +82,7 @@ def test_tars_give_images_and_labels_in_order(tmp_path, caplog):
     assert "left out what is not read as an image: 3 links and devices, 1 .json, 1 hidden" in (
         caplog.text
     )
+    assert "0 folder" not in caplog.text
     contents = TarContents(places(listing))
     assert [contents.read(row).data for row in (3, 0, 2)] == [IMAGES[3], IMAGES[0], IMAGES[2]]
     assert contents.subset(np.array([1])).read(0).data == IMAGES[1]

@@ -15,6 +15,7 @@ from hashkit.bank_set.remote import RemoteShard, remote_shard
 from hashkit.cluster.versions import check_version
 from hashkit.errors import BankMismatchError
 from hashkit.evaluation.local_part import LocalEvaluationPart
+from hashkit.retrieval.arguments import chosen_rows
 from hashkit.retrieval.local_part import LocalSearchPart
 from hashkit.workflow.narrowing import open_index, rows_with_labels
 
@@ -169,13 +170,14 @@ class ShardGroup:
     def _chosen(self, where: NDArray[Any] | None, rows: RowFilter | None) -> NDArray[Any] | None:
         if rows is None:
             return where
-        if rows.labels and rows.labels not in self._where:
-            self._where = {rows.labels: rows_with_labels(self._banks, rows.labels)}
-        everything = np.ones(self._part.n_rows, np.bool_)
-        chosen = self._where[rows.labels] if rows.labels else everything
-        if rows.left_out:
-            chosen = chosen.copy()
-            chosen[list(rows.left_out)] = False
+        chosen = np.ones(self._part.n_rows, np.bool_)
+        if where is not None:
+            chosen &= chosen_rows(where, self._part.n_rows)
+        if rows.labels:
+            if rows.labels not in self._where:
+                self._where = {rows.labels: rows_with_labels(self._banks, rows.labels)}
+            chosen &= self._where[rows.labels]
+        chosen[list(rows.left_out)] = False
         return chosen
 
 

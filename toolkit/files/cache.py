@@ -47,18 +47,20 @@ def make_room(folder: Path, n_bytes: int, keep: Collection[Path]) -> None:
     if n_bytes == 0:
         return
     allowed = _allowed_bytes()
-    with contextlib.suppress(FileNotFoundError):
-        files = [(path, path.stat()) for path in folder.iterdir() if path.suffix == ".h5"]
-        total = n_bytes + sum(status.st_size for _, status in files)
-        for path, status in sorted(files, key=lambda file: file[1].st_mtime_ns):
-            if total > allowed and path not in keep:
-                path.unlink(missing_ok=True)
-                total -= status.st_size
-        if total > allowed:
-            raise BankError(
-                f"{folder}: expected room for {file_size(total)} of shards, found a limit of "
-                f"{file_size(allowed)}: set HASHKIT_CACHE_GB to a greater number"
-            )
+    files = []
+    for path in folder.glob("*.h5"):  # of a folder that is not there, none
+        with contextlib.suppress(FileNotFoundError):  # another process may remove some
+            files.append((path, path.stat()))
+    total = n_bytes + sum(status.st_size for _, status in files)
+    for path, status in sorted(files, key=lambda file: file[1].st_mtime_ns):
+        if total > allowed and path not in keep:
+            path.unlink(missing_ok=True)
+            total -= status.st_size
+    if total > allowed:
+        raise BankError(
+            f"{folder}: expected room for {file_size(total)} of shards, found a limit of "
+            f"{file_size(allowed)}: set HASHKIT_CACHE_GB to a greater number"
+        )
     above = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(above).free
     if free < n_bytes:

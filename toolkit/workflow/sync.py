@@ -41,7 +41,7 @@ from hashkit.threads import check_threads
 from hashkit.workflow.collection_model import NEEDS_MODEL, CollectionModel
 from hashkit.workflow.index_state import report_index
 from hashkit.workflow.reporter import LOGGED, LateProgress, Reporter, plural
-from hashkit.workflow.sync_report import SyncReport
+from hashkit.workflow.sync_report import SyncReport, listed_beside
 
 __all__ = ["FolderSync", "SyncOptions", "bank_of_folder", "sync"]
 
@@ -184,7 +184,7 @@ class FolderSync:
             plan, done = self._begin(listing)
         if not self._options.dry_run:
             with write_errors(self.bank):
-                write_faults(self._faults_of, done.faults)
+                write_faults(listed_beside(self.bank), done.faults)
         report = SyncReport(
             folder=self.folder,
             bank=self.bank,
@@ -202,11 +202,6 @@ class FolderSync:
         for line in report.lines():
             self._reporter.note(line)
         return report
-
-    @property
-    def _faults_of(self) -> Path:
-        """The file beside which faults are listed; in the folder of a set."""
-        return self.bank / "sync" if self.bank.is_dir() else self.bank
 
     def _begin(self, listing: Listing) -> tuple[Plan, Done]:
         """Make the bank."""

@@ -11,7 +11,7 @@ from hashkit.datasets.decoding import Fault
 from hashkit.runtimes.faults import faults_path
 from hashkit.workflow.reporter import plural
 
-__all__ = ["SyncReport"]
+__all__ = ["SyncReport", "listed_beside"]
 
 _MOST_FAULTS: Final = 10
 
@@ -79,5 +79,10 @@ class SyncReport:
         for fault in self.faults[:_MOST_FAULTS]:
             yield f"cannot be used: {fault.message}"
         if len(self.faults) > _MOST_FAULTS:
-            where = "" if self.is_dry_run else f", see {faults_path(self.bank)}"
+            where = "" if self.is_dry_run else f", see {faults_path(listed_beside(self.bank))}"
             yield f"{len(self.faults) - _MOST_FAULTS:,} more cannot be used{where}"
+
+
+def listed_beside(bank: Path) -> Path:
+    """The file beside which the faults of a bank are listed; in the folder of a set."""
+    return bank / "sync" if bank.is_dir() else bank

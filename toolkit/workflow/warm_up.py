@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from hashkit.bank.reader import Bank
-from hashkit.bank_set.opening import open_banks
+from hashkit.bank_set.opening import banks_of, open_bank_or_set
 from hashkit.bank_set.reader import BankSet
 from hashkit.codes import code_size
 from hashkit.codesets import CodeSet
@@ -57,12 +57,11 @@ def warm_up(bank: Bank | BankSet | PathText | None = None) -> None:
         for n_bits in _ALL_BITS:
             KERNELS.load(n_bits)
         _run_index()
-    elif isinstance(bank, Bank):
-        _warm_up([bank])
-    elif isinstance(bank, BankSet):
-        _warm_up(bank)
+    elif isinstance(bank, Bank | BankSet):
+        _warm_up(banks_of(bank))
     else:
-        _warm_up(open_banks(bank))
+        with open_bank_or_set(bank) as opened:
+            _warm_up(banks_of(opened))
     run_jpeg_kernel()
 
 
