@@ -94,6 +94,12 @@ def code_words(codes: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return padded.view(np.uint64)
 
 
+def code_keys(codes: NDArray[np.uint8]) -> NDArray[np.void]:
+    """One value per row, [n], to sort codes by and to find equal ones; see `code_words`."""
+    words = code_words(codes)
+    return words.view([("", np.uint64)] * words.shape[1]).reshape(-1)
+
+
 def check_codes(codes: NDArray[Any], n_bits: int, what: str = "codes") -> NDArray[np.uint8]:
     """Return ``codes`` if they follow the convention for ``n_bits`` bits.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -48,12 +49,16 @@ class Notes:
         self.lines.append(text)
 
 
+@contextlib.contextmanager
 def groups_on(cluster, shards, n_replicas, notes):
     from hashkit.cluster.groups import ShardGroups
     from hashkit.cluster.ray_engine import RayEngine
 
-    engine = RayEngine(cluster.address, notes)
-    return engine, ShardGroups(engine, shards, n_groups=2, n_replicas=n_replicas, reporter=notes)
+    with (
+        contextlib.closing(RayEngine(cluster.address, notes)) as engine,
+        ShardGroups(engine, shards, n_groups=2, n_replicas=n_replicas, reporter=notes) as groups,
+    ):
+        yield groups
 
 
 def test_the_json_of_a_search_equals_that_of_one_machine(nodes, banks):
@@ -81,8 +86,7 @@ def test_the_json_of_evaluate_and_dedup_equals_that_of_one_machine(nodes, banks)
 def test_with_replicas_no_search_waits_long_for_a_killed_actor_or_a_stopped_node(nodes, banks):
     one, shards = banks
     notes = Notes()
-    engine, groups = groups_on(nodes, shards, 2, notes)
-    try:
+    with groups_on(nodes, shards, 2, notes) as groups:
         asking = Asking(groups, one)
         assert asking.seconds() < 5
         first, second = nodes.nodes
@@ -92,40 +96,29 @@ def test_with_replicas_no_search_waits_long_for_a_killed_actor_or_a_stopped_node
         second.stop()
         assert max(asking.seconds() for _ in range(5)) < 5
         second.go_on()
-    finally:
-        groups.close()
-        engine.close()
     assert {line.rpartition(": ")[2] for line in notes.lines} <= {LOST}
 
 
 @pytest.mark.slow
 def test_with_replicas_no_search_waits_long_for_a_killed_node(nodes, banks):
     one, shards = banks
-    engine, groups = groups_on(nodes, shards, 2, Notes())
-    try:
+    with groups_on(nodes, shards, 2, Notes()) as groups:
         asking = Asking(groups, one)
         asking.seconds()
         nodes.nodes[0].kill()
         assert max(asking.seconds() for _ in range(5)) < 5
-    finally:
-        groups.close()
-        engine.close()
 
 
 @pytest.mark.slow
 def test_without_replicas_a_search_waits_until_ray_has_started_the_actor_again(nodes, banks):
     one, shards = banks
-    engine, groups = groups_on(nodes, shards, 1, Notes())
-    try:
+    with groups_on(nodes, shards, 1, Notes()) as groups:
         asking = Asking(groups, one)
         asking.seconds()
         for node in nodes.nodes:
             for worker in node.workers("_Host"):
                 os.kill(worker, signal.SIGKILL)
         assert asking.seconds() < 60
-    finally:
-        groups.close()
-        engine.close()
 
 
 def test_a_cluster_that_is_not_there_is_one_line(nodes, banks):

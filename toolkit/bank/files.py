@@ -15,16 +15,14 @@ from hashkit.errors import BankError, BankLockedError
 from hashkit.files.locking import LockHeldError, lock_file
 from hashkit.files.private import remove_leftovers
 from hashkit.files.writing import make_parents, written_whole
-from hashkit.imaging.formats import IMAGE_SUFFIXES
 from hashkit.inputs.opening import open_file
-from hashkit.messages.os_errors import cannot_write
+from hashkit.messages.os_errors import cannot_write, no_such_bank
 
 __all__ = [
     "check_bank_name",
     "existing_bank",
     "locked",
     "locked_new",
-    "no_such_bank",
     "replacing",
     "resolve_link",
     "write_errors",
@@ -65,6 +63,8 @@ def check_bank_name(path: Path) -> None:
     BankError
         If it would.
     """
+    from hashkit.imaging.formats import IMAGE_SUFFIXES  # which loads Pillow
+
     is_bank_name = path.suffix.lower() in _SUFFIXES
     if path.suffix.lower() in IMAGE_SUFFIXES:
         raise BankError(
@@ -81,14 +81,6 @@ def check_bank_name(path: Path) -> None:
 def _is_bank(path: Path) -> bool:
     with open_file(path) as file:
         return file.read(len(_SIGNATURE)) == _SIGNATURE
-
-
-def no_such_bank(path: str | os.PathLike[str]) -> str:
-    """The message about a bank that is missing."""
-    return (
-        f"{os.fspath(path)}: there is no such bank; `hashkit sync` makes one of a folder, and "
-        "`hashkit encode` of a list"
-    )
 
 
 @contextlib.contextmanager
@@ -144,7 +136,7 @@ def locked_new(
     """
     with write_errors(path):
         make_parents(path)
-    check_bank_name(path)
+        check_bank_name(path)
     with locked(path) as (lock, keep):
         if path.exists() and not overwrite:
             raise BankError(

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from hashkit.bank.checksums import checksums_of_rows
 from hashkit.bank.commit import Commit, read_commit, read_deleted, read_tail
-from hashkit.bank.files import no_such_bank
 from hashkit.bank.guard import FileGuard
 from hashkit.bank.image_files import FILE_DIGEST_BYTES, ImageFiles
 from hashkit.bank.layout import (
@@ -30,7 +29,7 @@ from hashkit.codesets import deleted_mask
 from hashkit.errors import BankError
 from hashkit.inputs.arguments import checked_arguments
 from hashkit.inputs.opening import open_file
-from hashkit.messages.os_errors import cannot_read
+from hashkit.messages.os_errors import cannot_read, no_such_bank
 from hashkit.rows_digest import BLOCK_ROWS, codes_digest, rows_digest
 
 __all__ = ["Bank"]

@@ -13,6 +13,7 @@ from hashkit.bank import deletion
 from hashkit.bank.deletion import row_numbers
 from hashkit.bank_set.entries import updated_manifest
 from hashkit.bank_set.finishing import locked_set
+from hashkit.bank_set.joined import rows_by_bank
 from hashkit.bank_set.manifest import read_manifest, write_manifest
 from hashkit.bank_set.reader import BankSet
 from hashkit.files.addresses import check_local
@@ -90,12 +91,11 @@ def _mark(
     read_manifest(path)  # before a lock is left in some other folder
     with locked_set(path), BankSet.open(path) as banks:
         numbers = row_numbers(rows, banks.n_rows, str(path))
-        shard_of = np.searchsorted(banks.offsets, numbers, side="right") - 1
         n_changed = 0
         try:
-            for shard in np.unique(shard_of).tolist():
-                own = numbers[shard_of == shard] - banks.offsets[shard]
-                n_changed += mark(banks[shard].path, own)
+            for shard, is_own in rows_by_bank(numbers, banks.offsets):
+                n_changed += mark(banks[shard].path, numbers[is_own] - banks.offsets[shard])
         finally:
-            write_manifest(path, updated_manifest(banks.manifest, banks.reload()))
+            with BankSet.open(path) as now:
+                write_manifest(path, updated_manifest(banks.manifest, now))
         return n_changed

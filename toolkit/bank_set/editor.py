@@ -18,6 +18,7 @@ from hashkit.bank.header import BankHeader, BankSource
 from hashkit.bank.image_files import ImageFiles
 from hashkit.bank_set.entries import updated_manifest
 from hashkit.bank_set.finishing import locked_set
+from hashkit.bank_set.joined import rows_by_bank
 from hashkit.bank_set.manifest import SetManifest, read_manifest, write_manifest
 from hashkit.bank_set.plan_files import remove_plan
 from hashkit.bank_set.reader import BankSet
@@ -123,16 +124,15 @@ class SetEditor:
         See `BankEditor.apply`; ``deleted`` are rows of the set.
         """
         rows = row_numbers(deleted, self.n_rows, str(self.path))
-        shard_of = np.searchsorted(self._starts, rows, side="right") - 1
         if codes is not None:
             self._begin_to_grow()
         self._is_changed = True
         last = self._n_shards - 1
-        own = rows[shard_of == last] - self._starts[last]
+        is_last = rows >= self._starts[last]
+        own, before = rows[is_last] - self._starts[last], rows[~is_last]
         added = self._last.apply(codes, names, labels, files=files, deleted=own, source=source)
-        for shard in np.unique(shard_of[shard_of < last]).tolist():
-            own = rows[shard_of == shard] - self._starts[shard]
-            self._editor(shard).apply(deleted=own)
+        for shard, is_own in rows_by_bank(before, self._starts):
+            self._editor(shard).apply(deleted=before[is_own] - self._starts[shard])
         return range(self._starts[last] + added.start, self._starts[last] + added.stop)
 
     def set_source(self, source: BankSource) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from hashkit.bank.reader import Bank
 from hashkit.bank_set.manifest import SetManifest, ShardEntry, Slice
 from hashkit.errors import BankError, BankMismatchError
 
-__all__ = ["manifest_of", "new_identity", "shard_entry", "updated_manifest"]
+__all__ = ["manifest_of", "shard_entry", "updated_manifest"]
 
 _OTHER_MODEL = "shards of one set come from one model: encode it again, or take it out"
 
@@ -112,11 +111,6 @@ def updated_manifest(manifest: SetManifest, banks: Sequence[Bank]) -> SetManifes
         provider=_all_of("provider", banks),
         resampler=_all_of("resampler", banks),
     )
-
-
-def new_identity() -> str:
-    """Identity of a new set: 32 hexadecimal digits, drawn at random."""
-    return secrets.token_hex(16)
 
 
 def _check_shard(bank: Bank) -> None:

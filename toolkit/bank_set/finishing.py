@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from hashkit.bank.layout import new_identity
 from hashkit.bank.reader import Bank
-from hashkit.bank_set.entries import manifest_of, new_identity
+from hashkit.bank_set.entries import manifest_of
 from hashkit.bank_set.manifest import (
     MANIFEST_NAME,
     SetManifest,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hashkit.bank.header import BankHeader, BankSource
     from hashkit.bank.reader import Bank
 
-__all__ = ["AnyBank", "JoinedBanks", "as_one", "codes_of"]
+__all__ = ["AnyBank", "JoinedBanks", "as_one", "codes_of", "rows_by_bank"]
 
 
 AnyBank: TypeAlias = "Bank | JoinedBanks"
@@ -82,7 +82,7 @@ class JoinedBanks:
         known = [one for one in labels if one is not None]
         return np.concatenate(known) if len(known) == len(labels) else None
 
-    @property
+    @functools.cached_property
     def names(self) -> Sequence[str]:
         """One name per row, decoded on access."""
         return _JoinedNames([bank.names for bank in self.banks])
@@ -128,12 +128,25 @@ def codes_of(database: CodeDatabase, rows: NDArray[np.int64]) -> NDArray[np.uint
     if not isinstance(database, JoinedBanks):
         return database.codes[rows]
     bounds = np.cumsum([0, *map(len, database.banks)])
-    bank_of = np.searchsorted(bounds, rows, side="right") - 1
     codes = np.empty((len(rows), code_size(database.n_bits)), np.uint8)
-    for number in np.unique(bank_of).tolist():
-        own = bank_of == number
+    for number, own in rows_by_bank(rows, bounds):
         codes[own] = database.banks[number].codes[rows[own] - bounds[number]]
     return codes
+
+
+def rows_by_bank(
+    rows: NDArray[np.int64], starts: NDArray[np.int64] | Sequence[int]
+) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+    """Number of each bank that has some of the rows of a set, and which of them: bool [m].
+
+    Parameters
+    ----------
+    starts
+        The first row of each bank, [n_banks] or more.
+    """
+    bank_of = np.searchsorted(starts, rows, side="right") - 1
+    for number in np.unique(bank_of).tolist():
+        yield number, bank_of == number
 
 
 def as_one(database: Any) -> Any:

@@ -50,11 +50,13 @@ class BankSet(Sequence[Bank]):
         shard i.
     """
 
-    def __init__(self, path: Path, manifest: SetManifest, banks: Sequence[Bank]) -> None:
+    def __init__(
+        self, path: Path, manifest: SetManifest, banks: Sequence[Bank], seen: tuple[int, ...]
+    ) -> None:
         self.path = path
         self.manifest = manifest
         self._banks = tuple(banks)
-        self._seen = _fingerprint(path)
+        self._seen = seen
         self.offsets: NDArray[np.int64] = np.cumsum([0, *map(len, banks)], dtype=np.int64)
 
     @classmethod
@@ -88,9 +90,7 @@ class BankSet(Sequence[Bank]):
                 if attempt < _OPEN_TRIES - 1 and _fingerprint(path) != seen:
                     continue
                 raise
-            opened = cls(path, manifest, banks)
-            opened._seen = seen
-            return opened
+            return cls(path, manifest, banks, seen)
         raise AssertionError("the last attempt returns or raises")
 
     def reload(self) -> BankSet:

@@ -122,8 +122,5 @@ def cluster_engine(address: str | None) -> Iterator[Engine]:
     require("cluster", "--cluster ray", "ray")
     from hashkit.cluster.ray_engine import RayEngine
 
-    engine = RayEngine(address or "auto", TERMINAL)
-    try:
+    with contextlib.closing(RayEngine(address or "auto", TERMINAL)) as engine:
         yield engine
-    finally:
-        engine.close()

@@ -142,8 +142,7 @@ def _on_cluster(
     choice: ClusterChoice,
 ) -> Duplicates:
     """The duplicates in a bank or a bank set, whose near codes a cluster finds."""
-    from hashkit.bank.reader import Bank
-    from hashkit.bank_set.opening import open_bank_or_set
+    from hashkit.bank_set.opening import banks_of, open_bank_or_set
     from hashkit.bank_set.places import is_bank_set
     from hashkit.workflow.dedup import find_in_bank
 
@@ -155,7 +154,7 @@ def _on_cluster(
     with open_bank_or_set(source) as opened, cluster_engine(choice.address) as engine:
         from hashkit.cluster.duplicates import pairs_of_shards
 
-        banks = [opened] if isinstance(opened, Bank) else list(opened)
+        banks = banks_of(opened)
         return find_in_bank(
             opened,
             lambda bits: pairs_of_shards(engine, banks, bits, TERMINAL),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
@@ -132,7 +133,7 @@ class ShardsRequest:
         assert self.out is not None  # noqa: S101 - by __post_init__
         return self.out
 
-    @property
+    @functools.cached_property
     def wanted(self) -> ImagesToShard:
         """The images."""
         from hashkit.workflow.shard_plans import ImagesToShard

@@ -74,11 +74,9 @@ def measured(conventions: Conventions, subject: Subject, choice: ClusterChoice) 
     if choice.cluster is None:
         return conventions.measure(subject.queries, subject.databases)
     from hashkit.bank.reader import Bank
-    from hashkit.bank_set.joined import JoinedBanks
+    from hashkit.formats.rows import parts_of
 
-    queries = (
-        subject.queries.banks if isinstance(subject.queries, JoinedBanks) else [subject.queries]
-    )
+    queries = parts_of(subject.queries)
     banks = [one for one in subject.databases if isinstance(one, Bank)]
     if len(banks) < len(subject.databases):
         raise ConfigError(

@@ -13,7 +13,7 @@ from hashkit.cluster.engine import Engine, Resources
 from hashkit.cluster.pair_jobs import near_rows
 from hashkit.cluster.shard_group import ShardFile
 from hashkit.cluster.tasks import results_of_tasks
-from hashkit.collection.join import NO_PAIRS, PairBlock
+from hashkit.collection.join import PairBlock, joined_pairs
 from hashkit.errors import HashkitError
 from hashkit.workflow.near_codes import check_number_of_pairs
 from hashkit.workflow.reporter import SILENT, Reporter
@@ -53,7 +53,8 @@ def pairs_of_shards(
         )
         for one, other in itertools.combinations_with_replacement(places, 2)
     }
-    found, n_found = [NO_PAIRS], 0
+    found: list[PairBlock] = []
+    n_found = 0
     with reporter.progress("comparing shards", len(tasks), "pairs of shards") as bar:
         for (one, other), block in results_of_tasks(engine, near_rows, tasks, _ONE_CPU):
             if isinstance(block, HashkitError):
@@ -62,5 +63,5 @@ def pairs_of_shards(
             found.append(PairBlock(left, right, block.distance))
             n_found += len(left)
             check_number_of_pairs(n_found, radius)
-            bar.update(len(found) - 1)
-    return PairBlock(*(np.concatenate(column) for column in zip(*found, strict=True)))
+            bar.update(len(found))
+    return joined_pairs(found)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from hashkit.bank_set.finishing import shard_name
 from hashkit.cluster.encode_jobs import EncodeWork, encode_one_shard, plan_set
 from hashkit.cluster.engine import Engine, Resources
 from hashkit.cluster.tasks import results_of_tasks
 from hashkit.errors import ClusterError, HashkitError
 from hashkit.workflow.reporter import SILENT, ProgressBar, Reporter, plural
-from hashkit.workflow.shards import finish_shards, remove_shards
+from hashkit.workflow.shards import finish_shards, new_or_continued, shards_before
 
 if TYPE_CHECKING:
     from hashkit.datasets.slices.plan import Plan
@@ -69,20 +68,14 @@ def encode_on_cluster(
     ClusterError
         If shards failed; the others are complete.
     HashkitError
-        See `hashkit.workflow.shards.encode_shards`.
+        See `hashkit.workflow.shards.encode_all_shards`.
     """
     work = _with_threads(work, resources)
-    if work.options.mode == "overwrite":
-        remove_shards(work.folder)
-        work = dataclasses.replace(work, options=dataclasses.replace(work.options, mode="resume"))
+    work = dataclasses.replace(work, options=new_or_continued(work.folder, work.options))
     plan = _planned(engine, work, wanted, n_shards, resources, reporter)
     reports: dict[int, EncodeReport] = {}
     failed: dict[int, HashkitError] = {}
-    n_before = sum(
-        len(one)
-        for number, one in enumerate(plan.slices)
-        if (work.folder / shard_name(number)).is_file()
-    )
+    n_before = sum(len(plan.slices[number]) for number in shards_before(work.folder, plan))
     with reporter.progress(
         f"encoding {work.folder.name}", plan.n_images, "images", start=n_before
     ) as bar:

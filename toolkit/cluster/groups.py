@@ -113,7 +113,6 @@ class ShardGroups:
         n_threads: int | None = None,
         reporter: Reporter = SILENT,
     ) -> None:
-        self._engine = engine
         if n_replicas > engine.n_nodes:
             reporter.note(
                 f"warning: {plural(n_replicas, 'replica')} on {plural(engine.n_nodes, 'node')}: "

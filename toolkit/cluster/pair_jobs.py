@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from hashkit.bank.reader import Bank
 from hashkit.cluster.shard_group import ShardFile
 from hashkit.cluster.versions import check_version
-from hashkit.codes import code_words
+from hashkit.codes import code_keys
 from hashkit.codesets import kept_rows
-from hashkit.collection.join import NO_PAIRS, PairBlock, hamming_join
+from hashkit.collection.join import NO_PAIRS, PairBlock, hamming_join, joined_pairs
 
 __all__ = ["near_rows"]
 
@@ -54,7 +54,7 @@ def near_rows(
             right = _distinct(bank)
     if not len(left.rows) or not len(right.rows):
         return NO_PAIRS
-    found = [
+    return joined_pairs(
         PairBlock(left.rows[block.left], right.rows[block.right], block.distance)
         for block in hamming_join(
             left.codes,
@@ -63,14 +63,11 @@ def near_rows(
             radius,
             n_threads=n_threads,
         )
-    ]
-    return PairBlock(*(np.concatenate(column) for column in zip(NO_PAIRS, *found, strict=True)))
+    )
 
 
 def _distinct(bank: Bank) -> _Distinct:
     rows = kept_rows(bank)
     codes = bank.codes[rows] if bank.deleted is not None else bank.codes
-    words = code_words(codes)
-    keys = words.view([("", np.uint64)] * words.shape[1]).reshape(-1)
-    _, first = np.unique(keys, return_index=True)
+    _, first = np.unique(code_keys(codes), return_index=True)
     return _Distinct(np.array(codes[first]), rows[first])

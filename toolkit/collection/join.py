@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -29,7 +29,7 @@ from hashkit.threads import check_threads, run_parallel
 if TYPE_CHECKING:
     from hashkit.kernels.buckets import Tables
 
-__all__ = ["NO_PAIRS", "JoinEngine", "PairBlock", "hamming_join"]
+__all__ = ["NO_PAIRS", "JoinEngine", "PairBlock", "hamming_join", "joined_pairs"]
 
 JoinEngine: TypeAlias = Literal["auto", "numpy", "scan", "tables"]
 
@@ -161,6 +161,11 @@ class _Sides:
 
 
 NO_PAIRS: Final = PairBlock(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint16))
+
+
+def joined_pairs(blocks: Iterable[PairBlock]) -> PairBlock:
+    """The pairs of all blocks, in their order."""
+    return PairBlock(*map(np.concatenate, zip(NO_PAIRS, *blocks, strict=True)))
 
 
 class _Found(NamedTuple):

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.bank_set.joined import AnyBank, JoinedBanks
+from hashkit.bank_set.joined import AnyBank, JoinedBanks, rows_by_bank
 from hashkit.errors import BankError
 from hashkit.files.writing import append_whole, write_whole
 from hashkit.inputs.json_lines import read_json_lines
@@ -170,10 +170,8 @@ class _RemovedOfShards:
 
     def add(self, rows: Iterable[int]) -> None:
         numbers = np.array([*rows], np.int64)
-        shard_of = np.searchsorted(self._starts, numbers, side="right") - 1
-        for shard in np.unique(shard_of).tolist():
-            own = numbers[shard_of == shard] - self._starts[shard]
-            self._lists[shard].add(own.tolist())
+        for shard, is_own in rows_by_bank(numbers, self._starts):
+            self._lists[shard].add((numbers[is_own] - self._starts[shard]).tolist())
 
     def _parts(self, is_deleted: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
         return np.split(is_deleted, self._starts[1:])

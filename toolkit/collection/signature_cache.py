@@ -7,7 +7,6 @@ appended as pictures are read, so that what a killed process has done is used by
 from __future__ import annotations
 
 import base64
-import binascii
 import dataclasses
 import hashlib
 import json
@@ -192,7 +191,7 @@ def _arrays(
         hashes, thumbnail = (_decoded(line, name) for name in ("hashes", "thumbnail"))
         learned = _decoded(line, "learned") if line.learned else None
         bytes.fromhex(line.file_digest + line.pixel_digest)
-    except (ValueError, binascii.Error):
+    except ValueError:
         return None
     return hashes, thumbnail, learned
 

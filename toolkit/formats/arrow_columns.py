@@ -14,7 +14,7 @@ from hashkit.codes import code_size
 from hashkit.codesets import CodeDatabase
 from hashkit.formats.origin import Origin, describe
 from hashkit.formats.parquet_reading import PREFIX
-from hashkit.formats.rows import has_names, kept_codes, kept_labels, kept_names
+from hashkit.formats.rows import first_labels, has_names, kept_codes, kept_labels, kept_names
 
 __all__ = ["ArrowColumns"]
 
@@ -47,7 +47,7 @@ class ArrowColumns:
         fields.append(pyarrow.field("code", self._code, nullable=False))
         if self._is_named:
             fields.append(pyarrow.field("name", pyarrow.string(), nullable=False))
-        labels = database.labels
+        labels = first_labels(database)
         if labels is not None and labels.ndim == 1:
             self._label = pyarrow.int64() if labels.dtype.itemsize > 4 else pyarrow.int32()
             fields.append(pyarrow.field("label", self._label))

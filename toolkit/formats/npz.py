@@ -31,7 +31,7 @@ from hashkit.formats.array_writing import write_array
 from hashkit.formats.code_arrays import codes_of_array
 from hashkit.formats.format import Format, WriteProgress, naming, whole_file
 from hashkit.formats.label_arrays import labels_of_array, texts_of_array
-from hashkit.formats.rows import has_names, kept_codes, kept_labels, kept_names
+from hashkit.formats.rows import first_labels, has_names, kept_codes, kept_labels, kept_names
 from hashkit.inputs.arrays import read_npz
 from hashkit.inputs.text import shown
 from hashkit.meter import Meter
@@ -81,7 +81,7 @@ def _write(
     overwrite: bool = False,
     progress: WriteProgress | None = None,
 ) -> None:
-    n_rows, labels, is_named = n_kept_rows(database), database.labels, has_names(database)
+    n_rows, labels, is_named = n_kept_rows(database), first_labels(database), has_names(database)
     meter = Meter(n_rows * (1 + (labels is not None) + is_named), progress)
     with whole_file(path, overwrite) as part:
         with zipfile.ZipFile(part, "w") as archive:

@@ -8,7 +8,7 @@ from hashkit.bank.header import BankHeader, BankSource, LabelKind
 from hashkit.bank_set.joined import JoinedBanks
 from hashkit.codesets import CodeDatabase, CodeSet, n_kept_rows
 from hashkit.errors import CodesError
-from hashkit.formats.rows import has_files, has_names
+from hashkit.formats.rows import first_labels, has_files, has_names
 
 __all__ = ["Origin", "StoredCodes", "describe", "origin_of"]
 
@@ -62,7 +62,7 @@ def describe(database: CodeDatabase) -> Origin:
     CodesError
         If the number of class names is not the number of label columns.
     """
-    labels, class_names = database.labels, tuple(database.class_names)
+    labels, class_names = first_labels(database), tuple(database.class_names)
     kind: LabelKind = "none" if labels is None else "single" if labels.ndim == 1 else "multi"
     if labels is not None and labels.ndim == 2:
         n_classes = labels.shape[1]

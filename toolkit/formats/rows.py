@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BLOCK_ROWS",
     "files_of",
+    "first_labels",
     "has_files",
     "has_names",
     "kept_codes",
@@ -34,6 +35,11 @@ BLOCK_ROWS: Final = 131_072
 def parts_of(database: CodeDatabase) -> Sequence[CodeDatabase]:
     """The banks of a bank set, so that its rows are not copied; otherwise the database alone."""
     return database.banks if isinstance(database, JoinedBanks) else [database]
+
+
+def first_labels(database: CodeDatabase) -> NDArray[Any] | None:
+    """Labels of the first bank of a set, whose others have the same form; or of all rows."""
+    return parts_of(database)[0].labels
 
 
 def has_names(database: CodeDatabase) -> bool:

@@ -10,6 +10,7 @@ from hashkit.inputs.json_text import parse_json
 from hashkit.inputs.opening import read_file
 from hashkit.inputs.schema import dataclass_from
 from hashkit.inputs.text import decode_text
+from hashkit.messages.os_errors import cannot_read
 
 __all__ = ["read_json_lines"]
 
@@ -44,7 +45,7 @@ def read_json_lines(
     except FileNotFoundError:
         return []
     except OSError as fault:
-        raise error(f"{path}: cannot be read ({fault.strerror or fault})") from None
+        raise error(cannot_read(fault, path)) from None
     values = []
     for at, line in enumerate(decode_text(data, str(path), error, what).split("\n")[:-1], start=1):
         name = f"{path}, line {at}"

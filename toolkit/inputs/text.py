@@ -10,6 +10,7 @@ from typing import Final
 
 from hashkit.errors import HashkitError
 from hashkit.inputs.opening import open_file, read_file
+from hashkit.messages.os_errors import cannot_read
 
 __all__ = ["decode_text", "read_numbered_lines", "shown", "stream_numbered_lines"]
 
@@ -89,7 +90,7 @@ def stream_numbered_lines(
             )
             first += len(lines) - 1
     except OSError as fault:
-        raise error(f"{path}: cannot be read ({fault.strerror or fault})") from None
+        raise error(cannot_read(fault, path)) from None
 
 
 def _kept(lines: list[str], first: int, *, keep_spaces: bool) -> Iterator[tuple[int, str]]:

@@ -28,20 +28,6 @@ def kernel(function: Function) -> Function:
     return cast("Function", compiled)
 
 
-def inlined_sums(function: Function) -> Function:
-    """Compile like `inlined`, and let sums of floats be computed in any order, in vectors.
-
-    The last digits may then differ between CPUs.
-    """
-    compiled = numba.njit(
-        nogil=True,
-        error_model="numpy",
-        forceinline=True,
-        fastmath={"reassoc", "contract", "nsz"},
-    )(function)
-    return cast("Function", compiled)
-
-
 def inner_kernel(function: Function) -> Function:
     """Compile a function that only other kernels call; a call from Python raises TypeError.
 
@@ -57,12 +43,25 @@ def inner_kernel(function: Function) -> Function:
 
 def inlined(function: Function) -> Function:
     """Compile a function into every kernel that calls it, for use in inner loops."""
+    return _inlined(function)
+
+
+def inlined_sums(function: Function) -> Function:
+    """Compile like `inlined`, and let sums of floats be computed in any order, in vectors.
+
+    The last digits may then differ between CPUs.
+    """
+    return _inlined(function, fastmath={"reassoc", "contract", "nsz"})
+
+
+def _inlined(function: Function, **options: Any) -> Function:
     compiled = numba.njit(
         nogil=True,
         error_model="numpy",
         forceinline=True,
         no_cpython_wrapper=True,
         no_cfunc_wrapper=True,
+        **options,
     )(function)
     return cast("Function", _closed_to_python(compiled))
 

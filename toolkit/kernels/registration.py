@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.kernels.compiling import inlined, inlined_sums, kernel
+from hashkit.kernels.compiling import inlined, inlined_sums, inner_kernel, kernel
 
 __all__ = ["BLOCK", "agreement", "refine"]
 
@@ -59,7 +59,7 @@ def _value(image: NDArray[np.float32], row: int, below: float, x: float) -> Any:
     return upper + (lower - upper) * below
 
 
-@kernel
+@inner_kernel
 def refine(
     left: NDArray[np.float32],
     right: NDArray[np.float32],

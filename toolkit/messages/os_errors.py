@@ -6,7 +6,7 @@ import errno
 import os
 from typing import Final
 
-__all__ = ["cannot_read", "cannot_write", "os_error_line", "reason_and_remedy"]
+__all__ = ["cannot_read", "cannot_write", "no_such_bank", "os_error_line", "reason_and_remedy"]
 
 _REMEDIES: Final = {
     errno.ENOSPC: "free some space, or choose another disk",
@@ -55,6 +55,14 @@ def cannot_read(error: OSError, path: str | os.PathLike[str]) -> str:
     reason = error.strerror or str(error)
     remedy = _REMEDIES[error.errno] if error.errno in (errno.EMFILE, errno.ENFILE) else ""
     return f"{os.fspath(path)}: cannot be read ({reason}){f'; {remedy}' if remedy else ''}"
+
+
+def no_such_bank(path: str | os.PathLike[str]) -> str:
+    """The message about a bank that is missing."""
+    return (
+        f"{os.fspath(path)}: there is no such bank; `hashkit sync` makes one of a folder, and "
+        "`hashkit encode` of a list"
+    )
 
 
 def os_error_line(error: OSError) -> str:

@@ -122,18 +122,11 @@ class Snapshot:
 
 def _keeps_rows(before: Sequence[Bank], now: Sequence[Bank]) -> bool:
     """Whether all rows have the numbers that they had; others may have been added behind them."""
-    if len(now) < len(before):
-        return False
-    pairs = list(zip(before, now, strict=False))
-    is_same = all(one.identity and one.identity == other.identity for one, other in pairs)
-    sizes_stay = all(len(one) == len(other) for one, other in pairs[:-1])
-    last, last_now = pairs[-1]
-    has_grown = len(last_now) > len(last)
-    return (
-        is_same
-        and sizes_stay
-        and len(last_now) >= len(last)
-        and not (has_grown and len(now) > len(before))
+    return len(now) >= len(before) and all(
+        bool(one.identity)
+        and one.identity == other.identity
+        and (len(one) == len(other) or (other is now[-1] and len(one) < len(other)))
+        for one, other in zip(before, now, strict=False)
     )
 
 
@@ -189,9 +182,11 @@ class LiveBank:
 
     def state(self) -> BankState:
         """Whether the bank can be searched as its file is now."""
-        banks = self.current().banks
+        return self._state_of(self.current())
+
+    def _state_of(self, now: Snapshot) -> BankState:
         try:
-            for bank in banks:
+            for bank in now.banks:
                 _ = bank.codes  # which looks at the file
         except BankError:
             return BankState(False, f"the bank cannot be searched: {self.fault or _DAMAGED}")
@@ -205,7 +200,7 @@ class LiveBank:
             "rows": now.n_live,
             "bits": bank.n_bits,
             "labels": list(bank.class_names),
-            "fault": self.state().fault or None,
+            "fault": self._state_of(now).fault or None,
         }
 
     def _fault_of(self, error: BankError) -> str:

@@ -318,13 +318,14 @@ def _named(bank: Bank | JoinedBanks, rows: NDArray[np.int64]) -> Iterator[tuple[
 
 def _kept_facts(bank: Bank | JoinedBanks, row: int, name: str) -> ImageFacts:
     """What a bank keeps of the file of a row."""
-    if bank.files is None:
+    files = bank.files
+    if files is None:
         return ImageFacts(name)
-    digest = bank.files.digests[row]
+    digest = files.digests[row]
     return ImageFacts(
         name,
-        n_bytes=int(bank.files.sizes[row]),
-        mtime_ns=int(bank.files.mtimes_ns[row]),
+        n_bytes=int(files.sizes[row]),
+        mtime_ns=int(files.mtimes_ns[row]),
         file_digest=digest.tobytes() if digest.any() else b"",
     )
 

@@ -29,7 +29,14 @@ from hashkit.workflow.grown_sources import rows_to_encode
 from hashkit.workflow.index_state import report_index
 from hashkit.workflow.reporter import SILENT, LateProgress, Reporter, plural
 
-__all__ = ["DEFAULT_OPTIONS", "EncodeOptions", "encode_set", "load_encoder"]
+__all__ = [
+    "DEFAULT_OPTIONS",
+    "EncodeOptions",
+    "complete_report",
+    "encode_set",
+    "load_encoder",
+    "source_of",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,15 +84,7 @@ def encode_set(
     dataset, protocol, part, seed
         See `hashkit.bank.header.BankSource`.
     """
-    source = BankSource(
-        dataset=dataset,
-        root=None if images.root is None else str(images.root.resolve()),
-        protocol=protocol,
-        part=part,
-        seed=seed,
-        n_images=len(images),
-        names_sha256=hash_names(images.names, images.labels),
-    )
+    source = source_of(images, dataset, protocol, part, seed)
     header = bank_header(encoder, images, source)
     if options.mode == "overwrite":
         _tell_of_followed(out, reporter)
@@ -137,6 +136,21 @@ def _tell_of_followed(path: Path, reporter: Reporter) -> None:
         )
 
 
+def source_of(
+    images: ImageSet, dataset: str, protocol: str = "", part: str = "all", seed: int | None = None
+) -> BankSource:
+    """Where images came from, for the bank that is made of them; see `BankSource`."""
+    return BankSource(
+        dataset=dataset,
+        root=None if images.root is None else str(images.root.resolve()),
+        protocol=protocol,
+        part=part,
+        seed=seed,
+        n_images=len(images),
+        names_sha256=hash_names(images.names, images.labels),
+    )
+
+
 def _nothing_to_do(
     encoder: Encoder, header: BankHeader, n_images: int, path: Path, options: EncodeOptions
 ) -> EncodeReport:
@@ -151,6 +165,18 @@ def _nothing_to_do(
         check_model(path, header, bank.header)
         join_providers(path, header, bank.header, options.allow_other_provider)
         n_rows = len(bank)
+    return complete_report(encoder, path, n_images, n_rows, 0, options)
+
+
+def complete_report(
+    encoder: Encoder,
+    path: Path,
+    n_images: int,
+    n_rows: int,
+    n_skipped: int,
+    options: EncodeOptions,
+) -> EncodeReport:
+    """The report on a bank for which there was nothing to do."""
     faults = faults_path(path)
     return EncodeReport(
         path=path,
@@ -158,7 +184,7 @@ def _nothing_to_do(
         n_rows=n_rows,
         n_encoded=0,
         n_resumed=n_images,
-        n_skipped=0,
+        n_skipped=n_skipped,
         faults_path=faults if faults.exists() else None,
         was_complete=True,
         seconds=0.0,

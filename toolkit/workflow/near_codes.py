@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.codes import code_words
-from hashkit.collection.join import NO_PAIRS, PairBlock, hamming_join
+from hashkit.codes import code_keys
+from hashkit.collection.join import PairBlock, hamming_join, joined_pairs
 from hashkit.errors import ConfigError
 from hashkit.workflow.reporter import plural
 
@@ -25,9 +25,7 @@ _MAX_PAIRS: Final = 50_000_000
 
 def distinct_codes(codes: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """The distinct codes, uint8 [m, size], and the number of each row's code, int64 [n]."""
-    words = code_words(codes)
-    keys = words.view([("", np.uint64)] * words.shape[1]).reshape(-1)
-    _, first, numbers = np.unique(keys, return_index=True, return_inverse=True)
+    _, first, numbers = np.unique(code_keys(codes), return_index=True, return_inverse=True)
     return codes[first], numbers.astype(np.int64).reshape(-1)
 
 
@@ -39,13 +37,13 @@ def pairs_of_codes(codes: NDArray[np.uint8], n_bits: int, radius: int) -> PairBl
     ConfigError
         If they are so many that the codes do not tell the images apart at this radius.
     """
-    found = [NO_PAIRS]
+    found: list[PairBlock] = []
     n_found = 0
     for block in hamming_join(codes, None, n_bits, radius):
         found.append(block)
         n_found += len(block.left)
         check_number_of_pairs(n_found, radius)
-    return PairBlock(*(np.concatenate(column) for column in zip(*found, strict=True)))
+    return joined_pairs(found)
 
 
 def pairs_of_classes(

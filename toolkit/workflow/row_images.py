@@ -61,7 +61,8 @@ class RowImages:
         in the set that the bank was made from. Names of a code set, which has no folder, may be
         paths.
         """
-        name = bank.names[row] if len(bank.names) else ""
+        names = bank.names  # each access looks at the file
+        name = names[row] if len(names) else ""
         if not name or (self._only_below and not is_below(name)):
             return None
         if self._data_root is not None and (path := self._data_root / name).is_file():

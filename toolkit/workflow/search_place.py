@@ -169,7 +169,7 @@ def _run_in_place(banks: Sequence[Bank], run: Path | None, runs: Path, reporter:
             model = shown_sha256(banks[0].header.model_sha256)
             name_one = f"name the model that made {banks[0].path} with `model=...` ({model})"
         else:
-            here = next(iter(sorted(Path().glob("*.h5"))), None)
+            here = min(Path().glob("*.h5"), default=None)
             name_one = "name a bank with `bank=...`"
             if here is not None:
                 name_one = f'{here} lies here: name it with `bank="{here}"`'

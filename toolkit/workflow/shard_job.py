@@ -15,8 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from hashkit.bank.header import BankSource
-from hashkit.bank.names import hash_names
 from hashkit.bank.reader import Bank
 from hashkit.bank_set.finishing import shard_name
 from hashkit.datasets.imageset import ImageSet
@@ -25,10 +23,10 @@ from hashkit.datasets.slices.plan import Plan
 from hashkit.errors import BankError, BankLockedError, BankMismatchError
 from hashkit.files.moving import move_file
 from hashkit.messages.os_errors import cannot_write
-from hashkit.runtimes.encoder import Encoder, default_batch_size
+from hashkit.runtimes.encoder import Encoder
 from hashkit.runtimes.faults import faults_path, read_faults
 from hashkit.runtimes.pipeline import EncodeProgress, EncodeReport, encode_to_bank
-from hashkit.workflow.encoding import EncodeOptions
+from hashkit.workflow.encoding import EncodeOptions, complete_report, source_of
 from hashkit.workflow.reporter import Reporter
 
 __all__ = ["UNFINISHED_FOLDER", "ShardJob", "is_finished"]
@@ -86,20 +84,11 @@ class ShardJob:
         self.reporter.note(f"{self.path}: {text}")
 
     def _encode(self, images: ImageSet, work: Path) -> EncodeReport:
-        source = BankSource(
-            dataset=self.plan.images,
-            root=None if images.root is None else str(images.root.resolve()),
-            protocol="",
-            part="all",
-            seed=None,
-            n_images=len(images),
-            names_sha256=hash_names(images.names, images.labels),
-        )
         return encode_to_bank(
             self.encoder,
             images,
             work,
-            source=source,
+            source=source_of(images, self.plan.images),
             batch_size=self.options.batch_size,
             n_workers=self.options.n_workers,
             strict=self.options.strict,
@@ -134,24 +123,10 @@ class ShardJob:
         )
 
     def _report_of_finished(self) -> EncodeReport:
-        n_images, faults = len(self.plan.slices[self.number]), faults_path(self.path)
         with Bank.open(self.path) as bank:
             n_rows = len(bank)
-        return EncodeReport(
-            path=self.path,
-            n_images=n_images,
-            n_rows=n_rows,
-            n_encoded=0,
-            n_resumed=n_images,
-            n_skipped=len(read_faults(self.path)),
-            faults_path=faults if faults.exists() else None,
-            was_complete=True,
-            seconds=0.0,
-            batch_size=self.options.batch_size or default_batch_size(self.encoder),
-            runtime=self.encoder.runtime,
-            provider=self.encoder.provider,
-            precision=self.encoder.precision,
-        )
+        n_images, n_skipped = len(self.plan.slices[self.number]), len(read_faults(self.path))
+        return complete_report(self.encoder, self.path, n_images, n_rows, n_skipped, self.options)
 
 
 def is_finished(path: Path, plan: Plan, number: int) -> bool:

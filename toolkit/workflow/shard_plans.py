@@ -137,8 +137,7 @@ def _planned(
 
 def _check_new(folder: Path) -> None:
     """Check that a folder without a plan has no set: it would be of no fixed list any more."""
-    names = sorted(path.name for path in folder.glob("shard-*.h5"))
-    if (folder / MANIFEST_NAME).is_file() or names:
+    if (folder / MANIFEST_NAME).is_file() or any(folder.glob("shard-*.h5")):
         raise BankMismatchError(
             f"{folder}: expected a new folder, or one with {PLAN_NAME}, found a bank set without "
             "it, which follows a folder or was made in another way: bring it in step with "

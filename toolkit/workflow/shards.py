@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hashkit.bank_set.finishing import finish, shard_name
 from hashkit.bank_set.manifest import MANIFEST_NAME, SetManifest, Slice
-from hashkit.datasets.slices.plan import PLAN_NAME
+from hashkit.datasets.slices.plan import PLAN_NAME, Plan
 from hashkit.datasets.slices.planning import SLICES_FOLDER
 from hashkit.errors import BankError
 from hashkit.inputs.arguments import whole_number
@@ -22,7 +22,13 @@ from hashkit.workflow.reporter import SILENT, LateProgress, Reporter, plural
 from hashkit.workflow.shard_job import UNFINISHED_FOLDER, ShardJob, is_finished
 from hashkit.workflow.shard_plans import ImagesToShard, check_encoder, plan_shards, planned
 
-__all__ = ["encode_all_shards", "encode_shard", "finish_shards", "remove_shards"]
+__all__ = [
+    "encode_all_shards",
+    "encode_shard",
+    "finish_shards",
+    "new_or_continued",
+    "shards_before",
+]
 
 
 def encode_shard(
@@ -95,12 +101,10 @@ def encode_all_shards(
     HashkitError
         See `plan_shards`, `encode_shard` and `finish_shards`.
     """
-    if options.mode == "overwrite":
-        remove_shards(folder)
-        options = dataclasses.replace(options, mode="resume")
+    options = new_or_continued(folder, options)
     plan = plan_shards(wanted, n_shards, folder, encoder, options, reporter)
-    is_done = [(folder / shard_name(number)).is_file() for number in range(n_shards)]
-    n_before = sum(len(one) for one, done in zip(plan.slices, is_done, strict=True) if done)
+    done_before = shards_before(folder, plan)
+    n_before = sum(len(plan.slices[number]) for number in done_before)
     reports: list[EncodeReport] = []
     with LateProgress(reporter, f"encoding {folder.name}", "images") as bar:
         n_done = n_skipped = 0
@@ -113,9 +117,9 @@ def encode_all_shards(
             bar.update(done, plan.n_images, text, start=done)
 
         for number in range(n_shards):
-            report = encode_shard(folder, number, encoder, options, reporter, progress=show)
+            report = ShardJob(folder, plan, number, encoder, options, reporter, show).run()
             n_skipped += report.n_skipped
-            n_done += 0 if is_done[number] else report.n_images
+            n_done += 0 if number in done_before else report.n_images
             reports.append(report)
     finish_shards(folder, allow_other_provider=options.allow_other_provider, reporter=reporter)
     return reports
@@ -157,14 +161,28 @@ def finish_shards(
     return manifest
 
 
-def remove_shards(folder: Path) -> None:
-    """Remove the plan, the shards and the manifest of a set that is made again.
+def new_or_continued(folder: Path, options: EncodeOptions) -> EncodeOptions:
+    """Options that continue a set; to overwrite it, its files are removed first.
 
     Raises
     ------
     BankError
         If one cannot be removed.
     """
+    if options.mode != "overwrite":
+        return options
+    _remove_shards(folder)
+    return dataclasses.replace(options, mode="resume")
+
+
+def shards_before(folder: Path, plan: Plan) -> set[int]:
+    """Numbers of the shards of a plan that are there already."""
+    numbers = range(len(plan.slices))
+    return {number for number in numbers if (folder / shard_name(number)).is_file()}
+
+
+def _remove_shards(folder: Path) -> None:
+    """Remove the plan, the shards and the manifest of a set that is made again."""
     try:
         for name in (MANIFEST_NAME, PLAN_NAME):
             (folder / name).unlink(missing_ok=True)
