@@ -27,7 +27,7 @@ from hashkit.kernels.widths import MAX_PLANE_BITS
 from hashkit.kernels.words import row_words
 from hashkit.retrieval.neighbours import Neighbours
 from hashkit.retrieval.shards import Shards, Span
-from hashkit.threads import run_parallel
+from hashkit.threads import available_cpus, run_parallel
 
 __all__ = ["run_each_kernel", "scan_compiled"]
 
@@ -80,7 +80,7 @@ def scan_compiled(
     shards: Shards,
     top_k: int,
     radii: NDArray[np.int64],
-    n_threads: int,
+    n_threads: int | None = None,
 ) -> Neighbours:
     """Find the ``top_k`` nearest rows within each query's radius.
 
@@ -95,11 +95,12 @@ def scan_compiled(
     radii
         int64 [q], the largest distance wanted by each query.
     n_threads
-        Number of threads, 1 or more.
+        Number of threads, 1 or more; None for one per CPU.
     """
     job = _Job(read_only(query_codes), shards, top_k, radii)
-    n_rows = len(shards)
-    n_threads = min(n_threads, 1 + query_codes.size * n_rows // _PARALLEL_BYTES)
+    n_rows = shards.n_rows
+    n_worth = 1 + query_codes.size * n_rows // _PARALLEL_BYTES
+    n_threads = 1 if n_worth == 1 else min(n_threads or available_cpus(), n_worth)
     if top_k * _PLACED_SHARE < n_rows:
         return _select(job, n_threads)
     if top_k < n_rows or int(radii.max()) >= shards.n_bits:
@@ -120,8 +121,7 @@ def run_each_kernel(n_bits: int) -> Iterator[None]:
     Each is loaded or compiled by that, for all searches that follow.
     """
     codes = np.zeros((_FEW_ROWS, code_size(n_bits)), np.uint8)
-    one = Shards((codes,), n_bits, np.array([0, _FEW_ROWS]), (None,))
-    two = Shards((codes, codes), n_bits, np.array([0, _FEW_ROWS, 2 * _FEW_ROWS]), (None, None))
+    one, two = Shards([codes], n_bits, [None]), Shards([codes, codes], n_bits, [None, None])
 
     def job(n_queries: int, shards: Shards, top_k: int) -> _Job:
         return _Job(read_only(codes[:n_queries]), shards, top_k, np.full(n_queries, n_bits))
@@ -138,7 +138,7 @@ def run_each_kernel(n_bits: int) -> Iterator[None]:
 
 
 def _select(job: _Job, n_threads: int) -> Neighbours:
-    n_queries, n_rows = len(job.query_codes), len(job.shards)
+    n_queries, n_rows = len(job.query_codes), job.shards.n_rows
     is_short = n_queries * n_rows <= _PAIRS_PER_CALL
     if n_queries < _PLANES_FROM_QUERIES and len(job.shards.codes) == 1 and is_short:
         return _select_at_once(job, n_threads)
@@ -169,27 +169,38 @@ def _select_at_once(job: _Job, n_parts: int) -> Neighbours:
 
     Scanning a small database takes less time than a few of the cheapest NumPy calls.
     """
-    query_codes, shards, top_k, radii = job
-    codes, kept = _for_kernels(Span(0, shards.codes[0], shards.kept[0]))
-    n_queries, n_rows = len(query_codes), len(codes)
-    distances = np.empty((n_parts, n_queries, top_k), np.uint16)
-    rows = np.empty((n_parts, n_queries, top_k), np.int64)
-    sizes = np.empty((n_parts, n_queries), np.int64)
-
-    def select(part: int) -> int:
-        own = slice(n_rows * part // n_parts, n_rows * (part + 1) // n_parts)
-        own_kept = kept[own] if len(kept) else kept
-        settings = (query_codes, shards.n_bits, radii, _capacity(top_k))
-        found = (distances[part], rows[part], sizes[part])
-        return select_rows(codes[own], own.start, own_kept, *settings, *found)
-
+    shards = job.shards
     if n_parts == 1:
-        n_found = select(0)
-        return _compact(distances[0], rows[0], sizes[0], n_found, shards)
-    run_parallel([partial(select, part) for part in range(n_parts)])
-    merged = (np.empty_like(distances[0]), np.empty_like(rows[0]), np.empty_like(sizes[0]))
+        return _compact(*_select_span(job, 0, shards.codes[0], shards.kept[0]), shards)
+    spans = shards.spans(rows=-(-shards.n_rows // n_parts))
+    found = run_parallel([partial(_select_span, job, *span) for span in spans])
+    distances, rows, sizes = (np.stack([one[at] for one in found]) for at in range(3))
+    merged = np.empty_like(distances[0]), np.empty_like(rows[0]), np.empty_like(sizes[0])
     n_found = order(shards.n_bits, sizes, distances, rows, *merged)
     return _compact(*merged, n_found, shards)
+
+
+def _select_span(
+    job: _Job, first: int, codes: NDArray[np.uint8], kept: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.uint16], NDArray[np.int64], NDArray[np.int64], int]:
+    """The nearest of some rows: their distances, rows and numbers by query, and how many in all."""
+    query_codes, shards, top_k, radii = job
+    shape = (len(query_codes), top_k)
+    distances, rows = np.empty(shape, np.uint16), np.empty(shape, np.int64)
+    sizes = np.empty(shape[0], np.int64)
+    n_found = select_rows(
+        read_only(codes),
+        first,
+        _ALL_KEPT if kept is None else read_only(kept),
+        query_codes,
+        shards.n_bits,
+        radii,
+        _capacity(top_k),
+        distances,
+        rows,
+        sizes,
+    )
+    return distances, rows, sizes, n_found
 
 
 def _capacity(top_k: int) -> int:
@@ -348,5 +359,5 @@ def _compact(
     """Join the first ``sizes[i]`` entries of each query i, ``n_found`` in total."""
     if n_found == distances.size:
         offsets = np.arange(0, n_found + 1, distances.shape[1])
-        return Neighbours(offsets, distances.reshape(-1), rows.reshape(-1), shards.offsets)
+        return Neighbours(offsets, distances.ravel(), rows.ravel(), shards.offsets)
     return Neighbours.of_table(distances, rows, sizes, shards.offsets)
