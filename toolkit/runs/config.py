@@ -140,6 +140,9 @@ class TrainConfig:
         0, f"Views of an image on frozen features, with cibhash; 0 for {N_VIEWS}, 1 for none."
     )
     freeze: int = _setting(0, "Number of first stages of the network to freeze; -1 for all.")
+    head_first: float = _setting(
+        0.0, "Fraction of the run at its start in which only the heads learn; 0 for none."
+    )
     stage_decay: float = _setting(
         1.0, "Ratio of a stage's learning rate to that of the next stage; 1 for equal rates."
     )
@@ -282,6 +285,11 @@ class TrainConfig:
                 "leave it out"
             )
         if self.has_embedder:
+            if self.head_first:
+                raise ConfigError(
+                    "`head_first` does not go with frozen features, on which only heads learn "
+                    "anyway: leave it out"
+                )
             return
         if settings != EmbedderSettings():
             raise ConfigError(

@@ -21,6 +21,7 @@ _BETWEEN: Final = (
     ("hidden", 0, 10**6),
     ("views", 0, 64),
     ("freeze", -1, 10**6),
+    ("head_first", 0, 0.9),
     ("epsilon", 0, 0.5),
     ("quantisation", 0, 1e9),
     ("label_smoothing", 0, 0.99),

@@ -99,7 +99,8 @@ class Stepper:
         """One forward and one backward pass, which leaves new gradients."""
         # Seeds all random values of network, heads and losses in this step, the same in each pass.
         seed_generators(step_seed(self._config.seed, DROPOUT_STREAM, step), self._device)
-        features = self._features(batch, fixed_features)
+        with torch.set_grad_enabled(step >= self._config.head_first * self._n_steps):
+            features = self._features(batch, fixed_features)
         with self.autocast():
             logits = self._learner.model.logits(features)
         loss = self._loss(logits.float(), features, batch)
