@@ -1,16 +1,17 @@
 """Linear search with compiled kernels, on any number of threads.
 
-There are three kernels, and all give the same result. For few queries, rows are compared as they
-lie in memory (`hashkit.kernels.scan`). For several queries, blocks of rows are transposed into bit
-planes once for all queries (`hashkit.kernels.sliced`). For results that are a large part of the
-database, a counting sort takes two passes (`hashkit.kernels.ranking`).
+All kernels give the same result. For few queries, rows are compared as they lie in memory
+(`hashkit.kernels.scan`). For several queries, blocks of rows are transposed into bit planes once
+for all queries (`hashkit.kernels.sliced`), or their words are counted in vectors
+(`hashkit.kernels.counts`), whichever is faster (`hashkit.kernels.choice`). For results that are a
+large part of the database, a counting sort takes two passes (`hashkit.kernels.ranking`).
 """
 
 from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -19,11 +20,12 @@ from numpy.typing import NDArray
 
 from hashkit.codes import code_size
 from hashkit.kernels.arrays import read_only
+from hashkit.kernels.choice import COUNTS, PLANES, ROWS, batch_kernel, batch_kernels
+from hashkit.kernels.counts import block_words, quad_words, scan_counts
 from hashkit.kernels.ranking import count_distances, place_rows
 from hashkit.kernels.scan import scan_rows, select_rows
 from hashkit.kernels.selection import Selection, order
 from hashkit.kernels.sliced import plane_bytes, plane_scanner, query_picks
-from hashkit.kernels.widths import MAX_PLANE_BITS
 from hashkit.kernels.words import row_words
 from hashkit.retrieval.neighbours import Neighbours
 from hashkit.retrieval.shards import Shards, Span
@@ -31,8 +33,8 @@ from hashkit.threads import available_cpus, run_parallel
 
 __all__ = ["run_each_kernel", "scan_compiled"]
 
-_PLANES_FROM_QUERIES: Final = 3
-"""Transposing rows into bit planes pays from this many queries on."""
+_SEVERAL: Final = 3
+"""Queries that are searched together from this many on."""
 
 _TRANSPOSED_FOR: Final = 64
 """Queries per thread from which the cost of transposing rows is small."""
@@ -115,10 +117,15 @@ def scan_compiled(
     return found.replaced(again, _place(job.of(again), n_threads))
 
 
-def run_each_kernel(n_bits: int) -> Iterator[None]:
+def run_each_kernel(n_bits: int, kernels: Collection[str] | None = None) -> Iterator[None]:
     """Run every kernel that a search of codes of ``n_bits`` bits may use, and yield after each.
 
     Each is loaded or compiled by that, for all searches that follow.
+
+    Parameters
+    ----------
+    kernels
+        Those of `hashkit.kernels.choice` to run; by default those that this CPU may use.
     """
     codes = np.zeros((_FEW_ROWS, code_size(n_bits)), np.uint8)
     one, two = Shards([codes], n_bits, [None]), Shards([codes, codes], n_bits, [None, None])
@@ -129,8 +136,10 @@ def run_each_kernel(n_bits: int) -> Iterator[None]:
     for search in (
         partial(_select_at_once, job(1, one, 1), 1),
         partial(_select_at_once, job(1, one, 1), 2),
-        partial(_select, job(_PLANES_FROM_QUERIES, one, 1), 1),
-        partial(_select, job(1, two, 1), 1),
+        *(
+            _Selection(job(_SEVERAL, two, 1), 1, kernel).run
+            for kernel in sorted(kernels or {ROWS, *batch_kernels(n_bits)})
+        ),
         partial(_place, job(1, one, _FEW_ROWS), 1),
     ):
         search()
@@ -140,12 +149,12 @@ def run_each_kernel(n_bits: int) -> Iterator[None]:
 def _select(job: _Job, n_threads: int) -> Neighbours:
     n_queries, n_rows = len(job.query_codes), job.shards.n_rows
     is_short = n_queries * n_rows <= _PAIRS_PER_CALL
-    if n_queries < _PLANES_FROM_QUERIES and len(job.shards.codes) == 1 and is_short:
+    if n_queries < _SEVERAL and len(job.shards.codes) == 1 and is_short:
         return _select_at_once(job, n_threads)
     # Threads with separate rows share the cost of transposing, but each must find its own nearest
     # rows. So threads take separate queries if there are many queries or k is large.
     is_shallow = job.top_k * _SHALLOW < n_rows
-    n_own = _TRANSPOSED_FOR if is_shallow else 2 * _PLANES_FROM_QUERIES
+    n_own = _TRANSPOSED_FOR if is_shallow else 2 * _SEVERAL
     n_query_parts = min(n_threads, max(1, n_queries // n_own))
     n_row_parts = n_threads // n_query_parts
     candidates = n_queries * n_row_parts * _capacity(job.top_k) * 10
@@ -216,9 +225,11 @@ class _Selection:
         The queries and the database.
     n_parts
         Parts of the database that are scanned in parallel.
+    kernel
+        See `hashkit.kernels.choice`; by default the fastest.
     """
 
-    def __init__(self, job: _Job, n_parts: int) -> None:
+    def __init__(self, job: _Job, n_parts: int, kernel: str | None = None) -> None:
         query_codes, shards, top_k, radii = job
         self._shards = shards
         self._top_k = top_k
@@ -231,9 +242,14 @@ class _Selection:
         self._n_held = np.zeros((n_parts, n_queries), dtype=np.int64)
         self._distances = np.empty((n_parts, n_queries, _capacity(top_k)), dtype=np.uint16)
         self._rows = np.empty((n_parts, n_queries, _capacity(top_k)), dtype=np.int64)
-        self._use_planes = n_queries >= _PLANES_FROM_QUERIES and shards.n_bits <= MAX_PLANE_BITS
-        # The queries in the form that the kernel takes.
-        self._queries = (query_picks if self._use_planes else row_words)(query_codes)
+        self._kernel = kernel or batch_kernel(n_queries, shards.n_bits)
+        # The queries in the forms that the kernel takes.
+        words = row_words(query_codes)
+        self._queries: tuple[NDArray[Any], ...] = (words,)
+        if self._kernel == PLANES:
+            self._queries = (words, query_picks(query_codes))
+        elif self._kernel == COUNTS:
+            self._queries = (quad_words(words),)
         self._size = query_codes.shape[1]
         self._is_stopped = threading.Event()
 
@@ -258,11 +274,14 @@ class _Selection:
             self._rows[part],
         )
         scan: Callable[..., None] = scan_rows
-        compared: tuple[NDArray[Any], ...] = (self._queries,)
-        if self._use_planes:
+        compared = self._queries
+        if self._kernel == PLANES:
             scan = plane_scanner(self._shards.n_bits)
-            compared = (self._queries, np.empty(plane_bytes(self._size), np.uint8))
-        rows_per_call = max(1, _PAIRS_PER_CALL // len(self._queries))
+            compared += (np.empty(plane_bytes(self._size), np.uint8),)
+        elif self._kernel == COUNTS:
+            scan = scan_counts
+            compared += (np.empty(block_words(self._size), np.uint64),)
+        rows_per_call = max(1, _PAIRS_PER_CALL // len(self._n_held[part]))
         try:
             for span in self._shards.spans(rows.start, rows.stop, rows_per_call):
                 if self._is_stopped.is_set():
@@ -275,9 +294,9 @@ class _Selection:
 
     def found(self) -> Neighbours:
         """The result, after all `scans`."""
-        shape = (len(self._queries), self._top_k)
+        shape = (self._n_held.shape[1], self._top_k)
         distances, rows = np.empty(shape, np.uint16), np.empty(shape, np.int64)
-        sizes = np.empty(len(self._queries), np.int64)
+        sizes = np.empty(len(distances), np.int64)
         candidates = (self._n_held, self._distances, self._rows)
         n_found = order(self._shards.n_bits, *candidates, distances, rows, sizes)
         return _compact(distances, rows, sizes, n_found, self._shards)

@@ -113,11 +113,11 @@ class Shards:
                     "the number of bits of an array of codes is unknown: give `n_bits`"
                 )
             return cls([check_codes(database, n_bits, "database codes")], n_bits, [None])
-        databases: Sequence[Any] = [database]
-        if not hasattr(database, "codes") and isinstance(database, Sequence):
-            if isinstance(database, str | bytes):
-                check_database(database)
-            databases = database
+        databases: Any = database
+        if hasattr(database, "codes") or not isinstance(database, Sequence):
+            databases = [database]
+        elif isinstance(databases, str | bytes):
+            check_database(databases)
         codes, n_bits = codes_of_all(databases, n_bits)
         deleted = [one.deleted for one in databases]
         return cls(codes, n_bits, [None if one is None else ~one for one in deleted])
