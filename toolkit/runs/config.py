@@ -26,6 +26,7 @@ from hashkit.runs.known_names import (
     split_network,
 )
 from hashkit.runs.setting_kinds import KINDS, is_of_kind, plain_scalar
+from hashkit.runs.setting_ranges import MIN_INPUT_SIZE, check_ranges
 
 __all__ = [
     "LOSS_OPTIONS",
@@ -43,9 +44,6 @@ SHORT_NAMES = {"lengths": "bits", "learning_rate": "lr"}
 
 N_VIEWS = 4
 """Views of an image on frozen features, where the settings leave the number open."""
-
-MIN_INPUT_SIZE = 8
-"""Smallest height and width in pixels, for networks with three pools of stride 2."""
 
 LOSS_OPTIONS = (
     "margin",
@@ -205,51 +203,7 @@ class TrainConfig:
             if isinstance(default, LossDefault):
                 object.__setattr__(self, name, default.of(self.loss))
         self._check_names()
-        for field, low, high in (
-            ("height", MIN_INPUT_SIZE, 4096),
-            ("width", MIN_INPUT_SIZE, 4096),
-            ("dropout", 0, 0.99),
-            ("hidden", 0, 10**6),
-            ("views", 0, 64),
-            ("freeze", -1, 10**6),
-            ("epsilon", 0, 0.5),
-            ("quantisation", 0, 1e9),
-            ("label_smoothing", 0, 0.99),
-            ("batch_size", 2, 10**9),
-            ("images_per_class", 0, self.batch_size),
-            ("steps", 1, 10**12),
-            ("warmup_steps", 0, 10**12),
-            ("momentum", 0, 0.9999),
-            ("weight_decay", 0, 1e6),
-            ("clip_norm", 0, 1e6),
-            ("cutout", 0, 1),
-            ("cutmix", 0, 1),
-            ("holdout", 0, 0.9),
-            ("validate_epochs", 1, 10**9),
-            ("snapshot_steps", 0, 10**12),
-            ("keep_snapshots", 0, 10**9),
-            ("display_steps", 1, 10**9),
-            ("seed", 0, 2**63 - 1),
-        ):
-            value = getattr(self, field)
-            if value is not None and not low <= value <= high:
-                raise ConfigError(
-                    f"`{field}` must be between {low} and {high}, not {argument_shown(value)}"
-                )
-        for field in ("margin", "scale", "temperature", "learning_rate", "epochs", "gamma"):
-            value = getattr(self, field)
-            if value is not None and not value > 0:
-                raise ConfigError(f"`{field}` must be above 0, not {argument_shown(value)}")
-        if not 0 < self.stage_decay <= 1:
-            raise ConfigError(
-                f"`stage_decay` must be above 0 and at most 1, not "
-                f"{argument_shown(self.stage_decay)}"
-            )
-        if any(not 0 < milestone < 1 for milestone in self.milestones):
-            raise ConfigError(
-                "`milestones` must be fractions of the run, above 0 and below 1, not "
-                f"{', '.join(map(argument_shown, self.milestones))}"
-            )
+        check_ranges(vars(self))
         if self.nesterov and not self.momentum:
             raise ConfigError(
                 "`nesterov=True` needs a `momentum` above 0, not 0: raise it, or set "
