@@ -76,7 +76,7 @@ def _check_unlabelled(config: TrainConfig, *, is_multi_label: bool) -> None:
     if config.has_embedder:
         raise ConfigError(
             "`unlabelled_ratio` needs a network that is trained, found the frozen features of "
-            f"{config.network}: name a network, or learn without labels, `recipe=\"unlabelled\"`"
+            f'{config.network}: name a network, or learn without labels, `recipe="unlabelled"`'
         )
     if not find_loss(config.loss).has_centres:
         able = ", ".join(name for name, other in LOSSES.items() if other.has_centres)

@@ -230,7 +230,8 @@ class _LossSums:
         self._loss = self._loss + loss.value.detach()
         self._active = self._active + loss.active
         if loss.confident is not None:
-            self._confident = (self._confident or 0.0) + loss.confident
+            earlier = 0.0 if self._confident is None else self._confident
+            self._confident = earlier + loss.confident
         self._n_steps += 1
         self._n_images += n_images
 

@@ -49,6 +49,7 @@ from hashkit.training.recorder import Recorder
 from hashkit.training.sampling import DROPOUT_STREAM, BatchOrder, step_seed
 from hashkit.training.schedule import learning_rate
 from hashkit.training.scoring import Scorer
+from hashkit.training.unlabelled import UnlabelledViews, with_trusted
 
 __all__ = ["Trainer"]
 
@@ -116,6 +117,7 @@ class Trainer:
             (config.height, config.width),
             device,
         )
+        self.unlabelled = self._unlabelled_views()
         self.order = BatchOrder(
             n_items=len(data.fit_items),
             batch_size=config.batch_size,
@@ -135,6 +137,18 @@ class Trainer:
         self.optimiser = build_optimiser(self.learner, config)
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
         self.scorer = Scorer(self.learner.model, data, self.batches, device)
+
+    def _unlabelled_views(self) -> UnlabelledViews | None:
+        if not self.config.unlabelled_ratio:
+            return None
+        if self.data.unlabelled is None:
+            raise ConfigError(
+                "`unlabelled_ratio` needs images without labels, found none: add some, or set "
+                "`unlabelled_ratio=0`"
+            )
+        return UnlabelledViews.of_run(
+            self.data.unlabelled, self.config, self.augmentation, self.device
+        )
 
     @property
     def manifest(self) -> Manifest:
@@ -217,6 +231,7 @@ class Trainer:
     def has_fixed_features(self) -> bool:
         """Whether training does not change the features of an image."""
         leaves_images = self.augmentation.leaves_images and not self.config.cutmix
+        leaves_images = leaves_images and self.unlabelled is None
         return self.learner.model.has_fixed_features and leaves_images
 
     def fit(
@@ -260,10 +275,12 @@ class Trainer:
             n_steps=self.n_steps,
             with_images=self.scorer.fixed_features is None,
         )
+        if self.unlabelled is not None:
+            batches = self.unlabelled.beside(batches, first_step=self.step, n_steps=self.n_steps)
         with contextlib.closing(batches):
             for batch in batches:
-                self.record.count(self._train_step(batch), len(batch.rows))
-                n_images += len(batch.rows)
+                self.record.count(self._train_step(batch), batch.n_images)
+                n_images += batch.n_images
                 self.record.report(self.step, on_step)
                 self._after_step()
                 if self.step < self.n_steps and should_stop():
@@ -274,6 +291,7 @@ class Trainer:
         self.learner.begin_step(self.step / self.n_steps)
         # Seeds all random values of network, heads and losses in this step.
         seed_generators(step_seed(self.config.seed, DROPOUT_STREAM, self.step), self.device)
+        batch = with_trusted(batch, self.learner, self._autocast)
         features = self._features(batch)
         with self._autocast():
             logits = self.learner.model.logits(features)
@@ -295,6 +313,11 @@ class Trainer:
     def _loss(self, logits: Tensor, features: Tensor, batch: Batch) -> LossValue:
         if batch.triplets is not None:
             return self.learner.triplet_loss(logits, batch.triplets)
+        if batch.n_trusted:
+            assert batch.labels is not None  # noqa: S101 - by `with_trusted`
+            return self.learner.loss_with_trusted(
+                logits, features, batch.labels, batch.kept, batch.n_trusted
+            )
         return self.learner.loss(logits, features, batch.labels, batch.kept)
 
     def _update(self, loss: Tensor) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Self
 
 import numpy as np
@@ -18,6 +18,7 @@ from hashkit.training.augment import Augmentation, augment, choose_augmentation,
 from hashkit.training.batches import Batch, Views
 from hashkit.training.data import Pixels
 from hashkit.training.devices import to_device
+from hashkit.training.learner import Learner
 from hashkit.training.sampling import (
     UNLABELLED_AUGMENT_STREAM,
     UNLABELLED_ORDER_STREAM,
@@ -25,7 +26,7 @@ from hashkit.training.sampling import (
     step_seed,
 )
 
-__all__ = ["UnlabelledViews"]
+__all__ = ["UnlabelledViews", "with_trusted"]
 
 
 class UnlabelledViews:
@@ -135,3 +136,34 @@ class UnlabelledViews:
             for how in (self._weak, self._strong)
         )
         return Views(weak, strong)
+
+
+@torch.no_grad()
+def with_trusted(
+    batch: Batch,
+    learner: Learner,
+    autocast: Callable[[], contextlib.AbstractContextManager[object]],
+) -> Batch:
+    """The batch with its unlabelled images, strongly augmented, and their classes as labels.
+
+    The classes are those that the model, as it is, finds in the weak views; -1 where it is not
+    confident. A batch without unlabelled images is returned as it is.
+
+    Parameters
+    ----------
+    autocast
+        Makes the context of mixed precision.
+    """
+    if batch.unlabelled is None:
+        return batch
+    assert batch.images is not None  # noqa: S101 - features are not fixed with two views
+    assert batch.labels is not None  # noqa: S101 - by the checks of the settings
+    with autocast():
+        logits = learner.model(batch.unlabelled.weak)
+    classes = learner.trusted_classes(logits.float())
+    return dataclasses.replace(
+        batch,
+        images=torch.cat([batch.images, batch.unlabelled.strong]),
+        labels=torch.cat([batch.labels, classes]),
+        n_trusted=len(classes),
+    )
