@@ -141,7 +141,7 @@ def bare_network(trainer: Trainer) -> Callable[[int], float]:
         for _ in range(n_steps):
             for parameter in learned:
                 parameter.grad = None
-            with trainer._autocast():
+            with trainer.stepper.autocast():
                 logits = model.logits(model.network(batch))
             logits.float().sum().backward()
         synchronise(device)

@@ -127,7 +127,7 @@ def test_what_is_not_a_number_is_refused(field):
 @pytest.mark.parametrize(
     ("field", "known"),
     [
-        ("network", "compact, dnnh, dnnh-caffe"),
+        ("network", "compact, compact-wide, compact-wider, dnnh, dnnh-caffe"),
         ("loss", "triplet"),
         ("optimiser", "muon, sgd"),
         ("schedule", "constant, multistep, cosine, one-cycle"),

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from albums import Notes
 from cli_samples import fail
 from PIL import Image
-from test_leaks import Notes
 
 from hashkit.datasets.folders import open_image_folder
 from hashkit.datasets.protocols import make_split
@@ -49,7 +49,7 @@ def test_a_folder_is_taken_without_copies_of_queries_and_labelled_images(folders
     found = unlabelled_images(spec, images, split, FEW_LABELS, notes)
     assert found is not None
     assert list(found.names) == ["10.png", "11.png", "12.png", "13.png"]
-    assert notes.lines == [
+    assert notes.text.splitlines() == [
         "10 unlabelled images left out, for copies of queries or of labelled images",
         "others: 4 training images without labels",
     ]
@@ -78,7 +78,7 @@ def test_a_protocol_gives_its_own_and_a_list_the_images_without_a_label() -> Non
     assert protocol_text(by_protocol, FEW_LABELS) == "per-class-unlabelled"
     notes = Notes()
     assert unlabelled_images(DataSpec(), digits, by_protocol, TrainConfig(), notes) is None
-    assert "of per-class-unlabelled are not used" in notes.lines[0]
+    assert "of per-class-unlabelled are not used" in notes.text
 
 
 def test_unlabelled_images_that_are_not_there_or_not_used_are_one_line(folders: Path) -> None:

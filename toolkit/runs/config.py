@@ -172,6 +172,12 @@ class TrainConfig:
     nesterov: bool = _setting(True, "Nesterov's form of momentum.")
     weight_decay: float = _setting(5e-4, "Weight decay; not applied to biases.")
     clip_norm: float = _setting(0.0, "Largest norm of the gradient; 0 for no limit.")
+    sam: float = _setting(
+        0.0, "Radius of sharpness-aware minimisation, which doubles a step's work; 0 for none."
+    )
+    ema: float = _setting(
+        0.0, "Decay per step of the average of the weights, which is then the model; 0 for none."
+    )
     augmentation: str = _setting(
         "auto", "Augmentation; auto chooses by image set, see docs/training.md."
     )

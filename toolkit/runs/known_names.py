@@ -33,6 +33,8 @@ __all__ = [
 
 NETWORKS: Final[dict[str, bool]] = {
     "compact": False,
+    "compact-wide": False,
+    "compact-wider": False,
     "dnnh": False,
     "dnnh-caffe": False,
     "efficientnet-lite0": False,

@@ -29,6 +29,8 @@ _BETWEEN: Final = (
     ("momentum", 0, 0.9999),
     ("weight_decay", 0, 1e6),
     ("clip_norm", 0, 1e6),
+    ("sam", 0, 1e3),
+    ("ema", 0, 0.999999),
     ("cutout", 0, 1),
     ("cutmix", 0, 1),
     ("unlabelled_ratio", 0, 10**4),

@@ -45,6 +45,7 @@ __all__ = [
     "write_checkpoint",
 ]
 
+_TRAINED: Final = "trained."
 _LOSSES: Final = "losses."
 _OPTIMISER: Final = "optimiser."
 
@@ -70,6 +71,9 @@ class Checkpoint:
         Momentum buffers by parameter name; empty in a checkpoint that cannot be resumed.
     state
         Other JSON values that the trainer resumes from.
+    trained
+        The weights in training by parameter name, where those of ``model`` are their averages;
+        empty without averages, and in a checkpoint that cannot be resumed.
     """
 
     step: int
@@ -79,6 +83,7 @@ class Checkpoint:
     losses: Mapping[str, Tensor]
     optimiser: Mapping[str, Tensor]
     state: Mapping[str, Any]
+    trained: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +101,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     )
     others = {_LOSSES + name: value for name, value in checkpoint.losses.items()}
     others |= {_OPTIMISER + name: value for name, value in checkpoint.optimiser.items()}
+    others |= {_TRAINED + name: value for name, value in checkpoint.trained.items()}
     metadata = header_metadata(
         checkpoint.step,
         checkpoint.config,
@@ -139,6 +145,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         losses=_with_prefix(tensors, _LOSSES),
         optimiser=_with_prefix(tensors, _OPTIMISER),
         state=header.state,
+        trained=_with_prefix(tensors, _TRAINED),
     )
 
 

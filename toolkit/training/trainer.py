@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from hashkit.runs.checkpoint_header import resume_state
 from hashkit.runs.config import TrainConfig
 from hashkit.runs.run import Run
 from hashkit.training.augment import choose_augmentation
+from hashkit.training.averaging import WeightAverage
 from hashkit.training.batches import Batch, BatchAugmentation, BatchSource
 from hashkit.training.checkpoint import (
     Checkpoint,
@@ -33,23 +34,21 @@ from hashkit.training.checkpoint import (
 )
 from hashkit.training.checks import check_precision
 from hashkit.training.data import TrainingData, memory_limit
-from hashkit.training.devices import repeatable_kernels, seed_generators
+from hashkit.training.devices import repeatable_kernels
 from hashkit.training.learner import Learner
 from hashkit.training.losses import LossValue, find_loss
 from hashkit.training.optimisers import (
-    build_optimiser,
     load_momentum,
     momentum_of,
-    set_learning_rate,
     without_momentum,
 )
 from hashkit.training.progress import StepReport, TrainResult
 from hashkit.training.recipes import model_manifest
 from hashkit.training.recorder import Recorder
-from hashkit.training.sampling import DROPOUT_STREAM, BatchOrder, step_seed
-from hashkit.training.schedule import learning_rate
+from hashkit.training.sampling import BatchOrder
 from hashkit.training.scoring import Scorer
-from hashkit.training.unlabelled import UnlabelledViews, with_trusted
+from hashkit.training.stepping import Stepper
+from hashkit.training.unlabelled import UnlabelledViews
 
 __all__ = ["Trainer"]
 
@@ -105,13 +104,12 @@ class Trainer:
             config, network=network or config.network, loss=loss or config.loss
         )
         self.learner = Learner.build(to_build, data, is_new=not run.snapshots()).to(device)
-        self._n_views = 2 if self.learner.learns_from == "views" else 1
         self.batches = BatchSource(
             data,
             BatchAugmentation(
                 augmentation=self.augmentation,
                 cutmix=config.cutmix,
-                n_views=self._n_views,
+                n_views=2 if self.learner.learns_from == "views" else 1,
                 seed=config.seed,
             ),
             (config.height, config.width),
@@ -127,15 +125,15 @@ class Trainer:
         )
         self.n_steps = config.steps or max(1, round(config.epochs * self.order.steps_per_epoch))
         self.step = 0
+        self.stepper = Stepper(self.learner, config, self.n_steps, device)
+        self.average = WeightAverage(self.learner.model, config.ema)
         self.record = Recorder(
             run,
             config,
             n_steps=self.n_steps,
             steps_per_epoch=self.order.steps_per_epoch,
-            learning_rate=self._learning_rate,
+            learning_rate=self.stepper.learning_rate,
         )
-        self.optimiser = build_optimiser(self.learner, config)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
         self.scorer = Scorer(self.learner.model, data, self.batches, device)
 
     def _unlabelled_views(self) -> UnlabelledViews | None:
@@ -149,6 +147,11 @@ class Trainer:
         return UnlabelledViews.of_run(
             self.data.unlabelled, self.config, self.augmentation, self.device
         )
+
+    @property
+    def optimiser(self) -> torch.optim.Optimizer:
+        """The optimiser of all trainable parameters."""
+        return self.stepper.optimiser
 
     @property
     def manifest(self) -> Manifest:
@@ -188,9 +191,10 @@ class Trainer:
             )
         load_weights(self.learner.model, checkpoint.model, path)
         load_weights(self.learner.losses, checkpoint.losses, path)
+        self.average.restore(checkpoint.trained, path)
         load_momentum(self.learner, self.optimiser, checkpoint.optimiser, state.without_momentum)
         try:
-            self.scaler.load_state_dict(dict(state.scaler))
+            self.stepper.scaler.load_state_dict(dict(state.scaler))
         except (KeyError, RuntimeError, TypeError) as error:
             raise CheckpointError(f"{path}: its scaler is damaged: {error}") from None
         self.step = checkpoint.step
@@ -288,67 +292,11 @@ class Trainer:
         return n_images
 
     def _train_step(self, batch: Batch) -> LossValue:
-        self.learner.begin_step(self.step / self.n_steps)
-        # Seeds all random values of network, heads and losses in this step.
-        seed_generators(step_seed(self.config.seed, DROPOUT_STREAM, self.step), self.device)
-        batch = with_trusted(batch, self.learner, self._autocast)
-        features = self._features(batch)
-        with self._autocast():
-            logits = self.learner.model.logits(features)
-        loss = self._loss(logits.float(), features, batch)
-        self._update(loss.value)
+        loss = self.stepper.take(batch, self.step, self.scorer.fixed_features)
         self.scorer.forget()
         self.step += 1
+        self.average.update(self.step)
         return loss
-
-    def _features(self, batch: Batch) -> Tensor:
-        """Features of a batch; for a loss that learns from views, of both views of each image."""
-        if batch.images is None:
-            assert self.scorer.fixed_features is not None  # noqa: S101 - the reason for no images
-            features = self.scorer.fixed_features[batch.rows]
-            return features if self._n_views == 1 else torch.cat([features] * self._n_views)
-        with self._autocast():
-            return self.learner.model.features(batch.images)
-
-    def _loss(self, logits: Tensor, features: Tensor, batch: Batch) -> LossValue:
-        if batch.triplets is not None:
-            return self.learner.triplet_loss(logits, batch.triplets)
-        if batch.n_trusted:
-            assert batch.labels is not None  # noqa: S101 - by `with_trusted`
-            return self.learner.loss_with_trusted(
-                logits, features, batch.labels, batch.kept, batch.n_trusted
-            )
-        return self.learner.loss(logits, features, batch.labels, batch.kept)
-
-    def _update(self, loss: Tensor) -> None:
-        config = self.config
-        set_learning_rate(self.optimiser, self._learning_rate(self.step))
-        self.optimiser.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        if config.clip_norm:
-            self.scaler.unscale_(self.optimiser)
-            torch.nn.utils.clip_grad_norm_(self.learner.parameters(), config.clip_norm)
-        with self._autocast():  # for Muon's matrix products, which dominate the cost of its step
-            self.scaler.step(self.optimiser)
-        self.scaler.update()
-
-    def _learning_rate(self, step: int) -> float:
-        config = self.config
-        return learning_rate(
-            step,
-            self.n_steps,
-            base=config.learning_rate,
-            schedule=config.schedule,
-            milestones=config.milestones,
-            gamma=config.gamma,
-            n_warmup=config.warmup_steps,
-        )
-
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        if self.config.precision == "fp32":
-            return contextlib.nullcontext()
-        dtype = torch.bfloat16 if self.config.precision == "bf16" else torch.float16
-        return torch.autocast(self.device.type, dtype=dtype)
 
     def _after_step(self) -> None:
         if len(self.data.held_items) and self.record.is_validation_due(self.step):
@@ -358,21 +306,24 @@ class Trainer:
 
     def score_held_out(self) -> float:
         """Score of the current model on the held-out images, see `held_out_score`."""
-        score = self.scorer.score(self.config.lengths)
+        with self.average.used():
+            score = self.scorer.score(self.config.lengths)
         self.learner.train()
         return score
 
     def _validate(self) -> None:
         self._check_weights()
         if self.record.score(self.step, self.score_held_out()):
-            write_checkpoint(self.run.best_path, self._checkpoint(to_resume=False))
+            with self.average.used():
+                write_checkpoint(self.run.best_path, self._checkpoint(to_resume=False))
 
     def _snapshot(self, n_images: int | None = None) -> None:
         """Save the state, with statistics of ``n_images`` images, or of all that there are."""
         self._check_weights()
-        self.scorer.refresh(n_images)
-        self.learner.train()
-        write_checkpoint(self.run.snapshot_path(self.step), self._checkpoint(to_resume=True))
+        with self.average.used():
+            self.scorer.refresh(n_images)
+            self.learner.train()
+            write_checkpoint(self.run.snapshot_path(self.step), self._checkpoint(to_resume=True))
         self.record.after_snapshot()
 
     def _check_weights(self) -> None:
@@ -382,16 +333,18 @@ class Trainer:
             raise self.record.diverged(self.step, "weights are NaN or infinite")
 
     def _checkpoint(self, *, to_resume: bool) -> Checkpoint:
+        """The state, while the model has the averages of its weights."""
         return Checkpoint(
             step=self.step,
             config=self.config,
             manifest=self.manifest,
             model=self.learner.model.state_dict(),
+            trained=self.average.weights() if to_resume else {},
             losses=self.learner.losses.state_dict() if to_resume else {},
             optimiser=momentum_of(self.learner, self.optimiser) if to_resume else {},
             state={
                 "names_sha256": self.data.names_sha256,
-                "scaler": self.scaler.state_dict(),
+                "scaler": self.stepper.scaler.state_dict(),
                 "without_momentum": without_momentum(self.learner, self.optimiser),
                 **self.record.state(),
             },

@@ -64,6 +64,14 @@ NETWORKS: dict[str, NetworkKind] = {
         "small and fast from scratch, 8 to 96 pixels",
         lambda _, dropout, __: Compact(dropout=dropout, widths=(64, 128, 256)),
     ),
+    "compact-wide": NetworkKind(
+        "compact with more filters, for trainings of an hour",
+        lambda _, dropout, __: Compact(dropout=dropout, widths=(64, 256, 256)),
+    ),
+    "compact-wider": NetworkKind(
+        "compact with still more filters",
+        lambda _, dropout, __: Compact(dropout=dropout, widths=(128, 384, 384)),
+    ),
     "dnnh": NetworkKind("the DNNH paper's network", lambda _, dropout, __: Dnnh(dropout=dropout)),
     "dnnh-caffe": NetworkKind(
         "DNNH as in its Caffe implementation",
