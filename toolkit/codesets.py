@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.codes import check_codes
+from hashkit.codes import check_code_shape, check_codes
 from hashkit.errors import CodesError, ConfigError, HashkitError
 from hashkit.inputs.arguments import argument_shown, whole_number
 from hashkit.inputs.label_values import as_label_array
@@ -26,6 +26,7 @@ __all__ = [
     "check_labels",
     "check_names",
     "check_radius",
+    "codes_of_all",
     "deleted_mask",
     "kept_rows",
     "label_names",
@@ -206,7 +207,9 @@ def check_labels(labels: object, n_rows: int) -> NDArray[Any]:
 
 def check_database(value: object, what: str = "the database") -> None:
     """Raise `CodesError` for what is neither a bank nor a code set, but a text or an array."""
-    if not hasattr(value, "codes") or not hasattr(value, "n_bits"):
+    # Of a bank the class has them; asking the object would read its codes.
+    where = type(value) if hasattr(type(value), "codes") else value
+    if not hasattr(where, "codes") or not hasattr(where, "n_bits"):
         raise CodesError(
             f"{what} must be a bank or code set, not {argument_shown(value)}: open a bank with "
             "`Bank.open`, or make one with `CodeSet(codes, n_bits, labels)`"
@@ -222,7 +225,19 @@ def check_radius(radius: int, n_bits: int) -> None:
 
 
 def check_bits(databases: Sequence[CodeDatabase], n_bits: int | None = None) -> int:
-    """Number of bits of the codes of all databases; ``n_bits`` is the expected number, if known.
+    """Number of bits of the codes of all databases; see `codes_of_all`."""
+    return codes_of_all(databases, n_bits)[1]
+
+
+def codes_of_all(
+    databases: Sequence[CodeDatabase], n_bits: int | None = None
+) -> tuple[list[NDArray[np.uint8]], int]:
+    """Codes of each database, and their number of bits; each is read once.
+
+    Parameters
+    ----------
+    n_bits
+        The expected number, if known.
 
     Raises
     ------
@@ -234,9 +249,10 @@ def check_bits(databases: Sequence[CodeDatabase], n_bits: int | None = None) -> 
     for one in databases:
         check_database(one)
     n_bits = databases[0].n_bits if n_bits is None else whole_number(n_bits, "n_bits")
+    codes = []
     for one in databases:
         if one.n_bits != n_bits:
             raise CodesError(f"expected a database of {n_bits} bits, found {one.n_bits} bits")
         # The padding was checked when the database was made; reading all pages again is slow.
-        check_codes(one.codes[:0], n_bits, "database codes")
-    return n_bits
+        codes.append(check_code_shape(one.codes, n_bits, "database codes"))
+    return codes, n_bits

@@ -107,7 +107,7 @@ def test_round_trip(path, sample):
 def test_codes_and_labels_are_read_only_mappings(complete):
     with Bank.open(complete) as bank:
         for values in (bank.codes, bank.labels):
-            assert isinstance(values, np.memmap)
+            assert isinstance(values.base.base, np.memmap)
             with pytest.raises(ValueError, match="read-only"):
                 values[0] = 0
 

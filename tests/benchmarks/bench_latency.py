@@ -1,11 +1,15 @@
 """Time single queries one after the other in a fresh process, with and without `hashkit.warm_up`.
 
     python tests/benchmarks/bench_latency.py [--queries N] [--rows N] [--bits B] [--pause MS]
+    python tests/benchmarks/bench_latency.py --python [--rows N]
 
 A service must not stall in the middle: compiled kernels are loaded, or compiled on a new machine,
 before it says that it is ready, or in the background while NumPy answers. Prints the milliseconds
 until the process is ready and the median, 99th percentile and longest call, for a process whose
 kernels are kept on the disk, and with `--cold` also for one that must compile them.
+
+`--python` prints how much processor time of one call is spent around the kernel, for an array, a
+code set and a bank.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +76,44 @@ def measured_in_a_process(options: argparse.Namespace, folder: str, path: str, w
     print(f"{what:36} {cells} {found['at']:8}", flush=True)
 
 
+def around_the_kernel(rows: int, bits: int, top_k: int) -> None:
+    """Print the processor time of one call, and how much of it is not the kernel's."""
+    from hashkit.retrieval import scan_compiled
+    from hashkit.retrieval.loading import KERNELS
+
+    KERNELS.load(bits)
+    codes = np.random.default_rng(0).integers(0, 256, (rows, bits // 8), np.uint8)
+    query, codes_set = codes[:1] ^ 1, hashkit.CodeSet(codes, bits)
+    kernel, given = scan_compiled.select_rows, []
+    scan_compiled.select_rows = lambda *values: (given.append(values), kernel(*values))[1]
+    hashkit.search(query, codes_set, top_k=top_k, n_threads=1)
+    scan_compiled.select_rows = kernel
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "bank.h5")
+        hashkit.save_codes(path, codes_set)
+        with hashkit.Bank.open(path) as bank:
+            calls: dict[str, Callable[[], object]] = {
+                "the kernel alone": lambda: kernel(*given[0]),
+                "array": lambda: hashkit.search(
+                    query, codes, top_k=top_k, n_bits=bits, n_threads=1
+                ),
+                "code set": lambda: hashkit.search(query, codes_set, top_k=top_k, n_threads=1),
+                "bank": lambda: hashkit.search(query, bank, top_k=top_k, n_threads=1),
+            }
+            least = dict.fromkeys(calls, np.inf)
+            n_calls = max(1, 2_000_000 // (rows * bits // 8 + 40_000))
+            for _ in range(150):
+                for what, call in calls.items():
+                    started = time.thread_time_ns()
+                    for _ in range(n_calls):
+                        call()
+                    took = (time.thread_time_ns() - started) / n_calls / 1000
+                    least[what] = min(least[what], took)
+    for what, took in least.items():
+        rest = took - least["the kernel alone"]
+        print(f"{what:20} {took:8.1f} us, {rest:6.1f} us around the kernel")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--queries", type=int, default=2_000)
@@ -79,6 +122,7 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=10)
     parser.add_argument("--pause", type=float, default=0, help="milliseconds between two calls")
     parser.add_argument("--cold", action="store_true", help="also with an empty cache")
+    parser.add_argument("--python", action="store_true", help="time around the kernel")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     parser.add_argument("--warm-up", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--own-cache-alone", action="store_true", help=argparse.SUPPRESS)
@@ -96,6 +140,9 @@ def main() -> None:
             is_warm=options.warm_up,
         )
         print(json.dumps(found))
+        return
+    if options.python:
+        around_the_kernel(options.rows, options.bits, options.k)
         return
     from hashkit.machine import describe_machine  # not in the processes that are measured
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -248,16 +249,16 @@ def test_manifest_is_read_back_from_an_exported_network(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "mirror"),
+    ("size", "mirror", "name", "options"),
     [
-        ((8, 8), False),
-        ((9, 13), True),
-        pytest.param((33, 28), True, marks=pytest.mark.slow),
+        ((8, 8), False, "compact", {"activation": "gelu"}),
+        ((9, 13), True, "compact-deep", {"activation": "celu", "patch": 3}),
+        pytest.param((33, 28), True, "compact", {}, marks=pytest.mark.slow),
     ],
     ids=str,
 )
 def test_the_compact_network_gives_the_same_outputs_in_onnx_and_torch(
-    tmp_path: Path, size: tuple[int, int], mirror: bool
+    tmp_path: Path, size: tuple[int, int], mirror: bool, name: str, options: dict[str, Any]
 ) -> None:
     from hashkit.training.model import HashModel, input_statistics
     from hashkit.training.networks import InputRule, build_network
@@ -265,7 +266,7 @@ def test_the_compact_network_gives_the_same_outputs_in_onnx_and_torch(
     images = photographs(40, *size)
     mean, std = input_statistics(images, InputRule())
     torch.manual_seed(0)
-    network = build_network("compact", dropout=0.5, pretrained=False)
+    network = build_network(name, dropout=0.5, pretrained=False, options=options)
     model = HashModel(
         network,
         lengths=(12, 5),

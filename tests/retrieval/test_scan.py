@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from hashkit.codes import code_size, pack
 from hashkit.codesets import CodeSet
 from hashkit.errors import CodesError, ConfigError, IndexMismatchError
+from hashkit.kernels.cpu import LANES
 from hashkit.multi_index.index import MultiIndex
 from hashkit.retrieval.neighbours import Neighbours, Ranking
 from hashkit.retrieval.scan_compiled import scan_compiled
@@ -90,6 +92,77 @@ def test_every_kernel_gives_the_first_of_the_sorted_rows(n_bits: int) -> None:
                     check(queries, shards, database, everything, top_k, radii, n_threads)
             radii = rng.integers(0, n_bits + 1, n_queries).tolist()
             check(queries, shards, database, everything, n_rows, radii, 2)
+
+
+@pytest.mark.parametrize("kernel", ["rows", "planes", "counts"])
+def test_the_kernel_that_is_asked_for_gives_the_first_of_the_sorted_rows(
+    kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every length of the last word, several blocks, and more queries than are compared at once."""
+    monkeypatch.setenv("HASHKIT_KERNEL", kernel)
+    for n_bits in (5, 16, 48, 64, 100, 128, 192, 2046):
+        rng = np.random.default_rng(n_bits)
+        n_rows = 5000 if n_bits < 2046 else 600
+        database = np.concatenate([clustered(rng, n_rows - 300, n_bits), uniform(rng, 300, n_bits)])
+        queries = np.concatenate([database[:4], uniform(rng, 3, n_bits)])
+        kept = rng.random(n_rows) < 0.9
+        shards = Shards.of(CodeSet(database, n_bits, deleted=~kept))
+        check(queries, shards, database, kept, 9, [n_bits] * 7, 2)
+        check(queries, shards, database, kept, n_rows // 40, [n_bits // 2] * 7, 1)
+
+
+def test_a_kernel_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = uniform(np.random.default_rng(0), 200, 64)
+    shards = Shards.of(codes, 64)
+    monkeypatch.setenv("HASHKIT_KERNEL", "fast")
+    with pytest.raises(
+        ConfigError, match=r"rows, planes or counts .*64 bits, found 'fast': correct"
+    ):
+        scan_compiled(codes[:3], shards, 1, np.full(3, 64), 1)
+
+
+OTHER_VECTORS = """
+import os, sys
+import numpy as np
+from hashkit.kernels.cpu import LANES
+from hashkit.retrieval.scan_compiled import scan_compiled
+from hashkit.retrieval.scan_numpy import scan_numpy
+from hashkit.retrieval.shards import Shards
+
+assert LANES == int(sys.argv[1]), LANES
+codes = np.random.default_rng(0).integers(0, 256, (1500, 15), np.uint8)
+for n_bits in (64, 120):
+    own = np.ascontiguousarray(codes[:, : n_bits // 8])
+    shards, radii = Shards.of(own, n_bits), np.full(7, n_bits)
+    expected = scan_numpy(own[:7], shards, 40, radii)
+    for os.environ["HASHKIT_KERNEL"] in ("planes", "counts"):
+        found = scan_compiled(own[:7], shards, 40, radii, 1)
+        assert (found.rows == expected.rows).all()
+        assert (found.distances == expected.distances).all()
+print("equal")
+"""
+
+
+@pytest.mark.end_to_end
+@pytest.mark.parametrize("n_lanes", [4, 8])
+def test_kernels_for_vectors_of_each_width_give_the_same(n_lanes: int, tmp_path: Path) -> None:
+    if n_lanes > LANES:
+        pytest.skip(f"this CPU has no vectors of {64 * n_lanes} bits")
+    environment = dict(os.environ)
+    if n_lanes < LANES:
+        environment |= {
+            "NUMBA_CPU_NAME": "haswell",
+            "NUMBA_CPU_FEATURES": "+avx,+avx2,+bmi,+bmi2,+popcnt,+sse4.2",
+            "NUMBA_CACHE_DIR": str(tmp_path),
+        }
+    output = subprocess.run(
+        [sys.executable, "-c", OTHER_VECTORS, str(n_lanes)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert output == "equal\n"
 
 
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.5])

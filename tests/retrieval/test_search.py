@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import tracemalloc
 from typing import Any
 
@@ -10,10 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from hashkit.bank.reader import Bank
 from hashkit.codes import pack
 from hashkit.codesets import CodeSet
-from hashkit.errors import CodesError, ConfigError
+from hashkit.errors import BankError, CodesError, ConfigError
 from hashkit.evaluation.evaluator import evaluate
+from hashkit.formats import save_codes
 from hashkit.retrieval.neighbours import Neighbours, Ranking
 from hashkit.retrieval.search import search
 from hashkit.retrieval.shards import Shards
@@ -233,3 +236,25 @@ def test_codes_with_bits_behind_the_last_one_are_an_error() -> None:
         assert len(search(query, database, radius=11).rows) == (2 if database is few else 0)
         with pytest.raises(CodesError, match="database codes of 11 bits must have zeros in the"):
             evaluate(CodeSet(query, 11, labels=np.zeros(1, np.int64)), database)
+
+
+def test_what_is_kept_of_an_open_bank_follows_its_copies_and_its_file(tmp_path: Any) -> None:
+    """The rows of a bank are prepared once, for all searches, and dropped when it is closed."""
+    path, codes = tmp_path / "bank.h5", random_codes(0, 5, 16)
+    save_codes(path, CodeSet(codes, 16))
+    bank = Bank.open(path)
+    assert search(codes[3:4], bank, top_k=1).rows.tolist() == [[3]]
+    assert Shards.of(bank) is Shards.of(bank)
+    assert search(codes[3:4], bank.without(np.array([3])), top_k=1).rows.tolist() != [[3]]
+    assert search(codes[3:4], bank, top_k=1, n_bits=16).rows.tolist() == [[3]]
+    with pytest.raises(CodesError, match="expected a database of 15 bits, found 16"):
+        search(codes[3:4], bank, top_k=1, n_bits=15)
+    size = path.stat().st_size
+    os.truncate(path, size - 8)
+    with pytest.raises(BankError, match="another program cut it off"):
+        search(codes[3:4], bank, top_k=1)
+    os.truncate(path, size)
+    bank.close()
+    with pytest.raises(BankError, match="the bank is closed"):
+        search(codes[3:4], bank, top_k=1)
+    assert not bank.derived

@@ -14,7 +14,9 @@ from hashkit.runs.config import LOSS_OPTIONS, MIN_INPUT_SIZE, TrainConfig
 from hashkit.training.augment import AUGMENTATIONS
 from hashkit.training.losses import LOSSES, loss_options
 from hashkit.training.networks import NETWORKS
+from hashkit.training.networks.compact import ACTIVATIONS
 from hashkit.training.optimisers import OPTIMISERS
+from hashkit.training.policies import POLICIES
 from hashkit.training.schedule import SCHEDULES
 
 
@@ -127,13 +129,15 @@ def test_what_is_not_a_number_is_refused(field):
 @pytest.mark.parametrize(
     ("field", "known"),
     [
-        ("network", "compact, compact-wide, compact-wider, dnnh, dnnh-caffe"),
+        ("network", "compact, compact-wide, compact-deep, compact-wider, dnnh"),
         ("loss", "triplet"),
+        ("activation", "relu, celu, gelu"),
         ("optimiser", "muon, sgd"),
         ("schedule", "constant, multistep, cosine, one-cycle"),
         ("resize", "crop-bilinear, stretch-bilinear, crop-bicubic, stretch-bicubic, crop-bil"),
         ("precision", "fp32, bf16, fp16"),
         ("augmentation", "auto, none, shift, shift-flip"),
+        ("policy", "none, trivial, rand"),
     ],
 )
 def test_an_unknown_name_lists_the_known_ones(field, known):
@@ -150,11 +154,27 @@ def test_the_known_names_are_those_of_what_they_name():
         (known_names.OPTIMISERS, OPTIMISERS),
         (known_names.SCHEDULES, SCHEDULES),
         (known_names.AUGMENTATIONS, AUGMENTATIONS),
+        (known_names.POLICIES, POLICIES),
         (known_names.PROTOCOLS, PROTOCOLS),
     ):
         assert list(known) == list(named)
     from_views = [name for name, one in LOSSES.items() if one.learns_from == "views"]
     assert list(known_names.FROM_VIEWS) == from_views
+
+
+def test_options_of_a_network_go_with_it_alone():
+    assert TrainConfig(activation="celu", patch=3).network_options == {
+        "activation": "celu",
+        "patch": 3,
+    }
+    assert TrainConfig().network_options == {}
+    assert list(known_names.ACTIVATIONS) == list(ACTIVATIONS)
+    for names in known_names.NETWORK_OPTIONS.values():
+        assert all(name in NETWORKS for name in names)
+    with pytest.raises(
+        ConfigError, match=r"^`patch` goes with the networks compact, .*, not with dnnh: leave"
+    ):
+        TrainConfig(network="dnnh", patch=3)
 
 
 def test_options_are_those_of_the_loss():

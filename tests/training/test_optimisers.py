@@ -119,6 +119,24 @@ def test_optimisers_by_name(tmp_path, name, kind):
         assert (group["momentum"], group["nesterov"]) == (0.8, True)
 
 
+@pytest.mark.parametrize("name", ["sgd", "muon"])
+def test_centralised_gradients_leave_the_sums_of_filters_and_rows(tmp_path, name):
+    config = settings(
+        network="compact", optimiser=name, centralise=True, weight_decay=0, steps=3, holdout=0
+    )
+    one = trainer(config, digit_data(config), tmp_path / "run")
+    before = {key: values.detach().clone() for key, values in one.learner.named_parameters()}
+    one.fit()
+    for key, values in one.learner.named_parameters():
+        if values.ndim == 1 or not values.requires_grad:
+            continue
+        sums, old_sums = values.flatten(1).sum(1), before[key].flatten(1).sum(1)
+        assert not torch.allclose(values, before[key], rtol=1e-3)
+        if name == "muon" and values.ndim == 4:  # and then scales all to their previous norm
+            sums = sums * (old_sums @ sums) / (sums @ sums)
+        torch.testing.assert_close(sums, old_sums, rtol=1e-3, atol=1e-4)
+
+
 # Muon
 
 

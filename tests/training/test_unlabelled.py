@@ -12,7 +12,7 @@ from trainer_samples import assert_same_checkpoints, stop_after
 from training_samples import digit_data, digits, settings, trainer
 
 from hashkit.errors import ConfigError
-from hashkit.training.augment import AUGMENTATIONS, Augmentation
+from hashkit.training.augment import AUGMENTATIONS
 from hashkit.training.checks import check_learnable
 from hashkit.training.data import MemoryPixels
 from hashkit.training.prepare import with_unlabelled
@@ -43,7 +43,7 @@ def views_of(config, n_images=140, labelled="shift-flip"):
 
 
 def test_each_step_has_other_images_and_a_resumed_run_the_same():
-    config = few_labels(strong_augmentation="none", strong_cutout=0.0)
+    config = few_labels(strong_policy="none", strong_cutout=0.0)
     _, steps = views_of(config, labelled="none")
     whole = steps(0, 5)
     images = [views.weak[:, 0, 0, 0].tolist() for views in whole]
@@ -56,13 +56,10 @@ def test_each_step_has_other_images_and_a_resumed_run_the_same():
             assert torch.equal(one.strong, other.weak)
 
 
-def test_the_strong_view_is_masked_and_mirrors_only_where_the_weak_one_does():
-    assert AUGMENTATIONS["views"].flip
-    flipping, _ = views_of(few_labels())
-    assert (flipping._weak.flip, flipping._strong.flip) == (True, True)
-    assert (flipping._weak.cutout, flipping._strong.cutout) == (0, 0.5)
-    digit, _ = views_of(few_labels(), labelled="shift")
-    assert (digit._weak, digit._strong.flip) == (Augmentation(shift=0.125), False)
+def test_the_strong_view_is_the_weak_one_with_operations_and_a_masked_square():
+    made, _ = views_of(few_labels(policy="trivial", cutout=0.25, strong_cutout=0.5))
+    assert made._weak == AUGMENTATIONS["shift-flip"]
+    assert made._strong == dataclasses.replace(made._weak, policy="rand", cutout=0.5)
 
 
 def test_fewer_images_than_a_step_wants_are_all_in_every_step():

@@ -86,6 +86,8 @@ class Bank:
         Version of the file format.
     identity
         32 hexadecimal digits, drawn when the bank was created; empty before format version 3.
+    derived
+        What others compute from the rows and keep, by name; emptied by `close`.
     row_generation, deletion_generation
         How often rows were added or changed (0 before format version 3), and how often the set of
         deleted rows changed (0 in format version 1).
@@ -110,8 +112,10 @@ class Bank:
         self.identity = layout.identity
         self.row_generation = commit.row_generation
         self.deletion_generation = commit.deletion_generation
+        self.derived: dict[str, Any] = {}
         self._guard = guard
         self._digests: dict[int, str] = {}
+        self._widths = row_widths(layout.header)
         self._deleted = state.deleted
         self._tail = state.tail
         self._layout = layout
@@ -176,12 +180,19 @@ class Bank:
         deleted.setflags(write=False)
         other = copy.copy(self)
         other._deleted, other.n_deleted = deleted, int(np.count_nonzero(deleted))
+        other.derived = {}
         return other
 
     def close(self) -> None:
         """Release the file; reading from the bank is an error afterwards."""
         self._data = None
+        self.derived.clear()
         self._guard.close()
+
+    def check(self) -> None:
+        """Raise `BankError` if the bank is closed, or its file was cut off or overwritten."""
+        self._check_open()
+        self._guard.check()
 
     def __enter__(self) -> Self:
         return self
@@ -214,7 +225,7 @@ class Bank:
     @property
     def codes(self) -> NDArray[np.uint8]:
         """Packed codes, uint8 [n, ceil(n_bits / 8)]: a read-only mapping of the file."""
-        return self._column("codes").reshape(len(self), self._width("codes"))
+        return self._column("codes").reshape(-1, self._widths["codes"])
 
     @property
     def labels(self) -> NDArray[Any] | None:
@@ -284,7 +295,7 @@ class Bank:
         """
         return checksums_of_rows(
             checksum_columns(self.header),
-            row_widths(self.header),
+            self._widths,
             lambda *place: self._bytes(*place).data,
             start,
             stop,
@@ -311,11 +322,8 @@ class Bank:
         rest = zlib.crc32(self.codes[n_whole * BLOCK_ROWS : n_rows].data)
         return rows_digest(self.n_bits, n_rows, [*own.tolist(), rest])
 
-    def _width(self, name: str) -> int:
-        return row_widths(self.header)[name]
-
     def _column(self, name: str) -> NDArray[np.uint8]:
-        return self._bytes(name, 0, len(self) * self._width(name))
+        return self._bytes(name, 0, len(self) * self._widths[name])
 
     def _bytes(self, name: str, first: int, n_bytes: int) -> NDArray[np.uint8]:
         data = self._check_open()
@@ -346,4 +354,5 @@ def _read_state(file: BinaryIO, layout: Layout, path: Path) -> _State:
 
 
 def _map(file: BinaryIO) -> NDArray[np.uint8]:
-    return np.memmap(file, dtype=np.uint8, mode="r")
+    # As a plain array, whose slices take a fifth of the time.
+    return np.memmap(file, dtype=np.uint8, mode="r").view(np.ndarray)

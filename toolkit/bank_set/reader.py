@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self, overload
+from typing import Any, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,8 @@ class BankSet(Sequence[Bank]):
     offsets
         int64 [n_shards + 1]: rows ``offsets[i]`` to the one before ``offsets[i + 1]`` are those of
         shard i.
+    derived
+        What others compute from the rows and keep, by name; emptied by `close`.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class BankSet(Sequence[Bank]):
         self.manifest = manifest
         self._banks = tuple(banks)
         self._seen = seen
+        self.derived: dict[str, Any] = {}
         self.offsets: NDArray[np.int64] = np.cumsum([0, *map(len, banks)], dtype=np.int64)
 
     @classmethod
@@ -120,8 +123,14 @@ class BankSet(Sequence[Bank]):
 
     def close(self) -> None:
         """Close all shards; reading from them is an error afterwards."""
+        self.derived.clear()
         for bank in self._banks:
             bank.close()
+
+    def check(self) -> None:
+        """Raise `BankError` if a shard is closed, or its file was cut off or overwritten."""
+        for bank in self._banks:
+            bank.check()
 
     def __enter__(self) -> Self:
         return self

@@ -16,6 +16,8 @@ def read_only(array: NDArray[Any]) -> NDArray[Any]:
     A kernel is compiled for each type of array that it is called with, and whether the array is
     writable is part of the type.
     """
+    if type(array) is np.ndarray and not array.flags.writeable:
+        return array
     view = array.view(np.ndarray)
-    view.flags.writeable = False
+    view.setflags(write=False)
     return view

@@ -1,15 +1,17 @@
-"""Bit planes: 256 codes transposed, so that distances from a query are bit-wise sums.
+"""Bit planes: many codes transposed, so that distances from a query are bit-wise sums.
 
-A *unit* is 256 rows. For each bit of the code, its plane holds that bit of all 256 rows in one
-vector of 256 bits: row 64 * l + i is bit i of lane l. Each plane is followed by its complement, so
-that for every bit a query picks the vector that is 1 where a row *differs* from it. The number of
-picked vectors that are 1 for a row is its distance, computed for 256 rows at a time. The vectors
-are added with full adders of and, or and exclusive-or (a carry-save tree over 8 vectors, then a
-ripple carry), about six operations per bit for 256 rows. That is several times cheaper than a
-population count per row, at any code length. Transposing a unit costs as much as the sums of a few
-queries, so it pays for several queries over the same rows. The bit-wise addition is that of Harley
-and Seal's population count (Mula, Kurz & Lemire, 2018, arXiv 1611.07612), here across rows instead
-of along words.
+A *unit* is as many rows as a vector has bits: 512 with AVX-512, otherwise 256. For each bit of the
+code, its plane holds that bit of all rows of the unit in one vector: row 64 * l + i is bit i of
+lane l. Each plane is followed by its complement, so that for every bit a query picks the vector
+that is 1 where a row *differs* from it. The number of picked vectors that are 1 for a row is its
+distance, computed for all rows of the unit at a time. The vectors are added with full adders (a
+carry-save tree over 32 or 8 vectors, then a ripple carry). A full adder is two instructions with
+AVX-512, whose ternary logic computes any function of three bits, and five of and, or and
+exclusive-or elsewhere: about two and six instructions per bit for all rows of the unit. That is
+several times cheaper than a population count per row, at any code length. Transposing a unit costs
+as much as the sums of a few queries, so it pays for several queries over the same rows. The
+bit-wise addition is that of Harley and Seal's population count (Mula, Kurz & Lemire, 2018, arXiv
+1611.07612), here across rows instead of along words.
 """
 
 from __future__ import annotations
@@ -21,9 +23,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["LANES", "PLANE_BYTES", "UNIT_ROWS", "near_rows", "transpose_unit"]
+from hashkit.kernels.cpu import HAS_TERNARY_LOGIC, LANES
+from hashkit.kernels.vectors import splat
 
-LANES: Final = 4
+__all__ = ["PLANE_BYTES", "UNIT_ROWS", "near_rows", "transpose_unit"]
+
 UNIT_ROWS: Final = 64 * LANES
 PLANE_BYTES: Final = 2 * UNIT_ROWS // 8
 """Bytes per bit of the code: the plane and its complement."""
@@ -31,8 +35,12 @@ PLANE_BYTES: Final = 2 * UNIT_ROWS // 8
 _I16, _I64 = ir.IntType(16), ir.IntType(64)
 _VECTOR = ir.VectorType(_I64, LANES)
 _VECTOR_BYTES: Final = 8 * LANES
-_GROUP: Final = 8
-"""Bits of the code that are added at a time."""
+_LARGE_LEVELS: Final = 5
+_SMALL_LEVELS: Final = 3
+"""Levels of the trees of adders: 32 bits of the code are added at a time, then 8."""
+
+_SUM, _MAJORITY, _LESS = 0x96, 0xE8, 0x8E
+"""Functions of three bits (a, b, c): bit 4a + 2b + c is the value."""
 
 
 @intrinsic
@@ -41,9 +49,9 @@ def transpose_unit(
 ) -> Any:
     """Transpose one word of a unit's rows into bit planes.
 
-    Reads the 8 bytes at ``address + row * size`` of each of the 256 rows, applies ``mask``, and
+    Reads the 8 bytes at ``address + row * size`` of each of the unit's rows, applies ``mask``, and
     writes the planes and complements of the first ``n_planes`` bits to the address ``planes``, a
-    multiple of 32.
+    multiple of the vector's bytes.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -103,117 +111,136 @@ def near_rows(
     typing_context: Any,
     planes: Any,
     picks: Any,
-    n_groups: Any,
-    bound: Any,
+    n_bytes: Any,
+    limit: Any,
     out: Any,
     n_counters: Any,
 ) -> Any:
-    """Whether any row of a unit is nearer to a query than ``bound``, and which rows are.
+    """The lanes with a row that is nearer to a query than its bound: bit l stands for lane l.
 
     Parameters
     ----------
     planes
-        Address of the unit's planes, a multiple of 32.
+        Address of the unit's planes, a multiple of the vector's bytes.
     picks
-        Address of uint16 [8 * n_groups]: for each bit, the byte offset from ``planes`` of the
-        vector that is 1 where a row differs from the query.
-    n_groups
-        Groups of 8 bits.
-    bound
-        Distances below it are near; at most ``2 ** n_counters - 1``.
+        Address of uint16 [8 * n_bytes]: for each bit, the offset from ``planes`` of the vector
+        that is 1 where a row differs from the query, in words of 8 bytes.
+    n_bytes
+        Bytes of a code.
+    limit
+        Address of uint64 [n_counters]: the bits of the bound, lowest first, each 0 or all ones.
+        Distances below it are near; it is at most ``2 ** n_counters - 1``.
     out
-        Address of uint64 [1 + n_counters, 4], written only if a row is near: the mask of near
-        rows, then the bits of all rows' distances, lowest bit first.
+        Address of uint64 [LANES], written only if a row is near: the mask of near rows.
     n_counters
         Number of bits of a distance, a literal of 3 or more.
     """
     n_counters_ = n_counters.literal_value
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        planes_, picks_, n_groups_, bound_, out_, _ = arguments
+        planes_, picks_, n_bytes_, limit_, out_, _ = arguments
+        counters = [ir.Constant(_VECTOR, [0] * LANES)] * n_counters_
+        n_large = ir.Constant(_I64, 0)
+        if n_counters_ > _LARGE_LEVELS:
+            n_large = builder.lshr(n_bytes_, _I64(2))
+            counters = _sum_groups(builder, counters, (planes_, picks_), n_large, _LARGE_LEVELS)
+        done = builder.shl(n_large, _I64(2))
+        rest = builder.add(picks_, builder.shl(done, _I64(4)))
+        n_small = builder.sub(n_bytes_, done)
+        counters = _sum_groups(builder, counters, (planes_, rest), n_small, _SMALL_LEVELS)
+        near = _below(builder, counters, limit_)
         zero = ir.Constant(_VECTOR, [0] * LANES)
-        before = builder.block
-        loop = builder.append_basic_block("group")
-        end = builder.append_basic_block("compare")
-        builder.branch(loop)
-        builder.position_at_end(loop)
-        group = builder.phi(_I64)
-        group.add_incoming(_I64(0), before)
-        counters = [builder.phi(_VECTOR) for _ in range(n_counters_)]
-        for counter in counters:
-            counter.add_incoming(zero, before)
-        sums = _add_group(builder, counters, _picked(builder, planes_, picks_, group))
-        for counter, total in zip(counters, sums, strict=True):
-            counter.add_incoming(total, loop)
-        following = builder.add(group, _I64(1))
-        group.add_incoming(following, loop)
-        builder.cbranch(builder.icmp_signed("<", following, n_groups_), loop, end)
-        builder.position_at_end(end)
-        near = _below(builder, sums, bound_)
-        bits = ir.IntType(64 * LANES)
-        is_any = builder.icmp_unsigned("!=", builder.bitcast(near, bits), bits(0))
+        flags = builder.icmp_unsigned("!=", near, zero)
+        lanes = builder.zext(builder.bitcast(flags, ir.IntType(LANES)), _I64)
+        is_any = builder.icmp_unsigned("!=", lanes, _I64(0))
         with builder.if_then(is_any, likely=False):
-            for index, vector in enumerate([near, *sums]):
-                _store(builder, vector, out_, index, align=8)
-        return is_any
+            _store(builder, near, out_, 0, align=8)
+        return lanes
 
-    signature = types.boolean(
-        types.uint64, types.uint64, types.int64, types.int64, types.uint64, n_counters
+    signature = types.uint64(
+        types.uint64, types.uint64, types.int64, types.uint64, types.uint64, n_counters
     )
     return signature, generate
 
 
-def _picked(builder: Any, planes: Any, picks: Any, group: Any) -> list[Any]:
-    """The vectors that a query picks from a group's planes."""
-    first = builder.inttoptr(
-        builder.add(picks, builder.mul(group, _I64(2 * _GROUP))), _I16.as_pointer()
+def _sum_groups(
+    builder: Any, counters: list[Any], addresses: tuple[Any, Any], n_groups: Any, levels: int
+) -> list[Any]:
+    """Add groups of ``2 ** levels`` picked vectors to the counters, lowest bit first."""
+    planes, picks = addresses
+    before = builder.block
+    head, body, end = (
+        builder.append_basic_block(name) for name in ("groups", "group", "groups_end")
     )
-    vectors = []
-    for bit in range(_GROUP):
-        offset = builder.zext(builder.load(builder.gep(first, [_I64(bit)])), _I64)
-        pointer = builder.inttoptr(builder.add(planes, offset), _VECTOR.as_pointer())
-        vectors.append(builder.load(pointer, align=_VECTOR_BYTES))
-    return vectors
-
-
-def _add_group(builder: Any, counters: list[Any], bits: list[Any]) -> list[Any]:
-    """Add 8 vectors to the counters, lowest bit first, in each of their 256 columns."""
-    ones, twos, fours = counters[:3]
-    ones, carry_1 = _full_adder(builder, ones, bits[0], bits[1])
-    ones, carry_2 = _full_adder(builder, ones, bits[2], bits[3])
-    twos, carry_a = _full_adder(builder, twos, carry_1, carry_2)
-    ones, carry_3 = _full_adder(builder, ones, bits[4], bits[5])
-    ones, carry_4 = _full_adder(builder, ones, bits[6], bits[7])
-    twos, carry_b = _full_adder(builder, twos, carry_3, carry_4)
-    fours, carry = _full_adder(builder, fours, carry_a, carry_b)
-    sums = [ones, twos, fours]
-    for counter in counters[3:]:
-        sums.append(builder.xor(counter, carry))
+    builder.branch(head)
+    builder.position_at_end(head)
+    group = builder.phi(_I64)
+    group.add_incoming(_I64(0), before)
+    sums = [builder.phi(_VECTOR) for _ in counters]
+    for total, counter in zip(sums, counters, strict=True):
+        total.add_incoming(counter, before)
+    builder.cbranch(builder.icmp_signed("<", group, n_groups), body, end)
+    builder.position_at_end(body)
+    first = builder.inttoptr(
+        builder.add(picks, builder.shl(group, _I64(levels + 1))), _I16.as_pointer()
+    )
+    following = list(sums)
+    carry = _add_tree(builder, following, planes, first, range(1 << levels))
+    for level in range(levels, len(counters)):
+        counter = following[level]
+        following[level] = builder.xor(counter, carry)
         carry = builder.and_(counter, carry)
+    for total, counter in zip(sums, following, strict=True):
+        total.add_incoming(counter, builder.block)
+    group.add_incoming(builder.add(group, _I64(1)), builder.block)
+    builder.branch(head)
+    builder.position_at_end(end)
     return sums
 
 
-def _full_adder(builder: Any, a: Any, b: Any, c: Any) -> tuple[Any, Any]:
-    """Sum and carry of three bits."""
+def _add_tree(builder: Any, counters: list[Any], planes: Any, first: Any, bits: range) -> Any:
+    """Add the vectors of ``bits``, 2 ** l of them, to the first l counters; returns the carry."""
+    if len(bits) == 1:
+        offset = builder.zext(builder.load(builder.gep(first, [_I64(bits[0])])), _I64)
+        place = builder.add(planes, builder.shl(offset, _I64(3)))
+        return builder.load(builder.inttoptr(place, _VECTOR.as_pointer()), align=_VECTOR_BYTES)
+    half = len(bits) // 2
+    level = half.bit_length() - 1
+    low = _add_tree(builder, counters, planes, first, bits[:half])
+    high = _add_tree(builder, counters, planes, first, bits[half:])
+    operands = (counters[level], low, high)
+    counters[level] = _of_three(builder, _SUM, *operands)
+    return _of_three(builder, _MAJORITY, *operands)
+
+
+def _of_three(builder: Any, function: int, a: Any, b: Any, c: Any) -> Any:
+    """A function of three bits, in each bit of three vectors."""
+    if HAS_TERNARY_LOGIC:
+        kinds = [_VECTOR, _VECTOR, _VECTOR, ir.IntType(32)]
+        logic = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(_VECTOR, kinds), "llvm.x86.avx512.pternlog.q.512"
+        )
+        return builder.call(logic, [a, b, c, ir.IntType(32)(function)])
+    if function == _LESS:
+        return _of_three(builder, _MAJORITY, builder.not_(a), b, c)
     half = builder.xor(a, b)
-    carry = builder.or_(builder.and_(a, b), builder.and_(half, c))
-    return builder.xor(half, c), carry
+    if function == _SUM:
+        return builder.xor(half, c)
+    return builder.or_(builder.and_(a, b), builder.and_(half, c))
 
 
-def _below(builder: Any, counters: list[Any], bound: Any) -> Any:
-    """Mask of the columns whose counter is less than ``bound``; compares from the low bit up."""
+def _below(builder: Any, counters: list[Any], limit: Any) -> Any:
+    """Mask of the columns whose counter is less than the bound; compares from the low bit up.
+
+    If the bound's bit is 1, a counter is less if its bit is 0 or its lower bits are less. If the
+    bound's bit is 0, it is less only if its bit is 0 and its lower bits are less. So it is the
+    majority of the complement of its bit, the bound's bit, and the result for the lower bits.
+    """
     below = ir.Constant(_VECTOR, [0] * LANES)
     for index, counter in enumerate(counters):
-        bit = builder.and_(builder.lshr(bound, _I64(index)), _I64(1))
-        empty = ir.Constant(_VECTOR, ir.Undefined)
-        lanes = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-        single = builder.insert_element(empty, builder.neg(bit), _I64(0))
-        bound_bit = builder.shuffle_vector(single, empty, lanes)
-        clear = builder.not_(counter)
-        # If the bound's bit is 1, a counter is less if its bit is 0 or its lower bits are less. If
-        # the bound's bit is 0, it is less only if its bit is 0 and its lower bits are less.
-        either = builder.and_(clear, builder.or_(below, bound_bit))
-        below = builder.or_(either, builder.and_(below, bound_bit))
+        place = builder.inttoptr(builder.add(limit, _I64(8 * index)), _I64.as_pointer())
+        bit = splat(builder, builder.load(place), LANES)
+        below = _of_three(builder, _LESS, counter, below, bit)
     return below
 
 

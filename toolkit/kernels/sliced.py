@@ -9,9 +9,11 @@ import numpy as np
 from numba import int64, uint64
 
 from hashkit.kernels.bits import trailing_zeros
-from hashkit.kernels.compiling import inlined, inner_kernel, kernel
-from hashkit.kernels.planes import LANES, PLANE_BYTES, UNIT_ROWS, near_rows, transpose_unit
-from hashkit.kernels.selection import Selection, take
+from hashkit.kernels.compiling import inner_kernel, kernel
+from hashkit.kernels.cpu import LANES
+from hashkit.kernels.marked import take_marked
+from hashkit.kernels.planes import PLANE_BYTES, UNIT_ROWS, near_rows, transpose_unit
+from hashkit.kernels.selection import Selection
 from hashkit.kernels.widths import COUNTERS, counters_for
 from hashkit.kernels.words import n_safe_rows
 
@@ -35,20 +37,21 @@ def query_picks(query_codes: Any) -> Any:
     Returns
     -------
     NDArray
-        uint16 [q, 8 * size], in bytes; bit j is bit j % 8, from the lowest, of byte j // 8.
+        uint16 [q, 8 * size], in words of 8 bytes; bit j is bit j % 8, from the lowest, of byte
+        j // 8.
     """
     n_queries, size = query_codes.shape
     picks = np.empty((n_queries, 8 * size), np.uint16)
     for query in range(n_queries):
         for bit in range(8 * size):
             is_set = (query_codes[query, bit >> 3] >> (bit & 7)) & 1
-            picks[query, bit] = (2 * bit + is_set) * (PLANE_BYTES // 2)
+            picks[query, bit] = (2 * bit + is_set) * LANES
     return picks
 
 
 def plane_bytes(size: int) -> int:
     """Bytes that ``scan_planes`` needs for the planes of codes of ``size`` bytes."""
-    return max(BLOCK_BYTES, 8 * size * PLANE_BYTES) + 32
+    return max(BLOCK_BYTES, 8 * size * PLANE_BYTES) + 64
 
 
 def plane_scanner(n_bits: int) -> Callable[..., None]:
@@ -68,6 +71,7 @@ def _scanner(n_counters: int) -> Callable[..., None]:
         codes: Any,
         first_row: int,
         kept: Any,
+        query_words: Any,
         picks: Any,
         memory: Any,
         top_k: int,
@@ -81,6 +85,8 @@ def _scanner(n_counters: int) -> Callable[..., None]:
             uint8 [n, size], C-contiguous: the rows ``first_row`` to ``first_row + n``.
         kept
             bool [n], the rows to search; or bool [0] for all.
+        query_words
+            uint64 [q, n_words].
         picks
             uint16 [q, 8 * size], see `query_picks`.
         memory
@@ -93,9 +99,12 @@ def _scanner(n_counters: int) -> Callable[..., None]:
         n_units = max(1, BLOCK_BYTES // unit_bytes)
         # A local array of which only the address is used would be freed at once; an argument is
         # not.
-        planes = (uint64(memory.ctypes.data) + uint64(31)) & ~uint64(31)
+        planes = (uint64(memory.ctypes.data) + uint64(63)) & ~uint64(63)
         padded = np.zeros((UNIT_ROWS + 8, size), np.uint8)  # the last rows and padding
-        near = np.empty((1 + n_counters, LANES), np.uint64)
+        near = np.empty(LANES, np.uint64)
+        limits = np.empty((picks.shape[0], n_counters), np.uint64)
+        for query in range(picks.shape[0]):
+            spread(state.bounds[query], limits, query)
         for first in range(0, n_rows, n_units * UNIT_ROWS):
             block_units = min(n_units, (n_rows - first + UNIT_ROWS - 1) // UNIT_ROWS)
             for unit in range(block_units):
@@ -103,14 +112,31 @@ def _scanner(n_counters: int) -> Callable[..., None]:
                 transpose_rows(codes, first + unit * UNIT_ROWS, padded, own_planes)
             for query in range(picks.shape[0]):
                 own_picks = uint64(picks.ctypes.data) + uint64(2 * 8 * size * query)
+                limit = uint64(limits.ctypes.data) + uint64(8 * n_counters * query)
                 for unit in range(block_units):
                     own_planes = planes + uint64(unit * unit_bytes)
-                    near_address = uint64(near.ctypes.data)
-                    if near_rows(
-                        own_planes, own_picks, size, state.bounds[query], near_address, n_counters
-                    ):
-                        unit_row = first + unit * UNIT_ROWS
-                        take_near(query, near, unit_row, n_rows, first_row, kept, top_k, state)
+                    own_near = uint64(near.ctypes.data)
+                    lanes = near_rows(own_planes, own_picks, size, limit, own_near, n_counters)
+                    if lanes:
+                        start = first + unit * UNIT_ROWS
+                        words = uint64(query_words.ctypes.data) + uint64(
+                            8 * query_words.shape[1] * query
+                        )
+                        while lanes:
+                            lane = int64(trailing_zeros(lanes))
+                            lanes &= lanes - uint64(1)
+                            take_marked(
+                                query,
+                                near[lane],
+                                start + 64 * lane,
+                                words,
+                                codes,
+                                first_row,
+                                kept,
+                                top_k,
+                                state,
+                            )
+                        spread(state.bounds[query], limits, query)
 
     return scan_planes
 
@@ -120,10 +146,10 @@ _SCANNERS = {counters: _scanner(counters) for counters in COUNTERS}
 
 @inner_kernel
 def transpose_rows(codes: Any, first: int, padded: Any, planes: int) -> None:
-    """Transpose the 256 rows from ``first`` on, or as many as there are, into bit planes.
+    """Transpose a unit of rows from ``first`` on, or as many as there are, into bit planes.
 
     Where reading whole words would pass the end of ``codes``, the rows are first copied to
-    ``padded``, uint8 [256 + 8, size]. Older rows left in it lie past the end and are ignored.
+    ``padded``, uint8 [UNIT_ROWS + 8, size]. Older rows left in it lie past the end and are ignored.
     """
     n_rows, size = codes.shape
     address = uint64(codes.ctypes.data) + uint64(first * size)
@@ -143,28 +169,8 @@ def transpose_rows(codes: Any, first: int, padded: Any, planes: int) -> None:
         )
 
 
-@inlined
-def take_near(
-    query: int,
-    near: Any,
-    unit: int,
-    n_rows: int,
-    first_row: int,
-    kept: Any,
-    top_k: int,
-    state: Selection,
-) -> None:
-    """Take the rows that ``near_rows`` found in the unit whose first row is ``unit``."""
-    for lane in range(LANES):
-        left = near[0, lane]
-        while left:
-            place = trailing_zeros(left)
-            left &= left - uint64(1)
-            row = unit + 64 * lane + int64(place)
-            distance = 0
-            for bit in range(near.shape[0] - 1):
-                distance |= int64((near[1 + bit, lane] >> place) & uint64(1)) << bit
-            if distance >= state.bounds[query] or row >= n_rows:
-                continue
-            if kept.shape[0] == 0 or kept[row]:
-                take(query, distance, first_row + row, top_k, state)
+@inner_kernel
+def spread(bound: int, limits: Any, query: int) -> None:
+    """Write the bits of a query's bound to its row of ``limits``, each as 0 or all ones."""
+    for bit in range(limits.shape[1]):
+        limits[query, bit] = _FULL if (bound >> bit) & 1 else uint64(0)

@@ -16,7 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["GATHERED_ROWS", "skip_far_gathered", "skip_far_packed"]
+__all__ = ["GATHERED_ROWS", "popcounts", "skip_far_gathered", "skip_far_packed", "splat"]
 
 GATHERED_ROWS: Final = 8
 """Rows that `skip_far_gathered` compares per iteration."""
@@ -47,7 +47,7 @@ def skip_far_packed(
         start, n_iterations_, words_, bound_, _ = arguments
         vector = ir.VectorType(ir.IntType(bits), _BITS // bits)
         query = _repeated(builder, words_, width_, vector)
-        limit = _splat(builder, _narrow(builder, bound_, bits), vector.count)
+        limit = splat(builder, _narrow(builder, bound_, bits), vector.count)
         with _iterations(builder, n_iterations_) as (iteration, result):
             place = builder.add(start, builder.mul(iteration, _I64(iteration_bytes)))
             counts = []
@@ -56,7 +56,7 @@ def skip_far_packed(
                     builder.add(place, _I64(part * _BITS // 8)), vector.as_pointer()
                 )
                 loaded = builder.load(pointer, align=1)
-                counts.append(_popcounts(builder, builder.xor(loaded, query)))
+                counts.append(popcounts(builder, builder.xor(loaded, query)))
             for step in (16, 32):  # rows of several words: add neighbouring lanes
                 if width_ >= step:
                     counts = [
@@ -94,7 +94,7 @@ def skip_far_gathered(
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         start, n_iterations_, size_, mask_, words_, n_words_, bound_ = arguments
-        limit = _splat(builder, bound_, vector.count)
+        limit = splat(builder, bound_, vector.count)
         span = builder.mul(size_, _I64(GATHERED_ROWS))
 
         def counts_of(row: Any, word: Any, is_last: bool) -> list[Any]:
@@ -110,9 +110,9 @@ def skip_far_gathered(
                     gathered = builder.insert_element(gathered, loaded, _I32(lane))
                     place = builder.add(place, size_)
                 if is_last:
-                    gathered = builder.and_(gathered, _splat(builder, mask_, vector.count))
-                compared = builder.xor(gathered, _splat(builder, query, vector.count))
-                counts.append(_popcounts(builder, compared))
+                    gathered = builder.and_(gathered, splat(builder, mask_, vector.count))
+                compared = builder.xor(gathered, splat(builder, query, vector.count))
+                counts.append(popcounts(builder, compared))
             return counts
 
         last = builder.sub(n_words_, _I64(1))
@@ -170,7 +170,7 @@ def _iterations(builder: Any, n_iterations: Any) -> Iterator[tuple[Any, _Stop]]:
     stop.value = iteration
 
 
-def _splat(builder: Any, value: Any, count: int) -> Any:
+def splat(builder: Any, value: Any, count: int) -> Any:
     """A vector whose lanes all hold ``value``."""
     empty = ir.Constant(ir.VectorType(value.type, count), ir.Undefined)
     first = builder.insert_element(empty, value, _I32(0))
@@ -203,7 +203,7 @@ def _narrow(builder: Any, value: Any, bits: int) -> Any:
     return value if bits == 64 else builder.trunc(value, ir.IntType(bits))
 
 
-def _popcounts(builder: Any, vector: Any) -> Any:
+def popcounts(builder: Any, vector: Any) -> Any:
     """Population count of each lane."""
     kind = vector.type
     name = f"llvm.ctpop.v{kind.count}i{kind.element.width}"

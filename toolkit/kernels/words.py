@@ -17,6 +17,7 @@ from hashkit.kernels.compiling import inlined, inner_kernel, kernel
 
 __all__ = [
     "chunk_distances",
+    "code_distance",
     "code_word",
     "distance_to",
     "last_mask",
@@ -83,6 +84,15 @@ def distance_to(code: int, size: int, query: Any) -> int:
     total = uint64(0)
     for word in range(query.shape[0]):
         total += popcount(code_word(code, size, word) ^ query[word])
+    return int64(total)
+
+
+@inner_kernel
+def code_distance(code: int, size: int, words: int) -> int:
+    """Distance, in bits, between the code and the query's words at two addresses."""
+    total = uint64(0)
+    for word in range((size + 7) >> 3):
+        total += popcount(code_word(code, size, word) ^ load_word(words + uint64(8 * word)))
     return int64(total)
 
 

@@ -15,7 +15,7 @@ from hashkit.multi_index.index import MultiIndex
 from hashkit.retrieval.arguments import Engine
 from hashkit.retrieval.merging import PartHits, merged
 from hashkit.retrieval.neighbours import Neighbours
-from hashkit.retrieval.scan import last_distances, scan_kept
+from hashkit.retrieval.scan import last_distances, scan
 from hashkit.retrieval.shards import Database, Shards
 
 __all__ = ["Index", "IndexedRows", "find_nearest", "indexed_rows"]
@@ -79,23 +79,24 @@ def find_nearest(
     radius: int,
     engine: Engine,
     indexed: Sequence[IndexedRows],
-    n_threads: int,
+    n_threads: int | None,
 ) -> Neighbours:
     """The ``limit`` nearest rows of each query within a radius, by (distance, row)."""
-    whole = shards.n_kept
     parts = []
-    for one in indexed if engine != "scan" else ():
+    for one in indexed:
         own = (
             shards
             if len(indexed) == 1 and _is_all(one, shards)
             else shards.between(one.first, one.stop)
         )
-        n_kept = whole if own is shards else own.n_kept
-        if n_kept and (engine == "index" or _gains(one.index, query_codes, n_kept, limit, radius)):
-            parts.append((one, own, min(limit, n_kept)))
+        if own.n_kept and (
+            engine == "index" or _gains(one.index, query_codes, own.n_kept, limit, radius)
+        ):
+            parts.append((one, own, min(limit, own.n_kept)))
     if not parts:
-        radii = np.full(len(query_codes), radius)
-        return scan_kept(query_codes, shards, limit, radii, n_threads)
+        radii = np.empty(len(query_codes), np.int64)
+        radii.fill(radius)  # np.full takes a microsecond more
+        return scan(query_codes, shards, limit, radii, n_threads)
     if len(parts) == 1 and parts[0][1] is shards:
         return _search(query_codes, shards, limit, radius, indexed[0].index, n_threads)
     found: list[tuple[int, PartHits]] = []
@@ -107,7 +108,7 @@ def find_nearest(
     for first, stop in _gaps([one for one, *_ in parts], len(shards.codes)):
         reached_by = _reached(found, shards, limit, radius, len(query_codes))
         own = shards.between(first, stop)
-        near = scan_kept(query_codes, own, limit, reached_by, n_threads)
+        near = scan(query_codes, own, limit, reached_by, n_threads)
         found.append((first, PartHits.of(near)))
     return _merged(found, shards, limit)
 
@@ -129,7 +130,7 @@ def _search(
     limit: int,
     radius: int,
     index: MultiIndex,
-    n_threads: int,
+    n_threads: int | None,
 ) -> Neighbours:
     """The nearest rows by an index of the first rows, and by a scan of those behind it."""
     radii = np.full(len(query_codes), radius)
@@ -142,19 +143,17 @@ def _search(
         n_threads=n_threads,
     )
     if found.given_up.all():
-        return scan_kept(query_codes, shards, limit, radii, n_threads)
+        return scan(query_codes, shards, limit, radii, n_threads)
     rows = Neighbours(found.offsets, found.distances, found.rows, shards.offsets)
     if index.n_rows < len(shards):
         reached = last_distances(rows, limit, radius)
-        added = scan_kept(query_codes, shards.behind(index.n_rows), limit, reached, n_threads)
+        added = scan(query_codes, shards.behind(index.n_rows), limit, reached, n_threads)
         both = [(0, PartHits.of(rows)), (index.n_rows, PartHits.of(added))]
         rows = _by_row(both, shards, limit) if len(added.rows) else rows
     again = np.flatnonzero(found.given_up)
     if not len(again):
         return rows
-    return rows.replaced(
-        again, scan_kept(query_codes[again], shards, limit, radii[again], n_threads)
-    )
+    return rows.replaced(again, scan(query_codes[again], shards, limit, radii[again], n_threads))
 
 
 def _reached(

@@ -9,6 +9,7 @@ that it needs.
 from __future__ import annotations
 
 import atexit
+import functools
 import logging
 import os
 import threading
@@ -110,6 +111,7 @@ class KernelLoader:
         self._pause()
 
 
+@functools.cache  # each search asks
 def _group(n_bits: int) -> int:
     """A number that codes with the same kernels share."""
     return counters_for(min(n_bits, MAX_PLANE_BITS))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -128,7 +127,7 @@ def as_ranking(found: Neighbours, limit: int, n_bits: int) -> Ranking:
         If there are fewer, which is possible only if codes have more than ``n_bits`` bits.
     """
     shape = (len(found.offsets) - 1, limit)
-    if len(found.rows) != math.prod(shape):
+    if len(found.rows) != shape[0] * limit:
         raise CodesError(
             f"expected {limit} rows per query, found fewer: codes of the database are damaged, "
             f"with bits set behind the {n_bits} that they have; `hashkit verify` lists them"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -11,9 +13,8 @@ from hashkit.retrieval.loading import KERNELS
 from hashkit.retrieval.neighbours import Neighbours
 from hashkit.retrieval.scan_numpy import scan_numpy
 from hashkit.retrieval.shards import Shards
-from hashkit.threads import available_cpus
 
-__all__ = ["last_distances", "scan", "scan_kept"]
+__all__ = ["last_distances", "scan"]
 
 _GATHER_SHARE: Final = 16
 """If fewer than one row in this many is kept, the kept rows are copied and searched alone."""
@@ -33,7 +34,7 @@ def scan(
     query_codes
         Packed codes, uint8 [q, size].
     shards
-        The database.
+        The database; where few of its rows are kept, these alone are read.
     top_k
         Rows wanted, 0 or more.
     radii
@@ -41,32 +42,26 @@ def scan(
     n_threads
         Number of threads; None for one per CPU. The result does not depend on it.
     """
-    top_k = min(top_k, len(shards))
+    n_rows = shards.n_rows
+    if shards.n_kept * _GATHER_SHARE < n_rows:
+        rows = shards.kept_rows()
+        gathered = Shards.of(shards.take(rows), shards.n_bits)
+        found = scan(query_codes, gathered, top_k, radii, n_threads)
+        return Neighbours(found.offsets, found.distances, rows[found.rows], shards.offsets)
+    top_k = min(top_k, n_rows)
     if not top_k or not len(query_codes):
         offsets = np.zeros(len(query_codes) + 1, np.int64)
         return Neighbours(offsets, np.empty(0, np.uint16), np.empty(0, np.int64), shards.offsets)
-    if not KERNELS.are_wanted(query_codes.size * len(shards), shards.n_bits):
+    if not KERNELS.are_wanted(query_codes.size * n_rows, shards.n_bits):
         return scan_numpy(query_codes, shards, top_k, radii)
+    return _compiled()(np.ascontiguousarray(query_codes), shards, top_k, radii, n_threads)
+
+
+@functools.cache  # an import statement takes a microsecond of each call
+def _compiled() -> Callable[..., Neighbours]:
     from hashkit.retrieval.scan_compiled import scan_compiled
 
-    n_threads = available_cpus() if n_threads is None else n_threads
-    query_codes = np.ascontiguousarray(query_codes)
-    return scan_compiled(query_codes, shards, top_k, radii, n_threads)
-
-
-def scan_kept(
-    query_codes: NDArray[np.uint8],
-    shards: Shards,
-    limit: int,
-    radii: NDArray[np.int64],
-    n_threads: int,
-) -> Neighbours:
-    """As `scan`; where few rows are kept, these alone are read."""
-    if shards.n_kept * _GATHER_SHARE >= len(shards):
-        return scan(query_codes, shards, limit, radii, n_threads)
-    rows = shards.kept_rows()
-    found = scan(query_codes, Shards.of(shards.take(rows), shards.n_bits), limit, radii, n_threads)
-    return Neighbours(found.offsets, found.distances, rows[found.rows], shards.offsets)
+    return scan_compiled
 
 
 def last_distances(nearest: Neighbours, limit: int, radius: int) -> NDArray[np.int64]:

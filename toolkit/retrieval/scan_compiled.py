@@ -1,16 +1,17 @@
 """Linear search with compiled kernels, on any number of threads.
 
-There are three kernels, and all give the same result. For few queries, rows are compared as they
-lie in memory (`hashkit.kernels.scan`). For several queries, blocks of rows are transposed into bit
-planes once for all queries (`hashkit.kernels.sliced`). For results that are a large part of the
-database, a counting sort takes two passes (`hashkit.kernels.ranking`).
+All kernels give the same result. For few queries, rows are compared as they lie in memory
+(`hashkit.kernels.scan`). For several queries, blocks of rows are transposed into bit planes once
+for all queries (`hashkit.kernels.sliced`), or their words are counted in vectors
+(`hashkit.kernels.counts`), whichever is faster (`hashkit.kernels.choice`). For results that are a
+large part of the database, a counting sort takes two passes (`hashkit.kernels.ranking`).
 """
 
 from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -19,20 +20,21 @@ from numpy.typing import NDArray
 
 from hashkit.codes import code_size
 from hashkit.kernels.arrays import read_only
+from hashkit.kernels.choice import COUNTS, PLANES, ROWS, batch_kernel, batch_kernels
+from hashkit.kernels.counts import block_words, quad_words, scan_counts
 from hashkit.kernels.ranking import count_distances, place_rows
 from hashkit.kernels.scan import scan_rows, select_rows
 from hashkit.kernels.selection import Selection, order
 from hashkit.kernels.sliced import plane_bytes, plane_scanner, query_picks
-from hashkit.kernels.widths import MAX_PLANE_BITS
 from hashkit.kernels.words import row_words
 from hashkit.retrieval.neighbours import Neighbours
 from hashkit.retrieval.shards import Shards, Span
-from hashkit.threads import run_parallel
+from hashkit.threads import available_cpus, run_parallel
 
 __all__ = ["run_each_kernel", "scan_compiled"]
 
-_PLANES_FROM_QUERIES: Final = 3
-"""Transposing rows into bit planes pays from this many queries on."""
+_SEVERAL: Final = 3
+"""Queries that are searched together from this many on."""
 
 _TRANSPOSED_FOR: Final = 64
 """Queries per thread from which the cost of transposing rows is small."""
@@ -80,7 +82,7 @@ def scan_compiled(
     shards: Shards,
     top_k: int,
     radii: NDArray[np.int64],
-    n_threads: int,
+    n_threads: int | None = None,
 ) -> Neighbours:
     """Find the ``top_k`` nearest rows within each query's radius.
 
@@ -95,11 +97,12 @@ def scan_compiled(
     radii
         int64 [q], the largest distance wanted by each query.
     n_threads
-        Number of threads, 1 or more.
+        Number of threads, 1 or more; None for one per CPU.
     """
     job = _Job(read_only(query_codes), shards, top_k, radii)
-    n_rows = len(shards)
-    n_threads = min(n_threads, 1 + query_codes.size * n_rows // _PARALLEL_BYTES)
+    n_rows = shards.n_rows
+    n_worth = 1 + query_codes.size * n_rows // _PARALLEL_BYTES
+    n_threads = 1 if n_worth == 1 else min(n_threads or available_cpus(), n_worth)
     if top_k * _PLACED_SHARE < n_rows:
         return _select(job, n_threads)
     if top_k < n_rows or int(radii.max()) >= shards.n_bits:
@@ -114,14 +117,18 @@ def scan_compiled(
     return found.replaced(again, _place(job.of(again), n_threads))
 
 
-def run_each_kernel(n_bits: int) -> Iterator[None]:
+def run_each_kernel(n_bits: int, kernels: Collection[str] | None = None) -> Iterator[None]:
     """Run every kernel that a search of codes of ``n_bits`` bits may use, and yield after each.
 
     Each is loaded or compiled by that, for all searches that follow.
+
+    Parameters
+    ----------
+    kernels
+        Those of `hashkit.kernels.choice` to run; by default those that this CPU may use.
     """
     codes = np.zeros((_FEW_ROWS, code_size(n_bits)), np.uint8)
-    one = Shards((codes,), n_bits, np.array([0, _FEW_ROWS]), (None,))
-    two = Shards((codes, codes), n_bits, np.array([0, _FEW_ROWS, 2 * _FEW_ROWS]), (None, None))
+    one, two = Shards([codes], n_bits, [None]), Shards([codes, codes], n_bits, [None, None])
 
     def job(n_queries: int, shards: Shards, top_k: int) -> _Job:
         return _Job(read_only(codes[:n_queries]), shards, top_k, np.full(n_queries, n_bits))
@@ -129,8 +136,10 @@ def run_each_kernel(n_bits: int) -> Iterator[None]:
     for search in (
         partial(_select_at_once, job(1, one, 1), 1),
         partial(_select_at_once, job(1, one, 1), 2),
-        partial(_select, job(_PLANES_FROM_QUERIES, one, 1), 1),
-        partial(_select, job(1, two, 1), 1),
+        *(
+            _Selection(job(_SEVERAL, two, 1), 1, kernel).run
+            for kernel in sorted(kernels or {ROWS, *batch_kernels(n_bits)})
+        ),
         partial(_place, job(1, one, _FEW_ROWS), 1),
     ):
         search()
@@ -138,14 +147,14 @@ def run_each_kernel(n_bits: int) -> Iterator[None]:
 
 
 def _select(job: _Job, n_threads: int) -> Neighbours:
-    n_queries, n_rows = len(job.query_codes), len(job.shards)
+    n_queries, n_rows = len(job.query_codes), job.shards.n_rows
     is_short = n_queries * n_rows <= _PAIRS_PER_CALL
-    if n_queries < _PLANES_FROM_QUERIES and len(job.shards.codes) == 1 and is_short:
+    if n_queries < _SEVERAL and len(job.shards.codes) == 1 and is_short:
         return _select_at_once(job, n_threads)
     # Threads with separate rows share the cost of transposing, but each must find its own nearest
     # rows. So threads take separate queries if there are many queries or k is large.
     is_shallow = job.top_k * _SHALLOW < n_rows
-    n_own = _TRANSPOSED_FOR if is_shallow else 2 * _PLANES_FROM_QUERIES
+    n_own = _TRANSPOSED_FOR if is_shallow else 2 * _SEVERAL
     n_query_parts = min(n_threads, max(1, n_queries // n_own))
     n_row_parts = n_threads // n_query_parts
     candidates = n_queries * n_row_parts * _capacity(job.top_k) * 10
@@ -169,27 +178,38 @@ def _select_at_once(job: _Job, n_parts: int) -> Neighbours:
 
     Scanning a small database takes less time than a few of the cheapest NumPy calls.
     """
-    query_codes, shards, top_k, radii = job
-    codes, kept = _for_kernels(Span(0, shards.codes[0], shards.kept[0]))
-    n_queries, n_rows = len(query_codes), len(codes)
-    distances = np.empty((n_parts, n_queries, top_k), np.uint16)
-    rows = np.empty((n_parts, n_queries, top_k), np.int64)
-    sizes = np.empty((n_parts, n_queries), np.int64)
-
-    def select(part: int) -> int:
-        own = slice(n_rows * part // n_parts, n_rows * (part + 1) // n_parts)
-        own_kept = kept[own] if len(kept) else kept
-        settings = (query_codes, shards.n_bits, radii, _capacity(top_k))
-        found = (distances[part], rows[part], sizes[part])
-        return select_rows(codes[own], own.start, own_kept, *settings, *found)
-
+    shards = job.shards
     if n_parts == 1:
-        n_found = select(0)
-        return _compact(distances[0], rows[0], sizes[0], n_found, shards)
-    run_parallel([partial(select, part) for part in range(n_parts)])
-    merged = (np.empty_like(distances[0]), np.empty_like(rows[0]), np.empty_like(sizes[0]))
+        return _compact(*_select_span(job, 0, shards.codes[0], shards.kept[0]), shards)
+    spans = shards.spans(rows=-(-shards.n_rows // n_parts))
+    found = run_parallel([partial(_select_span, job, *span) for span in spans])
+    distances, rows, sizes = (np.stack([one[at] for one in found]) for at in range(3))
+    merged = np.empty_like(distances[0]), np.empty_like(rows[0]), np.empty_like(sizes[0])
     n_found = order(shards.n_bits, sizes, distances, rows, *merged)
     return _compact(*merged, n_found, shards)
+
+
+def _select_span(
+    job: _Job, first: int, codes: NDArray[np.uint8], kept: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.uint16], NDArray[np.int64], NDArray[np.int64], int]:
+    """The nearest of some rows: their distances, rows and numbers by query, and how many in all."""
+    query_codes, shards, top_k, radii = job
+    shape = (len(query_codes), top_k)
+    distances, rows = np.empty(shape, np.uint16), np.empty(shape, np.int64)
+    sizes = np.empty(shape[0], np.int64)
+    n_found = select_rows(
+        read_only(codes),
+        first,
+        _ALL_KEPT if kept is None else read_only(kept),
+        query_codes,
+        shards.n_bits,
+        radii,
+        _capacity(top_k),
+        distances,
+        rows,
+        sizes,
+    )
+    return distances, rows, sizes, n_found
 
 
 def _capacity(top_k: int) -> int:
@@ -205,9 +225,11 @@ class _Selection:
         The queries and the database.
     n_parts
         Parts of the database that are scanned in parallel.
+    kernel
+        See `hashkit.kernels.choice`; by default the fastest.
     """
 
-    def __init__(self, job: _Job, n_parts: int) -> None:
+    def __init__(self, job: _Job, n_parts: int, kernel: str | None = None) -> None:
         query_codes, shards, top_k, radii = job
         self._shards = shards
         self._top_k = top_k
@@ -220,9 +242,14 @@ class _Selection:
         self._n_held = np.zeros((n_parts, n_queries), dtype=np.int64)
         self._distances = np.empty((n_parts, n_queries, _capacity(top_k)), dtype=np.uint16)
         self._rows = np.empty((n_parts, n_queries, _capacity(top_k)), dtype=np.int64)
-        self._use_planes = n_queries >= _PLANES_FROM_QUERIES and shards.n_bits <= MAX_PLANE_BITS
-        # The queries in the form that the kernel takes.
-        self._queries = (query_picks if self._use_planes else row_words)(query_codes)
+        self._kernel = kernel or batch_kernel(n_queries, shards.n_bits)
+        # The queries in the forms that the kernel takes.
+        words = row_words(query_codes)
+        self._queries: tuple[NDArray[Any], ...] = (words,)
+        if self._kernel == PLANES:
+            self._queries = (words, query_picks(query_codes))
+        elif self._kernel == COUNTS:
+            self._queries = (quad_words(words),)
         self._size = query_codes.shape[1]
         self._is_stopped = threading.Event()
 
@@ -247,11 +274,14 @@ class _Selection:
             self._rows[part],
         )
         scan: Callable[..., None] = scan_rows
-        compared: tuple[NDArray[Any], ...] = (self._queries,)
-        if self._use_planes:
+        compared = self._queries
+        if self._kernel == PLANES:
             scan = plane_scanner(self._shards.n_bits)
-            compared = (self._queries, np.empty(plane_bytes(self._size), np.uint8))
-        rows_per_call = max(1, _PAIRS_PER_CALL // len(self._queries))
+            compared += (np.empty(plane_bytes(self._size), np.uint8),)
+        elif self._kernel == COUNTS:
+            scan = scan_counts
+            compared += (np.empty(block_words(self._size), np.uint64),)
+        rows_per_call = max(1, _PAIRS_PER_CALL // len(self._n_held[part]))
         try:
             for span in self._shards.spans(rows.start, rows.stop, rows_per_call):
                 if self._is_stopped.is_set():
@@ -264,9 +294,9 @@ class _Selection:
 
     def found(self) -> Neighbours:
         """The result, after all `scans`."""
-        shape = (len(self._queries), self._top_k)
+        shape = (self._n_held.shape[1], self._top_k)
         distances, rows = np.empty(shape, np.uint16), np.empty(shape, np.int64)
-        sizes = np.empty(len(self._queries), np.int64)
+        sizes = np.empty(len(distances), np.int64)
         candidates = (self._n_held, self._distances, self._rows)
         n_found = order(self._shards.n_bits, *candidates, distances, rows, sizes)
         return _compact(distances, rows, sizes, n_found, self._shards)
@@ -348,5 +378,5 @@ def _compact(
     """Join the first ``sizes[i]`` entries of each query i, ``n_found`` in total."""
     if n_found == distances.size:
         offsets = np.arange(0, n_found + 1, distances.shape[1])
-        return Neighbours(offsets, distances.reshape(-1), rows.reshape(-1), shards.offsets)
+        return Neighbours(offsets, distances.ravel(), rows.ravel(), shards.offsets)
     return Neighbours.of_table(distances, rows, sizes, shards.offsets)

@@ -18,7 +18,7 @@ from hashkit.retrieval.arguments import Engine, check_oversample, check_settings
 from hashkit.retrieval.indexed import Index, find_nearest, indexed_rows
 from hashkit.retrieval.neighbours import Neighbours, Ranking, as_ranking
 from hashkit.retrieval.reranking import check_logits, rerank, rescore
-from hashkit.retrieval.scan import last_distances, scan_kept
+from hashkit.retrieval.scan import last_distances, scan
 from hashkit.retrieval.shards import Database, Shards
 from hashkit.threads import check_threads
 
@@ -150,11 +150,13 @@ def search(
     query_codes = check_codes(query_codes, shards.n_bits, "query codes")
     top_k = None if top_k is None else whole_number(top_k, "top_k", 0)
     radius = None if radius is None else whole_number(radius, "radius", 0)
-    has_index = isinstance(index, MultiIndex) or any(one is not None for one in index or ())
+    has_index = index is not None and (
+        isinstance(index, MultiIndex) or any(one is not None for one in index)
+    )
     check_settings(top_k, radius, engine, has_index=has_index)
     oversample = check_oversample(oversample, logits is not None, radius)
     indexed = [] if engine == "scan" else indexed_rows(index, database, shards)
-    n_threads = check_threads(n_threads, "n_threads")
+    n_threads = None if n_threads is None else check_threads(n_threads, "n_threads")
     if where is not None:
         shards = shards.where(chosen_rows(where, len(shards)))
     n_kept = shards.n_kept
@@ -176,6 +178,6 @@ def search(
     if limit < n_kept:
         # Any row that ties with the last one may replace it.
         radii = last_distances(nearest(limit), limit, search_radius)
-    found = scan_kept(query_codes, shards, n_kept, radii, n_threads)
+    found = scan(query_codes, shards, n_kept, radii, n_threads)
     found = rerank(query_codes, logits, shards, found, limit)
     return found if radius is not None else as_ranking(found, limit, shards.n_bits)

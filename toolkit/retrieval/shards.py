@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.codes import check_codes
-from hashkit.codesets import CodeDatabase, check_bits, check_database
+from hashkit.codesets import CodeDatabase, check_database, codes_of_all
 from hashkit.errors import CodesError
+from hashkit.kernels.arrays import read_only
 
 __all__ = ["Database", "Shards", "Span"]
 
@@ -38,86 +38,106 @@ class Span(NamedTuple):
     kept: NDArray[np.bool_] | None
 
 
-@dataclasses.dataclass(frozen=True)
 class Shards:
     """The codes of one or several databases, and which of their rows are searched.
 
-    Attributes
+    It does not change. It is no frozen dataclass, since a search of an array makes one, and that
+    would take three times as long.
+
+    Parameters
     ----------
     codes
         uint8 [n_i, ceil(n_bits / 8)] of each database.
     n_bits
         Number of bits of a code.
-    offsets
-        int64 [len(codes) + 1]: the rows of database i are ``offsets[i]`` to ``offsets[i + 1]``.
     kept
         For each database bool [n_i], the rows to search: neither deleted nor excluded by `where`;
         or None for all rows.
+
+    Attributes
+    ----------
+    codes, n_bits, kept
+        The parameters; codes are contiguous and read-only.
+    offsets
+        int64 [len(codes) + 1]: the rows of database i are ``offsets[i]`` to ``offsets[i + 1]``.
+    n_rows, n_kept
+        Number of rows, and of those to search.
     """
 
-    codes: tuple[NDArray[np.uint8], ...]
-    n_bits: int
-    offsets: NDArray[np.int64]
-    kept: tuple[NDArray[np.bool_] | None, ...]
+    def __init__(
+        self,
+        codes: Sequence[NDArray[np.uint8]],
+        n_bits: int,
+        kept: Sequence[NDArray[np.bool_] | None],
+    ) -> None:
+        n_rows = n_kept = 0
+        own_codes, offsets = [], [0]
+        for own, own_kept in zip(codes, kept, strict=True):
+            own_codes.append(read_only(np.ascontiguousarray(own)))
+            n_rows += len(own)
+            n_kept += len(own) if own_kept is None else int(np.count_nonzero(own_kept))
+            offsets.append(n_rows)
+        self.codes = tuple(own_codes)
+        self.n_bits = n_bits
+        self.offsets = np.array(offsets, np.int64)
+        self.kept = tuple(kept)
+        self.n_rows, self.n_kept = n_rows, n_kept
 
     @classmethod
     def of(cls, database: Database, n_bits: int | None = None) -> Shards:
         """Shards of a database; deleted rows are not kept.
 
+        Those of an open bank or bank set, which never changes, are made once.
+
         Raises
         ------
+        BankError
+            If a bank is closed, or its file was cut off or overwritten.
         CodesError
             If databases have different numbers of bits, or the number is unknown.
         """
+        derived: dict[str, Any] | None = getattr(database, "derived", None)
+        if derived is None or n_bits is not None:
+            return cls._made(database, n_bits)
+        database.check()  # type: ignore[union-attr]
+        found: Shards | None = derived.get("shards")
+        if found is None:
+            found = derived["shards"] = cls._made(database, None)
+        return found
+
+    @classmethod
+    def _made(cls, database: Database, n_bits: int | None) -> Shards:
         if isinstance(database, np.ndarray):
             if n_bits is None:
                 raise CodesError(
                     "the number of bits of an array of codes is unknown: give `n_bits`"
                 )
-            codes = np.ascontiguousarray(check_codes(database, n_bits, "database codes"))
-            return cls._joined([codes], [None], n_bits)
-        databases = database if isinstance(database, Sequence) else [database]
-        if isinstance(database, str | bytes):
-            check_database(database)
-        n_bits = check_bits(databases, n_bits)
-        kept = [None if one.deleted is None else ~one.deleted for one in databases]
-        return cls._joined([np.ascontiguousarray(one.codes) for one in databases], kept, n_bits)
-
-    @classmethod
-    def _joined(
-        cls,
-        codes: Sequence[NDArray[np.uint8]],
-        kept: Sequence[NDArray[np.bool_] | None],
-        n_bits: int,
-    ) -> Shards:
-        lengths = [len(one) for one in codes]
-        offsets = np.array([0, *itertools.accumulate(lengths)], dtype=np.int64)
-        return cls(tuple(codes), n_bits, offsets, tuple(kept))
+            return cls([check_codes(database, n_bits, "database codes")], n_bits, [None])
+        databases: Any = database
+        if hasattr(database, "codes") or not isinstance(database, Sequence):
+            databases = [database]
+        elif isinstance(databases, str | bytes):
+            check_database(databases)
+        codes, n_bits = codes_of_all(databases, n_bits)
+        deleted = [one.deleted for one in databases]
+        return cls(codes, n_bits, [None if one is None else ~one for one in deleted])
 
     def __len__(self) -> int:
         """Number of rows, kept or not."""
-        return int(self.offsets[-1])
-
-    @property
-    def n_kept(self) -> int:
-        """Number of rows to search."""
-        if len(self.kept) == 1 and self.kept[0] is None:
-            return len(self.codes[0])
-        pairs = zip(self.codes, self.kept, strict=True)
-        return sum(len(c) if k is None else int(np.count_nonzero(k)) for c, k in pairs)
+        return self.n_rows
 
     def where(self, chosen: NDArray[np.bool_]) -> Shards:
         """The same shards, keeping only the rows that are also in ``chosen``, bool [n]."""
         parts = [chosen[first:stop] for first, stop in self._ranges()]
-        kept = tuple(
+        kept = [
             part if before is None else part & before
             for part, before in zip(parts, self.kept, strict=True)
-        )
-        return dataclasses.replace(self, kept=kept)
+        ]
+        return Shards(self.codes, self.n_bits, kept)
 
     def between(self, first: int, stop: int) -> Shards:
         """The databases ``first`` to ``stop`` (exclusive), their rows numbered from 0."""
-        return self._joined(self.codes[first:stop], self.kept[first:stop], self.n_bits)
+        return Shards(self.codes[first:stop], self.n_bits, self.kept[first:stop])
 
     def behind(self, n_rows: int) -> Shards:
         """The rows behind the first ``n_rows``, numbered from 0, without copying them."""
@@ -127,7 +147,7 @@ class Shards:
             None if one is None else one[start:]
             for one, start in zip(self.kept, starts, strict=True)
         ]
-        return self._joined(codes, kept, self.n_bits)
+        return Shards(codes, self.n_bits, kept)
 
     def spans(self, first: int = 0, stop: int | None = None, rows: int = 1 << 62) -> Iterator[Span]:
         """Yield the rows ``first`` to ``stop`` in spans of one database and at most ``rows``."""

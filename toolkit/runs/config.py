@@ -15,13 +15,17 @@ from hashkit.inputs.sizes import checked_n_bits
 from hashkit.manifest import REDUCED, RESIZE_RULES, WHOLE_RULES
 from hashkit.runs.embedder_settings import EmbedderSettings
 from hashkit.runs.known_names import (
+    ACTIVATIONS,
     AUGMENTATIONS,
     FITTED,
     FROM_VIEWS,
+    NETWORK_OPTIONS,
     OPTIMISERS,
+    POLICIES,
     SCHEDULES,
     check_loss_options,
     check_name,
+    check_network_options,
     split_loss,
     split_network,
 )
@@ -96,6 +100,12 @@ class TrainConfig:
 
     recipe: str = _setting("best", "Recipe that the other settings start from; see --list-recipes.")
     network: str = _setting("compact", "Network; see hashkit train --list-recipes.")
+    activation: str | None = _setting(
+        None, "Activation of a compact network: relu (its own), celu or gelu."
+    )
+    patch: int | None = _setting(
+        None, "Side of the patches that a compact network whitens first, in pixels; its own is 2."
+    )
     pretrained: bool = _setting(True, "Start from pretrained weights, if the network has some.")
     lengths: tuple[int, ...] = _setting(
         (48,), "Code length; several (12,24,48) share one network and make one run each."
@@ -171,6 +181,7 @@ class TrainConfig:
     momentum: float = _setting(0.9, "Momentum of gradient descent.")
     nesterov: bool = _setting(True, "Nesterov's form of momentum.")
     weight_decay: float = _setting(5e-4, "Weight decay; not applied to biases.")
+    centralise: bool = _setting(False, "Centralise the gradients of matrices and kernels.")
     clip_norm: float = _setting(0.0, "Largest norm of the gradient; 0 for no limit.")
     sam: float = _setting(
         0.0, "Radius of sharpness-aware minimisation, which doubles a step's work; 0 for none."
@@ -180,6 +191,9 @@ class TrainConfig:
     )
     augmentation: str = _setting(
         "auto", "Augmentation; auto chooses by image set, see docs/training.md."
+    )
+    policy: str = _setting(
+        "none", "Random operations on each image: none, trivial (TrivialAugment) or rand."
     )
     cutout: float = _setting(
         0.25, "Side of the masked square, as a fraction of the image's; 0 for none."
@@ -195,8 +209,8 @@ class TrainConfig:
     confidence: float = _setting(
         0.0, "Probability from which an unlabelled image's class is trusted; 0 adapts it."
     )
-    strong_augmentation: str = _setting(
-        "views", "Augmentation of the unlabelled images that learn a trusted class."
+    strong_policy: str = _setting(
+        "rand", "Policy of operations on the unlabelled images that learn a trusted class."
     )
     strong_cutout: float = _setting(0.5, "Side of the masked square in these images.")
     holdout: float = _setting(
@@ -228,6 +242,12 @@ class TrainConfig:
             )
         self._check_lengths()
         self._check_features()
+
+    @property
+    def network_options(self) -> dict[str, str | int]:
+        """The options of `NETWORK_OPTIONS` that are set, by name."""
+        values = {name: getattr(self, name) for name in NETWORK_OPTIONS}
+        return {name: value for name, value in values.items() if value is not None}
 
     @property
     def has_embedder(self) -> bool:
@@ -321,12 +341,16 @@ class TrainConfig:
     def _check_names(self) -> None:
         split_network(self.network)
         split_loss(self.loss)
+        if self.activation is not None:
+            check_name("activation", self.activation, ACTIVATIONS)
+        check_network_options(self.network, self.network_options)
         check_name("optimiser", self.optimiser, OPTIMISERS)
         check_name("schedule", self.schedule, SCHEDULES)
         check_name("resize", self.resize, RESIZE_RULES)
         check_name("precision", self.precision, PRECISIONS)
         check_name("augmentation", self.augmentation, ("auto", *AUGMENTATIONS))
-        check_name("strong_augmentation", self.strong_augmentation, AUGMENTATIONS)
+        check_name("policy", self.policy, POLICIES)
+        check_name("strong_policy", self.strong_policy, POLICIES)
         check_loss_options(self.loss, self.loss_options)
 
     @property

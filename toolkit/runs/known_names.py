@@ -11,6 +11,7 @@ from typing import Final
 from hashkit.errors import ConfigError
 
 __all__ = [
+    "ACTIVATIONS",
     "AUGMENTATIONS",
     "BUILT_IN_EMBEDDERS",
     "EXPORTED_NETWORKS",
@@ -19,13 +20,16 @@ __all__ = [
     "LOGGERS",
     "LOSSES",
     "NETWORKS",
+    "NETWORK_OPTIONS",
     "OPTIMISERS",
     "OWN_CODE",
+    "POLICIES",
     "PROTOCOLS",
     "SCHEDULES",
     "SPECTRAL",
     "check_loss_options",
     "check_name",
+    "check_network_options",
     "is_exported_network",
     "split_loss",
     "split_network",
@@ -34,6 +38,7 @@ __all__ = [
 NETWORKS: Final[dict[str, bool]] = {
     "compact": False,
     "compact-wide": False,
+    "compact-deep": False,
     "compact-wider": False,
     "dnnh": False,
     "dnnh-caffe": False,
@@ -46,6 +51,12 @@ NETWORKS: Final[dict[str, bool]] = {
     "onnx": True,
 }
 """Whether a network's name continues after a colon, by name."""
+
+NETWORK_OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "activation": ("compact", "compact-wide", "compact-deep", "compact-wider"),
+    "patch": ("compact", "compact-wide", "compact-deep", "compact-wider"),
+}
+"""Networks that have an option of their own, by its name."""
 
 LOSSES: Final[dict[str, tuple[str, ...]]] = {
     "triplet": ("margin", "average", "epsilon"),
@@ -90,9 +101,11 @@ SPECTRAL: Final = "sh"
 """The method whose logits are cosines."""
 
 LOGGERS: Final = ("tensorboard", "wandb")
+ACTIVATIONS: Final = ("relu", "celu", "gelu")
 OPTIMISERS: Final = ("muon", "sgd")
 SCHEDULES: Final = ("constant", "multistep", "cosine", "one-cycle")
 AUGMENTATIONS: Final = ("none", "shift", "shift-flip", "crop", "views")
+POLICIES: Final = ("none", "trivial", "rand")
 PROTOCOLS: Final = (
     "per-class",
     "random",
@@ -144,6 +157,16 @@ def split_loss(name: str) -> tuple[str, str]:
     raise ConfigError(
         f"unknown loss {name!r}; known: {', '.join([*LOSSES, *FITTED])} and your own, {own}"
     )
+
+
+def check_network_options(name: str, options: Iterable[str]) -> None:
+    """Raise ConfigError if a network does not have one of the options."""
+    for option in options:
+        if name not in NETWORK_OPTIONS[option]:
+            raise ConfigError(
+                f"`{option}` goes with the networks {', '.join(NETWORK_OPTIONS[option])}, not with "
+                f"{name}: leave it out"
+            )
 
 
 def is_exported_network(embedder: str) -> bool:

@@ -16,6 +16,7 @@ MIN_INPUT_SIZE: Final = 8
 _BETWEEN: Final = (
     ("height", MIN_INPUT_SIZE, 4096),
     ("width", MIN_INPUT_SIZE, 4096),
+    ("patch", 1, 5),
     ("dropout", 0, 0.99),
     ("hidden", 0, 10**6),
     ("views", 0, 64),

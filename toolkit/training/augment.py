@@ -19,6 +19,7 @@ from torch import Tensor
 
 from hashkit.errors import ConfigError
 from hashkit.training.devices import to_device
+from hashkit.training.policies import POLICIES, apply_operations, draw_operations, grey_of
 
 __all__ = ["AUGMENTATIONS", "Augmentation", "Draws", "augment", "choose_augmentation", "draw"]
 
@@ -45,6 +46,8 @@ class Augmentation:
         image's mean grey, and on differences from each pixel's grey.
     grey
         Fraction of the images that are converted to grey.
+    policy
+        A name of `hashkit.training.policies.POLICIES`: random operations on each image.
     """
 
     shift: float = 0.0
@@ -55,6 +58,7 @@ class Augmentation:
     contrast: float = 0.0
     saturation: float = 0.0
     grey: float = 0.0
+    policy: str = "none"
 
     def __post_init__(self) -> None:
         if self.crop < 1 and self.shift:
@@ -88,9 +92,6 @@ AUGMENTATIONS = {
 _UNFLIPPABLE = frozenset({"digits", "mnist"})
 
 _MAX_LOG_RATIO: Final = math.log(4 / 3)
-
-_LUMA: Final = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in grey (ITU-R BT.601, as in Pillow)."""
 
 
 def choose_augmentation(name: str, dataset: str) -> Augmentation:
@@ -126,6 +127,9 @@ class Draws:
         float32 [N, 3], factors on brightness, contrast and saturation.
     squares
         int64 [N, 2], first row and column of the square that is masked; may be negative.
+    operations, strengths
+        int64 [N, n], on the CPU, and float32 [N, n], see
+        `hashkit.training.policies.draw_operations`.
     """
 
     shifts: Tensor | None = None
@@ -133,6 +137,8 @@ class Draws:
     windows: Tensor | None = None
     factors: Tensor | None = None
     squares: Tensor | None = None
+    strengths: Tensor | None = None
+    operations: Tensor | None = None
 
     @classmethod
     def joined(cls, parts: Sequence[Draws]) -> Draws:
@@ -142,10 +148,10 @@ class Draws:
         return cls(*(_joined(values) for values in zip(*map(_fields, parts), strict=True)))
 
     def to(self, device: torch.device) -> Draws:
-        """Copy to a device."""
-        return Draws(
-            *(value if value is None else to_device(value, device) for value in _fields(self))
-        )
+        """Copy to a device, except for ``operations``."""
+        *others, operations = _fields(self)
+        moved = (value if value is None else to_device(value, device) for value in others)
+        return Draws(*moved, operations=operations)
 
 
 def draw(
@@ -164,7 +170,7 @@ def draw(
     generator
         CPU generator, whatever the device of the images, so that all devices get the same values.
     """
-    shifts = is_flipped = windows = factors = squares = None
+    shifts = is_flipped = windows = factors = squares = operations = strengths = None
     if augmentation.crop < 1:
         windows = _draw_windows(n_images, augmentation, generator)
     elif augmentation.shift or augmentation.flip:
@@ -179,7 +185,9 @@ def draw(
         side = _cutout_side(size, augmentation.cutout)
         starts = [torch.randint(0, length, (n_images, 1), generator=generator) for length in size]
         squares = torch.cat(starts, dim=1) - side // 2
-    return Draws(shifts, is_flipped, windows, factors, squares)
+    if (policy := POLICIES[augmentation.policy]) is not None:
+        operations, strengths = draw_operations(n_images, policy, generator)
+    return Draws(shifts, is_flipped, windows, factors, squares, strengths, operations)
 
 
 def augment(images: Tensor, augmentation: Augmentation, draws: Draws) -> Tensor:
@@ -203,6 +211,9 @@ def augment(images: Tensor, augmentation: Augmentation, draws: Draws) -> Tensor:
         images = _crop(images, draws.windows)
     elif draws.shifts is not None:
         images = _shift_and_flip(images, draws.shifts, draws.is_flipped)
+    policy = POLICIES[augmentation.policy]
+    if policy is not None and draws.operations is not None and draws.strengths is not None:
+        images = apply_operations(images, policy, draws.operations, draws.strengths)
     if draws.factors is not None:
         images = _change_colours(images, draws.factors)
     if draws.squares is not None:
@@ -212,7 +223,7 @@ def augment(images: Tensor, augmentation: Augmentation, draws: Draws) -> Tensor:
 
 
 def _fields(draws: Draws) -> tuple[Tensor | None, ...]:
-    return (draws.shifts, draws.is_flipped, draws.windows, draws.factors, draws.squares)
+    return tuple(getattr(draws, field.name) for field in dataclasses.fields(draws))
 
 
 def _joined(values: Sequence[Tensor | None]) -> Tensor | None:
@@ -283,11 +294,10 @@ def _draw_factors(n_images: int, augmentation: Augmentation, generator: torch.Ge
 def _change_colours(images: Tensor, factors: Tensor) -> Tensor:
     """Change brightness, contrast and saturation, in this order."""
     brightness, contrast, saturation = factors.T[..., None, None, None]
-    luma = to_device(torch.tensor(_LUMA), images.device)
     colours = (images * brightness).clamp(max=255)
-    mean = (colours @ luma).mean(dim=(1, 2))[:, None, None, None]
+    mean = grey_of(colours).mean(dim=(1, 2))[:, None, None, None]
     colours = torch.lerp(mean, colours, contrast).clamp(0, 255)
-    return _to_bytes(torch.lerp((colours @ luma)[..., None], colours, saturation))
+    return _to_bytes(torch.lerp(grey_of(colours)[..., None], colours, saturation))
 
 
 def _cutout_side(size: tuple[int, int], share: float) -> int:

@@ -234,7 +234,12 @@ def new_model(
     if config.has_embedder:
         network = FrozenFeatures(len(mean), hidden=config.hidden, dropout=config.dropout)
     else:
-        network = build_network(config.network, dropout=config.dropout, pretrained=pretrained)
+        network = build_network(
+            config.network,
+            dropout=config.dropout,
+            pretrained=pretrained,
+            options=config.network_options,
+        )
     model = HashModel(
         network,
         lengths=config.lengths,

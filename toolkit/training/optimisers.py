@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "OPTIMISERS",
     "build_optimiser",
+    "centralise_gradients",
     "load_momentum",
     "momentum_of",
     "set_learning_rate",
@@ -71,6 +72,22 @@ def _groups(
                 "lr_scale": lr_scale,
                 "weight_decay": weight_decay,
             }
+
+
+@torch.no_grad()
+def centralise_gradients(module: nn.Module) -> None:
+    """Subtract the mean from the gradient of each row of a matrix and each filter of a kernel.
+
+    Gradient centralisation, equation 1 of Yong, Huang, Hua and Zhang, *Gradient Centralization*,
+    ECCV 2020 (arXiv 2004.01461): the sum of the weights of a row or a filter then stays as it is.
+    `Muon` turns the momentum of a convolution into a matrix with the same row space, so its steps
+    have mean 0 as well; beyond the paper, the common direction of a filter's weights no longer
+    takes up one of the matrix's singular values.
+    """
+    for parameter in module.parameters():
+        if parameter.ndim > 1 and parameter.grad is not None:
+            dims = tuple(range(1, parameter.ndim))
+            parameter.grad.sub_(parameter.grad.mean(dim=dims, keepdim=True))
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, learning_rate: float) -> None:

@@ -13,7 +13,11 @@ from hashkit.training.batches import Batch
 from hashkit.training.devices import seed_generators
 from hashkit.training.learner import Learner
 from hashkit.training.losses import LossValue
-from hashkit.training.optimisers import build_optimiser, set_learning_rate
+from hashkit.training.optimisers import (
+    build_optimiser,
+    centralise_gradients,
+    set_learning_rate,
+)
 from hashkit.training.sampling import DROPOUT_STREAM, step_seed
 from hashkit.training.schedule import learning_rate
 from hashkit.training.sharpness import worst_nearby
@@ -131,6 +135,8 @@ class Stepper:
     def _update(self, step: int) -> None:
         config = self._config
         set_learning_rate(self.optimiser, self.learning_rate(step))
+        if config.centralise:
+            centralise_gradients(self._learner.model)
         if config.clip_norm:
             self.scaler.unscale_(self.optimiser)
             torch.nn.utils.clip_grad_norm_(self._learner.parameters(), config.clip_norm)

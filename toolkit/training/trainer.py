@@ -98,7 +98,9 @@ class Trainer:
         self.run = run
         self.device = device
         self.augmentation = dataclasses.replace(
-            choose_augmentation(config.augmentation, data.dataset), cutout=config.cutout
+            choose_augmentation(config.augmentation, data.dataset),
+            cutout=config.cutout,
+            policy=config.policy,
         )
         to_build = dataclasses.replace(
             config, network=network or config.network, loss=loss or config.loss

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hashkit.overlap import computed_ahead
 from hashkit.runs.config import TrainConfig
-from hashkit.training.augment import Augmentation, augment, choose_augmentation, draw
+from hashkit.training.augment import Augmentation, augment, draw
 from hashkit.training.batches import Batch, Views
 from hashkit.training.data import Pixels
 from hashkit.training.devices import to_device
@@ -72,14 +72,11 @@ class UnlabelledViews:
         Parameters
         ----------
         labelled
-            Augmentation of the labelled images. Without its masked square it is the weak one, and
-            where it does not mirror images, the strong one does not either.
+            Augmentation of the labelled images. The weak one is the same without a masked square
+            and a policy; the strong one has those of the settings.
         """
-        weak = dataclasses.replace(labelled, cutout=0.0)
-        strong = choose_augmentation(config.strong_augmentation, "")
-        strong = dataclasses.replace(
-            strong, cutout=config.strong_cutout, flip=strong.flip and weak.flip
-        )
+        weak = dataclasses.replace(labelled, cutout=0.0, policy="none")
+        strong = dataclasses.replace(weak, cutout=config.strong_cutout, policy=config.strong_policy)
         order = BatchOrder(
             n_items=len(pixels),
             batch_size=config.unlabelled_ratio * config.batch_size,

@@ -35,7 +35,8 @@ _PLAIN: Final = {"hidden": 0, "dropout": 0.0, "standardise": False, "holdout": 0
 _OF_EVERY_METHOD: Final = frozenset(
     {"recipe", "network", "lengths", "height", "width", "resize", "loss", "seed"}
     | {"preprocessing", "pixel_mean", "pixel_std", "layout", "output", "pooling"}
-    | {"augmentation", "cutout", "cutmix", "mirror", "freeze", "calibrate", "pretrained"}
+    | {"augmentation", "policy", "cutout", "cutmix", "mirror", "freeze", "calibrate"}
+    | {"pretrained"}
     | {"stage_decay", "display_steps", "snapshot_steps", "keep_snapshots"}
 )
 """Settings that a fitted method takes, that change nothing in it, or that are refused elsewhere."""
@@ -80,7 +81,8 @@ def configured(
     embedder = dataclasses.replace(embedder, resize=values["resize"])
     values |= {"network": absolute_network(values["network"]), "freeze": -1}
     values["loss"] = absolute_loss(probe.loss)
-    values |= {"augmentation": "none", "cutout": 0.0, "cutmix": 0.0, "mirror": False}
+    values |= {"augmentation": "none", "policy": "none", "cutout": 0.0, "cutmix": 0.0}
+    values |= {"mirror": False}
     values |= {"height": embedder.height, "width": embedder.width, "calibrate": False}
     return TrainConfig.from_dict(values), embedder
 
@@ -132,8 +134,8 @@ def with_enough_images(
 
 def _refuse_image_settings(settings: Mapping[str, Any]) -> None:
     """Refuse settings of networks that see the images again and again."""
-    given = [name for name in ("augmentation", "cutout", "cutmix", "mirror", "freeze", "calibrate")
-             if settings.get(name) not in (None, "none", 0, -1)]  # fmt: skip
+    of_images = ("augmentation", "policy", "cutout", "cutmix", "mirror", "freeze", "calibrate")
+    given = [name for name in of_images if settings.get(name) not in (None, "none", 0, -1)]
     if given:
         raise ConfigError(
             f"`{given[0]}` does not go with frozen features, which are computed once: leave it out"

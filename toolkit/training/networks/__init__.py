@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
 
 from hashkit.errors import ConfigError
 from hashkit.runs.known_names import split_network
@@ -22,6 +24,9 @@ from hashkit.training.networks.torchvision_models import build_torchvision, torc
 __all__ = ["NETWORKS", "InputRule", "Network", "NetworkKind", "build_network", "find_network"]
 
 
+NO_OPTIONS: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
 @dataclasses.dataclass(frozen=True)
 class NetworkKind:
     """A network, or a family of networks, that settings can name.
@@ -32,8 +37,8 @@ class NetworkKind:
         Short description for the list of networks.
     build
         Called with the argument (the part of the name after the colon, or an empty string), the
-        fraction of features dropped, and whether to load pretrained weights. None for an embedder,
-        which ONNX Runtime runs (`hashkit.features`).
+        fraction of features dropped, whether to load pretrained weights, and the network's own
+        options by name. None for an embedder, which ONNX Runtime runs (`hashkit.features`).
     input_rule
         Called with the argument, and whether pretrained weights are loaded.
     takes_argument
@@ -43,7 +48,7 @@ class NetworkKind:
     """
 
     about: str
-    build: Callable[[str, float, bool], Network] | None
+    build: Callable[..., Network] | None
     input_rule: Callable[[str, bool], InputRule] = lambda _, __: InputRule()
     takes_argument: bool = False
     has_weights: bool = False
@@ -59,19 +64,22 @@ def _efficientnet_lite(name: str) -> NetworkKind:
     )
 
 
+def _compact(about: str, widths: tuple[int, ...], *, is_deep: bool = False) -> NetworkKind:
+    def build(_: str, dropout: float, __: bool, **options: Any) -> Compact:
+        return Compact(dropout=dropout, widths=widths, is_deep=is_deep, **options)
+
+    return NetworkKind(about, build)
+
+
 NETWORKS: dict[str, NetworkKind] = {
-    "compact": NetworkKind(
-        "small and fast from scratch, 8 to 96 pixels",
-        lambda _, dropout, __: Compact(dropout=dropout, widths=(64, 128, 256)),
+    "compact": _compact("small and fast from scratch, 8 to 96 pixels", (64, 128, 256)),
+    "compact-wide": _compact("compact with more filters, 1.8 times the work", (64, 256, 256)),
+    "compact-deep": _compact(
+        "compact-wide with residual blocks of three layers, 2.5 times the work",
+        (64, 256, 256),
+        is_deep=True,
     ),
-    "compact-wide": NetworkKind(
-        "compact with more filters, for trainings of an hour",
-        lambda _, dropout, __: Compact(dropout=dropout, widths=(64, 256, 256)),
-    ),
-    "compact-wider": NetworkKind(
-        "compact with still more filters",
-        lambda _, dropout, __: Compact(dropout=dropout, widths=(128, 384, 384)),
-    ),
+    "compact-wider": _compact("compact with yet more filters, 4.6 times the work", (128, 384, 384)),
     "dnnh": NetworkKind("the DNNH paper's network", lambda _, dropout, __: Dnnh(dropout=dropout)),
     "dnnh-caffe": NetworkKind(
         "DNNH as in its Caffe implementation",
@@ -121,7 +129,9 @@ def find_network(name: str) -> tuple[NetworkKind, str]:
     return NETWORKS[kind], argument
 
 
-def build_network(name: str, *, dropout: float, pretrained: bool) -> Network:
+def build_network(
+    name: str, *, dropout: float, pretrained: bool, options: Mapping[str, Any] = NO_OPTIONS
+) -> Network:
     """Build a network by name.
 
     Parameters
@@ -133,6 +143,8 @@ def build_network(name: str, *, dropout: float, pretrained: bool) -> Network:
     pretrained
         Whether to load pretrained weights if the network has some; otherwise weights are drawn
         from torch's global generator.
+    options
+        The network's own options, see `hashkit.runs.known_names.NETWORK_OPTIONS`.
 
     Raises
     ------
@@ -144,4 +156,4 @@ def build_network(name: str, *, dropout: float, pretrained: bool) -> Network:
     kind, argument = find_network(name)
     if kind.build is None:
         raise ConfigError(f"{name} is an embedder, which is not trained: leave its network frozen")
-    return kind.build(argument, dropout, pretrained and kind.has_weights)
+    return kind.build(argument, dropout, pretrained and kind.has_weights, **options)
