@@ -32,6 +32,7 @@ _BETWEEN: Final = (
     ("weight_decay", 0, 1e6),
     ("clip_norm", 0, 1e6),
     ("sam", 0, 1e3),
+    ("sam_start", 0, 0.99),
     ("ema", 0, 0.999999),
     ("cutout", 0, 1),
     ("cutmix", 0, 1),

@@ -69,7 +69,7 @@ class Stepper:
         """
         self._learner.begin_step(step / self._n_steps)
         loss = self._passes(batch, step, fixed_features)
-        if self._config.sam:
+        if self._config.sam and step >= self._config.sam_start * self._n_steps:
             with worst_nearby(self._learner, self._config.sam):
                 self._passes(batch, step, fixed_features)
         self._update(step)
