@@ -72,7 +72,7 @@ class Stepper:
         self._seed(step)
         batch = with_trusted(batch, self._learner, self.autocast)
         loss = self._passes(batch, step, fixed_features)
-        if self._config.sam:
+        if self._config.sam and step >= self._config.sam_start * self._n_steps:
             with worst_nearby(self._learner, self._config.sam):
                 self._passes(batch, step, fixed_features)
         self._update(step)
@@ -101,7 +101,8 @@ class Stepper:
     def _passes(self, batch: Batch, step: int, fixed_features: Tensor | None) -> LossValue:
         """One forward and one backward pass, which leaves new gradients."""
         self._seed(step)
-        features = self._features(batch, fixed_features)
+        with torch.set_grad_enabled(step >= self._config.head_first * self._n_steps):
+            features = self._features(batch, fixed_features)
         with self.autocast():
             logits = self._learner.model.logits(features)
         loss = self._loss(logits.float(), features, batch)
