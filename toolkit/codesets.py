@@ -216,12 +216,20 @@ def check_database(value: object, what: str = "the database") -> None:
         )
 
 
-def check_radius(radius: int, n_bits: int) -> None:
-    """Raise `ConfigError` if no two codes can be as far apart as ``radius``, in bits."""
+def check_radius(radius: Any, n_bits: int) -> int:
+    """A distance in bits, which two codes of ``n_bits`` bits can have.
+
+    Raises
+    ------
+    ConfigError
+        If it is no whole number from 0 to ``n_bits``: a larger one is a mistake, as it finds all.
+    """
+    radius = whole_number(radius, "radius", 0)
     if radius > n_bits:
         raise ConfigError(
             f"`radius` must be at most {n_bits}, the bits of the codes, found {radius}"
         )
+    return radius
 
 
 def check_bits(databases: Sequence[CodeDatabase], n_bits: int | None = None) -> int:

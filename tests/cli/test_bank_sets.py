@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 from bank_samples import rows_of
-from cli_samples import fail, succeed
+from cli_samples import fail, succeed, write_class_folders
 from cli_samples import hashkit as hashkit_command
 from set_samples import set_of
 
@@ -45,6 +45,32 @@ def test_info_of_a_set_adds_up_its_shards(banks):
     assert {name: found[name] for name in same} == {name: expected[name] for name in same}
     assert [shard["first_row"] for shard in found["shards"]] == [0, 10, 20, 30, 40]
     assert "5, of 10 to 11 rows" in succeed(f"info {several}").stdout
+
+
+def test_info_of_a_set_lists_only_the_shards_that_differ(tmp_path):
+    codes = hashkit.CodeSet(rows_of(range(60))[0], 20)
+    _, several = set_of(tmp_path, codes, 5)
+    succeed(f"delete {several} --rows 3")
+    shown = succeed(f"info {several}").stdout
+    assert [line for line in shown.splitlines() if "shard-" in line and "row deleted" in line]
+    assert shown.count("shard-") == 1
+    (facts,) = succeed(f"info {several} --json").json["paths"]
+    assert facts["n_unlabelled"] == facts["n_rows"] - 1  # a deleted row is no row without a label
+    assert {shard["state"] for shard in facts["shards"]} == {"complete"}
+
+
+def test_info_of_an_unfinished_set_says_how_to_go_on(tmp_path):
+    names = write_class_folders(tmp_path / "photos", 2)
+    command = f"encode {tmp_path / 'photos'} --model phash --device cpu --out {tmp_path / 'set'}"
+    succeed(f"{command} --shard 2/3 --labels none")
+    (facts,) = succeed(f"info {tmp_path / 'set'} --json").json["paths"]
+    assert [one["state"] for one in facts["shards"]] == ["missing", "complete", "missing"]
+    assert facts["n_images_left"] == len(names) - facts["shards"][1]["n_done"] > 0
+    shown = succeed(f"info {tmp_path / 'set'}").stdout
+    assert "3: 1 complete, 2 not begun" in shown
+    assert facts["next"] in shown
+    succeed(facts["next"].removeprefix("hashkit ") + " --device cpu")
+    assert hashkit.BankSet.open(tmp_path / "set").n_rows == len(names)
 
 
 def test_a_bank_is_cut_and_joined(banks, tmp_path):

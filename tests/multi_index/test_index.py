@@ -88,7 +88,7 @@ def cases(draw: st.DrawFn) -> Case:
     fewest = -(-n_bits // 16)  # longer substrings only cost the test time
     n_tables = draw(st.integers(fewest, max(fewest, min(n_bits, 30))) | st.none())
     wanted = draw(st.sampled_from(["radius", "top_k", "both"]))
-    radius = draw(st.integers(0, 12) | st.integers(0, n_bits + 2))
+    radius = draw(st.integers(0, min(12, n_bits)) | st.integers(0, n_bits))
     top_k = draw(st.integers(0, 20) | st.integers(0, n_rows + 2))
     kept = np.random.default_rng(seed).random(n_rows) < draw(st.sampled_from([0.0, 0.5, 0.9]))
     return Case(

@@ -11,13 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import hashkit
 from hashkit.bank.reader import Bank
 from hashkit.codes import pack
 from hashkit.codesets import CodeSet
 from hashkit.errors import BankError, CodesError, ConfigError
 from hashkit.evaluation.evaluator import evaluate
 from hashkit.formats import save_codes
+from hashkit.multi_index.index import MultiIndex
 from hashkit.retrieval.neighbours import Neighbours, Ranking
+from hashkit.retrieval.part_query import PartQuery
 from hashkit.retrieval.search import search
 from hashkit.retrieval.shards import Shards
 
@@ -78,6 +81,7 @@ def test_radius_gives_the_rows_within_it(
     case: tuple[int, int, int, int], radius: int, top_k: int | None
 ) -> None:
     n_bits, n_rows, n_threads, seed = case
+    radius = min(radius, n_bits)
     queries, database = random_codes(seed, 3, n_bits), random_codes(seed + 1, n_rows, n_bits)
     found = search(
         queries, database, radius=radius, top_k=top_k, n_bits=n_bits, n_threads=n_threads
@@ -167,10 +171,20 @@ def test_empty_sides_give_empty_results() -> None:
     assert search(codes, codes, radius=3, top_k=0, n_bits=12).offsets.tolist() == [0] * 6
 
 
-def test_a_radius_above_the_code_length_finds_all_rows() -> None:
+def test_a_radius_of_the_code_length_finds_all_rows_and_a_larger_one_is_refused() -> None:
     codes = random_codes(0, 20, 300)
-    found = search(codes[:1], codes, radius=10**6, n_bits=300)
+    found = search(codes[:1], codes, radius=300, n_bits=300)
     assert sorted(found.rows.tolist()) == list(range(20))
+    index, larger = MultiIndex.build(codes, 300), {"radius": 301}
+    for call in (
+        lambda: search(codes[:1], codes, n_bits=300, **larger),
+        lambda: PartQuery.checked(codes[:1], 300, **larger),
+        lambda: index.search(codes[:1], **larger),
+        lambda: index.relative_cost(1, **larger),
+        lambda: hashkit.pairs(codes, n_bits=300, **larger),
+    ):
+        with pytest.raises(ConfigError, match="`radius` must be at most 300, the bits of the code"):
+            call()
 
 
 @pytest.mark.parametrize(

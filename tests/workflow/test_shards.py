@@ -28,6 +28,7 @@ from hashkit.workflow import shard_job
 from hashkit.workflow.encoding import EncodeOptions
 from hashkit.workflow.shard_plans import ImagesToShard, plan_shards
 from hashkit.workflow.shards import encode_all_shards, encode_shard, finish_shards
+from hashkit.workflow.unfinished_set import unfinished_set_facts
 
 OPTIONS = EncodeOptions(batch_size=2, n_workers=1)
 
@@ -108,7 +109,10 @@ def test_an_interrupted_shard_goes_on_where_it_stopped(album, out, encoder):
     with pytest.raises(KeyboardInterrupt):
         encode_shard(out, 0, encoder, OPTIONS, progress=interrupt)
     assert not (out / "shard-00000.h5").exists()
+    (shard,) = unfinished_set_facts(out)["shards"]
+    assert (shard["state"], shard["n_done"], shard["n_images"]) == ("begun", 6, 10)
     report = encode_shard(out, 0, encoder, OPTIONS)
+    assert unfinished_set_facts(out)["next"] == f"hashkit encode --finish {out}"
     assert (report.n_resumed, report.n_encoded, report.n_skipped) == (6, 3, 1)
     assert [one.name for one in read_faults(report.path)] == ["ant/broken.png"]
 

@@ -51,9 +51,12 @@ def _facts(path: Path) -> dict[str, Any]:
     from hashkit.workflow.file_facts import bank_facts, codes_facts, model_facts
     from hashkit.workflow.run_facts import run_facts
     from hashkit.workflow.set_facts import set_facts
+    from hashkit.workflow.unfinished_set import is_unfinished_set, unfinished_set_facts
 
     if is_bank_set(path):
         return set_facts(path)
+    if is_unfinished_set(path):
+        return unfinished_set_facts(path)
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise HashkitError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from hashkit.cli.info_shards import shard_lines, source_lines, unfinished_set_lines
 from hashkit.cli.visible import result_console
 from hashkit.messages.byte_counts import file_size
 from hashkit.messages.visible_text import visible
@@ -43,6 +44,8 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from _model_lines(facts)
     elif facts["kind"] == "embedder":
         yield from _embedder_lines(facts)
+    elif facts["kind"] == "unfinished bank set":
+        yield from unfinished_set_lines(facts)
     else:
         yield from _codes_lines(facts)
 
@@ -52,7 +55,7 @@ def _codes_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "bits", f"{facts['bits']}{unsure}"
     deleted = f", {facts['n_deleted']:,} of them deleted" if facts.get("n_deleted") else ""
     yield "rows", f"{facts['n_rows']:,}{deleted}"
-    yield "shards", _shards_text(facts.get("shards", ()))
+    yield from shard_lines(facts.get("shards", ()))
     if not facts.get("is_complete", True):
         left = facts["n_images_left"]
         yield "complete", "no" if left is None else f"no, {plural(left, 'image')} still to encode"
@@ -64,10 +67,7 @@ def _codes_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "classes", _classes_text(facts["classes"])
     if "manifest" in facts:
         yield from _origin_lines(facts)
-    for source in facts.get("sources", ()):
-        split = ", ".join(text for text in (source["protocol"], source["part"]) if text)
-        n_images = "a growing list" if source["n_images"] is None else f"{source['n_images']:,}"
-        yield "images", f"{n_images} of {source['dataset']} ({split})"
+    yield from source_lines(facts.get("sources", ()), is_set="shards" in facts)
     if facts.get("index"):
         yield "index", _index_text(facts["index"], facts["n_rows"])
     version = f", format version {facts['format_version']}" if "format_version" in facts else ""
@@ -161,15 +161,6 @@ def _bank_text(bank: Mapping[str, Any] | None) -> str:
     deleted = f", {bank['n_deleted']:,} deleted" if bank["n_deleted"] else ""
     state = "" if bank["is_complete"] else ", incomplete"
     return f"{plural(bank['n_rows'], 'row')}{deleted}{state}, {file_size(bank['n_bytes'])}"
-
-
-def _shards_text(shards: Sequence[Mapping[str, Any]]) -> str:
-    if not shards:
-        return ""
-    rows = [shard["n_rows"] for shard in shards]
-    n_indexed = sum(shard["index"] is not None for shard in shards)
-    indexed = f", {n_indexed:,} with an index" if n_indexed else ""
-    return f"{len(shards):,}, of {min(rows):,} to {max(rows):,} rows{indexed}"
 
 
 def _labels_text(facts: Mapping[str, Any]) -> str:

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.codes import check_codes
+from hashkit.codesets import check_radius
 from hashkit.errors import ConfigError
-from hashkit.inputs.arguments import whole_number
 from hashkit.kernels.arrays import read_only
 from hashkit.multi_index.costs import COSTS, Workload
 from hashkit.multi_index.header import MAX_LENGTH
@@ -109,7 +109,7 @@ def hamming_join(
     n_bits
         Number of bits of a code.
     radius
-        Largest distance, in bits, 0 or more.
+        Largest distance, in bits, from 0 to ``n_bits``.
     engine
         ``tables`` or ``scan``, see above; ``numpy`` compares all codes without compiled kernels;
         ``auto`` decides. The pairs are the same.
@@ -131,7 +131,7 @@ def hamming_join(
     codes = np.ascontiguousarray(check_codes(codes, n_bits))
     is_self = other is None
     right = codes if other is None else np.ascontiguousarray(check_codes(other, n_bits))
-    radius = min(whole_number(radius, "radius", 0), n_bits)
+    radius = check_radius(radius, n_bits)
     threads = check_threads(n_threads, "n_threads")
     if engine not in _ENGINES:
         raise ConfigError(f"`engine` must be one of {', '.join(_ENGINES)}, not {engine!r}")

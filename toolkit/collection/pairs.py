@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from hashkit.codesets import check_radius
 from hashkit.collection.join import JoinEngine, PairBlock, hamming_join
-from hashkit.inputs.arguments import checked_arguments, whole_number
+from hashkit.inputs.arguments import checked_arguments
 from hashkit.retrieval.shards import Database, Shards
 
 __all__ = ["Pair", "pair_blocks", "pairs"]
@@ -65,7 +65,7 @@ def pairs(
         If the radius or the number of threads is out of range.
     """
     shards = Shards.of(database, n_bits)
-    check_radius(whole_number(radius, "radius", 0), shards.n_bits)
+    radius = check_radius(radius, shards.n_bits)
     blocks = pair_blocks(shards, radius, n_threads=n_threads)
     return _single(blocks)
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.codes import check_codes
+from hashkit.codesets import check_radius
 from hashkit.errors import ConfigError, IndexMismatchError
 from hashkit.inputs.arguments import checked_arguments, real_number, whole_number
 from hashkit.kernels.arrays import read_only
@@ -237,7 +238,7 @@ class MultiIndex:
         query_codes
             Packed codes, uint8 [q, ceil(n_bits / 8)].
         radius
-            Largest distance, in bits, 0 or more.
+            Largest distance, in bits, from 0 to the bits of a code.
         top_k
             Number of rows per query, 0 or more; with ``radius``, at most this many within it.
         kept
@@ -318,7 +319,6 @@ class MultiIndex:
     ) -> float:
         costs = []
         if radius is not None:
-            radius = min(radius, self.n_bits)
             costs.append(workload.radius(radius, self.substring_lengths, self.crowding))
         if top_k is not None:
             costs.append(workload.nearest(top_k, self.sample_costs, n_queries))
@@ -341,7 +341,7 @@ class MultiIndex:
         if top_k is not None:
             limit = min(whole_number(top_k, "top_k", 0), limit)
         if radius is not None:
-            reach = min(whole_number(radius, "radius", 0), reach)
+            reach = check_radius(radius, reach)
         return reach, limit
 
     def _run(

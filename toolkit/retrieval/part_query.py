@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.codes import check_codes
+from hashkit.codesets import check_radius
 from hashkit.inputs.arguments import whole_number
 from hashkit.retrieval.arguments import Engine, check_oversample, check_settings
 from hashkit.retrieval.merging import HitOrder, PartHits
@@ -62,7 +63,7 @@ class PartQuery:
         """
         codes = check_codes(query_codes, n_bits, "query codes")
         top_k = None if top_k is None else whole_number(top_k, "top_k", 0)
-        radius = None if radius is None else whole_number(radius, "radius", 0)
+        radius = None if radius is None else check_radius(radius, n_bits)
         check_settings(top_k, radius, engine, has_index=True)
         oversample = check_oversample(oversample, logits is not None, radius)
         checked = None if logits is None else check_logits(logits, codes, n_bits)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.codes import check_codes
+from hashkit.codesets import check_radius
 from hashkit.inputs.arguments import whole_number
 from hashkit.multi_index.index import MultiIndex
 from hashkit.retrieval.arguments import Engine, check_oversample, check_settings, chosen_rows
@@ -105,7 +106,7 @@ def search(
     top_k
         Number of rows per query, 0 or more; all rows if the database has fewer.
     radius
-        Largest distance, in bits, 0 or more.
+        Largest distance, in bits, from 0 to the bits of a code.
     n_bits
         Number of bits of a code: required for an array, checked against a bank.
     where
@@ -142,14 +143,14 @@ def search(
     IndexMismatchError
         If an index is of other codes.
     ConfigError
-        If neither ``top_k`` nor ``radius`` is given, one is negative, ``where`` does not match the
-        database, the engine is ``index`` but there is no index, or ``oversample`` is given without
-        ``logits`` or with ``radius``.
+        If neither ``top_k`` nor ``radius`` is given, one is out of range, ``where`` does not match
+        the database, the engine is ``index`` but there is no index, or ``oversample`` is given
+        without ``logits`` or with ``radius``.
     """
     shards = Shards.of(database, n_bits)
     query_codes = check_codes(query_codes, shards.n_bits, "query codes")
     top_k = None if top_k is None else whole_number(top_k, "top_k", 0)
-    radius = None if radius is None else whole_number(radius, "radius", 0)
+    radius = None if radius is None else check_radius(radius, shards.n_bits)
     has_index = index is not None and (
         isinstance(index, MultiIndex) or any(one is not None for one in index)
     )
@@ -161,7 +162,7 @@ def search(
         shards = shards.where(chosen_rows(where, len(shards)))
     n_kept = shards.n_kept
     limit = n_kept if top_k is None else min(top_k, n_kept)
-    search_radius = shards.n_bits if radius is None else min(radius, shards.n_bits)
+    search_radius = shards.n_bits if radius is None else radius
 
     def nearest(n_rows: int) -> Neighbours:
         return find_nearest(query_codes, shards, n_rows, search_radius, engine, indexed, n_threads)

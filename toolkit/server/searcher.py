@@ -19,7 +19,6 @@ from hashkit.retrieval.search import search
 from hashkit.runtimes.encoder import Encoder
 from hashkit.runtimes.settings import GPU_PROVIDERS
 from hashkit.server.batching import Batcher
-from hashkit.server.failures import RequestError
 from hashkit.server.limits import ServerLimits
 from hashkit.server.live_bank import LiveBank
 from hashkit.server.metrics import Metrics
@@ -98,11 +97,8 @@ class Searcher:
         Raises
         ------
         RequestError
-            422 if the bank has no such class, or the radius is larger than the codes.
+            422 if the bank has no such class.
         """
-        n_bits = self._encoder.n_bits
-        if options.radius is not None and options.radius > n_bits:
-            raise RequestError(422, f"radius must be at most {n_bits}, found {options.radius}")
         return await self._search(_Task(query, logits if options.rerank else None, options))
 
     def close(self) -> None:

@@ -145,11 +145,12 @@ def _images_left(bank: Bank) -> int | None:
 
 def label_facts(database: CodeDatabase) -> dict[str, Any]:
     """Kind of the labels, and the number of rows of each class, without deleted rows."""
-    labels, names = database.labels, database.class_names
+    labels, names, deleted = database.labels, database.class_names, database.deleted
     if labels is None:
-        return {"labels": "none", "classes": {}, "n_unlabelled": len(database)}
-    if database.deleted is not None:
-        labels = labels[~database.deleted]
+        n_rows = len(database) - (0 if deleted is None else int(np.count_nonzero(deleted)))
+        return {"labels": "none", "classes": {}, "n_unlabelled": n_rows}
+    if deleted is not None:
+        labels = labels[~deleted]
     if labels.ndim == 2:
         counts = labels.sum(axis=0, dtype=np.int64)
         numbers, n_unlabelled = np.arange(len(counts)), int(np.sum(~labels.any(axis=1)))

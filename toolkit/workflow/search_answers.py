@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.codesets import check_radius
 from hashkit.retrieval.search import Engine, search
 from hashkit.workflow.narrowing import open_index, rows_of_labels
 from hashkit.workflow.reporter import SILENT, Reporter
@@ -131,8 +130,6 @@ def answers(
     ImageError
         If rows are to be ordered by logits, and the image of a query is not available.
     """
-    if question.radius is not None:
-        check_radius(question.radius, place.banks[0].n_bits)
     searcher = searcher or LocalSearcher(place.banks, question, reporter)
     logits = None
     if question.rerank:

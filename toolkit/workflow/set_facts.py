@@ -35,6 +35,10 @@ def set_facts(path: Path) -> dict[str, Any]:
                 "n_bytes": bank.path.stat().st_size,
                 "slice": None if entry.slice is None else dataclasses.asdict(entry.slice),
                 "index": index_facts(bank),
+                "state": "growing" if entry.is_growing else "complete",
+                "runtime": bank.header.runtime or None,
+                "provider": bank.header.provider or None,
+                "resampler": bank.header.resampler or None,
             }
             for entry, bank in zip(banks.manifest.shards, banks, strict=True)
         ]
