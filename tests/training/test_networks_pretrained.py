@@ -13,15 +13,19 @@ import torch
 from sklearn.datasets import load_sample_images
 from small_models import photographs
 from torch import nn
+from training_samples import trainer
 
 from hashkit.codes import binarize
 from hashkit.errors import ConfigError, MissingExtraError, ModelError
 from hashkit.manifest import RESIZE_RULES, Manifest
 from hashkit.preprocess import load
-from hashkit.runtimes.lite_weights import LITE_VARIANTS, lite_weights
+from hashkit.runtimes.lite_weights import LITE_VARIANTS, find_variant, lite_weights
+from hashkit.training.data import MemoryPixels, TrainingData
 from hashkit.training.model import HashModel, input_statistics
 from hashkit.training.networks import Network, build_network, efficientnet_lite, find_network
 from hashkit.training.networks.base import pooled
+from hashkit.training.networks.efficientnet_lite import imagenet_weights
+from hashkit.workflow.settings import make_config
 
 # Indices of the classes among the 1,000 of ImageNet, the same in all libraries. The flower is a
 # dahlia, which has none: EfficientNet-Lite2 finds its centre most like a honeycomb.
@@ -230,6 +234,37 @@ def test_lite_pads_and_normalises_as_tensorflow(lite, lite_variant):
 
 
 # Missing libraries
+
+
+@pytest.mark.end_to_end
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [
+        ("efficientnet-lite1", 192),
+        pytest.param("efficientnet-lite2", 224, marks=pytest.mark.slow),
+    ],
+)
+def test_lite_takes_a_step_with_every_setting_for_long_trainings(tmp_path, name, side):
+    """The heads alone, then all, on augmented and mixed images of a larger size."""
+    given = {"recipe": "pretrained", "network": name, "steps": 2, "batch_size": 4, "lengths": (8,)}
+    given |= {"policy": "rand", "cutmix": 1.0, "head_first": 0.5, "sam": 0.05, "ema": 0.9}
+    config = make_config(given | {"augmentation": "crop", "holdout": 0.0}, (side, side), None)
+    images = np.random.default_rng(0).integers(0, 256, (8, side, side, 3), dtype=np.uint8)
+    labels = np.arange(8) % 2
+    data = TrainingData(MemoryPixels(images), labels, None, np.arange(8), np.arange(0))
+    one = trainer(config, data, tmp_path / "run")
+    start = {key: values.detach().clone() for key, values in one.learner.model.named_parameters()}
+    weight = "network.body.conv_stem.weight"
+    assert torch.equal(start[weight], imagenet_weights(find_variant(name))["conv_stem.weight"])
+    one.fit(should_stop=lambda: one.step >= 1)
+    after = dict(one.learner.model.named_parameters())
+    assert torch.equal(after[weight], start[weight])
+    head = "heads.0.linear.weight"
+    assert not torch.equal(after[head], start[head])
+    result = one.fit()
+    assert result.is_done
+    assert not torch.equal(after[weight], start[weight])
+    assert all(values.isfinite().all() for values in after.values())
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from trainer_samples import assert_same_checkpoints
 from training_samples import add_loss, digit_data, settings, trainer
 
 from hashkit.training.losses import Loss, LossValue
@@ -117,6 +118,28 @@ def test_optimisers_by_name(tmp_path, name, kind):
     assert type(optimiser) is kind
     for group in optimiser.param_groups:
         assert (group["momentum"], group["nesterov"]) == (0.8, True)
+
+
+def test_heads_learn_first_and_a_resumed_run_has_the_same_bytes(tmp_path):
+    # 12 steps, of which the first 6 change only heads; sharpness-aware steps move nothing else.
+    config = settings(head_first=0.5, sam=0.05, holdout=0, keep_snapshots=1)
+    data = digit_data(config)
+    whole = trainer(config, data, tmp_path / "whole")
+    before = {name: values.detach().clone() for name, values in whole.learner.named_parameters()}
+    whole.fit(should_stop=lambda: whole.step >= 6)
+    without_gradient = "model.heads.0.linear.bias"  # because logits are standardised
+    for name, values in whole.learner.named_parameters():
+        stays = ".network." in name or name == without_gradient
+        assert torch.equal(values, before[name]) == stays, name
+    part = trainer(config, data, tmp_path / "part")
+    part.fit(should_stop=lambda: part.step >= 5)
+    again = trainer(config, data, tmp_path / "part")
+    again.resume()
+    for one in (whole, again):
+        one.fit()
+    assert_same_checkpoints(tmp_path / "part", tmp_path / "whole")
+    for name, values in whole.learner.named_parameters():
+        assert torch.equal(values, before[name]) == (name == without_gradient), name
 
 
 @pytest.mark.parametrize("name", ["sgd", "muon"])
