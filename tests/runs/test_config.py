@@ -214,6 +214,12 @@ def test_milestones_are_fractions_of_the_run(milestones):
         TrainConfig(milestones=milestones)
 
 
+def test_the_start_of_sharpness_aware_minimisation_needs_a_radius():
+    assert TrainConfig(sam=0.05, sam_start=0.7).sam_start == 0.7
+    with pytest.raises(ConfigError, match=r"^`sam_start` needs a `sam` above 0, not 0: "):
+        TrainConfig(sam_start=0.7)
+
+
 def test_nesterov_needs_momentum():
     TrainConfig(nesterov=False, momentum=0)
     with pytest.raises(ConfigError, match="`nesterov=True` needs a `momentum`"):

@@ -70,12 +70,14 @@ def test_a_step_descends_by_the_gradient_of_the_weights_nearby(tmp_path, changes
     """Compared with two steps by hand, with the same dropout."""
     config = settings(steps=1, momentum=0.0, holdout=0, weight_decay=0.0, **changes)
     data = digit_data(config)
-    one, by_hand, plain = (
-        trainer(dataclasses.replace(config, sam=radius), data, tmp_path / name)
-        for name, radius in (("one", 0.3), ("by hand", 0.3), ("plain", 0.0))
+    one, by_hand, plain, late = (
+        trainer(dataclasses.replace(config, sam=radius, sam_start=start), data, tmp_path / name)
+        for name, radius, start in (
+            *(("one", 0.3, 0), ("by hand", 0.3, 0), ("plain", 0, 0), ("late", 0.3, 0.5)),
+        )
     )
-    one.fit()
-    plain.fit()
+    for other in (one, plain, late):
+        other.fit()
     learner, stepper = by_hand.learner.train(), by_hand.stepper
     batch = next(iter(by_hand.batches.steps(by_hand.order, first_step=0, n_steps=1)))
     before = {name: values.detach().clone() for name, values in learner.named_parameters()}
@@ -95,3 +97,5 @@ def test_a_step_descends_by_the_gradient_of_the_weights_nearby(tmp_path, changes
         torch.testing.assert_close(weights[name], values, rtol=1e-4, atol=1e-6)
     other = dict(plain.learner.named_parameters())
     assert not all(torch.allclose(weights[name], other[name], rtol=1e-3) for name in weights)
+    for name, values in late.learner.named_parameters():
+        assert torch.equal(values, other[name]), name

@@ -29,7 +29,7 @@ from hashkit.runs.known_names import (
     split_loss,
     split_network,
 )
-from hashkit.runs.setting_kinds import KINDS, is_of_kind, plain_scalar
+from hashkit.runs.setting_kinds import checked_kind
 from hashkit.runs.setting_ranges import MIN_INPUT_SIZE, check_ranges
 
 __all__ = [
@@ -189,6 +189,9 @@ class TrainConfig:
     sam: float = _setting(
         0.0, "Radius of sharpness-aware minimisation, which doubles a step's work; 0 for none."
     )
+    sam_start: float = _setting(
+        0.0, "Fraction of the run after which sharpness-aware minimisation begins."
+    )
     ema: float = _setting(
         0.0, "Decay per step of the average of the weights, which is then the model; 0 for none."
     )
@@ -205,6 +208,17 @@ class TrainConfig:
         0.0,
         "Fraction of batches in which a part of each image is replaced by another's; needs labels.",
     )
+    unlabelled_ratio: int = _setting(
+        0, "Unlabelled images per labelled one in a step, where there are some; 0 for none."
+    )
+    unlabelled_weight: float = _setting(1.0, "Weight of the loss on unlabelled images.")
+    confidence: float = _setting(
+        0.0, "Probability from which an unlabelled image's class is trusted; 0 adapts it."
+    )
+    strong_policy: str = _setting(
+        "rand", "Policy of operations on the unlabelled images that learn a trusted class."
+    )
+    strong_cutout: float = _setting(0.5, "Side of the masked square in these images.")
     holdout: float = _setting(
         0.1,
         "Fraction of the training images held out to select the checkpoint; 0 keeps the last.",
@@ -232,6 +246,8 @@ class TrainConfig:
                 "`nesterov=True` needs a `momentum` above 0, not 0: raise it, or set "
                 "`nesterov=False`"
             )
+        if self.sam_start and not self.sam:
+            raise ConfigError("`sam_start` needs a `sam` above 0, not 0: set it, or leave both out")
         self._check_lengths()
         self._check_features()
 
@@ -309,24 +325,10 @@ class TrainConfig:
 
     def _check_types(self) -> None:
         for field in dataclasses.fields(self):
-            value = plain_scalar(getattr(self, field.name))
-            kind, _, optional = str(field.type).partition(" | ")
-            if isinstance(value, LossDefault) or (value is None and optional):
-                continue
-            if kind.startswith("tuple"):
-                if isinstance(value, str) or not hasattr(value, "__iter__"):
-                    raise ConfigError(
-                        f"`{field.name}` must be several numbers, not {argument_shown(value)}"
-                    )
-                kind = kind.removeprefix("tuple[").partition(",")[0]
-                value = tuple(map(plain_scalar, value))
-            if not all(
-                is_of_kind(one, kind) for one in (value if type(value) is tuple else [value])
-            ):
-                raise ConfigError(
-                    f"`{field.name}` must be {KINDS[kind]}, not {argument_shown(value)}"
-                )
-            object.__setattr__(self, field.name, value)
+            value = getattr(self, field.name)
+            if not isinstance(value, LossDefault):
+                checked = checked_kind(field.name, str(field.type), value)
+                object.__setattr__(self, field.name, checked)
 
     def _check_lengths(self) -> None:
         if not self.lengths or len(set(self.lengths)) < len(self.lengths):
@@ -347,6 +349,7 @@ class TrainConfig:
         check_name("precision", self.precision, PRECISIONS)
         check_name("augmentation", self.augmentation, ("auto", *AUGMENTATIONS))
         check_name("policy", self.policy, POLICIES)
+        check_name("strong_policy", self.strong_policy, POLICIES)
         check_loss_options(self.loss, self.loss_options)
 
     @property

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any, Final
 
-__all__ = ["KINDS", "is_of_kind", "plain_scalar"]
+from hashkit.errors import ConfigError
+from hashkit.inputs.arguments import argument_shown
+
+__all__ = ["KINDS", "checked_kind", "is_of_kind", "plain_scalar"]
 
 KINDS: Final = {
     "bool": "True or False",
@@ -19,6 +23,36 @@ KINDS: Final = {
 def plain_scalar(value: Any) -> Any:
     """A NumPy scalar as a Python number; other values unchanged."""
     return value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value
+
+
+def checked_kind(name: str, annotation: str, value: Any) -> Any:
+    """The value of a setting, with Python's numbers in place of NumPy's.
+
+    Parameters
+    ----------
+    name
+        Of the setting, for the message.
+    annotation
+        Its type: one of `KINDS`, with ``| None`` if it may be None, or a tuple of one of them.
+
+    Raises
+    ------
+    ConfigError
+        If the value is of another type.
+    """
+    value = plain_scalar(value)
+    kind, _, optional = annotation.partition(" | ")
+    if value is None and optional:
+        return value
+    values: Sequence[Any] = [value]
+    if kind.startswith("tuple"):
+        if isinstance(value, str) or not hasattr(value, "__iter__"):
+            raise ConfigError(f"`{name}` must be several numbers, not {argument_shown(value)}")
+        kind = kind.removeprefix("tuple[").partition(",")[0]
+        value = values = tuple(map(plain_scalar, value))
+    if not all(is_of_kind(one, kind) for one in values):
+        raise ConfigError(f"`{name}` must be {KINDS[kind]}, not {argument_shown(value)}")
+    return value
 
 
 def is_of_kind(value: Any, kind: str) -> bool:
