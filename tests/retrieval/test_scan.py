@@ -20,7 +20,7 @@ from hashkit.kernels.cpu import LANES
 from hashkit.multi_index.index import MultiIndex
 from hashkit.retrieval.neighbours import Neighbours, Ranking
 from hashkit.retrieval.sampling import planned
-from hashkit.retrieval.scan_compiled import scan_compiled
+from hashkit.retrieval.scan_compiled import run_each_kernel, scan_compiled
 from hashkit.retrieval.scan_numpy import scan_numpy
 from hashkit.retrieval.search import search
 from hashkit.retrieval.shards import Shards
@@ -444,6 +444,7 @@ def test_a_small_search_never_loads_the_kernels_and_many_do() -> None:
 
 
 def test_codes_too_long_for_bit_planes_are_searched() -> None:
+    assert len(list(run_each_kernel(2_400))) >= 4
     codes = np.random.default_rng(0).integers(0, 256, (400, 300), np.uint8)
     shards = Shards.of(codes, 2_400)
     radii = np.full(4, 2_400)

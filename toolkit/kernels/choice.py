@@ -1,7 +1,8 @@
 """Which kernel compares rows with several queries; see docs/performance.md.
 
-Costs are nanoseconds of one thread, from ``python tests/benchmarks/bench_kernels.py``, which times
-every kernel for a grid of bits and queries. Only their ratios matter.
+Costs are nanoseconds of one thread, of which only the ratios matter. To measure those of another
+CPU, run ``python tests/benchmarks/bench_native.py --cpu-time --queries 4,256 --ks 1`` with
+``HASHKIT_KERNEL`` set to each kernel: its rates are comparisons per nanosecond.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Final
 
 from hashkit.errors import ConfigError
 from hashkit.kernels.cpu import HAS_VECTOR_COUNTS, LANES
-from hashkit.kernels.widths import COUNTERS, MAX_PLANE_BITS
+from hashkit.kernels.widths import MAX_PLANE_BITS
 
 __all__ = ["COUNTS", "FORCED_BY", "PLANES", "ROWS", "batch_kernel", "batch_kernels"]
 
@@ -25,56 +26,66 @@ FORCED_BY: Final = "HASHKIT_KERNEL"
 
 _N_TOGETHER: Final = 4
 
+_PACKED: Final = frozenset((8, 16, 32, 64, 128, 256))
+"""Numbers of bits of which a vector takes whole rows as they lie in memory."""
+
 
 @dataclasses.dataclass(frozen=True)
 class _Costs:
-    """Nanoseconds that the kernels take per row of a level-1 cache.
+    """Nanoseconds that the kernels take per row.
 
     Attributes
     ----------
     row
-        Comparing the rows as they lie in memory with a query, per word of 64 bits.
-    transpose
-        Making planes, per bit.
-    plane, unit
+        Comparing rows as they lie in memory with a query, per bit.
+    transpose, unit
+        Making planes, per bit, and apart from the bits.
+    plane, below
         Comparing planes with a query, per bit, and apart from the bits.
     copy
-        Copying a row for counts, per word.
-    count
-        Counting with a query, per word; None where too little is gained to compile that kernel.
+        Copying rows for counts, per word of 64 bits.
+    count, group
+        Counting with a query, per word, and apart from the words; None where too little is gained
+        to compile that kernel.
     """
 
     row: float
     transpose: float
-    plane: float
     unit: float
-    copy: float = 1.0
+    plane: float
+    below: float
+    copy: float = 0.0
     count: float | None = None
+    group: float = 0.0
 
     def of(self, n_queries: int, n_bits: int) -> dict[str, float]:
         """Nanoseconds per row for all queries, by each kernel."""
         n_words = -(-n_bits // 64)
-        costs = {ROWS: n_queries * self.row * n_words}
+        costs = {}
+        if n_bits in _PACKED or n_bits > MAX_PLANE_BITS:
+            costs[ROWS] = n_queries * self.row * n_bits
         if n_bits <= MAX_PLANE_BITS:
-            query = self.plane * n_bits + self.unit
-            costs[PLANES] = self.transpose * n_bits + n_queries * query
+            query = self.plane * n_bits + self.below
+            costs[PLANES] = self.transpose * n_bits + self.unit + n_queries * query
         if self.count is not None:
             n_counted = -(-n_queries // _N_TOGETHER) * _N_TOGETHER
             copied = 0.0 if n_bits == 64 else self.copy * n_words
-            costs[COUNTS] = copied + n_counted * self.count * n_words
+            costs[COUNTS] = copied + n_counted * (self.count * n_words + self.group)
         return costs
 
 
-_WIDE: Final = _Costs(row=0.5, transpose=0.04, plane=0.0022, unit=0.01)
-"""AVX-512 without VPOPCNTDQ: measured on a Xeon (Cascade Lake) at 2.5 GHz. Counting by shuffles is
-faster for 3 or 4 queries alone."""
+_WIDE: Final = _Costs(row=0.0125, transpose=0.03, unit=1.2, plane=0.0019, below=0.018)
+"""AVX-512 without VPOPCNTDQ: measured on a Xeon (Cascade Lake) at 2.5 GHz with other load, rows
+from memory. Counting by shuffles takes .3 ns per word and query: less than the others for 3 and 4
+queries alone."""
 
-_COUNTING: Final = dataclasses.replace(_WIDE, count=0.095)
-"""AVX-512 with VPOPCNTDQ: the counts of 2 M rows and 256 queries on an EPYC (Zen 5; a loop with
-these instructions), the rest from `_WIDE`."""
+_COUNTING: Final = dataclasses.replace(_WIDE, copy=1.4, count=0.074, group=0.068)
+"""AVX-512 with VPOPCNTDQ: not measured. Copying and planes are as in `_WIDE`; counting is computed
+from the number of instructions, in agreement with .095 ns that a like loop took per word and query
+on an EPYC (Zen 5)."""
 
-_NARROW: Final = _Costs(row=0.5, transpose=0.05, plane=0.0065, unit=0.02)
-"""Vectors of 256 bits: measured on the Xeon without AVX-512, and taken for all other CPUs."""
+_NARROW: Final = _Costs(row=0.0125, transpose=0.045, unit=1.0, plane=0.0037, below=0.05)
+"""Vectors of 256 bits: measured on the same Xeon without AVX-512; taken for all other CPUs."""
 
 _OF_THIS_CPU: Final = _COUNTING if HAS_VECTOR_COUNTS else _WIDE if LANES == 8 else _NARROW
 
@@ -100,8 +111,9 @@ def batch_kernel(n_queries: int, n_bits: int) -> str:
     return forced
 
 
-def batch_kernels(n_bits: int) -> set[str]:
-    """The kernels that searches of codes as long as ``n_bits``, or nearly so, may use."""
-    last = next((one for one in COUNTERS if n_bits + 1 < 1 << one), COUNTERS[-1])
-    lengths = {n_bits, (1 << last) - 2, (1 << last - 2) - 1}
-    return {batch_kernel(queries, bits) for bits in lengths for queries in (3, 4, 8, 16, 256)}
+def batch_kernels() -> set[str]:
+    """The kernels that `batch_kernel` may name on this CPU."""
+    forced = os.environ.get(FORCED_BY)
+    if forced:
+        return {forced}
+    return {ROWS, PLANES} if _OF_THIS_CPU.count is None else {ROWS, PLANES, COUNTS}

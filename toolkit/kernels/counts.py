@@ -41,7 +41,8 @@ _VECTORS: Final = 2
 _STEPS: Final = GROUP_ROWS // (_LANES * _VECTORS)
 _I8, _I64 = ir.IntType(8), ir.IntType(64)
 _VECTOR = ir.VectorType(_I64, _LANES)
-_FLAGS = ir.VectorType(ir.IntType(1), _LANES)
+_MASKS = ir.VectorType(_I64, N_TOGETHER)
+_FALSE, _TRUE = ir.IntType(1)(0), ir.IntType(1)(1)
 _VECTOR_BYTES: Final = 8 * _LANES
 _FULL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
@@ -175,29 +176,48 @@ def mark_near(
         ]
         span = builder.mul(n_words_, _I64(8))
         queries = [builder.add(words_, builder.mul(span, _I64(q))) for q in range(N_TOGETHER)]
-        any_near = cgutils.alloca_once_value(builder, ir.Constant(_FLAGS, [0] * _LANES))
+        is_any = cgutils.alloca_once_value(builder, _FALSE)
+        no_rows = ir.Constant(_MASKS, [0] * N_TOGETHER)
+        builder.store(no_rows, builder.inttoptr(near_, _MASKS.as_pointer()), align=8)
         with cgutils.for_range(builder, _I64(_STEPS)) as step:
             rows = builder.add(group_, builder.mul(step.index, _I64(_VECTORS * _VECTOR_BYTES)))
-            totals = _counts(builder, rows, queries, _I64(0))
-            slots = [cgutils.alloca_once_value(builder, total) for total in totals]
+            slots = [
+                cgutils.alloca_once_value(builder, total)
+                for total in _counts(builder, rows, queries, _I64(0))
+            ]
             with cgutils.for_range(builder, builder.sub(n_words_, _I64(1))) as word:
                 following = builder.add(word.index, _I64(1))
                 for slot, more in zip(
                     slots, _counts(builder, rows, queries, following), strict=True
                 ):
                     builder.store(builder.add(builder.load(slot), more), slot)
-            for number, slot in enumerate(slots):
-                query, part = divmod(number, _VECTORS)
-                flags = builder.icmp_signed("<", builder.load(slot), limits[query])
-                builder.store(builder.or_(builder.load(any_near), flags), any_near)
-                byte = builder.add(builder.mul(step.index, _I64(_VECTORS)), _I64(8 * query + part))
-                place = builder.inttoptr(builder.add(near_, byte), _I8.as_pointer())
-                builder.store(builder.bitcast(flags, _I8), place)
-        found = builder.bitcast(builder.load(any_near), _I8)
-        return builder.icmp_unsigned("!=", found, _I8(0))
+            totals = [builder.load(slot) for slot in slots]
+            with builder.if_then(_is_any_below(builder, totals, limits), likely=False):
+                _store_near(builder, totals, limits, near_, step.index)
+                builder.store(_TRUE, is_any)
+        return builder.load(is_any)
 
     signature = types.boolean(types.uint64, types.int64, types.uint64, types.uint64, types.uint64)
     return signature, generate
+
+
+def _is_any_below(builder: Any, totals: list[Any], limits: list[Any]) -> Any:
+    """Whether any count is below its query's bound: comparisons that mask each other are free."""
+    are_far = None
+    for number, total in enumerate(totals):
+        flags = builder.icmp_signed(">=", total, limits[number // _VECTORS])
+        are_far = flags if are_far is None else builder.and_(are_far, flags)
+    return builder.icmp_unsigned("!=", builder.bitcast(are_far, _I8), _I8(-1))
+
+
+def _store_near(builder: Any, totals: list[Any], limits: list[Any], near: Any, step: Any) -> None:
+    """Store which counts are below the bounds as bytes of the queries' masks."""
+    for number, total in enumerate(totals):
+        query, part = divmod(number, _VECTORS)
+        flags = builder.icmp_signed("<", total, limits[query])
+        byte = builder.add(builder.mul(step, _I64(_VECTORS)), _I64(8 * query + part))
+        place = builder.inttoptr(builder.add(near, byte), _I8.as_pointer())
+        builder.store(builder.bitcast(flags, _I8), place)
 
 
 def _counts(builder: Any, rows: Any, queries: list[Any], word: Any) -> list[Any]:

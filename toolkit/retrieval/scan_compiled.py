@@ -26,6 +26,7 @@ from hashkit.kernels.ranking import count_distances, place_rows
 from hashkit.kernels.scan import scan_rows, select_rows
 from hashkit.kernels.selection import Selection, order
 from hashkit.kernels.sliced import plane_bytes, plane_scanner, query_picks
+from hashkit.kernels.widths import MAX_PLANE_BITS
 from hashkit.kernels.words import row_words
 from hashkit.retrieval.neighbours import Neighbours
 from hashkit.retrieval.sampling import planned
@@ -128,6 +129,7 @@ def run_each_kernel(n_bits: int, kernels: Collection[str] | None = None) -> Iter
     kernels
         Those of `hashkit.kernels.choice` to run; by default those that this CPU may use.
     """
+    n_bits = min(n_bits, MAX_PLANE_BITS)  # longer codes use a part of the same kernels
     codes = np.zeros((_FEW_ROWS, code_size(n_bits)), np.uint8)
     one, two = Shards([codes], n_bits, [None]), Shards([codes, codes], n_bits, [None, None])
 
@@ -139,7 +141,7 @@ def run_each_kernel(n_bits: int, kernels: Collection[str] | None = None) -> Iter
         partial(_select_at_once, job(1, one, 1), 2),
         *(
             _Selection(job(_SEVERAL, two, 1), 1, kernel).run
-            for kernel in sorted(kernels or {ROWS, *batch_kernels(n_bits)})
+            for kernel in sorted(kernels or {ROWS, *batch_kernels()})
         ),
         partial(_place, job(1, one, _FEW_ROWS), 1),
     ):
@@ -264,7 +266,9 @@ class _Selection:
         self._n_held = np.zeros((n_parts, n_queries), dtype=np.int64)
         self._distances = np.empty((n_parts, n_queries, _capacity(top_k)), dtype=np.uint16)
         self._rows = np.empty((n_parts, n_queries, _capacity(top_k)), dtype=np.int64)
-        self._kernel = kernel or batch_kernel(n_queries, shards.n_bits)
+        self._kernel = kernel or (
+            batch_kernel(n_queries, shards.n_bits) if n_queries >= _SEVERAL else ROWS
+        )
         # The queries in the forms that the kernel takes.
         words = row_words(query_codes)
         self._queries: tuple[NDArray[Any], ...] = (words,)
