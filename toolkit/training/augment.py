@@ -151,7 +151,7 @@ class Draws:
         """Copy to a device, except for ``operations``."""
         *others, operations = _fields(self)
         moved = (value if value is None else to_device(value, device) for value in others)
-        return Draws(*moved, operations=operations)
+        return Draws(*moved, operations)
 
 
 def draw(

@@ -270,7 +270,7 @@ def _equalise(images: Tensor, _: Tensor, __: Policy) -> Tensor:
     below = counts.cumsum(1) - counts
     table = ((below + step // 2) // step.clamp(min=1)).clamp(max=255)
     found = torch.where(step > 0, table.gather(1, values), values)
-    n_images, height, width, _ = images.shape
+    n_images, height, width = images.shape[:3]
     return found.to(torch.uint8).reshape(n_images, 3, height, width).permute(0, 2, 3, 1)
 
 
