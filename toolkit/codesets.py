@@ -224,12 +224,12 @@ def check_radius(radius: Any, n_bits: int) -> int:
     ConfigError
         If it is no whole number from 0 to ``n_bits``: a larger one is a mistake, as it finds all.
     """
-    radius = whole_number(radius, "radius", 0)
-    if radius > n_bits:
+    checked = whole_number(radius, "radius", 0)
+    if checked > n_bits:
         raise ConfigError(
-            f"`radius` must be at most {n_bits}, the bits of the codes, found {radius}"
+            f"`radius` must be at most {n_bits}, the bits of the codes, found {checked}"
         )
-    return radius
+    return checked
 
 
 def check_bits(databases: Sequence[CodeDatabase], n_bits: int | None = None) -> int:

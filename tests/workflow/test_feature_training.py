@@ -175,6 +175,10 @@ def test_settings_of_images_are_refused() -> None:
         ({"augmentation": "crop"}, "`augmentation` does not go with frozen features"),
         ({"freeze": 1}, "`freeze` does not go with frozen features"),
         ({"network": "compact"}, "itq is fitted to the features of a frozen embedder"),
+        (
+            {"network": "module:nets.py:net"},
+            r"found the network module:nets.py:net: name an embedder.*torch.onnx.export makes one",
+        ),
         ({"loss": "orthohash"}, "has no labels to learn from"),
         ({"views": 3}, r"`views` goes with a loss that learns from views \(cibhash\) and an embed"),
         ({"loss": "cibhash", "views": 65}, "`views` must be between 0 and 64, not 65"),

@@ -53,7 +53,8 @@ def encode(
     images: Annotated[
         str | None,
         typer.Argument(
-            help="Folder, list file or named set.", show_default="the run's queries and database"
+            help="Folder, list file, named set, Parquet files or tars.",
+            show_default="the run's queries and database",
         ),
     ] = None,
     out: Annotated[
@@ -127,8 +128,9 @@ def encode(
       hashkit encode photos/ --model model.onnx --out photos/ --shards 64 --cluster ray
     """  # noqa: D301
     from hashkit.workflow.banks import encode_run_part
-    from hashkit.workflow.encode import ImagesToEncode, encode_images, encode_options
+    from hashkit.workflow.encode import encode_images, encode_options
     from hashkit.workflow.encoding import load_encoder
+    from hashkit.workflow.images_to_encode import ImagesToEncode
     from hashkit.workflow.models import find_exported, find_model, run_model
 
     per_batch = parse_batch_size(batch_size)
@@ -191,7 +193,17 @@ def encode(
     else:
         if out is None:
             raise ConfigError("--out is missing: name the bank to write")
-        wanted = ImagesToEncode(images, data_root, protocol, part, split_seed, download, labels)
+        wanted = ImagesToEncode(
+            images,
+            data_root,
+            protocol,
+            part,
+            split_seed,
+            download,
+            labels,
+            image_column,
+            label_column,
+        )
         encoder = load_encoder(find_model(model, run, runs, TERMINAL), settings, TERMINAL)
         answer = {"banks": [encode_images(wanted, encoder, out, options, TERMINAL).to_dict()]}
     if json:

@@ -314,8 +314,9 @@ class TrainConfig:
             )
         if self.is_fitted:
             raise ConfigError(
-                f"the method {self.loss} is fitted to the features of a frozen embedder: name one, "
-                'as in `network="onnx:efficientnet-lite0"`'
+                f"the method {self.loss} is fitted to the features of a frozen embedder, found the "
+                f"network {self.network}: name an embedder, as in "
+                '`network="onnx:efficientnet-lite0"`; torch.onnx.export makes one of your network'
             )
         if self.hidden:
             raise ConfigError(

@@ -5,16 +5,15 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 from hashkit.bank.reader import Bank
 from hashkit.datasets.imageset import ImageSet
-from hashkit.datasets.sets import IMAGE_SETS, open_image_set
-from hashkit.datasets.slices.containers import find_containers
+from hashkit.datasets.sets import open_image_set
+from hashkit.datasets.slices.opening import open_contained
 from hashkit.datasets.spec import open_spec, with_absolute_paths
-from hashkit.errors import ConfigError, DatasetError
+from hashkit.errors import ConfigError
 from hashkit.inputs.arguments import checked_arguments
-from hashkit.runs.data_spec import DataSpec, check_split_seed
+from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import PathText
 from hashkit.runtimes.builtin import model_path
 from hashkit.runtimes.encoder import Encoder
@@ -23,67 +22,15 @@ from hashkit.runtimes.settings import RuntimeSettings
 from hashkit.threads import check_threads
 from hashkit.workflow.encoding import EncodeOptions, encode_set, load_encoder
 from hashkit.workflow.folder_labels import Labels, open_folder_to_encode
+from hashkit.workflow.images_to_encode import ImagesToEncode, Part
 from hashkit.workflow.reporter import LOGGED, Reporter
 
 __all__ = [
-    "ImagesToEncode",
-    "Part",
     "encode",
     "encode_images",
     "encode_options",
     "opened_model",
 ]
-
-Part: TypeAlias = Literal["queries", "training", "database", "all"]
-
-
-@dataclasses.dataclass(frozen=True)
-class ImagesToEncode:
-    """Which images to encode; the fields are the arguments of `encode`.
-
-    Raises
-    ------
-    ConfigError
-        If one of them contradicts another.
-    """
-
-    images: PathText | ImageSet
-    data_root: PathText | None = None
-    protocol: str = ""
-    part: Part = "all"
-    split_seed: int = 0
-    download: bool = False
-    labels: Labels = "auto"
-
-    def __post_init__(self) -> None:
-        check_split_seed(self.split_seed)
-        if self.labels == "folders" and not self.is_folder:
-            raise ConfigError(
-                f'`labels="folders"` goes with a folder of images, found {self._shown}: lists and '
-                "named sets have labels of their own; leave it out"
-            )
-        if isinstance(self.images, ImageSet):
-            if self.data_root is not None or self.protocol or self.part != "all":
-                raise ConfigError(
-                    "`data_root`, `protocol` and `part` need images given by name or path; for an "
-                    "open image set, call its method subset"
-                )
-        elif self.part != "all" and not self.protocol:
-            raise ConfigError(
-                f'`part="{self.part}"` is a part of a split: choose one with `protocol=...`'
-            )
-
-    @property
-    def is_folder(self) -> bool:
-        """Whether the images are a folder that is given by its path."""
-        if isinstance(self.images, ImageSet):
-            return False
-        text = os.fspath(self.images)
-        return text not in IMAGE_SETS and Path(text).expanduser().is_dir()
-
-    @property
-    def _shown(self) -> str:
-        return "an image set" if isinstance(self.images, ImageSet) else os.fspath(self.images)
 
 
 @checked_arguments
@@ -98,6 +45,8 @@ def encode(
     split_seed: int = 0,
     download: bool = False,
     labels: Labels = "auto",
+    image_column: str = "",
+    label_column: str = "",
     device: str = "auto",
     runtime: str = "onnxruntime",
     profile: str = "exact",
@@ -118,7 +67,8 @@ def encode(
     Parameters
     ----------
     images
-        A folder, a list file, a named set, or an image set that is open already.
+        A folder, a list file, a named set, Parquet files or tars (see `hashkit.encode_shards`), or
+        an image set that is open already.
     model
         An ONNX file, the name of a built-in model (``phash`` or ``phash-256``), or an encoder;
         ``device``, ``runtime`` and ``profile`` are an encoder's own.
@@ -134,6 +84,8 @@ def encode(
         Labels of a folder's images: ``folders`` (the subfolder is the class), ``none``, or
         ``auto``: those of the subfolders if all of these are classes that the model was trained on,
         if the bank that is continued has labels, or with ``protocol``; otherwise none.
+    image_column, label_column
+        Columns of Parquet files; empty for ``image`` and, if there is one, ``label``.
     device, runtime, profile
         See `hashkit.runtimes.settings.RuntimeSettings`.
     batch_size
@@ -177,7 +129,17 @@ def encode(
         overwrite=overwrite,
         allow_other_provider=allow_other_provider,
     )
-    wanted = ImagesToEncode(images, data_root, protocol, part, split_seed, download, labels)
+    wanted = ImagesToEncode(
+        images,
+        data_root,
+        protocol,
+        part,
+        split_seed,
+        download,
+        labels,
+        image_column,
+        label_column,
+    )
     reporter = reporter or LOGGED
     settings = RuntimeSettings(runtime, device, profile=profile, batch_size=batch_size)
     encode_images(wanted, opened_model(model, settings, reporter), Path(out), options, reporter)
@@ -248,6 +210,11 @@ def encode_images(
         return encode_set(
             encoder, images, out, dataset=images.name, options=options, reporter=reporter
         )
+    if wanted.contained is not None:
+        listing = wanted.contained.listing(encoder.manifest, reporter)
+        images = open_contained(listing, wanted.image_column, with_labels=wanted.labels != "none")
+        dataset = str(listing.images)
+        return encode_set(encoder, images, out, dataset=dataset, options=options, reporter=reporter)
     root = None if wanted.data_root is None else os.fspath(wanted.data_root)
     spec = with_absolute_paths(
         DataSpec(os.fspath(wanted.images), root, wanted.protocol, wanted.split_seed)
@@ -261,7 +228,6 @@ def encode_images(
             Path(spec.data), wanted.labels, encoder.manifest, continued, reporter
         )
     else:
-        _refuse_containers(spec.data)
         folder = None if spec.root is None else Path(spec.root)
         images = open_image_set(spec.data, root=folder, download=wanted.download)
     if wanted.labels == "none":
@@ -277,12 +243,3 @@ def encode_images(
         seed=spec.seed if spec.protocol else None,
         reporter=reporter,
     )
-
-
-def _refuse_containers(data: str) -> None:
-    """Refuse Parquet files and tars, which would be read as lists."""
-    if data not in IMAGE_SETS and not Path(data).is_dir() and find_containers(data):
-        raise DatasetError(
-            f"{data}: expected a list file, a folder or a named set, found Parquet files or tars: "
-            "`hashkit encode --shards 1` and `hashkit.encode_shards` make a bank set of them"
-        )

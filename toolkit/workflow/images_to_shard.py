@@ -18,7 +18,16 @@ from hashkit.runs.run import PathText
 from hashkit.workflow.folder_labels import Labels, open_folder_to_encode
 from hashkit.workflow.reporter import Reporter
 
-__all__ = ["ImagesToShard"]
+__all__ = ["ImagesToShard", "check_no_columns"]
+
+
+def check_no_columns(found: str, image_column: str, label_column: str) -> None:
+    """Raise `ConfigError` if a column is named, of what are no Parquet files."""
+    if image_column or label_column:
+        raise ConfigError(
+            f"`image_column` and `label_column` go with Parquet files, found {found}: leave them "
+            "out"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,12 +83,9 @@ class ImagesToShard:
                 f'`labels="folders"` goes with a folder of images, found {text}, which has labels '
                 "of its own: leave it out"
             )
-        columns = self.image_column or self.label_column
-        if columns and (not self.containers or container_kind(self.containers) != "parquet"):
-            raise ConfigError(
-                f"`image_column` and `label_column` go with Parquet files, found {text}: leave "
-                "them out"
-            )
+        is_parquet = bool(self.containers) and container_kind(self.containers) == "parquet"
+        if not is_parquet:
+            check_no_columns(text, self.image_column, self.label_column)
 
     @property
     def path(self) -> Path:

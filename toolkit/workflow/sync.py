@@ -232,7 +232,7 @@ class FolderSync:
                 raise BankMismatchError(
                     f"{path}: expected a bank set that can be continued, found one that {why}: "
                     f"encode the folder into a new one, with `hashkit encode {self.folder} "
-                    f"--shards {len(opened)} --out SET`"
+                    f"--model MODEL --shards {len(opened)} --out SET`"
                 )
             if self._options.dry_run:
                 return self._rehearse(listing, bank, why)

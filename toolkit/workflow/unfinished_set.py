@@ -61,7 +61,7 @@ def unfinished_set_facts(folder: Path) -> dict[str, Any]:
 
 def _shard_facts(folder: Path, plan: Plan, number: int) -> dict[str, Any]:
     name, images = shard_name(number), plan.slices[number]
-    facts = {
+    facts: dict[str, Any] = {
         "file": name,
         "state": "missing",
         "n_images": len(images),
@@ -77,7 +77,8 @@ def _shard_facts(folder: Path, plan: Plan, number: int) -> dict[str, Any]:
     found = [_progress(path) for path in begun]
     if not found:
         return facts
-    return facts | {"state": "begun", **max(found, key=lambda one: one["n_done"])}
+    furthest = max(found, key=lambda one: one["n_done"])
+    return facts | {"state": "begun", **furthest}
 
 
 def _progress(path: Path) -> dict[str, int]:

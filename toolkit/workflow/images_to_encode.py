@@ -1,0 +1,93 @@
+"""The images that one bank is made of: a folder, a list, a named set, Parquet files or tars."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from hashkit.datasets.imageset import ImageSet
+from hashkit.datasets.sets import IMAGE_SETS
+from hashkit.datasets.slices.containers import find_containers
+from hashkit.errors import ConfigError
+from hashkit.runs.data_spec import check_split_seed
+from hashkit.runs.run import PathText
+from hashkit.workflow.folder_labels import Labels
+from hashkit.workflow.images_to_shard import ImagesToShard, check_no_columns
+
+__all__ = ["ImagesToEncode", "Part"]
+
+Part: TypeAlias = Literal["queries", "training", "database", "all"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ImagesToEncode:
+    """Which images to encode; the fields are the arguments of `encode`.
+
+    Raises
+    ------
+    ConfigError
+        If one of them contradicts another.
+    """
+
+    images: PathText | ImageSet
+    data_root: PathText | None = None
+    protocol: str = ""
+    part: Part = "all"
+    split_seed: int = 0
+    download: bool = False
+    labels: Labels = "auto"
+    image_column: str = ""
+    label_column: str = ""
+
+    def __post_init__(self) -> None:
+        check_split_seed(self.split_seed)
+        if self.contained is not None:
+            return
+        check_no_columns(self._shown, self.image_column, self.label_column)
+        if self.labels == "folders" and not self.is_folder:
+            raise ConfigError(
+                f'`labels="folders"` goes with a folder of images, found {self._shown}: lists and '
+                "named sets have labels of their own; leave it out"
+            )
+        if isinstance(self.images, ImageSet):
+            if self.data_root is not None or self.protocol or self.part != "all":
+                raise ConfigError(
+                    "`data_root`, `protocol` and `part` need images given by name or path; for an "
+                    "open image set, call its method subset"
+                )
+        elif self.part != "all" and not self.protocol:
+            raise ConfigError(
+                f'`part="{self.part}"` is a part of a split: choose one with `protocol=...`'
+            )
+
+    @functools.cached_property
+    def contained(self) -> ImagesToShard | None:
+        """The images, if they are in Parquet files or tars."""
+        if isinstance(self.images, ImageSet) or os.fspath(self.images) in IMAGE_SETS:
+            return None
+        text = os.fspath(self.images)
+        if not find_containers(text):
+            return None
+        if self.protocol or self.part != "all":
+            raise ConfigError(
+                f"`protocol` and `part` go with a folder, a list file or a named set, found the "
+                f"Parquet files or tars {text}: leave them out"
+            )
+        return ImagesToShard(
+            self.images, self.data_root, self.labels, self.image_column, self.label_column
+        )
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the images are a folder that is given by its path."""
+        if isinstance(self.images, ImageSet):
+            return False
+        text = os.fspath(self.images)
+        return text not in IMAGE_SETS and Path(text).expanduser().is_dir()
+
+    @property
+    def _shown(self) -> str:
+        return "an image set" if isinstance(self.images, ImageSet) else os.fspath(self.images)
