@@ -8,6 +8,9 @@ queries, and all others the database. Printed is a table in Markdown: mAP, and o
 images by cosine of the float features, the share among the ten nearest codes; both also with the
 first rows ordered by asymmetric distance (``oversample``). --runs adds the heads of trained runs
 on the same embedder and size.
+
+--unseen N prints another table instead: mAP on classes that no head has seen, for N splits of the
+protocol unseen-classes, of ITQ and of the recipe `open`, with 48 bits.
 """
 
 from __future__ import annotations
@@ -15,8 +18,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +30,7 @@ from numpy.typing import NDArray
 import hashkit
 from hashkit.codes import binarize
 from hashkit.datasets.folders import open_image_folder
+from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.protocols import make_split
 from hashkit.features.computing import FeatureStore
 from hashkit.features.fitting import fit_head
@@ -33,14 +38,17 @@ from hashkit.features.head import Head, head_from_tensors
 from hashkit.features.head_checkpoint import read_head
 from hashkit.features.lite.efficientnet_lite import build_efficientnet_lite
 from hashkit.machine import processor
+from hashkit.runs.config import TrainConfig
 from hashkit.runs.data_spec import ProtocolOptions
 from hashkit.runs.known_names import FITTED, SPECTRAL
 from hashkit.runs.run import Run
+from hashkit.runs.run_config import RunConfig
 from hashkit.threads import available_cpus
 
 Features = NDArray[np.float32]
 PROTOCOL = ProtocolOptions(queries_per_class=100, training_per_class=500, training_in_database=True)
 NEAREST = 10
+UNSEEN_BITS = 48
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -66,7 +74,11 @@ def main() -> None:
     parser.add_argument("--oversample", type=int, default=10)
     parser.add_argument("--runs", default="")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--unseen", type=int, default=0, metavar="N", help="number of splits")
     given = parser.parse_args()
+    if given.unseen:
+        print_unseen(given)
+        return
     images, facts = load(given.images, given.work, given.embedder, given.size)
     print(f"{processor()}, {available_cpus()} CPUs; {facts}", flush=True)
     times = f"{given.oversample}x"
@@ -92,8 +104,77 @@ def main() -> None:
         given.json.write_text(json.dumps({"facts": facts, "rows": rows}, indent=1))
 
 
-def load(folder: Path, work: Path, name: str, size: int) -> tuple[Images, str]:
-    """Features of all images, computed once, in the parts of the protocol."""
+def print_unseen(given: argparse.Namespace) -> None:
+    """Print the mAP of each split of unseen classes, and the mean, by kind of code."""
+    images, features, facts = all_features(given.images, given.work, given.embedder, given.size)
+    print(f"{processor()}, {available_cpus()} CPUs; {facts}", flush=True)
+    print("| codes of the same features | mAP of each split | mean |\n|---|---|---|")
+    scores: dict[str, list[float]] = {}
+    for seed in range(given.unseen):
+        for name, value in unseen_scores(images, features, seed).items():
+            scores.setdefault(name, []).append(value)
+    for name, values in scores.items():
+        print(f"| {name} | {' '.join(f'{one:.3f}' for one in values)} | {np.mean(values):.3f} |")
+
+
+def unseen_scores(images: ImageSet, features: Features, seed: int) -> dict[str, float]:
+    """mAP by kind of code; nothing but ITQ on all classes sees the classes of the queries."""
+    few = ProtocolOptions(queries_per_class=100, training_per_class=500)
+    split = make_split(images, "unseen-classes", seed=seed, options=few)
+    every = make_split(images, "per-class", seed=seed, options=PROTOCOL).training
+
+    def score(logits: Callable[[Features], Features]) -> float:
+        assert images.labels is not None
+        sets = [
+            hashkit.CodeSet(binarize(logits(features[rows])), UNSEEN_BITS, images.labels[rows])
+            for rows in (split.queries, split.database)
+        ]
+        return float(hashkit.evaluate(*sets).map)
+
+    def itq(rows: NDArray[np.int64]) -> Head:
+        tensors = fit_head("itq", features[rows], UNSEEN_BITS, seed=0)
+        return head_from_tensors(tensors, has_cosine=False)
+
+    training, seen = images.subset(split.training), features[split.training]
+    return {
+        "ITQ, fitted to the seen classes": score(itq(split.training)),
+        "ITQ, fitted to all classes": score(itq(every)),
+        "recipe `open`": score(learned(training, seen)),
+        "the same, `--start random`": score(learned(training, seen, start="random")),
+        "the same, and `--lr 0.05`": score(
+            learned(training, seen, start="random", learning_rate=0.05)
+        ),
+        "recipe `features`": score(learned(training, seen, recipe="features")),
+    }
+
+
+def learned(images: ImageSet, features: Features, **changes: Any) -> Callable[[Features], Features]:
+    """Logits of a head that is trained on cached features by a recipe with changes."""
+    import torch
+
+    from hashkit.training.prepare import prepare_features
+    from hashkit.training.recipes import settings_of
+    from hashkit.training.trainer import Trainer
+
+    values, _ = settings_of({"recipe": "open", "lengths": (UNSEEN_BITS,)} | changes)
+    config = TrainConfig.from_dict(values)
+    data = prepare_features(images, np.arange(len(images)), features[:, None], config)
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run.create(Path(folder), "head", RunConfig(training=config))
+        trainer = Trainer(config, data, run, torch.device("cpu"))
+        trainer.fit()
+    model = trainer.learner.model.eval()
+
+    @torch.inference_mode()
+    def logits(values: Features) -> Features:
+        found: Features = model(torch.from_numpy(values)).numpy()
+        return found
+
+    return logits
+
+
+def all_features(folder: Path, work: Path, name: str, size: int) -> tuple[ImageSet, Features, str]:
+    """Images of a folder, and their features, computed once."""
     images = open_image_folder(folder)
     embedder = build_efficientnet_lite(name, (size, size))
     store = FeatureStore(work, images, embedder)
@@ -101,15 +182,21 @@ def load(folder: Path, work: Path, name: str, size: int) -> tuple[Images, str]:
     store.compute(n_workers=available_cpus())
     rate = (len(images) - n_before) / (time.perf_counter() - started)
     found = store.read(available_cpus())
-    split = make_split(images, "per-class", seed=0, options=PROTOCOL)
-    assert images.labels is not None
     assert len(found.rows) == len(images)
-    database = np.asarray(split.database)
-    of_parts = (split.training, split.queries, database)
-    parts = [np.asarray(found.features[rows]) for rows in of_parts]
     facts = f"{len(images):,} images, {embedder.name} at {size} pixels"
     if n_before < len(images):
         facts += f", {rate:.0f} images per second"
+    return images, found.features, facts
+
+
+def load(folder: Path, work: Path, name: str, size: int) -> tuple[Images, str]:
+    """Features of all images in the parts of the protocol."""
+    images, features, facts = all_features(folder, work, name, size)
+    split = make_split(images, "per-class", seed=0, options=PROTOCOL)
+    assert images.labels is not None
+    database = np.asarray(split.database)
+    of_parts = (split.training, split.queries, database)
+    parts = [np.asarray(features[rows]) for rows in of_parts]
     return (
         Images(
             *parts,

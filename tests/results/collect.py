@@ -26,6 +26,7 @@ from hashkit.runs.data_spec import DEFAULT_PROTOCOL
 from hashkit.runs.run import Run, write_json
 from hashkit.training.recipes import RECIPES
 from hashkit.workflow.settings import make_config
+from hashkit.workflow.unlabelled_images import WITH_UNLABELLED
 
 FORMAT_VERSION = 1
 MOST_LOSS_POINTS = 60
@@ -184,8 +185,8 @@ def _data_words(saved: Mapping[str, Any]) -> Iterator[str]:
         yield from ("--protocol", data["protocol"])
     if data["seed"]:
         yield from ("--split-seed", str(data["seed"]))
-    for name in ("query_list", "training_list"):
-        if data[name]:
+    for name in ("query_list", "training_list", "unlabelled"):
+        if data.get(name):
             yield from (flags([name]), Path(data[name]).name)
     for name, value in data["options"].items():
         yield from _words(name, value)
@@ -211,11 +212,19 @@ def _data(saved: Mapping[str, Any], copies: Mapping[str, str]) -> dict[str, Any]
     return {
         "set": name,
         "copy": copies.get(name, ""),
-        "protocol": "lists" if data["query_list"] else data["protocol"] or DEFAULT_PROTOCOL,
+        "protocol": protocol_of(saved),
         "options": data["options"],
         "split_seed": data["seed"],
         "is_of_triplets": bool(saved["triplets"]),
     }
+
+
+def protocol_of(saved: Mapping[str, Any]) -> str:
+    """Protocol, which says so where images without labels were learned from."""
+    data = saved["data"]
+    name = "lists" if data["query_list"] else data["protocol"] or DEFAULT_PROTOCOL
+    is_beyond = saved["training"]["unlabelled_ratio"] and not name.endswith("-unlabelled")
+    return f"{name}{WITH_UNLABELLED}" if is_beyond else name
 
 
 def thinned(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -93,8 +93,13 @@ class Result:
 
     @property
     def method_key(self) -> Key:
-        """Everything except the seeds."""
-        return (*self.condition_key, self["network"], self["loss"], _frozen(self["changes"]))
+        """Everything that changes what is computed, except the seeds."""
+        computed = {
+            name: value
+            for name, value in self["changes"].items()
+            if name not in _BUDGET | _BOOKKEEPING or name == "precision"
+        }
+        return (*self.condition_key, self["network"], self["loss"], _frozen(computed))
 
     @property
     def seeds(self) -> tuple[int, int]:

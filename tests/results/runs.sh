@@ -4,7 +4,7 @@
 #
 # RUNS     folder of the runs; each run is in RUNS/GROUP/NAME
 # CIFAR10  folder with the files of CIFAR-10, as for `hashkit train --data cifar10 --data-root`
-# GROUP    paper best seeds full pretrained fashion unseen methods ablations small, or all
+# GROUP    paper best seeds full pretrained fashion unseen semi methods ablations small, or all
 #
 # DRY_RUN=1 only prints the commands. PYTHON is the interpreter that hashkit is installed for.
 # Then: python tests/results/collect.py RUNS --to docs/results; python tests/results/write.py
@@ -19,6 +19,7 @@ fashion=45
 unseen=45
 methods=8
 small=10
+semi=100
 
 # 200 of the 5,000 labelled images select the checkpoint.
 held="--holdout 0.04"
@@ -42,6 +43,8 @@ full       best-full-s0     full     12,48        yes  --holdout 0.02 $half --va
 fashion    fashion-s0       fashion  12,48        yes  $held $half --epochs $fashion
 unseen     unseen-s0        unseen   48           yes  $held $half --epochs $unseen
 unseen     unseen-pre-s0    unseen   48           yes  $held --recipe pretrained --size 96 --epochs 5
+semi       few-labels-s0    59k-unlabelled 12,48  yes  $held $half --recipe few-labels --epochs $semi
+semi       best-s0          59k-unlabelled 12,48  yes  $held $half --recipe best --epochs $semi
 methods    orthohash        59k      48           no   $half --epochs $methods
 methods    csq              59k      48           no   $half --epochs $methods --loss csq
 methods    dpn              59k      48           no   $half --epochs $methods --loss dpn
@@ -94,7 +97,7 @@ train() {
     images=$2
     shift 2
     case $images in
-    59k | 54k | full) set -- --data cifar10 --data-root "$cifar10" --protocol "cifar10-$images" "$@" ;;
+    59k | 54k | full | 59k-unlabelled) set -- --data cifar10 --data-root "$cifar10" --protocol "cifar10-$images" "$@" ;;
     unseen) set -- --data cifar10 --data-root "$cifar10" --protocol unseen-classes \
         --unseen-fraction 0.3 --queries-per-class 100 --training-per-class 500 "$@" ;;
     fashion) set -- --data fashion-mnist --protocol per-class --queries-per-class 100 \
@@ -116,7 +119,7 @@ finish() {
     baselines=$3
     [ -f "$run/machine.json" ] || write "$run/machine.json" "$python" "$here/machine.py"
     [ -f "$run/model.onnx" ] || step hashkit export --onnx --run "$run"
-    if [ "$images" = unseen ] && ! [ -f "$run/feature-baselines.json" ]; then
+    if [ "$baselines" = yes ] && ! [ -f "$run/feature-baselines.json" ]; then
         write "$run/feature-baselines.json" "$python" "$here/itq.py" "$run"
     fi
     if [ "$baselines" = yes ]; then

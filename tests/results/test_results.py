@@ -221,6 +221,23 @@ def test_a_repeated_run_counts_once(tmp_path):
     assert row[4:6] == ["2", "**0.5500** ± 0.0707"]
 
 
+def test_runs_that_differ_in_bookkeeping_are_one_row_and_others_are_not():
+    kept = {"snapshot_steps": 7, "display_steps": 3, "validate_epochs": 2, "keep_snapshots": 0}
+    runs = [a_result(0.5), a_result(0.7, seed=1, changes=kept)]
+    assert len(entries_of(runs)) == 1
+    for change in ({"precision": "bf16"}, {"cutout": 0.5}):
+        assert len(entries_of([*runs, a_result(0.6, seed=2, changes=change)])) == 2
+
+
+def test_a_run_that_learned_from_unlabelled_images_has_a_protocol_of_its_own(runs):
+    saved = Run.open(runs / "one").read_config().to_dict()
+    assert collect.protocol_of(saved) == "per-class"
+    saved["training"]["unlabelled_ratio"] = 3
+    assert collect.protocol_of(saved) == "per-class with unlabelled images"
+    saved["data"]["protocol"] = "cifar10-59k-unlabelled"
+    assert collect.protocol_of(saved) == "cifar10-59k-unlabelled"
+
+
 def test_lines_over_bits_have_one_method_and_budget(tmp_path):
     long = [a_result(0.4, bits=24), a_result(0.5)]
     short = [a_result(0.1, bits=24, epochs=3.0), a_result(0.2, epochs=3.0)]
@@ -577,7 +594,7 @@ def test_every_command_of_the_runs_parses_and_names_are_unique(tmp_path):
     assert len(set(places)) == len(trained) > 20
     assert {Path(runs).name for runs, _ in places} == {
         *("paper", "best", "full", "pretrained", "fashion", "unseen", "methods", "ablations"),
-        *("seeds", "small"),
+        *("seeds", "semi", "small"),
     }
 
 

@@ -46,6 +46,7 @@ from tables import (
 
 from hashkit.datasets.protocols import PROTOCOLS
 from hashkit.files.writing import written_whole
+from hashkit.workflow.unlabelled_images import WITH_UNLABELLED
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 INTRODUCTION = "Measured results of the recipes of `hashkit train`."
@@ -278,7 +279,7 @@ def _slug(run: Result) -> str:
 
 
 def _protocol_text(run: Result) -> str:
-    protocol = PROTOCOLS.get(run["data"]["protocol"])
+    protocol = PROTOCOLS.get(run["data"]["protocol"].removesuffix(WITH_UNLABELLED))
     summary = protocol.summary if protocol is not None else "a published split"
     counts = run["evaluation"]
     found = f"{counts['n_queries']:,} queries, {counts['n_database']:,} images in the database"

@@ -315,3 +315,20 @@ def test_a_training_without_one_usable_image_leaves_no_run(strict: bool) -> None
     with pytest.raises(DatasetError, match="not an image"):
         hashkit.train("photos", name="a", loss="lsh", strict=strict, **QUICK)
     assert not Path("runs/a").exists()
+
+
+def test_a_head_that_starts_as_itq_becomes_a_model_and_goes_on_where_it_stopped() -> None:
+    settings = QUICK | {"recipe": "open", "bits": (4, 6), "batch_size": 20, "steps": 5}
+    whole = hashkit.train("classes", name="whole", **settings)
+    calls = iter(range(100))
+    stopped = hashkit.train("classes", name="a", should_stop=lambda: next(calls) > 2, **settings)
+    assert not stopped.is_trained
+    resumed = hashkit.resume(stopped)
+    for n_bits in (4, 6):
+        one, other = (read_head(run.per_length()[n_bits].checkpoint_path()).head
+                      for run in (whole, resumed))  # fmt: skip
+        values = tiny_features(photographs())
+        np.testing.assert_array_equal(one(values), other(values))
+    assert hashkit.export(resumed.per_length()[6]).is_file()
+    with pytest.raises(ConfigError, match="goes with a loss and linear heads"):
+        hashkit.train("classes", name="b", hidden=8, **settings)

@@ -23,6 +23,7 @@ from hashkit.runs.known_names import (
     OPTIMISERS,
     POLICIES,
     SCHEDULES,
+    STARTS,
     check_loss_options,
     check_name,
     check_network_options,
@@ -136,6 +137,9 @@ class TrainConfig:
     )
     calibrate: bool = _setting(True, "Adjust fresh weights to the training images.")
     hidden: int = _setting(0, "Units of a hidden layer on frozen features; 0 for none.")
+    start: str = _setting(
+        "random", "First weights of linear heads on frozen features: random, or those of itq."
+    )
     views: int = _setting(
         0, f"Views of an image on frozen features, with cibhash; 0 for {N_VIEWS}, 1 for none."
     )
@@ -300,6 +304,11 @@ class TrainConfig:
                 f'embedder, `network="onnx:FILE"`, not with {self.loss} and {self.network}: '
                 "leave it out"
             )
+        if self.start != "random" and (self.hidden or self.is_fitted or not self.has_embedder):
+            raise ConfigError(
+                f'`start="{self.start}"` goes with a loss and linear heads on frozen features: '
+                'leave it out, or set `hidden=0` and name an embedder, `network="onnx:FILE"`'
+            )
         if self.has_embedder:
             if self.head_first:
                 raise ConfigError(
@@ -349,6 +358,7 @@ class TrainConfig:
         check_name("resize", self.resize, RESIZE_RULES)
         check_name("precision", self.precision, PRECISIONS)
         check_name("augmentation", self.augmentation, ("auto", *AUGMENTATIONS))
+        check_name("start", self.start, STARTS)
         check_name("policy", self.policy, POLICIES)
         check_name("strong_policy", self.strong_policy, POLICIES)
         check_loss_options(self.loss, self.loss_options)

@@ -27,6 +27,7 @@ __all__ = [
     "PROTOCOLS",
     "SCHEDULES",
     "SPECTRAL",
+    "STARTS",
     "check_loss_options",
     "check_name",
     "check_network_options",
@@ -105,6 +106,7 @@ ACTIVATIONS: Final = ("relu", "celu", "gelu")
 OPTIMISERS: Final = ("muon", "sgd")
 SCHEDULES: Final = ("constant", "multistep", "cosine", "one-cycle")
 AUGMENTATIONS: Final = ("none", "shift", "shift-flip", "crop", "views")
+STARTS: Final = ("random", "itq")
 POLICIES: Final = ("none", "trivial", "rand")
 PROTOCOLS: Final = (
     "per-class",

@@ -12,6 +12,7 @@ from hashkit.training.checks import check_learnable
 from hashkit.training.consistency import Consistency, class_probabilities
 from hashkit.training.data import TrainingData
 from hashkit.training.devices import seeded
+from hashkit.training.first_heads import start_from_itq
 from hashkit.training.losses import Loss, LossValue, build_loss
 from hashkit.training.model import HashModel, input_statistics, new_model
 from hashkit.training.networks import find_network
@@ -82,6 +83,8 @@ class Learner(nn.Module):
             ).eval()
             if is_new and config.calibrate and not (config.pretrained and kind.has_weights):
                 model.calibrate(torch.from_numpy(data.pixels.sample(CALIBRATION_IMAGES)))
+            if is_new and config.start == "itq":
+                start_from_itq(model, data.pixels.batch(data.fit_rows()).numpy(), config.seed)
             losses = [
                 build_loss(config.loss, data.task(n_bits), config.loss_options)
                 for n_bits in config.lengths

@@ -86,6 +86,17 @@ _FEATURES: Final = dataclasses.replace(
     calibrate=False,
 )
 
+_OPEN: Final = dataclasses.replace(
+    _FEATURES,
+    recipe="open",
+    hidden=0,
+    dropout=0.0,
+    start="itq",
+    learning_rate=0.005,
+    epochs=10.0,
+    holdout=0.0,  # a score on seen classes prefers codes that know only these
+)
+
 _UNLABELLED: Final = dataclasses.replace(
     _FEATURES,
     recipe="unlabelled",
@@ -106,6 +117,9 @@ RECIPES: Final[Mapping[str, Recipe]] = {
     "pretrained": Recipe("from ImageNet weights, for photographs", _PRETRAINED, size=(128, 128)),
     "features": Recipe(
         "a head on frozen ImageNet features, in minutes; needs labels", _FEATURES, size=(128, 128)
+    ),
+    "open": Recipe(
+        "the same for databases with classes that training never sees", _OPEN, size=(128, 128)
     ),
     "unlabelled": Recipe(
         "codes for images without labels, from frozen ImageNet features",

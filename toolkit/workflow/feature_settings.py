@@ -11,6 +11,7 @@ from hashkit.errors import ConfigError
 from hashkit.features.embedder import Embedder
 from hashkit.manifest import REDUCED
 from hashkit.runs.config import TrainConfig
+from hashkit.runs.known_names import FITTED
 from hashkit.runs.named_code import absolute_loss, absolute_network, recorded_network
 from hashkit.runtimes.cuda import not_on_cuda, why_no_cuda
 from hashkit.runtimes.settings import DEVICES
@@ -29,7 +30,13 @@ __all__ = [
 
 _LEAST_IMAGES: Final = 2
 
-_PLAIN: Final = {"hidden": 0, "dropout": 0.0, "standardise": False, "holdout": 0.0}
+_PLAIN: Final = {
+    "hidden": 0,
+    "start": "random",
+    "dropout": 0.0,
+    "standardise": False,
+    "holdout": 0.0,
+}
 """What only a loss needs, where a method is fitted in its place."""
 
 _OF_EVERY_METHOD: Final = frozenset(
@@ -65,6 +72,8 @@ def configured(
     if values["network"] != usual.network:
         recipe_size = None
     sides = {} if size is None else {"height": size[0], "width": size[1]}
+    if settings.get("loss") in FITTED:
+        values |= {"start": settings.get("start", "random")}
     probe = TrainConfig.from_dict(values | sides | {"freeze": -1})
     if probe.is_fitted:
         values = _without_learning(values, settings)

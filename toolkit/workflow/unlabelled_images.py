@@ -13,7 +13,10 @@ from hashkit.runs.config import TrainConfig
 from hashkit.runs.data_spec import DataSpec
 from hashkit.workflow.reporter import Reporter, plural
 
-__all__ = ["check_used", "protocol_text", "unlabelled_images"]
+__all__ = ["WITH_UNLABELLED", "check_used", "protocol_text", "unlabelled_images"]
+
+WITH_UNLABELLED = " with unlabelled images"
+"""What is added to a protocol of labelled images where others were learned from too."""
 
 _WAYS = (
     "name a folder of them, `unlabelled=...`, a protocol that has some, such as "
@@ -33,7 +36,7 @@ def check_used(spec: DataSpec, config: TrainConfig) -> None:
 def protocol_text(split: Split, config: TrainConfig) -> str:
     """Protocol for the model's metadata; says so if other images than its own were seen."""
     is_beyond = config.unlabelled_ratio and not len(split.unlabelled)
-    return f"{split.protocol} with unlabelled images" if is_beyond else split.protocol
+    return f"{split.protocol}{WITH_UNLABELLED}" if is_beyond else split.protocol
 
 
 def unlabelled_images(

@@ -172,7 +172,8 @@ def centres_of_images(targets: Tensor, centres: Tensor, tie_code: Tensor) -> Ten
 def cosines_to_centres(logits: Tensor, centres: Tensor) -> Tensor:
     """Cosines of logits, float32 [B, n_bits], and centres: float32 [B, n_classes]."""
     directions = F.normalize(logits, dim=1, eps=_MIN_NORM)
-    return directions @ centres.T / centres.shape[1] ** 0.5
+    cosines: Tensor = directions @ centres.T / centres.shape[1] ** 0.5
+    return cosines
 
 
 def _move_apart(centres: Tensor) -> Tensor:
