@@ -253,6 +253,24 @@ def test_results_do_not_depend_on_the_number_of_cores(
         np.testing.assert_array_equal(sums, expected[1][some])
 
 
+def test_rows_are_counted_once_more_only_where_a_core_would_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(passes, "_SEGMENT_ROWS", 10)
+    monkeypatch.setattr(passes, "available_cpus", lambda: 2)
+    query, database = queries(0, 64, 8), code_set(1, 40, 8)
+    made = Passes(query.codes, 8, [database], match_labels(query, [database]))
+    counted: list[slice] = []
+    count = made._count
+    monkeypatch.setattr(made, "_count", lambda *a: (counted.append(a[1]), count(*a))[1])
+    for n_queries, n_again in ((64, 0), (1, 2)):  # a part for each core; the first of each pair
+        some = slice(0, n_queries)
+        found = made.histograms(some, lambda _: None)
+        counted.clear()
+        made.row_order_sums(some, found, lambda _: None)
+        assert len(counted) == n_again
+
+
 def test_rows_done_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passes, "_SEGMENT_ROWS", 10)
     query, database = queries(0, 2, 8), code_set(1, 95, 8)

@@ -200,8 +200,11 @@ class Passes:
         return sums
 
     def _waves(self, n_chunks: int) -> Iterator[list[_Span]]:
-        """Spans processed together: enough for all cores, so one if there are many queries."""
-        size = -(-2 * available_cpus() // n_chunks)
+        """Spans processed together: enough for all cores, so one if there are many queries.
+
+        Not more: the ranks of all but the last need their rows counted once more.
+        """
+        size = -(-available_cpus() // n_chunks)
         for start in range(0, len(self._spans), size):
             yield self._spans[start : start + size]
 
