@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,7 @@ from hashkit.datasets.split import Rows, Split
 from hashkit.errors import ProtocolError
 from hashkit.files.writing import file_digest
 
-__all__ = ["DisjointReport", "Overlap", "check_disjoint"]
+__all__ = ["DisjointReport", "Overlap", "check_disjoint", "copies_of"]
 
 _MAX_EXAMPLES: Final = 5
 _NOUNS: Final = {
@@ -114,6 +115,46 @@ def check_disjoint(image_set: ImageSet, split: Split, *, strict: bool = False) -
             f"{split.protocol}: {report.summary()}; remove the copies, or set `strict=False`"
         )
     return report
+
+
+def copies_of(images: ImageSet, rows: Rows, others: Iterable[tuple[ImageSet, Rows]]) -> Rows:
+    """Those of ``rows`` whose content is also that of an image of ``others``: int64, sorted.
+
+    Contents are compared as in `check_disjoint`; images in memory are never copies of files.
+    """
+    by_size: dict[int, set[bytes]] = {}
+    sizes = {row: size for row in rows.tolist() if (size := _size(images, row)) is not None}
+    wanted = set(sizes.values())
+    for other, other_rows in others:
+        for row in other_rows.tolist():
+            if (size := _size(other, row)) in wanted and (digest := _digest(other, row)):
+                by_size.setdefault(size, set()).add(digest)
+    found = [row for row, size in sizes.items() if _digest_in(images, row, by_size.get(size))]
+    return np.array(sorted(found), dtype=np.int64)
+
+
+def _digest_in(images: ImageSet, row: int, digests: set[bytes] | None) -> bool:
+    return digests is not None and _digest(images, row) in digests
+
+
+def _size(images: ImageSet, row: int) -> int | None:
+    """Bytes of an image; None if its file cannot be read."""
+    if images.pixels is not None:
+        return int(images.pixels[row].nbytes)
+    try:
+        return _path(images, row).stat().st_size
+    except OSError:
+        return None
+
+
+def _digest(images: ImageSet, row: int) -> bytes | None:
+    """SHA-256 of an image's content; None if its file cannot be read."""
+    if images.pixels is not None:
+        return hashlib.sha256(images.pixels[row].tobytes()).digest()
+    try:
+        return bytes.fromhex(file_digest(_path(images, row), "sha256"))
+    except OSError:
+        return None
 
 
 _Part = tuple[str, Rows]

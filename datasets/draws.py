@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.datasets.imageset import ImageSet
-from hashkit.datasets.split import Rows, shuffled
+from hashkit.datasets.split import NO_ROWS, Rows, shuffled
 from hashkit.errors import ProtocolError
 
 __all__ = ["OfficialTest", "Parts", "PerClass", "Protocol", "RandomDraw", "UnseenClasses"]
@@ -32,6 +32,7 @@ class Parts(NamedTuple):
     queries: Rows
     training: Rows
     database: Rows
+    unlabelled: Rows = NO_ROWS
 
 
 class _ClassRows(NamedTuple):
@@ -61,6 +62,8 @@ class PerClass:
         Number of classes that the set must have; None for any number.
     is_fixed
         Whether the numbers are part of the protocol and cannot be changed.
+    has_unlabelled
+        Whether training may see the other images of the database, without their labels.
     """
 
     summary: str
@@ -69,10 +72,16 @@ class PerClass:
     training_in_database: bool = True
     n_classes: int | None = None
     is_fixed: bool = False
+    has_unlabelled: bool = False
 
     def draw(self, image_set: ImageSet, seed: int) -> Parts:
         """Rows of each part."""
         _check_database(self.training_per_class, self.training_in_database, "training_per_class")
+        if self.has_unlabelled and self.training_per_class is None:
+            raise ProtocolError(
+                "with unlabelled images, the number of labelled ones is required: set "
+                "`training_per_class`"
+            )
         classes = _classes_of(image_set, self.n_classes)
         drawn = [
             _draw_rows(
@@ -88,12 +97,11 @@ class PerClass:
         ]
         parts = Parts(*(np.concatenate(part) for part in zip(*drawn, strict=True)))
         unknown = np.flatnonzero(~_has_label(image_set))
-        training = unknown if self.training_per_class is None else unknown[:0]
-        return Parts(
-            parts.queries,
-            np.concatenate([parts.training, training]),
-            np.concatenate([parts.database, unknown]),
-        )
+        own = unknown if self.training_per_class is None else unknown[:0]
+        training = np.concatenate([parts.training, own])
+        database = np.concatenate([parts.database, unknown])
+        unlabelled = np.setdiff1d(database, training) if self.has_unlabelled else NO_ROWS
+        return Parts(parts.queries, training, database, unlabelled)
 
 
 @dataclasses.dataclass(frozen=True)

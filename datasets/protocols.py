@@ -44,6 +44,20 @@ PROTOCOLS: Final[dict[str, Protocol]] = {
     "cifar10-full": OfficialTest(
         "the 10,000 test images as queries, the 50,000 training images as database", n_classes=10
     ),
+    "per-class-unlabelled": PerClass(
+        "some queries and some training images per class; training also sees the rest of the "
+        "database, without labels",
+        has_unlabelled=True,
+    ),
+    "cifar10-59k-unlabelled": PerClass(
+        "the split of cifar10-59k; training also sees the other 54,000 images of the database, "
+        "without labels",
+        queries_per_class=100,
+        training_per_class=500,
+        n_classes=10,
+        is_fixed=True,
+        has_unlabelled=True,
+    ),
 }
 """Protocols by name; a new one is an entry here."""
 
@@ -90,6 +104,7 @@ def make_split(
         training=np.sort(parts.training),
         database=np.sort(parts.database),
         training_in_database=kind.training_in_database,
+        unlabelled=np.sort(parts.unlabelled),
     )
 
 

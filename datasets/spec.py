@@ -49,6 +49,7 @@ def with_absolute_paths(spec: DataSpec) -> DataSpec:
         root=_absolute(spec.root),
         query_list=_absolute(spec.query_list),
         training_list=_absolute(spec.training_list),
+        unlabelled=_absolute(spec.unlabelled),
     )
 
 

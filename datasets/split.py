@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 from hashkit.errors import ProtocolError
 from hashkit.inputs.masks import unmasked
 
-__all__ = ["PartName", "Rows", "Split", "holdout", "shuffled"]
+__all__ = ["NO_ROWS", "PartName", "Rows", "Split", "holdout", "shuffled"]
 
 Rows: TypeAlias = NDArray[np.int64]
 PartName: TypeAlias = Literal["queries", "training", "database", "all"]
+
+NO_ROWS: Final[Rows] = np.arange(0)
+"""No rows at all."""
 
 _HOLDOUT_STREAM = 1
 
@@ -33,6 +36,8 @@ class Split:
         int64, sorted, unique.
     training_in_database
         Whether the protocol allows training images in the database.
+    unlabelled
+        int64, sorted, unique; images that training may see without their labels. Often none.
     """
 
     protocol: str
@@ -41,15 +46,22 @@ class Split:
     training: Rows
     database: Rows
     training_in_database: bool = True
+    unlabelled: Rows = dataclasses.field(default_factory=NO_ROWS.copy)
 
     def __post_init__(self) -> None:
-        for field in ("queries", "training", "database"):
+        for field in ("queries", "training", "database", "unlabelled"):
             rows = np.asarray(unmasked(getattr(self, field), field, ProtocolError), dtype=np.int64)
-            if rows.ndim != 1 or not rows.size or np.any(np.diff(rows) <= 0) or rows[0] < 0:
+            is_short = not rows.size and field != "unlabelled"
+            if rows.ndim != 1 or is_short or np.any(np.diff(rows) <= 0) or np.any(rows[:1] < 0):
                 raise ProtocolError(
                     f"{self.protocol}: {field} must be at least one row, sorted and unique"
                 )
             object.__setattr__(self, field, rows)
+        if np.isin(self.unlabelled, np.concatenate([self.queries, self.training])).any():
+            raise ProtocolError(
+                f"{self.protocol}: expected unlabelled images apart from queries and training "
+                "images, found one in both: remove it from one of the two"
+            )
 
     def part(self, name: PartName) -> Rows:
         """Rows of ``queries``, ``training`` or ``database``, or their union, ``all``.

@@ -19,6 +19,7 @@ from hashkit.bank_set.remote import RemoteShard, remote_shard
 from hashkit.errors import BankError, ConfigError, MissingExtraError
 from hashkit.files import remote
 from hashkit.files.addresses import url_of
+from hashkit.files.copying import copies_reported
 
 
 @pytest.fixture(autouse=True)
@@ -33,9 +34,9 @@ def copied(monkeypatch) -> list[str]:
     names: list[str] = []
     copy = remote.copy_remote
 
-    def counted(url, target, check):
+    def counted(url, target, check, moved):
         names.append(url.rpartition("/")[2])
-        copy(url, target, check)
+        copy(url, target, check, moved)
 
     monkeypatch.setattr("hashkit.bank_set.remote.copy_remote", counted)
     return names
@@ -171,6 +172,29 @@ def test_a_package_that_is_missing_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(MissingExtraError, match=r"needs fsspec.*'\.\[cluster\]'"):
         hashkit.BankSet.open("file:///data/set")
+
+
+def test_an_interrupted_copy_ends_soon_and_goes_on_with_the_shards_that_are_missing(
+    tmp_path, copied
+):
+    folder = write_shards(tmp_path / "photos", [range(n, n + 3) for n in range(0, 18, 3)])
+    n_bytes = sum(path.stat().st_size for path in folder.glob("*.h5"))
+    told = []
+
+    def interrupt(url, done, total):
+        told.append((url, total))
+        if len(told) > 2:
+            raise KeyboardInterrupt
+
+    with copies_reported(interrupt), pytest.raises(KeyboardInterrupt):
+        hashkit.BankSet.open(address(folder))
+    assert set(told) == {(address(folder), n_bytes)}
+    assert len(list((tmp_path / "cache" / "shards").iterdir())) == 2
+    copied.clear()
+    shown = succeed(f"info {address(folder)}").stderr
+    assert f"copying {address(folder)}: " in shown
+    assert len(copied) == 4
+    assert "copying" not in succeed(f"info {address(folder)}").stderr
 
 
 @pytest.mark.end_to_end

@@ -62,7 +62,8 @@ def test_info_of_a_set_lists_only_the_shards_that_differ(tmp_path):
 def test_info_of_an_unfinished_set_says_how_to_go_on(tmp_path):
     names = write_class_folders(tmp_path / "photos", 2)
     command = f"encode {tmp_path / 'photos'} --model phash --device cpu --out {tmp_path / 'set'}"
-    succeed(f"{command} --shard 2/3 --labels none")
+    shown = succeed(f"{command} --shard 2/3 --labels none").stderr
+    assert "encoding shard 2 of 3: 2 of 2 images, " in shown
     (facts,) = succeed(f"info {tmp_path / 'set'} --json").json["paths"]
     assert [one["state"] for one in facts["shards"]] == ["missing", "complete", "missing"]
     assert facts["n_images_left"] == len(names) - facts["shards"][1]["n_done"] > 0

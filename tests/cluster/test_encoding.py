@@ -11,6 +11,7 @@ from inline_engine import InlineEngine
 
 import hashkit
 from hashkit.bank.reader import Bank
+from hashkit.cluster import tasks
 from hashkit.cluster.encode_jobs import EncodeWork
 from hashkit.cluster.encoding import encode_on_cluster, task_resources
 from hashkit.cluster.engine import LostError, Resources
@@ -56,7 +57,30 @@ def test_codes_and_names_equal_those_of_one_machine(photos, tmp_path):
     assert all(report.was_complete for report in again)
 
 
-def test_a_shard_that_fails_is_one_line_and_the_others_are_kept(photos, tmp_path):
+def test_a_lost_shard_goes_again_with_a_note(photos, tmp_path):
+    class OneIsLostOnce(InlineEngine):
+        n_lost = 0
+
+        def result(self, call):
+            result = super().result(call)
+            path = getattr(getattr(result, "report", None), "path", Path())
+            if path.name == "shard-00002.h5" and not self.n_lost:
+                self.n_lost += 1
+                raise LostError("the node died")
+            return result
+
+    reports, notes = encode(OneIsLostOnce(), tmp_path, photos)
+    assert [report.was_complete for report in reports] == [False, False, True, False]
+    (line,) = [line for line in notes.lines if "was lost" in line]
+    assert line == (
+        "warning: a process or node of the cluster was lost; shard 3 goes on with another one, "
+        "from the last committed rows"
+    )
+
+
+def test_a_shard_that_fails_is_one_line_and_the_others_are_kept(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(tasks, "_RETRY_SECONDS", (0.0, 0.0))
+
     class OneIsLost(InlineEngine):
         def result(self, call):
             result = super().result(call)
@@ -71,6 +95,7 @@ def test_a_shard_that_fails_is_one_line_and_the_others_are_kept(photos, tmp_path
     assert failed == [
         "warning: shard 3 of 4 failed: its process or node was lost, several times: the node died"
     ]
+    assert sum("shard 3 goes on" in line for line in notes.lines) == 2
     _, notes = encode(InlineEngine(), tmp_path, photos)
     assert not any("failed" in line for line in notes.lines)
 
@@ -86,10 +111,10 @@ def test_another_model_is_refused_before_shards_are_made(photos, tmp_path):
 
 def test_a_task_takes_a_gpu_and_its_share_of_the_cpus_where_there_are_gpus():
     engine = InlineEngine()
-    assert task_resources(engine, "auto") == Resources(cpus=1, n_retries=5)
+    assert task_resources(engine, "auto") == Resources(cpus=1)
     with pytest.raises(ClusterError, match="expected a cluster with GPUs, found 0"):
         task_resources(engine, "cuda", gpus=1)
     engine.n_cpus, engine.n_gpus = 64, 8
-    assert task_resources(engine, "auto") == Resources(cpus=8, gpus=1, n_retries=5)
-    assert task_resources(engine, "cuda", gpus=0.5) == Resources(cpus=4, gpus=0.5, n_retries=5)
-    assert task_resources(engine, "cpu") == Resources(cpus=1, n_retries=5)
+    assert task_resources(engine, "auto") == Resources(cpus=8, gpus=1)
+    assert task_resources(engine, "cuda", gpus=0.5) == Resources(cpus=4, gpus=0.5)
+    assert task_resources(engine, "cpu") == Resources(cpus=1)

@@ -65,6 +65,7 @@ def test_a_node_killed_in_the_middle_costs_no_shard(nodes, photos, one_machine, 
     stdout, stderr = running.communicate(timeout=200)
     assert running.returncode == 0, stderr
     assert "failed" not in stderr
+    assert "was lost; shard" in stderr
     assert len(json.loads(stdout)["banks"]) == N_SHARDS
     assert_equal(out, one_machine)
 

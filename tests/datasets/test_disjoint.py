@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hashkit.datasets import disjoint
-from hashkit.datasets.disjoint import check_disjoint
+from hashkit.datasets.disjoint import check_disjoint, copies_of
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.split import Split
 from hashkit.errors import ProtocolError
@@ -33,6 +33,23 @@ def in_files(contents, folder):
 def split_of(queries, training, database, *, inside=True):
     parts = (np.array(rows, dtype=np.int64) for rows in (queries, training, database))
     return Split("mine", 0, *parts, training_in_database=inside)
+
+
+@pytest.mark.parametrize("is_file", [False, True])
+def test_copies_are_found_in_other_sets(tmp_path, is_file):
+    def images(contents, name):
+        (tmp_path / name).mkdir()
+        return in_files(contents, tmp_path / name) if is_file else in_memory(contents)
+
+    one = images([3, 7, 5, 3], "one")
+    others = [(images([7, 9], "two"), np.arange(2)), (images([3, 5], "three"), np.array([0]))]
+    assert copies_of(one, np.arange(4), others).tolist() == [0, 1, 3]
+    assert copies_of(one, np.array([2, 3]), others[:1]).tolist() == []
+    if is_file:
+        same_size = images([-7], "four")
+        assert copies_of(same_size, np.arange(1), others).tolist() == []
+        (tmp_path / "two" / "0.bin").unlink()
+        assert copies_of(one, np.arange(4), others).tolist() == [0, 3]
 
 
 def test_disjoint_parts_are_reported_as_disjoint():

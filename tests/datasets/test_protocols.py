@@ -54,6 +54,26 @@ def test_cifar10_59k(cifar10):
     assert split.training_in_database
 
 
+def test_cifar10_59k_with_unlabelled_images(cifar10):
+    split, labelled_only = (
+        make_split(cifar10, name, seed=3) for name in ("cifar10-59k-unlabelled", "cifar10-59k")
+    )
+    for part in ("queries", "training", "database"):
+        np.testing.assert_array_equal(split.part(part), labelled_only.part(part))
+    expected = np.setdiff1d(split.database, split.training)
+    np.testing.assert_array_equal(split.unlabelled, expected)
+    assert len(expected) == 54_000
+    assert not labelled_only.unlabelled.size
+
+
+def test_unlabelled_images_may_not_be_queries_or_training_images():
+    rows = [np.array([number]) for number in range(3)]
+    for taken in rows[:2]:
+        with pytest.raises(ProtocolError, match="expected unlabelled images apart from queries"):
+            Split("made", 0, *rows, unlabelled=taken)
+    assert Split("made", 0, *rows, unlabelled=rows[2]).unlabelled.tolist() == [2]
+
+
 def test_cifar10_54k(cifar10):
     split = make_split(cifar10, "cifar10-54k", seed=3)
     assert counts(cifar10, split.queries) == [100] * 10
@@ -200,6 +220,7 @@ def test_a_set_that_is_too_small_is_reported_with_class_and_counts():
         ("random", {"unseen_fraction": 0.5}, "takes no `unseen_fraction`; it takes `training_in_d"),
         ("per-class", {"training_in_database": False}, "set `training_per_class`"),
         ("random", {"training_in_database": False}, "set `n_training`"),
+        ("per-class-unlabelled", {}, "number of labelled ones is required: set `training_per_cl"),
         ("nothing", {}, "unknown protocol 'nothing'; known: per-class, random"),
     ],
 )
@@ -218,7 +239,10 @@ def test_options_out_of_range_are_refused(options):
 
 @pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
 def test_equal_seeds_give_equal_rows_and_other_seeds_other_rows(cifar10, protocol):
-    first, again, other = (make_split(cifar10, protocol, seed=seed) for seed in (5, 5, 6))
+    few = ProtocolOptions(training_per_class=500) if protocol == "per-class-unlabelled" else None
+    first, again, other = (
+        make_split(cifar10, protocol, seed=seed, options=few) for seed in (5, 5, 6)
+    )
     for part in ("queries", "training", "database"):
         rows = first.part(part)
         np.testing.assert_array_equal(rows, again.part(part))

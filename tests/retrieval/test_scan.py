@@ -19,6 +19,7 @@ from hashkit.errors import CodesError, ConfigError, IndexMismatchError
 from hashkit.kernels.cpu import LANES
 from hashkit.multi_index.index import MultiIndex
 from hashkit.retrieval.neighbours import Neighbours, Ranking
+from hashkit.retrieval.sampling import planned
 from hashkit.retrieval.scan_compiled import scan_compiled
 from hashkit.retrieval.scan_numpy import scan_numpy
 from hashkit.retrieval.search import search
@@ -205,6 +206,35 @@ def test_queries_are_searched_in_groups_that_fit_into_memory(
     shards = Shards.of(database, 32)
     pieces = scan_compiled(queries, shards, 10, np.full(23, 32), 2)
     np.testing.assert_array_equal(pieces.rows.reshape(23, 10), whole.rows)
+
+
+@pytest.mark.parametrize("kernel", ["planes", "counts"])
+def test_guesses_from_a_sample_change_no_result(
+    kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HASHKIT_KERNEL", kernel)
+    rng = np.random.default_rng(11)
+    database = clustered(rng, 40_000, 64)
+    queries = np.concatenate([uniform(rng, 3, 64), database[:2]])
+    sample = planned(200, len(database))
+    assert sample is not None
+    # The sample has more than its share of the first query's near rows, so the guess is too small.
+    places = np.arange(len(database)).reshape(-1, 1)
+    sampled = sample.of(Shards.of(places.view(np.uint8), 64)).codes[0].view(np.int64).ravel()
+    database[sampled[:150]] = queries[0]
+    shards, radii = Shards.of(database, 64), np.full(5, 64)
+    first = scan_compiled(queries, sample.of(shards), sample.top_k, radii, 1)
+    assert (
+        sample.reached(first, radii)[0]
+        < sorted_rows(queries[0], database, places[:, 0] >= 0)[0][199]
+    )
+    kept = rng.random(len(database)) < 0.8
+    parts = [
+        CodeSet(database[:25_000], 64, deleted=~kept[:25_000]),
+        CodeSet(database[25_000:], 64, deleted=~kept[25_000:]),
+    ]
+    check(queries, shards, database, np.ones_like(kept), 200, radii, 1)
+    check(queries, Shards.of(parts), database, kept, 200, radii, 2)
 
 
 def test_deleted_rows_of_several_databases_are_not_found() -> None:

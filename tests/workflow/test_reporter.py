@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import itertools
+import types
+
 import pytest
 from linear_models import linear_model
 
@@ -52,6 +55,22 @@ def test_the_terminal_reports_on_standard_error(capfd):
     first, second = err.splitlines()
     assert first == "a line"
     assert second.startswith("reading: 10 of 10 images, ")
+
+
+def test_lines_in_a_log_come_less_often_in_long_work(capfd, monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("hashkit.cli.console.time", types.SimpleNamespace(perf_counter=lambda: now))
+    told_at = []
+    with TERMINAL.progress("reading", 10_000, "images") as bar:
+        for now in range(7_200):
+            bar.update(now)
+            if capfd.readouterr().err:
+                told_at.append(now)
+    between = [after - before for before, after in itertools.pairwise(told_at)]
+    assert told_at[0] == 5
+    assert between == sorted(between)
+    assert between[-1] == 60
+    assert len(told_at) < 200
 
 
 @pytest.mark.parametrize(

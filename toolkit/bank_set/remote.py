@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import logging
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -22,6 +23,7 @@ from hashkit.bank.verification import find_faults
 from hashkit.bank_set.manifest import MANIFEST_NAME, ShardEntry, read_manifest
 from hashkit.errors import BankError
 from hashkit.files.cache import cache_folder, make_room
+from hashkit.files.copying import copy_progress
 from hashkit.files.private import private_folder
 from hashkit.files.remote import copy_remote, read_remote, remote_key
 from hashkit.files.writing import make_parents, write_whole
@@ -29,6 +31,7 @@ from hashkit.inputs.limits import limits
 from hashkit.inputs.opening import read_file, read_text
 from hashkit.messages.byte_counts import file_size
 from hashkit.messages.os_errors import cannot_write
+from hashkit.meter import Meter
 
 __all__ = ["RemoteShard", "local_set", "remote_shard"]
 
@@ -66,7 +69,7 @@ class RemoteShard:
         path = self.place()
         if not _is_there(path, self.entry.bytes):
             make_room(_shards(), self.entry.bytes, {path})
-            self.fetch(path)
+            self.fetch(path, lambda _: None)
         return path
 
     def place(self) -> Path:
@@ -84,8 +87,8 @@ class RemoteShard:
         text = f"{self.entry.digest} {self.entry.identity} {key}"
         return _shards() / f"{hashlib.sha256(text.encode()).hexdigest()}.h5"
 
-    def fetch(self, path: Path) -> None:
-        """Copy it to the cache.
+    def fetch(self, path: Path, moved: Callable[[int], None]) -> None:
+        """Copy it to the cache; ``moved`` takes the bytes since its last call, or ends the copy.
 
         Raises
         ------
@@ -93,7 +96,7 @@ class RemoteShard:
             As `local` does.
         """
         with self._present():
-            copy_remote(self.url, path, self._check)
+            copy_remote(self.url, path, self._check, moved)
 
     @contextlib.contextmanager
     def _present(self) -> Iterator[None]:
@@ -156,10 +159,36 @@ def local_set(url: str) -> Path:
         make_room(_shards(), n_bytes, set(places))
         if needed:
             _log.info("%s: copying %s in %d shards", url, file_size(n_bytes), len(needed))
-        list(pool.map(lambda one: one[0].fetch(one[1]), needed))
+        _Copies(url, n_bytes).run(pool, needed)
     for shard, place in zip(shards, places, strict=True):
         _link(folder / shard.entry.file, place)
     return folder
+
+
+class _Copies:
+    """Copies that run at once: their progress, and the end of all when one of them fails."""
+
+    def __init__(self, url: str, n_bytes: int) -> None:
+        progress = copy_progress()
+        shown = None if progress is None else functools.partial(progress, url)
+        self._meter = Meter(n_bytes, shown)
+        self._is_over = False
+
+    def run(self, pool: ThreadPoolExecutor, needed: Sequence[tuple[RemoteShard, Path]]) -> None:
+        """Copy shards; what one of them raises is raised, and the others are given up."""
+        futures = [pool.submit(shard.fetch, place, self._moved) for shard, place in needed]
+        try:
+            for future in wait(futures, return_when=FIRST_EXCEPTION).done:
+                future.result()
+        finally:
+            self._is_over = True  # so that Ctrl-C does not wait until whole shards are copied
+            for future in futures:
+                future.cancel()
+
+    def _moved(self, n_bytes: int) -> None:
+        if self._is_over:
+            raise BankError("the copy was given up")
+        self._meter.add(n_bytes)
 
 
 def remote_shard(path: Path) -> RemoteShard | None:

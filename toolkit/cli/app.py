@@ -30,7 +30,7 @@ from hashkit.cli import (
     verify,
 )
 from hashkit.cli.compile import compile_all
-from hashkit.cli.console import INTERRUPTED, note, notes_worded
+from hashkit.cli.console import INTERRUPTED, copies_shown, note, notes_worded
 from hashkit.cli.flags import with_flags
 from hashkit.cli.limit_option import with_limits
 from hashkit.cli.process import SIGNALS, STANDARD_OUTPUT
@@ -67,7 +67,12 @@ class _Commands(TyperGroup):
 
         with SIGNALS.working():
             try:
-                with notes_worded(worded), _visible_usage_errors(), _errors_in_a_line(worded):
+                with (
+                    notes_worded(worded),
+                    _visible_usage_errors(),
+                    _errors_in_a_line(worded),
+                    copies_shown(),
+                ):
                     return super().invoke(ctx)
             except KeyboardInterrupt:
                 note(

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from hashkit.files.copying import copies_reported
 from hashkit.messages.visible_text import visible
-from hashkit.workflow.reporter import ProgressBar, Reporter
+from hashkit.workflow.reporter import LateProgress, ProgressBar, Reporter
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -23,6 +24,7 @@ __all__ = [
     "INTERRUPTED",
     "TERMINAL",
     "all_or_nothing",
+    "copies_shown",
     "emit_json",
     "emit_json_line",
     "note",
@@ -30,8 +32,11 @@ __all__ = [
     "progress_bar",
 ]
 
-_LINE_SECONDS: Final = 5.0
+_LINE_SECONDS: Final = 5.0, 60.0
+"""Time between two lines of progress: at first, and in long work."""
 
+_LINE_SHARE: Final = 1 / 20
+"""Time between two lines, as a share of the time since the work began."""
 
 INTERRUPTED: Final = 130
 """Exit code after Ctrl-C."""
@@ -67,7 +72,7 @@ def emit_json_line(document: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def progress_bar(title: str, total: int, unit: str, start: int = 0) -> Iterator[ProgressBar]:
-    """Progress with rate and time left: a bar on a terminal, a line every few seconds elsewhere.
+    """Progress with rate and time left: a bar on a terminal, lines elsewhere.
 
     Parameters
     ----------
@@ -90,6 +95,27 @@ def progress_bar(title: str, total: int, unit: str, start: int = 0) -> Iterator[
         lines = _PlainLines(title, total, unit, start)
         yield lines
         lines.finish()
+
+
+@contextlib.contextmanager
+def copies_shown() -> Iterator[None]:
+    """Show the progress of bank sets that are copied from an object store meanwhile."""
+    bars: dict[str, LateProgress] = {}
+
+    def show(url: str, done: int, total: int) -> None:
+        unit, size = ("MB", 10**6) if total >= 10**7 else ("KB", 10**3)
+        if url not in bars:
+            bars[url] = LateProgress(TERMINAL, f"copying {url}", unit)
+        bars[url].update(-(-done // size), -(-total // size))
+        if done >= total:
+            bars.pop(url).close()
+
+    try:
+        with copies_reported(show):
+            yield
+    finally:
+        for bar in bars.values():
+            bar.close()
 
 
 class _Terminal:
@@ -142,18 +168,21 @@ class _Rate:
 
 
 class _PlainLines:
-    """A line every few seconds, and one at the end."""
+    """A line every few seconds, later less often, and one at the end."""
 
     def __init__(self, title: str, total: int, unit: str, start: int) -> None:
         self._title, self._total, self._unit = title, total, unit
         self._rate = _Rate(start)
         self._done, self._detail = start, ""
         self._start = start
-        self._printed = time.perf_counter()
+        self._began = self._printed = time.perf_counter()
 
     def update(self, done: int, detail: str = "") -> None:
         self._done, self._detail = done, detail
-        if time.perf_counter() - self._printed >= _LINE_SECONDS and done < self._total:
+        now = time.perf_counter()
+        least, most = _LINE_SECONDS
+        wait = min(max(least, _LINE_SHARE * (now - self._began)), most)
+        if now - self._printed >= wait and done < self._total:
             self._print(self._rate.text_and_left(done, self._total, self._unit))
 
     def finish(self) -> None:

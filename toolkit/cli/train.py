@@ -107,6 +107,14 @@ def train(
             "--training-list", metavar="FILE", help="Training images of that split (list file)."
         ),
     ] = None,
+    unlabelled: Annotated[
+        Path | None,
+        typer.Option(
+            "--unlabelled",
+            metavar="IMAGES",
+            help="Folder or list of further images, learned from without labels.",
+        ),
+    ] = None,
     triplets: Annotated[
         Path | None,
         typer.Option(
@@ -217,6 +225,7 @@ def train(
                 unseen_classes=_names(unseen_classes),
                 query_list=query_list,
                 training_list=training_list,
+                unlabelled=unlabelled,
                 triplets=triplets,
                 download=download,
                 name=name,

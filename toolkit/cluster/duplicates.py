@@ -16,14 +16,14 @@ from hashkit.cluster.tasks import results_of_tasks
 from hashkit.collection.join import PairBlock, joined_pairs
 from hashkit.errors import HashkitError
 from hashkit.workflow.near_codes import check_number_of_pairs
-from hashkit.workflow.reporter import SILENT, Reporter
+from hashkit.workflow.reporter import SILENT, Reporter, plural
 
 if TYPE_CHECKING:
     from hashkit.bank.reader import Bank
 
 __all__ = ["pairs_of_shards"]
 
-_ONE_CPU: Final = Resources(cpus=1, n_retries=5)
+_ONE_CPU: Final = Resources(cpus=1)
 
 
 def pairs_of_shards(
@@ -55,8 +55,13 @@ def pairs_of_shards(
     }
     found: list[PairBlock] = []
     n_found = 0
+
+    def lost(pairs: Sequence[tuple[int, int]]) -> None:
+        again = f"comparing {plural(len(pairs), 'pair')} of shards again"
+        reporter.note(f"warning: a process or node of the cluster was lost; {again}")
+
     with reporter.progress("comparing shards", len(tasks), "pairs of shards") as bar:
-        for (one, other), block in results_of_tasks(engine, near_rows, tasks, _ONE_CPU):
+        for (one, other), block in results_of_tasks(engine, near_rows, tasks, _ONE_CPU, lost):
             if isinstance(block, HashkitError):
                 raise block
             left, right = block.left + starts[one], block.right + starts[other]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hashkit.cluster.encode_jobs import EncodeWork, encode_one_shard, plan_set
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from hashkit.workflow.shard_plans import ImagesToShard
 
 __all__ = ["encode_on_cluster", "task_resources"]
-
-_N_RETRIES = 5
-"""A shard whose node is lost goes on where it stopped, so that another try costs little."""
 
 
 def task_resources(
@@ -43,7 +41,7 @@ def task_resources(
         )
     if cpus is None:
         cpus = 1 if not gpus else max(1, int(engine.n_cpus * gpus / engine.n_gpus))
-    return Resources(cpus=cpus, gpus=gpus, n_retries=_N_RETRIES)
+    return Resources(cpus=cpus, gpus=gpus)
 
 
 def encode_on_cluster(
@@ -76,11 +74,20 @@ def encode_on_cluster(
     reports: dict[int, EncodeReport] = {}
     failed: dict[int, HashkitError] = {}
     n_before = sum(len(plan.slices[number]) for number in shards_before(work.folder, plan))
+
+    def lost(numbers: Sequence[int]) -> None:
+        shards = ", ".join(str(number + 1) for number in sorted(numbers))
+        what = f"shard {shards} goes" if len(numbers) == 1 else f"shards {shards} go"
+        reporter.note(
+            f"warning: a process or node of the cluster was lost; {what} on with another one, from "
+            "the last committed rows"
+        )
+
     with reporter.progress(
         f"encoding {work.folder.name}", plan.n_images, "images", start=n_before
     ) as bar:
         tasks = {number: (work, number) for number in range(n_shards)}
-        for number, answer in results_of_tasks(engine, encode_one_shard, tasks, resources):
+        for number, answer in results_of_tasks(engine, encode_one_shard, tasks, resources, lost):
             name = f"shard {number + 1} of {n_shards}"
             if isinstance(answer, HashkitError):
                 failed[number] = answer

@@ -1,7 +1,7 @@
 """What jobs on a cluster need from the engine that runs them: tasks, and actors that answer calls.
 
-An engine places work, starts it again where that is safe, and moves arguments and results, which
-can be pickled. A `hashkit.errors.HashkitError` that a job raises is raised again where its result
+An engine places work, makes lost actors again, and moves arguments and results, which can be
+pickled. A `hashkit.errors.HashkitError` that a job raises is raised again where its result
 is read; `LostError` means that the engine lost the job, so that it can be tried again.
 """
 
@@ -31,13 +31,10 @@ class Resources:
         CPUs; 0 for an actor that shares them with others.
     gpus
         GPUs, or a fraction of one.
-    n_retries
-        How often the engine runs it again if its process or node is lost.
     """
 
     cpus: float = 1
     gpus: float = 0
-    n_retries: int = 0
 
 
 Call: TypeAlias = Hashable
@@ -73,7 +70,7 @@ class Engine(Protocol):
     def task(
         self, function: Callable[..., Any], arguments: tuple[Any, ...], resources: Resources
     ) -> Call:
-        """Start a function of a module, on any node."""
+        """Start a function of a module, once, on any node."""
         ...
 
     def actor(

@@ -19,8 +19,10 @@ from typing import Any, Final
 
 import ray
 from ray.exceptions import (
+    LocalRayletDiedError,
     NodeDiedError,
     ObjectLostError,
+    OutOfMemoryError,
     OwnerDiedError,
     RayActorError,
     RayError,
@@ -48,7 +50,9 @@ _LOST: Final = (
     RayActorError,
     WorkerCrashedError,
     NodeDiedError,
+    LocalRayletDiedError,
     ObjectLostError,
+    OutOfMemoryError,
     OwnerDiedError,
     TaskCancelledError,
 )
@@ -141,7 +145,7 @@ class RayEngine:
         task = ray.remote(guarded).options(
             num_cpus=resources.cpus,
             num_gpus=resources.gpus,
-            max_retries=resources.n_retries,
+            max_retries=0,  # `results_of_tasks` does that, and tells the user
             scheduling_strategy="SPREAD",
         )
         call = task.remote(function, *arguments)

@@ -65,13 +65,18 @@ def remote_key(url: str) -> tuple[str, int]:
         return hashlib.sha256(text.encode()).hexdigest(), int(known["size"])
 
 
-def copy_remote(url: str, target: Path, check: Callable[[Path], None]) -> None:
+def copy_remote(
+    url: str, target: Path, check: Callable[[Path], None], moved: Callable[[int], None]
+) -> None:
     """Copy a file to a path of this machine, where it appears once it is whole and checked.
 
     Parameters
     ----------
     check
         Called with the path of the copy before it gets its name; what it raises is raised.
+    moved
+        Called with the number of bytes that were copied since the last call; what it raises ends
+        the copy.
 
     Raises
     ------
@@ -84,7 +89,7 @@ def copy_remote(url: str, target: Path, check: Callable[[Path], None]) -> None:
         make_parents(target)
         with written_whole(target) as part:
             with _named(url):
-                system.get_file(path, os.fspath(part))
+                _get_file(system, path, part, moved)
             check(part)
     except FileNotFoundError:
         raise
@@ -92,6 +97,23 @@ def copy_remote(url: str, target: Path, check: Callable[[Path], None]) -> None:
         raise BankError(
             f"{cannot_write(error, target)}, or set HASHKIT_CACHE to another folder"
         ) from None
+
+
+def _get_file(system: Any, path: str, part: Path, moved: Callable[[int], None]) -> None:
+    from fsspec.callbacks import Callback
+
+    class Counted(Callback):  # type: ignore[misc]  # fsspec has no types
+        """Counts each byte once, also where a store is asked again after an error."""
+
+        n_bytes = 0
+
+        def relative_update(self, inc: int = 1) -> None:
+            self.n_bytes += inc
+            moved(inc)
+
+    counted = Counted()
+    system.get_file(path, os.fspath(part), callback=counted)
+    moved(part.stat().st_size - counted.n_bytes)  # a folder on a network drive counts nothing
 
 
 def _opened(url: str) -> tuple[Any, str]:

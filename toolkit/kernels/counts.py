@@ -112,6 +112,7 @@ def scan_counts(
                                 query,
                                 near[number],
                                 first + start,
+                                n_rows,
                                 words + uint64(8 * n_words * number),
                                 codes,
                                 first_row,

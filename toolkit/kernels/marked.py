@@ -19,6 +19,7 @@ def take_marked(
     query: int,
     marked: int,
     start: int,
+    stop: int,
     words: int,
     codes: Any,
     first_row: int,
@@ -35,18 +36,18 @@ def take_marked(
     query
         Number of the query.
     marked
-        Bit i stands for the row ``start + i`` of ``codes``; rows behind the last are ignored.
+        Bit i stands for the row ``start + i`` of ``codes``; rows from ``stop`` on are ignored.
     words
         Address of the query's words.
     codes, first_row, kept, top_k, state
         See `hashkit.kernels.sliced`.
     """
-    n_rows, size = codes.shape
+    size = codes.shape[1]
     base = uint64(codes.ctypes.data)
     while marked:
         row = start + int64(trailing_zeros(marked))
         marked &= marked - uint64(1)
-        if row >= n_rows:
+        if row >= stop:
             break
         if kept.shape[0] and not kept[row]:
             continue

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import int64, uint64
 
 from hashkit.kernels.bits import trailing_zeros
-from hashkit.kernels.compiling import inner_kernel, kernel
+from hashkit.kernels.compiling import inlined, inner_kernel, kernel
 from hashkit.kernels.cpu import LANES
 from hashkit.kernels.marked import take_marked
 from hashkit.kernels.planes import PLANE_BYTES, UNIT_ROWS, near_rows, transpose_unit
@@ -21,6 +21,8 @@ __all__ = ["plane_bytes", "plane_scanner", "query_picks"]
 
 BLOCK_BYTES = 16_384
 """Bytes of planes that all queries are compared with at a time: half a level-1 cache."""
+
+FIRST_ROWS = 64
 
 _FULL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
@@ -101,47 +103,113 @@ def _scanner(n_counters: int) -> Callable[..., None]:
         # not.
         planes = (uint64(memory.ctypes.data) + uint64(63)) & ~uint64(63)
         padded = np.zeros((UNIT_ROWS + 8, size), np.uint8)  # the last rows and padding
-        near = np.empty(LANES, np.uint64)
-        limits = np.empty((picks.shape[0], n_counters), np.uint64)
-        for query in range(picks.shape[0]):
+        n_queries = picks.shape[0]
+        hits = new_hits(n_queries * n_units)
+        limits = np.empty((n_queries, n_counters), np.uint64)
+        for query in range(n_queries):
             spread(state.bounds[query], limits, query)
-        for first in range(0, n_rows, n_units * UNIT_ROWS):
-            block_units = min(n_units, (n_rows - first + UNIT_ROWS - 1) // UNIT_ROWS)
+        first = 0
+        while first < n_rows:
+            # The first rows are all near, so few are compared before bounds are lowered.
+            block_rows = FIRST_ROWS if first == 0 else n_units * UNIT_ROWS
+            stop = min(first + block_rows, n_rows)
+            block_units = (stop - first + UNIT_ROWS - 1) // UNIT_ROWS
             for unit in range(block_units):
                 own_planes = planes + uint64(unit * unit_bytes)
                 transpose_rows(codes, first + unit * UNIT_ROWS, padded, own_planes)
-            for query in range(picks.shape[0]):
+            n_hits = 0
+            for query in range(n_queries):
                 own_picks = uint64(picks.ctypes.data) + uint64(2 * 8 * size * query)
                 limit = uint64(limits.ctypes.data) + uint64(8 * n_counters * query)
                 for unit in range(block_units):
                     own_planes = planes + uint64(unit * unit_bytes)
-                    own_near = uint64(near.ctypes.data)
-                    lanes = near_rows(own_planes, own_picks, size, limit, own_near, n_counters)
+                    near = uint64(hits.near.ctypes.data) + uint64(8 * LANES * n_hits)
+                    lanes = near_rows(own_planes, own_picks, size, limit, near, n_counters)
                     if lanes:
-                        start = first + unit * UNIT_ROWS
-                        words = uint64(query_words.ctypes.data) + uint64(
-                            8 * query_words.shape[1] * query
-                        )
-                        while lanes:
-                            lane = int64(trailing_zeros(lanes))
-                            lanes &= lanes - uint64(1)
-                            take_marked(
-                                query,
-                                near[lane],
-                                start + 64 * lane,
-                                words,
-                                codes,
-                                first_row,
-                                kept,
-                                top_k,
-                                state,
-                            )
-                        spread(state.bounds[query], limits, query)
+                        hits.lanes[n_hits] = lanes
+                        hits.queries[n_hits] = query
+                        hits.starts[n_hits] = first + unit * UNIT_ROWS
+                        n_hits += 1
+            if n_hits:
+                own_hits = (hits, n_hits, stop)
+                take_hits(own_hits, query_words, codes, first_row, kept, top_k, state, limits)
+            first = stop
 
     return scan_planes
 
 
 _SCANNERS = {counters: _scanner(counters) for counters in COUNTERS}
+
+
+class Hits(NamedTuple):
+    """Units with rows that are near, in the order in which they were compared.
+
+    Attributes
+    ----------
+    near
+        uint64 [n, LANES], see `near_rows`.
+    lanes
+        uint64 [n], the lanes that are not 0.
+    queries, starts
+        int64 [n]: the number of the query, and the first row of the unit.
+    """
+
+    near: Any
+    lanes: Any
+    queries: Any
+    starts: Any
+
+
+@inlined
+def new_hits(n_most: int) -> Hits:
+    """Space for ``n_most`` hits."""
+    return Hits(
+        np.empty((n_most, LANES), np.uint64),
+        np.empty(n_most, np.uint64),
+        np.empty(n_most, np.int64),
+        np.empty(n_most, np.int64),
+    )
+
+
+@inner_kernel
+def take_hits(
+    own_hits: tuple[Hits, int, int],
+    query_words: Any,
+    codes: Any,
+    first_row: int,
+    kept: Any,
+    top_k: int,
+    state: Selection,
+    limits: Any,
+) -> None:
+    """Take the rows of all hits, and write the bounds that they lower to ``limits``.
+
+    ``own_hits`` has the hits, their number, and the end of the rows that were compared.
+    """
+    hits, n_hits, stop = own_hits
+    for hit in range(n_hits):
+        query = hits.queries[hit]
+        bound = state.bounds[query]
+        words = uint64(query_words.ctypes.data) + uint64(8 * query_words.shape[1] * query)
+        lanes = hits.lanes[hit]
+        while lanes:
+            lane = int64(trailing_zeros(lanes))
+            lanes &= lanes - uint64(1)
+            start = hits.starts[hit] + 64 * lane
+            take_marked(
+                query,
+                hits.near[hit, lane],
+                start,
+                stop,
+                words,
+                codes,
+                first_row,
+                kept,
+                top_k,
+                state,
+            )
+        if state.bounds[query] != bound:
+            spread(state.bounds[query], limits, query)
 
 
 @inner_kernel

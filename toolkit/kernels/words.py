@@ -87,12 +87,17 @@ def distance_to(code: int, size: int, query: Any) -> int:
     return int64(total)
 
 
-@inner_kernel
+@inlined
 def code_distance(code: int, size: int, words: int) -> int:
     """Distance, in bits, between the code and the query's words at two addresses."""
     total = uint64(0)
-    for word in range((size + 7) >> 3):
-        total += popcount(code_word(code, size, word) ^ load_word(words + uint64(8 * word)))
+    n_full = size >> 3
+    for word in range(n_full):
+        offset = uint64(8 * word)
+        total += popcount(load_word(code + offset) ^ load_word(words + offset))
+    if size & 7:
+        last = code_word(code, size, n_full)
+        total += popcount(last ^ load_word(words + uint64(8 * n_full)))
     return int64(total)
 
 

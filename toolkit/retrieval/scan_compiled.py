@@ -28,6 +28,7 @@ from hashkit.kernels.selection import Selection, order
 from hashkit.kernels.sliced import plane_bytes, plane_scanner, query_picks
 from hashkit.kernels.words import row_words
 from hashkit.retrieval.neighbours import Neighbours
+from hashkit.retrieval.sampling import planned
 from hashkit.retrieval.shards import Shards, Span
 from hashkit.threads import available_cpus, run_parallel
 
@@ -104,7 +105,7 @@ def scan_compiled(
     n_worth = 1 + query_codes.size * n_rows // _PARALLEL_BYTES
     n_threads = 1 if n_worth == 1 else min(n_threads or available_cpus(), n_worth)
     if top_k * _PLACED_SHARE < n_rows:
-        return _select(job, n_threads)
+        return _select_guessed(job, n_threads)
     if top_k < n_rows or int(radii.max()) >= shards.n_bits:
         return _place(job, n_threads)
     # All rows within a radius are mostly few: select up to `capacity` in one pass, then search
@@ -144,6 +145,27 @@ def run_each_kernel(n_bits: int, kernels: Collection[str] | None = None) -> Iter
     ):
         search()
         yield
+
+
+def _select_guessed(job: _Job, n_threads: int) -> Neighbours:
+    """As `_select`; if k is large, within radii that are guessed from a sample of the rows.
+
+    Queries for which the guess was too small are searched again.
+    """
+    sample = planned(job.top_k, job.shards.n_kept)
+    if (
+        sample is None
+        or len(job.query_codes) < _SEVERAL
+        or int(job.radii.max()) < job.shards.n_bits
+    ):
+        return _select(job, n_threads)
+    first = job._replace(shards=sample.of(job.shards), top_k=sample.top_k)
+    guessed = job._replace(radii=sample.reached(_select(first, n_threads), job.radii))
+    found = _select(guessed, n_threads)
+    again = np.flatnonzero((np.diff(found.offsets) < job.top_k) & (guessed.radii < job.radii))
+    if not len(again):
+        return found
+    return found.replaced(again, _select(job.of(again), n_threads))
 
 
 def _select(job: _Job, n_threads: int) -> Neighbours:

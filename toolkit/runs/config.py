@@ -208,6 +208,17 @@ class TrainConfig:
         0.0,
         "Fraction of batches in which a part of each image is replaced by another's; needs labels.",
     )
+    unlabelled_ratio: int = _setting(
+        0, "Unlabelled images per labelled one in a step, where there are some; 0 for none."
+    )
+    unlabelled_weight: float = _setting(1.0, "Weight of the loss on unlabelled images.")
+    confidence: float = _setting(
+        0.0, "Probability from which an unlabelled image's class is trusted; 0 adapts it."
+    )
+    strong_policy: str = _setting(
+        "rand", "Policy of operations on the unlabelled images that learn a trusted class."
+    )
+    strong_cutout: float = _setting(0.5, "Side of the masked square in these images.")
     holdout: float = _setting(
         0.1,
         "Fraction of the training images held out to select the checkpoint; 0 keeps the last.",
@@ -338,6 +349,7 @@ class TrainConfig:
         check_name("precision", self.precision, PRECISIONS)
         check_name("augmentation", self.augmentation, ("auto", *AUGMENTATIONS))
         check_name("policy", self.policy, POLICIES)
+        check_name("strong_policy", self.strong_policy, POLICIES)
         check_loss_options(self.loss, self.loss_options)
 
     @property

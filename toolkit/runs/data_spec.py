@@ -105,6 +105,8 @@ class DataSpec:
         Changes of the protocol's numbers.
     query_list, training_list
         List files of a published split; ``data`` is then the database's list.
+    unlabelled
+        A folder or list of further images, which training sees without labels.
     """
 
     data: str = "digits"
@@ -114,6 +116,7 @@ class DataSpec:
     options: ProtocolOptions = dataclasses.field(default_factory=ProtocolOptions)
     query_list: str | None = None
     training_list: str | None = None
+    unlabelled: str | None = None
 
     def __post_init__(self) -> None:
         if self.training_list is not None and self.query_list is None:

@@ -114,6 +114,8 @@ PROTOCOLS: Final = (
     "cifar10-59k",
     "cifar10-54k",
     "cifar10-full",
+    "per-class-unlabelled",
+    "cifar10-59k-unlabelled",
 )
 
 

@@ -25,7 +25,7 @@ from hashkit.training.devices import to_device
 from hashkit.training.mixing import Cut, cut_and_mix, draw_cut
 from hashkit.training.sampling import AUGMENT_STREAM, BatchOrder, draw_views, step_seed
 
-__all__ = ["Batch", "BatchAugmentation", "BatchSource"]
+__all__ = ["Batch", "BatchAugmentation", "BatchSource", "Views"]
 
 _GROUP_BYTES: Final = 2**26
 """Bytes of pixels that are augmented at a time on a GPU; as float32 they take four times that."""
@@ -57,6 +57,22 @@ class BatchAugmentation:
 
 
 @dataclasses.dataclass(frozen=True)
+class Views:
+    """Two views of unlabelled images, uint8 [n, H, W, 3] each, in the same order.
+
+    Attributes
+    ----------
+    weak
+        View in which the model finds the class.
+    strong
+        View that learns this class.
+    """
+
+    weak: Tensor
+    strong: Tensor
+
+
+@dataclasses.dataclass(frozen=True)
 class Batch:
     """Input of one training step; tensors are on the device.
 
@@ -75,6 +91,11 @@ class Batch:
     triplets
         int64 [T, 3], indices into ``rows``: query, similar, dissimilar; None without a triplet
         list.
+    unlabelled
+        Unlabelled images of the step (`hashkit.training.unlabelled`); None without any.
+    n_trusted
+        Number of images, and labels, that follow those of ``rows``: unlabelled images, with the
+        class in which the model trusts, or -1.
     """
 
     rows: Tensor
@@ -82,6 +103,13 @@ class Batch:
     kept: float
     labels: Tensor | None
     triplets: Tensor | None
+    unlabelled: Views | None = None
+    n_trusted: int = 0
+
+    @property
+    def n_images(self) -> int:
+        """Images of the step, with and without labels."""
+        return len(self.rows) + (0 if self.unlabelled is None else len(self.unlabelled.weak))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -54,6 +54,8 @@ def check_learnable(
         )
     if config.cutmix:
         _check_cutmix(config, from_triplets=from_triplets)
+    if config.unlabelled_ratio:
+        _check_unlabelled(config, is_multi_label=is_multi_label)
 
 
 def _check_cutmix(config: TrainConfig, *, from_triplets: bool) -> None:
@@ -67,4 +69,23 @@ def _check_cutmix(config: TrainConfig, *, from_triplets: bool) -> None:
         raise ConfigError(
             "`cutmix` needs a loss that learns from single images and their labels: use one of the "
             f"losses {able}, or `cutmix=0`"
+        )
+
+
+def _check_unlabelled(config: TrainConfig, *, is_multi_label: bool) -> None:
+    if config.has_embedder:
+        raise ConfigError(
+            "`unlabelled_ratio` needs a network that is trained, found the frozen features of "
+            f'{config.network}: name a network, or learn without labels, `recipe="unlabelled"`'
+        )
+    if not find_loss(config.loss).has_centres:
+        able = ", ".join(name for name, other in LOSSES.items() if other.has_centres)
+        raise ConfigError(
+            f"`unlabelled_ratio` needs a loss with a code for each class, found {config.loss}: use "
+            f"one of the losses {able}, or `unlabelled_ratio=0`"
+        )
+    if is_multi_label:
+        raise ConfigError(
+            "`unlabelled_ratio` needs images with one label each, and these have several: use "
+            "`unlabelled_ratio=0`"
         )

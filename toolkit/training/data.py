@@ -232,6 +232,8 @@ class TrainingData:
         Names of image set and protocol for the manifest.
     class_names
         Names by label.
+    unlabelled
+        Images that are learned from without labels; None without any.
     """
 
     pixels: Pixels
@@ -243,6 +245,7 @@ class TrainingData:
     dataset: str = ""
     protocol: str = ""
     class_names: tuple[str, ...] = ()
+    unlabelled: Pixels | None = None
 
     def task(self, n_bits: int) -> Task:
         """The task of a loss for codes of ``n_bits`` bits."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hashkit.runs.config import TrainConfig
 from hashkit.training.checks import check_learnable
+from hashkit.training.consistency import Consistency, class_probabilities
 from hashkit.training.data import TrainingData
 from hashkit.training.devices import seeded
 from hashkit.training.losses import Loss, LossValue, build_loss
@@ -34,13 +35,19 @@ class Learner(nn.Module):
         Map from images to logits.
     losses
         One loss per head of the model.
+    consistency
+        Chooses the unlabelled images that are learned from; None without any.
     """
 
-    def __init__(self, model: HashModel, losses: list[Loss]) -> None:
+    def __init__(
+        self, model: HashModel, losses: list[Loss], consistency: Consistency | None = None
+    ) -> None:
         super().__init__()
         self.model = model
-        self.losses = nn.ModuleList(losses)
+        # Its running means are saved and resumed with the losses.
+        self.losses = nn.ModuleList([*losses, *([] if consistency is None else [consistency])])
         self.learns_from = losses[0].learns_from
+        self.consistency = consistency
 
     @classmethod
     def build(cls, config: TrainConfig, data: TrainingData, *, is_new: bool = True) -> Self:
@@ -82,12 +89,42 @@ class Learner(nn.Module):
         model.freeze(config.freeze)
         if config.channels_last:
             model = model.to(memory_format=torch.channels_last)
-        return cls(model, losses)
+        consistency = None
+        if config.unlabelled_ratio:
+            n_classes = data.task(config.lengths[0]).n_classes
+            consistency = Consistency(n_classes, config.confidence, config.unlabelled_weight)
+        return cls(model, losses, consistency)
 
     def begin_step(self, progress: float) -> None:
         """Pass the fraction of the run done, in [0, 1), to the losses."""
         for loss in self._each_loss():
             loss.begin_step(progress)
+
+    def trusted_classes(self, logits: Tensor) -> Tensor:
+        """Classes of unlabelled images from their logits; -1 where they are not trusted: int64 [N].
+
+        Of several code lengths, the mean of the cosines decides.
+        """
+        assert self.consistency is not None  # noqa: S101 - by the trainer
+        parts = zip(self._each_loss(), self._parts(logits), strict=True)
+        cosines = torch.stack([loss.class_cosines(part) for loss, part in parts]).mean(0)
+        return self.consistency.trusted(class_probabilities(cosines))
+
+    def loss_with_trusted(
+        self, logits: Tensor, features: Tensor, labels: Tensor, kept: float, n_trusted: int
+    ) -> LossValue:
+        """Loss of a batch whose last ``n_trusted`` rows are unlabelled images.
+
+        Their part is the mean loss of the trusted ones, times their share of the unlabelled images
+        and its weight: FixMatch, equation 4. The other parameters are those of `loss`.
+        """
+        assert self.consistency is not None  # noqa: S101 - by the trainer
+        n_own = len(logits) - n_trusted
+        own = self.loss(logits[:n_own], features[:n_own], labels[:n_own], kept)
+        others = self.loss(logits[n_own:], features[n_own:], labels[n_own:])
+        share = (labels[n_own:] >= 0).float().mean()
+        value = own.value + self.consistency.weight * share * others.value
+        return LossValue(value, own.active, share)
 
     def loss(
         self, logits: Tensor, features: Tensor, labels: Tensor | None, kept: float = 1.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -35,6 +37,7 @@ __all__ = [
     "prepare_labelled",
     "prepare_triplets",
     "prepare_unlabelled",
+    "with_unlabelled",
 ]
 
 Progress = Callable[[int, int], None]
@@ -187,6 +190,25 @@ def prepare_unlabelled(
     """
     pixels, rows, faults = _decode(images, config, n_workers, strict, progress)
     return _unlabelled(images, rows, pixels, protocol), faults
+
+
+def with_unlabelled(
+    data: TrainingData,
+    images: ImageSet,
+    config: TrainConfig,
+    *,
+    n_workers: int | None = None,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> tuple[TrainingData, list[Fault]]:
+    """Labelled training data with further images, whose labels are not used if they have any.
+
+    Parameters, results and errors are those of `prepare_labelled`.
+    """
+    pixels, rows, faults = _decode(images, config, n_workers, strict, progress)
+    names = hash_names([images.names[row] for row in rows], None)
+    both = hashlib.sha256(f"{data.names_sha256} {names}".encode()).hexdigest()
+    return dataclasses.replace(data, unlabelled=pixels, names_sha256=both), faults
 
 
 def _unlabelled(

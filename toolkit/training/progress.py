@@ -15,8 +15,9 @@ METRICS_FIELDS: Final = (
     "learning_rate",
     "images_per_second",
     "seconds",
+    "confident",
 )
-"""Fields of `StepReport` that are written to metrics.jsonl."""
+"""Fields of `StepReport` that are written to metrics.jsonl, unless they are None."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +42,9 @@ class StepReport:
     held_out
         Latest score on held-out images; None before the first validation, or without held-out
         images.
+    confident
+        Mean share of the unlabelled images whose class was trusted, since the last line of
+        metrics.jsonl; None without unlabelled images.
     """
 
     step: int
@@ -52,6 +56,7 @@ class StepReport:
     images_per_second: float
     seconds: float
     held_out: float | None
+    confident: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -64,6 +64,13 @@ _PRETRAINED: Final = dataclasses.replace(
     cutout=0.0,
 )
 
+_FEW_LABELS: Final = dataclasses.replace(
+    _BEST,
+    recipe="few-labels",
+    unlabelled_ratio=4,
+    epochs=100.0,
+)
+
 _FEATURES: Final = dataclasses.replace(
     _BEST,
     recipe="features",
@@ -93,6 +100,9 @@ _UNLABELLED: Final = dataclasses.replace(
 
 RECIPES: Final[Mapping[str, Recipe]] = {
     "best": Recipe("from scratch, for small images", _BEST),
+    "few-labels": Recipe(
+        "from scratch, for a few images with labels and many without", _FEW_LABELS
+    ),
     "pretrained": Recipe("from ImageNet weights, for photographs", _PRETRAINED, size=(128, 128)),
     "features": Recipe(
         "a head on frozen ImageNet features, in minutes; needs labels", _FEATURES, size=(128, 128)

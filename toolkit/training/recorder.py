@@ -139,7 +139,7 @@ class Recorder:
             on_step(report)
         if is_line:
             line = dataclasses.asdict(report)
-            self._write({name: line[name] for name in METRICS_FIELDS})
+            self._write({name: line[name] for name in METRICS_FIELDS if line[name] is not None})
             self._sums = _LossSums()
 
     def score(self, step: int, held_out: float) -> bool:
@@ -197,6 +197,7 @@ class Recorder:
 
     def _step_report(self, step: int) -> StepReport:
         loss, active, images_per_second = self._sums.means()
+        confident = self._sums.mean_confident()
         if not math.isfinite(loss):
             raise self.diverged(step, f"the loss is {loss}")
         return StepReport(
@@ -209,6 +210,7 @@ class Recorder:
             images_per_second=images_per_second,
             seconds=self.seconds,
             held_out=self.held_out,
+            confident=confident,
         )
 
 
@@ -219,6 +221,7 @@ class _LossSums:
         self._start = time.perf_counter()
         self._loss: Tensor | float = 0.0
         self._active: Tensor | float = 0.0
+        self._confident: Tensor | float | None = None
         self._n_steps = 0
         self._n_images = 0
 
@@ -226,6 +229,9 @@ class _LossSums:
         """Add a step."""
         self._loss = self._loss + loss.value.detach()
         self._active = self._active + loss.active
+        if loss.confident is not None:
+            earlier = 0.0 if self._confident is None else self._confident
+            self._confident = earlier + loss.confident
         self._n_steps += 1
         self._n_images += n_images
 
@@ -234,3 +240,7 @@ class _LossSums:
         seconds = time.perf_counter() - self._start
         n = max(1, self._n_steps)
         return float(self._loss) / n, float(self._active) / n, self._n_images / max(seconds, 1e-9)
+
+    def mean_confident(self) -> float | None:
+        """Mean share of the unlabelled images that were trusted; None without any."""
+        return None if self._confident is None else float(self._confident) / max(1, self._n_steps)

@@ -16,6 +16,8 @@ __all__ = ["ORDER_STREAM", "BatchOrder", "draw_views", "generator", "step_seed"]
 ORDER_STREAM: Final = 1
 AUGMENT_STREAM: Final = 2
 DROPOUT_STREAM: Final = 3
+UNLABELLED_ORDER_STREAM: Final = 4
+UNLABELLED_AUGMENT_STREAM: Final = 5
 
 
 def generator(seed: int, stream: int, index: int) -> np.random.Generator:
@@ -54,6 +56,8 @@ class BatchOrder:
         of classes.
     group_size
         Items with the same label that stay together.
+    stream
+        Random stream of the order.
     """
 
     n_items: int
@@ -61,6 +65,7 @@ class BatchOrder:
     seed: int
     labels: NDArray[np.integer[Any]] | None = None
     group_size: int = 1
+    stream: int = ORDER_STREAM
 
     @property
     def steps_per_epoch(self) -> int:
@@ -69,7 +74,7 @@ class BatchOrder:
 
     def epoch(self, epoch: int) -> NDArray[np.int64]:
         """Items of an epoch: int64 [steps_per_epoch, batch size]."""
-        rng = generator(self.seed, ORDER_STREAM, epoch)
+        rng = generator(self.seed, self.stream, epoch)
         if self.labels is None or self.group_size <= 1:
             order = rng.permutation(self.n_items)
         else:

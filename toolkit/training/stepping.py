@@ -21,6 +21,7 @@ from hashkit.training.optimisers import (
 from hashkit.training.sampling import DROPOUT_STREAM, step_seed
 from hashkit.training.schedule import learning_rate
 from hashkit.training.sharpness import worst_nearby
+from hashkit.training.unlabelled import with_trusted
 
 __all__ = ["Stepper"]
 
@@ -68,6 +69,8 @@ class Stepper:
             Features of all images, if training does not change them.
         """
         self._learner.begin_step(step / self._n_steps)
+        self._seed(step)
+        batch = with_trusted(batch, self._learner, self.autocast)
         loss = self._passes(batch, step, fixed_features)
         if self._config.sam and step >= self._config.sam_start * self._n_steps:
             with worst_nearby(self._learner, self._config.sam):
@@ -97,8 +100,7 @@ class Stepper:
 
     def _passes(self, batch: Batch, step: int, fixed_features: Tensor | None) -> LossValue:
         """One forward and one backward pass, which leaves new gradients."""
-        # Seeds all random values of network, heads and losses in this step, the same in each pass.
-        seed_generators(step_seed(self._config.seed, DROPOUT_STREAM, step), self._device)
+        self._seed(step)
         with torch.set_grad_enabled(step >= self._config.head_first * self._n_steps):
             features = self._features(batch, fixed_features)
         with self.autocast():
@@ -107,6 +109,10 @@ class Stepper:
         self.optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(loss.value).backward()  # type: ignore[no-untyped-call]
         return loss
+
+    def _seed(self, step: int) -> None:
+        """Seed all random values of network, heads and losses in a pass, the same in each."""
+        seed_generators(step_seed(self._config.seed, DROPOUT_STREAM, step), self._device)
 
     def _features(self, batch: Batch, fixed_features: Tensor | None) -> Tensor:
         """Features of a batch; for a loss that learns from views, of both views of each image."""
@@ -120,6 +126,11 @@ class Stepper:
     def _loss(self, logits: Tensor, features: Tensor, batch: Batch) -> LossValue:
         if batch.triplets is not None:
             return self._learner.triplet_loss(logits, batch.triplets)
+        if batch.n_trusted:
+            assert batch.labels is not None  # noqa: S101 - by `with_trusted`
+            return self._learner.loss_with_trusted(
+                logits, features, batch.labels, batch.kept, batch.n_trusted
+            )
         return self._learner.loss(logits, features, batch.labels, batch.kept)
 
     def _update(self, step: int) -> None:

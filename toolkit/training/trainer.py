@@ -48,6 +48,7 @@ from hashkit.training.recorder import Recorder
 from hashkit.training.sampling import BatchOrder
 from hashkit.training.scoring import Scorer
 from hashkit.training.stepping import Stepper
+from hashkit.training.unlabelled import UnlabelledViews
 
 __all__ = ["Trainer"]
 
@@ -116,6 +117,7 @@ class Trainer:
             (config.height, config.width),
             device,
         )
+        self.unlabelled = self._unlabelled_views()
         self.order = BatchOrder(
             n_items=len(data.fit_items),
             batch_size=config.batch_size,
@@ -135,6 +137,18 @@ class Trainer:
             learning_rate=self.stepper.learning_rate,
         )
         self.scorer = Scorer(self.learner.model, data, self.batches, device)
+
+    def _unlabelled_views(self) -> UnlabelledViews | None:
+        if not self.config.unlabelled_ratio:
+            return None
+        if self.data.unlabelled is None:
+            raise ConfigError(
+                "`unlabelled_ratio` needs images without labels, found none: add some, or set "
+                "`unlabelled_ratio=0`"
+            )
+        return UnlabelledViews.of_run(
+            self.data.unlabelled, self.config, self.augmentation, self.device
+        )
 
     @property
     def optimiser(self) -> torch.optim.Optimizer:
@@ -223,6 +237,7 @@ class Trainer:
     def has_fixed_features(self) -> bool:
         """Whether training does not change the features of an image."""
         leaves_images = self.augmentation.leaves_images and not self.config.cutmix
+        leaves_images = leaves_images and self.unlabelled is None
         return self.learner.model.has_fixed_features and leaves_images
 
     def fit(
@@ -266,10 +281,12 @@ class Trainer:
             n_steps=self.n_steps,
             with_images=self.scorer.fixed_features is None,
         )
+        if self.unlabelled is not None:
+            batches = self.unlabelled.beside(batches, first_step=self.step, n_steps=self.n_steps)
         with contextlib.closing(batches):
             for batch in batches:
-                self.record.count(self._train_step(batch), len(batch.rows))
-                n_images += len(batch.rows)
+                self.record.count(self._train_step(batch), batch.n_images)
+                n_images += batch.n_images
                 self.record.report(self.step, on_step)
                 self._after_step()
                 if self.step < self.n_steps and should_stop():

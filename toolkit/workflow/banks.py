@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["encode_run_part", "is_own_collection", "note_missing_queries", "run_bank"]
 
-_RANDOM_DRAWS: Final = ("per-class", "random")
+_RANDOM_DRAWS: Final = ("per-class", "per-class-unlabelled", "random")
 """Protocols that draw queries at random, in numbers that are not published ones."""
 
 

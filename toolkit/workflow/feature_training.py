@@ -49,6 +49,7 @@ from hashkit.workflow.run_start import (
     training_part,
 )
 from hashkit.workflow.training_source import TrainingSource
+from hashkit.workflow.unlabelled_images import check_used
 
 __all__ = ["find_embedder", "resume_on_features", "train_on_features"]
 
@@ -97,6 +98,7 @@ def train_on_features(
     config, embedder = configured(settings, size, device, reporter)
     config = with_enough_images(config, settings, len(split.training), reporter)
     check_labels(config, images)
+    check_used(source.spec, config)
     training = training_part(images, split, reading, reporter)
     name = name or default_name(images.name, config)
     for folder in run_folders(name, config):

@@ -37,7 +37,11 @@ _SHARE: Final = 0.3
 
 
 def chosen_settings(
-    settings: Mapping[str, Any], images: ImageSet, reporter: Reporter
+    settings: Mapping[str, Any],
+    images: ImageSet,
+    reporter: Reporter,
+    *,
+    has_others: bool = False,
 ) -> dict[str, Any]:
     """Settings with the recipe that fits the images, if none was named; the choice is noted.
 
@@ -48,9 +52,15 @@ def chosen_settings(
     ----------
     settings
         The changes that the user gave, by field of `hashkit.runs.config.TrainConfig`.
+    has_others
+        Whether there are further images, to be learned from without labels.
     """
     chosen = _with_frozen_network(settings, reporter)
     if "recipe" in chosen:
+        return chosen
+    if has_others and "unlabelled_ratio" not in chosen:
+        chosen["recipe"] = "few-labels"
+        reporter.note("recipe few-labels: it learns from the unlabelled images too")
         return chosen
     has_embedder = "network" in chosen and split_network(chosen["network"])[0] == "onnx"
     is_fitted = chosen.get("loss") in FITTED

@@ -52,8 +52,10 @@ def encode_shard(
         The folder of the set, with its plan.
     shard
         Number of the shard, from 0.
+    reporter
+        Takes notes and progress.
     progress
-        Called after every batch.
+        Called after every batch too.
 
     Returns
     -------
@@ -76,7 +78,16 @@ def encode_shard(
     plan = planned(folder)
     shard = whole_number(shard, "shard", 0, len(plan.slices) - 1)
     check_encoder(folder, plan, encoder, options)
-    return ShardJob(folder, plan, shard, encoder, options, reporter, progress).run()
+    title = f"encoding shard {shard + 1} of {len(plan.slices)}"
+    with LateProgress(reporter, title, "images") as bar:
+
+        def show(done: EncodeProgress) -> None:
+            skipped = f"{done.n_skipped:,} skipped" if done.n_skipped else ""
+            bar.update(done.n_done, done.n_total, skipped, start=done.n_done)
+            if progress is not None:
+                progress(done)
+
+        return ShardJob(folder, plan, shard, encoder, options, reporter, show).run()
 
 
 def encode_all_shards(

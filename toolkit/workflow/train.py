@@ -49,6 +49,7 @@ def train(
     unseen_classes: str | Sequence[str] | None = None,
     query_list: PathText | None = None,
     training_list: PathText | None = None,
+    unlabelled: PathText | None = None,
     triplets: PathText | None = None,
     download: bool = False,
     name: str | None = None,
@@ -80,6 +81,9 @@ def train(
         images.
     data_root, protocol, ..., training_list
         Where the set's files are, and how it is split into queries, database and training images.
+    unlabelled
+        A folder or list of further images, learned from without labels; the recipe is then
+        ``few-labels``, unless one is named.
     triplets
         A triplet list to learn from, in place of labels.
     download
@@ -148,6 +152,7 @@ def train(
         options=options,
         query_list=_text(query_list),
         training_list=_text(training_list),
+        unlabelled=_text(unlabelled),
     )
     from hashkit.datasets.spec import with_absolute_paths
     from hashkit.workflow.run_start import Reading
@@ -267,7 +272,13 @@ def _start(start: _Start, changes: dict[str, Any], given: Collection[str]) -> Ru
         require_torch()  # before the images are opened
     if start.source.triplets is None:
         opened = open_images(start.source.spec, start.reading, start.reporter)
-        changes = chosen_settings(changes, opened[0], start.reporter)
+        changes = chosen_settings(
+            changes, opened[0], start.reporter, has_others=start.source.spec.unlabelled is not None
+        )
+    elif start.source.spec.unlabelled is not None:
+        raise ConfigError(
+            "`triplets` does not go with `unlabelled`, found both: leave one of them out"
+        )
     elif on_features(changes):
         raise ConfigError(
             "`triplets` does not go with frozen features, found both: leave it out, or name a "

@@ -27,6 +27,7 @@ from hashkit.training.prepare import (
     prepare_labelled,
     prepare_triplets,
     prepare_unlabelled,
+    with_unlabelled,
 )
 from hashkit.training.trainer import Trainer
 from hashkit.workflow.reporter import SILENT, Reporter, plural
@@ -42,6 +43,7 @@ from hashkit.workflow.run_start import (
 )
 from hashkit.workflow.settings import make_config
 from hashkit.workflow.training_source import TrainingSource
+from hashkit.workflow.unlabelled_images import protocol_text, unlabelled_images
 
 __all__ = ["new_trainer", "resumed_trainer"]
 
@@ -173,17 +175,29 @@ def _load(
         check_learnable(config, from_triplets=False, is_multi_label=is_multi_label)
     else:
         check_learnable(config, from_triplets=False)
+    further = unlabelled_images(source.spec, images, split, config, reporter)
     training = training_part(images, split, reading, reporter)
     with reporter.progress("decoding", len(training), "images") as bar:
         prepare = prepare_labelled if learns_from_labels(config) else prepare_unlabelled
         data, faults = prepare(
             training,
             config,
-            protocol=split.protocol,
+            protocol=protocol_text(split, config),
             n_workers=reading.n_workers,
             strict=reading.strict,
             progress=lambda done, _: bar.update(done),
         )
+    if further is not None:
+        with reporter.progress("decoding without labels", len(further), "images") as bar:
+            data, more = with_unlabelled(
+                data,
+                further,
+                config,
+                n_workers=reading.n_workers,
+                strict=reading.strict,
+                progress=lambda done, _: bar.update(done),
+            )
+        faults = [*faults, *more]
     return config, data, faults
 
 

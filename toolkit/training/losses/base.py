@@ -42,11 +42,15 @@ class LossValue:
     active
         float scalar in [0, 1], detached: the fraction of the terms that are not yet learned.
         Each loss documents its terms: triplets, pairs, images or bits.
+    confident
+        float scalar in [0, 1], detached: the fraction of the unlabelled images whose class was
+        trusted; None without unlabelled images.
     """
 
-    def __init__(self, value: Tensor, active: Tensor) -> None:
+    def __init__(self, value: Tensor, active: Tensor, confident: Tensor | None = None) -> None:
         self.value = value
         self.active = active.detach()
+        self.confident = confident
 
 
 class Loss(nn.Module, abc.ABC):
@@ -71,12 +75,15 @@ class Loss(nn.Module, abc.ABC):
     compares_images
         Whether the loss compares the images of a batch with each other, so that a batch should
         hold several images per class.
+    has_centres
+        Whether each class has a code of its own, and the loss implements `class_cosines`.
     """
 
     learns_from: ClassVar[LearnsFrom] = "labels"
     takes_multi_label: ClassVar[bool] = True
     takes_triplets: ClassVar[bool] = False
     compares_images: ClassVar[bool] = True
+    has_centres: ClassVar[bool] = False
 
     def __init__(self, task: Task) -> None:
         super().__init__()
@@ -97,6 +104,10 @@ class Loss(nn.Module, abc.ABC):
             See `learns_from`. A label of -1, or a multi-hot row of zeros, is an image without
             labels; the loss ignores it.
         """
+
+    def class_cosines(self, logits: Tensor) -> Tensor:
+        """Cosines to the codes of the classes, float [B, n_classes]; only if `has_centres`."""
+        raise NotImplementedError
 
     def of_triplets(self, logits: Tensor, triplets: Tensor) -> LossValue:
         """Loss over given triplets; implemented only if `takes_triplets`.

@@ -12,10 +12,12 @@ import math
 from typing import Final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 __all__ = [
     "centres_of_images",
+    "cosines_to_centres",
     "hadamard_centres",
     "hash_centres",
     "min_and_mean_distance",
@@ -34,6 +36,9 @@ _MAX_PASSES: Final = 8
 # With many classes or long codes, sets differ little in quality and take longer to improve.
 _MAX_SETS: Final = 10
 _MAX_BITS_OF_SETS: Final = 10_000
+
+# Shorter logits are divided by this norm instead: the gradient of the cosine is infinite at 0.
+_MIN_NORM: Final = 1e-3
 
 
 def hash_centres(n_classes: int, n_bits: int, generator: torch.Generator | None = None) -> Tensor:
@@ -162,6 +167,12 @@ def centres_of_images(targets: Tensor, centres: Tensor, tie_code: Tensor) -> Ten
         return centres[targets.clamp(min=0)]
     votes = targets.to(centres.dtype) @ centres
     return torch.where(votes == 0, tie_code, votes.sign())
+
+
+def cosines_to_centres(logits: Tensor, centres: Tensor) -> Tensor:
+    """Cosines of logits, float32 [B, n_bits], and centres: float32 [B, n_classes]."""
+    directions = F.normalize(logits, dim=1, eps=_MIN_NORM)
+    return directions @ centres.T / centres.shape[1] ** 0.5
 
 
 def _move_apart(centres: Tensor) -> Tensor:

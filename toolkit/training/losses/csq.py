@@ -18,7 +18,12 @@ from torch import Tensor
 
 from hashkit.training.losses.base import Loss, LossValue, Task
 from hashkit.training.losses.binary import signs
-from hashkit.training.losses.centres import centres_of_images, hash_centres, random_code
+from hashkit.training.losses.centres import (
+    centres_of_images,
+    cosines_to_centres,
+    hash_centres,
+    random_code,
+)
 from hashkit.training.losses.classification import check_classes, is_labelled, mean_over
 
 __all__ = ["CsqLoss"]
@@ -39,6 +44,7 @@ class CsqLoss(Loss):
     """
 
     compares_images = False
+    has_centres = True
     centres: Tensor
     tie_code: Tensor
 
@@ -60,3 +66,7 @@ class CsqLoss(Loss):
         value = mean_over(similarity + self.quantisation * quantisation, labelled)
         wrong = (signs(logits) != centres).to(logits.dtype).mean(dim=1)
         return LossValue(value, mean_over(wrong, labelled))
+
+    def class_cosines(self, logits: Tensor) -> Tensor:
+        """Cosines to the centres of the classes."""
+        return cosines_to_centres(logits, self.centres)

@@ -14,7 +14,12 @@ from __future__ import annotations
 from torch import Tensor
 
 from hashkit.training.losses.base import Loss, LossValue, Task
-from hashkit.training.losses.centres import centres_of_images, random_code, spread_centres
+from hashkit.training.losses.centres import (
+    centres_of_images,
+    cosines_to_centres,
+    random_code,
+    spread_centres,
+)
 from hashkit.training.losses.classification import check_classes, is_labelled, mean_over
 
 __all__ = ["DpnLoss"]
@@ -37,6 +42,7 @@ class DpnLoss(Loss):
     """
 
     compares_images = False
+    has_centres = True
     centres: Tensor
     tie_code: Tensor
 
@@ -56,3 +62,7 @@ class DpnLoss(Loss):
             mean_over(hinge.mean(dim=1), labelled),
             mean_over((hinge > 0).to(logits.dtype).mean(dim=1), labelled),
         )
+
+    def class_cosines(self, logits: Tensor) -> Tensor:
+        """Cosines to the centres of the classes."""
+        return cosines_to_centres(logits, self.centres)

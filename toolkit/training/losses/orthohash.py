@@ -15,11 +15,10 @@ model does that.
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from hashkit.training.losses.base import Loss, LossValue, Task
-from hashkit.training.losses.centres import hash_centres
+from hashkit.training.losses.centres import cosines_to_centres, hash_centres
 from hashkit.training.losses.classification import (
     check_classes,
     cross_entropy,
@@ -28,9 +27,6 @@ from hashkit.training.losses.classification import (
 )
 
 __all__ = ["OrthoHashLoss"]
-
-# Shorter logits are divided by this norm instead: the gradient of the cosine is infinite at 0.
-_MIN_NORM = 1e-3
 
 
 class OrthoHashLoss(Loss):
@@ -53,6 +49,7 @@ class OrthoHashLoss(Loss):
     """
 
     compares_images = False
+    has_centres = True
     centres: Tensor
 
     def __init__(
@@ -72,9 +69,12 @@ class OrthoHashLoss(Loss):
 
     def forward(self, logits: Tensor, targets: Tensor) -> LossValue:
         """Loss of labelled images."""
-        directions = F.normalize(logits, dim=1, eps=_MIN_NORM)
-        cosines = directions @ self.centres.T / self.task.n_bits**0.5
+        cosines = self.class_cosines(logits)
         own = is_own_class(targets, self.task.n_classes).to(logits.dtype)
         scores = self.scale * (cosines - self.margin * own)
         value = cross_entropy(scores, targets, self.label_smoothing)
         return LossValue(value, fraction_misclassified(cosines, targets))
+
+    def class_cosines(self, logits: Tensor) -> Tensor:
+        """Cosines to the centres of the classes."""
+        return cosines_to_centres(logits, self.centres)

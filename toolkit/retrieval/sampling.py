@@ -1,0 +1,79 @@
+"""A sample of the rows of databases, from which a search guesses how far its results reach."""
+
+from __future__ import annotations
+
+import math
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.retrieval.neighbours import Neighbours
+from hashkit.retrieval.shards import Shards
+
+__all__ = ["Sample", "planned"]
+
+_RUN: Final = 16
+"""Consecutive rows that are taken at a time: a few lines of a cache."""
+
+_HITS: Final = 12
+"""Results of a search that are expected in its sample. With more of them the guess is narrower, but
+a guess that is twice too wide costs only ``top_k * log(2)`` rows more."""
+
+_FEWEST_HITS: Final = 6
+_LARGEST_SHARE: Final = 16
+"""At most one row in this many is in a sample: its search costs as much of the whole one."""
+
+_SPARSE: Final = 32
+"""Rows per result from which a guess pays."""
+
+_DEVIATIONS: Final = 3.5
+"""Standard deviations of the number of results in a sample that a guess allows for: it is too
+small for about one query in a thousand if rows are in random order."""
+
+
+class Sample(NamedTuple):
+    """What to search first.
+
+    Attributes
+    ----------
+    stride
+        One row in this many is sampled.
+    top_k
+        The distance of this many nearest rows of the sample is the guess.
+    """
+
+    stride: int
+    top_k: int
+
+    def of(self, shards: Shards) -> Shards:
+        """Some rows of each database, evenly spread; copied."""
+        codes = [self._rows(one) for one in shards.codes]
+        kept = [None if one is None else self._rows(one) for one in shards.kept]
+        return Shards(codes, shards.n_bits, kept)
+
+    def reached(self, nearest: Neighbours, radii: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The guesses, int64 [q], from the nearest rows of the sample; at most ``radii``."""
+        guesses = radii.copy()
+        is_full = np.diff(nearest.offsets) == self.top_k
+        guesses[is_full] = nearest.distances[nearest.offsets[1:][is_full] - 1]
+        return guesses
+
+    def _rows(self, rows: NDArray[np.generic]) -> NDArray[np.generic]:
+        span = self.stride * _RUN
+        n_spans = len(rows) // span
+        runs = rows[: n_spans * span].reshape(n_spans, span, *rows.shape[1:])[:, :_RUN]
+        return runs.reshape(n_spans * _RUN, *rows.shape[1:])
+
+
+def planned(top_k: int, n_kept: int) -> Sample | None:
+    """The sample for a search of the ``top_k`` nearest of ``n_kept`` rows; None if it saves little.
+
+    Without a guess, a search takes about ``top_k * (1 + log(n_kept / top_k))`` rows, as each was
+    among the nearest before those behind it were seen; with one, fewer than twice ``top_k``.
+    """
+    stride = max(_LARGEST_SHARE, top_k // _HITS)
+    hits = top_k / stride
+    if hits < _FEWEST_HITS or n_kept < _SPARSE * top_k:
+        return None
+    return Sample(stride, math.ceil(hits + _DEVIATIONS * math.sqrt(hits)))
