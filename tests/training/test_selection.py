@@ -114,7 +114,7 @@ def test_metrics_have_a_line_per_interval_and_at_the_end(tmp_path):
     for line in lines:
         assert line["images_per_second"] > 0
         assert 0 < line["active"] <= 1
-        assert line["learning_rate"] == one._learning_rate(line["step"] - 1)
+        assert line["learning_rate"] == one.stepper.learning_rate(line["step"] - 1)
 
 
 def test_a_line_has_the_mean_loss_since_the_previous_line(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,9 @@ _SPARSE: Final = 32
 _DEVIATIONS: Final = 3.5
 """Standard deviations of the number of results in a sample that a guess allows for: it is too
 small for about one query in a thousand if rows are in random order."""
+
+
+Scalar = TypeVar("Scalar", np.uint8, np.bool_)
 
 
 class Sample(NamedTuple):
@@ -59,7 +62,7 @@ class Sample(NamedTuple):
         guesses[is_full] = nearest.distances[nearest.offsets[1:][is_full] - 1]
         return guesses
 
-    def _rows(self, rows: NDArray[np.generic]) -> NDArray[np.generic]:
+    def _rows(self, rows: NDArray[Scalar]) -> NDArray[Scalar]:
         span = self.stride * _RUN
         n_spans = len(rows) // span
         runs = rows[: n_spans * span].reshape(n_spans, span, *rows.shape[1:])[:, :_RUN]

@@ -136,15 +136,14 @@ def run_each_kernel(n_bits: int, kernels: Collection[str] | None = None) -> Iter
     def job(n_queries: int, shards: Shards, top_k: int) -> _Job:
         return _Job(read_only(codes[:n_queries]), shards, top_k, np.full(n_queries, n_bits))
 
-    for search in (
+    searches: list[Callable[[], object]] = [
         partial(_select_at_once, job(1, one, 1), 1),
         partial(_select_at_once, job(1, one, 1), 2),
-        *(
-            _Selection(job(_SEVERAL, two, 1), 1, kernel).run
-            for kernel in sorted(kernels or {ROWS, *batch_kernels()})
-        ),
         partial(_place, job(1, one, _FEW_ROWS), 1),
-    ):
+    ]
+    for kernel in sorted(kernels or {ROWS, *batch_kernels()}):
+        searches.append(_Selection(job(_SEVERAL, two, 1), 1, kernel).run)
+    for search in searches:
         search()
         yield
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hashkit.codes import check_codes
 from hashkit.codesets import CodeDatabase, check_database, codes_of_all
 from hashkit.errors import CodesError
+from hashkit.inputs.sizes import checked_n_bits
 from hashkit.kernels.arrays import read_only
 
 __all__ = ["Database", "Shards", "Span"]
@@ -112,6 +113,7 @@ class Shards:
                 raise CodesError(
                     "the number of bits of an array of codes is unknown: give `n_bits`"
                 )
+            n_bits = checked_n_bits(n_bits)
             return cls([check_codes(database, n_bits, "database codes")], n_bits, [None])
         databases: Any = database
         if hasattr(database, "codes") or not isinstance(database, Sequence):

@@ -149,9 +149,10 @@ class Draws:
 
     def to(self, device: torch.device) -> Draws:
         """Copy to a device, except for ``operations``."""
-        *others, operations = _fields(self)
-        moved = (value if value is None else to_device(value, device) for value in others)
-        return Draws(*moved, operations)
+        names = [field.name for field in dataclasses.fields(self) if field.name != "operations"]
+        drawn = {name: getattr(self, name) for name in names}
+        moved = {name: to_device(v, device) for name, v in drawn.items() if v is not None}
+        return dataclasses.replace(self, **moved)
 
 
 def draw(
