@@ -108,8 +108,8 @@ def kill_at_each_step(path: Path, crash, unkilled: dict[str, object], stride: in
     assert n_in_rebuild > 40 // stride
 
 
-def test_a_kill_at_a_quarter_of_all_steps_keeps_what_was_committed(tmp_path, crash, unkilled):
-    kill_at_each_step(tmp_path / "bank.h5", crash, unkilled, stride=4)
+def test_a_kill_at_an_eighth_of_all_steps_keeps_what_was_committed(tmp_path, crash, unkilled):
+    kill_at_each_step(tmp_path / "bank.h5", crash, unkilled, stride=8)
 
 
 @pytest.mark.slow

@@ -34,6 +34,7 @@ def weights(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.end_to_end
+@pytest.mark.slow  # test_a_method_is_fitted_to_a_network_of_timm exports one too
 def test_features_are_those_of_torch_and_the_file_is_the_same_each_time() -> None:
     embedder = embedder_of_network(NAME, SIZE)
     network = untrained(NAME).eval()

@@ -24,6 +24,9 @@ from browser import CHROMIUM
 SECONDS = 60
 """How long `until` waits."""
 
+NAVIGATED = "Inspected target navigated or closed"
+"""What Chromium answers where a page is left before its JavaScript has ended."""
+
 KEYS = {
     "Enter": ("\r", 13),
     "Tab": ("", 9),
@@ -35,6 +38,10 @@ KEYS = {
     "ArrowRight": ("", 39),
 }
 """Text and key code of the keys that tests press."""
+
+
+class PageLeftError(Exception):
+    """A page was left before its JavaScript had ended."""
 
 
 class Browser:
@@ -98,6 +105,8 @@ class Browser:
             answer = self._next()
             self._note(answer)
             if answer.get("id") == self._last:
+                if answer.get("error", {}).get("message") == NAVIGATED:
+                    raise PageLeftError(NAVIGATED)
                 assert "error" not in answer, answer["error"]
                 result: dict[str, Any] = answer["result"]
                 return result
@@ -143,10 +152,19 @@ class Browser:
         return answer["result"].get("value")
 
     def until(self, condition: str) -> None:
-        """Wait until a JavaScript expression is true; an error counts as false."""
+        """Wait until a JavaScript expression is true; an error counts as false, and so does a page
+        that is left for another meanwhile.
+        """
         end = time.monotonic() + SECONDS
         attempt = f"(() => {{ try {{ return Boolean({condition}) }} catch {{ return false }} }})()"
-        while not self.value(attempt):
+
+        def is_met() -> bool:
+            try:
+                return bool(self.value(attempt))
+            except PageLeftError:
+                return False
+
+        while not is_met():
             assert time.monotonic() < end, f"not met in time: {condition}; {self.value(STATE)}"
             time.sleep(0.02)
 
