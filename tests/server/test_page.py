@@ -92,10 +92,13 @@ def text(browser: Browser, name: str) -> str:
     return texts(browser, f"#{name}")[0]
 
 
+FOCUSED = (
+    "(document.activeElement.getAttribute('aria-label') || document.activeElement.textContent)"
+)
+
+
 def focused(browser: Browser) -> str:
-    name: str = browser.value(
-        "(document.activeElement.getAttribute('aria-label') || document.activeElement.textContent)"
-    )
+    name: str = browser.value(FOCUSED)
     return name.strip()
 
 
@@ -149,7 +152,8 @@ def test_by_keyboard_alone(place):
         )
     browser.press("Escape")
     browser.until("!document.getElementById('viewer').open")
-    assert focused(browser).startswith("Rank 100,")  # on the page of hits that has it
+    # The page of hits that has it; the focus moves after the dialog is closed.
+    browser.until(f"{FOCUSED}.trim().startsWith('Rank 100,')")
     assert hit_names(browser) == names[96:]
 
     browser.press("Enter", "Enter")  # search further with it
