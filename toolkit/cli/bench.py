@@ -140,7 +140,8 @@ def bench(
     """Measure a model in every runtime: speed, memory and codes.
 
     Each runtime and precision is a row. It is measured in fresh processes, and its codes are
-    compared with those of the first model in ONNX Runtime on the CPU, on real images. Missing runtimes are listed with the command that installs them.
+    compared with those of the first model in ONNX Runtime on the CPU, on real images. Missing
+    runtimes are listed with the command that installs them.
 
     \b
     Examples:

@@ -150,7 +150,8 @@ def search(
 ) -> None:
     """Find the images of a bank that are nearest to an image.
 
-    The image is a file, or a row of the bank. A run's database is encoded first if it has no bank yet.
+    The image is a file, or a row of the bank. A run's database is encoded first if it has no bank
+    yet.
 
     \b
     Examples:
