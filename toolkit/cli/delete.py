@@ -30,7 +30,7 @@ def delete(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Delete rows of a bank or a bank set: search and evaluation skip them.
+    """Delete rows of a bank: search and evaluation skip them.
 
     Nothing is rewritten, row numbers stay, and --restore undoes it. hashkit convert makes a bank
     without the deleted rows.

@@ -159,13 +159,14 @@ class TrainConfig:
     label_smoothing: float | None = _setting(
         LossDefault("orthohash", 0.1), "Fraction of the target spread over all classes."
     )
-    temperature: float | None = _setting(None, "Temperature of the contrastive loss.")
+    temperature: float | None = _setting(None, "Temperature of a contrastive loss.")
     average: str | None = _setting(
         None, "Average the triplet hinge over active triplets (above 0) or over all valid ones."
     )
     epsilon: float | None = _setting(
         None,
-        "Half-width of the triplet loss's undecided zone; 0.5 switches the threshold off.",
+        "Half-width of the triplet loss's undecided zone, 0.5 for none; slack of the "
+        "mining of multi-similarity.",
     )
     batch_size: int = _setting(
         100, "Images per step; triplets per step when they come from a list."

@@ -66,6 +66,8 @@ LOSSES: Final[dict[str, tuple[str, ...]]] = {
     "dsh": ("margin", "quantisation"),
     "hashnet": ("scale",),
     "dch": ("scale", "quantisation"),
+    "multi-similarity": ("scale", "margin", "epsilon", "quantisation"),
+    "supcon": ("temperature", "quantisation"),
     "csq": ("quantisation",),
     "orthohash": ("scale", "margin", "label_smoothing"),
     "dpn": ("margin",),
