@@ -16,14 +16,10 @@ from hashkit.manifest import REDUCED, RESIZE_RULES, WHOLE_RULES
 from hashkit.runs.embedder_settings import EmbedderSettings
 from hashkit.runs.known_names import (
     ACTIVATIONS,
-    AUGMENTATIONS,
+    CHOICES,
     FITTED,
     FROM_VIEWS,
     NETWORK_OPTIONS,
-    OPTIMISERS,
-    POLICIES,
-    SCHEDULES,
-    STARTS,
     check_loss_options,
     check_name,
     check_network_options,
@@ -173,6 +169,10 @@ class TrainConfig:
     )
     images_per_class: int = _setting(
         0, "Images of a class that stay together in a batch; 0 chooses, 1 shuffles single images."
+    )
+    sampler: str = _setting(
+        "shuffled",
+        "Images of batches: shuffled, each once per epoch, or balanced, as many of each class.",
     )
     epochs: float = _setting(30.0, "Passes over the training images.")
     steps: int | None = _setting(None, "Number of steps, instead of epochs.")
@@ -354,14 +354,10 @@ class TrainConfig:
         if self.activation is not None:
             check_name("activation", self.activation, ACTIVATIONS)
         check_network_options(self.network, self.network_options)
-        check_name("optimiser", self.optimiser, OPTIMISERS)
-        check_name("schedule", self.schedule, SCHEDULES)
         check_name("resize", self.resize, RESIZE_RULES)
         check_name("precision", self.precision, PRECISIONS)
-        check_name("augmentation", self.augmentation, ("auto", *AUGMENTATIONS))
-        check_name("start", self.start, STARTS)
-        check_name("policy", self.policy, POLICIES)
-        check_name("strong_policy", self.strong_policy, POLICIES)
+        for field, names in CHOICES.items():
+            check_name(field, getattr(self, field), names)
         check_loss_options(self.loss, self.loss_options)
 
     @property
