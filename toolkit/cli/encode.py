@@ -22,10 +22,10 @@ from hashkit.cli.encode_shards import (
     LabelColumnOption,
     ShardOption,
     ShardsOption,
-    ShardsRequest,
     encode_shards_here,
     encode_shards_on_cluster,
     finish_set,
+    parse_request,
 )
 from hashkit.cli.options import (
     BatchSizeOption,
@@ -172,15 +172,22 @@ def encode(
         answer = finish_set(finish, allow_other_provider=allow_other_provider)
     elif any(of_set.values()):
         _refuse({**of_split, "--append": append}, "does not go with a set of banks: leave it out")
-        encoded = ShardsRequest(
-            images, out, shards, shard, data_root, labels, image_column, label_column
+        request = parse_request(
+            images,
+            out,
+            shards,
+            shard,
+            data_root=data_root,
+            labels=labels,
+            image_column=image_column,
+            label_column=label_column,
         )
         found_model = find_model(model, run, runs, TERMINAL)
         if cluster is None:
             encoder = load_encoder(found_model, settings, TERMINAL)
-            answer = encode_shards_here(encoded, encoder, options)
+            answer = encode_shards_here(request, encoder, options)
         else:
-            answer = encode_shards_on_cluster(encoded, found_model, settings, options, choice)
+            answer = encode_shards_on_cluster(request, found_model, settings, options, choice)
     elif images is None:
         _refuse(of_images, "goes with IMAGES: name a folder, a list file or a named set")
         found = find_exported(run, runs, TERMINAL)
@@ -195,14 +202,14 @@ def encode(
             raise ConfigError("--out is missing: name the bank to write")
         wanted = ImagesToEncode(
             images,
-            data_root,
-            protocol,
-            part,
-            split_seed,
-            download,
-            labels,
-            image_column,
-            label_column,
+            data_root=data_root,
+            protocol=protocol,
+            part=part,
+            split_seed=split_seed,
+            download=download,
+            labels=labels,
+            image_column=image_column,
+            label_column=label_column,
         )
         encoder = load_encoder(find_model(model, run, runs, TERMINAL), settings, TERMINAL)
         answer = {"banks": [encode_images(wanted, encoder, out, options, TERMINAL).to_dict()]}

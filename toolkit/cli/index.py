@@ -27,7 +27,7 @@ def index(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Build the multi-index of a bank, which finds near-duplicates without a scan.
+    """Build the multi-index of a bank, to search it without a scan.
 
     It is written beside the bank, as bank.h5.mih, and hashkit search uses it where it is faster:
     for small radii and few results on a million rows or more.
