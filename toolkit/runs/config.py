@@ -11,6 +11,7 @@ from typing import Any
 
 from hashkit.errors import ConfigError
 from hashkit.inputs.arguments import argument_shown
+from hashkit.inputs.schema import json_fields
 from hashkit.inputs.sizes import checked_n_bits
 from hashkit.manifest import REDUCED, RESIZE_RULES, WHOLE_RULES
 from hashkit.runs.embedder_settings import EmbedderSettings
@@ -371,11 +372,7 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Fields as JSON-ready values."""
-        fields = dataclasses.asdict(self)
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in fields.items()
-        }
+        return json_fields(dataclasses.asdict(self))
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> TrainConfig:
