@@ -12,7 +12,15 @@ import pytest
 import write
 from cli_samples import check_parses
 from records import ablations, comparisons, entries_of, main_entries
-from result_samples import a_result, baseline, column, rendered, settings_of_command, tables
+from result_samples import (
+    EVALUATION,
+    a_result,
+    baseline,
+    column,
+    rendered,
+    settings_of_command,
+    tables,
+)
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -154,6 +162,7 @@ def test_a_row_has_the_numbers_of_its_run(tmp_path):
         "mAP": "**0.6123**",
         "95% interval": "0.4800 to 0.5200",
         "P@100": "0.7000",
+        "R@1000": "—",
         "classifier: mAP (accuracy)": "0.5500 (0.812)",
         "best other baseline": "0.1412, ITQ on 32x32 pixels",
         "epochs": "30",
@@ -276,3 +285,18 @@ def test_minutes_name_their_machine_if_there_are_several(tmp_path):
     rows = [row for row in tables(page)[0][1:] if row[1] == "best"]
     assert [row[-1] for row in rows] == ["10.0 B", "10.0 A"]
     assert "10.0 A" not in rendered(tmp_path / "single", one)["results.md"]
+
+
+def test_recall_is_read_or_follows_from_precision_where_all_queries_have_as_many_relevant_images():
+    known = EVALUATION | {"precision_at": {"100": 0.7, "1000": 0.59}}
+    unseen = {"protocol": "unseen-classes", "options": {"unseen_fraction": 0.3}}
+    of_unseen = known | {"n_database": 17700}
+    for result, expected in (
+        (a_result(evaluation=known), 1000 * 0.59 / 5900),
+        (a_result(evaluation=of_unseen, data=unseen), 1000 * 0.59 / 5900),
+        (a_result(evaluation=known | {"recall_at": {"1000": 0.4}}), 0.4),
+        (a_result(evaluation=known, data={"set": "mnist"}), None),
+        (a_result(evaluation=known, data={"protocol": "random"}), None),
+        (a_result(), None),
+    ):
+        assert result.recall_at(1000) == (None if expected is None else pytest.approx(expected))
