@@ -20,7 +20,7 @@ from hashkit.errors import DatasetError
 from hashkit.inputs.numbers import whole_number
 from hashkit.inputs.text import shown
 
-__all__ = ["N_PROBED", "Entry", "ListParser", "existing_path", "is_file"]
+__all__ = ["MAX_CLASSES", "N_PROBED", "Entry", "ListParser", "existing_path", "is_file"]
 
 MAX_CLASSES: Final = 1_000_000
 N_PROBED: Final = 20

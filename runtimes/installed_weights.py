@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.errors import ModelError
+from hashkit.files.cache import cannot_write_in_cache
 from hashkit.files.writing import make_parents, write_whole
 from hashkit.inputs.opening import read_file
-from hashkit.messages.os_errors import cannot_write
 from hashkit.runtimes.lite_folding import convolutions, folded
 from hashkit.runtimes.lite_weights import find_variant, lite_weights
 from hashkit.runtimes.protobuf import Message
@@ -66,9 +66,7 @@ def make_model(graph: Path, variant_name: str, target: Path, sha256: str) -> Non
         make_parents(target)
         write_whole(target, data)
     except OSError as error:
-        raise ModelError(
-            f"{cannot_write(error, target)}, or set HASHKIT_CACHE to another folder"
-        ) from None
+        raise ModelError(cannot_write_in_cache(error, target)) from None
 
 
 def with_weights(model: bytes, variant_name: str) -> bytes:

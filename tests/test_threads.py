@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 
 from hashkit import threads
-from hashkit.threads import available_cpus, cpu_affinity, cpu_quota
+from hashkit.threads import available_cpus, cpu_affinity, cpu_quota, run_parallel
 
 
 class Machine:
@@ -108,3 +109,24 @@ def test_threads_are_the_smaller_of_affinity_and_quota(
 
 def test_this_process_has_at_least_one_cpu() -> None:
     assert 1 <= available_cpus() <= cpu_affinity()
+
+
+def test_tasks_run_in_parallel_and_results_are_in_order() -> None:
+    barrier = threading.Barrier(2, timeout=20)
+    tasks = [lambda number=number: (barrier.wait(), number)[1] for number in range(2)]
+    assert run_parallel(tasks) == [0, 1]
+    assert run_parallel([]) == []
+    assert run_parallel([lambda n=n: n for n in range(50 * available_cpus())])[-1] >= 49
+
+
+def test_the_error_of_a_task_is_raised_after_all_have_stopped() -> None:
+    done = []
+
+    def fail() -> None:
+        raise ValueError("one of them")
+
+    with pytest.raises(ValueError, match="one of them"):
+        run_parallel([fail, lambda: done.append(1)])
+    with pytest.raises(ValueError, match="one of them"):
+        run_parallel([lambda: done.append(2), fail])
+    assert done == [1, 2]

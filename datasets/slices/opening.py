@@ -10,12 +10,13 @@ from typing import Final
 
 import numpy as np
 
+from hashkit.bank_set.plan_files import PLAN_NAME
 from hashkit.datasets.imageset import Contents, ImageSet
 from hashkit.datasets.slices.containers import Places, check_unchanged
 from hashkit.datasets.slices.entries import Listed, blocks_of, labels_of, parse_lines
 from hashkit.datasets.slices.listings import Listing
 from hashkit.datasets.slices.parquets import ParquetContents
-from hashkit.datasets.slices.plan import PLAN_NAME, ListKind, Plan, SourceFile
+from hashkit.datasets.slices.plan import ListKind, Plan, SourceFile
 from hashkit.datasets.slices.spool import spooled
 from hashkit.datasets.slices.tars import TarContents
 from hashkit.errors import DatasetError

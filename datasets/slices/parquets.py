@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from hashkit.datasets.list_lines import MAX_CLASSES
 from hashkit.datasets.slices.containers import (
     Places,
     container_errors,
@@ -207,9 +208,9 @@ class _ImageFile:
             return label  # type: ignore[return-value]
         if label is None:
             return None
-        if not isinstance(label, int) or not -1 <= label < 1_000_000:
+        if not isinstance(label, int) or not -1 <= label < MAX_CLASSES:
             raise DatasetError(
-                f"{self.path}: expected labels from 0 to 999,999, or -1, in the column "
+                f"{self.path}: expected labels from 0 to {MAX_CLASSES - 1:,}, or -1, in the column "
                 f"{self._columns.label}, found {label!r:.40}: name another with `label_column=...`"
             )
         return label

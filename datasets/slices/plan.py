@@ -9,13 +9,13 @@ from typing import Final, Literal, TypeAlias
 
 from hashkit._version import __version__
 from hashkit.bank.header import LabelKind
+from hashkit.bank_set.plan_files import PLAN_NAME
 from hashkit.errors import DatasetError
 from hashkit.files.writing import write_whole
 from hashkit.inputs.json_text import read_json
 from hashkit.inputs.schema import dataclass_from
 
 __all__ = [
-    "PLAN_NAME",
     "ListKind",
     "Plan",
     "PlannedSlice",
@@ -25,7 +25,6 @@ __all__ = [
     "write_plan",
 ]
 
-PLAN_NAME: Final = "plan.json"
 _FORMAT: Final = "hashkit-plan"
 _FORMAT_VERSION: Final = 1
 

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from hashkit.bank_set.plan_files import SLICES_FOLDER
 from hashkit.datasets.slices.entries import blocks_of
 from hashkit.datasets.slices.plan import PlannedSlice, slice_start
 from hashkit.datasets.slices.spool import Spool
 from hashkit.errors import DatasetError
 from hashkit.files.writing import written_whole
 
-__all__ = ["MAX_SHARDS", "SLICES_FOLDER", "write_slices"]
+__all__ = ["MAX_SHARDS", "write_slices"]
 
-SLICES_FOLDER: Final = "slices"
 MAX_SHARDS: Final = 99_999
 
 

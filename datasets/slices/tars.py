@@ -12,6 +12,7 @@ from typing import IO, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from hashkit.datasets.list_lines import MAX_CLASSES
 from hashkit.datasets.slices.containers import (
     Places,
     container_errors,
@@ -181,9 +182,9 @@ def _label_of(file: IO[bytes], member: tarfile.TarInfo, path: Path) -> Label:
     is_number = text.removeprefix("-").isascii() and text.removeprefix("-").isdigit()
     if not is_number:
         return text
-    if not -1 <= (number := int(text[:20])) < 1_000_000:
+    if not -1 <= (number := int(text[:20])) < MAX_CLASSES:
         raise DatasetError(
-            f"{path}: expected a class from 0 to 999,999, or -1, in {shown(member.name)}, found "
-            f"{shown(text)}"
+            f"{path}: expected a class from 0 to {MAX_CLASSES - 1:,}, or -1, in "
+            f"{shown(member.name)}, found {shown(text)}"
         )
     return number

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hashkit.bank import bankfile
 from hashkit.bank import layout as bank_layout
 from hashkit.bank.commit import Commit, read_commit, read_deleted
-from hashkit.bank.deletion import delete_rows, restore_rows, rows_named
+from hashkit.bank.deletion import delete_rows, restore_rows
 from hashkit.bank.layout import read_layout
 from hashkit.bank.reader import Bank
 from hashkit.bank.writer import BankWriter
@@ -286,14 +286,3 @@ def test_more_deleted_rows_than_rows_is_refused(complete):
         file["commit"][...] = np.frombuffer(record, "<u8")
     with pytest.raises(BankError, match="35 of 34 rows are marked as deleted"):
         Bank.open(complete)
-
-
-# Names
-
-
-def test_rows_are_found_by_name(complete):
-    with Bank.open(complete) as bank:
-        names = list(bank.names)
-        found = rows_named(bank.names, [names[7], names[0], "none"])
-    assert found == {names[7]: [7], names[0]: [0], "none": []}
-    assert rows_named(["a", "b", "a"], {"a"}) == {"a": [0, 2]}

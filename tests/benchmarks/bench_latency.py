@@ -78,16 +78,16 @@ def measured_in_a_process(options: argparse.Namespace, folder: str, path: str, w
 
 def around_the_kernel(rows: int, bits: int, top_k: int) -> None:
     """Print the processor time of one call, and how much of it is not the kernel's."""
-    from hashkit.retrieval import scan_compiled
+    from hashkit.retrieval import selecting
     from hashkit.retrieval.loading import KERNELS
 
     KERNELS.load(bits)
     codes = np.random.default_rng(0).integers(0, 256, (rows, bits // 8), np.uint8)
     query, codes_set = codes[:1] ^ 1, hashkit.CodeSet(codes, bits)
-    kernel, given = scan_compiled.select_rows, []
-    scan_compiled.select_rows = lambda *values: (given.append(values), kernel(*values))[1]
+    kernel, given = selecting.select_rows, []
+    selecting.select_rows = lambda *values: (given.append(values), kernel(*values))[1]
     hashkit.search(query, codes_set, top_k=top_k, n_threads=1)
-    scan_compiled.select_rows = kernel
+    selecting.select_rows = kernel
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "bank.h5")
         hashkit.save_codes(path, codes_set)

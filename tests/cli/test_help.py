@@ -104,6 +104,7 @@ def test_the_overview_names_every_command():
     shown = succeed("--help").stdout
     for command in COMMANDS:
         assert re.search(rf"^\s*{command} ", shown.replace("│", " "), re.MULTILINE)
+    assert "..." not in shown.partition("Commands:")[2]  # no sentence is cut off
 
 
 def test_the_version_is_printed():

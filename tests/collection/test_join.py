@@ -43,7 +43,7 @@ def cases(draw: st.DrawFn) -> Case:
     if draw(st.booleans()):
         other = some_codes(rng, draw(st.integers(0, 60)), n_bits, noise)
         other[: len(codes) // 2] = codes[: len(codes) // 2][: len(other)]
-    radius = draw(st.sampled_from([0, 1, 2, 5, n_bits // 3, n_bits]))
+    radius = min(n_bits, draw(st.sampled_from([0, 1, 2, 5, n_bits // 3, n_bits])))
     return Case(n_bits, codes, other, radius)
 
 

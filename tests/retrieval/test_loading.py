@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -108,3 +110,31 @@ def test_a_failure_in_the_background_is_left_to_the_next_search(loader, steps, c
     wait(loader)
     assert "cannot be loaded in the background" in caplog.text
     assert loader.are_wanted(1, 64)
+
+
+SMALL_SEARCH = """
+import sys
+import numpy as np
+import hashkit
+from hashkit.retrieval.loading import KERNELS
+
+codes = np.random.default_rng(0).integers(0, 256, (10_000, 8), dtype=np.uint8)
+small = hashkit.search(codes[:5], codes, top_k=10, n_bits=64)
+print("numba" in sys.modules)
+KERNELS._bytes_left = 0
+meanwhile = hashkit.search(codes[:5], codes, top_k=10, n_bits=64)
+KERNELS._thread.join()
+large = hashkit.search(codes[:5], codes, top_k=10, n_bits=64)
+print("numba" in sys.modules)
+print(KERNELS.are_wanted(1, 64))
+for one in (small, meanwhile):
+    print((one.rows == large.rows).all() and (one.distances == large.distances).all())
+"""
+
+
+@pytest.mark.end_to_end
+def test_a_small_search_never_loads_the_kernels_and_many_do() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", SMALL_SEARCH], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split() == ["False", *["True"] * 4]

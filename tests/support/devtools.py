@@ -156,17 +156,16 @@ class Browser:
         that is left for another meanwhile.
         """
         end = time.monotonic() + SECONDS
-        attempt = f"(() => {{ try {{ return Boolean({condition}) }} catch {{ return false }} }})()"
-
-        def is_met() -> bool:
-            try:
-                return bool(self.value(attempt))
-            except PageLeftError:
-                return False
-
-        while not is_met():
+        while not self._is_true(condition):
             assert time.monotonic() < end, f"not met in time: {condition}; {self.value(STATE)}"
             time.sleep(0.02)
+
+    def _is_true(self, condition: str) -> bool:
+        attempt = f"(() => {{ try {{ return Boolean({condition}) }} catch {{ return false }} }})()"
+        try:
+            return bool(self.value(attempt))
+        except PageLeftError:
+            return False
 
     def press(self, *keys: str, shift: bool = False, alt: bool = False) -> None:
         """Press keys, one after the other."""

@@ -10,8 +10,8 @@ from linear_models import linear_model
 from PIL import Image
 
 import hashkit
-from hashkit.bank.deletion import rows_named
 from hashkit.bank.editor import BankEditor
+from hashkit.bank.names import rows_named
 from hashkit.bank.writer import BankWriter
 from hashkit.collection.replacing import beside_path
 from hashkit.errors import BankError, BankMismatchError, ConfigError, DatasetError

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -22,7 +21,6 @@ __all__ = [
     "delete_rows",
     "restore_rows",
     "row_numbers",
-    "rows_named",
     "with_marks",
 ]
 
@@ -86,15 +84,6 @@ def restore_rows(path: str | os.PathLike[str], rows: ArrayLike) -> int:
         If there is no such row, or the bank cannot be read or written.
     """
     return _mark(path, rows, is_deleted=False)
-
-
-def rows_named(names: Sequence[str], wanted: Collection[str]) -> dict[str, list[int]]:
-    """Find the rows of each wanted name in one pass; a name may have several rows, or none."""
-    rows: dict[str, list[int]] = {name: [] for name in wanted}
-    for row, name in enumerate(names):
-        if name in rows:
-            rows[name].append(row)
-    return rows
 
 
 def with_marks(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -13,9 +13,18 @@ from numpy.typing import NDArray
 
 from hashkit.errors import BankError
 
-__all__ = ["ListDigest", "Names", "NoNames", "StoredNames", "encode_names", "hash_names"]
+__all__ = [
+    "ListDigest",
+    "Names",
+    "NoNames",
+    "StoredNames",
+    "encode_names",
+    "hash_names",
+    "rows_named",
+]
 
 _BLOCK = 65_536
+_FEW = 32  # with more names, decoding all rows once is faster than a search for each
 
 
 def encode_names(names: Sequence[str]) -> tuple[bytes, NDArray[np.uint64]]:
@@ -62,6 +71,23 @@ def hash_names(names: Sequence[str], labels: NDArray[Any] | None) -> str:
     if labels is not None:
         digest.add_labels(labels)
     return digest.hexdigest()
+
+
+def rows_named(names: Sequence[str], wanted: Collection[str]) -> dict[str, list[int]]:
+    """Rows of each wanted name, ascending; a name may have several rows, or none.
+
+    Raises
+    ------
+    BankError
+        If the names of a bank are damaged.
+    """
+    if isinstance(names, Names) and len(wanted) <= _FEW:
+        return {name: names.rows_of(name) for name in wanted}
+    rows: dict[str, list[int]] = {name: [] for name in wanted}
+    for row, name in enumerate(names if rows else ()):
+        if name in rows:
+            rows[name].append(row)
+    return rows
 
 
 class ListDigest:
@@ -147,19 +173,47 @@ class Names(StoredNames):
     def __repr__(self) -> str:
         return f"<{len(self)} names of {self._bank}>"
 
-    def _read(self, start: int, stop: int) -> list[str]:
-        if start == stop:
-            return []
-        first = int(self._ends[start - 1]) if start else 0
-        bounds = [first, *self._ends[start:stop].tolist()]
-        lengths_ok = all(a <= b for a, b in itertools.pairwise(bounds))
-        if not lengths_ok or bounds[-1] > len(self._text):
+    def rows_of(self, name: str) -> list[int]:
+        """Rows of a name, ascending, found without decoding the others.
+
+        Raises
+        ------
+        BankError
+            If the names are damaged.
+        """
+        wanted = name.encode(errors="surrogatepass")
+        found: list[int] = []
+        for start in range(0, len(self), _BLOCK):
+            bounds = self._bounds(start, min(start + _BLOCK, len(self)))
+            text = self._text[bounds[0] : bounds[-1]]
+            starts = bounds[:-1] - bounds[0]
+            rows = np.flatnonzero(np.diff(bounds) == len(wanted))
+            for at in reversed(range(len(wanted))):  # the ends of names differ most
+                if not rows.size:
+                    break
+                rows = rows[text[starts[rows] + at] == wanted[at]]
+            found += (start + rows).tolist()
+        return found
+
+    def _bounds(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Where names of rows begin in the text, and where the last ends: int64 [n + 1]."""
+        bounds = self._ends[max(start - 1, 0) : stop].astype(np.int64)
+        if not start:
+            bounds = np.insert(bounds, 0, 0)
+        if bounds[0] < 0 or np.any(bounds[1:] < bounds[:-1]) or bounds[-1] > len(self._text):
             raise BankError(
                 f"{self._bank}: damaged: name_ends of rows {start} to {stop - 1} do not ascend"
             )
-        text = self._text[first : bounds[-1]].tobytes()
+        return bounds
+
+    def _read(self, start: int, stop: int) -> list[str]:
+        if start == stop:
+            return []
+        bounds = self._bounds(start, stop)
+        text = self._text[bounds[0] : bounds[-1]].tobytes()
+        offsets = (bounds - bounds[0]).tolist()
         try:
-            return [text[a - first : b - first].decode() for a, b in itertools.pairwise(bounds)]
+            return [text[a:b].decode() for a, b in itertools.pairwise(offsets)]
         except UnicodeDecodeError:
             raise BankError(
                 f"{self._bank}: damaged: a name of rows {start} to {stop - 1} is not UTF-8"

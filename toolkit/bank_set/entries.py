@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Final
 
 from hashkit._version import __version__
 from hashkit.bank.compatibility import check_model
@@ -14,7 +16,8 @@ from hashkit.errors import BankError, BankMismatchError
 
 __all__ = ["manifest_of", "shard_entry", "updated_manifest"]
 
-_OTHER_MODEL = "shards of one set come from one model: encode it again, or take it out"
+_OTHER_MODEL: Final = "shards of one set come from one model: encode it again, or take it out"
+_MADE_BY: Final = ("runtime", "provider", "resampler")
 
 
 def manifest_of(
@@ -50,15 +53,10 @@ def manifest_of(
     for bank in banks:
         _check_shard(bank)
         check_model(bank.path, banks[0].header, bank.header, _OTHER_MODEL)
-    entries: list[ShardEntry] = []
-    first_row = 0
-    for bank, images in zip(banks, slices, strict=True):
-        entries.append(shard_entry(bank, first_row, images))
-        first_row += len(bank)
-    header = banks[0].header
     if not allow_other_provider:
-        for name in ("runtime", "provider", "resampler"):
+        for name in _MADE_BY:
             _check_same(name, banks, folder)
+    header = banks[0].header
     return SetManifest(
         identity=identity,
         n_bits=header.n_bits,
@@ -66,12 +64,7 @@ def manifest_of(
         class_names=header.class_names,
         model_sha256=header.model_sha256,
         precision=header.precision,
-        n_rows=first_row,
-        shards=tuple(entries),
-        runtime=_all_of("runtime", banks),
-        provider=_all_of("provider", banks),
-        resampler=_all_of("resampler", banks),
-        created_by=f"hashkit {__version__}",
+        **_facts_of_shards(banks, slices),
     )
 
 
@@ -97,20 +90,20 @@ def shard_entry(bank: Bank, first_row: int, images: Slice | None) -> ShardEntry:
 
 def updated_manifest(manifest: SetManifest, banks: Sequence[Bank]) -> SetManifest:
     """The manifest of a set whose shards were changed by its own writer."""
-    entries: list[ShardEntry] = []
-    first_row = 0
-    for entry, bank in zip(manifest.shards, banks, strict=True):
-        entries.append(shard_entry(bank, first_row, entry.slice))
-        first_row += len(bank)
-    return dataclasses.replace(
-        manifest,
-        n_rows=first_row,
-        shards=tuple(entries),
-        created_by=f"hashkit {__version__}",
-        runtime=_all_of("runtime", banks),
-        provider=_all_of("provider", banks),
-        resampler=_all_of("resampler", banks),
-    )
+    slices = [entry.slice for entry in manifest.shards]
+    return dataclasses.replace(manifest, **_facts_of_shards(banks, slices))
+
+
+def _facts_of_shards(banks: Sequence[Bank], slices: Sequence[Slice | None]) -> dict[str, Any]:
+    """The fields of a manifest that change with the shards."""
+    first_rows = itertools.accumulate(map(len, banks[:-1]), initial=0)
+    shards = zip(banks, first_rows, slices, strict=True)
+    return {
+        "n_rows": sum(map(len, banks)),
+        "shards": tuple(itertools.starmap(shard_entry, shards)),
+        "created_by": f"hashkit {__version__}",
+        **{name: _all_of(name, banks) for name in _MADE_BY},
+    }
 
 
 def _check_shard(bank: Bank) -> None:

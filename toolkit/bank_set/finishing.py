@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +25,7 @@ from hashkit.files.locking import LockHeldError, lock_file
 from hashkit.inputs.arguments import checked_arguments_but
 from hashkit.messages.os_errors import cannot_write
 
-__all__ = ["finish", "locked_set", "shard_name"]
+__all__ = ["finish", "locked_set", "shard_name", "shard_numbers"]
 
 _SHARD: Final = re.compile(r"shard-(\d{5,})\.h5")
 _SHOWN: Final = 5
@@ -35,6 +35,12 @@ _LOCK_SECONDS: Final = 30.0
 def shard_name(number: int) -> str:
     """File name of a shard, counted from 0."""
     return f"shard-{number:05}.h5"
+
+
+def shard_numbers(names: Iterable[str]) -> set[int]:
+    """Numbers of the shards among files, by their names."""
+    numbers = {name: int(found[1]) for name in names if (found := _SHARD.fullmatch(name))}
+    return {number for name, number in numbers.items() if shard_name(number) == name}
 
 
 @checked_arguments_but("slices")
@@ -139,8 +145,7 @@ def _earlier(folder: Path) -> SetManifest | None:
 def _files(folder: Path, before: SetManifest | None, expected: Sequence[str] | None) -> list[str]:
     """Names of the shards in the order of their rows."""
     names = {path.name for path in folder.iterdir()}
-    numbers = [int(match[1]) for match in map(_SHARD.fullmatch, names) if match is not None]
-    found = {number: shard_name(number) for number in numbers if shard_name(number) in names}
+    found = {number: shard_name(number) for number in shard_numbers(names)}
     if expected is None and before is not None:
         listed = [shard.file for shard in before.shards]
         files = [*listed, *(found[n] for n in sorted(found) if found[n] not in listed)]

@@ -7,12 +7,13 @@ import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.bank.image_files import ImageFiles
+from hashkit.bank.names import StoredNames
 from hashkit.codes import code_size
 from hashkit.codesets import CodeDatabase, deleted_mask
 
@@ -155,7 +156,7 @@ def as_one(database: Any) -> Any:
     return database if joined is None else joined()
 
 
-class _JoinedNames(Sequence[str]):
+class _JoinedNames(StoredNames):
     """The names of several banks."""
 
     def __init__(self, parts: Sequence[Sequence[str]]) -> None:
@@ -168,13 +169,11 @@ class _JoinedNames(Sequence[str]):
     def __iter__(self) -> Iterator[str]:
         return itertools.chain.from_iterable(self._parts)
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            return [self[row] for row in range(*index.indices(len(self)))]
-        row = range(len(self))[index]
-        which = bisect.bisect_right(self._starts, row) - 1
-        return self._parts[which][row - self._starts[which]]
+    def _read(self, start: int, stop: int) -> list[str]:
+        names: list[str] = []
+        first = max(0, bisect.bisect_right(self._starts, start) - 1)
+        for part, begin in zip(self._parts[first:], self._starts[first:], strict=False):
+            if begin >= stop:
+                break
+            names += part[max(0, start - begin) : stop - begin]
+        return names

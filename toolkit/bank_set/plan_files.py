@@ -1,4 +1,4 @@
-"""The plan by which the shards of a set were made, when it no longer describes them."""
+"""The files of the plan by which the shards of a set were made."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-__all__ = ["PLAN_FILES", "remove_plan"]
+__all__ = ["PLAN_NAME", "SLICES_FOLDER", "remove_plan"]
 
-PLAN_FILES: Final = ("plan.json", "slices")
-"""Those of `hashkit.datasets.slices`: the plan, and the folder with the images of each shard."""
+PLAN_NAME: Final = "plan.json"
+"""File with the plan; see `hashkit.datasets.slices.plan`."""
+
+SLICES_FOLDER: Final = "slices"
+"""Folder with the images of each shard."""
 
 
 def remove_plan(folder: Path) -> None:
@@ -18,8 +21,8 @@ def remove_plan(folder: Path) -> None:
 
     ``hashkit encode --finish`` would look for the shards of the plan.
     """
-    plan, slices = (folder / name for name in PLAN_FILES)
+    plan = folder / PLAN_NAME
     if plan.is_file():
         with contextlib.suppress(OSError):  # it is only of use to go on with the list
             plan.unlink()
-            shutil.rmtree(slices)
+            shutil.rmtree(folder / SLICES_FOLDER)

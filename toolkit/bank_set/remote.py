@@ -22,7 +22,7 @@ from hashkit.bank.reader import Bank
 from hashkit.bank.verification import find_faults
 from hashkit.bank_set.manifest import MANIFEST_NAME, ShardEntry, read_manifest
 from hashkit.errors import BankError
-from hashkit.files.cache import cache_folder, make_room
+from hashkit.files.cache import cache_folder, cannot_write_in_cache, make_room
 from hashkit.files.copying import copy_progress
 from hashkit.files.private import private_folder
 from hashkit.files.remote import copy_remote, read_remote, remote_key
@@ -30,7 +30,6 @@ from hashkit.files.writing import make_parents, write_whole
 from hashkit.inputs.limits import limits
 from hashkit.inputs.opening import read_file, read_text
 from hashkit.messages.byte_counts import file_size
-from hashkit.messages.os_errors import cannot_write
 from hashkit.meter import Meter
 
 __all__ = ["RemoteShard", "local_set", "remote_shard"]
@@ -228,9 +227,7 @@ def _write_folder(folder: Path, url: str, manifest: bytes) -> None:
             if not path.is_file() or read_file(path, "json_bytes") != data:
                 write_whole(path, data)
     except OSError as error:
-        raise BankError(
-            f"{cannot_write(error, folder)}, or set HASHKIT_CACHE to another folder"
-        ) from None
+        raise BankError(cannot_write_in_cache(error, folder)) from None
 
 
 def _is_there(path: Path, n_bytes: int) -> bool:
@@ -251,6 +248,4 @@ def _link(path: Path, target: Path) -> None:
             (folder / "link").symlink_to(target)
             (folder / "link").replace(path)
     except OSError as error:
-        raise BankError(
-            f"{cannot_write(error, path)}, or set HASHKIT_CACHE to another folder"
-        ) from None
+        raise BankError(cannot_write_in_cache(error, path)) from None

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import re
 from pathlib import Path
-from typing import Final
 
-from hashkit.bank_set.finishing import locked_set, shard_name
+from hashkit.bank_set.finishing import locked_set, shard_name, shard_numbers
 from hashkit.bank_set.manifest import read_manifest, write_manifest
 from hashkit.bank_set.plan_files import remove_plan
 
 __all__ = ["replace_set"]
-
-_NUMBERED: Final = re.compile(r"shard-(\d+)\.h5")
 
 
 def replace_set(folder: Path, new: Path) -> None:
@@ -33,7 +29,7 @@ def replace_set(folder: Path, new: Path) -> None:
     """
     with locked_set(folder):
         before, made = read_manifest(folder), read_manifest(new)
-        taken = [int(m[1]) for m in map(_NUMBERED.fullmatch, _names(folder)) if m is not None]
+        taken = shard_numbers(path.name for path in folder.iterdir())
         first = max(taken) + 1 if min(taken, default=len(made.shards)) < len(made.shards) else 0
         shards = []
         for number, shard in enumerate(made.shards, first):
@@ -47,7 +43,3 @@ def replace_set(folder: Path, new: Path) -> None:
                 with contextlib.suppress(OSError):
                     (folder / name).unlink()
         remove_plan(folder)
-
-
-def _names(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir()]

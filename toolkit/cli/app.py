@@ -143,8 +143,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Learn binary codes for images, and find images by code.\n\n"
-    "\b\nIn this order:\n  hashkit train\n  hashkit export --onnx\n"
-    "  hashkit search --query img.png",
+    "\b\nA folder of pictures, without training:\n"
+    "  hashkit sync photos/ --model lite0\n"
+    "  hashkit search --query img.png --bank photos.h5\n\n"
+    "\b\nA model of your own, with the digits of scikit-learn or with --data photos/:\n"
+    "  hashkit train\n  hashkit export --onnx\n  hashkit search --query img.png",
 )
 app.command("train")(with_limits(train.train))
 app.command("export")(with_limits(export.export))

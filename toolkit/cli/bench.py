@@ -137,10 +137,11 @@ def bench(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure a model in every runtime and precision: speed, memory, and what its codes lose.
+    """Measure a model in every runtime: speed, memory and codes.
 
-    Each row is measured in fresh processes, and compared with the first model in ONNX Runtime on
-    the CPU, on real images. Missing runtimes are listed with the command that installs them.
+    Each runtime and precision is a row. It is measured in fresh processes, and its codes are
+    compared with those of the first model in ONNX Runtime on the CPU, on real images. Missing
+    runtimes are listed with the command that installs them.
 
     \b
     Examples:

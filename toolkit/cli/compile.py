@@ -14,11 +14,12 @@ __all__ = ["compile_all"]
 
 
 def compile_all(json: JsonOption = False) -> None:
-    """Compile the inner loops of search, index and evaluation once, for all later processes.
+    """Compile the inner loops once, for all later processes.
 
-    A process that finds them loads them in half a second; otherwise each process of a read-only
-    image compiles them again. They go to NUMBA_CACHE_DIR if that is set, otherwise beside the
-    installed package, or to the user's cache folder if that cannot be written.
+    Search, index and evaluation use them. A process that finds them loads them in half a second;
+    otherwise each process of a read-only image compiles them again. They go to NUMBA_CACHE_DIR if
+    that is set, otherwise beside the installed package, or to the user's cache folder if that
+    cannot be written.
 
     \b
     Examples:

@@ -57,7 +57,7 @@ def convert(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace TARGET.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Write codes in another format, as a bank set, or without their deleted rows.
+    """Write codes in another format, or without deleted rows.
 
     TARGET appears only when it is complete. Suffixes: .h5 .hdf5 .npz .npy .parquet .faiss .index
     .txt, and .lance, which is only written

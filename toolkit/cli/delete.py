@@ -30,7 +30,7 @@ def delete(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Delete rows of a bank or a bank set: search and evaluation skip them.
+    """Delete rows of a bank: search and evaluation skip them.
 
     Nothing is rewritten, row numbers stay, and --restore undoes it. hashkit convert makes a bank
     without the deleted rows.
@@ -86,7 +86,7 @@ def _tell(
 
 def _rows_of(bank: Path, names: Sequence[str], wanted: Sequence[str]) -> list[int]:
     """Rows of names, all of which must exist."""
-    from hashkit.bank.deletion import rows_named
+    from hashkit.bank.names import rows_named
 
     if not wanted:
         return []

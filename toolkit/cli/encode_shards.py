@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
@@ -17,10 +17,11 @@ from hashkit.errors import ConfigError
 if TYPE_CHECKING:
     from hashkit.bank_set.manifest import SetManifest
     from hashkit.runtimes.encoder import Encoder
+    from hashkit.runtimes.pipeline import EncodeReport
     from hashkit.runtimes.settings import RuntimeSettings
     from hashkit.workflow.encoding import EncodeOptions
     from hashkit.workflow.folder_labels import Labels
-    from hashkit.workflow.shard_plans import ImagesToShard
+    from hashkit.workflow.images_to_shard import ImagesToShard
 
 __all__ = [
     "FinishOption",
@@ -32,6 +33,7 @@ __all__ = [
     "encode_shards_here",
     "encode_shards_on_cluster",
     "finish_set",
+    "parse_request",
     "parse_shard",
 ]
 
@@ -89,59 +91,64 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 @dataclasses.dataclass(frozen=True)
 class ShardsRequest:
-    """What was asked for on the command line.
+    """What was asked for: all banks of a set, or one of them.
 
     Attributes
     ----------
-    images, data_root, labels, image_column, label_column
-        See `hashkit.workflow.shard_plans.ImagesToShard`.
-    out
+    images
+        The images of the set.
+    folder
         The folder of the set.
-    shards, shard
-        How many banks to make, or which one, as the options have it; one of them is given.
+    n_shards
+        Number of banks in the set.
+    number
+        The bank to make, from 0; None for all.
+    """
+
+    images: ImagesToShard
+    folder: Path
+    n_shards: int
+    number: int | None
+
+
+def parse_request(
+    images: str | None,
+    out: Path | None,
+    shards: int | None,
+    shard: str | None,
+    *,
+    data_root: Path | None,
+    labels: Labels,
+    image_column: str,
+    label_column: str,
+) -> ShardsRequest:
+    """What ``--shards`` or ``--shard`` asks for; one of them is given.
 
     Raises
     ------
     ConfigError
         If the options contradict each other.
+    DatasetError
+        If there are no such images.
     """
+    from hashkit.workflow.images_to_shard import ImagesToShard
 
-    images: str | None
-    out: Path | None
-    shards: int | None
-    shard: str | None
-    data_root: Path | None
-    labels: Labels
-    image_column: str = ""
-    label_column: str = ""
-
-    def __post_init__(self) -> None:
-        if self.shards is not None and self.shard is not None:
-            raise ConfigError("--shards makes all banks of a set and --shard one: choose one")
-        if self.images is None or self.out is None:
-            raise ConfigError(
-                "--shards and --shard expect IMAGES and --out: name the images, and the folder of "
-                "the set to write"
-            )
-        if self.shard is not None:
-            parse_shard(self.shard)
-        _ = self.wanted  # refused before a model is loaded
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the set."""
-        assert self.out is not None  # noqa: S101 - by __post_init__
-        return self.out
-
-    @functools.cached_property
-    def wanted(self) -> ImagesToShard:
-        """The images."""
-        from hashkit.workflow.shard_plans import ImagesToShard
-
-        assert self.images is not None  # noqa: S101 - by __post_init__
-        return ImagesToShard(
-            self.images, self.data_root, self.labels, self.image_column, self.label_column
+    if shards is not None and shard is not None:
+        raise ConfigError("--shards makes all banks of a set and --shard one: choose one")
+    if images is None or out is None:
+        raise ConfigError(
+            "--shards and --shard expect IMAGES and --out: name the images, and the folder of "
+            "the set to write"
         )
+    number, n_shards = (None, shards) if shards is not None else parse_shard(shard or "")
+    wanted = ImagesToShard(
+        images,
+        data_root=data_root,
+        labels=labels,
+        image_column=image_column,
+        label_column=label_column,
+    )
+    return ShardsRequest(wanted, out, n_shards, number)
 
 
 def encode_shards_here(
@@ -154,26 +161,21 @@ def encode_shards_here(
     ConfigError
         If one bank was asked for, and to remove what is there.
     """
-    from hashkit.bank_set.manifest import read_manifest
     from hashkit.workflow.shard_plans import plan_shards
     from hashkit.workflow.shards import encode_all_shards, encode_shard
 
-    folder = request.folder
-    if request.shards is not None:
-        reports = encode_all_shards(
-            request.wanted, request.shards, folder, encoder, options, TERMINAL
-        )
-        banks = [report.to_dict() for report in reports]
-        return {"banks": banks, "set": _facts(folder, read_manifest(folder))}
-    number, n_shards = parse_shard(request.shard or "")
+    images, folder, n_shards = request.images, request.folder, request.n_shards
+    if request.number is None:
+        reports = encode_all_shards(images, n_shards, folder, encoder, options, TERMINAL)
+        return _answer(folder, reports)
     if options.mode == "overwrite":
         raise ConfigError(
             "--overwrite does not go with --shard, as each job of an array would remove what the "
             f"others made: remove {folder} before the array starts, or use --shards"
         )
-    plan_shards(request.wanted, n_shards, folder, encoder, options, TERMINAL)
-    report = encode_shard(folder, number, encoder, options, TERMINAL)
-    TERMINAL.note(_line_of(report.path, report.n_rows, report.n_images, report.was_complete))
+    plan_shards(images, n_shards, folder, encoder, options, TERMINAL)
+    report = encode_shard(folder, request.number, encoder, options, TERMINAL)
+    TERMINAL.note(_line_of(report))
     return {"banks": [report.to_dict()]}
 
 
@@ -193,9 +195,7 @@ def encode_shards_on_cluster(
     HashkitError
         See `hashkit.cluster.encoding.encode_on_cluster`.
     """
-    from hashkit.bank_set.manifest import read_manifest
-
-    if request.shards is None:
+    if request.number is not None:
         raise ConfigError(
             "--cluster expects --shards N, the number of banks to make, found --shard: the cluster "
             "makes all of them"
@@ -207,13 +207,11 @@ def encode_shards_on_cluster(
         resources = task_resources(
             engine, settings.device, choice.cpus_per_task, choice.gpus_per_task
         )
-        folder = request.folder.absolute()
-        work = EncodeWork(folder, model.absolute(), settings, options)
+        work = EncodeWork(request.folder.absolute(), model.absolute(), settings, options)
         reports = encode_on_cluster(
-            engine, work, request.wanted, request.shards, resources, TERMINAL
+            engine, work, request.images, request.n_shards, resources, TERMINAL
         )
-    banks = [report.to_dict() for report in reports]
-    return {"banks": banks, "set": _facts(request.folder, read_manifest(request.folder))}
+    return _answer(request.folder, reports)
 
 
 def finish_set(folder: Path, *, allow_other_provider: bool) -> dict[str, Any]:
@@ -239,9 +237,17 @@ def _facts(folder: Path, manifest: SetManifest) -> dict[str, Any]:
     }
 
 
-def _line_of(path: Path, n_rows: int, n_images: int, was_complete: bool) -> str:
+def _answer(folder: Path, reports: Sequence[EncodeReport]) -> dict[str, Any]:
+    from hashkit.bank_set.manifest import read_manifest
+
+    banks = [report.to_dict() for report in reports]
+    return {"banks": banks, "set": _facts(folder, read_manifest(folder))}
+
+
+def _line_of(report: EncodeReport) -> str:
     from hashkit.workflow.reporter import plural
 
-    if was_complete:
-        return f"{path} is already complete: {plural(n_rows, 'row')}"
-    return f"{path}: {plural(n_rows, 'row')} from {plural(n_images, 'image')}"
+    rows = plural(report.n_rows, "row")
+    if report.was_complete:
+        return f"{report.path} is already complete: {rows}"
+    return f"{report.path}: {rows} from {plural(report.n_images, 'image')}"

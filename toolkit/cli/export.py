@@ -121,7 +121,7 @@ def export(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Export a trained model to a file that is verified on real images.
+    """Export a trained model to a file, verified on real images.
 
     \b
     Examples:

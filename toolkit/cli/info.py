@@ -26,7 +26,7 @@ def info(
     ],
     json: JsonOption = False,
 ) -> None:
-    """Show what is in a bank, a bank set, a model, a run folder or a file of codes.
+    """Show what is in a bank, a model, a run or a file of codes.
 
     \b
     Examples:

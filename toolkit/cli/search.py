@@ -148,9 +148,10 @@ def search(
     replicas: ReplicasOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Find the images of a bank that are nearest to an image, or to one of its own rows.
+    """Find the images of a bank that are nearest to an image.
 
-    A run's database is encoded first if it has no bank yet.
+    The image is a file, or a row of the bank. A run's database is encoded first if it has no bank
+    yet.
 
     \b
     Examples:

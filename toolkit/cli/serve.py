@@ -69,7 +69,7 @@ def serve(
     device: DeviceOption = "auto",
     runtime: RuntimeOption = "onnxruntime",
 ) -> None:
-    """Serve a bank over HTTP: a search page, and an interface for programs.
+    """Serve a bank over HTTP: a search page, and JSON for programs.
 
     POST /search takes an image and answers the JSON of hashkit search; /docs describes the rest.
     The bank may grow meanwhile. SIGTERM and Ctrl-C end the server when the requests that it has

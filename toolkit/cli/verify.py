@@ -27,11 +27,12 @@ def verify(
     ],
     json: JsonOption = False,
 ) -> None:
-    """Read banks, bank sets, indexes, models and runs from end to end, and list what is damaged.
+    """Read banks, models and runs, and list what is damaged.
 
-    The exit code is 1 if anything is. Of a bank, every block of every column is compared with its
-    checksum; of a bank set, its manifest with the shards, and each shard; of an index, its tables
-    and the rows that it is of; of a run, all of its files.
+    Bank sets and indexes are read too. The exit code is 1 if anything is damaged. Of a bank, every
+    block of every column is compared with its checksum; of a bank set, its manifest with the
+    shards, and each shard; of an index, its tables and the rows that it is of; of a run, all of
+    its files.
 
     \b
     Examples:

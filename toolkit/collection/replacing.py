@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hashkit.bank.deletion import rows_named
 from hashkit.bank.editor import BankEditor
 from hashkit.bank.files import write_errors
 from hashkit.bank.header import BankHeader
+from hashkit.bank.names import rows_named
 from hashkit.bank.reader import Bank
 from hashkit.bank_set.joined import AnyBank
 from hashkit.collection.labelling import FolderLabels

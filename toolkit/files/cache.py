@@ -12,16 +12,23 @@ from typing import Final
 
 from hashkit.errors import BankError, ConfigError
 from hashkit.messages.byte_counts import file_size
+from hashkit.messages.os_errors import cannot_write
 
-__all__ = ["cache_folder", "make_room"]
+__all__ = ["cache_folder", "cannot_write_in_cache", "make_room"]
 
 _DEFAULT_GB: Final = 100.0
+_ELSEWHERE: Final = "or set HASHKIT_CACHE to another folder"
 
 
 def cache_folder() -> Path:
     """The folder: ``$HASHKIT_CACHE``, by default ``~/.cache/hashkit``."""
     base = os.environ.get("HASHKIT_CACHE")
     return Path(base).expanduser() if base else Path.home() / ".cache" / "hashkit"
+
+
+def cannot_write_in_cache(error: OSError, path: Path) -> str:
+    """Line for a cached file that could not be written."""
+    return f"{cannot_write(error, path)}, {_ELSEWHERE}"
 
 
 def make_room(folder: Path, n_bytes: int, keep: Collection[Path]) -> None:
@@ -66,7 +73,7 @@ def make_room(folder: Path, n_bytes: int, keep: Collection[Path]) -> None:
     if free < n_bytes:
         raise BankError(
             f"{folder}: expected room for {file_size(n_bytes)} of shards, found "
-            f"{file_size(free)} free: free some space, or set HASHKIT_CACHE to another folder"
+            f"{file_size(free)} free: free some space, {_ELSEWHERE}"
         )
 
 

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from hashkit.errors import BankError, MissingExtraError
 from hashkit.files.addresses import SCHEMES
+from hashkit.files.cache import cannot_write_in_cache
 from hashkit.files.writing import make_parents, written_whole
 from hashkit.messages.foreign_errors import foreign_message
-from hashkit.messages.os_errors import cannot_write
 
 __all__ = ["copy_remote", "read_remote", "remote_key"]
 
@@ -94,9 +94,7 @@ def copy_remote(
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise BankError(
-            f"{cannot_write(error, target)}, or set HASHKIT_CACHE to another folder"
-        ) from None
+        raise BankError(cannot_write_in_cache(error, target)) from None
 
 
 def _get_file(system: Any, path: str, part: Path, moved: Callable[[int], None]) -> None:

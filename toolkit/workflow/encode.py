@@ -131,14 +131,14 @@ def encode(
     )
     wanted = ImagesToEncode(
         images,
-        data_root,
-        protocol,
-        part,
-        split_seed,
-        download,
-        labels,
-        image_column,
-        label_column,
+        data_root=data_root,
+        protocol=protocol,
+        part=part,
+        split_seed=split_seed,
+        download=download,
+        labels=labels,
+        image_column=image_column,
+        label_column=label_column,
     )
     reporter = reporter or LOGGED
     settings = RuntimeSettings(runtime, device, profile=profile, batch_size=batch_size)

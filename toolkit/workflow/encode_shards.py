@@ -99,7 +99,13 @@ def encode_shards(
         overwrite=overwrite,
         allow_other_provider=allow_other_provider,
     )
-    wanted = ImagesToShard(images, data_root, labels, image_column, label_column)
+    wanted = ImagesToShard(
+        images,
+        data_root=data_root,
+        labels=labels,
+        image_column=image_column,
+        label_column=label_column,
+    )
     reporter = reporter or LOGGED
     settings = RuntimeSettings(runtime, device, profile=profile, batch_size=batch_size)
     encoder = opened_model(model, settings, reporter)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -24,15 +23,24 @@ Part: TypeAlias = Literal["queries", "training", "database", "all"]
 
 @dataclasses.dataclass(frozen=True)
 class ImagesToEncode:
-    """Which images to encode; the fields are the arguments of `encode`.
+    """Which images to encode; the arguments are those of `encode`.
+
+    Attributes
+    ----------
+    contained
+        The Parquet files or tars that ``images`` names, found when this is made; None if it names
+        none.
 
     Raises
     ------
     ConfigError
         If one of them contradicts another.
+    DatasetError
+        If there are no such Parquet files or tars.
     """
 
     images: PathText | ImageSet
+    _: dataclasses.KW_ONLY
     data_root: PathText | None = None
     protocol: str = ""
     part: Part = "all"
@@ -41,11 +49,15 @@ class ImagesToEncode:
     labels: Labels = "auto"
     image_column: str = ""
     label_column: str = ""
+    contained: ImagesToShard | None = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
         check_split_seed(self.split_seed)
-        if self.contained is not None:
-            return
+        object.__setattr__(self, "contained", self._find_contained())
+        if self.contained is None:
+            self._check_uncontained()
+
+    def _check_uncontained(self) -> None:
         check_no_columns(self._shown, self.image_column, self.label_column)
         if self.labels == "folders" and not self.is_folder:
             raise ConfigError(
@@ -63,9 +75,7 @@ class ImagesToEncode:
                 f'`part="{self.part}"` is a part of a split: choose one with `protocol=...`'
             )
 
-    @functools.cached_property
-    def contained(self) -> ImagesToShard | None:
-        """The images, if they are in Parquet files or tars."""
+    def _find_contained(self) -> ImagesToShard | None:
         if isinstance(self.images, ImageSet) or os.fspath(self.images) in IMAGE_SETS:
             return None
         text = os.fspath(self.images)
@@ -77,7 +87,11 @@ class ImagesToEncode:
                 f"Parquet files or tars {text}: leave them out"
             )
         return ImagesToShard(
-            self.images, self.data_root, self.labels, self.image_column, self.label_column
+            self.images,
+            data_root=self.data_root,
+            labels=self.labels,
+            image_column=self.image_column,
+            label_column=self.label_column,
         )
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 from pathlib import Path
 
@@ -45,6 +44,8 @@ class ImagesToShard:
         As for `hashkit.encode`.
     image_column, label_column
         Columns of Parquet files; empty for ``image`` and, if there is one, ``label``.
+    containers
+        The Parquet files or tars, found when this is made; empty for a list or a folder of images.
 
     Raises
     ------
@@ -55,10 +56,12 @@ class ImagesToShard:
     """
 
     images: PathText
+    _: dataclasses.KW_ONLY
     data_root: PathText | None = None
     labels: Labels = "auto"
     image_column: str = ""
     label_column: str = ""
+    containers: tuple[Path, ...] = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
         text = os.fspath(self.images)
@@ -67,6 +70,7 @@ class ImagesToShard:
                 f"`shards` goes with a list file, a folder of images, Parquet files or tars, found "
                 f"the named set {text}: leave it out, or write ./{text} for a folder"
             )
+        object.__setattr__(self, "containers", tuple(find_containers(text)))
         if not self.containers and not self.path.exists():
             raise DatasetError(
                 f"{text}: expected a list file, a folder of images, Parquet files or tars, found "
@@ -91,11 +95,6 @@ class ImagesToShard:
     def path(self) -> Path:
         """Absolute path of the list or folder, or the pattern with an absolute path."""
         return Path(self.images).expanduser().absolute()
-
-    @functools.cached_property
-    def containers(self) -> list[Path]:
-        """The Parquet files or tars; none for a list or a folder of images."""
-        return find_containers(os.fspath(self.images))
 
     def settings(self) -> dict[str, str]:
         """How the images are read, by argument, as a plan keeps it."""

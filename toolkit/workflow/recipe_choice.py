@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hashkit.datasets.imageset import ImageSet
 from hashkit.runs.known_names import (
@@ -15,6 +18,9 @@ from hashkit.runs.known_names import (
 )
 from hashkit.training.recipes import RECIPES
 from hashkit.workflow.reporter import Reporter, plural
+
+if TYPE_CHECKING:
+    from hashkit.features.nearest_mean import Separation
 
 __all__ = ["chosen_settings", "odd_class_names"]
 
@@ -42,11 +48,13 @@ def chosen_settings(
     reporter: Reporter,
     *,
     has_others: bool = False,
+    training: NDArray[np.int64] | None = None,
 ) -> dict[str, Any]:
     """Settings with the recipe that fits the images, if none was named; the choice is noted.
 
     Images without labels get ``unlabelled``, unless a loss or a network was named; an embedder,
-    ``onnx:...``, gets ``features`` or ``unlabelled``. Folders whose names are no classes are noted.
+    ``onnx:...``, gets ``features`` or ``unlabelled``. It is noted whether names and images of
+    folders look like classes.
 
     Parameters
     ----------
@@ -54,6 +62,9 @@ def chosen_settings(
         The changes that the user gave, by field of `hashkit.runs.config.TrainConfig`.
     has_others
         Whether there are further images, to be learned from without labels.
+    training
+        Rows whose features are compared with their classes, if the recipe needs these; None to
+        judge classes by their names alone.
     """
     chosen = _with_frozen_network(settings, reporter)
     if "recipe" in chosen:
@@ -74,12 +85,12 @@ def chosen_settings(
             f"recipe unlabelled: {images.name} has no folder for each class, so there are no "
             "labels to learn from"
         )
-    elif odd := odd_class_names(images.class_names):
-        reporter.note(
-            f"warning: {images.name}: {plural(len(odd), 'folder')} of {len(images.class_names)} "
-            f"do not look like classes ({', '.join(odd[:3])}), and codes learn to tell the folders "
-            'apart; to search by what images show, use `recipe="unlabelled"`'
-        )
+    elif images.labels is not None:
+        seen = None
+        if training is not None and not chosen.keys() & {"network", "loss"}:
+            seen = _seen_classes(images, training, reporter)
+        if text := _class_note(images, seen):
+            reporter.note(text)
     return chosen
 
 
@@ -100,3 +111,41 @@ def odd_class_names(names: Sequence[str]) -> list[str]:
     """Names of folders that say when or how their images arrived; empty if they are few."""
     odd = [name for name in names if _ODD.match(name)]
     return odd if len(odd) >= max(1, _SHARE * len(names)) else []
+
+
+def _seen_classes(
+    images: ImageSet, training: NDArray[np.int64], reporter: Reporter
+) -> Separation | None:
+    if images.root is None or images.is_multi_label:
+        return None
+    from hashkit.workflow.class_check import seen_classes
+
+    return seen_classes(images, training, reporter)
+
+
+def _class_note(images: ImageSet, seen: Separation | None) -> str:
+    """What names and images say about the classes; empty if there is nothing to say."""
+    odd = odd_class_names(images.class_names)
+    found = "" if seen is None else f"{_seen_text(seen)}; "
+    if not odd and (seen is None or seen.is_clear):
+        use = '`recipe="features"` learns from such features in minutes'
+        return f"{images.name}: {found}{use}" if found else ""
+    if odd:
+        about = (
+            f"{plural(len(odd), 'folder')} of {len(images.class_names)} do not look like classes "
+            f"({', '.join(odd[:3])}), and codes learn to tell the folders apart"
+        )
+    else:
+        about = "the images do not show the classes"
+    return (
+        f"warning: {images.name}: {about}; {found}"
+        'to search by what images show, use `recipe="unlabelled"`'
+    )
+
+
+def _seen_text(seen: Separation) -> str:
+    share, chance = (f"{value:.2f}".lstrip("0") for value in (seen.accuracy, seen.chance))
+    return (
+        f"a frozen network finds the class of {share} of {plural(seen.n_images, 'image')} "
+        f"({chance} by chance)"
+    )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.bank.deletion import rows_named
+from hashkit.bank.names import rows_named
 from hashkit.bank.reader import Bank
 from hashkit.codes import binarize
 from hashkit.codesets import label_names

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from hashkit.bank_set.finishing import finish, shard_name
 from hashkit.bank_set.manifest import MANIFEST_NAME, SetManifest, Slice
-from hashkit.datasets.slices.plan import PLAN_NAME, Plan
-from hashkit.datasets.slices.planning import SLICES_FOLDER
+from hashkit.bank_set.plan_files import PLAN_NAME, SLICES_FOLDER
+from hashkit.datasets.slices.plan import Plan
 from hashkit.errors import BankError
 from hashkit.inputs.arguments import whole_number
 from hashkit.messages.os_errors import cannot_write

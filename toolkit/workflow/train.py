@@ -264,6 +264,7 @@ class _Start:
 
 def _start(start: _Start, changes: dict[str, Any], given: Collection[str]) -> Run:
     """Train a network, or a head on frozen features, as the settings and the images say."""
+    from hashkit.datasets.sets import IMAGE_SETS
     from hashkit.workflow.recipe_choice import chosen_settings
     from hashkit.workflow.run_start import open_images
 
@@ -272,8 +273,13 @@ def _start(start: _Start, changes: dict[str, Any], given: Collection[str]) -> Ru
         require_torch()  # before the images are opened
     if start.source.triplets is None:
         opened = open_images(start.source.spec, start.reading, start.reporter)
+        is_named_set = start.source.spec.data in IMAGE_SETS
         changes = chosen_settings(
-            changes, opened[0], start.reporter, has_others=start.source.spec.unlabelled is not None
+            changes,
+            opened[0],
+            start.reporter,
+            has_others=start.source.spec.unlabelled is not None,
+            training=None if is_named_set else opened[1].training,
         )
     elif start.source.spec.unlabelled is not None:
         raise ConfigError(

@@ -11,7 +11,8 @@ from hashkit.bank.reader import Bank
 from hashkit.bank_set.finishing import shard_name
 from hashkit.bank_set.manifest import finish_command
 from hashkit.bank_set.places import is_bank_set
-from hashkit.datasets.slices.plan import PLAN_NAME, Plan
+from hashkit.bank_set.plan_files import PLAN_NAME
+from hashkit.datasets.slices.plan import Plan
 from hashkit.errors import BankError
 from hashkit.model_names import builtin_name
 from hashkit.workflow.shard_job import UNFINISHED_FOLDER, is_finished

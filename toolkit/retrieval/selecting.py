@@ -1,0 +1,213 @@
+"""Linear search in one pass: each query keeps the nearest rows seen so far."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashkit.kernels.arrays import read_only
+from hashkit.kernels.choice import COUNTS, PLANES, ROWS, batch_kernel
+from hashkit.kernels.counts import block_words, quad_words, scan_counts
+from hashkit.kernels.scan import scan_rows, select_rows
+from hashkit.kernels.selection import Selection, order
+from hashkit.kernels.sliced import plane_bytes, plane_scanner, query_picks
+from hashkit.kernels.words import row_words
+from hashkit.retrieval.neighbours import Neighbours
+from hashkit.retrieval.scan_job import (
+    ALL_KEPT,
+    PAIRS_PER_CALL,
+    ScanJob,
+    kernel_spans,
+    slices,
+)
+from hashkit.retrieval.shards import Shards
+from hashkit.threads import run_parallel
+
+__all__ = ["SEVERAL", "BatchSelection", "select", "select_at_once"]
+
+SEVERAL: Final = 3
+"""Queries that are searched together from this many on."""
+
+_TRANSPOSED_FOR: Final = 64
+"""Queries per thread from which the cost of transposing rows is small."""
+
+_SHALLOW: Final = 256
+"""Rows per wanted row, above which it costs little that each part selects its own nearest rows."""
+
+_CANDIDATE_BYTES: Final = 1 << 27
+"""Memory for candidates, in bytes; if they need more, queries are searched in groups."""
+
+
+def select(job: ScanJob, n_threads: int) -> Neighbours:
+    """The nearest rows of each query."""
+    n_queries, n_rows = len(job.query_codes), job.shards.n_rows
+    is_short = n_queries * n_rows <= PAIRS_PER_CALL
+    if n_queries < SEVERAL and len(job.shards.codes) == 1 and is_short:
+        return select_at_once(job, n_threads)
+    # Threads with separate rows share the cost of transposing, but each must find its own nearest
+    # rows. So threads take separate queries if there are many queries or k is large.
+    is_shallow = job.top_k * _SHALLOW < n_rows
+    n_own = _TRANSPOSED_FOR if is_shallow else 2 * SEVERAL
+    n_query_parts = min(n_threads, max(1, n_queries // n_own))
+    n_row_parts = n_threads // n_query_parts
+    candidates = n_queries * n_row_parts * _capacity(job.top_k) * 10
+    n_groups = -(-candidates // _CANDIDATE_BYTES)
+    found: list[Neighbours] = []
+    for group in slices(n_queries, n_groups):
+        own = slices(group.stop - group.start, n_query_parts, group.start)
+        selections = [
+            BatchSelection(job.of(part), n_row_parts) for part in own if part.stop > part.start
+        ]
+        if n_row_parts == 1:
+            found += run_parallel([one.run for one in selections])
+        else:
+            run_parallel([scan for one in selections for scan in one.scans()])
+            found += [one.found() for one in selections]
+    return Neighbours.joined(found)
+
+
+def select_at_once(job: ScanJob, n_parts: int) -> Neighbours:
+    """Do the same as `select` in one call for each part of a single database.
+
+    Scanning a small database takes less time than a few of the cheapest NumPy calls.
+    """
+    shards = job.shards
+    if n_parts == 1:
+        return _compact(*_select_span(job, 0, shards.codes[0], shards.kept[0]), shards)
+    spans = shards.spans(rows=-(-shards.n_rows // n_parts))
+    found = run_parallel([partial(_select_span, job, *span) for span in spans])
+    distances, rows, sizes = (np.stack([one[at] for one in found]) for at in range(3))
+    merged = np.empty_like(distances[0]), np.empty_like(rows[0]), np.empty_like(sizes[0])
+    n_found = order(shards.n_bits, sizes, distances, rows, *merged)
+    return _compact(*merged, n_found, shards)
+
+
+def _select_span(
+    job: ScanJob, first: int, codes: NDArray[np.uint8], kept: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.uint16], NDArray[np.int64], NDArray[np.int64], int]:
+    """The nearest of some rows: their distances, rows and numbers by query, and how many in all."""
+    query_codes, shards, top_k, radii = job
+    shape = (len(query_codes), top_k)
+    distances, rows = np.empty(shape, np.uint16), np.empty(shape, np.int64)
+    sizes = np.empty(shape[0], np.int64)
+    n_found = select_rows(
+        read_only(codes),
+        first,
+        ALL_KEPT if kept is None else read_only(kept),
+        query_codes,
+        shards.n_bits,
+        radii,
+        _capacity(top_k),
+        distances,
+        rows,
+        sizes,
+    )
+    return distances, rows, sizes, n_found
+
+
+def _capacity(top_k: int) -> int:
+    return 2 * top_k + 64
+
+
+class BatchSelection:
+    """The nearest rows of some queries, selected in one pass over the database.
+
+    Parameters
+    ----------
+    job
+        The queries and the database.
+    n_parts
+        Parts of the database that are scanned in parallel.
+    kernel
+        See `hashkit.kernels.choice`; by default the fastest.
+    """
+
+    def __init__(self, job: ScanJob, n_parts: int, kernel: str | None = None) -> None:
+        query_codes, shards, top_k, radii = job
+        self._shards = shards
+        self._top_k = top_k
+        self._parts = slices(len(shards), n_parts)
+        n_queries = len(query_codes)
+        self._counts = np.zeros((n_parts, n_queries, shards.n_bits + 1), dtype=np.int64)
+        self._bounds = np.empty((n_parts, n_queries), dtype=np.int64)
+        self._bounds[:] = np.minimum(radii, shards.n_bits) + 1
+        self._n_below = np.zeros((n_parts, n_queries), dtype=np.int64)
+        self._n_held = np.zeros((n_parts, n_queries), dtype=np.int64)
+        self._distances = np.empty((n_parts, n_queries, _capacity(top_k)), dtype=np.uint16)
+        self._rows = np.empty((n_parts, n_queries, _capacity(top_k)), dtype=np.int64)
+        self._kernel = kernel or (
+            batch_kernel(n_queries, shards.n_bits) if n_queries >= SEVERAL else ROWS
+        )
+        # The queries in the forms that the kernel takes.
+        words = row_words(query_codes)
+        self._queries: tuple[NDArray[Any], ...] = (words,)
+        if self._kernel == PLANES:
+            self._queries = (words, query_picks(query_codes))
+        elif self._kernel == COUNTS:
+            self._queries = (quad_words(words),)
+        self._size = query_codes.shape[1]
+        self._is_stopped = threading.Event()
+
+    def run(self) -> Neighbours:
+        """Search in one thread, and return the result."""
+        for scan in self.scans():
+            scan()
+        return self.found()
+
+    def scans(self) -> list[Callable[[], None]]:
+        """Tasks to run, possibly in parallel, before `found`."""
+        return [partial(self._scan, part) for part in range(len(self._parts))]
+
+    def _scan(self, part: int) -> None:
+        state = Selection(
+            self._counts[part],
+            self._bounds[part],
+            self._n_below[part],
+            self._n_held[part],
+            self._distances[part],
+            self._rows[part],
+        )
+        scan: Callable[..., None] = scan_rows
+        compared = self._queries
+        if self._kernel == PLANES:
+            scan = plane_scanner(self._shards.n_bits)
+            compared += (np.empty(plane_bytes(self._size), np.uint8),)
+        elif self._kernel == COUNTS:
+            scan = scan_counts
+            compared += (np.empty(block_words(self._size), np.uint64),)
+        try:
+            for span in kernel_spans(self._shards, self._parts[part], len(self._n_held[part])):
+                if self._is_stopped.is_set():
+                    return
+                scan(*span, *compared, self._top_k, state)
+        except BaseException:
+            self._is_stopped.set()  # Ctrl-C arrives in one thread; this stops the others
+            raise
+
+    def found(self) -> Neighbours:
+        """The result, after all `scans`."""
+        shape = (self._n_held.shape[1], self._top_k)
+        distances, rows = np.empty(shape, np.uint16), np.empty(shape, np.int64)
+        sizes = np.empty(len(distances), np.int64)
+        candidates = (self._n_held, self._distances, self._rows)
+        n_found = order(self._shards.n_bits, *candidates, distances, rows, sizes)
+        return _compact(distances, rows, sizes, n_found, self._shards)
+
+
+def _compact(
+    distances: NDArray[np.uint16],
+    rows: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    n_found: int,
+    shards: Shards,
+) -> Neighbours:
+    """Join the first ``sizes[i]`` entries of each query i, ``n_found`` in total."""
+    if n_found == distances.size:
+        offsets = np.arange(0, n_found + 1, distances.shape[1])
+        return Neighbours(offsets, distances.ravel(), rows.ravel(), shards.offsets)
+    return Neighbours.of_table(distances, rows, sizes, shards.offsets)
