@@ -165,6 +165,9 @@ class TrainConfig:
         "Half-width of the triplet loss's undecided zone, 0.5 for none; slack of the "
         "mining of multi-similarity.",
     )
+    distill: float = _setting(
+        0.0, "Weight of keeping the similarities of frozen features in the codes; 0 for none."
+    )
     batch_size: int = _setting(
         100, "Images per step; triplets per step when they come from a list."
     )
