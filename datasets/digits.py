@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import importlib.util
+from pathlib import Path
+
 import numpy as np
+from numpy.typing import NDArray
 
 from hashkit.datasets.imageset import ImageSet
 from hashkit.errors import MissingExtraError
@@ -10,6 +15,9 @@ from hashkit.errors import MissingExtraError
 __all__ = ["open_digits"]
 
 _MAX_VALUE = 16
+
+_FILE = "datasets/data/digits.csv.gz"
+"""In the folder of scikit-learn: 1,797 lines of 64 values and a label."""
 
 
 def open_digits() -> ImageSet:
@@ -24,17 +32,31 @@ def open_digits() -> ImageSet:
     MissingExtraError
         If scikit-learn is not installed.
     """
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError:
-        raise MissingExtraError("scikit-learn", "train", "the image set digits") from None
-    digits = load_digits()
-    values = digits.images.astype(np.int64)
+    table = _table()
+    values = table[:, :-1].reshape(-1, 8, 8)
     grey = ((values * 255 + _MAX_VALUE // 2) // _MAX_VALUE).astype(np.uint8)
     return ImageSet(
         name="digits",
         names=[f"digits/{row:04d}" for row in range(len(grey))],
         pixels=np.repeat(grey[..., None], 3, axis=3),
-        labels=digits.target.astype(np.int64),
+        labels=table[:, -1].copy(),
         class_names=tuple(str(digit) for digit in range(10)),
     )
+
+
+def _table() -> NDArray[np.int64]:
+    """Grey values and label of each digit, int64 [1797, 65].
+
+    Read from the file of scikit-learn, as importing that package takes longer than a second.
+    """
+    found = importlib.util.find_spec("sklearn")
+    if found is None or found.origin is None:
+        raise MissingExtraError("scikit-learn", "train", "the image set digits")
+    path = Path(found.origin).parent / _FILE
+    if not path.is_file():  # another release may keep it elsewhere
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        return np.column_stack([digits.data, digits.target]).astype(np.int64)
+    lines = gzip.decompress(path.read_bytes()).decode().split()
+    return np.array([line.split(",") for line in lines]).astype(np.int64)

@@ -37,6 +37,9 @@ class BitWatch:
         Called with each warning, a sentence.
     constant_by_definition
         Bits of which nothing is said if they are constant.
+    said
+        Faults that other watches of the same model warned of, which are not repeated; those of
+        this one are added.
 
     Attributes
     ----------
@@ -52,13 +55,14 @@ class BitWatch:
         n_bits: int,
         warn: Callable[[str], None],
         constant_by_definition: Collection[int] = (),
+        said: set[str] | None = None,
     ) -> None:
         self.warnings: list[str] = []
         self._warn = warn
         self._step = max(1, (n_images or 0) // _N_SAMPLED)
         self._is_sized = n_images is not None
         self._has_sample = False
-        self._said: set[str] = set()
+        self._said = set() if said is None else said
         samples = [BitSample(_N_SAMPLED, n_bits, constant_by_definition) for _ in range(2)]
         self._first: BitSample | None = samples[0]
         self._spread = samples[1]

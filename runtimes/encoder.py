@@ -57,6 +57,7 @@ class Encoder:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._said: set[str] = set()
         _check_packing(runtime)
 
     @classmethod
@@ -154,7 +155,7 @@ class Encoder:
         Warns
         -----
         By logging, if the codes do not tell the images apart: one code for 16 images or more, bits
-        that are constant over 32 or more, or that mostly repeat others.
+        that are constant over 32 or more, or that mostly repeat others. Each is said once.
 
         Returns
         -------
@@ -170,7 +171,7 @@ class Encoder:
         """
         empty = np.empty((0, code_size(self.n_bits)), np.uint8)
         constant = constant_bits_of(self.model_sha256)
-        watch = BitWatch(_count(images), self.n_bits, logger.warning, constant)
+        watch = BitWatch(_count(images), self.n_bits, logger.warning, constant, self._said)
         codes = self._map(images, lambda pixels: self._watched_codes(pixels, watch), empty)
         watch.finish()
         return codes

@@ -40,10 +40,12 @@ from hashkit.errors import ConfigError, ImageError
 from hashkit.imaging.colour import to_rgb
 from hashkit.imaging.content import FileContent, read_image_file
 from hashkit.imaging.formats import IMAGE_SUFFIXES
-from hashkit.imaging.jpeg_reduction import Box, reduce_jpeg, region
+from hashkit.imaging.jpeg import check_jpeg
+from hashkit.imaging.jpeg_reduction import Box, reduce_jpeg, reduction, region
 from hashkit.imaging.loading import load_whole
 from hashkit.imaging.opening import open_image
 from hashkit.imaging.orientation import orientation_of, upright
+from hashkit.imaging.plain_jpeg import PlainJpeg
 from hashkit.inputs.limits import Limits, TooLargeError, check_limit
 from hashkit.inputs.masks import unmasked
 from hashkit.inputs.sizes import checked_input_size
@@ -283,10 +285,28 @@ def _decode_file(
 ) -> tuple[Image.Image, Box]:
     if not data:
         raise ImageError(f"{name}: the file is empty", "truncated")
+    plain = _plain_jpeg(data, name, reduced_for)
+    if plain is not None:
+        return plain, _whole(plain)
     with _image_errors(name), open_image(data, name, _check_pixels) as stored:
         beyond = (0.0, 0.0) if reduced_for is None else reduce_jpeg(stored, reduced_for)
         image = _to_rgb(stored, name)
         return image, region(image, orientation_of(stored), beyond)
+
+
+def _plain_jpeg(data: bytes, name: str, reduced_for: tuple[int, int] | None) -> Image.Image | None:
+    """RGB image of a small, plain JPEG file; None for all others, and for damaged ones."""
+    plain = PlainJpeg.of(data)
+    if plain is None:
+        return None
+    width, height = plain.size
+    if reduced_for is not None and reduction((height, width), reduced_for) != 1:
+        return None
+    _check_pixels(plain.size, name)
+    with _image_errors(name):
+        check_jpeg(data)
+        image = plain.decode(data)
+        return None if image is None else to_rgb(image, name)
 
 
 @contextlib.contextmanager

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hashkit._version import __version__
-from hashkit.bank.reader import Bank
-from hashkit.bank_set.joined import JoinedBanks
+from hashkit.bank_set.joined import AnyBank
 from hashkit.errors import BankMismatchError
 from hashkit.exporters.web.images import PICTURE_SIDE, ImageFinder, live_rows, write_images
 from hashkit.exporters.web.page_files import SETTINGS, page_files
@@ -81,7 +80,7 @@ def export_web(
     folder: Path,
     *,
     model: Path,
-    bank: Bank | JoinedBanks,
+    bank: AnyBank,
     image_of: ImageFinder,
     runtime: Path,
     webgpu: bool = False,
@@ -187,7 +186,7 @@ def _write_page(folder: Path, title: str) -> None:
         (folder / name).write_bytes(data)
 
 
-def _dataset(bank: Bank | JoinedBanks) -> str:
+def _dataset(bank: AnyBank) -> str:
     """Name of the bank's images: an image set's name, or a folder's name without its path."""
     source = bank.header.source
     return "" if source is None else Path(source.dataset).name

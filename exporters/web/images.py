@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hashkit.bank.reader import Bank
-from hashkit.bank_set.joined import JoinedBanks, codes_of
+from hashkit.bank_set.joined import AnyBank, codes_of
 from hashkit.codesets import kept_rows, label_names
 from hashkit.datasets.imageset import spread_rows
 from hashkit.errors import BankError
@@ -38,7 +37,7 @@ _AT_ONCE: Final = 32  # images that are decoded together
 _FINE_BELOW: Final = 96  # small pictures are enlarged, so their colours keep the full resolution
 
 
-def live_rows(bank: Bank | JoinedBanks, n_images: int) -> NDArray[np.int64]:
+def live_rows(bank: AnyBank, n_images: int) -> NDArray[np.int64]:
     """Up to ``n_images`` live rows of a bank, evenly spaced: int64, sorted.
 
     Raises
@@ -54,7 +53,7 @@ def live_rows(bank: Bank | JoinedBanks, n_images: int) -> NDArray[np.int64]:
 
 def write_images(
     folder: Path,
-    bank: Bank | JoinedBanks,
+    bank: AnyBank,
     rows: NDArray[np.int64],
     image_of: ImageFinder,
     progress: Callable[[int, int], None] | None = None,

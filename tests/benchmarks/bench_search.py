@@ -37,6 +37,7 @@ from hashkit.machine import processor
 from hashkit.retrieval.neighbours import Ranking
 from hashkit.retrieval.search import search
 from hashkit.threads import available_cpus, run_parallel
+from hashkit.workflow.warm_up import warm_up
 
 Codes = NDArray[np.uint8]
 SMALL_PAIRS = 20_000_000  # rows times queries up to which the slow programs are timed
@@ -253,7 +254,7 @@ def main() -> None:
     faiss.omp_set_num_threads(n_threads)
     print(f"{processor()}, {n_threads} threads, ", end="")
     print(f"Faiss {faiss.__version__}, numba {numba.__version__}, numpy {np.__version__}")
-    from hashkit.retrieval import scan_compiled  # noqa: F401  (loaded now, not in the first cell)
+    warm_up()  # now, not in the first cells
 
     found = []
     for one in cells(options):

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import published_sets
 import pytest
@@ -29,9 +27,17 @@ def test_digits_are_those_of_scikit_learn_scaled_exactly():
 
 
 def test_digits_without_scikit_learn_are_an_error_that_names_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(MissingExtraError, match=r"digits needs scikit-learn.*\[train\]"):
         open_image_set("digits")
+
+
+def test_digits_of_a_release_that_keeps_their_file_elsewhere_are_the_same(monkeypatch):
+    expected = open_image_set("digits")
+    monkeypatch.setattr("hashkit.datasets.digits._FILE", "elsewhere/digits.csv.gz")
+    found = open_image_set("digits")
+    np.testing.assert_array_equal(found.pixels, expected.pixels)
+    np.testing.assert_array_equal(found.labels, expected.labels)
 
 
 def test_names_open_from_their_root_and_from_the_default(tmp_path, monkeypatch):

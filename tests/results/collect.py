@@ -38,6 +38,7 @@ NUMBERS = (
     "interval",
     "map_at",
     "precision_at",
+    "recall_at",
     "convention",
     "without_relevant",
     "n_queries",

@@ -29,6 +29,10 @@ _BUDGET: Final = frozenset(("epochs", "steps"))
 _BOOKKEEPING: Final = frozenset(
     ("snapshot_steps", "keep_snapshots", "display_steps", "validate_epochs", "precision")
 )
+
+_EQUAL_CLASSES: Final = {"cifar10": 10, "fashion-mnist": 10}
+"""Number of classes of sets whose classes all have the same number of images."""
+
 Key: TypeAlias = tuple[Any, ...]
 
 
@@ -72,6 +76,26 @@ class Result:
         if self["steps"] is not None:
             return f"{self['steps']:,} steps"
         return f"{self['epochs']:g} epochs"
+
+    @property
+    def n_relevant(self) -> float | None:
+        """Relevant images of every query; None unless known to be equally many."""
+        data = self["data"]
+        n_classes = _EQUAL_CLASSES.get(data["set"])
+        if n_classes is None or data["protocol"] in ("random", "lists"):
+            return None
+        fraction = data["options"].get("unseen_fraction", 1) if data["protocol"] == UNSEEN else 1
+        return float(self["evaluation"]["n_database"]) / round(n_classes * fraction)
+
+    def recall_at(self, k: int) -> float | None:
+        """Recall at k; from the precision if it was not saved; None if it is not known."""
+        saved = self["evaluation"].get("recall_at")
+        if saved is not None:
+            return saved.get(str(k))
+        precision = self["evaluation"]["precision_at"].get(str(k))
+        if precision is None or self.n_relevant is None:
+            return None
+        return float(precision) * k / self.n_relevant
 
     @property
     def protocol_key(self) -> Key:
@@ -169,8 +193,11 @@ class Entry:
 
     def precision_at(self, k: int) -> float | None:
         """Mean precision at k; None unless all runs have it."""
-        values = [run["evaluation"]["precision_at"].get(str(k)) for run in self.runs]
-        return None if None in values else statistics.fmean(values)
+        return _mean_of_all([run["evaluation"]["precision_at"].get(str(k)) for run in self.runs])
+
+    def recall_at(self, k: int) -> float | None:
+        """Mean recall at k; None unless all runs have it."""
+        return _mean_of_all([run.recall_at(k) for run in self.runs])
 
     def baselines(self) -> dict[str, BaselineMean]:
         """Mean of each baseline, by name, over the runs that measured it."""
@@ -195,6 +222,11 @@ class Comparison:
 
     entries: tuple[Entry, ...]
     reference: Entry | None
+
+
+def _mean_of_all(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if len(known) == len(values) else None
 
 
 def load_results(folder: Path) -> list[Result]:

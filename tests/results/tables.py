@@ -15,6 +15,7 @@ from hashkit.workflow.reporter import plural
 __all__ = [
     "CLASSIFIER",
     "PRECISION_K",
+    "RECALL_K",
     "ablation_table",
     "change_text",
     "command_block",
@@ -30,6 +31,8 @@ __all__ = [
 ]
 
 PRECISION_K: Final = 100
+RECALL_K: Final = 1000
+_AT_RANKS: Final = (f"P@{PRECISION_K}", f"R@{RECALL_K}")
 CLASSIFIER: Final = "class of a linear classifier"
 """Prefix of the name of that baseline."""
 
@@ -68,7 +71,8 @@ def protocol_table(entries: Sequence[Entry], machines: Mapping[str, str]) -> str
         rows += [((bits, value), _published_cells(one, bits)) for bits, value in one.maps.items()]
     head = [
         *("bits", "recipe", "network", "loss", "seeds", "mAP", "95% interval"),
-        *(f"P@{PRECISION_K}", "classifier: mAP (accuracy)", "best other baseline"),
+        *_AT_RANKS,
+        *("classifier: mAP (accuracy)", "best other baseline"),
         *("epochs", "minutes"),
     ]
     return markdown_table(head, [cells for _, cells in sorted(rows, key=lambda row: row[0])])
@@ -91,7 +95,7 @@ def _entry_cells(entry: Entry, machines: Mapping[str, str]) -> list[str]:
         str(len(entry.runs)),
         _mean_text(entry),
         interval_text(entry),
-        _optional(entry.precision_at(PRECISION_K)),
+        *_at_ranks(entry),
         _classifier(baselines),
         _best_other(baselines),
         run.budget.removesuffix(" epochs"),
@@ -113,7 +117,7 @@ def _published_cells(one: Published, bits: int) -> list[str]:
         one.loss,
         MISSING,
         value,
-        *[MISSING] * 6,
+        *[MISSING] * 7,
     ]
 
 
@@ -126,6 +130,10 @@ def interval_text(entry: Entry) -> str:
     """Confidence interval of the first run of an entry, as text."""
     ends = entry.first["evaluation"].get("map_interval")
     return MISSING if ends is None else f"{share_text(ends[0])} to {share_text(ends[1])}"
+
+
+def _at_ranks(entry: Entry) -> tuple[str, str]:
+    return _optional(entry.precision_at(PRECISION_K)), _optional(entry.recall_at(RECALL_K))
 
 
 def _optional(value: float | None) -> str:
@@ -188,13 +196,12 @@ def method_table(comparison: Comparison) -> str:
             str(len(one.runs)),
             _mean_text(one),
             interval_text(one),
-            _optional(one.precision_at(PRECISION_K)),
+            *_at_ranks(one),
             f"{one.minutes:.1f}",
         ]
         for one in comparison.entries
     ]
-    precision = f"P@{PRECISION_K}"
-    head = ["loss", "settings", "seeds", "mAP", "95% interval", precision, "minutes"]
+    head = ["loss", "settings", "seeds", "mAP", "95% interval", *_AT_RANKS, "minutes"]
     return markdown_table(head, rows)
 
 
@@ -219,12 +226,15 @@ def unseen_table(entries: Sequence[Entry]) -> str:
         run = one.first
         what = f"{_recipe(run)}: {run['network']}, {run['loss']}"
         bits, seeds = str(run["bits"]), str(len(one.runs))
-        rows.append([bits, what, seeds, _mean_text(one), interval_text(one)])
+        rows.append([bits, what, seeds, _mean_text(one), interval_text(one), *_at_ranks(one)])
         for name, mean in sorted(one.baselines().items(), key=lambda item: -item[1].map):
             rows.append(
-                [bits, f"baseline: {name}", str(mean.n_runs), share_text(mean.map), MISSING]
+                [
+                    *(bits, f"baseline: {name}", str(mean.n_runs), share_text(mean.map)),
+                    *[MISSING] * 3,
+                ]
             )
-    return markdown_table(["bits", "codes", "splits", "mAP", "95% interval"], rows)
+    return markdown_table(["bits", "codes", "splits", "mAP", "95% interval", *_AT_RANKS], rows)
 
 
 def change_text(run: Result, without: Sequence[str] = ()) -> str:

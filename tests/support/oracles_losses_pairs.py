@@ -165,3 +165,47 @@ def dch(
         errors.append(-math.log(gamma / (gamma + distance)))
     value = weighted_mean(costs, [s for _, _, s in pairs]) + quantisation * mean(errors)
     return value, fraction_misclassified(codes, pairs)
+
+
+def multi_similarity(
+    logits: Rows,
+    labels: Sequence[Any],
+    scales: tuple[float, float],
+    margin: float,
+    epsilon: float,
+    quantisation: float,
+) -> tuple[float, float]:
+    """Wang et al. 2019: mining (equations 11 and 12), then the sums of equation 15."""
+    alpha, beta = scales
+    codes = [[math.tanh(value) for value in row] for row in logits]
+    pairs = pairs_of(labels)
+    kept, costs = [], []
+    for anchor in sorted({i for i, _, _ in pairs}):
+        near = [cosine(codes[anchor], codes[j]) for i, j, s in pairs if i == anchor and s]
+        far = [cosine(codes[anchor], codes[j]) for i, j, s in pairs if i == anchor and not s]
+        kept_near = [value for value in near if far and value < max(far) + epsilon]
+        kept_far = [value for value in far if near and value > min(near) - epsilon]
+        kept += [True] * (len(kept_near) + len(kept_far))
+        pull = math.fsum(math.exp(-alpha * (value - margin)) for value in kept_near)
+        push = math.fsum(math.exp(beta * (value - margin)) for value in kept_far)
+        costs.append(math.log(1 + pull) / alpha + math.log(1 + push) / beta)
+    error = quantisation_error(logits, {i for i, _, _ in pairs})
+    return mean(costs) + quantisation * error, len(kept) / max(1, len(pairs))
+
+
+def supcon(
+    logits: Rows, labels: Sequence[Any], temperature: float, quantisation: float
+) -> tuple[float, float]:
+    """Khosla et al. 2020, equation 2, the mean over the images with a similar one."""
+    codes = [[math.tanh(value) for value in row] for row in logits]
+    pairs = pairs_of(labels)
+    costs, misranked = [], []
+    for anchor in sorted({i for i, _, is_similar in pairs if is_similar}):
+        others = [(cosine(codes[anchor], codes[j]), s) for i, j, s in pairs if i == anchor]
+        total = math.fsum(math.exp(value / temperature) for value, _ in others)
+        near = [value for value, is_similar in others if is_similar]
+        far = [value for value, is_similar in others if not is_similar]
+        costs.append(mean([-math.log(math.exp(value / temperature) / total) for value in near]))
+        misranked += [float(bool(far) and value <= max(far)) for value in near]
+    error = quantisation_error(logits, {i for i, _, _ in pairs})
+    return mean(costs) + quantisation * error, mean(misranked)

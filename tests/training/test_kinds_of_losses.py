@@ -37,7 +37,7 @@ def data_for(loss, config):
 
 
 # Losses with parameters, with buffers, that depend on progress, of features and of views.
-@pytest.mark.parametrize("loss", ["greedyhash", "csq", "hashnet", "bihalf", "cibhash"])
+@pytest.mark.parametrize("loss", ["greedyhash", "csq", "hashnet", "bihalf", "cibhash", "supcon"])
 def test_a_stopped_run_of_any_loss_resumes_to_the_same_bytes(tmp_path, loss):
     config = settings(loss=loss, steps=8, keep_snapshots=1, lengths=(16, 8))
     data = data_for(loss, config)

@@ -18,7 +18,9 @@ from hashkit.training.losses.dpsh import DpshLoss
 from hashkit.training.losses.dsh import DshLoss
 from hashkit.training.losses.dtsh import DtshLoss
 from hashkit.training.losses.hashnet import HashNetLoss, sharpness
+from hashkit.training.losses.multi_similarity import MultiSimilarityLoss
 from hashkit.training.losses.pairs import Pairs
+from hashkit.training.losses.supcon import SupConLoss
 
 pytestmark = pytest.mark.end_to_end
 
@@ -31,7 +33,14 @@ NAMES = {
     "dsh": DshLoss,
     "hashnet": HashNetLoss,
     "dch": DchLoss,
+    "multi-similarity": MultiSimilarityLoss,
+    "supcon": SupConLoss,
 }
+
+RELATIVE = ("multi-similarity", "supcon")
+"""Losses that order pairs, and stop there: codes of a class may differ by a few bits."""
+
+ABSOLUTE = tuple(name for name in NAMES if name not in RELATIVE)
 
 SINGLE = torch.tensor([0, 1, 1, 2, 0, 1, 3])
 UNLABELLED = torch.tensor([0, -1, 0, 1, -1, 1, -1])
@@ -71,6 +80,14 @@ CASES = {
         {"scale": 2.5, "quantisation": 0.7},
         lambda x, y: oracles.dch(x, y, 2.5, 0.7, 0.01),
     ),
+    "multi-similarity": (
+        {"scale": 7.0, "margin": 0.2, "epsilon": 0.05, "quantisation": 0.7},
+        lambda x, y: oracles.multi_similarity(x, y, (2.0, 7.0), 0.2, 0.05, 0.7),
+    ),
+    "supcon": (
+        {"temperature": 0.4, "quantisation": 0.7},
+        lambda x, y: oracles.supcon(x, y, 0.4, 0.7),
+    ),
 }
 
 # The oracle with the default options.
@@ -80,6 +97,8 @@ DEFAULTS = {
     "dsh": lambda x, y: oracles.dsh(x, y, 2 * N_BITS, 0.01),
     "hashnet": lambda x, y: oracles.hashnet(x, y, 10 / N_BITS, 1.0),
     "dch": lambda x, y: oracles.dch(x, y, 20.0, 0.1, 0.01),
+    "multi-similarity": lambda x, y: oracles.multi_similarity(x, y, (2.0, 50.0), 0.5, 0.1, 0.1),
+    "supcon": lambda x, y: oracles.supcon(x, y, 0.1, 0.1),
 }
 
 
@@ -320,7 +339,7 @@ def descend(name, targets, n_steps=300, **options):
     return (codes[:, None] != codes[None, :]).sum(dim=2), active[0], active[-1]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ABSOLUTE)
 def test_descent_ends_with_one_code_per_class(name):
     """Without quantisation, which tends to keep the random initial bits."""
     targets = torch.arange(CLASSES).repeat(5)
@@ -333,13 +352,24 @@ def test_descent_ends_with_one_code_per_class(name):
     assert last == 0
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ABSOLUTE)
 def test_descent_with_defaults_separates_classes(name):
     targets = torch.arange(CLASSES).repeat(5)
     n_differing, _, last = descend(name, targets)
     pairs = Pairs.of_batch(targets)
     assert n_differing[pairs.similar].max() < n_differing[pairs.dissimilar].min()
     assert last < 0.1
+
+
+@pytest.mark.parametrize("name", RELATIVE)
+def test_descent_of_a_relative_loss_orders_all_pairs(name):
+    targets = torch.arange(CLASSES).repeat(5)
+    n_differing, first, last = descend(name, targets)
+    pairs = Pairs.of_batch(targets)
+    near, far = (n_differing[kind].float().mean() for kind in (pairs.similar, pairs.dissimilar))
+    assert near < far / 2
+    assert first > 0.8
+    assert last == 0
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -354,7 +384,7 @@ def test_descent_on_several_labels_brings_images_with_a_common_label_together(na
 
 def test_quantisation_pulls_logits_to_their_codes():
     targets = torch.tensor([0, 1])
-    for name in ("dpsh", "dsh"):
+    for name in ("dpsh", "dsh", *RELATIVE):
         logits = torch.tensor([[0.3, -0.4, 3.0], [-0.3, -2.0, 0.4]], requires_grad=True)
         parts = []
         for weight in (0.0, 1.0):
@@ -426,4 +456,6 @@ def test_names_and_options_of_losses():
         "dsh": {"margin": None, "quantisation": 0.01},
         "hashnet": {"scale": None},
         "dch": {"scale": 20.0, "quantisation": 0.1},
+        "multi-similarity": {"scale": 50.0, "margin": 0.5, "epsilon": 0.1, "quantisation": 0.1},
+        "supcon": {"temperature": 0.1, "quantisation": 0.1},
     }

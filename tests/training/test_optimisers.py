@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from training_samples import add_loss, digit_data, settings, trainer
 
 from hashkit.training.losses import Loss, LossValue
 from hashkit.training.muon import Muon, orthogonalised
-from hashkit.training.optimisers import build_optimiser, set_learning_rate
+from hashkit.training.optimisers import OPTIMISERS, Sgd, build_optimiser, set_learning_rate
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.usefixtures("tiny_network")]
 
@@ -112,7 +113,7 @@ def test_setting_the_rate_keeps_the_scales(tmp_path):
             assert found == pytest.approx(rate * scale)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("sgd", torch.optim.SGD), ("muon", Muon)])
+@pytest.mark.parametrize(("name", "kind"), [("sgd", Sgd), ("muon", Muon)])
 def test_optimisers_by_name(tmp_path, name, kind):
     _, optimiser = built(tmp_path, optimiser=name, momentum=0.8, nesterov=True)
     assert type(optimiser) is kind
@@ -232,7 +233,7 @@ def test_other_parameters_are_updated_exactly_as_by_sgd(momentum, nesterov, weig
     torch.manual_seed(2)
     starts = [torch.randn(shape) for shape in shapes]
     pairs = []
-    for kind in (Muon, torch.optim.SGD):
+    for kind in (Muon, Sgd, torch.optim.SGD):
         parameters = [nn.Parameter(start.clone()) for start in starts]
         optimiser = kind(
             [{"params": parameters, "weight_decay": weight_decay}],
@@ -248,9 +249,23 @@ def test_other_parameters_are_updated_exactly_as_by_sgd(momentum, nesterov, weig
                 parameter.grad = torch.randn(parameter.shape, generator=generator)
             optimiser.param_groups[0]["lr"] = 0.1 / (1 + step)
             optimiser.step()
-        for one, other in zip(pairs[0][0], pairs[1][0], strict=True):
+        for one, step_without_compiler, other in zip(*(pair[0] for pair in pairs), strict=True):
             assert torch.equal(one, other)
+            assert torch.equal(step_without_compiler, other)
     assert not torch.equal(pairs[0][0][0].detach(), starts[0])
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_a_step_does_not_import_the_compiler_of_torch(monkeypatch, name):
+    """The import takes two seconds at the start of each training."""
+    monkeypatch.setitem(sys.modules, "torch._dynamo", None)
+    weights = nn.Parameter(torch.ones(2, 1, 3, 3))
+    optimiser = OPTIMISERS[name]([weights], lr=0.1, momentum=0.9, nesterov=True)
+    weights.grad = torch.arange(18.0).reshape(weights.shape)
+    optimiser.step()
+    assert not torch.equal(weights, torch.ones(2, 1, 3, 3))
+    optimiser.zero_grad()
+    optimiser.load_state_dict(optimiser.state_dict())
 
 
 def test_momentum_of_a_convolution_accumulates_its_gradients():

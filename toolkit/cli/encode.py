@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -45,6 +45,9 @@ from hashkit.cli.options import (
 from hashkit.errors import ConfigError
 from hashkit.runs.run import DEFAULT_RUNS_DIR
 from hashkit.runtimes.settings import RuntimeSettings
+
+if TYPE_CHECKING:
+    from hashkit.workflow.encoding import EncodeOptions
 
 __all__ = ["encode"]
 
@@ -127,11 +130,10 @@ def encode(
       hashkit encode photos/ --model model.onnx --out photos/ --shards 64
       hashkit encode photos/ --model model.onnx --out photos/ --shards 64 --cluster ray
     """  # noqa: D301
-    from hashkit.workflow.banks import encode_run_part
     from hashkit.workflow.encode import encode_images, encode_options
     from hashkit.workflow.encoding import load_encoder
     from hashkit.workflow.images_to_encode import ImagesToEncode
-    from hashkit.workflow.models import find_exported, find_model, run_model
+    from hashkit.workflow.models import find_model
 
     per_batch = parse_batch_size(batch_size)
     options = encode_options(
@@ -182,21 +184,15 @@ def encode(
             image_column=image_column,
             label_column=label_column,
         )
-        found_model = find_model(model, run, runs, TERMINAL)
+        found = find_model(model, run, runs, TERMINAL)
         if cluster is None:
-            encoder = load_encoder(found_model, settings, TERMINAL)
+            encoder = load_encoder(found, settings, TERMINAL)
             answer = encode_shards_here(request, encoder, options)
         else:
-            answer = encode_shards_on_cluster(request, found_model, settings, options, choice)
+            answer = encode_shards_on_cluster(request, found, settings, options, choice)
     elif images is None:
         _refuse(of_images, "goes with IMAGES: name a folder, a list file or a named set")
-        found = find_exported(run, runs, TERMINAL)
-        encoder = load_encoder(run_model(found), settings, TERMINAL)
-        reports = [
-            encode_run_part(found, name, encoder, options, TERMINAL)
-            for name in ("queries", "database")
-        ]
-        answer = {"banks": [report.to_dict() for report in reports]}
+        answer = _encode_run(run, runs, settings, options)
     else:
         if out is None:
             raise ConfigError("--out is missing: name the bank to write")
@@ -215,6 +211,22 @@ def encode(
         answer = {"banks": [encode_images(wanted, encoder, out, options, TERMINAL).to_dict()]}
     if json:
         emit_json(answer)
+
+
+def _encode_run(
+    run: Path | None, runs: Path, settings: RuntimeSettings, options: EncodeOptions
+) -> dict[str, object]:
+    """Encode the queries and the database of a run."""
+    from hashkit.workflow.banks import encode_run_part
+    from hashkit.workflow.encoding import load_encoder
+    from hashkit.workflow.models import find_exported, run_model
+
+    found = find_exported(run, runs, TERMINAL)
+    encoder = load_encoder(run_model(found), settings, TERMINAL)
+    reports = [
+        encode_run_part(found, name, encoder, options, TERMINAL) for name in ("queries", "database")
+    ]
+    return {"banks": [report.to_dict() for report in reports]}
 
 
 def _refuse(given: Mapping[str, object], why: str) -> None:

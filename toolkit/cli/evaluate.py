@@ -16,7 +16,7 @@ from hashkit.cli.cluster_options import (
     ReplicasOption,
 )
 from hashkit.cli.console import TERMINAL, emit_json, note
-from hashkit.cli.evaluate_measures import Conventions, measured, rescoring_of
+from hashkit.cli.evaluate_measures import evaluated, measured, rescoring_of
 from hashkit.cli.flags import parse_integers
 from hashkit.cli.options import (
     BatchSizeOption,
@@ -38,7 +38,8 @@ from hashkit.runtimes.settings import RuntimeSettings
 
 if TYPE_CHECKING:
     from hashkit.codesets import CodeDatabase
-    from hashkit.evaluation.evaluator import Report, WithoutRelevant
+    from hashkit.evaluation.report import Report, WithoutRelevant
+    from hashkit.evaluation.settings import EvaluationSettings
     from hashkit.report.evaluations import Evaluation
     from hashkit.workflow.evaluation import Subject
     from hashkit.workflow.leaks import Leaks
@@ -200,15 +201,16 @@ def evaluate(
       hashkit evaluate q.npy db.npy --bits 12 --query-labels ql.npy --database-labels dl.npy
     """  # noqa: D301
     from hashkit.cli.evaluate_output import print_evaluations
+    from hashkit.evaluation.settings import EvaluationSettings
     from hashkit.report.evaluations import differences, load_evaluation, renamed_apart
     from hashkit.workflow.output_files import check_latex_path, check_page_path, check_table_path
 
-    conventions = Conventions(
-        convention,
-        None if cutoffs is None else parse_integers("--at", cutoffs),
-        None if ks is None else parse_integers("--k", ks),
-        cast("WithoutRelevant", without_relevant),
-        exclude_self,
+    measures = EvaluationSettings(
+        convention=convention,
+        cutoffs=None if cutoffs is None else parse_integers("--at", cutoffs),
+        ks=None if ks is None else parse_integers("--k", ks),
+        without_relevant=cast("WithoutRelevant", without_relevant),
+        exclude_self=exclude_self,
     )
     choice = ClusterChoice(cluster, address, replicas)
     check_page_path(page)
@@ -231,13 +233,13 @@ def evaluate(
     subject.warn_of_other_models(TERMINAL)
     copies = _leaks(subject, num_workers) if leaks else None
     logits = None if rescoring is None else rescoring.logits(subject, settings)
-    report = measured(conventions, subject, choice)
+    report = measured(measures, subject, choice)
     if rescoring is not None and logits is not None:
         report = rescoring.measure(subject, logits, report)
     own = subject.evaluation(report)
     if subject.run is not None:
         _keep(own, subject.run)
-    simple = _baselines(subject, conventions, settings) if baselines else []
+    simple = _baselines(subject, measures, settings) if baselines else []
     evaluations = renamed_apart([own, *loaded, *simple])
     if json:
         _emit(evaluations, copies, with_beside=bool(loaded), with_baselines=baselines)
@@ -246,7 +248,7 @@ def evaluate(
     for other in evaluations[1:]:
         for line in differences(evaluations[0], other):
             note(f"warning: not comparable: {line}")
-    _save_tables(evaluations, csv, latex, conventions.ks)
+    _save_tables(evaluations, csv, latex, measures.ks)
     if page is not None:
         _save_page(page, evaluations, subject, report)
 
@@ -313,7 +315,7 @@ def _keep(evaluation: Evaluation, run: Run) -> None:
 
 
 def _baselines(
-    subject: Subject, conventions: Conventions, settings: RuntimeSettings
+    subject: Subject, measures: EvaluationSettings, settings: RuntimeSettings
 ) -> list[Evaluation]:
     from hashkit.report.evaluations import Evaluation
     from hashkit.workflow.baselines import baseline_reports
@@ -321,7 +323,7 @@ def _baselines(
     assert subject.run is not None  # noqa: S101 - by the check of --baselines
     reports = baseline_reports(
         subject.run,
-        lambda queries, database: conventions.measure(queries, [database]),
+        lambda queries, database: evaluated(measures, queries, [database]),
         settings=settings,
         reporter=TERMINAL,
     )

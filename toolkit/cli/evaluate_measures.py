@@ -17,53 +17,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hashkit.codesets import CodeDatabase
-    from hashkit.evaluation.evaluator import Report, WithoutRelevant
+    from hashkit.evaluation.evaluator import Report
     from hashkit.evaluation.settings import EvaluationSettings
     from hashkit.workflow.evaluation import Subject
 
-__all__ = ["Conventions", "Rescoring", "measured", "rescoring_of"]
+__all__ = ["Rescoring", "evaluated", "measured", "rescoring_of"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Conventions:
-    """Conventions of all evaluations of one call; see `hashkit.evaluate`."""
+def evaluated(
+    settings: EvaluationSettings, queries: CodeDatabase, databases: Sequence[CodeDatabase]
+) -> Report:
+    """Evaluate on this machine, with progress."""
+    from hashkit.evaluation.evaluator import evaluate_with
 
-    convention: str
-    cutoffs: tuple[int, ...] | None
-    ks: tuple[int, ...] | None
-    without_relevant: WithoutRelevant
-    exclude_self: bool
-
-    def settings(self) -> EvaluationSettings:
-        """The same, as parts of a database take them."""
-        from hashkit.evaluation.settings import EvaluationSettings
-
-        return EvaluationSettings(
-            convention=self.convention,
-            cutoffs=self.cutoffs,
-            ks=self.ks,
-            without_relevant=self.without_relevant,
-            exclude_self=self.exclude_self,
-        )
-
-    def measure(self, queries: CodeDatabase, databases: Sequence[CodeDatabase]) -> Report:
-        """Evaluate, with progress."""
-        from hashkit.evaluation.evaluator import evaluate as evaluate_codes
-
-        with progress_bar("evaluating", 2 * sum(map(len, databases)), "rows") as bar:
-            return evaluate_codes(
-                queries,
-                databases,
-                convention=self.convention,
-                cutoffs=self.cutoffs,
-                ks=self.ks,
-                without_relevant=self.without_relevant,
-                exclude_self=self.exclude_self,
-                progress=lambda done, _: bar.update(done),
-            )
+    with progress_bar("evaluating", 2 * sum(map(len, databases)), "rows") as bar:
+        return evaluate_with(settings, queries, databases, lambda done, _: bar.update(done))
 
 
-def measured(conventions: Conventions, subject: Subject, choice: ClusterChoice) -> Report:
+def measured(settings: EvaluationSettings, subject: Subject, choice: ClusterChoice) -> Report:
     """Evaluate, here or with the nodes of a cluster, with progress.
 
     Raises
@@ -72,7 +43,7 @@ def measured(conventions: Conventions, subject: Subject, choice: ClusterChoice) 
         If a cluster is to evaluate what is no bank.
     """
     if choice.cluster is None:
-        return conventions.measure(subject.queries, subject.databases)
+        return evaluated(settings, subject.queries, subject.databases)
     from hashkit.bank.reader import Bank
     from hashkit.formats.rows import parts_of
 
@@ -93,9 +64,7 @@ def measured(conventions: Conventions, subject: Subject, choice: ClusterChoice) 
             ) as groups,
             progress_bar("evaluating", 2 * sum(map(len, banks)), "rows") as bar,
         ):
-            return evaluate_groups(
-                groups, queries, conventions.settings(), lambda done, _: bar.update(done)
-            )
+            return evaluate_groups(groups, queries, settings, lambda done, _: bar.update(done))
 
 
 @dataclasses.dataclass(frozen=True)

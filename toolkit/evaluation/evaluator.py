@@ -26,6 +26,7 @@ __all__ = [
     "Report",
     "WithoutRelevant",
     "evaluate",
+    "evaluate_with",
     "expected_map",
 ]
 
@@ -84,9 +85,21 @@ def evaluate(
         If labels are missing or cannot be matched, no query is left to average over, or
         ``exclude_self`` is given for different banks.
     """
-    chosen = EvaluationSettings(convention, cutoffs, ks, ndcg_gain, without_relevant, exclude_self)
+    settings = EvaluationSettings(
+        convention, cutoffs, ks, ndcg_gain, without_relevant, exclude_self
+    )
+    return evaluate_with(settings, query, database, progress)
+
+
+def evaluate_with(
+    settings: EvaluationSettings,
+    query: CodeDatabase | Sequence[CodeDatabase],
+    database: CodeDatabase | Sequence[CodeDatabase],
+    progress: Progress | None = None,
+) -> Report:
+    """As `evaluate`, with settings that are made already."""
     queries, part = _local(query, database)
-    return evaluate_parts(queries, [part], chosen, progress=progress)
+    return evaluate_parts(queries, [part], settings, progress=progress)
 
 
 def expected_map(

@@ -9,7 +9,7 @@ import os
 
 from hashkit.errors import ImageError
 from hashkit.inputs.limits import TooLargeError
-from hashkit.inputs.opening import open_file
+from hashkit.inputs.opening import read_with_status
 
 __all__ = ["FileContent", "read_image_file"]
 
@@ -54,11 +54,7 @@ def read_image_file(path: str | os.PathLike[str]) -> FileContent:
     """
     name = os.fspath(path)
     try:
-        # Unbuffered: for a small file, allocating a buffer costs more than reading.
-        with open_file(name, "image_bytes", buffering=0) as file:
-            before = os.fstat(file.fileno())
-            data = file.read() or b""
-            after = os.fstat(file.fileno())
+        data, before, after = read_with_status(name, "image_bytes")
     except FileNotFoundError:
         raise ImageError(f"{name}: there is no such file", "missing") from None
     except TooLargeError as error:

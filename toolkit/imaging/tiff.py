@@ -15,7 +15,7 @@ import numpy as np
 from hashkit.imaging.jpeg import check_jpeg
 from hashkit.imaging.runs import has_run
 
-__all__ = ["check_directory", "check_tiff"]
+__all__ = ["check_directory", "check_tiff", "tag_numbers"]
 
 # Tags of TIFF Revision 6.0 and its supplement 1.
 _COMPRESSION: Final = 259
@@ -91,10 +91,11 @@ def check_tiff(data: bytes, tags: Any) -> None:
 
 def _strips_or_tiles(tags: Any, place: int) -> tuple[int, ...]:
     """Starts of the strips or tiles, or their sizes."""
-    return _numbers(tags, _STRIPS[place]) or _numbers(tags, _TILES[place])
+    return tag_numbers(tags, _STRIPS[place]) or tag_numbers(tags, _TILES[place])
 
 
-def _numbers(tags: Any, tag: int) -> tuple[int, ...]:
+def tag_numbers(tags: Any, tag: int) -> tuple[int, ...]:
+    """Value of a tag of a TIFF file, as Pillow reads them; empty if there is none."""
     value = tags.get(tag, ())
     return tuple(value) if isinstance(value, tuple) else (int(value),)
 

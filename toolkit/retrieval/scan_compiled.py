@@ -30,8 +30,8 @@ from hashkit.threads import available_cpus
 
 __all__ = ["run_each_kernel", "scan_compiled"]
 
-_PARALLEL_BYTES: Final = 1 << 21
-"""Bytes of codes, counted once per query, that are worth another thread: 0.1 ms."""
+_PARALLEL_BYTES: Final = 1 << 22
+"""Bytes of codes, counted once per query, that are worth another thread: its start takes 0.1 ms."""
 
 _PLACED_SHARE: Final = 32
 """Results of at least one row in this many are placed in two passes instead of selected."""

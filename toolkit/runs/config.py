@@ -11,19 +11,16 @@ from typing import Any
 
 from hashkit.errors import ConfigError
 from hashkit.inputs.arguments import argument_shown
+from hashkit.inputs.schema import json_fields
 from hashkit.inputs.sizes import checked_n_bits
 from hashkit.manifest import REDUCED, RESIZE_RULES, WHOLE_RULES
 from hashkit.runs.embedder_settings import EmbedderSettings
 from hashkit.runs.known_names import (
     ACTIVATIONS,
-    AUGMENTATIONS,
+    CHOICES,
     FITTED,
     FROM_VIEWS,
     NETWORK_OPTIONS,
-    OPTIMISERS,
-    POLICIES,
-    SCHEDULES,
-    STARTS,
     check_loss_options,
     check_name,
     check_network_options,
@@ -159,19 +156,27 @@ class TrainConfig:
     label_smoothing: float | None = _setting(
         LossDefault("orthohash", 0.1), "Fraction of the target spread over all classes."
     )
-    temperature: float | None = _setting(None, "Temperature of the contrastive loss.")
+    temperature: float | None = _setting(None, "Temperature of a contrastive loss.")
     average: str | None = _setting(
         None, "Average the triplet hinge over active triplets (above 0) or over all valid ones."
     )
     epsilon: float | None = _setting(
         None,
-        "Half-width of the triplet loss's undecided zone; 0.5 switches the threshold off.",
+        "Half-width of the triplet loss's undecided zone, 0.5 for none; slack of the "
+        "mining of multi-similarity.",
+    )
+    distill: float = _setting(
+        0.0, "Weight of keeping the similarities of frozen features in the codes; 0 for none."
     )
     batch_size: int = _setting(
         100, "Images per step; triplets per step when they come from a list."
     )
     images_per_class: int = _setting(
         0, "Images of a class that stay together in a batch; 0 chooses, 1 shuffles single images."
+    )
+    sampler: str = _setting(
+        "shuffled",
+        "Images of batches: shuffled, each once per epoch, or balanced, as many of each class.",
     )
     epochs: float = _setting(30.0, "Passes over the training images.")
     steps: int | None = _setting(None, "Number of steps, instead of epochs.")
@@ -353,14 +358,10 @@ class TrainConfig:
         if self.activation is not None:
             check_name("activation", self.activation, ACTIVATIONS)
         check_network_options(self.network, self.network_options)
-        check_name("optimiser", self.optimiser, OPTIMISERS)
-        check_name("schedule", self.schedule, SCHEDULES)
         check_name("resize", self.resize, RESIZE_RULES)
         check_name("precision", self.precision, PRECISIONS)
-        check_name("augmentation", self.augmentation, ("auto", *AUGMENTATIONS))
-        check_name("start", self.start, STARTS)
-        check_name("policy", self.policy, POLICIES)
-        check_name("strong_policy", self.strong_policy, POLICIES)
+        for field, names in CHOICES.items():
+            check_name(field, getattr(self, field), names)
         check_loss_options(self.loss, self.loss_options)
 
     @property
@@ -371,11 +372,7 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Fields as JSON-ready values."""
-        fields = dataclasses.asdict(self)
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in fields.items()
-        }
+        return json_fields(dataclasses.asdict(self))
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> TrainConfig:

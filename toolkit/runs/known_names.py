@@ -14,6 +14,7 @@ __all__ = [
     "ACTIVATIONS",
     "AUGMENTATIONS",
     "BUILT_IN_EMBEDDERS",
+    "CHOICES",
     "EXPORTED_NETWORKS",
     "FITTED",
     "FROM_VIEWS",
@@ -25,6 +26,7 @@ __all__ = [
     "OWN_CODE",
     "POLICIES",
     "PROTOCOLS",
+    "SAMPLERS",
     "SCHEDULES",
     "SPECTRAL",
     "STARTS",
@@ -66,6 +68,8 @@ LOSSES: Final[dict[str, tuple[str, ...]]] = {
     "dsh": ("margin", "quantisation"),
     "hashnet": ("scale",),
     "dch": ("scale", "quantisation"),
+    "multi-similarity": ("scale", "margin", "epsilon", "quantisation"),
+    "supcon": ("temperature", "quantisation"),
     "csq": ("quantisation",),
     "orthohash": ("scale", "margin", "label_smoothing"),
     "dpn": ("margin",),
@@ -107,6 +111,7 @@ OPTIMISERS: Final = ("muon", "sgd")
 SCHEDULES: Final = ("constant", "multistep", "cosine", "one-cycle")
 AUGMENTATIONS: Final = ("none", "shift", "shift-flip", "crop", "views")
 STARTS: Final = ("random", "itq")
+SAMPLERS: Final = ("shuffled", "balanced")
 POLICIES: Final = ("none", "trivial", "rand")
 PROTOCOLS: Final = (
     "per-class",
@@ -119,6 +124,16 @@ PROTOCOLS: Final = (
     "per-class-unlabelled",
     "cifar10-59k-unlabelled",
 )
+CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "optimiser": OPTIMISERS,
+    "schedule": SCHEDULES,
+    "augmentation": ("auto", *AUGMENTATIONS),
+    "sampler": SAMPLERS,
+    "start": STARTS,
+    "policy": POLICIES,
+    "strong_policy": POLICIES,
+}
+"""Values of settings that are always names, by setting."""
 
 
 def check_name(field: str, name: str, names: Iterable[str]) -> None:

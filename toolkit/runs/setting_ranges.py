@@ -25,6 +25,7 @@ _BETWEEN: Final = (
     ("epsilon", 0, 0.5),
     ("quantisation", 0, 1e9),
     ("label_smoothing", 0, 0.99),
+    ("distill", 0, 1e6),
     ("batch_size", 2, 10**9),
     ("steps", 1, 10**12),
     ("warmup_steps", 0, 10**12),
@@ -79,4 +80,21 @@ def check_ranges(settings: Mapping[str, Any]) -> None:
         raise ConfigError(
             "`milestones` must be fractions of the run, above 0 and below 1, not "
             f"{', '.join(map(argument_shown, milestones))}"
+        )
+    if settings["sampler"] == "balanced":
+        _check_balanced(settings["batch_size"], settings["images_per_class"])
+
+
+def _check_balanced(batch_size: int, images_per_class: int) -> None:
+    """A balanced batch holds at least two classes, and two images of each."""
+    if batch_size < 4:
+        raise ConfigError(
+            '`sampler="balanced"` needs a `batch_size` of at least 4, two classes with two images '
+            f'each, not {batch_size}: raise it, or use `sampler="shuffled"`'
+        )
+    most = batch_size // 2
+    if images_per_class and not 2 <= images_per_class <= most:
+        raise ConfigError(
+            '`sampler="balanced"` needs `images_per_class` between 2 and half of `batch_size`, '
+            f"here {most}, not {images_per_class}: change it, or set 0 to choose it"
         )

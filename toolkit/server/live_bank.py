@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.bank.reader import Bank
-from hashkit.bank_set.joined import JoinedBanks, as_one
+from hashkit.bank_set.joined import AnyBank, as_one
 from hashkit.bank_set.opening import banks_of
 from hashkit.bank_set.reader import BankSet
 from hashkit.errors import BankError, BankMismatchError, ConfigError
@@ -61,7 +61,7 @@ class Snapshot:
     def __init__(self, opened: Bank | BankSet, index: Index | None, names: NameIndex) -> None:
         self.opened = opened
         self.banks: Sequence[Bank] = banks_of(opened)
-        self.bank: Bank | JoinedBanks = as_one(opened)
+        self.bank: AnyBank = as_one(opened)
         self._starts = list(itertools.accumulate(map(len, self.banks), initial=0))
         self.index = index
         self._names = names

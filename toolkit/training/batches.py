@@ -79,7 +79,8 @@ class Batch:
     Attributes
     ----------
     rows
-        int64 [n], distinct rows of the training set.
+        int64 [n], rows of the training set; distinct, unless a balanced batch repeats the images of
+        a small class.
     images
         uint8 [n_views * n, H, W, 3], the first view of all images, then the next; their features,
         float32 [n_views * n, n_features], if several views of each were computed before; None if
@@ -119,7 +120,7 @@ class _Group:
     Attributes
     ----------
     items, rows
-        Items of each step, and its distinct images: int64 arrays.
+        Items of each step, and its images: int64 arrays.
     steps
         Numbers of the steps in the run.
     n_done
@@ -252,7 +253,7 @@ class BatchSource:
         ]
 
     def _rows(self, items: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Distinct images of a step."""
+        """Images of a step; with triplets, each once."""
         chosen = self._data.fit_items[items]
         triplets = self._data.triplets
         return chosen if triplets is None else np.unique(triplets[chosen])

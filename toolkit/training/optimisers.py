@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,11 +26,26 @@ __all__ = [
     "without_momentum",
 ]
 
+
+class Sgd(torch.optim.SGD):
+    """`torch.optim.SGD`, with the step as it is where nothing is compiled.
+
+    The step of torch first imports its compiler, which takes two seconds.
+    """
+
+    step = torch.no_grad()(inspect.unwrap(torch.optim.SGD.step))
+
+
 OPTIMISERS: Final[Mapping[str, Callable[..., torch.optim.Optimizer]]] = {
     "muon": Muon,
-    "sgd": torch.optim.SGD,
+    "sgd": Sgd,
 }
 """Optimisers by name; called with parameter groups, lr, momentum and nesterov."""
+
+# Torch wraps these methods to keep them out of its compiler, which it imports for that.
+for _kind in (Muon, Sgd):
+    for _name in ("add_param_group", "load_state_dict", "state_dict", "zero_grad"):
+        setattr(_kind, _name, inspect.unwrap(getattr(_kind, _name)))
 
 
 def build_optimiser(learner: Learner, config: TrainConfig) -> torch.optim.Optimizer:

@@ -11,6 +11,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from hashkit.training.balanced import balanced_batches
+
 __all__ = ["ORDER_STREAM", "BatchOrder", "draw_views", "generator", "step_seed"]
 
 ORDER_STREAM: Final = 1
@@ -40,7 +42,7 @@ def draw_views(n_images: int, n_views: int, seed: int, step: int) -> NDArray[np.
 
 @dataclasses.dataclass(frozen=True)
 class BatchOrder:
-    """Batches of an epoch: every item once, without the last incomplete batch.
+    """Batches of an epoch: every item once, without the last incomplete batch, or class-balanced.
 
     Attributes
     ----------
@@ -56,6 +58,9 @@ class BatchOrder:
         of classes.
     group_size
         Items with the same label that stay together.
+    n_classes
+        Classes of a balanced batch, with ``group_size`` items of each (`balanced_batches`); an
+        epoch has the same number of batches. 0 for every item once.
     stream
         Random stream of the order.
     """
@@ -65,6 +70,7 @@ class BatchOrder:
     seed: int
     labels: NDArray[np.integer[Any]] | None = None
     group_size: int = 1
+    n_classes: int = 0
     stream: int = ORDER_STREAM
 
     @property
@@ -75,6 +81,10 @@ class BatchOrder:
     def epoch(self, epoch: int) -> NDArray[np.int64]:
         """Items of an epoch: int64 [steps_per_epoch, batch size]."""
         rng = generator(self.seed, self.stream, epoch)
+        if self.labels is not None and self.n_classes:
+            return balanced_batches(
+                self.labels, self.steps_per_epoch, self.n_classes, self.group_size, rng
+            )
         if self.labels is None or self.group_size <= 1:
             order = rng.permutation(self.n_items)
         else:

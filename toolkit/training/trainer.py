@@ -36,16 +36,16 @@ from hashkit.training.checks import check_precision
 from hashkit.training.data import TrainingData, memory_limit
 from hashkit.training.devices import repeatable_kernels
 from hashkit.training.learner import Learner
-from hashkit.training.losses import LossValue, find_loss
+from hashkit.training.losses import LossValue
 from hashkit.training.optimisers import (
     load_momentum,
     momentum_of,
     without_momentum,
 )
+from hashkit.training.ordering import batch_order
 from hashkit.training.progress import StepReport, TrainResult
 from hashkit.training.recipes import model_manifest
 from hashkit.training.recorder import Recorder
-from hashkit.training.sampling import BatchOrder
 from hashkit.training.scoring import Scorer
 from hashkit.training.stepping import Stepper
 from hashkit.training.unlabelled import UnlabelledViews
@@ -118,13 +118,7 @@ class Trainer:
             device,
         )
         self.unlabelled = self._unlabelled_views()
-        self.order = BatchOrder(
-            n_items=len(data.fit_items),
-            batch_size=config.batch_size,
-            seed=config.seed,
-            labels=data.fit_labels(),
-            group_size=_group_size(to_build, data),
-        )
+        self.order = batch_order(to_build, data)
         self.n_steps = config.steps or max(1, round(config.epochs * self.order.steps_per_epoch))
         self.step = 0
         self.stepper = Stepper(self.learner, config, self.n_steps, device)
@@ -351,13 +345,3 @@ class Trainer:
                 **self.record.state(),
             },
         )
-
-
-def _group_size(config: TrainConfig, data: TrainingData) -> int:
-    """Images of a class that stay together: by default at least 4, so that classes fit a batch."""
-    labels = data.fit_labels()
-    if labels is None or not find_loss(config.loss).compares_images:
-        return 1
-    if config.images_per_class:
-        return config.images_per_class
-    return max(4, config.batch_size // max(1, len(np.unique(labels))))

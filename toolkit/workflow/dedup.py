@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.bank.reader import Bank
-from hashkit.bank_set.joined import JoinedBanks, as_one
+from hashkit.bank_set.joined import AnyBank, as_one
 from hashkit.bank_set.opening import open_bank_or_set
 from hashkit.bank_set.places import is_bank_set
 from hashkit.bank_set.reader import BankSet
@@ -245,7 +245,7 @@ def _near_groups(
 
 
 def _in_bank(
-    bank: Bank | JoinedBanks,
+    bank: AnyBank,
     wanted: _Wanted,
     data_root: PathText | None,
     n_workers: int,
@@ -283,7 +283,7 @@ def _places(some: Sequence[ImageFacts], images: Sequence[ImageFacts]) -> NDArray
 
 
 def _facts_of_rows(
-    bank: Bank | JoinedBanks,
+    bank: AnyBank,
     rows: NDArray[np.int64],
     find: RowImages,
     n_workers: int,
@@ -304,7 +304,7 @@ def _facts_of_rows(
     return [facts.get(name) or _kept_facts(bank, row, name) for row, name in named], faults
 
 
-def _named(bank: Bank | JoinedBanks, rows: NDArray[np.int64]) -> Iterator[tuple[int, str]]:
+def _named(bank: AnyBank, rows: NDArray[np.int64]) -> Iterator[tuple[int, str]]:
     """Rows and their names, each name once: rows without one, or with one again, get a number."""
     seen: set[str] = set()
     names = bank.names  # each access looks at the file
@@ -316,7 +316,7 @@ def _named(bank: Bank | JoinedBanks, rows: NDArray[np.int64]) -> Iterator[tuple[
         yield row, name
 
 
-def _kept_facts(bank: Bank | JoinedBanks, row: int, name: str) -> ImageFacts:
+def _kept_facts(bank: AnyBank, row: int, name: str) -> ImageFacts:
     """What a bank keeps of the file of a row."""
     files = bank.files
     if files is None:
@@ -330,7 +330,7 @@ def _kept_facts(bank: Bank | JoinedBanks, row: int, name: str) -> ImageFacts:
     )
 
 
-def _only_folder(bank: Bank | JoinedBanks, data_root: PathText | None) -> Path | None:
+def _only_folder(bank: AnyBank, data_root: PathText | None) -> Path | None:
     if data_root is not None:
         return Path(data_root)
     roots: Sequence[str | None] = [source.root for source in sources_of(bank)]

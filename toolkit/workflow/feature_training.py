@@ -54,7 +54,7 @@ from hashkit.workflow.unlabelled_images import check_used
 __all__ = ["find_embedder", "resume_on_features", "train_on_features"]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class _Job:
     """One training on frozen features."""
 
@@ -112,9 +112,17 @@ def train_on_features(
             f"{config.loss}, {lengths_text(config)}"
         )
         job = _Job(
-            run, config, embedder, training, split.protocol, device, reading, reporter,
-            should_stop, loggers,
-        )  # fmt: skip
+            run=run,
+            config=config,
+            embedder=embedder,
+            images=training,
+            protocol=split.protocol,
+            device=device,
+            reading=reading,
+            reporter=reporter,
+            should_stop=should_stop,
+            loggers=loggers,
+        )
         try:
             return _train(job)
         except DatasetError:
@@ -167,12 +175,20 @@ def resume_on_features(
     training = training_part(images, split, reading, reporter)
     device = saved.device if device == "auto" else device
     check_device(device, config)
-    return _train(
-        _Job(
-            run, config, embedder, training, split.protocol, device, reading, reporter,
-            should_stop, loggers, to_build,
-        )
-    )  # fmt: skip
+    job = _Job(
+        run=run,
+        config=config,
+        embedder=embedder,
+        images=training,
+        protocol=split.protocol,
+        device=device,
+        reading=reading,
+        reporter=reporter,
+        should_stop=should_stop,
+        loggers=loggers,
+        loss=to_build,
+    )
+    return _train(job)
 
 
 def _is_complete(run: Run) -> bool:

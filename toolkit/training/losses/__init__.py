@@ -19,8 +19,10 @@ from hashkit.training.losses.dsh import DshLoss
 from hashkit.training.losses.dtsh import DtshLoss
 from hashkit.training.losses.greedyhash import GreedyHashLoss
 from hashkit.training.losses.hashnet import HashNetLoss
+from hashkit.training.losses.multi_similarity import MultiSimilarityLoss
 from hashkit.training.losses.orthohash import OrthoHashLoss
 from hashkit.training.losses.own import own_loss
+from hashkit.training.losses.supcon import SupConLoss
 from hashkit.training.losses.triplet import TripletRankingLoss
 
 __all__ = [
@@ -47,6 +49,8 @@ LOSSES: dict[str, type[Loss]] = {
     "dsh": DshLoss,
     "hashnet": HashNetLoss,
     "dch": DchLoss,
+    "multi-similarity": MultiSimilarityLoss,
+    "supcon": SupConLoss,
     "csq": CsqLoss,
     "orthohash": OrthoHashLoss,
     "dpn": DpnLoss,

@@ -18,10 +18,10 @@ from __future__ import annotations
 from typing import Final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from hashkit.training.losses.base import Loss, LossValue, Task
+from hashkit.training.losses.binary import relaxed_directions
 from hashkit.training.losses.classification import check_classes, mean_over
 from hashkit.training.losses.pairs import Pairs
 
@@ -29,9 +29,6 @@ __all__ = ["DchLoss"]
 
 _MIN_DISTANCE: Final = 0.01
 """Bits added to the distance of dissimilar pairs: loss and gradient are unbounded near 0."""
-
-# Shorter codes are divided by this norm instead: the gradient of the cosine is infinite at 0.
-_MIN_NORM: Final = 1e-3
 
 
 class DchLoss(Loss):
@@ -59,7 +56,7 @@ class DchLoss(Loss):
     def forward(self, logits: Tensor, targets: Tensor) -> LossValue:
         """Loss of all pairs of labelled images."""
         pairs = Pairs.of_batch(targets)
-        directions = F.normalize(logits.tanh(), dim=1, eps=_MIN_NORM)
+        directions = relaxed_directions(logits)
         cosines = directions @ directions.T
         distances = self._distances(cosines)
         # s = 1: log(d / gamma) + log(1 + gamma / d) = log(1 + d / gamma)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from hashkit.training.losses.base import Loss, LossValue, Task
-from hashkit.training.losses.binary import signs
+from hashkit.training.losses.binary import quantisation_errors
 from hashkit.training.losses.classification import check_classes, mean_over
 from hashkit.training.losses.pairs import Pairs
 
@@ -47,7 +47,6 @@ class DpshLoss(Loss):
         """Loss of all pairs of labelled images."""
         pairs = Pairs.of_batch(targets)
         products = logits @ logits.T
-        errors = (logits - signs(logits)).square().mean(dim=1)
         value = pairs.mean(pairs.logistic_costs(products / 2))
-        value = value + self.quantisation * mean_over(errors, pairs.images)
+        value = value + self.quantisation * mean_over(quantisation_errors(logits), pairs.images)
         return LossValue(value, pairs.fraction_misclassified(products))

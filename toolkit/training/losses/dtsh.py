@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hashkit.training.losses.base import Loss, LossValue, Task
-from hashkit.training.losses.binary import signs
+from hashkit.training.losses.binary import quantisation_errors
 from hashkit.training.losses.classification import mean_over
 from hashkit.training.losses.pairs import Pairs
 
@@ -77,7 +77,7 @@ class DtshLoss(Loss):
     def _loss(self, logits: Tensor, leads: Tensor, valid: Tensor, in_triplets: Tensor) -> LossValue:
         """Loss of the ``valid`` triplets; ``leads`` are theta_qp - theta_qn, in bits."""
         missing = self.margin - leads
-        errors = (logits - signs(logits)).square().mean(dim=1)
+        errors = quantisation_errors(logits)
         value = mean_over(F.softplus(missing), valid)
         value = value + self.quantisation * mean_over(errors, in_triplets)
         return LossValue(value, mean_over((missing >= 0).to(logits.dtype), valid))

@@ -78,3 +78,12 @@ class Pairs:
         products = products.detach()
         wrong = torch.where(self.similar, products <= 0, products >= 0)
         return self.mean(wrong.to(products.dtype))
+
+    def fraction_misranked(self, products: Tensor) -> Tensor:
+        """Fraction of similar pairs (i, j) with a dissimilar image that is as near to i as j is.
+
+        ``products``, float [B, B], are inner products or cosines.
+        """
+        products = products.detach()
+        nearest = products.masked_fill(~self.dissimilar, -torch.inf).amax(dim=1, keepdim=True)
+        return mean_over((products <= nearest).to(products.dtype), self.similar)
