@@ -37,7 +37,7 @@ from hashkit.workflow.feature_settings import (
     with_enough_images,
 )
 from hashkit.workflow.loggers import logger_group, logging_config
-from hashkit.workflow.reporter import Reporter, plural
+from hashkit.workflow.reporter import SILENT, Reporter, plural
 from hashkit.workflow.run_start import (
     NewRun,
     Reading,
@@ -309,12 +309,13 @@ def _fit(job: _Job, found: FeatureSet, started: float) -> None:
     """Fit a head of each code length."""
     run, config = job.run, job.config
     heads = {}
-    with job.reporter.progress(config.loss, len(config.lengths), "heads") as bar:
+    is_one = len(config.lengths) == 1
+    reporter = SILENT if is_one else job.reporter
+    with reporter.progress(config.loss, len(config.lengths), "heads") as bar:
         for n_bits in config.lengths:
             heads[n_bits] = fit_head(config.loss, found.features, n_bits, config.seed)
             bar.update(len(heads))
     seconds = time.perf_counter() - started
-    is_one = len(heads) == 1
     if is_one:
         _write_head(job, run, *next(iter(heads.items())))
     speed = {"seconds": seconds, "images_per_second": len(job.images) / max(seconds, 1e-9)}
