@@ -63,7 +63,7 @@ def check_directory(data: bytes) -> None:
 
 
 def check_tiff(data: bytes, tags: Any) -> None:
-    """Check the strips of a TIFF file, deflated or in JPEG, that has a long run of equal bytes.
+    """Check the strips of a TIFF file in JPEG, and deflated ones if it has a long run of bytes.
 
     Parameters
     ----------
@@ -78,7 +78,8 @@ def check_tiff(data: bytes, tags: Any) -> None:
         If a strip or tile does not match its checksum, or is a JPEG file with a hole.
     """
     compression = tags.get(_COMPRESSION)
-    if compression not in (*_DEFLATE, _JPEG) or not has_run(np.frombuffer(data, np.uint8)):
+    is_deflated = compression in _DEFLATE and has_run(np.frombuffer(data, np.uint8))
+    if not is_deflated and compression != _JPEG:
         return
     tables = tags.get(_JPEG_TABLES, b"")
     for start, size in zip(*(_strips_or_tiles(tags, place) for place in (0, 1)), strict=False):
