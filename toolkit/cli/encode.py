@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -27,6 +26,7 @@ from hashkit.cli.encode_shards import (
     finish_set,
     parse_request,
 )
+from hashkit.cli.flags import refuse_flags
 from hashkit.cli.options import (
     BatchSizeOption,
     DataRootOption,
@@ -166,14 +166,16 @@ def encode(
     )
     of_set = {"--shards": shards is not None, "--shard": shard is not None}
     if not any(of_set.values()):
-        _refuse({"--cluster": cluster}, "makes a set of banks: add --shards N")
+        refuse_flags({"--cluster": cluster}, "makes a set of banks: add --shards N")
     answer: dict[str, object]
     if finish is not None:
         given = {"IMAGES": images, **of_images, **of_set, "--overwrite": overwrite}
-        _refuse(given, "does not go with --finish, which takes what is there: leave it out")
+        refuse_flags(given, "does not go with --finish, which takes what is there: leave it out")
         answer = finish_set(finish, allow_other_provider=allow_other_provider)
     elif any(of_set.values()):
-        _refuse({**of_split, "--append": append}, "does not go with a set of banks: leave it out")
+        refuse_flags(
+            {**of_split, "--append": append}, "does not go with a set of banks: leave it out"
+        )
         request = parse_request(
             images,
             out,
@@ -191,7 +193,7 @@ def encode(
         else:
             answer = encode_shards_on_cluster(request, found, settings, options, choice)
     elif images is None:
-        _refuse(of_images, "goes with IMAGES: name a folder, a list file or a named set")
+        refuse_flags(of_images, "goes with IMAGES: name a folder, a list file or a named set")
         answer = _encode_run(run, runs, settings, options)
     else:
         if out is None:
@@ -227,9 +229,3 @@ def _encode_run(
         encode_run_part(found, name, encoder, options, TERMINAL) for name in ("queries", "database")
     ]
     return {"banks": [report.to_dict() for report in reports]}
-
-
-def _refuse(given: Mapping[str, object], why: str) -> None:
-    flags = [flag for flag, value in given.items() if value]
-    if flags:
-        raise ConfigError(f"{', '.join(flags)} {why}")

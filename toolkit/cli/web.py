@@ -38,7 +38,7 @@ class WebSource:
 
 @dataclasses.dataclass(frozen=True)
 class WebSettings:
-    """How the page looks, and what it has of the images."""
+    """How the page looks, and which images it shows."""
 
     n_images: int
     picture_side: int

@@ -96,7 +96,7 @@ def recorded_network(network: str) -> str:
 
 @contextlib.contextmanager
 def named_by(file: Path) -> Iterator[None]:
-    """Let an error of what a file names, or of its settings, say which file that is."""
+    """Let an error about a name or a setting in a file name that file."""
     try:
         yield
     except ConfigError as error:

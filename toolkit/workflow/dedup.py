@@ -289,7 +289,7 @@ def _facts_of_rows(
     n_workers: int,
     reporter: Reporter,
 ) -> tuple[list[ImageFacts], list[Fault]]:
-    """Facts of rows, in order: of their files, or of what the bank keeps where there is none."""
+    """Facts of rows, in order: of their files, or from the bank where there is no file."""
     named = list(_named(bank, rows))
     paths = {name: find(bank, row) for row, name in named}
     there = [(name, path) for name, path in paths.items() if isinstance(path, Path)]

@@ -36,9 +36,10 @@ from hashkit.workflow.feature_settings import (
     require_packages,
     with_enough_images,
 )
-from hashkit.workflow.loggers import logging_config
+from hashkit.workflow.loggers import logger_group, logging_config
 from hashkit.workflow.reporter import SILENT, Reporter, plural
 from hashkit.workflow.run_start import (
+    NewRun,
     Reading,
     default_name,
     existing_folder,
@@ -72,40 +73,31 @@ class _Job:
 
 
 def train_on_features(
-    source: TrainingSource,
-    opened: tuple[ImageSet, Split],
-    settings: Mapping[str, Any],
-    *,
-    size: tuple[int, int] | None,
-    runs: Path,
-    name: str | None,
-    device: str,
-    reading: Reading,
-    reporter: Reporter,
-    should_stop: Callable[[], bool],
-    loggers: LoggerGroup,
+    new: NewRun, opened: tuple[ImageSet, Split], settings: Mapping[str, Any]
 ) -> Run:
-    """Make a new run below ``runs`` and train it; the other parameters are those of `train`.
+    """Make a new run and train it.
 
     Parameters
     ----------
     opened
-        The images of ``source``, and their split.
-    settings, size
+        The images of the run, and their split.
+    settings
         See `hashkit.workflow.settings.make_config`.
     """
+    loggers = logger_group(new.loggers, new.reporter)
     images, split = opened
-    config, embedder = configured(settings, size, device, reporter)
+    source, runs, reporter = new.source, new.runs, new.reporter
+    config, embedder = configured(settings, new.size, new.device, reporter)
     config = with_enough_images(config, settings, len(split.training), reporter)
     check_labels(config, images)
     check_used(source.spec, config)
-    training = training_part(images, split, reading, reporter)
-    name = name or default_name(images.name, config)
+    training = training_part(images, split, new.reading, reporter)
+    name = new.name or default_name(images.name, config)
     for folder in run_folders(name, config):
         Run.check_free(runs, folder)
     with locked_run(existing_folder(runs) / name, "training"):
         run = _new_run(
-            runs, name, RunConfig(data=source.spec, training=config, device=device), embedder
+            runs, name, RunConfig(data=source.spec, training=config, device=new.device), embedder
         )
         reporter.note(
             f"run {run.path}: recipe {config.recipe}, {recorded_network(config.network)}, "
@@ -117,16 +109,16 @@ def train_on_features(
             embedder=embedder,
             images=training,
             protocol=split.protocol,
-            device=device,
-            reading=reading,
+            device=new.device,
+            reading=new.reading,
             reporter=reporter,
-            should_stop=should_stop,
+            should_stop=new.should_stop,
             loggers=loggers,
         )
         try:
             return _train(job)
         except DatasetError:
-            if not (reading.strict and _store(job).n_done):  # strict keeps what is usable
+            if not (new.reading.strict and _store(job).n_done):  # strict keeps what is usable
                 run.discard(FeatureStore.paths(run.path))
             raise
 

@@ -21,7 +21,7 @@ __all__ = ["ImagesToShard", "check_no_columns"]
 
 
 def check_no_columns(found: str, image_column: str, label_column: str) -> None:
-    """Raise `ConfigError` if a column is named, of what are no Parquet files."""
+    """Raise `ConfigError` if a column is named for images that are not in Parquet files."""
     if image_column or label_column:
         raise ConfigError(
             f"`image_column` and `label_column` go with Parquet files, found {found}: leave them "
