@@ -128,9 +128,10 @@ def shown(context: Any, message: str) -> str:
 
 
 def _parameter(command: Any, name: str) -> _Parameter | None:
+    names = (name, "bits") if name == "n_bits" else (name,)
     own_flag = "--" + name.replace("_", "-")
     for parameter in command.params:
-        if parameter.name == name or own_flag in parameter.opts:
+        if parameter.name in names or own_flag in parameter.opts:
             found: _Parameter = parameter
             return found
     return None
