@@ -17,14 +17,15 @@ from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.split import Rows, Split
 from hashkit.errors import ProtocolError
 from hashkit.files.writing import file_digest
+from hashkit.messages.counts import plural
 
 __all__ = ["DisjointReport", "Overlap", "check_disjoint", "copies_of"]
 
 _MAX_EXAMPLES: Final = 5
 _NOUNS: Final = {
-    "queries": "queries",
-    "training": "training images",
-    "database": "database images",
+    "queries": ("query", "queries"),
+    "training": ("training image", "training images"),
+    "database": ("database image", "database images"),
 }
 
 
@@ -74,7 +75,8 @@ class DisjointReport:
             text = "no image is in two parts of the split"
         else:
             text = "; ".join(
-                f"{found.n_images} of the {_NOUNS[found.part]} are also {_NOUNS[found.other]} "
+                f"{plural(found.n_images, *_NOUNS[found.part])} "
+                f"{'is' if found.n_images == 1 else 'are'} also among the {_NOUNS[found.other][1]} "
                 f"(for example {found.examples[0][0]} = {found.examples[0][1]})"
                 for found in self.overlaps
             )

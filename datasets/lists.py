@@ -58,8 +58,7 @@ def open_list(path: Path, root: Path | None = None) -> ImageSet:
     ...`` (two or more columns of 0 or 1, one per class); all lines have the same form. The labels
     are the integers at the end of the line, so a path may contain spaces. A table with commas,
     semicolons or tabs, a heading and quotes is read too. Spaces around a path belong to it if such
-    a file exists. Blank lines and lines that begin with
-    ``#`` are skipped.
+    a file exists. Blank lines and lines that begin with ``#`` are skipped.
 
     Parameters
     ----------

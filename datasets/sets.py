@@ -16,6 +16,7 @@ from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.lists import open_list
 from hashkit.datasets.mnist import FASHION_MNIST, MNIST, MnistSet, open_mnist
 from hashkit.errors import DatasetError
+from hashkit.inputs.home import with_home
 
 __all__ = ["IMAGE_SETS", "KnownSet", "default_input_size", "default_root", "open_image_set"]
 
@@ -72,7 +73,7 @@ def open_image_set(
     known = IMAGE_SETS.get(spec)
     if known is not None:
         return known.open(root, download, progress)
-    path = Path(spec).expanduser()
+    path = with_home(spec)
     if path.is_dir():
         if root is not None:
             raise DatasetError(f"{spec}: a folder is its own root; omit the root {root}")
@@ -91,7 +92,7 @@ def default_root(name: str) -> Path:
     Without ``$HASHKIT_DATA``, it is ``~/.cache/hashkit/datasets/<name>``.
     """
     base = os.environ.get("HASHKIT_DATA")
-    folder = Path(base).expanduser() if base else Path.home() / ".cache" / "hashkit" / "datasets"
+    folder = with_home(base) if base else Path.home() / ".cache" / "hashkit" / "datasets"
     return folder / name
 
 

@@ -11,6 +11,7 @@ from hashkit.datasets.lists import open_list_split
 from hashkit.datasets.protocols import make_split
 from hashkit.datasets.sets import IMAGE_SETS, open_image_set
 from hashkit.datasets.split import Split
+from hashkit.inputs.home import with_home
 from hashkit.runs.data_spec import DEFAULT_PROTOCOL, DataSpec
 
 __all__ = ["absolute_spec", "open_spec", "with_absolute_paths"]
@@ -55,9 +56,9 @@ def with_absolute_paths(spec: DataSpec) -> DataSpec:
 
 def absolute_spec(data: str) -> str:
     """The name of an image set unchanged, or a path made absolute."""
-    path = Path(data).expanduser()
+    path = with_home(data)
     return data if data in IMAGE_SETS or not path.exists() else str(path.absolute())
 
 
 def _absolute(path: str | None) -> str | None:
-    return None if path is None else str(Path(path).expanduser().absolute())
+    return None if path is None else str(with_home(path).absolute())

@@ -25,6 +25,7 @@ from hashkit.exporters.agreement import (
 from hashkit.exporters.fp16 import round_as_fp16, to_fp16
 from hashkit.exporters.int8 import to_int8
 from hashkit.exporters.onnx_files import check_and_save, describe, make_folder, written_model
+from hashkit.exporters.relative_speed import relative_speed
 from hashkit.files.private import private_folder
 from hashkit.inputs.opening import read_file
 from hashkit.runtimes.answers import answers_of
@@ -69,6 +70,8 @@ class PrecisionReport:
         Largest acceptable loss.
     excesses
         Losses that exceed the tolerance, as texts; only if this was allowed.
+    speed
+        Images per second on this CPU, divided by those of the float32 file.
     seconds
         Time for conversion and comparison.
     """
@@ -84,6 +87,7 @@ class PrecisionReport:
     agreement: Agreement
     tolerance: Tolerance
     excesses: tuple[str, ...]
+    speed: float
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
@@ -212,6 +216,8 @@ def export_precision(
         agreement = _compare(source, temporary, target, converted.stand_in, sample, progress)
         excesses = tolerance.excesses(agreement)
         _refuse(target, agreement, excesses, allow_loss)
+        say(f"timing it beside {source}")
+        speed = relative_speed(source, temporary, sample.queries)
         written = temporary.read_bytes()
     return PrecisionReport(
         path=target,
@@ -225,6 +231,7 @@ def export_precision(
         agreement=agreement,
         tolerance=tolerance,
         excesses=tuple(excesses),
+        speed=speed,
         seconds=time.perf_counter() - started,
     )
 

@@ -106,7 +106,7 @@ class BitWatch:
                 self._first = None
 
     def finish(self) -> None:
-        """Warn of what the whole set shows."""
+        """Warn of faults that only the whole set shows."""
         if not self.n_seen:
             return
         health = self._spread.measure()

@@ -183,7 +183,7 @@ class Encoder:
 
     def prepare(self, image: ImageSource) -> NDArray[np.uint8]:
         """Pixels of one image as the model takes them, uint8 [height, width, 3]."""
-        return load(image, self.manifest.size, self.manifest.resize)
+        return load(_image(image), self.manifest.size, self.manifest.resize)
 
     def run(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Codes and logits of one batch of prepared pixels, uint8 [n, height, width, 3]."""

@@ -30,7 +30,7 @@ from house import (
 import hashkit
 
 FLOORS = (
-    {"distribution", "messages"},
+    {"distribution", "messages", "signals"},
     {"errors"},
     {"inputs"},
     {"_version", "files", "meter", "overlap"},

@@ -328,3 +328,25 @@ def test_rows_to_delete_are_row_numbers(tmp_path: Path, rows: Any) -> None:
     hashkit.save_codes(tmp_path / "a.h5", SET)
     refuses(lambda: hashkit.delete_rows(tmp_path / "a.h5", rows))
     assert hashkit.Bank.open(tmp_path / "a.h5").deleted is None
+
+
+def test_arguments_beyond_what_the_system_takes_are_refused(tmp_path):
+    """Numbers of any size, paths longer than Linux permits, users that do not exist."""
+    out = tmp_path / "out"
+    refuses(lambda: list(hashkit.pairs(SET, 10**5000)), "radius", "64 bits")
+    refuses(lambda: hashkit.search(CODES[:1], SET, radius=10**5000), "radius", "64 bits")
+    refuses(lambda: hashkit.save_codes(out, SET, shards=2**63), "shards", "99999")
+    refuses(lambda: hashkit.save_codes("/dev/null", SET, shards=2), "/dev/null")
+    long = "x" * 5000
+    for call in (hashkit.open_codes, hashkit.find_duplicates, hashkit.warm_up, hashkit.resume):
+        refuses(lambda call=call: call(long), "255 bytes")
+        refuses(lambda call=call: call("~no_such_user/x"), "~no_such_user")
+    refuses(lambda: hashkit.encode("~no_such_user/x", "phash", out), "~no_such_user")
+
+
+def test_other_arguments_of_another_type_are_refused():
+    refuses(lambda: hashkit.evaluate(SET, SET, cutoffs=np.array(2.0)), "cutoffs", "a sequence")
+    for value in (2.5, "an.idx", iter([None]), {}):
+        refuses(lambda value=value: hashkit.search(CODES, SET, top_k=1, index=value), "index")
+    refuses(lambda: hashkit.search(CODES, SET, top_k=1, engine=np.array([])), "engine")
+    refuses(lambda: hashkit.find_duplicates("pictures", reporter=2.5), "reporter", "Reporter")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from hashkit.datasets.slices.plan import SourceFile
 from hashkit.errors import DatasetError, HashkitError, ImageError
 from hashkit.imaging.formats import readable_suffixes
+from hashkit.inputs.home import with_home
 from hashkit.inputs.limits import TooLargeError
 from hashkit.messages.foreign_errors import foreign_message
 
@@ -72,7 +73,7 @@ def find_containers(text: str) -> list[Path]:
     DatasetError
         If the files are of several kinds, or a pattern names none.
     """
-    path = Path(text).expanduser()
+    path = with_home(text)
     if path.is_dir():
         return _in_folder(path)
     if path.exists() or not any(mark in text for mark in "*?[{"):

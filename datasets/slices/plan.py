@@ -33,7 +33,7 @@ ListKind: TypeAlias = Literal["list", "folder", "parquet", "tar"]
 
 @dataclasses.dataclass(frozen=True)
 class SourceFile:
-    """A file that a list was read from, and by what it is recognised: bytes and nanoseconds."""
+    """A file that a list was read from, identified by its size (bytes) and time (nanoseconds)."""
 
     path: str
     n_bytes: int

@@ -6,7 +6,6 @@ import hashlib
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 from hashkit.bank_set.plan_files import SLICES_FOLDER
 from hashkit.datasets.slices.entries import blocks_of
@@ -15,9 +14,7 @@ from hashkit.datasets.slices.spool import Spool
 from hashkit.errors import DatasetError
 from hashkit.files.writing import written_whole
 
-__all__ = ["MAX_SHARDS", "write_slices"]
-
-MAX_SHARDS: Final = 99_999
+__all__ = ["write_slices"]
 
 
 def write_slices(folder: Path, spool: Spool, n_shards: int) -> tuple[PlannedSlice, ...]:

@@ -1,4 +1,4 @@
-"""An image list that was read once, kept in a file, with what is known of the whole of it."""
+"""An image list that was read once, kept in a file, with facts about the whole list."""
 
 from __future__ import annotations
 

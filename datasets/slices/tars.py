@@ -100,7 +100,7 @@ class TarContents:
 
 
 class _Headers:
-    """A file of which headers are read alone: tarfile takes their sizes from the file."""
+    """A file from which only headers are read; tarfile takes their sizes from the file."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file

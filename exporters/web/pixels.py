@@ -23,7 +23,8 @@ def check_rule(manifest: Manifest) -> None:
     if rule not in WHOLE_RULES:
         raise ConfigError(
             f"browsers decode JPEG files at full size, but this model resizes by {rule}; a search "
-            f'page needs a model that was trained with `resize="{rule.removesuffix(REDUCED)}"`'
+            f'page needs a model that was trained with `resize="{rule.removesuffix(REDUCED)}"`, or '
+            "a bank of a built-in model such as lite0"
         )
 
 

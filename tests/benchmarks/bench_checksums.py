@@ -2,7 +2,7 @@
 
     python tests/benchmarks/bench_checksums.py [--n-images N] [--images FOLDER] [--model MODEL]
 
-Prints shares of the processor time of the whole encoding, within this run, and the time of a commit
+Prints shares of the CPU time of the whole encoding, within this run, and the time of a commit
 with and without checksums, in alternation. Without arguments the model is a single matrix product,
 so that the shares are the largest that there can be, and the files are photographs of 640 x 427.
 """
@@ -39,11 +39,11 @@ from hashkit.runtimes.encoder import Encoder
 from hashkit.runtimes.pipeline import encode_to_bank
 
 SPENT: collections.Counter[str] = collections.Counter()
-"""Seconds of processor time, by what was timed."""
+"""Seconds of CPU time, by what was timed."""
 
 
 def timed(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function, whose processor time is added up."""
+    """The same function, whose CPU time is added up."""
 
     def run(*arguments: Any) -> Any:
         started = time.thread_time()
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def shares_of_encoding(encoder: Encoder, images: ImageSet, path: Path) -> None:
-    """Encode image files; checksums and digests as shares of all processor time."""
+    """Encode image files; checksums and digests as shares of all CPU time."""
     RowChecksums.continued = timed("checksums", RowChecksums.continued)  # type: ignore[method-assign]
     FileContent.digest = timed("digests", FileContent.digest)  # type: ignore[method-assign]
     names = hash_names(images.names, None)

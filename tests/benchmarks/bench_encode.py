@@ -100,7 +100,7 @@ def compare(
 
 
 def rate(seconds: list[float], images: ImageSet) -> float:
-    """Images a second, by the median time."""
+    """Images per second, by the median time."""
     return len(images) / statistics.median(seconds)
 
 

@@ -10,17 +10,20 @@ first rows ordered by asymmetric distance (``oversample``). --runs adds the head
 on the same embedder and size.
 
 --unseen N prints another table instead: mAP on classes that no head has seen, for N splits of the
-protocol unseen-classes, of ITQ and of the recipe `open`, with 48 bits.
+protocol unseen-classes, of ITQ and of the recipe `open` with several losses, with 48 bits, the
+mean of --seeds trainings. --labelled 10,50 prints a table of classes that all heads have seen, by
+the number of labelled images per class.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,7 @@ from hashkit.codes import binarize
 from hashkit.datasets.folders import open_image_folder
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.protocols import make_split
+from hashkit.datasets.split import Split
 from hashkit.features.computing import FeatureStore
 from hashkit.features.fitting import fit_head
 from hashkit.features.head import Head, head_from_tensors
@@ -75,9 +79,11 @@ def main() -> None:
     parser.add_argument("--runs", default="")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--unseen", type=int, default=0, metavar="N", help="number of splits")
+    parser.add_argument("--labelled", default="", help="labelled images per class: 10,50,500")
+    parser.add_argument("--seeds", type=int, default=1, help="trainings of each head")
     given = parser.parse_args()
-    if given.unseen:
-        print_unseen(given)
+    if given.unseen or given.labelled:
+        print_learned(given)
         return
     images, facts = load(given.images, given.work, given.embedder, given.size)
     print(f"{processor()}, {available_cpus()} CPUs; {facts}", flush=True)
@@ -104,48 +110,90 @@ def main() -> None:
         given.json.write_text(json.dumps({"facts": facts, "rows": rows}, indent=1))
 
 
-def print_unseen(given: argparse.Namespace) -> None:
-    """Print the mAP of each split of unseen classes, and the mean, by kind of code."""
+ORTHOHASH = {"loss": "orthohash", "scale": 4.0, "label_smoothing": 0.1}
+LEARNED: Mapping[str, Mapping[str, Any]] = {
+    "recipe `open`": {},
+    "`--loss multi-similarity --quantisation 2`": {"loss": "multi-similarity", "quantisation": 2.0},
+    "`--loss orthohash --scale 4 --label-smoothing 0.1`": ORTHOHASH,
+    "the same, and `--lr 0.002`": ORTHOHASH | {"learning_rate": 0.002},
+    "`--start random`": {"start": "random"},
+    "recipe `features`": {"recipe": "features"},
+}
+"""Changes of the recipe `open`, by name in the tables."""
+
+
+def print_learned(given: argparse.Namespace) -> None:
+    """Print the mAP of learned heads, and of ITQ, on unseen or on seen classes."""
     images, features, facts = all_features(given.images, given.work, given.embedder, given.size)
     print(f"{processor()}, {available_cpus()} CPUs; {facts}", flush=True)
-    print("| codes of the same features | mAP of each split | mean |\n|---|---|---|")
-    scores: dict[str, list[float]] = {}
-    for seed in range(given.unseen):
-        for name, value in unseen_scores(images, features, seed).items():
-            scores.setdefault(name, []).append(value)
-    for name, values in scores.items():
+    columns: list[dict[str, float]]
+    if given.unseen:
+        what = "mAP of each split"
+        columns = [
+            unseen_scores(images, features, seed, given.seeds) for seed in range(given.unseen)
+        ]
+    else:
+        counts = [int(one) for one in given.labelled.split(",")]
+        what = f"mAP with {given.labelled} labelled images per class"
+        columns = [seen_scores(images, features, count, given.seeds) for count in counts]
+    print(f"| codes of the same features | {what} | mean |\n|---|---|---|")
+    for name in columns[0]:
+        values = [one[name] for one in columns]
         print(f"| {name} | {' '.join(f'{one:.3f}' for one in values)} | {np.mean(values):.3f} |")
 
 
-def unseen_scores(images: ImageSet, features: Features, seed: int) -> dict[str, float]:
+def unseen_scores(images: ImageSet, features: Features, seed: int, n: int) -> dict[str, float]:
     """mAP by kind of code; nothing but ITQ on all classes sees the classes of the queries."""
     few = ProtocolOptions(queries_per_class=100, training_per_class=500)
     split = make_split(images, "unseen-classes", seed=seed, options=few)
     every = make_split(images, "per-class", seed=seed, options=PROTOCOL).training
+    score = functools.partial(score_of, images, features, split)
+    return {
+        "ITQ, fitted to the seen classes": score(itq(features[split.training])),
+        "ITQ, fitted to all classes": score(itq(features[every])),
+    } | learned_scores(images, features, split, n)
 
-    def score(logits: Callable[[Features], Features]) -> float:
-        assert images.labels is not None
-        sets = [
-            hashkit.CodeSet(binarize(logits(features[rows])), UNSEEN_BITS, images.labels[rows])
-            for rows in (split.queries, split.database)
-        ]
-        return float(hashkit.evaluate(*sets).map)
 
-    def itq(rows: NDArray[np.int64]) -> Head:
-        tensors = fit_head("itq", features[rows], UNSEEN_BITS, seed=0)
-        return head_from_tensors(tensors, has_cosine=False)
+def seen_scores(images: ImageSet, features: Features, count: int, n: int) -> dict[str, float]:
+    """mAP by kind of code, with ``count`` labelled images of each class."""
+    options = dataclasses.replace(PROTOCOL, training_per_class=count)
+    split = make_split(images, "per-class", seed=0, options=options)
+    own = score_of(images, features, split, itq(features[split.database]))
+    return {"ITQ, fitted to the database": own} | learned_scores(images, features, split, n)
 
+
+def learned_scores(images: ImageSet, features: Features, split: Split, n: int) -> dict[str, float]:
+    """Mean mAP of the heads of `LEARNED`, of ``n`` seeds."""
     training, seen = images.subset(split.training), features[split.training]
     return {
-        "ITQ, fitted to the seen classes": score(itq(split.training)),
-        "ITQ, fitted to all classes": score(itq(every)),
-        "recipe `open`": score(learned(training, seen)),
-        "the same, `--start random`": score(learned(training, seen, start="random")),
-        "the same, and `--lr 0.05`": score(
-            learned(training, seen, start="random", learning_rate=0.05)
-        ),
-        "recipe `features`": score(learned(training, seen, recipe="features")),
+        name: float(
+            np.mean(
+                [
+                    score_of(images, features, split, learned(training, seen, seed=seed, **changes))
+                    for seed in range(n)
+                ]
+            )
+        )
+        for name, changes in LEARNED.items()
     }
+
+
+def score_of(
+    images: ImageSet, features: Features, split: Split, logits: Callable[[Features], Features]
+) -> float:
+    """mAP of the queries of a split among its database."""
+    assert images.labels is not None
+    sets = [
+        hashkit.CodeSet(binarize(logits(features[rows])), UNSEEN_BITS, images.labels[rows])
+        for rows in (split.queries, split.database)
+    ]
+    return float(hashkit.evaluate(*sets).map)
+
+
+def itq(features: Features) -> Head:
+    """ITQ of features."""
+    tensors = fit_head("itq", features, UNSEEN_BITS, seed=0)
+    return head_from_tensors(tensors, has_cosine=False)
 
 
 def learned(images: ImageSet, features: Features, **changes: Any) -> Callable[[Features], Features]:

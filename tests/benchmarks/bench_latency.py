@@ -8,7 +8,7 @@ before it says that it is ready, or in the background while NumPy answers. Print
 until the process is ready and the median, 99th percentile and longest call, for a process whose
 kernels are kept on the disk, and with `--cold` also for one that must compile them.
 
-`--python` prints how much processor time of one call is spent around the kernel, for an array, a
+`--python` prints how much CPU time of one call is spent around the kernel, for an array, a
 code set and a bank.
 """
 
@@ -77,7 +77,7 @@ def measured_in_a_process(options: argparse.Namespace, folder: str, path: str, w
 
 
 def around_the_kernel(rows: int, bits: int, top_k: int) -> None:
-    """Print the processor time of one call, and how much of it is not the kernel's."""
+    """Print the CPU time of one call, and how much of it is not the kernel's."""
     from hashkit.retrieval import selecting
     from hashkit.retrieval.loading import KERNELS
 

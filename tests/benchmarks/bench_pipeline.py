@@ -13,7 +13,7 @@ and mirrored logits, at 32x32 (which needs torch):
   torchvision's ImageFolder and torch's DataLoader with as many worker processes, which computes the
   same logits with the same network. It needs torchvision.
 
-Processor time, of all threads and processes, stands beside the rates: on a machine that has other
+CPU time, of all threads and processes, stands beside the rates: on a machine that has other
 work, its ratios are the ones that hold.
 """
 

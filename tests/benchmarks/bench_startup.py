@@ -4,7 +4,7 @@
     python tests/benchmarks/bench_startup.py --model model.onnx --n-rows 10000000
 
 Times whole processes: ``hashkit --help``, and ``hashkit search`` of an image file in a bank of a
-million codes, opening, encoding and printing included. Processor time is that of all threads, and
+million codes, opening, encoding and printing included. CPU time is that of all threads, and
 is what the wall time becomes on a machine with nothing else to do.
 """
 

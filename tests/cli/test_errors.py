@@ -490,8 +490,9 @@ def test_a_missing_extra_is_one_line_that_installs_it():
 
 
 @pytest.mark.end_to_end
-def test_a_closed_pipe_ends_quietly(banks):
-    command = f"evaluate {banks.queries_path} {banks.bank_path} --json"
+def test_a_closed_pipe_ends_quietly_after_the_files_are_written(banks, tmp_path):
+    table = tmp_path / "table.csv"
+    command = f"evaluate {banks.queries_path} {banks.bank_path} --json --csv {table}"
     process = start(command, Path.cwd())
     process.stdout.close()
     stderr = process.stderr.read()
@@ -499,6 +500,7 @@ def test_a_closed_pipe_ends_quietly(banks):
     assert process.wait() == 141
     assert "Traceback" not in stderr
     assert "Exception ignored" not in stderr
+    assert len(table.read_text(encoding="utf-8").splitlines()) == 2
 
 
 def test_what_was_written_stays_after_an_error(banks):

@@ -205,6 +205,7 @@ def test_a_wrong_flag_would_be_noticed():
             "hashkit train --resume --run runs/a --network 'module:my net.py:Net'",
         ),
         ("search", '`hashkit.export("my runs/a")`', "hashkit export --onnx --run 'my runs/a'"),
+        ("evaluate", "`n_bits=48`", "--bits 48"),
         ("search", '`hashkit.nothing("a")`', '`hashkit.nothing("a")`'),
     ],
 )
@@ -221,7 +222,7 @@ def test_calls_in_messages_are_of_public_functions():
         if not is_docstring
         for name in re.findall(r"`hashkit\.(\w+)\(", text)
     }
-    assert found == {*CALLS, "set_limits", "open_codes"}  # the option --limit; Python alone
+    assert found == {*CALLS, "set_limits"}  # the option --limit
 
 
 def test_a_limit_is_an_option_on_the_command_line():

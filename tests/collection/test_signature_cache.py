@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 from albums import draw
 
+import hashkit
 from hashkit.collection import folder_facts
 from hashkit.collection.folder_facts import facts_and_signatures
 from hashkit.collection.signature_cache import SignatureCache
@@ -89,3 +92,16 @@ def test_an_interrupted_reading_is_continued(folder, read_names, monkeypatch):
 def test_a_cache_that_cannot_be_written_changes_nothing(folder, tmp_path):
     (tmp_path / "cache").write_bytes(b"a file, where a folder is needed")
     assert len(signed(folder)[0]) == 5
+
+
+def test_equal_files_are_found_with_what_is_known(folder, read_names):
+    shutil.copy(folder / "3.png", folder / "a.png")
+    signed(folder)
+    (folder / "0.png").write_bytes((folder / "1.png").read_bytes())
+    read_names.clear()
+    found = hashkit.find_duplicates(folder, exact=True, num_workers=1)
+    assert [[copy.image.name for copy in one.duplicates] for one in found.groups] == [
+        ["0.png"],
+        ["a.png"],
+    ]
+    assert read_names == ["0.png", "broken.png"]

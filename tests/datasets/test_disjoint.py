@@ -95,9 +95,10 @@ def test_equal_contents_are_counted_and_shown(form, tmp_path):
         (images.names[0], images.names[4]),
         (images.names[1], images.names[6]),
     )
-    assert "1 of the queries are also training images" in report.summary()
+    assert "1 query is also among the training images (for" in report.summary()
+    assert "; 2 queries are also among the database images (for" in report.summary()
     assert "\n" not in report.summary()
-    with pytest.raises(ProtocolError, match=r"mine: 1 of the queries.*remove the copies"):
+    with pytest.raises(ProtocolError, match=r"mine: 1 query is.*remove the copies"):
         check_disjoint(images, split_of([0, 1, 2], [3, 4], [3, 4, 5, 6, 7]), strict=True)
 
 

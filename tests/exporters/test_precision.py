@@ -182,6 +182,7 @@ def test_export_of_another_precision(
     assert report.source_sha256 == hashkit.Encoder.load(source, "cpu").model_sha256
     assert report.n_bytes == path.stat().st_size < share * report.n_bytes_source
     assert report.excesses == ()
+    assert report.speed > 0
     assert 0 < report.agreement.relative_difference < 0.1
     fields = json.loads(json.dumps(report.to_dict()))
     assert fields["agreement"]["map_lost"] == pytest.approx(report.agreement.map_lost)

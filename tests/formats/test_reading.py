@@ -131,7 +131,7 @@ def test_every_kind_of_labels_is_read(
     ("arrays", "message"),
     [
         ({"code": BITS}, "array named codes, found 'code'"),
-        ({"codes": CODES}, r"without bits: .* bits=16, .* n_bits=16"),
+        ({"codes": CODES}, r"without bits: .* bits=16, .* `n_bits=16`"),
         ({"codes": CODES[:0]}, "without bits"),
         ({"codes": CODES, "bits": 12}, "zeros in the last 4 bits"),
         ({"codes": CODES, "bits": 24}, r"packed, \[n, 3\]"),

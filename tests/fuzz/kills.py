@@ -31,7 +31,7 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from killing.forks import answered, command_in_fork, command_in_process, preload
+from killing.forks import OverTimeError, answered, command_in_fork, command_in_process, preload
 from killing.leftovers import contents_of, damage_in, lost_pictures, wrong_rows
 from killing.scenes import SCENES, make_start, run_command
 
@@ -134,13 +134,21 @@ class Stage:
         problems = [] if code in (None, 0) else [f"exit code {code} without a kill"]
         damage, is_done = answered(lambda: self._left_by_the_kill(folder))
         problems += damage
+        try:
+            again, printed = self._typed_again(folder)
+        except OverTimeError as error:  # what it had not written yet is no other problem
+            return [*problems, f"typed again: {error}"]
+        if again and not (is_done and "--overwrite" in printed):
+            problems.append(f"typed again: exit code {again}: {printed[-600:]}")
+        return problems + self._differences(folder)
+
+    def _typed_again(self, folder: Path) -> tuple[int | None, str]:
+        """Exit code and output of the same command, or of the one that its error names."""
         again, _, printed = self.run(folder)
         if again and self.scene.goes_on and "--resume" in printed:
             goes_on = self.scene.goes_on
             again, _, printed = command_in_fork(lambda: run_command(goes_on), folder)
-        if again and not (is_done and "--overwrite" in printed):
-            problems.append(f"typed again: exit code {again}: {printed[-600:]}")
-        return problems + self._differences(folder)
+        return again, printed
 
     def _left_by_the_kill(self, folder: Path) -> tuple[list[str], bool]:
         """What is damaged, and whether the command was done already."""

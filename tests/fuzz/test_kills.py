@@ -13,6 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from killing import forks
 from killing.leftovers import contents_of, damage_in, lost_pictures, wrong_rows
 from killing.scenes import SCENES
 
@@ -89,6 +90,15 @@ def test_leftovers_are_found_but_times_and_locks_are_not(folder):
     assert contents_of(folder) == reference
     (folder / "a.json").write_text(json.dumps({"step": 2, "seconds": 9.0}))
     assert contents_of(folder) != reference
+
+
+def test_the_time_limit_of_the_script_is_no_kill(tmp_path, monkeypatch):
+    monkeypatch.setattr(forks, "_TIMEOUT_SECONDS", 0.05)
+    folder, before = tmp_path / "work", "import time; time.sleep(60)"
+    folder.mkdir()
+    with pytest.raises(forks.OverTimeError, match="that this script allows"):
+        forks.command_in_process(["info"], folder, before=before)
+    assert forks.command_in_process(["info"], folder, 0.05, before)[0] is None
 
 
 def test_every_command_that_writes_has_a_scene():

@@ -10,6 +10,7 @@ from PIL import Image
 
 from hashkit.errors import ImageError
 from hashkit.imaging.jpeg import check_jpeg
+from hashkit.imaging.jpeg_signs import has_signs_of_a_hole
 from hashkit.preprocess import decode
 
 RNG = np.random.default_rng(9)
@@ -47,7 +48,7 @@ OPTIONS = [
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 def test_whole_files_are_read_to_their_end(options, mode, monkeypatch):
     """The reader must agree with libjpeg about every file, whether it has a long run or not."""
-    monkeypatch.setattr("hashkit.imaging.jpeg.has_run", lambda _: True)
+    monkeypatch.setattr("hashkit.imaging.jpeg.has_signs_of_a_hole", lambda *_: True)
     for quality, (height, width) in ((20, (61, 90)), (95, (8, 17))):
         check_jpeg(saved(photograph(height, width).convert(mode), quality=quality, **options))
 
@@ -61,6 +62,37 @@ def test_a_hole_is_noticed(options, value):
         with pytest.raises(ImageError) as info:
             decode(with_hole(data, at, 512, value))
         assert info.value.reason in ("broken", "truncated")
+
+
+TEXT = "Größere Mengen von Bildern werden geprüft; 图像检索使用二进制编码。\n".encode() * 20
+CONTENTS = {
+    "text": TEXT[:1024],
+    "noise": RNG.bytes(1024),
+    "fill": b"\xde\xad\xbe\xef" * 256,
+    "gap": b"\xff" * 1023 + b"\x17",
+}
+
+
+@pytest.mark.parametrize("options", [OPTIONS[0], OPTIONS[-1]], ids=str)
+def test_a_part_of_something_else_is_noticed(options):
+    """Such as a page of another file."""
+    data = saved(photograph(240, 300), quality=85, **options)
+    assert not has_signs_of_a_hole(data, data.index(b"\xff\xda"))
+    for at in range(2048, len(data) - 1026, 4096):
+        for content in CONTENTS.values():
+            damaged = data[:at] + content + data[at + 1024 :]
+            assert has_signs_of_a_hole(damaged, data.index(b"\xff\xda"))
+            with pytest.raises(ImageError):
+                decode(damaged)
+
+
+def test_stripes_are_no_holes():
+    """Every block of theirs is a byte or two, which are equal in some."""
+    x = np.arange(1024)
+    for period, low, high in ((1, 0, 255), (4, 0, 128), (8, 100, 110)):
+        stripes = np.tile(np.where(x // period % 2, low, high), (256, 1)).astype(np.uint8)
+        for quality, optimize in ((30, True), (75, False), (95, True)):
+            decode(saved(Image.fromarray(stripes), quality=quality, optimize=optimize))
 
 
 def test_a_hole_up_to_the_end_is_noticed():
@@ -102,7 +134,7 @@ def test_a_few_bytes_of_padding_after_the_picture_are_accepted():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_damaged_headers_are_no_trouble(seed, monkeypatch):
-    monkeypatch.setattr("hashkit.imaging.jpeg.has_run", lambda _: True)
+    monkeypatch.setattr("hashkit.imaging.jpeg.has_signs_of_a_hole", lambda *_: True)
     rng = np.random.default_rng(seed)
     options = {"progressive": True, "restart_marker_blocks": 3}
     for data in (saved(photograph(30, 50)), saved(photograph(30, 50), **options)):

@@ -143,7 +143,9 @@ def test_the_page_and_the_description(client):
     assert client.get("/page/page.js").headers["content-type"].startswith("text/javascript")
     assert client.get("/page/settings.json").json()["backend"] == "server"
     document = client.get("/openapi.json").json()
-    assert "/search" in client.get("/docs").text
+    page = client.get("/docs").text
+    assert "/search" in page
+    assert "Body: The bytes of an image file; or JSON" in page
     known = {route.path for route in client.app.routes}
     undescribed = {"/", "/page/{name}", "/openapi.json", "/docs"}
     assert {

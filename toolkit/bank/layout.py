@@ -261,20 +261,25 @@ def _read_open(hdf5: h5py.File, path: Path, n_bytes: int) -> Layout:
                 f"{path}: expected {name} to be {dtype} {list(shape)}, "
                 f"found {dataset.dtype.str} {list(dataset.shape)}"
             )
-        offset = dataset.get_offset()
-        if offset is None:
-            raise BankError(
-                f"{path}: expected {name} to be stored contiguously, found chunks or filters: "
-                "another program rewrote the file"
-            )
-        size = math.prod(shape) * dataset.dtype.itemsize
-        if not 0 <= offset <= n_bytes - size:
-            raise BankError(
-                f"{path}: damaged: expected {name} within the {n_bytes} bytes of the file, "
-                f"found it from byte {offset} to {offset + size}"
-            )
-        offsets[name] = int(offset)
+        offsets[name] = _offset_of(dataset, name, path, n_bytes)
     return Layout(version, header, sources, identity, n_rows, n_name_bytes, offsets)
+
+
+def _offset_of(dataset: h5py.h5d.DatasetID, name: str, path: Path, n_bytes: int) -> int:
+    """Byte of a file of ``n_bytes`` where a dataset begins."""
+    offset = dataset.get_offset()
+    if offset is None:
+        raise BankError(
+            f"{path}: expected {name} to be stored contiguously, found chunks or filters: "
+            "another program rewrote the file"
+        )
+    size = math.prod(dataset.shape) * dataset.dtype.itemsize
+    if not 0 <= offset <= n_bytes - size:
+        raise BankError(
+            f"{path}: damaged: expected {name} within the {n_bytes} bytes of the file, "
+            f"found it from byte {offset} to {offset + size}"
+        )
+    return int(offset)
 
 
 @contextlib.contextmanager

@@ -181,7 +181,7 @@ class SetEditor:
             self._set_last(slice=None, is_growing=True)
 
     def _set_last(self, **changes: Any) -> None:
-        """Change what the manifest says of the last shard, which is of no fixed list any more."""
+        """Change the last shard's entry in the manifest: it no longer belongs to a fixed list."""
         *others, last = self._manifest.shards
         changed = dataclasses.replace(last, **changes)
         self._manifest = dataclasses.replace(self._manifest, shards=(*others, changed))

@@ -1,4 +1,4 @@
-"""The manifest that banks give as the shards of a set, and whether they may be one."""
+"""Makes the manifest of a set from its banks, and checks that they belong together."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def manifest_of(
 
 
 def shard_entry(bank: Bank, first_row: int, images: Slice | None) -> ShardEntry:
-    """What a manifest says of a bank."""
+    """The entry of a bank in a manifest."""
     header = bank.header
     return ShardEntry(
         file=bank.path.name,

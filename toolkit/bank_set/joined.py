@@ -1,4 +1,4 @@
-"""Several banks as one database, for what takes a single one."""
+"""Several banks as one database, for code that takes a single one."""
 
 from __future__ import annotations
 

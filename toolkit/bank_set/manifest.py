@@ -64,7 +64,7 @@ class Slice:
 
 @dataclasses.dataclass(frozen=True)
 class ShardEntry:
-    """What a manifest says of one shard.
+    """The entry of one shard in a manifest.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What is a bank set, and where it is on this machine."""
+"""Tells whether a path is a bank set, and where the set is on this machine."""
 
 from __future__ import annotations
 

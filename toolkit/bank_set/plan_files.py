@@ -7,11 +7,13 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-__all__ = ["PLAN_NAME", "SLICES_FOLDER", "remove_plan"]
+__all__ = ["MAX_SHARDS", "PLAN_NAME", "SLICES_FOLDER", "remove_plan"]
 
 PLAN_NAME: Final = "plan.json"
 """File with the plan; see `hashkit.datasets.slices.plan`."""
 
+MAX_SHARDS: Final = 99_999
+"""Their names have five digits."""
 SLICES_FOLDER: Final = "slices"
 """Folder with the images of each shard."""
 

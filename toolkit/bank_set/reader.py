@@ -109,7 +109,7 @@ class BankSet(Sequence[Bank]):
         return BankSet.open(self.path)
 
     def joined(self) -> JoinedBanks:
-        """All rows as one database in memory, for what takes a single one."""
+        """All rows as one database in memory, for code that takes a single one."""
         last = self._banks[-1].header
         header = dataclasses.replace(
             last,

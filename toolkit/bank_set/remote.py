@@ -49,7 +49,7 @@ class RemoteShard:
     url
         Address of its file.
     entry
-        What the manifest says of it.
+        Its entry in the manifest.
     """
 
     url: str

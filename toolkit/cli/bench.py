@@ -176,11 +176,11 @@ def bench(
     rows = _measure(measured, trial, settings, floors)
     rows = [dataclasses.replace(row, detail=shown(context, row.detail)) for row in rows]
     document = bench_document(subject, trial, settings, floors, wanted, rows)
+    _save(document, markdown, html)  # before the output, which `head` may end
     if json:
         emit_json(document)
     else:
         print_bench(document)
-    _save(document, markdown, html)
     if not document["ok"]:
         note(f"error: {'; '.join(document['problems'])}")
         raise typer.Exit(1)

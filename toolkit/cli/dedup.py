@@ -16,6 +16,7 @@ from hashkit.cli.cluster_options import (
 from hashkit.cli.console import TERMINAL, emit_json, note, progress_bar
 from hashkit.cli.options import JsonOption, MovedRootOption, WorkersOption
 from hashkit.errors import ConfigError
+from hashkit.inputs.home import with_home
 from hashkit.messages.byte_counts import file_size
 from hashkit.messages.visible_text import visible
 from hashkit.workflow.reporter import LateProgress, plural
@@ -169,7 +170,7 @@ def _target(text: str) -> Path:
     action, _, folder = text.partition("=")
     if action != "move" or not folder:
         raise typer.BadParameter(f"expected move=FOLDER, found {text!r}", param_hint="--apply")
-    return Path(folder).expanduser()
+    return with_home(folder)
 
 
 def _move(found: Duplicates, target: Path) -> MoveReport:

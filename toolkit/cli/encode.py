@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -27,6 +26,7 @@ from hashkit.cli.encode_shards import (
     finish_set,
     parse_request,
 )
+from hashkit.cli.flags import refuse_flags
 from hashkit.cli.options import (
     BatchSizeOption,
     DataRootOption,
@@ -45,6 +45,9 @@ from hashkit.cli.options import (
 from hashkit.errors import ConfigError
 from hashkit.runs.run import DEFAULT_RUNS_DIR
 from hashkit.runtimes.settings import RuntimeSettings
+
+if TYPE_CHECKING:
+    from hashkit.workflow.encoding import EncodeOptions
 
 __all__ = ["encode"]
 
@@ -127,11 +130,10 @@ def encode(
       hashkit encode photos/ --model model.onnx --out photos/ --shards 64
       hashkit encode photos/ --model model.onnx --out photos/ --shards 64 --cluster ray
     """  # noqa: D301
-    from hashkit.workflow.banks import encode_run_part
     from hashkit.workflow.encode import encode_images, encode_options
     from hashkit.workflow.encoding import load_encoder
     from hashkit.workflow.images_to_encode import ImagesToEncode
-    from hashkit.workflow.models import find_exported, find_model, run_model
+    from hashkit.workflow.models import find_model
 
     per_batch = parse_batch_size(batch_size)
     options = encode_options(
@@ -164,14 +166,16 @@ def encode(
     )
     of_set = {"--shards": shards is not None, "--shard": shard is not None}
     if not any(of_set.values()):
-        _refuse({"--cluster": cluster}, "makes a set of banks: add --shards N")
+        refuse_flags({"--cluster": cluster}, "makes a set of banks: add --shards N")
     answer: dict[str, object]
     if finish is not None:
         given = {"IMAGES": images, **of_images, **of_set, "--overwrite": overwrite}
-        _refuse(given, "does not go with --finish, which takes what is there: leave it out")
+        refuse_flags(given, "does not go with --finish, which takes what is there: leave it out")
         answer = finish_set(finish, allow_other_provider=allow_other_provider)
     elif any(of_set.values()):
-        _refuse({**of_split, "--append": append}, "does not go with a set of banks: leave it out")
+        refuse_flags(
+            {**of_split, "--append": append}, "does not go with a set of banks: leave it out"
+        )
         request = parse_request(
             images,
             out,
@@ -182,21 +186,15 @@ def encode(
             image_column=image_column,
             label_column=label_column,
         )
-        found_model = find_model(model, run, runs, TERMINAL)
+        found = find_model(model, run, runs, TERMINAL)
         if cluster is None:
-            encoder = load_encoder(found_model, settings, TERMINAL)
+            encoder = load_encoder(found, settings, TERMINAL)
             answer = encode_shards_here(request, encoder, options)
         else:
-            answer = encode_shards_on_cluster(request, found_model, settings, options, choice)
+            answer = encode_shards_on_cluster(request, found, settings, options, choice)
     elif images is None:
-        _refuse(of_images, "goes with IMAGES: name a folder, a list file or a named set")
-        found = find_exported(run, runs, TERMINAL)
-        encoder = load_encoder(run_model(found), settings, TERMINAL)
-        reports = [
-            encode_run_part(found, name, encoder, options, TERMINAL)
-            for name in ("queries", "database")
-        ]
-        answer = {"banks": [report.to_dict() for report in reports]}
+        refuse_flags(of_images, "goes with IMAGES: name a folder, a list file or a named set")
+        answer = _encode_run(run, runs, settings, options)
     else:
         if out is None:
             raise ConfigError("--out is missing: name the bank to write")
@@ -217,7 +215,17 @@ def encode(
         emit_json(answer)
 
 
-def _refuse(given: Mapping[str, object], why: str) -> None:
-    flags = [flag for flag, value in given.items() if value]
-    if flags:
-        raise ConfigError(f"{', '.join(flags)} {why}")
+def _encode_run(
+    run: Path | None, runs: Path, settings: RuntimeSettings, options: EncodeOptions
+) -> dict[str, object]:
+    """Encode the queries and the database of a run."""
+    from hashkit.workflow.banks import encode_run_part
+    from hashkit.workflow.encoding import load_encoder
+    from hashkit.workflow.models import find_exported, run_model
+
+    found = find_exported(run, runs, TERMINAL)
+    encoder = load_encoder(run_model(found), settings, TERMINAL)
+    reports = [
+        encode_run_part(found, name, encoder, options, TERMINAL) for name in ("queries", "database")
+    ]
+    return {"banks": [report.to_dict() for report in reports]}

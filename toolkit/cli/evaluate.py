@@ -241,6 +241,10 @@ def evaluate(
         _keep(own, subject.run)
     simple = _baselines(subject, measures, settings) if baselines else []
     evaluations = renamed_apart([own, *loaded, *simple])
+    # Files first: a pipe that is closed early, as by `head`, ends the command at its output.
+    _save_tables(evaluations, csv, latex, measures.ks)
+    if page is not None:
+        _save_page(page, evaluations, subject, report)
     if json:
         _emit(evaluations, copies, with_beside=bool(loaded), with_baselines=baselines)
     else:
@@ -248,9 +252,6 @@ def evaluate(
     for other in evaluations[1:]:
         for line in differences(evaluations[0], other):
             note(f"warning: not comparable: {line}")
-    _save_tables(evaluations, csv, latex, measures.ks)
-    if page is not None:
-        _save_page(page, evaluations, subject, report)
 
 
 def _run_subject(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from hashkit.cli.cluster_options import ClusterChoice, cluster_engine
 from hashkit.cli.console import TERMINAL, progress_bar
+from hashkit.cli.flags import given_flags
 from hashkit.errors import ConfigError
 from hashkit.runtimes.settings import RuntimeSettings
 
@@ -94,15 +95,13 @@ def rescoring_of(rerank: bool, oversample: int | None, model: Path | None) -> Re
     """What the flags ask for; None without --rerank."""
     if rerank and oversample is not None:
         return Rescoring(oversample, model)
-    given = [
-        name
-        for name, is_given in (
-            ("--rerank", rerank),
-            ("--oversample", oversample is not None),
-            ("--model", model is not None),
-        )
-        if is_given
-    ]
+    given = given_flags(
+        {
+            "--rerank": rerank,
+            "--oversample": oversample is not None,
+            "--model": model is not None,
+        }
+    )
     if given:
         raise ConfigError(
             f"expected --rerank and --oversample together, found {' and '.join(given)}: "

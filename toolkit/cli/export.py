@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from hashkit.cli.console import TERMINAL, emit_json
+from hashkit.cli.flags import given_flags, refuse_flags
 from hashkit.cli.options import JsonOption, NetworkOption, RunOption, RunsOption, model_or_path
 from hashkit.errors import ConfigError
 from hashkit.runs.run import DEFAULT_RUNS_DIR
@@ -134,7 +135,7 @@ def export(
     from hashkit.workflow.models import find_run
 
     if web is not None:
-        _refuse_with_web(
+        refuse_flags(
             {
                 "--onnx": onnx,
                 "PATH": path,
@@ -142,7 +143,9 @@ def export(
                 "--precision": precision != "fp32",
                 "--allow-loss": allow_loss,
                 "--network": network,
-            }
+            },
+            "does not go with --web, which takes a model that is exported: hashkit export --onnx "
+            "first, then hashkit export --web FOLDER",
         )
         from hashkit.cli.web import WebSettings, check_web, export_web_page, open_web_source
 
@@ -153,7 +156,7 @@ def export(
         if json:
             emit_json(document)
         return
-    _refuse_without_web(
+    _refuse_settings_of_page(
         {
             "--web-gpu": web_gpu,
             "--web-images": web_images is not None,
@@ -185,17 +188,6 @@ def export(
         emit_json(document)
 
 
-def _refuse_with_web(given: Mapping[str, object]) -> None:
-    flags = [flag for flag, value in given.items() if value]
-    if flags:
-        raise ConfigError(
-            f"{', '.join(flags)} does not go with --web, which takes a model that is exported: "
-            "hashkit export --onnx first, then hashkit export --web FOLDER"
-        )
-
-
-def _refuse_without_web(given: Mapping[str, object]) -> None:
-    flags = [flag for flag, value in given.items() if value]
-    if flags:
-        what = "a setting" if len(flags) == 1 else "settings"
-        raise ConfigError(f"{', '.join(flags)} needs --web FOLDER: {what} of that page")
+def _refuse_settings_of_page(values: Mapping[str, object]) -> None:
+    what = "a setting" if len(given_flags(values)) == 1 else "settings"
+    refuse_flags(values, f"needs --web FOLDER: {what} of that page")

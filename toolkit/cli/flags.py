@@ -19,9 +19,11 @@ __all__ = [
     "FLAGS",
     "flag",
     "flags",
+    "given_flags",
     "parse_floats",
     "parse_integers",
     "parse_size",
+    "refuse_flags",
     "shown",
     "with_flags",
 ]
@@ -65,6 +67,17 @@ def flag(setting: str) -> str:
 def flags(settings: Iterable[str]) -> str:
     """The flags of settings, separated by commas."""
     return ", ".join(sorted(map(flag, settings)))
+
+
+def given_flags(values: Mapping[str, object]) -> list[str]:
+    """The flags that were given; ``values`` are true for those."""
+    return [name for name, value in values.items() if value]
+
+
+def refuse_flags(values: Mapping[str, object], why: str) -> None:
+    """Raise `ConfigError` if one of the flags was given: those that were, and ``why``."""
+    if given := given_flags(values):
+        raise ConfigError(f"{', '.join(given)} {why}")
 
 
 def with_flags(message: str, command: Any, others: Mapping[str, Any]) -> str:
@@ -115,9 +128,10 @@ def shown(context: Any, message: str) -> str:
 
 
 def _parameter(command: Any, name: str) -> _Parameter | None:
+    names = (name, "bits") if name == "n_bits" else (name,)
     own_flag = "--" + name.replace("_", "-")
     for parameter in command.params:
-        if parameter.name == name or own_flag in parameter.opts:
+        if parameter.name in names or own_flag in parameter.opts:
             found: _Parameter = parameter
             return found
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,10 @@ from hashkit.cli.options import JsonOption
 from hashkit.errors import ConfigError, IndexMismatchError
 from hashkit.messages.byte_counts import file_size
 from hashkit.workflow.reporter import plural
+
+if TYPE_CHECKING:
+    from hashkit.bank.reader import Bank
+    from hashkit.multi_index.index import MultiIndex
 
 __all__ = ["index"]
 
@@ -59,45 +63,53 @@ def _files(path: Path) -> list[Path]:
 
 def _build(path: Path, *, overwrite: bool) -> dict[str, object]:
     from hashkit.bank.reader import Bank
-    from hashkit.multi_index.index import MultiIndex, index_path
+    from hashkit.multi_index.index import index_path
 
     target = index_path(path)
-    with Bank.open(path) as opened:
-        if not len(opened):
+    with Bank.open(path) as bank:
+        if not len(bank):
             raise ConfigError(f"{path} has no rows to index")
-        multi_index = None
-        if not overwrite:
-            try:
-                multi_index = MultiIndex.open(target, opened)
-            except IndexMismatchError:
-                multi_index = None
-            if multi_index is not None and multi_index.n_rows < len(opened):
-                multi_index = None  # of the rows that the bank had before it grew
-        was_built = multi_index is None
-        if multi_index is None:
-            start = time.monotonic()
-            n_rows = len(opened)
-            with all_or_nothing(target):
-                with progress_bar(f"indexing {path.name}", n_rows, "rows") as bar:
-                    multi_index = MultiIndex.build(
-                        opened,
-                        progress=lambda done, total: bar.update(done * n_rows // total),
-                    )
-                multi_index.save(target)
-            seconds = time.monotonic() - start
-            note(
-                f"{target}: {plural(len(opened), 'row')} in {plural(multi_index.n_tables, 'table')}"
-                f" of {'/'.join(map(str, sorted(set(multi_index.substring_lengths))))} bits, "
-                f"{file_size(multi_index.nbytes)}, {seconds:.1f} s"
-            )
-        else:
-            note(f"{target} matches the bank already: {plural(len(opened), 'row')}")
+        found = None if overwrite else _up_to_date(target, bank)
+        if found is not None:
+            note(f"{target} matches the bank already: {plural(len(bank), 'row')}")
+        built = _built(target, bank) if found is None else found
         return {
             "bank": str(path),
             "index": str(target),
-            "was_built": was_built,
-            "n_rows": multi_index.n_rows,
-            "n_bits": multi_index.n_bits,
-            "substring_lengths": list(multi_index.substring_lengths),
-            "bytes": multi_index.nbytes,
+            "was_built": found is None,
+            "n_rows": built.n_rows,
+            "n_bits": built.n_bits,
+            "substring_lengths": list(built.substring_lengths),
+            "bytes": built.nbytes,
         }
+
+
+def _up_to_date(target: Path, bank: Bank) -> MultiIndex | None:
+    """The index that is there, if it has all rows of the bank."""
+    from hashkit.multi_index.index import MultiIndex
+
+    try:
+        found = MultiIndex.open(target, bank)
+    except IndexMismatchError:
+        return None
+    return found if found.n_rows >= len(bank) else None
+
+
+def _built(target: Path, bank: Bank) -> MultiIndex:
+    from hashkit.multi_index.index import MultiIndex
+
+    start = time.monotonic()
+    n_rows = len(bank)
+    with all_or_nothing(target):
+        with progress_bar(f"indexing {bank.path.name}", n_rows, "rows") as bar:
+            built = MultiIndex.build(
+                bank, progress=lambda done, total: bar.update(done * n_rows // total)
+            )
+        built.save(target)
+    seconds = time.monotonic() - start
+    note(
+        f"{target}: {plural(n_rows, 'row')} in {plural(built.n_tables, 'table')}"
+        f" of {'/'.join(map(str, sorted(set(built.substring_lengths))))} bits, "
+        f"{file_size(built.nbytes)}, {seconds:.1f} s"
+    )
+    return built

@@ -9,6 +9,7 @@ from hashkit.cli.info_shards import shard_lines, source_lines, unfinished_set_li
 from hashkit.cli.visible import result_console
 from hashkit.messages.byte_counts import file_size
 from hashkit.messages.visible_text import visible
+from hashkit.model_names import builtin_name
 from hashkit.workflow.reporter import plural
 
 __all__ = ["print_facts"]
@@ -75,7 +76,9 @@ def _codes_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _origin_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "model", facts["model_sha256"] or "not known"
+    sha256 = facts["model_sha256"] or ""
+    name = builtin_name(sha256)
+    yield "model", f"{name}, {sha256}" if name else sha256 or "not known"
     if facts["manifest"] is not None:
         yield from _manifest_lines(facts["manifest"])
     made = [facts[name] for name in ("runtime", "provider", "precision") if facts[name]]

@@ -19,7 +19,7 @@ from typing import Any, Final, NoReturn
 
 from hashkit.messages.os_errors import os_error_line
 
-__all__ = ["BROKEN_PIPE", "SIGNALS", "STANDARD_OUTPUT", "STOPPING", "run_process"]
+__all__ = ["BROKEN_PIPE", "SIGNALS", "STANDARD_OUTPUT", "run_process"]
 
 BROKEN_PIPE: Final = 141
 """Exit code where the reader of the output ended first, as of other programs in a pipe."""
@@ -128,9 +128,6 @@ _TAKEN: Final = {
     "SIGTERM": signal.SIG_DFL,
     "SIGHUP": signal.SIG_DFL,
 }
-
-STOPPING: Final = tuple(_TAKEN)
-"""Names of the signals that stop a command; a system may lack some."""
 
 SIGNALS: Final = _Signals()
 """The signals of this process."""

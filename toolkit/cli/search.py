@@ -215,14 +215,14 @@ def search(
     if csv is not None:
         n_hits = write_csv(results, csv)
         note(f"{csv}: {plural(n_hits, 'hit')} of {plural(len(results), 'query', 'queries')}")
+    if save_picture is not None:  # before the output, which `head` may end
+        n_missing = draw_results(results, place.images, save_picture)
+        lost = f"; {missing_text(n_missing)}" if n_missing else ""
+        TERMINAL.note(f"picture: {save_picture}{lost}")
     if json:
         emit_json({"queries": [result.to_dict() for result in results]})
     elif csv is None:
         print_results(results, radius)
-    if save_picture is not None:
-        n_missing = draw_results(results, place.images, save_picture)
-        lost = f"; {missing_text(n_missing)}" if n_missing else ""
-        TERMINAL.note(f"picture: {save_picture}{lost}")
 
 
 def _answers(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-from typing import Any, Self
+from typing import Self
 
 from hashkit.cli.console import note
-from hashkit.cli.process import SIGNALS, STOPPING
+from hashkit.cli.process import SIGNALS
+from hashkit.signals import stopping_signals_taken
 
 __all__ = ["StopSignal"]
 
@@ -15,31 +15,26 @@ __all__ = ["StopSignal"]
 class StopSignal:
     """Whether a signal to stop was received since the first step; a second one interrupts at once.
 
-    Until the first step, when this is first called, signals are left as they are. Those that are
-    ignored stay so: `nohup` ignores SIGHUP, and a shell SIGINT for what runs in the background.
+    Until the first step, when this is first called, signals are left as they are.
     """
 
     def __init__(self) -> None:
         self._has_come = False
         self._is_installed = False
-        self._previous: dict[int, Any] = {}
+        self._taken = contextlib.ExitStack()
 
     def __call__(self) -> bool:
         """Whether to stop; takes the signals when it is first called."""
         if not self._is_installed:
             self._is_installed = True
-            numbers = (getattr(signal, name, None) for name in STOPPING)
-            for number in numbers:
-                if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-                    self._previous[number] = signal.signal(number, self._take)
+            self._taken.enter_context(stopping_signals_taken(self._take))
         return self._has_come
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+        self._taken.close()
 
     def _take(self, number: int, _frame: object) -> None:
         if self._has_come:

@@ -19,9 +19,10 @@ from hashkit.messages.byte_counts import file_size
 from hashkit.runs.run import Run
 from hashkit.runtimes.onnx_file import read_onnx_file
 from hashkit.workflow.banks import note_missing_queries, run_bank
-from hashkit.workflow.models import find_exported, model_of_banks, run_model
+from hashkit.workflow.models import model_of_banks, run_model
 from hashkit.workflow.reporter import plural
 from hashkit.workflow.row_images import RowImages
+from hashkit.workflow.search_place import run_in_place
 
 __all__ = ["WebSettings", "WebSource", "check_web", "export_web_page", "open_web_source"]
 
@@ -37,7 +38,7 @@ class WebSource:
 
 @dataclasses.dataclass(frozen=True)
 class WebSettings:
-    """How the page looks, and what it has of the images."""
+    """How the page looks, and which images it shows."""
 
     n_images: int
     picture_side: int
@@ -85,7 +86,7 @@ def open_web_source(
         If they cannot be used.
     """
     if bank is None and model is None:
-        found = find_exported(run, runs, TERMINAL)
+        found = run_in_place((), run, runs, TERMINAL)
         path = run_model(found)
         check_rule(read_onnx_file(path).manifest)  # before a database is encoded for nothing
         source = WebSource(path, run_bank(found, "database", reporter=TERMINAL), found)

@@ -1,4 +1,4 @@
-"""Finds the near codes of banks with the nodes of a cluster: one task for each two shards."""
+"""Finds the near codes of banks with the nodes of a cluster: one task per pair of shards."""
 
 from __future__ import annotations
 

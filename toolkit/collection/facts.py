@@ -1,4 +1,4 @@
-"""What is known of an image file, to find its duplicates and to choose which of them to keep."""
+"""Facts about an image file, to find its duplicates and to choose which of them to keep."""
 
 from __future__ import annotations
 

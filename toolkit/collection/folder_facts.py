@@ -75,12 +75,19 @@ def _signed(
 
 
 def facts_of(
-    named: Sequence[tuple[str, Path]], n_workers: int, progress: Callable[[int], None]
+    named: Sequence[tuple[str, Path]],
+    n_workers: int,
+    progress: Callable[[int], None],
+    caches: Sequence[SignatureCache] = (),
 ) -> tuple[list[ImageFacts], list[Fault]]:
-    """Facts of images, by reading and decoding each."""
+    """Facts of images, by reading and decoding each that none of ``caches`` knows."""
 
     def read(name: str, path: Path) -> ImageFacts:
-        return read_facts(name, path)[0]
+        known = (cache.find_facts(name, path) for cache in caches)
+        return (
+            next((facts for facts in known if facts is not None), None)
+            or (read_facts(name, path)[0])
+        )
 
     faults: list[Fault] = []
     return list(_each(named, read, n_workers, faults, progress)), faults

@@ -98,32 +98,36 @@ class SignatureCache:
 
     def find(self, name: str, path: Path) -> KnownPicture | None:
         """What is kept of a file; None if it is not known, or has another size or time by now."""
+        facts = self.find_facts(name, path)
+        arrays = None if facts is None else _arrays(self._lines[name])
+        if facts is None or arrays is None or (arrays[2] is None) is self._has_learned:
+            return None
+        return KnownPicture(facts, Signatures(*arrays))
+
+    def find_facts(self, name: str, path: Path) -> ImageFacts | None:
+        """The facts that are kept of a file; None as `find`."""
         line = self._lines.get(name)
         if line is None:
             return None
         try:
             status = path.stat()
-        except OSError:
+            digests = bytes.fromhex(line.file_digest), bytes.fromhex(line.pixel_digest)
+        except (OSError, ValueError):
             return None
         if (status.st_size, status.st_mtime_ns) != (line.n_bytes, line.mtime_ns):
             return None
-        arrays = _arrays(line)
-        if arrays is None or (arrays[2] is None) is self._has_learned:
-            return None
-        facts = ImageFacts(
+        return ImageFacts(
             name,
             path,
             line.n_bytes,
             line.mtime_ns,
             line.width,
             line.height,
-            bytes.fromhex(line.file_digest),
-            bytes.fromhex(line.pixel_digest),
+            *digests,
             line.is_dated,
             path.is_symlink(),
             (status.st_dev, status.st_ino),
         )
-        return KnownPicture(facts, Signatures(*arrays))
 
     def add(self, facts: Sequence[ImageFacts], signatures: Signatures) -> None:
         """Keep pictures; they are in the file when this returns."""
@@ -190,7 +194,6 @@ def _arrays(
     try:
         hashes, thumbnail = (_decoded(line, name) for name in ("hashes", "thumbnail"))
         learned = _decoded(line, "learned") if line.learned else None
-        bytes.fromhex(line.file_digest + line.pixel_digest)
     except ValueError:
         return None
     return hashes, thumbnail, learned

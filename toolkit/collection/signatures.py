@@ -20,12 +20,12 @@ from hashkit.errors import MissingExtraError
 from hashkit.preprocess import ImageSource, load
 from hashkit.runtimes.encoder import Encoder
 
-__all__ = ["CANVAS", "Signatures", "Signer", "canvas_of", "joined"]
+__all__ = ["CANVAS", "LEARNED_MODEL", "Signatures", "Signer", "canvas_of", "joined"]
 
 CANVAS: Final = 256
 """Pixels of a side of a canvas."""
 
-_LEARNED_MODEL: Final = "lite0-256"
+LEARNED_MODEL: Final = "lite0-256"
 """The built-in model of the learned codes. Its input is the stretched picture, not its centre, so
 these codes are not those of a bank of this model."""
 
@@ -119,7 +119,7 @@ class Signer:
         if learned is False:
             return cls(None)
         try:
-            return cls(Encoder.load(_LEARNED_MODEL, n_threads=n_threads))
+            return cls(Encoder.load(LEARNED_MODEL, n_threads=n_threads))
         except MissingExtraError:
             if learned:
                 raise

@@ -1,4 +1,4 @@
-"""Tells whether two databases are one, also where they are open in different processes."""
+"""Tells whether two databases are the same, even if they are open in different processes."""
 
 from __future__ import annotations
 

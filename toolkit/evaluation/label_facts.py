@@ -1,4 +1,4 @@
-"""What is known of the labels of a database without reading them again."""
+"""Facts about the labels of a database, so that they need not be read again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a part of a database does for an evaluation, and what it is told for that."""
+"""The task of one part of a database in an evaluation."""
 
 from __future__ import annotations
 

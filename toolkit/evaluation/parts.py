@@ -1,4 +1,4 @@
-"""Evaluates a database of which nobody holds all rows: each part counts its own.
+"""Evaluates a database in parts, each of which counts its own rows.
 
 Every number of a report follows from counts: of rows at each distance and grade, and of precisions
 in whole units. Counts of parts add up to those of the whole, whatever the parts are. Only the ranks

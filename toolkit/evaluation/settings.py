@@ -54,7 +54,7 @@ class EvaluationSettings:
             )
 
     def measures(self, n_ranked: int) -> Measures:
-        """The metrics for rankings of so many rows.
+        """The metrics for rankings of ``n_ranked`` rows.
 
         Raises
         ------

@@ -75,7 +75,7 @@ class Embedder:
 
 @dataclasses.dataclass(frozen=True)
 class _Description:
-    """What the metadata of a file says of its embedder."""
+    """An embedder, as the metadata of its file describe it."""
 
     name: str
     height: int

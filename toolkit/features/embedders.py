@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from hashkit.features.embedder import Embedder
+from hashkit.inputs.home import with_home
 from hashkit.runs.embedder_settings import EmbedderSettings
 from hashkit.runs.known_names import BUILT_IN_EMBEDDERS, split_network
 
@@ -39,4 +38,4 @@ def open_embedder(
         return build_efficientnet_lite(argument, size)
     from hashkit.features.foreign.onnx_embedder import wrap_onnx
 
-    return wrap_onnx(Path(argument).expanduser(), settings, size)
+    return wrap_onnx(with_home(argument), settings, size)

@@ -29,7 +29,7 @@ Append: TypeAlias = Callable[[NDArray[np.float32]], None]
 
 @dataclasses.dataclass(frozen=True)
 class _Progress:
-    """What the file beside a table says."""
+    """Progress of a table, as the file beside it stores it."""
 
     fingerprint: str
     n_done: int
@@ -79,7 +79,7 @@ class OutputTable:
         Parameters
         ----------
         n_rows_per_save
-            Rows after which the progress is recorded; so many at most are lost by a kill.
+            Rows after which the progress is recorded; a kill loses no more than that.
 
         Raises
         ------

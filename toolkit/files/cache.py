@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from hashkit.errors import BankError, ConfigError
+from hashkit.inputs.home import with_home
 from hashkit.messages.byte_counts import file_size
 from hashkit.messages.os_errors import cannot_write
 
@@ -23,7 +24,7 @@ _ELSEWHERE: Final = "or set HASHKIT_CACHE to another folder"
 def cache_folder() -> Path:
     """The folder: ``$HASHKIT_CACHE``, by default ``~/.cache/hashkit``."""
     base = os.environ.get("HASHKIT_CACHE")
-    return Path(base).expanduser() if base else Path.home() / ".cache" / "hashkit"
+    return with_home(base) if base else Path.home() / ".cache" / "hashkit"
 
 
 def cannot_write_in_cache(error: OSError, path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Who is told how far copies from object stores are; they begin deep below what asks for a bank."""
+"""Reports the progress of copies from object stores, which begin deep below the caller."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ def copies_reported(progress: CopyProgress) -> Iterator[None]:
 
 
 def copy_progress() -> CopyProgress | None:
-    """Takes the progress of a copy that this thread begins; None if nobody does."""
+    """Takes the progress of a copy that this thread begins; None if it is not reported."""
     return _PROGRESS.get()

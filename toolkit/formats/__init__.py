@@ -27,7 +27,7 @@ from hashkit.formats.npz import NPZ
 from hashkit.formats.origin import StoredCodes, origin_of
 from hashkit.formats.parquet import PARQUET
 from hashkit.formats.text import TEXT
-from hashkit.inputs.arguments import checked_arguments, whole_number
+from hashkit.inputs.arguments import checked_arguments
 from hashkit.inputs.arrays import NPY_SIGNATURE
 from hashkit.inputs.opening import open_file
 
@@ -156,7 +156,7 @@ def save_codes(
     overwrite
         Whether an existing file, or bank set, may be replaced.
     shards
-        Write a bank set of this many shards, 1 or more; None to write a file.
+        Write a bank set of this many shards, 1 to 99,999; None to write a file.
     progress
         See `WriteProgress`.
 
@@ -170,8 +170,7 @@ def save_codes(
     database = as_one(database)
     check_database(database, "`database`")
     if shards is not None:
-        n_shards = whole_number(shards, "shards", 1)
-        write_bank_set(Path(path), database, n_shards, overwrite=overwrite, progress=progress)
+        write_bank_set(Path(path), database, shards, overwrite=overwrite, progress=progress)
         return
     format_named(path).write(Path(path), database, overwrite=overwrite, progress=progress)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hashkit.bank_set.plan_files import MAX_SHARDS
 from hashkit.codesets import CodeDatabase, n_kept_rows
 from hashkit.errors import CodesError
 from hashkit.files.private import private_folder
@@ -16,6 +17,7 @@ from hashkit.formats.bank import name_bytes, row_blocks
 from hashkit.formats.format import Format, WriteProgress
 from hashkit.formats.origin import describe
 from hashkit.formats.rows import parts_of
+from hashkit.inputs.arguments import whole_number
 from hashkit.messages.os_errors import cannot_write
 from hashkit.meter import Meter
 
@@ -41,15 +43,16 @@ def write_bank_set(
     Parameters
     ----------
     n_shards
-        Number of shards, 1 or more; some are empty if there are fewer rows.
+        Number of shards, 1 to 99,999; some are empty if there are fewer rows.
 
     Raises
     ------
     BankError, CodesError
         If the folder exists and ``overwrite`` is False, is no bank set, or cannot be written.
     """
-    _check_target(folder, overwrite)
+    whole_number(n_shards, "shards", 1, MAX_SHARDS)
     try:
+        _check_target(folder, overwrite)
         make_parents(folder)
         with private_folder(folder) as new:
             _write_shards(new, database, n_shards, progress)

@@ -49,7 +49,7 @@ def codes_of_array(codes: NDArray[Any], n_bits: int | None) -> tuple[NDArray[np.
         raise CodesError(
             f"codes are uint8 [n, {width}] without bits: if they are packed, save their number of "
             f"bits beside them in an .npz file, bits={8 * width}, or open them with "
-            f"`hashkit.open_codes(path, n_bits={8 * width})`"
+            f"`n_bits={8 * width}`"
         )
     if n_bits is not None and n_bits != width:
         raise CodesError(f"bits is {n_bits}, but codes have {width} columns")

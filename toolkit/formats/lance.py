@@ -69,7 +69,7 @@ def _write(
 
 
 class _Batches:
-    """Record batches; keeps what went wrong in them, which Lance turns into text."""
+    """Record batches; keeps their exception, which Lance turns into text."""
 
     def __init__(self, columns: ArrowColumns, meter: Meter) -> None:
         self._columns, self._meter = columns, meter

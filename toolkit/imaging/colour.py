@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hashkit.errors import ImageError
+from hashkit.imaging.tiff import tag_numbers
 
 __all__ = ["to_rgb"]
 
@@ -119,7 +120,4 @@ def _is_misread(image: Image.Image) -> bool:
 def _tag(image: Image.Image, number: int) -> tuple[int, ...]:
     """Value of a tag of a TIFF file; empty for other images."""
     tags: Any = getattr(image, "tag_v2", None)
-    value = None if tags is None else tags.get(number)
-    if value is None:
-        return ()
-    return tuple(value) if isinstance(value, tuple) else (int(value),)
+    return () if tags is None else tag_numbers(tags, number)

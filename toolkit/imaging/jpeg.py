@@ -1,8 +1,8 @@
-"""Finds JPEG files with a hole: a part that a bad disk or download replaced by equal bytes.
+"""Finds JPEG files with a hole: a part that a bad disk or download replaced by something else.
 
-Such a file decodes without an error, to a picture that is wrong from the hole on. Long runs of
-equal bytes are rare in the data of a scan, and looking for them is much faster than decoding. A
-file that has one is read in full, without computing pixels; large flat areas have such runs too.
+Such a file decodes without an error, to a picture that is wrong from the hole on. Looking for signs
+of a hole is much faster than decoding (`jpeg_signs`). A file that has one is read in full, without
+computing pixels; large flat areas have such signs too.
 """
 
 from __future__ import annotations
@@ -16,21 +16,18 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.imaging.runs import has_run, longest_zeros
+from hashkit.imaging.jpeg_signs import EOI, RESTARTS, SEGMENTS, SOS, has_signs_of_a_hole
+from hashkit.imaging.runs import runs_in
 
 __all__ = ["check_jpeg", "run_jpeg_kernel"]
 
 _SOI: Final = 0xD8
-_EOI: Final = 0xD9
-_SOS: Final = 0xDA
 _DQT: Final = 0xDB
 _DRI: Final = 0xDD
 _DHT: Final = 0xC4
 _FRAMES: Final = (0xC0, 0xC1, 0xC2)
 """Baseline, extended sequential and progressive, with Huffman coding."""
 _OTHER_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {*_FRAMES, _DHT, 0xC8, 0xCC}
-_SEGMENTS: Final = frozenset({*_FRAMES, _DHT, *range(0xDA, 0xF0), 0xFE})
-_RESTARTS: Final = range(0xD0, 0xD8)
 _N_TABLES: Final = 8
 _FIRST_COEFFICIENT: Final = 1024 + 512
 """Largest magnitude of the first coefficient of 8-bit samples times its quantiser, with a margin
@@ -38,7 +35,7 @@ for encoders that go beyond white to avoid ringing."""
 
 
 def check_jpeg(data: bytes) -> None:
-    """Check a JPEG file whose data has a long run of equal bytes; do nothing for others.
+    """Check a JPEG file whose data has a sign of a hole; do nothing for others.
 
     Arithmetic coding, lossless files and samples of 12 bits are not checked.
 
@@ -48,7 +45,7 @@ def check_jpeg(data: bytes) -> None:
         If the file has a hole.
     """
     start = _first_scan(data)
-    if start is None or not has_run(np.frombuffer(data, np.uint8, offset=start)):
+    if start is None or not has_signs_of_a_hole(data, start):
         return
     checker = _Checker(data)
     try:
@@ -78,7 +75,7 @@ def _first_scan(data: bytes) -> int | None:
         if marker == 0xFF:
             at += 1
             continue
-        if marker == _SOS:
+        if marker == SOS:
             return at
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return None
@@ -129,14 +126,14 @@ class _Checker:
             if marker == 0xFF:
                 at += 1
                 continue
-            if marker == _EOI or marker in _OTHER_FRAMES:
+            if marker == EOI or marker in _OTHER_FRAMES:
                 return ""
-            if marker not in _SEGMENTS:
+            if marker not in SEGMENTS:
                 raise ValueError
             size = int.from_bytes(self._data[at + 2 : at + 4], "big")
             body = self._data[at + 4 : at + 2 + size]
             at += 2 + size
-            if marker == _SOS:
+            if marker == SOS:
                 problem, at = self._scan(body, at)
                 if problem:
                     return problem
@@ -217,11 +214,11 @@ class _Checker:
 
         self.n_scans += 1
         marks = self._marks[np.searchsorted(self._marks, start) :]
-        is_restart = np.isin(self._bytes[marks + 1], _RESTARTS)
+        is_restart = np.isin(self._bytes[marks + 1], RESTARTS)
         n_restarts = int(np.argmin(is_restart)) if not is_restart.all() else len(marks)
         restarts = marks[:n_restarts]
         end = int(marks[n_restarts]) if n_restarts < len(marks) else len(self._data)
-        numbers = self._bytes[restarts + 1] - _RESTARTS.start
+        numbers = self._bytes[restarts + 1] - RESTARTS.start
         if (numbers != np.arange(n_restarts) % 8).any():
             return "restart marks are missing", end
         edges = [start, *(int(mark) for mark in restarts), end]
@@ -235,7 +232,7 @@ class _Checker:
         problem = read_scan(
             values,
             np.stack([stops - [len(part) for part in parts], stops], axis=1).astype(np.int64),
-            np.array(longest_zeros(values[:-3]), np.int64),
+            runs_in(values[:-3]),
             scan,
             blocks,
             self._tables,
@@ -275,5 +272,5 @@ _PROBLEMS: Final = {
     2: "it ends before the last block",
     3: "it does not end with the last block",
     4: "values are out of range",
-    5: "blocks with detail out of nothing but zeros",
+    5: "blocks with detail out of nothing but equal bytes",
 }

@@ -1,4 +1,4 @@
-"""The orientation that an image's metadata states, applied."""
+"""The orientation that an image's metadata states: read, applied and written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 from PIL import ExifTags, Image
 
-__all__ = ["EXIF_ERRORS", "orientation_of", "upright"]
+__all__ = ["EXIF_ERRORS", "exif_of_orientation", "orientation_of", "upright"]
 
 EXIF_ERRORS: Final = (
     OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error, UserWarning,
@@ -35,3 +35,10 @@ def orientation_of(image: Image.Image) -> int:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except EXIF_ERRORS:
         return 1
+
+
+def exif_of_orientation(orientation: int) -> bytes:
+    """EXIF that states nothing but an orientation, without the mark ``Exif`` of JPEG files."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    return exif.tobytes().removeprefix(b"Exif\0\0")

@@ -14,6 +14,8 @@ from typing import Final, Self
 
 from PIL import Image
 
+from hashkit.imaging.jpeg_signs import SOS
+
 __all__ = ["PlainJpeg"]
 
 _MOST_BYTES: Final = 1 << 16
@@ -25,7 +27,6 @@ _COMMENT: Final = 0xFE
 _DQT: Final = 0xDB
 _DHT: Final = 0xC4
 _DRI: Final = 0xDD
-_SOS: Final = 0xDA
 _FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2})
 _SKIPPED: Final = frozenset({_DHT, _DRI, _COMMENT})
 """Segments before the first scan that Pillow's reader passes over, or keeps without a look."""
@@ -57,7 +58,7 @@ class PlainJpeg:
         at = 2
         while at + 4 <= len(data) and data[at] == 0xFF:
             marker, n_bytes = data[at + 1], data[at + 2] << 8 | data[at + 3]
-            if marker == _SOS:
+            if marker == SOS:
                 return found
             if marker in _FRAMES:
                 if found is not None:

@@ -14,7 +14,9 @@ from typing import Final
 
 from PIL import ExifTags, Image
 
-__all__ = ["needed_chunks"]
+from hashkit.imaging.orientation import exif_of_orientation
+
+__all__ = ["needed_chunks", "orientation_chunk"]
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _NAME: Final = re.compile(rb"[A-Za-z]{4}")
@@ -97,6 +99,11 @@ def _check(data: bytes, at: int, end: int, kind: bytes) -> None:
         raise OSError(f"broken PNG file (wrong checksum of {kind.decode()})")
 
 
+def orientation_chunk(orientation: int) -> bytes:
+    """An eXIf chunk that states an orientation."""
+    return _chunk(b"eXIf", exif_of_orientation(orientation))
+
+
 def _chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
@@ -135,9 +142,7 @@ def _orientation_of(kind: bytes, body: bytes) -> bytes | None:
         return None
     if orientation == 1:
         return None
-    exif = Image.Exif()
-    exif[ExifTags.Base.Orientation] = orientation
-    return _chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0"))
+    return orientation_chunk(orientation)
 
 
 def _profile_orientation(text: bytes) -> int:

@@ -11,15 +11,12 @@ section 5; CompuServe, "GIF89a Specification"; RFC 9649 for WebP.
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from PIL import ExifTags, Image
-
 from hashkit.imaging.formats import format_of, open_file
-from hashkit.imaging.orientation import orientation_of
-from hashkit.imaging.png import needed_chunks
+from hashkit.imaging.orientation import exif_of_orientation, orientation_of
+from hashkit.imaging.png import needed_chunks, orientation_chunk
 
 __all__ = ["without_metadata"]
 
@@ -71,16 +68,9 @@ def without_metadata(data: bytes) -> bytes | None:
         return None
 
 
-def _exif(orientation: int) -> bytes:
-    """EXIF of nothing but an orientation."""
-    exif = Image.Exif()
-    exif[ExifTags.Base.Orientation] = orientation
-    return exif.tobytes().removeprefix(b"Exif\0\0")
-
-
 def _jpeg(data: bytes, orientation: int) -> Iterator[bytes]:
     yield _SOI
-    exif = b"" if orientation == 1 else b"Exif\0\0" + _exif(orientation)
+    exif = b"" if orientation == 1 else b"Exif\0\0" + exif_of_orientation(orientation)
     for marker, start, end in _segments(data):
         body = data[start + 4 : end]
         is_jfif = marker == 0xE0 and body.startswith(_JFIF) and len(body) >= _JFIF_BYTES + 2
@@ -137,8 +127,7 @@ def _png(data: bytes, orientation: int) -> Iterator[bytes]:
         if kind in _CHUNKS:
             yield data[at:end]
         if kind == b"IHDR" and orientation != 1:
-            body = b"eXIf" + _exif(orientation)
-            yield (len(body) - 4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+            yield orientation_chunk(orientation)
         at = end
 
 
@@ -172,7 +161,7 @@ def _after_blocks(data: bytes, at: int) -> int:
 
 
 def _webp(data: bytes, orientation: int) -> Iterator[bytes]:
-    exif = b"" if orientation == 1 else _exif(orientation)
+    exif = b"" if orientation == 1 else exif_of_orientation(orientation)
     stop = 8 + int.from_bytes(data[4:8], "little")
     if stop > len(data):
         raise ValueError

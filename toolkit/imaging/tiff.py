@@ -15,7 +15,7 @@ import numpy as np
 from hashkit.imaging.jpeg import check_jpeg
 from hashkit.imaging.runs import has_run
 
-__all__ = ["check_directory", "check_tiff"]
+__all__ = ["check_directory", "check_tiff", "tag_numbers"]
 
 # Tags of TIFF Revision 6.0 and its supplement 1.
 _COMPRESSION: Final = 259
@@ -63,7 +63,7 @@ def check_directory(data: bytes) -> None:
 
 
 def check_tiff(data: bytes, tags: Any) -> None:
-    """Check the strips of a TIFF file, deflated or in JPEG, that has a long run of equal bytes.
+    """Check the strips of a TIFF file in JPEG, and deflated ones if it has a long run of bytes.
 
     Parameters
     ----------
@@ -78,7 +78,8 @@ def check_tiff(data: bytes, tags: Any) -> None:
         If a strip or tile does not match its checksum, or is a JPEG file with a hole.
     """
     compression = tags.get(_COMPRESSION)
-    if compression not in (*_DEFLATE, _JPEG) or not has_run(np.frombuffer(data, np.uint8)):
+    is_deflated = compression in _DEFLATE and has_run(np.frombuffer(data, np.uint8))
+    if not is_deflated and compression != _JPEG:
         return
     tables = tags.get(_JPEG_TABLES, b"")
     for start, size in zip(*(_strips_or_tiles(tags, place) for place in (0, 1)), strict=False):
@@ -91,10 +92,11 @@ def check_tiff(data: bytes, tags: Any) -> None:
 
 def _strips_or_tiles(tags: Any, place: int) -> tuple[int, ...]:
     """Starts of the strips or tiles, or their sizes."""
-    return _numbers(tags, _STRIPS[place]) or _numbers(tags, _TILES[place])
+    return tag_numbers(tags, _STRIPS[place]) or tag_numbers(tags, _TILES[place])
 
 
-def _numbers(tags: Any, tag: int) -> tuple[int, ...]:
+def tag_numbers(tags: Any, tag: int) -> tuple[int, ...]:
+    """Value of a tag of a TIFF file, as Pillow reads them; empty if there is none."""
     value = tags.get(tag, ())
     return tuple(value) if isinstance(value, tuple) else (int(value),)
 

@@ -42,6 +42,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _MAX_SHOWN: Final = 60
+_LARGEST: Final = 2**64 - 1
+_OF_64_BITS: Final = "a whole number of at most 64 bits"
+_PATH_BYTES: Final = 4096
+_NAME_BYTES: Final = 255
+"""What Linux permits; longer names raise errors even where a file is only looked for."""
 
 
 def whole_number(
@@ -58,7 +63,7 @@ def whole_number(
     name
         Of the argument, for the message.
     low, high
-        The smallest and the largest value; None for any.
+        The smallest and the largest value; None for any of 64 bits.
 
     Raises
     ------
@@ -76,6 +81,8 @@ def whole_number(
             raise error(_expected(name, "a whole number", value)) from None
     if (low is not None and value < low) or (high is not None and value > high):
         raise error(_expected(name, _range(low, high), value))
+    if abs(value) > _LARGEST:
+        raise error(_expected(name, _OF_64_BITS, value))
     return value
 
 
@@ -120,7 +127,7 @@ def argument_shown(value: object) -> str:
     try:
         text = " ".join(repr(value).split())
     except ValueError:  # Python refuses to write out integers of more than 4,300 digits
-        text = f"a {type(value).__name__} of thousands of digits"
+        text = f"a number of type {type(value).__name__} with thousands of digits"
     return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
 
 
@@ -193,7 +200,10 @@ def _fitted(value: Any, annotation: Any) -> Any:
     expected = []
     for member in members:
         try:
-            return _fitted_one(value, member)
+            fitted = _fitted_one(value, member)
+            if isinstance(value, str | os.PathLike) and any(map(_is_path, members)):
+                _check_lengths(os.fspath(value))
+            return fitted
         except _MismatchError as fault:
             expected.append(str(fault))
     raise _MismatchError(" or ".join(dict.fromkeys(expected)))
@@ -211,7 +221,8 @@ def _fitted_one(value: Any, annotation: Any) -> Any:
         try:
             return _CHECKS[origin](value)
         except ConfigError as fault:
-            raise _MismatchError(_WORDS[origin]) from fault
+            is_large = origin is int and type(value) is int
+            raise _MismatchError(_OF_64_BITS if is_large else _WORDS[origin]) from fault
     if origin in (Sequence, tuple, list):
         return _sequence(value, get_args(annotation))
     if origin is Literal:
@@ -222,10 +233,31 @@ def _fitted_one(value: Any, annotation: Any) -> Any:
         if callable(value):
             return value
         raise _MismatchError("a function")
-    is_class = isinstance(annotation, type) and not getattr(annotation, "_is_protocol", False)
-    if is_class and annotation is not Any and not isinstance(value, annotation):
+    if isinstance(annotation, type) and annotation is not Any and not _is_one(value, annotation):
         raise _MismatchError(f"a {annotation.__name__}")
     return value
+
+
+def _is_one(value: object, kind: type) -> bool:
+    """Whether a value is of a class, or has the methods of a protocol.
+
+    Protocols of data, with properties, are left to the function, which says what it takes.
+    """
+    if getattr(kind, "_is_protocol", False):
+        members = {name: one for name, one in vars(kind).items() if not name.startswith("_")}
+        is_of_data = not all(map(callable, members.values()))
+        return is_of_data or all(callable(getattr(value, name, None)) for name in members)
+    return isinstance(value, kind)
+
+
+def _is_path(annotation: Any) -> bool:
+    return (get_origin(annotation) or annotation) in (os.PathLike, Path)
+
+
+def _check_lengths(path: str | bytes) -> None:
+    encoded = os.fsencode(path)
+    if len(encoded) > _PATH_BYTES or any(len(n) > _NAME_BYTES for n in encoded.split(b"/")):
+        raise _MismatchError(f"a path with names of at most {_NAME_BYTES} bytes")
 
 
 def _bool(value: object) -> bool:
@@ -280,6 +312,8 @@ def _sequence(value: Any, arguments: tuple[Any, ...]) -> Any:
 
     items = [one for one in arguments if one is not ...]
     if isinstance(value, str | bytes) or not isinstance(value, Sequence | np.ndarray):
+        raise _MismatchError("a sequence")
+    if isinstance(value, np.ndarray) and not value.ndim:
         raise _MismatchError("a sequence")
     if len(items) == 1:
         kind = _PLURALS.get(items[0], "values")

@@ -42,7 +42,7 @@ _UNCOMPRESSED: Final = 6
 
 @dataclasses.dataclass(frozen=True)
 class ColumnSize:
-    """What the footer says of one column of a row group.
+    """One column of a row group, as the footer describes it.
 
     Attributes
     ----------

@@ -31,7 +31,7 @@ from hashkit.messages.foreign_errors import foreign_message
 if TYPE_CHECKING:
     from pydantic_core import CoreSchema, SchemaValidator
 
-__all__ = ["dataclass_from", "value_from"]
+__all__ = ["dataclass_from", "json_fields", "value_from"]
 
 T = TypeVar("T")
 
@@ -50,6 +50,13 @@ _EXPECTED: Final = {
     "tuple_type": "a list",
 }
 """What was expected, by pydantic's kinds of errors."""
+
+
+def json_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a dataclass as JSON-ready values: tuples become lists."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()
+    }
 
 
 def dataclass_from(

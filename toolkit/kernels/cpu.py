@@ -1,4 +1,4 @@
-"""What the CPU that kernels are compiled for has: vectors of 512 bits, counts of set bits."""
+"""Features of the CPU that kernels are compiled for: vectors of 512 bits, counts of set bits."""
 
 from __future__ import annotations
 

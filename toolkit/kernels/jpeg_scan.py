@@ -40,8 +40,15 @@ _LAST: Final = 4
 _IS_REFINEMENT: Final = 5
 _IS_PROGRESSIVE: Final = 6
 
+# The run of equal bytes at hand, and its blocks with detail.
+_RUN: Final = 0
+_N_REPEATED: Final = 1
+
 _MOST_REPEATED: Final = 4
-"""Blocks with detail that a run of zeros may hold; a real picture has no more."""
+"""Blocks with detail that a run of equal bytes may hold; a real picture has no more."""
+_SHORT_BITS: Final = 16
+"""Blocks of at most this many bits may be equal byte for byte in a picture, such as one of stripes,
+unless the bytes are zeros: a block with detail has ones."""
 _PADDING_BYTES: Final = 64
 """Fewer equal bytes than this may follow the last block: some cameras pad their files."""
 
@@ -204,9 +211,21 @@ def _other_coefficients(
     return known[at] != old
 
 
+@inner_kernel
+def _count_repeated(data: Any, runs: Any, seen: Any, start: Any, end: Any) -> None:
+    """Count a block with detail whose bits ``start`` to ``end`` are all in a run of equal bytes."""
+    while seen[_RUN] < len(runs) and runs[seen[_RUN], 1] <= (end >> 3):
+        seen[_RUN] += 1
+        seen[_N_REPEATED] = 0
+    if seen[_RUN] < len(runs) and runs[seen[_RUN], 0] <= (start >> 3):
+        is_short = data[start >> 3] != 0 and end - start <= _SHORT_BITS
+        if not is_short:
+            seen[_N_REPEATED] += 1
+
+
 @kernel
 def read_scan(
-    data: Any, parts: Any, run: Any, scan: Any, blocks: Any, tables: Any, limits: Any, known: Any
+    data: Any, parts: Any, runs: Any, scan: Any, blocks: Any, tables: Any, limits: Any, known: Any
 ) -> Any:
     """Read a scan of 8-bit samples to its end.
 
@@ -216,8 +235,8 @@ def read_scan(
         uint8 [n + 3], the scan without stuffed bytes and restart marks, and 3 bytes more.
     parts
         int64 [n_parts, 2], start and end of the data between restart marks.
-    run
-        int64 [2], start and end of the longest run of zeros.
+    runs
+        int64 [n_runs, 2], start and end of long runs of equal bytes, ascending.
     scan
         int64 [7]: MCUs, MCUs in a row, MCUs between restart marks (0: no marks), first and last
         coefficient, whether a refinement, whether progressive.
@@ -242,7 +261,7 @@ def read_scan(
     state = np.zeros(4, np.int64)
     state[_BIT], state[_END] = parts[0, 0] * 8, parts[0, 1] * 8
     predicted = np.zeros(4, np.int64)
-    n_repeated = 0
+    seen = np.zeros(2, np.int64)
     part = 0
     for mcu in range(n_mcus):
         if interval > 0 and mcu > 0 and mcu % interval == 0:
@@ -253,13 +272,14 @@ def read_scan(
             state[_BIT], state[_END] = parts[part, 0] * 8, parts[part, 1] * 8
             predicted[:] = 0
         for b in range(len(blocks)):
-            start = state[_BIT] >> 3
+            start = state[_BIT]
             if scan[_FIRST] == 0:
                 _first_coefficient(data, state, scan, blocks[b], tables, limits, predicted)
             if scan[_LAST] > 0:
                 is_new = _other_coefficients(data, state, scan, blocks[b], tables, known, mcu)
-                n_repeated += is_new and start >= run[0] and (state[_BIT] >> 3) < run[1]
-            if n_repeated > _MOST_REPEATED:
+                if is_new:
+                    _count_repeated(data, runs, seen, start, state[_BIT])
+            if seen[_N_REPEATED] > _MOST_REPEATED:
                 return REPEATED
             if state[_ERROR]:
                 return state[_ERROR]

@@ -1,4 +1,4 @@
-"""Whether an index is of the rows of a database."""
+"""Checks whether an index belongs to the rows of a database."""
 
 from __future__ import annotations
 

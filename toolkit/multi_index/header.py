@@ -1,4 +1,4 @@
-"""The fields of an index file: its substrings, its costs, and the rows that it is of."""
+"""The fields of an index file: its substrings, its costs, and the rows that it covers."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Evaluation:
     name
         Name in legends and columns.
     fields
-        The result of `hashkit.evaluation.evaluator.Report.to_dict`.
+        The result of `hashkit.evaluation.report.Report.to_dict`.
     title
         How the codes were made and from which images, without the number of bits. Evaluations with
         the same title are connected in the plot over bits. May be empty.

@@ -45,7 +45,7 @@ def number_rows(evaluations: Sequence[Fields]) -> list[NumberRow]:
     Parameters
     ----------
     evaluations
-        The fields of each, as returned by `hashkit.evaluation.evaluator.Report.to_dict`.
+        The fields of each, as returned by `hashkit.evaluation.report.Report.to_dict`.
     """
     columns = [
         {(group, label): value for group, label, value in _cells(one)} for one in evaluations

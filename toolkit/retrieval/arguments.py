@@ -39,12 +39,15 @@ def check_oversample(oversample: int | None, has_logits: bool, radius: int | Non
     return oversample
 
 
-def check_settings(top_k: int | None, radius: int | None, engine: str, *, has_index: bool) -> None:
+def check_settings(
+    top_k: int | None, radius: int | None, engine: object, *, has_index: bool
+) -> None:
     """Raise `ConfigError` unless a number of rows or a radius is given, and a known engine."""
     if top_k is None and radius is None:
         raise ConfigError("a search needs `top_k` or `radius`: neither was given")
-    if engine not in _ENGINES:
-        raise ConfigError(f"`engine` must be one of {', '.join(_ENGINES)}, not {engine!r}")
+    if not isinstance(engine, str) or engine not in _ENGINES:
+        shown = argument_shown(engine)
+        raise ConfigError(f"`engine` must be one of {', '.join(_ENGINES)}, not {shown}")
     if engine == "index" and not has_index:
         raise ConfigError(
             '`engine="index"` needs an index of the database, found none: build one with '

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.errors import ConfigError, IndexMismatchError
+from hashkit.inputs.arguments import argument_shown
 from hashkit.multi_index.binding import DigestedCodes
 from hashkit.multi_index.index import MultiIndex
 from hashkit.retrieval.arguments import Engine
@@ -18,10 +19,24 @@ from hashkit.retrieval.neighbours import Neighbours
 from hashkit.retrieval.scan import last_distances, scan
 from hashkit.retrieval.shards import Database, Shards
 
-__all__ = ["Index", "IndexedRows", "find_nearest", "indexed_rows"]
+__all__ = ["Index", "IndexedRows", "checked_index", "find_nearest", "indexed_rows"]
 
 Index: TypeAlias = MultiIndex | Sequence[MultiIndex | None]
 """An index of a database, or one for each of several databases, None where there is none."""
+
+
+def checked_index(index: Any) -> Index | None:
+    """The ``index`` of a search; raises `ConfigError` if it is of another type."""
+    if index is None or isinstance(index, MultiIndex):
+        return index
+    if isinstance(index, Sequence) and not isinstance(index, str | bytes):
+        indexes: Sequence[Any] = index
+        if all(one is None or isinstance(one, MultiIndex) for one in indexes):
+            return indexes
+    raise ConfigError(
+        "`index` must be a MultiIndex, or a list with one or None for each database, not "
+        f"{argument_shown(index)}"
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a part of a database is asked, and what it answers."""
+"""The query to one part of a database, and its answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Searches a database of which nobody holds all rows: each part answers for its own.
+"""Searches a database in parts, each of which answers for its own rows.
 
 Every call carries all that it needs, so a part may be anywhere, and may be asked again elsewhere
 after a failure. Parts are asked twice where that saves bytes: first for the number of rows at each

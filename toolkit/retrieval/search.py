@@ -16,7 +16,7 @@ from hashkit.codesets import check_radius
 from hashkit.inputs.arguments import whole_number
 from hashkit.multi_index.index import MultiIndex
 from hashkit.retrieval.arguments import Engine, check_oversample, check_settings, chosen_rows
-from hashkit.retrieval.indexed import Index, find_nearest, indexed_rows
+from hashkit.retrieval.indexed import Index, checked_index, find_nearest, indexed_rows
 from hashkit.retrieval.neighbours import Neighbours, Ranking, as_ranking
 from hashkit.retrieval.reranking import check_logits, rerank, rescore
 from hashkit.retrieval.scan import last_distances, scan
@@ -151,6 +151,7 @@ def search(
     query_codes = check_codes(query_codes, shards.n_bits, "query codes")
     top_k = None if top_k is None else whole_number(top_k, "top_k", 0)
     radius = None if radius is None else check_radius(radius, shards.n_bits)
+    index = checked_index(index)
     has_index = index is not None and (
         isinstance(index, MultiIndex) or any(one is not None for one in index)
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 from hashkit.errors import ConfigError
 from hashkit.inputs.arguments import argument_shown
+from hashkit.inputs.schema import json_fields
 from hashkit.inputs.sizes import checked_n_bits
 from hashkit.manifest import REDUCED, RESIZE_RULES, WHOLE_RULES
 from hashkit.runs.embedder_settings import EmbedderSettings
@@ -163,6 +164,9 @@ class TrainConfig:
         None,
         "Half-width of the triplet loss's undecided zone, 0.5 for none; slack of the "
         "mining of multi-similarity.",
+    )
+    distill: float = _setting(
+        0.0, "Weight of keeping the similarities of frozen features in the codes; 0 for none."
     )
     batch_size: int = _setting(
         100, "Images per step; triplets per step when they come from a list."
@@ -368,11 +372,7 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Fields as JSON-ready values."""
-        fields = dataclasses.asdict(self)
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in fields.items()
-        }
+        return json_fields(dataclasses.asdict(self))
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> TrainConfig:

@@ -11,6 +11,7 @@ from typing import Any
 
 from hashkit.errors import ConfigError, ProtocolError
 from hashkit.inputs.arguments import argument_shown
+from hashkit.inputs.schema import json_fields
 from hashkit.runs.known_names import PROTOCOLS, check_name
 
 __all__ = ["DEFAULT_PROTOCOL", "DataSpec", "ProtocolOptions", "check_split_seed", "name_tuple"]
@@ -138,8 +139,4 @@ class DataSpec:
     def to_dict(self) -> dict[str, Any]:
         """Fields as JSON-ready values."""
         fields = dataclasses.asdict(self)
-        fields["options"] = {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in self.options.changes().items()
-        }
-        return fields
+        return fields | {"options": json_fields(self.options.changes())}

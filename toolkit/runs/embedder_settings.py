@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from hashkit.errors import ConfigError
-from hashkit.inputs.schema import dataclass_from
+from hashkit.inputs.schema import dataclass_from, json_fields
 from hashkit.runs.known_names import check_name
 
 __all__ = ["LAYOUTS", "POOLINGS", "PREPROCESSINGS", "EmbedderSettings"]
@@ -96,11 +96,7 @@ class EmbedderSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """Fields as JSON-ready values."""
-        fields = dataclasses.asdict(self)
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in fields.items()
-        }
+        return json_fields(dataclasses.asdict(self))
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> EmbedderSettings:

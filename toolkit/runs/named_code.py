@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 from typing import Final, Literal, TypeAlias
 
 from hashkit.errors import ConfigError
+from hashkit.inputs.home import with_home
 from hashkit.runs.known_names import (
     BUILT_IN_EMBEDDERS,
     OWN_CODE,
@@ -78,14 +79,14 @@ def absolute_network(network: str) -> str:
     if kind == _KEPT:
         if argument in BUILT_IN_EMBEDDERS or is_exported_network(argument):
             return network
-        return f"{kind}:{Path(argument).expanduser().resolve()}"
+        return f"{kind}:{with_home(argument).resolve()}"
     return _absolute_own(network) if runs_own_code(network) else network
 
 
 def _absolute_own(code: str) -> str:
     kind, _, argument = code.partition(":")
     place, name = _parts(argument)
-    return f"{kind}:{Path(place).expanduser().resolve()}:{name}" if place.endswith(".py") else code
+    return f"{kind}:{with_home(place).resolve()}:{name}" if place.endswith(".py") else code
 
 
 def recorded_network(network: str) -> str:
@@ -96,7 +97,7 @@ def recorded_network(network: str) -> str:
 
 @contextlib.contextmanager
 def named_by(file: Path) -> Iterator[None]:
-    """Let an error of what a file names, or of its settings, say which file that is."""
+    """Let an error about a name or a setting in a file name that file."""
     try:
         yield
     except ConfigError as error:

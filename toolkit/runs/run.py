@@ -29,12 +29,9 @@ from typing import Any, Final, Literal, TypeAlias
 
 from hashkit.errors import RunError
 from hashkit.files.private import is_private_name, remove_leftovers
-from hashkit.files.writing import append_whole, write_whole
+from hashkit.files.writing import write_whole
 from hashkit.inputs.arguments import checked_arguments
-from hashkit.inputs.json_text import parse_json
-from hashkit.inputs.opening import read_file
-from hashkit.inputs.schema import dataclass_from
-from hashkit.inputs.text import decode_text
+from hashkit.runs.metrics_file import append_metrics, read_metrics, rewind_metrics
 from hashkit.runs.run_config import RunConfig, read_json_object, read_run_config
 
 __all__ = [
@@ -44,6 +41,7 @@ __all__ = [
     "as_run",
     "bank_path",
     "run_name",
+    "whole_run",
     "write_json",
 ]
 
@@ -329,7 +327,7 @@ class Run:
 
     def append_metrics(self, entry: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl."""
-        append_whole(self.metrics_path, (json.dumps(entry) + "\n").encode())
+        append_metrics(self.metrics_path, entry)
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Lines of metrics.jsonl, without a last one that is incomplete.
@@ -339,44 +337,11 @@ class Run:
         RunError
             If another line is not an object with a step.
         """
-        try:
-            data = read_file(self.metrics_path, "text_bytes")
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise RunError(f"{self.metrics_path}: cannot be read ({error.strerror})") from None
-        lines = decode_text(data, str(self.metrics_path), RunError).split("\n")
-        return [
-            _metrics_line(line, f"{self.metrics_path}, line {number}")
-            for number, line in enumerate(lines[:-1], start=1)
-            if line.strip()
-        ]
+        return read_metrics(self.metrics_path)
 
     def rewind_metrics(self, step: int) -> None:
         """Drop the lines of metrics.jsonl after ``step``; those steps will be run again."""
-        kept = [entry for entry in self.read_metrics() if entry["step"] <= step]
-        lines = "".join(json.dumps(entry) + "\n" for entry in kept)
-        write_whole(self.metrics_path, lines.encode())
-
-
-@dataclasses.dataclass(frozen=True)
-class _MetricsLine:
-    """What every line of metrics.jsonl has."""
-
-    step: int
-    seconds: float = 0.0
-    loss: float | None = None
-    held_out: float | None = None
-
-
-def _metrics_line(line: str, name: str) -> dict[str, Any]:
-    remedy = "delete this line"
-    fields = parse_json(line, name, RunError, allow_nan=True, remedy=remedy)
-    dataclass_from(
-        _MetricsLine, fields, name=name, error=RunError, remedy=remedy, may_have_more=True
-    )
-    values: dict[str, Any] = fields
-    return values
+        rewind_metrics(self.metrics_path, step)
 
 
 def as_run(run: Run | PathText) -> Run:

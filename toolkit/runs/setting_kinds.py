@@ -22,7 +22,8 @@ KINDS: Final = {
 
 def plain_scalar(value: Any) -> Any:
     """A NumPy scalar as a Python number; other values unchanged."""
-    return value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value
+    is_numpy = type(value).__module__ == "numpy" and getattr(value, "size", 0) == 1
+    return value.item() if is_numpy else value
 
 
 def checked_kind(name: str, annotation: str, value: Any) -> Any:

@@ -25,6 +25,7 @@ _BETWEEN: Final = (
     ("epsilon", 0, 0.5),
     ("quantisation", 0, 1e9),
     ("label_smoothing", 0, 0.99),
+    ("distill", 0, 1e6),
     ("batch_size", 2, 10**9),
     ("steps", 1, 10**12),
     ("warmup_steps", 0, 10**12),

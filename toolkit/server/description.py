@@ -106,14 +106,14 @@ _PATHS: Final[dict[str, Any]] = {
             "summary": "Find the nearest images to an image, a code, a row or a name.",
             "parameters": [
                 _parameter("k", "Hits, 10 by default.", minimum=1),
-                _parameter(
-                    "radius", "All hits within this many bits instead, at most n_bits.", minimum=0
-                ),
+                _parameter("radius", "All hits within this many bits instead.", minimum=0),
                 _parameter("label", "Only images of this class; may be repeated.", "string"),
                 _parameter("rerank", "1: order hits at equal distance by the logits.", enum=[0, 1]),
-                _parameter("oversample", "With rerank: order the nearest M x k.", minimum=1),
+                _parameter("oversample", "With rerank: order so many times k images.", minimum=1),
             ],
             "requestBody": {
+                "description": "The bytes of an image file; or JSON with a code, row or name: "
+                '{"row": 12}, with the header Content-Type: application/json.',
                 "required": True,
                 "content": _IMAGE | _json({"$ref": "#/components/schemas/Start"}),
             },
@@ -132,7 +132,11 @@ _PATHS: Final[dict[str, Any]] = {
             "parameters": [
                 _parameter("name", "Its name, a path such as album/cat.jpg.", "string"),
             ],
-            "requestBody": {"required": True, "content": _IMAGE},
+            "requestBody": {
+                "description": "The bytes of an image file.",
+                "required": True,
+                "content": _IMAGE,
+            },
             "responses": _answers(
                 201,
                 "Name, row and code.",
@@ -239,6 +243,7 @@ def _section(path: str, method: str, operation: dict[str, Any]) -> str:
         f"<li><code>{html.escape(one['name'])}</code>: {html.escape(one['description'])}</li>"
         for one in operation.get("parameters", ())
     )
+    body = operation.get("requestBody", {}).get("description", "")
     answers = "".join(
         f"<li>{status}: {html.escape(one['description'])}</li>"
         for status, one in operation["responses"].items()
@@ -246,5 +251,6 @@ def _section(path: str, method: str, operation: dict[str, Any]) -> str:
     return (
         f"<h2><code>{method.upper()} {html.escape(path)}</code></h2>"
         f"<p>{html.escape(operation['summary'])}</p>"
-        f"<ul>{parameters}</ul><p>Answers:</p><ul>{answers}</ul>"
+        + (f"<p>Body: {html.escape(body)}</p>" if body else "")
+        + f"<ul>{parameters}</ul><p>Answers:</p><ul>{answers}</ul>"
     )

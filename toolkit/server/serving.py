@@ -6,7 +6,6 @@ import contextlib
 import errno
 import math
 import os
-import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -19,15 +18,9 @@ from hashkit.server.app import make_app
 from hashkit.server.connections import limited_connections
 from hashkit.server.service import Service
 from hashkit.server.settings import ServerSettings
+from hashkit.signals import stopping_signals_taken
 
 __all__ = ["address_of", "open_listener", "run_server"]
-
-_STOPPING = tuple(
-    number
-    for name in ("SIGINT", "SIGTERM", "SIGHUP")
-    if (number := getattr(signal, name, None)) is not None
-)
-
 
 _FIRST_HANDLE: Final = 3
 """Of the sockets that a supervisor passes on."""
@@ -41,14 +34,8 @@ class _Server(uvicorn.Server):
         if threading.current_thread() is not threading.main_thread():  # which alone has signals
             yield
             return
-        # What the shell lets a program ignore, as `nohup` does, stays ignored.
-        taken = [one for one in _STOPPING if signal.getsignal(one) is not signal.SIG_IGN]
-        before = {number: signal.signal(number, self.handle_exit) for number in taken}
-        try:
+        with stopping_signals_taken(self.handle_exit):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def stop(self) -> None:
         """End the server."""

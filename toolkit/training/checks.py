@@ -52,6 +52,12 @@ def check_learnable(
             f"the loss {config.loss} learns from views, and on frozen features only these do: "
             f"{', '.join(FROM_VIEWS)}: use one of them, or a network that is trained"
         )
+    if config.distill and not config.has_embedder:
+        raise ConfigError(
+            "`distill` needs the features of a frozen embedder, found the network "
+            f'{config.network}: name one, as in `network="onnx:efficientnet-lite0"`, or use '
+            "`distill=0`"
+        )
     if config.cutmix:
         _check_cutmix(config, from_triplets=from_triplets)
     if config.unlabelled_ratio:

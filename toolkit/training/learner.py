@@ -14,6 +14,7 @@ from hashkit.training.data import TrainingData
 from hashkit.training.devices import seeded
 from hashkit.training.first_heads import start_from_itq
 from hashkit.training.losses import Loss, LossValue, build_loss
+from hashkit.training.losses.relations import relational_distance
 from hashkit.training.model import HashModel, input_statistics, new_model
 from hashkit.training.networks import find_network
 from hashkit.training.networks.base import pooled
@@ -170,6 +171,12 @@ class Learner(nn.Module):
                 for loss, part in zip(self._each_loss(), self._parts(logits), strict=True)
             ]
         )
+
+    def relational_distance(self, logits: Tensor, features: Tensor) -> Tensor:
+        """Difference of similarities between logits and features; the mean over code lengths."""
+        return torch.stack(
+            [relational_distance(part, features) for part in self._parts(logits)]
+        ).mean()
 
     def _parts(self, logits: Tensor) -> tuple[Tensor, ...]:
         return torch.split(logits, list(self.model.lengths), dim=1)

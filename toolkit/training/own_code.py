@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from hashkit.errors import ConfigError
+from hashkit.inputs.home import with_home
 from hashkit.inputs.opening import check_file
 from hashkit.messages.foreign_errors import foreign_message
 from hashkit.messages.os_errors import reason_and_remedy
@@ -45,9 +46,7 @@ def import_own(setting: str, argument: str) -> Any:
             f"{setting} {OWN_CODE}:{argument} must be {OWN_CODE}:PACKAGE.MODULE:NAME or "
             f"{OWN_CODE}:FILE.py:NAME"
         )
-    module = (
-        _import_file(Path(place).expanduser()) if place.endswith(".py") else _import_module(place)
-    )
+    module = _import_file(with_home(place)) if place.endswith(".py") else _import_module(place)
     if not hasattr(module, name):
         raise ConfigError(f"{setting} {OWN_CODE}:{argument}: {place} has no {name}")
     return getattr(module, name)

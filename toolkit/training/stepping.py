@@ -105,7 +105,7 @@ class Stepper:
             features = self._features(batch, fixed_features)
         with self.autocast():
             logits = self._learner.model.logits(features)
-        loss = self._loss(logits.float(), features, batch)
+        loss = self._distilled(self._loss(logits.float(), features, batch), logits, features)
         self.optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(loss.value).backward()  # type: ignore[no-untyped-call]
         return loss
@@ -122,6 +122,14 @@ class Stepper:
             return torch.cat([features] * 2) if self._learner.learns_from == "views" else features
         with self.autocast():
             return self._learner.model.features(batch.images)
+
+    def _distilled(self, loss: LossValue, logits: Tensor, features: Tensor) -> LossValue:
+        """A loss with its part that keeps the similarities of frozen features, if it has one."""
+        if not self._config.distill:
+            return loss
+        distance = self._learner.relational_distance(logits.float(), features.float())
+        value = loss.value + self._config.distill * distance
+        return LossValue(value, loss.active, loss.confident)
 
     def _loss(self, logits: Tensor, features: Tensor, batch: Batch) -> LossValue:
         if batch.triplets is not None:

@@ -1,4 +1,4 @@
-"""``hashkit.add``: a few rows more in a bank that is in use."""
+"""``hashkit.add``: adds a few rows to a bank that is in use."""
 
 from __future__ import annotations
 

@@ -30,11 +30,12 @@ from hashkit.collection.listing import list_folder
 from hashkit.collection.near import near_pairs
 from hashkit.collection.position_codes import N_BITS as HASH_BITS
 from hashkit.collection.signature_cache import SignatureCache
-from hashkit.collection.signatures import Signatures, Signer
+from hashkit.collection.signatures import LEARNED_MODEL, Signatures, Signer
 from hashkit.datasets.decoding import Fault
 from hashkit.distribution import install_command
 from hashkit.errors import ConfigError
 from hashkit.inputs.arguments import checked_arguments, whole_number
+from hashkit.model_names import BUILTIN_SHA256
 from hashkit.runs.run import PathText
 from hashkit.threads import check_threads
 from hashkit.workflow.near_codes import distinct_codes, pairs_of_classes, pairs_of_codes
@@ -203,8 +204,10 @@ def _in_folder(folder: Path, wanted: _Wanted, n_workers: int, reporter: Reporter
     named = [(name, listing.folder / name) for name in sorted(listing.names)]
     title = f"reading {listing.folder.name}"
     if wanted.is_exact:
+        learned = BUILTIN_SHA256[LEARNED_MODEL]
+        caches = [SignatureCache(listing.folder, model) for model in ("", learned)]
         with reporter.progress(title, len(named), "images") as bar:
-            images, faults = facts_of(named, n_workers, bar.update)
+            images, faults = facts_of(named, n_workers, bar.update, caches)
         images = without_other_names(images)
         groups = group_duplicates(images, classes_of(images), NO_PAIRS)
     else:
@@ -289,7 +292,7 @@ def _facts_of_rows(
     n_workers: int,
     reporter: Reporter,
 ) -> tuple[list[ImageFacts], list[Fault]]:
-    """Facts of rows, in order: of their files, or of what the bank keeps where there is none."""
+    """Facts of rows, in order: of their files, or from the bank where there is no file."""
     named = list(_named(bank, rows))
     paths = {name: find(bank, row) for row, name in named}
     there = [(name, path) for name, path in paths.items() if isinstance(path, Path)]

@@ -36,9 +36,10 @@ from hashkit.workflow.feature_settings import (
     require_packages,
     with_enough_images,
 )
-from hashkit.workflow.loggers import logging_config
-from hashkit.workflow.reporter import Reporter, plural
+from hashkit.workflow.loggers import logger_group, logging_config
+from hashkit.workflow.reporter import SILENT, Reporter, plural
 from hashkit.workflow.run_start import (
+    NewRun,
     Reading,
     default_name,
     existing_folder,
@@ -54,7 +55,7 @@ from hashkit.workflow.unlabelled_images import check_used
 __all__ = ["find_embedder", "resume_on_features", "train_on_features"]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class _Job:
     """One training on frozen features."""
 
@@ -72,53 +73,52 @@ class _Job:
 
 
 def train_on_features(
-    source: TrainingSource,
-    opened: tuple[ImageSet, Split],
-    settings: Mapping[str, Any],
-    *,
-    size: tuple[int, int] | None,
-    runs: Path,
-    name: str | None,
-    device: str,
-    reading: Reading,
-    reporter: Reporter,
-    should_stop: Callable[[], bool],
-    loggers: LoggerGroup,
+    new: NewRun, opened: tuple[ImageSet, Split], settings: Mapping[str, Any]
 ) -> Run:
-    """Make a new run below ``runs`` and train it; the other parameters are those of `train`.
+    """Make a new run and train it.
 
     Parameters
     ----------
     opened
-        The images of ``source``, and their split.
-    settings, size
+        The images of the run, and their split.
+    settings
         See `hashkit.workflow.settings.make_config`.
     """
+    loggers = logger_group(new.loggers, new.reporter)
     images, split = opened
-    config, embedder = configured(settings, size, device, reporter)
+    source, runs, reporter = new.source, new.runs, new.reporter
+    config, embedder = configured(settings, new.size, new.device, reporter)
     config = with_enough_images(config, settings, len(split.training), reporter)
     check_labels(config, images)
     check_used(source.spec, config)
-    training = training_part(images, split, reading, reporter)
-    name = name or default_name(images.name, config)
+    training = training_part(images, split, new.reading, reporter)
+    name = new.name or default_name(images.name, config)
     for folder in run_folders(name, config):
         Run.check_free(runs, folder)
     with locked_run(existing_folder(runs) / name, "training"):
         run = _new_run(
-            runs, name, RunConfig(data=source.spec, training=config, device=device), embedder
+            runs, name, RunConfig(data=source.spec, training=config, device=new.device), embedder
         )
         reporter.note(
             f"run {run.path}: recipe {config.recipe}, {recorded_network(config.network)}, "
             f"{config.loss}, {lengths_text(config)}"
         )
         job = _Job(
-            run, config, embedder, training, split.protocol, device, reading, reporter,
-            should_stop, loggers,
-        )  # fmt: skip
+            run=run,
+            config=config,
+            embedder=embedder,
+            images=training,
+            protocol=split.protocol,
+            device=new.device,
+            reading=new.reading,
+            reporter=reporter,
+            should_stop=new.should_stop,
+            loggers=loggers,
+        )
         try:
             return _train(job)
         except DatasetError:
-            if not (reading.strict and _store(job).n_done):  # strict keeps what is usable
+            if not (new.reading.strict and _store(job).n_done):  # strict keeps what is usable
                 run.discard(FeatureStore.paths(run.path))
             raise
 
@@ -167,12 +167,20 @@ def resume_on_features(
     training = training_part(images, split, reading, reporter)
     device = saved.device if device == "auto" else device
     check_device(device, config)
-    return _train(
-        _Job(
-            run, config, embedder, training, split.protocol, device, reading, reporter,
-            should_stop, loggers, to_build,
-        )
-    )  # fmt: skip
+    job = _Job(
+        run=run,
+        config=config,
+        embedder=embedder,
+        images=training,
+        protocol=split.protocol,
+        device=device,
+        reading=reading,
+        reporter=reporter,
+        should_stop=should_stop,
+        loggers=loggers,
+        loss=to_build,
+    )
+    return _train(job)
 
 
 def _is_complete(run: Run) -> bool:
@@ -301,12 +309,13 @@ def _fit(job: _Job, found: FeatureSet, started: float) -> None:
     """Fit a head of each code length."""
     run, config = job.run, job.config
     heads = {}
-    with job.reporter.progress(config.loss, len(config.lengths), "heads") as bar:
+    is_one = len(config.lengths) == 1
+    reporter = SILENT if is_one else job.reporter
+    with reporter.progress(config.loss, len(config.lengths), "heads") as bar:
         for n_bits in config.lengths:
             heads[n_bits] = fit_head(config.loss, found.features, n_bits, config.seed)
             bar.update(len(heads))
     seconds = time.perf_counter() - started
-    is_one = len(heads) == 1
     if is_one:
         _write_head(job, run, *next(iter(heads.items())))
     speed = {"seconds": seconds, "images_per_second": len(job.images) / max(seconds, 1e-9)}

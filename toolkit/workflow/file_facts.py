@@ -161,7 +161,7 @@ def label_facts(database: CodeDatabase) -> dict[str, Any]:
     for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
         name = names[number] if number < len(names) else str(number)
         classes[name] = classes.get(name, 0) + count
-    kind = "one an image" if labels.ndim == 1 else "several an image"
+    kind = "one per image" if labels.ndim == 1 else "several per image"
     return {"labels": kind, "classes": classes, "n_unlabelled": n_unlabelled}
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from pathlib import Path
 from typing import Literal, TypeAlias
 
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.sets import IMAGE_SETS
 from hashkit.datasets.slices.containers import find_containers
 from hashkit.errors import ConfigError
+from hashkit.inputs.home import with_home
 from hashkit.runs.data_spec import check_split_seed
 from hashkit.runs.run import PathText
 from hashkit.workflow.folder_labels import Labels
@@ -100,7 +100,7 @@ class ImagesToEncode:
         if isinstance(self.images, ImageSet):
             return False
         text = os.fspath(self.images)
-        return text not in IMAGE_SETS and Path(text).expanduser().is_dir()
+        return text not in IMAGE_SETS and with_home(text).is_dir()
 
     @property
     def _shown(self) -> str:

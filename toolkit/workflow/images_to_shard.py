@@ -12,6 +12,7 @@ from hashkit.datasets.slices.listings import FileListing, FolderListing, Listing
 from hashkit.datasets.slices.parquets import ParquetListing
 from hashkit.datasets.slices.tars import TarListing
 from hashkit.errors import ConfigError, DatasetError
+from hashkit.inputs.home import with_home
 from hashkit.manifest import Manifest
 from hashkit.runs.run import PathText
 from hashkit.workflow.folder_labels import Labels, open_folder_to_encode
@@ -21,7 +22,7 @@ __all__ = ["ImagesToShard", "check_no_columns"]
 
 
 def check_no_columns(found: str, image_column: str, label_column: str) -> None:
-    """Raise `ConfigError` if a column is named, of what are no Parquet files."""
+    """Raise `ConfigError` if a column is named for images that are not in Parquet files."""
     if image_column or label_column:
         raise ConfigError(
             f"`image_column` and `label_column` go with Parquet files, found {found}: leave them "
@@ -94,11 +95,11 @@ class ImagesToShard:
     @property
     def path(self) -> Path:
         """Absolute path of the list or folder, or the pattern with an absolute path."""
-        return Path(self.images).expanduser().absolute()
+        return with_home(self.images).absolute()
 
     def settings(self) -> dict[str, str]:
         """How the images are read, by argument, as a plan keeps it."""
-        root = "" if self.data_root is None else str(Path(self.data_root).expanduser().absolute())
+        root = "" if self.data_root is None else str(with_home(self.data_root).absolute())
         return {
             "data_root": root,
             "labels": self.labels,
@@ -121,5 +122,5 @@ class ImagesToShard:
         if self.path.is_dir():
             images = open_folder_to_encode(self.path, self.labels, manifest, None, reporter)
             return FolderListing(images, self.path)
-        root = None if self.data_root is None else Path(self.data_root).expanduser()
+        root = None if self.data_root is None else with_home(self.data_root)
         return FileListing(self.path, root)

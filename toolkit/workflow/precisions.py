@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from hashkit.datasets.spec import open_spec
 from hashkit.exporters.precision import PrecisionReport, export_precision
@@ -16,6 +16,9 @@ from hashkit.workflow.reporter import SILENT, LateProgress, Reporter
 from hashkit.workflow.training_source import TrainingSource
 
 __all__ = ["export_run_precision"]
+
+_WORTH_IT: Final = 1.2
+"""Speed relative to fp32 from which on changed bits are worth it."""
 
 
 def export_run_precision(
@@ -75,4 +78,16 @@ def _tell(report: PrecisionReport, reporter: Reporter) -> None:
     if report.quantised:
         n_all = len(report.quantised) + len(report.kept)
         size += f"; {len(report.quantised)} of {n_all} convolutions in int8"
-    reporter.note(f"{report.path}: {size}")
+    reporter.note(f"{report.path}: {size}; {report.speed:.2f} times the speed of fp32 on this CPU")
+    if report.precision == "int8":
+        reporter.note(_advice(report))
+
+
+def _advice(report: PrecisionReport) -> str:
+    """Whether the file is worth using here, and how."""
+    if report.speed < _WORTH_IT:
+        return "it is hardly faster on this CPU: keep the fp32 model here"
+    return (
+        f"to use it, give {report.path} as `model=...` to whatever encodes, for banks and queries "
+        "alike: banks of the fp32 model take no codes of it"
+    )

@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, cast
 
 from hashkit.errors import ConfigError, HashkitError
+from hashkit.inputs.home import with_home
 from hashkit.runs.run import PathText, Run
 from hashkit.workflow.reporter import plural
 
@@ -44,7 +45,7 @@ class RowImages:
         self, run: Run | None = None, data_root: PathText | None = None, *, only_below: bool = False
     ) -> None:
         self._run = run
-        self._data_root = None if data_root is None else Path(data_root).expanduser().absolute()
+        self._data_root = None if data_root is None else with_home(data_root).absolute()
         if self._data_root is not None and not self._data_root.is_dir():
             raise ConfigError(
                 f"`data_root` must be the folder that the images are in now; found no folder "

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hashkit.datasets.decoding import Fault, write_fault_report
 from hashkit.datasets.disjoint import check_disjoint
@@ -17,8 +19,13 @@ from hashkit.runs.config import TrainConfig
 from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import Run, run_name
 from hashkit.workflow.reporter import Reporter, plural
+from hashkit.workflow.training_source import TrainingSource
+
+if TYPE_CHECKING:
+    from hashkit.training.loggers import RunLogger
 
 __all__ = [
+    "NewRun",
     "Reading",
     "default_name",
     "existing_folder",
@@ -50,6 +57,41 @@ class Reading:
     strict: bool = False
     download: bool = False
     leaks: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class NewRun:
+    """A run that is to be made and trained, besides its settings.
+
+    Attributes
+    ----------
+    source
+        The images that it learns from.
+    size
+        Height and width that were asked for; see `hashkit.workflow.settings.make_config`.
+    runs
+        The folder that it is made in.
+    name
+        Its name; None for date and data.
+    device, loggers
+        As for `hashkit.train`.
+    reading
+        How its images are read.
+    reporter
+        Takes notes and progress.
+    should_stop
+        Whether to stop after the current step.
+    """
+
+    source: TrainingSource
+    size: tuple[int, int] | None
+    runs: Path
+    name: str | None
+    device: str
+    reading: Reading
+    loggers: Sequence[str | RunLogger]
+    reporter: Reporter
+    should_stop: Callable[[], bool]
 
 
 def open_images(spec: DataSpec, reading: Reading, reporter: Reporter) -> tuple[ImageSet, Split]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hashkit.preprocess import ImageSource
     from hashkit.runtimes.encoder import Encoder
 
-__all__ = ["SearchPlace"]
+__all__ = ["SearchPlace", "run_in_place"]
 
 
 class SearchPlace:
@@ -85,7 +85,7 @@ class SearchPlace:
         if needs_model and model is None and run is None:
             model = builtin_of_banks(opened, reporter)
         if not opened or (model is None and (needs_model or run is not None)):
-            self.run = _run_in_place(opened, run, runs, reporter)
+            self.run = run_in_place(opened, run, runs, reporter)
         self.images = RowImages(self.run, data_root)
         self._model = model
         if not opened:
@@ -158,7 +158,7 @@ class SearchPlace:
             warn_of_other_resamplers([(what, library), *banks], self._reporter)
 
 
-def _run_in_place(banks: Sequence[Bank], run: Path | None, runs: Path, reporter: Reporter) -> Run:
+def run_in_place(banks: Sequence[Bank], run: Path | None, runs: Path, reporter: Reporter) -> Run:
     """The run in place of banks or a model; says what to name if there is none."""
     try:
         return find_exported(run, runs, reporter)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from hashkit.bank_set.manifest import MANIFEST_NAME
-from hashkit.bank_set.plan_files import PLAN_NAME
+from hashkit.bank_set.plan_files import MAX_SHARDS, PLAN_NAME
 from hashkit.datasets.slices.plan import Plan, SourceFile, read_plan, write_plan
-from hashkit.datasets.slices.planning import MAX_SHARDS, write_slices
+from hashkit.datasets.slices.planning import write_slices
 from hashkit.datasets.slices.spool import spooled
 from hashkit.errors import BankError, BankMismatchError, DatasetError
 from hashkit.files.addresses import check_local

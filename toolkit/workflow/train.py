@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -23,8 +22,10 @@ from hashkit.workflow.reporter import LOGGED, Reporter
 from hashkit.workflow.settings import errors_name, on_features, settings_by_field
 
 if TYPE_CHECKING:
+    from hashkit.datasets.imageset import ImageSet
+    from hashkit.datasets.split import Split
     from hashkit.training.loggers import RunLogger
-    from hashkit.workflow.run_start import Reading
+    from hashkit.workflow.run_start import NewRun
     from hashkit.workflow.training_source import TrainingSource
 
 __all__ = ["require_torch", "resume", "train"]
@@ -155,10 +156,10 @@ def train(
         unlabelled=_text(unlabelled),
     )
     from hashkit.datasets.spec import with_absolute_paths
-    from hashkit.workflow.run_start import Reading
+    from hashkit.workflow.run_start import NewRun, Reading
     from hashkit.workflow.training_source import TrainingSource
 
-    start = _Start(
+    new = NewRun(
         source=TrainingSource(
             with_absolute_paths(spec), None if triplets is None else Path(triplets).absolute()
         ),
@@ -171,7 +172,7 @@ def train(
         reporter=reporter or LOGGED,
         should_stop=should_stop or (lambda: False),
     )
-    return _start(start, changes, given)
+    return _start(new, changes, given)
 
 
 @checked_arguments_but("loggers")
@@ -247,86 +248,62 @@ def resume(
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Start:
-    """What a new training is made of, besides its settings."""
-
-    source: TrainingSource
-    size: tuple[int, int] | None
-    runs: Path
-    name: str | None
-    device: str
-    reading: Reading
-    loggers: Sequence[str | RunLogger]
-    reporter: Reporter
-    should_stop: Callable[[], bool]
-
-
-def _start(start: _Start, changes: dict[str, Any], given: Collection[str]) -> Run:
+def _start(new: NewRun, changes: Mapping[str, Any], given: Collection[str]) -> Run:
     """Train a network, or a head on frozen features, as the settings and the images say."""
     from hashkit.datasets.sets import IMAGE_SETS
     from hashkit.workflow.recipe_choice import chosen_settings
     from hashkit.workflow.run_start import open_images
 
-    opened = None
-    if not _may_need_no_torch(start.source, changes):
+    spec = new.source.spec
+    if not _may_need_no_torch(new.source, changes):
         require_torch()  # before the images are opened
-    if start.source.triplets is None:
-        opened = open_images(start.source.spec, start.reading, start.reporter)
-        is_named_set = start.source.spec.data in IMAGE_SETS
-        changes = chosen_settings(
-            changes,
-            opened[0],
-            start.reporter,
-            has_others=start.source.spec.unlabelled is not None,
-            training=None if is_named_set else opened[1].training,
-        )
-    elif start.source.spec.unlabelled is not None:
-        raise ConfigError(
-            "`triplets` does not go with `unlabelled`, found both: leave one of them out"
-        )
-    elif on_features(changes):
-        raise ConfigError(
-            "`triplets` does not go with frozen features, found both: leave it out, or name a "
-            "network that is trained"
-        )
-    if opened is not None and on_features(changes):
-        from hashkit.workflow.feature_training import train_on_features
+    if new.source.triplets is not None:
+        _check_triplets(spec, changes)
+        return _train_network(new, None, changes, given)
+    opened = open_images(spec, new.reading, new.reporter)
+    is_named_set = spec.data in IMAGE_SETS
+    changes = chosen_settings(
+        changes,
+        opened[0],
+        new.reporter,
+        has_others=spec.unlabelled is not None,
+        training=None if is_named_set else opened[1].training,
+    )
+    if not on_features(changes):
+        return _train_network(new, opened, changes, given)
+    from hashkit.workflow.feature_training import train_on_features
 
-        with errors_name(given):
-            return train_on_features(
-                start.source,
-                opened,
-                changes,
-                size=start.size,
-                runs=start.runs,
-                name=start.name,
-                device=start.device,
-                reading=start.reading,
-                reporter=start.reporter,
-                should_stop=start.should_stop,
-                loggers=logger_group(start.loggers, start.reporter),
-            )
+    with errors_name(given):
+        return train_on_features(new, opened, changes)
+
+
+def _train_network(
+    new: NewRun,
+    opened: tuple[ImageSet, Split] | None,
+    changes: Mapping[str, Any],
+    given: Collection[str],
+) -> Run:
     require_torch()
     from hashkit.workflow.fitting import finish_training
     from hashkit.workflow.training import new_trainer
 
     with contextlib.ExitStack() as locks:
         with errors_name(given):
-            trainer = new_trainer(
-                start.source,
-                opened,
-                changes,
-                size=start.size,
-                runs=start.runs,
-                name=start.name,
-                device=start.device,
-                reading=start.reading,
-                locks=locks,
-                reporter=start.reporter,
-            )
-        loggers = logger_group(start.loggers, start.reporter)
-        return finish_training(trainer, start.reporter, start.should_stop, loggers)
+            trainer = new_trainer(new, opened, changes, locks)
+        loggers = logger_group(new.loggers, new.reporter)
+        return finish_training(trainer, new.reporter, new.should_stop, loggers)
+
+
+def _check_triplets(spec: DataSpec, changes: Mapping[str, Any]) -> None:
+    if spec.unlabelled is not None:
+        raise ConfigError(
+            "`triplets` does not go with `unlabelled`, found both: leave one of them out"
+        )
+    if on_features(changes):
+        raise ConfigError(
+            "`triplets` does not go with frozen features, found both: leave it out, or name a "
+            "network that is trained"
+        )
 
 
 def _may_need_no_torch(source: TrainingSource, changes: Mapping[str, Any]) -> bool:

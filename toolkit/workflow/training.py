@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import shutil
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from hashkit.datasets.decoding import Fault
@@ -32,6 +31,7 @@ from hashkit.training.prepare import (
 from hashkit.training.trainer import Trainer
 from hashkit.workflow.reporter import SILENT, Reporter, plural
 from hashkit.workflow.run_start import (
+    NewRun,
     Reading,
     default_name,
     existing_folder,
@@ -51,47 +51,39 @@ Configure: TypeAlias = Callable[[tuple[int, int] | None], TrainConfig]
 
 
 def new_trainer(
-    source: TrainingSource,
+    new: NewRun,
     opened: tuple[ImageSet, Split] | None,
     settings: Mapping[str, Any],
-    *,
-    size: tuple[int, int] | None,
-    runs: Path,
-    name: str | None,
-    device: str,
-    reading: Reading,
     locks: contextlib.ExitStack,
-    reporter: Reporter = SILENT,
 ) -> Trainer:
-    """Make a new run below ``runs``, and its trainer.
+    """Make a new run, and its trainer.
 
     Parameters
     ----------
     opened
-        The images of ``source`` and their split; None for a triplet list.
-    settings, size
+        The images of the run and their split; None for a triplet list.
+    settings
         See `hashkit.workflow.settings.make_config`.
-    name
-        Name of the run; None for date and data.
     locks
         Gets the lock of the run, from before it is made; close it after the training.
     """
-    chosen = choose_device(device)
+    chosen = choose_device(new.device)
+    source, reporter = new.source, new.reporter
     if source.triplets is not None and not settings.keys() & {"loss", "recipe"}:
         settings = dict(settings) | {"loss": "triplet"}
 
     def configure(own_size: tuple[int, int] | None) -> TrainConfig:
-        config = make_config(settings, size, own_size)
+        config = make_config(settings, new.size, own_size)
         check_precision(config, chosen)
         return config
 
-    config, data, faults = _load(source, opened, configure, reading, reporter)
-    name = name or default_name(data.dataset, config)
+    config, data, faults = _load(source, opened, configure, new.reading, reporter)
+    name = new.name or default_name(data.dataset, config)
     for folder in run_folders(name, config):
-        Run.check_free(runs, folder)
-    locks.enter_context(locked_run(existing_folder(runs) / name, "training"))
+        Run.check_free(new.runs, folder)
+    locks.enter_context(locked_run(existing_folder(new.runs) / name, "training"))
     run = Run.create(
-        runs,
+        new.runs,
         name,
         RunConfig(
             data=source.spec,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -22,7 +23,8 @@ HANG_SECONDS: Final = 20.0
 """Seconds of CPU time that one case may take."""
 
 _WAITS: Final = 3.0
-"""Multiple of these seconds that may pass by the clock, as other processes take time too."""
+"""Multiple of these seconds that may pass by the clock, as the disk takes time too; the
+seconds that a process waits for a core do not count."""
 
 _START_SECONDS: Final = 120.0
 """Seconds that a worker may take to import what it needs and to make the first files."""
@@ -47,6 +49,15 @@ def _cpu_seconds(pid: int) -> float:
         return 0.0
     ticks: float = int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _own_clock(pid: int) -> float:
+    """Seconds by the clock, without those that the process waited for a core."""
+    waited = 0
+    for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError):  # the thread has ended
+            waited = max(waited, int(path.read_text().split()[1]))
+    return time.monotonic() - waited / 1e9
 
 
 class Worker:
@@ -83,7 +94,7 @@ class Worker:
                 return batch
             kind, case = failed
             if case < 0:
-                raise RuntimeError(f"the worker ended between two cases of {name}: {self._text()}")
+                raise RuntimeError(f"{name}: {kind} before a case began: {self._text()}")
             batch.findings.append(self._finding(name, case, kind))
             self._stop()
             first = case + 1
@@ -104,9 +115,13 @@ class Worker:
                     return None
             now = self._case()
             if now != case:
-                case, since, cpu = now, time.monotonic(), _cpu_seconds(process.pid)
+                case, since, cpu = now, _own_clock(process.pid), _cpu_seconds(process.pid)
             limit = self._hang_seconds if case >= 0 else _START_SECONDS
-            if _cpu_seconds(process.pid) - cpu > limit or time.monotonic() - since > _WAITS * limit:
+            is_over = (
+                _cpu_seconds(process.pid) - cpu > limit
+                or _own_clock(process.pid) - since > _WAITS * limit
+            )
+            if is_over:
                 process.kill()
                 process.wait()
                 return f"hang of more than {limit:.0f} s", case

@@ -17,9 +17,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["answered", "command_in_fork", "command_in_process", "preload"]
+__all__ = ["OverTimeError", "answered", "command_in_fork", "command_in_process", "preload"]
 
 _TIMEOUT_SECONDS: Final = 240.0
+"""Seconds that a command may take which is not to be killed."""
+
+
+class OverTimeError(RuntimeError):
+    """A command that was not to be killed took longer than this script allows, and was stopped."""
 
 
 def preload(command: Callable[[], int], folder: Path) -> None:
@@ -65,6 +70,11 @@ def command_in_fork(
     -------
     tuple
         Its exit code, None if it was killed; the seconds it took; and what it printed.
+
+    Raises
+    ------
+    OverTimeError
+        If it was not to be killed, and did not end in time.
     """
     printed = folder.with_name(f"{folder.name}.printed")
     began = time.perf_counter()
@@ -73,7 +83,9 @@ def command_in_fork(
         _child(command, folder, printed)
     code = _wait(pid, began, kill_after)
     seconds = time.perf_counter() - began
-    return code, seconds, printed.read_text(errors="replace")
+    text = printed.read_text(errors="replace")
+    _check_time(code, kill_after, text)
+    return code, seconds, text
 
 
 def _child(command: Callable[[], int], folder: Path, printed: Path) -> None:
@@ -129,8 +141,19 @@ def command_in_process(
             process.kill()
             process.wait()
             ended = None
+        seconds = time.perf_counter() - began
         printed.seek(0)
-        return ended, time.perf_counter() - began, printed.read()
+        text = printed.read()
+    _check_time(ended, kill_after, text)
+    return ended, seconds, text
+
+
+def _check_time(code: int | None, kill_after: float | None, printed: str) -> None:
+    """Tell a command that this script's limit stopped from one that it was to kill."""
+    if code is None and kill_after is None:
+        raise OverTimeError(
+            f"stopped after the {_TIMEOUT_SECONDS:.0f} s that this script allows: {printed[-600:]}"
+        )
 
 
 def answered(question: Callable[[], Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Makes one vector per image of what a network gives: a vector, tokens, or feature maps."""
+"""Turns the output of a network, a vector, tokens or feature maps, into one vector per image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads ``preprocessor_config.json``, by which Hugging Face's image processors are described.
+"""Reads ``preprocessor_config.json``, which describes Hugging Face's image processors.
 
 The fields and their meaning are those of the image processors of the library transformers, such as
 ``ViTImageProcessor``, ``CLIPImageProcessor``, ``BitImageProcessor``, ``SiglipImageProcessor`` and

@@ -39,7 +39,7 @@ _SAME: Final = 1e-6
 
 @dataclasses.dataclass(frozen=True)
 class TrialInput:
-    """What is known about an embedder's input.
+    """Facts about an embedder's input.
 
     Attributes
     ----------

@@ -1,0 +1,34 @@
+"""Tests of what is said about a model in another precision."""
+
+from pathlib import Path
+
+import pytest
+
+from hashkit.exporters.agreement import Agreement
+from hashkit.exporters.precision import TOLERANCES, PrecisionReport
+from hashkit.workflow import precisions
+from hashkit.workflow.reporter import Reporter
+
+
+@pytest.mark.parametrize(
+    ("speed", "advice"),
+    [
+        (2.5, "`model=...` to whatever encodes, for banks and queries alike"),
+        (1.1, "keep the fp32 model here"),
+    ],
+)
+def test_speed_and_its_use_are_told(speed, advice):
+    agreement = Agreement(9, 9, 48, 1.0, 0.1, 0.1, 0.1, 0.0, 0, 0, None, None, 0.9, "CPU")
+    report = PrecisionReport(
+        Path("a/model-int8.onnx"), "int8", 10, 40, "0", "1", ("c",), ("d",), agreement,
+        TOLERANCES["int8"], (), speed, 1.0,
+    )  # fmt: skip
+    notes = []
+
+    class Kept(Reporter):
+        def note(self, text):
+            notes.append(text)
+
+    precisions._tell(report, Kept())
+    assert f"1 of 2 convolutions in int8; {speed:.2f} times the speed of fp32" in notes[-2]
+    assert advice in notes[-1]
