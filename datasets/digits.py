@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.datasets.imageset import ImageSet
+from hashkit.distribution import find_package
 from hashkit.errors import MissingExtraError
 
 __all__ = ["open_digits"]
@@ -49,7 +49,7 @@ def _table() -> NDArray[np.int64]:
 
     Read from the file of scikit-learn, as importing that package takes longer than a second.
     """
-    found = importlib.util.find_spec("sklearn")
+    found = find_package("sklearn")
     if found is None or found.origin is None:
         raise MissingExtraError("scikit-learn", "train", "the image set digits")
     path = Path(found.origin).parent / _FILE

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib
-import importlib.util
 import io
 import logging
 import sys
@@ -14,6 +13,7 @@ from typing import Final
 
 import onnxruntime
 
+from hashkit.distribution import find_package
 from hashkit.errors import DeviceError
 
 __all__ = [
@@ -127,9 +127,8 @@ def _torch_has_loaded_them() -> bool:
 
 def _tensorrt_library() -> str:
     """Path of TensorRT's library in its wheel, or its name for the system's loader."""
-    with contextlib.suppress(ImportError, ValueError):
-        spec = importlib.util.find_spec("tensorrt_libs")
-        for folder in (spec and spec.submodule_search_locations) or ():
-            if (path := Path(folder) / _TENSORRT).is_file():
-                return str(path)
+    found = find_package("tensorrt_libs")
+    for folder in (found and found.submodule_search_locations) or ():
+        if (path := Path(folder) / _TENSORRT).is_file():
+            return str(path)
     return _TENSORRT

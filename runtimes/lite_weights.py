@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.util
 from pathlib import Path
 from typing import Any, Final
 
 from numpy.typing import NDArray
 
+from hashkit.distribution import find_package
 from hashkit.errors import ConfigError, MissingExtraError, ModelError
 from hashkit.inputs.opening import read_file
 from hashkit.inputs.torch_weights import read_torch_weights
@@ -139,10 +139,7 @@ def lite_weights(variant: LiteVariant, extra: str) -> dict[str, NDArray[Any]]:
     ModelError
         If the weights are not the expected ones.
     """
-    try:
-        found = importlib.util.find_spec(variant.module)
-    except ValueError:  # a module that was put into sys.modules by hand
-        found = None
+    found = find_package(variant.module)
     if found is None or not found.submodule_search_locations:
         raise MissingExtraError(variant.package, extra, f"pretrained {variant.name}")
     return read_lite_weights(variant, Path(found.submodule_search_locations[0]) / variant.file)

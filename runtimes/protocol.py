@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
@@ -11,7 +10,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.distribution import install_command
+from hashkit.distribution import find_package, install_command
 from hashkit.errors import ConfigError, DeviceError
 from hashkit.manifest import Manifest
 from hashkit.runtimes.settings import RuntimeSettings
@@ -164,11 +163,9 @@ def why_no_package(package: str, extra: str | None = None) -> str | None:
 
     ``extra`` is the extra that brings it; None if the base install does.
     """
-    try:
-        is_there = importlib.util.find_spec(package) is not None
-    except (ImportError, ValueError):
-        is_there = False
-    return None if is_there else f"{package} is not installed: {install_command(extra)}"
+    if find_package(package) is not None:
+        return None
+    return f"{package} is not installed: {install_command(extra)}"
 
 
 RUNTIMES: Final[dict[str, RuntimeKind]] = {

@@ -1,4 +1,4 @@
-"""The name that hashkit is distributed under, and the command that installs it.
+"""The name that hashkit is distributed under, the command that installs it, and other packages.
 
 hashkit is on no package index yet, so the command takes a clone of the repository. Once it is
 published, `_SOURCE` becomes the distribution's name and `_WHERE` becomes empty, here alone.
@@ -6,11 +6,14 @@ published, `_SOURCE` becomes the distribution's name and `_WHERE` becomes empty,
 
 from __future__ import annotations
 
+import importlib.util
+from importlib.machinery import ModuleSpec
 from typing import Final
 
 __all__ = [
     "DISTRIBUTION",
     "DISTRIBUTIONS",
+    "find_package",
     "install_command",
     "install_for_cpus",
     "install_for_gpus",
@@ -24,6 +27,14 @@ DISTRIBUTIONS: Final = (DISTRIBUTION, f"{DISTRIBUTION}-cpu")
 _SOURCE: Final = "."
 _SOURCE_FOR_CPUS: Final = "./packaging/cpu"
 _WHERE: Final = " (in a clone of hashkit)"
+
+
+def find_package(name: str) -> ModuleSpec | None:
+    """Where an importable package is, without importing it; None if it is not installed."""
+    try:
+        return importlib.util.find_spec(name)
+    except (ImportError, ValueError):  # refused by a finder; put into sys.modules by hand
+        return None
 
 
 def install_command(extra: str | None = None) -> str:

@@ -110,25 +110,13 @@ def main() -> None:
         given.json.write_text(json.dumps({"facts": facts, "rows": rows}, indent=1))
 
 
+ORTHOHASH = {"loss": "orthohash", "scale": 4.0, "label_smoothing": 0.1}
 LEARNED: Mapping[str, Mapping[str, Any]] = {
     "recipe `open`": {},
-    "the same, `--sampler balanced`": {"sampler": "balanced"},
-    "the same, `--loss multi-similarity --quantisation 2`": {
-        "loss": "multi-similarity",
-        "quantisation": 2.0,
-    },
-    "the same, `--loss orthohash --scale 4 --label-smoothing 0.1`": {
-        "loss": "orthohash",
-        "scale": 4.0,
-        "label_smoothing": 0.1,
-    },
-    "the same with `--lr 0.002`": {
-        "loss": "orthohash",
-        "scale": 4.0,
-        "label_smoothing": 0.1,
-        "learning_rate": 0.002,
-    },
-    "recipe `open`, `--start random`": {"start": "random"},
+    "`--loss multi-similarity --quantisation 2`": {"loss": "multi-similarity", "quantisation": 2.0},
+    "`--loss orthohash --scale 4 --label-smoothing 0.1`": ORTHOHASH,
+    "the same, and `--lr 0.002`": ORTHOHASH | {"learning_rate": 0.002},
+    "`--start random`": {"start": "random"},
     "recipe `features`": {"recipe": "features"},
 }
 """Changes of the recipe `open`, by name in the tables."""

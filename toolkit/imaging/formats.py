@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 import io
 import re
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from PIL import ImageFile, UnidentifiedImageError
 
-from hashkit.distribution import install_command
+from hashkit.distribution import find_package, install_command
 from hashkit.errors import ImageError
 
 __all__ = ["EXTRA_SUFFIXES", "IMAGE_SUFFIXES", "format_of", "open_file", "readable_suffixes"]
@@ -114,7 +113,7 @@ def format_of(data: bytes) -> str | None:
 
 def readable_suffixes() -> frozenset[str]:
     """`IMAGE_SUFFIXES`, and `EXTRA_SUFFIXES` if what they need is installed."""
-    has_extra = importlib.util.find_spec("pillow_heif") is not None
+    has_extra = find_package("pillow_heif") is not None
     return IMAGE_SUFFIXES | EXTRA_SUFFIXES if has_extra else IMAGE_SUFFIXES
 
 

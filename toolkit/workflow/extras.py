@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-
+from hashkit.distribution import find_package
 from hashkit.errors import MissingExtraError
 
 __all__ = ["require"]
@@ -18,9 +17,5 @@ def require(extra: str, purpose: str, *packages: str) -> None:
         If one of ``packages`` cannot be found; see there for the other parameters.
     """
     for package in packages:
-        try:
-            is_there = importlib.util.find_spec(package) is not None
-        except ImportError:
-            is_there = False
-        if not is_there:
+        if find_package(package) is None:
             raise MissingExtraError(package, extra, purpose)
