@@ -95,6 +95,7 @@ def test_a_graph_that_computes_something_else_is_refused(monkeypatch: pytest.Mon
         torch_embedder._compare(embedder, expected)
 
 
+@pytest.mark.end_to_end  # timm takes seconds to import
 def test_names_and_sizes_that_do_not_fit_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch_embedder, "traced", None)
     with pytest.raises(ConfigError, match="timm has no model"):

@@ -23,7 +23,7 @@ from hashkit.retrieval.search import search
 from hashkit.retrieval.shards import Shards
 
 BITS = [1, 7, 8, 12, 16, 24, 31, 32, 40, 48, 63, 64, 65, 96, 127, 128, 192, 255, 256, 511, 1024]
-ROWS = [1, 64, 65, 255, 257, 1000]
+ROWS = [1, 64, 65, 257, 600]
 
 
 def check(
@@ -59,9 +59,9 @@ def test_every_kernel_gives_the_first_of_the_sorted_rows(n_bits: int) -> None:
             queries = uniform(rng, n_queries, n_bits)
             queries[0] = database[rng.integers(n_rows)]
             for top_k in {1, min(10, n_rows), n_rows}:  # selected or placed
-                for n_threads in (1, 3):
-                    radii = [n_bits] * n_queries
-                    check(queries, shards, database, everything, top_k, radii, n_threads)
+                n_threads = 1 if (n_queries + top_k) % 2 else 3
+                radii = [n_bits] * n_queries
+                check(queries, shards, database, everything, top_k, radii, n_threads)
             radii = rng.integers(0, n_bits + 1, n_queries).tolist()
             check(queries, shards, database, everything, n_rows, radii, 2)
 

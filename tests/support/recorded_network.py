@@ -29,13 +29,16 @@ sys.addaudithook(record)
 EVENTS = ("getaddrinfo", "gethostbyname", "gethostbyaddr", "getnameinfo", "connect", "sendto")
 INTERNET = re.compile(r"sa_family=AF_INET6?\b.*")
 CALLS = "trace=connect,sendto,sendmsg,sendmmsg"
+STRACE = ("strace", "-f", "--seccomp-bpf", "-e", CALLS)
+"""A filter in the kernel lets all other calls of the system through without a stop."""
 
 
 def has_strace() -> bool:
-    """Whether strace is installed and may trace here."""
-    strace = shutil.which("strace")
-    command = [strace, "-o", os.devnull, "-e", CALLS, sys.executable, "-c", ""]
-    return strace is not None and subprocess.run(command, capture_output=True).returncode == 0
+    """Whether strace is installed, 5.3 or later, and may trace here."""
+    if shutil.which("strace") is None:
+        return False
+    command = [*STRACE, "-o", os.devnull, sys.executable, "-c", ""]
+    return subprocess.run(command, capture_output=True).returncode == 0
 
 
 def requests_of(code: str, folder: Path, *, traced: bool) -> list[str]:
@@ -49,7 +52,7 @@ def requests_of(code: str, folder: Path, *, traced: bool) -> list[str]:
     (hooks / "sitecustomize.py").write_text(text)
     command = [sys.executable, "-c", code]
     if traced:
-        command = ["strace", "-f", "-q", "-o", str(trace), "-e", CALLS, *command]
+        command = [*STRACE, "-q", "-o", str(trace), *command]
     paths = [str(hooks), str(SUPPORT), *filter(None, [os.environ.get("PYTHONPATH")])]
     # Caches of kernels stay where they are, so that nothing is compiled again.
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "HOME": str(folder)}

@@ -231,7 +231,8 @@ def _create_dataset(file: h5py.File, name: str, dtype: str, shape: tuple[int, ..
 
 
 def _read_open(hdf5: h5py.File, path: Path, n_bytes: int) -> Layout:
-    attributes = {name: hdf5.attrs[name] for name in hdf5.attrs if name in ATTRIBUTES}
+    stored = hdf5.attrs
+    attributes = {name: stored[name] for name in stored if name in ATTRIBUTES}
     if attributes.get("format") != FORMAT:
         raise BankError(f"{path}: an HDF5 file, but not a code bank (no format = {FORMAT!r})")
     with _damage(path):
@@ -254,7 +255,7 @@ def _read_open(hdf5: h5py.File, path: Path, n_bytes: int) -> Layout:
     n_name_bytes = len(hdf5["names"]) if header.has_names else 0
     offsets: dict[str, int] = {}
     for name, (dtype, shape) in _datasets(header, n_rows, n_name_bytes, version).items():
-        dataset = hdf5[name]
+        dataset = h5py.h5o.open(hdf5.id, name.encode())  # a third of the time of hdf5[name]
         if dataset.dtype.str != dtype or dataset.shape != shape:
             raise BankError(
                 f"{path}: expected {name} to be {dtype} {list(shape)}, "
@@ -264,18 +265,19 @@ def _read_open(hdf5: h5py.File, path: Path, n_bytes: int) -> Layout:
     return Layout(version, header, sources, identity, n_rows, n_name_bytes, offsets)
 
 
-def _offset_of(dataset: h5py.Dataset, name: str, path: Path, n_bytes: int) -> int:
+def _offset_of(dataset: h5py.h5d.DatasetID, name: str, path: Path, n_bytes: int) -> int:
     """Byte of a file of ``n_bytes`` where a dataset begins."""
-    offset = dataset.id.get_offset()
+    offset = dataset.get_offset()
     if offset is None:
         raise BankError(
             f"{path}: expected {name} to be stored contiguously, found chunks or filters: "
             "another program rewrote the file"
         )
-    if not 0 <= offset <= n_bytes - dataset.nbytes:
+    size = math.prod(dataset.shape) * dataset.dtype.itemsize
+    if not 0 <= offset <= n_bytes - size:
         raise BankError(
             f"{path}: damaged: expected {name} within the {n_bytes} bytes of the file, "
-            f"found it from byte {offset} to {offset + dataset.nbytes}"
+            f"found it from byte {offset} to {offset + size}"
         )
     return int(offset)
 

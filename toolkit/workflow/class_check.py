@@ -89,7 +89,7 @@ def _temporary(_: ImageSet) -> Iterator[Path]:
 
 def _separation(store: FeatureStore, sample: ImageSet, reporter: Reporter) -> Separation | None:
     n_workers = available_cpus()
-    with reporter.progress("classes", len(sample), "images", start=store.n_done) as bar:
+    with reporter.progress("comparing classes", len(sample), "images", start=store.n_done) as bar:
         store.compute("cpu", n_workers=n_workers, progress=bar.update)
     found = store.read(n_workers)
     assert sample.labels is not None  # noqa: S101 - by `_sample`
