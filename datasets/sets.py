@@ -16,7 +16,7 @@ from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.lists import open_list
 from hashkit.datasets.mnist import FASHION_MNIST, MNIST, MnistSet, open_mnist
 from hashkit.errors import DatasetError
-from hashkit.inputs.home import with_home
+from hashkit.inputs.paths import with_home
 
 __all__ = ["IMAGE_SETS", "KnownSet", "default_input_size", "default_root", "open_image_set"]
 

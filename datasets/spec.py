@@ -11,7 +11,7 @@ from hashkit.datasets.lists import open_list_split
 from hashkit.datasets.protocols import make_split
 from hashkit.datasets.sets import IMAGE_SETS, open_image_set
 from hashkit.datasets.split import Split
-from hashkit.inputs.home import with_home
+from hashkit.inputs.paths import with_home
 from hashkit.runs.data_spec import DEFAULT_PROTOCOL, DataSpec
 
 __all__ = ["absolute_spec", "open_spec", "with_absolute_paths"]

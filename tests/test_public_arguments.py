@@ -42,7 +42,7 @@ class Thing:
 NO_WHOLE_NUMBERS = [2.5, 2.0, math.nan, math.inf, "48", "", b"2", True, np.True_, 1j, [3], (), {}]
 NO_WHOLE_NUMBERS += [np.float64(2), np.array([2]), np.array(2.0), Fraction(2), Thing()]
 WHOLE_NUMBERS = [2, np.int8(2), np.uint64(2), np.array(2), np.array(2, ">u2")]
-NO_PATHS = [3, 2.5, b"a.h5", "a\0b", [], True, Thing(), np.array(["a"])]
+NO_PATHS = [3, 2.5, b"a.h5", "a\0b", "\ud800", Path("\ud800"), [], True, Thing(), np.array(["a"])]
 NO_DATABASES = ["text", b"x", 3, 2.5, Thing(), {}, [None], [CODES], [[1, 2]], True]
 
 
@@ -342,6 +342,13 @@ def test_arguments_beyond_what_the_system_takes_are_refused(tmp_path):
         refuses(lambda call=call: call(long), "255 bytes")
         refuses(lambda call=call: call("~no_such_user/x"), "~no_such_user")
     refuses(lambda: hashkit.encode("~no_such_user/x", "phash", out), "~no_such_user")
+
+
+def test_names_in_a_bank_that_no_file_can_have_are_missing_images(tmp_path):
+    names = ["x" * 5000, "a\nb.png", "\x1b[31m.png", "../../passwd", "~no_such_user/q.png"]
+    bank = tmp_path / "names.h5"
+    hashkit.save_codes(bank, hashkit.CodeSet(CODES[:5] * 0, 24, None, names))
+    assert len(hashkit.find_duplicates(bank, data_root=tmp_path).groups) == 1
 
 
 def test_other_arguments_of_another_type_are_refused():

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from hashkit.datasets.slices.plan import SourceFile
 from hashkit.errors import DatasetError, HashkitError, ImageError
 from hashkit.imaging.formats import readable_suffixes
-from hashkit.inputs.home import with_home
 from hashkit.inputs.limits import TooLargeError
+from hashkit.inputs.paths import with_home
 from hashkit.messages.foreign_errors import foreign_message
 
 __all__ = [

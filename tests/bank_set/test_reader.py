@@ -141,6 +141,10 @@ def swapped(folder):
             "expected a file name without a path, found",
         ),
         (
+            lambda folder: edit(folder, lambda m: m["shards"][0].update(file="x" * 300)),
+            "expected a file name that is shorter, found",
+        ),
+        (
             lambda folder: edit(
                 folder,
                 lambda m: [

@@ -54,6 +54,8 @@ methods    dtsh             59k      48           no   $half --epochs $methods -
 methods    dsh              59k      48           no   $half --epochs $methods --loss dsh
 methods    hashnet          59k      48           no   $half --epochs $methods --loss hashnet
 methods    dch              59k      48           no   $half --epochs $methods --loss dch
+methods    multi-similarity 59k    48           no   $half --epochs $methods --loss multi-similarity
+methods    supcon           59k      48           no   $half --epochs $methods --loss supcon
 methods    triplet          59k      48           no   $half --epochs $methods --loss triplet
 methods    bihalf           59k      48           no   $half --epochs $methods --loss bihalf
 methods    cibhash          59k      48           no   $half --epochs $methods --loss cibhash --augmentation views

@@ -36,6 +36,7 @@ MANIFEST_NAME: Final = "bankset.json"
 FORMAT_VERSION: Final = 1
 
 _FORMAT: Final = "hashkit-bank-set"
+_MOST_NAME_BYTES: Final = 255
 _IDENTITY: Final = re.compile("[0-9a-f]{32}")
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
 
@@ -101,6 +102,8 @@ class ShardEntry:
     def __post_init__(self) -> None:
         if self.file in ("", ".", "..") or any(one in self.file for one in "/\\\0:"):
             raise BankError(f"expected a file name without a path, found {shown(self.file)}")
+        if len(self.file.encode(errors="surrogatepass")) > _MOST_NAME_BYTES:
+            raise BankError(f"expected a file name that is shorter, found {shown(self.file)}")
         for name, pattern in (("identity", _IDENTITY), ("digest", _DIGEST)):
             if not pattern.fullmatch(getattr(self, name)):
                 found = shown(getattr(self, name))

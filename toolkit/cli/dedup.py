@@ -16,7 +16,7 @@ from hashkit.cli.cluster_options import (
 from hashkit.cli.console import TERMINAL, emit_json, note, progress_bar
 from hashkit.cli.options import JsonOption, MovedRootOption, WorkersOption
 from hashkit.errors import ConfigError
-from hashkit.inputs.home import with_home
+from hashkit.inputs.paths import with_home
 from hashkit.messages.byte_counts import file_size
 from hashkit.messages.visible_text import visible
 from hashkit.workflow.reporter import LateProgress, plural

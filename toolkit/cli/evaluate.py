@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -15,7 +14,13 @@ from hashkit.cli.cluster_options import (
     ClusterOption,
     ReplicasOption,
 )
-from hashkit.cli.console import TERMINAL, emit_json, note
+from hashkit.cli.console import TERMINAL, note
+from hashkit.cli.evaluate_files import (
+    emit_evaluations,
+    keep_evaluation,
+    save_evaluation_page,
+    save_tables,
+)
 from hashkit.cli.evaluate_measures import evaluated, measured, rescoring_of
 from hashkit.cli.flags import parse_integers
 from hashkit.cli.options import (
@@ -33,12 +38,12 @@ from hashkit.cli.options import (
     parse_batch_size,
 )
 from hashkit.errors import ConfigError
-from hashkit.runs.run import DEFAULT_RUNS_DIR, Run
+from hashkit.runs.run import DEFAULT_RUNS_DIR
 from hashkit.runtimes.settings import RuntimeSettings
 
 if TYPE_CHECKING:
     from hashkit.codesets import CodeDatabase
-    from hashkit.evaluation.report import Report, WithoutRelevant
+    from hashkit.evaluation.report import WithoutRelevant
     from hashkit.evaluation.settings import EvaluationSettings
     from hashkit.report.evaluations import Evaluation
     from hashkit.workflow.evaluation import Subject
@@ -238,15 +243,15 @@ def evaluate(
         report = rescoring.measure(subject, logits, report)
     own = subject.evaluation(report)
     if subject.run is not None:
-        _keep(own, subject.run)
+        keep_evaluation(own, subject.run)
     simple = _baselines(subject, measures, settings) if baselines else []
     evaluations = renamed_apart([own, *loaded, *simple])
     # Files first: a pipe that is closed early, as by `head`, ends the command at its output.
-    _save_tables(evaluations, csv, latex, measures.ks)
+    save_tables(evaluations, csv, latex, measures.ks)
     if page is not None:
-        _save_page(page, evaluations, subject, report)
+        save_evaluation_page(page, evaluations, subject, report)
     if json:
-        _emit(evaluations, copies, with_beside=bool(loaded), with_baselines=baselines)
+        emit_evaluations(evaluations, copies, with_beside=bool(loaded), with_baselines=baselines)
     else:
         print_evaluations(evaluations, is_multi_label=subject.is_multi_label)
     for other in evaluations[1:]:
@@ -304,17 +309,6 @@ def _is_same_file(one: Path | None, other: Path | None) -> bool:
         return False
 
 
-def _keep(evaluation: Evaluation, run: Run) -> None:
-    """Write the metrics into the run's folder; if that fails, only warn."""
-    from hashkit.messages.os_errors import cannot_write
-    from hashkit.report.evaluations import FILE_NAME, save_evaluation
-
-    try:
-        save_evaluation(evaluation, run.path / FILE_NAME)
-    except OSError as error:
-        note(f"warning: {cannot_write(error, run.path / FILE_NAME)}")
-
-
 def _baselines(
     subject: Subject, measures: EvaluationSettings, settings: RuntimeSettings
 ) -> list[Evaluation]:
@@ -337,63 +331,3 @@ def _leaks(subject: Subject, n_workers: int | None) -> Leaks:
     found = leaks_of_subject(subject, n_workers, TERMINAL)
     found.report(TERMINAL)
     return found
-
-
-def _emit(
-    evaluations: Sequence[Evaluation],
-    leaks: Leaks | None,
-    *,
-    with_beside: bool,
-    with_baselines: bool,
-) -> None:
-    own, *others = evaluations
-    document = dict(own.fields)
-    if leaks is not None:
-        document["leaks"] = leaks.to_json()
-    if with_beside:
-        document["beside"] = [one.to_dict() for one in others if not one.is_baseline]
-    if with_baselines:
-        document["baselines"] = [
-            {"name": one.name, **one.fields} for one in others if one.is_baseline
-        ]
-    emit_json(document)
-
-
-def _save_tables(
-    evaluations: Sequence[Evaluation],
-    csv: Path | None,
-    latex: Path | None,
-    ks: Sequence[int] | None,
-) -> None:
-    from hashkit.report.evaluations import in_column_order
-    from hashkit.report.result_table import csv_text, latex_text
-    from hashkit.report.templates import save_text
-
-    rows = in_column_order(evaluations)
-    if csv is not None:
-        save_text(csv, csv_text(rows))
-        note(f"table: {csv}")
-    if latex is not None:
-        save_text(latex, latex_text(rows, ks))
-        note(f"table: {latex}")
-
-
-def _save_page(
-    path: Path,
-    evaluations: Sequence[Evaluation],
-    subject: Subject,
-    report: Report,
-) -> None:
-    from hashkit.report.examples import find_examples
-    from hashkit.report.page import PageContent, save_page
-
-    own, *others = evaluations
-    examples = find_examples(
-        subject.queries,
-        subject.databases,
-        report.average_precision,
-        subject.images,
-        exclude_self=report.exclude_self,
-    )
-    save_page(PageContent(own, others, examples), path)
-    note(f"page: {path}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hashkit.features.embedder import Embedder
-from hashkit.inputs.home import with_home
+from hashkit.inputs.paths import with_home
 from hashkit.runs.embedder_settings import EmbedderSettings
 from hashkit.runs.known_names import BUILT_IN_EMBEDDERS, split_network
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from hashkit.errors import BankError, ConfigError
-from hashkit.inputs.home import with_home
+from hashkit.inputs.paths import with_home
 from hashkit.messages.byte_counts import file_size
 from hashkit.messages.os_errors import cannot_write
 

@@ -6,6 +6,7 @@ with a loss: 2.5 is no whole number, and neither is ``True`` or ``"48"``.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import math
@@ -275,12 +276,15 @@ def _none(value: object) -> None:
 
 def _text(value: object) -> str:
     if isinstance(value, str) and "\0" not in value:
-        return value
+        with contextlib.suppress(UnicodeEncodeError):  # half of a surrogate pair is in no file name
+            os.fsencode(value)
+            return value
     raise ConfigError
 
 
 def _path(value: object) -> os.PathLike[str]:
-    if isinstance(value, os.PathLike) and "\0" not in os.fsdecode(value):
+    if isinstance(value, os.PathLike):
+        _text(os.fsdecode(value))
         return value
     raise ConfigError
 

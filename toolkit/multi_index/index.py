@@ -161,6 +161,7 @@ class MultiIndex:
         )
         return cls._of(header, tables)
 
+    @checked_arguments
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the index to a file atomically.
 

@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from typing import Final, Literal, TypeAlias
 
 from hashkit.errors import ConfigError
-from hashkit.inputs.home import with_home
+from hashkit.inputs.paths import with_home
 from hashkit.runs.known_names import (
     BUILT_IN_EMBEDDERS,
     OWN_CODE,

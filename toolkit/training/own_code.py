@@ -15,8 +15,8 @@ from types import ModuleType
 from typing import Any
 
 from hashkit.errors import ConfigError
-from hashkit.inputs.home import with_home
 from hashkit.inputs.opening import check_file
+from hashkit.inputs.paths import with_home
 from hashkit.messages.foreign_errors import foreign_message
 from hashkit.messages.os_errors import reason_and_remedy
 from hashkit.runs.known_names import OWN_CODE

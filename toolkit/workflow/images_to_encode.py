@@ -10,7 +10,7 @@ from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.sets import IMAGE_SETS
 from hashkit.datasets.slices.containers import find_containers
 from hashkit.errors import ConfigError
-from hashkit.inputs.home import with_home
+from hashkit.inputs.paths import with_home
 from hashkit.runs.data_spec import check_split_seed
 from hashkit.runs.run import PathText
 from hashkit.workflow.folder_labels import Labels

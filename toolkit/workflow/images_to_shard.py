@@ -12,7 +12,7 @@ from hashkit.datasets.slices.listings import FileListing, FolderListing, Listing
 from hashkit.datasets.slices.parquets import ParquetListing
 from hashkit.datasets.slices.tars import TarListing
 from hashkit.errors import ConfigError, DatasetError
-from hashkit.inputs.home import with_home
+from hashkit.inputs.paths import with_home
 from hashkit.manifest import Manifest
 from hashkit.runs.run import PathText
 from hashkit.workflow.folder_labels import Labels, open_folder_to_encode

@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, cast
 
 from hashkit.errors import ConfigError, HashkitError
-from hashkit.inputs.home import with_home
+from hashkit.inputs.paths import is_file, with_home
 from hashkit.runs.run import PathText, Run
 from hashkit.workflow.reporter import plural
 
@@ -66,10 +66,10 @@ class RowImages:
         name = names[row] if len(names) else ""
         if not name or (self._only_below and not is_below(name)):
             return None
-        if self._data_root is not None and (path := self._data_root / name).is_file():
+        if self._data_root is not None and is_file(path := self._data_root / name):
             return path
         sources = sources_of(bank)
-        paths = [path for root in _roots(sources) if (path := root / name).is_file()]
+        paths = [path for root in _roots(sources) if is_file(path := root / name)]
         if paths:
             return paths[0] if len(paths) == 1 else _of_known_size(cast("Bank", bank), row, paths)
         datasets = [source.dataset for source in sources if source.root is None]
