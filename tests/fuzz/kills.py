@@ -251,3 +251,5 @@ if __name__ == "__main__":
         sys.exit(main())
     except KeyboardInterrupt:
         sys.exit("stopped; the same command continues")
+    except OverTimeError as error:  # before a case began
+        sys.exit(str(error))
