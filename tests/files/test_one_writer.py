@@ -57,7 +57,7 @@ REASONS = {
     "hashkit.bank.hdf5_creation.copy_to": "the file is that of `created_hdf5`",
     "hashkit.bank.hdf5_creation.created_hdf5": "the path is a private one of `replacing`",
     "hashkit.bank_set.replacing.replace_set": "shards of a private folder get free names, locked",
-    "hashkit.cli.index._build": "it calls `MultiIndex.save`",
+    "hashkit.cli.index._built": "it calls `MultiIndex.save`",
     "hashkit.cli.process._open_closed_streams": "these are the standard streams",
     "hashkit.cluster.ray_engine._native_messages_dropped": "this is the null device",
     "hashkit.datasets.download._fetch_part": "a download of a name of ours, held, is continued",
