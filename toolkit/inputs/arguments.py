@@ -202,8 +202,9 @@ def _fitted(value: Any, annotation: Any) -> Any:
     for member in members:
         try:
             fitted = _fitted_one(value, member)
-            if isinstance(value, str | os.PathLike) and any(map(_is_path, members)):
-                _check_lengths(os.fspath(value))
+            # The command line hands on paths: the system's error, in its words, says which one.
+            if isinstance(value, str) and any(map(_is_path, members)):
+                _check_lengths(value)
             return fitted
         except _MismatchError as fault:
             expected.append(str(fault))
@@ -255,7 +256,7 @@ def _is_path(annotation: Any) -> bool:
     return (get_origin(annotation) or annotation) in (os.PathLike, Path)
 
 
-def _check_lengths(path: str | bytes) -> None:
+def _check_lengths(path: str) -> None:
     encoded = os.fsencode(path)
     if len(encoded) > _PATH_BYTES or any(len(n) > _NAME_BYTES for n in encoded.split(b"/")):
         raise _MismatchError(f"a path with names of at most {_NAME_BYTES} bytes")
