@@ -36,7 +36,7 @@ ARGUMENTS = {
     for one in COMMANDS.values()
     for param in one.params
     for name in (param.name, *(flag[2:].replace("-", "_") for flag in param.opts))
-} | {"loggers"}  # objects, which only Python has
+} | {"loggers", "n_bits"}  # objects, which only Python has; --bits
 FILES_OF = {
     "hashkit.cli.web": "export",
     "hashkit.cli.train_options": "train",

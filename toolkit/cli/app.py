@@ -146,8 +146,8 @@ app = typer.Typer(
     "\b\nA folder of pictures, without training:\n"
     "  hashkit sync photos/ --model lite0\n"
     "  hashkit search --query img.png --bank photos.h5\n\n"
-    "\b\nA model of your own, with the digits of scikit-learn or with --data photos/:\n"
-    "  hashkit train\n  hashkit export --onnx\n  hashkit search --query img.png",
+    "\b\nA model of your own; without a folder, of the digits of scikit-learn:\n"
+    "  hashkit train --data photos/\n  hashkit export --onnx\n  hashkit search --query img.png",
 )
 app.command("train")(with_limits(train.train))
 app.command("export")(with_limits(export.export))
