@@ -97,7 +97,8 @@ def test_lite_pads_and_normalises_as_tensorflow(lite, lite_variant):
 @pytest.mark.parametrize(
     ("name", "side"),
     [
-        ("efficientnet-lite1", 192),
+        ("efficientnet-lite1", 64),
+        pytest.param("efficientnet-lite1", 192, marks=pytest.mark.slow),
         pytest.param("efficientnet-lite2", 224, marks=pytest.mark.slow),
     ],
 )
