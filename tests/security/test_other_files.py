@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import struct
@@ -72,6 +73,7 @@ def test_a_bank_lies_in_one_file(bank, name, kind):
 def test_the_set_of_a_bank_is_one_of_those_that_are_known(tmp_path, monkeypatch):
     """It may not open a folder, which could lie on another machine."""
     opened = []
+    importlib.import_module("hashkit.datasets.spec")  # it keeps what it imports
     monkeypatch.setattr("hashkit.datasets.sets.open_image_set", opened.append)
     images = RowImages()
     assert images._of_set(str(tmp_path), "a.png") is None
