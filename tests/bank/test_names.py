@@ -7,6 +7,7 @@ import pytest
 
 from hashkit.bank import names as stored
 from hashkit.bank.names import Names, encode_names, rows_named
+from hashkit.bank_set.joined import _JoinedNames
 from hashkit.errors import BankError
 
 LISTED = ["a/1.png", "b/1.png", "", "a/1.png", "é.png", "1.png", "\U0001f431", "", "a/1.pn"] * 5
@@ -26,6 +27,8 @@ def test_rows_named_finds_every_row_of_every_name(monkeypatch, block, few):
     expected = {name: [row for row, own in enumerate(LISTED) if own == name] for name in wanted}
     assert rows_named(names_of(LISTED), wanted) == expected
     assert rows_named(LISTED, wanted) == expected
+    parts = [names_of(LISTED[:7]), names_of([]), LISTED[7:]]
+    assert rows_named(_JoinedNames(parts), wanted) == expected
     assert rows_named(names_of(LISTED), []) == {}
 
 

@@ -81,8 +81,10 @@ def rows_named(names: Sequence[str], wanted: Collection[str]) -> dict[str, list[
     BankError
         If the names of a bank are damaged.
     """
-    if isinstance(names, Names) and len(wanted) <= _FEW:
-        return {name: names.rows_of(name) for name in wanted}
+    return names.rows_named(wanted) if isinstance(names, StoredNames) else _in_a_pass(names, wanted)
+
+
+def _in_a_pass(names: Sequence[str], wanted: Collection[str]) -> dict[str, list[int]]:
     rows: dict[str, list[int]] = {name: [] for name in wanted}
     for row, name in enumerate(names if rows else ()):
         if name in rows:
@@ -138,6 +140,10 @@ class StoredNames(Sequence[str]):
         row = range(len(self))[index]
         return self._read(row, row + 1)[0]
 
+    def rows_named(self, wanted: Collection[str]) -> dict[str, list[int]]:
+        """See the function of this name."""
+        return _in_a_pass(self, wanted)
+
     @abc.abstractmethod
     def _read(self, start: int, stop: int) -> list[str]:
         """Names of the rows ``start`` to ``stop``; an empty list if they are equal."""
@@ -173,14 +179,19 @@ class Names(StoredNames):
     def __repr__(self) -> str:
         return f"<{len(self)} names of {self._bank}>"
 
-    def rows_of(self, name: str) -> list[int]:
-        """Rows of a name, ascending, found without decoding the others.
+    def rows_named(self, wanted: Collection[str]) -> dict[str, list[int]]:
+        """See the function of this name; the rows of few names are found without decoding others.
 
         Raises
         ------
         BankError
             If the names are damaged.
         """
+        if len(wanted) > _FEW:
+            return super().rows_named(wanted)
+        return {name: self._rows_of(name) for name in wanted}
+
+    def _rows_of(self, name: str) -> list[int]:
         wanted = name.encode(errors="surrogatepass")
         found: list[int] = []
         for start in range(0, len(self), _BLOCK):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.bank.image_files import ImageFiles
-from hashkit.bank.names import StoredNames
+from hashkit.bank.names import StoredNames, rows_named
 from hashkit.codes import code_size
 from hashkit.codesets import CodeDatabase, deleted_mask
 
@@ -168,6 +168,13 @@ class _JoinedNames(StoredNames):
 
     def __iter__(self) -> Iterator[str]:
         return itertools.chain.from_iterable(self._parts)
+
+    def rows_named(self, wanted: Collection[str]) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {name: [] for name in wanted}
+        for start, part in zip(self._starts, self._parts, strict=False):
+            for name, rows in rows_named(part, wanted).items():
+                found[name] += [start + row for row in rows]
+        return found
 
     def _read(self, start: int, stop: int) -> list[str]:
         names: list[str] = []
