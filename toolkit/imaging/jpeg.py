@@ -16,18 +16,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.imaging.jpeg_signs import EOI, RESTARTS, SEGMENTS, SOS, has_signs_of_a_hole
+from hashkit.imaging.jpeg_markers import DHT, DQT, DRI, EOI, HUFFMAN_FRAMES, RESTARTS, SOS
+from hashkit.imaging.jpeg_signs import SEGMENTS, has_signs_of_a_hole
 from hashkit.imaging.runs import runs_in
 
 __all__ = ["check_jpeg", "run_jpeg_kernel"]
 
-_SOI: Final = 0xD8
-_DQT: Final = 0xDB
-_DRI: Final = 0xDD
-_DHT: Final = 0xC4
-_FRAMES: Final = (0xC0, 0xC1, 0xC2)
-"""Baseline, extended sequential and progressive, with Huffman coding."""
-_OTHER_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {*_FRAMES, _DHT, 0xC8, 0xCC}
+_OTHER_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {*HUFFMAN_FRAMES, DHT, 0xC8, 0xCC}
 _N_TABLES: Final = 8
 _FIRST_COEFFICIENT: Final = 1024 + 512
 """Largest magnitude of the first coefficient of 8-bit samples times its quantiser, with a margin
@@ -142,13 +137,13 @@ class _Checker:
         return ""
 
     def _segment(self, marker: int, body: bytes) -> None:
-        if marker == _DQT:
+        if marker == DQT:
             self._read_quantisers(body)
-        elif marker == _DHT:
+        elif marker == DHT:
             self._read_tables(body)
-        elif marker == _DRI:
+        elif marker == DRI:
             self._interval = int.from_bytes(body[:2], "big")
-        elif marker in _FRAMES:
+        elif marker in HUFFMAN_FRAMES:
             self._read_frame(marker, body)
 
     def _read_quantisers(self, body: bytes) -> None:
@@ -184,7 +179,7 @@ class _Checker:
             or not 1 <= n_components <= 4
         ):
             raise ValueError
-        self._is_progressive = marker == _FRAMES[-1]
+        self._is_progressive = marker == HUFFMAN_FRAMES[-1]
         listed = [body[6 + 3 * i : 9 + 3 * i] for i in range(n_components)]
         if any(not 1 <= part <= 4 for _, both, _ in listed for part in (both >> 4, both & 15)):
             raise ValueError

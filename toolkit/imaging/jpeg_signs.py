@@ -11,16 +11,14 @@ from typing import Final
 
 import numpy as np
 
+from hashkit.imaging.jpeg_markers import COM, DHT, EOI, HUFFMAN_FRAMES, SOS
 from hashkit.imaging.runs import has_run
 
-__all__ = ["EOI", "RESTARTS", "SEGMENTS", "SOS", "has_signs_of_a_hole"]
+__all__ = ["SEGMENTS", "has_signs_of_a_hole"]
 
-EOI: Final = 0xD9
 _END: Final = bytes([0xFF, EOI])
-SOS: Final = 0xDA
-SEGMENTS: Final = frozenset({0xC0, 0xC1, 0xC2, 0xC4, *range(0xDA, 0xF0), 0xFE})
+SEGMENTS: Final = frozenset({*HUFFMAN_FRAMES, DHT, *range(0xDA, 0xF0), COM})
 """Markers of segments that may follow a scan, and those of frames that are checked."""
-RESTARTS: Final = range(0xD0, 0xD8)
 _MARKER: Final = re.compile(rb"\xff[^\x00\xd0-\xd7]", re.DOTALL)
 """What ends the data of a scan: neither a stuffed byte nor a restart mark."""
 

@@ -14,7 +14,7 @@ from typing import Final, Self
 
 from PIL import Image
 
-from hashkit.imaging.jpeg_signs import SOS
+from hashkit.imaging.jpeg_markers import COM, DHT, DQT, DRI, HUFFMAN_FRAMES, SOS
 
 __all__ = ["PlainJpeg"]
 
@@ -23,12 +23,7 @@ _MOST_BYTES: Final = 1 << 16
 
 _START: Final = b"\xff\xd8\xff"
 _JFIF: Final = 0xE0
-_COMMENT: Final = 0xFE
-_DQT: Final = 0xDB
-_DHT: Final = 0xC4
-_DRI: Final = 0xDD
-_FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2})
-_SKIPPED: Final = frozenset({_DHT, _DRI, _COMMENT})
+_SKIPPED: Final = frozenset({DHT, DRI, COM})
 """Segments before the first scan that Pillow's reader passes over, or keeps without a look."""
 _MODES: Final = {1: "L", 3: "RGB"}
 _FRAME: Final = struct.Struct(">BHHB")
@@ -60,12 +55,12 @@ class PlainJpeg:
             marker, n_bytes = data[at + 1], data[at + 2] << 8 | data[at + 3]
             if marker == SOS:
                 return found
-            if marker in _FRAMES:
+            if marker in HUFFMAN_FRAMES:
                 if found is not None:
                     return None
                 found = cls._of_frame(data[at + 4 : at + 2 + n_bytes])
                 is_plain = found is not None
-            elif marker == _DQT:
+            elif marker == DQT:
                 is_plain = _is_quantiser(data, at + 4, at + 2 + n_bytes)
             elif marker == _JFIF:
                 is_plain = n_bytes == 16 and data.startswith(b"JFIF\0", at + 4)

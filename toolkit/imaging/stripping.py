@@ -15,17 +15,16 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from hashkit.imaging.formats import format_of, open_file
+from hashkit.imaging.jpeg_markers import EOI, RESTARTS, SOI, SOS
 from hashkit.imaging.orientation import exif_of_orientation, orientation_of
 from hashkit.imaging.png import needed_chunks, orientation_chunk
 
 __all__ = ["without_metadata"]
 
-_SOI: Final = b"\xff\xd8"
-_EOI: Final = 0xD9
-_SOS: Final = 0xDA
-_ALONE: Final = frozenset({0x01, *range(0xD0, 0xD8)})
+_START: Final = bytes([0xFF, SOI])
+_ALONE: Final = frozenset({0x01, *RESTARTS})
 """Markers of JPEG without a segment."""
-_CODING: Final = frozenset({*range(0xC0, 0xD0), 0xD9, *range(0xDA, 0xDE)})
+_CODING: Final = frozenset({*range(0xC0, 0xD0), *range(EOI, 0xDE)})
 _PROFILE: Final = b"ICC_PROFILE\0"
 _ADOBE: Final = b"Adobe"
 _JFIF: Final = b"JFIF\0"
@@ -69,7 +68,7 @@ def without_metadata(data: bytes) -> bytes | None:
 
 
 def _jpeg(data: bytes, orientation: int) -> Iterator[bytes]:
-    yield _SOI
+    yield _START
     exif = b"" if orientation == 1 else b"Exif\0\0" + exif_of_orientation(orientation)
     for marker, start, end in _segments(data):
         body = data[start + 4 : end]
@@ -85,8 +84,8 @@ def _jpeg(data: bytes, orientation: int) -> Iterator[bytes]:
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Marker, start and end of each segment; that of a scan ends with its data."""
-    start, marker = len(_SOI), 0
-    while marker != _EOI:
+    start, marker = len(_START), 0
+    while marker != EOI:
         if data[start] != 0xFF:
             raise ValueError
         marker = data[start + 1]
@@ -94,9 +93,9 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
             start += 1
             continue
         end = start + 2
-        if marker != _EOI and marker not in _ALONE:
+        if marker != EOI and marker not in _ALONE:
             end += int.from_bytes(data[end : end + 2], "big")
-        if marker == _SOS:
+        if marker == SOS:
             found = _END_OF_SCAN.search(data, end)
             if found is None:
                 raise ValueError
