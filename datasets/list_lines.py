@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from hashkit.errors import DatasetError
 from hashkit.inputs.numbers import whole_number
 from hashkit.inputs.text import shown
 
-__all__ = ["MAX_CLASSES", "N_PROBED", "Entry", "ListParser", "existing_path", "is_file"]
+__all__ = ["MAX_CLASSES", "N_PROBED", "Entry", "ListParser", "existing_path"]
 
 MAX_CLASSES: Final = 1_000_000
 N_PROBED: Final = 20
@@ -141,11 +140,6 @@ def _delimiter(probed: Sequence[str], exists: Callable[[str], bool]) -> str:
             if n_found > best:
                 best, delimiter = n_found, candidate
     return delimiter
-
-
-def is_file(path: Path) -> bool:
-    """Whether a path is a file; False for names that no file can have, unlike `Path.is_file`."""
-    return os.path.isfile(path)  # noqa: PTH113
 
 
 def existing_path(written: str, exists: Callable[[str], bool]) -> str:

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.datasets.imageset import ImageSet
-from hashkit.datasets.list_lines import N_PROBED, ListParser, is_file
+from hashkit.datasets.list_lines import N_PROBED, ListParser
 from hashkit.datasets.split import Split
 from hashkit.errors import DatasetError
+from hashkit.inputs.paths import is_file
 from hashkit.inputs.text import read_numbered_lines, shown
 
 __all__ = [

@@ -31,5 +31,5 @@ def with_home(path: str | os.PathLike[str]) -> Path:
 
 
 def is_file(path: Path) -> bool:
-    """Whether a path is a file; False too for a name that no file can have, such as a long one."""
+    """Whether a path is a file; False for names that no file can have, unlike `Path.is_file`."""
     return os.path.isfile(path)  # noqa: PTH113

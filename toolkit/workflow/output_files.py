@@ -9,6 +9,7 @@ from typing import Final
 
 from hashkit.codesets import CodeDatabase
 from hashkit.errors import ConfigError
+from hashkit.inputs.paths import is_file
 from hashkit.workflow.row_images import RowImages
 
 __all__ = [
@@ -48,14 +49,14 @@ def check_markdown_path(path: Path | None) -> None:
 def _check_replaced(
     path: Path | None, endings: Sequence[str], inputs: Iterable[Path | None] = ()
 ) -> None:
-    if path is None or not _is_file(path):
+    if path is None or not is_file(path):
         return
     if path.suffix.lower() not in endings:
         raise ConfigError(
             f"{path}: expected a new file or one that ends in {' or '.join(endings)}, found "
             "another file, which is not replaced: choose another name"
         )
-    if any(one is not None and _is_file(one) and one.samefile(path) for one in inputs):
+    if any(one is not None and is_file(one) and one.samefile(path) for one in inputs):
         raise ConfigError(
             f"{path}: expected a new file, found one that is read, which is not replaced: choose "
             "another name"
@@ -78,7 +79,7 @@ def check_picture_path(
     queries
         What is searched with: files, folders, of which no file is replaced, and other names.
     """
-    if not _is_file(path):
+    if not is_file(path):
         return
     is_query = any(_is_in(path, query) for query in queries)
     if is_query or any(next(find.names_of(bank, path), None) is not None for bank in banks):
@@ -94,8 +95,3 @@ def _is_in(path: Path, query: str) -> bool:
         return False
     is_query = os.path.samefile(query, path)  # noqa: PTH121
     return is_query or path.resolve().is_relative_to(Path(query).resolve())
-
-
-def _is_file(path: Path) -> bool:
-    # Unlike Path.is_file, this is False for names that no file can have; writing reports them.
-    return os.path.isfile(path)  # noqa: PTH113
