@@ -71,7 +71,7 @@ class PrecisionReport:
     excesses
         Losses that exceed the tolerance, as texts; only if this was allowed.
     speed
-        Images per second on this CPU, divided by those of the float32 file.
+        Throughput on this CPU relative to the float32 file.
     seconds
         Time for conversion and comparison.
     """
