@@ -19,14 +19,7 @@ from hashkit.workflow.settings import make_config
 # dahlia, which has none: EfficientNet-Lite2 finds its centre most like a honeycomb.
 PALACE, DAISY, HONEYCOMB = 698, 985, 599
 
-pytestmark = pytest.mark.end_to_end  # timm and torchvision take seconds to import
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _needs_both_libraries():
-    """Imported here, because it takes seconds that collecting this file should not cost."""
-    pytest.importorskip("timm")
-    pytest.importorskip("torchvision")
+pytestmark = [pytest.mark.end_to_end, pytest.mark.usefixtures("timm_and_torchvision")]
 
 
 LITE = {"efficientnet-lite0": 294, "efficientnet-lite1": 384, "efficientnet-lite2": 384}

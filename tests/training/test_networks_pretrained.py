@@ -23,14 +23,7 @@ FROM_SCRATCH = [
     "torchvision:squeezenet1_1",
 ]
 
-pytestmark = pytest.mark.end_to_end  # timm and torchvision take seconds to import
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _needs_both_libraries():
-    """Imported here, because it takes seconds that collecting this file should not cost."""
-    pytest.importorskip("timm")
-    pytest.importorskip("torchvision")
+pytestmark = [pytest.mark.end_to_end, pytest.mark.usefixtures("timm_and_torchvision")]
 
 
 @pytest.mark.end_to_end

@@ -9,14 +9,7 @@ from network_samples import build, is_one_line, noise, rule_of
 from hashkit.errors import ConfigError, ModelError
 from hashkit.manifest import RESIZE_RULES
 
-pytestmark = pytest.mark.end_to_end  # timm and torchvision take seconds to import
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _needs_both_libraries():
-    """Imported here, because it takes seconds that collecting this file should not cost."""
-    pytest.importorskip("timm")
-    pytest.importorskip("torchvision")
+pytestmark = [pytest.mark.end_to_end, pytest.mark.usefixtures("timm_and_torchvision")]
 
 
 @pytest.mark.end_to_end
