@@ -209,8 +209,9 @@ class Bank:
         return self._commit.n_rows
 
     def __repr__(self) -> str:
+        deleted = f", {self.n_deleted} deleted" if self.n_deleted else ""
         state = "complete" if self.is_complete else "incomplete"
-        return f"<Bank {self.path}: {len(self)} codes of {self.n_bits} bits, {state}>"
+        return f"<Bank {self.path}: {len(self)} codes of {self.n_bits} bits{deleted}, {state}>"
 
     @property
     def n_bits(self) -> int:
