@@ -38,4 +38,6 @@ def test_rows_that_are_not_in_the_set_change_nothing(tmp_path):
         hashkit.delete_rows(tmp_path, [1])
     with pytest.raises(BankError, match=r"found a file; `Bank.open` opens a bank"):
         BankSet.open(folder / "shard-00000.h5")
+    with pytest.raises(BankError, match=r"found a folder\); `BankSet.open` opens a bank set"):
+        hashkit.Bank.open(folder)
     assert [path.name for path in tmp_path.iterdir()] == ["set"]

@@ -148,7 +148,8 @@ class Bank:
         except FileNotFoundError:
             raise BankError(no_such_bank(path)) from None
         except OSError as error:
-            raise BankError(cannot_read(error, path)) from None
+            how = "; `BankSet.open` opens a bank set" if path.is_dir() else ""
+            raise BankError(cannot_read(error, path) + how) from None
 
     def reload(self) -> Bank:
         """The bank as its file is now: this object if nothing has changed, else a new one.

@@ -202,14 +202,14 @@ def read_manifest(folder: Path) -> SetManifest:
     BankMismatchError
         If it has a later format version.
     """
+    if folder.is_file():
+        raise BankError(
+            f"{folder}: expected the folder of a bank set, found a file; `Bank.open` opens a bank"
+        )
     path = folder / MANIFEST_NAME
     remedy = f"{finish_command(folder)} writes it again"
     try:
         fields = read_json(path, BankError, remedy)
-    except NotADirectoryError:
-        raise BankError(
-            f"{folder}: expected the folder of a bank set, found a file; `Bank.open` opens a bank"
-        ) from None
     except FileNotFoundError:
         raise BankError(
             f"{folder}: expected a bank set, found a folder without {MANIFEST_NAME}: "
