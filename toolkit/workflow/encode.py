@@ -11,7 +11,7 @@ from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.sets import open_image_set
 from hashkit.datasets.slices.opening import open_contained
 from hashkit.datasets.spec import open_spec, with_absolute_paths
-from hashkit.errors import ConfigError
+from hashkit.errors import BankError, ConfigError
 from hashkit.inputs.arguments import checked_arguments
 from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import PathText
@@ -205,6 +205,12 @@ def encode_images(
     reporter: Reporter,
 ) -> EncodeReport:
     """Do the work of `encode` with a model that is loaded; returns its report."""
+    if out.is_dir():
+        raise BankError(
+            f"{out}: expected the name of a bank, found a folder: name a file, such as "
+            f"{out.name}.h5; `hashkit encode --shards N` makes a bank set, and `hashkit sync` adds "
+            "images to one"
+        )
     if isinstance(wanted.images, ImageSet):
         images = wanted.images
         return encode_set(
