@@ -51,10 +51,7 @@ def test_encode_does_not_write_to_a_set_as_to_a_bank(banks):
     folder = banks[1]
     for flag in ("", "--append", "--overwrite"):
         error = fail(f"encode {folder.parent} --model phash --out {folder} {flag}")
-        assert (
-            f"expected the name of a bank, found a folder: name a file, such as {folder.name}.h5"
-            in error
-        )
+        assert f"{folder}: expected a bank or a new name, found a bank set" in error
 
 
 def test_info_of_a_set_lists_only_the_shards_that_differ(tmp_path):
