@@ -82,6 +82,13 @@ def test_without_a_run(command):
     assert "`hashkit train` makes one" in fail(command)
 
 
+def test_without_a_run_the_bank_in_the_folder_is_named():
+    Path("my photos.h5").touch()
+    assert "--bank 'my photos.h5'" in fail("encode")
+    assert "hashkit evaluate 'my photos.h5' 'my photos.h5' --exclude-self" in fail("evaluate")
+    assert "name a model with --model" in fail("encode photos --out photos.h5")
+
+
 @pytest.mark.parametrize(
     "command", ["export --onnx", "encode", "search --query a.png", "evaluate", "train --resume"]
 )
@@ -474,8 +481,9 @@ def test_the_entry_point_ends_as_the_commands_do(monkeypatch, capsys):
     assert caught.value.code == 1
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err == "error: there is no run below runs/: `hashkit train` makes one\n".replace(
-        "/", os.sep
+    assert printed.err == (
+        f"error: there is no run below runs{os.sep}: `hashkit train` makes one; name codes: "
+        "hashkit evaluate QUERY DATABASE\n"
     )
 
 

@@ -46,8 +46,8 @@ def make_run(folder: Path, spec: DataSpec, model: Path | None = None) -> Run:
     return run
 
 
-def pair(query, database):
-    """In place of a measure: what it was given."""
+def pair(_name, query, database):
+    """In place of a measure: the codes that it was given."""
     return query, database
 
 
@@ -158,6 +158,8 @@ def test_codes_of_other_inputs_are_computed_again(run, monkeypatch):
     assert computed == []
     before = dict(baseline_reports(run, pair, methods=("lsh",)))
     after = dict(baseline_reports(run, pair, methods=("lsh",), seed=1))
+    shown = baseline_reports(run, lambda name, *_: name, methods=("lsh", "pcah"))
+    assert all(name == title for title, name in shown)  # progress is shown under the title
     assert computed == ["lsh"]
     name = "LSH on 8x8 pixels"
     assert (before[name][0].codes != after[name][0].codes).any()
