@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ _MOST_AFTER: Final = 1 << 20
 
 
 def tar_members(
-    file: IO[bytes], warn: Callable[[str], None] = lambda _: None
+    file: IO[bytes] | gzip.GzipFile, warn: Callable[[str], None] = lambda _: None
 ) -> Iterator[tarfile.TarInfo]:
     """Headers of the members in their order; their contents are not read.
 
@@ -74,7 +75,7 @@ def _read_errors() -> Iterator[None]:
 class _Headers:
     """A file from which only headers are read; tarfile takes their sizes from the file."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes] | gzip.GzipFile) -> None:
         self._file = file
         self.seek, self.tell = file.seek, file.tell
 
