@@ -79,7 +79,7 @@ def dedup(
     address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Find duplicates: identical files, identical pixels, and near duplicates.
+    """Find identical files, identical pixels, and near duplicates.
 
     Each group has one image to keep; all others in the group are copies of it. Nothing is moved
     without --apply, and nothing is ever deleted or replaced. --undo moves the files back.
