@@ -154,12 +154,11 @@ def test_codes_of_other_inputs_are_computed_again(run, monkeypatch):
         return compute(subject, source, names, *others)
 
     monkeypatch.setattr(baselines_module, "_compute", watched)
-    baseline_reports(run, pair, methods=("lsh", "pcah"))
+    shown = baseline_reports(run, lambda name, *_: name, methods=("lsh", "pcah"))
+    assert all(name == title for title, name in shown)  # progress is shown under the title
     assert computed == []
     before = dict(baseline_reports(run, pair, methods=("lsh",)))
     after = dict(baseline_reports(run, pair, methods=("lsh",), seed=1))
-    shown = baseline_reports(run, lambda name, *_: name, methods=("lsh", "pcah"))
-    assert all(name == title for title, name in shown)  # progress is shown under the title
     assert computed == ["lsh"]
     name = "LSH on 8x8 pixels"
     assert (before[name][0].codes != after[name][0].codes).any()
