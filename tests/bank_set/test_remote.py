@@ -160,6 +160,8 @@ def test_commands_read_an_address_and_write_to_none(tmp_path):
     for command in (
         f"delete {url} --rows 1",
         f"encode --finish {url}",
+        f"encode {tmp_path} --model phash --shards 2 --out s3://bucket/set",
+        f"encode {tmp_path} --model phash --shards 2 --out s3://bucket/set --cluster ray",
         f"convert {tmp_path}/one.h5 s3://bucket/one.h5",
         f"convert {tmp_path}/one.h5 s3://bucket/set --shards 2",
     ):

@@ -79,6 +79,8 @@ def test_a_lost_actor_between_the_two_rounds_is_replaced(banks, monkeypatch):
     """The second round searches again where the first one's hits are lost."""
     one, shards = banks
     monkeypatch.setattr("hashkit.retrieval.parts._ONE_ROUND_BYTES", 0)
+    loaded = []
+    monkeypatch.setattr("hashkit.workflow.warm_up.KERNELS.load", loaded.append)
     engine = InlineEngine()
     with ShardGroups(engine, shards, n_groups=2, n_replicas=2) as groups:
         part = groups.parts[0]
@@ -92,7 +94,8 @@ def test_a_lost_actor_between_the_two_rounds_is_replaced(banks, monkeypatch):
         monkeypatch.setattr(part, "count", count_and_kill)
         monkeypatch.setattr(part, "filtered", lambda *_: part)
         found = search_groups(groups, CODES, N_BITS, top_k=60)
-        assert engine.actors[1].calls == ["answer"]
+        assert engine.actors[1].calls == ["warm_up", "answer"]
+        assert N_BITS in loaded
     assert_same(found, hashkit.search(CODES, one, top_k=60))
 
 

@@ -7,6 +7,7 @@ import time
 
 import pytest
 from inline_engine import InlineEngine
+from processes import wait_until
 
 from hashkit.cluster.engine import Resources
 from hashkit.cluster.replicas import Patience, Replicas
@@ -25,6 +26,9 @@ class Adder:
         time.sleep(seconds)
         return self._start + number
 
+    def warm_up(self) -> None:
+        pass
+
     def refuse(self) -> None:
         raise ImageError("a.png: expected an image, found none", "missing")
 
@@ -42,6 +46,17 @@ def replicas_of(n: int, start: int = 10):
     actors = [engine.actor(Adder, (start,), number, Resources()) for number in range(n)]
     notes = Notes()
     return Replicas(engine, actors, "shards 1 to 2", notes), actors, notes
+
+
+def test_spare_actors_are_prepared_and_so_is_one_that_comes_back():
+    replicas, actors, _ = replicas_of(2)
+    replicas.prepare_spares("warm_up")
+    assert [one.calls for one in actors] == [[], ["warm_up"]]
+    actors[0].kill()
+    assert replicas.call("add", 1, patience=QUICK) == 11
+    actors[0].start()
+    wait_until(lambda: replicas.call("add", 1, patience=QUICK) and actors[0].calls)
+    assert actors[0].calls == ["warm_up"]
 
 
 def test_a_long_call_stays_with_an_actor_that_answers_pings():
@@ -64,13 +79,14 @@ def test_a_killed_actor_s_calls_go_to_the_other_from_then_on():
 
 
 def test_a_hung_actor_s_call_goes_to_the_other():
-    replicas, actors, _ = replicas_of(2)
+    replicas, actors, notes = replicas_of(2)
     actors[0].stop()
     began = time.monotonic()
     assert replicas.call("add", 1, patience=QUICK) == 11
     assert time.monotonic() - began < 5
     assert replicas.call("add", 2, patience=QUICK) == 12
     assert actors[0].calls == ["add"]
+    assert notes.lines == ["warning: shards 1 to 2: a process does not answer; asking another one"]
     actors[0].go_on()
 
 

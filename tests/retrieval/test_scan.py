@@ -149,18 +149,19 @@ def test_more_rows_within_a_radius_than_the_first_capacity() -> None:
     check(queries, shards, database, everything, len(database), [2, 8, 1, 9], 2)
 
 
-def test_queries_are_searched_in_groups_that_fit_into_memory(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(("n_queries", "top_k"), [(23, 10), (4, 3)])  # shared out by query, by row
+def test_threads_and_groups_that_fit_into_memory_change_no_result(
+    n_queries: int, top_k: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = np.random.default_rng(4)
-    database, queries = uniform(rng, 2000, 32), uniform(rng, 23, 32)
-    whole = search(queries, database, top_k=10, n_bits=32)
+    database, queries = uniform(rng, 2000, 32), uniform(rng, n_queries, 32)
+    whole = search(queries, database, top_k=top_k, n_bits=32)
     monkeypatch.setattr("hashkit.retrieval.selecting._CANDIDATE_BYTES", 20_000)
     monkeypatch.setattr("hashkit.retrieval.scan_job.PAIRS_PER_CALL", 999)
-    monkeypatch.setattr("hashkit.retrieval.scan_compiled._PARALLEL_BYTES", 1)
+    monkeypatch.setattr("hashkit.retrieval.scan_compiled._PARALLEL_BATCH_BYTES", 1)
     shards = Shards.of(database, 32)
-    pieces = scan_compiled(queries, shards, 10, np.full(23, 32), 2)
-    np.testing.assert_array_equal(pieces.rows.reshape(23, 10), whole.rows)
+    pieces = scan_compiled(queries, shards, top_k, np.full(n_queries, 32), 2)
+    np.testing.assert_array_equal(pieces.rows.reshape(n_queries, top_k), whole.rows)
 
 
 @pytest.mark.parametrize("kernel", ["planes", "counts"])

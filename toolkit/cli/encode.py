@@ -43,6 +43,7 @@ from hashkit.cli.options import (
     parse_batch_size,
 )
 from hashkit.errors import ConfigError
+from hashkit.files.addresses import check_local
 from hashkit.runs.run import DEFAULT_RUNS_DIR
 from hashkit.runtimes.settings import RuntimeSettings
 
@@ -135,6 +136,8 @@ def encode(
     from hashkit.workflow.images_to_encode import ImagesToEncode
     from hashkit.workflow.models import find_model
 
+    if out is not None:
+        check_local(out)
     per_batch = parse_batch_size(batch_size)
     options = encode_options(
         batch_size=per_batch,

@@ -141,6 +141,8 @@ class ShardGroups:
         except BaseException:
             self.close()
             raise
+        for one in self._replicas:
+            one.prepare_spares("warm_up")
 
     def close(self) -> None:
         """End the calls that wait; the actors end with the engine."""

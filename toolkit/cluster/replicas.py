@@ -19,7 +19,9 @@ __all__ = ["STARTING", "WORKING", "Patience", "Replicas"]
 class Patience:
     """How long to wait for an actor, seconds.
 
-    A call may take as long as it needs while its actor answers pings.
+    A call may take as long as it needs while its actor answers pings. With the defaults, another
+    actor is asked at most 1.2 s after one dies or hangs. Ray reports a process that died after 1 to
+    2 s, as it looks once per second, and a node that hangs after a minute.
 
     Attributes
     ----------
@@ -32,14 +34,14 @@ class Patience:
     give_up_after
         If no actor answers for that long, the call ends with an error.
     retry_after
-        Time between two attempts to call an actor that was lost.
+        Time between two looks at pings, and between two calls of an actor that was lost.
     """
 
-    ping_after: float = 1.0
-    hung_after: float = 2.0
+    ping_after: float = 0.25
+    hung_after: float = 0.75
     note_after: float = 5.0
     give_up_after: float = 600.0
-    retry_after: float = 0.25
+    retry_after: float = 0.1
 
 
 WORKING: Final = Patience()
@@ -84,6 +86,7 @@ class Replicas:
         self._lock = threading.Lock()
         self._order = list(range(len(actors)))
         self._probes: dict[int, Call] = {}
+        self._preparation: str | None = None
         self._is_closed = False
 
     def call(self, method: str, *arguments: Any, patience: Patience = WORKING) -> Any:
@@ -116,8 +119,7 @@ class Replicas:
                     except LostError:
                         del attempts[replica]
                         lost.add(replica)
-                        self._suspect(replica)
-                        self._note_lost()
+                        self._give_up(replica, one, "was lost")
                     else:
                         self._prefer(replica)
                         return result
@@ -136,6 +138,16 @@ class Replicas:
             f"{self.name}: expected an answer, found none: look at the cluster with `ray status`, "
             "and type the same command again"
         )
+
+    def prepare_spares(self, method: str) -> None:
+        """Start a method of all actors but the first, and of those that are lost and come back.
+
+        A call that goes to one of them then finds it prepared.
+        """
+        with self._lock:
+            self._preparation = method
+            for replica in self._order[1:]:
+                self._actors[replica].call(method)
 
     def close(self) -> None:
         """End the calls that wait."""
@@ -169,23 +181,32 @@ class Replicas:
             if now - one.pinged > patience.ping_after:
                 one.ping, one.pinged = self._actors[replica].call(PING), now
         elif one.ping in ended:
-            one.ping, one.pinged = None, now
-            one.is_hung = False
-            return True
-        elif now - one.pinged > patience.hung_after and not one.is_hung:
-            one.is_hung = True
-            self._suspect(replica)
+            ping, one.ping, one.pinged = one.ping, None, now
+            try:
+                self._engine.result(ping)
+            except LostError:
+                self._give_up(replica, one, "was lost")
+            else:
+                one.is_hung = False
+                return True
+        elif now - one.pinged > patience.hung_after:
+            self._give_up(replica, one, "does not answer")
         return False
+
+    def _give_up(self, replica: int, one: _Attempt, what: str) -> None:
+        """Ask another actor as well, unless that was done before."""
+        if one.is_hung:
+            return
+        one.is_hung = True
+        if len(self._actors) > 1:
+            self._reporter.note(f"warning: {self.name}: a process {what}; asking another one")
+        self._suspect(replica)
 
     def _prefer(self, replica: int) -> None:
         with self._lock:
             self._order.remove(replica)
             self._order.insert(0, replica)
             self._probes.pop(replica, None)
-
-    def _note_lost(self) -> None:
-        if len(self._actors) > 1:
-            self._reporter.note(f"warning: {self.name}: a process was lost; asking another one")
 
     def _suspect(self, replica: int) -> None:
         with self._lock:
@@ -205,4 +226,6 @@ class Replicas:
                     self._probes[replica] = self._actors[replica].call(PING)
                 else:
                     del self._probes[replica]
+                    if self._preparation is not None:
+                        self._actors[replica].call(self._preparation)
             self._order.sort(key=lambda one: one in self._probes)

@@ -18,6 +18,7 @@ from hashkit.evaluation.local_part import LocalEvaluationPart
 from hashkit.retrieval.arguments import chosen_rows
 from hashkit.retrieval.local_part import LocalSearchPart
 from hashkit.workflow.narrowing import open_index, rows_with_labels
+from hashkit.workflow.warm_up import warm_up_banks
 
 if TYPE_CHECKING:
     from hashkit.evaluation.bit_statistics import BitCounts
@@ -128,6 +129,10 @@ class ShardGroup:
 
     def ready(self) -> None:
         """Answered once the banks are open."""
+
+    def warm_up(self) -> None:
+        """Read all codes once and load kernels, so that the first search need not."""
+        warm_up_banks(self._banks, self._n_threads)
 
     def count(
         self, query: PartQuery, where: NDArray[Any] | None, rows: RowFilter | None

@@ -39,5 +39,6 @@ def check_local(path: str | os.PathLike[str]) -> None:
     if (url := url_of(path)) is not None:
         raise BankError(
             f"{url}: expected a path of this machine to write to, found an address of an object "
-            "store, which is only read: write it here, and upload the files, a manifest last"
+            "store, which is only read: write to a path, then copy the files with the store's own "
+            "tool, such as `aws s3 sync`, bankset.json last"
         )

@@ -31,7 +31,11 @@ from hashkit.threads import available_cpus
 __all__ = ["run_each_kernel", "scan_compiled"]
 
 _PARALLEL_BYTES: Final = 1 << 22
-"""Bytes of codes, counted once per query, that are worth another thread: its start takes 0.1 ms."""
+"""Bytes of codes that are worth another thread for few queries: its start takes 0.1 ms."""
+
+_PARALLEL_BATCH_BYTES: Final = 1 << 25
+"""The same for several queries, counted once per query: about a millisecond of one thread. Less is
+not worth it, as each thread transposes or selects on its own."""
 
 _PLACED_SHARE: Final = 32
 """Results of at least one row in this many are placed in two passes instead of selected."""
@@ -67,7 +71,8 @@ def scan_compiled(
     """
     job = ScanJob(read_only(query_codes), shards, top_k, radii)
     n_rows = shards.n_rows
-    n_worth = 1 + query_codes.size * n_rows // _PARALLEL_BYTES
+    worth = _PARALLEL_BYTES if len(query_codes) < SEVERAL else _PARALLEL_BATCH_BYTES
+    n_worth = 1 + query_codes.size * n_rows // worth
     n_threads = 1 if n_worth == 1 else min(n_threads or available_cpus(), n_worth)
     if top_k * _PLACED_SHARE < n_rows:
         return _select_guessed(job, n_threads)

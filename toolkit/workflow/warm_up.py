@@ -24,7 +24,7 @@ from hashkit.retrieval.search import search
 from hashkit.runs.run import PathText
 from hashkit.workflow.reporter import SILENT, Reporter
 
-__all__ = ["CompiledKernels", "compile_kernels", "warm_up"]
+__all__ = ["CompiledKernels", "compile_kernels", "warm_up", "warm_up_banks"]
 
 _ALL_BITS: Final = tuple((1 << counters) - 2 for counters in COUNTERS)
 """Numbers of bits that need all kernels of linear search."""
@@ -58,14 +58,23 @@ def warm_up(bank: Bank | BankSet | PathText | None = None) -> None:
             KERNELS.load(n_bits)
         _run_index()
     elif isinstance(bank, Bank | BankSet):
-        _warm_up(banks_of(bank))
+        warm_up_banks(banks_of(bank))
     else:
         with open_bank_or_set(bank) as opened:
-            _warm_up(banks_of(opened))
+            warm_up_banks(banks_of(opened))
     run_jpeg_kernel()
 
 
-def _warm_up(banks: Sequence[Bank]) -> None:
+def warm_up_banks(banks: Sequence[Bank], n_threads: int | None = None) -> None:
+    """Load the kernels that a search of open banks needs, and read their codes once.
+
+    Parameters
+    ----------
+    banks
+        One or more, of codes of the same number of bits.
+    n_threads
+        Threads that read; None for one per CPU.
+    """
     from hashkit.multi_index.index import index_path
 
     KERNELS.load(banks[0].n_bits)
@@ -73,7 +82,7 @@ def _warm_up(banks: Sequence[Bank]) -> None:
         _run_index()
     filled = next((bank for bank in banks if len(bank)), None)
     if filled is not None:
-        search(filled.codes[:1], banks, top_k=1)
+        search(filled.codes[:1], banks, top_k=1, n_threads=n_threads)
 
 
 @dataclasses.dataclass(frozen=True)
