@@ -27,7 +27,7 @@ def test_without_a_run(command):
     "command", ["export --onnx", "encode", "search --query a.png", "evaluate", "train --resume"]
 )
 def test_a_folder_that_is_no_run(command):
-    Path("other").mkdir()
+    Path("other").mkdir(exist_ok=True)
     assert "other is not a run folder" in fail(f"{command} --run other")
 
 
