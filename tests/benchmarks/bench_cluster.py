@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,11 @@ def compare_searches(one: Cluster, banks: list[Bank], n_rounds: int) -> None:
     plain_engine, ray_engine = PlainEngine(), RayEngine(one.address)
     plain = ShardGroups(plain_engine, banks, n_groups=2, n_threads=1)
     on_ray = ShardGroups(ray_engine, banks, n_groups=2, n_threads=1)
+    for groups in (
+        plain,
+        on_ray,
+    ):  # a search process loads kernels when it has searched for a while
+        groups.together([partial(part.call, "warm_up") for part in groups.parts])
     processes = {
         "plain": lambda: [actor.process.pid for actor in plain_engine.actors],
         "ray": one.processes,

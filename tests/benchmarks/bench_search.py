@@ -1,4 +1,4 @@
-"""Time exact search against Faiss, USearch and NumPy, on the same threads; prints ratios.
+"""Time exact search against Faiss, USearch, NumKong and NumPy, on the same threads; prints ratios.
 
 python tests/benchmarks/bench_search.py [--rows 100000,1000000,10000000] [--bits 12,48,64]
 
@@ -25,6 +25,7 @@ from typing import Any
 
 import faiss
 import numba
+import numkong
 import numpy as np
 from numpy.typing import NDArray
 from usearch.index import MetricKind
@@ -108,6 +109,16 @@ def by_numpy(queries: Codes, database: Codes, k: int) -> NDArray[np.int64]:
     return np.array(rows)
 
 
+def by_numkong(queries: Codes, parts: list[Any], out: list[Any]) -> None:
+    """All distances of each part of a database, which NumKong has packed, in a thread each."""
+    run_parallel(
+        [
+            partial(numkong.hammings_packed, queries, part, out=own)
+            for part, own in zip(parts, out, strict=True)
+        ]
+    )
+
+
 def compare(found: Ranking, distances: NDArray[Any], rows: NDArray[Any]) -> int:
     """Number of queries whose rows could be compared; raises an error if results differ."""
     np.testing.assert_array_equal(found.distances, distances)
@@ -145,6 +156,10 @@ def cell(
         tasks["usearch"] = lambda: usearch_exact(
             database, queries, k, MetricKind.Hamming, exact=True, threads=available_cpus()
         )
+        pieces = np.array_split(database, available_cpus())
+        parts = [numkong.hammings_pack(piece) for piece in pieces]
+        out = [numkong.zeros((len(queries), len(piece)), dtype="uint32") for piece in pieces]
+        tasks["numkong"] = lambda: by_numkong(queries, parts, out)
     timings = {name: timed(task, repeats) for name, task in tasks.items()}
     n_compared = compare(timings["hashkit"][1], *timings["faiss"][1])
     seconds = {name: best for name, (best, _) in timings.items()}
@@ -201,7 +216,7 @@ def limits(found: list[Cell], n_threads: int) -> None:
 
 
 def report(found: list[Cell]) -> None:
-    for other in ("faiss", "usearch", "numpy"):
+    for other in ("faiss", "usearch", "numkong", "numpy"):
         ratios = [one.ratio(other) for one in found if other in one.seconds]
         if ratios:
             print(
@@ -253,7 +268,8 @@ def main() -> None:
     n_threads = available_cpus()
     faiss.omp_set_num_threads(n_threads)
     print(f"{processor()}, {n_threads} threads, ", end="")
-    print(f"Faiss {faiss.__version__}, numba {numba.__version__}, numpy {np.__version__}")
+    print(f"Faiss {faiss.__version__}, NumKong {numkong.__version__}, ", end="")
+    print(f"numba {numba.__version__}, numpy {np.__version__}")
     warm_up()  # now, not in the first cells
 
     found = []

@@ -47,6 +47,13 @@ def test_info_of_a_set_adds_up_its_shards(banks):
     assert "5, of 10 to 11 rows" in succeed(f"info {several}").stdout
 
 
+def test_encode_does_not_write_to_a_set_as_to_a_bank(banks):
+    folder = banks[1]
+    for flag in ("", "--append", "--overwrite"):
+        error = fail(f"encode {folder.parent} --model phash --out {folder} {flag}")
+        assert f"{folder}: expected a bank or a new name, found a bank set" in error
+
+
 def test_info_of_a_set_lists_only_the_shards_that_differ(tmp_path):
     codes = hashkit.CodeSet(rows_of(range(60))[0], 20)
     _, several = set_of(tmp_path, codes, 5)

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from email import message_from_string
 from importlib.metadata import version
 from pathlib import Path
@@ -52,11 +53,24 @@ def test_the_distribution_for_cpus_differs_in_one_package_alone(tmp_path):
     assert [one for one in cpu["Requires-Dist"] if one != runtime] == others
 
 
-def run_lines() -> list[str]:
-    """Commands of the first stage of the Containerfile."""
+def lines_of_the_container(instruction: str) -> list[str]:
+    """Those of one instruction, such as RUN, in the first stage of the Containerfile."""
     text = (ROOT / "packaging" / "Containerfile").read_text(encoding="utf-8")
     stage = text.replace("\\\n", "").split("\nFROM ")[1]
-    return re.findall(r"^RUN (.*)$", stage, re.MULTILINE)
+    return re.findall(rf"^{instruction} (.*)$", stage, re.MULTILINE)
+
+
+def copied_names() -> set[str]:
+    """Files and folders that the Containerfile copies; the last word of a line is the target."""
+    return {name for line in lines_of_the_container("COPY") for name in line.split()[:-1]}
+
+
+def test_the_container_gets_all_that_its_build_reads():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    folders = project["tool"]["setuptools"]["package-dir"].values()
+    needed = {folder.partition("/")[0] for folder in folders}
+    needed |= {project["project"]["readme"], *project["project"]["license-files"]}
+    assert copied_names() == needed | {"pyproject.toml", "constraints.txt", "packaging"}
 
 
 @pytest.mark.slow
@@ -64,8 +78,11 @@ def run_lines() -> list[str]:
 def test_the_lines_of_the_container_make_a_server(tmp_path):
     """As they are, but for the folder; this takes minutes, and asks the package index."""
     tree, place = tmp_path / "src", tmp_path / "hashkit"
-    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "build", "node_modules"))
-    for line in run_lines():
+    tree.mkdir()
+    for name in copied_names():
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, tree / name)
+    for line in lines_of_the_container("RUN"):
         command = line.replace("/opt/hashkit", str(place))
         subprocess.run(
             ["sh", "-c", command],

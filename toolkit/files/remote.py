@@ -111,7 +111,8 @@ def _get_file(system: Any, path: str, part: Path, moved: Callable[[int], None]) 
 
     counted = Counted()
     system.get_file(path, os.fspath(part), callback=counted)
-    moved(part.stat().st_size - counted.n_bytes)  # a folder on a network drive counts nothing
+    if more := part.stat().st_size - counted.n_bytes:  # a folder on a network drive counts nothing
+        moved(more)
 
 
 def _opened(url: str) -> tuple[Any, str]:

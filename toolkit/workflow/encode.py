@@ -7,11 +7,13 @@ import os
 from pathlib import Path
 
 from hashkit.bank.reader import Bank
+from hashkit.bank_set.places import is_bank_set
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.sets import open_image_set
 from hashkit.datasets.slices.opening import open_contained
 from hashkit.datasets.spec import open_spec, with_absolute_paths
-from hashkit.errors import ConfigError
+from hashkit.errors import BankError, ConfigError
+from hashkit.files.addresses import check_local
 from hashkit.inputs.arguments import checked_arguments
 from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import PathText
@@ -205,6 +207,12 @@ def encode_images(
     reporter: Reporter,
 ) -> EncodeReport:
     """Do the work of `encode` with a model that is loaded; returns its report."""
+    check_local(out)
+    if is_bank_set(out):
+        raise BankError(
+            f"{out}: expected a bank or a new name, found a bank set: name another file; `hashkit "
+            "encode --shards N` makes a set, and `hashkit sync` adds images to one"
+        )
     if isinstance(wanted.images, ImageSet):
         images = wanted.images
         return encode_set(
