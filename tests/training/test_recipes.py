@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -66,6 +67,10 @@ def test_a_recipe_as_it_is_is_described_by_its_name(name):
         (TrainConfig(loss="csq"), "best with loss=csq"),
         (TrainConfig(scale=8.0), "best with scale=8"),
         (TrainConfig(milestones=(0.25, 0.5)), "best with milestones=0.25/0.5"),
+        (
+            dataclasses.replace(RECIPES["unlabelled"].config, network="onnx:models/clip.onnx"),
+            "unlabelled with network=onnx:clip.onnx",
+        ),
         (TrainConfig(recipe="my own", epochs=2.0), "my own"),
         (TrainConfig(recipe="", epochs=2.0), ""),
     ],
