@@ -7,7 +7,8 @@ once; they stay in --work. Each method is fitted to 500 images per class; 100 im
 queries, and all others the database. Printed is a table in Markdown: mAP, and of the ten nearest
 images by cosine of the float features, the share among the ten nearest codes; both also with the
 first rows ordered by asymmetric distance (``oversample``). --runs adds the heads of trained runs
-on the same embedder and size.
+on the same embedder and size. --database N computes and searches N images alone: those for training
+and others at random.
 
 --unseen N prints another table instead: mAP on classes that no head has seen, for N splits of the
 protocol unseen-classes, of ITQ and of the recipe `open` with several losses, with 48 bits, the
@@ -75,6 +76,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--bits", default="32,48,64,128,256,512")
     parser.add_argument("--methods", default=",".join(FITTED))
+    parser.add_argument("--database", type=int, help="images in the database; all by default")
     parser.add_argument("--oversample", type=int, default=10)
     parser.add_argument("--runs", default="")
     parser.add_argument("--json", type=Path)
@@ -85,7 +87,7 @@ def main() -> None:
     if given.unseen or given.labelled:
         print_learned(given)
         return
-    images, facts = load(given.images, given.work, given.embedder, given.size)
+    images, facts = load(given)
     print(f"{processor()}, {available_cpus()} CPUs; {facts}", flush=True)
     times = f"{given.oversample}x"
     print(
@@ -124,7 +126,8 @@ LEARNED: Mapping[str, Mapping[str, Any]] = {
 
 def print_learned(given: argparse.Namespace) -> None:
     """Print the mAP of learned heads, and of ITQ, on unseen or on seen classes."""
-    images, features, facts = all_features(given.images, given.work, given.embedder, given.size)
+    images = open_image_folder(given.images)
+    features, facts = features_of(images, given.work, given.embedder, given.size)
     print(f"{processor()}, {available_cpus()} CPUs; {facts}", flush=True)
     columns: list[dict[str, float]]
     if given.unseen:
@@ -221,35 +224,41 @@ def learned(images: ImageSet, features: Features, **changes: Any) -> Callable[[F
     return logits
 
 
-def all_features(folder: Path, work: Path, name: str, size: int) -> tuple[ImageSet, Features, str]:
-    """Images of a folder, and their features, computed once."""
-    images = open_image_folder(folder)
+def features_of(images: ImageSet, work: Path, name: str, size: int) -> tuple[Features, str]:
+    """Features of images, computed once."""
     embedder = build_efficientnet_lite(name, (size, size))
     store = FeatureStore(work, images, embedder)
-    started, n_before = time.perf_counter(), store.n_done
+    started, n_before = time.process_time(), store.n_done
     store.compute(n_workers=available_cpus())
-    rate = (len(images) - n_before) / (time.perf_counter() - started)
+    seconds, n_computed = time.process_time() - started, len(images) - n_before
     found = store.read(available_cpus())
     assert len(found.rows) == len(images)
     facts = f"{len(images):,} images, {embedder.name} at {size} pixels"
-    if n_before < len(images):
-        facts += f", {rate:.0f} images per second"
-    return images, found.features, facts
+    if n_computed:
+        facts += f", {1000 * seconds / n_computed:.1f} CPU seconds per 1,000 images"
+    return found.features, facts
 
 
-def load(folder: Path, work: Path, name: str, size: int) -> tuple[Images, str]:
-    """Features of all images in the parts of the protocol."""
-    images, features, facts = all_features(folder, work, name, size)
-    split = make_split(images, "per-class", seed=0, options=PROTOCOL)
-    assert images.labels is not None
+def load(given: argparse.Namespace) -> tuple[Images, str]:
+    """Features of the images in the parts of the protocol."""
+    every = open_image_folder(given.images)
+    split = make_split(every, "per-class", seed=0, options=PROTOCOL)
     database = np.asarray(split.database)
-    of_parts = (split.training, split.queries, database)
+    if given.database is not None:
+        others = np.random.default_rng(0).permutation(np.setdiff1d(database, split.training))
+        n_others = given.database - len(split.training)
+        database = np.sort(np.concatenate([split.training, others[:n_others]]))
+    used = np.union1d(split.queries, database)
+    images = every.subset(used)
+    features, facts = features_of(images, given.work, given.embedder, given.size)
+    assert images.labels is not None
+    of_parts = [np.searchsorted(used, rows) for rows in (split.training, split.queries, database)]
     parts = [np.asarray(features[rows]) for rows in of_parts]
     return (
         Images(
             *parts,
-            query_labels=images.labels[split.queries],
-            database_labels=images.labels[database],
+            query_labels=images.labels[of_parts[1]],
+            database_labels=images.labels[of_parts[2]],
             nearest=nearest_by_cosine(parts[1], parts[2]),
         ),
         facts,

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 from codes_samples import Codes, clustered, entries, sorted_rows, uniform
+from looped import looped
 from numpy.typing import NDArray
 
 from hashkit.codesets import CodeSet
 from hashkit.errors import ConfigError
 from hashkit.kernels.cpu import LANES
+from hashkit.retrieval.loading import KERNELS
 from hashkit.retrieval.sampling import planned
 from hashkit.retrieval.scan_compiled import run_each_kernel, scan_compiled
 from hashkit.retrieval.scan_numpy import scan_numpy
@@ -46,7 +48,7 @@ def check(
         np.testing.assert_array_equal(got[0], distances[:n_found])
 
 
-@pytest.mark.parametrize("n_bits", BITS)
+@looped("n_bits", BITS)
 def test_every_kernel_gives_the_first_of_the_sorted_rows(n_bits: int) -> None:
     """Half of the lengths with codes that have many ties."""
     make = (uniform, clustered)[BITS.index(n_bits) % 2]
@@ -91,6 +93,10 @@ def test_a_kernel_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch
         ConfigError, match=r"rows, planes or counts .*64 bits, found 'fast': correct"
     ):
         scan_compiled(codes[:3], shards, 1, np.full(3, 64), 1)
+    with pytest.raises(ConfigError, match="found 'fast'"):  # too small a search to need kernels
+        search(codes[:1], codes, top_k=1, n_bits=64)
+    with pytest.raises(ConfigError, match="found 'fast'"):
+        KERNELS.load(64)
 
 
 OTHER_VECTORS = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -96,7 +97,7 @@ def evaluate(
         typer.Option(
             "--convention",
             metavar="NAME",
-            help="What mAP@R divides by: all-relevant, min, hits or caffe-dnnh.",
+            help="Divisor of mAP@R: all-relevant, min, hits or caffe-dnnh.",
         ),
     ] = "all-relevant",
     cutoffs: Annotated[
@@ -104,7 +105,7 @@ def evaluate(
         typer.Option(
             "--at",
             metavar="N,...",
-            help="The R of mAP@R, separated by commas.",
+            help="Values of R for mAP@R, separated by commas.",
             show_default="1000,5000",
         ),
     ] = None,
@@ -113,7 +114,7 @@ def evaluate(
         typer.Option(
             "--k",
             metavar="N,...",
-            help="The k of precision@k and recall@k, separated by commas.",
+            help="Values of k for precision@k and recall@k, separated by commas.",
             show_default="1,5,10,50,100,500,1000",
         ),
     ] = None,
@@ -122,20 +123,20 @@ def evaluate(
         typer.Option(
             "--without-relevant",
             metavar="NAME",
-            help="Queries without relevant images: zero, or drop them.",
+            help="Treatment of queries without relevant images: zero (count as 0) or drop.",
         ),
     ] = "zero",
     exclude_self: Annotated[
         bool,
         typer.Option(
             "--exclude-self",
-            help="Leave each query's own row out; queries and database are one bank.",
+            help="Leave out each query's own row; queries and database must be the same bank.",
         ),
     ] = False,
     rerank: Annotated[
         bool,
         typer.Option(
-            "--rerank", help="Also measure rankings by the queries' logits; with --oversample."
+            "--rerank", help="Also evaluate rankings by the queries' logits; needs --oversample."
         ),
     ] = False,
     oversample: Annotated[
@@ -153,12 +154,12 @@ def evaluate(
     ] = None,
     csv: Annotated[
         Path | None,
-        typer.Option("--csv", metavar="FILE", help="Write a line of numbers per evaluation (CSV)."),
+        typer.Option("--csv", metavar="FILE", help="Write one line per evaluation (CSV)."),
     ] = None,
     latex: Annotated[
         Path | None,
         typer.Option(
-            "--latex", metavar="FILE", help="Write a row per evaluation for a paper (booktabs)."
+            "--latex", metavar="FILE", help="Write one row per evaluation for a paper (booktabs)."
         ),
     ] = None,
     beside: Annotated[
@@ -170,7 +171,7 @@ def evaluate(
         ),
     ] = None,
     baselines: Annotated[
-        bool, typer.Option("--baselines", help="Also measure simple codes of the run's images.")
+        bool, typer.Option("--baselines", help="Also evaluate simple codes of the run's images.")
     ] = False,
     leaks: LeaksOption = False,
     model: ModelOption = None,
@@ -187,10 +188,10 @@ def evaluate(
     replicas: ReplicasOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure how well Hamming rankings find relevant images.
+    """Evaluate how well Hamming rankings find relevant images.
 
-    Without arguments it takes the newest run's queries and database, and keeps the numbers in the
-    run's folder as evaluation.json.
+    Without arguments it uses the queries and database of the newest run, and saves the results in
+    the run's folder as evaluation.json.
 
     \b
     Examples:
@@ -265,7 +266,15 @@ def _run_subject(
     from hashkit.workflow.evaluation import Subject
     from hashkit.workflow.models import find_exported
 
-    return Subject.of_run(find_exported(run, runs, TERMINAL), settings, n_workers, TERMINAL)
+    found = find_exported(run, runs, TERMINAL, instead=_instead_of_run)
+    return Subject.of_run(found, settings, n_workers, TERMINAL)
+
+
+def _instead_of_run(here: Path | None) -> str:
+    if here is None:
+        return "name codes: hashkit evaluate QUERY DATABASE"
+    bank = shlex.quote(str(here))
+    return f"{here} lies here: hashkit evaluate {bank} {bank} --exclude-self"
 
 
 def _file_subject(
@@ -318,7 +327,7 @@ def _baselines(
     assert subject.run is not None  # noqa: S101 - by the check of --baselines
     reports = baseline_reports(
         subject.run,
-        lambda queries, database: evaluated(measures, queries, [database]),
+        lambda name, queries, database: evaluated(measures, name, queries, [database]),
         settings=settings,
         reporter=TERMINAL,
     )

@@ -206,16 +206,17 @@ def model_manifest(
 def describe_recipe(config: TrainConfig) -> str:
     """Name of the settings' recipe and what differs from it: ``best with epochs=50, loss=csq``.
 
-    The code lengths, the input size and the seed are left out. The text is the name alone if
-    nothing differs, or if it is none of `RECIPES`.
+    The code lengths, the input size, the seed and the folder of an embedder's file are left out.
+    The text is the name alone if nothing differs, or if it is none of `RECIPES`.
     """
     if config.recipe not in RECIPES:
         return config.recipe
     usual, _ = settings_of({"recipe": config.recipe, "loss": config.loss})
     usual["loss"] = RECIPES[config.recipe].config.loss
+    values = config.to_dict() | {"network": recorded_network(config.network)}
     changes = [
         f"{name}={_text(value)}"
-        for name, value in config.to_dict().items()
+        for name, value in values.items()
         if name not in _OF_THE_RUN and value != usual[name]
     ]
     return f"{config.recipe} with {', '.join(changes)}" if changes else config.recipe
