@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from cli_samples import COMMANDS
+from looped import looped
 
 import hashkit
 
@@ -86,7 +87,7 @@ def test_every_page_of_the_root_is_on_the_site():
     assert set(site_pages.ROOT_PAGES) == {path.name for path in ROOT.glob("*.md")}
 
 
-@pytest.mark.parametrize(
+@looped(
     ("uri", "text", "expected"),
     [
         ("index.md", "[a](docs/cli.md#x) [b](LICENSE)", "[a](cli.md#x) b"),
