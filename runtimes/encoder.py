@@ -41,7 +41,8 @@ _Value = TypeVar("_Value", np.uint8, np.float32)
 class Encoder:
     """A model that turns images into codes.
 
-    Threads may share an encoder. A forked process must not use its parent's: it loads another one.
+    Threads may share an encoder. A forked process must not use its parent's encoder, but load its
+    own.
 
     Parameters
     ----------
@@ -77,8 +78,8 @@ class Encoder:
         Parameters
         ----------
         path
-            The model's file, or the name of a built-in model, such as ``phash`` or ``lite0``. A
-            file of that name is ``./phash``.
+            The model's file, or the name of a built-in model, such as ``phash`` or ``lite0``. For a
+            file of the same name, write ``./phash``.
         device
             ``auto`` (CUDA if the model runs there, otherwise the CPU), ``cpu`` or ``cuda``;
             `provider` reports the choice.
@@ -154,8 +155,8 @@ class Encoder:
 
         Warns
         -----
-        By logging, if the codes do not tell the images apart: one code for 16 images or more, bits
-        that are constant over 32 or more, or that mostly repeat others. Each is said once.
+        By logging, if the codes do not distinguish the images: one code for 16 images or more, bits
+        that are constant over 32 or more, or that mostly repeat others. Each warning is given once.
 
         Returns
         -------
@@ -167,7 +168,7 @@ class Encoder:
         ImageError
             If an image cannot be used.
         ModelError
-            If a logit of an image is NaN or infinite, so that its bit means nothing.
+            If a logit of an image is NaN or infinite, so that its bit is meaningless.
         """
         empty = np.empty((0, code_size(self.n_bits)), np.uint8)
         constant = constant_bits_of(self.model_sha256)

@@ -13,9 +13,13 @@ from hypothesis import settings
 # Tests that import ONNX Runtime by itself ask nothing of the network either.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-# No deadline: on a busy machine an example may take any time. A third of the usual number of
+# Each core has a process that runs tests: more threads wait for each other, which is CPU time.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+# No deadline: on a busy machine an example may take any time. A fifth of the usual number of
 # examples keeps the suite fast; a test that needs more says so.
-settings.register_profile("hashkit", deadline=None, max_examples=33)
+settings.register_profile("hashkit", deadline=None, max_examples=20)
 settings.load_profile("hashkit")
 
 
@@ -39,10 +43,16 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None
 
 
-def pytest_collection_finish() -> None:
-    """Take what importing made out of the collector's sight: torch alone is 100 ms a collection."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Keep the collector of garbage away from what importing makes: torch alone takes 100 ms."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -58,13 +68,20 @@ def _without_fsync():
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_torch_thread():
-    """Limit torch to one thread: more are slower on tiny tensors, and change some sums.
+    """Keep torch at one thread: more are slower on tiny tensors, and change some sums.
 
-    Torch is not imported here; the test modules that need it have already imported it.
+    With two, each waits for the other in a loop; a test that loaded a model to measure left its
+    process with as many as there are CPUs. Torch is not imported here; the test modules that need
+    it have already imported it.
     """
     torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(1)
+    if torch is None:
+        yield
+        return
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "set_num_threads", lambda _: None)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

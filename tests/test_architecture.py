@@ -26,6 +26,7 @@ from house import (
     room_of,
     tree_of,
 )
+from looped import looped
 
 import hashkit
 
@@ -172,7 +173,7 @@ def test_the_house_can_be_printed():
     assert "  meter -> nothing" in printed
 
 
-@pytest.mark.parametrize(
+@looped(
     ("module", "line"),
     [
         ("hashkit.codes", "from hashkit.bank.reader import Bank"),
@@ -194,7 +195,7 @@ def test_a_wrong_direction_would_be_noticed(module, line):
     assert wrong_direction(one)
 
 
-@pytest.mark.parametrize(
+@looped(
     ("module", "line"),
     [
         ("hashkit.datasets.sets", "import torch"),

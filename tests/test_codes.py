@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from looped import looped
 
 from hashkit.codes import binarize, check_codes, code_size, from_hex, pack, to_hex, unpack
 from hashkit.errors import CodesError
@@ -74,9 +75,7 @@ def test_the_first_bit_is_the_most_significant_of_the_first_byte():
     assert pack(bits).tolist() == [[0b10000000, 0b10100000]]
 
 
-@pytest.mark.parametrize(
-    ("n_bits", "size"), [(1, 1), (8, 1), (9, 2), (12, 2), (48, 6), (64, 8), (65_536, 8192)]
-)
+@looped(("n_bits", "size"), [(1, 1), (8, 1), (9, 2), (12, 2), (48, 6), (64, 8), (65_536, 8192)])
 def test_a_code_takes_whole_bytes(n_bits, size):
     assert code_size(n_bits) == size
 
@@ -98,7 +97,7 @@ def test_set_padding_bits_are_refused(n_bits, data):
         unpack(codes, n_bits)
 
 
-@pytest.mark.parametrize(
+@looped(
     ("codes", "words"),
     [
         (np.zeros((2, 3), np.uint8), r"must be uint8 \[n, 2\], not uint8 \[2, 3\]"),
@@ -112,7 +111,7 @@ def test_codes_of_another_shape_or_type_are_refused(codes, words):
         check_codes(codes, 12, "database codes")
 
 
-@pytest.mark.parametrize(
+@looped(
     ("bits", "words"),
     [
         (np.zeros(4, bool), "must be a matrix"),
@@ -127,7 +126,7 @@ def test_bits_that_are_not_a_matrix_of_0_and_1_are_refused(bits, words):
         pack(bits)
 
 
-@pytest.mark.parametrize(
+@looped(
     ("text", "words"),
     [("0g", "hexadecimal digits"), ("abc", "hexadecimal digits"), ("ab", "4 hexadecimal"),
      ("abcdef", "not 6"), ("000f", "zeros in the last 4 bits"), ("", "not 0")],

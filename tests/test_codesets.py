@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from looped import looped
 
 from hashkit.codes import pack
 from hashkit.codesets import CodeSet
@@ -13,7 +14,7 @@ BITS = np.random.default_rng(0).integers(0, 2, (7, 13)).astype(np.uint8)
 CODES = pack(BITS)
 
 
-@pytest.mark.parametrize(
+@looped(
     ("changes", "message"),
     [
         ({"n_bits": 12}, "zeros in the last 4 bits"),
@@ -45,7 +46,7 @@ def test_inconsistent_code_sets_are_refused(changes: dict[str, Any], message: st
         CodeSet(**{"codes": codes, "n_bits": 13, **changes})
 
 
-@pytest.mark.parametrize(
+@looped(
     "kind", ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", ">i4", ">u2", "f4", "f8", ">f8"]
 )
 def test_labels_of_any_number_type_are_signed_integers(kind: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 
 import pytest
+from looped import looped
 
 from hashkit.machine import describe_machine, processor
 
@@ -13,7 +14,7 @@ def cpuinfo(*lines: str) -> str:
     return "\n".join(["processor\t: 0", *lines, "", "processor\t: 1", "model name\t: Another", ""])
 
 
-@pytest.mark.parametrize(
+@looped(
     ("flags", "said"),
     [
         ("fpu sse2 avx2", "Some CPU 3 (AVX2)"),

@@ -6,11 +6,12 @@ import contextlib
 import threading
 
 import pytest
+from looped import looped
 
 from hashkit.overlap import computed_ahead
 
 
-@pytest.mark.parametrize("n_items", [0, 1, 2, 7])
+@looped("n_items", [0, 1, 2, 7])
 def test_every_item_is_yielded_once_and_in_order(n_items):
     assert list(computed_ahead(range(n_items), lambda item: item * item)) == [
         (item, item * item) for item in range(n_items)

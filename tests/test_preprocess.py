@@ -11,6 +11,7 @@ import oracles_preprocess as oracle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from looped import looped
 from PIL import Image
 
 from hashkit.errors import ConfigError, ImageError
@@ -53,7 +54,7 @@ def reason_of(source: object) -> str:
 # --- kinds of pixels
 
 
-@pytest.mark.parametrize("suffix", [".png", ".bmp", ".ppm", ".tif", ".tiff"])
+@looped("suffix", [".png", ".bmp", ".ppm", ".tif", ".tiff"])
 def test_lossless_colour_is_decoded_exactly(suffix, tmp_path):
     path = tmp_path / f"image{suffix}"
     path.write_bytes(saved(Image.fromarray(COLOUR), suffix))
@@ -66,7 +67,7 @@ def test_lossless_webp_is_decoded_exactly():
     np.testing.assert_array_equal(pixels_of(data), COLOUR)
 
 
-@pytest.mark.parametrize("suffix", [".png", ".pgm", ".bmp", ".tif"])
+@looped("suffix", [".png", ".pgm", ".bmp", ".tif"])
 def test_grey_becomes_rgb(suffix):
     np.testing.assert_array_equal(pixels_of(saved(Image.fromarray(GREY), suffix)), as_grey(GREY))
 
@@ -156,7 +157,7 @@ def test_a_mode_without_a_conversion_is_unsupported():
     assert reason_of(Image.new("I", (8, 8))) == "unsupported"
 
 
-@pytest.mark.parametrize(
+@looped(
     ("suffix", "options"), [(".gif", {}), (".webp", {"lossless": True}), (".png", {}), (".tif", {})]
 )
 def test_the_first_of_several_frames_is_used(suffix, options):
@@ -192,7 +193,7 @@ def test_exif_orientation_of_a_jpeg_is_applied():
     assert got[18:].max() < 15
 
 
-@pytest.mark.parametrize("n_bytes", [8, 14, 17, 20])
+@looped("n_bytes", [8, 14, 17, 20])
 def test_damaged_exif_leaves_the_pixels_unchanged(n_bytes):
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -204,7 +205,7 @@ def test_damaged_exif_leaves_the_pixels_unchanged(n_bytes):
 # --- files that cannot be used
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".gif", ".bmp", ".tif", ".webp", ".ppm"])
+@looped("suffix", [".jpg", ".png", ".gif", ".bmp", ".tif", ".webp", ".ppm"])
 def test_a_file_truncated_anywhere_is_an_image_error(suffix):
     data = saved(Image.fromarray(COLOUR), suffix)
     whole = pixels_of(data)
@@ -229,14 +230,14 @@ def test_an_empty_file_is_truncated(tmp_path):
     assert reason_of(b"") == "truncated"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.binary(min_size=1, max_size=200))
 def test_random_bytes_are_broken(data):
     # Some begin like a file of a format that is not read.
     assert reason_of(data) in ("broken", "truncated", "unsupported")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     suffix=st.sampled_from([".jpg", ".png", ".gif", ".bmp", ".tif", ".webp", ".ppm"]),
     changes=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 255)), min_size=1, max_size=4),
@@ -318,7 +319,7 @@ def test_arrays_of_each_shape_are_loaded():
     assert load(np.asfortranarray(COLOUR), (6, 9), RULE).flags.c_contiguous
 
 
-@pytest.mark.parametrize(
+@looped(
     "array",
     [GREY.astype(np.float32), GREY.astype(np.int64), COLOUR[..., :2], COLOUR[None], COLOUR[:0]],
     ids=["float", "int64", "2 channels", "4 dimensions", "empty"],
@@ -343,7 +344,7 @@ def test_a_decoded_pillow_image_is_a_copy():
 # --- resize rules
 
 
-@pytest.mark.parametrize("rule", RESIZE_RULES)
+@looped("rule", RESIZE_RULES)
 def test_resizing_matches_its_definition(rule):
     # Both passes round to integers; absolute weights of the second add up to at most 1.25.
     tolerance = (1.0 if "bilinear" in rule else 0.5 * 1.25 + 0.5) + 1e-9
@@ -358,7 +359,7 @@ def test_resizing_matches_its_definition(rule):
         np.testing.assert_allclose(got, expected, 0, tolerance, err_msg=f"{source_size} to {size}")
 
 
-@pytest.mark.parametrize("rule", RESIZE_RULES)
+@looped("rule", RESIZE_RULES)
 def test_an_image_of_the_right_size_is_unchanged(rule):
     np.testing.assert_array_equal(fit(Image.fromarray(COLOUR), (6, 9), rule), COLOUR)
 
@@ -373,8 +374,8 @@ def test_a_crop_is_centred(size):
     assert (stretched == 0).any()
 
 
-@pytest.mark.parametrize("rule", RESIZE_RULES)
-@pytest.mark.parametrize(
+@looped("rule", RESIZE_RULES)
+@looped(
     ("shape", "is_down_first"),
     [((700, 60), True), ((60, 700), False), ((40, 40), False), ((60, 38), False), ((61, 38), True)],
 )
@@ -438,9 +439,7 @@ def test_the_reduction_is_the_largest_that_leaves_twice_the_model_size(shape, si
     assert reduction(shape, size) == max(fits, default=1)
 
 
-@pytest.mark.parametrize(
-    ("size", "factor"), [((16, 16), 8), ((12, 33), 4), ((67, 5), 2), ((68, 5), 1)]
-)
+@looped(("size", "factor"), [((16, 16), 8), ((12, 33), 4), ((67, 5), 2), ((68, 5), 1)])
 def test_a_jpeg_is_decoded_at_the_reduced_size(size, factor, tmp_path):
     path = tmp_path / "photograph.jpg"
     path.write_bytes(saved(PHOTOGRAPH, ".jpg"))
@@ -451,9 +450,9 @@ def test_a_jpeg_is_decoded_at_the_reduced_size(size, factor, tmp_path):
     np.testing.assert_array_equal(load(path, size, REDUCED), load(path.read_bytes(), size, REDUCED))
 
 
-@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
-@pytest.mark.parametrize("rule", ["crop-bilinear", "stretch-bicubic"])
-@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}], ids=str)
+@looped("mode", ["RGB", "L", "CMYK"])
+@looped("rule", ["crop-bilinear", "stretch-bicubic"])
+@looped("options", [{}, {"progressive": True}, {"subsampling": 0}], ids=str)
 def test_a_reduced_jpeg_is_close_to_the_full_one(mode, rule, options):
     data = saved(PHOTOGRAPH.convert(mode), ".jpg", quality=95, **options)
     whole, reduced = load(data, (16, 20), rule), load(data, (16, 20), f"{rule}-reduced")
@@ -479,7 +478,7 @@ def test_small_jpegs_and_other_sources_are_never_reduced():
     assert opened.size == PHOTOGRAPH.size
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
+@looped("orientation", range(1, 9))
 def test_a_reduced_jpeg_is_upright(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from looped import looped
 
 import hashkit
 from hashkit import HashkitError
@@ -72,19 +73,19 @@ COUNTS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", COUNTS)
-@pytest.mark.parametrize("value", NO_WHOLE_NUMBERS, ids=repr)
+@looped("name", COUNTS)
+@looped("value", NO_WHOLE_NUMBERS, ids=repr)
 def test_what_is_no_whole_number_is_refused(name: str, value: object) -> None:
     refuses(lambda: COUNTS[name](value), name)
 
 
-@pytest.mark.parametrize("name", COUNTS)
-@pytest.mark.parametrize("value", WHOLE_NUMBERS, ids=repr)
+@looped("name", COUNTS)
+@looped("value", WHOLE_NUMBERS, ids=repr)
 def test_every_whole_number_is_taken(name: str, value: Any) -> None:
     COUNTS[name](value)
 
 
-@pytest.mark.parametrize("name", COUNTS)
+@looped("name", COUNTS)
 def test_negative_numbers_are_refused(name: str) -> None:
     for value in (-1, np.int8(-1), np.array(-1)):
         refuses(lambda value=value: COUNTS[name](value))
@@ -98,7 +99,7 @@ BITS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", BITS)
+@looped("name", BITS)
 def test_bits_are_whole_numbers(name: str) -> None:
     for value in (*NO_WHOLE_NUMBERS, 24.0, 24.5, "24", 0, -8):
         refuses(lambda value=value: BITS[name](value))
@@ -133,7 +134,7 @@ WRONG_CODES = {
 }
 
 
-@pytest.mark.parametrize("name", WRONG_CODES)
+@looped("name", WRONG_CODES)
 def test_codes_of_another_kind_are_refused(name: str) -> None:
     codes: Any = WRONG_CODES[name]
     refuses(lambda: hashkit.search(codes, SET, top_k=1), "query codes")
@@ -163,7 +164,7 @@ LAYOUTS: dict[str, Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@looped("layout", LAYOUTS)
 def test_the_layout_of_codes_does_not_matter(layout: str) -> None:
     queries, database = LAYOUTS[layout](CODES[:4]), LAYOUTS[layout](CODES)
     expected = hashkit.search(CODES[:4], SET, top_k=9)
@@ -180,7 +181,7 @@ def test_the_layout_of_codes_does_not_matter(layout: str) -> None:
 # Databases, labels, names, filters, logits
 
 
-@pytest.mark.parametrize("value", NO_DATABASES, ids=repr)
+@looped("value", NO_DATABASES, ids=repr)
 def test_what_is_no_database_is_refused(tmp_path: Path, value: Any) -> None:
     refuses(lambda: hashkit.search(CODES[:2], value, top_k=1))
     refuses(lambda: hashkit.evaluate(QUERIES, value))
@@ -195,7 +196,7 @@ def test_an_array_without_bits_or_labels_is_refused() -> None:
     refuses(lambda: hashkit.evaluate(QUERIES, CODES), "CodeSet")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
+@looped(
     "labels",
     ["text", 3, {}, np.arange(39), np.full(40, 0.5), ["a"] * 40, np.zeros((40, 2, 2), int)],
     ids=str,
@@ -209,9 +210,7 @@ def test_labels_may_be_lists_of_numbers() -> None:
     assert hashkit.evaluate(QUERIES, made).map == hashkit.evaluate(QUERIES, SET).map
 
 
-@pytest.mark.parametrize(
-    "names", ["text", b"x", 3, None, {}, {"a"}, [1] * 40, (None,) * 40], ids=str
-)
+@looped("names", ["text", b"x", 3, None, {}, {"a"}, [1] * 40, (None,) * 40], ids=str)
 def test_names_of_another_kind_are_refused(names: Any) -> None:
     refuses(lambda: hashkit.CodeSet(CODES, 24, names=names), "`names`")
     refuses(lambda: hashkit.CodeSet(CODES, 24, class_names=names), "`class_names`")
@@ -222,14 +221,12 @@ def test_names_may_be_an_array_of_text() -> None:
     assert hashkit.CodeSet(CODES, 24, names=names).names == names.tolist()  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    "deleted", [[True] * 40, "x", 3, np.zeros(40, int), np.zeros(39, bool)], ids=str
-)
+@looped("deleted", [[True] * 40, "x", 3, np.zeros(40, int), np.zeros(39, bool)], ids=str)
 def test_masks_of_another_kind_are_refused(deleted: Any) -> None:
     refuses(lambda: hashkit.CodeSet(CODES, 24, deleted=deleted), "`deleted`")
 
 
-@pytest.mark.parametrize(
+@looped(
     "where",
     ["text", 3, 2.5, [0.5], [[1, 2], [3]], [True], {}, np.zeros((2, 2), int), [-1], [40], ["a"]],
     ids=str,
@@ -238,14 +235,14 @@ def test_filters_of_another_kind_are_refused(where: Any) -> None:
     refuses(lambda: hashkit.search(CODES[:2], SET, top_k=1, where=where), "where")
 
 
-@pytest.mark.parametrize(
+@looped(
     "where", [[3, 5], (3, 5), np.array([3, 5], np.uint8), np.arange(40) == 3, [], range(2)], ids=str
 )
 def test_filters_of_every_kind_are_taken(where: Any) -> None:
     hashkit.search(CODES[:2], SET, top_k=1, where=where)
 
 
-@pytest.mark.parametrize(
+@looped(
     "logits",
     ["text", 3, [[1.0], [1.0, 2.0]], LOGITS * math.nan, LOGITS * math.inf, LOGITS[:1], -LOGITS, {}],
     ids=lambda value: type(value).__name__,
@@ -254,7 +251,7 @@ def test_logits_of_another_kind_are_refused(logits: Any) -> None:
     refuses(lambda: hashkit.search(CODES[:4], SET, top_k=1, logits=logits), "logits")
 
 
-@pytest.mark.parametrize("value", ["none", 3, None, ["auto"], {}, True], ids=repr)
+@looped("value", ["none", 3, None, ["auto"], {}, True], ids=repr)
 def test_names_of_choices_are_checked(value: Any) -> None:
     refuses(lambda: hashkit.search(CODES[:2], SET, top_k=1, engine=value), "engine")
     refuses(lambda: hashkit.evaluate(QUERIES, SET, convention=value))
@@ -264,7 +261,7 @@ def test_names_of_choices_are_checked(value: Any) -> None:
         refuses(lambda: hashkit.evaluate(SET, SET, exclude_self=value), "exclude_self")
 
 
-@pytest.mark.parametrize("value", [3, 2.5, "10", Thing()], ids=repr)
+@looped("value", [3, 2.5, "10", Thing()], ids=repr)
 def test_cutoffs_are_a_sequence(value: Any) -> None:
     refuses(lambda: hashkit.evaluate(QUERIES, SET, cutoffs=value), "`cutoffs`")
 
@@ -279,7 +276,7 @@ def test_a_budget_is_a_number() -> None:
 # Files
 
 
-@pytest.mark.parametrize("value", NO_PATHS, ids=repr)
+@looped("value", NO_PATHS, ids=repr)
 def test_what_is_no_path_is_refused(value: Any) -> None:
     for call in (
         lambda: hashkit.Bank.open(value),
@@ -301,7 +298,7 @@ def test_what_is_no_path_is_refused(value: Any) -> None:
         refuses(call)
 
 
-@pytest.mark.parametrize("value", ["x", 2.5, True, [1], -1], ids=repr)
+@looped("value", ["x", 2.5, True, [1], -1], ids=repr)
 def test_settings_of_functions_on_files_are_checked(tmp_path: Path, value: Any) -> None:
     path = tmp_path / "a"
     for name, call in {
@@ -321,9 +318,7 @@ def test_settings_of_functions_on_files_are_checked(tmp_path: Path, value: Any) 
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    "rows", ["text", 2.5, [0.5], [[1, 2], [3]], [True], {}, [-1], [40], ["a"]], ids=str
-)
+@looped("rows", ["text", 2.5, [0.5], [[1, 2], [3]], [True], {}, [-1], [40], ["a"]], ids=str)
 def test_rows_to_delete_are_row_numbers(tmp_path: Path, rows: Any) -> None:
     hashkit.save_codes(tmp_path / "a.h5", SET)
     refuses(lambda: hashkit.delete_rows(tmp_path / "a.h5", rows))

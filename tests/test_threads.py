@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from looped import looped
 
 from hashkit import threads
 from hashkit.threads import available_cpus, cpu_affinity, cpu_quota, run_parallel
@@ -96,9 +97,7 @@ def test_without_control_groups_there_is_no_limit(machine: Machine) -> None:
     assert machine.quota() is None
 
 
-@pytest.mark.parametrize(
-    ("quota", "expected"), [(None, 8), (0.3, 1), (1.0, 1), (1.5, 2), (8.0, 8), (64.0, 8)]
-)
+@looped(("quota", "expected"), [(None, 8), (0.3, 1), (1.0, 1), (1.5, 2), (8.0, 8), (64.0, 8)])
 def test_threads_are_the_smaller_of_affinity_and_quota(
     monkeypatch: pytest.MonkeyPatch, quota: float | None, expected: int
 ) -> None:

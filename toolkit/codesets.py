@@ -124,12 +124,12 @@ class CodeSet:
 
 
 def check_names(names: Any, argument: str, error: type[HashkitError] = CodesError) -> Sequence[str]:
-    """A list of names, also from an array of text.
+    """A list of names, from a sequence or an array of text.
 
     Raises
     ------
     HashkitError
-        ``error``, for a single text, whose letters would be the names, and for other values.
+        ``error``, for a single text (whose letters would become the names), and for other values.
     """
     if isinstance(names, str | bytes):
         raise error(f"`{argument}` must be a list of names, not the text {names!r}: [{names!r}]")
@@ -149,7 +149,7 @@ def check_names(names: Any, argument: str, error: type[HashkitError] = CodesErro
 
 
 def deleted_mask(database: CodeDatabase) -> NDArray[np.bool_]:
-    """Mask of the deleted rows, bool [n], also where none is deleted; not to be written to."""
+    """Mask of the deleted rows, bool [n], even if none is deleted; do not write to it."""
     deleted = database.deleted
     return np.zeros(len(database), np.bool_) if deleted is None else deleted
 
@@ -206,7 +206,7 @@ def check_labels(labels: object, n_rows: int) -> NDArray[Any]:
 
 
 def check_database(value: object, what: str = "the database") -> None:
-    """Raise `CodesError` for what is neither a bank nor a code set, but a text or an array."""
+    """Raise `CodesError` for a text or an array in place of a bank or code set."""
     # Of a bank the class has them; asking the object would read its codes.
     where = type(value) if hasattr(type(value), "codes") else value
     if not hasattr(where, "codes") or not hasattr(where, "n_bits"):
@@ -217,12 +217,12 @@ def check_database(value: object, what: str = "the database") -> None:
 
 
 def check_radius(radius: Any, n_bits: int) -> int:
-    """A distance in bits, which two codes of ``n_bits`` bits can have.
+    """A distance in bits that two codes of ``n_bits`` bits can have.
 
     Raises
     ------
     ConfigError
-        If it is no whole number from 0 to ``n_bits``: a larger one is a mistake, as it finds all.
+        If it is not an integer from 0 to ``n_bits``; a larger radius would find all rows.
     """
     checked = whole_number(radius, "radius", 0)
     if checked > n_bits:

@@ -25,8 +25,8 @@
     `-- MissingExtraError      an optional dependency that is not installed (also an ImportError)
 
 A message is one line without control characters: what was expected, what was found, how to fix it.
-It gives the arguments of Python as code, `` `overwrite=True` `` or `` `seed` ``; the command line
-prints their flags.
+It names Python arguments as code, `` `overwrite=True` `` or `` `seed` ``; the command line prints
+flags instead.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ ImageFault = Literal["missing", "broken", "truncated", "too-large", "unsupported
 class HashkitError(Exception):
     """Base class of all errors that the user can fix.
 
-    Its text is one line, and shows what a terminal would obey: names in a file may be anything.
+    Its text is one line. Control characters are escaped, because names in a file may be anything.
     """
 
     def __str__(self) -> str:

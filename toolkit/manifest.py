@@ -52,7 +52,7 @@ class Manifest:
     resize
         One of `RESIZE_RULES`.
     network, loss, recipe
-        How the model was made; empty if unknown. ``recipe`` may name what differs from it.
+        How the model was made; empty if unknown. ``recipe`` may include deviations from the recipe.
     dataset, protocol
         The dataset that the model was trained on, and its split; empty if unknown.
     class_names

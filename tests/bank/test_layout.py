@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import pytest
 from bank_samples import make_header, rows_of, run_job
+from looped import looped
 
 from hashkit.bank import bankfile, build
 from hashkit.bank.attributes import header_check
@@ -227,8 +228,8 @@ def check_structure(file: h5py.File) -> None:
         assert dataset.id.get_offset() % 64 == 0
 
 
-@pytest.mark.parametrize("n_rows", [0, 1, 7, 1_000, 12_345])
-@pytest.mark.parametrize("kind", ["none", "single", "multi"])
+@looped("n_rows", [0, 1, 7, 1_000, 12_345])
+@looped("kind", ["none", "single", "multi"])
 def test_every_bank_has_the_structure(tmp_path, kind, n_rows):
     path = tmp_path / "bank.h5"
     header = make_header(label_kind=kind)

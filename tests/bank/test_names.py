@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from looped import looped
 
 from hashkit.bank import names as stored
 from hashkit.bank.names import Names, encode_names, rows_named
@@ -18,8 +19,8 @@ def names_of(listed: list[str]) -> Names:
     return Names(np.frombuffer(text, np.uint8), ends, "bank.h5")
 
 
-@pytest.mark.parametrize("block", [4, 65_536])
-@pytest.mark.parametrize("few", [0, 32])
+@looped("block", [4, 65_536])
+@looped("few", [0, 32])
 def test_rows_named_finds_every_row_of_every_name(monkeypatch, block, few):
     monkeypatch.setattr(stored, "_BLOCK", block)
     monkeypatch.setattr(stored, "_FEW", few)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bank_samples import CLASSES, make_header, make_source, rows_of, run_job
+from looped import looped
 
 from hashkit.bank import bankfile
 from hashkit.bank import writer as bank_writer
@@ -217,7 +218,7 @@ def test_leftovers_of_a_killed_writer_are_removed(half):
 # Resuming another job
 
 
-@pytest.mark.parametrize(
+@looped(
     ("fields", "expected"),
     [
         ({"n_bits": 24, "manifest": Manifest(24, 32, 32)}, "24, found 20"),
@@ -343,7 +344,7 @@ def test_unknown_lists_can_be_appended(path):
 # Invalid rows
 
 
-@pytest.mark.parametrize(
+@looped(
     ("codes", "names", "labels", "n_consumed", "error", "message"),
     [
         (np.ones((1, 3), np.uint8), ["a"], [0], 1, CodesError, "last 4 bits"),
@@ -375,7 +376,8 @@ def test_unknown_lists_can_be_appended(path):
         (np.zeros((1, 3), np.uint8), ["a"], [0], 7, BankError, "found 7"),
     ],
 )
-def test_invalid_rows_are_refused(path, codes, names, labels, n_consumed, error, message):
+def test_invalid_rows_are_refused(tmp_path, codes, names, labels, n_consumed, error, message):
+    path = tmp_path / "bank.h5"
     with create(path) as writer:
         with pytest.raises(error, match=message):
             writer.write(codes, names, labels, n_consumed=n_consumed)

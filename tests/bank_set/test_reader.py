@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bank_samples import make_header, make_source, rows_of
+from looped import looped
 from set_samples import SHARDS, write_shard, write_shards
 
 import hashkit
@@ -108,7 +109,7 @@ def swapped(folder):
     (folder / "other").rename(last)
 
 
-@pytest.mark.parametrize(
+@looped(
     ("damage", "message"),
     [
         (lambda folder: (folder / "bankset.json").unlink(), "without bankset.json"),
@@ -160,7 +161,8 @@ def swapped(folder):
         ),
     ],
 )
-def test_a_set_that_is_damaged_or_mixed_up_is_one_line(folder, damage, message):
+def test_a_set_that_is_damaged_or_mixed_up_is_one_line(written, tmp_path, damage, message):
+    folder = Path(shutil.copytree(written, tmp_path / "set"))
     damage(folder)
     with pytest.raises(BankError, match=message) as caught:
         BankSet.open(folder)

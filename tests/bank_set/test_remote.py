@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_samples import fail, succeed
+from looped import looped
 from set_samples import write_shards
 
 import hashkit
@@ -46,7 +47,7 @@ def address(folder: Path) -> str:
     return f"file://{folder}"
 
 
-@pytest.mark.parametrize(
+@looped(
     ("path", "url"),
     [
         ("s3://bucket/a/set/", "s3://bucket/a/set"),

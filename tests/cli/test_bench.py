@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from bench_samples import StandIn, model_of, write_photos
 from cli_samples import fail, hashkit, start, succeed
+from looped import looped
 from processes import is_gone, wait_until
 
 from hashkit.exporters.bench import comparison
@@ -154,7 +155,7 @@ def test_a_run_of_triplets_is_compared_on_their_images(
     assert document["rows"][0]["agreement"]["neighbours_kept"] == 1
 
 
-@pytest.mark.parametrize(
+@looped(
     ("flags", "message"),
     [
         ("--runtimes tvm", "unknown runtime 'tvm'; known: onnxruntime"),

@@ -2,78 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from cli_samples import QUICK, fail, hashkit, start, succeed, write_class_folders, write_digit
-from small_models import linear_model
+from cli_samples import QUICK, fail, hashkit, write_class_folders, write_digit
+from looped import looped
 
-from hashkit.bank.reader import Bank
-from hashkit.cli import app as app_module
-from hashkit.errors import HashkitError, MissingExtraError
-from hashkit.runs.data_spec import DataSpec
-from hashkit.runs.run import Run
-from hashkit.runs.run_config import RunConfig
-from hashkit.workflow.extras import require
-
-
-@pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch):
-    """An empty folder as the current one."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def run(place) -> Run:
-    """A run on digits, as far as its settings."""
-    made = Run.create(place / "runs", "first", RunConfig(data=DataSpec()))
-    return Run(made.path.relative_to(place))
-
-
-@pytest.fixture
-def model(run) -> Path:
-    """The run's model, made without torch."""
-    return linear_model(run.model_path, height=8, width=8)
-
-
-@pytest.fixture(scope="module")
-def encoded(tmp_path_factory) -> Path:
-    """A folder with a run, its model and its banks; tests must not change it."""
-    folder = tmp_path_factory.mktemp("encoded")
-    made = Run.create(folder / "runs", "first", RunConfig(data=DataSpec()))
-    linear_model(made.model_path, height=8, width=8)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        succeed("encode")
-    return folder
-
-
-@pytest.fixture
-def banks(place, encoded) -> Run:
-    """A copy of that run."""
-    shutil.copytree(encoded / "runs", place / "runs")
-    return Run(Path("runs/first"))
-
-
-def usage(command: str) -> str:
-    """Run a command whose line is wrong: exit 2, nothing on standard output."""
-    outcome = hashkit(command)
-    assert outcome.exit_code == 2
-    assert outcome.stdout == ""
-    assert "Traceback" not in outcome.stderr
-    return outcome.stderr
+pytestmark = pytest.mark.usefixtures("place")
 
 
 # What has to be there first
 
 
-@pytest.mark.parametrize(
+@looped(
     "command",
     ["export --onnx", "encode", "search --query a.png", "evaluate", "train --resume"],
 )
@@ -82,11 +23,11 @@ def test_without_a_run(command):
     assert "`hashkit train` makes one" in fail(command)
 
 
-@pytest.mark.parametrize(
+@looped(
     "command", ["export --onnx", "encode", "search --query a.png", "evaluate", "train --resume"]
 )
 def test_a_folder_that_is_no_run(command):
-    Path("other").mkdir()
+    Path("other").mkdir(exist_ok=True)
     assert "other is not a run folder" in fail(f"{command} --run other")
 
 
@@ -130,7 +71,7 @@ def test_an_unknown_image_set_to_encode(model):
     assert "unknown image set 'nothing'" in fail("encode nothing --out a.h5")
 
 
-@pytest.mark.parametrize(
+@looped(
     ("option", "known"),
     [
         ("--protocol nothing", "per-class"),
@@ -170,7 +111,7 @@ def test_cuda_that_is_not_there_is_not_replaced(model):
 # Settings that contradict each other, or make no sense
 
 
-@pytest.mark.parametrize(
+@looped(
     ("command", "words"),
     [
         ("train --bits 0", "--bits must be between"),
@@ -204,7 +145,7 @@ def test_settings_that_make_no_sense(run, command, words):
     assert words in fail(command)
 
 
-@pytest.mark.parametrize(
+@looped(
     "option",
     ["--out a.h5", "--append", "--part queries", "--protocol per-class", "--data-root .",
      "--split-seed 3", "--download", "--model m.onnx"],
@@ -282,84 +223,6 @@ def test_images_without_labels_cannot_be_trained_on():
     assert "photos has no labels" in fail(f"train --data photos --recipe best {QUICK}")
 
 
-# Banks that do not fit
-
-
-@pytest.fixture
-def other(place) -> Path:
-    """Another model of as many bits."""
-    return linear_model(place / "other.onnx", height=8, width=8, seed=1)
-
-
-def test_a_bank_of_another_model_is_not_searched(banks, other):
-    write_digit(0, Path("img.png"))
-    line = fail(f"search --query img.png --bank {banks.bank_path} --model {other}")
-    assert "made by another model" in line
-    assert "--model" in line
-
-
-def test_a_query_by_name_is_not_compared_with_a_bank_of_another_model(banks, other):
-    succeed(f"encode digits --model {other} --out other.h5")
-    assert "made by another model" in fail("search --query digits/0000 --bank other.h5")
-
-
-def test_a_bank_of_another_model_is_not_gone_on_with(banks, other):
-    before = banks.bank_path.read_bytes()
-    linear_model(banks.model_path, height=8, width=8, seed=1)
-    assert "hashkit encode --overwrite --run runs/first" in fail("encode")
-    assert banks.bank_path.read_bytes() == before
-    for command in ("evaluate", "search --query digits/0000"):
-        assert "hashkit encode --overwrite --run runs/first" in fail(command)
-    succeed("encode --overwrite")
-    succeed("evaluate")
-    assert banks.bank_path.read_bytes() != before
-
-
-def test_a_bank_of_other_bits_is_not_searched_or_evaluated(banks):
-    few = linear_model(Path("few.onnx"), n_bits=8, height=8, width=8)
-    succeed(f"encode digits --model {few} --out few.h5 --protocol per-class --part queries")
-    assert "bits" in fail(f"evaluate few.h5 {banks.bank_path}")
-    assert "another model" in fail("search --query digits/0000 --bank few.h5")
-
-
-def test_banks_of_two_models_are_evaluated_with_a_warning(banks, other):
-    succeed(f"encode digits --model {other} --out other.h5")
-    outcome = succeed(f"evaluate {banks.queries_path} other.h5 --json")
-    assert "were made by different models" in outcome.stderr
-    assert outcome.json["n_database"] == 1797
-    assert "warning" not in succeed("evaluate --json").stderr
-
-
-def test_images_resized_by_two_versions_are_compared_with_a_warning(model, monkeypatch):
-    write_class_folders(Path("photos"))
-    succeed(f"encode photos --model {model} --labels folders --out new.h5")
-    monkeypatch.setattr("PIL.__version__", "9.9.9")
-    succeed(f"encode photos --model {model} --labels folders --out old.h5")
-    warned = succeed("evaluate new.h5 old.h5").stderr
-    assert "resized by different versions" in warned
-    assert "old.h5: Pillow 9.9.9" in warned
-    assert "different versions" not in succeed("evaluate old.h5 old.h5").stderr
-    name = next(Path("photos").rglob("*.*"))
-    search = f"search --query {name} --query {name} --model {model} --bank"
-    assert succeed(f"{search} new.h5").stderr.count("different versions") == 1
-    assert "different versions" not in succeed(f"{search} old.h5").stderr
-
-
-def test_a_bank_of_other_images_is_not_gone_on_with(model):
-    write_class_folders(Path("first"))
-    write_class_folders(Path("second"), per_class=2)
-    succeed("encode first --out a.h5")
-    assert "a.h5" in fail("encode second --out a.h5")
-
-
-def test_labels_that_are_missing():
-    for name in ("q", "d"):
-        Path(f"{name}.txt").write_text("0101\n1100\n")
-    assert "label" in fail("evaluate q.txt d.txt")
-    Path("l.txt").write_text("1\n")
-    assert "expected 2 labels in l.txt" in fail("evaluate q.txt d.txt --query-labels l.txt")
-
-
 # Files that cannot be written
 
 
@@ -389,123 +252,3 @@ def test_a_run_that_cannot_be_written():
         "cannot be written (No such file or directory); check the path, or make its folder first"
     )
     assert line == f"error: /proc/self/there: {reason}"
-
-
-# How errors end
-
-
-@pytest.mark.parametrize(
-    "command",
-    ["nothing", "train --no-such-option", "train --steps many", "search", "search --k 3",
-     "search --query a --k 0", "search --query a --radius -1", "encode --batch-size 0",
-     "encode --part some", "train --num-workers 0", "export a b", "--no-such-option"],
-)  # fmt: skip
-def test_a_wrong_command_line_is_a_usage_error(command):
-    assert "Usage: hashkit" in usage(command)
-
-
-@pytest.mark.parametrize(
-    "command",
-    ["train --bits 8 --bits 16", "search --query a --k 1 --k 2", "train --nesterov --no-nesterov"],
-)
-def test_an_option_of_one_value_is_given_once(command):
-    assert "expected the option once, found it 2 times" in usage(command)
-
-
-def test_options_of_several_values_and_switches_may_be_repeated(banks):
-    query = "search --query digits/0000 --query digits/0000 --k 1 --json --json"
-    assert len(succeed(query).json["queries"]) == 2
-
-
-def test_no_command_at_all_shows_the_help():
-    outcome = hashkit("")
-    assert outcome.exit_code == 2
-    assert "search" in outcome.stdout + outcome.stderr
-
-
-@pytest.mark.parametrize(
-    "command", ["train --data nothing", "encode", "export --onnx", "evaluate", "search --query a"]
-)
-def test_json_says_nothing_of_an_error(command):
-    # `fail` checks that standard output is empty.
-    assert fail(f"{command} --json")
-
-
-def test_json_is_the_only_thing_on_standard_output(banks):
-    for command in ("encode", "evaluate", "search --query digits/0000", "search --query é.png"):
-        if command.endswith("é.png"):
-            write_digit(1, Path("é.png"))
-        outcome = succeed(f"{command} --json")
-        assert isinstance(outcome.json, dict)
-        assert outcome.stdout.startswith("{\n")
-        assert outcome.stdout.endswith("\n}\n")
-        assert outcome.stdout.isascii()
-    assert outcome.json["queries"][0]["query"] == "é.png"
-
-
-def test_without_json_notes_are_not_on_standard_output(banks):
-    assert succeed("encode").stdout == ""
-    shown = succeed("search --query digits/0000 --k 2")
-    assert "using the newest run" in shown.stderr
-    assert "using the newest run" not in shown.stdout
-
-
-def test_an_error_of_several_lines_is_printed_as_one(monkeypatch):
-    def broken(*_args, **_kwargs):
-        raise HashkitError("one\ntwo")
-
-    monkeypatch.setattr("hashkit.workflow.models.find_run", broken)
-    assert fail("export --onnx") == "error: one two"
-
-
-def test_an_error_that_nobody_can_fix_is_not_dressed_up(monkeypatch):
-    def broken(*_args, **_kwargs):
-        raise ZeroDivisionError
-
-    monkeypatch.setattr("hashkit.workflow.models.find_run", broken)
-    with pytest.raises(ZeroDivisionError):
-        hashkit("export --onnx")
-
-
-def test_the_entry_point_ends_as_the_commands_do(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["hashkit", "evaluate"])
-    with pytest.raises(SystemExit) as caught:
-        app_module.run()
-    assert caught.value.code == 1
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert printed.err == "error: there is no run below runs/: `hashkit train` makes one\n".replace(
-        "/", os.sep
-    )
-
-
-def test_a_missing_extra_is_one_line_that_installs_it():
-    with pytest.raises(MissingExtraError) as caught:
-        require("train", "hashkit train", "json", "no_such_package")
-    assert str(caught.value) == (
-        "hashkit train needs no_such_package, which is not installed: "
-        "pip install '.[train]' (in a clone of hashkit)"
-    )
-    require("train", "hashkit train", "json", "sys")
-
-
-@pytest.mark.end_to_end
-def test_a_closed_pipe_ends_quietly_after_the_files_are_written(banks, tmp_path):
-    table = tmp_path / "table.csv"
-    command = f"evaluate {banks.queries_path} {banks.bank_path} --json --csv {table}"
-    process = start(command, Path.cwd())
-    process.stdout.close()
-    stderr = process.stderr.read()
-    process.stderr.close()
-    assert process.wait() == 141
-    assert "Traceback" not in stderr
-    assert "Exception ignored" not in stderr
-    assert len(table.read_text(encoding="utf-8").splitlines()) == 2
-
-
-def test_what_was_written_stays_after_an_error(banks):
-    codes = np.array(Bank.open(banks.bank_path).codes)
-    fail("encode --append --overwrite")
-    fail("search --query nothing.png")
-    assert np.array_equal(Bank.open(banks.bank_path).codes, codes)
-    assert json.loads(banks.config_path.read_text())["data"]["data"] == "digits"

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from bank_samples import job_header, rows_of, run_job
 from cli_samples import fail, hashkit, succeed
+from looped import looped
 from small_models import linear_model
 
 from hashkit.bank.deletion import delete_rows
@@ -161,7 +162,7 @@ def test_delete_by_name_takes_all_rows_of_a_name(bank):
     assert deleted(Path("twice.h5")) == [0, 2]
 
 
-@pytest.mark.parametrize(
+@looped(
     ("options", "message"),
     [
         ("--name /0.png --name none.png", "has no row named 'none.png'; nothing was changed"),
@@ -326,7 +327,7 @@ def test_info_of_an_evaluated_run(bank):
     assert facts["next"] == "hashkit search --query IMAGE --run 'runs/a b'"
 
 
-@pytest.mark.parametrize(
+@looped(
     ("path", "message"),
     [
         ("none", "there is no such file or folder"),

@@ -12,6 +12,7 @@ import pytest
 from cli_samples import COMMANDS, fail
 from house import MODULES, tree_of
 from house import ROOT as REPOSITORY
+from looped import looped
 
 import hashkit
 from hashkit.cli.flags import CALLS, parse_floats, parse_integers, parse_size, with_flags
@@ -177,7 +178,7 @@ def test_a_wrong_flag_would_be_noticed():
 # From arguments to flags
 
 
-@pytest.mark.parametrize(
+@looped(
     ("command", "message", "shown"),
     [
         ("encode", "replace it with `overwrite=True`", "replace it with --overwrite"),
@@ -284,7 +285,7 @@ def test_a_size_is_one_number_or_two(text, size):
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "8x", "x8", "8x8x8", "-8", "8.5"])
+@looped("text", ["", "8x", "x8", "8x8x8", "-8", "8.5"])
 def test_another_size_is_refused(text):
     with pytest.raises(ConfigError, match=r"^--size must be pixels, as 32 or 48x64"):
         parse_size(text)

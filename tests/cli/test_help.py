@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cli_samples import COMMANDS, check_parses, shell_lines, succeed
+from looped import looped
 
 from hashkit.cli.flags import FLAGS
 from hashkit.runs.config import TrainConfig
@@ -66,7 +67,7 @@ def test_the_commands_are_these():
     ]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@looped("command", COMMANDS)
 def test_every_command_has_help_with_examples_that_parse(command):
     shown = examples(command)
     assert shown

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from cli_samples import hashkit, succeed
+from looped import looped
 from onnx import helper
 from packed_graph import packed_graph
 from safetensors.numpy import save_file
@@ -120,7 +121,7 @@ def test_a_checkpoint_says_what_it_is_without_its_tensors(run: Run) -> None:
     assert read_checkpoint_manifest(run.snapshot_path(5)) == manifest_of(NEW)
 
 
-@pytest.mark.parametrize(
+@looped(
     "content",
     [b"", b"\xff" * 64, (9).to_bytes(8, "little") + b"{" + b" " * 8, b"PK\x03\x04" + b"\0" * 99],
 )

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import typer
 from cli_samples import succeed
+from looped import looped
 from PIL import Image
 from small_models import linear_model
 
@@ -48,8 +49,8 @@ def stream_to(raw: io.RawIOBase | io.BytesIO, encoding: str = "utf-8") -> io.Tex
 # Streams
 
 
-@pytest.mark.parametrize("kind", [_Results, _Notes])
-@pytest.mark.parametrize(
+@looped("kind", [_Results, _Notes])
+@looped(
     ("encoding", "written"),
     [
         ("utf-8", "кот ━ \\udcff".encode()),
@@ -155,7 +156,7 @@ def words(text: str) -> str:
     return text
 
 
-@pytest.mark.parametrize(
+@looped(
     ("error", "line"),
     [
         (OSError(errno.ENOSPC, "No space left", "a.h5"), "a.h5: No space left; free some space"),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import pytest
+from looped import looped
 
 from hashkit.collection.duplicates import (
     DuplicateGroup,
@@ -43,7 +43,7 @@ def test_an_image_is_near_the_one_to_keep_and_not_merely_near_another_duplicate(
     assert shown(group_duplicates(images, np.arange(3), chain)) == [("b", {"a": 3, "c": 3})]
 
 
-@pytest.mark.parametrize(
+@looped(
     "better",
     [
         {"width": 41, "n_bytes": 10},

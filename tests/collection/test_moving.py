@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from looped import looped
 from PIL import Image
 
 from hashkit.collection import moving
@@ -166,7 +167,7 @@ def test_what_changed_since_is_left_where_it_is(album: Path) -> None:
     assert "its group is left" in report.faults[0]
 
 
-@pytest.mark.parametrize(
+@looped(
     ("text", "message"),
     [
         ("not json", "expected JSON"),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import published_sets
 import pytest
+from looped import looped
 from PIL import Image
 
 from hashkit.datasets.cifar import CIFAR10, CIFAR10_CLASSES, CIFAR100, CIFAR100_COARSE, open_cifar
@@ -28,8 +29,8 @@ def lay_out(root, version, form):
 FORMS = ("archive", "folder", "folder itself")
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("version", [PYTHON10, BINARY10], ids=["python", "binary"])
+@looped("form", FORMS)
+@looped("version", [PYTHON10, BINARY10], ids=["python", "binary"])
 def test_cifar10_archives_and_folders(tmp_path, version, form):
     images = open_cifar(CIFAR10, lay_out(tmp_path, version, form))
     parts = published_sets.cifar10_parts()
@@ -48,8 +49,8 @@ def test_cifar10_archives_and_folders(tmp_path, version, form):
         assert images.pixels[12, 7, 0, channel] == third_of_batch_2[channel * 1024 + 7 * 32]
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("version", [PYTHON100, BINARY100], ids=["python", "binary"])
+@looped("form", FORMS)
+@looped("version", [PYTHON100, BINARY100], ids=["python", "binary"])
 def test_cifar100_fine_and_coarse(tmp_path, version, form):
     root = lay_out(tmp_path, version, form)
     parts = published_sets.cifar100_parts()
@@ -114,7 +115,7 @@ def test_a_truncated_archive_gives_a_one_line_error_at_every_length(tmp_path, ve
         assert "\n" not in str(info.value)
 
 
-@pytest.mark.parametrize(
+@looped(
     ("version", "name", "change", "message"),
     [
         (PYTHON10, "data_batch_3", None, "incomplete: data_batch_3 not found"),

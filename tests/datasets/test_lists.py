@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import published_sets
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from looped import looped
 
 from hashkit.datasets.lists import open_list, open_list_split
 from hashkit.datasets.protocols import make_split
@@ -61,7 +62,7 @@ def test_a_list_elsewhere_needs_its_root(root, tmp_path_factory):
         open_list(path)
 
 
-@pytest.mark.parametrize(
+@looped(
     ("text", "message"),
     [
         ("a.png 1\nb.png\n", "line 2: expected 1 label columns.*found 0"),
@@ -110,7 +111,7 @@ def test_files_that_are_not_text_are_refused(root):
         open_list(root / "gone.txt")
 
 
-@pytest.mark.parametrize(
+@looped(
     "text",
     [
         "a.png,3\nb.png,-1\nmy cat 2.png,0\n",
@@ -160,7 +161,7 @@ SPACED = {
 }
 
 
-@pytest.mark.parametrize("text", SPACED.values(), ids=SPACED)
+@looped("text", SPACED.values(), ids=SPACED)
 def test_a_space_before_a_path_is_part_of_it_if_there_is_such_a_file(root, text):
     published_sets.write_image(root / " b.png")
     assert (root / "b.png").is_file()  # which must not be taken for it
@@ -169,7 +170,7 @@ def test_a_space_before_a_path_is_part_of_it_if_there_is_such_a_file(root, text)
     assert images.labels is None or images.labels.tolist() == [1, 0]
 
 
-@pytest.mark.parametrize("text", SPACED.values(), ids=SPACED)
+@looped("text", SPACED.values(), ids=SPACED)
 def test_a_space_before_a_path_does_not_count_otherwise(root, text):
     assert open_list(write_list(root, text)).names == ["b.png", "a.png"]
 
@@ -229,7 +230,6 @@ names = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(names=names, n_columns=st.integers(0, 5), data=st.data())
 def test_lists_round_trip(tmp_path_factory, names, n_columns, data):
     root = tmp_path_factory.mktemp("lists")
@@ -284,7 +284,7 @@ def test_triplets(root):
     assert triplets.dtype == np.int64
 
 
-@pytest.mark.parametrize(
+@looped(
     ("text", "message"),
     [
         ("a.png b.png deep/c.png\na.png b.png\n", "line 2: expected three paths.*found 2"),

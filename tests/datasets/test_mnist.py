@@ -5,14 +5,15 @@ import gzip
 import numpy as np
 import published_sets
 import pytest
+from looped import looped
 
 from hashkit.datasets.mnist import FASHION_MNIST, MNIST, open_mnist, read_idx
 from hashkit.errors import DatasetError
 
 
-@pytest.mark.parametrize("is_gzipped", [True, False], ids=["gz", "plain"])
-@pytest.mark.parametrize("separator", ["-", "."])
-@pytest.mark.parametrize("mnist", [MNIST, FASHION_MNIST], ids=["mnist", "fashion"])
+@looped("is_gzipped", [True, False], ids=["gz", "plain"])
+@looped("separator", ["-", "."])
+@looped("mnist", [MNIST, FASHION_MNIST], ids=["mnist", "fashion"])
 def test_each_spelling_opens(tmp_path, mnist, separator, is_gzipped):
     published_sets.write_mnist(tmp_path, separator=separator, is_gzipped=is_gzipped)
     images = open_mnist(mnist, tmp_path)
@@ -46,7 +47,7 @@ def replace(folder, stem, array):
     (folder / name).write_bytes(gzip.compress(published_sets.idx(array)))
 
 
-@pytest.mark.parametrize(
+@looped(
     ("stem", "array", "message"),
     [
         ("train-labels", np.zeros(19, np.uint8), "label for each of the 20 train images, found 19"),

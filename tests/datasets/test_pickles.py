@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
+from looped import looped
 from published_sets import python2_pickle
 
 from hashkit.datasets.pickles import read_plain_pickle
@@ -30,7 +31,7 @@ def test_pickles_of_python2_are_read_like_pickle_reads_them(array):
     assert ours["batch_label"] == b"one"
 
 
-@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4])
+@looped("protocol", [0, 1, 2, 3, 4])
 def test_pickles_of_python3_are_read(protocol):
     ours = read_plain_pickle(pickle.dumps({"data": PIXELS, "labels": [1]}, protocol), "batch")
     np.testing.assert_array_equal(ours["data"], PIXELS)
@@ -54,7 +55,7 @@ def test_a_pickle_that_calls_a_function_is_refused_and_not_run(tmp_path):
     assert target.exists()  # the pickle does run when it is loaded by pickle
 
 
-@pytest.mark.parametrize(
+@looped(
     "call",
     [
         b"cbuiltins\neval\n",
@@ -76,7 +77,7 @@ def test_every_truncation_is_a_dataset_error():
             read_plain_pickle(data[:n_bytes], "batch")
 
 
-@pytest.mark.parametrize(
+@looped(
     ("value", "message"),
     [
         ([1, 2], "expected a pickled dictionary"),

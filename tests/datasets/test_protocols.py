@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from looped import looped
 
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.protocols import PROTOCOLS, make_split
@@ -120,9 +121,7 @@ def test_unseen_classes(cifar10):
     assert len(drawn) > 3
 
 
-@pytest.mark.parametrize(
-    ("n_classes", "n_unseen"), [(2, 1), (3, 2), (5, 2), (8, 2), (9, 3), (15, 5), (100, 30)]
-)
+@looped(("n_classes", "n_unseen"), [(2, 1), (3, 2), (5, 2), (8, 2), (9, 3), (15, 5), (100, 30)])
 def test_the_unseen_fraction_is_rounded_half_up_to_at_least_two_classes(n_classes, n_unseen):
     image_set = labelled(np.arange(n_classes * 4) % n_classes)
     split = make_split(image_set, "unseen-classes")
@@ -206,7 +205,7 @@ def test_a_set_that_is_too_small_is_reported_with_class_and_counts():
         make_split(labelled(labels[:30]), "unseen-classes")
 
 
-@pytest.mark.parametrize(
+@looped(
     ("protocol", "options", "message"),
     [
         ("cifar10-59k", {"queries_per_class": 5}, "is fixed and takes no `queries_per_class`"),
@@ -237,7 +236,7 @@ def test_options_out_of_range_are_refused(options):
         ProtocolOptions(**options)
 
 
-@pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
+@looped("protocol", sorted(PROTOCOLS))
 def test_equal_seeds_give_equal_rows_and_other_seeds_other_rows(cifar10, protocol):
     few = ProtocolOptions(training_per_class=500) if protocol == "per-class-unlabelled" else None
     first, again, other = (
@@ -268,7 +267,6 @@ def test_draws_are_the_same_on_every_platform_and_release():
     ]
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32), st.integers(2, 30), st.integers(2, 30))
 def test_another_class_does_not_change_a_classs_draw(seed, n_first, n_second):
     alone = labelled(np.zeros(n_first, dtype=np.int64))
@@ -278,7 +276,7 @@ def test_another_class_does_not_change_a_classs_draw(seed, n_first, n_second):
     np.testing.assert_array_equal(queries[queries < n_first], expected)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=12, max_size=80), st.integers(0, 99))
 def test_every_protocol_keeps_queries_apart(labels, seed):
     image_set = labelled(labels)
@@ -318,7 +316,6 @@ def test_parts_of_a_split():
             Split("mine", 0, np.array([1]), np.array(wrong, dtype=np.int64), np.array([3]))
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 4), min_size=4, max_size=60),
     st.floats(0.01, 0.99),

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import oracles
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from looped import looped
 from rankings import TOLERANCE, Groups, groups, histograms
 
 from hashkit.errors import ConfigError
@@ -21,7 +22,6 @@ def test_published_example_of_a_tie() -> None:
 
 
 @pytest.mark.parametrize("convention", metrics.CONVENTIONS)
-@settings(deadline=None)
 @given(some=groups, cutoff=st.none() | st.integers(1, 22))
 def test_average_precision_is_the_mean_over_every_tie_order(
     convention: str, some: Groups, cutoff: int | None
@@ -32,7 +32,7 @@ def test_average_precision_is_the_mean_over_every_tie_order(
     assert found[0] == pytest.approx(float(expected), abs=TOLERANCE)
 
 
-@pytest.mark.parametrize("convention", metrics.CONVENTIONS)
+@looped("convention", metrics.CONVENTIONS)
 def test_cutoffs_before_in_and_after_a_tie(convention: str) -> None:
     some = [(1, 2), (0, 0), (3, 6), (2, 3), (0, 2)]
     for cutoff in range(1, 15):
@@ -41,7 +41,6 @@ def test_cutoffs_before_in_and_after_a_tie(convention: str) -> None:
         assert found[0] == pytest.approx(float(expected), abs=TOLERANCE), cutoff
 
 
-@settings(deadline=None)
 @given(groups)
 def test_best_and_worst_are_the_extremes_over_every_tie_order(some: Groups) -> None:
     n_rows = max(1, sum(n for _, n in some))
@@ -55,7 +54,6 @@ def test_best_and_worst_are_the_extremes_over_every_tie_order(some: Groups) -> N
     )
 
 
-@settings(deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=40))
 def test_without_ties_all_three_functions_agree(relevant_ranks: list[bool]) -> None:
     relevant, total = histograms([(int(r), 1) for r in relevant_ranks])
@@ -95,7 +93,6 @@ def test_all_conventions_but_caffe_dnnh_agree_on_the_whole_ranking() -> None:
     )
 
 
-@settings(deadline=None)
 @given(groups, st.integers(1, 20))
 def test_a_longer_cutoff_never_lowers_the_precision_sum(some: Groups, cutoff: int) -> None:
     relevant, total = histograms(some)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -24,7 +24,6 @@ def entropy(share: float) -> float:
     return -sum(p * math.log2(p) for p in (share, 1 - share) if p)
 
 
-@settings(deadline=None, max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 140), st.integers(1, 60), st.booleans())
 def test_statistics_match_their_definitions(seed: int, n_bits: int, n_rows: int, few: bool) -> None:
     rng = np.random.default_rng(seed)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import oracles
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from looped import looped
 from numpy.typing import NDArray
 
 from hashkit.bank.header import BankHeader
@@ -56,7 +57,6 @@ def mean(values: list[Any]) -> float:
     return float(sum(values) / len(values))
 
 
-@settings(deadline=None, max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(list(CONVENTIONS)), st.integers(1, 16))
 def test_every_number_matches_the_oracle(seed: int, convention: str, cutoff: int) -> None:
     query, database = code_set(seed, 3), code_set(seed + 1, 14)
@@ -96,7 +96,6 @@ def test_every_number_matches_the_oracle(seed: int, convention: str, cutoff: int
     assert report.empty_radius_2 == pytest.approx(mean([not ball for ball in balls]))
 
 
-@settings(deadline=None, max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60))
 def test_results_do_not_depend_on_how_the_database_is_split(seed: int, block_rows: int) -> None:
     query, database = code_set(seed, 4), code_set(seed + 1, 50)
@@ -326,7 +325,7 @@ def test_progress_counts_up_to_the_total() -> None:
     assert calls == [(70, 140), (140, 140)]
 
 
-@pytest.mark.parametrize(
+@looped(
     ("changes", "message"),
     [
         ({"convention": "best"}, "known: all-relevant, min, hits, caffe-dnnh"),

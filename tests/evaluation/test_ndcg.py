@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import oracles
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -32,7 +32,6 @@ def histogram(*several: Groups, n_grades: int = 4) -> NDArray[np.int64]:
 
 
 @pytest.mark.parametrize("gain", GAINS)
-@settings(deadline=None, max_examples=60)
 @given(some=groups, k=st.integers(1, 9))
 def test_ndcg_is_the_mean_over_every_tie_order(gain: str, some: Groups, k: int) -> None:
     orders = list(oracles.graded_tie_orders(some))
@@ -42,7 +41,6 @@ def test_ndcg_is_the_mean_over_every_tie_order(gain: str, some: Groups, k: int) 
     assert found[0, 0] == pytest.approx(float(expected), abs=TOLERANCE)
 
 
-@settings(deadline=None, max_examples=40)
 @given(st.lists(groups, min_size=1, max_size=4))
 def test_queries_and_ks_are_independent(several: list[Groups]) -> None:
     ks = [1, 2, 5, 30]

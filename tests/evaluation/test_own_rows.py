@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bank_samples import make_header
+from looped import looped
 
 from hashkit.bank.deletion import delete_rows
 from hashkit.bank.reader import Bank
@@ -91,8 +92,8 @@ def settings_of(n_rows: int) -> dict[str, Any]:
     return {"cutoffs": [3, n_rows - 1, n_rows + 5], "ks": [1, 4, n_rows - 1, n_rows]}
 
 
-@pytest.mark.parametrize("convention", list(CONVENTIONS))
-@pytest.mark.parametrize("multi_hot", [False, True])
+@looped("convention", list(CONVENTIONS))
+@looped("multi_hot", [False, True])
 def test_every_number_is_without_the_own_row(convention: str, multi_hot: bool) -> None:
     one = collection(24, multi_hot=multi_hot)
     chosen = {"convention": convention, **settings_of(24)}

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import oracles
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from looped import looped
 from numpy.typing import NDArray
 
 from hashkit.codes import pack
@@ -85,7 +86,6 @@ def test_codes_of_every_length() -> None:
         check(queries(n_bits, 2, n_bits), code_set(n_bits + 1, 11, n_bits))
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     st.integers(0, 2**32 - 1), st.integers(1, 20), st.integers(0, 30), st.integers(1, 80),
     st.booleans(),
@@ -98,8 +98,8 @@ def test_label_numbers_and_label_matrices(
     check(query, database)
 
 
-@pytest.mark.parametrize("multi_hot", [False, True])
-@pytest.mark.parametrize("n_queries", [1, 40])
+@looped("multi_hot", [False, True])
+@looped("n_queries", [1, 40])
 def test_segments_databases_and_deleted_rows(
     monkeypatch: pytest.MonkeyPatch, n_queries: int, multi_hot: bool
 ) -> None:
@@ -152,10 +152,8 @@ def counted_by_numpy(query: CodeSet, database: CodeSet, n_grades: int) -> NDArra
     return np.array(found)
 
 
-@pytest.mark.parametrize("multi_hot", [False, True])
-@pytest.mark.parametrize(
-    ("n_bits", "n_rows"), [(5, 300), (5, 70_000), (48, 40_000), (64, 40_000), (128, 70_000)]
-)
+@looped("multi_hot", [False, True])
+@looped(("n_bits", "n_rows"), [(5, 300), (5, 70_000), (48, 40_000), (64, 40_000), (128, 70_000)])
 def test_queries_counted_in_pairs(n_bits: int, n_rows: int, multi_hot: bool) -> None:
     """With many rows per cell two queries share a table; the number of queries is odd."""
     query = queries(0, 7, n_bits, multi_hot=multi_hot)
@@ -166,7 +164,7 @@ def test_queries_counted_in_pairs(n_bits: int, n_rows: int, multi_hot: bool) -> 
     np.testing.assert_array_equal(found, counted_by_numpy(query, database, labels.n_grades))
 
 
-@pytest.mark.parametrize("largest", [254, 255, 256, 511, 2**31])
+@looped("largest", [254, 255, 256, 511, 2**31])
 def test_labels_at_the_limit_of_one_byte(largest: int) -> None:
     """Labels that differ by 256, or are close to the largest that is compared as a byte."""
     rng = np.random.default_rng(0)
@@ -182,7 +180,7 @@ def test_labels_at_the_limit_of_one_byte(largest: int) -> None:
     np.testing.assert_array_equal(found, counted_by_numpy(query, database, 2))
 
 
-@pytest.mark.parametrize("n_bits", [180, 181, 240, 248, 255, 256, 264, 496, 504, 1024, 5000])
+@looped("n_bits", [180, 181, 240, 248, 255, 256, 264, 496, 504, 1024, 5000])
 def test_distances_of_long_codes_do_not_wrap(n_bits: int) -> None:
     bits = np.stack([np.zeros(n_bits, np.uint8), np.ones(n_bits, np.uint8)])
     codes = CodeSet(pack(np.repeat(bits, 3, axis=0)), n_bits, np.array([0, 0, 0, 0, 0, 1]))
@@ -193,7 +191,7 @@ def test_distances_of_long_codes_do_not_wrap(n_bits: int) -> None:
     assert found.sum() == 12
 
 
-@pytest.mark.parametrize("n_bits", [8, 24, 40, 64, 72, 136])
+@looped("n_bits", [8, 24, 40, 64, 72, 136])
 def test_bytes_around_the_codes_have_no_effect(n_bits: int) -> None:
     """Codes may lie at any address, with any bytes before and after them."""
     query, database = queries(0, 3, n_bits), code_set(1, 17, n_bits)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import oracles
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rankings import TOLERANCE, Groups, groups, histograms
 
@@ -11,7 +11,6 @@ from hashkit.errors import ConfigError
 from hashkit.evaluation import precision_recall as ranks
 
 
-@settings(deadline=None)
 @given(some=groups, k=st.integers(1, 25))
 def test_precision_and_recall_at_k_are_means_over_every_tie_order(some: Groups, k: int) -> None:
     relevant, total = histograms(some)
@@ -23,7 +22,6 @@ def test_precision_and_recall_at_k_are_means_over_every_tie_order(some: Groups, 
     assert ranks.recall_at(relevant, total, k)[0] == pytest.approx(float(recall), abs=TOLERANCE)
 
 
-@settings(deadline=None)
 @given(st.lists(groups.map(lambda some: (some * 5)[:5]), min_size=1, max_size=4))
 def test_queries_and_ks_are_independent(several: list[Groups]) -> None:
     relevant, total = histograms(*several)

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from looped import looped
 from numpy.typing import NDArray
 
 from hashkit.codesets import CodeSet
@@ -47,7 +48,7 @@ def test_equal_labels_are_relevant_and_unlabelled_rows_never_are() -> None:
     assert found == [[False, True, False, False, True], [True, False, False, False, False]]
 
 
-@pytest.mark.parametrize("block_rows", [1, 2, 3, 5])
+@looped("block_rows", [1, 2, 3, 5])
 def test_labels_do_not_depend_on_the_block_size(block_rows: int) -> None:
     query, single = labelled([2, 0]), labelled([1, 2, 2, 0, -1])
     several = labelled([[1, 1, 0], [0, 0, 1], [0, 0, 0], [1, 0, 1], [0, 1, 0]])
@@ -59,7 +60,6 @@ def test_labels_do_not_depend_on_the_block_size(block_rows: int) -> None:
         ]
 
 
-@settings(deadline=None)
 @given(st.integers(1, 70), st.integers(0, 2**32 - 1))
 def test_grades_of_multi_hot_rows_count_shared_labels(n_classes: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -145,7 +145,7 @@ def test_names_that_are_positions_go_with_numbers_and_columns() -> None:
     assert table(labelled([1]), labelled([[1, 0], [0, 1]], "0", "1")) == [[False, True]]
 
 
-@pytest.mark.parametrize(
+@looped(
     ("named", "plain"),
     [
         (labelled([1], "cat", "dog"), labelled([0, 1])),
@@ -179,7 +179,7 @@ def test_large_numbers_and_many_classes() -> None:
     np.testing.assert_array_equal(found, np.eye(300, dtype=bool)[::-1])
 
 
-@pytest.mark.parametrize(
+@looped(
     ("query", "database", "message"),
     [
         (labelled([0, -1, -1]), labelled([0]), "2 of 3 have none"),

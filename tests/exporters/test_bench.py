@@ -19,6 +19,7 @@ from bench_samples import (
     models,
     sample,
 )
+from looped import looped
 
 from hashkit.codes import binarize
 from hashkit.codesets import CodeSet
@@ -34,7 +35,7 @@ from hashkit.runtimes.measuring.measuring import MeasuringJob
 from hashkit.runtimes.measuring.process import Outcome
 
 
-@pytest.mark.parametrize(
+@looped(
     "changes",
     [
         {"n_starts": 0},
@@ -152,7 +153,7 @@ def test_an_absent_runtime_is_one_row_and_not_a_problem(
     assert f"openvino on CPU: absent: {NO_OPENVINO.reason}" in notes_of(document)
 
 
-@pytest.mark.parametrize(
+@looped(
     ("wanted", "problems"),
     [
         (Wanted(("openvino",)), [f"openvino on CPU was asked for: {NO_OPENVINO.reason}"]),

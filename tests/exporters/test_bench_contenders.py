@@ -11,6 +11,7 @@ from bench_samples import (
     models,
 )
 from linear_models import linear_model
+from looped import looped
 
 from hashkit.errors import ConfigError
 from hashkit.exporters import torch_model
@@ -74,7 +75,7 @@ def test_torch_is_a_row_if_there_is_a_checkpoint(
         contenders(known, Wanted(("torch",)))
 
 
-@pytest.mark.parametrize(
+@looped(
     ("wanted", "complaint"),
     [
         ({"runtimes": ("tvm",)}, r"unknown runtime 'tvm'; known: onnxruntime, .*, torch$"),

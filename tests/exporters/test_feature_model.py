@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from looped import looped
 from tiny_embedder import N_FEATURES, SIZE, tiny_embedder, tiny_features
 
 from hashkit.codes import binarize
@@ -31,7 +32,7 @@ def manifest(n_bits: int) -> Manifest:
     return Manifest(n_bits, SIZE, SIZE, "stretch-bilinear", network="onnx:tiny")
 
 
-@pytest.mark.parametrize("n_bits", [1, 7, 8, 13, 64])
+@looped("n_bits", [1, 7, 8, 13, 64])
 def test_a_model_gives_the_codes_of_its_parts(n_bits: int, tmp_path: Path) -> None:
     heads = (
         (affine(N_FEATURES, n_bits),),

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from looped import looped
 from numpy.typing import NDArray
 from precision_samples import MANIFEST, images, save, stack_model, weights
 from small_models import linear_model, linear_weights
@@ -131,7 +132,7 @@ FOUND = Agreement(
 )
 
 
-@pytest.mark.parametrize(
+@looped(
     ("changes", "complaint"),
     [
         ({}, None),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from looped import looped
 from numpy.typing import NDArray
 from small_models import TinyHash
 from torch import Tensor, nn
@@ -37,8 +38,8 @@ def test_a_model_that_fits_passes() -> None:
     check(TinyHash(12))
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("name", ["features.0.weight", "features.1.bias", "features.8.weight"])
+@looped("value", [np.nan, np.inf, -np.inf])
+@looped("name", ["features.0.weight", "features.1.bias", "features.8.weight"])
 def test_weights_that_are_not_finite_are_named(name: str, value: float) -> None:
     model = TinyHash(12)
     with torch.no_grad():
@@ -75,7 +76,7 @@ def fail(_: Tensor) -> Tensor:
     raise KeyError("no such\nlayer")
 
 
-@pytest.mark.parametrize(
+@looped(
     ("make", "message"),
     [
         (divide, r"found NaN or infinite ones for 16 of 16 images"),

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from looped import looped
 from sklearn.datasets import load_sample_images
 
 from hashkit.errors import ConfigError, MissingExtraError
@@ -110,7 +111,7 @@ def test_padding_is_that_of_tensorflow():
             assert before + n + after == max(reach, n)
 
 
-@pytest.mark.parametrize("size", [(7, 64), (64, 4097), (0, 0), (64.5, 64)])
+@looped("size", [(7, 64), (64, 4097), (0, 0), (64.5, 64)])
 def test_sizes_out_of_range_are_refused(size):
     with pytest.raises(ConfigError, match=r"^`size` must be (between 8 and 4096|a whole)"):
         build_efficientnet_lite("efficientnet-lite0", size)

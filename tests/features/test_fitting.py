@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from looped import looped
 
 from hashkit.baselines import method_named
 from hashkit.codes import binarize
@@ -15,7 +16,7 @@ FEATURES = (RNG.standard_normal((300, 24)) @ RNG.standard_normal((24, 24)) + 5).
 OTHERS = (RNG.standard_normal((100, 24)) * 4 + 5).astype(np.float32)
 
 
-@pytest.mark.parametrize("method", FITTED)
+@looped("method", FITTED)
 def test_a_head_gives_the_codes_of_its_method(method: str) -> None:
     head = head_from_tensors(fit_head(method, FEATURES, 16, seed=3), has_cosine=method == SPECTRAL)
     expected = method_named(method)(FEATURES, None, 16, 3)
@@ -31,7 +32,7 @@ def test_logits_have_a_root_mean_square_of_1(method: str) -> None:
     assert np.square(logits).mean() == pytest.approx(1, rel=1e-3)
 
 
-@pytest.mark.parametrize("method", FITTED)
+@looped("method", FITTED)
 def test_features_that_cannot_be_fitted_are_one_line(method: str) -> None:
     for features in (np.ones((9, 24), np.float32), np.full((9, 24), np.nan, np.float32)):
         with pytest.raises(HashkitError) as caught:

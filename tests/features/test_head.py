@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from looped import looped
 from numpy.typing import NDArray
 
 from hashkit.errors import CheckpointError
@@ -31,8 +32,8 @@ def trained(
     return model, tensors
 
 
-@pytest.mark.parametrize("hidden", [0, 7])
-@pytest.mark.parametrize("standardise", [False, True])
+@looped("hidden", [0, 7])
+@looped("standardise", [False, True])
 def test_a_head_gives_the_logits_of_the_model_that_torch_trained(
     hidden: int, standardise: bool
 ) -> None:
@@ -44,9 +45,7 @@ def test_a_head_gives_the_logits_of_the_model_that_torch_trained(
     assert (head.n_features, head.n_bits) == (20, 12)
 
 
-@pytest.mark.parametrize(
-    "name", ["mean", "std", "heads.0.linear.weight", "heads.0.norm.running_var"]
-)
+@looped("name", ["mean", "std", "heads.0.linear.weight", "heads.0.norm.running_var"])
 def test_missing_tensors_are_named(name: str) -> None:
     _, tensors = trained(7, True)
     del tensors[name]
@@ -71,7 +70,7 @@ WRONG: list[tuple[str, NDArray[np.generic], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "values", "message"), WRONG)
+@looped(("name", "values", "message"), WRONG)
 def test_tensors_that_do_not_fit_are_named(
     name: str, values: NDArray[np.float32], message: str
 ) -> None:

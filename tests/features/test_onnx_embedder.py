@@ -18,6 +18,7 @@ from foreign_graphs import (
     token_network,
     two_towers,
 )
+from looped import looped
 from onnx import TensorProto, helper, numpy_helper
 
 from hashkit.errors import ModelError
@@ -246,7 +247,7 @@ def test_a_fixed_batch_of_tokens_is_made_dynamic(tmp_path):
     np.testing.assert_allclose(features(embedder), tokens.mean(1), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(
+@looped(
     ("added", "reason"),
     [
         (node("Squeeze", ["means", "axis"], ["feature"]), "it fails on 2 images"),

@@ -14,6 +14,7 @@ from foreign_graphs import (
     token_network,
     two_towers,
 )
+from looped import looped
 from onnx import TensorProto, helper, numpy_helper
 
 from hashkit.errors import ConfigError, ModelError
@@ -32,7 +33,7 @@ def with_input(kind, shape):
     return model
 
 
-@pytest.mark.parametrize(
+@looped(
     ("kind", "shape", "words"),
     [
         (INT64, ["N", 3, 16, 16], "found image (int64 [N, 3, 16, 16])"),
@@ -237,7 +238,7 @@ def test_early_operators(tmp_path):
 # Files
 
 
-@pytest.mark.parametrize(
+@looped(
     ("data", "words"),
     [
         (b"", "found other data"),

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from looped import looped
 
 from hashkit.errors import ConfigError, ModelError
 from hashkit.features.foreign.preprocessing import PRESETS, find_preprocessing
@@ -48,7 +49,7 @@ def test_every_preset_has_its_constants():
     assert set(PRESETS) == set(PREPROCESSINGS)
 
 
-@pytest.mark.parametrize(
+@looped(
     ("name", "mean", "std", "resize", "n_differences"),
     [
         ("imagenet", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "crop-bilinear", 1),
@@ -82,7 +83,7 @@ def test_the_presets_are_those_of_timm():
     assert (PRESETS["siglip"].image_mean,) * 3 == constants.IMAGENET_INCEPTION_MEAN
 
 
-@pytest.mark.parametrize(
+@looped(
     ("config", "size", "resize", "n_differences"),
     [
         (VIT, (224, 224), "stretch-bilinear", 0),
@@ -137,7 +138,7 @@ def test_another_crop_is_described(tmp_path):
     )
 
 
-@pytest.mark.parametrize(
+@looped(
     ("changes", "mean", "std"),
     [
         ({}, 127.5, 127.5),
@@ -178,7 +179,7 @@ def test_another_size_is_a_difference(tmp_path):
     assert found(tmp_path, VIT).facts((224, 224))["resize_differences"] == []
 
 
-@pytest.mark.parametrize(
+@looped(
     ("changes", "words"),
     [
         ({"image_mean": None}, "expected image_mean and image_std, found none"),
@@ -224,7 +225,7 @@ def test_files_that_cannot_be_used(tmp_path, changes, words):
     assert "`pixel_mean`" in text
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"size": NaN}', "null", '{"size": 1, "size": 2}'])
+@looped("text", ["", "[]", "{", '{"size": NaN}', "null", '{"size": 1, "size": 2}'])
 def test_files_that_are_no_object(tmp_path, text):
     with pytest.raises(ModelError, match=r"preprocessor_config\.json: "):
         found(tmp_path, text)

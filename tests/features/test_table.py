@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+from looped import looped
 
 from hashkit.features.table import OutputTable
 
@@ -30,7 +31,7 @@ def test_a_complete_table_is_a_numpy_file(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["outputs.json", "outputs.npy"]
 
 
-@pytest.mark.parametrize("n_rows", [0, 1, 4, 5])
+@looped("n_rows", [0, 1, 4, 5])
 def test_a_stopped_table_is_continued_from_what_was_saved(tmp_path, n_rows):
     with pytest.raises(KeyboardInterrupt):
         fill(table(tmp_path), ROWS[:n_rows], stop=KeyboardInterrupt())
@@ -48,7 +49,7 @@ def test_a_table_of_something_else_is_made_again(tmp_path):
     np.testing.assert_array_equal(table(tmp_path, "b").read(), ROWS[::-1])
 
 
-@pytest.mark.parametrize(
+@looped(
     "progress",
     ["", "[]", '{"fingerprint": "a"}', '{"fingerprint": "a", "n_done": 11}', '{"n_done": "x"}'],
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-import pytest
 from house import MODULES, tree_of
+from looped import looped
 
 WRITERS = {"hashkit.files.moving", "hashkit.files.private", "hashkit.files.writing"}
 """The modules that write files for all others."""
@@ -163,7 +163,7 @@ def test_files_are_written_by_one_module():
     assert sorted(REASONS.keys() - calls.keys()) == []  # reasons for what is gone
 
 
-@pytest.mark.parametrize(
+@looped(
     "line",
     [
         "path.write_text('x')",
@@ -194,7 +194,7 @@ def test_another_way_to_write_a_file_would_be_noticed(line):
     assert list(writing_calls(ast.parse(f"def f(path):\n    {line}"))) == [("f", 2)]
 
 
-@pytest.mark.parametrize(
+@looped(
     "line",
     [
         "path.open('rb')",

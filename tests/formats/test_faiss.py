@@ -5,6 +5,7 @@ from __future__ import annotations
 import faiss
 import numpy as np
 import pytest
+from looped import looped
 
 from hashkit import search
 from hashkit.codes import pack
@@ -129,7 +130,7 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("name", KINDS)
+@looped("name", KINDS)
 def test_every_index_gives_its_codes_and_ids(tmp_path, name):
     make, codes, ids = KINDS[name]
     path = tmp_path / "a.index"

@@ -14,6 +14,7 @@ import pytest
 from bank_samples import content_of, run_job
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from looped import looped
 from numpy.typing import NDArray
 
 from hashkit import errors
@@ -78,7 +79,7 @@ def check_same(found: Any, expected: CodeSet, suffix: str) -> None:
     share_deleted=st.sampled_from([0.0, 0.3, 0.9]),
 )
 @settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_every_format_reads_back_what_it_stores(
     tmp_path, monkeypatch, suffix, n_rows, n_bits, labels, named, share_deleted
@@ -94,8 +95,8 @@ def test_every_format_reads_back_what_it_stores(
     assert calls[-1][0] == calls[-1][1]
 
 
-@pytest.mark.parametrize("suffix", [suffix for suffix in FORMATS if suffix != ".txt"])
-@pytest.mark.parametrize("labels", ["none", "single", "multi"])
+@looped("suffix", [suffix for suffix in FORMATS if suffix != ".txt"])
+@looped("labels", ["none", "single", "multi"])
 def test_a_file_without_rows_can_be_read(tmp_path, suffix, labels):
     codes = make_codes(5, 16, labels, n_deleted=5)
     path = tmp_path / f"codes{suffix}"
@@ -104,7 +105,7 @@ def test_a_file_without_rows_can_be_read(tmp_path, suffix, labels):
     assert (len(found), found.n_bits) == (0, 16)
 
 
-@pytest.mark.parametrize("other", LABELLED)
+@looped("other", LABELLED)
 def test_every_format_converts_to_every_other(tmp_path, other):
     codes = make_codes(30, 24, "single")
     save_codes(tmp_path / f"a{other}", codes)
@@ -128,7 +129,7 @@ class Failing(Sequence[str]):
         return ["a"] * 10 if isinstance(index, slice) else "a"
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@looped("suffix", FORMATS)
 def test_an_existing_file_is_not_overwritten_silently(tmp_path, suffix):
     path = tmp_path / f"codes{suffix}"
     path.write_bytes(b"precious")
@@ -142,7 +143,7 @@ def test_an_existing_file_is_not_overwritten_silently(tmp_path, suffix):
     assert len(open_codes(path)) == 3
 
 
-@pytest.mark.parametrize("suffix", [suffix for suffix in FORMATS if FORMATS[suffix].keeps_names])
+@looped("suffix", [suffix for suffix in FORMATS if FORMATS[suffix].keeps_names])
 def test_a_failure_leaves_the_old_file(tmp_path, suffix, monkeypatch):
     monkeypatch.setattr(rows, "BLOCK_ROWS", 10)
     codes = dataclasses.replace(make_codes(30, 8), names=Failing())
@@ -256,7 +257,7 @@ def test_labels_that_a_bank_cannot_store_are_refused(tmp_path):
     assert Bank.open(tmp_path / "bank.h5").labels.tolist() == [-1, 0, 1]
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@looped("suffix", FORMATS)
 def test_labels_of_a_separate_file_are_written_too(tmp_path, suffix):
     codes = make_codes(4, 8, n_deleted=0)
     path = tmp_path / f"codes{suffix}"
@@ -319,13 +320,13 @@ def test_the_content_determines_the_format(tmp_path):
     assert format_named("x.index") is FORMATS[".faiss"]
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@looped("suffix", FORMATS)
 def test_a_missing_file_is_named(tmp_path, suffix):
     with pytest.raises(HashkitError, match=f"none\\{suffix}.*(there is no such|cannot be read)"):
         open_codes(tmp_path / f"none{suffix}")
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@looped("suffix", FORMATS)
 def test_a_damaged_file_gives_an_error_of_one_line(tmp_path, suffix):
     path = tmp_path / f"codes{suffix}"
     for content in (b"", b"01", b"\x89HDF\r\n\x1a\n", b"PAR1", b"PK\x03\x04", b"IB"):
@@ -339,7 +340,7 @@ def test_a_damaged_file_gives_an_error_of_one_line(tmp_path, suffix):
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("suffix", [".h5", ".npz", ".parquet", ".txt", ".faiss"])
+@looped("suffix", [".h5", ".npz", ".parquet", ".txt", ".faiss"])
 def test_bits_that_contradict_the_file_are_refused(tmp_path, suffix):
     path = tmp_path / f"codes{suffix}"
     save_codes(path, make_codes(5, 20))

@@ -8,6 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from looped import looped
 from numpy.typing import NDArray
 
 from hashkit.errors import CodesError
@@ -21,8 +22,8 @@ scipy_io = pytest.importorskip("scipy.io")
 KINDS = ["f8", "f4", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"]
 
 
-@pytest.mark.parametrize("is_compressed", [False, True])
-@pytest.mark.parametrize("kind", KINDS)
+@looped("is_compressed", [False, True])
+@looped("kind", KINDS)
 def test_numbers_of_every_class_are_read(tmp_path: Path, kind: str, is_compressed: bool) -> None:
     array = (np.arange(12) % 5).reshape(3, 4).astype(kind)
     arrays = {"a": array, "longer_name": array.T, "one": np.array([[7]], kind)}
@@ -40,7 +41,7 @@ def test_other_variables_are_left_out(tmp_path: Path) -> None:
     assert list(read_mat(tmp_path / "a.mat")) == ["labels"]
 
 
-@pytest.mark.parametrize(
+@looped(
     ("labels", "expected"),
     [
         (np.array([[3.0], [0.0], [-1.0]]), [3, 0, -1]),

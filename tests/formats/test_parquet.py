@@ -14,6 +14,7 @@ import pytest
 from bank_samples import run_job
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from looped import looped
 from pyarrow import parquet
 
 from hashkit.bank.reader import Bank
@@ -134,7 +135,7 @@ def test_a_binary_column_is_enough(tmp_path, kind):
         open_codes(path, n_bits=30)
 
 
-@pytest.mark.parametrize(
+@looped(
     ("column", "labels", "class_names"),
     [
         (pyarrow.array([3, None, 0]), [3, -1, 0], ()),
@@ -160,7 +161,7 @@ def test_rows_without_a_name_have_an_empty_name(tmp_path):
     assert list(open_codes(path).names) == ["a", "", "c"]
 
 
-@pytest.mark.parametrize(
+@looped(
     ("columns", "message"),
     [
         ({"hash": fixed(CODES)}, "expected a column named code, found hash"),
@@ -180,8 +181,8 @@ def test_invalid_columns_are_refused(tmp_path, columns, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["manifest", "source", "n_consumed", "is_complete", "n_bits"])
-@pytest.mark.parametrize("value", [b"nonsense", None])
+@looped("name", ["manifest", "source", "n_consumed", "is_complete", "n_bits"])
+@looped("value", [b"nonsense", None])
 def test_invalid_metadata_are_refused(tmp_path, name, value):
     save_codes(tmp_path / "a.parquet", CodeSet(CODES, 20))
     table = parquet.read_table(tmp_path / "a.parquet")
@@ -222,7 +223,7 @@ def test_sizes_of_columns_are_those_that_pyarrow_reads(tmp_path, small_groups):
     assert [[dataclasses.astuple(one) for one in group] for group in found] == expected
 
 
-@pytest.mark.parametrize("n_kept", [0, 3, 7, 8, 40, 200, -9, -1])
+@looped("n_kept", [0, 3, 7, 8, 40, 200, -9, -1])
 def test_a_footer_that_is_cut_off_is_a_value_error(tmp_path, n_kept):
     save_codes(tmp_path / "a.parquet", CodeSet(CODES, 20))
     data = (tmp_path / "a.parquet").read_bytes()
@@ -233,9 +234,7 @@ def test_a_footer_that_is_cut_off_is_a_value_error(tmp_path, n_kept):
             read_column_sizes(tmp_path / "b.parquet")
 
 
-@pytest.mark.parametrize(
-    "footer", [b"\x19" * 100, b"\x1c" * 100, b"\x19\xf9" * 100, b"\x1b\xff" * 9]
-)
+@looped("footer", [b"\x19" * 100, b"\x1c" * 100, b"\x19\xf9" * 100, b"\x1b\xff" * 9])
 def test_a_deep_footer_is_a_value_error(tmp_path, footer):
     end = len(footer).to_bytes(4, "little") + b"PAR1"
     (tmp_path / "a.parquet").write_bytes(b"PAR1" + footer + end)

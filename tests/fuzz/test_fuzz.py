@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from looped import looped
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -52,7 +53,7 @@ def is_read(subject, seed: bytes, number: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize("name", ["npz", "bank", "evaluation", "png", "faults"])
+@looped("name", ["npz", "bank", "evaluation", "png", "faults"])
 def test_a_case_is_the_same_file_each_time(name, tmp_path):
     made = []
     for attempt in ("first", "second"):

@@ -9,7 +9,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-import pytest
+from looped import looped
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -85,7 +85,7 @@ def test_a_missing_part_a_wrong_sum_and_a_truncated_archive_are_reported(tmp_pat
     assert damaged["d-1-py3-none-any.whl"] == "damaged: d.py"
 
 
-@pytest.mark.parametrize(
+@looped(
     ("tags", "why_not"),
     [
         ("cp312-cp312-manylinux_2_28_x86_64", None),

@@ -7,6 +7,7 @@ import sys
 import image_bytes as files
 import numpy as np
 import pytest
+from looped import looped
 from PIL import Image
 
 from hashkit.errors import ImageError
@@ -24,7 +25,7 @@ WRITERS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("suffix", WRITERS)
+@looped("suffix", WRITERS)
 def test_a_format_is_recognised_and_read(suffix):
     out = io.BytesIO()
     Image.fromarray(RGB).save(out, WRITERS[suffix])
@@ -42,7 +43,7 @@ def test_every_suffix_is_one_of_pillow_or_of_the_extra():
     assert not EXTRA_SUFFIXES & IMAGE_SUFFIXES
 
 
-@pytest.mark.parametrize(
+@looped(
     "data",
     [
         b"%PDF-1.7\n",
@@ -75,7 +76,7 @@ NOT_READ = {
 }
 
 
-@pytest.mark.parametrize("kind", NOT_READ)
+@looped("kind", NOT_READ)
 def test_an_image_of_a_format_that_is_not_read_is_unsupported(kind, tmp_path):
     path = tmp_path / "a.ppm"
     path.write_bytes(NOT_READ[kind])

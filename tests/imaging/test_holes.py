@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 import pytest
+from looped import looped
 from PIL import Image
 
 from hashkit.errors import ImageError
@@ -20,7 +21,7 @@ def saved(kind: str, image: Image.Image | None = None, **options: object) -> byt
     return out.getvalue()
 
 
-@pytest.mark.parametrize(
+@looped(
     ("kind", "options"),
     [
         ("PNG", {}),
@@ -31,7 +32,7 @@ def saved(kind: str, image: Image.Image | None = None, **options: object) -> byt
     ],
     ids=["PNG", "GIF", "deflated TIFF", "LZW TIFF", "JPEG in TIFF"],
 )
-@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+@looped("share", [0.2, 0.5, 0.8])
 def test_a_hole_is_noticed(kind, options, share):
     data = saved(kind, **options)
     decode(data)

@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+from looped import looped
 from PIL import Image
 
 from hashkit.errors import ImageError
@@ -44,8 +45,8 @@ OPTIONS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("options", OPTIONS[::3], ids=str)
-@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@looped("options", OPTIONS[::3], ids=str)
+@looped("mode", ["RGB", "L", "CMYK"])
 def test_whole_files_are_read_to_their_end(options, mode, monkeypatch):
     """The reader must agree with libjpeg about every file, whether it has a long run or not."""
     monkeypatch.setattr("hashkit.imaging.jpeg.has_signs_of_a_hole", lambda *_: True)
@@ -53,8 +54,8 @@ def test_whole_files_are_read_to_their_end(options, mode, monkeypatch):
         check_jpeg(saved(photograph(height, width).convert(mode), quality=quality, **options))
 
 
-@pytest.mark.parametrize("options", OPTIONS[1::3], ids=str)
-@pytest.mark.parametrize("value", [0, 0x55, 0xFF])
+@looped("options", OPTIONS[1::3], ids=str)
+@looped("value", [0, 0x55, 0xFF])
 def test_a_hole_is_noticed(options, value):
     data = saved(photograph(120, 200), quality=85, **options)
     start = data.index(b"\xff\xda") + 20
@@ -102,9 +103,9 @@ def test_a_hole_up_to_the_end_is_noticed():
         decode(with_hole(data, half, len(data) - half, 0))
 
 
-@pytest.mark.parametrize("optimize", [False, True])
-@pytest.mark.parametrize("progressive", [False, True])
-@pytest.mark.parametrize("mode", ["RGB", "L"])
+@looped("optimize", [False, True])
+@looped("progressive", [False, True])
+@looped("mode", ["RGB", "L"])
 def test_flat_areas_are_no_holes(optimize, progressive, mode):
     """With a table for few symbols, a blank page is nothing but zeros."""
     options = {"optimize": optimize, "progressive": progressive}

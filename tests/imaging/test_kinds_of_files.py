@@ -12,6 +12,7 @@ import image_bytes as files
 import numpy as np
 import oracles_preprocess as oracle
 import pytest
+from looped import looped
 from PIL import Image
 
 from hashkit.errors import ImageError
@@ -329,7 +330,7 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@looped("kind", KINDS)
 def test_a_kind_of_file_becomes(kind):
     for number, (source, expected, tolerance) in enumerate(KINDS[kind]()):
         got = np.asarray(decode(source)).astype(float)
@@ -337,7 +338,7 @@ def test_a_kind_of_file_becomes(kind):
         assert worst <= tolerance, (number, worst)
 
 
-@pytest.mark.parametrize("kind", UNSUPPORTED)
+@looped("kind", UNSUPPORTED)
 def test_pixels_without_a_fixed_range_are_unsupported(kind):
     with pytest.raises(ImageError, match="save the image") as info:
         decode(UNSUPPORTED[kind])

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import image_bytes as files
 import numpy as np
 import pytest
+from looped import looped
 from PIL import GifImagePlugin, Image, ImageFile, PngImagePlugin
 
 from hashkit.errors import ImageError
@@ -34,7 +35,7 @@ def lenient(monkeypatch):
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
 
 
-@pytest.mark.parametrize(("kind", "options"), KINDS, ids=IDS)
+@looped(("kind", "options"), KINDS, ids=IDS)
 def test_half_a_file_is_refused_whatever_another_library_has_set(kind, options, lenient):
     data = saved(kind, options)
     with pytest.raises(ImageError) as info:
@@ -44,7 +45,7 @@ def test_half_a_file_is_refused_whatever_another_library_has_set(kind, options, 
     assert ImageFile.LOAD_TRUNCATED_IMAGES
 
 
-@pytest.mark.parametrize(("kind", "options"), KINDS, ids=IDS)
+@looped(("kind", "options"), KINDS, ids=IDS)
 def test_a_whole_file_has_the_same_pixels(kind, options, monkeypatch):
     data = saved(kind, options)
     expected = np.asarray(decode(data))
@@ -52,8 +53,8 @@ def test_a_whole_file_has_the_same_pixels(kind, options, monkeypatch):
     np.testing.assert_array_equal(np.asarray(decode(data)), expected)
 
 
-@pytest.mark.parametrize("n_bytes", [1, 5, 60, 150])
-@pytest.mark.parametrize("codec", ["tiff_lzw", "tiff_deflate", "packbits"])
+@looped("n_bytes", [1, 5, 60, 150])
+@looped("codec", ["tiff_lzw", "tiff_deflate", "packbits"])
 def test_a_tiff_without_the_end_of_its_directory_is_truncated(codec, n_bytes):
     data = saved("TIFF", {"compression": codec})
     assert (
@@ -64,7 +65,7 @@ def test_a_tiff_without_the_end_of_its_directory_is_truncated(codec, n_bytes):
     assert info.value.reason == "truncated"
 
 
-@pytest.mark.parametrize("top", [1, 100, 255, 1000])
+@looped("top", [1, 100, 255, 1000])
 def test_a_pgm_that_lacks_a_byte_is_truncated(top):
     pixels = bytes(64 * 48 * (1 if top < 256 else 2))
     with pytest.raises(ImageError) as info:
@@ -97,8 +98,8 @@ def test_damage_in_any_strip_is_noticed(lenient):
         decode(bytes(data))
 
 
-@pytest.mark.parametrize("limit", [100, None])
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "GIF", "PPM", "QOI", "TIFF", "AVIF"])
+@looped("limit", [100, None])
+@looped("kind", ["JPEG", "PNG", "BMP", "GIF", "PPM", "QOI", "TIFF", "AVIF"])
 def test_another_librarys_limit_of_pixels_changes_nothing(kind, limit, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     assert decode(saved(kind, {})).size == (48, 64)

@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+from looped import looped
 from PIL import Image
 
 from hashkit.errors import ImageError
@@ -60,7 +61,7 @@ def test_pixels_are_those_of_pillows_reader(mode, options, by_reader):
     )
 
 
-@pytest.mark.parametrize(
+@looped(
     ("mode", "options"),
     [
         ("CMYK", {}),

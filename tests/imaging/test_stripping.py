@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 import pytest
+from looped import looped
 from PIL import Image, PngImagePlugin
 
 from hashkit.imaging.stripping import without_metadata
@@ -46,7 +47,7 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize("kind", FILES)
+@looped("kind", FILES)
 def test_metadata_is_taken_out_and_the_picture_stays(kind):
     for orientation in (1, 6):
         given = {} if kind == "GIF" else {"exif": exif(orientation), "icc_profile": b"profile" * 9}

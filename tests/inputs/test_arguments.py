@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from looped import looped
 
 from hashkit.errors import ConfigError
 from hashkit.inputs.arguments import (
@@ -52,7 +53,7 @@ def got(**arguments: Any) -> Any:
     return call(**arguments)[name]
 
 
-@pytest.mark.parametrize(
+@looped(
     ("name", "value", "expected"),
     [
         ("count", np.uint8(3), 3),
@@ -84,7 +85,7 @@ def test_what_fits_is_passed_on_as_a_plain_value(name: str, value: Any, expected
     assert type(found) is type(expected)
 
 
-@pytest.mark.parametrize(
+@looped(
     ("name", "value", "message"),
     [
         ("count", 2.5, "`count` must be a whole number, not 2.5"),
@@ -151,7 +152,7 @@ def test_a_whole_number_is_itself_or_refused(value: Any) -> None:
         assert found == value
 
 
-@pytest.mark.parametrize(
+@looped(
     ("value", "low", "high", "message"),
     [
         (-1, 0, None, "`n` must be 0 or more, not -1"),

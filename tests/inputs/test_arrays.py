@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from looped import looped
 from numpy.typing import NDArray
 
 from hashkit.errors import CodesError
@@ -56,7 +57,7 @@ def test_all_versions_of_the_header_are_read(tmp_path: Path, version: int) -> No
     assert read_npy(tmp_path / "a.npy", CodesError).tolist() == [0]
 
 
-@pytest.mark.parametrize(
+@looped(
     ("content", "message"),
     [
         (b"", "cut off"),
@@ -101,7 +102,7 @@ def test_a_damaged_array_is_one_line(tmp_path: Path, content: bytes, message: st
         assert str(caught.value).isprintable()
 
 
-@pytest.mark.parametrize("kind", [b"<i8\\^", b"1if 0else", b"a3", b"<a"])
+@looped("kind", [b"<i8\\^", b"1if 0else", b"a3", b"<a"])
 def test_a_damaged_header_gives_no_warning_of_the_parser(tmp_path: Path, kind: bytes) -> None:
     (tmp_path / "a.npy").write_bytes(npy(PLAIN.replace(b"<i8", kind)))
     with warnings.catch_warnings(record=True) as caught:

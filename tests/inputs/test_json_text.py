@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from looped import looped
 
 from hashkit.errors import RunError
 from hashkit.inputs.json_text import parse_json, read_json
@@ -37,7 +38,7 @@ def test_any_bytes_are_a_value_or_one_line(data: bytes) -> None:
         assert str(error).isprintable()  # noqa: PT017
 
 
-@pytest.mark.parametrize(
+@looped(
     ("text", "message"),
     [
         ("", r"a\.json: expected JSON, found an empty text: fix"),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from cli_samples import fail, hashkit, succeed
+from looped import looped
 
 import hashkit as package
 from hashkit.cli.limit_option import parse_limits
@@ -30,7 +31,7 @@ def test_a_limit_is_changed_and_restored():
     assert package.set_limits is set_limits
 
 
-@pytest.mark.parametrize("value", [0, -1, 1.5, True, "5"])
+@looped("value", [0, -1, 1.5, True, "5"])
 def test_a_limit_is_a_whole_number(value):
     with pytest.raises(ConfigError, match="`json_bytes` must be a whole number from 1, not"):
         set_limits(json_bytes=value)
@@ -67,7 +68,7 @@ def package_commands():
     return COMMANDS
 
 
-@pytest.mark.parametrize(
+@looped(
     ("text", "message"),
     [
         ("json=5", "expected NAME=N with a NAME of image-pixels, .*, found 'json=5'"),

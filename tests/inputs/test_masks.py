@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from looped import looped
 
 import hashkit
 from hashkit.bank.deletion import delete_rows
@@ -67,7 +68,7 @@ TAKES: dict[str, tuple[Any, Callable[[Any], object]]] = {
 }
 
 
-@pytest.mark.parametrize("name", TAKES)
+@looped("name", TAKES)
 def test_masked_entries_are_refused(name: str) -> None:
     array, take = TAKES[name]
     mask = np.zeros(array.shape, bool)
@@ -76,7 +77,7 @@ def test_masked_entries_are_refused(name: str) -> None:
         take(np.ma.array(array, mask=mask))
 
 
-@pytest.mark.parametrize("name", TAKES)
+@looped("name", TAKES)
 def test_without_masked_entries_an_array_is_taken(name: str) -> None:
     array, take = TAKES[name]
     for given in (np.ma.array(array), np.ma.array(array, mask=np.zeros(array.shape, bool))):

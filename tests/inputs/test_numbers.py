@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import time
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from looped import looped
 
 from hashkit.inputs.numbers import is_number, whole_number
 
@@ -24,7 +24,7 @@ def test_floats_are_numbers_and_whole_only_if_they_are(number: float) -> None:
     assert whole_number(repr(number)) == (int(number) if is_whole else None)
 
 
-@pytest.mark.parametrize(
+@looped(
     "text",
     ["", "-", ".", "e5", "1e", "1_000", "0x1", "nan", "inf", " 1", "1 ", "\u0661", "1,5", "--1"],
 )
@@ -33,9 +33,7 @@ def test_other_texts_are_no_numbers(text: str) -> None:
     assert whole_number(text) is None
 
 
-@pytest.mark.parametrize(
-    "text", ["9223372036854775808", "-9223372036854775809", "9" * 5000, "1e400", "1e19", "0.5"]
-)
+@looped("text", ["9223372036854775808", "-9223372036854775809", "9" * 5000, "1e400", "1e19", "0.5"])
 def test_numbers_that_do_not_fit_or_are_not_whole_are_none(text: str) -> None:
     assert is_number(text)
     assert whole_number(text) is None

@@ -6,8 +6,8 @@ import ast
 import functools
 from collections.abc import Iterator
 
-import pytest
 from house import MODULES, tree_of
+from looped import looped
 
 READERS = {
     "json.load": set(),
@@ -50,7 +50,7 @@ def callers() -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.parametrize("name", READERS)
+@looped("name", READERS)
 def test_unchecked_readers_are_called_where_they_belong(name: str) -> None:
     assert callers().get(name, set()) == READERS[name]
 

@@ -5,6 +5,7 @@ import pickle
 import tracemalloc
 
 import pytest
+from looped import looped
 
 from hashkit.errors import ModelError
 from hashkit.inputs.pickles import read_pickle
@@ -69,8 +70,8 @@ def test_persistent_ids_go_to_the_caller_alone():
         read(data)
 
 
-@pytest.mark.parametrize("target", [b"cshop\nmade\n", b"cshop\nItem\n", b"]", b"}"])
-@pytest.mark.parametrize("state", [b"N}U\x0c__defaults__K\x01\x85s\x86", b"}U\x01xK\x01s"])
+@looped("target", [b"cshop\nmade\n", b"cshop\nItem\n", b"]", b"}"])
+@looped("state", [b"N}U\x0c__defaults__K\x01\x85s\x86", b"}U\x01xK\x01s"])
 def test_nothing_but_an_instance_receives_a_state(target, state):
     """The original reader sets attributes of functions and classes, for the rest of the process."""
     before = (made.__defaults__, dict(vars(made)), dict(vars(Stored)))

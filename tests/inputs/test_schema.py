@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from looped import looped
 
 from hashkit.errors import BankError, ConfigError, RunError
 from hashkit.inputs.schema import dataclass_from, value_from
@@ -82,7 +83,7 @@ def test_every_kind_of_field_is_made() -> None:
     assert isinstance(made.share, float)
 
 
-@pytest.mark.parametrize(
+@looped(
     ("fields", "message"),
     [
         ({"count": True}, "count: expected a whole number, found true"),

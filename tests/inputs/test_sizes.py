@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from looped import looped
 from PIL import Image
 
 import hashkit
@@ -50,8 +51,8 @@ TAKES: dict[str, Callable[[Any], object]] = {
 }
 
 
-@pytest.mark.parametrize("value", [10**30, 10**5000], ids=["30 digits", "5000 digits"])
-@pytest.mark.parametrize("name", TAKES)
+@looped("value", [10**30, 10**5000], ids=["30 digits", "5000 digits"])
+@looped("name", TAKES)
 def test_an_absurd_number_is_refused(name: str, value: int) -> None:
     with pytest.raises(HashkitError) as caught:
         TAKES[name](value)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from house import ROOT
+from looped import looped
 
 from hashkit.errors import ModelError
 from hashkit.inputs.torch_weights import read_torch_weights
@@ -63,7 +64,7 @@ def test_the_weights_of_a_module_are_read():
     }
 
 
-@pytest.mark.parametrize(
+@looped(
     ("content", "message"),
     [
         ({"a": torch.zeros(2)}, "expected tensors by name"),

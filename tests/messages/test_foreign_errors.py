@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from looped import looped
 
 from hashkit.messages.foreign_errors import foreign_message, root_message
 
 
-@pytest.mark.parametrize(
+@looped(
     ("text", "expected"),
     [
         ("one line", "one line"),

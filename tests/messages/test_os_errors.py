@@ -4,12 +4,12 @@ import errno
 import os
 from pathlib import Path
 
-import pytest
+from looped import looped
 
 from hashkit.messages.os_errors import cannot_write, os_error_line
 
 
-@pytest.mark.parametrize(
+@looped(
     ("error", "line"),
     [
         (
@@ -39,7 +39,7 @@ def test_a_line_has_the_file_the_reason_and_the_remedy(error, line):
     assert cannot_write(error, Path("out.h5")).startswith(f"out.h5: cannot be written {line}")
 
 
-@pytest.mark.parametrize(
+@looped(
     ("error", "line"),
     [
         (OSError(errno.EIO, "Input/output error", "a"), "a: Input/output error; the disk reports"),

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from index_samples import crowded_codes, random_codes
+from looped import looped
 from numpy.typing import NDArray
 
 from hashkit.codes import unpack
@@ -107,7 +108,7 @@ def test_the_file_matches_its_description(tmp_path: Path) -> None:
     assert sketches[rows[:300].tolist().index(17)] == parts[0] ^ parts[1]
 
 
-@pytest.mark.parametrize(
+@looped(
     ("change", "message"),
     [
         (lambda codes: codes[:-1], "built for 200 codes, but there are 199"),
@@ -128,7 +129,7 @@ def test_an_index_of_other_codes_is_refused(tmp_path: Path, change: Any, message
     assert "build the index again" in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@looped(
     ("damage", "message"),
     [
         (lambda data: data[:-1], r"damaged: expected \d+ bytes, found \d+"),

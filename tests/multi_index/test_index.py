@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from index_samples import crowded_codes, random_codes
+from looped import looped
 from numpy.typing import NDArray
 
 from hashkit.codes import unpack
@@ -26,7 +27,7 @@ from hashkit.multi_index import tables as multi_index_tables
 from hashkit.multi_index.index import MultiIndex, MultiIndexResult
 from hashkit.multi_index.tables import cut_bits
 
-SETTINGS = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+SETTINGS = settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 
 
 def brute_force(
@@ -116,7 +117,7 @@ def test_a_query_answered_within_its_budget_is_complete(case: Case, budget: floa
         assert pairs(found, query) == ([] if found.given_up[query] else expected)
 
 
-@pytest.mark.parametrize("n_bits", [1, 8, 9, 63, 64, 65, 127, 128, 129, 500, 1024])
+@looped("n_bits", [1, 8, 9, 63, 64, 65, 127, 128, 129, 500, 1024])
 def test_codes_of_every_width(n_bits: int) -> None:
     codes = crowded_codes(n_bits, 2000, n_bits, 40)
     index = MultiIndex.build(codes, n_bits)
@@ -359,7 +360,7 @@ for size in (3, 8, 13):
 # Refused arguments
 
 
-@pytest.mark.parametrize(
+@looped(
     ("arguments", "message"),
     [
         ({}, "`top_k` or `radius`"),

@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from looped import looped
 
 from hashkit.report.charts import Point, Series, line_chart
 from hashkit.report.intervals import Interval, interval_chart
@@ -109,7 +110,7 @@ def test_areas_and_bars_start_at_zero():
     assert float(shapes[0].split("V")[1].split("H")[0]) == pytest.approx((bottom + 12) / 2, abs=0.1)
 
 
-@pytest.mark.parametrize("n_points", [0, 1, 2, 1025])
+@looped("n_points", [0, 1, 2, 1025])
 def test_curves_of_any_length_are_drawn(n_points):
     svg = draw("line", [(100 * n / max(n_points - 1, 1), 0.5) for n in range(n_points)])
     markers = svg.findall("g")[1].findall("path[@class='marker']")

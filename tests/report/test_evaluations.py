@@ -7,6 +7,7 @@ import json
 import re
 
 import pytest
+from looped import looped
 from report_samples import an_evaluation, evaluated, page_of
 
 from hashkit.errors import EvaluationError
@@ -49,7 +50,7 @@ def test_page_of_an_evaluation_without_newer_fields(tmp_path):
     assert "Precision and recall" in page_of(load_evaluation(path)).text
 
 
-@pytest.mark.parametrize(
+@looped(
     ("field", "value"),
     [
         ("map", None),
@@ -75,7 +76,7 @@ def test_error_for_an_invalid_field_names_it(tmp_path, field, value):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@looped(
     "content",
     [
         "",

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_samples import cut_image, write_digit
+from looped import looped
 from PIL import Image
 
 from hashkit.datasets.digits import open_digits
@@ -156,7 +157,7 @@ def test_suffix_sets_the_format(tmp_path, name):
         assert opened.format == {"png": "PNG", "jpg": "JPEG", "webp": "WEBP"}[name.split(".")[-1]]
 
 
-@pytest.mark.parametrize(
+@looped(
     ("name", "reason"),
     [
         ("a.nonsense", "expected a name that ends in .png, .jpg or .webp, found .nonsense"),

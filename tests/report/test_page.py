@@ -7,6 +7,7 @@ import json
 import re
 
 import pytest
+from looped import looped
 from report_samples import Page, an_evaluation, code_set, evaluated, examples_of, page_of
 
 import hashkit
@@ -197,7 +198,7 @@ def test_evaluations_with_one_title_and_equal_bits_are_not_connected():
     assert {"a", "b", "c"} <= set(names)
 
 
-@pytest.mark.parametrize(
+@looped(
     ("changes", "expected"),
     [
         ({"n_queries": 7}, "other has 7 queries, own has 24"),

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import oracles
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from looped import looped
 from numpy.typing import NDArray
 
 from hashkit.codes import code_size, pack
@@ -36,7 +37,7 @@ def test_distances_are_the_differing_bits_at_every_width() -> None:
         np.testing.assert_array_equal(found, expected, f"{n_bits} bits")
 
 
-@pytest.mark.parametrize("n_bits", [248, 256, 511, 1000, 70_000 - 5_000])
+@looped("n_bits", [248, 256, 511, 1000, 70_000 - 5_000])
 def test_distances_of_long_codes_do_not_wrap(n_bits: int) -> None:
     zeros, ones = pack(np.zeros((1, n_bits), np.uint8)), pack(np.ones((1, n_bits), np.uint8))
     assert distances(zeros, ones).tolist() == [[n_bits]]
@@ -61,7 +62,6 @@ def test_distances_of_codes_that_are_not_aligned_or_contiguous() -> None:
     np.testing.assert_array_equal(distances(codes[:2], wide[::2]), expected)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 130), st.integers(0, 2**32 - 1))
 def test_distance_is_a_metric(n_bits: int, seed: int) -> None:
     codes = random_codes(seed, 6, n_bits)
@@ -77,7 +77,7 @@ def test_empty_sides() -> None:
     assert distances(codes, codes[:0]).shape == (4, 0)
 
 
-@pytest.mark.parametrize(
+@looped(
     ("queries", "database"),
     [
         (np.zeros((1, 2), np.uint8), np.zeros((1, 3), np.uint8)),
@@ -99,7 +99,7 @@ def test_mismatched_codes_are_refused_even_if_the_database_is_empty() -> None:
         distances(np.zeros((1, 2), np.uint8), np.zeros((0, 3), np.uint8))
 
 
-@pytest.mark.parametrize(
+@looped(
     ("size", "dtype", "n_words"),
     [
         (1, "u1", 1),
@@ -121,7 +121,7 @@ def test_codes_of_one_word_are_not_copied() -> None:
     assert np.shares_memory(planes(codes), codes)
 
 
-@pytest.mark.parametrize("block_rows", [1, 2, 7, 30, 31, 100])
+@looped("block_rows", [1, 2, 7, 30, 31, 100])
 def test_blocks_cover_the_rows_once(block_rows: int) -> None:
     codes = random_codes(0, 31, 8)
     pieces = list(blocks(codes, block_rows, start=5))

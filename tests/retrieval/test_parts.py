@@ -88,7 +88,7 @@ asked = st.sampled_from(
 
 
 @settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     st.integers(0, 2**32 - 1), st.lists(st.integers(0, 20), min_size=1, max_size=6), asked,
@@ -130,7 +130,6 @@ def test_merged_answers_of_parts_equal_a_search_of_the_whole(
         assert sum(part.n_sent for part in far) == np.size(expected.rows)
 
 
-@settings(deadline=None, max_examples=25)
 @given(
     st.integers(0, 2**32 - 1), st.lists(st.integers(0, 30), min_size=1, max_size=5), asked,
     st.booleans(), st.sampled_from(["auto", "index"]),

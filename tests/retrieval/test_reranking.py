@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import oracles
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from looped import looped
 from numpy.typing import NDArray
 
 from hashkit.codes import pack
@@ -41,7 +42,6 @@ def check(found: Ranking, logits: Any, codes: Any, rows: Any, top_k: int, oversa
     assert found.asymmetric_distances.dtype == np.float32
 
 
-@settings(deadline=None, max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 90), st.integers(0, 30), st.integers(1, 9))
 def test_the_nearest_rows_are_ordered_by_asymmetric_distance(
     seed: int, n_rows: int, top_k: int, oversample: int
@@ -102,7 +102,7 @@ def test_without_oversample_only_ties_are_ordered() -> None:
     assert (np.diff(found.distances.astype(int)) >= 0).all()
 
 
-@pytest.mark.parametrize(
+@looped(
     ("arguments", "message"),
     [
         (

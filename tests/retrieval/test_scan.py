@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from codes_samples import Codes, clustered, entries, sorted_rows, uniform
+from looped import looped
 from numpy.typing import NDArray
 
 from hashkit.codesets import CodeSet
@@ -46,7 +47,7 @@ def check(
         np.testing.assert_array_equal(got[0], distances[:n_found])
 
 
-@pytest.mark.parametrize("n_bits", BITS)
+@looped("n_bits", BITS)
 def test_every_kernel_gives_the_first_of_the_sorted_rows(n_bits: int) -> None:
     """Half of the lengths with codes that have many ties."""
     make = (uniform, clustered)[BITS.index(n_bits) % 2]

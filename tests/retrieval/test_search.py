@@ -9,6 +9,7 @@ import oracles
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from looped import looped
 from numpy.typing import NDArray
 
 import hashkit
@@ -93,7 +94,7 @@ def test_radius_gives_the_rows_within_it(
         assert pairs(found, query) == near[:top_k]
 
 
-@pytest.mark.parametrize("n_bits", [1, 7, 8, 16, 31, 48, 64, 65, 100, 128, 300])
+@looped("n_bits", [1, 7, 8, 16, 31, 48, 64, 65, 100, 128, 300])
 def test_every_word_size_gives_the_same_ranking(n_bits: int) -> None:
     queries, database = random_codes(n_bits, 2, n_bits), random_codes(n_bits + 1, 150, n_bits)
     found = search(queries, database, top_k=40, n_bits=n_bits)
@@ -187,7 +188,7 @@ def test_a_radius_of_the_code_length_finds_all_rows_and_a_larger_one_is_refused(
             call()
 
 
-@pytest.mark.parametrize(
+@looped(
     ("arguments", "message"),
     [
         ({}, "`top_k` or `radius`"),

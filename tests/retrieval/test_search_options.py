@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from codes_samples import Codes, clustered, entries, sorted_rows, uniform
+from looped import looped
 from numpy.typing import NDArray
 
 from hashkit.codes import code_size, pack
@@ -21,8 +22,8 @@ from hashkit.retrieval.neighbours import Ranking
 from hashkit.retrieval.search import search
 
 
-@pytest.mark.parametrize("share", [0.0, 0.05, 0.5])
-@pytest.mark.parametrize("n_queries", [1, 5])
+@looped("share", [0.0, 0.05, 0.5])
+@looped("n_queries", [1, 5])
 def test_rows_that_are_not_kept_are_skipped(share: float, n_queries: int) -> None:
     rng = np.random.default_rng(7)
     database = clustered(rng, 5000, 48)
@@ -71,7 +72,7 @@ def reranked(query: Codes, logits: NDArray[np.float32], database: Codes) -> list
     return sorted(ranked)
 
 
-@pytest.mark.parametrize("top_k", [1, 7, 60, 200])
+@looped("top_k", [1, 7, 60, 200])
 def test_ties_are_ordered_by_asymmetric_distance(top_k: int) -> None:
     rng = np.random.default_rng(6)
     database = clustered(rng, 200, 20)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from looped import looped
 
 from hashkit.errors import CheckpointError
 from hashkit.manifest import Manifest
@@ -48,7 +49,7 @@ def test_the_manifest_and_the_network_are_read(tmp_path: Path) -> None:
     assert read_checkpoint_network(checkpoint(tmp_path)) == TrainConfig().network
 
 
-@pytest.mark.parametrize(
+@looped(
     ("changes", "message"),
     [
         ({"step": "3"}, 'step: expected a whole number, found "3"'),
@@ -69,14 +70,14 @@ def test_a_wrong_header_is_one_line(tmp_path: Path, changes: dict[str, Any], mes
     assert str(caught.value).isprintable()
 
 
-@pytest.mark.parametrize("network", [3, None, ["compact"], "vgg"])
+@looped("network", [3, None, ["compact"], "vgg"])
 def test_a_wrong_network_is_one_line(tmp_path: Path, network: Any) -> None:
     path = checkpoint(tmp_path, config={"network": network})
     with pytest.raises(CheckpointError, match=r"a\.safetensors"):
         read_checkpoint_network(path)
 
 
-@pytest.mark.parametrize(
+@looped(
     "content",
     [b"", b"1234567", b"\xff" * 8, b"\xff" * 7 + b"\x7f", bytes(8), b"\2" + bytes(7) + b"[]"],
 )
@@ -93,7 +94,7 @@ def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
         read_checkpoint_manifest(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "[1]", "{", '{"step": NaN}', '{"step": 1, "step": 2}'])
+@looped("text", ["", "[1]", "{", '{"step": NaN}', '{"step": 1, "step": 2}'])
 def test_a_header_that_is_no_object_is_one_line(text: str) -> None:
     with pytest.raises(CheckpointError, match=r"^a: "):
         parse_header(text, "a")

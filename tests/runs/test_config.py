@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from looped import looped
 
 from hashkit.datasets.protocols import PROTOCOLS
 from hashkit.errors import ConfigError
@@ -36,7 +37,7 @@ def test_settings_come_back_from_json():
     assert TrainConfig.from_dict({}) == TrainConfig()
 
 
-@pytest.mark.parametrize(
+@looped(
     ("field", "below", "lowest", "highest", "above"),
     [
         ("height", MIN_INPUT_SIZE - 1, MIN_INPUT_SIZE, 4096, 4097),
@@ -74,7 +75,7 @@ def test_these_code_lengths_are_accepted(n_bits):
     assert TrainConfig(lengths=(n_bits,)).lengths == (n_bits,)
 
 
-@pytest.mark.parametrize("lengths", [(0,), (65_537,), (12, 0), (12, -1)])
+@looped("lengths", [(0,), (65_537,), (12, 0), (12, -1)])
 def test_code_lengths_have_bounds(lengths):
     with pytest.raises(
         ConfigError, match=f"^`lengths` must be between 1 and 65536, not {lengths[-1]}$"
@@ -88,7 +89,7 @@ def test_code_lengths_are_different(lengths):
         TrainConfig(lengths=lengths)
 
 
-@pytest.mark.parametrize("value", [0, -0.5, 1.1, float("nan")])
+@looped("value", [0, -0.5, 1.1, float("nan")])
 def test_the_decay_over_stages_is_a_ratio(value):
     assert TrainConfig(stage_decay=0.1).stage_decay == 0.1
     with pytest.raises(
@@ -97,36 +98,36 @@ def test_the_decay_over_stages_is_a_ratio(value):
         TrainConfig(stage_decay=value)
 
 
-@pytest.mark.parametrize("field", ["weight_decay", "clip_norm", "warmup_steps", "snapshot_steps"])
+@looped("field", ["weight_decay", "clip_norm", "warmup_steps", "snapshot_steps"])
 def test_numbers_that_may_be_0_may_not_be_negative(field):
     TrainConfig(**{field: 0})
     with pytest.raises(ConfigError, match=f"^`{field}` must be between 0"):
         TrainConfig(**{field: -1})
 
 
-@pytest.mark.parametrize("field", ["learning_rate", "epochs", "gamma"])
-@pytest.mark.parametrize("value", [0, -1, float("nan")])
+@looped("field", ["learning_rate", "epochs", "gamma"])
+@looped("value", [0, -1, float("nan")])
 def test_numbers_that_must_be_above_0(field, value):
     with pytest.raises(ConfigError, match=f"^`{field}` must be above 0, not {value}$"):
         TrainConfig(**{field: value})
 
 
-@pytest.mark.parametrize(
+@looped(
     ("loss", "field"), [("triplet", "margin"), ("orthohash", "scale"), ("cibhash", "temperature")]
 )
-@pytest.mark.parametrize("value", [0, -1, float("nan")])
+@looped("value", [0, -1, float("nan")])
 def test_options_that_must_be_above_0(loss, field, value):
     with pytest.raises(ConfigError, match=f"^`{field}` must be above 0, not {value}$"):
         TrainConfig(loss=loss, **{field: value})
 
 
-@pytest.mark.parametrize("field", ["dropout", "momentum", "holdout", "weight_decay"])
+@looped("field", ["dropout", "momentum", "holdout", "weight_decay"])
 def test_what_is_not_a_number_is_refused(field):
     with pytest.raises(ConfigError, match=r"not nan$"):
         TrainConfig(**{field: float("nan")})
 
 
-@pytest.mark.parametrize(
+@looped(
     ("field", "known"),
     [
         ("network", "compact, compact-wide, compact-deep, compact-wider, dnnh"),
@@ -208,7 +209,7 @@ def test_settings_that_were_saved_without_an_option_stay_without_it():
     assert TrainConfig.from_dict(saved).loss_options == {"label_smoothing": 0.1}
 
 
-@pytest.mark.parametrize("milestones", [(0.0,), (0.5, 1.0), (-0.1,), (60,)])
+@looped("milestones", [(0.0,), (0.5, 1.0), (-0.1,), (60,)])
 def test_milestones_are_fractions_of_the_run(milestones):
     with pytest.raises(ConfigError, match="`milestones` must be fractions of the run"):
         TrainConfig(milestones=milestones)

@@ -8,6 +8,7 @@ import pytest
 from cli_samples import write_class_folders, write_digit
 from hypothesis import given
 from hypothesis import strategies as st
+from looped import looped
 
 from hashkit.datasets.protocols import PROTOCOLS
 from hashkit.datasets.sets import IMAGE_SETS
@@ -136,7 +137,7 @@ def test_a_published_split_is_read_as_it_is(tmp_path):
         assert {images.names[row] for row in rows} == {f"images/{name}" for name in parts[part]}
 
 
-@pytest.mark.parametrize(
+@looped(
     ("fields", "words"),
     [
         ({"training_list": "t.txt"}, "`training_list` needs `query_list`"),

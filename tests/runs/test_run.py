@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from looped import looped
 
 from hashkit.errors import RunError
 from hashkit.runs.config import TrainConfig
@@ -58,7 +59,7 @@ def test_what_a_kill_left_of_making_a_run_is_no_obstacle(tmp_path, left):
     assert sorted(found.name for found in path.iterdir()) == ["checkpoints", "config.json"]
 
 
-@pytest.mark.parametrize("kind", ["file", "link", "folder", "inner file"])
+@looped("kind", ["file", "link", "folder", "inner file"])
 def test_what_is_no_run_is_not_taken_for_the_remains_of_one(tmp_path, kind):
     path, elsewhere = tmp_path / "first", tmp_path / "elsewhere"
     elsewhere.mkdir()

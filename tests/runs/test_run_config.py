@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from looped import looped
 
 from hashkit.errors import RunError
 from hashkit.runs.config import TrainConfig
@@ -47,7 +48,7 @@ def test_the_file_that_is_written_is_the_golden_one(tmp_path):
     assert SAVED["format_version"] == FORMAT_VERSION
 
 
-@pytest.mark.parametrize(
+@looped(
     "config",
     [
         RunConfig(),
@@ -87,7 +88,7 @@ def changed(place: str, value: object) -> dict:
     return fields
 
 
-@pytest.mark.parametrize(
+@looped(
     ("place", "value", "message"),
     [
         ("training.seed", "1", 'training.seed: expected a whole number, found "1"'),
@@ -132,7 +133,7 @@ def test_all_faults_are_listed(tmp_path):
         assert fault in str(caught.value)
 
 
-@pytest.mark.parametrize("name", [name for name in SAVED if name != "format_version"])
+@looped("name", [name for name in SAVED if name != "format_version"])
 def test_what_is_missing_is_named(tmp_path, name):
     fields = {key: value for key, value in SAVED.items() if key != name}
     with pytest.raises(RunError, match=f": {name} is missing: correct the file"):
@@ -153,7 +154,7 @@ def test_what_is_missing_inside_is_named(tmp_path, name):
         read(fields, tmp_path)
 
 
-@pytest.mark.parametrize(
+@looped(
     ("version", "message"),
     [
         (FORMAT_VERSION + 1, "expected format version 1 or older, found 2: use the hashkit"),
@@ -168,7 +169,7 @@ def test_a_version_that_cannot_be_read_is_refused(tmp_path, version, message):
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@looped(
     ("text", "found"),
     [
         ("", "expected JSON, found an empty text"),

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from looped import looped
 from numpy.typing import NDArray
 from probe_model import SIZE, expected_logits, model_bytes
 from small_models import linear_model, linear_weights, photographs
@@ -281,7 +282,7 @@ class Counting:
         self.session.run_with_iobinding(binding)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("n_images", "n_runs"), [(1, 1), (7, 1), (8, 2), (20, 3)])
+@looped(("n_images", "n_runs"), [(1, 1), (7, 1), (8, 2), (20, 3)])
 def test_batches_of_one_size_do_not_change_outputs(path: Path, n_images: int, n_runs: int) -> None:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     counted, images = Counting(session), noise(n_images)
@@ -301,8 +302,8 @@ def test_the_profile_sets_the_options_of_cuda() -> None:
     assert fast["cudnn_conv_algo_search"] == "EXHAUSTIVE"
 
 
-@pytest.mark.parametrize("profile", ["exact", "fast"])
-@pytest.mark.parametrize("stated", ["fp32", "int8"])
+@looped("profile", ["exact", "fast"])
+@looped("stated", ["fp32", "int8"])
 def test_cuda_reports_its_precision_and_fixes_its_batch_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, profile: str, stated: str
 ) -> None:

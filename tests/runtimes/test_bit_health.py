@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from linear_models import linear_model
+from looped import looped
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
@@ -51,7 +52,7 @@ def sigmoid(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return 1 / (1 + np.exp(-values))
 
 
-@pytest.mark.parametrize(
+@looped(
     "logits",
     [
         sigmoid(LOGITS),
@@ -69,7 +70,7 @@ def test_one_code_for_all_images_is_reported(logits: NDArray[np.float32]) -> Non
     assert fault.startswith("all 64 images have the same code")
 
 
-@pytest.mark.parametrize("values", [0, -3, 5, sigmoid(LOGITS[:, 3]), np.maximum(LOGITS[:, 3], 1)])
+@looped("values", [0, -3, 5, sigmoid(LOGITS[:, 3]), np.maximum(LOGITS[:, 3], 1)])
 def test_a_constant_bit_is_named(values: object) -> None:
     health = of(changed(3, values))
     assert health.constant_bits == (3,)
@@ -221,8 +222,8 @@ def test_encoding_names_a_dead_bit(tmp_path: Path) -> None:
     assert "(bit 7)" in said[0]
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize("bits", [slice(None), slice(4, 5)])
+@looped("value", [np.nan, np.inf])
+@looped("bits", [slice(None), slice(4, 5)])
 def test_a_model_with_damaged_weights_is_refused(value: float, bits: slice, tmp_path: Path) -> None:
     weights = weights_of()
     weights[:, bits] = value

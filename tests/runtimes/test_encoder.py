@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from looped import looped
 from numpy.typing import NDArray
 from PIL import Image
 from small_models import linear_model, linear_weights, photographs
@@ -146,7 +147,7 @@ def test_batches_shrink_with_the_input(
     assert default_batch_size(Described()) == expected  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("images", [3, 2.5, None, True, {}, {"a.png": 1}, range], ids=repr)
+@looped("images", [3, 2.5, None, True, {}, {"a.png": 1}, range], ids=repr)
 def test_what_is_no_image_and_no_list_is_refused(tmp_path, images):
     encoder = Encoder.load(linear_model(tmp_path / "a.onnx"), device="cpu")
     for call in (encoder.encode, encoder.logits):
@@ -154,7 +155,7 @@ def test_what_is_no_image_and_no_list_is_refused(tmp_path, images):
             call(images)
 
 
-@pytest.mark.parametrize("image", [3, None, [1, 2], {}, True], ids=repr)
+@looped("image", [3, None, [1, 2], {}, True], ids=repr)
 def test_what_is_no_image_in_a_list_is_refused(tmp_path, image):
     encoder = Encoder.load(linear_model(tmp_path / "a.onnx"), device="cpu")
     for images in ([image], [np.zeros((4, 5, 3), np.uint8)] * 3 + [image], iter([image])):

@@ -9,6 +9,7 @@ import onnx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from looped import looped
 from onnx import TensorProto, helper
 from small_models import linear_model
 
@@ -61,7 +62,7 @@ def test_a_model_from_elsewhere_is_described_by_its_graph(tmp_path):
     assert found.manifest == Manifest(20, 5, 7)
 
 
-@pytest.mark.parametrize("content", [b"", b"\0", b"hello world, this is no model", b"\x08\x0a"])
+@looped("content", [b"", b"\0", b"hello world, this is no model", b"\x08\x0a"])
 def test_other_files_are_refused(tmp_path, content):
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
@@ -78,7 +79,7 @@ def test_a_missing_file_and_a_folder_are_reported(tmp_path):
 
 @given(st.data())
 @settings(
-    deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_damaged_files_raise_only_model_errors(tmp_path, data):
     path = tmp_path / "whole.onnx"

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from linear_models import linear_model
+from looped import looped
 from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, helper, numpy_helper
 
 from hashkit.errors import ModelError
@@ -98,7 +99,7 @@ PLACES: dict[str, Callable[[ModelProto], None]] = {
 }
 
 
-@pytest.mark.parametrize("place", PLACES)
+@looped("place", PLACES)
 def test_external_data_is_found_everywhere(place: str, tmp_path: Path) -> None:
     model = onnx.load(linear_model(tmp_path / "m.onnx"))
     read_onnx_file(tmp_path / "m.onnx")

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import PIL
 import pytest
+from looped import looped
 from numpy.typing import NDArray
 from PIL import Image
 from slow_encode import N_IMAGES as N_SLOW
@@ -91,9 +92,7 @@ def contents(path: Path) -> tuple[bytes, list[str], bytes]:
         return bank.codes.tobytes(), list(bank.names), bank.labels.tobytes()
 
 
-@pytest.mark.parametrize(
-    ("batch_size", "n_workers"), [(1, 1), (3, 2), (16, 3), (64, 2), (None, None)]
-)
+@looped(("batch_size", "n_workers"), [(1, 1), (3, 2), (16, 3), (64, 2), (None, None)])
 def test_bank_holds_the_usable_images_in_order(
     encoder: Encoder,
     folder: ImageSet,

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from looped import looped
 from numpy.typing import NDArray
 from onnx import TensorProto
 from small_models import linear_model, linear_weights
@@ -277,7 +278,7 @@ def test_a_cpu_only_build_names_the_package_to_install(monkeypatch: pytest.Monke
     assert "install onnxruntime-gpu" in (cuda.why_no_cuda() or "")
 
 
-@pytest.mark.parametrize(
+@looped(
     ("cuda_of_torch", "is_loaded"),
     [("13.2", False), ("12.8", True), (None, True), ("no torch", True)],
 )

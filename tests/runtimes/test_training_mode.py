@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from linear_models import linear_model
+from looped import looped
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from hashkit.errors import ModelError
@@ -131,21 +132,21 @@ def changed(path: Path, change: Change) -> Path:
     return path
 
 
-@pytest.mark.parametrize("case", TRAINING)
+@looped("case", TRAINING)
 def test_dropout_in_training_mode_is_refused(case: str, tmp_path: Path) -> None:
     expected = r"Dropout \(the_node\), which draws random numbers: export .* in evaluation mode$"
     with pytest.raises(ModelError, match=expected):
         read_onnx_file(changed(tmp_path / "m.onnx", TRAINING[case]))
 
 
-@pytest.mark.parametrize("case", BY_BATCH)
+@looped("case", BY_BATCH)
 def test_a_normalisation_over_the_batch_is_refused(case: str, tmp_path: Path) -> None:
     expected = r"Normalization \(the_node\), which normalises an image by the others of its batch"
     with pytest.raises(ModelError, match=expected):
         read_onnx_file(changed(tmp_path / "m.onnx", BY_BATCH[case]))
 
 
-@pytest.mark.parametrize("case", EVALUATION)
+@looped("case", EVALUATION)
 def test_evaluation_mode_is_accepted(case: str, tmp_path: Path) -> None:
     read_onnx_file(changed(tmp_path / "m.onnx", EVALUATION[case]))
 

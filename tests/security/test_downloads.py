@@ -9,6 +9,7 @@ import urllib.request
 
 import pytest
 from file_server import CONTENT, PART, remote, serving
+from looped import looped
 
 from hashkit.datasets import download
 from hashkit.datasets.cifar import CIFAR10, CIFAR100
@@ -22,7 +23,7 @@ PUBLISHED = [
 ]
 
 
-@pytest.mark.parametrize("file", PUBLISHED, ids=lambda file: file.url.rpartition("/")[2])
+@looped("file", PUBLISHED, ids=lambda file: file.url.rpartition("/")[2])
 def test_published_files_have_https_a_sha256_and_a_size(file):
     assert file.url.startswith("https://")
     assert len(file.sha256) == 64
@@ -41,7 +42,7 @@ def redirected(url: str, target: str):
     return handler.redirect_request(request, None, 302, "Found", {}, target)
 
 
-@pytest.mark.parametrize("target", ["http://a/b", "ftp://a/b", "file:///etc/passwd", "HTTP://a/b"])
+@looped("target", ["http://a/b", "ftp://a/b", "file:///etc/passwd", "HTTP://a/b"])
 def test_https_leads_to_https_alone(target):
     assert redirected("https://a/b", "https://c/d").full_url == "https://c/d"
     with pytest.raises(DownloadError, match="which is not https: nothing was downloaded"):

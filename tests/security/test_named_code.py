@@ -8,6 +8,7 @@ import struct
 from pathlib import Path
 
 import pytest
+from looped import looped
 
 import hashkit
 from hashkit.errors import CheckpointError, ConfigError, RunError
@@ -35,7 +36,7 @@ OWN = "module:/theirs/net.py:Net"
 # The rule
 
 
-@pytest.mark.parametrize(
+@looped(
     ("network", "is_code"),
     [
         ("compact", False),
@@ -98,7 +99,7 @@ def test_a_loss_follows_the_same_rule(tmp_path, monkeypatch):
             loss_to_build(unknown, None, FILE)
 
 
-@pytest.mark.parametrize(
+@looped(
     ("recorded", "given"),
     [
         (OWN, "module:/theirs/other.py:Net"),

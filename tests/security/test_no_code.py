@@ -13,6 +13,7 @@ import numpy as np
 import published_sets
 import pytest
 from house import MODULES
+from looped import looped
 
 import hashkit as package
 from hashkit.datasets.cifar import CIFAR10, open_cifar
@@ -105,7 +106,7 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", data: bytes
     return info, data
 
 
-@pytest.mark.parametrize(
+@looped(
     "odd",
     [
         member("../../escaped/data_batch_1", data=b"x"),

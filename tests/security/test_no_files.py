@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from cli_samples import break_image, fail, start, succeed, write_digit
 from linear_models import linear_model
+from looped import looped
 
 import hashkit as package
 from hashkit.runs.data_spec import DataSpec
@@ -103,8 +104,9 @@ LINES = (
 )
 
 
-@pytest.mark.parametrize("line", LINES)
-def test_a_pipe_is_never_waited_for(place, line):
+@pytest.fixture
+def pipes(place):
+    """The same folder, with a pipe in place of every kind of file."""
     write_digit(3, place / "a.png")
     write_digit(3, place / "photos" / "b.png")
     for suffix in ("npz", "parquet", "faiss", "txt", "npy", "h5", "onnx", "safetensors"):
@@ -115,6 +117,10 @@ def test_a_pipe_is_never_waited_for(place, line):
     other = Run.create(Path("runs"), "b", RunConfig(data=DataSpec()))
     other.config_path.unlink()
     os.mkfifo(other.config_path)
+
+
+@looped("line", LINES)
+def test_a_pipe_is_never_waited_for(pipes, line):
     outcome = in_time(lambda: fail(line))
     assert outcome.startswith("error: ")
 

@@ -6,8 +6,8 @@ import ast
 import functools
 from collections.abc import Iterator
 
-import pytest
 from house import MODULES, tree_of
+from looped import looped
 
 
 @functools.cache
@@ -106,7 +106,7 @@ def test_no_module_turns_data_into_code():
     assert found <= {("hashkit.inputs.arguments", "eval")}  # of annotations in the source
 
 
-@pytest.mark.parametrize(
+@looped(
     "code",
     [
         "np.load(path)",

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from cli_samples import COMMANDS, hashkit, write_digit
 from linear_models import linear_model
+from looped import looped
 
 import hashkit as package
 from hashkit.cli.app import quiet_warnings
@@ -44,14 +45,14 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+@looped("text", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_characters_become_visible(text):
     shown = visible(text)
     assert re.fullmatch(r"[ -~]+", shown)
     assert visible(shown) == shown
 
 
-@pytest.mark.parametrize(
+@looped(
     "text",
     [
         "photos/été 1.jpg",
@@ -197,7 +198,7 @@ LINES = (
 )
 
 
-@pytest.mark.parametrize("line", LINES)
+@looped("line", LINES)
 def test_no_command_prints_a_hostile_name_raw(place, line):
     outcomes = [hashkit(one) for one in line.format(x="\x1b]0,x\x07").split(";")]
     shown = "".join(outcome.stdout + outcome.stderr for outcome in outcomes)

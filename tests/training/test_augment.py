@@ -9,6 +9,7 @@ import numpy as np
 import oracles_training as oracles
 import pytest
 import torch
+from looped import looped
 
 from hashkit.errors import ConfigError
 from hashkit.training.augment import (
@@ -66,8 +67,8 @@ def all_moves(height, width, augmentation, seed=0):
     ]
 
 
-@pytest.mark.parametrize(("height", "width"), [(8, 8), (9, 11), (16, 8)])
-@pytest.mark.parametrize("name", ["shift", "shift-flip"])
+@looped(("height", "width"), [(8, 8), (9, 11), (16, 8)])
+@looped("name", ["shift", "shift-flip"])
 def test_each_result_is_a_reflected_shift_within_reach(height, width, name):
     moves = all_moves(height, width, AUGMENTATIONS[name])
     reach_y, reach_x = round(height / 8), round(width / 8)
@@ -142,7 +143,7 @@ def test_a_shift_is_at_most_the_side_minus_one_pixel():
     assert all(result.tobytes() in possible for result in results.numpy())
 
 
-@pytest.mark.parametrize(
+@looped(
     ("dataset", "name"),
     [("digits", "shift"), ("mnist", "shift"), ("cifar10", "shift-flip"), ("photos", "shift-flip")],
 )
@@ -336,7 +337,7 @@ def test_all_draws_depend_only_on_the_generator(name):
     assert one.shape == images.shape
 
 
-@pytest.mark.parametrize("name", [name for name in AUGMENTATIONS if name != "none"])
+@looped("name", [name for name in AUGMENTATIONS if name != "none"])
 def test_batches_augmented_together_match_single_batches(name):
     augmentation = dataclasses.replace(AUGMENTATIONS[name], cutout=0.25, policy="rand")
     images, sizes = noise(12, 12, 10), (5, 4, 3)

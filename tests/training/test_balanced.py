@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from looped import looped
 from training_samples import digit_data, settings, trainer, triplet_data, unlabelled_data
 
 from hashkit.errors import ConfigError
@@ -63,7 +64,7 @@ def test_the_settings_choose_classes_and_images_of_a_batch():
     assert other.epoch(0).shape == (len(data.fit_items) // 60, 60)
 
 
-@pytest.mark.parametrize(
+@looped(
     ("changes", "message"),
     [
         (

@@ -6,6 +6,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from looped import looped
 from training_samples import digit_data, settings, triplet_data, unlabelled_data
 
 from hashkit.overlap import computed_ahead
@@ -56,8 +57,8 @@ def assert_same(found, expected):
                 assert torch.equal(*values), name
 
 
-@pytest.mark.parametrize("kind", [digit_data, unlabelled_data, triplet_data])
-@pytest.mark.parametrize("group_size", [2, 32])
+@looped("kind", [digit_data, unlabelled_data, triplet_data])
+@looped("group_size", [2, 32])
 def test_groups_of_steps_give_the_same_batches_as_single_steps(kind, group_size, monkeypatch):
     data = kind(settings(holdout=0))
     n_views = 2 if kind is unlabelled_data else 1
@@ -67,9 +68,7 @@ def test_groups_of_steps_give_the_same_batches_as_single_steps(kind, group_size,
     assert_same(batches(data, group_size, monkeypatch, n_views=n_views), expected)
 
 
-@pytest.mark.parametrize(
-    ("group_size", "first_step"), list(itertools.product([1, 4], [1, 4, 5, 6, 7, 8, N_STEPS]))
-)
+@looped(("group_size", "first_step"), list(itertools.product([1, 4], [1, 4, 5, 6, 7, 8, N_STEPS])))
 def test_steps_resume_where_they_stopped(group_size, first_step, monkeypatch):
     data = digit_data(settings(holdout=0))
     whole = batches(data, group_size, monkeypatch)
@@ -132,9 +131,7 @@ def test_no_image_is_loaded_without_with_images(monkeypatch):
     assert all(batch.images is None and batch.labels is not None for batch in found)
 
 
-@pytest.mark.parametrize(
-    ("side", "n_views", "expected"), [(32, 1, 32), (224, 1, 4), (224, 2, 2), (1024, 1, 1)]
-)
+@looped(("side", "n_views", "expected"), [(32, 1, 32), (224, 1, 4), (224, 2, 2), (1024, 1, 1)])
 def test_number_of_steps_per_group_on_a_gpu(monkeypatch, side, n_views, expected):
     data = digit_data(settings(holdout=0))
     made = BatchSource(

@@ -362,7 +362,7 @@ def test_weights_that_do_not_match_are_refused(path, checkpoint, fault):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no POSIX permissions")
+@pytest.mark.end_to_end  # timm and torchvision take seconds to import
 @pytest.mark.parametrize(
     ("network", "words"),
     [
@@ -379,6 +379,7 @@ def test_a_network_that_cannot_be_built_is_named_with_its_file(path, checkpoint,
         load_model(path)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no POSIX permissions")
 def test_permissions_follow_the_umask(path, checkpoint):
     before = os.umask(0o022)
     try:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from looped import looped
 
 from hashkit.errors import ConfigError
 from hashkit.training.losses import LOSSES, Loss, LossValue, Task, build_loss, loss_options
@@ -47,9 +48,9 @@ def fraction(n_active, n_triplets):
 # The triplet loss
 
 
-@pytest.mark.parametrize("average", AVERAGES)
-@pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
-@pytest.mark.parametrize("margin", [0.5, 3.0])
+@looped("average", AVERAGES)
+@looped("labels", LABELS.values(), ids=LABELS)
+@looped("margin", [0.5, 3.0])
 def test_loss_of_labels_matches_triple_loops(labels, average, margin):
     logits = random_logits(len(labels))
     triplets = oracles.triplets_of(labels.tolist())
@@ -124,8 +125,8 @@ def test_an_image_may_be_similar_in_one_triplet_and_dissimilar_in_another():
     assert loss.value.item() == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("average", AVERAGES)
-@pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
+@looped("average", AVERAGES)
+@looped("labels", LABELS.values(), ids=LABELS)
 def test_gradient_of_labels(labels, average):
     logits = random_logits(len(labels), seed=3).requires_grad_()
     loss = triplet(0.7, average)
@@ -155,7 +156,7 @@ def away_from_kinks(logits, triplets, margin):
     )
 
 
-@pytest.mark.parametrize(
+@looped(
     "labels",
     [
         torch.tensor([0, 1, 2, 3]),
@@ -192,7 +193,7 @@ def test_satisfied_triplets_have_zero_loss(margin, active):
     assert torch.equal(logits.grad, torch.zeros_like(logits))
 
 
-@pytest.mark.parametrize(("n_differing", "margin"), [(0, 4), (4, 4), (6, 4), (2, 1)])
+@looped(("n_differing", "margin"), [(0, 4), (4, 4), (6, 4), (2, 1)])
 def test_for_binary_codes_the_margin_is_in_bits(n_differing, margin):
     query = torch.tensor([1.0, 0, 1, 1, 0, 0, 1, 0])
     near = query.clone()
@@ -263,7 +264,7 @@ def test_options_are_the_keyword_arguments_of_a_loss():
     assert loss_options("triplet") == {"margin": 2.0, "average": "active", "epsilon": 0.5}
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@looped("name", LOSSES)
 def test_every_loss_is_built_with_its_defaults(name):
     task = Task(16, n_classes=5)
     defaults = {key: value for key, value in loss_options(name).items() if value is not None}
@@ -306,7 +307,7 @@ def test_a_single_label_loss_refuses_several_labels():
         build_loss(name, Task(8, 3, is_multi_label=True), {})
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@looped("name", LOSSES)
 def test_only_losses_that_take_triplets_implement_of_triplets(name):
     loss = build_loss(name, Task(8, 3), {})
     arguments = torch.randn(3, 8), torch.tensor([[0, 1, 2]])

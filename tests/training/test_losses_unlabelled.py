@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from looped import looped
 
 from hashkit.training.losses import LOSSES, Task, build_loss
 from hashkit.training.losses.bihalf import bihalf_codes
@@ -30,8 +31,8 @@ def drawn_codes(logits, seed):
     return torch.where(torch.rand_like(logits) < logits.sigmoid(), 1.0, -1.0).tolist()
 
 
-@pytest.mark.parametrize("quantisation", [3.0, 0.7])
-@pytest.mark.parametrize("n_images", [2, 8, 9])
+@looped("quantisation", [3.0, 0.7])
+@looped("n_images", [2, 8, 9])
 def test_bihalf_matches_plain_loops(n_images, quantisation):
     logits, features = random(n_images, seed=1), random(n_images, 11, seed=2)
     result = make("bihalf", quantisation=quantisation)(logits, features)
@@ -40,8 +41,8 @@ def test_bihalf_matches_plain_loops(n_images, quantisation):
     assert result.active.item() == pytest.approx(active)
 
 
-@pytest.mark.parametrize("images", [[0, 1, 2, 0, 1, 2], [4, 4], [0, 1, 1, 2]], ids=str)
-@pytest.mark.parametrize("options", [{}, {"temperature": 1.1, "quantisation": 0.9}], ids=str)
+@looped("images", [[0, 1, 2, 0, 1, 2], [4, 4], [0, 1, 1, 2]], ids=str)
+@looped("options", [{}, {"temperature": 1.1, "quantisation": 0.9}], ids=str)
 def test_cibhash_matches_plain_loops(images, options):
     logits = 2 * random(len(images), seed=3)
     loss = make("cibhash", **options)
@@ -104,10 +105,10 @@ def test_cibhash_passes_on_the_gradient_of_its_codes():
     torch.testing.assert_close(logits.grad, of_codes * 2 * p * (1 - p))
 
 
-@pytest.mark.parametrize("size", [0.0, 1e4])
-@pytest.mark.parametrize("n_images", [1, 5])
-@pytest.mark.parametrize("kind", ["different", "constant"])
-@pytest.mark.parametrize("name", NAMES)
+@looped("size", [0.0, 1e4])
+@looped("n_images", [1, 5])
+@looped("kind", ["different", "constant"])
+@looped("name", NAMES)
 def test_any_batch_has_a_finite_loss_and_gradient(name, n_images, size, kind):
     loss = make(name).float()
     logits = size * random(n_images).float() if kind == "different" else torch.ones(n_images, 6)

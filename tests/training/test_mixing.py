@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from looped import looped
 from training_samples import digit_data, settings, trainer, triplet_data, unlabelled_data
 
 from hashkit.errors import ConfigError
@@ -83,7 +84,7 @@ MIXABLE = [
 ]
 
 
-@pytest.mark.parametrize("name", MIXABLE)
+@looped("name", MIXABLE)
 def test_the_loss_of_mixed_images_is_the_weighted_loss_of_both_labels(name):
     joint = learner(name, lengths=(12, 5))
     logits = torch.randn(6, 17, generator=draws(0))

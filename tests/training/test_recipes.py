@@ -5,6 +5,7 @@ import json
 
 import pytest
 from cli_samples import fail, succeed
+from looped import looped
 from training_samples import add_network
 
 from hashkit.errors import ConfigError
@@ -21,7 +22,7 @@ def without_size(config):
     return {key: value for key, value in values.items() if key not in ("height", "width", "resize")}
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@looped("name", RECIPES)
 def test_every_recipe_gives_a_config_with_its_name(name):
     recipe = RECIPES[name]
     assert recipe.about
@@ -34,7 +35,7 @@ def test_every_recipe_gives_a_config_with_its_name(name):
     )
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@looped("name", RECIPES)
 def test_changes_override_a_recipe(name):
     changes = {"recipe": name, "epochs": 7.0, "seed": 5, "weight_decay": 0.125, "lengths": [24]}
     values, _ = settings_of(changes)
@@ -53,13 +54,13 @@ def test_the_defaults_of_the_settings_are_the_recipe_best():
     assert TrainConfig.from_dict(values) == TrainConfig()
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@looped("name", RECIPES)
 def test_a_recipe_as_it_is_is_described_by_its_name(name):
     config = make_config({"recipe": name, "lengths": (12, 24), "seed": 3}, (40, 48), None)
     assert describe_recipe(config) == name
 
 
-@pytest.mark.parametrize(
+@looped(
     ("config", "text"),
     [
         (TrainConfig(epochs=50.0, calibrate=False), "best with calibrate=False, epochs=50"),
@@ -84,8 +85,8 @@ def test_a_name_without_its_settings_is_described_by_all_that_differs():
     assert "loss=orthohash" in text
 
 
-@pytest.mark.parametrize("name", ["best", "paper"])
-@pytest.mark.parametrize("loss", ["orthohash", "triplet", "csq"])
+@looped("name", ["best", "paper"])
+@looped("loss", ["orthohash", "triplet", "csq"])
 def test_options_of_the_recipes_loss_are_dropped_with_another_loss(name, loss):
     values, _ = settings_of({"recipe": name, "loss": loss})
     config = TrainConfig.from_dict(values)
@@ -115,7 +116,7 @@ def test_an_unknown_recipe_lists_the_known_ones():
 # The input size
 
 
-@pytest.mark.parametrize(
+@looped(
     ("asked", "recipe_size", "network_size", "own_size", "expected"),
     [
         ((40, 48), (96, 96), (24, 24), (28, 28), (40, 48)),
@@ -185,7 +186,7 @@ def test_the_list_creates_no_run(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@looped("name", RECIPES)
 def test_networks_of_recipes_are_known(name):
     assert find_network(RECIPES[name].config.network)
 

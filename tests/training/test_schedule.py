@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from looped import looped
 
 from hashkit.training.schedule import SCHEDULES, learning_rate
 
@@ -54,7 +55,7 @@ def test_one_cycle_rises_to_its_peak_at_30_percent_and_then_falls():
     assert min(values) > 0
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@looped("schedule", SCHEDULES)
 def test_warm_up_scales_any_schedule(schedule):
     plain = [rate(step, schedule=schedule) for step in range(12)]
     warmed = [rate(step, schedule=schedule, n_warmup=10) for step in range(12)]
@@ -62,7 +63,7 @@ def test_warm_up_scales_any_schedule(schedule):
     assert warmed == pytest.approx([a * b for a, b in zip(plain, factors, strict=True)])
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@looped("schedule", SCHEDULES)
 def test_the_rate_depends_only_on_the_fraction_of_the_run(schedule):
     settings = {"schedule": schedule, "milestones": (0.6, 0.7)}
     short = [rate(step, 50, **settings) for step in range(50)]
@@ -70,6 +71,6 @@ def test_the_rate_depends_only_on_the_fraction_of_the_run(schedule):
     assert short == pytest.approx(long)
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@looped("schedule", SCHEDULES)
 def test_a_run_of_one_step_has_a_rate(schedule):
     assert 0 < rate(0, 1, schedule=schedule) <= 0.2

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from looped import looped
 
 from hashkit.datasets.imageset import ImageSet
 from hashkit.errors import ConfigError
@@ -12,7 +13,7 @@ from hashkit.workflow.recipe_choice import chosen_settings, odd_class_names
 from hashkit.workflow.reporter import SILENT
 
 
-@pytest.mark.parametrize(
+@looped(
     "names",
     [
         ("2019", "2020", "2021"),
@@ -28,7 +29,7 @@ def test_folders_that_say_when_images_arrived(names: tuple[str, ...]) -> None:
     assert odd_class_names(names)
 
 
-@pytest.mark.parametrize(
+@looped(
     "names",
     [
         ("cat", "dog", "horse"),
@@ -44,7 +45,7 @@ def test_classes(names: tuple[str, ...]) -> None:
     assert odd_class_names(names) == []
 
 
-@pytest.mark.parametrize(
+@looped(
     ("settings", "network", "recipe"),
     [
         ({"network": "timm:resnet18", "loss": "itq"}, "onnx:timm:resnet18", "unlabelled"),

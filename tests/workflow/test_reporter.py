@@ -3,8 +3,8 @@ from __future__ import annotations
 import itertools
 import types
 
-import pytest
 from linear_models import linear_model
+from looped import looped
 
 from hashkit.cli.console import TERMINAL
 from hashkit.messages.byte_counts import file_size
@@ -73,14 +73,14 @@ def test_lines_in_a_log_come_less_often_in_long_work(capfd, monkeypatch):
     assert len(told_at) < 200
 
 
-@pytest.mark.parametrize(
+@looped(
     ("count", "text"), [(0, "0 images"), (1, "1 image"), (2, "2 images"), (1200, "1,200 images")]
 )
 def test_counts_have_their_noun(count, text):
     assert plural(count, "image") == text
 
 
-@pytest.mark.parametrize(
+@looped(
     ("n_bytes", "text"),
     [
         (12, "12 bytes"),

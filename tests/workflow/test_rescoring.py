@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import oracles
 import pytest
+from looped import looped
 from numpy.typing import NDArray
 
 from hashkit.codes import pack
@@ -87,8 +88,8 @@ def check(found: CutoffMetrics, expected: dict[str, dict[int, float]]) -> None:
         assert getattr(found, name) == pytest.approx(values), name
 
 
-@pytest.mark.parametrize("convention", list(CONVENTIONS))
-@pytest.mark.parametrize(("oversample", "multi_hot"), [(1, False), (3, True), (sys.maxsize, False)])
+@looped("convention", list(CONVENTIONS))
+@looped(("oversample", "multi_hot"), [(1, False), (3, True), (sys.maxsize, False)])
 def test_metrics_are_those_of_the_rankings_that_search_returns(
     convention: str, oversample: int, multi_hot: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,7 +172,7 @@ def test_the_report_has_the_metrics_beside_its_own() -> None:
     assert rows["recall@4, by distance and row"][0] == f"{found.hamming.recall_at[4]:.4f}"
 
 
-@pytest.mark.parametrize("value", [0, -1, 1.5, 2**63])
+@looped("value", [0, -1, 1.5, 2**63])
 def test_other_numbers_are_refused(value: Any) -> None:
     (database, _), (queries, logits) = made(0), made(1, 6)
     report = evaluate(queries, database)

@@ -18,6 +18,7 @@ import own_network
 import pytest
 from cli_samples import COMMANDS, QUICK, break_image, succeed, write_class_folders, write_digit
 from linear_models import linear_model
+from looped import looped
 
 import hashkit
 from hashkit.datasets.digits import open_digits
@@ -195,7 +196,7 @@ def test_every_flag_of_the_command_is_an_argument():
     assert flags - elsewhere == arguments - others
 
 
-@pytest.mark.parametrize(
+@looped(
     ("name", "nearest"),
     [("learning_rat", "learning_rate"), ("epoch", "epochs"), ("bit", "bits"), ("heigth", None)],
 )
@@ -219,7 +220,7 @@ def test_a_setting_is_given_once(tmp_path, twice):
         train(runs=tmp_path, **twice)
 
 
-@pytest.mark.parametrize(
+@looped(
     ("arguments", "message"),
     [
         ({"name": "a/b"}, "^`name` must name one folder below"),
@@ -244,7 +245,7 @@ def test_a_wrong_argument_is_an_error_that_speaks_of_arguments(tmp_path, argumen
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
+@looped(
     ("name", "value", "message"),
     [
         ("bits", "48", "`bits` must be a whole number, or several, not '48'"),
@@ -456,7 +457,7 @@ def tiny_folder(root, **images_of_class):
     return root
 
 
-@pytest.mark.parametrize(
+@looped(
     ("images_of_class", "message"),
     [
         ({"a": 1}, "expected a class of 2 images or more, one to search with and one to find"),

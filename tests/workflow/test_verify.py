@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from bank_samples import make_header, run_job
 from linear_models import linear_model
+from looped import looped
 
 from hashkit.bank import layout
 from hashkit.bank.build import build_bank
@@ -136,7 +137,7 @@ def test_models_are_opened_and_compared_with_banks(tmp_path):
     assert str(model) in fault.message
 
 
-@pytest.mark.parametrize("name", ["none.h5", "notes.md", "codes.npz", "folder"])
+@looped("name", ["none.h5", "notes.md", "codes.npz", "folder"])
 def test_something_else_is_refused(tmp_path, name):
     if name == "folder":
         (tmp_path / name).mkdir()

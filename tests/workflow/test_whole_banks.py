@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from cli_samples import break_image, succeed, write_class_folders
 from linear_models import linear_model
+from looped import looped
 
 import hashkit
 from hashkit.bank.deletion import delete_rows
@@ -113,7 +114,7 @@ def test_a_bank_that_was_synced_since_is_still_evaluated_without_the_queries(run
         assert without_queries(queries, bank) is bank  # of files, only what they say themselves
 
 
-@pytest.mark.parametrize(
+@looped(
     ("protocol", "options", "is_whole"),
     [
         ("", None, True),

@@ -59,14 +59,14 @@ class Bank:
     """A code bank opened for reading with `Bank.open`.
 
     It holds the rows that were committed when it was opened, and never changes, whatever writers
-    do: any number of threads and processes may read and search it. `reload` gives the newest
+    do. Any number of threads and processes may read and search it. `reload` returns the newest
     state; take the names of hits from the object that was searched.
 
-    Use it as a context manager, or leave it to the garbage collector. Arrays taken from it stay
-    valid after `close`, which must wait until no thread uses the bank.
+    Use it as a context manager, or let the garbage collector close it. Arrays taken from it stay
+    valid after `close`. Call `close` only when no thread uses the bank.
 
-    Taking an array checks that the file was not cut off or overwritten since; see
-    docs/bank-format.md for how to replace a bank that is in use.
+    Reading an array first checks that the file was not truncated or overwritten;
+    docs/bank-format.md explains how to replace a bank that is in use.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ class Bank:
     identity
         32 hexadecimal digits, drawn when the bank was created; empty before format version 3.
     derived
-        What others compute from the rows and keep, by name; emptied by `close`.
+        Cached results computed from the rows, by name; emptied by `close`.
     row_generation, deletion_generation
         How often rows were added or changed (0 before format version 3), and how often the set of
         deleted rows changed (0 in format version 1).
@@ -151,11 +151,11 @@ class Bank:
             raise BankError(cannot_read(error, path)) from None
 
     def reload(self) -> Bank:
-        """The bank as its file is now: this object if nothing has changed, else a new one.
+        """The bank's current state: this object if nothing has changed, otherwise a new one.
 
-        Takes microseconds if nothing has changed, whether the file would have been written to or
-        replaced. This object stays as it is, so that searches that run in other threads end with
-        the rows that they started with; typical use is ``bank = bank.reload()``.
+        Takes microseconds if nothing has changed. The file may have been extended or replaced. This
+        object does not change, so searches in other threads end with the rows that they started
+        with. Typical use is ``bank = bank.reload()``.
 
         Raises
         ------
@@ -281,7 +281,7 @@ class Bank:
         return self._digests[n_rows]
 
     def stored_checksums(self, block: int) -> tuple[tuple[str, ...], list[int]]:
-        """The columns that have checksums, and those that the file has of block ``block``."""
+        """The columns that have checksums, and their stored checksums for block ``block``."""
         columns = checksum_columns(self.header)
         if block == len(self) // BLOCK_ROWS:  # from when the bank was opened: a writer goes on
             return columns, list(self._tail)

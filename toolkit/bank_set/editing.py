@@ -28,8 +28,8 @@ def delete_rows(path: str | os.PathLike[str], rows: ArrayLike) -> int:
 
     Codes, names and row numbers do not change, and `restore_rows` undoes the deletion. ``hashkit
     convert`` writes a bank without the deleted rows. If the process is killed, either all rows of a
-    bank are marked or none; of a set, those of some shards may be, and the same call marks the
-    others. A bank of format version 1 is first upgraded, which copies it.
+    bank are marked or none. In a set, only the rows of some shards may be marked; the same call
+    then marks the others. A bank of format version 1 is first upgraded, which copies it.
 
     Parameters
     ----------

@@ -36,20 +36,20 @@ class BankSet(Sequence[Bank]):
 
     `hashkit.search`, `hashkit.evaluate` and `hashkit.pairs` take it as a database. Rows are
     numbered over all shards, in their order, so results are those of one bank of the same rows.
-    Like a `Bank` it holds what was there when it was opened, and never changes; `reload` gives the
-    newest state.
+    Like a `Bank` it holds the rows that existed when it was opened, and never changes; `reload`
+    returns the newest state.
 
     Attributes
     ----------
     path
         The folder.
     manifest
-        What is written in ``bankset.json``.
+        Content of ``bankset.json``.
     offsets
         int64 [n_shards + 1]: rows ``offsets[i]`` to the one before ``offsets[i + 1]`` are those of
         shard i.
     derived
-        What others compute from the rows and keep, by name; emptied by `close`.
+        Cached results computed from the rows, by name; emptied by `close`.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class BankSet(Sequence[Bank]):
     @classmethod
     @checked_arguments
     def open(cls, path: str | os.PathLike[str]) -> BankSet:
-        """Open a bank set, in time that depends on the number of its shards, not of its rows.
+        """Open a bank set, in time that depends on the number of shards, not of rows.
 
         Parameters
         ----------
@@ -97,7 +97,7 @@ class BankSet(Sequence[Bank]):
         raise AssertionError("the last attempt returns or raises")
 
     def reload(self) -> BankSet:
-        """The set as it is now: this object if nothing has changed, otherwise a new one.
+        """The current state of the set: this object if nothing has changed, otherwise a new one.
 
         Raises
         ------

@@ -44,7 +44,7 @@ def bench(
             "--model",
             metavar="MODEL",
             parser=model_or_path,
-            help="ONNX model or built-in one, the reference first; may be repeated.",
+            help="ONNX model or built-in model, the reference first; may be repeated.",
             show_default="model.onnx and model-*.onnx of the run",
         ),
     ] = None,
@@ -53,20 +53,20 @@ def bench(
         typer.Option(
             "--images",
             metavar="IMAGES",
-            help="Folder, list file or named set to compare on.",
+            help="Folder, list file or named set for the comparison.",
             show_default="the run's queries and database",
         ),
     ] = None,
     random: Annotated[
-        bool, typer.Option("--random", help="Compare on random pixels; without mAP.")
+        bool, typer.Option("--random", help="Compare on random pixels, without mAP.")
     ] = False,
     queries: Annotated[
-        int, typer.Option("--queries", metavar="N", min=1, help="Queries to take, at most.")
+        int, typer.Option("--queries", metavar="N", min=1, help="Largest number of queries to use.")
     ] = 200,
     database: Annotated[
         int,
         typer.Option(
-            "--database", metavar="N", min=1, help="Images of the database to take, at most."
+            "--database", metavar="N", min=1, help="Largest number of database images to use."
         ),
     ] = 1000,
     runtimes: Annotated[
@@ -74,7 +74,7 @@ def bench(
         typer.Option(
             "--runtimes",
             metavar="NAME,...",
-            help="Names of runtimes separated by commas; torch is one of them.",
+            help="Names of runtimes, separated by commas, including torch.",
             show_default="all that are installed",
         ),
     ] = None,
@@ -83,7 +83,7 @@ def bench(
         typer.Option(
             "--precisions",
             metavar="NAME,...",
-            help="Names separated by commas: fp32, fp16, int8.",
+            help="Precisions, separated by commas: fp32, fp16, int8.",
             show_default="all that have a file",
         ),
     ] = None,
@@ -106,7 +106,7 @@ def bench(
     n_starts: Annotated[
         int,
         typer.Option(
-            "--starts", metavar="N", min=1, help="Starts in a fresh process; the median is shown."
+            "--starts", metavar="N", min=1, help="Starts in a new process; the median is shown."
         ),
     ] = _DEFAULTS.n_starts,
     n_slow_images: Annotated[
@@ -115,9 +115,7 @@ def bench(
     ] = _DEFAULTS.n_slow_images,
     timeout_seconds: Annotated[
         float,
-        typer.Option(
-            "--timeout", metavar="SECONDS", help="Seconds after which a process is ended."
-        ),
+        typer.Option("--timeout", metavar="SECONDS", help="Time limit of a process."),
     ] = _DEFAULTS.timeout_seconds,
     max_flips: Annotated[
         float | None,
@@ -130,18 +128,18 @@ def bench(
     ] = None,
     markdown: Annotated[
         Path | None,
-        typer.Option("--markdown", metavar="FILE", help="Write the table into this file."),
+        typer.Option("--markdown", metavar="FILE", help="Write the table to this file."),
     ] = None,
     html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write a page into this file.")
+        Path | None, typer.Option("--html", metavar="FILE", help="Write an HTML page to this file.")
     ] = None,
     json: JsonOption = False,
 ) -> None:
     """Measure a model in every runtime: speed, memory and codes.
 
-    Each runtime and precision is a row. It is measured in fresh processes, and its codes are
-    compared with those of the first model in ONNX Runtime on the CPU, on real images. Missing
-    runtimes are listed with the command that installs them.
+    Each runtime and precision is a row. It is measured in new processes, and its codes for real
+    images are compared with those of the first model in ONNX Runtime on the CPU. Missing runtimes
+    are listed with the command that installs them.
 
     \b
     Examples:

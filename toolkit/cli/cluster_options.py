@@ -32,7 +32,7 @@ ClusterOption: TypeAlias = Annotated[
     typer.Option(
         "--cluster",
         metavar="NAME",
-        help="Work on a cluster: ray. All nodes read the same files.",
+        help="Run on a cluster: ray. All nodes must see the same files.",
         show_default="this machine",
     ),
 ]
@@ -41,7 +41,7 @@ AddressOption: TypeAlias = Annotated[
     typer.Option(
         "--address",
         metavar="NAME",
-        help="With --cluster: its head, as HOST or HOST:PORT.",
+        help="With --cluster: the cluster's head, as HOST or HOST:PORT.",
         show_default="auto: the cluster of this machine",
     ),
 ]
@@ -51,7 +51,7 @@ ReplicasOption: TypeAlias = Annotated[
         "--replicas",
         metavar="N",
         min=1,
-        help="With --cluster: processes that hold each part, in case one fails.",
+        help="With --cluster: number of processes that hold each part, in case one fails.",
         show_default="1",
     ),
 ]
@@ -63,7 +63,7 @@ CpusOption: TypeAlias = Annotated[
         "--cpus-per-task",
         metavar="X",
         min=0.01,
-        help="With --cluster: CPUs of a node for each bank that is made.",
+        help="With --cluster: CPUs for each bank.",
         show_default="1, or a GPU's share",
     ),
 ]
@@ -73,7 +73,7 @@ GpusOption: TypeAlias = Annotated[
         "--gpus-per-task",
         metavar="X",
         min=0,
-        help="With --cluster: GPUs for each bank that is made; 0.5 lets two share one.",
+        help="With --cluster: GPUs for each bank; 0.5 lets two banks share one.",
         show_default="1 where there are GPUs",
     ),
 ]

@@ -14,12 +14,12 @@ __all__ = ["compile_all"]
 
 
 def compile_all(json: JsonOption = False) -> None:
-    """Compile the inner loops once, for all later processes.
+    """Compile the kernels in advance, for all later processes.
 
-    Search, index and evaluation use them. A process that finds them loads them in half a second;
-    otherwise each process of a read-only image compiles them again. They go to NUMBA_CACHE_DIR if
-    that is set, otherwise beside the installed package, or to the user's cache folder if that
-    cannot be written.
+    Search, index and evaluation use compiled kernels. Later processes load them in half a second;
+    in a read-only container without them, each process compiles them again. They are stored in
+    NUMBA_CACHE_DIR if it is set, otherwise beside the installed package, or in the user's cache
+    folder if that is not writable.
 
     \b
     Examples:

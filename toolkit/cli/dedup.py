@@ -42,23 +42,23 @@ def dedup(
             "--radius",
             metavar="BITS",
             min=0,
-            help="Largest distance between the codes of near images.",
+            help="Largest distance between codes of near duplicates.",
             show_default="2 for a bank, none for a folder",
         ),
     ] = None,
     exact: Annotated[
-        bool, typer.Option("--exact", help="Find equal files and equal pixels only.")
+        bool, typer.Option("--exact", help="Find only identical files and identical pixels.")
     ] = False,
     csv: Annotated[
         Path | None,
-        typer.Option("--csv", metavar="FILE", help="Write one line per image into this file."),
+        typer.Option("--csv", metavar="FILE", help="Write one line per image to this file."),
     ] = None,
     report: Annotated[
         Path | None,
         typer.Option(
             "--report",
             metavar="FILE",
-            help="Draw the groups on a page in this file.",
+            help="Write a page with pictures of the groups to this file.",
         ),
     ] = None,
     apply: Annotated[
@@ -71,9 +71,7 @@ def dedup(
     ] = None,
     undo: Annotated[
         Path | None,
-        typer.Option(
-            "--undo", metavar="FILE", help="Move the files of this journal back where they were."
-        ),
+        typer.Option("--undo", metavar="FILE", help="Move the files of this journal back."),
     ] = None,
     data_root: MovedRootOption = None,
     num_workers: WorkersOption = None,
@@ -81,10 +79,10 @@ def dedup(
     address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Find duplicates: equal files, equal pixels, and near codes.
+    """Find identical files, identical pixels, and near duplicates.
 
-    Each group has one image to keep, which all others of the group are copies of. Nothing is moved
-    without --apply, and nothing is ever deleted or replaced; --undo takes a move back.
+    Each group has one image to keep; all others in the group are copies of it. Nothing is moved
+    without --apply, and nothing is ever deleted or replaced. --undo moves the files back.
 
     \b
     Examples:

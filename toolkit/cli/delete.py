@@ -23,17 +23,18 @@ def delete(
         typer.Option("--name", metavar="NAME", help="Name of an image; may be repeated."),
     ] = None,
     rows: Annotated[
-        str | None, typer.Option("--rows", metavar="ROWS", help="Row numbers and ranges, as 3,7-9.")
+        str | None,
+        typer.Option("--rows", metavar="ROWS", help="Row numbers and ranges, such as 3,7-9."),
     ] = None,
     restore: Annotated[
         bool, typer.Option("--restore", help="Restore deleted rows instead.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Delete rows of a bank: search and evaluation skip them.
+    """Delete rows of a bank, so that search and evaluation skip them.
 
-    Nothing is rewritten, row numbers stay, and --restore undoes it. hashkit convert makes a bank
-    without the deleted rows.
+    Nothing is rewritten, row numbers do not change, and --restore undoes it. hashkit convert makes
+    a bank without the deleted rows.
 
     \b
     Examples:

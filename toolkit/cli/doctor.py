@@ -24,8 +24,8 @@ _STYLES: Final = {"ok": "green", "absent": "dim", "broken": "bold red"}
 def doctor(context: typer.Context, json: JsonOption = False) -> None:
     """Check this installation: packages, runtimes and devices.
 
-    Every installed runtime runs a tiny model, and its answer is compared with the known one. The
-    exit code is 1 if something that is installed does not work.
+    Every installed runtime runs a tiny model, and its result is compared with the known one. The
+    exit code is 1 if anything that is installed does not work.
 
     \b
     Examples:

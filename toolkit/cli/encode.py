@@ -102,7 +102,7 @@ def encode(
         bool,
         typer.Option(
             "--allow-other-provider",
-            help="Continue a bank that another device, runtime or Pillow began.",
+            help="Continue a bank made with another device, runtime or Pillow version.",
         ),
     ] = False,
     shards: ShardsOption = None,
@@ -118,11 +118,11 @@ def encode(
 ) -> None:
     """Encode images with an exported model into a code bank.
 
-    The same command continues where an earlier one stopped. Images that cannot be used are skipped
-    and listed beside the bank.
+    To continue after an interruption, run the same command again. Images that cannot be used are
+    skipped and listed in a file beside the bank.
 
-    Without IMAGES it encodes the queries and the database of a run. With --shards, or --shard on
-    many machines and then --finish, it makes a set of banks.
+    Without IMAGES it encodes the queries and the database of a run. With --shards, or with --shard
+    on many machines and then --finish, it makes a set of banks.
 
     \b
     Examples:

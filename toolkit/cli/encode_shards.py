@@ -44,7 +44,7 @@ ShardsOption: TypeAlias = Annotated[
 ShardOption: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--shard", metavar="I/N", help="Make bank I of a set of N, from 1: for job arrays."
+        "--shard", metavar="I/N", help="Make bank I of a set of N, counted from 1, for job arrays."
     ),
 ]
 FinishOption: TypeAlias = Annotated[

@@ -96,7 +96,7 @@ def evaluate(
         typer.Option(
             "--convention",
             metavar="NAME",
-            help="What mAP@R divides by: all-relevant, min, hits or caffe-dnnh.",
+            help="Divisor of mAP@R: all-relevant, min, hits or caffe-dnnh.",
         ),
     ] = "all-relevant",
     cutoffs: Annotated[
@@ -104,7 +104,7 @@ def evaluate(
         typer.Option(
             "--at",
             metavar="N,...",
-            help="The R of mAP@R, separated by commas.",
+            help="Values of R for mAP@R, separated by commas.",
             show_default="1000,5000",
         ),
     ] = None,
@@ -113,7 +113,7 @@ def evaluate(
         typer.Option(
             "--k",
             metavar="N,...",
-            help="The k of precision@k and recall@k, separated by commas.",
+            help="Values of k for precision@k and recall@k, separated by commas.",
             show_default="1,5,10,50,100,500,1000",
         ),
     ] = None,
@@ -122,20 +122,20 @@ def evaluate(
         typer.Option(
             "--without-relevant",
             metavar="NAME",
-            help="Queries without relevant images: zero, or drop them.",
+            help="Treatment of queries without relevant images: zero (count as 0) or drop.",
         ),
     ] = "zero",
     exclude_self: Annotated[
         bool,
         typer.Option(
             "--exclude-self",
-            help="Leave each query's own row out; queries and database are one bank.",
+            help="Leave out each query's own row; queries and database must be the same bank.",
         ),
     ] = False,
     rerank: Annotated[
         bool,
         typer.Option(
-            "--rerank", help="Also measure rankings by the queries' logits; with --oversample."
+            "--rerank", help="Also evaluate rankings by the queries' logits; needs --oversample."
         ),
     ] = False,
     oversample: Annotated[
@@ -153,12 +153,12 @@ def evaluate(
     ] = None,
     csv: Annotated[
         Path | None,
-        typer.Option("--csv", metavar="FILE", help="Write a line of numbers per evaluation (CSV)."),
+        typer.Option("--csv", metavar="FILE", help="Write one line per evaluation (CSV)."),
     ] = None,
     latex: Annotated[
         Path | None,
         typer.Option(
-            "--latex", metavar="FILE", help="Write a row per evaluation for a paper (booktabs)."
+            "--latex", metavar="FILE", help="Write one row per evaluation for a paper (booktabs)."
         ),
     ] = None,
     beside: Annotated[
@@ -170,7 +170,7 @@ def evaluate(
         ),
     ] = None,
     baselines: Annotated[
-        bool, typer.Option("--baselines", help="Also measure simple codes of the run's images.")
+        bool, typer.Option("--baselines", help="Also evaluate simple codes of the run's images.")
     ] = False,
     leaks: LeaksOption = False,
     model: ModelOption = None,
@@ -187,10 +187,10 @@ def evaluate(
     replicas: ReplicasOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure how well Hamming rankings find relevant images.
+    """Evaluate how well Hamming rankings find relevant images.
 
-    Without arguments it takes the newest run's queries and database, and keeps the numbers in the
-    run's folder as evaluation.json.
+    Without arguments it uses the queries and database of the newest run, and saves the results in
+    the run's folder as evaluation.json.
 
     \b
     Examples:

@@ -41,7 +41,10 @@ def export(
         ),
     ] = "fp32",
     allow_loss: Annotated[
-        bool, typer.Option("--allow-loss", help="Write fp16 or int8 even if it loses too much.")
+        bool,
+        typer.Option(
+            "--allow-loss", help="Write fp16 or int8 even if the loss exceeds the tolerance."
+        ),
     ] = False,
     web: Annotated[
         Path | None,
@@ -73,7 +76,7 @@ def export(
         typer.Option(
             "--data-root",
             metavar="FOLDER",
-            help="With --web: folder that the bank's images are in now, if it has moved.",
+            help="With --web: current folder of the bank's images, if it was moved.",
             show_default="where the bank was made from",
         ),
     ] = None,
@@ -83,7 +86,7 @@ def export(
             "--web-images",
             metavar="N",
             min=1,
-            help="Images of the database to take, at most.",
+            help="Largest number of database images to use.",
             show_default="2000",
         ),
     ] = None,

@@ -24,16 +24,16 @@ __all__ = ["index"]
 def index(
     bank: Annotated[
         list[Path],
-        typer.Argument(help="Code bank or bank set; each bank and shard gets its own index."),
+        typer.Argument(help="Code bank or bank set; each bank or shard gets its own index."),
     ],
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Build it again even if the index matches the bank.")
+        bool, typer.Option("--overwrite", help="Build the index again even if it matches the bank.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Build the multi-index of a bank, to search it without a scan.
+    """Build the multi-index of a bank, to search without a scan.
 
-    It is written beside the bank, as bank.h5.mih, and hashkit search uses it where it is faster:
+    The index is written beside the bank, as bank.h5.mih. hashkit search uses it if it is faster:
     for small radii and few results on a million rows or more.
 
     \b

@@ -59,7 +59,7 @@ NetworkOption: TypeAlias = Annotated[
     typer.Option(
         "--network",
         metavar="module:FILE.py:NAME",
-        help="The run's own network: a name in a run's files is not enough to run code.",
+        help="The run's own network, because code named only in a run's files is never run.",
     ),
 ]
 BankOption: TypeAlias = Annotated[
@@ -82,7 +82,7 @@ RuntimeOption: TypeAlias = Annotated[
     typer.Option(
         "--runtime",
         metavar="NAME",
-        help="onnxruntime, onnxruntime-tensorrt, openvino or reference; never replaced.",
+        help="onnxruntime, onnxruntime-tensorrt, openvino or reference; no fallback.",
     ),
 ]
 ProfileOption: TypeAlias = Annotated[
@@ -109,7 +109,7 @@ MovedRootOption: TypeAlias = Annotated[
     typer.Option(
         "--data-root",
         metavar="FOLDER",
-        help="Folder that the bank's images are in now, if it has moved.",
+        help="Current folder of the bank's images, if it was moved.",
         show_default="where the bank was made from",
     ),
 ]
@@ -119,12 +119,12 @@ DownloadOption: TypeAlias = Annotated[
 LeaksOption: TypeAlias = Annotated[
     bool,
     typer.Option(
-        "--leaks", help="Look for queries that are near copies of training or database images."
+        "--leaks", help="Warn about queries that are near copies of training or database images."
     ),
 ]
 StrictOption: TypeAlias = Annotated[
     bool,
-    typer.Option("--strict", help="Stop at an image that cannot be used, instead of skipping."),
+    typer.Option("--strict", help="Stop at an image that cannot be used, instead of skipping it."),
 ]
 WorkersOption: TypeAlias = Annotated[
     int | None,

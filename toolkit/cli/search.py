@@ -68,7 +68,7 @@ def search(
         typer.Option(
             "--name",
             metavar="NAME",
-            help="Name of such a row, as search prints it; may be repeated.",
+            help="Name of a row, as search prints it; may be repeated.",
         ),
     ] = None,
     top_k: Annotated[
@@ -77,7 +77,7 @@ def search(
             "--k",
             metavar="N",
             min=1,
-            help="Nearest images to show; with --radius, at most so many.",
+            help="Number of nearest images to show; with --radius, the largest number.",
             show_default="10, or all within --radius",
         ),
     ] = None,
@@ -110,7 +110,7 @@ def search(
         bool,
         typer.Option(
             "--exclude-self",
-            help="Leave out the query's own row, which is otherwise found at distance 0.",
+            help="Leave out the query's own row, otherwise found at distance 0.",
         ),
     ] = False,
     engine: Annotated[
@@ -118,7 +118,7 @@ def search(
         typer.Option(
             "--engine",
             metavar="NAME",
-            help="scan, index (of hashkit index), or auto: whichever is faster.",
+            help="scan, index (made by hashkit index), or auto: the faster one.",
         ),
     ] = "auto",
     bank: BankOption = None,
@@ -129,14 +129,12 @@ def search(
     csv: Annotated[
         Path | None,
         typer.Option(
-            "--csv", metavar="FILE", help="Write one line per hit into this file, and no tables."
+            "--csv", metavar="FILE", help="Write one line per hit to this file, instead of tables."
         ),
     ] = None,
     save_picture: Annotated[
         Path | None,
-        typer.Option(
-            "--save-picture", metavar="FILE", help="Draw queries and hits into this file."
-        ),
+        typer.Option("--save-picture", metavar="FILE", help="Draw queries and hits to this file."),
     ] = None,
     device: DeviceOption = "auto",
     runtime: RuntimeOption = "onnxruntime",
@@ -150,8 +148,8 @@ def search(
 ) -> None:
     """Find the images of a bank that are nearest to an image.
 
-    The image is a file, or a row of the bank. A run's database is encoded first if it has no bank
-    yet.
+    The image is a file or a row of the bank. If a run has no bank yet, its database is encoded
+    first.
 
     \b
     Examples:

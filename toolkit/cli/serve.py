@@ -19,11 +19,11 @@ def serve(
     bank: Annotated[Path, typer.Option("--bank", metavar="PATH", help="Code bank or bank set.")],
     model: ModelOption = None,
     host: Annotated[
-        str, typer.Option("--host", metavar="NAME", help="Address to listen at; 0.0.0.0 for all.")
+        str, typer.Option("--host", metavar="NAME", help="Address to listen on; 0.0.0.0 for all.")
     ] = "127.0.0.1",
     port: Annotated[
         int,
-        typer.Option("--port", metavar="N", min=0, max=65535, help="Port; 0 for any that is free."),
+        typer.Option("--port", metavar="N", min=0, max=65535, help="Port; 0 for any free port."),
     ] = 8000,
     title: Annotated[
         str,
@@ -37,7 +37,7 @@ def serve(
         typer.Option(
             "--writable",
             metavar="FOLDER",
-            help="Take new images into this folder, from clients that know HASHKIT_TOKEN.",
+            help="Accept new images into this folder, from clients with the token HASHKIT_TOKEN.",
         ),
     ] = None,
     allow_host: Annotated[
@@ -45,7 +45,7 @@ def serve(
         typer.Option(
             "--allow-host",
             metavar="NAME",
-            help="Name that the server may be called by, as photos.example.org; may be repeated.",
+            help="Host name that requests may use, such as photos.example.org; may be repeated.",
         ),
     ] = None,
     allow_origin: Annotated[
@@ -53,27 +53,30 @@ def serve(
         typer.Option(
             "--allow-origin",
             metavar="URL",
-            help="Other site whose pages may use the server; may be repeated.",
+            help="Another site whose pages may use the server; may be repeated.",
         ),
     ] = None,
     max_bytes: Annotated[
         int,
-        typer.Option("--max-bytes", metavar="N", min=1, help="Largest image that is taken, bytes."),
+        typer.Option("--max-bytes", metavar="N", min=1, help="Largest accepted image, in bytes."),
     ] = 20_000_000,
     max_waiting: Annotated[
         int,
         typer.Option(
-            "--max-waiting", metavar="N", min=1, help="Requests at once; others are told to wait."
+            "--max-waiting",
+            metavar="N",
+            min=1,
+            help="Largest number of simultaneous requests; others are told to retry.",
         ),
     ] = 64,
     device: DeviceOption = "auto",
     runtime: RuntimeOption = "onnxruntime",
 ) -> None:
-    """Serve a bank over HTTP: a search page, and JSON for programs.
+    """Serve a bank over HTTP, with a search page and JSON for programs.
 
-    POST /search takes an image and answers the JSON of hashkit search; /docs describes the rest.
-    The bank may grow meanwhile. SIGTERM and Ctrl-C end the server when the requests that it has
-    begun are answered.
+    POST /search takes an image and returns the JSON of hashkit search; /docs describes the rest.
+    The bank may grow while it is served. After SIGTERM or Ctrl-C, the server completes the requests
+    in progress and ends.
 
     \b
     Examples:

@@ -32,7 +32,7 @@ def sync(
         typer.Option(
             "--bank",
             metavar="PATH",
-            help="Bank or bank set to bring in step; a bank is made if missing.",
+            help="Bank or bank set to update; a missing bank is created.",
             show_default="FOLDER.h5",
         ),
     ] = None,
@@ -47,14 +47,14 @@ def sync(
         ),
     ] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Go on with every change, until Ctrl-C.")
+        bool, typer.Option("--watch", help="Continue with every change, until Ctrl-C.")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Count what a sync would do, and change nothing.")
     ] = False,
     checksum: Annotated[
         bool,
-        typer.Option("--checksum", help="Read all files; do not trust their sizes and times."),
+        typer.Option("--checksum", help="Read all files instead of trusting sizes and times."),
     ] = False,
     allow_removals: Annotated[
         bool,
@@ -71,16 +71,16 @@ def sync(
         bool,
         typer.Option(
             "--allow-other-provider",
-            help="Add rows with another device, runtime or Pillow than the bank's.",
+            help="Add rows made with another device, runtime or Pillow version.",
         ),
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Bring a bank in step with its folder.
+    """Update a bank to match its folder.
 
     New and changed images are encoded. Moved and renamed images are recognised by their content and
-    keep their codes. Rows of images that are gone are deleted. The same command continues where an
-    earlier one stopped.
+    keep their codes. Rows of deleted images are deleted. To continue after an interruption, run the
+    same command again.
 
     \b
     Examples:

@@ -67,7 +67,7 @@ def train(
         bool | None,
         typer.Option(
             "--training-in-database/--no-training-in-database",
-            help="Whether the database holds the training images.",
+            help="Whether the database includes the training images.",
             show_default="by protocol",
         ),
     ] = None,
@@ -112,7 +112,7 @@ def train(
         typer.Option(
             "--unlabelled",
             metavar="IMAGES",
-            help="Folder or list of further images, learned from without labels.",
+            help="Folder or list of more images, used without labels.",
         ),
     ] = None,
     triplets: Annotated[
@@ -120,7 +120,7 @@ def train(
         typer.Option(
             "--triplets",
             metavar="FILE",
-            help="Learn from a triplet list instead: three names per line.",
+            help="Train on a triplet list instead, with three names per line.",
         ),
     ] = None,
     download: DownloadOption = False,
@@ -148,7 +148,7 @@ def train(
     ] = None,
     list_recipes: Annotated[
         bool,
-        typer.Option("--list-recipes", help="Show recipes, networks and losses, and stop."),
+        typer.Option("--list-recipes", help="Show recipes, networks and losses, and exit."),
     ] = False,
     device: Annotated[
         str,
@@ -163,7 +163,7 @@ def train(
         typer.Option(
             "--log",
             metavar="NAME",
-            help="Log to tensorboard or wandb too (offline, in the run folder); may be repeated.",
+            help="Also log to tensorboard or wandb (offline, in the run folder); may be repeated.",
         ),
     ] = None,
     leaks: LeaksOption = False,
@@ -172,7 +172,7 @@ def train(
 ) -> None:
     """Train a network to give similar images similar codes.
 
-    Without options it learns the digits that come with scikit-learn, in about a minute. Ctrl-C
+    Without options it trains on the digits of scikit-learn, which takes about a minute. Ctrl-C
     saves the state, and hashkit train --resume continues with the same results, bit for bit.
 
     \b

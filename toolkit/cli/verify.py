@@ -29,10 +29,10 @@ def verify(
 ) -> None:
     """Read banks, models and runs, and list what is damaged.
 
-    Bank sets and indexes are read too. The exit code is 1 if anything is damaged. Of a bank, every
-    block of every column is compared with its checksum; of a bank set, its manifest with the
-    shards, and each shard; of an index, its tables and the rows that it is of; of a run, all of
-    its files.
+    This includes bank sets and indexes. The exit code is 1 if anything is damaged. For a bank,
+    every block of every column is compared with its checksum. For a bank set, the manifest is
+    compared with the shards, and each shard is checked. For an index, its tables and rows are
+    checked; for a run, all of its files.
 
     \b
     Examples:

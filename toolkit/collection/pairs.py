@@ -42,8 +42,8 @@ def pairs(
 ) -> Iterator[Pair]:
     """Find all pairs of rows within a radius exactly, each once, ordered by (left, right).
 
-    They are found as the iterator advances, about a million at a time, so that memory does not
-    depend on their number: 100,000 equal codes have 5 billion pairs.
+    Pairs are found as the iterator advances, about a million at a time, so memory does not depend
+    on their number: 100,000 equal codes have 5 billion pairs.
 
     Parameters
     ----------

@@ -44,9 +44,9 @@ def evaluate(
     exclude_self: bool = False,
     progress: Progress | None = None,
 ) -> Report:
-    """Rank a database for every query and measure the rankings.
+    """Rank a database for every query and evaluate the rankings.
 
-    Deleted rows are left out of queries and database. If the queries are those of a split, and the
+    Deleted rows are left out of queries and database. If the queries belong to a split, and the
     database is a bank of all images of that split, as in a run on a folder, the queries' rows are
     left out of the database.
 
@@ -70,8 +70,8 @@ def evaluate(
     without_relevant
         Queries without relevant rows count as 0 (``zero``) or are left out (``drop``).
     exclude_self
-        Leave the row that is the query itself out of the ranking of each query, and out of every
-        count. The query's bank must be one of the databases: the same object, identity or file.
+        Leave each query's own row out of its ranking and of every count. The query's bank must be
+        one of the databases: the same object, identity or file.
     progress
         Called as ``progress(done, total)``, counted in database rows over two passes.
 
@@ -97,7 +97,7 @@ def evaluate_with(
     database: CodeDatabase | Sequence[CodeDatabase],
     progress: Progress | None = None,
 ) -> Report:
-    """As `evaluate`, with settings that are made already."""
+    """Like `evaluate`, with existing settings."""
     queries, part = _local(query, database)
     return evaluate_parts(queries, [part], settings, progress=progress)
 

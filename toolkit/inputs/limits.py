@@ -1,7 +1,7 @@
 """Limits of what a file may make hashkit read or allocate; all of them can be raised.
 
-A small file can ask for any amount of memory: as a compressed array, as an image of a single
-colour, or as a sparse file. Readers therefore check sizes before memory is taken.
+A small file can require any amount of memory, for example as a compressed array, an image of a
+single colour, or a sparse file. Readers therefore check sizes before they allocate memory.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def set_limits(
     Raises
     ------
     ConfigError
-        If a limit is not a whole number from 1.
+        If a limit is not an integer of at least 1.
     """
     global _current
     given = {

@@ -1,10 +1,10 @@
 """Multi-index hashing: finds the rows near a query exactly, without comparing all rows.
 
-Norouzi, Punjani and Fleet, "Fast Exact Search in Hamming Space with Multi-Index Hashing",
-arXiv 1307.2982. The codes are split into substrings, and for each substring a table lists the rows
-by its value. A row within distance r of a query differs from it in few bits in at least one
-substring, so only few buckets of the tables need to be probed (`kernels/bucket_search.py` has the
-proof). docs/multi-index.md describes when this pays, and the file format.
+Norouzi, Punjani and Fleet, "Fast Exact Search in Hamming Space with Multi-Index Hashing", arXiv
+1307.2982. The codes are split into substrings, and for each substring a table lists the rows by its
+value. A row within distance r of a query differs from it in few bits in at least one substring, so
+only few buckets of the tables need to be probed (`kernels/bucket_search.py` has the proof).
+docs/multi-index.md describes when this is useful, and the file format.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ def index_path(bank_path: str | os.PathLike[str]) -> Path:
 class MultiIndex:
     """Tables of the substrings of codes; made by `build` or `open`.
 
-    The codes are not copied, so they can be those of a mapped bank. An index is of the first rows
-    of a database: it stays valid when rows are added or deleted, and a search compares the added
-    ones one by one.
+    The codes are not copied, so they can be those of a mapped bank. An index covers the first rows
+    of a database. It stays valid when rows are added or deleted; a search compares added rows one
+    by one.
 
     Attributes
     ----------
@@ -65,8 +65,8 @@ class MultiIndex:
     crowding
         For each table, the mean number of rows in a row's bucket, including the row itself.
     sample_costs
-        By number of neighbours, the cost of finding them for each of some sampled rows, in the
-        unit of `COSTS`. A row whose search was given up costs more than a scan.
+        By number of neighbours, the cost of finding them for each of some sampled rows, in the unit
+        of `COSTS`. A row whose search was abandoned costs more than a scan.
     """
 
     n_bits: int
@@ -131,19 +131,19 @@ class MultiIndex:
     @classmethod
     @checked_arguments
     def open(cls, path: str | os.PathLike[str], database: IndexedRows) -> MultiIndex:
-        """Open a saved index, mapped from its file, for the database whose first rows it is of.
+        """Open a saved index, mapped from its file, for the database whose first rows it covers.
 
         Parameters
         ----------
         database
-            A bank, whose digest is made from its checksums; or a code set or packed codes, uint8
-            [n, size], which are read whole: half a second per gigabyte.
+            A bank, whose digest is computed from its checksums; or a code set or packed codes,
+            uint8 [n, size], which are read completely: half a second per gigabyte.
 
         Raises
         ------
         IndexMismatchError
-            If there is no such file, it is not an index, it is damaged, or it is not of the first
-            rows of the database. To fix any of these, build the index again.
+            If there is no such file, it is not an index, it is damaged, or it does not match the
+            first rows of the database. To fix any of these, build the index again.
         """
         contents = read_index(Path(path))
         header = contents.header
@@ -207,15 +207,15 @@ class MultiIndex:
     def is_of(
         self, codes: Sequence[NDArray[np.uint8]], rows_digest: Callable[[int], str] | None = None
     ) -> bool:
-        """Whether the index is of the first rows of a database.
+        """Whether the index matches the first rows of a database.
 
         Parameters
         ----------
         codes
-            uint8 [n_i, size], the parts of the database. They are compared with the index's, unless
-            they are at the same place in memory, such as those of one open bank.
+            uint8 [n_i, size], the parts of the database. They are compared with the index's codes,
+            unless they share the same memory, such as those of one open bank.
         rows_digest
-            Gives the digest of the database's first rows; it spares the comparison.
+            Returns the digest of the database's first rows, which avoids the comparison.
         """
         own = self._tables.codes
         if rows_digest is None or is_same_memory(own, codes[0]):
@@ -245,16 +245,16 @@ class MultiIndex:
         kept
             bool or uint8 [n], the rows to search: false or 0 leaves a row out; all by default.
         budget
-            Maximum cost of a query before it is given up, as a multiple of the cost of a scan. So
-            a search and the scans of given-up queries take at most ``1 + budget`` times as long as
-            scanning alone. With ``math.inf`` no query is given up.
+            Maximum cost of a query before it is abandoned, as a multiple of the cost of a scan. So
+            a search and the scans of abandoned queries take at most ``1 + budget`` times as long as
+            scanning alone. With ``math.inf`` no query is abandoned.
         n_threads
             Number of threads, each searching for part of the queries; one per CPU by default.
 
         Returns
         -------
         MultiIndexResult
-            Queries that were given up are marked and have no entries; use a scan for them.
+            Abandoned queries are marked and have no entries; use a scan for them.
 
         Raises
         ------

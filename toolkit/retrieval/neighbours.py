@@ -124,7 +124,7 @@ def as_ranking(found: Neighbours, limit: int, n_bits: int) -> Ranking:
     Raises
     ------
     CodesError
-        If there are fewer, which is possible only if codes have more than ``n_bits`` bits.
+        If there are fewer, which can only happen if codes have more than ``n_bits`` bits.
     """
     shape = (len(found.offsets) - 1, limit)
     if len(found.rows) != shape[0] * limit:

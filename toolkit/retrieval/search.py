@@ -93,8 +93,8 @@ def search(
 ) -> Ranking | Neighbours:
     """Find the nearest rows of each query exactly, ordered by (distance, row).
 
-    Threads may search at the same time, one bank or several. `hashkit.warm_up` keeps the first
-    searches of a service from being slower than the others.
+    Several threads may search at the same time, in one bank or several. Call `hashkit.warm_up` in a
+    service so that its first searches are not slower than the others.
 
     Parameters
     ----------
@@ -116,15 +116,15 @@ def search(
         are ordered by their asymmetric distance from the query, then by row (see
         `hashkit.retrieval.reranking`). The distances returned are still Hamming distances.
     oversample
-        1 or more, with ``logits`` and ``top_k`` alone: the nearest ``oversample * top_k`` rows by
+        1 or more, only with ``logits`` and ``top_k``: the nearest ``oversample * top_k`` rows by
         (distance, row) are ordered by (asymmetric distance, distance, row), and the first ``top_k``
         returned. Each result takes 10 bytes times ``oversample`` while the search runs.
     engine
         ``scan`` compares every row; ``index`` uses the multi-index; ``auto`` uses the multi-index
         if its cost model predicts that it is faster.
     index
-        Multi-index of the database's first rows, if there is one; for several databases also a list
-        with the index of each, None where there is none. All other rows are compared one by one.
+        Multi-index of the database's first rows, if there is one; for several databases, a list
+        with the index of each, or None. All other rows are compared one by one.
     n_threads
         Number of threads; one per CPU by default.
 
@@ -141,7 +141,7 @@ def search(
         If queries and database do not have the same number of bits, or the logits do not belong
         to the queries.
     IndexMismatchError
-        If an index is of other codes.
+        If an index does not match the codes.
     ConfigError
         If neither ``top_k`` nor ``radius`` is given, one is out of range, ``where`` does not match
         the database, the engine is ``index`` but there is no index, or ``oversample`` is given

@@ -104,7 +104,7 @@ class TrainConfig:
     patch: int | None = _setting(
         None, "Side of the patches that a compact network whitens first, in pixels; its own is 2."
     )
-    pretrained: bool = _setting(True, "Start from pretrained weights, if the network has some.")
+    pretrained: bool = _setting(True, "Start from pretrained weights, if the network has any.")
     lengths: tuple[int, ...] = _setting(
         (48,), "Code length; several (12,24,48) share one network and make one run each."
     )
@@ -132,17 +132,17 @@ class TrainConfig:
         True,
         "Average the trained model's logits of an image and its mirror image, if training mirrors.",
     )
-    calibrate: bool = _setting(True, "Adjust fresh weights to the training images.")
+    calibrate: bool = _setting(True, "Adjust random weights to the training images.")
     hidden: int = _setting(0, "Units of a hidden layer on frozen features; 0 for none.")
     start: str = _setting(
-        "random", "First weights of linear heads on frozen features: random, or those of itq."
+        "random", "Initial weights of linear heads on frozen features: random or itq."
     )
     views: int = _setting(
         0, f"Views of an image on frozen features, with cibhash; 0 for {N_VIEWS}, 1 for none."
     )
     freeze: int = _setting(0, "Number of first stages of the network to freeze; -1 for all.")
     head_first: float = _setting(
-        0.0, "Fraction of the run at its start in which only the heads learn; 0 for none."
+        0.0, "Fraction of the run, from its start, in which only the heads learn; 0 for none."
     )
     stage_decay: float = _setting(
         1.0, "Ratio of a stage's learning rate to that of the next stage; 1 for equal rates."
@@ -166,17 +166,17 @@ class TrainConfig:
         "mining of multi-similarity.",
     )
     distill: float = _setting(
-        0.0, "Weight of keeping the similarities of frozen features in the codes; 0 for none."
+        0.0, "Weight of preserving the similarities of frozen features in the codes; 0 for none."
     )
     batch_size: int = _setting(
         100, "Images per step; triplets per step when they come from a list."
     )
     images_per_class: int = _setting(
-        0, "Images of a class that stay together in a batch; 0 chooses, 1 shuffles single images."
+        0, "Images of a class kept together in a batch; 0 for automatic, 1 to shuffle all."
     )
     sampler: str = _setting(
         "shuffled",
-        "Images of batches: shuffled, each once per epoch, or balanced, as many of each class.",
+        "Images of batches: shuffled (each once per epoch) or balanced (equally many per class).",
     )
     epochs: float = _setting(30.0, "Passes over the training images.")
     steps: int | None = _setting(None, "Number of steps, instead of epochs.")
@@ -218,7 +218,7 @@ class TrainConfig:
         "Fraction of batches in which a part of each image is replaced by another's; needs labels.",
     )
     unlabelled_ratio: int = _setting(
-        0, "Unlabelled images per labelled one in a step, where there are some; 0 for none."
+        0, "Unlabelled images per labelled image in a step, if there are any; 0 for none."
     )
     unlabelled_weight: float = _setting(1.0, "Weight of the loss on unlabelled images.")
     confidence: float = _setting(

@@ -52,7 +52,7 @@ _SNAPSHOT = re.compile(r"step-(\d+)\.safetensors")
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Write a JSON file whole or not at all."""
+    """Write a JSON file completely or not at all."""
     # A path that is not UTF-8 holds lone surrogates, which JSON can only escape.
     escape = "backslashreplace"
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
@@ -129,8 +129,8 @@ class Run:
     ) -> Run:
         """Make a new run folder below ``parent`` and write its config.json.
 
-        Remains of an attempt that was killed are removed first. The config.json is written last,
-        with the current time.
+        Leftovers of a killed attempt are removed first. The config.json is written last, with the
+        current time.
 
         Parameters
         ----------
@@ -197,7 +197,7 @@ class Run:
         Parameters
         ----------
         when_damaged
-            Called with what is wrong with a config.json that cannot be read; its run is left out.
+            Called with the problem of an unreadable config.json; its run is skipped.
 
         Raises
         ------
@@ -223,7 +223,7 @@ class Run:
         return self.summary_path.is_file()
 
     def per_length(self) -> dict[int, Run]:
-        """The run of each code length that was trained; of a single length, the run itself.
+        """The run of each trained code length; for a single length, the run itself.
 
         Returns
         -------
@@ -233,7 +233,7 @@ class Run:
         Raises
         ------
         RunError
-            If several lengths are not trained to the end yet, or one of their runs was removed.
+            If a training of several lengths is not finished, or one of their runs was removed.
         """
         lengths = self.read_config().training.lengths
         if len(lengths) == 1:
@@ -249,7 +249,7 @@ class Run:
         return runs
 
     def is_cut_off(self) -> bool:
-        """Whether the folder is what a killed `create` left, without any data."""
+        """Whether the folder is left over from a killed `create`, without any data."""
         if not self.path.is_dir() or self.path.is_symlink():
             return False
         # An embedder alone may be a file of the user.
@@ -276,7 +276,7 @@ class Run:
                 folder.rmdir()
 
     def discard(self, files: Iterable[Path]) -> None:
-        """Remove a new run that came to nothing: what `create` made, and ``files`` of it.
+        """Remove a new run that failed: what `create` made, and ``files`` in it.
 
         The folder stays if it holds anything else.
         """
@@ -330,7 +330,7 @@ class Run:
         append_metrics(self.metrics_path, entry)
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Lines of metrics.jsonl, without a last one that is incomplete.
+        """Lines of metrics.jsonl, without an incomplete last line.
 
         Raises
         ------
@@ -340,12 +340,12 @@ class Run:
         return read_metrics(self.metrics_path)
 
     def rewind_metrics(self, step: int) -> None:
-        """Drop the lines of metrics.jsonl after ``step``; those steps will be run again."""
+        """Drop the lines of metrics.jsonl after ``step``, because these steps will be run again."""
         rewind_metrics(self.metrics_path, step)
 
 
 def as_run(run: Run | PathText) -> Run:
-    """A run, which may be given by its folder.
+    """A run, given as such or by its folder.
 
     Raises
     ------
@@ -356,7 +356,7 @@ def as_run(run: Run | PathText) -> Run:
 
 
 def whole_run(run: Run) -> Run:
-    """The run that was trained; for a run of one of several code lengths, that of all of them."""
+    """The training run; for the run of one of several code lengths, their common training run."""
     shared = run.read_config().shared
     return run if shared is None else Run.open(run.path.resolve().parent / shared.run)
 

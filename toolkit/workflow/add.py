@@ -50,18 +50,18 @@ def add(
     allow_other_provider: bool = False,
     lock_seconds: float = 10.0,
 ) -> list[int]:
-    """Add rows to a bank; when it returns, they are on the disk, and a kill cannot take them.
+    """Add rows to a bank; when it returns, they are safely on disk.
 
     Either all rows are added or none. The cost of a call does not depend on the size of the bank,
-    except that now and then it copies the bank to make room. Searches see the rows after ``bank =
-    bank.reload()``. Several processes and threads may add to a bank at once: one waits for the
-    other. Names are not compared with those in the bank. For many calls in one process, keep a
+    except that it occasionally copies the bank to make room. Searches see the rows after ``bank =
+    bank.reload()``. Several processes and threads may add to a bank at once; each waits for the
+    others. Names are not compared with those in the bank. For many calls in one process, keep a
     `hashkit.bank.editor.BankEditor` open, which takes a tenth of the CPU time.
 
     Parameters
     ----------
     bank
-        A complete bank, or a bank set, whose last shard gets the rows; open or by its path.
+        A complete bank, or a bank set, whose last shard gets the rows; an open object or a path.
     images_or_codes
         Packed codes, uint8 [n, ceil(n_bits / 8)]; with ``model``, an image or several, as
         `Encoder.encode` takes them.
@@ -71,11 +71,11 @@ def add(
         int [n], -1 where unknown; or multi-hot [n, n_classes]; by default unknown in a bank that
         has one label per image.
     model
-        What the bank was made with: an encoder, or the model's file, which each call loads.
+        The model that made the bank: an encoder, or a file, which each call loads again.
     allow_other_provider
-        Take codes of another device, runtime or version of Pillow than the bank's.
+        Accept codes from another device, runtime or version of Pillow than the bank's.
     lock_seconds
-        How long to wait for another process that is writing the bank, seconds.
+        Longest wait for another process that is writing the bank, seconds.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def add(
     Raises
     ------
     ConfigError
-        If there are images and no model, or ``names`` is one text.
+        If there are images but no model, or ``names`` is a single text.
     CodesError
         If codes break the code convention or have another number of bits.
     ImageError, ModelError, DeviceError

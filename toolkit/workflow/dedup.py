@@ -61,8 +61,8 @@ class Duplicates:
     folder
         Folder of the images; None if a bank has none or several.
     radius
-        Largest distance of near images from the one to keep, bits; None for a folder without one,
-        whose near images were verified by their pixels alone.
+        Largest distance of near images from the one to keep, bits; None for a folder without a
+        radius, whose near images were verified only by their pixels.
     n_images
         Images that were compared.
     groups
@@ -80,7 +80,7 @@ class Duplicates:
 
     @property
     def n_duplicates(self) -> int:
-        """Images besides those to keep."""
+        """Number of images other than those to keep."""
         return sum(len(group.duplicates) for group in self.groups)
 
     @property
@@ -114,23 +114,23 @@ def find_duplicates(
 ) -> Duplicates:
     """Find the duplicates in a folder of images, a bank or a bank set, as ``hashkit dedup`` does.
 
-    Images are duplicates if their files have equal bytes, if their pixels are equal, or if their
-    codes are near. Nothing is changed.
+    Images are duplicates if their files or their pixels are identical, or if they are near. Nothing
+    is changed.
 
     Parameters
     ----------
     source
         A folder, whose images are compared by perceptual hashes and learned codes, and then by
-        their pixels (`hashkit.collection.near`); or a bank or a bank set, whose own codes are
-        compared. Files of a bank's images are read if they are there.
+        their pixels (`hashkit.collection.near`); or a bank or a bank set, whose codes are compared.
+        Files of a bank's images are read if they exist.
     radius
         Largest distance between the code of an image and that of the one to keep, in bits. By
-        default 2 for a bank, and none for a folder, where the pixels decide; with one, perceptual
-        hashes of 256 bits must be as near, too.
+        default 2 for a bank, and none for a folder, where the pixels decide. If given for a folder,
+        perceptual hashes of 256 bits must also be within it.
     exact
-        Find equal files and equal pixels only; without a radius.
+        Find only identical files and identical pixels; cannot be combined with a radius.
     data_root
-        Where the folder of a bank's images is now.
+        Current folder of a bank's images, if it was moved.
     num_workers
         Decoding threads; None for one per core.
     reporter

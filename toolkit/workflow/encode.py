@@ -62,18 +62,18 @@ def encode(
 ) -> Bank:
     """Encode images into a code bank, as ``hashkit encode`` does.
 
-    If it is interrupted, the bank keeps its rows, and the same call continues it.
-    Images that cannot be used are skipped; `hashkit.runtimes.faults.read_faults` lists them with
-    the reasons, from the file ``<out>.faults.jsonl``, and their number is among the notes.
+    After an interruption, the bank keeps its rows, and the same call continues. Images that cannot
+    be used are skipped; `hashkit.runtimes.faults.read_faults` lists them with the reasons, from the
+    file ``<out>.faults.jsonl``, and their number is among the notes.
 
     Parameters
     ----------
     images
         A folder, a list file, a named set, Parquet files or tars (see `hashkit.encode_shards`), or
-        an image set that is open already.
+        an open image set.
     model
-        An ONNX file, the name of a built-in model (``phash`` or ``phash-256``), or an encoder;
-        ``device``, ``runtime`` and ``profile`` are an encoder's own.
+        An ONNX file, the name of a built-in model, or an encoder, which has its own ``device``,
+        ``runtime`` and ``profile``.
     out
         The bank to write.
     data_root
@@ -97,11 +97,10 @@ def encode(
     strict
         Stop at an image that cannot be used, instead of skipping it.
     append, overwrite
-        Add the images to a complete bank, or replace it. Of a folder that is in the bank, only the
-        images that it does not have are added. With neither, a bank of the same images
-        and model is continued.
+        Add the images to a complete bank, or replace it. If the folder is in the bank, only missing
+        images are added. With neither, a bank of the same images and model is continued.
     allow_other_provider
-        Continue a bank that another device, runtime or version of Pillow began.
+        Continue a bank made with another device, runtime or version of Pillow.
     reporter
         Takes notes and progress; None to log the notes.
 
@@ -183,7 +182,7 @@ def encode_options(
     Raises
     ------
     ConfigError
-        If the bank is both to be kept and replaced.
+        If the arguments ask both to keep and to replace the bank.
     """
     if append and overwrite:
         raise ConfigError(
@@ -206,7 +205,7 @@ def encode_images(
     options: EncodeOptions,
     reporter: Reporter,
 ) -> EncodeReport:
-    """Do the work of `encode` with a model that is loaded; returns its report."""
+    """Do the work of `encode` with a loaded model; returns its report."""
     check_local(out)
     if is_bank_set(out):
         raise BankError(

@@ -41,8 +41,8 @@ def encode_shards(
 ) -> BankSet:
     """Encode images into a bank set, as ``hashkit encode --shards`` does on one machine.
 
-    If it is interrupted, the same call continues it, and finished shards are left as they are.
-    docs/shards.md describes the slices, and how to encode on many machines.
+    After an interruption, the same call continues; finished shards are not changed. docs/shards.md
+    describes the slices, and how to encode on many machines.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def encode_shards(
         A list file, a folder of images, Parquet files or tars: a path, a folder of them, or a
         pattern such as ``train-{000..099}.tar``.
     model
-        As for `hashkit.encode`; ``device``, ``runtime`` and ``profile`` are an encoder's own.
+        As for `hashkit.encode`; an encoder has its own ``device``, ``runtime`` and ``profile``.
     out
         The folder of the set.
     shards
@@ -64,9 +64,9 @@ def encode_shards(
     device, runtime, profile, batch_size, num_workers, strict
         As for `hashkit.encode`.
     overwrite
-        Remove the plan and the shards that are there, and make the set again.
+        Remove the existing plan and shards, and make the set again.
     allow_other_provider
-        Continue a set that another device, runtime or version of Pillow began.
+        Continue a set made with another device, runtime or version of Pillow.
     reporter
         Takes notes and progress; None to log the notes.
 

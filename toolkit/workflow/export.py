@@ -54,7 +54,7 @@ def export(
     Parameters
     ----------
     run
-        The run, or its folder; of one code length, see `Run.per_length`.
+        The run, or its folder; for one of several code lengths, see `Run.per_length`.
     path
         File to write; None for the run's ``model.onnx``, or ``model-<precision>.onnx``.
     precision
@@ -65,8 +65,8 @@ def export(
     allow_loss
         Write fp16 or int8 even if its codes differ too much from fp32's.
     network
-        The run's network, as it was named in training, ``module:FILE.py:NAME``. Required if it is
-        code from outside hashkit: what a run's files name is not imported.
+        The run's network, as named in training, ``module:FILE.py:NAME``. Required if it is code
+        from outside hashkit, because code named only in a run's files is not imported.
     reporter
         Takes notes and progress; None to log the notes.
 
@@ -82,10 +82,10 @@ def export(
     RunLockedError
         If another process is exporting it.
     ParityError
-        If the exported model answers differently from its source, or loses too much.
+        If the exported model's outputs differ from its source's, or the loss exceeds the tolerance.
     ConfigError, CheckpointError, DatasetError, MissingExtraError
         If a setting is wrong, the run's network is code that was not named, the checkpoint is
-        damaged, the run's training images are not there, or torch or onnx is not installed.
+        damaged, the run's training images are missing, or torch or onnx is not installed.
     """
     report = export_run(
         as_run(run),

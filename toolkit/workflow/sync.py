@@ -75,19 +75,20 @@ def sync(
     allow_other_provider: bool = False,
     reporter: Reporter | None = None,
 ) -> SyncReport:
-    """Bring a bank in step with its folder, as ``hashkit sync`` does.
+    """Update a bank to match its folder, as ``hashkit sync`` does.
 
-    New and changed images are encoded, rows of moved images get their names, and rows of vanished
-    ones are deleted; all other rows stay. If it is interrupted, the same call continues. A bank of
-    another model is made again beside the old one and replaces it at the end.
+    New and changed images are encoded, moved images get rows with their new names, and rows of
+    missing images are deleted; all other rows are kept. After an interruption, the same call
+    continues. For another model than the bank's, a new bank is made beside the old one and replaces
+    it at the end.
 
     Parameters
     ----------
     folder
         The images, with all subfolders.
     bank
-        The bank, which is made if it does not exist, or a bank set, whose last shard grows; None
-        for ``<folder>.h5`` beside the folder.
+        The bank, which is created if it does not exist, or a bank set, whose last shard gets new
+        rows; None for ``<folder>.h5`` beside the folder.
     model
         An ONNX file, the name of a built-in model, or an encoder; None for the model of the bank.
     device, runtime, profile
@@ -97,15 +98,15 @@ def sync(
     num_workers
         Threads that read and decode; None for one per core.
     checksum
-        Read every file, and compare its digest; otherwise a file of the same size and time is taken
-        to be the same.
+        Read every file and compare its digest; otherwise a file with the same size and time counts
+        as unchanged.
     dry_run
-        Only count what a sync would do. New and changed images are read and decoded, so that those
-        which cannot be used are known; whether model and device fit the bank is not checked.
+        Only count what a sync would do. New and changed images are read and decoded, to find those
+        that cannot be used. Whether model and device match the bank is not checked.
     allow_removals
         Delete rows even if more than half of the images are missing.
     allow_other_provider
-        Add rows with another device, runtime or version of Pillow than the bank was made with.
+        Add rows made with another device, runtime or version of Pillow than the bank's.
     reporter
         Takes notes and progress; None to log the notes.
 
@@ -120,8 +121,8 @@ def sync(
     BankLockedError
         If another process is writing the bank.
     BankError
-        If more than half of the images are missing, the bank is of something else, or it cannot be
-        written.
+        If more than half of the images are missing, the bank was not made from this folder, or it
+        cannot be written.
     """
     settings = RuntimeSettings(runtime, device, profile=profile, batch_size=batch_size)
     options = SyncOptions(
@@ -132,7 +133,7 @@ def sync(
 
 
 def bank_of_folder(folder: Path) -> Path:
-    """The bank of a folder where none is named: ``photos.h5`` beside ``photos``.
+    """The default bank of a folder: ``photos.h5`` beside ``photos``.
 
     Raises
     ------
@@ -146,9 +147,9 @@ def bank_of_folder(folder: Path) -> Path:
 
 
 class FolderSync:
-    """A folder and its bank, to be brought in step once or again and again.
+    """A folder and its bank, to be synchronised once or repeatedly.
 
-    The parameters are those of `sync`; a model that was loaded is kept.
+    The parameters are those of `sync`; a loaded model is kept.
     """
 
     def __init__(
@@ -171,7 +172,7 @@ class FolderSync:
         self._said: set[str] = set()
 
     def run(self) -> SyncReport:
-        """Bring the bank in step with the folder once."""
+        """Update the bank to match the folder once."""
         started = time.perf_counter()
         listing = list_folder(self.folder)
         for line in listing.left_out:

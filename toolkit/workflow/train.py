@@ -73,8 +73,8 @@ def train(
     data
         A named set, a folder of class folders, or a list file.
     bits
-        Code length. Several lengths share one network: the run that is returned holds the
-        training, and `Run.per_length` the run of each length, which is exported and encoded.
+        Code length. Several lengths share one network: the returned run holds the training, and
+        `Run.per_length` gives the run of each length, to be exported and encoded.
     recipe
         Name of the settings to start from; None for ``best``.
     size
@@ -83,10 +83,10 @@ def train(
     data_root, protocol, ..., training_list
         Where the set's files are, and how it is split into queries, database and training images.
     unlabelled
-        A folder or list of further images, learned from without labels; the recipe is then
-        ``few-labels``, unless one is named.
+        A folder or list of more images, used without labels; the default recipe is then
+        ``few-labels``.
     triplets
-        A triplet list to learn from, in place of labels.
+        A triplet list to train on, instead of labels.
     download
         Download the missing files of a named set.
     name, runs
@@ -96,17 +96,17 @@ def train(
     num_workers
         Decoding threads; None for one per core.
     strict
-        Stop at an image that cannot be used, instead of leaving it out.
+        Stop at an image that cannot be used, instead of skipping it.
     loggers
-        What takes the numbers of metrics.jsonl too: ``tensorboard``, ``wandb``, or objects of your
-        own with the methods of `hashkit.training.loggers.base.RunLogger`.
+        Loggers that also get the numbers of metrics.jsonl: ``tensorboard``, ``wandb``, or your own
+        objects with the methods of `hashkit.training.loggers.base.RunLogger`.
     leaks
-        Look for queries that are near copies of training or database images, and warn of them.
+        Warn about queries that are near copies of training or database images.
     reporter
         Takes notes and progress (`hashkit.workflow.reporter.Reporter`); None to log the notes.
     should_stop
-        Called before each step; where it returns True, the state is saved and the run is returned
-        untrained (`Run.is_trained`), for `resume` to continue.
+        Called before each step. If it returns True, the state is saved, and the unfinished run is
+        returned (`Run.is_trained`), for `resume` to continue.
     **settings
         Fields of `hashkit.runs.config.TrainConfig` that change the recipe, such as ``epochs=50``,
         ``loss="csq"`` or ``learning_rate=0.01`` (or ``lr``, as its flag).
@@ -114,7 +114,7 @@ def train(
     Returns
     -------
     Run
-        The run folder; `hashkit.export` makes a model of it.
+        The run folder; `hashkit.export` makes a model from it.
 
     Raises
     ------
@@ -195,14 +195,13 @@ def resume(
     Parameters
     ----------
     run
-        The run, or its folder. It keeps the settings and images it was begun with. For a run of
-        one of several code lengths, the training that they share is continued, and returned.
+        The run, or its folder. It keeps its settings and images. For the run of one of several code
+        lengths, their common training is continued and returned.
     network, loss
-        The run's network and loss, as they were named when the run was begun,
-        ``module:FILE.py:NAME``. Required if they are code from outside hashkit: what a run's files
-        name is not imported.
+        The run's network and loss, as named at its start, ``module:FILE.py:NAME``. Required if they
+        are code from outside hashkit, because code named only in a run's files is not imported.
     device
-        ``auto`` for the one it was started on.
+        ``auto`` for the device that the run was started on.
 
     Raises
     ------

@@ -34,19 +34,21 @@ _N_CODES: Final = 256
 
 @checked_arguments
 def warm_up(bank: Bank | BankSet | PathText | None = None) -> None:
-    """Load all that a search needs, so that no later search waits; call it when a service starts.
+    """Load everything that a search needs, so that no later search waits.
 
-    Kernels are loaded from where they are kept, in about half a second; on a new machine they are
-    compiled first, in about half a minute on one core, unless ``hashkit compile`` has done that. A
-    process that does not call this stalls no search either: NumPy answers until the kernels are
-    loaded in the background, but several times slower.
+    Call it when a service starts.
+
+    Loading cached kernels takes about half a second. On a new machine they are first compiled,
+    which takes about half a minute on one core, unless ``hashkit compile`` was run before. Without
+    this call no search is blocked either: NumPy answers until the kernels are loaded in the
+    background, but is several times slower.
 
     Parameters
     ----------
     bank
-        A bank or a bank set to be searched, open or by its path: its codes are read once, and the
-        kernels of its index are loaded if it has one. By default the kernels for codes of every
-        length and for indexes are loaded.
+        A bank or a bank set to be searched, as an open object or a path. Its codes are read once,
+        and the kernels of its index are loaded if it has one. By default the kernels for codes of
+        every length and for indexes are loaded.
 
     Raises
     ------
@@ -94,7 +96,7 @@ class CompiledKernels:
     folders
         Where the kernels are kept.
     n_compiled
-        Number of kernels that were not there yet.
+        Number of newly compiled kernels.
     """
 
     folders: tuple[str, ...]
@@ -104,16 +106,16 @@ class CompiledKernels:
 def compile_kernels(reporter: Reporter = SILENT) -> CompiledKernels:
     """Compile all kernels of hashkit into the folder from which other processes load them.
 
-    That is ``NUMBA_CACHE_DIR`` if it is set, otherwise the folder of the kernels' source, or the
-    user's folder for Numba if the former cannot be written. Processes that cannot write the first
-    two find the kernels there nevertheless, as in an image that is read-only. Kernels are for the
-    CPU that compiles them: see docs/live-banks.md for others. Kernels that this process has used
-    already are not written again.
+    This is ``NUMBA_CACHE_DIR`` if it is set, otherwise the folder of the kernels' source, or the
+    user's Numba folder if the former is not writable. Processes also find kernels in the first two
+    if these are read-only, as in a read-only container. Kernels are specific to the CPU that
+    compiles them; for other CPUs, see docs/live-banks.md. Kernels that this process has already
+    used are not written again.
 
     Raises
     ------
     ConfigError
-        If no folder can be written, or the one of ``NUMBA_CACHE_DIR`` cannot.
+        If no folder is writable, or the folder of ``NUMBA_CACHE_DIR`` is not.
     """
     import hashkit.kernels.scan  # noqa: F401 - so that there are caches
     from hashkit.kernels.cache import CACHES, KernelCache
