@@ -312,7 +312,7 @@ class FolderSync:
 
     @contextlib.contextmanager
     def _job(self, bank: AnyBank) -> Iterator[SyncJob]:
-        with LateProgress(self._reporter, f"encoding {self.bank.name}", "images") as bar:
+        with LateProgress(self._reporter, f"updating {self.bank.name}", "images") as bar:
             yield SyncJob(
                 lambda: self._model.load(bank),
                 self._options.batch_size,
