@@ -291,7 +291,7 @@ def test_banks_of_something_else_are_refused(album, sync, encoder, tmp_path):
         sync(model=None)
     bare = tmp_path / "bare.h5"
     hashkit.save_codes(bare, hashkit.CodeSet(np.zeros((3, 2), np.uint8), 12))
-    with pytest.raises(BankMismatchError, match="found one of codes alone"):
+    with pytest.raises(BankMismatchError, match="found one without names"):
         sync(bare, allow_removals=True)
     split = hashkit.encode(album, encoder, tmp_path / "s.h5", protocol="random", part="queries")
     with pytest.raises(BankMismatchError, match=r"expected a bank of one folder.* split"):

@@ -228,7 +228,7 @@ class FolderSync:
         return self._follow(listing)
 
     def _follow(self, listing: Listing) -> tuple[Plan, Done]:
-        """Bring an existing bank in step."""
+        """Update an existing bank."""
         path = existing_bank(self.bank)
         with open_bank_or_set(path) as opened:
             bank = as_one(opened)
