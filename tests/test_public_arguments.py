@@ -233,6 +233,8 @@ def test_masks_of_another_kind_are_refused(deleted: Any) -> None:
 )
 def test_filters_of_another_kind_are_refused(where: Any) -> None:
     refuses(lambda: hashkit.search(CODES[:2], SET, top_k=1, where=where), "where")
+    with pytest.raises(HashkitError, match="not <built-in function print>"):
+        hashkit.search(CODES[:2], SET, top_k=1, where=print)  # type: ignore[arg-type]
 
 
 @looped(

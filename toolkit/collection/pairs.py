@@ -57,6 +57,11 @@ def pairs(
     n_threads
         Number of threads; one per CPU by default.
 
+    Yields
+    ------
+    Pair
+        ``left``, ``right`` and ``distance``.
+
     Raises
     ------
     CodesError

@@ -75,6 +75,11 @@ def evaluate(
     progress
         Called as ``progress(done, total)``, counted in database rows over two passes.
 
+    Returns
+    -------
+    Report
+        The metrics; `Report.to_dict` has them for JSON.
+
     Raises
     ------
     CodesError

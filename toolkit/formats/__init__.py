@@ -122,6 +122,11 @@ def open_codes(
         Number of bits of a code, for files that do not contain it: Faiss indexes, and archives
         without ``bits``.
 
+    Returns
+    -------
+    CodeDatabase
+        A `Bank` of a bank's file, otherwise an object with the attributes of a `CodeSet`.
+
     Raises
     ------
     BankError

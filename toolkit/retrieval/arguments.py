@@ -94,10 +94,8 @@ def _checked_rows(where: NDArray[Any], n_rows: int) -> NDArray[Any]:
     if where.dtype == np.bool_ and where.shape == (n_rows,):
         return where
     if not np.issubdtype(where.dtype, np.integer) or where.ndim != 1:
-        raise ConfigError(
-            f"`where` must be bool [{n_rows}] or row numbers [m], "
-            f"not {where.dtype} {list(where.shape)}"
-        )
+        found = f"{where.dtype} {list(where.shape)}" if where.ndim else argument_shown(where.item())
+        raise ConfigError(f"`where` must be bool [{n_rows}] or row numbers [m], not {found}")
     if len(where) and not 0 <= where.min() <= where.max() < n_rows:
         raise ConfigError(
             f"`where` must be rows from 0 to {n_rows - 1}, found {where.min()} to {where.max()}"
