@@ -79,8 +79,8 @@ class Duplicates:
     faults: tuple[Fault, ...]
 
     def __repr__(self) -> str:
-        n_groups, n_duplicates = len(self.groups), self.n_duplicates
-        return f"<Duplicates of {self.source}: {n_duplicates} in {n_groups} groups>"
+        groups = plural(len(self.groups), "group")
+        return f"<Duplicates of {self.source}: {plural(self.n_duplicates, 'image')} in {groups}>"
 
     @property
     def n_duplicates(self) -> int:
