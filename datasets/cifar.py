@@ -6,6 +6,7 @@ Source: Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 200
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from hashkit.datasets.download import DownloadProgress, RemoteFile, check_presen
 from hashkit.datasets.folders import open_image_folder
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.pickles import read_plain_pickle
+from hashkit.datasets.tar_members import tar_members
 from hashkit.errors import DatasetError
 from hashkit.inputs.limits import TooLargeError, check_limit
 from hashkit.inputs.opening import check_file, open_file, size_on_disk
@@ -274,20 +276,23 @@ def _read_files(path: Path, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
         return
     try:
         check_file(path)
-        with tarfile.open(path, "r:gz") as archive:
-            for member in archive:
+        with open_file(path) as file, gzip.GzipFile(fileobj=file) as archive:
+            for member in tar_members(archive):
                 name = PurePosixPath(member.name).name
-                is_wanted = name in wanted and member.isreg()  # links may lead in a circle
-                stream = archive.extractfile(member) if is_wanted else None
-                if stream is not None:
-                    check_limit(
-                        "array_bytes",
-                        member.size,
-                        f"the member {name}",
-                        path,
-                        on_disk=size_on_disk(path),
-                    )
-                    yield name, stream.read()
+                if name not in wanted or not member.isreg():  # links may lead in a circle
+                    continue
+                check_limit(
+                    "array_bytes",
+                    member.size,
+                    f"the member {name}",
+                    path,
+                    on_disk=size_on_disk(path),
+                )
+                archive.seek(member.offset_data)
+                data = archive.read(member.size)
+                if len(data) < member.size:
+                    raise tarfile.ReadError(f"{name} is cut off")
+                yield name, data
     except TooLargeError as error:
         raise DatasetError(f"{path}: {error.strerror}") from None
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:

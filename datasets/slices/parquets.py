@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -30,12 +32,15 @@ from hashkit.inputs.pyarrow_import import load_pyarrow
 
 __all__ = ["ParquetContents", "ParquetListing"]
 
+_log = logging.getLogger(__name__)
+
 _WHAT: Final = "a Parquet file"
 _IMAGE: Final = "image"
 _LABEL: Final = "label"
 _BYTES: Final = "bytes"
 _PATH: Final = "path"
 _LIST_ROWS: Final = 1024
+_ROW_BYTES: Final = 1024
 _READ_ROWS: Final = 16
 _READ_BYTES: Final = 1 << 28
 """So many bytes at most may be decoded at once, if a column stands for more than it stores."""
@@ -75,6 +80,15 @@ class ParquetListing(Listing):
 
     def _entries_of(self, path: Path, name: str, number: int) -> Iterator[Listed]:
         file = _ImageFile(path, self._image_column, self._label_column)
+        file.check_rows()
+        if file.columns.odd_label and not number:
+            _log.warning(
+                "%s: the column %s is left out: expected whole numbers or names of classes, found "
+                "%s",
+                path,
+                _LABEL,
+                file.columns.odd_label,
+            )
         row = 0
         for group in range(file.n_groups):
             at = 0
@@ -152,12 +166,16 @@ class ParquetContents:
 
 @dataclasses.dataclass(frozen=True)
 class _Columns:
-    """Names of the columns, and whether that of images has structs."""
+    """Names of the columns, and whether that of images has structs.
+
+    ``odd_label`` is the type of a column ``label`` that has no labels.
+    """
 
     image: str
     is_struct: bool
     has_path: bool
     label: str | None
+    odd_label: str = ""
 
 
 class _ImageFile:
@@ -169,7 +187,7 @@ class _ImageFile:
         check_file(path)
         self._sizes = read_column_sizes(path)
         self._file = self._pyarrow.parquet.ParquetFile(path, pre_buffer=False)
-        self._columns = _columns_of(
+        self.columns = _columns_of(
             self._pyarrow, self._file.schema_arrow, path, image_column, label_column
         )
 
@@ -178,13 +196,24 @@ class _ImageFile:
         """Row groups of the file."""
         return len(self._sizes)
 
+    def check_rows(self) -> None:
+        """Raise `TooLargeError` if the file has far more rows than it can have images.
+
+        Rows that are null, or repeat a value, take nothing in it.
+        """
+        metadata = self._file.metadata
+        n_rows = sum(max(0, metadata.row_group(group).num_rows) for group in range(self.n_groups))
+        what = f"{n_rows:,} rows, counted as {_ROW_BYTES:,} bytes each,"
+        on_disk = size_on_disk(self.path)
+        check_limit("array_bytes", _ROW_BYTES * n_rows, what, self.path, on_disk=on_disk)
+
     def facts(self, group: int) -> Iterator[tuple[str, Label]]:
         """Path and label of each row, where there are any."""
-        columns = self._columns
+        columns = self.columns
         wanted = [columns.label] if columns.label is not None else []
         wanted += [f"{columns.image}.{_PATH}"] if columns.has_path else []
         if not wanted:
-            yield from [("", None)] * self._file.metadata.row_group(group).num_rows
+            yield from itertools.repeat(("", None), self._file.metadata.row_group(group).num_rows)
             return
         for batch in self._batches(group, wanted, _LIST_ROWS):
             paths, labels = [""] * len(batch), [None] * len(batch)
@@ -196,7 +225,7 @@ class _ImageFile:
 
     def images(self, group: int) -> Iterator[bytes | None]:
         """Bytes of the image of each row of a row group."""
-        columns = self._columns
+        columns = self.columns
         wanted = f"{columns.image}.{_BYTES}" if columns.is_struct else columns.image
         for batch in self._batches(group, [wanted], _READ_ROWS):
             for one in batch[columns.image]:
@@ -204,14 +233,14 @@ class _ImageFile:
                 yield (value or {}).get(_BYTES) if columns.is_struct else value
 
     def _label(self, label: object) -> Label:
-        if self._columns.label is None or isinstance(label, str):
+        if self.columns.label is None or isinstance(label, str):
             return label  # type: ignore[return-value]
         if label is None:
             return None
         if not isinstance(label, int) or not -1 <= label < MAX_CLASSES:
             raise DatasetError(
                 f"{self.path}: expected labels from 0 to {MAX_CLASSES - 1:,}, or -1, in the column "
-                f"{self._columns.label}, found {label!r:.40}: name another with `label_column=...`"
+                f"{self.columns.label}, found {label!r:.40}: name another with `label_column=...`"
             )
         return label
 
@@ -270,6 +299,8 @@ def _columns_of(
             f"{_BYTES} and {_PATH}; found {_named(images)} of that kind, of the columns "
             f"{_named(fields)}: name one with `image_column=...`"
         )
+    if [field.name for field in schema].count(image) > 1:
+        raise DatasetError(f"{path}: expected one column {image}, found several of that name")
     is_struct = types.is_struct(fields[image])
     inner = {field.name: field.type for field in fields[image]} if is_struct else {}
     has_path = _PATH in inner and _is_text(types, inner[_PATH])
@@ -283,7 +314,7 @@ def _columns_of(
             f"{'none of that name' if kind is None else kind} among {_named(fields)}: name another "
             "with `label_column=...`"
         )
-    return _Columns(image, is_struct, has_path, None)
+    return _Columns(image, is_struct, has_path, None, "" if kind is None else str(kind))
 
 
 def _is_image(types: Any, kind: Any) -> bool:

@@ -13,7 +13,9 @@ from hashkit.bank_set.plan_files import PLAN_NAME
 from hashkit.errors import DatasetError
 from hashkit.files.writing import write_whole
 from hashkit.inputs.json_text import read_json
+from hashkit.inputs.opening import check_file
 from hashkit.inputs.schema import dataclass_from
+from hashkit.inputs.text import shown
 
 __all__ = [
     "ListKind",
@@ -49,7 +51,7 @@ class SourceFile:
             If there is no such file.
         """
         try:
-            status = path.stat()
+            status = check_file(path)
         except OSError as error:
             raise DatasetError(f"{path}: cannot be read ({error.strerror})") from None
         return cls(str(path), status.st_size, status.st_mtime_ns)
@@ -118,6 +120,10 @@ class Plan:
 
     def __post_init__(self) -> None:
         n_shards = len(self.slices)
+        if not n_shards:
+            raise DatasetError("expected at least one slice, found none")
+        if "\0" in (self.root or ""):
+            raise DatasetError(f"root: expected a path, found {shown(self.root or '')} with a NUL")
         for number, one in enumerate(self.slices):
             expected = [slice_start(self.n_images, n_shards, at) for at in (number, number + 1)]
             if [one.start, one.stop] != expected:

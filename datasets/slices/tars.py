@@ -1,4 +1,4 @@
-"""Images in tars, as WebDataset packs them; only headers are parsed, and nothing is extracted."""
+"""Images in tars, as WebDataset packs them; nothing is extracted."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from hashkit.datasets.slices.containers import (
 from hashkit.datasets.slices.entries import Label, Listed
 from hashkit.datasets.slices.listings import Listing
 from hashkit.datasets.slices.plan import SourceFile
+from hashkit.datasets.tar_members import tar_members
 from hashkit.errors import DatasetError, ImageError
 from hashkit.imaging.content import FileContent
 from hashkit.imaging.formats import readable_suffixes
@@ -32,7 +33,6 @@ from hashkit.inputs.text import shown
 __all__ = ["TarContents", "TarListing"]
 
 _WHAT: Final = "an uncompressed tar"
-_LARGEST_HEADER: Final = 1 << 22
 _LARGEST_LABEL: Final = 1024
 _MOST_SUFFIXES: Final = 8
 _LABEL: Final = ".cls"
@@ -99,28 +99,13 @@ class TarContents:
         return TarContents(self._places.subset(rows))
 
 
-class _Headers:
-    """A file from which only headers are read; tarfile takes their sizes from the file."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.seek, self.tell, self.close = file.seek, file.tell, file.close
-
-    def read(self, size: int = -1) -> bytes:
-        """Read a header."""
-        if not 0 <= size <= _LARGEST_HEADER:
-            raise tarfile.ReadError(f"a header of {size} bytes")
-        return self._file.read(size)
-
-
 def _entries_of(path: Path, name: str, number: int, others: Counter[str]) -> Iterator[Listed]:
     suffixes = readable_suffixes()
     sample: list[tarfile.TarInfo] = []
     label: Label = None
     key = ""
-    with open_file(path) as file, tarfile.open(fileobj=_Headers(file), mode="r:") as tar:  # type: ignore[call-overload]
-        while (member := tar.next()) is not None:
-            tar.members = []  # which would hold every member
+    with open_file(path) as file:
+        for member in tar_members(file, lambda text: _log.warning("%s: %s", path, text)):
             kind = _kind_of(member)
             if kind not in suffixes and kind != _LABEL:
                 if kind != _FOLDER:
@@ -130,9 +115,7 @@ def _entries_of(path: Path, name: str, number: int, others: Counter[str]) -> Ite
                 yield from _of_sample(sample, label, name, number)
                 key, label, sample = found, None, []
             if kind == _LABEL:
-                place = file.tell()
                 label = _label_of(file, member, path)
-                file.seek(place)
             else:
                 sample.append(member)
     yield from _of_sample(sample, label, name, number)

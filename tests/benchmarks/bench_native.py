@@ -28,8 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.codesets import CodeSet
-from hashkit.kernels.choice import FORCED_BY
 from hashkit.kernels.cpu import HAS_VECTOR_COUNTS, LANES
+from hashkit.kernels.widths import FORCED_BY
 from hashkit.machine import processor
 from hashkit.retrieval.loading import KERNELS
 from hashkit.retrieval.search import search

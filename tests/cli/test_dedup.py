@@ -156,7 +156,7 @@ def test_duplicates_are_moved_and_moved_back(photos: Path, tmp_path: Path) -> No
         ("dedup nothing/", 1, "found no such folder"),
         ("dedup . --apply copy=x", 2, "expected move=FOLDER, found 'copy=x'"),
         ("dedup . --apply move=inner", 1, "expected a folder outside"),
-        ("dedup . --undo x.json", 1, "--undo takes the journal alone"),
+        ("dedup . --undo x.json", 1, "--undo takes only the journal"),
         ("dedup . --data-root x", 1, "--data-root is where a bank's images are now"),
     ],
 )

@@ -109,8 +109,9 @@ def test_the_entry_point_ends_as_the_commands_do(monkeypatch, capsys):
     assert caught.value.code == 1
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err == "error: there is no run below runs/: `hashkit train` makes one\n".replace(
-        "/", os.sep
+    assert printed.err == (
+        f"error: there is no run below runs{os.sep}: `hashkit train` makes one; name codes: "
+        "hashkit evaluate QUERY DATABASE\n"
     )
 
 

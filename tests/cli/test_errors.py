@@ -23,6 +23,13 @@ def test_without_a_run(command):
     assert "`hashkit train` makes one" in fail(command)
 
 
+def test_without_a_run_the_bank_in_the_folder_is_named():
+    Path("my photos.h5").touch()
+    assert "--bank 'my photos.h5'" in fail("encode")
+    assert "hashkit evaluate 'my photos.h5' 'my photos.h5' --exclude-self" in fail("evaluate")
+    assert "name a model with --model" in fail("encode photos --out photos.h5")
+
+
 @looped(
     "command", ["export --onnx", "encode", "search --query a.png", "evaluate", "train --resume"]
 )

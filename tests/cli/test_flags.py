@@ -147,7 +147,7 @@ def test_flags_in_documents_are_of_the_command_they_are_about():
     known = (
         EVERY_FLAG
         | script_flags()
-        | {"--version", "--build-arg", "--cpus", "--inplace", "--node-ip-address"}
+        | {"--version", "--build-arg", "--cpus", "--inplace", "--node-ip-address", "--read-only"}
     )  # of Docker, rsync and Ray
     assert [
         f"{page.name}: {fault}"

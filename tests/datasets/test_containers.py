@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import hashkit
 from hashkit.datasets.slices.containers import Places, container_names, find_containers
 from hashkit.datasets.slices.entries import Listed
 from hashkit.datasets.slices.listings import Listing
@@ -138,6 +139,35 @@ def test_columns_of_parquet_files(tmp_path):
         list(ParquetListing(path, [path], "kind", "").entries())
     with pytest.raises(DatasetError, match="expected a column jpg with whole numbers or names"):
         list(ParquetListing(path, [path], "png", "jpg").entries())
+
+
+def test_labels_of_another_kind_are_left_out_with_a_warning(tmp_path, caplog):
+    for labels in ([0.5] * 7, [True] * 7, [[1, 2]] * 7):
+        path = write_parquet(tmp_path / "0.parquet", image=IMAGES, label=labels)
+        assert {one.label for one in ParquetListing(path, [path], "", "").entries()} == {None}
+        assert "the column label is left out: expected whole numbers" in caplog.text
+        caplog.clear()
+    contents = ParquetContents(places(ParquetListing(path, [path], "", "")), "")
+    caplog.clear()
+    contents.read(0)
+    assert not caplog.text
+    pyarrow = pytest.importorskip("pyarrow")
+    table = pyarrow.table([pyarrow.array(IMAGES)] * 2, names=["image", "image"])
+    pytest.importorskip("pyarrow.parquet").write_table(table, path)
+    with pytest.raises(DatasetError, match="expected one column image"):
+        list(ParquetListing(path, [path], "", "").entries())
+
+
+def test_a_small_parquet_file_has_a_limited_number_of_rows(tmp_path):
+    """Nulls take no room: a file of 40 KB may have 20 million of them."""
+    path = write_parquet(tmp_path / "0.parquet", 9999, image=[None, *[IMAGES[0]] * 2999, None])
+    before = hashkit.set_limits(array_bytes=3_000_000)
+    try:
+        with pytest.raises(DatasetError, match=r"3,001 rows, counted as .*array_bytes=3073024"):
+            list(ParquetListing(path, [path], "", "").entries())
+    finally:
+        hashkit.set_limits(array_bytes=before.array_bytes)
+    assert len(list(ParquetListing(path, [path], "", "").entries())) == 3001
 
 
 def test_a_damaged_parquet_file_is_the_fault_of_its_images(tmp_path):

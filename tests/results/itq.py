@@ -76,7 +76,7 @@ def main() -> None:
     images, _ = open_spec(run.read_config().data)
     reports = baseline_reports(
         run,
-        lambda queries, database: evaluate(queries, [database]),
+        lambda _, queries, database: evaluate(queries, [database]),
         methods=["itq"],
         features=NetworkFeatures(images, load_model(run.checkpoint_path())),
         reporter=TERMINAL,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from hashkit.codesets import CodeSet
 from hashkit.errors import ConfigError
 from hashkit.kernels.cpu import LANES
+from hashkit.retrieval.loading import KERNELS
 from hashkit.retrieval.sampling import planned
 from hashkit.retrieval.scan_compiled import run_each_kernel, scan_compiled
 from hashkit.retrieval.scan_numpy import scan_numpy
@@ -92,6 +93,10 @@ def test_a_kernel_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch
         ConfigError, match=r"rows, planes or counts .*64 bits, found 'fast': correct"
     ):
         scan_compiled(codes[:3], shards, 1, np.full(3, 64), 1)
+    with pytest.raises(ConfigError, match="found 'fast'"):  # too small a search to need kernels
+        search(codes[:1], codes, top_k=1, n_bits=64)
+    with pytest.raises(ConfigError, match="found 'fast'"):
+        KERNELS.load(64)
 
 
 OTHER_VECTORS = """

@@ -41,6 +41,7 @@ HOSTILE = {
     "mark": "a\u200fb",
     "paragraph": "a\u2029b",
     "invisible": "a\u2060\ufeff\u200bb",
+    "blank letters": "a\u3164\u115f\u2800b",
     "tag": "a\U000e0041b",
 }
 

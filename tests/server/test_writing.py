@@ -98,7 +98,7 @@ WRONG_NAMES = [
         "x.png.",
         "%ff.png",
     ),
-    *("a" * 300 + ".png", "a/" * 600 + "x.png", "\u202egnp.x.png"),
+    *("a" * 300 + ".png", "a/" * 600 + "x.png", "\u202egnp.x.png", "a\u3164.png"),
 ]
 
 
@@ -115,6 +115,27 @@ def test_names_that_lead_elsewhere_are_refused(tmp_path, bank):
         for name in ("..%2Falbum.h5", "../album.h5", "out/album.h5"):
             assert client.delete(f"/images/{name}", headers=WRITER).status_code == 404
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_folder_that_is_gone_or_became_a_link_takes_and_loses_nothing(tmp_path, bank):
+    album, elsewhere = tmp_path / "album", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "0.png").write_bytes(b"of somebody else")
+    with client_of(bank, writable=album) as client:
+        album.rename(tmp_path / "moved")
+        for link in (False, True):
+            if link:
+                album.symlink_to(elsewhere)
+            made = client.post("/images?name=x.png", content=picture(7), headers=WRITER)
+            assert (made.status_code, made.headers["Retry-After"]) == (503, "30")
+            assert "replaced by a link" in made.json()["error"]
+            assert client.delete("/images/0.png", headers=WRITER).status_code == 503
+        assert [path.name for path in elsewhere.iterdir()] == ["0.png"]
+        album.unlink()
+        (tmp_path / "moved").rename(album)
+        made = client.post("/images?name=x.png", content=picture(7), headers=WRITER)
+        assert made.status_code == 201
+    assert names(bank) == ["0.png", "2.png", "sub/1.png", "x.png"]
 
 
 def test_names_that_some_system_does_not_tell_apart_are_one_name(tmp_path, bank):

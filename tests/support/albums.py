@@ -16,11 +16,13 @@ class Notes:
 
     def __init__(self) -> None:
         self.text = ""
+        self.titles: list[str] = []
 
     def note(self, text: str) -> None:
         self.text += text + "\n"
 
     def progress(self, title, total, unit, start=0):  # noqa: ARG002
+        self.titles.append(title)
         return Bar()
 
 

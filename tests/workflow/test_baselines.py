@@ -46,8 +46,8 @@ def make_run(folder: Path, spec: DataSpec, model: Path | None = None) -> Run:
     return run
 
 
-def pair(query, database):
-    """In place of a measure: what it was given."""
+def pair(_name, query, database):
+    """In place of a measure: the codes that it was given."""
     return query, database
 
 
@@ -154,7 +154,8 @@ def test_codes_of_other_inputs_are_computed_again(run, monkeypatch):
         return compute(subject, source, names, *others)
 
     monkeypatch.setattr(baselines_module, "_compute", watched)
-    baseline_reports(run, pair, methods=("lsh", "pcah"))
+    shown = baseline_reports(run, lambda name, *_: name, methods=("lsh", "pcah"))
+    assert all(name == title for title, name in shown)  # progress is shown under the title
     assert computed == []
     before = dict(baseline_reports(run, pair, methods=("lsh",)))
     after = dict(baseline_reports(run, pair, methods=("lsh",), seed=1))

@@ -69,6 +69,8 @@ def test_the_recipe_is_chosen_and_said(caplog: pytest.LogCaptureFixture) -> None
     assert run.read_config().training.recipe == "unlabelled"
     assert run.read_config().training.resize == "stretch-bilinear-reduced"
     assert "recipe unlabelled: photos has no folder for each class" in caplog.text
+    assert "of 90, without labels" in caplog.text
+    assert not {"query", "queries", "database"} & set(caplog.text.split())
     labelled = hashkit.train("classes", name="b", steps=2, batch_size=20, **QUICK)
     assert labelled.read_config().training.recipe == "features"
     assert labelled.read_config().training.resize == "stretch-bilinear"  # the embedder's own

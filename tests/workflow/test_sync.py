@@ -84,6 +84,14 @@ def is_right(album, path, encoder):
     return live(path) == {name: code.tobytes() for name, code in zip(names, codes, strict=True)}
 
 
+def test_copies_are_not_said_to_be_encoded(album, encoder, sync):
+    sync()
+    shutil.copy(album / "3.png", album / "copy.png")
+    notes = Notes()
+    assert hashkit.sync(album, None, encoder, reporter=notes).encoded == 0
+    assert [title for title in notes.titles if "reading" not in title] == ["updating album.h5"]
+
+
 def test_every_change_of_a_folder_in_one_sync(album, path, sync, encoder):
     assert sync(dry_run=True) == ({"added": 5}, 5)
     assert not path.exists()
@@ -281,7 +289,7 @@ def test_banks_of_something_else_are_refused(album, sync, encoder, tmp_path):
         sync(model=None)
     bare = tmp_path / "bare.h5"
     hashkit.save_codes(bare, hashkit.CodeSet(np.zeros((3, 2), np.uint8), 12))
-    with pytest.raises(BankMismatchError, match="found one of codes alone"):
+    with pytest.raises(BankMismatchError, match="found one without names"):
         sync(bare, allow_removals=True)
     split = hashkit.encode(album, encoder, tmp_path / "s.h5", protocol="random", part="queries")
     with pytest.raises(BankMismatchError, match=r"expected a bank of one folder.* split"):

@@ -146,7 +146,7 @@ app = typer.Typer(
     "\b\nA folder of pictures, without training:\n"
     "  hashkit sync photos/ --model lite0\n"
     "  hashkit search --query img.png --bank photos.h5\n\n"
-    "\b\nYour own model (without --data, trained on scikit-learn's digits):\n"
+    "\b\nYour own model; without a folder it learns scikit-learn's digits:\n"
     "  hashkit train --data photos/\n  hashkit export --onnx\n  hashkit search --query img.png",
 )
 app.command("train")(with_limits(train.train))

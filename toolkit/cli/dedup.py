@@ -211,7 +211,7 @@ def _undo(journal: Path, source: Path | None, apply: str | None, *, json: bool) 
     from hashkit.collection.moving import undo_moves
 
     if source is not None or apply is not None:
-        raise ConfigError("`undo=...` takes the journal alone: leave out the others")
+        raise ConfigError("`undo=...` takes only the journal: leave out the other arguments")
     with LateProgress(TERMINAL, "moving back", "files") as bar:
         report = undo_moves(journal, bar.update)
     for line in report.faults:

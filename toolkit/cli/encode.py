@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -226,9 +227,16 @@ def _encode_run(
     from hashkit.workflow.encoding import load_encoder
     from hashkit.workflow.models import find_exported, run_model
 
-    found = find_exported(run, runs, TERMINAL)
+    found = find_exported(run, runs, TERMINAL, instead=_instead_of_run)
     encoder = load_encoder(run_model(found), settings, TERMINAL)
     reports = [
         encode_run_part(found, name, encoder, options, TERMINAL) for name in ("queries", "database")
     ]
     return {"banks": [report.to_dict() for report in reports]}
+
+
+def _instead_of_run(here: Path | None) -> str:
+    if here is None:
+        return "name images and a model: hashkit encode IMAGES --model MODEL --out BANK"
+    bank = shlex.quote(str(here))
+    return f"{here} lies here: hashkit sync FOLDER --bank {bank} brings it up to date"

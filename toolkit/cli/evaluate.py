@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -265,7 +266,15 @@ def _run_subject(
     from hashkit.workflow.evaluation import Subject
     from hashkit.workflow.models import find_exported
 
-    return Subject.of_run(find_exported(run, runs, TERMINAL), settings, n_workers, TERMINAL)
+    found = find_exported(run, runs, TERMINAL, instead=_instead_of_run)
+    return Subject.of_run(found, settings, n_workers, TERMINAL)
+
+
+def _instead_of_run(here: Path | None) -> str:
+    if here is None:
+        return "name codes: hashkit evaluate QUERY DATABASE"
+    bank = shlex.quote(str(here))
+    return f"{here} lies here: hashkit evaluate {bank} {bank} --exclude-self"
 
 
 def _file_subject(
@@ -318,7 +327,7 @@ def _baselines(
     assert subject.run is not None  # noqa: S101 - by the check of --baselines
     reports = baseline_reports(
         subject.run,
-        lambda queries, database: evaluated(measures, queries, [database]),
+        lambda name, queries, database: evaluated(measures, name, queries, [database]),
         settings=settings,
         reporter=TERMINAL,
     )

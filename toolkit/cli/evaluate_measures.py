@@ -26,12 +26,15 @@ __all__ = ["Rescoring", "evaluated", "measured", "rescoring_of"]
 
 
 def evaluated(
-    settings: EvaluationSettings, queries: CodeDatabase, databases: Sequence[CodeDatabase]
+    settings: EvaluationSettings,
+    name: str,
+    queries: CodeDatabase,
+    databases: Sequence[CodeDatabase],
 ) -> Report:
-    """Evaluate on this machine, with progress."""
+    """Evaluate on this machine, with progress under a name."""
     from hashkit.evaluation.evaluator import evaluate_with
 
-    with progress_bar("evaluating", 2 * sum(map(len, databases)), "rows") as bar:
+    with progress_bar(f"evaluating {name}", 2 * sum(map(len, databases)), "rows") as bar:
         return evaluate_with(settings, queries, databases, lambda done, _: bar.update(done))
 
 
@@ -44,7 +47,7 @@ def measured(settings: EvaluationSettings, subject: Subject, choice: ClusterChoi
         If a cluster is to evaluate what is no bank.
     """
     if choice.cluster is None:
-        return evaluated(settings, subject.queries, subject.databases)
+        return evaluated(settings, subject.name, subject.queries, subject.databases)
     from hashkit.bank.reader import Bank
     from hashkit.formats.rows import parts_of
 
@@ -63,7 +66,7 @@ def measured(settings: EvaluationSettings, subject: Subject, choice: ClusterChoi
             ShardGroups(
                 engine, banks, n_replicas=choice.replicas or 1, reporter=TERMINAL
             ) as groups,
-            progress_bar("evaluating", 2 * sum(map(len, banks)), "rows") as bar,
+            progress_bar(f"evaluating {subject.name}", 2 * sum(map(len, banks)), "rows") as bar,
         ):
             return evaluate_groups(groups, queries, settings, lambda done, _: bar.update(done))
 

@@ -91,7 +91,7 @@ def sync(
     from hashkit.workflow.sync import FolderSync, SyncOptions
 
     if watch and dry_run:
-        raise ConfigError("--watch goes on, and --dry-run changes nothing: choose one")
+        raise ConfigError("--watch and --dry-run cannot be combined: choose one")
     per_batch = parse_batch_size(batch_size)
     settings = RuntimeSettings(runtime, device, profile=profile, batch_size=per_batch)
     options = SyncOptions(

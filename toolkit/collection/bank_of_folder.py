@@ -43,7 +43,7 @@ def check_follows(bank: AnyBank) -> None:
     """
     if not bank.header.has_names and len(bank):
         raise BankMismatchError(
-            f"{bank.path}: expected a bank with the names of its images, found one of codes alone: "
+            f"{bank.path}: expected a bank with the names of its images, found one without names: "
             "name another bank with `bank=...`"
         )
     sources = [one for one in bank.sources if one.root is not None or one.n_images is not None]

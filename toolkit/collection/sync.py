@@ -1,4 +1,4 @@
-"""Brings a bank in step with its folder: new images are encoded, and rows of others are deleted."""
+"""Updates a bank to match its folder: new images are encoded, rows of missing ones are deleted."""
 
 from __future__ import annotations
 

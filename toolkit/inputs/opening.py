@@ -59,7 +59,10 @@ def check_file(path: PathText) -> os.stat_result:
     OSError
         If there is no such file, or it is not a regular file (`NotAFileError`).
     """
-    status = os.stat(path)  # noqa: PTH116 - faster, for many small files
+    try:
+        status = os.stat(path)  # noqa: PTH116 - faster, for many small files
+    except ValueError:  # a NUL, which files may have in their texts, but the system in no name
+        raise FileNotFoundError(errno.ENOENT, "no file has such a name", os.fspath(path)) from None
     _check_regular(status, path)
     return status
 

@@ -8,21 +8,12 @@ CPU, run ``python tests/benchmarks/bench_native.py --cpu-time --queries 4,256 --
 from __future__ import annotations
 
 import dataclasses
-import os
 from typing import Final
 
-from hashkit.errors import ConfigError
 from hashkit.kernels.cpu import HAS_VECTOR_COUNTS, LANES
-from hashkit.kernels.widths import MAX_PLANE_BITS
+from hashkit.kernels.widths import COUNTS, MAX_PLANE_BITS, PLANES, ROWS, forced_kernel
 
-__all__ = ["COUNTS", "FORCED_BY", "PLANES", "ROWS", "batch_kernel", "batch_kernels"]
-
-ROWS: Final = "rows"
-PLANES: Final = "planes"
-COUNTS: Final = "counts"
-
-FORCED_BY: Final = "HASHKIT_KERNEL"
-"""Environment variable that names the kernel, for tests and measurements."""
+__all__ = ["batch_kernel", "batch_kernels"]
 
 _N_TOGETHER: Final = 4
 
@@ -91,29 +82,29 @@ _OF_THIS_CPU: Final = _COUNTING if HAS_VECTOR_COUNTS else _WIDE if LANES == 8 el
 
 
 def batch_kernel(n_queries: int, n_bits: int) -> str:
-    """`ROWS`, `PLANES` or `COUNTS`: the fastest for this CPU, or the one that `FORCED_BY` names.
+    """`ROWS`, `PLANES` or `COUNTS`: the fastest for this CPU, or the one that is asked for.
 
     Raises
     ------
     ConfigError
-        If `FORCED_BY` names no kernel, or one that does not compare codes of this length.
+        As `hashkit.kernels.widths.forced_kernel`.
     """
-    forced = os.environ.get(FORCED_BY)
-    if not forced:
-        costs = _OF_THIS_CPU.of(n_queries, n_bits)
-        return min(costs, key=costs.__getitem__)
-    allowed = [ROWS, PLANES, COUNTS] if n_bits <= MAX_PLANE_BITS else [ROWS, COUNTS]
-    if forced not in allowed:
-        raise ConfigError(
-            f"{FORCED_BY}: expected {', '.join(allowed[:-1])} or {allowed[-1]} for codes of "
-            f"{n_bits} bits, found {forced!r}: correct it, or unset it for the fastest"
-        )
-    return forced
+    forced = forced_kernel(n_bits)
+    if forced is not None:
+        return forced
+    costs = _OF_THIS_CPU.of(n_queries, n_bits)
+    return min(costs, key=costs.__getitem__)
 
 
-def batch_kernels() -> set[str]:
-    """The kernels that `batch_kernel` may name on this CPU."""
-    forced = os.environ.get(FORCED_BY)
-    if forced:
+def batch_kernels(n_bits: int) -> set[str]:
+    """The kernels that `batch_kernel` may name on this CPU for codes of ``n_bits`` bits.
+
+    Raises
+    ------
+    ConfigError
+        As `hashkit.kernels.widths.forced_kernel`.
+    """
+    forced = forced_kernel(n_bits)
+    if forced is not None:
         return {forced}
     return {ROWS, PLANES} if _OF_THIS_CPU.count is None else {ROWS, PLANES, COUNTS}

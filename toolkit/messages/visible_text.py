@@ -16,6 +16,7 @@ _HIDDEN: Final = re.compile(
     "["
     "\x00-\x1f\x7f-\x9f"  # control characters; ESC, and CSI in one byte, are among them
     "\xad\u034f\u180e\u200b\u2060-\u2064\u206a-\u206f\ufeff"  # invisible; joiners are letters' own
+    "\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"  # letters and a sign that are blank
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # direction of text
     "\u2028\u2029"  # line and paragraph separators
     "\ufff9-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"  # annotations, formats

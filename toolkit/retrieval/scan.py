@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from hashkit.kernels.widths import forced_kernel
 from hashkit.retrieval.loading import KERNELS
 from hashkit.retrieval.neighbours import Neighbours
 from hashkit.retrieval.scan_numpy import scan_numpy
@@ -41,7 +42,13 @@ def scan(
         int64 [q], the largest distance wanted by each query.
     n_threads
         Number of threads; None for one per CPU. The result does not depend on it.
+
+    Raises
+    ------
+    ConfigError
+        If the environment asks for a kernel that does not exist, also where NumPy is to answer.
     """
+    forced_kernel(shards.n_bits)
     n_rows = shards.n_rows
     if shards.n_kept * _GATHER_SHARE < n_rows:
         rows = shards.kept_rows()

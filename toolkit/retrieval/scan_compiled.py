@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from hashkit.codes import code_size
 from hashkit.kernels.arrays import read_only
-from hashkit.kernels.choice import ROWS, batch_kernels
-from hashkit.kernels.widths import MAX_PLANE_BITS
+from hashkit.kernels.choice import batch_kernels
+from hashkit.kernels.widths import MAX_PLANE_BITS, ROWS
 from hashkit.retrieval.neighbours import Neighbours
 from hashkit.retrieval.placing import place
 from hashkit.retrieval.sampling import planned
@@ -96,7 +96,7 @@ def run_each_kernel(n_bits: int, kernels: Collection[str] | None = None) -> Iter
     Parameters
     ----------
     kernels
-        Those of `hashkit.kernels.choice` to run; by default those that this CPU may use.
+        Those of `hashkit.kernels.widths` to run; by default those that this CPU may use.
     """
     n_bits = min(n_bits, MAX_PLANE_BITS)  # longer codes use a part of the same kernels
     codes = np.zeros((_FEW_ROWS, code_size(n_bits)), np.uint8)
@@ -110,7 +110,7 @@ def run_each_kernel(n_bits: int, kernels: Collection[str] | None = None) -> Iter
         partial(select_at_once, job(1, one, 1), 2),
         partial(place, job(1, one, _FEW_ROWS), 1),
     ]
-    for kernel in sorted(kernels or {ROWS, *batch_kernels()}):
+    for kernel in sorted(kernels or {ROWS, *batch_kernels(n_bits)}):
         searches.append(BatchSelection(job(SEVERAL, two, 1), 1, kernel).run)
     for search in searches:
         search()

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.kernels.arrays import read_only
-from hashkit.kernels.choice import COUNTS, PLANES, ROWS, batch_kernel
+from hashkit.kernels.choice import batch_kernel
 from hashkit.kernels.counts import block_words, quad_words, scan_counts
 from hashkit.kernels.scan import scan_rows, select_rows
 from hashkit.kernels.selection import Selection, order
 from hashkit.kernels.sliced import plane_bytes, plane_scanner, query_picks
+from hashkit.kernels.widths import COUNTS, PLANES, ROWS
 from hashkit.kernels.words import row_words
 from hashkit.retrieval.neighbours import Neighbours
 from hashkit.retrieval.scan_job import (

@@ -11,7 +11,7 @@ from hashkit.imaging.formats import readable_suffixes
 from hashkit.messages.visible_text import visible
 from hashkit.server.failures import RequestError
 
-__all__ = ["folded", "upload_path"]
+__all__ = ["check_root", "folded", "upload_path"]
 
 _MOST_BYTES: Final = 1000
 _MOST_PART_BYTES: Final = 200
@@ -36,6 +36,26 @@ def folded(name: str) -> str:
     if name.isascii():
         return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def check_root(folder: Path) -> None:
+    """Check that the folder of uploads, a real path, is still where it was.
+
+    A link in its place, or above it, would lead all uploads elsewhere, and a folder that is made
+    again would lie where a disk was mounted.
+
+    Raises
+    ------
+    RequestError
+        503 if it is not.
+    """
+    if os.path.realpath(folder) != str(folder) or not folder.is_dir():
+        raise RequestError(
+            503,
+            "no image can be added or removed now, as the folder of uploads is gone or was "
+            "replaced by a link",
+            {"Retry-After": "30"},
+        )
 
 
 def upload_path(folder: Path, name: str) -> Path:

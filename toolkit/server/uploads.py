@@ -25,7 +25,7 @@ from hashkit.imaging.content import read_image_file
 from hashkit.server.batching import Batcher
 from hashkit.server.failures import RequestError
 from hashkit.server.live_bank import LiveBank
-from hashkit.server.upload_names import folded, upload_path
+from hashkit.server.upload_names import check_root, folded, upload_path
 from hashkit.server.writable import WritableBank
 
 __all__ = ["NewImage", "Uploads"]
@@ -92,10 +92,11 @@ class Uploads:
         Raises
         ------
         RequestError
-            422 if the name cannot be one, 409 if there is such an image, 503 if the bank takes none
-            now.
+            422 if the name cannot be one, 409 if there is such an image, 503 if the bank or the
+            folder takes none now.
         """
         path = upload_path(self.folder, name)
+        check_root(self.folder)
         self._check_free(name, path)
         if self._bank.fault:
             raise _no_changes(self._bank.fault)
@@ -152,6 +153,7 @@ class Uploads:
 
     def _apply(self, changes: Sequence[_Change]) -> list[_Outcome]:
         """Make changes in their order; a removal ends a commit, as it may be of a new image."""
+        check_root(self.folder)
         labels = self._follow()
         outcomes: list[_Outcome] = []
         new: list[NewImage] = []

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Measure", "baseline_reports"]
 
-Measure = Callable[[CodeSet, CodeSet], "Report"]
-"""Evaluates queries against a database by the caller's conventions."""
+Measure = Callable[[str, CodeSet, CodeSet], "Report"]
+"""Evaluates codes, given a name to show, queries and a database, by the caller's conventions."""
 
 _NAMES: Final = {
     "classifier": "class of a linear classifier on {}",
@@ -106,16 +106,17 @@ def baseline_reports(
         for source in dict.fromkeys(sources.values()):
             names = [name for name in methods if sources[name] is source]
             codes |= _codes_on(subject, source, names, seed, reporter)
+    titles = {name: _title(name, sources[name], codes[name]) for name in methods if name in codes}
     return [
         (
-            _title(name, sources[name], codes[name]),
+            title,
             measure(
+                title,
                 _code_set(codes[name].query_codes, codes[name].n_bits, subject.queries),
                 _code_set(codes[name].database_codes, codes[name].n_bits, subject.database),
             ),
         )
-        for name in methods
-        if name in codes
+        for name, title in titles.items()
     ]
 
 

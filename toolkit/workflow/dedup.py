@@ -302,7 +302,7 @@ def _facts_of_rows(
     if len(there) < len(named):
         reporter.note(
             f"{plural(len(named) - len(there), 'image')} of {bank.path} not found: they are "
-            "compared by their codes alone; `data_root=...` is where a moved folder is now"
+            "compared only by their codes; if their folder was moved, name it with `data_root=...`"
         )
     return [facts.get(name) or _kept_facts(bank, row, name) for row, name in named], faults
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,15 +52,32 @@ def find_run(run: Path | None, runs: Path, reporter: Reporter = SILENT) -> Run:
     return newest
 
 
-def find_exported(run: Path | None, runs: Path, reporter: Reporter = SILENT) -> Run:
+def find_exported(
+    run: Path | None,
+    runs: Path,
+    reporter: Reporter = SILENT,
+    *,
+    instead: Callable[[Path | None], str] | None = None,
+) -> Run:
     """The run of `find_run`; notes if its exported model is outdated.
+
+    Parameters
+    ----------
+    instead
+        What else to name where there is no run, given the first bank in the working folder, or
+        None if it has none; for the message.
 
     Raises
     ------
     RunError
         If there is none.
     """
-    found = find_run(run, runs, reporter)
+    try:
+        found = find_run(run, runs, reporter)
+    except RunError as error:
+        if run is not None or instead is None:
+            raise
+        raise RunError(f"{error}; {instead(min(Path().glob('*.h5'), default=None))}") from None
     warn_if_outdated(found, reporter)
     return found
 
@@ -84,7 +101,10 @@ def find_model(
     RunError
         If the run has none yet.
     """
-    return model if model is not None else run_model(find_exported(run, runs, reporter))
+    if model is not None:
+        return model
+    found = find_exported(run, runs, reporter, instead=lambda _: "name a model with `model=...`")
+    return run_model(found)
 
 
 def builtin_of_banks(banks: Sequence[Bank], reporter: Reporter = SILENT) -> Path | None:

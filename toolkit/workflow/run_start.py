@@ -100,19 +100,28 @@ def open_images(spec: DataSpec, reading: Reading, reporter: Reporter) -> tuple[I
 
 
 def training_part(images: ImageSet, split: Split, reading: Reading, reporter: Reporter) -> ImageSet:
-    """The training images, after a check that queries and database have none in common."""
-    report = check_disjoint(images, split, strict=reading.strict)
-    if not report.is_disjoint:
-        reporter.note(f"warning: {report.summary()}")
+    """The training images, after a check that queries and database have none in common.
+
+    Images without labels cannot be evaluated: their queries are neither checked nor spoken of.
+    """
+    if images.labels is not None:
+        report = check_disjoint(images, split, strict=reading.strict)
+        if not report.is_disjoint:
+            reporter.note(f"warning: {report.summary()}")
     if reading.leaks:
         from hashkit.workflow.leaks import leaks_of_split
 
         leaks_of_split(images, split, reading.n_workers, reporter).report(reporter)
     training = images.subset(split.training)
-    reporter.note(
-        f"{images.name}, {split.protocol}: {plural(len(training), 'training image')}, "
-        f"{plural(len(split.queries), 'query', 'queries')}, {len(split.database):,} in the database"
-    )
+    n_training = plural(len(training), "training image")
+    if images.labels is None:
+        reporter.note(f"{images.name}: {n_training} of {len(images):,}, without labels")
+    else:
+        reporter.note(
+            f"{images.name}, {split.protocol}: {n_training}, "
+            f"{plural(len(split.queries), 'query', 'queries')}, {len(split.database):,} in the "
+            "database"
+        )
     return training
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from hashkit.bank.reader import Bank
 from hashkit.bank_set.opening import open_banks
-from hashkit.errors import BankMismatchError, RunError
+from hashkit.errors import BankMismatchError
 from hashkit.model_names import shown_sha256
 from hashkit.runs.run import Run
 from hashkit.runtimes.settings import RuntimeSettings
@@ -160,20 +160,16 @@ class SearchPlace:
 
 def run_in_place(banks: Sequence[Bank], run: Path | None, runs: Path, reporter: Reporter) -> Run:
     """The run in place of banks or a model; says what to name if there is none."""
-    try:
-        return find_exported(run, runs, reporter)
-    except RunError as error:
-        if run is not None:
-            raise
+
+    def instead(here: Path | None) -> str:
         if banks:
             model = shown_sha256(banks[0].header.model_sha256)
-            name_one = f"name the model that made {banks[0].path} with `model=...` ({model})"
-        else:
-            here = min(Path().glob("*.h5"), default=None)
-            name_one = "name a bank with `bank=...`"
-            if here is not None:
-                name_one = f'{here} lies here: name it with `bank="{here}"`'
-        raise RunError(f"{error}; {name_one}") from None
+            return f"name the model that made {banks[0].path} with `model=...` ({model})"
+        if here is None:
+            return "name a bank with `bank=...`"
+        return f'{here} lies here: name it with `bank="{here}"`'
+
+    return find_exported(run, runs, reporter, instead=instead)
 
 
 def _check_one_model(banks: Sequence[Bank]) -> None:

@@ -141,7 +141,7 @@ def _check_new(folder: Path) -> None:
     if (folder / MANIFEST_NAME).is_file() or any(folder.glob("shard-*.h5")):
         raise BankMismatchError(
             f"{folder}: expected a new folder, or one with {PLAN_NAME}, found a bank set without "
-            "it, which follows a folder or was made in another way: bring it in step with "
+            "it, which follows a folder or was made in another way: update it with "
             f"`hashkit sync FOLDER --bank {folder}`, {_FIX}"
         )
 

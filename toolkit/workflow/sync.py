@@ -223,7 +223,7 @@ class FolderSync:
         return self._follow(listing)
 
     def _follow(self, listing: Listing) -> tuple[Plan, Done]:
-        """Bring an existing bank in step."""
+        """Update an existing bank."""
         path = existing_bank(self.bank)
         with open_bank_or_set(path) as opened:
             bank = as_one(opened)
@@ -312,7 +312,7 @@ class FolderSync:
 
     @contextlib.contextmanager
     def _job(self, bank: AnyBank) -> Iterator[SyncJob]:
-        with LateProgress(self._reporter, f"encoding {self.bank.name}", "images") as bar:
+        with LateProgress(self._reporter, f"updating {self.bank.name}", "images") as bar:
             yield SyncJob(
                 lambda: self._model.load(bank),
                 self._options.batch_size,

@@ -171,7 +171,7 @@ def _codes(n_bits: int = 64) -> CodeSet:
 
 
 def _run_counts() -> None:
-    from hashkit.kernels.choice import COUNTS
+    from hashkit.kernels.widths import COUNTS
     from hashkit.retrieval.scan_compiled import run_each_kernel
 
     for _ in run_each_kernel(64, [COUNTS]):  # not every CPU uses them unless it is told to

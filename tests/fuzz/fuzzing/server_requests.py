@@ -27,8 +27,12 @@ def _client(folder: Path, stack: contextlib.ExitStack) -> Any:
     """A client of a server that takes uploads; it ends with the process."""
     from served_album import client_of, make_album
 
+    from hashkit.server.limits import ServerLimits
+
     bank = make_album(folder / "served", 3)
-    return stack.enter_context(client_of(bank, writable=folder / "served" / "album"))
+    limits = ServerLimits(answer_seconds=3600)  # whoever runs the cases has a limit of its own
+    album = folder / "served" / "album"
+    return stack.enter_context(client_of(bank, writable=album, limits=limits))
 
 
 def _answered(answer: Any) -> Any:
