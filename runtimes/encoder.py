@@ -54,9 +54,16 @@ class Encoder:
     ModelError
         If the model's codes are not its packed logits under the code convention, or a logit is NaN
         or infinite for every image.
+    ConfigError
+        If ``runtime`` is the path or the name of a model.
     """
 
     def __init__(self, runtime: Runtime) -> None:
+        if isinstance(runtime, str | os.PathLike):
+            raise ConfigError(
+                "`runtime` must be a loaded model, not a name or a path: load the model with "
+                f"`Encoder.load({os.fspath(runtime)!r})`"
+            )
         self._runtime = runtime
         self._said: set[str] = set()
         _check_packing(runtime)
@@ -112,6 +119,10 @@ class Encoder:
             return cls(opened)
         except ModelError as error:
             raise ModelError(f"{path}: {error}") from None
+
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.manifest.size))
+        return f"<Encoder: {self.n_bits} bits, images {size}, {self.precision}, {self.provider}>"
 
     @property
     def n_bits(self) -> int:
@@ -250,6 +261,7 @@ def _each(images: Images) -> Iterator[ImageSource]:
     """Iterate over one image or several."""
     if _is_one(images):
         return iter([images])  # type: ignore[list-item]  # narrowed by the line above
+    _check_is_no_file(images)
     if isinstance(images, Mapping) or not isinstance(images, Iterable):
         raise ConfigError(
             "`images` must be an image or several in a list, an array or another iterable, not "
@@ -262,10 +274,19 @@ def _image(source: Any) -> ImageSource:
     """One of several images, which may be anything that a caller put into a list."""
     if isinstance(source, str | bytes | os.PathLike | FileContent | Image.Image | np.ndarray):
         return source
+    _check_is_no_file(source)
     raise ConfigError(
         "an image must be a path, the bytes of a file, a Pillow image or a uint8 array, not "
         f"{argument_shown(source)}"
     )
+
+
+def _check_is_no_file(source: object) -> None:
+    """Refuse what holds a file's bytes: iterating over it would take its lines for images."""
+    if isinstance(source, bytearray | memoryview) or hasattr(source, "read"):
+        kind = type(source).__name__
+        how = "image.read()" if hasattr(source, "read") else "bytes(image)"
+        raise ConfigError(f"expected an image file as bytes, found a {kind}: give `{how}`")
 
 
 def _check_packing(runtime: Runtime) -> None:

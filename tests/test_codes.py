@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import oracles
 import pytest
@@ -8,7 +10,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from looped import looped
 
-from hashkit.codes import binarize, check_codes, code_size, from_hex, pack, to_hex, unpack
+import hashkit
+from hashkit.codes import (
+    binarize,
+    check_code_shape,
+    check_codes,
+    code_size,
+    from_hex,
+    pack,
+    to_hex,
+    unpack,
+)
 from hashkit.errors import CodesError
 
 N_BITS = st.integers(1, 130)
@@ -139,3 +151,19 @@ def test_text_that_is_not_a_code_is_refused(text, words):
 def test_check_codes_does_not_copy():
     codes = np.zeros((5, 2), np.uint8)
     assert check_codes(codes, 12) is codes
+
+
+@pytest.mark.parametrize(
+    ("codes", "words"),
+    [
+        (np.zeros((3, 16), np.uint8), "pack` packs 0 and 1"),
+        (np.ones((3, 16), np.float32), "binarize` signs"),
+        (np.zeros(2, np.uint8), "`codes\\[None\\]`"),
+        (hashkit.CodeSet(np.zeros((3, 2), np.uint8), 16), "attribute `codes`"),
+        (Path("img.png"), "not PosixPath.*`Encoder.encode` makes codes"),
+        (print, "not <built-in function print>$"),
+    ],
+)
+def test_the_error_says_how_to_make_codes_of_what_was_given(codes, words):
+    with pytest.raises(CodesError, match=words):
+        check_code_shape(codes, 16)

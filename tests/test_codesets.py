@@ -66,3 +66,10 @@ def test_labels_may_be_lists_and_signed_ones_are_not_copied() -> None:
     assert CodeSet(CODES, 13, [3, -1, 0, 0, 0, 0, 0]).labels.tolist() == [3, -1, 0, 0, 0, 0, 0]  # type: ignore[arg-type, union-attr]
     labels = np.arange(7, dtype=np.int32)
     assert CodeSet(CODES, 13, labels).labels is labels
+
+
+def test_a_code_set_is_shown_in_one_line() -> None:
+    codes = np.zeros((3, 2), np.uint8)
+    assert repr(CodeSet(codes, 16)) == "<CodeSet: 3 codes of 16 bits>"
+    full = CodeSet(codes, 16, np.arange(3), ["a", "b", "c"])
+    assert repr(full) == "<CodeSet: 3 codes of 16 bits, labels, names>"

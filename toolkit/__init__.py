@@ -7,6 +7,7 @@ on first use.
 from __future__ import annotations
 
 import importlib
+import sys
 
 from hashkit._version import __version__
 
@@ -17,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from hashkit import codes, errors
     from hashkit.bank.reader import Bank
     from hashkit.bank.writer import BankWriter
     from hashkit.bank_set.editing import delete_rows, restore_rows
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from hashkit.workflow.encode_shards import encode_shards
     from hashkit.workflow.export import export
     from hashkit.workflow.sync import sync
+    from hashkit.workflow.sync_report import SyncReport
     from hashkit.workflow.train import resume, train
     from hashkit.workflow.warm_up import warm_up
 
@@ -57,11 +60,14 @@ __all__ = [
     "Ranking",
     "Report",
     "Run",
+    "SyncReport",
     "__version__",
     "add",
+    "codes",
     "delete_rows",
     "encode",
     "encode_shards",
+    "errors",
     "evaluate",
     "export",
     "find_duplicates",
@@ -92,6 +98,7 @@ _HOMES = {
     "Ranking": "hashkit.retrieval.neighbours",
     "Report": "hashkit.evaluation.evaluator",
     "Run": "hashkit.runs.run",
+    "SyncReport": "hashkit.workflow.sync_report",
     "add": "hashkit.workflow.add",
     "delete_rows": "hashkit.bank_set.editing",
     "encode": "hashkit.workflow.encode",
@@ -112,10 +119,17 @@ _HOMES = {
 }
 
 
+_MODULES = ("codes", "errors")
+
+
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"hashkit.{name}")
     home = _HOMES.get(name)
     if home is None:
-        raise AttributeError(f"module 'hashkit' has no attribute {name!r}")
+        # With these two arguments, Python adds the name that was meant to a traceback.
+        module = sys.modules[__name__]
+        raise AttributeError(f"module 'hashkit' has no attribute {name!r}", name=name, obj=module)
     value = getattr(importlib.import_module(home), name)
     globals()[name] = value
     return value

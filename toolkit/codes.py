@@ -8,6 +8,7 @@ the ONNX graph, the banks and the search against it.
 
 from __future__ import annotations
 
+import os
 from typing import Any, Final
 
 import numpy as np
@@ -139,20 +140,37 @@ def check_codes(codes: NDArray[Any], n_bits: int, what: str = "codes") -> NDArra
 def check_code_shape(codes: NDArray[Any], n_bits: int, what: str = "codes") -> NDArray[np.uint8]:
     """As `check_codes`, but the padding is not read."""
     size = code_size(n_bits)
+    expected = f"{what} of {n_bits} bits must be uint8 [n, {size}]"
     if type(codes) is not np.ndarray:
-        codes = unmasked(codes, what)
+        given = unmasked(codes, what)
         try:
-            codes = np.asanyarray(codes)
+            codes = np.asanyarray(given)
         except (ValueError, TypeError, OverflowError):
-            raise CodesError(
-                f"{what} of {n_bits} bits must be uint8 [n, {size}], not {argument_shown(codes)}"
-            ) from None
+            raise CodesError(f"{expected}, not {argument_shown(given)}") from None
+        if codes.dtype == np.object_:
+            raise CodesError(f"{expected}, not {argument_shown(given)}{_how_to_get(given)}")
     if codes.dtype != _UINT8 or codes.ndim != 2 or codes.shape[1] != size:
-        raise CodesError(
-            f"{what} of {n_bits} bits must be uint8 [n, {size}], "
-            f"not {codes.dtype} {list(codes.shape)}"
-        )
+        found = f"{codes.dtype} {list(codes.shape)}"
+        raise CodesError(f"{expected}, not {found}{_how_to_make(codes, n_bits, size)}")
     return codes
+
+
+def _how_to_get(given: object) -> str:
+    """Where codes are in an object that is given in their place; empty if not known."""
+    if hasattr(given, "n_bits"):
+        return ": its codes are its attribute `codes`"
+    if isinstance(given, os.PathLike):
+        return ": `Encoder.encode` makes codes of images"
+    return ""
+
+
+def _how_to_make(codes: NDArray[Any], n_bits: int, size: int) -> str:
+    """How packed codes are made of an array of another shape or type; empty if not known."""
+    if codes.ndim == 1 and len(codes) == size:
+        return ": one code is an array of one row, `codes[None]`"
+    if codes.ndim == 2 and codes.shape[1] == n_bits:
+        return ": `hashkit.codes.pack` packs 0 and 1, `hashkit.codes.binarize` signs"
+    return ""
 
 
 def to_hex(code: NDArray[np.uint8]) -> str:

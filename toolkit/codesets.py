@@ -122,6 +122,11 @@ class CodeSet:
     def __len__(self) -> int:
         return len(self.codes)
 
+    def __repr__(self) -> str:
+        columns = ("labels", "names") if self.names else ("labels",)
+        has = "".join(f", {name}" for name in columns if getattr(self, name) is not None)
+        return f"<{type(self).__name__}: {len(self)} codes of {self.n_bits} bits{has}>"
+
 
 def check_names(names: Any, argument: str, error: type[HashkitError] = CodesError) -> Sequence[str]:
     """A list of names, from a sequence or an array of text.

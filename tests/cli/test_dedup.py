@@ -100,12 +100,12 @@ def test_the_duplicates_of_a_folder_in_every_form(photos: Path, tmp_path: Path) 
 
 def test_the_duplicates_of_a_bank_with_and_without_its_images(bank: Path, photos: Path) -> None:
     found = hashkit.find_duplicates(bank, 8)
-    assert groups_of(found.to_json()) == EXPECTED
+    assert groups_of(found.to_dict()) == EXPECTED
     assert found.folder == photos
     # Without the files, what the bank keeps of them is compared.
     moved = photos.rename(photos.with_name("elsewhere"))
     try:
-        document = hashkit.find_duplicates(bank, 8).to_json()
+        document = hashkit.find_duplicates(bank, 8).to_dict()
         assert [(kind, len(names)) for kind, _, names in groups_of(document)] == [
             ("bytes", 2),
             ("near", 2),
@@ -124,7 +124,7 @@ def test_the_duplicates_of_a_bank_with_and_without_its_images(bank: Path, photos
 def test_only_equal_pictures_are_found_where_wanted(bank: Path, photos: Path) -> None:
     for source in (photos, bank):
         found = hashkit.find_duplicates(source, exact=True)
-        assert groups_of(found.to_json()) == EXPECTED[:2]
+        assert groups_of(found.to_dict()) == EXPECTED[:2]
     with pytest.raises(ConfigError, match="`exact` has no radius"):
         hashkit.find_duplicates(photos, 4, exact=True)
 

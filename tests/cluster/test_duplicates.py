@@ -14,10 +14,10 @@ from hashkit.workflow.dedup import find_in_bank
 
 def test_groups_equal_those_of_one_machine(tmp_path):
     one, shards = write_banks(tmp_path)
-    expected = hashkit.find_duplicates(one, 1).to_json()
+    expected = hashkit.find_duplicates(one, 1).to_dict()
     assert expected["n_duplicates"] > 10
     found = find_in_bank(one, lambda bits: pairs_of_shards(InlineEngine(), shards, bits), 1)
-    assert found.to_json() == expected
+    assert found.to_dict() == expected
 
 
 def test_more_pairs_than_can_be_grouped_are_refused(tmp_path, monkeypatch):

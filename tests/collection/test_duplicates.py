@@ -92,7 +92,7 @@ def test_a_group_is_of_the_kind_of_its_least_equal_image() -> None:
         ("d", "near"),
     ]
     kinds = [
-        group_duplicates(images[:n], classes[:n], pairs())[0].to_json()["kind"] for n in (2, 3)
+        group_duplicates(images[:n], classes[:n], pairs())[0].to_dict()["kind"] for n in (2, 3)
     ]
     assert [*kinds, group.kind] == ["bytes", "pixels", "near"]
 

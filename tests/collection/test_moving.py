@@ -15,7 +15,7 @@ from hashkit.collection import moving
 from hashkit.collection.duplicates import Duplicate, DuplicateGroup
 from hashkit.collection.facts import read_facts
 from hashkit.collection.moving import MoveReport, move_duplicates, undo_moves
-from hashkit.errors import HashkitError
+from hashkit.errors import ConfigError, HashkitError
 
 
 @pytest.fixture
@@ -202,3 +202,12 @@ def test_a_journal_takes_files_from_its_own_folder_alone(album: Path) -> None:
     (fault,) = undo_moves(elsewhere.rename(album.parent / "other" / "journal.json")).faults
     assert "put the journal back" in fault
     assert files(album.parent).keys() - before.keys() == {"other/journal.json"}
+
+
+def test_paths_may_be_text_and_the_folder_of_the_images_is_refused(album: Path) -> None:
+    groups = [group(album, ["a/x.png"])]
+    for within in (album, album / "a", album / "new"):
+        with pytest.raises(ConfigError, match="expected a folder outside"):
+            move_duplicates(groups, str(within))
+    report = move_duplicates(groups, str(album.parent / "out"))
+    assert undo_moves(str(report.journal)).restored == len(report.moved) == 1

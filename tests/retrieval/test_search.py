@@ -129,6 +129,10 @@ def test_a_smaller_k_is_a_prefix_and_a_larger_radius_a_superset() -> None:
         inner, outer = pairs(near, query), pairs(far, query)
         assert 0 < len(inner) < len(outer)
         assert outer[: len(inner)] == inner
+        distances, rows = near.of_query(query)
+        assert list(zip(distances.tolist(), rows.tolist(), strict=True)) == inner
+    with pytest.raises(IndexError):
+        near.of_query(4)
 
 
 def test_several_databases_rank_as_one() -> None:

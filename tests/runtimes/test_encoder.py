@@ -161,3 +161,23 @@ def test_what_is_no_image_in_a_list_is_refused(tmp_path, image):
     for images in ([image], [np.zeros((4, 5, 3), np.uint8)] * 3 + [image], iter([image])):
         with pytest.raises(ConfigError, match="an image must be a path, the bytes of a file"):
             encoder.encode(images)
+
+
+def test_what_holds_the_bytes_of_a_file_is_refused_with_how_to_get_them(encoder, tmp_path):
+    path = tmp_path / "image.png"
+    Image.fromarray(photographs(1, 40, 30)[0]).save(path)
+    data = path.read_bytes()
+    with path.open("rb") as file:
+        for source in (file, io.BytesIO(data)):
+            for images in (source, [source]):
+                with pytest.raises(ConfigError, match=r"as bytes.*give `image.read\(\)`"):
+                    encoder.encode(images)
+    for source in (bytearray(data), memoryview(data)):
+        with pytest.raises(ConfigError, match=r"give `bytes\(image\)`"):
+            encoder.encode(source)
+
+
+def test_an_encoder_shows_what_it_is_and_is_not_made_of_a_name(encoder):
+    assert repr(encoder) == "<Encoder: 12 bits, images 4x5, fp32, CPUExecutionProvider>"
+    with pytest.raises(ConfigError, match=r"`Encoder.load\('lite0'\)`"):
+        Encoder("lite0")

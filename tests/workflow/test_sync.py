@@ -1,7 +1,9 @@
 """A bank that follows its folder."""
 
+import contextlib
 import os
 import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -387,3 +389,28 @@ def test_the_model_that_made_the_bank_is_found_beside_it_or_in_a_run(
     draw(album / "newer.png", 13)
     with pytest.raises(ConfigError, match=r"neither beside the bank nor in runs/.*`model=...`"):
         sync(model=None)
+
+
+class CancelledError(Exception):
+    """What a program raises in a reporter to stop a task."""
+
+
+def test_a_reporter_stops_a_sync_and_the_same_call_continues_it(album, path, encoder):
+    threads = set()
+
+    class Window(Notes):
+        @contextlib.contextmanager
+        def progress(self, *_, **__):
+            yield self
+
+        def update(self, done, detail=""):  # noqa: ARG002
+            threads.add(threading.get_ident())
+            if done >= 4:
+                raise CancelledError
+
+    with pytest.raises(CancelledError):
+        hashkit.sync(album, path, encoder, batch_size=2, num_workers=1, reporter=Window())
+    assert threads == {threading.get_ident()}
+    with hashkit.Bank.open(path) as bank:
+        assert len(bank) == 4
+    assert hashkit.sync(album, path, encoder, num_workers=1).encoded == 1

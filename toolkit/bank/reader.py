@@ -148,7 +148,8 @@ class Bank:
         except FileNotFoundError:
             raise BankError(no_such_bank(path)) from None
         except OSError as error:
-            raise BankError(cannot_read(error, path)) from None
+            how = "; `BankSet.open` opens a bank set" if path.is_dir() else ""
+            raise BankError(cannot_read(error, path) + how) from None
 
     def reload(self) -> Bank:
         """The bank's current state: this object if nothing has changed, otherwise a new one.
@@ -209,8 +210,9 @@ class Bank:
         return self._commit.n_rows
 
     def __repr__(self) -> str:
+        deleted = f", {self.n_deleted} deleted" if self.n_deleted else ""
         state = "complete" if self.is_complete else "incomplete"
-        return f"<Bank {self.path}: {len(self)} codes of {self.n_bits} bits, {state}>"
+        return f"<Bank {self.path}: {len(self)} codes of {self.n_bits} bits{deleted}, {state}>"
 
     @property
     def n_bits(self) -> int:

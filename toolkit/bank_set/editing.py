@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hashkit.bank import deletion
 from hashkit.bank.deletion import row_numbers
+from hashkit.bank.reader import Bank
 from hashkit.bank_set.entries import updated_manifest
 from hashkit.bank_set.finishing import locked_set
 from hashkit.bank_set.joined import rows_by_bank
@@ -23,7 +24,7 @@ __all__ = ["delete_rows", "restore_rows"]
 
 
 @checked_arguments
-def delete_rows(path: str | os.PathLike[str], rows: ArrayLike) -> int:
+def delete_rows(bank: Bank | BankSet | str | os.PathLike[str], rows: ArrayLike) -> int:
     """Mark rows of a bank or a bank set as deleted, so that search and evaluation skip them.
 
     Codes, names and row numbers do not change, and `restore_rows` undoes the deletion. ``hashkit
@@ -33,8 +34,9 @@ def delete_rows(path: str | os.PathLike[str], rows: ArrayLike) -> int:
 
     Parameters
     ----------
-    path
-        The bank, complete or not, or the folder of a bank set.
+    bank
+        The bank, complete or not, or a bank set; open or by its path. An open one stays as it is:
+        ``bank = bank.reload()`` gives the new state.
     rows
         Row numbers, integer [m], from 0; may include rows that are already deleted.
 
@@ -50,17 +52,18 @@ def delete_rows(path: str | os.PathLike[str], rows: ArrayLike) -> int:
     BankError
         If there is no such row, or the bank cannot be read or written.
     """
-    return _mark(path, rows, deletion.delete_rows)
+    return _mark(bank, rows, deletion.delete_rows)
 
 
 @checked_arguments
-def restore_rows(path: str | os.PathLike[str], rows: ArrayLike) -> int:
+def restore_rows(bank: Bank | BankSet | str | os.PathLike[str], rows: ArrayLike) -> int:
     """Undo `delete_rows`.
 
     Parameters
     ----------
-    path
-        The bank, complete or not, or the folder of a bank set.
+    bank
+        The bank, complete or not, or a bank set; open or by its path. An open one stays as it is:
+        ``bank = bank.reload()`` gives the new state.
     rows
         Row numbers, integer [m], from 0; may include rows that are not deleted.
 
@@ -76,16 +79,16 @@ def restore_rows(path: str | os.PathLike[str], rows: ArrayLike) -> int:
     BankError
         If there is no such row, or the bank cannot be read or written.
     """
-    return _mark(path, rows, deletion.restore_rows)
+    return _mark(bank, rows, deletion.restore_rows)
 
 
 def _mark(
-    path: str | os.PathLike[str],
+    bank: Bank | BankSet | str | os.PathLike[str],
     rows: ArrayLike,
     mark: Callable[[Path, NDArray[np.int64]], int],
 ) -> int:
+    path = Path(bank.path if isinstance(bank, Bank | BankSet) else bank)
     check_local(path)
-    path = Path(path)
     if not path.is_dir():
         return mark(path, rows)  # type: ignore[arg-type]
     read_manifest(path)  # before a lock is left in some other folder

@@ -61,6 +61,9 @@ class JoinedBanks:
     def __len__(self) -> int:
         return sum(map(len, self.banks))
 
+    def __repr__(self) -> str:
+        return f"<JoinedBanks {self.path}: {len(self)} codes of {self.n_bits} bits>"
+
     @property
     def n_bits(self) -> int:
         """Number of bits of a code."""

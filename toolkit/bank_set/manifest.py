@@ -202,6 +202,10 @@ def read_manifest(folder: Path) -> SetManifest:
     BankMismatchError
         If it has a later format version.
     """
+    if folder.is_file():
+        raise BankError(
+            f"{folder}: expected the folder of a bank set, found a file; `Bank.open` opens a bank"
+        )
     path = folder / MANIFEST_NAME
     remedy = f"{finish_command(folder)} writes it again"
     try:

@@ -176,6 +176,11 @@ class BankSet(Sequence[Bank]):
         return self.manifest.class_names
 
     @property
+    def names(self) -> Sequence[str]:
+        """One name per row of the set, decoded on access."""
+        return self.joined().names
+
+    @property
     def n_rows(self) -> int:
         """Rows of all shards, including deleted ones."""
         return int(self.offsets[-1])

@@ -127,7 +127,7 @@ def dedup(
         _write_page(found, report)
     moved = None if target is None else _move(found, target)
     if json:
-        emit_json(found.to_json() | ({} if moved is None else {"moved": _moved_json(moved)}))
+        emit_json(found.to_dict() | ({} if moved is None else {"moved": _moved_json(moved)}))
     else:
         _print(found, moved is not None)
 
@@ -237,7 +237,7 @@ def _write_csv(found: Duplicates, path: Path) -> None:
     lines = [
         [number, image["kind"] or "", int(image["name"] == group["keep"])]
         + [image[key] for key in ("name", *_COLUMNS)]
-        for number, group in enumerate(found.to_json()["groups"], 1)
+        for number, group in enumerate(found.to_dict()["groups"], 1)
         for image in group["images"]
     ]
     save_text(path, csv_text(["group", "kind", "keep", "name", *_COLUMNS], lines))
@@ -262,7 +262,7 @@ def _write_page(found: Duplicates, path: Path) -> None:
             bar.update(done)
             return paths[name]
 
-        save_duplicates_page(found.to_json(), path, find)
+        save_duplicates_page(found.to_dict(), path, find)
     note(f"{path}: {plural(len(found.groups), 'group')}")
 
 

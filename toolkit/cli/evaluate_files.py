@@ -40,7 +40,7 @@ def emit_evaluations(
     own, *others = evaluations
     document = dict(own.fields)
     if leaks is not None:
-        document["leaks"] = leaks.to_json()
+        document["leaks"] = leaks.to_dict()
     if with_beside:
         document["beside"] = [one.to_dict() for one in others if not one.is_baseline]
     if with_baselines:

@@ -92,7 +92,7 @@ class DuplicateGroup:
         """Bytes of the duplicates."""
         return sum(one.image.n_bytes for one in self.duplicates)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The group in the JSON of `hashkit dedup`."""
         kept = Duplicate(self.keep, 0, "bytes")
         return {

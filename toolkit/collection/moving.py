@@ -106,7 +106,7 @@ def check_target(folder: Path, images: Path | None) -> None:
 
 def move_duplicates(
     groups: Sequence[DuplicateGroup],
-    folder: Path,
+    folder: str | os.PathLike[str],
     progress: Callable[[int, int], None] | None = None,
     *,
     begun: Callable[[Path], None] | None = None,
@@ -118,19 +118,33 @@ def move_duplicates(
 
     Parameters
     ----------
+    groups
+        Those of `Duplicates.groups` to move, whole.
+    folder
+        Where they go, under their names; made if it does not exist.
     progress
         Called with the number of files done, and of all.
     begun
         Called with the journal's path before the first file moves.
 
+    Returns
+    -------
+    MoveReport
+        With ``journal``, the path for `undo_moves` (None if nothing was moved), ``moved``, pairs of
+        the old and the new path, and ``faults``, one line per file that was left.
+
     Raises
     ------
+    ConfigError
+        If ``folder`` is a file, or within the folder of the images.
     HashkitError
-        If the journal cannot be written; then nothing was moved.
+        If the journal cannot be written. In both cases nothing was moved.
     """
-    target = folder.absolute()
+    target = Path(folder).absolute()
     faults: list[str] = []
     chosen = list(_movable(groups, faults))
+    for images in {_folder_of(image) for image in chosen}:
+        check_target(target, images)
     if not chosen:
         return MoveReport(None, (), tuple(faults))
     moves = [
@@ -158,16 +172,31 @@ def move_duplicates(
     return MoveReport(journal, tuple(moved), tuple(faults))
 
 
-def undo_moves(journal: Path, progress: Callable[[int, int], None] | None = None) -> UndoReport:
+def undo_moves(
+    journal: str | os.PathLike[str], progress: Callable[[int, int], None] | None = None
+) -> UndoReport:
     """Move files back to where they were, by the journal of `move_duplicates`.
 
     It may be repeated, and continues what a killed process began.
+
+    Parameters
+    ----------
+    journal
+        `MoveReport.journal`: a file in the folder to which they were moved.
+    progress
+        Called with the number of files done, and of all.
+
+    Returns
+    -------
+    UndoReport
+        With ``restored`` and ``n_unmoved``, numbers of files, and ``faults``, one line per file.
 
     Raises
     ------
     HashkitError
         If there is no such journal, or it is damaged.
     """
+    journal = Path(journal)
     moves = _read_journal(journal)
     home = _real(journal.absolute().parent)
     n_restored, n_unmoved, faults = 0, 0, []
@@ -204,6 +233,13 @@ def _movable(groups: Sequence[DuplicateGroup], faults: list[str]) -> Iterator[Im
                 faults.append(f"{one.image.name}: a link, not a file; left there")
             else:
                 yield dataclasses.replace(one.image, path=one.image.path.absolute())
+
+
+def _folder_of(image: ImageFacts) -> Path | None:
+    """The folder in which an image has its name; None if its path does not end in its name."""
+    path, name = image.path or Path(), PurePath(image.name)
+    n_parts = len(name.parts)
+    return path.parents[n_parts - 1] if path.parts[-n_parts:] == name.parts else None
 
 
 def _free_names(folder: Path, images: Sequence[ImageFacts]) -> Iterator[Path]:

@@ -26,6 +26,7 @@ from hashkit.collection.plan import Plan
 from hashkit.collection.removals import Removals
 from hashkit.collection.todo import Done, Todo
 from hashkit.datasets.imageset import ImageSet
+from hashkit.errors import HashkitError
 from hashkit.runtimes.encoder import Encoder, default_batch_size
 from hashkit.runtimes.pipeline import bank_header, header_of_codes
 
@@ -86,7 +87,7 @@ def apply_plan(
 ) -> Done:
     """Do what a plan says, in commits of about a second, so that a kill loses no more.
 
-    Ctrl-C commits the images that are encoded.
+    Ctrl-C, or an exception of ``job.progress``, commits the images that are encoded.
 
     Parameters
     ----------
@@ -230,7 +231,9 @@ class _Commits:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is None or isinstance(error, KeyboardInterrupt):
+        # Ctrl-C or an exception of the progress function: what is encoded is kept. After an error
+        # of the bank itself nothing more is written.
+        if not isinstance(error, HashkitError):
             self.flush()
 
 

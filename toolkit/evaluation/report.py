@@ -141,6 +141,12 @@ class Report:
     n_relevant: NDArray[np.int64] = dataclasses.field(repr=False, compare=False)
     rescored: Rescored | None = None
 
+    def __repr__(self) -> str:
+        return (
+            f"<Report: {self.n_queries} queries, {self.n_database} rows of {self.bits} bits, mAP "
+            f"{self.map:.4f} ({self.map_worst:.4f} to {self.map_best:.4f} by the order of ties)>"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Fields as JSON-ready values; cut-offs become strings, because JSON keys are strings."""
         fields = dataclasses.asdict(self)

@@ -31,7 +31,7 @@ class Origin:
     is_complete: bool
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class StoredCodes(CodeSet):
     """Codes of a file, with their origin if known."""
 

@@ -163,7 +163,10 @@ def checked_arguments(function: Callable[P, R], left: Collection[str] = ()) -> C
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-        bound = signature.bind(*args, **kwargs)
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError as error:  # which names no function
+            raise TypeError(f"{function.__qualname__}(): {error}") from None
         for name, annotation in annotations().items():
             if name in bound.arguments:
                 bound.arguments[name] = _conformed(bound.arguments[name], annotation, name)

@@ -100,6 +100,17 @@ class Neighbours:
             parts[0].database_offsets,
         )
 
+    def of_query(self, query: int) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
+        """Distances, uint16 [m_i], and rows, int64 [m_i], of the query with the number ``query``.
+
+        Raises
+        ------
+        IndexError
+            If there is no such query.
+        """
+        start, stop = self.offsets[:-1][query], self.offsets[1:][query]
+        return self.distances[start:stop], self.rows[start:stop]
+
     def locate(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Database number of each row, and its row number there: both int64 [m]."""
         return _locate(self.rows, self.database_offsets)

@@ -78,6 +78,10 @@ class Duplicates:
     groups: tuple[DuplicateGroup, ...]
     faults: tuple[Fault, ...]
 
+    def __repr__(self) -> str:
+        n_groups, n_duplicates = len(self.groups), self.n_duplicates
+        return f"<Duplicates of {self.source}: {n_duplicates} in {n_groups} groups>"
+
     @property
     def n_duplicates(self) -> int:
         """Number of images other than those to keep."""
@@ -88,7 +92,7 @@ class Duplicates:
         """Bytes of these images."""
         return sum(group.n_spare_bytes for group in self.groups)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The JSON of `hashkit dedup`; docs/cli.md lists its fields."""
         return {
             "source": str(self.source),
@@ -97,7 +101,7 @@ class Duplicates:
             "n_duplicates": self.n_duplicates,
             "spare_bytes": self.n_spare_bytes,
             "keep_rule": KEEP_RULE,
-            "groups": [group.to_json() for group in self.groups],
+            "groups": [group.to_dict() for group in self.groups],
             "faults": [dataclasses.asdict(fault) for fault in self.faults],
         }
 
@@ -135,6 +139,12 @@ def find_duplicates(
         Decoding threads; None for one per core.
     reporter
         Takes notes and progress; None to log the notes.
+
+    Returns
+    -------
+    Duplicates
+        Groups of an image to keep and its duplicates, for
+        `hashkit.collection.moving.move_duplicates`.
 
     Raises
     ------

@@ -76,7 +76,7 @@ class Leaks:
     n_missing: int
     found: tuple[Leak, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The field ``leaks`` of the JSON of `hashkit evaluate`."""
         return {
             "radius": LEAK_RADIUS,

@@ -22,7 +22,12 @@ class ProgressBar(Protocol):
 
 
 class Reporter(Protocol):
-    """Takes notes and progress."""
+    """Takes notes and progress: any object with these two methods.
+
+    They are called in the thread that called hashkit, also `ProgressBar.update`. An exception that
+    one of them raises ends the task and reaches the caller: so a program stops a task. What was
+    committed stays, and the same call continues it.
+    """
 
     def note(self, text: str) -> None:
         """Take one line of text."""

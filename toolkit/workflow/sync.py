@@ -108,7 +108,12 @@ def sync(
     allow_other_provider
         Add rows made with another device, runtime or version of Pillow than the bank's.
     reporter
-        Takes notes and progress; None to log the notes.
+        Takes notes and progress, and can stop the sync; None to log the notes.
+
+    Returns
+    -------
+    SyncReport
+        The number of images of each kind, and those that cannot be used.
 
     Raises
     ------
