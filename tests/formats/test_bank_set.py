@@ -23,7 +23,7 @@ def test_a_bank_becomes_a_set_and_a_set_a_bank_without_deleted_rows(tmp_path):
     shards = write_shards(tmp_path / "shards")
     delete_rows(shards / "shard-00002.h5", [0, 5])
     source = BankSet.open(shards).joined()
-    for n_shards in (1, 4, 30):
+    for n_shards in (1, 4, 20):
         write_bank_set(tmp_path / "set", source, n_shards, overwrite=n_shards > 1)
         cut = BankSet.open(tmp_path / "set")
         sizes = [len(bank) for bank in cut]
