@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import os
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import oracles
 import pytest
+from bank_samples import make_header, make_source
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from looped import looped
@@ -14,9 +16,10 @@ from numpy.typing import NDArray
 
 import hashkit
 from hashkit.bank.reader import Bank
+from hashkit.bank.writer import BankWriter
 from hashkit.codes import pack
 from hashkit.codesets import CodeSet
-from hashkit.errors import BankError, CodesError, ConfigError
+from hashkit.errors import BankError, BankMismatchError, CodesError, ConfigError
 from hashkit.evaluation.evaluator import evaluate
 from hashkit.formats import save_codes
 from hashkit.multi_index.index import MultiIndex
@@ -221,6 +224,23 @@ def test_codes_of_different_bits_are_refused() -> None:
         search(codes, [CodeSet(codes, 16), CodeSet(random_codes(0, 2, 15), 15)], top_k=1)
     with pytest.raises(CodesError, match="at least one database"):
         search(codes, [], top_k=1)
+
+
+def test_banks_of_two_models_are_not_ranked_together(tmp_path: Path) -> None:
+    codes = random_codes(0, 2, 16)
+    banks = [tmp_path / f"{name}.h5" for name in ("one", "other")]
+    for number, path in enumerate(banks):
+        header = make_header(
+            n_bits=16, model_sha256=str(number) * 64, source=make_source(n_images=2)
+        )
+        with BankWriter.create(path, header, n_rows=2, n_name_bytes=2) as writer:
+            writer.write(codes, ["a", "b"], np.zeros(2, np.int32), n_consumed=2)
+            writer.complete()
+    with Bank.open(banks[0]) as one, Bank.open(banks[1]) as other:
+        assert search(codes, [one, one], top_k=1).rows.tolist() == [[0], [1]]
+        assert search(codes, [one, CodeSet(codes, 16)], top_k=1).rows.tolist() == [[0], [1]]
+        with pytest.raises(BankMismatchError, match=r"one\.h5 and .*other\.h5 were made by diff"):
+            search(codes, [one, other], top_k=1)
 
 
 def test_shards_number_rows_in_order() -> None:

@@ -140,6 +140,8 @@ def search(
     CodesError
         If queries and database do not have the same number of bits, or the logits do not belong
         to the queries.
+    BankMismatchError
+        If banks of different models are searched together.
     IndexMismatchError
         If an index does not match the codes.
     ConfigError

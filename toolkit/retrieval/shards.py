@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from hashkit.bank.compatibility import check_one_model
 from hashkit.codes import check_codes
 from hashkit.codesets import CodeDatabase, check_database, codes_of_all
 from hashkit.errors import CodesError
@@ -94,6 +95,8 @@ class Shards:
         ------
         BankError
             If a bank is closed, or its file was cut off or overwritten.
+        BankMismatchError
+            If banks are of different models.
         CodesError
             If databases have different numbers of bits, or the number is unknown.
         """
@@ -121,6 +124,7 @@ class Shards:
         elif isinstance(databases, str | bytes):
             check_database(databases)
         codes, n_bits = codes_of_all(databases, n_bits)
+        check_one_model(databases)
         deleted = [one.deleted for one in databases]
         return cls(codes, n_bits, [None if one is None else ~one for one in deleted])
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from hashkit.bank.compatibility import check_one_model
 from hashkit.bank.reader import Bank
 from hashkit.bank_set.opening import open_banks
-from hashkit.errors import BankMismatchError
 from hashkit.model_names import shown_sha256
 from hashkit.runs.run import Run
 from hashkit.runtimes.settings import RuntimeSettings
@@ -81,7 +81,7 @@ class SearchPlace:
         self._is_warned = False
         check_each_once(banks or ())
         opened = [bank for path in banks or () for bank in open_banks(path)]
-        _check_one_model(opened)
+        check_one_model(opened)
         if needs_model and model is None and run is None:
             model = builtin_of_banks(opened, reporter)
         if not opened or (model is None and (needs_model or run is not None)):
@@ -170,14 +170,3 @@ def run_in_place(banks: Sequence[Bank], run: Path | None, runs: Path, reporter: 
         return f'{here} lies here: name it with `bank="{here}"`'
 
     return find_exported(run, runs, reporter, instead=instead)
-
-
-def _check_one_model(banks: Sequence[Bank]) -> None:
-    """Raise `BankMismatchError` if different models made the banks, where they are known."""
-    made_by = {bank.header.model_sha256: bank.path for bank in banks if bank.header.model_sha256}
-    if len(made_by) > 1:
-        one, other, *_ = made_by.values()
-        raise BankMismatchError(
-            f"expected banks of one model, found that {one} and {other} were made by different "
-            "ones, whose codes cannot be compared: search each by itself"
-        )
