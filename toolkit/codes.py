@@ -140,19 +140,24 @@ def check_codes(codes: NDArray[Any], n_bits: int, what: str = "codes") -> NDArra
 def check_code_shape(codes: NDArray[Any], n_bits: int, what: str = "codes") -> NDArray[np.uint8]:
     """As `check_codes`, but the padding is not read."""
     size = code_size(n_bits)
-    expected = f"{what} of {n_bits} bits must be uint8 [n, {size}]"
     if type(codes) is not np.ndarray:
         given = unmasked(codes, what)
         try:
             codes = np.asanyarray(given)
         except (ValueError, TypeError, OverflowError):
-            raise CodesError(f"{expected}, not {argument_shown(given)}") from None
+            raise _refused(what, n_bits, argument_shown(given)) from None
         if codes.dtype == np.object_:
-            raise CodesError(f"{expected}, not {argument_shown(given)}{_how_to_get(given)}")
+            found = f"{argument_shown(given)}{_how_to_get(given)}"
+            raise _refused(what, n_bits, found)
     if codes.dtype != _UINT8 or codes.ndim != 2 or codes.shape[1] != size:
         found = f"{codes.dtype} {list(codes.shape)}"
-        raise CodesError(f"{expected}, not {found}{_how_to_make(codes, n_bits, size)}")
+        raise _refused(what, n_bits, f"{found}{_how_to_make(codes, n_bits, size)}")
     return codes
+
+
+def _refused(what: str, n_bits: int, found: str) -> CodesError:
+    expected = f"{what} of {n_bits} bits must be uint8 [n, {code_size(n_bits)}]"
+    return CodesError(f"{expected}, not {found}")
 
 
 def _how_to_get(given: object) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.codes import check_code_shape, check_codes
-from hashkit.errors import CodesError, ConfigError, HashkitError
+from hashkit.errors import BankMismatchError, CodesError, ConfigError, HashkitError
 from hashkit.inputs.arguments import argument_shown, whole_number
 from hashkit.inputs.label_values import as_label_array
 from hashkit.inputs.masks import unmasked
@@ -25,6 +25,7 @@ __all__ = [
     "check_database",
     "check_labels",
     "check_names",
+    "check_one_model",
     "check_radius",
     "codes_of_all",
     "deleted_mask",
@@ -269,3 +270,29 @@ def codes_of_all(
         # The padding was checked when the database was made; reading all pages again is slow.
         codes.append(check_code_shape(one.codes, n_bits, "database codes"))
     return codes, n_bits
+
+
+def check_one_model(databases: Sequence[object]) -> None:
+    """Check that one model made the codes that are searched together, where it is known.
+
+    Parameters
+    ----------
+    databases
+        Banks, whose headers name the model, and others, which know none.
+
+    Raises
+    ------
+    BankMismatchError
+        If two banks are of different models.
+    """
+    made_by: dict[str, object] = {}
+    for one in databases:
+        model = getattr(getattr(one, "header", None), "model_sha256", "")
+        if model:
+            made_by.setdefault(model, getattr(one, "path", one))
+    if len(made_by) > 1:
+        first, other, *_ = made_by.values()
+        raise BankMismatchError(
+            f"expected banks of one model, found that {first} and {other} were made by different "
+            "ones, whose codes cannot be compared: search each by itself"
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -18,7 +17,6 @@ __all__ = [
     "check_appendable",
     "check_complete",
     "check_model",
-    "check_one_model",
     "check_source",
     "join_providers",
 ]
@@ -90,32 +88,6 @@ def check_model(
         if name == "model_sha256" and wanted != there:
             wanted, there = shown_sha256(wanted), shown_sha256(there)
         _compare(path, what, wanted, there, fix)
-
-
-def check_one_model(databases: Sequence[object]) -> None:
-    """Check that one model made the codes that are searched together, where it is known.
-
-    Parameters
-    ----------
-    databases
-        Banks, whose headers name the model, and others, which know none.
-
-    Raises
-    ------
-    BankMismatchError
-        If two banks are of different models.
-    """
-    made_by: dict[str, Path] = {}
-    for one in databases:
-        header = getattr(one, "header", None)
-        if isinstance(header, BankHeader) and header.model_sha256:
-            made_by.setdefault(header.model_sha256, one.path)  # type: ignore[attr-defined]
-    if len(made_by) > 1:
-        first, other, *_ = made_by.values()
-        raise BankMismatchError(
-            f"expected banks of one model, found that {first} and {other} were made by different "
-            "ones, whose codes cannot be compared: search each by itself"
-        )
 
 
 def check_source(path: Path, expected: BankSource | None, found: BankSource | None) -> None:

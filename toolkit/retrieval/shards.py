@@ -9,9 +9,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.bank.compatibility import check_one_model
 from hashkit.codes import check_codes
-from hashkit.codesets import CodeDatabase, check_database, codes_of_all
+from hashkit.codesets import CodeDatabase, check_database, check_one_model, codes_of_all
 from hashkit.errors import CodesError
 from hashkit.inputs.sizes import checked_n_bits
 from hashkit.kernels.arrays import read_only

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from hashkit.bank.compatibility import check_one_model
 from hashkit.bank.reader import Bank
 from hashkit.bank_set.opening import open_banks
+from hashkit.codesets import check_one_model
 from hashkit.model_names import shown_sha256
 from hashkit.runs.run import Run
 from hashkit.runtimes.settings import RuntimeSettings
