@@ -12,7 +12,12 @@ from numba import uint64
 
 from hashkit.kernels.compiling import inlined, kernel
 from hashkit.kernels.selection import Selection, order, take
-from hashkit.kernels.vectors import skip_far_gathered, skip_far_packed
+from hashkit.kernels.vectors import (
+    GATHERED_ROWS,
+    ITERATION_ROWS,
+    skip_far_gathered,
+    skip_far_packed,
+)
 from hashkit.kernels.words import (
     chunk_distances,
     distance_to,
@@ -97,7 +102,7 @@ def scan_rows(
     n_safe = n_safe_rows(n_rows, size)
     mask = last_mask(size)
     base = uint64(codes.ctypes.data)
-    iteration_rows = 64 // size if size in (1, 2, 4, 8) else 4 if size in (16, 32) else 8
+    iteration_rows = rows_per_iteration(size)
     near_rows = np.empty(CHUNK_ROWS, np.uint8)
     chunk = np.empty(CHUNK_ROWS, np.uint16)
     for query in range(query_words.shape[0]):
@@ -137,6 +142,12 @@ def indices_below(values: Any, n_values: int, bound: int, out: Any) -> int:
         out[n_below] = index
         n_below += values[index] < bound
     return n_below
+
+
+@inlined
+def rows_per_iteration(size: int) -> int:
+    """Rows of ``size`` bytes in an iteration of `skip_far_rows`."""
+    return ITERATION_ROWS[size] if size < len(ITERATION_ROWS) else GATHERED_ROWS
 
 
 @inlined
