@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from hashkit.kernels import choice
+from hashkit.kernels import choice, widths
 from hashkit.kernels.choice import batch_kernel, batch_kernels
-from hashkit.kernels.widths import COUNTS, FORCED_BY, MAX_PLANE_BITS, PLANES, ROWS
+from hashkit.kernels.widths import COUNTS, MAX_PLANE_BITS, PLANES, ROWS
 
 
 @pytest.mark.parametrize("costs", ["_WIDE", "_NARROW", "_COUNTING"])
@@ -14,7 +14,7 @@ def test_the_kernels_that_are_loaded_are_those_that_searches_take(
     costs: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(choice, "_OF_THIS_CPU", getattr(choice, costs))
-    monkeypatch.delenv(FORCED_BY, raising=False)
+    monkeypatch.setattr(widths, "_forced", None)
     lengths = [*range(1, 140), *range(192, 2600, 64)]
     loaded = {ROWS, *batch_kernels(64)}
     taken: set[str] = set()
@@ -28,6 +28,6 @@ def test_the_kernels_that_are_loaded_are_those_that_searches_take(
 
 def test_a_kernel_that_is_named_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     for kernel in (ROWS, PLANES, COUNTS):
-        monkeypatch.setenv(FORCED_BY, kernel)
+        monkeypatch.setattr(widths, "_forced", kernel)
         assert batch_kernel(1000, 16) == kernel
         assert batch_kernels(16) == {kernel}

@@ -42,9 +42,11 @@ def select_rows(
     capacity: int,
     distances: Any,
     rows: Any,
-    n_found: Any,
+    offsets: Any,
 ) -> int:
     """Search in one call, for databases so small that several calls would take longer.
+
+    Returns the number of rows found of all queries.
 
     Parameters
     ----------
@@ -56,11 +58,12 @@ def select_rows(
         int64 [q], the largest distance wanted by each query.
     capacity
         Number of candidates to hold for each query: at least ``2 * k``.
-    distances, rows, n_found
-        uint16 [q, k], int64 [q, k] and int64 [q], the result; these and the return value are as in
+    distances, rows, offsets
+        uint16 [q * k], int64 [q * k] and int64 [q + 1], the result, as in
         `hashkit.kernels.selection.order`.
     """
-    n_queries, top_k = rows.shape
+    n_queries = query_codes.shape[0]
+    top_k = rows.shape[0] // n_queries
     n_held = np.zeros((1, n_queries), np.int64)
     held_distances = np.empty((1, n_queries, capacity), np.uint16)
     held_rows = np.empty((1, n_queries, capacity), np.int64)
@@ -73,7 +76,7 @@ def select_rows(
         held_rows[0],
     )
     scan_rows(codes, first_row, kept, row_words(query_codes), top_k, state)
-    return order(n_bits, n_held, held_distances, held_rows, distances, rows, n_found)
+    return order(n_bits, n_held, held_distances, held_rows, distances, rows, offsets)
 
 
 @kernel
