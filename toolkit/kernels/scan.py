@@ -1,6 +1,7 @@
 """Linear search for few queries: each query is compared with the rows as they lie in memory.
 
-Memory-bound for one query on a large database; for many queries, see `sliced`.
+Memory-bound for one query on a large database; several queries are compared with blocks of rows
+that stay in a cache. For many queries, see `sliced`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ from hashkit.kernels.words import (
 __all__ = ["scan_rows", "select_rows"]
 
 CHUNK_ROWS = 64
+
+BLOCK_BYTES = 1 << 18
+"""Bytes of rows that all queries are compared with at a time: half a level-2 cache."""
 
 
 @kernel
@@ -108,30 +112,40 @@ def scan_rows(
     iteration_rows = rows_per_iteration(size)
     near_rows = np.empty(CHUNK_ROWS, np.uint8)
     chunk = np.empty(CHUNK_ROWS, np.uint16)
-    for query in range(query_words.shape[0]):
-        words = query_words[query]
-        row = 0
-        while row < n_rows:
-            address = base + uint64(row * size)
-            n_iterations = max(0, n_safe - row) // iteration_rows
-            row += iteration_rows * skip_far_rows(
-                address, n_iterations, size, mask, words, state.bounds[query]
-            )
-            n_near = 2
-            while n_near > 1 and row < n_rows:  # compare in chunks while they hold near rows
-                n_chunk = min(CHUNK_ROWS, n_rows - row)
-                if row + n_chunk <= n_safe:
-                    chunk_distances(base + uint64(row * size), n_chunk, size, mask, words, chunk)
-                else:
-                    for index in range(n_chunk):
-                        chunk[index] = distance_to(base + uint64((row + index) * size), size, words)
-                n_near = indices_below(chunk, n_chunk, state.bounds[query], near_rows)
-                for near in range(n_near):
-                    index = near_rows[near]
-                    distance = chunk[index]
-                    if distance < state.bounds[query] and (not kept.shape[0] or kept[row + index]):
-                        take(query, distance, first_row + row + index, top_k, state)
-                row += n_chunk
+    n_queries = query_words.shape[0]
+    block_rows = n_rows if n_queries == 1 else BLOCK_BYTES // size + 1
+    stop = 0
+    while stop < n_rows:
+        start, stop = stop, min(stop + block_rows, n_rows)
+        n_safe_here = min(n_safe, stop)
+        for query in range(n_queries):
+            words = query_words[query]
+            row = start
+            while row < stop:
+                address = base + uint64(row * size)
+                n_iterations = max(0, n_safe_here - row) // iteration_rows
+                row += iteration_rows * skip_far_rows(
+                    address, n_iterations, size, mask, words, state.bounds[query]
+                )
+                n_near = 2
+                while n_near > 1 and row < stop:  # compare in chunks while they hold near rows
+                    n_chunk = min(CHUNK_ROWS, stop - row)
+                    address = base + uint64(row * size)
+                    if row + n_chunk <= n_safe:
+                        chunk_distances(address, n_chunk, size, mask, words, chunk)
+                    else:
+                        for index in range(n_chunk):
+                            own = address + uint64(index * size)
+                            chunk[index] = distance_to(own, size, words)
+                    bound = state.bounds[query]
+                    n_near = indices_below(chunk, n_chunk, bound, near_rows)
+                    for near in range(n_near):
+                        index = near_rows[near]
+                        distance = chunk[index]
+                        is_kept = not kept.shape[0] or kept[row + index]
+                        if distance < state.bounds[query] and is_kept:
+                            take(query, distance, first_row + row + index, top_k, state)
+                    row += n_chunk
 
 
 @inlined

@@ -18,24 +18,24 @@ from numpy.typing import NDArray
 
 from hashkit.codes import code_size
 from hashkit.kernels.arrays import read_only
-from hashkit.kernels.choice import batch_kernels
+from hashkit.kernels.choice import SEVERAL, scan_kernel, scan_kernels
 from hashkit.kernels.widths import MAX_PLANE_BITS, ROWS
 from hashkit.retrieval.neighbours import Neighbours
 from hashkit.retrieval.placing import place
 from hashkit.retrieval.sampling import planned
 from hashkit.retrieval.scan_job import ScanJob
-from hashkit.retrieval.selecting import SEVERAL, BatchSelection, select, select_at_once
+from hashkit.retrieval.selecting import BatchSelection, select, select_at_once
 from hashkit.retrieval.shards import Shards
 from hashkit.threads import available_cpus
 
 __all__ = ["run_each_kernel", "scan_compiled"]
 
 _PARALLEL_BYTES: Final = 1 << 22
-"""Bytes of codes that are worth another thread for few queries: its start takes 0.1 ms."""
+"""Bytes of codes, counted once per query, that are worth another thread: its start takes 0.1 ms."""
 
-_PARALLEL_BATCH_BYTES: Final = 1 << 25
-"""The same for several queries, counted once per query: about a millisecond of one thread. Less is
-not worth it, as each thread transposes or selects on its own."""
+_PARALLEL_PLANE_BYTES: Final = 1 << 25
+"""The same where rows are not compared as they lie in memory: about a millisecond of one thread.
+Less is not worth it, as each thread transposes or selects on its own."""
 
 _PLACED_SHARE: Final = 32
 """Results of at least one row in this many are placed in two passes instead of selected."""
@@ -71,7 +71,8 @@ def scan_compiled(
     """
     job = ScanJob(read_only(query_codes), shards, top_k, radii)
     n_rows = shards.n_rows
-    worth = _PARALLEL_BYTES if len(query_codes) < SEVERAL else _PARALLEL_BATCH_BYTES
+    kernel = scan_kernel(len(query_codes), shards.n_bits)
+    worth = _PARALLEL_BYTES if kernel == ROWS else _PARALLEL_PLANE_BYTES
     n_worth = 1 + query_codes.size * n_rows // worth
     n_threads = 1 if n_worth == 1 else min(n_threads or available_cpus(), n_worth)
     if top_k * _PLACED_SHARE < n_rows:
@@ -109,7 +110,7 @@ def run_each_kernel(n_bits: int, kernels: Collection[str] | None = None) -> Iter
         partial(select_at_once, job(1, one, 1)),
         partial(place, job(1, one, _FEW_ROWS), 1),
     ]
-    for kernel in sorted({ROWS, *(kernels or batch_kernels(n_bits))}):
+    for kernel in sorted(kernels or scan_kernels(n_bits)):
         searches.append(BatchSelection(job(SEVERAL, two, 1), 1, kernel).run)
     for search in searches:
         search()

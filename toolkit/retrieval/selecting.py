@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.kernels.arrays import read_only
-from hashkit.kernels.choice import batch_kernel
+from hashkit.kernels.choice import SEVERAL, scan_kernel
 from hashkit.kernels.counts import block_words, quad_words, scan_counts
 from hashkit.kernels.scan import scan_rows, select_rows
 from hashkit.kernels.selection import Selection, order
@@ -29,13 +29,13 @@ from hashkit.retrieval.scan_job import (
 from hashkit.retrieval.shards import Shards
 from hashkit.threads import run_parallel
 
-__all__ = ["SEVERAL", "BatchSelection", "select", "select_at_once"]
-
-SEVERAL: Final = 3
-"""Queries that are searched together from this many on."""
+__all__ = ["BatchSelection", "select", "select_at_once"]
 
 _TRANSPOSED_FOR: Final = 64
 """Queries per thread from which the cost of transposing rows is small."""
+
+_COMPARED_FOR: Final = 6
+"""Queries per thread from which it is worth that each thread reads all rows."""
 
 _SHALLOW: Final = 256
 """Rows per wanted row, above which it costs little that each part selects its own nearest rows."""
@@ -51,9 +51,11 @@ def select(job: ScanJob, n_threads: int) -> Neighbours:
     if n_queries < SEVERAL and n_threads == 1 and len(job.shards.codes) == 1 and is_short:
         return select_at_once(job)
     # Threads with separate rows share the cost of transposing, but each must find its own nearest
-    # rows. So threads take separate queries if there are many queries or k is large.
+    # rows. So threads take separate queries if there are many queries, k is large, or no rows are
+    # transposed.
     is_shallow = job.top_k * _SHALLOW < n_rows
-    n_own = _TRANSPOSED_FOR if is_shallow else 2 * SEVERAL
+    is_shared = is_shallow and scan_kernel(n_queries, job.shards.n_bits) != ROWS
+    n_own = _TRANSPOSED_FOR if is_shared else _COMPARED_FOR
     n_query_parts = min(n_threads, max(1, n_queries // n_own))
     n_row_parts = n_threads // n_query_parts
     candidates = n_queries * n_row_parts * _capacity(job.top_k) * 10
@@ -125,9 +127,7 @@ class BatchSelection:
         self._n_held = np.zeros((n_parts, n_queries), dtype=np.int64)
         self._distances = np.empty((n_parts, n_queries, _capacity(top_k)), dtype=np.uint16)
         self._rows = np.empty((n_parts, n_queries, _capacity(top_k)), dtype=np.int64)
-        self._kernel = kernel or (
-            batch_kernel(n_queries, shards.n_bits) if n_queries >= SEVERAL else ROWS
-        )
+        self._kernel = kernel or scan_kernel(n_queries, shards.n_bits)
         # The queries in the forms that the kernel takes.
         words = row_words(query_codes)
         self._queries: tuple[NDArray[Any], ...] = (words,)
