@@ -30,6 +30,9 @@ from hashkit.kernels.words import (
 __all__ = ["scan_rows", "select_rows"]
 
 CHUNK_ROWS = 64
+FIRST_CHUNK_ROWS = 16
+"""Rows that are compared one by one where there is a near one, and as long as there are several:
+few at first, as mostly there is one."""
 
 BLOCK_BYTES = 1 << 18
 """Bytes of rows that all queries are compared with at a time: half a level-2 cache."""
@@ -128,8 +131,10 @@ def scan_rows(
                     address, n_iterations, size, mask, words, state.bounds[query]
                 )
                 n_near = 2
+                chunk_rows = FIRST_CHUNK_ROWS
                 while n_near > 1 and row < stop:  # compare in chunks while they hold near rows
-                    n_chunk = min(CHUNK_ROWS, stop - row)
+                    n_chunk = min(chunk_rows, stop - row)
+                    chunk_rows = CHUNK_ROWS
                     address = base + uint64(row * size)
                     if row + n_chunk <= n_safe:
                         chunk_distances(address, n_chunk, size, mask, words, chunk)
