@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from hashkit.codes import code_size
 from hashkit.kernels.arrays import read_only
-from hashkit.kernels.choice import SEVERAL, scan_kernel, scan_kernels
-from hashkit.kernels.widths import MAX_PLANE_BITS, ROWS
+from hashkit.kernels.choice import SEVERAL, scan_kernels
+from hashkit.kernels.widths import MAX_PLANE_BITS
 from hashkit.retrieval.neighbours import Neighbours
 from hashkit.retrieval.placing import place
 from hashkit.retrieval.sampling import planned
@@ -31,11 +31,11 @@ from hashkit.threads import available_cpus
 __all__ = ["run_each_kernel", "scan_compiled"]
 
 _PARALLEL_BYTES: Final = 1 << 22
-"""Bytes of codes, counted once per query, that are worth another thread: its start takes 0.1 ms."""
+"""Bytes of codes that are worth another thread for few queries: its start takes 0.1 ms."""
 
-_PARALLEL_PLANE_BYTES: Final = 1 << 25
-"""The same where rows are not compared as they lie in memory: about a millisecond of one thread.
-Less is not worth it, as each thread transposes or selects on its own."""
+_PARALLEL_BATCH_BYTES: Final = 1 << 25
+"""The same for several queries, counted once per query: about a millisecond of one thread. Less is
+not worth it, as each thread transposes or selects on its own."""
 
 _PLACED_SHARE: Final = 32
 """Results of at least one row in this many are placed in two passes instead of selected."""
@@ -71,8 +71,7 @@ def scan_compiled(
     """
     job = ScanJob(read_only(query_codes), shards, top_k, radii)
     n_rows = shards.n_rows
-    kernel = scan_kernel(len(query_codes), shards.n_bits)
-    worth = _PARALLEL_BYTES if kernel == ROWS else _PARALLEL_PLANE_BYTES
+    worth = _PARALLEL_BYTES if len(query_codes) < SEVERAL else _PARALLEL_BATCH_BYTES
     n_worth = 1 + query_codes.size * n_rows // worth
     n_threads = 1 if n_worth == 1 else min(n_threads or available_cpus(), n_worth)
     if top_k * _PLACED_SHARE < n_rows:
@@ -122,10 +121,8 @@ def _select_guessed(job: ScanJob, n_threads: int) -> Neighbours:
 
     Queries for which the guess was too small are searched again.
     """
-    if len(job.query_codes) < SEVERAL or int(job.radii.max()) < job.shards.n_bits:
-        return select(job, n_threads)
-    sample = planned(job.top_k, job.shards.n_kept)
-    if sample is None:
+    sample = planned(job.top_k, job.shards.n_kept) if len(job.query_codes) >= SEVERAL else None
+    if sample is None or int(job.radii.max()) < job.shards.n_bits:
         return select(job, n_threads)
     first = job._replace(shards=sample.of(job.shards), top_k=sample.top_k)
     guessed = job._replace(radii=sample.reached(select(first, n_threads), job.radii))

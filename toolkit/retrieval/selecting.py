@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.kernels.arrays import read_only
-from hashkit.kernels.choice import SEVERAL, scan_kernel
+from hashkit.kernels.choice import scan_kernel
 from hashkit.kernels.counts import block_words, quad_words, scan_counts
 from hashkit.kernels.scan import scan_rows, select_rows
 from hashkit.kernels.selection import Selection, order
@@ -43,23 +43,26 @@ _SHALLOW: Final = 256
 _CANDIDATE_BYTES: Final = 1 << 27
 """Memory for candidates, in bytes; if they need more, queries are searched in groups."""
 
+_CANDIDATE_SIZE: Final = 10
+"""Bytes of a candidate: its distance and its row."""
+
 
 def select(job: ScanJob, n_threads: int) -> Neighbours:
     """The nearest rows of each query."""
     n_queries, n_rows = len(job.query_codes), job.shards.n_rows
-    is_short = n_queries * n_rows <= PAIRS_PER_CALL
-    if n_queries < SEVERAL and n_threads == 1 and len(job.shards.codes) == 1 and is_short:
+    held = n_queries * _capacity(job.top_k) * _CANDIDATE_SIZE
+    is_transposed = scan_kernel(n_queries, job.shards.n_bits) != ROWS
+    is_short = n_queries * n_rows <= PAIRS_PER_CALL and held <= _CANDIDATE_BYTES
+    if is_short and not is_transposed and n_threads == 1 and len(job.shards.codes) == 1:
         return select_at_once(job)
     # Threads with separate rows share the cost of transposing, but each must find its own nearest
     # rows. So threads take separate queries if there are many queries, k is large, or no rows are
     # transposed.
     is_shallow = job.top_k * _SHALLOW < n_rows
-    is_shared = is_shallow and scan_kernel(n_queries, job.shards.n_bits) != ROWS
-    n_own = _TRANSPOSED_FOR if is_shared else _COMPARED_FOR
+    n_own = _TRANSPOSED_FOR if is_transposed and is_shallow else _COMPARED_FOR
     n_query_parts = min(n_threads, max(1, n_queries // n_own))
     n_row_parts = n_threads // n_query_parts
-    candidates = n_queries * n_row_parts * _capacity(job.top_k) * 10
-    n_groups = -(-candidates // _CANDIDATE_BYTES)
+    n_groups = -(-held * n_row_parts // _CANDIDATE_BYTES)
     found: list[Neighbours] = []
     for group in slices(n_queries, n_groups):
         own = slices(group.stop - group.start, n_query_parts, group.start)
