@@ -18,6 +18,7 @@ from hashkit.codesets import CodeSet
 from hashkit.errors import ConfigError
 from hashkit.kernels import widths
 from hashkit.kernels.cpu import LANES
+from hashkit.kernels.scan import BLOCK_BYTES
 from hashkit.kernels.vectors import ITERATION_ROWS
 from hashkit.retrieval.loading import KERNELS
 from hashkit.retrieval.sampling import planned
@@ -155,6 +156,21 @@ def test_a_near_row_is_found_at_each_place_among_far_ones(size: int) -> None:
         database[row] = query
         found = scan_compiled(query, Shards.of(database, 8 * size), n_rows, np.zeros(1, np.int64))
         assert found.rows.tolist() == [row]
+
+
+def test_near_rows_at_the_ends_of_blocks_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(widths, "_forced", "rows")
+    for size in (12, 16):
+        block = BLOCK_BYTES // size + 1
+        places = np.array([0, block - 1, block, 2 * block - 1, 2 * block, 2 * block + 9])
+        database = np.zeros((2 * block + 10, size), np.uint8)
+        queries = np.arange(1, 4, dtype=np.uint8).repeat(size).reshape(3, size)
+        database[places] = queries.repeat(2, axis=0)
+        shards, radii = Shards.of(database, 8 * size), np.zeros(3, np.int64)
+        for n_threads in (1, 2):
+            found = scan_compiled(queries, shards, 3, radii, n_threads)
+            assert found.offsets.tolist() == [0, 2, 4, 6]
+            assert found.rows.tolist() == places.tolist()
 
 
 def test_more_rows_within_a_radius_than_the_first_capacity() -> None:
