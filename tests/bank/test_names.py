@@ -40,6 +40,8 @@ def test_damaged_name_ends_are_found_by_a_search_too(end):
     names = Names(np.frombuffer(text, np.uint8), ends, "bank.h5")
     with pytest.raises(BankError, match=r"bank\.h5: damaged: name_ends of rows 0 to 44 do not"):
         rows_named(names, ["1.png"])
+    with pytest.raises(BankError, match=r"bank\.h5: damaged: name_ends of rows 3 to 3 do not"):
+        names[3]
 
 
 def test_no_name_wanted_reads_no_names():

@@ -16,7 +16,6 @@ killed now and then; every answer is compared with what it must be.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import multiprocessing
 import statistics
 import sys
@@ -24,14 +23,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from bench_encode import machine
-from load_client import closed_loop, open_loop, request_of
+from load_client import Load, closed_loop, open_loop, request_of
 from serve_soak import Supervisor, picture, soak
 
 import hashkit
@@ -102,20 +100,21 @@ def throughput(
 ) -> float:
     """Print searches per second in a process and over HTTP; returns the latter."""
     alone: dict[int, list[float]] = {batch: [] for batch in BATCHES}
-    served, used, used_alone = [], [], []
+    served, used, used_alone, used_to_ask = [], [], [], []
     for _ in range(args.rounds):
         for batch in BATCHES:
             rate, cpu = in_process(encoder, bank, images, batch, args.seconds)
             alone[batch].append(rate)
         used_alone.append(cpu)
         before = server.cpu_seconds()
-        answers, seconds = in_other_process(closed_loop)(
-            server.address, requests, args.clients, args.seconds
-        )
-        assert {status for status, _, _ in answers} == {200}
-        served.append(len(answers) / seconds)
-        used.append((server.cpu_seconds() - before) / len(answers))
-    shares = np.divide(served, np.max(list(alone.values()), axis=0))
+        load = in_other_process(closed_loop, server.address, requests, args.clients, args.seconds)
+        assert set(load.statuses) == {200}
+        n_answers = len(load.statuses)
+        served.append(n_answers / load.seconds)
+        used.append((server.cpu_seconds() - before) / n_answers)
+        used_to_ask.append(load.cpu_seconds / n_answers)
+    best = max(alone.values(), key=statistics.median)
+    shares = np.divide(served, best)
     rates = ", ".join(f"{statistics.median(one):.1f}/s by {batch}" for batch, one in alone.items())
     print(f"in a process {rates}")
     print(f"served       {statistics.median(served):.1f}/s, {args.clients} clients")
@@ -125,6 +124,7 @@ def throughput(
     )
     print(
         f"CPU time     {1000 * statistics.median(used):.1f} ms of the server per search; "
+        f"{1000 * statistics.median(used_to_ask):.2f} ms of the clients; "
         f"{1000 * statistics.median(used_alone):.1f} ms in a process, in batches"
     )
     return statistics.median(served)
@@ -148,41 +148,22 @@ def in_process(
 def latency(address: tuple[str, int], requests: list[bytes], rate: float, seconds: float) -> None:
     """Print the latencies at a rate."""
     for is_random in (False, True):
-        times = in_other_process(latencies)(address, requests, rate, 2 * seconds, is_random)
-        p50, p99 = np.percentile(times, [50, 99])
+        load = in_other_process(open_loop, address, requests, rate, 2 * seconds, is_random)
+        assert set(load.statuses) == {200}
+        p50, p99 = np.percentile(load.latencies, [50, 99])
         how = "at random" if is_random else "evenly"
         print(
             f"at {rate:.1f}/s {how:9} p50 {1000 * p50:.0f} ms, p99 {1000 * p99:.0f} ms, "
-            f"longest {1000 * max(times):.0f} ms; p99 is {p99 / p50:.2f} x p50"
+            f"longest {1000 * max(load.latencies):.0f} ms; p99 is {p99 / p50:.2f} x p50"
         )
 
 
-async def latencies(
-    address: tuple[str, int], requests: list[bytes], rate: float, seconds: float, is_random: bool
-) -> list[float]:
-    """Seconds from when each request was due to its answer."""
-    times = []
-
-    def taken(_number: int, status: int, _body: bytes, seconds: float) -> None:
-        assert status == 200
-        times.append(seconds)
-
-    await open_loop(address, requests, rate, seconds, is_random=is_random, taken=taken)
-    return times
-
-
-def in_other_process(work: Callable[..., Any]) -> Callable[..., Any]:
-    """A coroutine function as one that runs in a new process, without this one's threads."""
-
-    def called(*arguments: Any) -> Any:
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            return pool.apply(_run, (work, arguments))
-
-    return called
-
-
-def _run(work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    return asyncio.run(work(*arguments))
+def in_other_process(
+    work: Callable[..., Load], address: tuple[str, int], requests: list[bytes], *settings: float
+) -> Load:
+    """A load from a new process, without this one's threads."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(work, (address, requests, *settings))
 
 
 if __name__ == "__main__":

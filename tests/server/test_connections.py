@@ -8,11 +8,13 @@ import socket
 import threading
 import time
 
+import h11
 import pytest
 from processes import wait_until
 from served_album import encoder, make_album, picture
 
 import hashkit
+from hashkit.server.connections import _JoinedAnswer
 from hashkit.server.limits import ServerLimits
 from hashkit.server.service import Service
 from hashkit.server.serving import open_listener, run_server
@@ -144,3 +146,18 @@ def test_what_is_no_http_is_refused(address):
         with socket.create_connection(address) as connection:
             connection.sendall(request)
             assert received(connection)[:12] in (b"HTTP/1.1 400", b"")
+
+
+def test_head_and_body_of_an_answer_are_one_piece():
+    http = _JoinedAnswer(h11.SERVER)
+    for _ in range(2):
+        http.receive_data(post(b"image"))
+        events = [type(http.next_event()) for _ in range(3)]
+        assert events == [h11.Request, h11.Data, h11.EndOfMessage]
+        head = h11.Response(status_code=200, headers=[("Content-Length", "5")])
+        assert http.send(head) == b""
+        piece = http.send(h11.Data(data=b"found"))
+        assert piece.startswith(b"HTTP/1.1 200 ")
+        assert piece.endswith(b"\r\n\r\nfound")
+        assert http.send(h11.EndOfMessage()) == b""
+        http.start_next_cycle()

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
+import dataclasses
+import functools
+import heapq
+import itertools
+import selectors
+import socket
 import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-__all__ = ["Answer", "Pool", "closed_loop", "open_loop", "request_of"]
+__all__ = ["Client", "Load", "closed_loop", "open_loop", "request_of"]
 
 _AT_ONCE = 0.005
 """Seconds within which a connection that was closed before says so."""
 
-Answer = tuple[int, bytes, float]
-"""Status (0 if the connection broke), body, and seconds since the request was due."""
+_PART = 1 << 16
+
+Answered = Callable[[int, bytes], None]
+"""Takes the status, which is 0 if the connection broke or could not be made, and the body."""
 
 
 def request_of(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
@@ -24,111 +31,189 @@ def request_of(method: str, path: str, body: bytes = b"", **headers: str) -> byt
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-class _Connection(asyncio.Protocol):
-    """One connection, with one request at a time."""
+@dataclasses.dataclass(eq=False)
+class _Connection:
+    """A connection, and the request on it."""
 
-    def __init__(self) -> None:
-        self._parts = bytearray()
-        self._answer: asyncio.Future[tuple[int, bytes]] | None = None
-        self.is_open = True
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-
-    async def ask(self, request: bytes) -> tuple[int, bytes]:
-        self._answer = asyncio.get_running_loop().create_future()
-        if not self.is_open:
-            return 0, b""
-        self.transport.write(request)
-        return await self._answer
-
-    def data_received(self, data: bytes) -> None:
-        self._parts += data
-        end = self._parts.find(b"\r\n\r\n")
-        if end < 0:
-            return
-        head = bytes(self._parts[:end]).lower()
-        _, found, length = head.partition(b"content-length: ")
-        stop = end + 4 + (int(length.partition(b"\r\n")[0]) if found else 0)
-        if len(self._parts) >= stop:
-            body, self._parts = bytes(self._parts[end + 4 : stop]), self._parts[stop:]
-            self._done(int(head.split(None, 2)[1]), body)
-            if b"connection: close" in head:
-                self.is_open = False
-
-    def connection_lost(self, _: Exception | None) -> None:
-        self.is_open = False
-        self._done(0, b"")
-
-    def _done(self, status: int, body: bytes) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result((status, body))
+    socket: socket.socket
+    answered: Answered
+    unsent: memoryview = dataclasses.field(default_factory=lambda: memoryview(b""))
+    received: bytearray = dataclasses.field(default_factory=bytearray)
 
 
-class Pool:
-    """Connections to one address, made when they are needed."""
+class Client:
+    """Requests to one address in one thread, over connections that are kept.
+
+    `ask` and `at` say what is to be done, and `run` does it.
+    """
 
     def __init__(self, address: tuple[str, int]) -> None:
         self._address = address
         self._idle: list[_Connection] = []
+        self._n_asked = 0
+        self._selector = selectors.DefaultSelector()
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = itertools.count()
 
-    async def ask(self, request: bytes, *, is_safe: bool = False) -> tuple[int, bytes]:
-        """Status and body; status 0 if the connection broke or could not be made.
+    def at(self, when: float, call: Callable[[], None]) -> None:
+        """Call a function at a time of `time.perf_counter`."""
+        heapq.heappush(self._due, (when, next(self._numbers), call))
+
+    def ask(self, request: bytes, answered: Answered, *, is_safe: bool = False) -> None:
+        """Send a request, and call a function with the answer.
 
         A request that may be sent twice, ``is_safe``, is sent again if a connection that was kept
         turns out to be closed, as every client of HTTP does.
         """
-        self._idle = [one for one in self._idle if one.is_open]
-        was_kept = bool(self._idle)
-        if was_kept:
+        if self._idle:
             connection = self._idle.pop()
+            if is_safe:
+                answered = functools.partial(self._again, request, answered, time.perf_counter())
         else:
-            loop = asyncio.get_running_loop()
             try:
-                _, connection = await loop.create_connection(_Connection, *self._address)
+                connection = _Connection(socket.create_connection(self._address), answered)
             except OSError:
-                return 0, b""
-        sent = time.perf_counter()
-        status, body = await connection.ask(request)
-        if connection.is_open:
-            self._idle.append(connection)
-        if status == 0 and was_kept and is_safe and time.perf_counter() - sent < _AT_ONCE:
-            return await self.ask(request, is_safe=False)
-        return status, body
+                self.at(0, functools.partial(answered, 0, b""))
+                return
+            connection.socket.setblocking(False)
+            self._selector.register(connection.socket, selectors.EVENT_READ, connection)
+        connection.answered = answered
+        self._n_asked += 1
+        connection.unsent = memoryview(request)
+        self._send(connection)
+
+    def run(self) -> None:
+        """Work until every answer is there and nothing is due."""
+        while self._due or self._n_asked:
+            wait = max(0.0, self._due[0][0] - time.perf_counter()) if self._due else None
+            for key, events in self._selector.select(wait):
+                if events & selectors.EVENT_WRITE:
+                    self._send(key.data)
+                if events & selectors.EVENT_READ:
+                    self._receive(key.data)
+            while self._due and self._due[0][0] <= time.perf_counter():
+                heapq.heappop(self._due)[2]()
 
     def close(self) -> None:
         """Close the connections."""
         for connection in self._idle:
-            connection.transport.close()
+            connection.socket.close()
+        self._selector.close()
+
+    def _send(self, connection: _Connection) -> None:
+        try:
+            n_sent = connection.socket.send(connection.unsent)
+        except BlockingIOError:
+            n_sent = 0
+        except OSError:
+            return  # reading will tell
+        connection.unsent = connection.unsent[n_sent:]
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.unsent else 0)
+        if self._selector.get_key(connection.socket).events != events:
+            self._selector.modify(connection.socket, events, connection)
+
+    def _receive(self, connection: _Connection) -> None:
+        try:
+            data = connection.socket.recv(_PART)
+        except OSError:
+            data = b""
+        if not data:
+            self._drop(connection)
+            if connection in self._idle:
+                self._idle.remove(connection)
+            else:
+                self._answer(connection, 0, b"")
+            return
+        received = connection.received
+        received += data
+        end = received.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        head = bytes(received[:end]).lower()
+        _, found, length = head.partition(b"content-length: ")
+        stop = end + 4 + (int(length.partition(b"\r\n")[0]) if found else 0)
+        if len(received) < stop:
+            return
+        body = bytes(received[end + 4 : stop])
+        received.clear()
+        if b"connection: close" in head:
+            self._drop(connection)
+        else:
+            self._idle.append(connection)
+        self._answer(connection, int(head.split(None, 2)[1]), body)
+
+    def _drop(self, connection: _Connection) -> None:
+        self._selector.unregister(connection.socket)
+        connection.socket.close()
+
+    def _answer(self, connection: _Connection, status: int, body: bytes) -> None:
+        self._n_asked -= 1
+        connection.answered(status, body)
+
+    def _again(
+        self, request: bytes, answered: Answered, sent: float, status: int, body: bytes
+    ) -> None:
+        if status == 0 and time.perf_counter() - sent < _AT_ONCE:
+            self.ask(request, answered)
+        else:
+            answered(status, body)
 
 
-async def closed_loop(
+@dataclasses.dataclass
+class Load:
+    """What came of a load.
+
+    Attributes
+    ----------
+    statuses
+        Of the answers, in the order in which they came; 0 where there was none.
+    latencies
+        Seconds from when each request was due.
+    seconds
+        How long it took.
+    cpu_seconds
+        CPU time of the client.
+    """
+
+    statuses: list[int] = dataclasses.field(default_factory=list)
+    latencies: list[float] = dataclasses.field(default_factory=list)
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+    def take(self, due: float, status: int, _body: bytes) -> None:
+        """Take an answer to a request that was due at a time."""
+        self.statuses.append(status)
+        self.latencies.append(time.perf_counter() - due)
+
+
+def closed_loop(
     address: tuple[str, int], requests: Sequence[bytes], n_clients: int, seconds: float
-) -> tuple[list[Answer], float]:
-    """Let clients ask one request after the other; returns the answers and the seconds."""
-    pool, answers, numbers = Pool(address), list[Answer](), iter(range(1 << 62))
+) -> Load:
+    """Let clients ask one request after the other."""
+    client, load, following = Client(address), Load(), itertools.cycle(requests)
     start = time.perf_counter()
 
-    async def client() -> None:
-        while (began := time.perf_counter()) - start < seconds:
-            status, body = await pool.ask(requests[next(numbers) % len(requests)])
-            answers.append((status, body, time.perf_counter() - began))
+    def next_request() -> None:
+        began = time.perf_counter()
+        if began - start < seconds:
+            client.ask(next(following), functools.partial(answered, began))
 
-    await asyncio.gather(*(client() for _ in range(n_clients)))
-    pool.close()
-    return answers, time.perf_counter() - start
+    def answered(began: float, status: int, body: bytes) -> None:
+        load.take(began, status, body)
+        next_request()
+
+    for _ in range(n_clients):
+        client.at(0, next_request)
+    return _measured(client, load)
 
 
-async def open_loop(
+def open_loop(
     address: tuple[str, int],
     requests: Sequence[bytes],
     rate: float,
     seconds: float,
-    *,
     is_random: bool,
-    taken: Callable[[int, int, bytes, float], None],
-) -> None:
+) -> Load:
     """Send requests when they are due, whatever the answers take.
 
     Parameters
@@ -137,22 +222,23 @@ async def open_loop(
         Requests per second.
     is_random
         Whether they come at random (a Poisson process) instead of at equal distances.
-    taken
-        Called with number, status, body and seconds since the request was due.
     """
-    pool, rng = Pool(address), np.random.default_rng(0)
-    gaps = (
-        rng.exponential(1, round(rate * seconds)) if is_random else np.ones(round(rate * seconds))
-    )
-    due = (np.cumsum(gaps) / rate).tolist()
+    client, load, rng = Client(address), Load(), np.random.default_rng(0)
+    n_requests = round(rate * seconds)
+    gaps = rng.exponential(1, n_requests) if is_random else np.ones(n_requests)
     start = time.perf_counter()
+    for request, due in zip(
+        itertools.cycle(requests), (start + np.cumsum(gaps) / rate).tolist(), strict=False
+    ):
+        answered = functools.partial(load.take, due)
+        client.at(due, functools.partial(client.ask, request, answered))
+    return _measured(client, load)
 
-    async def one(number: int) -> None:
-        status, body = await pool.ask(requests[number % len(requests)])
-        taken(number, status, body, time.perf_counter() - start - due[number])
 
-    async with asyncio.TaskGroup() as group:
-        for number, at in enumerate(due):
-            await asyncio.sleep(max(0.0, start + at - time.perf_counter()))
-            group.create_task(one(number))
-    pool.close()
+def _measured(client: Client, load: Load) -> Load:
+    start, used = time.perf_counter(), time.process_time()
+    client.run()
+    load.seconds = time.perf_counter() - start
+    load.cpu_seconds = time.process_time() - used
+    client.close()
+    return load

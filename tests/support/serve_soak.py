@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import dataclasses
+import functools
 import io
 import json
 import os
@@ -16,12 +16,13 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from load_client import Pool, request_of
+from load_client import Client, request_of
 from PIL import Image
 
 from hashkit.bank.reader import Bank
@@ -186,7 +187,7 @@ def soak(
 ) -> str:
     """Run a load with additions, removals and kills; returns what came of it as text."""
     images = [path.read_bytes() for path in sorted(album.iterdir()) if path.is_file()]
-    return asyncio.run(_Soak(server, encoder, bank, images, rate, seconds).run())
+    return _Soak(server, encoder, bank, images, rate, seconds).run()
 
 
 class _Soak:
@@ -206,47 +207,57 @@ class _Soak:
         self._uploaded: list[str] = []
         self._counts = _Counts()
         self._killed_at = -1e9
-        self._start = time.monotonic()
+        self._client = Client(server.address)
+        self._rng = np.random.default_rng(0)
+        self._start = time.perf_counter()
 
-    async def run(self) -> str:
-        pool = Pool(self._server.address)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._change(pool))
-            group.create_task(self._kill())
-            group.create_task(self._measure())
-            number = 0
-            while self._left() > 0:
-                group.create_task(self._search(pool, number))
-                number += 1
-                due = self._start + number / self._rate
-                await asyncio.sleep(max(0.0, due - time.monotonic()))
-        pool.close()
+    def run(self) -> str:
+        for begin in (self._search, self._change):
+            self._client.at(self._start, functools.partial(begin, 0))
+        self._client.at(self._start + self._kill_pause, self._kill)
+        self._client.at(self._start, self._measure)
+        self._client.run()
+        self._client.close()
         return self._report()
 
-    def _left(self) -> float:
-        return self._start + self._seconds - time.monotonic()
+    @property
+    def _kill_pause(self) -> float:
+        return min(60.0, self._seconds / 4)
 
-    async def _search(self, pool: Pool, number: int) -> None:
+    def _left(self) -> float:
+        return self._start + self._seconds - time.perf_counter()
+
+    def _later(self, seconds: float, call: Callable[[], None]) -> None:
+        self._client.at(time.perf_counter() + seconds, call)
+
+    def _search(self, number: int) -> None:
+        if self._left() <= 0:
+            return
+        following = functools.partial(self._search, number + 1)
+        self._client.at(self._start + (number + 1) / self._rate, following)
         query = number % len(self._images)
         there, gone = set(self._uploaded), set(self._truth.gone)
-        began = time.monotonic()
         request = request_of("POST", "/search?k=10", self._images[query])
-        status, body = await pool.ask(request, is_safe=True)
-        while self._left() > -30 and (status == 503 or (status == 0 and began > self._killed_at)):
-            if status == 503:  # as the answer asks for
+
+        def ask(*, is_safe: bool = False) -> None:
+            answered = functools.partial(take, time.perf_counter())
+            self._client.ask(request, answered, is_safe=is_safe)
+
+        def take(began: float, status: int, body: bytes) -> None:
+            if self._left() > -30 and status == 503:  # as the answer asks for
                 self._counts.later += 1
-                await asyncio.sleep(1)
-            else:  # the kill had closed the connection
-                self._counts.closed += 1
-            began = time.monotonic()
-            status, body = await pool.ask(request)
-        self._counts.searches += 1
-        if self._is_broken(status, began):
-            return
-        still = there & set(self._uploaded)
-        fault = self._truth.fault(json.loads(body), query, still, gone)
-        if fault is not None:
-            self._counts.wrong.append(fault)
+                self._later(1, ask)
+            elif self._left() > -30 and status == 0 and began > self._killed_at:
+                self._counts.closed += 1  # the kill had closed the connection
+                ask()
+            else:
+                self._counts.searches += 1
+                if not self._is_broken(status, began):
+                    still = there & set(self._uploaded)
+                    fault = self._truth.fault(json.loads(body), query, still, gone)
+                    self._counts.wrong += [] if fault is None else [fault]
+
+        ask(is_safe=True)
 
     def _is_broken(self, status: int, began: float) -> bool:
         """Count an answer that is none: of a request in flight at a kill, or another one."""
@@ -260,47 +271,49 @@ class _Soak:
             self._counts.wrong.append(f"status {status}")
         return status not in (200, 201, 204)
 
-    async def _change(self, pool: Pool) -> None:
+    def _change(self, number: int) -> None:
         """Add two images for each that is removed."""
-        rng, token = np.random.default_rng(0), f"Bearer {TOKEN}"
-        for number in range(1 << 62):
-            if self._left() <= 0:
-                return
-            await asyncio.sleep(_PAUSE_SECONDS)
-            began = time.monotonic()
-            if number % 3 == 2 and self._uploaded:
-                name = self._uploaded.pop(int(rng.integers(len(self._uploaded))))
-                request = request_of("DELETE", f"/images/{name}", authorization=token)
-                status, _ = await pool.ask(request)
-                if not self._is_broken(status, began):
-                    self._truth.gone.add(name)
-                    self._counts.removals += 1
-                continue
+        if self._left() <= 0:
+            return
+        is_removal = number % 3 == 2 and bool(self._uploaded)
+        if is_removal:
+            name = self._uploaded.pop(int(self._rng.integers(len(self._uploaded))))
+            request = request_of("DELETE", f"/images/{name}", authorization=f"Bearer {TOKEN}")
+        else:
             name, data = f"new/{number}.jpg", picture(1000 + number)
-            loop = asyncio.get_running_loop()
-            code = await loop.run_in_executor(None, self._encoder.encode, [data])
-            self._truth.codes[name] = code[0].tobytes()
-            request = request_of("POST", f"/images?name={name}", data, authorization=token)
-            status, _ = await pool.ask(request)
-            if not self._is_broken(status, began):
+            self._truth.codes[name] = self._encoder.encode([data])[0].tobytes()
+            path = f"/images?name={name}"
+            request = request_of("POST", path, data, authorization=f"Bearer {TOKEN}")
+
+        def take(began: float, status: int, _body: bytes) -> None:
+            self._later(_PAUSE_SECONDS, functools.partial(self._change, number + 1))
+            if self._is_broken(status, began):
+                return
+            if is_removal:
+                self._truth.gone.add(name)
+                self._counts.removals += 1
+            else:
                 self._uploaded.append(name)
                 self._counts.uploads += 1
 
-    async def _kill(self) -> None:
-        pause = min(60.0, self._seconds / 4)
-        while self._left() > pause + 5:
-            await asyncio.sleep(pause)
-            self._killed_at = time.monotonic()
-            self._server.kill()
-            self._counts.kills += 1
+        self._client.ask(request, functools.partial(take, time.perf_counter()))
 
-    async def _measure(self) -> None:
-        while self._left() > 0:
-            await asyncio.sleep(1)
-            with contextlib.suppress(OSError, ValueError, IndexError):
-                status = Path(f"/proc/{self._server.pid}/status").read_text()
-                kilobytes = int(status.partition("RssAnon:")[2].split()[0])
-                self._counts.anonymous_mb.append((self._server.n_starts, kilobytes / 1000))
+    def _kill(self) -> None:
+        if self._left() <= 5:
+            return
+        self._killed_at = time.perf_counter()
+        self._server.kill()
+        self._counts.kills += 1
+        self._later(self._kill_pause, self._kill)
+
+    def _measure(self) -> None:
+        if self._left() <= 0:
+            return
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            status = Path(f"/proc/{self._server.pid}/status").read_text()
+            kilobytes = int(status.partition("RssAnon:")[2].split()[0])
+            self._counts.anonymous_mb.append((self._server.n_starts, kilobytes / 1000))
+        self._later(1, self._measure)
 
     def _report(self) -> str:
         counts = self._counts

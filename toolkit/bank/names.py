@@ -212,19 +212,31 @@ class Names(StoredNames):
         if not start:
             bounds = np.insert(bounds, 0, 0)
         if bounds[0] < 0 or np.any(bounds[1:] < bounds[:-1]) or bounds[-1] > len(self._text):
-            raise BankError(
-                f"{self._bank}: damaged: name_ends of rows {start} to {stop - 1} do not ascend"
-            )
+            raise self._damaged(start, stop)
         return bounds
+
+    def _damaged(self, start: int, stop: int) -> BankError:
+        return BankError(
+            f"{self._bank}: damaged: name_ends of rows {start} to {stop - 1} do not ascend"
+        )
+
+    def _offsets(self, start: int, stop: int) -> list[int]:
+        """`_bounds` as a list; for one row, such as that of a hit, without the cost of arrays."""
+        if stop - start > 1:
+            return list(self._bounds(start, stop).tolist())
+        begin, end = int(self._ends[start - 1]) if start else 0, int(self._ends[start])
+        if not begin <= end <= len(self._text):
+            raise self._damaged(start, stop)
+        return [begin, end]
 
     def _read(self, start: int, stop: int) -> list[str]:
         if start == stop:
             return []
-        bounds = self._bounds(start, stop)
-        text = self._text[bounds[0] : bounds[-1]].tobytes()
-        offsets = (bounds - bounds[0]).tolist()
+        offsets = self._offsets(start, stop)
+        first = offsets[0]
+        text = self._text[first : offsets[-1]].tobytes()
         try:
-            return [text[a:b].decode() for a, b in itertools.pairwise(offsets)]
+            return [text[a - first : b - first].decode() for a, b in itertools.pairwise(offsets)]
         except UnicodeDecodeError:
             raise BankError(
                 f"{self._bank}: damaged: a name of rows {start} to {stop - 1} is not UTF-8"

@@ -68,13 +68,11 @@ def _routes() -> list[Route]:
         ("POST", "/images", writes.add_image),
         ("DELETE", "/images/{name:path}", writes.remove_image),
     ]
-    return [
-        *reading,
-        *(
-            Route(path, routes.answered(handler, path), methods=[method])
-            for method, path, handler in writing
-        ),
+    posting = [
+        Route(path, routes.answered(handler, path), methods=[method])
+        for method, path, handler in writing
     ]
+    return [*posting, *reading]  # tried in this order, and searches come most often
 
 
 @contextlib.asynccontextmanager

@@ -6,9 +6,9 @@ import asyncio
 import collections
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
-__all__ = ["Batcher"]
+__all__ = ["Batcher", "give", "give_error"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -18,7 +18,8 @@ class Batcher(Generic[Item, Result]):
     """Calls a function of a list in one thread, with all items that are waiting.
 
     An item that arrives while nothing runs is processed at once, alone. If a list fails, each of
-    its items is tried alone, so that one item cannot make the others fail.
+    its items is tried alone, so that one item cannot make the others fail. The thread takes the
+    next list by itself: a hand-over to the event loop and back would leave it idle meanwhile.
 
     Parameters
     ----------
@@ -28,21 +29,29 @@ class Batcher(Generic[Item, Result]):
         The longest list.
     name
         Name of the thread.
+    then
+        Called in the thread with the items, their futures and results; by default the futures
+        get the results.
     """
 
     def __init__(
-        self, work: Callable[[Sequence[Item]], Sequence[Result]], most: int, name: str
+        self,
+        work: Callable[[Sequence[Item]], Sequence[Result]],
+        most: int,
+        name: str,
+        then: Callable[[Sequence[Item], Sequence[asyncio.Future[Any]], Sequence[Result]], None]
+        | None = None,
     ) -> None:
         self._work = work
         self._most = most
-        self._waiting: Final[collections.deque[tuple[Item, asyncio.Future[Result]]]] = (
+        self._then = then or (lambda _, futures, results: give(futures, results))
+        self._waiting: Final[collections.deque[tuple[Item, asyncio.Future[Any]]]] = (
             collections.deque()
         )
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
-        self._running: asyncio.Task[None] | None = None
 
     async def __call__(self, item: Item) -> Result:
-        """The result of an item.
+        """The result of an item, if there is no ``then``.
 
         Raises
         ------
@@ -50,39 +59,58 @@ class Batcher(Generic[Item, Result]):
             What the function raises for the item alone.
         """
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
-        if self._running is None:
-            self._running = asyncio.create_task(self._run())
+        self.add([item], [future])
         return await future
 
+    def add(self, items: Sequence[Item], futures: Sequence[asyncio.Future[Any]]) -> None:
+        """Add items, from any thread; each future gets what becomes of its item."""
+        self._waiting.extend(zip(items, futures, strict=True))
+        self._thread.submit(self._run)
+
     def close(self) -> None:
-        """End the thread when its current list is done."""
+        """End the thread when all that waits is done."""
         self._thread.shutdown(wait=True)
 
-    async def _run(self) -> None:
-        try:
-            while self._waiting:
-                n_items = min(len(self._waiting), self._most)
-                taken = [self._waiting.popleft() for _ in range(n_items)]
-                # Clients that disconnected or timed out need no answer.
-                await self._answer([one for one in taken if not one[1].done()])
-        finally:
-            self._running = None
+    def _run(self) -> None:
+        """Process what waits; nothing may be left of it, as one run takes what others were for."""
+        while self._waiting:
+            n_items = min(len(self._waiting), self._most)
+            taken = [self._waiting.popleft() for _ in range(n_items)]
+            # Clients that disconnected or timed out need no answer.
+            self._answer([one for one in taken if not one[1].done()])
 
-    async def _answer(self, batch: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
+    def _answer(self, batch: Sequence[tuple[Item, asyncio.Future[Any]]]) -> None:
         if not batch:
             return
-        loop = asyncio.get_running_loop()
-        items = [item for item, _ in batch]
+        items, futures = zip(*batch, strict=True)
         try:
-            results = await loop.run_in_executor(self._thread, self._work, items)
+            results = self._work(items)
         except Exception as error:
-            if len(batch) > 1:
-                for one in batch:
-                    await self._answer([one])
-            elif not batch[0][1].done():
-                batch[0][1].set_exception(error)
+            if len(batch) == 1:
+                give_error(futures[0], error)
+                return
+            for one in batch:
+                self._answer([one])
             return
-        for (_, future), result in zip(batch, results, strict=True):
+        self._then(items, futures, results)
+
+
+def give(futures: Sequence[asyncio.Future[Any]], results: Sequence[Any]) -> None:
+    """Set the results of futures of one event loop, from another thread."""
+
+    def set_all() -> None:
+        for future, result in zip(futures, results, strict=True):
             if not future.done():
                 future.set_result(result)
+
+    futures[0].get_loop().call_soon_threadsafe(set_all)
+
+
+def give_error(future: asyncio.Future[Any], error: BaseException) -> None:
+    """Set the error of a future, from another thread."""
+
+    def set_error() -> None:
+        if not future.done():
+            future.set_exception(error)
+
+    future.get_loop().call_soon_threadsafe(set_error)

@@ -19,6 +19,24 @@ _FULL = (
 )
 
 
+class _JoinedAnswer(h11.Connection):
+    """HTTP whose answers are sent by one call of the system: the head with the body's first part.
+
+    Each call takes time, also of the client, which it wakes.
+    """
+
+    _head = b""
+
+    def send(self, event: h11.Event) -> bytes | None:  # type: ignore[override]  # two signatures
+        data = super().send(event)
+        if isinstance(event, h11.Response):
+            self._head = data or b""
+            return b""
+        if self._head and data is not None:
+            data, self._head = self._head + data, b""
+        return data
+
+
 class _LimitedConnection(H11Protocol):
     """A connection that is closed if headers do not arrive in time, or an answer is not read.
 
@@ -31,6 +49,7 @@ class _LimitedConnection(H11Protocol):
     _writing: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.conn = _JoinedAnswer(h11.SERVER)
         super().connection_made(transport)
         if len(self.connections) > self.limits.max_connections:
             transport.write(_FULL)

@@ -68,9 +68,8 @@ async def search(service: Service, request: Request) -> Response:
         if content_type(request) == "application/json":
             answer = await _search_from(service, start_of(body), options)
         else:
-            encoded = await service.searcher.encoded(checked_image(request, body, takes_json=True))
-            query = Query("image", encoded.code, None)
-            answer = await service.searcher.answer(query, options, encoded.logits)
+            image = checked_image(request, body, takes_json=True)
+            answer = await service.searcher.answer_image(image, options)
     return Response(answer, media_type="application/json")
 
 

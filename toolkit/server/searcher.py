@@ -18,7 +18,7 @@ from hashkit.preprocess import ImageSource
 from hashkit.retrieval.search import search
 from hashkit.runtimes.encoder import Encoder
 from hashkit.runtimes.settings import GPU_PROVIDERS
-from hashkit.server.batching import Batcher
+from hashkit.server.batching import Batcher, give, give_error
 from hashkit.server.limits import ServerLimits
 from hashkit.server.live_bank import LiveBank
 from hashkit.server.metrics import Metrics
@@ -42,6 +42,14 @@ class Encoded:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class _Image:
+    """The pixels of an image, and how to search for it; None if only its code is wanted."""
+
+    pixels: NDArray[np.uint8]
+    options: SearchOptions | None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class _Task:
     query: Query
     logits: NDArray[np.float32] | None
@@ -50,6 +58,9 @@ class _Task:
 
 class Searcher:
     """Encodes and searches.
+
+    An image goes from the thread that decodes it to that of the model and to that of the search;
+    the event loop gets only the answer.
 
     Parameters
     ----------
@@ -72,7 +83,7 @@ class Searcher:
         self._decoders = ThreadPoolExecutor(available_cpus(), thread_name_prefix="decode")
         is_on_gpu = encoder.provider in GPU_PROVIDERS
         most = limits.max_batch if is_on_gpu else min(_ON_CPU, limits.max_batch)
-        self._model: Batcher[NDArray[np.uint8], Encoded] = Batcher(self._encode, most, "model")
+        self._model: Batcher[_Image, Encoded] = Batcher(self._encode, most, "model", self._pass_on)
         self._search: Batcher[_Task, bytes] = Batcher(self._answer, limits.max_batch, "search")
 
     async def encoded(self, image: ImageSource) -> Encoded:
@@ -85,9 +96,19 @@ class Searcher:
         ModelError
             If the model cannot encode it.
         """
-        loop = asyncio.get_running_loop()
-        pixels = await loop.run_in_executor(self._decoders, self._encoder.prepare, image)
-        return await self._model(pixels)
+        encoded: Encoded = await self._begun(image, None)
+        return encoded
+
+    async def answer_image(self, image: ImageSource, options: SearchOptions) -> bytes:
+        """The JSON of a search for an image.
+
+        Raises
+        ------
+        RequestError, ImageError, ModelError
+            As of `encoded` and `answer`.
+        """
+        answer: bytes = await self._begun(image, options)
+        return answer
 
     async def answer(
         self, query: Query, options: SearchOptions, logits: NDArray[np.float32] | None = None
@@ -99,7 +120,7 @@ class Searcher:
         RequestError
             422 if the bank has no such class.
         """
-        return await self._search(_Task(query, logits if options.rerank else None, options))
+        return await self._search(_task(query, logits, options))
 
     def close(self) -> None:
         """End the threads, after what they work on."""
@@ -107,9 +128,45 @@ class Searcher:
         self._model.close()
         self._search.close()
 
-    def _encode(self, images: Sequence[NDArray[np.uint8]]) -> list[Encoded]:
+    def _begun(self, image: ImageSource, options: SearchOptions | None) -> asyncio.Future[Any]:
+        """What comes of an image: its code, or with options the answer to a search."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._decoders.submit(self._decode, image, options, future)
+        return future
+
+    def _decode(
+        self, image: ImageSource, options: SearchOptions | None, future: asyncio.Future[Any]
+    ) -> None:
+        if future.done():  # the client gave up
+            return
+        try:
+            pixels = self._encoder.prepare(image)
+        except Exception as error:
+            give_error(future, error)
+        else:
+            self._model.add([_Image(pixels, options)], [future])
+
+    def _pass_on(
+        self,
+        images: Sequence[_Image],
+        futures: Sequence[asyncio.Future[Any]],
+        results: Sequence[Encoded],
+    ) -> None:
+        """Give the codes that are wanted, and search for the other images."""
+        tasks, waiting = [], []
+        for image, future, encoded in zip(images, futures, results, strict=True):
+            if image.options is None:
+                give([future], [encoded])
+            else:
+                query = Query("image", encoded.code, None)
+                tasks.append(_task(query, encoded.logits, image.options))
+                waiting.append(future)
+        if tasks:
+            self._search.add(tasks, waiting)
+
+    def _encode(self, images: Sequence[_Image]) -> list[Encoded]:
         with self._metrics.timed_batch("encode", len(images)):
-            codes, logits = self._encoder.run(np.stack(images))
+            codes, logits = self._encoder.run(np.stack([image.pixels for image in images]))
         if not np.isfinite(logits).all():
             raise ModelError("expected finite logits, found NaN or infinite ones for an image")
         return [Encoded(*one) for one in zip(codes, logits, strict=True)]
@@ -145,6 +202,10 @@ class Searcher:
             _as_json(Result(task.query, hits).to_dict())
             for task, hits in zip(tasks, hits_of(found, banks), strict=True)
         ]
+
+
+def _task(query: Query, logits: NDArray[np.float32] | None, options: SearchOptions) -> _Task:
+    return _Task(query, logits if options.rerank else None, options)
 
 
 def _as_json(document: dict[str, Any]) -> bytes:
