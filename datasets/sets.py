@@ -18,7 +18,14 @@ from hashkit.datasets.mnist import FASHION_MNIST, MNIST, MnistSet, open_mnist
 from hashkit.errors import DatasetError
 from hashkit.inputs.paths import with_home
 
-__all__ = ["IMAGE_SETS", "KnownSet", "default_input_size", "default_root", "open_image_set"]
+__all__ = [
+    "IMAGE_SETS",
+    "KnownSet",
+    "check_image_set",
+    "default_input_size",
+    "default_root",
+    "open_image_set",
+]
 
 _Opener: TypeAlias = Callable[[Path | None, bool, DownloadProgress | None], ImageSet]
 
@@ -80,10 +87,7 @@ def open_image_set(
         return open_image_folder(path)
     if path.exists():
         return open_list(path, root)
-    raise DatasetError(
-        f"unknown image set {spec!r}; known: {', '.join(IMAGE_SETS)}; "
-        "or give the path of an existing folder of images or list file"
-    )
+    raise _unknown(spec)
 
 
 def default_root(name: str) -> Path:
@@ -148,3 +152,16 @@ IMAGE_SETS: Final[dict[str, KnownSet]] = {
     ),
 }
 """Image sets by name; a new one is an entry here."""
+
+
+def check_image_set(spec: str) -> None:
+    """Raise DatasetError if a text is neither the name of a set nor a path that exists."""
+    if spec not in IMAGE_SETS and not os.path.exists(with_home(spec)):  # noqa: PTH110 - long names
+        raise _unknown(spec)
+
+
+def _unknown(spec: str) -> DatasetError:
+    return DatasetError(
+        f"unknown image set {spec!r}; known: {', '.join(IMAGE_SETS)}; "
+        "or give the path of an existing folder of images or list file"
+    )

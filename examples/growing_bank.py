@@ -32,17 +32,7 @@ def codes_of(pixels: np.ndarray) -> np.ndarray:
 
 def header(class_names: tuple[str, ...]) -> BankHeader:
     """A bank of 64 bits with one label per image, whose codes come from no model."""
-    return BankHeader(
-        n_bits=64,
-        manifest=None,
-        model_sha256="",
-        runtime="",
-        provider="",
-        precision="",
-        class_names=class_names,
-        label_kind="single",
-        source=None,
-    )
+    return BankHeader(64, class_names=class_names, label_kind="single")
 
 
 class Writer(threading.Thread):

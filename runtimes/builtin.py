@@ -149,6 +149,8 @@ def no_such_model(path: Path) -> str:
 
 def advice_on_missing(path: Path) -> str:
     """The advice of a message about a path that is missing and may be meant for a model."""
+    if str(path) in BUILTIN_MODELS:  # ./phash, or a Path of that name
+        return f"a path is a file; the built-in model is the name {path} alone, in Python a text"
     hint = did_you_mean(str(path), BUILTIN_MODELS)
     known = ", ".join(BUILTIN_MODELS)
     return f"check the path, or name a built-in model: {known}{f'; {hint}' if hint else ''}"

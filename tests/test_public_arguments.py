@@ -24,7 +24,7 @@ LABELS = np.arange(40) % 3
 SET = hashkit.CodeSet(CODES, 24, LABELS)
 QUERIES = hashkit.CodeSet(CODES[:4], 24, LABELS[:4])
 LOGITS = (np.unpackbits(CODES[:4], axis=1) * 2.0 - 1).astype(np.float32)
-HEADER = BankHeader(24, None, "", "", "", "", (), "none", None)
+HEADER = BankHeader(24)
 
 
 @functools.cache

@@ -302,3 +302,14 @@ def test_the_hash_of_names_is_as_documented():
     assert hash_names(names, labels) == expected
     single = hashlib.sha256(text + b"\0labels [2]" + labels[:, 0].astype("<i8").tobytes())
     assert hash_names(names, labels[:, 0]) == single.hexdigest()
+
+
+def test_a_number_of_bits_is_enough_for_codes_from_elsewhere(tmp_path):
+    codes = np.zeros((3, 8), dtype=np.uint8)
+    header = BankHeader(64, has_names=False)
+    with BankWriter.create(tmp_path / "b.h5", header, n_rows=3, n_name_bytes=0) as writer:
+        writer.write(codes, n_consumed=3)
+        writer.complete()
+    with Bank.open(tmp_path / "b.h5") as bank:
+        assert bank.header == header
+        np.testing.assert_array_equal(bank.codes, codes)

@@ -41,9 +41,7 @@ def median_seconds(work: Callable[[], object]) -> float:
 
 
 def write_bank(path: Path, codes: NDArray[np.uint8], names: list[str], n_bits: int) -> None:
-    header = BankHeader(
-        n_bits, Manifest(n_bits, 32, 32), "", "none", "none", "none", (), "none", None
-    )
+    header = BankHeader(n_bits, manifest=Manifest(n_bits, 32, 32))
     n_name_bytes = sum(map(len, names))
     with BankWriter.create(
         path, header, n_rows=len(codes), n_name_bytes=n_name_bytes, overwrite=True

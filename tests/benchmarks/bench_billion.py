@@ -55,15 +55,9 @@ def codes_and_labels(
 def make_set(folder: Path, n_rows: int, n_shards: int, is_labelled: bool) -> None:
     """Write the shards that are not there, then the manifest."""
     header = BankHeader(
-        n_bits=N_BITS,
-        manifest=None,
-        model_sha256="",
-        runtime="",
-        provider="",
-        precision="",
+        N_BITS,
         class_names=tuple(f"class {number}" for number in range(N_CLASSES)) if is_labelled else (),
         label_kind="single" if is_labelled else "none",
-        source=None,
         has_names=False,
     )
     folder.mkdir(parents=True, exist_ok=True)

@@ -132,7 +132,7 @@ def _alternating(work: Callable[[int], float], rounds: int) -> Iterator[tuple[fl
 
 def _writer(path: Path, version: int, n_rows: int) -> BankWriter:
     """A writer of a new bank; format version 2 has no checksums."""
-    header = BankHeader(64, None, "", "", "", "", (), "none", None)
+    header = BankHeader(64)
     defaults = layout.create_file.__defaults__
     layout.create_file.__defaults__ = (version,)
     try:

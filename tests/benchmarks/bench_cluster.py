@@ -57,12 +57,6 @@ def write_shards(folder: Path, n_rows: int) -> list[Bank]:
         n_bits=N_BITS,
         manifest=Manifest(N_BITS, 32, 32),
         model_sha256="ab" * 32,
-        runtime="none",
-        provider="none",
-        precision="fp32",
-        class_names=(),
-        label_kind="none",
-        source=None,
         has_names=False,
     )
     banks = []

@@ -72,14 +72,8 @@ def write_bank(path: Path, folder: Path) -> None:
     status = zip(listing.sizes.tolist(), listing.mtimes_ns.tolist(), digests, strict=True)
     header = BankHeader(
         N_BITS,
-        Manifest(N_BITS, 32, 32),
-        "",
-        "none",
-        "none",
-        "none",
-        (),
-        "none",
-        folder_source(listing.folder),
+        manifest=Manifest(N_BITS, 32, 32),
+        source=folder_source(listing.folder),
     )
     with BankEditor.create(path, header) as editor:
         editor.apply(codes, listing.names, files=as_files([FileFacts(*one) for one in status]))

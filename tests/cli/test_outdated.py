@@ -69,7 +69,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         "search --query 0",
         "evaluate",
         "encode",
-        "encode images --out bank.h5",
+        "encode . --out bank.h5",
         "bench",
         "export --onnx --precision int8",
     ],

@@ -112,7 +112,11 @@ def test_rescoring_needs_both_flags_a_model_and_images(place, tmp_path, monkeypa
         line = fail(f"{command} {flags}")
         assert "expected --rerank and --oversample together, found" in line
     full = "--rerank --oversample 2"
-    assert "needs the model that made" in fail(f"{command} {full}")
+    for name in ("queries.h5", "bank.h5"):
+        shutil.copy(name, tmp_path)
+    line = fail(f"evaluate {tmp_path}/queries.h5 {tmp_path}/bank.h5 {full}")
+    assert "needs the model that made" in line
+    assert "using model.onnx, which made queries.h5" in succeed(f"{command} {full}").stderr
     line = fail(f"{command} {full} --model other.onnx")
     assert "was made by another model" in line
     for codes in ("codes.npz", "names.txt"):

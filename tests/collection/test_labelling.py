@@ -8,7 +8,7 @@ from hashkit.collection.labelling import FolderLabels
 
 
 def header(kind, classes=("cat", "dog")):
-    return BankHeader(8, None, "", "", "", "", classes, kind, None)
+    return BankHeader(8, class_names=classes, label_kind=kind)
 
 
 @pytest.mark.parametrize("part", ["", "train/"])

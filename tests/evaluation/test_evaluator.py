@@ -25,7 +25,6 @@ from hashkit.evaluation.evaluator import evaluate, expected_map
 from hashkit.evaluation.intervals import bootstrap_interval
 from hashkit.evaluation.ndcg import GAINS, ndcg_at
 from hashkit.formats import open_codes
-from hashkit.manifest import Manifest
 from hashkit.retrieval.search import search
 
 
@@ -369,15 +368,9 @@ def test_codes_are_opened_by_file_content(tmp_path: Path) -> None:
 
 def as_bank(path: Path, codes: CodeSet, class_names: tuple[str, ...] = ()) -> Bank:
     header = BankHeader(
-        n_bits=codes.n_bits,
-        manifest=Manifest(codes.n_bits, 32, 32),
-        model_sha256="ab" * 32,
-        runtime="onnxruntime",
-        provider="CPUExecutionProvider",
-        precision="fp32",
+        codes.n_bits,
         class_names=class_names,
         label_kind="none" if codes.labels is None else "single",
-        source=None,
     )
     names = [f"{row}.png" for row in range(len(codes))]
     with BankWriter.create(path, header, n_rows=len(codes), n_name_bytes=1000) as writer:

@@ -364,6 +364,7 @@ def test_a_page_is_made_of_a_named_model_and_bank(place, runtime, monkeypatch):
 
 def test_a_page_needs_both_model_and_bank(place, runtime, monkeypatch):
     monkeypatch.chdir(place)
+    Path("model.onnx").rename("mine.onnx")  # beside the bank, it would be found
     page = f"--web-runtime {runtime} --web site"
     for flags, words in (
         (f"{page} --model phash", "expected --bank with --model"),

@@ -62,7 +62,7 @@ def test_kept_kernels_are_found_where_nothing_can_be_written(twice, given, tmp_p
     assert Path(first.found_in).is_relative_to(expected)
     forbid_writing(monkeypatch)
     second = twice()
-    assert (second.n_loaded, second.n_compiled) == (1, 0)
+    assert (second.n_loaded, second.n_compiled, second.is_new) == (1, 0, False)
     assert second.cache_path is None
     assert second.found_in == first.found_in
 
@@ -72,6 +72,7 @@ def test_kernels_work_where_none_are_kept_and_none_can_be(twice, monkeypatch):
     forbid_writing(monkeypatch)
     alone = twice()
     assert (alone.n_loaded, alone.n_compiled, alone.is_kept) == (0, 1, False)
+    assert alone.is_new
 
 
 def test_damaged_kernels_are_compiled_again(twice, monkeypatch):

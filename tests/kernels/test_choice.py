@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from hashkit.kernels import choice
-from hashkit.kernels.choice import batch_kernel, batch_kernels
-from hashkit.kernels.widths import COUNTS, FORCED_BY, MAX_PLANE_BITS, PLANES, ROWS
+from hashkit.kernels import choice, widths
+from hashkit.kernels.choice import scan_kernel, scan_kernels
+from hashkit.kernels.widths import COUNTS, MAX_PLANE_BITS, PLANES, ROWS
 
 
 @pytest.mark.parametrize("costs", ["_WIDE", "_NARROW", "_COUNTING"])
@@ -14,13 +14,13 @@ def test_the_kernels_that_are_loaded_are_those_that_searches_take(
     costs: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(choice, "_OF_THIS_CPU", getattr(choice, costs))
-    monkeypatch.delenv(FORCED_BY, raising=False)
+    monkeypatch.setattr(widths, "_forced", None)
     lengths = [*range(1, 140), *range(192, 2600, 64)]
-    loaded = {ROWS, *batch_kernels(64)}
+    loaded = scan_kernels(64)
     taken: set[str] = set()
     for bits in lengths:
         for n_queries in (3, 4, 5, 8, 11, 16, 40, 100, 256, 5000):
-            kernel = batch_kernel(n_queries, bits)
+            kernel = scan_kernel(n_queries, bits)
             assert kernel != PLANES or bits <= MAX_PLANE_BITS
             taken.add(kernel)
     assert taken == loaded
@@ -28,6 +28,6 @@ def test_the_kernels_that_are_loaded_are_those_that_searches_take(
 
 def test_a_kernel_that_is_named_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     for kernel in (ROWS, PLANES, COUNTS):
-        monkeypatch.setenv(FORCED_BY, kernel)
-        assert batch_kernel(1000, 16) == kernel
-        assert batch_kernels(16) == {kernel}
+        monkeypatch.setattr(widths, "_forced", kernel)
+        assert scan_kernel(1000, 16) == kernel
+        assert scan_kernels(16) == {ROWS, kernel}

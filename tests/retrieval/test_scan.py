@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 
 from hashkit.codesets import CodeSet
 from hashkit.errors import ConfigError
+from hashkit.kernels import widths
 from hashkit.kernels.cpu import LANES
+from hashkit.kernels.scan import BLOCK_BYTES
+from hashkit.kernels.vectors import ITERATION_ROWS
 from hashkit.retrieval.loading import KERNELS
 from hashkit.retrieval.sampling import planned
 from hashkit.retrieval.scan_compiled import run_each_kernel, scan_compiled
@@ -73,7 +76,7 @@ def test_the_kernel_that_is_asked_for_gives_the_first_of_the_sorted_rows(
     kernel: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every length of the last word, several blocks, and more queries than are compared at once."""
-    monkeypatch.setenv("HASHKIT_KERNEL", kernel)
+    monkeypatch.setattr(widths, "_forced", kernel)
     for n_bits in (5, 16, 48, 64, 100, 128, 192, 2046):
         rng = np.random.default_rng(n_bits)
         n_rows = 5000 if n_bits < 2046 else 600
@@ -88,7 +91,7 @@ def test_the_kernel_that_is_asked_for_gives_the_first_of_the_sorted_rows(
 def test_a_kernel_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     codes = uniform(np.random.default_rng(0), 200, 64)
     shards = Shards.of(codes, 64)
-    monkeypatch.setenv("HASHKIT_KERNEL", "fast")
+    monkeypatch.setattr(widths, "_forced", "fast")
     with pytest.raises(
         ConfigError, match=r"rows, planes or counts .*64 bits, found 'fast': correct"
     ):
@@ -100,8 +103,9 @@ def test_a_kernel_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch
 
 
 OTHER_VECTORS = """
-import os, sys
+import sys
 import numpy as np
+from hashkit.kernels import widths
 from hashkit.kernels.cpu import LANES
 from hashkit.retrieval.scan_compiled import scan_compiled
 from hashkit.retrieval.scan_numpy import scan_numpy
@@ -113,7 +117,7 @@ for n_bits in (64, 120):
     own = np.ascontiguousarray(codes[:, : n_bits // 8])
     shards, radii = Shards.of(own, n_bits), np.full(7, n_bits)
     expected = scan_numpy(own[:7], shards, 40, radii)
-    for os.environ["HASHKIT_KERNEL"] in ("planes", "counts"):
+    for widths._forced in ("planes", "counts"):
         found = scan_compiled(own[:7], shards, 40, radii, 1)
         assert (found.rows == expected.rows).all()
         assert (found.distances == expected.distances).all()
@@ -141,6 +145,32 @@ def test_kernels_for_vectors_of_each_width_give_the_same(n_lanes: int, tmp_path:
         check=True,
     ).stdout
     assert output == "equal\n"
+
+
+@looped("size", [1, 2, 4, 5, 8, 12, 16, 32])
+def test_a_near_row_is_found_at_each_place_among_far_ones(size: int) -> None:
+    n_rows = 2 * ITERATION_ROWS[size] + 3
+    query = np.full((1, size), 0x5A, np.uint8)
+    for row in range(n_rows):
+        database = np.repeat(~query, n_rows, axis=0)
+        database[row] = query
+        found = scan_compiled(query, Shards.of(database, 8 * size), n_rows, np.zeros(1, np.int64))
+        assert found.rows.tolist() == [row]
+
+
+def test_near_rows_at_the_ends_of_blocks_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(widths, "_forced", "rows")
+    for size in (12, 16):
+        block = BLOCK_BYTES // size + 1
+        places = np.array([0, block - 1, block, 2 * block - 1, 2 * block, 2 * block + 9])
+        database = np.zeros((2 * block + 10, size), np.uint8)
+        queries = np.arange(1, 4, dtype=np.uint8).repeat(size).reshape(3, size)
+        database[places] = queries.repeat(2, axis=0)
+        shards, radii = Shards.of(database, 8 * size), np.zeros(3, np.int64)
+        for n_threads in (1, 2):
+            found = scan_compiled(queries, shards, 3, radii, n_threads)
+            assert found.offsets.tolist() == [0, 2, 4, 6]
+            assert found.rows.tolist() == places.tolist()
 
 
 def test_more_rows_within_a_radius_than_the_first_capacity() -> None:
@@ -173,7 +203,7 @@ def test_threads_and_groups_that_fit_into_memory_change_no_result(
 def test_guesses_from_a_sample_change_no_result(
     kernel: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HASHKIT_KERNEL", kernel)
+    monkeypatch.setattr(widths, "_forced", kernel)
     rng = np.random.default_rng(11)
     database = clustered(rng, 40_000, 64)
     queries = np.concatenate([uniform(rng, 3, 64), database[:2]])

@@ -15,6 +15,7 @@ from hashkit.runtimes.builtin import (
     BUILTIN_MODELS,
     constant_bits_of,
     model_path,
+    no_such_model,
     shown_model,
 )
 from hashkit.runtimes.encoder import Encoder
@@ -40,6 +41,8 @@ def test_anything_else_is_a_path(tmp_path, monkeypatch):
     for text in ("./phash", "phash.onnx", "PHASH", "models/phash", ""):
         assert model_path(text) == Path(text)
     assert model_path(Path("phash")) == Path("phash")
+    assert "the built-in model is the name phash alone" in no_such_model(Path("phash"))
+    assert "did you mean lite0?" in no_such_model(Path("lite1"))
     assert shown_model(Path("phash")) == "phash"
     assert builtin_name("") is None
 

@@ -59,6 +59,8 @@ class BankSource:
 class BankHeader:
     """Everything about a bank that is fixed when it is created.
 
+    ``BankHeader(64)`` is enough for codes of 64 bits from elsewhere.
+
     Attributes
     ----------
     n_bits
@@ -89,14 +91,15 @@ class BankHeader:
     """
 
     n_bits: int
-    manifest: Manifest | None
-    model_sha256: str
-    runtime: str
-    provider: str
-    precision: str
-    class_names: tuple[str, ...]
-    label_kind: LabelKind
-    source: BankSource | None
+    _: dataclasses.KW_ONLY
+    manifest: Manifest | None = None
+    model_sha256: str = ""
+    runtime: str = ""
+    provider: str = ""
+    precision: str = ""
+    class_names: tuple[str, ...] = ()
+    label_kind: LabelKind = "none"
+    source: BankSource | None = None
     resampler: str = ""
     has_names: bool = True
     has_files: bool = False

@@ -74,12 +74,17 @@ def convert(
     from hashkit.codesets import n_kept_rows
     from hashkit.formats import format_named, open_codes, save_codes
     from hashkit.formats.bank import BANK
-    from hashkit.formats.bank_set import BANK_SET
+    from hashkit.formats.bank_set import BANK_SET, check_set_target
+    from hashkit.formats.format import check_new
     from hashkit.formats.rows import parts_of
     from hashkit.workflow.index_state import report_index
     from hashkit.workflow.verify_files import check_rows
 
     kind = format_named(target) if shards is None else BANK_SET
+    if shards is None:  # before codes are read, which may take long
+        check_new(target, overwrite)
+    else:
+        check_set_target(target, overwrite)
     database = open_codes(source, labels, n_bits=bits)
     for part in parts_of(database):
         if isinstance(part, Bank):

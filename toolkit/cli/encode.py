@@ -44,7 +44,6 @@ from hashkit.cli.options import (
     parse_batch_size,
 )
 from hashkit.errors import ConfigError
-from hashkit.files.addresses import check_local
 from hashkit.runs.run import DEFAULT_RUNS_DIR
 from hashkit.runtimes.settings import RuntimeSettings
 
@@ -136,9 +135,8 @@ def encode(
     from hashkit.workflow.encoding import load_encoder
     from hashkit.workflow.images_to_encode import ImagesToEncode
     from hashkit.workflow.models import find_model
+    from hashkit.workflow.output_files import check_bank_path
 
-    if out is not None:
-        check_local(out)
     per_batch = parse_batch_size(batch_size)
     options = encode_options(
         batch_size=per_batch,
@@ -202,6 +200,7 @@ def encode(
     else:
         if out is None:
             raise ConfigError("--out is missing: name the bank to write")
+        check_bank_path(out)
         wanted = ImagesToEncode(
             images,
             data_root=data_root,

@@ -132,6 +132,7 @@ def parse_request(
         If there are no such images.
     """
     from hashkit.workflow.images_to_shard import ImagesToShard
+    from hashkit.workflow.output_files import check_writable_folder
 
     if shards is not None and shard is not None:
         raise ConfigError("--shards makes all banks of a set and --shard one: choose one")
@@ -140,6 +141,7 @@ def parse_request(
             "--shards and --shard expect IMAGES and --out: name the images, and the folder of "
             "the set to write"
         )
+    check_writable_folder(out)
     number, n_shards = (None, shards) if shards is not None else parse_shard(shard or "")
     wanted = ImagesToShard(
         images,

@@ -23,7 +23,7 @@ from hashkit.cli.evaluate_files import (
     save_tables,
 )
 from hashkit.cli.evaluate_measures import evaluated, measured, rescoring_of
-from hashkit.cli.flags import parse_integers
+from hashkit.cli.flags import parse_integers, refuse_flags
 from hashkit.cli.options import (
     BatchSizeOption,
     DeviceOption,
@@ -207,6 +207,7 @@ def evaluate(
       hashkit evaluate q.npy db.npy --bits 12 --query-labels ql.npy --database-labels dl.npy
     """  # noqa: D301
     from hashkit.cli.evaluate_output import print_evaluations
+    from hashkit.evaluation.label_facts import check_labelled
     from hashkit.evaluation.settings import EvaluationSettings
     from hashkit.report.evaluations import differences, load_evaluation, renamed_apart
     from hashkit.workflow.output_files import check_latex_path, check_page_path, check_table_path
@@ -229,16 +230,24 @@ def evaluate(
     settings = RuntimeSettings(
         runtime, device, profile=profile, batch_size=parse_batch_size(batch_size)
     )
+    of_files = {
+        "--bits": bits is not None,
+        "--query-labels": query_labels,
+        "--database-labels": database_labels,
+    }
     if query is None:
-        if bits is not None:
-            raise ConfigError("--bits goes with files of codes: name QUERY and DATABASE")
+        refuse_flags(of_files, "goes with files of codes: name QUERY and DATABASE")
         subject = _run_subject(run, runs, settings, num_workers)
     else:
+        refuse_flags({"--run": run}, "does not go with QUERY and DATABASE: leave one of them out")
         subject = _file_subject(query, database, query_labels, database_labels, bits)
     subject = dataclasses.replace(subject, data_root=data_root)
     subject.warn_of_other_models(TERMINAL)
     copies = _leaks(subject, num_workers) if leaks else None
-    logits = None if rescoring is None else rescoring.logits(subject, settings)
+    logits = None
+    if rescoring is not None:  # before the evaluation, which may take longer
+        check_labelled(subject.queries, subject.databases)
+        logits = rescoring.logits(subject, settings)
     report = measured(measures, subject, choice)
     if rescoring is not None and logits is not None:
         report = rescoring.measure(subject, logits, report)

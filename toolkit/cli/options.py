@@ -11,6 +11,7 @@ from hashkit.cli.console import note
 from hashkit.runtimes.builtin import BUILTIN_MODELS, model_path
 
 __all__ = [
+    "BankModelOption",
     "BankOption",
     "BatchSizeOption",
     "DataRootOption",
@@ -52,6 +53,16 @@ ModelOption: TypeAlias = Annotated[
         parser=model_or_path,
         help=f"ONNX model, or a built-in one: {', '.join(BUILTIN_MODELS)}.",
         show_default="the run's model.onnx",
+    ),
+]
+BankModelOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        parser=model_or_path,
+        help=f"ONNX model, or a built-in one: {', '.join(BUILTIN_MODELS)}.",
+        show_default="the bank's model",
     ),
 ]
 NetworkOption: TypeAlias = Annotated[

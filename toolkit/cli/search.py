@@ -162,11 +162,16 @@ def search(
       hashkit search --query img.png --bank set/ --cluster ray --replicas 2
     """  # noqa: D301
     from hashkit.cli.search_output import draw_results, print_results
-    from hashkit.workflow.output_files import check_picture_path, check_table_path
+    from hashkit.workflow.output_files import check_picture_path, check_table_path, check_writable
     from hashkit.workflow.search_answers import Question
     from hashkit.workflow.search_csv import write_csv
     from hashkit.workflow.search_place import SearchPlace
-    from hashkit.workflow.search_queries import queries_of_files, queries_of_names, queries_of_rows
+    from hashkit.workflow.search_queries import (
+        check_queries,
+        queries_of_files,
+        queries_of_names,
+        queries_of_rows,
+    )
 
     if not (query or row or name):
         raise typer.BadParameter(
@@ -175,12 +180,22 @@ def search(
         )
     _check_oversample(oversample, rerank, radius)
     choice = ClusterChoice(cluster, address, replicas)
-    # Before images are encoded, which may take long.
+    # Everything that can be checked comes before images are encoded, which may take long.
     check_table_path(csv)
     if save_picture is not None:
         from hashkit.report.gallery import check_picture_format
 
         check_picture_format(save_picture)
+        check_writable(save_picture)
+    question = Question(
+        top_k=10 if top_k is None and radius is None else top_k,
+        radius=radius,
+        labels=label or (),
+        rerank=rerank,
+        oversample=oversample,
+        exclude_self=exclude_self,
+        engine=cast("Engine", engine),
+    )
     place = SearchPlace(
         bank,
         model,
@@ -193,22 +208,12 @@ def search(
         needs_images=rerank or save_picture is not None,
         reporter=TERMINAL,
     )
+    check_queries(place, query or [])
     if save_picture is not None:
         check_picture_path(save_picture, place.images, place.banks, query or [])
-    queries = [
-        *queries_of_files(place, query or [], TERMINAL),
-        *queries_of_rows(place, row or []),
-        *queries_of_names(place, name or []),
-    ]
-    question = Question(
-        top_k=10 if top_k is None and radius is None else top_k,
-        radius=radius,
-        labels=label or (),
-        rerank=rerank,
-        oversample=oversample,
-        exclude_self=exclude_self,
-        engine=cast("Engine", engine),
-    )
+    question.check(place.banks)
+    of_rows = [*queries_of_rows(place, row or []), *queries_of_names(place, name or [])]
+    queries = [*queries_of_files(place, query or [], TERMINAL), *of_rows]
     results = _answers(place, queries, question, choice)
     if csv is not None:
         n_hits = write_csv(results, csv)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hashkit.cli.console import TERMINAL
-from hashkit.cli.options import DeviceOption, ModelOption, MovedRootOption, RuntimeOption
+from hashkit.cli.options import BankModelOption, DeviceOption, MovedRootOption, RuntimeOption
 from hashkit.runtimes.settings import RuntimeSettings
 
 __all__ = ["serve"]
@@ -17,7 +17,7 @@ __all__ = ["serve"]
 
 def serve(
     bank: Annotated[Path, typer.Option("--bank", metavar="PATH", help="Code bank or bank set.")],
-    model: ModelOption = None,
+    model: BankModelOption = None,
     host: Annotated[
         str, typer.Option("--host", metavar="NAME", help="Address to listen on; 0.0.0.0 for all.")
     ] = "127.0.0.1",

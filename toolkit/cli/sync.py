@@ -9,17 +9,16 @@ import typer
 
 from hashkit.cli.console import TERMINAL, emit_json, emit_json_line
 from hashkit.cli.options import (
+    BankModelOption,
     BatchSizeOption,
     DeviceOption,
     JsonOption,
     ProfileOption,
     RuntimeOption,
     WorkersOption,
-    model_or_path,
     parse_batch_size,
 )
 from hashkit.errors import ConfigError
-from hashkit.runtimes.builtin import BUILTIN_MODELS
 from hashkit.runtimes.settings import RuntimeSettings
 
 __all__ = ["sync"]
@@ -36,16 +35,7 @@ def sync(
             show_default="FOLDER.h5",
         ),
     ] = None,
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            "--model",
-            metavar="MODEL",
-            parser=model_or_path,
-            help=f"ONNX model, or a built-in one: {', '.join(BUILTIN_MODELS)}.",
-            show_default="the bank's model",
-        ),
-    ] = None,
+    model: BankModelOption = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Continue with every change, until Ctrl-C.")
     ] = False,

@@ -14,9 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hashkit.kernels.compiling import is_new
 from hashkit.kernels.copy_verification import SIDE, verify_pairs
 
-__all__ = ["SIDE", "Places", "verify"]
+__all__ = ["SIDE", "Places", "is_compiled", "verify"]
 
 
 class Places(NamedTuple):
@@ -33,6 +34,11 @@ class Places(NamedTuple):
 
     scores: NDArray[np.float64]
     positions: NDArray[np.int64]
+
+
+def is_compiled() -> bool:
+    """Whether `verify` is compiled; otherwise its first call takes up to a minute."""
+    return not is_new(verify_pairs)
 
 
 def verify(

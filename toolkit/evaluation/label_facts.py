@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from hashkit.codesets import CodeDatabase
 from hashkit.errors import EvaluationError
 from hashkit.inputs.label_values import as_label_array
 
-__all__ = ["LabelFacts", "labels_of", "missing_labels"]
+__all__ = ["LabelFacts", "check_labelled", "labels_of", "missing_labels"]
 
 Labels: TypeAlias = NDArray[Any]
 
@@ -65,6 +66,13 @@ def labels_of(one: CodeDatabase, what: str) -> Labels:
     if len(labels) != len(one):
         raise EvaluationError(f"expected a label for each of {len(one)} rows, found {len(labels)}")
     return labels
+
+
+def check_labelled(queries: CodeDatabase, databases: Sequence[CodeDatabase]) -> None:
+    """Raise `EvaluationError` if queries or a database have no labels."""
+    for what, parts in (("the database", databases), ("the queries", [queries])):
+        if any(one.labels is None for one in parts):
+            raise missing_labels(what)
 
 
 def missing_labels(what: str) -> EvaluationError:

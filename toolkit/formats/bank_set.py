@@ -24,7 +24,7 @@ from hashkit.meter import Meter
 if TYPE_CHECKING:
     from hashkit.bank.build import RowBlock
 
-__all__ = ["BANK_SET", "write_bank_set"]
+__all__ = ["BANK_SET", "check_set_target", "write_bank_set"]
 
 
 def write_bank_set(
@@ -52,7 +52,7 @@ def write_bank_set(
     """
     whole_number(n_shards, "shards", 1, MAX_SHARDS)
     try:
-        _check_target(folder, overwrite)
+        check_set_target(folder, overwrite)
         make_parents(folder)
         with private_folder(folder) as new:
             _write_shards(new, database, n_shards, progress)
@@ -61,7 +61,8 @@ def write_bank_set(
         raise CodesError(cannot_write(error, folder)) from error
 
 
-def _check_target(folder: Path, overwrite: bool) -> None:
+def check_set_target(folder: Path, overwrite: bool) -> None:
+    """Raise `CodesError` if something exists that may not be replaced by a bank set."""
     from hashkit.bank_set.places import is_bank_set
 
     if folder.is_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -13,7 +14,7 @@ from hashkit.errors import CodesError
 from hashkit.files.writing import make_parents, written_whole
 from hashkit.messages.os_errors import cannot_write
 
-__all__ = ["Format", "WriteProgress", "naming", "whole_file"]
+__all__ = ["Format", "WriteProgress", "check_new", "naming", "whole_file"]
 
 WriteProgress: TypeAlias = Callable[[int, int], None]
 """Called as ``progress(done, total)``, in arbitrary units: only the ratio is meaningful."""
@@ -82,6 +83,12 @@ def naming(path: Path) -> Iterator[None]:
         raise CodesError(f"{path}: {error}") from None
 
 
+def check_new(path: Path, overwrite: bool) -> None:
+    """Raise `CodesError` if a file exists that may not be replaced."""
+    if not overwrite and os.path.exists(path) and not path.is_dir():  # noqa: PTH110 - long names
+        raise CodesError(f"{path}: exists already; replace it with `overwrite=True`")
+
+
 @contextlib.contextmanager
 def whole_file(path: Path, overwrite: bool) -> Iterator[Path]:
     """Yield the path of a file to write, which then replaces ``path`` atomically.
@@ -92,8 +99,7 @@ def whole_file(path: Path, overwrite: bool) -> Iterator[Path]:
         If ``path`` exists and ``overwrite`` is False, or cannot be written.
     """
     try:
-        if path.exists() and not path.is_dir() and not overwrite:
-            raise CodesError(f"{path}: exists already; replace it with `overwrite=True`")
+        check_new(path, overwrite)
         make_parents(path)
         with written_whole(path) as part:
             yield part

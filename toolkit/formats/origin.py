@@ -82,15 +82,9 @@ def describe(database: CodeDatabase) -> Origin:
         )
         return dataclasses.replace(origin, header=header)
     header = BankHeader(
-        n_bits=database.n_bits,
-        manifest=None,
-        model_sha256="",
-        runtime="",
-        provider="",
-        precision="",
+        database.n_bits,
         class_names=class_names,
         label_kind=kind,
-        source=None,
         has_names=has_names(database),
     )
     return Origin(header, (), n_kept_rows(database), is_complete=True)

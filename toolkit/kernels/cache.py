@@ -99,6 +99,14 @@ class KernelCache:
         path: str | None = self._own.cache_path
         return path
 
+    @property
+    def is_new(self) -> bool:
+        """Whether no folder has a version of the kernel, so that its first call compiles."""
+        files = [getattr(one, "_cache_file", None) for one in self._caches]
+        with contextlib.suppress(*_UNREADABLE):
+            return not any(file and file._load_index() for file in files)
+        return True
+
     def load_overload(self, signature: Any, context: Any) -> Any:
         """One version of the kernel from the first folder that has it; None if none does."""
         for one in self._caches if self.reads_others else self._caches[:1]:

@@ -1,4 +1,4 @@
-"""Which kernel compares rows with several queries; see docs/performance.md.
+"""Which kernel compares rows with queries; see docs/performance.md.
 
 Costs are nanoseconds of one thread, of which only the ratios matter. To measure those of another
 CPU, run ``python tests/benchmarks/bench_native.py --cpu-time --queries 4,256 --ks 1`` with
@@ -13,7 +13,10 @@ from typing import Final
 from hashkit.kernels.cpu import HAS_VECTOR_COUNTS, LANES
 from hashkit.kernels.widths import COUNTS, MAX_PLANE_BITS, PLANES, ROWS, forced_kernel
 
-__all__ = ["batch_kernel", "batch_kernels"]
+__all__ = ["SEVERAL", "scan_kernel", "scan_kernels"]
+
+SEVERAL: Final = 3
+"""Queries from which on other kernels than `ROWS` may be faster."""
 
 _N_TOGETHER: Final = 4
 
@@ -75,20 +78,24 @@ _COUNTING: Final = dataclasses.replace(_WIDE, copy=1.4, count=0.074, group=0.068
 from the number of instructions, in agreement with .095 ns that a like loop took per word and query
 on an EPYC (Zen 5)."""
 
-_NARROW: Final = _Costs(row=0.0125, transpose=0.045, unit=1.0, plane=0.0037, below=0.05)
-"""Vectors of 256 bits: measured on the same Xeon without AVX-512; taken for all other CPUs."""
+_NARROW: Final = _Costs(row=0.0034, transpose=0.024, unit=0.5, plane=0.0022, below=0.02)
+"""Vectors of 256 bits: measured on an EPYC (Zen 3); taken for all other CPUs."""
 
 _OF_THIS_CPU: Final = _COUNTING if HAS_VECTOR_COUNTS else _WIDE if LANES == 8 else _NARROW
 
 
-def batch_kernel(n_queries: int, n_bits: int) -> str:
+def scan_kernel(n_queries: int, n_bits: int) -> str:
     """`ROWS`, `PLANES` or `COUNTS`: the fastest for this CPU, or the one that is asked for.
+
+    Fewer queries than `SEVERAL` are always compared by `ROWS`.
 
     Raises
     ------
     ConfigError
         As `hashkit.kernels.widths.forced_kernel`.
     """
+    if n_queries < SEVERAL:
+        return ROWS
     forced = forced_kernel(n_bits)
     if forced is not None:
         return forced
@@ -96,8 +103,8 @@ def batch_kernel(n_queries: int, n_bits: int) -> str:
     return min(costs, key=costs.__getitem__)
 
 
-def batch_kernels(n_bits: int) -> set[str]:
-    """The kernels that `batch_kernel` may name on this CPU for codes of ``n_bits`` bits.
+def scan_kernels(n_bits: int) -> set[str]:
+    """The kernels that `scan_kernel` may name on this CPU for codes of ``n_bits`` bits.
 
     Raises
     ------
@@ -106,5 +113,5 @@ def batch_kernels(n_bits: int) -> set[str]:
     """
     forced = forced_kernel(n_bits)
     if forced is not None:
-        return {forced}
+        return {ROWS, forced}
     return {ROWS, PLANES} if _OF_THIS_CPU.count is None else {ROWS, PLANES, COUNTS}

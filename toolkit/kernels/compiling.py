@@ -9,7 +9,7 @@ import numba
 
 from hashkit.kernels.cache import KernelCache
 
-__all__ = ["inlined", "inlined_sums", "inner_kernel", "kernel"]
+__all__ = ["inlined", "inlined_sums", "inner_kernel", "is_new", "kernel"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -26,6 +26,12 @@ def kernel(function: Function) -> Function:
     compiled = numba.njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True)(function)
     compiled._cache = KernelCache(function)
     return cast("Function", compiled)
+
+
+def is_new(compiled: Callable[..., Any]) -> bool:
+    """Whether the first call of a kernel will compile it: no process kept it."""
+    cache: KernelCache = compiled._cache  # type: ignore[attr-defined]
+    return cache.is_new and not cache.n_compiled
 
 
 def inner_kernel(function: Function) -> Function:

@@ -7,7 +7,7 @@ from typing import Final
 
 from numba.core.registry import cpu_target
 
-__all__ = ["HAS_TERNARY_LOGIC", "HAS_VECTOR_COUNTS", "LANES", "has_features"]
+__all__ = ["HAS_BYTE_SUMS", "HAS_TERNARY_LOGIC", "HAS_VECTOR_COUNTS", "LANES", "has_features"]
 
 
 @functools.cache
@@ -30,3 +30,7 @@ HAS_TERNARY_LOGIC: Final = LANES == 8
 
 HAS_VECTOR_COUNTS: Final = LANES == 8 and has_features("avx512vpopcntdq")
 """Whether one instruction counts the set bits of each lane (``vpopcntq``)."""
+
+HAS_BYTE_SUMS: Final = has_features("avx2", "popcnt")
+"""Whether one instruction sums the bytes of each lane of 64 bits (``vpsadbw``), beside one that
+counts the set bits of a word."""

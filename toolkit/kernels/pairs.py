@@ -26,7 +26,7 @@ from hashkit.kernels.bucket_search import (
 )
 from hashkit.kernels.buckets import Tables, address_of
 from hashkit.kernels.compiling import inner_kernel, kernel
-from hashkit.kernels.scan import CHUNK_ROWS, indices_below, skip_far_rows
+from hashkit.kernels.scan import CHUNK_ROWS, indices_below, rows_per_iteration, skip_far_rows
 from hashkit.kernels.words import (
     chunk_distances,
     distance_to,
@@ -224,7 +224,7 @@ def append_near(
     n_rows, size = codes.shape
     n_safe = min(n_safe_rows(n_rows, size), stop)
     mask, base = last_mask(size), uint64(codes.ctypes.data)
-    iteration_rows = 64 // size if size in (1, 2, 4, 8) else 4 if size in (16, 32) else 8
+    iteration_rows = rows_per_iteration(size)
     while row < stop:
         n_iterations = max(0, n_safe - row) // iteration_rows
         address = base + uint64(row * size)

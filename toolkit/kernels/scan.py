@@ -1,6 +1,7 @@
 """Linear search for few queries: each query is compared with the rows as they lie in memory.
 
-Memory-bound for one query on a large database; for many queries, see `sliced`.
+Memory-bound for one query on a large database; several queries are compared with blocks of rows
+that stay in a cache. For many queries, see `sliced`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,12 @@ from numba import uint64
 
 from hashkit.kernels.compiling import inlined, kernel
 from hashkit.kernels.selection import Selection, order, take
-from hashkit.kernels.vectors import skip_far_gathered, skip_far_packed
+from hashkit.kernels.vectors import (
+    GATHERED_ROWS,
+    ITERATION_ROWS,
+    skip_far_gathered,
+    skip_far_packed,
+)
 from hashkit.kernels.words import (
     chunk_distances,
     distance_to,
@@ -24,6 +30,12 @@ from hashkit.kernels.words import (
 __all__ = ["scan_rows", "select_rows"]
 
 CHUNK_ROWS = 64
+FIRST_CHUNK_ROWS = 16
+"""Rows that are compared one by one where there is a near one, and as long as there are several:
+few at first, as mostly there is one."""
+
+BLOCK_BYTES = 1 << 18
+"""Bytes of rows that all queries are compared with at a time: half a level-2 cache."""
 
 
 @kernel
@@ -37,9 +49,11 @@ def select_rows(
     capacity: int,
     distances: Any,
     rows: Any,
-    n_found: Any,
+    offsets: Any,
 ) -> int:
     """Search in one call, for databases so small that several calls would take longer.
+
+    Returns the number of rows found of all queries.
 
     Parameters
     ----------
@@ -51,11 +65,12 @@ def select_rows(
         int64 [q], the largest distance wanted by each query.
     capacity
         Number of candidates to hold for each query: at least ``2 * k``.
-    distances, rows, n_found
-        uint16 [q, k], int64 [q, k] and int64 [q], the result; these and the return value are as in
+    distances, rows, offsets
+        uint16 [q * k], int64 [q * k] and int64 [q + 1], the result, as in
         `hashkit.kernels.selection.order`.
     """
-    n_queries, top_k = rows.shape
+    n_queries = query_codes.shape[0]
+    top_k = rows.shape[0] // n_queries
     n_held = np.zeros((1, n_queries), np.int64)
     held_distances = np.empty((1, n_queries, capacity), np.uint16)
     held_rows = np.empty((1, n_queries, capacity), np.int64)
@@ -68,7 +83,7 @@ def select_rows(
         held_rows[0],
     )
     scan_rows(codes, first_row, kept, row_words(query_codes), top_k, state)
-    return order(n_bits, n_held, held_distances, held_rows, distances, rows, n_found)
+    return order(n_bits, n_held, held_distances, held_rows, distances, rows, offsets)
 
 
 @kernel
@@ -97,33 +112,45 @@ def scan_rows(
     n_safe = n_safe_rows(n_rows, size)
     mask = last_mask(size)
     base = uint64(codes.ctypes.data)
-    iteration_rows = 64 // size if size in (1, 2, 4, 8) else 4 if size in (16, 32) else 8
+    iteration_rows = rows_per_iteration(size)
     near_rows = np.empty(CHUNK_ROWS, np.uint8)
     chunk = np.empty(CHUNK_ROWS, np.uint16)
-    for query in range(query_words.shape[0]):
-        words = query_words[query]
-        row = 0
-        while row < n_rows:
-            address = base + uint64(row * size)
-            n_iterations = max(0, n_safe - row) // iteration_rows
-            row += iteration_rows * skip_far_rows(
-                address, n_iterations, size, mask, words, state.bounds[query]
-            )
-            n_near = 2
-            while n_near > 1 and row < n_rows:  # compare in chunks while they hold near rows
-                n_chunk = min(CHUNK_ROWS, n_rows - row)
-                if row + n_chunk <= n_safe:
-                    chunk_distances(base + uint64(row * size), n_chunk, size, mask, words, chunk)
-                else:
-                    for index in range(n_chunk):
-                        chunk[index] = distance_to(base + uint64((row + index) * size), size, words)
-                n_near = indices_below(chunk, n_chunk, state.bounds[query], near_rows)
-                for near in range(n_near):
-                    index = near_rows[near]
-                    distance = chunk[index]
-                    if distance < state.bounds[query] and (not kept.shape[0] or kept[row + index]):
-                        take(query, distance, first_row + row + index, top_k, state)
-                row += n_chunk
+    n_queries = query_words.shape[0]
+    block_rows = n_rows if n_queries == 1 else BLOCK_BYTES // size + 1
+    stop = 0
+    while stop < n_rows:
+        start, stop = stop, min(stop + block_rows, n_rows)
+        n_safe_here = min(n_safe, stop)
+        for query in range(n_queries):
+            words = query_words[query]
+            row = start
+            while row < stop:
+                address = base + uint64(row * size)
+                n_iterations = max(0, n_safe_here - row) // iteration_rows
+                row += iteration_rows * skip_far_rows(
+                    address, n_iterations, size, mask, words, state.bounds[query]
+                )
+                n_near = 2
+                chunk_rows = FIRST_CHUNK_ROWS
+                while n_near > 1 and row < stop:  # compare in chunks while they hold near rows
+                    n_chunk = min(chunk_rows, stop - row)
+                    chunk_rows = CHUNK_ROWS
+                    address = base + uint64(row * size)
+                    if row + n_chunk <= n_safe:
+                        chunk_distances(address, n_chunk, size, mask, words, chunk)
+                    else:
+                        for index in range(n_chunk):
+                            own = address + uint64(index * size)
+                            chunk[index] = distance_to(own, size, words)
+                    bound = state.bounds[query]
+                    n_near = indices_below(chunk, n_chunk, bound, near_rows)
+                    for near in range(n_near):
+                        index = near_rows[near]
+                        distance = chunk[index]
+                        is_kept = not kept.shape[0] or kept[row + index]
+                        if distance < state.bounds[query] and is_kept:
+                            take(query, distance, first_row + row + index, top_k, state)
+                    row += n_chunk
 
 
 @inlined
@@ -137,6 +164,12 @@ def indices_below(values: Any, n_values: int, bound: int, out: Any) -> int:
         out[n_below] = index
         n_below += values[index] < bound
     return n_below
+
+
+@inlined
+def rows_per_iteration(size: int) -> int:
+    """Rows of ``size`` bytes in an iteration of `skip_far_rows`."""
+    return ITERATION_ROWS[size] if size < len(ITERATION_ROWS) else GATHERED_ROWS
 
 
 @inlined

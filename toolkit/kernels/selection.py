@@ -92,9 +92,11 @@ def order(
     rows: Any,
     out_distances: Any,
     out_rows: Any,
-    n_found: Any,
+    offsets: Any,
 ) -> int:
     """Sort the candidates of every query by (distance, row), and keep the first k.
+
+    Returns the number of rows found of all queries.
 
     Parameters
     ----------
@@ -102,28 +104,30 @@ def order(
         int64 [p, q], uint16 [p, q, c] and int64 [p, q, c]: the candidates of each query from p
         scans, over consecutive ranges of rows.
     out_distances, out_rows
-        uint16 [q, k] and int64 [q, k], modified: the k nearest rows.
-    n_found
-        int64 [q], modified: the number of rows found, at most k; the function returns their sum.
+        uint16 [q * k] and int64 [q * k], modified: the nearest rows, one query after the other.
+    offsets
+        int64 [q + 1], modified: query i has the entries ``offsets[i]`` to ``offsets[i + 1]``.
     """
-    n_all = 0
     places = np.empty(n_bits + 2, np.int64)
-    top_k = out_rows.shape[1]
-    for query in range(n_found.shape[0]):
+    n_queries = offsets.shape[0] - 1
+    top_k = out_rows.shape[0] // n_queries
+    first = 0
+    for query in range(n_queries):
         places[:] = 0
         for part in range(n_held.shape[0]):
             for index in range(n_held[part, query]):
                 places[distances[part, query, index] + 1] += 1
         for distance in range(1, places.shape[0]):
             places[distance] += places[distance - 1]
-        n_found[query] = min(top_k, places[n_bits + 1])
-        n_all += n_found[query]
         for part in range(n_held.shape[0]):
             for index in range(n_held[part, query]):
                 distance = distances[part, query, index]
                 place = places[distance]
                 if place < top_k:
                     places[distance] = place + 1
-                    out_distances[query, place] = distance
-                    out_rows[query, place] = rows[part, query, index]
-    return n_all
+                    out_distances[first + place] = distance
+                    out_rows[first + place] = rows[part, query, index]
+        offsets[query] = first
+        first += min(top_k, places[n_bits + 1])
+    offsets[n_queries] = first
+    return first

@@ -14,7 +14,7 @@ from hashkit.errors import CodesError
 __all__ = ["Neighbours", "Ranking", "as_ranking"]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, init=False)
 class Ranking:
     """The nearest rows of each query, the same number for all queries.
 
@@ -36,12 +36,26 @@ class Ranking:
     offsets: NDArray[np.int64]
     asymmetric_distances: NDArray[np.float32] | None = None
 
+    # A frozen dataclass's own takes three times as long, which a search of few rows notices.
+    def __init__(
+        self,
+        distances: NDArray[np.uint16],
+        rows: NDArray[np.int64],
+        offsets: NDArray[np.int64],
+        asymmetric_distances: NDArray[np.float32] | None = None,
+    ) -> None:
+        fields = self.__dict__
+        fields["distances"] = distances
+        fields["rows"] = rows
+        fields["offsets"] = offsets
+        fields["asymmetric_distances"] = asymmetric_distances
+
     def locate(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Database number of each row, and its row number there: both int64 [q, k]."""
         return _locate(self.rows, self.offsets)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, init=False)
 class Neighbours:
     """The rows near each query; their number varies between queries.
 
@@ -62,6 +76,19 @@ class Neighbours:
     rows: NDArray[np.int64]
     database_offsets: NDArray[np.int64]
 
+    def __init__(
+        self,
+        offsets: NDArray[np.int64],
+        distances: NDArray[np.uint16],
+        rows: NDArray[np.int64],
+        database_offsets: NDArray[np.int64],
+    ) -> None:
+        fields = self.__dict__
+        fields["offsets"] = offsets
+        fields["distances"] = distances
+        fields["rows"] = rows
+        fields["database_offsets"] = database_offsets
+
     @classmethod
     def of_queries(
         cls,
@@ -75,18 +102,6 @@ class Neighbours:
             np.concatenate([np.empty(0, np.int64), *(rows for _, rows in found)]),
             database_offsets,
         )
-
-    @classmethod
-    def of_table(
-        cls,
-        distances: NDArray[np.uint16],
-        rows: NDArray[np.int64],
-        sizes: NDArray[np.int64],
-        database_offsets: NDArray[np.int64],
-    ) -> Self:
-        """Take the first ``sizes[i]`` entries of row i of tables [q, k]; ``sizes`` is int64 [q]."""
-        is_entry = np.arange(rows.shape[1]) < sizes[:, None]
-        return cls(_offsets(sizes), distances[is_entry], rows[is_entry], database_offsets)
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:

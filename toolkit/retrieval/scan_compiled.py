@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from hashkit.codes import code_size
 from hashkit.kernels.arrays import read_only
-from hashkit.kernels.choice import batch_kernels
-from hashkit.kernels.widths import MAX_PLANE_BITS, ROWS
+from hashkit.kernels.choice import SEVERAL, scan_kernels
+from hashkit.kernels.widths import MAX_PLANE_BITS
 from hashkit.retrieval.neighbours import Neighbours
 from hashkit.retrieval.placing import place
 from hashkit.retrieval.sampling import planned
 from hashkit.retrieval.scan_job import ScanJob
-from hashkit.retrieval.selecting import SEVERAL, BatchSelection, select, select_at_once
+from hashkit.retrieval.selecting import BatchSelection, select, select_at_once
 from hashkit.retrieval.shards import Shards
 from hashkit.threads import available_cpus
 
@@ -106,11 +106,10 @@ def run_each_kernel(n_bits: int, kernels: Collection[str] | None = None) -> Iter
         return ScanJob(read_only(codes[:n_queries]), shards, top_k, np.full(n_queries, n_bits))
 
     searches: list[Callable[[], object]] = [
-        partial(select_at_once, job(1, one, 1), 1),
-        partial(select_at_once, job(1, one, 1), 2),
+        partial(select_at_once, job(1, one, 1)),
         partial(place, job(1, one, _FEW_ROWS), 1),
     ]
-    for kernel in sorted(kernels or {ROWS, *batch_kernels(n_bits)}):
+    for kernel in sorted(kernels or scan_kernels(n_bits)):
         searches.append(BatchSelection(job(SEVERAL, two, 1), 1, kernel).run)
     for search in searches:
         search()
@@ -122,8 +121,8 @@ def _select_guessed(job: ScanJob, n_threads: int) -> Neighbours:
 
     Queries for which the guess was too small are searched again.
     """
-    sample = planned(job.top_k, job.shards.n_kept)
-    if sample is None or len(job.query_codes) < SEVERAL or int(job.radii.max()) < job.shards.n_bits:
+    sample = planned(job.top_k, job.shards.n_kept) if len(job.query_codes) >= SEVERAL else None
+    if sample is None or int(job.radii.max()) < job.shards.n_bits:
         return select(job, n_threads)
     first = job._replace(shards=sample.of(job.shards), top_k=sample.top_k)
     guessed = job._replace(radii=sample.reached(select(first, n_threads), job.radii))

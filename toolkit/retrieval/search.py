@@ -164,24 +164,23 @@ def search(
     if where is not None:
         shards = shards.where(chosen_rows(where, len(shards)))
     n_kept = shards.n_kept
-    limit = n_kept if top_k is None else min(top_k, n_kept)
+    limit = n_kept if top_k is None or top_k > n_kept else top_k
     search_radius = shards.n_bits if radius is None else radius
-
-    def nearest(n_rows: int) -> Neighbours:
-        return find_nearest(query_codes, shards, n_rows, search_radius, engine, indexed, n_threads)
-
+    how = search_radius, engine, indexed, n_threads
     if logits is None:
-        found = nearest(limit)
+        found = find_nearest(query_codes, shards, limit, *how)
         return found if radius is not None else as_ranking(found, limit, shards.n_bits)
     logits = check_logits(logits, query_codes, shards.n_bits)
     if oversample is not None:
         n_candidates = min(oversample * limit, n_kept)
-        candidates = as_ranking(nearest(n_candidates), n_candidates, shards.n_bits)
+        found = find_nearest(query_codes, shards, n_candidates, *how)
+        candidates = as_ranking(found, n_candidates, shards.n_bits)
         return rescore(query_codes, logits, shards, candidates, limit)
     radii = np.full(len(query_codes), search_radius)
     if limit < n_kept:
         # Any row that ties with the last one may replace it.
-        radii = last_distances(nearest(limit), limit, search_radius)
+        found = find_nearest(query_codes, shards, limit, *how)
+        radii = last_distances(found, limit, search_radius)
     found = scan(query_codes, shards, n_kept, radii, n_threads)
     found = rerank(query_codes, logits, shards, found, limit)
     return found if radius is not None else as_ranking(found, limit, shards.n_bits)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.kernels.arrays import read_only
-from hashkit.kernels.choice import batch_kernel
+from hashkit.kernels.choice import scan_kernel
 from hashkit.kernels.counts import block_words, quad_words, scan_counts
 from hashkit.kernels.scan import scan_rows, select_rows
 from hashkit.kernels.selection import Selection, order
@@ -29,13 +29,13 @@ from hashkit.retrieval.scan_job import (
 from hashkit.retrieval.shards import Shards
 from hashkit.threads import run_parallel
 
-__all__ = ["SEVERAL", "BatchSelection", "select", "select_at_once"]
-
-SEVERAL: Final = 3
-"""Queries that are searched together from this many on."""
+__all__ = ["BatchSelection", "select", "select_at_once"]
 
 _TRANSPOSED_FOR: Final = 64
 """Queries per thread from which the cost of transposing rows is small."""
+
+_COMPARED_FOR: Final = 6
+"""Queries per thread from which it is worth that each thread reads all rows."""
 
 _SHALLOW: Final = 256
 """Rows per wanted row, above which it costs little that each part selects its own nearest rows."""
@@ -43,21 +43,26 @@ _SHALLOW: Final = 256
 _CANDIDATE_BYTES: Final = 1 << 27
 """Memory for candidates, in bytes; if they need more, queries are searched in groups."""
 
+_CANDIDATE_SIZE: Final = 10
+"""Bytes of a candidate: its distance and its row."""
+
 
 def select(job: ScanJob, n_threads: int) -> Neighbours:
     """The nearest rows of each query."""
     n_queries, n_rows = len(job.query_codes), job.shards.n_rows
-    is_short = n_queries * n_rows <= PAIRS_PER_CALL
-    if n_queries < SEVERAL and len(job.shards.codes) == 1 and is_short:
-        return select_at_once(job, n_threads)
+    held = n_queries * _capacity(job.top_k) * _CANDIDATE_SIZE
+    is_transposed = scan_kernel(n_queries, job.shards.n_bits) != ROWS
+    is_short = n_queries * n_rows <= PAIRS_PER_CALL and held <= _CANDIDATE_BYTES
+    if is_short and not is_transposed and n_threads == 1 and len(job.shards.codes) == 1:
+        return select_at_once(job)
     # Threads with separate rows share the cost of transposing, but each must find its own nearest
-    # rows. So threads take separate queries if there are many queries or k is large.
+    # rows. So threads take separate queries if there are many queries, k is large, or no rows are
+    # transposed.
     is_shallow = job.top_k * _SHALLOW < n_rows
-    n_own = _TRANSPOSED_FOR if is_shallow else 2 * SEVERAL
+    n_own = _TRANSPOSED_FOR if is_transposed and is_shallow else _COMPARED_FOR
     n_query_parts = min(n_threads, max(1, n_queries // n_own))
     n_row_parts = n_threads // n_query_parts
-    candidates = n_queries * n_row_parts * _capacity(job.top_k) * 10
-    n_groups = -(-candidates // _CANDIDATE_BYTES)
+    n_groups = -(-held * n_row_parts // _CANDIDATE_BYTES)
     found: list[Neighbours] = []
     for group in slices(n_queries, n_groups):
         own = slices(group.stop - group.start, n_query_parts, group.start)
@@ -72,33 +77,17 @@ def select(job: ScanJob, n_threads: int) -> Neighbours:
     return Neighbours.joined(found)
 
 
-def select_at_once(job: ScanJob, n_parts: int) -> Neighbours:
-    """Do the same as `select` in one call for each part of a single database.
+def select_at_once(job: ScanJob) -> Neighbours:
+    """Do the same as `select` in one call for a single database.
 
     Scanning a small database takes less time than a few of the cheapest NumPy calls.
     """
-    shards = job.shards
-    if n_parts == 1:
-        return _compact(*_select_span(job, 0, shards.codes[0], shards.kept[0]), shards)
-    spans = shards.spans(rows=-(-shards.n_rows // n_parts))
-    found = run_parallel([partial(_select_span, job, *span) for span in spans])
-    distances, rows, sizes = (np.stack([one[at] for one in found]) for at in range(3))
-    merged = np.empty_like(distances[0]), np.empty_like(rows[0]), np.empty_like(sizes[0])
-    n_found = order(shards.n_bits, sizes, distances, rows, *merged)
-    return _compact(*merged, n_found, shards)
-
-
-def _select_span(
-    job: ScanJob, first: int, codes: NDArray[np.uint8], kept: NDArray[np.bool_] | None
-) -> tuple[NDArray[np.uint16], NDArray[np.int64], NDArray[np.int64], int]:
-    """The nearest of some rows: their distances, rows and numbers by query, and how many in all."""
     query_codes, shards, top_k, radii = job
-    shape = (len(query_codes), top_k)
-    distances, rows = np.empty(shape, np.uint16), np.empty(shape, np.int64)
-    sizes = np.empty(shape[0], np.int64)
+    kept = shards.kept[0]
+    distances, rows, offsets = _empty_result(len(query_codes), top_k)
     n_found = select_rows(
-        read_only(codes),
-        first,
+        shards.codes[0],
+        0,
         ALL_KEPT if kept is None else read_only(kept),
         query_codes,
         shards.n_bits,
@@ -106,9 +95,9 @@ def _select_span(
         _capacity(top_k),
         distances,
         rows,
-        sizes,
+        offsets,
     )
-    return distances, rows, sizes, n_found
+    return _neighbours(distances, rows, offsets, n_found, shards)
 
 
 def _capacity(top_k: int) -> int:
@@ -141,9 +130,7 @@ class BatchSelection:
         self._n_held = np.zeros((n_parts, n_queries), dtype=np.int64)
         self._distances = np.empty((n_parts, n_queries, _capacity(top_k)), dtype=np.uint16)
         self._rows = np.empty((n_parts, n_queries, _capacity(top_k)), dtype=np.int64)
-        self._kernel = kernel or (
-            batch_kernel(n_queries, shards.n_bits) if n_queries >= SEVERAL else ROWS
-        )
+        self._kernel = kernel or scan_kernel(n_queries, shards.n_bits)
         # The queries in the forms that the kernel takes.
         words = row_words(query_codes)
         self._queries: tuple[NDArray[Any], ...] = (words,)
@@ -192,23 +179,32 @@ class BatchSelection:
 
     def found(self) -> Neighbours:
         """The result, after all `scans`."""
-        shape = (self._n_held.shape[1], self._top_k)
-        distances, rows = np.empty(shape, np.uint16), np.empty(shape, np.int64)
-        sizes = np.empty(len(distances), np.int64)
+        distances, rows, offsets = _empty_result(self._n_held.shape[1], self._top_k)
         candidates = (self._n_held, self._distances, self._rows)
-        n_found = order(self._shards.n_bits, *candidates, distances, rows, sizes)
-        return _compact(distances, rows, sizes, n_found, self._shards)
+        n_found = order(self._shards.n_bits, *candidates, distances, rows, offsets)
+        return _neighbours(distances, rows, offsets, n_found, self._shards)
 
 
-def _compact(
+def _empty_result(
+    n_queries: int, top_k: int
+) -> tuple[NDArray[np.uint16], NDArray[np.int64], NDArray[np.int64]]:
+    """Distances, rows and offsets for `hashkit.kernels.selection.order`."""
+    n_most = n_queries * top_k
+    return (
+        np.empty(n_most, np.uint16),
+        np.empty(n_most, np.int64),
+        np.empty(n_queries + 1, np.int64),
+    )
+
+
+def _neighbours(
     distances: NDArray[np.uint16],
     rows: NDArray[np.int64],
-    sizes: NDArray[np.int64],
+    offsets: NDArray[np.int64],
     n_found: int,
     shards: Shards,
 ) -> Neighbours:
-    """Join the first ``sizes[i]`` entries of each query i, ``n_found`` in total."""
-    if n_found == distances.size:
-        offsets = np.arange(0, n_found + 1, distances.shape[1])
-        return Neighbours(offsets, distances.ravel(), rows.ravel(), shards.offsets)
-    return Neighbours.of_table(distances, rows, sizes, shards.offsets)
+    """What `hashkit.kernels.selection.order` found, ``n_found`` rows in all."""
+    if n_found < len(rows):  # copied, so that the memory of the others is free
+        distances, rows = distances[:n_found].copy(), rows[:n_found].copy()
+    return Neighbours(offsets, distances, rows, shards.offsets)

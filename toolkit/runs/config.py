@@ -37,9 +37,18 @@ __all__ = [
     "SHORT_NAMES",
     "LossDefault",
     "TrainConfig",
+    "checked_settings",
 ]
 
 PRECISIONS = ("fp32", "bf16", "fp16")
+
+_NAMES = {
+    "activation": ACTIVATIONS,
+    "resize": RESIZE_RULES,
+    "precision": PRECISIONS,
+    **CHOICES,
+}
+"""Names that settings may have, by setting."""
 
 SHORT_NAMES = {"lengths": "bits", "learning_rate": "lr"}
 """Names of settings in flags and in `hashkit.train`, where they differ from the field."""
@@ -243,13 +252,17 @@ class TrainConfig:
     seed: int = _setting(0, "Random seed of the training.")
 
     def __post_init__(self) -> None:
-        self._check_types()
+        values = {
+            name: value for name, value in vars(self).items() if not isinstance(value, LossDefault)
+        }
+        for name, value in checked_settings(values).items():
+            object.__setattr__(self, name, value)
         for name in LOSS_OPTIONS:
             default = getattr(self, name)
             if isinstance(default, LossDefault):
                 object.__setattr__(self, name, default.of(self.loss))
-        self._check_names()
-        check_ranges(vars(self))
+        check_network_options(self.network, self.network_options)
+        check_loss_options(self.loss, self.loss_options)
         if self.nesterov and not self.momentum:
             raise ConfigError(
                 "`nesterov=True` needs a `momentum` above 0, not 0: raise it, or set "
@@ -257,7 +270,6 @@ class TrainConfig:
             )
         if self.sam_start and not self.sam:
             raise ConfigError("`sam_start` needs a `sam` above 0, not 0: set it, or leave both out")
-        self._check_lengths()
         self._check_features()
 
     @property
@@ -338,32 +350,6 @@ class TrainConfig:
                 '`network="onnx:efficientnet-lite0"`'
             )
 
-    def _check_types(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, LossDefault):
-                checked = checked_kind(field.name, str(field.type), value)
-                object.__setattr__(self, field.name, checked)
-
-    def _check_lengths(self) -> None:
-        if not self.lengths or len(set(self.lengths)) < len(self.lengths):
-            shown = ",".join(map(argument_shown, self.lengths)) or "none"
-            raise ConfigError(f"`lengths` must be one or more different numbers, not {shown}")
-        for n_bits in self.lengths:
-            checked_n_bits(n_bits, "lengths", ConfigError)
-
-    def _check_names(self) -> None:
-        split_network(self.network)
-        split_loss(self.loss)
-        if self.activation is not None:
-            check_name("activation", self.activation, ACTIVATIONS)
-        check_network_options(self.network, self.network_options)
-        check_name("resize", self.resize, RESIZE_RULES)
-        check_name("precision", self.precision, PRECISIONS)
-        for field, names in CHOICES.items():
-            check_name(field, getattr(self, field), names)
-        check_loss_options(self.loss, self.loss_options)
-
     @property
     def loss_options(self) -> dict[str, float | str]:
         """The options in `LOSS_OPTIONS` that are set, by name."""
@@ -391,3 +377,34 @@ class TrainConfig:
             for name, value in fields.items()
         }
         return cls(**values)
+
+
+def checked_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by field of `TrainConfig`, some or all, of which each is checked by itself.
+
+    Raises
+    ------
+    ConfigError
+        If a value is of another type, out of its range or an unknown name.
+    """
+    kinds = {field.name: str(field.type) for field in dataclasses.fields(TrainConfig)}
+    checked = {name: checked_kind(name, kinds[name], value) for name, value in settings.items()}
+    if "network" in checked:
+        split_network(checked["network"])
+    if "loss" in checked:
+        split_loss(checked["loss"])
+    for field, names in _NAMES.items():
+        if checked.get(field) is not None:
+            check_name(field, checked[field], names)
+    check_ranges(checked)
+    if "lengths" in checked:
+        _check_lengths(checked["lengths"])
+    return checked
+
+
+def _check_lengths(lengths: tuple[int, ...]) -> None:
+    if not lengths or len(set(lengths)) < len(lengths):
+        shown = ",".join(map(argument_shown, lengths)) or "none"
+        raise ConfigError(f"`lengths` must be one or more different numbers, not {shown}")
+    for n_bits in lengths:
+        checked_n_bits(n_bits, "lengths", ConfigError)

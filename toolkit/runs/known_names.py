@@ -33,6 +33,7 @@ __all__ = [
     "check_loss_options",
     "check_name",
     "check_network_options",
+    "check_training_device",
     "is_exported_network",
     "split_loss",
     "split_network",
@@ -141,6 +142,12 @@ def check_name(field: str, name: str, names: Iterable[str]) -> None:
     known = list(names)
     if name not in known:
         raise ConfigError(f"unknown {field} {name!r}; known: {', '.join(known)}")
+
+
+def check_training_device(name: str) -> None:
+    """Raise ConfigError if a name is not one of a device to train on; it need not be there."""
+    if name not in ("auto", "cpu") and name.partition(":")[0] != "cuda":
+        raise ConfigError(f"unknown device {name!r}; known: auto, cpu, cuda, cuda:<number>")
 
 
 def split_network(name: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -54,24 +55,25 @@ _ABOVE_0: Final = ("margin", "scale", "temperature", "learning_rate", "epochs", 
 
 
 def check_ranges(settings: Mapping[str, Any]) -> None:
-    """Raise ConfigError if a number is out of its range; settings that are None are left out.
+    """Raise ConfigError if a number is out of its range; None and missing settings are left out.
 
     Parameters
     ----------
     settings
         Values by field of `hashkit.runs.config.TrainConfig`.
     """
-    for field, low, high in (*_BETWEEN, ("images_per_class", 0, settings["batch_size"])):
-        value = settings[field]
+    most_per_class = settings.get("batch_size", sys.maxsize)
+    for field, low, high in (*_BETWEEN, ("images_per_class", 0, most_per_class)):
+        value = settings.get(field)
         if value is not None and not low <= value <= high:
             raise ConfigError(
                 f"`{field}` must be between {low} and {high}, not {argument_shown(value)}"
             )
     for field in _ABOVE_0:
-        value = settings[field]
+        value = settings.get(field)
         if value is not None and not value > 0:
             raise ConfigError(f"`{field}` must be above 0, not {argument_shown(value)}")
-    stage_decay, milestones = settings["stage_decay"], settings["milestones"]
+    stage_decay, milestones = settings.get("stage_decay", 1), settings.get("milestones", ())
     if not 0 < stage_decay <= 1:
         raise ConfigError(
             f"`stage_decay` must be above 0 and at most 1, not {argument_shown(stage_decay)}"
@@ -81,7 +83,9 @@ def check_ranges(settings: Mapping[str, Any]) -> None:
             "`milestones` must be fractions of the run, above 0 and below 1, not "
             f"{', '.join(map(argument_shown, milestones))}"
         )
-    if settings["sampler"] == "balanced":
+    if settings.get("sampler") == "balanced" and {"batch_size", "images_per_class"} <= set(
+        settings
+    ):
         _check_balanced(settings["batch_size"], settings["images_per_class"])
 
 

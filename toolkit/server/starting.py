@@ -36,7 +36,7 @@ def serve(
     bank
         The bank, or a bank set, which is only read.
     model
-        The model that made it; None for a built-in one that the bank names.
+        The model that made it; None for that of `model_of_banks`.
     settings
         Of the server.
     data_root

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from hashkit.errors import ConfigError, DeviceError
+from hashkit.errors import DeviceError
 from hashkit.messages.foreign_errors import foreign_message
+from hashkit.runs.known_names import check_training_device
 
 __all__ = [
     "choose_device",
@@ -35,8 +36,7 @@ def choose_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cpu":
         return torch.device("cpu")
-    if name.partition(":")[0] != "cuda":
-        raise ConfigError(f"unknown device {name!r}; known: auto, cpu, cuda, cuda:<number>")
+    check_training_device(name)
     if not torch.cuda.is_available():
         reason = "was built without CUDA" if torch.version.cuda is None else "finds no CUDA device"
         raise DeviceError(

@@ -10,6 +10,7 @@ evaluated without it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -28,7 +29,13 @@ if TYPE_CHECKING:
     from hashkit.runtimes.pipeline import EncodeReport
     from hashkit.workflow.encoding import EncodeOptions
 
-__all__ = ["encode_run_part", "is_own_collection", "note_missing_queries", "run_bank"]
+__all__ = [
+    "encode_run_part",
+    "is_own_collection",
+    "note_missing_queries",
+    "query_names",
+    "run_bank",
+]
 
 _RANDOM_DRAWS: Final = ("per-class", "per-class-unlabelled", "random")
 """Protocols that draw queries at random, in numbers that are not published ones."""
@@ -76,6 +83,23 @@ def run_bank(
     options = EncodeOptions(batch_size=settings.batch_size, n_workers=n_workers)
     encode_run_part(run, part, encoder, options, reporter)
     return path
+
+
+def query_names(run: Run) -> Sequence[str]:
+    """Names of a run's queries, from their bank or, without one, from the run's images.
+
+    Raises
+    ------
+    RunError
+        If the run learned from triplets, which has no queries.
+    """
+    path = bank_path(run, "queries")
+    if path.is_file() and (bank := Bank.open(path)).is_complete:
+        return list(bank.names)
+    from hashkit.datasets.spec import open_spec
+
+    images, split = open_spec(run_spec(run))
+    return images.subset(split.queries).names
 
 
 def encode_run_part(

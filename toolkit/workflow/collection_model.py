@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from hashkit.bank_set.joined import AnyBank
-from hashkit.errors import ConfigError, ModelError
+from hashkit.errors import ConfigError
 from hashkit.model_names import builtin_name, shown_sha256
 from hashkit.runs.run import DEFAULT_RUNS_DIR
 from hashkit.runtimes.builtin import BUILTIN_MODELS, model_path
@@ -15,6 +15,7 @@ from hashkit.runtimes.encoder import Encoder
 from hashkit.runtimes.model_file import ModelFile
 from hashkit.runtimes.settings import RuntimeSettings
 from hashkit.workflow.encoding import load_encoder
+from hashkit.workflow.models import kept_model
 from hashkit.workflow.reporter import Reporter
 
 __all__ = ["NEEDS_MODEL", "CollectionModel"]
@@ -84,19 +85,10 @@ class CollectionModel:
         name = builtin_name(sha256)
         if name is not None:
             return model_path(name, lambda _: None)
-        beside = bank.path.with_name("model.onnx")
-        for path in (beside, *sorted(DEFAULT_RUNS_DIR.glob("*/model.onnx"))):
-            if sha256 and _is_model(path, sha256):
-                self._reporter.note(f"using {path}, which made {bank.path}")
-                return path
+        path = kept_model(bank.path, sha256, self._reporter)
+        if path is not None:
+            return path
         raise ConfigError(
             f"{bank.path} was made by {shown_sha256(sha256)}, which is not built in, and neither "
             f"beside the bank nor in {DEFAULT_RUNS_DIR}/: name its file with `model=...`"
         )
-
-
-def _is_model(path: Path, sha256: str) -> bool:
-    try:
-        return ModelFile.read(path).sha256 == sha256
-    except ModelError:
-        return False

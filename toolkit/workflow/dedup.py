@@ -31,6 +31,7 @@ from hashkit.collection.near import near_pairs
 from hashkit.collection.position_codes import N_BITS as HASH_BITS
 from hashkit.collection.signature_cache import SignatureCache
 from hashkit.collection.signatures import LEARNED_MODEL, Signatures, Signer
+from hashkit.collection.verification import is_compiled
 from hashkit.datasets.decoding import Fault
 from hashkit.distribution import install_command
 from hashkit.errors import ConfigError
@@ -251,7 +252,16 @@ def _near_groups(
     classes = classes_of(images)
     _, first = np.unique(classes, return_index=True)
     with LateProgress(reporter, "verifying candidates", "pairs") as bar:
-        near = near_pairs(signatures[first], n_threads=n_threads, progress=bar.update)
+
+        def progress(done: int, total: int) -> None:
+            if total and not (done or is_compiled()):
+                reporter.note(
+                    "compiling the comparison of pictures, which takes up to a minute, once; "
+                    "`hashkit compile` does that in advance"
+                )
+            bar.update(done, total)
+
+        near = near_pairs(signatures[first], n_threads=n_threads, progress=progress)
     is_near = near.distance <= (near.distance if radius is None else radius)
     pairs = PairBlock(near.left[is_near], near.right[is_near], near.distance[is_near])
     return group_duplicates(images, classes, pairs, near.score[is_near])

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 
 from hashkit.bank.reader import Bank
-from hashkit.bank_set.places import is_bank_set
 from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.sets import open_image_set
 from hashkit.datasets.slices.opening import open_contained
-from hashkit.datasets.spec import open_spec, with_absolute_paths
-from hashkit.errors import BankError, ConfigError
-from hashkit.files.addresses import check_local
+from hashkit.datasets.spec import open_spec
+from hashkit.errors import ConfigError
 from hashkit.inputs.arguments import checked_arguments
-from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run import PathText
 from hashkit.runtimes.builtin import model_path
 from hashkit.runtimes.encoder import Encoder
@@ -25,6 +21,7 @@ from hashkit.threads import check_threads
 from hashkit.workflow.encoding import EncodeOptions, encode_set, load_encoder
 from hashkit.workflow.folder_labels import Labels, open_folder_to_encode
 from hashkit.workflow.images_to_encode import ImagesToEncode, Part
+from hashkit.workflow.output_files import check_bank_path
 from hashkit.workflow.reporter import LOGGED, Reporter
 
 __all__ = [
@@ -141,6 +138,7 @@ def encode(
         image_column=image_column,
         label_column=label_column,
     )
+    check_bank_path(Path(out))
     reporter = reporter or LOGGED
     settings = RuntimeSettings(runtime, device, profile=profile, batch_size=batch_size)
     encode_images(wanted, opened_model(model, settings, reporter), Path(out), options, reporter)
@@ -205,13 +203,10 @@ def encode_images(
     options: EncodeOptions,
     reporter: Reporter,
 ) -> EncodeReport:
-    """Do the work of `encode` with a loaded model; returns its report."""
-    check_local(out)
-    if is_bank_set(out):
-        raise BankError(
-            f"{out}: expected a bank or a new name, found a bank set: name another file; `hashkit "
-            "encode --shards N` makes a set, and `hashkit sync` adds images to one"
-        )
+    """Do the work of `encode` with a loaded model; returns its report.
+
+    ``out`` was checked by `hashkit.workflow.output_files.check_bank_path`.
+    """
     if isinstance(wanted.images, ImageSet):
         images = wanted.images
         return encode_set(
@@ -222,14 +217,11 @@ def encode_images(
         images = open_contained(listing, wanted.image_column, with_labels=wanted.labels != "none")
         dataset = str(listing.images)
         return encode_set(encoder, images, out, dataset=dataset, options=options, reporter=reporter)
-    root = None if wanted.data_root is None else os.fspath(wanted.data_root)
-    spec = with_absolute_paths(
-        DataSpec(os.fspath(wanted.images), root, wanted.protocol, wanted.split_seed)
-    )
+    spec = wanted.spec
     if spec.protocol:
         images, split = open_spec(spec, download=wanted.download)
         images = images.subset(split.part(wanted.part))
-    elif wanted.is_folder and root is None:
+    elif wanted.is_folder and spec.root is None:
         continued = None if options.mode == "overwrite" else out
         images = open_folder_to_encode(
             Path(spec.data), wanted.labels, encoder.manifest, continued, reporter

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hashkit.errors import ConfigError, RunError
 from hashkit.inputs.arguments import checked_arguments
+from hashkit.runs.checkpoint_header import read_checkpoint_manifest
 from hashkit.runs.known_names import check_name
 from hashkit.runs.named_code import network_to_build
 from hashkit.runs.run import PathText, Run, as_run
 from hashkit.runs.run_lock import locked_run
 from hashkit.workflow.extras import require
 from hashkit.workflow.models import warn_if_outdated
+from hashkit.workflow.output_files import check_model_path
 from hashkit.workflow.reporter import LOGGED, Reporter
 
 if TYPE_CHECKING:
@@ -56,7 +58,8 @@ def export(
     run
         The run, or its folder; for one of several code lengths, see `Run.per_length`.
     path
-        File to write; None for the run's ``model.onnx``, or ``model-<precision>.onnx``.
+        File to write; None for the run's ``model.onnx``, or ``model-<precision>.onnx``. A file of
+        another suffix is not replaced.
     precision
         ``fp32``; or ``fp16`` or ``int8``, made from the run's model.onnx, which is exported first
         if it is missing.
@@ -118,6 +121,9 @@ def export_run(
         )
     if precision == "fp32" and allow_loss:
         raise ConfigError("`allow_loss` goes with the precisions fp16 and int8: fp32 loses nothing")
+    check_model_path(path)
+    if checkpoint is not None:
+        read_checkpoint_manifest(checkpoint)  # before torch is imported
     _check_length(run)
     if network is not None:
         recorded = run.read_config().training.network

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 from hashkit.datasets.imageset import ImageSet
-from hashkit.datasets.sets import IMAGE_SETS
+from hashkit.datasets.sets import IMAGE_SETS, check_image_set
 from hashkit.datasets.slices.containers import find_containers
+from hashkit.datasets.spec import with_absolute_paths
 from hashkit.errors import ConfigError
 from hashkit.inputs.paths import with_home
-from hashkit.runs.data_spec import check_split_seed
+from hashkit.runs.data_spec import DataSpec, check_split_seed
 from hashkit.runs.run import PathText
 from hashkit.workflow.folder_labels import Labels
 from hashkit.workflow.images_to_shard import ImagesToShard, check_no_columns
@@ -36,7 +37,7 @@ class ImagesToEncode:
     ConfigError
         If one of them contradicts another.
     DatasetError
-        If there are no such Parquet files or tars.
+        If there are no such images.
     """
 
     images: PathText | ImageSet
@@ -57,6 +58,14 @@ class ImagesToEncode:
         if self.contained is None:
             self._check_uncontained()
 
+    @property
+    def spec(self) -> DataSpec:
+        """The set of images that are given by name or path, and its split."""
+        root = None if self.data_root is None else os.fspath(self.data_root)
+        return with_absolute_paths(
+            DataSpec(os.fspath(cast("PathText", self.images)), root, self.protocol, self.split_seed)
+        )
+
     def _check_uncontained(self) -> None:
         check_no_columns(self._shown, self.image_column, self.label_column)
         if self.labels == "folders" and not self.is_folder:
@@ -74,6 +83,8 @@ class ImagesToEncode:
             raise ConfigError(
                 f'`part="{self.part}"` is a part of a split: choose one with `protocol=...`'
             )
+        else:
+            check_image_set(self.spec.data)
 
     def _find_contained(self) -> ImagesToShard | None:
         if isinstance(self.images, ImageSet) or os.fspath(self.images) in IMAGE_SETS:

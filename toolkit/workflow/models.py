@@ -16,8 +16,9 @@ from hashkit.errors import (
 )
 from hashkit.model_names import builtin_name, shown_sha256
 from hashkit.runs.checkpoint_header import read_checkpoint_manifest
-from hashkit.runs.run import Run
+from hashkit.runs.run import DEFAULT_RUNS_DIR, Run
 from hashkit.runtimes.builtin import model_path
+from hashkit.runtimes.model_file import ModelFile
 from hashkit.runtimes.onnx_file import read_onnx_file
 from hashkit.workflow.reporter import SILENT, Reporter
 
@@ -31,6 +32,7 @@ __all__ = [
     "find_model",
     "find_run",
     "is_outdated",
+    "kept_model",
     "model_of_banks",
     "run_model",
     "warn_if_outdated",
@@ -117,8 +119,31 @@ def builtin_of_banks(banks: Sequence[Bank], reporter: Reporter = SILENT) -> Path
     return model_path(name, SILENT.note)
 
 
+def kept_model(bank: Path, sha256: str, reporter: Reporter = SILENT) -> Path | None:
+    """The file of a model, beside a bank or in a run below ``runs/``, which is noted.
+
+    Returns
+    -------
+    Path or None
+        None if no file there has the SHA-256.
+    """
+    beside = bank.with_name("model.onnx")
+    for path in (beside, *sorted(DEFAULT_RUNS_DIR.glob("*/model.onnx"))):
+        if sha256 and _is_model(path, sha256):
+            reporter.note(f"using {path}, which made {bank}")
+            return path
+    return None
+
+
+def _is_model(path: Path, sha256: str) -> bool:
+    try:
+        return ModelFile.read(path).sha256 == sha256
+    except ModelError:
+        return False
+
+
 def model_of_banks(banks: Sequence[Bank], what: str, reporter: Reporter = SILENT) -> Path:
-    """The built-in model that made all banks, which is noted.
+    """The model that made all banks, which is noted: a built-in one, or one of `kept_model`.
 
     Parameters
     ----------
@@ -128,17 +153,24 @@ def model_of_banks(banks: Sequence[Bank], what: str, reporter: Reporter = SILENT
     Raises
     ------
     ConfigError
-        If no built-in model made them.
+        If it is not there, or the banks are of several models.
     """
     found = builtin_of_banks(banks, reporter)
-    if found is None:
-        made_by = {shown_sha256(bank.header.model_sha256) for bank in banks}
-        named = f" ({made_by.pop()})" if len(made_by) == 1 else ""
-        raise ConfigError(
-            f"{what} needs the model that made {banks[0].path if banks else 'the codes'}{named}, "
-            "which is not built in: name its file with `model=...`"
-        )
-    return found
+    if found is not None:
+        return found
+    made_by = {bank.header.model_sha256 for bank in banks}
+    named = ""
+    if len(made_by) == 1:
+        sha256 = made_by.pop()
+        found = kept_model(banks[0].path, sha256, reporter)
+        if found is not None:
+            return found
+        named = f" ({shown_sha256(sha256)})"
+    raise ConfigError(
+        f"{what} needs the model that made {banks[0].path if banks else 'the codes'}{named}, which "
+        f"is not built in, and neither beside the bank nor in {DEFAULT_RUNS_DIR}/: name its file "
+        "with `model=...`"
+    )
 
 
 def check_made_by(banks: Iterable[Bank], model_sha256: str) -> None:

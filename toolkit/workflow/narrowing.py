@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hashkit.multi_index.index import MultiIndex
     from hashkit.retrieval.indexed import Index
 
-__all__ = ["check_classes", "open_index", "rows_of_labels", "rows_with_labels"]
+__all__ = ["check_classes", "has_index", "open_index", "rows_of_labels", "rows_with_labels"]
 
 _LARGE_TAIL: Final = 0.1
 """Share of rows behind an index from which a search says that building it again would pay."""
@@ -32,6 +32,13 @@ def open_index(banks: Sequence[Bank], reporter: Reporter = SILENT) -> Index | No
     if len(found) == 1:
         return found[0]
     return found if any(index is not None for index in found) else None
+
+
+def has_index(banks: Sequence[Bank]) -> bool:
+    """Whether an index lies beside one of the banks; it may not match its bank."""
+    from hashkit.multi_index.index import index_path
+
+    return any(index_path(bank.path).is_file() for bank in banks)
 
 
 def _open_index(bank: Bank, reporter: Reporter) -> MultiIndex | None:

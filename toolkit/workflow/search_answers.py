@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hashkit.retrieval.search import Engine, search
-from hashkit.workflow.narrowing import open_index, rows_of_labels
+from hashkit.codesets import check_radius
+from hashkit.retrieval.arguments import Engine, check_settings
+from hashkit.retrieval.search import search
+from hashkit.workflow.narrowing import check_classes, has_index, open_index, rows_of_labels
 from hashkit.workflow.reporter import SILENT, Reporter
 from hashkit.workflow.search_place import SearchPlace
 from hashkit.workflow.search_queries import find_own_rows, with_logits
@@ -39,6 +41,11 @@ class Question:
         Leave out the query's own row.
     engine
         See `hashkit.search`.
+
+    Raises
+    ------
+    ConfigError
+        If the engine is unknown.
     """
 
     top_k: int | None = 10
@@ -48,6 +55,24 @@ class Question:
     oversample: int | None = None
     exclude_self: bool = False
     engine: Engine = "auto"
+
+    def __post_init__(self) -> None:
+        check_settings(self.top_k, self.radius, self.engine, has_index=True)
+
+    def check(self, banks: Sequence[Bank]) -> None:
+        """Check that these banks can answer, before queries are encoded.
+
+        Raises
+        ------
+        ConfigError
+            If no bank has one of the classes, the radius is larger than the codes, or an index is
+            asked for and no bank has one.
+        """
+        check_classes(banks, self.labels)
+        if self.radius is not None:
+            check_radius(self.radius, banks[0].n_bits)
+        if self.engine == "index":
+            check_settings(self.top_k, self.radius, self.engine, has_index=has_index(banks))
 
 
 class Searcher(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,10 +13,11 @@ import numpy as np
 from hashkit.bank.reader import Bank
 from hashkit.bank_set.opening import open_banks
 from hashkit.codesets import check_one_model
+from hashkit.errors import RunError
 from hashkit.model_names import shown_sha256
 from hashkit.runs.run import Run
 from hashkit.runtimes.settings import RuntimeSettings
-from hashkit.workflow.banks import note_missing_queries, run_bank
+from hashkit.workflow.banks import note_missing_queries, query_names, run_bank
 from hashkit.workflow.models import builtin_of_banks, check_made_by, find_exported
 from hashkit.workflow.repeated import check_each_once
 from hashkit.workflow.reporter import SILENT, Reporter
@@ -35,7 +36,7 @@ class SearchPlace:
     Parameters
     ----------
     banks
-        Banks and bank sets to search; None for the run's bank, encoded first if it is missing.
+        Banks and bank sets to search; None for the run's bank.
     model
         The model's file; None for a built-in one that made the banks, otherwise the run's.
     run, runs
@@ -88,12 +89,21 @@ class SearchPlace:
             self.run = run_in_place(opened, run, runs, reporter)
         self.images = RowImages(self.run, data_root)
         self._model = model
-        if not opened:
-            opened = [Bank.open(self.run_bank("database", self.encoder if model else None))]
-            assert self.run is not None  # noqa: S101 - without banks there is a run
-            note_missing_queries(self.run, reporter)
-        self.banks: Sequence[Bank] = opened
-        self._starts = list(itertools.accumulate(map(len, opened), initial=0))
+        self._named_banks = opened
+
+    @functools.cached_property
+    def banks(self) -> Sequence[Bank]:
+        """The banks; that of a run is encoded on first use if it is missing."""
+        if self._named_banks:
+            return self._named_banks
+        bank = Bank.open(self.run_bank("database", self.encoder if self._model else None))
+        assert self.run is not None  # noqa: S101 - without banks there is a run
+        note_missing_queries(self.run, self._reporter)
+        return [bank]
+
+    @functools.cached_property
+    def _starts(self) -> list[int]:
+        return list(itertools.accumulate(map(len, self.banks), initial=0))
 
     @property
     def n_rows(self) -> int:
@@ -124,6 +134,15 @@ class SearchPlace:
         """The bank of the run's queries or database, encoded first if it is missing."""
         assert self.run is not None  # noqa: S101 - by __init__
         return run_bank(self.run, part, self.settings, encoder, self.n_workers, self._reporter)
+
+    def run_query_names(self) -> Collection[str] | None:
+        """Names of the run's queries; None if there is no run, or it has no queries."""
+        if self.run is None:
+            return None
+        try:
+            return query_names(self.run)
+        except RunError:  # a run that learned from triplets has no queries
+            return None
 
     @functools.cached_property
     def encoder(self) -> Encoder:

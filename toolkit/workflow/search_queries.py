@@ -19,7 +19,7 @@ from hashkit.bank.names import rows_named
 from hashkit.bank.reader import Bank
 from hashkit.codes import binarize
 from hashkit.codesets import label_names
-from hashkit.errors import ConfigError, DatasetError, ImageError, RunError
+from hashkit.errors import ConfigError, DatasetError, ImageError
 from hashkit.inputs.suggestions import did_you_mean
 from hashkit.messages.visible_text import visible
 from hashkit.runtimes.faults import read_faults
@@ -34,12 +34,36 @@ _MOST_COMPARED: Final = 20_000
 """Names that are compared with an unknown one letter by letter: a few tenths of a second."""
 
 __all__ = [
+    "check_queries",
     "find_own_rows",
     "queries_of_files",
     "queries_of_names",
     "queries_of_rows",
     "with_logits",
 ]
+
+
+def check_queries(place: SearchPlace, names: Sequence[str]) -> None:
+    """Check that each name is a file, a folder or a query of the run, before anything is encoded.
+
+    Raises
+    ------
+    ImageError
+        If a name is none of these.
+    """
+    missing = [name for name in names if not Path(name).exists()]
+    known = place.run_query_names() if missing else None
+    for name in missing:
+        if known is None:
+            raise ImageError(_no_such_file(place, name), "missing")
+        if name not in known:
+            example = next(iter(known))
+            raise ImageError(
+                f"{name}: there is no such file, nor is it the name of a query of "
+                f"{place.run.path if place.run else 'the run'} (for example {example}); "
+                "`name=...` takes the name of a row",
+                "missing",
+            )
 
 
 def queries_of_files(place: SearchPlace, names: Sequence[str], reporter: Reporter) -> list[Query]:
@@ -50,7 +74,7 @@ def queries_of_files(place: SearchPlace, names: Sequence[str], reporter: Reporte
     Raises
     ------
     ImageError
-        If a name is none of these, or a file cannot be used.
+        If a file cannot be used; names were checked by `check_queries`.
     DatasetError
         If a folder has no images, or none that can be used.
     BankMismatchError
@@ -62,12 +86,11 @@ def queries_of_files(place: SearchPlace, names: Sequence[str], reporter: Reporte
         if path.is_dir():
             place.check_query_model()
             queries += _of_folder(place, name, reporter)
-        elif path.exists() or (known := _of_run(place, name)) is None:
-            _check_exists(place, path)
+        elif path.exists():
             place.check_query_model()
             queries.append(Query(name, place.encoder.encode(path)[0], path))
         else:
-            queries.append(known)
+            queries.append(_of_run(place, name))
     return queries
 
 
@@ -151,17 +174,14 @@ def find_own_rows(place: SearchPlace, queries: Sequence[Query]) -> list[list[int
     return own
 
 
-def _check_exists(place: SearchPlace, path: Path) -> None:
-    """Point to `name` where a missing file has the name of a row."""
-    name = str(path)
-    if path.exists():
-        return
+def _no_such_file(place: SearchPlace, name: str) -> str:
+    """The message for a missing file; points to `name` where a row has its name."""
     if any(rows_named(bank.names, [name])[name] for bank in place.banks):
-        raise ImageError(
+        return (
             f"{name}: there is no such file; to search with the row of this name, give "
-            f'`name="{name}"`',
-            "missing",
+            f'`name="{name}"`'
         )
+    return f"{name}: there is no such file"
 
 
 def _of_row(place: SearchPlace, row: int) -> Query:
@@ -264,26 +284,20 @@ def _codes(
         )
 
 
-def _of_run(place: SearchPlace, name: str) -> Query | None:
-    """A query of the run by its name; None if there is no run, or it has no queries."""
-    if place.run is None:
-        return None
-    try:
-        queries = Bank.open(place.run_bank("queries"))
-    except RunError:  # a run that learned from triplets has no queries
-        return None
-    names = list(queries.names)
-    if name not in names:
-        raise ImageError(
-            f"{name}: there is no such file, nor is it the name of a query of {place.run.path} "
-            f"(for example {names[0]}); `name=...` takes the name of a row",
-            "missing",
-        )
+def _of_run(place: SearchPlace, name: str) -> Query:
+    """A query of the run by its name."""
+    queries = Bank.open(place.run_bank("queries"))
     place.check_model(queries.header.model_sha256)
     place.warn_of_resampler(str(queries.path), queries.header.resampler)
     if (own := _row_in_run_bank(place, name)) is not None:
         return _of_row(place, own)
-    row = names.index(name)
+    row = next(iter(rows_named(queries.names, [name])[name]), None)
+    if row is None:
+        raise ImageError(
+            f"{name}: {queries.path} has no code of this query, whose image could not be used: "
+            "choose another query",
+            "missing",
+        )
     image = place.images(queries, row) if place.needs_images else None
     return Query(name, queries.codes[row], image, label_names(queries, row))
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from hashkit.bank.editor import BankEditor
 from hashkit.bank.files import (
-    check_bank_name,
     existing_bank,
     locked,
     resolve_link,
@@ -40,6 +39,7 @@ from hashkit.runtimes.settings import RuntimeSettings
 from hashkit.threads import check_threads
 from hashkit.workflow.collection_model import NEEDS_MODEL, CollectionModel
 from hashkit.workflow.index_state import report_index
+from hashkit.workflow.output_files import check_bank_path
 from hashkit.workflow.reporter import LOGGED, LateProgress, Reporter, plural
 from hashkit.workflow.sync_report import SyncReport, listed_beside
 
@@ -169,7 +169,7 @@ class FolderSync:
         self.folder = Path(folder)
         self.bank = resolve_link(bank_of_folder(self.folder) if bank is None else bank)
         if not self.bank.exists():
-            check_bank_name(self.bank)
+            check_bank_path(self.bank)
         self._model = CollectionModel(model, settings, reporter)
         self._options = options
         self._n_workers = check_threads(options.num_workers, "num_workers")
@@ -179,15 +179,15 @@ class FolderSync:
     def run(self) -> SyncReport:
         """Update the bank to match the folder once."""
         started = time.perf_counter()
+        is_new = not self.bank.exists()
+        if is_new and not (self._model.is_named or self._options.dry_run):
+            raise ConfigError(NEEDS_MODEL)  # before a large folder is listed
         listing = list_folder(self.folder)
         for line in listing.left_out:
             if line not in self._said:
                 self._said.add(line)
                 self._reporter.note(line)
-        if self.bank.exists():
-            plan, done = self._follow(listing)
-        else:
-            plan, done = self._begin(listing)
+        plan, done = self._begin(listing) if is_new else self._follow(listing)
         if not self._options.dry_run:
             with write_errors(self.bank):
                 write_faults(listed_beside(self.bank), done.faults)

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from hashkit.errors import ConfigError
 from hashkit.inputs.arguments import argument_shown, checked_arguments_but
+from hashkit.runs.config import checked_settings
 from hashkit.runs.data_spec import DataSpec, ProtocolOptions, check_split_seed, name_tuple
-from hashkit.runs.known_names import FITTED
+from hashkit.runs.known_names import FITTED, check_training_device
 from hashkit.runs.run import DEFAULT_RUNS_DIR, PathText, Run, as_run, whole_run
 from hashkit.runs.run_lock import locked_run
 from hashkit.runs.setting_kinds import plain_scalar
 from hashkit.threads import check_threads
 from hashkit.workflow.extras import require
 from hashkit.workflow.loggers import check_loggers, logger_group
+from hashkit.workflow.output_files import check_writable_folder
 from hashkit.workflow.reporter import LOGGED, Reporter
 from hashkit.workflow.settings import errors_name, on_features, settings_by_field
 
@@ -135,7 +137,10 @@ def train(
         changes["lengths"] = _lengths(bits)
     if recipe is not None:
         changes["recipe"] = recipe
-    _check_name(name, Path(runs))
+    with errors_name(given):
+        checked_settings(changes)
+    check_training_device(device)
+    _check_place(name, Path(runs))
     options = ProtocolOptions(
         queries_per_class=queries_per_class,
         training_per_class=training_per_class,
@@ -339,9 +344,13 @@ def require_torch() -> None:
     require("train", "hashkit train", "torch", "safetensors")
 
 
-def _check_name(name: str | None, runs: Path) -> None:
-    if name is not None and (Path(name).name != name or name in ("", "..")):
-        raise ConfigError(f"`name` must name one folder below {runs}, not {name!r}")
+def _check_place(name: str | None, runs: Path) -> None:
+    """Check where the run will be made, before images are read."""
+    if name is not None:
+        if Path(name).name != name or name in ("", ".."):
+            raise ConfigError(f"`name` must name one folder below {runs}, not {name!r}")
+        Run.check_free(runs, name)
+    check_writable_folder(runs)
 
 
 def _text(path: PathText | None) -> str | None:
