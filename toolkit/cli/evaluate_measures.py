@@ -14,6 +14,8 @@ from hashkit.errors import ConfigError
 from hashkit.runtimes.settings import RuntimeSettings
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from hashkit.evaluation.evaluator import Report
     from hashkit.evaluation.settings import EvaluationSettings
     from hashkit.workflow.evaluation import Subject
+    from hashkit.workflow.reporter import ProgressBar
 
 __all__ = ["Rescoring", "evaluated", "measured", "rescoring_of"]
 
@@ -34,8 +37,13 @@ def evaluated(
     """Evaluate on this machine, with progress under a name."""
     from hashkit.evaluation.evaluator import evaluate_with
 
-    with progress_bar(f"evaluating {name}", 2 * sum(map(len, databases)), "rows") as bar:
+    with _progress(name, databases) as bar:
         return evaluate_with(settings, queries, databases, lambda done, _: bar.update(done))
+
+
+def _progress(name: str, databases: Sequence[CodeDatabase]) -> AbstractContextManager[ProgressBar]:
+    """A bar that counts the rows of both passes over the databases."""
+    return progress_bar(f"evaluating {name} in two passes", 2 * sum(map(len, databases)), "rows")
 
 
 def measured(settings: EvaluationSettings, subject: Subject, choice: ClusterChoice) -> Report:
@@ -66,7 +74,7 @@ def measured(settings: EvaluationSettings, subject: Subject, choice: ClusterChoi
             ShardGroups(
                 engine, banks, n_replicas=choice.replicas or 1, reporter=TERMINAL
             ) as groups,
-            progress_bar(f"evaluating {subject.name}", 2 * sum(map(len, banks)), "rows") as bar,
+            _progress(subject.name, banks) as bar,
         ):
             return evaluate_groups(groups, queries, settings, lambda done, _: bar.update(done))
 
