@@ -75,8 +75,8 @@ def serve(
     """Serve a bank over HTTP, with a search page.
 
     For programs, POST /search takes an image and returns the JSON of hashkit search; /docs
-    describes the rest. The bank may grow while it is served. After SIGTERM or Ctrl-C, the server completes the requests
-    in progress and ends.
+    describes the rest. The bank may grow while it is served. After SIGTERM or Ctrl-C, the server
+    completes the requests in progress and ends.
 
     \b
     Examples:
