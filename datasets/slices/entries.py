@@ -24,7 +24,16 @@ from hashkit.errors import DatasetError
 from hashkit.inputs.json_text import parse_json
 from hashkit.inputs.schema import value_from
 
-__all__ = ["BLOCK", "Label", "Listed", "blocks_of", "labels_of", "lines_of", "parse_lines"]
+__all__ = [
+    "BLOCK",
+    "REMEDY",
+    "Label",
+    "Listed",
+    "blocks_of",
+    "labels_of",
+    "lines_of",
+    "parse_lines",
+]
 
 BLOCK: Final = 10_000
 """Entries that are read, checked and written together."""
@@ -79,9 +88,9 @@ def parse_lines(lines: Sequence[bytes], where: str) -> list[Listed]:
     DatasetError
         If they are damaged; ``where`` names them.
     """
-    rows = parse_json(b"[" + b",".join(lines) + b"]", where, DatasetError, remedy=_REMEDY)
+    rows = parse_json(b"[" + b",".join(lines) + b"]", where, DatasetError, remedy=REMEDY)
     checked = value_from(
-        list[_Row], rows, name=where, error=DatasetError, remedy=_REMEDY
+        list[_Row], rows, name=where, error=DatasetError, remedy=REMEDY
     )  # a tuple of each length
     return [_entry(row) for row in checked]
 
@@ -111,11 +120,12 @@ def labels_of(
         else:
             return multi
     raise DatasetError(
-        f"{where}: expected {kind} labels of {n_classes} classes, found another label: {_REMEDY}"
+        f"{where}: expected {kind} labels of {n_classes} classes, found another label: {REMEDY}"
     )
 
 
-_REMEDY: Final = "remove plan.json, and the same command plans again"
+REMEDY: Final = "remove this file, and the same command writes it again"
+"""What to do about a damaged slice file."""
 
 _Row: TypeAlias = (
     tuple[str]

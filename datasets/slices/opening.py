@@ -10,10 +10,9 @@ from typing import Final
 
 import numpy as np
 
-from hashkit.bank_set.plan_files import PLAN_NAME
 from hashkit.datasets.imageset import Contents, ImageSet
 from hashkit.datasets.slices.containers import Places, check_unchanged
-from hashkit.datasets.slices.entries import Listed, blocks_of, labels_of, parse_lines
+from hashkit.datasets.slices.entries import REMEDY, Listed, blocks_of, labels_of, parse_lines
 from hashkit.datasets.slices.listings import Listing
 from hashkit.datasets.slices.parquets import ParquetContents
 from hashkit.datasets.slices.plan import ListKind, Plan, SourceFile
@@ -25,7 +24,6 @@ from hashkit.inputs.opening import read_file
 __all__ = ["open_contained", "open_slice"]
 
 _LARGEST: Final = 2**63
-_REMEDY: Final = f"remove {PLAN_NAME}, and the same command plans again"
 
 
 def open_slice(folder: Path, plan: Plan, number: int) -> ImageSet:
@@ -89,7 +87,7 @@ def _contents(
     if not are_valid:
         raise DatasetError(
             f"{where}: expected the place of each image in one of {n_files} files, found another "
-            f"value: {_REMEDY}"
+            f"value: {REMEDY}"
         )
     places = np.array(rows, np.int64).reshape(-1, 3)
     for number in np.unique(places[:, 0]).tolist():
@@ -105,17 +103,17 @@ def _entries(folder: Path, plan: Plan, number: int) -> list[Listed]:
         data = read_file(path, "text_bytes")
     except OSError as error:
         reason = error.strerror or error
-        raise DatasetError(f"{path}: cannot be read ({reason}): {_REMEDY}") from None
+        raise DatasetError(f"{path}: cannot be read ({reason}): {REMEDY}") from None
     if hashlib.sha256(data).hexdigest() != planned.sha256:
         raise DatasetError(
             f"{path}: expected the slice that was planned, with the SHA-256 {planned.sha256}, "
-            f"found other bytes: {_REMEDY}"
+            f"found other bytes: {REMEDY}"
         )
     entries = []
     for block in blocks_of(data.splitlines(keepends=True)):
         entries += parse_lines(block, str(path))
     if len(entries) != len(planned):
         raise DatasetError(
-            f"{path}: expected {len(planned)} images, found {len(entries)}: {_REMEDY}"
+            f"{path}: expected {len(planned)} images, found {len(entries)}: {REMEDY}"
         )
     return entries

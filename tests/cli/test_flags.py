@@ -147,8 +147,9 @@ def test_flags_in_documents_are_of_the_command_they_are_about():
     known = (
         EVERY_FLAG
         | script_flags()
-        | {"--version", "--build-arg", "--cpus", "--inplace", "--node-ip-address", "--read-only"}
-    )  # of Docker, rsync and Ray
+        | {"--version", "--build-arg", "--cpus", "--inplace", "--read-only"}
+        | {"--include-log-monitor", "--node-ip-address"}
+    )  # of Docker and rsync, and of Ray
     assert [
         f"{page.name}: {fault}"
         for page in PAGES

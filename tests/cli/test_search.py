@@ -134,6 +134,11 @@ def test_all_images_of_a_folder_are_searched_with(own):
     assert f"left out: {own / 'more' / names[1]}" in outcome.stderr
     first = succeed(f"search --query more/{names[0]} --bank photos.h5 --model model.onnx --json")
     assert outcome.json["queries"][0] == first.json["queries"][0]
+    for part, name in (("train/one", names[0]), ("test/two", names[2])):  # no split of classes
+        (own / "parts" / part).mkdir(parents=True)
+        shutil.copy(own / "more" / name, own / "parts" / part)
+    parts = succeed("search --query parts --bank photos.h5 --model model.onnx --json")
+    assert len(parts.json["queries"]) == 2
     for name in names:
         break_image(own / "more" / name)
     assert "none of its 6 images can be used" in fail(

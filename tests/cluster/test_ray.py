@@ -10,7 +10,6 @@ import time
 import numpy as np
 import pytest
 from cli_samples import fail, start, succeed
-from processes import wait_until
 from sharded_banks import N_BITS, write_banks
 
 import hashkit
@@ -61,6 +60,13 @@ def groups_on(cluster, shards, n_replicas, notes):
         yield groups
 
 
+def wait_for_spares(groups):
+    """Until each process has done what it was asked before, which is to load kernels."""
+    for replicas in groups._replicas:
+        for actor in replicas._actors:
+            replicas._engine.wait([actor.call("ready")], 60)
+
+
 def test_the_json_of_a_search_equals_that_of_one_machine(nodes, banks):
     _, shards = banks
     banks_given = " ".join(f"--bank {shard.path}" for shard in shards)
@@ -90,7 +96,8 @@ def test_with_replicas_no_search_waits_long_for_a_killed_actor_or_a_stopped_node
         asking = Asking(groups, one)
         assert asking.seconds() < 5
         first, second = nodes.nodes
-        wait_until(lambda: all(len(node.workers("_Host")) == 2 for node in nodes.nodes))
+        wait_for_spares(groups)
+        assert [len(node.workers("_Host")) for node in nodes.nodes] == [2, 2]
         os.kill(first.workers("_Host")[0], signal.SIGKILL)
         assert max(asking.seconds() for _ in range(5)) < 2
         second.stop()
@@ -106,6 +113,7 @@ def test_with_replicas_no_search_waits_long_for_a_killed_node(nodes, banks):
     with groups_on(nodes, shards, 2, Notes()) as groups:
         asking = Asking(groups, one)
         asking.seconds()
+        wait_for_spares(groups)
         nodes.nodes[0].kill()
         assert max(asking.seconds() for _ in range(5)) < 5
 

@@ -20,7 +20,7 @@ def test_the_kernels_that_are_loaded_are_those_that_searches_take(
     taken: set[str] = set()
     for bits in lengths:
         for n_queries in (3, 4, 5, 8, 11, 16, 40, 100, 256, 5000):
-            kernel = scan_kernel(n_queries, bits)
+            kernel = scan_kernel(n_queries, bits, 0.0)
             assert kernel != PLANES or bits <= MAX_PLANE_BITS
             taken.add(kernel)
     assert taken == loaded
@@ -29,5 +29,15 @@ def test_the_kernels_that_are_loaded_are_those_that_searches_take(
 def test_a_kernel_that_is_named_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     for kernel in (ROWS, PLANES, COUNTS):
         monkeypatch.setattr(widths, "_forced", kernel)
-        assert scan_kernel(1000, 16) == kernel
+        assert scan_kernel(1000, 16, 0.0) == kernel
         assert scan_kernels(16) == {ROWS, kernel}
+
+
+def test_many_near_rows_are_not_compared_as_they_lie_in_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(widths, "_forced", None)
+    monkeypatch.setattr(choice, "_OF_THIS_CPU", choice._NARROW)
+    assert scan_kernel(16, 128, 100 / 100_000) == ROWS
+    assert scan_kernel(16, 128, 1000 / 100_000) == PLANES
+    assert scan_kernel(2, 128, 1000 / 100_000) == ROWS

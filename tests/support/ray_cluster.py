@@ -22,6 +22,9 @@ from typing import IO
 __all__ = ["Cluster", "Node", "cluster", "cpu_seconds_of", "descendants"]
 
 _NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
+_QUIET = ("--disable-usage-stats", "--include-log-monitor=false")
+"""As in docs/cluster.md: nobody reads the logs that a monitor would send to the driver."""
+
 _START_SECONDS = 120
 _FIRST = 2
 """Last number of the head's address."""
@@ -36,7 +39,7 @@ class Node:
         self._file: IO[bytes] = log.open("wb")
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
         self.process = subprocess.Popen(
-            [*command, f"--node-ip-address={ip}", "--disable-usage-stats", *arguments],
+            [*command, f"--node-ip-address={ip}", *_QUIET, *arguments],
             stdout=self._file,
             stderr=subprocess.STDOUT,
             env=environment,

@@ -172,9 +172,11 @@ def test_a_damaged_slice_or_shard_is_reported(album, out, encoder):
     slice_file = out / "slices" / "00001.jsonl"
     whole = slice_file.read_bytes()
     slice_file.write_bytes(whole.replace(b"bee", b"ant"))
-    with pytest.raises(DatasetError, match=r"00001\.jsonl: expected the slice that was planned"):
+    with pytest.raises(DatasetError, match=r"00001\.jsonl: expected the slice .* remove this file"):
         encode_shard(out, 1, encoder, OPTIONS)
-    slice_file.write_bytes(whole)
+    slice_file.unlink()  # as the message says
+    plan_shards(ImagesToShard(album), 2, out, encoder, OPTIONS)
+    assert slice_file.read_bytes() == whole
     encode_shard(out, 0, encoder, OPTIONS)
     shutil.copy(out / "shard-00000.h5", out / "shard-00001.h5")
     hashkit.encode(album / "bee", encoder, out / "shard-00001.h5", overwrite=True)

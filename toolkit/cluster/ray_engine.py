@@ -58,6 +58,10 @@ _LOST: Final = (
 )
 
 
+_GUARDED: Final = ray.remote(guarded)
+"""One for all tasks: another would be sent to the nodes anew, and wait for a process of its own."""
+
+
 class _Host:
     """An actor's process: the object, made there; a thread of its own answers pings."""
 
@@ -142,7 +146,8 @@ class RayEngine:
         self, function: Callable[..., Any], arguments: tuple[Any, ...], resources: Resources
     ) -> Call:
         """Start a function; see `Engine`."""
-        task = ray.remote(guarded).options(
+        task = _GUARDED.options(
+            name=function.__name__,  # in `ray list tasks`, and as the title of its process
             num_cpus=resources.cpus,
             num_gpus=resources.gpus,
             max_retries=0,  # `results_of_tasks` does that, and tells the user
@@ -192,13 +197,15 @@ class RayEngine:
 
     def close(self) -> None:
         """End all tasks and actors."""
+        if self._is_own:
+            # It ends them too. If a task ends while it is cancelled, Ray aborts this process.
+            ray.shutdown()
+            return
         with contextlib.suppress(Exception):
             for task in self._tasks:
                 ray.cancel(task, force=True)
             for actor in self._actors:
                 ray.kill(actor)
-        if self._is_own:
-            ray.shutdown()
 
 
 def _connect(address: str) -> None:

@@ -36,6 +36,9 @@ class _Costs:
         Making planes, per bit, and apart from the bits.
     plane, below
         Comparing planes with a query, per bit, and apart from the bits.
+    near
+        How much more a row among the nearest takes where it is compared as it lies in memory than
+        in planes; 0 where that was not measured.
     copy
         Copying rows for counts, per word of 64 bits.
     count, group
@@ -48,16 +51,17 @@ class _Costs:
     unit: float
     plane: float
     below: float
+    near: float = 0.0
     copy: float = 0.0
     count: float | None = None
     group: float = 0.0
 
-    def of(self, n_queries: int, n_bits: int) -> dict[str, float]:
+    def of(self, n_queries: int, n_bits: int, near_share: float) -> dict[str, float]:
         """Nanoseconds per row for all queries, by each kernel."""
         n_words = -(-n_bits // 64)
         costs = {}
         if n_bits in _PACKED or n_bits > MAX_PLANE_BITS:
-            costs[ROWS] = n_queries * self.row * n_bits
+            costs[ROWS] = n_queries * (self.row * n_bits + self.near * near_share)
         if n_bits <= MAX_PLANE_BITS:
             query = self.plane * n_bits + self.below
             costs[PLANES] = self.transpose * n_bits + self.unit + n_queries * query
@@ -78,16 +82,21 @@ _COUNTING: Final = dataclasses.replace(_WIDE, copy=1.4, count=0.074, group=0.068
 from the number of instructions, in agreement with .095 ns that a like loop took per word and query
 on an EPYC (Zen 5)."""
 
-_NARROW: Final = _Costs(row=0.0034, transpose=0.024, unit=0.5, plane=0.0022, below=0.02)
+_NARROW: Final = _Costs(row=0.0034, transpose=0.024, unit=0.5, plane=0.0022, below=0.02, near=60.0)
 """Vectors of 256 bits: measured on an EPYC (Zen 3); taken for all other CPUs."""
 
 _OF_THIS_CPU: Final = _COUNTING if HAS_VECTOR_COUNTS else _WIDE if LANES == 8 else _NARROW
 
 
-def scan_kernel(n_queries: int, n_bits: int) -> str:
+def scan_kernel(n_queries: int, n_bits: int, near_share: float) -> str:
     """`ROWS`, `PLANES` or `COUNTS`: the fastest for this CPU, or the one that is asked for.
 
     Fewer queries than `SEVERAL` are always compared by `ROWS`.
+
+    Parameters
+    ----------
+    near_share
+        Wanted rows of a query per row of the database.
 
     Raises
     ------
@@ -99,7 +108,7 @@ def scan_kernel(n_queries: int, n_bits: int) -> str:
     forced = forced_kernel(n_bits)
     if forced is not None:
         return forced
-    costs = _OF_THIS_CPU.of(n_queries, n_bits)
+    costs = _OF_THIS_CPU.of(n_queries, n_bits, near_share)
     return min(costs, key=costs.__getitem__)
 
 

@@ -51,7 +51,7 @@ def select(job: ScanJob, n_threads: int) -> Neighbours:
     """The nearest rows of each query."""
     n_queries, n_rows = len(job.query_codes), job.shards.n_rows
     held = n_queries * _capacity(job.top_k) * _CANDIDATE_SIZE
-    is_transposed = scan_kernel(n_queries, job.shards.n_bits) != ROWS
+    is_transposed = scan_kernel(n_queries, job.shards.n_bits, job.top_k / n_rows) != ROWS
     is_short = n_queries * n_rows <= PAIRS_PER_CALL and held <= _CANDIDATE_BYTES
     if is_short and not is_transposed and n_threads == 1 and len(job.shards.codes) == 1:
         return select_at_once(job)
@@ -130,7 +130,7 @@ class BatchSelection:
         self._n_held = np.zeros((n_parts, n_queries), dtype=np.int64)
         self._distances = np.empty((n_parts, n_queries, _capacity(top_k)), dtype=np.uint16)
         self._rows = np.empty((n_parts, n_queries, _capacity(top_k)), dtype=np.int64)
-        self._kernel = kernel or scan_kernel(n_queries, shards.n_bits)
+        self._kernel = kernel or scan_kernel(n_queries, shards.n_bits, top_k / shards.n_rows)
         # The queries in the forms that the kernel takes.
         words = row_words(query_codes)
         self._queries: tuple[NDArray[Any], ...] = (words,)

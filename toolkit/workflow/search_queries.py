@@ -242,7 +242,7 @@ def _last_part(name: str) -> str:
 def _of_folder(place: SearchPlace, folder: str, reporter: Reporter) -> Iterator[Query]:
     from hashkit.datasets.folders import open_image_folder
 
-    images = open_image_folder(Path(folder))
+    images = open_image_folder(Path(folder), "none")
     for row, code in _codes(place, images, reporter):
         path = Path(folder) / images.names[row]
         yield Query(str(path), code, path)

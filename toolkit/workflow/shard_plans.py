@@ -39,7 +39,8 @@ def plan_shards(
     """Cut a list into slices, and write them and the plan into the folder of a set.
 
     If the folder has a plan of the same list, model and number of shards, it is taken as it is: a
-    list file is then read again only if it has changed since, and a folder of images never.
+    list file is then read again only if it has changed since, and a folder of images never; unless
+    a slice file is missing, which is then written again.
 
     Raises
     ------
@@ -154,14 +155,16 @@ def _check_same(
     encoder: Encoder,
     reporter: Reporter,
 ) -> None:
-    """Check that a plan is of the list and of the number of shards that are wanted."""
+    """Check that a plan is of the wanted list and number of shards; write missing slices again."""
     if len(plan.slices) != n_shards:
         raise BankMismatchError(
             f"{folder}: expected a bank set of {plural(n_shards, 'shard')}, found the plan of one "
             f"of {len(plan.slices)}: {_FIX}"
         )
     is_same = plan.settings == wanted.settings()
-    if is_same and plan.images == str(wanted.path) and _are_unchanged(plan.files):
+    has_slices = all((folder / one.file).is_file() for one in plan.slices)
+    is_same_path = plan.images == str(wanted.path)
+    if is_same and has_slices and is_same_path and _are_unchanged(plan.files):
         return
     if is_same:
         listing = wanted.listing(encoder.manifest, reporter)
@@ -170,6 +173,8 @@ def _check_same(
                 pass
             root = None if listing.root is None else str(listing.root)
             is_same = (spool.digest, root) == (plan.list, plan.root)
+            if is_same and not has_slices:
+                write_slices(folder, spool, n_shards)
     if not is_same:
         raise BankMismatchError(
             f"{folder}: expected a bank set of {wanted.path}, found the plan of "
