@@ -3,21 +3,17 @@ from __future__ import annotations
 import io
 import itertools
 import re
-import struct
-import zlib
 
 import numpy as np
 import oracles_preprocess as oracle
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from looped import looped
 from PIL import Image
+from saved_images import reason_of, saved
 
-from hashkit.errors import ConfigError, ImageError
-from hashkit.imaging.jpeg_reduction import reduce_jpeg, reduction
+from hashkit.errors import ConfigError
 from hashkit.manifest import RESIZE_RULES
-from hashkit.preprocess import MAX_PIXELS, decode, fit, load, resampler
+from hashkit.preprocess import decode, fit, load, resampler
 
 RNG = np.random.default_rng(7)
 COLOUR = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)
@@ -28,12 +24,6 @@ SIZE16 = (16, 16)
 RULE = "crop-bilinear"
 
 
-def saved(image: Image.Image, suffix: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, Image.registered_extensions()[suffix], **options)
-    return buffer.getvalue()
-
-
 def pixels_of(data: bytes) -> np.ndarray:
     image = decode(data)
     assert image.mode == "RGB"
@@ -42,13 +32,6 @@ def pixels_of(data: bytes) -> np.ndarray:
 
 def as_grey(values: np.ndarray) -> np.ndarray:
     return np.repeat(np.asarray(values, dtype=np.uint8)[..., None], 3, axis=2)
-
-
-def reason_of(source: object) -> str:
-    with pytest.raises(ImageError) as info:
-        load(source, SIZE, RULE)
-    assert "\n" not in str(info.value)
-    return info.value.reason
 
 
 # --- kinds of pixels
@@ -202,110 +185,6 @@ def test_damaged_exif_leaves_the_pixels_unchanged(n_bytes):
     np.testing.assert_array_equal(pixels_of(data), COLOUR)
 
 
-# --- files that cannot be used
-
-
-@looped("suffix", [".jpg", ".png", ".gif", ".bmp", ".tif", ".webp", ".ppm"])
-def test_a_file_truncated_anywhere_is_an_image_error(suffix):
-    data = saved(Image.fromarray(COLOUR), suffix)
-    whole = pixels_of(data)
-    reasons = []
-    for n_bytes in range(1, len(data)):
-        try:
-            got = decode(data[:n_bytes])
-        except ImageError as error:
-            reasons.append(error.reason)
-        else:  # only data after the pixels was cut off
-            np.testing.assert_array_equal(np.asarray(got), whole)
-            assert n_bytes >= len(data) - 20
-    assert len(reasons) >= len(data) - 21
-    assert set(reasons) <= {"truncated", "broken"}
-    if suffix != ".webp":
-        assert reasons[-1] == "truncated"
-
-
-def test_an_empty_file_is_truncated(tmp_path):
-    (tmp_path / "a.png").touch()
-    assert reason_of(tmp_path / "a.png") == "truncated"
-    assert reason_of(b"") == "truncated"
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.binary(min_size=1, max_size=200))
-def test_random_bytes_are_broken(data):
-    # Some begin like a file of a format that is not read.
-    assert reason_of(data) in ("broken", "truncated", "unsupported")
-
-
-@settings(max_examples=80, deadline=None)
-@given(
-    suffix=st.sampled_from([".jpg", ".png", ".gif", ".bmp", ".tif", ".webp", ".ppm"]),
-    changes=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 255)), min_size=1, max_size=4),
-)
-def test_damaged_files_load_or_are_image_errors(suffix, changes):
-    data = bytearray(saved(Image.fromarray(COLOUR), suffix))
-    for at, value in changes:
-        data[at % len(data)] = value
-    message = ""
-    try:
-        assert load(bytes(data), SIZE, RULE).shape == (*SIZE, 3)
-    except ImageError as error:
-        message = str(error)
-    assert "\n" not in message
-
-
-def png_of_size(width: int, height: int) -> bytes:
-    """The start of a PNG with this size in its header, but almost no pixels."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        )
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(100)))
-    return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
-
-
-@pytest.mark.parametrize("size", [(9460, 9460), (13_000, 13_000), (50_000, 50_000), (1, 2**31 - 1)])
-@pytest.mark.filterwarnings("error", "ignore::PIL.Image.DecompressionBombWarning")
-def test_too_many_pixels_are_refused_before_they_are_decoded(size):
-    assert size[0] * size[1] > MAX_PIXELS
-    assert reason_of(png_of_size(*size)) == "too-large"
-
-
-def test_too_many_pixels_are_refused_when_warnings_are_errors():
-    assert reason_of(png_of_size(9460, 9460)) == "too-large"
-
-
-def test_the_maximum_number_of_pixels_is_allowed():
-    width = 9459
-    assert width * width <= MAX_PIXELS
-    # Refused because pixels are missing, not because of its size.
-    assert reason_of(png_of_size(width, width)) == "truncated"
-
-
-def test_arrays_of_too_many_pixels_are_refused():
-    assert reason_of(np.broadcast_to(np.uint8(0), (9460, 9460))) == "too-large"
-
-
-def test_files_that_do_not_exist_are_missing(tmp_path):
-    assert reason_of(tmp_path / "nothing.png") == "missing"
-    assert reason_of(tmp_path) == "missing"
-    assert reason_of("nul\0.png") == "missing"
-
-
-def test_messages_name_the_file(tmp_path):
-    (tmp_path / "a.png").write_bytes(b"x")
-    with pytest.raises(ImageError, match=r"a\.png: not an image that can be read"):
-        load(tmp_path / "a.png", SIZE, RULE)
-
-
-def test_a_truncated_pillow_image_is_an_image_error():
-    data = saved(Image.fromarray(COLOUR), ".png")
-    assert reason_of(Image.open(io.BytesIO(data[:100]))) == "truncated"
-
-
 # --- arrays and Pillow images
 
 
@@ -417,86 +296,3 @@ def test_rounding_never_puts_the_crop_outside_the_image(model_size):
             image = Image.new("RGB", shape, (10, 20, 30))
             pixels = fit(image, (model_size, model_size), "crop-bilinear")
             assert (pixels == (10, 20, 30)).all()
-
-
-# --- JPEG files decoded at a fraction of their size
-
-
-def smooth(height: int, width: int) -> Image.Image:
-    """Upscaled noise, without detail that is lost at a reduced size."""
-    noise = RNG.integers(40, 216, (5, 7, 3), dtype=np.uint8)
-    return Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
-
-
-PHOTOGRAPH = smooth(270, 401)
-REDUCED = "crop-bilinear-reduced"
-STRETCH = "stretch-bilinear-reduced"
-
-
-@given(st.tuples(*[st.integers(1, 9000)] * 2), st.tuples(*[st.integers(1, 300)] * 2))
-def test_the_reduction_is_the_largest_that_leaves_twice_the_model_size(shape, size):
-    fits = [factor for factor in (1, 2, 4, 8) if min(shape) >= 2 * factor * max(size)]
-    assert reduction(shape, size) == max(fits, default=1)
-
-
-@looped(("size", "factor"), [((16, 16), 8), ((12, 33), 4), ((67, 5), 2), ((68, 5), 1)])
-def test_a_jpeg_is_decoded_at_the_reduced_size(size, factor, tmp_path):
-    path = tmp_path / "photograph.jpg"
-    path.write_bytes(saved(PHOTOGRAPH, ".jpg"))
-    opened = Image.open(path)
-    assert reduce_jpeg(opened, size) == (-401 % factor / factor, -270 % factor / factor)
-    assert opened.size == (-(-401 // factor), -(-270 // factor))
-    opened.close()
-    np.testing.assert_array_equal(load(path, size, REDUCED), load(path.read_bytes(), size, REDUCED))
-
-
-@looped("mode", ["RGB", "L", "CMYK"])
-@looped("rule", ["crop-bilinear", "stretch-bicubic"])
-@looped("options", [{}, {"progressive": True}, {"subsampling": 0}], ids=str)
-def test_a_reduced_jpeg_is_close_to_the_full_one(mode, rule, options):
-    data = saved(PHOTOGRAPH.convert(mode), ".jpg", quality=95, **options)
-    whole, reduced = load(data, (16, 20), rule), load(data, (16, 20), f"{rule}-reduced")
-    assert reduced.std() > 10
-    np.testing.assert_allclose(reduced.astype(int), whole, atol=4)
-
-
-def test_only_reduced_rules_reduce():
-    noise = RNG.integers(0, 256, (256, 256, 3), dtype=np.uint8)
-    data = saved(Image.fromarray(noise), ".jpg")
-    whole = Image.open(io.BytesIO(data))
-    np.testing.assert_array_equal(load(data, SIZE16, RULE), fit(whole, SIZE16, RULE))
-    assert (load(data, SIZE16, REDUCED) != load(data, SIZE16, RULE)).any()
-
-
-def test_small_jpegs_and_other_sources_are_never_reduced():
-    small = saved(PHOTOGRAPH.resize((60, 31)), ".jpg")
-    lossless = saved(PHOTOGRAPH, ".png")
-    for source in (small, lossless, PHOTOGRAPH, np.asarray(PHOTOGRAPH)):
-        np.testing.assert_array_equal(load(source, SIZE16, REDUCED), load(source, SIZE16, RULE))
-    opened = Image.open(io.BytesIO(saved(PHOTOGRAPH, ".jpg")))
-    np.testing.assert_array_equal(load(opened, SIZE16, REDUCED), load(opened, SIZE16, RULE))
-    assert opened.size == PHOTOGRAPH.size
-
-
-@looped("orientation", range(1, 9))
-def test_a_reduced_jpeg_is_upright(orientation):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    data = saved(PHOTOGRAPH, ".jpg", exif=exif, quality=95)
-    whole, reduced = load(data, (16, 20), RULE), load(data, (16, 20), REDUCED)
-    np.testing.assert_allclose(reduced.astype(int), whole, atol=4)
-
-
-def test_a_truncated_reduced_jpeg_is_an_image_error():
-    data = saved(PHOTOGRAPH, ".jpg")
-    with pytest.raises(ImageError) as info:
-        load(data[: len(data) // 2], SIZE16, REDUCED)
-    assert info.value.reason == "truncated"
-
-
-def test_several_jpegs_in_one_file_are_reduced_too():
-    buffer = io.BytesIO()
-    PHOTOGRAPH.save(buffer, "MPO", save_all=True, append_images=[PHOTOGRAPH.rotate(180)])
-    assert Image.open(io.BytesIO(buffer.getvalue())).format == "MPO"
-    whole, reduced = (load(buffer.getvalue(), SIZE16, rule) for rule in (RULE, REDUCED))
-    np.testing.assert_allclose(reduced.astype(int), whole, atol=4)

@@ -1,11 +1,9 @@
-"""Writing banks: resuming, appending, growing, locking and failed writes."""
+"""Writing banks: commits, what is completed, invalid rows, and memory."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 import tracemalloc
 from concurrent import futures
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 import pytest
 from bank_samples import CLASSES, make_header, make_source, rows_of, run_job
 from looped import looped
+from writer_samples import SOURCE, append, assert_holds, create, write
 
 from hashkit.bank import bankfile
 from hashkit.bank import writer as bank_writer
@@ -21,55 +20,7 @@ from hashkit.bank.names import hash_names
 from hashkit.bank.reader import Bank
 from hashkit.bank.writer import BankWriter
 from hashkit.codes import pack
-from hashkit.errors import BankError, BankLockedError, BankMismatchError, CodesError
-from hashkit.manifest import Manifest
-
-SOURCE = make_source("first", 6)
-OTHER = make_source("second", 3)
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "bank.h5"
-
-
-def create(path, header=None, n_rows=8, n_name_bytes=80, **options):
-    header = header or make_header(source=SOURCE)
-    return BankWriter.create(path, header, n_rows=n_rows, n_name_bytes=n_name_bytes, **options)
-
-
-def append(path, header=None, **options):
-    header = header or make_header(source=OTHER)
-    return BankWriter.append(path, header, n_rows=3, n_name_bytes=20, **options)
-
-
-def write(writer, images, n_consumed):
-    writer.write(*rows_of(images), n_consumed=n_consumed)
-
-
-@pytest.fixture
-def complete(path):
-    with create(path) as writer:
-        write(writer, range(6), 6)
-        writer.complete()
-    return path
-
-
-@pytest.fixture
-def half(path):
-    with create(path) as writer:
-        write(writer, range(3), 3)
-    return path
-
-
-def assert_holds(path, images, *, is_complete):
-    codes, names, labels = rows_of(images)
-    with Bank.open(path) as bank:
-        np.testing.assert_array_equal(bank.codes, codes)
-        assert list(bank.names) == names
-        np.testing.assert_array_equal(bank.labels, labels)
-        assert bank.is_complete == is_complete
-        bank.verify()
+from hashkit.errors import BankError, CodesError
 
 
 def test_closing_keeps_the_rows_but_does_not_complete(half):
@@ -215,132 +166,6 @@ def test_leftovers_of_a_killed_writer_are_removed(half):
     assert not leftover.exists()
 
 
-# Resuming another job
-
-
-@looped(
-    ("fields", "expected"),
-    [
-        ({"n_bits": 24, "manifest": Manifest(24, 32, 32)}, "24, found 20"),
-        ({"model_sha256": "cd" * 32}, f"{'cd' * 6}, found the model of SHA-256 {'ab' * 6}"),
-        ({"precision": "int8"}, "int8, found fp32"),
-        ({"provider": "CUDAExecutionProvider"}, "CUDAExecutionProvider, found CPUExecution"),
-        ({"runtime": "onnxruntime 2"}, "onnxruntime 2, found onnxruntime 1.24.0"),
-        ({"label_kind": "none"}, "none, found single"),
-        ({"class_names": ("ant",)}, "ant, found ant, bee, cat"),
-        ({"source": OTHER}, "images of second, found first"),
-        ({"source": make_source("first", 6, part="query", names_sha256="")}, "query, found all"),
-        ({"source": make_source("first", 7)}, "7, found 6"),
-        ({"source": make_source("first", 6, names_sha256="ef" * 32)}, f"{'ef' * 32}, found"),
-        ({"source": make_source("first", 6, seed=3, root="/b")}, "below /b, found /images/first"),
-        ({"source": None}, "known image list: no, found yes"),
-    ],
-)
-def test_another_job_is_refused(half, fields, expected):
-    before = half.read_bytes()
-    header = make_header(**({"source": SOURCE} | fields))
-    with pytest.raises(BankMismatchError) as caught:
-        BankWriter.resume(half, header)
-    assert expected in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert half.read_bytes() == before
-    BankWriter.resume(half, make_header(source=SOURCE)).close()  # the lock is free
-
-
-def test_the_same_list_under_another_dataset_name_resumes(half):
-    source = make_source("first", 6, dataset="./first/", protocol="half", seed=1)
-    BankWriter.resume(half, make_header(source=source)).close()
-
-
-def test_another_provider_must_be_allowed_and_is_recorded(half):
-    header = make_header(source=SOURCE, provider="CUDAExecutionProvider")
-    with BankWriter.resume(half, header, allow_other_provider=True) as writer:
-        write(writer, range(3, 6), 6)
-        writer.complete()
-    assert_holds(half, range(6), is_complete=True)
-    with Bank.open(half) as bank:
-        assert bank.header.provider == "CPUExecutionProvider, CUDAExecutionProvider"
-    BankWriter.resume(half, header).close()
-    BankWriter.resume(half, make_header(source=SOURCE)).close()
-
-
-def test_another_resampler_must_be_allowed_and_is_recorded(path):
-    with create(path, make_header(source=SOURCE, resampler="Pillow 12.0.0")) as writer:
-        write(writer, range(3), 3)
-    other = make_header(source=SOURCE, resampler="Pillow 13.0.0")
-    with pytest.raises(BankMismatchError, match=r"resampler Pillow 13.0.0, found Pillow 12.0.0"):
-        BankWriter.resume(path, other)
-    BankWriter.resume(path, other, allow_other_provider=True).close()
-    with Bank.open(path) as bank:
-        assert bank.header.resampler == "Pillow 12.0.0, Pillow 13.0.0"
-    BankWriter.resume(path, other).close()
-
-
-def test_an_unknown_resampler_is_not_compared(half):
-    BankWriter.resume(half, make_header(source=SOURCE, resampler="Pillow 13.0.0")).close()
-    with Bank.open(half) as bank:
-        assert bank.header.resampler == ""  # of the rows before, it is still unknown
-
-
-def test_resume_and_append_do_not_create_a_bank(path):
-    for start in (append, lambda path: BankWriter.resume(path, make_header(source=SOURCE))):
-        with pytest.raises(BankError, match="no such bank"):
-            start(path)
-    assert not list(path.parent.iterdir())
-
-
-# Adding a list
-
-
-def test_append_continues_where_it_was_stopped(complete):
-    with append(complete) as writer:
-        assert (writer.n_committed, writer.n_consumed, writer.is_complete) == (5, 0, False)
-        assert writer.sources == (SOURCE, OTHER)
-        write(writer, range(2), 2)
-    with append(complete) as writer:
-        assert writer.sources == (SOURCE, OTHER)
-        assert (writer.n_committed, writer.n_consumed) == (7, 2)
-        write(writer, [2], 3)
-        writer.complete()
-    assert_holds(complete, [*range(6), *range(3)], is_complete=True)
-    with append(complete) as writer:
-        assert writer.is_complete
-    with Bank.open(complete) as bank:
-        assert bank.sources == (SOURCE, OTHER)
-
-
-def test_appending_with_another_provider_must_be_allowed(complete):
-    header = make_header(source=OTHER, provider="CUDAExecutionProvider")
-    with pytest.raises(BankMismatchError, match="CUDAExecutionProvider, found CPUExecution"):
-        append(complete, header)
-    append(complete, header, allow_other_provider=True).close()
-    with Bank.open(complete) as bank:
-        assert bank.header.provider == "CPUExecutionProvider, CUDAExecutionProvider"
-
-
-def test_a_list_is_not_added_twice(complete):
-    with append(complete) as writer:
-        write(writer, range(3), 3)
-        writer.complete()
-    with pytest.raises(BankMismatchError, match="already contains this list of 6 images of first"):
-        append(complete, make_header(source=SOURCE))
-
-
-def test_only_a_complete_bank_takes_another_list(half):
-    with pytest.raises(BankError, match="interrupted after 3 rows: finish that first"):
-        append(half)
-
-
-def test_unknown_lists_can_be_appended(path):
-    with create(path, make_header()) as writer:
-        write(writer, range(2), 2)
-        writer.complete()
-    with append(path, make_header()) as writer:
-        write(writer, range(2, 4), 4)
-        writer.complete()
-    assert_holds(path, range(4), is_complete=True)
-
-
 # Invalid rows
 
 
@@ -444,117 +269,6 @@ def test_readers_see_only_whole_rows_while_a_bank_is_written(path):
         job.result()
     assert len(seen) > 3
     assert_holds(path, range(n_images), is_complete=True)
-
-
-# Two writers
-
-
-def test_a_second_writer_is_refused(complete):
-    with BankWriter.resume(complete, make_header(source=SOURCE)):
-        for second in (
-            lambda: BankWriter.resume(complete, make_header(source=SOURCE)),
-            lambda: append(complete),
-            lambda: create(complete, overwrite=True),
-        ):
-            with pytest.raises(BankLockedError, match="another process is writing"):
-                second()
-    BankWriter.resume(complete, make_header(source=SOURCE)).close()
-
-
-@pytest.mark.end_to_end
-def test_the_lock_works_between_processes_and_ends_with_its_owner(half):
-    script = (
-        "import sys; from bank_samples import *; from hashkit.bank.writer import BankWriter\n"
-        "header = make_header(source=make_source('first', 6))\n"
-        "writer = BankWriter.resume(sys.argv[1], header)\n"
-        "print('locked', flush=True); sys.stdin.read()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", script, str(half)],
-        cwd=Path(__file__).parents[1] / "support",
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as owner:
-        assert owner.stdout.readline().strip() == b"locked"
-        with pytest.raises(BankLockedError):
-            BankWriter.resume(half, make_header(source=SOURCE))
-        owner.kill()
-        owner.wait()
-    BankWriter.resume(half, make_header(source=SOURCE)).close()
-
-
-# A full disk
-
-
-@pytest.fixture
-def largest_file():
-    """A function that limits the size of the files that this process writes, like a full disk."""
-    resource = pytest.importorskip("resource")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    def limit(n_bytes):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
-
-    yield limit
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_a_full_disk_keeps_the_rows_before_it(path, largest_file):
-    with create(path, make_header(), n_rows=1_000, n_name_bytes=10_000) as writer:
-        write(writer, range(400), 400)
-        # Labels are last in the file: this interrupts writing them.
-        largest_file(writer._file.layout.offsets["labels"] + 4 * 500 + 1)
-        with pytest.raises(BankError, match=r"cannot be written \(File too large\)"):
-            write(writer, range(400, 1_000), 1_000)
-    largest_file(-1)
-    assert_holds(path, range(400), is_complete=False)
-    with BankWriter.resume(path, make_header()) as writer:
-        write(writer, range(400, 1_000), 1_000)
-        writer.complete()
-    assert_holds(path, range(1_000), is_complete=True)
-
-
-def test_a_disk_too_full_to_grow_keeps_the_old_file(path, largest_file):
-    with create(path, n_rows=3, n_name_bytes=80) as writer:
-        write(writer, range(3), 3)
-        largest_file(path.stat().st_size - 1_000)
-        with pytest.raises(BankError, match="cannot be written"):
-            write(writer, range(3, 6), 6)
-        assert not path.with_name(".bank.h5.new").exists()
-        largest_file(-1)
-        write(writer, range(3, 6), 6)
-        writer.complete()
-    assert_holds(path, range(6), is_complete=True)
-
-
-def test_a_failed_replacement_leaves_a_working_writer(path, monkeypatch):
-    def busy(self, target):
-        raise PermissionError(13, "file in use", str(target))
-
-    with create(path, n_rows=3, n_name_bytes=80) as writer:
-        write(writer, range(3), 3)
-        with monkeypatch.context() as patch:
-            patch.setattr(Path, "replace", busy)
-            with pytest.raises(BankError, match=r"cannot be written \(file in use\)"):
-                write(writer, range(3, 6), 6)
-        assert not path.with_name(".bank.h5.new").exists()
-        assert_holds(path, range(3), is_complete=False)
-        write(writer, range(3, 6), 6)
-        writer.complete()
-    assert_holds(path, range(6), is_complete=True)
-
-
-def test_a_failure_at_the_end_does_not_hide_the_error(path, monkeypatch, caplog):
-    def full(_):
-        raise OSError(28, "No space left on device")
-
-    writer = create(path)
-    write(writer, range(3), 3)
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(KeyboardInterrupt), writer:
-        raise KeyboardInterrupt
-    assert "No space left on device" in caplog.text
-    BankWriter.resume(path, make_header(source=SOURCE)).close()
 
 
 # Size

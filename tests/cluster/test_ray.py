@@ -79,12 +79,15 @@ def test_the_json_of_a_search_equals_that_of_one_machine(nodes, banks):
 
 
 @pytest.mark.slow  # test_groups.py and test_duplicates.py do the same without Ray
-def test_the_json_of_evaluate_and_dedup_equals_that_of_one_machine(nodes, banks):
+def test_the_json_of_evaluate_and_dedup_equals_that_of_one_machine(nodes, banks, tmp_path):
     one, shards = banks
     where = f"--cluster ray --address {nodes.address}"
     given = " ".join(str(shard.path) for shard in shards)
     here = succeed(f"evaluate {one.path} {one.path} --json")
     assert succeed(f"evaluate {one.path} {given} --json {where}").stdout == here.stdout
+    succeed(f"convert {one.path} {tmp_path}/set --shards 3")
+    here = succeed(f"evaluate {tmp_path}/set {tmp_path}/set --json")
+    assert succeed(f"evaluate {tmp_path}/set {tmp_path}/set --json {where}").stdout == here.stdout
     here = succeed(f"dedup {one.path} --json")
     assert succeed(f"dedup {one.path} --json {where}").stdout == here.stdout
 

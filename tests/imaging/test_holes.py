@@ -29,8 +29,9 @@ def saved(kind: str, image: Image.Image | None = None, **options: object) -> byt
         ("TIFF", {"compression": "tiff_adobe_deflate"}),
         ("TIFF", {"compression": "tiff_lzw"}),
         ("TIFF", {"compression": "jpeg"}),
+        ("AVIF", {"quality": 90, "speed": 10}),
     ],
-    ids=["PNG", "GIF", "deflated TIFF", "LZW TIFF", "JPEG in TIFF"],
+    ids=["PNG", "GIF", "deflated TIFF", "LZW TIFF", "JPEG in TIFF", "AVIF"],
 )
 @looped("share", [0.2, 0.5, 0.8])
 def test_a_hole_is_noticed(kind, options, share):
@@ -50,3 +51,10 @@ def test_flat_areas_of_a_tiff_are_no_holes(compression):
     # Zeros in metadata and after the picture.
     data = saved("TIFF", blank, description="\0" * 500, **options) + bytes(500)
     assert decode(data).size == (700, 900)
+
+
+def test_flat_areas_and_metadata_of_an_avif_are_no_holes():
+    blank = Image.new("RGB", (700, 900), "white")
+    assert decode(saved("AVIF", blank, quality=100, speed=10)).size == (700, 900)
+    padded = {"exif": b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0" + bytes(2000)}
+    assert decode(saved("AVIF", blank, speed=10, **padded) + bytes(600)).size == (700, 900)

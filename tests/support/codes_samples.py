@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.codes import pack
+from hashkit.codesets import CodeSet
 from hashkit.retrieval.neighbours import Neighbours
 
 Codes: TypeAlias = NDArray[np.uint8]
@@ -35,3 +36,11 @@ def sorted_rows(query: Codes, database: Codes, kept: NDArray[np.bool_]) -> tuple
 def entries(found: Neighbours, query: int) -> tuple[Any, Any]:
     own = slice(found.offsets[query], found.offsets[query + 1])
     return found.distances[own], found.rows[own]
+
+
+def code_set(seed: int, n_rows: int, n_bits: int = 5, n_classes: int = 3) -> CodeSet:
+    """Random codes with a label for each."""
+    rng = np.random.default_rng(seed)
+    return CodeSet(
+        pack(rng.integers(0, 2, (n_rows, n_bits))), n_bits, rng.integers(0, n_classes, n_rows)
+    )

@@ -1,4 +1,4 @@
-"""An album of five drawn images, and its bank."""
+"""An album of five drawn images and its bank; a run that was only created."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from albums import draw
 from linear_models import linear_model
 
 import hashkit
+from hashkit.runs.data_spec import DataSpec
+from hashkit.runs.run_config import RunConfig
 from hashkit.runtimes.encoder import Encoder
 
 
@@ -30,3 +32,10 @@ def bank(album, encoder) -> Path:
     path = album.parent / "bank.h5"
     hashkit.encode(album, encoder, path)
     return path
+
+
+@pytest.fixture
+def untrained(tmp_path, monkeypatch):
+    """A run that was only just created, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    return hashkit.Run.create(Path("runs"), "made", RunConfig(data=DataSpec()))

@@ -1,10 +1,8 @@
-"""Training, exporting and encoding from Python, and the commands on what it makes."""
+"""Training and exporting from Python, and the commands on what it makes."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import inspect
 import json
 import logging
 import re
@@ -13,61 +11,28 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
-import own_network
 import pytest
-from cli_samples import COMMANDS, QUICK, break_image, succeed, write_class_folders, write_digit
-from linear_models import linear_model
+from cli_samples import QUICK, succeed, write_class_folders, write_digit
+from kept_reporter import Kept
 from looped import looped
+from own_training import FEW, OWN
 
 import hashkit
-from hashkit.datasets.digits import open_digits
 from hashkit.errors import (
-    BankError,
-    BankMismatchError,
     ConfigError,
     EvaluationError,
     HashkitError,
-    ImageError,
     MissingExtraError,
     RunError,
 )
-from hashkit.runs.config import SHORT_NAMES, TrainConfig
 from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run_config import RunConfig
-from hashkit.runtimes.faults import read_faults
 from hashkit.runtimes.settings import RuntimeSettings
-from hashkit.workflow.encode import encode
 from hashkit.workflow.export import export
 from hashkit.workflow.settings import settings_by_field
 from hashkit.workflow.train import resume, train
 
-OWN = f"module:{own_network.__file__}:OwnNetwork"
-FEW = {"network": OWN, "bits": 8, "size": 8, "steps": 3, "batch_size": 12, "device": "cpu"}
-"""A training that takes a second."""
-
 PAGE = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
-
-
-class Kept:
-    """A reporter that keeps what it is told."""
-
-    def __init__(self):
-        self.notes, self.titles, self.done = [], [], {}
-
-    def note(self, text):
-        self.notes.append(text)
-
-    @contextlib.contextmanager
-    def progress(self, title, total, unit, start=0):
-        assert unit in ("images", "steps")
-        self.titles.append(title)
-        yield self
-        assert self.done.get(title, start) <= total
-
-    def update(self, done, detail=""):
-        self.done[self.titles[-1]] = done
-        self.detail = detail
 
 
 @pytest.fixture(scope="module")
@@ -85,20 +50,6 @@ def run(trained, tmp_path, monkeypatch):
     shutil.copytree(trained[0] / "runs", tmp_path / "runs")
     monkeypatch.chdir(tmp_path)
     return hashkit.Run.open(Path("runs/made"))
-
-
-@pytest.fixture
-def model(tmp_path, monkeypatch):
-    """A model of 8 bits in the current folder."""
-    monkeypatch.chdir(tmp_path)
-    return linear_model(tmp_path / "model.onnx", n_bits=8, height=8, width=8)
-
-
-@pytest.fixture
-def untrained(tmp_path, monkeypatch):
-    """A run that was only just created, in the current folder."""
-    monkeypatch.chdir(tmp_path)
-    return hashkit.Run.create(Path("runs"), "made", RunConfig(data=DataSpec()))
 
 
 def check_all_commands(path: Path, network: str = "") -> None:
@@ -181,99 +132,6 @@ def test_settings_have_the_names_of_their_flags_and_of_their_fields(tmp_path):
     config = run.read_config().training
     assert (config.learning_rate, config.milestones, config.lengths) == (0.01, (0.25, 0.5), (8,))
     assert settings_by_field("f", {"learning_rate": 1.0}) == {"learning_rate": 1.0}
-
-
-def test_every_flag_of_the_command_is_an_argument():
-    arguments = set(inspect.signature(train).parameters) | {
-        SHORT_NAMES.get(name, name)
-        for name in TrainConfig.__dataclass_fields__
-        if name not in ("height", "width")
-    }
-    flags = {flag[2:].replace("-", "_") for p in COMMANDS["train"].params for flag in p.opts}
-    elsewhere = {"resume", "run", "list_recipes", "json", "help", "limit"}
-    elsewhere |= {"log"}  # the names among `loggers`, which may also be objects
-    others = {"loggers", "reporter", "should_stop", "settings"}
-    assert flags - elsewhere == arguments - others
-
-
-@looped(
-    ("name", "nearest"),
-    [("learning_rat", "learning_rate"), ("epoch", "epochs"), ("bit", "bits"), ("heigth", None)],
-)
-def test_an_unknown_setting_names_the_nearest_one(tmp_path, name, nearest):
-    with pytest.raises(TypeError) as caught:
-        train(runs=tmp_path, **{name: 3})
-    message = str(caught.value)
-    assert message.startswith(f"train() got an unknown setting {name!r}")
-    assert f"did you mean {nearest}?" in message or nearest is None
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_height_and_width_are_given_as_the_size(tmp_path):
-    with pytest.raises(TypeError, match=r"setting 'height': the setting is size=\(height, width\)"):
-        train(runs=tmp_path, height=8)
-
-
-@pytest.mark.parametrize("twice", [{"bits": 8, "lengths": (8,)}, {"lr": 0.1, "learning_rate": 0.1}])
-def test_a_setting_is_given_once(tmp_path, twice):
-    with pytest.raises(TypeError, match=r"same setting|twice"):
-        train(runs=tmp_path, **twice)
-
-
-@looped(
-    ("arguments", "message"),
-    [
-        ({"name": "a/b"}, "^`name` must name one folder below"),
-        ({"seed": -1}, "^`seed` must be between 0"),
-        ({"loss": "odd"}, "^unknown loss 'odd'"),
-        ({"recipe": "odd"}, "^unknown recipe 'odd'"),
-        ({"training_list": "a.txt"}, "`training_list` needs `query_list`"),
-        ({"num_workers": 0}, "^`num_workers` must be at least 1, not 0$"),
-        ({"split_seed": -1}, "^`split_seed` must be 0 or more, not -1$"),
-        ({"bits": 0}, "^`bits` must be between 1 and"),
-        ({"bits": (8, 8)}, "^`bits` must be one or more different numbers, not 8,8$"),
-        ({"size": 4}, "^`size` must be between 8 and 4096, not 4$"),
-        ({"size": (8, 9.5)}, "^`size` must be a whole number, not 9.5$"),
-        ({"lr": -1}, "^`lr` must be above 0, not -1$"),
-        ({"learning_rate": -1}, "^`learning_rate` must be above 0, not -1$"),
-        ({"momentum": 0}, "^`nesterov=True` needs a `momentum` above 0"),
-    ],
-)
-def test_a_wrong_argument_is_an_error_that_speaks_of_arguments(tmp_path, arguments, message):
-    with pytest.raises(ConfigError, match=message):
-        train(runs=tmp_path, **(FEW | arguments))
-    assert list(tmp_path.iterdir()) == []
-
-
-@looped(
-    ("name", "value", "message"),
-    [
-        ("bits", "48", "`bits` must be a whole number, or several, not '48'"),
-        ("bits", 48.0, "`bits` must be a whole number, or several, not 48.0"),
-        ("bits", ["8", "16"], "`bits` must be a whole number, not ('8', '16')"),
-        ("bits", True, "`bits` must be a whole number, or several, not True"),
-        ("size", "64", "`size` must be a whole number or (height, width), not '64'"),
-        ("size", (8,), "`size` must be a whole number or (height, width), not (8,)"),
-        ("batch_size", 8.0, "`batch_size` must be a whole number, not 8.0"),
-        ("seed", "1", "`seed` must be a whole number, not '1'"),
-        ("epochs", None, "`epochs` must be a number, not None"),
-        ("pretrained", "no", "`pretrained` must be True or False, not 'no'"),
-        ("milestones", 0.5, "`milestones` must be several numbers, not 0.5"),
-        ("loss", 3, "`loss` must be a text, not 3"),
-    ],
-)
-def test_a_value_of_the_wrong_type_is_refused_before_a_run_is_made(tmp_path, name, value, message):
-    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
-        train(runs=tmp_path, **FEW | {name: value})
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_numbers_of_numpy_are_numbers():
-    config = TrainConfig(
-        lengths=(np.int64(8),), steps=np.int32(2), gamma=np.float32(0.5), nesterov=np.True_
-    )
-    assert (config.lengths, config.steps, config.gamma, config.nesterov) == ((8,), 2, 0.5, True)
-    json.dumps(config.to_dict())
 
 
 def test_a_name_that_is_taken_is_refused(untrained):
@@ -360,73 +218,6 @@ def test_another_precision_exports_the_model_first(run):
 def test_a_wrong_export_is_refused(untrained, arguments, message):
     with pytest.raises(ConfigError, match=message):
         export(untrained, **arguments)
-
-
-# hashkit.encode
-
-
-def test_encoding_gives_the_open_bank(model):
-    write_class_folders(Path("photos"), suffix=".png")
-    kept = Kept()
-    bank = encode("photos", model, "photos.h5", device="cpu", reporter=kept)
-    assert (len(bank), bank.n_bits, bank.is_complete) == (18, 8, True)
-    assert kept.titles == ["encoding photos.h5"]
-    ranking = hashkit.search(bank.codes, bank, top_k=1)
-    assert (ranking.distances == 0).all()
-    succeed(f"encode photos --model {model} --out typed.h5 --device cpu")
-    assert (hashkit.Bank.open("typed.h5").codes == bank.codes).all()
-
-
-def test_images_may_be_an_open_set_and_the_model_an_encoder(model):
-    encoder = hashkit.Encoder.load(model, "cpu")
-    images = open_digits().subset(range(20))
-    bank = encode(images, encoder, "few.h5")
-    assert list(bank.names) == list(images.names)
-    for arguments in ({"part": "queries"}, {"protocol": "per-class"}, {"data_root": "."}):
-        with pytest.raises(ConfigError, match="need images given by name or path"):
-            encode(images, encoder, "few.h5", **arguments)
-
-
-@pytest.mark.parametrize(
-    "given", [{"device": "cuda"}, {"runtime": "openvino"}, {"profile": "fast"}]
-)
-def test_an_encoder_keeps_its_device_runtime_and_profile(model, tmp_path, given):
-    encoder = hashkit.Encoder.load(model, "cpu")
-    with pytest.raises(ConfigError, match="are those of the encoder: leave them out"):
-        encode("digits", encoder, tmp_path / "bank.h5", **given)
-    assert not (tmp_path / "bank.h5").exists()
-
-
-def test_a_part_of_a_split_is_encoded(model):
-    bank = encode("digits", model, "q.h5", protocol="per-class", part="queries")
-    assert 0 < len(bank) < len(open_digits())
-    with pytest.raises(ConfigError, match=r'`part="queries"` is a part of a split'):
-        encode("digits", model, "q.h5", part="queries")
-
-
-def test_images_that_cannot_be_used_are_listed(model):
-    names = write_class_folders(Path("photos"), suffix=".png")
-    break_image(Path("photos") / names[0])
-    kept = Kept()
-    assert len(encode("photos", model, "a.h5", device="cpu", reporter=kept)) == 17
-    assert [(fault.name, fault.reason) for fault in read_faults("a.h5")] == [(names[0], "broken")]
-    assert "1 image could not be used" in kept.notes[-1]
-    with pytest.raises(ImageError):
-        encode("photos", model, "b.h5", device="cpu", strict=True)
-
-
-def test_a_bank_is_continued_added_to_or_replaced(model):
-    for folder, suffix in (("one", ".png"), ("two", ".jpg")):
-        write_class_folders(Path(folder), suffix=suffix)
-    assert len(encode("one", model, "a.h5", device="cpu")) == 18
-    assert len(encode("one", model, "a.h5", device="cpu")) == 18
-    with pytest.raises(BankMismatchError, match=r"replace this one with `overwrite=True`"):
-        encode("two", model, "a.h5", device="cpu")
-    assert len(encode("two", model, "a.h5", device="cpu", append=True)) == 36
-    assert len(encode("two", model, "a.h5", device="cpu", overwrite=True)) == 18
-    with pytest.raises(ConfigError, match=r"`append=True` keeps .* `overwrite=True` does not"):
-        encode("two", model, "a.h5", append=True, overwrite=True)
-    assert issubclass(BankMismatchError, BankError)
 
 
 # The parts, by hand

@@ -128,8 +128,8 @@ def encode(
     Examples:
       hashkit encode
       hashkit encode photos/ --model model.onnx --out photos.h5
-      hashkit encode photos/ --model model.onnx --out photos/ --shards 64
-      hashkit encode photos/ --model model.onnx --out photos/ --shards 64 --cluster ray
+      hashkit encode photos/ --model model.onnx --out set/ --shards 64
+      hashkit encode photos/ --model model.onnx --out set/ --shards 64 --cluster ray
     """  # noqa: D301
     from hashkit.workflow.encode import encode_images, encode_options
     from hashkit.workflow.encoding import load_encoder

@@ -60,8 +60,9 @@ def measured(settings: EvaluationSettings, subject: Subject, choice: ClusterChoi
     from hashkit.formats.rows import parts_of
 
     queries = parts_of(subject.queries)
-    banks = [one for one in subject.databases if isinstance(one, Bank)]
-    if len(banks) < len(subject.databases):
+    parts = [part for one in subject.databases for part in parts_of(one)]
+    banks = [part for part in parts if isinstance(part, Bank)]
+    if len(banks) < len(parts):
         raise ConfigError(
             "--cluster expects banks or bank sets as databases, found other codes: make a bank of "
             "them with hashkit convert"

@@ -72,11 +72,11 @@ def serve(
     device: DeviceOption = "auto",
     runtime: RuntimeOption = "onnxruntime",
 ) -> None:
-    """Serve a bank over HTTP, with a search page and JSON for programs.
+    """Serve a bank over HTTP, with a search page.
 
-    POST /search takes an image and returns the JSON of hashkit search; /docs describes the rest.
-    The bank may grow while it is served. After SIGTERM or Ctrl-C, the server completes the requests
-    in progress and ends.
+    For programs, POST /search takes an image and returns the JSON of hashkit search; /docs
+    describes the rest. The bank may grow while it is served. After SIGTERM or Ctrl-C, the server
+    completes the requests in progress and ends.
 
     \b
     Examples:

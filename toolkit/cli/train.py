@@ -40,7 +40,9 @@ def train(
     data: Annotated[
         str,
         typer.Option(
-            "--data", metavar="IMAGES", help="Named set, folder of class folders, or list file."
+            "--data",
+            metavar="IMAGES",
+            help="Named set, folder (each subfolder is a class), or list file.",
         ),
     ] = "digits",
     data_root: DataRootOption = None,

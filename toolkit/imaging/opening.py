@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from PIL import Image
 
+from hashkit.imaging.coded_boxes import check_coded_boxes
 from hashkit.imaging.formats import format_of, open_file
 from hashkit.imaging.jpeg import check_jpeg
 from hashkit.imaging.png import needed_chunks
@@ -49,6 +50,8 @@ def open_image(
     check_size(image.size, name)
     if kind == "JPEG":
         check_jpeg(data)
+    elif kind in ("AVIF", "HEIF"):
+        check_coded_boxes(data)
     elif kind == "TIFF":
         check_tiff(data, getattr(image, "tag_v2", {}))
     return image

@@ -82,7 +82,7 @@ _COUNTING: Final = dataclasses.replace(_WIDE, copy=1.4, count=0.074, group=0.068
 from the number of instructions, in agreement with .095 ns that a like loop took per word and query
 on an EPYC (Zen 5)."""
 
-_NARROW: Final = _Costs(row=0.0034, transpose=0.024, unit=0.5, plane=0.0022, below=0.02, near=50.0)
+_NARROW: Final = _Costs(row=0.0034, transpose=0.024, unit=0.5, plane=0.0022, below=0.02, near=60.0)
 """Vectors of 256 bits: measured on an EPYC (Zen 3); taken for all other CPUs."""
 
 _OF_THIS_CPU: Final = _COUNTING if HAS_VECTOR_COUNTS else _WIDE if LANES == 8 else _NARROW
