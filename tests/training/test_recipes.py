@@ -13,7 +13,7 @@ from hashkit.runs.config import TrainConfig
 from hashkit.runs.known_names import FITTED
 from hashkit.training.losses import LOSSES, loss_options
 from hashkit.training.networks import NETWORKS, InputRule, NetworkKind, find_network
-from hashkit.training.recipes import RECIPES, describe_recipe, settings_of
+from hashkit.training.recipes import RECIPES, describe_recipe, model_manifest, settings_of
 from hashkit.workflow.settings import make_config
 
 
@@ -93,6 +93,18 @@ def test_options_of_the_recipes_loss_are_dropped_with_another_loss(name, loss):
     own = RECIPES[name].config
     assert config.loss == loss
     assert config.loss_options == (own.loss_options if loss == own.loss else {})
+
+
+def test_a_models_metadata_name_files_without_their_folders():
+    config = TrainConfig(
+        network="module:/own/code/nets.py:small", loss="module:/own/code/own.py:far"
+    )
+    manifest = model_manifest(
+        config, dataset="digits", protocol="random", class_names=(), versions={}
+    )
+    assert (manifest.network, manifest.loss) == ("module:nets.py:small", "module:own.py:far")
+    assert "network=module:nets.py:small, loss=module:own.py:far" in manifest.recipe
+    assert "/own/code" not in json.dumps(manifest.to_dict())
 
 
 def test_options_given_with_another_loss_are_kept():

@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from hashkit.imaging.capture_time import has_capture_time
-from hashkit.imaging.content import FileContent, read_image_file
+from hashkit.imaging.content import read_image_file
 from hashkit.imaging.opening import open_image
 from hashkit.preprocess import decode
 
@@ -34,7 +34,8 @@ class ImageFacts:
     file_digest
         BLAKE2b of the file, of 16 bytes; empty if unknown.
     pixel_digest
-        That of the upright RGB pixels and their size; empty if unknown.
+        That of the upright RGB pixels, their size, and their opacity if any is transparent; empty
+        if unknown.
     is_dated
         Whether the metadata say when the picture was taken.
     is_link
@@ -69,6 +70,8 @@ def read_facts(name: str, path: Path) -> tuple[ImageFacts, Image.Image]:
     content = read_image_file(path)
     image = decode(content)
     status = path.stat()
+    with open_image(content.data, content.name, _any_size) as stored:
+        is_dated, opacity = has_capture_time(stored), _opacity(stored)
     facts = ImageFacts(
         name,
         path,
@@ -77,25 +80,33 @@ def read_facts(name: str, path: Path) -> tuple[ImageFacts, Image.Image]:
         image.width,
         image.height,
         content.digest(),
-        _pixel_digest(image),
-        _is_dated(content),
+        _pixel_digest(image, opacity),
+        is_dated,
         path.is_symlink(),
         (status.st_dev, status.st_ino),
     )
     return facts, image
 
 
-def _pixel_digest(image: Image.Image) -> bytes:
-    """BLAKE2b, of 16 bytes, of an RGB image's size and pixels."""
+def _pixel_digest(image: Image.Image, opacity: bytes) -> bytes:
+    """BLAKE2b, of 16 bytes, of an RGB image's size and pixels, and of its opacity."""
     digest = hashlib.blake2b(f"{image.width} {image.height} ".encode(), digest_size=16)
     digest.update(image.tobytes())
+    digest.update(opacity)
     return digest.digest()
 
 
-def _is_dated(content: FileContent) -> bool:
-    """Whether the metadata of a file that was decoded say when the picture was taken."""
-    with open_image(content.data, content.name, _any_size) as stored:
-        return has_capture_time(stored)
+def _opacity(stored: Image.Image) -> bytes:
+    """The opacity of every pixel of a file that was decoded; empty if all are opaque.
+
+    In RGB, transparent parts show white, and white shapes of any kind would be equal.
+    """
+    if not stored.has_transparency_data or stored.mode.startswith("I;16"):
+        return b""
+    if stored.mode == "La":  # Pillow converts it by way of LA alone
+        stored = stored.convert("LA")
+    alpha = stored.convert("RGBA").getchannel("A")
+    return b"" if alpha.getextrema() == (255, 255) else alpha.tobytes()
 
 
 def _any_size(size: tuple[int, int], name: str) -> None:

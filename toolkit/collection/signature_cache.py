@@ -30,7 +30,7 @@ from hashkit.inputs.opening import open_file
 
 __all__ = ["KnownPicture", "SignatureCache"]
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 """Grows when signatures are computed in another way."""
 
 _MOST_BYTES: Final = 1_000_000_000

@@ -29,6 +29,7 @@ __all__ = [
     "loss_to_build",
     "named_by",
     "network_to_build",
+    "recorded_loss",
     "recorded_network",
     "runs_own_code",
 ]
@@ -90,9 +91,22 @@ def _absolute_own(code: str) -> str:
 
 
 def recorded_network(network: str) -> str:
-    """The name as a model's metadata have it: an embedder's file without its folder."""
+    """The name as a model's metadata have it: a file without its folder."""
     kind, argument = split_network(network)
-    return f"{kind}:{PurePath(argument).name}" if kind == _KEPT else network
+    if kind == _KEPT:
+        return f"{kind}:{PurePath(argument).name}"
+    return _recorded_own(network) if runs_own_code(network) else network
+
+
+def recorded_loss(loss: str) -> str:
+    """The name as a model's metadata have it; see `recorded_network`."""
+    return _recorded_own(loss) if is_own_loss(loss) else loss
+
+
+def _recorded_own(code: str) -> str:
+    kind, _, argument = code.partition(":")
+    place, name = _parts(argument)
+    return f"{kind}:{PurePath(place).name}:{name}" if place.endswith(".py") else code
 
 
 @contextlib.contextmanager

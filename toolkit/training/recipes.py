@@ -12,7 +12,7 @@ from typing import Any, Final
 from hashkit.errors import ConfigError
 from hashkit.manifest import Manifest
 from hashkit.runs.config import LOSS_OPTIONS, TrainConfig
-from hashkit.runs.named_code import recorded_network
+from hashkit.runs.named_code import recorded_loss, recorded_network
 
 __all__ = ["RECIPES", "Recipe", "describe_recipe", "model_manifest", "settings_of"]
 
@@ -193,7 +193,7 @@ def model_manifest(
         width=config.width,
         resize=config.resize,
         network=recorded_network(config.network),
-        loss=config.loss,
+        loss=recorded_loss(config.loss),
         recipe=describe_recipe(config),
         dataset=dataset,
         protocol=protocol,
@@ -206,14 +206,17 @@ def model_manifest(
 def describe_recipe(config: TrainConfig) -> str:
     """Name of the settings' recipe and what differs from it: ``best with epochs=50, loss=csq``.
 
-    The code lengths, the input size, the seed and the folder of an embedder's file are left out.
+    The code lengths, the input size, the seed and the folders of files are left out.
     The text is the name alone if nothing differs, or if it is none of `RECIPES`.
     """
     if config.recipe not in RECIPES:
         return config.recipe
     usual, _ = settings_of({"recipe": config.recipe, "loss": config.loss})
     usual["loss"] = RECIPES[config.recipe].config.loss
-    values = config.to_dict() | {"network": recorded_network(config.network)}
+    values = config.to_dict() | {
+        "network": recorded_network(config.network),
+        "loss": recorded_loss(config.loss),
+    }
     changes = [
         f"{name}={_text(value)}"
         for name, value in values.items()
