@@ -20,6 +20,8 @@ SEVERAL: Final = 3
 
 _N_TOGETHER: Final = 4
 
+_LIKE_64: Final = 64
+
 _PACKED: Final = frozenset((8, 16, 32, 64, 128, 256))
 """Numbers of bits of which a vector takes whole rows as they lie in memory."""
 
@@ -39,6 +41,9 @@ class _Costs:
     near
         How much more a row among the nearest takes where it is compared as it lies in memory than
         in planes; 0 where that was not measured.
+    are_mixed
+        Whether rows were measured where a part of them is counted by scalars. Rows of 32 bits are
+        not, and take as long as those of 64.
     copy
         Copying rows for counts, per word of 64 bits.
     count, group
@@ -52,6 +57,7 @@ class _Costs:
     plane: float
     below: float
     near: float = 0.0
+    are_mixed: bool = False
     copy: float = 0.0
     count: float | None = None
     group: float = 0.0
@@ -61,7 +67,8 @@ class _Costs:
         n_words = -(-n_bits // 64)
         costs = {}
         if n_bits in _PACKED or n_bits > MAX_PLANE_BITS:
-            costs[ROWS] = n_queries * (self.row * n_bits + self.near * near_share)
+            row = self.row * (_LIKE_64 if n_bits == 32 and self.are_mixed else n_bits)
+            costs[ROWS] = n_queries * (row + self.near * near_share)
         if n_bits <= MAX_PLANE_BITS:
             query = self.plane * n_bits + self.below
             costs[PLANES] = self.transpose * n_bits + self.unit + n_queries * query
@@ -82,7 +89,9 @@ _COUNTING: Final = dataclasses.replace(_WIDE, copy=1.4, count=0.074, group=0.068
 from the number of instructions, in agreement with .095 ns that a like loop took per word and query
 on an EPYC (Zen 5)."""
 
-_NARROW: Final = _Costs(row=0.0034, transpose=0.024, unit=0.5, plane=0.0022, below=0.02, near=60.0)
+_NARROW: Final = _Costs(
+    row=0.0034, transpose=0.024, unit=0.5, plane=0.0022, below=0.02, near=60.0, are_mixed=True
+)
 """Vectors of 256 bits: measured on an EPYC (Zen 3); taken for all other CPUs."""
 
 _OF_THIS_CPU: Final = _COUNTING if HAS_VECTOR_COUNTS else _WIDE if LANES == 8 else _NARROW
