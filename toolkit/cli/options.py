@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
@@ -45,26 +45,21 @@ RunOption: TypeAlias = Annotated[
 RunsOption: TypeAlias = Annotated[
     Path, typer.Option("--runs", metavar="FOLDER", help="Folder that holds the run folders.")
 ]
-ModelOption: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
+
+
+def _model_option(default: str) -> Any:
+    """``--model``, whose help names a default."""
+    return typer.Option(
         "--model",
         metavar="MODEL",
         parser=model_or_path,
         help=f"ONNX model, or a built-in one: {', '.join(BUILTIN_MODELS)}.",
-        show_default="the run's model.onnx",
-    ),
-]
-BankModelOption: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--model",
-        metavar="MODEL",
-        parser=model_or_path,
-        help=f"ONNX model, or a built-in one: {', '.join(BUILTIN_MODELS)}.",
-        show_default="the bank's model",
-    ),
-]
+        show_default=default,
+    )
+
+
+ModelOption: TypeAlias = Annotated[Path | None, _model_option("the run's model.onnx")]
+BankModelOption: TypeAlias = Annotated[Path | None, _model_option("the bank's model")]
 NetworkOption: TypeAlias = Annotated[
     str | None,
     typer.Option(

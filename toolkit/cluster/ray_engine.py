@@ -59,7 +59,7 @@ _LOST: Final = (
 
 
 _GUARDED: Final = ray.remote(guarded)
-"""One for all tasks: another would be sent to the nodes anew, and wait for a process of its own."""
+"""One for all tasks: Ray would send another one to the nodes again, and start a process for it."""
 
 
 class _Host:

@@ -20,8 +20,6 @@ SEVERAL: Final = 3
 
 _N_TOGETHER: Final = 4
 
-_LIKE_64: Final = 64
-
 _PACKED: Final = frozenset((8, 16, 32, 64, 128, 256))
 """Numbers of bits of which a vector takes whole rows as they lie in memory."""
 
@@ -34,6 +32,8 @@ class _Costs:
     ----------
     row
         Comparing rows as they lie in memory with a query, per bit.
+    row_32
+        The same for a row of 32 bits: with scalars beside vectors, it takes as long as one of 64.
     transpose, unit
         Making planes, per bit, and apart from the bits.
     plane, below
@@ -41,9 +41,6 @@ class _Costs:
     near
         How much more a row among the nearest takes where it is compared as it lies in memory than
         in planes; 0 where that was not measured.
-    are_mixed
-        Whether rows were measured where a part of them is counted by scalars. Rows of 32 bits are
-        not, and take as long as those of 64.
     copy
         Copying rows for counts, per word of 64 bits.
     count, group
@@ -52,12 +49,12 @@ class _Costs:
     """
 
     row: float
+    row_32: float
     transpose: float
     unit: float
     plane: float
     below: float
     near: float = 0.0
-    are_mixed: bool = False
     copy: float = 0.0
     count: float | None = None
     group: float = 0.0
@@ -67,7 +64,7 @@ class _Costs:
         n_words = -(-n_bits // 64)
         costs = {}
         if n_bits in _PACKED or n_bits > MAX_PLANE_BITS:
-            row = self.row * (_LIKE_64 if n_bits == 32 and self.are_mixed else n_bits)
+            row = self.row_32 if n_bits == 32 else self.row * n_bits
             costs[ROWS] = n_queries * (row + self.near * near_share)
         if n_bits <= MAX_PLANE_BITS:
             query = self.plane * n_bits + self.below
@@ -79,7 +76,7 @@ class _Costs:
         return costs
 
 
-_WIDE: Final = _Costs(row=0.0125, transpose=0.03, unit=1.2, plane=0.0019, below=0.018)
+_WIDE: Final = _Costs(row=0.0125, row_32=0.4, transpose=0.03, unit=1.2, plane=0.0019, below=0.018)
 """AVX-512 without VPOPCNTDQ: measured on a Xeon (Cascade Lake) at 2.5 GHz with other load, rows
 from memory. Counting by shuffles takes .3 ns per word and query: less than the others for 3 and 4
 queries alone."""
@@ -90,7 +87,7 @@ from the number of instructions, in agreement with .095 ns that a like loop took
 on an EPYC (Zen 5)."""
 
 _NARROW: Final = _Costs(
-    row=0.0034, transpose=0.024, unit=0.5, plane=0.0022, below=0.02, near=60.0, are_mixed=True
+    row=0.0034, row_32=0.2176, transpose=0.024, unit=0.5, plane=0.0022, below=0.02, near=60.0
 )
 """Vectors of 256 bits: measured on an EPYC (Zen 3); taken for all other CPUs."""
 
