@@ -193,7 +193,7 @@ def test_threads_and_groups_that_fit_into_memory_change_no_result(
     whole = search(queries, database, top_k=top_k, n_bits=32)
     monkeypatch.setattr("hashkit.retrieval.selecting._CANDIDATE_BYTES", 20_000)
     monkeypatch.setattr("hashkit.retrieval.scan_job.PAIRS_PER_CALL", 999)
-    monkeypatch.setattr("hashkit.retrieval.scan_compiled._PARALLEL_BATCH_BYTES", 1)
+    monkeypatch.setattr("hashkit.retrieval.scan_compiled._PARALLEL_TIME", 1)
     shards = Shards.of(database, 32)
     pieces = scan_compiled(queries, shards, top_k, np.full(n_queries, 32), 2)
     np.testing.assert_array_equal(pieces.rows.reshape(n_queries, top_k), whole.rows)

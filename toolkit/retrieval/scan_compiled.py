@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from hashkit.codes import code_size
 from hashkit.kernels.arrays import read_only
-from hashkit.kernels.choice import SEVERAL, scan_kernels
+from hashkit.kernels.choice import SEVERAL, batch_time, scan_kernels
 from hashkit.kernels.widths import MAX_PLANE_BITS
 from hashkit.retrieval.neighbours import Neighbours
 from hashkit.retrieval.placing import place
@@ -30,12 +30,11 @@ from hashkit.threads import available_cpus
 
 __all__ = ["run_each_kernel", "scan_compiled"]
 
-_PARALLEL_BYTES: Final = 1 << 22
-"""Bytes of codes that are worth another thread for few queries: its start takes 0.1 ms."""
+_PARALLEL_TIME: Final = 125_000
+"""Nanoseconds of one thread that are worth another, which costs about 50,000."""
 
-_PARALLEL_BATCH_BYTES: Final = 1 << 25
-"""The same for several queries, counted once per query: about a millisecond of one thread. Less is
-not worth it, as each thread transposes or selects on its own."""
+_PARALLEL_BYTES: Final = 1 << 22
+"""Bytes of codes that take as long for few queries, counted once per query."""
 
 _PLACED_SHARE: Final = 32
 """Results of at least one row in this many are placed in two passes instead of selected."""
@@ -71,8 +70,11 @@ def scan_compiled(
     """
     job = ScanJob(read_only(query_codes), shards, top_k, radii)
     n_rows = shards.n_rows
-    worth = _PARALLEL_BYTES if len(query_codes) < SEVERAL else _PARALLEL_BATCH_BYTES
-    n_worth = 1 + query_codes.size * n_rows // worth
+    if len(query_codes) < SEVERAL:
+        n_worth = 1 + query_codes.size * n_rows // _PARALLEL_BYTES
+    else:
+        per_row = batch_time(len(query_codes), shards.n_bits, top_k / n_rows)
+        n_worth = 1 + int(per_row * n_rows) // _PARALLEL_TIME
     n_threads = 1 if n_worth == 1 else min(n_threads or available_cpus(), n_worth)
     if top_k * _PLACED_SHARE < n_rows:
         return _select_guessed(job, n_threads)

@@ -31,11 +31,11 @@ from hashkit.threads import run_parallel
 
 __all__ = ["BatchSelection", "select", "select_at_once"]
 
-_TRANSPOSED_FOR: Final = 64
-"""Queries per thread from which the cost of transposing rows is small."""
+_ALONE_FOR: Final = 64
+"""Queries per thread from which it costs little that each thread reads all rows."""
 
-_COMPARED_FOR: Final = 6
-"""Queries per thread from which it is worth that each thread reads all rows."""
+_DEEP_FOR: Final = 6
+"""The same where each thread would have to select many rows of its own."""
 
 _SHALLOW: Final = 256
 """Rows per wanted row, above which it costs little that each part selects its own nearest rows."""
@@ -51,29 +51,34 @@ def select(job: ScanJob, n_threads: int) -> Neighbours:
     """The nearest rows of each query."""
     n_queries, n_rows = len(job.query_codes), job.shards.n_rows
     held = n_queries * _capacity(job.top_k) * _CANDIDATE_SIZE
-    is_transposed = scan_kernel(n_queries, job.shards.n_bits, job.top_k / n_rows) != ROWS
     is_short = n_queries * n_rows <= PAIRS_PER_CALL and held <= _CANDIDATE_BYTES
-    if is_short and not is_transposed and n_threads == 1 and len(job.shards.codes) == 1:
-        return select_at_once(job)
-    # Threads with separate rows share the cost of transposing, but each must find its own nearest
-    # rows. So threads take separate queries if there are many queries, k is large, or no rows are
-    # transposed.
-    is_shallow = job.top_k * _SHALLOW < n_rows
-    n_own = _TRANSPOSED_FOR if is_transposed and is_shallow else _COMPARED_FOR
+    if is_short and n_threads == 1 and len(job.shards.codes) == 1:
+        if scan_kernel(n_queries, job.shards.n_bits, job.top_k / n_rows) == ROWS:
+            return select_at_once(job)
+    # Threads with separate rows share the cost of reading and transposing them, but each must find
+    # its own nearest rows. So threads take separate queries if there are many, or k is large.
+    n_own = _ALONE_FOR if job.top_k * _SHALLOW < n_rows else _DEEP_FOR
     n_query_parts = min(n_threads, max(1, n_queries // n_own))
     n_row_parts = n_threads // n_query_parts
     n_groups = -(-held * n_row_parts // _CANDIDATE_BYTES)
     found: list[Neighbours] = []
-    for group in slices(n_queries, n_groups):
-        own = slices(group.stop - group.start, n_query_parts, group.start)
-        selections = [
-            BatchSelection(job.of(part), n_row_parts) for part in own if part.stop > part.start
-        ]
-        if n_row_parts == 1:
-            found += run_parallel([one.run for one in selections])
-        else:
-            run_parallel([scan for one in selections for scan in one.scans()])
-            found += [one.found() for one in selections]
+    is_stopped = threading.Event()
+    try:
+        for group in slices(n_queries, n_groups):
+            own = slices(group.stop - group.start, n_query_parts, group.start)
+            selections = [
+                BatchSelection(job.of(part), n_row_parts, is_stopped=is_stopped)
+                for part in own
+                if part.stop > part.start
+            ]
+            if n_row_parts == 1:
+                found += run_parallel([one.run for one in selections])
+            else:
+                run_parallel([scan for one in selections for scan in one.scans()])
+                found += [one.found() for one in selections]
+    except BaseException:
+        is_stopped.set()  # Ctrl-C while this thread waited for others
+        raise
     return Neighbours.joined(found)
 
 
@@ -115,9 +120,17 @@ class BatchSelection:
         Parts of the database that are scanned in parallel.
     kernel
         See `hashkit.kernels.choice`; by default the fastest.
+    is_stopped
+        Ends the scans of all selections that share it; set if one of them fails.
     """
 
-    def __init__(self, job: ScanJob, n_parts: int, kernel: str | None = None) -> None:
+    def __init__(
+        self,
+        job: ScanJob,
+        n_parts: int,
+        kernel: str | None = None,
+        is_stopped: threading.Event | None = None,
+    ) -> None:
         query_codes, shards, top_k, radii = job
         self._shards = shards
         self._top_k = top_k
@@ -139,7 +152,7 @@ class BatchSelection:
         elif self._kernel == COUNTS:
             self._queries = (quad_words(words),)
         self._size = query_codes.shape[1]
-        self._is_stopped = threading.Event()
+        self._is_stopped = is_stopped or threading.Event()
 
     def run(self) -> Neighbours:
         """Search in one thread, and return the result."""
