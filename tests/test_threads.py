@@ -201,9 +201,12 @@ def test_an_interruption_stops_what_has_not_begun_and_waits_for_the_rest(one_wor
 
 def test_callers_do_the_work_of_a_thread_that_is_not_free(one_worker: None) -> None:
     with_worker, may_end = threading.Barrier(2, timeout=20), threading.Event()
-    busy = threading.Thread(
-        target=run_parallel, args=[[with_worker.wait, lambda: (with_worker.wait(), may_end.wait(20))]]
-    )
+
+    def keep_busy() -> None:
+        with_worker.wait()
+        may_end.wait(20)
+
+    busy = threading.Thread(target=run_parallel, args=[[with_worker.wait, keep_busy]])
     busy.start()
     while threads._idle_workers():
         time.sleep(0.001)
