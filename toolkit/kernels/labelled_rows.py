@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import uint8, uint16, uint32, uint64
+from numba import uint8, uint16, uint64
 from numpy.typing import NDArray
 
 from hashkit.kernels.bits import load_word, popcount
@@ -129,6 +129,7 @@ def fill_distances(
     counts: NDArray[np.uint8],
     distances: NDArray[np.uint32],
 ) -> None:
+    """Distances of some rows, with ``counts``, uint8 of the same length, as a buffer."""
     n_planes = len(planes)
     for first_plane in range(0, n_planes, BYTE_PLANES):
         last_plane = min(first_plane + BYTE_PLANES, n_planes)
@@ -150,6 +151,7 @@ def fill_grades(
     n_rows: int,
     grades: NDArray[np.uint16],
 ) -> None:
+    """Grades of ``n_rows`` rows from ``first`` on for a query."""
     if len(queries.ids):
         label = queries.ids[query]
         ids = rows.ids[first : first + n_rows]

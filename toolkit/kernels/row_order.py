@@ -63,18 +63,22 @@ def _rank(
     found_ranks: NDArray[np.float64],
 ) -> None:
     """Number of relevant rows, and of all rows, up to each relevant one, as exact floats."""
-    first = int64(0)
+    row = uint64(
+        0
+    )  # an index that may be negative, as far as Numba knows, takes half as long again
     for k in range(len(relevant)):
-        row = int64(relevant[k])
-        for i in range(first, row + 1):
-            before[uint64(distances[i])] += 1
-        first = row + 1
-        distance = uint64(distances[row])
+        stop = uint64(relevant[k]) + uint64(1)
+        while row < stop:
+            distance = uint64(distances[row])
+            before[distance] += 1
+            row += uint64(1)
+        distance = uint64(distances[stop - uint64(1)])
         n_hits = hits[distance] + int64(1)
         hits[distance] = n_hits
         found_hits[k], found_ranks[k] = float64(n_hits), float64(before[distance])
-    for i in range(first, n_rows):
-        before[uint64(distances[i])] += 1
+    while row < uint64(n_rows):
+        before[uint64(distances[row])] += 1
+        row += uint64(1)
 
 
 @inlined_sums
