@@ -23,7 +23,10 @@ def test_json_and_what_messages_name(tmp_path, monkeypatch):
     assert [(one["name"], one["reason"]) for one in report["faults"]] == [("broken.png", "broken")]
     assert report["seconds"] > 0
     assert "album.h5: 3 added" in outcome.stderr
-    assert (tmp_path / "album.h5").is_file()
+    facts = json.loads(succeed("info album.h5 --json").stdout)["paths"][0]
+    assert (facts["is_complete"], facts["n_images_left"]) == (True, None)  # it cannot know
+    album = tmp_path / "album"
+    assert f"`hashkit sync {album} --bank album.h5 --dry-run`" in succeed("info album.h5").stdout
     for seed in range(3):
         (tmp_path / "album" / f"{seed}.png").unlink()
     assert "--allow-removals" in fail("sync album/ --json")
