@@ -240,6 +240,19 @@ def test_lists_that_cannot_be_planned(tmp_path, monkeypatch, encoder, out):
         ImagesToShard("digits")
 
 
+def test_a_damaged_plan_is_removed_with_its_shards_alone(album, out, encoder):
+    hashkit.encode_shards(album, encoder, out, 2)
+    (out / "plan.json").write_text("{")
+    with pytest.raises(DatasetError, match="encode all shards again with `overwrite=True`"):
+        hashkit.encode_shards(album, encoder, out, 2)
+    assert hashkit.encode_shards(album, encoder, out, 2, overwrite=True).manifest.n_rows == 9
+    for path in out.glob("shard-*"):
+        path.unlink()
+    (out / "plan.json").write_text("{")
+    with pytest.raises(DatasetError, match="remove it, and the same command plans again"):
+        read_plan(out)
+
+
 def test_images_in_tars_have_the_codes_of_files(album, out, encoder, tmp_path):
     (tmp_path / "tars").mkdir()
     files = sorted(path for path in album.rglob("*.png"))
