@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from albums import Notes, draw
+from albums import draw
+from kept_reporter import Kept
 from linear_models import linear_model
 
 import hashkit
@@ -121,7 +122,7 @@ def test_one_shard_encoded_twice_at_once_is_published_once(album, out, encoder, 
     monkeypatch.setattr(shard_job, "_LOOK_SECONDS", 0.0)
     monkeypatch.setattr(shard_job, "_PATIENCE_SECONDS", 0.0)
     plan_shards(ImagesToShard(album), 1, out, encoder, OPTIONS)
-    notes, others = Notes(), []
+    notes, others = Kept(), []
 
     def another(progress):
         if progress.n_done == 4:  # while this writer holds the bank, as one that hangs would
