@@ -1,8 +1,14 @@
-"""Number of threads of a process, from its affinity and from control groups of both versions."""
+"""Threads: their number, from affinity and control groups of both versions, and work for them."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
+import time
+import weakref
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -129,3 +135,100 @@ def test_the_error_of_a_task_is_raised_after_all_have_stopped() -> None:
     with pytest.raises(ValueError, match="one of them"):
         run_parallel([lambda: done.append(2), fail])
     assert done == [1, 2]
+
+
+def test_tasks_may_run_tasks_and_callers_do_not_wait_for_each_other() -> None:
+    def sums(depth: int) -> int:
+        return 1 if not depth else sum(run_parallel([lambda: sums(depth - 1)] * 3))
+
+    def call() -> None:
+        totals.append(sums(4))
+
+    totals: list[int] = []
+    callers = [threading.Thread(target=call) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(20)
+    assert totals == [81] * 4
+
+
+def test_what_tasks_held_is_free_after_the_call() -> None:
+    class Held:
+        pass
+
+    def fail(held: Held) -> None:
+        raise ValueError(held)
+
+    held = [Held(), Held()]
+    alive = [weakref.ref(one) for one in held]
+    with contextlib.suppress(ValueError):
+        run_parallel([partial(fail, one) for one in held])
+    held.clear()
+    end = time.monotonic() + 20  # the other thread is a little later
+    while any(one() for one in alive) and time.monotonic() < end:
+        time.sleep(0.001)
+    assert [one() for one in alive] == [None, None]
+
+
+@pytest.fixture
+def one_worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(threads, "available_cpus", lambda: 2)
+    threads._idle_workers.cache_clear()
+    yield
+    threads._idle_workers.cache_clear()
+
+
+def test_an_interruption_stops_what_has_not_begun_and_waits_for_the_rest(one_worker: None) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+    done: list[str] = []
+
+    def first() -> None:
+        assert begun.wait(20)
+        threading.Timer(0.01, may_end.set).start()
+        raise KeyboardInterrupt
+
+    def second() -> None:
+        begun.set()
+        assert may_end.wait(20)
+        done.append("second")
+        raise ValueError("less important")
+
+    with pytest.raises(KeyboardInterrupt):
+        run_parallel([first, second, lambda: done.append("third")])
+    assert done == ["second"]
+
+
+def test_callers_do_the_work_of_a_thread_that_is_not_free(one_worker: None) -> None:
+    with_worker, may_end = threading.Barrier(2, timeout=20), threading.Event()
+
+    def keep_busy() -> None:
+        with_worker.wait()
+        may_end.wait(20)
+
+    busy = threading.Thread(target=run_parallel, args=[[with_worker.wait, keep_busy]])
+    busy.start()
+    while threads._idle_workers():
+        time.sleep(0.001)
+    names = run_parallel([lambda: threading.current_thread().name] * 3)
+    may_end.set()
+    busy.join()
+    assert names == [threading.current_thread().name] * 3
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_has_threads_of_its_own() -> None:
+    def together() -> list[int]:
+        barrier = threading.Barrier(2, timeout=20)
+        return sorted(run_parallel([barrier.wait, barrier.wait]))
+
+    assert together() == [0, 1]
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            status = int(together() != [0, 1])
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

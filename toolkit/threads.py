@@ -1,4 +1,4 @@
-"""Number of threads that this process may use, and one shared thread pool."""
+"""Number of threads that this process may use, and threads that all calls share."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import contextlib
 import functools
 import math
 import os
+import threading
+from _thread import allocate_lock
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from hashkit.inputs.arguments import whole_number
 
@@ -130,32 +132,150 @@ def one_by_one(tasks: Sequence[Callable[[], Result]]) -> list[Result]:
 def run_parallel(tasks: Sequence[Callable[[], Result]]) -> list[Result]:
     """Run tasks in parallel, and return their results in order.
 
-    The first task runs in the caller's thread, the others in a pool with one thread per CPU. The
-    pool lives as long as the process, because starting threads for each call would cost more than a
-    small search. Only tasks that release Python's global lock become faster. A task must not call
-    this function: it could deadlock.
+    The caller's thread runs the first task, and then those that no other thread has begun; threads
+    that wait between calls run others, at most one for each further CPU. So a task may call this
+    function, and several threads may at the same time: a call without a free thread runs its tasks
+    one by one. Only tasks that release Python's global lock become faster.
 
     Raises
     ------
-    Exception
-        The exception of the first task that failed, after all tasks have stopped.
+    BaseException
+        The exception of the first task that failed, after all tasks have run. After Ctrl-C no more
+        tasks begin, and this function waits for those that have begun; if it comes while the
+        function waits, it is raised at once.
     """
-    if not tasks:
-        return []
-    others = [_pool().submit(task) for task in tasks[1:]]
+    if len(tasks) < 2:
+        return one_by_one(tasks)
+    call = _Call(tasks)
     try:
-        first = tasks[0]()
+        call.ask_for_help()
+        call.run_tasks()
     finally:
-        for other in others:
-            other.exception()  # waits, without raising; result() below raises
-    return [first, *(other.result() for other in others)]
+        call.end()
+    if call.errors:
+        try:
+            # An interruption is more important than an error.
+            raise min(call.errors, key=lambda one: (isinstance(one[1], Exception), one[0]))[1]
+        finally:
+            call.errors.clear()  # of which the last has a traceback that has `call`
+    return call.results
+
+
+class _Call:
+    """The tasks of one call of `run_parallel`, and what became of them.
+
+    Attributes
+    ----------
+    results
+        One per task, in order.
+    errors
+        Number and exception of each task that failed.
+    """
+
+    def __init__(self, tasks: Sequence[Callable[[], Any]]) -> None:
+        self._tasks = tasks
+        self._waiting = deque(range(len(tasks)))
+        self._helps: list[_Help] = []
+        self.results: list[Any] = [None] * len(tasks)
+        self.errors: list[tuple[int, BaseException]] = []
+
+    def ask_for_help(self) -> None:
+        """Wake as many free threads as there are tasks for them."""
+        idle = _idle_workers()
+        for _ in range(len(self._tasks) - 1):
+            try:
+                worker = idle.pop()
+            except IndexError:
+                return
+            one = _Help(self)
+            self._helps.append(one)
+            worker.give(one)
+
+    def run_tasks(self) -> None:
+        """Run the tasks that no thread has begun, one after the other."""
+        while True:
+            try:
+                number = self._waiting.popleft()
+            except IndexError:
+                return
+            try:
+                self.results[number] = self._tasks[number]()
+            except BaseException as error:
+                self.errors.append((number, error))
+                if not isinstance(error, Exception):
+                    self._waiting.clear()
+
+    def end(self) -> None:
+        """Let no further task begin, and wait for those that have begun."""
+        self._waiting.clear()
+        while self._helps:  # which refer to the call
+            self._helps.pop().wait()
+
+
+class _Help:
+    """What one thread does for one call; nothing, if it wakes after the caller has done it all."""
+
+    def __init__(self, call: _Call) -> None:
+        self._call = call
+        self._begun, self._ended = allocate_lock(), allocate_lock()
+        self._ended.acquire()
+
+    def run(self, worker: _Worker, idle: list[_Worker]) -> None:
+        """Run tasks of the call in the thread of ``worker``, which is ``idle`` afterwards."""
+        is_wanted = self._begun.acquire(False)
+        if is_wanted:
+            self._call.run_tasks()
+        idle.append(worker)  # first, so that the caller's next call finds it
+        if is_wanted:
+            self._ended.release()
+
+    def wait(self) -> None:
+        """Return when the thread has done its part; at once if it has not begun."""
+        if not self._begun.acquire(False):
+            self._ended.acquire()
+
+
+class _Worker:
+    """A thread that waits for work: a lock wakes it in half the time that a queue takes.
+
+    Parameters
+    ----------
+    idle
+        Where the worker is while it has no work.
+    """
+
+    def __init__(self, idle: list[_Worker]) -> None:
+        self._idle = idle
+        self._given = allocate_lock()
+        self._given.acquire()
+        self._help: _Help | None = None
+        self._thread: threading.Thread | None = None
+
+    def give(self, work: _Help) -> None:
+        """Wake the thread, or start it."""
+        self._help = work
+        self._given.release()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._serve, name="hashkit", daemon=True)
+            self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            self._given.acquire()
+            work, self._help = self._help, None
+            if work is not None:
+                work.run(self, self._idle)
+            del work  # whose arrays would be kept until the next
 
 
 @functools.cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(available_cpus(), thread_name_prefix="hashkit")
+def _idle_workers() -> list[_Worker]:
+    """The workers without work, of one for each CPU but that of the caller, and at least one."""
+    idle: list[_Worker] = []
+    idle += [_Worker(idle) for _ in range(max(1, available_cpus() - 1))]
+    return idle
 
 
 if hasattr(os, "register_at_fork"):
-    # A forked child inherits the pool object, but none of its threads.
-    os.register_at_fork(after_in_child=_pool.cache_clear)
+    # A forked child inherits the workers, but none of their threads.
+    os.register_at_fork(after_in_child=_idle_workers.cache_clear)

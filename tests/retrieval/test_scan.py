@@ -23,6 +23,7 @@ from hashkit.kernels.vectors import ITERATION_ROWS
 from hashkit.retrieval.loading import KERNELS
 from hashkit.retrieval.sampling import planned
 from hashkit.retrieval.scan_compiled import run_each_kernel, scan_compiled
+from hashkit.retrieval.scan_job import slices
 from hashkit.retrieval.scan_numpy import scan_numpy
 from hashkit.retrieval.search import search
 from hashkit.retrieval.shards import Shards
@@ -193,10 +194,17 @@ def test_threads_and_groups_that_fit_into_memory_change_no_result(
     whole = search(queries, database, top_k=top_k, n_bits=32)
     monkeypatch.setattr("hashkit.retrieval.selecting._CANDIDATE_BYTES", 20_000)
     monkeypatch.setattr("hashkit.retrieval.scan_job.PAIRS_PER_CALL", 999)
-    monkeypatch.setattr("hashkit.retrieval.scan_compiled._PARALLEL_BATCH_BYTES", 1)
+    monkeypatch.setattr("hashkit.retrieval.scan_compiled._PARALLEL_TIME", 1)
     shards = Shards.of(database, 32)
     pieces = scan_compiled(queries, shards, top_k, np.full(n_queries, 32), 2)
     np.testing.assert_array_equal(pieces.rows.reshape(n_queries, top_k), whole.rows)
+
+
+def test_the_first_part_may_be_longer_by_at_most_half_of_all_rows() -> None:
+    assert slices(10, 2, 5) == [slice(5, 10), slice(10, 15)]
+    assert slices(11, 3, 5, ahead=2) == [slice(5, 10), slice(10, 13), slice(13, 16)]
+    assert slices(10, 2, ahead=99) == [slice(0, 7), slice(7, 10)]
+    assert slices(10, 1, ahead=99) == [slice(0, 10)]
 
 
 @pytest.mark.parametrize("kernel", ["planes", "counts"])

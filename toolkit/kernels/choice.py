@@ -13,7 +13,7 @@ from typing import Final
 from hashkit.kernels.cpu import HAS_VECTOR_COUNTS, LANES
 from hashkit.kernels.widths import COUNTS, MAX_PLANE_BITS, PLANES, ROWS, forced_kernel
 
-__all__ = ["SEVERAL", "scan_kernel", "scan_kernels"]
+__all__ = ["SEVERAL", "batch_time", "scan_kernel", "scan_kernels"]
 
 SEVERAL: Final = 3
 """Queries from which on other kernels than `ROWS` may be faster."""
@@ -116,6 +116,17 @@ def scan_kernel(n_queries: int, n_bits: int, near_share: float) -> str:
         return forced
     costs = _OF_THIS_CPU.of(n_queries, n_bits, near_share)
     return min(costs, key=costs.__getitem__)
+
+
+def batch_time(n_queries: int, n_bits: int, near_share: float) -> float:
+    """Nanoseconds per row that one thread takes for `SEVERAL` queries or more, about.
+
+    Parameters
+    ----------
+    near_share
+        See `scan_kernel`.
+    """
+    return min(_OF_THIS_CPU.of(n_queries, n_bits, near_share).values())
 
 
 def scan_kernels(n_bits: int) -> set[str]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from hashkit.codes import code_size
 from hashkit.kernels.arrays import read_only
-from hashkit.kernels.choice import SEVERAL, scan_kernels
+from hashkit.kernels.choice import SEVERAL, batch_time, scan_kernels
 from hashkit.kernels.widths import MAX_PLANE_BITS
 from hashkit.retrieval.neighbours import Neighbours
 from hashkit.retrieval.placing import place
@@ -30,12 +30,13 @@ from hashkit.threads import available_cpus
 
 __all__ = ["run_each_kernel", "scan_compiled"]
 
-_PARALLEL_BYTES: Final = 1 << 22
-"""Bytes of codes that are worth another thread for few queries: its start takes 0.1 ms."""
+_PARALLEL_TIME: Final = 400_000
+"""Nanoseconds of one thread that are worth another: that one begins 60,000 later, and ends later
+where two threads take turns with Python's lock."""
 
-_PARALLEL_BATCH_BYTES: Final = 1 << 25
-"""The same for several queries, counted once per query: about a millisecond of one thread. Less is
-not worth it, as each thread transposes or selects on its own."""
+_PARALLEL_BYTES: Final = 1 << 22
+"""Bytes of codes that take as long for few queries if they come from memory, counted once per
+query."""
 
 _PLACED_SHARE: Final = 32
 """Results of at least one row in this many are placed in two passes instead of selected."""
@@ -71,11 +72,9 @@ def scan_compiled(
     """
     job = ScanJob(read_only(query_codes), shards, top_k, radii)
     n_rows = shards.n_rows
-    worth = _PARALLEL_BYTES if len(query_codes) < SEVERAL else _PARALLEL_BATCH_BYTES
-    n_worth = 1 + query_codes.size * n_rows // worth
-    n_threads = 1 if n_worth == 1 else min(n_threads or available_cpus(), n_worth)
     if top_k * _PLACED_SHARE < n_rows:
         return _select_guessed(job, n_threads)
+    n_threads = _worthwhile(job, n_threads)
     if top_k < n_rows or int(radii.max()) >= shards.n_bits:
         return place(job, n_threads)
     # All rows within a radius are mostly few: select up to `capacity` in one pass, then search
@@ -116,18 +115,31 @@ def run_each_kernel(n_bits: int, kernels: Collection[str] | None = None) -> Iter
         yield
 
 
-def _select_guessed(job: ScanJob, n_threads: int) -> Neighbours:
+def _worthwhile(job: ScanJob, n_threads: int | None) -> int:
+    """The number of threads that is wanted, or fewer where there is little to do."""
+    query_codes, shards = job.query_codes, job.shards
+    if len(query_codes) < SEVERAL:
+        n_worth = 1 + query_codes.size * shards.n_rows // _PARALLEL_BYTES
+    else:
+        per_row = batch_time(len(query_codes), shards.n_bits, job.top_k / shards.n_rows)
+        n_worth = 1 + int(per_row * shards.n_rows) // _PARALLEL_TIME
+    return 1 if n_worth == 1 else min(n_threads or available_cpus(), n_worth)
+
+
+def _select_guessed(job: ScanJob, n_threads: int | None) -> Neighbours:
     """As `select`; if k is large, within radii that are guessed from a sample of the rows.
 
     Queries for which the guess was too small are searched again.
     """
     sample = planned(job.top_k, job.shards.n_kept) if len(job.query_codes) >= SEVERAL else None
     if sample is None or int(job.radii.max()) < job.shards.n_bits:
-        return select(job, n_threads)
+        return select(job, _worthwhile(job, n_threads))
     first = job._replace(shards=sample.of(job.shards), top_k=sample.top_k)
-    guessed = job._replace(radii=sample.reached(select(first, n_threads), job.radii))
-    found = select(guessed, n_threads)
+    near = select(first, _worthwhile(first, n_threads))
+    guessed = job._replace(radii=sample.reached(near, job.radii))
+    found = select(guessed, _worthwhile(job, n_threads))
     again = np.flatnonzero((np.diff(found.offsets) < job.top_k) & (guessed.radii < job.radii))
     if not len(again):
         return found
-    return found.replaced(again, select(job.of(again), n_threads))
+    rest = job.of(again)
+    return found.replaced(again, select(rest, _worthwhile(rest, n_threads)))

@@ -45,7 +45,12 @@ def kernel_spans(
         yield read_only(span.codes), span.first, kept
 
 
-def slices(length: int, n_parts: int, start: int = 0) -> list[slice]:
-    """``n_parts`` consecutive slices of about equal length, from ``start`` on."""
-    ends = [start + length * part // n_parts for part in range(n_parts + 1)]
-    return [slice(first, stop) for first, stop in itertools.pairwise(ends)]
+def slices(length: int, n_parts: int, start: int = 0, ahead: int = 0) -> list[slice]:
+    """``n_parts`` consecutive slices from ``start`` on, of about equal length.
+
+    The first one is longer than the others by ``ahead``, or half of ``length`` if that is less.
+    """
+    ahead = min(ahead, length // 2) if n_parts > 1 else 0
+    rest = length - ahead
+    ends = [start + ahead + rest * part // n_parts for part in range(1, n_parts + 1)]
+    return [slice(first, stop) for first, stop in itertools.pairwise([start, *ends])]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.kernels.arrays import read_only
-from hashkit.kernels.choice import scan_kernel
+from hashkit.kernels.choice import SEVERAL, batch_time, scan_kernel
 from hashkit.kernels.counts import block_words, quad_words, scan_counts
 from hashkit.kernels.scan import scan_rows, select_rows
 from hashkit.kernels.selection import Selection, order
@@ -31,11 +30,14 @@ from hashkit.threads import run_parallel
 
 __all__ = ["BatchSelection", "select", "select_at_once"]
 
-_TRANSPOSED_FOR: Final = 64
-"""Queries per thread from which the cost of transposing rows is small."""
+_ALONE_FOR: Final = 64
+"""Queries per thread from which it costs little that each thread reads all rows."""
 
-_COMPARED_FOR: Final = 6
-"""Queries per thread from which it is worth that each thread reads all rows."""
+_DEEP_FOR: Final = 6
+"""The same where each thread would have to select many rows of its own."""
+
+_HEAD_START: Final = 60_000
+"""Nanoseconds that the caller's thread is ahead of those that it wakes."""
 
 _SHALLOW: Final = 256
 """Rows per wanted row, above which it costs little that each part selects its own nearest rows."""
@@ -51,29 +53,39 @@ def select(job: ScanJob, n_threads: int) -> Neighbours:
     """The nearest rows of each query."""
     n_queries, n_rows = len(job.query_codes), job.shards.n_rows
     held = n_queries * _capacity(job.top_k) * _CANDIDATE_SIZE
-    is_transposed = scan_kernel(n_queries, job.shards.n_bits, job.top_k / n_rows) != ROWS
     is_short = n_queries * n_rows <= PAIRS_PER_CALL and held <= _CANDIDATE_BYTES
-    if is_short and not is_transposed and n_threads == 1 and len(job.shards.codes) == 1:
-        return select_at_once(job)
-    # Threads with separate rows share the cost of transposing, but each must find its own nearest
-    # rows. So threads take separate queries if there are many queries, k is large, or no rows are
-    # transposed.
-    is_shallow = job.top_k * _SHALLOW < n_rows
-    n_own = _TRANSPOSED_FOR if is_transposed and is_shallow else _COMPARED_FOR
+    if is_short and n_threads == 1 and len(job.shards.codes) == 1:
+        kernel = scan_kernel(n_queries, job.shards.n_bits, job.top_k / n_rows)
+        if kernel == ROWS:
+            return select_at_once(job)
+    # Threads with separate rows share the cost of reading and transposing them, but each must find
+    # its own nearest rows. So threads take separate queries if there are many, or k is large.
+    n_own = _ALONE_FOR if job.top_k * _SHALLOW < n_rows else _DEEP_FOR
     n_query_parts = min(n_threads, max(1, n_queries // n_own))
     n_row_parts = n_threads // n_query_parts
+    ahead = 0
+    if n_query_parts == 1 < n_row_parts and n_queries >= SEVERAL:
+        per_row = batch_time(n_queries, job.shards.n_bits, job.top_k / n_rows)
+        ahead = int(_HEAD_START / per_row)
     n_groups = -(-held * n_row_parts // _CANDIDATE_BYTES)
     found: list[Neighbours] = []
-    for group in slices(n_queries, n_groups):
-        own = slices(group.stop - group.start, n_query_parts, group.start)
-        selections = [
-            BatchSelection(job.of(part), n_row_parts) for part in own if part.stop > part.start
-        ]
-        if n_row_parts == 1:
-            found += run_parallel([one.run for one in selections])
-        else:
-            run_parallel([scan for one in selections for scan in one.scans()])
-            found += [one.found() for one in selections]
+    stop = _Stop()
+    try:
+        for group in slices(n_queries, n_groups):
+            own = slices(group.stop - group.start, n_query_parts, group.start)
+            selections = [
+                BatchSelection(job.of(part), n_row_parts, stop=stop, ahead=ahead)
+                for part in own
+                if part.stop > part.start
+            ]
+            if n_row_parts == 1:
+                found += run_parallel([one.run for one in selections])
+            else:
+                run_parallel([scan for one in selections for scan in one.scans()])
+                found += [one.found() for one in selections]
+    except BaseException:
+        stop.is_set = True  # Ctrl-C while this thread waited for others
+        raise
     return Neighbours.joined(found)
 
 
@@ -104,6 +116,13 @@ def _capacity(top_k: int) -> int:
     return 2 * top_k + 64
 
 
+class _Stop:
+    """Whether scans end early: set by one thread, read by others. An event takes 5 us to make."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+
+
 class BatchSelection:
     """The nearest rows of some queries, selected in one pass over the database.
 
@@ -115,13 +134,24 @@ class BatchSelection:
         Parts of the database that are scanned in parallel.
     kernel
         See `hashkit.kernels.choice`; by default the fastest.
+    stop
+        Shared with other selections; set if a scan of one of them fails.
+    ahead
+        How many more rows than the other parts the first one has.
     """
 
-    def __init__(self, job: ScanJob, n_parts: int, kernel: str | None = None) -> None:
+    def __init__(
+        self,
+        job: ScanJob,
+        n_parts: int,
+        kernel: str | None = None,
+        stop: _Stop | None = None,
+        ahead: int = 0,
+    ) -> None:
         query_codes, shards, top_k, radii = job
         self._shards = shards
         self._top_k = top_k
-        self._parts = slices(len(shards), n_parts)
+        self._parts = slices(len(shards), n_parts, ahead=ahead)
         n_queries = len(query_codes)
         self._counts = np.zeros((n_parts, n_queries, shards.n_bits + 1), dtype=np.int64)
         self._bounds = np.empty((n_parts, n_queries), dtype=np.int64)
@@ -139,7 +169,7 @@ class BatchSelection:
         elif self._kernel == COUNTS:
             self._queries = (quad_words(words),)
         self._size = query_codes.shape[1]
-        self._is_stopped = threading.Event()
+        self._stop = stop or _Stop()
 
     def run(self) -> Neighbours:
         """Search in one thread, and return the result."""
@@ -170,11 +200,11 @@ class BatchSelection:
             compared += (np.empty(block_words(self._size), np.uint64),)
         try:
             for span in kernel_spans(self._shards, self._parts[part], len(self._n_held[part])):
-                if self._is_stopped.is_set():
+                if self._stop.is_set:
                     return
                 scan(*span, *compared, self._top_k, state)
         except BaseException:
-            self._is_stopped.set()  # Ctrl-C arrives in one thread; this stops the others
+            self._stop.is_set = True  # Ctrl-C arrives in one thread; this stops the others
             raise
 
     def found(self) -> Neighbours:
