@@ -34,6 +34,12 @@ def test_json_and_what_messages_name(tmp_path, monkeypatch):
     assert "choose one" in fail("sync album --watch --dry-run")
 
 
+def test_a_mistyped_model_is_an_error_before_the_folder_is_listed(tmp_path):
+    missing = tmp_path / "album"
+    assert "found no such folder" in fail(f"sync {missing} --model phash")
+    assert "lite-0: there is no such model file" in fail(f"sync {missing} --model lite-0")
+
+
 def test_the_bank_of_a_folder_lies_beside_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert bank_of_folder(tmp_path / "a.b" / "photos.2024") == tmp_path / "a.b" / "photos.2024.h5"
