@@ -12,7 +12,7 @@ __all__ = ["INTERVAL", "bootstrap_interval"]
 _LEVEL: Final = 0.95
 _RESAMPLES: Final = 2000
 _SEED: Final = 0
-_DRAWS: Final = 2**20  # drawn at a time: 8 MiB of indices, and as much of scores
+_DRAWS: Final = 2**16  # drawn at a time: 512 KiB of indices, and as much of scores
 
 INTERVAL: Final[dict[str, Any]] = {
     "method": "percentile bootstrap over queries",
