@@ -150,6 +150,8 @@ def read_plan(folder: Path) -> Plan | None:
     """
     path = folder / PLAN_NAME
     remedy = "remove it, and the same command plans again"
+    if any(folder.glob("shard-*.h5")):  # without their plan, their images are not known
+        remedy = "encode all shards again with `overwrite=True`, or elsewhere with `out=...`"
     try:
         fields = read_json(path, DatasetError, remedy)
     except FileNotFoundError:

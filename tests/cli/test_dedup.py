@@ -12,10 +12,14 @@ from cli_samples import hashkit as run
 from PIL import Image
 
 import hashkit
+from hashkit.cli.dedup_output import print_duplicates
+from hashkit.collection.duplicates import Duplicate, DuplicateGroup
+from hashkit.collection.facts import ImageFacts
 from hashkit.collection.signatures import Signer
 from hashkit.errors import ConfigError
 from hashkit.report.duplicates_page import render_duplicates_page
 from hashkit.workflow import near_codes
+from hashkit.workflow.dedup import Duplicates
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +181,26 @@ def test_codes_that_tell_nothing_apart_are_refused(monkeypatch, tmp_path: Path) 
     with pytest.raises(ConfigError, match="choose a smaller one"):
         hashkit.find_duplicates(tmp_path / "codes.h5")
     assert hashkit.find_duplicates(tmp_path / "codes.h5", 0).groups == ()
+
+
+def test_a_terminal_shows_the_largest_groups(monkeypatch, capsys) -> None:
+    groups = tuple(
+        DuplicateGroup(
+            ImageFacts(f"keep{n}", n_bytes=n),
+            (Duplicate(ImageFacts("copy", n_bytes=n), 0, "bytes"),) * 12,
+        )
+        for n in [*range(1, 30), 1000]
+    )
+    found = Duplicates(Path("x"), Path("x"), None, 390, groups, ())
+    print_duplicates(found, is_moved=False)
+    assert capsys.readouterr().out.count("\n") == 30 * 13  # no terminal
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    print_duplicates(found, is_moved=False)
+    shown = capsys.readouterr()
+    assert shown.out.count("\n") == 20 * 12
+    assert shown.out.startswith("keep      keep1000\n")
+    assert "and 2 more" in shown.out
+    assert "only the 20 groups" in shown.err
 
 
 def test_a_page_of_very_many_groups_shows_those_with_most_bytes(monkeypatch) -> None:

@@ -23,12 +23,21 @@ def test_json_and_what_messages_name(tmp_path, monkeypatch):
     assert [(one["name"], one["reason"]) for one in report["faults"]] == [("broken.png", "broken")]
     assert report["seconds"] > 0
     assert "album.h5: 3 added" in outcome.stderr
-    assert (tmp_path / "album.h5").is_file()
+    facts = json.loads(succeed("info album.h5 --json").stdout)["paths"][0]
+    assert (facts["is_complete"], facts["n_images_left"]) == (True, None)  # it cannot know
+    album = tmp_path / "album"
+    assert f"`hashkit sync {album} --bank album.h5 --dry-run`" in succeed("info album.h5").stdout
     for seed in range(3):
         (tmp_path / "album" / f"{seed}.png").unlink()
     assert "--allow-removals" in fail("sync album/ --json")
     assert json.loads(succeed("sync album --allow-removals --json").stdout)["removed"] == 3
     assert "choose one" in fail("sync album --watch --dry-run")
+
+
+def test_a_mistyped_model_is_an_error_before_the_folder_is_listed(tmp_path):
+    missing = tmp_path / "album"
+    assert "found no such folder" in fail(f"sync {missing} --model phash")
+    assert "lite-0: there is no such model file" in fail(f"sync {missing} --model lite-0")
 
 
 def test_the_bank_of_a_folder_lies_beside_it(tmp_path, monkeypatch):

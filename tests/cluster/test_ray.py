@@ -14,6 +14,7 @@ from sharded_banks import N_BITS, write_banks
 
 import hashkit
 from hashkit.cluster.searching import search_groups
+from hashkit.workflow.reporter import NoteList
 
 pytestmark = pytest.mark.cluster
 
@@ -38,14 +39,6 @@ class Asking:
         np.testing.assert_array_equal(found.rows, self._expected.rows)
         np.testing.assert_array_equal(found.distances, self._expected.distances)
         return time.monotonic() - began
-
-
-class Notes:
-    def __init__(self):
-        self.lines = []
-
-    def note(self, text):
-        self.lines.append(text)
 
 
 @contextlib.contextmanager
@@ -94,7 +87,7 @@ def test_the_json_of_evaluate_and_dedup_equals_that_of_one_machine(nodes, banks,
 
 def test_with_replicas_no_search_waits_long_for_a_killed_actor_or_a_stopped_node(nodes, banks):
     one, shards = banks
-    notes = Notes()
+    notes = NoteList()
     with groups_on(nodes, shards, 2, notes) as groups:
         asking = Asking(groups, one)
         assert asking.seconds() < 5
@@ -113,7 +106,7 @@ def test_with_replicas_no_search_waits_long_for_a_killed_actor_or_a_stopped_node
 @pytest.mark.slow
 def test_with_replicas_no_search_waits_long_for_a_killed_node(nodes, banks):
     one, shards = banks
-    with groups_on(nodes, shards, 2, Notes()) as groups:
+    with groups_on(nodes, shards, 2, NoteList()) as groups:
         asking = Asking(groups, one)
         asking.seconds()
         wait_for_spares(groups)
@@ -124,7 +117,7 @@ def test_with_replicas_no_search_waits_long_for_a_killed_node(nodes, banks):
 @pytest.mark.slow
 def test_without_replicas_a_search_waits_until_ray_has_started_the_actor_again(nodes, banks):
     one, shards = banks
-    with groups_on(nodes, shards, 1, Notes()) as groups:
+    with groups_on(nodes, shards, 1, NoteList()) as groups:
         asking = Asking(groups, one)
         asking.seconds()
         for node in nodes.nodes:
@@ -137,6 +130,8 @@ def test_a_cluster_that_is_not_there_is_one_line(nodes, banks):
     asked = f"search --row 3 --bank {banks[0].path} --cluster ray"
     nowhere = fail(f"{asked} --address 127.0.0.1:1")
     assert "expected the head of a Ray cluster at 127.0.0.1:1, found none" in nowhere
+    nowhere = fail(f"{asked} --address [::1]:1")
+    assert "expected the head of a Ray cluster at [::1]:1, found none" in nowhere
     assert "must be one of ray, not 'dask'" in fail(asked.replace("ray", "dask"))
     assert "--replicas goes with --cluster" in fail("search --row 3 --replicas 2")
 

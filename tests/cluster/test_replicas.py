@@ -12,6 +12,7 @@ from processes import wait_until
 from hashkit.cluster.engine import Resources
 from hashkit.cluster.replicas import Patience, Replicas
 from hashkit.errors import BankError, ClusterError, ImageError
+from hashkit.workflow.reporter import NoteList
 
 QUICK = Patience(ping_after=0.02, hung_after=0.05, note_after=60, retry_after=0.005)
 
@@ -33,18 +34,10 @@ class Adder:
         raise ImageError("a.png: expected an image, found none", "missing")
 
 
-class Notes:
-    def __init__(self):
-        self.lines = []
-
-    def note(self, text):
-        self.lines.append(text)
-
-
 def replicas_of(n: int, start: int = 10):
     engine = InlineEngine()
     actors = [engine.actor(Adder, (start,), number, Resources()) for number in range(n)]
-    notes = Notes()
+    notes = NoteList()
     return Replicas(engine, actors, "shards 1 to 2", notes), actors, notes
 
 
@@ -94,7 +87,7 @@ def test_without_another_a_call_waits_until_the_actor_is_started_again_and_says_
     replicas, actors, notes = replicas_of(1)
     actors[0].kill()
 
-    class LateReporter(Notes):
+    class LateReporter(NoteList):
         def note(self, text):
             super().note(text)
             actors[0].start()

@@ -30,8 +30,9 @@ def saved(kind: str, image: Image.Image | None = None, **options: object) -> byt
         ("TIFF", {"compression": "tiff_lzw"}),
         ("TIFF", {"compression": "jpeg"}),
         ("AVIF", {"quality": 90, "speed": 10}),
+        ("AVIF", {"quality": 90, "speed": 10, "exif": b"Exif\0\0II*\0\x08\0\0\0" + bytes(9)}),
     ],
-    ids=["PNG", "GIF", "deflated TIFF", "LZW TIFF", "JPEG in TIFF", "AVIF"],
+    ids=["PNG", "GIF", "deflated TIFF", "LZW TIFF", "JPEG in TIFF", "AVIF", "AVIF with EXIF"],
 )
 @looped("share", [0.2, 0.5, 0.8])
 def test_a_hole_is_noticed(kind, options, share):

@@ -20,6 +20,7 @@ from hashkit.retrieval.search import search
 from hashkit.rows_digest import BLOCK_ROWS
 from hashkit.workflow.index_state import index_state, report_index
 from hashkit.workflow.narrowing import open_index
+from hashkit.workflow.reporter import NoteList
 
 N_ROWS = 12_000
 
@@ -244,17 +245,9 @@ def test_a_search_with_an_index_of_other_codes_is_refused(path):
         MultiIndex.build(codes)
 
 
-class Notes:
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.lines.append(text)
-
-
 def test_commands_report_an_index_that_is_out_of_date(path):
     def report() -> list[str]:
-        notes = Notes()
+        notes = NoteList()
         report_index(path, notes)
         return notes.lines
 
@@ -275,7 +268,7 @@ def test_commands_report_an_index_that_is_out_of_date(path):
 
 
 def test_a_search_says_when_an_index_covers_little(path):
-    notes = Notes()
+    notes = NoteList()
     with Bank.open(path) as bank:
         assert open_index([bank], notes).n_rows == N_ROWS
     add_rows(path, random_codes(1, 500))

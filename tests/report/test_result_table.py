@@ -39,7 +39,8 @@ def test_csv_has_a_line_per_evaluation_and_a_column_per_number():
 
 
 def test_latex_is_a_table_of_booktabs_with_the_best_in_bold():
-    simple = dataclasses.replace(row("simple", 0.1, map_interval=None), is_baseline=True)
+    simple = row("simple on RGB pixels", 0.1, map_interval=None)
+    simple = dataclasses.replace(simple, is_baseline=True)
     short = row("short", 0.9, bits=8, map_at={})
     lines = latex_text([row("own", 0.845), row("other", 0.8444), short, simple]).splitlines()
     table = [line for line in lines if not line.startswith("%")]
@@ -58,6 +59,7 @@ def test_latex_is_a_table_of_booktabs_with_the_best_in_bold():
         r"\end{tabular}",
     ]
     assert "24 queries, 150 in the database" in "".join(lines)
+    assert "% simple: simple on RGB pixels." in lines
 
 
 def test_latex_takes_the_asked_k_and_prints_any_name_as_it_is():

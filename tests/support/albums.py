@@ -1,40 +1,15 @@
-"""Folders of drawn images, and what is said while they are appended to a bank."""
+"""Folders of drawn images, and the notes while they are appended to a bank."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
+from kept_reporter import Kept
 from PIL import Image
 
 import hashkit
 from hashkit.runtimes.encoder import Encoder
-
-
-class Notes:
-    """Keeps the notes of a call."""
-
-    def __init__(self) -> None:
-        self.text = ""
-        self.titles: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.text += text + "\n"
-
-    def progress(self, title, total, unit, start=0):  # noqa: ARG002
-        self.titles.append(title)
-        return Bar()
-
-
-class Bar:
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        return None
-
-    def update(self, done, detail=""):
-        pass
 
 
 def draw(path: Path, seed: int) -> None:
@@ -45,7 +20,7 @@ def draw(path: Path, seed: int) -> None:
 
 def append(album: Path, encoder: Encoder, bank: Path, **settings: object) -> tuple[list[str], str]:
     """Names of the bank after the images were appended, and the notes of it."""
-    notes = Notes()
+    notes = Kept()
     made = hashkit.encode(album, encoder, bank, append=True, reporter=notes, **settings)
     return list(made.names), notes.text
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from albums import Notes
+from kept_reporter import Kept
 from PIL import Image
 from tiny_embedder import tiny_embedder
 
@@ -35,7 +35,7 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ImageSet:
 
 
 def _notes(images: ImageSet, settings: dict[str, str] | None = None) -> str:
-    notes = Notes()
+    notes = Kept()
     chosen_settings(settings or {}, images, notes, training=np.arange(len(images)))
     return notes.text
 

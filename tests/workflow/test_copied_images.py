@@ -6,7 +6,8 @@ import shutil
 
 import numpy as np
 import pytest
-from albums import FIVE, Notes, append, draw, names_of
+from albums import FIVE, append, draw, names_of
+from kept_reporter import Kept
 
 import hashkit
 from hashkit.bank.deletion import delete_rows
@@ -89,7 +90,7 @@ def test_a_bank_without_digests_says_that_it_cannot_tell(album, bank):
         files = None
         path = bank
 
-    images, notes = open_image_folder(album), Notes()
+    images, notes = open_image_folder(album), Kept()
     check_copies(images, Old(), notes)  # type: ignore[arg-type]
     assert "are not noticed" in notes.text
     assert copied_images(images, np.arange(5), Old()) == []  # type: ignore[arg-type]

@@ -6,7 +6,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from albums import FIVE, Bar, Notes, append, draw, names_of
+from albums import FIVE, append, draw, names_of
+from kept_reporter import Kept
 from linear_models import linear_model
 
 import hashkit
@@ -42,7 +43,7 @@ def test_a_grown_bank_is_complete(album, bank, encoder):
     draw(album / "00.png", 10)
     append(album, encoder, bank)
     before = bank.read_bytes()
-    notes = Notes()
+    notes = Kept()
     hashkit.encode(album, encoder, bank, reporter=notes)
     assert "nothing to encode" in notes.text
     assert bank.read_bytes() == before
@@ -95,7 +96,7 @@ def test_an_image_that_changed_under_its_name_is_reported(album, bank, encoder):
     draw(album / "2.png", 99)
     os.utime(album / "2.png", ns=(before.st_atime_ns, before.st_mtime_ns + 1))
     for settings in ({}, {"append": True}):
-        notes = Notes()
+        notes = Kept()
         hashkit.encode(album, encoder, bank, reporter=notes, **settings)
         assert "warning: 1 image changed" in notes.text
         assert "2.png" in notes.text
@@ -131,7 +132,7 @@ def test_a_bank_that_does_not_keep_files_says_so(album, bank, encoder):
         path = bank
 
     images = open_image_folder(album)
-    notes = Notes()
+    notes = Kept()
     state = compare_source(images, hashkit.Bank.open(bank))
     _report_changes(images, state, Old(), notes)  # type: ignore[arg-type]
     assert "are not noticed" in notes.text
@@ -172,14 +173,10 @@ def interrupted(album: Path, bank: Path, encoder: Encoder) -> None:
     class StoppedError(Exception):
         pass
 
-    class Stopping(Notes):
-        def progress(self, title, total, unit, start=0):  # noqa: ARG002
-            class Bar2(Bar):
-                def update(self, done, detail=""):  # noqa: ARG002
-                    if done:
-                        raise StoppedError
-
-            return Bar2()
+    class Stopping(Kept):
+        def update(self, done, detail=""):  # noqa: ARG002
+            if done:
+                raise StoppedError
 
     with pytest.raises(StoppedError):
         hashkit.encode(album, encoder, bank, append=True, reporter=Stopping(), batch_size=2)

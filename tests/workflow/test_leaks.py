@@ -12,19 +12,8 @@ from hashkit.datasets.imageset import ImageSet
 from hashkit.datasets.split import Split
 from hashkit.workflow.evaluation import Subject
 from hashkit.workflow.leaks import leaks_of_subject
-from hashkit.workflow.reporter import SILENT
+from hashkit.workflow.reporter import SILENT, NoteList
 from hashkit.workflow.run_start import Reading, training_part
-
-
-class Notes:
-    """A reporter that keeps its notes."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.progress = SILENT.progress
-
-    def note(self, text: str) -> None:
-        self.lines.append(text)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +42,7 @@ def rows(*numbers: int) -> np.ndarray:
 
 def test_queries_that_are_copies_by_their_look_are_noted_before_a_training(pictures: Path) -> None:
     split = Split("made", 0, queries=rows(0, 1, 2), training=rows(3, 4), database=rows(3, 4, 5))
-    notes = Notes()
+    notes = NoteList()
     training_part(image_set(pictures), split, Reading(leaks=True), notes)
     training, database, _ = notes.lines
     assert "1 of the 3 queries look like training images (for example 0.png and 4.png" in training

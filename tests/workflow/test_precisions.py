@@ -7,7 +7,7 @@ import pytest
 from hashkit.exporters.agreement import Agreement
 from hashkit.exporters.precision import TOLERANCES, PrecisionReport
 from hashkit.workflow import precisions
-from hashkit.workflow.reporter import Reporter
+from hashkit.workflow.reporter import NoteList
 
 
 @pytest.mark.parametrize(
@@ -23,12 +23,7 @@ def test_speed_and_its_use_are_told(speed, advice):
         Path("a/model-int8.onnx"), "int8", 10, 40, "0", "1", ("c",), ("d",), agreement,
         TOLERANCES["int8"], (), speed, 1.0,
     )  # fmt: skip
-    notes = []
-
-    class Kept(Reporter):
-        def note(self, text):
-            notes.append(text)
-
-    precisions._tell(report, Kept())
-    assert f"1 of 2 convolutions in int8; {speed:.2f} times the speed of fp32" in notes[-2]
-    assert advice in notes[-1]
+    notes = NoteList()
+    precisions._tell(report, notes)
+    assert f"1 of 2 convolutions in int8; {speed:.2f} times the speed of fp32" in notes.lines[-2]
+    assert advice in notes.lines[-1]

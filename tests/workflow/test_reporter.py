@@ -13,25 +13,16 @@ from hashkit.runs.run_config import RunConfig
 from hashkit.runtimes.settings import RuntimeSettings
 from hashkit.workflow.encoding import load_encoder
 from hashkit.workflow.models import find_run
-from hashkit.workflow.reporter import SILENT, plural
-
-
-class Kept:
-    """A reporter that keeps its notes."""
-
-    def __init__(self):
-        self.notes = []
-        self.note = self.notes.append
-        self.progress = SILENT.progress
+from hashkit.workflow.reporter import SILENT, NoteList, plural
 
 
 def test_notes_go_to_the_reporter_and_nowhere_else(tmp_path, capfd):
     run = Run.create(tmp_path, "first", RunConfig())
     linear_model(run.model_path, n_bits=12, height=8, width=8)
-    kept = Kept()
+    kept = NoteList()
     assert find_run(None, tmp_path, kept).path == run.path
     load_encoder(run.model_path, RuntimeSettings(device="cpu"), kept)
-    newest, model = kept.notes
+    newest, model = kept.lines
     assert newest == f"using the newest run, {run.path}"
     assert model.startswith(f"{run.model_path}: 12 bits, onnxruntime ")
     assert capfd.readouterr() == ("", "")

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from albums import Notes, draw
+from albums import draw
+from kept_reporter import Kept
 from linear_models import linear_model
 
 import hashkit
@@ -121,7 +122,7 @@ def test_one_shard_encoded_twice_at_once_is_published_once(album, out, encoder, 
     monkeypatch.setattr(shard_job, "_LOOK_SECONDS", 0.0)
     monkeypatch.setattr(shard_job, "_PATIENCE_SECONDS", 0.0)
     plan_shards(ImagesToShard(album), 1, out, encoder, OPTIONS)
-    notes, others = Notes(), []
+    notes, others = Kept(), []
 
     def another(progress):
         if progress.n_done == 4:  # while this writer holds the bank, as one that hangs would
@@ -238,6 +239,19 @@ def test_lists_that_cannot_be_planned(tmp_path, monkeypatch, encoder, out):
         plan_shards(ImagesToShard(listed), 2, out, encoder)
     with pytest.raises(ConfigError, match="found the named set digits"):
         ImagesToShard("digits")
+
+
+def test_a_damaged_plan_is_removed_with_its_shards_alone(album, out, encoder):
+    hashkit.encode_shards(album, encoder, out, 2)
+    (out / "plan.json").write_text("{")
+    with pytest.raises(DatasetError, match="encode all shards again with `overwrite=True`"):
+        hashkit.encode_shards(album, encoder, out, 2)
+    assert hashkit.encode_shards(album, encoder, out, 2, overwrite=True).manifest.n_rows == 9
+    for path in out.glob("shard-*"):
+        path.unlink()
+    (out / "plan.json").write_text("{")
+    with pytest.raises(DatasetError, match="remove it, and the same command plans again"):
+        read_plan(out)
 
 
 def test_images_in_tars_have_the_codes_of_files(album, out, encoder, tmp_path):

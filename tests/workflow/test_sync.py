@@ -7,7 +7,8 @@ import threading
 
 import numpy as np
 import pytest
-from albums import Notes, draw
+from albums import draw
+from kept_reporter import Kept
 from linear_models import linear_model
 from PIL import Image
 
@@ -35,7 +36,7 @@ def sync(album, encoder):
 
     def synced(bank=None, model=encoder, foretold=True, **options):
         def run(**more):
-            options_too = {"reporter": Notes(), "num_workers": 1} | options | more
+            options_too = {"reporter": Kept(), "num_workers": 1} | options | more
             return hashkit.sync(album, bank, model, **options_too)
 
         expected = run(dry_run=True) if foretold else None
@@ -89,7 +90,7 @@ def is_right(album, path, encoder):
 def test_copies_are_not_said_to_be_encoded(album, encoder, sync):
     sync()
     shutil.copy(album / "3.png", album / "copy.png")
-    notes = Notes()
+    notes = Kept()
     assert hashkit.sync(album, None, encoder, reporter=notes).encoded == 0
     assert [title for title in notes.titles if "reading" not in title] == ["updating album.h5"]
 
@@ -322,7 +323,7 @@ def test_a_bank_is_no_image_and_what_follows_a_folder_is_not_replaced_in_silence
     assert not (tmp_path / "new.jpg").exists()
 
     sync()
-    notes = Notes()
+    notes = Kept()
     hashkit.encode(album, encoder, path, overwrite=True, reporter=notes)
     assert f"warning: {path} followed {album} by hashkit sync" in notes.text
 
@@ -338,7 +339,7 @@ def test_rows_that_were_added_by_hand_are_kept(album, path, sync):
 def test_a_folder_that_moved_keeps_its_bank(album, path, sync, encoder):
     sync()
     moved = album.rename(album.parent / "moved")
-    notes = Notes()
+    notes = Kept()
     report = hashkit.sync(moved, path, encoder, reporter=notes)
     assert report.unchanged == 5
     assert "was made of" in notes.text
@@ -398,7 +399,7 @@ class CancelledError(Exception):
 def test_a_reporter_stops_a_sync_and_the_same_call_continues_it(album, path, encoder):
     threads = set()
 
-    class Window(Notes):
+    class Window(Kept):
         @contextlib.contextmanager
         def progress(self, *_, **__):
             yield self

@@ -5,7 +5,8 @@ import shutil
 
 import numpy as np
 import pytest
-from albums import Notes, draw
+from albums import draw
+from kept_reporter import Kept
 from linear_models import linear_model
 
 import hashkit
@@ -28,7 +29,7 @@ def folder(album, encoder):
 
 
 def sync(album, folder, encoder, **options):
-    report = hashkit.sync(album, folder, encoder, reporter=Notes(), num_workers=1, **options)
+    report = hashkit.sync(album, folder, encoder, reporter=Kept(), num_workers=1, **options)
     return {kind: getattr(report, kind) for kind in KINDS if getattr(report, kind)}
 
 
@@ -122,7 +123,7 @@ def test_a_sync_that_is_killed_leaves_a_set_that_opens_and_goes_on(
 def test_another_model_and_another_writer_are_refused(album, folder, encoder, tmp_path):
     other = linear_model(tmp_path / "other.onnx", n_bits=12, seed=7)
     with pytest.raises(BankMismatchError, match="made by another model: encode the folder into a"):
-        hashkit.sync(album, folder, other, reporter=Notes())
+        hashkit.sync(album, folder, other, reporter=Kept())
     with SetEditor.open(folder), pytest.raises(BankLockedError, match="changing this bank set"):
         sync(album, folder, encoder)
 

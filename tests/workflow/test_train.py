@@ -24,6 +24,7 @@ from hashkit.errors import (
     HashkitError,
     MissingExtraError,
     RunError,
+    TrainingError,
 )
 from hashkit.runs.data_spec import DataSpec
 from hashkit.runs.run_config import RunConfig
@@ -124,6 +125,25 @@ def test_a_training_stops_when_it_is_asked_to_and_resume_goes_on(tmp_path):
     kept = Kept()
     assert resume(run, network=OWN, reporter=kept) == run
     assert kept.notes[-1] == f"run {run.path} is trained already"
+
+
+@pytest.mark.end_to_end
+def test_a_loss_that_fails_at_its_first_step_leaves_no_run(tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(
+        "def spread(logits, labels):\n"
+        "    return logits.square().mean()\n"
+        "def broken(logits, labels):\n"
+        "    return logits[labels.max() + 1000].sum()\n"
+    )
+    runs, kept = tmp_path / "runs", Kept()
+    with pytest.raises(TrainingError, match=r"broken failed: index .*own\.py, line 4"):
+        train(name="a", runs=runs, loss=f"module:{path}:broken", **FEW)
+    assert not (runs / "a").exists()
+    run = train(name="a", runs=runs, loss=f"module:{path}:spread", reporter=kept, **FEW)
+    assert all("active" not in line for line in run.read_metrics())
+    assert kept.detail.startswith("epoch ")
+    assert "active" not in kept.detail
 
 
 @pytest.mark.end_to_end

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from albums import Notes
 from cli_samples import fail
+from kept_reporter import Kept
 from PIL import Image
 
 from hashkit.datasets.folders import open_image_folder
@@ -45,7 +45,7 @@ def test_a_folder_is_taken_without_copies_of_queries_and_labelled_images(folders
     images = open_image_folder(folders / "classes")
     split = make_split(images, "per-class")
     spec = DataSpec(str(folders / "classes"), unlabelled=str(folders / "others"))
-    notes = Notes()
+    notes = Kept()
     found = unlabelled_images(spec, images, split, FEW_LABELS, notes)
     assert found is not None
     assert list(found.names) == ["10.png", "11.png", "12.png", "13.png"]
@@ -56,7 +56,7 @@ def test_a_folder_is_taken_without_copies_of_queries_and_labelled_images(folders
     assert protocol_text(split, FEW_LABELS) == "per-class with unlabelled images"
     only_copies = DataSpec(spec.data, unlabelled=spec.data)
     with pytest.raises(ConfigError, match=r"^classes: expected unlabelled images besides"):
-        unlabelled_images(only_copies, images, split, FEW_LABELS, Notes())
+        unlabelled_images(only_copies, images, split, FEW_LABELS, Kept())
 
 
 def test_a_protocol_gives_its_own_and_a_list_the_images_without_a_label() -> None:
@@ -65,18 +65,18 @@ def test_a_protocol_gives_its_own_and_a_list_the_images_without_a_label() -> Non
     labels = np.where(np.arange(len(digits)) < 200, digits.labels, -1)
     partly = dataclasses.replace(digits, name="list", labels=labels)
     own = make_split(partly, "per-class")
-    found = unlabelled_images(DataSpec(), partly, own, FEW_LABELS, Notes())
+    found = unlabelled_images(DataSpec(), partly, own, FEW_LABELS, Kept())
     assert found is not None
     assert found.labels is not None
     assert set(found.labels.tolist()) == {-1}
     few = ProtocolOptions(queries_per_class=10, training_per_class=5)
     by_protocol = make_split(digits, "per-class-unlabelled", options=few)
-    found = unlabelled_images(DataSpec(), digits, by_protocol, FEW_LABELS, Notes())
+    found = unlabelled_images(DataSpec(), digits, by_protocol, FEW_LABELS, Kept())
     assert found is not None
     n_known = len(by_protocol.queries) + len(by_protocol.training)
     assert len(found) == len(digits) - n_known
     assert protocol_text(by_protocol, FEW_LABELS) == "per-class-unlabelled"
-    notes = Notes()
+    notes = Kept()
     assert unlabelled_images(DataSpec(), digits, by_protocol, TrainConfig(), notes) is None
     assert "of per-class-unlabelled are not used" in notes.text
 
@@ -85,7 +85,7 @@ def test_unlabelled_images_that_are_not_there_or_not_used_are_one_line(folders: 
     images = open_image_folder(folders / "classes")
     split = make_split(images, "per-class")
     with pytest.raises(ConfigError, match="learns from images without labels too, found none: nam"):
-        unlabelled_images(DataSpec(), images, split, FEW_LABELS, Notes())
+        unlabelled_images(DataSpec(), images, split, FEW_LABELS, Kept())
     message = fail(
         f"train --data {folders / 'classes'} --unlabelled {folders / 'others'} --recipe best"
     )
@@ -96,7 +96,7 @@ def test_unlabelled_images_that_are_not_there_or_not_used_are_one_line(folders: 
 
 def test_the_recipe_for_few_labels_is_chosen_where_others_are_named() -> None:
     digits = open_image_set("digits")
-    assert chosen_settings({}, digits, Notes(), has_others=True) == {"recipe": "few-labels"}
-    assert chosen_settings({}, digits, Notes()) == {}
-    kept = chosen_settings({"recipe": "best"}, digits, Notes(), has_others=True)
+    assert chosen_settings({}, digits, Kept(), has_others=True) == {"recipe": "few-labels"}
+    assert chosen_settings({}, digits, Kept()) == {}
+    kept = chosen_settings({"recipe": "best"}, digits, Kept(), has_others=True)
     assert kept == {"recipe": "best"}

@@ -16,9 +16,9 @@ __all__ = ["compile_all"]
 def compile_all(json: JsonOption = False) -> None:
     """Compile the kernels in advance, for all later processes.
 
-    Search, index and evaluation use compiled kernels. Later processes load them in half a second;
-    in a read-only container without them, each process compiles them again. They are stored in
-    NUMBA_CACHE_DIR if it is set, otherwise beside the installed package, or in the user's cache
+    Search, index, dedup and evaluation use compiled kernels. Later processes load them in half a
+    second; in a read-only container without them, each process compiles them again. They are stored
+    in NUMBA_CACHE_DIR if it is set, otherwise beside the installed package, or in the user's cache
     folder if that is not writable.
 
     \b

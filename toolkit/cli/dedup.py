@@ -17,12 +17,9 @@ from hashkit.cli.console import TERMINAL, emit_json, note, progress_bar
 from hashkit.cli.options import JsonOption, MovedRootOption, WorkersOption
 from hashkit.errors import ConfigError
 from hashkit.inputs.paths import with_home
-from hashkit.messages.byte_counts import file_size
-from hashkit.messages.visible_text import visible
 from hashkit.workflow.reporter import LateProgress, plural
 
 if TYPE_CHECKING:
-    from hashkit.collection.duplicates import Duplicate
     from hashkit.collection.moving import MoveReport
     from hashkit.workflow.dedup import Duplicates
 
@@ -129,7 +126,9 @@ def dedup(
     if json:
         emit_json(found.to_dict() | ({} if moved is None else {"moved": _moved_json(moved)}))
     else:
-        _print(found, moved is not None)
+        from hashkit.cli.dedup_output import print_duplicates
+
+        print_duplicates(found, is_moved=moved is not None)
 
 
 def _on_cluster(
@@ -264,33 +263,3 @@ def _write_page(found: Duplicates, path: Path) -> None:
 
         save_duplicates_page(found.to_dict(), path, find)
     note(f"{path}: {plural(len(found.groups), 'group')}")
-
-
-def _print(found: Duplicates, is_moved: bool) -> None:
-    """Print each group: the image to keep, then its duplicates."""
-    for group in found.groups:
-        size = _size(group.keep.width, group.keep.height)
-        print(visible(f"keep      {group.keep.name}  {size}".rstrip()))
-        for one in group.duplicates:
-            relation = one.kind if one.kind != "near" else _nearness(one)
-            size = _size(one.image.width, one.image.height)
-            print(visible(f"  {relation:8}{one.image.name}  {size}".rstrip()))
-    if found.faults:
-        for fault in found.faults[:5]:
-            note(f"warning: {fault.message}")
-        if len(found.faults) > 5:
-            note(f"warning: {len(found.faults) - 5:,} more images could not be used; --json")
-    note(
-        f"{plural(found.n_images, 'image')}: {plural(len(found.groups), 'group')} with "
-        f"{plural(found.n_duplicates, 'duplicate')}, {file_size(found.n_spare_bytes)}"
-    )
-    if found.groups and not is_moved:
-        note("nothing was moved: --report draws the groups, --apply moves duplicates")
-
-
-def _nearness(one: Duplicate) -> str:
-    return f"{one.distance} bits" if one.score is None else f"{one.score:.0%}"
-
-
-def _size(width: int, height: int) -> str:
-    return f"{width}x{height}" if width else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -57,11 +58,8 @@ def _codes_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     deleted = f", {facts['n_deleted']:,} of them deleted" if facts.get("n_deleted") else ""
     yield "rows", f"{facts['n_rows']:,}{deleted}"
     yield from shard_lines(facts.get("shards", ()))
-    if not facts.get("is_complete", True):
-        left = facts["n_images_left"]
-        yield "complete", "no" if left is None else f"no, {plural(left, 'image')} still to encode"
-    elif "is_complete" in facts:
-        yield "complete", "yes"
+    if "is_complete" in facts:
+        yield "complete", _complete_text(facts)
     if "has_names" in facts:
         yield "names", "yes" if facts["has_names"] else "none"
     yield "labels", _labels_text(facts)
@@ -164,6 +162,17 @@ def _bank_text(bank: Mapping[str, Any] | None) -> str:
     deleted = f", {bank['n_deleted']:,} deleted" if bank["n_deleted"] else ""
     state = "" if bank["is_complete"] else ", incomplete"
     return f"{plural(bank['n_rows'], 'row')}{deleted}{state}, {file_size(bank['n_bytes'])}"
+
+
+def _complete_text(facts: Mapping[str, Any]) -> str:
+    left = facts["n_images_left"]
+    if not facts["is_complete"]:
+        return "no" if left is None else f"no, {plural(left, 'image')} still to encode"
+    if left is not None:
+        return "yes"
+    folder = next(one["root"] for one in facts["sources"][::-1] if one["n_images"] is None)
+    command = ["hashkit", "sync", folder, "--bank", facts["path"], "--dry-run"]
+    return f"not known: `{shlex.join(command)}` compares the bank with its folder"
 
 
 def _labels_text(facts: Mapping[str, Any]) -> str:

@@ -256,15 +256,23 @@ def _refused(address: str, error: BaseException) -> str:
 
 def _reachable(address: str) -> str:
     """HOST:PORT of a head that can be reached; Ray would try for a minute."""
-    host, _, port = address.rpartition(":") if ":" in address else (address, "", str(_PORT))
+    host, port = _host_and_port(address)
     try:
-        with socket.create_connection((host, int(port)), _CONNECT_SECONDS):
+        with socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS):
             return f"{host}:{port}"
     except (OSError, ValueError, OverflowError) as error:
         raise ClusterError(
             f"expected the head of a Ray cluster at {host}:{port}, found none "
             f"({foreign_message(error)}): give the address that `ray start --head` prints"
         ) from None
+
+
+def _host_and_port(address: str) -> tuple[str, str]:
+    """Parts of HOST, HOST:PORT or an IPv6 address; the latter as Ray takes it, in brackets."""
+    host, _, port = address.rpartition(":")
+    if not host or "]" in port or (":" in host and not host.endswith("]")):
+        host, port = address, str(_PORT)
+    return (f"[{host}]" if ":" in host and "[" not in host else host), port
 
 
 @contextlib.contextmanager

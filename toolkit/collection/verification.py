@@ -9,15 +9,27 @@ scene, light and dark areas agree, and the blocks do not.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.kernels.compiling import is_new
-from hashkit.kernels.copy_verification import SIDE, verify_pairs
+from hashkit.kernels.copy_verification import SIDE, find_starts, score_maps
 
-__all__ = ["SIDE", "Places", "is_compiled", "verify"]
+__all__ = ["SIDE", "Places", "compile_verify", "is_compiled", "verify"]
+
+_MOST_REFINED: Final = 3
+"""Maps that are refined per pair."""
+
+_CERTAIN: Final = 0.9
+"""Score of a likely position at which not even its map is refined."""
+
+_SURE: Final = 0.8
+"""Score at which no other map is tried."""
+
+_WHOLE: Final = np.array([1.0, 0.0, 1.0, 0.0])
+"""The map of a whole picture to a whole one: see `hashkit.kernels.registration.refine`."""
 
 
 class Places(NamedTuple):
@@ -37,8 +49,14 @@ class Places(NamedTuple):
 
 
 def is_compiled() -> bool:
-    """Whether `verify` is compiled; otherwise its first call takes up to a minute."""
-    return not is_new(verify_pairs)
+    """Whether `verify` is compiled; otherwise its first call takes about 15 s of CPU time."""
+    return not (is_new(find_starts) or is_new(score_maps))
+
+
+def compile_verify() -> None:
+    """Compile `verify`, or load it: its next call then takes only the time of its pairs."""
+    none = np.empty(0, np.int64)
+    verify(np.empty((0, SIDE, SIDE), np.uint8), none, none)
 
 
 def verify(
@@ -64,7 +82,43 @@ def verify(
     Places
         The best that was found for each pair.
     """
-    likely = np.full(len(left), -1, np.int64) if likely is None else likely
-    found = Places(np.empty(len(left), np.float64), np.empty(len(left), np.int64))
-    verify_pairs(thumbnails, left, right, likely, *found)
-    return found
+    n_pairs = len(left)
+    scores, positions = np.zeros(n_pairs), np.zeros(n_pairs, np.int64)
+    if likely is not None:
+        some = np.flatnonzero(likely >= 0)
+        positions[some] = likely[some]
+        whole = np.tile(_WHOLE, (len(some), 1))
+        is_within = np.zeros(len(some), np.bool_)
+        scores[some] = _scored(
+            thumbnails, left[some], right[some], likely[some], is_within, whole, _CERTAIN
+        )
+    unsure = np.flatnonzero(scores < _SURE)
+    found = np.empty((len(unsure), _MOST_REFINED, 3))
+    starts = np.empty((len(unsure), _MOST_REFINED, 4))
+    find_starts(thumbnails, left[unsure], right[unsure], found, starts)
+    for number in range(_MOST_REFINED):
+        here = np.flatnonzero((found[:, number, 1] >= 0) & (scores[unsure] < _SURE))
+        some = unsure[here]
+        tried = found[here, number, 1].astype(np.int64)
+        is_within = found[here, number, 2] > 0
+        score = _scored(
+            thumbnails, left[some], right[some], tried, is_within, starts[here, number], np.inf
+        )
+        is_better = score > scores[some]
+        scores[some[is_better]] = score[is_better]
+        positions[some[is_better]] = tried[is_better]
+    return Places(scores, positions)
+
+
+def _scored(
+    thumbnails: NDArray[np.uint8],
+    left: NDArray[np.int64],
+    right: NDArray[np.int64],
+    positions: NDArray[np.int64],
+    is_within: NDArray[np.bool_],
+    starts: NDArray[np.float64],
+    certain: float,
+) -> NDArray[np.float64]:
+    scores = np.empty(len(left))
+    score_maps(thumbnails, left, right, positions, is_within, starts, certain, scores)
+    return scores

@@ -4,7 +4,7 @@ Sums of floats depend on their order in the last digits. A database may be one b
 shards, on any number of machines, and its results must be the same.
 
 A sum is two unsigned integers of 64 bits, [..., 2]: units of 2^-30, and further units of 2^-60,
-fewer than 2^30 (`hashkit.kernels.histograms.add_row_order`). It holds 17 billion precisions of 1.
+fewer than 2^30 (`hashkit.kernels.row_order.add_row_order`). It holds 17 billion precisions of 1.
 """
 
 from __future__ import annotations

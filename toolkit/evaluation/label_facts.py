@@ -77,7 +77,9 @@ def check_labelled(queries: CodeDatabase, databases: Sequence[CodeDatabase]) -> 
 
 def missing_labels(what: str) -> EvaluationError:
     """The error that a database has no labels."""
+    argument = "query_labels" if what == "the queries" else "database_labels"
     return EvaluationError(
-        f"expected labels for {what}, found none: relevance is defined by shared labels; for a "
-        'folder with a subfolder per class, encode with `labels="folders"`'
+        f"expected labels for {what}, found none: relevance is defined by shared labels; give them "
+        f"in a file with `{argument}=...`, or, for a folder with a subfolder per class, encode "
+        'with `labels="folders"`'
     )

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashkit.errors import ConfigError
-from hashkit.evaluation.precision_recall import ranks_in_groups
+from hashkit.evaluation.tied_groups import TiedGroups
 
 __all__ = ["DEFAULT_GAIN", "GAINS", "Gain", "gain_named", "ndcg_at"]
 
@@ -77,14 +77,16 @@ def ndcg_at(histograms: NDArray[np.int64], ks: Sequence[int], gain: str = DEFAUL
     """
     gains = gain_named(gain)(np.arange(histograms.shape[1], dtype=np.float64))
     total = histograms.sum(axis=1)
-    group, ranked = ranks_in_groups(total, ks)
-    discounts = _discount_sums(min(max(ks, default=0), int(total.sum(axis=1).max(initial=0))))
+    groups = TiedGroups(total - histograms[:, 0], total)
+    group, ranked = groups.places(ks)
+    discounts = _discount_sums(
+        min(max(ks, default=0), int(groups.rows_until[:, -1:].max(initial=0)))
+    )
     mean_gain = np.tensordot(histograms, gains, axes=(1, 0)) / np.maximum(total, 1)
-    rows_until = np.cumsum(total, axis=1)
-    steps = _up_to(discounts, rows_until) - _up_to(discounts, rows_until - total)
+    steps = np.diff(_up_to(discounts, groups.rows_until), axis=1, prepend=0.0)
     gained = mean_gain * steps
     gained_before = np.cumsum(gained, axis=1) - gained
-    first = np.take_along_axis(rows_until - total, group, axis=1)
+    first = np.take_along_axis(groups.rows_before, group, axis=1)
     # Whole groups, and the ranks of the last group before the cut-off.
     reached: Scores = np.take_along_axis(gained_before, group, axis=1) + np.take_along_axis(
         mean_gain, group, axis=1

@@ -28,7 +28,7 @@ from hashkit.evaluation.relevance import MatchedLabels
 from hashkit.threads import available_cpus, run_parallel
 
 if TYPE_CHECKING:
-    from hashkit.kernels.histograms import Queries, Rows
+    from hashkit.kernels.labelled_rows import Queries, Rows
 
 __all__ = ["Passes", "RankStarts", "RowsDone", "rank_starts"]
 
@@ -55,7 +55,7 @@ class _Segment:
     own: OwnOfSegment
 
     def for_kernels(self) -> Rows:
-        from hashkit.kernels.histograms import Rows
+        from hashkit.kernels.labelled_rows import Rows
 
         # An address, not an array: a memory-mapped bank's array is read-only and unaligned, and
         # numba would compile the kernel again for that type.
@@ -282,16 +282,18 @@ class Passes:
         rows_before: NDArray[np.int64],
         hits_before: NDArray[np.int64],
     ) -> NDArray[np.uint64]:
-        from hashkit.kernels.histograms import add_row_order
+        from hashkit.kernels.row_order import add_row_order
 
         queries = self._queries(chunk)
         sums = no_sums(len(queries.codes))
+        order = np.argsort(queries.ids, kind="stable") if len(queries.ids) else np.arange(len(sums))
         skipped = segment.own.skipped(chunk)
-        add_row_order(segment.for_kernels(), queries, skipped, rows_before, hits_before, sums)
+        before = (rows_before, hits_before)
+        add_row_order(segment.for_kernels(), queries, order, skipped, *before, sums)
         return sums
 
     def _queries(self, chunk: slice) -> Queries:
-        from hashkit.kernels.histograms import Queries
+        from hashkit.kernels.labelled_rows import Queries
 
         labels = self._labels.query_block
         return Queries(self._query_bytes[chunk], labels.ids[chunk], labels.words[chunk])

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hashkit.evaluation.average_precision import convention_named, quotient
 from hashkit.evaluation.report import CutoffMetrics, Report
+from hashkit.evaluation.tied_groups import TiedGroups
 
 __all__ = ["RankedHits"]
 
@@ -53,7 +54,7 @@ class RankedHits:
             rest = np.array([n_relevant - hits.sum(), self._n_ranked - len(hits)])
             relevant = np.append(hits, rest[0]).astype(np.int64)[None]
             total = np.append(np.ones(len(hits), np.int64), rest[1])[None]
-            self._map_at[query, column] = self._convention(relevant, total, cutoff)[0]
+            self._map_at[query, column] = self._convention(TiedGroups(relevant, total), cutoff)[0]
         for column, k in enumerate(self._report.precision_at):
             self._hits_at[query, column] = is_hit[k].sum()
 

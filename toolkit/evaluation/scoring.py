@@ -21,7 +21,8 @@ from hashkit.evaluation.ndcg import ndcg_at
 from hashkit.evaluation.part_task import EvaluationPart, EvaluationTask
 from hashkit.evaluation.passes import RowsDone, rank_starts
 from hashkit.evaluation.precision_recall import expected_hits
-from hashkit.threads import Together, one_by_one, run_parallel
+from hashkit.evaluation.tied_groups import TiedGroups
+from hashkit.threads import Together, available_cpus, one_by_one, run_parallel
 
 __all__ = [
     "Measures",
@@ -41,8 +42,9 @@ _HISTOGRAM_BYTES: Final = 2**26
 _PARTS_IN_MEMORY: Final = 8
 """Parts whose histograms may be in memory together; with more of them, blocks are smaller."""
 
-_CHUNK_QUERIES: Final = 128
-"""Queries scored at a time, few enough that intermediate results stay in cache."""
+_CHUNK_CELLS: Final = 2**15
+"""Most distances of queries scored at a time: 256 KiB for each intermediate result. With fewer,
+calls of NumPy take longer than its loops."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +144,7 @@ def score_queries(
         scores += run_parallel(
             [
                 functools.partial(_scores, histograms[chunk], row_order_sums[chunk], measures)
-                for chunk in _slices(len(histograms), _CHUNK_QUERIES)
+                for chunk in _chunks(histograms)
             ]
         )
     return _stacked(scores)
@@ -153,10 +155,7 @@ def average_precisions(parts: Sequence[PartOfTask]) -> NDArray[np.float64]:
     scores: list[NDArray[np.float64]] = []
     for block in query_blocks(parts):
         histograms = functools.reduce(np.add, _histograms(parts, block, lambda _: None, one_by_one))
-        scores += [
-            _average_precision(histograms[chunk])
-            for chunk in _slices(len(histograms), _CHUNK_QUERIES)
-        ]
+        scores += [average_precision(_groups(histograms[chunk])) for chunk in _chunks(histograms)]
     return np.concatenate(scores)
 
 
@@ -176,34 +175,41 @@ def _histograms(
     )
 
 
-def _average_precision(histograms: NDArray[np.int64]) -> NDArray[np.float64]:
-    return average_precision(histograms[:, 1:].sum(axis=1), histograms.sum(axis=1))
-
-
 def _scores(
     histograms: NDArray[np.int64], row_order_sums: NDArray[np.float64], measures: Measures
 ) -> QueryScores:
-    hits, rows = histograms[:, 1:].sum(axis=1), histograms.sum(axis=1)
-    n_relevant = np.maximum(hits.sum(axis=1), 1)
+    groups = _groups(histograms)
+    n_relevant = np.maximum(groups.n_relevant, 1)
     ks = np.array([*measures.ks, *measures.curve_ks])
-    found = expected_hits(hits, rows, ks.tolist())
+    found = expected_hits(groups, ks.tolist())
     precision, recall = found / ks, found / n_relevant[:, None]
     n_ks = len(measures.ks)
     convention = convention_named(measures.convention)
+    at_cutoffs = [convention(groups, R) for R in measures.cutoffs]
     return QueryScores(
-        relevant_histogram=hits,
-        total_histogram=rows,
-        expected=average_precision(hits, rows),
-        best=best_average_precision(hits, rows),
-        worst=worst_average_precision(hits, rows),
+        relevant_histogram=groups.relevant,
+        total_histogram=groups.rows,
+        expected=average_precision(groups),
+        best=best_average_precision(groups),
+        worst=worst_average_precision(groups),
         row_order=row_order_sums / n_relevant,
-        at_cutoffs=_columns([convention(hits, rows, R) for R in measures.cutoffs], len(hits)),
+        at_cutoffs=_columns(at_cutoffs, len(histograms)),
         precision_at=precision[:, :n_ks],
         recall_at=recall[:, :n_ks],
         ndcg_at=ndcg_at(histograms, measures.ks, measures.gain),
         curve_precision=precision[:, n_ks:],
         curve_recall=recall[:, n_ks:],
     )
+
+
+def _groups(histograms: NDArray[np.int64]) -> TiedGroups:
+    return TiedGroups(histograms[:, 1:].sum(axis=1), histograms.sum(axis=1))
+
+
+def _chunks(histograms: NDArray[np.int64]) -> list[slice]:
+    """The queries in parts, at least one per core."""
+    most = max(1, _CHUNK_CELLS // histograms.shape[2])
+    return _slices(len(histograms), min(most, -(-len(histograms) // available_cpus())))
 
 
 def _slices(n_items: int, size: int) -> list[slice]:

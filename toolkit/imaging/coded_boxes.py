@@ -6,7 +6,7 @@ three in a row, and AV1 codes what is probable, such as a flat area, in few bits
 
 from __future__ import annotations
 
-import re
+import struct
 from collections.abc import Iterator
 from typing import Final
 
@@ -14,43 +14,96 @@ __all__ = ["check_coded_boxes"]
 
 _HOLE: Final = bytes(512)
 """What a lost sector of a disk leaves. Blank pictures of 36 million pixels have runs below 32."""
-_ITEM: Final = re.compile(rb"infe\x02.{3}.{2}.{2}(.{4})", re.DOTALL)
-"""An item of a file, and its type."""
-_CODED: Final = frozenset({b"av01", b"hvc1", b"grid"})
-"""Items that are coded images, and the one that puts them together."""
+
+_CODED: Final = frozenset({b"av01", b"hvc1"})
+"""Types of items that are coded images."""
+
+_MOST_TABLE_BYTES: Final = 2**20
+"""Size of a box that lists items, above which a file is not searched: a thousand take 50 KB."""
 
 
 def check_coded_boxes(data: bytes) -> None:
     """Check that the coded images of a file have no hole.
 
-    A file with other items, such as EXIF, is not checked: they may have zeros, and lie among them.
+    Only their own bytes are searched: other items, such as EXIF, may have zeros. Damaged boxes are
+    left to the decoder.
 
     Raises
     ------
     OSError
         If the file has a hole.
     """
-    boxes = list(_boxes(data))
-    kinds = {
-        kind
-        for name, start, end in boxes
-        if name == b"meta"
-        for kind in _ITEM.findall(data, start, end)
-    }
-    if not kinds or kinds - _CODED:
+    try:
+        places = sorted(_coded_places(data))
+    except (struct.error, IndexError):  # a box is cut off
         return
-    for name, start, end in boxes:
-        if name == b"mdat" and data.find(_HOLE, start, end) >= 0:
+    searched = 0
+    for start, end in places:
+        if data.find(_HOLE, max(start, searched), end) >= 0:
             raise OSError(f"the image data has a hole: {len(_HOLE)} zeros in a row")
+        searched = max(searched, end)  # places may overlap in a file that is made up
 
 
-def _boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Name, start and end of the outer boxes."""
-    at = 0
-    while at + 8 <= len(data):
-        n_bytes = int.from_bytes(data[at : at + 4], "big")
+def _coded_places(data: bytes) -> Iterator[tuple[int, int]]:
+    """Start and end of the parts of coded images."""
+    outer = {name: (start, end) for name, start, end in _boxes(data, 0, len(data))}
+    start, end = outer.get(b"meta", (0, 0))
+    inner = {name: (first, stop) for name, first, stop in _boxes(data, start + 4, end)}
+    tables = [inner.get(name, (0, 0)) for name in (b"iinf", b"iloc")]
+    if all(0 < stop - first <= _MOST_TABLE_BYTES for first, stop in tables):
+        coded = set(_coded_items(data, *tables[0]))
+        for item, first, stop in _items(data, *tables[1]):
+            if item in coded:
+                yield first, stop
+
+
+def _coded_items(data: bytes, start: int, end: int) -> Iterator[int]:
+    """Numbers of the items that are coded images, from the box ``iinf``."""
+    count_bytes = 2 if data[start] == 0 else 4
+    for name, at, _ in _boxes(data, start + 4 + count_bytes, end):
+        layout = {2: ">HH4s", 3: ">IH4s"}.get(data[at])
+        if name == b"infe" and layout is not None:
+            item, _, kind = struct.unpack_from(layout, data, at + 4)
+            if kind in _CODED:
+                yield item
+
+
+def _items(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Item, start and end of each part of the items that lie in the file, from the box ``iloc``."""
+    version = data[start]
+    widths, more_widths = struct.unpack_from(">BB", data, start + 4)
+    offset_size, length_size, base_size = widths >> 4, widths & 15, more_widths >> 4
+    index_size = more_widths & 15 if version else 0
+    if not {offset_size, base_size, index_size} <= {0, 4, 8} or length_size not in (4, 8):
+        return
+    head = struct.Struct({0: ">HH", 1: ">HHH"}.get(version, ">IHH"))
+    at = start + (10 if version == 2 else 8)
+    while at < end:
+        item, *method, _ = head.unpack_from(data, at)
+        at += head.size
+        base = _number(data, at, base_size)
+        (n_parts,) = struct.unpack_from(">H", data, at + base_size)
+        at += base_size + 2
+        for _ in range(n_parts):
+            at += index_size
+            first = base + _number(data, at, offset_size)
+            length = _number(data, at + offset_size, length_size)
+            at += offset_size + length_size
+            if not any(method):  # 0: an offset in the file
+                yield item, first, min(first + length, len(data))
+
+
+def _number(data: bytes, at: int, size: int) -> int:
+    value: int = struct.unpack_from({4: ">I", 8: ">Q"}[size], data, at)[0] if size else 0
+    return value
+
+
+def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start and end of the boxes in a part of a file."""
+    while at + 8 <= end:
+        n_bytes, start = int.from_bytes(data[at : at + 4], "big"), at + 8
         if n_bytes == 1:
-            n_bytes = int.from_bytes(data[at + 8 : at + 16], "big")
-        end = at + n_bytes if n_bytes >= 8 else len(data)
-        yield data[at + 4 : at + 8], at + 8, min(end, len(data))
-        at = end
+            n_bytes, start = int.from_bytes(data[at + 8 : at + 16], "big"), at + 16
+        stop = min(at + n_bytes if n_bytes >= 8 else end, end)
+        yield data[at + 4 : at + 8], start, stop
+        at = stop

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +9,7 @@ from hashkit.kernels.compiling import inlined, inner_kernel, kernel
 from hashkit.kernels.place_search import COARSE, find_place, shrink
 from hashkit.kernels.registration import BLOCK, agreement, refine
 
-__all__ = ["N_POSITIONS", "SIDE", "verify_pairs"]
+__all__ = ["N_POSITIONS", "SIDE", "find_starts", "score_maps"]
 
 SIDE = 64
 """Pixels of a side of a thumbnail."""
@@ -23,19 +21,10 @@ N_POSITIONS = 8
 # it, and 60 % of other candidates.
 _LEAST_FOUND = 0.7
 
-# Maps that are refined per pair.
-_MOST_REFINED = 3
-
 _HALF_STEPS, _FULL_STEPS = 12, 4
 
 # Score at which a map that was refined at half the size is refined at full size.
 _PROMISING = 0.35
-
-# Score of a likely position at which not even its map is refined.
-_CERTAIN = 0.9
-
-# Score at which no other map is tried.
-_SURE = 0.8
 
 # Sum of weights of blocks, of 64, below which a pair has too little texture to be sure of.
 _ENOUGH_TEXTURE = 6.0
@@ -57,15 +46,14 @@ _N_BLOCKS = (SIDE // BLOCK) ** 2
 
 
 @kernel
-def verify_pairs(
+def find_starts(
     thumbnails: NDArray[np.uint8],
     left: NDArray[np.int64],
     right: NDArray[np.int64],
-    likely: NDArray[np.int64],
-    scores: NDArray[np.float64],
-    positions: NDArray[np.int64],
+    found: NDArray[np.float64],
+    starts: NDArray[np.float64],
 ) -> None:
-    """Score pairs of thumbnails.
+    """The likeliest maps of pairs of thumbnails by coarse search.
 
     Parameters
     ----------
@@ -73,82 +61,92 @@ def verify_pairs(
         uint8 [n, `SIDE`, `SIDE`], grey.
     left, right
         int64 [m], the pairs.
-    likely
-        int64 [m], the position in which the whole pictures are likely to agree, which is tried
-        first; -1 for none.
-    scores, positions
-        float64 [m] and int64 [m], filled with the best score of each pair, 0 to 1, and with the
-        position into which the left picture must be brought for it.
+    found
+        float64 [m, k, 3], filled with the correlation, the position and whether left lies within
+        right, best first; the position is -1 where there are fewer than k maps.
+    starts
+        float64 [m, k, 4], filled with the maps, as `refine` takes them.
     """
+    most = found.shape[1]
     for pair in range(len(left)):
-        one = thumbnails[left[pair]].astype(np.float32)
-        other = thumbnails[right[pair]].astype(np.float32)
-        score, position = _verify(one, other, likely[pair])
-        scores[pair], positions[pair] = score, position
-
-
-@inlined
-def _verify(left: NDArray[np.float32], right: NDArray[np.float32], likely: int) -> Any:
-    best, best_position = 0.0, max(likely, 0)
-    if likely >= 0:
-        whole = np.array([1.0, 0.0, 1.0, 0.0])
-        turned = _in_position(left, likely)
-        best = _scored(turned, right, whole)
-        if best < _CERTAIN:
-            best = max(best, _refined(turned, right, whole))
-        if best >= _SURE:
-            return best, best_position
-    found, starts = _starts(left, right)
-    for number in range(_MOST_REFINED):
-        position, is_within = int(found[number, 1]), found[number, 2] > 0.0
-        if position < 0:
-            break
-        if is_within:
-            turned = _in_position(right, _inverse(position))
-            score = _refined(turned, left, starts[number])
-        else:
-            score = _refined(_in_position(left, position), right, starts[number])
-        if score > best:
-            best, best_position = score, position
-        if best >= _SURE:
-            break
-    return best, best_position
-
-
-@inner_kernel
-def _starts(left: NDArray[np.float32], right: NDArray[np.float32]) -> Any:
-    """The likeliest maps by coarse search.
-
-    Returns
-    -------
-    tuple
-        float64 [3, 3], correlation, position and whether left lies within right, with the position
-        -1 where there are fewer; and float64 [3, 4], maps as `refine` takes them.
-    """
-    found, starts = np.empty((_MOST_REFINED, 3)), np.empty((_MOST_REFINED, 4))
-    for number in range(_MOST_REFINED):
-        found[number, 0], found[number, 1], found[number, 2] = -1.0, -1.0, -1.0
-    small_left, small_right = _smaller(left, SIDE // COARSE), _smaller(right, SIDE // COARSE)
-    parts_left, parts_right = shrink(small_left, _SIZES), shrink(small_right, _SIZES)
-    for position in range(N_POSITIONS):
-        for is_within in range(2):
+        small_left = _smaller(thumbnails[left[pair]].astype(np.float32), SIDE // COARSE)
+        small_right = _smaller(thumbnails[right[pair]].astype(np.float32), SIDE // COARSE)
+        parts_left, parts_right = shrink(small_left, _SIZES), shrink(small_right, _SIZES)
+        for number in range(most):
+            for column in range(3):
+                found[pair, number, column] = -1.0
+        for way in range(2 * N_POSITIONS):
+            position, is_within = way // 2, way % 2 == 1
             if is_within:
                 large, parts = _in_position(small_right, _inverse(position)), parts_left
             else:
                 large, parts = _in_position(small_left, position), parts_right
             correlation, top, start, height, width = find_place(large, parts, _SIZES)
-            if correlation < _LEAST_FOUND or correlation <= found[_MOST_REFINED - 1, 0]:
+            if correlation < _LEAST_FOUND or correlation <= found[pair, most - 1, 0]:
                 continue
-            place = _MOST_REFINED - 1
-            while place > 0 and correlation > found[place - 1, 0]:
+            place = most - 1
+            while place > 0 and correlation > found[pair, place - 1, 0]:
                 for column in range(3):
-                    found[place, column] = found[place - 1, column]
+                    found[pair, place, column] = found[pair, place - 1, column]
                 for column in range(4):
-                    starts[place, column] = starts[place - 1, column]
+                    starts[pair, place, column] = starts[pair, place - 1, column]
                 place -= 1
-            found[place, 0], found[place, 1], found[place, 2] = correlation, position, is_within
-            _set_map(starts[place], top, start, height, width)
-    return found, starts
+            found[pair, place, 0] = correlation
+            found[pair, place, 1], found[pair, place, 2] = position, is_within
+            _set_map(starts[pair, place], top, start, height, width)
+
+
+@kernel
+def score_maps(
+    thumbnails: NDArray[np.uint8],
+    left: NDArray[np.int64],
+    right: NDArray[np.int64],
+    positions: NDArray[np.int64],
+    is_within: NDArray[np.bool_],
+    starts: NDArray[np.float64],
+    certain: float,
+    scores: NDArray[np.float64],
+) -> None:
+    """Score pairs of thumbnails, each by a map that is refined.
+
+    A map is refined at half the size, then at full size where that is promising.
+
+    Parameters
+    ----------
+    thumbnails
+        uint8 [n, `SIDE`, `SIDE`], grey.
+    left, right
+        int64 [m], the pairs.
+    positions
+        int64 [m], the position into which the left picture must be brought.
+    is_within
+        bool [m], whether the left picture is a part of the right one, instead of the reverse.
+    starts
+        float64 [m, 4], the maps, as `refine` takes them.
+    certain
+        Score at which a map is not refined.
+    scores
+        float64 [m], filled with the scores, 0 to 1.
+    """
+    for pair in range(len(left)):
+        moving, fixed = left[pair], right[pair]
+        position = positions[pair]
+        if is_within[pair]:
+            moving, fixed, position = fixed, moving, _inverse(position)
+        one = _in_position(thumbnails[moving].astype(np.float32), position)
+        other = thumbnails[fixed].astype(np.float32)
+        start = starts[pair]
+        # Text over a picture may lead the refinement astray where the start was right.
+        best = _scored(one, other, start)
+        if best < certain:
+            half_one, half_other = _smaller(one, 2), _smaller(other, 2)
+            place = _scaled(refine(half_one, half_other, _scaled(start, 0.5), _HALF_STEPS), 2.0)
+            found = _scored(one, other, place)
+            best = max(best, found)
+            if found >= _PROMISING:
+                place = refine(one, other, place, _FULL_STEPS)
+                best = max(best, _scored(one, other, place))
+        scores[pair] = best
 
 
 @inlined
@@ -158,21 +156,6 @@ def _set_map(place: NDArray[np.float64], top: int, left: int, height: int, width
     scale_y, scale_x = height / COARSE, width / COARSE
     place[0], place[1] = scale_y, top * unit + (scale_y - 1) / 2
     place[2], place[3] = scale_x, left * unit + (scale_x - 1) / 2
-
-
-@inner_kernel
-def _refined(
-    left: NDArray[np.float32], right: NDArray[np.float32], start: NDArray[np.float64]
-) -> float:
-    """Refine a map at half the size, then at full size where that is promising, and score it."""
-    half = refine(_smaller(left, 2), _smaller(right, 2), _scaled(start, 0.5), _HALF_STEPS)
-    place = _scaled(half, 2.0)
-    found = _scored(left, right, place)
-    if found >= _PROMISING:
-        place = refine(left, right, place, _FULL_STEPS)
-        found = max(found, _scored(left, right, place))
-    # Text over a picture may lead the refinement astray where the start was right.
-    return float(max(found, _scored(left, right, start)))
 
 
 @inner_kernel

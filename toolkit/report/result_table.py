@@ -110,7 +110,7 @@ def latex_text(evaluations: Sequence[Evaluation], ks: Sequence[int] | None = Non
             _paper_cell(one, label, cells[number], best[label, bits])
             for label, cells in columns.items()
         ]
-        lines.append(" & ".join([_escaped(one.name), str(bits), *shown]) + r" \\")
+        lines.append(" & ".join([_escaped(_paper_name(one)), str(bits), *shown]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
@@ -154,6 +154,11 @@ def _paper_cell(one: Evaluation, label: str, value: float | None, best: float | 
     return shown
 
 
+def _paper_name(one: Evaluation) -> str:
+    """The name for a narrow column: of a baseline, without what it was fitted on."""
+    return one.name.partition(" on ")[0] if one.is_baseline else one.name
+
+
 def _comments(evaluations: Sequence[Evaluation]) -> Iterator[str]:
     """What the numbers mean, for whoever writes the caption."""
     own = evaluations[0].fields
@@ -163,6 +168,9 @@ def _comments(evaluations: Sequence[Evaluation]) -> Iterator[str]:
     level = (own.get("interval") or {"level": 0.95})["level"]
     yield f"% brackets: {level:.0%} interval, by bootstrap over queries."
     yield f"% mAP@R: convention {visible(str(own['convention']))}. P@r<=2: within 2 bits, empty 0."
+    for one in evaluations:
+        if (name := _paper_name(one)) != one.name:
+            yield f"% {visible(name)}: {visible(one.name)}."
 
 
 def _escaped(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -35,9 +36,10 @@ def files_without_rows(folder: Path, bank: Bank) -> Sequence[str]:
     listed.difference_update(bank.names)
     if len(listed) > _MOST_ORPHANS:
         logger.warning(
-            "%d images of %s are not in the bank: stop the server, and add them with hashkit sync",
-            len(listed),
+            "%s: %d images are not in the bank; to add them, stop the server and run `%s`",
             folder,
+            len(listed),
+            shlex.join(["hashkit", "sync", str(folder), "--bank", str(bank.path)]),
         )
         return ()
     return sorted(listed)
@@ -45,9 +47,9 @@ def files_without_rows(folder: Path, bank: Bank) -> Sequence[str]:
 
 def repaired_text(folder: Path, n_files: int, left_out: Sequence[str]) -> str:
     """One line on files that had no row: how many were added, and those that were not."""
-    text = f"{folder}: {plural(n_files - len(left_out), 'image')} had no row and are added"
+    text = f"{folder}: added {plural(n_files - len(left_out), 'image')} that the bank did not have"
     if left_out:
         shown = "; ".join(left_out[:_MOST_NAMED])
         more = "" if len(left_out) <= _MOST_NAMED else "; ..."
-        text += f", {plural(len(left_out), 'file')} cannot be: {shown}{more}"
+        text += f"; {plural(len(left_out), 'file')} could not be added: {shown}{more}"
     return text

@@ -15,7 +15,7 @@ from hashkit.server.settings import ServerSettings
 from hashkit.server.writable import WritableBank
 from hashkit.workflow.encoding import load_encoder
 from hashkit.workflow.models import model_of_banks
-from hashkit.workflow.reporter import Reporter
+from hashkit.workflow.reporter import Reporter, plural
 from hashkit.workflow.row_images import RowImages
 
 __all__ = ["serve"]
@@ -75,7 +75,13 @@ def serve(
             if place is not None:
                 place.close()
             raise
-        reporter.note(f"{address_of(listener)} searches {service.bank.latest.n_live:,} images")
+        if settings.writable is not None:
+            reporter.note(
+                "clients with the token of HASHKIT_TOKEN may add images to "
+                f"{settings.writable} and remove them"
+            )
+        n_images = plural(service.bank.latest.n_live, "image")
+        reporter.note(f"serving {n_images} at {address_of(listener)} until Ctrl-C")
         run_server(service, listener)
         reporter.note("stopped")
 

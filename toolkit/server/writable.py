@@ -35,11 +35,11 @@ def token_of(environment: Mapping[str, str]) -> str:
     is_plain = token.isascii() and token.isprintable() and " " not in token
     if len(token) >= _LEAST_LENGTH and is_plain:
         return token
-    found = "none" if not token else f"one of {len(token)}" if is_plain else "other characters"
+    found = "none" if not token else f"{len(token)}" if is_plain else "other characters"
     raise ConfigError(
         f"`writable` needs a token of at least {_LEAST_LENGTH} letters and digits in the "
-        f"environment variable {_TOKEN_VARIABLE}, found {found}: docs/server.md shows how to "
-        "make one"
+        f"environment variable {_TOKEN_VARIABLE}, found {found}: for example `export "
+        f"{_TOKEN_VARIABLE}=$(python3 -c 'import secrets; print(secrets.token_urlsafe())')`"
     )
 
 

@@ -158,10 +158,7 @@ class Learner(nn.Module):
         if kept == 1:
             return own
         others = _mean([loss(part, targets.flip(0)) for loss, part in parts])
-        return LossValue(
-            kept * own.value + (1 - kept) * others.value,
-            kept * own.active + (1 - kept) * others.active,
-        )
+        return _mixed(own, others, kept)
 
     def triplet_loss(self, logits: Tensor, triplets: Tensor) -> LossValue:
         """Loss over triplets of rows of ``logits``, int64 [T, 3]; the mean over code lengths."""
@@ -188,7 +185,16 @@ class Learner(nn.Module):
 def _mean(values: list[LossValue]) -> LossValue:
     if len(values) == 1:
         return values[0]
+    active = [value.active.float() for value in values if value.active is not None]
     return LossValue(
         torch.stack([value.value for value in values]).mean(),
-        torch.stack([value.active.float() for value in values]).mean(),
+        torch.stack(active).mean() if active else None,
     )
+
+
+def _mixed(own: LossValue, others: LossValue, kept: float) -> LossValue:
+    """Sum of two losses of one batch, with the weights ``kept`` and ``1 - kept``."""
+    active = None
+    if own.active is not None and others.active is not None:
+        active = kept * own.active + (1 - kept) * others.active
+    return LossValue(kept * own.value + (1 - kept) * others.value, active)

@@ -32,7 +32,7 @@ class StepReport:
         Current epoch, from 1.
     loss, active
         Mean loss and mean active fraction (see `hashkit.training.losses.LossValue`) since the last
-        line of metrics.jsonl.
+        line of metrics.jsonl; ``active`` is None if the loss does not have it.
     learning_rate
         Learning rate of the step.
     images_per_second
@@ -51,7 +51,7 @@ class StepReport:
     n_steps: int
     epoch: int
     loss: float
-    active: float
+    active: float | None
     learning_rate: float
     images_per_second: float
     seconds: float

@@ -196,8 +196,7 @@ class Recorder:
         return True
 
     def _step_report(self, step: int) -> StepReport:
-        loss, active, images_per_second = self._sums.means()
-        confident = self._sums.mean_confident()
+        loss = self._sums.mean_loss()
         if not math.isfinite(loss):
             raise self.diverged(step, f"the loss is {loss}")
         return StepReport(
@@ -205,12 +204,12 @@ class Recorder:
             n_steps=self._n_steps,
             epoch=(step - 1) // self._steps_per_epoch + 1,
             loss=loss,
-            active=active,
+            active=self._sums.mean_active(),
             learning_rate=self._learning_rate(step - 1),
-            images_per_second=images_per_second,
+            images_per_second=self._sums.images_per_second(),
             seconds=self.seconds,
             held_out=self.held_out,
-            confident=confident,
+            confident=self._sums.mean_confident(),
         )
 
 
@@ -220,7 +219,7 @@ class _LossSums:
     def __init__(self) -> None:
         self._start = time.perf_counter()
         self._loss: Tensor | float = 0.0
-        self._active: Tensor | float = 0.0
+        self._active: Tensor | float | None = None
         self._confident: Tensor | float | None = None
         self._n_steps = 0
         self._n_images = 0
@@ -228,19 +227,27 @@ class _LossSums:
     def add(self, loss: LossValue, n_images: int) -> None:
         """Add a step."""
         self._loss = self._loss + loss.value.detach()
-        self._active = self._active + loss.active
-        if loss.confident is not None:
-            earlier = 0.0 if self._confident is None else self._confident
-            self._confident = earlier + loss.confident
+        self._active = _added(self._active, loss.active)
+        self._confident = _added(self._confident, loss.confident)
         self._n_steps += 1
         self._n_images += n_images
 
-    def means(self) -> tuple[float, float, float]:
-        """Mean loss, mean active fraction, and images per second."""
-        seconds = time.perf_counter() - self._start
-        n = max(1, self._n_steps)
-        return float(self._loss) / n, float(self._active) / n, self._n_images / max(seconds, 1e-9)
+    def mean_loss(self) -> float:
+        """Mean loss."""
+        return float(self._loss) / max(1, self._n_steps)
+
+    def mean_active(self) -> float | None:
+        """Mean fraction of active terms; None if the loss does not have it."""
+        return None if self._active is None else float(self._active) / max(1, self._n_steps)
 
     def mean_confident(self) -> float | None:
         """Mean share of the unlabelled images that were trusted; None without any."""
         return None if self._confident is None else float(self._confident) / max(1, self._n_steps)
+
+    def images_per_second(self) -> float:
+        """Images per second."""
+        return self._n_images / max(time.perf_counter() - self._start, 1e-9)
+
+
+def _added(total: Tensor | float | None, value: Tensor | None) -> Tensor | float | None:
+    return total if value is None else value if total is None else total + value

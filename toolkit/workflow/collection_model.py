@@ -35,6 +35,11 @@ class CollectionModel:
         A path, the name of a built-in model, or an encoder; None for the bank's.
     settings
         Ignored for an encoder.
+
+    Raises
+    ------
+    ModelError
+        If the model that was named is not a readable file.
     """
 
     def __init__(
@@ -45,6 +50,8 @@ class CollectionModel:
     ) -> None:
         self._encoder = model if isinstance(model, Encoder) else None
         self._path = None if model is None or self._encoder else model_path(model)  # type: ignore[arg-type]
+        # Read now, so that a wrong name is an error before a large folder is listed.
+        self._sha256 = None if self._path is None else ModelFile.read(self._path).sha256
         self._settings = settings
         self._reporter = reporter
 
@@ -55,13 +62,8 @@ class CollectionModel:
 
     def made(self, bank: AnyBank) -> bool:
         """Whether the bank's codes are the model's; so they are if no model was named."""
-        if self._encoder is not None:
-            sha256 = self._encoder.model_sha256
-        elif self._path is not None:
-            sha256 = ModelFile.read(self._path).sha256
-        else:
-            return True
-        return sha256 == bank.header.model_sha256
+        sha256 = self._sha256 if self._encoder is None else self._encoder.model_sha256
+        return sha256 in (None, bank.header.model_sha256)
 
     def load(self, bank: AnyBank | None) -> Encoder:
         """Load the model; the one that made ``bank`` if none was named.

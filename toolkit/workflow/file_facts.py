@@ -136,9 +136,11 @@ def _embedder_facts(path: Path) -> dict[str, Any]:
 
 
 def _images_left(bank: Bank) -> int | None:
-    """Images of the last list that are not encoded yet; None if unknown."""
+    """Images of the last list that are not encoded yet; None if unknown, as for a folder."""
+    from hashkit.collection.bank_of_folder import followed_folder
+
     if bank.is_complete:
-        return 0
+        return 0 if followed_folder(bank) is None else None
     n_images = bank.sources[-1].n_images if bank.sources else None
     return None if n_images is None else n_images - bank.n_consumed
 

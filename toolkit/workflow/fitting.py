@@ -94,8 +94,9 @@ def _fit(trainer: Trainer, reporter: Reporter, should_stop: Callable[[], bool]) 
 def _detail(report: StepReport) -> str:
     held_out = "" if report.held_out is None else f", held-out {report.held_out:.3f}"
     confident = "" if report.confident is None else f"confident {report.confident:.0%}, "
+    active = "" if report.active is None else f"active {report.active:.0%}, "
     return (
-        f"epoch {report.epoch}, loss {report.loss:.3f}, active {report.active:.0%}, {confident}"
+        f"epoch {report.epoch}, loss {report.loss:.3f}, {active}{confident}"
         f"lr {report.learning_rate:.2g}, {report.images_per_second:,.0f} images/s{held_out}"
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 from hashkit.bank.reader import Bank
 from hashkit.bank_set.manifest import FORMAT_VERSION
 from hashkit.bank_set.reader import BankSet
+from hashkit.collection.bank_of_folder import followed_folder
 from hashkit.workflow.file_facts import index_facts, label_facts, origin_facts
 
 __all__ = ["set_facts"]
@@ -52,7 +53,7 @@ def set_facts(path: Path) -> dict[str, Any]:
             "n_rows": banks.n_rows,
             "n_deleted": banks.n_deleted,
             "is_complete": True,
-            "n_images_left": 0,
+            "n_images_left": 0 if followed_folder(joined) is None else None,
             "has_names": joined.header.has_names,
             "has_files": joined.header.has_files,
             **_label_facts(banks),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hashkit.errors import ConfigError
+from hashkit.errors import ConfigError, TrainingError
 from hashkit.inputs.arguments import argument_shown, checked_arguments_but
 from hashkit.runs.config import checked_settings
 from hashkit.runs.data_spec import DataSpec, ProtocolOptions, check_split_seed, name_tuple
@@ -295,7 +296,12 @@ def _train_network(
         with errors_name(given):
             trainer = new_trainer(new, opened, changes, locks)
         loggers = logger_group(new.loggers, new.reporter)
-        return finish_training(trainer, new.reporter, new.should_stop, loggers)
+        try:
+            return finish_training(trainer, new.reporter, new.should_stop, loggers)
+        except TrainingError:
+            if not trainer.step:  # such as a loss of the user's own that fails at once
+                shutil.rmtree(trainer.run.path)
+            raise
 
 
 def _check_triplets(spec: DataSpec, changes: Mapping[str, Any]) -> None:

@@ -41,15 +41,18 @@ class LossValue:
         float scalar; 0, but still attached to the logits, if a batch has nothing to learn from.
     active
         float scalar in [0, 1], detached: the fraction of the terms that are not yet learned.
-        Each loss documents its terms: triplets, pairs, images or bits.
+        Each loss documents its terms: triplets, pairs, images or bits. None if they are not known,
+        as for a user's own function.
     confident
         float scalar in [0, 1], detached: the fraction of the unlabelled images whose class was
         trusted; None without unlabelled images.
     """
 
-    def __init__(self, value: Tensor, active: Tensor, confident: Tensor | None = None) -> None:
+    def __init__(
+        self, value: Tensor, active: Tensor | None, confident: Tensor | None = None
+    ) -> None:
         self.value = value
-        self.active = active.detach()
+        self.active = None if active is None else active.detach()
         self.confident = confident
 
 

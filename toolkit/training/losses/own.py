@@ -10,7 +10,7 @@ NAME is one of
 
 A function or a module may have the attributes of `Loss` that say what it learns from and takes; it
 has no options. It may return a `LossValue` in place of a tensor, which has the fraction of active
-terms; otherwise all are.
+terms.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Final, get_args
 
-import torch
 from torch import Tensor, nn
 
 from hashkit.errors import ConfigError, TrainingError
@@ -109,7 +108,7 @@ class _OwnLoss(Loss):
             )
         if isinstance(value, LossValue):
             return value
-        return LossValue(total, torch.ones((), device=total.device))
+        return LossValue(total, None)
 
 
 def own_loss(argument: str) -> type[Loss]:
