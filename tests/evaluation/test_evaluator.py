@@ -105,7 +105,7 @@ def test_query_blocks_do_not_change_the_report(monkeypatch: pytest.MonkeyPatch) 
     query, database = code_set(0, 23), code_set(1, 60)
     whole = evaluate(query, database)
     calls: list[tuple[int, int]] = []
-    for name, value in (("_QUERY_BLOCK", 5), ("_HISTOGRAM_BYTES", 800), ("_CHUNK_QUERIES", 3)):
+    for name, value in (("_QUERY_BLOCK", 5), ("_HISTOGRAM_BYTES", 800), ("_CHUNK_CELLS", 30)):
         monkeypatch.setattr(scoring, name, value)
         split = evaluate(query, database, progress=lambda *call: calls.append(call))
         assert split.to_dict() == whole.to_dict()

@@ -12,7 +12,7 @@ __all__ = ["INTERVAL", "bootstrap_interval"]
 _LEVEL: Final = 0.95
 _RESAMPLES: Final = 2000
 _SEED: Final = 0
-_DRAWS: Final = 2**16  # drawn at a time: 512 KiB of indices, and as much of scores
+_DRAWS: Final = 2**15  # drawn at a time: 256 KiB of scores
 
 INTERVAL: Final[dict[str, Any]] = {
     "method": "percentile bootstrap over queries",
@@ -43,13 +43,16 @@ def bootstrap_interval(scores: NDArray[np.float64]) -> list[float] | None:
     """
     if len(scores) < 2:
         return None
-    rng = np.random.default_rng(_SEED)
+    from hashkit.kernels.resampling import draw_scores, generator_state
+
+    state, scores = generator_state(_SEED), np.ascontiguousarray(scores, np.float64)
     means = np.empty(_RESAMPLES)
     at_a_time = max(1, _DRAWS // len(scores))
     for start in range(0, _RESAMPLES, at_a_time):
         n_resamples = min(at_a_time, _RESAMPLES - start)
-        drawn = rng.integers(0, len(scores), (n_resamples, len(scores)))
-        means[start : start + n_resamples] = scores[drawn].mean(axis=1)
+        drawn = np.empty((n_resamples, len(scores)))
+        draw_scores(state, scores, drawn.reshape(-1))
+        means[start : start + n_resamples] = drawn.mean(axis=1)
     tail = (1 - _LEVEL) / 2
     interval: list[float] = np.quantile(means, [tail, 1 - tail]).tolist()
     return interval

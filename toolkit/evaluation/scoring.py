@@ -22,7 +22,7 @@ from hashkit.evaluation.part_task import EvaluationPart, EvaluationTask
 from hashkit.evaluation.passes import RowsDone, rank_starts
 from hashkit.evaluation.precision_recall import expected_hits
 from hashkit.evaluation.tied_groups import TiedGroups
-from hashkit.threads import Together, one_by_one, run_parallel
+from hashkit.threads import Together, available_cpus, one_by_one, run_parallel
 
 __all__ = [
     "Measures",
@@ -42,8 +42,9 @@ _HISTOGRAM_BYTES: Final = 2**26
 _PARTS_IN_MEMORY: Final = 8
 """Parts whose histograms may be in memory together; with more of them, blocks are smaller."""
 
-_CHUNK_QUERIES: Final = 128
-"""Queries scored at a time, few enough that intermediate results stay in cache."""
+_CHUNK_CELLS: Final = 2**15
+"""Most distances of queries scored at a time: 256 KiB for each intermediate result. With fewer,
+calls of NumPy take longer than its loops."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,7 +144,7 @@ def score_queries(
         scores += run_parallel(
             [
                 functools.partial(_scores, histograms[chunk], row_order_sums[chunk], measures)
-                for chunk in _slices(len(histograms), _CHUNK_QUERIES)
+                for chunk in _chunks(histograms)
             ]
         )
     return _stacked(scores)
@@ -154,10 +155,7 @@ def average_precisions(parts: Sequence[PartOfTask]) -> NDArray[np.float64]:
     scores: list[NDArray[np.float64]] = []
     for block in query_blocks(parts):
         histograms = functools.reduce(np.add, _histograms(parts, block, lambda _: None, one_by_one))
-        scores += [
-            average_precision(_groups(histograms[chunk]))
-            for chunk in _slices(len(histograms), _CHUNK_QUERIES)
-        ]
+        scores += [average_precision(_groups(histograms[chunk])) for chunk in _chunks(histograms)]
     return np.concatenate(scores)
 
 
@@ -206,6 +204,12 @@ def _scores(
 
 def _groups(histograms: NDArray[np.int64]) -> TiedGroups:
     return TiedGroups(histograms[:, 1:].sum(axis=1), histograms.sum(axis=1))
+
+
+def _chunks(histograms: NDArray[np.int64]) -> list[slice]:
+    """The queries in parts, at least one per core."""
+    most = max(1, _CHUNK_CELLS // histograms.shape[2])
+    return _slices(len(histograms), min(most, -(-len(histograms) // available_cpus())))
 
 
 def _slices(n_items: int, size: int) -> list[slice]:
