@@ -333,7 +333,7 @@ def test_info_of_an_evaluated_run(bank):
         ("none", "there is no such file or folder"),
         (
             "folder",
-            "found a folder without config.json or bankset.json: if it has images, `hashkit sync folder",
+            "without config.json or bankset.json: if it has images, `hashkit sync folder",
         ),
         ("page.html", "expected a run folder, a bank set, an ONNX model (.onnx) or codes (.h5 "),
         ("bad.h5", "not HDF5"),
