@@ -179,13 +179,16 @@ def one_worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     threads._idle_workers.cache_clear()
 
 
-def test_an_interruption_stops_what_has_not_begun_and_waits_for_the_rest(one_worker: None) -> None:
+def test_an_interruption_stops_what_has_not_begun_and_waits_for_the_rest(
+    one_worker: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begun, may_end = threading.Event(), threading.Event()
     done: list[str] = []
+    wait = threads._Help.wait
+    monkeypatch.setattr(threads._Help, "wait", lambda one: (may_end.set(), wait(one)))
 
     def first() -> None:
         assert begun.wait(20)
-        threading.Timer(0.01, may_end.set).start()
         raise KeyboardInterrupt
 
     def second() -> None:
@@ -214,6 +217,24 @@ def test_callers_do_the_work_of_a_thread_that_is_not_free(one_worker: None) -> N
     may_end.set()
     busy.join()
     assert names == [threading.current_thread().name] * 3
+
+
+@pytest.mark.skipif(cpu_affinity() < 2, reason="needs two CPUs")
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
+def test_other_threads_keep_off_the_cpu_of_the_caller(
+    one_worker: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cpus = os.sched_getaffinity(0)
+    barrier = threading.Barrier(2, timeout=20)
+
+    def permitted() -> set[int]:
+        barrier.wait()
+        return os.sched_getaffinity(0)
+
+    assert threads._current_cpu()() in cpus
+    for cpu in cpus:
+        monkeypatch.setattr(threads, "_current_cpu", lambda cpu=cpu: lambda: cpu)
+        assert run_parallel([permitted, permitted]) == [cpus, cpus - {cpu}]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -30,6 +30,9 @@ from hashkit.threads import run_parallel
 
 __all__ = ["BatchSelection", "select", "select_at_once"]
 
+_UINT16: Final = np.dtype(np.uint16)
+_INT64: Final = np.dtype(np.int64)
+
 _ALONE_FOR: Final = 64
 """Queries per thread from which it costs little that each thread reads all rows."""
 
@@ -57,7 +60,7 @@ def select(job: ScanJob, n_threads: int) -> Neighbours:
     if is_short and n_threads == 1 and len(job.shards.codes) == 1:
         kernel = scan_kernel(n_queries, job.shards.n_bits, job.top_k / n_rows)
         if kernel == ROWS:
-            return select_at_once(job)
+            return select_at_once(*job)
     # Threads with separate rows share the cost of reading and transposing them, but each must find
     # its own nearest rows. So threads take separate queries if there are many, or k is large.
     n_own = _ALONE_FOR if job.top_k * _SHALLOW < n_rows else _DEEP_FOR
@@ -89,12 +92,13 @@ def select(job: ScanJob, n_threads: int) -> Neighbours:
     return Neighbours.joined(found)
 
 
-def select_at_once(job: ScanJob) -> Neighbours:
-    """Do the same as `select` in one call for a single database.
+def select_at_once(
+    query_codes: NDArray[np.uint8], shards: Shards, top_k: int, radii: NDArray[np.int64]
+) -> Neighbours:
+    """Do the same as `select` in one call for a single database, from the fields of a job.
 
     Scanning a small database takes less time than a few of the cheapest NumPy calls.
     """
-    query_codes, shards, top_k, radii = job
     kept = shards.kept[0]
     distances, rows, offsets = _empty_result(len(query_codes), top_k)
     n_found = select_rows(
@@ -220,11 +224,7 @@ def _empty_result(
 ) -> tuple[NDArray[np.uint16], NDArray[np.int64], NDArray[np.int64]]:
     """Distances, rows and offsets for `hashkit.kernels.selection.order`."""
     n_most = n_queries * top_k
-    return (
-        np.empty(n_most, np.uint16),
-        np.empty(n_most, np.int64),
-        np.empty(n_queries + 1, np.int64),
-    )
+    return np.empty(n_most, _UINT16), np.empty(n_most, _INT64), np.empty(n_queries + 1, _INT64)
 
 
 def _neighbours(
