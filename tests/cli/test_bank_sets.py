@@ -93,6 +93,8 @@ def test_a_bank_is_cut_and_joined(banks, tmp_path):
     assert list(found.names) == list(expected.names)
     assert "exists already" in fail(f"convert {one} {cut} --shards 3")
     assert "found a folder without bankset.json" in fail(f"search --row 1 --bank {tmp_path}")
+    (tmp_path / "joined").mkdir()
+    assert f"the bank of its images may be {joined}" in fail(f"index {tmp_path / 'joined'}")
 
 
 def test_rows_are_deleted_by_number_and_by_name(banks, tmp_path):

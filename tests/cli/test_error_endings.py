@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_samples import fail, hashkit, start, succeed, write_digit
+from cli_samples import COMMANDS, fail, hashkit, start, succeed, write_digit
 from looped import looped
 
 from hashkit.bank.reader import Bank
@@ -39,6 +39,12 @@ def test_a_wrong_command_line_is_a_usage_error(command):
     assert "Usage: hashkit" in usage(command)
 
 
+def test_a_value_without_its_option_is_told_which_one():
+    assert "argument(s) (a.jpg); give it with --query" in usage("search a.jpg")
+    for command, option in app_module._FIRST_OPTIONS.items():
+        assert any(option in one.opts for one in COMMANDS[command].params)
+
+
 @pytest.mark.parametrize(
     "command",
     ["train --bits 8 --bits 16", "search --query a --k 1 --k 2", "train --nesterov --no-nesterov"],
@@ -55,7 +61,7 @@ def test_options_of_several_values_and_switches_may_be_repeated(banks):
 def test_no_command_at_all_shows_the_help():
     outcome = hashkit("")
     assert outcome.exit_code == 2
-    assert "search" in outcome.stdout + outcome.stderr
+    assert "\n  search " in outcome.stdout + outcome.stderr
 
 
 @looped(

@@ -331,7 +331,10 @@ def test_info_of_an_evaluated_run(bank):
     ("path", "message"),
     [
         ("none", "there is no such file or folder"),
-        ("folder", "without config.json or bankset.json is neither a run nor a bank set"),
+        (
+            "folder",
+            "without config.json or bankset.json: if it has images, `hashkit sync folder",
+        ),
         ("page.html", "expected a run folder, a bank set, an ONNX model (.onnx) or codes (.h5 "),
         ("bad.h5", "not HDF5"),
         ("bad.onnx", "expected an ONNX model, found other data"),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hashkit.bank.header import LabelKind
+from hashkit.bank_set.plan_files import PLAN_NAME
 from hashkit.codes import code_size
 from hashkit.codesets import check_names
 from hashkit.errors import BankError, BankMismatchError
@@ -28,6 +29,7 @@ __all__ = [
     "ShardEntry",
     "Slice",
     "finish_command",
+    "other_than",
     "read_manifest",
     "write_manifest",
 ]
@@ -213,7 +215,7 @@ def read_manifest(folder: Path) -> SetManifest:
     except FileNotFoundError:
         raise BankError(
             f"{folder}: expected a bank set, found a folder without {MANIFEST_NAME}: "
-            f"{finish_command(folder)} writes it once all shards are complete"
+            f"{other_than(folder)}"
         ) from None
     if not isinstance(fields, dict) or fields.get("format") != _FORMAT:
         raise BankError(f"{path}: expected the manifest of a bank set, found other JSON: {remedy}")
@@ -247,6 +249,16 @@ def write_manifest(folder: Path, manifest: SetManifest) -> None:
         write_whole(path, text.encode())
     except OSError as error:
         raise BankError(cannot_write(error, path)) from error
+
+
+def other_than(folder: Path) -> str:
+    """What may be meant by a folder that is no bank set, for messages: its shards or its images."""
+    if (folder / PLAN_NAME).is_file() or any(folder.glob("shard-*.h5")):
+        return f"{finish_command(folder)} writes it once all shards are complete"
+    bank = folder.with_name(f"{folder.name}.h5") if folder.name else None
+    if bank is not None and bank.is_file():
+        return f"the bank of its images may be {bank}"
+    return f"if it has images, `hashkit sync {folder} --model lite0` makes their bank"
 
 
 def finish_command(folder: str | os.PathLike[str]) -> str:

@@ -46,11 +46,22 @@ __all__ = ["app", "quiet_warnings", "run"]
 
 _UsageError: Final[Any] = typer.BadParameter.__base__
 
+_FIRST_OPTIONS: Final = {
+    "delete": "--name",
+    "export": "--run",
+    "search": "--query",
+    "serve": "--bank",
+    "train": "--data",
+}
+"""Options whose value is often typed alone, by command."""
+
 
 class _Commands(TyperGroup):
     """All commands; an error that the user can fix ends in one line and exit code 1."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args:  # the "error" is the help
+            return super().parse_args(ctx, args)
         with _visible_usage_errors():
             return super().parse_args(ctx, args)
 
@@ -109,6 +120,9 @@ def _visible_usage_errors() -> Iterator[None]:
     try:
         yield
     except _UsageError as error:
+        command = error.ctx.command.name if error.ctx else None
+        if error.message.startswith("Got unexpected extra argument") and command in _FIRST_OPTIONS:
+            error.message += f"; give it with {_FIRST_OPTIONS[command]}"
         error.message = visible(error.message)
         raise
 

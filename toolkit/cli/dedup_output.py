@@ -62,7 +62,7 @@ def _lines(group: DuplicateGroup, most: int | None) -> Iterator[str]:
 
 
 def _nearness(one: Duplicate) -> str:
-    return f"{one.distance} bits" if one.score is None else f"{one.score:.0%}"
+    return plural(one.distance, "bit") if one.score is None else f"{one.score:.0%}"
 
 
 def _size(width: int, height: int) -> str:

@@ -45,6 +45,7 @@ def info(
 
 
 def _facts(path: Path) -> dict[str, Any]:
+    from hashkit.bank_set.manifest import other_than
     from hashkit.bank_set.places import is_bank_set
     from hashkit.formats import FORMATS, format_of
     from hashkit.formats.bank import BANK
@@ -60,8 +61,8 @@ def _facts(path: Path) -> dict[str, Any]:
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise HashkitError(
-                f"{path}: a folder without config.json or bankset.json is neither a run nor a bank "
-                "set; name a run folder, a bank, a bank set, an ONNX model or a file of codes"
+                f"{path}: expected a run folder, a bank set or a file, found a folder without "
+                f"config.json or bankset.json: {other_than(path)}"
             )
         return run_facts(path)
     if path.suffix == ".onnx":

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from hashkit.bank_set.manifest import other_than
 from hashkit.bank_set.places import is_bank_set, on_this_machine
 from hashkit.errors import HashkitError
 from hashkit.features.embedder import is_embedder
@@ -75,7 +76,8 @@ def _check_kind(path: Path) -> None:
     if path.is_dir():
         if not (is_bank_set(path) or (path / "config.json").is_file()):
             raise HashkitError(
-                f"{path}: {expected}, found a folder without config.json or bankset.json"
+                f"{path}: {expected}, found a folder without config.json or bankset.json: "
+                f"{other_than(path)}"
             )
     elif path.suffix not in (".onnx", _INDEX_SUFFIX):
         try:
