@@ -219,24 +219,6 @@ def test_callers_do_the_work_of_a_thread_that_is_not_free(one_worker: None) -> N
     assert names == [threading.current_thread().name] * 3
 
 
-@pytest.mark.skipif(cpu_affinity() < 2, reason="needs two CPUs")
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
-def test_other_threads_keep_off_the_cpu_of_the_caller(
-    one_worker: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cpus = os.sched_getaffinity(0)
-    barrier = threading.Barrier(2, timeout=20)
-
-    def permitted() -> set[int]:
-        barrier.wait()
-        return os.sched_getaffinity(0)
-
-    assert threads._current_cpu()() in cpus
-    for cpu in cpus:
-        monkeypatch.setattr(threads, "_current_cpu", lambda cpu=cpu: lambda: cpu)
-        assert run_parallel([permitted, permitted]) == [cpus, cpus - {cpu}]
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_has_threads_of_its_own() -> None:

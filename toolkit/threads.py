@@ -238,9 +238,6 @@ class _Help:
 class _Worker:
     """A thread that waits for work: a lock wakes it in half the time that a queue takes.
 
-    It keeps off the CPU on which the caller asked for help. There Linux may wake it again and again
-    although another CPU is idle, so that the two take turns.
-
     Parameters
     ----------
     idle
@@ -252,25 +249,14 @@ class _Worker:
         self._given = allocate_lock()
         self._given.acquire()
         self._help: _Help | None = None
-        self._avoided = -1
         self._thread = threading.Thread(target=self._serve, name="hashkit", daemon=True)
 
     def give(self, work: _Help) -> None:
         """Wake the thread, or start it."""
         if self._thread.ident is None:
             self._thread.start()
-        cpu = _current_cpu()()
-        if cpu != self._avoided:
-            self._avoid(cpu)
         self._help = work
         self._given.release()
-
-    def _avoid(self, cpu: int) -> None:
-        self._avoided = cpu
-        others = os.sched_getaffinity(0) - {cpu}
-        if others:
-            with contextlib.suppress(OSError):
-                os.sched_setaffinity(self._thread.native_id or 0, others)
 
     def _serve(self) -> None:
         while True:
@@ -279,19 +265,6 @@ class _Worker:
             if work is not None:
                 work.run(self, self._idle)
             del work  # whose arrays would be kept until the next
-
-
-@functools.cache
-def _current_cpu() -> Callable[[], int]:
-    """The C library's number of the CPU that runs the caller; always -1 where there is none."""
-    import ctypes
-
-    try:
-        # Unlike one of a CDLL, its functions do not give up Python's lock.
-        function: Callable[[], int] = ctypes.PyDLL(None).sched_getcpu
-    except (AttributeError, OSError, TypeError):
-        return lambda: -1
-    return function if hasattr(os, "sched_setaffinity") else lambda: -1
 
 
 @functools.cache
