@@ -50,7 +50,7 @@ def test_nothing_prints_past_the_console():
     assert printing == {
         "hashkit.cli.console": {"print", "Console"},
         "hashkit.cli.app": {"typer.echo"},  # the version
-        "hashkit.cli.dedup": {"print"},  # of `visible` lines
+        "hashkit.cli.dedup_output": {"print"},  # of `visible` lines
         "hashkit.cli.verify": {"print"},  # of `visible` lines
         "hashkit.runtimes.measuring.worker": {"print"},  # JSON, to its parent process
     }
