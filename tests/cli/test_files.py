@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -289,6 +290,10 @@ def test_info_of_a_run_says_what_to_type_next(bank):
         return found
 
     assert next_command() == "hashkit train --resume --run runs/first"
+    own = dataclasses.replace(training, loss="module:my loss.py:near")
+    Run.create(Path("runs"), "own", dataclasses.replace(config, training=own))
+    command = "hashkit train --resume --run runs/own --loss 'module:my loss.py:near'"
+    assert info("runs/own")["next"] == command
     write_json(run.summary_path, {"seconds": 12.5})
     assert next_command() == "hashkit export --onnx --run runs/first"
     run.model_path.write_bytes(b"model")

@@ -168,7 +168,7 @@ def test_a_stopped_encode_goes_on_where_it_was(place, unkilled, number):
     _, said = process.communicate(timeout=DEADLINE)
     assert process.returncode == (130 if number == signal.SIGINT else -number)
     if number == signal.SIGINT:
-        assert "interrupted; what was done is kept" in said
+        assert "interrupted; encoded images and finished files are kept" in said
         assert "Traceback" not in said
     left = Bank.open(bank)
     assert 0 < len(left) < 1797

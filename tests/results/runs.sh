@@ -33,6 +33,7 @@ half="--precision bf16"
 table() {
     cat <<TABLE
 best       best-s0          59k      12,24,32,48  yes  $held $half --cutmix 0.5 --epochs $best
+best       wide-s0          59k      12,24,32,48  yes  $held --network compact-wide --cutmix 0.5 --ema 0.99 --epochs 80
 seeds      best-s1          59k      12,24,32,48  no   $held $half --cutmix 0.5 --epochs $best --seed 1
 seeds      best-s2          59k      12,24,32,48  no   $held $half --cutmix 0.5 --epochs $best --seed 2
 seeds      pretrained-s1    59k      48           no   $held --recipe pretrained --cutmix 0.5 --epochs $pretrained --seed 1
@@ -40,6 +41,7 @@ paper      paper-s0         59k      12,48        yes  $held $half --recipe pape
 paper      caffe-dnnh-s0    59k      12,48        yes  $held $half --recipe caffe-dnnh --mirror --epochs $paper
 pretrained pretrained-s0    59k      48           yes  $held --recipe pretrained --cutmix 0.5 --epochs $pretrained
 full       best-full-s0     full     12,48        yes  --holdout 0.02 $half --validate-epochs 1 --cutout 0 --lr 0.008 --epochs $full
+full       wide-full-s0     full     12,48        yes  --holdout 0.02 --validate-epochs 1 --network compact-wide --cutout 0 --batch-size 250 --ema 0.99 --epochs 10
 fashion    fashion-s0       fashion  12,48        yes  $held $half --epochs $fashion
 unseen     unseen-s0        unseen   48           yes  $held $half --epochs $unseen
 unseen     unseen-pre-s0    unseen   48           yes  $held --recipe pretrained --size 96 --epochs 5

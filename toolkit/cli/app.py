@@ -86,9 +86,7 @@ class _Commands(TyperGroup):
                 ):
                     return super().invoke(ctx)
             except KeyboardInterrupt:
-                note(
-                    "interrupted; what was done is kept, and the same command continues from there"
-                )
+                note("interrupted; encoded images and finished files are kept for the next run")
                 raise typer.Exit(INTERRUPTED) from None
 
 

@@ -166,7 +166,7 @@ def _bank_text(bank: Mapping[str, Any] | None) -> str:
 
 def _complete_text(facts: Mapping[str, Any]) -> str:
     left = facts["n_images_left"]
-    if not facts["is_complete"]:
+    if facts["is_complete"] is False:
         return "no" if left is None else f"no, {plural(left, 'image')} still to encode"
     if left is not None:
         return "yes"

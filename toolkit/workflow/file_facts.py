@@ -35,6 +35,7 @@ def bank_facts(path: Path) -> dict[str, Any]:
     from hashkit.bank.reader import Bank
 
     with Bank.open(path) as bank:
+        n_left = _images_left(bank)
         return {
             "path": str(path),
             "kind": "code bank",
@@ -44,8 +45,8 @@ def bank_facts(path: Path) -> dict[str, Any]:
             "bits": bank.n_bits,
             "n_rows": len(bank),
             "n_deleted": bank.n_deleted,
-            "is_complete": bank.is_complete,
-            "n_images_left": _images_left(bank),
+            "is_complete": None if bank.is_complete and n_left is None else bank.is_complete,
+            "n_images_left": n_left,
             "has_names": bank.header.has_names,
             "has_files": bank.header.has_files,
             **label_facts(bank),

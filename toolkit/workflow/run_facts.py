@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from hashkit.errors import BankError, EvaluationError, RunError
 from hashkit.inputs.json_text import read_json
+from hashkit.runs.named_code import is_own_loss, runs_own_code
 from hashkit.runs.run import Run
 from hashkit.workflow.models import is_outdated
 
@@ -66,6 +67,15 @@ def run_facts(path: Path) -> dict[str, Any]:
     return facts | {"next": _next(run, facts)}
 
 
+def _own_code(facts: Mapping[str, Any], settings: Iterable[str]) -> str:
+    """The options that name the user's own code again; see `hashkit.runs.named_code`."""
+    is_own = {"network": runs_own_code, "loss": is_own_loss}
+    names = {name: facts["training"][name] for name in settings}
+    return "".join(
+        f" --{name} {shlex.quote(value)}" for name, value in names.items() if is_own[name](value)
+    )
+
+
 def _progress(run: Run) -> dict[str, Any]:
     """Progress of the training: the last line of its metrics and the best held-out score."""
     lines = run.read_metrics()
@@ -111,9 +121,9 @@ def _next(run: Run, facts: Mapping[str, Any]) -> str:
     """The next command to type."""
     path = shlex.quote(str(run.path))
     if not facts["is_trained"]:
-        return f"hashkit train --resume --run {path}"
+        return f"hashkit train --resume --run {path}{_own_code(facts, ('network', 'loss'))}"
     if facts["model_bytes"] is None or facts["is_model_outdated"]:
-        return f"hashkit export --onnx --run {path}"
+        return f"hashkit export --onnx --run {path}{_own_code(facts, ('network',))}"
     banks = (facts["queries"], facts["database"])
     if facts["triplets"] is None and not all(bank and bank.get("is_complete") for bank in banks):
         return f"hashkit encode --run {path}"

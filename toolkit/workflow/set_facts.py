@@ -27,6 +27,7 @@ def set_facts(path: Path) -> dict[str, Any]:
     """
     with BankSet.open(path) as banks:
         joined = banks.joined()
+        is_followed = followed_folder(joined) is not None
         shards = [
             {
                 "file": entry.file,
@@ -52,8 +53,8 @@ def set_facts(path: Path) -> dict[str, Any]:
             "bits": banks.n_bits,
             "n_rows": banks.n_rows,
             "n_deleted": banks.n_deleted,
-            "is_complete": True,
-            "n_images_left": 0 if followed_folder(joined) is None else None,
+            "is_complete": None if is_followed else True,
+            "n_images_left": None if is_followed else 0,
             "has_names": joined.header.has_names,
             "has_files": joined.header.has_files,
             **_label_facts(banks),

@@ -95,8 +95,8 @@ class _OwnLoss(Loss):
         except Exception as error:  # the user's own code may raise anything
             shown = ", ".join(map(_shape, arguments))
             raise TrainingError(
-                f"the loss {self.name} failed: {foreign_message(error)}{_place(error)}; it was "
-                f"called with {shown}"
+                f"the loss {self.name} failed with {type(error).__name__}: "
+                f"{foreign_message(error)}{_place(error)}; it was called with {shown}"
             ) from error
 
     def _value(self, value: Any) -> LossValue:
