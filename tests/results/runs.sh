@@ -41,7 +41,6 @@ paper      paper-s0         59k      12,48        yes  $held $half --recipe pape
 paper      caffe-dnnh-s0    59k      12,48        yes  $held $half --recipe caffe-dnnh --mirror --epochs $paper
 pretrained pretrained-s0    59k      48           yes  $held --recipe pretrained --cutmix 0.5 --epochs $pretrained
 full       best-full-s0     full     12,48        yes  --holdout 0.02 $half --validate-epochs 1 --cutout 0 --lr 0.008 --epochs $full
-full       wide-full-s0     full     12,48        yes  --holdout 0.02 --validate-epochs 1 --network compact-wide --cutout 0 --batch-size 250 --ema 0.99 --epochs 10
 fashion    fashion-s0       fashion  12,48        yes  $held $half --epochs $fashion
 unseen     unseen-s0        unseen   48           yes  $held $half --epochs $unseen
 unseen     unseen-pre-s0    unseen   48           yes  $held --recipe pretrained --size 96 --epochs 5
