@@ -76,13 +76,12 @@ def ndcg_at(histograms: NDArray[np.int64], ks: Sequence[int], gain: str = DEFAUL
         If the gain is unknown, or a k is less than 1.
     """
     gains = gain_named(gain)(np.arange(histograms.shape[1], dtype=np.float64))
-    total = histograms.sum(axis=1)
-    groups = TiedGroups(total - histograms[:, 0], total)
+    groups = TiedGroups.of_grades(histograms)
     group, ranked = groups.places(ks)
     discounts = _discount_sums(
         min(max(ks, default=0), int(groups.rows_until[:, -1:].max(initial=0)))
     )
-    mean_gain = np.tensordot(histograms, gains, axes=(1, 0)) / np.maximum(total, 1)
+    mean_gain = np.tensordot(histograms, gains, axes=(1, 0)) / np.maximum(groups.rows, 1)
     steps = np.diff(_up_to(discounts, groups.rows_until), axis=1, prepend=0.0)
     gained = mean_gain * steps
     gained_before = np.cumsum(gained, axis=1) - gained

@@ -155,7 +155,10 @@ def average_precisions(parts: Sequence[PartOfTask]) -> NDArray[np.float64]:
     scores: list[NDArray[np.float64]] = []
     for block in query_blocks(parts):
         histograms = functools.reduce(np.add, _histograms(parts, block, lambda _: None, one_by_one))
-        scores += [average_precision(_groups(histograms[chunk])) for chunk in _chunks(histograms)]
+        scores += [
+            average_precision(TiedGroups.of_grades(histograms[chunk]))
+            for chunk in _chunks(histograms)
+        ]
     return np.concatenate(scores)
 
 
@@ -178,7 +181,7 @@ def _histograms(
 def _scores(
     histograms: NDArray[np.int64], row_order_sums: NDArray[np.float64], measures: Measures
 ) -> QueryScores:
-    groups = _groups(histograms)
+    groups = TiedGroups.of_grades(histograms)
     n_relevant = np.maximum(groups.n_relevant, 1)
     ks = np.array([*measures.ks, *measures.curve_ks])
     found = expected_hits(groups, ks.tolist())
@@ -200,10 +203,6 @@ def _scores(
         curve_precision=precision[:, n_ks:],
         curve_recall=recall[:, n_ks:],
     )
-
-
-def _groups(histograms: NDArray[np.int64]) -> TiedGroups:
-    return TiedGroups(histograms[:, 1:].sum(axis=1), histograms.sum(axis=1))
 
 
 def _chunks(histograms: NDArray[np.int64]) -> list[slice]:

@@ -56,6 +56,14 @@ class TiedGroups:
         self.relevant = relevant_histogram
         self.rows = total_histogram
 
+    @classmethod
+    def of_grades(cls, histograms: NDArray[np.int64]) -> TiedGroups:
+        """The groups of int64 [q, n_grades, n_bits + 1], number of rows by grade and distance.
+
+        Rows of any grade but 0 are relevant.
+        """
+        return cls(histograms[:, 1:].sum(axis=1), histograms.sum(axis=1))
+
     @functools.cached_property
     def n_relevant(self) -> NDArray[np.int64]:
         """Relevant rows of each query, int64 [q]."""

@@ -63,9 +63,8 @@ def _rank(
     found_ranks: NDArray[np.float64],
 ) -> None:
     """Number of relevant rows, and of all rows, up to each relevant one, as exact floats."""
-    row = uint64(
-        0
-    )  # an index that may be negative, as far as Numba knows, takes half as long again
+    # As far as Numba knows, a signed index may be negative: that takes half as long again.
+    row = uint64(0)
     for k in range(len(relevant)):
         stop = uint64(relevant[k]) + uint64(1)
         while row < stop:
