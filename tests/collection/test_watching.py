@@ -61,5 +61,5 @@ def test_the_command_follows_a_folder_until_it_is_stopped(tmp_path):
         process.kill()
         errors = process.communicate()[1]
     assert counts == [(1, 0), (1, 1), (1, 2)]
-    assert "the same command continues" in errors
+    assert "are kept for the next run" in errors
     assert "Traceback" not in errors
