@@ -147,6 +147,7 @@ def test_duplicates_are_moved_and_moved_back(photos: Path, tmp_path: Path) -> No
     outcome = run(f"dedup --undo '{journal}' --json")
     assert outcome.json == {"restored": 2, "unmoved": 0, "faults": []}
     assert sorted(path.name for path in album.rglob("*")) == before
+    assert "0 files moved back; 2 already in place" in run(f"dedup --undo '{journal}'").stderr
     (album / "old" / "a.png").unlink()
     outcome = run(f"dedup --undo '{journal}'")
     assert outcome.exit_code == 1
@@ -161,6 +162,7 @@ def test_duplicates_are_moved_and_moved_back(photos: Path, tmp_path: Path) -> No
         ("dedup . --apply copy=x", 2, "expected move=FOLDER, found 'copy=x'"),
         ("dedup . --apply move=inner", 1, "expected a folder outside"),
         ("dedup . --undo x.json", 1, "--undo takes only the journal"),
+        ("dedup . --csv -", 1, "expected the name of a file, found the sign for standard output"),
         ("dedup . --data-root x", 1, "--data-root is where a bank's images are now"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cli_samples import QUICK, fail, hashkit, write_class_folders, write_digit
+from cli_samples import QUICK, fail, hashkit, succeed, write_class_folders, write_digit
 from looped import looped
 
 pytestmark = pytest.mark.usefixtures("place")
@@ -26,6 +26,9 @@ def test_without_a_run(command):
 def test_without_a_run_the_bank_in_the_folder_is_named():
     Path("my photos.h5").touch()
     assert "--bank 'my photos.h5'" in fail("encode")
+    assert "name codes with labels" in fail("evaluate")
+    write_class_folders(Path("photos"), per_class=1)
+    succeed("encode photos --model phash --labels folders --out 'my photos.h5' --overwrite")
     assert "hashkit evaluate 'my photos.h5' 'my photos.h5' --exclude-self" in fail("evaluate")
     assert "name a model with --model" in fail("encode . --out photos.h5")
 

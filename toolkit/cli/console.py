@@ -38,6 +38,9 @@ _LINE_SECONDS: Final = 5.0, 60.0
 _LINE_SHARE: Final = 1 / 20
 """Time between two lines, as a share of the time since the work began."""
 
+_LEAST_PER_SECOND: Final = 0.1
+"""Smallest rate that is given per second; smaller ones are given per minute."""
+
 INTERRUPTED: Final = 130
 """Exit code after Ctrl-C."""
 
@@ -158,6 +161,8 @@ class _Rate:
 
     def text(self, done: int, unit: str) -> str:
         rate = self.of(done)
+        if 0 < rate < _LEAST_PER_SECOND:
+            return f"{60 * rate:.2g} {unit}/min"
         return f"{rate:,.{0 if rate >= 10 else 1}f} {unit}/s"
 
     def text_and_left(self, done: int, total: int, unit: str) -> str:

@@ -215,7 +215,7 @@ def _undo(journal: Path, source: Path | None, apply: str | None, *, json: bool) 
         report = undo_moves(journal, bar.update)
     for line in report.faults:
         note(f"warning: {line}")
-    rest = f"; {report.n_unmoved:,} had stayed or were back already" if report.n_unmoved else ""
+    rest = f"; {report.n_unmoved:,} already in place" if report.n_unmoved else ""
     note(f"{plural(report.restored, 'file')} moved back{rest}")
     if json:
         emit_json(

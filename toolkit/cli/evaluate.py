@@ -38,7 +38,7 @@ from hashkit.cli.options import (
     WorkersOption,
     parse_batch_size,
 )
-from hashkit.errors import ConfigError
+from hashkit.errors import ConfigError, HashkitError
 from hashkit.runs.run import DEFAULT_RUNS_DIR
 from hashkit.runtimes.settings import RuntimeSettings
 
@@ -280,10 +280,20 @@ def _run_subject(
 
 
 def _instead_of_run(here: Path | None) -> str:
-    if here is None:
-        return "name codes: hashkit evaluate QUERY DATABASE"
+    if here is None or not _has_labels(here):
+        return "name codes with labels: hashkit evaluate QUERY DATABASE"
     bank = shlex.quote(str(here))
     return f"{here} lies here: hashkit evaluate {bank} {bank} --exclude-self"
+
+
+def _has_labels(path: Path) -> bool:
+    from hashkit.bank.reader import Bank
+
+    try:
+        with Bank.open(path) as bank:
+            return bank.labels is not None
+    except HashkitError:
+        return False
 
 
 def _file_subject(

@@ -42,11 +42,16 @@ def check_writable(path: Path) -> None:
     Raises
     ------
     ConfigError
-        If it is a folder, or lies below a file or in a folder that cannot be written.
+        If it is a folder or ``-``, or lies below a file or in a folder that cannot be written.
     BankError
         If it is the address of an object store.
     """
     check_local(path)
+    if str(path) == "-":
+        raise ConfigError(
+            "-: expected the name of a file, found the sign for standard output, which is not "
+            "supported here: name a file"
+        )
     if os.path.isdir(path):  # noqa: PTH112 - False for names that no file can have
         raise ConfigError(cannot_write(IsADirectoryError(errno.EISDIR, "Is a directory"), path))
     _check_folder(path, Path(os.path.realpath(path)).parent)
