@@ -137,7 +137,9 @@ def test_a_loss_that_fails_at_its_first_step_leaves_no_run(tmp_path):
         "    return logits[labels.max() + 1000].sum()\n"
     )
     runs, kept = tmp_path / "runs", Kept()
-    with pytest.raises(TrainingError, match=r"broken failed with IndexError: index .*own\.py, line 4"):
+    with pytest.raises(
+        TrainingError, match=r"broken failed with IndexError: index .*own\.py, line 4"
+    ):
         train(name="a", runs=runs, loss=f"module:{path}:broken", **FEW)
     assert not (runs / "a").exists()
     run = train(name="a", runs=runs, loss=f"module:{path}:spread", reporter=kept, **FEW)
