@@ -41,3 +41,15 @@ def test_many_near_rows_are_not_compared_as_they_lie_in_memory(
     assert scan_kernel(16, 128, 100 / 100_000) == ROWS
     assert scan_kernel(16, 128, 1000 / 100_000) == PLANES
     assert scan_kernel(2, 128, 1000 / 100_000) == ROWS
+
+
+def test_codes_of_as_many_bytes_are_compared_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(widths, "_forced", None)
+    monkeypatch.setattr(choice, "_OF_THIS_CPU", choice._NARROW)
+    assert [scan_kernel(4, bits, 0.0) for bits in (5, 12, 16, 17, 30)] == [
+        ROWS,
+        ROWS,
+        ROWS,
+        PLANES,
+        ROWS,
+    ]

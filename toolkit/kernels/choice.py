@@ -20,8 +20,8 @@ SEVERAL: Final = 3
 
 _N_TOGETHER: Final = 4
 
-_PACKED: Final = frozenset((8, 16, 32, 64, 128, 256))
-"""Numbers of bits of which a vector takes whole rows as they lie in memory."""
+_PACKED: Final = frozenset((1, 2, 4, 8, 16, 32))
+"""Bytes of a row of which a vector takes whole rows as they lie in memory."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +63,9 @@ class _Costs:
         """Nanoseconds per row for all queries, by each kernel."""
         n_words = -(-n_bits // 64)
         costs = {}
-        if n_bits in _PACKED or n_bits > MAX_PLANE_BITS:
-            row = self.row_32 if n_bits == 32 else self.row * n_bits
+        size = -(-n_bits // 8)
+        if size in _PACKED or n_bits > MAX_PLANE_BITS:
+            row = self.row_32 if size == 4 else self.row * 8 * size
             costs[ROWS] = n_queries * (row + self.near * near_share)
         if n_bits <= MAX_PLANE_BITS:
             query = self.plane * n_bits + self.below
