@@ -24,6 +24,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import int64, uint64
 
 from hashkit.kernels.compiling import inlined, inner_kernel, kernel
 
@@ -44,32 +45,33 @@ class Selection(NamedTuple):
 @inlined
 def take(query: int, distance: int, row: int, top_k: int, state: Selection) -> None:
     """Take a row whose distance is below the query's bound; lower the bound if k rows are below."""
-    held = state.n_held[query]
+    own = uint64(query)  # as far as Numba knows, a signed index may be negative
+    held = state.n_held[own]
     if held == state.distances.shape[1]:
         held = compact(
-            state.distances[query],
-            state.rows[query],
+            state.distances[own],
+            state.rows[own],
             held,
-            state.bounds[query],
-            top_k - state.n_below[query],
+            state.bounds[own],
+            top_k - state.n_below[own],
         )
-    state.distances[query, held] = distance
-    state.rows[query, held] = row
-    state.n_held[query] = held + 1
-    state.counts[query, distance] += 1
-    below = state.n_below[query] + 1
-    bound = state.bounds[query]
+    state.distances[own, uint64(held)] = distance
+    state.rows[own, uint64(held)] = row
+    state.n_held[own] = held + 1
+    state.counts[own, uint64(distance)] += 1
+    below = state.n_below[own] + 1
+    bound = state.bounds[own]
     while below >= top_k:
         bound -= 1
-        below -= state.counts[query, bound]
-    state.n_below[query] = below
-    state.bounds[query] = bound
+        below -= state.counts[own, uint64(bound)]
+    state.n_below[own] = below
+    state.bounds[own] = bound
 
 
 @inner_kernel
 def compact(distances: Any, rows: Any, n_held: int, bound: int, n_at_bound: int) -> int:
     """Keep the candidates below the bound and the first ``n_at_bound`` at it; returns a count."""
-    n_kept = 0
+    n_kept = uint64(0)
     for index in range(n_held):
         distance = distances[index]
         if distance > bound:
@@ -80,8 +82,8 @@ def compact(distances: Any, rows: Any, n_held: int, bound: int, n_at_bound: int)
             n_at_bound -= 1
         distances[n_kept] = distance
         rows[n_kept] = rows[index]
-        n_kept += 1
-    return n_kept
+        n_kept += uint64(1)
+    return int64(n_kept)
 
 
 @kernel
@@ -116,17 +118,17 @@ def order(
         places[:] = 0
         for part in range(n_held.shape[0]):
             for index in range(n_held[part, query]):
-                places[distances[part, query, index] + 1] += 1
+                places[uint64(distances[part, query, index]) + uint64(1)] += 1
         for distance in range(1, places.shape[0]):
             places[distance] += places[distance - 1]
         for part in range(n_held.shape[0]):
             for index in range(n_held[part, query]):
-                distance = distances[part, query, index]
+                distance = uint64(distances[part, query, index])
                 place = places[distance]
                 if place < top_k:
                     places[distance] = place + 1
-                    out_distances[first + place] = distance
-                    out_rows[first + place] = rows[part, query, index]
+                    out_distances[uint64(first + place)] = distance
+                    out_rows[uint64(first + place)] = rows[part, query, index]
         offsets[query] = first
         first += min(top_k, places[n_bits + 1])
     offsets[n_queries] = first
