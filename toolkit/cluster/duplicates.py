@@ -29,7 +29,7 @@ _ONE_CPU: Final = Resources(cpus=1)
 def pairs_of_shards(
     engine: Engine, banks: Sequence[Bank], radius: int, reporter: Reporter = SILENT
 ) -> PairBlock:
-    """All pairs of near rows of several banks, numbered over all of them, in no order.
+    """All pairs of near rows of several banks, numbered over all of them, in any order.
 
     Of equal codes of a bank, one row stands for all.
 

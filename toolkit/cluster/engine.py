@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, TypeAlias
 __all__ = ["PING", "Actor", "Call", "Engine", "LostError", "Resources"]
 
 PING: Final = "ping"
-"""Method that every actor answers at once, also while it works on another call."""
+"""Method that every actor answers at once, even while it works on another call."""
 
 
 class LostError(Exception):

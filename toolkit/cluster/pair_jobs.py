@@ -18,7 +18,7 @@ __all__ = ["near_rows"]
 
 
 class _Distinct(NamedTuple):
-    """The distinct codes of a shard, and of each the first row that is not deleted."""
+    """The distinct codes of a shard, and the first row of each that is not deleted."""
 
     codes: NDArray[np.uint8]
     rows: NDArray[np.int64]

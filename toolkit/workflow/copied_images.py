@@ -1,4 +1,4 @@
-"""Notices images that a bank has already under another name or from another folder."""
+"""Notices images that a bank already has under another name or from another folder."""
 
 from __future__ import annotations
 

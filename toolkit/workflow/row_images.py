@@ -31,14 +31,14 @@ class RowImages:
         A run whose image set is searched too; None for none.
     data_root
         Where the images' folder is now, for example on another machine; None for where the banks
-        say. Images that it does not have are looked up there nevertheless.
+        say. Images missing from it are looked up where the banks say.
     only_below
-        Leave out names that lead out of their folder, which a list may have: for a server.
+        Leave out names that lead out of their folder, as names of a list may; for a server.
 
     Raises
     ------
     ConfigError
-        If ``data_root`` is no folder.
+        If ``data_root`` is not a folder.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class RowImages:
 
         try:
             if dataset is not None:
-                if dataset not in IMAGE_SETS:  # a bank's word opens no other folder
+                if dataset not in IMAGE_SETS:  # a bank must not open just any folder by its path
                     return None
                 images = open_image_set(dataset)
             elif self._run is not None:

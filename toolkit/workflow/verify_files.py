@@ -195,7 +195,7 @@ def verify_embedder(path: Path) -> Verification:
 
 
 def with_model_faults(found: Sequence[Verification]) -> list[Verification]:
-    """The same, with a fault of each bank that is of another model than the only one among them."""
+    """The same; if one model is among them, with a fault for each bank made by another model."""
     models = [one for one in found if one.kind == "ONNX model" and one.sha256]
     if len(models) != 1:
         return list(found)
