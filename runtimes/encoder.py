@@ -282,7 +282,7 @@ def _image(source: Any) -> ImageSource:
 
 
 def _check_is_no_file(source: object) -> None:
-    """Refuse what holds a file's bytes: iterating over it would take its lines for images."""
+    """Refuse an open file or a buffer: iterating over it would take lines or bytes for images."""
     if isinstance(source, bytearray | memoryview) or hasattr(source, "read"):
         kind = type(source).__name__
         how = "image.read()" if hasattr(source, "read") else "bytes(image)"

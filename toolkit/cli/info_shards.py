@@ -12,7 +12,7 @@ from hashkit.workflow.reporter import plural
 __all__ = ["shard_lines", "source_lines", "unfinished_set_lines"]
 
 _SHOWN: Final = 20
-"""Shards that are listed by name."""
+"""Most shards that are listed by name."""
 
 _STATES: Final = {"complete": "complete", "begun": "begun", "missing": "not begun"}
 
@@ -89,7 +89,7 @@ def _first(lines: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
 
 
 def _state(shard: Mapping[str, Any]) -> tuple[str, ...]:
-    """In what a shard may differ from the others of its set, besides its size."""
+    """Properties, besides its size, in which a shard may differ from the others of its set."""
     index = shard["index"]
     has_index = "no index" if index is None else "an index"
     return (

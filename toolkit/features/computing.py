@@ -110,7 +110,7 @@ class FeatureStore:
         source = folder / FEATURES_NAME
         if not self._table_at(source).is_whole():
             return False
-        # Without it, what a kill leaves is an empty table, never a part of the other run's.
+        # Without this record, a kill leaves an empty table, never a part of the other run's.
         record_path(self._path).unlink(missing_ok=True)
         for one in (source, record_path(source)):
             _link(one, self._path.with_suffix(one.suffix))
@@ -138,7 +138,7 @@ class FeatureStore:
         progress
             Called with the number of images done.
         should_stop
-            Called after each batch; where it returns True, the computation stops.
+            Called after each batch; if it returns True, the computation stops.
 
         Raises
         ------

@@ -160,7 +160,7 @@ def _paper_name(one: Evaluation) -> str:
 
 
 def _comments(evaluations: Sequence[Evaluation]) -> Iterator[str]:
-    """What the numbers mean, for whoever writes the caption."""
+    """What the numbers mean, for the person who writes the caption."""
     own = evaluations[0].fields
     yield r"% Needs \usepackage{booktabs}."
     queries, database = f"{own['n_queries']:,} queries", f"{own['n_database']:,} in the database"

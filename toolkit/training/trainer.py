@@ -323,7 +323,7 @@ class Trainer:
         self.record.after_snapshot()
 
     def _check_weights(self) -> None:
-        """Keep the last good snapshot: the loss is looked at only now and then."""
+        """Raise an error before bad weights are saved: the loss is checked only now and then."""
         finite = [values.isfinite().all() for values in self.learner.parameters()]
         if not bool(torch.stack(finite).all()):
             raise self.record.diverged(self.step, "weights are NaN or infinite")

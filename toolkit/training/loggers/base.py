@@ -25,8 +25,8 @@ class RunLogger(Protocol):
         ----------
         config
             JSON-ready: the values of the run's config.json (``training`` has the settings), and
-            ``name`` and ``path`` of the run, ``first_step``, the steps that were done before (more
-            than 0 if the training is resumed), and ``n_steps``.
+            ``name`` and ``path`` of the run, ``first_step``, which is the number of steps done
+            before (more than 0 if the training is resumed), and ``n_steps``.
         """
         ...
 
