@@ -48,7 +48,7 @@ class Found:
     statuses
         Size in bytes and time in nanoseconds of each image of ``names``, if they were asked for.
     unreadable
-        Images of which these are not available, and why; not in ``names``.
+        Images whose size and time are not available, and why; not in ``names``.
     """
 
     names: list[str] = dataclasses.field(default_factory=list)

@@ -104,8 +104,8 @@ def model_path(
     Parameters
     ----------
     model
-        A name of `BUILTIN_MODELS` as text; anything else is a path, also ``./phash`` and a
-        ``Path``.
+        A name of `BUILTIN_MODELS` as text; anything else is a path, including ``./phash`` and
+        every ``Path``.
     warn
         Called with a sentence if a name is also that of a file or folder here.
 

@@ -223,7 +223,7 @@ class Encoder:
             return np.concatenate([empty, *map(answer, batches)])
 
     def _batches(self, images: Images) -> Generator[NDArray[np.uint8], None, None]:
-        """Pixels of images in batches, of which the next is decoded while one is used."""
+        """Pixels of images in batches; the next one is decoded while one is used."""
         sources, batch_size = _each(images), default_batch_size(self)
         first = list(islice(sources, batch_size))
         if len(first) < 2:  # a single query, which threads would only delay

@@ -1,4 +1,4 @@
-"""Shards of a bank set as lines of `hashkit info`: what they share once, and those that differ."""
+"""Shards of a bank set as lines of `hashkit info`: what all share, then the shards that differ."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def shard_lines(shards: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]
 def source_lines(
     sources: Sequence[Mapping[str, Any]], *, is_set: bool
 ) -> Iterator[tuple[str, str]]:
-    """A line for each image list; one for all slices of a list that the shards of a set have."""
+    """A line for each image list; slices of one list in the shards of a set share a line."""
     slices: dict[tuple[str, ...], list[int | None]] = {}
     for number, source in enumerate(sources):
         split = _joined(source["protocol"], source["part"])

@@ -31,7 +31,7 @@ def pairs_of_shards(
 ) -> PairBlock:
     """All pairs of near rows of several banks, numbered over all of them, in any order.
 
-    Of equal codes of a bank, one row stands for all.
+    One row stands for all rows of a bank that have the same code.
 
     Raises
     ------

@@ -18,7 +18,7 @@ PING: Final = "ping"
 
 
 class LostError(Exception):
-    """A task or call that ended with its process or node, and not by itself."""
+    """A task or call that was lost with its process or node."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -125,7 +125,7 @@ class FeatureStore:
         progress: Callable[[int], None] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> bool:
-        """Compute what is left, decoding beside it; returns whether all features are there.
+        """Compute the missing features, and decode ahead; returns whether all features are there.
 
         Parameters
         ----------
@@ -186,7 +186,7 @@ class FeatureStore:
         DatasetError
             If no image can be used.
         RunError
-            If the file is not what was written.
+            If the file is damaged, or has been replaced.
         """
         if not self._table.is_whole():
             raise RunError(

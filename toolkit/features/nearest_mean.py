@@ -22,7 +22,7 @@ class Separation:
     Attributes
     ----------
     n_images, n_classes
-        What it was computed from.
+        Number of images and of classes that were compared.
     accuracy
         Fraction of the images, as the mean over the classes. An image is left out of the mean of
         its own class.

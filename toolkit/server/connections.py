@@ -22,7 +22,7 @@ _FULL = (
 class _JoinedAnswer(h11.Connection):
     """HTTP whose answers begin with one system call: the head with the body's first part.
 
-    Each call takes time, also of the client, because it wakes the client.
+    Each call takes time, here and in the client, which it wakes.
     """
 
     _head = b""

@@ -59,8 +59,8 @@ class _Task:
 class Searcher:
     """Encodes and searches.
 
-    An image goes from the thread that decodes it to that of the model and to that of the search;
-    the event loop gets only the answer.
+    An image goes from the thread that decodes it to that of the model, and then to that of the
+    search; the event loop gets only the answer.
 
     Parameters
     ----------

@@ -314,7 +314,7 @@ class Trainer:
                 write_checkpoint(self.run.best_path, self._checkpoint(to_resume=False))
 
     def _snapshot(self, n_images: int | None = None) -> None:
-        """Save the state, with statistics of ``n_images`` images, or of all that there are."""
+        """Save the state, with statistics of ``n_images`` images; None for all `reference_rows`."""
         self._check_weights()
         with self.average.used():
             self.scorer.refresh(n_images)

@@ -57,7 +57,7 @@ class Todo:
     Attributes
     ----------
     rows
-        int64 [n], rows of the set; None for all, of which the writer of the bank finds the rest.
+        int64 [n], rows of the set; None for all: the writer of the bank skips those that are done.
     mode
         How the bank is opened.
     """

@@ -153,7 +153,7 @@ def model_of_banks(banks: Sequence[Bank], what: str, reporter: Reporter = SILENT
     Raises
     ------
     ConfigError
-        If it is not there, or the banks are of several models.
+        If it is not there, or the banks were made by several models.
     """
     found = builtin_of_banks(banks, reporter)
     if found is not None:

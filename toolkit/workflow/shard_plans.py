@@ -155,7 +155,7 @@ def _check_same(
     encoder: Encoder,
     reporter: Reporter,
 ) -> None:
-    """Check that a plan is of the wanted list and number of shards; write missing slices again."""
+    """Check that a plan has the wanted list and number of shards; write missing slices again."""
     if len(plan.slices) != n_shards:
         raise BankMismatchError(
             f"{folder}: expected a bank set of {plural(n_shards, 'shard')}, found the plan of one "

@@ -141,7 +141,7 @@ def check_rows(bank: Bank, reporter: Reporter = SILENT) -> None:
 
 
 def verify_index(path: Path) -> Verification:
-    """Check the arrays of an index, and that it is of the first rows of the bank beside it."""
+    """Check the arrays of an index, and that it matches the first rows of the bank beside it."""
     from hashkit.multi_index.file import changed_arrays, unfit
     from hashkit.workflow.index_state import index_state
 

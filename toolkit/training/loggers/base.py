@@ -13,7 +13,7 @@ class RunLogger(Protocol):
     """Takes the settings and the numbers of a training.
 
     `hashkit.train` and `hashkit.resume` take loggers. Each is called from one thread: `start`
-    once, then `log` any number of times, then `finish`, also after an error. What `start` raises
+    once, then `log` any number of times, then `finish`, even after an error. What `start` raises
     ends the training before its first step. What `log` or `finish` raises becomes a warning, and
     the logger is not called again: the training goes on.
     """
