@@ -155,7 +155,7 @@ def _paper_cell(one: Evaluation, label: str, value: float | None, best: float | 
 
 
 def _paper_name(one: Evaluation) -> str:
-    """The name for a narrow column: of a baseline, without what it was fitted on."""
+    """The name for a narrow column; for a baseline, without what it was fitted on."""
     return one.name.partition(" on ")[0] if one.is_baseline else one.name
 
 

@@ -20,7 +20,7 @@ _FULL = (
 
 
 class _JoinedAnswer(h11.Connection):
-    """HTTP whose answers begin with one system call: the head with the body's first part.
+    """HTTP that sends the head of an answer and the first part of its body in one system call.
 
     Each call takes time, here and in the client, which it wakes.
     """
