@@ -1,4 +1,4 @@
-"""The members of a tar; a damaged tar does not fill the memory, and its fault is noticed."""
+"""The members of a tar; a damaged one cannot fill the memory, go on for ever, or end unnoticed."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ _GUARDED: Final = ray.remote(guarded)
 
 
 class _Host:
-    """An actor's process: the object, made there; a thread of its own answers pings."""
+    """The process of an actor: makes the object, and answers pings in a separate thread."""
 
     def __init__(self, make: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         self._object = guarded(make, *arguments)

@@ -63,7 +63,7 @@ class Batcher(Generic[Item, Result]):
         return await future
 
     def add(self, items: Sequence[Item], futures: Sequence[asyncio.Future[Any]]) -> None:
-        """Add items, from any thread; each future gets what becomes of its item."""
+        """Add items, from any thread; each future gets the result or the error of its item."""
         self._waiting.extend(zip(items, futures, strict=True))
         self._thread.submit(self._run)
 

@@ -153,7 +153,7 @@ def _options_of(made: Callable[..., Any]) -> list[str]:
 
 
 def _place(error: BaseException) -> str:
-    """Where an exception was raised: the last line in its traceback that is not torch's or ours."""
+    """Where an exception was raised: the last line in its traceback outside torch and this file."""
     frames: Iterator[traceback.FrameSummary] = reversed(traceback.extract_tb(error.__traceback__))
     for frame in frames:
         if Path(frame.filename) != Path(__file__) and "torch" not in Path(frame.filename).parts:
