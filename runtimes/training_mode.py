@@ -39,11 +39,10 @@ _DROPOUTS: Final = {
 }
 """Operators that draw numbers in training: which inputs are the ratio and the training mode."""
 
-_RATIO_AND_MODE_ARE_INPUTS: Final = 12
 _MODE_IS_IS_TEST: Final = 7
 _MODE_IS_TRAINING_MODE: Final = 14
-"""Opset versions of Dropout and BatchNormalization. From 12 on, ratio and mode are inputs. Before
-7, the mode is the attribute ``is_test``, and from 14 on ``training_mode``."""
+"""Opset versions of Dropout and BatchNormalization: before 7, the mode is the attribute
+``is_test``, and from 14 on ``training_mode``."""
 
 _MOST_BYTES: Final = 4096
 """Largest tensor whose values are checked: a mode is one value, and weights are long."""
