@@ -131,9 +131,11 @@ def test_what_a_conversion_would_replace_is_found_before_rows_are_read(banks):
 
 
 def test_files_of_codes_go_with_codes(banks):
-    assert "--query-labels goes with files of codes" in fail("evaluate --query-labels a.txt")
+    assert "--query-labels needs files of codes" in fail("evaluate --query-labels a.txt")
     codes = f"{banks.queries_path} {banks.bank_path}"
-    assert "--run does not go with QUERY and DATABASE" in fail(f"evaluate {codes} --run runs/first")
+    assert "--run cannot be combined with QUERY and DATABASE" in fail(
+        f"evaluate {codes} --run runs/first"
+    )
 
 
 # Names that are not known
@@ -205,7 +207,7 @@ def test_cuda_that_is_not_there_is_not_replaced(model):
         ("train --size 4", "--size must be between"),
         ("train --milestones 0.5,x", "--milestones must be numbers"),
         ("train --split-seed -1", "--split-seed must be 0 or more"),
-        ("train --run runs/a", "--run goes with --resume"),
+        ("train --run runs/a", "--run needs --resume"),
         ("train --name a/b", "--name must name one folder"),
         ("train --name ..", "--name must name one folder"),
         ("train --training-list a.txt", "--training-list needs --query-list"),
@@ -230,7 +232,7 @@ def test_settings_that_make_no_sense(run, command, words):
 )  # fmt: skip
 def test_encoding_a_run_takes_no_options_of_other_images(model, run, option):
     line = fail(f"encode {option}")
-    assert f"{option.split()[0]} goes with IMAGES" in line
+    assert f"{option.split()[0]} needs IMAGES" in line
     assert not run.bank_path.exists()
 
 

@@ -78,11 +78,11 @@ def test_the_fp32_model_is_made_first_if_it_is_missing(run):
 
 
 def test_flags_that_contradict_each_other_are_refused(run):
-    assert "--checkpoint does not go with --precision int8" in fail(
+    assert "--checkpoint cannot be combined with --precision int8" in fail(
         "export --onnx --precision int8 --checkpoint x"
     )
-    assert "--allow-loss goes with the precisions fp16 and int8" in fail(
+    assert "--allow-loss works only with the precisions fp16 and int8" in fail(
         "export --onnx --allow-loss"
     )
-    assert "--precision does not go with --web" in fail("export --web site --precision int8")
+    assert "--precision cannot be combined with --web" in fail("export --web site --precision int8")
     assert hashkit("export --onnx --precision int4").exit_code == 2

@@ -65,9 +65,9 @@ def test_search_orders_a_longer_list_by_the_logits(place):
 
 def test_a_search_in_which_oversampling_has_no_effect_is_refused(place):
     command = "search --query more/none.png --model model.onnx --bank bank.h5"
-    assert "--oversample goes with --rerank" in fail(f"{command} --oversample 3")
+    assert "--oversample needs --rerank" in fail(f"{command} --oversample 3")
     line = fail(f"{command} --rerank --oversample 3 --radius 2")
-    assert "--oversample goes with --k, found --radius" in line
+    assert "--oversample cannot be combined with --radius" in line
 
 
 def test_evaluate_measures_rescored_rankings(place):

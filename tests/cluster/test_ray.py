@@ -133,7 +133,7 @@ def test_a_cluster_that_is_not_there_is_one_line(nodes, banks):
     nowhere = fail(f"{asked} --address [::1]:1")
     assert "expected the head of a Ray cluster at [::1]:1, found none" in nowhere
     assert "must be one of ray, not 'dask'" in fail(asked.replace("ray", "dask"))
-    assert "--replicas goes with --cluster" in fail("search --row 3 --replicas 2")
+    assert "--replicas needs --cluster" in fail("search --row 3 --replicas 2")
 
 
 @pytest.mark.slow

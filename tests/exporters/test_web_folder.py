@@ -325,8 +325,8 @@ def test_the_command_uses_the_newest_run(place, runtime, monkeypatch):
 def test_the_command_reports_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "npm install" in fail("export --web site")
-    assert "does not go with --web" in fail("export --onnx --web site")
-    assert "does not go with --web" in fail("export model.onnx --web site")
+    assert "cannot be combined with --web" in fail("export --onnx --web site")
+    assert "cannot be combined with --web" in fail("export model.onnx --web site")
     assert "--web FOLDER" in fail("export")
     assert "--web-gpu needs --web FOLDER" in fail("export --onnx --web-gpu")
     for flag in ("--web-images 2000", "--web-size 0", "--title T", f"--web-runtime {tmp_path}"):

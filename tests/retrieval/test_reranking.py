@@ -107,9 +107,9 @@ def test_without_oversample_only_ties_are_ordered() -> None:
     [
         (
             {"oversample": 2, "logits": None},
-            "orders the nearest rows by the queries' logits, found",
+            "needs the queries' logits, found none",
         ),
-        ({"oversample": 2, "radius": 3}, "goes with `top_k` alone, found `radius` too"),
+        ({"oversample": 2, "radius": 3}, "cannot be combined with `radius`"),
         ({"oversample": 0}, "`oversample` must be between 1 and"),
         ({"oversample": 10**30}, "`oversample` must be between 1 and"),
         ({"oversample": 1.5}, "`oversample` must be a whole number"),

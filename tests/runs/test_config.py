@@ -173,7 +173,7 @@ def test_options_of_a_network_go_with_it_alone():
     for names in known_names.NETWORK_OPTIONS.values():
         assert all(name in NETWORKS for name in names)
     with pytest.raises(
-        ConfigError, match=r"^`patch` goes with the networks compact, .*, not with dnnh: leave"
+        ConfigError, match=r"^`patch` works only with the networks compact, .*, not with dnnh"
     ):
         TrainConfig(network="dnnh", patch=3)
 

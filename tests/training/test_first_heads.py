@@ -45,7 +45,7 @@ def test_before_its_first_step_a_model_has_the_codes_of_itq() -> None:
 
 def test_starting_as_itq_needs_linear_heads_on_features_and_enough_directions() -> None:
     for changes in ({"hidden": 8}, {"network": "compact"}):
-        with pytest.raises(ConfigError, match=r'^`start="itq"` goes with a loss and linear heads'):
+        with pytest.raises(ConfigError, match=r'^`start="itq"` needs a loss and linear heads'):
             of_recipe(**changes)
     with pytest.raises(ConfigError, match=r"^each bit needs a principal component"):
         Learner.build(of_recipe(lengths=(32,)), features_of(120))

@@ -174,19 +174,19 @@ def test_the_embedder_is_kept_in_the_run(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_settings_of_images_are_refused() -> None:
     for settings, message in (
-        ({"augmentation": "crop"}, "`augmentation` does not go with frozen features"),
-        ({"freeze": 1}, "`freeze` does not go with frozen features"),
+        ({"augmentation": "crop"}, "`augmentation` cannot be combined with frozen features"),
+        ({"freeze": 1}, "`freeze` cannot be combined with frozen features"),
         (
             {"network": "compact"},
             r"itq is fitted .*, found the network compact: name an embedder.*torch.onnx.export",
         ),
         ({"loss": "orthohash"}, "has no labels to learn from"),
-        ({"views": 3}, r"`views` goes with a loss that learns from views \(cibhash\) and an embed"),
+        ({"views": 3}, r"`views` needs a loss that learns from views \(cibhash\) and an embed"),
         ({"loss": "cibhash", "views": 65}, "`views` must be between 0 and 64, not 65"),
     ):
         with pytest.raises(ConfigError, match=message):
             hashkit.train("photos", **QUICK | {"recipe": "unlabelled"} | settings)
-    with pytest.raises(ConfigError, match="`hidden` goes with frozen features"):
+    with pytest.raises(ConfigError, match="`hidden` needs frozen features"):
         hashkit.train("classes", recipe="best", hidden=3, size=8)
     assert not list(Path("runs").glob("*/config.json"))
 
@@ -202,12 +202,16 @@ def test_settings_of_training_are_refused_where_a_method_is_fitted() -> None:
     fitted = QUICK | {"loss": "itq"}
     for name, value in (("hidden", 4), ("dropout", 0.2), ("epochs", 3), ("precision", "bf16"),
                         ("holdout", 0.1), ("batch_size", 8)):  # fmt: skip
-        with pytest.raises(ConfigError, match=f"`{name}` does not go with itq, which is fitted"):
+        with pytest.raises(
+            ConfigError, match=f"`{name}` cannot be combined with itq, which is fitted"
+        ):
             hashkit.train("photos", **fitted | {name: value})
     for name, value in (("mirror", True), ("calibrate", True), ("pretrained", False),
                         ("stage_decay", 0.5)):  # fmt: skip
         for settings in (fitted, LEARNED):
-            with pytest.raises(ConfigError, match=f"`{name}` does not go with frozen features"):
+            with pytest.raises(
+                ConfigError, match=f"`{name}` cannot be combined with frozen features"
+            ):
                 hashkit.train("classes", **settings | {name: value})
     assert not Path("runs").exists()
     # What it would be anyway is not refused.
@@ -228,7 +232,7 @@ def test_a_device_that_is_not_there_is_refused_at_once(monkeypatch: pytest.Monke
 
 
 def test_one_training_image_is_too_few(caplog: pytest.LogCaptureFixture) -> None:
-    message = "expected at least 2 training images to fit itq to, found 1: add images, or take"
+    message = "expected at least 2 training images to fit itq, found 1: add images, or use"
     with pytest.raises(ConfigError, match=message):
         hashkit.train("photos", name="a", loss="itq", n_queries=89, **QUICK)
     assert not Path("runs", "a").exists()
@@ -276,7 +280,7 @@ def test_an_embedder_of_another_run_is_refused() -> None:
 
 def test_triplets_do_not_go_with_frozen_features() -> None:
     Path("triplets.txt").write_text("photos/00.png photos/03.png photos/01.png\n")
-    with pytest.raises(ConfigError, match="`triplets` does not go with frozen features"):
+    with pytest.raises(ConfigError, match="`triplets` cannot be combined with frozen features"):
         hashkit.train(triplets="triplets.txt", **QUICK)
     assert not Path("runs").exists()
 
@@ -331,5 +335,5 @@ def test_a_head_that_starts_as_itq_becomes_a_model_and_goes_on_where_it_stopped(
         values = tiny_features(photographs())
         np.testing.assert_array_equal(one(values), other(values))
     assert hashkit.export(resumed.per_length()[6]).is_file()
-    with pytest.raises(ConfigError, match="goes with a loss and linear heads"):
+    with pytest.raises(ConfigError, match="needs a loss and linear heads"):
         hashkit.train("classes", name="b", hidden=8, **settings)

@@ -64,13 +64,13 @@ def test_lists_and_splits_keep_their_labels(model):
     Path("list.txt").write_text("".join(f"photos/{name} {row}\n" for row, name in enumerate(NAMES)))
     assert hashkit.encode("list.txt", model, "l.h5").labels.tolist() == [0, 1, 2]
     assert labels_of(hashkit.encode("list.txt", model, "n.h5", labels="none")) is None
-    with pytest.raises(ConfigError, match=r"goes with a folder of images, found list\.txt"):
+    with pytest.raises(ConfigError, match=r"needs a folder of images, found list\.txt"):
         hashkit.encode("list.txt", model, "x.h5", labels="folders")
     with pytest.raises(DatasetError, match="expects subfolders with images, found none"):
         hashkit.encode("photos/album/deep", model, "x.h5", labels="folders")
     split = hashkit.encode("photos", model, "s.h5", protocol="per-class", part="database")
     assert np.unique(split.labels).size
-    assert "--labels goes with IMAGES" in fail("encode --labels folders")
+    assert "--labels needs IMAGES" in fail("encode --labels folders")
     line = fail("evaluate l.h5 n.h5")
     assert "expected labels for the database, found none" in line
     assert "--labels folders" in line

@@ -274,11 +274,11 @@ def test_images_in_tars_have_the_codes_of_files(album, out, encoder, tmp_path):
     assert one.codes.tobytes() == whole.codes.tobytes()
     assert list(one.names) == [name for bank in found for name in bank.names]
     assert one.sources[0].names_sha256 == found.manifest.shards[0].slice.list
-    with pytest.raises(ConfigError, match="`image_column` and `label_column` go with Parquet"):
+    with pytest.raises(ConfigError, match="`image_column` and `label_column` need Parquet"):
         hashkit.encode(tmp_path / "tars", encoder, tmp_path / "two.h5", image_column="a")
-    with pytest.raises(ConfigError, match="`image_column` and `label_column` go with Parquet"):
+    with pytest.raises(ConfigError, match="`image_column` and `label_column` need Parquet"):
         hashkit.encode(album, encoder, tmp_path / "two.h5", label_column="a")
-    with pytest.raises(ConfigError, match="`protocol` and `part` go with a folder"):
+    with pytest.raises(ConfigError, match="`protocol` and `part` need a folder"):
         hashkit.encode(tmp_path / "tars" / "0.tar", encoder, tmp_path / "c.h5", part="queries")
     with pytest.raises(BankMismatchError, match=r"before it changed|another list"):
         hashkit.encode_shards(f"{tmp_path}/tars/0.tar", encoder, out, 3)

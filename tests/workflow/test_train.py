@@ -232,9 +232,9 @@ def test_another_precision_exports_the_model_first(run):
         ({"precision": "int4"}, "unknown precision 'int4'; known: fp32, fp16, int8"),
         (
             {"precision": "int8", "checkpoint": "a"},
-            '`checkpoint` does not go with `precision="int8"',
+            '`checkpoint` cannot be combined with `precision="int8"',
         ),
-        ({"allow_loss": True}, "`allow_loss` goes with the precisions fp16 and int8"),
+        ({"allow_loss": True}, "`allow_loss` works only with the precisions fp16 and int8"),
     ],
 )
 def test_a_wrong_export_is_refused(untrained, arguments, message):

@@ -91,7 +91,7 @@ def test_unlabelled_images_that_are_not_there_or_not_used_are_one_line(folders: 
     )
     assert "--unlabelled needs --unlabelled-ratio above 0, found 0 with the recipe best" in message
     message = fail(f"train --triplets a.txt --unlabelled {folders / 'others'}")
-    assert "--triplets does not go with --unlabelled" in message
+    assert "--triplets cannot be combined with --unlabelled" in message
 
 
 def test_the_recipe_for_few_labels_is_chosen_where_others_are_named() -> None:

@@ -103,7 +103,7 @@ class ClusterChoice:
         for field in dataclasses.fields(self):
             if self.cluster is None and getattr(self, field.name) is not None:
                 flag = f"--{field.name.replace('_', '-')}"
-                raise ConfigError(f"{flag} goes with --cluster, found it alone: add --cluster ray")
+                raise ConfigError(f"{flag} needs --cluster: add --cluster ray")
 
 
 @contextlib.contextmanager

@@ -172,11 +172,15 @@ def encode(
     answer: dict[str, object]
     if finish is not None:
         given = {"IMAGES": images, **of_images, **of_set, "--overwrite": overwrite}
-        refuse_flags(given, "does not go with --finish, which takes what is there: leave it out")
+        refuse_flags(
+            given,
+            "cannot be combined with --finish, which only checks existing banks: leave it out",
+        )
         answer = finish_set(finish, allow_other_provider=allow_other_provider)
     elif any(of_set.values()):
         refuse_flags(
-            {**of_split, "--append": append}, "does not go with a set of banks: leave it out"
+            {**of_split, "--append": append},
+            "cannot be combined with --shards and --shard: leave it out",
         )
         request = parse_request(
             images,
@@ -195,7 +199,7 @@ def encode(
         else:
             answer = encode_shards_on_cluster(request, found, settings, options, choice)
     elif images is None:
-        refuse_flags(of_images, "goes with IMAGES: name a folder, a list file or a named set")
+        refuse_flags(of_images, "needs IMAGES: name a folder, a list file or a named set")
         answer = _encode_run(run, runs, settings, options)
     else:
         if out is None:

@@ -83,8 +83,8 @@ def parse_shard(text: str) -> tuple[int, int]:
     if not 1 <= number <= n_shards:
         n_known = n_shards or 64
         raise ConfigError(
-            "--shard must be a bank's number, from 1, and the number of all, as "
-            f"1/{n_known} to {n_known}/{n_known}, not {text!r}"
+            f"--shard must be the number of a bank and the number of all banks, from 1/{n_known} "
+            f"to {n_known}/{n_known}, not {text!r}"
         )
     return number - 1, n_shards
 
@@ -172,8 +172,9 @@ def encode_shards_here(
         return _answer(folder, reports)
     if options.mode == "overwrite":
         raise ConfigError(
-            "--overwrite does not go with --shard, as each job of an array would remove what the "
-            f"others made: remove {folder} before the array starts, or use --shards"
+            "--overwrite cannot be combined with --shard, because each job of an array would "
+            f"remove the banks of the others: remove {folder} before the array starts, or use "
+            "--shards"
         )
     plan_shards(images, n_shards, folder, encoder, options, TERMINAL)
     report = encode_shard(folder, request.number, encoder, options, TERMINAL)

@@ -226,7 +226,7 @@ def evaluate(
     rescoring = rescoring_of(rerank, oversample, model)
     loaded = [load_evaluation(path) for path in beside or ()]
     if baselines and query is not None:
-        raise ConfigError("--baselines are of a run's images: leave QUERY and DATABASE out")
+        raise ConfigError("--baselines uses the images of a run: leave QUERY and DATABASE out")
     settings = RuntimeSettings(
         runtime, device, profile=profile, batch_size=parse_batch_size(batch_size)
     )
@@ -236,10 +236,12 @@ def evaluate(
         "--database-labels": database_labels,
     }
     if query is None:
-        refuse_flags(of_files, "goes with files of codes: name QUERY and DATABASE")
+        refuse_flags(of_files, "needs files of codes: name QUERY and DATABASE")
         subject = _run_subject(run, runs, settings, num_workers)
     else:
-        refuse_flags({"--run": run}, "does not go with QUERY and DATABASE: leave one of them out")
+        refuse_flags(
+            {"--run": run}, "cannot be combined with QUERY and DATABASE: leave out one or the other"
+        )
         subject = _file_subject(query, database, query_labels, database_labels, bits)
     subject = dataclasses.replace(subject, data_root=data_root)
     subject.warn_of_other_models(TERMINAL)

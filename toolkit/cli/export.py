@@ -147,7 +147,7 @@ def export(
                 "--allow-loss": allow_loss,
                 "--network": network,
             },
-            "does not go with --web, which takes a model that is exported: hashkit export --onnx "
+            "cannot be combined with --web, which uses an exported model: hashkit export --onnx "
             "first, then hashkit export --web FOLDER",
         )
         from hashkit.cli.web import WebSettings, check_web, export_web_page, open_web_source
@@ -169,10 +169,10 @@ def export(
         }
     )
     if model is not None or bank is not None:
-        raise ConfigError("--model and --bank need --web FOLDER: they are what the page is made of")
+        raise ConfigError("--model and --bank need --web FOLDER: the page is made from them")
     if data_root is not None:
         raise ConfigError(
-            "--data-root needs --web FOLDER: the page shows the images that are there"
+            "--data-root needs --web FOLDER: the page shows the images of that folder"
         )
     if not onnx:
         raise ConfigError("choose what to export to: hashkit export --onnx, or --web FOLDER")

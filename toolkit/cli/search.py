@@ -254,11 +254,10 @@ def _check_oversample(oversample: int | None, rerank: bool, radius: int | None) 
     """Refuse `--oversample` where it has no effect, before images are encoded."""
     if oversample is not None and not rerank:
         raise ConfigError(
-            "--oversample goes with --rerank, found it alone: add --rerank to order the nearest "
-            "images by the query's logits"
+            "--oversample needs --rerank: add it to order the nearest images by the query's logits"
         )
     if oversample is not None and radius is not None:
         raise ConfigError(
-            "--oversample goes with --k, found --radius: all images within a radius are found "
+            "--oversample cannot be combined with --radius: all images within a radius are found "
             "anyway; leave one of the two out"
         )

@@ -197,7 +197,7 @@ def train(
         own_network, own_loss = settings.pop("network", None), settings.pop("loss", None)
         _refuse_changes(locals(), settings)
     elif run is not None:
-        raise ConfigError("--run goes with --resume; a new run is named with --name")
+        raise ConfigError("--run needs --resume; to name a new run, use --name")
     with StopSignal() as should_stop:
         if resume:
             made = workflow.resume(

@@ -28,13 +28,13 @@ def check_oversample(oversample: int | None, has_logits: bool, radius: int | Non
     oversample = whole_number(oversample, "oversample", 1, sys.maxsize)
     if not has_logits:
         raise ConfigError(
-            "`oversample` orders the nearest rows by the queries' logits, found none: give "
-            "`logits`, or leave `oversample` out"
+            "`oversample` needs the queries' logits, found none: give `logits`, or leave "
+            "`oversample` out"
         )
     if radius is not None:
         raise ConfigError(
-            "`oversample` goes with `top_k` alone, found `radius` too: all rows within a radius "
-            "are found anyway; leave one of the two out"
+            "`oversample` cannot be combined with `radius`: all rows within a radius are found "
+            "anyway; leave one of the two out"
         )
     return oversample
 

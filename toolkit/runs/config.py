@@ -317,26 +317,26 @@ class TrainConfig:
         settings = self.embedder_settings  # raises if a value is wrong
         if self.views and not self.learns_from_views:
             raise ConfigError(
-                f"`views` goes with a loss that learns from views ({', '.join(FROM_VIEWS)}) and an "
-                f'embedder, `network="onnx:FILE"`, not with {self.loss} and {self.network}: '
-                "leave it out"
+                f"`views` needs a loss that learns from views ({', '.join(FROM_VIEWS)}) and an "
+                f'embedder, `network="onnx:FILE"`, found {self.loss} and {self.network}: leave it '
+                "out"
             )
         if self.start != "random" and (self.hidden or self.is_fitted or not self.has_embedder):
             raise ConfigError(
-                f'`start="{self.start}"` goes with a loss and linear heads on frozen features: '
-                'leave it out, or set `hidden=0` and name an embedder, `network="onnx:FILE"`'
+                f'`start="{self.start}"` needs a loss and linear heads on frozen features: leave '
+                'it out, or set `hidden=0` and name an embedder, `network="onnx:FILE"`'
             )
         if self.has_embedder:
             if self.head_first:
                 raise ConfigError(
-                    "`head_first` does not go with frozen features, on which only heads learn "
-                    "anyway: leave it out"
+                    "`head_first` cannot be combined with frozen features, on which only heads "
+                    "learn anyway: leave it out"
                 )
             return
         if settings != EmbedderSettings():
             raise ConfigError(
-                "`preprocessing`, `pixel_mean`, `pixel_std`, `layout`, `output` and `pooling` go "
-                'with an embedder: name one, as in `network="onnx:FILE"`'
+                "`preprocessing`, `pixel_mean`, `pixel_std`, `layout`, `output` and `pooling` need "
+                'an embedder: name one, as in `network="onnx:FILE"`'
             )
         if self.is_fitted:
             raise ConfigError(
@@ -346,7 +346,7 @@ class TrainConfig:
             )
         if self.hidden:
             raise ConfigError(
-                "`hidden` goes with frozen features: name an embedder, as in "
+                "`hidden` needs frozen features: name an embedder, as in "
                 '`network="onnx:efficientnet-lite0"`'
             )
 

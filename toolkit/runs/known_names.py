@@ -188,8 +188,8 @@ def check_network_options(name: str, options: Iterable[str]) -> None:
     for option in options:
         if name not in NETWORK_OPTIONS[option]:
             raise ConfigError(
-                f"`{option}` goes with the networks {', '.join(NETWORK_OPTIONS[option])}, not with "
-                f"{name}: leave it out"
+                f"`{option}` works only with the networks {', '.join(NETWORK_OPTIONS[option])}, "
+                f"not with {name}: leave it out"
             )
 
 

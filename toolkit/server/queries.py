@@ -95,7 +95,7 @@ def search_options(params: QueryParams, max_k: int, n_bits: int) -> SearchOption
         raise RequestError(422, f"expected rerank=1 or rerank=0, found {rerank[:40]!r}")
     oversample = _optional(given, "oversample", 1, 1_000)
     if oversample is not None and (rerank == "0" or radius is not None):
-        raise RequestError(422, "oversample goes with rerank=1 and without radius")
+        raise RequestError(422, "oversample needs rerank=1 and cannot be combined with radius")
     # All images within a radius, up to the limit, unless fewer are asked for.
     k = _optional(given, "k", 1, max_k) or (10 if radius is None else max_k)
     return SearchOptions(k, radius, tuple(params.getlist("label")), rerank == "1", oversample)

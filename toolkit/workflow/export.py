@@ -116,11 +116,13 @@ def export_run(
     check_name("precision", precision, EXPORT_PRECISIONS)
     if precision != "fp32" and checkpoint is not None:
         raise ConfigError(
-            f'`checkpoint` does not go with `precision="{precision}"`, which is made from the '
-            "run's model.onnx: export that checkpoint first"
+            f'`checkpoint` cannot be combined with `precision="{precision}"`, which is made from '
+            "the run's model.onnx: export that checkpoint first"
         )
     if precision == "fp32" and allow_loss:
-        raise ConfigError("`allow_loss` goes with the precisions fp16 and int8: fp32 loses nothing")
+        raise ConfigError(
+            "`allow_loss` works only with the precisions fp16 and int8: fp32 loses nothing"
+        )
     check_model_path(path)
     if checkpoint is not None:
         read_checkpoint_manifest(checkpoint)  # before torch is imported

@@ -117,8 +117,8 @@ def _without_learning(values: dict[str, Any], settings: Mapping[str, Any]) -> di
     for name, value in settings.items():
         if name not in _OF_EVERY_METHOD and value != usual[name]:
             raise ConfigError(
-                f"`{name}` does not go with {values['loss']}, which is fitted to the features, "
-                "not trained: leave it out, or choose a loss that is trained"
+                f"`{name}` cannot be combined with {values['loss']}, which is fitted to the "
+                "features, not trained: leave it out, or choose a loss that is trained"
             )
     return values | _PLAIN
 
@@ -129,8 +129,8 @@ def with_enough_images(
     """Replace the recipe's ITQ, which needs a principal component per bit, for a few images."""
     if config.is_fitted and n_images < _LEAST_IMAGES:
         raise ConfigError(
-            f"expected at least {_LEAST_IMAGES} training images to fit {config.loss} to, found "
-            f"{n_images}: add images, or take fewer of them as queries with `n_queries`"
+            f"expected at least {_LEAST_IMAGES} training images to fit {config.loss}, found "
+            f"{n_images}: add images, or use fewer of them as queries with `n_queries`"
         )
     if config.loss != "itq" or "loss" in settings or n_images >= 2 * max(config.lengths):
         return config
@@ -147,13 +147,14 @@ def _refuse_image_settings(settings: Mapping[str, Any]) -> None:
     given = [name for name in of_images if settings.get(name) not in (None, "none", 0, -1)]
     if given:
         raise ConfigError(
-            f"`{given[0]}` does not go with frozen features, which are computed once: leave it out"
+            f"`{given[0]}` cannot be combined with frozen features, which are computed once: leave "
+            "it out"
         )
     if settings.get("pretrained") is False or settings.get("stage_decay", 1) != 1:
         name = "stage_decay" if settings.get("pretrained", True) else "pretrained"
         raise ConfigError(
-            f"`{name}` does not go with frozen features, whose network keeps its weights: leave it "
-            "out"
+            f"`{name}` cannot be combined with frozen features, whose network keeps its weights: "
+            "leave it out"
         )
 
 

@@ -70,7 +70,7 @@ class ImagesToEncode:
         check_no_columns(self._shown, self.image_column, self.label_column)
         if self.labels == "folders" and not self.is_folder:
             raise ConfigError(
-                f'`labels="folders"` goes with a folder of images, found {self._shown}: lists and '
+                f'`labels="folders"` needs a folder of images, found {self._shown}: lists and '
                 "named sets have labels of their own; leave it out"
             )
         if isinstance(self.images, ImageSet):
@@ -94,7 +94,7 @@ class ImagesToEncode:
             return None
         if self.protocol or self.part != "all":
             raise ConfigError(
-                f"`protocol` and `part` go with a folder, a list file or a named set, found the "
+                "`protocol` and `part` need a folder, a list file or a named set, found the "
                 f"Parquet files or tars {text}: leave them out"
             )
         return ImagesToShard(

@@ -25,8 +25,7 @@ def check_no_columns(found: str, image_column: str, label_column: str) -> None:
     """Raise `ConfigError` if a column is named for images that are not in Parquet files."""
     if image_column or label_column:
         raise ConfigError(
-            f"`image_column` and `label_column` go with Parquet files, found {found}: leave them "
-            "out"
+            f"`image_column` and `label_column` need Parquet files, found {found}: leave them out"
         )
 
 
@@ -68,8 +67,8 @@ class ImagesToShard:
         text = os.fspath(self.images)
         if text in IMAGE_SETS:
             raise ConfigError(
-                f"`shards` goes with a list file, a folder of images, Parquet files or tars, found "
-                f"the named set {text}: leave it out, or write ./{text} for a folder"
+                "`shards` needs a list file, a folder of images, Parquet files or tars, found the "
+                f"named set {text}: leave it out, or write ./{text} for a folder"
             )
         object.__setattr__(self, "containers", tuple(find_containers(text)))
         if not self.containers and not self.path.exists():
@@ -80,13 +79,13 @@ class ImagesToShard:
         is_folder = self.path.is_dir() and not self.containers
         if self.data_root is not None and (is_folder or self.containers):
             raise ConfigError(
-                f"`data_root` is the folder that the paths of a list start from, and {text} is no "
-                "list: leave it out"
+                f"`data_root` is the folder that the paths of a list start from, and {text} is not "
+                "a list: leave it out"
             )
         if self.labels == "folders" and not is_folder:
             raise ConfigError(
-                f'`labels="folders"` goes with a folder of images, found {text}, which has labels '
-                "of its own: leave it out"
+                f'`labels="folders"` needs a folder of images, found {text}, which has labels of '
+                "its own: leave it out"
             )
         is_parquet = bool(self.containers) and container_kind(self.containers) == "parquet"
         if not is_parquet:

@@ -306,13 +306,11 @@ def _train_network(
 
 def _check_triplets(spec: DataSpec, changes: Mapping[str, Any]) -> None:
     if spec.unlabelled is not None:
-        raise ConfigError(
-            "`triplets` does not go with `unlabelled`, found both: leave one of them out"
-        )
+        raise ConfigError("`triplets` cannot be combined with `unlabelled`: leave one of them out")
     if on_features(changes):
         raise ConfigError(
-            "`triplets` does not go with frozen features, found both: leave it out, or name a "
-            "network that is trained"
+            "`triplets` cannot be combined with frozen features: leave it out, or name a network "
+            "that is trained"
         )
 
 

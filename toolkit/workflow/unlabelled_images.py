@@ -60,15 +60,14 @@ def unlabelled_images(
         if len(split.unlabelled):
             n_images = plural(len(split.unlabelled), "unlabelled image")
             reporter.note(
-                f"the {n_images} of {split.protocol} are not used; they are with "
-                '`recipe="few-labels"`'
+                f'the {n_images} of {split.protocol} are not used; `recipe="few-labels"` uses them'
             )
         return None
     labelled, without = _by_label(images, split.training)
     if spec.unlabelled is not None:
         if len(split.unlabelled):
             raise ConfigError(
-                f"`unlabelled` does not go with the protocol {split.protocol}, which has "
+                f"`unlabelled` cannot be combined with the protocol {split.protocol}, which has "
                 "unlabelled images of its own: leave it out, or choose another protocol"
             )
         found = open_image_set(spec.unlabelled)
@@ -89,7 +88,7 @@ def unlabelled_images(
     if not len(rest):
         raise ConfigError(
             f"{found.name}: expected unlabelled images besides the labelled ones and the queries, "
-            f"found copies of these alone: {_WAYS}"
+            f"found only copies of these: {_WAYS}"
         )
     reporter.note(f"{found.name}: {plural(len(rest), 'training image')} without labels")
     return found.subset(rest)
