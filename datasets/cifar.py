@@ -185,8 +185,8 @@ def open_cifar(
     if version is None:
         if not download:
             raise DatasetError(
-                f"{cifar.name}: neither {cifar.python.name} nor {cifar.binary.name}, unpacked or "
-                f"not, nor folders train/ and test/ of images in {root}: download it "
+                f"{cifar.name}: expected {cifar.python.name} or {cifar.binary.name}, packed or "
+                f"unpacked, or image folders train/ and test/ in {root}, found none: download it "
                 f"with `download=True`, or fetch {cifar.python.url} and save it there"
             )
         return _read_version(cifar, fetch(cifar.python, root, progress=progress), is_binary=False)

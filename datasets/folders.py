@@ -84,8 +84,8 @@ def open_image_folder(
     if n_loose and labels == "classes":
         loose = next(name for name in names if "/" not in name)
         _log.warning(
-            "%s: has images (for example %s) beside its folders, so that the folders are not read "
-            "as classes and the images have no labels; move the images into a folder to get labels",
+            "%s: has images (for example %s) beside its folders, so its folders are not read as "
+            "classes, and no image has a label; move these images into a folder to get labels",
             given,
             loose,
         )
@@ -102,8 +102,8 @@ def left_out(found: Found) -> Iterator[str]:
         )
     if found.disguised:
         yield (
-            f"left out {plural(len(found.disguised), 'image')} by content without an image's "
-            f"suffix (for example {min(found.disguised)}): give them a suffix such as .jpg"
+            f"left out {plural(len(found.disguised), 'image')} without an image suffix (for "
+            f"example {min(found.disguised)}): give them a suffix such as .jpg"
         )
     if found.others:
         yield f"left out files that are not read as images: {_counts(found.others)}"
@@ -112,8 +112,8 @@ def left_out(found: Found) -> Iterator[str]:
         yield f"left out {count} hidden by a dot at the start of the name"
     if found.n_links:
         yield (
-            f"left out {plural(found.n_links, 'link')} to folders and images that are found "
-            "without them"
+            f"left out {plural(found.n_links, 'link')} to folders and images that are read without "
+            "them"
         )
     if found.closed:
         yield (
@@ -123,7 +123,7 @@ def left_out(found: Found) -> Iterator[str]:
     if found.dangling:
         yield (
             f"left out {plural(len(found.dangling), 'broken link')} (for example "
-            f"{min(found.dangling)}): connect the disk, or remove what is not needed"
+            f"{min(found.dangling)}): connect the disk they lead to, or remove the links"
         )
 
 

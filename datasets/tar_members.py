@@ -53,7 +53,7 @@ def tar_members(
     if not rest:
         warn("the end of the tar is missing: it may be cut off")
     elif any(rest):
-        warn("what follows the end of the tar is left out: give tars that were joined one by one")
+        warn("data after the end of the tar is left out: give concatenated tars as separate files")
 
 
 def _next_of(tar: tarfile.TarFile) -> tarfile.TarInfo | None:

@@ -128,6 +128,7 @@ def _compare(embedder: Embedder, expected: NDArray[np.float32]) -> None:
     spread = float(np.ptp(expected, axis=0).max())
     if not difference <= _SHARE * spread:
         raise ModelError(
-            f"{embedder.name}: expected an ONNX graph with torch's features, found a difference of "
-            f"{difference:.2g}, where pictures differ by {spread:.2g}: update torch and onnxscript"
+            f"{embedder.name}: expected an ONNX graph with torch's features, found features that "
+            f"differ by {difference:.2g}, where those of different pictures differ by "
+            f"{spread:.2g}: update torch and onnxscript"
         )

@@ -28,7 +28,7 @@ def why_not_traced(error: Exception) -> str:
         if found := _NO_FORM.search(str(one)):
             return f"torch's exporter has no ONNX form of the operator {found[1]}{place}"
         if type(one).__name__ == "GuardOnDataDependentSymNode":
-            return f"it takes a decision or a size from the values of an image{place}"
+            return f"a decision or a size depends on the values of an image{place}"
     return f"{root_message(error)}{place}"
 
 

@@ -120,7 +120,10 @@ def model_path(
     if known is None:
         return Path(model)
     if os.path.lexists(model):
-        warn(f"{model} is the built-in model: write ./{model} for the file or folder of that name")
+        warn(
+            f"using the built-in model {model}; for the file or folder of that name, write "
+            f"./{model}"
+        )
     known.make()
     return known.path
 
@@ -150,7 +153,10 @@ def no_such_model(path: Path) -> str:
 def advice_on_missing(path: Path) -> str:
     """The advice of a message about a path that is missing and may be meant for a model."""
     if str(path) in BUILTIN_MODELS:  # ./phash, or a Path of that name
-        return f"a path is a file; the built-in model is the name {path} alone, in Python a text"
+        return (
+            f"a path is always a file; for the built-in model, give the name {path} alone, in "
+            "Python as a string"
+        )
     hint = did_you_mean(str(path), BUILTIN_MODELS)
     known = ", ".join(BUILTIN_MODELS)
     return f"check the path, or name a built-in model: {known}{f'; {hint}' if hint else ''}"

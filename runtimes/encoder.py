@@ -207,7 +207,8 @@ class Encoder:
         if n_broken:
             raise ModelError(
                 f"expected finite logits, found NaN or infinite ones for {n_broken} of "
-                f"{len(pixels)} images: `logits` gives them; use another model or leave them out"
+                f"{len(pixels)} images: use another model, or leave these images out; `logits` "
+                "shows which they are"
             )
         watch.add(np.arange(watch.n_seen, watch.n_seen + len(pixels)), pixels, logits)
         return codes

@@ -154,7 +154,10 @@ def _check_build(detail: str, *, is_for_gpus: bool) -> Check:
     if has_driver:
         reason, command = "which does not use the NVIDIA GPU here", install_for_gpus()
     else:
-        reason, command = "which works; without a GPU, 260 MB less do the same", install_for_cpus()
+        reason, command = (
+            "which works; without a GPU, a build that is 260 MB smaller does the same",
+            install_for_cpus(),
+        )
     gone = " ".join(name for name in (*DISTRIBUTIONS, *_DISTRIBUTIONS) if installed_version(name))
     return Check(title, "ok", f"{detail}, {reason}", f"pip uninstall -y {gone} && {command}")
 

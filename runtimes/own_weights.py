@@ -73,7 +73,7 @@ def check_is_whole(model: Message, path: Path) -> None:
         fault = mode.fault(part)
         if fault is not None:
             raise ModelError(
-                f"{path}: expected a network that gives an image one code, found "
+                f"{path}: expected a network that always gives an image the same code, found "
                 f"{_shown(part)}, which {fault}: export the network in evaluation mode"
             )
         if _COMPILED in part.texts(_OPERATOR):
@@ -109,6 +109,6 @@ def _has_external_data(tensor: Message, path: Path) -> ModelError:
     whole = path.with_name(f"{path.stem}-whole.onnx")
     one, other = (os.fspath(each) for each in (path, whole))
     return ModelError(
-        f"{path}: expected all weights in this file, found external data ({place}); make one file "
-        f"of both in Python: import onnx; onnx.save(onnx.load({one!r}), {other!r})"
+        f"{path}: expected all weights in this file, found external data ({place}); merge both "
+        f"into one file in Python: import onnx; onnx.save(onnx.load({one!r}), {other!r})"
     )

@@ -138,7 +138,9 @@ def check_names(names: Any, argument: str, error: type[HashkitError] = CodesErro
         ``error``, for a single text (whose letters would become the names), and for other values.
     """
     if isinstance(names, str | bytes):
-        raise error(f"`{argument}` must be a list of names, not the text {names!r}: [{names!r}]")
+        raise error(
+            f"`{argument}` must be a list of names, not the text {names!r}: give [{names!r}]"
+        )
     if isinstance(names, np.ndarray):
         names = unmasked(names, f"`{argument}`", error)
     if isinstance(names, np.ndarray) and names.dtype.kind == "U" and names.ndim == 1:
@@ -293,6 +295,6 @@ def check_one_model(databases: Sequence[object]) -> None:
     if len(made_by) > 1:
         first, other, *_ = made_by.values()
         raise BankMismatchError(
-            f"expected banks of one model, found that {first} and {other} were made by different "
-            "ones, whose codes cannot be compared: search each by itself"
+            f"expected banks of one model, found {first} and {other} of different models, whose "
+            "codes cannot be compared: search each separately"
         )

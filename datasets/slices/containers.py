@@ -84,7 +84,9 @@ def find_containers(text: str) -> list[Path]:
         for name in (sorted(glob.glob(one)) if glob.has_magic(one) else [one])  # noqa: PTH207
     ]
     if not found:
-        raise DatasetError(f"{text}: expected Parquet files or tars by this pattern, found none")
+        raise DatasetError(
+            f"{text}: expected Parquet files or tars that match this pattern, found none"
+        )
     return _checked(found, text)
 
 
@@ -165,8 +167,8 @@ def _checked(files: list[Path], text: str) -> list[Path]:
     packed = next((file for file in files if file.name.lower().endswith(_COMPRESSED)), None)
     if packed is not None:
         raise DatasetError(
-            f"{packed}: expected a tar that is not compressed, as images in it are read by their "
-            "place: unpack it to a .tar"
+            f"{packed}: expected an uncompressed tar, because images are read by their position in "
+            "it: decompress it to a .tar"
         )
     kinds = {_suffix(file) for file in files}
     if len(kinds) > 1 or not kinds <= set(_KINDS):

@@ -124,7 +124,7 @@ def labels_of(
     )
 
 
-REMEDY: Final = "remove this file, and the same command writes it again"
+REMEDY: Final = "remove this file, and run the same command again"
 """What to do about a damaged slice file."""
 
 _Row: TypeAlias = (

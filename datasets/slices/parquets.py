@@ -296,7 +296,7 @@ def _columns_of(
     if image not in images:
         raise DatasetError(
             f"{path}: expected a column {image} with the bytes of images, or with structs of "
-            f"{_BYTES} and {_PATH}; found {_named(images)} of that kind, of the columns "
+            f"{_BYTES} and {_PATH}; found {_named(images)} of that kind among the columns "
             f"{_named(fields)}: name one with `image_column=...`"
         )
     if [field.name for field in schema].count(image) > 1:

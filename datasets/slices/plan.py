@@ -149,7 +149,7 @@ def read_plan(folder: Path) -> Plan | None:
         If it is damaged, or of a later version.
     """
     path = folder / PLAN_NAME
-    remedy = "remove it, and the same command plans again"
+    remedy = "remove it, and run the same command again"
     if any(folder.glob("shard-*.h5")):  # without their plan, their images are not known
         remedy = "encode all shards again with `overwrite=True`, or elsewhere with `out=...`"
     try:

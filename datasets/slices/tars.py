@@ -67,7 +67,9 @@ class TarListing(Listing):
         if others:
             most = sorted(others.items(), key=lambda one: (-one[1], one[0]))[:_MOST_SUFFIXES]
             listed = ", ".join(f"{count:,} {kind}" for kind, count in most)
-            _log.warning("%s: left out what is not read as an image: %s", self.images, listed)
+            _log.warning(
+                "%s: left out members that are not read as images: %s", self.images, listed
+            )
 
 
 class TarContents:
@@ -159,8 +161,8 @@ def _label_of(file: IO[bytes], member: tarfile.TarInfo, path: Path) -> Label:
         text = ""
     if not text or len(data) > _LARGEST_LABEL:
         raise DatasetError(
-            f"{path}: expected a class number or a name in {shown(member.name)}, found "
-            f"{len(data)} other bytes: pack the tar again, or give it without labels"
+            f"{path}: expected a class number or a name in {shown(member.name)}, found {len(data)} "
+            "other bytes: make the tar again, with valid labels or without labels"
         )
     is_number = text.removeprefix("-").isascii() and text.removeprefix("-").isdigit()
     if not is_number:

@@ -106,7 +106,9 @@ class Wanted:
             if name not in known:
                 raise ConfigError(f"unknown runtime {name!r}; known: {', '.join(known)}")
         if () in (self.runtimes, self.precisions):
-            raise ConfigError("expected at least one name, found none: leave it out for all")
+            raise ConfigError(
+                "expected at least one name, found none: leave the list out to run all"
+            )
 
 
 def read_models(paths: Sequence[Path]) -> list[BenchModel]:
@@ -219,8 +221,8 @@ def _torch(first: BenchModel, wanted: Wanted, checkpoint: Path | None) -> Iterat
         )
     elif wanted.network is not None:
         raise ConfigError(
-            "`network` names the network of a run's checkpoint, and no checkpoint is measured "
-            "here: leave it out"
+            "`network` is only for the checkpoint of a run, and no checkpoint is measured here: "
+            "leave it out"
         )
 
 

@@ -206,7 +206,7 @@ def test_rows_are_not_written_to_a_file_that_is_gone(empty, tmp_path, path):
     shutil.copyfile(path, tmp_path / "moved.h5")
     (tmp_path / "moved.h5").replace(empty.path)
     for change in (lambda: empty.apply(*rows_of(NEW)), lambda: empty.set_source(make_source())):
-        with pytest.raises(BankError, match="put another file in its place"):
+        with pytest.raises(BankError, match="another program removed or replaced it"):
             change()
     with Bank.open(empty.path) as bank:
         assert len(bank) == 34

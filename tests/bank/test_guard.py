@@ -69,7 +69,7 @@ def test_a_file_that_is_cut_off_is_an_error(path):
             lambda: bank.rows_digest(),
         ):
             with pytest.raises(
-                BankError, match=r"another program cut it off.*by renaming"
+                BankError, match=r"another program truncated it.*by renaming"
             ) as caught:
                 use()
             assert "\n" not in str(caught.value)

@@ -139,7 +139,7 @@ def test_delete_and_restore_by_row(bank):
     assert ended.stderr == f"{bank}: deleted 4 rows; 4 of 34 rows deleted now\n"
     assert deleted(bank) == [3, 7, 8, 9]
     ended = succeed(f"delete {bank} --rows 9-10")
-    assert "deleted 1 row (1 was deleted already); 5 of 34 rows" in ended.stderr
+    assert "deleted 1 row (1 was already deleted); 5 of 34 rows" in ended.stderr
     ended = succeed(f"delete {bank} --rows 7,8,33 --restore --json")
     assert "restored 2 rows (1 was not deleted); 3 of 34" in ended.stderr
     assert ended.json == {

@@ -197,7 +197,10 @@ def test_images_of_a_folder_that_has_moved(own):
     (own / "elsewhere").mkdir()
     shutil.move(own / "photos", own / "elsewhere" / "photos")
     search = "search --row 1 --bank photos.h5 --k 4 --save-picture hits.png"
-    assert "4 images not found: if the folder has moved, --data-root is" in succeed(search).stderr
+    assert (
+        "4 images not found: if the folder was moved, give its current path with --data-root"
+        in succeed(search).stderr
+    )
     moved = "--data-root elsewhere/photos"
     assert succeed(f"{search} {moved}").stderr.splitlines()[-1] == "picture: hits.png"
     rerank = "search --row 1 --bank photos.h5 --rerank --model model.onnx"
@@ -268,7 +271,7 @@ def test_nothing_of_a_collection_is_replaced_and_banks_are_of_one_model(tmp_path
         assert "not replaced" in fail(command), command
     succeed("search --row 0 --bank a.h5 --save-picture hits.png")
     succeed("search --row 0 --bank a.h5 --save-picture hits.png")
-    assert "different ones" in fail("search --row 0 --bank a.h5 --bank b.h5")
+    assert "of different models" in fail("search --row 0 --bank a.h5 --bank b.h5")
 
 
 def test_what_a_search_says_where_it_finds_nothing_or_was_not_meant(own):

@@ -73,7 +73,7 @@ def test_a_lost_shard_goes_again_with_a_note(photos, tmp_path):
     assert [report.was_complete for report in reports] == [False, False, True, False]
     (line,) = [line for line in notes.lines if "was lost" in line]
     assert line == (
-        "warning: a process or node of the cluster was lost; shard 3 goes on with another one, "
+        "warning: a process or node of the cluster was lost; shard 3 goes on in another process, "
         "from the last committed rows"
     )
 

@@ -104,7 +104,7 @@ def test_a_call_that_nobody_answers_ends_with_one_line():
     replicas, actors, _ = replicas_of(1)
     actors[0].kill()
     hopeless = Patience(note_after=0.01, give_up_after=0.1, retry_after=0.005)
-    with pytest.raises(ClusterError, match="shards 1 to 2: expected an answer, found none: look"):
+    with pytest.raises(ClusterError, match="shards 1 to 2: expected an answer, found none: check"):
         replicas.call("add", 1, patience=hopeless)
 
 

@@ -80,8 +80,9 @@ def test_tars_give_images_and_labels_in_order(tmp_path, caplog):
         ("0.tar/d/b.right.png", None),
         ("1.tar/c.png", "bee"),
     ]
-    assert "left out what is not read as an image: 3 links and devices, 1 .json, 1 hidden" in (
-        caplog.text
+    assert (
+        "left out members that are not read as images: 3 links and devices, 1 .json, 1 hidden"
+        in (caplog.text)
     )
     assert "0 folder" not in caplog.text
     contents = TarContents(places(listing))
@@ -200,12 +201,12 @@ def test_containers_are_found_by_folder_and_pattern(tmp_path):
     assert names("notes.txt") == []
     assert names("deep") == ["a.tar"]
     assert container_names([tmp_path / "b.tar", tmp_path / "deep/a.tar"]) == ["b.tar", "deep/a.tar"]
-    with pytest.raises(DatasetError, match="by this pattern, found none"):
+    with pytest.raises(DatasetError, match="that match this pattern, found none"):
         names("c*.tar")
     with pytest.raises(DatasetError, match=r"all of one kind, found \.tar, \.txt"):
         names("*.t*")
     (tmp_path / "c.tar.gz").touch()
-    with pytest.raises(DatasetError, match="expected a tar that is not compressed"):
+    with pytest.raises(DatasetError, match="expected an uncompressed tar"):
         names("*.gz")
     with pytest.raises(DatasetError, match="at most 1,000,000"):
         names("{0..9999}{0..9999}.tar")

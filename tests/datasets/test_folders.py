@@ -112,7 +112,7 @@ def test_a_folder_or_image_that_links_lead_to_is_taken_once(tmp_path, caplog):
     for name in ("lone.png", "lone-2.png"):
         (root / name).symlink_to(tmp_path / "lone.png")
     line, _ = left_out(root, caplog)
-    assert line.endswith("left out 6 links to folders and images that are found without them")
+    assert line.endswith("left out 6 links to folders and images that are read without them")
     assert open_image_folder(root).names == [
         "2.png", "b/3.png", "b/in/4.png", "lone-2.png", "z/1.png"
     ]  # fmt: skip
@@ -200,7 +200,7 @@ def test_images_that_are_not_named_so_are_noticed(tmp_path, caplog):
     (tmp_path / "c.jpg").rename(tmp_path / "c.jpg_original")
     (tmp_path / "d.tif").rename(tmp_path / "d.nef")  # raw files of cameras look like TIFF
     disguised, others = left_out(tmp_path, caplog)
-    assert "left out 2 images by content without an image's suffix (for example IMG_1)" in disguised
+    assert "left out 2 images without an image suffix (for example IMG_1)" in disguised
     assert others.endswith(": 1 .nef")
     assert open_image_folder(tmp_path).names == ["a.png"]
 

@@ -79,7 +79,7 @@ def test_an_end_that_is_missing_or_not_the_last_is_told() -> None:
     assert "may be cut off" in warning
     found, (warning,) = names_in(TWO + bytes(20 * _BLOCK) + TWO + _END)
     assert found == ["a", "b"]
-    assert "joined" in warning
+    assert "concatenated" in warning
 
 
 def test_an_archive_of_cifar_is_not_read_for_ever(tmp_path) -> None:

@@ -191,7 +191,7 @@ def test_the_first_row_that_runs_replaces_an_absent_reference(
     assert not any(row.is_reference for row in rows), "a slow runtime cannot be the reference"
     assert all(row.agreement is None for row in rows)
     document = document_of(tmp_path, rows)
-    assert document["problems"] == ["no row ran that the others could be compared with"]
+    assert document["problems"] == ["no row ran that could be the reference"]
     assert "compared with: nothing, because no row ran" in markdown(document)
 
 

@@ -91,7 +91,9 @@ def test_a_graph_that_computes_something_else_is_refused(monkeypatch: pytest.Mon
         name=NAME, graph=b"", height=40, width=32, resize="crop-bilinear", n_features=3, facts={}
     )
     torch_embedder._compare(embedder, expected + 0.2)
-    with pytest.raises(ModelError, match=r"timm:test_resnet: .* found a difference of 0\.2"):
+    with pytest.raises(
+        ModelError, match=r"timm:test_resnet: .* found features that differ by 0\.2"
+    ):
         torch_embedder._compare(embedder, expected)
 
 

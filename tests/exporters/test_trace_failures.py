@@ -59,7 +59,7 @@ def pooling() -> nn.Module:
             pooling,
             "no ONNX form of the operator aten.adaptive_max_pool2d (layer layers.1, Adaptive",
         ),
-        (Branching, "a decision or a size from the values of an image (in Branching)"),
+        (Branching, "a decision or a size depends on the values of an image (in Branching)"),
         (Singular, "no ONNX form of the operator aten._linalg_svd (layer network, Singular)"),
     ],
 )

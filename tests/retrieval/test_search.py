@@ -290,7 +290,7 @@ def test_what_is_kept_of_an_open_bank_follows_its_copies_and_its_file(tmp_path: 
         search(codes[3:4], bank, top_k=1, n_bits=15)
     size = path.stat().st_size
     os.truncate(path, size - 8)
-    with pytest.raises(BankError, match="another program cut it off"):
+    with pytest.raises(BankError, match="another program truncated it"):
         search(codes[3:4], bank, top_k=1)
     os.truncate(path, size)
     bank.close()

@@ -41,7 +41,7 @@ def test_anything_else_is_a_path(tmp_path, monkeypatch):
     for text in ("./phash", "phash.onnx", "PHASH", "models/phash", ""):
         assert model_path(text) == Path(text)
     assert model_path(Path("phash")) == Path("phash")
-    assert "the built-in model is the name phash alone" in no_such_model(Path("phash"))
+    assert "for the built-in model, give the name phash alone" in no_such_model(Path("phash"))
     assert "did you mean lite0?" in no_such_model(Path("lite1"))
     assert shown_model(Path("phash")) == "phash"
     assert builtin_name("") is None

@@ -66,7 +66,7 @@ def test_a_bank_lies_in_one_file(bank, name, kind):
         if name not in file:
             pytest.skip("this bank has no such dataset")
     replace_dataset(bank, name, kind)
-    with pytest.raises(BankError, match=r"is a link|contiguously|expected a code bank"):
+    with pytest.raises(BankError, match=r"found the link|contiguously|expected a code bank"):
         package.Bank.open(bank)
 
 

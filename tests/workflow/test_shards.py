@@ -250,7 +250,7 @@ def test_a_damaged_plan_is_removed_with_its_shards_alone(album, out, encoder):
     for path in out.glob("shard-*"):
         path.unlink()
     (out / "plan.json").write_text("{")
-    with pytest.raises(DatasetError, match="remove it, and the same command plans again"):
+    with pytest.raises(DatasetError, match="remove it, and run the same command again"):
         read_plan(out)
 
 

@@ -251,8 +251,8 @@ class BankFile:
         """Check that no other file has been put in this one's place: rows would go nowhere."""
         if not self.is_in_place():
             raise BankError(
-                f"{self._path}: expected the bank that is being written, found that another "
-                "program removed it or put another file in its place; open it again"
+                f"{self._path}: expected the bank that is being written, found another file or "
+                "none: another program removed or replaced it; open it again"
             )
 
     def _open_checksums(self) -> RowChecksums | None:

@@ -63,7 +63,7 @@ class FileGuard:
         if status.st_size < self._size:
             raise BankError(
                 f"{self._path}: expected the {self._size:,} bytes that it had when it was opened, "
-                f"found {status.st_size:,}: another program cut it off; {_REMEDY}"
+                f"found {status.st_size:,}: another program truncated it; {_REMEDY}"
             )
         with self._lock, open(self._handle, "rb", buffering=0, closefd=False) as file:
             self._check_content(file)

@@ -40,8 +40,8 @@ def check_links(hdf5: h5py.File, path: Path) -> None:
     for name in hdf5:
         if links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
             raise BankError(
-                f"{path}: expected its datasets in the file, found that {shown(name)} is a link: "
-                "it was not made by hashkit"
+                f"{path}: expected all datasets in the file, found the link {shown(name)}: the "
+                "file was not made by hashkit"
             )
 
 

@@ -16,7 +16,9 @@ from hashkit.errors import BankError, BankMismatchError
 
 __all__ = ["manifest_of", "shard_entry", "updated_manifest"]
 
-_OTHER_MODEL: Final = "shards of one set come from one model: encode it again, or take it out"
+_OTHER_MODEL: Final = (
+    "all shards of a set must come from one model; encode this one again, or remove it"
+)
 _MADE_BY: Final = ("runtime", "provider", "resampler")
 
 
@@ -115,7 +117,7 @@ def _check_shard(bank: Bank) -> None:
     if not bank.is_complete:
         raise BankError(
             f"{bank.path}: expected a complete shard, found one whose encoding was interrupted "
-            f"after {len(bank)} rows: finish that first, by typing its command again"
+            f"after {len(bank)} rows: finish it first by running its command again"
         )
 
 

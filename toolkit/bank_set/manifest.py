@@ -168,7 +168,9 @@ class SetManifest:
                 raise BankError(f"expected each shard once, found the {name} {shown(value)} twice")
         for shard, name in itertools.product(self.shards, ("model_sha256", "precision")):
             if getattr(shard, name) != getattr(self, name):
-                raise BankError(f"expected one {name} of all shards, found another of {shard.file}")
+                raise BankError(
+                    f"expected the same {name} for all shards, found another for {shard.file}"
+                )
         _check_slices(self.shards)
 
     def to_dict(self) -> dict[str, Any]:

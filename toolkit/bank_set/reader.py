@@ -212,7 +212,7 @@ def open_shard(folder: Path, manifest: SetManifest, entry: ShardEntry) -> Bank:
     if not path.exists():
         raise BankError(
             f"{path}: expected a shard of {entry.n_rows} rows, found no such file: put it back, or "
-            f"encode it again and type {finish_command(folder)}"
+            f"encode it again and run {finish_command(folder)}"
         )
     bank = Bank.open(path)
     _check(folder, entry, bank)
@@ -224,21 +224,21 @@ def open_shard(folder: Path, manifest: SetManifest, entry: ShardEntry) -> Bank:
 
 def _check(folder: Path, entry: ShardEntry, bank: Bank) -> None:
     """Check that a shard is the one that the manifest lists."""
-    fix = f"put that shard back, or take this one with {finish_command(folder)}"
+    fix = f"put that shard back, or accept this one with {finish_command(folder)}"
     if bank.identity != entry.identity:
         found = bank.identity[:12] or f"a bank of format version {bank.format_version}"
         raise BankMismatchError(
-            f"{bank.path}: expected the shard of identity {entry.identity[:12]}, found {found}, "
-            f"which was made again or put in its place: {fix}"
+            f"{bank.path}: expected the shard of identity {entry.identity[:12]}, found {found}: "
+            f"the shard was made again or replaced; {fix}"
         )
     if len(bank) < entry.n_rows or (len(bank) > entry.n_rows and not entry.is_growing):
         raise BankMismatchError(
-            f"{bank.path}: expected a shard of {entry.n_rows} rows, found {len(bank)}, as it was "
-            f"changed by itself: {fix}"
+            f"{bank.path}: expected a shard of {entry.n_rows} rows, found {len(bank)}: it was "
+            f"changed outside the set; {fix}"
         )
     # From stored checksums, and one block of codes at most.
     if bank.rows_digest(entry.n_rows) != entry.digest:
         raise BankMismatchError(
             f"{bank.path}: expected rows of the digest {entry.digest[:12]}, found "
-            f"{bank.rows_digest(entry.n_rows)[:12]}: the shard was changed: {fix}"
+            f"{bank.rows_digest(entry.n_rows)[:12]}: the shard was changed; {fix}"
         )

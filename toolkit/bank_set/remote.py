@@ -186,7 +186,7 @@ class _Copies:
 
     def _moved(self, n_bytes: int) -> None:
         if self._is_over:
-            raise BankError("the copy was given up")
+            raise BankError("the copy was cancelled")
         self._meter.add(n_bytes)
 
 

@@ -101,7 +101,7 @@ def _errors_in_a_line(worded: Callable[[str], str]) -> Iterator[None]:
             raise typer.Exit(1) from None  # reported when the process ends
         _fail(os_error_line(error))
     except MemoryError:
-        _fail("there is not enough memory; end other programs, or take fewer images or rows")
+        _fail("there is not enough memory; close other programs, or use fewer images or rows")
     except ModuleNotFoundError as error:
         _fail(f"{error.name} is not installed: {install_command()}")
     except typer.Exit:

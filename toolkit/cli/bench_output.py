@@ -71,7 +71,7 @@ def problems_of(rows: Sequence[BenchRow], wanted: Wanted) -> list[str]:
         if row.status == "absent" and (is_named or wanted.device == "cuda"):
             problems.append(f"{row.contender.title} was asked for: {row.detail}")
     if not problems and not any(row.is_reference for row in rows):
-        problems.append("no row ran that the others could be compared with")
+        problems.append("no row ran that could be the reference")
     return problems
 
 

@@ -35,8 +35,8 @@ def compile_all(json: JsonOption = False) -> None:
     if done.n_compiled:
         note(f"compiled {plural(done.n_compiled, 'kernel')} into {folders}, {seconds:.1f} s")
     else:
-        note(f"all kernels are in {folders} already")
+        note(f"all kernels are already in {folders}")
     if os.environ.get("NUMBA_CACHE_DIR"):
-        note("hashkit finds them there where NUMBA_CACHE_DIR is set to the same folder")
+        note("hashkit finds them if NUMBA_CACHE_DIR is set to the same folder when it runs")
     if json:
         emit_json({**dataclasses.asdict(done), "seconds": seconds})

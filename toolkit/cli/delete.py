@@ -76,7 +76,7 @@ def delete(
 def _tell(
     bank: Path, n_changed: int, n_wanted: int, n_rows: int, n_deleted: int, *, restore: bool
 ) -> None:
-    did, was = ("restored", "not deleted") if restore else ("deleted", "deleted already")
+    did, was = ("restored", "not deleted") if restore else ("deleted", "already deleted")
     same = n_wanted - n_changed
     rest = f" ({same:,} {'was' if same == 1 else 'were'} {was})" if same else ""
     note(

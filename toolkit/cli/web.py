@@ -145,7 +145,7 @@ def export_web_page(
         n_missing = report.n_images - report.n_thumbnails
         TERMINAL.note(
             f"{plural(n_missing, 'image')} could not be found or read, and have no picture; if the "
-            "folder has moved, `data_root=...` is where it is now"
+            "folder was moved, give its current path with `data_root=...`"
         )
-    note(f"look at it: python3 -m http.server --directory {folder}, then http://localhost:8000")
+    note(f"to view it: python3 -m http.server --directory {folder}, then http://localhost:8000")
     return report.to_dict()

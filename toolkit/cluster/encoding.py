@@ -79,8 +79,8 @@ def encode_on_cluster(
         shards = ", ".join(str(number + 1) for number in sorted(numbers))
         what = f"shard {shards} goes" if len(numbers) == 1 else f"shards {shards} go"
         reporter.note(
-            f"warning: a process or node of the cluster was lost; {what} on with another one, from "
-            "the last committed rows"
+            f"warning: a process or node of the cluster was lost; {what} on in another process, "
+            "from the last committed rows"
         )
 
     with reporter.progress(
@@ -101,7 +101,7 @@ def encode_on_cluster(
         number = min(failed)
         raise ClusterError(
             f"{len(failed)} of {plural(n_shards, 'shard')} failed, first shard {number + 1} "
-            f"({failed[number]}); the others are complete, and the same command tries these again"
+            f"({failed[number]}); the others are complete; run the same command to try these again"
         )
     finish_shards(
         work.folder, allow_other_provider=work.options.allow_other_provider, reporter=reporter

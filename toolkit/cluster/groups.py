@@ -116,7 +116,7 @@ class ShardGroups:
         if n_replicas > engine.n_nodes:
             reporter.note(
                 f"warning: {plural(n_replicas, 'replica')} on {plural(engine.n_nodes, 'node')}: "
-                "some are on one node, and are lost with it together"
+                "some share a node, and are lost together if it fails"
             )
         files = [ShardFile.of(bank) for bank in banks]
         self.offsets = np.cumsum([0, *(file.n_rows for file in files)], dtype=np.int64)

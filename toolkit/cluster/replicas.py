@@ -131,12 +131,12 @@ class Replicas:
             if waited > patience.note_after and not has_noted:
                 has_noted = True
                 self._reporter.note(
-                    f"warning: {self.name}: no answer for {waited:.0f} s; waiting until the "
-                    "cluster has started it again"
+                    f"warning: {self.name}: no answer for {waited:.0f} s; waiting for the cluster "
+                    "to restart it"
                 )
         raise ClusterError(
-            f"{self.name}: expected an answer, found none: look at the cluster with `ray status`, "
-            "and type the same command again"
+            f"{self.name}: expected an answer, found none: check the cluster with `ray status`, "
+            "and run the same command again"
         )
 
     def prepare_spares(self, method: str) -> None:

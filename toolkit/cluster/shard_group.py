@@ -73,7 +73,7 @@ class ShardFile:
             raise BankMismatchError(
                 f"{self.path}: expected the bank that was opened, with {self.n_rows:,} rows, "
                 f"{self.n_deleted:,} of them deleted, found one with {found.n_rows:,} and "
-                f"{found.n_deleted:,}: type the command again, and check that all nodes read the "
+                f"{found.n_deleted:,}: run the command again, and check that all nodes read the "
                 "same files"
             )
         return bank
